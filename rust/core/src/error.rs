@@ -1,0 +1,59 @@
+//! The documented errors, one variant each; the message says what, where and what to do.
+
+/// What went wrong; `Display` is the documented `"<prefix>: <what>"`.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// Keeping or reading the runtime's own stored state failed.
+    #[error("Storage error: {0}")]
+    Storage(String),
+    /// A session was used in a way its state does not allow.
+    #[error("Session error: {0}")]
+    Session(String),
+    /// The key-value cache cannot hold or give what was asked.
+    #[error("KV cache error: {0}")]
+    KvCache(String),
+    /// A block table does not fit the attention call.
+    #[error("Paged attention error: {0}")]
+    PagedAttention(String),
+    /// An adapter does not fit, or does not load.
+    #[error("Adapter error: {0}")]
+    Adapter(String),
+    /// Learning was asked for something it cannot do.
+    #[error("SONA error: {0}")]
+    Sona(String),
+    /// A setting is outside its range.
+    #[error("Configuration error: {0}")]
+    Config(String),
+    /// A budget in bytes is used up and nothing can be evicted.
+    #[error("Out of memory: {0}")]
+    OutOfMemory(String),
+    /// The call does not fit the state of the object.
+    #[error("Invalid operation: {0}")]
+    InvalidOperation(String),
+    /// A named thing does not exist.
+    #[error("Not found: {0}")]
+    NotFound(String),
+    /// A backend or device is missing or failed.
+    #[error("Backend error: {0}")]
+    Backend(String),
+    /// A model file is broken, incomplete or of an unknown kind.
+    #[error("Model error: {0}")]
+    Model(String),
+    /// Text and tokens cannot be turned into each other.
+    #[error("Tokenization error: {0}")]
+    Tokenization(String),
+    /// Generation could not go on.
+    #[error("Generation error: {0}")]
+    Generation(String),
+    /// The operating system refused a file operation.
+    #[error("IO error: {message}")]
+    Io {
+        /// What kind of failure, so that callers can tell a missing file from a forbidden one.
+        kind: std::io::ErrorKind,
+        /// The operation, the path and the system's words.
+        message: String,
+    },
+}
+
+/// The result of everything in this crate that can fail.
+pub type Result<T> = std::result::Result<T, Error>;

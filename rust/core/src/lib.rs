@@ -1,0 +1,17 @@
+//! The runtime: model files in, events out. No unsafe code, no Python, no network.
+//!
+//! ```text
+//! files ─ model::loader ─▶ Model ┐
+//! Request ─▶ Engine.add          ├─ Engine.advance(plan) ─▶ Batch ─▶ Model.forward ─▶ sampling ─▶ events
+//! kv::KvPool ────────────────────┘
+//! ```
+//!
+//! Modules, low to high; a module may use only those before it:
+//! `ids`, `error` → `sampling`, `text` → `kv` → `batch` → `model` → `sequence`, `events` → `engine`.
+
+pub mod error;
+pub mod ids;
+pub mod sampling;
+pub mod text;
+
+pub use error::{Error, Result};

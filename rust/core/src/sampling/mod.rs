@@ -1,0 +1,1 @@
+//! From logits to one token: penalties, filters, the draw, log-probabilities.

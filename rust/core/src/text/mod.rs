@@ -1,0 +1,1 @@
+//! Text and token ids: vocabularies out of GGUF metadata, detokenizing, stop strings.

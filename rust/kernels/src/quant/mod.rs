@@ -1,0 +1,1 @@
+//! Block formats: how weights are stored, decoded and seen as integers.

@@ -1,0 +1,1 @@
+//! `ruvllm._native`: translation between Python and the core; no logic lives here.
