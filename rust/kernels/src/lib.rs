@@ -5,3 +5,12 @@
 #![allow(unsafe_code, reason = "SIMD loads and stores, and rows shared between threads")]
 
 pub mod quant;
+
+/// The non-linearity of a gated feed-forward half.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `x * sigmoid(x)`
+    Silu,
+    /// GELU by its tanh approximation.
+    GeluTanh,
+}

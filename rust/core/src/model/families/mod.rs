@@ -1,0 +1,1 @@
+//! The families that this engine knows, each filled from a file's metadata.
