@@ -1,0 +1,262 @@
+"""Typed face of the extension module. Private: every name has a public face elsewhere.
+
+One engine belongs to one thread (the loop in `runtime/`): `add`, `advance`, `remove` and
+`status` are called there alone. `cancel`, `interrupt` and `events` may be called from any thread.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+def dequantize(type_name: str, data: NDArray[np.uint8]) -> NDArray[np.float32]: ...
+def quantize(type_name: str, values: NDArray[np.float32]) -> NDArray[np.uint8]: ...
+def block_types() -> list[tuple[str, int, int]]:
+    """Name, elements a block, bytes a block, for each tensor type the engine reads."""
+
+@final
+class System:
+    """What this machine offers and what the engine chose."""
+
+    @staticmethod
+    def detect(isa: str | None = None, threads: int | None = None) -> System: ...
+    @property
+    def isa(self) -> str: ...
+    @property
+    def isa_reason(self) -> str: ...
+    @property
+    def available_isas(self) -> list[str]: ...
+    @property
+    def cpu_features(self) -> list[str]: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def threads_reason(self) -> str: ...
+
+@final
+class Tokenizer:
+    """A tokenizer out of GGUF metadata."""
+
+    def encode(self, text: str, add_special: bool, parse_special: bool) -> list[int]: ...
+    def decode(self, token_ids: Sequence[int], skip_special: bool) -> bytes: ...
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def adds_bos(self) -> bool: ...
+    @property
+    def bos_token(self) -> int | None: ...
+    @property
+    def eos_token(self) -> int | None: ...
+    @property
+    def end_tokens(self) -> list[int]: ...
+    def token_text(self, token_id: int) -> str | None: ...
+    def token_id(self, text: str) -> int | None: ...
+    def vocabulary(self) -> Vocabulary: ...
+
+@final
+class Vocabulary:
+    """The bytes of every token: what stop strings and streamed text are made of."""
+
+    def __new__(cls, pieces: Sequence[bytes], special: Sequence[int]) -> Vocabulary: ...
+    def __len__(self) -> int: ...
+
+@final
+class Model:
+    """Weights, packed for this machine."""
+
+    @staticmethod
+    def load(
+        path: str,
+        *,
+        threads: int | None = None,
+        isa: str | None = None,
+        activations: str = "auto",
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Model:
+        """Reads a GGUF file or a folder; `activations` is `auto`, `f32` or `int8`."""
+    @property
+    def architecture(self) -> str: ...
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def quantization(self) -> str:
+        """The tensor type that holds most weights: `Q4_1`, `F32`, ..."""
+    @property
+    def num_parameters(self) -> int: ...
+    @property
+    def file_bytes(self) -> int: ...
+    @property
+    def weight_bytes(self) -> int: ...
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def hidden_size(self) -> int: ...
+    @property
+    def num_layers(self) -> int: ...
+    @property
+    def num_heads(self) -> int: ...
+    @property
+    def num_kv_heads(self) -> int: ...
+    @property
+    def head_dim(self) -> int: ...
+    @property
+    def max_context(self) -> int: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def isa(self) -> str: ...
+    @property
+    def chat_template(self) -> str | None:
+        """From GGUF metadata; a folder's stands in tokenizer_config.json or chat_template.jinja."""
+    @property
+    def bos_token(self) -> int | None: ...
+    @property
+    def end_tokens(self) -> list[int]: ...
+    def tokenizer(self) -> Tokenizer | None:
+        """The GGUF file's tokenizer; `None` for a folder."""
+
+@final
+class Sampling:
+    """One request's choices, validated against the vocabulary when it is added."""
+
+    def __new__(
+        cls,
+        *,
+        temperature: float,
+        top_k: int,
+        top_p: float,
+        min_p: float,
+        repetition_penalty: float,
+        presence_penalty: float,
+        frequency_penalty: float,
+        logit_bias: Sequence[tuple[int, float]],
+        seed: int | None,
+        logprobs: int | None,
+    ) -> Sampling: ...
+
+@final
+class TokenEvent:
+    """One sampled token; `text` is what became safe to show with it, possibly nothing."""
+
+    @property
+    def sequence(self) -> int: ...
+    @property
+    def token(self) -> int: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def logprob(self) -> float | None: ...
+    @property
+    def top_logprobs(self) -> list[tuple[int, float]] | None: ...
+
+@final
+class FinishedEvent:
+    """The last event of a sequence that ended well; `reason`: stop, length, cancelled, done."""
+
+    @property
+    def sequence(self) -> int: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def prompt_tokens(self) -> int: ...
+    @property
+    def completion_tokens(self) -> int: ...
+    @property
+    def cached_tokens(self) -> int: ...
+
+@final
+class ArrayEvent:
+    """The result of an evaluation: logits `[tokens, vocab]`, scores `[tokens - 1]`, embedding `[hidden]`."""
+
+    @property
+    def sequence(self) -> int: ...
+    @property
+    def values(self) -> NDArray[np.float32]: ...
+
+@final
+class FailedEvent:
+    """The last event of a sequence that failed."""
+
+    @property
+    def sequence(self) -> int: ...
+    @property
+    def error(self) -> Exception: ...
+
+Event = TokenEvent | FinishedEvent | ArrayEvent | FailedEvent
+
+@final
+class SequenceStatus:
+    """How far one sequence is."""
+
+    @property
+    def sequence(self) -> int: ...
+    @property
+    def prompt_tokens(self) -> int: ...
+    @property
+    def computed_tokens(self) -> int: ...
+    @property
+    def total_tokens(self) -> int: ...
+
+@final
+class Status:
+    """What planning needs to know."""
+
+    @property
+    def sequences(self) -> list[SequenceStatus]: ...
+    @property
+    def free_blocks(self) -> int: ...
+    @property
+    def total_blocks(self) -> int: ...
+    @property
+    def block_tokens(self) -> int: ...
+    @property
+    def block_bytes(self) -> int: ...
+    @property
+    def used_block_bytes(self) -> int: ...
+
+@final
+class Engine:
+    """Runs plans over one model and one pool of key-value blocks."""
+
+    def __new__(
+        cls,
+        model: Model,
+        *,
+        vocabulary: Vocabulary | None,
+        end_tokens: Sequence[int],
+        max_context: int,
+        kv_bytes: int,
+        kv_format: str = "auto",
+    ) -> Engine:
+        """`kv_format` is `auto` (f16, or f32 where activations are f32), `f16` or `f32`."""
+    def add_generation(
+        self,
+        tokens: Sequence[int],
+        sampling: Sampling,
+        *,
+        max_tokens: int,
+        stop: Sequence[str],
+        ignore_end: bool = False,
+    ) -> int: ...
+    def add_evaluation(self, tokens: Sequence[int], kind: str) -> int:
+        """`kind` is `logits`, `score` or `embed`."""
+    def advance(self, plan: Sequence[tuple[int, int]], max_steps: int) -> str:
+        """Runs up to `max_steps` steps over `(sequence, prefill tokens a step)` rows.
+
+        Returns why it paused: `finished`, `interrupted`, `horizon`, `blocks`.
+        """
+    def status(self) -> Status: ...
+    def cancel(self, sequence: int) -> None:
+        """Any thread. The sequence ends with reason `cancelled`, in the midst of a prefill too."""
+    def interrupt(self) -> None:
+        """Any thread. `advance` returns after the step that is running."""
+    def events(self, timeout: float) -> list[Event]:
+        """Any thread. Waits until there are events, or `timeout` seconds; empty then, or when closed."""
+    def close(self) -> None:
+        """Any thread. Wakes `events` and `advance` for good."""
+
+def process_memory() -> tuple[int, int]:
+    """Resident bytes now and at their highest (0 where the system does not tell)."""
