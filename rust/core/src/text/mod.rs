@@ -13,6 +13,7 @@ mod bpe;
 mod byte_map;
 mod classes;
 mod detokenizer;
+mod metadata;
 mod pre_tokenizer;
 mod pre_types;
 mod roles;

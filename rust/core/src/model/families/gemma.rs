@@ -134,7 +134,7 @@ fn finish_config(
     let cap = |key: &str, default: Option<f64>| {
         let default = default.filter(|_| !config.is_null(key));
         let cap = config.number(key, limits::FACTOR)?.or(default);
-        Ok(cap.map(|cap| cap as f32))
+        Ok::<_, crate::Error>(cap.map(|cap| cap as f32))
     };
     spec.attention_soft_cap = cap("attn_logit_softcapping", caps[0])?;
     spec.final_soft_cap = cap("final_logit_softcapping", caps[1])?;
@@ -163,7 +163,7 @@ fn finish_gguf(
     }
     let cap = |key: &str, default: Option<f64>| {
         let cap = keys.number(key, 0.0..=*limits::FACTOR.end())?.or(default);
-        Ok(cap.filter(|cap| *cap > 0.0).map(|cap| cap as f32))
+        Ok::<_, crate::Error>(cap.filter(|cap| *cap > 0.0).map(|cap| cap as f32))
     };
     spec.attention_soft_cap = cap("attn_logit_softcapping", caps[0])?;
     spec.final_soft_cap = cap("final_logit_softcapping", caps[1])?;

@@ -6,6 +6,7 @@
 
 mod config;
 mod fields;
+mod files;
 mod gemma;
 mod gguf;
 mod limits;
@@ -18,6 +19,7 @@ mod rope_config;
 mod rope_gguf;
 mod source;
 
+pub use files::spec_from_files;
 pub use source::{ConfigSource, GgufSource, StoredTensors};
 
 use super::spec::ModelSpec;
