@@ -182,15 +182,16 @@ impl Scaling<'_, '_> {
             .ok_or_else(|| self.section.refuse(key, "this kind of RoPE needs it"))
     }
 
-    /// The trained context: beside the RoPE object first, then in it, else the whole context.
+    /// The trained context: in the RoPE object, or beside it, which wins for Phi-3; else the whole.
     fn original_context(&self) -> Result<usize> {
         const KEY: &str = "original_max_position_embeddings";
         let beside = self.config.count(KEY, limits::CONTEXT)?;
         let inside = self.section.count(KEY, limits::CONTEXT)?;
-        Ok(beside
-            .or(self.defaults.original_context)
-            .or(inside)
-            .unwrap_or(self.defaults.max_context))
+        let found = match self.defaults.original_context {
+            Some(default) => Some(beside.unwrap_or(default)),
+            None => inside.or(beside),
+        };
+        Ok(found.unwrap_or(self.defaults.max_context))
     }
 
     /// The stretch; the ratio of the two contexts where the file has none.
