@@ -1,4 +1,4 @@
-"""Unsafe code stands in rust/kernels and in the one file mapping of rust/formats, each use with its reason."""
+"""Unsafe code stands in rust/kernels and in the one file mapping of rust/formats; each use has its reason."""
 
 import re
 from collections.abc import Iterator
