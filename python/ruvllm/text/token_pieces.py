@@ -1,8 +1,8 @@
 """The bytes that each token of a `tokenizer.json` adds to a text.
 
-Streamed text and stop strings are made of these. They follow from the file's `decoder` section, applied to one
-token in the middle of a text; what a decoder does at a text's beginning or end alone (cutting the first space)
-is left out.
+Streamed text and stop strings are made of these. They follow from the file's `decoder` section, applied to
+one token in the middle of a text; what a decoder does at a text's beginning or end alone (cutting the first
+space) is left out.
 """
 
 import re
