@@ -26,6 +26,7 @@ __all__ = ["cached", "fetch", "missing_shards"]
 logger = logging.getLogger(__name__)
 
 _SHA256_NAME = re.compile(r"[0-9a-f]{64}")
+_LIST_TIMEOUT_SECONDS = 20.0
 _MAX_INDEX_BYTES = 64 << 20
 
 
@@ -56,8 +57,11 @@ def fetch(model: HubModel, *, quiet: bool = False, force: bool = False) -> Path:
     with _our_errors(model), _bars(quiet=quiet):
         import huggingface_hub
 
-        files = huggingface_hub.HfApi().list_repo_files(model.repo_id, revision=model.revision)
-        selection = select(files, model)
+        # Not `list_repo_files`: without a network it tries again for most of a minute.
+        info = huggingface_hub.HfApi().model_info(
+            model.repo_id, revision=model.revision, timeout=_LIST_TIMEOUT_SECONDS
+        )
+        selection = select([file.rfilename for file in info.siblings or []], model)
         logger.info("fetching %s: %s", model, ", ".join(selection.files))
         path = _download(model, selection, force=force)
     _check_blobs(path, selection)

@@ -158,16 +158,19 @@ def _is_meant(entry: LocalModel, model: HubModel, revision: "CachedRevisionInfo"
 
 def _delete_files(entry: LocalModel, revision: "CachedRevisionInfo", scan: "HFCacheInfo") -> None:
     """Delete a GGUF model's links and those of its blobs that nothing else points to."""
+    root = revision.snapshot_path
+    names = {file.file_path.relative_to(root).as_posix(): file for file in revision.files}
+    entry_name = entry.path.relative_to(root).as_posix()
+    [choice] = [choice for choice in gguf_models(names) if choice.entry_file == entry_name]
+    files = [names[name] for name in choice.files]
+    if hasattr(scan, "delete_files"):  # since huggingface_hub 2, which may share blobs between repositories
+        scan.delete_files(*files).execute()
+        return
     uses = Counter(file.blob_path for repo in scan.repos for other in repo.revisions for file in other.files)
-    names = {file.file_path.relative_to(revision.snapshot_path).as_posix(): file for file in revision.files}
-    entry_name = entry.path.relative_to(revision.snapshot_path).as_posix()
-    for choice in gguf_models(names):
-        if choice.entry_file == entry_name:
-            for name in choice.files:
-                file = names[name]
-                file.file_path.unlink(missing_ok=True)
-                if uses[file.blob_path] == 1:
-                    file.blob_path.unlink(missing_ok=True)
+    for file in files:
+        file.file_path.unlink(missing_ok=True)
+        if uses[file.blob_path] == 1:
+            file.blob_path.unlink(missing_ok=True)
 
 
 def _repo_of(entry: LocalModel) -> str:
