@@ -63,7 +63,7 @@ build: $(STAMPS)/build  ## the extension module in release mode, installed into 
 demo: $(STAMPS)/build  ## build, install, fetch the default model and chat with it
 	$(BIN)/ruvllm pull $(MODEL)
 	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/ruvllm chat $(MODEL); \
-	else exec $(BIN)/ruvllm run --model $(MODEL) --temperature 0 "What is the capital of France?"; fi
+	else exec $(BIN)/ruvllm run --model $(MODEL) --chat --temperature 0 "What is the capital of France?"; fi
 
 test: check test-rust test-py  ## everything that must hold: formats, lints, types, Rust tests, Python tests
 
