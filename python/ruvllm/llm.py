@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ruvllm import _native
-from ruvllm.config import KvCacheConfig, ModelConfig
+from ruvllm.config import ModelConfig
 from ruvllm.errors import ConfigError, ContextLengthError, TokenizationError
 from ruvllm.outputs import Completion, MemoryStats, ModelInfo
 from ruvllm.params import GenerateParams
-from ruvllm.runtime.opening import EngineSettings, open_model
+from ruvllm.runtime.opening import EngineSettings, open_model, resolve_model, settings_from
 from ruvllm.runtime.request import EvaluationKind, EvaluationTask, GenerationTask
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream, EvaluationResult
 from ruvllm.text.chat_template import ChatTemplate
 from ruvllm.text.messages import MessageLike
 from ruvllm.text.tokenizer import Tokenizer
-from ruvllm.types import DeviceType, Precision
+from ruvllm.types import DeviceType
 
 __all__ = ["LLM", "Prompt"]
 
@@ -68,7 +68,7 @@ class LLM:
                 memory allows. More than the model's limit is refused.
             progress: Called with the bytes done and in all while loading.
         """
-        settings = _engine_settings(
+        settings = settings_from(
             config,
             EngineSettings(
                 threads=threads,
@@ -79,11 +79,7 @@ class LLM:
                 max_context=max_context,
             ),
         )
-        from ruvllm import hub
-
-        token = config.hf_token if config else None
-        path = hub.resolve(_with_quantization(model, config), token=token)
-        self._open = open_model(path, settings, progress)
+        self._open = open_model(resolve_model(model, config), settings, progress)
         self._loop = self._open.loop
         self._device = config.device if config else DeviceType.auto()
         # Also at the interpreter's end, where threads that are still in the engine would be cut off.
@@ -107,7 +103,9 @@ class LLM:
     # -- making text
 
     @overload
-    def generate(self, prompt: Prompt, params: GenerateParams | None = None) -> Completion: ...
+    def generate(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
+        self, prompt: Prompt, params: GenerateParams | None = None
+    ) -> Completion: ...
     @overload
     def generate(
         self, prompt: Sequence[str] | Sequence[Sequence[int]], params: GenerateParams | None = None
@@ -119,7 +117,7 @@ class LLM:
     ) -> Completion | list[Completion]:
         """Continue a prompt, or each of a list of prompts together.
 
-            llm.generate("The capital of France is", GenerateParams(max_tokens=8)).text
+        llm.generate("The capital of France is", GenerateParams(max_tokens=8)).text
         """
         params = params or GenerateParams()
         if _is_one_prompt(prompt):
@@ -132,12 +130,10 @@ class LLM:
             for stream in streams:
                 stream.close()
 
-    def chat(
-        self, messages: str | Sequence[MessageLike], params: GenerateParams | None = None
-    ) -> Completion:
+    def chat(self, messages: str | Sequence[MessageLike], params: GenerateParams | None = None) -> Completion:
         """Answer a conversation; a lone text is the user's message.
 
-            llm.chat([{"role": "user", "content": "Hello"}]).text
+        llm.chat([{"role": "user", "content": "Hello"}]).text
         """
         return self._start(self._task(self._chat_tokens(messages), params or GenerateParams())).completion()
 
@@ -158,8 +154,8 @@ class LLM:
     ) -> AsyncCompletionStream:
         """Do the same as `stream` for `async for`; cancelling the task that reads ends the request.
 
-            async for chunk in llm.astream("Once upon a time"):
-                print(chunk.text, end="", flush=True)
+        async for chunk in llm.astream("Once upon a time"):
+            print(chunk.text, end="", flush=True)
         """
         task = self._stream_task(prompt, params)
         return AsyncCompletionStream(self._loop, task, with_logprobs=task.params.logprobs is not None)
@@ -217,7 +213,7 @@ class LLM:
         return self._evaluate(self._checked_tokens(token_ids), "score").wait()
 
     def embed(self, texts: Prompt | Sequence[str] | Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """The mean of the last hidden states at unit length: `[hidden]` of a text, `[texts, hidden]` of a list."""
+        """The mean of the last hidden states at unit length: `[hidden]`, or `[texts, hidden]` of a list."""
         if _is_one_prompt(texts):
             return self._evaluate(self._tokens(cast("Prompt", texts)), "embed").wait()
         prompts = [self._tokens(one) for one in cast("Sequence[Prompt]", texts)]
@@ -319,8 +315,8 @@ class LLM:
         begins_itself = bool(bos_text) and text.startswith(bos_text or "")
         return tokenizer.encode(text, add_bos=False if begins_itself else None)
 
-    def _checked_tokens(self, token_ids: Sequence[int] | NDArray[np.integer[Any]]) -> list[int]:
-        if isinstance(token_ids, str) or not hasattr(token_ids, "__len__"):
+    def _checked_tokens(self, token_ids: object) -> list[int]:
+        if not isinstance(token_ids, Sequence | np.ndarray) or isinstance(token_ids, str):
             raise ConfigError(f"token_ids is a {type(token_ids).__name__}; it must be a list of token ids")
         if not len(token_ids):
             raise ConfigError("the prompt is empty; it must have at least one token")
@@ -335,8 +331,8 @@ class LLM:
     def _required_tokenizer(self) -> Tokenizer:
         if self.tokenizer is None:
             raise TokenizationError(
-                f"{self._open.path} has no tokenizer.json, so text cannot be used; give token ids, or put the "
-                "model's tokenizer.json beside its weights"
+                f"{self._open.path} has no tokenizer.json, so text cannot be used; give token ids, or put "
+                "the model's tokenizer.json beside its weights"
             )
         return self.tokenizer
 
@@ -348,8 +344,8 @@ class LLM:
         self._required_tokenizer()
         if self._template is None:
             raise TokenizationError(
-                f"{self._open.path} has no chat template, and none of the built-in ones fits; write the prompt "
-                "as the model knows it and use generate"
+                f"{self._open.path} has no chat template, and none of the built-in ones fits; write the "
+                "prompt as the model knows it and use generate"
             )
         return self._template
 
@@ -361,43 +357,3 @@ def _is_one_prompt(prompt: object) -> bool:
     if not isinstance(prompt, Sequence | np.ndarray):
         raise ConfigError(f"the prompt is a {type(prompt).__name__}; it must be text, token ids or a list")
     return not len(prompt) or isinstance(prompt[0], numbers.Integral)
-
-
-def _with_quantization(model: str | os.PathLike[str], config: ModelConfig | None) -> str | os.PathLike[str]:
-    """The name with the configured quantization, where it names a Hub repository and leaves that open."""
-    from ruvllm import hub
-
-    if config is None or config.quantization is Precision.Q4K or not isinstance(model, str):
-        return model
-    reference = hub.parse(model, hub.DEFAULT_REGISTRY)
-    is_open = isinstance(reference, hub.HubModel) and not (reference.quantization or reference.file_name)
-    return f"{reference}:{config.quantization.tensor_type}" if is_open else model
-
-
-def _engine_settings(config: ModelConfig | None, given: EngineSettings) -> EngineSettings:
-    """The arguments over the configuration."""
-    if config is None:
-        return given
-    config.device.require()
-    if not config.use_flash_attention:
-        raise ConfigError("use_flash_attention is False; this engine has no other attention")
-    cache = config.kv_cache_config
-    kv_format, cache_tokens = given.kv_format, config.max_context
-    if cache != KvCacheConfig():
-        formats = {Precision.FP16: "f16", Precision.FP32: "f32"}
-        if cache.store_precision is not cache.tail_precision or cache.tail_precision not in formats:
-            raise ConfigError(
-                f"kv_cache_config asks for {cache.tail_precision.name} over {cache.store_precision.name}; this "
-                "engine has one tier: set both to FP16 or both to FP32"
-            )
-        kv_format = formats[cache.tail_precision] if kv_format == "auto" else kv_format
-        cache_tokens = min(cache_tokens, cache.max_tokens)
-    return EngineSettings(
-        threads=given.threads,
-        isa=given.isa,
-        activations=given.activations,
-        kv_cache_bytes=given.kv_cache_bytes,
-        kv_format=kv_format,
-        max_context=given.max_context,
-        context_limit=None if given.max_context else cache_tokens,
-    )

@@ -16,9 +16,9 @@ __all__ = ["NativeBackend"]
 class NativeBackend:
     """`LlmBackend` over `LLM`.
 
-        backend = NativeBackend()
-        backend.load_model("smollm2-135m")
-        backend.generate("Once upon a time", GenerateParams(max_tokens=16))
+    backend = NativeBackend()
+    backend.load_model("smollm2-135m")
+    backend.generate("Once upon a time", GenerateParams(max_tokens=16))
     """
 
     def __init__(self) -> None:

@@ -133,7 +133,11 @@ def _plan_memory(native: _native.Model, settings: EngineSettings) -> KvPlan:
             f"max_context is {wanted}; this model was made for {native.max_context} tokens at most"
         )
     request = KvRequest(
-        token_bytes=2 * native.num_layers * native.num_kv_heads * native.head_dim * _kv_bytes(native, settings),
+        token_bytes=2
+        * native.num_layers
+        * native.num_kv_heads
+        * native.head_dim
+        * _kv_bytes(native, settings),
         block_tokens=_BLOCK_TOKENS,
         model_max_context=min(native.max_context, settings.context_limit or native.max_context),
         max_context=wanted,

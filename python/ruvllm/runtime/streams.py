@@ -13,6 +13,7 @@ from typing import TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
+
 from ruvllm.errors import GenerationError
 from ruvllm.outputs import Chunk, Completion, FinishReason, Timings, TokenLogprob, Usage
 from ruvllm.runtime.events import Event, Failed, Finished, TokenMade, Values
