@@ -24,8 +24,8 @@ class LlmBackend(Protocol):
     def generate(self, prompt: str, params: GenerateParams | None = None) -> str:
         """Give the text that follows the prompt.
 
-        Raises `InvalidOperationError` where no model is loaded, and `ContextLengthError` for a prompt that does
-        not fit.
+        Raises `InvalidOperationError` where no model is loaded, and `ContextLengthError` for a prompt that
+        does not fit.
         """
 
     def generate_stream(
@@ -33,8 +33,8 @@ class LlmBackend(Protocol):
     ) -> None:
         """Hand the text to `callback` piece by piece until it returns False; never with half a character.
 
-        The pieces joined are what `generate` gives. An exception in the callback ends the request and is passed
-        on.
+        The pieces joined are what `generate` gives. An exception in the callback ends the request and is
+        passed on.
         """
 
     def tokenizer(self) -> Tokenizer | None:

@@ -1,19 +1,22 @@
-"""From a model's path to a loop that runs requests on it."""
+"""From a model's name to a loop that runs requests on it."""
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ruvllm import _native
+from ruvllm import _native, hub
 from ruvllm._checks import check_integer
+from ruvllm.config import KvCacheConfig, ModelConfig
 from ruvllm.errors import ConfigError
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.memory_budget import KvPlan, KvRequest, available_memory, plan_kv_cache
 from ruvllm.runtime.request import GenerationTask, Task
 from ruvllm.text.loading import ModelText, load_text
+from ruvllm.types import Precision
 
-__all__ = ["EngineSettings", "OpenModel", "open_model"]
+__all__ = ["EngineSettings", "OpenModel", "open_model", "resolve_model", "settings_from"]
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +65,50 @@ class OpenModel:
     text: ModelText
     loop: EngineLoop
     max_context: int
+
+
+def resolve_model(model: str | os.PathLike[str], config: ModelConfig | None) -> Path:
+    """Find the model's file or folder, fetching it where it is not on this machine."""
+    token = config.hf_token if config else None
+    return hub.resolve(_with_quantization(model, config), token=token)
+
+
+def _with_quantization(model: str | os.PathLike[str], config: ModelConfig | None) -> str | os.PathLike[str]:
+    """The name with the configured quantization, where it names a Hub repository and leaves that open."""
+    if config is None or config.quantization is Precision.Q4K or not isinstance(model, str):
+        return model
+    reference = hub.parse(model, hub.DEFAULT_REGISTRY)
+    is_open = isinstance(reference, hub.HubModel) and not (reference.quantization or reference.file_name)
+    return f"{reference}:{config.quantization.tensor_type}" if is_open else model
+
+
+def settings_from(config: ModelConfig | None, given: EngineSettings) -> EngineSettings:
+    """The given settings over the configuration; `ConfigError` for what this engine does not have."""
+    if config is None:
+        return given
+    config.device.require()
+    if not config.use_flash_attention:
+        raise ConfigError("use_flash_attention is False; this engine has no other attention")
+    cache = config.kv_cache_config
+    kv_format, cache_tokens = given.kv_format, config.max_context
+    if cache != KvCacheConfig():
+        formats = {Precision.FP16: "f16", Precision.FP32: "f32"}
+        if cache.store_precision is not cache.tail_precision or cache.tail_precision not in formats:
+            raise ConfigError(
+                f"kv_cache_config asks for {cache.tail_precision.name} over {cache.store_precision.name}; "
+                "this engine has one tier: set both to FP16 or both to FP32"
+            )
+        kv_format = formats[cache.tail_precision] if kv_format == "auto" else kv_format
+        cache_tokens = min(cache_tokens, cache.max_tokens)
+    return EngineSettings(
+        threads=given.threads,
+        isa=given.isa,
+        activations=given.activations,
+        kv_cache_bytes=given.kv_cache_bytes,
+        kv_format=kv_format,
+        max_context=given.max_context,
+        context_limit=None if given.max_context else cache_tokens,
+    )
 
 
 def open_model(
@@ -133,11 +180,7 @@ def _plan_memory(native: _native.Model, settings: EngineSettings) -> KvPlan:
             f"max_context is {wanted}; this model was made for {native.max_context} tokens at most"
         )
     request = KvRequest(
-        token_bytes=2
-        * native.num_layers
-        * native.num_kv_heads
-        * native.head_dim
-        * _kv_bytes(native, settings),
+        token_bytes=_kv_bytes(native, settings),
         block_tokens=_BLOCK_TOKENS,
         model_max_context=min(native.max_context, settings.context_limit or native.max_context),
         max_context=wanted,
@@ -147,11 +190,10 @@ def _plan_memory(native: _native.Model, settings: EngineSettings) -> KvPlan:
 
 
 def _kv_bytes(native: _native.Model, settings: EngineSettings) -> int:
-    """Bytes of a number in the cache; `auto` is f32 where the activations are."""
-    if settings.kv_format != "auto":
-        return 2 if settings.kv_format == "f16" else 4
+    """Bytes of a token in the cache, keys and values of all layers; `auto` is f32 where activations are."""
     exact = settings.activations != "auto" or native.quantization in _UNQUANTIZED
-    return 4 if exact else 2
+    wide = exact if settings.kv_format == "auto" else settings.kv_format == "f32"
+    return 2 * native.num_layers * native.num_kv_heads * native.head_dim * (4 if wide else 2)
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
