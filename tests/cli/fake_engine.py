@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 from ruvllm.errors import ConfigError, ContextLengthError
 from ruvllm.outputs import Chunk, Completion, MemoryStats, ModelInfo, Timings, Usage
@@ -22,7 +22,7 @@ Prompt = str | list[int] | list[dict[str, str]]
 class FakeLLM:
     """Answers with what it was asked; `slowly` takes its time over many words, `too long` is refused."""
 
-    opened: list["FakeLLM"] = []
+    opened: ClassVar[list["FakeLLM"]] = []
 
     def __init__(self, model: str, **settings: Any) -> None:
         self.model = model
@@ -121,8 +121,8 @@ class FakeSystem:
 
     isa = "avx2"
     isa_reason = "the best that is here"
-    available_isas = ["scalar", "avx2"]
-    cpu_features = ["avx2", "fma"]
+    available_isas = ("scalar", "avx2")
+    cpu_features = ("avx2", "fma")
     threads = 2
     threads_reason = "two CPUs are allowed"
 

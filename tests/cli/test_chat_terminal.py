@@ -22,9 +22,14 @@ def chat(tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> Iterato
         dimensions=(40, 200),
     )
     child.expect("Ctrl-D ends")
-    child.expect("> ")
+    await_prompt(child)
     yield child
     child.close(force=True)
+
+
+def await_prompt(child: "pexpect.spawn[str]") -> None:
+    child.expect(r"\x1b\[\?2004h")  # bracketed paste is on: prompt_toolkit reads
+    child.expect(">")
 
 
 def say(child: "pexpect.spawn[str]", line: str) -> None:
@@ -43,7 +48,8 @@ def test_turns_and_commands(chat: "pexpect.spawn[str]", tmp_path: Path) -> None:
     say(chat, "/help")
     chat.expect("write the conversation as JSON")
     say(chat, "/stats")
-    chat.expect("answer tokens +6")
+    chat.expect("answer tokens")
+    chat.expect(r"\b6\b")
     say(chat, "/nonsense")
     chat.expect("no command /nonsense")
     saved = tmp_path / "chat.json"
@@ -79,6 +85,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(chat: "pexpect.spawn[str]")
     chat.expect("first after")
     chat.sendintr()
     chat.expect("Ctrl-D or /exit ends the chat")
+    await_prompt(chat)
     chat.sendeof()
     chat.expect(pexpect.EOF)
     chat.wait()

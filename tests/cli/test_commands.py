@@ -209,7 +209,7 @@ def test_a_prompt_that_is_too_long(ruvllm: Ruvllm, model: str) -> None:
 
 
 def test_bench(ruvllm: Ruvllm, model: str) -> None:
-    flags = "--threads 2 --prompt 512 --generate 64 --repeat 3".split()
+    flags = ["--threads", "2", "--prompt", "512", "--generate", "64", "--repeat", "3"]
     result = json.loads(ruvllm("bench", model, *flags, "--json").stdout)
     assert [row["test"] for row in result["results"]] == ["pp512", "tg64"]
     assert all(row["tokens_per_second"] > 0 and row["stddev"] >= 0 for row in result["results"])
