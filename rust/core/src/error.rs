@@ -57,3 +57,15 @@ pub enum Error {
 
 /// The result of everything in this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
+
+impl From<ruvllm_formats::FormatError> for Error {
+    fn from(error: ruvllm_formats::FormatError) -> Self {
+        match &error {
+            ruvllm_formats::FormatError::Io { source, .. } => Self::Io {
+                kind: source.kind(),
+                message: error.to_string(),
+            },
+            _ => Self::Model(error.to_string()),
+        }
+    }
+}

@@ -2,9 +2,41 @@
 //!
 //! Knows no model, no file and no Python. This is the one crate of the workspace in which `unsafe`
 //! is free (SIMD, threads); each block states why it is sound.
-#![allow(unsafe_code, reason = "SIMD loads and stores, and rows shared between threads")]
+#![allow(
+    unsafe_code,
+    reason = "SIMD loads and stores, and rows shared between threads"
+)]
 
+mod aligned;
+mod attention;
+mod cpu;
+mod dispatch;
+mod kernels;
+mod matmul;
+#[cfg(target_arch = "x86_64")]
+mod native;
+mod ops;
+mod pack;
 pub mod quant;
+mod reference;
+mod simd;
+mod threads;
+
+pub use aligned::AlignedBytes;
+pub use attention::{
+    AttentionShape, AttentionTask, BLOCK_TOKENS, KvData, KvDataMut, KvFormat, KvLayout, KvSlot,
+    KvView, store_kv,
+};
+pub use cpu::{ThreadChoice, cpu_features, thread_choice};
+pub use dispatch::{available, best, named};
+pub use kernels::{Kernels, Scalar};
+pub use matmul::{
+    Activations, FloatRows, QuantizedRowMut, QuantizedRows, TileRange, multiply, takes_quantized,
+};
+pub use pack::{
+    BLOCK_INPUTS, Elements, PackError, PackSource, PackedMatrix, QuantLayout, TILE_ROWS,
+};
+pub use threads::ThreadPool;
 
 /// The non-linearity of a gated feed-forward half.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

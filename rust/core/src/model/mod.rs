@@ -1,5 +1,67 @@
 //! Models: a family's differences as data ([`spec`], [`families`]), and one decoder over them.
 
+mod decoder;
 pub mod families;
+mod layer;
+mod linear;
+mod loader;
 pub mod rope;
 pub mod spec;
+mod weights;
+
+use std::sync::Arc;
+
+use ruvllm_kernels::{Kernels, KvFormat, KvLayout, ThreadPool};
+
+pub use decoder::{Forwarded, LogitsBuffers, Workspace};
+pub use linear::ActivationPrecision;
+pub use loader::{LoadOptions, ModelDescription, load, open};
+use spec::ModelSpec;
+use weights::Weights;
+
+/// A loaded model: what it is, its packed weights, and what computes with them.
+#[derive(Debug)]
+pub struct Model {
+    spec: ModelSpec,
+    weights: Weights,
+    kernels: Arc<dyn Kernels>,
+    pool: ThreadPool,
+    precision: ActivationPrecision,
+    description: ModelDescription,
+}
+
+impl Model {
+    /// Everything in which this model differs from others.
+    pub fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    /// What a user wants to know of it.
+    pub fn description(&self) -> &ModelDescription {
+        &self.description
+    }
+
+    /// The arithmetic.
+    pub fn kernels(&self) -> &dyn Kernels {
+        &*self.kernels
+    }
+
+    /// How many threads it computes with.
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
+    /// The layout of its key-value blocks; `None` chooses the format that goes with its precision.
+    pub fn kv_layout(&self, format: Option<KvFormat>) -> KvLayout {
+        let fitting = match (self.precision, self.description.is_quantized) {
+            (ActivationPrecision::Auto, true) => KvFormat::F16,
+            _ => KvFormat::F32,
+        };
+        KvLayout {
+            layers: self.spec.layers.len(),
+            kv_heads: self.spec.num_kv_heads,
+            head_dim: self.spec.head_dim,
+            format: format.unwrap_or(fitting),
+        }
+    }
+}

@@ -48,7 +48,8 @@ pub struct ModelSpec {
     pub rotary_layout: RotaryLayout,
     /// Where the weights are.
     pub tensors: TensorNames,
-    /// Tensors that were read into this spec (rotary factors) and are no weights.
+    /// Tensors of the file that are no weights: rotary factors, which were read into this spec, and
+    /// what is stored beside a model but never read (the copy of a tied output head).
     pub consumed_tensors: Vec<String>,
     /// The ids that start and end a text, from the configuration; GGUF vocabularies have their own.
     pub special_tokens: SpecialTokens,

@@ -1,1 +1,18 @@
 //! From logits to one token: penalties, filters, the draw, log-probabilities.
+//!
+//! One [`Sampler`] belongs to one request and depends on nothing but its parameters, its
+//! seed and the tokens it was shown: what else runs in the same batch cannot change a draw.
+//! `pipeline` is the one place that fixes the order of the steps; each step is a file.
+
+mod filters;
+mod logprobs;
+mod params;
+mod penalties;
+mod pick;
+mod pipeline;
+mod random;
+mod softmax;
+
+pub use logprobs::TokenLogprobs;
+pub use params::SamplingParams;
+pub use pipeline::{Sampled, Sampler};

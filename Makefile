@@ -1,0 +1,126 @@
+# Each target sets up what it needs: a virtual environment in .venv, the extension module, the test tools.
+# Stamps in .venv say what is done, so a second run does only what has changed.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+# What to make the virtual environment with (3.10 or newer), and the model of `make demo`.
+PYTHON ?= python3
+MODEL ?= smollm2-135m
+FUZZ_SECONDS ?= 60
+PYTEST_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+# A virtual environment or conda that happens to be active must not decide where maturin installs.
+IN_VENV := env -u CONDA_PREFIX VIRTUAL_ENV=$(CURDIR)/$(VENV) PATH="$(CURDIR)/$(BIN):$$PATH"
+# The crates that hold tests; ruvllm-py only translates and is tested from Python.
+RUST_TESTED := --workspace --exclude ruvllm-py
+RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
+
+.PHONY: help setup build demo test check lint format test-rust test-py test-isa \
+	bench bench-peers fuzz wheel docs size clean
+
+help:  ## this page
+	@echo "RuvLLM: make TARGET"
+	@sed -nE 's/^([a-z-]+):.*## (.*)$$/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do \
+		printf '  %-12s %s\n' "$$name" "$$text"; done
+	@echo "Variables: PYTHON=$(PYTHON) MODEL=$(MODEL) FUZZ_SECONDS=$(FUZZ_SECONDS) PYTEST_ARGS='$(PYTEST_ARGS)'"
+
+# -- setting up -------------------------------------------------------------------------------------
+
+$(STAMPS)/venv:
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs" >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "a C compiler is missing: on Debian, apt install build-essential" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo "$(PYTHON) is missing or older than 3.10: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments: on Debian, apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet 'maturin>=1.9,<2'
+	@mkdir -p $(STAMPS) && touch $@
+
+# The extension is built in release mode and the Python sources are used in place.
+$(STAMPS)/build: $(STAMPS)/venv $(RUST_SOURCES) pyproject.toml
+	$(IN_VENV) maturin develop --release --quiet
+	@touch $@
+
+# pip finds ruvllm installed already and adds what the extra names.
+$(STAMPS)/test-tools: pyproject.toml | $(STAMPS)/build
+	$(BIN)/python -m pip install --quiet 'ruvllm[test]'
+	@touch $@
+
+setup: $(STAMPS)/build $(STAMPS)/test-tools  ## virtual environment in .venv with everything that developing needs
+
+build: $(STAMPS)/build  ## the extension module in release mode, installed into .venv
+
+# -- the two commands -------------------------------------------------------------------------------
+
+demo: $(STAMPS)/build  ## build, install, fetch the default model and chat with it
+	$(BIN)/ruvllm pull $(MODEL)
+	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/ruvllm chat $(MODEL); \
+	else exec $(BIN)/ruvllm run --model $(MODEL) --temperature 0 "What is the capital of France?"; fi
+
+test: check test-rust test-py  ## everything that must hold: formats, lints, types, Rust tests, Python tests
+
+# -- its parts --------------------------------------------------------------------------------------
+
+check: $(STAMPS)/build $(STAMPS)/test-tools  ## formats, lints, types, and the stub of the extension against the truth
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest ruvllm._native --mypy-config-file pyproject.toml
+
+lint: check
+
+format: $(STAMPS)/test-tools  ## write the formats that `check` wants
+	cargo fmt --all
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format .
+
+test-rust:  ## tests of the crates
+	cargo test $(RUST_TESTED) --quiet
+
+test-py: $(STAMPS)/build $(STAMPS)/test-tools  ## tests of the package; PYTEST_ARGS='-m slow' for the slow ones
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-isa: $(STAMPS)/build  ## the kernels under each instruction set of this machine, one after the other
+	@for isa in $$($(BIN)/python -c 'from ruvllm import _native; print(*_native.System.detect().available_isas)'); do \
+		echo "== $$isa"; RUVLLM_ISA=$$isa RUVLLM_REQUIRE_ISA=$$isa cargo test -p ruvllm-kernels --quiet; done
+
+fuzz:  ## both parsers for FUZZ_SECONDS each: cargo-fuzz where it is installed, else more property tests
+	@if cargo fuzz --version >/dev/null 2>&1; then cd rust/formats; \
+		for target in $$(cargo fuzz list); do cargo fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS); done; \
+	else PROPTEST_CASES=$$(( $(FUZZ_SECONDS) * 200 )) timeout $$(( $(FUZZ_SECONDS) * 20 )) cargo test -p ruvllm-formats; fi
+
+# -- measuring --------------------------------------------------------------------------------------
+
+bench: $(STAMPS)/build $(STAMPS)/test-tools  ## time our own parts on this machine
+	$(BIN)/python -m pytest benches --benchmark-enable --benchmark-only $(PYTEST_ARGS)
+
+bench-peers: $(STAMPS)/build  ## us beside llama.cpp on the same file, in one run (compiles llama.cpp once)
+	$(BIN)/python benches/peers/compare.py $(MODEL)
+
+size:  ## lines by crate and package, and what the wheel weighs
+	@$(PYTHON) tests/architecture/sources.py
+	@ls -l dist/*.whl 2>/dev/null | awk '{ printf "%8.1f MB  %s\n", $$5 / 1e6, $$NF }' || true
+
+# -- giving away ------------------------------------------------------------------------------------
+
+wheel: $(STAMPS)/venv  ## a wheel and a source distribution in dist/
+	$(IN_VENV) maturin build --release --sdist --out dist
+
+docs:  ## the Rust documentation, warnings being errors
+	RUSTDOCFLAGS="-D warnings" cargo doc $(RUST_TESTED) --no-deps --document-private-items
+
+clean:  ## remove what was built; fetched models stay
+	rm -rf $(VENV) dist .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find python tests benches examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	rm -f python/ruvllm/_native*.so
+	cargo clean

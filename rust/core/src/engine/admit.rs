@@ -1,0 +1,91 @@
+//! Requests in: everything about them is checked before they become a sequence.
+
+use crate::error::{Error, Result};
+use crate::ids::SequenceId;
+use crate::sequence::{Generation, Request, Sequence, Task, Work};
+
+use super::{Engine, blocks_for};
+
+impl Engine {
+    /// Takes a request in; its events carry the id that is returned.
+    pub fn add(&mut self, request: Request) -> Result<SequenceId> {
+        self.check_tokens(&request)?;
+        let work = self.work_of(&request)?;
+        let id = SequenceId(self.next_id);
+        self.next_id += 1;
+        let sequence = Sequence {
+            id,
+            cancel: request.cancel,
+            prompt_tokens: request.tokens.len(),
+            tokens: request.tokens,
+            computed: 0,
+            blocks: Vec::new(),
+            regimes: Vec::new(),
+            work,
+        };
+        self.sequences.insert(id, sequence);
+        Ok(id)
+    }
+
+    fn check_tokens(&self, request: &Request) -> Result<()> {
+        let (tokens, vocab) = (&request.tokens, self.model.spec().vocab_size);
+        if tokens.is_empty() {
+            return Err(Error::Generation(
+                "the prompt is empty; it needs at least one token".to_owned(),
+            ));
+        }
+        if let Some(token) = tokens.iter().find(|token| **token as usize >= vocab) {
+            return Err(Error::Tokenization(format!(
+                "token {token} is outside the model's vocabulary of {vocab} tokens"
+            )));
+        }
+        let room = usize::from(matches!(request.task, Task::Generate(_)));
+        if tokens.len() + room > self.max_context {
+            return Err(Error::Config(format!(
+                "the prompt has {} tokens; max_context = {} allows {} here",
+                tokens.len(),
+                self.max_context,
+                self.max_context - room
+            )));
+        }
+        let (needed, total) = (blocks_for(tokens.len() + room), self.kv.total_blocks());
+        if needed > total {
+            return Err(Error::OutOfMemory(format!(
+                "the prompt of {} tokens needs {needed} key-value blocks, the pool has {total}; \
+                 raise kv_cache_bytes to at least {}",
+                tokens.len(),
+                needed * self.kv.layout().block_bytes()
+            )));
+        }
+        Ok(())
+    }
+
+    fn work_of(&self, request: &Request) -> Result<Work> {
+        Ok(match &request.task {
+            Task::Logits => Work::Logits(Vec::new()),
+            Task::Score if request.tokens.len() < 2 => {
+                return Err(Error::Generation(
+                    "scoring needs at least two tokens".to_owned(),
+                ));
+            }
+            Task::Score => Work::Score(Vec::with_capacity(request.tokens.len() - 1)),
+            Task::Embed => Work::Embed(vec![0.0; self.model.spec().hidden_size]),
+            Task::Generate(task) => {
+                task.sampling.validate(self.model.spec().vocab_size)?;
+                if task.max_tokens == 0 {
+                    return Err(Error::Config(
+                        "max_tokens = 0; at least 1 is allowed".to_owned(),
+                    ));
+                }
+                if self.vocabulary.is_none() && !task.stop.is_empty() {
+                    return Err(Error::Tokenization(
+                        "stop strings need a tokenizer, and this model has none".to_owned(),
+                    ));
+                }
+                let generation =
+                    Generation::new(task.clone(), &request.tokens, self.vocabulary.clone());
+                Work::Generate(Box::new(generation))
+            }
+        })
+    }
+}

@@ -1,0 +1,272 @@
+//! The engine: sequences over one model and one pool of key-value blocks.
+//!
+//! [`Engine::advance`] runs a plan step after step (forward, choose, publish) until someone has to
+//! decide: a sequence ended, a caller interrupts, blocks are short, or the plan's horizon is
+//! reached. Who is in a plan is decided elsewhere.
+
+mod admit;
+mod step;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ruvllm_kernels::KvFormat;
+
+use crate::batch::Batch;
+use crate::error::{Error, Result};
+use crate::events::{Event, EventQueue, FinishReason, Usage};
+use crate::ids::{SequenceId, TokenId};
+use crate::kv::{BLOCK_TOKENS, KvPool};
+use crate::model::{LogitsBuffers, Model, Workspace};
+use crate::sequence::{Sequence, Work};
+use crate::text::Vocabulary;
+
+/// How an engine is set up.
+#[derive(Debug, Clone, Copy)]
+pub struct EngineConfig {
+    /// Longest sequence, prompt and answer.
+    pub max_context: usize,
+    /// Bytes of the key-value pool.
+    pub kv_bytes: usize,
+    /// How the pool stores numbers; `None`: as fits the model.
+    pub kv_format: Option<KvFormat>,
+}
+
+/// Who takes part in the next steps.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// The sequences.
+    pub rows: Vec<PlanRow>,
+    /// Decide anew after so many steps.
+    pub max_steps: usize,
+}
+
+/// One sequence of a plan.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanRow {
+    /// Which.
+    pub sequence: SequenceId,
+    /// At most so many tokens of its prompt in one step.
+    pub prefill_tokens: usize,
+}
+
+/// Why `advance` returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pause {
+    /// At least one sequence ended.
+    Finished,
+    /// Someone called [`Controls::interrupt`].
+    Interrupted,
+    /// The plan's steps are done, or nobody of it has anything to compute.
+    Horizon,
+    /// A sequence needs a block and there is none.
+    Blocks,
+}
+
+impl Pause {
+    /// Its name for users.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Interrupted => "interrupted",
+            Self::Horizon => "horizon",
+            Self::Blocks => "blocks",
+        }
+    }
+}
+
+/// What other threads may do while the engine runs.
+#[derive(Debug, Clone, Default)]
+pub struct Controls {
+    events: Arc<EventQueue>,
+    interrupt: Arc<AtomicBool>,
+}
+
+impl Controls {
+    /// Makes `advance` return after the step that is running.
+    pub fn interrupt(&self) {
+        self.interrupt.store(true, Ordering::Release);
+    }
+
+    /// The events of all sequences.
+    pub fn events(&self) -> &EventQueue {
+        &self.events
+    }
+}
+
+/// How far a sequence is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SequenceStatus {
+    /// Which.
+    pub sequence: SequenceId,
+    /// Tokens of its prompt.
+    pub prompt_tokens: usize,
+    /// Tokens in the cache.
+    pub computed_tokens: usize,
+    /// Tokens in all: computed, to compute, generated.
+    pub total_tokens: usize,
+}
+
+/// Sequences over one model and one pool.
+#[derive(Debug)]
+pub struct Engine {
+    model: Arc<Model>,
+    vocabulary: Option<Arc<Vocabulary>>,
+    end_tokens: Vec<TokenId>,
+    max_context: usize,
+    kv: KvPool,
+    sequences: BTreeMap<SequenceId, Sequence>,
+    next_id: u64,
+    controls: Controls,
+    batch: Batch,
+    work: Workspace,
+    logits: Vec<f32>,
+    logits_buffers: LogitsBuffers,
+}
+
+impl Engine {
+    /// An engine without sequences.
+    pub fn new(
+        model: Arc<Model>,
+        vocabulary: Option<Arc<Vocabulary>>,
+        end_tokens: Vec<TokenId>,
+        config: EngineConfig,
+    ) -> Result<Self> {
+        let limit = model.spec().max_context;
+        if config.max_context == 0 || config.max_context > limit {
+            return Err(Error::Config(format!(
+                "max_context = {}; this model allows 1 to {limit}",
+                config.max_context
+            )));
+        }
+        let kv = KvPool::new(model.kv_layout(config.kv_format), config.kv_bytes)?;
+        Ok(Self {
+            model,
+            vocabulary,
+            end_tokens,
+            max_context: config.max_context,
+            kv,
+            sequences: BTreeMap::new(),
+            next_id: 1,
+            controls: Controls::default(),
+            batch: Batch::default(),
+            work: Workspace::default(),
+            logits: Vec::new(),
+            logits_buffers: LogitsBuffers::default(),
+        })
+    }
+
+    /// What other threads may do.
+    pub fn controls(&self) -> Controls {
+        self.controls.clone()
+    }
+
+    /// The pool of blocks.
+    pub fn kv(&self) -> &KvPool {
+        &self.kv
+    }
+
+    /// Every sequence, by age.
+    pub fn sequences(&self) -> impl Iterator<Item = SequenceStatus> {
+        self.sequences.values().map(|sequence| SequenceStatus {
+            sequence: sequence.id,
+            prompt_tokens: sequence.prompt_tokens,
+            computed_tokens: sequence.computed,
+            total_tokens: sequence.tokens.len(),
+        })
+    }
+
+    /// Runs the plan until someone has to decide.
+    pub fn advance(&mut self, plan: &Plan) -> Result<Pause> {
+        for _ in 0..plan.max_steps {
+            if self.end_cancelled()? {
+                return Ok(Pause::Finished);
+            }
+            if self.controls.interrupt.swap(false, Ordering::AcqRel) {
+                return Ok(Pause::Interrupted);
+            }
+            if let Some(pause) = self.step(plan)? {
+                return Ok(pause);
+            }
+        }
+        Ok(if self.end_cancelled()? {
+            Pause::Finished
+        } else {
+            Pause::Horizon
+        })
+    }
+
+    /// Ends every sequence whose caller does not want more; whether there was one.
+    fn end_cancelled(&mut self) -> Result<bool> {
+        let cancelled: Vec<SequenceId> = self
+            .sequences
+            .values()
+            .filter(|sequence| sequence.cancel.is_cancelled())
+            .map(|sequence| sequence.id)
+            .collect();
+        for id in &cancelled {
+            self.finish(*id, FinishReason::Cancelled)?;
+        }
+        Ok(!cancelled.is_empty())
+    }
+
+    /// Ends a sequence well.
+    fn finish(&mut self, id: SequenceId, reason: FinishReason) -> Result<()> {
+        let Some(mut sequence) = self.take_out(id)? else {
+            return Ok(());
+        };
+        let usage = Usage {
+            prompt_tokens: sequence.prompt_tokens,
+            completion_tokens: sequence.generated(),
+            cached_tokens: 0,
+        };
+        let text = match &mut sequence.work {
+            Work::Generate(generation) => generation.rest(),
+            Work::Logits(values) | Work::Score(values) | Work::Embed(values) => {
+                if reason == FinishReason::Done {
+                    let values = std::mem::take(values);
+                    self.controls.events.push(Event::Values {
+                        sequence: id,
+                        values,
+                    });
+                }
+                String::new()
+            }
+        };
+        self.controls.events.push(Event::Finished {
+            sequence: id,
+            reason,
+            text,
+            usage,
+        });
+        Ok(())
+    }
+
+    /// Ends a sequence with an error.
+    fn fail(&mut self, id: SequenceId, error: Error) -> Result<()> {
+        if self.take_out(id)?.is_some() {
+            self.controls.events.push(Event::Failed {
+                sequence: id,
+                error,
+            });
+        }
+        Ok(())
+    }
+
+    /// Removes a sequence and gives its blocks back.
+    fn take_out(&mut self, id: SequenceId) -> Result<Option<Sequence>> {
+        let Some(sequence) = self.sequences.remove(&id) else {
+            return Ok(None);
+        };
+        for block in &sequence.blocks {
+            self.kv.give_back(*block)?;
+        }
+        Ok(Some(sequence))
+    }
+}
+
+/// Blocks that so many tokens need.
+pub(crate) fn blocks_for(tokens: usize) -> usize {
+    tokens.div_ceil(BLOCK_TOKENS)
+}

@@ -1,0 +1,167 @@
+//! The forward pass: embed, layers, norm. Families differ only in what the spec says.
+
+use ruvllm_kernels::QuantizedRows;
+
+use crate::batch::Batch;
+use crate::error::{Error, Result};
+use crate::kv::KvPool;
+
+use super::layer::{LayerBuffers, RotaryTables};
+use super::linear::{Compute, ROWS_PER_TASK};
+use super::{Model, layer};
+
+/// Buffers of a forward pass, kept between steps.
+#[derive(Debug, Default)]
+pub struct Workspace {
+    /// The residual stream `[tokens, hidden]`.
+    pub(crate) residual: Vec<f32>,
+    /// After the last norm `[tokens, hidden]`.
+    hidden: Vec<f32>,
+    layer: LayerBuffers,
+    rotary: Vec<RotaryTables>,
+    quantized: QuantizedRows,
+}
+
+impl Workspace {
+    /// The last hidden states of the batch, `[tokens, hidden]`, after the final norm.
+    pub fn hidden(&self) -> &[f32] {
+        &self.hidden
+    }
+}
+
+/// How a forward pass ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forwarded {
+    /// All rows are computed and in the cache.
+    Whole,
+    /// `interrupted` said so between two layers; the rows must be computed anew.
+    Interrupted,
+}
+
+impl Model {
+    /// Runs a batch through the model; the keys and values go to `kv`, the result to
+    /// [`Workspace::hidden`]. `interrupted` is asked between layers.
+    pub fn forward(
+        &self,
+        kv: &mut KvPool,
+        batch: &Batch,
+        work: &mut Workspace,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Forwarded> {
+        self.check_batch(batch)?;
+        let compute = self.compute();
+        self.embed(compute, batch, &mut work.residual);
+        work.rotary.clear();
+        work.rotary.extend(
+            self.spec
+                .ropes
+                .iter()
+                .map(|rope| RotaryTables::new(rope, batch)),
+        );
+        for (index, weights) in self.weights.layers.iter().enumerate() {
+            if interrupted() {
+                return Ok(Forwarded::Interrupted);
+            }
+            let layer_spec = self.spec.layers[index];
+            let call = layer::LayerCall {
+                compute,
+                spec: &self.spec,
+                layer: index,
+                window: layer_spec.window,
+                weights,
+                rotary: &work.rotary[layer_spec.rope],
+                batch,
+            };
+            call.attention_half(kv, &mut work.residual, &mut work.layer);
+            call.feed_forward_half(&mut work.residual, &mut work.layer);
+        }
+        norm_rows(
+            compute,
+            &work.residual,
+            (&self.weights.output_norm, self.spec.norm_epsilon),
+            &mut work.hidden,
+        );
+        Ok(Forwarded::Whole)
+    }
+
+    /// Output logits of some rows of hidden states, `[rows, vocab]`.
+    pub fn logits(&self, hidden: &[f32], quantized: &mut LogitsBuffers, logits: &mut Vec<f32>) {
+        let compute = self.compute();
+        self.weights
+            .head()
+            .apply(compute, hidden, &mut quantized.0, logits);
+        if let Some(cap) = self.spec.final_soft_cap {
+            let rows = logits.chunks_mut(self.spec.vocab_size).collect();
+            compute.pool.for_each(rows, 1, |row: &mut [f32]| {
+                compute.kernels.soft_cap(row, cap)
+            });
+        }
+    }
+
+    fn compute(&self) -> Compute<'_> {
+        Compute {
+            kernels: &*self.kernels,
+            pool: &self.pool,
+        }
+    }
+
+    fn check_batch(&self, batch: &Batch) -> Result<()> {
+        match batch
+            .tokens
+            .iter()
+            .find(|token| **token as usize >= self.spec.vocab_size)
+        {
+            Some(token) => Err(Error::Tokenization(format!(
+                "token {token} is outside the model's vocabulary of {} tokens",
+                self.spec.vocab_size
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    fn embed(&self, compute: Compute<'_>, batch: &Batch, residual: &mut Vec<f32>) {
+        let width = self.spec.hidden_size;
+        residual.resize(batch.tokens.len() * width, 0.0);
+        let table = self.weights.embedding();
+        let scale = self.spec.embedding_scale;
+        let rows = batch
+            .tokens
+            .iter()
+            .zip(residual.chunks_exact_mut(width))
+            .collect();
+        compute
+            .pool
+            .for_each(rows, ROWS_PER_TASK, |(token, row): (&u32, &mut [f32])| {
+                table.decode_row(*token as usize, row);
+                if scale != 1.0 {
+                    row.iter_mut().for_each(|value| *value *= scale);
+                }
+            });
+    }
+}
+
+/// Buffers of [`Model::logits`].
+#[derive(Debug, Default)]
+pub struct LogitsBuffers(QuantizedRows);
+
+/// RMSNorm of every row of `input` into `output`, which is resized.
+pub(crate) fn norm_rows(
+    compute: Compute<'_>,
+    input: &[f32],
+    (weight, epsilon): (&[f32], f32),
+    output: &mut Vec<f32>,
+) {
+    output.resize(input.len(), 0.0);
+    let width = weight.len();
+    let rows = input
+        .chunks_exact(width)
+        .zip(output.chunks_exact_mut(width))
+        .collect();
+    compute.pool.for_each(
+        rows,
+        ROWS_PER_TASK,
+        |(input, output): (&[f32], &mut [f32])| {
+            compute.kernels.rms_norm(input, weight, epsilon, output);
+        },
+    );
+}

@@ -1,0 +1,309 @@
+//! One layer: its attention half and its feed-forward half.
+
+use ruvllm_kernels::{AttentionShape, AttentionTask, BLOCK_TOKENS, KvSlot, KvView, QuantizedRows};
+
+use crate::batch::{Batch, BatchSequence};
+use crate::kv::KvPool;
+
+use super::decoder::norm_rows;
+use super::linear::{Compute, ROWS_PER_TASK};
+use super::spec::{ModelSpec, RopeSpec};
+use super::weights::LayerWeights;
+
+/// Queries of a sequence that one thread attends for at a time.
+const QUERY_TILE: usize = 16;
+
+/// Cosines and sines of every row of a batch, `[tokens, half]`, for one rotary embedding.
+#[derive(Debug)]
+pub(crate) struct RotaryTables {
+    half: usize,
+    cosines: Vec<f32>,
+    sines: Vec<f32>,
+}
+
+impl RotaryTables {
+    pub(crate) fn new(rope: &RopeSpec, batch: &Batch) -> Self {
+        let half = rope.dimensions / 2;
+        let mut tables = Self {
+            half,
+            cosines: vec![0.0; batch.tokens.len() * half],
+            sines: vec![0.0; batch.tokens.len() * half],
+        };
+        for sequence in &batch.sequences {
+            let frequencies = rope.frequencies(sequence.rope_length);
+            for row in 0..sequence.rows {
+                let range = tables.range(sequence.first_row + row);
+                let (cosines, sines) =
+                    (&mut tables.cosines[range.clone()], &mut tables.sines[range]);
+                frequencies.fill(sequence.first_position + row, cosines, sines);
+            }
+        }
+        tables
+    }
+
+    fn range(&self, row: usize) -> std::ops::Range<usize> {
+        row * self.half..(row + 1) * self.half
+    }
+}
+
+/// Buffers of a layer, kept between layers and steps.
+#[derive(Debug, Default)]
+pub(crate) struct LayerBuffers {
+    /// `[tokens, hidden]`
+    normed: Vec<f32>,
+    /// `[tokens, (heads + 2 * kv_heads) * head_dim]`
+    projected: Vec<f32>,
+    /// `[tokens, heads * head_dim]`
+    queries: Vec<f32>,
+    /// Pieces `[tokens of a tile, group, head_dim]`, one after the other.
+    pieces: Vec<f32>,
+    /// `[tokens, heads * head_dim]`
+    attended: Vec<f32>,
+    /// `[tokens, hidden]`
+    output: Vec<f32>,
+    /// `[tokens, 2 * feed_forward]`
+    gate_up: Vec<f32>,
+    /// `[tokens, feed_forward]`
+    activated: Vec<f32>,
+    quantized: QuantizedRows,
+}
+
+/// A layer at work on a batch.
+pub(crate) struct LayerCall<'a> {
+    pub(crate) compute: Compute<'a>,
+    pub(crate) spec: &'a ModelSpec,
+    pub(crate) layer: usize,
+    pub(crate) window: Option<usize>,
+    pub(crate) weights: &'a LayerWeights,
+    pub(crate) rotary: &'a RotaryTables,
+    pub(crate) batch: &'a Batch,
+}
+
+/// Part of the attention of a step: some queries of a sequence, one KV head.
+struct Piece<'a> {
+    sequence: &'a BatchSequence,
+    rows: std::ops::Range<usize>,
+    kv_head: usize,
+    output: &'a mut [f32],
+}
+
+impl LayerCall<'_> {
+    /// `residual += output(attention(norm(residual)))`
+    pub(crate) fn attention_half(
+        &self,
+        kv: &mut KvPool,
+        residual: &mut [f32],
+        buffers: &mut LayerBuffers,
+    ) {
+        let weights = self.weights;
+        let epsilon = self.spec.norm_epsilon;
+        norm_rows(
+            self.compute,
+            residual,
+            (&weights.attention_norm, epsilon),
+            &mut buffers.normed,
+        );
+        weights.attention_input.apply(
+            self.compute,
+            &buffers.normed,
+            &mut buffers.quantized,
+            &mut buffers.projected,
+        );
+        self.rotate_rows(buffers);
+        self.store(kv, &buffers.projected);
+        self.attend(&kv.view(), buffers);
+        weights.attention_output.apply(
+            self.compute,
+            &buffers.attended,
+            &mut buffers.quantized,
+            &mut buffers.output,
+        );
+        self.add_to_residual(weights.post_attention_norm.as_deref(), residual, buffers);
+    }
+
+    /// `residual += down(activation(gate(x)) * up(x))` with `x = norm(residual)`
+    pub(crate) fn feed_forward_half(&self, residual: &mut [f32], buffers: &mut LayerBuffers) {
+        let weights = self.weights;
+        let epsilon = self.spec.norm_epsilon;
+        norm_rows(
+            self.compute,
+            residual,
+            (&weights.feed_forward_norm, epsilon),
+            &mut buffers.normed,
+        );
+        weights.feed_forward_input.apply(
+            self.compute,
+            &buffers.normed,
+            &mut buffers.quantized,
+            &mut buffers.gate_up,
+        );
+        let width = self.spec.feed_forward_size;
+        buffers.activated.resize(buffers.gate_up.len() / 2, 0.0);
+        let rows = buffers
+            .gate_up
+            .chunks_exact(2 * width)
+            .zip(buffers.activated.chunks_exact_mut(width));
+        self.compute.pool.for_each(
+            rows.collect(),
+            ROWS_PER_TASK,
+            |(gate_up, output): (&[f32], &mut [f32])| {
+                let (gate, up) = gate_up.split_at(width);
+                self.compute
+                    .kernels
+                    .gate(self.spec.activation, gate, up, output);
+            },
+        );
+        let down = &weights.feed_forward_output;
+        down.apply(
+            self.compute,
+            &buffers.activated,
+            &mut buffers.quantized,
+            &mut buffers.output,
+        );
+        self.add_to_residual(weights.post_feed_forward_norm.as_deref(), residual, buffers);
+    }
+
+    fn add_to_residual(
+        &self,
+        norm: Option<&[f32]>,
+        residual: &mut [f32],
+        buffers: &mut LayerBuffers,
+    ) {
+        let addend = match norm {
+            Some(weight) => {
+                let weight = (weight, self.spec.norm_epsilon);
+                norm_rows(self.compute, &buffers.output, weight, &mut buffers.normed);
+                &buffers.normed
+            }
+            None => &buffers.output,
+        };
+        self.compute.kernels.add(addend, residual);
+    }
+
+    fn query_width(&self) -> usize {
+        self.spec.num_heads * self.spec.head_dim
+    }
+
+    fn key_width(&self) -> usize {
+        self.spec.num_kv_heads * self.spec.head_dim
+    }
+
+    /// Norms and rotates queries and keys in place, and copies the queries together.
+    fn rotate_rows(&self, buffers: &mut LayerBuffers) {
+        let (query_width, key_width, head_dim) =
+            (self.query_width(), self.key_width(), self.spec.head_dim);
+        let width = query_width + 2 * key_width;
+        buffers
+            .queries
+            .resize(self.batch.tokens.len() * query_width, 0.0);
+        let rows = buffers
+            .projected
+            .chunks_exact_mut(width)
+            .zip(buffers.queries.chunks_exact_mut(query_width));
+        let rows: Vec<_> = rows.enumerate().collect();
+        self.compute
+            .pool
+            .for_each(rows, ROWS_PER_TASK, |(row, (projected, queries))| {
+                let range = self.rotary.range(row);
+                let (cosines, sines) = (
+                    &self.rotary.cosines[range.clone()],
+                    &self.rotary.sines[range],
+                );
+                let (query, rest) = projected.split_at_mut(query_width);
+                self.norm_heads(self.weights.query_norm.as_deref(), query);
+                self.norm_heads(self.weights.key_norm.as_deref(), &mut rest[..key_width]);
+                self.compute.kernels.rotate(query, head_dim, cosines, sines);
+                self.compute
+                    .kernels
+                    .rotate(&mut rest[..key_width], head_dim, cosines, sines);
+                queries.copy_from_slice(query);
+            });
+    }
+
+    fn norm_heads(&self, weight: Option<&[f32]>, heads: &mut [f32]) {
+        let Some(weight) = weight else { return };
+        let input = heads.to_vec();
+        self.compute
+            .kernels
+            .rms_norm(&input, weight, self.spec.norm_epsilon, heads);
+    }
+
+    fn store(&self, kv: &mut KvPool, projected: &[f32]) {
+        let (query_width, key_width) = (self.query_width(), self.key_width());
+        let width = query_width + 2 * key_width;
+        for sequence in &self.batch.sequences {
+            for row in 0..sequence.rows {
+                let position = sequence.first_position + row;
+                let block = sequence.block_table[position / BLOCK_TOKENS];
+                let slot = KvSlot {
+                    block,
+                    position: position % BLOCK_TOKENS,
+                    layer: self.layer,
+                };
+                let row = &projected[(sequence.first_row + row) * width..][query_width..width];
+                kv.store(slot, &row[..key_width], &row[key_width..]);
+            }
+        }
+    }
+
+    fn attend(&self, kv: &KvView<'_>, buffers: &mut LayerBuffers) {
+        let query_width = self.query_width();
+        let group_width = query_width / self.spec.num_kv_heads;
+        let total = self.batch.tokens.len() * query_width;
+        buffers.pieces.resize(total, 0.0);
+        buffers.attended.resize(total, 0.0);
+        let shape = AttentionShape {
+            num_heads: self.spec.num_heads,
+            scale: self.spec.attention_scale,
+            soft_cap: self.spec.attention_soft_cap,
+            window: self.window,
+        };
+        let queries = &buffers.queries;
+        let pieces = self.pieces(&mut buffers.pieces, group_width);
+        let places: Vec<_> = pieces
+            .iter()
+            .map(|piece| (piece.rows.clone(), piece.kv_head))
+            .collect();
+        self.compute.pool.for_each(pieces, 1, |piece| {
+            let first = piece.rows.start;
+            let task = AttentionTask {
+                queries: &queries[first * query_width..piece.rows.end * query_width],
+                first_position: piece.sequence.first_position + first - piece.sequence.first_row,
+                block_table: &piece.sequence.block_table,
+                layer: self.layer,
+                kv_head: piece.kv_head,
+            };
+            self.compute.kernels.attend(kv, &shape, &task, piece.output);
+        });
+        let mut sources = buffers.pieces.chunks_exact(group_width);
+        for (rows, kv_head) in places {
+            for (row, source) in rows.zip(&mut sources) {
+                let begin = row * query_width + kv_head * group_width;
+                buffers.attended[begin..begin + group_width].copy_from_slice(source);
+            }
+        }
+    }
+
+    /// Cuts the step's attention into pieces, the long ones (late positions) first.
+    fn pieces<'a>(&'a self, mut output: &'a mut [f32], group_width: usize) -> Vec<Piece<'a>> {
+        let mut pieces = Vec::new();
+        for sequence in &self.batch.sequences {
+            let end = sequence.first_row + sequence.rows;
+            for tile in (sequence.first_row..end).step_by(QUERY_TILE).rev() {
+                let rows = tile..end.min(tile + QUERY_TILE);
+                for kv_head in 0..self.spec.num_kv_heads {
+                    let (own, rest) =
+                        std::mem::take(&mut output).split_at_mut(rows.len() * group_width);
+                    output = rest;
+                    pieces.push(Piece {
+                        sequence,
+                        rows: rows.clone(),
+                        kv_head,
+                        output: own,
+                    });
+                }
+            }
+        }
+        pieces
+    }
+}

@@ -1,0 +1,340 @@
+//! A model's weights: every tensor that the spec names, packed, and none left over.
+
+use std::collections::BTreeSet;
+
+use ruvllm_formats::{ModelFiles, TensorInfo};
+use ruvllm_kernels::quant::{BlockType, decode};
+use ruvllm_kernels::{PackSource, PackedMatrix, ThreadPool};
+
+use crate::error::{Error, Result};
+
+use super::linear::{ActivationPrecision, Linear};
+use super::spec::{AttentionInput, FeedForwardInput, ModelSpec, RotaryLayout};
+
+/// All weights of a model.
+#[derive(Debug)]
+pub(crate) struct Weights {
+    embedding: Linear,
+    pub(crate) layers: Vec<LayerWeights>,
+    pub(crate) output_norm: Vec<f32>,
+    /// `None`: the embedding.
+    output: Option<Linear>,
+}
+
+/// The weights of one layer.
+#[derive(Debug)]
+pub(crate) struct LayerWeights {
+    pub(crate) attention_norm: Vec<f32>,
+    /// Q over K over V.
+    pub(crate) attention_input: Linear,
+    pub(crate) query_norm: Option<Vec<f32>>,
+    pub(crate) key_norm: Option<Vec<f32>>,
+    pub(crate) attention_output: Linear,
+    pub(crate) post_attention_norm: Option<Vec<f32>>,
+    pub(crate) feed_forward_norm: Vec<f32>,
+    /// Gate over up.
+    pub(crate) feed_forward_input: Linear,
+    pub(crate) feed_forward_output: Linear,
+    pub(crate) post_feed_forward_norm: Option<Vec<f32>>,
+}
+
+impl Weights {
+    /// The table of embedding rows.
+    pub(crate) fn embedding(&self) -> &PackedMatrix {
+        &self.embedding.matrices()[0]
+    }
+
+    /// The output head.
+    pub(crate) fn head(&self) -> &Linear {
+        self.output.as_ref().unwrap_or(&self.embedding)
+    }
+
+    /// Bytes of the packed matrices.
+    pub(crate) fn bytes(&self) -> usize {
+        let layers = self.layers.iter().flat_map(|layer| {
+            [
+                &layer.attention_input,
+                &layer.attention_output,
+                &layer.feed_forward_input,
+                &layer.feed_forward_output,
+            ]
+        });
+        let linears = layers.chain([&self.embedding]).chain(self.output.as_ref());
+        linears
+            .flat_map(Linear::matrices)
+            .map(PackedMatrix::bytes)
+            .sum()
+    }
+}
+
+/// Takes tensors out of a file and remembers which.
+pub(crate) struct WeightReader<'a> {
+    files: &'a ModelFiles,
+    spec: &'a ModelSpec,
+    pool: &'a ThreadPool,
+    precision: ActivationPrecision,
+    taken: BTreeSet<String>,
+    taken_bytes: u64,
+    progress: &'a mut dyn FnMut(u64, u64) -> Result<()>,
+}
+
+impl<'a> WeightReader<'a> {
+    pub(crate) fn new(
+        files: &'a ModelFiles,
+        spec: &'a ModelSpec,
+        (pool, precision): (&'a ThreadPool, ActivationPrecision),
+        progress: &'a mut dyn FnMut(u64, u64) -> Result<()>,
+    ) -> Self {
+        let taken = spec.consumed_tensors.iter().cloned().collect();
+        Self {
+            files,
+            spec,
+            pool,
+            precision,
+            taken,
+            taken_bytes: 0,
+            progress,
+        }
+    }
+
+    /// Reads every tensor that the spec names; a tensor that is left over is an error.
+    pub(crate) fn read(mut self) -> Result<Weights> {
+        let names = &self.spec.tensors;
+        let (vocab, hidden) = (self.spec.vocab_size, self.spec.hidden_size);
+        let embedding = self.linear(&[(&names.embedding, vocab, None)], hidden)?;
+        let layers = (0..self.spec.layers.len())
+            .map(|layer| self.layer(layer))
+            .collect::<Result<_>>()?;
+        let output_norm = self.norm(&names.output_norm, hidden)?;
+        let output = match &names.output {
+            Some(name) if self.files.tensor(name).is_some() || !names.tied => {
+                Some(self.linear(&[(name, vocab, None)], hidden)?)
+            }
+            _ => None,
+        };
+        self.refuse_leftovers()?;
+        Ok(Weights {
+            embedding,
+            layers,
+            output_norm,
+            output,
+        })
+    }
+
+    fn layer(&mut self, index: usize) -> Result<LayerWeights> {
+        let spec = self.spec;
+        let names = &spec.tensors.layer;
+        let name = |pattern: &String| pattern.replace("{}", &index.to_string());
+        let (hidden, feed_forward) = (spec.hidden_size, spec.feed_forward_size);
+        let heads_width = spec.num_heads * spec.head_dim;
+        let feed_forward_input = match &names.feed_forward_input {
+            FeedForwardInput::Split { gate, up } => self.linear(
+                &[
+                    (&name(gate), feed_forward, None),
+                    (&name(up), feed_forward, None),
+                ],
+                hidden,
+            )?,
+            FeedForwardInput::Fused(fused) => {
+                self.linear(&[(&name(fused), 2 * feed_forward, None)], hidden)?
+            }
+        };
+        Ok(LayerWeights {
+            attention_norm: self.norm(&name(&names.attention_norm), hidden)?,
+            attention_input: self.attention_input(&name)?,
+            query_norm: self.optional_norm(names.query_norm.as_ref().map(name), spec.head_dim)?,
+            key_norm: self.optional_norm(names.key_norm.as_ref().map(name), spec.head_dim)?,
+            attention_output: self.linear(
+                &[(&name(&names.attention_output), hidden, None)],
+                heads_width,
+            )?,
+            post_attention_norm: self
+                .optional_norm(names.post_attention_norm.as_ref().map(name), hidden)?,
+            feed_forward_norm: self.norm(&name(&names.feed_forward_norm), hidden)?,
+            feed_forward_input,
+            feed_forward_output: self.linear(
+                &[(&name(&names.feed_forward_output), hidden, None)],
+                feed_forward,
+            )?,
+            post_feed_forward_norm: self
+                .optional_norm(names.post_feed_forward_norm.as_ref().map(name), hidden)?,
+        })
+    }
+
+    fn attention_input(&mut self, name: &dyn Fn(&String) -> String) -> Result<Linear> {
+        let spec = self.spec;
+        let query_rows = spec.num_heads * spec.head_dim;
+        let key_rows = spec.num_kv_heads * spec.head_dim;
+        match &spec.tensors.layer.attention_input {
+            AttentionInput::Fused(fused) => self.linear(
+                &[(&name(fused), query_rows + 2 * key_rows, None)],
+                spec.hidden_size,
+            ),
+            AttentionInput::Split {
+                query,
+                key,
+                value,
+                biases,
+            } => {
+                let orders = [
+                    rotary_order(spec, spec.num_heads),
+                    rotary_order(spec, spec.num_kv_heads),
+                    None,
+                ];
+                let rows = [query_rows, key_rows, key_rows];
+                let bias = match biases {
+                    Some(biases) => {
+                        let mut joined = Vec::new();
+                        for ((bias, rows), order) in biases.iter().zip(rows).zip(&orders) {
+                            let values = self.vector(&name(bias), rows)?;
+                            match order {
+                                Some(order) => {
+                                    joined.extend(order.iter().map(|row| values[*row as usize]))
+                                }
+                                None => joined.extend(values),
+                            }
+                        }
+                        Some(joined)
+                    }
+                    None => None,
+                };
+                let [query_order, key_order, _] = &orders;
+                let parts = [
+                    (name(query), query_rows, query_order.as_deref()),
+                    (name(key), key_rows, key_order.as_deref()),
+                    (name(value), key_rows, None),
+                ];
+                let matrices = parts
+                    .iter()
+                    .map(|(name, rows, order)| self.matrix(name, (*rows, spec.hidden_size), *order))
+                    .collect::<Result<_>>()?;
+                Ok(Linear::new(matrices, bias, self.precision))
+            }
+        }
+    }
+
+    fn linear(
+        &mut self,
+        parts: &[(&str, usize, Option<&[u32]>)],
+        columns: usize,
+    ) -> Result<Linear> {
+        let matrices = parts
+            .iter()
+            .map(|(name, rows, order)| self.matrix(name, (*rows, columns), *order))
+            .collect::<Result<_>>()?;
+        Ok(Linear::new(matrices, None, self.precision))
+    }
+
+    fn matrix(
+        &mut self,
+        name: &str,
+        (rows, columns): (usize, usize),
+        row_order: Option<&[u32]>,
+    ) -> Result<PackedMatrix> {
+        let (info, bytes, block_type) = self.tensor(name, &[rows, columns])?;
+        let source = PackSource {
+            block_type,
+            bytes,
+            rows,
+            columns,
+            row_order,
+        };
+        let packed = PackedMatrix::pack(&source, self.pool)
+            .map_err(|error| Error::Model(format!("tensor '{name}': {error}")))?;
+        self.finish(info)?;
+        Ok(packed)
+    }
+
+    fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>> {
+        let (info, bytes, block_type) = self.tensor(name, &[length])?;
+        let mut values = vec![0.0; length];
+        decode(block_type, bytes, &mut values)
+            .map_err(|error| Error::Model(format!("tensor '{name}': {error}")))?;
+        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+            return Err(Error::Model(format!(
+                "tensor '{name}': element {index} is not finite"
+            )));
+        }
+        self.finish(info)?;
+        Ok(values)
+    }
+
+    fn norm(&mut self, name: &str, length: usize) -> Result<Vec<f32>> {
+        let mut weight = self.vector(name, length)?;
+        weight
+            .iter_mut()
+            .for_each(|value| *value += self.spec.norm_weight_offset);
+        Ok(weight)
+    }
+
+    fn optional_norm(&mut self, name: Option<String>, length: usize) -> Result<Option<Vec<f32>>> {
+        name.map(|name| self.norm(&name, length)).transpose()
+    }
+
+    /// A tensor of just that shape, and of a type that the engine reads.
+    fn tensor(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+    ) -> Result<(&'a TensorInfo, &'a [u8], BlockType)> {
+        let Some((info, bytes)) = self.files.tensor(name) else {
+            return Err(Error::Model(format!(
+                "tensor '{name}' is missing; architecture '{}' needs it with shape {shape:?}",
+                self.spec.architecture
+            )));
+        };
+        if info.shape != shape {
+            return Err(Error::Model(format!(
+                "tensor '{name}' has shape {:?}; the model's configuration makes it {shape:?}",
+                info.shape
+            )));
+        }
+        let type_name = info.tensor_type.name();
+        let block_type = BlockType::from_name(type_name).ok_or_else(|| {
+            let known: Vec<_> = BlockType::ALL.iter().map(|known| known.name()).collect();
+            Error::Model(format!(
+                "tensor '{name}' has type {type_name}, which this engine does not read; it reads {}",
+                known.join(", ")
+            ))
+        })?;
+        self.taken.insert(name.to_owned());
+        Ok((info, bytes, block_type))
+    }
+
+    fn finish(&mut self, info: &TensorInfo) -> Result<()> {
+        self.files.release(info);
+        self.taken_bytes += info.byte_length() as u64;
+        (self.progress)(self.taken_bytes, self.files.total_bytes())
+    }
+
+    fn refuse_leftovers(&self) -> Result<()> {
+        let left: Vec<&str> = self
+            .files
+            .tensors()
+            .map(|info| info.name.as_str())
+            .filter(|name| !self.taken.contains(*name) && !name.ends_with(".rotary_emb.inv_freq"))
+            .collect();
+        match left.as_slice() {
+            [] => Ok(()),
+            [first, ..] => Err(Error::Model(format!(
+                "{} tensors of the file have no place in architecture '{}', the first is '{first}'; \
+                 running without them would give other results than the model's",
+                left.len(),
+                self.spec.architecture
+            ))),
+        }
+    }
+}
+
+/// Where each row of Q or K stands in the file, so that a head's halves turn together.
+fn rotary_order(spec: &ModelSpec, heads: usize) -> Option<Vec<u32>> {
+    if spec.rotary_layout == RotaryLayout::Halves {
+        return None;
+    }
+    let half = spec.head_dim / 2;
+    let order = (0..heads * spec.head_dim).map(|row| {
+        let (head, dimension) = (row / spec.head_dim, row % spec.head_dim);
+        (head * spec.head_dim + 2 * (dimension % half) + dimension / half) as u32
+    });
+    Some(order.collect())
+}

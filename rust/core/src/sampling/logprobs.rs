@@ -1,0 +1,50 @@
+//! Log-probabilities of what the model said, before penalties, temperature and filters.
+//!
+//! This is what OpenAI and vLLM report: the logarithm of the softmax of the raw logits.
+
+use super::filters::{Candidate, gather_largest};
+use super::pipeline::Scratch;
+use super::softmax::Softmax;
+use crate::ids::TokenId;
+
+/// How likely the model found the chosen token and its strongest rivals.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenLogprobs {
+    /// Natural logarithm of the chosen token's probability.
+    pub logprob: f32,
+    /// The most likely tokens, best first, as many as asked for; the chosen one is among
+    /// them only by its rank. Masked tokens, of probability 0, are left out.
+    pub top: Vec<(TokenId, f32)>,
+}
+
+impl TokenLogprobs {
+    /// For `chosen`, with the `count` most likely tokens; `scratch` has scanned `logits`.
+    pub(super) fn measure(
+        logits: &[f32],
+        scratch: &mut Scratch,
+        chosen: TokenId,
+        count: usize,
+    ) -> Self {
+        let Scratch {
+            blocks,
+            candidates,
+            spare,
+        } = scratch;
+        let softmax = Softmax::new(blocks.maximum, 1.0);
+        let log_total = softmax.total(logits, blocks).ln();
+        // Never below the least finite number: some formats cannot say -inf.
+        let logprob = |logit: f32| ((softmax.distance(logit) - log_total) as f32).max(f32::MIN);
+        candidates.clear();
+        if count > 0 {
+            gather_largest(logits, blocks, count, spare, candidates);
+        }
+        candidates.sort_unstable_by_key(Candidate::rank);
+        Self {
+            logprob: logprob(logits[chosen as usize]),
+            top: candidates
+                .iter()
+                .map(|candidate| (candidate.token, logprob(candidate.weight)))
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The order of the steps, in this one place:
+//!
+//! bias → repetition, presence, frequency → temperature → top-k → top-p → min-p → draw.
+//!
+//! At temperature 0 the most likely token after the penalties is taken and nothing is drawn.
+//! Log-probabilities are of the logits as the model made them.
+
+use super::filters::{Candidate, gather, gather_largest, keep_mass, mass};
+use super::logprobs::TokenLogprobs;
+use super::params::SamplingParams;
+use super::penalties::Penalties;
+use super::pick::{argmax, draw, draw_from_all};
+use super::random::Random;
+use super::softmax::{Blocks, Softmax};
+use crate::ids::TokenId;
+use crate::{Error, Result};
+
+/// One chosen token.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampled {
+    /// The token.
+    pub token: TokenId,
+    /// Its log-probabilities, when the parameters ask for them.
+    pub logprob: Option<TokenLogprobs>,
+}
+
+/// Memory used again for every token.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Scratch {
+    pub(super) blocks: Blocks,
+    pub(super) candidates: Vec<Candidate>,
+    pub(super) spare: Vec<Candidate>,
+}
+
+/// Chooses the tokens of one request.
+///
+/// The same parameters, seed, observed tokens and logits give the same tokens, whatever else
+/// is going on. Each choice at a temperature above 0 takes one number from the seed's stream.
+#[derive(Debug, Clone)]
+pub struct Sampler {
+    params: SamplingParams,
+    random: Random,
+    penalties: Penalties,
+    scratch: Scratch,
+}
+
+impl Sampler {
+    /// `params` have passed [`SamplingParams::validate`]; `seed` is theirs or a fresh one.
+    pub fn new(params: SamplingParams, seed: u64) -> Self {
+        Self {
+            params,
+            random: Random::new(seed),
+            penalties: Penalties::default(),
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// The parameters of the request.
+    pub fn params(&self) -> &SamplingParams {
+        &self.params
+    }
+
+    /// Shows the sampler one token of the prompt, or, with `generated`, of the answer.
+    ///
+    /// Every token counts for the repetition penalty, generated ones also for presence and
+    /// frequency. Chosen tokens are not counted on their own: the caller decides whether a
+    /// choice becomes part of the text.
+    pub fn observe(&mut self, token: TokenId, generated: bool) {
+        self.penalties.observe(&self.params, token, generated);
+    }
+
+    /// Chooses the next token. On return `logits` are as they came.
+    ///
+    /// -inf masks a token, NaN counts as masked and +inf as the largest number. Returns
+    /// [`Error::Generation`] when no token is left.
+    pub fn sample(&mut self, logits: &mut [f32]) -> Result<Sampled> {
+        self.penalties.apply(&self.params, logits);
+        let token = self.choose(logits);
+        self.penalties.restore(logits);
+        let token = token?;
+        let logprob = match self.params.logprobs {
+            Some(count) => {
+                self.scan(logits)?;
+                let scratch = &mut self.scratch;
+                Some(TokenLogprobs::measure(logits, scratch, token, count))
+            }
+            None => None,
+        };
+        Ok(Sampled { token, logprob })
+    }
+
+    /// The tokens that the next draw would choose among and their probabilities, best first.
+    ///
+    /// Takes no random number and, like [`Sampler::sample`], leaves `logits` as they came.
+    pub fn distribution(&mut self, logits: &mut [f32]) -> Result<Vec<(TokenId, f32)>> {
+        self.penalties.apply(&self.params, logits);
+        let scanned = self.scan(logits);
+        if scanned.is_ok() {
+            if self.params.temperature == 0.0 {
+                let token = argmax(logits, &self.scratch.blocks);
+                let certain = Candidate { token, weight: 1.0 };
+                self.scratch.candidates.clear();
+                self.scratch.candidates.push(certain);
+            } else {
+                self.filter(logits);
+            }
+        }
+        self.penalties.restore(logits);
+        scanned?;
+        let candidates = &mut self.scratch.candidates;
+        candidates.sort_unstable_by_key(Candidate::rank);
+        let total = mass(candidates);
+        Ok(candidates
+            .iter()
+            .map(|c| (c.token, (f64::from(c.weight) / total) as f32))
+            .collect())
+    }
+
+    /// From logits that have had their penalties to a token.
+    fn choose(&mut self, logits: &[f32]) -> Result<TokenId> {
+        self.scan(logits)?;
+        let params = &self.params;
+        if params.temperature == 0.0 {
+            return Ok(argmax(logits, &self.scratch.blocks));
+        }
+        let unit = self.random.unit();
+        let all_kept = params.top_k == 0 && params.top_p >= 1.0 && params.min_p <= 0.0;
+        if all_kept {
+            let blocks = &mut self.scratch.blocks;
+            let softmax = Softmax::new(blocks.maximum, params.temperature);
+            return Ok(draw_from_all(logits, blocks, softmax, unit));
+        }
+        self.filter(logits);
+        Ok(draw(&self.scratch.candidates, unit))
+    }
+
+    fn scan(&mut self, logits: &[f32]) -> Result<()> {
+        if self.scratch.blocks.scan(logits) {
+            return Ok(());
+        }
+        let nan = logits.iter().filter(|logit| logit.is_nan()).count();
+        Err(Error::Generation(format!(
+            "no token can be chosen: of {} logits {nan} are NaN and the others -inf; \
+             at least one must be a number or +inf",
+            logits.len()
+        )))
+    }
+
+    /// Leaves in the scratch the candidates of the draw with their weights, at least one.
+    fn filter(&mut self, logits: &[f32]) {
+        let params = &self.params;
+        let Scratch {
+            blocks,
+            candidates,
+            spare,
+        } = &mut self.scratch;
+        let softmax = Softmax::new(blocks.maximum, params.temperature);
+        let top_p = f64::from(params.top_p);
+        let least = f64::from(params.min_p);
+        if params.top_k > 0 && params.top_k < logits.len() {
+            gather_largest(logits, blocks, params.top_k, spare, candidates);
+            weigh(candidates, softmax);
+            if top_p < 1.0 {
+                let needed = top_p * mass(candidates);
+                keep_mass(candidates, needed, spare);
+            }
+        } else if top_p < 1.0 {
+            let total = softmax.total(logits, blocks);
+            let average = total / logits.len() as f64;
+            let needed = top_p * total;
+            // The first bound mostly is enough. If not: all weights below the second cannot
+            // together be what top-p leaves out. Half, for rounding.
+            for bound in [
+                average * (1.0 - top_p).sqrt(),
+                average * (1.0 - top_p) / 2.0,
+            ] {
+                let cutoff = softmax.cutoff(bound.max(least / 2.0));
+                gather(logits, blocks, cutoff, candidates);
+                weigh(candidates, softmax);
+                if bound <= least || mass(candidates) >= needed {
+                    break;
+                }
+            }
+            keep_mass(candidates, needed, spare);
+        } else {
+            gather(logits, blocks, softmax.cutoff(least / 2.0), candidates);
+            weigh(candidates, softmax);
+        }
+        let least = params.min_p.max(f32::MIN_POSITIVE);
+        candidates.retain(|candidate| candidate.weight >= least);
+    }
+}
+
+/// Makes weights of the candidates' logits.
+fn weigh(candidates: &mut [Candidate], softmax: Softmax) {
+    for candidate in candidates {
+        candidate.weight = softmax.weight(candidate.weight);
+    }
+}

@@ -1,0 +1,201 @@
+//! One request's tokens, and what becomes of the rows that are computed for it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::events::FinishReason;
+use crate::ids::{BlockId, SequenceId, TokenId};
+use crate::model::rope::RopeRegime;
+use crate::sampling::{Sampler, SamplingParams};
+use crate::text::{Detokenizer, StopMatcher, Vocabulary};
+
+/// Set by any thread; seen by the engine between layers.
+#[derive(Debug, Clone, Default)]
+pub struct CancelFlag(Arc<AtomicBool>);
+
+impl CancelFlag {
+    /// Asks the sequence to end.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether that was asked.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// What a caller wants computed.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The prompt; at least one token.
+    pub tokens: Vec<TokenId>,
+    /// What to do with it.
+    pub task: Task,
+    /// How the caller ends it early.
+    pub cancel: CancelFlag,
+}
+
+/// The kinds of work.
+#[derive(Debug, Clone)]
+pub enum Task {
+    /// Generate tokens after the prompt.
+    Generate(GenerateTask),
+    /// The logits of every token of the prompt.
+    Logits,
+    /// The negative log-likelihood of every token but the first.
+    Score,
+    /// The mean of the last hidden states, of unit length.
+    Embed,
+}
+
+/// How to generate.
+#[derive(Debug, Clone)]
+pub struct GenerateTask {
+    /// How tokens are chosen.
+    pub sampling: SamplingParams,
+    /// The seed, resolved.
+    pub seed: u64,
+    /// At most so many.
+    pub max_tokens: usize,
+    /// Strings that end the text and are not part of it.
+    pub stop: Vec<String>,
+    /// Whether end-of-generation tokens are ordinary ones.
+    pub ignore_end: bool,
+}
+
+/// A request inside the engine.
+#[derive(Debug)]
+pub(crate) struct Sequence {
+    pub(crate) id: SequenceId,
+    pub(crate) cancel: CancelFlag,
+    /// The prompt, then what was generated.
+    pub(crate) tokens: Vec<TokenId>,
+    pub(crate) prompt_tokens: usize,
+    /// Tokens whose keys and values are in `blocks`.
+    pub(crate) computed: usize,
+    pub(crate) blocks: Vec<BlockId>,
+    /// Under which rotary frequencies `computed` tokens were computed.
+    pub(crate) regimes: Vec<RopeRegime>,
+    pub(crate) work: Work,
+}
+
+/// What becomes of a sequence's rows.
+#[derive(Debug)]
+pub(crate) enum Work {
+    Generate(Box<Generation>),
+    Logits(Vec<f32>),
+    Score(Vec<f32>),
+    Embed(Vec<f32>),
+}
+
+/// A generation in progress.
+#[derive(Debug)]
+pub(crate) struct Generation {
+    pub(crate) sampler: Sampler,
+    pub(crate) max_tokens: usize,
+    pub(crate) generated: usize,
+    ignore_end: bool,
+    text: Option<TextOut>,
+}
+
+#[derive(Debug)]
+struct TextOut {
+    detokenizer: Detokenizer,
+    stop: StopMatcher,
+}
+
+/// What a chosen token led to.
+pub(crate) struct Accepted {
+    /// Whether it belongs to the answer: an end-of-generation token does not.
+    pub(crate) is_part: bool,
+    pub(crate) text: String,
+    pub(crate) finish: Option<FinishReason>,
+}
+
+impl Generation {
+    pub(crate) fn new(
+        task: GenerateTask,
+        prompt: &[TokenId],
+        vocabulary: Option<Arc<Vocabulary>>,
+    ) -> Self {
+        let mut sampler = Sampler::new(task.sampling, task.seed);
+        for token in prompt {
+            sampler.observe(*token, false);
+        }
+        let text = vocabulary.map(|vocabulary| TextOut {
+            detokenizer: Detokenizer::new(vocabulary, true),
+            stop: StopMatcher::new(&task.stop),
+        });
+        Self {
+            sampler,
+            max_tokens: task.max_tokens,
+            generated: 0,
+            ignore_end: task.ignore_end,
+            text,
+        }
+    }
+
+    /// Takes a chosen token in; `room` is how many more positions the context has after it.
+    pub(crate) fn accept(
+        &mut self,
+        token: TokenId,
+        end_tokens: &[TokenId],
+        room: usize,
+    ) -> Accepted {
+        if !self.ignore_end && end_tokens.contains(&token) {
+            return Accepted {
+                is_part: false,
+                text: String::new(),
+                finish: Some(FinishReason::Stop),
+            };
+        }
+        self.sampler.observe(token, true);
+        self.generated += 1;
+        let (text, stopped) = match &mut self.text {
+            Some(out) => {
+                let outcome = out.stop.push(out.detokenizer.push(token));
+                (outcome.emit, outcome.matched.is_some())
+            }
+            None => (String::new(), false),
+        };
+        let full = self.generated >= self.max_tokens || room == 0;
+        let finish = match (stopped, full) {
+            (true, _) => Some(FinishReason::Stop),
+            (false, true) => Some(FinishReason::Length),
+            (false, false) => None,
+        };
+        Accepted {
+            is_part: true,
+            text,
+            finish,
+        }
+    }
+
+    /// The text that was held back, when the sequence ends.
+    pub(crate) fn rest(&mut self) -> String {
+        let Some(out) = &mut self.text else {
+            return String::new();
+        };
+        let outcome = out.stop.push(out.detokenizer.finish());
+        if outcome.matched.is_some() {
+            outcome.emit
+        } else {
+            outcome.emit + &out.stop.finish()
+        }
+    }
+}
+
+impl Sequence {
+    /// Tokens that the next steps must compute.
+    pub(crate) fn remaining(&self) -> usize {
+        self.tokens.len() - self.computed
+    }
+
+    pub(crate) fn generated(&self) -> usize {
+        match &self.work {
+            Work::Generate(generation) => generation.generated,
+            _ => 0,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Unicode general categories of characters, by table.
+//!
+//! Pre-tokenizers split by `\p{L}`, `\p{N}`, `\p{M}` and `\s`; the methods of `char` do not say that
+//! (`is_alphabetic` takes marks and letter numbers in). The ranges are those of the regex engine.
+
+use regex_syntax::hir::{Class, HirKind};
+
+use crate::error::{Error, Result};
+
+/// What a pre-tokenizer asks of a character; at most one of them holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum CharClass {
+    /// Everything else: punctuation, symbols, control characters, unassigned.
+    Other = 0,
+    /// `\p{L}`
+    Letter = 1,
+    /// `\p{M}`
+    Mark = 2,
+    /// `\p{N}`
+    Number = 3,
+    /// `\s`
+    Space = 4,
+}
+
+/// The class of every character.
+#[derive(Debug, Clone)]
+pub(crate) struct CharClasses {
+    /// One entry a code point; the pages of unassigned planes are never touched.
+    table: Vec<u8>,
+}
+
+impl CharClasses {
+    /// Reads the ranges out of the regex engine.
+    pub(crate) fn new() -> Result<Self> {
+        let mut table = vec![CharClass::Other as u8; char::MAX as usize + 1];
+        for (pattern, class) in [
+            (r"\p{L}", CharClass::Letter),
+            (r"\p{M}", CharClass::Mark),
+            (r"\p{N}", CharClass::Number),
+            (r"\s", CharClass::Space),
+        ] {
+            let parsed = regex_syntax::parse(pattern).map_err(|error| {
+                Error::Tokenization(format!("character class {pattern}: {error}"))
+            })?;
+            if let HirKind::Class(Class::Unicode(ranges)) = parsed.kind() {
+                for range in ranges.iter() {
+                    table[range.start() as usize..=range.end() as usize].fill(class as u8);
+                }
+            }
+        }
+        Ok(Self { table })
+    }
+
+    /// The class of a character.
+    pub(crate) fn of(&self, character: char) -> CharClass {
+        match self.table[character as usize] {
+            1 => CharClass::Letter,
+            2 => CharClass::Mark,
+            3 => CharClass::Number,
+            4 => CharClass::Space,
+            _ => CharClass::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agrees_with_the_regex_engine_on_every_character() {
+        let classes = CharClasses::new().unwrap();
+        let rules = [
+            (r"^\p{L}$", CharClass::Letter),
+            (r"^\p{M}$", CharClass::Mark),
+            (r"^\p{N}$", CharClass::Number),
+            (r"^\s$", CharClass::Space),
+        ]
+        .map(|(pattern, class)| (fancy_regex::Regex::new(pattern).unwrap(), class));
+        for character in
+            ('\0'..=char::MAX).filter(|&c| (c as u32) < 0x3000 || (c as u32).is_multiple_of(7))
+        {
+            let text = character.to_string();
+            let class = classes.of(character);
+            for (regex, ruled) in &rules {
+                let is_match = regex.is_match(&text).unwrap();
+                assert_eq!(
+                    is_match,
+                    class == *ruled,
+                    "{character:?} {class:?} {ruled:?}"
+                );
+            }
+        }
+    }
+}

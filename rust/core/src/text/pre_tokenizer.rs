@@ -1,0 +1,191 @@
+//! Cuts text into the words that byte-level BPE merges within.
+
+use std::ops::Range;
+
+use fancy_regex::Regex;
+
+use super::classes::{CharClass, CharClasses};
+use super::pre_types::{PRE_TYPES, PreType, Step};
+use super::words::WordRule;
+use crate::error::{Error, Result};
+
+/// One model's way to cut text, ready to use.
+#[derive(Debug, Clone)]
+pub(crate) struct PreTokenizer {
+    classes: CharClasses,
+    passes: Vec<Pass>,
+}
+
+/// A `Step` with its regular expression compiled.
+#[derive(Debug, Clone)]
+enum Pass {
+    Words(WordRule),
+    EachNumber,
+    Matches(Box<Regex>),
+}
+
+/// The pre-tokenizer of a name, or an error that lists the known names.
+pub(crate) fn pre_type(name: &str) -> Result<&'static PreType> {
+    let found = PRE_TYPES.iter().find(|pre| pre.names.contains(&name));
+    found.ok_or_else(|| {
+        let mut known: Vec<&str> = PRE_TYPES
+            .iter()
+            .flat_map(|pre| pre.names)
+            .copied()
+            .collect();
+        known.sort_unstable();
+        Error::Tokenization(format!(
+            "unknown pre-tokenizer \"{name}\" (tokenizer.ggml.pre); known are {}",
+            known.join(", ")
+        ))
+    })
+}
+
+impl PreTokenizer {
+    /// Compiles the steps of a pre-tokenizer.
+    pub(crate) fn new(pre: &PreType) -> Result<Self> {
+        let passes = pre.steps.iter().map(|step| {
+            Ok(match *step {
+                Step::Words(rule) => Pass::Words(rule),
+                Step::EachNumber => Pass::EachNumber,
+                Step::Matches(pattern) => {
+                    Pass::Matches(Box::new(Regex::new(pattern).map_err(|error| {
+                        Error::Tokenization(format!(
+                            "pre-tokenizer {}: {error}",
+                            pre.names.join(", ")
+                        ))
+                    })?))
+                }
+            })
+        });
+        Ok(Self {
+            classes: CharClasses::new()?,
+            passes: passes.collect::<Result<_>>()?,
+        })
+    }
+
+    /// Cuts `text` into words; together they are the text.
+    pub(crate) fn split(&self, text: &str) -> Result<Vec<Range<usize>>> {
+        let mut fragments = Vec::with_capacity(text.len() / 4 + 1);
+        if !text.is_empty() {
+            fragments.push(0..text.len());
+        }
+        let mut finer = Vec::with_capacity(fragments.capacity());
+        for pass in &self.passes {
+            for fragment in fragments.drain(..) {
+                self.apply(pass, text, fragment, &mut finer)?;
+            }
+            std::mem::swap(&mut fragments, &mut finer);
+        }
+        Ok(fragments)
+    }
+
+    /// Cuts one fragment. A pass sees nothing outside of it, not even in look-ahead.
+    fn apply(
+        &self,
+        pass: &Pass,
+        text: &str,
+        fragment: Range<usize>,
+        finer: &mut Vec<Range<usize>>,
+    ) -> Result<()> {
+        let mut start = fragment.start;
+        let mut cut = |found: Range<usize>| {
+            if start < found.start {
+                finer.push(start..found.start);
+            }
+            start = found.end;
+            if !found.is_empty() {
+                finer.push(found);
+            }
+        };
+        match pass {
+            Pass::Words(rule) => {
+                let mut position = fragment.start;
+                while position < fragment.end {
+                    let length = rule.word_end(&text[position..fragment.end], &self.classes);
+                    cut(position..position + length);
+                    position += length;
+                }
+            }
+            Pass::EachNumber => {
+                for (index, character) in text[fragment.clone()].char_indices() {
+                    if self.classes.of(character) == CharClass::Number {
+                        let position = fragment.start + index;
+                        cut(position..position + character.len_utf8());
+                    }
+                }
+            }
+            Pass::Matches(regex) => {
+                for found in regex.find_iter(&text[fragment.clone()]) {
+                    let found = found.map_err(|error| {
+                        Error::Tokenization(format!(
+                            "pre-tokenizer at byte {}: {error}",
+                            fragment.start
+                        ))
+                    })?;
+                    cut(fragment.start + found.start()..fragment.start + found.end());
+                }
+            }
+        }
+        cut(fragment.end..fragment.end);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split<'a>(name: &str, text: &'a str) -> Vec<&'a str> {
+        let splitter = PreTokenizer::new(pre_type(name).unwrap()).unwrap();
+        let words = splitter.split(text).unwrap();
+        words.into_iter().map(|range| &text[range]).collect()
+    }
+
+    #[test]
+    fn every_pre_tokenizer_compiles_and_loses_nothing() {
+        let text =
+            "Hello, wörld's  12345 ١٢٣\r\n\n\tif (x>=3) { 日本語。 } \u{3000}'LL e\u{301}🤖  ";
+        for name in PRE_TYPES.iter().flat_map(|pre| pre.names) {
+            assert_eq!(split(name, text).concat(), text, "{name}");
+            assert!(split(name, "").is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn words_of_some_models() {
+        assert_eq!(
+            split("gpt-2", "I'm  here 2024!"),
+            ["I", "'m", " ", " here", " 2024", "!"]
+        );
+        assert_eq!(split("smollm", "a  24"), ["a", "  ", "2", "4"]);
+        assert_eq!(
+            split("llama-bpe", "x=12345\n\n y"),
+            ["x", "=", "123", "45", "\n\n", " y"]
+        );
+        assert_eq!(split("qwen2", "x=12"), ["x", "=", "1", "2"]);
+        assert_eq!(
+            split("tekken", "HelloWorld नमस्ते"),
+            ["Hello", "World", " नमस्ते"]
+        );
+        assert_eq!(
+            split("default", "a+b 1234"),
+            ["a", "+", "b", " ", "123", "4"]
+        );
+        assert_eq!(
+            split("deepseek-v3", "foo.bar 1234"),
+            ["foo", ".bar", " ", "123", "4"]
+        );
+    }
+
+    #[test]
+    fn unknown_names_are_listed_against_the_known_ones() {
+        let Err(Error::Tokenization(message)) = pre_type("klingon") else {
+            panic!("must be refused");
+        };
+        assert!(
+            message.contains("\"klingon\"") && message.contains("llama-bpe, "),
+            "{message}"
+        );
+    }
+}

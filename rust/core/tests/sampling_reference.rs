@@ -1,0 +1,269 @@
+//! The sampler against a plain reference: double precision, a full sort, one step after the
+//! other as the documents describe them, sharing no code with the crate.
+
+use proptest::prelude::*;
+use ruvllm_core::sampling::{Sampler, SamplingParams};
+
+/// Single precision moves a summed probability by less than this.
+const ROUNDING: f64 = 2e-6;
+
+/// Parameters under which nothing but the temperature acts.
+fn plain(temperature: f32) -> SamplingParams {
+    SamplingParams {
+        temperature,
+        top_p: 1.0,
+        repetition_penalty: 1.0,
+        ..SamplingParams::default()
+    }
+}
+
+fn sampler(params: &SamplingParams) -> Sampler {
+    Sampler::new(params.clone(), 0)
+}
+
+/// The probabilities after all filters, best first, ties by id; `None` where single precision
+/// may rightly decide otherwise, a border being nearer than rounding.
+fn reference(logits: &[f32], params: &SamplingParams) -> Option<Vec<(u32, f64)>> {
+    let temperature = f64::from(params.temperature);
+    let mut ranked: Vec<(u32, f64)> = (0..)
+        .zip(
+            logits
+                .iter()
+                .map(|&logit| f64::from(logit) / temperature + 0.0),
+        ) // no -0
+        .filter(|(_, scaled)| *scaled > f64::NEG_INFINITY)
+        .collect();
+    ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    if params.top_k > 0 {
+        ranked.truncate(params.top_k);
+    }
+    let best = ranked[0].1;
+    for entry in &mut ranked {
+        entry.1 = (entry.1 - best).exp();
+    }
+    let total: f64 = ranked.iter().map(|entry| entry.1).sum();
+    if params.top_p < 1.0 {
+        let top_p = f64::from(params.top_p);
+        let mut cumulative = 0.0;
+        let mut kept = 0;
+        for entry in &ranked {
+            cumulative += entry.1 / total;
+            kept += 1;
+            if (cumulative - top_p).abs() < ROUNDING {
+                return None;
+            }
+            if cumulative >= top_p {
+                break;
+            }
+        }
+        ranked.truncate(kept);
+    }
+    let min_p = f64::from(params.min_p);
+    if min_p > 0.0 {
+        let near = |weight: f64| (weight / min_p - 1.0).abs() < 1e-5;
+        if ranked.iter().any(|entry| near(entry.1)) {
+            return None;
+        }
+        ranked.retain(|entry| entry.1 >= min_p);
+    }
+    let total: f64 = ranked.iter().map(|entry| entry.1).sum();
+    for entry in &mut ranked {
+        entry.1 /= total;
+    }
+    Some(ranked)
+}
+
+fn compare(logits: &[f32], params: &SamplingParams) -> Result<(), TestCaseError> {
+    let Some(expected) = reference(logits, params) else {
+        return Ok(());
+    };
+    let mut given = logits.to_vec();
+    let found = sampler(params)
+        .distribution(&mut given)
+        .expect("something to choose");
+    // Weights below e^-87 of the best are zero in single precision.
+    let expected: Vec<(u32, f64)> = expected.into_iter().filter(|e| e.1 > 1e-34).collect();
+    let found: Vec<(u32, f32)> = found.into_iter().filter(|f| f.1 > 1e-34).collect();
+    let ids = |mut ids: Vec<u32>| {
+        ids.sort_unstable();
+        ids
+    };
+    prop_assert_eq!(
+        ids(found.iter().map(|f| f.0).collect()),
+        ids(expected.iter().map(|e| e.0).collect())
+    );
+    let by_id: std::collections::HashMap<u32, f64> = expected.into_iter().collect();
+    for (token, probability) in found {
+        let error = (f64::from(probability) / by_id[&token] - 1.0).abs();
+        prop_assert!(error < 2e-5, "token {}: off by {:e}", token, error);
+    }
+    prop_assert_eq!(&given[..], logits);
+    Ok(())
+}
+
+prop_compose! {
+    /// Vocabularies of several shapes: smooth, of few distinct values, with masked entries.
+    fn vocabulary()(
+        length in 1_usize..700,
+        spread in prop_oneof![Just(0.0_f32), 0.1_f32..2.0, 2.0_f32..30.0],
+        grain in prop_oneof![Just(0.0_f32), Just(0.5), Just(4.0)],
+        masked in 0_usize..3,
+        seeds in proptest::collection::vec(-1.0_f32..1.0, 700),
+    ) -> Vec<f32> {
+        (0..length).map(|i| {
+            let logit = seeds[i] * spread;
+            if masked > 0 && i > 0 && i % (masked + 1) == 0 {
+                f32::NEG_INFINITY
+            } else if grain > 0.0 {
+                (logit / grain).round() * grain
+            } else {
+                logit
+            }
+        }).collect()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn filters_keep_what_the_reference_keeps(
+        logits in vocabulary(),
+        temperature in prop_oneof![Just(1.0_f32), 0.05_f32..3.0, Just(100.0)],
+        top_k in prop_oneof![Just(0_usize), 1_usize..20, 20_usize..800],
+        top_p in prop_oneof![Just(1.0_f32), 0.001_f32..1.0, 0.99_f32..1.0],
+        min_p in prop_oneof![Just(0.0_f32), 0.001_f32..0.99],
+    ) {
+        let params = SamplingParams { top_k, top_p, min_p, ..plain(temperature) };
+        compare(&logits, &params)?;
+    }
+
+    #[test]
+    fn draws_are_among_what_is_kept(
+        logits in vocabulary(),
+        top_p in 0.01_f32..1.0,
+        seed in any::<u64>(),
+    ) {
+        let params = SamplingParams { top_p, ..plain(0.8) };
+        let mut given = logits.clone();
+        let mut sampler = Sampler::new(params, seed);
+        let kept = sampler.distribution(&mut given).unwrap();
+        for _ in 0..10 {
+            let token = sampler.sample(&mut given).unwrap().token;
+            prop_assert!(kept.iter().any(|k| k.0 == token));
+        }
+        prop_assert_eq!(given, logits);
+    }
+
+    #[test]
+    fn temperature_zero_is_argmax(logits in vocabulary()) {
+        let best = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let expected = logits.iter().position(|&logit| logit == best).unwrap();
+        let token = sampler(&plain(0.0)).sample(&mut logits.clone()).unwrap().token;
+        prop_assert_eq!(token as usize, expected);
+    }
+
+    #[test]
+    fn logprobs_are_the_naive_log_softmax(logits in vocabulary(), count in 0_usize..=20) {
+        // Penalties and filters must not show: strong ones are on.
+        let params = SamplingParams {
+            logprobs: Some(count),
+            repetition_penalty: 3.0,
+            presence_penalty: 2.0,
+            top_k: 3,
+            logit_bias: vec![(0, 5.0)],
+            ..SamplingParams::default()
+        };
+        let best = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let total: f64 = logits.iter().map(|&l| f64::from(l - best).exp()).sum();
+        let expected = |token: u32| f64::from(logits[token as usize] - best) - total.ln();
+        let mut sampler = Sampler::new(params, 9);
+        sampler.observe(0, true);
+        let sampled = sampler.sample(&mut logits.clone()).unwrap();
+        let logprob = sampled.logprob.unwrap();
+        prop_assert!((f64::from(logprob.logprob) - expected(sampled.token)).abs() < 1e-5);
+        let mut ranked: Vec<u32> = (0..logits.len() as u32)
+            .filter(|&token| logits[token as usize] > f32::NEG_INFINITY)
+            .collect();
+        ranked.sort_by(|&a, &b| {
+            logits[b as usize].partial_cmp(&logits[a as usize]).unwrap().then(a.cmp(&b))
+        });
+        ranked.truncate(count);
+        let found: Vec<u32> = logprob.top.iter().map(|entry| entry.0).collect();
+        prop_assert_eq!(found, ranked);
+        for (token, value) in logprob.top {
+            prop_assert!((f64::from(value) - expected(token)).abs() < 1e-5);
+        }
+    }
+}
+
+/// The size of the largest vocabularies in use, with the shape of a real answer: few tokens
+/// far above a wide bulk.
+#[test]
+fn large_vocabularies_agree_with_the_reference() {
+    let mut logits: Vec<f32> = (0_u32..262_144)
+        .map(|i| {
+            let mixed = i.wrapping_mul(2_654_435_761) ^ (i >> 7);
+            (mixed % 65_536) as f32 / 8192.0 - 4.0
+        })
+        .collect();
+    for (rank, token) in [77_777, 5, 262_143, 100_000].into_iter().enumerate() {
+        logits[token] = 14.0 - rank as f32;
+    }
+    for (temperature, top_k, top_p, min_p) in [
+        (0.7, 0, 0.9, 0.0),
+        (2.0, 0, 0.9, 0.0),
+        (1.0, 0, 0.5, 0.001),
+        (0.7, 40, 0.95, 0.05),
+        (1.0, 10_000, 0.999, 0.0),
+        (5.0, 0, 0.99, 0.0),
+    ] {
+        let params = SamplingParams {
+            top_k,
+            top_p,
+            min_p,
+            ..plain(temperature)
+        };
+        compare(&logits, &params).unwrap();
+    }
+}
+
+/// Worked by hand: logits are logarithms, so the weights are 8, 4, 2, 1, 1 of 16.
+#[test]
+fn cases_worked_by_hand() {
+    let logits = [1.0_f32, 4.0, 8.0, 1.0, 2.0].map(f32::ln);
+    let cases: [(usize, f32, f32, &[u32]); 14] = [
+        (0, 1.0, 0.0, &[2, 1, 4, 0, 3]),
+        (1, 1.0, 0.0, &[2]),
+        (3, 1.0, 0.0, &[2, 1, 4]),
+        (4, 1.0, 0.0, &[2, 1, 4, 0]), // of two equal ones the lower id
+        (5, 1.0, 0.0, &[2, 1, 4, 0, 3]),
+        (99, 1.0, 0.0, &[2, 1, 4, 0, 3]),
+        (0, 0.0001, 0.0, &[2]), // always one
+        (0, 0.49, 0.0, &[2]),
+        (0, 0.51, 0.0, &[2, 1]), // the one that crosses stays
+        (0, 0.76, 0.0, &[2, 1, 4]),
+        (0, 0.93, 0.0, &[2, 1, 4, 0]),
+        (2, 0.7, 0.0, &[2, 1]), // top-k first: 8 of 12 is below 0.7
+        (2, 0.6, 0.0, &[2]),
+        (0, 0.9, 0.4, &[2, 1]),
+    ];
+    for (top_k, top_p, min_p, expected) in cases {
+        let params = SamplingParams {
+            top_k,
+            top_p,
+            min_p,
+            ..plain(1.0)
+        };
+        let found = sampler(&params).distribution(&mut logits.clone()).unwrap();
+        let ids: Vec<u32> = found.iter().map(|entry| entry.0).collect();
+        assert_eq!(ids, expected, "top_k {top_k} top_p {top_p} min_p {min_p}");
+    }
+    let at_half = sampler(&plain(0.5))
+        .distribution(&mut logits.clone())
+        .unwrap();
+    // Temperature 1/2 squares the weights: 64, 16, 4, 1, 1 of 86.
+    for (entry, weight) in at_half.iter().zip([64.0, 16.0, 4.0, 1.0, 1.0]) {
+        assert!((entry.1 - weight / 86.0).abs() < 1e-6);
+    }
+}

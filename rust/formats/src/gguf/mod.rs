@@ -1,0 +1,161 @@
+//! GGUF, versions 2 and 3: header, key-values, tensor descriptions, then the tensors' bytes.
+
+mod metadata;
+
+pub use metadata::{Metadata, Value};
+
+use std::collections::HashSet;
+
+use crate::cursor::Cursor;
+use crate::tensor::{refuse_overlaps, shape_bytes};
+use crate::{FormatError, TensorInfo, TensorType};
+
+const MAGIC: [u8; 4] = *b"GGUF";
+const LONGEST_NAME: u64 = 1024;
+const MOST_DIMENSIONS: u32 = 4;
+const DEFAULT_ALIGNMENT: u64 = 32;
+const LARGEST_ALIGNMENT: u64 = 1 << 20;
+
+/// What a GGUF file says, all of it checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GgufHeader {
+    /// 2 or 3.
+    pub version: u32,
+    /// Its key-values.
+    pub metadata: Metadata,
+    /// Its tensors, in the order of the file.
+    pub tensors: Vec<TensorInfo>,
+}
+
+/// Reads and checks everything but the tensors' bytes.
+pub fn parse(bytes: &[u8]) -> Result<GgufHeader, FormatError> {
+    let mut cursor = Cursor::new(bytes);
+    let magic = cursor.array::<4>("GGUF magic")?;
+    if magic != MAGIC {
+        return Err(FormatError::invalid(
+            "GGUF magic",
+            0,
+            format!("{magic:?}; a GGUF file begins with 'GGUF'"),
+        ));
+    }
+    let version = cursor.u32("GGUF version")?;
+    if !(2..=3).contains(&version) {
+        let hint = if version.swap_bytes() < 1 << 16 {
+            " (a big-endian file?)"
+        } else {
+            ""
+        };
+        return Err(FormatError::invalid(
+            "GGUF version",
+            4,
+            format!("{version}{hint}; versions 2 and 3 are read"),
+        ));
+    }
+    // Name length, dimensions count, one dimension, type, offset; key length, type, one byte.
+    let tensor_count = cursor.count(8 + 4 + 8 + 4 + 8, "tensor count")?;
+    let value_count = cursor.count(8 + 4 + 1, "metadata count")?;
+    let metadata = Metadata::read(&mut cursor, value_count)?;
+    let alignment = alignment(&metadata)?;
+    let mut tensors = Vec::with_capacity(tensor_count.min(1 << 16));
+    let mut names = HashSet::new();
+    for _ in 0..tensor_count {
+        let info = read_tensor(&mut cursor, alignment)?;
+        if !names.insert(info.name.clone()) {
+            return Err(FormatError::tensor(&info.name, "the name stands twice"));
+        }
+        tensors.push(info);
+    }
+    place(
+        &mut tensors,
+        (cursor.offset() as u64).next_multiple_of(alignment),
+        bytes.len(),
+    )?;
+    refuse_overlaps(&tensors)?;
+    Ok(GgufHeader {
+        version,
+        metadata,
+        tensors,
+    })
+}
+
+fn alignment(metadata: &Metadata) -> Result<u64, FormatError> {
+    let alignment = match metadata.get("general.alignment") {
+        None => return Ok(DEFAULT_ALIGNMENT),
+        Some(Value::Unsigned(value)) => *value,
+        Some(_) => 0,
+    };
+    if !alignment.is_power_of_two() || alignment > LARGEST_ALIGNMENT {
+        let problem = format!("{alignment}; a power of two up to {LARGEST_ALIGNMENT} is allowed");
+        return Err(FormatError::invalid("general.alignment", 0, problem));
+    }
+    Ok(alignment)
+}
+
+/// One description; `offset` is still relative to the data section.
+fn read_tensor(cursor: &mut Cursor<'_>, alignment: u64) -> Result<TensorInfo, FormatError> {
+    let offset = cursor.offset();
+    let name = cursor.string(LONGEST_NAME, "tensor name")?;
+    if name.is_empty() {
+        return Err(FormatError::invalid("tensor name", offset, "empty"));
+    }
+    let dimensions = cursor.u32("number of dimensions")?;
+    if !(1..=MOST_DIMENSIONS).contains(&dimensions) {
+        let problem = format!("{dimensions} dimensions; 1 to {MOST_DIMENSIONS} are allowed");
+        return Err(FormatError::tensor(name, problem));
+    }
+    let mut shape = Vec::new();
+    for _ in 0..dimensions {
+        let dimension = cursor.u64("dimension")?;
+        let dimension = usize::try_from(dimension).map_err(|_| {
+            FormatError::tensor(
+                name,
+                format!("dimension {dimension} is beyond this machine"),
+            )
+        })?;
+        shape.push(dimension);
+    }
+    // GGUF has the innermost dimension first.
+    shape.reverse();
+    let number = cursor.u32("tensor type")?;
+    let tensor_type = TensorType::from_number(number)
+        .filter(|_| TensorType::is_gguf(number))
+        .ok_or_else(|| FormatError::tensor(name, format!("tensor type {number} is unknown")))?;
+    let relative = cursor.u64("tensor offset")?;
+    if !relative.is_multiple_of(alignment) {
+        let problem = format!("offset {relative} is not a multiple of the alignment {alignment}");
+        return Err(FormatError::tensor(name, problem));
+    }
+    let length = shape_bytes(name, tensor_type, &shape)?;
+    let offset = usize::try_from(relative).map_err(|_| {
+        FormatError::tensor(name, format!("offset {relative} is beyond this machine"))
+    })?;
+    Ok(TensorInfo {
+        name: name.to_owned(),
+        tensor_type,
+        shape,
+        file: 0,
+        offset,
+        length,
+    })
+}
+
+/// Turns relative offsets into offsets of the file, inside of it.
+fn place(tensors: &mut [TensorInfo], data: u64, file_length: usize) -> Result<(), FormatError> {
+    for info in tensors {
+        let begin = data
+            .checked_add(info.offset as u64)
+            .and_then(|begin| usize::try_from(begin).ok());
+        let end = begin.and_then(|begin| begin.checked_add(info.length));
+        match (begin, end) {
+            (Some(begin), Some(end)) if end <= file_length => info.offset = begin,
+            _ => {
+                let problem = format!(
+                    "{} bytes at offset {} of the data section (byte {data}) lie outside the file of {file_length} bytes",
+                    info.length, info.offset
+                );
+                return Err(FormatError::tensor(&info.name, problem));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! The one place that chooses an implementation.
+
+use std::sync::Arc;
+
+use crate::kernels::{Kernels, Scalar};
+
+/// Every implementation that this machine can run, the best first.
+pub fn available() -> Vec<Arc<dyn Kernels>> {
+    let mut found: Vec<Arc<dyn Kernels>> = Vec::new();
+    #[cfg(target_arch = "x86_64")]
+    {
+        use crate::native::{Avx2Kernels, Avx512Kernels};
+        found.extend(Avx512Kernels::new().map(|kernels| Arc::new(kernels) as Arc<dyn Kernels>));
+        found.extend(Avx2Kernels::new().map(|kernels| Arc::new(kernels) as Arc<dyn Kernels>));
+    }
+    found.push(Arc::new(Scalar));
+    found
+}
+
+/// The best implementation of this machine.
+pub fn best() -> Arc<dyn Kernels> {
+    available()
+        .into_iter()
+        .next()
+        .unwrap_or_else(|| Arc::new(Scalar))
+}
+
+/// The implementation of that name, or the names that there are.
+pub fn named(name: &str) -> Result<Arc<dyn Kernels>, Vec<&'static str>> {
+    let found = available();
+    match found.iter().find(|kernels| kernels.name() == name) {
+        Some(kernels) => Ok(Arc::clone(kernels)),
+        None => Err(found.iter().map(|kernels| kernels.name()).collect()),
+    }
+}

@@ -1,0 +1,113 @@
+//! The whole border to arithmetic: one method an operation, each with the plain program as default.
+//!
+//! An implementation overrides what it speeds up. Every method checks the lengths it is given and
+//! panics where a caller breaks them: callers are this workspace's own code, and values from files
+//! were checked when they were loaded.
+
+use crate::attention::{AttentionShape, AttentionTask, KvView};
+use crate::matmul::{FloatRows, QuantizedRowMut, QuantizedRows, TileRange};
+use crate::pack::PackedMatrix;
+use crate::{Activation, reference};
+
+/// An implementation of the arithmetic.
+pub trait Kernels: Send + Sync + std::fmt::Debug {
+    /// What `RUVLLM_ISA` calls it.
+    fn name(&self) -> &'static str;
+
+    /// RMSNorm of each row of `weight.len()` values.
+    fn rms_norm(&self, input: &[f32], weight: &[f32], epsilon: f32, output: &mut [f32]) {
+        reference::rms_norm(input, weight, epsilon, output);
+    }
+
+    /// `accumulator += input`
+    fn add(&self, input: &[f32], accumulator: &mut [f32]) {
+        reference::add(input, accumulator);
+    }
+
+    /// Rotates the first `2 * cosines.len()` dimensions of every head of `head_dim` values.
+    fn rotate(&self, heads: &mut [f32], head_dim: usize, cosines: &[f32], sines: &[f32]) {
+        reference::rotate(heads, head_dim, cosines, sines);
+    }
+
+    /// `output = activation(gate) * up`
+    fn gate(&self, activation: Activation, gate: &[f32], up: &[f32], output: &mut [f32]) {
+        reference::gate(activation, gate, up, output);
+    }
+
+    /// `x = cap * tanh(x / cap)`
+    fn soft_cap(&self, values: &mut [f32], cap: f32) {
+        reference::soft_cap(values, cap);
+    }
+
+    /// `ln(sum(e^x))`
+    fn log_sum_exp(&self, values: &[f32]) -> f32 {
+        reference::log_sum_exp(values)
+    }
+
+    /// One row of activations in 8 bits.
+    fn quantize(&self, input: &[f32], row: &mut QuantizedRowMut<'_>) {
+        reference::quantize(input, row);
+    }
+
+    /// Packed quantized weights times 8-bit rows; `output` is `[tokens, 16 * tiles]`.
+    fn multiply_quantized(
+        &self,
+        matrix: &PackedMatrix,
+        rows: &QuantizedRows,
+        range: &TileRange,
+        output: &mut [f32],
+    ) {
+        reference::multiply_quantized(matrix, rows, range, output);
+    }
+
+    /// Packed weights of any kind times f32 rows; `output` is `[tokens, 16 * tiles]`.
+    fn multiply_float(
+        &self,
+        matrix: &PackedMatrix,
+        rows: FloatRows<'_>,
+        range: &TileRange,
+        output: &mut [f32],
+    ) {
+        reference::multiply_float(matrix, rows, range, output);
+    }
+
+    /// Attention of some queries over one KV head; `output` is `[tokens, group, head_dim]`.
+    fn attend(
+        &self,
+        kv: &KvView<'_>,
+        shape: &AttentionShape,
+        task: &AttentionTask<'_>,
+        output: &mut [f32],
+    ) {
+        reference::attend(kv, shape, task, output);
+    }
+}
+
+/// The plain program: the oracle of every test and the fallback of every machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Scalar;
+
+impl Kernels for Scalar {
+    fn name(&self) -> &'static str {
+        "scalar"
+    }
+}
+
+pub(crate) fn check_product(
+    matrix: &PackedMatrix,
+    (tokens, columns): (usize, usize),
+    range: &TileRange,
+    output: &[f32],
+) {
+    assert_eq!(
+        matrix.columns(),
+        columns,
+        "a matrix of {} inputs",
+        matrix.columns()
+    );
+    assert!(
+        range.tiles.end <= matrix.tiles() && range.tokens.end <= tokens,
+        "{range:?} is outside"
+    );
+    assert_eq!(output.len(), range.output_length(), "output of {range:?}");
+}

@@ -1,0 +1,167 @@
+//! Dense weights times f32 activations: a lane is an output row, activations are broadcast.
+//!
+//! Quantized tiles are decoded to f32 first: the exact path. Even and odd inputs are added apart
+//! and joined at the end, for every number of tokens, so a token's result does not depend on them.
+
+use super::rows::TileRange;
+use crate::pack::{BLOCK_INPUTS, Elements, PackedMatrix, TILE_ROWS, TileBlock};
+use crate::simd::Lanes;
+
+/// Float activations `[tokens, columns]`.
+#[derive(Debug, Clone, Copy)]
+pub struct FloatRows<'a> {
+    /// The values.
+    pub values: &'a [f32],
+    /// Values of a row.
+    pub columns: usize,
+}
+
+/// The tile's weights as the inner loop reads them.
+#[derive(Clone, Copy)]
+enum Weights {
+    Float(*const f32),
+    Half(*const u16),
+    Bfloat(*const u16),
+}
+
+/// Decodes a quantized tile to `[columns, 16]`.
+pub(crate) fn decode_tile(matrix: &PackedMatrix, tile: usize, output: &mut Vec<f32>) {
+    let Elements::Quantized(layout) = matrix.elements() else {
+        return;
+    };
+    output.resize(matrix.columns() * TILE_ROWS, 0.0);
+    let (values, scales) = (matrix.tile_values(tile), matrix.tile_scales(tile));
+    for (block, target) in output
+        .chunks_exact_mut(BLOCK_INPUTS * TILE_ROWS)
+        .enumerate()
+    {
+        let view = TileBlock::new(layout, values, scales, block);
+        for lane in 0..TILE_ROWS {
+            for group in 0..layout.groups() {
+                let (scale, minimum) = view.scale(lane, group);
+                for input in group * layout.group..(group + 1) * layout.group {
+                    let integer = f32::from(view.integer(lane, input)) - f32::from(layout.zero);
+                    target[input * TILE_ROWS + lane] = scale * integer + minimum;
+                }
+            }
+        }
+    }
+}
+
+/// Multiplies the range.
+///
+/// # Safety
+///
+/// Needs the instruction set of `L`. `output` has the range's length, the range lies inside matrix
+/// and rows, and both have the same number of columns (checked by `Native`).
+#[inline(always)]
+pub(crate) unsafe fn multiply<L: Lanes>(
+    matrix: &PackedMatrix,
+    rows: FloatRows<'_>,
+    range: &TileRange,
+    output: &mut [f32],
+) {
+    let mut decoded = Vec::new();
+    let stride = range.output_stride();
+    for (index, tile) in range.tiles.clone().enumerate() {
+        let stored = matrix.tile_values(tile).as_ptr();
+        let weights = match matrix.elements() {
+            Elements::Float => Weights::Float(stored.cast()),
+            Elements::Half => Weights::Half(stored.cast()),
+            Elements::Bfloat => Weights::Bfloat(stored.cast()),
+            Elements::Quantized(_) => {
+                decode_tile(matrix, tile, &mut decoded);
+                Weights::Float(decoded.as_ptr())
+            }
+        };
+        let mut token = range.tokens.start;
+        while token < range.tokens.end {
+            let inputs = rows.values[token * rows.columns..].as_ptr();
+            let target =
+                output[(token - range.tokens.start) * stride + index * TILE_ROWS..].as_mut_ptr();
+            let task = Task {
+                weights,
+                inputs,
+                columns: rows.columns,
+                target,
+                stride,
+            };
+            // SAFETY: the pointers stand at the token and the tile, with as many tokens behind
+            // them as the instance takes.
+            unsafe {
+                token += match range.tokens.end - token {
+                    8.. => some_tokens::<L, 8>(task),
+                    4.. => some_tokens::<L, 4>(task),
+                    2.. => some_tokens::<L, 2>(task),
+                    _ => some_tokens::<L, 1>(task),
+                };
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Task {
+    weights: Weights,
+    inputs: *const f32,
+    columns: usize,
+    target: *mut f32,
+    stride: usize,
+}
+
+#[inline(always)]
+unsafe fn some_tokens<L: Lanes, const TOKENS: usize>(task: Task) -> usize {
+    // SAFETY: the caller's; a tile holds 16 weights for each input, WIDTH divides 16.
+    unsafe {
+        for part in (0..TILE_ROWS).step_by(L::WIDTH) {
+            let sums = match task.weights {
+                Weights::Float(weights) => {
+                    dot::<L, TOKENS>(task, |input| L::load(weights.add(input * TILE_ROWS + part)))
+                }
+                Weights::Half(weights) => dot::<L, TOKENS>(task, |input| {
+                    L::load_half(weights.add(input * TILE_ROWS + part))
+                }),
+                Weights::Bfloat(weights) => dot::<L, TOKENS>(task, |input| {
+                    L::load_bfloat(weights.add(input * TILE_ROWS + part))
+                }),
+            };
+            for (token, sum) in sums.into_iter().enumerate() {
+                L::store(task.target.add(token * task.stride + part), sum);
+            }
+        }
+    }
+    TOKENS
+}
+
+#[inline(always)]
+unsafe fn dot<L: Lanes, const TOKENS: usize>(
+    task: Task,
+    weights: impl Fn(usize) -> L::Vector,
+) -> [L::Vector; TOKENS] {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut even = [L::splat(0.0); TOKENS];
+        let mut odd = [L::splat(0.0); TOKENS];
+        let mut input = 0;
+        while input + 2 <= task.columns {
+            let (first, second) = (weights(input), weights(input + 1));
+            for token in 0..TOKENS {
+                let inputs = task.inputs.add(token * task.columns + input);
+                even[token] = L::fma(first, L::splat(*inputs), even[token]);
+                odd[token] = L::fma(second, L::splat(*inputs.add(1)), odd[token]);
+            }
+            input += 2;
+        }
+        if input < task.columns {
+            let last = weights(input);
+            for (token, even) in even.iter_mut().enumerate() {
+                *even = L::fma(
+                    last,
+                    L::splat(*task.inputs.add(token * task.columns + input)),
+                    *even,
+                );
+            }
+        }
+        std::array::from_fn(|token| L::add(even[token], odd[token]))
+    }
+}

@@ -1,0 +1,261 @@
+//! Packed integers times 8-bit activations with `vpmaddubsw`: a lane is an output row.
+//!
+//! The same sum as the AVX-512 version, eight rows at a time. `vpmaddubsw` saturates at 16 bits:
+//! 4-bit weights stay far below; 8-bit ones are made signed by flipping their top bit, multiplied
+//! as magnitudes with the sign moved to the activation, and the 128 is given back with the sums.
+
+use std::arch::x86_64::*;
+
+use super::rows::{QuantizedRows, TileRange};
+use crate::pack::{Elements, PackedMatrix, TILE_ROWS};
+use crate::quant::ScaleEncoding;
+use crate::simd::Lanes;
+use crate::simd::avx2::Avx2;
+
+/// Tokens that share an unpacked block.
+const TOKENS: usize = 4;
+
+/// Multiplies the range; `false` where the matrix is not quantized.
+///
+/// # Safety
+///
+/// Needs AVX2, FMA and F16C. `output` has the range's length, the range lies inside matrix and
+/// rows, and both have the same number of columns (checked by `Native`).
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(crate) unsafe fn multiply(
+    matrix: &PackedMatrix,
+    rows: &QuantizedRows,
+    range: &TileRange,
+    output: &mut [f32],
+) -> bool {
+    let Elements::Quantized(layout) = matrix.elements() else {
+        return false;
+    };
+    let stride = range.output_stride();
+    for (index, tile) in range.tiles.clone().enumerate() {
+        for half in 0..2 {
+            let mut token = range.tokens.start;
+            while token < range.tokens.end {
+                let count = TOKENS.min(range.tokens.end - token);
+                let offset = (token - range.tokens.start) * stride + index * TILE_ROWS + half * 8;
+                let task = Task {
+                    matrix,
+                    rows,
+                    tile,
+                    half,
+                    token,
+                    count,
+                };
+                let target = (&mut output[offset..], stride);
+                // SAFETY: the caller's contract.
+                unsafe {
+                    match (layout.bits, layout.groups()) {
+                        (4, 1) => some_tokens::<4, 1>(&task, target),
+                        (4, _) => some_tokens::<4, 2>(&task, target),
+                        (_, 1) => some_tokens::<8, 1>(&task, target),
+                        _ => some_tokens::<8, 2>(&task, target),
+                    }
+                }
+                token += count;
+            }
+        }
+    }
+    true
+}
+
+struct Task<'a> {
+    matrix: &'a PackedMatrix,
+    rows: &'a QuantizedRows,
+    tile: usize,
+    half: usize,
+    token: usize,
+    count: usize,
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn some_tokens<const BITS: u32, const GROUPS: usize>(
+    task: &Task<'_>,
+    (output, stride): (&mut [f32], usize),
+) {
+    let Elements::Quantized(layout) = task.matrix.elements() else {
+        return;
+    };
+    let values = task.matrix.tile_values(task.tile);
+    let mut scales = Scales::new(task);
+    let blocks = task.rows.blocks();
+    let sums_of = if GROUPS == 1 {
+        &task.rows.block_sums
+    } else {
+        &task.rows.half_sums
+    };
+    // 8-bit weights come out of `unpack` lower by 128.
+    let zero = _mm256_set1_ps(if BITS == 4 { 0.0 } else { 128.0 } - f32::from(layout.zero));
+    let mut sums = [_mm256_setzero_ps(); TOKENS];
+    for (block, packed) in values.chunks_exact(layout.block_bytes()).enumerate() {
+        // SAFETY: `packed` is one block; the scale stream runs beside it; `token` is a row.
+        unsafe {
+            let weights = unpack::<BITS>(packed, task.half);
+            scales.begin_block(block);
+            let groups: [_; GROUPS] = std::array::from_fn(|_| {
+                let (scale, minimum) = scales.next_group();
+                (scale, _mm256_fmadd_ps(scale, zero, minimum))
+            });
+            for (index, sum) in sums.iter_mut().enumerate().take(task.count) {
+                let token = task.token + index;
+                let quants = task.rows.quants[token * task.rows.columns() + block * 32..]
+                    .as_ptr()
+                    .cast::<i32>();
+                let activation = _mm256_set1_ps(task.rows.scales[token * blocks + block]);
+                for (group, (scale, minimum)) in groups.into_iter().enumerate() {
+                    let dot = dot::<BITS, GROUPS>(&weights, quants, group);
+                    *sum = _mm256_fmadd_ps(
+                        _mm256_cvtepi32_ps(dot),
+                        _mm256_mul_ps(scale, activation),
+                        *sum,
+                    );
+                    let offset = _mm256_set1_ps(sums_of[(token * blocks + block) * GROUPS + group]);
+                    *sum = _mm256_fmadd_ps(minimum, offset, *sum);
+                }
+            }
+        }
+    }
+    for (index, sum) in sums.into_iter().enumerate().take(task.count) {
+        // SAFETY: eight rows of the token's output.
+        unsafe { Avx2::store(output[index * stride..][..8].as_mut_ptr(), sum) };
+    }
+}
+
+/// The eight vectors of half a tile: vector `j` holds inputs `4j..4j+4` of eight rows.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn unpack<const BITS: u32>(packed: &[u8], half: usize) -> [__m256i; 8] {
+    let mut weights = [_mm256_setzero_si256(); 8];
+    let low = _mm256_set1_epi8(15);
+    let flip = _mm256_set1_epi8(i8::MIN);
+    for vector in 0..BITS as usize {
+        let bytes = &packed[vector * 64 + half * 32..][..32];
+        // SAFETY: 32 bytes.
+        let loaded = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) };
+        if BITS == 4 {
+            weights[vector] = _mm256_and_si256(loaded, low);
+            weights[vector + 4] = _mm256_and_si256(_mm256_srli_epi16::<4>(loaded), low);
+        } else {
+            weights[vector] = _mm256_xor_si256(loaded, flip);
+        }
+    }
+    weights
+}
+
+/// The integer product of one group: 32-bit lanes, a row each.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn dot<const BITS: u32, const GROUPS: usize>(
+    weights: &[__m256i; 8],
+    quants: *const i32,
+    group: usize,
+) -> __m256i {
+    let ones = _mm256_set1_epi16(1);
+    let mut pairs = _mm256_setzero_si256();
+    let mut total = _mm256_setzero_si256();
+    for vector in group * 8 / GROUPS..(group + 1) * 8 / GROUPS {
+        // SAFETY: a block has eight groups of four activations.
+        let inputs = _mm256_set1_epi32(unsafe { quants.add(vector).read_unaligned() });
+        if BITS == 4 {
+            // Eight times 2 * 15 * 127 stays below 2^15.
+            pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(weights[vector], inputs));
+        } else {
+            let magnitude = _mm256_abs_epi8(weights[vector]);
+            let products =
+                _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(inputs, weights[vector]));
+            total = _mm256_add_epi32(total, _mm256_madd_epi16(products, ones));
+        }
+    }
+    _mm256_add_epi32(total, _mm256_madd_epi16(pairs, ones))
+}
+
+/// Reads the scales of half a tile.
+struct Scales<'a> {
+    stream: &'a [u8],
+    encoding: ScaleEncoding,
+    has_minimum: bool,
+    half: usize,
+    base: __m256,
+    base_minimum: __m256,
+}
+
+impl<'a> Scales<'a> {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn new(task: &Task<'a>) -> Self {
+        let (encoding, has_minimum) = match task.matrix.elements() {
+            Elements::Quantized(layout) => (layout.encoding, layout.has_minimum),
+            _ => (ScaleEncoding::Half, false),
+        };
+        let stream = task.matrix.tile_scales(task.tile);
+        let none = _mm256_setzero_ps();
+        Self {
+            stream,
+            encoding,
+            has_minimum,
+            half: task.half,
+            base: none,
+            base_minimum: none,
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,f16c")]
+    fn begin_block(&mut self, block: usize) {
+        if self.encoding == ScaleEncoding::Super && block.is_multiple_of(8) {
+            self.base = self.take_half();
+            if self.has_minimum {
+                self.base_minimum = self.take_half();
+            }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,f16c")]
+    fn next_group(&mut self) -> (__m256, __m256) {
+        let scale = self.take(self.base);
+        let minimum = if self.has_minimum {
+            self.take(self.base_minimum)
+        } else {
+            _mm256_setzero_ps()
+        };
+        (scale, minimum)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,f16c")]
+    fn take(&mut self, base: __m256) -> __m256 {
+        match self.encoding {
+            ScaleEncoding::Half => self.take_half(),
+            ScaleEncoding::Single => {
+                let bytes = &self.bytes(64)[self.half * 32..][..32];
+                // SAFETY: 32 bytes.
+                unsafe { _mm256_loadu_ps(bytes.as_ptr().cast()) }
+            }
+            ScaleEncoding::Super => {
+                let bytes = &self.bytes(16)[self.half * 8..][..8];
+                // SAFETY: 8 bytes.
+                let small = unsafe { _mm_loadl_epi64(bytes.as_ptr().cast()) };
+                _mm256_mul_ps(base, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(small)))
+            }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,f16c")]
+    fn take_half(&mut self) -> __m256 {
+        let bytes = &self.bytes(32)[self.half * 16..][..16];
+        // SAFETY: 16 bytes.
+        _mm256_cvtph_ps(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
+    }
+
+    fn bytes(&mut self, count: usize) -> &'a [u8] {
+        let (taken, rest) = self.stream.split_at(count);
+        self.stream = rest;
+        taken
+    }
+}

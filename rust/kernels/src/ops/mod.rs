@@ -1,0 +1,7 @@
+//! Row operations, written once over [`crate::simd::Lanes`]; `reference.rs` has their plain forms.
+
+pub(crate) mod activation;
+pub(crate) mod norm;
+pub(crate) mod quantize;
+pub(crate) mod rope;
+pub(crate) mod softmax;

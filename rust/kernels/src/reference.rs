@@ -1,0 +1,257 @@
+//! Every operation in plain loops: what the fast versions are compared with.
+
+use crate::Activation;
+use crate::attention::{AttentionShape, AttentionTask, BLOCK_TOKENS, KvView, visible};
+use crate::kernels::check_product;
+use crate::matmul::{FloatRows, QuantizedRowMut, QuantizedRows, TileRange, decode_tile};
+use crate::ops::activation::{GELU_CUBIC, GELU_FACTOR};
+use crate::pack::{BLOCK_INPUTS, Elements, PackedMatrix, TILE_ROWS, TileBlock};
+
+pub(crate) fn rms_norm(input: &[f32], weight: &[f32], epsilon: f32, output: &mut [f32]) {
+    for (input, output) in input
+        .chunks_exact(weight.len())
+        .zip(output.chunks_exact_mut(weight.len()))
+    {
+        let squares: f32 = input.iter().map(|value| value * value).sum();
+        let factor = 1.0 / (squares / weight.len() as f32 + epsilon).sqrt();
+        for ((value, weight), output) in input.iter().zip(weight).zip(output) {
+            *output = value * factor * weight;
+        }
+    }
+}
+
+pub(crate) fn add(input: &[f32], accumulator: &mut [f32]) {
+    for (value, sum) in input.iter().zip(accumulator) {
+        *sum += value;
+    }
+}
+
+pub(crate) fn rotate(heads: &mut [f32], head_dim: usize, cosines: &[f32], sines: &[f32]) {
+    let half = cosines.len();
+    for head in heads.chunks_exact_mut(head_dim) {
+        for (index, (cosine, sine)) in cosines.iter().zip(sines).enumerate() {
+            let (x, y) = (head[index], head[index + half]);
+            head[index] = x * cosine - y * sine;
+            head[index + half] = y * cosine + x * sine;
+        }
+    }
+}
+
+pub(crate) fn gate(activation: Activation, gate: &[f32], up: &[f32], output: &mut [f32]) {
+    for ((x, up), output) in gate.iter().zip(up).zip(output) {
+        let active = match activation {
+            Activation::Silu => x / (1.0 + (-x).exp()),
+            Activation::GeluTanh => {
+                0.5 * x * (1.0 + (GELU_FACTOR * (x + GELU_CUBIC * x * x * x)).tanh())
+            }
+        };
+        *output = active * up;
+    }
+}
+
+pub(crate) fn soft_cap(values: &mut [f32], cap: f32) {
+    for value in values {
+        *value = cap * (*value / cap).tanh();
+    }
+}
+
+pub(crate) fn log_sum_exp(values: &[f32]) -> f32 {
+    let highest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    if !highest.is_finite() {
+        return highest;
+    }
+    let sum: f64 = values
+        .iter()
+        .map(|value| f64::from(value - highest).exp())
+        .sum();
+    highest + sum.ln() as f32
+}
+
+pub(crate) fn quantize(input: &[f32], row: &mut QuantizedRowMut<'_>) {
+    for (block, values) in input.chunks_exact(BLOCK_INPUTS).enumerate() {
+        let largest = values
+            .iter()
+            .fold(0.0f32, |largest, value| largest.max(value.abs()));
+        let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+        let scale = largest / 127.0;
+        let quants = &mut row.quants[block * BLOCK_INPUTS..(block + 1) * BLOCK_INPUTS];
+        for (value, quant) in values.iter().zip(quants.iter_mut()) {
+            *quant = (value * inverse).round_ties_even() as i8;
+        }
+        let sum = |half: usize| {
+            quants[half * 16..half * 16 + 16]
+                .iter()
+                .map(|quant| i32::from(*quant))
+                .sum::<i32>()
+        };
+        row.half_sums[2 * block] = scale * sum(0) as f32;
+        row.half_sums[2 * block + 1] = scale * sum(1) as f32;
+        row.scales[block] = scale;
+        row.block_sums[block] = scale * (sum(0) + sum(1)) as f32;
+    }
+}
+
+pub(crate) fn multiply_quantized(
+    matrix: &PackedMatrix,
+    rows: &QuantizedRows,
+    range: &TileRange,
+    output: &mut [f32],
+) {
+    check_product(matrix, (rows.tokens(), rows.columns()), range, output);
+    let Elements::Quantized(layout) = matrix.elements() else {
+        panic!("a dense matrix has no integers; multiply_float is for it")
+    };
+    for (tile, lane, token) in cells(range) {
+        let (values, scales) = (matrix.tile_values(tile), matrix.tile_scales(tile));
+        let mut sum = 0.0;
+        for block in 0..rows.blocks() {
+            let view = TileBlock::new(layout, values, scales, block);
+            let quants =
+                &rows.quants[token * rows.columns() + block * BLOCK_INPUTS..][..BLOCK_INPUTS];
+            let activation = rows.scales[token * rows.blocks() + block];
+            for group in 0..layout.groups() {
+                let inputs = group * layout.group..(group + 1) * layout.group;
+                let (mut dot, mut total) = (0, 0);
+                for input in inputs {
+                    let quant = i32::from(quants[input]);
+                    dot += (i32::from(view.integer(lane, input)) - i32::from(layout.zero)) * quant;
+                    total += quant;
+                }
+                let (scale, minimum) = view.scale(lane, group);
+                sum += scale * activation * dot as f32 + minimum * activation * total as f32;
+            }
+        }
+        output[cell_index(range, tile, lane, token)] = sum;
+    }
+}
+
+pub(crate) fn multiply_float(
+    matrix: &PackedMatrix,
+    rows: FloatRows<'_>,
+    range: &TileRange,
+    output: &mut [f32],
+) {
+    check_product(
+        matrix,
+        (rows.values.len() / rows.columns, rows.columns),
+        range,
+        output,
+    );
+    let mut weights = Vec::new();
+    for tile in range.tiles.clone() {
+        float_tile(matrix, tile, &mut weights);
+        for token in range.tokens.clone() {
+            let inputs = &rows.values[token * rows.columns..(token + 1) * rows.columns];
+            for lane in 0..TILE_ROWS {
+                let products = inputs
+                    .iter()
+                    .zip(weights.iter().skip(lane).step_by(TILE_ROWS));
+                let sum = products.map(|(input, weight)| input * weight).sum();
+                output[cell_index(range, tile, lane, token)] = sum;
+            }
+        }
+    }
+}
+
+/// Any tile as f32 `[columns, 16]`.
+fn float_tile(matrix: &PackedMatrix, tile: usize, weights: &mut Vec<f32>) {
+    let values = matrix.tile_values(tile);
+    weights.clear();
+    match matrix.elements() {
+        Elements::Quantized(_) => decode_tile(matrix, tile, weights),
+        Elements::Float => weights.extend(
+            values
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|bytes| f32::from_le_bytes(*bytes)),
+        ),
+        Elements::Half => weights.extend(
+            values
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .map(|bytes| half::f16::from_le_bytes(*bytes).to_f32()),
+        ),
+        Elements::Bfloat => weights.extend(
+            values
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .map(|bytes| half::bf16::from_le_bytes(*bytes).to_f32()),
+        ),
+    }
+}
+
+/// Every (tile, lane, token) of a range.
+fn cells(range: &TileRange) -> impl Iterator<Item = (usize, usize, usize)> {
+    let tokens = range.tokens.clone();
+    range.tiles.clone().flat_map(move |tile| {
+        let tokens = tokens.clone();
+        (0..TILE_ROWS).flat_map(move |lane| tokens.clone().map(move |token| (tile, lane, token)))
+    })
+}
+
+fn cell_index(range: &TileRange, tile: usize, lane: usize, token: usize) -> usize {
+    (token - range.tokens.start) * range.output_stride()
+        + (tile - range.tiles.start) * TILE_ROWS
+        + lane
+}
+
+pub(crate) fn attend(
+    kv: &KvView<'_>,
+    shape: &AttentionShape,
+    task: &AttentionTask<'_>,
+    output: &mut [f32],
+) {
+    let dimensions = task.check(kv, shape);
+    let (group, head_dim) = (dimensions.group, dimensions.head_dim);
+    assert_eq!(
+        output.len(),
+        dimensions.tokens * group * head_dim,
+        "output of {dimensions:?}"
+    );
+    let offset = |begin: fn(crate::attention::KvLayout, u32, usize, usize) -> usize,
+                  position: usize| {
+        begin(
+            kv.layout,
+            task.block_table[position / BLOCK_TOKENS],
+            task.layer,
+            task.kv_head,
+        )
+    };
+    for (row, output) in output.chunks_exact_mut(head_dim).enumerate() {
+        let head = task.kv_head * group + row % group;
+        let query = &task.queries[row / group * dimensions.width + head * head_dim..][..head_dim];
+        let seen = visible(task.first_position + row / group, shape.window);
+        let mut weights: Vec<f32> = seen
+            .clone()
+            .map(|position| {
+                let begin = offset(crate::attention::KvLayout::key_offset, position)
+                    + position % BLOCK_TOKENS;
+                let key = |dimension: usize| kv.number(begin + dimension * BLOCK_TOKENS);
+                let score: f32 = query
+                    .iter()
+                    .enumerate()
+                    .map(|(dimension, value)| value * key(dimension))
+                    .sum();
+                let score = score * shape.scale;
+                shape
+                    .soft_cap
+                    .map_or(score, |cap| cap * (score / cap).tanh())
+            })
+            .collect();
+        let total = log_sum_exp(&weights);
+        weights
+            .iter_mut()
+            .for_each(|weight| *weight = (*weight - total).exp());
+        output.fill(0.0);
+        for (position, weight) in seen.zip(weights) {
+            let begin = offset(crate::attention::KvLayout::value_offset, position)
+                + position % BLOCK_TOKENS * head_dim;
+            for (dimension, sum) in output.iter_mut().enumerate() {
+                *sum += weight * kv.number(begin + dimension);
+            }
+        }
+    }
+}

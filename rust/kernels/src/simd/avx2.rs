@@ -1,0 +1,159 @@
+//! Eight lanes: AVX2, FMA, F16C.
+
+use std::arch::x86_64::*;
+
+use super::Lanes;
+
+/// The instance; made only where `dispatch` found the instruction set.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Avx2;
+
+/// All ones in the first `count` lanes.
+#[inline(always)]
+unsafe fn prefix(count: usize) -> __m256i {
+    // SAFETY: the caller has AVX2.
+    unsafe {
+        let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), lane)
+    }
+}
+
+// SAFETY (every method): the contract of `Lanes` gives the instruction set and valid pointers;
+// masked loads and stores touch only the lanes of their mask.
+impl Lanes for Avx2 {
+    const WIDTH: usize = 8;
+    type Vector = __m256;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> __m256 {
+        // SAFETY: see the impl.
+        unsafe { _mm256_set1_ps(value) }
+    }
+    #[inline(always)]
+    unsafe fn load(source: *const f32) -> __m256 {
+        // SAFETY: see the impl.
+        unsafe { _mm256_loadu_ps(source) }
+    }
+    #[inline(always)]
+    unsafe fn load_partial(source: *const f32, count: usize) -> __m256 {
+        // SAFETY: see the impl.
+        unsafe { _mm256_maskload_ps(source, prefix(count)) }
+    }
+    #[inline(always)]
+    unsafe fn load_half(source: *const u16) -> __m256 {
+        // SAFETY: see the impl.
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(source.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_half_partial(source: *const u16, count: usize) -> __m256 {
+        let mut lanes = [0u16; 8];
+        // SAFETY: `source` is valid for `count` elements, and at most eight are copied.
+        unsafe {
+            std::ptr::copy_nonoverlapping(source, lanes.as_mut_ptr(), count.min(8));
+            Self::load_half(lanes.as_ptr())
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_bfloat(source: *const u16) -> __m256 {
+        // SAFETY: see the impl.
+        unsafe {
+            let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(source.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store(target: *mut f32, value: __m256) {
+        // SAFETY: see the impl.
+        unsafe { _mm256_storeu_ps(target, value) }
+    }
+    #[inline(always)]
+    unsafe fn store_partial(target: *mut f32, value: __m256, count: usize) {
+        // SAFETY: see the impl.
+        unsafe { _mm256_maskstore_ps(target, prefix(count), value) }
+    }
+    #[inline(always)]
+    unsafe fn add(a: __m256, b: __m256) -> __m256 {
+        // SAFETY: see the impl.
+        unsafe { _mm256_add_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn sub(a: __m256, b: __m256) -> __m256 {
+        // SAFETY: see the impl.
+        unsafe { _mm256_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn mul(a: __m256, b: __m256) -> __m256 {
+        // SAFETY: see the impl.
+        unsafe { _mm256_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn div(a: __m256, b: __m256) -> __m256 {
+        // SAFETY: see the impl.
+        unsafe { _mm256_div_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn max(a: __m256, b: __m256) -> __m256 {
+        // SAFETY: see the impl.
+        unsafe { _mm256_max_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn min(a: __m256, b: __m256) -> __m256 {
+        // SAFETY: see the impl.
+        unsafe { _mm256_min_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn abs(a: __m256) -> __m256 {
+        // SAFETY: see the impl.
+        unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), a) }
+    }
+    #[inline(always)]
+    unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: see the impl.
+        unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    unsafe fn round(a: __m256) -> __m256 {
+        // SAFETY: see the impl.
+        unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+    }
+    #[inline(always)]
+    unsafe fn power_of_two(a: __m256) -> __m256 {
+        // SAFETY: see the impl.
+        unsafe {
+            let biased = _mm256_add_epi32(_mm256_cvtps_epi32(a), _mm256_set1_epi32(127));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+        }
+    }
+    #[inline(always)]
+    unsafe fn keep_from(a: __m256, bound: __m256, value: __m256) -> __m256 {
+        // SAFETY: see the impl.
+        unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(a, bound), value) }
+    }
+    #[inline(always)]
+    unsafe fn mask_range(value: __m256, begin: usize, end: usize) -> __m256 {
+        // SAFETY: see the impl.
+        unsafe {
+            let mask = _mm256_andnot_si256(prefix(begin), prefix(end));
+            let hidden = _mm256_set1_ps(f32::NEG_INFINITY);
+            _mm256_blendv_ps(hidden, value, _mm256_castsi256_ps(mask))
+        }
+    }
+    #[inline(always)]
+    unsafe fn sum(a: __m256) -> f32 {
+        // SAFETY: see the impl.
+        unsafe {
+            let four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn maximum(a: __m256) -> f32 {
+        // SAFETY: see the impl.
+        unsafe {
+            let four = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+}

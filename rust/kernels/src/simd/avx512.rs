@@ -1,0 +1,145 @@
+//! Sixteen lanes: AVX-512 F, BW, DQ, VL.
+
+use std::arch::x86_64::*;
+
+use super::Lanes;
+
+/// The instance; made only where `dispatch` found the instruction set.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Avx512;
+
+#[inline(always)]
+fn prefix(count: usize) -> u16 {
+    if count >= 16 {
+        u16::MAX
+    } else {
+        (1u16 << count) - 1
+    }
+}
+
+// SAFETY (every method): the contract of `Lanes` gives the instruction set and valid pointers;
+// masked loads and stores touch only the lanes of their mask.
+impl Lanes for Avx512 {
+    const WIDTH: usize = 16;
+    type Vector = __m512;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_set1_ps(value) }
+    }
+    #[inline(always)]
+    unsafe fn load(source: *const f32) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_loadu_ps(source) }
+    }
+    #[inline(always)]
+    unsafe fn load_partial(source: *const f32, count: usize) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_maskz_loadu_ps(prefix(count), source) }
+    }
+    #[inline(always)]
+    unsafe fn load_half(source: *const u16) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(source.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_half_partial(source: *const u16, count: usize) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(prefix(count), source.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_bfloat(source: *const u16) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe {
+            let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(source.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store(target: *mut f32, value: __m512) {
+        // SAFETY: see the impl.
+        unsafe { _mm512_storeu_ps(target, value) }
+    }
+    #[inline(always)]
+    unsafe fn store_partial(target: *mut f32, value: __m512, count: usize) {
+        // SAFETY: see the impl.
+        unsafe { _mm512_mask_storeu_ps(target, prefix(count), value) }
+    }
+    #[inline(always)]
+    unsafe fn add(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn sub(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn mul(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn div(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_div_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn max(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_max_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn min(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_min_ps(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn abs(a: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_abs_ps(a) }
+    }
+    #[inline(always)]
+    unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    unsafe fn round(a: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+    }
+    #[inline(always)]
+    unsafe fn power_of_two(a: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe {
+            let biased = _mm512_add_epi32(_mm512_cvtps_epi32(a), _mm512_set1_epi32(127));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
+        }
+    }
+    #[inline(always)]
+    unsafe fn keep_from(a: __m512, bound: __m512, value: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(a, bound), value) }
+    }
+    #[inline(always)]
+    unsafe fn mask_range(value: __m512, begin: usize, end: usize) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe {
+            let mask = prefix(end) & !prefix(begin);
+            _mm512_mask_mov_ps(_mm512_set1_ps(f32::NEG_INFINITY), mask, value)
+        }
+    }
+    #[inline(always)]
+    unsafe fn sum(a: __m512) -> f32 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_reduce_add_ps(a) }
+    }
+    #[inline(always)]
+    unsafe fn maximum(a: __m512) -> f32 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_reduce_max_ps(a) }
+    }
+}

@@ -1,0 +1,96 @@
+//! The small vector vocabulary in which the float algorithms are written once.
+//!
+//! An instance is a few lines of intrinsics; an algorithm generic over [`Lanes`] is
+//! `#[inline(always)]` and becomes vector code inside the `#[target_feature]` function of
+//! `native.rs` that enters it. Nothing here may be called from a function without that feature.
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+
+/// A vector of f32.
+///
+/// # Safety
+///
+/// Every method needs the instruction set of the instance; pointers must be valid for `WIDTH`
+/// elements (`count` for the partial ones), and need no alignment.
+pub(crate) trait Lanes: Copy {
+    /// Elements of a vector; divides 16.
+    const WIDTH: usize;
+    /// The register.
+    type Vector: Copy;
+
+    unsafe fn splat(value: f32) -> Self::Vector;
+    unsafe fn load(source: *const f32) -> Self::Vector;
+    unsafe fn load_partial(source: *const f32, count: usize) -> Self::Vector;
+    unsafe fn load_half(source: *const u16) -> Self::Vector;
+    unsafe fn load_half_partial(source: *const u16, count: usize) -> Self::Vector;
+    unsafe fn load_bfloat(source: *const u16) -> Self::Vector;
+    unsafe fn store(target: *mut f32, value: Self::Vector);
+    unsafe fn store_partial(target: *mut f32, value: Self::Vector, count: usize);
+    unsafe fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    unsafe fn sub(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    unsafe fn mul(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    unsafe fn div(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    unsafe fn max(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    unsafe fn min(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    unsafe fn abs(a: Self::Vector) -> Self::Vector;
+    /// `a * b + c`, rounded once.
+    unsafe fn fma(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    /// To the nearest integer, ties to even.
+    unsafe fn round(a: Self::Vector) -> Self::Vector;
+    /// `2^a` for integral `a` in -126..=127.
+    unsafe fn power_of_two(a: Self::Vector) -> Self::Vector;
+    /// `value` where `a >= bound`, else 0.
+    unsafe fn keep_from(a: Self::Vector, bound: Self::Vector, value: Self::Vector) -> Self::Vector;
+    /// Lanes `begin..end` of `value`, -infinity elsewhere.
+    unsafe fn mask_range(value: Self::Vector, begin: usize, end: usize) -> Self::Vector;
+    unsafe fn sum(a: Self::Vector) -> f32;
+    unsafe fn maximum(a: Self::Vector) -> f32;
+}
+
+/// e to the power of each lane; 0 below -87, relative error under 2e-7 above.
+#[inline(always)]
+pub(crate) unsafe fn exp<L: Lanes>(x: L::Vector) -> L::Vector {
+    // SAFETY: the caller has the instruction set.
+    unsafe {
+        let lowest = L::splat(-87.0);
+        let clamped = L::min(L::max(x, lowest), L::splat(88.0));
+        let exponent = L::round(L::mul(clamped, L::splat(std::f32::consts::LOG2_E)));
+        let rest = L::fma(exponent, L::splat(-0.693_359_375), clamped);
+        let rest = L::fma(exponent, L::splat(2.121_944_4e-4), rest);
+        let mut polynomial = L::splat(1.987_569_1e-4);
+        for coefficient in [
+            1.398_2e-3,
+            8.333_452e-3,
+            4.166_579_6e-2,
+            1.666_666_6e-1,
+            0.5,
+        ] {
+            polynomial = L::fma(polynomial, rest, L::splat(coefficient));
+        }
+        let polynomial = L::fma(L::mul(rest, rest), polynomial, L::add(rest, L::splat(1.0)));
+        L::keep_from(x, lowest, L::mul(polynomial, L::power_of_two(exponent)))
+    }
+}
+
+/// `1 / (1 + e^-x)`
+#[inline(always)]
+pub(crate) unsafe fn sigmoid<L: Lanes>(x: L::Vector) -> L::Vector {
+    // SAFETY: the caller has the instruction set.
+    unsafe {
+        let one = L::splat(1.0);
+        L::div(one, L::add(one, exp::<L>(L::sub(L::splat(0.0), x))))
+    }
+}
+
+/// Hyperbolic tangent.
+#[inline(always)]
+pub(crate) unsafe fn tanh<L: Lanes>(x: L::Vector) -> L::Vector {
+    // SAFETY: the caller has the instruction set.
+    unsafe {
+        let doubled = sigmoid::<L>(L::add(x, x));
+        L::sub(L::add(doubled, doubled), L::splat(1.0))
+    }
+}

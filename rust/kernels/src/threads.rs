@@ -1,0 +1,322 @@
+//! A fork-join pool: one job at a time, cut into chunks that threads take as they get to them.
+//!
+//! The calling thread works too, and waits only for workers that have entered the job: one that
+//! sleeps, or that the system has put aside, costs nothing but its help. Workers spin shortly for
+//! the next job, because a forward pass has hundreds, and then sleep.
+
+use std::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long a worker looks for the next job before it sleeps.
+const SPIN: Duration = Duration::from_micros(300);
+/// Low half of the state: workers inside. High half: the job's number, odd while it is open.
+const INSIDE: u64 = 0xffff_ffff;
+const EPOCH: u64 = 1 << 32;
+
+type Work<'a> = &'a (dyn Fn(usize) + Sync);
+
+/// Threads that share the chunks of a job.
+pub struct ThreadPool {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    /// One job at a time, whoever calls.
+    turn: Mutex<()>,
+}
+
+struct Shared {
+    state: AtomicU64,
+    next_chunk: AtomicUsize,
+    job: UnsafeCell<Job>,
+    panicked: AtomicBool,
+    stopping: AtomicBool,
+    sleepers: AtomicUsize,
+    sleep: Mutex<()>,
+    wake: Condvar,
+}
+
+#[derive(Clone, Copy)]
+struct Job {
+    work: *const (dyn Fn(usize) + Sync + 'static),
+    chunks: usize,
+}
+
+// SAFETY: `job` is written by the thread that holds `turn`, only while the state is closed and
+// nobody is inside; workers read it only after they have entered an open state (acquire).
+unsafe impl Sync for Shared {}
+// SAFETY: the pointer in `job` is used only inside an open job, whose closure outlives it.
+unsafe impl Send for Shared {}
+
+impl ThreadPool {
+    /// A pool of `threads`, the calling one included; at least one.
+    pub fn new(threads: usize) -> Self {
+        let shared = Arc::new(Shared {
+            state: AtomicU64::new(0),
+            next_chunk: AtomicUsize::new(0),
+            job: UnsafeCell::new(Job {
+                work: &|_| {},
+                chunks: 0,
+            }),
+            panicked: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            sleepers: AtomicUsize::new(0),
+            sleep: Mutex::new(()),
+            wake: Condvar::new(),
+        });
+        let workers = (1..threads.max(1))
+            .filter_map(|index| {
+                let shared = Arc::clone(&shared);
+                std::thread::Builder::new()
+                    .name(format!("ruvllm-worker-{index}"))
+                    .spawn(move || shared.serve())
+                    .ok()
+            })
+            .collect();
+        Self {
+            shared,
+            workers,
+            turn: Mutex::new(()),
+        }
+    }
+
+    /// How many threads share a job, the caller included.
+    pub fn threads(&self) -> usize {
+        self.workers.len() + 1
+    }
+
+    /// Calls `work` once for each item, `batch` of them at a time on whichever thread is free.
+    ///
+    /// # Panics
+    ///
+    /// Where `work` panicked in any thread.
+    pub fn for_each<I: Send>(&self, items: Vec<I>, batch: usize, work: impl Fn(I) + Sync) {
+        if self.workers.is_empty() || items.len() <= batch {
+            items.into_iter().for_each(work);
+            return;
+        }
+        let slots: Vec<_> = items
+            .into_iter()
+            .map(|item| Mutex::new(Some(item)))
+            .collect();
+        self.run(slots.len().div_ceil(batch), &|chunk| {
+            for slot in &slots[chunk * batch..slots.len().min((chunk + 1) * batch)] {
+                let item = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+                item.into_iter().for_each(&work);
+            }
+        });
+    }
+
+    /// Calls `work` once for each chunk of `0..chunks` and returns when all are done.
+    ///
+    /// # Panics
+    ///
+    /// Where `work` panicked in any thread.
+    pub fn run(&self, chunks: usize, work: &(dyn Fn(usize) + Sync)) {
+        if self.workers.is_empty() || chunks <= 1 {
+            (0..chunks).for_each(work);
+            return;
+        }
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.open(work, chunks);
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.shared.take_chunks(work, chunks)));
+        self.shared.close();
+        let panicked = self.shared.panicked.swap(false, Ordering::AcqRel);
+        match outcome {
+            Err(payload) => std::panic::resume_unwind(payload),
+            Ok(()) => assert!(
+                !panicked,
+                "a worker thread panicked; its message stands above"
+            ),
+        }
+    }
+}
+
+impl Shared {
+    fn open(&self, work: Work<'_>, chunks: usize) {
+        // SAFETY: the lifetime is widened only for storage: `run` does not return before `close`
+        // has seen the last worker leave, so the closure outlives every use. The cell is ours:
+        // the state is closed, nobody is inside, and `turn` keeps other callers out.
+        unsafe {
+            let work = std::mem::transmute::<Work<'_>, Work<'static>>(work);
+            *self.job.get() = Job { work, chunks };
+        }
+        self.next_chunk.store(0, Ordering::Relaxed);
+        self.state.fetch_add(EPOCH, Ordering::SeqCst);
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
+            let _guard = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
+            self.wake.notify_all();
+        }
+    }
+
+    /// Lets nobody in any more and waits for those inside.
+    fn close(&self) {
+        self.state.fetch_add(EPOCH, Ordering::AcqRel);
+        let mut spins = 0u32;
+        while self.state.load(Ordering::Acquire) & INSIDE != 0 {
+            spins += 1;
+            if spins.is_multiple_of(4096) {
+                std::thread::yield_now();
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    fn take_chunks(&self, work: Work<'_>, chunks: usize) {
+        loop {
+            let chunk = self.next_chunk.fetch_add(1, Ordering::Relaxed);
+            if chunk >= chunks {
+                return;
+            }
+            work(chunk);
+        }
+    }
+
+    fn is_open(state: u64) -> bool {
+        (state / EPOCH) % 2 == 1
+    }
+
+    /// A worker's life: find an open job it has not served, enter, work, leave.
+    fn serve(&self) {
+        let mut served = 0;
+        while let Some(state) = self.wait_for_job(served) {
+            let entered =
+                self.state
+                    .compare_exchange(state, state + 1, Ordering::AcqRel, Ordering::Relaxed);
+            if entered.is_err() {
+                continue;
+            }
+            served = state / EPOCH;
+            // SAFETY: this thread is counted inside an open job, so the cell is not written and
+            // the closure lives until it leaves.
+            let (work, chunks) = unsafe {
+                let job = *self.job.get();
+                (&*job.work, job.chunks)
+            };
+            if catch_unwind(AssertUnwindSafe(|| self.take_chunks(work, chunks))).is_err() {
+                self.panicked.store(true, Ordering::Release);
+            }
+            self.state.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// The state of an open job other than `served`; `None` when the pool stops.
+    fn wait_for_job(&self, served: u64) -> Option<u64> {
+        let fresh = |state: u64| Self::is_open(state) && state / EPOCH != served;
+        let mut spinning_since = Instant::now();
+        loop {
+            for _ in 0..64 {
+                let state = self.state.load(Ordering::Acquire);
+                if fresh(state) {
+                    return Some(state);
+                }
+                std::hint::spin_loop();
+            }
+            if self.stopping.load(Ordering::Acquire) {
+                return None;
+            }
+            if spinning_since.elapsed() < SPIN {
+                continue;
+            }
+            let guard = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
+            self.sleepers.fetch_add(1, Ordering::SeqCst);
+            let idle = || {
+                !fresh(self.state.load(Ordering::SeqCst)) && !self.stopping.load(Ordering::SeqCst)
+            };
+            let guard = self.wake.wait_while(guard, |()| idle());
+            self.sleepers.fetch_sub(1, Ordering::SeqCst);
+            drop(guard);
+            spinning_since = Instant::now();
+        }
+    }
+}
+
+impl Drop for ThreadPool {
+    fn drop(&mut self) {
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        {
+            let _guard = self
+                .shared
+                .sleep
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            self.shared.wake.notify_all();
+        }
+        for worker in self.workers.drain(..) {
+            // A worker catches its panics, so joining can only succeed.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl std::fmt::Debug for ThreadPool {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "ThreadPool({} threads)", self.threads())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_chunk_runs_once_over_many_jobs() {
+        for threads in [1, 2, 5] {
+            let pool = ThreadPool::new(threads);
+            for chunks in (0..400).map(|job| job % 17) {
+                let hits: Vec<AtomicUsize> = (0..chunks).map(|_| AtomicUsize::new(0)).collect();
+                pool.run(chunks, &|chunk| {
+                    hits[chunk].fetch_add(1, Ordering::Relaxed);
+                });
+                assert!(hits.iter().all(|hit| hit.load(Ordering::Relaxed) == 1));
+            }
+        }
+    }
+
+    #[test]
+    fn sleeping_workers_wake_for_the_next_job() {
+        let pool = ThreadPool::new(3);
+        for _ in 0..3 {
+            std::thread::sleep(SPIN * 4);
+            let seen = AtomicUsize::new(0);
+            pool.run(64, &|_| {
+                seen.fetch_add(1, Ordering::Relaxed);
+            });
+            assert_eq!(seen.load(Ordering::Relaxed), 64);
+        }
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
+        let pool = ThreadPool::new(2);
+        let failed = catch_unwind(AssertUnwindSafe(|| {
+            pool.run(8, &|chunk| assert_ne!(chunk, 5, "on purpose"));
+        }));
+        assert!(failed.is_err());
+        let seen = AtomicUsize::new(0);
+        pool.run(8, &|_| {
+            seen.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(seen.load(Ordering::Relaxed), 8);
+    }
+
+    #[test]
+    fn callers_from_many_threads_take_turns() {
+        let pool = ThreadPool::new(2);
+        let seen = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        pool.run(3, &|_| {
+                            seen.fetch_add(1, Ordering::Relaxed);
+                        });
+                    }
+                });
+            }
+        });
+        assert_eq!(seen.load(Ordering::Relaxed), 1200);
+    }
+}

@@ -1,0 +1,69 @@
+"""Unsafe code stands in rust/kernels and in the one file mapping of rust/formats; each use has its reason."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.architecture import sources
+
+# A block, an implementation, a function, an extern block.
+UNSAFE = re.compile(r"\bunsafe\b\s*(\{|impl\b|fn\b|extern\b|trait\b)?")
+FORMATS_USES = 1
+
+
+def unsafe_uses(path: Path) -> Iterator[tuple[int, str]]:
+    """(line number from 1, what follows `unsafe`) in code; `unsafe_code` in lints is another word."""
+    code = sources.strip_comments_and_strings(path.read_text(encoding="utf-8"))
+    for match in UNSAFE.finditer(code):
+        yield code.count("\n", 0, match.start()) + 1, match.group(1) or ""
+
+
+def comment_above(lines: list[str], number: int) -> str:
+    """A line, what of its statement stands higher, and the comments and attributes above that."""
+    taken = [lines[number - 1]]
+    in_comment = False
+    for line in reversed(lines[max(0, number - 40) : number - 1]):
+        text = line.strip()
+        is_comment = text.startswith(("//", "#[", "#!"))
+        if not is_comment and (in_comment or not text or text.endswith((";", "}"))):
+            break
+        in_comment = in_comment or is_comment
+        taken.append(text)
+    return "\n".join(taken)
+
+
+def all_rust_files() -> Iterator[tuple[str, Path]]:
+    for crate in sources.crates():
+        for path in sorted(crate.rglob("*.rs")):
+            if "target" not in path.relative_to(crate).parts:
+                yield crate.name, path
+
+
+def test_only_the_kernels_and_one_mapping_are_unsafe() -> None:
+    uses: dict[str, list[str]] = {}
+    for crate, path in all_rust_files():
+        for line, _ in unsafe_uses(path):
+            uses.setdefault(crate, []).append(f"{path.relative_to(sources.ROOT)}:{line}")
+    uses.pop("kernels", None)
+    mapping = uses.pop("formats", [])
+    assert len(mapping) <= FORMATS_USES, mapping
+    assert not uses, uses
+
+
+def test_every_unsafe_use_says_why_it_is_sound() -> None:
+    wrong = []
+    for _, path in all_rust_files():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for number, kind in unsafe_uses(path):
+            wanted = "# Safety" if kind in ("fn", "trait") else "SAFETY:"
+            if wanted not in comment_above(lines, number):
+                wrong.append(f"{path.relative_to(sources.ROOT)}:{number} has no {wanted!r} comment")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_other_crates_deny_it() -> None:
+    workspace = (sources.ROOT / "Cargo.toml").read_text(encoding="utf-8")
+    assert 'unsafe_code = "deny"' in workspace
+    for crate in sources.crates():
+        manifest = (crate / "Cargo.toml").read_text(encoding="utf-8")
+        assert re.search(r"^\[lints\]\nworkspace = true$", manifest, re.M), crate.name
