@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 from ruvllm.cli.conversation import Conversation
 from ruvllm.errors import IoError
 

@@ -57,7 +57,7 @@ def chat(
     """
     conversation = Conversation(opening.system)
     params = sampling.params(max_tokens=MAX_TOKENS)
-    interactive = opening.prompt is None and sys.stdin.isatty()
+    interactive = opening.prompt is None and sys.stdin.isatty() and sys.stdout.isatty()
     question = "" if interactive else _one_question(opening.prompt)
     with open_model(model, engine, quiet=common.quiet) as llm:
         if interactive:
@@ -75,6 +75,8 @@ def chat(
 
 
 def _one_question(prompt: str | None) -> str:
+    if prompt is None and sys.stdin.isatty():
+        terminal.note("stdout is no terminal: one prompt, ended with Ctrl-D, is answered")
     question = (sys.stdin.read() if prompt is None else prompt).strip()
     if not question:
         raise typer.BadParameter(
