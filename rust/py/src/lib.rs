@@ -2,6 +2,10 @@
 //!
 //! A method takes its arguments, makes one call into the core through [`run`], and wraps what comes
 //! back. `python/ruvllm/_native.pyi` is the contract; the public faces stand in Python.
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "arguments that come out of Python are made for the call"
+)]
 
 mod arrays;
 mod convert;
