@@ -46,7 +46,7 @@ mod _native {
     #[pymodule_export]
     use super::tokenizer::{Tokenizer, Vocabulary};
 
-    /// The union that `events` gives, as a name of the module.
+    /// Adds the union that `events` gives; what there is, the stub says, and not a second list.
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();
@@ -54,6 +54,7 @@ mod _native {
             .get_type::<FinishedEvent>()
             .bitor(py.get_type::<ArrayEvent>())?
             .bitor(py.get_type::<FailedEvent>())?;
-        module.add("Event", py.get_type::<TokenEvent>().bitor(ended)?)
+        module.add("Event", py.get_type::<TokenEvent>().bitor(ended)?)?;
+        module.delattr("__all__")
     }
 }
