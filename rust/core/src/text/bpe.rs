@@ -10,7 +10,6 @@ use super::byte_map::BYTE_TO_CHAR;
 use super::pre_tokenizer::PreTokenizer;
 use super::source::VocabularySource;
 use super::table::{TextTable, mix};
-use crate::error::Result;
 use crate::ids::TokenId;
 
 /// A byte whose character is neither a token nor part of a merge; it is left out of the output.
@@ -113,8 +112,8 @@ impl Bpe {
         text: &str,
         scratch: &mut BpeScratch,
         output: &mut Vec<TokenId>,
-    ) -> Result<()> {
-        for word in self.pre_tokenizer.split(text)? {
+    ) {
+        for word in self.pre_tokenizer.split(text) {
             let word = &text.as_bytes()[word];
             if self.ignore_merges {
                 scratch.written.clear();
@@ -128,7 +127,6 @@ impl Bpe {
             }
             self.encode_word(word, scratch, output);
         }
-        Ok(())
     }
 
     fn encode_word(&self, word: &[u8], scratch: &mut BpeScratch, output: &mut Vec<TokenId>) {
@@ -287,9 +285,12 @@ mod tests {
         }
         let pre_tokenizer = PreTokenizer::new(pre_type("gpt-2").unwrap()).unwrap();
         let mut output = Vec::new();
-        Bpe::new(&source, &texts, pre_tokenizer, false)
-            .encode(&texts, text, &mut BpeScratch::default(), &mut output)
-            .unwrap();
+        Bpe::new(&source, &texts, pre_tokenizer, false).encode(
+            &texts,
+            text,
+            &mut BpeScratch::default(),
+            &mut output,
+        );
         output
     }
 

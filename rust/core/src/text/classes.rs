@@ -7,20 +7,35 @@ use regex_syntax::hir::{Class, HirKind};
 
 use crate::error::{Error, Result};
 
-/// What a pre-tokenizer asks of a character; at most one of them holds.
+/// What a pre-tokenizer asks of a character; exactly one of them holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum CharClass {
     /// Everything else: punctuation, symbols, control characters, unassigned.
     Other = 0,
-    /// `\p{L}`
-    Letter = 1,
+    /// `[\p{Lu}\p{Lt}]`
+    Capital = 1,
+    /// `\p{Ll}`
+    Small = 2,
+    /// `[\p{Lm}\p{Lo}]`: letters without a case.
+    Caseless = 3,
     /// `\p{M}`
-    Mark = 2,
+    Mark = 4,
     /// `\p{N}`
-    Number = 3,
+    Number = 5,
     /// `\s`
-    Space = 4,
+    Space = 6,
+}
+
+impl CharClass {
+    const ALL: [(&str, CharClass); 6] = [
+        (r"[\p{Lu}\p{Lt}]", CharClass::Capital),
+        (r"\p{Ll}", CharClass::Small),
+        (r"[\p{Lm}\p{Lo}]", CharClass::Caseless),
+        (r"\p{M}", CharClass::Mark),
+        (r"\p{N}", CharClass::Number),
+        (r"\s", CharClass::Space),
+    ];
 }
 
 /// The class of every character.
@@ -34,12 +49,7 @@ impl CharClasses {
     /// Reads the ranges out of the regex engine.
     pub(crate) fn new() -> Result<Self> {
         let mut table = vec![CharClass::Other as u8; char::MAX as usize + 1];
-        for (pattern, class) in [
-            (r"\p{L}", CharClass::Letter),
-            (r"\p{M}", CharClass::Mark),
-            (r"\p{N}", CharClass::Number),
-            (r"\s", CharClass::Space),
-        ] {
+        for (pattern, class) in CharClass::ALL {
             let parsed = regex_syntax::parse(pattern).map_err(|error| {
                 Error::Tokenization(format!("character class {pattern}: {error}"))
             })?;
@@ -55,10 +65,12 @@ impl CharClasses {
     /// The class of a character.
     pub(crate) fn of(&self, character: char) -> CharClass {
         match self.table[character as usize] {
-            1 => CharClass::Letter,
-            2 => CharClass::Mark,
-            3 => CharClass::Number,
-            4 => CharClass::Space,
+            1 => CharClass::Capital,
+            2 => CharClass::Small,
+            3 => CharClass::Caseless,
+            4 => CharClass::Mark,
+            5 => CharClass::Number,
+            6 => CharClass::Space,
             _ => CharClass::Other,
         }
     }
@@ -71,13 +83,10 @@ mod tests {
     #[test]
     fn agrees_with_the_regex_engine_on_every_character() {
         let classes = CharClasses::new().unwrap();
-        let rules = [
-            (r"^\p{L}$", CharClass::Letter),
-            (r"^\p{M}$", CharClass::Mark),
-            (r"^\p{N}$", CharClass::Number),
-            (r"^\s$", CharClass::Space),
-        ]
-        .map(|(pattern, class)| (fancy_regex::Regex::new(pattern).unwrap(), class));
+        let rules = CharClass::ALL.map(|(pattern, class)| {
+            let whole = fancy_regex::Regex::new(&format!("^{pattern}$")).unwrap();
+            (whole, class)
+        });
         for character in
             ('\0'..=char::MAX).filter(|&c| (c as u32) < 0x3000 || (c as u32).is_multiple_of(7))
         {

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use fancy_regex::Regex;
+use regex_automata::Input;
+use regex_automata::meta::Regex;
 
 use super::classes::{CharClass, CharClasses};
 use super::pre_types::{PRE_TYPES, PreType, Step};
@@ -65,7 +66,7 @@ impl PreTokenizer {
     }
 
     /// Cuts `text` into words; together they are the text.
-    pub(crate) fn split(&self, text: &str) -> Result<Vec<Range<usize>>> {
+    pub(crate) fn split(&self, text: &str) -> Vec<Range<usize>> {
         let mut fragments = Vec::with_capacity(text.len() / 4 + 1);
         if !text.is_empty() {
             fragments.push(0..text.len());
@@ -73,11 +74,11 @@ impl PreTokenizer {
         let mut finer = Vec::with_capacity(fragments.capacity());
         for pass in &self.passes {
             for fragment in fragments.drain(..) {
-                self.apply(pass, text, fragment, &mut finer)?;
+                self.apply(pass, text, fragment, &mut finer);
             }
             std::mem::swap(&mut fragments, &mut finer);
         }
-        Ok(fragments)
+        fragments
     }
 
     /// Cuts one fragment. A pass sees nothing outside of it, not even in look-ahead.
@@ -87,7 +88,7 @@ impl PreTokenizer {
         text: &str,
         fragment: Range<usize>,
         finer: &mut Vec<Range<usize>>,
-    ) -> Result<()> {
+    ) {
         let mut start = fragment.start;
         let mut cut = |found: Range<usize>| {
             if start < found.start {
@@ -116,19 +117,30 @@ impl PreTokenizer {
                 }
             }
             Pass::Matches(regex) => {
-                for found in regex.find_iter(&text[fragment.clone()]) {
-                    let found = found.map_err(|error| {
-                        Error::Tokenization(format!(
-                            "pre-tokenizer at byte {}: {error}",
-                            fragment.start
-                        ))
-                    })?;
-                    cut(fragment.start + found.start()..fragment.start + found.end());
+                // The end of the fragment is the end of the text for `$`; nothing looks back.
+                let text = &text[..fragment.end];
+                let mut position = fragment.start;
+                while let Some(found) = regex.find(Input::new(text).range(position..)) {
+                    position = self.match_end(text, found.range());
+                    cut(found.start()..position);
                 }
             }
         }
         cut(fragment.end..fragment.end);
-        Ok(())
+    }
+
+    /// Where a match ends: `\s+` leaves its last blank to the word after it, if there are both.
+    fn match_end(&self, text: &str, found: Range<usize>) -> usize {
+        let mut last_first = text[found.clone()].chars().rev();
+        let is_blank = |character: char| self.classes.of(character) == CharClass::Space;
+        match last_first.next() {
+            Some(last) if is_blank(last) && !matches!(last, '\r' | '\n') => {
+                let is_alone = last.len_utf8() == found.len() || found.end == text.len();
+                let keeps_all = is_alone || !last_first.all(is_blank);
+                found.end - if keeps_all { 0 } else { last.len_utf8() }
+            }
+            _ => found.end,
+        }
     }
 }
 
@@ -138,7 +150,7 @@ mod tests {
 
     fn split<'a>(name: &str, text: &'a str) -> Vec<&'a str> {
         let splitter = PreTokenizer::new(pre_type(name).unwrap()).unwrap();
-        let words = splitter.split(text).unwrap();
+        let words = splitter.split(text);
         words.into_iter().map(|range| &text[range]).collect()
     }
 

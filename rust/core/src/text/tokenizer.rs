@@ -114,7 +114,7 @@ impl Tokenizer {
         }
         let fragments = matcher.split(text);
         match &self.algorithm {
-            Algorithm::Bpe(bpe) => self.encode_bpe(bpe, text, &fragments, &mut output)?,
+            Algorithm::Bpe(bpe) => self.encode_bpe(bpe, text, &fragments, &mut output),
             Algorithm::Spm { spm, adds_blank } => {
                 let blank = if *adds_blank { BLANK } else { "" };
                 self.encode_spm((spm, blank), text, &fragments, &mut output)?;
@@ -206,23 +206,16 @@ impl Tokenizer {
         self.texts.find(text.as_bytes())
     }
 
-    fn encode_bpe(
-        &self,
-        bpe: &Bpe,
-        text: &str,
-        fragments: &[Fragment],
-        output: &mut Vec<TokenId>,
-    ) -> Result<()> {
+    fn encode_bpe(&self, bpe: &Bpe, text: &str, fragments: &[Fragment], output: &mut Vec<TokenId>) {
         let mut scratch = BpeScratch::default();
         for fragment in fragments {
             match fragment {
                 Fragment::Token(id) => output.push(*id),
                 Fragment::Text(range) => {
-                    bpe.encode(&self.texts, &text[range.clone()], &mut scratch, output)?;
+                    bpe.encode(&self.texts, &text[range.clone()], &mut scratch, output);
                 }
             }
         }
-        Ok(())
     }
 
     fn encode_spm(

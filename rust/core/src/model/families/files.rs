@@ -73,6 +73,8 @@ fn json(value: &Value) -> Json {
     match value {
         Value::Unsigned(value) => (*value).into(),
         Value::Signed(value) => (*value).into(),
+        // JSON has no such numbers, and `null` would count as absent.
+        Value::Float(value) if !value.is_finite() => value.to_string().into(),
         Value::Float(value) => (*value).into(),
         Value::Bool(value) => (*value).into(),
         Value::String(text) => text.as_str().into(),
@@ -81,5 +83,27 @@ fn json(value: &Value) -> Json {
         Value::Floats(values) => values.iter().copied().map(Json::from).collect(),
         Value::Bools(values) => values.iter().copied().map(Json::from).collect(),
         Value::Arrays(values) => values.iter().map(json).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_the_architecture_lose_its_name_and_nothing_else() {
+        let value = |key: &str, value| (key.to_owned(), value);
+        let metadata = Metadata::from_values([
+            value("llama.block_count", Value::Unsigned(3)),
+            value("llama.rope.freq_base", Value::Float(f64::NAN)),
+            value("llama.rope.scaling.factor", Value::Float(0.5)),
+            value("llama2.block_count", Value::Unsigned(4)),
+            value("general.name", Value::String("a name".to_owned())),
+        ]);
+        let keys = architecture_keys(&metadata, "llama");
+        let expected = serde_json::json!({
+            "block_count": 3, "rope.freq_base": "NaN", "rope.scaling.factor": 0.5
+        });
+        assert_eq!(Json::Object(keys), expected);
     }
 }

@@ -1,0 +1,116 @@
+"""RuvLLM: language models on the CPU that you have.
+
+    from ruvllm import LLM
+
+    with LLM("smollm2-135m") as llm:
+        print(llm.chat("What is the capital of France?").text)
+
+The library logs to the logger `ruvllm` and prints nothing.
+"""
+
+import importlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+from ruvllm.config import KvCacheConfig, ModelConfig
+from ruvllm.errors import (
+    AdapterError,
+    BackendError,
+    ConfigError,
+    ContextLengthError,
+    GenerationError,
+    InvalidModelError,
+    InvalidOperationError,
+    IoError,
+    KvCacheError,
+    ModelError,
+    NotFoundError,
+    OutOfMemoryError,
+    PagedAttentionError,
+    RuvLLMError,
+    SessionError,
+    SonaError,
+    StorageError,
+    TokenizationError,
+)
+from ruvllm.outputs import Chunk, Completion, MemoryStats, ModelInfo, Timings, TokenLogprob, Usage
+from ruvllm.params import GenerateParams
+from ruvllm.types import DeviceType, ModelSize, Precision, Quantization
+
+if TYPE_CHECKING:
+    from ruvllm import hub, kernels
+    from ruvllm.backends.base import LlmBackend
+    from ruvllm.backends.native import NativeBackend
+    from ruvllm.llm import LLM
+
+    __version__: str
+
+__all__ = [
+    "LLM",
+    "AdapterError",
+    "BackendError",
+    "Chunk",
+    "Completion",
+    "ConfigError",
+    "ContextLengthError",
+    "DeviceType",
+    "GenerateParams",
+    "GenerationError",
+    "InvalidModelError",
+    "InvalidOperationError",
+    "IoError",
+    "KvCacheConfig",
+    "KvCacheError",
+    "LlmBackend",
+    "MemoryStats",
+    "ModelConfig",
+    "ModelError",
+    "ModelInfo",
+    "ModelSize",
+    "NativeBackend",
+    "NotFoundError",
+    "OutOfMemoryError",
+    "PagedAttentionError",
+    "Precision",
+    "Quantization",
+    "RuvLLMError",
+    "SessionError",
+    "SonaError",
+    "StorageError",
+    "Timings",
+    "TokenLogprob",
+    "TokenizationError",
+    "Usage",
+    "__version__",
+    "hub",
+    "kernels",
+]
+
+logging.getLogger("ruvllm").addHandler(logging.NullHandler())
+
+# Names that load more than a plain import needs: the engine, the Hub client.
+_LATE = {
+    "LLM": ("ruvllm.llm", "LLM"),
+    "LlmBackend": ("ruvllm.backends.base", "LlmBackend"),
+    "NativeBackend": ("ruvllm.backends.native", "NativeBackend"),
+    "hub": ("ruvllm.hub", None),
+    "kernels": ("ruvllm.kernels", None),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("ruvllm")
+    if name not in _LATE:
+        raise AttributeError(f"module 'ruvllm' has no attribute {name!r}")
+    module_name, attribute = _LATE[name]
+    module = importlib.import_module(module_name)
+    value = module if attribute is None else getattr(module, attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

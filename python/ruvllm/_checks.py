@@ -1,0 +1,56 @@
+"""Checks that settings share: each message names the field, its value and what is allowed."""
+
+import math
+import numbers
+from dataclasses import dataclass
+
+from ruvllm.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Finite numbers between two bounds, of which each may be left out."""
+
+    low: float
+    high: float
+    low_included: bool = True
+    high_included: bool = True
+
+    def __contains__(self, value: float) -> bool:
+        above = value >= self.low if self.low_included else value > self.low
+        below = value <= self.high if self.high_included else value < self.high
+        return math.isfinite(value) and above and below
+
+    def __str__(self) -> str:
+        if self.low_included and self.high_included:
+            return f"between {self.low:g} and {self.high:g}"
+        low = f"at least {self.low:g}" if self.low_included else f"above {self.low:g}"
+        if math.isinf(self.high):
+            return f"{low} and finite"
+        return f"{low} and " + (f"at most {self.high:g}" if self.high_included else f"below {self.high:g}")
+
+
+def check_integer(name: str, value: object, low: int, high: int | None = None) -> int:
+    """The value as an integer from `low` to `high`; `ConfigError` otherwise."""
+    allowed = f"an integer, {low} or more" if high is None else f"an integer from {low} to {high}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise ConfigError(f"{name} is {value!r}; it must be {allowed}")
+    number = int(value)
+    if number < low or (high is not None and number > high):
+        raise ConfigError(f"{name} is {number}; it must be {allowed}")
+    return number
+
+
+def check_number(name: str, value: object, interval: Interval) -> float:
+    """The value as a float inside the interval; `ConfigError` otherwise."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise ConfigError(f"{name} is {value!r}; it must be a number {interval}")
+    if float(value) not in interval:
+        raise ConfigError(f"{name} is {value}; it must be {interval}")
+    return float(value)
+
+
+def check_type(name: str, value: object, kind: type) -> None:
+    """Raise `ConfigError` unless `value` is a `kind`."""
+    if not isinstance(value, kind):
+        raise ConfigError(f"{name} is {value!r}; it must be a {kind.__name__}")

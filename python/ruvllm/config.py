@@ -1,0 +1,83 @@
+"""Settings of a model and of its key-value cache, with the documented defaults."""
+
+from dataclasses import dataclass, field
+
+from ruvllm._checks import check_integer, check_type
+from ruvllm.errors import ConfigError
+from ruvllm.types import DeviceType, Precision
+
+__all__ = ["KvCacheConfig", "ModelConfig"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KvCacheConfig:
+    """A key-value cache of two tiers: the newest tokens precise, the older ones packed.
+
+    >>> KvCacheConfig(tail_length=128).tail_precision
+    <Precision.FP16: 'fp16'>
+
+    Attributes:
+        tail_length: So many newest tokens stay at `tail_precision`.
+        tail_precision: FP32, FP16 or BF16.
+        store_precision: How older tokens are kept.
+        max_tokens: The most tokens in all; at least `tail_length`.
+        num_kv_heads: Key-value heads, for a cache made by itself; a model's own shape stands above it.
+        head_dim: Values of a head, likewise.
+        migration_batch: So many tokens at a time move from the tail to the store.
+    """
+
+    tail_length: int = 256
+    tail_precision: Precision = Precision.FP16
+    store_precision: Precision = Precision.Q4
+    max_tokens: int = 4096
+    num_kv_heads: int = 8
+    head_dim: int = 128
+    migration_batch: int = 64
+
+    def __post_init__(self) -> None:
+        check_integer("tail_length", self.tail_length, 0)
+        for name in ("max_tokens", "num_kv_heads", "head_dim", "migration_batch"):
+            check_integer(name, getattr(self, name), 1)
+        check_type("tail_precision", self.tail_precision, Precision)
+        check_type("store_precision", self.store_precision, Precision)
+        if self.tail_precision not in (Precision.FP32, Precision.FP16, Precision.BF16):
+            raise ConfigError(f"tail_precision is {self.tail_precision.name}; it must be FP32, FP16 or BF16")
+        if self.max_tokens < self.tail_length:
+            raise ConfigError(
+                f"max_tokens is {self.max_tokens}; it must be at least tail_length, {self.tail_length}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """How a model is loaded.
+
+    >>> ModelConfig(max_context=2048).quantization
+    <Precision.Q4K: 'q4k'>
+
+    Attributes:
+        max_context: The most tokens of a prompt and its answer; less where the model's own limit is.
+        use_flash_attention: Attention block by block, without the whole score matrix.
+        quantization: Which file of a Hub repository to take, where it has several. A file on disk is
+            run as it is.
+        kv_cache_config: The cache; its default leaves the choice to the engine.
+        device: Where to run; a device that is not present is refused.
+        hf_token: For private repositories of the Hugging Face Hub; never shown.
+    """
+
+    max_context: int = 4096
+    use_flash_attention: bool = True
+    quantization: Precision = Precision.Q4K
+    kv_cache_config: KvCacheConfig = field(default_factory=KvCacheConfig)
+    device: DeviceType = field(default_factory=DeviceType.auto)
+    hf_token: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        check_integer("max_context", self.max_context, 1)
+        check_type("use_flash_attention", self.use_flash_attention, bool)
+        check_type("quantization", self.quantization, Precision)
+        check_type("kv_cache_config", self.kv_cache_config, KvCacheConfig)
+        check_type("device", self.device, DeviceType)
+        if self.hf_token is not None and not isinstance(self.hf_token, str):
+            raise ConfigError("hf_token must be a text")
+        self.device.require()

@@ -1,0 +1,159 @@
+"""What can go wrong, as exception classes. Imports nothing.
+
+Each class is a `RuvLLMError` and also the built-in error that fits, so that `except ValueError` works too.
+The message always has the form `"<prefix>: <what>"`; a message that begins with the prefix (the engine's do)
+is kept as it is.
+"""
+
+from typing import ClassVar
+
+__all__ = [
+    "AdapterError",
+    "BackendError",
+    "ConfigError",
+    "ContextLengthError",
+    "GenerationError",
+    "InvalidModelError",
+    "InvalidOperationError",
+    "IoError",
+    "KvCacheError",
+    "ModelError",
+    "NotFoundError",
+    "OutOfMemoryError",
+    "PagedAttentionError",
+    "RuvLLMError",
+    "SessionError",
+    "SonaError",
+    "StorageError",
+    "TokenizationError",
+]
+
+
+class RuvLLMError(Exception):
+    """The base of every error that this package raises on purpose.
+
+    >>> str(ConfigError("threads is 0; it must be 1 or more"))
+    'Configuration error: threads is 0; it must be 1 or more'
+    """
+
+    prefix: ClassVar[str] = "RuvLLM error"
+
+    def __init__(self, message: str = "") -> None:
+        lead = f"{self.prefix}: "
+        self.message = message if message.startswith(lead) else lead + message
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class StorageError(RuvLLMError):
+    """What is kept on disk could not be read or written as it should."""
+
+    prefix = "Storage error"
+
+
+class SessionError(RuvLLMError):
+    """A conversation's state does not allow this."""
+
+    prefix = "Session error"
+
+
+class KvCacheError(RuvLLMError):
+    """The key-value cache cannot hold or give what was asked."""
+
+    prefix = "KV cache error"
+
+
+class PagedAttentionError(RuvLLMError):
+    """A block table and its blocks do not fit together."""
+
+    prefix = "Paged attention error"
+
+
+class AdapterError(RuvLLMError):
+    """An adapter cannot be loaded, or does not fit the model."""
+
+    prefix = "Adapter error"
+
+
+class SonaError(RuvLLMError):
+    """A learning loop could not run."""
+
+    prefix = "SONA error"
+
+
+class ConfigError(RuvLLMError, ValueError):
+    """A setting is outside its range; the message names it, its value and what is allowed."""
+
+    prefix = "Configuration error"
+
+
+class ContextLengthError(ConfigError):
+    """A prompt is longer than the context.
+
+    `prompt_tokens` and `max_context` are the two numbers, where they are known.
+    """
+
+    prompt_tokens: int | None = None
+    max_context: int | None = None
+
+    @classmethod
+    def exceeded(cls, *, prompt_tokens: int, max_context: int, room: str = "") -> "ContextLengthError":
+        """Make the error out of its two numbers; `room` says what else must fit."""
+        error = cls(f"the prompt has {prompt_tokens} tokens{room}, but the context holds {max_context}")
+        error.prompt_tokens = prompt_tokens
+        error.max_context = max_context
+        return error
+
+
+class OutOfMemoryError(RuvLLMError, MemoryError):
+    """The memory that is left, or the budget that was set, is too small."""
+
+    prefix = "Out of memory"
+
+
+class InvalidOperationError(RuvLLMError, RuntimeError):
+    """The call does not fit the object's state: closed, forked, not loaded."""
+
+    prefix = "Invalid operation"
+
+
+class NotFoundError(RuvLLMError, LookupError):
+    """A model, file or name does not exist."""
+
+    prefix = "Not found"
+
+
+class BackendError(RuvLLMError, RuntimeError):
+    """The engine underneath failed."""
+
+    prefix = "Backend error"
+
+
+class ModelError(RuvLLMError, ValueError):
+    """A model cannot be used: unknown architecture, missing weight, wrong shape."""
+
+    prefix = "Model error"
+
+
+class InvalidModelError(ModelError):
+    """A model's file is damaged or lies about itself."""
+
+
+class TokenizationError(RuvLLMError, ValueError):
+    """Text could not be turned into tokens, or tokens into text; chat templates included."""
+
+    prefix = "Tokenization error"
+
+
+class GenerationError(RuvLLMError, RuntimeError):
+    """A request failed while it ran."""
+
+    prefix = "Generation error"
+
+
+class IoError(RuvLLMError, OSError):
+    """A file or the network could not be read or written."""
+
+    prefix = "IO error"

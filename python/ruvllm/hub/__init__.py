@@ -1,0 +1,120 @@
+"""Finding and fetching models by name.
+
+    path = resolve("smollm2-135m")     # fetches it if it is not here
+    path = resolve("org/repo:Q4_K_M")
+
+`resolve` answers from the disk where it can; `pull` asks for the newest, and checks what is here. Names:
+see `ruvllm.hub.reference`.
+"""
+
+import logging
+import os
+from pathlib import Path
+
+from ruvllm.errors import IoError
+from ruvllm.hub import download, pypi
+from ruvllm.hub.progress import bar
+from ruvllm.hub.reference import HubModel, LocalModelPath, Reference, RegistryModel, parse
+from ruvllm.hub.registry import DEFAULT_REGISTRY, Registry, RegistryEntry, WheelPart
+from ruvllm.hub.storage import cache_folder, model_folder, state_folder
+from ruvllm.hub.store import LocalModel
+from ruvllm.hub.store import list_models as list  # the interface's name; no `list[...]` in this module
+from ruvllm.hub.store import remove_model as remove
+
+__all__ = [
+    "DEFAULT_REGISTRY",
+    "HubModel",
+    "LocalModel",
+    "LocalModelPath",
+    "Reference",
+    "Registry",
+    "RegistryEntry",
+    "RegistryModel",
+    "WheelPart",
+    "cache_folder",
+    "list",
+    "parse",
+    "pull",
+    "remove",
+    "resolve",
+    "state_folder",
+]
+
+logger = logging.getLogger(__name__)
+
+
+def resolve(
+    name: str | os.PathLike[str],
+    *,
+    quiet: bool = False,
+    token: str | None = None,
+    cache: Path | None = None,
+    registry: Registry = DEFAULT_REGISTRY,
+) -> Path:
+    """Return the file or folder of a model, fetching it if it is not on this machine.
+
+    What is on this machine is taken as it is, without asking the network. Raises `ConfigError` for a
+    malformed name, `NotFoundError` where there is no such model, `IoError` where it cannot be fetched.
+
+    Args:
+        name: A path, a short name, `org/repo`, `org/repo:Q4_K_M` or `hf://org/repo/file.gguf`.
+        quiet: No progress bar; there is none either without a terminal.
+        token: For private repositories of the Hub; HF_TOKEN where it is not given.
+        cache: Where models of the registry lie; `cache_folder()` where it is not given.
+        registry: The short names.
+    """
+    reference = parse(name, registry)
+    if isinstance(reference, LocalModelPath):
+        return reference.path
+    if isinstance(reference, RegistryModel):
+        entry = _entry(reference, registry)
+        folder = model_folder(cache or cache_folder(), entry.name)
+        if pypi.is_there(entry, folder):
+            return folder / entry.file_name
+        return _pull_entry(entry, folder, quiet=quiet)
+    if path := download.cached(reference):
+        return path
+    try:
+        return download.fetch(reference, quiet=quiet, token=token)
+    except IoError:
+        if path := download.cached(reference, any_quantization=True):
+            logger.warning("the Hub cannot be reached; using %s from its cache", path.name)
+            return path
+        raise
+
+
+def pull(
+    name: str | os.PathLike[str],
+    *,
+    quiet: bool = False,
+    force: bool = False,
+    token: str | None = None,
+    cache: Path | None = None,
+    registry: Registry = DEFAULT_REGISTRY,
+) -> Path:
+    """Fetch a model, or bring it up to date, and check its bytes; `force` fetches it anew in any case.
+
+    Returns its file or folder. A local path is returned as it is.
+    """
+    reference = parse(name, registry)
+    if isinstance(reference, LocalModelPath):
+        return reference.path
+    if isinstance(reference, RegistryModel):
+        entry = _entry(reference, registry)
+        folder = model_folder(cache or cache_folder(), entry.name)
+        if force:
+            (folder / entry.file_name).unlink(missing_ok=True)
+        return _pull_entry(entry, folder, quiet=quiet)
+    return download.fetch(reference, quiet=quiet, force=force, token=token)
+
+
+def _entry(reference: RegistryModel, registry: Registry) -> RegistryEntry:
+    entry = registry.find(reference.name)
+    assert entry is not None, "parse() took the name from this registry"  # noqa: S101
+    return entry
+
+
+def _pull_entry(entry: RegistryEntry, folder: Path, *, quiet: bool) -> Path:
+    logger.info("%s: %s, %d bytes, licence %s", entry.name, entry.file_name, entry.size_bytes, entry.licence)
+    with bar(f"Fetching {entry.name}", quiet=quiet) as report:
+        return pypi.fetch(entry, folder, report)

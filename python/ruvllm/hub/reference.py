@@ -1,0 +1,212 @@
+"""From the name that a user types to what is meant by it.
+
+    path.gguf  folder/  ./anything     a local file or folder
+    smollm2-135m                       a registry name or alias
+    org/repo  org/repo:Q4_K_M          a repository of the Hugging Face Hub, and one of its quantizations
+    hf://org/repo/file.gguf            one file of it; `hf.co/...` and `https://huggingface.co/...` as well
+    org/repo@revision                  a branch, tag or commit of it
+
+Pure: asks the file system only whether a path exists, and the network nothing.
+"""
+
+import os
+import re
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from ruvllm.errors import ConfigError, NotFoundError
+from ruvllm.hub.registry import Registry
+
+__all__ = ["ALLOWED_HOSTS", "HubModel", "LocalModelPath", "Reference", "RegistryModel", "parse"]
+
+ALLOWED_HOSTS = ("huggingface.co", "hf.co")
+MAX_NAME_BYTES = 4096
+NAME_FORMS = (
+    "a path (model.gguf, a folder), a short name, org/repo, org/repo:Q4_K_M or hf://org/repo/file.gguf"
+)
+
+_REPO_PART = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_-])?")
+_QUANTIZATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_FILE_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9 ._+=,()-]{0,254}")
+_URL_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_MODEL_SUFFIXES = (".gguf", ".safetensors")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalModelPath:
+    """A file or folder of this machine; it exists."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryModel:
+    """An entry of the registry, by its own name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubModel:
+    """A repository of the Hugging Face Hub and what of it; at most one of the last two is set."""
+
+    repo_id: str
+    revision: str | None = None
+    quantization: str | None = None
+    file_name: str | None = None
+
+    def __str__(self) -> str:
+        revision = f"@{self.revision}" if self.revision else ""
+        if self.file_name:
+            return f"hf://{self.repo_id}{revision}/{self.file_name}"
+        return f"{self.repo_id}{revision}" + (f":{self.quantization}" if self.quantization else "")
+
+
+Reference = LocalModelPath | RegistryModel | HubModel
+
+
+def parse(name: str | os.PathLike[str], registry: Registry) -> Reference:
+    """Say what `name` means.
+
+    A registry name wins over a folder of the same name (write `./smollm2` for the folder); an existing
+    `org/repo` folder wins over the Hub. Raises `ConfigError` where the name is malformed or not allowed and
+    `NotFoundError` where it is well formed but nothing is there.
+    """
+    if isinstance(name, os.PathLike):
+        return _local(Path(name))
+    _check_text(name)
+    if name.lower().startswith("hf://"):
+        return _parse_hub_path(name, name[len("hf://") :])
+    if _URL_SCHEME.match(name):
+        return _parse_url(name)
+    if name.lower().startswith(tuple(f"{host}/" for host in ALLOWED_HOSTS)):
+        return _parse_url(f"https://{name}")
+    if entry := registry.find(name):
+        return RegistryModel(name=entry.name)
+    path = Path(name).expanduser()
+    if _looks_like_path(name) or _exists(path):
+        return _local(path)
+    if "/" in name:
+        return _parse_hub_path(name, name)
+    raise NotFoundError(_unknown(name, registry))
+
+
+def _check_text(name: str) -> None:
+    if not name.strip():
+        raise ConfigError(f"a model name is empty; give {NAME_FORMS}")
+    if len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
+        raise ConfigError(f"a model name is longer than {MAX_NAME_BYTES} bytes: {name[:60]!r}...")
+    if any(unicodedata.category(character) == "Cc" for character in name):
+        raise ConfigError(f"the model name {name[:80]!r} has a control character")
+
+
+def _looks_like_path(name: str) -> bool:
+    if name.startswith((".", "~", "/", "\\")) or PureWindowsPath(name).drive or name.endswith(("/", os.sep)):
+        return True
+    # "model.gguf" and "folder/model.gguf"; "org/repo/file.gguf" without hf:// is a path too.
+    return name.lower().endswith(_MODEL_SUFFIXES)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # too long for the file system
+        return False
+
+
+def _local(path: Path) -> LocalModelPath:
+    path = path.expanduser()
+    if not _exists(path):
+        raise NotFoundError(f"no file or folder {str(path)!r} (looked in {str(Path.cwd())!r})")
+    return LocalModelPath(path=path.resolve())
+
+
+def _unknown(name: str, registry: Registry) -> str:
+    close = registry.suggest(name)
+    hint = f" Did you mean {close!r}?" if close else ""
+    return (
+        f"no model, file or folder is called {name!r}.{hint} "
+        f"Known names: {', '.join(registry.names())}; or give {NAME_FORMS}"
+    )
+
+
+def _parse_url(url: str) -> HubModel:
+    parts = _split_url(url)
+    if parts.query not in ("", "download=true") or parts.fragment:
+        raise ConfigError(f"the URL {url!r} has a query or a fragment; give it without")
+    segments = unquote(parts.path).strip("/").split("/")
+    if len(segments) >= 5 and segments[2] in ("resolve", "blob"):
+        return _hub_model(url, segments[:2], revision=segments[3], file_parts=segments[4:])
+    if len(segments) == 4 and segments[2] == "tree":
+        return _hub_model(url, segments[:2], revision=segments[3])
+    return _parse_hub_path(url, "/".join(segments))
+
+
+def _split_url(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"the URL {url!r} is malformed: {error}") from error
+    if "@" in parts.netloc:
+        # Without the URL itself: it holds a password.
+        raise ConfigError("a model URL must not hold a user name or password; set HF_TOKEN instead")
+    if parts.scheme.lower() != "https" or parts.hostname not in ALLOWED_HOSTS or port is not None:
+        allowed = " and ".join(f"https://{host}/" for host in ALLOWED_HOSTS)
+        raise ConfigError(f"models are not fetched from {url!r}; allowed are {allowed}")
+    return parts
+
+
+def _parse_hub_path(name: str, path: str) -> HubModel:
+    path, colon, quantization = path.partition(":")
+    segments = path.split("/")
+    revision = None
+    if len(segments) >= 2 and "@" in segments[1]:
+        segments[1], _, revision = segments[1].partition("@")
+        _match(_REVISION, revision, name, "revision")
+    if colon:
+        _match(_QUANTIZATION, quantization, name, "quantization")
+        if len(segments) > 2:
+            raise ConfigError(f"{name!r} names both a file and a quantization; give one of them")
+    model = _hub_model(name, segments[:2], revision=revision, file_parts=segments[2:])
+    return HubModel(
+        repo_id=model.repo_id,
+        revision=model.revision,
+        quantization=quantization or None,
+        file_name=model.file_name,
+    )
+
+
+def _hub_model(
+    name: str, repo: list[str], *, revision: str | None = None, file_parts: list[str] | None = None
+) -> HubModel:
+    if len(repo) != 2:
+        raise ConfigError(f"{name!r} is no model name; give {NAME_FORMS}")
+    for part in repo:
+        _match(_REPO_PART, part, name, "repository name")
+        if ".." in part or "--" in part or part.endswith(".git"):
+            raise ConfigError(
+                f"{part!r} in {name!r} is no repository name: '..', '--' and '.git' are not allowed"
+            )
+    for part in file_parts or []:
+        _match(_FILE_PART, part, name, "file name")
+    file_name = "/".join(file_parts or []) or None
+    if file_name and not file_name.lower().endswith(".gguf"):
+        raise ConfigError(
+            f"{file_name!r} in {name!r} is no .gguf file; for safetensors name the repository alone"
+        )
+    if revision is not None:
+        _match(_REVISION, revision, name, "revision")
+    return HubModel(
+        repo_id="/".join(repo), revision=None if revision == "main" else revision, file_name=file_name
+    )
+
+
+def _match(pattern: re.Pattern[str], value: str, name: str, what: str) -> None:
+    if not pattern.fullmatch(value) or ".." in value:
+        raise ConfigError(
+            f"{value!r} in {name!r} is no {what}: letters, digits, '.', '_' and '-' are allowed, '..' is not"
+        )

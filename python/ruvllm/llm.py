@@ -1,0 +1,359 @@
+"""`LLM`: a model with everything that one does with it, safe to use from many threads."""
+
+import numbers
+import os
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from types import TracebackType
+from typing import Any, TypeAlias, cast, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ruvllm import _native
+from ruvllm.config import ModelConfig
+from ruvllm.errors import ConfigError, ContextLengthError, TokenizationError
+from ruvllm.outputs import Completion, MemoryStats, ModelInfo
+from ruvllm.params import GenerateParams
+from ruvllm.runtime.opening import EngineSettings, open_model, resolve_model, settings_from
+from ruvllm.runtime.request import EvaluationKind, EvaluationTask, GenerationTask
+from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream, EvaluationResult
+from ruvllm.text.chat_template import ChatTemplate
+from ruvllm.text.messages import MessageLike
+from ruvllm.text.tokenizer import Tokenizer
+from ruvllm.types import DeviceType
+
+__all__ = ["LLM", "Prompt"]
+
+Prompt: TypeAlias = str | Sequence[int] | NDArray[np.integer[Any]]
+"""A text, or token ids that are taken as they are."""
+DEFAULT_MODEL = "smollm2-135m"
+
+
+class LLM:
+    """A language model, loaded.
+
+        with LLM("smollm2-135m") as llm:
+            print(llm.chat("What is the capital of France?").text)
+
+    Every method may be called from any thread; requests that overlap share the engine's steps. Closing, or
+    leaving a `with` block, ends what is still running.
+    """
+
+    def __init__(  # noqa: PLR0913 - the documented face
+        self,
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        *,
+        config: ModelConfig | None = None,
+        threads: int | None = None,
+        isa: str | None = None,
+        activations: str = "auto",
+        kv_cache_bytes: int | None = None,
+        kv_format: str = "auto",
+        max_context: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Load a model.
+
+        Args:
+            model: A path, `org/repo`, `org/repo:Q4_K_M`, `hf://...` or a name that `ruvllm list` knows.
+            config: The documented settings; the arguments below stand above it.
+            threads: Threads of the kernels; by default what the affinity mask and the cgroup allow.
+            isa: The instruction set, for comparisons; by default the best one.
+            activations: `f32` for exactness, `int8` for speed; `auto` goes by the type of the weights.
+            kv_cache_bytes: Budget of the key-value cache; by default a share of the free memory.
+            kv_format: `f16` or `f32`; `auto` is f16, and f32 where the activations are.
+            max_context: Tokens of a prompt and its answer; by default the model's own limit, or what the
+                memory allows. More than the model's limit is refused.
+            progress: Called with the bytes done and in all while loading.
+        """
+        settings = settings_from(
+            config,
+            EngineSettings(
+                threads=threads,
+                isa=isa,
+                activations=activations,
+                kv_cache_bytes=kv_cache_bytes,
+                kv_format=kv_format,
+                max_context=max_context,
+            ),
+        )
+        self._open = open_model(resolve_model(model, config), settings, progress)
+        self._loop = self._open.loop
+        self._device = config.device if config else DeviceType.auto()
+        # Also at the interpreter's end, where threads that are still in the engine would be cut off.
+        self._finalizer = weakref.finalize(self, self._loop.close)
+
+    def __enter__(self) -> "LLM":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"LLM({str(self._open.path)!r})"
+
+    def close(self) -> None:
+        """End what is running and stop the threads. Twice is the same as once."""
+        self._finalizer()
+
+    # -- making text
+
+    @overload
+    def generate(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
+        self, prompt: Prompt, params: GenerateParams | None = None
+    ) -> Completion: ...
+    @overload
+    def generate(
+        self, prompt: Sequence[str] | Sequence[Sequence[int]], params: GenerateParams | None = None
+    ) -> list[Completion]: ...
+    def generate(
+        self,
+        prompt: Prompt | Sequence[str] | Sequence[Sequence[int]],
+        params: GenerateParams | None = None,
+    ) -> Completion | list[Completion]:
+        """Continue a prompt, or each of a list of prompts together.
+
+        llm.generate("The capital of France is", GenerateParams(max_tokens=8)).text
+        """
+        params = params or GenerateParams()
+        if _is_one_prompt(prompt):
+            return self._start(self._task(cast("Prompt", prompt), params)).completion()
+        tasks = [self._task(one, params) for one in cast("Sequence[Prompt]", prompt)]
+        streams = [self._start(task) for task in tasks]
+        try:
+            return [stream.completion() for stream in streams]
+        finally:
+            for stream in streams:
+                stream.close()
+
+    def chat(self, messages: str | Sequence[MessageLike], params: GenerateParams | None = None) -> Completion:
+        """Answer a conversation; a lone text is the user's message.
+
+        llm.chat([{"role": "user", "content": "Hello"}]).text
+        """
+        return self._start(self._task(self._chat_tokens(messages), params or GenerateParams())).completion()
+
+    def stream(
+        self, prompt: Prompt | Sequence[MessageLike], params: GenerateParams | None = None
+    ) -> CompletionStream:
+        """Continue a prompt, or answer a conversation, piece by piece.
+
+            for chunk in llm.stream([{"role": "user", "content": "Hello"}]):
+                print(chunk.text, end="", flush=True)
+
+        The request begins at once; closing the stream ends it.
+        """
+        return self._start(self._stream_task(prompt, params))
+
+    def astream(
+        self, prompt: Prompt | Sequence[MessageLike], params: GenerateParams | None = None
+    ) -> AsyncCompletionStream:
+        """Do the same as `stream` for `async for`; cancelling the task that reads ends the request.
+
+        async for chunk in llm.astream("Once upon a time"):
+            print(chunk.text, end="", flush=True)
+        """
+        task = self._stream_task(prompt, params)
+        return AsyncCompletionStream(self._loop, task, with_logprobs=task.params.logprobs is not None)
+
+    # -- text and tokens
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """The model's tokenizer; `None` where its folder has none."""
+        return self._open.text.tokenizer
+
+    def tokenize(self, text: str, *, add_bos: bool | None = None, parse_special: bool = True) -> list[int]:
+        """Give a text's tokens.
+
+        Args:
+            text: Any text.
+            add_bos: Whether the token that begins a text comes first; `None` does what the model wants.
+            parse_special: Whether texts such as `<|im_end|>` become the tokens of that name.
+        """
+        if not isinstance(text, str):
+            raise TokenizationError(f"the text is a {type(text).__name__}; it must be a str")
+        return self._required_tokenizer().encode(text, add_bos=add_bos, parse_special=parse_special)
+
+    def detokenize(self, token_ids: Sequence[int], *, skip_special: bool = False) -> str:
+        """Give the text of tokens; with `skip_special` without the marks among them."""
+        checked = self._checked_tokens(token_ids)
+        return self._required_tokenizer().decode(checked, skip_special=skip_special)
+
+    def apply_chat_template(
+        self,
+        messages: str | Sequence[MessageLike],
+        *,
+        add_generation_prompt: bool = True,
+        variables: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Give the text that the model sees for a conversation.
+
+        Args:
+            messages: Each with `role` and `content`; a lone text is the user's message.
+            add_generation_prompt: Whether the text ends where the answer begins.
+            variables: More for the template, such as `{"enable_thinking": False}`.
+        """
+        return self._required_template().render(
+            messages, add_generation_prompt=add_generation_prompt, variables=variables
+        )
+
+    # -- numbers
+
+    def logits(self, token_ids: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        """The model's logits after each token, `[tokens, vocab]`."""
+        return self._evaluate(self._checked_tokens(token_ids), "logits").wait()
+
+    def score(self, token_ids: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        """The negative log-likelihood of each token but the first, given those before it, `[tokens - 1]`."""
+        return self._evaluate(self._checked_tokens(token_ids), "score").wait()
+
+    def embed(self, texts: Prompt | Sequence[str] | Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """The mean of the last hidden states at unit length: `[hidden]`, or `[texts, hidden]` of a list."""
+        if _is_one_prompt(texts):
+            return self._evaluate(self._tokens(cast("Prompt", texts)), "embed").wait()
+        prompts = [self._tokens(one) for one in cast("Sequence[Prompt]", texts)]
+        results = [self._evaluate(tokens, "embed") for tokens in prompts]
+        try:
+            return np.stack([result.wait() for result in results])
+        finally:
+            for result in results:
+                result.cancel()
+
+    # -- what it is
+
+    @cached_property
+    def model_info(self) -> ModelInfo:
+        """What the model is and how it runs."""
+        native = self._open.native
+        return ModelInfo(
+            name=self._open.text.name,
+            path=self._open.path,
+            architecture=native.architecture,
+            quantization=native.quantization,
+            num_parameters=native.num_parameters,
+            vocab_size=native.vocab_size,
+            hidden_size=native.hidden_size,
+            num_layers=native.num_layers,
+            num_heads=native.num_heads,
+            num_kv_heads=native.num_kv_heads,
+            head_dim=native.head_dim,
+            model_max_context=native.max_context,
+            max_context=self._open.max_context,
+            file_bytes=native.file_bytes,
+            weight_bytes=native.weight_bytes,
+            device=self._device,
+            isa=native.isa,
+            threads=native.threads,
+        )
+
+    def memory_stats(self) -> MemoryStats:
+        """Memory in use now; the key-value blocks as of the last plan."""
+        load = self._loop.load()
+        resident, peak = _native.process_memory()
+        return MemoryStats(
+            weight_bytes=self._open.native.weight_bytes,
+            kv_total_bytes=load.total_block_bytes,
+            kv_used_bytes=load.used_block_bytes,
+            resident_bytes=resident,
+            peak_resident_bytes=peak,
+            running_requests=load.running_requests,
+            waiting_requests=load.waiting_requests,
+        )
+
+    # -- from arguments to tasks
+
+    def _start(self, task: GenerationTask) -> CompletionStream:
+        return CompletionStream(self._loop, task, with_logprobs=task.params.logprobs is not None)
+
+    def _stream_task(
+        self, prompt: Prompt | Sequence[MessageLike], params: GenerateParams | None
+    ) -> GenerationTask:
+        if not isinstance(prompt, str) and len(prompt) and isinstance(prompt[0], Mapping):
+            prompt = self._chat_tokens(cast("Sequence[MessageLike]", prompt))
+        return self._task(cast("Prompt", prompt), params or GenerateParams())
+
+    def _task(self, prompt: Prompt, params: GenerateParams) -> GenerationTask:
+        if not isinstance(params, GenerateParams):
+            raise ConfigError(f"params is a {type(params).__name__}; it must be GenerateParams")
+        if params.stop_sequences:
+            self._required_tokenizer()
+        tokens = self._tokens(prompt)
+        limit = self._open.max_context
+        if len(tokens) >= limit:
+            raise ContextLengthError.exceeded(
+                prompt_tokens=len(tokens), max_context=limit, room=" and needs room for one more"
+            )
+        return GenerationTask(
+            token_ids=tokens, params=params, max_tokens=min(params.max_tokens, limit - len(tokens))
+        )
+
+    def _evaluate(self, tokens: list[int], kind: EvaluationKind) -> EvaluationResult:
+        limit = self._open.max_context
+        if len(tokens) > limit:
+            raise ContextLengthError.exceeded(prompt_tokens=len(tokens), max_context=limit)
+        if kind == "score" and len(tokens) < 2:
+            raise ConfigError(f"token_ids has {len(tokens)} token; scoring needs at least 2")
+        return EvaluationResult(self._loop, EvaluationTask(token_ids=tokens, kind=kind))
+
+    def _tokens(self, prompt: Prompt) -> list[int]:
+        if not isinstance(prompt, str):
+            return self._checked_tokens(prompt)
+        tokens = self.tokenize(prompt)
+        if not tokens:
+            raise ConfigError("the prompt is empty; it must have at least one token")
+        return tokens
+
+    def _chat_tokens(self, messages: str | Sequence[MessageLike]) -> list[int]:
+        text = self.apply_chat_template(messages)
+        tokenizer = self._required_tokenizer()
+        bos_text = "" if tokenizer.bos_token is None else tokenizer.token_text(tokenizer.bos_token)
+        begins_itself = bool(bos_text) and text.startswith(bos_text or "")
+        return tokenizer.encode(text, add_bos=False if begins_itself else None)
+
+    def _checked_tokens(self, token_ids: object) -> list[int]:
+        if not isinstance(token_ids, Sequence | np.ndarray) or isinstance(token_ids, str):
+            raise ConfigError(f"token_ids is a {type(token_ids).__name__}; it must be a list of token ids")
+        if not len(token_ids):
+            raise ConfigError("the prompt is empty; it must have at least one token")
+        vocab_size = self._open.native.vocab_size
+        checked = []
+        for index, token in enumerate(token_ids):
+            if not isinstance(token, numbers.Integral) or not 0 <= int(token) < vocab_size:
+                raise ConfigError(f"token_ids[{index}] is {token!r}; it must be from 0 to {vocab_size - 1}")
+            checked.append(int(token))
+        return checked
+
+    def _required_tokenizer(self) -> Tokenizer:
+        if self.tokenizer is None:
+            raise TokenizationError(
+                f"{self._open.path} has no tokenizer.json, so text cannot be used; give token ids, or put "
+                "the model's tokenizer.json beside its weights"
+            )
+        return self.tokenizer
+
+    @cached_property
+    def _template(self) -> ChatTemplate | None:
+        return self._open.text.template()
+
+    def _required_template(self) -> ChatTemplate:
+        self._required_tokenizer()
+        if self._template is None:
+            raise TokenizationError(
+                f"{self._open.path} has no chat template, and none of the built-in ones fits; write the "
+                "prompt as the model knows it and use generate"
+            )
+        return self._template
+
+
+def _is_one_prompt(prompt: object) -> bool:
+    """Whether it is a text or one list of token ids, not a list of such."""
+    if isinstance(prompt, str):
+        return True
+    if not isinstance(prompt, Sequence | np.ndarray):
+        raise ConfigError(f"the prompt is a {type(prompt).__name__}; it must be text, token ids or a list")
+    return not len(prompt) or isinstance(prompt[0], numbers.Integral)

@@ -1,0 +1,47 @@
+"""Logs for programs: the command line calls this, the library itself never does.
+
+Prompts and answers are not logged at any level.
+"""
+
+import json
+import logging
+from typing import Literal
+
+from ruvllm.errors import ConfigError
+
+__all__ = ["LOG_LEVELS", "log_to_stderr"]
+
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def log_to_stderr(level: str = "info", *, form: Literal["text", "json"] = "text") -> logging.Handler:
+    """Send the package's log to stderr from `level` up, in place of an earlier call's.
+
+    >>> _ = log_to_stderr("warning")
+    """
+    if level.lower() not in LOG_LEVELS:
+        raise ConfigError(f"the log level is {level!r}; it must be one of {', '.join(LOG_LEVELS)}")
+    logger = logging.getLogger("ruvllm")
+    for handler in list(logger.handlers):
+        if getattr(handler, "_ruvllm_stderr", False):
+            logger.removeHandler(handler)
+    handler = logging.StreamHandler()
+    handler._ruvllm_stderr = True  # type: ignore[attr-defined]
+    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(_JsonFormatter() if form == "json" else text)
+    logger.addHandler(handler)
+    logger.setLevel(level.upper())
+    return handler

@@ -1,0 +1,100 @@
+"""How a request wants its text made. The defaults stand here; the engine checks the same ranges again."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ruvllm._checks import Interval, check_integer, check_number, check_type
+from ruvllm.errors import ConfigError
+
+__all__ = ["GenerateParams"]
+
+MAX_LOGPROBS = 20
+MAX_STOP_SEQUENCES = 64
+_BIAS = Interval(-100, 100)
+_NUMBERS = {
+    "temperature": Interval(0, 100),
+    "top_p": Interval(0, 1, low_included=False),
+    "min_p": Interval(0, 1, high_included=False),
+    "repetition_penalty": Interval(0, math.inf, low_included=False),
+    "presence_penalty": Interval(-2, 2),
+    "frequency_penalty": Interval(-2, 2),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateParams:
+    """One request's choices; a value outside its range is refused, never clamped.
+
+    >>> GenerateParams(temperature=0.0, max_tokens=32).max_tokens
+    32
+    >>> GenerateParams(top_p=1.5)
+    Traceback (most recent call last):
+    ruvllm.errors.ConfigError: Configuration error: top_p is 1.5; it must be above 0 and at most 1
+
+    Attributes:
+        max_tokens: The most tokens to make; fewer where the context ends before.
+        temperature: Divides the logits; 0 always takes the likeliest token.
+        top_p: Keeps the smallest set of likeliest tokens whose probability reaches this.
+        top_k: Keeps so many likeliest tokens; 0 keeps all.
+        min_p: Keeps tokens at least this share as likely as the likeliest; 0 keeps all.
+        repetition_penalty: Makes tokens of the prompt and the answer less likely; 1 changes nothing.
+        presence_penalty: Taken off the logit of every token that the answer has.
+        frequency_penalty: Taken off once for each time the answer has the token.
+        logit_bias: Added to the logits of these token ids, -100 to 100 each.
+        stop_sequences: Texts that end the answer; the answer stops before them.
+        seed: Fixes the draws, so that the same request gives the same answer.
+        logprobs: How many likeliest tokens to report beside each chosen one (0: the chosen one alone).
+        ignore_eos: Goes on past the model's end tokens; for measurements.
+    """
+
+    max_tokens: int = 256
+    temperature: float = 0.7
+    top_p: float = 0.9
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.1
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict, hash=False)
+    stop_sequences: tuple[str, ...] = ()
+    seed: int | None = None
+    logprobs: int | None = None
+    ignore_eos: bool = False
+
+    def __post_init__(self) -> None:
+        check_integer("max_tokens", self.max_tokens, 1)
+        check_integer("top_k", self.top_k, 0)
+        for name, interval in _NUMBERS.items():
+            check_number(name, getattr(self, name), interval)
+        if self.seed is not None:
+            check_integer("seed", self.seed, 0, 2**64 - 1)
+        if self.logprobs is not None:
+            check_integer("logprobs", self.logprobs, 0, MAX_LOGPROBS)
+        check_type("ignore_eos", self.ignore_eos, bool)
+        object.__setattr__(self, "logit_bias", _checked_bias(self.logit_bias))
+        object.__setattr__(self, "stop_sequences", _checked_stop_sequences(self.stop_sequences))
+
+
+def _checked_bias(bias: object) -> dict[int, float]:
+    if not isinstance(bias, Mapping):
+        raise ConfigError(f"logit_bias is {bias!r}; it must be a mapping of token ids to numbers")
+    return {
+        check_integer("a token id of logit_bias", token, 0): check_number(
+            f"logit_bias of token {token}", value, _BIAS
+        )
+        for token, value in bias.items()
+    }
+
+
+def _checked_stop_sequences(stop_sequences: object) -> tuple[str, ...]:
+    if isinstance(stop_sequences, str) or not isinstance(stop_sequences, list | tuple):
+        raise ConfigError(f"stop_sequences is {stop_sequences!r}; it must be a list or tuple of texts")
+    if len(stop_sequences) > MAX_STOP_SEQUENCES:
+        raise ConfigError(
+            f"stop_sequences has {len(stop_sequences)} texts; at most {MAX_STOP_SEQUENCES} are allowed"
+        )
+    for index, text in enumerate(stop_sequences):
+        if not isinstance(text, str) or not text:
+            raise ConfigError(f"stop_sequences[{index}] is {text!r}; it must be a text that is not empty")
+    return tuple(stop_sequences)

@@ -1,0 +1,90 @@
+"""What a request hears while it runs: the engine's events as plain values.
+
+`translate` is the one place that knows the engine's classes.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ruvllm.outputs import TokenLogprob
+
+if TYPE_CHECKING:
+    from ruvllm import _native
+
+__all__ = ["Event", "Failed", "Finished", "TokenMade", "Values", "is_last", "translate"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenMade:
+    """A token was chosen; `text` is what became safe to show with it, possibly nothing."""
+
+    token_id: int
+    text: str
+    logprob: TokenLogprob | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Values:
+    """The result of an evaluation."""
+
+    values: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The request ended well; `reason` is stop, length, cancelled or done."""
+
+    reason: str
+    text: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The request ended with an error."""
+
+    error: Exception
+
+
+Event: TypeAlias = TokenMade | Values | Finished | Failed
+
+
+def is_last(event: Event) -> bool:
+    """Whether a request hears nothing after it."""
+    return isinstance(event, Finished | Failed)
+
+
+def _token(event: "_native.TokenEvent") -> Event:
+    logprob = event.logprob
+    if logprob is None:
+        return TokenMade(token_id=event.token, text=event.text)
+    entry = TokenLogprob(token_id=event.token, logprob=logprob, top_logprobs=tuple(event.top_logprobs or ()))
+    return TokenMade(token_id=event.token, text=event.text, logprob=entry)
+
+
+def _finished(event: "_native.FinishedEvent") -> Event:
+    return Finished(
+        reason=event.reason,
+        text=event.text,
+        prompt_tokens=event.prompt_tokens,
+        completion_tokens=event.completion_tokens,
+        cached_tokens=event.cached_tokens,
+    )
+
+
+def translate(event: "_native.Event") -> Event:
+    """An engine's event as a plain value."""
+    # By name: the engine's classes cannot be made in Python, and tests bring their own of the same names.
+    kind = type(event).__name__
+    if kind == "TokenEvent":
+        return _token(cast("_native.TokenEvent", event))
+    if kind == "FinishedEvent":
+        return _finished(cast("_native.FinishedEvent", event))
+    if kind == "ArrayEvent":
+        return Values(values=cast("_native.ArrayEvent", event).values)
+    return Failed(error=cast("_native.FailedEvent", event).error)

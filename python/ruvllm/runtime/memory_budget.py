@@ -1,0 +1,176 @@
+"""How much memory the key-value cache may take, and how long a context fits into it.
+
+The budget is a share of what this process may still take: the machine's free memory or the cgroup's,
+whichever is less.
+"""
+
+import ctypes
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ruvllm.errors import OutOfMemoryError
+
+__all__ = ["KvPlan", "KvRequest", "available_memory", "plan_kv_cache"]
+
+SHARE_OF_FREE_MEMORY = 0.5
+# No more than so many sequences at full length: a small model needs no more, and the pages stay free.
+FULL_SEQUENCES = 4
+# Where the system does not tell what is free.
+FALLBACK_BYTES = 2 * 1024**3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KvRequest:
+    """What is known of the cache before it is made.
+
+    Attributes:
+        token_bytes: Bytes of one token, all layers.
+        block_tokens: Tokens of a block.
+        model_max_context: Tokens that the model was made for.
+        max_context: What the caller asked for, if anything.
+        kv_cache_bytes: The caller's budget, if any.
+    """
+
+    token_bytes: int
+    block_tokens: int
+    model_max_context: int
+    max_context: int | None = None
+    kv_cache_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KvPlan:
+    """A context and a budget that fit each other."""
+
+    max_context: int
+    kv_cache_bytes: int
+
+
+def plan_kv_cache(request: KvRequest, free_bytes: int | None) -> KvPlan:
+    """Fit context and budget to each other and to the memory that is free.
+
+    What the caller set stands; where both are set and do not fit, or where what is set is more than there is,
+    `OutOfMemoryError` says so with the numbers.
+    """
+    free = FALLBACK_BYTES if free_bytes is None else free_bytes
+    wanted = min(request.max_context or request.model_max_context, request.model_max_context)
+    if request.kv_cache_bytes is not None:
+        return _within_budget(request, wanted, request.kv_cache_bytes)
+    full = _bytes_for(request, wanted)
+    share = int(free * SHARE_OF_FREE_MEMORY)
+    if full <= share:
+        return KvPlan(max_context=wanted, kv_cache_bytes=min(full * FULL_SEQUENCES, share))
+    if request.max_context is not None:
+        if full > free:
+            raise OutOfMemoryError(
+                f"a context of {wanted} tokens needs {full} bytes of key-value cache, and {free} are free; "
+                "lower max_context"
+            )
+        return KvPlan(max_context=wanted, kv_cache_bytes=full)
+    return _within_budget(request, wanted, share)
+
+
+def _bytes_for(request: KvRequest, num_tokens: int) -> int:
+    blocks = -(-num_tokens // request.block_tokens)
+    return blocks * request.block_tokens * request.token_bytes
+
+
+def _within_budget(request: KvRequest, wanted: int, budget: int) -> KvPlan:
+    blocks = budget // (request.block_tokens * request.token_bytes)
+    fitting = min(wanted, blocks * request.block_tokens)
+    if fitting == 0 or (request.max_context is not None and fitting < wanted):
+        needed = _bytes_for(request, wanted if request.max_context is not None else 1)
+        raise OutOfMemoryError(
+            f"a key-value cache of {budget} bytes holds {fitting} tokens; {needed} bytes are needed here"
+        )
+    return KvPlan(max_context=fitting, kv_cache_bytes=budget)
+
+
+def available_memory(root: Path = Path("/")) -> int | None:
+    """Bytes that this process may still take; `None` where the system does not tell."""
+    known = [size for size in (_machine_free(root), _cgroup_free(root)) if size is not None]
+    return min(known) if known else None
+
+
+def _machine_free(root: Path) -> int | None:
+    if sys.platform == "win32":
+        return _windows_free()
+    for line in _lines(root / "proc/meminfo"):
+        name, _, value = line.partition(":")
+        if name == "MemAvailable":
+            return int(value.split()[0]) * 1024
+    try:  # macOS tells the whole only
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (ValueError, OSError):
+        return None
+
+
+def _cgroup_free(root: Path) -> int | None:
+    """What the control group leaves, version 2 or 1: the least of its own limit and those above it."""
+    free: int | None = None
+    for folder, limit_name, used_name in _cgroup_folders(root):
+        limit, used = _number(folder / limit_name), _number(folder / used_name)
+        if limit is None or used is None or limit >= 2**60:  # version 1 writes "no limit" as a huge number
+            continue
+        left = max(0, limit - used + _reclaimable(folder))
+        free = left if free is None else min(free, left)
+    return free
+
+
+def _cgroup_folders(root: Path) -> list[tuple[Path, str, str]]:
+    folders: list[tuple[Path, str, str]] = []
+    for line in _lines(root / "proc/self/cgroup"):
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if number == "0":
+            base, names = root / "sys/fs/cgroup", ("memory.max", "memory.current")
+        elif "memory" in controllers.split(","):
+            base, names = root / "sys/fs/cgroup/memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        else:
+            continue
+        own = base / path.strip().lstrip("/")
+        inside = [own, *own.parents]
+        folders += [(folder, *names) for folder in inside if folder == base or base in folder.parents]
+    return folders
+
+
+def _reclaimable(folder: Path) -> int:
+    """Page cache that counts as used but gives way, the mapped model file among it."""
+    for line in _lines(folder / "memory.stat"):
+        name, _, value = line.partition(" ")
+        if name in ("inactive_file", "total_inactive_file"):
+            return int(value)
+    return 0
+
+
+def _number(path: Path) -> int | None:
+    lines = _lines(path)
+    return int(lines[0]) if lines and lines[0].strip().isdigit() else None
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _windows_free() -> int | None:  # pragma: no cover - Windows only
+    class _Status(ctypes.Structure):
+        _fields_ = (
+            ("length", ctypes.c_ulong),
+            ("load", ctypes.c_ulong),
+            ("total_physical", ctypes.c_ulonglong),
+            ("free_physical", ctypes.c_ulonglong),
+            ("total_page", ctypes.c_ulonglong),
+            ("free_page", ctypes.c_ulonglong),
+            ("total_virtual", ctypes.c_ulonglong),
+            ("free_virtual", ctypes.c_ulonglong),
+            ("free_extended", ctypes.c_ulonglong),
+        )
+
+    status = _Status(length=ctypes.sizeof(_Status))
+    kernel32 = getattr(ctypes, "windll").kernel32  # noqa: B009 - absent from other systems' stubs
+    return int(status.free_physical) if kernel32.GlobalMemoryStatusEx(ctypes.byref(status)) else None

@@ -1,0 +1,201 @@
+"""From a model's name to a loop that runs requests on it."""
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ruvllm import _native, hub
+from ruvllm._checks import check_integer
+from ruvllm.config import KvCacheConfig, ModelConfig
+from ruvllm.errors import ConfigError
+from ruvllm.runtime.loop import EngineLoop
+from ruvllm.runtime.memory_budget import KvPlan, KvRequest, available_memory, plan_kv_cache
+from ruvllm.runtime.request import GenerationTask, Task
+from ruvllm.text.loading import ModelText, load_text
+from ruvllm.types import Precision
+
+__all__ = ["EngineSettings", "OpenModel", "open_model", "resolve_model", "settings_from"]
+
+logger = logging.getLogger(__name__)
+
+ACTIVATIONS = ("auto", "f32", "int8")
+KV_FORMATS = ("auto", "f16", "f32")
+_BLOCK_TOKENS = 16  # for planning; the engine says what it really uses
+_UNQUANTIZED = ("F64", "F32", "F16", "BF16")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """How an engine is set up; `None` and `auto` leave the choice to it.
+
+    Attributes:
+        threads: Threads of the kernels.
+        isa: The instruction set to use.
+        activations: `f32` for exactness, `int8` for speed, `auto` by the type of the weights.
+        kv_cache_bytes: Budget of the key-value cache.
+        kv_format: How it stores numbers.
+        max_context: The context that must be possible.
+        context_limit: No more context than this, less where the model or the memory allow less.
+    """
+
+    threads: int | None = None
+    isa: str | None = None
+    activations: str = "auto"
+    kv_cache_bytes: int | None = None
+    kv_format: str = "auto"
+    max_context: int | None = None
+    context_limit: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("threads", "kv_cache_bytes", "max_context", "context_limit"):
+            if getattr(self, name) is not None:
+                check_integer(name, getattr(self, name), 1)
+        _check_choice("activations", self.activations, ACTIVATIONS)
+        _check_choice("kv_format", self.kv_format, KV_FORMATS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenModel:
+    """A model in memory with the loop that runs it."""
+
+    path: Path
+    native: _native.Model
+    text: ModelText
+    loop: EngineLoop
+    max_context: int
+
+
+def resolve_model(model: str | os.PathLike[str], config: ModelConfig | None) -> Path:
+    """Find the model's file or folder, fetching it where it is not on this machine."""
+    token = config.hf_token if config else None
+    return hub.resolve(_with_quantization(model, config), token=token)
+
+
+def _with_quantization(model: str | os.PathLike[str], config: ModelConfig | None) -> str | os.PathLike[str]:
+    """The name with the configured quantization, where it names a Hub repository and leaves that open."""
+    if config is None or config.quantization is Precision.Q4K or not isinstance(model, str):
+        return model
+    reference = hub.parse(model, hub.DEFAULT_REGISTRY)
+    is_open = isinstance(reference, hub.HubModel) and not (reference.quantization or reference.file_name)
+    return f"{reference}:{config.quantization.tensor_type}" if is_open else model
+
+
+def settings_from(config: ModelConfig | None, given: EngineSettings) -> EngineSettings:
+    """The given settings over the configuration; `ConfigError` for what this engine does not have."""
+    if config is None:
+        return given
+    config.device.require()
+    if not config.use_flash_attention:
+        raise ConfigError("use_flash_attention is False; this engine has no other attention")
+    cache = config.kv_cache_config
+    kv_format, cache_tokens = given.kv_format, config.max_context
+    if cache != KvCacheConfig():
+        formats = {Precision.FP16: "f16", Precision.FP32: "f32"}
+        if cache.store_precision is not cache.tail_precision or cache.tail_precision not in formats:
+            raise ConfigError(
+                f"kv_cache_config asks for {cache.tail_precision.name} over {cache.store_precision.name}; "
+                "this engine has one tier: set both to FP16 or both to FP32"
+            )
+        kv_format = formats[cache.tail_precision] if kv_format == "auto" else kv_format
+        cache_tokens = min(cache_tokens, cache.max_tokens)
+    return EngineSettings(
+        threads=given.threads,
+        isa=given.isa,
+        activations=given.activations,
+        kv_cache_bytes=given.kv_cache_bytes,
+        kv_format=kv_format,
+        max_context=given.max_context,
+        context_limit=None if given.max_context else cache_tokens,
+    )
+
+
+def open_model(
+    path: Path, settings: EngineSettings, progress: Callable[[int, int], None] | None = None
+) -> OpenModel:
+    """Load the model and start its loop."""
+    native = _native.Model.load(
+        str(path),
+        threads=settings.threads,
+        isa=settings.isa,
+        activations=settings.activations,
+        progress=progress,
+    )
+    text = load_text(native, path)
+    plan = _plan_memory(native, settings)
+    tokenizer = text.tokenizer
+    end_tokens = dict.fromkeys([*native.end_tokens, *(tokenizer.end_tokens if tokenizer else ())])
+    engine = _native.Engine(
+        native,
+        vocabulary=tokenizer.vocabulary(native.vocab_size) if tokenizer else None,
+        end_tokens=[token for token in end_tokens if token < native.vocab_size],
+        max_context=plan.max_context,
+        kv_bytes=plan.kv_cache_bytes,
+        kv_format=settings.kv_format,
+    )
+    logger.info(
+        "%s: %s, %s, context %d, key-value cache %d bytes, %s with %d threads",
+        path.name, native.architecture, native.quantization, plan.max_context, plan.kv_cache_bytes,
+        native.isa, native.threads,
+    )  # fmt: skip
+    return OpenModel(
+        path=path,
+        native=native,
+        text=text,
+        loop=EngineLoop(engine, lambda task: _add(engine, task)),
+        max_context=plan.max_context,
+    )
+
+
+def _add(engine: _native.Engine, task: Task) -> int:
+    if not isinstance(task, GenerationTask):
+        return engine.add_evaluation(task.token_ids, task.kind)
+    params = task.params
+    sampling = _native.Sampling(
+        temperature=params.temperature,
+        top_k=params.top_k,
+        top_p=params.top_p,
+        min_p=params.min_p,
+        repetition_penalty=params.repetition_penalty,
+        presence_penalty=params.presence_penalty,
+        frequency_penalty=params.frequency_penalty,
+        logit_bias=list(params.logit_bias.items()),
+        seed=params.seed,
+        logprobs=params.logprobs,
+    )
+    return engine.add_generation(
+        task.token_ids,
+        sampling,
+        max_tokens=task.max_tokens,
+        stop=params.stop_sequences,
+        ignore_end=params.ignore_eos,
+    )
+
+
+def _plan_memory(native: _native.Model, settings: EngineSettings) -> KvPlan:
+    wanted = settings.max_context
+    if wanted is not None and wanted > native.max_context:
+        raise ConfigError(
+            f"max_context is {wanted}; this model was made for {native.max_context} tokens at most"
+        )
+    request = KvRequest(
+        token_bytes=_kv_bytes(native, settings),
+        block_tokens=_BLOCK_TOKENS,
+        model_max_context=min(native.max_context, settings.context_limit or native.max_context),
+        max_context=wanted,
+        kv_cache_bytes=settings.kv_cache_bytes,
+    )
+    return plan_kv_cache(request, available_memory())
+
+
+def _kv_bytes(native: _native.Model, settings: EngineSettings) -> int:
+    """Bytes of a token in the cache, keys and values of all layers; `auto` is f32 where activations are."""
+    exact = settings.activations != "auto" or native.quantization in _UNQUANTIZED
+    wide = exact if settings.kv_format == "auto" else settings.kv_format == "f32"
+    return 2 * native.num_layers * native.num_kv_heads * native.head_dim * (4 if wide else 2)
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")

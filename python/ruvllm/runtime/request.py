@@ -1,0 +1,72 @@
+"""One request: what is to be computed, and where its events go."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+from ruvllm.params import GenerateParams
+from ruvllm.runtime.events import Event
+
+__all__ = ["EvaluationKind", "EvaluationTask", "GenerationTask", "Request", "Sink", "Task"]
+
+EvaluationKind: TypeAlias = Literal["logits", "score", "embed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationTask:
+    """Make tokens after a prompt; `max_tokens` fits the context already."""
+
+    token_ids: Sequence[int]
+    params: GenerateParams
+    max_tokens: int
+
+    @property
+    def reserved_tokens(self) -> int:
+        """Positions that it may take at its longest."""
+        return len(self.token_ids) + self.max_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationTask:
+    """Compute something about given tokens."""
+
+    token_ids: Sequence[int]
+    kind: EvaluationKind
+
+    @property
+    def reserved_tokens(self) -> int:
+        """Positions that it takes."""
+        return len(self.token_ids)
+
+
+Task: TypeAlias = GenerationTask | EvaluationTask
+
+
+class Sink(Protocol):
+    """Where a request's events go. Called from the delivery thread alone, and never after the last event."""
+
+    def deliver(self, events: Sequence[Event], now: float) -> None:
+        """Take events that came together; `now` is the loop's clock. Must not wait."""
+
+
+class Request:
+    """A task on its way. Made by `EngineLoop.submit`; its state belongs to the loop.
+
+    Attributes:
+        request_id: The loop's own number for it, in order of submission.
+        task: What is to be computed.
+        sink: Where its events go.
+        submitted_at: The loop's clock when it came.
+        sequence: The engine's number for it, once it is in.
+        cancelled: Whether nobody wants it any more.
+    """
+
+    __slots__ = ("cancelled", "request_id", "sequence", "sink", "submitted_at", "task")
+
+    def __init__(self, request_id: int, task: Task, sink: Sink, submitted_at: float) -> None:
+        self.request_id = request_id
+        self.task = task
+        self.sink = sink
+        self.submitted_at = submitted_at
+        self.sequence: int | None = None
+        self.cancelled = False

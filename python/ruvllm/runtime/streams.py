@@ -1,0 +1,264 @@
+"""Answers as their callers read them: whole, piece by piece, or from asyncio.
+
+Each reader is the sink of one request. Whoever stops reading, by `close`, by an exception or by forgetting
+the object, cancels the request.
+"""
+
+import asyncio
+import queue
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Sequence
+from types import TracebackType
+from typing import TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ruvllm.errors import GenerationError
+from ruvllm.outputs import Chunk, Completion, FinishReason, Timings, TokenLogprob, Usage
+from ruvllm.runtime.events import Event, Failed, Finished, TokenMade, Values
+from ruvllm.runtime.loop import EngineLoop
+from ruvllm.runtime.request import Task
+
+__all__ = ["AsyncCompletionStream", "CompletionStream", "EvaluationResult"]
+
+# While it waits, a thread looks for signals this often; on Unix they interrupt the waiting anyway.
+SIGNAL_SECONDS = 0.5
+
+_Batch: TypeAlias = tuple[Sequence[Event], float]
+
+
+class _QueueSink:
+    """Hands events to one thread that waits for them."""
+
+    def __init__(self) -> None:
+        self._batches: queue.SimpleQueue[_Batch] = queue.SimpleQueue()
+
+    def deliver(self, events: Sequence[Event], now: float) -> None:
+        self._batches.put((events, now))
+
+    def take(self) -> _Batch:
+        while True:
+            try:
+                return self._batches.get(timeout=SIGNAL_SECONDS)
+            except queue.Empty:
+                continue
+
+
+class _AsyncSink:
+    """Hands events to a coroutine; `deliver` runs in another thread than its event loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._batches: asyncio.Queue[_Batch] = asyncio.Queue()
+
+    def deliver(self, events: Sequence[Event], now: float) -> None:
+        self._loop.call_soon_threadsafe(self._batches.put_nowait, (events, now))
+
+    async def take(self) -> _Batch:
+        return await self._batches.get()
+
+
+class _ChunkMaker:
+    """Turns events into chunks."""
+
+    def __init__(self, submitted_at: float, *, with_logprobs: bool) -> None:
+        self._submitted_at = submitted_at
+        self._with_logprobs = with_logprobs
+        self._first_token_at: float | None = None
+
+    def chunk(self, event: Event, now: float) -> Chunk:
+        if isinstance(event, TokenMade):
+            if self._first_token_at is None:
+                self._first_token_at = now
+            return Chunk(text=event.text, token_ids=(event.token_id,), logprobs=self._logprobs(event))
+        if isinstance(event, Finished):
+            return self._last(event, now)
+        if isinstance(event, Failed):
+            raise event.error
+        raise GenerationError("the engine gave values where tokens were asked for")
+
+    def _logprobs(self, event: TokenMade) -> tuple[TokenLogprob, ...] | None:
+        if not self._with_logprobs:
+            return None
+        return () if event.logprob is None else (event.logprob,)
+
+    def _last(self, event: Finished, now: float) -> Chunk:
+        first = now if self._first_token_at is None else self._first_token_at
+        return Chunk(
+            text=event.text,
+            logprobs=() if self._with_logprobs else None,
+            finish_reason=cast("FinishReason", event.reason),
+            usage=Usage(
+                prompt_tokens=event.prompt_tokens,
+                completion_tokens=event.completion_tokens,
+                cached_tokens=event.cached_tokens,
+            ),
+            timings=Timings(
+                first_token_seconds=first - self._submitted_at,
+                total_seconds=now - self._submitted_at,
+                computed_prompt_tokens=event.prompt_tokens - event.cached_tokens,
+                completion_tokens=event.completion_tokens,
+            ),
+        )
+
+
+class CompletionStream(Iterator[Chunk]):
+    """An answer, piece by piece.
+
+    The request runs from the beginning, read or not. `close`, leaving a `with` block, an exception while
+    waiting and the end of the object's life all cancel it.
+    """
+
+    def __init__(self, loop: EngineLoop, task: Task, *, with_logprobs: bool = False) -> None:
+        self._loop = loop
+        self._sink = _QueueSink()
+        self._done = False
+        self._chunks: deque[Chunk] = deque()
+        self._request = loop.submit(task, self._sink)
+        self._maker = _ChunkMaker(self._request.submitted_at, with_logprobs=with_logprobs)
+
+    def __iter__(self) -> "CompletionStream":
+        return self
+
+    def __next__(self) -> Chunk:
+        if self._done:
+            raise StopIteration
+        try:
+            while not self._chunks:
+                events, now = self._sink.take()
+                self._chunks.extend(self._maker.chunk(event, now) for event in events)
+        except BaseException:
+            self.close()
+            raise
+        chunk = self._chunks.popleft()
+        self._done = chunk.finish_reason is not None
+        return chunk
+
+    def close(self) -> None:
+        """Stop: the engine ends the request, and there are no more chunks."""
+        if not self._done:
+            self._done = True
+            self._loop.cancel(self._request)
+
+    def completion(self) -> Completion:
+        """Wait for all that is left and join it."""
+        return join_chunks(list(self))
+
+    def __enter__(self) -> "CompletionStream":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_request"):
+            self.close()
+
+
+class AsyncCompletionStream(AsyncIterator[Chunk]):
+    """An answer, piece by piece, for `async for`; made inside a running event loop.
+
+    `aclose`, cancelling the task that waits and the end of the object's life all cancel the request.
+    """
+
+    def __init__(self, loop: EngineLoop, task: Task, *, with_logprobs: bool = False) -> None:
+        self._loop = loop
+        self._sink = _AsyncSink()
+        self._done = False
+        self._chunks: deque[Chunk] = deque()
+        self._request = loop.submit(task, self._sink)
+        self._maker = _ChunkMaker(self._request.submitted_at, with_logprobs=with_logprobs)
+
+    def __aiter__(self) -> "AsyncCompletionStream":
+        return self
+
+    async def __anext__(self) -> Chunk:
+        if self._done:
+            raise StopAsyncIteration
+        try:
+            while not self._chunks:
+                events, now = await self._sink.take()
+                self._chunks.extend(self._maker.chunk(event, now) for event in events)
+        except BaseException:
+            self._cancel()
+            raise
+        chunk = self._chunks.popleft()
+        self._done = chunk.finish_reason is not None
+        return chunk
+
+    async def aclose(self) -> None:
+        """Stop: the engine ends the request, and there are no more chunks."""
+        self._cancel()
+
+    async def __aenter__(self) -> "AsyncCompletionStream":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._cancel()
+
+    def _cancel(self) -> None:
+        if not self._done:
+            self._done = True
+            self._loop.cancel(self._request)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_request"):
+            self._cancel()
+
+
+class EvaluationResult:
+    """The values of one evaluation, waited for with `wait`."""
+
+    def __init__(self, loop: EngineLoop, task: Task) -> None:
+        self._loop = loop
+        self._sink = _QueueSink()
+        self._request = loop.submit(task, self._sink)
+
+    def wait(self) -> NDArray[np.float32]:
+        """Wait for the values; an exception while waiting cancels the request."""
+        values: NDArray[np.float32] | None = None
+        try:
+            while True:
+                for event in self._sink.take()[0]:
+                    if isinstance(event, Values):
+                        values = event.values
+                    elif isinstance(event, Failed):
+                        raise event.error
+                    elif isinstance(event, Finished):
+                        return _found(values, event)
+        except BaseException:
+            self.cancel()
+            raise
+
+    def cancel(self) -> None:
+        """Stop: nobody wants the values any more."""
+        self._loop.cancel(self._request)
+
+
+def _found(values: NDArray[np.float32] | None, event: Finished) -> NDArray[np.float32]:
+    if values is None:
+        raise GenerationError(f"the evaluation ended without a result ({event.reason})")
+    return values
+
+
+def join_chunks(chunks: Sequence[Chunk]) -> Completion:
+    """Join the chunks of a whole answer."""
+    last = chunks[-1] if chunks else None
+    if last is None or last.finish_reason is None or last.usage is None or last.timings is None:
+        raise GenerationError("the answer was closed before its end")
+    logprobs = None
+    if last.logprobs is not None:
+        logprobs = tuple(entry for chunk in chunks for entry in chunk.logprobs or ())
+    return Completion(
+        text="".join(chunk.text for chunk in chunks),
+        token_ids=tuple(token for chunk in chunks for token in chunk.token_ids),
+        finish_reason=last.finish_reason,
+        usage=last.usage,
+        timings=last.timings,
+        logprobs=logprobs,
+    )

@@ -1,0 +1,68 @@
+"""The tokenizer and the chat template of a model, from wherever they stand."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ruvllm.text.chat_template import ChatTemplate, choose_template
+from ruvllm.text.json_tokenizer import JsonTokenizer, read_config
+from ruvllm.text.tokenizer import GgufTokenizer, Tokenizer
+
+if TYPE_CHECKING:
+    from ruvllm import _native
+
+__all__ = ["ModelText", "load_text"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelText:
+    """How a model reads and writes text; a folder may have no tokenizer."""
+
+    tokenizer: Tokenizer | None
+    template_source: str | None
+    architecture: str
+    name: str
+
+    def template(self) -> ChatTemplate | None:
+        """The model's chat template, or the built-in one that fits."""
+        tokenizer = self.tokenizer
+        if tokenizer is None:
+            return None
+        ids = {"bos_token": tokenizer.bos_token, "eos_token": tokenizer.eos_token}
+        texts = {name: tokenizer.token_text(index) for name, index in ids.items() if index is not None}
+        return choose_template(
+            self.template_source,
+            has_token=lambda text: tokenizer.token_id(text) is not None,
+            architecture=self.architecture,
+            name=self.name,
+            special_tokens={name: text for name, text in texts.items() if text is not None},
+        )
+
+
+def load_text(model: "_native.Model", path: Path) -> ModelText:
+    """Read the tokenizer and template out of a GGUF file's metadata, or out of a model's folder."""
+    name = model.name or path.stem
+    if (native := model.tokenizer()) is not None:
+        return ModelText(
+            tokenizer=GgufTokenizer(native),
+            template_source=model.chat_template,
+            architecture=model.architecture,
+            name=name,
+        )
+    folder = path if path.is_dir() else path.parent
+    return ModelText(
+        tokenizer=JsonTokenizer.from_folder(folder),
+        template_source=_template_source(read_config(folder)) or model.chat_template,
+        architecture=model.architecture,
+        name=name,
+    )
+
+
+def _template_source(config: Mapping[str, Any]) -> str | None:
+    """The template of `tokenizer_config.json`: a text, or a list of named ones of which `default` counts."""
+    template = config.get("chat_template")
+    if isinstance(template, list):
+        named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, Mapping)}
+        template = named.get("default")
+    return template if isinstance(template, str) else None

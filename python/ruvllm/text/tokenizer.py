@@ -1,0 +1,121 @@
+"""Text to token ids and back: what the package needs of a tokenizer, and the one out of GGUF metadata.
+
+`ruvllm.text.json_tokenizer` has the one out of `tokenizer.json`.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from ruvllm.errors import TokenizationError
+
+if TYPE_CHECKING:
+    from ruvllm import _native
+
+__all__ = ["GgufTokenizer", "Tokenizer", "with_bos"]
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """Text to token ids and back. Safe to use from many threads."""
+
+    @property
+    def vocab_size(self) -> int:
+        """How many token ids it knows."""
+
+    @property
+    def bos_token(self) -> int | None:
+        """The token that begins a text, where there is one."""
+
+    @property
+    def eos_token(self) -> int | None:
+        """The token that ends a text, where there is one."""
+
+    @property
+    def end_tokens(self) -> tuple[int, ...]:
+        """Every token that ends an answer."""
+
+    @property
+    def adds_bos(self) -> bool:
+        """Whether the model wants `bos_token` before a text."""
+
+    def encode(self, text: str, *, add_bos: bool | None = None, parse_special: bool = True) -> list[int]:
+        """Give the text's tokens.
+
+        `add_bos` `None` does what the model wants. With `parse_special` off, the text of a special token
+        is text like any other, and no special token comes out of it.
+        """
+
+    def decode(self, token_ids: Sequence[int], *, skip_special: bool = False) -> str:
+        """Give the tokens' text; bytes that are not characters become U+FFFD."""
+
+    def token_text(self, token_id: int) -> str | None:
+        """The token as the vocabulary spells it."""
+
+    def token_id(self, text: str) -> int | None:
+        """The token that the vocabulary spells so."""
+
+    def vocabulary(self, num_tokens: int) -> "_native.Vocabulary":
+        """The bytes of every token, for the engine; at least `num_tokens` of them."""
+
+
+def with_bos(token_ids: list[int], bos_token: int | None) -> list[int]:
+    """Put the first token before the others."""
+    if bos_token is None:
+        raise TokenizationError("add_bos is True, but the model has no token that begins a text")
+    return [bos_token, *token_ids]
+
+
+class GgufTokenizer:
+    """The tokenizer that a GGUF file brings."""
+
+    def __init__(self, native: "_native.Tokenizer") -> None:
+        self._native = native
+
+    @property
+    def vocab_size(self) -> int:
+        """How many token ids it knows."""
+        return self._native.vocab_size
+
+    @property
+    def bos_token(self) -> int | None:
+        """The token that begins a text, where there is one."""
+        return self._native.bos_token
+
+    @property
+    def eos_token(self) -> int | None:
+        """The token that ends a text, where there is one."""
+        return self._native.eos_token
+
+    @property
+    def end_tokens(self) -> tuple[int, ...]:
+        """Every token that ends an answer."""
+        return tuple(self._native.end_tokens)
+
+    @property
+    def adds_bos(self) -> bool:
+        """Whether the model wants `bos_token` before a text."""
+        return self._native.adds_bos
+
+    def encode(self, text: str, *, add_bos: bool | None = None, parse_special: bool = True) -> list[int]:
+        """Give the text's tokens; see `Tokenizer.encode`."""
+        if add_bos is None or (add_bos and self.adds_bos):
+            return self._native.encode(text, True, parse_special)  # noqa: FBT003 - positional in the engine
+        token_ids = self._native.encode(text, False, parse_special)  # noqa: FBT003
+        return with_bos(token_ids, self.bos_token) if add_bos else token_ids
+
+    def decode(self, token_ids: Sequence[int], *, skip_special: bool = False) -> str:
+        """Give the tokens' text; bytes that are not characters become U+FFFD."""
+        return self._native.decode(list(token_ids), skip_special).decode("utf-8", "replace")
+
+    def token_text(self, token_id: int) -> str | None:
+        """The token as the vocabulary spells it."""
+        return self._native.token_text(token_id)
+
+    def token_id(self, text: str) -> int | None:
+        """The token that the vocabulary spells so."""
+        return self._native.token_id(text)
+
+    def vocabulary(self, num_tokens: int) -> "_native.Vocabulary":
+        """The bytes of every token; the file's vocabulary fits its model, so `num_tokens` adds nothing."""
+        del num_tokens
+        return self._native.vocabulary()

@@ -1,0 +1,113 @@
+//! Tiny reference models from `tests/fixtures`, and an engine run by hand.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ruvllm_core::engine::{Engine, EngineConfig, Pause, Plan, PlanRow};
+use ruvllm_core::events::{Event, FinishReason};
+use ruvllm_core::ids::{SequenceId, TokenId};
+use ruvllm_core::model::{ActivationPrecision, LoadOptions, Model, load, open};
+use ruvllm_core::sampling::SamplingParams;
+use ruvllm_core::sequence::{CancelFlag, GenerateTask, Request, Task};
+
+pub fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/fixtures")
+        .join(name)
+}
+
+pub fn model(name: &str) -> Arc<Model> {
+    let files = open(&fixture(name)).unwrap();
+    let options = LoadOptions {
+        kernels: ruvllm_kernels::best(),
+        threads: 2,
+        precision: ActivationPrecision::Auto,
+    };
+    Arc::new(load(&files, &options, &mut |_, _| Ok(())).unwrap())
+}
+
+/// An engine with room for `blocks` blocks of sixteen tokens.
+pub fn engine(model: &Arc<Model>, blocks: usize) -> Engine {
+    let kv_bytes = model.kv_layout(None).block_bytes() * blocks;
+    let max_context = model.spec().max_context.min(512);
+    let config = EngineConfig {
+        max_context,
+        kv_bytes,
+        kv_format: None,
+    };
+    Engine::new(Arc::clone(model), None, vec![2], config).unwrap()
+}
+
+pub fn greedy(max_tokens: usize) -> GenerateTask {
+    let sampling = SamplingParams {
+        temperature: 0.0,
+        repetition_penalty: 1.0,
+        ..SamplingParams::default()
+    };
+    GenerateTask {
+        sampling,
+        seed: 1,
+        max_tokens,
+        stop: vec![],
+        ignore_end: true,
+    }
+}
+
+pub fn request(tokens: &[TokenId], task: Task) -> Request {
+    Request {
+        tokens: tokens.to_vec(),
+        task,
+        cancel: CancelFlag::default(),
+    }
+}
+
+/// What became of a sequence.
+#[derive(Debug, Default, PartialEq)]
+pub struct Outcome {
+    pub tokens: Vec<TokenId>,
+    pub values: Vec<f32>,
+    pub reason: Option<&'static str>,
+}
+
+/// Runs every sequence to its end, `prefill` prompt tokens a step.
+pub fn run_all(engine: &mut Engine, prefill: usize) -> BTreeMap<SequenceId, Outcome> {
+    let mut outcomes: BTreeMap<SequenceId, Outcome> = BTreeMap::default();
+    loop {
+        let rows: Vec<PlanRow> = engine
+            .sequences()
+            .map(|status| PlanRow {
+                sequence: status.sequence,
+                prefill_tokens: prefill,
+            })
+            .collect();
+        if rows.is_empty() {
+            break;
+        }
+        let pause = engine
+            .advance(&Plan {
+                rows,
+                max_steps: 100,
+            })
+            .unwrap();
+        assert_ne!(pause, Pause::Blocks, "the pool is too small for the test");
+    }
+    for event in engine.controls().events().wait(Duration::ZERO) {
+        match event {
+            Event::Token {
+                sequence, token, ..
+            } => outcomes.entry(sequence).or_default().tokens.push(token),
+            Event::Values { sequence, values } => {
+                outcomes.entry(sequence).or_default().values = values;
+            }
+            Event::Finished {
+                sequence, reason, ..
+            } => {
+                outcomes.entry(sequence).or_default().reason = Some(FinishReason::name(reason));
+            }
+            Event::Failed { error, .. } => panic!("{error}"),
+        }
+    }
+    outcomes
+}

@@ -1,0 +1,518 @@
+//! Every operation of every instruction set of this machine against the plain program.
+//!
+//! `RUVLLM_REQUIRE_ISA=avx512` makes the suite fail where that set was not there to be tested.
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+use ruvllm_kernels::quant::{BlockType, decode};
+use ruvllm_kernels::{
+    Activation, Activations, AttentionShape, AttentionTask, BLOCK_TOKENS, FloatRows, Kernels,
+    KvData, KvDataMut, KvFormat, KvLayout, KvSlot, KvView, PackSource, PackedMatrix, QuantizedRows,
+    Scalar, ThreadPool, available, multiply, store_kv,
+};
+
+/// Sums of a few thousand products in another order differ by this, relative to their magnitude.
+const SUM_TOLERANCE: f32 = 2e-5;
+/// Exponentials by polynomial against the library's.
+const FUNCTION_TOLERANCE: f32 = 3e-6;
+
+/// A repeatable stream of numbers in -1..1.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> f32 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 40) as f32 / 8_388_608.0 - 1.0
+    }
+
+    fn row(&mut self, length: usize) -> Vec<f32> {
+        (0..length).map(|_| self.next()).collect()
+    }
+
+    fn bytes(&mut self, length: usize) -> Vec<u8> {
+        (0..length)
+            .map(|_| (self.next() * 128.0) as i8 as u8)
+            .collect()
+    }
+}
+
+fn fast() -> Vec<std::sync::Arc<dyn Kernels>> {
+    available()
+        .into_iter()
+        .filter(|kernels| kernels.name() != "scalar")
+        .collect()
+}
+
+fn assert_close(name: &str, expected: &[f32], actual: &[f32], tolerance: f32) {
+    assert_eq!(expected.len(), actual.len());
+    let magnitude = expected
+        .iter()
+        .fold(1e-3f32, |largest, value| largest.max(value.abs()));
+    for (index, (expected, actual)) in expected.iter().zip(actual).enumerate() {
+        let close = (expected - actual).abs() <= tolerance * magnitude || expected == actual;
+        assert!(
+            close,
+            "{name}[{index}]: {actual} against {expected}, magnitude {magnitude}"
+        );
+    }
+}
+
+/// Lengths around every vector width.
+fn awkward_length() -> impl Strategy<Value = usize> {
+    prop_oneof![1usize..70, Just(127), Just(128), Just(129), Just(576)]
+}
+
+#[test]
+fn the_required_instruction_set_was_there() {
+    if let Ok(required) = std::env::var("RUVLLM_REQUIRE_ISA") {
+        let names: Vec<_> = available().iter().map(|kernels| kernels.name()).collect();
+        assert!(
+            names.contains(&required.as_str()),
+            "{required} is not among {names:?}"
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn row_operations_agree(length in awkward_length(), seed in any::<u64>(), scale in 0.01f32..30.0) {
+        let mut numbers = Numbers(seed);
+        let scaled: Vec<f32> = numbers.row(length).iter().map(|value| value * scale).collect();
+        let other = numbers.row(length);
+        for kernels in fast() {
+            let (mut expected, mut actual) = (vec![0.0; length], vec![0.0; length]);
+            Scalar.rms_norm(&scaled, &other, 1e-5, &mut expected);
+            kernels.rms_norm(&scaled, &other, 1e-5, &mut actual);
+            assert_close("rms_norm", &expected, &actual, SUM_TOLERANCE);
+            for activation in [Activation::Silu, Activation::GeluTanh] {
+                Scalar.gate(activation, &scaled, &other, &mut expected);
+                kernels.gate(activation, &scaled, &other, &mut actual);
+                assert_close("gate", &expected, &actual, FUNCTION_TOLERANCE);
+            }
+            let (mut expected, mut actual) = (scaled.clone(), scaled.clone());
+            Scalar.soft_cap(&mut expected, 5.0);
+            kernels.soft_cap(&mut actual, 5.0);
+            // Its error is relative to the cap, which the first elements carry into the comparison.
+            let with_cap = |values: &[f32]| [&[5.0], values].concat();
+            assert_close("soft_cap", &with_cap(&expected), &with_cap(&actual), FUNCTION_TOLERANCE);
+            let (mut expected, mut actual) = (scaled.clone(), scaled.clone());
+            Scalar.add(&other, &mut expected);
+            kernels.add(&other, &mut actual);
+            assert_close("add", &expected, &actual, FUNCTION_TOLERANCE);
+            let (expected, actual) = (Scalar.log_sum_exp(&scaled), kernels.log_sum_exp(&scaled));
+            assert_close("log_sum_exp", &[expected], &[actual], FUNCTION_TOLERANCE);
+        }
+    }
+
+    #[test]
+    fn rotation_agrees(half in 1usize..40, rest in 0usize..5, heads in 1usize..4, seed in any::<u64>()) {
+        let head_dim = 2 * half + rest;
+        let mut numbers = Numbers(seed);
+        let (input, cosines, sines) = (numbers.row(heads * head_dim), numbers.row(half), numbers.row(half));
+        for kernels in fast() {
+            let (mut expected, mut actual) = (input.clone(), input.clone());
+            Scalar.rotate(&mut expected, head_dim, &cosines, &sines);
+            kernels.rotate(&mut actual, head_dim, &cosines, &sines);
+            assert_close("rotate", &expected, &actual, FUNCTION_TOLERANCE);
+        }
+    }
+
+    #[test]
+    fn quantized_activations_are_near_and_agree(blocks in 1usize..20, seed in any::<u64>(), scale in 0.0f32..40.0) {
+        let input: Vec<f32> = Numbers(seed).row(blocks * 32).iter().map(|value| value * scale).collect();
+        let quantize = |kernels: &dyn Kernels| {
+            let mut rows = QuantizedRows::default();
+            rows.reset(1, input.len());
+            for mut row in rows.rows_mut() {
+                kernels.quantize(&input, &mut row);
+                for (index, value) in input.iter().enumerate() {
+                    let restored = row.scales[index / 32] * f32::from(row.quants[index]);
+                    assert!((restored - value).abs() <= row.scales[index / 32] * 0.501, "{restored} for {value}");
+                }
+                for (block, sum) in row.block_sums.iter().enumerate() {
+                    let total: i32 = row.quants[block * 32..(block + 1) * 32].iter().map(|quant| i32::from(*quant)).sum();
+                    assert_close("sum", &[row.scales[block] * total as f32], &[*sum], 1e-6);
+                    let halves = row.half_sums[2 * block] + row.half_sums[2 * block + 1];
+                    assert_close("half sums", &[*sum], &[halves], 1e-4);
+                }
+            }
+            rows.rows_mut().map(|row| row.quants.to_vec()).collect::<Vec<_>>()
+        };
+        let expected = quantize(&Scalar);
+        for kernels in fast() {
+            prop_assert_eq!(&expected, &quantize(&*kernels), "{}", kernels.name());
+        }
+    }
+}
+
+/// Random bytes of a type whose scales are moderate, so that sums stay in range.
+fn weights(block_type: BlockType, rows: usize, columns: usize, numbers: &mut Numbers) -> Vec<u8> {
+    let mut bytes =
+        numbers.bytes(rows * columns / block_type.block_elements() * block_type.block_bytes());
+    let half = |value: f32| half_bits(value).to_le_bytes();
+    for block in bytes.chunks_exact_mut(block_type.block_bytes()) {
+        let (first, second) = (numbers.next() * 0.01, numbers.next() * 0.01);
+        let offsets: &[usize] = match block_type {
+            BlockType::F32 => {
+                block.copy_from_slice(&numbers.next().to_le_bytes());
+                continue;
+            }
+            BlockType::Bf16 => {
+                block.copy_from_slice(&numbers.next().to_le_bytes()[2..]);
+                continue;
+            }
+            BlockType::Mxfp4 => {
+                block[0] = 118 + block[0] % 8;
+                continue;
+            }
+            BlockType::Q4_1 | BlockType::Q5_1 | BlockType::Q4K | BlockType::Q5K => &[0, 2],
+            BlockType::Q2K => &[80, 82],
+            BlockType::Q3K => &[108],
+            BlockType::Q6K => &[208],
+            _ => &[0],
+        };
+        for (offset, value) in offsets.iter().zip([first, second]) {
+            block[*offset..offset + 2].copy_from_slice(&half(value));
+        }
+    }
+    bytes
+}
+
+fn half_bits(value: f32) -> u16 {
+    let mut bytes = [0; 2];
+    ruvllm_kernels::quant::encode(BlockType::F16, &[value], &mut bytes).unwrap();
+    u16::from_le_bytes(bytes)
+}
+
+struct Product {
+    matrix: PackedMatrix,
+    /// The weights as `decode` gives them.
+    decoded: Vec<f32>,
+    inputs: Vec<f32>,
+    tokens: usize,
+}
+
+fn product(
+    block_type: BlockType,
+    (rows, columns, tokens): (usize, usize, usize),
+    seed: u64,
+) -> Product {
+    let mut numbers = Numbers(seed);
+    let bytes = weights(block_type, rows, columns, &mut numbers);
+    let mut decoded = vec![0.0; rows * columns];
+    decode(block_type, &bytes, &mut decoded).unwrap();
+    let source = PackSource {
+        block_type,
+        bytes: &bytes,
+        rows,
+        columns,
+        row_order: None,
+    };
+    let matrix = PackedMatrix::pack(&source, &ThreadPool::new(2)).unwrap();
+    Product {
+        matrix,
+        decoded,
+        inputs: numbers.row(tokens * columns),
+        tokens,
+    }
+}
+
+impl Product {
+    fn exact(&self) -> Vec<f32> {
+        let columns = self.matrix.columns();
+        let mut output = Vec::new();
+        for input in self.inputs.chunks_exact(columns) {
+            for weights in self.decoded.chunks_exact(columns) {
+                let sum: f64 = input
+                    .iter()
+                    .zip(weights)
+                    .map(|(x, w)| f64::from(*x) * f64::from(*w))
+                    .sum();
+                output.push(sum as f32);
+            }
+        }
+        output
+    }
+
+    fn float(&self, kernels: &dyn Kernels) -> Vec<f32> {
+        let rows = FloatRows {
+            values: &self.inputs,
+            columns: self.matrix.columns(),
+        };
+        self.run(kernels, Activations::Float(rows))
+    }
+
+    fn quantized(&self, kernels: &dyn Kernels) -> Vec<f32> {
+        let columns = self.matrix.columns();
+        let mut rows = QuantizedRows::default();
+        rows.reset(self.tokens, columns);
+        for (input, mut row) in self.inputs.chunks_exact(columns).zip(rows.rows_mut()) {
+            kernels.quantize(input, &mut row);
+        }
+        self.run(kernels, Activations::Quantized(&rows))
+    }
+
+    fn run(&self, kernels: &dyn Kernels, activations: Activations<'_>) -> Vec<f32> {
+        let mut output = vec![0.0; self.tokens * self.matrix.rows()];
+        multiply(
+            kernels,
+            &ThreadPool::new(2),
+            std::slice::from_ref(&self.matrix),
+            activations,
+            &mut output,
+        );
+        output
+    }
+}
+
+/// Tails of rows (tiles of 16) and of tokens (12, 8, 4, 2, 1), and many blocks.
+const SHAPES: [(usize, usize, usize); 4] =
+    [(16, 256, 1), (17, 512, 13), (50, 256, 27), (5, 1024, 2)];
+
+#[test]
+fn products_agree_for_every_type() {
+    for block_type in BlockType::ALL {
+        for (index, shape) in SHAPES.into_iter().enumerate() {
+            let product = product(block_type, shape, 7 + index as u64);
+            let exact = product.exact();
+            for kernels in available() {
+                let name = format!("{} {} {shape:?}", kernels.name(), block_type.name());
+                assert_close(
+                    &format!("{name} float"),
+                    &exact,
+                    &product.float(&*kernels),
+                    SUM_TOLERANCE,
+                );
+                if block_type.is_quantized() {
+                    let quantized = product.quantized(&*kernels);
+                    assert_close(
+                        &format!("{name} 8 bits"),
+                        &product.quantized(&Scalar),
+                        &quantized,
+                        SUM_TOLERANCE,
+                    );
+                    // 8-bit activations are off by half a step in 127: well under 2 % of a long sum.
+                    assert_close(&format!("{name} against f32"), &exact, &quantized, 0.02);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_does_not_depend_on_the_batch_around_it() {
+    for block_type in [
+        BlockType::Q4_1,
+        BlockType::Q6K,
+        BlockType::F16,
+        BlockType::F32,
+    ] {
+        let many = product(block_type, (40, 512, 31), 99);
+        let columns = many.matrix.columns();
+        for kernels in available() {
+            let together = if block_type.is_quantized() {
+                many.quantized(&*kernels)
+            } else {
+                many.float(&*kernels)
+            };
+            for (token, expected) in together.chunks_exact(40).enumerate() {
+                let inputs = many.inputs[token * columns..(token + 1) * columns].to_vec();
+                let alone = Product {
+                    matrix: many.matrix.clone(),
+                    decoded: vec![],
+                    inputs,
+                    tokens: 1,
+                };
+                let alone = if block_type.is_quantized() {
+                    alone.quantized(&*kernels)
+                } else {
+                    alone.float(&*kernels)
+                };
+                assert_eq!(
+                    expected,
+                    alone,
+                    "{} {} token {token}",
+                    kernels.name(),
+                    block_type.name()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn embedding_rows_are_the_decoded_ones() {
+    for block_type in BlockType::ALL {
+        let product = product(block_type, (21, 256, 1), 3);
+        let mut row = vec![0.0; 256];
+        for index in 0..21 {
+            product.matrix.decode_row(index, &mut row);
+            assert_close(
+                block_type.name(),
+                &product.decoded[index * 256..(index + 1) * 256],
+                &row,
+                1e-6,
+            );
+        }
+    }
+}
+
+#[test]
+fn a_row_order_moves_rows_and_is_checked() {
+    let bytes: Vec<u8> = (0..4u8)
+        .flat_map(|row| f32::from(row).to_le_bytes())
+        .collect();
+    let source = |order: &'static [u32]| PackSource {
+        block_type: BlockType::F32,
+        bytes: &bytes,
+        rows: 4,
+        columns: 1,
+        row_order: Some(order),
+    };
+    let pool = ThreadPool::new(1);
+    let packed = PackedMatrix::pack(&source(&[2, 0, 3, 1]), &pool).unwrap();
+    let mut row = [0.0];
+    packed.decode_row(0, &mut row);
+    assert_eq!(row, [2.0]);
+    assert!(PackedMatrix::pack(&source(&[0, 1, 2, 4]), &pool).is_err());
+    assert!(PackedMatrix::pack(&source(&[0, 1]), &pool).is_err());
+}
+
+#[test]
+fn scales_that_are_not_finite_are_refused() {
+    let mut numbers = Numbers(5);
+    for block_type in BlockType::ALL
+        .into_iter()
+        .filter(|block_type| *block_type != BlockType::Mxfp4)
+    {
+        let mut bytes = weights(block_type, 16, 256, &mut numbers);
+        let scale = match block_type {
+            BlockType::Q2K => 80,
+            BlockType::Q3K => 108,
+            BlockType::Q6K => 208,
+            _ => 0,
+        };
+        match block_type {
+            BlockType::F32 => bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes()),
+            BlockType::Bf16 => bytes[..2].copy_from_slice(&[0x80, 0x7f]),
+            _ => bytes[scale..scale + 2].copy_from_slice(&[0x00, 0x7e]),
+        }
+        let source = PackSource {
+            block_type,
+            bytes: &bytes,
+            rows: 16,
+            columns: 256,
+            row_order: None,
+        };
+        let error = PackedMatrix::pack(&source, &ThreadPool::new(1))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("not finite"),
+            "{}: {error}",
+            block_type.name()
+        );
+    }
+}
+
+struct Cache {
+    layout: KvLayout,
+    floats: Vec<f32>,
+    halves: Vec<u16>,
+    block_table: Vec<u32>,
+}
+
+impl Cache {
+    fn filled(layout: KvLayout, tokens: usize, numbers: &mut Numbers) -> Self {
+        let blocks = tokens.div_ceil(BLOCK_TOKENS);
+        let elements = (blocks + 2) * layout.block_elements();
+        // Rubbish where nothing is stored: a token that is not visible must not matter.
+        let mut cache = Self {
+            layout,
+            floats: vec![1e6; elements],
+            halves: vec![half_bits(6e4); elements],
+            block_table: (0..blocks as u32)
+                .map(|block| blocks as u32 + 1 - block)
+                .collect(),
+        };
+        let width = layout.kv_heads * layout.head_dim;
+        for position in 0..tokens {
+            for layer in 0..layout.layers {
+                let slot = KvSlot {
+                    block: cache.block_table[position / BLOCK_TOKENS],
+                    position: position % BLOCK_TOKENS,
+                    layer,
+                };
+                let (keys, values) = (numbers.row(width), numbers.row(width));
+                let mut data = match layout.format {
+                    KvFormat::F32 => KvDataMut::F32(&mut cache.floats),
+                    KvFormat::F16 => KvDataMut::F16(&mut cache.halves),
+                };
+                store_kv(layout, &mut data, slot, &keys, &values);
+            }
+        }
+        cache
+    }
+
+    fn view(&self) -> KvView<'_> {
+        let data = match self.layout.format {
+            KvFormat::F32 => KvData::F32(&self.floats),
+            KvFormat::F16 => KvData::F16(&self.halves),
+        };
+        KvView {
+            layout: self.layout,
+            data,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn attention_agrees(
+        (kv_heads, group) in (1usize..3, 1usize..6),
+        head_dim in prop_oneof![Just(16usize), Just(64), Just(80), 1usize..40],
+        (context, tokens) in (0usize..70, 1usize..20),
+        half in any::<bool>(),
+        window in proptest::option::of(1usize..40),
+        soft_cap in proptest::option::of(1.0f32..50.0),
+        seed in any::<u64>(),
+    ) {
+        let mut numbers = Numbers(seed);
+        let format = if half { KvFormat::F16 } else { KvFormat::F32 };
+        let layout = KvLayout { layers: 2, kv_heads, head_dim, format };
+        let cache = Cache::filled(layout, context + tokens, &mut numbers);
+        let num_heads = kv_heads * group;
+        let queries = numbers.row(tokens * num_heads * head_dim);
+        let shape = AttentionShape { num_heads, scale: 1.0 / (head_dim as f32).sqrt(), soft_cap, window };
+        let task = AttentionTask {
+            queries: &queries,
+            first_position: context,
+            block_table: &cache.block_table,
+            layer: 1,
+            kv_head: kv_heads - 1,
+        };
+        let mut expected = vec![0.0; tokens * group * head_dim];
+        Scalar.attend(&cache.view(), &shape, &task, &mut expected);
+        for kernels in fast() {
+            let mut actual = vec![0.0; expected.len()];
+            kernels.attend(&cache.view(), &shape, &task, &mut actual);
+            assert_close(kernels.name(), &expected, &actual, SUM_TOLERANCE);
+            // The last query alone, bit for bit: the batch around a row must not matter.
+            let last = AttentionTask {
+                queries: &queries[(tokens - 1) * num_heads * head_dim..],
+                first_position: context + tokens - 1,
+                ..task
+            };
+            let mut alone = vec![0.0; group * head_dim];
+            kernels.attend(&cache.view(), &shape, &last, &mut alone);
+            prop_assert_eq!(&actual[(tokens - 1) * group * head_dim..], &alone[..]);
+        }
+    }
+}
