@@ -12,8 +12,13 @@ from tests.cli.fake_engine import FakeLLM, modules
 
 
 @pytest.fixture(autouse=True)
-def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of the user's, an empty cache, and the stand-in instead of the engine."""
+def clean(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the user's, an empty cache, and the stand-in instead of the engine.
+
+    Tests of the real model keep all three: they are about the installed command as it is.
+    """
+    if request.node.get_closest_marker("real_model"):
+        return
     for name in [name for name in os.environ if name.startswith("RUVLLM_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("RUVLLM_HOME", str(tmp_path / "home"))

@@ -219,6 +219,37 @@ fn an_interrupt_and_a_short_pool_pause_the_plan() {
 }
 
 #[test]
+fn a_plan_that_names_a_sequence_twice_computes_it_once() {
+    let model = model("models/llama-gqa");
+    let tokens = prompt(6, 5);
+    let mut twice = engine(&model, 8);
+    let id = twice
+        .add(request(&tokens, Task::Generate(greedy(5))))
+        .unwrap();
+    let rows = vec![
+        PlanRow {
+            sequence: id,
+            prefill_tokens: 2
+        };
+        5
+    ];
+    while twice.sequences().count() > 0 {
+        twice
+            .advance(&Plan {
+                rows: rows.clone(),
+                max_steps: 1,
+            })
+            .unwrap();
+    }
+    let outcome = run_all(&mut twice, 1).remove(&id).unwrap();
+    let mut once = engine(&model, 8);
+    let id = once
+        .add(request(&tokens, Task::Generate(greedy(5))))
+        .unwrap();
+    assert_eq!(outcome, run_all(&mut once, 512).remove(&id).unwrap());
+}
+
+#[test]
 fn requests_that_cannot_be_served_are_refused_with_the_numbers() {
     let model = model("models/llama-gqa");
     let mut engine = engine(&model, 2);

@@ -1,60 +1,48 @@
-//! Buffers that begin on a cache line, so that a vector load never straddles two.
+//! Zeroed memory that begins on a page, so that a vector load never straddles two cache lines.
 
-/// One cache line; the element of every aligned buffer.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
+use memmap2::MmapMut;
 
-const _: () = assert!(size_of::<Line>() == 64 && align_of::<Line>() == 64);
-
-/// Zeroed bytes that begin on a cache line; the system commits them as they are written.
-#[derive(Clone, Default)]
-pub struct AlignedBytes {
-    lines: Vec<Line>,
-    length: usize,
+/// Zeroed bytes; the system commits them as they are written, in huge pages where it can.
+#[derive(Default)]
+pub(crate) struct AlignedBytes {
+    /// `None`: no bytes.
+    map: Option<MmapMut>,
 }
 
 impl AlignedBytes {
     /// `length` zero bytes.
-    pub fn zeroed(length: usize) -> Self {
-        Self {
-            lines: vec![Line([0; 64]); length.div_ceil(64)],
-            length,
+    pub(crate) fn zeroed(length: usize) -> std::io::Result<Self> {
+        if length == 0 {
+            return Ok(Self::default());
         }
-    }
-
-    /// Grows or shrinks to `length` bytes; what was there stays, what is new is zero.
-    pub fn resize(&mut self, length: usize) {
-        self.lines.resize(length.div_ceil(64), Line([0; 64]));
-        self.length = length;
+        let map = MmapMut::map_anon(length)?;
+        #[cfg(target_os = "linux")]
+        {
+            // Only a hint: a system without huge pages refuses it and serves small ones.
+            let _ = map.advise(memmap2::Advice::HugePage);
+        }
+        Ok(Self { map: Some(map) })
     }
 
     /// How many bytes.
-    pub fn len(&self) -> usize {
-        self.length
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.length == 0
+    pub(crate) fn len(&self) -> usize {
+        self.as_slice().len()
     }
 
     /// The bytes.
-    pub fn as_slice(&self) -> &[u8] {
-        // SAFETY: `lines` owns at least `length` initialised bytes, and u8 has no alignment.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.length) }
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        self.map.as_deref().unwrap_or_default()
     }
 
     /// The bytes, to write.
-    pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        // SAFETY: as above, and `&mut self` makes the view the only one.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.length) }
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
+        self.map.as_deref_mut().unwrap_or_default()
     }
 }
 
 impl std::fmt::Debug for AlignedBytes {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "AlignedBytes({})", self.length)
+        write!(formatter, "AlignedBytes({})", self.len())
     }
 }
 
@@ -63,14 +51,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn begins_on_a_cache_line_and_keeps_its_bytes() {
-        let mut bytes = AlignedBytes::zeroed(65);
+    fn begins_on_a_cache_line_and_is_zero() {
+        let bytes = AlignedBytes::zeroed(4097).unwrap();
         assert_eq!(bytes.as_slice().as_ptr() as usize % 64, 0);
-        bytes.as_mut_slice()[64] = 7;
-        bytes.resize(200);
-        assert_eq!(
-            (bytes.len(), bytes.as_slice()[64], bytes.as_slice()[199]),
-            (200, 7, 0)
-        );
+        assert!(bytes.len() == 4097 && bytes.as_slice().iter().all(|byte| *byte == 0));
+        assert_eq!(AlignedBytes::zeroed(0).unwrap().len(), 0);
     }
 }

@@ -31,7 +31,6 @@ mod reference;
 mod simd;
 mod threads;
 
-pub use aligned::AlignedBytes;
 pub use attention::{
     AttentionShape, AttentionTask, BLOCK_TOKENS, KvData, KvDataMut, KvFormat, KvLayout, KvSlot,
     KvView, store_kv,

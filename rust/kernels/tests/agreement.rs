@@ -3,6 +3,8 @@
 //! `RUVLLM_REQUIRE_ISA=avx512` makes the suite fail where that set was not there to be tested.
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use ruvllm_kernels::quant::{BlockType, decode};
 use ruvllm_kernels::{
@@ -39,7 +41,7 @@ impl Numbers {
     }
 }
 
-fn fast() -> Vec<std::sync::Arc<dyn Kernels>> {
+fn fast() -> Vec<Arc<dyn Kernels>> {
     available()
         .into_iter()
         .filter(|kernels| kernels.name() != "scalar")
@@ -190,7 +192,7 @@ fn half_bits(value: f32) -> u16 {
 }
 
 struct Product {
-    matrix: PackedMatrix,
+    matrix: Arc<PackedMatrix>,
     /// The weights as `decode` gives them.
     decoded: Vec<f32>,
     inputs: Vec<f32>,
@@ -215,7 +217,7 @@ fn product(
     };
     let matrix = PackedMatrix::pack(&source, &ThreadPool::new(2)).unwrap();
     Product {
-        matrix,
+        matrix: Arc::new(matrix),
         decoded,
         inputs: numbers.row(tokens * columns),
         tokens,
@@ -262,7 +264,7 @@ impl Product {
         multiply(
             kernels,
             &ThreadPool::new(2),
-            std::slice::from_ref(&self.matrix),
+            std::slice::from_ref(&*self.matrix),
             activations,
             &mut output,
         );
@@ -323,7 +325,7 @@ fn a_row_does_not_depend_on_the_batch_around_it() {
             for (token, expected) in together.chunks_exact(40).enumerate() {
                 let inputs = many.inputs[token * columns..(token + 1) * columns].to_vec();
                 let alone = Product {
-                    matrix: many.matrix.clone(),
+                    matrix: Arc::clone(&many.matrix),
                     decoded: vec![],
                     inputs,
                     tokens: 1,

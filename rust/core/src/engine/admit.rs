@@ -62,7 +62,7 @@ impl Engine {
 
     fn work_of(&self, request: &Request) -> Result<Work> {
         Ok(match &request.task {
-            Task::Logits => Work::Logits(Vec::new()),
+            Task::Logits => Work::Logits(self.room_for_logits(request.tokens.len())?),
             Task::Score if request.tokens.len() < 2 => {
                 return Err(Error::Generation(
                     "scoring needs at least two tokens".to_owned(),
@@ -87,5 +87,18 @@ impl Engine {
                 Work::Generate(Box::new(generation))
             }
         })
+    }
+
+    /// Room for a row of logits a token, asked for before anything is computed.
+    fn room_for_logits(&self, tokens: usize) -> Result<Vec<f32>> {
+        let vocab = self.model.spec().vocab_size;
+        let mut room = Vec::new();
+        room.try_reserve_exact(tokens.saturating_mul(vocab))
+            .map_err(|error| {
+                Error::OutOfMemory(format!(
+                    "the logits of {tokens} tokens, {vocab} numbers each: {error}"
+                ))
+            })?;
+        Ok(room)
     }
 }

@@ -67,6 +67,13 @@ impl Engine {
         let mut included = Vec::new();
         let mut short = false;
         for row in &plan.rows {
+            // A sequence has one run of rows in a step, however often a plan names it.
+            if included
+                .iter()
+                .any(|rows: &StepRows| rows.id == row.sequence)
+            {
+                continue;
+            }
             let Some(mut sequence) = self.sequences.remove(&row.sequence) else {
                 continue;
             };

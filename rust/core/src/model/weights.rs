@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ruvllm_formats::{ModelFiles, TensorInfo};
 use ruvllm_kernels::quant::{BlockType, decode};
-use ruvllm_kernels::{PackSource, PackedMatrix, ThreadPool};
+use ruvllm_kernels::{PackError, PackSource, PackedMatrix, ThreadPool};
 
 use crate::error::{Error, Result};
 
@@ -239,8 +239,10 @@ impl<'a> WeightReader<'a> {
             columns,
             row_order,
         };
-        let packed = PackedMatrix::pack(&source, self.pool)
-            .map_err(|error| Error::Model(format!("tensor '{name}': {error}")))?;
+        let packed = PackedMatrix::pack(&source, self.pool).map_err(|error| match error {
+            PackError::Memory { .. } => Error::OutOfMemory(format!("tensor '{name}': {error}")),
+            error => Error::Model(format!("tensor '{name}': {error}")),
+        })?;
         self.finish(info)?;
         Ok(packed)
     }

@@ -37,7 +37,7 @@ pub const BLOCK_INPUTS: usize = 32;
 /// Inputs that share an f16 base in the formats with super-blocks.
 pub(crate) const SUPER_INPUTS: usize = 256;
 /// A matrix `[rows, columns]`, packed.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct PackedMatrix {
     rows: usize,
     columns: usize,
@@ -58,8 +58,8 @@ impl PackedMatrix {
             columns: source.columns,
             elements,
             block_type: source.block_type,
-            values: AlignedBytes::zeroed(tiles * value_bytes),
-            scales: AlignedBytes::zeroed(tiles * scale_bytes),
+            values: reserve(tiles * value_bytes)?,
+            scales: reserve(tiles * scale_bytes)?,
         };
         let buffers: Vec<_> = {
             let mut values = matrix.values.as_mut_slice();
@@ -179,4 +179,11 @@ impl PackedMatrix {
             }
         }
     }
+}
+
+fn reserve(bytes: usize) -> Result<AlignedBytes, PackError> {
+    AlignedBytes::zeroed(bytes).map_err(|error| PackError::Memory {
+        bytes,
+        problem: error.to_string(),
+    })
 }

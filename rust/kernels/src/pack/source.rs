@@ -47,6 +47,14 @@ pub enum PackError {
         /// Rows there are.
         rows: usize,
     },
+    /// The system has no memory for the packed matrix.
+    #[error("no memory for a matrix of {bytes} bytes: {problem}")]
+    Memory {
+        /// Bytes asked for.
+        bytes: usize,
+        /// The system's words.
+        problem: String,
+    },
     /// Decoding failed.
     #[error(transparent)]
     Decode(#[from] QuantError),

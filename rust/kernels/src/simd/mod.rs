@@ -51,6 +51,10 @@ pub(crate) trait Lanes: Copy {
 }
 
 /// e to the power of each lane; 0 below -87, relative error under 2e-7 above.
+///
+/// # Safety
+///
+/// Needs the instruction set of `L`.
 #[inline(always)]
 pub(crate) unsafe fn exp<L: Lanes>(x: L::Vector) -> L::Vector {
     // SAFETY: the caller has the instruction set.
@@ -76,6 +80,10 @@ pub(crate) unsafe fn exp<L: Lanes>(x: L::Vector) -> L::Vector {
 }
 
 /// `1 / (1 + e^-x)`
+///
+/// # Safety
+///
+/// Needs the instruction set of `L`.
 #[inline(always)]
 pub(crate) unsafe fn sigmoid<L: Lanes>(x: L::Vector) -> L::Vector {
     // SAFETY: the caller has the instruction set.
@@ -86,6 +94,10 @@ pub(crate) unsafe fn sigmoid<L: Lanes>(x: L::Vector) -> L::Vector {
 }
 
 /// Hyperbolic tangent.
+///
+/// # Safety
+///
+/// Needs the instruction set of `L`.
 #[inline(always)]
 pub(crate) unsafe fn tanh<L: Lanes>(x: L::Vector) -> L::Vector {
     // SAFETY: the caller has the instruction set.
