@@ -63,7 +63,7 @@ build: $(STAMPS)/build  ## the extension module in release mode, installed into 
 demo: $(STAMPS)/build  ## build, install, fetch the default model and chat with it
 	$(BIN)/ruvllm pull $(MODEL)
 	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/ruvllm chat $(MODEL); \
-	else exec $(BIN)/ruvllm run --model $(MODEL) --chat --temperature 0 "What is the capital of France?"; fi
+	else exec $(BIN)/ruvllm chat $(MODEL) --temperature 0 --prompt "What is the capital of France?"; fi
 
 test: check test-rust test-py  ## everything that must hold: formats, lints, types, Rust tests, Python tests
 
@@ -90,9 +90,10 @@ test-rust:  ## tests of the crates
 test-py: $(STAMPS)/build $(STAMPS)/test-tools  ## tests of the package; PYTEST_ARGS='-m slow' for the slow ones
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-isa: $(STAMPS)/build  ## the kernels under each instruction set of this machine, one after the other
+test-isa: $(STAMPS)/build $(STAMPS)/test-tools  ## kernels and engine under each instruction set of this machine
 	@for isa in $$($(BIN)/python -c 'from ruvllm import _native; print(*_native.System.detect().available_isas)'); do \
-		echo "== $$isa"; RUVLLM_ISA=$$isa RUVLLM_REQUIRE_ISA=$$isa cargo test -p ruvllm-kernels --quiet; done
+		echo "== $$isa"; export RUVLLM_ISA=$$isa RUVLLM_REQUIRE_ISA=$$isa; \
+		cargo test -p ruvllm-kernels -p ruvllm-core --quiet; $(BIN)/python -m pytest tests/engine -q; done
 
 fuzz:  ## both parsers for FUZZ_SECONDS each: cargo-fuzz where it is installed, else more property tests
 	@if cargo fuzz --version >/dev/null 2>&1; then cd rust/formats; \
@@ -105,7 +106,7 @@ bench: $(STAMPS)/build $(STAMPS)/test-tools  ## time our own parts on this machi
 	$(BIN)/python -m pytest benches --benchmark-enable --benchmark-only $(PYTEST_ARGS)
 
 bench-peers: $(STAMPS)/build  ## us beside llama.cpp on the same file, in one run (compiles llama.cpp once)
-	$(BIN)/python benches/peers/compare.py $(MODEL)
+	$(BIN)/python -m benches.peers.compare $(MODEL)
 
 size:  ## lines by crate and package, and what the wheel weighs
 	@$(PYTHON) tests/architecture/sources.py

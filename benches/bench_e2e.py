@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from benches.conftest import report_rate, token_ids
+from benches.conftest import report_rate
+from benches.workloads import token_ids
 from ruvllm import LLM, Completion, GenerateParams
 
 PROMPT_TOKENS = 512

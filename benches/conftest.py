@@ -1,4 +1,4 @@
-"""What the benchmarks share: the model, the prompt, how a rate is reported."""
+"""What the benchmarks share: the model, how a rate is reported."""
 
 import os
 from collections.abc import Iterator
@@ -17,12 +17,6 @@ def llm() -> Iterator[LLM]:
     """The benchmarked model: RUVLLM_BENCH_MODEL on RUVLLM_BENCH_THREADS threads."""
     with LLM(MODEL, threads=THREADS) as model:
         yield model
-
-
-def token_ids(count: int, vocab_size: int) -> list[int]:
-    """Ids of ordinary tokens, spread over the vocabulary; the same ones every time."""
-    first = min(1000, vocab_size // 4)
-    return [first + index * 7919 % (vocab_size - first) for index in range(count)]
 
 
 def report_rate(benchmark: Any, name: str, amount: float) -> None:

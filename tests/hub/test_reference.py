@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-
 from ruvllm.errors import ConfigError, NotFoundError
 from ruvllm.hub import DEFAULT_REGISTRY, HubModel, LocalModelPath, RegistryModel, parse
 

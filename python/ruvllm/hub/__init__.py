@@ -47,6 +47,7 @@ def resolve(
     name: str | os.PathLike[str],
     *,
     quiet: bool = False,
+    token: str | None = None,
     cache: Path | None = None,
     registry: Registry = DEFAULT_REGISTRY,
 ) -> Path:
@@ -54,6 +55,13 @@ def resolve(
 
     What is on this machine is taken as it is, without asking the network. Raises `ConfigError` for a
     malformed name, `NotFoundError` where there is no such model, `IoError` where it cannot be fetched.
+
+    Args:
+        name: A path, a short name, `org/repo`, `org/repo:Q4_K_M` or `hf://org/repo/file.gguf`.
+        quiet: No progress bar; there is none either without a terminal.
+        token: For private repositories of the Hub; HF_TOKEN where it is not given.
+        cache: Where models of the registry lie; `cache_folder()` where it is not given.
+        registry: The short names.
     """
     reference = parse(name, registry)
     if isinstance(reference, LocalModelPath):
@@ -67,7 +75,7 @@ def resolve(
     if path := download.cached(reference):
         return path
     try:
-        return download.fetch(reference, quiet=quiet)
+        return download.fetch(reference, quiet=quiet, token=token)
     except IoError:
         if path := download.cached(reference, any_quantization=True):
             logger.warning("the Hub cannot be reached; using %s from its cache", path.name)
@@ -80,6 +88,7 @@ def pull(
     *,
     quiet: bool = False,
     force: bool = False,
+    token: str | None = None,
     cache: Path | None = None,
     registry: Registry = DEFAULT_REGISTRY,
 ) -> Path:
@@ -96,7 +105,7 @@ def pull(
         if force:
             (folder / entry.file_name).unlink(missing_ok=True)
         return _pull_entry(entry, folder, quiet=quiet)
-    return download.fetch(reference, quiet=quiet, force=force)
+    return download.fetch(reference, quiet=quiet, force=force, token=token)
 
 
 def _entry(reference: RegistryModel, registry: Registry) -> RegistryEntry:

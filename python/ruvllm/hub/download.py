@@ -52,18 +52,21 @@ def cached(model: HubModel, *, any_quantization: bool = False) -> Path | None:
     return folder / (selection.entry_file or "")
 
 
-def fetch(model: HubModel, *, quiet: bool = False, force: bool = False) -> Path:
-    """Bring the model into the Hub's cache, as it is there now, and return its file or folder."""
+def fetch(model: HubModel, *, quiet: bool = False, force: bool = False, token: str | None = None) -> Path:
+    """Bring the model into the Hub's cache, as it is there now, and return its file or folder.
+
+    `token` stands above HF_TOKEN.
+    """
     with _our_errors(model), _bars(quiet=quiet):
         import huggingface_hub
 
         # Not `list_repo_files`: without a network it tries again for most of a minute.
-        info = huggingface_hub.HfApi().model_info(
+        info = huggingface_hub.HfApi(token=token).model_info(
             model.repo_id, revision=model.revision, timeout=_LIST_TIMEOUT_SECONDS
         )
         selection = select([file.rfilename for file in info.siblings or []], model)
         logger.info("fetching %s: %s", model, ", ".join(selection.files))
-        path = _download(model, selection, force=force)
+        path = _download(model, selection, force=force, token=token)
     _check_blobs(path, selection)
     return path
 
@@ -82,7 +85,7 @@ def missing_shards(folder: Path) -> list[str]:
     return sorted(name for name in names if not (folder / str(name)).is_file())
 
 
-def _download(model: HubModel, selection: Selection, *, force: bool) -> Path:
+def _download(model: HubModel, selection: Selection, *, force: bool, token: str | None) -> Path:
     import huggingface_hub
 
     if selection.entry_file is None:
@@ -91,12 +94,13 @@ def _download(model: HubModel, selection: Selection, *, force: bool) -> Path:
             revision=model.revision,
             allow_patterns=list(selection.files),
             force_download=force,
+            token=token,
         )
         return Path(folder)
     paths = [
         Path(
             huggingface_hub.hf_hub_download(
-                model.repo_id, name, revision=model.revision, force_download=force
+                model.repo_id, name, revision=model.revision, force_download=force, token=token
             )
         )
         for name in selection.files

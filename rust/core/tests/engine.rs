@@ -1,5 +1,5 @@
 //! The engine on tiny reference models: alone = batched, chunked = whole, nothing leaks.
-#![allow(missing_docs)]
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 mod support;
 

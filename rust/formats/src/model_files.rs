@@ -119,9 +119,7 @@ impl ModelFiles {
         }
         let ggufs: Vec<&String> = names
             .iter()
-            .filter(|name| {
-                name.ends_with(".gguf") && split_name(name).is_none_or(|split| split.number == 1)
-            })
+            .filter(|name| is_gguf(name) && split_name(name).is_none_or(|split| split.number == 1))
             .collect();
         match ggufs[..] {
             [name] => Self::open_gguf(&folder.join(name)),
@@ -248,6 +246,12 @@ fn shards_of(folder: &Path) -> Result<Vec<PathBuf>, FormatError> {
         )));
     }
     Ok(names.into_iter().map(|name| folder.join(name)).collect())
+}
+
+fn is_gguf(name: &str) -> bool {
+    Path::new(name)
+        .extension()
+        .is_some_and(|extension| extension == "gguf")
 }
 
 /// A name such as `model-00002-of-00003.gguf`.

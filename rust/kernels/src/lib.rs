@@ -6,6 +6,15 @@
     unsafe_code,
     reason = "SIMD loads and stores, and rows shared between threads"
 )]
+#![allow(
+    clippy::inline_always,
+    reason = "an algorithm over lanes becomes vector code only inside the function that has the features"
+)]
+#![allow(clippy::wildcard_imports, reason = "intrinsics, under their own names")]
+#![allow(
+    clippy::cast_ptr_alignment,
+    reason = "four activation bytes at a time, read unaligned"
+)]
 
 mod aligned;
 mod attention;

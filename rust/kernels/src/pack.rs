@@ -243,7 +243,7 @@ struct TileBuffers<'a> {
     scales: &'a mut [u8],
 }
 
-type PackTile = fn(&PackSource<'_>, usize, TileBuffers<'_>) -> Result<(), PackError>;
+type PackTile = fn(&PackSource<'_>, usize, &mut TileBuffers<'_>) -> Result<(), PackError>;
 
 struct ChooseLayout;
 
@@ -290,7 +290,8 @@ impl PackedMatrix {
         pool.run(tiles.div_ceil(chunk), &|index| {
             for tile in index * chunk..((index + 1) * chunk).min(tiles) {
                 let buffers = buffers[tile].lock().ok().and_then(|mut slot| slot.take());
-                let outcome = buffers.map_or(Ok(()), |buffers| pack_tile(source, tile, buffers));
+                let outcome =
+                    buffers.map_or(Ok(()), |mut buffers| pack_tile(source, tile, &mut buffers));
                 if let (Err(error), Ok(mut slot)) = (outcome, failure.lock()) {
                     slot.get_or_insert(error);
                 }
@@ -421,7 +422,7 @@ fn tile_rows(source: &PackSource<'_>, tile: usize) -> impl Iterator<Item = (usiz
 fn pack_dense_tile<const WIDTH: usize>(
     source: &PackSource<'_>,
     tile: usize,
-    buffers: TileBuffers<'_>,
+    buffers: &mut TileBuffers<'_>,
 ) -> Result<(), PackError> {
     let mut decoded = vec![0.0; source.columns];
     for (lane, row) in tile_rows(source, tile) {
@@ -445,7 +446,7 @@ fn pack_dense_tile<const WIDTH: usize>(
 fn pack_quantized_tile<F: BlockFormat>(
     source: &PackSource<'_>,
     tile: usize,
-    buffers: TileBuffers<'_>,
+    buffers: &mut TileBuffers<'_>,
 ) -> Result<(), PackError> {
     let layout = QuantLayout::of::<F>();
     let mut quants = [0u8; SUPER_INPUTS];
@@ -471,9 +472,9 @@ fn pack_quantized_tile<F: BlockFormat>(
                 let bytes = layout.block_bytes();
                 let target = &mut buffers.values[(first_block + offset) * bytes..][..bytes];
                 if F::BITS == 4 {
-                    place_nibbles(inputs, lane, target)
+                    place_nibbles(inputs, lane, target);
                 } else {
-                    place_bytes(inputs, lane, target)
+                    place_bytes(inputs, lane, target);
                 }
             }
         }
@@ -510,7 +511,7 @@ fn place_scales(
     let begin = layout.scale_offset(first_block);
     match layout.encoding {
         ScaleEncoding::Single => {
-            stream[begin + lane * 4..][..4].copy_from_slice(&scales.base.to_le_bytes())
+            stream[begin + lane * 4..][..4].copy_from_slice(&scales.base.to_le_bytes());
         }
         ScaleEncoding::Half => {
             put_half(begin, scales.base);

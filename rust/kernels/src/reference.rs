@@ -242,9 +242,9 @@ pub(crate) fn attend(
             })
             .collect();
         let total = log_sum_exp(&weights);
-        weights
-            .iter_mut()
-            .for_each(|weight| *weight = (*weight - total).exp());
+        for weight in &mut weights {
+            *weight = (*weight - total).exp();
+        }
         output.fill(0.0);
         for (position, weight) in seen.zip(weights) {
             let begin = offset(crate::attention::KvLayout::value_offset, position)

@@ -1,1 +1,55 @@
 //! `ruvllm._native`: translation between Python and the core; no logic lives here.
+//!
+//! A method takes its arguments, makes one call into the core through [`run`], and wraps what comes
+//! back. `python/ruvllm/_native.pyi` is the contract; the public faces stand in Python.
+
+mod arrays;
+mod convert;
+mod engine;
+mod errors;
+mod events;
+mod kernels;
+mod memory;
+mod model;
+mod run;
+mod sampling;
+mod status;
+mod system;
+mod tokenizer;
+
+use pyo3::prelude::*;
+
+#[pymodule(gil_used = false)]
+mod _native {
+    use super::{Bound, PyAnyMethods, PyModule, PyModuleMethods, PyResult};
+
+    #[pymodule_export]
+    use super::engine::Engine;
+    #[pymodule_export]
+    use super::events::{ArrayEvent, FailedEvent, FinishedEvent, TokenEvent};
+    #[pymodule_export]
+    use super::kernels::{block_types, dequantize, quantize};
+    #[pymodule_export]
+    use super::memory::process_memory;
+    #[pymodule_export]
+    use super::model::Model;
+    #[pymodule_export]
+    use super::sampling::Sampling;
+    #[pymodule_export]
+    use super::status::{SequenceStatus, Status};
+    #[pymodule_export]
+    use super::system::System;
+    #[pymodule_export]
+    use super::tokenizer::{Tokenizer, Vocabulary};
+
+    /// The union that `events` gives, as a name of the module.
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let py = module.py();
+        let ended = py
+            .get_type::<FinishedEvent>()
+            .bitor(py.get_type::<ArrayEvent>())?
+            .bitor(py.get_type::<FailedEvent>())?;
+        module.add("Event", py.get_type::<TokenEvent>().bitor(ended)?)
+    }
+}

@@ -212,6 +212,8 @@ fn normalize(values: &mut [f32]) {
         .sum::<f64>()
         .sqrt() as f32;
     if length > 0.0 {
-        values.iter_mut().for_each(|value| *value /= length);
+        for value in values {
+            *value /= length;
+        }
     }
 }

@@ -19,7 +19,6 @@ pub struct Workspace {
     hidden: Vec<f32>,
     layer: LayerBuffers,
     rotary: Vec<RotaryTables>,
-    quantized: QuantizedRows,
 }
 
 impl Workspace {
@@ -93,7 +92,7 @@ impl Model {
         if let Some(cap) = self.spec.final_soft_cap {
             let rows = logits.chunks_mut(self.spec.vocab_size).collect();
             compute.pool.for_each(rows, 1, |row: &mut [f32]| {
-                compute.kernels.soft_cap(row, cap)
+                compute.kernels.soft_cap(row, cap);
             });
         }
     }
@@ -134,7 +133,9 @@ impl Model {
             .for_each(rows, ROWS_PER_TASK, |(token, row): (&u32, &mut [f32])| {
                 table.decode_row(*token as usize, row);
                 if scale != 1.0 {
-                    row.iter_mut().for_each(|value| *value *= scale);
+                    for value in row {
+                        *value *= scale;
+                    }
                 }
             });
     }

@@ -17,7 +17,7 @@ pub enum ActivationPrecision {
 
 /// What every operation of a forward pass needs.
 #[derive(Debug, Clone, Copy)]
-pub struct Compute<'a> {
+pub(super) struct Compute<'a> {
     /// The arithmetic.
     pub kernels: &'a dyn Kernels,
     /// The threads.
@@ -26,7 +26,7 @@ pub struct Compute<'a> {
 
 /// Matrices that share an input; their outputs stand side by side.
 #[derive(Debug)]
-pub struct Linear {
+pub(super) struct Linear {
     matrices: Vec<PackedMatrix>,
     bias: Option<Vec<f32>>,
     quantized_input: bool,
@@ -34,7 +34,7 @@ pub struct Linear {
 
 impl Linear {
     /// Joins matrices of one input width; `bias` is as wide as all their outputs.
-    pub fn new(
+    pub(super) fn new(
         matrices: Vec<PackedMatrix>,
         bias: Option<Vec<f32>>,
         precision: ActivationPrecision,
@@ -49,17 +49,17 @@ impl Linear {
     }
 
     /// Width of the output.
-    pub fn width(&self) -> usize {
+    pub(super) fn width(&self) -> usize {
         self.matrices.iter().map(PackedMatrix::rows).sum()
     }
 
     /// The packed matrices.
-    pub fn matrices(&self) -> &[PackedMatrix] {
+    pub(super) fn matrices(&self) -> &[PackedMatrix] {
         &self.matrices
     }
 
     /// `output = weights * input + bias`; `input` is `[tokens, columns]`, `output` is resized.
-    pub fn apply(
+    pub(super) fn apply(
         &self,
         compute: Compute<'_>,
         input: &[f32],

@@ -189,7 +189,7 @@ impl<'a> WeightReader<'a> {
                             let values = self.vector(&name(bias), rows)?;
                             match order {
                                 Some(order) => {
-                                    joined.extend(order.iter().map(|row| values[*row as usize]))
+                                    joined.extend(order.iter().map(|row| values[*row as usize]));
                                 }
                                 None => joined.extend(values),
                             }
@@ -261,9 +261,9 @@ impl<'a> WeightReader<'a> {
 
     fn norm(&mut self, name: &str, length: usize) -> Result<Vec<f32>> {
         let mut weight = self.vector(name, length)?;
-        weight
-            .iter_mut()
-            .for_each(|value| *value += self.spec.norm_weight_offset);
+        for value in &mut weight {
+            *value += self.spec.norm_weight_offset;
+        }
         Ok(weight)
     }
 

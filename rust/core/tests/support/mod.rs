@@ -1,5 +1,6 @@
 //! Tiny reference models from `tests/fixtures`, and an engine run by hand.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,11 +72,8 @@ pub struct Outcome {
 }
 
 /// Runs every sequence to its end, `prefill` prompt tokens a step.
-pub fn run_all(
-    engine: &mut Engine,
-    prefill: usize,
-) -> std::collections::BTreeMap<SequenceId, Outcome> {
-    let mut outcomes: std::collections::BTreeMap<SequenceId, Outcome> = Default::default();
+pub fn run_all(engine: &mut Engine, prefill: usize) -> BTreeMap<SequenceId, Outcome> {
+    let mut outcomes: BTreeMap<SequenceId, Outcome> = BTreeMap::default();
     loop {
         let rows: Vec<PlanRow> = engine
             .sequences()
@@ -101,7 +99,7 @@ pub fn run_all(
                 sequence, token, ..
             } => outcomes.entry(sequence).or_default().tokens.push(token),
             Event::Values { sequence, values } => {
-                outcomes.entry(sequence).or_default().values = values
+                outcomes.entry(sequence).or_default().values = values;
             }
             Event::Finished {
                 sequence, reason, ..

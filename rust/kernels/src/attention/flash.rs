@@ -188,7 +188,9 @@ unsafe fn some_rows<L: Lanes, S: Stored, const ROWS: usize>(
         }
     }
     for (row, sum) in output.chunks_exact_mut(head_dim).zip(running.sum) {
-        row.iter_mut().for_each(|value| *value /= sum);
+        for value in row {
+            *value /= sum;
+        }
     }
     ROWS
 }
@@ -302,9 +304,9 @@ unsafe fn add_values<L: Lanes, S: Stored, const ROWS: usize>(
             }
             for (row, sum) in sums.into_iter().enumerate() {
                 if whole {
-                    L::store(target(row), sum)
+                    L::store(target(row), sum);
                 } else {
-                    L::store_partial(target(row), sum, count)
+                    L::store_partial(target(row), sum, count);
                 }
             }
         }

@@ -119,10 +119,10 @@ pub fn multiply(
             result.resize(range.output_length(), 0.0);
             match activations {
                 Activations::Float(rows) => {
-                    kernels.multiply_float(matrix, rows, &range, &mut result)
+                    kernels.multiply_float(matrix, rows, &range, &mut result);
                 }
                 Activations::Quantized(rows) => {
-                    kernels.multiply_quantized(matrix, rows, &range, &mut result)
+                    kernels.multiply_quantized(matrix, rows, &range, &mut result);
                 }
             }
             let rows = tiles.start * TILE_ROWS..matrix.rows().min(tiles.end * TILE_ROWS);

@@ -157,16 +157,16 @@ unsafe fn dot<const BITS: u32, const GROUPS: usize>(
     let ones = _mm256_set1_epi16(1);
     let mut pairs = _mm256_setzero_si256();
     let mut total = _mm256_setzero_si256();
-    for vector in group * 8 / GROUPS..(group + 1) * 8 / GROUPS {
+    let vectors = group * 8 / GROUPS..(group + 1) * 8 / GROUPS;
+    for (vector, weights) in vectors.clone().zip(&weights[vectors]) {
         // SAFETY: a block has eight groups of four activations.
         let inputs = _mm256_set1_epi32(unsafe { quants.add(vector).read_unaligned() });
         if BITS == 4 {
             // Eight times 2 * 15 * 127 stays below 2^15.
-            pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(weights[vector], inputs));
+            pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(*weights, inputs));
         } else {
-            let magnitude = _mm256_abs_epi8(weights[vector]);
-            let products =
-                _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(inputs, weights[vector]));
+            let magnitude = _mm256_abs_epi8(*weights);
+            let products = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(inputs, *weights));
             total = _mm256_add_epi32(total, _mm256_madd_epi16(products, ones));
         }
     }

@@ -58,7 +58,7 @@ pub(crate) unsafe fn exp<L: Lanes>(x: L::Vector) -> L::Vector {
         let lowest = L::splat(-87.0);
         let clamped = L::min(L::max(x, lowest), L::splat(88.0));
         let exponent = L::round(L::mul(clamped, L::splat(std::f32::consts::LOG2_E)));
-        let rest = L::fma(exponent, L::splat(-0.693_359_375), clamped);
+        let rest = L::fma(exponent, L::splat(-0.693_359_4), clamped);
         let rest = L::fma(exponent, L::splat(2.121_944_4e-4), rest);
         let mut polynomial = L::splat(1.987_569_1e-4);
         for coefficient in [

@@ -1,0 +1,1 @@
+"""The `ruvllm` command: one file a command. Nothing else of the package imports this."""

@@ -1,0 +1,188 @@
+"""The interactive chat: prompt_toolkit reads, rich writes. Ctrl-C stops the answer, not the program."""
+
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import WordCompleter
+from prompt_toolkit.formatted_text import FormattedText
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+
+from ruvllm.cli import terminal
+from ruvllm.cli.conversation import Conversation
+from ruvllm.cli.streaming import Answer, stream_answer
+from ruvllm.errors import ContextLengthError, RuvLLMError
+from ruvllm.hub import state_folder
+
+if TYPE_CHECKING:
+    from ruvllm.llm import LLM
+    from ruvllm.params import GenerateParams
+
+__all__ = ["ChatTerminal"]
+
+_ANSWER_STYLE = "cyan"
+
+
+class ChatTerminal:
+    """One chat session; `run` returns when the user ends it."""
+
+    def __init__(self, llm: "LLM", params: "GenerateParams", conversation: Conversation, name: str) -> None:
+        self._llm = llm
+        self._params = params
+        self._conversation = conversation
+        self._name = name
+        self._answers: list[Answer] = []
+        self._saved: set[Path] = set()
+        self._commands: dict[str, tuple[str, Callable[[str], bool]]] = {
+            "/help": ("this list", self._help),
+            "/clear": ("forget what was said", self._clear),
+            "/system": ("[TEXT] show or set the system prompt", self._system),
+            "/regenerate": ("answer the last question again", self._regenerate),
+            "/stats": ("tokens, speed, memory", self._stats),
+            "/save": ("FILE write the conversation as JSON", self._save),
+            "/exit": ("end the chat", self._exit),
+        }
+
+    def run(self) -> None:
+        """Read and answer until Ctrl-D or /exit."""
+        terminal.note(
+            f"{self._name}. Enter sends, Alt-Enter: new line, Ctrl-C stops an answer, /help, Ctrl-D ends."
+        )
+        session = self._session()
+        while True:
+            try:
+                line = session.prompt(FormattedText([("bold", "> ")])).strip()
+            except KeyboardInterrupt:
+                terminal.note("Ctrl-D or /exit ends the chat")
+                continue
+            except EOFError:
+                return
+            if line and not self._handle(line):
+                return
+
+    def _handle(self, line: str) -> bool:
+        """Do what a line asks for; false ends the chat."""
+        try:
+            if line.startswith("/"):
+                name, _, rest = line.partition(" ")
+                return self._command(name, rest.strip())
+            self._conversation.ask(line)
+            self._answer()
+        except RuvLLMError as error:
+            terminal.error(str(error))
+        return True
+
+    def _command(self, name: str, rest: str) -> bool:
+        known = self._commands.get("/exit" if name in ("/quit", "/bye") else name)
+        if known is None:
+            terminal.note(f"no command {name}; there are {' '.join(self._commands)}")
+            return True
+        return known[1](rest)
+
+    def _answer(self) -> None:
+        try:
+            answer = stream_answer(
+                self._llm,
+                self._conversation.messages,
+                self._params,
+                write=lambda text: terminal.print_text(text, style=_ANSWER_STYLE),
+            )
+        except RuvLLMError as error:
+            self._conversation.drop_question()
+            if isinstance(error, ContextLengthError):
+                terminal.note("the conversation is too long now; /clear starts anew")
+            raise
+        terminal.print_text("\n")
+        self._answers.append(answer)
+        self._conversation.answer(answer.text)
+        terminal.note(answer.summary())
+
+    def _help(self, rest: str) -> bool:
+        terminal.show_pairs((name, text) for name, (text, _) in self._commands.items())
+        return True
+
+    def _clear(self, rest: str) -> bool:
+        self._conversation.clear()
+        terminal.note("forgotten")
+        return True
+
+    def _system(self, rest: str) -> bool:
+        if rest:
+            self._conversation.system = rest
+        terminal.note(f"system prompt: {self._conversation.system or 'none'}")
+        return True
+
+    def _regenerate(self, rest: str) -> bool:
+        if self._conversation.drop_answer():
+            self._answer()
+        else:
+            terminal.note("nothing was asked yet")
+        return True
+
+    def _stats(self, rest: str) -> bool:
+        done = [answer for answer in self._answers if answer.usage and answer.timings]
+        made = sum(answer.usage.completion_tokens for answer in done if answer.usage)
+        read = sum(answer.usage.prompt_tokens for answer in done if answer.usage)
+        seconds = sum(answer.timings.total_seconds for answer in done if answer.timings)
+        memory = self._llm.memory_stats()
+        terminal.show_pairs(
+            [
+                ("answers", str(len(self._answers))),
+                ("prompt tokens", str(read)),
+                ("answer tokens", str(made)),
+                ("tokens/s, prompts included", f"{made / seconds:.1f}" if seconds else "-"),
+                ("weights", terminal.size(memory.weight_bytes)),
+                (
+                    "key-value cache",
+                    f"{terminal.size(memory.kv_used_bytes)} of {terminal.size(memory.kv_total_bytes)}",
+                ),
+                ("process", terminal.size(memory.resident_bytes)),
+            ]
+        )
+        return True
+
+    def _save(self, rest: str) -> bool:
+        name = (shlex.split(rest) if rest.startswith(("'", '"')) else [rest])[0] if rest else ""
+        if not name:
+            name = time.strftime("chat-%Y%m%d-%H%M%S.json")
+        path = Path(name).expanduser().resolve()
+        if path.exists() and path not in self._saved:
+            terminal.error(f"{str(path)!r} exists; give another name")
+            return True
+        self._conversation.save(path)
+        self._saved.add(path)
+        terminal.note(f"saved to {path}")
+        return True
+
+    def _exit(self, rest: str) -> bool:
+        return False
+
+    def _session(self) -> "PromptSession[str]":
+        bindings = KeyBindings()
+
+        @bindings.add("escape", "enter")
+        def _(event: KeyPressEvent) -> None:
+            event.current_buffer.insert_text("\n")
+
+        return PromptSession(
+            history=_history(),
+            key_bindings=bindings,
+            completer=WordCompleter(list(self._commands), sentence=True),
+            complete_while_typing=False,
+            enable_open_in_editor=True,
+        )
+
+
+def _history() -> History:
+    path = state_folder() / "chat_history"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+    except OSError as error:
+        terminal.note(f"no history: {error}")
+        return InMemoryHistory()
+    return FileHistory(path)

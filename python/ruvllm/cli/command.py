@@ -1,0 +1,156 @@
+"""How a command is declared: flags as dataclasses, one place for errors, exit codes and logging.
+
+`@command(app, "pull", examples=[...])` takes a function whose parameters are arguments, flags or dataclasses
+of flags, and gives typer the flat list. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+"""
+
+import inspect
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import partial
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from ruvllm.cli import terminal
+from ruvllm.errors import ConfigError, RuvLLMError
+
+__all__ = ["CommonOptions", "command", "flag"]
+
+Function = Callable[..., None]
+LOG_LEVELS = ("debug", "info", "warning", "error", "off")
+
+
+def flag(*names: str, help: str, variable: str | None = None, **settings: Any) -> Any:
+    """Return a typer option whose variable is `RUVLLM_` and its first name, unless told otherwise."""
+    variable = variable or "RUVLLM_" + names[0].lstrip("-").upper().replace("-", "_")
+    return typer.Option(*names, help=help, envvar=variable, **settings)
+
+
+def _check_log_level(value: str) -> str:
+    if value.lower() not in LOG_LEVELS:
+        raise typer.BadParameter(f"{value!r} is not one of {', '.join(LOG_LEVELS)}")
+    return value.lower()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommonOptions:
+    """Flags that every command has."""
+
+    quiet: Annotated[bool, flag("--quiet", "-q", help="No progress bars, no notes on stderr.")] = False
+    verbose: Annotated[bool, flag("--verbose", "-v", help="Tell more; tracebacks for errors.")] = False
+    log_level: Annotated[
+        str,
+        flag(
+            "--log-level",
+            help=f"What is logged to stderr: {', '.join(LOG_LEVELS)}.",
+            callback=_check_log_level,
+        ),
+    ] = "warning"
+
+
+def command(app: typer.Typer, name: str, *, examples: Sequence[str]) -> Callable[[Function], Function]:
+    """Register a function as the command `name`; its docstring is the help, `examples` stand below it."""
+
+    def register(function: Function) -> Function:
+        parameters, groups = _flatten(function)
+        common, common_groups = _flatten_group("common", CommonOptions)
+
+        def run(**values: Any) -> None:
+            options = CommonOptions(**{field: values.pop(field) for field in common_groups})
+            arguments = _gather(values, groups)
+            if "common" in inspect.signature(function).parameters:
+                arguments["common"] = options
+            _run(partial(function, **arguments), options)
+
+        run.__name__ = function.__name__
+        every = sorted(
+            [*parameters, *common], key=lambda parameter: parameter.default is not inspect.Parameter.empty
+        )
+        run.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in every}
+        app.command(name, help=inspect.getdoc(function), epilog=_epilog(examples))(run)
+        return function
+
+    return register
+
+
+def _run(function: Callable[[], None], options: CommonOptions) -> None:
+    _set_up_logging(options)
+    try:
+        function()
+    except KeyboardInterrupt:
+        terminal.note("interrupted")
+        raise typer.Exit(130) from None
+    except RuvLLMError as error:
+        _show(error, str(error), verbose=options.verbose)
+        raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from None
+    except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
+        raise
+    except Exception as error:  # noqa: BLE001  shown, in a line or with -v in full
+        what = f"unexpected {type(error).__name__}: {error}"
+        _show(error, f"{what} (run it again with --verbose for where)", verbose=options.verbose)
+        raise typer.Exit(1) from None
+
+
+def _show(error: Exception, message: str, *, verbose: bool) -> None:
+    if verbose:
+        terminal.traceback(error)
+    terminal.error(message)
+
+
+def _set_up_logging(options: CommonOptions) -> None:
+    level_name = "info" if options.verbose and options.log_level == "warning" else options.log_level
+    logger = logging.getLogger("ruvllm")
+    for handler in [handler for handler in logger.handlers if handler.name == "ruvllm-cli"]:
+        logger.removeHandler(handler)
+    handler = logging.StreamHandler()  # stderr
+    handler.name = "ruvllm-cli"
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.CRITICAL + 1 if level_name == "off" else level_name.upper())
+
+
+def _flatten(function: Function) -> tuple[list[inspect.Parameter], dict[str, type]]:
+    """Return typer's parameters, and the dataclass of each parameter that is a group of flags."""
+    hints = get_type_hints(function, include_extras=True)
+    flat: list[inspect.Parameter] = []
+    groups: dict[str, type] = {}
+    for parameter in inspect.signature(function).parameters.values():
+        hint = hints[parameter.name]
+        if hint is CommonOptions:
+            continue
+        if is_dataclass(hint) and isinstance(hint, type):
+            groups[parameter.name] = hint
+            flat += _flatten_group(parameter.name, hint)[0]
+        else:
+            flat.append(_keyword(parameter.name, parameter.default, hint))
+    return flat, groups
+
+
+def _flatten_group(name: str, group: type) -> tuple[list[inspect.Parameter], list[str]]:
+    hints = get_type_hints(group, include_extras=True)
+    flat = []
+    for field in fields(group):
+        assert field.default is not MISSING, f"{name}.{field.name} needs a default"  # noqa: S101
+        flat.append(_keyword(field.name, field.default, hints[field.name]))
+    return flat, [field.name for field in fields(group)]
+
+
+def _gather(values: dict[str, Any], groups: dict[str, type]) -> dict[str, Any]:
+    arguments = dict(values)
+    for name, group in groups.items():
+        members = {field.name: arguments.pop(field.name) for field in fields(group)}
+        arguments[name] = group(**members)
+    return arguments
+
+
+def _keyword(name: str, default: Any, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _epilog(examples: Sequence[str]) -> str:
+    # typer joins single line breaks; square brackets would be markup.
+    lines = ["[bold]Examples[/bold]", *(f"  {example}".replace("[", r"\[") for example in examples)]
+    return "\n\n".join(lines)

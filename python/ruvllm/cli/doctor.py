@@ -1,0 +1,172 @@
+"""`ruvllm doctor`: what this machine offers, what the engine chose, and what is wrong."""
+
+import os
+import platform
+import shutil
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ruvllm import hub
+from ruvllm.cli import terminal
+from ruvllm.cli.command import command, flag
+from ruvllm.cli.options import CacheOptions
+
+__all__ = ["register"]
+
+_PACKAGES = ("ruvllm", "numpy", "safetensors", "tokenizers", "huggingface_hub", "typer", "rich", "minijinja")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command(
+        app,
+        "doctor",
+        examples=[
+            "ruvllm doctor",
+            "ruvllm doctor --isa avx2 --threads 2   would that work?",
+            "ruvllm doctor --json                   to attach to a report",
+        ],
+    )(doctor)
+
+
+def doctor(
+    cache: CacheOptions,
+    *,
+    isa: Annotated[str | None, flag("--isa", help="Ask for this instruction set.")] = None,
+    threads: Annotated[int | None, flag("--threads", "-t", help="Ask for so many threads.", min=1)] = None,
+    json: Annotated[bool, flag("--json", help="For programs.")] = False,
+) -> None:
+    """Tell what CPU, memory and caches are there, what the engine chose and why, and what is wrong.
+
+    Ends with 1 where a problem was found. Shows no tokens and no passwords.
+    """
+    problems: list[str] = []
+    folder = cache.cache_dir or hub.cache_folder()
+    sections: dict[str, dict[str, Any]] = {
+        "cpu": _guarded(problems, "engine", lambda: _engine(isa, threads)),
+        "memory": _memory(),
+        "folders": _guarded(problems, "cache", lambda: _folders(folder)),
+        "versions": _versions(),
+        "variables": {
+            name: value for name, value in sorted(os.environ.items()) if name.startswith("RUVLLM_")
+        },
+    }
+    if json:
+        terminal.print_json({**sections, "problems": problems})
+    else:
+        _print(sections)
+        for problem in problems:
+            terminal.error(problem)
+    if problems:
+        raise typer.Exit(1)
+
+
+def _guarded(problems: list[str], what: str, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return ask()
+    # A doctor must finish; whatever is broken here is what he is to report.
+    except Exception as error:  # noqa: BLE001
+        problems.append(f"{what}: {error}")
+        return {}
+
+
+def _engine(isa: str | None, threads: int | None) -> dict[str, Any]:
+    from ruvllm._native import System
+
+    system = System.detect(isa, threads)
+    return {
+        "machine": platform.machine(),
+        "model": _cpu_model(),
+        "features": system.cpu_features,
+        "isa": system.isa,
+        "isa_reason": system.isa_reason,
+        "available_isas": system.available_isas,
+        "threads": system.threads,
+        "threads_reason": system.threads_reason,
+        "cpus": os.cpu_count(),
+        "cpus_allowed": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+    }
+
+
+def _cpu_model() -> str:
+    for line in _lines("/proc/cpuinfo"):
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip()
+    return platform.processor() or "unknown"
+
+
+def _memory() -> dict[str, Any]:
+    """Return bytes; `limit` is the control group's, where it sets one."""
+    facts: dict[str, Any] = {"total_bytes": None, "available_bytes": None, "limit_bytes": None}
+    for line in _lines("/proc/meminfo"):
+        name, _, value = line.partition(":")
+        if name in ("MemTotal", "MemAvailable"):
+            facts["total_bytes" if name == "MemTotal" else "available_bytes"] = int(value.split()[0]) * 1024
+    if facts["total_bytes"] is None and "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        facts["total_bytes"] = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        for line in _lines(path):
+            # Without a limit, version 1 says a number near 2^63.
+            if line.isdigit() and int(line) < 1 << 60:
+                facts["limit_bytes"] = int(line)
+    return facts
+
+
+def _folders(cache: Path) -> dict[str, Any]:
+    from huggingface_hub import constants
+
+    facts = {
+        "cache": str(cache),
+        "state": str(hub.state_folder()),
+        "hugging_face_cache": str(constants.HF_HUB_CACHE),
+        "offline": bool(constants.HF_HUB_OFFLINE),
+        "models": [model.name for model in hub.list(cache=cache)],
+    }
+    existing = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
+    facts["cache_free_bytes"] = shutil.disk_usage(existing).free
+    if not os.access(existing, os.W_OK):
+        raise PermissionError(
+            f"{str(existing)!r} cannot be written; set RUVLLM_CACHE_DIR to a folder that can"
+        )
+    return facts
+
+
+def _versions() -> dict[str, Any]:
+    versions: dict[str, Any] = {"python": platform.python_version(), "system": platform.platform()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return versions
+
+
+def _print(sections: dict[str, dict[str, Any]]) -> None:
+    for title, facts in sections.items():
+        if facts:
+            terminal.out().print(title, style="bold underline")
+            terminal.show_pairs(
+                (f"  {name.replace('_', ' ')}", _written(name, value)) for name, value in facts.items()
+            )
+
+
+def _written(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if name.endswith("_bytes"):
+        return terminal.size(value)
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return str(value)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(errors="replace").splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,133 @@
+"""Flags that several commands share. Their defaults are the library's own; a test compares them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ruvllm.cli.command import flag
+
+if TYPE_CHECKING:
+    from ruvllm.params import GenerateParams
+
+__all__ = ["DEFAULT_MODEL", "CacheOptions", "EngineOptions", "ModelArgument", "ModelFlag", "SamplingOptions"]
+
+DEFAULT_MODEL = "smollm2-135m"
+
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        help="smollm2-135m, org/repo, org/repo:Q4_K_M, hf://org/repo/file.gguf or a path.",
+        envvar="RUVLLM_MODEL",
+        metavar="MODEL",
+    ),
+]
+
+ModelFlag = Annotated[
+    str, flag("--model", "-m", help="Its name: smollm2-135m, org/repo:Q4_K_M, a path, ...", metavar="MODEL")
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheOptions:
+    """Where fetched models lie."""
+
+    cache_dir: Annotated[
+        Path | None,
+        flag(
+            "--cache-dir",
+            help="Folder for fetched models; the Hub's models stay in HF_HOME.",
+            file_okay=False,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions(CacheOptions):
+    """How the engine runs, and where it finds its model."""
+
+    threads: Annotated[
+        int | None, flag("--threads", "-t", help="Worker threads; else as many as the CPUs allowed.", min=1)
+    ] = None
+    isa: Annotated[
+        str | None, flag("--isa", help="Force an instruction set; `ruvllm doctor` lists them.")
+    ] = None
+    max_context: Annotated[
+        int | None, flag("--max-context", "-c", help="Tokens of prompt and answer together.", min=1)
+    ] = None
+    activations: Annotated[
+        str, flag("--activations", help="auto, f32 (exact) or int8 (fast, for quantized weights).")
+    ] = "auto"
+    kv_format: Annotated[
+        str, flag("--kv-format", help="Format of cached keys and values: auto, f16, f32.")
+    ] = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingOptions:
+    """How tokens are chosen."""
+
+    temperature: Annotated[
+        float,
+        flag("--temperature", "-T", help="0 takes the likeliest token.", min=0.0, rich_help_panel="Sampling"),
+    ] = 0.7
+    top_p: Annotated[
+        float,
+        flag(
+            "--top-p",
+            help="Only tokens that make up this share.",
+            min=0.0,
+            max=1.0,
+            rich_help_panel="Sampling",
+        ),
+    ] = 0.9
+    top_k: Annotated[
+        int, flag("--top-k", help="Only this many tokens; 0 is off.", min=0, rich_help_panel="Sampling")
+    ] = 0
+    min_p: Annotated[
+        float,
+        flag(
+            "--min-p",
+            help="Only tokens this likely beside the best.",
+            min=0,
+            max=1,
+            rich_help_panel="Sampling",
+        ),
+    ] = 0.0
+    repetition_penalty: Annotated[
+        float, flag("--repetition-penalty", help="1 is off.", min=0.0, rich_help_panel="Sampling")
+    ] = 1.1
+    max_tokens: Annotated[
+        int | None,
+        flag(
+            "--max-tokens",
+            "-n",
+            help="Longest answer; 256, in a chat 1024.",
+            min=1,
+            rich_help_panel="Sampling",
+        ),
+    ] = None
+    seed: Annotated[
+        int | None,
+        flag("--seed", help="The same seed gives the same text.", min=0, rich_help_panel="Sampling"),
+    ] = None
+    stop: Annotated[
+        list[str] | None,
+        flag("--stop", help="End at this text; may be given again.", rich_help_panel="Sampling"),
+    ] = None
+
+    def params(self, *, max_tokens: int) -> "GenerateParams":
+        """Return the library's parameters; `max_tokens` holds where the user gave none."""
+        from ruvllm.params import GenerateParams
+
+        return GenerateParams(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            min_p=self.min_p,
+            repetition_penalty=self.repetition_penalty,
+            max_tokens=self.max_tokens or max_tokens,
+            seed=self.seed,
+            stop_sequences=tuple(self.stop or ()),
+        )

@@ -1,0 +1,96 @@
+//! The core's events as Python objects.
+
+use pyo3::exceptions::PyBaseException;
+use pyo3::prelude::*;
+use ruvllm_core::events::Event;
+use ruvllm_core::ids::TokenId;
+
+use crate::arrays::rows;
+use crate::errors::exception;
+
+/// One sampled token; `text` is what became safe to show with it, possibly nothing.
+#[pyclass(frozen, get_all, module = "ruvllm._native")]
+pub(crate) struct TokenEvent {
+    sequence: u64,
+    token: TokenId,
+    text: String,
+    logprob: Option<f32>,
+    top_logprobs: Option<Vec<(TokenId, f32)>>,
+}
+
+/// The last event of a sequence that ended well; `reason`: stop, length, cancelled, done.
+#[pyclass(frozen, get_all, module = "ruvllm._native")]
+pub(crate) struct FinishedEvent {
+    sequence: u64,
+    reason: &'static str,
+    text: String,
+    prompt_tokens: usize,
+    completion_tokens: usize,
+    cached_tokens: usize,
+}
+
+/// The result of an evaluation.
+#[pyclass(frozen, get_all, module = "ruvllm._native")]
+pub(crate) struct ArrayEvent {
+    sequence: u64,
+    values: Py<PyAny>,
+}
+
+/// The last event of a sequence that failed.
+#[pyclass(frozen, get_all, module = "ruvllm._native")]
+pub(crate) struct FailedEvent {
+    sequence: u64,
+    error: Py<PyBaseException>,
+}
+
+/// An event as Python sees it; `columns` is the width of its values, where they are a matrix.
+pub(crate) fn to_python(
+    py: Python<'_>,
+    event: Event,
+    columns: Option<usize>,
+) -> PyResult<Bound<'_, PyAny>> {
+    Ok(match event {
+        Event::Token {
+            sequence,
+            token,
+            text,
+            logprobs,
+        } => {
+            let (logprob, top_logprobs) = logprobs.map(|all| (all.logprob, all.top)).unzip();
+            let event = TokenEvent {
+                sequence: sequence.0,
+                token,
+                text,
+                logprob,
+                top_logprobs,
+            };
+            Bound::new(py, event)?.into_any()
+        }
+        Event::Finished {
+            sequence,
+            reason,
+            text,
+            usage,
+        } => {
+            let event = FinishedEvent {
+                sequence: sequence.0,
+                reason: reason.name(),
+                text,
+                prompt_tokens: usage.prompt_tokens,
+                completion_tokens: usage.completion_tokens,
+                cached_tokens: usage.cached_tokens,
+            };
+            Bound::new(py, event)?.into_any()
+        }
+        Event::Values { sequence, values } => {
+            let values = rows(py, values, columns)?;
+            let sequence = sequence.0;
+            Bound::new(py, ArrayEvent { sequence, values })?.into_any()
+        }
+        Event::Failed { sequence, error } => {
+            let error = exception(&error).into_value(py);
+            let sequence = sequence.0;
+            Bound::new(py, FailedEvent { sequence, error })?.into_any()
+        }
+    })
+}

@@ -1,0 +1,183 @@
+//! `Model`: files to packed weights and a tokenizer, and what there is to say about them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use ruvllm_core::ids::TokenId;
+use ruvllm_core::model::{self, ActivationPrecision, LoadOptions};
+use ruvllm_core::{Result, text};
+use ruvllm_kernels::thread_choice;
+
+use crate::convert::choice;
+use crate::errors::exception;
+use crate::run::run_with_progress;
+use crate::system::choose_kernels;
+use crate::tokenizer::Tokenizer;
+
+const PRECISIONS: [(&str, ActivationPrecision); 3] = [
+    ("auto", ActivationPrecision::Auto),
+    ("f32", ActivationPrecision::Float),
+    ("int8", ActivationPrecision::Auto),
+];
+
+/// Weights, packed for this machine.
+#[pyclass(frozen, module = "ruvllm._native")]
+pub(crate) struct Model {
+    pub(crate) model: Arc<model::Model>,
+    /// `None` for a folder; an error where the file's is of a kind that is not known.
+    tokenizer: Option<Result<Arc<text::Tokenizer>>>,
+}
+
+impl Model {
+    /// Opens, packs, and closes the files again; the tokenizer is built meanwhile.
+    fn read(
+        path: &Path,
+        options: &LoadOptions,
+        progress: &mut dyn FnMut(u64, u64) -> Result<()>,
+    ) -> Result<Self> {
+        let files = model::open(path)?;
+        std::thread::scope(|scope| {
+            let tokenizer = files
+                .metadata()
+                .map(|metadata| scope.spawn(|| text::Tokenizer::from_metadata(metadata)));
+            let model = Arc::new(model::load(&files, options, progress)?);
+            progress(files.total_bytes(), files.total_bytes())?;
+            let tokenizer = tokenizer.map(|thread| match thread.join() {
+                Ok(built) => built.map(Arc::new),
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            Ok(Self { model, tokenizer })
+        })
+    }
+
+    fn usable_tokenizer(&self) -> Option<&text::Tokenizer> {
+        self.tokenizer.as_ref()?.as_deref().ok()
+    }
+}
+
+#[pymethods]
+impl Model {
+    #[staticmethod]
+    #[pyo3(signature = (path, *, threads=None, isa=None, activations="auto", progress=None))]
+    fn load(
+        py: Python<'_>,
+        path: PathBuf,
+        threads: Option<usize>,
+        isa: Option<&str>,
+        activations: &str,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        run_with_progress(py, progress, |progress| {
+            let options = LoadOptions {
+                kernels: choose_kernels(isa)?,
+                threads: thread_choice(threads).threads,
+                precision: choice("activations", activations, &PRECISIONS)?,
+            };
+            Self::read(&path, &options, progress)
+        })
+    }
+
+    #[getter]
+    fn architecture(&self) -> &str {
+        &self.model.spec().architecture
+    }
+
+    #[getter]
+    fn name(&self) -> Option<&str> {
+        self.model.spec().name.as_deref()
+    }
+
+    #[getter]
+    fn quantization(&self) -> &str {
+        &self.model.description().quantization
+    }
+
+    #[getter]
+    fn num_parameters(&self) -> u64 {
+        self.model.description().num_parameters
+    }
+
+    #[getter]
+    fn file_bytes(&self) -> u64 {
+        self.model.description().file_bytes
+    }
+
+    #[getter]
+    fn weight_bytes(&self) -> u64 {
+        self.model.description().weight_bytes
+    }
+
+    #[getter]
+    fn vocab_size(&self) -> usize {
+        self.model.spec().vocab_size
+    }
+
+    #[getter]
+    fn hidden_size(&self) -> usize {
+        self.model.spec().hidden_size
+    }
+
+    #[getter]
+    fn num_layers(&self) -> usize {
+        self.model.spec().layers.len()
+    }
+
+    #[getter]
+    fn num_heads(&self) -> usize {
+        self.model.spec().num_heads
+    }
+
+    #[getter]
+    fn num_kv_heads(&self) -> usize {
+        self.model.spec().num_kv_heads
+    }
+
+    #[getter]
+    fn head_dim(&self) -> usize {
+        self.model.spec().head_dim
+    }
+
+    #[getter]
+    fn max_context(&self) -> usize {
+        self.model.spec().max_context
+    }
+
+    #[getter]
+    fn threads(&self) -> usize {
+        self.model.threads()
+    }
+
+    #[getter]
+    fn isa(&self) -> &str {
+        self.model.kernels().name()
+    }
+
+    #[getter]
+    fn chat_template(&self) -> Option<&str> {
+        self.model.description().chat_template.as_deref()
+    }
+
+    #[getter]
+    fn bos_token(&self) -> Option<TokenId> {
+        match self.usable_tokenizer() {
+            Some(tokenizer) => tokenizer.bos(),
+            None => self.model.spec().special_tokens.begin,
+        }
+    }
+
+    #[getter]
+    fn end_tokens(&self) -> Vec<TokenId> {
+        match self.usable_tokenizer() {
+            Some(tokenizer) => tokenizer.end_of_generation().to_vec(),
+            None => self.model.spec().special_tokens.end.clone(),
+        }
+    }
+
+    fn tokenizer(&self) -> PyResult<Option<Tokenizer>> {
+        let built = self.tokenizer.clone().transpose();
+        built
+            .map(|tokenizer| tokenizer.map(Tokenizer))
+            .map_err(|error| exception(&error))
+    }
+}

@@ -1,0 +1,52 @@
+//! `Status`: what planning needs to know of an engine.
+
+use pyo3::prelude::*;
+use ruvllm_core::engine;
+use ruvllm_core::kv::BLOCK_TOKENS;
+
+/// How far one sequence is.
+#[pyclass(frozen, get_all, module = "ruvllm._native")]
+#[derive(Clone, Copy)]
+pub(crate) struct SequenceStatus {
+    sequence: u64,
+    prompt_tokens: usize,
+    computed_tokens: usize,
+    total_tokens: usize,
+}
+
+/// What planning needs to know.
+#[pyclass(frozen, get_all, module = "ruvllm._native")]
+pub(crate) struct Status {
+    sequences: Vec<SequenceStatus>,
+    free_blocks: usize,
+    total_blocks: usize,
+    block_tokens: usize,
+    block_bytes: usize,
+    used_block_bytes: usize,
+}
+
+impl Status {
+    pub(crate) fn of(engine: &engine::Engine) -> Self {
+        let kv = engine.kv();
+        let block_bytes = kv.layout().block_bytes();
+        Self {
+            sequences: engine.sequences().map(SequenceStatus::of).collect(),
+            free_blocks: kv.free_blocks(),
+            total_blocks: kv.total_blocks(),
+            block_tokens: BLOCK_TOKENS,
+            block_bytes,
+            used_block_bytes: (kv.total_blocks() - kv.free_blocks()) * block_bytes,
+        }
+    }
+}
+
+impl SequenceStatus {
+    fn of(status: engine::SequenceStatus) -> Self {
+        Self {
+            sequence: status.sequence.0,
+            prompt_tokens: status.prompt_tokens,
+            computed_tokens: status.computed_tokens,
+            total_tokens: status.total_tokens,
+        }
+    }
+}

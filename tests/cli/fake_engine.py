@@ -1,0 +1,151 @@
+"""A stand-in for the engine, so that the command line can be tested by itself.
+
+`python -m tests.cli.fake_engine chat ...` is `ruvllm chat ...` upon it.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+from ruvllm.errors import ConfigError, ContextLengthError
+from ruvllm.outputs import Chunk, Completion, MemoryStats, ModelInfo, Timings, Usage
+from ruvllm.params import GenerateParams
+from ruvllm.types import DeviceType
+
+Prompt = str | list[int] | list[dict[str, str]]
+
+
+class FakeLLM:
+    """Answers with what it was asked; `slowly` takes its time over many words, `too long` is refused."""
+
+    opened: ClassVar[list["FakeLLM"]] = []
+
+    def __init__(self, model: str, **settings: Any) -> None:
+        self.model = model
+        self.settings = settings
+        self.requests: list[tuple[Prompt, GenerateParams]] = []
+        self.closed = False
+        if settings["isa"] == "none":
+            raise ConfigError("isa is 'none'; this machine has: scalar, avx2")
+        if settings["progress"]:
+            settings["progress"](1, 1)
+        FakeLLM.opened.append(self)
+
+    def __enter__(self) -> "FakeLLM":
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.closed = True
+
+    def stream(self, prompt: Prompt, params: GenerateParams) -> Iterator[Chunk]:
+        self.requests.append((prompt, params))
+        text = prompt if isinstance(prompt, str) else prompt[-1]["content"]  # type: ignore[index]
+        if "too long" in text:
+            raise ContextLengthError("the prompt has 9 tokens, but the context holds 8")
+        words = (
+            [f"word{index} " for index in range(400)] if "slowly" in text else f"You said: {text}".split(" ")
+        )
+        for index, word in enumerate(words):
+            if "slowly" in text:
+                time.sleep(0.02)
+            yield Chunk(text=word if index == 0 or "slowly" in text else f" {word}", token_ids=(index,))
+        yield Chunk(
+            text="",
+            finish_reason="length" if params.max_tokens < len(words) else "stop",
+            usage=Usage(prompt_tokens=len(text), completion_tokens=len(words)),
+            timings=Timings(first_token_seconds=0.1, total_seconds=1.1, completion_tokens=len(words)),
+        )
+
+    def generate(self, prompt: Prompt, params: GenerateParams) -> Completion:
+        self.requests.append((prompt, params))
+        time.sleep(0.001)
+        if isinstance(prompt, list) and prompt and isinstance(prompt[0], int):
+            assert params.ignore_eos
+            return self._completion("", len(prompt), params.max_tokens)
+        return self._completion(f"You said: {prompt}", 3, 5)
+
+    def chat(self, messages: list[dict[str, str]], params: GenerateParams) -> Completion:
+        self.requests.append((messages, params))
+        return self._completion("An answer.", 3, 2)
+
+    def _completion(self, text: str, prompt_tokens: int, completion_tokens: int) -> Completion:
+        return Completion(
+            text=text,
+            token_ids=tuple(range(completion_tokens)),
+            finish_reason="stop",
+            usage=Usage(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens),
+            timings=Timings(first_token_seconds=0.1, total_seconds=1.0),
+        )
+
+    @property
+    def model_info(self) -> ModelInfo:
+        return ModelInfo(
+            name="fake",
+            path=Path(self.model),
+            architecture="llama",
+            quantization="Q4_1",
+            num_parameters=134_515_008,
+            vocab_size=100,
+            hidden_size=8,
+            num_layers=1,
+            num_heads=1,
+            num_kv_heads=1,
+            head_dim=8,
+            model_max_context=2048,
+            max_context=2048,
+            file_bytes=98_362_432,
+            weight_bytes=100_000_000,
+            device=DeviceType.Cpu,
+            isa="avx2",
+            threads=self.settings["threads"] or 2,
+        )
+
+    def memory_stats(self) -> MemoryStats:
+        return MemoryStats(
+            weight_bytes=100_000_000,
+            kv_total_bytes=1000,
+            kv_used_bytes=10,
+            resident_bytes=2_000_000,
+            peak_resident_bytes=3_000_000,
+            running_requests=0,
+            waiting_requests=0,
+        )
+
+
+class FakeSystem:
+    """What a machine offers."""
+
+    isa = "avx2"
+    isa_reason = "the best that is here"
+    available_isas = ("scalar", "avx2")
+    cpu_features = ("avx2", "fma")
+    threads = 2
+    threads_reason = "two CPUs are allowed"
+
+    @staticmethod
+    def detect(isa: str | None = None, threads: int | None = None) -> "FakeSystem":
+        if isa == "none":
+            raise ConfigError("isa is 'none'; this machine has: scalar, avx2")
+        return FakeSystem()
+
+
+def modules() -> dict[str, ModuleType]:
+    """Return what stands in for the engine's modules."""
+    llm = ModuleType("ruvllm.llm")
+    llm.LLM = FakeLLM  # type: ignore[attr-defined]
+    native = ModuleType("ruvllm._native")
+    native.System = FakeSystem  # type: ignore[attr-defined]
+    return {"ruvllm.llm": llm, "ruvllm._native": native}
+
+
+if __name__ == "__main__":
+    sys.modules.update(modules())
+    sys.argv[0] = "ruvllm"
+    os.environ.setdefault("PROMPT_TOOLKIT_NO_CPR", "1")
+    from ruvllm.cli.main import main
+
+    main()

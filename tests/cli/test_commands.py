@@ -1,0 +1,327 @@
+"""Arguments, output, errors and exit codes of each command."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+from ruvllm import hub
+from ruvllm.cli.main import app
+from ruvllm.cli.options import SamplingOptions
+from ruvllm.params import GenerateParams
+
+from tests.cli.fake_engine import FakeLLM
+
+Ruvllm = Callable[..., Any]
+COMMANDS = ["chat", "run", "pull", "list", "info", "rm", "bench", "doctor"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches(ruvllm: Ruvllm, command: str) -> None:
+    result = ruvllm(command, "--help")
+    assert result.exit_code == 0
+    assert "Examples" in result.stdout
+    assert result.stdout.count(f"ruvllm {command}") >= 2
+
+
+def test_help_lists_the_commands(ruvllm: Ruvllm) -> None:
+    result = ruvllm("--help")
+    assert result.exit_code == 0
+    assert all(re.search(rf"\b{command}\b", result.stdout) for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_flag_has_a_variable(command: str) -> None:
+    parameters = typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]
+    flags = [parameter for parameter in parameters if parameter.opts[0].startswith("--")]
+    flags = [flag for flag in flags if flag.name != "help"]
+    assert flags
+    variables = [flag.envvar for flag in flags]
+    assert all(isinstance(variable, str) and variable.startswith("RUVLLM_") for variable in variables), (
+        variables
+    )
+    assert len(set(variables)) == len(variables)
+
+
+def test_the_documented_variables_are_among_them() -> None:
+    commands = typer.main.get_command(app).commands.values()  # type: ignore[attr-defined]
+    variables = {parameter.envvar for command in commands for parameter in command.params}
+    assert {
+        "RUVLLM_CACHE_DIR",
+        "RUVLLM_LOG_LEVEL",
+        "RUVLLM_ISA",
+        "RUVLLM_THREADS",
+        "RUVLLM_MODEL",
+    } <= variables
+
+
+def test_sampling_defaults_are_the_librarys() -> None:
+    assert SamplingOptions().params(max_tokens=256) == GenerateParams()
+    assert {field.name for field in fields(SamplingOptions)} - {"stop"} <= {
+        field.name for field in fields(GenerateParams)
+    }
+
+
+def test_version(ruvllm: Ruvllm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "1.2.3")
+    result = ruvllm("--version")
+    assert (result.exit_code, result.stdout) == (0, "ruvllm 1.2.3\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["run"],
+        ["run", "x", "--nonsense"],
+        ["run", "x", "--threads", "0"],
+        ["run", "x", "--temperature", "-1"],
+        ["run", "x", "--top-p", "1.5"],
+        ["run", "x", "--log-level", "loud"],
+        ["run", ""],
+        ["pull"],
+        ["pull", "org/.."],
+        ["pull", "http://example.org/org/repo"],
+        ["run", "x", "-m", "MODEL", "--isa", "none"],
+        ["run", "x", "-m", "MODEL", "--top-p", "0"],
+        ["bench", "MODEL", "--prompt", "0", "--generate", "0"],
+    ],
+)
+def test_wrong_usage_is_2(ruvllm: Ruvllm, model: str, arguments: list[str]) -> None:
+    result = ruvllm(*[model if argument == "MODEL" else argument for argument in arguments])
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert "rror" in result.stderr
+
+
+def test_an_error_is_one_line_on_stderr(ruvllm: Ruvllm) -> None:
+    result = ruvllm("run", "x", "--model", "smolm2")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith(
+        "error: Not found: no model, file or folder is called 'smolm2'. Did you mean"
+    )
+    assert result.stderr.count("\n") == 1
+
+
+def test_verbose_adds_where(ruvllm: Ruvllm, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Traceback" in ruvllm("run", "x", "-m", "smolm2", "-v").stderr
+
+    def broken(*arguments: object, **options: object) -> None:
+        raise ValueError("inner\nfault")
+
+    monkeypatch.setattr(hub, "resolve", broken)
+    result = ruvllm("run", "x")
+    assert result.exit_code == 1
+    assert (
+        result.stderr == "error: unexpected ValueError: inner fault (run it again with --verbose for where)\n"
+    )
+
+
+def test_interrupted_is_130(ruvllm: Ruvllm, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(hub, "pull", interrupted)
+    assert ruvllm("pull", "smollm2-135m").exit_code == 130
+
+
+def test_run_streams_to_stdout(ruvllm: Ruvllm, model: str) -> None:
+    result = ruvllm("run", "the sky", "--model", model)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "You said: the sky\n", "")
+    [llm] = FakeLLM.opened
+    assert llm.closed
+    assert llm.requests == [("the sky", GenerateParams())]
+
+
+def test_run_reads_stdin(ruvllm: Ruvllm, model: str) -> None:
+    assert ruvllm("run", "-", "-m", model, stdin="from a pipe").stdout == "You said: from a pipe\n"
+
+
+def test_run_with_flags_and_variables(ruvllm: Ruvllm, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUVLLM_MODEL", model)
+    monkeypatch.setenv("RUVLLM_TEMPERATURE", "0.5")
+    monkeypatch.setenv("RUVLLM_THREADS", "3")
+    monkeypatch.setenv("RUVLLM_ISA", "avx2")
+    flags = "--temperature 0 --top-k 5 --min-p 0.1 -n 7 --seed 9 --repetition-penalty 1 --stop a --stop b"
+    result = ruvllm("run", "x", "--system", "Be brief.", "--max-context", "512", *flags.split())
+    assert result.exit_code == 0, result.output
+    [llm] = FakeLLM.opened
+    assert llm.settings["threads"] == 3
+    assert (llm.settings["isa"], llm.settings["max_context"]) == ("avx2", 512)
+    [(messages, params)] = llm.requests
+    assert messages == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "x"}]
+    assert params == GenerateParams(
+        temperature=0,
+        top_k=5,
+        min_p=0.1,
+        max_tokens=7,
+        seed=9,
+        repetition_penalty=1,
+        stop_sequences=("a", "b"),
+    )
+
+
+def test_run_json(ruvllm: Ruvllm, model: str) -> None:
+    result = json.loads(ruvllm("run", "x", "-m", model, "--json").stdout)
+    assert result["text"] == "You said: x"
+    assert result["usage"] == {
+        "prompt_tokens": 3,
+        "completion_tokens": 5,
+        "cached_tokens": 0,
+        "total_tokens": 8,
+    }
+    assert json.loads(ruvllm("run", "x", "-m", model, "--json", "--chat").stdout)["text"] == "An answer."
+
+
+def test_verbose_run_says_how_fast(ruvllm: Ruvllm, model: str) -> None:
+    result = ruvllm("run", "x", "-m", model, "--verbose", "-n", "2")
+    assert "3 tokens, 2.0 tokens/s, first after 0.10 s, cut off" in result.stderr
+
+
+def test_chat_without_a_terminal(ruvllm: Ruvllm, model: str) -> None:
+    for result in (ruvllm("chat", model, stdin="hello there\n"), ruvllm("chat", model, "-p", "hello there")):
+        assert (result.exit_code, result.stdout, result.stderr) == (0, "You said: hello there\n", "")
+    result = ruvllm("chat", model, "--system", "Be brief.", "--temperature", "0", stdin="hello\n")
+    [(messages, params)] = FakeLLM.opened[-1].requests
+    assert messages == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hello"}]
+    assert (params.temperature, params.max_tokens) == (0, 1024)
+
+
+def test_chat_with_nothing_to_answer(ruvllm: Ruvllm, model: str) -> None:
+    result = ruvllm("chat", model, stdin="\n")
+    assert result.exit_code == 2
+    assert "--prompt" in result.stderr
+    assert FakeLLM.opened == []
+
+
+def test_a_prompt_that_is_too_long(ruvllm: Ruvllm, model: str) -> None:
+    result = ruvllm("chat", model, "-p", "too long")
+    assert result.exit_code == 2
+    assert "the context holds 8" in result.stderr
+
+
+def test_bench(ruvllm: Ruvllm, model: str) -> None:
+    flags = ["--threads", "2", "--prompt", "512", "--generate", "64", "--repeat", "3"]
+    result = json.loads(ruvllm("bench", model, *flags, "--json").stdout)
+    assert [row["test"] for row in result["results"]] == ["pp512", "tg64"]
+    assert all(row["tokens_per_second"] > 0 and row["stddev"] >= 0 for row in result["results"])
+    assert (result["threads"], result["isa"], result["model"]) == (2, "avx2", "llama 135M Q4_1")
+    requests = FakeLLM.opened[0].requests
+    assert [(len(tokens), params.max_tokens) for tokens, params in requests] == [(512, 1)] * 4 + [(1, 64)] * 4
+    assert len({tuple(tokens) for tokens, _ in requests[:4]}) == 4  # no two alike: no cache can help
+    table = ruvllm("bench", model, *flags).stdout.splitlines()
+    assert table[0].split() == ["model", "size", "params", "backend", "threads", "test", "t/s"]
+    assert re.search(
+        r"llama 135M Q4_1 +93\.81 MiB +134\.52 M +CPU \(avx2\) +2 +pp512 +[\d.]+ ± [\d.]+", table[1]
+    )
+
+
+def test_info(ruvllm: Ruvllm, model: str) -> None:
+    facts = json.loads(ruvllm("info", model, "--json").stdout)
+    assert (facts["architecture"], facts["num_parameters"], facts["path"]) == ("llama", 134_515_008, model)
+    assert (facts["device"], facts["size"]) == ("cpu", "tiny")
+    assert "134 515 008" in ruvllm("info", model).stdout
+
+
+def test_doctor(ruvllm: Ruvllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUVLLM_CACHE_DIR", str(tmp_path / "cache"))
+    result = ruvllm("doctor", "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert (report["cpu"]["isa"], report["cpu"]["threads"], report["problems"]) == ("avx2", 2, [])
+    assert report["folders"]["cache"] == str(tmp_path / "cache")
+    assert report["variables"]["RUVLLM_CACHE_DIR"] == str(tmp_path / "cache")
+    result = ruvllm("doctor")
+    assert "two CPUs are allowed" in result.stdout
+    assert result.exit_code == 0
+
+
+def test_doctor_reports_problems(ruvllm: Ruvllm) -> None:
+    result = ruvllm("doctor", "--isa", "none", "--json")
+    assert result.exit_code == 1
+    assert "isa is 'none'" in json.loads(result.stdout)["problems"][0]
+
+
+@pytest.fixture
+def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache with the default model in it, as far as sizes tell."""
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("RUVLLM_CACHE_DIR", str(cache))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hf"))
+    path = cache / "models/smollm2-135m/SmolLM2-135M-Instruct.Q4_1.gguf"
+    path.parent.mkdir(parents=True)
+    with path.open("wb") as file:
+        file.truncate(98_362_432)
+    return path
+
+
+def test_list_and_remove(ruvllm: Ruvllm, fetched: Path) -> None:
+    assert re.search(r"smollm2-135m +Q4_1 +98\.4 MB +pypi", ruvllm("list").stdout)
+    [row] = json.loads(ruvllm("list", "--json").stdout)["models"]
+    assert (row["name"], row["path"]) == ("smollm2-135m", str(fetched))
+    result = ruvllm("rm", "smollm2")
+    assert (result.exit_code, result.stderr) == (0, "deleted smollm2-135m: 98.4 MB\n")
+    assert not fetched.exists()
+    assert ruvllm("rm", "smollm2").exit_code == 1
+    result = ruvllm("list")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "ruvllm pull smollm2-135m" in result.stderr
+
+
+def test_list_available(ruvllm: Ruvllm) -> None:
+    assert "Gemma Terms of Use" in ruvllm("list", "--available").stdout
+    names = [row["name"] for row in json.loads(ruvllm("list", "--available", "--json").stdout)["models"]]
+    assert names == hub.DEFAULT_REGISTRY.names()
+
+
+def test_pull_prints_the_path(ruvllm: Ruvllm, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, dict[str, object]]] = []
+
+    def pull(name: str, **options: object) -> Path:
+        calls.append((name, options))
+        return Path("/models/x.gguf")
+
+    monkeypatch.setattr(hub, "pull", pull)
+    result = ruvllm("pull", "smollm2", "org/repo:Q8_0", "--force", "--cache-dir", "/tmp/c")
+    assert (result.exit_code, result.stdout) == (0, "/models/x.gguf\n/models/x.gguf\n")
+    assert "Apache-2.0" in result.stderr
+    assert calls[1] == ("org/repo:Q8_0", {"quiet": False, "force": True, "cache": Path("/tmp/c")})
+
+
+def test_control_characters_do_not_reach_a_terminal() -> None:
+    from ruvllm.cli.terminal import visible
+
+    assert visible("a\x1b[31mb\x07\tc\n\x9bd") == "a[31mb\tc\nd"
+
+
+def test_start_is_quick() -> None:
+    """The best of a few: other programs may have the processor."""
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "ruvllm", "--help"], check=True, capture_output=True)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.4
+
+
+def test_starting_loads_nothing_heavy() -> None:
+    heavy = [
+        "numpy",
+        "prompt_toolkit",
+        "tokenizers",
+        "safetensors",
+        "minijinja",
+        "huggingface_hub.hf_api",
+        "httpx",
+    ]
+    script = f"import ruvllm.cli.main, sys; print([name for name in {heavy} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+    assert found.strip() == "[]"

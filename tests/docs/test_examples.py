@@ -1,0 +1,29 @@
+"""Every example runs as a program, with a real model."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+# What each one must have said at temperature 0, as patterns.
+EXPECTED = {
+    "basic_inference.py": r"M parameters, Q4_1, .+\n.*Paris.*\n\d+ \+ \d+ tokens in ",
+    "streaming.py": r"\S.*\n\[(length|stop), \d+ tokens\]\nThe sun is .+\nThe sea is ",
+    "chat_multi_turn.py": r"> What is the capital of France\?\n.*Paris.*\n> And of Italy\?\n.*Rome",
+}
+
+
+def test_every_example_is_listed() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(EXPECTED)
+
+
+@pytest.mark.real_model
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_example(name: str, smollm2_path: Path) -> None:
+    command = [sys.executable, "-W", "error", str(EXAMPLES / name), "--model", str(smollm2_path)]
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=55, check=False)
+    assert result.returncode == 0, result.stderr
+    assert re.search(EXPECTED[name], result.stdout, re.S), result.stdout
