@@ -56,14 +56,18 @@ def test_it_is_a_tokenizer(kind: str) -> None:
 @pytest.mark.parametrize("text", TEXTS)
 def test_encodes_like_the_library(kind: str, text: str) -> None:
     assert ours(kind).encode(text) == reference(kind).encode(text, add_special_tokens=True).ids
-    assert ours(kind).encode(text, add_bos=False) == reference(kind).encode(text, add_special_tokens=False).ids
+    assert (
+        ours(kind).encode(text, add_bos=False) == reference(kind).encode(text, add_special_tokens=False).ids
+    )
 
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_decodes_like_the_library(kind: str, text: str) -> None:
     ids = reference(kind).encode(text).ids
     for skip in (True, False):
-        assert ours(kind).decode(ids, skip_special=skip) == reference(kind).decode(ids, skip_special_tokens=skip)
+        assert ours(kind).decode(ids, skip_special=skip) == reference(kind).decode(
+            ids, skip_special_tokens=skip
+        )
 
 
 def test_add_bos() -> None:
@@ -216,7 +220,9 @@ def test_a_folder(tmp_path: Path) -> None:
     folder = tiny_tokenizers.write_folder(
         tmp_path, reference("byte-level"), {"eos_token": None, "chat_template": "old"}
     )
-    (folder / "special_tokens_map.json").write_text('{"eos_token": {"content": "<|im_end|>"}, "bos_token": "<|begin|>"}')
+    (folder / "special_tokens_map.json").write_text(
+        '{"eos_token": {"content": "<|im_end|>"}, "bos_token": "<|begin|>"}'
+    )
     (folder / "chat_template.jinja").write_text("new")
     tokenizer = JsonTokenizer.from_folder(folder)
     assert tokenizer is not None
