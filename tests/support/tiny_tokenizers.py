@@ -1,4 +1,4 @@
-"""Small tokenizers, trained on the spot: byte-level BPE, and BPE over characters with bytes to fall back on."""
+"""Small tokenizers, trained on the spot: byte-level BPE, and BPE of characters with bytes to fall back on."""
 
 import json
 from pathlib import Path

@@ -69,11 +69,10 @@ def oracle(source: str, messages: list[dict[str, Any]], **variables: Any) -> str
 
     environment.filters["tojson"] = tojson
     environment.globals["raise_exception"] = raise_exception
-    context = {
-        "messages": messages, "add_generation_prompt": True, "bos_token": BOS, "eos_token": EOS, "tools": None,
-        "documents": None, **variables,
-    }  # fmt: skip
-    return environment.from_string(source).render(context)
+    context = {"bos_token": BOS, "eos_token": EOS, "tools": None, "documents": None, **variables}
+    return environment.from_string(source).render(
+        messages=messages, **{"add_generation_prompt": True, **context}
+    )
 
 
 def rendered(source: str, messages: list[dict[str, Any]], **variables: Any) -> str:
@@ -119,27 +118,7 @@ def test_any_conversation_renders_as_jinja2_does(name: str, data: st.DataObject)
 
 
 # What the families' own templates give for [SYSTEM, *TURNS] with a generation prompt.
-OFFICIAL = {
-    "chatml": "<|im_start|>system\nYou are a helpful assistant<|im_end|>\n<|im_start|>user\nHello<|im_end|>\n"
-    "<|im_start|>assistant\nHi there<|im_end|>\n<|im_start|>user\nWho are you<|im_end|>\n<|im_start|>assistant\n"
-    "   I am an assistant   <|im_end|>\n<|im_start|>user\nAnother question<|im_end|>\n<|im_start|>assistant\n",
-    "llama-2": "<s>[INST] <<SYS>>\nYou are a helpful assistant\n<</SYS>>\n\nHello [/INST] Hi there </s>"
-    "<s>[INST] Who are you [/INST] I am an assistant </s><s>[INST] Another question [/INST]",
-    "llama-3": "<s><|start_header_id|>system<|end_header_id|>\n\nYou are a helpful assistant<|eot_id|>"
-    "<|start_header_id|>user<|end_header_id|>\n\nHello<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"
-    "Hi there<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nWho are you<|eot_id|>"
-    "<|start_header_id|>assistant<|end_header_id|>\n\nI am an assistant<|eot_id|>"
-    "<|start_header_id|>user<|end_header_id|>\n\nAnother question<|eot_id|>"
-    "<|start_header_id|>assistant<|end_header_id|>\n\n",
-    "mistral": "<s> [INST] You are a helpful assistant\n\nHello [/INST] Hi there</s> [INST] Who are you [/INST]"
-    "    I am an assistant   </s> [INST] Another question [/INST]",
-    "phi-3": "<|system|>\nYou are a helpful assistant<|end|>\n<|user|>\nHello<|end|>\n<|assistant|>\nHi there<|end|>\n"
-    "<|user|>\nWho are you<|end|>\n<|assistant|>\n   I am an assistant   <|end|>\n<|user|>\nAnother question<|end|>\n"
-    "<|assistant|>\n",
-    "gemma": "<s><start_of_turn>user\nYou are a helpful assistant\n\nHello<end_of_turn>\n<start_of_turn>model\n"
-    "Hi there<end_of_turn>\n<start_of_turn>user\nWho are you<end_of_turn>\n<start_of_turn>model\nI am an assistant"
-    "<end_of_turn>\n<start_of_turn>user\nAnother question<end_of_turn>\n<start_of_turn>model\n",
-}  # fmt: skip
+OFFICIAL = json.loads((FOLDER / "official.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("form", BUILTIN_TEMPLATES)
@@ -227,6 +206,7 @@ def test_a_template_that_is_too_long() -> None:
 
 
 def test_limits_can_be_set() -> None:
+    limits = TemplateLimits(fuel=10, fuel_per_message=0)
     with pytest.raises(TokenizationError, match="fuel"):
         ChatTemplate(
             "{% for i in range(100) %}x{% endfor %}", limits=TemplateLimits(fuel=10, fuel_per_message=0)

@@ -28,6 +28,9 @@ def test_the_callers_messages_are_not_changed() -> None:
     assert message == {"role": "user", "content": ["a", "b"]}
 
 
+USER = {"role": "user", "content": "x"}
+
+
 @pytest.mark.parametrize(
     ("messages", "words"),
     [
@@ -36,11 +39,11 @@ def test_the_callers_messages_are_not_changed() -> None:
         ({"role": "user", "content": "x"}, "messages is a dict"),
         (["x"], r"messages\[0\] is a str; it must be a dict"),
         ([{"content": "x"}], r"messages\[0\] has the role None; it must be one of system, developer, user"),
-        ([{"role": "user", "content": "x"}, {"role": "bot", "content": "x"}], r"messages\[1\] has the role 'bot'"),
+        ([USER, {"role": "bot", "content": "x"}], r"messages\[1\] has the role 'bot'"),
         ([{"role": "user"}], r"messages\[0\]\['content'\] is a NoneType"),
         ([{"role": "user", "content": 5}], r"messages\[0\]\['content'\] is a int"),
         ([{"role": "user", "content": b"x"}], r"is a bytes"),
-        ([{"role": "user", "content": [{"type": "image_url"}]}], r"\['content'\]\[0\] is of the type 'image_url'"),
+        ([{"role": "user", "content": [{"type": "image"}]}], r"\['content'\]\[0\] is of the type 'image'"),
         ([{"role": "user", "content": [{"type": "text"}]}], r"\['content'\]\[0\]\['text'\] is a NoneType"),
         ([{"role": "user", "content": ["a", 5]}], r"\['content'\]\[1\] is of the type 'int'"),
         ([{"role": "assistant", "content": None}], r"is a NoneType"),
