@@ -1,7 +1,8 @@
 """An engine without a model, for tests of scheduling and delivery.
 
 It keeps the native engine's contract: blocks, prompts in portions, one token a step, pauses, events,
-cancellation within a step. The next token is a function of all tokens before it, so that results can be foretold.
+cancellation within a step. The next token is a function of all tokens before it, so that results can be
+foretold.
 """
 
 import threading

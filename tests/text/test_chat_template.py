@@ -208,9 +208,7 @@ def test_a_template_that_is_too_long() -> None:
 def test_limits_can_be_set() -> None:
     limits = TemplateLimits(fuel=10, fuel_per_message=0)
     with pytest.raises(TokenizationError, match="fuel"):
-        ChatTemplate(
-            "{% for i in range(100) %}x{% endfor %}", limits=TemplateLimits(fuel=10, fuel_per_message=0)
-        ).render("x")
+        ChatTemplate("{% for i in range(100) %}x{% endfor %}", limits=limits).render("x")
 
 
 def test_long_conversations_have_fuel() -> None:
