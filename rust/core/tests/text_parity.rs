@@ -18,19 +18,19 @@ const SPECIAL: EncodeOptions = EncodeOptions {
 /// Makes a source wrong in one way.
 type Change = for<'a> fn(&mut VocabularySource<'a>);
 
-/// A vocabulary in `tests/fixtures/text`, owned.
+/// A vocabulary in `tests/fixtures/text`; kept until the test program ends.
 struct Fixture {
-    json: Value,
-    tokens: Vec<String>,
-    merges: Vec<String>,
+    json: &'static Value,
+    tokens: Vec<&'static str>,
+    merges: Vec<&'static str>,
     scores: Vec<f32>,
     token_types: Vec<i32>,
 }
 
 impl Fixture {
     fn new(text: &str) -> Self {
-        let json: Value = serde_json::from_str(text).unwrap();
-        let strings = |key: &str| list(&json[key], |value| value.as_str().unwrap().to_owned());
+        let json: &'static Value = Box::leak(Box::new(serde_json::from_str(text).unwrap()));
+        let strings = |key: &str| list(&json[key], |value| value.as_str().unwrap());
         Self {
             tokens: strings("tokens"),
             merges: strings("merges"),

@@ -61,8 +61,12 @@ pub(crate) fn random_seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-/// A time to wait.
+/// A time to wait; one that is too long to count is for ever.
 pub(crate) fn seconds(name: &str, value: f64) -> Result<Duration> {
-    Duration::try_from_secs_f64(value)
-        .map_err(|error| Error::Config(format!("{name} is {value} seconds: {error}")))
+    if value >= 0.0 {
+        return Ok(Duration::try_from_secs_f64(value).unwrap_or(Duration::MAX));
+    }
+    Err(Error::Config(format!(
+        "{name} is {value} seconds; it must be 0 or more"
+    )))
 }

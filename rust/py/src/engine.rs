@@ -35,7 +35,7 @@ const EVALUATIONS: [(&str, Task); 3] = [
 /// Runs plans over one model and one pool of key-value blocks.
 #[pyclass(frozen, module = "ruvllm._native")]
 pub(crate) struct Engine {
-    engine: Mutex<engine::Engine>,
+    inner: Mutex<engine::Engine>,
     controls: Controls,
     /// Sequences whose last event was not yet fetched.
     open: Mutex<HashMap<SequenceId, OpenSequence>>,
@@ -53,7 +53,7 @@ struct OpenSequence {
 impl Engine {
     /// The engine; an error once a panic has left it half changed.
     fn lock(&self) -> Result<MutexGuard<'_, engine::Engine>> {
-        self.engine.lock().map_err(|_| {
+        self.inner.lock().map_err(|_| {
             Error::Backend(
                 "the engine had a fault before and cannot go on; load it anew".to_owned(),
             )
@@ -117,7 +117,7 @@ impl Engine {
             let engine = engine::Engine::new(model, vocabulary, end_tokens.0, config)?;
             Ok(Self {
                 controls: engine.controls(),
-                engine: Mutex::new(engine),
+                inner: Mutex::new(engine),
                 open: Mutex::default(),
                 closed: AtomicBool::new(false),
                 vocab_size,

@@ -3,7 +3,7 @@
 use numpy::PyArray1;
 use pyo3::prelude::*;
 use ruvllm_core::{Error, Result};
-use ruvllm_kernels::quant::{BlockType, decode, encode};
+use ruvllm_kernels::quant::{BlockType, QuantError, decode, encode};
 
 use crate::arrays::{contiguous, flat};
 use crate::convert::not_a_choice;
@@ -61,6 +61,6 @@ fn named(type_name: &str) -> Result<BlockType> {
     })
 }
 
-fn refused(error: impl ToString) -> Error {
+fn refused(error: QuantError) -> Error {
     Error::Config(error.to_string())
 }

@@ -2,6 +2,10 @@
 //!
 //! A method takes its arguments, makes one call into the core through [`run`], and wraps what comes
 //! back. `python/ruvllm/_native.pyi` is the contract; the public faces stand in Python.
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "arguments that come out of Python are made for the call"
+)]
 
 mod arrays;
 mod convert;
@@ -42,7 +46,7 @@ mod _native {
     #[pymodule_export]
     use super::tokenizer::{Tokenizer, Vocabulary};
 
-    /// The union that `events` gives, as a name of the module.
+    /// Adds the union that `events` gives; what there is, the stub says, and not a second list.
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();
@@ -50,6 +54,7 @@ mod _native {
             .get_type::<FinishedEvent>()
             .bitor(py.get_type::<ArrayEvent>())?
             .bitor(py.get_type::<FailedEvent>())?;
-        module.add("Event", py.get_type::<TokenEvent>().bitor(ended)?)
+        module.add("Event", py.get_type::<TokenEvent>().bitor(ended)?)?;
+        module.delattr("__all__")
     }
 }

@@ -271,16 +271,14 @@ mod tests {
     use super::*;
 
     fn encode(tokens: &[&str], merges: &[&str], text: &str) -> Vec<TokenId> {
-        let [tokens, merges] = [tokens, merges]
-            .map(|list| list.iter().map(|&text| text.to_owned()).collect::<Vec<_>>());
         let source = VocabularySource {
             model: "gpt2",
-            tokens: &tokens,
-            merges: &merges,
+            tokens,
+            merges,
             ..VocabularySource::default()
         };
         let mut texts = TextTable::with_capacity(tokens.len(), source.num_bytes());
-        for token in &tokens {
+        for token in tokens {
             texts.push(token.as_bytes());
         }
         let pre_tokenizer = PreTokenizer::new(pre_type("gpt-2").unwrap()).unwrap();

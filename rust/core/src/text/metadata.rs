@@ -1,6 +1,6 @@
 //! From GGUF metadata to a tokenizer.
 
-use ruvllm_formats::{Metadata, Strings};
+use ruvllm_formats::Metadata;
 
 use super::source::VocabularySource;
 use super::tokenizer::Tokenizer;
@@ -16,15 +16,12 @@ impl Tokenizer {
         let model = metadata
             .get_str(&key("model"))
             .ok_or_else(|| missing("model"))?;
-        let owned = |strings: &Strings| strings.iter().map(str::to_owned).collect::<Vec<_>>();
-        let tokens = metadata
-            .get_strings(&key("tokens"))
-            .map(owned)
-            .ok_or_else(|| missing("tokens"))?;
-        let merges = metadata
-            .get_strings(&key("merges"))
-            .map(owned)
-            .unwrap_or_default();
+        let strings = |name: &str| -> Option<Vec<&str>> {
+            let listed = metadata.get_strings(&key(name))?;
+            Some(listed.iter().collect())
+        };
+        let tokens = strings("tokens").ok_or_else(|| missing("tokens"))?;
+        let merges = strings("merges").unwrap_or_default();
         let types = metadata
             .get_integers(&key("token_type"))
             .unwrap_or_default();

@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     fn roles_of(tokens: &[(&str, i32)], source: VocabularySource<'_>) -> (Roles, Vec<TokenKind>) {
-        let texts: Vec<String> = tokens.iter().map(|(text, _)| (*text).to_owned()).collect();
+        let texts: Vec<&str> = tokens.iter().map(|(text, _)| *text).collect();
         let types: Vec<i32> = tokens.iter().map(|(_, number)| *number).collect();
         let source = VocabularySource {
             tokens: &texts,

@@ -14,13 +14,13 @@ pub struct VocabularySource<'a> {
     /// `general.name`: some models' special tokens swallow the blanks after them, and only the name tells.
     pub name: Option<&'a str>,
     /// `tokens`: the text of each token, in the writing of the vocabulary.
-    pub tokens: &'a [String],
+    pub tokens: &'a [&'a str],
     /// `scores` of SentencePiece; empty means that all are 0.
     pub scores: &'a [f32],
     /// `token_type`: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte; empty means all normal.
     pub token_types: &'a [i32],
     /// `merges` of byte-level BPE, the earliest first: two token texts with a space between them.
-    pub merges: &'a [String],
+    pub merges: &'a [&'a str],
     /// `bos_token_id`
     pub bos: Option<TokenId>,
     /// `eos_token_id`
@@ -63,7 +63,7 @@ impl VocabularySource<'_> {
                 )));
             }
         }
-        let num_bytes: usize = self.tokens.iter().map(String::len).sum();
+        let num_bytes: usize = self.tokens.iter().map(|text| text.len()).sum();
         if num_bytes >= u32::MAX as usize || num_tokens >= i32::MAX as usize {
             return Err(Error::Tokenization(format!(
                 "tokenizer.ggml.tokens has {num_tokens} texts of {num_bytes} bytes; allowed are less than 2^31 of 4 GiB"
@@ -74,7 +74,7 @@ impl VocabularySource<'_> {
 
     /// The number of bytes of all token texts.
     pub(crate) fn num_bytes(&self) -> usize {
-        self.tokens.iter().map(String::len).sum()
+        self.tokens.iter().map(|text| text.len()).sum()
     }
 
     /// The kind of each token as the file states it.

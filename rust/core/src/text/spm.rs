@@ -91,7 +91,12 @@ impl Spm {
             scores,
             byte_tokens: (0..=255).map(byte_token).collect(),
             unknown,
-            longest_token: source.tokens.iter().map(String::len).max().unwrap_or(0),
+            longest_token: source
+                .tokens
+                .iter()
+                .map(|text| text.len())
+                .max()
+                .unwrap_or(0),
         }
     }
 
@@ -196,7 +201,7 @@ mod tests {
         unknown: Option<TokenId>,
         text: &str,
     ) -> Result<Vec<TokenId>> {
-        let names: Vec<String> = tokens.iter().map(|(text, _)| (*text).to_owned()).collect();
+        let names: Vec<&str> = tokens.iter().map(|(text, _)| *text).collect();
         let scores: Vec<f32> = tokens.iter().map(|(_, score)| *score).collect();
         let source = VocabularySource {
             model: "llama",

@@ -1,0 +1,169 @@
+//! Filling a tile: rows of a file's blocks into lanes.
+
+use half::f16;
+
+use super::layout::{Elements, QuantLayout};
+use super::source::{PackError, PackSource};
+use super::{BLOCK_INPUTS, SUPER_INPUTS, TILE_ROWS};
+use crate::quant::{BlockFormat, BlockScales, BlockType, BlockVisitor, ScaleEncoding, decode};
+
+/// One tile being filled.
+pub(super) struct TileBuffers<'a> {
+    pub(super) values: &'a mut [u8],
+    pub(super) scales: &'a mut [u8],
+}
+
+pub(super) type PackTile =
+    fn(&PackSource<'_>, usize, &mut TileBuffers<'_>) -> Result<(), PackError>;
+
+struct ChooseLayout;
+
+impl BlockVisitor for ChooseLayout {
+    type Output = (QuantLayout, PackTile);
+    fn visit<F: BlockFormat>(self) -> Self::Output {
+        (QuantLayout::of::<F>(), pack_quantized_tile::<F>)
+    }
+}
+pub(super) fn layout_of(block_type: BlockType) -> (Elements, PackTile) {
+    match (block_type.visit(ChooseLayout), block_type) {
+        (Some((layout, pack)), _) => (Elements::Quantized(layout), pack),
+        (None, BlockType::F16) => (Elements::Half, pack_dense_tile::<2>),
+        (None, BlockType::Bf16) => (Elements::Bfloat, pack_dense_tile::<2>),
+        (None, _) => (Elements::Float, pack_dense_tile::<4>),
+    }
+}
+
+pub(super) fn tile_bytes(elements: Elements, columns: usize) -> (usize, usize) {
+    match elements {
+        Elements::Float => (columns * TILE_ROWS * 4, 0),
+        Elements::Half | Elements::Bfloat => (columns * TILE_ROWS * 2, 0),
+        Elements::Quantized(layout) => (
+            columns / BLOCK_INPUTS * layout.block_bytes(),
+            layout.tile_scale_bytes(columns),
+        ),
+    }
+}
+
+/// The rows of a tile that the matrix has, as (lane, packed row).
+fn tile_rows(source: &PackSource<'_>, tile: usize) -> impl Iterator<Item = (usize, usize)> {
+    let first = tile * TILE_ROWS;
+    (first..(first + TILE_ROWS).min(source.rows)).map(move |row| (row - first, row))
+}
+
+fn pack_dense_tile<const WIDTH: usize>(
+    source: &PackSource<'_>,
+    tile: usize,
+    buffers: &mut TileBuffers<'_>,
+) -> Result<(), PackError> {
+    let mut decoded = vec![0.0; source.columns];
+    for (lane, row) in tile_rows(source, tile) {
+        let bytes = source.row(row);
+        decode(source.block_type, bytes, &mut decoded)?;
+        if !decoded.iter().all(|value| value.is_finite()) {
+            let type_name = source.block_type.name();
+            return Err(PackError::NotFinite {
+                row: source.file_row(row),
+                type_name,
+            });
+        }
+        let targets = buffers.values.chunks_exact_mut(TILE_ROWS * WIDTH);
+        for (value, target) in bytes.as_chunks::<WIDTH>().0.iter().zip(targets) {
+            target[lane * WIDTH..(lane + 1) * WIDTH].copy_from_slice(value);
+        }
+    }
+    Ok(())
+}
+
+fn pack_quantized_tile<F: BlockFormat>(
+    source: &PackSource<'_>,
+    tile: usize,
+    buffers: &mut TileBuffers<'_>,
+) -> Result<(), PackError> {
+    let layout = QuantLayout::of::<F>();
+    let mut quants = [0u8; SUPER_INPUTS];
+    let mut scales = BlockScales::default();
+    for (lane, row) in tile_rows(source, tile) {
+        for (index, block) in source.row(row).chunks_exact(F::BYTES).enumerate() {
+            F::unpack(block, &mut quants[..F::ELEMENTS], &mut scales);
+            if !(scales.base.is_finite() && scales.base_minimum.is_finite()) {
+                let type_name = source.block_type.name();
+                return Err(PackError::NotFinite {
+                    row: source.file_row(row),
+                    type_name,
+                });
+            }
+            let first_block = index * F::ELEMENTS / BLOCK_INPUTS;
+            place_scales(layout, buffers.scales, first_block, lane, &scales);
+            for (offset, inputs) in quants[..F::ELEMENTS]
+                .as_chunks::<BLOCK_INPUTS>()
+                .0
+                .iter()
+                .enumerate()
+            {
+                let bytes = layout.block_bytes();
+                let target = &mut buffers.values[(first_block + offset) * bytes..][..bytes];
+                if F::BITS == 4 {
+                    place_nibbles(inputs, lane, target);
+                } else {
+                    place_bytes(inputs, lane, target);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn place_nibbles(inputs: &[u8; BLOCK_INPUTS], lane: usize, target: &mut [u8]) {
+    for vector in 0..4 {
+        let bytes = &mut target[vector * 64 + lane * 4..][..4];
+        for (byte, value) in bytes.iter_mut().enumerate() {
+            *value = inputs[4 * vector + byte] | (inputs[16 + 4 * vector + byte] << 4);
+        }
+    }
+}
+
+fn place_bytes(inputs: &[u8; BLOCK_INPUTS], lane: usize, target: &mut [u8]) {
+    for (vector, values) in inputs.as_chunks::<4>().0.iter().enumerate() {
+        target[vector * 64 + lane * 4..][..4].copy_from_slice(values);
+    }
+}
+
+/// Writes the scales of one file block, which covers one or eight packed blocks.
+fn place_scales(
+    layout: QuantLayout,
+    stream: &mut [u8],
+    first_block: usize,
+    lane: usize,
+    scales: &BlockScales,
+) {
+    let mut put_half = |offset: usize, value: f32| {
+        stream[offset + lane * 2..][..2].copy_from_slice(&f16::from_f32(value).to_le_bytes());
+    };
+    let begin = layout.scale_offset(first_block);
+    match layout.encoding {
+        ScaleEncoding::Single => {
+            stream[begin + lane * 4..][..4].copy_from_slice(&scales.base.to_le_bytes());
+        }
+        ScaleEncoding::Half => {
+            put_half(begin, scales.base);
+            if layout.has_minimum {
+                put_half(begin + TILE_ROWS * 2, scales.base_minimum);
+            }
+        }
+        ScaleEncoding::Super => {
+            let header = begin - layout.super_header_bytes();
+            put_half(header, scales.base);
+            if layout.has_minimum {
+                put_half(header + TILE_ROWS * 2, scales.base_minimum);
+            }
+            let kinds = 1 + usize::from(layout.has_minimum);
+            for group in 0..SUPER_INPUTS / layout.group {
+                let offset = begin + group * kinds * TILE_ROWS + lane;
+                stream[offset] = scales.sub[group].cast_unsigned();
+                if layout.has_minimum {
+                    stream[offset + TILE_ROWS] = scales.sub_minimum[group].cast_unsigned();
+                }
+            }
+        }
+    }
+}
