@@ -231,9 +231,14 @@ def test_a_broken_off_for_loop_cancels(make_loop: MakeLoop) -> None:
 def test_a_with_block_cancels(make_loop: MakeLoop) -> None:
     loop, engine = make_loop()
     hold(engine)
-    with pytest.raises(KeyError), CompletionStream(loop, task([1], 200)) as stream:
-        next(stream)
-        raise KeyError
+
+    def leave_early() -> None:
+        with CompletionStream(loop, task([1], 200)) as stream:
+            next(stream)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        leave_early()
     wait_for_free_blocks(engine)
 
 

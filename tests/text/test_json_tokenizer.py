@@ -16,7 +16,8 @@ from ruvllm.text.tokenizer import Tokenizer
 from tests.support import tiny_tokenizers
 
 TEXTS = [
-    "", " ", "Hello, world!", "  two  spaces ", "naïve café", "日本語 🙂 \u200d👧", "\n\n\ttabs\r\n", "a\u0000b",
+    "", " ", "Hello, world!", "  two  spaces ", "naïve café", "日本語 🙂 \u200d👧",
+    "\n\n\ttabs\r\n", "a\u0000b",
     "ﬁ ½ Å", "<|im_start|>user\nHi<|im_end|>", "<s>text</s>", "<0x41>",
 ]  # fmt: skip
 
