@@ -18,9 +18,8 @@ REQUANTIZED = ["F16", "Q4_0", "Q8_0", "Q4_K_M", "Q5_K_M", "Q6_K"]
 
 def reference(name: str) -> tuple[dict[str, object], dict[str, np.ndarray]]:
     folder = FIXTURES / "real"
-    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8")), dict(
-        np.load(folder / f"{name}.npz")
-    )
+    description = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    return description, dict(np.load(folder / f"{name}.npz"))
 
 
 def check_token_ids(llm: LLM, name: str) -> None:
@@ -37,17 +36,12 @@ def check_token_ids(llm: LLM, name: str) -> None:
 def check_statistics(llm: LLM, name: str) -> None:
     expected, arrays = reference(name)
     ids = arrays["input_ids"].tolist()
-    # Llama.cpp's ids of that text, cut to 1600 tokens.
-    assert llm.tokenize(str(expected["text_for_nll"]), add_bos=False)[: len(ids)] == ids
+    # The ids of that text, cut to 1600 tokens.
+    assert llm.tokenize(str(expected["text_for_nll"]))[: len(ids)] == ids
     perplexity, wanted = np.exp(llm.score(ids).mean()), np.exp(arrays["nll"].mean())
     assert abs(perplexity / wanted - 1) < PERPLEXITY_TOLERANCE
-    likeliest = np.concatenate([top_tokens(llm, ids)])
-    agreement = (likeliest == arrays["top_ids"][:, 0]).mean()
+    agreement = (llm.logits(ids).argmax(axis=1) == arrays["top_ids"][:, 0]).mean()
     assert agreement >= TOP_1_AGREEMENT
-
-
-def top_tokens(llm: LLM, ids: list[int]) -> np.ndarray:
-    return llm.logits(ids).argmax(axis=1)
 
 
 @pytest.mark.real_model
@@ -66,11 +60,10 @@ class TestSmolLM2:
         assert completion.finish_reason in ("stop", "length")
 
     def test_it_ends_by_itself(self, smollm2: LLM) -> None:
-        params = GenerateParams(temperature=0.0, repetition_penalty=1.0, max_tokens=200)
+        params = GenerateParams(temperature=0.0, max_tokens=400)
         completion = smollm2.chat("What is the capital of France?", params)
         assert completion.finish_reason == "stop"
         assert "<|im_end|>" not in completion.text
-        assert "Paris" in completion.text
 
     def test_its_own_template(self, smollm2: LLM) -> None:
         text = smollm2.apply_chat_template([{"role": "user", "content": "Hi"}])
