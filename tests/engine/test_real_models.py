@@ -10,9 +10,14 @@ import pytest
 from ruvllm import LLM, GenerateParams
 from tests.conftest import FIXTURES
 
-# Both engines quantize activations, each in its own way; see fixtures/README.md.
-PERPLEXITY_TOLERANCE = 0.005
+# Both engines quantize activations, each in its own way, and rounding errors do not stay small: llama.cpp
+# with and without its own flash attention differs at 3.7 % of the positions of this text, by 0.4 % in
+# perplexity. So agreement is asked for where llama.cpp itself is not torn; see fixtures/README.md.
+PERPLEXITY_ABOVE = 0.005
+STANDARD_ERRORS = 3.0
+TORN_NATS = 0.1
 TOP_1_AGREEMENT = 0.97
+TOP_2_AGREEMENT = 0.99
 REQUANTIZED = ["F16", "Q4_0", "Q8_0", "Q4_K_M", "Q5_K_M", "Q6_K"]
 
 
@@ -38,16 +43,15 @@ def check_statistics(llm: LLM, name: str) -> None:
     expected, arrays = reference(name)
     ids = arrays["input_ids"].tolist()
     # Llama.cpp's ids of that text, cut to 1600 tokens.
-    assert llm.tokenize(str(expected["text_for_nll"]), add_bos=False)[: len(ids)] == ids
-    perplexity, wanted = np.exp(llm.score(ids).mean()), np.exp(arrays["nll"].mean())
-    assert abs(perplexity / wanted - 1) < PERPLEXITY_TOLERANCE
-    likeliest = np.concatenate([top_tokens(llm, ids)])
-    agreement = (likeliest == arrays["top_ids"][:, 0]).mean()
-    assert agreement >= TOP_1_AGREEMENT
-
-
-def top_tokens(llm: LLM, ids: list[int]) -> np.ndarray:
-    return llm.logits(ids).argmax(axis=1)
+    assert list(llm.tokenize(str(expected["text_for_nll"])))[: len(ids)] == ids
+    difference = llm.score(ids).astype(np.float64) - arrays["nll"]
+    assert np.expm1(difference.mean()) < PERPLEXITY_ABOVE
+    assert abs(difference.mean()) < STANDARD_ERRORS * difference.std() / np.sqrt(len(difference))
+    likeliest, wanted = llm.logits(ids).argmax(axis=1), arrays["top_ids"]
+    decided = arrays["top_logprobs"][:, 0] - arrays["top_logprobs"][:, 1] > TORN_NATS
+    assert decided.mean() > 0.9
+    assert (likeliest == wanted[:, 0])[decided].mean() >= TOP_1_AGREEMENT
+    assert (likeliest[:, None] == wanted[:, :2]).any(axis=1).mean() >= TOP_2_AGREEMENT
 
 
 @pytest.mark.real_model
@@ -67,10 +71,13 @@ class TestSmolLM2:
 
     def test_it_ends_by_itself(self, smollm2: LLM) -> None:
         params = GenerateParams(temperature=0.0, repetition_penalty=1.0, max_tokens=200)
-        completion = smollm2.chat("What is the capital of France?", params)
+        messages = [
+            {"role": "system", "content": "Answer in one sentence."},
+            {"role": "user", "content": "What is the capital of France?"},
+        ]
+        completion = smollm2.chat(messages, params)
         assert completion.finish_reason == "stop"
-        assert "<|im_end|>" not in completion.text
-        assert "Paris" in completion.text
+        assert completion.text == "The capital of France is Paris."
 
     def test_its_own_template(self, smollm2: LLM) -> None:
         text = smollm2.apply_chat_template([{"role": "user", "content": "Hi"}])
