@@ -10,16 +10,22 @@ import pytest
 from ruvllm import LLM, GenerateParams
 from tests.conftest import FIXTURES
 
-# Both engines quantize activations, each in its own way; see fixtures/README.md.
-PERPLEXITY_TOLERANCE = 0.005
+# Both engines quantize activations, each in its own way, and rounding errors do not stay small: llama.cpp
+# with and without its own flash attention differs at 3.7 % of the positions of this text, by 0.4 % in
+# perplexity. So agreement is asked for where llama.cpp itself is not torn; see fixtures/README.md.
+PERPLEXITY_ABOVE = 0.005
+STANDARD_ERRORS = 3.0
+TORN_NATS = 0.1
 TOP_1_AGREEMENT = 0.97
+TOP_2_AGREEMENT = 0.99
 REQUANTIZED = ["F16", "Q4_0", "Q8_0", "Q4_K_M", "Q5_K_M", "Q6_K"]
 
 
 def reference(name: str) -> tuple[dict[str, object], dict[str, np.ndarray]]:
     folder = FIXTURES / "real"
-    description = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-    return description, dict(np.load(folder / f"{name}.npz"))
+    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8")), dict(
+        np.load(folder / f"{name}.npz")
+    )
 
 
 def check_token_ids(llm: LLM, name: str) -> None:
@@ -36,12 +42,16 @@ def check_token_ids(llm: LLM, name: str) -> None:
 def check_statistics(llm: LLM, name: str) -> None:
     expected, arrays = reference(name)
     ids = arrays["input_ids"].tolist()
-    # The ids of that text, cut to 1600 tokens.
-    assert llm.tokenize(str(expected["text_for_nll"]))[: len(ids)] == ids
-    perplexity, wanted = np.exp(llm.score(ids).mean()), np.exp(arrays["nll"].mean())
-    assert abs(perplexity / wanted - 1) < PERPLEXITY_TOLERANCE
-    agreement = (llm.logits(ids).argmax(axis=1) == arrays["top_ids"][:, 0]).mean()
-    assert agreement >= TOP_1_AGREEMENT
+    # Llama.cpp's ids of that text, cut to 1600 tokens.
+    assert list(llm.tokenize(str(expected["text_for_nll"])))[: len(ids)] == ids
+    difference = llm.score(ids).astype(np.float64) - arrays["nll"]
+    assert np.expm1(difference.mean()) < PERPLEXITY_ABOVE
+    assert abs(difference.mean()) < STANDARD_ERRORS * difference.std() / np.sqrt(len(difference))
+    likeliest, wanted = llm.logits(ids).argmax(axis=1), arrays["top_ids"]
+    decided = arrays["top_logprobs"][:, 0] - arrays["top_logprobs"][:, 1] > TORN_NATS
+    assert decided.mean() > 0.9
+    assert (likeliest == wanted[:, 0])[decided].mean() >= TOP_1_AGREEMENT
+    assert (likeliest[:, None] == wanted[:, :2]).any(axis=1).mean() >= TOP_2_AGREEMENT
 
 
 @pytest.mark.real_model
@@ -60,10 +70,14 @@ class TestSmolLM2:
         assert completion.finish_reason in ("stop", "length")
 
     def test_it_ends_by_itself(self, smollm2: LLM) -> None:
-        params = GenerateParams(temperature=0.0, max_tokens=400)
-        completion = smollm2.chat("What is the capital of France?", params)
+        params = GenerateParams(temperature=0.0, repetition_penalty=1.0, max_tokens=200)
+        messages = [
+            {"role": "system", "content": "Answer in one sentence."},
+            {"role": "user", "content": "What is the capital of France?"},
+        ]
+        completion = smollm2.chat(messages, params)
         assert completion.finish_reason == "stop"
-        assert "<|im_end|>" not in completion.text
+        assert completion.text == "The capital of France is Paris."
 
     def test_its_own_template(self, smollm2: LLM) -> None:
         text = smollm2.apply_chat_template([{"role": "user", "content": "Hi"}])
