@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 import typer.main
+
 from ruvllm import hub
 from ruvllm.cli.main import app
 from ruvllm.cli.options import SamplingOptions
 from ruvllm.params import GenerateParams
-
 from tests.cli.fake_engine import FakeLLM
 
 Ruvllm = Callable[..., Any]

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from ruvllm.cli.conversation import Conversation
 from ruvllm.errors import IoError
 

@@ -3,9 +3,8 @@
 import re
 from pathlib import Path
 
-from ruvllm.cli.main import app
-
 from ruvllm import hub
+from ruvllm.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
 

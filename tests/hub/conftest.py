@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ruvllm.hub import RegistryEntry
 
+from ruvllm.hub import RegistryEntry
 from tests.hub.local_hub import LocalHub
 from tests.hub.wheels import write_wheel
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
+
 from ruvllm import hub
 from ruvllm.errors import ConfigError, IoError, ModelError, NotFoundError
-
 from tests.hub.local_hub import LocalHub, commit_of
 
 Q4 = b"GGUF four bits" * 20

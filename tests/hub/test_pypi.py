@@ -13,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from ruvllm import hub
 from ruvllm.errors import IoError, ModelError, NotFoundError
 from ruvllm.hub import Registry, RegistryEntry, pip_download, pypi
-
 from tests.hub.wheels import make_entry, write_wheel
 
 Publish = Callable[[RegistryEntry, list[bytes]], None]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from ruvllm.errors import ConfigError, NotFoundError
 from ruvllm.hub import DEFAULT_REGISTRY, HubModel, LocalModelPath, RegistryModel, parse
 

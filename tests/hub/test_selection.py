@@ -1,6 +1,7 @@
 """Which files of a repository are the model."""
 
 import pytest
+
 from ruvllm.errors import NotFoundError
 from ruvllm.hub import HubModel
 from ruvllm.hub.selection import gguf_models, quantization_of, select

@@ -1,0 +1,100 @@
+"""How context and cache fit each other and the memory that is free."""
+
+from pathlib import Path
+
+import pytest
+
+from ruvllm.errors import OutOfMemoryError
+from ruvllm.runtime.memory_budget import KvPlan, KvRequest, available_memory, plan_kv_cache
+
+MIB = 1024**2
+
+
+def request(max_context: int | None = None, kv_cache_bytes: int | None = None) -> KvRequest:
+    """A model of 8192 tokens at 16 KiB each: 128 MiB for a full context."""
+    return KvRequest(
+        token_bytes=16 * 1024,
+        block_tokens=16,
+        model_max_context=8192,
+        max_context=max_context,
+        kv_cache_bytes=kv_cache_bytes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "free", "plan"),
+    [
+        # Plenty: four full contexts, no more.
+        (request(), 64 * 1024 * MIB, KvPlan(max_context=8192, kv_cache_bytes=512 * MIB)),
+        # Half of what is free.
+        (request(), 600 * MIB, KvPlan(max_context=8192, kv_cache_bytes=300 * MIB)),
+        # Less than a full context: a shorter one.
+        (request(), 128 * MIB, KvPlan(max_context=4096, kv_cache_bytes=64 * MIB)),
+        # A context that was asked for may take more than half.
+        (request(max_context=8192), 200 * MIB, KvPlan(max_context=8192, kv_cache_bytes=128 * MIB)),
+        (request(max_context=2048), 1024 * MIB, KvPlan(max_context=2048, kv_cache_bytes=128 * MIB)),
+        # The caller's budget stands, whatever is free.
+        (request(kv_cache_bytes=32 * MIB), 10 * MIB, KvPlan(max_context=2048, kv_cache_bytes=32 * MIB)),
+        (request(kv_cache_bytes=900 * MIB), None, KvPlan(max_context=8192, kv_cache_bytes=900 * MIB)),
+        (request(), None, KvPlan(max_context=8192, kv_cache_bytes=512 * MIB)),
+    ],
+)
+def test_plans(asked: KvRequest, free: int | None, plan: KvPlan) -> None:
+    assert plan_kv_cache(asked, free) == plan
+
+
+@pytest.mark.parametrize(
+    ("asked", "free", "words"),
+    [
+        (request(max_context=8192), 100 * MIB, "a context of 8192 tokens needs 134217728 bytes"),
+        (request(max_context=8192, kv_cache_bytes=MIB), 999 * MIB, "holds 64 tokens; 134217728 bytes"),
+        (request(kv_cache_bytes=1000), 999 * MIB, "1000 bytes holds 0 tokens; 262144 bytes"),
+        (request(), 1000, "holds 0 tokens"),
+    ],
+)
+def test_what_does_not_fit(asked: KvRequest, free: int, words: str) -> None:
+    with pytest.raises(OutOfMemoryError, match=words):
+        plan_kv_cache(asked, free)
+
+
+def write(root: Path, name: str, text: str) -> None:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+MEMINFO = "MemTotal:  1000 kB\nMemAvailable:   800 kB\n"
+
+
+def test_a_machine_without_limits(tmp_path: Path) -> None:
+    write(tmp_path, "proc/meminfo", MEMINFO)
+    write(tmp_path, "proc/self/cgroup", "0::/\n")
+    write(tmp_path, "sys/fs/cgroup/memory.max", "max\n")
+    write(tmp_path, "sys/fs/cgroup/memory.current", "5\n")
+    assert available_memory(tmp_path) == 800 * 1024
+
+
+def test_cgroup_2_the_tightest_of_the_chain(tmp_path: Path) -> None:
+    write(tmp_path, "proc/meminfo", MEMINFO)
+    write(tmp_path, "proc/self/cgroup", "0::/outer/inner\n")
+    write(tmp_path, "sys/fs/cgroup/outer/memory.max", "300000\n")
+    write(tmp_path, "sys/fs/cgroup/outer/memory.current", "250000\n")
+    write(tmp_path, "sys/fs/cgroup/outer/memory.stat", "anon 1\ninactive_file 20000\n")
+    write(tmp_path, "sys/fs/cgroup/outer/inner/memory.max", "200000\n")
+    write(tmp_path, "sys/fs/cgroup/outer/inner/memory.current", "50000\n")
+    assert available_memory(tmp_path) == 70_000
+
+
+def test_cgroup_1(tmp_path: Path) -> None:
+    write(tmp_path, "proc/meminfo", MEMINFO)
+    write(tmp_path, "proc/self/cgroup", "5:cpu:/x\n4:memory:/x\n")
+    write(tmp_path, "sys/fs/cgroup/memory/x/memory.limit_in_bytes", "90000\n")
+    write(tmp_path, "sys/fs/cgroup/memory/x/memory.usage_in_bytes", "50000\n")
+    write(tmp_path, "sys/fs/cgroup/memory/memory.limit_in_bytes", str(2**63 - 4096))
+    write(tmp_path, "sys/fs/cgroup/memory/memory.usage_in_bytes", "50000\n")
+    assert available_memory(tmp_path) == 40_000
+
+
+def test_this_machine() -> None:
+    free = available_memory()
+    assert free is None or free > 0

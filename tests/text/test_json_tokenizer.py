@@ -1,0 +1,267 @@
+"""`tokenizer.json` as the package reads it, against the `tokenizers` library itself."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer as HfTokenizer
+
+from ruvllm.errors import IoError, TokenizationError
+from ruvllm.text import json_tokenizer
+from ruvllm.text.json_tokenizer import MAX_CONFIG_BYTES, JsonTokenizer, read_config
+from ruvllm.text.token_pieces import piece_decoder
+from ruvllm.text.tokenizer import Tokenizer
+from tests.support import tiny_tokenizers
+
+TEXTS = [
+    "", " ", "Hello, world!", "  two  spaces ", "naïve café", "日本語 🙂 \u200d👧",
+    "\n\n\ttabs\r\n", "a\u0000b",
+    "ﬁ ½ Å", "<|im_start|>user\nHi<|im_end|>", "<s>text</s>", "<0x41>",
+]  # fmt: skip
+
+KINDS = {
+    "byte-level": lambda: tiny_tokenizers.byte_level(),
+    "byte-level with bos": lambda: tiny_tokenizers.byte_level(bos=True),
+    "metaspace": lambda: tiny_tokenizers.byte_fallback(metaspace=True),
+    "sequence": lambda: tiny_tokenizers.byte_fallback(metaspace=False),
+}
+CONFIGS = {
+    "byte-level": {"bos_token": None, "eos_token": "<|im_end|>"},
+    "byte-level with bos": {"bos_token": "<|begin|>", "eos_token": "<|im_end|>"},
+    "metaspace": {"bos_token": "<s>", "eos_token": "</s>"},
+    "sequence": {"bos_token": {"content": "<s>"}, "eos_token": {"content": "</s>"}},
+}
+_MADE: dict[str, HfTokenizer] = {}
+
+
+def reference(kind: str) -> HfTokenizer:
+    if kind not in _MADE:
+        _MADE[kind] = KINDS[kind]()
+    return _MADE[kind]
+
+
+def ours(kind: str, **config: object) -> JsonTokenizer:
+    return JsonTokenizer(reference(kind).to_str(), {**CONFIGS[kind], **config})
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def test_it_is_a_tokenizer(kind: str) -> None:
+    assert isinstance(ours(kind), Tokenizer)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_encodes_like_the_library(kind: str, text: str) -> None:
+    assert ours(kind).encode(text) == reference(kind).encode(text, add_special_tokens=True).ids
+    assert (
+        ours(kind).encode(text, add_bos=False) == reference(kind).encode(text, add_special_tokens=False).ids
+    )
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_decodes_like_the_library(kind: str, text: str) -> None:
+    ids = reference(kind).encode(text).ids
+    for skip in (True, False):
+        assert ours(kind).decode(ids, skip_special=skip) == reference(kind).decode(
+            ids, skip_special_tokens=skip
+        )
+
+
+def test_add_bos() -> None:
+    with_bos = ours("byte-level with bos")
+    assert with_bos.adds_bos
+    assert with_bos.encode("Hi")[0] == with_bos.bos_token
+    assert with_bos.encode("Hi", add_bos=True) == with_bos.encode("Hi")
+    assert with_bos.encode("Hi", add_bos=False) == with_bos.encode("Hi")[1:]
+    without = ours("metaspace")
+    assert not without.adds_bos
+    assert without.encode("Hi", add_bos=True) == [without.bos_token, *without.encode("Hi")]
+
+
+def test_the_configuration_stands_above_the_post_processor() -> None:
+    off = ours("byte-level with bos", add_bos_token=False)
+    assert not off.adds_bos
+    assert off.bos_token not in off.encode("Hi")
+    on = ours("metaspace", add_bos_token=True)
+    assert on.adds_bos
+    assert on.encode("Hi")[0] == on.bos_token
+
+
+def test_add_bos_without_such_a_token() -> None:
+    with pytest.raises(TokenizationError, match="no token that begins a text"):
+        ours("byte-level").encode("Hi", add_bos=True)
+
+
+def test_special_tokens_as_text(kind: str) -> None:
+    tokenizer = ours(kind)
+    special = sorted(tokenizer.special_ids)
+    for token_id in special:
+        text = tokenizer.token_text(token_id)
+        assert text is not None
+        assert token_id in tokenizer.encode(f"a{text}b", add_bos=False)
+        as_text = tokenizer.encode(f"a{text}b", add_bos=False, parse_special=False)
+        assert not set(as_text) & tokenizer.special_ids
+        assert text in tokenizer.decode(as_text)
+
+
+def test_bos_is_added_to_text_without_parsing() -> None:
+    tokenizer = ours("byte-level with bos")
+    ids = tokenizer.encode("<|im_end|>", parse_special=False)
+    assert ids[0] == tokenizer.bos_token
+    assert not set(ids[1:]) & tokenizer.special_ids
+
+
+def test_special_tokens_that_the_vocabulary_spells_anyway() -> None:
+    """With `ignore_merges` a word that is in the vocabulary becomes its token, special or not."""
+    data = json.loads(reference("byte-level").to_str())
+    data["pre_tokenizer"] = None
+    data["model"]["ignore_merges"] = True
+    tokenizer = JsonTokenizer(json.dumps(data), CONFIGS["byte-level"])
+    ids = tokenizer.encode("<|im_end|>", parse_special=False)
+    assert not set(ids) & tokenizer.special_ids
+    assert tokenizer.decode(ids) == "<|im_end|>"
+
+
+def test_added_tokens_that_are_not_special_stay() -> None:
+    hf = tiny_tokenizers.with_plain_added_token(tiny_tokenizers.byte_level(), "<think>")
+    tokenizer = JsonTokenizer(hf.to_str(), {})
+    assert tokenizer.token_id("<think>") in tokenizer.encode("<think>", parse_special=False)
+    assert tokenizer.pieces()[tokenizer.token_id("<think>") or 0] == b"<think>"
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_pieces_spell_the_text(kind: str, text: str) -> None:
+    tokenizer = ours(kind)
+    pieces = tokenizer.pieces()
+    ids = tokenizer.encode(text, add_bos=False)
+    joined = b"".join(pieces[token_id] for token_id in ids).decode()
+    # Decoders of the SentencePiece kind cut the first space, which stands there since encoding put it.
+    decoded = tokenizer.decode(ids)
+    assert joined in (decoded, " " + decoded)
+    assert len(pieces) == tokenizer.vocab_size
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text(max_size=60))
+def test_pieces_spell_any_text(text: str) -> None:
+    for kind in ("byte-level", "sequence", "metaspace"):
+        tokenizer = _CACHED.setdefault(kind, ours(kind))
+        ids = tokenizer.encode(text, add_bos=False, parse_special=False)
+        joined = b"".join(tokenizer._pieces[token_id] for token_id in ids).decode()
+        assert joined in (text, " " + text)
+
+
+_CACHED: dict[str, JsonTokenizer] = {}
+
+
+def test_pieces_of_one_byte(kind: str) -> None:
+    """Half characters come out as bytes, for the stream to join."""
+    tokenizer = ours(kind)
+    ids = tokenizer.encode("🙂", add_bos=False)
+    pieces = [tokenizer.pieces()[token_id] for token_id in ids]
+    assert b"".join(pieces).strip() == "🙂".encode()
+    assert len(pieces) > 1
+
+
+def test_end_tokens() -> None:
+    assert ours("metaspace").end_tokens == (ours("metaspace").token_id("</s>"),)
+    tokenizer = ours("byte-level", eos_token="<|begin|>")
+    # The configured one first, then what is known to end answers.
+    assert tokenizer.end_tokens == (tokenizer.token_id("<|begin|>"), tokenizer.token_id("<|im_end|>"))
+
+
+def test_unknown_ids_are_refused() -> None:
+    tokenizer = ours("byte-level")
+    with pytest.raises(TokenizationError, match=r"token_ids\[1\] is 99999"):
+        tokenizer.decode([1, 99999])
+    assert tokenizer.token_text(99999) is None
+    assert tokenizer.token_text(-1) is None
+    assert tokenizer.token_id("no such token") is None
+
+
+STRIP = {"type": "Strip", "content": "_", "start": 1, "stop": 1}
+
+
+@pytest.mark.parametrize(
+    ("decoder", "token", "piece"),
+    [
+        (None, "plain", b"plain"),
+        ({"type": "ByteLevel"}, "Ġhi", b" hi"),
+        ({"type": "ByteLevel"}, "ĠÃ", b" \xc3"),
+        ({"type": "ByteLevel"}, "<\uff5cend▁\uff5c>", "<\uff5cend▁\uff5c>".encode()),
+        ({"type": "Metaspace", "replacement": "▁"}, "▁hi", b" hi"),
+        ({"type": "ByteFallback"}, "<0xE2>", b"\xe2"),
+        ({"type": "ByteFallback"}, "<0xE2>x", b"<0xE2>x"),
+        ({"type": "WordPiece", "prefix": "##"}, "##ing", b"ing"),
+        ({"type": "WordPiece", "prefix": "##"}, "go", b" go"),
+        ({"type": "BPEDecoder", "suffix": "</w>"}, "go</w>", b"go "),
+        ({"type": "Sequence", "decoders": [STRIP]}, "__a_", b"_a"),
+        (
+            {"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+                                              {"type": "ByteFallback"}, {"type": "Fuse"},
+                                              {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
+            "▁a", b" a",
+        ),
+    ],
+)  # fmt: skip
+def test_decoders(decoder: dict[str, object] | None, token: str, piece: bytes) -> None:
+    assert piece_decoder(decoder)(token) == piece
+
+
+@pytest.mark.parametrize(
+    "decoder", [{"type": "CTC"}, {"type": "Replace", "pattern": {"Regex": "a"}, "content": ""}, {}]
+)
+def test_decoders_that_are_refused(decoder: dict[str, object]) -> None:
+    with pytest.raises(TokenizationError, match="not supported"):
+        piece_decoder(decoder)
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    folder = tiny_tokenizers.write_folder(
+        tmp_path, reference("byte-level"), {"eos_token": None, "chat_template": "old"}
+    )
+    (folder / "special_tokens_map.json").write_text(
+        '{"eos_token": {"content": "<|im_end|>"}, "bos_token": "<|begin|>"}'
+    )
+    (folder / "chat_template.jinja").write_text("new")
+    tokenizer = JsonTokenizer.from_folder(folder)
+    assert tokenizer is not None
+    assert tokenizer.eos_token == tokenizer.token_id("<|im_end|>")
+    assert tokenizer.bos_token == tokenizer.token_id("<|begin|>")
+    assert read_config(folder)["chat_template"] == "new"
+
+
+def test_a_folder_without_a_tokenizer(tmp_path: Path) -> None:
+    assert JsonTokenizer.from_folder(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "error", "words"),
+    [
+        ("tokenizer.json", b"{", TokenizationError, "cannot be used"),
+        ("tokenizer.json", b"[]", TokenizationError, "cannot be used"),
+        ("tokenizer.json", b"\xff\xfe", TokenizationError, "not UTF-8"),
+        ("tokenizer_config.json", b"{", TokenizationError, "not JSON"),
+        ("tokenizer_config.json", b"[" * 100_000, TokenizationError, "not JSON"),
+        ("tokenizer_config.json", b"[]", TokenizationError, "must be an object"),
+        ("tokenizer_config.json", b" " * (MAX_CONFIG_BYTES + 1), TokenizationError, "at most"),
+    ],
+)
+def test_broken_files(tmp_path: Path, name: str, content: bytes, error: type[Exception], words: str) -> None:
+    folder = tiny_tokenizers.write_folder(tmp_path, reference("byte-level"), {})
+    (folder / name).write_bytes(content)
+    with pytest.raises(error, match=words):
+        JsonTokenizer.from_folder(folder)
+
+
+def test_an_unreadable_file(tmp_path: Path) -> None:
+    folder = tiny_tokenizers.write_folder(tmp_path, reference("byte-level"))
+    (folder / "tokenizer_config.json").symlink_to(folder / "tokenizer_config.json")
+    assert JsonTokenizer.from_folder(folder) is not None  # a link to itself is no file
+    with pytest.raises(IoError, match=r"tokenizer\.json"):
+        json_tokenizer._read_text(folder / "missing" / "tokenizer.json", 10)
