@@ -63,7 +63,8 @@ build: $(STAMPS)/build  ## the extension module in release mode, installed into 
 demo: $(STAMPS)/build  ## build, install, fetch the default model and chat with it
 	$(BIN)/ruvllm pull $(MODEL)
 	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/ruvllm chat $(MODEL); \
-	else exec $(BIN)/ruvllm chat $(MODEL) --temperature 0 --prompt "What is the capital of France?"; fi
+	else exec $(BIN)/ruvllm chat $(MODEL) --temperature 0 --system "Answer in one sentence." --repetition-penalty 1 \
+		--prompt "What is the capital of France?"; fi
 
 test: check test-rust test-py  ## everything that must hold: formats, lints, types, Rust tests, Python tests
 

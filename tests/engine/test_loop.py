@@ -27,6 +27,7 @@ MakeLoop = Callable[..., tuple[EngineLoop, ScriptedEngine]]
 @pytest.fixture
 def make_loop() -> Iterator[MakeLoop]:
     loops: list[EngineLoop] = []
+    others = set(threading.enumerate())  # of models that other tests share
 
     def make(limits: Limits | None = None, **settings: Any) -> tuple[EngineLoop, ScriptedEngine]:
         engine = ScriptedEngine(**settings)
@@ -37,7 +38,8 @@ def make_loop() -> Iterator[MakeLoop]:
     yield make
     for loop in loops:
         loop.close()
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("ruvllm-")]
+    left = set(threading.enumerate()) - others
+    assert not [thread.name for thread in left if thread.name.startswith("ruvllm-")]
 
 
 def task(prompt: list[int], max_tokens: int = 5) -> GenerationTask:

@@ -147,7 +147,8 @@ def test_pieces_spell_the_text(kind: str, text: str) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(text=st.text(max_size=60))
+# U+2581 stands for the space in vocabularies of the SentencePiece kind, so it does not come back.
+@given(text=st.text(st.characters(exclude_characters="\u2581", exclude_categories=["Cs"]), max_size=60))
 def test_pieces_spell_any_text(text: str) -> None:
     for kind in ("byte-level", "sequence", "metaspace"):
         tokenizer = _CACHED.setdefault(kind, ours(kind))
