@@ -251,20 +251,32 @@ const SPLITS: &[Case] = &[
         part(folder, 1, 0)
     }),
     case(
-        "split: each part fills its memory",
-        &["36 MiB of memory"],
+        "split: tensors of all parts are too many",
+        &["tensor description", "36 MiB of memory"],
         |folder| {
-            for number in 1..=3u16 {
-                let filler = array(1, 5_000_000, &vec![1; 5_000_000]);
-                let mut file = Gguf::new().split(number - 1, 3, 180_000);
-                if number > 1 {
-                    file = file.value("k", 9, filler);
-                }
+            for number in 0..3u16 {
+                let mut file = Gguf::new().split(number, 3, 180_000);
                 for index in 0..60_000 {
-                    file.tensors
-                        .push(vector(&format!("{number}.{index}"), 1, 0));
+                    let name = format!("{number}.{index}");
+                    file.tensors.push(vector(&name, 1, 0));
                 }
-                file.write(folder, &format!("m-{number:05}-of-00003.gguf"));
+                file.write(folder, &format!("m-{:05}-of-00003.gguf", number + 1));
+            }
+            folder.to_owned()
+        },
+    ),
+    case(
+        "split: a thousand sparse parts",
+        &["metadata 'k'", "48 MiB of memory"],
+        |folder| {
+            for number in 0..1000u16 {
+                let name = format!("m-{:05}-of-01000.gguf", number + 1);
+                let zeros = array(7, 20 << 20, &[]);
+                let header = Gguf::new()
+                    .split(number, 1000, 0)
+                    .value("k", 9, zeros)
+                    .header();
+                write_sparse(folder, &name, &header, 1 << 30);
             }
             folder.to_owned()
         },

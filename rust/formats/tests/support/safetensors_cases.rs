@@ -423,19 +423,19 @@ const LARGE: &[Case] = &[
         },
     ),
     case(
-        "st: metadata of 16 MB with escapes",
+        "st: metadata of 4 MB with escapes",
         &["describes 0 bytes"],
         |folder| {
-            let text = "\\n".repeat(8_000_000);
+            let text = "\\n".repeat(2_000_000);
             with(folder, &format!(r#"{{"__metadata__":{{"a":"{text}"}}}}"#))
         },
     ),
     case(
-        "st: half a million tensors",
+        "st: two hundred thousand tensors",
         &["tensor description", "36 MiB of memory"],
         |folder| {
             let mut header = String::from("{\"__metadata__\":{}");
-            for index in 0..500_000 {
+            for index in 0..200_000 {
                 write!(
                     header,
                     r#","{index}":{{"dtype":"U8","shape":[],"data_offsets":[{index},{}]}}"#,
@@ -448,7 +448,7 @@ const LARGE: &[Case] = &[
             write(
                 folder,
                 "model.safetensors",
-                safetensors(&header, &vec![0; 500_000]),
+                safetensors(&header, &vec![0; 200_000]),
             );
             folder.to_owned()
         },
