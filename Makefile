@@ -98,7 +98,7 @@ test-isa: $(STAMPS)/build $(STAMPS)/test-tools  ## kernels and engine under each
 
 fuzz:  ## both parsers for FUZZ_SECONDS each: cargo-fuzz where it is installed, else more property tests
 	@if cargo fuzz --version >/dev/null 2>&1; then cd rust/formats; \
-		for target in $$(cargo fuzz list); do cargo fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS); done; \
+		for target in $$(cargo fuzz list); do RUSTC_BOOTSTRAP=1 cargo fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS); done; \
 	else PROPTEST_CASES=$$(( $(FUZZ_SECONDS) * 200 )) timeout $$(( $(FUZZ_SECONDS) * 20 )) cargo test -p ruvllm-formats; fi
 
 # -- measuring --------------------------------------------------------------------------------------
