@@ -416,12 +416,14 @@ def test_memory(tiny_gguf: LLM) -> None:
     assert 0 <= stats.kv_used_bytes <= stats.kv_total_bytes
     assert stats.running_requests == stats.waiting_requests == 0
     assert stats.resident_bytes <= stats.peak_resident_bytes or stats.peak_resident_bytes == 0
-    stream = tiny_gguf.stream([5] * 200, GenerateParams(max_tokens=300, ignore_eos=True))
-    stats = tiny_gguf.memory_stats()
-    assert stats.running_requests + stats.waiting_requests == 1
-    while not tiny_gguf.memory_stats().kv_used_bytes:
-        assert next(stream).finish_reason is None
-    stream.close()
+    params = GenerateParams(max_tokens=300, ignore_eos=True)
+    streams = [tiny_gguf.stream([5] * 200, params) for _ in range(40)]
+    used = running = 0
+    while (stats := tiny_gguf.memory_stats()).running_requests + stats.waiting_requests:
+        used, running = max(used, stats.kv_used_bytes), max(running, stats.running_requests)
+    assert 0 < used <= stats.kv_total_bytes
+    assert running >= 1
+    assert all(stream.completion().finish_reason == "length" for stream in streams)
 
 
 def test_closing() -> None:
