@@ -63,7 +63,8 @@ build: $(STAMPS)/build  ## the extension module in release mode, installed into 
 demo: $(STAMPS)/build  ## build, install, fetch the default model and chat with it
 	$(BIN)/ruvllm pull $(MODEL)
 	@if [ -t 0 ] && [ -t 1 ]; then exec $(BIN)/ruvllm chat $(MODEL); \
-	else exec $(BIN)/ruvllm chat $(MODEL) --temperature 0 --prompt "What is the capital of France?"; fi
+	else exec $(BIN)/ruvllm chat $(MODEL) --temperature 0 --system "Answer in one sentence." --repetition-penalty 1 \
+		--prompt "What is the capital of France?"; fi
 
 test: check test-rust test-py  ## everything that must hold: formats, lints, types, Rust tests, Python tests
 
@@ -97,7 +98,7 @@ test-isa: $(STAMPS)/build $(STAMPS)/test-tools  ## kernels and engine under each
 
 fuzz:  ## both parsers for FUZZ_SECONDS each: cargo-fuzz where it is installed, else more property tests
 	@if cargo fuzz --version >/dev/null 2>&1; then cd rust/formats; \
-		for target in $$(cargo fuzz list); do cargo fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS); done; \
+		for target in $$(cargo fuzz list); do RUSTC_BOOTSTRAP=1 cargo fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS); done; \
 	else PROPTEST_CASES=$$(( $(FUZZ_SECONDS) * 200 )) timeout $$(( $(FUZZ_SECONDS) * 20 )) cargo test -p ruvllm-formats; fi
 
 # -- measuring --------------------------------------------------------------------------------------

@@ -31,8 +31,8 @@ class EngineSettings:
     """How an engine is set up; `None` and `auto` leave the choice to it.
 
     Attributes:
-        threads: Threads of the kernels.
-        isa: The instruction set to use.
+        threads: Threads of the kernels; `None` is `RUVLLM_THREADS`, or what affinity and quota leave.
+        isa: The instruction set to use; `None` is `RUVLLM_ISA`, or the best one.
         activations: `f32` for exactness, `int8` for speed, `auto` by the type of the weights.
         kv_cache_bytes: Budget of the key-value cache.
         kv_format: How it stores numbers.
@@ -111,14 +111,24 @@ def settings_from(config: ModelConfig | None, given: EngineSettings) -> EngineSe
     )
 
 
+def _threads_from_environment() -> int | None:
+    """`RUVLLM_THREADS`, for programs that leave the choice open as the command line does."""
+    text = os.environ.get("RUVLLM_THREADS")
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"RUVLLM_THREADS is {text!r}; a whole number of 1 or more is allowed")
+    return int(text)
+
+
 def open_model(
     path: Path, settings: EngineSettings, progress: Callable[[int, int], None] | None = None
 ) -> OpenModel:
     """Load the model and start its loop."""
     native = _native.Model.load(
         str(path),
-        threads=settings.threads,
-        isa=settings.isa,
+        threads=settings.threads if settings.threads is not None else _threads_from_environment(),
+        isa=settings.isa or os.environ.get("RUVLLM_ISA") or None,
         activations=settings.activations,
         progress=progress,
     )

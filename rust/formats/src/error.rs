@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+const LONGEST_QUOTE: usize = 80;
+const LONGEST_WORDS: usize = 240;
+
 /// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
@@ -85,15 +88,17 @@ impl FormatError {
         }
     }
 
-    /// A problem of a tensor; names from a file may be long.
+    /// A problem of a tensor.
     pub(crate) fn tensor(name: &str, problem: impl Into<String>) -> Self {
-        let mut name: String = name.chars().take(81).collect();
-        if name.chars().count() > 80 {
-            name.pop();
-            name.push('…');
-        }
         Self::Tensor {
-            name,
+            name: quoted(name),
+            problem: problem.into(),
+        }
+    }
+
+    pub(crate) fn json(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Json {
+            path: path.to_owned(),
             problem: problem.into(),
         }
     }
@@ -104,4 +109,30 @@ impl FormatError {
             problem: problem.into(),
         }
     }
+}
+
+/// A name or value of a file as it may stand in a message: short, and without characters that a
+/// terminal would obey.
+pub(crate) fn quoted(text: &str) -> String {
+    shortened(text, LONGEST_QUOTE)
+}
+
+/// What a JSON reader says; it quotes the file.
+pub(crate) fn reader_words(error: &serde_json::Error) -> String {
+    shortened(&error.to_string(), LONGEST_WORDS)
+}
+
+fn shortened(text: &str, longest: usize) -> String {
+    let mut shown = String::new();
+    for (index, character) in text.chars().enumerate() {
+        if index == longest {
+            shown.push('…');
+            break;
+        }
+        match character {
+            '\'' | '"' => shown.push(character),
+            _ => shown.extend(character.escape_debug()),
+        }
+    }
+    shown
 }

@@ -2,9 +2,10 @@
 //!
 //! Every count, length, offset and type of a file is treated as a claim: it is compared with the
 //! bytes that are there before anything is allocated, sliced or multiplied with it. A hostile file
-//! gives a [`FormatError`] that names what is wrong; it never panics and never makes this crate
-//! allocate more than a small multiple of the bytes that were really read. Called by `ruvllm-core`.
+//! gives a [`FormatError`] that names what is wrong; it never panics, and what is kept of it is
+//! charged to a budget of memory before it is allocated (`budget.rs`). Called by `ruvllm-core`.
 
+mod budget;
 mod cursor;
 mod error;
 pub mod gguf;
@@ -12,6 +13,8 @@ mod json;
 mod mapping;
 mod model_files;
 pub mod safetensors;
+mod shards;
+mod splits;
 mod strings;
 mod tensor;
 mod tensor_type;

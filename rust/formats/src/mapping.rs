@@ -1,11 +1,32 @@
 //! A file as bytes, mapped read-only: the one place of this crate with unsafe code.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::path::Path;
 
 use memmap2::Mmap;
 
 use crate::FormatError;
+
+/// Opens a regular file and gives its length.
+///
+/// The path is looked at before it is opened: opening a pipe waits for a writer, and opening a
+/// device may do anything.
+pub(crate) fn open_regular(path: &Path) -> Result<(File, u64), FormatError> {
+    let refuse_others = |metadata: &Metadata| {
+        if metadata.is_file() {
+            return Ok(());
+        }
+        Err(FormatError::not_a_model(path, "not a regular file"))
+    };
+    let before = std::fs::metadata(path).map_err(FormatError::io("cannot open", path))?;
+    refuse_others(&before)?;
+    let file = File::open(path).map_err(FormatError::io("cannot open", path))?;
+    let metadata = file
+        .metadata()
+        .map_err(FormatError::io("cannot read the size of", path))?;
+    refuse_others(&metadata)?;
+    Ok((file, metadata.len()))
+}
 
 /// A mapped file.
 #[derive(Debug)]
@@ -16,17 +37,11 @@ pub(crate) struct Mapping {
 impl Mapping {
     #[allow(unsafe_code, reason = "mapping a file")]
     pub(crate) fn open(path: &Path) -> Result<Self, FormatError> {
-        let file = File::open(path).map_err(FormatError::io("cannot open", path))?;
-        let metadata = file
-            .metadata()
-            .map_err(FormatError::io("cannot read the size of", path))?;
-        if !metadata.is_file() {
-            return Err(FormatError::not_a_model(path, "not a regular file"));
-        }
-        if metadata.len() == 0 {
+        let (file, length) = open_regular(path)?;
+        if length == 0 {
             return Err(FormatError::not_a_model(path, "the file is empty"));
         }
-        // SAFETY: the mapping is private and read-only, and only ever seen as bytes that are
+        // SAFETY: the mapping is read-only, and only ever seen as bytes that are
         // checked where they are read. What remains is what every mapped model has: a process that
         // truncates the file while it is loaded makes the system end this one (SIGBUS), and one
         // that overwrites it changes the weights. docs/security.md says so.
@@ -47,8 +62,8 @@ impl Mapping {
         {
             // Whole pages inside the range; the neighbours at its ends may still be needed.
             const PAGE: usize = 1 << 16;
-            let begin = offset.next_multiple_of(PAGE);
-            let end = (offset + length) / PAGE * PAGE;
+            let begin = offset.checked_next_multiple_of(PAGE).unwrap_or(usize::MAX);
+            let end = offset.saturating_add(length) / PAGE * PAGE;
             if begin < end && end <= self.map.len() {
                 // SAFETY: the mapping is shared with the file and never written, so a page that
                 // was dropped comes back from the file with the same bytes when it is read again.

@@ -1,18 +1,37 @@
 //! safetensors: a length, a JSON header that describes the tensors, then their bytes.
 
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 use serde_json::Value;
 
+use crate::budget::Budget;
 use crate::cursor::Cursor;
-use crate::json;
+use crate::error::{quoted, reader_words};
+use crate::json::{Limits, SkippedText, Strict, Text};
 use crate::tensor::{refuse_overlaps, shape_bytes};
 use crate::{FormatError, TensorInfo, TensorType};
 
-/// The format's own limit on its header.
-const LARGEST_HEADER: u64 = 100_000_000;
+/// The format allows 100 MB; headers of models with a hundred thousand tensors in one file are a
+/// third of this.
+const LARGEST_HEADER: u64 = 32 << 20;
+const LONGEST_NAME: usize = 1024;
 const MOST_DIMENSIONS: usize = 8;
+/// Values of a tensor's entry: itself, its three members, dimensions, two offsets, and some more so
+/// that what is wrong can be said.
+const MOST_ENTRY_VALUES: usize = 64;
+const LONGEST_ENTRY_TEXT: usize = 256;
 
-/// Reads and checks the header; offsets come out relative to the file.
+/// Reads and checks the header; the tensors come sorted by name.
 pub fn parse(bytes: &[u8]) -> Result<Vec<TensorInfo>, FormatError> {
+    parse_within(bytes, &mut Budget::tensors())
+}
+
+/// The same, with the memory that a model's other files leave.
+pub(crate) fn parse_within(
+    bytes: &[u8],
+    budget: &mut Budget,
+) -> Result<Vec<TensorInfo>, FormatError> {
     let mut cursor = Cursor::new(bytes);
     let length = cursor.u64("safetensors header length")?;
     if length > LARGEST_HEADER {
@@ -24,33 +43,22 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<TensorInfo>, FormatError> {
         ));
     }
     let header = cursor.take(length, "safetensors header")?;
+    let invalid = |problem: String| FormatError::invalid("safetensors header", 8, problem);
     if header.first() != Some(&b'{') {
-        return Err(FormatError::invalid(
-            "safetensors header",
-            8,
-            "it does not begin with '{'",
-        ));
+        return Err(invalid("it does not begin with '{'".to_owned()));
     }
-    let header = json::parse(header).map_err(|error| {
-        FormatError::invalid("safetensors header", 8, format!("not valid JSON: {error}"))
-    })?;
-    let Value::Object(entries) = header else {
-        return Err(FormatError::invalid(
-            "safetensors header",
-            8,
-            "not a JSON object",
-        ));
-    };
-    let data = cursor.offset();
-    let left = cursor.left();
-    let mut tensors = Vec::with_capacity(entries.len());
-    for (name, entry) in entries
-        .iter()
-        .filter(|(name, _)| name.as_str() != "__metadata__")
-    {
-        tensors.push(read_tensor(name, entry, data, left)?);
+    let header =
+        std::str::from_utf8(header).map_err(|error| invalid(format!("not UTF-8: {error}")))?;
+    let (data, left) = (cursor.offset(), cursor.left());
+    let mut tensors = read_header(header, data, left, budget)?;
+    tensors.sort_unstable_by(|first, second| first.name.cmp(&second.name));
+    for pair in tensors.windows(2) {
+        if pair[0].name == pair[1].name {
+            return Err(FormatError::tensor(&pair[0].name, "the name stands twice"));
+        }
     }
     refuse_overlaps(&tensors)?;
+    // They do not overlap and lie inside, so the sum cannot overflow.
     let described: usize = tensors.iter().map(|info| info.length).sum();
     if described != left {
         let problem =
@@ -60,17 +68,131 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<TensorInfo>, FormatError> {
     Ok(tensors)
 }
 
-fn read_tensor(
-    name: &str,
-    entry: &Value,
+fn read_header(
+    header: &str,
     data: usize,
     left: usize,
+    budget: &mut Budget,
+) -> Result<Vec<TensorInfo>, FormatError> {
+    let mut reader = Header {
+        data,
+        left,
+        budget,
+        tensors: Vec::new(),
+        refusal: None,
+    };
+    let mut deserializer = serde_json::Deserializer::from_str(header);
+    let read = deserializer
+        .deserialize_map(&mut reader)
+        .and_then(|()| deserializer.end());
+    match (reader.refusal, read) {
+        (Some(refusal), _) => Err(refusal),
+        (None, Ok(())) => Ok(reader.tensors),
+        (None, Err(error)) => Err(FormatError::invalid(
+            "safetensors header",
+            8,
+            format!("not valid JSON: {}", reader_words(&error)),
+        )),
+    }
+}
+
+/// Reads entry by entry: a tree of the whole header would take many times its bytes.
+struct Header<'a> {
+    data: usize,
+    left: usize,
+    budget: &'a mut Budget,
+    tensors: Vec<TensorInfo>,
+    /// What is wrong with a tensor, in this crate's words.
+    refusal: Option<FormatError>,
+}
+
+impl<'de> Visitor<'de> for &mut Header<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object of tensors")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        let mut seen_metadata = false;
+        let longest = LONGEST_NAME;
+        while let Some(name) = entries.next_key_seed(Text { longest })? {
+            if name == "__metadata__" {
+                if seen_metadata {
+                    return Err(A::Error::custom("the key '__metadata__' stands twice"));
+                }
+                seen_metadata = true;
+                entries.next_value_seed(FreeText)?;
+                continue;
+            }
+            let limits = Limits::new(MOST_ENTRY_VALUES, LONGEST_ENTRY_TEXT);
+            let entry = entries.next_value_seed(Strict(&limits))?;
+            let info = read_tensor(name, &entry, (self.data, self.left)).and_then(|info| {
+                let dimensions = info.shape.len();
+                self.budget.charge_tensor(&info.name, dimensions, 8)?;
+                Ok(info)
+            });
+            match info {
+                Ok(info) => self.tensors.push(info),
+                Err(refusal) => {
+                    self.refusal = Some(refusal);
+                    return Err(A::Error::custom("a tensor is refused"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `__metadata__`: strings by name, of which none is kept.
+struct FreeText;
+
+impl<'de> DeserializeSeed<'de> for FreeText {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for FreeText {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object of strings as '__metadata__'")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        while let Some(()) = entries.next_key_seed(SkippedText)? {
+            entries.next_value_seed(SkippedText)?;
+        }
+        Ok(())
+    }
+}
+
+fn read_tensor(
+    name: String,
+    entry: &Value,
+    (data, left): (usize, usize),
 ) -> Result<TensorInfo, FormatError> {
+    if name.is_empty() {
+        return Err(FormatError::invalid("tensor name", 8, "empty"));
+    }
+    let info = describe(&name, entry, left)?;
+    Ok(TensorInfo {
+        offset: data + info.offset,
+        name,
+        ..info
+    })
+}
+
+/// The entry without its name, its offset relative to the data.
+fn describe(name: &str, entry: &Value, left: usize) -> Result<TensorInfo, FormatError> {
     let dtype = entry.get("dtype").and_then(Value::as_str);
     let dtype =
         dtype.ok_or_else(|| FormatError::tensor(name, "its dtype is missing or no string"))?;
     let tensor_type = TensorType::from_safetensors(dtype).ok_or_else(|| {
-        FormatError::tensor(name, format!("dtype '{}' is unknown", shorten(dtype)))
+        FormatError::tensor(name, format!("dtype '{}' is unknown", quoted(dtype)))
     })?;
     let shape = integers(name, entry, "shape")?;
     if shape.len() > MOST_DIMENSIONS {
@@ -102,11 +224,11 @@ fn read_tensor(
         return Err(FormatError::tensor(name, problem));
     }
     Ok(TensorInfo {
-        name: name.to_owned(),
+        name: String::new(),
         tensor_type,
         shape,
         file: 0,
-        offset: data + begin,
+        offset: begin,
         length,
     })
 }
@@ -124,8 +246,4 @@ fn integers(name: &str, entry: &Value, key: &str) -> Result<Vec<usize>, FormatEr
             })
         })
         .collect()
-}
-
-fn shorten(text: &str) -> String {
-    text.chars().take(40).collect()
 }

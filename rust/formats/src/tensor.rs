@@ -1,5 +1,6 @@
 //! What a file says of a tensor, checked against the bytes that are there.
 
+use crate::error::quoted;
 use crate::{FormatError, TensorType};
 
 /// A tensor inside a file.
@@ -69,11 +70,14 @@ pub(crate) fn shape_bytes(
 /// Refuses tensors that share bytes.
 pub(crate) fn refuse_overlaps(tensors: &[TensorInfo]) -> Result<(), FormatError> {
     let mut order: Vec<&TensorInfo> = tensors.iter().collect();
-    order.sort_by_key(|info| (info.file, info.offset));
+    order.sort_unstable_by_key(|info| (info.file, info.offset));
     for pair in order.windows(2) {
         let [first, second] = pair else { continue };
         if first.file == second.file && first.offset + first.length > second.offset {
-            let problem = format!("its bytes overlap those of tensor '{}'", first.name);
+            let problem = format!(
+                "its bytes overlap those of tensor '{}'",
+                quoted(&first.name)
+            );
             return Err(FormatError::tensor(&second.name, problem));
         }
     }

@@ -9,10 +9,12 @@ pub fn available() -> Vec<Arc<dyn Kernels>> {
     let mut found: Vec<Arc<dyn Kernels>> = Vec::new();
     #[cfg(target_arch = "x86_64")]
     {
-        use crate::native::{Avx2Kernels, Avx512Kernels};
+        use crate::native::x86::{Avx2Kernels, Avx512Kernels};
         found.extend(Avx512Kernels::new().map(|kernels| Arc::new(kernels) as Arc<dyn Kernels>));
         found.extend(Avx2Kernels::new().map(|kernels| Arc::new(kernels) as Arc<dyn Kernels>));
     }
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    found.push(Arc::new(crate::native::PortableKernels));
     found.push(Arc::new(Scalar));
     found
 }

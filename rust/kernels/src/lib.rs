@@ -22,7 +22,7 @@ mod cpu;
 mod dispatch;
 mod kernels;
 mod matmul;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod native;
 mod ops;
 mod pack;

@@ -2,12 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::cursor::Cursor;
-use crate::{FormatError, Strings};
-
-/// Arrays inside arrays are legal; deeper than this nobody writes them.
-const DEEPEST_ARRAY: usize = 4;
-const LONGEST_KEY: u64 = 65_535;
+use crate::Strings;
 
 /// A value of a GGUF file; integers and floats of all widths are widened.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,22 +28,8 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    pub(crate) fn read(cursor: &mut Cursor<'_>, count: usize) -> Result<Self, FormatError> {
-        let mut values = BTreeMap::new();
-        for _ in 0..count {
-            let offset = cursor.offset();
-            let key = cursor.string(LONGEST_KEY, "metadata key")?;
-            if key.is_empty() {
-                return Err(FormatError::invalid("metadata key", offset, "empty"));
-            }
-            let what = format!("metadata '{}'", key.chars().take(80).collect::<String>());
-            let kind = cursor.u32(&what)?;
-            let value = read_value(cursor, kind, &what)?;
-            if values.insert(key.to_owned(), value).is_some() {
-                return Err(FormatError::invalid(what, offset, "the key stands twice"));
-            }
-        }
-        Ok(Self { values })
+    pub(super) fn new(values: BTreeMap<String, Value>) -> Self {
+        Self { values }
     }
 
     /// Metadata from ready values, for configurations made in memory.
@@ -132,116 +113,4 @@ impl Metadata {
             _ => None,
         }
     }
-}
-
-fn read_value(cursor: &mut Cursor<'_>, kind: u32, what: &str) -> Result<Value, FormatError> {
-    Ok(match kind {
-        0..=5 | 10 | 11 => {
-            let value = read_integer(cursor, kind, what)?;
-            match (u64::try_from(value), i64::try_from(value)) {
-                (Ok(value), _) => Value::Unsigned(value),
-                (_, Ok(value)) => Value::Signed(value),
-                _ => {
-                    return Err(FormatError::invalid(
-                        what,
-                        cursor.offset(),
-                        "an integer beyond 64 bits",
-                    ));
-                }
-            }
-        }
-        6 => Value::Float(f64::from(f32::from_le_bytes(cursor.array(what)?))),
-        7 => Value::Bool(read_bool(cursor, what)?),
-        8 => Value::String(cursor.string(u64::MAX, what)?.to_owned()),
-        9 => read_array(cursor, what, 1)?,
-        12 => Value::Float(f64::from_le_bytes(cursor.array(what)?)),
-        other => return Err(unknown_kind(cursor, other, what)),
-    })
-}
-
-fn unknown_kind(cursor: &Cursor<'_>, kind: u32, what: &str) -> FormatError {
-    FormatError::invalid(
-        what,
-        cursor.offset(),
-        format!("value type {kind}; 0 to 12 are known"),
-    )
-}
-
-fn read_integer(cursor: &mut Cursor<'_>, kind: u32, what: &str) -> Result<i128, FormatError> {
-    Ok(match kind {
-        0 => u8::from_le_bytes(cursor.array(what)?).into(),
-        1 => i8::from_le_bytes(cursor.array(what)?).into(),
-        2 => u16::from_le_bytes(cursor.array(what)?).into(),
-        3 => i16::from_le_bytes(cursor.array(what)?).into(),
-        4 => u32::from_le_bytes(cursor.array(what)?).into(),
-        5 => i32::from_le_bytes(cursor.array(what)?).into(),
-        10 => u64::from_le_bytes(cursor.array(what)?).into(),
-        _ => i64::from_le_bytes(cursor.array(what)?).into(),
-    })
-}
-
-fn read_bool(cursor: &mut Cursor<'_>, what: &str) -> Result<bool, FormatError> {
-    let offset = cursor.offset();
-    match cursor.array::<1>(what)? {
-        [0] => Ok(false),
-        [1] => Ok(true),
-        [other] => Err(FormatError::invalid(
-            what,
-            offset,
-            format!("{other} as a truth value; 0 and 1 are"),
-        )),
-    }
-}
-
-fn read_array(cursor: &mut Cursor<'_>, what: &str, depth: usize) -> Result<Value, FormatError> {
-    if depth > DEEPEST_ARRAY {
-        let problem = format!("arrays nested deeper than {DEEPEST_ARRAY}");
-        return Err(FormatError::invalid(what, cursor.offset(), problem));
-    }
-    let kind = cursor.u32(what)?;
-    let smallest = match kind {
-        0 | 1 | 7 => 1,
-        2 | 3 => 2,
-        4..=6 => 4,
-        8 | 10..=12 => 8,
-        9 => 12,
-        other => return Err(unknown_kind(cursor, other, what)),
-    };
-    let count = cursor.count(smallest, what)?;
-    Ok(match kind {
-        6 => Value::Floats(repeat(count, || {
-            Ok(f32::from_le_bytes(cursor.array(what)?))
-        })?),
-        12 => Value::Floats(repeat(count, || {
-            Ok(f64::from_le_bytes(cursor.array(what)?) as f32)
-        })?),
-        7 => Value::Bools(repeat(count, || read_bool(cursor, what))?),
-        8 => {
-            let mut strings = Strings::default();
-            for _ in 0..count {
-                strings.push(cursor.string(u64::MAX, what)?);
-            }
-            Value::Strings(strings)
-        }
-        9 => Value::Arrays(repeat(count, || read_array(cursor, what, depth + 1))?),
-        _ => Value::Integers(repeat(count, || {
-            let offset = cursor.offset();
-            let value = read_integer(cursor, kind, what)?;
-            i64::try_from(value)
-                .map_err(|_| FormatError::invalid(what, offset, "an integer beyond 63 bits"))
-        })?),
-    })
-}
-
-/// The count was compared with the bytes left, but a value may be larger in memory than in the
-/// file; so the vector grows as values are really read.
-fn repeat<T>(
-    count: usize,
-    mut read: impl FnMut() -> Result<T, FormatError>,
-) -> Result<Vec<T>, FormatError> {
-    let mut values = Vec::with_capacity(count.min(1 << 16));
-    for _ in 0..count {
-        values.push(read()?);
-    }
-    Ok(values)
 }

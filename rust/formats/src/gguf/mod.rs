@@ -1,11 +1,13 @@
 //! GGUF, versions 2 and 3: header, key-values, tensor descriptions, then the tensors' bytes.
 
 mod metadata;
+mod values;
 
 pub use metadata::{Metadata, Value};
 
 use std::collections::HashSet;
 
+use crate::budget::Budget;
 use crate::cursor::Cursor;
 use crate::tensor::{refuse_overlaps, shape_bytes};
 use crate::{FormatError, TensorInfo, TensorType};
@@ -27,8 +29,29 @@ pub struct GgufHeader {
     pub tensors: Vec<TensorInfo>,
 }
 
+/// Memory that a model's descriptions may take.
+#[derive(Debug, Clone)]
+pub(crate) struct Budgets {
+    pub(crate) metadata: Budget,
+    pub(crate) tensors: Budget,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self {
+            metadata: Budget::metadata(),
+            tensors: Budget::tensors(),
+        }
+    }
+}
+
 /// Reads and checks everything but the tensors' bytes.
 pub fn parse(bytes: &[u8]) -> Result<GgufHeader, FormatError> {
+    parse_within(bytes, &mut Budgets::default())
+}
+
+/// The same, with the memory that a model's other files leave.
+pub(crate) fn parse_within(bytes: &[u8], budgets: &mut Budgets) -> Result<GgufHeader, FormatError> {
     let mut cursor = Cursor::new(bytes);
     let magic = cursor.array::<4>("GGUF magic")?;
     if magic != MAGIC {
@@ -54,28 +77,35 @@ pub fn parse(bytes: &[u8]) -> Result<GgufHeader, FormatError> {
     // Name length, dimensions count, one dimension, type, offset; key length, type, one byte.
     let tensor_count = cursor.count(8 + 4 + 8 + 4 + 8, "tensor count")?;
     let value_count = cursor.count(8 + 4 + 1, "metadata count")?;
-    let metadata = Metadata::read(&mut cursor, value_count)?;
+    let metadata = values::read(&mut cursor, value_count, &mut budgets.metadata)?;
     let alignment = alignment(&metadata)?;
-    let mut tensors = Vec::with_capacity(tensor_count.min(1 << 16));
-    let mut names = HashSet::new();
-    for _ in 0..tensor_count {
-        let info = read_tensor(&mut cursor, alignment)?;
-        if !names.insert(info.name.clone()) {
-            return Err(FormatError::tensor(&info.name, "the name stands twice"));
-        }
-        tensors.push(info);
-    }
-    place(
-        &mut tensors,
-        (cursor.offset() as u64).next_multiple_of(alignment),
-        bytes.len(),
-    )?;
+    let mut tensors = read_tensors(&mut cursor, tensor_count, alignment, &mut budgets.tensors)?;
+    let data = (cursor.offset() as u64).checked_next_multiple_of(alignment);
+    place(&mut tensors, data.unwrap_or(u64::MAX), bytes.len())?;
     refuse_overlaps(&tensors)?;
     Ok(GgufHeader {
         version,
         metadata,
         tensors,
     })
+}
+
+fn read_tensors(
+    cursor: &mut Cursor<'_>,
+    count: usize,
+    alignment: u64,
+    budget: &mut Budget,
+) -> Result<Vec<TensorInfo>, FormatError> {
+    let mut tensors = Vec::new();
+    let mut names = HashSet::new();
+    for _ in 0..count {
+        let (name, info) = read_tensor(cursor, alignment, budget)?;
+        if !names.insert(name) {
+            return Err(FormatError::tensor(name, "the name stands twice"));
+        }
+        tensors.push(info);
+    }
+    Ok(tensors)
 }
 
 fn alignment(metadata: &Metadata) -> Result<u64, FormatError> {
@@ -92,7 +122,11 @@ fn alignment(metadata: &Metadata) -> Result<u64, FormatError> {
 }
 
 /// One description; `offset` is still relative to the data section.
-fn read_tensor(cursor: &mut Cursor<'_>, alignment: u64) -> Result<TensorInfo, FormatError> {
+fn read_tensor<'bytes>(
+    cursor: &mut Cursor<'bytes>,
+    alignment: u64,
+    budget: &mut Budget,
+) -> Result<(&'bytes str, TensorInfo), FormatError> {
     let offset = cursor.offset();
     let name = cursor.string(LONGEST_NAME, "tensor name")?;
     if name.is_empty() {
@@ -103,7 +137,8 @@ fn read_tensor(cursor: &mut Cursor<'_>, alignment: u64) -> Result<TensorInfo, Fo
         let problem = format!("{dimensions} dimensions; 1 to {MOST_DIMENSIONS} are allowed");
         return Err(FormatError::tensor(name, problem));
     }
-    let mut shape = Vec::new();
+    budget.charge_tensor(name, dimensions as usize, offset)?;
+    let mut shape = Vec::with_capacity(dimensions as usize);
     for _ in 0..dimensions {
         let dimension = cursor.u64("dimension")?;
         let dimension = usize::try_from(dimension).map_err(|_| {
@@ -129,14 +164,15 @@ fn read_tensor(cursor: &mut Cursor<'_>, alignment: u64) -> Result<TensorInfo, Fo
     let offset = usize::try_from(relative).map_err(|_| {
         FormatError::tensor(name, format!("offset {relative} is beyond this machine"))
     })?;
-    Ok(TensorInfo {
+    let info = TensorInfo {
         name: name.to_owned(),
         tensor_type,
         shape,
         file: 0,
         offset,
         length,
-    })
+    };
+    Ok((name, info))
 }
 
 /// Turns relative offsets into offsets of the file, inside of it.

@@ -5,6 +5,8 @@ pub(crate) mod dense;
 pub(crate) mod quantized_avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod quantized_avx512;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(crate) mod quantized_portable;
 mod rows;
 
 use std::sync::atomic::{AtomicPtr, Ordering};

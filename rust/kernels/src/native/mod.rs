@@ -1,0 +1,236 @@
+//! The [`Kernels`](crate::Kernels) of each instruction set: check the lengths, enter the instruction
+//! set once, call the shared algorithm.
+//!
+//! A value of these types exists only where `dispatch` found the instruction set; that is what
+//! makes each entry sound. The portable ones need only the baseline of the target.
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod x86;
+
+use crate::matmul::quantized_portable;
+use crate::simd::portable::PortableLanes;
+
+/// Plain loops, vectorized by the compiler for the baseline of the target.
+#[derive(Debug)]
+pub(crate) struct PortableKernels;
+
+/// The float operations of one instruction set: each generic algorithm inside a function that has
+/// the features, and the `Kernels` over them.
+macro_rules! native_kernels {
+    ($kernels:ident, $lanes:ty, $entries:ident, $name:literal, $features:literal, $multiply_quantized:path) => {
+        mod $entries {
+            use super::*;
+            use crate::attention::{AttentionShape, AttentionTask, KvView, flash};
+            use crate::kernels::{Kernels, check_product};
+            use crate::matmul::{FloatRows, QuantizedRowMut, QuantizedRows, TileRange, dense};
+            use crate::ops::{activation, norm, quantize, rope, softmax};
+            use crate::pack::{BLOCK_INPUTS, PackedMatrix};
+            use crate::{Activation, reference};
+
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn rms_norm(
+                input: &[f32],
+                weight: &[f32],
+                epsilon: f32,
+                output: &mut [f32],
+            ) {
+                // SAFETY: the features are on; `Native` checked the lengths.
+                unsafe { norm::rms_norm::<$lanes>(input, weight, epsilon, output) }
+            }
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn add(input: &[f32], accumulator: &mut [f32]) {
+                // SAFETY: as above.
+                unsafe { norm::add::<$lanes>(input, accumulator) }
+            }
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn rotate(
+                heads: &mut [f32],
+                head_dim: usize,
+                cosines: &[f32],
+                sines: &[f32],
+            ) {
+                for head in heads.chunks_exact_mut(head_dim) {
+                    // SAFETY: as above.
+                    unsafe { rope::rotate::<$lanes>(head, cosines, sines) }
+                }
+            }
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn gate(
+                kind: Activation,
+                gate: &[f32],
+                up: &[f32],
+                output: &mut [f32],
+            ) {
+                // SAFETY: as above.
+                unsafe { activation::gate::<$lanes>(kind, gate, up, output) }
+            }
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn soft_cap(values: &mut [f32], cap: f32) {
+                // SAFETY: as above.
+                unsafe { activation::soft_cap::<$lanes>(values, cap) }
+            }
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn log_sum_exp(values: &[f32]) -> f32 {
+                // SAFETY: as above.
+                unsafe { softmax::log_sum_exp::<$lanes>(values) }
+            }
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn quantize(input: &[f32], row: &mut QuantizedRowMut<'_>) {
+                // SAFETY: as above.
+                unsafe { quantize::quantize::<$lanes>(input, row) }
+            }
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn multiply_float(
+                matrix: &PackedMatrix,
+                rows: FloatRows<'_>,
+                range: &TileRange,
+                output: &mut [f32],
+            ) {
+                // SAFETY: as above.
+                unsafe { dense::multiply::<$lanes>(matrix, rows, range, output) }
+            }
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn attend(
+                kv: &KvView<'_>,
+                shape: &AttentionShape,
+                task: &AttentionTask<'_>,
+                output: &mut [f32],
+            ) {
+                let dimensions = task.check(kv, shape);
+                assert_eq!(
+                    output.len(),
+                    dimensions.tokens * dimensions.group * dimensions.head_dim
+                );
+                // SAFETY: as above.
+                unsafe { flash::attend::<$lanes>(kv, shape, task, dimensions, output) }
+            }
+
+            impl Kernels for $kernels {
+                fn name(&self) -> &'static str {
+                    $name
+                }
+                fn rms_norm(
+                    &self,
+                    input: &[f32],
+                    weight: &[f32],
+                    epsilon: f32,
+                    output: &mut [f32],
+                ) {
+                    assert_eq!(input.len(), output.len());
+                    let rows = input
+                        .chunks_exact(weight.len())
+                        .zip(output.chunks_exact_mut(weight.len()));
+                    for (input, output) in rows {
+                        // SAFETY: `self` proves the instruction set; the rows are of one length.
+                        unsafe { self::rms_norm(input, weight, epsilon, output) }
+                    }
+                }
+                fn add(&self, input: &[f32], accumulator: &mut [f32]) {
+                    assert_eq!(input.len(), accumulator.len());
+                    // SAFETY: as above.
+                    unsafe { self::add(input, accumulator) }
+                }
+                fn rotate(
+                    &self,
+                    heads: &mut [f32],
+                    head_dim: usize,
+                    cosines: &[f32],
+                    sines: &[f32],
+                ) {
+                    assert!(cosines.len() == sines.len() && 2 * cosines.len() <= head_dim);
+                    // SAFETY: `self` proves the instruction set; both halves lie inside each head.
+                    unsafe { self::rotate(heads, head_dim, cosines, sines) }
+                }
+                fn gate(
+                    &self,
+                    activation: Activation,
+                    gate: &[f32],
+                    up: &[f32],
+                    output: &mut [f32],
+                ) {
+                    assert!(gate.len() == up.len() && gate.len() == output.len());
+                    // SAFETY: as above.
+                    unsafe { self::gate(activation, gate, up, output) }
+                }
+                fn soft_cap(&self, values: &mut [f32], cap: f32) {
+                    // SAFETY: `self` proves the instruction set.
+                    unsafe { self::soft_cap(values, cap) }
+                }
+                fn log_sum_exp(&self, values: &[f32]) -> f32 {
+                    // SAFETY: as above.
+                    unsafe { self::log_sum_exp(values) }
+                }
+                fn quantize(&self, input: &[f32], row: &mut QuantizedRowMut<'_>) {
+                    let blocks = input.len() / BLOCK_INPUTS;
+                    assert!(
+                        row.quants.len() == input.len() && blocks * BLOCK_INPUTS == input.len()
+                    );
+                    assert!(row.scales.len() == blocks && row.block_sums.len() == blocks);
+                    assert_eq!(row.half_sums.len(), 2 * blocks);
+                    // SAFETY: as above; the row fits.
+                    unsafe { self::quantize(input, row) }
+                }
+                fn multiply_quantized(
+                    &self,
+                    matrix: &PackedMatrix,
+                    rows: &QuantizedRows,
+                    range: &TileRange,
+                    output: &mut [f32],
+                ) {
+                    check_product(matrix, (rows.tokens(), rows.columns()), range, output);
+                    // SAFETY: as above; the range lies inside.
+                    if !unsafe { $multiply_quantized(matrix, rows, range, output) } {
+                        reference::multiply_quantized(matrix, rows, range, output);
+                    }
+                }
+                fn multiply_float(
+                    &self,
+                    matrix: &PackedMatrix,
+                    rows: FloatRows<'_>,
+                    range: &TileRange,
+                    output: &mut [f32],
+                ) {
+                    check_product(
+                        matrix,
+                        (rows.values.len() / rows.columns, rows.columns),
+                        range,
+                        output,
+                    );
+                    // SAFETY: as above; the range lies inside.
+                    unsafe { self::multiply_float(matrix, rows, range, output) }
+                }
+                fn attend(
+                    &self,
+                    kv: &KvView<'_>,
+                    shape: &AttentionShape,
+                    task: &AttentionTask<'_>,
+                    output: &mut [f32],
+                ) {
+                    // SAFETY: `self` proves the instruction set; the entry checks the task.
+                    unsafe { self::attend(kv, shape, task, output) }
+                }
+            }
+        }
+    };
+}
+pub(crate) use native_kernels;
+
+// The macro names the features of an entry; here they are ones that every machine of the target has.
+#[cfg(target_arch = "x86_64")]
+native_kernels!(
+    PortableKernels,
+    PortableLanes,
+    portable_entries,
+    "portable",
+    "sse2",
+    quantized_portable::multiply
+);
+#[cfg(target_arch = "aarch64")]
+native_kernels!(
+    PortableKernels,
+    PortableLanes,
+    portable_entries,
+    "portable",
+    "neon",
+    quantized_portable::multiply
+);

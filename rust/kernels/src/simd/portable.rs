@@ -1,0 +1,162 @@
+//! Eight lanes in plain arrays, which the compiler turns into whatever the baseline of the target has.
+
+use half::{bf16, f16};
+
+use super::Lanes;
+
+const WIDTH: usize = 8;
+
+/// The instance; runs everywhere.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PortableLanes;
+
+/// Eight numbers side by side.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(32))]
+pub(crate) struct Eight([f32; WIDTH]);
+
+impl Eight {
+    #[inline(always)]
+    fn from_fn(lane: impl FnMut(usize) -> f32) -> Self {
+        Self(std::array::from_fn(lane))
+    }
+
+    #[inline(always)]
+    fn map2(self, other: Self, join: impl Fn(f32, f32) -> f32) -> Self {
+        Self::from_fn(|lane| join(self.0[lane], other.0[lane]))
+    }
+}
+
+/// `a * b + c`; rounded once where the target does that in one instruction, else twice.
+#[inline(always)]
+fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
+    if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
+        a.mul_add(b, c)
+    } else {
+        a * b + c
+    }
+}
+
+// SAFETY (every method): the contract of `Lanes` gives valid pointers for `WIDTH` or `count`
+// elements; nothing else here needs care.
+impl Lanes for PortableLanes {
+    const WIDTH: usize = WIDTH;
+    type Vector = Eight;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Eight {
+        Eight([value; WIDTH])
+    }
+    #[inline(always)]
+    unsafe fn load(source: *const f32) -> Eight {
+        // SAFETY: see the impl.
+        Eight(unsafe { source.cast::<[f32; WIDTH]>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn load_partial(source: *const f32, count: usize) -> Eight {
+        let mut lanes = [0.0; WIDTH];
+        // SAFETY: see the impl; at most eight are copied.
+        unsafe { std::ptr::copy_nonoverlapping(source, lanes.as_mut_ptr(), count.min(WIDTH)) };
+        Eight(lanes)
+    }
+    #[inline(always)]
+    unsafe fn load_half(source: *const u16) -> Eight {
+        // SAFETY: see the impl.
+        let bits = unsafe { source.cast::<[u16; WIDTH]>().read_unaligned() };
+        Eight::from_fn(|lane| f16::from_bits(bits[lane]).to_f32())
+    }
+    #[inline(always)]
+    unsafe fn load_half_partial(source: *const u16, count: usize) -> Eight {
+        let mut bits = [0; WIDTH];
+        // SAFETY: see the impl; at most eight are copied.
+        unsafe { std::ptr::copy_nonoverlapping(source, bits.as_mut_ptr(), count.min(WIDTH)) };
+        Eight::from_fn(|lane| f16::from_bits(bits[lane]).to_f32())
+    }
+    #[inline(always)]
+    unsafe fn load_bfloat(source: *const u16) -> Eight {
+        // SAFETY: see the impl.
+        let bits = unsafe { source.cast::<[u16; WIDTH]>().read_unaligned() };
+        Eight::from_fn(|lane| bf16::from_bits(bits[lane]).to_f32())
+    }
+    #[inline(always)]
+    unsafe fn store(target: *mut f32, value: Eight) {
+        // SAFETY: see the impl.
+        unsafe { target.cast::<[f32; WIDTH]>().write_unaligned(value.0) }
+    }
+    #[inline(always)]
+    unsafe fn store_partial(target: *mut f32, value: Eight, count: usize) {
+        // SAFETY: see the impl; at most eight are copied.
+        unsafe { std::ptr::copy_nonoverlapping(value.0.as_ptr(), target, count.min(WIDTH)) }
+    }
+    #[inline(always)]
+    unsafe fn add(a: Eight, b: Eight) -> Eight {
+        a.map2(b, |a, b| a + b)
+    }
+    #[inline(always)]
+    unsafe fn sub(a: Eight, b: Eight) -> Eight {
+        a.map2(b, |a, b| a - b)
+    }
+    #[inline(always)]
+    unsafe fn mul(a: Eight, b: Eight) -> Eight {
+        a.map2(b, |a, b| a * b)
+    }
+    #[inline(always)]
+    unsafe fn div(a: Eight, b: Eight) -> Eight {
+        a.map2(b, |a, b| a / b)
+    }
+    #[inline(always)]
+    unsafe fn max(a: Eight, b: Eight) -> Eight {
+        a.map2(b, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
+    unsafe fn min(a: Eight, b: Eight) -> Eight {
+        a.map2(b, |a, b| if a < b { a } else { b })
+    }
+    #[inline(always)]
+    unsafe fn abs(a: Eight) -> Eight {
+        Eight::from_fn(|lane| a.0[lane].abs())
+    }
+    #[inline(always)]
+    unsafe fn fma(a: Eight, b: Eight, c: Eight) -> Eight {
+        Eight::from_fn(|lane| multiply_add(a.0[lane], b.0[lane], c.0[lane]))
+    }
+    #[inline(always)]
+    unsafe fn round(a: Eight) -> Eight {
+        // Adding and taking away 1.5 * 2^23 leaves the nearest integer, ties to even, below 2^22.
+        const MAGIC: f32 = 12_582_912.0;
+        Eight::from_fn(|lane| (a.0[lane] + MAGIC) - MAGIC)
+    }
+    #[inline(always)]
+    unsafe fn power_of_two(a: Eight) -> Eight {
+        Eight::from_fn(|lane| f32::from_bits(((a.0[lane] as i32 + 127) as u32) << 23))
+    }
+    #[inline(always)]
+    unsafe fn keep_from(a: Eight, bound: Eight, value: Eight) -> Eight {
+        Eight::from_fn(|lane| {
+            if a.0[lane] >= bound.0[lane] {
+                value.0[lane]
+            } else {
+                0.0
+            }
+        })
+    }
+    #[inline(always)]
+    unsafe fn mask_range(value: Eight, begin: usize, end: usize) -> Eight {
+        Eight::from_fn(|lane| {
+            if (begin..end).contains(&lane) {
+                value.0[lane]
+            } else {
+                f32::NEG_INFINITY
+            }
+        })
+    }
+    #[inline(always)]
+    unsafe fn sum(a: Eight) -> f32 {
+        let four: [f32; 4] = std::array::from_fn(|lane| a.0[lane] + a.0[lane + 4]);
+        (four[0] + four[2]) + (four[1] + four[3])
+    }
+    #[inline(always)]
+    unsafe fn maximum(a: Eight) -> f32 {
+        a.0.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    }
+}
