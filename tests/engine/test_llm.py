@@ -428,12 +428,13 @@ def test_memory(tiny_gguf: LLM) -> None:
 
 def test_closing() -> None:
     llm = LLM(GGUF)
-    stream = llm.stream([5], GenerateParams(max_tokens=500, ignore_eos=True))
-    next(stream)
+    # More than the engine can finish in the meantime.
+    streams = [llm.stream([5], GenerateParams(max_tokens=500, ignore_eos=True)) for _ in range(100)]
     llm.close()
     llm.close()
-    with pytest.raises(InvalidOperationError):
-        list(stream)
+    with pytest.raises(InvalidOperationError, match="closed before the request was done"):
+        for stream in streams:
+            stream.completion()
     with pytest.raises(InvalidOperationError, match="the model is closed"):
         llm.generate([5])
     assert llm.tokenize("a")  # needs no engine
