@@ -433,11 +433,7 @@ def test_closing() -> None:
     llm.close()
     llm.close()
     with pytest.raises(InvalidOperationError, match="closed before the request was done"):
-<<<<<<< HEAD
-        streams[-1].completion()
-=======
         [stream.completion() for stream in streams]
->>>>>>> pycore
     with pytest.raises(InvalidOperationError, match="the model is closed"):
         llm.generate([5])
     assert llm.tokenize("a")  # needs no engine
