@@ -49,7 +49,7 @@ pub struct ModelSpec {
     /// Where the weights are.
     pub tensors: TensorNames,
     /// Tensors of the file that are no weights: rotary factors, which were read into this spec, and
-    /// what is stored beside a model but never read (the copy of a tied output head).
+    /// frequencies that old programs stored.
     pub consumed_tensors: Vec<String>,
     /// The ids that start and end a text, from the configuration; GGUF vocabularies have their own.
     pub special_tokens: SpecialTokens,
@@ -162,9 +162,10 @@ pub struct TensorNames {
     pub embedding: String,
     /// `[hidden]`
     pub output_norm: String,
-    /// `[vocab, hidden]`; `None`, or a name that the file lacks while `tied` is set: the embedding.
+    /// `[vocab, hidden]`; `None`: the embedding.
     pub output: Option<String>,
-    /// Whether the embedding may serve as output head.
+    /// Whether the embedding serves as output head where the file has none, or a copy of it. A file
+    /// that says so and holds another head is taken at its weights, as transformers does.
     pub tied: bool,
     /// The layers' tensors.
     pub layer: LayerTensorNames,

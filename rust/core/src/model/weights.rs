@@ -107,7 +107,7 @@ impl<'a> WeightReader<'a> {
             .collect::<Result<_>>()?;
         let output_norm = self.norm(&names.output_norm, hidden)?;
         let output = match &names.output {
-            Some(name) if self.files.tensor(name).is_some() || !names.tied => {
+            Some(name) if !(names.tied && self.embedding_serves(name)?) => {
                 Some(self.linear(&[(name, vocab, None)], hidden)?)
             }
             _ => None,
@@ -119,6 +119,23 @@ impl<'a> WeightReader<'a> {
             output_norm,
             output,
         })
+    }
+
+    /// Whether a tied model has no head of its own: none in the file, or a copy of the embedding.
+    fn embedding_serves(&mut self, head: &str) -> Result<bool> {
+        let embedding = self.files.tensor(&self.spec.tensors.embedding);
+        let (Some((info, bytes)), Some((embedding, rows))) = (self.files.tensor(head), embedding)
+        else {
+            return Ok(true);
+        };
+        let is_copy = (info.tensor_type, &info.shape) == (embedding.tensor_type, &embedding.shape)
+            && bytes == rows;
+        if is_copy {
+            self.taken.insert(head.to_owned());
+            self.files.release(embedding);
+            self.finish(info)?;
+        }
+        Ok(is_copy)
     }
 
     fn layer(&mut self, index: usize) -> Result<LayerWeights> {

@@ -107,12 +107,10 @@ fn llama3_rope_and_tied_head() {
     };
     assert_eq!(found.ropes, [expected]);
     assert!(found.tensors.tied);
-    assert_eq!(found.tensors.output, None);
-    let unread = [
-        "lm_head.weight",
-        "model.layers.0.self_attn.rotary_emb.inv_freq",
-    ];
-    assert_eq!(found.consumed_tensors, unread);
+    assert_eq!(
+        found.consumed_tensors,
+        ["model.layers.0.self_attn.rotary_emb.inv_freq"]
+    );
 }
 
 #[test]
@@ -239,6 +237,10 @@ fn gemma3_has_a_rope_for_each_kind_of_layer() {
     assert!(found.tensors.layer.query_norm.is_some());
     assert_eq!(found.attention_soft_cap, None);
     assert_eq!(found.final_soft_cap, None);
+    let capped = json!({"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0});
+    let capped = spec(&changed(&configs::gemma3_dual_rope(), &capped));
+    assert_eq!(capped.attention_soft_cap, None);
+    assert_eq!(capped.final_soft_cap, Some(30.0));
 }
 
 /// What an older transformers wrote for the same models.
@@ -362,6 +364,27 @@ fn dynamic_scaling_starts_at_the_whole_context() {
         original_context: 512,
     };
     assert_eq!(found.ropes[0].scaling, expected);
+}
+
+#[test]
+fn the_context_is_what_the_scaling_reaches() {
+    let context = |settings: Value| {
+        let changes = json!({"rope_scaling": settings, "rope_parameters": {}});
+        spec(&changed(&configs::llama_gqa(), &changes)).max_context
+    };
+    let rows = [
+        (json!({"type": "dynamic", "factor": 2.0}), 1024),
+        (json!({"type": "yarn", "factor": 4.0}), 2048),
+        (
+            json!({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}),
+            512,
+        ),
+        (json!({"type": "linear", "factor": 4.0}), 512),
+        (json!({"type": "dynamic", "factor": 1e6}), 1 << 24),
+    ];
+    for (settings, expected) in rows {
+        assert_eq!(context(settings.clone()), expected, "{settings}");
+    }
 }
 
 #[test]

@@ -256,6 +256,10 @@ const ROPE_SETTINGS: &[Row] = &[
         r#"{"partial_rotary_factor": 2.0}"#,
         &["partial_rotary_factor"],
     ),
+    (
+        r#"{"partial_rotary_factor": 0.5}"#,
+        &["partial_rotary_factor", "Phi-3"],
+    ),
 ];
 
 const OLDER_ROPE_SETTINGS: &[Row] = &[

@@ -188,19 +188,10 @@ fn tensor_names(
     tensors.tied = config
         .boolean("tie_word_embeddings")?
         .unwrap_or(defaults.tied);
-    if tensors.tied {
-        tensors.output = None;
-    }
-    // A tied head that is stored all the same is never read; nor are the frequencies that old
-    // programs stored in every layer.
-    let unread = |name: &str| {
-        name.ends_with(".rotary_emb.inv_freq")
-            || (tensors.tied && name == names::SAFETENSORS_OUTPUT)
-    };
-    let stored = source.tensors.names();
-    let consumed = stored.iter().filter(|name| unread(name));
-    let consumed = consumed.map(|name| (*name).to_owned()).collect();
-    Ok((tensors, consumed))
+    // The frequencies that old programs stored in every layer.
+    let stored = source.tensors.names().into_iter();
+    let unread = stored.filter(|name| name.ends_with(".rotary_emb.inv_freq"));
+    Ok((tensors, unread.map(str::to_owned).collect()))
 }
 
 fn special_tokens(source: &ConfigSource, defaults: &Defaults) -> Result<SpecialTokens> {

@@ -1,7 +1,8 @@
 //! Gemma 2 and 3 (text): scaled embeddings, GeGLU, norms around both halves, alternating windows.
 //!
 //! Gemma 2 caps its scores and logits; Gemma 3 norms the heads of Q and K instead, and turns the
-//! layers with a window by a RoPE of their own.
+//! layers with a window by a RoPE of their own. Its files still have the setting for a cap on scores,
+//! but neither transformers nor llama.cpp use it; the cap on logits they do.
 
 use ruvllm_kernels::Activation;
 
@@ -61,6 +62,7 @@ pub(super) fn gemma3_from_config(source: &ConfigSource) -> Result<ModelSpec> {
     };
     let mut spec = config::decoder(source, &defaults)?;
     finish_config(source, &mut spec, [None, None])?;
+    spec.attention_soft_cap = None;
     set_head_norms(&mut spec.tensors, ["self_attn.q_norm", "self_attn.k_norm"]);
     let period = match config.integer("sliding_window_pattern", 1..=1024)? {
         Some(period) => Some(period),
@@ -105,6 +107,7 @@ pub(super) fn gemma3_from_gguf(source: &GgufSource) -> Result<ModelSpec> {
     let keys = &source.fields();
     let mut spec = gguf::decoder(source)?;
     finish_gguf(keys, &mut spec, [None, None], 62)?;
+    spec.attention_soft_cap = None;
     set_head_norms(&mut spec.tensors, ["attn_q_norm", "attn_k_norm"]);
     // Without a window all layers are alike, and turn by the global RoPE.
     if let Some(window) = gguf::sliding_window(keys)? {

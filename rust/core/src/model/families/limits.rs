@@ -23,8 +23,36 @@ pub(super) const FACTOR: std::ops::RangeInclusive<f64> = 1e-6..=1e6;
 /// Epsilons of norms.
 pub(super) const EPSILON: std::ops::RangeInclusive<f64> = 1e-30..=1.0;
 
+/// A spec that a family has filled, checked, with the context that its RoPE reaches.
+pub(super) fn checked(mut spec: ModelSpec) -> Result<ModelSpec> {
+    check(&spec)?;
+    let reached = spec.ropes.iter().map(|rope| reach(&rope.scaling));
+    spec.max_context = reached.fold(spec.max_context, usize::max).min(CONTEXT);
+    Ok(spec)
+}
+
+/// How many tokens a scaling is for, where files give the length before it as the model's own.
+///
+/// Dynamic NTK counts from `max_position_embeddings`, so that it would never begin; a file that is
+/// given YaRN by hand, as Qwen 2.5's documentation says, keeps the trained length there. Linear
+/// scaling is not among them: some files count its stretch in and some do not.
+fn reach(scaling: &RopeScaling) -> usize {
+    match scaling {
+        RopeScaling::DynamicNtk {
+            factor,
+            original_context,
+        } => stretched(*original_context, *factor),
+        RopeScaling::Yarn(yarn) => stretched(yarn.original_context, yarn.factor),
+        _ => 0,
+    }
+}
+
+fn stretched(original_context: usize, factor: f32) -> usize {
+    (original_context as f64 * f64::from(factor)) as usize
+}
+
 /// Checks what must hold between fields, once a family has filled all of them.
-pub(super) fn check(spec: &ModelSpec) -> Result<()> {
+fn check(spec: &ModelSpec) -> Result<()> {
     let rules = [
         (
             spec.num_heads.is_multiple_of(spec.num_kv_heads),

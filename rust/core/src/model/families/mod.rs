@@ -111,9 +111,7 @@ pub fn spec_from_config(source: &ConfigSource) -> Result<ModelSpec> {
         let rule = format!("a {} must be a {}", family.model_type, family.class);
         return Err(config.refuse("architectures", &rule));
     }
-    let spec = (family.from_config)(source)?;
-    limits::check(&spec)?;
-    Ok(spec)
+    limits::checked((family.from_config)(source)?)
 }
 
 /// The spec of a GGUF model.
@@ -128,9 +126,7 @@ pub fn spec_from_metadata(source: &GgufSource) -> Result<ModelSpec> {
             source.architecture
         )));
     };
-    let spec = (family.from_gguf)(source)?;
-    limits::check(&spec)?;
-    Ok(spec)
+    limits::checked((family.from_gguf)(source)?)
 }
 
 fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {

@@ -8,7 +8,7 @@ pub(super) fn safetensors() -> TensorNames {
     TensorNames {
         embedding: "model.embed_tokens.weight".into(),
         output_norm: "model.norm.weight".into(),
-        output: Some(SAFETENSORS_OUTPUT.into()),
+        output: Some("lm_head.weight".into()),
         tied: false,
         layer: LayerTensorNames {
             attention_norm: of_layer("input_layernorm"),
@@ -32,9 +32,6 @@ pub(super) fn safetensors() -> TensorNames {
         },
     }
 }
-
-/// The output head in safetensors files.
-pub(super) const SAFETENSORS_OUTPUT: &str = "lm_head.weight";
 
 /// The names that llama.cpp's converter gives.
 pub(super) fn gguf() -> TensorNames {

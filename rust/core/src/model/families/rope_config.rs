@@ -87,6 +87,11 @@ pub(super) fn rope(
     let base = number("rope_theta", base_key, &limits::ROPE_BASE)?.unwrap_or(defaults.base);
     let partial = "partial_rotary_factor";
     let share = number(partial, partial, &(0.001..=1.0))?.unwrap_or(1.0);
+    if share < 1.0 && defaults.original_context.is_none() {
+        let holder = section.filter(|section| section.get(partial).is_some());
+        let reason = "only Phi-3 turns a part of each head";
+        return Err(holder.unwrap_or(config).refuse(partial, reason));
+    }
     let scaling = match section {
         None => RopeScaling::None,
         Some(section) => Scaling {
