@@ -15,6 +15,7 @@ import typer
 
 from ruvllm.cli import terminal
 from ruvllm.errors import ConfigError, RuvLLMError
+from ruvllm.observability.logs import log_to_stderr
 
 __all__ = ["CommonOptions", "command", "flag"]
 
@@ -102,14 +103,10 @@ def _show(error: Exception, message: str, *, verbose: bool) -> None:
 
 def _set_up_logging(options: CommonOptions) -> None:
     level_name = "info" if options.verbose and options.log_level == "warning" else options.log_level
-    logger = logging.getLogger("ruvllm")
-    for handler in [handler for handler in logger.handlers if handler.name == "ruvllm-cli"]:
-        logger.removeHandler(handler)
-    handler = logging.StreamHandler()  # stderr
-    handler.name = "ruvllm-cli"
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-    logger.addHandler(handler)
-    logger.setLevel(logging.CRITICAL + 1 if level_name == "off" else level_name.upper())
+    if level_name == "off":
+        logging.getLogger("ruvllm").setLevel(logging.CRITICAL + 1)
+    else:
+        log_to_stderr(level_name)
 
 
 def _flatten(function: Function) -> tuple[list[inspect.Parameter], dict[str, type]]:

@@ -40,6 +40,7 @@ impl Model {
         std::thread::scope(|scope| {
             let tokenizer = files
                 .metadata()
+                .filter(|metadata| metadata.get("tokenizer.ggml.model").is_some())
                 .map(|metadata| scope.spawn(|| text::Tokenizer::from_metadata(metadata)));
             let model = Arc::new(model::load(&files, options, progress)?);
             progress(files.total_bytes(), files.total_bytes())?;

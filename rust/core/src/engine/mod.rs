@@ -140,15 +140,6 @@ impl Engine {
                 config.max_context
             )));
         }
-        let (tokens, rows) = (
-            vocabulary.as_ref().map_or(0, |vocabulary| vocabulary.len()),
-            model.spec().vocab_size,
-        );
-        if tokens > rows {
-            return Err(Error::Model(format!(
-                "the tokenizer has {tokens} tokens, the model's embedding only {rows} rows; they do not belong together"
-            )));
-        }
         let kv = KvPool::new(model.kv_layout(config.kv_format), config.kv_bytes)?;
         Ok(Self {
             model,
