@@ -5,7 +5,7 @@
 //! were checked when they were loaded.
 
 use crate::attention::{AttentionShape, AttentionTask, KvView};
-use crate::matmul::{FloatRows, QuantizedRowMut, QuantizedRows, TileRange};
+use crate::matmul::{FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange};
 use crate::pack::PackedMatrix;
 use crate::{Activation, reference};
 
@@ -49,24 +49,24 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         reference::quantize(input, row);
     }
 
-    /// Packed quantized weights times 8-bit rows; `output` is `[tokens, 16 * tiles]`.
+    /// Packed quantized weights times 8-bit rows; `output` is as large as the range.
     fn multiply_quantized(
         &self,
         matrix: &PackedMatrix,
         rows: &QuantizedRows,
         range: &TileRange,
-        output: &mut [f32],
+        output: &mut OutputTile<'_>,
     ) {
         reference::multiply_quantized(matrix, rows, range, output);
     }
 
-    /// Packed weights of any kind times f32 rows; `output` is `[tokens, 16 * tiles]`.
+    /// Packed weights of any kind times f32 rows; `output` is as large as the range.
     fn multiply_float(
         &self,
         matrix: &PackedMatrix,
         rows: FloatRows<'_>,
         range: &TileRange,
-        output: &mut [f32],
+        output: &mut OutputTile<'_>,
     ) {
         reference::multiply_float(matrix, rows, range, output);
     }
@@ -97,7 +97,7 @@ pub(crate) fn check_product(
     matrix: &PackedMatrix,
     (tokens, columns): (usize, usize),
     range: &TileRange,
-    output: &[f32],
+    output: &OutputTile<'_>,
 ) {
     assert_eq!(
         matrix.columns(),
@@ -109,5 +109,9 @@ pub(crate) fn check_product(
         range.tiles.end <= matrix.tiles() && range.tokens.end <= tokens,
         "{range:?} is outside"
     );
-    assert_eq!(output.len(), range.output_length(), "output of {range:?}");
+    assert_eq!(
+        (output.rows(), output.columns()),
+        (range.tokens.len(), range.rows(matrix).len()),
+        "output of {range:?}"
+    );
 }

@@ -39,7 +39,8 @@ pub use cpu::{ThreadChoice, cpu_features, thread_choice};
 pub use dispatch::{available, best, named};
 pub use kernels::{Kernels, Scalar};
 pub use matmul::{
-    Activations, FloatRows, QuantizedRowMut, QuantizedRows, TileRange, multiply, takes_quantized,
+    Activations, Epilogue, FloatRows, OutputTile, Product, QuantizedRowMut, QuantizedRows,
+    QuantizedRowsMut, TileRange, multiply, takes_quantized,
 };
 pub use pack::{
     BLOCK_INPUTS, Elements, PackError, PackSource, PackedMatrix, QuantLayout, TILE_ROWS,

@@ -3,7 +3,9 @@
 use crate::Activation;
 use crate::attention::{AttentionShape, AttentionTask, BLOCK_TOKENS, KvView, visible};
 use crate::kernels::check_product;
-use crate::matmul::{FloatRows, QuantizedRowMut, QuantizedRows, TileRange, decode_tile};
+use crate::matmul::{
+    FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, decode_tile,
+};
 use crate::ops::activation::{GELU_CUBIC, GELU_FACTOR};
 use crate::pack::{BLOCK_INPUTS, Elements, PackedMatrix, TILE_ROWS, TileBlock};
 
@@ -78,16 +80,11 @@ pub(crate) fn quantize(input: &[f32], row: &mut QuantizedRowMut<'_>) {
         for (value, quant) in values.iter().zip(quants.iter_mut()) {
             *quant = (value * inverse).round_ties_even() as i8;
         }
-        let sum = |half: usize| {
-            quants[half * 16..half * 16 + 16]
-                .iter()
-                .map(|quant| i32::from(*quant))
-                .sum::<i32>()
-        };
-        row.half_sums[2 * block] = scale * sum(0) as f32;
-        row.half_sums[2 * block + 1] = scale * sum(1) as f32;
-        row.scales[block] = scale;
-        row.block_sums[block] = scale * (sum(0) + sum(1)) as f32;
+        let sums = [0, 16].map(|first| {
+            let half = &quants[first..first + 16];
+            half.iter().map(|quant| i32::from(*quant)).sum()
+        });
+        row.describe_block(block, scale, sums);
     }
 }
 
@@ -95,7 +92,7 @@ pub(crate) fn multiply_quantized(
     matrix: &PackedMatrix,
     rows: &QuantizedRows,
     range: &TileRange,
-    output: &mut [f32],
+    output: &mut OutputTile<'_>,
 ) {
     check_product(matrix, (rows.tokens(), rows.columns()), range, output);
     let Elements::Quantized(layout) = matrix.elements() else {
@@ -121,7 +118,7 @@ pub(crate) fn multiply_quantized(
                 sum += scale * activation * dot as f32 + minimum * activation * total as f32;
             }
         }
-        output[cell_index(range, tile, lane, token)] = sum;
+        put_cell(range, (tile, lane, token), sum, output);
     }
 }
 
@@ -129,7 +126,7 @@ pub(crate) fn multiply_float(
     matrix: &PackedMatrix,
     rows: FloatRows<'_>,
     range: &TileRange,
-    output: &mut [f32],
+    output: &mut OutputTile<'_>,
 ) {
     check_product(
         matrix,
@@ -147,7 +144,7 @@ pub(crate) fn multiply_float(
                     .iter()
                     .zip(weights.iter().skip(lane).step_by(TILE_ROWS));
                 let sum = products.map(|(input, weight)| input * weight).sum();
-                output[cell_index(range, tile, lane, token)] = sum;
+                put_cell(range, (tile, lane, token), sum, output);
             }
         }
     }
@@ -192,10 +189,14 @@ fn cells(range: &TileRange) -> impl Iterator<Item = (usize, usize, usize)> {
     })
 }
 
-fn cell_index(range: &TileRange, tile: usize, lane: usize, token: usize) -> usize {
-    (token - range.tokens.start) * range.output_stride()
-        + (tile - range.tiles.start) * TILE_ROWS
-        + lane
+fn put_cell(
+    range: &TileRange,
+    (tile, lane, token): (usize, usize, usize),
+    sum: f32,
+    output: &mut OutputTile<'_>,
+) {
+    let column = (tile - range.tiles.start) * TILE_ROWS + lane;
+    output.put(token - range.tokens.start, column, &[sum]);
 }
 
 pub(crate) fn attend(

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use ruvllm_kernels::quant::{BlockType, decode};
 use ruvllm_kernels::{
-    Activation, Activations, AttentionShape, AttentionTask, BLOCK_TOKENS, FloatRows, Kernels,
-    KvData, KvDataMut, KvFormat, KvLayout, KvSlot, KvView, PackSource, PackedMatrix, QuantizedRows,
-    Scalar, ThreadPool, available, multiply, store_kv,
+    Activation, Activations, AttentionShape, AttentionTask, BLOCK_TOKENS, Epilogue, FloatRows,
+    Kernels, KvData, KvDataMut, KvFormat, KvLayout, KvSlot, KvView, PackSource, PackedMatrix,
+    Product, QuantizedRows, Scalar, ThreadPool, available, multiply, store_kv,
 };
 
 /// Sums of a few thousand products in another order differ by this, relative to their magnitude.
@@ -191,7 +191,7 @@ fn half_bits(value: f32) -> u16 {
     u16::from_le_bytes(bytes)
 }
 
-struct Product {
+struct Sample {
     matrix: Arc<PackedMatrix>,
     /// The weights as `decode` gives them.
     decoded: Vec<f32>,
@@ -203,7 +203,7 @@ fn product(
     block_type: BlockType,
     (rows, columns, tokens): (usize, usize, usize),
     seed: u64,
-) -> Product {
+) -> Sample {
     let mut numbers = Numbers(seed);
     let bytes = weights(block_type, rows, columns, &mut numbers);
     let mut decoded = vec![0.0; rows * columns];
@@ -216,7 +216,7 @@ fn product(
         row_order: None,
     };
     let matrix = PackedMatrix::pack(&source, &ThreadPool::new(2)).unwrap();
-    Product {
+    Sample {
         matrix: Arc::new(matrix),
         decoded,
         inputs: numbers.row(tokens * columns),
@@ -224,7 +224,7 @@ fn product(
     }
 }
 
-impl Product {
+impl Sample {
     fn exact(&self) -> Vec<f32> {
         let columns = self.matrix.columns();
         let mut output = Vec::new();
@@ -264,8 +264,11 @@ impl Product {
         multiply(
             kernels,
             &ThreadPool::new(2),
-            std::slice::from_ref(&*self.matrix),
-            activations,
+            &Product {
+                matrices: std::slice::from_ref(&*self.matrix),
+                activations,
+                epilogue: Epilogue::Replace,
+            },
             &mut output,
         );
         output
@@ -324,7 +327,7 @@ fn a_row_does_not_depend_on_the_batch_around_it() {
             };
             for (token, expected) in together.chunks_exact(40).enumerate() {
                 let inputs = many.inputs[token * columns..(token + 1) * columns].to_vec();
-                let alone = Product {
+                let alone = Sample {
                     matrix: Arc::clone(&many.matrix),
                     decoded: vec![],
                     inputs,

@@ -1,13 +1,14 @@
 //! The forward pass: embed, layers, norm. Families differ only in what the spec says.
 
-use ruvllm_kernels::QuantizedRows;
+use ruvllm_kernels::Epilogue;
 
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::kv::KvPool;
 
 use super::layer::{LayerBuffers, RotaryTables};
-use super::linear::{Compute, ROWS_PER_TASK};
+use super::linear::{Compute, InputBuffers, ROWS_PER_TASK, Source};
+use super::norm::Norm;
 use super::{Model, layer};
 
 /// Buffers of a forward pass, kept between steps.
@@ -74,21 +75,27 @@ impl Model {
             call.attention_half(kv, &mut work.residual, &mut work.layer);
             call.feed_forward_half(&mut work.residual, &mut work.layer);
         }
-        norm_rows(
-            compute,
-            &work.residual,
-            (&self.weights.output_norm, self.spec.norm_epsilon),
-            &mut work.hidden,
-        );
+        let norm = Norm {
+            weight: &self.weights.output_norm,
+            epsilon: self.spec.norm_epsilon,
+        };
+        norm.apply(compute, &work.residual, &mut work.hidden);
         Ok(Forwarded::Whole)
     }
 
     /// Output logits of some rows of hidden states, `[rows, vocab]`.
-    pub fn logits(&self, hidden: &[f32], quantized: &mut LogitsBuffers, logits: &mut Vec<f32>) {
+    pub fn logits(&self, hidden: &[f32], buffers: &mut LogitsBuffers, logits: &mut Vec<f32>) {
         let compute = self.compute();
-        self.weights
-            .head()
-            .apply(compute, hidden, &mut quantized.0, logits);
+        let head = self.weights.head();
+        let rows = hidden.len() / self.spec.hidden_size;
+        logits.resize(rows * head.width(), 0.0);
+        head.apply(
+            compute,
+            Source::Rows(hidden),
+            &mut buffers.0,
+            Epilogue::Replace,
+            logits,
+        );
         if let Some(cap) = self.spec.final_soft_cap {
             let rows = logits.chunks_mut(self.spec.vocab_size).collect();
             compute.pool.for_each(rows, 1, |row: &mut [f32]| {
@@ -143,26 +150,4 @@ impl Model {
 
 /// Buffers of [`Model::logits`].
 #[derive(Debug, Default)]
-pub struct LogitsBuffers(QuantizedRows);
-
-/// RMSNorm of every row of `input` into `output`, which is resized.
-pub(crate) fn norm_rows(
-    compute: Compute<'_>,
-    input: &[f32],
-    (weight, epsilon): (&[f32], f32),
-    output: &mut Vec<f32>,
-) {
-    output.resize(input.len(), 0.0);
-    let width = weight.len();
-    let rows = input
-        .chunks_exact(width)
-        .zip(output.chunks_exact_mut(width))
-        .collect();
-    compute.pool.for_each(
-        rows,
-        ROWS_PER_TASK,
-        |(input, output): (&[f32], &mut [f32])| {
-            compute.kernels.rms_norm(input, weight, epsilon, output);
-        },
-    );
-}
+pub struct LogitsBuffers(InputBuffers);

@@ -1,12 +1,12 @@
 //! One layer: its attention half and its feed-forward half.
 
-use ruvllm_kernels::{AttentionShape, AttentionTask, BLOCK_TOKENS, KvSlot, KvView, QuantizedRows};
+use ruvllm_kernels::{AttentionShape, AttentionTask, BLOCK_TOKENS, Epilogue, KvSlot, KvView};
 
 use crate::batch::{Batch, BatchSequence};
 use crate::kv::KvPool;
 
-use super::decoder::norm_rows;
-use super::linear::{Compute, ROWS_PER_TASK};
+use super::linear::{Compute, InputBuffers, Linear, ROWS_PER_TASK, Source};
+use super::norm::Norm;
 use super::spec::{ModelSpec, RopeSpec};
 use super::weights::LayerWeights;
 
@@ -49,8 +49,7 @@ impl RotaryTables {
 /// Buffers of a layer, kept between layers and steps.
 #[derive(Debug, Default)]
 pub(crate) struct LayerBuffers {
-    /// `[tokens, hidden]`
-    normed: Vec<f32>,
+    input: InputBuffers,
     /// `[tokens, (heads + 2 * kv_heads) * head_dim]`
     projected: Vec<f32>,
     /// `[tokens, heads * head_dim]`
@@ -61,11 +60,8 @@ pub(crate) struct LayerBuffers {
     attended: Vec<f32>,
     /// `[tokens, hidden]`
     output: Vec<f32>,
-    /// `[tokens, 2 * feed_forward]`
-    gate_up: Vec<f32>,
     /// `[tokens, feed_forward]`
     activated: Vec<f32>,
-    quantized: QuantizedRows,
 }
 
 /// A layer at work on a batch.
@@ -96,88 +92,84 @@ impl LayerCall<'_> {
         buffers: &mut LayerBuffers,
     ) {
         let weights = self.weights;
-        let epsilon = self.spec.norm_epsilon;
-        norm_rows(
-            self.compute,
-            residual,
-            (&weights.attention_norm, epsilon),
-            &mut buffers.normed,
-        );
+        let normed = Source::Normed(residual, self.norm(&weights.attention_norm));
+        let tokens = self.batch.tokens.len();
+        let width = weights.attention_input.width();
+        buffers.projected.resize(tokens * width, 0.0);
         weights.attention_input.apply(
             self.compute,
-            &buffers.normed,
-            &mut buffers.quantized,
+            normed,
+            &mut buffers.input,
+            Epilogue::Replace,
             &mut buffers.projected,
         );
         self.rotate_rows(buffers);
         self.store(kv, &buffers.projected);
         self.attend(&kv.view(), buffers);
-        weights.attention_output.apply(
-            self.compute,
-            &buffers.attended,
-            &mut buffers.quantized,
-            &mut buffers.output,
+        let attended = std::mem::take(&mut buffers.attended);
+        let norm = weights.post_attention_norm.as_deref();
+        self.add_result(
+            (&weights.attention_output, norm),
+            &attended,
+            residual,
+            buffers,
         );
-        self.add_to_residual(weights.post_attention_norm.as_deref(), residual, buffers);
+        buffers.attended = attended;
     }
 
     /// `residual += down(activation(gate(x)) * up(x))` with `x = norm(residual)`
     pub(crate) fn feed_forward_half(&self, residual: &mut [f32], buffers: &mut LayerBuffers) {
         let weights = self.weights;
-        let epsilon = self.spec.norm_epsilon;
-        norm_rows(
-            self.compute,
-            residual,
-            (&weights.feed_forward_norm, epsilon),
-            &mut buffers.normed,
-        );
+        let mut activated = std::mem::take(&mut buffers.activated);
+        activated.resize(self.batch.tokens.len() * self.spec.feed_forward_size, 0.0);
         weights.feed_forward_input.apply(
             self.compute,
-            &buffers.normed,
-            &mut buffers.quantized,
-            &mut buffers.gate_up,
+            Source::Normed(residual, self.norm(&weights.feed_forward_norm)),
+            &mut buffers.input,
+            Epilogue::Gate(self.spec.activation),
+            &mut activated,
         );
-        let width = self.spec.feed_forward_size;
-        buffers.activated.resize(buffers.gate_up.len() / 2, 0.0);
-        let rows = buffers
-            .gate_up
-            .chunks_exact(2 * width)
-            .zip(buffers.activated.chunks_exact_mut(width));
-        self.compute.pool.for_each(
-            rows.collect(),
-            ROWS_PER_TASK,
-            |(gate_up, output): (&[f32], &mut [f32])| {
-                let (gate, up) = gate_up.split_at(width);
-                self.compute
-                    .kernels
-                    .gate(self.spec.activation, gate, up, output);
-            },
+        let norm = weights.post_feed_forward_norm.as_deref();
+        self.add_result(
+            (&weights.feed_forward_output, norm),
+            &activated,
+            residual,
+            buffers,
         );
-        let down = &weights.feed_forward_output;
-        down.apply(
-            self.compute,
-            &buffers.activated,
-            &mut buffers.quantized,
-            &mut buffers.output,
-        );
-        self.add_to_residual(weights.post_feed_forward_norm.as_deref(), residual, buffers);
+        buffers.activated = activated;
     }
 
-    fn add_to_residual(
+    fn norm<'a>(&self, weight: &'a [f32]) -> Norm<'a> {
+        Norm {
+            weight,
+            epsilon: self.spec.norm_epsilon,
+        }
+    }
+
+    /// `residual += linear(input)`, or the norm of that.
+    fn add_result(
         &self,
-        norm: Option<&[f32]>,
+        (linear, norm): (&Linear, Option<&[f32]>),
+        input: &[f32],
         residual: &mut [f32],
         buffers: &mut LayerBuffers,
     ) {
-        let addend = match norm {
-            Some(weight) => {
-                let weight = (weight, self.spec.norm_epsilon);
-                norm_rows(self.compute, &buffers.output, weight, &mut buffers.normed);
-                &buffers.normed
-            }
-            None => &buffers.output,
+        let source = Source::Rows(input);
+        let Some(weight) = norm else {
+            let epilogue = Epilogue::Add;
+            linear.apply(self.compute, source, &mut buffers.input, epilogue, residual);
+            return;
         };
-        self.compute.kernels.add(addend, residual);
+        let (compute, output) = (self.compute, &mut buffers.output);
+        output.resize(residual.len(), 0.0);
+        linear.apply(
+            compute,
+            source,
+            &mut buffers.input,
+            Epilogue::Replace,
+            output,
+        );
+        self.norm(weight).add_to(compute, output, residual);
     }
 
     fn query_width(&self) -> usize {

@@ -1,9 +1,11 @@
 //! A linear map of the decoder: packed weights, side by side where they share their input.
 
 use ruvllm_kernels::{
-    Activations, FloatRows, Kernels, PackedMatrix, QuantizedRows, ThreadPool, multiply,
-    takes_quantized,
+    Activations, Epilogue, FloatRows, Kernels, PackedMatrix, Product, QuantizedRows, ThreadPool,
+    multiply, takes_quantized,
 };
+
+use super::norm::Norm;
 
 /// In which precision activations meet the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,7 +26,23 @@ pub(super) struct Compute<'a> {
     pub pool: &'a ThreadPool,
 }
 
-/// Matrices that share an input; their outputs stand side by side.
+/// The rows that go into a linear map.
+#[derive(Clone, Copy)]
+pub(super) enum Source<'a> {
+    /// As they are.
+    Rows(&'a [f32]),
+    /// After an RMSNorm, which is computed on the way.
+    Normed(&'a [f32], Norm<'a>),
+}
+
+/// Buffers for the input of a linear map, in the precision that it takes.
+#[derive(Debug, Default)]
+pub(super) struct InputBuffers {
+    normed: Vec<f32>,
+    quantized: QuantizedRows,
+}
+
+/// Matrices that share an input; their outputs stand side by side, or one gates the other.
 #[derive(Debug)]
 pub(super) struct Linear {
     matrices: Vec<PackedMatrix>,
@@ -48,7 +66,7 @@ impl Linear {
         }
     }
 
-    /// Width of the output.
+    /// Width of the output where the matrices stand side by side.
     pub(super) fn width(&self) -> usize {
         self.matrices.iter().map(PackedMatrix::rows).sum()
     }
@@ -58,33 +76,35 @@ impl Linear {
         &self.matrices
     }
 
-    /// `output = weights * input + bias`; `input` is `[tokens, columns]`, `output` is resized.
+    /// `output = weights * source + bias`, then what `epilogue` says; `output` has its size.
     pub(super) fn apply(
         &self,
         compute: Compute<'_>,
-        input: &[f32],
-        quantized: &mut QuantizedRows,
-        output: &mut Vec<f32>,
+        source: Source<'_>,
+        buffers: &mut InputBuffers,
+        epilogue: Epilogue,
+        output: &mut [f32],
     ) {
         let columns = self.matrices[0].columns();
-        let tokens = input.len() / columns;
-        output.resize(tokens * self.width(), 0.0);
         let activations = if self.quantized_input {
-            quantize_rows(compute, input, columns, quantized);
-            Activations::Quantized(quantized)
+            quantize_rows(compute, source, columns, &mut buffers.quantized);
+            Activations::Quantized(&buffers.quantized)
         } else {
-            Activations::Float(FloatRows {
-                values: input,
-                columns,
-            })
+            let values = match source {
+                Source::Rows(rows) => rows,
+                Source::Normed(rows, norm) => {
+                    norm.apply(compute, rows, &mut buffers.normed);
+                    &buffers.normed
+                }
+            };
+            Activations::Float(FloatRows { values, columns })
         };
-        multiply(
-            compute.kernels,
-            compute.pool,
-            &self.matrices,
+        let product = Product {
+            matrices: &self.matrices,
             activations,
-            output,
-        );
+            epilogue,
+        };
+        multiply(compute.kernels, compute.pool, &product, output);
         if let Some(bias) = &self.bias {
             for row in output.chunks_exact_mut(bias.len()) {
                 compute.kernels.add(bias, row);
@@ -93,15 +113,31 @@ impl Linear {
     }
 }
 
-fn quantize_rows(compute: Compute<'_>, input: &[f32], columns: usize, rows: &mut QuantizedRows) {
-    let tokens = input.len() / columns;
-    rows.reset(tokens, columns);
-    let work = input.chunks_exact(columns).zip(rows.rows_mut());
-    compute
-        .pool
-        .for_each(work.collect(), ROWS_PER_TASK, |(input, mut row)| {
-            compute.kernels.quantize(input, &mut row);
-        });
+/// Norms (where the source asks for it) and quantizes row by row, so that a row stays in the cache.
+fn quantize_rows(
+    compute: Compute<'_>,
+    source: Source<'_>,
+    columns: usize,
+    quantized: &mut QuantizedRows,
+) {
+    let (Source::Rows(rows) | Source::Normed(rows, _)) = source;
+    quantized.reset(rows.len() / columns, columns);
+    let work = rows
+        .chunks(ROWS_PER_TASK * columns)
+        .zip(quantized.chunks_mut(ROWS_PER_TASK));
+    compute.pool.for_each(work.collect(), 1, |(rows, targets)| {
+        let mut normed = vec![0.0; columns];
+        for (row, mut target) in rows.chunks_exact(columns).zip(targets.into_rows()) {
+            let row = match source {
+                Source::Rows(_) => row,
+                Source::Normed(_, norm) => {
+                    norm.apply_row(compute, row, &mut normed);
+                    &normed
+                }
+            };
+            compute.kernels.quantize(row, &mut target);
+        }
+    });
 }
 
 /// Rows that one thread takes at a time where the work of a row is small.

@@ -5,6 +5,7 @@ pub mod families;
 mod layer;
 mod linear;
 mod loader;
+mod norm;
 pub mod rope;
 pub mod spec;
 mod weights;

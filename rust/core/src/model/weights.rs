@@ -152,9 +152,7 @@ impl<'a> WeightReader<'a> {
                 ],
                 hidden,
             )?,
-            FeedForwardInput::Fused(fused) => {
-                self.linear(&[(&name(fused), 2 * feed_forward, None)], hidden)?
-            }
+            FeedForwardInput::Fused(fused) => self.gate_and_up(&name(fused))?,
         };
         Ok(LayerWeights {
             attention_norm: self.norm(&name(&names.attention_norm), hidden)?,
@@ -242,6 +240,28 @@ impl<'a> WeightReader<'a> {
         Ok(Linear::new(matrices, None, self.precision))
     }
 
+    /// The two halves of a tensor in which gate stands over up.
+    fn gate_and_up(&mut self, name: &str) -> Result<Linear> {
+        let (rows, columns) = (self.spec.feed_forward_size, self.spec.hidden_size);
+        let (info, bytes, block_type) = self.tensor(name, &[2 * rows, columns])?;
+        let (gate, up) = bytes.split_at(bytes.len() / 2);
+        let matrices = [gate, up]
+            .into_iter()
+            .map(|bytes| {
+                let source = PackSource {
+                    block_type,
+                    bytes,
+                    rows,
+                    columns,
+                    row_order: None,
+                };
+                self.pack(name, &source)
+            })
+            .collect::<Result<_>>()?;
+        self.finish(info)?;
+        Ok(Linear::new(matrices, None, self.precision))
+    }
+
     fn matrix(
         &mut self,
         name: &str,
@@ -256,12 +276,16 @@ impl<'a> WeightReader<'a> {
             columns,
             row_order,
         };
-        let packed = PackedMatrix::pack(&source, self.pool).map_err(|error| match error {
-            PackError::Memory { .. } => Error::OutOfMemory(format!("tensor '{name}': {error}")),
-            error => Error::Model(format!("tensor '{name}': {error}")),
-        })?;
+        let packed = self.pack(name, &source)?;
         self.finish(info)?;
         Ok(packed)
+    }
+
+    fn pack(&self, name: &str, source: &PackSource<'_>) -> Result<PackedMatrix> {
+        PackedMatrix::pack(source, self.pool).map_err(|error| match error {
+            PackError::Memory { .. } => Error::OutOfMemory(format!("tensor '{name}': {error}")),
+            error => Error::Model(format!("tensor '{name}': {error}")),
+        })
     }
 
     fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>> {

@@ -3,6 +3,7 @@
 //! Quantized tiles are decoded to f32 first: the exact path. Even and odd inputs are added apart
 //! and joined at the end, for every number of tokens, so a token's result does not depend on them.
 
+use super::output::OutputTile;
 use super::rows::TileRange;
 use crate::pack::{BLOCK_INPUTS, Elements, PackedMatrix, TILE_ROWS, TileBlock};
 use crate::simd::Lanes;
@@ -59,10 +60,9 @@ pub(crate) unsafe fn multiply<L: Lanes>(
     matrix: &PackedMatrix,
     rows: FloatRows<'_>,
     range: &TileRange,
-    output: &mut [f32],
+    output: &mut OutputTile<'_>,
 ) {
     let mut decoded = Vec::new();
-    let stride = range.output_stride();
     for (index, tile) in range.tiles.clone().enumerate() {
         let stored = matrix.tile_values(tile).as_ptr();
         let weights = match matrix.elements() {
@@ -77,14 +77,19 @@ pub(crate) unsafe fn multiply<L: Lanes>(
         let mut token = range.tokens.start;
         while token < range.tokens.end {
             let inputs = rows.values[token * rows.columns..].as_ptr();
-            let target =
-                output[(token - range.tokens.start) * stride + index * TILE_ROWS..].as_mut_ptr();
+            // SAFETY: the token and the tile's first column are inside the output.
+            let target = unsafe {
+                let row = (token - range.tokens.start) * output.stride();
+                output.as_mut_ptr().add(row + index * TILE_ROWS)
+            };
             let task = Task {
                 weights,
                 inputs,
                 columns: rows.columns,
                 target,
-                stride,
+                stride: output.stride(),
+                lanes: TILE_ROWS.min(output.columns() - index * TILE_ROWS),
+                adds: output.adds(),
             };
             // SAFETY: the pointers stand at the token and the tile, with as many tokens behind
             // them as the instance takes.
@@ -107,6 +112,9 @@ struct Task {
     columns: usize,
     target: *mut f32,
     stride: usize,
+    /// Rows that the tile has.
+    lanes: usize,
+    adds: bool,
 }
 
 #[inline(always)]
@@ -125,8 +133,16 @@ unsafe fn some_tokens<L: Lanes, const TOKENS: usize>(task: Task) -> usize {
                     L::load_bfloat(weights.add(input * TILE_ROWS + part))
                 }),
             };
-            for (token, sum) in sums.into_iter().enumerate() {
-                L::store(task.target.add(token * task.stride + part), sum);
+            let count = task.lanes.saturating_sub(part).min(L::WIDTH);
+            for (token, mut sum) in sums.into_iter().enumerate() {
+                let target = task.target.add(token * task.stride + part);
+                if count == 0 {
+                    break;
+                }
+                if task.adds {
+                    sum = L::add(L::load_partial(target, count), sum);
+                }
+                L::store_partial(target, sum, count);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Matrix products: packed weights `[rows, columns]` times rows of activations.
 
 pub(crate) mod dense;
+mod output;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod quantized_avx2;
 #[cfg(target_arch = "x86_64")]
@@ -8,19 +9,28 @@ pub(crate) mod quantized_avx512;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) mod quantized_portable;
 mod rows;
+#[cfg(target_arch = "x86_64")]
+mod unpack_avx512;
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 pub use dense::FloatRows;
 pub(crate) use dense::decode_tile;
-pub use rows::{QuantizedRowMut, QuantizedRows, TileRange};
+pub use output::OutputTile;
+pub use rows::{QuantizedRowMut, QuantizedRows, QuantizedRowsMut, TileRange};
 
+use crate::Activation;
 use crate::kernels::Kernels;
 use crate::pack::{Elements, PackedMatrix, TILE_ROWS};
 use crate::threads::ThreadPool;
 
 /// Bytes of activations that should stay in a core's cache while tiles pass by.
 const ACTIVATION_BYTES: usize = 256 << 10;
+/// Floats of each half of a gated product that stay there too.
+const GATED_FLOATS: usize = 8 << 10;
+/// Tokens come in multiples of what the kernels take at once.
+const TOKEN_GROUP: usize = 12;
 
 /// The left side of a product, in the precision that the weights meet it.
 #[derive(Debug, Clone, Copy)]
@@ -47,41 +57,87 @@ impl Activations<'_> {
     }
 }
 
-/// Rows shared by threads that write disjoint columns.
-struct SharedRows {
-    pointer: AtomicPtr<f32>,
-    stride: usize,
+/// What becomes of the results of a product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Epilogue {
+    /// They replace what is in the output.
+    Replace,
+    /// They are added to it.
+    Add,
+    /// There are two matrices of one shape, and `activation(first) * second` is the output.
+    Gate(Activation),
 }
 
-impl SharedRows {
-    /// Copies `source` to a row's columns.
+/// Matrices that share their activations, and what becomes of their results.
+#[derive(Debug, Clone, Copy)]
+pub struct Product<'a> {
+    /// Their outputs stand side by side.
+    pub matrices: &'a [PackedMatrix],
+    /// The rows they are multiplied with.
+    pub activations: Activations<'a>,
+    /// What becomes of the results.
+    pub epilogue: Epilogue,
+}
+
+impl Product<'_> {
+    /// Width of an output row.
+    pub fn width(&self) -> usize {
+        match self.epilogue {
+            Epilogue::Gate(_) => self.matrices.first().map_or(0, PackedMatrix::rows),
+            _ => self.matrices.iter().map(PackedMatrix::rows).sum(),
+        }
+    }
+
+    fn check(&self, output: &[f32]) {
+        let (tokens, width) = (self.activations.tokens(), self.width());
+        assert_eq!(
+            output.len(),
+            tokens * width,
+            "output of {tokens} tokens, {width} wide"
+        );
+        if let Epilogue::Gate(_) = self.epilogue {
+            let heights: Vec<_> = self.matrices.iter().map(PackedMatrix::rows).collect();
+            assert!(
+                matches!(heights[..], [gate, up] if gate == up),
+                "a gate and what it gates, not {heights:?} rows"
+            );
+        }
+    }
+}
+
+/// The output, shared by threads that write disjoint columns.
+struct SharedOutput {
+    pointer: AtomicPtr<f32>,
+    width: usize,
+    adds: bool,
+}
+
+impl SharedOutput {
+    /// Some columns of some rows.
     ///
     /// # Safety
     ///
-    /// The columns lie inside the row, and no other thread touches them.
-    unsafe fn write(&self, row: usize, column: usize, source: &[f32]) {
+    /// They lie inside the output, and no other thread touches them meanwhile.
+    unsafe fn tile(&self, rows: &Range<usize>, columns: &Range<usize>) -> OutputTile<'_> {
         // SAFETY: the caller's.
         unsafe {
-            let target = self
-                .pointer
-                .load(Ordering::Relaxed)
-                .add(row * self.stride + column);
-            std::ptr::copy_nonoverlapping(source.as_ptr(), target, source.len());
+            let first = self.pointer.load(Ordering::Relaxed);
+            let pointer = first.add(rows.start * self.width + columns.start);
+            OutputTile::from_raw(pointer, (rows.len(), columns.len()), self.width, self.adds)
         }
     }
 }
 
 /// One product, cut into chunks of tiles.
 struct Chunk<'a> {
-    matrix: &'a PackedMatrix,
-    tiles: std::ops::Range<usize>,
+    /// The matrix; what is gated stands behind its gate.
+    matrices: &'a [PackedMatrix],
+    tiles: Range<usize>,
     /// Where the matrix' outputs begin in an output row.
     column: usize,
 }
 
-/// `output[token] = [matrices[0] * x, matrices[1] * x, ...]`, all in one parallel region.
-///
-/// `output` is `[tokens, sum of rows]`.
+/// Computes a product into `output`, `[tokens, width]`, in one parallel region.
 ///
 /// # Panics
 ///
@@ -89,75 +145,110 @@ struct Chunk<'a> {
 pub fn multiply(
     kernels: &dyn Kernels,
     pool: &ThreadPool,
-    matrices: &[PackedMatrix],
-    activations: Activations<'_>,
+    product: &Product<'_>,
     output: &mut [f32],
 ) {
-    let tokens = activations.tokens();
-    let width: usize = matrices.iter().map(PackedMatrix::rows).sum();
-    assert_eq!(
-        output.len(),
-        tokens * width,
-        "output of {tokens} tokens, {width} wide"
-    );
-    let chunks = chunks_of(matrices, pool.threads(), tokens);
-    let shared = SharedRows {
+    product.check(output);
+    let tokens = product.activations.tokens();
+    let chunks = chunks_of(product, pool.threads());
+    let shared = SharedOutput {
         pointer: AtomicPtr::new(output.as_mut_ptr()),
-        stride: width,
+        width: product.width(),
+        adds: product.epilogue == Epilogue::Add,
     };
-    let step = (ACTIVATION_BYTES / activations.row_bytes().max(1)).clamp(12, 4096) / 12 * 12;
     pool.run(chunks.len(), &|index| {
-        let Chunk {
-            matrix,
-            tiles,
-            column,
-        } = &chunks[index];
-        let mut result = Vec::new();
+        let chunk = &chunks[index];
+        let tiles = chunk.tiles.clone();
+        let step = token_step(product, tiles.len());
         for first in (0..tokens).step_by(step) {
             let range = TileRange {
                 tiles: tiles.clone(),
                 tokens: first..tokens.min(first + step),
             };
-            result.resize(range.output_length(), 0.0);
-            match activations {
-                Activations::Float(rows) => {
-                    kernels.multiply_float(matrix, rows, &range, &mut result);
+            let rows = range.rows(&chunk.matrices[0]);
+            let columns = chunk.column + rows.start..chunk.column + rows.end;
+            // SAFETY: chunks cover disjoint rows of the matrices, so disjoint columns; the
+            // output's length was checked above.
+            let mut target = unsafe { shared.tile(&range.tokens, &columns) };
+            match product.epilogue {
+                Epilogue::Gate(activation) => {
+                    gate_chunk((kernels, activation), chunk, (product, &range), &mut target);
                 }
-                Activations::Quantized(rows) => {
-                    kernels.multiply_quantized(matrix, rows, &range, &mut result);
-                }
-            }
-            let rows = tiles.start * TILE_ROWS..matrix.rows().min(tiles.end * TILE_ROWS);
-            for (token, result) in result.chunks_exact(range.output_stride()).enumerate() {
-                // SAFETY: chunks cover disjoint rows of the matrices, so disjoint columns; the
-                // output's length was checked above.
-                unsafe { shared.write(first + token, column + rows.start, &result[..rows.len()]) };
+                _ => multiply_range(kernels, &chunk.matrices[0], (product, &range), &mut target),
             }
         }
     });
 }
 
-/// Cuts the matrices so that each thread gets several chunks, of tiles that share their activations.
-fn chunks_of(matrices: &[PackedMatrix], threads: usize, tokens: usize) -> Vec<Chunk<'_>> {
-    let tiles: usize = matrices.iter().map(PackedMatrix::tiles).sum();
-    let pieces = if threads == 1 {
-        1
-    } else {
-        threads * if tokens == 1 { 4 } else { 8 }
+fn multiply_range(
+    kernels: &dyn Kernels,
+    matrix: &PackedMatrix,
+    (product, range): (&Product<'_>, &TileRange),
+    output: &mut OutputTile<'_>,
+) {
+    match product.activations {
+        Activations::Float(rows) => kernels.multiply_float(matrix, rows, range, output),
+        Activations::Quantized(rows) => kernels.multiply_quantized(matrix, rows, range, output),
+    }
+}
+
+/// Both halves of a few tiles, small enough to be still in the cache when they are joined.
+fn gate_chunk(
+    (kernels, activation): (&dyn Kernels, Activation),
+    chunk: &Chunk<'_>,
+    (product, range): (&Product<'_>, &TileRange),
+    output: &mut OutputTile<'_>,
+) {
+    let columns = output.columns();
+    let mut halves = vec![0.0; 2 * range.tokens.len() * columns];
+    let (gate, up) = halves.split_at_mut(range.tokens.len() * columns);
+    for (matrix, half) in chunk.matrices.iter().zip([&mut *gate, &mut *up]) {
+        let mut half = OutputTile::new(half, columns);
+        multiply_range(kernels, matrix, (product, range), &mut half);
+    }
+    let rows = gate.chunks_exact(columns).zip(up.chunks_exact(columns));
+    for (row, (gate, up)) in rows.enumerate() {
+        kernels.gate(activation, gate, up, output.row_mut(row));
+    }
+}
+
+/// Tokens whose activations, and gated halves, stay in a core's cache while tiles pass by.
+fn token_step(product: &Product<'_>, tiles: usize) -> usize {
+    let bytes = product.activations.row_bytes().max(1);
+    let step = (ACTIVATION_BYTES / bytes).min(4096);
+    let step = match product.epilogue {
+        Epilogue::Gate(_) => step.min(GATED_FLOATS / (tiles * TILE_ROWS).max(1)),
+        _ => step,
     };
-    let size = tiles.div_ceil(pieces).max(1);
+    (step / TOKEN_GROUP).max(1) * TOKEN_GROUP
+}
+
+/// Cuts the matrices so that each thread gets several chunks, of tiles that share their activations.
+fn chunks_of<'a>(product: &Product<'a>, threads: usize) -> Vec<Chunk<'a>> {
+    let matrices = product.matrices;
+    let together = match product.epilogue {
+        Epilogue::Gate(_) => matrices.len().max(1),
+        _ => 1,
+    };
+    let tiles: usize = matrices.iter().map(PackedMatrix::tiles).sum::<usize>() / together;
+    let pieces = match threads {
+        1 => 1,
+        _ if product.activations.tokens() == 1 => threads * 4,
+        _ => threads * 8,
+    };
+    // Kernels take tiles in pairs.
+    let size = tiles.div_ceil(pieces).max(1).next_multiple_of(2);
     let mut column = 0;
     let mut chunks = Vec::new();
-    for matrix in matrices {
-        for first in (0..matrix.tiles()).step_by(size) {
-            let tiles = first..matrix.tiles().min(first + size);
+    for matrices in matrices.chunks(together) {
+        for first in (0..matrices[0].tiles()).step_by(size) {
             chunks.push(Chunk {
-                matrix,
-                tiles,
+                matrices,
+                tiles: first..matrices[0].tiles().min(first + size),
                 column,
             });
         }
-        column += matrix.rows();
+        column += matrices[0].rows();
     }
     chunks
 }

@@ -6,8 +6,9 @@
 
 use std::arch::x86_64::*;
 
+use super::output::OutputTile;
 use super::rows::{QuantizedRows, TileRange};
-use crate::pack::{Elements, PackedMatrix, TILE_ROWS};
+use crate::pack::{Elements, PackedMatrix, TILE_ROWS, VECTOR_BYTES, high_bits_place};
 use crate::quant::ScaleEncoding;
 use crate::simd::Lanes;
 use crate::simd::avx2::Avx2;
@@ -26,18 +27,16 @@ pub(crate) unsafe fn multiply(
     matrix: &PackedMatrix,
     rows: &QuantizedRows,
     range: &TileRange,
-    output: &mut [f32],
+    output: &mut OutputTile<'_>,
 ) -> bool {
     let Elements::Quantized(layout) = matrix.elements() else {
         return false;
     };
-    let stride = range.output_stride();
     for (index, tile) in range.tiles.clone().enumerate() {
         for half in 0..2 {
             let mut token = range.tokens.start;
             while token < range.tokens.end {
                 let count = TOKENS.min(range.tokens.end - token);
-                let offset = (token - range.tokens.start) * stride + index * TILE_ROWS + half * 8;
                 let task = Task {
                     matrix,
                     rows,
@@ -46,15 +45,24 @@ pub(crate) unsafe fn multiply(
                     token,
                     count,
                 };
-                let target = (&mut output[offset..], stride);
                 // SAFETY: the caller's contract.
-                unsafe {
+                let sums = unsafe {
                     match (layout.bits, layout.groups()) {
-                        (4, 1) => some_tokens::<4, 1>(&task, target),
-                        (4, _) => some_tokens::<4, 2>(&task, target),
-                        (_, 1) => some_tokens::<8, 1>(&task, target),
-                        _ => some_tokens::<8, 2>(&task, target),
+                        (4, 1) => some_tokens::<4, 1>(&task),
+                        (4, _) => some_tokens::<4, 2>(&task),
+                        (5, _) => some_tokens::<5, 1>(&task),
+                        (6, 1) => some_tokens::<6, 1>(&task),
+                        (6, _) => some_tokens::<6, 2>(&task),
+                        (_, 1) => some_tokens::<8, 1>(&task),
+                        _ => some_tokens::<8, 2>(&task),
                     }
+                };
+                let column = index * TILE_ROWS + half * 8;
+                for (offset, sum) in sums.into_iter().enumerate().take(count) {
+                    let mut lanes = [0.0; 8];
+                    // SAFETY: eight floats.
+                    unsafe { Avx2::store(lanes.as_mut_ptr(), sum) };
+                    output.put(token - range.tokens.start + offset, column, &lanes);
                 }
                 token += count;
             }
@@ -73,12 +81,10 @@ struct Task<'a> {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn some_tokens<const BITS: u32, const GROUPS: usize>(
-    task: &Task<'_>,
-    (output, stride): (&mut [f32], usize),
-) {
+unsafe fn some_tokens<const BITS: u32, const GROUPS: usize>(task: &Task<'_>) -> [__m256; TOKENS] {
+    let mut sums = [_mm256_setzero_ps(); TOKENS];
     let Elements::Quantized(layout) = task.matrix.elements() else {
-        return;
+        return sums;
     };
     let values = task.matrix.tile_values(task.tile);
     let mut scales = Scales::new(task);
@@ -89,8 +95,7 @@ unsafe fn some_tokens<const BITS: u32, const GROUPS: usize>(
         &task.rows.half_sums
     };
     // 8-bit weights come out of `unpack` lower by 128.
-    let zero = _mm256_set1_ps(if BITS == 4 { 0.0 } else { 128.0 } - f32::from(layout.zero));
-    let mut sums = [_mm256_setzero_ps(); TOKENS];
+    let zero = _mm256_set1_ps(if BITS == 8 { 128.0 } else { 0.0 } - f32::from(layout.zero));
     for (block, packed) in values.chunks_exact(layout.block_bytes()).enumerate() {
         // SAFETY: `packed` is one block; the scale stream runs beside it; `token` is a row.
         unsafe {
@@ -119,10 +124,7 @@ unsafe fn some_tokens<const BITS: u32, const GROUPS: usize>(
             }
         }
     }
-    for (index, sum) in sums.into_iter().enumerate().take(task.count) {
-        // SAFETY: eight rows of the token's output.
-        unsafe { Avx2::store(output[index * stride..][..8].as_mut_ptr(), sum) };
-    }
+    sums
 }
 
 /// The eight vectors of half a tile: vector `j` holds inputs `4j..4j+4` of eight rows.
@@ -131,16 +133,33 @@ unsafe fn some_tokens<const BITS: u32, const GROUPS: usize>(
 unsafe fn unpack<const BITS: u32>(packed: &[u8], half: usize) -> [__m256i; 8] {
     let mut weights = [_mm256_setzero_si256(); 8];
     let low = _mm256_set1_epi8(15);
-    let flip = _mm256_set1_epi8(i8::MIN);
-    for vector in 0..BITS as usize {
-        let bytes = &packed[vector * 64 + half * 32..][..32];
-        // SAFETY: 32 bytes.
-        let loaded = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) };
-        if BITS == 4 {
-            weights[vector] = _mm256_and_si256(loaded, low);
-            weights[vector + 4] = _mm256_and_si256(_mm256_srli_epi16::<4>(loaded), low);
-        } else {
-            weights[vector] = _mm256_xor_si256(loaded, flip);
+    // SAFETY: half a vector is 32 bytes, and a block has at least `BITS` vectors.
+    let vector = |index: usize| unsafe {
+        _mm256_loadu_si256(
+            packed[index * VECTOR_BYTES + half * 32..][..32]
+                .as_ptr()
+                .cast(),
+        )
+    };
+    if BITS == 8 {
+        let flip = _mm256_set1_epi8(i8::MIN);
+        for (index, weights) in weights.iter_mut().enumerate() {
+            *weights = _mm256_xor_si256(vector(index), flip);
+        }
+        return weights;
+    }
+    for index in 0..4 {
+        let loaded = vector(index);
+        weights[index] = _mm256_and_si256(loaded, low);
+        weights[index + 4] = _mm256_and_si256(_mm256_srli_epi16::<4>(loaded), low);
+    }
+    if BITS > 4 {
+        let mask = _mm256_set1_epi8((1 << (BITS - 4)) - 1);
+        for (index, weights) in weights.iter_mut().enumerate() {
+            let (plane, shift) = high_bits_place(BITS - 4, index);
+            let shift = _mm_cvtsi32_si128(shift as i32);
+            let high = _mm256_and_si256(_mm256_srl_epi16(vector(4 + plane), shift), mask);
+            *weights = _mm256_or_si256(*weights, _mm256_slli_epi16::<4>(high));
         }
     }
     weights
@@ -155,19 +174,24 @@ unsafe fn dot<const BITS: u32, const GROUPS: usize>(
     group: usize,
 ) -> __m256i {
     let ones = _mm256_set1_epi16(1);
+    // Products that a 16-bit lane can add up: each is below 2 * 127 * 2^BITS.
+    let together = if BITS == 8 { 1 } else { 1 << (7 - BITS) };
     let mut pairs = _mm256_setzero_si256();
     let mut total = _mm256_setzero_si256();
     let vectors = group * 8 / GROUPS..(group + 1) * 8 / GROUPS;
     for (vector, weights) in vectors.clone().zip(&weights[vectors]) {
         // SAFETY: a block has eight groups of four activations.
         let inputs = _mm256_set1_epi32(unsafe { quants.add(vector).read_unaligned() });
-        if BITS == 4 {
-            // Eight times 2 * 15 * 127 stays below 2^15.
-            pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(*weights, inputs));
-        } else {
+        if BITS == 8 {
             let magnitude = _mm256_abs_epi8(*weights);
             let products = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(inputs, *weights));
             total = _mm256_add_epi32(total, _mm256_madd_epi16(products, ones));
+        } else {
+            pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(*weights, inputs));
+            if (vector + 1).is_multiple_of(together) {
+                total = _mm256_add_epi32(total, _mm256_madd_epi16(pairs, ones));
+                pairs = _mm256_setzero_si256();
+            }
         }
     }
     _mm256_add_epi32(total, _mm256_madd_epi16(pairs, ones))

@@ -1,119 +1,167 @@
 //! Packed integers times 8-bit activations with `vpdpbusd`: a lane is an output row.
 //!
-//! For each block of 32 inputs the weights of 16 rows are unpacked once and meet up to twelve
-//! tokens, whose four activation bytes are broadcast. A weight is `scale * (integer - zero) +
-//! minimum`; zero points and minimums both become one multiply-add with the block's activation
-//! sum. A token's additions come in the same order whatever stands beside it.
+//! Two tiles, so 32 rows, meet up to six tokens at a time: four activation bytes are broadcast once
+//! for both, a weight vector is unpacked once for all tokens, and the 24 accumulators stay in
+//! registers. A weight is `scale * (integer - zero) + minimum`; a zero point starts the integer
+//! product at `-zero * sum of the activations`, a minimum is one multiply-add with that sum. What
+//! happens to a token's numbers is the same in the same order whatever stands beside it.
 
 use std::arch::x86_64::*;
 
+use super::output::OutputTile;
 use super::rows::{QuantizedRows, TileRange};
+use super::unpack_avx512::{Scales, weights};
 use crate::pack::{Elements, PackedMatrix, QuantLayout, TILE_ROWS};
 use crate::quant::ScaleEncoding;
 
-const HALF: u8 = 0;
-const SINGLE: u8 = 1;
-const SUPER: u8 = 2;
+pub(super) const HALF: u8 = 0;
+pub(super) const SINGLE: u8 = 1;
+pub(super) const SUPER: u8 = 2;
 
-/// One tile and some tokens, as pointers.
+/// Tokens that pass over one tile together, in one pass where there are no more.
+const FEW: usize = 8;
+
+/// How far ahead of one tile's weights memory is asked for, in bytes; two tiles ask for the next two.
+const AHEAD: usize = 8192;
+
+/// One or two tiles and some tokens, as pointers.
 #[derive(Clone, Copy)]
 struct TileTask {
     values: *const u8,
     scales: *const u8,
+    /// Bytes from one tile to the next.
+    value_bytes: usize,
+    scale_bytes: usize,
     blocks: usize,
-    zero: f32,
+    /// Log of the zero point.
+    zero_shift: __m128i,
+    /// How far ahead of the weights memory is asked for, in bytes; 0 where they are in the cache.
+    ahead: usize,
     quants: *const i8,
     activation_scales: *const f32,
     activation_sums: *const f32,
+    activation_debts: *const i32,
     output: *mut f32,
     output_stride: usize,
+    /// Rows of the last tile, and whether results are added.
+    last_lanes: __mmask16,
+    adds: bool,
 }
 
 /// Multiplies the range; `false` where no instance fits the layout.
 ///
 /// # Safety
 ///
-/// Needs AVX-512 F, BW, VL and VNNI. `output` has the range's length, the range lies inside matrix
+/// Needs AVX-512 F, BW, VL and VNNI. `output` has the range's size, the range lies inside matrix
 /// and rows, and both have the same number of columns (checked by `Native`).
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 pub(crate) unsafe fn multiply(
     matrix: &PackedMatrix,
     rows: &QuantizedRows,
     range: &TileRange,
-    output: &mut [f32],
+    output: &mut OutputTile<'_>,
 ) -> bool {
     let Elements::Quantized(layout) = matrix.elements() else {
         return false;
     };
-    let multiply_tile = match (
+    let key = (
         layout.bits,
         layout.groups(),
         layout.encoding,
         layout.has_minimum,
-    ) {
-        (4, 1, ScaleEncoding::Half, false) => all_tokens::<4, 1, HALF, false>,
-        (4, 1, ScaleEncoding::Half, true) => all_tokens::<4, 1, HALF, true>,
-        (4, 1, ScaleEncoding::Super, true) => all_tokens::<4, 1, SUPER, true>,
-        (4, 2, ScaleEncoding::Super, false) => all_tokens::<4, 2, SUPER, false>,
-        (4, 2, ScaleEncoding::Super, true) => all_tokens::<4, 2, SUPER, true>,
-        (8, 1, ScaleEncoding::Half, false) => all_tokens::<8, 1, HALF, false>,
-        (8, 1, ScaleEncoding::Half, true) => all_tokens::<8, 1, HALF, true>,
-        (8, 1, ScaleEncoding::Single, false) => all_tokens::<8, 1, SINGLE, false>,
-        (8, 1, ScaleEncoding::Super, false) => all_tokens::<8, 1, SUPER, false>,
-        (8, 1, ScaleEncoding::Super, true) => all_tokens::<8, 1, SUPER, true>,
-        (8, 2, ScaleEncoding::Super, false) => all_tokens::<8, 2, SUPER, false>,
+    );
+    let multiply_tiles = match key {
+        (4, 1, ScaleEncoding::Half, false) => both::<4, 1, HALF, false>(),
+        (4, 1, ScaleEncoding::Half, true) => both::<4, 1, HALF, true>(),
+        (4, 1, ScaleEncoding::Super, true) => both::<4, 1, SUPER, true>(),
+        (4, 2, ScaleEncoding::Super, false) => both::<4, 2, SUPER, false>(),
+        (4, 2, ScaleEncoding::Super, true) => both::<4, 2, SUPER, true>(),
+        (5, 1, ScaleEncoding::Half, false) => both::<5, 1, HALF, false>(),
+        (5, 1, ScaleEncoding::Half, true) => both::<5, 1, HALF, true>(),
+        (5, 1, ScaleEncoding::Super, true) => both::<5, 1, SUPER, true>(),
+        (6, 2, ScaleEncoding::Super, false) => both::<6, 2, SUPER, false>(),
+        (8, 1, ScaleEncoding::Half, false) => both::<8, 1, HALF, false>(),
+        (8, 1, ScaleEncoding::Single, false) => both::<8, 1, SINGLE, false>(),
+        (8, 1, ScaleEncoding::Super, false) => both::<8, 1, SUPER, false>(),
         _ => return false,
     };
-    // SAFETY: the caller's contract; see `for_each_tile`.
-    unsafe { for_each_tile(matrix, layout, (rows, range), output, multiply_tile) };
+    // SAFETY: the caller's contract.
+    unsafe { for_each_pair(matrix, layout, (rows, range), output, multiply_tiles) };
     true
 }
 
-type MultiplyTile = unsafe fn(TileTask, usize, (usize, usize));
+type MultiplyTiles = unsafe fn(TileTask, usize, (usize, usize));
+
+/// The instances for one tile and for two.
+fn both<const BITS: u32, const GROUPS: usize, const ENCODING: u8, const MINIMUM: bool>()
+-> [MultiplyTiles; 2] {
+    [
+        all_tokens::<1, BITS, GROUPS, ENCODING, MINIMUM>,
+        all_tokens::<2, BITS, GROUPS, ENCODING, MINIMUM>,
+    ]
+}
 
 /// # Safety
 ///
 /// As `multiply`.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
-unsafe fn for_each_tile(
+unsafe fn for_each_pair(
     matrix: &PackedMatrix,
     layout: QuantLayout,
     (rows, range): (&QuantizedRows, &TileRange),
-    output: &mut [f32],
-    multiply_tile: MultiplyTile,
+    output: &mut OutputTile<'_>,
+    multiply_tiles: [MultiplyTiles; 2],
 ) {
     let blocks = rows.blocks();
-    let sums_stride = blocks * layout.groups();
-    let sums = if layout.groups() == 1 {
-        &rows.block_sums
+    let groups = layout.groups();
+    let (sums, debts) = if groups == 1 {
+        (&rows.block_sums, &rows.block_debts)
     } else {
-        &rows.half_sums
+        (&rows.half_sums, &rows.half_debts)
     };
     let first = range.tokens.start;
-    for (index, tile) in range.tiles.clone().enumerate() {
-        let task = TileTask {
-            values: matrix.tile_values(tile).as_ptr(),
-            scales: matrix.tile_scales(tile).as_ptr(),
-            blocks,
-            zero: -f32::from(layout.zero),
-            quants: rows.quants[first * rows.columns()..].as_ptr(),
-            activation_scales: rows.scales[first * blocks..].as_ptr(),
-            activation_sums: sums[first * sums_stride..].as_ptr(),
-            output: output[index * TILE_ROWS..].as_mut_ptr(),
-            output_stride: range.output_stride(),
-        };
-        // SAFETY: the pointers begin at the range's first token and tile, and the range is inside.
-        unsafe { multiply_tile(task, range.tokens.len(), (rows.columns(), sums_stride)) };
+    let mut tile = range.tiles.start;
+    while tile < range.tiles.end {
+        // Few tokens wait for memory: one stream, read once, is what comes fastest.
+        let pair = range.tokens.len() > FEW && tile + 1 < range.tiles.end;
+        let tiles = 1 + usize::from(pair);
+        let column = (tile - range.tiles.start) * TILE_ROWS;
+        let left = output.columns() - column;
+        let last_lanes = (left - (tiles - 1) * TILE_ROWS).min(TILE_ROWS);
+        // SAFETY: the pointers begin at the range's first token and this tile; the range is inside.
+        unsafe {
+            let task = TileTask {
+                values: matrix.tile_values(tile).as_ptr(),
+                scales: matrix.tile_scales(tile).as_ptr(),
+                value_bytes: matrix.tile_values(tile).len(),
+                scale_bytes: matrix.tile_scales(tile).len(),
+                blocks,
+                zero_shift: _mm_cvtsi32_si128(layout.zero.max(1).trailing_zeros() as i32),
+                ahead: AHEAD.max((tiles - 1) * 2 * matrix.tile_values(tile).len()),
+                quants: rows.quants[first * rows.columns()..].as_ptr(),
+                activation_scales: rows.scales[first * blocks..].as_ptr(),
+                activation_sums: sums[first * blocks * groups..].as_ptr(),
+                activation_debts: debts[first * blocks * groups..].as_ptr(),
+                output: output.as_mut_ptr().add(column),
+                output_stride: output.stride(),
+                last_lanes: ((1u32 << last_lanes) - 1) as __mmask16,
+                adds: output.adds(),
+            };
+            let widths = (rows.columns(), blocks * groups);
+            multiply_tiles[tiles - 1](task, range.tokens.len(), widths);
+        }
+        tile += tiles;
     }
 }
 
-/// Twelve tokens at a time, then what is left.
+/// Six tokens at a time, then what is left.
 ///
 /// # Safety
 ///
-/// As `multiply`, with `tokens` rows behind the task's pointers.
+/// As `multiply`, with `tokens` rows and `TILES` tiles behind the task's pointers.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 unsafe fn all_tokens<
+    const TILES: usize,
     const BITS: u32,
     const GROUPS: usize,
     const ENCODING: u8,
@@ -128,31 +176,23 @@ unsafe fn all_tokens<
     unsafe {
         while left > 0 {
             let step = match left {
-                12.. => {
-                    some_tokens::<12, BITS, GROUPS, ENCODING, MINIMUM>(task, columns);
-                    12
+                8 if TILES == 1 => {
+                    some_tokens::<TILES, FEW, BITS, GROUPS, ENCODING, MINIMUM>(task, columns)
                 }
-                8.. => {
-                    some_tokens::<8, BITS, GROUPS, ENCODING, MINIMUM>(task, columns);
-                    8
+                4 | 7 | 8 => {
+                    some_tokens::<TILES, 4, BITS, GROUPS, ENCODING, MINIMUM>(task, columns)
                 }
-                4.. => {
-                    some_tokens::<4, BITS, GROUPS, ENCODING, MINIMUM>(task, columns);
-                    4
-                }
-                2.. => {
-                    some_tokens::<2, BITS, GROUPS, ENCODING, MINIMUM>(task, columns);
-                    2
-                }
-                _ => {
-                    some_tokens::<1, BITS, GROUPS, ENCODING, MINIMUM>(task, columns);
-                    1
-                }
+                6.. => some_tokens::<TILES, 6, BITS, GROUPS, ENCODING, MINIMUM>(task, columns),
+                3 | 5 => some_tokens::<TILES, 3, BITS, GROUPS, ENCODING, MINIMUM>(task, columns),
+                2 => some_tokens::<TILES, 2, BITS, GROUPS, ENCODING, MINIMUM>(task, columns),
+                _ => some_tokens::<TILES, 1, BITS, GROUPS, ENCODING, MINIMUM>(task, columns),
             };
             left -= step;
+            task.ahead = 0;
             task.quants = task.quants.add(step * columns);
             task.activation_scales = task.activation_scales.add(step * task.blocks);
             task.activation_sums = task.activation_sums.add(step * sums_stride);
+            task.activation_debts = task.activation_debts.add(step * sums_stride);
             task.output = task.output.add(step * task.output_stride);
         }
     }
@@ -160,9 +200,10 @@ unsafe fn all_tokens<
 
 /// # Safety
 ///
-/// As `multiply`, with `TOKENS` rows behind the task's pointers.
+/// As `multiply`, with `TOKENS` rows and `TILES` tiles behind the task's pointers.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 unsafe fn some_tokens<
+    const TILES: usize,
     const TOKENS: usize,
     const BITS: u32,
     const GROUPS: usize,
@@ -171,160 +212,140 @@ unsafe fn some_tokens<
 >(
     task: TileTask,
     columns: usize,
-) {
-    let mut sums = [_mm512_setzero_ps(); TOKENS];
-    let mut values = task.values;
-    let mut scales = Scales::<ENCODING, MINIMUM>::new(task.scales, task.zero);
-    // SAFETY: both streams hold `blocks` blocks, the activation pointers `TOKENS` rows.
+) -> usize {
+    let mut sums = [[_mm512_setzero_ps(); TILES]; TOKENS];
+    // SAFETY: the streams of each tile hold `blocks` blocks, the activation pointers `TOKENS` rows.
     unsafe {
+        let mut scales = [Scales::<ENCODING, MINIMUM>::new(task.scales); TILES];
+        if TILES == 2 {
+            scales[1] = Scales::new(task.scales.add(task.scale_bytes));
+        }
         for block in 0..task.blocks {
-            let weights = unpack::<BITS>(values);
-            values = values.add(16 * 32 * BITS as usize / 8);
-            scales.begin_block(block);
-            let mut scale = [_mm512_setzero_ps(); GROUPS];
-            let mut minimum = [_mm512_setzero_ps(); GROUPS];
-            for group in 0..GROUPS {
-                (scale[group], minimum[group]) = scales.next_group();
+            let mut values = [task.values.add(block * 64 * BITS as usize); TILES];
+            if TILES == 2 {
+                values[1] = values[0].add(task.value_bytes);
             }
-            for (token, sum) in sums.iter_mut().enumerate() {
-                let quants = task.quants.add(token * columns + block * 32).cast::<i32>();
-                let activation =
-                    _mm512_set1_ps(*task.activation_scales.add(token * task.blocks + block));
-                let activation_sums = task
-                    .activation_sums
-                    .add((token * task.blocks + block) * GROUPS);
-                for group in 0..GROUPS {
-                    let mut dot = _mm512_setzero_si512();
-                    for vector in 0..8 / GROUPS {
-                        let index = group * (8 / GROUPS) + vector;
-                        let inputs = _mm512_set1_epi32(quants.add(index).read_unaligned());
-                        dot = _mm512_dpbusd_epi32(dot, weights[index], inputs);
+            fetch::<TILES, BITS>(&values, task.ahead);
+            for scales in &mut scales {
+                scales.begin_block(block);
+            }
+            let quants = task.quants.add(block * 32);
+            for group in 0..GROUPS {
+                let mut dots = [[_mm512_setzero_si512(); TILES]; TOKENS];
+                let place = |token: usize| (token * task.blocks + block) * GROUPS + group;
+                if !MINIMUM {
+                    for (token, dots) in dots.iter_mut().enumerate() {
+                        let debt = _mm512_set1_epi32(*task.activation_debts.add(place(token)));
+                        *dots = [_mm512_sll_epi32(debt, task.zero_shift); TILES];
                     }
-                    let factor = _mm512_mul_ps(scale[group], activation);
-                    *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), factor, *sum);
-                    let offset = _mm512_set1_ps(*activation_sums.add(group));
-                    *sum = _mm512_fmadd_ps(minimum[group], offset, *sum);
+                }
+                if GROUPS == 1 || group == 0 {
+                    add_step::<TILES, TOKENS, BITS, 0>(&values, (quants, columns), &mut dots);
+                    add_step::<TILES, TOKENS, BITS, 1>(&values, (quants, columns), &mut dots);
+                    add_step::<TILES, TOKENS, BITS, 2>(&values, (quants, columns), &mut dots);
+                    add_step::<TILES, TOKENS, BITS, 3>(&values, (quants, columns), &mut dots);
+                }
+                if GROUPS == 1 || group == 1 {
+                    add_step::<TILES, TOKENS, BITS, 4>(&values, (quants, columns), &mut dots);
+                    add_step::<TILES, TOKENS, BITS, 5>(&values, (quants, columns), &mut dots);
+                    add_step::<TILES, TOKENS, BITS, 6>(&values, (quants, columns), &mut dots);
+                    add_step::<TILES, TOKENS, BITS, 7>(&values, (quants, columns), &mut dots);
+                }
+                let mut scaled = [(_mm512_setzero_ps(), _mm512_setzero_ps()); TILES];
+                for (scaled, scales) in scaled.iter_mut().zip(&mut scales) {
+                    *scaled = scales.next_group();
+                }
+                for token in 0..TOKENS {
+                    let factor = *task.activation_scales.add(token * task.blocks + block);
+                    let offset = *task.activation_sums.add(place(token));
+                    for tile in 0..TILES {
+                        let dot = _mm512_cvtepi32_ps(dots[token][tile]);
+                        let (scale, minimum) = scaled[tile];
+                        let factor = _mm512_mul_ps(scale, _mm512_set1_ps(factor));
+                        let sum = &mut sums[token][tile];
+                        *sum = _mm512_fmadd_ps(dot, factor, *sum);
+                        if MINIMUM {
+                            *sum = _mm512_fmadd_ps(minimum, _mm512_set1_ps(offset), *sum);
+                        }
+                    }
                 }
             }
         }
-        for (token, sum) in sums.into_iter().enumerate() {
-            _mm512_storeu_ps(task.output.add(token * task.output_stride), sum);
+        store(&task, sums);
+    }
+    TOKENS
+}
+
+/// Asks for the block that stands `ahead` bytes further.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn fetch<const TILES: usize, const BITS: u32>(values: &[*const u8; TILES], ahead: usize) {
+    if ahead > 0 {
+        for values in values {
+            for line in 0..BITS as usize {
+                let address = values.wrapping_add(ahead + line * 64);
+                _mm_prefetch::<_MM_HINT_T0>(address.cast());
+            }
         }
     }
 }
 
-/// The eight vectors of a block: vector `j` holds inputs `4j..4j+4` of every row.
+/// Writes the results, or adds them to what is there.
 ///
 /// # Safety
 ///
-/// `values` is valid for one packed block.
+/// The task's output has `TOKENS` rows of `TILES` tiles, the last one of `last_lanes`.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn unpack<const BITS: u32>(values: *const u8) -> [__m512i; 8] {
-    let mut weights = [_mm512_setzero_si512(); 8];
-    let low = _mm512_set1_epi8(15);
-    // SAFETY: a block is 256 bytes with 4 bits, 512 with 8.
-    unsafe {
-        for vector in 0..(BITS as usize) {
-            let packed = _mm512_loadu_si512(values.add(vector * 64).cast());
-            if BITS == 4 {
-                weights[vector] = _mm512_and_si512(packed, low);
-                weights[vector + 4] = _mm512_and_si512(_mm512_srli_epi16::<4>(packed), low);
+#[target_feature(enable = "avx512f")]
+unsafe fn store<const TILES: usize, const TOKENS: usize>(
+    task: &TileTask,
+    sums: [[__m512; TILES]; TOKENS],
+) {
+    for (token, sums) in sums.into_iter().enumerate() {
+        for (tile, mut sum) in sums.into_iter().enumerate() {
+            let lanes = if tile + 1 == TILES {
+                task.last_lanes
             } else {
-                weights[vector] = packed;
-            }
-        }
-    }
-    weights
-}
-
-/// Reads the scale stream of a tile.
-struct Scales<const ENCODING: u8, const MINIMUM: bool> {
-    next: *const u8,
-    zero: __m512,
-    base: __m512,
-    base_minimum: __m512,
-}
-
-impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn new(stream: *const u8, zero: f32) -> Self {
-        let none = _mm512_setzero_ps();
-        Self {
-            next: stream,
-            zero: _mm512_set1_ps(zero),
-            base: none,
-            base_minimum: none,
-        }
-    }
-
-    /// # Safety
-    ///
-    /// `next` stands at the beginning of `block`.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    unsafe fn begin_block(&mut self, block: usize) {
-        if ENCODING == SUPER && block.is_multiple_of(8) {
-            // SAFETY: a super-block begins with its bases.
-            unsafe {
-                self.base = self.take_half();
-                if MINIMUM {
-                    self.base_minimum = self.take_half();
-                }
-            }
-        }
-    }
-
-    /// The scale and the minimum of the next group, a lane a row.
-    ///
-    /// # Safety
-    ///
-    /// `next` stands at the beginning of a group.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    unsafe fn next_group(&mut self) -> (__m512, __m512) {
-        // SAFETY: a group holds 16 scales, then 16 minimums where the layout has them.
-        unsafe {
-            let scale = self.take(self.base);
-            let minimum = if MINIMUM {
-                self.take(self.base_minimum)
-            } else {
-                _mm512_mul_ps(scale, self.zero)
+                __mmask16::MAX
             };
-            (scale, minimum)
-        }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    unsafe fn take(&mut self, base: __m512) -> __m512 {
-        // SAFETY: the caller's.
-        unsafe {
-            match ENCODING {
-                HALF => self.take_half(),
-                SINGLE => {
-                    let value = _mm512_loadu_ps(self.next.cast());
-                    self.next = self.next.add(64);
-                    value
+            // SAFETY: the caller's.
+            unsafe {
+                let target = task
+                    .output
+                    .add(token * task.output_stride + tile * TILE_ROWS);
+                if task.adds {
+                    sum = _mm512_add_ps(_mm512_maskz_loadu_ps(lanes, target), sum);
                 }
-                _ => {
-                    let small = _mm512_cvtepi8_epi32(_mm_loadu_si128(self.next.cast()));
-                    self.next = self.next.add(16);
-                    _mm512_mul_ps(base, _mm512_cvtepi32_ps(small))
-                }
+                _mm512_mask_storeu_ps(target, lanes, sum);
             }
         }
     }
+}
 
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    unsafe fn take_half(&mut self) -> __m512 {
-        // SAFETY: the caller's.
-        unsafe {
-            let value = _mm512_cvtph_ps(_mm256_loadu_si256(self.next.cast()));
-            self.next = self.next.add(32);
-            value
+/// Adds the products of four inputs of every row and token.
+///
+/// # Safety
+///
+/// `values` stand at a block of each tile, `quants` at the block of the first token.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+unsafe fn add_step<const TILES: usize, const TOKENS: usize, const BITS: u32, const STEP: usize>(
+    values: &[*const u8; TILES],
+    (quants, columns): (*const i8, usize),
+    dots: &mut [[__m512i; TILES]; TOKENS],
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut vectors = [_mm512_setzero_si512(); TILES];
+        for (vector, values) in vectors.iter_mut().zip(values) {
+            *vector = weights::<BITS, STEP>(*values);
+        }
+        for (token, dots) in dots.iter_mut().enumerate() {
+            let four = quants.add(token * columns + 4 * STEP).cast::<i32>();
+            let inputs = _mm512_set1_epi32(four.read_unaligned());
+            for (dot, vector) in dots.iter_mut().zip(vectors) {
+                *dot = _mm512_dpbusd_epi32(*dot, vector, inputs);
+            }
         }
     }
 }

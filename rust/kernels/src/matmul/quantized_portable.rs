@@ -3,8 +3,12 @@
 //! The same sum as the versions by hand, laid out so that the compiler vectorizes it for the
 //! baseline of the target: unpack a block once, then one multiply-add of sixteen lanes an input.
 
+use super::output::OutputTile;
 use super::rows::{QuantizedRows, TileRange};
-use crate::pack::{BLOCK_INPUTS, Elements, PackedMatrix, QuantLayout, TILE_ROWS, TileBlock};
+use crate::pack::{
+    BLOCK_INPUTS, Elements, PackedMatrix, QuantLayout, TILE_ROWS, TileBlock, VECTOR_BYTES,
+    high_bits_place,
+};
 
 type Lanes = [f32; TILE_ROWS];
 
@@ -20,19 +24,17 @@ pub(crate) unsafe fn multiply(
     matrix: &PackedMatrix,
     rows: &QuantizedRows,
     range: &TileRange,
-    output: &mut [f32],
+    output: &mut OutputTile<'_>,
 ) -> bool {
     let Elements::Quantized(layout) = matrix.elements() else {
         return false;
     };
-    let stride = range.output_stride();
     for (index, tile) in range.tiles.clone().enumerate() {
         for first in range.tokens.clone().step_by(TOKENS) {
             let count = TOKENS.min(range.tokens.end - first);
             let sums = some_tokens((matrix, layout, tile), rows, first, count);
             for (token, sum) in sums.iter().enumerate().take(count) {
-                let begin = (first - range.tokens.start + token) * stride + index * TILE_ROWS;
-                output[begin..begin + TILE_ROWS].copy_from_slice(sum);
+                output.put(first - range.tokens.start + token, index * TILE_ROWS, sum);
             }
         }
     }
@@ -76,19 +78,43 @@ fn some_tokens(
 
 /// Integers less their zero point, an input a row.
 fn unpack(layout: QuantLayout, packed: &[u8], weights: &mut [[i16; TILE_ROWS]; BLOCK_INPUTS]) {
+    let vectors = packed.as_chunks::<VECTOR_BYTES>().0;
     let zero = i16::from(layout.zero);
-    for (vector, bytes) in packed.as_chunks::<64>().0.iter().enumerate() {
-        for lane in 0..TILE_ROWS {
-            for byte in 0..4 {
-                let value = bytes[lane * 4 + byte];
-                let input = 4 * vector + byte;
-                if layout.bits == 4 {
-                    weights[input][lane] = i16::from(value & 15) - zero;
-                    weights[input + 16][lane] = i16::from(value >> 4) - zero;
-                } else {
-                    weights[input][lane] = i16::from(value) - zero;
-                }
+    for (vector, bytes) in vectors.iter().take(BLOCK_INPUTS / 4).enumerate() {
+        if layout.bits == 8 {
+            spread(bytes, 4 * vector, weights, |byte| i16::from(byte) - zero);
+        } else if vector < 4 {
+            spread(bytes, 4 * vector, weights, |byte| {
+                i16::from(byte & 15) - zero
+            });
+            spread(bytes, 4 * vector + 16, weights, |byte| {
+                i16::from(byte >> 4) - zero
+            });
+        }
+    }
+    if layout.bits == 5 || layout.bits == 6 {
+        let width = layout.bits - 4;
+        for vector in 0..BLOCK_INPUTS / 4 {
+            let (plane, shift) = high_bits_place(width, vector);
+            for (place, byte) in vectors[4 + plane].iter().enumerate() {
+                let high = (byte >> shift) & ((1 << width) - 1);
+                weights[4 * vector + place % 4][place / 4] += i16::from(high << 4);
             }
+        }
+    }
+}
+
+/// Takes the bytes of one vector apart: four inputs of each row.
+#[inline]
+fn spread(
+    bytes: &[u8; VECTOR_BYTES],
+    first: usize,
+    weights: &mut [[i16; TILE_ROWS]; BLOCK_INPUTS],
+    integer: impl Fn(u8) -> i16,
+) {
+    for lane in 0..TILE_ROWS {
+        for byte in 0..4 {
+            weights[first + byte][lane] = integer(bytes[lane * 4 + byte]);
         }
     }
 }

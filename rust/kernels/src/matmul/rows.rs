@@ -17,6 +17,10 @@ pub struct QuantizedRows {
     pub(crate) block_sums: Vec<f32>,
     /// `[tokens, 2 * blocks]`: the same for each half block.
     pub(crate) half_sums: Vec<f32>,
+    /// `[tokens, blocks]`: minus the sum of the block's quants.
+    pub(crate) block_debts: Vec<i32>,
+    /// `[tokens, 2 * blocks]`: the same for each half block.
+    pub(crate) half_debts: Vec<i32>,
 }
 
 /// One row being quantized.
@@ -30,6 +34,24 @@ pub struct QuantizedRowMut<'a> {
     pub block_sums: &'a mut [f32],
     /// `[2 * blocks]`
     pub half_sums: &'a mut [f32],
+    /// `[blocks]`: what a weight's zero point of one takes from the integer product.
+    pub block_debts: &'a mut [i32],
+    /// `[2 * blocks]`
+    pub half_debts: &'a mut [i32],
+}
+
+impl QuantizedRowMut<'_> {
+    /// Writes what products need beside the block's quants: `sums` are those of its halves.
+    pub(crate) fn describe_block(&mut self, block: usize, scale: f32, sums: [i32; 2]) {
+        let total = sums[0] + sums[1];
+        self.scales[block] = scale;
+        self.block_sums[block] = scale * total as f32;
+        self.block_debts[block] = -total;
+        for (half, sum) in sums.into_iter().enumerate() {
+            self.half_sums[2 * block + half] = scale * sum as f32;
+            self.half_debts[2 * block + half] = -sum;
+        }
+    }
 }
 
 impl QuantizedRows {
@@ -50,6 +72,8 @@ impl QuantizedRows {
         self.scales.resize(tokens * blocks, 0.0);
         self.block_sums.resize(tokens * blocks, 0.0);
         self.half_sums.resize(tokens * blocks * 2, 0.0);
+        self.block_debts.resize(tokens * blocks, 0);
+        self.half_debts.resize(tokens * blocks * 2, 0);
     }
 
     /// How many rows.
@@ -69,18 +93,70 @@ impl QuantizedRows {
 
     /// All rows, to write.
     pub fn rows_mut(&mut self) -> impl Iterator<Item = QuantizedRowMut<'_>> {
+        let tokens = self.tokens.max(1);
+        self.chunks_mut(tokens)
+            .flat_map(QuantizedRowsMut::into_rows)
+    }
+
+    /// Groups of `tokens` rows, to write: what one thread takes at a time.
+    pub fn chunks_mut(&mut self, tokens: usize) -> impl Iterator<Item = QuantizedRowsMut<'_>> {
+        let columns = self.columns.max(1);
         let blocks = (self.columns / BLOCK_INPUTS).max(1);
         self.quants
-            .chunks_exact_mut(self.columns.max(1))
-            .zip(self.scales.chunks_exact_mut(blocks))
-            .zip(self.block_sums.chunks_exact_mut(blocks))
-            .zip(self.half_sums.chunks_exact_mut(2 * blocks))
+            .chunks_mut(tokens * columns)
+            .zip(self.scales.chunks_mut(tokens * blocks))
+            .zip(self.block_sums.chunks_mut(tokens * blocks))
+            .zip(self.half_sums.chunks_mut(tokens * 2 * blocks))
+            .zip(self.block_debts.chunks_mut(tokens * blocks))
+            .zip(self.half_debts.chunks_mut(tokens * 2 * blocks))
             .map(
-                |(((quants, scales), block_sums), half_sums)| QuantizedRowMut {
-                    quants,
-                    scales,
-                    block_sums,
-                    half_sums,
+                move |(((((quants, scales), block_sums), half_sums), block_debts), half_debts)| {
+                    QuantizedRowsMut {
+                        columns,
+                        all: QuantizedRowMut {
+                            quants,
+                            scales,
+                            block_sums,
+                            half_sums,
+                            block_debts,
+                            half_debts,
+                        },
+                    }
+                },
+            )
+    }
+}
+
+/// Some rows being quantized.
+#[derive(Debug)]
+pub struct QuantizedRowsMut<'a> {
+    columns: usize,
+    /// The rows, one behind the other.
+    all: QuantizedRowMut<'a>,
+}
+
+impl<'a> QuantizedRowsMut<'a> {
+    /// Row by row.
+    pub fn into_rows(self) -> impl Iterator<Item = QuantizedRowMut<'a>> {
+        let blocks = (self.columns / BLOCK_INPUTS).max(1);
+        let all = self.all;
+        all.quants
+            .chunks_exact_mut(self.columns)
+            .zip(all.scales.chunks_exact_mut(blocks))
+            .zip(all.block_sums.chunks_exact_mut(blocks))
+            .zip(all.half_sums.chunks_exact_mut(2 * blocks))
+            .zip(all.block_debts.chunks_exact_mut(blocks))
+            .zip(all.half_debts.chunks_exact_mut(2 * blocks))
+            .map(
+                |(((((quants, scales), block_sums), half_sums), block_debts), half_debts)| {
+                    QuantizedRowMut {
+                        quants,
+                        scales,
+                        block_sums,
+                        half_sums,
+                        block_debts,
+                        half_debts,
+                    }
                 },
             )
     }
@@ -96,13 +172,9 @@ pub struct TileRange {
 }
 
 impl TileRange {
-    /// Floats of the output `[tokens, 16 * tiles]`.
-    pub fn output_length(&self) -> usize {
-        self.tokens.len() * self.output_stride()
-    }
-
-    /// Floats between two tokens of the output.
-    pub fn output_stride(&self) -> usize {
-        self.tiles.len() * crate::pack::TILE_ROWS
+    /// Rows of the matrix that the range covers.
+    pub fn rows(&self, matrix: &crate::pack::PackedMatrix) -> Range<usize> {
+        let first = self.tiles.start * crate::pack::TILE_ROWS;
+        first..matrix.rows().min(self.tiles.end * crate::pack::TILE_ROWS)
     }
 }

@@ -22,7 +22,9 @@ macro_rules! native_kernels {
             use super::*;
             use crate::attention::{AttentionShape, AttentionTask, KvView, flash};
             use crate::kernels::{Kernels, check_product};
-            use crate::matmul::{FloatRows, QuantizedRowMut, QuantizedRows, TileRange, dense};
+            use crate::matmul::{
+                FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, dense,
+            };
             use crate::ops::{activation, norm, quantize, rope, softmax};
             use crate::pack::{BLOCK_INPUTS, PackedMatrix};
             use crate::{Activation, reference};
@@ -84,7 +86,7 @@ macro_rules! native_kernels {
                 matrix: &PackedMatrix,
                 rows: FloatRows<'_>,
                 range: &TileRange,
-                output: &mut [f32],
+                output: &mut OutputTile<'_>,
             ) {
                 // SAFETY: as above.
                 unsafe { dense::multiply::<$lanes>(matrix, rows, range, output) }
@@ -166,7 +168,10 @@ macro_rules! native_kernels {
                         row.quants.len() == input.len() && blocks * BLOCK_INPUTS == input.len()
                     );
                     assert!(row.scales.len() == blocks && row.block_sums.len() == blocks);
-                    assert_eq!(row.half_sums.len(), 2 * blocks);
+                    assert!(
+                        row.half_sums.len() == 2 * blocks && row.half_debts.len() == 2 * blocks
+                    );
+                    assert_eq!(row.block_debts.len(), blocks);
                     // SAFETY: as above; the row fits.
                     unsafe { self::quantize(input, row) }
                 }
@@ -175,7 +180,7 @@ macro_rules! native_kernels {
                     matrix: &PackedMatrix,
                     rows: &QuantizedRows,
                     range: &TileRange,
-                    output: &mut [f32],
+                    output: &mut OutputTile<'_>,
                 ) {
                     check_product(matrix, (rows.tokens(), rows.columns()), range, output);
                     // SAFETY: as above; the range lies inside.
@@ -188,7 +193,7 @@ macro_rules! native_kernels {
                     matrix: &PackedMatrix,
                     rows: FloatRows<'_>,
                     range: &TileRange,
-                    output: &mut [f32],
+                    output: &mut OutputTile<'_>,
                 ) {
                     check_product(
                         matrix,

@@ -18,10 +18,20 @@ pub enum Elements {
     Quantized(QuantLayout),
 }
 
+/// Bytes of a vector of four weights for each row of a tile.
+pub(crate) const VECTOR_BYTES: usize = 4 * TILE_ROWS;
+
+/// Where the bits above the low four stand for the inputs `4 * vector..`: the vector after the
+/// nibbles, and the lowest bit in each of its bytes.
+pub(crate) fn high_bits_place(width: u32, vector: usize) -> (usize, u32) {
+    let vectors = 8 / width as usize;
+    (vector / vectors, (vector % vectors) as u32 * width)
+}
+
 /// What tells one quantized layout from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuantLayout {
-    /// 4 or 8 bits a weight.
+    /// 4, 5, 6 or 8 bits a weight.
     pub bits: u32,
     /// Inputs that share a scale: 16 or 32.
     pub group: usize,
@@ -118,8 +128,16 @@ impl<'a> TileBlock<'a> {
         if self.layout.bits == 8 {
             return self.values[input / 4 * 64 + lane * 4 + input % 4];
         }
-        let byte = self.values[input % 16 / 4 * 64 + lane * 4 + input % 4];
-        if input < 16 { byte & 15 } else { byte >> 4 }
+        let position = lane * 4 + input % 4;
+        let byte = self.values[input % 16 / 4 * VECTOR_BYTES + position];
+        let low = if input < 16 { byte & 15 } else { byte >> 4 };
+        if self.layout.bits == 4 {
+            return low;
+        }
+        let width = self.layout.bits - 4;
+        let (plane, shift) = high_bits_place(width, input / 4);
+        let high = self.values[(4 + plane) * VECTOR_BYTES + position] >> shift;
+        low | ((high & ((1 << width) - 1)) << 4)
     }
 
     /// Scale and minimum of a group, so that a weight is `scale * (integer - zero) + minimum`.

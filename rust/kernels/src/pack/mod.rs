@@ -5,6 +5,9 @@
 //!
 //! ```text
 //! 4 bits: 4 vectors of 64 bytes; vector j, lane r, byte b: input 4j+b low, input 16+4j+b high
+//! 5, 6 bits: the same for the low four; then 1 or 2 vectors of the bits above them,
+//!         1 bit: byte b of lane r holds input 4j+b at bit j
+//!         2 bits: vector p, byte b of lane r holds input 16p+4j+b at bits 2j, 2j+1
 //! 8 bits: 8 vectors of 64 bytes; vector j, lane r, byte b: input 4j+b
 //! ```
 //!
@@ -20,8 +23,8 @@ use std::sync::Mutex;
 
 use half::{bf16, f16};
 
-pub(crate) use layout::TileBlock;
 pub use layout::{Elements, QuantLayout};
+pub(crate) use layout::{TileBlock, VECTOR_BYTES, high_bits_place};
 pub use source::{PackError, PackSource};
 
 use crate::aligned::AlignedBytes;

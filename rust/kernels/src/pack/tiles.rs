@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::layout::{Elements, QuantLayout};
+use super::layout::{Elements, QuantLayout, VECTOR_BYTES, high_bits_place};
 use super::source::{PackError, PackSource};
 use super::{BLOCK_INPUTS, SUPER_INPUTS, TILE_ROWS};
 use crate::quant::{BlockFormat, BlockScales, BlockType, BlockVisitor, ScaleEncoding, decode};
@@ -102,10 +102,14 @@ fn pack_quantized_tile<F: BlockFormat>(
             {
                 let bytes = layout.block_bytes();
                 let target = &mut buffers.values[(first_block + offset) * bytes..][..bytes];
-                if F::BITS == 4 {
-                    place_nibbles(inputs, lane, target);
-                } else {
-                    place_bytes(inputs, lane, target);
+                match F::BITS {
+                    4 => place_nibbles(inputs, lane, target),
+                    8 => place_bytes(inputs, lane, target),
+                    bits => {
+                        let (nibbles, planes) = target.split_at_mut(4 * VECTOR_BYTES);
+                        place_nibbles(inputs, lane, nibbles);
+                        place_high_bits(inputs, bits - 4, lane, planes);
+                    }
                 }
             }
         }
@@ -117,7 +121,19 @@ fn place_nibbles(inputs: &[u8; BLOCK_INPUTS], lane: usize, target: &mut [u8]) {
     for vector in 0..4 {
         let bytes = &mut target[vector * 64 + lane * 4..][..4];
         for (byte, value) in bytes.iter_mut().enumerate() {
-            *value = inputs[4 * vector + byte] | (inputs[16 + 4 * vector + byte] << 4);
+            *value = (inputs[4 * vector + byte] & 15) | (inputs[16 + 4 * vector + byte] << 4);
+        }
+    }
+}
+
+/// What is above the low four bits: `width` bits a weight, in `width` vectors.
+fn place_high_bits(inputs: &[u8; BLOCK_INPUTS], width: u32, lane: usize, target: &mut [u8]) {
+    for (vector, values) in inputs.as_chunks::<4>().0.iter().enumerate() {
+        let (plane, shift) = high_bits_place(width, vector);
+        if let Some(plane) = target.get_mut(plane * VECTOR_BYTES + lane * 4..) {
+            for (byte, value) in plane.iter_mut().zip(values) {
+                *byte |= (value >> 4) << shift;
+            }
         }
     }
 }

@@ -71,7 +71,7 @@ pub trait BlockFormat {
     const BYTES: usize;
     /// Consecutive elements that share a sub-scale: 16 or 32.
     const GROUP: usize;
-    /// Bits an unpacked integer needs in a packed layout: 4 or 8.
+    /// Bits an unpacked integer needs in a packed layout: 4, 5, 6 or 8.
     const BITS: u32;
     /// The unpacked integer that stands for zero (before the minimum is added).
     const ZERO: u8;

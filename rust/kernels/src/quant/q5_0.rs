@@ -21,7 +21,7 @@ impl BlockFormat for Q5_0 {
     const ELEMENTS: usize = 32;
     const BYTES: usize = 22;
     const GROUP: usize = 32;
-    const BITS: u32 = 8;
+    const BITS: u32 = 5;
     const ZERO: u8 = 16;
     const ENCODING: ScaleEncoding = ScaleEncoding::Half;
     const HAS_MINIMUM: bool = false;

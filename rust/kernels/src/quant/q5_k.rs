@@ -18,7 +18,7 @@ impl BlockFormat for Q5K {
     const ELEMENTS: usize = 256;
     const BYTES: usize = 176;
     const GROUP: usize = 32;
-    const BITS: u32 = 8;
+    const BITS: u32 = 5;
     const ZERO: u8 = 0;
     const ENCODING: ScaleEncoding = ScaleEncoding::Super;
     const HAS_MINIMUM: bool = true;

@@ -18,7 +18,7 @@ impl BlockFormat for Q6K {
     const ELEMENTS: usize = 256;
     const BYTES: usize = 210;
     const GROUP: usize = 16;
-    const BITS: u32 = 8;
+    const BITS: u32 = 6;
     const ZERO: u8 = 32;
     const ENCODING: ScaleEncoding = ScaleEncoding::Super;
     const HAS_MINIMUM: bool = false;

@@ -72,6 +72,19 @@ impl Lanes for Avx2 {
         unsafe { _mm256_maskstore_ps(target, prefix(count), value) }
     }
     #[inline(always)]
+    unsafe fn store_bytes(target: *mut i8, value: __m256) {
+        // SAFETY: see the impl.
+        unsafe {
+            let wide = _mm256_cvtps_epi32(value);
+            let (low, high) = (
+                _mm256_castsi256_si128(wide),
+                _mm256_extracti128_si256::<1>(wide),
+            );
+            let halves = _mm_packs_epi32(low, high);
+            _mm_storel_epi64(target.cast(), _mm_packs_epi16(halves, halves));
+        }
+    }
+    #[inline(always)]
     unsafe fn add(a: __m256, b: __m256) -> __m256 {
         // SAFETY: see the impl.
         unsafe { _mm256_add_ps(a, b) }

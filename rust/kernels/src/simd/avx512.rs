@@ -67,6 +67,14 @@ impl Lanes for Avx512 {
         unsafe { _mm512_mask_storeu_ps(target, prefix(count), value) }
     }
     #[inline(always)]
+    unsafe fn store_bytes(target: *mut i8, value: __m512) {
+        // SAFETY: see the impl.
+        unsafe {
+            let bytes = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(value));
+            _mm_storeu_si128(target.cast(), bytes);
+        }
+    }
+    #[inline(always)]
     unsafe fn add(a: __m512, b: __m512) -> __m512 {
         // SAFETY: see the impl.
         unsafe { _mm512_add_ps(a, b) }

@@ -31,6 +31,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn load_bfloat(source: *const u16) -> Self::Vector;
     unsafe fn store(target: *mut f32, value: Self::Vector);
     unsafe fn store_partial(target: *mut f32, value: Self::Vector, count: usize);
+    /// Lanes that are whole numbers in -128..=127, as bytes.
+    unsafe fn store_bytes(target: *mut i8, value: Self::Vector);
     unsafe fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     unsafe fn sub(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     unsafe fn mul(a: Self::Vector, b: Self::Vector) -> Self::Vector;

@@ -89,6 +89,12 @@ impl Lanes for PortableLanes {
         unsafe { std::ptr::copy_nonoverlapping(value.0.as_ptr(), target, count.min(WIDTH)) }
     }
     #[inline(always)]
+    unsafe fn store_bytes(target: *mut i8, value: Eight) {
+        let bytes = value.0.map(|lane| lane as i8);
+        // SAFETY: see the impl.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, WIDTH) }
+    }
+    #[inline(always)]
     unsafe fn add(a: Eight, b: Eight) -> Eight {
         a.map2(b, |a, b| a + b)
     }

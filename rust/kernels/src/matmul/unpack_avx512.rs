@@ -1,0 +1,147 @@
+//! The packed streams as AVX-512 vectors: integers of sixteen rows, and their scales.
+
+use std::arch::x86_64::*;
+
+use super::quantized_avx512::{HALF, SINGLE, SUPER};
+use crate::pack::VECTOR_BYTES;
+
+/// Inputs `4 * STEP..` of a block, four bytes a row.
+///
+/// # Safety
+///
+/// `block` is valid for one packed block of `BITS` bits.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) unsafe fn weights<const BITS: u32, const STEP: usize>(block: *const u8) -> __m512i {
+    // SAFETY: a block is 64 bytes for every bit of a weight.
+    let load =
+        |vector: usize| unsafe { _mm512_loadu_si512(block.add(vector * VECTOR_BYTES).cast()) };
+    if BITS == 8 {
+        return load(STEP);
+    }
+    let packed = load(STEP % 4);
+    let low = _mm512_set1_epi8(15);
+    let nibbles = if STEP < 4 {
+        _mm512_and_si512(packed, low)
+    } else {
+        _mm512_and_si512(_mm512_srli_epi16::<4>(packed), low)
+    };
+    // The bits above come to their place by a shift; `a | (b & c)` is one instruction.
+    match BITS {
+        5 => {
+            let plane = load(4);
+            let high = match STEP {
+                0 => _mm512_slli_epi16::<4>(plane),
+                1 => _mm512_slli_epi16::<3>(plane),
+                2 => _mm512_slli_epi16::<2>(plane),
+                3 => _mm512_slli_epi16::<1>(plane),
+                4 => plane,
+                5 => _mm512_srli_epi16::<1>(plane),
+                6 => _mm512_srli_epi16::<2>(plane),
+                _ => _mm512_srli_epi16::<3>(plane),
+            };
+            _mm512_ternarylogic_epi32::<0xf8>(nibbles, high, _mm512_set1_epi8(0x10))
+        }
+        6 => {
+            let plane = load(4 + STEP / 4);
+            let high = match STEP % 4 {
+                0 => _mm512_slli_epi16::<4>(plane),
+                1 => _mm512_slli_epi16::<2>(plane),
+                2 => plane,
+                _ => _mm512_srli_epi16::<2>(plane),
+            };
+            _mm512_ternarylogic_epi32::<0xf8>(nibbles, high, _mm512_set1_epi8(0x30))
+        }
+        _ => nibbles,
+    }
+}
+
+/// Reads the scale stream of a tile.
+#[derive(Clone, Copy)]
+pub(super) struct Scales<const ENCODING: u8, const MINIMUM: bool> {
+    next: *const u8,
+    base: __m512,
+    base_minimum: __m512,
+}
+
+impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn new(stream: *const u8) -> Self {
+        let none = _mm512_setzero_ps();
+        Self {
+            next: stream,
+            base: none,
+            base_minimum: none,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `next` stands at the beginning of `block`.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn begin_block(&mut self, block: usize) {
+        if ENCODING == SUPER && block.is_multiple_of(8) {
+            // SAFETY: a super-block begins with its bases.
+            unsafe {
+                self.base = self.take_half();
+                if MINIMUM {
+                    self.base_minimum = self.take_half();
+                }
+            }
+        }
+    }
+
+    /// The scale and the minimum of the next group, a lane a row.
+    ///
+    /// # Safety
+    ///
+    /// `next` stands at the beginning of a group.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn next_group(&mut self) -> (__m512, __m512) {
+        // SAFETY: a group holds 16 scales, then 16 minimums where the layout has them.
+        unsafe {
+            let scale = self.take(self.base);
+            let minimum = if MINIMUM {
+                self.take(self.base_minimum)
+            } else {
+                _mm512_setzero_ps()
+            };
+            (scale, minimum)
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn take(&mut self, base: __m512) -> __m512 {
+        // SAFETY: the caller's.
+        unsafe {
+            match ENCODING {
+                HALF => self.take_half(),
+                SINGLE => {
+                    let value = _mm512_loadu_ps(self.next.cast());
+                    self.next = self.next.add(64);
+                    value
+                }
+                _ => {
+                    let small = _mm512_cvtepi8_epi32(_mm_loadu_si128(self.next.cast()));
+                    self.next = self.next.add(16);
+                    _mm512_mul_ps(base, _mm512_cvtepi32_ps(small))
+                }
+            }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn take_half(&mut self) -> __m512 {
+        // SAFETY: the caller's.
+        unsafe {
+            let value = _mm512_cvtph_ps(_mm256_loadu_si256(self.next.cast()));
+            self.next = self.next.add(32);
+            value
+        }
+    }
+}
