@@ -31,6 +31,7 @@ mod reference;
 mod simd;
 mod threads;
 
+pub use aligned::Arena;
 pub use attention::{
     AttentionShape, AttentionTask, BLOCK_TOKENS, KvData, KvDataMut, KvFormat, KvLayout, KvSlot,
     KvView, store_kv,

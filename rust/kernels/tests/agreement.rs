@@ -8,9 +8,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use ruvllm_kernels::quant::{BlockType, decode};
 use ruvllm_kernels::{
-    Activation, Activations, AttentionShape, AttentionTask, BLOCK_TOKENS, Epilogue, FloatRows,
-    Kernels, KvData, KvDataMut, KvFormat, KvLayout, KvSlot, KvView, PackSource, PackedMatrix,
-    Product, QuantizedRows, Scalar, ThreadPool, available, multiply, store_kv,
+    Activation, Activations, Arena, AttentionShape, AttentionTask, BLOCK_TOKENS, Epilogue,
+    FloatRows, Kernels, KvData, KvDataMut, KvFormat, KvLayout, KvSlot, KvView, PackSource,
+    PackedMatrix, Product, QuantizedRows, Scalar, ThreadPool, available, multiply, store_kv,
 };
 
 /// Sums of a few thousand products in another order differ by this, relative to their magnitude.
@@ -215,7 +215,7 @@ fn product(
         columns,
         row_order: None,
     };
-    let matrix = PackedMatrix::pack(&source, &ThreadPool::new(2)).unwrap();
+    let matrix = PackedMatrix::pack(&source, &ThreadPool::new(2), &Arena::default()).unwrap();
     Sample {
         matrix: Arc::new(matrix),
         decoded,
@@ -379,13 +379,13 @@ fn a_row_order_moves_rows_and_is_checked() {
         columns: 1,
         row_order: Some(order),
     };
-    let pool = ThreadPool::new(1);
-    let packed = PackedMatrix::pack(&source(&[2, 0, 3, 1]), &pool).unwrap();
+    let (pool, arena) = (ThreadPool::new(1), Arena::default());
+    let packed = PackedMatrix::pack(&source(&[2, 0, 3, 1]), &pool, &arena).unwrap();
     let mut row = [0.0];
     packed.decode_row(0, &mut row);
     assert_eq!(row, [2.0]);
-    assert!(PackedMatrix::pack(&source(&[0, 1, 2, 4]), &pool).is_err());
-    assert!(PackedMatrix::pack(&source(&[0, 1]), &pool).is_err());
+    assert!(PackedMatrix::pack(&source(&[0, 1, 2, 4]), &pool, &arena).is_err());
+    assert!(PackedMatrix::pack(&source(&[0, 1]), &pool, &arena).is_err());
 }
 
 #[test]
@@ -414,7 +414,7 @@ fn scales_that_are_not_finite_are_refused() {
             columns: 256,
             row_order: None,
         };
-        let error = PackedMatrix::pack(&source, &ThreadPool::new(1))
+        let error = PackedMatrix::pack(&source, &ThreadPool::new(1), &Arena::default())
             .unwrap_err()
             .to_string();
         assert!(

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ruvllm_formats::{ModelFiles, TensorInfo};
 use ruvllm_kernels::quant::{BlockType, decode};
-use ruvllm_kernels::{PackError, PackSource, PackedMatrix, ThreadPool};
+use ruvllm_kernels::{Arena, PackError, PackSource, PackedMatrix, ThreadPool};
 
 use crate::error::{Error, Result};
 
@@ -73,6 +73,8 @@ pub(crate) struct WeightReader<'a> {
     spec: &'a ModelSpec,
     pool: &'a ThreadPool,
     precision: ActivationPrecision,
+    /// Memory for all matrices.
+    arena: Arena,
     taken: BTreeSet<String>,
     taken_bytes: u64,
     progress: &'a mut dyn FnMut(u64, u64) -> Result<()>,
@@ -91,6 +93,7 @@ impl<'a> WeightReader<'a> {
             spec,
             pool,
             precision,
+            arena: Arena::default(),
             taken,
             taken_bytes: 0,
             progress,
@@ -282,7 +285,7 @@ impl<'a> WeightReader<'a> {
     }
 
     fn pack(&self, name: &str, source: &PackSource<'_>) -> Result<PackedMatrix> {
-        PackedMatrix::pack(source, self.pool).map_err(|error| match error {
+        PackedMatrix::pack(source, self.pool, &self.arena).map_err(|error| match error {
             PackError::Memory { .. } => Error::OutOfMemory(format!("tensor '{name}': {error}")),
             error => Error::Model(format!("tensor '{name}': {error}")),
         })

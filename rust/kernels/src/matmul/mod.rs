@@ -157,7 +157,7 @@ pub fn multiply(
         adds: product.epilogue == Epilogue::Add,
     };
     pool.run(chunks.len(), &|index| {
-        let chunk = &chunks[index];
+        let chunk = &chunks[in_runs(index, chunks.len(), pool.threads())];
         let tiles = chunk.tiles.clone();
         let step = token_step(product, tiles.len());
         for first in (0..tokens).step_by(step) {
@@ -178,6 +178,16 @@ pub fn multiply(
             }
         }
     });
+}
+
+/// The chunk to take as the `index`th, so that each of the threads that take turns walks through
+/// neighbouring memory.
+fn in_runs(index: usize, chunks: usize, threads: usize) -> usize {
+    let run = chunks / threads;
+    if index >= run * threads {
+        return index;
+    }
+    index % threads * run + index / threads
 }
 
 fn multiply_range(

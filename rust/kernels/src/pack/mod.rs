@@ -27,7 +27,7 @@ pub use layout::{Elements, QuantLayout};
 pub(crate) use layout::{TileBlock, VECTOR_BYTES, high_bits_place};
 pub use source::{PackError, PackSource};
 
-use crate::aligned::AlignedBytes;
+use crate::aligned::{AlignedBytes, Arena};
 use crate::quant::BlockType;
 use crate::threads::ThreadPool;
 use layout::lane_bytes;
@@ -50,8 +50,12 @@ pub struct PackedMatrix {
     scales: AlignedBytes,
 }
 impl PackedMatrix {
-    /// Packs a matrix on all threads of `pool`.
-    pub fn pack(source: &PackSource<'_>, pool: &ThreadPool) -> Result<Self, PackError> {
+    /// Packs a matrix on all threads of `pool` into memory of `arena`.
+    pub fn pack(
+        source: &PackSource<'_>,
+        pool: &ThreadPool,
+        arena: &Arena,
+    ) -> Result<Self, PackError> {
         source.check()?;
         let (elements, pack_tile) = layout_of(source.block_type);
         let tiles = source.rows.div_ceil(TILE_ROWS);
@@ -61,8 +65,8 @@ impl PackedMatrix {
             columns: source.columns,
             elements,
             block_type: source.block_type,
-            values: reserve(tiles * value_bytes)?,
-            scales: reserve(tiles * scale_bytes)?,
+            values: reserve(arena, tiles * value_bytes)?,
+            scales: reserve(arena, tiles * scale_bytes)?,
         };
         let buffers: Vec<_> = {
             let mut values = matrix.values.as_mut_slice();
@@ -184,8 +188,8 @@ impl PackedMatrix {
     }
 }
 
-fn reserve(bytes: usize) -> Result<AlignedBytes, PackError> {
-    AlignedBytes::zeroed(bytes).map_err(|error| PackError::Memory {
+fn reserve(arena: &Arena, bytes: usize) -> Result<AlignedBytes, PackError> {
+    arena.zeroed(bytes).map_err(|error| PackError::Memory {
         bytes,
         problem: error.to_string(),
     })
