@@ -5,7 +5,9 @@
 //! were checked when they were loaded.
 
 use crate::attention::{AttentionShape, AttentionTask, KvView};
-use crate::matmul::{FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange};
+use crate::matmul::{
+    FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut, WordRows,
+};
 use crate::pack::PackedMatrix;
 use crate::{Activation, reference};
 
@@ -58,6 +60,27 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         output: &mut OutputTile<'_>,
     ) {
         reference::multiply_quantized(matrix, rows, range, output);
+    }
+
+    /// Whether 16-bit weights meet integers here faster than floats; see [`Self::multiply_words`].
+    fn has_word_products(&self) -> bool {
+        false
+    }
+
+    /// One row of activations in 14 bits.
+    fn quantize_words(&self, input: &[f32], row: &mut WordRowMut<'_>) {
+        reference::quantize_words(input, row);
+    }
+
+    /// Packed 16-bit weights times 14-bit rows; `output` is as large as the range.
+    fn multiply_words(
+        &self,
+        matrix: &PackedMatrix,
+        rows: &WordRows,
+        range: &TileRange,
+        output: &mut OutputTile<'_>,
+    ) {
+        reference::multiply_words(matrix, rows, range, output);
     }
 
     /// Packed weights of any kind times f32 rows; `output` is as large as the range.

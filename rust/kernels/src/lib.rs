@@ -41,7 +41,7 @@ pub use dispatch::{available, best, named};
 pub use kernels::{Kernels, Scalar};
 pub use matmul::{
     Activations, Epilogue, FloatRows, OutputTile, Product, QuantizedRowMut, QuantizedRows,
-    QuantizedRowsMut, TileRange, multiply, takes_quantized,
+    QuantizedRowsMut, TileRange, WordRowMut, WordRows, multiply, takes_quantized, takes_words,
 };
 pub use pack::{
     BLOCK_INPUTS, Elements, PackError, PackSource, PackedMatrix, QuantLayout, TILE_ROWS,

@@ -3,8 +3,10 @@
 use crate::Activation;
 use crate::attention::{AttentionShape, AttentionTask, BLOCK_TOKENS, KvView, visible};
 use crate::kernels::check_product;
+use crate::matmul::words::{LARGEST_WORD, block_bits, weight_words, word_scales};
 use crate::matmul::{
-    FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, decode_tile,
+    FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut, WordRows,
+    decode_tile, takes_words,
 };
 use crate::ops::activation::{GELU_CUBIC, GELU_FACTOR};
 use crate::pack::{BLOCK_INPUTS, Elements, PackedMatrix, TILE_ROWS, TileBlock};
@@ -117,6 +119,53 @@ pub(crate) fn multiply_quantized(
                 let (scale, minimum) = view.scale(lane, group);
                 sum += scale * activation * dot as f32 + minimum * activation * total as f32;
             }
+        }
+        put_cell(range, (tile, lane, token), sum, output);
+    }
+}
+
+pub(crate) fn quantize_words(input: &[f32], row: &mut WordRowMut<'_>) {
+    let blocks = input
+        .chunks_exact(BLOCK_INPUTS)
+        .zip(row.words.chunks_exact_mut(BLOCK_INPUTS));
+    for ((values, words), scale) in blocks.zip(row.scales.iter_mut()) {
+        let largest = values
+            .iter()
+            .fold(0.0f32, |largest, value| largest.max(value.abs()));
+        let inverse = if largest > 0.0 {
+            LARGEST_WORD / largest
+        } else {
+            0.0
+        };
+        *scale = largest / LARGEST_WORD;
+        for (value, word) in values.iter().zip(words) {
+            *word = (value * inverse).round_ties_even() as i16;
+        }
+    }
+}
+
+pub(crate) fn multiply_words(
+    matrix: &PackedMatrix,
+    rows: &WordRows,
+    range: &TileRange,
+    output: &mut OutputTile<'_>,
+) {
+    check_product(matrix, (rows.tokens(), rows.columns()), range, output);
+    assert!(takes_words(matrix), "words meet 16-bit weights alone");
+    for (tile, lane, token) in cells(range) {
+        let (values, worths) = (matrix.tile_values(tile), matrix.tile_scales(tile));
+        let mut sum = 0.0;
+        for block in 0..rows.blocks() {
+            let (worth, scale) = word_scales(worths[block * TILE_ROWS + lane]);
+            let bits = block_bits(values, block, lane);
+            let weights = weight_words(matrix.elements(), bits, scale);
+            let begin = token * rows.columns() + block * BLOCK_INPUTS;
+            let words = &rows.words[begin..begin + BLOCK_INPUTS];
+            let products = weights.iter().zip(words);
+            let dot: i32 = products
+                .map(|(weight, word)| i32::from(*weight) * i32::from(*word))
+                .sum();
+            sum += worth * rows.scales[token * rows.blocks() + block] * dot as f32;
         }
         put_cell(range, (tile, lane, token), sum, output);
     }

@@ -10,7 +10,8 @@ use ruvllm_kernels::quant::{BlockType, decode};
 use ruvllm_kernels::{
     Activation, Activations, Arena, AttentionShape, AttentionTask, BLOCK_TOKENS, Epilogue,
     FloatRows, Kernels, KvData, KvDataMut, KvFormat, KvLayout, KvSlot, KvView, PackSource,
-    PackedMatrix, Product, QuantizedRows, Scalar, ThreadPool, available, multiply, store_kv,
+    PackedMatrix, Product, QuantizedRows, Scalar, ThreadPool, WordRows, available, multiply,
+    store_kv, takes_words,
 };
 
 /// Sums of a few thousand products in another order differ by this, relative to their magnitude.
@@ -259,6 +260,28 @@ impl Sample {
         self.run(kernels, Activations::Quantized(&rows))
     }
 
+    /// As the engine multiplies this type.
+    fn own(&self, kernels: &dyn Kernels) -> Vec<f32> {
+        if takes_words(&self.matrix) {
+            self.words(kernels)
+        } else if self.matrix.block_type().is_quantized() {
+            self.quantized(kernels)
+        } else {
+            self.float(kernels)
+        }
+    }
+
+    fn words(&self, kernels: &dyn Kernels) -> Vec<f32> {
+        let columns = self.matrix.columns();
+        let mut rows = WordRows::default();
+        rows.reset(self.tokens, columns);
+        let targets = rows.chunks_mut(3).flatten();
+        for (input, mut row) in self.inputs.chunks_exact(columns).zip(targets) {
+            kernels.quantize_words(input, &mut row);
+        }
+        self.run(kernels, Activations::Words(&rows))
+    }
+
     fn run(&self, kernels: &dyn Kernels, activations: Activations<'_>) -> Vec<f32> {
         let mut output = vec![0.0; self.tokens * self.matrix.rows()];
         multiply(
@@ -293,6 +316,13 @@ fn products_agree_for_every_type() {
                     &product.float(&*kernels),
                     SUM_TOLERANCE,
                 );
+                if takes_words(&product.matrix) {
+                    let words = product.words(&*kernels);
+                    let expected = product.words(&Scalar);
+                    assert_close(&format!("{name} words"), &expected, &words, SUM_TOLERANCE);
+                    // Both sides are off by at most 2^-14 of the largest in a block.
+                    assert_close(&format!("{name} words against f32"), &exact, &words, 2e-4);
+                }
                 if block_type.is_quantized() {
                     let quantized = product.quantized(&*kernels);
                     assert_close(
@@ -313,19 +343,18 @@ fn products_agree_for_every_type() {
 fn a_row_does_not_depend_on_the_batch_around_it() {
     for block_type in [
         BlockType::Q4_1,
+        BlockType::Q5_0,
         BlockType::Q6K,
+        BlockType::Q8_0,
         BlockType::F16,
+        BlockType::Bf16,
         BlockType::F32,
     ] {
         let many = product(block_type, (40, 512, 31), 99);
         let columns = many.matrix.columns();
         for kernels in available() {
-            let together = if block_type.is_quantized() {
-                many.quantized(&*kernels)
-            } else {
-                many.float(&*kernels)
-            };
-            for (token, expected) in together.chunks_exact(40).enumerate() {
+            let together = [many.own(&*kernels), many.float(&*kernels)].concat();
+            for (token, expected) in together.chunks_exact(40).take(31).enumerate() {
                 let inputs = many.inputs[token * columns..(token + 1) * columns].to_vec();
                 let alone = Sample {
                     matrix: Arc::clone(&many.matrix),
@@ -333,11 +362,8 @@ fn a_row_does_not_depend_on_the_batch_around_it() {
                     inputs,
                     tokens: 1,
                 };
-                let alone = if block_type.is_quantized() {
-                    alone.quantized(&*kernels)
-                } else {
-                    alone.float(&*kernels)
-                };
+                let expected = [expected, &together[(token + 31) * 40..][..40]].concat();
+                let alone = [alone.own(&*kernels), alone.float(&*kernels)].concat();
                 assert_eq!(
                     expected,
                     alone,

@@ -2,7 +2,7 @@
 
 use ruvllm_kernels::{
     Activations, Epilogue, FloatRows, Kernels, PackedMatrix, Product, QuantizedRows, ThreadPool,
-    multiply, takes_quantized,
+    WordRows, multiply, takes_quantized, takes_words,
 };
 
 use super::norm::Norm;
@@ -10,7 +10,8 @@ use super::norm::Norm;
 /// In which precision activations meet the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ActivationPrecision {
-    /// 8 bits where the weights are quantized, f32 where they are not.
+    /// 8 bits where the weights are quantized; 14 where they are 16-bit floats and the machine has
+    /// fast products of words; else f32.
     #[default]
     Auto,
     /// f32 everywhere: exact and slower.
@@ -40,6 +41,7 @@ pub(super) enum Source<'a> {
 pub(super) struct InputBuffers {
     normed: Vec<f32>,
     quantized: QuantizedRows,
+    words: WordRows,
 }
 
 /// Matrices that share an input; their outputs stand side by side, or one gates the other.
@@ -47,7 +49,7 @@ pub(super) struct InputBuffers {
 pub(super) struct Linear {
     matrices: Vec<PackedMatrix>,
     bias: Option<Vec<f32>>,
-    quantized_input: bool,
+    precision: ActivationPrecision,
 }
 
 impl Linear {
@@ -57,12 +59,10 @@ impl Linear {
         bias: Option<Vec<f32>>,
         precision: ActivationPrecision,
     ) -> Self {
-        let quantized_input =
-            precision == ActivationPrecision::Auto && matrices.iter().all(takes_quantized);
         Self {
             matrices,
             bias,
-            quantized_input,
+            precision,
         }
     }
 
@@ -86,9 +86,16 @@ impl Linear {
         output: &mut [f32],
     ) {
         let columns = self.matrices[0].columns();
-        let activations = if self.quantized_input {
+        let auto = self.precision == ActivationPrecision::Auto;
+        let activations = if auto && self.matrices.iter().all(takes_quantized) {
             quantize_rows(compute, source, columns, &mut buffers.quantized);
             Activations::Quantized(&buffers.quantized)
+        } else if auto
+            && compute.kernels.has_word_products()
+            && self.matrices.iter().all(takes_words)
+        {
+            make_words(compute, source, columns, &mut buffers.words);
+            Activations::Words(&buffers.words)
         } else {
             let values = match source {
                 Source::Rows(rows) => rows,
@@ -113,30 +120,65 @@ impl Linear {
     }
 }
 
-/// Norms (where the source asks for it) and quantizes row by row, so that a row stays in the cache.
+impl<'a> Source<'a> {
+    fn rows(self) -> &'a [f32] {
+        let (Self::Rows(rows) | Self::Normed(rows, _)) = self;
+        rows
+    }
+
+    /// Shows each of `rows` in turn, normed where the source asks for it, so that it is still in
+    /// the cache when it is used.
+    fn each_row(
+        self,
+        compute: Compute<'_>,
+        (rows, columns): (&[f32], usize),
+        mut use_row: impl FnMut(&[f32]),
+    ) {
+        let Self::Normed(_, norm) = self else {
+            return rows.chunks_exact(columns).for_each(use_row);
+        };
+        let mut normed = vec![0.0; columns];
+        for row in rows.chunks_exact(columns) {
+            norm.apply_row(compute, row, &mut normed);
+            use_row(&normed);
+        }
+    }
+}
+
 fn quantize_rows(
     compute: Compute<'_>,
     source: Source<'_>,
     columns: usize,
     quantized: &mut QuantizedRows,
 ) {
-    let (Source::Rows(rows) | Source::Normed(rows, _)) = source;
+    let rows = source.rows();
     quantized.reset(rows.len() / columns, columns);
     let work = rows
         .chunks(ROWS_PER_TASK * columns)
         .zip(quantized.chunks_mut(ROWS_PER_TASK));
     compute.pool.for_each(work.collect(), 1, |(rows, targets)| {
-        let mut normed = vec![0.0; columns];
-        for (row, mut target) in rows.chunks_exact(columns).zip(targets.into_rows()) {
-            let row = match source {
-                Source::Rows(_) => row,
-                Source::Normed(_, norm) => {
-                    norm.apply_row(compute, row, &mut normed);
-                    &normed
-                }
-            };
-            compute.kernels.quantize(row, &mut target);
-        }
+        let mut targets = targets.into_rows();
+        source.each_row(compute, (rows, columns), |row| {
+            if let Some(mut target) = targets.next() {
+                compute.kernels.quantize(row, &mut target);
+            }
+        });
+    });
+}
+
+fn make_words(compute: Compute<'_>, source: Source<'_>, columns: usize, words: &mut WordRows) {
+    let rows = source.rows();
+    words.reset(rows.len() / columns, columns);
+    let work = rows
+        .chunks(ROWS_PER_TASK * columns)
+        .zip(words.chunks_mut(ROWS_PER_TASK));
+    compute.pool.for_each(work.collect(), 1, |(rows, targets)| {
+        let mut targets = targets.into_iter();
+        source.each_row(compute, (rows, columns), |row| {
+            if let Some(mut target) = targets.next() {
+                compute.kernels.quantize_words(row, &mut target);
+            }
+        });
     });
 }
 

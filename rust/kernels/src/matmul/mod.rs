@@ -11,6 +11,9 @@ pub(crate) mod quantized_portable;
 mod rows;
 #[cfg(target_arch = "x86_64")]
 mod unpack_avx512;
+pub(crate) mod words;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod words_avx512;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -19,6 +22,7 @@ pub use dense::FloatRows;
 pub(crate) use dense::decode_tile;
 pub use output::OutputTile;
 pub use rows::{QuantizedRowMut, QuantizedRows, QuantizedRowsMut, TileRange};
+pub use words::{WordRowMut, WordRows, takes_words};
 
 use crate::Activation;
 use crate::kernels::Kernels;
@@ -39,6 +43,8 @@ pub enum Activations<'a> {
     Float(FloatRows<'a>),
     /// 8 bits; only for quantized matrices.
     Quantized(&'a QuantizedRows),
+    /// 14 bits; only for matrices of 16-bit weights.
+    Words(&'a WordRows),
 }
 
 impl Activations<'_> {
@@ -46,6 +52,7 @@ impl Activations<'_> {
         match self {
             Self::Float(rows) => rows.values.len() / rows.columns.max(1),
             Self::Quantized(rows) => rows.tokens(),
+            Self::Words(rows) => rows.tokens(),
         }
     }
 
@@ -53,6 +60,7 @@ impl Activations<'_> {
         match self {
             Self::Float(rows) => rows.columns * 4,
             Self::Quantized(rows) => rows.columns(),
+            Self::Words(rows) => rows.columns() * 2,
         }
     }
 }
@@ -199,6 +207,7 @@ fn multiply_range(
     match product.activations {
         Activations::Float(rows) => kernels.multiply_float(matrix, rows, range, output),
         Activations::Quantized(rows) => kernels.multiply_quantized(matrix, rows, range, output),
+        Activations::Words(rows) => kernels.multiply_words(matrix, rows, range, output),
     }
 }
 

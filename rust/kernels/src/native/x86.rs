@@ -1,7 +1,7 @@
 //! AVX2 and AVX-512: types that exist only where the machine has the instruction set.
 
 use super::native_kernels;
-use crate::matmul::{quantized_avx2, quantized_avx512};
+use crate::matmul::{quantized_avx2, quantized_avx512, words_avx512};
 use crate::simd::{avx2::Avx2, avx512::Avx512};
 
 /// AVX2 with FMA and F16C.
@@ -41,7 +41,8 @@ native_kernels!(
     avx2_entries,
     "avx2",
     "avx2,fma,f16c",
-    quantized_avx2::multiply
+    quantized_avx2::multiply,
+    None
 );
 native_kernels!(
     Avx512Kernels,
@@ -49,5 +50,6 @@ native_kernels!(
     avx512_entries,
     "avx512",
     "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c",
-    quantized_avx512::multiply
+    quantized_avx512::multiply,
+    Some(words_avx512::multiply)
 );

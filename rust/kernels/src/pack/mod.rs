@@ -13,7 +13,8 @@
 //!
 //! Their scales stand in a second stream, in the order of use (see [`crate::quant::ScaleEncoding`]): for each 32
 //! inputs 16 scales and, where the format has them, 16 minimums; a super-block of 256 has its f16
-//! bases first and then small integers. Dense weights go input by input, 16 rows side by side.
+//! bases first and then small integers. Dense weights go input by input, 16 rows side by side; 16-bit
+//! ones have a byte for each row and block, the power of two of `matmul/words.rs`.
 
 mod layout;
 mod source;
@@ -37,6 +38,8 @@ use tiles::{TileBuffers, layout_of, tile_bytes};
 pub const TILE_ROWS: usize = 16;
 /// Inputs of a packed block.
 pub const BLOCK_INPUTS: usize = 32;
+/// The place of the highest bit of a 14-bit integer but for its sign.
+const WORD_LEADING_BIT: u8 = 12;
 /// Inputs that share an f16 base in the formats with super-blocks.
 pub(crate) const SUPER_INPUTS: usize = 256;
 /// A matrix `[rows, columns]`, packed.
@@ -139,7 +142,7 @@ impl PackedMatrix {
         &self.values.as_slice()[tile * bytes..(tile + 1) * bytes]
     }
 
-    /// The scales of one tile; empty for dense elements.
+    /// The scales of one tile; empty for f32 elements.
     pub(crate) fn tile_scales(&self, tile: usize) -> &[u8] {
         let bytes = self.scales.len() / self.tiles();
         &self.scales.as_slice()[tile * bytes..(tile + 1) * bytes]

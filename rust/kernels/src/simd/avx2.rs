@@ -85,6 +85,18 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn store_words(target: *mut i16, value: __m256) {
+        // SAFETY: see the impl.
+        unsafe {
+            let wide = _mm256_cvtps_epi32(value);
+            let (low, high) = (
+                _mm256_castsi256_si128(wide),
+                _mm256_extracti128_si256::<1>(wide),
+            );
+            _mm_storeu_si128(target.cast(), _mm_packs_epi32(low, high));
+        }
+    }
+    #[inline(always)]
     unsafe fn add(a: __m256, b: __m256) -> __m256 {
         // SAFETY: see the impl.
         unsafe { _mm256_add_ps(a, b) }

@@ -75,6 +75,14 @@ impl Lanes for Avx512 {
         }
     }
     #[inline(always)]
+    unsafe fn store_words(target: *mut i16, value: __m512) {
+        // SAFETY: see the impl.
+        unsafe {
+            let words = _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(value));
+            _mm256_storeu_si256(target.cast(), words);
+        }
+    }
+    #[inline(always)]
     unsafe fn add(a: __m512, b: __m512) -> __m512 {
         // SAFETY: see the impl.
         unsafe { _mm512_add_ps(a, b) }

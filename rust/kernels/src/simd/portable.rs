@@ -95,6 +95,12 @@ impl Lanes for PortableLanes {
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, WIDTH) }
     }
     #[inline(always)]
+    unsafe fn store_words(target: *mut i16, value: Eight) {
+        let words = value.0.map(|lane| lane as i16);
+        // SAFETY: see the impl.
+        unsafe { std::ptr::copy_nonoverlapping(words.as_ptr(), target, WIDTH) }
+    }
+    #[inline(always)]
     unsafe fn add(a: Eight, b: Eight) -> Eight {
         a.map2(b, |a, b| a + b)
     }
