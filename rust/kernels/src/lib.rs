@@ -27,6 +27,7 @@ mod native;
 mod ops;
 mod pack;
 pub mod quant;
+mod read_ahead;
 mod reference;
 mod simd;
 mod threads;
@@ -46,6 +47,7 @@ pub use matmul::{
 pub use pack::{
     BLOCK_INPUTS, Elements, PackError, PackSource, PackedMatrix, QuantLayout, TILE_ROWS,
 };
+pub use read_ahead::ReadAhead;
 pub use threads::ThreadPool;
 
 /// The non-linearity of a gated feed-forward half.

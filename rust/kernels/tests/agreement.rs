@@ -10,8 +10,8 @@ use ruvllm_kernels::quant::{BlockType, decode};
 use ruvllm_kernels::{
     Activation, Activations, Arena, AttentionShape, AttentionTask, BLOCK_TOKENS, Epilogue,
     FloatRows, Kernels, KvData, KvDataMut, KvFormat, KvLayout, KvSlot, KvView, PackSource,
-    PackedMatrix, Product, QuantizedRows, Scalar, ThreadPool, WordRows, available, multiply,
-    store_kv, takes_words,
+    PackedMatrix, Product, QuantizedRows, ReadAhead, Scalar, ThreadPool, WordRows, available,
+    multiply, store_kv, takes_words,
 };
 
 /// Sums of a few thousand products in another order differ by this, relative to their magnitude.
@@ -291,6 +291,7 @@ impl Sample {
                 matrices: std::slice::from_ref(&*self.matrix),
                 activations,
                 epilogue: Epilogue::Replace,
+                ahead: &ReadAhead::for_threads(std::slice::from_ref(&*self.matrix), 2),
             },
             &mut output,
         );

@@ -1,8 +1,8 @@
 //! A linear map of the decoder: packed weights, side by side where they share their input.
 
 use ruvllm_kernels::{
-    Activations, Epilogue, FloatRows, Kernels, PackedMatrix, Product, QuantizedRows, ThreadPool,
-    WordRows, multiply, takes_quantized, takes_words,
+    Activations, Epilogue, FloatRows, Kernels, PackedMatrix, Product, QuantizedRows, ReadAhead,
+    ThreadPool, WordRows, multiply, takes_quantized, takes_words,
 };
 
 use super::norm::Norm;
@@ -50,6 +50,8 @@ pub(super) struct Linear {
     matrices: Vec<PackedMatrix>,
     bias: Option<Vec<f32>>,
     precision: ActivationPrecision,
+    /// Where each thread begins to read in the linear map that comes next.
+    ahead: Vec<ReadAhead>,
 }
 
 impl Linear {
@@ -63,7 +65,23 @@ impl Linear {
             matrices,
             bias,
             precision,
+            ahead: Vec::new(),
         }
+    }
+
+    /// Where each of `threads` begins to read here; a gate is read with what it gates, tile by tile.
+    pub(super) fn beginnings(&self, threads: usize, is_gated: bool) -> Vec<ReadAhead> {
+        let matrices = if is_gated {
+            &self.matrices[..1]
+        } else {
+            &self.matrices
+        };
+        ReadAhead::for_threads(matrices, threads)
+    }
+
+    /// Tells what is read after this.
+    pub(super) fn set_ahead(&mut self, ahead: Vec<ReadAhead>) {
+        self.ahead = ahead;
     }
 
     /// Width of the output where the matrices stand side by side.
@@ -110,6 +128,7 @@ impl Linear {
             matrices: &self.matrices,
             activations,
             epilogue,
+            ahead: &self.ahead,
         };
         multiply(compute.kernels, compute.pool, &product, output);
         if let Some(bias) = &self.bias {

@@ -49,6 +49,24 @@ impl Weights {
         self.output.as_ref().unwrap_or(&self.embedding)
     }
 
+    /// Tells each linear map which one is read after it, the head last.
+    fn link(&mut self, threads: usize) {
+        let mut next = self.head().beginnings(threads, false);
+        let layers = self.layers.iter_mut().rev();
+        let linears = layers.flat_map(|layer| {
+            [
+                (&mut layer.feed_forward_output, false),
+                (&mut layer.feed_forward_input, true),
+                (&mut layer.attention_output, false),
+                (&mut layer.attention_input, false),
+            ]
+        });
+        for (linear, is_gated) in linears {
+            let own = linear.beginnings(threads, is_gated);
+            linear.set_ahead(std::mem::replace(&mut next, own));
+        }
+    }
+
     /// Bytes of the packed matrices.
     pub(crate) fn bytes(&self) -> usize {
         let layers = self.layers.iter().flat_map(|layer| {
@@ -116,12 +134,14 @@ impl<'a> WeightReader<'a> {
             _ => None,
         };
         self.refuse_leftovers()?;
-        Ok(Weights {
+        let mut weights = Weights {
             embedding,
             layers,
             output_norm,
             output,
-        })
+        };
+        weights.link(self.pool.threads());
+        Ok(weights)
     }
 
     /// Whether a tied model has no head of its own: none in the file, or a copy of the embedding.
