@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use super::Model;
 use super::families::spec_from_files;
 use super::linear::ActivationPrecision;
-use super::weights::WeightReader;
+use super::weight_reader::WeightReader;
 
 /// How to load.
 #[derive(Debug, Clone)]

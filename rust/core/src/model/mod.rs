@@ -8,6 +8,7 @@ mod loader;
 mod norm;
 pub mod rope;
 pub mod spec;
+mod weight_reader;
 mod weights;
 
 use std::sync::Arc;
