@@ -55,8 +55,8 @@ impl Model {
 
     /// The layout of its key-value blocks; `None` chooses the format that goes with its precision.
     pub fn kv_layout(&self, format: Option<KvFormat>) -> KvLayout {
-        let fitting = match (self.precision, self.description.is_quantized) {
-            (ActivationPrecision::Auto, true) => KvFormat::F16,
+        let fitting = match (self.precision, self.description.is_single_precision) {
+            (ActivationPrecision::Auto, false) => KvFormat::F16,
             _ => KvFormat::F32,
         };
         KvLayout {
