@@ -39,7 +39,7 @@ pub use attention::{
 };
 pub use cpu::{ThreadChoice, cpu_features, thread_choice};
 pub use dispatch::{available, best, named};
-pub use kernels::{Kernels, Scalar};
+pub use kernels::{Kernels, Scalar, WEIGHT_BLOCK};
 pub use matmul::{
     Activations, Epilogue, FloatRows, OutputTile, Product, QuantizedRowMut, QuantizedRows,
     QuantizedRowsMut, TileRange, WordRowMut, WordRows, multiply, takes_quantized, takes_words,

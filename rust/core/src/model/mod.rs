@@ -48,6 +48,11 @@ impl Model {
         &*self.kernels
     }
 
+    /// The arithmetic, to keep.
+    pub(crate) fn shared_kernels(&self) -> Arc<dyn Kernels> {
+        Arc::clone(&self.kernels)
+    }
+
     /// How many threads it computes with.
     pub fn threads(&self) -> usize {
         self.pool.threads()
