@@ -103,7 +103,7 @@ unsafe fn multiply_with<D: ByteDot>(
             (6, 2, ScaleEncoding::Super, false) => all::<D, 6, 2, SUPER, false>(each, work, output),
             (8, 1, ScaleEncoding::Half, false) => all::<D, 8, 1, HALF, false>(each, work, output),
             (8, 1, ScaleEncoding::Single, false) => {
-                all::<D, 8, 1, SINGLE, false>(each, work, output)
+                all::<D, 8, 1, SINGLE, false>(each, work, output);
             }
             (8, 1, ScaleEncoding::Super, false) => all::<D, 8, 1, SUPER, false>(each, work, output),
             _ => return false,
