@@ -35,6 +35,34 @@ class System:
     def threads_reason(self) -> str: ...
 
 @final
+class InstructionPeak:
+    """The most that an instruction gives, all threads together."""
+
+    @property
+    def isa(self) -> str: ...
+    @property
+    def instruction(self) -> str: ...
+    @property
+    def operands(self) -> str:
+        """`int8`, `int16` or `f32`."""
+    @property
+    def operations_per_second(self) -> float: ...
+
+@final
+class Peaks:
+    """The bounds of this machine."""
+
+    @property
+    def threads(self) -> int: ...
+    @property
+    def memory_bytes_per_second(self) -> float: ...
+    @property
+    def instructions(self) -> list[InstructionPeak]: ...
+
+def measure_peaks(threads: int | None = None) -> Peaks:
+    """Measures for about a second, with so many threads or as many as the engine would take."""
+
+@final
 class Tokenizer:
     """A tokenizer out of GGUF metadata."""
 

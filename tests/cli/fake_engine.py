@@ -133,12 +133,32 @@ class FakeSystem:
         return FakeSystem()
 
 
+class FakeInstructionPeak:
+    """The most that an instruction gives."""
+
+    isa = "avx2"
+    instruction = "vfmadd231ps ymm"
+    operands = "f32"
+    operations_per_second = 125.0e9
+
+
+class FakePeaks:
+    """The bounds of a machine."""
+
+    memory_bytes_per_second = 70.0e9
+    instructions = (FakeInstructionPeak(),)
+
+    def __init__(self, threads: int | None) -> None:
+        self.threads = threads or 2
+
+
 def modules() -> dict[str, ModuleType]:
     """Return what stands in for the engine's modules."""
     llm = ModuleType("ruvllm.llm")
     llm.LLM = FakeLLM  # type: ignore[attr-defined]
     native = ModuleType("ruvllm._native")
     native.System = FakeSystem  # type: ignore[attr-defined]
+    native.measure_peaks = FakePeaks  # type: ignore[attr-defined]
     return {"ruvllm.llm": llm, "ruvllm._native": native}
 
 

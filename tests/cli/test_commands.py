@@ -244,6 +244,26 @@ def test_doctor(ruvllm: Ruvllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert result.exit_code == 0
 
 
+def test_doctor_measures_when_asked(ruvllm: Ruvllm) -> None:
+    assert "peaks" not in json.loads(ruvllm("doctor", "--json").stdout)
+    report = json.loads(ruvllm("doctor", "--measure", "--threads", "1", "--json").stdout)
+    assert report["peaks"] == {
+        "threads": 1,
+        "memory_bytes_per_second": 70.0e9,
+        "instructions": [
+            {
+                "isa": "avx2",
+                "instruction": "vfmadd231ps ymm",
+                "operands": "f32",
+                "operations_per_second": 125.0e9,
+            }
+        ],
+    }
+    text = ruvllm("doctor", "--measure").stdout
+    assert re.search(r"memory +70\.0 GB/s", text)
+    assert re.search(r"avx2 f32, vfmadd231ps ymm +125 GOP/s", text)
+
+
 def test_doctor_reports_problems(ruvllm: Ruvllm) -> None:
     result = ruvllm("doctor", "--isa", "none", "--json")
     assert result.exit_code == 1

@@ -26,6 +26,7 @@ mod matmul;
 mod native;
 mod ops;
 mod pack;
+mod peaks;
 pub mod quant;
 mod reference;
 mod simd;
@@ -46,6 +47,7 @@ pub use matmul::{
 pub use pack::{
     BLOCK_INPUTS, Elements, PackError, PackSource, PackedMatrix, QuantLayout, TILE_ROWS,
 };
+pub use peaks::{InstructionPeak, Operands, Peaks};
 pub use threads::ThreadPool;
 
 /// The non-linearity of a gated feed-forward half.

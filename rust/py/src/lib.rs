@@ -15,6 +15,7 @@ mod events;
 mod kernels;
 mod memory;
 mod model;
+mod peaks;
 mod run;
 mod sampling;
 mod status;
@@ -37,6 +38,8 @@ mod _native {
     use super::memory::process_memory;
     #[pymodule_export]
     use super::model::Model;
+    #[pymodule_export]
+    use super::peaks::{InstructionPeak, Peaks, measure_peaks};
     #[pymodule_export]
     use super::sampling::Sampling;
     #[pymodule_export]
