@@ -16,6 +16,7 @@ mod kernels;
 mod memory;
 mod model;
 mod peaks;
+mod profile;
 mod run;
 mod sampling;
 mod status;
@@ -40,6 +41,8 @@ mod _native {
     use super::model::Model;
     #[pymodule_export]
     use super::peaks::{InstructionPeak, Peaks, measure_peaks};
+    #[pymodule_export]
+    use super::profile::{Profile, PyOperationTime};
     #[pymodule_export]
     use super::sampling::Sampling;
     #[pymodule_export]
