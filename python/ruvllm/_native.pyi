@@ -102,7 +102,7 @@ class Model:
         activations: str = "auto",
         progress: Callable[[int, int], None] | None = None,
     ) -> Model:
-        """Reads a GGUF file or a folder; `activations` is `auto`, `f32` or `int8`."""
+        """Reads a GGUF file or a folder; `activations` is `auto` or `f32`."""
     @property
     def architecture(self) -> str: ...
     @property
@@ -286,7 +286,7 @@ class Engine:
         kv_bytes: int,
         kv_format: str = "auto",
     ) -> Engine:
-        """`kv_format` is `auto` (f16, or f32 where activations are f32), `f16` or `f32`."""
+        """`kv_format` is `auto` (f16, or f32 where weights or activations are f32), `f16` or `f32`."""
     def add_generation(
         self,
         tokens: Sequence[int],

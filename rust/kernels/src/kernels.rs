@@ -11,6 +11,9 @@ use crate::matmul::{
 use crate::pack::PackedMatrix;
 use crate::{Activation, reference};
 
+/// Values that share a sum in [`Kernels::weight_sums`].
+pub const WEIGHT_BLOCK: usize = 64;
+
 /// An implementation of the arithmetic.
 pub trait Kernels: Send + Sync + std::fmt::Debug {
     /// What `RUVLLM_ISA` calls it.
@@ -44,6 +47,18 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
     /// `ln(sum(e^x))`
     fn log_sum_exp(&self, values: &[f32]) -> f32 {
         reference::log_sum_exp(values)
+    }
+
+    /// For every [`WEIGHT_BLOCK`] values the sum of `e^((value - maximum) * inverse_temperature)`.
+    ///
+    /// What is above the maximum weighs 1; what weighs less than `e^-87`, and NaN, nothing.
+    fn weight_sums(
+        &self,
+        values: &[f32],
+        (maximum, inverse_temperature): (f32, f32),
+        sums: &mut [f32],
+    ) {
+        reference::weight_sums(values, (maximum, inverse_temperature), sums);
     }
 
     /// One row of activations in 8 bits.

@@ -28,6 +28,7 @@ mod ops;
 mod pack;
 mod peaks;
 pub mod quant;
+mod read_ahead;
 mod reference;
 mod simd;
 mod threads;
@@ -39,7 +40,7 @@ pub use attention::{
 };
 pub use cpu::{ThreadChoice, cpu_features, thread_choice};
 pub use dispatch::{available, best, named};
-pub use kernels::{Kernels, Scalar};
+pub use kernels::{Kernels, Scalar, WEIGHT_BLOCK};
 pub use matmul::{
     Activations, Epilogue, FloatRows, OutputTile, Product, QuantizedRowMut, QuantizedRows,
     QuantizedRowsMut, TileRange, WordRowMut, WordRows, multiply, takes_quantized, takes_words,
@@ -48,6 +49,7 @@ pub use pack::{
     BLOCK_INPUTS, Elements, PackError, PackSource, PackedMatrix, QuantLayout, TILE_ROWS,
 };
 pub use peaks::{InstructionPeak, Operands, Peaks};
+pub use read_ahead::ReadAhead;
 pub use threads::ThreadPool;
 
 /// The non-linearity of a gated feed-forward half.

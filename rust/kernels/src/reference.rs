@@ -2,13 +2,14 @@
 
 use crate::Activation;
 use crate::attention::{AttentionShape, AttentionTask, BLOCK_TOKENS, KvView, visible};
-use crate::kernels::check_product;
+use crate::kernels::{WEIGHT_BLOCK, check_product};
 use crate::matmul::words::{LARGEST_WORD, block_bits, weight_words, word_scales};
 use crate::matmul::{
     FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut, WordRows,
     decode_tile, takes_words,
 };
 use crate::ops::activation::{GELU_CUBIC, GELU_FACTOR};
+use crate::ops::softmax::LEAST_EXPONENT;
 use crate::pack::{BLOCK_INPUTS, Elements, PackedMatrix, TILE_ROWS, TileBlock};
 
 pub(crate) fn rms_norm(input: &[f32], weight: &[f32], epsilon: f32, output: &mut [f32]) {
@@ -69,6 +70,20 @@ pub(crate) fn log_sum_exp(values: &[f32]) -> f32 {
         .map(|value| f64::from(value - highest).exp())
         .sum();
     highest + sum.ln() as f32
+}
+
+pub(crate) fn weight_sums(
+    values: &[f32],
+    (maximum, inverse_temperature): (f32, f32),
+    sums: &mut [f32],
+) {
+    let weight = |value: &f32| match (value - maximum) * inverse_temperature {
+        exponent if exponent >= LEAST_EXPONENT => exponent.min(0.0).exp(),
+        _ => 0.0,
+    };
+    for (block, sum) in values.chunks(WEIGHT_BLOCK).zip(sums) {
+        *sum = block.iter().map(weight).sum();
+    }
 }
 
 pub(crate) fn quantize(input: &[f32], row: &mut QuantizedRowMut<'_>) {

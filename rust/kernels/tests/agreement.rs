@@ -10,8 +10,8 @@ use ruvllm_kernels::quant::{BlockType, decode};
 use ruvllm_kernels::{
     Activation, Activations, Arena, AttentionShape, AttentionTask, BLOCK_TOKENS, Epilogue,
     FloatRows, Kernels, KvData, KvDataMut, KvFormat, KvLayout, KvSlot, KvView, PackSource,
-    PackedMatrix, Product, QuantizedRows, Scalar, ThreadPool, WordRows, available, multiply,
-    store_kv, takes_words,
+    PackedMatrix, Product, QuantizedRows, ReadAhead, Scalar, ThreadPool, WEIGHT_BLOCK, WordRows,
+    available, multiply, store_kv, takes_words,
 };
 
 /// Sums of a few thousand products in another order differ by this, relative to their magnitude.
@@ -107,6 +107,14 @@ proptest! {
             Scalar.add(&other, &mut expected);
             kernels.add(&other, &mut actual);
             assert_close("add", &expected, &actual, FUNCTION_TOLERANCE);
+            let weights = |kernels: &dyn Kernels| {
+                let mut values = [&scaled[..], &[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 400.0]].concat();
+                values.rotate_left(length / 2);
+                let mut sums = vec![0.0; values.len().div_ceil(WEIGHT_BLOCK)];
+                kernels.weight_sums(&values, (scale, 1.7), &mut sums);
+                sums
+            };
+            assert_close("weight_sums", &weights(&Scalar), &weights(&*kernels), FUNCTION_TOLERANCE);
             let (expected, actual) = (Scalar.log_sum_exp(&scaled), kernels.log_sum_exp(&scaled));
             assert_close("log_sum_exp", &[expected], &[actual], FUNCTION_TOLERANCE);
         }
@@ -291,6 +299,7 @@ impl Sample {
                 matrices: std::slice::from_ref(&*self.matrix),
                 activations,
                 epilogue: Epilogue::Replace,
+                ahead: &ReadAhead::for_threads(std::slice::from_ref(&*self.matrix), 2),
             },
             &mut output,
         );

@@ -2,7 +2,7 @@
 
 use ruvllm_kernels::{
     Activations, Epilogue, FloatRows, Kernels, Operands, PackedMatrix, Product, QuantizedRows,
-    ThreadPool, WordRows, multiply, takes_quantized, takes_words,
+    ReadAhead, ThreadPool, WordRows, multiply, takes_quantized, takes_words,
 };
 
 use crate::profile::{Operation, Profile, timed};
@@ -76,6 +76,8 @@ pub(super) struct Linear {
     matrices: Vec<PackedMatrix>,
     bias: Option<Vec<f32>>,
     precision: ActivationPrecision,
+    /// Where each thread begins to read in the linear map that comes next.
+    ahead: Vec<ReadAhead>,
 }
 
 impl Linear {
@@ -89,7 +91,23 @@ impl Linear {
             matrices,
             bias,
             precision,
+            ahead: Vec::new(),
         }
+    }
+
+    /// Where each of `threads` begins to read here; a gate is read with what it gates, tile by tile.
+    pub(super) fn beginnings(&self, threads: usize, is_gated: bool) -> Vec<ReadAhead> {
+        let matrices = if is_gated {
+            &self.matrices[..1]
+        } else {
+            &self.matrices
+        };
+        ReadAhead::for_threads(matrices, threads)
+    }
+
+    /// Tells what is read after this.
+    pub(super) fn set_ahead(&mut self, ahead: Vec<ReadAhead>) {
+        self.ahead = ahead;
     }
 
     /// Width of the output where the matrices stand side by side.
@@ -140,6 +158,7 @@ impl Linear {
             matrices: &self.matrices,
             activations,
             epilogue,
+            ahead: &self.ahead,
         };
         compute.count_product(&product);
         multiply(compute.kernels, compute.pool, &product, output);

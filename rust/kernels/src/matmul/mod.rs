@@ -1,5 +1,6 @@
 //! Matrix products: packed weights `[rows, columns]` times rows of activations.
 
+mod cut;
 pub(crate) mod dense;
 mod output;
 #[cfg(target_arch = "x86_64")]
@@ -18,6 +19,8 @@ pub(crate) mod words_avx512;
 use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+pub(crate) use cut::first_tile;
+use cut::{Chunk, Cut};
 pub use dense::FloatRows;
 pub(crate) use dense::decode_tile;
 pub use output::OutputTile;
@@ -27,12 +30,15 @@ pub use words::{WordRowMut, WordRows, takes_words};
 use crate::Activation;
 use crate::kernels::Kernels;
 use crate::pack::{Elements, PackedMatrix, TILE_ROWS};
+use crate::read_ahead::ReadAhead;
 use crate::threads::ThreadPool;
 
 /// Bytes of activations that should stay in a core's cache while tiles pass by.
 const ACTIVATION_BYTES: usize = 256 << 10;
 /// Floats of each half of a gated product that stay there too.
 const GATED_FLOATS: usize = 8 << 10;
+/// Up to so many tokens memory is what a product waits for.
+const FEW_TOKENS: usize = 8;
 /// Tokens come in multiples of what the kernels take at once.
 const TOKEN_GROUP: usize = 12;
 
@@ -85,6 +91,8 @@ pub struct Product<'a> {
     pub activations: Activations<'a>,
     /// What becomes of the results.
     pub epilogue: Epilogue,
+    /// What threads ask memory for when they wait, where few tokens make them wait for memory.
+    pub ahead: &'a [ReadAhead],
 }
 
 impl Product<'_> {
@@ -136,15 +144,6 @@ impl SharedOutput {
     }
 }
 
-/// One product, cut into chunks of tiles.
-struct Chunk<'a> {
-    /// The matrix; what is gated stands behind its gate.
-    matrices: &'a [PackedMatrix],
-    tiles: Range<usize>,
-    /// Where the matrix' outputs begin in an output row.
-    column: usize,
-}
-
 /// Computes a product into `output`, `[tokens, width]`, in one parallel region.
 ///
 /// # Panics
@@ -158,14 +157,21 @@ pub fn multiply(
 ) {
     product.check(output);
     let tokens = product.activations.tokens();
-    let chunks = chunks_of(product, pool.threads());
+    let cut = Cut::new(product, pool.threads());
     let shared = SharedOutput {
         pointer: AtomicPtr::new(output.as_mut_ptr()),
         width: product.width(),
         adds: product.epilogue == Epilogue::Add,
     };
-    pool.run(chunks.len(), &|index| {
-        let chunk = &chunks[in_runs(index, chunks.len(), pool.threads())];
+    let ahead = if tokens <= FEW_TOKENS {
+        product.ahead
+    } else {
+        &[]
+    };
+    pool.run_before(ahead, cut.chunks(), &|index| {
+        let Some(chunk) = cut.chunk(index) else {
+            return;
+        };
         let tiles = chunk.tiles.clone();
         let step = token_step(product, tiles.len());
         for first in (0..tokens).step_by(step) {
@@ -180,22 +186,17 @@ pub fn multiply(
             let mut target = unsafe { shared.tile(&range.tokens, &columns) };
             match product.epilogue {
                 Epilogue::Gate(activation) => {
-                    gate_chunk((kernels, activation), chunk, (product, &range), &mut target);
+                    gate_chunk(
+                        (kernels, activation),
+                        &chunk,
+                        (product, &range),
+                        &mut target,
+                    );
                 }
                 _ => multiply_range(kernels, &chunk.matrices[0], (product, &range), &mut target),
             }
         }
     });
-}
-
-/// The chunk to take as the `index`th, so that each of the threads that take turns walks through
-/// neighbouring memory.
-fn in_runs(index: usize, chunks: usize, threads: usize) -> usize {
-    let run = chunks / threads;
-    if index >= run * threads {
-        return index;
-    }
-    index % threads * run + index / threads
 }
 
 fn multiply_range(
@@ -240,36 +241,6 @@ fn token_step(product: &Product<'_>, tiles: usize) -> usize {
         _ => step,
     };
     (step / TOKEN_GROUP).max(1) * TOKEN_GROUP
-}
-
-/// Cuts the matrices so that each thread gets several chunks, of tiles that share their activations.
-fn chunks_of<'a>(product: &Product<'a>, threads: usize) -> Vec<Chunk<'a>> {
-    let matrices = product.matrices;
-    let together = match product.epilogue {
-        Epilogue::Gate(_) => matrices.len().max(1),
-        _ => 1,
-    };
-    let tiles: usize = matrices.iter().map(PackedMatrix::tiles).sum::<usize>() / together;
-    let pieces = match threads {
-        1 => 1,
-        _ if product.activations.tokens() == 1 => threads * 4,
-        _ => threads * 8,
-    };
-    // Kernels take tiles in pairs.
-    let size = tiles.div_ceil(pieces).max(1).next_multiple_of(2);
-    let mut column = 0;
-    let mut chunks = Vec::new();
-    for matrices in matrices.chunks(together) {
-        for first in (0..matrices[0].tiles()).step_by(size) {
-            chunks.push(Chunk {
-                matrices,
-                tiles: first..matrices[0].tiles().min(first + size),
-                column,
-            });
-        }
-        column += matrices[0].rows();
-    }
-    chunks
 }
 
 /// Whether 8-bit activations can meet the matrix.

@@ -83,6 +83,11 @@ macro_rules! native_kernels {
                 unsafe { softmax::log_sum_exp::<$lanes>(values) }
             }
             #[target_feature(enable = $features)]
+            pub(super) unsafe fn weight_sums(values: &[f32], scale: (f32, f32), sums: &mut [f32]) {
+                // SAFETY: as above.
+                unsafe { softmax::weight_sums::<$lanes>(values, scale, sums) }
+            }
+            #[target_feature(enable = $features)]
             pub(super) unsafe fn quantize(input: &[f32], row: &mut QuantizedRowMut<'_>) {
                 // SAFETY: as above.
                 unsafe { quantize::quantize::<$lanes>(input, row) }
@@ -174,6 +179,10 @@ macro_rules! native_kernels {
                 fn log_sum_exp(&self, values: &[f32]) -> f32 {
                     // SAFETY: as above.
                     unsafe { self::log_sum_exp(values) }
+                }
+                fn weight_sums(&self, values: &[f32], scale: (f32, f32), sums: &mut [f32]) {
+                    // SAFETY: as above.
+                    unsafe { self::weight_sums(values, scale, sums) }
                 }
                 fn quantize(&self, input: &[f32], row: &mut QuantizedRowMut<'_>) {
                     let blocks = input.len() / BLOCK_INPUTS;

@@ -142,6 +142,12 @@ impl PackedMatrix {
         &self.values.as_slice()[tile * bytes..(tile + 1) * bytes]
     }
 
+    /// The values of a tile and of all behind it.
+    pub(crate) fn values_from(&self, tile: usize) -> &[u8] {
+        let bytes = self.values.len() / self.tiles();
+        &self.values.as_slice()[tile * bytes..]
+    }
+
     /// The scales of one tile; empty for f32 elements.
     pub(crate) fn tile_scales(&self, tile: usize) -> &[u8] {
         let bytes = self.scales.len() / self.tiles();

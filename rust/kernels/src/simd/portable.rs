@@ -101,6 +101,17 @@ impl Lanes for PortableLanes {
         unsafe { std::ptr::copy_nonoverlapping(words.as_ptr(), target, WIDTH) }
     }
     #[inline(always)]
+    unsafe fn half_sums(source: *const i8) -> [i32; 2] {
+        // SAFETY: see the impl.
+        let bytes = unsafe { std::slice::from_raw_parts(source, 32) };
+        [0, 16].map(|first| {
+            bytes[first..first + 16]
+                .iter()
+                .map(|byte| i32::from(*byte))
+                .sum()
+        })
+    }
+    #[inline(always)]
     unsafe fn add(a: Eight, b: Eight) -> Eight {
         a.map2(b, |a, b| a + b)
     }
