@@ -35,6 +35,34 @@ class System:
     def threads_reason(self) -> str: ...
 
 @final
+class InstructionPeak:
+    """The most that an instruction gives, all threads together."""
+
+    @property
+    def isa(self) -> str: ...
+    @property
+    def instruction(self) -> str: ...
+    @property
+    def operands(self) -> str:
+        """`int8`, `int16` or `f32`."""
+    @property
+    def operations_per_second(self) -> float: ...
+
+@final
+class Peaks:
+    """The bounds of this machine."""
+
+    @property
+    def threads(self) -> int: ...
+    @property
+    def memory_bytes_per_second(self) -> float: ...
+    @property
+    def instructions(self) -> list[InstructionPeak]: ...
+
+def measure_peaks(threads: int | None = None) -> Peaks:
+    """Measures for about a second, with so many threads or as many as the engine would take."""
+
+@final
 class Tokenizer:
     """A tokenizer out of GGUF metadata."""
 
@@ -218,6 +246,33 @@ class Status:
     def used_block_bytes(self) -> int: ...
 
 @final
+class OperationTime:
+    """What one operation took, without what was timed inside it."""
+
+    @property
+    def operation(self) -> str: ...
+    @property
+    def calls(self) -> int: ...
+    @property
+    def nanoseconds(self) -> int: ...
+    @property
+    def operations(self) -> list[tuple[str, int]]:
+        """Multiplications and additions of its products, by what was multiplied (see `InstructionPeak`)."""
+    @property
+    def weight_bytes(self) -> int: ...
+
+@final
+class Profile:
+    """Where the time of steps went, in the order of a step."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def times(self) -> list[OperationTime]: ...
+
+@final
 class Engine:
     """Runs plans over one model and one pool of key-value blocks."""
 
@@ -249,6 +304,10 @@ class Engine:
         Returns why it paused: `finished`, `interrupted`, `horizon`, `blocks`.
         """
     def status(self) -> Status: ...
+    def start_profile(self) -> None:
+        """Any thread. Times the steps from here on; waits for the plan that is running."""
+    def take_profile(self) -> Profile | None:
+        """Any thread. Ends that and gives what was recorded."""
     def cancel(self, sequence: int) -> None:
         """Any thread. The sequence ends with reason `cancelled`, in the midst of a prefill too."""
     def interrupt(self) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ruvllm import _native
 from ruvllm.config import ModelConfig
 from ruvllm.errors import ConfigError, ContextLengthError, TokenizationError
+from ruvllm.observability.profile import StepProfile
 from ruvllm.outputs import Completion, MemoryStats, ModelInfo
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.opening import EngineSettings, open_model, resolve_model, settings_from
@@ -264,6 +265,14 @@ class LLM:
             running_requests=load.running_requests,
             waiting_requests=load.waiting_requests,
         )
+
+    def start_profile(self) -> None:
+        """Time the engine's steps from here on, by operation, until `take_profile`."""
+        self._loop.start_profile()
+
+    def take_profile(self) -> StepProfile:
+        """End that, and give what was recorded; `InvalidOperationError` where nothing was."""
+        return self._loop.take_profile()
 
     # -- from arguments to tasks
 

@@ -26,6 +26,7 @@ mod matmul;
 mod native;
 mod ops;
 mod pack;
+mod peaks;
 pub mod quant;
 mod read_ahead;
 mod reference;
@@ -47,6 +48,7 @@ pub use matmul::{
 pub use pack::{
     BLOCK_INPUTS, Elements, PackError, PackSource, PackedMatrix, QuantLayout, TILE_ROWS,
 };
+pub use peaks::{InstructionPeak, Operands, Peaks};
 pub use read_ahead::ReadAhead;
 pub use threads::ThreadPool;
 

@@ -15,6 +15,8 @@ mod events;
 mod kernels;
 mod memory;
 mod model;
+mod peaks;
+mod profile;
 mod run;
 mod sampling;
 mod status;
@@ -37,6 +39,10 @@ mod _native {
     use super::memory::process_memory;
     #[pymodule_export]
     use super::model::Model;
+    #[pymodule_export]
+    use super::peaks::{InstructionPeak, Peaks, measure_peaks};
+    #[pymodule_export]
+    use super::profile::{Profile, PyOperationTime};
     #[pymodule_export]
     use super::sampling::Sampling;
     #[pymodule_export]

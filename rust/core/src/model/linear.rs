@@ -1,9 +1,11 @@
 //! A linear map of the decoder: packed weights, side by side where they share their input.
 
 use ruvllm_kernels::{
-    Activations, Epilogue, FloatRows, Kernels, PackedMatrix, Product, QuantizedRows, ReadAhead,
-    ThreadPool, WordRows, multiply, takes_quantized, takes_words,
+    Activations, Epilogue, FloatRows, Kernels, Operands, PackedMatrix, Product, QuantizedRows,
+    ReadAhead, ThreadPool, WordRows, multiply, takes_quantized, takes_words,
 };
+
+use crate::profile::{Operation, Profile, timed};
 
 use super::norm::Norm;
 
@@ -25,6 +27,30 @@ pub(super) struct Compute<'a> {
     pub kernels: &'a dyn Kernels,
     /// The threads.
     pub pool: &'a ThreadPool,
+    /// Where the time goes, when someone wants to know.
+    pub profile: Option<&'a Profile>,
+}
+
+impl Compute<'_> {
+    /// Does `work` as a part of the step that has a name.
+    #[inline]
+    pub(super) fn timed<T>(&self, operation: Operation, work: impl FnOnce() -> T) -> T {
+        timed(self.profile, operation, work)
+    }
+
+    /// Counts a product for the operation that is under way.
+    fn count_product(&self, product: &Product<'_>) {
+        let Some(profile) = self.profile else { return };
+        let (operands, tokens) = match product.activations {
+            Activations::Float(rows) => (Operands::Floats, rows.values.len() / rows.columns.max(1)),
+            Activations::Quantized(rows) => (Operands::Bytes, rows.tokens()),
+            Activations::Words(rows) => (Operands::Words, rows.tokens()),
+        };
+        for matrix in product.matrices {
+            let operations = 2 * (tokens * matrix.rows() * matrix.columns()) as u64;
+            profile.count_product(operands, operations, matrix.bytes() as u64);
+        }
+    }
 }
 
 /// The rows that go into a linear map.
@@ -106,13 +132,17 @@ impl Linear {
         let columns = self.matrices[0].columns();
         let auto = self.precision == ActivationPrecision::Auto;
         let activations = if auto && self.matrices.iter().all(takes_quantized) {
-            quantize_rows(compute, source, columns, &mut buffers.quantized);
+            compute.timed(Operation::Quantize, || {
+                quantize_rows(compute, source, columns, &mut buffers.quantized);
+            });
             Activations::Quantized(&buffers.quantized)
         } else if auto
             && compute.kernels.has_word_products()
             && self.matrices.iter().all(takes_words)
         {
-            make_words(compute, source, columns, &mut buffers.words);
+            compute.timed(Operation::Quantize, || {
+                make_words(compute, source, columns, &mut buffers.words);
+            });
             Activations::Words(&buffers.words)
         } else {
             let values = match source {
@@ -130,6 +160,7 @@ impl Linear {
             epilogue,
             ahead: &self.ahead,
         };
+        compute.count_product(&product);
         multiply(compute.kernels, compute.pool, &product, output);
         if let Some(bias) = &self.bias {
             for row in output.chunks_exact_mut(bias.len()) {
