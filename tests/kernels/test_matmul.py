@@ -40,7 +40,7 @@ def exact_product(
 def test_products(type_name: str, rows: int, blocks: int, tokens: int, seed: int, isa: str) -> None:
     weights, x = draw(seed, rows, 32 * blocks), draw(seed + 1, tokens, 32 * blocks)
     packed = kernels.pack(weights, type_name)
-    assert packed.shape == weights.shape and packed.type_name == type_name
+    assert (packed.shape, packed.type_name) == (weights.shape, type_name)
     expected = exact_product(x, weights, type_name)
     largest = np.abs(expected).max()
     exact = kernels.matmul(x, packed, activations="f32", isa=isa)

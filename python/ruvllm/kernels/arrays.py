@@ -18,7 +18,7 @@ def float_array(
         raise ConfigError(f"{name} has the type {value.dtype}; it must be float32 (see numpy's `astype`)")
     if not value.flags.c_contiguous:
         raise ConfigError(
-            f"{name} is strided, of shape {value.shape}; it must be contiguous (see numpy's `ascontiguousarray`)"
+            f"{name} is strided, of shape {value.shape}; it must be contiguous (numpy's `ascontiguousarray`)"
         )
     if dimensions is not None and value.ndim not in dimensions:
         wanted = " or ".join(str(count) for count in dimensions)
@@ -26,7 +26,7 @@ def float_array(
     return value
 
 
-def require(holds: bool, message: str) -> None:
+def require(holds: object, message: str) -> None:
     """`ConfigError` unless it holds."""
     if not holds:
         raise ConfigError(message)

@@ -47,7 +47,7 @@ def pack(
     """Pack a matrix of outputs times inputs.
 
     Args:
-        weights: float32 values `[rows, columns]`, which are encoded as `type_name`; or raw blocks of that type.
+        weights: float32 values `[rows, columns]`, encoded as `type_name`; or raw blocks of that type.
         type_name: A tensor type, see `block_types()`.
         shape: Rows and columns, for raw blocks.
 
@@ -62,7 +62,7 @@ def pack(
         return PackedMatrix(_native.PackedMatrix(type_name, quantize(type_name, values), *values.shape))
     if shape is None or len(shape) != 2 or any(size < 0 for size in shape):
         raise ConfigError(f"shape is {shape}; raw blocks need their rows and columns")
-    data = weights if isinstance(weights, np.ndarray) else np.frombuffer(weights, dtype=np.uint8)
+    data = weights.view(np.uint8) if isinstance(weights, np.ndarray) else np.frombuffer(weights, np.uint8)
     return PackedMatrix(_native.PackedMatrix(type_name, data, *shape))
 
 

@@ -83,5 +83,5 @@ def rope(
     if not 0 <= turned <= head_dim or turned % 2:
         raise ConfigError(f"dimensions is {turned}; it must be even and at most head_dim, {head_dim}")
     if x.size == 0:
-        return x.copy()
+        return np.zeros(x.shape, np.float32)
     return _native.rope(x, places, head_dim, (turned, base), isa).reshape(x.shape)
