@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use ruvllm_kernels::quant::{BlockType, decode};
 use ruvllm_kernels::{

@@ -385,23 +385,24 @@ fn halves_are_rounded_to_even() {
     }
 }
 
+const BATCH_LAYOUT: KvLayout = KvLayout {
+    layers: 2,
+    kv_heads: 3,
+    head_dim: 64,
+    format: KvFormat::F16,
+};
+const BATCH_SHAPE: AttentionShape = AttentionShape {
+    num_heads: 9,
+    scale: 0.125,
+    soft_cap: None,
+    window: None,
+};
+
 /// A batch of many sequences of different lengths, and each of them alone.
 #[test]
 fn sequences_of_a_batch_do_not_touch_each_other() {
-    let layout = KvLayout {
-        layers: 2,
-        kv_heads: 3,
-        head_dim: 64,
-        format: KvFormat::F16,
-    };
-    let shape = AttentionShape {
-        num_heads: 9,
-        scale: 0.125,
-        soft_cap: None,
-        window: None,
-    };
     let mut numbers = Numbers(7);
-    let cache = Cache::filled(layout, 1100, &mut numbers);
+    let cache = Cache::filled(BATCH_LAYOUT, 1100, &mut numbers);
     let (width, stride) = (9 * 64, 9 * 64 + 6 * 64);
     // (position of the first token, tokens); between some of them rows that nobody owns.
     let sizes = [
@@ -424,30 +425,28 @@ fn sequences_of_a_batch_do_not_touch_each_other() {
         first_row += rows + usize::from(rows == 1);
         sequence
     });
-    let rows = QueryRows {
-        values: &queries,
-        stride,
-    };
     let mut buffers = AttentionBuffers::default();
-    for kernels in available() {
-        let run = |pool: &ThreadPool,
-                   sequences: &[AttentionSequence<'_>],
-                   buffers: &mut AttentionBuffers| {
-            let mut output = vec![-3.0; 170 * width];
-            let batch = AttentionBatch {
-                kv: cache.view(),
-                shape,
-                layer: 1,
-                queries: rows,
-                sequences,
-            };
-            attend_batch(&*kernels, pool, &batch, buffers, &mut output);
-            output
+    let mut run = |kernels: &dyn Kernels, threads, sequences: &[AttentionSequence<'_>]| {
+        let mut output = vec![-3.0; 170 * width];
+        let batch = AttentionBatch {
+            kv: cache.view(),
+            shape: BATCH_SHAPE,
+            layer: 1,
+            queries: QueryRows {
+                values: &queries,
+                stride,
+            },
+            sequences,
         };
-        let together = run(&ThreadPool::new(4), &sequences, &mut buffers);
+        let pool = ThreadPool::new(threads);
+        attend_batch(kernels, &pool, &batch, &mut buffers, &mut output);
+        output
+    };
+    for kernels in available() {
+        let together = run(&*kernels, 4, &sequences);
         let mut owned = [false; 170];
         for sequence in sequences {
-            let alone = run(&ThreadPool::new(1), &[sequence], &mut buffers);
+            let alone = run(&*kernels, 1, &[sequence]);
             let rows = sequence.first_row..sequence.first_row + sequence.rows;
             let columns = rows.start * width..rows.end * width;
             assert_eq!(together[columns.clone()], alone[columns], "{sequence:?}");
