@@ -24,7 +24,12 @@ macro_rules! native_kernels {
     ($kernels:ident, $lanes:ty, $entries:ident, $name:literal, $features:literal, $multiply_quantized:path, $multiply_words:expr) => {
         mod $entries {
             use super::*;
-            use crate::attention::{AttentionShape, AttentionTask, KvView, flash};
+            use crate::attention::flash::{self, Setting};
+            use crate::attention::join::{self, Gathered};
+            use crate::attention::{
+                AttentionShape, AttentionTask, KvDataMut, KvLayout, KvRows, KvRun, KvView, RowsMut,
+                store,
+            };
             use crate::kernels::{Kernels, check_product};
             use crate::matmul::{
                 FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut,
@@ -113,19 +118,33 @@ macro_rules! native_kernels {
                 unsafe { dense::multiply::<$lanes>(matrix, rows, range, output) }
             }
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn attend(
-                kv: &KvView<'_>,
-                shape: &AttentionShape,
-                task: &AttentionTask<'_>,
-                output: &mut [f32],
+            pub(super) unsafe fn gather(
+                setting: Setting<'_>,
+                segments: std::ops::Range<usize>,
+                gathered: &mut Gathered<'_, '_>,
             ) {
-                let dimensions = task.check(kv, shape);
-                assert_eq!(
-                    output.len(),
-                    dimensions.tokens * dimensions.group * dimensions.head_dim
-                );
                 // SAFETY: as above.
-                unsafe { flash::attend::<$lanes>(kv, shape, task, dimensions, output) }
+                unsafe { flash::gather::<$lanes>(setting, segments, gathered) }
+            }
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn finish(gathered: &mut Gathered<'_, '_>) {
+                // SAFETY: as above.
+                unsafe { join::finish::<$lanes>(gathered) }
+            }
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn join_parts(parts: &[f32], gathered: &mut Gathered<'_, '_>) {
+                // SAFETY: as above.
+                unsafe { join::join_parts::<$lanes>(parts, gathered) }
+            }
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn store_run(
+                layout: KvLayout,
+                rows: KvRows<'_>,
+                run: KvRun,
+                piece: &mut KvDataMut<'_>,
+            ) {
+                // SAFETY: as above.
+                unsafe { store::store_run::<$lanes>(layout, rows, run, piece) }
             }
 
             const MULTIPLY_WORDS: Option<MultiplyWords> = $multiply_words;
@@ -266,10 +285,57 @@ macro_rules! native_kernels {
                     kv: &KvView<'_>,
                     shape: &AttentionShape,
                     task: &AttentionTask<'_>,
-                    output: &mut [f32],
+                    output: &mut RowsMut<'_>,
                 ) {
-                    // SAFETY: `self` proves the instruction set; the entry checks the task.
-                    unsafe { self::attend(kv, shape, task, output) }
+                    let setting = Setting::new(kv, shape, task);
+                    setting.dimensions.check_output(output);
+                    let mut statistics = vec![0.0; 2 * setting.dimensions.rows()];
+                    let mut gathered = Gathered::new(output, &mut statistics);
+                    let segments = task.segments(shape.window);
+                    // SAFETY: `self` proves the instruction set; the task was checked.
+                    unsafe {
+                        self::gather(setting, segments, &mut gathered);
+                        self::finish(&mut gathered);
+                    }
+                }
+                fn attend_segment(
+                    &self,
+                    kv: &KvView<'_>,
+                    shape: &AttentionShape,
+                    task: &AttentionTask<'_>,
+                    (segment, part): (usize, &mut [f32]),
+                ) {
+                    let setting = Setting::new(kv, shape, task);
+                    let dimensions = setting.dimensions;
+                    assert_eq!(part.len(), dimensions.part_length());
+                    let values = dimensions.rows() * dimensions.head_dim;
+                    let (values, statistics) = part.split_at_mut(values);
+                    let width = dimensions.group * dimensions.head_dim;
+                    let mut values = RowsMut::new(values, width);
+                    let mut gathered = Gathered::new(&mut values, statistics);
+                    // SAFETY: as above.
+                    unsafe { self::gather(setting, segment..segment + 1, &mut gathered) }
+                }
+                fn join_segments(&self, parts: &[f32], head_dim: usize, output: &mut RowsMut<'_>) {
+                    let rows = join::check_parts(parts, head_dim, output);
+                    let mut statistics = vec![0.0; 2 * rows];
+                    let mut gathered = Gathered::new(output, &mut statistics);
+                    // SAFETY: as above.
+                    unsafe {
+                        self::join_parts(parts, &mut gathered);
+                        self::finish(&mut gathered);
+                    }
+                }
+                fn store_kv(
+                    &self,
+                    layout: KvLayout,
+                    rows: KvRows<'_>,
+                    run: KvRun,
+                    piece: &mut KvDataMut<'_>,
+                ) {
+                    run.check(&rows, layout, piece);
+                    // SAFETY: as above; the run was checked.
+                    unsafe { self::store_run(layout, rows, run, piece) }
                 }
             }
         }
