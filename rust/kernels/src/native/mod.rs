@@ -19,9 +19,9 @@ type MultiplyWords = unsafe fn(&PackedMatrix, &WordRows, &TileRange, &mut Output
 pub(crate) struct PortableKernels;
 
 /// The float operations of one instruction set: each generic algorithm inside a function that has
-/// the features, and the `Kernels` over them.
-macro_rules! native_kernels {
-    ($kernels:ident, $lanes:ty, $entries:ident, $name:literal, $features:literal, $multiply_quantized:path, $multiply_words:expr) => {
+/// the features. Sets that differ in their integer products alone share them.
+macro_rules! native_entries {
+    ($entries:ident, $lanes:ty, $features:literal) => {
         mod $entries {
             use super::*;
             use crate::attention::flash::{self, Setting};
@@ -30,12 +30,10 @@ macro_rules! native_kernels {
                 AttentionShape, AttentionTask, KvDataMut, KvLayout, KvRows, KvRun, KvView, RowsMut,
                 store,
             };
-            use crate::kernels::{Kernels, check_product};
             use crate::matmul::{
                 FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut,
                 WordRows, dense, takes_words,
             };
-            use crate::native::MultiplyWords;
             use crate::ops::{activation, norm, quantize, rope, softmax};
             use crate::pack::{BLOCK_INPUTS, PackedMatrix};
             use crate::{Activation, reference};
@@ -146,6 +144,29 @@ macro_rules! native_kernels {
                 // SAFETY: as above.
                 unsafe { store::store_run::<$lanes>(layout, rows, run, piece) }
             }
+        }
+    };
+}
+pub(crate) use native_entries;
+
+/// The `Kernels` of one instruction set, over its entries.
+macro_rules! native_kernels {
+    ($module:ident, $kernels:ident, $entries:ident, $name:literal, $multiply_quantized:path, $multiply_words:expr) => {
+        mod $module {
+            use super::*;
+            use crate::attention::flash::Setting;
+            use crate::attention::join::{self, Gathered};
+            use crate::attention::{
+                AttentionShape, AttentionTask, KvDataMut, KvLayout, KvRows, KvRun, KvView, RowsMut,
+            };
+            use crate::kernels::{Kernels, check_product};
+            use crate::matmul::{
+                FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut,
+                WordRows, takes_words,
+            };
+            use crate::native::MultiplyWords;
+            use crate::pack::{BLOCK_INPUTS, PackedMatrix};
+            use crate::{Activation, reference};
 
             const MULTIPLY_WORDS: Option<MultiplyWords> = $multiply_words;
 
@@ -166,13 +187,13 @@ macro_rules! native_kernels {
                         .zip(output.chunks_exact_mut(weight.len()));
                     for (input, output) in rows {
                         // SAFETY: `self` proves the instruction set; the rows are of one length.
-                        unsafe { self::rms_norm(input, weight, epsilon, output) }
+                        unsafe { $entries::rms_norm(input, weight, epsilon, output) }
                     }
                 }
                 fn add(&self, input: &[f32], accumulator: &mut [f32]) {
                     assert_eq!(input.len(), accumulator.len());
                     // SAFETY: as above.
-                    unsafe { self::add(input, accumulator) }
+                    unsafe { $entries::add(input, accumulator) }
                 }
                 fn rotate(
                     &self,
@@ -183,7 +204,7 @@ macro_rules! native_kernels {
                 ) {
                     assert!(cosines.len() == sines.len() && 2 * cosines.len() <= head_dim);
                     // SAFETY: `self` proves the instruction set; both halves lie inside each head.
-                    unsafe { self::rotate(heads, head_dim, cosines, sines) }
+                    unsafe { $entries::rotate(heads, head_dim, cosines, sines) }
                 }
                 fn gate(
                     &self,
@@ -194,24 +215,24 @@ macro_rules! native_kernels {
                 ) {
                     assert!(gate.len() == up.len() && gate.len() == output.len());
                     // SAFETY: as above.
-                    unsafe { self::gate(activation, gate, up, output) }
+                    unsafe { $entries::gate(activation, gate, up, output) }
                 }
                 fn soft_cap(&self, values: &mut [f32], cap: f32) {
                     // SAFETY: `self` proves the instruction set.
-                    unsafe { self::soft_cap(values, cap) }
+                    unsafe { $entries::soft_cap(values, cap) }
                 }
                 fn log_sum_exp(&self, values: &[f32]) -> f32 {
                     // SAFETY: as above.
-                    unsafe { self::log_sum_exp(values) }
+                    unsafe { $entries::log_sum_exp(values) }
                 }
                 fn softmax(&self, input: &[f32], output: &mut [f32]) {
                     assert_eq!(input.len(), output.len());
                     // SAFETY: as above.
-                    unsafe { self::softmax(input, output) }
+                    unsafe { $entries::softmax(input, output) }
                 }
                 fn weight_sums(&self, values: &[f32], scale: (f32, f32), sums: &mut [f32]) {
                     // SAFETY: as above.
-                    unsafe { self::weight_sums(values, scale, sums) }
+                    unsafe { $entries::weight_sums(values, scale, sums) }
                 }
                 fn quantize(&self, input: &[f32], row: &mut QuantizedRowMut<'_>) {
                     let blocks = input.len() / BLOCK_INPUTS;
@@ -224,7 +245,7 @@ macro_rules! native_kernels {
                     );
                     assert_eq!(row.block_debts.len(), blocks);
                     // SAFETY: as above; the row fits.
-                    unsafe { self::quantize(input, row) }
+                    unsafe { $entries::quantize(input, row) }
                 }
                 fn multiply_quantized(
                     &self,
@@ -247,7 +268,7 @@ macro_rules! native_kernels {
                     assert!(row.words.len() == input.len() && blocks * BLOCK_INPUTS == input.len());
                     assert_eq!(row.scales.len(), blocks);
                     // SAFETY: as above; the row fits.
-                    unsafe { self::quantize_words(input, row) }
+                    unsafe { $entries::quantize_words(input, row) }
                 }
                 fn multiply_words(
                     &self,
@@ -278,7 +299,7 @@ macro_rules! native_kernels {
                         output,
                     );
                     // SAFETY: as above; the range lies inside.
-                    unsafe { self::multiply_float(matrix, rows, range, output) }
+                    unsafe { $entries::multiply_float(matrix, rows, range, output) }
                 }
                 fn attend(
                     &self,
@@ -294,8 +315,8 @@ macro_rules! native_kernels {
                     let segments = task.segments(shape.window);
                     // SAFETY: `self` proves the instruction set; the task was checked.
                     unsafe {
-                        self::gather(setting, segments, &mut gathered);
-                        self::finish(&mut gathered);
+                        $entries::gather(setting, segments, &mut gathered);
+                        $entries::finish(&mut gathered);
                     }
                 }
                 fn attend_segment(
@@ -314,7 +335,7 @@ macro_rules! native_kernels {
                     let mut values = RowsMut::new(values, width);
                     let mut gathered = Gathered::new(&mut values, statistics);
                     // SAFETY: as above.
-                    unsafe { self::gather(setting, segment..segment + 1, &mut gathered) }
+                    unsafe { $entries::gather(setting, segment..segment + 1, &mut gathered) }
                 }
                 fn join_segments(&self, parts: &[f32], head_dim: usize, output: &mut RowsMut<'_>) {
                     let rows = join::check_parts(parts, head_dim, output);
@@ -322,8 +343,8 @@ macro_rules! native_kernels {
                     let mut gathered = Gathered::new(output, &mut statistics);
                     // SAFETY: as above.
                     unsafe {
-                        self::join_parts(parts, &mut gathered);
-                        self::finish(&mut gathered);
+                        $entries::join_parts(parts, &mut gathered);
+                        $entries::finish(&mut gathered);
                     }
                 }
                 fn store_kv(
@@ -335,7 +356,7 @@ macro_rules! native_kernels {
                 ) {
                     run.check(&rows, layout, piece);
                     // SAFETY: as above; the run was checked.
-                    unsafe { self::store_run(layout, rows, run, piece) }
+                    unsafe { $entries::store_run(layout, rows, run, piece) }
                 }
             }
         }
@@ -345,22 +366,14 @@ pub(crate) use native_kernels;
 
 // The macro names the features of an entry; here they are ones that every machine of the target has.
 #[cfg(target_arch = "x86_64")]
-native_kernels!(
-    PortableKernels,
-    PortableLanes,
-    portable_entries,
-    "portable",
-    "sse2",
-    quantized_portable::multiply,
-    None
-);
+native_entries!(portable_entries, PortableLanes, "sse2");
 #[cfg(target_arch = "aarch64")]
+native_entries!(portable_entries, PortableLanes, "neon");
 native_kernels!(
+    portable,
     PortableKernels,
-    PortableLanes,
     portable_entries,
     "portable",
-    "neon",
     quantized_portable::multiply,
     None
 );
