@@ -5,7 +5,7 @@ One engine belongs to one thread (the loop in `runtime/`): `add`, `advance`, `re
 """
 
 from collections.abc import Callable, Sequence
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,31 @@ def rope(
     """`rotation`: how many dimensions of a head turn, and the base."""
 
 @final
+class KvBlocks:
+    """Keys and values of one layer in the engine's blocks, and attention over them."""
+
+    BLOCK_TOKENS: ClassVar[int]
+    def __new__(cls, blocks: int, kv_heads: int, head_dim: int, kv_format: str) -> KvBlocks: ...
+    @property
+    def num_blocks(self) -> int: ...
+    def store(
+        self,
+        block_table: list[int],
+        position: int,
+        keys: NDArray[np.float32],
+        values: NDArray[np.float32],
+    ) -> None: ...
+    def attend(
+        self,
+        queries: NDArray[np.float32],
+        shape: tuple[int, float, float | None, int | None],
+        sequences: list[tuple[int, int]],
+        block_table: list[int],
+        isa: str | None,
+    ) -> NDArray[np.float32]:
+        """`shape`: heads, scale, soft cap, window. `sequences`: rows and the position of the first."""
+
+@final
 class PackedMatrix:
     """A matrix `[rows, columns]`, packed for this machine out of whole blocks of a tensor type."""
 
@@ -41,9 +66,7 @@ class PackedMatrix:
     def type_name(self) -> str: ...
     @property
     def num_bytes(self) -> int: ...
-    def multiply(
-        self, x: NDArray[np.float32], activations: str, isa: str | None
-    ) -> NDArray[np.float32]: ...
+    def multiply(self, x: NDArray[np.float32], activations: str, isa: str | None) -> NDArray[np.float32]: ...
 
 def block_types() -> list[tuple[str, int, int]]:
     """Name, elements a block, bytes a block, for each tensor type the engine reads."""
