@@ -48,7 +48,7 @@ class AttentionConfig:
     def __post_init__(self) -> None:
         for name in ("num_heads", "num_kv_heads", "head_dim"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if value < 1:
                 raise ConfigError(f"{name} is {value!r}; it must be a whole number above 0")
         if self.num_heads % self.num_kv_heads:
             raise ConfigError(
@@ -58,7 +58,7 @@ class AttentionConfig:
             raise ConfigError(f"scale is {self.scale}; it must be finite")
         if self.soft_cap is not None and not (math.isfinite(self.soft_cap) and self.soft_cap > 0):
             raise ConfigError(f"soft_cap is {self.soft_cap}; it must be above 0")
-        if self.window is not None and (not isinstance(self.window, int) or self.window < 1):
+        if self.window is not None and self.window < 1:
             raise ConfigError(f"window is {self.window!r}; it must be a whole number above 0")
 
     def gqa_ratio(self) -> int:
@@ -93,7 +93,7 @@ class PagedKvCache:
             ("num_kv_heads", num_kv_heads),
             ("head_dim", head_dim),
         ):
-            if not isinstance(value, int) or value < 1:
+            if value < 1:
                 raise ConfigError(f"{name} is {value!r}; it must be a whole number above 0")
         self.num_kv_heads = num_kv_heads
         self.head_dim = head_dim

@@ -24,19 +24,15 @@ macro_rules! native_entries {
     ($entries:ident, $lanes:ty, $features:literal) => {
         mod $entries {
             use super::*;
+            use crate::Activation;
             use crate::attention::flash::{self, Setting};
             use crate::attention::join::{self, Gathered};
-            use crate::attention::{
-                AttentionShape, AttentionTask, KvDataMut, KvLayout, KvRows, KvRun, KvView, RowsMut,
-                store,
-            };
+            use crate::attention::{KvDataMut, KvLayout, KvRows, KvRun, store};
             use crate::matmul::{
-                FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut,
-                WordRows, dense, takes_words,
+                FloatRows, OutputTile, QuantizedRowMut, TileRange, WordRowMut, dense,
             };
             use crate::ops::{activation, norm, quantize, rope, softmax};
-            use crate::pack::{BLOCK_INPUTS, PackedMatrix};
-            use crate::{Activation, reference};
+            use crate::pack::PackedMatrix;
 
             #[target_feature(enable = $features)]
             pub(super) unsafe fn rms_norm(
