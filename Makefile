@@ -104,7 +104,7 @@ fuzz:  ## both parsers for FUZZ_SECONDS each: cargo-fuzz where it is installed, 
 # -- measuring --------------------------------------------------------------------------------------
 
 bench: $(STAMPS)/build $(STAMPS)/test-tools  ## time our own parts on this machine
-	$(BIN)/python -m pytest benches --benchmark-enable --benchmark-only $(PYTEST_ARGS)
+	$(BIN)/python -m pytest benches --benchmark-only $(PYTEST_ARGS)
 
 bench-peers: $(STAMPS)/build  ## us beside llama.cpp on the same file, in one run (compiles llama.cpp once)
 	$(BIN)/python -m benches.peers.compare $(MODEL)

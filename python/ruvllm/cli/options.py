@@ -56,9 +56,7 @@ class EngineOptions(CacheOptions):
     max_context: Annotated[
         int | None, flag("--max-context", "-c", help="Tokens of prompt and answer together.", min=1)
     ] = None
-    activations: Annotated[
-        str, flag("--activations", help="auto (fast) or f32 (exact).")
-    ] = "auto"
+    activations: Annotated[str, flag("--activations", help="auto (fast) or f32 (exact).")] = "auto"
     kv_format: Annotated[
         str, flag("--kv-format", help="Format of cached keys and values: auto, f16, f32.")
     ] = "auto"
