@@ -1,5 +1,7 @@
 //! Matrix products: packed weights `[rows, columns]` times rows of activations.
 
+#[cfg(target_arch = "x86_64")]
+mod byte_dot;
 mod cut;
 pub(crate) mod dense;
 mod output;
@@ -10,6 +12,8 @@ pub(crate) mod quantized_avx512;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) mod quantized_portable;
 mod rows;
+#[cfg(target_arch = "x86_64")]
+mod unpack_avx2;
 #[cfg(target_arch = "x86_64")]
 mod unpack_avx512;
 pub(crate) mod words;
