@@ -1,6 +1,6 @@
 """What the benchmarks share: the models and threads they run with, how a rate is reported.
 
-RUVLLM_BENCH_MODEL measures one model only: a name of `benches/files.py`, or anything that `ruvllm pull` takes.
+RUVLLM_BENCH_MODEL measures one model only: a name of `benches/files.py`, or what `ruvllm pull` takes.
 RUVLLM_BENCH_THREADS measures so many threads only; else one, and as many as the engine takes by itself.
 """
 

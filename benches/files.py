@@ -1,7 +1,7 @@
 """The files that are measured: SmolLM2 in five formats, and Gemma-3.
 
-Two of them are models with short names, which are fetched. The other formats are made out of SmolLM2's Q4_1 by
-llama.cpp (`tests/fixtures/requantize.py`): `make bench-peers` does that, into .bench/models.
+Two of them are models with short names, which are fetched. The other formats are made out of SmolLM2's Q4_1
+by llama.cpp (`tests/fixtures/requantize.py`): `make bench-peers` does that, into .bench/models.
 """
 
 import os
