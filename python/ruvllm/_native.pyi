@@ -12,6 +12,39 @@ from numpy.typing import NDArray
 
 def dequantize(type_name: str, data: NDArray[np.uint8]) -> NDArray[np.float32]: ...
 def quantize(type_name: str, values: NDArray[np.float32]) -> NDArray[np.uint8]: ...
+def rms_norm(
+    x: NDArray[np.float32], weight: NDArray[np.float32], epsilon: float, isa: str | None
+) -> NDArray[np.float32]: ...
+def softmax(x: NDArray[np.float32], columns: int, isa: str | None) -> NDArray[np.float32]: ...
+def gate(
+    gate: NDArray[np.float32], up: NDArray[np.float32], activation: str, isa: str | None
+) -> NDArray[np.float32]: ...
+def rope(
+    x: NDArray[np.float32],
+    positions: list[int],
+    head_dim: int,
+    rotation: tuple[int, float],
+    isa: str | None,
+) -> NDArray[np.float32]:
+    """`rotation`: how many dimensions of a head turn, and the base."""
+
+@final
+class PackedMatrix:
+    """A matrix `[rows, columns]`, packed for this machine out of whole blocks of a tensor type."""
+
+    def __new__(cls, type_name: str, data: NDArray[np.uint8], rows: int, columns: int) -> PackedMatrix: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def columns(self) -> int: ...
+    @property
+    def type_name(self) -> str: ...
+    @property
+    def num_bytes(self) -> int: ...
+    def multiply(
+        self, x: NDArray[np.float32], activations: str, isa: str | None
+    ) -> NDArray[np.float32]: ...
+
 def block_types() -> list[tuple[str, int, int]]:
     """Name, elements a block, bytes a block, for each tensor type the engine reads."""
 

@@ -64,7 +64,7 @@ class LLM:
             isa: The instruction set, for comparisons; by default the best one.
             activations: `f32` for exactness; `auto` is integers where weights and machine allow it.
             kv_cache_bytes: Budget of the key-value cache; by default a share of the free memory.
-            kv_format: `f16` or `f32`; `auto` is f16, and f32 where the weights or the activations are.
+            kv_format: `f16` or `f32`; `auto` is f16, or f32 where weights or activations are.
             max_context: Tokens of a prompt and its answer; by default the model's own limit, or what the
                 memory allows. More than the model's limit is refused.
             progress: Called with the bytes done and in all while loading.

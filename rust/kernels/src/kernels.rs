@@ -44,6 +44,11 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         reference::soft_cap(values, cap);
     }
 
+    /// `e^x / sum(e^x)`; -infinity becomes 0, and a row of nothing else, or with NaN, NaN.
+    fn softmax(&self, input: &[f32], output: &mut [f32]) {
+        reference::softmax(input, output);
+    }
+
     /// `ln(sum(e^x))`
     fn log_sum_exp(&self, values: &[f32]) -> f32 {
         reference::log_sum_exp(values)

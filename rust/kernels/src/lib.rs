@@ -43,7 +43,7 @@ pub use dispatch::{available, best, named};
 pub use kernels::{Kernels, Scalar, WEIGHT_BLOCK};
 pub use matmul::{
     Activations, Epilogue, FloatRows, OutputTile, Product, QuantizedRowMut, QuantizedRows,
-    QuantizedRowsMut, TileRange, WordRowMut, WordRows, multiply, takes_quantized, takes_words,
+    QuantizedRowsMut, RowPrecision, TileRange, WordRowMut, WordRows, multiply, takes_words,
 };
 pub use pack::{
     BLOCK_INPUTS, Elements, PackError, PackSource, PackedMatrix, QuantLayout, TILE_ROWS,

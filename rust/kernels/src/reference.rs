@@ -72,6 +72,14 @@ pub(crate) fn log_sum_exp(values: &[f32]) -> f32 {
     highest + sum.ln() as f32
 }
 
+pub(crate) fn softmax(input: &[f32], output: &mut [f32]) {
+    assert_eq!(input.len(), output.len());
+    let total = log_sum_exp(input);
+    for (value, weight) in input.iter().zip(output) {
+        *weight = (value - total).exp();
+    }
+}
+
 pub(crate) fn weight_sums(
     values: &[f32],
     (maximum, inverse_temperature): (f32, f32),

@@ -107,6 +107,11 @@ proptest! {
             Scalar.add(&other, &mut expected);
             kernels.add(&other, &mut actual);
             assert_close("add", &expected, &actual, FUNCTION_TOLERANCE);
+            let (mut expected, mut actual) = (vec![0.0; length], vec![0.0; length]);
+            Scalar.softmax(&scaled, &mut expected);
+            kernels.softmax(&scaled, &mut actual);
+            // An exponent of the size of the logarithm is rounded before the exponential.
+            assert_close("softmax", &expected, &actual, 10.0 * FUNCTION_TOLERANCE);
             let weights = |kernels: &dyn Kernels| {
                 let mut values = [&scaled[..], &[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 400.0]].concat();
                 values.rotate_left(length / 2);

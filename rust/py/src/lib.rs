@@ -15,8 +15,10 @@ mod events;
 mod kernels;
 mod memory;
 mod model;
+mod packed_matrix;
 mod peaks;
 mod profile;
+mod row_kernels;
 mod run;
 mod sampling;
 mod status;
@@ -40,9 +42,13 @@ mod _native {
     #[pymodule_export]
     use super::model::Model;
     #[pymodule_export]
+    use super::packed_matrix::PackedMatrix;
+    #[pymodule_export]
     use super::peaks::{InstructionPeak, Peaks, measure_peaks};
     #[pymodule_export]
     use super::profile::{Profile, PyOperationTime};
+    #[pymodule_export]
+    use super::row_kernels::{gate, rms_norm, rope, softmax};
     #[pymodule_export]
     use super::sampling::Sampling;
     #[pymodule_export]

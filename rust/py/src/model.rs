@@ -15,7 +15,7 @@ use crate::run::run_with_progress;
 use crate::system::choose_kernels;
 use crate::tokenizer::Tokenizer;
 
-const PRECISIONS: [(&str, ActivationPrecision); 2] = [
+pub(crate) const PRECISIONS: [(&str, ActivationPrecision); 2] = [
     ("auto", ActivationPrecision::Auto),
     ("f32", ActivationPrecision::Float),
 ];

@@ -2,7 +2,7 @@
 
 use ruvllm_kernels::{
     Activations, Epilogue, FloatRows, Kernels, Operands, PackedMatrix, Product, QuantizedRows,
-    ReadAhead, ThreadPool, WordRows, multiply, takes_quantized, takes_words,
+    ReadAhead, RowPrecision, ThreadPool, WordRows, multiply,
 };
 
 use crate::profile::{Operation, Profile, timed};
@@ -130,29 +130,31 @@ impl Linear {
         output: &mut [f32],
     ) {
         let columns = self.matrices[0].columns();
-        let auto = self.precision == ActivationPrecision::Auto;
-        let activations = if auto && self.matrices.iter().all(takes_quantized) {
-            compute.timed(Operation::Quantize, || {
-                quantize_rows(compute, source, columns, &mut buffers.quantized);
-            });
-            Activations::Quantized(&buffers.quantized)
-        } else if auto
-            && compute.kernels.has_word_products()
-            && self.matrices.iter().all(takes_words)
-        {
-            compute.timed(Operation::Quantize, || {
-                make_words(compute, source, columns, &mut buffers.words);
-            });
-            Activations::Words(&buffers.words)
-        } else {
-            let values = match source {
-                Source::Rows(rows) => rows,
-                Source::Normed(rows, norm) => {
-                    norm.apply(compute, rows, &mut buffers.normed);
-                    &buffers.normed
-                }
-            };
-            Activations::Float(FloatRows { values, columns })
+        let precision = match self.precision {
+            ActivationPrecision::Auto => RowPrecision::fastest(compute.kernels, &self.matrices),
+            ActivationPrecision::Float => RowPrecision::Float,
+        };
+        let activations = match (precision, source) {
+            (RowPrecision::Bytes, _) => {
+                compute.timed(Operation::Quantize, || {
+                    quantize_rows(compute, source, columns, &mut buffers.quantized);
+                });
+                Activations::Quantized(&buffers.quantized)
+            }
+            (RowPrecision::Words, _) => {
+                compute.timed(Operation::Quantize, || {
+                    make_words(compute, source, columns, &mut buffers.words);
+                });
+                Activations::Words(&buffers.words)
+            }
+            (RowPrecision::Float, Source::Rows(values)) => {
+                Activations::Float(FloatRows { values, columns })
+            }
+            (RowPrecision::Float, Source::Normed(rows, norm)) => {
+                norm.apply(compute, rows, &mut buffers.normed);
+                let values = &buffers.normed;
+                Activations::Float(FloatRows { values, columns })
+            }
         };
         let product = Product {
             matrices: &self.matrices,

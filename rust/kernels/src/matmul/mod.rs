@@ -247,7 +247,27 @@ fn token_step(product: &Product<'_>, tiles: usize) -> usize {
     (step / TOKEN_GROUP).max(1) * TOKEN_GROUP
 }
 
-/// Whether 8-bit activations can meet the matrix.
-pub fn takes_quantized(matrix: &PackedMatrix) -> bool {
-    matches!(matrix.elements(), Elements::Quantized(_))
+/// In which precision rows meet matrices best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowPrecision {
+    /// f32.
+    Float,
+    /// 8 bits: see [`QuantizedRows`].
+    Bytes,
+    /// 14 bits: see [`WordRows`].
+    Words,
+}
+
+impl RowPrecision {
+    /// The fastest that all the matrices take and that costs no more than their own rounding.
+    pub fn fastest(kernels: &dyn Kernels, matrices: &[PackedMatrix]) -> Self {
+        let quantized = |matrix: &PackedMatrix| matches!(matrix.elements(), Elements::Quantized(_));
+        if matrices.iter().all(quantized) {
+            Self::Bytes
+        } else if kernels.has_word_products() && matrices.iter().all(takes_words) {
+            Self::Words
+        } else {
+            Self::Float
+        }
+    }
 }

@@ -83,6 +83,11 @@ macro_rules! native_kernels {
                 unsafe { softmax::log_sum_exp::<$lanes>(values) }
             }
             #[target_feature(enable = $features)]
+            pub(super) unsafe fn softmax(input: &[f32], output: &mut [f32]) {
+                // SAFETY: as above.
+                unsafe { softmax::softmax::<$lanes>(input, output) }
+            }
+            #[target_feature(enable = $features)]
             pub(super) unsafe fn weight_sums(values: &[f32], scale: (f32, f32), sums: &mut [f32]) {
                 // SAFETY: as above.
                 unsafe { softmax::weight_sums::<$lanes>(values, scale, sums) }
@@ -179,6 +184,11 @@ macro_rules! native_kernels {
                 fn log_sum_exp(&self, values: &[f32]) -> f32 {
                     // SAFETY: as above.
                     unsafe { self::log_sum_exp(values) }
+                }
+                fn softmax(&self, input: &[f32], output: &mut [f32]) {
+                    assert_eq!(input.len(), output.len());
+                    // SAFETY: as above.
+                    unsafe { self::softmax(input, output) }
                 }
                 fn weight_sums(&self, values: &[f32], scale: (f32, f32), sums: &mut [f32]) {
                     // SAFETY: as above.

@@ -72,3 +72,25 @@ pub(crate) unsafe fn weight_sums<L: Lanes>(
         }
     }
 }
+
+/// Softmax of one row.
+///
+/// # Safety
+///
+/// Needs the instruction set of `L`; `output` is as long as `input`.
+#[inline(always)]
+pub(crate) unsafe fn softmax<L: Lanes>(input: &[f32], output: &mut [f32]) {
+    // SAFETY: partial loads and stores keep to the slices.
+    unsafe {
+        let total = log_sum_exp::<L>(input);
+        if input.iter().any(|value| value.is_nan()) || !total.is_finite() {
+            return crate::reference::softmax(input, output);
+        }
+        for begin in (0..input.len()).step_by(L::WIDTH) {
+            let count = input.len() - begin;
+            let value = L::load_partial(input.as_ptr().add(begin), count);
+            let weight = exp::<L>(L::sub(value, L::splat(total)));
+            L::store_partial(output.as_mut_ptr().add(begin), weight, count);
+        }
+    }
+}
