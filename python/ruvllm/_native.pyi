@@ -5,7 +5,7 @@ One engine belongs to one thread (the loop in `runtime/`): `add`, `advance`, `re
 """
 
 from collections.abc import Callable, Sequence
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,31 @@ def rope(
     isa: str | None,
 ) -> NDArray[np.float32]:
     """`rotation`: how many dimensions of a head turn, and the base."""
+
+@final
+class KvBlocks:
+    """Keys and values of one layer in the engine's blocks, and attention over them."""
+
+    BLOCK_TOKENS: ClassVar[int]
+    def __new__(cls, blocks: int, kv_heads: int, head_dim: int, kv_format: str) -> KvBlocks: ...
+    @property
+    def num_blocks(self) -> int: ...
+    def store(
+        self,
+        block_table: list[int],
+        position: int,
+        keys: NDArray[np.float32],
+        values: NDArray[np.float32],
+    ) -> None: ...
+    def attend(
+        self,
+        queries: NDArray[np.float32],
+        shape: tuple[int, float, float | None, int | None],
+        sequences: list[tuple[int, int]],
+        block_table: list[int],
+        isa: str | None,
+    ) -> NDArray[np.float32]:
+        """`shape`: heads, scale, soft cap, window. `sequences`: rows and the position of the first."""
 
 @final
 class PackedMatrix:

@@ -62,7 +62,7 @@ class LLM:
             config: The documented settings; the arguments below stand above it.
             threads: Threads of the kernels; by default what the affinity mask and the cgroup allow.
             isa: The instruction set, for comparisons; by default the best one.
-            activations: `f32` for exactness; `auto` is integers where weights and machine allow it.
+            activations: `f32` for exactness; `auto` is integers where weights and machine allow.
             kv_cache_bytes: Budget of the key-value cache; by default a share of the free memory.
             kv_format: `f16` or `f32`; `auto` is f16, or f32 where weights or activations are.
             max_context: Tokens of a prompt and its answer; by default the model's own limit, or what the

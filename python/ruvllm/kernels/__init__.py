@@ -5,18 +5,32 @@ They are what the engine itself computes with, on the best instruction set of th
 cast or copied behind your back, and what does not fit is a `ConfigError`. The interpreter is free meanwhile.
 """
 
+from ruvllm.kernels.attention import (
+    AttentionConfig,
+    PagedKvCache,
+    flash_attention,
+    grouped_query_attention,
+    multi_query_attention,
+    paged_attention,
+)
 from ruvllm.kernels.matrices import PackedMatrix, matmul, pack
 from ruvllm.kernels.quantization import BlockType, block_types, dequantize, quantize
 from ruvllm.kernels.rows import gate, rms_norm, rope, softmax
 
 __all__ = [
+    "AttentionConfig",
     "BlockType",
     "PackedMatrix",
+    "PagedKvCache",
     "block_types",
     "dequantize",
+    "flash_attention",
     "gate",
+    "grouped_query_attention",
     "matmul",
+    "multi_query_attention",
     "pack",
+    "paged_attention",
     "quantize",
     "rms_norm",
     "rope",

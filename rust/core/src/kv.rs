@@ -1,9 +1,9 @@
 //! The key-value pool: blocks of sixteen tokens, handed out by reference count.
 //!
-//! The numbers are one zeroed allocation, which the system commits as blocks are written; the
-//! budget in bytes is a bound. What a block looks like inside is `ruvllm_kernels::KvLayout`.
+//! The numbers are one zeroed storage, which the system commits as blocks are written; the budget in
+//! bytes is a bound. What a block looks like inside is `ruvllm_kernels::KvLayout`.
 
-use ruvllm_kernels::{KvData, KvDataMut, KvFormat, KvLayout, KvSlot, KvView, store_kv};
+use ruvllm_kernels::{KvLayout, KvStorage, KvTarget, KvView};
 
 use crate::error::{Error, Result};
 use crate::ids::BlockId;
@@ -14,15 +14,9 @@ pub use ruvllm_kernels::BLOCK_TOKENS;
 #[derive(Debug)]
 pub struct KvPool {
     layout: KvLayout,
-    numbers: Numbers,
+    storage: KvStorage,
     free: Vec<BlockId>,
     references: Vec<u32>,
-}
-
-#[derive(Debug)]
-enum Numbers {
-    F32(Vec<f32>),
-    F16(Vec<u16>),
 }
 
 impl KvPool {
@@ -35,15 +29,15 @@ impl KvPool {
                 "kv_cache_bytes = {bytes} makes {blocks} blocks; a block of {BLOCK_TOKENS} tokens needs {block_bytes} bytes"
             )));
         }
-        let elements = blocks * layout.block_elements();
-        let numbers = match layout.format {
-            KvFormat::F32 => Numbers::F32(zeroed(elements)?),
-            KvFormat::F16 => Numbers::F16(zeroed(elements)?),
-        };
+        let storage = KvStorage::zeroed(layout, blocks).map_err(|error| {
+            Error::OutOfMemory(format!(
+                "the key-value pool of {blocks} blocks, {block_bytes} bytes each, cannot be reserved: {error}"
+            ))
+        })?;
         let free = (0..blocks as u32).rev().map(BlockId).collect();
         Ok(Self {
             layout,
-            numbers,
+            storage,
             free,
             references: vec![0; blocks],
         })
@@ -104,40 +98,23 @@ impl KvPool {
 
     /// The pool as attention reads it.
     pub fn view(&self) -> KvView<'_> {
-        let data = match &self.numbers {
-            Numbers::F32(numbers) => KvData::F32(numbers),
-            Numbers::F16(numbers) => KvData::F16(numbers),
-        };
-        KvView {
+        self.storage.view()
+    }
+
+    /// One layer of the pool, to write.
+    pub fn target(&mut self, layer: usize) -> KvTarget<'_> {
+        KvTarget {
             layout: self.layout,
-            data,
+            data: self.storage.data_mut(),
+            layer,
         }
     }
-
-    /// Writes one token's keys and values, `[kv_heads, head_dim]` each.
-    pub fn store(&mut self, slot: KvSlot, keys: &[f32], values: &[f32]) {
-        let mut data = match &mut self.numbers {
-            Numbers::F32(numbers) => KvDataMut::F32(numbers),
-            Numbers::F16(numbers) => KvDataMut::F16(numbers),
-        };
-        store_kv(self.layout, &mut data, slot, keys, values);
-    }
-}
-
-fn zeroed<T: Clone + Default>(elements: usize) -> Result<Vec<T>> {
-    let mut numbers = Vec::<T>::new();
-    numbers.try_reserve_exact(elements).map_err(|error| {
-        Error::OutOfMemory(format!(
-            "the key-value pool of {elements} numbers cannot be reserved: {error}"
-        ))
-    })?;
-    drop(numbers);
-    // `vec!` of zeros asks the system for zeroed pages, which `resize` would touch one by one.
-    Ok(vec![T::default(); elements])
 }
 
 #[cfg(test)]
 mod tests {
+    use ruvllm_kernels::KvFormat;
+
     use super::*;
 
     fn pool(blocks: usize) -> KvPool {

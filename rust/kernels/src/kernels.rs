@@ -4,7 +4,9 @@
 //! panics where a caller breaks them: callers are this workspace's own code, and values from files
 //! were checked when they were loaded.
 
-use crate::attention::{AttentionShape, AttentionTask, KvView};
+use crate::attention::{
+    AttentionShape, AttentionTask, KvDataMut, KvLayout, KvRows, KvRun, KvView, RowsMut, plain,
+};
 use crate::matmul::{
     FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut, WordRows,
 };
@@ -114,15 +116,38 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         reference::multiply_float(matrix, rows, range, output);
     }
 
-    /// Attention of some queries over one KV head; `output` is `[tokens, group, head_dim]`.
+    /// Attention of some queries over one KV head; a row of `output` is `[group, head_dim]`.
     fn attend(
         &self,
         kv: &KvView<'_>,
         shape: &AttentionShape,
         task: &AttentionTask<'_>,
-        output: &mut [f32],
+        output: &mut RowsMut<'_>,
     ) {
-        reference::attend(kv, shape, task, output);
+        plain::attend(kv, shape, task, output);
+    }
+
+    /// What one segment of the context adds to [`Self::attend`]: for `rows = tokens * group`, weighted
+    /// values `[rows, head_dim]`, maxima `[rows]` and sums `[rows]`, for
+    /// [`Self::join_segments`] of the same implementation.
+    fn attend_segment(
+        &self,
+        kv: &KvView<'_>,
+        shape: &AttentionShape,
+        task: &AttentionTask<'_>,
+        part: (usize, &mut [f32]),
+    ) {
+        plain::attend_segment(kv, shape, task, part);
+    }
+
+    /// Joins the parts of all segments in order; bit for bit what [`Self::attend`] gives.
+    fn join_segments(&self, parts: &[f32], head_dim: usize, output: &mut RowsMut<'_>) {
+        plain::join_segments(parts, head_dim, output);
+    }
+
+    /// Writes keys and values to `piece`, one layer of the run's block.
+    fn store_kv(&self, layout: KvLayout, rows: KvRows<'_>, run: KvRun, piece: &mut KvDataMut<'_>) {
+        plain::store_run(layout, rows, run, piece);
     }
 }
 

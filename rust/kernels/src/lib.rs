@@ -35,8 +35,9 @@ mod threads;
 
 pub use aligned::Arena;
 pub use attention::{
-    AttentionShape, AttentionTask, BLOCK_TOKENS, KvData, KvDataMut, KvFormat, KvLayout, KvSlot,
-    KvView, store_kv,
+    AttentionBatch, AttentionBuffers, AttentionSequence, AttentionShape, AttentionTask,
+    BLOCK_TOKENS, KvData, KvDataMut, KvFormat, KvLayout, KvRows, KvRun, KvSlot, KvStorage,
+    KvTarget, KvView, QueryRows, RowsMut, SEGMENT_TOKENS, attend_batch, store_batch, store_kv,
 };
 pub use cpu::{ThreadChoice, cpu_features, thread_choice};
 pub use dispatch::{available, best, named};

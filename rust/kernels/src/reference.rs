@@ -1,7 +1,7 @@
-//! Every operation in plain loops: what the fast versions are compared with.
+//! Operations in plain loops: what the fast versions are compared with. Attention has its own, in
+//! `attention/plain.rs`.
 
 use crate::Activation;
-use crate::attention::{AttentionShape, AttentionTask, BLOCK_TOKENS, KvView, visible};
 use crate::kernels::{WEIGHT_BLOCK, check_product};
 use crate::matmul::words::{LARGEST_WORD, block_bits, weight_words, word_scales};
 use crate::matmul::{
@@ -269,62 +269,4 @@ fn put_cell(
 ) {
     let column = (tile - range.tiles.start) * TILE_ROWS + lane;
     output.put(token - range.tokens.start, column, &[sum]);
-}
-
-pub(crate) fn attend(
-    kv: &KvView<'_>,
-    shape: &AttentionShape,
-    task: &AttentionTask<'_>,
-    output: &mut [f32],
-) {
-    let dimensions = task.check(kv, shape);
-    let (group, head_dim) = (dimensions.group, dimensions.head_dim);
-    assert_eq!(
-        output.len(),
-        dimensions.tokens * group * head_dim,
-        "output of {dimensions:?}"
-    );
-    let offset = |begin: fn(crate::attention::KvLayout, u32, usize, usize) -> usize,
-                  position: usize| {
-        begin(
-            kv.layout,
-            task.block_table[position / BLOCK_TOKENS],
-            task.layer,
-            task.kv_head,
-        )
-    };
-    for (row, output) in output.chunks_exact_mut(head_dim).enumerate() {
-        let head = task.kv_head * group + row % group;
-        let query = &task.queries[row / group * dimensions.width + head * head_dim..][..head_dim];
-        let seen = visible(task.first_position + row / group, shape.window);
-        let mut weights: Vec<f32> = seen
-            .clone()
-            .map(|position| {
-                let begin = offset(crate::attention::KvLayout::key_offset, position)
-                    + position % BLOCK_TOKENS;
-                let key = |dimension: usize| kv.number(begin + dimension * BLOCK_TOKENS);
-                let score: f32 = query
-                    .iter()
-                    .enumerate()
-                    .map(|(dimension, value)| value * key(dimension))
-                    .sum();
-                let score = score * shape.scale;
-                shape
-                    .soft_cap
-                    .map_or(score, |cap| cap * (score / cap).tanh())
-            })
-            .collect();
-        let total = log_sum_exp(&weights);
-        for weight in &mut weights {
-            *weight = (*weight - total).exp();
-        }
-        output.fill(0.0);
-        for (position, weight) in seen.zip(weights) {
-            let begin = offset(crate::attention::KvLayout::value_offset, position)
-                + position % BLOCK_TOKENS * head_dim;
-            for (dimension, sum) in output.iter_mut().enumerate() {
-                *sum += weight * kv.number(begin + dimension);
-            }
-        }
-    }
 }

@@ -3,65 +3,21 @@
 //! `RUVLLM_REQUIRE_ISA=avx512` makes the suite fail where that set was not there to be tested.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use ruvllm_kernels::quant::{BlockType, decode};
 use ruvllm_kernels::{
-    Activation, Activations, Arena, AttentionShape, AttentionTask, BLOCK_TOKENS, Epilogue,
-    FloatRows, Kernels, KvData, KvDataMut, KvFormat, KvLayout, KvSlot, KvView, PackSource,
-    PackedMatrix, Product, QuantizedRows, ReadAhead, Scalar, ThreadPool, WEIGHT_BLOCK, WordRows,
-    available, multiply, store_kv, takes_words,
+    Activation, Activations, Arena, Epilogue, FloatRows, Kernels, PackSource, PackedMatrix,
+    Product, QuantizedRows, ReadAhead, Scalar, ThreadPool, WEIGHT_BLOCK, WordRows, available,
+    multiply, takes_words,
 };
+use support::{Numbers, SUM_TOLERANCE, assert_close, fast};
 
-/// Sums of a few thousand products in another order differ by this, relative to their magnitude.
-const SUM_TOLERANCE: f32 = 2e-5;
 /// Exponentials by polynomial against the library's.
 const FUNCTION_TOLERANCE: f32 = 3e-6;
-
-/// A repeatable stream of numbers in -1..1.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> f32 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 40) as f32 / 8_388_608.0 - 1.0
-    }
-
-    fn row(&mut self, length: usize) -> Vec<f32> {
-        (0..length).map(|_| self.next()).collect()
-    }
-
-    fn bytes(&mut self, length: usize) -> Vec<u8> {
-        (0..length)
-            .map(|_| (self.next() * 128.0) as i8 as u8)
-            .collect()
-    }
-}
-
-fn fast() -> Vec<Arc<dyn Kernels>> {
-    available()
-        .into_iter()
-        .filter(|kernels| kernels.name() != "scalar")
-        .collect()
-}
-
-fn assert_close(name: &str, expected: &[f32], actual: &[f32], tolerance: f32) {
-    assert_eq!(expected.len(), actual.len());
-    let magnitude = expected
-        .iter()
-        .fold(1e-3f32, |largest, value| largest.max(value.abs()));
-    for (index, (expected, actual)) in expected.iter().zip(actual).enumerate() {
-        let close = (expected - actual).abs() <= tolerance * magnitude || expected == actual;
-        assert!(
-            close,
-            "{name}[{index}]: {actual} against {expected}, magnitude {magnitude}"
-        );
-    }
-}
 
 /// Lengths around every vector width.
 fn awkward_length() -> impl Strategy<Value = usize> {
@@ -462,102 +418,5 @@ fn scales_that_are_not_finite_are_refused() {
             "{}: {error}",
             block_type.name()
         );
-    }
-}
-
-struct Cache {
-    layout: KvLayout,
-    floats: Vec<f32>,
-    halves: Vec<u16>,
-    block_table: Vec<u32>,
-}
-
-impl Cache {
-    fn filled(layout: KvLayout, tokens: usize, numbers: &mut Numbers) -> Self {
-        let blocks = tokens.div_ceil(BLOCK_TOKENS);
-        let elements = (blocks + 2) * layout.block_elements();
-        // Rubbish where nothing is stored: a token that is not visible must not matter.
-        let mut cache = Self {
-            layout,
-            floats: vec![1e6; elements],
-            halves: vec![half_bits(6e4); elements],
-            block_table: (0..blocks as u32)
-                .map(|block| blocks as u32 + 1 - block)
-                .collect(),
-        };
-        let width = layout.kv_heads * layout.head_dim;
-        for position in 0..tokens {
-            for layer in 0..layout.layers {
-                let slot = KvSlot {
-                    block: cache.block_table[position / BLOCK_TOKENS],
-                    position: position % BLOCK_TOKENS,
-                    layer,
-                };
-                let (keys, values) = (numbers.row(width), numbers.row(width));
-                let mut data = match layout.format {
-                    KvFormat::F32 => KvDataMut::F32(&mut cache.floats),
-                    KvFormat::F16 => KvDataMut::F16(&mut cache.halves),
-                };
-                store_kv(layout, &mut data, slot, &keys, &values);
-            }
-        }
-        cache
-    }
-
-    fn view(&self) -> KvView<'_> {
-        let data = match self.layout.format {
-            KvFormat::F32 => KvData::F32(&self.floats),
-            KvFormat::F16 => KvData::F16(&self.halves),
-        };
-        KvView {
-            layout: self.layout,
-            data,
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
-
-    #[test]
-    fn attention_agrees(
-        (kv_heads, group) in (1usize..3, 1usize..6),
-        head_dim in prop_oneof![Just(16usize), Just(64), Just(80), 1usize..40],
-        (context, tokens) in (0usize..70, 1usize..20),
-        half in any::<bool>(),
-        window in proptest::option::of(1usize..40),
-        soft_cap in proptest::option::of(1.0f32..50.0),
-        seed in any::<u64>(),
-    ) {
-        let mut numbers = Numbers(seed);
-        let format = if half { KvFormat::F16 } else { KvFormat::F32 };
-        let layout = KvLayout { layers: 2, kv_heads, head_dim, format };
-        let cache = Cache::filled(layout, context + tokens, &mut numbers);
-        let num_heads = kv_heads * group;
-        let queries = numbers.row(tokens * num_heads * head_dim);
-        let shape = AttentionShape { num_heads, scale: 1.0 / (head_dim as f32).sqrt(), soft_cap, window };
-        let task = AttentionTask {
-            queries: &queries,
-            first_position: context,
-            block_table: &cache.block_table,
-            layer: 1,
-            kv_head: kv_heads - 1,
-        };
-        let mut expected = vec![0.0; tokens * group * head_dim];
-        Scalar.attend(&cache.view(), &shape, &task, &mut expected);
-        for kernels in fast() {
-            let mut actual = vec![0.0; expected.len()];
-            kernels.attend(&cache.view(), &shape, &task, &mut actual);
-            assert_close(kernels.name(), &expected, &actual, SUM_TOLERANCE);
-            // The last query alone, bit for bit: the batch around a row must not matter.
-            let last = AttentionTask {
-                queries: &queries[(tokens - 1) * num_heads * head_dim..],
-                first_position: context + tokens - 1,
-                ..task
-            };
-            let mut alone = vec![0.0; group * head_dim];
-            kernels.attend(&cache.view(), &shape, &last, &mut alone);
-            prop_assert_eq!(&actual[(tokens - 1) * group * head_dim..], &alone[..]);
-        }
     }
 }

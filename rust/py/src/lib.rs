@@ -13,6 +13,7 @@ mod engine;
 mod errors;
 mod events;
 mod kernels;
+mod kv_blocks;
 mod memory;
 mod model;
 mod packed_matrix;
@@ -37,6 +38,8 @@ mod _native {
     use super::events::{ArrayEvent, FailedEvent, FinishedEvent, TokenEvent};
     #[pymodule_export]
     use super::kernels::{block_types, dequantize, quantize};
+    #[pymodule_export]
+    use super::kv_blocks::KvBlocks;
     #[pymodule_export]
     use super::memory::process_memory;
     #[pymodule_export]

@@ -1,8 +1,11 @@
 //! One layer: its attention half and its feed-forward half.
 
-use ruvllm_kernels::{AttentionShape, AttentionTask, BLOCK_TOKENS, Epilogue, KvSlot, KvView};
+use ruvllm_kernels::{
+    AttentionBatch, AttentionBuffers, AttentionSequence, AttentionShape, BLOCK_TOKENS, Epilogue,
+    KvRows, KvRun, KvView, QueryRows, attend_batch, store_batch,
+};
 
-use crate::batch::{Batch, BatchSequence};
+use crate::batch::Batch;
 use crate::kv::KvPool;
 use crate::profile::Operation;
 
@@ -10,9 +13,6 @@ use super::linear::{Compute, InputBuffers, Linear, ROWS_PER_TASK, Source};
 use super::norm::Norm;
 use super::spec::{ModelSpec, RopeSpec};
 use super::weights::LayerWeights;
-
-/// Queries of a sequence that one thread attends for at a time.
-const QUERY_TILE: usize = 16;
 
 /// Cosines and sines of every row of a batch, `[tokens, half]`, for one rotary embedding.
 #[derive(Debug)]
@@ -53,10 +53,7 @@ pub(crate) struct LayerBuffers {
     input: InputBuffers,
     /// `[tokens, (heads + 2 * kv_heads) * head_dim]`
     projected: Vec<f32>,
-    /// `[tokens, heads * head_dim]`
-    queries: Vec<f32>,
-    /// Pieces `[tokens of a tile, group, head_dim]`, one after the other.
-    pieces: Vec<f32>,
+    attention: AttentionBuffers,
     /// `[tokens, heads * head_dim]`
     attended: Vec<f32>,
     /// `[tokens, hidden]`
@@ -74,14 +71,6 @@ pub(crate) struct LayerCall<'a> {
     pub(crate) weights: &'a LayerWeights,
     pub(crate) rotary: &'a RotaryTables,
     pub(crate) batch: &'a Batch,
-}
-
-/// Part of the attention of a step: some queries of a sequence, one KV head.
-struct Piece<'a> {
-    sequence: &'a BatchSequence,
-    rows: std::ops::Range<usize>,
-    kv_head: usize,
-    output: &'a mut [f32],
 }
 
 impl LayerCall<'_> {
@@ -111,7 +100,7 @@ impl LayerCall<'_> {
         self.compute
             .timed(Operation::Store, || self.store(kv, &buffers.projected));
         self.compute
-            .timed(Operation::Attention, || self.attend(&kv.view(), buffers));
+            .timed(Operation::Attention, || self.attend(kv.view(), buffers));
         let attended = std::mem::take(&mut buffers.attended);
         let norm = weights.post_attention_norm.as_deref();
         self.compute.timed(Operation::AttentionOutput, || {
@@ -192,22 +181,16 @@ impl LayerCall<'_> {
         self.spec.num_kv_heads * self.spec.head_dim
     }
 
-    /// Norms and rotates queries and keys in place, and copies the queries together.
+    /// Norms and rotates queries and keys in place.
     fn rotate_rows(&self, buffers: &mut LayerBuffers) {
         let (query_width, key_width, head_dim) =
             (self.query_width(), self.key_width(), self.spec.head_dim);
         let width = query_width + 2 * key_width;
-        buffers
-            .queries
-            .resize(self.batch.tokens.len() * query_width, 0.0);
-        let rows = buffers
-            .projected
-            .chunks_exact_mut(width)
-            .zip(buffers.queries.chunks_exact_mut(query_width));
+        let rows = buffers.projected.chunks_exact_mut(width);
         let rows: Vec<_> = rows.enumerate().collect();
         self.compute
             .pool
-            .for_each(rows, ROWS_PER_TASK, |(row, (projected, queries))| {
+            .for_each(rows, ROWS_PER_TASK, |(row, projected)| {
                 let range = self.rotary.range(row);
                 let (cosines, sines) = (
                     &self.rotary.cosines[range.clone()],
@@ -220,7 +203,6 @@ impl LayerCall<'_> {
                 self.compute
                     .kernels
                     .rotate(&mut rest[..key_width], head_dim, cosines, sines);
-                queries.copy_from_slice(query);
             });
     }
 
@@ -232,82 +214,68 @@ impl LayerCall<'_> {
             .rms_norm(&input, weight, self.spec.norm_epsilon, heads);
     }
 
+    /// Writes the keys and values of the batch to their blocks.
     fn store(&self, kv: &mut KvPool, projected: &[f32]) {
         let (query_width, key_width) = (self.query_width(), self.key_width());
-        let width = query_width + 2 * key_width;
+        let mut runs = Vec::new();
         for sequence in &self.batch.sequences {
-            for row in 0..sequence.rows {
+            let mut row = 0;
+            while row < sequence.rows {
                 let position = sequence.first_position + row;
-                let block = sequence.block_table[position / BLOCK_TOKENS];
-                let slot = KvSlot {
-                    block,
+                let run = KvRun {
+                    block: sequence.block_table[position / BLOCK_TOKENS],
                     position: position % BLOCK_TOKENS,
-                    layer: self.layer,
+                    first_row: sequence.first_row + row,
+                    rows: (sequence.rows - row).min(BLOCK_TOKENS - position % BLOCK_TOKENS),
                 };
-                let row = &projected[(sequence.first_row + row) * width..][query_width..width];
-                kv.store(slot, &row[..key_width], &row[key_width..]);
+                row += run.rows;
+                runs.push(run);
             }
         }
-    }
-
-    fn attend(&self, kv: &KvView<'_>, buffers: &mut LayerBuffers) {
-        let query_width = self.query_width();
-        let group_width = query_width / self.spec.num_kv_heads;
-        let total = self.batch.tokens.len() * query_width;
-        buffers.pieces.resize(total, 0.0);
-        buffers.attended.resize(total, 0.0);
-        let shape = AttentionShape {
-            num_heads: self.spec.num_heads,
-            scale: self.spec.attention_scale,
-            soft_cap: self.spec.attention_soft_cap,
-            window: self.window,
+        if runs.is_empty() {
+            return;
+        }
+        let rows = KvRows {
+            keys: &projected[query_width..],
+            values: &projected[query_width + key_width..],
+            stride: query_width + 2 * key_width,
         };
-        let queries = &buffers.queries;
-        let pieces = self.pieces(&mut buffers.pieces, group_width);
-        let places: Vec<_> = pieces
-            .iter()
-            .map(|piece| (piece.rows.clone(), piece.kv_head))
-            .collect();
-        self.compute.pool.for_each(pieces, 1, |piece| {
-            let first = piece.rows.start;
-            let task = AttentionTask {
-                queries: &queries[first * query_width..piece.rows.end * query_width],
-                first_position: piece.sequence.first_position + first - piece.sequence.first_row,
-                block_table: &piece.sequence.block_table,
-                layer: self.layer,
-                kv_head: piece.kv_head,
-            };
-            self.compute.kernels.attend(kv, &shape, &task, piece.output);
-        });
-        let mut sources = buffers.pieces.chunks_exact(group_width);
-        for (rows, kv_head) in places {
-            for (row, source) in rows.zip(&mut sources) {
-                let begin = row * query_width + kv_head * group_width;
-                buffers.attended[begin..begin + group_width].copy_from_slice(source);
-            }
-        }
+        let Compute { kernels, pool, .. } = self.compute;
+        store_batch(kernels, pool, kv.target(self.layer), rows, &mut runs);
     }
 
-    /// Cuts the step's attention into pieces, the long ones (late positions) first.
-    fn pieces<'a>(&'a self, mut output: &'a mut [f32], group_width: usize) -> Vec<Piece<'a>> {
-        let mut pieces = Vec::new();
-        for sequence in &self.batch.sequences {
-            let end = sequence.first_row + sequence.rows;
-            for tile in (sequence.first_row..end).step_by(QUERY_TILE).rev() {
-                let rows = tile..end.min(tile + QUERY_TILE);
-                for kv_head in 0..self.spec.num_kv_heads {
-                    let (own, rest) =
-                        std::mem::take(&mut output).split_at_mut(rows.len() * group_width);
-                    output = rest;
-                    pieces.push(Piece {
-                        sequence,
-                        rows: rows.clone(),
-                        kv_head,
-                        output: own,
-                    });
-                }
-            }
-        }
-        pieces
+    /// The attention of every row, from the projection into `attended`.
+    fn attend(&self, kv: KvView<'_>, buffers: &mut LayerBuffers) {
+        let query_width = self.query_width();
+        buffers
+            .attended
+            .resize(self.batch.tokens.len() * query_width, 0.0);
+        let sequences = self.batch.sequences.iter();
+        let sequences: Vec<_> = sequences
+            .map(|sequence| AttentionSequence {
+                first_row: sequence.first_row,
+                rows: sequence.rows,
+                first_position: sequence.first_position,
+                block_table: &sequence.block_table,
+            })
+            .collect();
+        let batch = AttentionBatch {
+            kv,
+            shape: AttentionShape {
+                num_heads: self.spec.num_heads,
+                scale: self.spec.attention_scale,
+                soft_cap: self.spec.attention_soft_cap,
+                window: self.window,
+            },
+            layer: self.layer,
+            queries: QueryRows {
+                values: &buffers.projected,
+                stride: query_width + 2 * self.key_width(),
+            },
+            sequences: &sequences,
+        };
+        let Compute { kernels, pool, .. } = self.compute;
+        let output = &mut buffers.attended;
+        attend_batch(kernels, pool, &batch, &mut buffers.attention, output);
     }
 }

@@ -19,21 +19,20 @@ type MultiplyWords = unsafe fn(&PackedMatrix, &WordRows, &TileRange, &mut Output
 pub(crate) struct PortableKernels;
 
 /// The float operations of one instruction set: each generic algorithm inside a function that has
-/// the features, and the `Kernels` over them.
-macro_rules! native_kernels {
-    ($kernels:ident, $lanes:ty, $entries:ident, $name:literal, $features:literal, $multiply_quantized:path, $multiply_words:expr) => {
+/// the features. Sets that differ in their integer products alone share them.
+macro_rules! native_entries {
+    ($entries:ident, $lanes:ty, $features:literal) => {
         mod $entries {
             use super::*;
-            use crate::attention::{AttentionShape, AttentionTask, KvView, flash};
-            use crate::kernels::{Kernels, check_product};
+            use crate::Activation;
+            use crate::attention::flash::{self, Setting};
+            use crate::attention::join::{self, Gathered};
+            use crate::attention::{KvDataMut, KvLayout, KvRows, KvRun, store};
             use crate::matmul::{
-                FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut,
-                WordRows, dense, takes_words,
+                FloatRows, OutputTile, QuantizedRowMut, TileRange, WordRowMut, dense,
             };
-            use crate::native::MultiplyWords;
             use crate::ops::{activation, norm, quantize, rope, softmax};
-            use crate::pack::{BLOCK_INPUTS, PackedMatrix};
-            use crate::{Activation, reference};
+            use crate::pack::PackedMatrix;
 
             #[target_feature(enable = $features)]
             pub(super) unsafe fn rms_norm(
@@ -113,20 +112,57 @@ macro_rules! native_kernels {
                 unsafe { dense::multiply::<$lanes>(matrix, rows, range, output) }
             }
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn attend(
-                kv: &KvView<'_>,
-                shape: &AttentionShape,
-                task: &AttentionTask<'_>,
-                output: &mut [f32],
+            pub(super) unsafe fn gather(
+                setting: Setting<'_>,
+                segments: std::ops::Range<usize>,
+                gathered: &mut Gathered<'_, '_>,
             ) {
-                let dimensions = task.check(kv, shape);
-                assert_eq!(
-                    output.len(),
-                    dimensions.tokens * dimensions.group * dimensions.head_dim
-                );
                 // SAFETY: as above.
-                unsafe { flash::attend::<$lanes>(kv, shape, task, dimensions, output) }
+                unsafe { flash::gather::<$lanes>(setting, segments, gathered) }
             }
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn finish(gathered: &mut Gathered<'_, '_>) {
+                // SAFETY: as above.
+                unsafe { join::finish::<$lanes>(gathered) }
+            }
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn join_parts(parts: &[f32], gathered: &mut Gathered<'_, '_>) {
+                // SAFETY: as above.
+                unsafe { join::join_parts::<$lanes>(parts, gathered) }
+            }
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn store_run(
+                layout: KvLayout,
+                rows: KvRows<'_>,
+                run: KvRun,
+                piece: &mut KvDataMut<'_>,
+            ) {
+                // SAFETY: as above.
+                unsafe { store::store_run::<$lanes>(layout, rows, run, piece) }
+            }
+        }
+    };
+}
+pub(crate) use native_entries;
+
+/// The `Kernels` of one instruction set, over its entries.
+macro_rules! native_kernels {
+    ($module:ident, $kernels:ident, $entries:ident, $name:literal, $multiply_quantized:path, $multiply_words:expr) => {
+        mod $module {
+            use super::*;
+            use crate::attention::flash::Setting;
+            use crate::attention::join::{self, Gathered};
+            use crate::attention::{
+                AttentionShape, AttentionTask, KvDataMut, KvLayout, KvRows, KvRun, KvView, RowsMut,
+            };
+            use crate::kernels::{Kernels, check_product};
+            use crate::matmul::{
+                FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut,
+                WordRows, takes_words,
+            };
+            use crate::native::MultiplyWords;
+            use crate::pack::{BLOCK_INPUTS, PackedMatrix};
+            use crate::{Activation, reference};
 
             const MULTIPLY_WORDS: Option<MultiplyWords> = $multiply_words;
 
@@ -147,13 +183,13 @@ macro_rules! native_kernels {
                         .zip(output.chunks_exact_mut(weight.len()));
                     for (input, output) in rows {
                         // SAFETY: `self` proves the instruction set; the rows are of one length.
-                        unsafe { self::rms_norm(input, weight, epsilon, output) }
+                        unsafe { $entries::rms_norm(input, weight, epsilon, output) }
                     }
                 }
                 fn add(&self, input: &[f32], accumulator: &mut [f32]) {
                     assert_eq!(input.len(), accumulator.len());
                     // SAFETY: as above.
-                    unsafe { self::add(input, accumulator) }
+                    unsafe { $entries::add(input, accumulator) }
                 }
                 fn rotate(
                     &self,
@@ -164,7 +200,7 @@ macro_rules! native_kernels {
                 ) {
                     assert!(cosines.len() == sines.len() && 2 * cosines.len() <= head_dim);
                     // SAFETY: `self` proves the instruction set; both halves lie inside each head.
-                    unsafe { self::rotate(heads, head_dim, cosines, sines) }
+                    unsafe { $entries::rotate(heads, head_dim, cosines, sines) }
                 }
                 fn gate(
                     &self,
@@ -175,24 +211,24 @@ macro_rules! native_kernels {
                 ) {
                     assert!(gate.len() == up.len() && gate.len() == output.len());
                     // SAFETY: as above.
-                    unsafe { self::gate(activation, gate, up, output) }
+                    unsafe { $entries::gate(activation, gate, up, output) }
                 }
                 fn soft_cap(&self, values: &mut [f32], cap: f32) {
                     // SAFETY: `self` proves the instruction set.
-                    unsafe { self::soft_cap(values, cap) }
+                    unsafe { $entries::soft_cap(values, cap) }
                 }
                 fn log_sum_exp(&self, values: &[f32]) -> f32 {
                     // SAFETY: as above.
-                    unsafe { self::log_sum_exp(values) }
+                    unsafe { $entries::log_sum_exp(values) }
                 }
                 fn softmax(&self, input: &[f32], output: &mut [f32]) {
                     assert_eq!(input.len(), output.len());
                     // SAFETY: as above.
-                    unsafe { self::softmax(input, output) }
+                    unsafe { $entries::softmax(input, output) }
                 }
                 fn weight_sums(&self, values: &[f32], scale: (f32, f32), sums: &mut [f32]) {
                     // SAFETY: as above.
-                    unsafe { self::weight_sums(values, scale, sums) }
+                    unsafe { $entries::weight_sums(values, scale, sums) }
                 }
                 fn quantize(&self, input: &[f32], row: &mut QuantizedRowMut<'_>) {
                     let blocks = input.len() / BLOCK_INPUTS;
@@ -205,7 +241,7 @@ macro_rules! native_kernels {
                     );
                     assert_eq!(row.block_debts.len(), blocks);
                     // SAFETY: as above; the row fits.
-                    unsafe { self::quantize(input, row) }
+                    unsafe { $entries::quantize(input, row) }
                 }
                 fn multiply_quantized(
                     &self,
@@ -228,7 +264,7 @@ macro_rules! native_kernels {
                     assert!(row.words.len() == input.len() && blocks * BLOCK_INPUTS == input.len());
                     assert_eq!(row.scales.len(), blocks);
                     // SAFETY: as above; the row fits.
-                    unsafe { self::quantize_words(input, row) }
+                    unsafe { $entries::quantize_words(input, row) }
                 }
                 fn multiply_words(
                     &self,
@@ -259,17 +295,64 @@ macro_rules! native_kernels {
                         output,
                     );
                     // SAFETY: as above; the range lies inside.
-                    unsafe { self::multiply_float(matrix, rows, range, output) }
+                    unsafe { $entries::multiply_float(matrix, rows, range, output) }
                 }
                 fn attend(
                     &self,
                     kv: &KvView<'_>,
                     shape: &AttentionShape,
                     task: &AttentionTask<'_>,
-                    output: &mut [f32],
+                    output: &mut RowsMut<'_>,
                 ) {
-                    // SAFETY: `self` proves the instruction set; the entry checks the task.
-                    unsafe { self::attend(kv, shape, task, output) }
+                    let setting = Setting::new(kv, shape, task);
+                    setting.dimensions.check_output(output);
+                    let mut statistics = vec![0.0; 2 * setting.dimensions.rows()];
+                    let mut gathered = Gathered::new(output, &mut statistics);
+                    let segments = task.segments(shape.window);
+                    // SAFETY: `self` proves the instruction set; the task was checked.
+                    unsafe {
+                        $entries::gather(setting, segments, &mut gathered);
+                        $entries::finish(&mut gathered);
+                    }
+                }
+                fn attend_segment(
+                    &self,
+                    kv: &KvView<'_>,
+                    shape: &AttentionShape,
+                    task: &AttentionTask<'_>,
+                    (segment, part): (usize, &mut [f32]),
+                ) {
+                    let setting = Setting::new(kv, shape, task);
+                    let dimensions = setting.dimensions;
+                    assert_eq!(part.len(), dimensions.part_length());
+                    let values = dimensions.rows() * dimensions.head_dim;
+                    let (values, statistics) = part.split_at_mut(values);
+                    let width = dimensions.group * dimensions.head_dim;
+                    let mut values = RowsMut::new(values, width);
+                    let mut gathered = Gathered::new(&mut values, statistics);
+                    // SAFETY: as above.
+                    unsafe { $entries::gather(setting, segment..segment + 1, &mut gathered) }
+                }
+                fn join_segments(&self, parts: &[f32], head_dim: usize, output: &mut RowsMut<'_>) {
+                    let rows = join::check_parts(parts, head_dim, output);
+                    let mut statistics = vec![0.0; 2 * rows];
+                    let mut gathered = Gathered::new(output, &mut statistics);
+                    // SAFETY: as above.
+                    unsafe {
+                        $entries::join_parts(parts, &mut gathered);
+                        $entries::finish(&mut gathered);
+                    }
+                }
+                fn store_kv(
+                    &self,
+                    layout: KvLayout,
+                    rows: KvRows<'_>,
+                    run: KvRun,
+                    piece: &mut KvDataMut<'_>,
+                ) {
+                    run.check(&rows, layout, piece);
+                    // SAFETY: as above; the run was checked.
+                    unsafe { $entries::store_run(layout, rows, run, piece) }
                 }
             }
         }
@@ -279,22 +362,14 @@ pub(crate) use native_kernels;
 
 // The macro names the features of an entry; here they are ones that every machine of the target has.
 #[cfg(target_arch = "x86_64")]
-native_kernels!(
-    PortableKernels,
-    PortableLanes,
-    portable_entries,
-    "portable",
-    "sse2",
-    quantized_portable::multiply,
-    None
-);
+native_entries!(portable_entries, PortableLanes, "sse2");
 #[cfg(target_arch = "aarch64")]
+native_entries!(portable_entries, PortableLanes, "neon");
 native_kernels!(
+    portable,
     PortableKernels,
-    PortableLanes,
     portable_entries,
     "portable",
-    "neon",
     quantized_portable::multiply,
     None
 );

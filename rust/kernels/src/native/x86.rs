@@ -1,6 +1,6 @@
 //! AVX2 and AVX-512: types that exist only where the machine has the instruction set.
 
-use super::native_kernels;
+use super::{native_entries, native_kernels};
 use crate::matmul::{quantized_avx2, quantized_avx512, words_avx512};
 use crate::simd::{avx2::Avx2, avx512::Avx512};
 
@@ -58,39 +58,42 @@ impl Avx512Kernels {
     }
 }
 
+native_entries!(avx2_entries, Avx2, "avx2,fma,f16c");
+native_entries!(
+    avx512_entries,
+    Avx512,
+    "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"
+);
+
 native_kernels!(
+    avx2,
     Avx2Kernels,
-    Avx2,
     avx2_entries,
     "avx2",
-    "avx2,fma,f16c",
     quantized_avx2::multiply,
     None
 );
 native_kernels!(
+    avx2_vnni,
     Avx2VnniKernels,
-    Avx2,
-    avx2_vnni_entries,
+    avx2_entries,
     "avx2-vnni",
-    "avx2,fma,f16c,avxvnni",
     quantized_avx2::multiply_vnni,
     None
 );
 native_kernels!(
+    avx512_base,
     Avx512BaseKernels,
-    Avx512,
-    avx512_base_entries,
+    avx512_entries,
     "avx512-base",
-    "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c",
     quantized_avx2::multiply,
     None
 );
 native_kernels!(
+    avx512,
     Avx512Kernels,
-    Avx512,
     avx512_entries,
     "avx512",
-    "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c",
     quantized_avx512::multiply,
     Some(words_avx512::multiply)
 );

@@ -39,6 +39,31 @@ pub(super) unsafe fn half_sums(source: *const i8) -> [i32; 2] {
     }
 }
 
+/// Rows become columns: first inside the 128-bit halves, then the halves themselves.
+#[inline(always)]
+unsafe fn transpose(rows: [__m256; 8]) -> [__m256; 8] {
+    // SAFETY: the caller has AVX2.
+    unsafe {
+        // Half h of `quads[4 * group + n]` holds column 4h + n of rows 4 * group..4 * group + 4.
+        let mut quads = rows;
+        for quad in quads.as_chunks_mut::<4>().0 {
+            let [a, b, c, d] = *quad;
+            let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+            quad[0] = _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd);
+            quad[1] = _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd);
+            let (ab, cd) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+            quad[2] = _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd);
+            quad[3] = _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd);
+        }
+        let mut columns = rows;
+        for n in 0..4 {
+            columns[n] = _mm256_permute2f128_ps::<0x20>(quads[n], quads[n + 4]);
+            columns[n + 4] = _mm256_permute2f128_ps::<0x31>(quads[n], quads[n + 4]);
+        }
+        columns
+    }
+}
+
 // SAFETY (every method): the contract of `Lanes` gives the instruction set and valid pointers;
 // masked loads and stores touch only the lanes of their mask.
 impl Lanes for Avx2 {
@@ -123,6 +148,31 @@ impl Lanes for Avx2 {
         unsafe { half_sums(source) }
     }
     #[inline(always)]
+    unsafe fn store_half(target: *mut u16, value: __m256) {
+        // SAFETY: see the impl.
+        unsafe {
+            let halves = _mm256_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT }>(value);
+            _mm_storeu_si128(target.cast(), halves);
+        }
+    }
+    #[inline(always)]
+    unsafe fn for_each_column(
+        source: *const f32,
+        stride: usize,
+        mut each: impl FnMut(usize, __m256),
+    ) {
+        // SAFETY: see the impl.
+        unsafe {
+            let mut rows = [_mm256_setzero_ps(); 8];
+            for (index, row) in rows.iter_mut().enumerate() {
+                *row = _mm256_loadu_ps(source.add(index * stride));
+            }
+            for (column, vector) in transpose(rows).into_iter().enumerate() {
+                each(column, vector);
+            }
+        }
+    }
+    #[inline(always)]
     unsafe fn add(a: __m256, b: __m256) -> __m256 {
         // SAFETY: see the impl.
         unsafe { _mm256_add_ps(a, b) }
@@ -179,6 +229,15 @@ impl Lanes for Avx2 {
     unsafe fn keep_from(a: __m256, bound: __m256, value: __m256) -> __m256 {
         // SAFETY: see the impl.
         unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(a, bound), value) }
+    }
+    #[inline(always)]
+    unsafe fn scale_by_power(a: __m256, exponent: __m256) -> __m256 {
+        // SAFETY: see the impl.
+        unsafe {
+            let lowest = _mm256_set1_ps(-126.0);
+            let power = Self::power_of_two(_mm256_max_ps(exponent, lowest));
+            Self::keep_from(exponent, lowest, _mm256_mul_ps(a, power))
+        }
     }
     #[inline(always)]
     unsafe fn mask_range(value: __m256, begin: usize, end: usize) -> __m256 {

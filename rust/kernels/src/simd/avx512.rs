@@ -18,6 +18,45 @@ fn prefix(count: usize) -> u16 {
     }
 }
 
+/// Rows become columns: first inside the 128-bit quarters, then the quarters themselves.
+#[inline(always)]
+unsafe fn transpose(rows: [__m512; 16]) -> [__m512; 16] {
+    // SAFETY: the caller has AVX-512 F.
+    unsafe {
+        // Quarter q of `quads[4 * group + n]` holds column 4q + n of rows 4 * group..4 * group + 4.
+        let mut quads = rows;
+        for quad in quads.as_chunks_mut::<4>().0 {
+            let [a, b, c, d] = (*quad).map(|row| _mm512_castps_pd(row));
+            let low = |a, b| _mm512_unpacklo_ps(_mm512_castpd_ps(a), _mm512_castpd_ps(b));
+            let high = |a, b| _mm512_unpackhi_ps(_mm512_castpd_ps(a), _mm512_castpd_ps(b));
+            let (ab, cd) = (_mm512_castps_pd(low(a, b)), _mm512_castps_pd(low(c, d)));
+            quad[0] = _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd));
+            quad[1] = _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd));
+            let (ab, cd) = (_mm512_castps_pd(high(a, b)), _mm512_castps_pd(high(c, d)));
+            quad[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd));
+            quad[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd));
+        }
+        let mut columns = rows;
+        for n in 0..4 {
+            let [a, b, c, d] = [quads[n], quads[n + 4], quads[n + 8], quads[n + 12]];
+            // Even quarters of two groups, odd quarters of two groups.
+            let (even_low, odd_low) = (
+                _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b),
+                _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b),
+            );
+            let (even_high, odd_high) = (
+                _mm512_shuffle_f32x4::<0b10_00_10_00>(c, d),
+                _mm512_shuffle_f32x4::<0b11_01_11_01>(c, d),
+            );
+            columns[n] = _mm512_shuffle_f32x4::<0b10_00_10_00>(even_low, even_high);
+            columns[n + 4] = _mm512_shuffle_f32x4::<0b10_00_10_00>(odd_low, odd_high);
+            columns[n + 8] = _mm512_shuffle_f32x4::<0b11_01_11_01>(even_low, even_high);
+            columns[n + 12] = _mm512_shuffle_f32x4::<0b11_01_11_01>(odd_low, odd_high);
+        }
+        columns
+    }
+}
+
 // SAFETY (every method): the contract of `Lanes` gives the instruction set and valid pointers;
 // masked loads and stores touch only the lanes of their mask.
 impl Lanes for Avx512 {
@@ -42,7 +81,11 @@ impl Lanes for Avx512 {
     #[inline(always)]
     unsafe fn load_half(source: *const u16) -> __m512 {
         // SAFETY: see the impl.
-        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(source.cast())) }
+        // With the current rounding (there is none to do) it reads memory itself; `_mm512_cvtph_ps` would not.
+        unsafe {
+            let halves = _mm256_loadu_si256(source.cast());
+            _mm512_cvt_roundph_ps::<_MM_FROUND_CUR_DIRECTION>(halves)
+        }
     }
     #[inline(always)]
     unsafe fn load_half_partial(source: *const u16, count: usize) -> __m512 {
@@ -87,6 +130,31 @@ impl Lanes for Avx512 {
     unsafe fn half_sums(source: *const i8) -> [i32; 2] {
         // SAFETY: see the impl.
         unsafe { half_sums(source) }
+    }
+    #[inline(always)]
+    unsafe fn store_half(target: *mut u16, value: __m512) {
+        // SAFETY: see the impl.
+        unsafe {
+            let halves = _mm512_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT }>(value);
+            _mm256_storeu_si256(target.cast(), halves);
+        }
+    }
+    #[inline(always)]
+    unsafe fn for_each_column(
+        source: *const f32,
+        stride: usize,
+        mut each: impl FnMut(usize, __m512),
+    ) {
+        // SAFETY: see the impl.
+        unsafe {
+            let mut rows = [_mm512_setzero_ps(); 16];
+            for (index, row) in rows.iter_mut().enumerate() {
+                *row = _mm512_loadu_ps(source.add(index * stride));
+            }
+            for (column, vector) in transpose(rows).into_iter().enumerate() {
+                each(column, vector);
+            }
+        }
     }
     #[inline(always)]
     unsafe fn add(a: __m512, b: __m512) -> __m512 {
@@ -145,6 +213,11 @@ impl Lanes for Avx512 {
     unsafe fn keep_from(a: __m512, bound: __m512, value: __m512) -> __m512 {
         // SAFETY: see the impl.
         unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(a, bound), value) }
+    }
+    #[inline(always)]
+    unsafe fn scale_by_power(a: __m512, exponent: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_scalef_ps(a, exponent) }
     }
     #[inline(always)]
     unsafe fn mask_range(value: __m512, begin: usize, end: usize) -> __m512 {

@@ -37,6 +37,14 @@ pub(crate) trait Lanes: Copy {
     unsafe fn half_sums(source: *const i8) -> [i32; 2];
     /// Lanes that are whole numbers in -32768..=32767, as 16-bit integers.
     unsafe fn store_words(target: *mut i16, value: Self::Vector);
+    /// To f16, ties to even.
+    unsafe fn store_half(target: *mut u16, value: Self::Vector);
+    /// Calls `each` with column `0..WIDTH` of the square whose rows are `stride` apart.
+    unsafe fn for_each_column(
+        source: *const f32,
+        stride: usize,
+        each: impl FnMut(usize, Self::Vector),
+    );
     unsafe fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     unsafe fn sub(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     unsafe fn mul(a: Self::Vector, b: Self::Vector) -> Self::Vector;
@@ -52,6 +60,9 @@ pub(crate) trait Lanes: Copy {
     unsafe fn power_of_two(a: Self::Vector) -> Self::Vector;
     /// `value` where `a >= bound`, else 0.
     unsafe fn keep_from(a: Self::Vector, bound: Self::Vector, value: Self::Vector) -> Self::Vector;
+    /// `a * 2^exponent` for an integral `exponent` up to 127 and an `a` near 1; 0 for one below
+    /// -150, and either that or a denormal for one below -126.
+    unsafe fn scale_by_power(a: Self::Vector, exponent: Self::Vector) -> Self::Vector;
     /// Lanes `begin..end` of `value`, -infinity elsewhere.
     unsafe fn mask_range(value: Self::Vector, begin: usize, end: usize) -> Self::Vector;
     unsafe fn sum(a: Self::Vector) -> f32;
@@ -85,6 +96,47 @@ pub(crate) unsafe fn exp<L: Lanes>(x: L::Vector) -> L::Vector {
         let polynomial = L::fma(L::mul(rest, rest), polynomial, L::add(rest, L::splat(1.0)));
         L::keep_from(x, lowest, L::mul(polynomial, L::power_of_two(exponent)))
     }
+}
+
+/// 2 to the power of each lane, for lanes up to 127; 0 below -150, relative error under 2e-7 from -126 on.
+///
+/// # Safety
+///
+/// Needs the instruction set of `L`.
+#[inline(always)]
+pub(crate) unsafe fn exp2<L: Lanes>(x: L::Vector) -> L::Vector {
+    // SAFETY: the caller has the instruction set.
+    unsafe {
+        let clamped = L::max(x, L::splat(-160.0));
+        let exponent = L::round(clamped);
+        let rest = L::sub(clamped, exponent);
+        // The polynomial of degree 5 whose largest relative error on -0.5..0.5 is least (1.1e-7), with
+        // value and slope at 0 held exact.
+        let mut polynomial = L::splat(1.330_060_7e-3);
+        for coefficient in [
+            9.669_691e-3,
+            5.550_558_5e-2,
+            0.240_222_83,
+            std::f32::consts::LN_2,
+            1.0,
+        ] {
+            polynomial = L::fma(polynomial, rest, L::splat(coefficient));
+        }
+        L::scale_by_power(polynomial, exponent)
+    }
+}
+
+/// Asks for the cache line of `address`, which need not be valid.
+#[inline(always)]
+pub(crate) fn prefetch(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch never faults, and SSE is in the baseline of the target.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }
 
 /// `1 / (1 + e^-x)`

@@ -112,6 +112,24 @@ impl Lanes for PortableLanes {
         })
     }
     #[inline(always)]
+    unsafe fn store_half(target: *mut u16, value: Eight) {
+        let bits = value.0.map(|lane| f16::from_f32(lane).to_bits());
+        // SAFETY: see the impl.
+        unsafe { target.cast::<[u16; WIDTH]>().write_unaligned(bits) }
+    }
+    #[inline(always)]
+    unsafe fn for_each_column(
+        source: *const f32,
+        stride: usize,
+        mut each: impl FnMut(usize, Eight),
+    ) {
+        for column in 0..WIDTH {
+            // SAFETY: see the impl.
+            let element = |row: usize| unsafe { *source.add(row * stride + column) };
+            each(column, Eight::from_fn(element));
+        }
+    }
+    #[inline(always)]
     unsafe fn add(a: Eight, b: Eight) -> Eight {
         a.map2(b, |a, b| a + b)
     }
@@ -160,6 +178,18 @@ impl Lanes for PortableLanes {
                 value.0[lane]
             } else {
                 0.0
+            }
+        })
+    }
+    #[inline(always)]
+    unsafe fn scale_by_power(a: Eight, exponent: Eight) -> Eight {
+        Eight::from_fn(|lane| {
+            let exponent = exponent.0[lane];
+            // A value that is no number takes the first branch and stays none.
+            if exponent < -126.0 {
+                0.0
+            } else {
+                a.0[lane] * f32::from_bits(((exponent as i32 + 127) as u32) << 23)
             }
         })
     }

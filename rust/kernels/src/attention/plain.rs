@@ -1,0 +1,122 @@
+//! Attention in plain loops: what the fast versions are compared with, in the same segments.
+
+use super::join::check_parts;
+use super::storage::{KvDataMut, KvView};
+use super::store::write_token;
+use super::{
+    AttentionShape, AttentionTask, BLOCK_TOKENS, KvLayout, KvRows, KvRun, RowsMut, SEGMENT_BLOCKS,
+    SEGMENT_TOKENS, visible,
+};
+
+pub(crate) fn attend(
+    kv: &KvView<'_>,
+    shape: &AttentionShape,
+    task: &AttentionTask<'_>,
+    output: &mut RowsMut<'_>,
+) {
+    let dimensions = task.check(kv, shape);
+    dimensions.check_output(output);
+    if task.tokens == 0 {
+        return;
+    }
+    let segments = task.segments(shape.window);
+    let length = dimensions.part_length();
+    let mut parts = vec![0.0; segments.len() * length];
+    for (segment, part) in segments.zip(parts.chunks_exact_mut(length)) {
+        attend_segment(kv, shape, task, (segment, part));
+    }
+    join_segments(&parts, dimensions.head_dim, output);
+}
+
+pub(crate) fn attend_segment(
+    kv: &KvView<'_>,
+    shape: &AttentionShape,
+    task: &AttentionTask<'_>,
+    (segment, part): (usize, &mut [f32]),
+) {
+    let dimensions = task.check(kv, shape);
+    assert_eq!(part.len(), dimensions.part_length(), "a part");
+    let blocks = task.blocks(kv, shape.window, segment);
+    let (group, head_dim, rows) = (dimensions.group, dimensions.head_dim, dimensions.rows());
+    let (values, statistics) = part.split_at_mut(rows * head_dim);
+    let (maxima, sums) = statistics.split_at_mut(rows);
+    let number = |position: usize| task.block_table[position / BLOCK_TOKENS];
+    for (row, output) in values.chunks_exact_mut(head_dim).enumerate() {
+        let head = task.kv_head * group + row % group;
+        let query = &task.queries.values[row / group * task.queries.stride + head * head_dim..];
+        let seen = visible(task.first_position + row / group, shape.window);
+        let positions = seen.start.max(blocks.start * BLOCK_TOKENS)
+            ..seen
+                .end
+                .min((segment * SEGMENT_BLOCKS) * BLOCK_TOKENS + SEGMENT_TOKENS);
+        let scores = positions.clone().map(|position| {
+            let begin = kv
+                .layout
+                .key_offset(number(position), task.layer, task.kv_head)
+                + position % BLOCK_TOKENS;
+            let key = |dimension: usize| kv.number(begin + dimension * BLOCK_TOKENS);
+            let products = query[..head_dim].iter().enumerate();
+            let score: f32 = products
+                .map(|(dimension, value)| value * key(dimension))
+                .sum();
+            let score = score * shape.scale;
+            shape
+                .soft_cap
+                .map_or(score, |cap| cap * (score / cap).tanh())
+        });
+        let mut weights: Vec<f32> = scores.collect();
+        maxima[row] = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        sums[row] = 0.0;
+        output.fill(0.0);
+        for (position, weight) in positions.zip(&mut weights) {
+            let weight = (*weight - maxima[row]).exp();
+            sums[row] += weight;
+            let begin = kv
+                .layout
+                .value_offset(number(position), task.layer, task.kv_head)
+                + position % BLOCK_TOKENS * head_dim;
+            for (dimension, sum) in output.iter_mut().enumerate() {
+                *sum += weight * kv.number(begin + dimension);
+            }
+        }
+    }
+}
+
+pub(crate) fn join_segments(parts: &[f32], head_dim: usize, output: &mut RowsMut<'_>) {
+    let rows = check_parts(parts, head_dim, output);
+    let group = output.width() / head_dim;
+    for row in 0..rows {
+        let target = &mut output.row(row / group)[row % group * head_dim..][..head_dim];
+        target.fill(0.0);
+        let (mut maximum, mut sum) = (f32::NEG_INFINITY, 0.0);
+        for part in parts.chunks_exact(rows * (head_dim + 2)) {
+            let (part_maximum, part_sum) = (
+                part[rows * head_dim + row],
+                part[rows * (head_dim + 1) + row],
+            );
+            if part_maximum == f32::NEG_INFINITY {
+                continue;
+            }
+            let highest = part_maximum.max(maximum);
+            let (old, new) = ((maximum - highest).exp(), (part_maximum - highest).exp());
+            (maximum, sum) = (highest, sum * old + part_sum * new);
+            for (target, value) in target.iter_mut().zip(&part[row * head_dim..]) {
+                *target = *target * old + value * new;
+            }
+        }
+        for target in target {
+            *target /= sum;
+        }
+    }
+}
+
+/// Writes the rows of a run to `piece`, the layer's numbers in its block.
+pub(crate) fn store_run(layout: KvLayout, rows: KvRows<'_>, run: KvRun, piece: &mut KvDataMut<'_>) {
+    run.check(&rows, layout, piece);
+    let width = layout.kv_heads * layout.head_dim;
+    for row in 0..run.rows {
+        let begin = (run.first_row + row) * rows.stride;
+        let token = (&rows.keys[begin..][..width], &rows.values[begin..][..width]);
+        write_token(layout, piece, (0, run.position + row), token);
+    }
+}

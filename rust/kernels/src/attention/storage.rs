@@ -1,0 +1,153 @@
+//! The numbers of a pool: zeroed memory in huge pages, and views of it by format.
+
+use half::f16;
+
+use super::layout::{KvFormat, KvLayout};
+use crate::aligned::{AlignedBytes, Arena};
+
+/// The numbers of a pool.
+///
+/// The system commits them as blocks are written, in huge pages where it can: attention jumps from
+/// block to block, and with small pages nearly each jump would miss the translation buffer.
+#[derive(Debug)]
+pub struct KvStorage {
+    bytes: AlignedBytes,
+    layout: KvLayout,
+}
+
+impl KvStorage {
+    /// `blocks` zeroed blocks.
+    pub fn zeroed(layout: KvLayout, blocks: usize) -> std::io::Result<Self> {
+        let bytes = layout
+            .block_bytes()
+            .checked_mul(blocks)
+            .filter(|bytes| isize::try_from(*bytes).is_ok())
+            .ok_or(std::io::ErrorKind::OutOfMemory)?;
+        Ok(Self {
+            bytes: Arena::default().zeroed(bytes)?,
+            layout,
+        })
+    }
+
+    /// The pool, to read.
+    pub fn view(&self) -> KvView<'_> {
+        let bytes = self.bytes.as_slice();
+        let data = match self.layout.format {
+            // SAFETY: the bytes begin on a cache line, and any bits are a number.
+            KvFormat::F32 => KvData::F32(unsafe { numbers(bytes) }),
+            // SAFETY: as above.
+            KvFormat::F16 => KvData::F16(unsafe { numbers(bytes) }),
+        };
+        KvView {
+            layout: self.layout,
+            data,
+        }
+    }
+
+    /// The numbers, to write.
+    pub fn data_mut(&mut self) -> KvDataMut<'_> {
+        let bytes = self.bytes.as_mut_slice();
+        match self.layout.format {
+            // SAFETY: the bytes begin on a cache line, and any bits are a number.
+            KvFormat::F32 => KvDataMut::F32(unsafe { numbers_mut(bytes) }),
+            // SAFETY: as above.
+            KvFormat::F16 => KvDataMut::F16(unsafe { numbers_mut(bytes) }),
+        }
+    }
+}
+
+/// # Safety
+///
+/// Any bits are a valid `T`.
+unsafe fn numbers<T>(bytes: &[u8]) -> &[T] {
+    // SAFETY: the caller's; `align_to` takes care of the alignment.
+    let (before, numbers, _) = unsafe { bytes.align_to() };
+    assert!(before.is_empty(), "numbers begin on their alignment");
+    numbers
+}
+
+/// # Safety
+///
+/// Any bits are a valid `T`, and any `T` valid bytes.
+unsafe fn numbers_mut<T>(bytes: &mut [u8]) -> &mut [T] {
+    // SAFETY: the caller's; `align_to` takes care of the alignment.
+    let (before, numbers, _) = unsafe { bytes.align_to_mut() };
+    assert!(before.is_empty(), "numbers begin on their alignment");
+    numbers
+}
+
+/// The numbers of a pool, to read.
+#[derive(Debug, Clone, Copy)]
+pub enum KvData<'a> {
+    /// f32.
+    F32(&'a [f32]),
+    /// f16 bits.
+    F16(&'a [u16]),
+}
+
+/// The numbers of a pool, to write.
+#[derive(Debug)]
+pub enum KvDataMut<'a> {
+    /// f32.
+    F32(&'a mut [f32]),
+    /// f16 bits.
+    F16(&'a mut [u16]),
+}
+
+/// A pool and its layout, to read.
+#[derive(Debug, Clone, Copy)]
+pub struct KvView<'a> {
+    /// The layout of every block.
+    pub layout: KvLayout,
+    /// All blocks.
+    pub data: KvData<'a>,
+}
+
+impl KvView<'_> {
+    /// How many whole blocks there are.
+    pub fn blocks(&self) -> usize {
+        let elements = match self.data {
+            KvData::F32(data) => data.len(),
+            KvData::F16(data) => data.len(),
+        };
+        elements / self.layout.block_elements().max(1)
+    }
+
+    /// One number as f32.
+    pub(crate) fn number(&self, offset: usize) -> f32 {
+        match self.data {
+            KvData::F32(data) => data[offset],
+            KvData::F16(data) => f16::from_bits(data[offset]).to_f32(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn views_have_the_pool_s_length_and_are_zero() {
+        for format in [KvFormat::F32, KvFormat::F16] {
+            let layout = KvLayout {
+                layers: 2,
+                kv_heads: 3,
+                head_dim: 5,
+                format,
+            };
+            let mut storage = KvStorage::zeroed(layout, 7).unwrap();
+            assert_eq!(storage.view().blocks(), 7);
+            match storage.data_mut() {
+                KvDataMut::F32(numbers) => numbers[6 * layout.block_elements()] = 1.0,
+                KvDataMut::F16(numbers) => numbers[6 * layout.block_elements()] = 0x3c00,
+            }
+            let view = storage.view();
+            let sum: f32 = (0..7 * layout.block_elements())
+                .map(|offset| view.number(offset))
+                .sum();
+            assert_eq!(sum, 1.0);
+            assert!(KvStorage::zeroed(layout, usize::MAX / 2).is_err());
+            assert_eq!(KvStorage::zeroed(layout, 0).unwrap().view().blocks(), 0);
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! One segment for the rows of a register tile: scores, softmax, weighted values.
+
+use std::f32::consts::LOG2_E;
+use std::ops::Range;
+
+use super::flash::Setting;
+use super::join::{Gathered, Share, join};
+use super::memory::{Scratch, Seen, Segment};
+use super::product::{Ahead, Stored, multiply, multiply_partial};
+use super::{BLOCK_TOKENS, SEGMENT_TOKENS};
+use crate::simd::{Lanes, exp2, tanh};
+
+/// Blocks that go through all columns of a wide head before the next ones do.
+const WIDE_BLOCKS: usize = 4;
+
+/// On the way through a segment.
+pub(super) struct Walk<'a, S> {
+    pub(super) setting: Setting<'a>,
+    pub(super) segment: &'a Segment<S>,
+    pub(super) ahead: Option<Ahead<'a, S>>,
+}
+
+/// One segment for some rows.
+#[inline(always)]
+pub(super) unsafe fn tile<L: Lanes, S: Stored, const ROWS: usize>(
+    walk: &mut Walk<'_, S>,
+    first_row: usize,
+    scratch: &Scratch,
+    gathered: &mut Gathered<'_, '_>,
+) {
+    let seen = Seen::<ROWS>::new(walk.setting, walk.segment.first_position, first_row);
+    if seen.some.is_empty() {
+        return;
+    }
+    let blocks = seen.some.start / BLOCK_TOKENS..seen.some.end.div_ceil(BLOCK_TOKENS);
+    let cap = walk.setting.shape.soft_cap;
+    // SAFETY: the caller's; the blocks that some row sees are among those of the segment.
+    unsafe {
+        all_scores::<L, S, ROWS>(walk, first_row, blocks.clone(), scratch);
+        // Step by step for all rows: what follows from one row need not wait for the next step.
+        let mut highest = [L::splat(f32::NEG_INFINITY); ROWS];
+        for (row, highest) in highest.iter_mut().enumerate() {
+            *highest = mask::<L>(scratch.weights(row), &blocks, &seen.rows[row], cap);
+        }
+        let mut shares = [Share::NOTHING; ROWS];
+        for (row, share) in shares.iter_mut().enumerate() {
+            share.maximum = L::maximum(highest[row]);
+            share.values = scratch.results(row);
+        }
+        let mut sums = [L::splat(0.0); ROWS];
+        for (row, sum) in sums.iter_mut().enumerate() {
+            *sum = soften::<L>(scratch.weights(row), &seen.rows[row], shares[row].maximum);
+        }
+        for (share, sum) in shares.iter_mut().zip(sums) {
+            share.sum = L::sum(sum);
+        }
+        all_values::<L, S, ROWS>(walk, &seen.some, scratch);
+        for (row, share) in shares.into_iter().enumerate() {
+            join::<L>(gathered, first_row + row, share);
+        }
+    }
+}
+
+/// Scores of every row and block.
+#[inline(always)]
+unsafe fn all_scores<L: Lanes, S: Stored, const ROWS: usize>(
+    walk: &mut Walk<'_, S>,
+    first_row: usize,
+    blocks: Range<usize>,
+    scratch: &Scratch,
+) {
+    let mut block = blocks.start;
+    while block < blocks.end {
+        let left = blocks.end - block;
+        // SAFETY: the caller's; as many blocks are left as the instance takes.
+        block += unsafe {
+            if L::WIDTH < BLOCK_TOKENS {
+                scores::<L, S, ROWS, 2>(walk, first_row, block, scratch)
+            } else if left >= 4 {
+                scores::<L, S, ROWS, 4>(walk, first_row, block, scratch)
+            } else if left >= 2 {
+                scores::<L, S, ROWS, 2>(walk, first_row, block, scratch)
+            } else {
+                scores::<L, S, ROWS, 1>(walk, first_row, block, scratch)
+            }
+        };
+    }
+}
+
+/// Scores of a few blocks; how many these were.
+#[inline(always)]
+unsafe fn scores<L: Lanes, S: Stored, const ROWS: usize, const VECTORS: usize>(
+    walk: &mut Walk<'_, S>,
+    first_row: usize,
+    block: usize,
+    scratch: &Scratch,
+) -> usize {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut sums = [[L::splat(0.0); VECTORS]; ROWS];
+        let queries: [_; ROWS] =
+            std::array::from_fn(|row| scratch.query(first_row + row).cast_const());
+        let keys: [_; VECTORS] = std::array::from_fn(|vector| {
+            let token = vector * L::WIDTH;
+            walk.segment
+                .keys(block + token / BLOCK_TOKENS)
+                .add(token % BLOCK_TOKENS)
+        });
+        let head_dim = walk.setting.dimensions.head_dim;
+        let (keys, ahead) = ((&keys, BLOCK_TOKENS), &mut walk.ahead);
+        multiply::<L, S, ROWS, VECTORS>(&mut sums, &queries, keys, head_dim, ahead);
+        for (row, sums) in sums.into_iter().enumerate() {
+            for (vector, sum) in sums.into_iter().enumerate() {
+                let position = block * BLOCK_TOKENS + vector * L::WIDTH;
+                L::store(scratch.weights(row).add(position), sum);
+            }
+        }
+    }
+    VECTORS * L::WIDTH / BLOCK_TOKENS
+}
+
+/// The scores of what a row sees, and 0 for what it does not; the highest one by lane.
+#[inline(always)]
+unsafe fn mask<L: Lanes>(
+    weights: *mut f32,
+    blocks: &Range<usize>,
+    seen: &Range<usize>,
+    cap: Option<f32>,
+) -> L::Vector {
+    let (begin, end) = (blocks.start * BLOCK_TOKENS, blocks.end * BLOCK_TOKENS);
+    // SAFETY: the caller's; all positions lie in the blocks.
+    unsafe {
+        let mut highest = L::splat(f32::NEG_INFINITY);
+        if seen.is_empty() {
+            fill_zero::<L>(weights, begin, end);
+            return highest;
+        }
+        let (first, last) = whole_vectors::<L>(seen);
+        fill_zero::<L>(weights, begin, first);
+        fill_zero::<L>(weights, last, end);
+        if let Some(cap) = cap {
+            for position in (first..last).step_by(L::WIDTH) {
+                let score = tanh::<L>(L::load(weights.add(position)));
+                L::store(weights.add(position), L::mul(score, L::splat(cap * LOG2_E)));
+            }
+        }
+        if first < seen.start {
+            let score = L::load(weights.add(first));
+            let score = L::mask_range(score, seen.start - first, L::WIDTH);
+            L::store(weights.add(first), score);
+        }
+        if seen.end < last {
+            let score = L::load(weights.add(last - L::WIDTH));
+            let score = L::mask_range(score, 0, seen.end + L::WIDTH - last);
+            L::store(weights.add(last - L::WIDTH), score);
+        }
+        for position in (first..last).step_by(L::WIDTH) {
+            highest = L::max(highest, L::load(weights.add(position)));
+        }
+        highest
+    }
+}
+
+/// Turns the scores of what a row sees into weights under their maximum; the sum of these by lane.
+#[inline(always)]
+unsafe fn soften<L: Lanes>(weights: *mut f32, seen: &Range<usize>, maximum: f32) -> L::Vector {
+    let (first, last) = whole_vectors::<L>(seen);
+    // SAFETY: the caller's.
+    unsafe {
+        let mut sum = L::splat(0.0);
+        if !seen.is_empty() {
+            for position in (first..last).step_by(L::WIDTH) {
+                let score = L::load(weights.add(position));
+                let weight = exp2::<L>(L::sub(score, L::splat(maximum)));
+                L::store(weights.add(position), weight);
+                sum = L::add(sum, weight);
+            }
+        }
+        sum
+    }
+}
+
+/// Where the vectors that hold some positions begin and end.
+#[inline(always)]
+fn whole_vectors<L: Lanes>(seen: &Range<usize>) -> (usize, usize) {
+    (
+        seen.start / L::WIDTH * L::WIDTH,
+        seen.end.next_multiple_of(L::WIDTH),
+    )
+}
+
+/// Whole vectors of 0.
+#[inline(always)]
+unsafe fn fill_zero<L: Lanes>(weights: *mut f32, begin: usize, end: usize) {
+    for position in (begin..end).step_by(L::WIDTH) {
+        // SAFETY: the caller's.
+        unsafe { L::store(weights.add(position), L::splat(0.0)) };
+    }
+}
+
+/// Weighted values of every row and column.
+#[inline(always)]
+unsafe fn all_values<L: Lanes, S: Stored, const ROWS: usize>(
+    walk: &mut Walk<'_, S>,
+    seen: &Range<usize>,
+    scratch: &Scratch,
+) {
+    let head_dim = walk.setting.dimensions.head_dim;
+    let widest = if L::WIDTH < BLOCK_TOKENS { 2 } else { 4 };
+    let step = if head_dim <= widest * L::WIDTH {
+        SEGMENT_TOKENS
+    } else {
+        WIDE_BLOCKS * BLOCK_TOKENS
+    };
+    let mut begin = seen.start / BLOCK_TOKENS * BLOCK_TOKENS;
+    let mut first = true;
+    while begin < seen.end {
+        let tokens = begin..seen.end.min(begin + step);
+        let mut column = 0;
+        while column < head_dim {
+            let place = (column, first);
+            let left = (head_dim - column) / L::WIDTH;
+            // SAFETY: the caller's; the vectors begin inside the head and end there too.
+            unsafe {
+                column += L::WIDTH
+                    * if left >= 4 && widest == 4 {
+                        values::<L, S, ROWS, 4>(walk, tokens.clone(), place, scratch)
+                    } else if left >= 2 {
+                        values::<L, S, ROWS, 2>(walk, tokens.clone(), place, scratch)
+                    } else {
+                        values::<L, S, ROWS, 1>(walk, tokens.clone(), place, scratch)
+                    };
+            }
+        }
+        begin += step;
+        first = false;
+    }
+}
+
+/// Adds the weighted values of some tokens in some columns; how many vectors these were.
+#[inline(always)]
+unsafe fn values<L: Lanes, S: Stored, const ROWS: usize, const VECTORS: usize>(
+    walk: &mut Walk<'_, S>,
+    tokens: Range<usize>,
+    (column, first): (usize, bool),
+    scratch: &Scratch,
+) -> usize {
+    let head_dim = walk.setting.dimensions.head_dim;
+    // SAFETY: the caller's; rows of results are whole cache lines.
+    unsafe {
+        let mut sums = [[L::splat(0.0); VECTORS]; ROWS];
+        if !first {
+            for (row, sums) in sums.iter_mut().enumerate() {
+                for (vector, sum) in sums.iter_mut().enumerate() {
+                    *sum = L::load(scratch.results(row).add(column + vector * L::WIDTH));
+                }
+            }
+        }
+        for begin in tokens.clone().step_by(BLOCK_TOKENS) {
+            let panel = walk.segment.values(begin / BLOCK_TOKENS);
+            let steps = BLOCK_TOKENS.min(tokens.end - begin);
+            let weights: [_; ROWS] =
+                std::array::from_fn(|row| scratch.weights(row).add(begin).cast_const());
+            let vectors: [_; VECTORS] =
+                std::array::from_fn(|vector| panel.add(column + vector * L::WIDTH));
+            let panel = (&vectors, head_dim);
+            if head_dim - column < L::WIDTH {
+                let count = head_dim - column;
+                multiply_partial::<L, S, ROWS, VECTORS>(&mut sums, &weights, panel, steps, count);
+            } else {
+                let ahead = &mut walk.ahead;
+                multiply::<L, S, ROWS, VECTORS>(&mut sums, &weights, panel, steps, ahead);
+            }
+        }
+        for (row, sums) in sums.into_iter().enumerate() {
+            for (vector, sum) in sums.into_iter().enumerate() {
+                L::store(scratch.results(row).add(column + vector * L::WIDTH), sum);
+            }
+        }
+    }
+    VECTORS
+}

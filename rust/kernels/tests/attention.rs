@@ -1,0 +1,550 @@
+//! Attention and the writing of keys and values: every implementation against a plain softmax in
+//! f64, and every way to cut the same work against every other, bit for bit.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use half::f16;
+use proptest::prelude::*;
+use ruvllm_kernels::{
+    AttentionBatch, AttentionBuffers, AttentionSequence, AttentionShape, AttentionTask,
+    BLOCK_TOKENS, Kernels, KvData, KvDataMut, KvFormat, KvLayout, KvRows, KvRun, KvSlot, KvStorage,
+    KvTarget, KvView, QueryRows, RowsMut, SEGMENT_TOKENS, Scalar, ThreadPool, attend_batch,
+    available, store_batch, store_kv,
+};
+use support::{Numbers, SUM_TOLERANCE, assert_close};
+
+/// Two layers of keys and values of one sequence, with NaN wherever nothing is stored.
+struct Cache {
+    storage: KvStorage,
+    layout: KvLayout,
+    block_table: Vec<u32>,
+}
+
+impl Cache {
+    fn filled(layout: KvLayout, tokens: usize, numbers: &mut Numbers) -> Self {
+        let blocks = tokens.div_ceil(BLOCK_TOKENS);
+        let mut cache = Self {
+            storage: KvStorage::zeroed(layout, blocks + 2).unwrap(),
+            layout,
+            // Backwards, so that no two blocks follow each other in the pool.
+            block_table: (0..blocks as u32)
+                .map(|block| blocks as u32 + 1 - block)
+                .collect(),
+        };
+        match cache.storage.data_mut() {
+            KvDataMut::F32(data) => data.fill(f32::NAN),
+            KvDataMut::F16(data) => data.fill(f16::NAN.to_bits()),
+        }
+        let width = layout.kv_heads * layout.head_dim;
+        for position in 0..tokens {
+            let (keys, values) = (numbers.row(width), numbers.row(width));
+            let slot = KvSlot {
+                block: cache.block_table[position / BLOCK_TOKENS],
+                position: position % BLOCK_TOKENS,
+                layer: 1,
+            };
+            store_kv(layout, &mut cache.storage.data_mut(), slot, &keys, &values);
+        }
+        cache
+    }
+
+    fn view(&self) -> KvView<'_> {
+        self.storage.view()
+    }
+
+    fn number(&self, offset: usize) -> f64 {
+        match self.view().data {
+            KvData::F32(data) => f64::from(data[offset]),
+            KvData::F16(data) => f16::from_bits(data[offset]).to_f64(),
+        }
+    }
+
+    /// The attention of one query of head `head` at `position`, by the textbook.
+    fn expected(
+        &self,
+        shape: &AttentionShape,
+        query: &[f32],
+        (position, head): (usize, usize),
+    ) -> Vec<f32> {
+        let kv_head = head / (shape.num_heads / self.layout.kv_heads);
+        let first = shape
+            .window
+            .map_or(0, |window| (position + 1).saturating_sub(window));
+        let place = |position: usize| {
+            (
+                self.block_table[position / BLOCK_TOKENS],
+                position % BLOCK_TOKENS,
+            )
+        };
+        let scores = (first..=position).map(|position| {
+            let (block, token) = place(position);
+            let begin = self.layout.key_offset(block, 1, kv_head) + token;
+            let products = query.iter().enumerate();
+            let score: f64 = products
+                .map(|(dimension, value)| {
+                    f64::from(*value) * self.number(begin + dimension * BLOCK_TOKENS)
+                })
+                .sum();
+            let score = score * f64::from(shape.scale);
+            shape.soft_cap.map_or(score, |cap| {
+                f64::from(cap) * (score / f64::from(cap)).tanh()
+            })
+        });
+        let scores: Vec<f64> = scores.collect();
+        let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let total: f64 = scores.iter().map(|score| (score - highest).exp()).sum();
+        let mut output = vec![0.0; self.layout.head_dim];
+        for (position, score) in (first..=position).zip(scores) {
+            let (block, token) = place(position);
+            let begin = self.layout.value_offset(block, 1, kv_head) + token * self.layout.head_dim;
+            for (dimension, sum) in output.iter_mut().enumerate() {
+                *sum += (score - highest).exp() / total * self.number(begin + dimension);
+            }
+        }
+        output.into_iter().map(|sum| sum as f32).collect()
+    }
+}
+
+/// The sizes of a case.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    layout: KvLayout,
+    shape: AttentionShape,
+    /// Positions before the first query.
+    context: usize,
+    tokens: usize,
+    seed: u64,
+}
+
+impl Case {
+    fn width(&self) -> usize {
+        self.shape.num_heads * self.layout.head_dim
+    }
+
+    fn group(&self) -> usize {
+        self.shape.num_heads / self.layout.kv_heads
+    }
+
+    /// Queries in rows that are `gap` wider than they must be, and the cache.
+    fn make(&self, gap: usize) -> (Vec<f32>, Cache) {
+        let mut numbers = Numbers(self.seed);
+        let queries = numbers.row(self.tokens * (self.width() + gap));
+        let tokens = self.context + self.tokens;
+        (queries, Cache::filled(self.layout, tokens, &mut numbers))
+    }
+}
+
+/// Contexts that end within a segment, at its end, and some segments later.
+fn case(most_tokens: usize) -> impl Strategy<Value = Case> {
+    let heads = (1usize..3, 1usize..9);
+    let head_dim = prop_oneof![
+        Just(16usize),
+        Just(64),
+        Just(80),
+        Just(96),
+        Just(128),
+        Just(256),
+        1usize..40
+    ];
+    let context = prop_oneof![
+        0usize..70,
+        Just(SEGMENT_TOKENS - 1),
+        Just(SEGMENT_TOKENS),
+        200usize..900
+    ];
+    let window = proptest::option::of(prop_oneof![1usize..40, 200usize..600]);
+    let soft_cap = proptest::option::of(1.0f32..50.0);
+    let sizes = (heads, head_dim, context, 1..=most_tokens, any::<bool>());
+    (sizes, window, soft_cap, any::<u64>()).prop_map(|(sizes, window, soft_cap, seed)| {
+        let ((kv_heads, group), head_dim, context, tokens, half) = sizes;
+        let format = if half { KvFormat::F16 } else { KvFormat::F32 };
+        Case {
+            layout: KvLayout {
+                layers: 2,
+                kv_heads,
+                head_dim,
+                format,
+            },
+            shape: AttentionShape {
+                num_heads: kv_heads * group,
+                scale: 2.0 / (head_dim as f32).sqrt(),
+                soft_cap,
+                window,
+            },
+            context,
+            tokens,
+            seed,
+        }
+    })
+}
+
+/// The whole case in one call, as a batch.
+fn in_batches(
+    kernels: &dyn Kernels,
+    pool: &ThreadPool,
+    case: &Case,
+    (queries, cache): (&[f32], &Cache),
+    steps: &[usize],
+) -> Vec<f32> {
+    let width = case.width();
+    let stride = queries.len() / case.tokens;
+    let mut output = vec![f32::NAN; case.tokens * width];
+    let mut buffers = AttentionBuffers::default();
+    let mut first = 0;
+    for rows in steps {
+        let sequences = [AttentionSequence {
+            first_row: 0,
+            rows: *rows,
+            first_position: case.context + first,
+            block_table: &cache.block_table,
+        }];
+        let batch = AttentionBatch {
+            kv: cache.view(),
+            shape: case.shape,
+            layer: 1,
+            queries: QueryRows {
+                values: &queries[first * stride..],
+                stride,
+            },
+            sequences: &sequences,
+        };
+        let output = &mut output[first * width..];
+        attend_batch(kernels, pool, &batch, &mut buffers, output);
+        first += rows;
+    }
+    output
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn attention_agrees_with_the_textbook(case in case(9), gap in 0usize..20) {
+        let (queries, cache) = case.make(gap);
+        let (width, group, head_dim) = (case.width(), case.group(), case.layout.head_dim);
+        let kv_head = case.layout.kv_heads - 1;
+        let rows = QueryRows { values: &queries[..queries.len() - gap], stride: width + gap };
+        let task = AttentionTask {
+            queries: rows,
+            tokens: case.tokens,
+            first_position: case.context,
+            block_table: &cache.block_table,
+            layer: 1,
+            kv_head,
+        };
+        let mut expected = Vec::new();
+        for token in 0..case.tokens {
+            for head in kv_head * group..(kv_head + 1) * group {
+                let query = &queries[token * (width + gap) + head * head_dim..][..head_dim];
+                expected.extend(cache.expected(&case.shape, query, (case.context + token, head)));
+            }
+        }
+        for kernels in available() {
+            let mut actual = vec![f32::NAN; expected.len()];
+            let mut output = RowsMut::new(&mut actual, group * head_dim);
+            kernels.attend(&cache.view(), &case.shape, &task, &mut output);
+            assert_close(kernels.name(), &expected, &actual, SUM_TOLERANCE);
+        }
+    }
+
+    #[test]
+    fn bits_do_not_depend_on_the_way_to_cut(case in case(40), cut in any::<u64>(), threads in 1usize..6) {
+        let (queries, cache) = case.make(3);
+        let pool = ThreadPool::new(threads);
+        let alone = ThreadPool::new(1);
+        let mut numbers = Numbers(cut);
+        let mut chunks = Vec::new();
+        while chunks.iter().sum::<usize>() < case.tokens {
+            let left = case.tokens - chunks.iter().sum::<usize>();
+            chunks.push((1 + (numbers.next().abs() * 15.0) as usize).min(left));
+        }
+        for kernels in available() {
+            let data = (&queries[..], &cache);
+            let ones = vec![1; case.tokens];
+            let expected = in_batches(&*kernels, &alone, &case, data, &ones);
+            prop_assert!(expected.iter().all(|value| value.is_finite()));
+            for (pool, steps) in [(&pool, &ones), (&pool, &chunks), (&pool, &vec![case.tokens]), (&alone, &vec![case.tokens])] {
+                let actual = in_batches(&*kernels, pool, &case, data, steps);
+                prop_assert_eq!(&expected, &actual, "{} in {:?}", kernels.name(), steps);
+            }
+        }
+    }
+
+    #[test]
+    fn written_blocks_are_those_of_the_plain_program(
+        (kv_heads, head_dim) in (1usize..4, prop_oneof![Just(64usize), Just(80), 1usize..70]),
+        half in any::<bool>(),
+        lengths in proptest::collection::vec((0usize..BLOCK_TOKENS, 1usize..=BLOCK_TOKENS), 1..9),
+        (seed, threads) in (any::<u64>(), 1usize..4),
+    ) {
+        let format = if half { KvFormat::F16 } else { KvFormat::F32 };
+        let layout = KvLayout { layers: 2, kv_heads, head_dim, format };
+        let width = kv_heads * head_dim;
+        let mut numbers = Numbers(seed);
+        // Around the limits of f16: ties, denormals, and what becomes infinite.
+        let scales = [1.0, 1e-4, 3e-8, 7e4];
+        let total: usize = lengths.iter().map(|(_, rows)| rows).sum();
+        let stride = 2 * width + 5;
+        let values: Vec<f32> = (0..total * stride)
+            .map(|index| {
+                let value = numbers.next() * scales[index % 4];
+                if index % 3 == 0 { half_way(value) } else { value }
+            })
+            .collect();
+        let rows = KvRows { keys: &values[2..], values: &values[2 + width..], stride };
+        let mut first_row = 0;
+        let mut runs = Vec::new();
+        for (index, (position, count)) in lengths.iter().enumerate() {
+            let rows = (*count).min(BLOCK_TOKENS - position);
+            // Some order other than that of the pool.
+            let block = (index * 7 % 10) as u32;
+            runs.push(KvRun { block, position: *position, first_row, rows });
+            first_row += rows;
+        }
+        let mut expected = KvStorage::zeroed(layout, 10).unwrap();
+        for run in &runs {
+            for row in 0..run.rows {
+                let begin = (run.first_row + row) * stride;
+                let slot = KvSlot { block: run.block, position: run.position + row, layer: 1 };
+                let (keys, values) = (&rows.keys[begin..][..width], &rows.values[begin..][..width]);
+                store_kv(layout, &mut expected.data_mut(), slot, keys, values);
+            }
+        }
+        let pool = ThreadPool::new(threads);
+        for kernels in available() {
+            let mut actual = KvStorage::zeroed(layout, 10).unwrap();
+            let target = KvTarget { layout, data: actual.data_mut(), layer: 1 };
+            store_batch(&*kernels, &pool, target, rows, &mut runs.clone());
+            prop_assert!(bits(&expected) == bits(&actual), "{}", kernels.name());
+        }
+    }
+}
+
+/// The number in the middle between two of f16, near `value`.
+fn half_way(value: f32) -> f32 {
+    let below = f16::from_f32(value);
+    let above = f16::from_bits(below.to_bits().wrapping_add(1));
+    if above.is_finite() {
+        f32::midpoint(below.to_f32(), above.to_f32())
+    } else {
+        value
+    }
+}
+
+fn bits(storage: &KvStorage) -> Vec<u32> {
+    match storage.view().data {
+        KvData::F32(data) => data.iter().map(|number| number.to_bits()).collect(),
+        KvData::F16(data) => data.iter().map(|number| u32::from(*number)).collect(),
+    }
+}
+
+#[test]
+fn halves_are_rounded_to_even() {
+    let layout = KvLayout {
+        layers: 1,
+        kv_heads: 1,
+        head_dim: 17,
+        format: KvFormat::F16,
+    };
+    // 1 + 1/2048 and 1 + 3/2048 lie in the middle; 65520 is the first that is infinite.
+    let pairs = [
+        (1.0 + 1.0 / 2048.0, 0x3c00),
+        (1.0 + 3.0 / 2048.0, 0x3c02),
+        (65519.0, 0x7bff),
+        (65520.0, 0x7c00),
+    ];
+    let row: Vec<f32> = (0..17 * 16).map(|index| pairs[index % 4].0).collect();
+    for kernels in available() {
+        let mut storage = KvStorage::zeroed(layout, 1).unwrap();
+        let target = KvTarget {
+            layout,
+            data: storage.data_mut(),
+            layer: 0,
+        };
+        let rows = KvRows {
+            keys: &row,
+            values: &row,
+            stride: 17,
+        };
+        let run = KvRun {
+            block: 0,
+            position: 0,
+            first_row: 0,
+            rows: 16,
+        };
+        store_batch(&*kernels, &ThreadPool::new(1), target, rows, &mut [run]);
+        let KvData::F16(data) = storage.view().data else {
+            unreachable!("the layout says f16")
+        };
+        let (keys, values) = data.split_at(17 * 16);
+        for (index, value) in values.iter().enumerate() {
+            assert_eq!(*value, pairs[index % 4].1, "{} {index}", kernels.name());
+            assert_eq!(keys[index % 17 * 16 + index / 17], *value);
+        }
+    }
+}
+
+const BATCH_LAYOUT: KvLayout = KvLayout {
+    layers: 2,
+    kv_heads: 3,
+    head_dim: 64,
+    format: KvFormat::F16,
+};
+const BATCH_SHAPE: AttentionShape = AttentionShape {
+    num_heads: 9,
+    scale: 0.125,
+    soft_cap: None,
+    window: None,
+};
+
+/// A batch of many sequences of different lengths, and each of them alone.
+#[test]
+fn sequences_of_a_batch_do_not_touch_each_other() {
+    let mut numbers = Numbers(7);
+    let cache = Cache::filled(BATCH_LAYOUT, 1100, &mut numbers);
+    let (width, stride) = (9 * 64, 9 * 64 + 6 * 64);
+    // (position of the first token, tokens); between some of them rows that nobody owns.
+    let sizes = [
+        (1050, 1),
+        (0, 33),
+        (500, 1),
+        (250, 20),
+        (17, 2),
+        (1000, 100),
+    ];
+    let queries = numbers.row(170 * stride);
+    let mut first_row = 0;
+    let sequences = sizes.map(|(first_position, rows)| {
+        let sequence = AttentionSequence {
+            first_row,
+            rows,
+            first_position,
+            block_table: &cache.block_table,
+        };
+        first_row += rows + usize::from(rows == 1);
+        sequence
+    });
+    let mut buffers = AttentionBuffers::default();
+    let mut run = |kernels: &dyn Kernels, threads, sequences: &[AttentionSequence<'_>]| {
+        let mut output = vec![-3.0; 170 * width];
+        let batch = AttentionBatch {
+            kv: cache.view(),
+            shape: BATCH_SHAPE,
+            layer: 1,
+            queries: QueryRows {
+                values: &queries,
+                stride,
+            },
+            sequences,
+        };
+        let pool = ThreadPool::new(threads);
+        attend_batch(kernels, &pool, &batch, &mut buffers, &mut output);
+        output
+    };
+    for kernels in available() {
+        let together = run(&*kernels, 4, &sequences);
+        let mut owned = [false; 170];
+        for sequence in sequences {
+            let alone = run(&*kernels, 1, &[sequence]);
+            let rows = sequence.first_row..sequence.first_row + sequence.rows;
+            let columns = rows.start * width..rows.end * width;
+            assert_eq!(together[columns.clone()], alone[columns], "{sequence:?}");
+            owned[rows].fill(true);
+        }
+        for (row, owned) in together.chunks_exact(width).zip(owned) {
+            assert_eq!(row.iter().all(|value| *value == -3.0), !owned);
+        }
+    }
+}
+
+/// What threads write without asking is checked before.
+#[test]
+fn a_batch_that_does_not_fit_is_refused() {
+    let layout = KvLayout {
+        layers: 1,
+        kv_heads: 1,
+        head_dim: 4,
+        format: KvFormat::F32,
+    };
+    let storage = KvStorage::zeroed(layout, 2).unwrap();
+    let shape = AttentionShape {
+        num_heads: 2,
+        scale: 1.0,
+        soft_cap: None,
+        window: None,
+    };
+    let refused = |sequences: &[(usize, usize, &[u32])], queries: usize, output: usize| {
+        let sequences: Vec<_> = sequences
+            .iter()
+            .map(|(first_row, rows, block_table)| AttentionSequence {
+                first_row: *first_row,
+                rows: *rows,
+                first_position: 0,
+                block_table,
+            })
+            .collect();
+        let (queries, mut output) = (vec![0.5; queries], vec![0.0; output]);
+        let batch = AttentionBatch {
+            kv: storage.view(),
+            shape,
+            layer: 0,
+            queries: QueryRows {
+                values: &queries,
+                stride: 8,
+            },
+            sequences: &sequences,
+        };
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let (pool, mut buffers) = (ThreadPool::new(2), AttentionBuffers::default());
+            attend_batch(&Scalar, &pool, &batch, &mut buffers, &mut output);
+        }))
+        .is_err()
+    };
+    assert!(!refused(&[(0, 2, &[0]), (2, 1, &[1])], 24, 24));
+    assert!(refused(&[(0, 2, &[0]), (1, 1, &[1])], 24, 24), "overlap");
+    assert!(refused(&[(0, 3, &[0])], 24, 23), "output");
+    assert!(refused(&[(0, 3, &[0])], 23, 24), "queries");
+    assert!(refused(&[(0, 3, &[2])], 24, 24), "block");
+    assert!(refused(&[(0, 3, &[])], 24, 24), "table");
+}
+
+#[test]
+fn runs_that_do_not_fit_are_refused() {
+    let layout = KvLayout {
+        layers: 1,
+        kv_heads: 1,
+        head_dim: 4,
+        format: KvFormat::F16,
+    };
+    let run = |block, position, first_row, rows| KvRun {
+        block,
+        position,
+        first_row,
+        rows,
+    };
+    let refused = |runs: &[KvRun]| {
+        let values = vec![1.0; 20 * 4];
+        std::panic::catch_unwind(|| {
+            let mut storage = KvStorage::zeroed(layout, 3).unwrap();
+            let target = KvTarget {
+                layout,
+                data: storage.data_mut(),
+                layer: 0,
+            };
+            let rows = KvRows {
+                keys: &values,
+                values: &values,
+                stride: 4,
+            };
+            let pool = ThreadPool::new(2);
+            store_batch(&Scalar, &pool, target, rows, &mut runs.to_vec());
+        })
+        .is_err()
+    };
+    assert!(!refused(&[run(2, 0, 0, 16), run(0, 3, 16, 4)]));
+    assert!(refused(&[run(1, 0, 0, 2), run(1, 2, 2, 2)]), "twice");
+    assert!(refused(&[run(3, 0, 0, 2)]), "outside the pool");
+    assert!(refused(&[run(0, 15, 0, 2)]), "beyond the block");
+    assert!(refused(&[run(0, 0, 5, 16)]), "beyond the rows");
+}
