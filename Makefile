@@ -12,6 +12,7 @@ PYTHON ?= python3
 MODEL ?= smollm2-135m
 FUZZ_SECONDS ?= 60
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,13 +24,13 @@ RUST_TESTED := --workspace --exclude ruvllm-py
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
 .PHONY: help setup build demo test check lint format test-rust test-py test-isa \
-	bench bench-peers fuzz wheel docs size clean
+	bench bench-peers bench-marks fuzz wheel docs size clean
 
 help:  ## this page
 	@echo "RuvLLM: make TARGET"
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do \
 		printf '  %-12s %s\n' "$$name" "$$text"; done
-	@echo "Variables: PYTHON=$(PYTHON) MODEL=$(MODEL) FUZZ_SECONDS=$(FUZZ_SECONDS) PYTEST_ARGS='$(PYTEST_ARGS)'"
+	@echo "Variables: PYTHON=$(PYTHON) MODEL=$(MODEL) FUZZ_SECONDS=$(FUZZ_SECONDS) PYTEST_ARGS='$(PYTEST_ARGS)' BENCH_ARGS='$(BENCH_ARGS)'"
 
 # -- setting up -------------------------------------------------------------------------------------
 
@@ -103,11 +104,14 @@ fuzz:  ## both parsers for FUZZ_SECONDS each: cargo-fuzz where it is installed, 
 
 # -- measuring --------------------------------------------------------------------------------------
 
-bench: $(STAMPS)/build $(STAMPS)/test-tools  ## time our own parts on this machine
-	$(BIN)/python -m pytest benches --benchmark-enable --benchmark-only $(PYTEST_ARGS)
+bench: $(STAMPS)/build $(STAMPS)/test-tools  ## time our own parts on this machine; a few minutes
+	$(BIN)/python -m pytest benches --benchmark-only $(PYTEST_ARGS)
 
-bench-peers: $(STAMPS)/build  ## us beside llama.cpp on the same file, in one run (compiles llama.cpp once)
-	$(BIN)/python -m benches.peers.compare $(MODEL)
+bench-peers: $(STAMPS)/build $(STAMPS)/test-tools  ## us beside llama.cpp on the same files (compiles it once); BENCH_ARGS='--isa avx2 --build avx2'
+	$(BIN)/python -m benches.peers.compare $(BENCH_ARGS)
+
+bench-marks: $(STAMPS)/build $(STAMPS)/test-tools  ## long context, eight requests together, loading; BENCH_ARGS='smollm2-Q4_0'
+	$(BIN)/python -m benches.marks $(BENCH_ARGS)
 
 size:  ## lines by crate and package, and what the wheel weighs
 	@$(PYTHON) tests/architecture/sources.py

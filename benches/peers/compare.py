@@ -1,175 +1,173 @@
 """RuvLLM beside llama.cpp: the same file, the same threads, in turn, in one run.
 
-    python -m benches.peers.compare smollm2-135m --threads 2
+    make bench-peers                                      the six usual files, all threads
+    python -m benches.peers.compare smollm2-Q4_0 --threads 1
+    python -m benches.peers.compare --isa avx2 --build avx2
 
-Prints and saves tokens per second (median of the repeats) and the ratio. `pp512` is a prompt of 512 tokens,
-`tg64` is 64 tokens one by one from an almost empty context, as in llama-bench. Each engine runs in a process
-of its own and waits while the other measures; llama.cpp (`llama-cpp-python`) is compiled once, in .bench/.
+Prints and saves (JSON and Markdown, in .bench/) tokens a second, the ratio, and what share of this machine's
+measured memory bandwidth and instruction throughput that is. Each engine runs in a process of its own and
+waits while the other measures; llama.cpp (`llama-cpp-python`, the latest) is compiled once, in .bench/, and
+makes those formats of SmolLM2 that cannot be fetched.
 """
 
 import argparse
 import json
 import os
-import platform
-import statistics
-import subprocess
 import sys
-import venv
-from dataclasses import dataclass
+import time
 from pathlib import Path
-from typing import Any
 
+from benches import files
+from benches.peers.engine import Engine
+from benches.peers.environment import BUILDS, make_environment
+from benches.peers.report import Machine, Measured, Report, Row
+from benches.peers.work import Work
 from benches.workloads import token_ids
-from ruvllm import hub
+from ruvllm.observability.peaks import InstructionPeak, MachinePeaks, measure_peaks
 
-HERE = Path(__file__).resolve().parent
-BENCH = HERE.parents[1] / ".bench"
-PEER_REQUIREMENT = "llama-cpp-python==0.3.36"
-
-
-class Engine:
-    """One engine in a process of its own: a line of JSON in, a line of JSON out."""
-
-    def __init__(self, python: Path, program: str, path: Path, threads: int) -> None:
-        command = [str(python), str(HERE / program), str(path), str(threads)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        ready = self._read()
-        self.name: str = ready["engine"]
-        self.vocab_size: int = ready["vocab_size"]
-
-    def seconds(self, test: str, token_ids: list[int], generate: int) -> float:
-        """Measures one run of `prefill` over the tokens, or `decode` of `generate` tokens after the first."""
-        assert self._process.stdin
-        request = {"test": test, "token_ids": token_ids, "generate": generate}
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        return float(self._read()["seconds"])
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._process.communicate()
-
-    def _read(self) -> dict[str, Any]:
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit(f"the engine's process ended with status {self._process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+# An engine's threads look for work a while before they sleep; the other one must not feel that.
+SETTLE_SECONDS = 0.3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One test of one model: the medians, and every repeat."""
-
-    model: str
-    test: str
-    threads: int
-    ours: float
-    peer: float
-    all_ours: list[float]
-    all_peer: list[float]
-
-    @property
-    def ratio(self) -> float:
-        """How many times the peer's speed ours is."""
-        return self.ours / self.peer
-
-
-def peer_python(given: Path | None) -> Path:
-    """An interpreter that has llama_cpp: the given one, else .bench/venv, made where it is missing."""
-    if given:
-        return given
-    python = BENCH / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
-    if not python.exists():
-        print(f"compiling {PEER_REQUIREMENT} in {BENCH / 'venv'}: about ten minutes", file=sys.stderr)
-        venv.create(BENCH / "venv", with_pip=True)
-    subprocess.run([python, "-m", "pip", "install", "--quiet", PEER_REQUIREMENT], check=True)
-    return python
+def rates(
+    engines: tuple[Engine, Engine], test: str, prompt: list[int], options: argparse.Namespace
+) -> Measured:
+    """Tokens a second of both, run by run."""
+    num_tokens = len(prompt) if test == "prefill" else options.generate
+    name = f"pp{num_tokens}" if test == "prefill" else f"tg{num_tokens}"
+    measured: tuple[list[float], list[float]] = ([], [])
+    for repeat in range(options.repeat + 1):
+        # Who goes first changes, so that a drifting clock favours neither; the first round warms up.
+        for index in (0, 1) if repeat % 2 else (1, 0):
+            time.sleep(SETTLE_SECONDS)
+            seconds = engines[index].seconds(test, prompt, options.generate)
+            if repeat:
+                measured[index].append(num_tokens / seconds)
+    return Measured(name=name, ours=measured[0], peer=measured[1], bound=None)
 
 
-def compare(model: str, python: Path, options: argparse.Namespace) -> list[Row]:
-    """Runs every test of one model, the engines in turn."""
-    path = hub.resolve(model)
-    ours = Engine(Path(sys.executable), "measure_ruvllm.py", path, options.threads)
-    peer = Engine(python, "measure_llama_cpp.py", path, options.threads)
-    tests = [
-        (f"pp{options.prompt}", "prefill", token_ids(options.prompt, ours.vocab_size), options.prompt),
-        (f"tg{options.generate}", "decode", token_ids(1, ours.vocab_size), options.generate),
-    ]
-    rows = []
-    for label, test, prompt, num_tokens in tests:
-        rates: dict[str, list[float]] = {ours.name: [], peer.name: []}
-        for repeat in range(options.repeat + 1):
-            # Who goes first changes, so that a drifting clock favours neither; the first round warms up.
-            for engine in (ours, peer) if repeat % 2 else (peer, ours):
-                rate = num_tokens / engine.seconds(test, prompt, options.generate)
-                if repeat:
-                    rates[engine.name].append(round(rate, 1))
-        rows.append(
-            Row(
-                model=path.name,
-                test=label,
-                threads=options.threads,
-                ours=statistics.median(rates[ours.name]),
-                peer=statistics.median(rates[peer.name]),
-                all_ours=rates[ours.name],
-                all_peer=rates[peer.name],
-            )
+def compare(model: str, python: Path, options: argparse.Namespace) -> tuple[Row, str, str]:
+    """Every test of one model, the engines in turn; and what the engines call themselves."""
+    path = files.path_of(model)
+    arguments = [str(path), str(options.threads)]
+    our_arguments = [*arguments, options.isa] if options.isa else arguments
+    with (
+        Engine(sys.executable, "measure_ruvllm.py", *our_arguments) as ours,
+        Engine(python, "measure_llama_cpp.py", *arguments) as peer,
+    ):
+        vocab_size = ours.ready["vocab_size"]
+        engines = (ours, peer)
+        row = Row(
+            model=model if model in files.NAMES else path.name,
+            isa=ours.ready["isa"],
+            operands=ours.ready["operands"],
+            prefill=rates(engines, "prefill", token_ids(options.prompt, vocab_size), options),
+            decode=rates(engines, "decode", token_ids(1, vocab_size), options),
         )
-    ours.close()
-    peer.close()
-    return rows
+        return row, ours.ready["engine"], peer.ready["engine"]
 
 
-def processor() -> str:
-    """The name of this machine's processor, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+def bounded(row: Row, work: Work, peaks: MachinePeaks, prompt_tokens: int) -> Row:
+    """The row with what this machine allows at most."""
+    instruction = peaks.best(row.isa, row.operands)
+    operations = work.operations(prompt_tokens) / prompt_tokens
+    memory = peaks.memory_bytes_per_second
+    bounds = (
+        instruction.operations_per_second / operations if instruction else None,
+        memory / work.bytes_per_token if memory else None,
+    )
+    prefill, decode = (
+        Measured(name=test.name, ours=test.ours, peer=test.peer, bound=bound)
+        for test, bound in zip((row.prefill, row.decode), bounds, strict=True)
+    )
+    return Row(model=row.model, isa=row.isa, operands=row.operands, prefill=prefill, decode=decode)
 
 
-def table(rows: list[Row]) -> str:
-    """The rows in Markdown."""
-    lines = ["| model | test | threads | RuvLLM t/s | llama.cpp t/s | ratio |", "|---|---|---|---|---|---|"]
-    lines += [
-        f"| {row.model} | {row.test} | {row.threads} | {row.ours:.1f} | {row.peer:.1f} | {row.ratio:.2f} |"
-        for row in rows
-    ]
-    return "\n".join(lines)
+def best_of(measured: list[MachinePeaks]) -> MachinePeaks:
+    """The highest of each figure: a bound is what the machine can do in its best moment."""
+    return MachinePeaks(
+        threads=measured[0].threads,
+        memory_bytes_per_second=max(peaks.memory_bytes_per_second for peaks in measured),
+        instructions=tuple(
+            max(same, key=_operations_per_second)
+            for same in zip(*(peaks.instructions for peaks in measured), strict=True)
+        ),
+    )
+
+
+def _operations_per_second(peak: InstructionPeak) -> float:
+    return peak.operations_per_second
+
+
+def run(options: argparse.Namespace) -> Report:
+    """Measure everything that the options ask for."""
+    _warn_of_company()
+    python = options.peer_python or make_environment(options.build, upgrade=options.upgrade_peer)
+    if set(options.models) & set(files.MADE):
+        files.make(python)
+    peaks = [measure_peaks(options.threads)]
+    options.threads = peaks[0].threads
+    rows, ours, peer = [], "", ""
+    for model in options.models:
+        print(f"{model} ...", file=sys.stderr)
+        row, ours, peer = compare(model, python, options)
+        rows.append(row)
+        peaks.append(measure_peaks(options.threads))
+    best = best_of(peaks)
+    paths = [files.path_of(model) for model in options.models]
+    return Report(
+        ours=ours,
+        peer=peer,
+        build=options.build,
+        threads=options.threads,
+        repeat=options.repeat,
+        machine=Machine.here(best),
+        rows=[
+            bounded(row, Work.of(path), best, options.prompt) for row, path in zip(rows, paths, strict=True)
+        ],
+    )
+
+
+def _warn_of_company() -> None:
+    """Whatever else runs slows both engines, and not alike: one waits for its threads more than the other."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load > 0.5:
+        print(f"{load:.1f} other threads are busy here: the figures will be worth little", file=sys.stderr)
 
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("models", nargs="*", default=["smollm2-135m"], help="anything `ruvllm pull` takes")
-    parser.add_argument("--threads", type=int, default=cpus)
-    parser.add_argument("--prompt", type=int, default=512)
-    parser.add_argument("--generate", type=int, default=64)
-    parser.add_argument("--repeat", type=int, default=5)
+    known = ", ".join(files.NAMES)
+    parser.add_argument(
+        "models", nargs="*", help=f"{known} (which are the default), or what `ruvllm pull` takes"
+    )
+    parser.add_argument("--threads", type=int, help="of both engines; else what RuvLLM would take")
+    parser.add_argument("--isa", help="of RuvLLM; else the best")
+    parser.add_argument("--build", choices=BUILDS, default="native", help="of llama.cpp")
+    parser.add_argument("--prompt", type=int, default=512, help="tokens of a prompt")
+    parser.add_argument("--generate", type=int, default=64, help="tokens to make")
+    parser.add_argument("--repeat", type=int, default=5, help="pairs of runs")
     parser.add_argument("--peer-python", type=Path, help="an interpreter that has llama_cpp already")
-    parser.add_argument("--output", type=Path, default=BENCH / "peers.json", help="where to save them")
-    return parser.parse_args()
+    parser.add_argument("--upgrade-peer", action="store_true", help="look for a newer llama-cpp-python")
+    parser.add_argument("--output", type=Path, default=files.BENCH, help="the folder to save in")
+    options = parser.parse_args()
+    options.models = options.models or list(files.NAMES)
+    return options
 
 
 def main() -> None:
-    """Measures, prints, saves."""
+    """Measure, print, save."""
     options = parse_arguments()
-    python = peer_python(options.peer_python)
-    rows = [row for model in options.models for row in compare(model, python, options)]
-    print(f"{processor()}, {PEER_REQUIREMENT}, median of {options.repeat}\n\n{table(rows)}")
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    results = [
-        {"ratio": round(row.ratio, 3), **{name: getattr(row, name) for name in row.__slots__}} for row in rows
-    ]
-    report = {"processor": processor(), "peer": PEER_REQUIREMENT, "results": results}
-    options.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    report = run(options)
+    print(report.markdown())
+    options.output.mkdir(parents=True, exist_ok=True)
+    stem = options.output / "-".join(["peers", options.build, report.rows[0].isa, f"{options.threads}t"])
+    stem.with_suffix(".json").write_text(json.dumps(report.as_json(), indent=1) + "\n", encoding="utf-8")
+    stem.with_suffix(".md").write_text(report.markdown(), encoding="utf-8")
+    print(f"saved as {stem}.json and .md", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -158,7 +158,7 @@ class FakeSystem:
 class FakeInstructionPeak:
     """The most that an instruction gives."""
 
-    isa = "avx2"
+    isas = ("avx2",)
     instruction = "vfmadd231ps ymm"
     operands = "f32"
     operations_per_second = 125.0e9

@@ -278,7 +278,7 @@ def test_doctor_measures_when_asked(ruvllm: Ruvllm) -> None:
         "memory_bytes_per_second": 70.0e9,
         "instructions": [
             {
-                "isa": "avx2",
+                "isas": ["avx2"],
                 "instruction": "vfmadd231ps ymm",
                 "operands": "f32",
                 "operations_per_second": 125.0e9,
@@ -287,7 +287,7 @@ def test_doctor_measures_when_asked(ruvllm: Ruvllm) -> None:
     }
     text = ruvllm("doctor", "--measure").stdout
     assert re.search(r"memory +70\.0 GB/s", text)
-    assert re.search(r"avx2 f32, vfmadd231ps ymm +125 GOP/s", text)
+    assert re.search(r"f32: vfmadd231ps ymm +125 GOP/s", text)
 
 
 def test_doctor_reports_problems(ruvllm: Ruvllm) -> None:

@@ -115,7 +115,7 @@ def _written_peaks(peaks: dict[str, Any]) -> dict[str, Any]:
         "threads": peaks["threads"],
         "memory": f"{peaks['memory_bytes_per_second'] / 1e9:.1f} GB/s",
     } | {
-        f"{peak['isa']} {peak['operands']}, {peak['instruction']}": _rate(peak["operations_per_second"])
+        f"{peak['operands']}: {peak['instruction']}": _rate(peak["operations_per_second"])
         for peak in peaks["instructions"]
     }
 

@@ -10,13 +10,13 @@ class InstructionPeak:
     """The most that an instruction gives, all threads together; a multiply-add is two operations.
 
     Attributes:
-        isa: The instruction set whose kernels are made of it.
+        isas: The instruction sets whose kernels are made of it.
         instruction: The instruction, or those that make one such step together.
         operands: `int8`, `int16` or `f32`.
         operations_per_second: Measured.
     """
 
-    isa: str
+    isas: tuple[str, ...]
     instruction: str
     operands: str
     operations_per_second: float
@@ -32,7 +32,7 @@ class MachinePeaks:
 
     def best(self, isa: str, operands: str) -> InstructionPeak | None:
         """The fastest instruction of an instruction set for such numbers; `None` where it has none."""
-        fitting = [peak for peak in self.instructions if (peak.isa, peak.operands) == (isa, operands)]
+        fitting = [peak for peak in self.instructions if isa in peak.isas and peak.operands == operands]
         return max(fitting, key=lambda peak: peak.operations_per_second, default=None)
 
 
@@ -49,7 +49,7 @@ def measure_peaks(threads: int | None = None) -> MachinePeaks:
         memory_bytes_per_second=peaks.memory_bytes_per_second,
         instructions=tuple(
             InstructionPeak(
-                isa=peak.isa,
+                isas=tuple(peak.isas),
                 instruction=peak.instruction,
                 operands=peak.operands,
                 operations_per_second=peak.operations_per_second,

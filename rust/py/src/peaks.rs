@@ -9,7 +9,7 @@ use crate::run::run;
 #[pyclass(frozen, get_all, module = "ruvllm._native")]
 #[derive(Clone)]
 pub(crate) struct InstructionPeak {
-    isa: &'static str,
+    isas: Vec<&'static str>,
     instruction: &'static str,
     operands: &'static str,
     operations_per_second: f64,
@@ -36,7 +36,7 @@ pub(crate) fn measure_peaks(py: Python<'_>, threads: Option<usize>) -> PyResult<
 impl From<kernels::Peaks> for Peaks {
     fn from(peaks: kernels::Peaks) -> Self {
         let instructions = peaks.instructions.iter().map(|peak| InstructionPeak {
-            isa: peak.isa,
+            isas: peak.isas.to_vec(),
             instruction: peak.instruction,
             operands: peak.operands.name(),
             operations_per_second: peak.operations_per_second,

@@ -47,7 +47,7 @@ chain!(fmla, "neon", "fmla v\\n\\().4s, v20.4s, v20.4s");
 /// Every product, the widest first.
 pub(super) static CHAINS: [Chain; 3] = [
     Chain {
-        isa: "neon",
+        isas: &["neon"],
         instruction: "smmla",
         operands: Operands::Bytes,
         operations: CHAINS_OF_ONE * 32 * 2,
@@ -55,7 +55,7 @@ pub(super) static CHAINS: [Chain; 3] = [
         run: smmla,
     },
     Chain {
-        isa: "neon",
+        isas: &["neon"],
         instruction: "sdot",
         operands: Operands::Bytes,
         operations: CHAINS_OF_ONE * 16 * 2,
@@ -63,7 +63,7 @@ pub(super) static CHAINS: [Chain; 3] = [
         run: sdot,
     },
     Chain {
-        isa: "neon",
+        isas: &["neon"],
         instruction: "fmla",
         operands: Operands::Floats,
         operations: CHAINS_OF_ONE * 4 * 2,

@@ -1,0 +1,43 @@
+"""Interpreters that have llama.cpp, compiled on this machine; made once, in .bench/.
+
+pip keeps what it compiled and would give the same wheel to both builds, so its cache stays out.
+"""
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+from benches.files import BENCH
+
+__all__ = ["BUILDS", "make_environment"]
+
+REQUIREMENT = "llama-cpp-python"
+BUILDS = {
+    "native": "-DGGML_NATIVE=ON",
+    "avx2": "-DGGML_NATIVE=OFF -DGGML_AVX512=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON",
+}
+"""What CMake is told: everything that this processor has, or nothing above AVX2."""
+
+
+def make_environment(build: str, *, upgrade: bool) -> Path:
+    """An interpreter with the latest llama-cpp-python of that build; an older one stays unless `upgrade`."""
+    folder = BENCH / f"llama-cpp-{build}"
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    ready = folder / "ready"
+    if ready.exists() and not upgrade:
+        return python
+    print(f"compiling {REQUIREMENT} ({build}) in {folder}: about ten minutes", file=sys.stderr)
+    ready.unlink(missing_ok=True)
+    venv.create(folder, with_pip=True)
+    # What it depends on comes as wheels; it alone is compiled.
+    command = [str(python), "-m", "pip", "install", "--quiet", "--upgrade", "--no-cache-dir"]
+    settings = {
+        "CMAKE_ARGS": BUILDS[build],
+        "CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1),
+    }
+    requirement = ["--no-binary", REQUIREMENT, REQUIREMENT]
+    subprocess.run([*command, *requirement], check=True, env={**os.environ, **settings})
+    ready.touch()
+    return python
