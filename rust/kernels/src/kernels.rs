@@ -4,6 +4,8 @@
 //! panics where a caller breaks them: callers are this workspace's own code, and values from files
 //! were checked when they were loaded.
 
+use std::ops::Range;
+
 use crate::attention::{
     AttentionShape, AttentionTask, KvDataMut, KvLayout, KvRows, KvRun, KvView, RowsMut, plain,
 };
@@ -127,17 +129,17 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         plain::attend(kv, shape, task, output);
     }
 
-    /// What one segment of the context adds to [`Self::attend`]: for `rows = tokens * group`, weighted
-    /// values `[rows, head_dim]`, maxima `[rows]` and sums `[rows]`, for
-    /// [`Self::join_segments`] of the same implementation.
-    fn attend_segment(
+    /// What consecutive segments of the context add to [`Self::attend`], for [`Self::join_segments`] of
+    /// the same implementation. The part of each is, for `rows = tokens * group`, weighted values
+    /// `[rows, head_dim]`, maxima `[rows]` and sums `[rows]`.
+    fn attend_segments(
         &self,
         kv: &KvView<'_>,
         shape: &AttentionShape,
         task: &AttentionTask<'_>,
-        part: (usize, &mut [f32]),
+        parts: (Range<usize>, &mut [f32]),
     ) {
-        plain::attend_segment(kv, shape, task, part);
+        plain::attend_segments(kv, shape, task, parts);
     }
 
     /// Joins the parts of all segments in order; bit for bit what [`Self::attend`] gives.

@@ -2,8 +2,9 @@
 //!
 //! A piece of work is some tokens of a sequence against one KV head. Where these are too few to
 //! keep the threads busy (one token of one sequence over a long context, say), the context is
-//! cut too: each segment of a piece is then its own work, and whoever ends the last one joins them.
+//! cut too: a few segments of a piece are then a work of their own, and whoever ends the last joins.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
@@ -72,11 +73,12 @@ struct Piece {
     cost: usize,
 }
 
-/// What one thread does at a time: a piece, or one segment of it.
-#[derive(Debug, Clone, Copy)]
+/// What one thread does at a time: a piece, or some segments of one that is cut.
+#[derive(Debug, Clone)]
 struct Work {
     piece: usize,
-    segment: Option<usize>,
+    segments: Range<usize>,
+    cost: usize,
 }
 
 /// Computes the attention of every row into `output`, `[tokens, num_heads * head_dim]`.
@@ -103,10 +105,10 @@ pub fn attend_batch(
         width,
     };
     if cost <= SERIAL_COST {
-        buffers.work.iter().for_each(|work| step.run(*work));
+        buffers.work.iter().for_each(|work| step.run(work));
     } else {
         let work = &buffers.work;
-        pool.run(work.len(), &|index| step.run(work[index]));
+        pool.run(work.len(), &|index| step.run(&work[index]));
     }
 }
 
@@ -168,24 +170,26 @@ impl<'a> AttentionBatch<'a> {
         buffers.work.clear();
         let mut parts = 0;
         for (index, piece) in buffers.pieces.iter_mut().enumerate() {
-            let whole = Work {
-                piece: index,
-                segment: None,
-            };
-            if piece.cost <= fair || piece.segments.len() == 1 {
-                buffers.work.push(whole);
-                continue;
+            let segments = piece.segments.clone();
+            let mut step = segments.len();
+            if piece.cost > fair && segments.len() > 1 {
+                piece.parts = Some(parts);
+                parts += segments.len() * self.dimensions(piece).part_length();
+                step = (segments.len() * fair / 2).div_ceil(piece.cost).max(1);
             }
-            piece.parts = Some(parts);
-            parts += piece.segments.len() * self.dimensions(piece).part_length();
-            let segments = piece.segments.clone().map(Some);
-            buffers
-                .work
-                .extend(segments.map(|segment| Work { segment, ..whole }));
+            for first in segments.clone().step_by(step.max(1)) {
+                let part = first..segments.end.min(first + step);
+                buffers.work.push(Work {
+                    piece: index,
+                    cost: piece.cost * part.len() / segments.len(),
+                    segments: part,
+                });
+            }
         }
         if buffers.parts.len() < parts {
             buffers.parts.resize(parts, 0.0);
         }
+        buffers.work.sort_by_key(|work| Reverse(work.cost));
         total
     }
 
@@ -220,7 +224,6 @@ impl<'a> AttentionBatch<'a> {
                 }
             }
         }
-        pieces.sort_by_key(|piece| std::cmp::Reverse(piece.cost));
     }
 }
 
@@ -235,28 +238,31 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    fn run(&self, work: Work) {
+    fn run(&self, work: &Work) {
         let piece = &self.pieces[work.piece];
         let batch = self.batch;
         let task = batch.task(piece);
-        let (Some(segment), Some(begin)) = (work.segment, piece.parts) else {
+        let Some(begin) = piece.parts else {
             let mut output = self.output(piece);
             return self
                 .kernels
                 .attend(&batch.kv, &batch.shape, &task, &mut output);
         };
         let dimensions = batch.dimensions(piece);
-        let length = dimensions.part_length();
-        let own = begin + (segment - piece.segments.start) * length;
+        let place =
+            |segment: usize| begin + (segment - piece.segments.start) * dimensions.part_length();
+        let Range { start, end } = work.segments;
         // SAFETY: `cut` gave each piece a range of its own with room for all its segments, and each
-        // segment is run once.
-        let part = unsafe { self.parts(own..own + length) };
+        // segment is part of one work.
+        let parts = unsafe { self.parts(place(start)..place(end)) };
+        let own = (work.segments.clone(), parts);
         self.kernels
-            .attend_segment(&batch.kv, &batch.shape, &task, (segment, part));
+            .attend_segments(&batch.kv, &batch.shape, &task, own);
         // The last one sees what the others wrote before they counted down.
-        if piece.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+        let done = work.segments.len();
+        if piece.left.fetch_sub(done, Ordering::AcqRel) == done {
             // SAFETY: all segments of the piece are done, and their slices are gone.
-            let parts = unsafe { self.parts(begin..begin + piece.segments.len() * length) };
+            let parts = unsafe { self.parts(begin..place(piece.segments.end)) };
             let mut output = self.output(piece);
             self.kernels
                 .join_segments(parts, dimensions.head_dim, &mut output);

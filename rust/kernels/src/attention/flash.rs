@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use super::join::Gathered;
-use super::memory::{Scratch, Segment};
+use super::memory::{Panels, Scratch, Segment};
 use super::product::Stored;
 use super::storage::{KvData, KvView};
 use super::tile::{Walk, tile};
@@ -43,22 +43,30 @@ impl<'a> Setting<'a> {
     }
 }
 
-/// Adds what consecutive segments hold for every query row to what is gathered.
+/// Where it goes what the segments hold.
+pub(crate) enum Target<'a, 'b> {
+    /// All of them joined.
+    Joined(&'a mut Gathered<'b>),
+    /// Each for itself, one behind the other.
+    Parts(&'b mut [f32]),
+}
+
+/// Gathers what consecutive segments hold for every query row.
 ///
 /// # Safety
 ///
-/// Needs the instruction set of `L`; the task was checked and `gathered` has a row for each of its.
+/// Needs the instruction set of `L`; the task was checked and `target` has a row for each of its.
 #[inline(always)]
 pub(crate) unsafe fn gather<L: Lanes>(
     setting: Setting<'_>,
     segments: Range<usize>,
-    gathered: &mut Gathered<'_, '_>,
+    target: Target<'_, '_>,
 ) {
     // SAFETY: the caller's.
     unsafe {
         match setting.kv.data {
-            KvData::F32(data) => gather_stored::<L, f32>(data, setting, segments, gathered),
-            KvData::F16(data) => gather_stored::<L, u16>(data, setting, segments, gathered),
+            KvData::F32(data) => gather_stored::<L, f32>(data, setting, segments, target),
+            KvData::F16(data) => gather_stored::<L, u16>(data, setting, segments, target),
         }
     }
 }
@@ -68,22 +76,34 @@ unsafe fn gather_stored<L: Lanes, S: Stored>(
     data: &[S],
     setting: Setting<'_>,
     segments: Range<usize>,
-    gathered: &mut Gathered<'_, '_>,
+    mut target: Target<'_, '_>,
 ) {
-    let rows = setting.dimensions.rows();
+    let dimensions = setting.dimensions;
+    let panels = Panels::new(data, setting, segments.clone());
+    let mut ahead = panels.ahead();
     let scratch = Scratch::new(setting);
+    let mut first_panel = 0;
     for index in segments {
-        let segment = Segment::new(data, setting, index);
         let mut walk = Walk {
             setting,
-            segment: &segment,
-            ahead: Some(segment.ahead()),
+            segment: Segment::take((&panels, &mut first_panel), setting, index),
+            ahead: Some(&mut ahead),
+        };
+        let mut part;
+        let gathered = match &mut target {
+            Target::Joined(gathered) => gathered,
+            Target::Parts(parts) => {
+                let (own, rest) = std::mem::take(parts).split_at_mut(dimensions.part_length());
+                *parts = rest;
+                part = Gathered::part(own, dimensions);
+                &mut part
+            }
         };
         let mut row = 0;
-        while row < rows {
-            // SAFETY: the caller's; the tiles cover rows below `rows`.
+        while row < dimensions.rows() {
+            // SAFETY: the caller's; the tiles cover rows of the task.
             unsafe {
-                match rows - row {
+                match dimensions.rows() - row {
                     TILE_ROWS.. => tile::<L, S, 6>(&mut walk, row, &scratch, gathered),
                     5 => tile::<L, S, 5>(&mut walk, row, &scratch, gathered),
                     4 => tile::<L, S, 4>(&mut walk, row, &scratch, gathered),

@@ -1,21 +1,21 @@
 //! Joining what segments gathered: the one formula for it, in whichever thread.
 
-use super::RowsMut;
+use super::{Dimensions, RowsMut};
 use crate::simd::{Lanes, exp2};
 
 /// What some query rows gathered so far: weighted values, and for each row the highest score (as a
 /// power of two) and the sum of the weights.
-pub(crate) struct Gathered<'a, 'b> {
+pub(crate) struct Gathered<'a> {
     /// One row a token, `[group, head_dim]`.
-    values: &'a mut RowsMut<'b>,
+    values: RowsMut<'a>,
     maxima: &'a mut [f32],
     sums: &'a mut [f32],
     head_dim: usize,
 }
 
-impl<'a, 'b> Gathered<'a, 'b> {
+impl<'a> Gathered<'a> {
     /// As before the first segment, whatever the values are; `statistics` is two numbers a query row.
-    pub(crate) fn new(values: &'a mut RowsMut<'b>, statistics: &'a mut [f32]) -> Self {
+    pub(crate) fn new(values: RowsMut<'a>, statistics: &'a mut [f32]) -> Self {
         let rows = statistics.len() / 2;
         let (maxima, sums) = statistics.split_at_mut(rows);
         maxima.fill(f32::NEG_INFINITY);
@@ -26,6 +26,13 @@ impl<'a, 'b> Gathered<'a, 'b> {
             maxima,
             sums,
         }
+    }
+
+    /// The same in one slice: values, maxima, sums.
+    pub(crate) fn part(part: &'a mut [f32], dimensions: Dimensions) -> Self {
+        let (values, statistics) = part.split_at_mut(dimensions.rows() * dimensions.head_dim);
+        let width = dimensions.group * dimensions.head_dim;
+        Self::new(RowsMut::new(values, width), statistics)
     }
 
     /// A row's values.
@@ -59,7 +66,7 @@ impl Share {
 ///
 /// Needs the instruction set of `L`; the share has `head_dim` values.
 #[inline(always)]
-pub(crate) unsafe fn join<L: Lanes>(gathered: &mut Gathered<'_, '_>, row: usize, share: Share) {
+pub(crate) unsafe fn join<L: Lanes>(gathered: &mut Gathered<'_>, row: usize, share: Share) {
     if share.maximum == f32::NEG_INFINITY {
         return;
     }
@@ -124,7 +131,7 @@ unsafe fn store<L: Lanes>(target: *mut f32, vector: L::Vector, count: usize) {
 ///
 /// Needs the instruction set of `L`.
 #[inline(always)]
-pub(crate) unsafe fn finish<L: Lanes>(gathered: &mut Gathered<'_, '_>) {
+pub(crate) unsafe fn finish<L: Lanes>(gathered: &mut Gathered<'_>) {
     for row in 0..gathered.sums.len() {
         let inverse = 1.0 / gathered.sums[row];
         if gathered.maxima[row] == f32::NEG_INFINITY {
@@ -149,7 +156,7 @@ pub(crate) unsafe fn finish<L: Lanes>(gathered: &mut Gathered<'_, '_>) {
 ///
 /// Needs the instruction set of `L`; the parts were checked.
 #[inline(always)]
-pub(crate) unsafe fn join_parts<L: Lanes>(parts: &[f32], gathered: &mut Gathered<'_, '_>) {
+pub(crate) unsafe fn join_parts<L: Lanes>(parts: &[f32], gathered: &mut Gathered<'_>) {
     let (rows, head_dim) = (gathered.sums.len(), gathered.head_dim);
     for part in parts.chunks_exact(rows * (head_dim + 2)) {
         for row in 0..rows {

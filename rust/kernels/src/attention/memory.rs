@@ -94,56 +94,79 @@ impl Scratch {
     }
 }
 
-/// Where a segment's keys and values stand in the pool.
-pub(super) struct Segment<S> {
+/// Where the keys and values of some segments stand in the pool, in the order of their use: for each
+/// segment, the keys of its blocks, then their values.
+pub(super) struct Panels<S> {
+    panels: Vec<*const S>,
+    /// Bytes of one block's keys, or values.
+    bytes: usize,
+}
+
+impl<S: Stored> Panels<S> {
+    pub(super) fn new(data: &[S], setting: Setting<'_>, segments: Range<usize>) -> Self {
+        let Setting {
+            kv, shape, task, ..
+        } = setting;
+        let elements = kv.layout.head_elements();
+        let mut panels = Vec::with_capacity(2 * SEGMENT_BLOCKS * segments.len());
+        for segment in segments {
+            let blocks = task.blocks(kv, shape.window, segment);
+            for place in [0, elements] {
+                panels.extend(task.block_table[blocks.clone()].iter().map(|block| {
+                    let begin = kv.layout.key_offset(*block, task.layer, task.kv_head);
+                    data[begin + place..][..elements].as_ptr()
+                }));
+            }
+        }
+        Self {
+            panels,
+            bytes: elements * size_of::<S>(),
+        }
+    }
+
+    pub(super) fn ahead(&self) -> Ahead<'_, S> {
+        Ahead::start(&self.panels, self.bytes, AHEAD_BYTES)
+    }
+}
+
+/// The panels of one segment.
+pub(super) struct Segment<'a, S> {
     /// The position of the segment's first block.
     pub(super) first_position: usize,
     /// Blocks, counted from the segment's beginning, of which some query sees something.
     blocks: Range<usize>,
-    /// The keys of these blocks, then their values: the order of their use.
-    panels: [*const S; 2 * SEGMENT_BLOCKS],
-    /// Bytes of one block's keys, or values.
-    panel_bytes: usize,
+    panels: &'a [*const S],
 }
 
-impl<S: Stored> Segment<S> {
-    #[inline(always)]
-    pub(super) fn new(data: &[S], setting: Setting<'_>, index: usize) -> Self {
+impl<'a, S> Segment<'a, S> {
+    /// The segment whose panels come first, which are then taken away.
+    pub(super) fn take(
+        (panels, first): (&'a Panels<S>, &mut usize),
+        setting: Setting<'_>,
+        index: usize,
+    ) -> Self {
         let Setting {
             kv, shape, task, ..
         } = setting;
         let blocks = task.blocks(kv, shape.window, index);
-        let mut panels = [data.as_ptr(); _];
-        let elements = kv.layout.head_elements();
-        for (place, number) in task.block_table[blocks.clone()].iter().enumerate() {
-            let begin = kv.layout.key_offset(*number, task.layer, task.kv_head);
-            let head = &data[begin..][..2 * elements];
-            panels[place] = head.as_ptr();
-            panels[blocks.len() + place] = head[elements..].as_ptr();
-        }
-        let first = index * SEGMENT_BLOCKS;
+        let begin = *first;
+        *first += 2 * blocks.len();
+        let before = index * SEGMENT_BLOCKS;
         Self {
             first_position: index * SEGMENT_TOKENS,
-            blocks: blocks.start - first..blocks.end - first,
-            panels,
-            panel_bytes: elements * size_of::<S>(),
+            blocks: blocks.start - before..blocks.end - before,
+            panels: &panels.panels[begin..*first],
         }
     }
 
+    #[inline(always)]
     pub(super) fn keys(&self, block: usize) -> *const S {
         self.panels[block - self.blocks.start]
     }
 
+    #[inline(always)]
     pub(super) fn values(&self, block: usize) -> *const S {
         self.panels[self.blocks.len() + block - self.blocks.start]
-    }
-
-    pub(super) fn ahead(&self) -> Ahead<'_, S> {
-        Ahead::start(
-            &self.panels[..2 * self.blocks.len()],
-            self.panel_bytes,
-            AHEAD_BYTES,
-        )
     }
 }
 

@@ -1,5 +1,7 @@
 //! Attention in plain loops: what the fast versions are compared with, in the same segments.
 
+use std::ops::Range;
+
 use super::join::check_parts;
 use super::storage::{KvDataMut, KvView};
 use super::store::write_token;
@@ -20,22 +22,32 @@ pub(crate) fn attend(
         return;
     }
     let segments = task.segments(shape.window);
-    let length = dimensions.part_length();
-    let mut parts = vec![0.0; segments.len() * length];
-    for (segment, part) in segments.zip(parts.chunks_exact_mut(length)) {
-        attend_segment(kv, shape, task, (segment, part));
-    }
+    let mut parts = vec![0.0; segments.len() * dimensions.part_length()];
+    attend_segments(kv, shape, task, (segments, &mut parts));
     join_segments(&parts, dimensions.head_dim, output);
 }
 
-pub(crate) fn attend_segment(
+pub(crate) fn attend_segments(
+    kv: &KvView<'_>,
+    shape: &AttentionShape,
+    task: &AttentionTask<'_>,
+    (segments, parts): (Range<usize>, &mut [f32]),
+) {
+    let dimensions = task.check(kv, shape);
+    let length = dimensions.part_length();
+    assert_eq!(parts.len(), segments.len() * length, "parts");
+    for (segment, part) in segments.zip(parts.chunks_exact_mut(length)) {
+        attend_segment(kv, shape, task, (segment, part));
+    }
+}
+
+fn attend_segment(
     kv: &KvView<'_>,
     shape: &AttentionShape,
     task: &AttentionTask<'_>,
     (segment, part): (usize, &mut [f32]),
 ) {
     let dimensions = task.check(kv, shape);
-    assert_eq!(part.len(), dimensions.part_length(), "a part");
     let blocks = task.blocks(kv, shape.window, segment);
     let (group, head_dim, rows) = (dimensions.group, dimensions.head_dim, dimensions.rows());
     let (values, statistics) = part.split_at_mut(rows * head_dim);

@@ -116,13 +116,13 @@ pub(super) unsafe fn multiply<L: Lanes, S: Stored, const ROWS: usize, const VECT
     factors: &[*const f32; ROWS],
     (vectors, stride): (&[*const S; VECTORS], usize),
     steps: usize,
-    ahead: &mut Option<Ahead<'_, S>>,
+    mut ahead: Option<&mut Ahead<'_, S>>,
 ) {
     // SAFETY: the caller's.
     unsafe {
         let mut step = 0;
         while step + STEPS_AHEAD <= steps {
-            if let Some(ahead) = ahead {
+            if let Some(ahead) = &mut ahead {
                 ahead.advance(STEPS_AHEAD * VECTORS * L::WIDTH * size_of::<S>());
             }
             for inner in step..step + STEPS_AHEAD {

@@ -81,6 +81,14 @@ impl<'a> RowsMut<'a> {
         }
     }
 
+    /// The same rows, for a while.
+    pub(crate) fn reborrow(&mut self) -> RowsMut<'_> {
+        RowsMut {
+            borrowed: PhantomData,
+            ..*self
+        }
+    }
+
     /// How many rows.
     pub fn rows(&self) -> usize {
         self.rows

@@ -14,19 +14,19 @@ use crate::simd::{Lanes, exp2, tanh};
 const WIDE_BLOCKS: usize = 4;
 
 /// On the way through a segment.
-pub(super) struct Walk<'a, S> {
+pub(super) struct Walk<'a, 'b, S> {
     pub(super) setting: Setting<'a>,
-    pub(super) segment: &'a Segment<S>,
-    pub(super) ahead: Option<Ahead<'a, S>>,
+    pub(super) segment: Segment<'b, S>,
+    pub(super) ahead: Option<&'a mut Ahead<'b, S>>,
 }
 
 /// One segment for some rows.
 #[inline(always)]
 pub(super) unsafe fn tile<L: Lanes, S: Stored, const ROWS: usize>(
-    walk: &mut Walk<'_, S>,
+    walk: &mut Walk<'_, '_, S>,
     first_row: usize,
     scratch: &Scratch,
-    gathered: &mut Gathered<'_, '_>,
+    gathered: &mut Gathered<'_>,
 ) {
     let seen = Seen::<ROWS>::new(walk.setting, walk.segment.first_position, first_row);
     if seen.some.is_empty() {
@@ -64,7 +64,7 @@ pub(super) unsafe fn tile<L: Lanes, S: Stored, const ROWS: usize>(
 /// Scores of every row and block.
 #[inline(always)]
 unsafe fn all_scores<L: Lanes, S: Stored, const ROWS: usize>(
-    walk: &mut Walk<'_, S>,
+    walk: &mut Walk<'_, '_, S>,
     first_row: usize,
     blocks: Range<usize>,
     scratch: &Scratch,
@@ -90,7 +90,7 @@ unsafe fn all_scores<L: Lanes, S: Stored, const ROWS: usize>(
 /// Scores of a few blocks; how many these were.
 #[inline(always)]
 unsafe fn scores<L: Lanes, S: Stored, const ROWS: usize, const VECTORS: usize>(
-    walk: &mut Walk<'_, S>,
+    walk: &mut Walk<'_, '_, S>,
     first_row: usize,
     block: usize,
     scratch: &Scratch,
@@ -107,7 +107,7 @@ unsafe fn scores<L: Lanes, S: Stored, const ROWS: usize, const VECTORS: usize>(
                 .add(token % BLOCK_TOKENS)
         });
         let head_dim = walk.setting.dimensions.head_dim;
-        let (keys, ahead) = ((&keys, BLOCK_TOKENS), &mut walk.ahead);
+        let (keys, ahead) = ((&keys, BLOCK_TOKENS), walk.ahead.as_deref_mut());
         multiply::<L, S, ROWS, VECTORS>(&mut sums, &queries, keys, head_dim, ahead);
         for (row, sums) in sums.into_iter().enumerate() {
             for (vector, sum) in sums.into_iter().enumerate() {
@@ -201,7 +201,7 @@ unsafe fn fill_zero<L: Lanes>(weights: *mut f32, begin: usize, end: usize) {
 /// Weighted values of every row and column.
 #[inline(always)]
 unsafe fn all_values<L: Lanes, S: Stored, const ROWS: usize>(
-    walk: &mut Walk<'_, S>,
+    walk: &mut Walk<'_, '_, S>,
     seen: &Range<usize>,
     scratch: &Scratch,
 ) {
@@ -240,7 +240,7 @@ unsafe fn all_values<L: Lanes, S: Stored, const ROWS: usize>(
 /// Adds the weighted values of some tokens in some columns; how many vectors these were.
 #[inline(always)]
 unsafe fn values<L: Lanes, S: Stored, const ROWS: usize, const VECTORS: usize>(
-    walk: &mut Walk<'_, S>,
+    walk: &mut Walk<'_, '_, S>,
     tokens: Range<usize>,
     (column, first): (usize, bool),
     scratch: &Scratch,
@@ -268,7 +268,7 @@ unsafe fn values<L: Lanes, S: Stored, const ROWS: usize, const VECTORS: usize>(
                 let count = head_dim - column;
                 multiply_partial::<L, S, ROWS, VECTORS>(&mut sums, &weights, panel, steps, count);
             } else {
-                let ahead = &mut walk.ahead;
+                let ahead = walk.ahead.as_deref_mut();
                 multiply::<L, S, ROWS, VECTORS>(&mut sums, &weights, panel, steps, ahead);
             }
         }

@@ -25,7 +25,7 @@ macro_rules! native_entries {
         mod $entries {
             use super::*;
             use crate::Activation;
-            use crate::attention::flash::{self, Setting};
+            use crate::attention::flash::{self, Setting, Target};
             use crate::attention::join::{self, Gathered};
             use crate::attention::{KvDataMut, KvLayout, KvRows, KvRun, store};
             use crate::matmul::{
@@ -115,18 +115,18 @@ macro_rules! native_entries {
             pub(super) unsafe fn gather(
                 setting: Setting<'_>,
                 segments: std::ops::Range<usize>,
-                gathered: &mut Gathered<'_, '_>,
+                target: Target<'_, '_>,
             ) {
                 // SAFETY: as above.
-                unsafe { flash::gather::<$lanes>(setting, segments, gathered) }
+                unsafe { flash::gather::<$lanes>(setting, segments, target) }
             }
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn finish(gathered: &mut Gathered<'_, '_>) {
+            pub(super) unsafe fn finish(gathered: &mut Gathered<'_>) {
                 // SAFETY: as above.
                 unsafe { join::finish::<$lanes>(gathered) }
             }
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn join_parts(parts: &[f32], gathered: &mut Gathered<'_, '_>) {
+            pub(super) unsafe fn join_parts(parts: &[f32], gathered: &mut Gathered<'_>) {
                 // SAFETY: as above.
                 unsafe { join::join_parts::<$lanes>(parts, gathered) }
             }
@@ -150,7 +150,7 @@ macro_rules! native_kernels {
     ($module:ident, $kernels:ident, $entries:ident, $name:literal, $multiply_quantized:path, $multiply_words:expr) => {
         mod $module {
             use super::*;
-            use crate::attention::flash::Setting;
+            use crate::attention::flash::{Setting, Target};
             use crate::attention::join::{self, Gathered};
             use crate::attention::{
                 AttentionShape, AttentionTask, KvDataMut, KvLayout, KvRows, KvRun, KvView, RowsMut,
@@ -307,36 +307,31 @@ macro_rules! native_kernels {
                     let setting = Setting::new(kv, shape, task);
                     setting.dimensions.check_output(output);
                     let mut statistics = vec![0.0; 2 * setting.dimensions.rows()];
-                    let mut gathered = Gathered::new(output, &mut statistics);
+                    let mut gathered = Gathered::new(output.reborrow(), &mut statistics);
                     let segments = task.segments(shape.window);
                     // SAFETY: `self` proves the instruction set; the task was checked.
                     unsafe {
-                        $entries::gather(setting, segments, &mut gathered);
+                        $entries::gather(setting, segments, Target::Joined(&mut gathered));
                         $entries::finish(&mut gathered);
                     }
                 }
-                fn attend_segment(
+                fn attend_segments(
                     &self,
                     kv: &KvView<'_>,
                     shape: &AttentionShape,
                     task: &AttentionTask<'_>,
-                    (segment, part): (usize, &mut [f32]),
+                    (segments, parts): (std::ops::Range<usize>, &mut [f32]),
                 ) {
                     let setting = Setting::new(kv, shape, task);
-                    let dimensions = setting.dimensions;
-                    assert_eq!(part.len(), dimensions.part_length());
-                    let values = dimensions.rows() * dimensions.head_dim;
-                    let (values, statistics) = part.split_at_mut(values);
-                    let width = dimensions.group * dimensions.head_dim;
-                    let mut values = RowsMut::new(values, width);
-                    let mut gathered = Gathered::new(&mut values, statistics);
+                    let length = setting.dimensions.part_length();
+                    assert_eq!(parts.len(), segments.len() * length, "parts");
                     // SAFETY: as above.
-                    unsafe { $entries::gather(setting, segment..segment + 1, &mut gathered) }
+                    unsafe { $entries::gather(setting, segments, Target::Parts(parts)) }
                 }
                 fn join_segments(&self, parts: &[f32], head_dim: usize, output: &mut RowsMut<'_>) {
                     let rows = join::check_parts(parts, head_dim, output);
                     let mut statistics = vec![0.0; 2 * rows];
-                    let mut gathered = Gathered::new(output, &mut statistics);
+                    let mut gathered = Gathered::new(output.reborrow(), &mut statistics);
                     // SAFETY: as above.
                     unsafe {
                         $entries::join_parts(parts, &mut gathered);
