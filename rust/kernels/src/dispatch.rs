@@ -13,6 +13,14 @@ pub fn available() -> Vec<Arc<dyn Kernels>> {
         found.extend(Avx512Kernels::new().map(|kernels| Arc::new(kernels) as Arc<dyn Kernels>));
         found.extend(Avx2Kernels::new().map(|kernels| Arc::new(kernels) as Arc<dyn Kernels>));
     }
+    #[cfg(target_arch = "aarch64")]
+    {
+        use crate::native::aarch64::{NeonDotprodKernels, NeonI8mmKernels, NeonKernels};
+        found.extend(NeonI8mmKernels::new().map(|kernels| Arc::new(kernels) as Arc<dyn Kernels>));
+        found
+            .extend(NeonDotprodKernels::new().map(|kernels| Arc::new(kernels) as Arc<dyn Kernels>));
+        found.extend(NeonKernels::new().map(|kernels| Arc::new(kernels) as Arc<dyn Kernels>));
+    }
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     found.push(Arc::new(crate::native::PortableKernels));
     found.push(Arc::new(Scalar));
