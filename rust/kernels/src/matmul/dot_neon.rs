@@ -1,5 +1,9 @@
 //! Products of bytes, four inputs of a row at a time: with `sdot`, and with widening multiplies
 //! where the processor has no better.
+//!
+//! Written as instructions: the intrinsics of `sdot` are not stable yet, and what the compiler makes
+//! of those of `smlal` widens weights and inputs first. None is declared `pure`, because the compiler
+//! then keeps their order, the one in which all accumulators fit the registers.
 
 use std::arch::{aarch64::*, asm};
 
@@ -26,7 +30,7 @@ pub(super) trait Dot<const BITS: u32> {
     unsafe fn finish(sums: Self::Sums) -> [int32x4_t; 2];
 }
 
-/// `sdot`; its intrinsics are not stable yet.
+/// `sdot`.
 pub(super) struct Sdot;
 
 impl<const BITS: u32> Dot<BITS> for Sdot {
@@ -53,7 +57,7 @@ impl<const BITS: u32> Dot<BITS> for Sdot {
                     weights = in(vreg) weights,
                     inputs = in(vreg) inputs,
                     lane = const LANE,
-                    options(pure, nomem, nostack, preserves_flags)
+                    options(nomem, nostack, preserves_flags)
                 );
             }
         }
@@ -107,14 +111,9 @@ impl<const BITS: u32> Dot<BITS> for Widening {
             let inputs = vreinterpretq_s8_s32(inputs);
             for (quarter, weights) in weights.into_iter().enumerate() {
                 if BITS == 8 {
-                    let wide = &mut sums.wide[quarter];
-                    let low = vmull_s8(vget_low_s8(weights), vget_low_s8(inputs));
-                    wide[0] = vpadalq_s16(wide[0], low);
-                    wide[1] = vpadalq_s16(wide[1], vmull_high_s8(weights, inputs));
+                    add_wide(&mut sums.wide[quarter], weights, inputs);
                 } else {
-                    let narrow = &mut sums.narrow[quarter];
-                    narrow[0] = vmlal_s8(narrow[0], vget_low_s8(weights), vget_low_s8(inputs));
-                    narrow[1] = vmlal_high_s8(narrow[1], weights, inputs);
+                    add_narrow(&mut sums.narrow[quarter], weights, inputs);
                 }
             }
         }
@@ -135,5 +134,45 @@ impl<const BITS: u32> Dot<BITS> for Widening {
             }
             rows
         }
+    }
+}
+
+/// Adds sixteen products in 16 bits.
+#[inline(always)]
+unsafe fn add_narrow(sums: &mut [int16x8_t; 2], weights: int8x16_t, inputs: int8x16_t) {
+    let [low, high] = sums;
+    // SAFETY: NEON is the baseline; nothing but registers is touched.
+    unsafe {
+        asm!(
+            "smlal {low:v}.8h, {weights:v}.8b, {inputs:v}.8b",
+            "smlal2 {high:v}.8h, {weights:v}.16b, {inputs:v}.16b",
+            low = inout(vreg) *low,
+            high = inout(vreg) *high,
+            weights = in(vreg) weights,
+            inputs = in(vreg) inputs,
+            options(nomem, nostack, preserves_flags)
+        );
+    }
+}
+
+/// Adds sixteen products in 32 bits, in pairs.
+#[inline(always)]
+unsafe fn add_wide(sums: &mut [int32x4_t; 2], weights: int8x16_t, inputs: int8x16_t) {
+    let [low, high] = sums;
+    // SAFETY: as above.
+    unsafe {
+        asm!(
+            "smull {first:v}.8h, {weights:v}.8b, {inputs:v}.8b",
+            "smull2 {second:v}.8h, {weights:v}.16b, {inputs:v}.16b",
+            "sadalp {low:v}.4s, {first:v}.8h",
+            "sadalp {high:v}.4s, {second:v}.8h",
+            low = inout(vreg) *low,
+            high = inout(vreg) *high,
+            weights = in(vreg) weights,
+            inputs = in(vreg) inputs,
+            first = out(vreg) _,
+            second = out(vreg) _,
+            options(nomem, nostack, preserves_flags)
+        );
     }
 }

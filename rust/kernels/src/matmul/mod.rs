@@ -15,6 +15,8 @@ pub(crate) mod quantized_neon;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) mod quantized_portable;
 mod rows;
+#[cfg(target_arch = "aarch64")]
+mod tile_neon;
 #[cfg(target_arch = "x86_64")]
 mod unpack_avx512;
 #[cfg(target_arch = "aarch64")]

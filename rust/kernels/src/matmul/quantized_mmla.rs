@@ -9,8 +9,9 @@ use std::arch::{aarch64::*, asm};
 use std::ops::Range;
 
 use super::output::OutputTile;
-use super::quantized_neon::{TileTask, dotprod, for_each_tile, instance, layout_of, sums_of};
+use super::quantized_neon::{dotprod, instance};
 use super::rows::{QuantizedRows, TileRange};
+use super::tile_neon::{TileTask, for_each_tile, layout_of, sums_of};
 use super::unpack_neon::{HALF_VECTOR, Scales, paired_weights};
 use crate::pack::{BLOCK_INPUTS, PackedMatrix};
 
@@ -291,13 +292,14 @@ unsafe fn add_step<const PAIRS: usize, const BITS: u32, const STEP: usize>(
         for (pair, dots) in dots.iter_mut().enumerate() {
             let inputs = inputs(pair, STEP);
             for (dot, weights) in dots.iter_mut().zip(weights) {
-                // The intrinsic is not stable yet.
+                // The intrinsic is not stable yet. Not `pure`: the compiler keeps the order, in which
+                // all accumulators fit the registers.
                 asm!(
                     "smmla {sum:v}.4s, {weights:v}.16b, {inputs:v}.16b",
                     sum = inout(vreg) *dot,
                     weights = in(vreg) weights,
                     inputs = in(vreg) inputs,
-                    options(pure, nomem, nostack, preserves_flags)
+                    options(nomem, nostack, preserves_flags)
                 );
             }
         }

@@ -8,189 +8,14 @@
 //! sum. Integers are exact, and the f32 steps of a row are the same for any number of tokens and in
 //! each kernel, so a token's result depends neither on what stands beside it nor on the kernel.
 
-use std::arch::{aarch64::*, asm};
+use std::arch::aarch64::*;
 
 use super::dot_neon::{Dot, Sdot, Widening};
 use super::output::OutputTile;
 use super::rows::{QuantizedRows, TileRange};
+use super::tile_neon::{Inputs, TileTask, for_each_tile, layout_of};
 use super::unpack_neon::{HALF_VECTOR, Scales, weights};
-use crate::pack::{BLOCK_INPUTS, Elements, PackedMatrix, QuantLayout, TILE_ROWS, VECTOR_BYTES};
-use crate::simd::{Lanes, neon::Neon};
-
-/// How far ahead of the weights memory is asked for, in bytes.
-const AHEAD: usize = 4096;
-
-/// The streams of one tile.
-#[derive(Clone, Copy)]
-pub(super) struct Tile {
-    pub(super) values: *const u8,
-    pub(super) scales: *const u8,
-    pub(super) blocks: usize,
-    /// How far ahead of the weights memory is asked for, in bytes; 0 where they are in the cache.
-    pub(super) ahead: usize,
-}
-
-impl Tile {
-    /// The integers of a block, and memory asked for the block that stands `ahead` bytes further.
-    ///
-    /// # Safety
-    ///
-    /// The tile has the block, packed in `BITS` bits.
-    #[inline(always)]
-    pub(super) unsafe fn block<const BITS: u32>(&self, block: usize) -> *const u8 {
-        // SAFETY: the caller's; asking for memory never faults.
-        unsafe {
-            let values = self.values.add(block * VECTOR_BYTES * BITS as usize);
-            if self.ahead > 0 {
-                for line in 0..BITS as usize {
-                    let address = values.addr() + self.ahead + line * VECTOR_BYTES;
-                    asm!(
-                        "prfm pldl1keep, [{}]",
-                        in(reg) address,
-                        options(nomem, nostack, preserves_flags)
-                    );
-                }
-            }
-            values
-        }
-    }
-}
-
-/// The activations of some tokens, from the first one on.
-#[derive(Clone, Copy)]
-struct Inputs {
-    quants: *const i8,
-    columns: usize,
-    scales: *const f32,
-    /// Sums and debts of each group.
-    sums: *const f32,
-    debts: *const i32,
-    /// What the debts are multiplied with.
-    zero: i32,
-}
-
-/// Where the results of one tile go, from the first token on.
-#[derive(Clone, Copy)]
-pub(super) struct Target {
-    pointer: *mut f32,
-    stride: usize,
-    /// Rows that the tile has.
-    lanes: usize,
-    adds: bool,
-}
-
-impl Target {
-    /// Writes a token's results, or adds them to what is there.
-    ///
-    /// # Safety
-    ///
-    /// The output has the token.
-    #[inline(always)]
-    pub(super) unsafe fn put(&self, token: usize, rows: [float32x4_t; 4]) {
-        for (quarter, mut sum) in rows.into_iter().enumerate() {
-            let count = self.lanes.saturating_sub(4 * quarter);
-            if count == 0 {
-                break;
-            }
-            // SAFETY: the caller's; only lanes that the tile has are touched.
-            unsafe {
-                let target = self.pointer.add(token * self.stride + 4 * quarter);
-                if self.adds {
-                    sum = Neon::add(Neon::load_partial(target, count), sum);
-                }
-                Neon::store_partial(target, sum, count);
-            }
-        }
-    }
-}
-
-/// One tile and some tokens.
-#[derive(Clone, Copy)]
-pub(super) struct TileTask {
-    pub(super) tile: Tile,
-    inputs: Inputs,
-    pub(super) target: Target,
-}
-
-impl TileTask {
-    /// Goes past `tokens` tokens; the tile is in the cache from now on.
-    ///
-    /// # Safety
-    ///
-    /// There are as many.
-    pub(super) unsafe fn skip(&mut self, tokens: usize, groups: usize) {
-        let blocks = tokens * self.tile.blocks;
-        self.tile.ahead = 0;
-        // SAFETY: the caller's.
-        unsafe {
-            self.inputs.quants = self.inputs.quants.add(tokens * self.inputs.columns);
-            self.inputs.scales = self.inputs.scales.add(blocks);
-            self.inputs.sums = self.inputs.sums.add(blocks * groups);
-            self.inputs.debts = self.inputs.debts.add(blocks * groups);
-            self.target.pointer = self.target.pointer.add(tokens * self.target.stride);
-        }
-    }
-}
-
-/// The layout of a matrix that the kernels have instances for.
-pub(super) fn layout_of(matrix: &PackedMatrix) -> Option<QuantLayout> {
-    match matrix.elements() {
-        // What the instances take for granted beside what they are generic over.
-        Elements::Quantized(layout)
-            if (layout.bits != 8 || layout.zero == 128)
-                && (!layout.has_minimum || layout.zero == 0) =>
-        {
-            Some(layout)
-        }
-        _ => None,
-    }
-}
-
-/// The sums of quants, and what zero points take, of each group.
-pub(super) fn sums_of(rows: &QuantizedRows, layout: QuantLayout) -> (&[f32], &[i32]) {
-    if layout.groups() == 1 {
-        (&rows.block_sums, &rows.block_debts)
-    } else {
-        (&rows.half_sums, &rows.half_debts)
-    }
-}
-
-/// Takes the tiles of a range one by one.
-pub(super) fn for_each_tile(
-    (matrix, layout): (&PackedMatrix, QuantLayout),
-    (rows, range): (&QuantizedRows, &TileRange),
-    output: &mut OutputTile<'_>,
-    multiply_tile: impl Fn(TileTask),
-) {
-    let (sums, debts) = sums_of(rows, layout);
-    let first = range.tokens.start;
-    let first_group = first * rows.blocks() * layout.groups();
-    for (index, tile) in range.tiles.clone().enumerate() {
-        let column = index * TILE_ROWS;
-        multiply_tile(TileTask {
-            tile: Tile {
-                values: matrix.tile_values(tile).as_ptr(),
-                scales: matrix.tile_scales(tile).as_ptr(),
-                blocks: rows.blocks(),
-                ahead: AHEAD,
-            },
-            inputs: Inputs {
-                quants: rows.quants[first * rows.columns()..].as_ptr(),
-                columns: rows.columns(),
-                scales: rows.scales[first * rows.blocks()..].as_ptr(),
-                sums: sums[first_group..].as_ptr(),
-                debts: debts[first_group..].as_ptr(),
-                zero: i32::from(layout.zero),
-            },
-            target: Target {
-                pointer: output.as_mut_ptr().wrapping_add(column),
-                stride: output.stride(),
-                lanes: TILE_ROWS.min(output.columns() - column),
-                adds: output.adds(),
-            },
-        });
-    }
-}
+use crate::pack::{BLOCK_INPUTS, PackedMatrix, QuantLayout};
 
 /// The instance of a generic function for a layout, or none.
 macro_rules! instance {
@@ -337,37 +162,22 @@ unsafe fn some_tokens<
         let mut scales = Scales::<ENCODING, MINIMUM>::new(tile.scales);
         for block in 0..tile.blocks {
             let values = tile.block::<BITS>(block);
-            let quants = inputs.quants.add(block * BLOCK_INPUTS);
             scales.begin_block(block);
             for group in 0..GROUPS {
-                let place = |token: usize| (token * tile.blocks + block) * GROUPS + group;
-                for half in 0..2 {
-                    let mut dots = [D::begin(vdupq_n_s32(0)); TOKENS];
-                    if BITS != 8 && !MINIMUM {
-                        for (token, dot) in dots.iter_mut().enumerate() {
-                            let debt = *inputs.debts.add(place(token)) * inputs.zero;
-                            *dot = D::begin(vdupq_n_s32(debt));
-                        }
-                    }
-                    let values = values.add(half * HALF_VECTOR);
-                    if GROUPS == 1 || group == 0 {
-                        add_low::<D, TOKENS, BITS>(values, (quants, inputs.columns), &mut dots);
-                    }
-                    if GROUPS == 1 || group == 1 {
-                        add_high::<D, TOKENS, BITS>(values, (quants, inputs.columns), &mut dots);
-                    }
-                    let (scale, minimum) = scales.of_half(half);
-                    for (token, dots) in dots.into_iter().enumerate() {
-                        let factor = *inputs.scales.add(token * tile.blocks + block);
-                        let offset = *inputs.sums.add(place(token));
-                        for (quarter, dot) in D::finish(dots).into_iter().enumerate() {
-                            let sum = &mut sums[token][2 * half + quarter];
-                            let factor = vmulq_n_f32(scale[quarter], factor);
-                            *sum = vfmaq_f32(*sum, vcvtq_f32_s32(dot), factor);
-                            if MINIMUM {
-                                *sum = vfmaq_n_f32(*sum, minimum[quarter], offset);
-                            }
-                        }
+                let group = Group::<'_, BITS, GROUPS, ENCODING, MINIMUM> {
+                    values,
+                    scales: &scales,
+                    blocks: tile.blocks,
+                    block,
+                    index: group,
+                };
+                if TOKENS == 1 {
+                    // With code of their own for each half, the sums stay in registers.
+                    group.add_half::<D, TOKENS>(0, inputs, &mut sums);
+                    group.add_half::<D, TOKENS>(1, inputs, &mut sums);
+                } else {
+                    for half in 0..2 {
+                        group.add_half::<D, TOKENS>(half, inputs, &mut sums);
                     }
                 }
                 scales.end_group();
@@ -380,45 +190,96 @@ unsafe fn some_tokens<
     TOKENS
 }
 
-/// Adds the products of the first sixteen inputs of a block.
-///
-/// # Safety
-///
-/// `values` stand at the half's bytes of a block, `quants` at the block of the first token.
-#[inline(always)]
-unsafe fn add_low<D: Dot<BITS>, const TOKENS: usize, const BITS: u32>(
+/// Inputs of a tile that share their scales.
+#[derive(Clone, Copy)]
+struct Group<'a, const BITS: u32, const GROUPS: usize, const ENCODING: u8, const MINIMUM: bool> {
+    /// The integers of the block.
     values: *const u8,
-    quants: (*const i8, usize),
-    dots: &mut [D::Sums; TOKENS],
-) {
-    // SAFETY: the caller's.
-    unsafe {
-        let inputs = sixteen(quants);
-        add_step::<D, TOKENS, BITS, 0>(weights::<BITS, 0>(values), &inputs, dots);
-        add_step::<D, TOKENS, BITS, 1>(weights::<BITS, 1>(values), &inputs, dots);
-        add_step::<D, TOKENS, BITS, 2>(weights::<BITS, 2>(values), &inputs, dots);
-        add_step::<D, TOKENS, BITS, 3>(weights::<BITS, 3>(values), &inputs, dots);
-    }
+    scales: &'a Scales<ENCODING, MINIMUM>,
+    blocks: usize,
+    block: usize,
+    /// Which one of the block.
+    index: usize,
 }
 
-/// Adds the products of the other sixteen.
-///
-/// # Safety
-///
-/// As `add_low`.
-#[inline(always)]
-unsafe fn add_high<D: Dot<BITS>, const TOKENS: usize, const BITS: u32>(
-    values: *const u8,
-    (quants, columns): (*const i8, usize),
-    dots: &mut [D::Sums; TOKENS],
-) {
-    // SAFETY: the caller's.
-    unsafe {
-        let inputs = sixteen((quants.add(16), columns));
-        add_step::<D, TOKENS, BITS, 0>(weights::<BITS, 4>(values), &inputs, dots);
-        add_step::<D, TOKENS, BITS, 1>(weights::<BITS, 5>(values), &inputs, dots);
-        add_step::<D, TOKENS, BITS, 2>(weights::<BITS, 6>(values), &inputs, dots);
-        add_step::<D, TOKENS, BITS, 3>(weights::<BITS, 7>(values), &inputs, dots);
+impl<const BITS: u32, const GROUPS: usize, const ENCODING: u8, const MINIMUM: bool>
+    Group<'_, BITS, GROUPS, ENCODING, MINIMUM>
+{
+    /// Adds the products of the rows `8 * half..`.
+    ///
+    /// # Safety
+    ///
+    /// As `multiply`, with `TOKENS` rows behind the pointers of `inputs`.
+    #[inline(always)]
+    unsafe fn add_half<D: Dot<BITS>, const TOKENS: usize>(
+        &self,
+        half: usize,
+        inputs: &Inputs,
+        sums: &mut [[float32x4_t; 4]; TOKENS],
+    ) {
+        // SAFETY: the caller's.
+        unsafe {
+            let dots = self.products::<D, TOKENS>(half, inputs);
+            let (scale, minimum) = self.scales.of_half(half);
+            for (token, dots) in dots.into_iter().enumerate() {
+                let factor = *inputs.scales.add(token * self.blocks + self.block);
+                let offset = *inputs.sums.add(self.place(token));
+                for (quarter, dot) in D::finish(dots).into_iter().enumerate() {
+                    let sum = &mut sums[token][2 * half + quarter];
+                    let factor = vmulq_n_f32(scale[quarter], factor);
+                    *sum = vfmaq_f32(*sum, vcvtq_f32_s32(dot), factor);
+                    if MINIMUM {
+                        *sum = vfmaq_n_f32(*sum, minimum[quarter], offset);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The integer products.
+    ///
+    /// # Safety
+    ///
+    /// As `add_half`.
+    #[inline(always)]
+    unsafe fn products<D: Dot<BITS>, const TOKENS: usize>(
+        &self,
+        half: usize,
+        inputs: &Inputs,
+    ) -> [D::Sums; TOKENS] {
+        // SAFETY: the caller's.
+        unsafe {
+            let mut dots = [D::begin(vdupq_n_s32(0)); TOKENS];
+            if BITS != 8 && !MINIMUM {
+                for (token, dot) in dots.iter_mut().enumerate() {
+                    let debt = *inputs.debts.add(self.place(token)) * inputs.zero;
+                    *dot = D::begin(vdupq_n_s32(debt));
+                }
+            }
+            let values = self.values.add(half * HALF_VECTOR);
+            let quants = inputs.quants.add(self.block * BLOCK_INPUTS);
+            if GROUPS == 1 || self.index == 0 {
+                let inputs = sixteen((quants, inputs.columns));
+                add_step::<D, TOKENS, BITS, 0>(weights::<BITS, 0>(values), &inputs, &mut dots);
+                add_step::<D, TOKENS, BITS, 1>(weights::<BITS, 1>(values), &inputs, &mut dots);
+                add_step::<D, TOKENS, BITS, 2>(weights::<BITS, 2>(values), &inputs, &mut dots);
+                add_step::<D, TOKENS, BITS, 3>(weights::<BITS, 3>(values), &inputs, &mut dots);
+            }
+            if GROUPS == 1 || self.index == 1 {
+                let inputs = sixteen((quants.add(16), inputs.columns));
+                add_step::<D, TOKENS, BITS, 0>(weights::<BITS, 4>(values), &inputs, &mut dots);
+                add_step::<D, TOKENS, BITS, 1>(weights::<BITS, 5>(values), &inputs, &mut dots);
+                add_step::<D, TOKENS, BITS, 2>(weights::<BITS, 6>(values), &inputs, &mut dots);
+                add_step::<D, TOKENS, BITS, 3>(weights::<BITS, 7>(values), &inputs, &mut dots);
+            }
+            dots
+        }
+    }
+
+    /// A token's group among its own and those of the tokens before.
+    #[inline(always)]
+    fn place(&self, token: usize) -> usize {
+        (token * self.blocks + self.block) * GROUPS + self.index
     }
 }
 
