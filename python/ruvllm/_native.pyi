@@ -12,6 +12,39 @@ from numpy.typing import NDArray
 
 def dequantize(type_name: str, data: NDArray[np.uint8]) -> NDArray[np.float32]: ...
 def quantize(type_name: str, values: NDArray[np.float32]) -> NDArray[np.uint8]: ...
+def rms_norm(
+    x: NDArray[np.float32], weight: NDArray[np.float32], epsilon: float, isa: str | None
+) -> NDArray[np.float32]: ...
+def softmax(x: NDArray[np.float32], columns: int, isa: str | None) -> NDArray[np.float32]: ...
+def gate(
+    gate: NDArray[np.float32], up: NDArray[np.float32], activation: str, isa: str | None
+) -> NDArray[np.float32]: ...
+def rope(
+    x: NDArray[np.float32],
+    positions: list[int],
+    head_dim: int,
+    rotation: tuple[int, float],
+    isa: str | None,
+) -> NDArray[np.float32]:
+    """`rotation`: how many dimensions of a head turn, and the base."""
+
+@final
+class PackedMatrix:
+    """A matrix `[rows, columns]`, packed for this machine out of whole blocks of a tensor type."""
+
+    def __new__(cls, type_name: str, data: NDArray[np.uint8], rows: int, columns: int) -> PackedMatrix: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def columns(self) -> int: ...
+    @property
+    def type_name(self) -> str: ...
+    @property
+    def num_bytes(self) -> int: ...
+    def multiply(
+        self, x: NDArray[np.float32], activations: str, isa: str | None
+    ) -> NDArray[np.float32]: ...
+
 def block_types() -> list[tuple[str, int, int]]:
     """Name, elements a block, bytes a block, for each tensor type the engine reads."""
 
@@ -33,6 +66,34 @@ class System:
     def threads(self) -> int: ...
     @property
     def threads_reason(self) -> str: ...
+
+@final
+class InstructionPeak:
+    """The most that an instruction gives, all threads together."""
+
+    @property
+    def isa(self) -> str: ...
+    @property
+    def instruction(self) -> str: ...
+    @property
+    def operands(self) -> str:
+        """`int8`, `int16` or `f32`."""
+    @property
+    def operations_per_second(self) -> float: ...
+
+@final
+class Peaks:
+    """The bounds of this machine."""
+
+    @property
+    def threads(self) -> int: ...
+    @property
+    def memory_bytes_per_second(self) -> float: ...
+    @property
+    def instructions(self) -> list[InstructionPeak]: ...
+
+def measure_peaks(threads: int | None = None) -> Peaks:
+    """Measures for about a second, with so many threads or as many as the engine would take."""
 
 @final
 class Tokenizer:
@@ -74,7 +135,7 @@ class Model:
         activations: str = "auto",
         progress: Callable[[int, int], None] | None = None,
     ) -> Model:
-        """Reads a GGUF file or a folder; `activations` is `auto`, `f32` or `int8`."""
+        """Reads a GGUF file or a folder; `activations` is `auto` or `f32`."""
     @property
     def architecture(self) -> str: ...
     @property
@@ -218,6 +279,33 @@ class Status:
     def used_block_bytes(self) -> int: ...
 
 @final
+class OperationTime:
+    """What one operation took, without what was timed inside it."""
+
+    @property
+    def operation(self) -> str: ...
+    @property
+    def calls(self) -> int: ...
+    @property
+    def nanoseconds(self) -> int: ...
+    @property
+    def operations(self) -> list[tuple[str, int]]:
+        """Multiplications and additions of its products, by what was multiplied (see `InstructionPeak`)."""
+    @property
+    def weight_bytes(self) -> int: ...
+
+@final
+class Profile:
+    """Where the time of steps went, in the order of a step."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def times(self) -> list[OperationTime]: ...
+
+@final
 class Engine:
     """Runs plans over one model and one pool of key-value blocks."""
 
@@ -231,7 +319,7 @@ class Engine:
         kv_bytes: int,
         kv_format: str = "auto",
     ) -> Engine:
-        """`kv_format` is `auto` (f16, or f32 where activations are f32), `f16` or `f32`."""
+        """`kv_format` is `auto` (f16, or f32 where weights or activations are f32), `f16` or `f32`."""
     def add_generation(
         self,
         tokens: Sequence[int],
@@ -249,6 +337,10 @@ class Engine:
         Returns why it paused: `finished`, `interrupted`, `horizon`, `blocks`.
         """
     def status(self) -> Status: ...
+    def start_profile(self) -> None:
+        """Any thread. Times the steps from here on; waits for the plan that is running."""
+    def take_profile(self) -> Profile | None:
+        """Any thread. Ends that and gives what was recorded."""
     def cancel(self, sequence: int) -> None:
         """Any thread. The sequence ends with reason `cancelled`, in the midst of a prefill too."""
     def interrupt(self) -> None:

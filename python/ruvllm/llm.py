@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ruvllm import _native
 from ruvllm.config import ModelConfig
 from ruvllm.errors import ConfigError, ContextLengthError, TokenizationError
+from ruvllm.observability.profile import StepProfile
 from ruvllm.outputs import Completion, MemoryStats, ModelInfo
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.opening import EngineSettings, open_model, resolve_model, settings_from
@@ -61,9 +62,9 @@ class LLM:
             config: The documented settings; the arguments below stand above it.
             threads: Threads of the kernels; by default what the affinity mask and the cgroup allow.
             isa: The instruction set, for comparisons; by default the best one.
-            activations: `f32` for exactness, `int8` for speed; `auto` goes by the type of the weights.
+            activations: `f32` for exactness; `auto` is integers where the weights' type and the machine allow.
             kv_cache_bytes: Budget of the key-value cache; by default a share of the free memory.
-            kv_format: `f16` or `f32`; `auto` is f16, and f32 where the activations are.
+            kv_format: `f16` or `f32`; `auto` is f16, or f32 where weights or activations are.
             max_context: Tokens of a prompt and its answer; by default the model's own limit, or what the
                 memory allows. More than the model's limit is refused.
             progress: Called with the bytes done and in all while loading.
@@ -264,6 +265,14 @@ class LLM:
             running_requests=load.running_requests,
             waiting_requests=load.waiting_requests,
         )
+
+    def start_profile(self) -> None:
+        """Time the engine's steps from here on, by operation, until `take_profile`."""
+        self._loop.start_profile()
+
+    def take_profile(self) -> StepProfile:
+        """End that, and give what was recorded; `InvalidOperationError` where nothing was."""
+        return self._loop.take_profile()
 
     # -- from arguments to tasks
 

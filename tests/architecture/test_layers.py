@@ -17,7 +17,7 @@ CRATES = {
 
 # Modules of the core, low to high. A module may use its own level and those below it, without cycles.
 CORE = [
-    {"ids", "error", "config", "clock"},
+    {"ids", "error", "config", "clock", "profile"},
     {"memory", "sampling", "grammar", "text"},
     {"kv", "lora"},
     {"prefix"},

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from ruvllm.errors import ConfigError, ContextLengthError
+from ruvllm.observability.profile import OperationTime, StepProfile
 from ruvllm.outputs import Chunk, Completion, MemoryStats, ModelInfo, Timings, Usage
 from ruvllm.params import GenerateParams
 from ruvllm.types import DeviceType
@@ -81,6 +82,27 @@ class FakeLLM:
             timings=Timings(first_token_seconds=0.1, total_seconds=1.0),
         )
 
+    def start_profile(self) -> None:
+        self.profiled_from = len(self.requests)
+
+    def take_profile(self) -> StepProfile:
+        runs = self.requests[self.profiled_from :]
+        tokens = sum(len(prompt) + params.max_tokens - 1 for prompt, params in runs)
+        steps = sum(params.max_tokens for _, params in runs)
+        times = (
+            OperationTime(
+                operation="matmul down",
+                calls=30 * steps,
+                seconds=steps * 3e-6,
+                operations={"int8": 0, "int16": 0, "f32": tokens * 250_000},
+                weight_bytes=steps * 105_000,
+            ),
+            OperationTime(
+                operation="other", calls=steps, seconds=steps * 1e-6, operations={}, weight_bytes=0
+            ),
+        )
+        return StepProfile(steps=steps, tokens=tokens, times=times)
+
     @property
     def model_info(self) -> ModelInfo:
         return ModelInfo(
@@ -133,12 +155,32 @@ class FakeSystem:
         return FakeSystem()
 
 
+class FakeInstructionPeak:
+    """The most that an instruction gives."""
+
+    isa = "avx2"
+    instruction = "vfmadd231ps ymm"
+    operands = "f32"
+    operations_per_second = 125.0e9
+
+
+class FakePeaks:
+    """The bounds of a machine."""
+
+    memory_bytes_per_second = 70.0e9
+    instructions = (FakeInstructionPeak(),)
+
+    def __init__(self, threads: int | None) -> None:
+        self.threads = threads or 2
+
+
 def modules() -> dict[str, ModuleType]:
     """Return what stands in for the engine's modules."""
     llm = ModuleType("ruvllm.llm")
     llm.LLM = FakeLLM  # type: ignore[attr-defined]
     native = ModuleType("ruvllm._native")
     native.System = FakeSystem  # type: ignore[attr-defined]
+    native.measure_peaks = FakePeaks  # type: ignore[attr-defined]
     return {"ruvllm.llm": llm, "ruvllm._native": native}
 
 

@@ -224,6 +224,32 @@ def test_bench(ruvllm: Ruvllm, model: str) -> None:
     )
 
 
+def test_bench_profile(ruvllm: Ruvllm, model: str) -> None:
+    flags = ["--prompt", "12", "--generate", "4", "--repeat", "2", "--profile"]
+    result = json.loads(ruvllm("bench", model, *flags, "--json").stdout)
+    assert [row["test"] for row in result["results"]] == ["pp12", "tg4"]
+    assert result["peaks"]["memory_bytes_per_second"] == 70.0e9
+    prefill, decode = result["profiles"]
+    assert (prefill["phase"], prefill["tokens"], prefill["unit"]) == ("prefill", 12, "GOP/s")
+    assert prefill["microseconds"] == pytest.approx(4.0)
+    assert (decode["phase"], decode["tokens"], decode["unit"]) == ("decode", 1, "GB/s")
+    assert decode["microseconds"] == pytest.approx(4.0)  # of each of the eight steps
+    product, other = prefill["rows"]
+    assert (product["operation"], product["calls"]) == ("matmul down", 30)
+    assert product["share"] == pytest.approx(0.75)
+    assert product["rate"] == pytest.approx(1000.0)  # 12 tokens of 250 000 operations in 3 us
+    assert product["share_of_peak"] == pytest.approx(8.0)  # of 125 GOP/s
+    assert (other["rate"], other["share_of_peak"]) == (None, None)
+    product = decode["rows"][0]
+    assert product["rate"] == pytest.approx(35.0)
+    assert product["share_of_peak"] == pytest.approx(0.5)
+    text = ruvllm("bench", model, *flags).stdout
+    assert re.search(r"prefill of 12 tokens: 4 µs\noperation +calls +µs +share +GOP/s +of peak", text)
+    assert re.search(r"matmul down +30 +3\.0 +75\.0% +35\.0 +50%", text)
+    assert "memory 70.0 GB/s, f32 125 GOP/s (vfmadd231ps ymm)" in text
+    assert "profiles" not in json.loads(ruvllm("bench", model, *flags[:-1], "--json").stdout)
+
+
 def test_info(ruvllm: Ruvllm, model: str) -> None:
     facts = json.loads(ruvllm("info", model, "--json").stdout)
     assert (facts["architecture"], facts["num_parameters"], facts["path"]) == ("llama", 134_515_008, model)
@@ -242,6 +268,26 @@ def test_doctor(ruvllm: Ruvllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     result = ruvllm("doctor")
     assert "two CPUs are allowed" in result.stdout
     assert result.exit_code == 0
+
+
+def test_doctor_measures_when_asked(ruvllm: Ruvllm) -> None:
+    assert "peaks" not in json.loads(ruvllm("doctor", "--json").stdout)
+    report = json.loads(ruvllm("doctor", "--measure", "--threads", "1", "--json").stdout)
+    assert report["peaks"] == {
+        "threads": 1,
+        "memory_bytes_per_second": 70.0e9,
+        "instructions": [
+            {
+                "isa": "avx2",
+                "instruction": "vfmadd231ps ymm",
+                "operands": "f32",
+                "operations_per_second": 125.0e9,
+            }
+        ],
+    }
+    text = ruvllm("doctor", "--measure").stdout
+    assert re.search(r"memory +70\.0 GB/s", text)
+    assert re.search(r"avx2 f32, vfmadd231ps ymm +125 GOP/s", text)
 
 
 def test_doctor_reports_problems(ruvllm: Ruvllm) -> None:

@@ -349,7 +349,7 @@ def test_params_of_another_type(tiny_gguf: LLM) -> None:
     ("settings", "error", "words"),
     [
         ({"threads": 0}, ConfigError, "threads is 0"),
-        ({"activations": "int4"}, ConfigError, "activations is 'int4'; it must be one of auto, f32, int8"),
+        ({"activations": "int4"}, ConfigError, "activations is 'int4'; it must be one of auto, f32"),
         ({"kv_format": "q4"}, ConfigError, "kv_format is 'q4'; it must be one of auto, f16, f32"),
         ({"max_context": 0}, ConfigError, "max_context is 0"),
         ({"max_context": 513}, ConfigError, "max_context is 513; this model was made for 512 tokens"),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ruvllm.cli import terminal
+from ruvllm.cli import bench_profile, terminal
 from ruvllm.cli.command import CommonOptions, command, flag
 from ruvllm.cli.opening import open_model
 from ruvllm.cli.options import EngineOptions, ModelArgument
@@ -26,6 +26,7 @@ from ruvllm.errors import ConfigError, GenerationError
 
 if TYPE_CHECKING:
     from ruvllm.llm import LLM
+    from ruvllm.observability.peaks import MachinePeaks
 
 __all__ = ["register"]
 
@@ -83,6 +84,7 @@ def register(app: typer.Typer) -> None:
             "ruvllm bench smollm2-135m --threads 2",
             "ruvllm bench ./model.gguf --prompt 512 --generate 64 --repeat 3 --json",
             "RUVLLM_ISA=avx2 ruvllm bench smollm2-135m",
+            "ruvllm bench smollm2-135m --profile    where does the time go?",
         ],
     )(bench)
 
@@ -93,6 +95,10 @@ def bench(
     workload: Workload,
     common: CommonOptions,
     *,
+    profile: Annotated[
+        bool,
+        flag("--profile", variable="RUVLLM_BENCH_PROFILE", help="Also tell where the time goes."),
+    ] = False,
     json: Annotated[bool, flag("--json", help="For programs.")] = False,
 ) -> None:
     """Measure prompt reading (pp) and text generation (tg) in tokens a second.
@@ -102,9 +108,15 @@ def bench(
     """
     if not workload.prompt and not workload.generate:
         raise ConfigError("--prompt and --generate are both 0; there is nothing to measure")
+    phases: list[bench_profile.Phase] = []
     with open_model(model, engine, quiet=common.quiet) as llm:
         results = measure(llm, workload)
         summary = _summary(llm, model)
+        if profile:
+            from ruvllm.observability.peaks import measure_peaks
+
+            peaks = measure_peaks(summary["threads"])
+            phases = _profile(llm, workload, peaks)
     if json:
         rows = [
             {
@@ -115,13 +127,25 @@ def bench(
             }
             for result in results
         ]
-        terminal.print_json({**summary, "results": rows})
+        profiles = bench_profile.profiles_as_json(phases, peaks) if profile else {}
+        terminal.print_json({**summary, "results": rows, **profiles})
         return
     _print_table(summary, results)
+    if profile:
+        bench_profile.print_profiles(phases, peaks, summary["isa"])
 
 
 def measure(llm: "LLM", workload: Workload) -> list[Result]:
     """Run the tests that the workload asks for."""
+    results = []
+    for name, num_tokens, seconds in _tests(llm, workload):
+        seconds()  # warm-up
+        results.append(Result(test=name, samples=[num_tokens / seconds() for _ in range(workload.repeat)]))
+    return results
+
+
+def _tests(llm: "LLM", workload: Workload) -> list[tuple[str, int, Callable[[], float]]]:
+    """Return name, tokens, and what runs it and gives its seconds, of each test."""
     import random
 
     vocab_size = llm.model_info.vocab_size
@@ -137,12 +161,16 @@ def measure(llm: "LLM", workload: Workload) -> list[Result]:
         tests.append(
             (f"tg{workload.generate}", workload.generate, lambda: _time(llm, draw(1), workload.generate))
         )
+    return tests
 
-    results = []
-    for name, num_tokens, seconds in tests:
-        seconds()  # warm-up
-        results.append(Result(test=name, samples=[num_tokens / seconds() for _ in range(workload.repeat)]))
-    return results
+
+def _profile(llm: "LLM", workload: Workload, peaks: "MachinePeaks") -> list[bench_profile.Phase]:
+    phases = []
+    for name, num_tokens, run in _tests(llm, workload):
+        runs = [run] * workload.repeat
+        is_prefill = name.startswith("pp")
+        phases.append(bench_profile.profile_phase(llm, peaks, num_tokens if is_prefill else None, runs))
+    return phases
 
 
 def _time(llm: "LLM", tokens: list[int], max_tokens: int) -> float:

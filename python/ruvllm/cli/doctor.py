@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
         examples=[
             "ruvllm doctor",
             "ruvllm doctor --isa avx2 --threads 2   would that work?",
+            "ruvllm doctor --measure                what can it do at most? takes a second",
             "ruvllm doctor --json                   to attach to a report",
         ],
     )(doctor)
@@ -38,6 +39,9 @@ def doctor(
     *,
     isa: Annotated[str | None, flag("--isa", help="Ask for this instruction set.")] = None,
     threads: Annotated[int | None, flag("--threads", "-t", help="Ask for so many threads.", min=1)] = None,
+    measure: Annotated[
+        bool, flag("--measure", help="Also measure the memory and the arithmetic, for a second.")
+    ] = False,
     json: Annotated[bool, flag("--json", help="For programs.")] = False,
 ) -> None:
     """Tell what CPU, memory and caches are there, what the engine chose and why, and what is wrong.
@@ -55,6 +59,9 @@ def doctor(
             name: value for name, value in sorted(os.environ.items()) if name.startswith("RUVLLM_")
         },
     }
+    if measure:
+        peaks = _guarded(problems, "measuring", lambda: _peaks(threads))
+        sections["peaks"] = peaks if json else _written_peaks(peaks)
     if json:
         terminal.print_json({**sections, "problems": problems})
     else:
@@ -90,6 +97,31 @@ def _engine(isa: str | None, threads: int | None) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "cpus_allowed": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
     }
+
+
+def _peaks(threads: int | None) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from ruvllm.observability.peaks import measure_peaks
+
+    return asdict(measure_peaks(threads))
+
+
+def _written_peaks(peaks: dict[str, Any]) -> dict[str, Any]:
+    """Return the same as a line each."""
+    if not peaks:
+        return {}
+    return {
+        "threads": peaks["threads"],
+        "memory": f"{peaks['memory_bytes_per_second'] / 1e9:.1f} GB/s",
+    } | {
+        f"{peak['isa']} {peak['operands']}, {peak['instruction']}": _rate(peak["operations_per_second"])
+        for peak in peaks["instructions"]
+    }
+
+
+def _rate(operations: float) -> str:
+    return f"{operations / 1e9:.0f} GOP/s"
 
 
 def _cpu_model() -> str:

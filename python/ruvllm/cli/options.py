@@ -57,7 +57,7 @@ class EngineOptions(CacheOptions):
         int | None, flag("--max-context", "-c", help="Tokens of prompt and answer together.", min=1)
     ] = None
     activations: Annotated[
-        str, flag("--activations", help="auto, f32 (exact) or int8 (fast, for quantized weights).")
+        str, flag("--activations", help="auto (fast) or f32 (exact).")
     ] = "auto"
     kv_format: Annotated[
         str, flag("--kv-format", help="Format of cached keys and values: auto, f16, f32.")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from ruvllm.errors import BackendError, InvalidOperationError, OutOfMemoryError, RuvLLMError
+from ruvllm.observability.profile import StepProfile
 from ruvllm.runtime.events import Event, Failed, Finished, is_last, translate
 from ruvllm.runtime.request import Request, Sink, Task
 from ruvllm.runtime.scheduler import Plan, Running, Scheduler, View, Waiting
@@ -40,6 +41,12 @@ class EngineFace(Protocol):
 
     def status(self) -> "_native.Status":
         """Say what planning needs to know."""
+
+    def start_profile(self) -> None:
+        """Time the steps from here on. Any thread."""
+
+    def take_profile(self) -> "_native.Profile | None":
+        """End that, and give what was recorded. Any thread."""
 
     def cancel(self, sequence: int) -> None:
         """End a sequence. Any thread."""
@@ -127,6 +134,19 @@ class EngineLoop:
         if sequence is not None:
             self._engine.cancel(sequence)
         self._engine.interrupt()
+
+    def start_profile(self) -> None:
+        """Time the steps from here on; what was recorded before is dropped."""
+        self._check_process()
+        self._engine.start_profile()
+
+    def take_profile(self) -> StepProfile:
+        """End that, and give what was recorded."""
+        self._check_process()
+        profile = self._engine.take_profile()
+        if profile is None:
+            raise InvalidOperationError("no profile is being recorded; start_profile begins one")
+        return StepProfile.of(profile)
 
     def load(self) -> "Load":
         """What is going on: requests, and blocks as of the last plan."""

@@ -20,10 +20,9 @@ __all__ = ["EngineSettings", "OpenModel", "open_model", "resolve_model", "settin
 
 logger = logging.getLogger(__name__)
 
-ACTIVATIONS = ("auto", "f32", "int8")
+ACTIVATIONS = ("auto", "f32")
 KV_FORMATS = ("auto", "f16", "f32")
 _BLOCK_TOKENS = 16  # for planning; the engine says what it really uses
-_UNQUANTIZED = ("F64", "F32", "F16", "BF16")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +32,7 @@ class EngineSettings:
     Attributes:
         threads: Threads of the kernels; `None` is `RUVLLM_THREADS`, or what affinity and quota leave.
         isa: The instruction set to use; `None` is `RUVLLM_ISA`, or the best one.
-        activations: `f32` for exactness, `int8` for speed, `auto` by the type of the weights.
+        activations: `f32` for exactness; `auto` is integers where the weights' type and the machine allow.
         kv_cache_bytes: Budget of the key-value cache.
         kv_format: How it stores numbers.
         max_context: The context that must be possible.
@@ -200,8 +199,8 @@ def _plan_memory(native: _native.Model, settings: EngineSettings) -> KvPlan:
 
 
 def _kv_bytes(native: _native.Model, settings: EngineSettings) -> int:
-    """Bytes of a token in the cache, keys and values of all layers; `auto` is f32 where activations are."""
-    exact = settings.activations != "auto" or native.quantization in _UNQUANTIZED
+    """Bytes of a token in the cache, keys and values of all layers; `auto` is f32 where the weights are."""
+    exact = settings.activations == "f32" or native.quantization == "F32"
     wide = exact if settings.kv_format == "auto" else settings.kv_format == "f32"
     return 2 * native.num_layers * native.num_kv_heads * native.head_dim * (4 if wide else 2)
 

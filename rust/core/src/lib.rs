@@ -7,15 +7,17 @@
 //! ```
 //!
 //! Modules, low to high; a module may use only those before it:
-//! `ids`, `error` → `sampling`, `text` → `kv` → `batch` → `model` → `sequence`, `events` → `engine`.
+//! `ids`, `error`, `clock`, `profile` → `sampling`, `text` → `kv` → `batch` → `model` → `sequence`, `events` → `engine`.
 
 pub mod batch;
+pub mod clock;
 pub mod engine;
 pub mod error;
 pub mod events;
 pub mod ids;
 pub mod kv;
 pub mod model;
+pub mod profile;
 pub mod sampling;
 pub mod sequence;
 pub mod text;

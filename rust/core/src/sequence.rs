@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ruvllm_kernels::Kernels;
+
 use crate::events::FinishReason;
 use crate::ids::{BlockId, SequenceId, TokenId};
 use crate::model::rope::RopeRegime;
@@ -118,8 +120,9 @@ impl Generation {
         task: GenerateTask,
         prompt: &[TokenId],
         vocabulary: Option<Arc<Vocabulary>>,
+        kernels: Arc<dyn Kernels>,
     ) -> Self {
-        let mut sampler = Sampler::new(task.sampling, task.seed);
+        let mut sampler = Sampler::new(task.sampling, task.seed, kernels);
         for token in prompt {
             sampler.observe(*token, false);
         }

@@ -13,7 +13,7 @@ fn plain(temperature: f32) -> SamplingParams {
 }
 
 fn tokens(params: SamplingParams, seed: u64, logits: &[f32], count: usize) -> Vec<u32> {
-    let mut sampler = Sampler::new(params, seed);
+    let mut sampler = Sampler::new(params, seed, ruvllm_kernels::best());
     let mut logits = logits.to_vec();
     (0..count)
         .map(|_| {
@@ -109,8 +109,8 @@ fn a_seed_fixes_the_tokens() {
 fn nothing_but_choices_moves_the_stream() {
     let logits: Vec<f32> = (0..300).map(|i| (i as f32 * 0.61).cos() * 3.0).collect();
     let expected = tokens(plain(1.0), 3, &logits, 20);
-    let mut sampler = Sampler::new(plain(1.0), 3);
-    let mut other = Sampler::new(SamplingParams::default(), 3);
+    let mut sampler = Sampler::new(plain(1.0), 3, ruvllm_kernels::best());
+    let mut other = Sampler::new(SamplingParams::default(), 3, ruvllm_kernels::best());
     for (place, &token) in expected.iter().enumerate() {
         other.sample(&mut vec![0.5; 10 + place]).unwrap();
         sampler.distribution(&mut vec![1.0; 999]).unwrap();
@@ -122,7 +122,7 @@ fn nothing_but_choices_moves_the_stream() {
 #[test]
 fn a_copy_goes_on_like_the_original() {
     let mut logits: Vec<f32> = (0..300).map(|i| (i as f32 * 0.61).cos()).collect();
-    let mut sampler = Sampler::new(SamplingParams::default(), 5);
+    let mut sampler = Sampler::new(SamplingParams::default(), 5, ruvllm_kernels::best());
     for _ in 0..5 {
         sampler.sample(&mut logits).unwrap();
     }
@@ -182,7 +182,7 @@ fn masked_nan_and_infinite_logits() {
             (vec![f32::MIN, masked, nan, -nan], vec![0]),
             (vec![-0.0], vec![0]),
         ] {
-            let mut sampler = Sampler::new(params.clone(), 1);
+            let mut sampler = Sampler::new(params.clone(), 1, ruvllm_kernels::best());
             sampler.observe(0, true);
             for _ in 0..20 {
                 let mut given = logits.clone();
@@ -208,7 +208,7 @@ fn masked_nan_and_infinite_logits() {
 #[test]
 fn nothing_to_choose_is_an_error_that_says_why() {
     for params in paths() {
-        let mut sampler = Sampler::new(params, 1);
+        let mut sampler = Sampler::new(params, 1, ruvllm_kernels::best());
         for (mut logits, words) in [
             (vec![f32::NAN; 3], "of 3 logits 3 are NaN"),
             (vec![f32::NEG_INFINITY; 70], "of 70 logits 0 are NaN"),
@@ -235,13 +235,13 @@ fn penalties_and_bias_act_before_the_choice() {
         repetition_penalty: 1.1,
         ..plain(0.0)
     };
-    let mut sampler = Sampler::new(repetition.clone(), 0);
+    let mut sampler = Sampler::new(repetition.clone(), 0, ruvllm_kernels::best());
     assert_eq!(sampler.sample(&mut logits).unwrap().token, 0);
     sampler.observe(0, false); // the prompt counts
     assert_eq!(sampler.sample(&mut logits).unwrap().token, 1);
     repetition.repetition_penalty = 1.0;
     repetition.presence_penalty = 0.2;
-    let mut sampler = Sampler::new(repetition.clone(), 0);
+    let mut sampler = Sampler::new(repetition.clone(), 0, ruvllm_kernels::best());
     sampler.observe(0, false); // the prompt does not
     assert_eq!(sampler.sample(&mut logits).unwrap().token, 0);
     sampler.observe(0, true);

@@ -18,7 +18,7 @@ fn plain(temperature: f32) -> SamplingParams {
 }
 
 fn sampler(params: &SamplingParams) -> Sampler {
-    Sampler::new(params.clone(), 0)
+    Sampler::new(params.clone(), 0, ruvllm_kernels::best())
 }
 
 /// The probabilities after all filters, best first, ties by id; `None` where single precision
@@ -146,7 +146,7 @@ proptest! {
     ) {
         let params = SamplingParams { top_p, ..plain(0.8) };
         let mut given = logits.clone();
-        let mut sampler = Sampler::new(params, seed);
+        let mut sampler = Sampler::new(params, seed, ruvllm_kernels::best());
         let kept = sampler.distribution(&mut given).unwrap();
         for _ in 0..10 {
             let token = sampler.sample(&mut given).unwrap().token;
@@ -177,7 +177,7 @@ proptest! {
         let best = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let total: f64 = logits.iter().map(|&l| f64::from(l - best).exp()).sum();
         let expected = |token: u32| f64::from(logits[token as usize] - best) - total.ln();
-        let mut sampler = Sampler::new(params, 9);
+        let mut sampler = Sampler::new(params, 9, ruvllm_kernels::best());
         sampler.observe(0, true);
         let sampled = sampler.sample(&mut logits.clone()).unwrap();
         let logprob = sampled.logprob.unwrap();

@@ -1,42 +1,135 @@
-//! Zeroed memory that begins on a page, so that a vector load never straddles two cache lines.
+//! Zeroed memory on cache lines, in huge pages where the system has them.
+//!
+//! A model has hundreds of matrices, most of them smaller than a huge page; side by side in one
+//! mapping they are read through a few entries of the address cache instead of thousands, which is
+//! worth half of the speed at which two threads read memory.
+
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use memmap2::MmapMut;
 
-/// Zeroed bytes; the system commits them as they are written, in huge pages where it can.
-#[derive(Default)]
-pub(crate) struct AlignedBytes {
-    /// `None`: no bytes.
-    map: Option<MmapMut>,
+/// What one mapping holds at least; it is committed as it is written.
+const MAPPING_BYTES: usize = 64 << 20;
+/// A huge page of the systems that we know.
+const HUGE_PAGE_BYTES: usize = 2 << 20;
+/// Buffers begin here, so that a vector load never straddles two cache lines.
+const LINE_BYTES: usize = 64;
+
+/// Hands out zeroed buffers; the memory goes back when the last of them is dropped.
+#[derive(Debug, Default)]
+pub struct Arena {
+    current: Mutex<Option<Rest>>,
 }
 
-impl AlignedBytes {
+/// What is left of a mapping.
+#[derive(Debug)]
+struct Rest {
+    mapping: Arc<Mapping>,
+    used: usize,
+}
+
+/// Keeps the memory mapped; its bytes belong to the buffers.
+struct Mapping {
+    map: Mutex<MmapMut>,
+    /// The first byte that is handed out.
+    begin: NonNull<u8>,
+    length: usize,
+}
+
+// SAFETY: `begin` points into `map`, and what it points to is only handed out in disjoint ranges.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Arena {
     /// `length` zero bytes.
-    pub(crate) fn zeroed(length: usize) -> std::io::Result<Self> {
-        if length == 0 {
-            return Ok(Self::default());
-        }
-        let map = MmapMut::map_anon(length)?;
+    pub(crate) fn zeroed(&self, length: usize) -> std::io::Result<AlignedBytes> {
+        let room = length
+            .checked_next_multiple_of(LINE_BYTES)
+            .ok_or(std::io::ErrorKind::OutOfMemory)?;
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let fitting = current
+            .as_mut()
+            .filter(|rest| rest.mapping.length - rest.used >= room);
+        let rest = match fitting {
+            Some(rest) => rest,
+            None => current.insert(Rest {
+                mapping: Mapping::new(room.max(MAPPING_BYTES))?,
+                used: 0,
+            }),
+        };
+        // SAFETY: `used + room` is inside the mapping.
+        let pointer = unsafe { rest.mapping.begin.add(rest.used) };
+        rest.used += room;
+        Ok(AlignedBytes {
+            pointer,
+            length,
+            _mapping: Some(Arc::clone(&rest.mapping)),
+        })
+    }
+}
+
+impl Mapping {
+    fn new(length: usize) -> std::io::Result<Arc<Self>> {
+        let whole = length
+            .checked_add(HUGE_PAGE_BYTES)
+            .ok_or(std::io::ErrorKind::OutOfMemory)?;
+        let mut map = MmapMut::map_anon(whole)?;
         #[cfg(target_os = "linux")]
         {
             // Only a hint: a system without huge pages refuses it and serves small ones.
             let _ = map.advise(memmap2::Advice::HugePage);
         }
-        Ok(Self { map: Some(map) })
+        let skipped = map
+            .as_ptr()
+            .align_offset(HUGE_PAGE_BYTES)
+            .min(HUGE_PAGE_BYTES);
+        let begin = NonNull::from(&mut map[skipped..]).cast();
+        Ok(Arc::new(Self {
+            map: Mutex::new(map),
+            begin,
+            length,
+        }))
     }
+}
 
+impl std::fmt::Debug for Mapping {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mapped = self.map.lock().map_or(0, |map| map.len());
+        write!(formatter, "Mapping({mapped} bytes)")
+    }
+}
+
+/// A buffer of its own.
+pub(crate) struct AlignedBytes {
+    pointer: NonNull<u8>,
+    length: usize,
+    /// Holds the memory.
+    _mapping: Option<Arc<Mapping>>,
+}
+
+// SAFETY: the bytes belong to this value alone.
+unsafe impl Send for AlignedBytes {}
+// SAFETY: shared references only read.
+unsafe impl Sync for AlignedBytes {}
+
+impl AlignedBytes {
     /// How many bytes.
     pub(crate) fn len(&self) -> usize {
-        self.as_slice().len()
+        self.length
     }
 
     /// The bytes.
     pub(crate) fn as_slice(&self) -> &[u8] {
-        self.map.as_deref().unwrap_or_default()
+        // SAFETY: `length` mapped bytes that no other buffer has; the mapping lives as long.
+        unsafe { std::slice::from_raw_parts(self.pointer.as_ptr(), self.length) }
     }
 
     /// The bytes, to write.
     pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
-        self.map.as_deref_mut().unwrap_or_default()
+        // SAFETY: as above, and the borrow is exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer.as_ptr(), self.length) }
     }
 }
 
@@ -51,10 +144,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn begins_on_a_cache_line_and_is_zero() {
-        let bytes = AlignedBytes::zeroed(4097).unwrap();
-        assert_eq!(bytes.as_slice().as_ptr() as usize % 64, 0);
-        assert!(bytes.len() == 4097 && bytes.as_slice().iter().all(|byte| *byte == 0));
-        assert_eq!(AlignedBytes::zeroed(0).unwrap().len(), 0);
+    fn buffers_are_zero_aligned_and_apart() {
+        let arena = Arena::default();
+        let lengths = [1, 0, 4097, MAPPING_BYTES, 64, 3 * HUGE_PAGE_BYTES + 5];
+        let mut buffers: Vec<_> = lengths
+            .iter()
+            .map(|length| arena.zeroed(*length).unwrap())
+            .collect();
+        drop(arena);
+        for (number, buffer) in buffers.iter_mut().enumerate() {
+            assert_eq!(buffer.as_slice().as_ptr() as usize % LINE_BYTES, 0);
+            assert!(buffer.as_slice().iter().all(|byte| *byte == 0));
+            buffer.as_mut_slice().fill(number as u8 + 1);
+        }
+        for (number, (buffer, length)) in buffers.iter().zip(lengths).enumerate() {
+            assert_eq!(buffer.len(), length);
+            assert!(
+                buffer
+                    .as_slice()
+                    .iter()
+                    .all(|byte| *byte == number as u8 + 1)
+            );
+        }
+    }
+
+    #[test]
+    fn a_size_beyond_the_address_space_is_an_error() {
+        assert!(Arena::default().zeroed(usize::MAX).is_err());
     }
 }

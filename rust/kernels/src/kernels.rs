@@ -5,9 +5,14 @@
 //! were checked when they were loaded.
 
 use crate::attention::{AttentionShape, AttentionTask, KvView};
-use crate::matmul::{FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange};
+use crate::matmul::{
+    FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut, WordRows,
+};
 use crate::pack::PackedMatrix;
 use crate::{Activation, reference};
+
+/// Values that share a sum in [`Kernels::weight_sums`].
+pub const WEIGHT_BLOCK: usize = 64;
 
 /// An implementation of the arithmetic.
 pub trait Kernels: Send + Sync + std::fmt::Debug {
@@ -39,9 +44,26 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         reference::soft_cap(values, cap);
     }
 
+    /// `e^x / sum(e^x)`; -infinity becomes 0, and a row of nothing else, or with NaN, NaN.
+    fn softmax(&self, input: &[f32], output: &mut [f32]) {
+        reference::softmax(input, output);
+    }
+
     /// `ln(sum(e^x))`
     fn log_sum_exp(&self, values: &[f32]) -> f32 {
         reference::log_sum_exp(values)
+    }
+
+    /// For every [`WEIGHT_BLOCK`] values the sum of `e^((value - maximum) * inverse_temperature)`.
+    ///
+    /// What is above the maximum weighs 1; what weighs less than `e^-87`, and NaN, nothing.
+    fn weight_sums(
+        &self,
+        values: &[f32],
+        (maximum, inverse_temperature): (f32, f32),
+        sums: &mut [f32],
+    ) {
+        reference::weight_sums(values, (maximum, inverse_temperature), sums);
     }
 
     /// One row of activations in 8 bits.
@@ -58,6 +80,27 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         output: &mut OutputTile<'_>,
     ) {
         reference::multiply_quantized(matrix, rows, range, output);
+    }
+
+    /// Whether 16-bit weights meet integers here faster than floats; see [`Self::multiply_words`].
+    fn has_word_products(&self) -> bool {
+        false
+    }
+
+    /// One row of activations in 14 bits.
+    fn quantize_words(&self, input: &[f32], row: &mut WordRowMut<'_>) {
+        reference::quantize_words(input, row);
+    }
+
+    /// Packed 16-bit weights times 14-bit rows; `output` is as large as the range.
+    fn multiply_words(
+        &self,
+        matrix: &PackedMatrix,
+        rows: &WordRows,
+        range: &TileRange,
+        output: &mut OutputTile<'_>,
+    ) {
+        reference::multiply_words(matrix, rows, range, output);
     }
 
     /// Packed weights of any kind times f32 rows; `output` is as large as the range.

@@ -26,25 +26,30 @@ mod matmul;
 mod native;
 mod ops;
 mod pack;
+mod peaks;
 pub mod quant;
+mod read_ahead;
 mod reference;
 mod simd;
 mod threads;
 
+pub use aligned::Arena;
 pub use attention::{
     AttentionShape, AttentionTask, BLOCK_TOKENS, KvData, KvDataMut, KvFormat, KvLayout, KvSlot,
     KvView, store_kv,
 };
 pub use cpu::{ThreadChoice, cpu_features, thread_choice};
 pub use dispatch::{available, best, named};
-pub use kernels::{Kernels, Scalar};
+pub use kernels::{Kernels, Scalar, WEIGHT_BLOCK};
 pub use matmul::{
     Activations, Epilogue, FloatRows, OutputTile, Product, QuantizedRowMut, QuantizedRows,
-    QuantizedRowsMut, TileRange, multiply, takes_quantized,
+    QuantizedRowsMut, RowPrecision, TileRange, WordRowMut, WordRows, multiply, takes_words,
 };
 pub use pack::{
     BLOCK_INPUTS, Elements, PackError, PackSource, PackedMatrix, QuantLayout, TILE_ROWS,
 };
+pub use peaks::{InstructionPeak, Operands, Peaks};
+pub use read_ahead::ReadAhead;
 pub use threads::ThreadPool;
 
 /// The non-linearity of a gated feed-forward half.

@@ -2,11 +2,14 @@
 
 use crate::Activation;
 use crate::attention::{AttentionShape, AttentionTask, BLOCK_TOKENS, KvView, visible};
-use crate::kernels::check_product;
+use crate::kernels::{WEIGHT_BLOCK, check_product};
+use crate::matmul::words::{LARGEST_WORD, block_bits, weight_words, word_scales};
 use crate::matmul::{
-    FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, decode_tile,
+    FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut, WordRows,
+    decode_tile, takes_words,
 };
 use crate::ops::activation::{GELU_CUBIC, GELU_FACTOR};
+use crate::ops::softmax::LEAST_EXPONENT;
 use crate::pack::{BLOCK_INPUTS, Elements, PackedMatrix, TILE_ROWS, TileBlock};
 
 pub(crate) fn rms_norm(input: &[f32], weight: &[f32], epsilon: f32, output: &mut [f32]) {
@@ -69,6 +72,28 @@ pub(crate) fn log_sum_exp(values: &[f32]) -> f32 {
     highest + sum.ln() as f32
 }
 
+pub(crate) fn softmax(input: &[f32], output: &mut [f32]) {
+    assert_eq!(input.len(), output.len());
+    let total = log_sum_exp(input);
+    for (value, weight) in input.iter().zip(output) {
+        *weight = (value - total).exp();
+    }
+}
+
+pub(crate) fn weight_sums(
+    values: &[f32],
+    (maximum, inverse_temperature): (f32, f32),
+    sums: &mut [f32],
+) {
+    let weight = |value: &f32| match (value - maximum) * inverse_temperature {
+        exponent if exponent >= LEAST_EXPONENT => exponent.min(0.0).exp(),
+        _ => 0.0,
+    };
+    for (block, sum) in values.chunks(WEIGHT_BLOCK).zip(sums) {
+        *sum = block.iter().map(weight).sum();
+    }
+}
+
 pub(crate) fn quantize(input: &[f32], row: &mut QuantizedRowMut<'_>) {
     for (block, values) in input.chunks_exact(BLOCK_INPUTS).enumerate() {
         let largest = values
@@ -117,6 +142,53 @@ pub(crate) fn multiply_quantized(
                 let (scale, minimum) = view.scale(lane, group);
                 sum += scale * activation * dot as f32 + minimum * activation * total as f32;
             }
+        }
+        put_cell(range, (tile, lane, token), sum, output);
+    }
+}
+
+pub(crate) fn quantize_words(input: &[f32], row: &mut WordRowMut<'_>) {
+    let blocks = input
+        .chunks_exact(BLOCK_INPUTS)
+        .zip(row.words.chunks_exact_mut(BLOCK_INPUTS));
+    for ((values, words), scale) in blocks.zip(row.scales.iter_mut()) {
+        let largest = values
+            .iter()
+            .fold(0.0f32, |largest, value| largest.max(value.abs()));
+        let inverse = if largest > 0.0 {
+            LARGEST_WORD / largest
+        } else {
+            0.0
+        };
+        *scale = largest / LARGEST_WORD;
+        for (value, word) in values.iter().zip(words) {
+            *word = (value * inverse).round_ties_even() as i16;
+        }
+    }
+}
+
+pub(crate) fn multiply_words(
+    matrix: &PackedMatrix,
+    rows: &WordRows,
+    range: &TileRange,
+    output: &mut OutputTile<'_>,
+) {
+    check_product(matrix, (rows.tokens(), rows.columns()), range, output);
+    assert!(takes_words(matrix), "words meet 16-bit weights alone");
+    for (tile, lane, token) in cells(range) {
+        let (values, worths) = (matrix.tile_values(tile), matrix.tile_scales(tile));
+        let mut sum = 0.0;
+        for block in 0..rows.blocks() {
+            let (worth, scale) = word_scales(worths[block * TILE_ROWS + lane]);
+            let bits = block_bits(values, block, lane);
+            let weights = weight_words(matrix.elements(), bits, scale);
+            let begin = token * rows.columns() + block * BLOCK_INPUTS;
+            let words = &rows.words[begin..begin + BLOCK_INPUTS];
+            let products = weights.iter().zip(words);
+            let dot: i32 = products
+                .map(|(weight, word)| i32::from(*weight) * i32::from(*word))
+                .sum();
+            sum += worth * rows.scales[token * rows.blocks() + block] * dot as f32;
         }
         put_cell(range, (tile, lane, token), sum, output);
     }

@@ -1,15 +1,19 @@
-//! A fork-join pool: one job at a time, cut into chunks that threads take as they get to them.
+//! A fork-join pool: one job at a time, cut into chunks. Each thread has a run of them that it works
+//! through, so that it walks through neighbouring memory; then it helps the others with theirs.
 //!
 //! The calling thread works too, and waits only for workers that have entered the job: one that
 //! sleeps, or that the system has put aside, costs nothing but its help. Workers spin shortly for
 //! the next job, because a forward pass has hundreds, and then sleep.
 
 use std::cell::UnsafeCell;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use crate::read_ahead::ReadAhead;
 
 /// How long a worker looks for the next job before it sleeps.
 const SPIN: Duration = Duration::from_micros(300);
@@ -29,7 +33,8 @@ pub struct ThreadPool {
 
 struct Shared {
     state: AtomicU64,
-    next_chunk: AtomicUsize,
+    /// The next chunk of each thread's run.
+    next_chunks: Vec<OwnLine<AtomicUsize>>,
     job: UnsafeCell<Job>,
     panicked: AtomicBool,
     stopping: AtomicBool,
@@ -38,16 +43,22 @@ struct Shared {
     wake: Condvar,
 }
 
+/// Alone on its cache lines, so that threads do not wait for each other's counters.
+#[repr(align(128))]
+struct OwnLine<T>(T);
+
 #[derive(Clone, Copy)]
 struct Job {
     work: *const (dyn Fn(usize) + Sync + 'static),
     chunks: usize,
+    /// For each thread what it may ask memory for when it is done.
+    ahead: *const [ReadAhead],
 }
 
 // SAFETY: `job` is written by the thread that holds `turn`, only while the state is closed and
 // nobody is inside; workers read it only after they have entered an open state (acquire).
 unsafe impl Sync for Shared {}
-// SAFETY: the pointer in `job` is used only inside an open job, whose closure outlives it.
+// SAFETY: the pointers in `job` are used only inside an open job, whose closure outlives it.
 unsafe impl Send for Shared {}
 
 impl ThreadPool {
@@ -55,10 +66,13 @@ impl ThreadPool {
     pub fn new(threads: usize) -> Self {
         let shared = Arc::new(Shared {
             state: AtomicU64::new(0),
-            next_chunk: AtomicUsize::new(0),
+            next_chunks: (0..threads.max(1))
+                .map(|_| OwnLine(AtomicUsize::new(0)))
+                .collect(),
             job: UnsafeCell::new(Job {
                 work: &|_| {},
                 chunks: 0,
+                ahead: &[],
             }),
             panicked: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -71,7 +85,7 @@ impl ThreadPool {
                 let shared = Arc::clone(&shared);
                 std::thread::Builder::new()
                     .name(format!("ruvllm-worker-{index}"))
-                    .spawn(move || shared.serve())
+                    .spawn(move || shared.serve(index))
                     .ok()
             })
             .collect();
@@ -115,14 +129,27 @@ impl ThreadPool {
     ///
     /// Where `work` panicked in any thread.
     pub fn run(&self, chunks: usize, work: &(dyn Fn(usize) + Sync)) {
+        self.run_before(&[], chunks, work);
+    }
+
+    /// As [`Self::run`]; threads that wait meanwhile or afterwards ask memory for `ahead`, which has
+    /// an entry for each thread.
+    ///
+    /// # Panics
+    ///
+    /// Where `work` panicked in any thread.
+    pub fn run_before(&self, ahead: &[ReadAhead], chunks: usize, work: &(dyn Fn(usize) + Sync)) {
         if self.workers.is_empty() || chunks <= 1 {
             (0..chunks).for_each(work);
             return;
         }
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        self.shared.open(work, chunks);
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.shared.take_chunks(work, chunks)));
-        self.shared.close();
+        self.shared.open(work, chunks, ahead);
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            self.shared.take_chunks(work, chunks, 0);
+        }));
+        self.shared
+            .close(ahead.first().copied().unwrap_or_default());
         let panicked = self.shared.panicked.swap(false, Ordering::AcqRel);
         match outcome {
             Err(payload) => std::panic::resume_unwind(payload),
@@ -135,15 +162,22 @@ impl ThreadPool {
 }
 
 impl Shared {
-    fn open(&self, work: Work<'_>, chunks: usize) {
+    fn open(&self, work: Work<'_>, chunks: usize, ahead: &[ReadAhead]) {
         // SAFETY: the lifetime is widened only for storage: `run` does not return before `close`
         // has seen the last worker leave, so the closure outlives every use. The cell is ours:
         // the state is closed, nobody is inside, and `turn` keeps other callers out.
         unsafe {
             let work = std::mem::transmute::<Work<'_>, Work<'static>>(work);
-            *self.job.get() = Job { work, chunks };
+            *self.job.get() = Job {
+                work,
+                chunks,
+                ahead,
+            };
         }
-        self.next_chunk.store(0, Ordering::Relaxed);
+        for (thread, next) in self.next_chunks.iter().enumerate() {
+            next.0
+                .store(self.run_of(thread, chunks).start, Ordering::Relaxed);
+        }
         self.state.fetch_add(EPOCH, Ordering::SeqCst);
         if self.sleepers.load(Ordering::SeqCst) > 0 {
             let _guard = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
@@ -152,7 +186,7 @@ impl Shared {
     }
 
     /// Lets nobody in any more and waits for those inside.
-    fn close(&self) {
+    fn close(&self, mut ahead: ReadAhead) {
         self.state.fetch_add(EPOCH, Ordering::AcqRel);
         let mut spins = 0u32;
         while self.state.load(Ordering::Acquire) & INSIDE != 0 {
@@ -160,17 +194,31 @@ impl Shared {
             if spins.is_multiple_of(4096) {
                 std::thread::yield_now();
             }
-            std::hint::spin_loop();
+            if !ahead.ask() {
+                std::hint::spin_loop();
+            }
         }
     }
 
-    fn take_chunks(&self, work: Work<'_>, chunks: usize) {
-        loop {
-            let chunk = self.next_chunk.fetch_add(1, Ordering::Relaxed);
-            if chunk >= chunks {
-                return;
+    /// The chunks that a thread begins with.
+    fn run_of(&self, thread: usize, chunks: usize) -> Range<usize> {
+        let threads = self.next_chunks.len();
+        chunks * thread / threads..chunks * (thread + 1) / threads
+    }
+
+    /// Works through the own run, then through what is left of the others'.
+    fn take_chunks(&self, work: Work<'_>, chunks: usize, thread: usize) {
+        let threads = self.next_chunks.len();
+        for owner in (thread..threads).chain(0..thread) {
+            let end = self.run_of(owner, chunks).end;
+            let next = &self.next_chunks[owner].0;
+            loop {
+                let chunk = next.fetch_add(1, Ordering::Relaxed);
+                if chunk >= end {
+                    break;
+                }
+                work(chunk);
             }
-            work(chunk);
         }
     }
 
@@ -179,9 +227,10 @@ impl Shared {
     }
 
     /// A worker's life: find an open job it has not served, enter, work, leave.
-    fn serve(&self) {
+    fn serve(&self, thread: usize) {
         let mut served = 0;
-        while let Some(state) = self.wait_for_job(served) {
+        let mut ahead = ReadAhead::default();
+        while let Some(state) = self.wait_for_job(served, &mut ahead) {
             let entered =
                 self.state
                     .compare_exchange(state, state + 1, Ordering::AcqRel, Ordering::Relaxed);
@@ -191,19 +240,23 @@ impl Shared {
             served = state / EPOCH;
             // SAFETY: this thread is counted inside an open job, so the cell is not written and
             // the closure lives until it leaves.
-            let (work, chunks) = unsafe {
+            let (work, chunks, hints) = unsafe {
                 let job = *self.job.get();
-                (&*job.work, job.chunks)
+                (&*job.work, job.chunks, &*job.ahead)
             };
-            if catch_unwind(AssertUnwindSafe(|| self.take_chunks(work, chunks))).is_err() {
+            let take = AssertUnwindSafe(|| self.take_chunks(work, chunks, thread));
+            if catch_unwind(take).is_err() {
                 self.panicked.store(true, Ordering::Release);
+            }
+            if let Some(hint) = hints.get(thread) {
+                ahead = *hint;
             }
             self.state.fetch_sub(1, Ordering::AcqRel);
         }
     }
 
     /// The state of an open job other than `served`; `None` when the pool stops.
-    fn wait_for_job(&self, served: u64) -> Option<u64> {
+    fn wait_for_job(&self, served: u64, ahead: &mut ReadAhead) -> Option<u64> {
         let fresh = |state: u64| Self::is_open(state) && state / EPOCH != served;
         let mut spinning_since = Instant::now();
         loop {
@@ -212,7 +265,9 @@ impl Shared {
                 if fresh(state) {
                     return Some(state);
                 }
-                std::hint::spin_loop();
+                if !ahead.ask() {
+                    std::hint::spin_loop();
+                }
             }
             if self.stopping.load(Ordering::Acquire) {
                 return None;
@@ -258,65 +313,4 @@ impl std::fmt::Debug for ThreadPool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_chunk_runs_once_over_many_jobs() {
-        for threads in [1, 2, 5] {
-            let pool = ThreadPool::new(threads);
-            for chunks in (0..400).map(|job| job % 17) {
-                let hits: Vec<AtomicUsize> = (0..chunks).map(|_| AtomicUsize::new(0)).collect();
-                pool.run(chunks, &|chunk| {
-                    hits[chunk].fetch_add(1, Ordering::Relaxed);
-                });
-                assert!(hits.iter().all(|hit| hit.load(Ordering::Relaxed) == 1));
-            }
-        }
-    }
-
-    #[test]
-    fn sleeping_workers_wake_for_the_next_job() {
-        let pool = ThreadPool::new(3);
-        for _ in 0..3 {
-            std::thread::sleep(SPIN * 4);
-            let seen = AtomicUsize::new(0);
-            pool.run(64, &|_| {
-                seen.fetch_add(1, Ordering::Relaxed);
-            });
-            assert_eq!(seen.load(Ordering::Relaxed), 64);
-        }
-    }
-
-    #[test]
-    fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
-        let pool = ThreadPool::new(2);
-        let failed = catch_unwind(AssertUnwindSafe(|| {
-            pool.run(8, &|chunk| assert_ne!(chunk, 5, "on purpose"));
-        }));
-        assert!(failed.is_err());
-        let seen = AtomicUsize::new(0);
-        pool.run(8, &|_| {
-            seen.fetch_add(1, Ordering::Relaxed);
-        });
-        assert_eq!(seen.load(Ordering::Relaxed), 8);
-    }
-
-    #[test]
-    fn callers_from_many_threads_take_turns() {
-        let pool = ThreadPool::new(2);
-        let seen = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for _ in 0..100 {
-                        pool.run(3, &|_| {
-                            seen.fetch_add(1, Ordering::Relaxed);
-                        });
-                    }
-                });
-            }
-        });
-        assert_eq!(seen.load(Ordering::Relaxed), 1200);
-    }
-}
+mod tests;

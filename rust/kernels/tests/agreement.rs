@@ -8,9 +8,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use ruvllm_kernels::quant::{BlockType, decode};
 use ruvllm_kernels::{
-    Activation, Activations, AttentionShape, AttentionTask, BLOCK_TOKENS, Epilogue, FloatRows,
-    Kernels, KvData, KvDataMut, KvFormat, KvLayout, KvSlot, KvView, PackSource, PackedMatrix,
-    Product, QuantizedRows, Scalar, ThreadPool, available, multiply, store_kv,
+    Activation, Activations, Arena, AttentionShape, AttentionTask, BLOCK_TOKENS, Epilogue,
+    FloatRows, Kernels, KvData, KvDataMut, KvFormat, KvLayout, KvSlot, KvView, PackSource,
+    PackedMatrix, Product, QuantizedRows, ReadAhead, Scalar, ThreadPool, WEIGHT_BLOCK, WordRows,
+    available, multiply, store_kv, takes_words,
 };
 
 /// Sums of a few thousand products in another order differ by this, relative to their magnitude.
@@ -106,6 +107,19 @@ proptest! {
             Scalar.add(&other, &mut expected);
             kernels.add(&other, &mut actual);
             assert_close("add", &expected, &actual, FUNCTION_TOLERANCE);
+            let (mut expected, mut actual) = (vec![0.0; length], vec![0.0; length]);
+            Scalar.softmax(&scaled, &mut expected);
+            kernels.softmax(&scaled, &mut actual);
+            // An exponent of the size of the logarithm is rounded before the exponential.
+            assert_close("softmax", &expected, &actual, 10.0 * FUNCTION_TOLERANCE);
+            let weights = |kernels: &dyn Kernels| {
+                let mut values = [&scaled[..], &[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 400.0]].concat();
+                values.rotate_left(length / 2);
+                let mut sums = vec![0.0; values.len().div_ceil(WEIGHT_BLOCK)];
+                kernels.weight_sums(&values, (scale, 1.7), &mut sums);
+                sums
+            };
+            assert_close("weight_sums", &weights(&Scalar), &weights(&*kernels), FUNCTION_TOLERANCE);
             let (expected, actual) = (Scalar.log_sum_exp(&scaled), kernels.log_sum_exp(&scaled));
             assert_close("log_sum_exp", &[expected], &[actual], FUNCTION_TOLERANCE);
         }
@@ -215,7 +229,7 @@ fn product(
         columns,
         row_order: None,
     };
-    let matrix = PackedMatrix::pack(&source, &ThreadPool::new(2)).unwrap();
+    let matrix = PackedMatrix::pack(&source, &ThreadPool::new(2), &Arena::default()).unwrap();
     Sample {
         matrix: Arc::new(matrix),
         decoded,
@@ -259,6 +273,28 @@ impl Sample {
         self.run(kernels, Activations::Quantized(&rows))
     }
 
+    /// As the engine multiplies this type.
+    fn own(&self, kernels: &dyn Kernels) -> Vec<f32> {
+        if takes_words(&self.matrix) {
+            self.words(kernels)
+        } else if self.matrix.block_type().is_quantized() {
+            self.quantized(kernels)
+        } else {
+            self.float(kernels)
+        }
+    }
+
+    fn words(&self, kernels: &dyn Kernels) -> Vec<f32> {
+        let columns = self.matrix.columns();
+        let mut rows = WordRows::default();
+        rows.reset(self.tokens, columns);
+        let targets = rows.chunks_mut(3).flatten();
+        for (input, mut row) in self.inputs.chunks_exact(columns).zip(targets) {
+            kernels.quantize_words(input, &mut row);
+        }
+        self.run(kernels, Activations::Words(&rows))
+    }
+
     fn run(&self, kernels: &dyn Kernels, activations: Activations<'_>) -> Vec<f32> {
         let mut output = vec![0.0; self.tokens * self.matrix.rows()];
         multiply(
@@ -268,6 +304,7 @@ impl Sample {
                 matrices: std::slice::from_ref(&*self.matrix),
                 activations,
                 epilogue: Epilogue::Replace,
+                ahead: &ReadAhead::for_threads(std::slice::from_ref(&*self.matrix), 2),
             },
             &mut output,
         );
@@ -293,6 +330,13 @@ fn products_agree_for_every_type() {
                     &product.float(&*kernels),
                     SUM_TOLERANCE,
                 );
+                if takes_words(&product.matrix) {
+                    let words = product.words(&*kernels);
+                    let expected = product.words(&Scalar);
+                    assert_close(&format!("{name} words"), &expected, &words, SUM_TOLERANCE);
+                    // Both sides are off by at most 2^-14 of the largest in a block.
+                    assert_close(&format!("{name} words against f32"), &exact, &words, 2e-4);
+                }
                 if block_type.is_quantized() {
                     let quantized = product.quantized(&*kernels);
                     assert_close(
@@ -313,19 +357,18 @@ fn products_agree_for_every_type() {
 fn a_row_does_not_depend_on_the_batch_around_it() {
     for block_type in [
         BlockType::Q4_1,
+        BlockType::Q5_0,
         BlockType::Q6K,
+        BlockType::Q8_0,
         BlockType::F16,
+        BlockType::Bf16,
         BlockType::F32,
     ] {
         let many = product(block_type, (40, 512, 31), 99);
         let columns = many.matrix.columns();
         for kernels in available() {
-            let together = if block_type.is_quantized() {
-                many.quantized(&*kernels)
-            } else {
-                many.float(&*kernels)
-            };
-            for (token, expected) in together.chunks_exact(40).enumerate() {
+            let together = [many.own(&*kernels), many.float(&*kernels)].concat();
+            for (token, expected) in together.chunks_exact(40).take(31).enumerate() {
                 let inputs = many.inputs[token * columns..(token + 1) * columns].to_vec();
                 let alone = Sample {
                     matrix: Arc::clone(&many.matrix),
@@ -333,11 +376,8 @@ fn a_row_does_not_depend_on_the_batch_around_it() {
                     inputs,
                     tokens: 1,
                 };
-                let alone = if block_type.is_quantized() {
-                    alone.quantized(&*kernels)
-                } else {
-                    alone.float(&*kernels)
-                };
+                let expected = [expected, &together[(token + 31) * 40..][..40]].concat();
+                let alone = [alone.own(&*kernels), alone.float(&*kernels)].concat();
                 assert_eq!(
                     expected,
                     alone,
@@ -379,13 +419,13 @@ fn a_row_order_moves_rows_and_is_checked() {
         columns: 1,
         row_order: Some(order),
     };
-    let pool = ThreadPool::new(1);
-    let packed = PackedMatrix::pack(&source(&[2, 0, 3, 1]), &pool).unwrap();
+    let (pool, arena) = (ThreadPool::new(1), Arena::default());
+    let packed = PackedMatrix::pack(&source(&[2, 0, 3, 1]), &pool, &arena).unwrap();
     let mut row = [0.0];
     packed.decode_row(0, &mut row);
     assert_eq!(row, [2.0]);
-    assert!(PackedMatrix::pack(&source(&[0, 1, 2, 4]), &pool).is_err());
-    assert!(PackedMatrix::pack(&source(&[0, 1]), &pool).is_err());
+    assert!(PackedMatrix::pack(&source(&[0, 1, 2, 4]), &pool, &arena).is_err());
+    assert!(PackedMatrix::pack(&source(&[0, 1]), &pool, &arena).is_err());
 }
 
 #[test]
@@ -414,7 +454,7 @@ fn scales_that_are_not_finite_are_refused() {
             columns: 256,
             row_order: None,
         };
-        let error = PackedMatrix::pack(&source, &ThreadPool::new(1))
+        let error = PackedMatrix::pack(&source, &ThreadPool::new(1), &Arena::default())
             .unwrap_err()
             .to_string();
         assert!(

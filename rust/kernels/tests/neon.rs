@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use ruvllm_kernels::quant::BlockType;
 use ruvllm_kernels::{
-    Activations, Epilogue, Kernels, PackSource, PackedMatrix, Product, QuantizedRows, Scalar,
-    ThreadPool, available, multiply,
+    Activations, Arena, Epilogue, Kernels, PackSource, PackedMatrix, Product, QuantizedRows,
+    Scalar, ThreadPool, available, multiply,
 };
 
 const COLUMNS: usize = 512;
@@ -39,7 +39,7 @@ fn pack(block_type: BlockType, byte: impl FnMut(usize) -> u8) -> PackedMatrix {
         columns: COLUMNS,
         row_order: None,
     };
-    PackedMatrix::pack(&source, &ThreadPool::new(1)).unwrap()
+    PackedMatrix::pack(&source, &ThreadPool::new(1), &Arena::default()).unwrap()
 }
 
 fn times(kernels: &dyn Kernels, matrix: &PackedMatrix, inputs: &[f32]) -> Vec<f32> {
@@ -54,6 +54,7 @@ fn times(kernels: &dyn Kernels, matrix: &PackedMatrix, inputs: &[f32]) -> Vec<f3
         matrices: std::slice::from_ref(matrix),
         activations: Activations::Quantized(&rows),
         epilogue: Epilogue::Replace,
+        ahead: &[],
     };
     let mut output = vec![0.0; tokens * ROWS];
     multiply(kernels, &ThreadPool::new(1), &product, &mut output);

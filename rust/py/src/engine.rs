@@ -16,6 +16,7 @@ use crate::convert::{Tokens, choice, random_seed, seconds};
 use crate::errors::exception;
 use crate::events::to_python;
 use crate::model::Model;
+use crate::profile::{Profile, SystemClock};
 use crate::run::{run, wait};
 use crate::sampling::Sampling;
 use crate::status::Status;
@@ -176,6 +177,17 @@ impl Engine {
 
     fn status(&self, py: Python<'_>) -> PyResult<Status> {
         run(py, || Ok(Status::of(&*self.lock()?)))
+    }
+
+    fn start_profile(&self, py: Python<'_>) -> PyResult<()> {
+        run(py, || {
+            self.lock()?.start_profile(Arc::new(SystemClock::new()));
+            Ok(())
+        })
+    }
+
+    fn take_profile(&self, py: Python<'_>) -> PyResult<Option<Profile>> {
+        run(py, || Ok(self.lock()?.take_profile().map(Into::into)))
     }
 
     fn cancel(&self, sequence: u64) {

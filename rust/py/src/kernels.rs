@@ -22,7 +22,14 @@ pub(crate) fn dequantize<'py>(
         let blocks = bytes.len() / block_type.block_bytes();
         let mut values = vec![0.0; blocks * block_type.block_elements()];
         decode(block_type, bytes, &mut values).map_err(refused)?;
-        Ok(values)
+        let broken = values.iter().position(|value| !value.is_finite());
+        match broken {
+            Some(element) if block_type.is_quantized() => Err(Error::Config(format!(
+                "block {} of the {type_name} data has a scale that is not finite",
+                element / block_type.block_elements()
+            ))),
+            _ => Ok(values),
+        }
     })?;
     Ok(flat(data.py(), values))
 }
@@ -54,7 +61,7 @@ pub(crate) fn block_types() -> Vec<(&'static str, usize, usize)> {
         .collect()
 }
 
-fn named(type_name: &str) -> Result<BlockType> {
+pub(crate) fn named(type_name: &str) -> Result<BlockType> {
     BlockType::from_name(type_name).ok_or_else(|| {
         let known = BlockType::ALL.iter().map(|kind| kind.name());
         not_a_choice("type_name", type_name, known)

@@ -15,6 +15,10 @@ mod events;
 mod kernels;
 mod memory;
 mod model;
+mod packed_matrix;
+mod peaks;
+mod profile;
+mod row_kernels;
 mod run;
 mod sampling;
 mod status;
@@ -37,6 +41,14 @@ mod _native {
     use super::memory::process_memory;
     #[pymodule_export]
     use super::model::Model;
+    #[pymodule_export]
+    use super::packed_matrix::PackedMatrix;
+    #[pymodule_export]
+    use super::peaks::{InstructionPeak, Peaks, measure_peaks};
+    #[pymodule_export]
+    use super::profile::{Profile, PyOperationTime};
+    #[pymodule_export]
+    use super::row_kernels::{gate, rms_norm, rope, softmax};
     #[pymodule_export]
     use super::sampling::Sampling;
     #[pymodule_export]

@@ -15,10 +15,9 @@ use crate::run::run_with_progress;
 use crate::system::choose_kernels;
 use crate::tokenizer::Tokenizer;
 
-const PRECISIONS: [(&str, ActivationPrecision); 3] = [
+pub(crate) const PRECISIONS: [(&str, ActivationPrecision); 2] = [
     ("auto", ActivationPrecision::Auto),
     ("f32", ActivationPrecision::Float),
-    ("int8", ActivationPrecision::Auto),
 ];
 
 /// Weights, packed for this machine.

@@ -82,8 +82,12 @@ impl Engine {
                         "stop strings need a tokenizer, and this model has none".to_owned(),
                     ));
                 }
-                let generation =
-                    Generation::new(task.clone(), &request.tokens, self.vocabulary.clone());
+                let generation = Generation::new(
+                    task.clone(),
+                    &request.tokens,
+                    self.vocabulary.clone(),
+                    self.model.shared_kernels(),
+                );
                 Work::Generate(Box::new(generation))
             }
         })

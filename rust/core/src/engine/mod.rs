@@ -14,11 +14,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ruvllm_kernels::KvFormat;
 
 use crate::batch::Batch;
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::events::{Event, EventQueue, FinishReason, Usage};
 use crate::ids::{SequenceId, TokenId};
 use crate::kv::{BLOCK_TOKENS, KvPool};
 use crate::model::{LogitsBuffers, Model, Workspace};
+use crate::profile::{Profile, ProfileReport};
 use crate::sequence::{Sequence, Work};
 use crate::text::Vocabulary;
 
@@ -123,6 +125,7 @@ pub struct Engine {
     work: Workspace,
     logits: Vec<f32>,
     logits_buffers: LogitsBuffers,
+    profile: Option<Arc<Profile>>,
 }
 
 impl Engine {
@@ -154,6 +157,7 @@ impl Engine {
             work: Workspace::default(),
             logits: Vec::new(),
             logits_buffers: LogitsBuffers::default(),
+            profile: None,
         })
     }
 
@@ -175,6 +179,16 @@ impl Engine {
             computed_tokens: sequence.computed,
             total_tokens: sequence.tokens.len(),
         })
+    }
+
+    /// Times the steps from here on, by operation; what was recorded before is dropped.
+    pub fn start_profile(&mut self, clock: Arc<dyn Clock>) {
+        self.profile = Some(Arc::new(Profile::new(clock)));
+    }
+
+    /// Ends that and gives what was recorded; `None` where nothing was.
+    pub fn take_profile(&mut self) -> Option<ProfileReport> {
+        self.profile.take().map(|profile| profile.report())
     }
 
     /// Runs the plan until someone has to decide.

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::events::{Event, FinishReason};
 use crate::ids::SequenceId;
 use crate::model::Forwarded;
+use crate::profile::{Operation, timed};
 use crate::sequence::{Sequence, Work};
 
 use super::{Engine, Pause, Plan, PlanRow, blocks_for};
@@ -21,6 +22,16 @@ struct StepRows {
 impl Engine {
     /// Runs one step; `Some` when someone has to decide.
     pub(super) fn step(&mut self, plan: &Plan) -> Result<Option<Pause>> {
+        let Some(profile) = self.profile.clone() else {
+            return self.run_step(plan);
+        };
+        profile.begin_step();
+        let outcome = self.run_step(plan);
+        profile.end_step(self.batch.tokens.len());
+        outcome
+    }
+
+    fn run_step(&mut self, plan: &Plan) -> Result<Option<Pause>> {
         let (rows, short) = self.build_batch(plan)?;
         if rows.is_empty() {
             return Ok(Some(if short { Pause::Blocks } else { Pause::Horizon }));
@@ -34,9 +45,13 @@ impl Engine {
             .map(|sequence| sequence.cancel.clone())
             .collect();
         let interrupted = || flags.iter().any(crate::sequence::CancelFlag::is_cancelled);
-        let outcome =
-            self.model
-                .forward(&mut self.kv, &self.batch, &mut self.work, &interrupted)?;
+        let outcome = self.model.forward(
+            &mut self.kv,
+            &self.batch,
+            &mut self.work,
+            &interrupted,
+            self.profile.as_deref(),
+        )?;
         if outcome == Forwarded::Interrupted {
             return Ok(None);
         }
@@ -157,8 +172,12 @@ impl Engine {
             }
             Work::Logits(values) => {
                 for hidden in hidden.chunks(LOGIT_ROWS * hidden_size) {
-                    self.model
-                        .logits(hidden, &mut self.logits_buffers, &mut self.logits);
+                    self.model.logits(
+                        hidden,
+                        &mut self.logits_buffers,
+                        &mut self.logits,
+                        self.profile.as_deref(),
+                    );
                     values.extend_from_slice(&self.logits);
                 }
             }
@@ -168,8 +187,12 @@ impl Engine {
                     .get(first_position + 1..)
                     .unwrap_or_default();
                 for (chunk, hidden) in hidden.chunks(LOGIT_ROWS * hidden_size).enumerate() {
-                    self.model
-                        .logits(hidden, &mut self.logits_buffers, &mut self.logits);
+                    self.model.logits(
+                        hidden,
+                        &mut self.logits_buffers,
+                        &mut self.logits,
+                        self.profile.as_deref(),
+                    );
                     let logits = self.logits.chunks_exact(self.model.spec().vocab_size);
                     for (logits, target) in logits.zip(targets.iter().skip(chunk * LOGIT_ROWS)) {
                         scores.push(
@@ -193,9 +216,15 @@ impl Engine {
         let hidden_size = self.model.spec().hidden_size;
         let last = rows.first_row + rows.rows - 1;
         let hidden = &self.work.hidden()[last * hidden_size..][..hidden_size];
-        self.model
-            .logits(hidden, &mut self.logits_buffers, &mut self.logits);
-        let sampled = generation.sampler.sample(&mut self.logits)?;
+        self.model.logits(
+            hidden,
+            &mut self.logits_buffers,
+            &mut self.logits,
+            self.profile.as_deref(),
+        );
+        let sampled = timed(self.profile.as_deref(), Operation::Sampling, || {
+            generation.sampler.sample(&mut self.logits)
+        })?;
         let room = self.max_context.saturating_sub(sequence.tokens.len() + 1);
         let accepted = generation.accept(sampled.token, &self.end_tokens, room);
         if accepted.is_part {

@@ -5,6 +5,7 @@ use ruvllm_kernels::Epilogue;
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::kv::KvPool;
+use crate::profile::{Operation, Profile};
 
 use super::layer::{LayerBuffers, RotaryTables};
 use super::linear::{Compute, InputBuffers, ROWS_PER_TASK, Source};
@@ -47,17 +48,19 @@ impl Model {
         batch: &Batch,
         work: &mut Workspace,
         interrupted: &dyn Fn() -> bool,
+        profile: Option<&Profile>,
     ) -> Result<Forwarded> {
         self.check_batch(batch)?;
-        let compute = self.compute();
-        self.embed(compute, batch, &mut work.residual);
+        let compute = self.compute(profile);
+        compute.timed(Operation::Embed, || {
+            self.embed(compute, batch, &mut work.residual);
+        });
         work.rotary.clear();
-        work.rotary.extend(
-            self.spec
-                .ropes
-                .iter()
-                .map(|rope| RotaryTables::new(rope, batch)),
-        );
+        compute.timed(Operation::Rope, || {
+            let ropes = self.spec.ropes.iter();
+            work.rotary
+                .extend(ropes.map(|rope| RotaryTables::new(rope, batch)));
+        });
         for (index, weights) in self.weights.layers.iter().enumerate() {
             if interrupted() {
                 return Ok(Forwarded::Interrupted);
@@ -84,30 +87,41 @@ impl Model {
     }
 
     /// Output logits of some rows of hidden states, `[rows, vocab]`.
-    pub fn logits(&self, hidden: &[f32], buffers: &mut LogitsBuffers, logits: &mut Vec<f32>) {
-        let compute = self.compute();
+    pub fn logits(
+        &self,
+        hidden: &[f32],
+        buffers: &mut LogitsBuffers,
+        logits: &mut Vec<f32>,
+        profile: Option<&Profile>,
+    ) {
+        let compute = self.compute(profile);
         let head = self.weights.head();
         let rows = hidden.len() / self.spec.hidden_size;
         logits.resize(rows * head.width(), 0.0);
-        head.apply(
-            compute,
-            Source::Rows(hidden),
-            &mut buffers.0,
-            Epilogue::Replace,
-            logits,
-        );
+        compute.timed(Operation::Head, || {
+            head.apply(
+                compute,
+                Source::Rows(hidden),
+                &mut buffers.0,
+                Epilogue::Replace,
+                logits,
+            );
+        });
         if let Some(cap) = self.spec.final_soft_cap {
             let rows = logits.chunks_mut(self.spec.vocab_size).collect();
-            compute.pool.for_each(rows, 1, |row: &mut [f32]| {
-                compute.kernels.soft_cap(row, cap);
+            compute.timed(Operation::Sampling, || {
+                compute.pool.for_each(rows, 1, |row: &mut [f32]| {
+                    compute.kernels.soft_cap(row, cap);
+                });
             });
         }
     }
 
-    fn compute(&self) -> Compute<'_> {
+    fn compute<'a>(&'a self, profile: Option<&'a Profile>) -> Compute<'a> {
         Compute {
             kernels: &*self.kernels,
             pool: &self.pool,
+            profile,
         }
     }
 

@@ -4,6 +4,7 @@ use ruvllm_kernels::{AttentionShape, AttentionTask, BLOCK_TOKENS, Epilogue, KvSl
 
 use crate::batch::{Batch, BatchSequence};
 use crate::kv::KvPool;
+use crate::profile::Operation;
 
 use super::linear::{Compute, InputBuffers, Linear, ROWS_PER_TASK, Source};
 use super::norm::Norm;
@@ -96,24 +97,31 @@ impl LayerCall<'_> {
         let tokens = self.batch.tokens.len();
         let width = weights.attention_input.width();
         buffers.projected.resize(tokens * width, 0.0);
-        weights.attention_input.apply(
-            self.compute,
-            normed,
-            &mut buffers.input,
-            Epilogue::Replace,
-            &mut buffers.projected,
-        );
-        self.rotate_rows(buffers);
-        self.store(kv, &buffers.projected);
-        self.attend(&kv.view(), buffers);
+        self.compute.timed(Operation::QueryKeyValue, || {
+            weights.attention_input.apply(
+                self.compute,
+                normed,
+                &mut buffers.input,
+                Epilogue::Replace,
+                &mut buffers.projected,
+            );
+        });
+        self.compute
+            .timed(Operation::Rope, || self.rotate_rows(buffers));
+        self.compute
+            .timed(Operation::Store, || self.store(kv, &buffers.projected));
+        self.compute
+            .timed(Operation::Attention, || self.attend(&kv.view(), buffers));
         let attended = std::mem::take(&mut buffers.attended);
         let norm = weights.post_attention_norm.as_deref();
-        self.add_result(
-            (&weights.attention_output, norm),
-            &attended,
-            residual,
-            buffers,
-        );
+        self.compute.timed(Operation::AttentionOutput, || {
+            self.add_result(
+                (&weights.attention_output, norm),
+                &attended,
+                residual,
+                buffers,
+            );
+        });
         buffers.attended = attended;
     }
 
@@ -122,20 +130,24 @@ impl LayerCall<'_> {
         let weights = self.weights;
         let mut activated = std::mem::take(&mut buffers.activated);
         activated.resize(self.batch.tokens.len() * self.spec.feed_forward_size, 0.0);
-        weights.feed_forward_input.apply(
-            self.compute,
-            Source::Normed(residual, self.norm(&weights.feed_forward_norm)),
-            &mut buffers.input,
-            Epilogue::Gate(self.spec.activation),
-            &mut activated,
-        );
+        self.compute.timed(Operation::GateUp, || {
+            weights.feed_forward_input.apply(
+                self.compute,
+                Source::Normed(residual, self.norm(&weights.feed_forward_norm)),
+                &mut buffers.input,
+                Epilogue::Gate(self.spec.activation),
+                &mut activated,
+            );
+        });
         let norm = weights.post_feed_forward_norm.as_deref();
-        self.add_result(
-            (&weights.feed_forward_output, norm),
-            &activated,
-            residual,
-            buffers,
-        );
+        self.compute.timed(Operation::Down, || {
+            self.add_result(
+                (&weights.feed_forward_output, norm),
+                &activated,
+                residual,
+                buffers,
+            );
+        });
         buffers.activated = activated;
     }
 

@@ -1,16 +1,19 @@
 //! A linear map of the decoder: packed weights, side by side where they share their input.
 
 use ruvllm_kernels::{
-    Activations, Epilogue, FloatRows, Kernels, PackedMatrix, Product, QuantizedRows, ThreadPool,
-    multiply, takes_quantized,
+    Activations, Epilogue, FloatRows, Kernels, Operands, PackedMatrix, Product, QuantizedRows,
+    ReadAhead, RowPrecision, ThreadPool, WordRows, multiply,
 };
+
+use crate::profile::{Operation, Profile, timed};
 
 use super::norm::Norm;
 
 /// In which precision activations meet the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ActivationPrecision {
-    /// 8 bits where the weights are quantized, f32 where they are not.
+    /// 8 bits where the weights are quantized; 14 where they are 16-bit floats and the machine has
+    /// fast products of words; else f32.
     #[default]
     Auto,
     /// f32 everywhere: exact and slower.
@@ -24,6 +27,30 @@ pub(super) struct Compute<'a> {
     pub kernels: &'a dyn Kernels,
     /// The threads.
     pub pool: &'a ThreadPool,
+    /// Where the time goes, when someone wants to know.
+    pub profile: Option<&'a Profile>,
+}
+
+impl Compute<'_> {
+    /// Does `work` as a part of the step that has a name.
+    #[inline]
+    pub(super) fn timed<T>(&self, operation: Operation, work: impl FnOnce() -> T) -> T {
+        timed(self.profile, operation, work)
+    }
+
+    /// Counts a product for the operation that is under way.
+    fn count_product(&self, product: &Product<'_>) {
+        let Some(profile) = self.profile else { return };
+        let (operands, tokens) = match product.activations {
+            Activations::Float(rows) => (Operands::Floats, rows.values.len() / rows.columns.max(1)),
+            Activations::Quantized(rows) => (Operands::Bytes, rows.tokens()),
+            Activations::Words(rows) => (Operands::Words, rows.tokens()),
+        };
+        for matrix in product.matrices {
+            let operations = 2 * (tokens * matrix.rows() * matrix.columns()) as u64;
+            profile.count_product(operands, operations, matrix.bytes() as u64);
+        }
+    }
 }
 
 /// The rows that go into a linear map.
@@ -40,6 +67,7 @@ pub(super) enum Source<'a> {
 pub(super) struct InputBuffers {
     normed: Vec<f32>,
     quantized: QuantizedRows,
+    words: WordRows,
 }
 
 /// Matrices that share an input; their outputs stand side by side, or one gates the other.
@@ -47,7 +75,9 @@ pub(super) struct InputBuffers {
 pub(super) struct Linear {
     matrices: Vec<PackedMatrix>,
     bias: Option<Vec<f32>>,
-    quantized_input: bool,
+    precision: ActivationPrecision,
+    /// Where each thread begins to read in the linear map that comes next.
+    ahead: Vec<ReadAhead>,
 }
 
 impl Linear {
@@ -57,13 +87,27 @@ impl Linear {
         bias: Option<Vec<f32>>,
         precision: ActivationPrecision,
     ) -> Self {
-        let quantized_input =
-            precision == ActivationPrecision::Auto && matrices.iter().all(takes_quantized);
         Self {
             matrices,
             bias,
-            quantized_input,
+            precision,
+            ahead: Vec::new(),
         }
+    }
+
+    /// Where each of `threads` begins to read here; a gate is read with what it gates, tile by tile.
+    pub(super) fn beginnings(&self, threads: usize, is_gated: bool) -> Vec<ReadAhead> {
+        let matrices = if is_gated {
+            &self.matrices[..1]
+        } else {
+            &self.matrices
+        };
+        ReadAhead::for_threads(matrices, threads)
+    }
+
+    /// Tells what is read after this.
+    pub(super) fn set_ahead(&mut self, ahead: Vec<ReadAhead>) {
+        self.ahead = ahead;
     }
 
     /// Width of the output where the matrices stand side by side.
@@ -86,24 +130,39 @@ impl Linear {
         output: &mut [f32],
     ) {
         let columns = self.matrices[0].columns();
-        let activations = if self.quantized_input {
-            quantize_rows(compute, source, columns, &mut buffers.quantized);
-            Activations::Quantized(&buffers.quantized)
-        } else {
-            let values = match source {
-                Source::Rows(rows) => rows,
-                Source::Normed(rows, norm) => {
-                    norm.apply(compute, rows, &mut buffers.normed);
-                    &buffers.normed
-                }
-            };
-            Activations::Float(FloatRows { values, columns })
+        let precision = match self.precision {
+            ActivationPrecision::Auto => RowPrecision::fastest(compute.kernels, &self.matrices),
+            ActivationPrecision::Float => RowPrecision::Float,
+        };
+        let activations = match (precision, source) {
+            (RowPrecision::Bytes, _) => {
+                compute.timed(Operation::Quantize, || {
+                    quantize_rows(compute, source, columns, &mut buffers.quantized);
+                });
+                Activations::Quantized(&buffers.quantized)
+            }
+            (RowPrecision::Words, _) => {
+                compute.timed(Operation::Quantize, || {
+                    make_words(compute, source, columns, &mut buffers.words);
+                });
+                Activations::Words(&buffers.words)
+            }
+            (RowPrecision::Float, Source::Rows(values)) => {
+                Activations::Float(FloatRows { values, columns })
+            }
+            (RowPrecision::Float, Source::Normed(rows, norm)) => {
+                norm.apply(compute, rows, &mut buffers.normed);
+                let values = &buffers.normed;
+                Activations::Float(FloatRows { values, columns })
+            }
         };
         let product = Product {
             matrices: &self.matrices,
             activations,
             epilogue,
+            ahead: &self.ahead,
         };
+        compute.count_product(&product);
         multiply(compute.kernels, compute.pool, &product, output);
         if let Some(bias) = &self.bias {
             for row in output.chunks_exact_mut(bias.len()) {
@@ -113,30 +172,65 @@ impl Linear {
     }
 }
 
-/// Norms (where the source asks for it) and quantizes row by row, so that a row stays in the cache.
+impl<'a> Source<'a> {
+    fn rows(self) -> &'a [f32] {
+        let (Self::Rows(rows) | Self::Normed(rows, _)) = self;
+        rows
+    }
+
+    /// Shows each of `rows` in turn, normed where the source asks for it, so that it is still in
+    /// the cache when it is used.
+    fn each_row(
+        self,
+        compute: Compute<'_>,
+        (rows, columns): (&[f32], usize),
+        mut use_row: impl FnMut(&[f32]),
+    ) {
+        let Self::Normed(_, norm) = self else {
+            return rows.chunks_exact(columns).for_each(use_row);
+        };
+        let mut normed = vec![0.0; columns];
+        for row in rows.chunks_exact(columns) {
+            norm.apply_row(compute, row, &mut normed);
+            use_row(&normed);
+        }
+    }
+}
+
 fn quantize_rows(
     compute: Compute<'_>,
     source: Source<'_>,
     columns: usize,
     quantized: &mut QuantizedRows,
 ) {
-    let (Source::Rows(rows) | Source::Normed(rows, _)) = source;
+    let rows = source.rows();
     quantized.reset(rows.len() / columns, columns);
     let work = rows
         .chunks(ROWS_PER_TASK * columns)
         .zip(quantized.chunks_mut(ROWS_PER_TASK));
     compute.pool.for_each(work.collect(), 1, |(rows, targets)| {
-        let mut normed = vec![0.0; columns];
-        for (row, mut target) in rows.chunks_exact(columns).zip(targets.into_rows()) {
-            let row = match source {
-                Source::Rows(_) => row,
-                Source::Normed(_, norm) => {
-                    norm.apply_row(compute, row, &mut normed);
-                    &normed
-                }
-            };
-            compute.kernels.quantize(row, &mut target);
-        }
+        let mut targets = targets.into_rows();
+        source.each_row(compute, (rows, columns), |row| {
+            if let Some(mut target) = targets.next() {
+                compute.kernels.quantize(row, &mut target);
+            }
+        });
+    });
+}
+
+fn make_words(compute: Compute<'_>, source: Source<'_>, columns: usize, words: &mut WordRows) {
+    let rows = source.rows();
+    words.reset(rows.len() / columns, columns);
+    let work = rows
+        .chunks(ROWS_PER_TASK * columns)
+        .zip(words.chunks_mut(ROWS_PER_TASK));
+    compute.pool.for_each(work.collect(), 1, |(rows, targets)| {
+        let mut targets = targets.into_iter();
+        source.each_row(compute, (rows, columns), |row| {
+            if let Some(mut target) = targets.next() {
+                compute.kernels.quantize_words(row, &mut target);
+            }
+        });
     });
 }
 

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use super::Model;
 use super::families::spec_from_files;
 use super::linear::ActivationPrecision;
-use super::weights::WeightReader;
+use super::weight_reader::WeightReader;
 
 /// How to load.
 #[derive(Debug, Clone)]
@@ -30,8 +30,8 @@ pub struct LoadOptions {
 pub struct ModelDescription {
     /// The tensor type that holds most weights.
     pub quantization: String,
-    /// Whether that type is a quantized one.
-    pub is_quantized: bool,
+    /// Whether that type is f32.
+    pub is_single_precision: bool,
     /// Weights in all.
     pub num_parameters: u64,
     /// Bytes of the files.
@@ -63,7 +63,7 @@ pub fn load(
         .unwrap_or("F32");
     let description = ModelDescription {
         quantization: quantization.to_owned(),
-        is_quantized: !matches!(quantization, "F32" | "F16" | "BF16"),
+        is_single_precision: quantization == "F32",
         num_parameters,
         file_bytes: files.total_bytes(),
         weight_bytes: weights.bytes() as u64,

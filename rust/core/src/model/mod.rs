@@ -8,6 +8,7 @@ mod loader;
 mod norm;
 pub mod rope;
 pub mod spec;
+mod weight_reader;
 mod weights;
 
 use std::sync::Arc;
@@ -47,6 +48,11 @@ impl Model {
         &*self.kernels
     }
 
+    /// The arithmetic, to keep.
+    pub(crate) fn shared_kernels(&self) -> Arc<dyn Kernels> {
+        Arc::clone(&self.kernels)
+    }
+
     /// How many threads it computes with.
     pub fn threads(&self) -> usize {
         self.pool.threads()
@@ -54,8 +60,8 @@ impl Model {
 
     /// The layout of its key-value blocks; `None` chooses the format that goes with its precision.
     pub fn kv_layout(&self, format: Option<KvFormat>) -> KvLayout {
-        let fitting = match (self.precision, self.description.is_quantized) {
-            (ActivationPrecision::Auto, true) => KvFormat::F16,
+        let fitting = match (self.precision, self.description.is_single_precision) {
+            (ActivationPrecision::Auto, false) => KvFormat::F16,
             _ => KvFormat::F32,
         };
         KvLayout {

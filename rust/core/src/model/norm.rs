@@ -1,5 +1,7 @@
 //! RMSNorm over the rows of a batch.
 
+use crate::profile::Operation;
+
 use super::linear::{Compute, ROWS_PER_TASK};
 
 /// A norm's weight and its epsilon.
@@ -23,7 +25,7 @@ impl Norm<'_> {
         let task = ROWS_PER_TASK * self.weight.len();
         let rows = input.chunks(task).zip(output.chunks_mut(task)).collect();
         let norm = |(input, output): (&[f32], &mut [f32])| self.apply_row(compute, input, output);
-        compute.pool.for_each(rows, 1, norm);
+        compute.timed(Operation::Norm, || compute.pool.for_each(rows, 1, norm));
     }
 
     /// Adds every row of `input`, normed, to `residual`.
@@ -41,6 +43,6 @@ impl Norm<'_> {
                 compute.kernels.add(&normed, residual);
             }
         };
-        compute.pool.for_each(rows, 1, add);
+        compute.timed(Operation::Norm, || compute.pool.for_each(rows, 1, add));
     }
 }

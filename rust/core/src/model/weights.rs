@@ -1,24 +1,17 @@
-//! A model's weights: every tensor that the spec names, packed, and none left over.
+//! A model's weights, packed, in the order in which a forward pass reads them.
 
-use std::collections::BTreeSet;
+use ruvllm_kernels::PackedMatrix;
 
-use ruvllm_formats::{ModelFiles, TensorInfo};
-use ruvllm_kernels::quant::{BlockType, decode};
-use ruvllm_kernels::{PackError, PackSource, PackedMatrix, ThreadPool};
-
-use crate::error::{Error, Result};
-
-use super::linear::{ActivationPrecision, Linear};
-use super::spec::{AttentionInput, FeedForwardInput, ModelSpec, RotaryLayout};
+use super::linear::Linear;
 
 /// All weights of a model.
 #[derive(Debug)]
 pub(crate) struct Weights {
-    embedding: Linear,
+    pub(super) embedding: Linear,
     pub(crate) layers: Vec<LayerWeights>,
     pub(crate) output_norm: Vec<f32>,
     /// `None`: the embedding.
-    output: Option<Linear>,
+    pub(super) output: Option<Linear>,
 }
 
 /// The weights of one layer.
@@ -49,6 +42,24 @@ impl Weights {
         self.output.as_ref().unwrap_or(&self.embedding)
     }
 
+    /// Tells each linear map which one is read after it, the head last.
+    pub(super) fn link(&mut self, threads: usize) {
+        let mut next = self.head().beginnings(threads, false);
+        let layers = self.layers.iter_mut().rev();
+        let linears = layers.flat_map(|layer| {
+            [
+                (&mut layer.feed_forward_output, false),
+                (&mut layer.feed_forward_input, true),
+                (&mut layer.attention_output, false),
+                (&mut layer.attention_input, false),
+            ]
+        });
+        for (linear, is_gated) in linears {
+            let own = linear.beginnings(threads, is_gated);
+            linear.set_ahead(std::mem::replace(&mut next, own));
+        }
+    }
+
     /// Bytes of the packed matrices.
     pub(crate) fn bytes(&self) -> usize {
         let layers = self.layers.iter().flat_map(|layer| {
@@ -65,319 +76,4 @@ impl Weights {
             .map(PackedMatrix::bytes)
             .sum()
     }
-}
-
-/// Takes tensors out of a file and remembers which.
-pub(crate) struct WeightReader<'a> {
-    files: &'a ModelFiles,
-    spec: &'a ModelSpec,
-    pool: &'a ThreadPool,
-    precision: ActivationPrecision,
-    taken: BTreeSet<String>,
-    taken_bytes: u64,
-    progress: &'a mut dyn FnMut(u64, u64) -> Result<()>,
-}
-
-impl<'a> WeightReader<'a> {
-    pub(crate) fn new(
-        files: &'a ModelFiles,
-        spec: &'a ModelSpec,
-        (pool, precision): (&'a ThreadPool, ActivationPrecision),
-        progress: &'a mut dyn FnMut(u64, u64) -> Result<()>,
-    ) -> Self {
-        let taken = spec.consumed_tensors.iter().cloned().collect();
-        Self {
-            files,
-            spec,
-            pool,
-            precision,
-            taken,
-            taken_bytes: 0,
-            progress,
-        }
-    }
-
-    /// Reads every tensor that the spec names; a tensor that is left over is an error.
-    pub(crate) fn read(mut self) -> Result<Weights> {
-        let names = &self.spec.tensors;
-        let (vocab, hidden) = (self.spec.vocab_size, self.spec.hidden_size);
-        let embedding = self.linear(&[(&names.embedding, vocab, None)], hidden)?;
-        let layers = (0..self.spec.layers.len())
-            .map(|layer| self.layer(layer))
-            .collect::<Result<_>>()?;
-        let output_norm = self.norm(&names.output_norm, hidden)?;
-        let output = match &names.output {
-            Some(name) if !(names.tied && self.embedding_serves(name)?) => {
-                Some(self.linear(&[(name, vocab, None)], hidden)?)
-            }
-            _ => None,
-        };
-        self.refuse_leftovers()?;
-        Ok(Weights {
-            embedding,
-            layers,
-            output_norm,
-            output,
-        })
-    }
-
-    /// Whether a tied model has no head of its own: none in the file, or a copy of the embedding.
-    fn embedding_serves(&mut self, head: &str) -> Result<bool> {
-        let embedding = self.files.tensor(&self.spec.tensors.embedding);
-        let (Some((info, bytes)), Some((embedding, rows))) = (self.files.tensor(head), embedding)
-        else {
-            return Ok(true);
-        };
-        let is_copy = (info.tensor_type, &info.shape) == (embedding.tensor_type, &embedding.shape)
-            && bytes == rows;
-        if is_copy {
-            self.taken.insert(head.to_owned());
-            self.files.release(embedding);
-            self.finish(info)?;
-        }
-        Ok(is_copy)
-    }
-
-    fn layer(&mut self, index: usize) -> Result<LayerWeights> {
-        let spec = self.spec;
-        let names = &spec.tensors.layer;
-        let name = |pattern: &String| pattern.replace("{}", &index.to_string());
-        let (hidden, feed_forward) = (spec.hidden_size, spec.feed_forward_size);
-        let heads_width = spec.num_heads * spec.head_dim;
-        let feed_forward_input = match &names.feed_forward_input {
-            FeedForwardInput::Split { gate, up } => self.linear(
-                &[
-                    (&name(gate), feed_forward, None),
-                    (&name(up), feed_forward, None),
-                ],
-                hidden,
-            )?,
-            FeedForwardInput::Fused(fused) => self.gate_and_up(&name(fused))?,
-        };
-        Ok(LayerWeights {
-            attention_norm: self.norm(&name(&names.attention_norm), hidden)?,
-            attention_input: self.attention_input(&name)?,
-            query_norm: self.optional_norm(names.query_norm.as_ref().map(name), spec.head_dim)?,
-            key_norm: self.optional_norm(names.key_norm.as_ref().map(name), spec.head_dim)?,
-            attention_output: self.linear(
-                &[(&name(&names.attention_output), hidden, None)],
-                heads_width,
-            )?,
-            post_attention_norm: self
-                .optional_norm(names.post_attention_norm.as_ref().map(name), hidden)?,
-            feed_forward_norm: self.norm(&name(&names.feed_forward_norm), hidden)?,
-            feed_forward_input,
-            feed_forward_output: self.linear(
-                &[(&name(&names.feed_forward_output), hidden, None)],
-                feed_forward,
-            )?,
-            post_feed_forward_norm: self
-                .optional_norm(names.post_feed_forward_norm.as_ref().map(name), hidden)?,
-        })
-    }
-
-    fn attention_input(&mut self, name: &dyn Fn(&String) -> String) -> Result<Linear> {
-        let spec = self.spec;
-        let query_rows = spec.num_heads * spec.head_dim;
-        let key_rows = spec.num_kv_heads * spec.head_dim;
-        match &spec.tensors.layer.attention_input {
-            AttentionInput::Fused(fused) => self.linear(
-                &[(&name(fused), query_rows + 2 * key_rows, None)],
-                spec.hidden_size,
-            ),
-            AttentionInput::Split {
-                query,
-                key,
-                value,
-                biases,
-            } => {
-                let orders = [
-                    rotary_order(spec, spec.num_heads),
-                    rotary_order(spec, spec.num_kv_heads),
-                    None,
-                ];
-                let rows = [query_rows, key_rows, key_rows];
-                let bias = match biases {
-                    Some(biases) => {
-                        let mut joined = Vec::new();
-                        for ((bias, rows), order) in biases.iter().zip(rows).zip(&orders) {
-                            let values = self.vector(&name(bias), rows)?;
-                            match order {
-                                Some(order) => {
-                                    joined.extend(order.iter().map(|row| values[*row as usize]));
-                                }
-                                None => joined.extend(values),
-                            }
-                        }
-                        Some(joined)
-                    }
-                    None => None,
-                };
-                let [query_order, key_order, _] = &orders;
-                let parts = [
-                    (name(query), query_rows, query_order.as_deref()),
-                    (name(key), key_rows, key_order.as_deref()),
-                    (name(value), key_rows, None),
-                ];
-                let matrices = parts
-                    .iter()
-                    .map(|(name, rows, order)| self.matrix(name, (*rows, spec.hidden_size), *order))
-                    .collect::<Result<_>>()?;
-                Ok(Linear::new(matrices, bias, self.precision))
-            }
-        }
-    }
-
-    fn linear(
-        &mut self,
-        parts: &[(&str, usize, Option<&[u32]>)],
-        columns: usize,
-    ) -> Result<Linear> {
-        let matrices = parts
-            .iter()
-            .map(|(name, rows, order)| self.matrix(name, (*rows, columns), *order))
-            .collect::<Result<_>>()?;
-        Ok(Linear::new(matrices, None, self.precision))
-    }
-
-    /// The two halves of a tensor in which gate stands over up.
-    fn gate_and_up(&mut self, name: &str) -> Result<Linear> {
-        let (rows, columns) = (self.spec.feed_forward_size, self.spec.hidden_size);
-        let (info, bytes, block_type) = self.tensor(name, &[2 * rows, columns])?;
-        let (gate, up) = bytes.split_at(bytes.len() / 2);
-        let matrices = [gate, up]
-            .into_iter()
-            .map(|bytes| {
-                let source = PackSource {
-                    block_type,
-                    bytes,
-                    rows,
-                    columns,
-                    row_order: None,
-                };
-                self.pack(name, &source)
-            })
-            .collect::<Result<_>>()?;
-        self.finish(info)?;
-        Ok(Linear::new(matrices, None, self.precision))
-    }
-
-    fn matrix(
-        &mut self,
-        name: &str,
-        (rows, columns): (usize, usize),
-        row_order: Option<&[u32]>,
-    ) -> Result<PackedMatrix> {
-        let (info, bytes, block_type) = self.tensor(name, &[rows, columns])?;
-        let source = PackSource {
-            block_type,
-            bytes,
-            rows,
-            columns,
-            row_order,
-        };
-        let packed = self.pack(name, &source)?;
-        self.finish(info)?;
-        Ok(packed)
-    }
-
-    fn pack(&self, name: &str, source: &PackSource<'_>) -> Result<PackedMatrix> {
-        PackedMatrix::pack(source, self.pool).map_err(|error| match error {
-            PackError::Memory { .. } => Error::OutOfMemory(format!("tensor '{name}': {error}")),
-            error => Error::Model(format!("tensor '{name}': {error}")),
-        })
-    }
-
-    fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>> {
-        let (info, bytes, block_type) = self.tensor(name, &[length])?;
-        let mut values = vec![0.0; length];
-        decode(block_type, bytes, &mut values)
-            .map_err(|error| Error::Model(format!("tensor '{name}': {error}")))?;
-        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
-            return Err(Error::Model(format!(
-                "tensor '{name}': element {index} is not finite"
-            )));
-        }
-        self.finish(info)?;
-        Ok(values)
-    }
-
-    fn norm(&mut self, name: &str, length: usize) -> Result<Vec<f32>> {
-        let mut weight = self.vector(name, length)?;
-        for value in &mut weight {
-            *value += self.spec.norm_weight_offset;
-        }
-        Ok(weight)
-    }
-
-    fn optional_norm(&mut self, name: Option<String>, length: usize) -> Result<Option<Vec<f32>>> {
-        name.map(|name| self.norm(&name, length)).transpose()
-    }
-
-    /// A tensor of just that shape, and of a type that the engine reads.
-    fn tensor(
-        &mut self,
-        name: &str,
-        shape: &[usize],
-    ) -> Result<(&'a TensorInfo, &'a [u8], BlockType)> {
-        let Some((info, bytes)) = self.files.tensor(name) else {
-            return Err(Error::Model(format!(
-                "tensor '{name}' is missing; architecture '{}' needs it with shape {shape:?}",
-                self.spec.architecture
-            )));
-        };
-        if info.shape != shape {
-            return Err(Error::Model(format!(
-                "tensor '{name}' has shape {:?}; the model's configuration makes it {shape:?}",
-                info.shape
-            )));
-        }
-        let type_name = info.tensor_type.name();
-        let block_type = BlockType::from_name(type_name).ok_or_else(|| {
-            let known: Vec<_> = BlockType::ALL.iter().map(|known| known.name()).collect();
-            Error::Model(format!(
-                "tensor '{name}' has type {type_name}, which this engine does not read; it reads {}",
-                known.join(", ")
-            ))
-        })?;
-        self.taken.insert(name.to_owned());
-        Ok((info, bytes, block_type))
-    }
-
-    fn finish(&mut self, info: &TensorInfo) -> Result<()> {
-        self.files.release(info);
-        self.taken_bytes += info.byte_length() as u64;
-        (self.progress)(self.taken_bytes, self.files.total_bytes())
-    }
-
-    fn refuse_leftovers(&self) -> Result<()> {
-        let left: Vec<&str> = self
-            .files
-            .tensors()
-            .map(|info| info.name.as_str())
-            .filter(|name| !self.taken.contains(*name) && !name.ends_with(".rotary_emb.inv_freq"))
-            .collect();
-        match left.as_slice() {
-            [] => Ok(()),
-            [first, ..] => Err(Error::Model(format!(
-                "{} tensors of the file have no place in architecture '{}', the first is '{first}'; \
-                 running without them would give other results than the model's",
-                left.len(),
-                self.spec.architecture
-            ))),
-        }
-    }
-}
-
-/// Where each row of Q or K stands in the file, so that a head's halves turn together.
-fn rotary_order(spec: &ModelSpec, heads: usize) -> Option<Vec<u32>> {
-    if spec.rotary_layout == RotaryLayout::Halves {
-        return None;
-    }
-    let half = spec.head_dim / 2;
-    let order = (0..heads * spec.head_dim).map(|row| {
-        let (head, dimension) = (row / spec.head_dim, row % spec.head_dim);
-        (head * spec.head_dim + 2 * (dimension % half) + dimension / half) as u32
-    });
-    Some(order.collect())
 }

@@ -5,6 +5,10 @@
 //! At temperature 0 the most likely token after the penalties is taken and nothing is drawn.
 //! Log-probabilities are of the logits as the model made them.
 
+use std::sync::Arc;
+
+use ruvllm_kernels::Kernels;
+
 use super::filters::{Candidate, gather, gather_largest, keep_mass, mass};
 use super::logprobs::TokenLogprobs;
 use super::params::SamplingParams;
@@ -46,12 +50,15 @@ pub struct Sampler {
 
 impl Sampler {
     /// `params` have passed [`SamplingParams::validate`]; `seed` is theirs or a fresh one.
-    pub fn new(params: SamplingParams, seed: u64) -> Self {
+    pub fn new(params: SamplingParams, seed: u64, kernels: Arc<dyn Kernels>) -> Self {
         Self {
             params,
             random: Random::new(seed),
             penalties: Penalties::default(),
-            scratch: Scratch::default(),
+            scratch: Scratch {
+                blocks: Blocks::new(kernels),
+                ..Scratch::default()
+            },
         }
     }
 

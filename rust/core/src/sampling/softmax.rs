@@ -1,12 +1,16 @@
 //! Maxima and exponentials over a whole vocabulary, written so that the compiler uses lanes.
 //!
-//! The logits are seen in blocks of [`BLOCK`]. The maximum of each is found once and kept:
-//! every later step passes over the blocks that cannot matter to it. Exponentials are in
+//! The logits are seen in blocks of [`BLOCK`]. The maximum of each is found once and kept, and the
+//! steps that gather candidates pass over the blocks that cannot matter to them. Exponentials are in
 //! single precision by a polynomial and their sum in double precision across blocks; a
 //! probability is off by less than 1e-6 of itself.
 
+use std::sync::Arc;
+
+use ruvllm_kernels::{Kernels, Scalar, WEIGHT_BLOCK};
+
 /// How many logits share one entry of [`Blocks`].
-pub(super) const BLOCK: usize = 64;
+pub(super) const BLOCK: usize = WEIGHT_BLOCK;
 
 /// Lanes of the widest registers there are, in single precision.
 const LANES: usize = 16;
@@ -23,6 +27,7 @@ pub(super) struct Blocks {
     pub(super) maximum: f32,
     /// The sum of the weights of each block, where [`Softmax::total`] was asked for it.
     pub(super) sums: Vec<f32>,
+    kernels: Arc<dyn Kernels>,
 }
 
 impl Default for Blocks {
@@ -31,11 +36,20 @@ impl Default for Blocks {
             maxima: Vec::new(),
             maximum: f32::NEG_INFINITY,
             sums: Vec::new(),
+            kernels: Arc::new(Scalar),
         }
     }
 }
 
 impl Blocks {
+    /// With the arithmetic of this machine.
+    pub(super) fn new(kernels: Arc<dyn Kernels>) -> Self {
+        Self {
+            kernels,
+            ..Self::default()
+        }
+    }
+
     /// Finds the maxima; false when no logit is left to choose, all being NaN or -inf.
     pub(super) fn scan(&mut self, logits: &[f32]) -> bool {
         self.maxima.clear();
@@ -101,28 +115,10 @@ impl Softmax {
     /// The sum of all weights; leaves the sums of the blocks in `blocks`, which has to have
     /// scanned the same logits.
     pub(super) fn total(self, logits: &[f32], blocks: &mut Blocks) -> f64 {
-        let nothing = self.cutoff(f64::from(LEAST_EXPONENT).exp() / 2.0);
-        let Blocks { maxima, sums, .. } = blocks;
-        sums.clear();
-        sums.extend(logits.chunks(BLOCK).zip(maxima).map(|(block, maximum)| {
-            if *maximum < nothing {
-                0.0
-            } else {
-                self.sum(block)
-            }
-        }));
-        sums.iter().map(|&sum| f64::from(sum)).sum()
-    }
-
-    fn sum(self, block: &[f32]) -> f32 {
-        let (chunks, rest) = block.as_chunks::<LANES>();
-        let mut lanes = [0.0_f32; LANES];
-        for chunk in chunks {
-            for (lane, &logit) in lanes.iter_mut().zip(chunk) {
-                *lane += self.weight(logit);
-            }
-        }
-        lanes.iter().sum::<f32>() + rest.iter().map(|&logit| self.weight(logit)).sum::<f32>()
+        let scale = (self.maximum, self.inverse_temperature);
+        blocks.sums.resize(logits.len().div_ceil(BLOCK), 0.0);
+        blocks.kernels.weight_sums(logits, scale, &mut blocks.sums);
+        blocks.sums.iter().map(|&sum| f64::from(sum)).sum()
     }
 }
 

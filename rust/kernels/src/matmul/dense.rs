@@ -95,7 +95,8 @@ pub(crate) unsafe fn multiply<L: Lanes>(
             // them as the instance takes.
             unsafe {
                 token += match range.tokens.end - token {
-                    8.. => some_tokens::<L, 8>(task),
+                    // Two sums a token have to fit the registers.
+                    8.. if L::WIDTH == 16 => some_tokens::<L, 8>(task),
                     4.. => some_tokens::<L, 4>(task),
                     2.. => some_tokens::<L, 2>(task),
                     _ => some_tokens::<L, 1>(task),

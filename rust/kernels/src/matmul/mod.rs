@@ -1,5 +1,8 @@
 //! Matrix products: packed weights `[rows, columns]` times rows of activations.
 
+#[cfg(target_arch = "x86_64")]
+mod byte_dot;
+mod cut;
 pub(crate) mod dense;
 #[cfg(target_arch = "aarch64")]
 mod dot_neon;
@@ -18,27 +21,38 @@ mod rows;
 #[cfg(target_arch = "aarch64")]
 mod tile_neon;
 #[cfg(target_arch = "x86_64")]
+mod unpack_avx2;
+#[cfg(target_arch = "x86_64")]
 mod unpack_avx512;
 #[cfg(target_arch = "aarch64")]
 mod unpack_neon;
+pub(crate) mod words;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod words_avx512;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+pub(crate) use cut::first_tile;
+use cut::{Chunk, Cut};
 pub use dense::FloatRows;
 pub(crate) use dense::decode_tile;
 pub use output::OutputTile;
 pub use rows::{QuantizedRowMut, QuantizedRows, QuantizedRowsMut, TileRange};
+pub use words::{WordRowMut, WordRows, takes_words};
 
 use crate::Activation;
 use crate::kernels::Kernels;
 use crate::pack::{Elements, PackedMatrix, TILE_ROWS};
+use crate::read_ahead::ReadAhead;
 use crate::threads::ThreadPool;
 
 /// Bytes of activations that should stay in a core's cache while tiles pass by.
 const ACTIVATION_BYTES: usize = 256 << 10;
 /// Floats of each half of a gated product that stay there too.
 const GATED_FLOATS: usize = 8 << 10;
+/// Up to so many tokens memory is what a product waits for.
+const FEW_TOKENS: usize = 8;
 /// Tokens come in multiples of what the kernels take at once.
 const TOKEN_GROUP: usize = 12;
 
@@ -49,6 +63,8 @@ pub enum Activations<'a> {
     Float(FloatRows<'a>),
     /// 8 bits; only for quantized matrices.
     Quantized(&'a QuantizedRows),
+    /// 14 bits; only for matrices of 16-bit weights.
+    Words(&'a WordRows),
 }
 
 impl Activations<'_> {
@@ -56,6 +72,7 @@ impl Activations<'_> {
         match self {
             Self::Float(rows) => rows.values.len() / rows.columns.max(1),
             Self::Quantized(rows) => rows.tokens(),
+            Self::Words(rows) => rows.tokens(),
         }
     }
 
@@ -63,6 +80,7 @@ impl Activations<'_> {
         match self {
             Self::Float(rows) => rows.columns * 4,
             Self::Quantized(rows) => rows.columns(),
+            Self::Words(rows) => rows.columns() * 2,
         }
     }
 }
@@ -87,6 +105,8 @@ pub struct Product<'a> {
     pub activations: Activations<'a>,
     /// What becomes of the results.
     pub epilogue: Epilogue,
+    /// What threads ask memory for when they wait, where few tokens make them wait for memory.
+    pub ahead: &'a [ReadAhead],
 }
 
 impl Product<'_> {
@@ -138,15 +158,6 @@ impl SharedOutput {
     }
 }
 
-/// One product, cut into chunks of tiles.
-struct Chunk<'a> {
-    /// The matrix; what is gated stands behind its gate.
-    matrices: &'a [PackedMatrix],
-    tiles: Range<usize>,
-    /// Where the matrix' outputs begin in an output row.
-    column: usize,
-}
-
 /// Computes a product into `output`, `[tokens, width]`, in one parallel region.
 ///
 /// # Panics
@@ -160,14 +171,21 @@ pub fn multiply(
 ) {
     product.check(output);
     let tokens = product.activations.tokens();
-    let chunks = chunks_of(product, pool.threads());
+    let cut = Cut::new(product, pool.threads());
     let shared = SharedOutput {
         pointer: AtomicPtr::new(output.as_mut_ptr()),
         width: product.width(),
         adds: product.epilogue == Epilogue::Add,
     };
-    pool.run(chunks.len(), &|index| {
-        let chunk = &chunks[index];
+    let ahead = if tokens <= FEW_TOKENS {
+        product.ahead
+    } else {
+        &[]
+    };
+    pool.run_before(ahead, cut.chunks(), &|index| {
+        let Some(chunk) = cut.chunk(index) else {
+            return;
+        };
         let tiles = chunk.tiles.clone();
         let step = token_step(product, tiles.len());
         for first in (0..tokens).step_by(step) {
@@ -182,7 +200,12 @@ pub fn multiply(
             let mut target = unsafe { shared.tile(&range.tokens, &columns) };
             match product.epilogue {
                 Epilogue::Gate(activation) => {
-                    gate_chunk((kernels, activation), chunk, (product, &range), &mut target);
+                    gate_chunk(
+                        (kernels, activation),
+                        &chunk,
+                        (product, &range),
+                        &mut target,
+                    );
                 }
                 _ => multiply_range(kernels, &chunk.matrices[0], (product, &range), &mut target),
             }
@@ -199,6 +222,7 @@ fn multiply_range(
     match product.activations {
         Activations::Float(rows) => kernels.multiply_float(matrix, rows, range, output),
         Activations::Quantized(rows) => kernels.multiply_quantized(matrix, rows, range, output),
+        Activations::Words(rows) => kernels.multiply_words(matrix, rows, range, output),
     }
 }
 
@@ -233,37 +257,27 @@ fn token_step(product: &Product<'_>, tiles: usize) -> usize {
     (step / TOKEN_GROUP).max(1) * TOKEN_GROUP
 }
 
-/// Cuts the matrices so that each thread gets several chunks, of tiles that share their activations.
-fn chunks_of<'a>(product: &Product<'a>, threads: usize) -> Vec<Chunk<'a>> {
-    let matrices = product.matrices;
-    let together = match product.epilogue {
-        Epilogue::Gate(_) => matrices.len().max(1),
-        _ => 1,
-    };
-    let tiles: usize = matrices.iter().map(PackedMatrix::tiles).sum::<usize>() / together;
-    let pieces = match threads {
-        1 => 1,
-        _ if product.activations.tokens() == 1 => threads * 4,
-        _ => threads * 8,
-    };
-    // Kernels take tiles in pairs.
-    let size = tiles.div_ceil(pieces).max(1).next_multiple_of(2);
-    let mut column = 0;
-    let mut chunks = Vec::new();
-    for matrices in matrices.chunks(together) {
-        for first in (0..matrices[0].tiles()).step_by(size) {
-            chunks.push(Chunk {
-                matrices,
-                tiles: first..matrices[0].tiles().min(first + size),
-                column,
-            });
-        }
-        column += matrices[0].rows();
-    }
-    chunks
+/// In which precision rows meet matrices best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowPrecision {
+    /// f32.
+    Float,
+    /// 8 bits: see [`QuantizedRows`].
+    Bytes,
+    /// 14 bits: see [`WordRows`].
+    Words,
 }
 
-/// Whether 8-bit activations can meet the matrix.
-pub fn takes_quantized(matrix: &PackedMatrix) -> bool {
-    matches!(matrix.elements(), Elements::Quantized(_))
+impl RowPrecision {
+    /// The fastest that all the matrices take and that costs no more than their own rounding.
+    pub fn fastest(kernels: &dyn Kernels, matrices: &[PackedMatrix]) -> Self {
+        let quantized = |matrix: &PackedMatrix| matches!(matrix.elements(), Elements::Quantized(_));
+        if matrices.iter().all(quantized) {
+            Self::Bytes
+        } else if kernels.has_word_products() && matrices.iter().all(takes_words) {
+            Self::Words
+        } else {
+            Self::Float
+        }
+    }
 }

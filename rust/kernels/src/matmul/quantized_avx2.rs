@@ -1,27 +1,51 @@
-//! Packed integers times 8-bit activations with `vpmaddubsw`: a lane is an output row.
+//! Packed integers times 8-bit activations, eight rows at a time: `vpmaddubsw`, or `vpdpbusd` where
+//! AVX-VNNI has it.
 //!
-//! The same sum as the AVX-512 version, eight rows at a time. `vpmaddubsw` saturates at 16 bits:
-//! 4-bit weights stay far below; 8-bit ones are made signed by flipping their top bit, multiplied
-//! as magnitudes with the sign moved to the activation, and the 128 is given back with the sums.
+//! The same sum as the AVX-512 version: a weight vector is unpacked once for three or four tokens, each
+//! token's four activation bytes are broadcast, a zero point starts the integer product. The
+//! algorithm is generic over the [`ByteDot`] and becomes vector code inside the two functions that
+//! have the features.
 
 use std::arch::x86_64::*;
 
+use super::byte_dot::{ByteDot, Maddubs, Vnni};
 use super::output::OutputTile;
 use super::rows::{QuantizedRows, TileRange};
-use crate::pack::{Elements, PackedMatrix, TILE_ROWS, VECTOR_BYTES, high_bits_place};
+use super::unpack_avx2::Scales;
+use crate::pack::{Elements, PackedMatrix, QuantLayout, TILE_ROWS};
 use crate::quant::ScaleEncoding;
-use crate::simd::Lanes;
-use crate::simd::avx2::Avx2;
 
-/// Tokens that share an unpacked block.
-const TOKENS: usize = 4;
+pub(super) const HALF: u8 = 0;
+pub(super) const SINGLE: u8 = 1;
+pub(super) const SUPER: u8 = 2;
 
-/// Multiplies the range; `false` where the matrix is not quantized.
+/// Up to so many tokens the weights come from memory, which is asked this far ahead, in bytes.
+const FEW: usize = 8;
+const AHEAD: usize = 8192;
+
+/// Half a tile and some tokens, as pointers.
+#[derive(Clone, Copy)]
+struct HalfTask {
+    values: *const u8,
+    scales: *const u8,
+    /// 0 for the first eight rows of the tile, 1 for the others.
+    half: usize,
+    ahead: usize,
+    blocks: usize,
+    /// Log of the zero point.
+    zero_shift: __m128i,
+    quants: *const i8,
+    activation_scales: *const f32,
+    activation_sums: *const f32,
+    activation_debts: *const i32,
+}
+
+/// Multiplies the range with `vpmaddubsw`; `false` where no instance fits the layout.
 ///
 /// # Safety
 ///
-/// Needs AVX2, FMA and F16C. `output` has the range's length, the range lies inside matrix and
-/// rows, and both have the same number of columns (checked by `Native`).
+/// Needs AVX2, FMA and F16C. `output` has the range's size, the range lies inside matrix and rows,
+/// and both have the same number of columns (checked by `Native`).
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(crate) unsafe fn multiply(
     matrix: &PackedMatrix,
@@ -29,257 +53,208 @@ pub(crate) unsafe fn multiply(
     range: &TileRange,
     output: &mut OutputTile<'_>,
 ) -> bool {
+    // SAFETY: the caller's.
+    unsafe { multiply_with::<Maddubs>(matrix, (rows, range), output) }
+}
+
+/// Multiplies the range with `vpdpbusd`; `false` where no instance fits the layout.
+///
+/// # Safety
+///
+/// As `multiply`, and needs AVX-VNNI.
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+pub(crate) unsafe fn multiply_vnni(
+    matrix: &PackedMatrix,
+    rows: &QuantizedRows,
+    range: &TileRange,
+    output: &mut OutputTile<'_>,
+) -> bool {
+    // SAFETY: the caller's.
+    unsafe { multiply_with::<Vnni>(matrix, (rows, range), output) }
+}
+
+#[inline(always)]
+unsafe fn multiply_with<D: ByteDot>(
+    matrix: &PackedMatrix,
+    work: (&QuantizedRows, &TileRange),
+    output: &mut OutputTile<'_>,
+) -> bool {
     let Elements::Quantized(layout) = matrix.elements() else {
         return false;
     };
-    for (index, tile) in range.tiles.clone().enumerate() {
-        for half in 0..2 {
-            let mut token = range.tokens.start;
-            while token < range.tokens.end {
-                let count = TOKENS.min(range.tokens.end - token);
-                let task = Task {
-                    matrix,
-                    rows,
-                    tile,
-                    half,
-                    token,
-                    count,
-                };
-                // SAFETY: the caller's contract.
-                let sums = unsafe {
-                    match (layout.bits, layout.groups()) {
-                        (4, 1) => some_tokens::<4, 1>(&task),
-                        (4, _) => some_tokens::<4, 2>(&task),
-                        (5, _) => some_tokens::<5, 1>(&task),
-                        (6, 1) => some_tokens::<6, 1>(&task),
-                        (6, _) => some_tokens::<6, 2>(&task),
-                        (_, 1) => some_tokens::<8, 1>(&task),
-                        _ => some_tokens::<8, 2>(&task),
-                    }
-                };
-                let column = index * TILE_ROWS + half * 8;
-                for (offset, sum) in sums.into_iter().enumerate().take(count) {
-                    let mut lanes = [0.0; 8];
-                    // SAFETY: eight floats.
-                    unsafe { Avx2::store(lanes.as_mut_ptr(), sum) };
-                    output.put(token - range.tokens.start + offset, column, &lanes);
-                }
-                token += count;
+    let key = (
+        layout.bits,
+        layout.groups(),
+        layout.encoding,
+        layout.has_minimum,
+    );
+    let each = (matrix, layout);
+    // SAFETY: the caller's.
+    unsafe {
+        match key {
+            (4, 1, ScaleEncoding::Half, false) => all::<D, 4, 1, HALF, false>(each, work, output),
+            (4, 1, ScaleEncoding::Half, true) => all::<D, 4, 1, HALF, true>(each, work, output),
+            (4, 1, ScaleEncoding::Super, true) => all::<D, 4, 1, SUPER, true>(each, work, output),
+            (4, 2, ScaleEncoding::Super, false) => all::<D, 4, 2, SUPER, false>(each, work, output),
+            (4, 2, ScaleEncoding::Super, true) => all::<D, 4, 2, SUPER, true>(each, work, output),
+            (5, 1, ScaleEncoding::Half, false) => all::<D, 5, 1, HALF, false>(each, work, output),
+            (5, 1, ScaleEncoding::Half, true) => all::<D, 5, 1, HALF, true>(each, work, output),
+            (5, 1, ScaleEncoding::Super, true) => all::<D, 5, 1, SUPER, true>(each, work, output),
+            (6, 2, ScaleEncoding::Super, false) => all::<D, 6, 2, SUPER, false>(each, work, output),
+            (8, 1, ScaleEncoding::Half, false) => all::<D, 8, 1, HALF, false>(each, work, output),
+            (8, 1, ScaleEncoding::Single, false) => {
+                all::<D, 8, 1, SINGLE, false>(each, work, output);
             }
+            (8, 1, ScaleEncoding::Super, false) => all::<D, 8, 1, SUPER, false>(each, work, output),
+            _ => return false,
         }
     }
     true
 }
 
-struct Task<'a> {
-    matrix: &'a PackedMatrix,
-    rows: &'a QuantizedRows,
-    tile: usize,
-    half: usize,
-    token: usize,
-    count: usize,
+/// Every half tile with every token of the range.
+#[inline(always)]
+unsafe fn all<
+    D: ByteDot,
+    const BITS: u32,
+    const GROUPS: usize,
+    const ENCODING: u8,
+    const MINIMUM: bool,
+>(
+    (matrix, layout): (&PackedMatrix, QuantLayout),
+    (rows, range): (&QuantizedRows, &TileRange),
+    output: &mut OutputTile<'_>,
+) {
+    let blocks = rows.blocks();
+    let (sums, debts) = if GROUPS == 1 {
+        (&rows.block_sums, &rows.block_debts)
+    } else {
+        (&rows.half_sums, &rows.half_debts)
+    };
+    let count = range.tokens.len();
+    let halves = range.tiles.clone().flat_map(|tile| [(tile, 0), (tile, 1)]);
+    for (index, (tile, half)) in halves.enumerate() {
+        let mut done = 0;
+        while done < count {
+            let first = range.tokens.start + done;
+            let task = HalfTask {
+                values: matrix.tile_values(tile).as_ptr(),
+                scales: matrix.tile_scales(tile).as_ptr(),
+                half,
+                ahead: if done == 0 && half == 0 && count <= FEW {
+                    AHEAD
+                } else {
+                    0
+                },
+                blocks,
+                // SAFETY: the caller has the instruction set.
+                zero_shift: unsafe {
+                    _mm_cvtsi32_si128(layout.zero.max(1).trailing_zeros() as i32)
+                },
+                quants: rows.quants[first * rows.columns()..].as_ptr(),
+                activation_scales: rows.scales[first * blocks..].as_ptr(),
+                activation_sums: sums[first * blocks * GROUPS..].as_ptr(),
+                activation_debts: debts[first * blocks * GROUPS..].as_ptr(),
+            };
+            let target = (&mut *output, done, index * TILE_ROWS / 2);
+            // SAFETY: as many tokens as the instance takes stand behind the pointers.
+            done += unsafe {
+                match count - done {
+                    4.. if D::tokens(BITS) == 4 => {
+                        some::<D, 4, BITS, GROUPS, ENCODING, MINIMUM>(task, target)
+                    }
+                    3.. => some::<D, 3, BITS, GROUPS, ENCODING, MINIMUM>(task, target),
+                    2.. => some::<D, 2, BITS, GROUPS, ENCODING, MINIMUM>(task, target),
+                    _ => some::<D, 1, BITS, GROUPS, ENCODING, MINIMUM>(task, target),
+                }
+            };
+        }
+    }
 }
 
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn some_tokens<const BITS: u32, const GROUPS: usize>(task: &Task<'_>) -> [__m256; TOKENS] {
-    let mut sums = [_mm256_setzero_ps(); TOKENS];
-    let Elements::Quantized(layout) = task.matrix.elements() else {
-        return sums;
-    };
-    let values = task.matrix.tile_values(task.tile);
-    let mut scales = Scales::new(task);
-    let blocks = task.rows.blocks();
-    let sums_of = if GROUPS == 1 {
-        &task.rows.block_sums
-    } else {
-        &task.rows.half_sums
-    };
-    // 8-bit weights come out of `unpack` lower by 128.
-    let zero = _mm256_set1_ps(if BITS == 8 { 128.0 } else { 0.0 } - f32::from(layout.zero));
-    for (block, packed) in values.chunks_exact(layout.block_bytes()).enumerate() {
-        // SAFETY: `packed` is one block; the scale stream runs beside it; `token` is a row.
-        unsafe {
-            let weights = unpack::<BITS>(packed, task.half);
+#[inline(always)]
+unsafe fn some<
+    D: ByteDot,
+    const COUNT: usize,
+    const BITS: u32,
+    const GROUPS: usize,
+    const ENCODING: u8,
+    const MINIMUM: bool,
+>(
+    task: HalfTask,
+    (output, row, column): (&mut OutputTile<'_>, usize, usize),
+) -> usize {
+    // SAFETY: the streams hold `blocks` blocks, the activation pointers `COUNT` rows.
+    let sums = unsafe { products::<D, COUNT, BITS, GROUPS, ENCODING, MINIMUM>(task) };
+    for (token, sum) in sums.into_iter().enumerate() {
+        let mut lanes = [0.0; TILE_ROWS / 2];
+        // SAFETY: eight floats.
+        unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), sum) };
+        output.put(row + token, column, &lanes);
+    }
+    COUNT
+}
+
+#[inline(always)]
+unsafe fn products<
+    D: ByteDot,
+    const COUNT: usize,
+    const BITS: u32,
+    const GROUPS: usize,
+    const ENCODING: u8,
+    const MINIMUM: bool,
+>(
+    task: HalfTask,
+) -> [__m256; COUNT] {
+    let columns = task.blocks * 32;
+    // SAFETY: the caller's.
+    unsafe {
+        let mut sums = [_mm256_setzero_ps(); COUNT];
+        let mut scales = Scales::<ENCODING, MINIMUM>::new(task.scales, task.half);
+        for block in 0..task.blocks {
+            let values = task.values.add(block * 64 * BITS as usize);
+            if task.ahead > 0 {
+                for line in 0..BITS as usize {
+                    let address = values.wrapping_add(task.ahead + line * 64);
+                    _mm_prefetch::<_MM_HINT_T0>(address.cast());
+                }
+            }
+            let values = values.add(task.half * 32);
+            let quants = (task.quants.add(block * 32), columns);
             scales.begin_block(block);
-            let groups: [_; GROUPS] = std::array::from_fn(|_| {
+            for group in 0..GROUPS {
+                let mut dots = [D::zero(); COUNT];
+                if GROUPS == 1 || group == 0 {
+                    D::add::<COUNT, BITS, 0>(values, quants, &mut dots);
+                    D::add::<COUNT, BITS, 1>(values, quants, &mut dots);
+                    D::add::<COUNT, BITS, 2>(values, quants, &mut dots);
+                    D::add::<COUNT, BITS, 3>(values, quants, &mut dots);
+                }
+                if GROUPS == 1 || group == 1 {
+                    D::add::<COUNT, BITS, 4>(values, quants, &mut dots);
+                    D::add::<COUNT, BITS, 5>(values, quants, &mut dots);
+                    D::add::<COUNT, BITS, 6>(values, quants, &mut dots);
+                    D::add::<COUNT, BITS, 7>(values, quants, &mut dots);
+                }
                 let (scale, minimum) = scales.next_group();
-                (scale, _mm256_fmadd_ps(scale, zero, minimum))
-            });
-            for (index, sum) in sums.iter_mut().enumerate().take(task.count) {
-                let token = task.token + index;
-                let quants = task.rows.quants[token * task.rows.columns() + block * 32..]
-                    .as_ptr()
-                    .cast::<i32>();
-                let activation = _mm256_set1_ps(task.rows.scales[token * blocks + block]);
-                for (group, (scale, minimum)) in groups.into_iter().enumerate() {
-                    let dot = dot::<BITS, GROUPS>(&weights, quants, group);
-                    *sum = _mm256_fmadd_ps(
-                        _mm256_cvtepi32_ps(dot),
-                        _mm256_mul_ps(scale, activation),
-                        *sum,
-                    );
-                    let offset = _mm256_set1_ps(sums_of[(token * blocks + block) * GROUPS + group]);
-                    *sum = _mm256_fmadd_ps(minimum, offset, *sum);
+                for token in 0..COUNT {
+                    let place = (token * task.blocks + block) * GROUPS + group;
+                    let mut dot = D::total::<BITS>(dots[token]);
+                    if !MINIMUM {
+                        let debt = _mm256_set1_epi32(*task.activation_debts.add(place));
+                        dot = _mm256_add_epi32(dot, _mm256_sll_epi32(debt, task.zero_shift));
+                    }
+                    let factor = *task.activation_scales.add(token * task.blocks + block);
+                    let factor = _mm256_mul_ps(scale, _mm256_set1_ps(factor));
+                    let sum = &mut sums[token];
+                    *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), factor, *sum);
+                    if MINIMUM {
+                        let offset = _mm256_set1_ps(*task.activation_sums.add(place));
+                        *sum = _mm256_fmadd_ps(minimum, offset, *sum);
+                    }
                 }
             }
         }
-    }
-    sums
-}
-
-/// The eight vectors of half a tile: vector `j` holds inputs `4j..4j+4` of eight rows.
-#[inline]
-#[target_feature(enable = "avx2")]
-unsafe fn unpack<const BITS: u32>(packed: &[u8], half: usize) -> [__m256i; 8] {
-    let mut weights = [_mm256_setzero_si256(); 8];
-    let low = _mm256_set1_epi8(15);
-    // SAFETY: half a vector is 32 bytes, and a block has at least `BITS` vectors.
-    let vector = |index: usize| unsafe {
-        _mm256_loadu_si256(
-            packed[index * VECTOR_BYTES + half * 32..][..32]
-                .as_ptr()
-                .cast(),
-        )
-    };
-    if BITS == 8 {
-        let flip = _mm256_set1_epi8(i8::MIN);
-        for (index, weights) in weights.iter_mut().enumerate() {
-            *weights = _mm256_xor_si256(vector(index), flip);
-        }
-        return weights;
-    }
-    for index in 0..4 {
-        let loaded = vector(index);
-        weights[index] = _mm256_and_si256(loaded, low);
-        weights[index + 4] = _mm256_and_si256(_mm256_srli_epi16::<4>(loaded), low);
-    }
-    if BITS > 4 {
-        let mask = _mm256_set1_epi8((1 << (BITS - 4)) - 1);
-        for (index, weights) in weights.iter_mut().enumerate() {
-            let (plane, shift) = high_bits_place(BITS - 4, index);
-            let shift = _mm_cvtsi32_si128(shift as i32);
-            let high = _mm256_and_si256(_mm256_srl_epi16(vector(4 + plane), shift), mask);
-            *weights = _mm256_or_si256(*weights, _mm256_slli_epi16::<4>(high));
-        }
-    }
-    weights
-}
-
-/// The integer product of one group: 32-bit lanes, a row each.
-#[inline]
-#[target_feature(enable = "avx2")]
-unsafe fn dot<const BITS: u32, const GROUPS: usize>(
-    weights: &[__m256i; 8],
-    quants: *const i32,
-    group: usize,
-) -> __m256i {
-    let ones = _mm256_set1_epi16(1);
-    // Products that a 16-bit lane can add up: each is below 2 * 127 * 2^BITS.
-    let together = if BITS == 8 { 1 } else { 1 << (7 - BITS) };
-    let mut pairs = _mm256_setzero_si256();
-    let mut total = _mm256_setzero_si256();
-    let vectors = group * 8 / GROUPS..(group + 1) * 8 / GROUPS;
-    for (vector, weights) in vectors.clone().zip(&weights[vectors]) {
-        // SAFETY: a block has eight groups of four activations.
-        let inputs = _mm256_set1_epi32(unsafe { quants.add(vector).read_unaligned() });
-        if BITS == 8 {
-            let magnitude = _mm256_abs_epi8(*weights);
-            let products = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(inputs, *weights));
-            total = _mm256_add_epi32(total, _mm256_madd_epi16(products, ones));
-        } else {
-            pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(*weights, inputs));
-            if (vector + 1).is_multiple_of(together) {
-                total = _mm256_add_epi32(total, _mm256_madd_epi16(pairs, ones));
-                pairs = _mm256_setzero_si256();
-            }
-        }
-    }
-    _mm256_add_epi32(total, _mm256_madd_epi16(pairs, ones))
-}
-
-/// Reads the scales of half a tile.
-struct Scales<'a> {
-    stream: &'a [u8],
-    encoding: ScaleEncoding,
-    has_minimum: bool,
-    half: usize,
-    base: __m256,
-    base_minimum: __m256,
-}
-
-impl<'a> Scales<'a> {
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn new(task: &Task<'a>) -> Self {
-        let (encoding, has_minimum) = match task.matrix.elements() {
-            Elements::Quantized(layout) => (layout.encoding, layout.has_minimum),
-            _ => (ScaleEncoding::Half, false),
-        };
-        let stream = task.matrix.tile_scales(task.tile);
-        let none = _mm256_setzero_ps();
-        Self {
-            stream,
-            encoding,
-            has_minimum,
-            half: task.half,
-            base: none,
-            base_minimum: none,
-        }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2,f16c")]
-    fn begin_block(&mut self, block: usize) {
-        if self.encoding == ScaleEncoding::Super && block.is_multiple_of(8) {
-            self.base = self.take_half();
-            if self.has_minimum {
-                self.base_minimum = self.take_half();
-            }
-        }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2,f16c")]
-    fn next_group(&mut self) -> (__m256, __m256) {
-        let scale = self.take(self.base);
-        let minimum = if self.has_minimum {
-            self.take(self.base_minimum)
-        } else {
-            _mm256_setzero_ps()
-        };
-        (scale, minimum)
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2,f16c")]
-    fn take(&mut self, base: __m256) -> __m256 {
-        match self.encoding {
-            ScaleEncoding::Half => self.take_half(),
-            ScaleEncoding::Single => {
-                let bytes = &self.bytes(64)[self.half * 32..][..32];
-                // SAFETY: 32 bytes.
-                unsafe { _mm256_loadu_ps(bytes.as_ptr().cast()) }
-            }
-            ScaleEncoding::Super => {
-                let bytes = &self.bytes(16)[self.half * 8..][..8];
-                // SAFETY: 8 bytes.
-                let small = unsafe { _mm_loadl_epi64(bytes.as_ptr().cast()) };
-                _mm256_mul_ps(base, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(small)))
-            }
-        }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2,f16c")]
-    fn take_half(&mut self) -> __m256 {
-        let bytes = &self.bytes(32)[self.half * 16..][..16];
-        // SAFETY: 16 bytes.
-        _mm256_cvtph_ps(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
-    }
-
-    fn bytes(&mut self, count: usize) -> &'a [u8] {
-        let (taken, rest) = self.stream.split_at(count);
-        self.stream = rest;
-        taken
+        sums
     }
 }

@@ -42,6 +42,7 @@ pub struct QuantizedRowMut<'a> {
 
 impl QuantizedRowMut<'_> {
     /// Writes what products need beside the block's quants: `sums` are those of its halves.
+    #[inline]
     pub(crate) fn describe_block(&mut self, block: usize, scale: f32, sums: [i32; 2]) {
         let total = sums[0] + sums[1];
         self.scales[block] = scale;

@@ -49,7 +49,8 @@ native_kernels!(
     neon_entries,
     "neon",
     "neon",
-    quantized_neon::widening::multiply
+    quantized_neon::widening::multiply,
+    None
 );
 native_kernels!(
     NeonDotprodKernels,
@@ -57,7 +58,8 @@ native_kernels!(
     neon_dotprod_entries,
     "neon-dotprod",
     "neon,dotprod",
-    quantized_neon::dotprod::multiply
+    quantized_neon::dotprod::multiply,
+    None
 );
 native_kernels!(
     NeonI8mmKernels,
@@ -65,5 +67,6 @@ native_kernels!(
     neon_i8mm_entries,
     "neon-i8mm",
     "neon,dotprod,i8mm",
-    quantized_mmla::multiply
+    quantized_mmla::multiply,
+    None
 );

@@ -9,8 +9,12 @@ pub(crate) mod aarch64;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86;
 
-use crate::matmul::quantized_portable;
+use crate::matmul::{OutputTile, TileRange, WordRows, quantized_portable};
+use crate::pack::PackedMatrix;
 use crate::simd::portable::PortableLanes;
+
+/// A product of 16-bit weights in integers, where an instruction set has a fast one.
+type MultiplyWords = unsafe fn(&PackedMatrix, &WordRows, &TileRange, &mut OutputTile<'_>);
 
 /// Plain loops, vectorized by the compiler for the baseline of the target.
 #[derive(Debug)]
@@ -19,14 +23,16 @@ pub(crate) struct PortableKernels;
 /// The float operations of one instruction set: each generic algorithm inside a function that has
 /// the features, and the `Kernels` over them.
 macro_rules! native_kernels {
-    ($kernels:ident, $lanes:ty, $entries:ident, $name:literal, $features:literal, $multiply_quantized:path) => {
+    ($kernels:ident, $lanes:ty, $entries:ident, $name:literal, $features:literal, $multiply_quantized:path, $multiply_words:expr) => {
         mod $entries {
             use super::*;
             use crate::attention::{AttentionShape, AttentionTask, KvView, flash};
             use crate::kernels::{Kernels, check_product};
             use crate::matmul::{
-                FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, dense,
+                FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut,
+                WordRows, dense, takes_words,
             };
+            use crate::native::MultiplyWords;
             use crate::ops::{activation, norm, quantize, rope, softmax};
             use crate::pack::{BLOCK_INPUTS, PackedMatrix};
             use crate::{Activation, reference};
@@ -79,9 +85,24 @@ macro_rules! native_kernels {
                 unsafe { softmax::log_sum_exp::<$lanes>(values) }
             }
             #[target_feature(enable = $features)]
+            pub(super) unsafe fn softmax(input: &[f32], output: &mut [f32]) {
+                // SAFETY: as above.
+                unsafe { softmax::softmax::<$lanes>(input, output) }
+            }
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn weight_sums(values: &[f32], scale: (f32, f32), sums: &mut [f32]) {
+                // SAFETY: as above.
+                unsafe { softmax::weight_sums::<$lanes>(values, scale, sums) }
+            }
+            #[target_feature(enable = $features)]
             pub(super) unsafe fn quantize(input: &[f32], row: &mut QuantizedRowMut<'_>) {
                 // SAFETY: as above.
                 unsafe { quantize::quantize::<$lanes>(input, row) }
+            }
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn quantize_words(input: &[f32], row: &mut WordRowMut<'_>) {
+                // SAFETY: as above.
+                unsafe { quantize::quantize_words::<$lanes>(input, row) }
             }
             #[target_feature(enable = $features)]
             pub(super) unsafe fn multiply_float(
@@ -108,6 +129,8 @@ macro_rules! native_kernels {
                 // SAFETY: as above.
                 unsafe { flash::attend::<$lanes>(kv, shape, task, dimensions, output) }
             }
+
+            const MULTIPLY_WORDS: Option<MultiplyWords> = $multiply_words;
 
             impl Kernels for $kernels {
                 fn name(&self) -> &'static str {
@@ -164,6 +187,15 @@ macro_rules! native_kernels {
                     // SAFETY: as above.
                     unsafe { self::log_sum_exp(values) }
                 }
+                fn softmax(&self, input: &[f32], output: &mut [f32]) {
+                    assert_eq!(input.len(), output.len());
+                    // SAFETY: as above.
+                    unsafe { self::softmax(input, output) }
+                }
+                fn weight_sums(&self, values: &[f32], scale: (f32, f32), sums: &mut [f32]) {
+                    // SAFETY: as above.
+                    unsafe { self::weight_sums(values, scale, sums) }
+                }
                 fn quantize(&self, input: &[f32], row: &mut QuantizedRowMut<'_>) {
                     let blocks = input.len() / BLOCK_INPUTS;
                     assert!(
@@ -189,6 +221,31 @@ macro_rules! native_kernels {
                     if !unsafe { $multiply_quantized(matrix, rows, range, output) } {
                         reference::multiply_quantized(matrix, rows, range, output);
                     }
+                }
+                fn has_word_products(&self) -> bool {
+                    MULTIPLY_WORDS.is_some()
+                }
+                fn quantize_words(&self, input: &[f32], row: &mut WordRowMut<'_>) {
+                    let blocks = input.len() / BLOCK_INPUTS;
+                    assert!(row.words.len() == input.len() && blocks * BLOCK_INPUTS == input.len());
+                    assert_eq!(row.scales.len(), blocks);
+                    // SAFETY: as above; the row fits.
+                    unsafe { self::quantize_words(input, row) }
+                }
+                fn multiply_words(
+                    &self,
+                    matrix: &PackedMatrix,
+                    rows: &WordRows,
+                    range: &TileRange,
+                    output: &mut OutputTile<'_>,
+                ) {
+                    let Some(multiply_words) = MULTIPLY_WORDS else {
+                        return reference::multiply_words(matrix, rows, range, output);
+                    };
+                    check_product(matrix, (rows.tokens(), rows.columns()), range, output);
+                    assert!(takes_words(matrix), "words meet 16-bit weights alone");
+                    // SAFETY: `self` proves the instruction set; the range lies inside.
+                    unsafe { multiply_words(matrix, rows, range, output) }
                 }
                 fn multiply_float(
                     &self,
@@ -230,7 +287,8 @@ native_kernels!(
     portable_entries,
     "portable",
     "sse2",
-    quantized_portable::multiply
+    quantized_portable::multiply,
+    None
 );
 #[cfg(target_arch = "aarch64")]
 native_kernels!(
@@ -239,5 +297,6 @@ native_kernels!(
     portable_entries,
     "portable",
     "neon",
-    quantized_portable::multiply
+    quantized_portable::multiply,
+    None
 );

@@ -1,12 +1,20 @@
 //! AVX2 and AVX-512: types that exist only where the machine has the instruction set.
 
 use super::native_kernels;
-use crate::matmul::{quantized_avx2, quantized_avx512};
+use crate::matmul::{quantized_avx2, quantized_avx512, words_avx512};
 use crate::simd::{avx2::Avx2, avx512::Avx512};
 
 /// AVX2 with FMA and F16C.
 #[derive(Debug)]
 pub(crate) struct Avx2Kernels(());
+
+/// AVX2 with FMA, F16C and AVX-VNNI: processors with efficiency cores.
+#[derive(Debug)]
+pub(crate) struct Avx2VnniKernels(());
+
+/// AVX-512 F, BW, DQ and VL, without VNNI: the first generation.
+#[derive(Debug)]
+pub(crate) struct Avx512BaseKernels(());
 
 /// AVX-512 F, BW, DQ, VL and VNNI.
 #[derive(Debug)]
@@ -22,15 +30,30 @@ impl Avx2Kernels {
     }
 }
 
-impl Avx512Kernels {
+impl Avx2VnniKernels {
+    /// Where the machine has the instruction set.
+    pub(crate) fn new() -> Option<Self> {
+        let there = Avx2Kernels::new().is_some() && is_x86_feature_detected!("avxvnni");
+        there.then_some(Self(()))
+    }
+}
+
+impl Avx512BaseKernels {
     /// Where the machine has the instruction set.
     pub(crate) fn new() -> Option<Self> {
         let there = Avx2Kernels::new().is_some()
             && is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl")
-            && is_x86_feature_detected!("avx512vnni");
+            && is_x86_feature_detected!("avx512vl");
+        there.then_some(Self(()))
+    }
+}
+
+impl Avx512Kernels {
+    /// Where the machine has the instruction set.
+    pub(crate) fn new() -> Option<Self> {
+        let there = Avx512BaseKernels::new().is_some() && is_x86_feature_detected!("avx512vnni");
         there.then_some(Self(()))
     }
 }
@@ -41,7 +64,26 @@ native_kernels!(
     avx2_entries,
     "avx2",
     "avx2,fma,f16c",
-    quantized_avx2::multiply
+    quantized_avx2::multiply,
+    None
+);
+native_kernels!(
+    Avx2VnniKernels,
+    Avx2,
+    avx2_vnni_entries,
+    "avx2-vnni",
+    "avx2,fma,f16c,avxvnni",
+    quantized_avx2::multiply_vnni,
+    None
+);
+native_kernels!(
+    Avx512BaseKernels,
+    Avx512,
+    avx512_base_entries,
+    "avx512-base",
+    "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c",
+    quantized_avx2::multiply,
+    None
 );
 native_kernels!(
     Avx512Kernels,
@@ -49,5 +91,6 @@ native_kernels!(
     avx512_entries,
     "avx512",
     "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c",
-    quantized_avx512::multiply
+    quantized_avx512::multiply,
+    Some(words_avx512::multiply)
 );

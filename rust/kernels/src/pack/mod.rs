@@ -13,7 +13,8 @@
 //!
 //! Their scales stand in a second stream, in the order of use (see [`crate::quant::ScaleEncoding`]): for each 32
 //! inputs 16 scales and, where the format has them, 16 minimums; a super-block of 256 has its f16
-//! bases first and then small integers. Dense weights go input by input, 16 rows side by side.
+//! bases first and then small integers. Dense weights go input by input, 16 rows side by side; 16-bit
+//! ones have a byte for each row and block, the power of two of `matmul/words.rs`.
 
 mod layout;
 mod source;
@@ -27,7 +28,7 @@ pub use layout::{Elements, QuantLayout};
 pub(crate) use layout::{TileBlock, VECTOR_BYTES, high_bits_place};
 pub use source::{PackError, PackSource};
 
-use crate::aligned::AlignedBytes;
+use crate::aligned::{AlignedBytes, Arena};
 use crate::quant::BlockType;
 use crate::threads::ThreadPool;
 use layout::lane_bytes;
@@ -37,6 +38,8 @@ use tiles::{TileBuffers, layout_of, tile_bytes};
 pub const TILE_ROWS: usize = 16;
 /// Inputs of a packed block.
 pub const BLOCK_INPUTS: usize = 32;
+/// The place of the highest bit of a 14-bit integer but for its sign.
+const WORD_LEADING_BIT: u8 = 12;
 /// Inputs that share an f16 base in the formats with super-blocks.
 pub(crate) const SUPER_INPUTS: usize = 256;
 /// A matrix `[rows, columns]`, packed.
@@ -50,8 +53,12 @@ pub struct PackedMatrix {
     scales: AlignedBytes,
 }
 impl PackedMatrix {
-    /// Packs a matrix on all threads of `pool`.
-    pub fn pack(source: &PackSource<'_>, pool: &ThreadPool) -> Result<Self, PackError> {
+    /// Packs a matrix on all threads of `pool` into memory of `arena`.
+    pub fn pack(
+        source: &PackSource<'_>,
+        pool: &ThreadPool,
+        arena: &Arena,
+    ) -> Result<Self, PackError> {
         source.check()?;
         let (elements, pack_tile) = layout_of(source.block_type);
         let tiles = source.rows.div_ceil(TILE_ROWS);
@@ -61,8 +68,8 @@ impl PackedMatrix {
             columns: source.columns,
             elements,
             block_type: source.block_type,
-            values: reserve(tiles * value_bytes)?,
-            scales: reserve(tiles * scale_bytes)?,
+            values: reserve(arena, tiles * value_bytes)?,
+            scales: reserve(arena, tiles * scale_bytes)?,
         };
         let buffers: Vec<_> = {
             let mut values = matrix.values.as_mut_slice();
@@ -135,7 +142,13 @@ impl PackedMatrix {
         &self.values.as_slice()[tile * bytes..(tile + 1) * bytes]
     }
 
-    /// The scales of one tile; empty for dense elements.
+    /// The values of a tile and of all behind it.
+    pub(crate) fn values_from(&self, tile: usize) -> &[u8] {
+        let bytes = self.values.len() / self.tiles();
+        &self.values.as_slice()[tile * bytes..]
+    }
+
+    /// The scales of one tile; empty for f32 elements.
     pub(crate) fn tile_scales(&self, tile: usize) -> &[u8] {
         let bytes = self.scales.len() / self.tiles();
         &self.scales.as_slice()[tile * bytes..(tile + 1) * bytes]
@@ -184,8 +197,8 @@ impl PackedMatrix {
     }
 }
 
-fn reserve(bytes: usize) -> Result<AlignedBytes, PackError> {
-    AlignedBytes::zeroed(bytes).map_err(|error| PackError::Memory {
+fn reserve(arena: &Arena, bytes: usize) -> Result<AlignedBytes, PackError> {
+    arena.zeroed(bytes).map_err(|error| PackError::Memory {
         bytes,
         problem: error.to_string(),
     })

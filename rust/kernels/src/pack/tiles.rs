@@ -4,7 +4,7 @@ use half::f16;
 
 use super::layout::{Elements, QuantLayout, VECTOR_BYTES, high_bits_place};
 use super::source::{PackError, PackSource};
-use super::{BLOCK_INPUTS, SUPER_INPUTS, TILE_ROWS};
+use super::{BLOCK_INPUTS, SUPER_INPUTS, TILE_ROWS, WORD_LEADING_BIT};
 use crate::quant::{BlockFormat, BlockScales, BlockType, BlockVisitor, ScaleEncoding, decode};
 
 /// One tile being filled.
@@ -36,7 +36,9 @@ pub(super) fn layout_of(block_type: BlockType) -> (Elements, PackTile) {
 pub(super) fn tile_bytes(elements: Elements, columns: usize) -> (usize, usize) {
     match elements {
         Elements::Float => (columns * TILE_ROWS * 4, 0),
-        Elements::Half | Elements::Bfloat => (columns * TILE_ROWS * 2, 0),
+        Elements::Half | Elements::Bfloat => {
+            (columns * TILE_ROWS * 2, columns / BLOCK_INPUTS * TILE_ROWS)
+        }
         Elements::Quantized(layout) => (
             columns / BLOCK_INPUTS * layout.block_bytes(),
             layout.tile_scale_bytes(columns),
@@ -48,6 +50,17 @@ pub(super) fn tile_bytes(elements: Elements, columns: usize) -> (usize, usize) {
 fn tile_rows(source: &PackSource<'_>, tile: usize) -> impl Iterator<Item = (usize, usize)> {
     let first = tile * TILE_ROWS;
     (first..(first + TILE_ROWS).min(source.rows)).map(move |row| (row - first, row))
+}
+
+/// The exponent, as f32 has it, of what one step of a block's 14-bit integers is worth: a power of
+/// two with which the largest of the block has 13 bits and a sign.
+fn word_worth(block: &[f32; BLOCK_INPUTS]) -> u8 {
+    let largest = block
+        .iter()
+        .fold(0.0f32, |most, value| most.max(value.abs()));
+    let exponent = (largest.to_bits() >> 23) as u8;
+    // So far below 1 it does not matter, and both the power and its inverse stay normal.
+    exponent.max(32) - WORD_LEADING_BIT
 }
 
 fn pack_dense_tile<const WIDTH: usize>(
@@ -69,6 +82,10 @@ fn pack_dense_tile<const WIDTH: usize>(
         let targets = buffers.values.chunks_exact_mut(TILE_ROWS * WIDTH);
         for (value, target) in bytes.as_chunks::<WIDTH>().0.iter().zip(targets) {
             target[lane * WIDTH..(lane + 1) * WIDTH].copy_from_slice(value);
+        }
+        let blocks = decoded.as_chunks::<BLOCK_INPUTS>().0.iter();
+        for (block, worth) in blocks.zip(buffers.scales.chunks_exact_mut(TILE_ROWS)) {
+            worth[lane] = word_worth(block);
         }
     }
     Ok(())

@@ -18,6 +18,27 @@ unsafe fn prefix(count: usize) -> __m256i {
     }
 }
 
+/// The sums of the first and of the second sixteen of 32 bytes.
+///
+/// # Safety
+///
+/// Needs AVX2; `source` is valid for 32 bytes.
+#[inline(always)]
+pub(super) unsafe fn half_sums(source: *const i8) -> [i32; 2] {
+    // SAFETY: the caller's.
+    unsafe {
+        // As unsigned bytes each is larger by 128, and one instruction adds eight of them.
+        let bytes = _mm256_loadu_si256(source.cast());
+        let lifted = _mm256_xor_si256(bytes, _mm256_set1_epi8(i8::MIN));
+        let eights = _mm256_sad_epu8(lifted, _mm256_setzero_si256());
+        let sums = _mm256_add_epi64(eights, _mm256_unpackhi_epi64(eights, eights));
+        [
+            _mm_cvtsi128_si32(_mm256_castsi256_si128(sums)) - 16 * 128,
+            _mm_cvtsi128_si32(_mm256_extracti128_si256::<1>(sums)) - 16 * 128,
+        ]
+    }
+}
+
 // SAFETY (every method): the contract of `Lanes` gives the instruction set and valid pointers;
 // masked loads and stores touch only the lanes of their mask.
 impl Lanes for Avx2 {
@@ -83,6 +104,23 @@ impl Lanes for Avx2 {
             let halves = _mm_packs_epi32(low, high);
             _mm_storel_epi64(target.cast(), _mm_packs_epi16(halves, halves));
         }
+    }
+    #[inline(always)]
+    unsafe fn store_words(target: *mut i16, value: __m256) {
+        // SAFETY: see the impl.
+        unsafe {
+            let wide = _mm256_cvtps_epi32(value);
+            let (low, high) = (
+                _mm256_castsi256_si128(wide),
+                _mm256_extracti128_si256::<1>(wide),
+            );
+            _mm_storeu_si128(target.cast(), _mm_packs_epi32(low, high));
+        }
+    }
+    #[inline(always)]
+    unsafe fn half_sums(source: *const i8) -> [i32; 2] {
+        // SAFETY: see the impl.
+        unsafe { half_sums(source) }
     }
     #[inline(always)]
     unsafe fn add(a: __m256, b: __m256) -> __m256 {

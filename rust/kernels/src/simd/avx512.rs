@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::Lanes;
+use super::avx2::half_sums;
 
 /// The instance; made only where `dispatch` found the instruction set.
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +74,19 @@ impl Lanes for Avx512 {
             let bytes = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(value));
             _mm_storeu_si128(target.cast(), bytes);
         }
+    }
+    #[inline(always)]
+    unsafe fn store_words(target: *mut i16, value: __m512) {
+        // SAFETY: see the impl.
+        unsafe {
+            let words = _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(value));
+            _mm256_storeu_si256(target.cast(), words);
+        }
+    }
+    #[inline(always)]
+    unsafe fn half_sums(source: *const i8) -> [i32; 2] {
+        // SAFETY: see the impl.
+        unsafe { half_sums(source) }
     }
     #[inline(always)]
     unsafe fn add(a: __m512, b: __m512) -> __m512 {

@@ -35,6 +35,10 @@ pub(crate) trait Lanes: Copy {
     unsafe fn store_partial(target: *mut f32, value: Self::Vector, count: usize);
     /// Lanes that are whole numbers in -128..=127, as bytes.
     unsafe fn store_bytes(target: *mut i8, value: Self::Vector);
+    /// The sums of the first and of the second sixteen of 32 bytes.
+    unsafe fn half_sums(source: *const i8) -> [i32; 2];
+    /// Lanes that are whole numbers in -32768..=32767, as 16-bit integers.
+    unsafe fn store_words(target: *mut i16, value: Self::Vector);
     unsafe fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     unsafe fn sub(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     unsafe fn mul(a: Self::Vector, b: Self::Vector) -> Self::Vector;

@@ -102,6 +102,19 @@ impl Lanes for Neon {
         }
     }
     #[inline(always)]
+    unsafe fn store_words(target: *mut i16, value: float32x4_t) {
+        // SAFETY: see the impl.
+        unsafe { vst1_s16(target, vqmovn_s32(vcvtnq_s32_f32(value))) }
+    }
+    #[inline(always)]
+    unsafe fn half_sums(source: *const i8) -> [i32; 2] {
+        // SAFETY: see the impl; 32 bytes are read.
+        unsafe {
+            let sum = |half: *const i8| i32::from(vaddlvq_s8(vld1q_s8(half)));
+            [sum(source), sum(source.add(16))]
+        }
+    }
+    #[inline(always)]
     unsafe fn add(a: float32x4_t, b: float32x4_t) -> float32x4_t {
         // SAFETY: see the impl.
         unsafe { vaddq_f32(a, b) }

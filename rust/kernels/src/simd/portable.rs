@@ -95,6 +95,23 @@ impl Lanes for PortableLanes {
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, WIDTH) }
     }
     #[inline(always)]
+    unsafe fn store_words(target: *mut i16, value: Eight) {
+        let words = value.0.map(|lane| lane as i16);
+        // SAFETY: see the impl.
+        unsafe { std::ptr::copy_nonoverlapping(words.as_ptr(), target, WIDTH) }
+    }
+    #[inline(always)]
+    unsafe fn half_sums(source: *const i8) -> [i32; 2] {
+        // SAFETY: see the impl.
+        let bytes = unsafe { std::slice::from_raw_parts(source, 32) };
+        [0, 16].map(|first| {
+            bytes[first..first + 16]
+                .iter()
+                .map(|byte| i32::from(*byte))
+                .sum()
+        })
+    }
+    #[inline(always)]
     unsafe fn add(a: Eight, b: Eight) -> Eight {
         a.map2(b, |a, b| a + b)
     }

@@ -1,0 +1,263 @@
+//! 16-bit weights as 14-bit integers times 14-bit activations with `vpdpwssd`.
+//!
+//! Weights become integers (see `words.rs`) in the order of the products: each lane two consecutive
+//! inputs of a row. For few tokens that happens in registers, on the way to the product; for many,
+//! once a tile, and two tiles then meet up to six tokens at a time as in `quantized_avx512.rs`.
+
+use std::arch::x86_64::*;
+
+use super::output::OutputTile;
+use super::rows::TileRange;
+use super::words::WordRows;
+use crate::pack::{BLOCK_INPUTS, Elements, PackedMatrix, TILE_ROWS};
+
+/// What the weights are when they meet the tokens.
+const HALF: u8 = 0;
+const BFLOAT: u8 = 1;
+const WORDS: u8 = 2;
+
+/// Vectors of a block: two inputs of sixteen rows each.
+const VECTORS: usize = BLOCK_INPUTS / 2;
+/// Tokens that meet one tile at a time where there are no more.
+const FEW: usize = 8;
+/// How far ahead of the conversion memory is asked for, in bytes.
+const AHEAD: usize = 8192;
+
+/// Some tiles and some tokens, as pointers.
+#[derive(Clone, Copy)]
+struct TileTask {
+    /// Weights of the first tile: as they are packed, or as words.
+    weights: *const u8,
+    /// What a word is worth, as exponents.
+    worths: *const u8,
+    /// Bytes from one tile to the next.
+    weight_bytes: usize,
+    worth_bytes: usize,
+    blocks: usize,
+    words: *const i16,
+    scales: *const f32,
+    output: *mut f32,
+    output_stride: usize,
+    last_lanes: __mmask16,
+    adds: bool,
+}
+
+/// Multiplies the range.
+///
+/// # Safety
+///
+/// Needs AVX-512 F, BW, DQ, VL and VNNI. The matrix has 16-bit weights in whole blocks, `output`
+/// the range's size, the range lies inside matrix and rows, and both have the same number of
+/// columns.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+pub(crate) unsafe fn multiply(
+    matrix: &PackedMatrix,
+    rows: &WordRows,
+    range: &TileRange,
+    output: &mut OutputTile<'_>,
+) {
+    let blocks = rows.blocks();
+    let many = range.tokens.len() > FEW;
+    let mut words = vec![_mm512_setzero_si512(); if many { 2 * blocks * VECTORS } else { 0 }];
+    let first = range.tokens.start;
+    let mut tile = range.tiles.start;
+    while tile < range.tiles.end {
+        let tiles = 1 + usize::from(many && tile + 1 < range.tiles.end);
+        let column = (tile - range.tiles.start) * TILE_ROWS;
+        let last_lanes = (output.columns() - column - (tiles - 1) * TILE_ROWS).min(TILE_ROWS);
+        let (packed, worths) = (matrix.tile_values(tile), matrix.tile_scales(tile));
+        if many {
+            for (index, words) in words
+                .chunks_exact_mut(blocks * VECTORS)
+                .take(tiles)
+                .enumerate()
+            {
+                convert_tile(matrix, tile + index, words);
+            }
+        }
+        // SAFETY: the pointers begin at the range's first token and this tile; the range is inside.
+        unsafe {
+            let task = TileTask {
+                weights: if many {
+                    words.as_ptr().cast()
+                } else {
+                    packed.as_ptr()
+                },
+                worths: worths.as_ptr(),
+                weight_bytes: packed.len(),
+                worth_bytes: worths.len(),
+                blocks,
+                words: rows.words[first * rows.columns()..].as_ptr(),
+                scales: rows.scales[first * blocks..].as_ptr(),
+                output: output.as_mut_ptr().add(column),
+                output_stride: output.stride(),
+                last_lanes: ((1u32 << last_lanes) - 1) as __mmask16,
+                adds: output.adds(),
+            };
+            let tokens = range.tokens.len();
+            match (matrix.elements(), tiles) {
+                (_, 2) => all_tokens::<2, WORDS>(task, tokens),
+                _ if many => all_tokens::<1, WORDS>(task, tokens),
+                (Elements::Half, _) => all_tokens::<1, HALF>(task, tokens),
+                _ => all_tokens::<1, BFLOAT>(task, tokens),
+            }
+        }
+        tile += tiles;
+    }
+}
+
+/// Makes integers of a tile.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,f16c")]
+fn convert_tile(matrix: &PackedMatrix, tile: usize, words: &mut [__m512i]) {
+    let packed = matrix.tile_values(tile).as_ptr();
+    let worths = matrix.tile_scales(tile).as_chunks::<TILE_ROWS>().0;
+    let half = matrix.elements() == Elements::Half;
+    for (block, (words, worths)) in words.chunks_exact_mut(VECTORS).zip(worths).enumerate() {
+        // SAFETY: sixteen bytes; the tile has as many blocks of packed weights as of words.
+        unsafe {
+            let (_, scale) = word_scales(worths.as_ptr());
+            for (vector, word) in words.iter_mut().enumerate() {
+                let source = packed.add((block * VECTORS + vector) * 64);
+                _mm_prefetch::<_MM_HINT_T0>(source.wrapping_add(AHEAD).cast());
+                *word = if half {
+                    pairs::<HALF>(source, scale)
+                } else {
+                    pairs::<BFLOAT>(source, scale)
+                };
+            }
+        }
+    }
+}
+
+/// What the words of sixteen rows are worth, and what makes words of their weights.
+///
+/// # Safety
+///
+/// `worths` are sixteen bytes.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn word_scales(worths: *const u8) -> (__m512, __m512) {
+    // SAFETY: the caller's.
+    let exponents = unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(worths.cast())) };
+    let inverse = _mm512_sub_epi32(_mm512_set1_epi32(254), exponents);
+    let power = |exponents| _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponents));
+    (power(exponents), power(inverse))
+}
+
+/// Two inputs of sixteen rows as pairs of words.
+///
+/// # Safety
+///
+/// `source` is valid for 64 bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,f16c")]
+unsafe fn pairs<const SOURCE: u8>(source: *const u8, scale: __m512) -> __m512i {
+    // SAFETY: the caller's.
+    unsafe {
+        if SOURCE == WORDS {
+            return _mm512_loadu_si512(source.cast());
+        }
+        let word = |bits: *const u8| {
+            let bits = _mm256_loadu_si256(bits.cast());
+            let value = if SOURCE == HALF {
+                _mm512_cvtph_ps(bits)
+            } else {
+                _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits)))
+            };
+            _mm512_cvtps_epi32(_mm512_mul_ps(value, scale))
+        };
+        let odd = _mm512_slli_epi32::<16>(word(source.add(32)));
+        _mm512_mask_mov_epi16(word(source), 0xaaaa_aaaa, odd)
+    }
+}
+
+/// # Safety
+///
+/// As `multiply`, with `tokens` rows behind the task's pointers and `TILES` tiles.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+unsafe fn all_tokens<const TILES: usize, const SOURCE: u8>(mut task: TileTask, tokens: usize) {
+    let mut left = tokens;
+    // SAFETY: each step covers tokens that are left, and moves the pointers past them.
+    unsafe {
+        while left > 0 {
+            let step = match left {
+                8 if TILES == 1 => some_tokens::<TILES, FEW, SOURCE>(task),
+                4 | 7 | 8 => some_tokens::<TILES, 4, SOURCE>(task),
+                6.. => some_tokens::<TILES, 6, SOURCE>(task),
+                3 | 5 => some_tokens::<TILES, 3, SOURCE>(task),
+                2 => some_tokens::<TILES, 2, SOURCE>(task),
+                _ => some_tokens::<TILES, 1, SOURCE>(task),
+            };
+            left -= step;
+            task.words = task.words.add(step * task.blocks * BLOCK_INPUTS);
+            task.scales = task.scales.add(step * task.blocks);
+            task.output = task.output.add(step * task.output_stride);
+        }
+    }
+}
+
+/// # Safety
+///
+/// As `all_tokens`, with `TOKENS` rows.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+unsafe fn some_tokens<const TILES: usize, const TOKENS: usize, const SOURCE: u8>(
+    task: TileTask,
+) -> usize {
+    let mut sums = [[_mm512_setzero_ps(); TILES]; TOKENS];
+    let columns = task.blocks * BLOCK_INPUTS;
+    // SAFETY: each tile holds `blocks` blocks, the activation pointers `TOKENS` rows.
+    unsafe {
+        for block in 0..task.blocks {
+            let mut dots = [[_mm512_setzero_si512(); TILES]; TOKENS];
+            let mut worths = [_mm512_setzero_ps(); TILES];
+            let mut scales = [_mm512_setzero_ps(); TILES];
+            for tile in 0..TILES {
+                let place = task.worths.add(tile * task.worth_bytes + block * TILE_ROWS);
+                (worths[tile], scales[tile]) = word_scales(place);
+            }
+            for vector in 0..VECTORS {
+                let weights = task.weights.add((block * VECTORS + vector) * 64);
+                if SOURCE != WORDS {
+                    _mm_prefetch::<_MM_HINT_T0>(weights.wrapping_add(AHEAD).cast());
+                }
+                let mut words = [_mm512_setzero_si512(); TILES];
+                for tile in 0..TILES {
+                    let weights = weights.add(tile * task.weight_bytes);
+                    words[tile] = pairs::<SOURCE>(weights, scales[tile]);
+                }
+                for (token, dots) in dots.iter_mut().enumerate() {
+                    let inputs = task.words.add(token * columns + block * BLOCK_INPUTS);
+                    let inputs = inputs.cast::<i32>().add(vector).read_unaligned();
+                    for (dot, words) in dots.iter_mut().zip(words) {
+                        *dot = _mm512_dpwssd_epi32(*dot, words, _mm512_set1_epi32(inputs));
+                    }
+                }
+            }
+            for token in 0..TOKENS {
+                let factor = _mm512_set1_ps(*task.scales.add(token * task.blocks + block));
+                for tile in 0..TILES {
+                    let factor = _mm512_mul_ps(worths[tile], factor);
+                    let dot = _mm512_cvtepi32_ps(dots[token][tile]);
+                    sums[token][tile] = _mm512_fmadd_ps(dot, factor, sums[token][tile]);
+                }
+            }
+        }
+        for (token, sums) in sums.into_iter().enumerate() {
+            for (tile, mut sum) in sums.into_iter().enumerate() {
+                let lanes = if tile + 1 == TILES {
+                    task.last_lanes
+                } else {
+                    __mmask16::MAX
+                };
+                let target = task
+                    .output
+                    .add(token * task.output_stride + tile * TILE_ROWS);
+                if task.adds {
+                    sum = _mm512_add_ps(_mm512_maskz_loadu_ps(lanes, target), sum);
+                }
+                _mm512_mask_storeu_ps(target, lanes, sum);
+            }
+        }
+    }
+    TOKENS
+}

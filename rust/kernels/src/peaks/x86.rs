@@ -1,0 +1,169 @@
+//! The instructions of x86-64 that products are made of.
+
+use std::arch::asm;
+
+use super::{Chain, Operands};
+
+/// Accumulators, and so chains: two products a cycle of five cycles each need ten.
+const CHAINS_OF_ONE: u32 = 12;
+/// As f32, 16-bit words and bytes alike neither zero nor denormal, so that the circuits work.
+static OPERAND: u32 = 0x3f80_3f80;
+
+/// Adds a function that runs rounds of twelve chains. `$load` fills registers 12 and up from
+/// `[{operand}]`; in `$step`, `\n` is the number of the accumulator.
+macro_rules! chain {
+    ($name:ident, [$($load:literal),+], [$($step:literal),+]) => {
+        unsafe fn $name(rounds: u64) {
+            // SAFETY: reads `OPERAND` and changes only the registers that it names; that the machine
+            // has the instruction is what `Chain::run` asks for.
+            unsafe {
+                asm!(
+                    ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11",
+                    "vpxor xmm\\n, xmm\\n, xmm\\n",
+                    ".endr",
+                    $($load,)+
+                    "2:",
+                    ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11",
+                    $($step,)+
+                    ".endr",
+                    "dec {rounds}",
+                    "jnz 2b",
+                    "vzeroupper",
+                    operand = in(reg) &raw const OPERAND,
+                    rounds = inout(reg) rounds => _,
+                    out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
+                    out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
+                    out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
+                    out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,
+                    options(nostack, readonly),
+                );
+            }
+        }
+    };
+}
+
+chain!(
+    vpdpbusd_512,
+    ["vpbroadcastd zmm12, [{operand}]"],
+    ["vpdpbusd zmm\\n, zmm12, zmm12"]
+);
+chain!(
+    vpdpwssd_512,
+    ["vpbroadcastd zmm12, [{operand}]"],
+    ["vpdpwssd zmm\\n, zmm12, zmm12"]
+);
+chain!(
+    fma_512,
+    ["vpbroadcastd zmm12, [{operand}]"],
+    ["vfmadd231ps zmm\\n, zmm12, zmm12"]
+);
+chain!(
+    maddubs_512,
+    [
+        "vpbroadcastd zmm12, [{operand}]",
+        "vpbroadcastd zmm13, [{operand}]"
+    ],
+    [
+        "vpmaddubsw zmm14, zmm12, zmm12",
+        "vpmaddwd zmm14, zmm14, zmm13",
+        "vpaddd zmm\\n, zmm\\n, zmm14"
+    ]
+);
+chain!(
+    vpdpbusd_256,
+    ["vpbroadcastd ymm12, [{operand}]"],
+    ["{{vex}} vpdpbusd ymm\\n, ymm12, ymm12"]
+);
+chain!(
+    maddubs_256,
+    [
+        "vpbroadcastd ymm12, [{operand}]",
+        "vpbroadcastd ymm13, [{operand}]"
+    ],
+    [
+        "vpmaddubsw ymm14, ymm12, ymm12",
+        "vpmaddwd ymm14, ymm14, ymm13",
+        "vpaddd ymm\\n, ymm\\n, ymm14"
+    ]
+);
+chain!(
+    fma_256,
+    ["vpbroadcastd ymm12, [{operand}]"],
+    ["vfmadd231ps ymm\\n, ymm12, ymm12"]
+);
+
+fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")
+}
+
+fn has_vnni() -> bool {
+    has_avx512() && is_x86_feature_detected!("avx512vnni")
+}
+
+fn has_avx_vnni() -> bool {
+    has_avx2() && is_x86_feature_detected!("avxvnni")
+}
+
+fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
+/// Every product, the widest first.
+pub(super) static CHAINS: [Chain; 7] = [
+    Chain {
+        isa: "avx512",
+        instruction: "vpdpbusd zmm",
+        operands: Operands::Bytes,
+        operations: CHAINS_OF_ONE * 64 * 2,
+        is_here: has_vnni,
+        run: vpdpbusd_512,
+    },
+    Chain {
+        isa: "avx512",
+        instruction: "vpdpwssd zmm",
+        operands: Operands::Words,
+        operations: CHAINS_OF_ONE * 32 * 2,
+        is_here: has_vnni,
+        run: vpdpwssd_512,
+    },
+    Chain {
+        isa: "avx512",
+        instruction: "vfmadd231ps zmm",
+        operands: Operands::Floats,
+        operations: CHAINS_OF_ONE * 16 * 2,
+        is_here: has_avx512,
+        run: fma_512,
+    },
+    Chain {
+        isa: "avx512",
+        instruction: "vpmaddubsw, vpmaddwd, vpaddd zmm",
+        operands: Operands::Bytes,
+        operations: CHAINS_OF_ONE * 64 * 2,
+        is_here: has_avx512,
+        run: maddubs_512,
+    },
+    Chain {
+        isa: "avx2",
+        instruction: "vpdpbusd ymm",
+        operands: Operands::Bytes,
+        operations: CHAINS_OF_ONE * 32 * 2,
+        is_here: has_avx_vnni,
+        run: vpdpbusd_256,
+    },
+    Chain {
+        isa: "avx2",
+        instruction: "vpmaddubsw, vpmaddwd, vpaddd ymm",
+        operands: Operands::Bytes,
+        operations: CHAINS_OF_ONE * 32 * 2,
+        is_here: has_avx2,
+        run: maddubs_256,
+    },
+    Chain {
+        isa: "avx2",
+        instruction: "vfmadd231ps ymm",
+        operands: Operands::Floats,
+        operations: CHAINS_OF_ONE * 8 * 2,
+        is_here: has_avx2,
+        run: fma_256,
+    },
+];
