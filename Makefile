@@ -19,11 +19,18 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 # A virtual environment or conda that happens to be active must not decide where maturin installs.
 IN_VENV := env -u CONDA_PREFIX VIRTUAL_ENV=$(CURDIR)/$(VENV) PATH="$(CURDIR)/$(BIN):$$PATH"
+# What `make test-neon` runs the kernels for 64-bit ARM on: processors that qemu plays, each with the
+# best of our instruction sets that it has, and the cross compiler's linker and libraries.
+NEON_TARGET := aarch64-unknown-linux-gnu
+NEON_PROCESSORS := max:neon-i8mm neoverse-n1:neon-dotprod cortex-a72:neon
+NEON_LINKER ?= aarch64-linux-gnu-gcc
+NEON_LIBRARIES ?= /usr/aarch64-linux-gnu
+QEMU_AARCH64 ?= $(shell command -v qemu-aarch64-static || command -v qemu-aarch64)
 # The crates that hold tests; ruvllm-py only translates and is tested from Python.
 RUST_TESTED := --workspace --exclude ruvllm-py
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
-.PHONY: help setup build demo test check lint format test-rust test-py test-isa \
+.PHONY: help setup build demo test check lint format test-rust test-py test-isa test-neon \
 	bench bench-peers bench-marks fuzz wheel docs size clean
 
 help:  ## this page
@@ -96,6 +103,19 @@ test-isa: $(STAMPS)/build $(STAMPS)/test-tools  ## kernels and engine under each
 	@for isa in $$($(BIN)/python -c 'from ruvllm import _native; print(*_native.System.detect().available_isas)'); do \
 		echo "== $$isa"; export RUVLLM_ISA=$$isa RUVLLM_REQUIRE_ISA=$$isa; \
 		cargo test -p ruvllm-kernels -p ruvllm-core --quiet; $(BIN)/python -m pytest tests/engine -q; done
+
+test-neon:  ## kernels for 64-bit ARM, on such a machine or as qemu plays three of them
+	@case "$$(uname -m)" in aarch64|arm64) exec cargo test -p ruvllm-kernels --quiet;; esac; \
+	complain() { echo "$$1 is missing: $$2" >&2; exit 1; }; \
+	[ -n "$(QEMU_AARCH64)" ] || complain "qemu for aarch64" "on Debian, apt install qemu-user-static"; \
+	command -v $(NEON_LINKER) >/dev/null || complain $(NEON_LINKER) "on Debian, apt install gcc-aarch64-linux-gnu libc6-dev-arm64-cross"; \
+	[ -d "$$(rustc --print target-libdir --target $(NEON_TARGET))" ] || rustup target add $(NEON_TARGET) \
+		|| complain "Rust's library for $(NEON_TARGET)" "rustup target add $(NEON_TARGET)"; \
+	export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=$(NEON_LINKER); \
+	cargo clippy -p ruvllm-kernels --all-targets --target $(NEON_TARGET) --quiet -- -D warnings; \
+	for processor in $(NEON_PROCESSORS); do export RUVLLM_REQUIRE_ISA=$${processor#*:}; echo "== $$processor"; \
+		export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="$(QEMU_AARCH64) -cpu $${processor%:*} -L $(NEON_LIBRARIES)"; \
+		cargo test -p ruvllm-kernels --target $(NEON_TARGET) --quiet; done
 
 fuzz:  ## both parsers for FUZZ_SECONDS each: cargo-fuzz where it is installed, else more property tests
 	@if cargo fuzz --version >/dev/null 2>&1; then cd rust/formats; \

@@ -85,7 +85,11 @@ pub struct Usage {
     pub cached_tokens: usize,
 }
 
-/// Events on their way from the engine's thread to whoever waits.
+/// While tokens come faster than this they are handed out together: waking a reader for each of them
+/// would take a core from the threads that compute.
+const TOKEN_PAUSE: Duration = Duration::from_millis(5);
+
+/// Events on their way from the engine's thread to whoever waits; one thread at a time.
 #[derive(Debug, Default)]
 pub struct EventQueue {
     state: Mutex<QueueState>,
@@ -96,28 +100,75 @@ pub struct EventQueue {
 struct QueueState {
     events: VecDeque<Event>,
     closed: bool,
+    wakes: Wakes,
+    /// When events were last handed out.
+    taken: Option<Instant>,
+}
+
+/// What wakes the thread that waits.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Wakes {
+    #[default]
+    Nothing,
+    /// Whatever is not a token.
+    Urgent,
+    Anything,
 }
 
 impl EventQueue {
     /// Adds an event.
     pub fn push(&self, event: Event) {
-        self.lock().events.push_back(event);
-        self.arrived.notify_one();
+        let mut state = self.lock();
+        let is_awaited = match state.wakes {
+            Wakes::Nothing => false,
+            Wakes::Urgent => !matches!(event, Event::Token { .. }),
+            Wakes::Anything => true,
+        };
+        state.events.push_back(event);
+        drop(state);
+        if is_awaited {
+            self.arrived.notify_one();
+        }
     }
 
-    /// All events; waits for the first one up to `timeout`. Empty then, or when closed.
+    /// All events; waits for the first one up to `timeout`. Empty then, or when closed. Tokens that
+    /// follow upon others within [`TOKEN_PAUSE`] wait until it is over, or until something else comes.
     pub fn wait(&self, timeout: Duration) -> Vec<Event> {
         let deadline = Instant::now() + timeout;
-        let mut state = self.lock();
-        while state.events.is_empty() && !state.closed {
+        let mut state = self.wait_until(self.lock(), deadline, Wakes::Anything, |state| {
+            !state.events.is_empty()
+        });
+        if let Some(taken) = state.taken {
+            state = self.wait_until(state, taken + TOKEN_PAUSE, Wakes::Urgent, |state| {
+                let is_token = |event: &Event| matches!(event, Event::Token { .. });
+                !state.events.iter().all(is_token)
+            });
+        }
+        if !state.events.is_empty() {
+            state.taken = Some(Instant::now());
+        }
+        state.events.drain(..).collect()
+    }
+
+    /// Waits until something is so, the queue is closed or the time is over.
+    fn wait_until<'a>(
+        &self,
+        mut state: MutexGuard<'a, QueueState>,
+        deadline: Instant,
+        wakes: Wakes,
+        is_so: impl Fn(&QueueState) -> bool,
+    ) -> MutexGuard<'a, QueueState> {
+        while !state.closed && !is_so(&state) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
+            state.wakes = wakes;
             let woken = self.arrived.wait_timeout(state, left);
             state = woken.unwrap_or_else(PoisonError::into_inner).0;
+            state.wakes = Wakes::Nothing;
         }
-        state.events.drain(..).collect()
+        state
     }
 
     /// Wakes everyone who waits, for good.
@@ -163,6 +214,32 @@ mod tests {
             order.len() == 2 && order[0].contains("SequenceId(2)"),
             "{order:?}"
         );
+    }
+
+    #[test]
+    fn tokens_that_come_fast_are_handed_out_together_and_an_end_at_once() {
+        let token = || Event::Token {
+            sequence: SequenceId(1),
+            token: 7,
+            text: String::new(),
+            logprobs: None,
+        };
+        let queue = EventQueue::default();
+        // The first is not kept waiting, the next ones are until the pause is over.
+        queue.push(token());
+        assert_eq!(queue.wait(Duration::from_secs(20)).len(), 1);
+        let taken = Instant::now();
+        queue.push(token());
+        queue.push(token());
+        assert_eq!(queue.wait(Duration::from_secs(20)).len(), 2);
+        assert!(taken.elapsed() >= TOKEN_PAUSE / 2);
+        // What is not a token wakes whoever waits for the pause to end.
+        std::thread::scope(|scope| {
+            queue.push(token());
+            let waiter = scope.spawn(|| queue.wait(Duration::from_secs(20)));
+            queue.push(event(1));
+            assert!((1..=2).contains(&waiter.join().unwrap().len()));
+        });
     }
 
     #[test]

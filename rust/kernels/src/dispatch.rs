@@ -10,19 +10,27 @@ pub fn available() -> Vec<Arc<dyn Kernels>> {
     #[cfg(target_arch = "x86_64")]
     {
         use crate::native::x86::{Avx2Kernels, Avx2VnniKernels, Avx512BaseKernels, Avx512Kernels};
-        fn shared(kernels: impl Kernels + 'static) -> Arc<dyn Kernels> {
-            Arc::new(kernels)
-        }
         found.extend(Avx512Kernels::new().map(shared));
         // Half as wide, but a product of bytes is one instruction instead of three.
         found.extend(Avx2VnniKernels::new().map(shared));
         found.extend(Avx512BaseKernels::new().map(shared));
         found.extend(Avx2Kernels::new().map(shared));
     }
+    #[cfg(target_arch = "aarch64")]
+    {
+        use crate::native::aarch64::{NeonDotprodKernels, NeonI8mmKernels, NeonKernels};
+        found.extend(NeonI8mmKernels::new().map(shared));
+        found.extend(NeonDotprodKernels::new().map(shared));
+        found.extend(NeonKernels::new().map(shared));
+    }
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    found.push(Arc::new(crate::native::PortableKernels));
-    found.push(Arc::new(Scalar));
+    found.push(shared(crate::native::PortableKernels));
+    found.push(shared(Scalar));
     found
+}
+
+fn shared(kernels: impl Kernels + 'static) -> Arc<dyn Kernels> {
+    Arc::new(kernels)
 }
 
 /// The best implementation of this machine.

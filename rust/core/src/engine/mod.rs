@@ -5,6 +5,7 @@
 //! reached. Who is in a plan is decided elsewhere.
 
 mod admit;
+mod choose;
 mod step;
 
 use std::collections::BTreeMap;
@@ -123,6 +124,7 @@ pub struct Engine {
     controls: Controls,
     batch: Batch,
     work: Workspace,
+    last_hidden: Vec<f32>,
     logits: Vec<f32>,
     logits_buffers: LogitsBuffers,
     profile: Option<Arc<Profile>>,
@@ -155,6 +157,7 @@ impl Engine {
             controls: Controls::default(),
             batch: Batch::default(),
             work: Workspace::default(),
+            last_hidden: Vec::new(),
             logits: Vec::new(),
             logits_buffers: LogitsBuffers::default(),
             profile: None,

@@ -1,22 +1,21 @@
 //! One step: build a batch from the plan, run it, and act on its rows.
 
 use crate::error::{Error, Result};
-use crate::events::{Event, FinishReason};
+use crate::events::FinishReason;
 use crate::ids::SequenceId;
 use crate::model::Forwarded;
-use crate::profile::{Operation, timed};
 use crate::sequence::{Sequence, Work};
 
 use super::{Engine, Pause, Plan, PlanRow, blocks_for};
 
-/// Rows whose logits are computed together when every row's are wanted.
-const LOGIT_ROWS: usize = 32;
+/// Rows whose logits are computed together, at most.
+pub(super) const LOGIT_ROWS: usize = 32;
 
 /// The rows of a sequence in the batch that is running.
-struct StepRows {
-    id: SequenceId,
-    first_row: usize,
-    rows: usize,
+pub(super) struct StepRows {
+    pub(super) id: SequenceId,
+    pub(super) first_row: usize,
+    pub(super) rows: usize,
 }
 
 impl Engine {
@@ -55,22 +54,25 @@ impl Engine {
         if outcome == Forwarded::Interrupted {
             return Ok(None);
         }
-        let mut finished = false;
-        for rows in rows {
+        for rows in &rows {
             if let Some(sequence) = self.sequences.get_mut(&rows.id) {
                 sequence.computed += rows.rows;
             }
-            match self.act(&rows) {
-                Ok(None) => {}
-                Ok(Some(reason)) => {
-                    self.finish(rows.id, reason)?;
-                    finished = true;
-                }
-                Err(error) => {
-                    self.fail(rows.id, error)?;
-                    finished = true;
-                }
+        }
+        let mut finished = false;
+        for rows in &rows {
+            if let Some(reason) = self.evaluate(rows) {
+                self.finish(rows.id, reason)?;
+                finished = true;
             }
+        }
+        for (id, outcome) in self.choose(&rows) {
+            match outcome {
+                Ok(None) => continue,
+                Ok(Some(reason)) => self.finish(id, reason)?,
+                Err(error) => self.fail(id, error)?,
+            }
+            finished = true;
         }
         Ok(finished.then_some(Pause::Finished))
     }
@@ -148,18 +150,15 @@ impl Engine {
         }
     }
 
-    /// What the computed rows of a sequence are for; a reason when it is done.
-    fn act(&mut self, rows: &StepRows) -> Result<Option<FinishReason>> {
-        let Some(sequence) = self.sequences.get_mut(&rows.id) else {
-            return Ok(None);
-        };
+    /// Takes the computed rows of an evaluation into its result; a reason when it is done.
+    fn evaluate(&mut self, rows: &StepRows) -> Option<FinishReason> {
+        let sequence = self.sequences.get_mut(&rows.id)?;
         let hidden_size = self.model.spec().hidden_size;
         let hidden = &self.work.hidden()[rows.first_row * hidden_size..][..rows.rows * hidden_size];
         let first_position = sequence.computed - rows.rows;
         let complete = sequence.remaining() == 0;
         match &mut sequence.work {
-            Work::Generate(_) if complete => return self.choose(rows),
-            Work::Generate(_) => return Ok(None),
+            Work::Generate(_) => return None,
             Work::Embed(sum) => {
                 for row in hidden.chunks_exact(hidden_size) {
                     sum.iter_mut()
@@ -202,41 +201,7 @@ impl Engine {
                 }
             }
         }
-        Ok(complete.then_some(FinishReason::Done))
-    }
-
-    /// Chooses the next token of a sequence from its last row.
-    fn choose(&mut self, rows: &StepRows) -> Result<Option<FinishReason>> {
-        let Some(sequence) = self.sequences.get_mut(&rows.id) else {
-            return Ok(None);
-        };
-        let Work::Generate(generation) = &mut sequence.work else {
-            return Ok(None);
-        };
-        let hidden_size = self.model.spec().hidden_size;
-        let last = rows.first_row + rows.rows - 1;
-        let hidden = &self.work.hidden()[last * hidden_size..][..hidden_size];
-        self.model.logits(
-            hidden,
-            &mut self.logits_buffers,
-            &mut self.logits,
-            self.profile.as_deref(),
-        );
-        let sampled = timed(self.profile.as_deref(), Operation::Sampling, || {
-            generation.sampler.sample(&mut self.logits)
-        })?;
-        let room = self.max_context.saturating_sub(sequence.tokens.len() + 1);
-        let accepted = generation.accept(sampled.token, &self.end_tokens, room);
-        if accepted.is_part {
-            sequence.tokens.push(sampled.token);
-            self.controls.events.push(Event::Token {
-                sequence: rows.id,
-                token: sampled.token,
-                text: accepted.text,
-                logprobs: sampled.logprob,
-            });
-        }
-        Ok(accepted.finish)
+        complete.then_some(FinishReason::Done)
     }
 }
 

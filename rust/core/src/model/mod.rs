@@ -53,6 +53,11 @@ impl Model {
         Arc::clone(&self.kernels)
     }
 
+    /// The threads it computes with.
+    pub(crate) fn pool(&self) -> &ThreadPool {
+        &self.pool
+    }
+
     /// How many threads it computes with.
     pub fn threads(&self) -> usize {
         self.pool.threads()

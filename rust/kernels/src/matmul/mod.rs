@@ -4,18 +4,28 @@
 mod byte_dot;
 mod cut;
 pub(crate) mod dense;
+#[cfg(target_arch = "aarch64")]
+mod dot_neon;
 mod output;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod quantized_avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod quantized_avx512;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod quantized_mmla;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod quantized_neon;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) mod quantized_portable;
 mod rows;
+#[cfg(target_arch = "aarch64")]
+mod tile_neon;
 #[cfg(target_arch = "x86_64")]
 mod unpack_avx2;
 #[cfg(target_arch = "x86_64")]
 mod unpack_avx512;
+#[cfg(target_arch = "aarch64")]
+mod unpack_neon;
 pub(crate) mod words;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod words_avx512;

@@ -4,6 +4,8 @@
 //! A value of these types exists only where `dispatch` found the instruction set; that is what
 //! makes each entry sound. The portable ones need only the baseline of the target.
 
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod aarch64;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86;
 

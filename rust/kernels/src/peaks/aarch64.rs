@@ -1,6 +1,6 @@
 //! The instructions of 64-bit ARM that products are made of.
 
-use std::arch::asm;
+use std::arch::{asm, is_aarch64_feature_detected};
 
 use super::{Chain, Operands};
 
@@ -42,32 +42,56 @@ macro_rules! chain {
 
 chain!(smmla, "neon,i8mm", "smmla v\\n\\().4s, v20.16b, v20.16b");
 chain!(sdot, "neon,dotprod", "sdot v\\n\\().4s, v20.16b, v20.16b");
+chain!(smlal, "neon", "smlal v\\n\\().8h, v20.8b, v20.8b");
 chain!(fmla, "neon", "fmla v\\n\\().4s, v20.4s, v20.4s");
 
+fn has_i8mm() -> bool {
+    has_dotprod() && is_aarch64_feature_detected!("i8mm")
+}
+
+fn has_dotprod() -> bool {
+    has_neon() && is_aarch64_feature_detected!("dotprod")
+}
+
+fn has_neon() -> bool {
+    is_aarch64_feature_detected!("neon")
+}
+
+const fn chain(
+    isas: &'static [&'static str],
+    instruction: &'static str,
+    (operands, products): (Operands, u32),
+    is_here: fn() -> bool,
+    run: unsafe fn(u64),
+) -> Chain {
+    Chain {
+        isas,
+        instruction,
+        operands,
+        operations: CHAINS_OF_ONE * products * 2,
+        is_here,
+        run,
+    }
+}
+
+const ALL: &[&str] = &["neon-i8mm", "neon-dotprod", "neon"];
+
 /// Every product, the widest first.
-pub(super) static CHAINS: [Chain; 3] = [
-    Chain {
-        isas: &["neon"],
-        instruction: "smmla",
-        operands: Operands::Bytes,
-        operations: CHAINS_OF_ONE * 32 * 2,
-        is_here: || std::arch::is_aarch64_feature_detected!("i8mm"),
-        run: smmla,
-    },
-    Chain {
-        isas: &["neon"],
-        instruction: "sdot",
-        operands: Operands::Bytes,
-        operations: CHAINS_OF_ONE * 16 * 2,
-        is_here: || std::arch::is_aarch64_feature_detected!("dotprod"),
-        run: sdot,
-    },
-    Chain {
-        isas: &["neon"],
-        instruction: "fmla",
-        operands: Operands::Floats,
-        operations: CHAINS_OF_ONE * 4 * 2,
-        is_here: || std::arch::is_aarch64_feature_detected!("neon"),
-        run: fmla,
-    },
+pub(super) static CHAINS: [Chain; 4] = [
+    chain(
+        &["neon-i8mm"],
+        "smmla",
+        (Operands::Bytes, 32),
+        has_i8mm,
+        smmla,
+    ),
+    chain(
+        &["neon-dotprod"],
+        "sdot",
+        (Operands::Bytes, 16),
+        has_dotprod,
+        sdot,
+    ),
+    chain(&["neon"], "smlal", (Operands::Bytes, 8), has_neon, smlal),
+    chain(ALL, "fmla", (Operands::Floats, 4), has_neon, fmla),
 ];

@@ -202,7 +202,15 @@ mod tests {
     #[test]
     fn the_kernels_by_hand_have_theirs() {
         let peaks = Peaks::measure(&ThreadPool::new(1));
-        for isa in ["avx512", "avx512-base", "avx2-vnni", "avx2"] {
+        for isa in [
+            "avx512",
+            "avx512-base",
+            "avx2-vnni",
+            "avx2",
+            "neon-i8mm",
+            "neon-dotprod",
+            "neon",
+        ] {
             let is_here = crate::named(isa).is_ok();
             let has = |operands| {
                 let mut peaks = peaks.instructions.iter();

@@ -1,0 +1,229 @@
+//! Four lanes: NEON, which every aarch64 machine has.
+
+use std::arch::aarch64::*;
+
+use super::Lanes;
+
+/// The instance; the instruction set is the baseline of the target.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Neon;
+
+/// All ones in the lanes below `count`.
+#[inline(always)]
+unsafe fn prefix(count: usize) -> uint32x4_t {
+    // SAFETY: the caller has NEON; four numbers are read.
+    unsafe {
+        let lane = vld1q_u32([0, 1, 2, 3].as_ptr());
+        vcltq_u32(lane, vdupq_n_u32(count as u32))
+    }
+}
+
+// SAFETY (every method): the contract of `Lanes` gives valid pointers, for `count` elements to the
+// partial methods; NEON is there.
+impl Lanes for Neon {
+    const WIDTH: usize = 4;
+    type Vector = float32x4_t;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> float32x4_t {
+        // SAFETY: see the impl.
+        unsafe { vdupq_n_f32(value) }
+    }
+    #[inline(always)]
+    unsafe fn load(source: *const f32) -> float32x4_t {
+        // SAFETY: see the impl.
+        unsafe { vld1q_f32(source) }
+    }
+    #[inline(always)]
+    unsafe fn load_partial(source: *const f32, count: usize) -> float32x4_t {
+        // SAFETY: see the impl; each arm reads `count` elements.
+        unsafe {
+            let none = vdup_n_f32(0.0);
+            match count {
+                0 => vcombine_f32(none, none),
+                1 => vcombine_f32(vset_lane_f32::<0>(*source, none), none),
+                2 => vcombine_f32(vld1_f32(source), none),
+                3 => {
+                    let last = vset_lane_f32::<0>(*source.add(2), none);
+                    vcombine_f32(vld1_f32(source), last)
+                }
+                _ => vld1q_f32(source),
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_half(source: *const u16) -> float32x4_t {
+        // SAFETY: see the impl.
+        unsafe { vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(source))) }
+    }
+    #[inline(always)]
+    unsafe fn load_half_partial(source: *const u16, count: usize) -> float32x4_t {
+        let mut lanes = [0u16; 4];
+        // SAFETY: `source` is valid for `count` elements, and at most four are copied.
+        unsafe {
+            std::ptr::copy_nonoverlapping(source, lanes.as_mut_ptr(), count.min(4));
+            Self::load_half(lanes.as_ptr())
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_bfloat(source: *const u16) -> float32x4_t {
+        // SAFETY: see the impl.
+        unsafe { vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(source))) }
+    }
+    #[inline(always)]
+    unsafe fn store(target: *mut f32, value: float32x4_t) {
+        // SAFETY: see the impl.
+        unsafe { vst1q_f32(target, value) }
+    }
+    #[inline(always)]
+    unsafe fn store_partial(target: *mut f32, value: float32x4_t, count: usize) {
+        // SAFETY: see the impl; each arm writes `count` elements.
+        unsafe {
+            match count {
+                0 => {}
+                1 => *target = vgetq_lane_f32::<0>(value),
+                2 => vst1_f32(target, vget_low_f32(value)),
+                3 => {
+                    vst1_f32(target, vget_low_f32(value));
+                    *target.add(2) = vgetq_lane_f32::<2>(value);
+                }
+                _ => vst1q_f32(target, value),
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(target: *mut i8, value: float32x4_t) {
+        // SAFETY: see the impl; four bytes are written.
+        unsafe {
+            let halves = vqmovn_s32(vcvtnq_s32_f32(value));
+            let bytes = vqmovn_s16(vcombine_s16(halves, halves));
+            let four = vget_lane_s32::<0>(vreinterpret_s32_s8(bytes));
+            target.cast::<i32>().write_unaligned(four);
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_words(target: *mut i16, value: float32x4_t) {
+        // SAFETY: see the impl.
+        unsafe { vst1_s16(target, vqmovn_s32(vcvtnq_s32_f32(value))) }
+    }
+    #[inline(always)]
+    unsafe fn store_half(target: *mut u16, value: float32x4_t) {
+        // SAFETY: see the impl.
+        unsafe { vst1_u16(target, vreinterpret_u16_f16(vcvt_f16_f32(value))) }
+    }
+    #[inline(always)]
+    unsafe fn for_each_column(
+        source: *const f32,
+        stride: usize,
+        mut each: impl FnMut(usize, float32x4_t),
+    ) {
+        // SAFETY: see the impl.
+        unsafe {
+            let row = |index: usize| vld1q_f32(source.add(index * stride));
+            let (first, second) = (vtrnq_f32(row(0), row(1)), vtrnq_f32(row(2), row(3)));
+            let low = |a, b| vcombine_f32(vget_low_f32(a), vget_low_f32(b));
+            let high = |a, b| vcombine_f32(vget_high_f32(a), vget_high_f32(b));
+            each(0, low(first.0, second.0));
+            each(1, low(first.1, second.1));
+            each(2, high(first.0, second.0));
+            each(3, high(first.1, second.1));
+        }
+    }
+    #[inline(always)]
+    unsafe fn half_sums(source: *const i8) -> [i32; 2] {
+        // SAFETY: see the impl; 32 bytes are read.
+        unsafe {
+            let sum = |half: *const i8| i32::from(vaddlvq_s8(vld1q_s8(half)));
+            [sum(source), sum(source.add(16))]
+        }
+    }
+    #[inline(always)]
+    unsafe fn add(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: see the impl.
+        unsafe { vaddq_f32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn sub(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: see the impl.
+        unsafe { vsubq_f32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn mul(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: see the impl.
+        unsafe { vmulq_f32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn div(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: see the impl.
+        unsafe { vdivq_f32(a, b) }
+    }
+    // The number wins over NaN, as with `f32::max` in the plain program.
+    #[inline(always)]
+    unsafe fn max(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: see the impl.
+        unsafe { vmaxnmq_f32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn min(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: see the impl.
+        unsafe { vminnmq_f32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn abs(a: float32x4_t) -> float32x4_t {
+        // SAFETY: see the impl.
+        unsafe { vabsq_f32(a) }
+    }
+    #[inline(always)]
+    unsafe fn fma(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        // SAFETY: see the impl.
+        unsafe { vfmaq_f32(c, a, b) }
+    }
+    #[inline(always)]
+    unsafe fn round(a: float32x4_t) -> float32x4_t {
+        // SAFETY: see the impl.
+        unsafe { vrndnq_f32(a) }
+    }
+    #[inline(always)]
+    unsafe fn power_of_two(a: float32x4_t) -> float32x4_t {
+        // SAFETY: see the impl.
+        unsafe {
+            let biased = vaddq_s32(vcvtnq_s32_f32(a), vdupq_n_s32(127));
+            vreinterpretq_f32_s32(vshlq_n_s32::<23>(biased))
+        }
+    }
+    #[inline(always)]
+    unsafe fn keep_from(a: float32x4_t, bound: float32x4_t, value: float32x4_t) -> float32x4_t {
+        // SAFETY: see the impl.
+        unsafe {
+            let kept = vandq_u32(vcgeq_f32(a, bound), vreinterpretq_u32_f32(value));
+            vreinterpretq_f32_u32(kept)
+        }
+    }
+    #[inline(always)]
+    unsafe fn scale_by_power(a: float32x4_t, exponent: float32x4_t) -> float32x4_t {
+        // SAFETY: see the impl.
+        unsafe {
+            let lowest = vdupq_n_f32(-126.0);
+            let power = Self::power_of_two(Self::max(exponent, lowest));
+            Self::keep_from(exponent, lowest, vmulq_f32(a, power))
+        }
+    }
+    #[inline(always)]
+    unsafe fn mask_range(value: float32x4_t, begin: usize, end: usize) -> float32x4_t {
+        // SAFETY: see the impl.
+        unsafe {
+            let mask = vbicq_u32(prefix(end), prefix(begin));
+            vbslq_f32(mask, value, vdupq_n_f32(f32::NEG_INFINITY))
+        }
+    }
+    #[inline(always)]
+    unsafe fn sum(a: float32x4_t) -> f32 {
+        // SAFETY: see the impl.
+        unsafe { vaddvq_f32(a) }
+    }
+    #[inline(always)]
+    unsafe fn maximum(a: float32x4_t) -> f32 {
+        // SAFETY: see the impl.
+        unsafe { vmaxnmvq_f32(a) }
+    }
+}
