@@ -38,15 +38,15 @@ def decode_rate(llm: LLM, context: int, generate: int) -> float:
 
 
 def batch_rate(llm: LLM, rows: int, generate: int) -> float:
-    """Tokens a second of so many requests together, their short prompts included."""
+    """Tokens a second of so many requests together, once all of them have their first token."""
     ids = token_ids(SHORT * rows, llm.model_info.vocab_size)
     prompts = [ids[row * SHORT : (row + 1) * SHORT] for row in range(rows)]
-    start = time.perf_counter()
-    completions = llm.generate(prompts, greedy(generate))
-    seconds = time.perf_counter() - start
+    completions = llm.generate(prompts, greedy(generate + 1))
     assert isinstance(completions, list)
-    assert [one.usage.completion_tokens for one in completions] == [generate] * rows
-    return rows * generate / seconds
+    assert [one.usage.completion_tokens for one in completions] == [generate + 1] * rows
+    timings = [one.timings for one in completions]
+    begin = max(one.first_token_seconds for one in timings)
+    return rows * generate / (max(one.total_seconds for one in timings) - begin)
 
 
 def in_turn(

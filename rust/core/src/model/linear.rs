@@ -205,9 +205,8 @@ fn quantize_rows(
 ) {
     let rows = source.rows();
     quantized.reset(rows.len() / columns, columns);
-    let work = rows
-        .chunks(ROWS_PER_TASK * columns)
-        .zip(quantized.chunks_mut(ROWS_PER_TASK));
+    let task = rows_per_task(compute, rows.len() / columns);
+    let work = rows.chunks(task * columns).zip(quantized.chunks_mut(task));
     compute.pool.for_each(work.collect(), 1, |(rows, targets)| {
         let mut targets = targets.into_rows();
         source.each_row(compute, (rows, columns), |row| {
@@ -221,9 +220,8 @@ fn quantize_rows(
 fn make_words(compute: Compute<'_>, source: Source<'_>, columns: usize, words: &mut WordRows) {
     let rows = source.rows();
     words.reset(rows.len() / columns, columns);
-    let work = rows
-        .chunks(ROWS_PER_TASK * columns)
-        .zip(words.chunks_mut(ROWS_PER_TASK));
+    let task = rows_per_task(compute, rows.len() / columns);
+    let work = rows.chunks(task * columns).zip(words.chunks_mut(task));
     compute.pool.for_each(work.collect(), 1, |(rows, targets)| {
         let mut targets = targets.into_iter();
         source.each_row(compute, (rows, columns), |row| {
@@ -236,3 +234,11 @@ fn make_words(compute: Compute<'_>, source: Source<'_>, columns: usize, words: &
 
 /// Rows that one thread takes at a time where the work of a row is small.
 pub(crate) const ROWS_PER_TASK: usize = 16;
+/// Rows below which asking another thread takes longer than norming and quantizing them.
+const FEWEST_ROWS: usize = 4;
+
+/// Rows that one thread norms and quantizes at a time.
+fn rows_per_task(compute: Compute<'_>, rows: usize) -> usize {
+    let fair = rows.div_ceil(compute.pool.threads());
+    fair.clamp(FEWEST_ROWS, ROWS_PER_TASK)
+}

@@ -10,7 +10,7 @@ use crate::simd::Lanes;
 use crate::threads::ThreadPool;
 
 /// Numbers below which handing work to other threads costs more than it saves.
-const SERIAL_NUMBERS: usize = 1 << 13;
+const SERIAL_NUMBERS: usize = 1 << 11;
 
 /// Where one token's keys and values go.
 #[derive(Debug, Clone, Copy)]

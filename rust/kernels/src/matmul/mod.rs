@@ -28,6 +28,8 @@ mod unpack_avx512;
 mod unpack_neon;
 pub(crate) mod words;
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod words_avx2;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod words_avx512;
 
 use std::ops::Range;

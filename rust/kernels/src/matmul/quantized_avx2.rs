@@ -12,6 +12,7 @@ use super::byte_dot::{ByteDot, Maddubs, Vnni};
 use super::output::OutputTile;
 use super::rows::{QuantizedRows, TileRange};
 use super::unpack_avx2::Scales;
+use super::words_avx2;
 use crate::pack::{Elements, PackedMatrix, QuantLayout, TILE_ROWS};
 use crate::quant::ScaleEncoding;
 
@@ -54,7 +55,14 @@ pub(crate) unsafe fn multiply(
     output: &mut OutputTile<'_>,
 ) -> bool {
     // SAFETY: the caller's.
-    unsafe { multiply_with::<Maddubs>(matrix, (rows, range), output) }
+    unsafe {
+        match matrix.elements() {
+            Elements::Quantized(layout) if layout.bits == 8 && range.tokens.len() > FEW => {
+                words_avx2::multiply_bytes(matrix, layout, (rows, range), output)
+            }
+            _ => multiply_with::<Maddubs>(matrix, (rows, range), output),
+        }
+    }
 }
 
 /// Multiplies the range with `vpdpbusd`; `false` where no instance fits the layout.

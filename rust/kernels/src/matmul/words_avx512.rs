@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 
 use super::output::OutputTile;
 use super::rows::TileRange;
-use super::words::WordRows;
+use super::words::{LAST_BITS, WordRows};
 use crate::pack::{BLOCK_INPUTS, Elements, PackedMatrix, TILE_ROWS};
 
 /// What the weights are when they meet the tokens.
@@ -164,7 +164,8 @@ unsafe fn pairs<const SOURCE: u8>(source: *const u8, scale: __m512) -> __m512i {
             } else {
                 _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits)))
             };
-            _mm512_cvtps_epi32(_mm512_mul_ps(value, scale))
+            // The sum's last bits are the integer, rounded to even.
+            _mm512_castps_si512(_mm512_fmadd_ps(value, scale, _mm512_set1_ps(LAST_BITS)))
         };
         let odd = _mm512_slli_epi32::<16>(word(source.add(32)));
         _mm512_mask_mov_epi16(word(source), 0xaaaa_aaaa, odd)

@@ -1,7 +1,7 @@
 //! AVX2 and AVX-512: types that exist only where the machine has the instruction set.
 
 use super::{native_entries, native_kernels};
-use crate::matmul::{quantized_avx2, quantized_avx512, words_avx512};
+use crate::matmul::{quantized_avx2, quantized_avx512, words_avx2, words_avx512};
 use crate::simd::{avx2::Avx2, avx512::Avx512};
 
 /// AVX2 with FMA and F16C.
@@ -71,7 +71,7 @@ native_kernels!(
     avx2_entries,
     "avx2",
     quantized_avx2::multiply,
-    None
+    Some(words_avx2::multiply)
 );
 native_kernels!(
     avx2_vnni,
@@ -79,7 +79,7 @@ native_kernels!(
     avx2_entries,
     "avx2-vnni",
     quantized_avx2::multiply_vnni,
-    None
+    Some(words_avx2::multiply_vnni)
 );
 native_kernels!(
     avx512_base,
