@@ -1,9 +1,11 @@
 //! Matrix products: packed weights `[rows, columns]` times rows of activations.
 
-#[cfg(target_arch = "x86_64")]
-mod byte_dot;
 mod cut;
 pub(crate) mod dense;
+#[cfg(target_arch = "x86_64")]
+mod dot_avx2;
+#[cfg(target_arch = "x86_64")]
+mod dot_avx512;
 #[cfg(target_arch = "aarch64")]
 mod dot_neon;
 mod output;
@@ -18,6 +20,8 @@ pub(crate) mod quantized_neon;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) mod quantized_portable;
 mod rows;
+#[cfg(target_arch = "x86_64")]
+mod tile_avx512;
 #[cfg(target_arch = "aarch64")]
 mod tile_neon;
 #[cfg(target_arch = "x86_64")]

@@ -8,7 +8,7 @@
 
 use std::arch::x86_64::*;
 
-use super::byte_dot::{ByteDot, Maddubs, Vnni};
+use super::dot_avx2::{ByteDot, Maddubs, Vnni};
 use super::output::OutputTile;
 use super::rows::{QuantizedRows, TileRange};
 use super::unpack_avx2::Scales;

@@ -9,50 +9,50 @@ use crate::pack::VECTOR_BYTES;
 ///
 /// # Safety
 ///
-/// `block` is valid for one packed block of `BITS` bits.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
+/// Needs AVX-512 F and BW; `block` is valid for one packed block of `BITS` bits.
+#[inline(always)]
 pub(super) unsafe fn weights<const BITS: u32, const STEP: usize>(block: *const u8) -> __m512i {
-    // SAFETY: a block is 64 bytes for every bit of a weight.
-    let load =
-        |vector: usize| unsafe { _mm512_loadu_si512(block.add(vector * VECTOR_BYTES).cast()) };
-    if BITS == 8 {
-        return load(STEP);
-    }
-    let packed = load(STEP % 4);
-    let low = _mm512_set1_epi8(15);
-    let nibbles = if STEP < 4 {
-        _mm512_and_si512(packed, low)
-    } else {
-        _mm512_and_si512(_mm512_srli_epi16::<4>(packed), low)
-    };
-    // The bits above come to their place by a shift; `a | (b & c)` is one instruction.
-    match BITS {
-        5 => {
-            let plane = load(4);
-            let high = match STEP {
-                0 => _mm512_slli_epi16::<4>(plane),
-                1 => _mm512_slli_epi16::<3>(plane),
-                2 => _mm512_slli_epi16::<2>(plane),
-                3 => _mm512_slli_epi16::<1>(plane),
-                4 => plane,
-                5 => _mm512_srli_epi16::<1>(plane),
-                6 => _mm512_srli_epi16::<2>(plane),
-                _ => _mm512_srli_epi16::<3>(plane),
-            };
-            _mm512_ternarylogic_epi32::<0xf8>(nibbles, high, _mm512_set1_epi8(0x10))
+    // SAFETY: the caller has AVX-512; a block is 64 bytes for every bit of a weight.
+    unsafe {
+        let load = |vector: usize| _mm512_loadu_si512(block.add(vector * VECTOR_BYTES).cast());
+        if BITS == 8 {
+            return load(STEP);
         }
-        6 => {
-            let plane = load(4 + STEP / 4);
-            let high = match STEP % 4 {
-                0 => _mm512_slli_epi16::<4>(plane),
-                1 => _mm512_slli_epi16::<2>(plane),
-                2 => plane,
-                _ => _mm512_srli_epi16::<2>(plane),
-            };
-            _mm512_ternarylogic_epi32::<0xf8>(nibbles, high, _mm512_set1_epi8(0x30))
+        let packed = load(STEP % 4);
+        let low = _mm512_set1_epi8(15);
+        let nibbles = if STEP < 4 {
+            _mm512_and_si512(packed, low)
+        } else {
+            _mm512_and_si512(_mm512_srli_epi16::<4>(packed), low)
+        };
+        // The bits above come to their place by a shift; `a | (b & c)` is one instruction.
+        match BITS {
+            5 => {
+                let plane = load(4);
+                let high = match STEP {
+                    0 => _mm512_slli_epi16::<4>(plane),
+                    1 => _mm512_slli_epi16::<3>(plane),
+                    2 => _mm512_slli_epi16::<2>(plane),
+                    3 => _mm512_slli_epi16::<1>(plane),
+                    4 => plane,
+                    5 => _mm512_srli_epi16::<1>(plane),
+                    6 => _mm512_srli_epi16::<2>(plane),
+                    _ => _mm512_srli_epi16::<3>(plane),
+                };
+                _mm512_ternarylogic_epi32::<0xf8>(nibbles, high, _mm512_set1_epi8(0x10))
+            }
+            6 => {
+                let plane = load(4 + STEP / 4);
+                let high = match STEP % 4 {
+                    0 => _mm512_slli_epi16::<4>(plane),
+                    1 => _mm512_slli_epi16::<2>(plane),
+                    2 => plane,
+                    _ => _mm512_srli_epi16::<2>(plane),
+                };
+                _mm512_ternarylogic_epi32::<0xf8>(nibbles, high, _mm512_set1_epi8(0x30))
+            }
+            _ => nibbles,
         }
-        _ => nibbles,
     }
 }
 
@@ -65,10 +65,13 @@ pub(super) struct Scales<const ENCODING: u8, const MINIMUM: bool> {
 }
 
 impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    pub(super) fn new(stream: *const u8) -> Self {
-        let none = _mm512_setzero_ps();
+    /// # Safety
+    ///
+    /// Needs AVX-512 F; `stream` is a tile's scales.
+    #[inline(always)]
+    pub(super) unsafe fn new(stream: *const u8) -> Self {
+        // SAFETY: the caller's.
+        let none = unsafe { _mm512_setzero_ps() };
         Self {
             next: stream,
             base: none,
@@ -79,8 +82,7 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
     /// # Safety
     ///
     /// `next` stands at the beginning of `block`.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
+    #[inline(always)]
     pub(super) unsafe fn begin_block(&mut self, block: usize) {
         if ENCODING == SUPER && block.is_multiple_of(8) {
             // SAFETY: a super-block begins with its bases.
@@ -98,8 +100,7 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
     /// # Safety
     ///
     /// `next` stands at the beginning of a group.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
+    #[inline(always)]
     pub(super) unsafe fn next_group(&mut self) -> (__m512, __m512) {
         // SAFETY: a group holds 16 scales, then 16 minimums where the layout has them.
         unsafe {
@@ -113,8 +114,7 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
         }
     }
 
-    #[inline]
-    #[target_feature(enable = "avx512f")]
+    #[inline(always)]
     unsafe fn take(&mut self, base: __m512) -> __m512 {
         // SAFETY: the caller's.
         unsafe {
@@ -134,8 +134,7 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
         }
     }
 
-    #[inline]
-    #[target_feature(enable = "avx512f")]
+    #[inline(always)]
     unsafe fn take_half(&mut self) -> __m512 {
         // SAFETY: the caller's.
         unsafe {

@@ -86,7 +86,7 @@ native_kernels!(
     Avx512BaseKernels,
     avx512_entries,
     "avx512-base",
-    quantized_avx2::multiply,
+    quantized_avx512::multiply_base,
     None
 );
 native_kernels!(

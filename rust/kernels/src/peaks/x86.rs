@@ -84,6 +84,14 @@ chain!(
     ]
 );
 chain!(
+    madd_256,
+    ["vpbroadcastd ymm12, [{operand}]"],
+    [
+        "vpmaddwd ymm13, ymm12, ymm12",
+        "vpaddd ymm\\n, ymm\\n, ymm13"
+    ]
+);
+chain!(
     fma_256,
     ["vpbroadcastd ymm12, [{operand}]"],
     ["vfmadd231ps ymm\\n, ymm12, ymm12"]
@@ -106,7 +114,7 @@ fn has_avx2() -> bool {
 }
 
 /// Every product, the widest first. Sums of 16 bits are widened seldom enough not to count.
-pub(super) static CHAINS: [Chain; 8] = [
+pub(super) static CHAINS: [Chain; 9] = [
     Chain {
         isas: &["avx512"],
         instruction: "vpdpbusd zmm",
@@ -162,6 +170,14 @@ pub(super) static CHAINS: [Chain; 8] = [
         operations: CHAINS_OF_ONE * 32 * 2,
         is_here: has_avx2,
         run: maddubs_256,
+    },
+    Chain {
+        isas: &["avx2"],
+        instruction: "vpmaddwd, vpaddd ymm",
+        operands: Operands::Words,
+        operations: CHAINS_OF_ONE * 16 * 2,
+        is_here: has_avx2,
+        run: madd_256,
     },
     Chain {
         isas: &["avx2", "avx2-vnni"],

@@ -87,7 +87,7 @@ pub(super) struct Pairs {
 }
 
 /// How many products a 16-bit lane can add up: each pair is at most `2 * 127 * 2^BITS`.
-const fn together(bits: u32) -> usize {
+pub(super) const fn together(bits: u32) -> usize {
     match bits {
         5 => 4,
         6 => 2,

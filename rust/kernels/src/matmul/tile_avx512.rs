@@ -1,0 +1,236 @@
+//! One or two tiles of packed integers and some tokens: what the products of AVX-512 are made of.
+
+use std::arch::x86_64::*;
+
+use super::dot_avx512::WideDot;
+use super::unpack_avx512::{Scales, weights};
+use crate::pack::TILE_ROWS;
+use crate::simd::prefetch;
+
+/// One or two tiles and some tokens, as pointers.
+#[derive(Clone, Copy)]
+pub(super) struct TileTask {
+    pub(super) values: *const u8,
+    pub(super) scales: *const u8,
+    /// Bytes from one tile to the next.
+    pub(super) value_bytes: usize,
+    pub(super) scale_bytes: usize,
+    pub(super) blocks: usize,
+    /// Log of the zero point.
+    pub(super) zero_shift: __m128i,
+    /// How far ahead of the weights memory is asked for, in bytes; 0 where they are in the cache.
+    pub(super) ahead: usize,
+    pub(super) quants: *const i8,
+    pub(super) activation_scales: *const f32,
+    pub(super) activation_sums: *const f32,
+    pub(super) activation_debts: *const i32,
+    pub(super) output: *mut f32,
+    pub(super) output_stride: usize,
+    /// Rows of the last tile, and whether results are added.
+    pub(super) last_lanes: __mmask16,
+    pub(super) adds: bool,
+}
+
+/// As many tokens at a time as registers allow, then what is left.
+///
+/// # Safety
+///
+/// Needs the instruction set of `D`; as `multiply`, with `tokens` rows and `TILES` tiles behind the task's pointers.
+#[inline(always)]
+pub(super) unsafe fn all_tokens<
+    D: WideDot,
+    const TILES: usize,
+    const BITS: u32,
+    const GROUPS: usize,
+    const ENCODING: u8,
+    const MINIMUM: bool,
+>(
+    mut task: TileTask,
+    tokens: usize,
+    (columns, sums_stride): (usize, usize),
+) {
+    let mut left = tokens;
+    // SAFETY: each step covers tokens that are left, and moves the pointers past them.
+    unsafe {
+        while left > 0 {
+            let step = match left {
+                8 if TILES == 1 && D::TOKENS_OF_ONE == 8 => {
+                    some_tokens::<D, TILES, 8, BITS, GROUPS, ENCODING, MINIMUM>(task, columns)
+                }
+                6 | 9.. if D::TOKENS == 6 => {
+                    some_tokens::<D, TILES, 6, BITS, GROUPS, ENCODING, MINIMUM>(task, columns)
+                }
+                4 | 7.. => {
+                    some_tokens::<D, TILES, 4, BITS, GROUPS, ENCODING, MINIMUM>(task, columns)
+                }
+                3 | 5 | 6 => {
+                    some_tokens::<D, TILES, 3, BITS, GROUPS, ENCODING, MINIMUM>(task, columns)
+                }
+                2 => some_tokens::<D, TILES, 2, BITS, GROUPS, ENCODING, MINIMUM>(task, columns),
+                _ => some_tokens::<D, TILES, 1, BITS, GROUPS, ENCODING, MINIMUM>(task, columns),
+            };
+            left -= step;
+            task.ahead = 0;
+            task.quants = task.quants.add(step * columns);
+            task.activation_scales = task.activation_scales.add(step * task.blocks);
+            task.activation_sums = task.activation_sums.add(step * sums_stride);
+            task.activation_debts = task.activation_debts.add(step * sums_stride);
+            task.output = task.output.add(step * task.output_stride);
+        }
+    }
+}
+
+/// # Safety
+///
+/// As `multiply`, with `TOKENS` rows and `TILES` tiles behind the task's pointers.
+#[inline(always)]
+unsafe fn some_tokens<
+    D: WideDot,
+    const TILES: usize,
+    const TOKENS: usize,
+    const BITS: u32,
+    const GROUPS: usize,
+    const ENCODING: u8,
+    const MINIMUM: bool,
+>(
+    task: TileTask,
+    columns: usize,
+) -> usize {
+    // SAFETY: the streams of each tile hold `blocks` blocks, the activation pointers `TOKENS` rows.
+    unsafe {
+        let mut sums = [[_mm512_setzero_ps(); TILES]; TOKENS];
+        let mut scales = [Scales::<ENCODING, MINIMUM>::new(task.scales); TILES];
+        if TILES == 2 {
+            scales[1] = Scales::new(task.scales.add(task.scale_bytes));
+        }
+        for block in 0..task.blocks {
+            let mut values = [task.values.add(block * 64 * BITS as usize); TILES];
+            if TILES == 2 {
+                values[1] = values[0].add(task.value_bytes);
+            }
+            fetch::<TILES, BITS>(&values, task.ahead);
+            for scales in &mut scales {
+                scales.begin_block(block);
+            }
+            let quants = task.quants.add(block * 32);
+            for group in 0..GROUPS {
+                let mut dots = [[D::start(_mm512_setzero_si512()); TILES]; TOKENS];
+                let place = |token: usize| (token * task.blocks + block) * GROUPS + group;
+                if !MINIMUM {
+                    for (token, dots) in dots.iter_mut().enumerate() {
+                        let debt = _mm512_set1_epi32(*task.activation_debts.add(place(token)));
+                        *dots = [D::start(_mm512_sll_epi32(debt, task.zero_shift)); TILES];
+                    }
+                }
+                if GROUPS == 1 || group == 0 {
+                    add_step::<D, TILES, TOKENS, BITS, 0>(&values, (quants, columns), &mut dots);
+                    add_step::<D, TILES, TOKENS, BITS, 1>(&values, (quants, columns), &mut dots);
+                    add_step::<D, TILES, TOKENS, BITS, 2>(&values, (quants, columns), &mut dots);
+                    add_step::<D, TILES, TOKENS, BITS, 3>(&values, (quants, columns), &mut dots);
+                }
+                if GROUPS == 1 || group == 1 {
+                    add_step::<D, TILES, TOKENS, BITS, 4>(&values, (quants, columns), &mut dots);
+                    add_step::<D, TILES, TOKENS, BITS, 5>(&values, (quants, columns), &mut dots);
+                    add_step::<D, TILES, TOKENS, BITS, 6>(&values, (quants, columns), &mut dots);
+                    add_step::<D, TILES, TOKENS, BITS, 7>(&values, (quants, columns), &mut dots);
+                }
+                let mut scaled = [(_mm512_setzero_ps(), _mm512_setzero_ps()); TILES];
+                for (scaled, scales) in scaled.iter_mut().zip(&mut scales) {
+                    *scaled = scales.next_group();
+                }
+                for token in 0..TOKENS {
+                    let factor = *task.activation_scales.add(token * task.blocks + block);
+                    let offset = *task.activation_sums.add(place(token));
+                    for tile in 0..TILES {
+                        let dot = _mm512_cvtepi32_ps(D::total::<BITS>(dots[token][tile]));
+                        let (scale, minimum) = scaled[tile];
+                        let factor = _mm512_mul_ps(scale, _mm512_set1_ps(factor));
+                        let sum = &mut sums[token][tile];
+                        *sum = _mm512_fmadd_ps(dot, factor, *sum);
+                        if MINIMUM {
+                            *sum = _mm512_fmadd_ps(minimum, _mm512_set1_ps(offset), *sum);
+                        }
+                    }
+                }
+            }
+        }
+        store(&task, sums);
+    }
+    TOKENS
+}
+
+/// Asks for the block that stands `ahead` bytes further.
+#[inline(always)]
+fn fetch<const TILES: usize, const BITS: u32>(values: &[*const u8; TILES], ahead: usize) {
+    if ahead > 0 {
+        for values in values {
+            for line in 0..BITS as usize {
+                prefetch(values.wrapping_add(ahead + line * 64));
+            }
+        }
+    }
+}
+
+/// Writes the results, or adds them to what is there.
+///
+/// # Safety
+///
+/// The task's output has `TOKENS` rows of `TILES` tiles, the last one of `last_lanes`.
+#[inline(always)]
+unsafe fn store<const TILES: usize, const TOKENS: usize>(
+    task: &TileTask,
+    sums: [[__m512; TILES]; TOKENS],
+) {
+    for (token, sums) in sums.into_iter().enumerate() {
+        for (tile, mut sum) in sums.into_iter().enumerate() {
+            let lanes = if tile + 1 == TILES {
+                task.last_lanes
+            } else {
+                __mmask16::MAX
+            };
+            // SAFETY: the caller's.
+            unsafe {
+                let target = task
+                    .output
+                    .add(token * task.output_stride + tile * TILE_ROWS);
+                if task.adds {
+                    sum = _mm512_add_ps(_mm512_maskz_loadu_ps(lanes, target), sum);
+                }
+                _mm512_mask_storeu_ps(target, lanes, sum);
+            }
+        }
+    }
+}
+
+/// Adds the products of four inputs of every row and token.
+///
+/// # Safety
+///
+/// `values` stand at a block of each tile, `quants` at the block of the first token.
+#[inline(always)]
+unsafe fn add_step<
+    D: WideDot,
+    const TILES: usize,
+    const TOKENS: usize,
+    const BITS: u32,
+    const STEP: usize,
+>(
+    values: &[*const u8; TILES],
+    (quants, columns): (*const i8, usize),
+    dots: &mut [[D::Sums; TILES]; TOKENS],
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut vectors = [D::weights::<BITS>(_mm512_setzero_si512()); TILES];
+        for (vector, values) in vectors.iter_mut().zip(values) {
+            *vector = D::weights::<BITS>(weights::<BITS, STEP>(*values));
+        }
+        for (token, dots) in dots.iter_mut().enumerate() {
+            let four = quants.add(token * columns + 4 * STEP).cast::<i32>();
+            let inputs = _mm512_set1_epi32(four.read_unaligned());
+            for (dot, vector) in dots.iter_mut().zip(vectors) {
+                D::add::<BITS, STEP>(dot, vector, inputs);
+            }
+        }
+    }
+}
