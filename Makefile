@@ -113,7 +113,7 @@ test-neon:  ## kernels for 64-bit ARM, on such a machine or as qemu plays three 
 		|| complain "Rust's library for $(NEON_TARGET)" "rustup target add $(NEON_TARGET)"; \
 	export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=$(NEON_LINKER); \
 	cargo clippy -p ruvllm-kernels --all-targets --target $(NEON_TARGET) --quiet -- -D warnings; \
-	for processor in $(NEON_PROCESSORS); do export RUVLLM_REQUIRE_ISA=$${processor#*:}; echo "== $$processor"; \
+	for processor in $(NEON_PROCESSORS); do export RUVLLM_REQUIRE_ISA=$${processor#*:} PROPTEST_CASES=8; echo "== $$processor"; \
 		export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="$(QEMU_AARCH64) -cpu $${processor%:*} -L $(NEON_LIBRARIES)"; \
 		cargo test -p ruvllm-kernels --target $(NEON_TARGET) --quiet; done
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ruvllm import _native
+from ruvllm._checks import Interval, check_integer, check_number, check_type
 from ruvllm.errors import ConfigError
 from ruvllm.kernels.arrays import float_array, require
 
@@ -47,19 +48,18 @@ class AttentionConfig:
 
     def __post_init__(self) -> None:
         for name in ("num_heads", "num_kv_heads", "head_dim"):
-            value = getattr(self, name)
-            if value < 1:
-                raise ConfigError(f"{name} is {value!r}; it must be a whole number above 0")
+            check_integer(name, getattr(self, name), 1)
+        check_type("causal", self.causal, bool)
         if self.num_heads % self.num_kv_heads:
             raise ConfigError(
                 f"num_heads is {self.num_heads}; it must be a multiple of num_kv_heads, {self.num_kv_heads}"
             )
-        if self.scale is not None and not math.isfinite(self.scale):
-            raise ConfigError(f"scale is {self.scale}; it must be finite")
-        if self.soft_cap is not None and not (math.isfinite(self.soft_cap) and self.soft_cap > 0):
-            raise ConfigError(f"soft_cap is {self.soft_cap}; it must be above 0")
-        if self.window is not None and self.window < 1:
-            raise ConfigError(f"window is {self.window!r}; it must be a whole number above 0")
+        if self.scale is not None:
+            check_number("scale", self.scale, Interval(-math.inf, math.inf))
+        if self.soft_cap is not None:
+            check_number("soft_cap", self.soft_cap, Interval(0, math.inf, low_included=False))
+        if self.window is not None:
+            check_integer("window", self.window, 1)
 
     def gqa_ratio(self) -> int:
         """How many query heads share a key-value head.
@@ -88,13 +88,9 @@ class PagedKvCache:
     block_tokens: int = _native.KvBlocks.BLOCK_TOKENS
 
     def __init__(self, num_blocks: int, num_kv_heads: int, head_dim: int, *, kv_format: str = "f16") -> None:
-        for name, value in (
-            ("num_blocks", num_blocks),
-            ("num_kv_heads", num_kv_heads),
-            ("head_dim", head_dim),
-        ):
-            if value < 1:
-                raise ConfigError(f"{name} is {value!r}; it must be a whole number above 0")
+        check_integer("num_blocks", num_blocks, 1)
+        check_integer("num_kv_heads", num_kv_heads, 1)
+        check_integer("head_dim", head_dim, 1)
         self.num_kv_heads = num_kv_heads
         self.head_dim = head_dim
         self._native = _native.KvBlocks(num_blocks, num_kv_heads, head_dim, kv_format)
@@ -106,7 +102,7 @@ class PagedKvCache:
 
     def store(self, block_table: Sequence[int], position: int, keys: Array, values: Array) -> None:
         """Write keys and values `[tokens, num_kv_heads, head_dim]` from `position` on."""
-        require(position >= 0, f"position is {position}; it must be 0 or more")
+        check_integer("position", position, 0)
         for name, array in (("keys", keys), ("values", values)):
             float_array(name, array, dimensions=(3,))
             wanted = (keys.shape[0], self.num_kv_heads, self.head_dim)

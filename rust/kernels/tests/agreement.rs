@@ -14,7 +14,7 @@ use ruvllm_kernels::{
     Product, QuantizedRows, ReadAhead, Scalar, ThreadPool, WEIGHT_BLOCK, WordRows, available,
     multiply, takes_words,
 };
-use support::{Numbers, SUM_TOLERANCE, assert_close, fast};
+use support::{Numbers, SUM_TOLERANCE, assert_close, cases, fast};
 
 /// Exponentials by polynomial against the library's.
 const FUNCTION_TOLERANCE: f32 = 3e-6;
@@ -36,7 +36,7 @@ fn the_required_instruction_set_was_there() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
     fn row_operations_agree(length in awkward_length(), seed in any::<u64>(), scale in 0.01f32..30.0) {

@@ -12,7 +12,7 @@ use ruvllm_kernels::{
     KvTarget, KvView, QueryRows, RowsMut, SEGMENT_TOKENS, Scalar, ThreadPool, attend_batch,
     available, store_batch, store_kv,
 };
-use support::{Numbers, SUM_TOLERANCE, assert_close};
+use support::{Numbers, SUM_TOLERANCE, assert_close, cases};
 
 /// Two layers of keys and values of one sequence, with NaN wherever nothing is stored.
 struct Cache {
@@ -217,7 +217,7 @@ fn in_batches(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
     fn attention_agrees_with_the_textbook(case in case(9), gap in 0usize..20) {

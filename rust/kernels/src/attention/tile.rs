@@ -74,7 +74,9 @@ unsafe fn all_scores<L: Lanes, S: Stored, const ROWS: usize>(
         let left = blocks.end - block;
         // SAFETY: the caller's; as many blocks are left as the instance takes.
         block += unsafe {
-            if L::WIDTH < BLOCK_TOKENS {
+            if L::WIDTH == 4 {
+                scores::<L, S, ROWS, 4>(walk, first_row, block, scratch)
+            } else if L::WIDTH == 8 {
                 scores::<L, S, ROWS, 2>(walk, first_row, block, scratch)
             } else if left >= 4 {
                 scores::<L, S, ROWS, 4>(walk, first_row, block, scratch)
@@ -87,7 +89,7 @@ unsafe fn all_scores<L: Lanes, S: Stored, const ROWS: usize>(
     }
 }
 
-/// Scores of a few blocks; how many these were.
+/// Scores of a few blocks, which the vectors cover exactly; how many these were.
 #[inline(always)]
 unsafe fn scores<L: Lanes, S: Stored, const ROWS: usize, const VECTORS: usize>(
     walk: &mut Walk<'_, '_, S>,
@@ -206,7 +208,8 @@ unsafe fn all_values<L: Lanes, S: Stored, const ROWS: usize>(
     scratch: &Scratch,
 ) {
     let head_dim = walk.setting.dimensions.head_dim;
-    let widest = if L::WIDTH < BLOCK_TOKENS { 2 } else { 4 };
+    // Sixteen registers of eight lanes hold fewer sums than 32 of four or sixteen.
+    let widest = if L::WIDTH == 8 { 2 } else { 4 };
     let step = if head_dim <= widest * L::WIDTH {
         SEGMENT_TOKENS
     } else {

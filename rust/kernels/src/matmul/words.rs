@@ -10,6 +10,7 @@ use crate::pack::{BLOCK_INPUTS, Elements, PackedMatrix, TILE_ROWS};
 
 /// The largest magnitude of a word.
 pub(crate) const LARGEST_WORD: f32 = 8191.0;
+#[cfg(target_arch = "x86_64")]
 /// Added to a number below 2^22 it leaves the nearest integer in the sum's last bits.
 pub(crate) const LAST_BITS: f32 = 12_582_912.0; // 1.5 * 2^23
 

@@ -217,7 +217,8 @@ mod tests {
                 peaks.any(|peak| peak.isas.contains(&isa) && peak.operands == operands)
             };
             assert_eq!(has(Operands::Bytes), is_here, "{isa}");
-            assert_eq!(has(Operands::Floats), is_here, "{isa}");
+            // Float instructions are shared with sets that may not be here.
+            assert!(has(Operands::Floats) || !is_here, "{isa}");
         }
     }
 }

@@ -8,6 +8,12 @@ use ruvllm_kernels::{Kernels, available};
 /// Sums of a few thousand products in another order differ by this, relative to their magnitude.
 pub(crate) const SUM_TOLERANCE: f32 = 2e-5;
 
+/// How many cases a property is tried on: fewer where an emulator runs them.
+pub(crate) fn cases() -> u32 {
+    let wanted = std::env::var("PROPTEST_CASES").ok();
+    wanted.and_then(|wanted| wanted.parse().ok()).unwrap_or(64)
+}
+
 /// A repeatable stream of numbers in -1..1.
 pub(crate) struct Numbers(pub(crate) u64);
 
