@@ -125,7 +125,11 @@ fn pack_quantized_tile<F: BlockFormat>(
                     bits => {
                         let (nibbles, planes) = target.split_at_mut(4 * VECTOR_BYTES);
                         place_nibbles(inputs, lane, nibbles);
-                        place_high_bits(inputs, bits - 4, lane, planes);
+                        if bits == 5 {
+                            place_high_bits::<1>(inputs, lane, planes);
+                        } else {
+                            place_high_bits::<2>(inputs, lane, planes);
+                        }
                     }
                 }
             }
@@ -134,30 +138,48 @@ fn pack_quantized_tile<F: BlockFormat>(
     Ok(())
 }
 
+/// Low four bits of each of four weights.
+const NIBBLES: u32 = 0x0f0f_0f0f;
+
+/// The four weights of a vector that a lane has.
+fn words(inputs: &[u8; BLOCK_INPUTS]) -> [u32; BLOCK_INPUTS / 4] {
+    std::array::from_fn(|vector| {
+        let place = 4 * vector;
+        u32::from_le_bytes([0, 1, 2, 3].map(|byte| inputs[place + byte]))
+    })
+}
+
+fn put_word(target: &mut [u8], vector: usize, lane: usize, word: u32) {
+    target[vector * VECTOR_BYTES + lane * 4..][..4].copy_from_slice(&word.to_le_bytes());
+}
+
 fn place_nibbles(inputs: &[u8; BLOCK_INPUTS], lane: usize, target: &mut [u8]) {
+    let words = words(inputs);
     for vector in 0..4 {
-        let bytes = &mut target[vector * 64 + lane * 4..][..4];
-        for (byte, value) in bytes.iter_mut().enumerate() {
-            *value = (inputs[4 * vector + byte] & 15) | (inputs[16 + 4 * vector + byte] << 4);
-        }
+        let nibbles = (words[vector] & NIBBLES) | ((words[4 + vector] & NIBBLES) << 4);
+        put_word(target, vector, lane, nibbles);
     }
 }
 
-/// What is above the low four bits: `width` bits a weight, in `width` vectors.
-fn place_high_bits(inputs: &[u8; BLOCK_INPUTS], width: u32, lane: usize, target: &mut [u8]) {
-    for (vector, values) in inputs.as_chunks::<4>().0.iter().enumerate() {
-        let (plane, shift) = high_bits_place(width, vector);
-        if let Some(plane) = target.get_mut(plane * VECTOR_BYTES + lane * 4..) {
-            for (byte, value) in plane.iter_mut().zip(values) {
-                *byte |= (value >> 4) << shift;
-            }
-        }
+/// What is above the low four bits: `WIDTH` bits a weight, in `WIDTH` vectors.
+fn place_high_bits<const WIDTH: usize>(
+    inputs: &[u8; BLOCK_INPUTS],
+    lane: usize,
+    target: &mut [u8],
+) {
+    let mut planes = [0; WIDTH];
+    for (vector, word) in words(inputs).into_iter().enumerate() {
+        let (plane, shift) = high_bits_place(WIDTH as u32, vector);
+        planes[plane] |= ((word >> 4) & NIBBLES) << shift;
+    }
+    for (vector, plane) in planes.into_iter().enumerate() {
+        put_word(target, vector, lane, plane);
     }
 }
 
 fn place_bytes(inputs: &[u8; BLOCK_INPUTS], lane: usize, target: &mut [u8]) {
-    for (vector, values) in inputs.as_chunks::<4>().0.iter().enumerate() {
-        target[vector * 64 + lane * 4..][..4].copy_from_slice(values);
+    for (vector, word) in words(inputs).into_iter().enumerate() {
+        put_word(target, vector, lane, word);
     }
 }
 
