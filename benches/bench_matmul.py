@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benches.conftest import report_rate
+from benches.workloads import random_blocks
 from ruvllm import kernels
 
 # More bytes than a cache holds, in every type.
@@ -13,17 +14,11 @@ ROWS, COLUMNS = 16384, 4096
 TYPES = ["Q4_0", "Q4_1", "Q5_0", "Q8_0", "Q4_K", "Q6_K", "MXFP4", "F16", "F32"]
 
 
-def random_blocks(type_name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Blocks whose scales, whatever their format, are finite: no byte reaches the highest exponents."""
-    [kind] = [kind for kind in kernels.block_types() if kind.name == type_name]
-    size = ROWS * COLUMNS // kind.block_elements * kind.block_bytes
-    return np.random.default_rng(1).integers(0, 0x3C, size, dtype=np.uint8)
-
-
 @pytest.fixture(scope="module", params=TYPES)
 def weights(request: pytest.FixtureRequest) -> kernels.PackedMatrix:
     """A large matrix of each type."""
-    return kernels.pack(random_blocks(request.param), request.param, (ROWS, COLUMNS))
+    [kind] = [kind for kind in kernels.block_types() if kind.name == request.param]
+    return kernels.pack(random_blocks(kind, ROWS * COLUMNS), kind.name, (ROWS, COLUMNS))
 
 
 @pytest.mark.benchmark(group="matmul")
