@@ -3,6 +3,8 @@
 mod cut;
 pub(crate) mod dense;
 #[cfg(target_arch = "x86_64")]
+mod destination_avx512;
+#[cfg(target_arch = "x86_64")]
 mod dot_avx2;
 #[cfg(target_arch = "x86_64")]
 mod dot_avx512;

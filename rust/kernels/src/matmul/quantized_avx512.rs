@@ -10,6 +10,7 @@
 
 use std::arch::x86_64::*;
 
+use super::destination_avx512::Destination;
 use super::dot_avx512::{Maddubs, Vnni, WideDot};
 use super::output::OutputTile;
 use super::rows::{QuantizedRows, TileRange};
@@ -179,8 +180,6 @@ unsafe fn for_each_pair(
         let pair = range.tokens.len() > FEW && tile + 1 < range.tiles.end;
         let tiles = 1 + usize::from(pair);
         let column = (tile - range.tiles.start) * TILE_ROWS;
-        let left = output.columns() - column;
-        let last_lanes = (left - (tiles - 1) * TILE_ROWS).min(TILE_ROWS);
         // SAFETY: the pointers begin at the range's first token and this tile; the range is inside.
         unsafe {
             let task = TileTask {
@@ -195,10 +194,7 @@ unsafe fn for_each_pair(
                 activation_scales: rows.scales[first * blocks..].as_ptr(),
                 activation_sums: sums[first * blocks * groups..].as_ptr(),
                 activation_debts: debts[first * blocks * groups..].as_ptr(),
-                output: output.as_mut_ptr().add(column),
-                output_stride: output.stride(),
-                last_lanes: ((1u32 << last_lanes) - 1) as __mmask16,
-                adds: output.adds(),
+                destination: Destination::new(output, column, tiles),
             };
             let widths = (rows.columns(), blocks * groups);
             multiply_tiles[tiles - 1](task, range.tokens.len(), widths);

@@ -2,9 +2,9 @@
 
 use std::arch::x86_64::*;
 
+use super::destination_avx512::Destination;
 use super::dot_avx512::WideDot;
 use super::unpack_avx512::{Scales, weights};
-use crate::pack::TILE_ROWS;
 use crate::simd::prefetch;
 
 /// One or two tiles and some tokens, as pointers.
@@ -24,11 +24,7 @@ pub(super) struct TileTask {
     pub(super) activation_scales: *const f32,
     pub(super) activation_sums: *const f32,
     pub(super) activation_debts: *const i32,
-    pub(super) output: *mut f32,
-    pub(super) output_stride: usize,
-    /// Rows of the last tile, and whether results are added.
-    pub(super) last_lanes: __mmask16,
-    pub(super) adds: bool,
+    pub(super) destination: Destination,
 }
 
 /// As many tokens at a time as registers allow, then what is left.
@@ -75,7 +71,7 @@ pub(super) unsafe fn all_tokens<
             task.activation_scales = task.activation_scales.add(step * task.blocks);
             task.activation_sums = task.activation_sums.add(step * sums_stride);
             task.activation_debts = task.activation_debts.add(step * sums_stride);
-            task.output = task.output.add(step * task.output_stride);
+            task.destination = task.destination.after(step);
         }
     }
 }
@@ -154,7 +150,7 @@ unsafe fn some_tokens<
                 }
             }
         }
-        store(&task, sums);
+        task.destination.store(sums);
     }
     TOKENS
 }
@@ -166,37 +162,6 @@ fn fetch<const TILES: usize, const BITS: u32>(values: &[*const u8; TILES], ahead
         for values in values {
             for line in 0..BITS as usize {
                 prefetch(values.wrapping_add(ahead + line * 64));
-            }
-        }
-    }
-}
-
-/// Writes the results, or adds them to what is there.
-///
-/// # Safety
-///
-/// The task's output has `TOKENS` rows of `TILES` tiles, the last one of `last_lanes`.
-#[inline(always)]
-unsafe fn store<const TILES: usize, const TOKENS: usize>(
-    task: &TileTask,
-    sums: [[__m512; TILES]; TOKENS],
-) {
-    for (token, sums) in sums.into_iter().enumerate() {
-        for (tile, mut sum) in sums.into_iter().enumerate() {
-            let lanes = if tile + 1 == TILES {
-                task.last_lanes
-            } else {
-                __mmask16::MAX
-            };
-            // SAFETY: the caller's.
-            unsafe {
-                let target = task
-                    .output
-                    .add(token * task.output_stride + tile * TILE_ROWS);
-                if task.adds {
-                    sum = _mm512_add_ps(_mm512_maskz_loadu_ps(lanes, target), sum);
-                }
-                _mm512_mask_storeu_ps(target, lanes, sum);
             }
         }
     }

@@ -6,6 +6,7 @@
 
 use std::arch::x86_64::*;
 
+use super::destination_avx512::Destination;
 use super::output::OutputTile;
 use super::rows::TileRange;
 use super::words::{LAST_BITS, WordRows};
@@ -36,10 +37,7 @@ struct TileTask {
     blocks: usize,
     words: *const i16,
     scales: *const f32,
-    output: *mut f32,
-    output_stride: usize,
-    last_lanes: __mmask16,
-    adds: bool,
+    destination: Destination,
 }
 
 /// Multiplies the range.
@@ -64,7 +62,6 @@ pub(crate) unsafe fn multiply(
     while tile < range.tiles.end {
         let tiles = 1 + usize::from(many && tile + 1 < range.tiles.end);
         let column = (tile - range.tiles.start) * TILE_ROWS;
-        let last_lanes = (output.columns() - column - (tiles - 1) * TILE_ROWS).min(TILE_ROWS);
         let (packed, worths) = (matrix.tile_values(tile), matrix.tile_scales(tile));
         if many {
             for (index, words) in words
@@ -89,10 +86,7 @@ pub(crate) unsafe fn multiply(
                 blocks,
                 words: rows.words[first * rows.columns()..].as_ptr(),
                 scales: rows.scales[first * blocks..].as_ptr(),
-                output: output.as_mut_ptr().add(column),
-                output_stride: output.stride(),
-                last_lanes: ((1u32 << last_lanes) - 1) as __mmask16,
-                adds: output.adds(),
+                destination: Destination::new(output, column, tiles),
             };
             let tokens = range.tokens.len();
             match (matrix.elements(), tiles) {
@@ -192,7 +186,7 @@ unsafe fn all_tokens<const TILES: usize, const SOURCE: u8>(mut task: TileTask, t
             left -= step;
             task.words = task.words.add(step * task.blocks * BLOCK_INPUTS);
             task.scales = task.scales.add(step * task.blocks);
-            task.output = task.output.add(step * task.output_stride);
+            task.destination = task.destination.after(step);
         }
     }
 }
@@ -243,22 +237,7 @@ unsafe fn some_tokens<const TILES: usize, const TOKENS: usize, const SOURCE: u8>
                 }
             }
         }
-        for (token, sums) in sums.into_iter().enumerate() {
-            for (tile, mut sum) in sums.into_iter().enumerate() {
-                let lanes = if tile + 1 == TILES {
-                    task.last_lanes
-                } else {
-                    __mmask16::MAX
-                };
-                let target = task
-                    .output
-                    .add(token * task.output_stride + tile * TILE_ROWS);
-                if task.adds {
-                    sum = _mm512_add_ps(_mm512_maskz_loadu_ps(lanes, target), sum);
-                }
-                _mm512_mask_storeu_ps(target, lanes, sum);
-            }
-        }
+        task.destination.store(sums);
     }
     TOKENS
 }
