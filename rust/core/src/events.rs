@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::ids::{SequenceId, TokenId};
+use crate::prefix::MissReason;
 use crate::sampling::TokenLogprobs;
 
 /// One thing that happened to a sequence.
@@ -83,6 +84,8 @@ pub struct Usage {
     pub completion_tokens: usize,
     /// Tokens of the prompt that were not computed, because a cache had them.
     pub cached_tokens: usize,
+    /// Why there are none of these; `None` where there are, or where none were looked for.
+    pub cache_miss: Option<MissReason>,
 }
 
 /// While tokens come faster than this they are handed out together: waking a reader for each of them

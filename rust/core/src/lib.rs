@@ -3,11 +3,11 @@
 //! ```text
 //! files ─ model::loader ─▶ Model ┐
 //! Request ─▶ Engine.add          ├─ Engine.advance(plan) ─▶ Batch ─▶ Model.forward ─▶ sampling ─▶ events
-//! kv::KvPool ────────────────────┘
+//! kv::KvPool, prefix::PrefixCache ┘
 //! ```
 //!
 //! Modules, low to high; a module may use only those before it:
-//! `ids`, `error`, `clock`, `profile` → `sampling`, `text` → `kv` → `batch` → `model` → `sequence`, `events` → `engine`.
+//! `ids`, `error`, `clock`, `profile` → `memory`, `sampling`, `text` → `kv` → `prefix` → `batch` → `model` → `sequence`, `events` → `engine`.
 
 pub mod batch;
 pub mod clock;
@@ -16,7 +16,9 @@ pub mod error;
 pub mod events;
 pub mod ids;
 pub mod kv;
+pub mod memory;
 pub mod model;
+pub mod prefix;
 pub mod profile;
 pub mod sampling;
 pub mod sequence;

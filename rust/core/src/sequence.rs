@@ -6,8 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ruvllm_kernels::Kernels;
 
 use crate::events::FinishReason;
-use crate::ids::{BlockId, SequenceId, TokenId};
+use crate::ids::{SequenceId, TokenId};
+use crate::kv::BlockRef;
+use crate::memory::Tenant;
 use crate::model::rope::RopeRegime;
+use crate::prefix::MissReason;
+use crate::prefix::radix_tree::NodeId;
 use crate::sampling::{Sampler, SamplingParams};
 use crate::text::{Detokenizer, StopMatcher, Vocabulary};
 
@@ -36,6 +40,10 @@ pub struct Request {
     pub task: Task,
     /// How the caller ends it early.
     pub cancel: CancelFlag,
+    /// On whose account, and whose prefixes; empty for nobody in particular.
+    pub tenant: String,
+    /// Prompts from this length on are looked up in the prefix cache and kept there; `None`: never.
+    pub cache_min_tokens: Option<usize>,
 }
 
 /// The kinds of work.
@@ -76,10 +84,35 @@ pub(crate) struct Sequence {
     pub(crate) prompt_tokens: usize,
     /// Tokens whose keys and values are in `blocks`.
     pub(crate) computed: usize,
-    pub(crate) blocks: Vec<BlockId>,
+    pub(crate) blocks: Vec<BlockRef>,
+    /// Keeps what was found or made known in the prefix cache.
+    pub(crate) pin: Option<NodeId>,
+    /// Tokens that are known there.
+    pub(crate) kept: usize,
+    /// Tokens of the prompt that were found there.
+    pub(crate) cached: usize,
+    /// Why none was.
+    pub(crate) cache_miss: Option<MissReason>,
+    /// `None` where nothing is to be looked up or kept.
+    pub(crate) cache_min_tokens: Option<usize>,
+    /// Another sequence that computes the first so many tokens, for both.
+    pub(crate) follows: Option<(SequenceId, usize)>,
+    /// Set while it is set aside.
+    pub(crate) paused: Option<Paused>,
+    pub(crate) tenant: Option<Arc<Tenant>>,
+    pub(crate) tenant_name: String,
     /// Under which rotary frequencies `computed` tokens were computed.
     pub(crate) regimes: Vec<RopeRegime>,
     pub(crate) work: Work,
+}
+
+/// What is kept of a sequence that is set aside.
+#[derive(Debug, Default)]
+pub(crate) struct Paused {
+    /// Tokens whose keys and values are in `bytes`; 0 where they are to be computed anew.
+    pub(crate) computed: usize,
+    /// Whole blocks, one after the other.
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// What becomes of a sequence's rows.

@@ -6,7 +6,7 @@ mod support;
 use ruvllm_core::Error;
 use ruvllm_core::engine::{Pause, Plan, PlanRow};
 use ruvllm_core::sequence::Task;
-use support::{engine, greedy, model, request, run_all};
+use support::{config, engine, greedy, model, request, run_all};
 
 const MODELS: [&str; 5] = [
     "models/llama-gqa",
@@ -134,8 +134,7 @@ fn end_tokens_and_limits_end_a_sequence() {
     assert_eq!(ignoring.reason, Some("length"));
     let config = ruvllm_core::engine::EngineConfig {
         max_context: 12,
-        kv_bytes: model.kv_layout(None).block_bytes() * 4,
-        kv_format: None,
+        ..config(&model, 4)
     };
     // The third token that it would generate ends it here.
     let end = ignoring.tokens[2];

@@ -65,7 +65,7 @@ impl Arena {
         Ok(AlignedBytes {
             pointer,
             length,
-            _mapping: Some(Arc::clone(&rest.mapping)),
+            mapping: Some(Arc::clone(&rest.mapping)),
         })
     }
 }
@@ -94,6 +94,25 @@ impl Mapping {
     }
 }
 
+impl Mapping {
+    /// Gives whole huge pages back, counted from `begin`; they belong to one buffer, which is exclusive.
+    #[cfg(target_os = "linux")]
+    fn release(&self, bytes: std::ops::Range<usize>) {
+        let map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
+        let offset = self.begin.as_ptr() as usize - map.as_ptr() as usize + bytes.start;
+        // SAFETY: the range is inside the mapping and on page borders, and nothing but the buffer that
+        // calls, exclusively, points to it. Private pages read as zeros afterwards, which are bytes.
+        // Where the system refuses, the pages stay as they are.
+        let _ = unsafe {
+            map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, offset, bytes.len())
+        };
+    }
+
+    /// Other systems keep the pages until the mapping goes.
+    #[cfg(not(target_os = "linux"))]
+    fn release(&self, _bytes: std::ops::Range<usize>) {}
+}
+
 impl std::fmt::Debug for Mapping {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mapped = self.map.lock().map_or(0, |map| map.len());
@@ -106,7 +125,7 @@ pub(crate) struct AlignedBytes {
     pointer: NonNull<u8>,
     length: usize,
     /// Holds the memory.
-    _mapping: Option<Arc<Mapping>>,
+    mapping: Option<Arc<Mapping>>,
 }
 
 // SAFETY: the bytes belong to this value alone.
@@ -124,6 +143,19 @@ impl AlignedBytes {
     pub(crate) fn as_slice(&self) -> &[u8] {
         // SAFETY: `length` mapped bytes that no other buffer has; the mapping lives as long.
         unsafe { std::slice::from_raw_parts(self.pointer.as_ptr(), self.length) }
+    }
+
+    /// Gives the memory of a range back to the system where it can, as far as it is whole huge pages of
+    /// the mapping; what is read there afterwards is zero or what was written before.
+    pub(crate) fn release(&mut self, range: std::ops::Range<usize>) {
+        let Some(mapping) = &self.mapping else { return };
+        let begin = self.pointer.as_ptr() as usize - mapping.begin.as_ptr() as usize;
+        let whole = |bytes: usize| begin + bytes.min(self.length);
+        let from = whole(range.start).next_multiple_of(HUGE_PAGE_BYTES);
+        let to = whole(range.end) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+        if from < to {
+            mapping.release(from..to);
+        }
     }
 
     /// The bytes, to write.
@@ -166,6 +198,22 @@ mod tests {
                     .all(|byte| *byte == number as u8 + 1)
             );
         }
+    }
+
+    #[test]
+    fn released_pages_are_zero_or_as_before_and_their_neighbours_stay() {
+        let mut buffer = Arena::default().zeroed(4 * HUGE_PAGE_BYTES).unwrap();
+        buffer.as_mut_slice().fill(1);
+        // One whole huge page is inside.
+        buffer.release(HUGE_PAGE_BYTES / 2..HUGE_PAGE_BYTES * 5 / 2);
+        let bytes = buffer.as_slice();
+        assert!(bytes[..HUGE_PAGE_BYTES].iter().all(|byte| *byte == 1));
+        assert!(bytes[2 * HUGE_PAGE_BYTES..].iter().all(|byte| *byte == 1));
+        let released = &bytes[HUGE_PAGE_BYTES..2 * HUGE_PAGE_BYTES];
+        let expected = u8::from(!cfg!(target_os = "linux"));
+        assert!(released.iter().all(|byte| *byte == expected));
+        buffer.as_mut_slice().fill(2);
+        assert!(buffer.as_slice().iter().all(|byte| *byte == 2));
     }
 
     #[test]

@@ -4,7 +4,9 @@ use crate::error::{Error, Result};
 use crate::ids::SequenceId;
 use crate::sequence::{Generation, Request, Sequence, Task, Work};
 
-use super::{Engine, blocks_for};
+use crate::kv::blocks_for;
+
+use super::Engine;
 
 impl Engine {
     /// Takes a request in; its events carry the id that is returned.
@@ -13,16 +15,32 @@ impl Engine {
         let work = self.work_of(&request)?;
         let id = SequenceId(self.next_id);
         self.next_id += 1;
-        let sequence = Sequence {
+        let tenant = match request.tenant.as_str() {
+            "" => None,
+            name => Some(self.kv.pages().tenants().tenant(name)?),
+        };
+        let is_generation = matches!(work, Work::Generate(_));
+        let mut sequence = Sequence {
             id,
             cancel: request.cancel,
             prompt_tokens: request.tokens.len(),
             tokens: request.tokens,
             computed: 0,
             blocks: Vec::new(),
+            pin: None,
+            kept: 0,
+            cached: 0,
+            cache_miss: None,
+            // Evaluations want the rows of all tokens, not only of the last.
+            cache_min_tokens: request.cache_min_tokens.filter(|_| is_generation),
+            follows: None,
+            paused: None,
+            tenant,
+            tenant_name: request.tenant,
             regimes: Vec::new(),
             work,
         };
+        self.find_prefix(&mut sequence)?;
         self.sequences.insert(id, sequence);
         Ok(id)
     }

@@ -6,6 +6,7 @@
 
 mod admit;
 mod choose;
+mod memory;
 mod step;
 
 use std::collections::BTreeMap;
@@ -19,8 +20,10 @@ use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::events::{Event, EventQueue, FinishReason, Usage};
 use crate::ids::{SequenceId, TokenId};
-use crate::kv::{BLOCK_TOKENS, KvPool};
+use crate::kv::KvPool;
+use crate::memory::{PAGE_BYTES, PagePoolConfig, Watermarks};
 use crate::model::{LogitsBuffers, Model, Workspace};
+use crate::prefix::{PrefixCache, PrefixLimits};
 use crate::profile::{Profile, ProfileReport};
 use crate::sequence::{Sequence, Work};
 use crate::text::Vocabulary;
@@ -34,6 +37,10 @@ pub struct EngineConfig {
     pub kv_bytes: usize,
     /// How the pool stores numbers; `None`: as fits the model.
     pub kv_format: Option<KvFormat>,
+    /// What of the pool prefixes that nobody uses may hold.
+    pub prefix: PrefixLimits,
+    /// When they have to go.
+    pub watermarks: Watermarks,
 }
 
 /// Who takes part in the next steps.
@@ -109,6 +116,10 @@ pub struct SequenceStatus {
     pub computed_tokens: usize,
     /// Tokens in all: computed, to compute, generated.
     pub total_tokens: usize,
+    /// Blocks that it holds.
+    pub blocks: usize,
+    /// Whether it is set aside.
+    pub is_paused: bool,
 }
 
 /// Sequences over one model and one pool.
@@ -119,6 +130,9 @@ pub struct Engine {
     end_tokens: Vec<TokenId>,
     max_context: usize,
     kv: KvPool,
+    prefix: PrefixCache,
+    /// Bytes kept of sequences that are set aside.
+    swapped_bytes: usize,
     sequences: BTreeMap<SequenceId, Sequence>,
     next_id: u64,
     controls: Controls,
@@ -145,13 +159,20 @@ impl Engine {
                 config.max_context
             )));
         }
-        let kv = KvPool::new(model.kv_layout(config.kv_format), config.kv_bytes)?;
+        let pages = PagePoolConfig {
+            budget_bytes: config.kv_bytes,
+            page_bytes: PAGE_BYTES,
+            watermarks: config.watermarks,
+        };
+        let kv = KvPool::new(model.kv_layout(config.kv_format), pages)?;
         Ok(Self {
             model,
             vocabulary,
             end_tokens,
             max_context: config.max_context,
             kv,
+            prefix: PrefixCache::new(config.prefix),
+            swapped_bytes: 0,
             sequences: BTreeMap::new(),
             next_id: 1,
             controls: Controls::default(),
@@ -181,7 +202,14 @@ impl Engine {
             prompt_tokens: sequence.prompt_tokens,
             computed_tokens: sequence.computed,
             total_tokens: sequence.tokens.len(),
+            blocks: sequence.blocks.len(),
+            is_paused: sequence.paused.is_some(),
         })
+    }
+
+    /// Bytes that are kept of sequences that are set aside.
+    pub fn swapped_bytes(&self) -> usize {
+        self.swapped_bytes
     }
 
     /// Times the steps from here on, by operation; what was recorded before is dropped.
@@ -197,7 +225,8 @@ impl Engine {
     /// Runs the plan until someone has to decide.
     pub fn advance(&mut self, plan: &Plan) -> Result<Pause> {
         for _ in 0..plan.max_steps {
-            if self.end_cancelled()? {
+            self.make_room_for_others();
+            if self.end_cancelled() {
                 return Ok(Pause::Finished);
             }
             if self.controls.interrupt.swap(false, Ordering::AcqRel) {
@@ -207,7 +236,7 @@ impl Engine {
                 return Ok(pause);
             }
         }
-        Ok(if self.end_cancelled()? {
+        Ok(if self.end_cancelled() {
             Pause::Finished
         } else {
             Pause::Horizon
@@ -215,7 +244,7 @@ impl Engine {
     }
 
     /// Ends every sequence whose caller does not want more; whether there was one.
-    fn end_cancelled(&mut self) -> Result<bool> {
+    fn end_cancelled(&mut self) -> bool {
         let cancelled: Vec<SequenceId> = self
             .sequences
             .values()
@@ -223,20 +252,21 @@ impl Engine {
             .map(|sequence| sequence.id)
             .collect();
         for id in &cancelled {
-            self.finish(*id, FinishReason::Cancelled)?;
+            self.finish(*id, FinishReason::Cancelled);
         }
-        Ok(!cancelled.is_empty())
+        !cancelled.is_empty()
     }
 
     /// Ends a sequence well.
-    fn finish(&mut self, id: SequenceId, reason: FinishReason) -> Result<()> {
-        let Some(mut sequence) = self.take_out(id)? else {
-            return Ok(());
+    fn finish(&mut self, id: SequenceId, reason: FinishReason) {
+        let Some(mut sequence) = self.take_out(id) else {
+            return;
         };
         let usage = Usage {
             prompt_tokens: sequence.prompt_tokens,
             completion_tokens: sequence.generated(),
-            cached_tokens: 0,
+            cached_tokens: sequence.cached,
+            cache_miss: sequence.cache_miss,
         };
         let text = match &mut sequence.work {
             Work::Generate(generation) => generation.rest(),
@@ -257,33 +287,25 @@ impl Engine {
             text,
             usage,
         });
-        Ok(())
     }
 
     /// Ends a sequence with an error.
-    fn fail(&mut self, id: SequenceId, error: Error) -> Result<()> {
-        if self.take_out(id)?.is_some() {
+    fn fail(&mut self, id: SequenceId, error: Error) {
+        if self.take_out(id).is_some() {
             self.controls.events.push(Event::Failed {
                 sequence: id,
                 error,
             });
         }
-        Ok(())
     }
 
     /// Removes a sequence and gives its blocks back.
-    fn take_out(&mut self, id: SequenceId) -> Result<Option<Sequence>> {
-        let Some(sequence) = self.sequences.remove(&id) else {
-            return Ok(None);
-        };
-        for block in &sequence.blocks {
-            self.kv.give_back(*block)?;
+    fn take_out(&mut self, id: SequenceId) -> Option<Sequence> {
+        let mut sequence = self.sequences.remove(&id)?;
+        self.release(&mut sequence);
+        if let Some(paused) = sequence.paused.take() {
+            self.swapped_bytes -= paused.bytes.len();
         }
-        Ok(Some(sequence))
+        Some(sequence)
     }
-}
-
-/// Blocks that so many tokens need.
-pub(crate) fn blocks_for(tokens: usize) -> usize {
-    tokens.div_ceil(BLOCK_TOKENS)
 }

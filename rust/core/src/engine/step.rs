@@ -3,10 +3,12 @@
 use crate::error::{Error, Result};
 use crate::events::FinishReason;
 use crate::ids::SequenceId;
+use crate::kv::{block_table, blocks_for};
 use crate::model::Forwarded;
+use crate::model::rope::RopeRegime;
 use crate::sequence::{Sequence, Work};
 
-use super::{Engine, Pause, Plan, PlanRow, blocks_for};
+use super::{Engine, Pause, Plan, PlanRow};
 
 /// Rows whose logits are computed together, at most.
 pub(super) const LOGIT_ROWS: usize = 32;
@@ -16,6 +18,15 @@ pub(super) struct StepRows {
     pub(super) id: SequenceId,
     pub(super) first_row: usize,
     pub(super) rows: usize,
+}
+
+/// What became of a sequence that a plan names.
+enum Added {
+    Rows(StepRows),
+    /// Another one computes what it needs.
+    Waits,
+    /// There are too few blocks.
+    Short,
 }
 
 impl Engine {
@@ -55,22 +66,20 @@ impl Engine {
             return Ok(None);
         }
         for rows in &rows {
-            if let Some(sequence) = self.sequences.get_mut(&rows.id) {
-                sequence.computed += rows.rows;
-            }
+            self.count_computed(rows);
         }
         let mut finished = false;
         for rows in &rows {
             if let Some(reason) = self.evaluate(rows) {
-                self.finish(rows.id, reason)?;
+                self.finish(rows.id, reason);
                 finished = true;
             }
         }
         for (id, outcome) in self.choose(&rows) {
             match outcome {
                 Ok(None) => continue,
-                Ok(Some(reason)) => self.finish(id, reason)?,
-                Err(error) => self.fail(id, error)?,
+                Ok(Some(reason)) => self.finish(id, reason),
+                Err(error) => self.fail(id, error),
             }
             finished = true;
         }
@@ -94,25 +103,76 @@ impl Engine {
             let Some(mut sequence) = self.sequences.remove(&row.sequence) else {
                 continue;
             };
-            let outcome = self.add_rows(&mut sequence, *row);
+            let outcome = self.add_rows(&mut sequence, *row, plan);
             let id = sequence.id;
             self.sequences.insert(id, sequence);
             match outcome? {
-                Some(rows) => included.push(rows),
-                None => short = true,
+                Added::Rows(rows) => included.push(rows),
+                Added::Waits => {}
+                Added::Short => short = true,
             }
+        }
+        if included.is_empty()
+            && short
+            && let [row] = plan.rows[..]
+        {
+            short = !self.fail_for_want_of_blocks(row.sequence);
         }
         Ok((included, short))
     }
 
-    fn add_rows(&mut self, sequence: &mut Sequence, row: PlanRow) -> Result<Option<StepRows>> {
-        self.restart_in_new_regime(sequence);
+    /// Ends a sequence that cannot go on, where no other one has blocks to give back; whether it is so.
+    fn fail_for_want_of_blocks(&mut self, id: SequenceId) -> bool {
+        let has_blocks = |other: &&Sequence| other.id != id && !other.blocks.is_empty();
+        let sequence = match self.sequences.get(&id) {
+            Some(sequence) if !self.sequences.values().any(|other| has_blocks(&other)) => sequence,
+            _ => return false,
+        };
+        let error = Error::OutOfMemory(format!(
+            "a sequence of {} tokens needs another key-value block; of {} blocks {} are free, tenant {:?} \
+             may take {} bytes more; lower max_tokens, or raise kv_cache_bytes or the quota",
+            sequence.tokens.len(),
+            self.kv.total_blocks(),
+            self.kv.free_blocks(),
+            sequence.tenant_name,
+            sequence
+                .tenant
+                .as_ref()
+                .and_then(|tenant| tenant.room())
+                .unwrap_or(usize::MAX)
+        ));
+        self.fail(id, error);
+        true
+    }
+
+    /// Takes the rows of a step as computed; a prompt that is complete becomes known to others.
+    fn count_computed(&mut self, rows: &StepRows) {
+        let Some(mut sequence) = self.sequences.remove(&rows.id) else {
+            return;
+        };
+        let before = sequence.computed;
+        sequence.computed += rows.rows;
+        if before < sequence.prompt_tokens && sequence.computed >= sequence.prompt_tokens {
+            self.keep(&mut sequence);
+        }
+        self.sequences.insert(rows.id, sequence);
+    }
+
+    fn add_rows(&mut self, sequence: &mut Sequence, row: PlanRow, plan: &Plan) -> Result<Added> {
+        if !self.resume(sequence)? {
+            return Ok(Added::Short);
+        }
+        self.restart_in_new_regime(sequence)?;
+        let is_planned = |id| plan.rows.iter().any(|row| row.sequence == id);
+        if self.is_waiting(sequence, is_planned)? {
+            return Ok(Added::Waits);
+        }
         let count = sequence.remaining().min(row.prefill_tokens.max(1));
         let end = sequence.computed + count;
         while sequence.blocks.len() < blocks_for(end) {
-            match self.kv.take() {
+            match self.take_block(sequence.tenant.as_ref()) {
                 Some(block) => sequence.blocks.push(block),
-                None => return Ok(None),
+                None => return Ok(Added::Short),
             }
         }
         if count == 0 {
@@ -122,11 +182,11 @@ impl Engine {
             )));
         }
         let first_row = self.batch.tokens.len();
-        let table = sequence.blocks.iter().map(|block| block.0).collect();
+        let table = block_table(&sequence.blocks);
         let tokens = &sequence.tokens[sequence.computed..end];
         self.batch
             .push(tokens, sequence.computed, table, sequence.tokens.len());
-        Ok(Some(StepRows {
+        Ok(Added::Rows(StepRows {
             id: sequence.id,
             first_row,
             rows: count,
@@ -135,19 +195,20 @@ impl Engine {
 
     /// Long-context frequencies change once a sequence outgrows the trained context; then what was
     /// computed under the old ones is computed anew, as transformers does.
-    fn restart_in_new_regime(&self, sequence: &mut Sequence) {
-        let length = sequence.tokens.len();
-        let regimes: Vec<_> = self
-            .model
-            .spec()
-            .ropes
-            .iter()
-            .map(|rope| rope.regime(length))
-            .collect();
-        if regimes != sequence.regimes {
-            sequence.regimes = regimes;
-            sequence.computed = 0;
+    fn restart_in_new_regime(&mut self, sequence: &mut Sequence) -> Result<()> {
+        if self.regimes_of(sequence) != sequence.regimes {
+            self.release(sequence);
+            self.find_prefix(sequence)?;
         }
+        Ok(())
+    }
+
+    /// The rotary frequencies that go with a sequence's length.
+    pub(super) fn regimes_of(&self, sequence: &Sequence) -> Vec<RopeRegime> {
+        let ropes = self.model.spec().ropes.iter();
+        ropes
+            .map(|rope| rope.regime(sequence.tokens.len()))
+            .collect()
     }
 
     /// Takes the computed rows of an evaluation into its result; a reason when it is done.

@@ -47,6 +47,13 @@ impl RopeFrequencies {
     }
 }
 
+impl RopeRegime {
+    /// Whether the frequencies are those for long contexts.
+    pub fn is_long(self) -> bool {
+        self == Self::Long
+    }
+}
+
 impl RopeSpec {
     /// The frequencies of a sequence of `sequence_length` tokens.
     ///

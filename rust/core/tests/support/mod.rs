@@ -8,7 +8,9 @@ use std::time::Duration;
 use ruvllm_core::engine::{Engine, EngineConfig, Pause, Plan, PlanRow};
 use ruvllm_core::events::{Event, FinishReason};
 use ruvllm_core::ids::{SequenceId, TokenId};
+use ruvllm_core::memory::Watermarks;
 use ruvllm_core::model::{ActivationPrecision, LoadOptions, Model, load, open};
+use ruvllm_core::prefix::PrefixLimits;
 use ruvllm_core::sampling::SamplingParams;
 use ruvllm_core::sequence::{CancelFlag, GenerateTask, Request, Task};
 
@@ -28,16 +30,24 @@ pub fn model(name: &str) -> Arc<Model> {
     Arc::new(load(&files, &options, &mut |_, _| Ok(())).unwrap())
 }
 
-/// An engine with room for `blocks` blocks of sixteen tokens.
-pub fn engine(model: &Arc<Model>, blocks: usize) -> Engine {
+/// Settings with room for `blocks` blocks of sixteen tokens.
+pub fn config(model: &Model, blocks: usize) -> EngineConfig {
     let kv_bytes = model.kv_layout(None).block_bytes() * blocks;
-    let max_context = model.spec().max_context.min(512);
-    let config = EngineConfig {
-        max_context,
+    EngineConfig {
+        max_context: model.spec().max_context.min(512),
         kv_bytes,
         kv_format: None,
-    };
-    Engine::new(Arc::clone(model), None, vec![2], config).unwrap()
+        prefix: PrefixLimits {
+            max_bytes: kv_bytes,
+            max_entries: 1000,
+        },
+        watermarks: Watermarks::default(),
+    }
+}
+
+/// An engine with room for `blocks` blocks of sixteen tokens.
+pub fn engine(model: &Arc<Model>, blocks: usize) -> Engine {
+    Engine::new(Arc::clone(model), None, vec![2], config(model, blocks)).unwrap()
 }
 
 pub fn greedy(max_tokens: usize) -> GenerateTask {
@@ -60,6 +70,8 @@ pub fn request(tokens: &[TokenId], task: Task) -> Request {
         tokens: tokens.to_vec(),
         task,
         cancel: CancelFlag::default(),
+        tenant: String::new(),
+        cache_min_tokens: None,
     }
 }
 

@@ -56,6 +56,33 @@ impl KvStorage {
     }
 }
 
+impl KvStorage {
+    /// The bytes of a block.
+    pub fn block(&self, block: usize) -> &[u8] {
+        let length = self.layout.block_bytes();
+        &self.bytes.as_slice()[block * length..][..length]
+    }
+
+    /// The bytes of a block, to write.
+    pub fn block_mut(&mut self, block: usize) -> &mut [u8] {
+        let length = self.layout.block_bytes();
+        &mut self.bytes.as_mut_slice()[block * length..][..length]
+    }
+
+    /// Copies a block over another one.
+    pub fn copy_block(&mut self, from: usize, to: usize) {
+        let length = self.layout.block_bytes();
+        let bytes = self.bytes.as_mut_slice();
+        bytes.copy_within(from * length..(from + 1) * length, to * length);
+    }
+
+    /// Gives the memory of these bytes back to the system, as far as they are whole huge pages. What
+    /// is read there afterwards is zero or what was written before.
+    pub fn release(&mut self, bytes: std::ops::Range<usize>) {
+        self.bytes.release(bytes);
+    }
+}
+
 /// # Safety
 ///
 /// Any bits are a valid `T`.

@@ -1,0 +1,277 @@
+//! The key-value pool: blocks of sixteen tokens on pages of the budget.
+//!
+//! The numbers are one reserved storage. Its pages are leased from the budget when the first of their
+//! blocks is taken, and go back to the system when the last is freed. What a block looks like inside
+//! is `ruvllm_kernels::KvLayout`.
+
+use std::sync::Arc;
+
+use ruvllm_kernels::{BLOCK_TOKENS, KvLayout, KvStorage, KvTarget, KvView};
+
+use super::block::{BlockRef, Ledger};
+use crate::error::{Error, Result};
+use crate::ids::BlockId;
+use crate::memory::{Kind, Lease, PagePool, PagePoolConfig, Tenant};
+
+/// All blocks of an engine.
+#[derive(Debug)]
+pub struct KvPool {
+    layout: KvLayout,
+    storage: KvStorage,
+    ledger: Arc<Ledger>,
+    total: usize,
+    pages: Arc<PagePool>,
+    /// One for each page that is in use.
+    leases: Vec<Option<Lease>>,
+}
+
+/// Why there is no block.
+#[derive(Debug, Clone)]
+pub enum Shortage {
+    /// All blocks are taken.
+    Blocks,
+    /// Other owners have the pages.
+    Pages,
+    /// This tenant's quota is used up.
+    Quota(Arc<Tenant>),
+}
+
+impl KvPool {
+    /// As many blocks as fit into the budget.
+    pub fn new(layout: KvLayout, config: PagePoolConfig) -> Result<Self> {
+        let (bytes, block_bytes) = (config.budget_bytes, layout.block_bytes());
+        let blocks = bytes / block_bytes.max(1);
+        let count = u32::try_from(blocks).ok().filter(|count| *count > 0);
+        let Some(count) = count else {
+            return Err(Error::Config(format!(
+                "kv_cache_bytes = {bytes} makes {blocks} blocks; a block of {BLOCK_TOKENS} tokens needs {block_bytes} bytes"
+            )));
+        };
+        let storage = KvStorage::zeroed(layout, blocks).map_err(|error| {
+            Error::OutOfMemory(format!(
+                "the key-value pool of {blocks} blocks, {block_bytes} bytes each, cannot be reserved: {error}"
+            ))
+        })?;
+        let pages = PagePool::new(config)?;
+        let mut leases = Vec::new();
+        leases.resize_with(pages.stats().total_pages, || None);
+        Ok(Self {
+            layout,
+            storage,
+            ledger: Arc::new(Ledger::new(count, block_bytes, config.page_bytes)),
+            total: blocks,
+            pages,
+            leases,
+        })
+    }
+
+    /// The layout of every block.
+    pub fn layout(&self) -> KvLayout {
+        self.layout
+    }
+
+    /// The budget that the pages come from.
+    pub fn pages(&self) -> &Arc<PagePool> {
+        &self.pages
+    }
+
+    /// Blocks that nobody holds.
+    pub fn free_blocks(&self) -> usize {
+        self.ledger.free_blocks()
+    }
+
+    /// Blocks in all.
+    pub fn total_blocks(&self) -> usize {
+        self.total
+    }
+
+    /// Blocks that the prefix cache holds.
+    pub fn cached_blocks(&self) -> usize {
+        self.ledger.cached_blocks()
+    }
+
+    /// Blocks that have to be freed, by the watermarks, before `wanted` more are taken.
+    pub fn excess_blocks(&self, wanted: usize) -> usize {
+        let used = self.total - self.free_blocks();
+        let marks = self.pages.config().watermarks;
+        marks.excess(used, wanted, self.total)
+    }
+
+    /// A block of one's own.
+    pub fn take(
+        &mut self,
+        tenant: Option<&Arc<Tenant>>,
+    ) -> std::result::Result<BlockRef, Shortage> {
+        let pages = self.ledger.pages_of_next().ok_or(Shortage::Blocks)?;
+        let charge = match tenant {
+            Some(tenant) => Some(
+                tenant
+                    .charge(self.layout.block_bytes())
+                    .map_err(Shortage::Quota)?,
+            ),
+            None => None,
+        };
+        for page in pages {
+            if self.leases[page].is_none() {
+                let lease = self.pages.lease(Kind::Kv, None, 1);
+                self.leases[page] = Some(lease.map_err(|_| Shortage::Pages)?);
+            }
+        }
+        self.ledger.take(charge).ok_or(Shortage::Blocks)
+    }
+
+    /// Gives the pages back whose blocks were all freed.
+    pub fn trim(&mut self) {
+        let page_bytes = self.pages.config().page_bytes;
+        for page in self.ledger.take_emptied() {
+            if self.leases[page].take().is_some() {
+                self.storage
+                    .release(page * page_bytes..(page + 1) * page_bytes);
+            }
+        }
+    }
+
+    /// Copies a whole block into another one.
+    pub fn copy(&mut self, from: &BlockRef, to: &BlockRef) {
+        self.storage
+            .copy_block(from.id().0 as usize, to.id().0 as usize);
+    }
+
+    /// The bytes of a block.
+    pub fn bytes(&self, block: &BlockRef) -> &[u8] {
+        self.storage.block(block.id().0 as usize)
+    }
+
+    /// The bytes of a block, to write; only its taker may, before anyone else holds it.
+    pub fn bytes_mut(&mut self, block: &BlockRef) -> &mut [u8] {
+        self.storage.block_mut(block.id().0 as usize)
+    }
+
+    /// The pool as attention reads it.
+    pub fn view(&self) -> KvView<'_> {
+        self.storage.view()
+    }
+
+    /// One layer of the pool, to write.
+    pub fn target(&mut self, layer: usize) -> KvTarget<'_> {
+        KvTarget {
+            layout: self.layout,
+            data: self.storage.data_mut(),
+            layer,
+        }
+    }
+}
+
+/// The ids of blocks, as attention takes them.
+pub fn block_table(blocks: &[BlockRef]) -> Vec<u32> {
+    blocks
+        .iter()
+        .map(|block| {
+            let BlockId(id) = block.id();
+            id
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ruvllm_kernels::KvFormat;
+
+    use super::*;
+    use crate::kv::CachedBlock;
+    use crate::memory::{PAGE_BYTES, Watermarks};
+
+    const LAYOUT: KvLayout = KvLayout {
+        layers: 2,
+        kv_heads: 1,
+        head_dim: 4,
+        format: KvFormat::F16,
+    };
+
+    fn pool(blocks: usize, page_bytes: usize) -> KvPool {
+        let config = PagePoolConfig {
+            budget_bytes: LAYOUT.block_bytes() * blocks,
+            page_bytes,
+            watermarks: Watermarks::default(),
+        };
+        KvPool::new(LAYOUT, config).unwrap()
+    }
+
+    #[test]
+    fn blocks_come_back_when_the_last_holder_lets_go() {
+        let mut pool = pool(2, PAGE_BYTES);
+        let (first, second) = (pool.take(None).unwrap(), pool.take(None).unwrap());
+        assert_ne!(first.id(), second.id());
+        assert!(matches!(pool.take(None), Err(Shortage::Blocks)));
+        let shared = Arc::clone(&first);
+        drop(first);
+        assert_eq!(pool.free_blocks(), 0);
+        drop(shared);
+        assert_eq!(pool.free_blocks(), 1);
+    }
+
+    #[test]
+    fn pages_are_leased_with_their_first_block_and_returned_with_their_last() {
+        // Three pages of two and a half blocks: block 2 stands on two of them.
+        let mut pool = pool(7, LAYOUT.block_bytes() * 5 / 2);
+        let kv_pages = |pool: &KvPool| pool.pages().stats().used_pages[0];
+        let mut blocks: Vec<_> = (0..3).map(|_| pool.take(None).unwrap()).collect();
+        assert_eq!(kv_pages(&pool), 2);
+        drop(blocks.pop());
+        pool.trim();
+        assert_eq!(kv_pages(&pool), 1);
+        drop(blocks);
+        pool.trim();
+        assert_eq!(kv_pages(&pool), 0);
+    }
+
+    #[test]
+    fn a_block_counts_for_the_cache_once() {
+        let mut pool = pool(3, PAGE_BYTES);
+        let block = pool.take(None).unwrap();
+        let first = CachedBlock::new(&block);
+        assert!(!first.is_idle());
+        let second = first.clone();
+        assert_eq!(pool.cached_blocks(), 1);
+        drop(block);
+        assert!(second.is_idle());
+        drop((first, second));
+        assert_eq!((pool.cached_blocks(), pool.free_blocks()), (0, 3));
+    }
+
+    #[test]
+    fn a_tenant_s_quota_is_a_bound_of_its_blocks() {
+        let mut pool = pool(4, PAGE_BYTES);
+        let tenants = pool.pages().tenants();
+        tenants
+            .set_quota("a", Some(LAYOUT.block_bytes() * 2 + 1))
+            .unwrap();
+        let tenant = tenants.tenant("a/b").unwrap();
+        let held: Vec<_> = (0..2).map(|_| pool.take(Some(&tenant)).unwrap()).collect();
+        assert!(
+            matches!(pool.take(Some(&tenant)), Err(Shortage::Quota(full)) if full.name() == "a")
+        );
+        assert_eq!(pool.free_blocks(), 2);
+        drop(held);
+        assert!(pool.take(Some(&tenant)).is_ok());
+    }
+
+    #[test]
+    fn a_copy_has_the_same_bytes() {
+        let mut pool = pool(2, PAGE_BYTES);
+        let (from, to) = (pool.take(None).unwrap(), pool.take(None).unwrap());
+        pool.bytes_mut(&from).fill(7);
+        pool.copy(&from, &to);
+        assert!(pool.bytes(&to).iter().all(|byte| *byte == 7));
+    }
+
+    #[test]
+    fn a_budget_below_one_block_is_refused() {
+        let config = PagePoolConfig {
+            budget_bytes: LAYOUT.block_bytes() - 1,
+            page_bytes: PAGE_BYTES,
+            watermarks: Watermarks::default(),
+        };
+        assert!(matches!(KvPool::new(LAYOUT, config), Err(Error::Config(_))));
+    }
+}

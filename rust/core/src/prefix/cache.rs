@@ -1,0 +1,324 @@
+//! The engine's prefix cache: which tokens were computed under which key, and where their blocks are.
+
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{Hash, Hasher};
+
+use super::edge::EdgeBlocks;
+use super::radix_tree::{NodeId, RadixTree};
+use super::stats::{MissReason, PrefixStats};
+use crate::ids::TokenId;
+use crate::kv::{BLOCK_TOKENS, BlockRef, CachedBlock, KvPool, blocks_for};
+
+/// Beginnings of evicted prefixes that are remembered, to tell a miss's reason.
+const REMEMBERED: usize = 4096;
+
+/// What besides the tokens decides about keys and values. Model and format are the engine's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Namespace {
+    /// Whose: tenants share nothing, so that none can tell by the time what another one asked.
+    pub tenant: String,
+    /// The generation of the adapter; 0 is the model alone.
+    pub adapter: u64,
+    /// Under which rotary frequencies, a bit for each of the model's.
+    pub rotary: u64,
+}
+
+/// What a cache may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrefixLimits {
+    /// Bytes of blocks.
+    pub max_bytes: usize,
+    /// Nodes.
+    pub max_entries: usize,
+}
+
+/// What a lookup gave.
+#[derive(Debug, Default)]
+pub struct Lookup {
+    /// Tokens that need not be computed.
+    pub length: usize,
+    /// The blocks that hold them; the last one may hold more, and must be copied before it is written.
+    pub blocks: Vec<BlockRef>,
+    /// Keeps them in the cache until it is given back with [`PrefixCache::unpin`].
+    pub pin: Option<NodeId>,
+    /// Why there is nothing.
+    pub miss: Option<MissReason>,
+}
+
+/// Token prefixes and their blocks.
+#[derive(Debug)]
+pub struct PrefixCache {
+    pub(super) tree: RadixTree<EdgeBlocks>,
+    pub(super) roots: BTreeMap<Namespace, NodeId>,
+    limits: PrefixLimits,
+    stats: PrefixStats,
+    evicted: Remembered,
+}
+
+/// The last so many hashes.
+#[derive(Debug, Default)]
+struct Remembered {
+    known: BTreeSet<u64>,
+    order: VecDeque<u64>,
+}
+
+impl PrefixCache {
+    /// An empty cache.
+    pub fn new(limits: PrefixLimits) -> Self {
+        Self {
+            tree: RadixTree::default(),
+            roots: BTreeMap::new(),
+            limits,
+            stats: PrefixStats::default(),
+            evicted: Remembered::default(),
+        }
+    }
+
+    /// Counters and sizes.
+    pub fn stats(&self, pool: &KvPool) -> PrefixStats {
+        PrefixStats {
+            nodes: self.entries(),
+            tokens: self.tree.num_tokens(),
+            pinned: self.tree.num_pins(),
+            memory_bytes: cached_bytes(pool),
+            max_memory_bytes: self.limits.max_bytes,
+            ..self.stats.clone()
+        }
+    }
+
+    /// Counts a request that is too short to be looked up.
+    pub fn count_too_short(&mut self, tokens: usize) {
+        self.stats.count(0, tokens, Some(MissReason::TooShort));
+    }
+
+    /// The longest known beginning of `tokens`, at most `limit` of them; pinned.
+    pub fn lookup(&mut self, namespace: &Namespace, tokens: &[TokenId], limit: usize) -> Lookup {
+        let Some(root) = self.roots.get(namespace).copied() else {
+            return self.missed(namespace, tokens, limit);
+        };
+        let found = self.tree.find(root, tokens);
+        let length = found.length.min(limit);
+        if length == 0 {
+            return self.missed(namespace, tokens, limit);
+        }
+        self.stats.count(length, limit, None);
+        let mut blocks = Vec::new();
+        let mut pin = None;
+        for id in found.path {
+            if self.tree.start(id) >= length {
+                break;
+            }
+            pin = Some(id);
+            if let Some(edge) = self.tree.value(id) {
+                edge.lay_over(&mut blocks);
+            }
+        }
+        blocks.truncate(blocks_for(length));
+        if let Some(id) = pin {
+            self.tree.pin(id);
+        }
+        Lookup {
+            length,
+            blocks,
+            pin,
+            miss: None,
+        }
+    }
+
+    /// How many of `tokens` a lookup would find; leaves no trace.
+    pub fn peek(&self, namespace: &Namespace, tokens: &[TokenId]) -> usize {
+        self.roots
+            .get(namespace)
+            .map_or(0, |root| self.tree.peek(*root, tokens).length)
+    }
+
+    /// Lets a node be evicted again.
+    pub fn unpin(&mut self, pin: NodeId) {
+        self.tree.unpin(pin);
+    }
+
+    /// Makes computed tokens known, evicting others where the budget demands it; pins them. `None`
+    /// where they do not fit.
+    pub fn insert(
+        &mut self,
+        namespace: &Namespace,
+        tokens: &[TokenId],
+        blocks: &[BlockRef],
+        pool: &KvPool,
+    ) -> Option<NodeId> {
+        if tokens.is_empty() || blocks.len() < blocks_for(tokens.len()) {
+            return None;
+        }
+        let root = match self.roots.get(namespace) {
+            Some(root) => *root,
+            None => *self
+                .roots
+                .entry(namespace.clone())
+                .or_insert(self.tree.add_root()),
+        };
+        let found = self.tree.peek(root, tokens);
+        if found.length < tokens.len() {
+            let fresh = blocks[found.length / BLOCK_TOKENS..blocks_for(tokens.len())]
+                .iter()
+                .filter(|block| !block.is_cached())
+                .count();
+            // What leads there must not be evicted for it.
+            let way = found.path.last().copied();
+            way.inspect(|id| self.tree.pin(*id));
+            let fits = self.make_room(fresh * pool.layout().block_bytes(), pool);
+            way.inspect(|id| self.tree.unpin(*id));
+            if !fits {
+                self.stats.refused += 1;
+                self.drop_empty_root(root);
+                return None;
+            }
+            self.stats.insertions += 1;
+        }
+        let inserted = self.tree.insert(root, tokens, |start| {
+            EdgeBlocks::of(blocks, start, tokens.len())
+        });
+        self.tree.pin(inserted.node);
+        Some(inserted.node)
+    }
+
+    /// Evicts until so many bytes and one entry more fit; whether they do.
+    fn make_room(&mut self, bytes: usize, pool: &KvPool) -> bool {
+        // A split makes two nodes of one.
+        while cached_bytes(pool) + bytes > self.limits.max_bytes
+            || self.entries() + 2 > self.limits.max_entries
+        {
+            if !self.evict_one() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Evicts the least valuable leaf; whether there was one.
+    pub fn evict_one(&mut self) -> bool {
+        match self.tree.least_valuable() {
+            Some(id) => self.evict(id),
+            None => false,
+        }
+    }
+
+    /// The same among those of one tenant and the tenants below it.
+    pub fn evict_one_of(&mut self, tenant: &str) -> bool {
+        let is_theirs = |block: &CachedBlock| {
+            let name = block.block().tenant();
+            name.strip_prefix(tenant)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let theirs = self.tree.leaves_by_value().find(|id| {
+            let edge = self.tree.value(*id);
+            edge.is_some_and(|edge| edge.blocks().iter().any(is_theirs))
+        });
+        theirs.is_some_and(|id| self.evict(id))
+    }
+
+    fn evict(&mut self, id: NodeId) -> bool {
+        let parent = self.tree.parent(id);
+        let start = self.tree.start(id);
+        let beginning = beginning_of(self.tree.edge(id)).map(<[_]>::to_vec);
+        if self.tree.remove_leaf(id).is_none() {
+            return false;
+        }
+        self.stats.evictions += 1;
+        if let Some(root) = parent.filter(|_| start == 0) {
+            if let Some(beginning) = beginning {
+                let namespace = self.roots.iter().find(|(_, known)| **known == root);
+                if let Some((namespace, _)) = namespace {
+                    self.evicted.add(hash(namespace, &beginning));
+                }
+            }
+            self.drop_empty_root(root);
+        }
+        true
+    }
+
+    /// Forgets everything that nobody uses.
+    pub fn clear(&mut self) {
+        let before = self.stats.evictions;
+        while self.evict_one() {}
+        // It was asked for: nothing had to go for something else.
+        self.stats.evictions = before;
+        self.evicted = Remembered::default();
+    }
+
+    fn drop_empty_root(&mut self, root: NodeId) {
+        if self.tree.remove_root(root) {
+            self.roots.retain(|_, known| *known != root);
+        }
+    }
+
+    /// Nodes that hold something.
+    fn entries(&self) -> usize {
+        self.tree.num_nodes() - self.roots.len()
+    }
+
+    fn missed(&mut self, namespace: &Namespace, tokens: &[TokenId], limit: usize) -> Lookup {
+        let was_there = beginning_of(tokens)
+            .is_some_and(|beginning| self.evicted.has(hash(namespace, beginning)));
+        let reason = if was_there {
+            MissReason::Evicted
+        } else if self.roots.contains_key(namespace) {
+            MissReason::Unknown
+        } else {
+            MissReason::Empty
+        };
+        self.stats.count(0, limit, Some(reason));
+        Lookup {
+            miss: Some(reason),
+            ..Lookup::default()
+        }
+    }
+
+    /// What must hold after every operation; a text that says what does not.
+    pub fn check_invariants(&self, pool: &KvPool) -> Result<(), String> {
+        self.tree.check_invariants()?;
+        if cached_bytes(pool) > self.limits.max_bytes {
+            return Err(format!(
+                "{} bytes are cached, {} are allowed",
+                cached_bytes(pool),
+                self.limits.max_bytes
+            ));
+        }
+        if self.entries() > self.limits.max_entries {
+            return Err(format!("{} entries are too many", self.entries()));
+        }
+        Ok(())
+    }
+}
+
+impl Remembered {
+    fn add(&mut self, value: u64) {
+        if self.known.insert(value) {
+            self.order.push_back(value);
+        }
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
+
+    fn has(&self, value: u64) -> bool {
+        self.known.contains(&value)
+    }
+}
+
+fn cached_bytes(pool: &KvPool) -> usize {
+    pool.cached_blocks() * pool.layout().block_bytes()
+}
+
+/// The first block's worth of tokens, by which a prefix is remembered.
+fn beginning_of(tokens: &[TokenId]) -> Option<&[TokenId]> {
+    tokens.get(..BLOCK_TOKENS)
+}
+
+fn hash(namespace: &Namespace, beginning: &[TokenId]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (namespace, beginning).hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,440 @@
+//! A radix tree over token ids: what begins alike is kept once, and matched to the token.
+//!
+//! Nodes stand in an arena and are named by ids; time is a counter. An edge carries a value that can
+//! be cut at any token. A leaf that nobody pinned may be taken out, the least valuable first: the one
+//! whose last use is longest ago, where each hit counts as [`HIT_TICKS`] of time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ids::TokenId;
+
+/// How much younger a hit makes a node, in uses of the tree.
+pub const HIT_TICKS: u64 = 16;
+/// Hits beyond these make a node no younger: what was popular long ago must go in the end.
+pub const COUNTED_HITS: u64 = 32;
+
+/// What an edge carries; it covers the edge's tokens.
+pub trait EdgeValue {
+    /// Keeps the first `at` tokens' part, and gives the rest.
+    #[must_use]
+    fn split_off(&mut self, at: usize) -> Self;
+}
+
+/// One node of a tree. A pinned node keeps its id; others may lose theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(u32);
+
+/// The longest known beginning of some tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Match {
+    /// How many tokens are known.
+    pub length: usize,
+    /// The nodes on the way, from the root's child on; of the last one only a part may match.
+    pub path: Vec<NodeId>,
+}
+
+/// Where an insertion ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Insertion {
+    /// The node that holds the last token.
+    pub node: NodeId,
+    /// How many tokens were there before.
+    pub existing: usize,
+}
+
+/// The tree; it may have several roots, which share nothing but the arena and the order of use.
+#[derive(Debug)]
+pub struct RadixTree<V> {
+    nodes: Vec<Option<Node<V>>>,
+    free: Vec<NodeId>,
+    /// Leaves without pins, the least valuable first.
+    evictable: BTreeSet<(u64, NodeId)>,
+    clock: u64,
+    tokens: usize,
+    pins: usize,
+}
+
+#[derive(Debug)]
+struct Node<V> {
+    /// `None` for a root.
+    parent: Option<NodeId>,
+    /// Tokens before the edge.
+    start: usize,
+    edge: Box<[TokenId]>,
+    /// `None` for a root.
+    value: Option<V>,
+    children: BTreeMap<TokenId, NodeId>,
+    pins: u32,
+    hits: u64,
+    last_used: u64,
+    /// Under which rank it stands among the evictable.
+    listed: Option<u64>,
+}
+
+impl<V> Default for RadixTree<V> {
+    fn default() -> Self {
+        Self {
+            nodes: Vec::new(),
+            free: Vec::new(),
+            evictable: BTreeSet::new(),
+            clock: 0,
+            tokens: 0,
+            pins: 0,
+        }
+    }
+}
+
+impl<V: EdgeValue> RadixTree<V> {
+    /// A new root.
+    pub fn add_root(&mut self) -> NodeId {
+        self.add_node(None, 0, Box::default(), None)
+    }
+
+    /// Takes a root out that has nothing under it; whether it had nothing.
+    pub fn remove_root(&mut self, root: NodeId) -> bool {
+        let is_empty = self
+            .node(root)
+            .is_some_and(|node| node.parent.is_none() && node.children.is_empty());
+        if is_empty {
+            self.nodes[root.0 as usize] = None;
+            self.free.push(root);
+        }
+        is_empty
+    }
+
+    /// The longest known beginning of `tokens`; every node on the way counts a hit.
+    pub fn find(&mut self, root: NodeId, tokens: &[TokenId]) -> Match {
+        let found = self.peek(root, tokens);
+        self.clock += 1;
+        for id in &found.path {
+            self.touch(*id, 1);
+        }
+        found
+    }
+
+    /// The same, without a trace.
+    pub fn peek(&self, root: NodeId, tokens: &[TokenId]) -> Match {
+        let mut found = Match {
+            length: 0,
+            path: Vec::new(),
+        };
+        let mut current = root;
+        while let Some((child, common)) = self.step(current, &tokens[found.length..]) {
+            found.length += common;
+            found.path.push(child);
+            if common < self.edge(child).len() {
+                break;
+            }
+            current = child;
+        }
+        found
+    }
+
+    /// Makes `tokens` known; `value` is asked for what the tree does not hold yet, which begins at the
+    /// position that it is given.
+    pub fn insert(
+        &mut self,
+        root: NodeId,
+        tokens: &[TokenId],
+        value: impl FnOnce(usize) -> V,
+    ) -> Insertion {
+        let found = self.peek(root, tokens);
+        self.clock += 1;
+        for id in &found.path {
+            self.touch(*id, 0);
+        }
+        let last = found.path.last().copied().unwrap_or(root);
+        if found.length == tokens.len() {
+            return Insertion {
+                node: last,
+                existing: found.length,
+            };
+        }
+        let matched = found.length - self.start(last);
+        let parent = if matched < self.edge(last).len() {
+            self.split(last, matched)
+        } else {
+            last
+        };
+        let edge = Box::from(&tokens[found.length..]);
+        let node = self.add_node(Some(parent), found.length, edge, Some(value(found.length)));
+        Insertion {
+            node,
+            existing: found.length,
+        }
+    }
+
+    /// Keeps a node, and what leads to it, until it is unpinned as often.
+    pub fn pin(&mut self, id: NodeId) {
+        if let Some(node) = self.node_mut(id) {
+            node.pins += 1;
+            self.pins += 1;
+            self.relist(id);
+        }
+    }
+
+    /// Takes one pin off a node.
+    pub fn unpin(&mut self, id: NodeId) {
+        if let Some(node) = self.node_mut(id)
+            && node.pins > 0
+        {
+            node.pins -= 1;
+            self.pins -= 1;
+            self.relist(id);
+        }
+    }
+
+    /// The leaf that would go first.
+    pub fn least_valuable(&self) -> Option<NodeId> {
+        self.evictable.first().map(|(_, id)| *id)
+    }
+
+    /// All leaves that may go, the first to go first.
+    pub fn leaves_by_value(&self) -> impl Iterator<Item = NodeId> {
+        self.evictable.iter().map(|(_, id)| *id)
+    }
+
+    /// Takes a leaf out that nobody pinned; gives its value.
+    pub fn remove_leaf(&mut self, id: NodeId) -> Option<V> {
+        let node = self.node(id)?;
+        self.evictable.remove(&(node.listed?, id));
+        let node = self.nodes[id.0 as usize].take()?;
+        self.free.push(id);
+        self.tokens -= node.edge.len();
+        let parent = node.parent?;
+        if let Some(above) = self.node_mut(parent) {
+            above.children.remove(&node.edge[0]);
+        }
+        self.relist(parent);
+        node.value
+    }
+
+    /// What an edge carries.
+    pub fn value(&self, id: NodeId) -> Option<&V> {
+        self.node(id)?.value.as_ref()
+    }
+
+    /// What an edge carries, to change.
+    pub fn value_mut(&mut self, id: NodeId) -> Option<&mut V> {
+        self.node_mut(id)?.value.as_mut()
+    }
+
+    /// The node above; `None` for a root.
+    pub fn parent(&self, id: NodeId) -> Option<NodeId> {
+        self.node(id)?.parent
+    }
+
+    /// The nodes below.
+    pub fn children(&self, id: NodeId) -> impl Iterator<Item = NodeId> {
+        self.node(id)
+            .into_iter()
+            .flat_map(|node| node.children.values().copied())
+    }
+
+    /// The tokens of the edge to a node.
+    pub fn edge(&self, id: NodeId) -> &[TokenId] {
+        self.node(id).map_or(&[], |node| &node.edge)
+    }
+
+    /// How many tokens stand before that edge.
+    pub fn start(&self, id: NodeId) -> usize {
+        self.node(id).map_or(0, |node| node.start)
+    }
+
+    /// How often a node was found.
+    pub fn hits(&self, id: NodeId) -> u64 {
+        self.node(id).map_or(0, |node| node.hits)
+    }
+
+    /// Nodes, roots included.
+    pub fn num_nodes(&self) -> usize {
+        self.nodes.len() - self.free.len()
+    }
+
+    /// Tokens on all edges.
+    pub fn num_tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// Pins on all nodes.
+    pub fn num_pins(&self) -> usize {
+        self.pins
+    }
+
+    /// The most nodes under one another below a root.
+    pub fn depth(&self, root: NodeId) -> usize {
+        let mut deepest = 0;
+        let mut open: Vec<_> = self.children(root).map(|child| (child, 1)).collect();
+        while let Some((id, depth)) = open.pop() {
+            deepest = deepest.max(depth);
+            open.extend(self.children(id).map(|child| (child, depth + 1)));
+        }
+        deepest
+    }
+
+    /// Bytes of the nodes themselves, without what their values point to.
+    pub fn memory_bytes(&self) -> usize {
+        let slots = self.nodes.capacity() * size_of::<Option<Node<V>>>();
+        let order = self.evictable.len() * size_of::<(u64, NodeId)>();
+        let children = self.num_nodes() * size_of::<(TokenId, NodeId)>();
+        slots + order + children + self.tokens * size_of::<TokenId>()
+    }
+
+    fn node(&self, id: NodeId) -> Option<&Node<V>> {
+        self.nodes.get(id.0 as usize)?.as_ref()
+    }
+
+    fn node_mut(&mut self, id: NodeId) -> Option<&mut Node<V>> {
+        self.nodes.get_mut(id.0 as usize)?.as_mut()
+    }
+
+    /// The child that goes on with `tokens`, and how many of its edge's tokens are theirs.
+    fn step(&self, id: NodeId, tokens: &[TokenId]) -> Option<(NodeId, usize)> {
+        let child = *self.node(id)?.children.get(tokens.first()?)?;
+        Some((child, common_length(self.edge(child), tokens)))
+    }
+
+    fn add_node(
+        &mut self,
+        parent: Option<NodeId>,
+        start: usize,
+        edge: Box<[TokenId]>,
+        value: Option<V>,
+    ) -> NodeId {
+        let id = self.free.pop().unwrap_or(NodeId(self.nodes.len() as u32));
+        if id.0 as usize == self.nodes.len() {
+            self.nodes.push(None);
+        }
+        let first = edge.first().copied();
+        self.tokens += edge.len();
+        self.nodes[id.0 as usize] = Some(Node {
+            parent,
+            start,
+            edge,
+            value,
+            children: BTreeMap::new(),
+            pins: 0,
+            hits: 0,
+            last_used: self.clock,
+            listed: None,
+        });
+        if let (Some(parent), Some(first)) = (parent, first) {
+            if let Some(above) = self.node_mut(parent) {
+                above.children.insert(first, id);
+            }
+            self.relist(parent);
+            self.relist(id);
+        }
+        id
+    }
+
+    /// Cuts the edge to a node in two; gives the new node above it.
+    fn split(&mut self, id: NodeId, at: usize) -> NodeId {
+        let Some(node) = self.node_mut(id) else {
+            return id;
+        };
+        let (front, rest) = node.edge.split_at(at);
+        let (front, rest): (Box<[_]>, Box<[_]>) = (front.into(), rest.into());
+        let rest_value = node.value.as_mut().map(|value| value.split_off(at));
+        let front_value = std::mem::replace(&mut node.value, rest_value);
+        let (parent, start, hits, last_used) = (node.parent, node.start, node.hits, node.last_used);
+        let first_of_rest = rest[0];
+        node.edge = rest;
+        node.start += at;
+        self.tokens -= at;
+        let above = self.add_node(parent, start, front, front_value);
+        if let Some(node) = self.node_mut(above) {
+            node.children.insert(first_of_rest, id);
+            node.hits = hits;
+            node.last_used = last_used;
+        }
+        if let Some(node) = self.node_mut(id) {
+            node.parent = Some(above);
+        }
+        self.relist(above);
+        above
+    }
+
+    fn touch(&mut self, id: NodeId, hits: u64) {
+        let now = self.clock;
+        if let Some(node) = self.node_mut(id) {
+            node.last_used = now;
+            node.hits += hits;
+            self.relist(id);
+        }
+    }
+
+    /// Puts a node where it belongs among the evictable, or out of them.
+    fn relist(&mut self, id: NodeId) {
+        let Some(node) = self.nodes[id.0 as usize].as_mut() else {
+            return;
+        };
+        let is_evictable = node.parent.is_some() && node.children.is_empty() && node.pins == 0;
+        let rank = is_evictable.then(|| node.rank());
+        if rank == node.listed {
+            return;
+        }
+        let before = std::mem::replace(&mut node.listed, rank);
+        if let Some(before) = before {
+            self.evictable.remove(&(before, id));
+        }
+        if let Some(rank) = rank {
+            self.evictable.insert((rank, id));
+        }
+    }
+
+    /// What must hold after every operation; a text that says what does not.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        let (mut tokens, mut pins, mut evictable) = (0, 0, BTreeSet::new());
+        for (index, node) in self.nodes.iter().enumerate() {
+            let Some(node) = node else { continue };
+            let id = NodeId(index as u32);
+            tokens += node.edge.len();
+            pins += node.pins as usize;
+            if node.parent.is_some() == node.edge.is_empty() {
+                return Err(format!("{id:?}: an edge where none belongs, or none"));
+            }
+            for (first, child) in &node.children {
+                let fits = self.node(*child).is_some_and(|below| {
+                    below.parent == Some(id)
+                        && below.edge.first() == Some(first)
+                        && below.start == node.start + node.edge.len()
+                });
+                if !fits {
+                    return Err(format!("{id:?}: its child {child:?} does not fit"));
+                }
+            }
+            if node.parent.is_some() && node.children.is_empty() && node.pins == 0 {
+                evictable.insert((node.rank(), id));
+            }
+        }
+        if (tokens, pins) != (self.tokens, self.pins) {
+            return Err(format!("{tokens} tokens and {pins} pins are counted wrong"));
+        }
+        if evictable != self.evictable {
+            return Err("the order of eviction is not that of the nodes".to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl<V> Node<V> {
+    /// When it was used last, made younger by its hits.
+    fn rank(&self) -> u64 {
+        self.last_used + HIT_TICKS * self.hits.min(COUNTED_HITS)
+    }
+}
+
+/// How many tokens two texts have in common at their beginnings.
+pub(crate) fn common_length(left: &[TokenId], right: &[TokenId]) -> usize {
+    // Whole chunks first: comparing them is a few vector instructions each.
+    const CHUNK: usize = 64;
+    let whole = left
+        .chunks_exact(CHUNK)
+        .zip(right.chunks_exact(CHUNK))
+        .take_while(|(left, right)| left == right)
+        .count();
+    let begin = whole * CHUNK;
+    let rest = left[begin..].iter().zip(&right[begin..]);
+    begin + rest.take_while(|(left, right)| left == right).count()
+}
