@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from ruvllm._checks import check_integer, check_type
+from ruvllm._checks import Interval, check_integer, check_number, check_type
 from ruvllm.errors import ConfigError
 from ruvllm.types import DeviceType, Precision
 
-__all__ = ["KvCacheConfig", "ModelConfig"]
+__all__ = ["KvCacheConfig", "ModelConfig", "PrefixCacheConfig"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,39 @@ class KvCacheConfig:
             raise ConfigError(
                 f"max_tokens is {self.max_tokens}; it must be at least tail_length, {self.tail_length}"
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixCacheConfig:
+    """What of the key-value cache computed prefixes may keep, and when they give way.
+
+    >>> PrefixCacheConfig(max_memory_bytes=512 * 1024**2).max_entries
+    100000
+
+    Attributes:
+        max_memory_bytes: The most bytes of blocks; `None` is 2 GiB, or less where the whole cache has less.
+        max_entries: The most nodes of the tree.
+        high_watermark: When more than this share of the key-value cache is in use, prefixes are evicted ...
+        low_watermark: ... until this share is.
+        swap_bytes: Memory beside the cache for requests that are set aside; `None` is an eighth of the
+            cache, 0 computes them anew.
+    """
+
+    max_memory_bytes: int | None = None
+    max_entries: int = 100_000
+    high_watermark: float = 0.85
+    low_watermark: float = 0.70
+    swap_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_memory_bytes", "swap_bytes"):
+            if getattr(self, name) is not None:
+                check_integer(name, getattr(self, name), 0)
+        check_integer("max_entries", self.max_entries, 2)
+        check_number("high_watermark", self.high_watermark, Interval(0, 1, low_included=False))
+        check_number(
+            "low_watermark", self.low_watermark, Interval(0, self.high_watermark, low_included=False)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ __all__ = [
     "ModelError",
     "NotFoundError",
     "OutOfMemoryError",
+    "OverloadedError",
     "PagedAttentionError",
     "RuvLLMError",
     "SessionError",
@@ -111,6 +112,23 @@ class OutOfMemoryError(RuvLLMError, MemoryError):
     """The memory that is left, or the budget that was set, is too small."""
 
     prefix = "Out of memory"
+
+
+class OverloadedError(RuvLLMError, RuntimeError):
+    """Too many requests wait already; this one may be sent again later.
+
+    `retry_after_seconds` is when there should be room, by the speed that was measured.
+    """
+
+    prefix = "Overloaded"
+    retry_after_seconds: float | None = None
+
+    @classmethod
+    def full(cls, *, waiting: int, retry_after_seconds: float) -> "OverloadedError":
+        """Make the error out of its two numbers."""
+        error = cls(f"{waiting} requests wait already; try again in {retry_after_seconds:.0f} s")
+        error.retry_after_seconds = retry_after_seconds
+        return error
 
 
 class InvalidOperationError(RuvLLMError, RuntimeError):

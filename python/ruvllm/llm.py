@@ -6,19 +6,23 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
-from typing import Any, TypeAlias, cast, overload
+from typing import Any, NamedTuple, TypeAlias, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ruvllm import _native
-from ruvllm.config import ModelConfig
+from ruvllm._checks import check_integer
+from ruvllm.config import ModelConfig, PrefixCacheConfig
 from ruvllm.errors import ConfigError, ContextLengthError, TokenizationError
 from ruvllm.observability.profile import StepProfile
-from ruvllm.outputs import Completion, MemoryStats, ModelInfo
+from ruvllm.outputs import Completion, MemoryStats, ModelInfo, PoolStats
 from ruvllm.params import GenerateParams
+from ruvllm.runtime import figures
 from ruvllm.runtime.opening import EngineSettings, open_model, resolve_model, settings_from
+from ruvllm.runtime.prefix_cache import EnginePrefixCache
 from ruvllm.runtime.request import EvaluationKind, EvaluationTask, GenerationTask
+from ruvllm.runtime.scheduler import Limits
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream, EvaluationResult
 from ruvllm.text.chat_template import ChatTemplate
 from ruvllm.text.messages import MessageLike
@@ -53,6 +57,8 @@ class LLM:
         kv_cache_bytes: int | None = None,
         kv_format: str = "auto",
         max_context: int | None = None,
+        prefix_cache: PrefixCacheConfig | None = None,
+        limits: Limits | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         """Load a model.
@@ -67,6 +73,8 @@ class LLM:
             kv_format: `f16` or `f32`; `auto` is f16, or f32 where weights or activations are.
             max_context: Tokens of a prompt and its answer; by default the model's own limit, or what the
                 memory allows. More than the model's limit is refused.
+            prefix_cache: What computed prefixes may keep, and when they give way.
+            limits: How many requests may be in at once, and how many may wait.
             progress: Called with the bytes done and in all while loading.
         """
         settings = settings_from(
@@ -78,6 +86,8 @@ class LLM:
                 kv_cache_bytes=kv_cache_bytes,
                 kv_format=kv_format,
                 max_context=max_context,
+                prefix_cache=prefix_cache or PrefixCacheConfig(),
+                limits=limits or Limits(),
             ),
         )
         self._open = open_model(resolve_model(model, config), settings, progress)
@@ -105,25 +115,40 @@ class LLM:
 
     @overload
     def generate(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
-        self, prompt: Prompt, params: GenerateParams | None = None
+        self, prompt: Prompt, params: GenerateParams | None = None, *, tenant: str = "", priority: int = 0
     ) -> Completion: ...
     @overload
     def generate(
-        self, prompt: Sequence[str] | Sequence[Sequence[int]], params: GenerateParams | None = None
+        self,
+        prompt: Sequence[str] | Sequence[Sequence[int]],
+        params: GenerateParams | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
     ) -> list[Completion]: ...
     def generate(
         self,
         prompt: Prompt | Sequence[str] | Sequence[Sequence[int]],
         params: GenerateParams | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
     ) -> Completion | list[Completion]:
         """Continue a prompt, or each of a list of prompts together.
 
-        llm.generate("The capital of France is", GenerateParams(max_tokens=8)).text
+            llm.generate("The capital of France is", GenerateParams(max_tokens=8)).text
+
+        Args:
+            prompt: A text, token ids, or a list of either.
+            params: How; the defaults are `GenerateParams()`.
+            tenant: On whose account, as `org/team/user`. Tenants take turns and share no cached prefix.
+            priority: Higher ones go first, if need be in the place of lower ones.
         """
         params = params or GenerateParams()
+        owner = _Owner(tenant, priority)
         if _is_one_prompt(prompt):
-            return self._start(self._task(cast("Prompt", prompt), params)).completion()
-        tasks = [self._task(one, params) for one in cast("Sequence[Prompt]", prompt)]
+            return self._start(self._task(cast("Prompt", prompt), params, owner)).completion()
+        tasks = [self._task(one, params, owner) for one in cast("Sequence[Prompt]", prompt)]
         streams = [self._start(task) for task in tasks]
         try:
             return [stream.completion() for stream in streams]
@@ -131,15 +156,28 @@ class LLM:
             for stream in streams:
                 stream.close()
 
-    def chat(self, messages: str | Sequence[MessageLike], params: GenerateParams | None = None) -> Completion:
+    def chat(
+        self,
+        messages: str | Sequence[MessageLike],
+        params: GenerateParams | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+    ) -> Completion:
         """Answer a conversation; a lone text is the user's message.
 
         llm.chat([{"role": "user", "content": "Hello"}]).text
         """
-        return self._start(self._task(self._chat_tokens(messages), params or GenerateParams())).completion()
+        tokens, owner = self._chat_tokens(messages), _Owner(tenant, priority)
+        return self._start(self._task(tokens, params or GenerateParams(), owner)).completion()
 
     def stream(
-        self, prompt: Prompt | Sequence[MessageLike], params: GenerateParams | None = None
+        self,
+        prompt: Prompt | Sequence[MessageLike],
+        params: GenerateParams | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
     ) -> CompletionStream:
         """Continue a prompt, or answer a conversation, piece by piece.
 
@@ -148,17 +186,22 @@ class LLM:
 
         The request begins at once; closing the stream ends it.
         """
-        return self._start(self._stream_task(prompt, params))
+        return self._start(self._stream_task(prompt, params, _Owner(tenant, priority)))
 
     def astream(
-        self, prompt: Prompt | Sequence[MessageLike], params: GenerateParams | None = None
+        self,
+        prompt: Prompt | Sequence[MessageLike],
+        params: GenerateParams | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
     ) -> AsyncCompletionStream:
         """Do the same as `stream` for `async for`; cancelling the task that reads ends the request.
 
         async for chunk in llm.astream("Once upon a time"):
             print(chunk.text, end="", flush=True)
         """
-        task = self._stream_task(prompt, params)
+        task = self._stream_task(prompt, params, _Owner(tenant, priority))
         return AsyncCompletionStream(self._loop, task, with_logprobs=task.params.logprobs is not None)
 
     # -- text and tokens
@@ -230,41 +273,27 @@ class LLM:
     @cached_property
     def model_info(self) -> ModelInfo:
         """What the model is and how it runs."""
-        native = self._open.native
-        return ModelInfo(
-            name=self._open.text.name,
-            path=self._open.path,
-            architecture=native.architecture,
-            quantization=native.quantization,
-            num_parameters=native.num_parameters,
-            vocab_size=native.vocab_size,
-            hidden_size=native.hidden_size,
-            num_layers=native.num_layers,
-            num_heads=native.num_heads,
-            num_kv_heads=native.num_kv_heads,
-            head_dim=native.head_dim,
-            model_max_context=native.max_context,
-            max_context=self._open.max_context,
-            file_bytes=native.file_bytes,
-            weight_bytes=native.weight_bytes,
-            device=self._device,
-            isa=native.isa,
-            threads=native.threads,
-        )
+        return figures.model_info(self._open, self._device)
 
     def memory_stats(self) -> MemoryStats:
         """Memory in use now; the key-value blocks as of the last plan."""
-        load = self._loop.load()
-        resident, peak = _native.process_memory()
-        return MemoryStats(
-            weight_bytes=self._open.native.weight_bytes,
-            kv_total_bytes=load.total_block_bytes,
-            kv_used_bytes=load.used_block_bytes,
-            resident_bytes=resident,
-            peak_resident_bytes=peak,
-            running_requests=load.running_requests,
-            waiting_requests=load.waiting_requests,
-        )
+        return figures.memory_stats(self._open)
+
+    @cached_property
+    def prefix_cache(self) -> EnginePrefixCache:
+        """What the model has computed and keeps."""
+        return EnginePrefixCache(self._open.engine, self._loop, self._open.path)
+
+    def pool_stats(self) -> PoolStats:
+        """The pages, blocks and tenants of the key-value cache, now."""
+        return figures.pool_stats(self._open)
+
+    def set_quota(self, tenant: str, num_bytes: int | None) -> None:
+        """Say what a tenant and all below it (`org`, `org/team`) may hold of the key-value cache."""
+        if num_bytes is not None:
+            check_integer("num_bytes", num_bytes, 1)
+        self._loop.call(lambda: self._open.engine.set_quota(tenant, num_bytes))
+        self._loop.set_quota(tenant, num_bytes)
 
     def start_profile(self) -> None:
         """Time the engine's steps from here on, by operation, until `take_profile`."""
@@ -280,13 +309,13 @@ class LLM:
         return CompletionStream(self._loop, task, with_logprobs=task.params.logprobs is not None)
 
     def _stream_task(
-        self, prompt: Prompt | Sequence[MessageLike], params: GenerateParams | None
+        self, prompt: Prompt | Sequence[MessageLike], params: GenerateParams | None, owner: "_Owner"
     ) -> GenerationTask:
         if not isinstance(prompt, str) and len(prompt) and isinstance(prompt[0], Mapping):
             prompt = self._chat_tokens(cast("Sequence[MessageLike]", prompt))
-        return self._task(cast("Prompt", prompt), params or GenerateParams())
+        return self._task(cast("Prompt", prompt), params or GenerateParams(), owner)
 
-    def _task(self, prompt: Prompt, params: GenerateParams) -> GenerationTask:
+    def _task(self, prompt: Prompt, params: GenerateParams, owner: "_Owner") -> GenerationTask:
         if not isinstance(params, GenerateParams):
             raise ConfigError(f"params is a {type(params).__name__}; it must be GenerateParams")
         if params.stop_sequences:
@@ -298,7 +327,11 @@ class LLM:
                 prompt_tokens=len(tokens), max_context=limit, room=" and needs room for one more"
             )
         return GenerationTask(
-            token_ids=tokens, params=params, max_tokens=min(params.max_tokens, limit - len(tokens))
+            token_ids=tokens,
+            params=params,
+            max_tokens=min(params.max_tokens, limit - len(tokens)),
+            tenant=owner.tenant,
+            priority=owner.priority,
         )
 
     def _evaluate(self, tokens: list[int], kind: EvaluationKind) -> EvaluationResult:
@@ -357,6 +390,13 @@ class LLM:
                 "prompt as the model knows it and use generate"
             )
         return self._template
+
+
+class _Owner(NamedTuple):
+    """Whose request it is, and how urgent."""
+
+    tenant: str
+    priority: int
 
 
 def _is_one_prompt(prompt: object) -> bool:

@@ -46,6 +46,8 @@ class GenerateParams:
         seed: Fixes the draws, so that the same request gives the same answer.
         logprobs: How many likeliest tokens to report beside each chosen one (0: the chosen one alone).
         ignore_eos: Goes on past the model's end tokens; for measurements.
+        cache_prefix: Takes what was computed before of the same beginning, and keeps what is computed here.
+        min_cache_tokens: Shorter prompts are neither looked up nor kept.
     """
 
     max_tokens: int = 256
@@ -61,6 +63,8 @@ class GenerateParams:
     seed: int | None = None
     logprobs: int | None = None
     ignore_eos: bool = False
+    cache_prefix: bool = True
+    min_cache_tokens: int = 16
 
     def __post_init__(self) -> None:
         check_integer("max_tokens", self.max_tokens, 1)
@@ -72,6 +76,8 @@ class GenerateParams:
         if self.logprobs is not None:
             check_integer("logprobs", self.logprobs, 0, MAX_LOGPROBS)
         check_type("ignore_eos", self.ignore_eos, bool)
+        check_type("cache_prefix", self.cache_prefix, bool)
+        check_integer("min_cache_tokens", self.min_cache_tokens, 1)
         object.__setattr__(self, "logit_bias", _checked_bias(self.logit_bias))
         object.__setattr__(self, "stop_sequences", _checked_stop_sequences(self.stop_sequences))
 

@@ -2,21 +2,22 @@
 
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.request import EvaluationTask, GenerationTask, Request, Sink
-from ruvllm.runtime.scheduler import Limits, Plan, PlannedRow, Running, Scheduler, View, Waiting
+from ruvllm.runtime.scheduler import Decision, Limits, PlannedRow, Running, Scheduler, Shares, View, Waiting
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
 
 __all__ = [
     "AsyncCompletionStream",
     "CompletionStream",
+    "Decision",
     "EngineLoop",
     "EvaluationTask",
     "GenerationTask",
     "Limits",
-    "Plan",
     "PlannedRow",
     "Request",
     "Running",
     "Scheduler",
+    "Shares",
     "Sink",
     "View",
     "Waiting",

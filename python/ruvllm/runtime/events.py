@@ -42,6 +42,7 @@ class Finished:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    cache_miss: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,7 @@ def _finished(event: "_native.FinishedEvent") -> Event:
         prompt_tokens=event.prompt_tokens,
         completion_tokens=event.completion_tokens,
         cached_tokens=event.cached_tokens,
+        cache_miss=event.cache_miss,
     )
 
 

@@ -13,66 +13,43 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from ruvllm.errors import BackendError, InvalidOperationError, OutOfMemoryError, RuvLLMError
+from ruvllm.errors import (
+    BackendError,
+    InvalidOperationError,
+    OutOfMemoryError,
+    OverloadedError,
+    RuvLLMError,
+)
 from ruvllm.observability.profile import StepProfile
+from ruvllm.runtime.engine_face import AddTask, EngineFace, Load
 from ruvllm.runtime.events import Event, Failed, Finished, is_last, translate
+from ruvllm.runtime.pace import Pace
 from ruvllm.runtime.request import Request, Sink, Task
-from ruvllm.runtime.scheduler import Plan, Running, Scheduler, View, Waiting
+from ruvllm.runtime.scheduler import Costs, Scheduler, Shares, View
+from ruvllm.runtime.view import load_of, view_of
 
 if TYPE_CHECKING:
     from ruvllm import _native
 
-__all__ = ["EngineFace", "EngineLoop", "Load"]
+__all__ = ["EngineLoop"]
 
 logger = logging.getLogger(__name__)
 
 EVENT_WAIT_SECONDS = 0.5
 JOIN_SECONDS = 10.0
 
-
-class EngineFace(Protocol):
-    """What the loop needs of an engine; `_native.Engine` has it."""
-
-    def advance(self, plan: Sequence[tuple[int, int]], max_steps: int) -> str:
-        """Run steps until someone has to decide."""
-
-    def status(self) -> "_native.Status":
-        """Say what planning needs to know."""
-
-    def start_profile(self) -> None:
-        """Time the steps from here on. Any thread."""
-
-    def take_profile(self) -> "_native.Profile | None":
-        """End that, and give what was recorded. Any thread."""
-
-    def cancel(self, sequence: int) -> None:
-        """End a sequence. Any thread."""
-
-    def interrupt(self) -> None:
-        """Make `advance` return soon. Any thread."""
-
-    def events(self, timeout: float) -> "list[_native.Event]":
-        """Wait for events. Any thread."""
-
-    def close(self) -> None:
-        """Wake everyone for good. Any thread."""
+Result = TypeVar("Result")
 
 
-AddTask = Callable[[Task], int]
-"""Puts a task into the engine and gives its sequence; called in the engine's thread."""
+class _Call(NamedTuple):
+    """Something to be run between two plans, and where its outcome goes."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
-    """Requests that are in and that wait, and bytes of key-value blocks in use and in all."""
-
-    running_requests: int
-    waiting_requests: int
-    used_block_bytes: int
-    total_block_bytes: int
+    work: Callable[[], Any]
+    outcome: "Future[Any]"
 
 
 class EngineLoop:
@@ -84,11 +61,13 @@ class EngineLoop:
         add: AddTask,
         *,
         scheduler: Scheduler | None = None,
+        swap_bytes: int = 0,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._engine = engine
         self._add = add
         self._scheduler = scheduler or Scheduler()
+        self._swap_bytes = swap_bytes
         self._clock = clock
         self._process = os.getpid()
         self._ids = itertools.count(1)
@@ -98,9 +77,13 @@ class EngineLoop:
         self._running: dict[int, Request] = {}
         self._closed = False
         self._failure: Exception | None = None
-        self._blocks = (0, 0)
+        self._calls: deque[_Call] = deque()
+        self._load = load_of(engine.status(), running_requests=0, waiting_requests=0)
+        self._quotas: dict[str, int] = {}
         # The engine thread's own.
         self._waiting: dict[int, Request] = {}
+        self._computed: dict[int, int] = {}
+        self._pace = Pace()
         self._threads = (
             threading.Thread(target=self._run_engine, name="ruvllm-engine", daemon=True),
             threading.Thread(target=self._run_delivery, name="ruvllm-delivery", daemon=True),
@@ -115,6 +98,7 @@ class EngineLoop:
         self._check_process()
         with self._changed:
             self._check_open()
+            self._check_room(task)
             request = Request(next(self._ids), task, sink, self._clock())
             self._arrivals.append(request)
             self._changed.notify_all()
@@ -135,28 +119,40 @@ class EngineLoop:
             self._engine.cancel(sequence)
         self._engine.interrupt()
 
+    def call(self, work: Callable[[], Result]) -> Result:
+        """Run something between two plans, in the engine's thread, and give what it gives."""
+        self._check_process()
+        outcome: Future[Result] = Future()
+        with self._changed:
+            self._check_open()
+            self._calls.append(_Call(work, outcome))
+            self._changed.notify_all()
+        self._engine.interrupt()
+        return outcome.result()
+
+    def set_quota(self, tenant: str, num_bytes: int | None) -> None:
+        """Say what a tenant and all below it may hold; the engine holds to it, and so do plans."""
+        with self._changed:
+            if num_bytes is None:
+                self._quotas.pop(tenant, None)
+            else:
+                self._quotas[tenant] = num_bytes
+
     def start_profile(self) -> None:
         """Time the steps from here on; what was recorded before is dropped."""
-        self._check_process()
-        self._engine.start_profile()
+        self.call(self._engine.start_profile)
 
     def take_profile(self) -> StepProfile:
         """End that, and give what was recorded."""
-        self._check_process()
-        profile = self._engine.take_profile()
+        profile = self.call(self._engine.take_profile)
         if profile is None:
             raise InvalidOperationError("no profile is being recorded; start_profile begins one")
         return StepProfile.of(profile)
 
-    def load(self) -> "Load":
-        """What is going on: requests, and blocks as of the last plan."""
+    def load(self) -> Load:
+        """What is going on, as of the last plan; waiting requests as of now."""
         with self._changed:
-            return Load(
-                running_requests=len(self._running),
-                waiting_requests=len(self._waiting) + len(self._arrivals),
-                used_block_bytes=self._blocks[0],
-                total_block_bytes=self._blocks[1],
-            )
+            return replace(self._load, waiting_requests=len(self._waiting) + len(self._arrivals))
 
     def close(self) -> None:
         """End all requests and both threads. Twice is the same as once."""
@@ -190,6 +186,19 @@ class EngineLoop:
         if self._closed:
             raise InvalidOperationError("the model is closed")
 
+    def _check_room(self, task: Task) -> None:
+        """Refuse what would make the queue longer than it may be; the caller can come back."""
+        limits = self._scheduler.limits
+        queue = [*self._waiting.values(), *self._arrivals]
+        tokens = sum(len(request.task.token_ids) for request in queue)
+        if len(queue) < limits.max_waiting and tokens + len(task.token_ids) <= limits.max_waiting_tokens:
+            return
+        # What they will compute is not known; what they ask for is the most.
+        ahead = sum(request.task.reserved_tokens for request in queue)
+        raise OverloadedError.full(
+            waiting=len(queue), retry_after_seconds=self._pace.wait_seconds(ahead // max(1, len(queue)))
+        )
+
     # -- the engine's thread
 
     def _run_engine(self) -> None:
@@ -205,9 +214,15 @@ class EngineLoop:
 
     def _wait_for_work(self) -> bool:
         """Take arrivals over; wait while there is nothing to do. False when closed."""
-        self._engine_status()
         with self._changed:
-            while not (self._closed or self._failure or self._arrivals or self._waiting or self._running):
+            while not (
+                self._closed
+                or self._failure
+                or self._arrivals
+                or self._calls
+                or self._waiting
+                or self._running
+            ):
                 self._changed.wait()
             while self._arrivals:
                 request = self._arrivals.popleft()
@@ -215,63 +230,76 @@ class EngineLoop:
             return not self._closed and self._failure is None
 
     def _turn(self) -> None:
+        self._run_calls()
         self._drop_cancelled()
         view = self._view()
-        plan = self._scheduler.plan(view)
-        if not plan.admitted and not view.running and view.waiting:
-            self._refuse(self._waiting[view.waiting[0].request_id])
-            return
-        for request_id in plan.admitted:
+        decision = self._scheduler.decide(view)
+        for request_id, blocks in decision.refused:
+            self._refuse(request_id, blocks * view.block_tokens)
+        for preemption in decision.preempted:
+            self._set_aside(preemption.request_id, swap=preemption.swap)
+        for request_id in decision.admitted:
             self._admit(self._waiting.pop(request_id))
-        rows = self._engine_rows(plan)
+        if decision.admitted or decision.preempted:
+            view = self._view()
+        resumed = set(decision.resumed)
+        active = [one for one in view.running if not one.paused or one.request_id in resumed]
+        self._advance(self._scheduler.share(active))
+
+    def _advance(self, shares: Shares) -> None:
+        with self._changed:
+            sequences = {request.request_id: sequence for sequence, request in self._running.items()}
+        rows = [
+            (sequences[row.request_id], row.prefill_tokens)
+            for row in shares.rows
+            if row.request_id in sequences
+        ]
         if rows:
-            self._engine.advance(rows, plan.max_steps)
+            before, began = self._computed, self._clock()
+            self._engine.advance(rows, shares.max_steps)
+            seconds = self._clock() - began
+            self._engine_status()
+            self._pace.note(before, self._computed, seconds)
         elif self._running:
             # They ended in the engine, and their last events are on the way.
             with self._changed:
-                self._changed.wait(EVENT_WAIT_SECONDS)
+                if not self._calls:
+                    self._changed.wait(EVENT_WAIT_SECONDS)
+
+    def _run_calls(self) -> None:
+        while self._calls:
+            call = self._calls.popleft()
+            try:
+                call.outcome.set_result(call.work())
+            except Exception as error:  # noqa: BLE001 - it is the caller's
+                call.outcome.set_exception(error)
 
     def _view(self) -> View:
         status = self._engine_status()
         with self._changed:
-            running = dict(self._running)
-        return View(
-            waiting=tuple(
-                Waiting(
-                    request_id=request.request_id,
-                    prompt_tokens=len(request.task.token_ids),
-                    reserved_tokens=request.task.reserved_tokens,
-                )
-                for request in self._waiting.values()
-            ),
-            running=tuple(
-                Running(
-                    request_id=request.request_id,
-                    total_tokens=one.total_tokens,
-                    computed_tokens=one.computed_tokens,
-                    reserved_tokens=max(request.task.reserved_tokens, one.total_tokens),
-                )
-                for one in status.sequences
-                if (request := running.get(one.sequence)) is not None
-            ),
-            free_blocks=status.free_blocks,
-            block_tokens=status.block_tokens,
+            running, quotas = dict(self._running), dict(self._quotas)
+        block_bytes = max(1, status.block_bytes)
+        costs = Costs(
+            recompute_token_seconds=1 / self._pace.tokens_per_second,
+            swap_block_seconds=self._pace.swap_block_seconds(block_bytes),
+            swap_free_blocks=max(0, self._swap_bytes - status.swapped_bytes) // block_bytes,
         )
+        return view_of(status, self._waiting.values(), running, costs=costs, quotas=quotas)
 
     def _engine_status(self) -> "_native.Status":
         status = self._engine.status()
+        self._computed = {one.sequence: one.computed_tokens for one in status.sequences}
         with self._changed:
-            self._blocks = (status.used_block_bytes, status.total_blocks * status.block_bytes)
+            self._load = load_of(
+                status, running_requests=len(self._running), waiting_requests=len(self._waiting)
+            )
         return status
 
-    def _engine_rows(self, plan: Plan) -> list[tuple[int, int]]:
+    def _set_aside(self, request_id: int, *, swap: bool) -> None:
         with self._changed:
             sequences = {request.request_id: sequence for sequence, request in self._running.items()}
-        return [
-            (sequences[row.request_id], row.prefill_tokens)
-            for row in plan.rows
-            if row.request_id in sequences
-        ]
+        if request_id in sequences:
+            self._engine.preempt(sequences[request_id], swap)
 
     def _admit(self, request: Request) -> None:
         try:
@@ -291,12 +319,15 @@ class EngineLoop:
             del self._waiting[request.request_id]
             self._deliver(request, [_cancelled_before_it_began(request)])
 
-    def _refuse(self, request: Request) -> None:
-        """The head of the queue does not fit though nobody is in: it never will."""
-        del self._waiting[request.request_id]
+    def _refuse(self, request_id: int, room_tokens: int) -> None:
+        """End a request that never fits, whoever leaves."""
+        request = self._waiting.pop(request_id, None)
+        if request is None:
+            return
         message = (
-            f"the request needs room for {request.task.reserved_tokens} tokens, which is more than the whole "
-            "key-value cache has; lower max_tokens or raise kv_cache_bytes"
+            f"the request needs room for {request.task.reserved_tokens} tokens, and there is room for "
+            f"{room_tokens} in the whole key-value cache or the quota of its tenant; lower max_tokens, or "
+            "raise kv_cache_bytes or the quota"
         )
         self._deliver(request, [Failed(error=OutOfMemoryError(message))])
 
@@ -346,7 +377,10 @@ class EngineLoop:
             self._running.clear()
             self._waiting.clear()
             self._arrivals.clear()
+            calls, self._calls = list(self._calls), deque()
             self._changed.notify_all()
+        for call in calls:
+            call.outcome.set_exception(_for_one_request(error))
         for request in requests:
             self._deliver(request, [Failed(error=_for_one_request(error))])
 

@@ -10,13 +10,17 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from ruvllm.config import PrefixCacheConfig
 from ruvllm.errors import OutOfMemoryError
 
-__all__ = ["KvPlan", "KvRequest", "available_memory", "plan_kv_cache"]
+__all__ = ["EngineMemory", "KvPlan", "KvRequest", "available_memory", "plan_kv_cache"]
 
 SHARE_OF_FREE_MEMORY = 0.5
-# No more than so many sequences at full length: a small model needs no more, and the pages stay free.
+# No more than so many sequences at full length, or so many bytes for small models: prefixes stay there, too.
 FULL_SEQUENCES = 4
+ENOUGH_BYTES = 2 * 1024**3
+# Of the cache, beside it, for requests that are set aside.
+SWAP_SHARE = 1 / 8
 # Where the system does not tell what is free.
 FALLBACK_BYTES = 2 * 1024**3
 
@@ -48,6 +52,36 @@ class KvPlan:
     kv_cache_bytes: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineMemory:
+    """All that an engine is told about its memory."""
+
+    max_context: int
+    kv_bytes: int
+    kv_format: str
+    prefix_bytes: int
+    prefix_entries: int
+    high_watermark: float
+    low_watermark: float
+    swap_bytes: int
+
+    @classmethod
+    def of(cls, plan: KvPlan, kv_format: str, config: PrefixCacheConfig) -> "EngineMemory":
+        """Fit the prefix cache to the planned key-value cache."""
+        swap = config.swap_bytes
+        prefix = config.max_memory_bytes
+        return cls(
+            max_context=plan.max_context,
+            kv_bytes=plan.kv_cache_bytes,
+            kv_format=kv_format,
+            prefix_bytes=min(ENOUGH_BYTES if prefix is None else prefix, plan.kv_cache_bytes),
+            prefix_entries=config.max_entries,
+            high_watermark=config.high_watermark,
+            low_watermark=config.low_watermark,
+            swap_bytes=int(plan.kv_cache_bytes * SWAP_SHARE) if swap is None else swap,
+        )
+
+
 def plan_kv_cache(request: KvRequest, free_bytes: int | None) -> KvPlan:
     """Fit context and budget to each other and to the memory that is free.
 
@@ -61,7 +95,7 @@ def plan_kv_cache(request: KvRequest, free_bytes: int | None) -> KvPlan:
     full = _bytes_for(request, wanted)
     share = int(free * SHARE_OF_FREE_MEMORY)
     if full <= share:
-        return KvPlan(max_context=wanted, kv_cache_bytes=min(full * FULL_SEQUENCES, share))
+        return KvPlan(max_context=wanted, kv_cache_bytes=min(max(full * FULL_SEQUENCES, ENOUGH_BYTES), share))
     if request.max_context is not None:
         if full > free:
             raise OutOfMemoryError(

@@ -3,16 +3,17 @@
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ruvllm import _native, hub
 from ruvllm._checks import check_integer
-from ruvllm.config import KvCacheConfig, ModelConfig
+from ruvllm.config import KvCacheConfig, ModelConfig, PrefixCacheConfig
 from ruvllm.errors import ConfigError
 from ruvllm.runtime.loop import EngineLoop
-from ruvllm.runtime.memory_budget import KvPlan, KvRequest, available_memory, plan_kv_cache
+from ruvllm.runtime.memory_budget import EngineMemory, KvPlan, KvRequest, available_memory, plan_kv_cache
 from ruvllm.runtime.request import GenerationTask, Task
+from ruvllm.runtime.scheduler import Limits, Scheduler
 from ruvllm.text.loading import ModelText, load_text
 from ruvllm.types import Precision
 
@@ -37,6 +38,8 @@ class EngineSettings:
         kv_format: How it stores numbers.
         max_context: The context that must be possible.
         context_limit: No more context than this, less where the model or the memory allow less.
+        prefix_cache: What computed prefixes may keep.
+        limits: How many requests may be in and may wait.
     """
 
     threads: int | None = None
@@ -46,6 +49,8 @@ class EngineSettings:
     kv_format: str = "auto"
     max_context: int | None = None
     context_limit: int | None = None
+    prefix_cache: PrefixCacheConfig = field(default_factory=PrefixCacheConfig)
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         for name in ("threads", "kv_cache_bytes", "max_context", "context_limit"):
@@ -62,6 +67,7 @@ class OpenModel:
     path: Path
     native: _native.Model
     text: ModelText
+    engine: _native.Engine
     loop: EngineLoop
     max_context: int
 
@@ -99,13 +105,9 @@ def settings_from(config: ModelConfig | None, given: EngineSettings) -> EngineSe
             )
         kv_format = formats[cache.tail_precision] if kv_format == "auto" else kv_format
         cache_tokens = min(cache_tokens, cache.max_tokens)
-    return EngineSettings(
-        threads=given.threads,
-        isa=given.isa,
-        activations=given.activations,
-        kv_cache_bytes=given.kv_cache_bytes,
+    return replace(
+        given,
         kv_format=kv_format,
-        max_context=given.max_context,
         context_limit=None if given.max_context else cache_tokens,
     )
 
@@ -133,15 +135,14 @@ def open_model(
     )
     text = load_text(native, path)
     plan = _plan_memory(native, settings)
+    memory = EngineMemory.of(plan, settings.kv_format, settings.prefix_cache)
     tokenizer = text.tokenizer
     end_tokens = dict.fromkeys([*native.end_tokens, *(tokenizer.end_tokens if tokenizer else ())])
     engine = _native.Engine(
         native,
         vocabulary=tokenizer.vocabulary(native.vocab_size) if tokenizer else None,
         end_tokens=[token for token in end_tokens if token < native.vocab_size],
-        max_context=plan.max_context,
-        kv_bytes=plan.kv_cache_bytes,
-        kv_format=settings.kv_format,
+        memory=memory,
     )
     logger.info(
         "%s: %s, %s, context %d, key-value cache %d bytes, %s with %d threads",
@@ -152,9 +153,26 @@ def open_model(
         path=path,
         native=native,
         text=text,
-        loop=EngineLoop(engine, lambda task: _add(engine, task)),
+        engine=engine,
+        loop=EngineLoop(
+            engine,
+            lambda task: _add(engine, task),
+            scheduler=Scheduler(settings.limits),
+            swap_bytes=memory.swap_bytes,
+        ),
         max_context=plan.max_context,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _GenerationSettings:
+    """What the engine reads of a generation besides tokens and sampling."""
+
+    max_tokens: int
+    stop: tuple[str, ...]
+    ignore_end: bool
+    tenant: str
+    cache_min_tokens: int | None
 
 
 def _add(engine: _native.Engine, task: Task) -> int:
@@ -173,13 +191,14 @@ def _add(engine: _native.Engine, task: Task) -> int:
         seed=params.seed,
         logprobs=params.logprobs,
     )
-    return engine.add_generation(
-        task.token_ids,
-        sampling,
+    settings = _GenerationSettings(
         max_tokens=task.max_tokens,
         stop=params.stop_sequences,
         ignore_end=params.ignore_eos,
+        tenant=task.tenant,
+        cache_min_tokens=params.min_cache_tokens if params.cache_prefix else None,
     )
+    return engine.add_generation(task.token_ids, sampling, settings)
 
 
 def _plan_memory(native: _native.Model, settings: EngineSettings) -> KvPlan:

@@ -19,6 +19,8 @@ class GenerationTask:
     token_ids: Sequence[int]
     params: GenerateParams
     max_tokens: int
+    tenant: str = ""
+    priority: int = 0
 
     @property
     def reserved_tokens(self) -> int:
@@ -32,6 +34,8 @@ class EvaluationTask:
 
     token_ids: Sequence[int]
     kind: EvaluationKind
+    tenant: str = ""
+    priority: int = 0
 
     @property
     def reserved_tokens(self) -> int:

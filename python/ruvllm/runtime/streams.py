@@ -93,6 +93,7 @@ class _ChunkMaker:
                 prompt_tokens=event.prompt_tokens,
                 completion_tokens=event.completion_tokens,
                 cached_tokens=event.cached_tokens,
+                cache_miss=event.cache_miss,
             ),
             timings=Timings(
                 first_token_seconds=first - self._submitted_at,

@@ -1,6 +1,9 @@
 //! `Engine`: requests and plans in, events out; cancelling and waiting from any thread.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, ErrorKind};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,6 +11,8 @@ use pyo3::prelude::*;
 use ruvllm_core::engine::{self, Controls, EngineConfig, Pause, Plan, PlanRow};
 use ruvllm_core::events::Event;
 use ruvllm_core::ids::SequenceId;
+use ruvllm_core::memory::Watermarks;
+use ruvllm_core::prefix::PrefixLimits;
 use ruvllm_core::sequence::{CancelFlag, GenerateTask, Request, Task};
 use ruvllm_core::{Error, Result};
 use ruvllm_kernels::KvFormat;
@@ -16,6 +21,7 @@ use crate::convert::{Tokens, choice, random_seed, seconds};
 use crate::errors::exception;
 use crate::events::to_python;
 use crate::model::Model;
+use crate::prefix::{PoolStats, PrefixStats};
 use crate::profile::{Profile, SystemClock};
 use crate::run::{run, wait};
 use crate::sampling::Sampling;
@@ -51,6 +57,46 @@ struct OpenSequence {
     columns: Option<usize>,
 }
 
+/// How an engine's memory is set up; any object with these attributes.
+#[derive(FromPyObject)]
+struct MemorySettings {
+    max_context: usize,
+    kv_bytes: usize,
+    kv_format: String,
+    prefix_bytes: usize,
+    prefix_entries: usize,
+    high_watermark: f64,
+    low_watermark: f64,
+}
+
+/// What besides tokens and sampling decides about a generation; any object with these attributes.
+#[derive(FromPyObject)]
+struct GenerationSettings {
+    max_tokens: usize,
+    stop: Vec<String>,
+    ignore_end: bool,
+    tenant: String,
+    cache_min_tokens: Option<usize>,
+}
+
+impl MemorySettings {
+    fn config(&self) -> Result<EngineConfig> {
+        Ok(EngineConfig {
+            max_context: self.max_context,
+            kv_bytes: self.kv_bytes,
+            kv_format: choice("kv_format", &self.kv_format, &KV_FORMATS)?,
+            prefix: PrefixLimits {
+                max_bytes: self.prefix_bytes,
+                max_entries: self.prefix_entries,
+            },
+            watermarks: Watermarks {
+                high: self.high_watermark,
+                low: self.low_watermark,
+            },
+        })
+    }
+}
+
 impl Engine {
     /// The engine; an error once a panic has left it half changed.
     fn lock(&self) -> Result<MutexGuard<'_, engine::Engine>> {
@@ -66,14 +112,9 @@ impl Engine {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, tokens: Tokens, task: Task) -> Result<u64> {
-        let columns = matches!(task, Task::Logits).then_some(self.vocab_size);
-        let cancel = CancelFlag::default();
-        let request = Request {
-            tokens: tokens.0,
-            task,
-            cancel: cancel.clone(),
-        };
+    fn add(&self, request: Request) -> Result<u64> {
+        let columns = matches!(request.task, Task::Logits).then_some(self.vocab_size);
+        let cancel = request.cancel.clone();
         let id = self.lock()?.add(request)?;
         self.lock_open()
             .insert(id, OpenSequence { cancel, columns });
@@ -95,27 +136,18 @@ impl Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (
-        model, *, vocabulary, end_tokens, max_context, kv_bytes, kv_format="auto"
-    ))]
+    #[pyo3(signature = (model, *, vocabulary, end_tokens, memory))]
     fn new(
         model: &Bound<'_, Model>,
         vocabulary: Option<&Vocabulary>,
         end_tokens: Tokens,
-        max_context: usize,
-        kv_bytes: usize,
-        kv_format: &str,
+        memory: MemorySettings,
     ) -> PyResult<Self> {
         let (py, model) = (model.py(), Arc::clone(&model.get().model));
         let vocabulary = vocabulary.map(|vocabulary| Arc::clone(&vocabulary.0));
         let vocab_size = model.spec().vocab_size;
         run(py, || {
-            let config = EngineConfig {
-                max_context,
-                kv_bytes,
-                kv_format: choice("kv_format", kv_format, &KV_FORMATS)?,
-            };
-            let engine = engine::Engine::new(model, vocabulary, end_tokens.0, config)?;
+            let engine = engine::Engine::new(model, vocabulary, end_tokens.0, memory.config()?)?;
             Ok(Self {
                 controls: engine.controls(),
                 inner: Mutex::new(engine),
@@ -126,32 +158,93 @@ impl Engine {
         })
     }
 
-    #[pyo3(signature = (tokens, sampling, *, max_tokens, stop, ignore_end=false))]
     fn add_generation(
         &self,
         tokens: Tokens,
         sampling: &Bound<'_, Sampling>,
-        max_tokens: usize,
-        stop: Vec<String>,
-        ignore_end: bool,
+        settings: GenerationSettings,
     ) -> PyResult<u64> {
         let (py, sampling) = (sampling.py(), sampling.get().0.clone());
         let task = GenerateTask {
             seed: sampling.seed.unwrap_or_else(random_seed),
             sampling,
-            max_tokens,
-            stop,
-            ignore_end,
+            max_tokens: settings.max_tokens,
+            stop: settings.stop,
+            ignore_end: settings.ignore_end,
         };
-        run(py, || self.add(tokens, Task::Generate(task)))
+        let request = Request {
+            tokens: tokens.0,
+            task: Task::Generate(task),
+            cancel: CancelFlag::default(),
+            tenant: settings.tenant,
+            cache_min_tokens: settings.cache_min_tokens,
+        };
+        run(py, || self.add(request))
     }
 
     fn add_evaluation(&self, py: Python<'_>, tokens: Tokens, kind: &str) -> PyResult<u64> {
         run(py, || {
-            self.add(
-                tokens,
-                choice("the kind of evaluation", kind, &EVALUATIONS)?,
-            )
+            self.add(Request {
+                tokens: tokens.0,
+                task: choice("the kind of evaluation", kind, &EVALUATIONS)?,
+                cancel: CancelFlag::default(),
+                tenant: String::new(),
+                cache_min_tokens: None,
+            })
+        })
+    }
+
+    fn preempt(&self, py: Python<'_>, sequence: u64, swap: bool) -> PyResult<()> {
+        run(py, || self.lock()?.preempt(SequenceId(sequence), swap))
+    }
+
+    fn prefix_stats(&self, py: Python<'_>) -> PyResult<PrefixStats> {
+        run(py, || Ok(self.lock()?.prefix_stats().into()))
+    }
+
+    fn pool_stats(&self, py: Python<'_>) -> PyResult<PoolStats> {
+        run(py, || Ok(PoolStats::of(&*self.lock()?)))
+    }
+
+    fn set_quota(&self, py: Python<'_>, tenant: &str, bytes: Option<usize>) -> PyResult<()> {
+        run(py, || {
+            let engine = self.lock()?;
+            engine.kv().pages().tenants().set_quota(tenant, bytes)
+        })
+    }
+
+    fn clear_prefixes(&self, py: Python<'_>) -> PyResult<()> {
+        run(py, || {
+            self.lock()?.clear_prefixes();
+            Ok(())
+        })
+    }
+
+    fn save_prefixes(&self, py: Python<'_>, path: PathBuf, model: &str) -> PyResult<usize> {
+        run(py, || {
+            let file = File::create(&path).map_err(|error| io(&path, error.kind(), &error))?;
+            self.lock()?.save_prefixes(model, &mut BufWriter::new(file))
+        })
+    }
+
+    fn load_prefixes(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        model: &str,
+    ) -> PyResult<(usize, usize, usize)> {
+        run(py, || {
+            let file = File::open(&path).map_err(|error| io(&path, error.kind(), &error))?;
+            let loaded = self
+                .lock()?
+                .load_prefixes(model, &mut BufReader::new(file))?;
+            Ok((loaded.nodes, loaded.loaded_nodes, loaded.loaded_tokens))
+        })
+    }
+
+    fn check_invariants(&self, py: Python<'_>) -> PyResult<()> {
+        run(py, || {
+            self.lock()?.check_invariants().map_err(Error::KvCache)
         })
     }
 
@@ -220,5 +313,12 @@ impl Engine {
         self.closed.store(true, Ordering::Release);
         self.controls.interrupt();
         self.controls.events().close();
+    }
+}
+
+fn io(path: &Path, kind: ErrorKind, error: &std::io::Error) -> Error {
+    Error::Io {
+        kind,
+        message: format!("{}: {error}", path.display()),
     }
 }

@@ -4,6 +4,7 @@ use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use ruvllm_core::events::Event;
 use ruvllm_core::ids::TokenId;
+use ruvllm_core::prefix::MissReason;
 
 use crate::arrays::rows;
 use crate::errors::exception;
@@ -27,6 +28,7 @@ pub(crate) struct FinishedEvent {
     prompt_tokens: usize,
     completion_tokens: usize,
     cached_tokens: usize,
+    cache_miss: Option<&'static str>,
 }
 
 /// The result of an evaluation.
@@ -79,6 +81,7 @@ pub(crate) fn to_python(
                 prompt_tokens: usage.prompt_tokens,
                 completion_tokens: usage.completion_tokens,
                 cached_tokens: usage.cached_tokens,
+                cache_miss: usage.cache_miss.map(MissReason::name),
             };
             Bound::new(py, event)?.into_any()
         }

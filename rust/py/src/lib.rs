@@ -18,7 +18,9 @@ mod memory;
 mod model;
 mod packed_matrix;
 mod peaks;
+mod prefix;
 mod profile;
+mod radix_tree;
 mod row_kernels;
 mod run;
 mod sampling;
@@ -49,7 +51,11 @@ mod _native {
     #[pymodule_export]
     use super::peaks::{InstructionPeak, Peaks, measure_peaks};
     #[pymodule_export]
+    use super::prefix::{PoolStats, PrefixStats};
+    #[pymodule_export]
     use super::profile::{Profile, PyOperationTime};
+    #[pymodule_export]
+    use super::radix_tree::{RadixMatch, RadixTree};
     #[pymodule_export]
     use super::row_kernels::{gate, rms_norm, rope, softmax};
     #[pymodule_export]

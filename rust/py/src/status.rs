@@ -12,6 +12,8 @@ pub(crate) struct SequenceStatus {
     prompt_tokens: usize,
     computed_tokens: usize,
     total_tokens: usize,
+    blocks: usize,
+    is_paused: bool,
 }
 
 /// What planning needs to know.
@@ -19,23 +21,26 @@ pub(crate) struct SequenceStatus {
 pub(crate) struct Status {
     sequences: Vec<SequenceStatus>,
     free_blocks: usize,
+    held_blocks: usize,
     total_blocks: usize,
     block_tokens: usize,
     block_bytes: usize,
-    used_block_bytes: usize,
+    cached_blocks: usize,
+    swapped_bytes: usize,
 }
 
 impl Status {
     pub(crate) fn of(engine: &engine::Engine) -> Self {
         let kv = engine.kv();
-        let block_bytes = kv.layout().block_bytes();
         Self {
             sequences: engine.sequences().map(SequenceStatus::of).collect(),
             free_blocks: kv.free_blocks(),
+            held_blocks: engine.held_blocks(),
             total_blocks: kv.total_blocks(),
             block_tokens: BLOCK_TOKENS,
-            block_bytes,
-            used_block_bytes: (kv.total_blocks() - kv.free_blocks()) * block_bytes,
+            block_bytes: kv.layout().block_bytes(),
+            cached_blocks: kv.cached_blocks(),
+            swapped_bytes: engine.swapped_bytes(),
         }
     }
 }
@@ -47,6 +52,8 @@ impl SequenceStatus {
             prompt_tokens: status.prompt_tokens,
             computed_tokens: status.computed_tokens,
             total_tokens: status.total_tokens,
+            blocks: status.blocks,
+            is_paused: status.is_paused,
         }
     }
 }

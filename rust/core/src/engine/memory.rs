@@ -170,6 +170,15 @@ impl Engine {
         }
     }
 
+    /// Blocks that sequences hold, each counted once.
+    pub fn held_blocks(&self) -> usize {
+        let blocks = self.sequences.values().flat_map(|sequence| &sequence.blocks);
+        let mut ids: Vec<_> = blocks.map(|block| block.id()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.len()
+    }
+
     /// Gives a sequence's blocks back; what it has computed stays in the cache as long as there is room.
     pub(super) fn release(&mut self, sequence: &mut Sequence) {
         self.keep(sequence);

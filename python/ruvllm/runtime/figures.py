@@ -1,0 +1,75 @@
+"""What an open model is and holds, as the values that callers get."""
+
+from ruvllm import _native
+from ruvllm.outputs import MemoryStats, ModelInfo, PoolStats, TenantStats
+from ruvllm.runtime.opening import OpenModel
+from ruvllm.types import DeviceType
+
+__all__ = ["memory_stats", "model_info", "pool_stats"]
+
+
+def model_info(model: OpenModel, device: DeviceType) -> ModelInfo:
+    """What the model is and how it runs."""
+    native = model.native
+    return ModelInfo(
+        name=model.text.name,
+        path=model.path,
+        architecture=native.architecture,
+        quantization=native.quantization,
+        num_parameters=native.num_parameters,
+        vocab_size=native.vocab_size,
+        hidden_size=native.hidden_size,
+        num_layers=native.num_layers,
+        num_heads=native.num_heads,
+        num_kv_heads=native.num_kv_heads,
+        head_dim=native.head_dim,
+        model_max_context=native.max_context,
+        max_context=model.max_context,
+        file_bytes=native.file_bytes,
+        weight_bytes=native.weight_bytes,
+        device=device,
+        isa=native.isa,
+        threads=native.threads,
+    )
+
+
+def memory_stats(model: OpenModel) -> MemoryStats:
+    """Memory in use now; the key-value blocks as of the last plan."""
+    load = model.loop.load()
+    resident, peak = _native.process_memory()
+    return MemoryStats(
+        weight_bytes=model.native.weight_bytes,
+        kv_total_bytes=load.total_block_bytes,
+        kv_used_bytes=load.used_block_bytes,
+        kv_cached_bytes=load.cached_block_bytes,
+        swapped_bytes=load.swapped_bytes,
+        resident_bytes=resident,
+        peak_resident_bytes=peak,
+        running_requests=load.running_requests,
+        waiting_requests=load.waiting_requests,
+        paused_requests=load.paused_requests,
+    )
+
+
+def pool_stats(model: OpenModel) -> PoolStats:
+    """The pages, blocks and tenants of the key-value cache, between two plans."""
+    stats = model.loop.call(model.engine.pool_stats)
+    return PoolStats(
+        page_bytes=stats.page_bytes,
+        total_pages=stats.total_pages,
+        kv_pages=stats.kv_pages,
+        adapter_pages=stats.adapter_pages,
+        scratch_pages=stats.scratch_pages,
+        idle_pages=stats.idle_pages,
+        peak_pages=stats.highest_pages,
+        evictions=stats.evictions,
+        block_bytes=stats.block_bytes,
+        total_blocks=stats.total_blocks,
+        free_blocks=stats.free_blocks,
+        cached_blocks=stats.cached_blocks,
+        swapped_bytes=stats.swapped_bytes,
+        tenants=tuple(
+            TenantStats(tenant=name, used_bytes=used, peak_bytes=peak, quota_bytes=quota)
+            for name, used, peak, quota in stats.tenants
+        ),
+    )

@@ -1,0 +1,69 @@
+"""An engine's status and the loop's requests as the scheduler sees them, and whoever asks for the load."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from ruvllm.runtime.engine_face import Load
+from ruvllm.runtime.request import Request
+from ruvllm.runtime.scheduler import Costs, Running, View, Waiting
+
+if TYPE_CHECKING:
+    from ruvllm import _native
+
+__all__ = ["load_of", "view_of"]
+
+
+def view_of(
+    status: "_native.Status",
+    waiting: Iterable[Request],
+    running: Mapping[int, Request],
+    *,
+    costs: Costs,
+    quotas: Mapping[str, int],
+) -> View:
+    """All that a plan depends on; `running` by the engine's sequence, `quotas` in bytes."""
+    return View(
+        waiting=tuple(
+            Waiting(
+                request_id=request.request_id,
+                prompt_tokens=len(request.task.token_ids),
+                reserved_tokens=request.task.reserved_tokens,
+                tenant=request.task.tenant,
+                priority=request.task.priority,
+            )
+            for request in waiting
+        ),
+        running=tuple(
+            Running(
+                request_id=request.request_id,
+                total_tokens=one.total_tokens,
+                computed_tokens=one.computed_tokens,
+                reserved_tokens=max(request.task.reserved_tokens, one.total_tokens),
+                blocks=one.blocks,
+                tenant=request.task.tenant,
+                priority=request.task.priority,
+                paused=one.is_paused,
+            )
+            for one in status.sequences
+            if (request := running.get(one.sequence)) is not None
+        ),
+        free_blocks=status.total_blocks - status.held_blocks,
+        total_blocks=status.total_blocks,
+        block_tokens=status.block_tokens,
+        costs=costs,
+        quota_blocks={name: quota // max(1, status.block_bytes) for name, quota in quotas.items()},
+    )
+
+
+def load_of(status: "_native.Status", *, running_requests: int, waiting_requests: int) -> Load:
+    """What is going on."""
+    cached = status.total_blocks - status.free_blocks - status.held_blocks
+    return Load(
+        running_requests=running_requests,
+        waiting_requests=waiting_requests,
+        paused_requests=sum(one.is_paused for one in status.sequences),
+        used_block_bytes=status.held_blocks * status.block_bytes,
+        cached_block_bytes=cached * status.block_bytes,
+        swapped_bytes=status.swapped_bytes,
+        total_block_bytes=status.total_blocks * status.block_bytes,
+    )

@@ -1,0 +1,111 @@
+//! `PrefixStats` and `PoolStats`: what the memory of an engine counted.
+
+use std::collections::BTreeMap;
+
+use pyo3::prelude::*;
+use ruvllm_core::engine::Engine;
+use ruvllm_core::memory::{PagePoolStats, TenantStats};
+use ruvllm_core::prefix::{self, MissReason};
+
+/// Counters of the prefix cache.
+#[pyclass(frozen, get_all, module = "ruvllm._native")]
+pub(crate) struct PrefixStats {
+    lookups: u64,
+    hits: u64,
+    partial_hits: u64,
+    misses: u64,
+    miss_reasons: BTreeMap<&'static str, u64>,
+    evictions: u64,
+    insertions: u64,
+    refused: u64,
+    lookup_tokens: u64,
+    reused_tokens: u64,
+    nodes: usize,
+    tokens: usize,
+    pinned: usize,
+    memory_bytes: usize,
+    max_memory_bytes: usize,
+}
+
+impl From<prefix::PrefixStats> for PrefixStats {
+    fn from(stats: prefix::PrefixStats) -> Self {
+        let reasons = MissReason::ALL.iter().map(|reason| reason.name());
+        Self {
+            lookups: stats.lookups,
+            hits: stats.hits,
+            partial_hits: stats.partial_hits,
+            misses: stats.misses,
+            miss_reasons: reasons.zip(stats.miss_reasons).collect(),
+            evictions: stats.evictions,
+            insertions: stats.insertions,
+            refused: stats.refused,
+            lookup_tokens: stats.lookup_tokens,
+            reused_tokens: stats.reused_tokens,
+            nodes: stats.nodes,
+            tokens: stats.tokens,
+            pinned: stats.pinned,
+            memory_bytes: stats.memory_bytes,
+            max_memory_bytes: stats.max_memory_bytes,
+        }
+    }
+}
+
+/// The page pool: pages, blocks, tenants.
+#[pyclass(frozen, get_all, module = "ruvllm._native")]
+pub(crate) struct PoolStats {
+    page_bytes: usize,
+    total_pages: usize,
+    kv_pages: usize,
+    adapter_pages: usize,
+    scratch_pages: usize,
+    idle_pages: usize,
+    highest_pages: usize,
+    evictions: u64,
+    block_bytes: usize,
+    total_blocks: usize,
+    free_blocks: usize,
+    cached_blocks: usize,
+    swapped_bytes: usize,
+    /// Name, bytes now, bytes at most ever, quota.
+    tenants: Vec<(String, usize, usize, Option<usize>)>,
+}
+
+impl PoolStats {
+    pub(crate) fn of(engine: &Engine) -> Self {
+        let kv = engine.kv();
+        let PagePoolStats {
+            page_bytes,
+            total_pages,
+            used_pages: [kv_pages, adapter_pages, scratch_pages],
+            idle_pages,
+            highest_pages,
+            evictions,
+        } = kv.pages().stats();
+        let tenants = kv.pages().tenants().stats().into_iter();
+        Self {
+            page_bytes,
+            total_pages,
+            kv_pages,
+            adapter_pages,
+            scratch_pages,
+            idle_pages,
+            highest_pages,
+            evictions,
+            block_bytes: kv.layout().block_bytes(),
+            total_blocks: kv.total_blocks(),
+            free_blocks: kv.free_blocks(),
+            cached_blocks: kv.cached_blocks(),
+            swapped_bytes: engine.swapped_bytes(),
+            tenants: tenants.map(row).collect(),
+        }
+    }
+}
+
+fn row(tenant: TenantStats) -> (String, usize, usize, Option<usize>) {
+    (
+        tenant.tenant,
+        tenant.used_bytes,
+        tenant.highest_bytes,
+        tenant.quota_bytes,
+    )
+}
