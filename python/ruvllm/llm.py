@@ -6,12 +6,11 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
-from typing import Any, NamedTuple, TypeAlias, cast, overload
+from typing import Any, TypeAlias, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ruvllm import _native
 from ruvllm._checks import check_integer
 from ruvllm.config import ModelConfig, PrefixCacheConfig
 from ruvllm.errors import ConfigError, ContextLengthError, TokenizationError
@@ -21,7 +20,7 @@ from ruvllm.params import GenerateParams
 from ruvllm.runtime import figures
 from ruvllm.runtime.opening import EngineSettings, open_model, resolve_model, settings_from
 from ruvllm.runtime.prefix_cache import EnginePrefixCache
-from ruvllm.runtime.request import EvaluationKind, EvaluationTask, GenerationTask
+from ruvllm.runtime.request import EvaluationKind, EvaluationTask, GenerationTask, Owner
 from ruvllm.runtime.scheduler import Limits
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream, EvaluationResult
 from ruvllm.text.chat_template import ChatTemplate
@@ -145,7 +144,7 @@ class LLM:
             priority: Higher ones go first, if need be in the place of lower ones.
         """
         params = params or GenerateParams()
-        owner = _Owner(tenant, priority)
+        owner = Owner(tenant, priority)
         if _is_one_prompt(prompt):
             return self._start(self._task(cast("Prompt", prompt), params, owner)).completion()
         tasks = [self._task(one, params, owner) for one in cast("Sequence[Prompt]", prompt)]
@@ -168,7 +167,7 @@ class LLM:
 
         llm.chat([{"role": "user", "content": "Hello"}]).text
         """
-        tokens, owner = self._chat_tokens(messages), _Owner(tenant, priority)
+        tokens, owner = self._chat_tokens(messages), Owner(tenant, priority)
         return self._start(self._task(tokens, params or GenerateParams(), owner)).completion()
 
     def stream(
@@ -186,7 +185,7 @@ class LLM:
 
         The request begins at once; closing the stream ends it.
         """
-        return self._start(self._stream_task(prompt, params, _Owner(tenant, priority)))
+        return self._start(self._stream_task(prompt, params, Owner(tenant, priority)))
 
     def astream(
         self,
@@ -201,7 +200,7 @@ class LLM:
         async for chunk in llm.astream("Once upon a time"):
             print(chunk.text, end="", flush=True)
         """
-        task = self._stream_task(prompt, params, _Owner(tenant, priority))
+        task = self._stream_task(prompt, params, Owner(tenant, priority))
         return AsyncCompletionStream(self._loop, task, with_logprobs=task.params.logprobs is not None)
 
     # -- text and tokens
@@ -309,13 +308,13 @@ class LLM:
         return CompletionStream(self._loop, task, with_logprobs=task.params.logprobs is not None)
 
     def _stream_task(
-        self, prompt: Prompt | Sequence[MessageLike], params: GenerateParams | None, owner: "_Owner"
+        self, prompt: Prompt | Sequence[MessageLike], params: GenerateParams | None, owner: Owner
     ) -> GenerationTask:
         if not isinstance(prompt, str) and len(prompt) and isinstance(prompt[0], Mapping):
             prompt = self._chat_tokens(cast("Sequence[MessageLike]", prompt))
         return self._task(cast("Prompt", prompt), params or GenerateParams(), owner)
 
-    def _task(self, prompt: Prompt, params: GenerateParams, owner: "_Owner") -> GenerationTask:
+    def _task(self, prompt: Prompt, params: GenerateParams, owner: Owner) -> GenerationTask:
         if not isinstance(params, GenerateParams):
             raise ConfigError(f"params is a {type(params).__name__}; it must be GenerateParams")
         if params.stop_sequences:
@@ -390,13 +389,6 @@ class LLM:
                 "prompt as the model knows it and use generate"
             )
         return self._template
-
-
-class _Owner(NamedTuple):
-    """Whose request it is, and how urgent."""
-
-    tenant: str
-    priority: int
 
 
 def _is_one_prompt(prompt: object) -> bool:

@@ -2,14 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.events import Event
 
-__all__ = ["EvaluationKind", "EvaluationTask", "GenerationTask", "Request", "Sink", "Task"]
+__all__ = ["EvaluationKind", "EvaluationTask", "GenerationTask", "Owner", "Request", "Sink", "Task"]
 
 EvaluationKind: TypeAlias = Literal["logits", "score", "embed"]
+
+
+class Owner(NamedTuple):
+    """Whose request it is, and how urgent."""
+
+    tenant: str
+    priority: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

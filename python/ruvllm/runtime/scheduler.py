@@ -279,7 +279,8 @@ class _Deciding:
         queues: dict[tuple[int, str], deque[Waiting | Running]] = {}
         just_preempted = {one.request_id for one in self._preempted}
         paused = [one for one in self._view.running if one.paused and one.request_id not in just_preempted]
-        for candidate in (*paused, *self._view.waiting):
+        candidates: list[Waiting | Running] = [*paused, *self._view.waiting]
+        for candidate in candidates:
             queues.setdefault((-candidate.priority, candidate.tenant), deque()).append(candidate)
         return queues
 

@@ -70,7 +70,7 @@ pub enum Pause {
     Interrupted,
     /// The plan's steps are done, or nobody of it has anything to compute.
     Horizon,
-    /// A sequence needs a block and there is none.
+    /// A sequence needed a block and there was none; the others had their step.
     Blocks,
 }
 

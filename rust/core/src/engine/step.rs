@@ -83,7 +83,11 @@ impl Engine {
             }
             finished = true;
         }
-        Ok(finished.then_some(Pause::Finished))
+        Ok(match (finished, short) {
+            (true, _) => Some(Pause::Finished),
+            (false, true) => Some(Pause::Blocks),
+            (false, false) => None,
+        })
     }
 
     /// Fills the batch; also whether a sequence had to stay out for want of blocks.
