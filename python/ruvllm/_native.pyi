@@ -492,15 +492,8 @@ class Engine:
         """`kind` is `logits`, `score` or `embed`."""
     def preempt(self, sequence: int, swap: bool) -> None:
         """Sets a sequence aside; a plan that names it takes it up again."""
-    def prefix_stats(self) -> PrefixStats: ...
-    def pool_stats(self) -> PoolStats: ...
-    def set_quota(self, tenant: str, bytes: int | None) -> None: ...
-    def clear_prefixes(self) -> None: ...
-    def save_prefixes(self, path: str | os.PathLike[str], model: str) -> int:
-        """Gives the nodes that were written."""
-    def load_prefixes(self, path: str | os.PathLike[str], model: str) -> tuple[int, int, int]:
-        """Gives the nodes in the file, those that found room, and their tokens."""
-    def check_invariants(self) -> None: ...
+    def memory(self) -> EngineMemory:
+        """Any thread. Gives the memory of the engine."""
     def advance(self, plan: Sequence[tuple[int, int]], max_steps: int) -> str:
         """Runs up to `max_steps` steps over `(sequence, prefill tokens a step)` rows.
 
@@ -519,6 +512,20 @@ class Engine:
         """Any thread. Waits until there are events, or `timeout` seconds; empty then, or when closed."""
     def close(self) -> None:
         """Any thread. Wakes `events` and `advance` for good."""
+
+@final
+class EngineMemory:
+    """What an engine keeps. Any thread; each call waits for the plan that is running."""
+
+    def prefix_stats(self) -> PrefixStats: ...
+    def pool_stats(self) -> PoolStats: ...
+    def set_quota(self, tenant: str, bytes: int | None) -> None: ...
+    def clear_prefixes(self) -> None: ...
+    def save_prefixes(self, path: str | os.PathLike[str], model: str) -> int:
+        """Gives the nodes that were written."""
+    def load_prefixes(self, path: str | os.PathLike[str], model: str) -> tuple[int, int, int]:
+        """Gives the nodes in the file, those that found room, and their tokens."""
+    def check_invariants(self) -> None: ...
 
 def process_memory() -> tuple[int, int]:
     """Resident bytes now and at their highest (0 where the system does not tell)."""

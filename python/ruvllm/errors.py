@@ -114,23 +114,6 @@ class OutOfMemoryError(RuvLLMError, MemoryError):
     prefix = "Out of memory"
 
 
-class OverloadedError(RuvLLMError, RuntimeError):
-    """Too many requests wait already; this one may be sent again later.
-
-    `retry_after_seconds` is when there should be room, by the speed that was measured.
-    """
-
-    prefix = "Overloaded"
-    retry_after_seconds: float | None = None
-
-    @classmethod
-    def full(cls, *, waiting: int, retry_after_seconds: float) -> "OverloadedError":
-        """Make the error out of its two numbers."""
-        error = cls(f"{waiting} requests wait already; try again in {retry_after_seconds:.0f} s")
-        error.retry_after_seconds = retry_after_seconds
-        return error
-
-
 class InvalidOperationError(RuvLLMError, RuntimeError):
     """The call does not fit the object's state: closed, forked, not loaded."""
 
@@ -147,6 +130,22 @@ class BackendError(RuvLLMError, RuntimeError):
     """The engine underneath failed."""
 
     prefix = "Backend error"
+
+
+class OverloadedError(BackendError):
+    """Too many requests wait already; this one may be sent again later.
+
+    `retry_after_seconds` is when there should be room, by the speed that was measured.
+    """
+
+    retry_after_seconds: float | None = None
+
+    @classmethod
+    def full(cls, *, waiting: int, retry_after_seconds: float) -> "OverloadedError":
+        """Make the error out of its two numbers."""
+        error = cls(f"{waiting} requests wait already; try again in {retry_after_seconds:.0f} s")
+        error.retry_after_seconds = retry_after_seconds
+        return error
 
 
 class ModelError(RuvLLMError, ValueError):

@@ -11,13 +11,12 @@ from typing import Any, TypeAlias, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ruvllm._checks import check_integer
 from ruvllm.config import ModelConfig, PrefixCacheConfig
 from ruvllm.errors import ConfigError, ContextLengthError, TokenizationError
 from ruvllm.observability.profile import StepProfile
 from ruvllm.outputs import Completion, MemoryStats, ModelInfo, PoolStats
 from ruvllm.params import GenerateParams
-from ruvllm.runtime import figures
+from ruvllm.runtime import accounts
 from ruvllm.runtime.opening import EngineSettings, open_model, resolve_model, settings_from
 from ruvllm.runtime.prefix_cache import EnginePrefixCache
 from ruvllm.runtime.request import EvaluationKind, EvaluationTask, GenerationTask, Owner
@@ -272,27 +271,24 @@ class LLM:
     @cached_property
     def model_info(self) -> ModelInfo:
         """What the model is and how it runs."""
-        return figures.model_info(self._open, self._device)
+        return accounts.model_info(self._open, self._device)
 
     def memory_stats(self) -> MemoryStats:
         """Memory in use now; the key-value blocks as of the last plan."""
-        return figures.memory_stats(self._open)
+        return accounts.memory_stats(self._open)
 
     @cached_property
     def prefix_cache(self) -> EnginePrefixCache:
         """What the model has computed and keeps."""
-        return EnginePrefixCache(self._open.engine, self._loop, self._open.path)
+        return EnginePrefixCache(self._open.memory, self._loop, self._open.path)
 
     def pool_stats(self) -> PoolStats:
         """The pages, blocks and tenants of the key-value cache, now."""
-        return figures.pool_stats(self._open)
+        return accounts.pool_stats(self._open)
 
     def set_quota(self, tenant: str, num_bytes: int | None) -> None:
         """Say what a tenant and all below it (`org`, `org/team`) may hold of the key-value cache."""
-        if num_bytes is not None:
-            check_integer("num_bytes", num_bytes, 1)
-        self._loop.call(lambda: self._open.engine.set_quota(tenant, num_bytes))
-        self._loop.set_quota(tenant, num_bytes)
+        accounts.set_quota(self._open, tenant, num_bytes)
 
     def start_profile(self) -> None:
         """Time the engine's steps from here on, by operation, until `take_profile`."""

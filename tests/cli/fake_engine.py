@@ -131,10 +131,13 @@ class FakeLLM:
             weight_bytes=100_000_000,
             kv_total_bytes=1000,
             kv_used_bytes=10,
+            kv_cached_bytes=0,
+            swapped_bytes=0,
             resident_bytes=2_000_000,
             peak_resident_bytes=3_000_000,
             running_requests=0,
             waiting_requests=0,
+            paused_requests=0,
         )
 
 

@@ -176,6 +176,7 @@ def test_run_json(ruvllm: Ruvllm, model: str) -> None:
         "prompt_tokens": 3,
         "completion_tokens": 5,
         "cached_tokens": 0,
+        "cache_miss": None,
         "total_tokens": 8,
     }
     assert json.loads(ruvllm("run", "x", "-m", model, "--json", "--chat").stdout)["text"] == "An answer."

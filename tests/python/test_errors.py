@@ -42,7 +42,7 @@ CLASSES = [name for name in errors.__all__ if name != "RuvLLMError"]
 
 
 def test_one_class_a_documented_variant() -> None:
-    assert set(PREFIXES) | {"InvalidModelError", "ContextLengthError"} == set(CLASSES)
+    assert set(PREFIXES) | {"InvalidModelError", "ContextLengthError", "OverloadedError"} == set(CLASSES)
 
 
 @pytest.mark.parametrize("name", CLASSES)

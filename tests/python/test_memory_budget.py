@@ -1,5 +1,6 @@
 """How context and cache fit each other and the memory that is free."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,19 +25,24 @@ def request(max_context: int | None = None, kv_cache_bytes: int | None = None) -
 @pytest.mark.parametrize(
     ("asked", "free", "plan"),
     [
-        # Plenty: four full contexts, no more.
-        (request(), 64 * 1024 * MIB, KvPlan(max_context=8192, kv_cache_bytes=512 * MIB)),
+        # Plenty: four full contexts, or 2 GiB where those are less.
+        (request(), 64 * 1024 * MIB, KvPlan(max_context=8192, kv_cache_bytes=2048 * MIB)),
+        (
+            replace(request(), token_bytes=128 * 1024),
+            64 * 1024 * MIB,
+            KvPlan(max_context=8192, kv_cache_bytes=4096 * MIB),
+        ),
         # Half of what is free.
         (request(), 600 * MIB, KvPlan(max_context=8192, kv_cache_bytes=300 * MIB)),
         # Less than a full context: a shorter one.
         (request(), 128 * MIB, KvPlan(max_context=4096, kv_cache_bytes=64 * MIB)),
         # A context that was asked for may take more than half.
         (request(max_context=8192), 200 * MIB, KvPlan(max_context=8192, kv_cache_bytes=128 * MIB)),
-        (request(max_context=2048), 1024 * MIB, KvPlan(max_context=2048, kv_cache_bytes=128 * MIB)),
+        (request(max_context=2048), 1024 * MIB, KvPlan(max_context=2048, kv_cache_bytes=512 * MIB)),
         # The caller's budget stands, whatever is free.
         (request(kv_cache_bytes=32 * MIB), 10 * MIB, KvPlan(max_context=2048, kv_cache_bytes=32 * MIB)),
         (request(kv_cache_bytes=900 * MIB), None, KvPlan(max_context=8192, kv_cache_bytes=900 * MIB)),
-        (request(), None, KvPlan(max_context=8192, kv_cache_bytes=512 * MIB)),
+        (request(), None, KvPlan(max_context=8192, kv_cache_bytes=1024 * MIB)),
     ],
 )
 def test_plans(asked: KvRequest, free: int | None, plan: KvPlan) -> None:

@@ -86,6 +86,8 @@ def test_documented_defaults() -> None:
         "seed": None,
         "logprobs": None,
         "ignore_eos": False,
+        "cache_prefix": True,
+        "min_cache_tokens": 16,
     }
     config = ModelConfig()
     assert (config.max_context, config.use_flash_attention, config.quantization) == (

@@ -45,6 +45,7 @@ class FinishedEvent:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    cache_miss: str | None = None
 
 
 @dataclass
@@ -65,16 +66,19 @@ class SequenceStatus:
     prompt_tokens: int
     computed_tokens: int
     total_tokens: int
+    blocks: int
+    is_paused: bool
 
 
 @dataclass
 class Status:
     sequences: list[SequenceStatus]
     free_blocks: int
+    held_blocks: int
     total_blocks: int
     block_tokens: int
     block_bytes: int
-    used_block_bytes: int
+    swapped_bytes: int
 
 
 @dataclass
@@ -85,6 +89,8 @@ class _Sequence:
     computed: int = 0
     blocks: int = 0
     cancelled: bool = False
+    paused: bool = False
+    swapped_blocks: int = 0
 
     @property
     def remaining(self) -> int:
@@ -107,6 +113,7 @@ class ScriptedEngine:
     plans: list[tuple[list[tuple[int, int]], int]] = field(default_factory=list)
     pauses: list[str] = field(default_factory=list)
     largest_prefill: int = 0
+    preempted: list[tuple[int, bool]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._sequences: dict[int, _Sequence] = {}
@@ -133,15 +140,32 @@ class ScriptedEngine:
         free = self.free_blocks
         return Status(
             sequences=[
-                SequenceStatus(one.number, len(one.task.token_ids), one.computed, len(one.tokens))
+                SequenceStatus(
+                    sequence=one.number,
+                    prompt_tokens=len(one.task.token_ids),
+                    computed_tokens=one.computed,
+                    total_tokens=len(one.tokens),
+                    blocks=one.blocks,
+                    is_paused=one.paused,
+                )
                 for one in self._sequences.values()
             ],
             free_blocks=free,
             total_blocks=self.total_blocks,
             block_tokens=self.block_tokens,
             block_bytes=100,
-            used_block_bytes=(self.total_blocks - free) * 100,
+            held_blocks=self.total_blocks - free,
+            swapped_bytes=sum(one.swapped_blocks for one in self._sequences.values()) * 100,
         )
+
+    def preempt(self, sequence: int, swap: bool) -> None:
+        self._check_owner()
+        one = self._sequences[sequence]
+        self.preempted.append((sequence, swap))
+        one.paused = True
+        one.swapped_blocks = one.blocks if swap else 0
+        one.computed = one.computed if swap else 0
+        one.blocks = 0
 
     @property
     def free_blocks(self) -> int:
@@ -185,6 +209,7 @@ class ScriptedEngine:
                 short = True
                 continue
             one.blocks = max(one.blocks, needed)
+            one.paused, one.swapped_blocks = False, 0
             prefill += count if count > 1 else 0
             one.computed += count
             if one.remaining == 0:

@@ -53,10 +53,10 @@ class Load:
     `used_block_bytes` counts what requests hold, `cached_block_bytes` what only the prefix cache holds.
     """
 
-    running_requests: int
-    waiting_requests: int
-    paused_requests: int
-    used_block_bytes: int
-    cached_block_bytes: int
-    swapped_bytes: int
-    total_block_bytes: int
+    running_requests: int = 0
+    waiting_requests: int = 0
+    paused_requests: int = 0
+    used_block_bytes: int = 0
+    cached_block_bytes: int = 0
+    swapped_bytes: int = 0
+    total_block_bytes: int = 0

@@ -78,7 +78,7 @@ class EngineLoop:
         self._closed = False
         self._failure: Exception | None = None
         self._calls: deque[_Call] = deque()
-        self._load = load_of(engine.status(), running_requests=0, waiting_requests=0)
+        self._load = Load()
         self._quotas: dict[str, int] = {}
         # The engine thread's own.
         self._waiting: dict[int, Request] = {}
@@ -150,9 +150,13 @@ class EngineLoop:
         return StepProfile.of(profile)
 
     def load(self) -> Load:
-        """What is going on, as of the last plan; waiting requests as of now."""
+        """What is going on: requests now, and blocks as of the last plan."""
         with self._changed:
-            return replace(self._load, waiting_requests=len(self._waiting) + len(self._arrivals))
+            return replace(
+                self._load,
+                running_requests=len(self._running),
+                waiting_requests=len(self._waiting) + len(self._arrivals),
+            )
 
     def close(self) -> None:
         """End all requests and both threads. Twice is the same as once."""
@@ -203,6 +207,7 @@ class EngineLoop:
 
     def _run_engine(self) -> None:
         try:
+            self._engine_status()
             while self._wait_for_work():
                 self._turn()
         except BaseException as error:
@@ -215,19 +220,15 @@ class EngineLoop:
     def _wait_for_work(self) -> bool:
         """Take arrivals over; wait while there is nothing to do. False when closed."""
         with self._changed:
-            while not (
-                self._closed
-                or self._failure
-                or self._arrivals
-                or self._calls
-                or self._waiting
-                or self._running
-            ):
+            while not (self._closed or self._failure or self._is_busy()):
                 self._changed.wait()
             while self._arrivals:
                 request = self._arrivals.popleft()
                 self._waiting[request.request_id] = request
             return not self._closed and self._failure is None
+
+    def _is_busy(self) -> bool:
+        return bool(self._arrivals or self._calls or self._waiting or self._running)
 
     def _turn(self) -> None:
         self._run_calls()
@@ -290,9 +291,7 @@ class EngineLoop:
         status = self._engine.status()
         self._computed = {one.sequence: one.computed_tokens for one in status.sequences}
         with self._changed:
-            self._load = load_of(
-                status, running_requests=len(self._running), waiting_requests=len(self._waiting)
-            )
+            self._load = load_of(status)
         return status
 
     def _set_aside(self, request_id: int, *, swap: bool) -> None:

@@ -67,7 +67,7 @@ class OpenModel:
     path: Path
     native: _native.Model
     text: ModelText
-    engine: _native.Engine
+    memory: _native.EngineMemory
     loop: EngineLoop
     max_context: int
 
@@ -153,7 +153,7 @@ def open_model(
         path=path,
         native=native,
         text=text,
-        engine=engine,
+        memory=engine.memory(),
         loop=EngineLoop(
             engine,
             lambda task: _add(engine, task),

@@ -19,15 +19,15 @@ class EnginePrefixCache:
     Requests use it without being told; `GenerateParams.cache_prefix` says otherwise for one of them.
     """
 
-    def __init__(self, engine: _native.Engine, loop: EngineLoop, path: Path) -> None:
-        self._engine = engine
+    def __init__(self, memory: _native.EngineMemory, loop: EngineLoop, path: Path) -> None:
+        self._memory = memory
         self._loop = loop
         self._path = path
         self._fingerprint: str | None = None
 
     def stats(self) -> PrefixCacheStats:
         """Counters since the model was loaded, and what the cache holds now."""
-        stats = self._loop.call(self._engine.prefix_stats)
+        stats = self._loop.call(self._memory.prefix_stats)
         return PrefixCacheStats(
             total_lookups=stats.lookups,
             cache_hits=stats.hits,
@@ -48,7 +48,7 @@ class EnginePrefixCache:
 
     def clear(self) -> None:
         """Forget all that no request uses now, and give its memory back."""
-        self._loop.call(self._engine.clear_prefixes)
+        self._loop.call(self._memory.clear_prefixes)
 
     def save(self, path: str | os.PathLike[str]) -> int:
         """Write the cache to a file, whole or not at all; gives the number of entries."""
@@ -56,7 +56,7 @@ class EnginePrefixCache:
         name = self._model_fingerprint()
         written = target.with_name(f"{target.name}.part-{os.getpid()}")
         try:
-            entries = self._loop.call(lambda: self._engine.save_prefixes(written, name))
+            entries = self._loop.call(lambda: self._memory.save_prefixes(written, name))
             written.replace(target)
         finally:
             written.unlink(missing_ok=True)
@@ -68,7 +68,7 @@ class EnginePrefixCache:
         `StorageError` where it is damaged, of another version, or belongs to another model or cache format.
         """
         name = self._model_fingerprint()
-        in_file, entries, tokens = self._loop.call(lambda: self._engine.load_prefixes(Path(path), name))
+        in_file, entries, tokens = self._loop.call(lambda: self._memory.load_prefixes(Path(path), name))
         return LoadedPrefixes(entries_in_file=in_file, entries=entries, tokens=tokens)
 
     def _model_fingerprint(self) -> str:

@@ -55,12 +55,10 @@ def view_of(
     )
 
 
-def load_of(status: "_native.Status", *, running_requests: int, waiting_requests: int) -> Load:
-    """What is going on."""
+def load_of(status: "_native.Status") -> Load:
+    """What the engine holds; who runs and waits, the loop adds."""
     cached = status.total_blocks - status.free_blocks - status.held_blocks
     return Load(
-        running_requests=running_requests,
-        waiting_requests=waiting_requests,
         paused_requests=sum(one.is_paused for one in status.sequences),
         used_block_bytes=status.held_blocks * status.block_bytes,
         cached_block_bytes=cached * status.block_bytes,

@@ -1,38 +1,27 @@
 //! `Engine`: requests and plans in, events out; cancelling and waiting from any thread.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{BufReader, BufWriter, ErrorKind};
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
-use ruvllm_core::engine::{self, Controls, EngineConfig, Pause, Plan, PlanRow};
+use ruvllm_core::Result;
+use ruvllm_core::engine::{self, Controls, Pause, Plan, PlanRow};
 use ruvllm_core::events::Event;
 use ruvllm_core::ids::SequenceId;
-use ruvllm_core::memory::Watermarks;
-use ruvllm_core::prefix::PrefixLimits;
 use ruvllm_core::sequence::{CancelFlag, GenerateTask, Request, Task};
-use ruvllm_core::{Error, Result};
-use ruvllm_kernels::KvFormat;
 
 use crate::convert::{Tokens, choice, random_seed, seconds};
+use crate::engine_memory::{EngineMemory, MemorySettings, lock};
 use crate::errors::exception;
 use crate::events::to_python;
 use crate::model::Model;
-use crate::prefix::{PoolStats, PrefixStats};
 use crate::profile::{Profile, SystemClock};
 use crate::run::{run, wait};
 use crate::sampling::Sampling;
 use crate::status::Status;
 use crate::tokenizer::Vocabulary;
 
-const KV_FORMATS: [(&str, Option<KvFormat>); 3] = [
-    ("auto", None),
-    ("f16", Some(KvFormat::F16)),
-    ("f32", Some(KvFormat::F32)),
-];
 const EVALUATIONS: [(&str, Task); 3] = [
     ("logits", Task::Logits),
     ("score", Task::Score),
@@ -42,7 +31,7 @@ const EVALUATIONS: [(&str, Task); 3] = [
 /// Runs plans over one model and one pool of key-value blocks.
 #[pyclass(frozen, module = "ruvllm._native")]
 pub(crate) struct Engine {
-    inner: Mutex<engine::Engine>,
+    inner: Arc<Mutex<engine::Engine>>,
     controls: Controls,
     /// Sequences whose last event was not yet fetched.
     open: Mutex<HashMap<SequenceId, OpenSequence>>,
@@ -57,18 +46,6 @@ struct OpenSequence {
     columns: Option<usize>,
 }
 
-/// How an engine's memory is set up; any object with these attributes.
-#[derive(FromPyObject)]
-struct MemorySettings {
-    max_context: usize,
-    kv_bytes: usize,
-    kv_format: String,
-    prefix_bytes: usize,
-    prefix_entries: usize,
-    high_watermark: f64,
-    low_watermark: f64,
-}
-
 /// What besides tokens and sampling decides about a generation; any object with these attributes.
 #[derive(FromPyObject)]
 struct GenerationSettings {
@@ -79,32 +56,10 @@ struct GenerationSettings {
     cache_min_tokens: Option<usize>,
 }
 
-impl MemorySettings {
-    fn config(&self) -> Result<EngineConfig> {
-        Ok(EngineConfig {
-            max_context: self.max_context,
-            kv_bytes: self.kv_bytes,
-            kv_format: choice("kv_format", &self.kv_format, &KV_FORMATS)?,
-            prefix: PrefixLimits {
-                max_bytes: self.prefix_bytes,
-                max_entries: self.prefix_entries,
-            },
-            watermarks: Watermarks {
-                high: self.high_watermark,
-                low: self.low_watermark,
-            },
-        })
-    }
-}
-
 impl Engine {
     /// The engine; an error once a panic has left it half changed.
     fn lock(&self) -> Result<MutexGuard<'_, engine::Engine>> {
-        self.inner.lock().map_err(|_| {
-            Error::Backend(
-                "the engine had a fault before and cannot go on; load it anew".to_owned(),
-            )
-        })
+        lock(&self.inner)
     }
 
     fn lock_open(&self) -> MutexGuard<'_, HashMap<SequenceId, OpenSequence>> {
@@ -150,7 +105,7 @@ impl Engine {
             let engine = engine::Engine::new(model, vocabulary, end_tokens.0, memory.config()?)?;
             Ok(Self {
                 controls: engine.controls(),
-                inner: Mutex::new(engine),
+                inner: Arc::new(Mutex::new(engine)),
                 open: Mutex::default(),
                 closed: AtomicBool::new(false),
                 vocab_size,
@@ -198,54 +153,9 @@ impl Engine {
         run(py, || self.lock()?.preempt(SequenceId(sequence), swap))
     }
 
-    fn prefix_stats(&self, py: Python<'_>) -> PyResult<PrefixStats> {
-        run(py, || Ok(self.lock()?.prefix_stats().into()))
-    }
-
-    fn pool_stats(&self, py: Python<'_>) -> PyResult<PoolStats> {
-        run(py, || Ok(PoolStats::of(&*self.lock()?)))
-    }
-
-    fn set_quota(&self, py: Python<'_>, tenant: &str, bytes: Option<usize>) -> PyResult<()> {
-        run(py, || {
-            let engine = self.lock()?;
-            engine.kv().pages().tenants().set_quota(tenant, bytes)
-        })
-    }
-
-    fn clear_prefixes(&self, py: Python<'_>) -> PyResult<()> {
-        run(py, || {
-            self.lock()?.clear_prefixes();
-            Ok(())
-        })
-    }
-
-    fn save_prefixes(&self, py: Python<'_>, path: PathBuf, model: &str) -> PyResult<usize> {
-        run(py, || {
-            let file = File::create(&path).map_err(|error| io(&path, error.kind(), &error))?;
-            self.lock()?.save_prefixes(model, &mut BufWriter::new(file))
-        })
-    }
-
-    fn load_prefixes(
-        &self,
-        py: Python<'_>,
-        path: PathBuf,
-        model: &str,
-    ) -> PyResult<(usize, usize, usize)> {
-        run(py, || {
-            let file = File::open(&path).map_err(|error| io(&path, error.kind(), &error))?;
-            let loaded = self
-                .lock()?
-                .load_prefixes(model, &mut BufReader::new(file))?;
-            Ok((loaded.nodes, loaded.loaded_nodes, loaded.loaded_tokens))
-        })
-    }
-
-    fn check_invariants(&self, py: Python<'_>) -> PyResult<()> {
-        run(py, || {
-            self.lock()?.check_invariants().map_err(Error::KvCache)
-        })
+    /// The memory of the engine, for others than its own thread.
+    fn memory(&self) -> EngineMemory {
+        EngineMemory(Arc::clone(&self.inner))
     }
 
     fn advance(
@@ -313,12 +223,5 @@ impl Engine {
         self.closed.store(true, Ordering::Release);
         self.controls.interrupt();
         self.controls.events().close();
-    }
-}
-
-fn io(path: &Path, kind: ErrorKind, error: &std::io::Error) -> Error {
-    Error::Io {
-        kind,
-        message: format!("{}: {error}", path.display()),
     }
 }

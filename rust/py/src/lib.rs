@@ -10,6 +10,7 @@
 mod arrays;
 mod convert;
 mod engine;
+mod engine_memory;
 mod errors;
 mod events;
 mod kernels;
@@ -36,6 +37,8 @@ mod _native {
 
     #[pymodule_export]
     use super::engine::Engine;
+    #[pymodule_export]
+    use super::engine_memory::EngineMemory;
     #[pymodule_export]
     use super::events::{ArrayEvent, FailedEvent, FinishedEvent, TokenEvent};
     #[pymodule_export]

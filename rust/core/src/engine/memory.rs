@@ -172,7 +172,10 @@ impl Engine {
 
     /// Blocks that sequences hold, each counted once.
     pub fn held_blocks(&self) -> usize {
-        let blocks = self.sequences.values().flat_map(|sequence| &sequence.blocks);
+        let blocks = self
+            .sequences
+            .values()
+            .flat_map(|sequence| &sequence.blocks);
         let mut ids: Vec<_> = blocks.map(|block| block.id()).collect();
         ids.sort_unstable();
         ids.dedup();

@@ -4,6 +4,8 @@
 //! be cut at any token. A leaf that nobody pinned may be taken out, the least valuable first: the one
 //! whose last use is longest ago, where each hit counts as [`HIT_TICKS`] of time.
 
+mod inspect;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::TokenId;
@@ -209,77 +211,6 @@ impl<V: EdgeValue> RadixTree<V> {
         node.value
     }
 
-    /// What an edge carries.
-    pub fn value(&self, id: NodeId) -> Option<&V> {
-        self.node(id)?.value.as_ref()
-    }
-
-    /// What an edge carries, to change.
-    pub fn value_mut(&mut self, id: NodeId) -> Option<&mut V> {
-        self.node_mut(id)?.value.as_mut()
-    }
-
-    /// The node above; `None` for a root.
-    pub fn parent(&self, id: NodeId) -> Option<NodeId> {
-        self.node(id)?.parent
-    }
-
-    /// The nodes below.
-    pub fn children(&self, id: NodeId) -> impl Iterator<Item = NodeId> {
-        self.node(id)
-            .into_iter()
-            .flat_map(|node| node.children.values().copied())
-    }
-
-    /// The tokens of the edge to a node.
-    pub fn edge(&self, id: NodeId) -> &[TokenId] {
-        self.node(id).map_or(&[], |node| &node.edge)
-    }
-
-    /// How many tokens stand before that edge.
-    pub fn start(&self, id: NodeId) -> usize {
-        self.node(id).map_or(0, |node| node.start)
-    }
-
-    /// How often a node was found.
-    pub fn hits(&self, id: NodeId) -> u64 {
-        self.node(id).map_or(0, |node| node.hits)
-    }
-
-    /// Nodes, roots included.
-    pub fn num_nodes(&self) -> usize {
-        self.nodes.len() - self.free.len()
-    }
-
-    /// Tokens on all edges.
-    pub fn num_tokens(&self) -> usize {
-        self.tokens
-    }
-
-    /// Pins on all nodes.
-    pub fn num_pins(&self) -> usize {
-        self.pins
-    }
-
-    /// The most nodes under one another below a root.
-    pub fn depth(&self, root: NodeId) -> usize {
-        let mut deepest = 0;
-        let mut open: Vec<_> = self.children(root).map(|child| (child, 1)).collect();
-        while let Some((id, depth)) = open.pop() {
-            deepest = deepest.max(depth);
-            open.extend(self.children(id).map(|child| (child, depth + 1)));
-        }
-        deepest
-    }
-
-    /// Bytes of the nodes themselves, without what their values point to.
-    pub fn memory_bytes(&self) -> usize {
-        let slots = self.nodes.capacity() * size_of::<Option<Node<V>>>();
-        let order = self.evictable.len() * size_of::<(u64, NodeId)>();
-        let children = self.num_nodes() * size_of::<(TokenId, NodeId)>();
-        slots + order + children + self.tokens * size_of::<TokenId>()
-    }
-
     fn node(&self, id: NodeId) -> Option<&Node<V>> {
         self.nodes.get(id.0 as usize)?.as_ref()
     }
@@ -381,40 +312,6 @@ impl<V: EdgeValue> RadixTree<V> {
         if let Some(rank) = rank {
             self.evictable.insert((rank, id));
         }
-    }
-
-    /// What must hold after every operation; a text that says what does not.
-    pub fn check_invariants(&self) -> Result<(), String> {
-        let (mut tokens, mut pins, mut evictable) = (0, 0, BTreeSet::new());
-        for (index, node) in self.nodes.iter().enumerate() {
-            let Some(node) = node else { continue };
-            let id = NodeId(index as u32);
-            tokens += node.edge.len();
-            pins += node.pins as usize;
-            if node.parent.is_some() == node.edge.is_empty() {
-                return Err(format!("{id:?}: an edge where none belongs, or none"));
-            }
-            for (first, child) in &node.children {
-                let fits = self.node(*child).is_some_and(|below| {
-                    below.parent == Some(id)
-                        && below.edge.first() == Some(first)
-                        && below.start == node.start + node.edge.len()
-                });
-                if !fits {
-                    return Err(format!("{id:?}: its child {child:?} does not fit"));
-                }
-            }
-            if node.parent.is_some() && node.children.is_empty() && node.pins == 0 {
-                evictable.insert((node.rank(), id));
-            }
-        }
-        if (tokens, pins) != (self.tokens, self.pins) {
-            return Err(format!("{tokens} tokens and {pins} pins are counted wrong"));
-        }
-        if evictable != self.evictable {
-            return Err("the order of eviction is not that of the nodes".to_owned());
-        }
-        Ok(())
     }
 }
 

@@ -1,11 +1,12 @@
-"""What an open model is and holds, as the values that callers get."""
+"""What an open model is, holds and may hold, in the values that callers know."""
 
 from ruvllm import _native
+from ruvllm._checks import check_integer
 from ruvllm.outputs import MemoryStats, ModelInfo, PoolStats, TenantStats
 from ruvllm.runtime.opening import OpenModel
 from ruvllm.types import DeviceType
 
-__all__ = ["memory_stats", "model_info", "pool_stats"]
+__all__ = ["memory_stats", "model_info", "pool_stats", "set_quota"]
 
 
 def model_info(model: OpenModel, device: DeviceType) -> ModelInfo:
@@ -53,7 +54,7 @@ def memory_stats(model: OpenModel) -> MemoryStats:
 
 def pool_stats(model: OpenModel) -> PoolStats:
     """The pages, blocks and tenants of the key-value cache, between two plans."""
-    stats = model.loop.call(model.engine.pool_stats)
+    stats = model.loop.call(model.memory.pool_stats)
     return PoolStats(
         page_bytes=stats.page_bytes,
         total_pages=stats.total_pages,
@@ -73,3 +74,11 @@ def pool_stats(model: OpenModel) -> PoolStats:
             for name, used, peak, quota in stats.tenants
         ),
     )
+
+
+def set_quota(model: OpenModel, tenant: str, num_bytes: int | None) -> None:
+    """Hold a tenant to its bytes, in the engine and in the plans."""
+    if num_bytes is not None:
+        check_integer("num_bytes", num_bytes, 1)
+    model.loop.call(lambda: model.memory.set_quota(tenant, num_bytes))
+    model.loop.set_quota(tenant, num_bytes)

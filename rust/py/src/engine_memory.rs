@@ -1,0 +1,121 @@
+//! `EngineMemory`: an engine's pool and prefix cache, and how they are set up.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use pyo3::prelude::*;
+use ruvllm_core::engine::{Engine, EngineConfig};
+use ruvllm_core::memory::Watermarks;
+use ruvllm_core::prefix::PrefixLimits;
+use ruvllm_core::{Error, Result};
+use ruvllm_kernels::KvFormat;
+
+use crate::convert::choice;
+use crate::prefix::{PoolStats, PrefixStats};
+use crate::run::run;
+
+const KV_FORMATS: [(&str, Option<KvFormat>); 3] = [
+    ("auto", None),
+    ("f16", Some(KvFormat::F16)),
+    ("f32", Some(KvFormat::F32)),
+];
+/// How an engine's memory is set up; any object with these attributes.
+#[derive(FromPyObject)]
+pub(crate) struct MemorySettings {
+    max_context: usize,
+    kv_bytes: usize,
+    kv_format: String,
+    prefix_bytes: usize,
+    prefix_entries: usize,
+    high_watermark: f64,
+    low_watermark: f64,
+}
+
+impl MemorySettings {
+    pub(crate) fn config(&self) -> Result<EngineConfig> {
+        Ok(EngineConfig {
+            max_context: self.max_context,
+            kv_bytes: self.kv_bytes,
+            kv_format: choice("kv_format", &self.kv_format, &KV_FORMATS)?,
+            prefix: PrefixLimits {
+                max_bytes: self.prefix_bytes,
+                max_entries: self.prefix_entries,
+            },
+            watermarks: Watermarks {
+                high: self.high_watermark,
+                low: self.low_watermark,
+            },
+        })
+    }
+}
+
+/// The engine; an error once a panic has left it half changed.
+pub(crate) fn lock(engine: &Mutex<Engine>) -> Result<MutexGuard<'_, Engine>> {
+    engine.lock().map_err(|_| {
+        Error::Backend("the engine had a fault before and cannot go on; load it anew".to_owned())
+    })
+}
+
+/// What an engine keeps; each call waits for the plan that is running.
+#[pyclass(frozen, module = "ruvllm._native")]
+pub(crate) struct EngineMemory(pub(crate) Arc<Mutex<Engine>>);
+
+#[pymethods]
+impl EngineMemory {
+    fn prefix_stats(&self, py: Python<'_>) -> PyResult<PrefixStats> {
+        run(py, || Ok(lock(&self.0)?.prefix_stats().into()))
+    }
+
+    fn pool_stats(&self, py: Python<'_>) -> PyResult<PoolStats> {
+        run(py, || Ok(PoolStats::of(&*lock(&self.0)?)))
+    }
+
+    fn set_quota(&self, py: Python<'_>, tenant: &str, bytes: Option<usize>) -> PyResult<()> {
+        run(py, || {
+            let engine = lock(&self.0)?;
+            engine.kv().pages().tenants().set_quota(tenant, bytes)
+        })
+    }
+
+    fn clear_prefixes(&self, py: Python<'_>) -> PyResult<()> {
+        run(py, || {
+            lock(&self.0)?.clear_prefixes();
+            Ok(())
+        })
+    }
+
+    fn save_prefixes(&self, py: Python<'_>, path: PathBuf, model: &str) -> PyResult<usize> {
+        run(py, || {
+            let file = File::create(&path).map_err(|error| io(&path, error.kind(), &error))?;
+            lock(&self.0)?.save_prefixes(model, &mut BufWriter::new(file))
+        })
+    }
+
+    fn load_prefixes(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        model: &str,
+    ) -> PyResult<(usize, usize, usize)> {
+        run(py, || {
+            let file = File::open(&path).map_err(|error| io(&path, error.kind(), &error))?;
+            let loaded = lock(&self.0)?.load_prefixes(model, &mut BufReader::new(file))?;
+            Ok((loaded.nodes, loaded.loaded_nodes, loaded.loaded_tokens))
+        })
+    }
+
+    fn check_invariants(&self, py: Python<'_>) -> PyResult<()> {
+        run(py, || {
+            lock(&self.0)?.check_invariants().map_err(Error::KvCache)
+        })
+    }
+}
+
+fn io(path: &Path, kind: ErrorKind, error: &std::io::Error) -> Error {
+    Error::Io {
+        kind,
+        message: format!("{}: {error}", path.display()),
+    }
+}
