@@ -206,7 +206,8 @@ class MemoryStats:
         peak_resident_bytes: The whole process at its highest; 0 where the system does not tell.
         running_requests: Requests that hold key-value blocks now.
         waiting_requests: Requests that wait for some.
-        paused_requests: Requests that were set aside for others.
+        paused_requests: Requests that are set aside for others.
+        preemptions: How often one was, since the model was loaded.
     """
 
     weight_bytes: int
@@ -219,6 +220,7 @@ class MemoryStats:
     running_requests: int
     waiting_requests: int
     paused_requests: int
+    preemptions: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,6 +138,7 @@ class FakeLLM:
             running_requests=0,
             waiting_requests=0,
             paused_requests=0,
+            preemptions=0,
         )
 
 

@@ -49,6 +49,7 @@ def memory_stats(model: OpenModel) -> MemoryStats:
         running_requests=load.running_requests,
         waiting_requests=load.waiting_requests,
         paused_requests=load.paused_requests,
+        preemptions=load.preemptions,
     )
 
 
@@ -80,5 +81,10 @@ def set_quota(model: OpenModel, tenant: str, num_bytes: int | None) -> None:
     """Hold a tenant to its bytes, in the engine and in the plans."""
     if num_bytes is not None:
         check_integer("num_bytes", num_bytes, 1)
-    model.loop.call(lambda: model.memory.set_quota(tenant, num_bytes))
-    model.loop.set_quota(tenant, num_bytes)
+
+    def apply() -> None:
+        model.memory.set_quota(tenant, num_bytes)
+        known = model.memory.pool_stats().tenants
+        model.loop.set_quotas({name: quota for name, _, _, quota in known if quota is not None})
+
+    model.loop.call(apply)

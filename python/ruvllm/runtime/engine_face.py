@@ -50,12 +50,14 @@ class EngineFace(Protocol):
 class Load:
     """Requests that are in, set aside and waiting, and bytes of key-value blocks, as of the last plan.
 
-    `used_block_bytes` counts what requests hold, `cached_block_bytes` what only the prefix cache holds.
+    `used_block_bytes` counts what requests hold, `cached_block_bytes` what only the prefix cache holds;
+    `preemptions` counts since the beginning.
     """
 
     running_requests: int = 0
     waiting_requests: int = 0
     paused_requests: int = 0
+    preemptions: int = 0
     used_block_bytes: int = 0
     cached_block_bytes: int = 0
     swapped_bytes: int = 0

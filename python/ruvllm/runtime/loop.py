@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -84,6 +84,7 @@ class EngineLoop:
         self._waiting: dict[int, Request] = {}
         self._computed: dict[int, int] = {}
         self._pace = Pace()
+        self._preemptions = 0
         self._threads = (
             threading.Thread(target=self._run_engine, name="ruvllm-engine", daemon=True),
             threading.Thread(target=self._run_delivery, name="ruvllm-delivery", daemon=True),
@@ -130,13 +131,10 @@ class EngineLoop:
         self._engine.interrupt()
         return outcome.result()
 
-    def set_quota(self, tenant: str, num_bytes: int | None) -> None:
-        """Say what a tenant and all below it may hold; the engine holds to it, and so do plans."""
+    def set_quotas(self, quotas: Mapping[str, int]) -> None:
+        """Say what tenants, each with all below it, may hold in bytes; the engine is told by others."""
         with self._changed:
-            if num_bytes is None:
-                self._quotas.pop(tenant, None)
-            else:
-                self._quotas[tenant] = num_bytes
+            self._quotas = dict(quotas)
 
     def start_profile(self) -> None:
         """Time the steps from here on; what was recorded before is dropped."""
@@ -156,6 +154,7 @@ class EngineLoop:
                 self._load,
                 running_requests=len(self._running),
                 waiting_requests=len(self._waiting) + len(self._arrivals),
+                preemptions=self._preemptions,
             )
 
     def close(self) -> None:
@@ -299,6 +298,7 @@ class EngineLoop:
             sequences = {request.request_id: sequence for sequence, request in self._running.items()}
         if request_id in sequences:
             self._engine.preempt(sequences[request_id], swap)
+            self._preemptions += 1
 
     def _admit(self, request: Request) -> None:
         try:
