@@ -133,6 +133,9 @@ bench-peers: $(STAMPS)/build $(STAMPS)/test-tools  ## us beside llama.cpp on the
 bench-marks: $(STAMPS)/build $(STAMPS)/test-tools  ## long context, eight requests together, loading; BENCH_ARGS='smollm2-Q4_0'
 	$(BIN)/python -m benches.marks $(BENCH_ARGS)
 
+bench-prefix: $(STAMPS)/build $(STAMPS)/test-tools  ## what the prefix cache is worth, cold against warm; BENCH_ARGS='smollm2-Q4_0'
+	$(BIN)/python -m benches.prefix $(BENCH_ARGS)
+
 size:  ## lines by crate and package, and what the wheel weighs
 	@$(PYTHON) tests/architecture/sources.py
 	@ls -l dist/*.whl 2>/dev/null | awk '{ printf "%8.1f MB  %s\n", $$5 / 1e6, $$NF }' || true

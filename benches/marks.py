@@ -24,7 +24,9 @@ MOST_LOAD_SECONDS = 0.2
 
 def greedy(num_tokens: int) -> GenerateParams:
     """Exactly so many tokens."""
-    return GenerateParams(max_tokens=num_tokens, temperature=0.0, repetition_penalty=1.0, ignore_eos=True)
+    return GenerateParams(
+        max_tokens=num_tokens, temperature=0.0, repetition_penalty=1.0, ignore_eos=True, cache_prefix=False
+    )
 
 
 def decode_rate(llm: LLM, context: int, generate: int) -> float:

@@ -12,7 +12,9 @@ from ruvllm import LLM, Completion, GenerateParams
 
 def complete(llm: LLM, token_ids: list[int], num_tokens: int) -> Completion:
     """A greedy answer of exactly so many tokens, with nothing out of a cache."""
-    params = GenerateParams(max_tokens=num_tokens, temperature=0.0, repetition_penalty=1.0, ignore_eos=True)
+    params = GenerateParams(
+        max_tokens=num_tokens, temperature=0.0, repetition_penalty=1.0, ignore_eos=True, cache_prefix=False
+    )
     result = llm.generate(token_ids, params)
     assert isinstance(result, Completion)
     assert result.usage.completion_tokens == num_tokens

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LLM",
     "AdapterError",
+    "AsyncEngine",
     "BackendError",
     "Chunk",
     "Completion",
@@ -90,6 +91,7 @@ logging.getLogger("ruvllm").addHandler(logging.NullHandler())
 
 # Names that load more than a plain import needs: the engine, the Hub client.
 _LATE = {
+    "AsyncEngine": ("ruvllm.async_engine", "AsyncEngine"),
     "LLM": ("ruvllm.llm", "LLM"),
     "LlmBackend": ("ruvllm.backends.base", "LlmBackend"),
     "NativeBackend": ("ruvllm.backends.native", "NativeBackend"),

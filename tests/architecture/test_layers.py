@@ -33,7 +33,8 @@ PACKAGE = [
     {"_native", "_version", "_checks", "errors", "types", "config", "params", "outputs"},
     {"hub", "text", "kernels", "observability"},
     {"runtime", "backends.base", "adapters", "caching"},
-    {"llm", "async_llm"},
+    {"llm"},
+    {"async_engine"},
     # A backend is a face of the whole engine, so the native one stands over `llm`.
     {"backends", "structured", "learning", "chat"},
     {"server"},

@@ -176,7 +176,9 @@ def _profile(llm: "LLM", workload: Workload, peaks: "MachinePeaks") -> list[benc
 def _time(llm: "LLM", tokens: list[int], max_tokens: int) -> float:
     from ruvllm.params import GenerateParams
 
-    params = GenerateParams(max_tokens=max_tokens, temperature=0.0, repetition_penalty=1.0, ignore_eos=True)
+    params = GenerateParams(
+        max_tokens=max_tokens, temperature=0.0, repetition_penalty=1.0, ignore_eos=True, cache_prefix=False
+    )
     start = time.perf_counter()
     completion = llm.generate(tokens, params)
     seconds = time.perf_counter() - start
