@@ -39,6 +39,7 @@ from ruvllm.types import DeviceType, ModelSize, Precision, Quantization
 
 if TYPE_CHECKING:
     from ruvllm import hub, kernels
+    from ruvllm.async_engine import AsyncEngine
     from ruvllm.backends.base import LlmBackend
     from ruvllm.backends.native import NativeBackend
     from ruvllm.llm import LLM
