@@ -59,7 +59,7 @@ class EngineOptions(CacheOptions):
     activations: Annotated[str, flag("--activations", help="auto (fast) or f32 (exact).")] = "auto"
     kv_format: Annotated[
         str,
-        flag("--kv-format", help="Format of cached keys and values: auto, f16, f32, or int8 (half the memory)."),
+        flag("--kv-format", help="Format of cached keys and values: auto, f16, f32, int8 (half of f16)."),
     ] = "auto"
 
 
