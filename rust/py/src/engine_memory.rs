@@ -23,6 +23,7 @@ pub(crate) const KV_FORMATS: [(&str, Option<KvFormat>); 4] = [
     ("f32", Some(KvFormat::F32)),
     ("int8", Some(KvFormat::I8)),
 ];
+
 /// How an engine's memory is set up; any object with these attributes.
 #[derive(FromPyObject)]
 pub(crate) struct MemorySettings {
