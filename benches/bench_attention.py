@@ -29,19 +29,19 @@ def operations(config: kernels.AttentionConfig, pairs: int) -> int:
 
 @pytest.mark.benchmark(group="attention decode")
 @pytest.mark.parametrize("context", [512, 2048, 8192])
+@pytest.mark.parametrize("kv_format", ["f16", "int8"])
 @shapes
-def bench_decode(benchmark: Any, config: kernels.AttentionConfig, context: int) -> None:
-    """One query over f16 blocks, which are read where they are."""
+def bench_decode(benchmark: Any, config: kernels.AttentionConfig, context: int, kv_format: str) -> None:
+    """One query over blocks, which are read where they are."""
     blocks = context // kernels.PagedKvCache.block_tokens
-    cache = kernels.PagedKvCache(blocks, config.num_kv_heads, config.head_dim)
+    cache = kernels.PagedKvCache(blocks, config.num_kv_heads, config.head_dim, kv_format=kv_format)
     # The blocks of a sequence stand in any order.
     table = np.random.default_rng(2).permutation(blocks).tolist()
     rows = normal(context, config.num_kv_heads, config.head_dim)
     cache.store(table, 0, rows, rows)
     query = normal(config.num_heads, config.head_dim)
     benchmark(kernels.paged_attention, query, cache, table, length=context)
-    # Keys and values of two bytes each.
-    report_rate(benchmark, "cache_bytes_per_second", 2 * 2 * rows.size)
+    report_rate(benchmark, "cache_bytes_per_second", blocks * cache.block_bytes)
 
 
 @pytest.mark.benchmark(group="attention prefill")

@@ -1,4 +1,4 @@
-"""Marks that need no peer: a long context, eight requests together, loading.
+"""Marks that need no peer: a long context in two formats of the cache, eight requests together, loading.
 
     python -m benches.marks [MODEL] [--threads N] [--isa ISA]
 
@@ -63,6 +63,20 @@ def in_turn(
     )
 
 
+def show_long_context(llm: LLM, kv_format: str, options: argparse.Namespace) -> None:
+    """What a long context costs, in one format of the key-value cache."""
+    generate = options.generate
+    short, long, kept = in_turn(
+        lambda: decode_rate(llm, SHORT, generate), lambda: decode_rate(llm, LONG, generate), options.repeat
+    )
+    show(
+        f"decode at {LONG}, kv_format={kv_format}",
+        f"{long:.0f} t/s, {short:.0f} at {SHORT}: {1 - kept:.0%} lost",
+        f"<= {MOST_LOSS:.0%}",
+        is_reached=1 - kept <= MOST_LOSS,
+    )
+
+
 def load_seconds(path: Path, options: argparse.Namespace) -> float:
     """From the file, which the system has in its cache by then, to a model that can be asked."""
 
@@ -76,7 +90,7 @@ def load_seconds(path: Path, options: argparse.Namespace) -> float:
 
 def show(name: str, figures: str, mark: str, *, is_reached: bool) -> None:
     """One line."""
-    print(f"{name:28} {figures:48} {mark:14} {'reached' if is_reached else 'MISSED'}")
+    print(f"{name:32} {figures:48} {mark:14} {'reached' if is_reached else 'MISSED'}")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -99,15 +113,7 @@ def main() -> None:
     with LLM(path, threads=options.threads, isa=options.isa) as llm:
         info = llm.model_info
         print(f"{path.name}, {info.isa}, {info.threads} threads, medians of {repeat}")
-        short, long, kept = in_turn(
-            lambda: decode_rate(llm, SHORT, generate), lambda: decode_rate(llm, LONG, generate), repeat
-        )
-        show(
-            f"decode at context {LONG}",
-            f"{long:.0f} t/s, {short:.0f} at {SHORT}: {1 - kept:.0%} lost",
-            f"<= {MOST_LOSS:.0%}",
-            is_reached=1 - kept <= MOST_LOSS,
-        )
+        show_long_context(llm, "auto", options)
         alone, together, gain = in_turn(
             lambda: batch_rate(llm, 1, generate), lambda: batch_rate(llm, ROWS, generate), repeat
         )
@@ -117,6 +123,8 @@ def main() -> None:
             f">= {LEAST_GAIN:.0f} times",
             is_reached=gain >= LEAST_GAIN,
         )
+    with LLM(path, threads=options.threads, isa=options.isa, kv_format="int8") as llm:
+        show_long_context(llm, "int8", options)
     seconds = load_seconds(path, options)
     show(
         "load and pack",

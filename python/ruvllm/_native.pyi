@@ -37,6 +37,8 @@ class KvBlocks:
     def __new__(cls, blocks: int, kv_heads: int, head_dim: int, kv_format: str) -> KvBlocks: ...
     @property
     def num_blocks(self) -> int: ...
+    @property
+    def block_bytes(self) -> int: ...
     def store(
         self,
         block_table: list[int],
@@ -185,6 +187,8 @@ class Model:
     def num_kv_heads(self) -> int: ...
     @property
     def head_dim(self) -> int: ...
+    def kv_block_bytes(self, kv_format: str) -> int:
+        """Bytes of a block of key-value cache, all layers, in a format that `Engine` takes."""
     @property
     def max_context(self) -> int: ...
     @property
@@ -484,7 +488,7 @@ class Engine:
         end_tokens: Sequence[int],
         memory: _MemorySettings,
     ) -> Engine:
-        """`kv_format` is `auto` (f16, or f32 where weights or activations are f32), `f16` or `f32`."""
+        """`kv_format`: `auto` (f16, or f32 where weights or activations are f32), `f16`, `f32` or `int8`."""
     def add_generation(
         self, tokens: Sequence[int], sampling: Sampling, settings: _GenerationSettings
     ) -> int: ...

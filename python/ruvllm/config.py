@@ -18,7 +18,7 @@ class KvCacheConfig:
 
     Attributes:
         tail_length: So many newest tokens stay at `tail_precision`.
-        tail_precision: FP32, FP16 or BF16.
+        tail_precision: FP32, FP16, BF16 or Q8.
         store_precision: How older tokens are kept.
         max_tokens: The most tokens in all; at least `tail_length`.
         num_kv_heads: Key-value heads, for a cache made by itself; a model's own shape stands above it.
@@ -40,8 +40,10 @@ class KvCacheConfig:
             check_integer(name, getattr(self, name), 1)
         check_type("tail_precision", self.tail_precision, Precision)
         check_type("store_precision", self.store_precision, Precision)
-        if self.tail_precision not in (Precision.FP32, Precision.FP16, Precision.BF16):
-            raise ConfigError(f"tail_precision is {self.tail_precision.name}; it must be FP32, FP16 or BF16")
+        if self.tail_precision not in (Precision.FP32, Precision.FP16, Precision.BF16, Precision.Q8):
+            raise ConfigError(
+                f"tail_precision is {self.tail_precision.name}; it must be FP32, FP16, BF16 or Q8"
+            )
         if self.max_tokens < self.tail_length:
             raise ConfigError(
                 f"max_tokens is {self.max_tokens}; it must be at least tail_length, {self.tail_length}"

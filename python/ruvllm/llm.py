@@ -68,7 +68,8 @@ class LLM:
             isa: The instruction set, for comparisons; by default the best one.
             activations: `f32` for exactness; `auto` is integers where weights and machine allow.
             kv_cache_bytes: Budget of the key-value cache; by default a share of the free memory.
-            kv_format: `f16` or `f32`; `auto` is f16, or f32 where weights or activations are.
+            kv_format: How the key-value cache stores numbers: `f16`, `f32`, or `int8`, which is half as
+                large as f16 and rounds a little; `auto` is f16, or f32 where weights or activations are.
             max_context: Tokens of a prompt and its answer; by default the model's own limit, or what the
                 memory allows. More than the model's limit is refused.
             prefix_cache: What computed prefixes may keep, and when they give way.

@@ -87,7 +87,7 @@ def test_queries_in_the_middle() -> None:
     np.testing.assert_allclose(actual, reference(queries, keys, values, config, 7), rtol=0, atol=3e-5)
 
 
-@pytest.mark.parametrize(("kv_format", "tolerance"), [("f32", 3e-5), ("f16", 3e-3)])
+@pytest.mark.parametrize(("kv_format", "tolerance"), [("f32", 3e-5), ("f16", 3e-3), ("int8", 3e-2)])
 def test_blocks_in_any_order(kv_format: str, tolerance: float) -> None:
     config = AttentionConfig(num_heads=6, num_kv_heads=2, head_dim=20)
     cache = PagedKvCache(12, 2, 20, kv_format=kv_format)
@@ -99,6 +99,39 @@ def test_blocks_in_any_order(kv_format: str, tolerance: float) -> None:
     np.testing.assert_allclose(actual, reference(queries, keys, values, config, 65), rtol=0, atol=tolerance)
     one = kernels.paged_attention(queries[2], cache, table, length=68)
     np.testing.assert_array_equal(one, actual[2])
+
+
+def as_bytes(rows: Floats) -> Floats:
+    """What is left of rows whose largest magnitude became 127, and the rest whole numbers beside it."""
+    unit = np.abs(rows).max(axis=-1, keepdims=True) / np.float32(127)
+    return (np.rint(rows / np.where(unit == 0, 1, unit)) * unit).astype(np.float32)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_blocks_of_bytes_hold_what_rounding_leaves(isa: str) -> None:
+    config = AttentionConfig(num_heads=6, num_kv_heads=2, head_dim=20, soft_cap=20.0)
+    cache = PagedKvCache(30, 2, 20, kv_format="int8")
+    # Tokens and heads differ in size, and one token is all zeros.
+    sizes = np.random.default_rng(4).uniform(0.01, 3, (400, 2, 1)).astype(np.float32)
+    keys, values = draw(1, 400, 2, 20) * sizes, draw(2, 400, 2, 20) * sizes[::-1]
+    keys[7], values[7] = 0, 0
+    table = np.random.default_rng(5).permutation(30)[:25].tolist()
+    for begin, end in [(0, 3), (3, 40), (40, 400)]:
+        cache.store(table, begin, keys[begin:end], values[begin:end])
+    queries = draw(3, 5, 6, 20)
+    actual = kernels.paged_attention(queries, cache, table, length=400, soft_cap=20.0, isa=isa)
+    rounded = reference(queries, as_bytes(keys), as_bytes(values), config, 395)
+    np.testing.assert_allclose(actual, rounded, rtol=0, atol=3e-5)
+    given = reference(queries, keys, values, config, 395)
+    assert 1e-4 < np.abs(actual - given).max() < 0.01 * np.abs(values).max()
+    one = kernels.paged_attention(queries[2], cache, table, length=398, soft_cap=20.0, isa=isa)
+    np.testing.assert_array_equal(one, actual[2])
+
+
+def test_bytes_of_a_block() -> None:
+    sizes = {name: PagedKvCache(1, 3, 64, kv_format=name).block_bytes for name in ("f32", "f16", "int8")}
+    # Keys and values of sixteen tokens; beside bytes, a scale of four bytes for each key and each value.
+    assert sizes == {"f32": 4 * 6144, "f16": 2 * 6144, "int8": 6144 + 3 * 2 * 16 * 4}
 
 
 def test_the_documented_config() -> None:

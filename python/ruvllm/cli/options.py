@@ -58,7 +58,8 @@ class EngineOptions(CacheOptions):
     ] = None
     activations: Annotated[str, flag("--activations", help="auto (fast) or f32 (exact).")] = "auto"
     kv_format: Annotated[
-        str, flag("--kv-format", help="Format of cached keys and values: auto, f16, f32.")
+        str,
+        flag("--kv-format", help="Format of cached keys and values: auto, f16, f32, int8 (half of f16)."),
     ] = "auto"
 
 

@@ -82,7 +82,8 @@ class PagedKvCache:
     """Keys and values in blocks of `block_tokens` tokens, in the engine's own layout.
 
     A sequence's block table says which blocks hold its positions: position `p` is in block
-    `block_table[p // block_tokens]`.
+    `block_table[p // block_tokens]`. Numbers are stored as `kv_format` says: `f16`, `f32`, or `int8`, which
+    keeps bytes and, for each token and head, one scale of the key and one of the value.
     """
 
     block_tokens: int = _native.KvBlocks.BLOCK_TOKENS
@@ -99,6 +100,15 @@ class PagedKvCache:
     def num_blocks(self) -> int:
         """How many blocks there are."""
         return self._native.num_blocks
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of a block, keys and values of all heads, with their scales where the format has some.
+
+        >>> PagedKvCache(1, 3, 64).block_bytes, PagedKvCache(1, 3, 64, kv_format="int8").block_bytes
+        (12288, 6528)
+        """
+        return self._native.block_bytes
 
     def store(self, block_table: Sequence[int], position: int, keys: Array, values: Array) -> None:
         """Write keys and values `[tokens, num_kv_heads, head_dim]` from `position` on."""

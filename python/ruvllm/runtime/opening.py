@@ -22,8 +22,7 @@ __all__ = ["EngineSettings", "OpenModel", "open_model", "resolve_model", "settin
 logger = logging.getLogger(__name__)
 
 ACTIVATIONS = ("auto", "f32")
-KV_FORMATS = ("auto", "f16", "f32")
-_BLOCK_TOKENS = 16  # for planning; the engine says what it really uses
+KV_FORMATS = ("auto", "f16", "f32", "int8")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +96,11 @@ def settings_from(config: ModelConfig | None, given: EngineSettings) -> EngineSe
     cache = config.kv_cache_config
     kv_format, cache_tokens = given.kv_format, config.max_context
     if cache != KvCacheConfig():
-        formats = {Precision.FP16: "f16", Precision.FP32: "f32"}
+        formats = {Precision.FP16: "f16", Precision.FP32: "f32", Precision.Q8: "int8"}
         if cache.store_precision is not cache.tail_precision or cache.tail_precision not in formats:
             raise ConfigError(
                 f"kv_cache_config asks for {cache.tail_precision.name} over {cache.store_precision.name}; "
-                "this engine has one tier: set both to FP16 or both to FP32"
+                "this engine has one tier: set both to FP16, both to FP32 or both to Q8"
             )
         kv_format = formats[cache.tail_precision] if kv_format == "auto" else kv_format
         cache_tokens = min(cache_tokens, cache.max_tokens)
@@ -207,21 +206,15 @@ def _plan_memory(native: _native.Model, settings: EngineSettings) -> KvPlan:
         raise ConfigError(
             f"max_context is {wanted}; this model was made for {native.max_context} tokens at most"
         )
+    block_tokens = _native.KvBlocks.BLOCK_TOKENS
     request = KvRequest(
-        token_bytes=_kv_bytes(native, settings),
-        block_tokens=_BLOCK_TOKENS,
+        token_bytes=native.kv_block_bytes(settings.kv_format) // block_tokens,
+        block_tokens=block_tokens,
         model_max_context=min(native.max_context, settings.context_limit or native.max_context),
         max_context=wanted,
         kv_cache_bytes=settings.kv_cache_bytes,
     )
     return plan_kv_cache(request, available_memory())
-
-
-def _kv_bytes(native: _native.Model, settings: EngineSettings) -> int:
-    """Bytes of a token in the cache, keys and values of all layers; `auto` is f32 where the weights are."""
-    exact = settings.activations == "f32" or native.quantization == "F32"
-    wide = exact if settings.kv_format == "auto" else settings.kv_format == "f32"
-    return 2 * native.num_layers * native.num_kv_heads * native.head_dim * (4 if wide else 2)
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

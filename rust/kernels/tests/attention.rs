@@ -6,6 +6,7 @@ mod support;
 
 use half::f16;
 use proptest::prelude::*;
+use proptest::sample::select;
 use ruvllm_kernels::{
     AttentionBatch, AttentionBuffers, AttentionSequence, AttentionShape, AttentionTask,
     BLOCK_TOKENS, Kernels, KvData, KvDataMut, KvFormat, KvLayout, KvRows, KvRun, KvSlot, KvStorage,
@@ -35,6 +36,8 @@ impl Cache {
         match cache.storage.data_mut() {
             KvDataMut::F32(data) => data.fill(f32::NAN),
             KvDataMut::F16(data) => data.fill(f16::NAN.to_bits()),
+            // Four such bytes are a scale that is no number.
+            KvDataMut::I8(data) => data.fill(-1),
         }
         let width = layout.kv_heads * layout.head_dim;
         for position in 0..tokens {
@@ -57,6 +60,19 @@ impl Cache {
         match self.view().data {
             KvData::F32(data) => f64::from(data[offset]),
             KvData::F16(data) => f16::from_bits(data[offset]).to_f64(),
+            KvData::I8(data) => f64::from(data[offset]),
+        }
+    }
+
+    /// The scale of a key, or of a value, which stand sixteen further on.
+    fn scale(&self, block: u32, kv_head: usize, index: usize) -> f64 {
+        match self.view().data {
+            KvData::F32(_) | KvData::F16(_) => 1.0,
+            KvData::I8(data) => {
+                let place = self.layout.scale_offset(block, 1, kv_head) + 4 * index;
+                let bytes = std::array::from_fn(|byte| data[place + byte] as u8);
+                f64::from(f32::from_ne_bytes(bytes))
+            }
         }
     }
 
@@ -86,7 +102,7 @@ impl Cache {
                     f64::from(*value) * self.number(begin + dimension * BLOCK_TOKENS)
                 })
                 .sum();
-            let score = score * f64::from(shape.scale);
+            let score = score * self.scale(block, kv_head, token) * f64::from(shape.scale);
             shape.soft_cap.map_or(score, |cap| {
                 f64::from(cap) * (score / f64::from(cap)).tanh()
             })
@@ -98,8 +114,9 @@ impl Cache {
         for (position, score) in (first..=position).zip(scores) {
             let (block, token) = place(position);
             let begin = self.layout.value_offset(block, 1, kv_head) + token * self.layout.head_dim;
+            let scale = self.scale(block, kv_head, BLOCK_TOKENS + token);
             for (dimension, sum) in output.iter_mut().enumerate() {
-                *sum += (score - highest).exp() / total * self.number(begin + dimension);
+                *sum += (score - highest).exp() / total * self.number(begin + dimension) * scale;
             }
         }
         output.into_iter().map(|sum| sum as f32).collect()
@@ -135,6 +152,8 @@ impl Case {
     }
 }
 
+const FORMATS: [KvFormat; 3] = [KvFormat::F32, KvFormat::F16, KvFormat::I8];
+
 /// Contexts that end within a segment, at its end, and some segments later.
 fn case(most_tokens: usize) -> impl Strategy<Value = Case> {
     let heads = (1usize..3, 1usize..9);
@@ -155,10 +174,15 @@ fn case(most_tokens: usize) -> impl Strategy<Value = Case> {
     ];
     let window = proptest::option::of(prop_oneof![1usize..40, 200usize..600]);
     let soft_cap = proptest::option::of(1.0f32..50.0);
-    let sizes = (heads, head_dim, context, 1..=most_tokens, any::<bool>());
+    let sizes = (
+        heads,
+        head_dim,
+        context,
+        1..=most_tokens,
+        select(FORMATS.to_vec()),
+    );
     (sizes, window, soft_cap, any::<u64>()).prop_map(|(sizes, window, soft_cap, seed)| {
-        let ((kv_heads, group), head_dim, context, tokens, half) = sizes;
-        let format = if half { KvFormat::F16 } else { KvFormat::F32 };
+        let ((kv_heads, group), head_dim, context, tokens, format) = sizes;
         Case {
             layout: KvLayout {
                 layers: 2,
@@ -274,11 +298,10 @@ proptest! {
     #[test]
     fn written_blocks_are_those_of_the_plain_program(
         (kv_heads, head_dim) in (1usize..4, prop_oneof![Just(64usize), Just(80), 1usize..70]),
-        half in any::<bool>(),
+        format in select(FORMATS.to_vec()),
         lengths in proptest::collection::vec((0usize..BLOCK_TOKENS, 1usize..=BLOCK_TOKENS), 1..9),
         (seed, threads) in (any::<u64>(), 1usize..4),
     ) {
-        let format = if half { KvFormat::F16 } else { KvFormat::F32 };
         let layout = KvLayout { layers: 2, kv_heads, head_dim, format };
         let width = kv_heads * head_dim;
         let mut numbers = Numbers(seed);
@@ -336,6 +359,7 @@ fn bits(storage: &KvStorage) -> Vec<u32> {
     match storage.view().data {
         KvData::F32(data) => data.iter().map(|number| number.to_bits()).collect(),
         KvData::F16(data) => data.iter().map(|number| u32::from(*number)).collect(),
+        KvData::I8(data) => data.iter().map(|byte| u32::from(*byte as u8)).collect(),
     }
 }
 
@@ -385,12 +409,14 @@ fn halves_are_rounded_to_even() {
     }
 }
 
-const BATCH_LAYOUT: KvLayout = KvLayout {
-    layers: 2,
-    kv_heads: 3,
-    head_dim: 64,
-    format: KvFormat::F16,
-};
+fn batch_layout(format: KvFormat) -> KvLayout {
+    KvLayout {
+        layers: 2,
+        kv_heads: 3,
+        head_dim: 64,
+        format,
+    }
+}
 const BATCH_SHAPE: AttentionShape = AttentionShape {
     num_heads: 9,
     scale: 0.125,
@@ -401,8 +427,14 @@ const BATCH_SHAPE: AttentionShape = AttentionShape {
 /// A batch of many sequences of different lengths, and each of them alone.
 #[test]
 fn sequences_of_a_batch_do_not_touch_each_other() {
+    for format in FORMATS {
+        check_sequences_of_a_batch(format);
+    }
+}
+
+fn check_sequences_of_a_batch(format: KvFormat) {
     let mut numbers = Numbers(7);
-    let cache = Cache::filled(BATCH_LAYOUT, 1100, &mut numbers);
+    let cache = Cache::filled(batch_layout(format), 1100, &mut numbers);
     let (width, stride) = (9 * 64, 9 * 64 + 6 * 64);
     // (position of the first token, tokens); between some of them rows that nobody owns.
     let sizes = [

@@ -16,11 +16,14 @@ use crate::convert::choice;
 use crate::prefix::{PoolStats, PrefixStats};
 use crate::run::run;
 
-const KV_FORMATS: [(&str, Option<KvFormat>); 3] = [
+/// The formats of the cache, for a model that may choose its own.
+pub(crate) const KV_FORMATS: [(&str, Option<KvFormat>); 4] = [
     ("auto", None),
     ("f16", Some(KvFormat::F16)),
     ("f32", Some(KvFormat::F32)),
+    ("int8", Some(KvFormat::I8)),
 ];
+
 /// How an engine's memory is set up; any object with these attributes.
 #[derive(FromPyObject)]
 pub(crate) struct MemorySettings {

@@ -17,7 +17,11 @@ use crate::row_kernels::check_rows;
 use crate::run::run;
 use crate::system::choose_kernels;
 
-const FORMATS: [(&str, KvFormat); 2] = [("f16", KvFormat::F16), ("f32", KvFormat::F32)];
+const FORMATS: [(&str, KvFormat); 3] = [
+    ("f16", KvFormat::F16),
+    ("f32", KvFormat::F32),
+    ("int8", KvFormat::I8),
+];
 
 /// Blocks of one layer.
 #[pyclass(frozen, module = "ruvllm._native")]
@@ -65,6 +69,11 @@ impl KvBlocks {
     #[getter]
     fn num_blocks(&self) -> usize {
         self.blocks
+    }
+
+    #[getter]
+    fn block_bytes(&self) -> usize {
+        self.layout.block_bytes()
     }
 
     /// Writes rows of keys and values, `[kv_heads, head_dim]` each, from a position on.

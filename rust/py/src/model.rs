@@ -10,8 +10,9 @@ use ruvllm_core::{Result, text};
 use ruvllm_kernels::thread_choice;
 
 use crate::convert::choice;
+use crate::engine_memory::KV_FORMATS;
 use crate::errors::exception;
-use crate::run::run_with_progress;
+use crate::run::{run, run_with_progress};
 use crate::system::choose_kernels;
 use crate::tokenizer::Tokenizer;
 
@@ -136,6 +137,14 @@ impl Model {
     #[getter]
     fn head_dim(&self) -> usize {
         self.model.spec().head_dim
+    }
+
+    /// Bytes of a block of key-value cache in that format.
+    fn kv_block_bytes(&self, py: Python<'_>, kv_format: &str) -> PyResult<usize> {
+        run(py, || {
+            let format = choice("kv_format", kv_format, &KV_FORMATS)?;
+            Ok(self.model.kv_layout(format).block_bytes())
+        })
     }
 
     #[getter]

@@ -67,6 +67,7 @@ pub(crate) unsafe fn gather<L: Lanes>(
         match setting.kv.data {
             KvData::F32(data) => gather_stored::<L, f32>(data, setting, segments, target),
             KvData::F16(data) => gather_stored::<L, u16>(data, setting, segments, target),
+            KvData::I8(data) => gather_stored::<L, i8>(data, setting, segments, target),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use super::flash::{Setting, TILE_ROWS};
 use super::product::{Ahead, Stored};
+use super::scale::Side;
 use super::{Dimensions, SEGMENT_BLOCKS, SEGMENT_TOKENS, visible};
 use crate::simd::prefetch;
 
@@ -95,37 +96,32 @@ impl Scratch {
 }
 
 /// Where the keys and values of some segments stand in the pool, in the order of their use: for each
-/// segment, the keys of its blocks, then their values.
-pub(super) struct Panels<S> {
-    panels: Vec<*const S>,
-    /// Bytes of one block's keys, or values.
-    bytes: usize,
+/// segment, the keys of its blocks, with the scales behind them, then their values.
+pub(super) struct Panels<'a, S> {
+    panels: Vec<&'a [S]>,
 }
 
-impl<S: Stored> Panels<S> {
-    pub(super) fn new(data: &[S], setting: Setting<'_>, segments: Range<usize>) -> Self {
+impl<'a, S: Stored> Panels<'a, S> {
+    pub(super) fn new(data: &'a [S], setting: Setting<'_>, segments: Range<usize>) -> Self {
         let Setting {
             kv, shape, task, ..
         } = setting;
-        let elements = kv.layout.head_elements();
+        let (keys, all) = (kv.layout.key_panel_elements(), kv.layout.head_elements());
         let mut panels = Vec::with_capacity(2 * SEGMENT_BLOCKS * segments.len());
         for segment in segments {
             let blocks = task.blocks(kv, shape.window, segment);
-            for place in [0, elements] {
+            for place in [0..keys, keys..all] {
                 panels.extend(task.block_table[blocks.clone()].iter().map(|block| {
                     let begin = kv.layout.key_offset(*block, task.layer, task.kv_head);
-                    data[begin + place..][..elements].as_ptr()
+                    &data[begin + place.start..begin + place.end]
                 }));
             }
         }
-        Self {
-            panels,
-            bytes: elements * size_of::<S>(),
-        }
+        Self { panels }
     }
 
     pub(super) fn ahead(&self) -> Ahead<'_, S> {
-        Ahead::start(&self.panels, self.bytes, AHEAD_BYTES)
+        Ahead::start(&self.panels, AHEAD_BYTES)
     }
 }
 
@@ -135,13 +131,15 @@ pub(super) struct Segment<'a, S> {
     pub(super) first_position: usize,
     /// Blocks, counted from the segment's beginning, of which some query sees something.
     blocks: Range<usize>,
-    panels: &'a [*const S],
+    panels: &'a [&'a [S]],
+    /// Numbers of a block's keys.
+    keys: usize,
 }
 
 impl<'a, S> Segment<'a, S> {
     /// The segment whose panels come first, which are then taken away.
     pub(super) fn take(
-        (panels, first): (&'a Panels<S>, &mut usize),
+        (panels, first): (&'a Panels<'_, S>, &mut usize),
         setting: Setting<'_>,
         index: usize,
     ) -> Self {
@@ -156,17 +154,29 @@ impl<'a, S> Segment<'a, S> {
             first_position: index * SEGMENT_TOKENS,
             blocks: blocks.start - before..blocks.end - before,
             panels: &panels.panels[begin..*first],
+            keys: kv.layout.panel_elements(),
         }
     }
 
     #[inline(always)]
     pub(super) fn keys(&self, block: usize) -> *const S {
-        self.panels[block - self.blocks.start]
+        self.panels[block - self.blocks.start].as_ptr()
     }
 
     #[inline(always)]
     pub(super) fn values(&self, block: usize) -> *const S {
-        self.panels[self.blocks.len() + block - self.blocks.start]
+        self.panels[self.blocks.len() + block - self.blocks.start].as_ptr()
+    }
+
+    /// The scales of some tokens of a block, in a format that has them.
+    #[inline(always)]
+    pub(super) fn scales(&self, block: usize, side: Side, token: usize) -> *const f32 {
+        let scales = &self.panels[block - self.blocks.start][self.keys..];
+        scales
+            .as_ptr()
+            .cast::<u8>()
+            .wrapping_add(side.place(token))
+            .cast()
     }
 }
 

@@ -12,6 +12,7 @@ mod memory;
 pub(crate) mod plain;
 mod product;
 mod rows;
+mod scale;
 mod storage;
 pub(crate) mod store;
 mod tile;

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::join::check_parts;
+use super::scale::Side;
 use super::storage::{KvDataMut, KvView};
 use super::store::write_token;
 use super::{
@@ -52,7 +53,16 @@ fn attend_segment(
     let (group, head_dim, rows) = (dimensions.group, dimensions.head_dim, dimensions.rows());
     let (values, statistics) = part.split_at_mut(rows * head_dim);
     let (maxima, sums) = statistics.split_at_mut(rows);
-    let number = |position: usize| task.block_table[position / BLOCK_TOKENS];
+    let (layer, kv_head) = (task.layer, task.kv_head);
+    // Where something of a position's block begins, by its place in the pool.
+    let begin = |position: usize, offset: fn(KvLayout, u32, usize, usize) -> usize| {
+        let block = task.block_table[position / BLOCK_TOKENS];
+        offset(kv.layout, block, layer, kv_head)
+    };
+    let scale = |position: usize, side: Side| {
+        let scales = begin(position, KvLayout::scale_offset);
+        kv.scale(scales, side, position % BLOCK_TOKENS)
+    };
     for (row, output) in values.chunks_exact_mut(head_dim).enumerate() {
         let head = task.kv_head * group + row % group;
         let query = &task.queries.values[row / group * task.queries.stride + head * head_dim..];
@@ -62,16 +72,13 @@ fn attend_segment(
                 .end
                 .min((segment * SEGMENT_BLOCKS) * BLOCK_TOKENS + SEGMENT_TOKENS);
         let scores = positions.clone().map(|position| {
-            let begin = kv
-                .layout
-                .key_offset(number(position), task.layer, task.kv_head)
-                + position % BLOCK_TOKENS;
+            let begin = begin(position, KvLayout::key_offset) + position % BLOCK_TOKENS;
             let key = |dimension: usize| kv.number(begin + dimension * BLOCK_TOKENS);
             let products = query[..head_dim].iter().enumerate();
             let score: f32 = products
                 .map(|(dimension, value)| value * key(dimension))
                 .sum();
-            let score = score * shape.scale;
+            let score = score * scale(position, Side::Key) * shape.scale;
             shape
                 .soft_cap
                 .map_or(score, |cap| cap * (score / cap).tanh())
@@ -83,10 +90,9 @@ fn attend_segment(
         for (position, weight) in positions.zip(&mut weights) {
             let weight = (*weight - maxima[row]).exp();
             sums[row] += weight;
-            let begin = kv
-                .layout
-                .value_offset(number(position), task.layer, task.kv_head)
-                + position % BLOCK_TOKENS * head_dim;
+            let weight = weight * scale(position, Side::Value);
+            let begin =
+                begin(position, KvLayout::value_offset) + position % BLOCK_TOKENS * head_dim;
             for (dimension, sum) in output.iter_mut().enumerate() {
                 *sum += weight * kv.number(begin + dimension);
             }

@@ -4,6 +4,7 @@
 //! meets vectors that stand `stride` apart, and every lane of every row is a chain of its own. So
 //! what a lane computes does not depend on how many rows and vectors a tile has.
 
+use super::scale::{self, LARGEST_BYTE};
 use crate::simd::{Lanes, prefetch};
 
 /// Steps between two requests for memory ahead.
@@ -11,10 +12,17 @@ const STEPS_AHEAD: usize = 8;
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// The element type of the cache. A format with scales, 8 bits say, is another implementation.
+/// The element type of the cache.
+///
+/// Where it has scales, a sum over one token's numbers, or a token's weight, is multiplied by the
+/// token's scale, and the loops over numbers know nothing of it.
 pub(super) trait Stored: Copy {
     /// Zero.
     const ZERO: Self;
+    /// Whether each token's key and value has a scale.
+    const HAS_SCALES: bool = false;
+    /// Writes a scale to its place among those of a head.
+    fn write_scale(_scales: &mut [Self], _place: usize, _unit: f32) {}
     /// # Safety
     ///
     /// As [`Lanes::load`].
@@ -67,40 +75,65 @@ impl Stored for u16 {
     }
 }
 
+impl Stored for i8 {
+    const ZERO: Self = 0;
+    const HAS_SCALES: bool = true;
+    #[inline(always)]
+    fn write_scale(scales: &mut [Self], place: usize, unit: f32) {
+        scale::write(scales, place, unit);
+    }
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(source: *const Self) -> L::Vector {
+        // SAFETY: the caller's.
+        unsafe { L::load_bytes(source) }
+    }
+    #[inline(always)]
+    unsafe fn load_partial<L: Lanes>(source: *const Self, count: usize) -> L::Vector {
+        // SAFETY: the caller's.
+        unsafe { L::load_bytes_partial(source, count) }
+    }
+    /// As `Scale::byte`: the smaller one of a vector is the second where the first is no number.
+    #[inline(always)]
+    unsafe fn store<L: Lanes>(target: *mut Self, vector: L::Vector) {
+        // SAFETY: the caller's.
+        unsafe { L::store_bytes(target, L::min(L::round(vector), L::splat(LARGEST_BYTE))) }
+    }
+}
+
 /// Memory that will be read soon, in order: as much is asked for as is consumed.
 pub(super) struct Ahead<'a, S> {
-    panels: &'a [*const S],
-    panel_bytes: usize,
+    panels: &'a [&'a [S]],
+    /// Bytes of the first panel that were asked for.
     offset: usize,
 }
 
 impl<'a, S> Ahead<'a, S> {
-    /// Panels of `panel_bytes` each, of which the first `distance` bytes are asked for at once.
+    /// Panels of which the first `distance` bytes are asked for at once.
     #[inline(always)]
-    pub(super) fn start(panels: &'a [*const S], panel_bytes: usize, distance: usize) -> Self {
-        let mut ahead = Self {
-            panels,
-            panel_bytes,
-            offset: 0,
-        };
-        for _ in 0..distance / (LINE * STEPS_AHEAD) {
-            ahead.advance(LINE * STEPS_AHEAD);
-        }
+    pub(super) fn start(panels: &'a [&'a [S]], distance: usize) -> Self {
+        let mut ahead = Self { panels, offset: 0 };
+        ahead.advance(distance);
         ahead
     }
 
+    /// Asks for the next `bytes`.
     #[inline(always)]
-    fn advance(&mut self, bytes: usize) {
-        let [panel, rest @ ..] = self.panels else {
-            return;
-        };
-        for line in (0..bytes).step_by(LINE) {
-            prefetch(panel.cast::<u8>().wrapping_add(self.offset + line));
-        }
-        self.offset += bytes;
-        if self.offset >= self.panel_bytes {
-            self.panels = rest;
-            self.offset = 0;
+    pub(super) fn advance(&mut self, mut bytes: usize) {
+        while bytes > 0 {
+            let [panel, rest @ ..] = self.panels else {
+                return;
+            };
+            let wanted = bytes.min(size_of_val(*panel) - self.offset);
+            let begin = panel.as_ptr().cast::<u8>().wrapping_add(self.offset);
+            for line in (0..wanted).step_by(LINE) {
+                prefetch(begin.wrapping_add(line));
+            }
+            bytes -= wanted;
+            self.offset += wanted;
+            if self.offset == size_of_val(*panel) {
+                self.panels = rest;
+                self.offset = 0;
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use half::f16;
 
 use super::layout::{KvFormat, KvLayout};
+use super::scale::{self, Side};
 use crate::aligned::{AlignedBytes, Arena};
 
 /// The numbers of a pool.
@@ -37,6 +38,8 @@ impl KvStorage {
             KvFormat::F32 => KvData::F32(unsafe { numbers(bytes) }),
             // SAFETY: as above.
             KvFormat::F16 => KvData::F16(unsafe { numbers(bytes) }),
+            // SAFETY: as above.
+            KvFormat::I8 => KvData::I8(unsafe { numbers(bytes) }),
         };
         KvView {
             layout: self.layout,
@@ -52,6 +55,8 @@ impl KvStorage {
             KvFormat::F32 => KvDataMut::F32(unsafe { numbers_mut(bytes) }),
             // SAFETY: as above.
             KvFormat::F16 => KvDataMut::F16(unsafe { numbers_mut(bytes) }),
+            // SAFETY: as above.
+            KvFormat::I8 => KvDataMut::I8(unsafe { numbers_mut(bytes) }),
         }
     }
 }
@@ -110,6 +115,8 @@ pub enum KvData<'a> {
     F32(&'a [f32]),
     /// f16 bits.
     F16(&'a [u16]),
+    /// Bytes, and the bytes of their scales.
+    I8(&'a [i8]),
 }
 
 /// The numbers of a pool, to write.
@@ -119,6 +126,19 @@ pub enum KvDataMut<'a> {
     F32(&'a mut [f32]),
     /// f16 bits.
     F16(&'a mut [u16]),
+    /// Bytes, and the bytes of their scales.
+    I8(&'a mut [i8]),
+}
+
+impl KvDataMut<'_> {
+    /// Numbers, the place of scales included.
+    pub(crate) fn elements(&self) -> usize {
+        match self {
+            Self::F32(data) => data.len(),
+            Self::F16(data) => data.len(),
+            Self::I8(data) => data.len(),
+        }
+    }
 }
 
 /// A pool and its layout, to read.
@@ -136,15 +156,25 @@ impl KvView<'_> {
         let elements = match self.data {
             KvData::F32(data) => data.len(),
             KvData::F16(data) => data.len(),
+            KvData::I8(data) => data.len(),
         };
         elements / self.layout.block_elements().max(1)
     }
 
-    /// One number as f32.
+    /// One number as f32, before its scale.
     pub(crate) fn number(&self, offset: usize) -> f32 {
         match self.data {
             KvData::F32(data) => data[offset],
             KvData::F16(data) => f16::from_bits(data[offset]).to_f32(),
+            KvData::I8(data) => f32::from(data[offset]),
+        }
+    }
+
+    /// What a token's numbers are multiplied by, where the head's scales begin at `offset`.
+    pub(super) fn scale(&self, offset: usize, side: Side, token: usize) -> f32 {
+        match self.data {
+            KvData::F32(_) | KvData::F16(_) => 1.0,
+            KvData::I8(data) => scale::read(data, offset + side.place(token)),
         }
     }
 }
@@ -155,7 +185,7 @@ mod tests {
 
     #[test]
     fn views_have_the_pool_s_length_and_are_zero() {
-        for format in [KvFormat::F32, KvFormat::F16] {
+        for format in [KvFormat::F32, KvFormat::F16, KvFormat::I8] {
             let layout = KvLayout {
                 layers: 2,
                 kv_heads: 3,
@@ -167,6 +197,7 @@ mod tests {
             match storage.data_mut() {
                 KvDataMut::F32(numbers) => numbers[6 * layout.block_elements()] = 1.0,
                 KvDataMut::F16(numbers) => numbers[6 * layout.block_elements()] = 0x3c00,
+                KvDataMut::I8(numbers) => numbers[6 * layout.block_elements()] = 1,
             }
             let view = storage.view();
             let sum: f32 = (0..7 * layout.block_elements())

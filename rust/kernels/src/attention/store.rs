@@ -4,6 +4,7 @@ use half::f16;
 
 use super::layout::{BLOCK_TOKENS, KvLayout};
 use super::product::Stored;
+use super::scale::{self, Scale, Side};
 use super::storage::KvDataMut;
 use crate::kernels::Kernels;
 use crate::simd::Lanes;
@@ -72,10 +73,7 @@ impl KvRun {
             rows.stride >= width && fits(rows.keys) && fits(rows.values),
             "{self:?} in rows of {width}"
         );
-        let numbers = match piece {
-            KvDataMut::F32(piece) => piece.len(),
-            KvDataMut::F16(piece) => piece.len(),
-        };
+        let numbers = piece.elements();
         assert_eq!(numbers, layout.layer_elements(), "a layer of a block");
     }
 }
@@ -103,6 +101,9 @@ pub fn store_batch(
             .collect::<Vec<_>>(),
         KvDataMut::F16(data) => pieces(layout, target.layer, data, runs)
             .map(|(run, piece)| (run, KvDataMut::F16(piece)))
+            .collect(),
+        KvDataMut::I8(data) => pieces(layout, target.layer, data, runs)
+            .map(|(run, piece)| (run, KvDataMut::I8(piece)))
             .collect(),
     };
     let store = |(run, mut piece): (KvRun, KvDataMut<'_>)| {
@@ -155,6 +156,7 @@ pub(crate) unsafe fn store_run<L: Lanes>(
         match piece {
             KvDataMut::F32(piece) => store_heads::<L, f32>(layout, rows, run, piece),
             KvDataMut::F16(piece) => store_heads::<L, u16>(layout, rows, run, piece),
+            KvDataMut::I8(piece) => store_heads::<L, i8>(layout, rows, run, piece),
         }
     }
 }
@@ -166,29 +168,65 @@ unsafe fn store_heads<L: Lanes, S: Stored>(
     run: KvRun,
     piece: &mut [S],
 ) {
-    let heads = piece.chunks_exact_mut(2 * layout.head_elements());
+    let heads = piece.chunks_exact_mut(layout.head_elements());
     for (head, piece) in heads.take(layout.kv_heads).enumerate() {
         let begin = run.first_row * rows.stride + head * layout.head_dim;
-        let (keys, values) = piece.split_at_mut(layout.head_elements());
+        let (keys, rest) = piece.split_at_mut(layout.panel_elements());
+        let (scales, values) = rest.split_at_mut(rest.len() - layout.panel_elements());
+        let mut source = |rows: &'_ [f32], stride, side| {
+            let first = &rows[begin..];
+            Source {
+                first: first.as_ptr(),
+                stride,
+                factors: factors::<S>((first, stride), (run, layout.head_dim), (scales, side)),
+            }
+        };
         // SAFETY: the caller's: each source has `run.rows` rows of `head_dim`, and each target has
         // the sixteen of a block.
         unsafe {
-            let source = (rows.keys[begin..].as_ptr(), rows.stride);
-            store_keys::<L, S>(source, run, layout.head_dim, keys);
-            let source = (rows.values[begin..].as_ptr(), rows.stride);
-            store_values::<L, S>(source, run, layout.head_dim, values);
+            let key_rows = source(rows.keys, rows.stride, Side::Key);
+            let value_rows = source(rows.values, rows.stride, Side::Value);
+            store_keys::<L, S>(&key_rows, run, layout.head_dim, keys);
+            store_values::<L, S>(&value_rows, run, layout.head_dim, values);
         }
     }
+}
+
+/// Rows of one head.
+struct Source {
+    first: *const f32,
+    stride: usize,
+    /// What each row is multiplied by before it is stored.
+    factors: [f32; BLOCK_TOKENS],
+}
+
+/// The factors of some rows; their inverses, the scales, are written where the format has them.
+#[inline(always)]
+fn factors<S: Stored>(
+    (rows, stride): (&[f32], usize),
+    (run, head_dim): (KvRun, usize),
+    (scales, side): (&mut [S], Side),
+) -> [f32; BLOCK_TOKENS] {
+    let mut factors = [1.0; BLOCK_TOKENS];
+    if S::HAS_SCALES {
+        for (row, factor) in factors[..run.rows].iter_mut().enumerate() {
+            let scale = Scale::of(&rows[row * stride..][..head_dim]);
+            S::write_scale(scales, side.place(run.position + row), scale.unit);
+            *factor = scale.inverse;
+        }
+    }
+    factors
 }
 
 /// Keys dimension by dimension.
 #[inline(always)]
 unsafe fn store_keys<L: Lanes, S: Stored>(
-    (source, stride): (*const f32, usize),
+    rows: &Source,
     run: KvRun,
     head_dim: usize,
     keys: &mut [S],
 ) {
+    let stride = rows.stride;
     let mut token = 0;
     while token < run.rows {
         let together = L::WIDTH.min(run.rows - token);
@@ -197,15 +235,19 @@ unsafe fn store_keys<L: Lanes, S: Stored>(
             let begin = dimension * BLOCK_TOKENS + run.position + token;
             // SAFETY: the caller's; as many dimensions as `count` and tokens as `together` are left.
             unsafe {
-                let source = source.add(token * stride + dimension);
+                let source = rows.first.add(token * stride + dimension);
+                let factors = &rows.factors[token..][..together];
                 if together == L::WIDTH && count == L::WIDTH {
                     let target = keys[begin..].as_mut_ptr();
+                    let factors = L::load(factors.as_ptr());
                     L::for_each_column(source, stride, |column, vector| {
+                        let vector = scaled::<L, S>(vector, factors);
                         S::store::<L>(target.add(column * BLOCK_TOKENS), vector);
                     });
                 } else {
-                    for row in 0..together {
-                        let numbers = converted::<L, S>(source.add(row * stride), count);
+                    for (row, factor) in factors.iter().enumerate() {
+                        let source = source.add(row * stride);
+                        let numbers = converted::<L, S>(source, count, *factor);
                         let targets = keys[begin + row..].iter_mut().step_by(BLOCK_TOKENS);
                         for (target, number) in targets.zip(&numbers[..count]) {
                             *target = *number;
@@ -221,21 +263,22 @@ unsafe fn store_keys<L: Lanes, S: Stored>(
 /// Values token by token.
 #[inline(always)]
 unsafe fn store_values<L: Lanes, S: Stored>(
-    (source, stride): (*const f32, usize),
+    rows: &Source,
     run: KvRun,
     head_dim: usize,
     values: &mut [S],
 ) {
-    for token in 0..run.rows {
+    for (token, factor) in rows.factors[..run.rows].iter().enumerate() {
         let target = &mut values[(run.position + token) * head_dim..][..head_dim];
         for (index, target) in target.chunks_mut(L::WIDTH).enumerate() {
             // SAFETY: the caller's; source and target have as many numbers left as the chunk.
             unsafe {
-                let source = source.add(token * stride + index * L::WIDTH);
+                let source = rows.first.add(token * rows.stride + index * L::WIDTH);
                 if target.len() == L::WIDTH {
-                    S::store::<L>(target.as_mut_ptr(), L::load(source));
+                    let vector = scaled::<L, S>(L::load(source), L::splat(*factor));
+                    S::store::<L>(target.as_mut_ptr(), vector);
                 } else {
-                    let numbers = converted::<L, S>(source, target.len());
+                    let numbers = converted::<L, S>(source, target.len(), *factor);
                     target.copy_from_slice(&numbers[..target.len()]);
                 }
             }
@@ -249,7 +292,11 @@ unsafe fn store_values<L: Lanes, S: Stored>(
 ///
 /// Needs the instruction set of `L`; `count` numbers are valid to read.
 #[inline(always)]
-unsafe fn converted<L: Lanes, S: Stored>(source: *const f32, count: usize) -> [S; BLOCK_TOKENS] {
+unsafe fn converted<L: Lanes, S: Stored>(
+    source: *const f32,
+    count: usize,
+    factor: f32,
+) -> [S; BLOCK_TOKENS] {
     let mut numbers = [S::ZERO; BLOCK_TOKENS];
     // SAFETY: the caller's; a vector is at most as long as the array.
     unsafe {
@@ -258,9 +305,25 @@ unsafe fn converted<L: Lanes, S: Stored>(source: *const f32, count: usize) -> [S
         } else {
             L::load_partial(source, count)
         };
+        let vector = scaled::<L, S>(vector, L::splat(factor));
         S::store::<L>(numbers.as_mut_ptr(), vector);
     }
     numbers
+}
+
+/// A vector in the unit in which it is stored.
+///
+/// # Safety
+///
+/// Needs the instruction set of `L`.
+#[inline(always)]
+unsafe fn scaled<L: Lanes, S: Stored>(vector: L::Vector, factors: L::Vector) -> L::Vector {
+    if S::HAS_SCALES {
+        // SAFETY: the caller's.
+        unsafe { L::mul(vector, factors) }
+    } else {
+        vector
+    }
 }
 
 /// Writes the keys and values of one token, `[kv_heads, head_dim]` each: the plain program.
@@ -295,15 +358,30 @@ pub(crate) fn write_token(
     (begin, position): (usize, usize),
     (keys, values): (&[f32], &[f32]),
 ) {
-    let mut write = |offset: usize, number: f32| match data {
-        KvDataMut::F32(data) => data[offset] = number,
-        KvDataMut::F16(data) => data[offset] = f16::from_f32(number).to_bits(),
-    };
-    for (index, (key, value)) in keys.iter().zip(values).enumerate() {
-        let (kv_head, dimension) = (index / layout.head_dim, index % layout.head_dim);
-        let keys = begin + kv_head * 2 * layout.head_elements();
-        let values = keys + layout.head_elements();
-        write(keys + dimension * BLOCK_TOKENS + position, *key);
-        write(values + position * layout.head_dim + dimension, *value);
+    let head_dim = layout.head_dim;
+    for kv_head in 0..layout.kv_heads {
+        let columns = kv_head * head_dim..(kv_head + 1) * head_dim;
+        let begin = begin + kv_head * layout.head_elements();
+        for (side, row) in [
+            (Side::Key, &keys[columns.clone()]),
+            (Side::Value, &values[columns]),
+        ] {
+            let scale = Scale::of(row);
+            if let KvDataMut::I8(data) = data {
+                let scales = begin + layout.panel_elements();
+                scale::write(data, scales + side.place(position), scale.unit);
+            }
+            for (dimension, number) in row.iter().enumerate() {
+                let offset = match side {
+                    Side::Key => dimension * BLOCK_TOKENS + position,
+                    Side::Value => layout.key_panel_elements() + position * head_dim + dimension,
+                };
+                match data {
+                    KvDataMut::F32(data) => data[begin + offset] = *number,
+                    KvDataMut::F16(data) => data[begin + offset] = f16::from_f32(*number).to_bits(),
+                    KvDataMut::I8(data) => data[begin + offset] = scale.byte(*number),
+                }
+            }
+        }
     }
 }

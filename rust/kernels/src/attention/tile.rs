@@ -5,8 +5,10 @@ use std::ops::Range;
 
 use super::flash::Setting;
 use super::join::{Gathered, Share, join};
+use super::layout::SCALE_BYTES;
 use super::memory::{Scratch, Seen, Segment};
 use super::product::{Ahead, Stored, multiply, multiply_partial};
+use super::scale::Side;
 use super::{BLOCK_TOKENS, SEGMENT_TOKENS};
 use crate::simd::{Lanes, exp2, tanh};
 
@@ -49,7 +51,13 @@ pub(super) unsafe fn tile<L: Lanes, S: Stored, const ROWS: usize>(
         }
         let mut sums = [L::splat(0.0); ROWS];
         for (row, sum) in sums.iter_mut().enumerate() {
-            *sum = soften::<L>(scratch.weights(row), &seen.rows[row], shares[row].maximum);
+            let maximum = shares[row].maximum;
+            *sum = soften::<L, S>(
+                &walk.segment,
+                scratch.weights(row),
+                &seen.rows[row],
+                maximum,
+            );
         }
         for (share, sum) in shares.iter_mut().zip(sums) {
             share.sum = L::sum(sum);
@@ -111,6 +119,19 @@ unsafe fn scores<L: Lanes, S: Stored, const ROWS: usize, const VECTORS: usize>(
         let head_dim = walk.setting.dimensions.head_dim;
         let (keys, ahead) = ((&keys, BLOCK_TOKENS), walk.ahead.as_deref_mut());
         multiply::<L, S, ROWS, VECTORS>(&mut sums, &queries, keys, head_dim, ahead);
+        if S::HAS_SCALES {
+            for vector in 0..VECTORS {
+                let token = vector * L::WIDTH;
+                let place = (block + token / BLOCK_TOKENS, token % BLOCK_TOKENS);
+                let scales = L::load(walk.segment.scales(place.0, Side::Key, place.1));
+                for sums in &mut sums {
+                    sums[vector] = L::mul(sums[vector], scales);
+                }
+            }
+            if let Some(ahead) = &mut walk.ahead {
+                ahead.advance(VECTORS * L::WIDTH / BLOCK_TOKENS * SCALE_BYTES);
+            }
+        }
         for (row, sums) in sums.into_iter().enumerate() {
             for (vector, sum) in sums.into_iter().enumerate() {
                 let position = block * BLOCK_TOKENS + vector * L::WIDTH;
@@ -164,8 +185,14 @@ unsafe fn mask<L: Lanes>(
 }
 
 /// Turns the scores of what a row sees into weights under their maximum; the sum of these by lane.
+/// What is kept of a weight is its product with the scale of its value.
 #[inline(always)]
-unsafe fn soften<L: Lanes>(weights: *mut f32, seen: &Range<usize>, maximum: f32) -> L::Vector {
+unsafe fn soften<L: Lanes, S: Stored>(
+    segment: &Segment<'_, S>,
+    weights: *mut f32,
+    seen: &Range<usize>,
+    maximum: f32,
+) -> L::Vector {
     let (first, last) = whole_vectors::<L>(seen);
     // SAFETY: the caller's.
     unsafe {
@@ -174,8 +201,17 @@ unsafe fn soften<L: Lanes>(weights: *mut f32, seen: &Range<usize>, maximum: f32)
             for position in (first..last).step_by(L::WIDTH) {
                 let score = L::load(weights.add(position));
                 let weight = exp2::<L>(L::sub(score, L::splat(maximum)));
-                L::store(weights.add(position), weight);
                 sum = L::add(sum, weight);
+                let kept = if S::HAS_SCALES {
+                    let place = (position / BLOCK_TOKENS, position % BLOCK_TOKENS);
+                    L::mul(
+                        weight,
+                        L::load(segment.scales(place.0, Side::Value, place.1)),
+                    )
+                } else {
+                    weight
+                };
+                L::store(weights.add(position), kept);
             }
         }
         sum

@@ -108,6 +108,20 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn load_bytes(source: *const i8) -> __m256 {
+        // SAFETY: see the impl; eight bytes are read.
+        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(source.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes_partial(source: *const i8, count: usize) -> __m256 {
+        let mut lanes = [0i8; 8];
+        // SAFETY: `source` is valid for `count` elements, and at most eight are copied.
+        unsafe {
+            std::ptr::copy_nonoverlapping(source, lanes.as_mut_ptr(), count.min(8));
+            Self::load_bytes(lanes.as_ptr())
+        }
+    }
+    #[inline(always)]
     unsafe fn store(target: *mut f32, value: __m256) {
         // SAFETY: see the impl.
         unsafe { _mm256_storeu_ps(target, value) }

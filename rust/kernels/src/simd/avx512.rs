@@ -101,6 +101,19 @@ impl Lanes for Avx512 {
         }
     }
     #[inline(always)]
+    unsafe fn load_bytes(source: *const i8) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(source.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes_partial(source: *const i8, count: usize) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe {
+            let bytes = _mm_maskz_loadu_epi8(prefix(count), source);
+            _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))
+        }
+    }
+    #[inline(always)]
     unsafe fn store(target: *mut f32, value: __m512) {
         // SAFETY: see the impl.
         unsafe { _mm512_storeu_ps(target, value) }

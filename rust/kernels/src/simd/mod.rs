@@ -31,6 +31,9 @@ pub(crate) trait Lanes: Copy {
     unsafe fn load_half(source: *const u16) -> Self::Vector;
     unsafe fn load_half_partial(source: *const u16, count: usize) -> Self::Vector;
     unsafe fn load_bfloat(source: *const u16) -> Self::Vector;
+    /// Signed bytes as whole numbers.
+    unsafe fn load_bytes(source: *const i8) -> Self::Vector;
+    unsafe fn load_bytes_partial(source: *const i8, count: usize) -> Self::Vector;
     unsafe fn store(target: *mut f32, value: Self::Vector);
     unsafe fn store_partial(target: *mut f32, value: Self::Vector, count: usize);
     /// Lanes that are whole numbers in -128..=127, as bytes.

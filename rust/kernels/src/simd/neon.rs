@@ -71,6 +71,23 @@ impl Lanes for Neon {
         unsafe { vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(source))) }
     }
     #[inline(always)]
+    unsafe fn load_bytes(source: *const i8) -> float32x4_t {
+        // SAFETY: see the impl; four bytes are read.
+        unsafe {
+            let four = vreinterpret_s8_s32(vdup_n_s32(source.cast::<i32>().read_unaligned()));
+            vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(four))))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes_partial(source: *const i8, count: usize) -> float32x4_t {
+        let mut lanes = [0i8; 4];
+        // SAFETY: `source` is valid for `count` elements, and at most four are copied.
+        unsafe {
+            std::ptr::copy_nonoverlapping(source, lanes.as_mut_ptr(), count.min(4));
+            Self::load_bytes(lanes.as_ptr())
+        }
+    }
+    #[inline(always)]
     unsafe fn store(target: *mut f32, value: float32x4_t) {
         // SAFETY: see the impl.
         unsafe { vst1q_f32(target, value) }

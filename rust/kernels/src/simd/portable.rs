@@ -93,6 +93,19 @@ impl Lanes for PortableLanes {
         Eight::from_fn(|lane| bf16::from_bits(bits[lane]).to_f32())
     }
     #[inline(always)]
+    unsafe fn load_bytes(source: *const i8) -> Eight {
+        // SAFETY: see the impl.
+        let bytes = unsafe { source.cast::<[i8; WIDTH]>().read_unaligned() };
+        Eight(bytes.map(f32::from))
+    }
+    #[inline(always)]
+    unsafe fn load_bytes_partial(source: *const i8, count: usize) -> Eight {
+        let mut bytes = [0; WIDTH];
+        // SAFETY: see the impl; at most eight are copied.
+        unsafe { std::ptr::copy_nonoverlapping(source, bytes.as_mut_ptr(), count.min(WIDTH)) };
+        Eight(bytes.map(f32::from))
+    }
+    #[inline(always)]
     unsafe fn store(target: *mut f32, value: Eight) {
         // SAFETY: see the impl.
         unsafe { target.cast::<[f32; WIDTH]>().write_unaligned(value.0) }

@@ -1,0 +1,76 @@
+"""The key-value cache in 8 bits: how little it changes, and that a request stays its own."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ruvllm import LLM, Completion, GenerateParams, KvCacheConfig, ModelConfig, Precision
+from ruvllm.runtime.opening import EngineSettings, settings_from
+from tests.conftest import FIXTURES
+
+GGUF = FIXTURES / "gguf" / "llama-gqa.gguf"
+# llama.cpp moves by 0.4 % when it computes attention in another order; see fixtures/README.md.
+PERPLEXITY_CHANGE = 0.005
+GREEDY = GenerateParams(max_tokens=24, temperature=0.0, repetition_penalty=1.0, ignore_eos=True)
+
+
+def scores(path: Path, kv_format: str) -> np.ndarray:
+    """Of the 1600 tokens of the fixture's text, with nothing else rounded."""
+    ids = np.load(FIXTURES / "real" / "SmolLM2-135M-Instruct.Q4_1.npz")["input_ids"].tolist()
+    with LLM(path, activations="f32", kv_format=kv_format) as llm:
+        return llm.score(ids).astype(np.float64)
+
+
+@pytest.mark.real_model
+def test_perplexity_stays(smollm2_path: Path) -> None:
+    difference = scores(smollm2_path, "int8") - scores(smollm2_path, "f16")
+    assert abs(np.expm1(difference.mean())) < PERPLEXITY_CHANGE
+    # It is another format, not f16 under another name.
+    assert 1e-4 < np.abs(difference).mean() < 0.1
+
+
+@pytest.mark.real_model
+def test_requests_together_say_what_each_says_alone(smollm2_path: Path) -> None:
+    prompts = [
+        "The capital of France is",
+        "Once upon a time there was a queen who",
+        "def fibonacci(n):\n",
+        "Water boils at a temperature of " * 9,
+    ]
+    with LLM(smollm2_path, kv_format="int8") as llm:
+        together = llm.generate(prompts, GREEDY)
+        assert isinstance(together, list)
+        for prompt, one in zip(prompts, together, strict=True):
+            alone = llm.generate(prompt, GREEDY)
+            assert isinstance(alone, Completion)
+            assert alone.token_ids == one.token_ids, prompt
+
+
+def test_logits_of_a_reference_model_stay_near() -> None:
+    ids = list(range(3, 200))
+    logits = {}
+    for kv_format in ("f32", "int8"):
+        with LLM(GGUF, kv_format=kv_format) as llm:
+            logits[kv_format] = llm.logits(ids)
+    difference = np.abs(logits["int8"] - logits["f32"]).max() / np.abs(logits["f32"]).max()
+    assert 1e-5 < difference < 0.02
+
+
+def test_the_memory_is_planned_for_the_format() -> None:
+    # Blocks of 2 x 16 x 16 numbers, for 2 heads and 3 layers; beside bytes 32 scales a head.
+    for kv_format, block_bytes in {"f32": 12288, "f16": 6144, "int8": 3840}.items():
+        with LLM(GGUF, kv_format=kv_format, kv_cache_bytes=1 << 20) as llm:
+            total = llm.memory_stats().kv_total_bytes
+            assert total // block_bytes * block_bytes == total > (1 << 20) - block_bytes
+            # The model's limit is 512 tokens, for which each format has room.
+            assert llm.model_info.max_context == 512
+        with LLM(GGUF, kv_format=kv_format, kv_cache_bytes=5 * block_bytes) as llm:
+            assert llm.model_info.max_context == 5 * 16
+
+
+def test_the_documented_configuration_chooses_it() -> None:
+    cache = KvCacheConfig(tail_precision=Precision.Q8, store_precision=Precision.Q8)
+    assert settings_from(ModelConfig(kv_cache_config=cache), EngineSettings()).kv_format == "int8"
+    given = EngineSettings(kv_format="f16")
+    assert settings_from(ModelConfig(kv_cache_config=cache), given).kv_format == "f16"
