@@ -209,6 +209,12 @@ def test_headers_that_are_none(header: bytes, tmp_path: Path) -> None:
     refuse(tmp_path / "forged", "cannot be loaded")
 
 
+@pytest.mark.parametrize("dtype", ["|O", "<M8", "<c8"])
+def test_types_that_are_no_numbers(dtype: str, tmp_path: Path) -> None:
+    forge(tmp_path / "forged", ONE | {"dtype": dtype}, bytes(4 + 2 * TOKEN_BYTES))
+    refuse(tmp_path / "forged", "no type that is known")
+
+
 def test_an_entry_on_nothing_is_left_out(tmp_path: Path) -> None:
     """Its keys would stand for tokens whose beginning nobody has."""
     forge(tmp_path / "forged", ONE | {"entries": [[3, 2]]}, bytes(3 * 4 + TOKEN_BYTES))
