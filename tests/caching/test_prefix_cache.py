@@ -1,7 +1,9 @@
 """What the cache promises one by one: bounds, copies, counters, refusals, threads."""
 
+import sys
 import threading
 import tracemalloc
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -231,6 +233,16 @@ def test_tokens_that_are_none() -> None:
     assert insert(cache, [])
 
 
+@pytest.fixture
+def switches_often() -> Iterator[None]:
+    """Threads take turns so fast that what is not guarded is hit."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("switches_often")
 def test_many_threads() -> None:
     cache = PrefixCache(40 * TOKEN_BYTES, 20)
     errors: list[BaseException] = []
