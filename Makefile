@@ -31,12 +31,12 @@ RUST_TESTED := --workspace --exclude ruvllm-py
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
 .PHONY: help setup build demo test check lint format test-rust test-py test-isa test-neon \
-	bench bench-peers bench-marks fuzz wheel docs size clean
+	bench bench-peers bench-marks bench-prefix-tree fuzz wheel docs size clean
 
 help:  ## this page
 	@echo "RuvLLM: make TARGET"
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do \
-		printf '  %-12s %s\n' "$$name" "$$text"; done
+		printf '  %-17s %s\n' "$$name" "$$text"; done
 	@echo "Variables: PYTHON=$(PYTHON) MODEL=$(MODEL) FUZZ_SECONDS=$(FUZZ_SECONDS) PYTEST_ARGS='$(PYTEST_ARGS)' BENCH_ARGS='$(BENCH_ARGS)'"
 
 # -- setting up -------------------------------------------------------------------------------------
@@ -132,6 +132,9 @@ bench-peers: $(STAMPS)/build $(STAMPS)/test-tools  ## us beside llama.cpp on the
 
 bench-marks: $(STAMPS)/build $(STAMPS)/test-tools  ## long context, eight requests together, loading; BENCH_ARGS='smollm2-Q4_0'
 	$(BIN)/python -m benches.marks $(BENCH_ARGS)
+
+bench-prefix-tree: $(STAMPS)/build $(STAMPS)/test-tools  ## the tree of prefixes against its marks, beside one in plain Python
+	$(BIN)/python -m benches.prefix_marks $(BENCH_ARGS)
 
 size:  ## lines by crate and package, and what the wheel weighs
 	@$(PYTHON) tests/architecture/sources.py

@@ -252,7 +252,7 @@ def test_many_threads() -> None:
         random = np.random.default_rng(seed)
         start.wait()
         try:
-            for _ in range(150):
+            for _ in range(500):
                 tokens = random.integers(0, 3, random.integers(1, 12)).tolist()
                 insert(cache, tokens)
                 if found := cache.lookup(tokens):
