@@ -2,13 +2,15 @@
 
 import sys
 import threading
+import time
 import tracemalloc
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
-from ruvllm import ConfigError, PrefixCache, TokenizationError
+from ruvllm import ConfigError, PrefixCache, RadixTree, TokenizationError
 from ruvllm.errors import InvalidOperationError
 from tests.caching.arrays import TOKEN_BYTES, assert_right, keys_of, values_of
 
@@ -272,3 +274,28 @@ def test_many_threads() -> None:
     assert cache.stats().pinned_entries == 0
     cache.clear()
     assert cache.memory_usage() == 0
+
+
+def test_no_thread_takes_the_room_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = PrefixCache(20 * TOKEN_BYTES)
+    over: list[int] = []
+    insert_at_once = RadixTree.insert
+
+    def insert_later(tree: RadixTree, tokens: Any, payload: Any = None) -> int:
+        time.sleep(0.001)
+        return insert_at_once(tree, tokens, payload)
+
+    def work(seed: int) -> None:
+        for token in range(5):
+            insert(cache, [10 * seed + token] * 9)
+            if cache.memory_usage() > 20 * TOKEN_BYTES:
+                over.append(cache.memory_usage())
+
+    monkeypatch.setattr(RadixTree, "insert", insert_later)
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not over
+    assert cache.stats().insertions == 40
