@@ -87,24 +87,19 @@ def test_the_payload_comes_back_with_its_last_part() -> None:
     assert tree.evict() is None
 
 
-def test_what_was_matched_goes_later() -> None:
+@pytest.mark.parametrize(
+    ("matches", "younger_ones_before"),
+    [(0, 0), (1, 15), (2, 31), (31, 31 * 16 - 1), (32, 32 * 16 - 1), (33, 32 * 16 - 1), (1000, 32 * 16 - 1)],
+)
+def test_a_match_counts_as_sixteen_uses_and_at_most_32_count(matches: int, younger_ones_before: int) -> None:
     tree = RadixTree()
     tree.insert([1], "matched")
-    tree.match([1]).release()
-    for token in range(2, 6):
-        tree.insert([token], token)
-    assert [evicted.payload for _ in range(5) if (evicted := tree.evict())] == [2, 3, 4, 5, "matched"]
-
-
-def test_what_was_popular_long_ago_goes_in_the_end() -> None:
-    tree = RadixTree()
-    tree.insert([1], "popular")
-    for _ in range(1000):
+    for _ in range(matches):
         tree.match([1]).release()
     for token in range(2, 602):
         tree.insert([token], token)
     order = [evicted.payload for _ in range(601) if (evicted := tree.evict())]
-    assert 500 < order.index("popular") < 520
+    assert order.index("matched") == younger_ones_before
 
 
 def test_figures() -> None:
