@@ -31,12 +31,12 @@ RUST_TESTED := --workspace --exclude ruvllm-py
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
 .PHONY: help setup build demo test check lint format test-rust test-py test-isa test-neon \
-	bench bench-peers bench-marks bench-prefix bench-streams fuzz wheel docs size clean
+	bench bench-peers bench-marks bench-prefix bench-prefix-tree bench-streams fuzz wheel docs size clean
 
 help:  ## this page
 	@echo "RuvLLM: make TARGET"
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do \
-		printf '  %-12s %s\n' "$$name" "$$text"; done
+		printf '  %-17s %s\n' "$$name" "$$text"; done
 	@echo "Variables: PYTHON=$(PYTHON) MODEL=$(MODEL) FUZZ_SECONDS=$(FUZZ_SECONDS) PYTEST_ARGS='$(PYTEST_ARGS)' BENCH_ARGS='$(BENCH_ARGS)'"
 
 # -- setting up -------------------------------------------------------------------------------------
@@ -138,6 +138,9 @@ bench-prefix: $(STAMPS)/build $(STAMPS)/test-tools  ## what the prefix cache is 
 
 bench-streams: $(STAMPS)/build $(STAMPS)/test-tools  ## sixteen requests together, against one and against llama.cpp in turn
 	$(BIN)/python -m benches.streams $(BENCH_ARGS)
+
+bench-prefix-tree: $(STAMPS)/build $(STAMPS)/test-tools  ## the tree of prefixes against its marks, beside one in plain Python
+	$(BIN)/python -m benches.prefix_marks $(BENCH_ARGS)
 
 size:  ## lines by crate and package, and what the wheel weighs
 	@$(PYTHON) tests/architecture/sources.py

@@ -12,7 +12,7 @@ import importlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from ruvllm.config import KvCacheConfig, ModelConfig
+from ruvllm.config import KvCacheConfig, ModelConfig, PrefixCacheConfig
 from ruvllm.errors import (
     AdapterError,
     BackendError,
@@ -26,6 +26,7 @@ from ruvllm.errors import (
     ModelError,
     NotFoundError,
     OutOfMemoryError,
+    OverloadedError,
     PagedAttentionError,
     RuvLLMError,
     SessionError,
@@ -33,7 +34,19 @@ from ruvllm.errors import (
     StorageError,
     TokenizationError,
 )
-from ruvllm.outputs import Chunk, Completion, MemoryStats, ModelInfo, Timings, TokenLogprob, Usage
+from ruvllm.outputs import (
+    Chunk,
+    Completion,
+    LoadedPrefixes,
+    MemoryStats,
+    ModelInfo,
+    PoolStats,
+    PrefixCacheStats,
+    TenantStats,
+    Timings,
+    TokenLogprob,
+    Usage,
+)
 from ruvllm.params import GenerateParams
 from ruvllm.types import DeviceType, ModelSize, Precision, Quantization
 
@@ -42,6 +55,7 @@ if TYPE_CHECKING:
     from ruvllm.async_engine import AsyncEngine
     from ruvllm.backends.base import LlmBackend
     from ruvllm.backends.native import NativeBackend
+    from ruvllm.caching import PrefixCache, RadixTree
     from ruvllm.llm import LLM
 
     __version__: str
@@ -64,6 +78,7 @@ __all__ = [
     "KvCacheConfig",
     "KvCacheError",
     "LlmBackend",
+    "LoadedPrefixes",
     "MemoryStats",
     "ModelConfig",
     "ModelError",
@@ -72,13 +87,20 @@ __all__ = [
     "NativeBackend",
     "NotFoundError",
     "OutOfMemoryError",
+    "OverloadedError",
     "PagedAttentionError",
+    "PoolStats",
     "Precision",
+    "PrefixCache",
+    "PrefixCacheConfig",
+    "PrefixCacheStats",
     "Quantization",
+    "RadixTree",
     "RuvLLMError",
     "SessionError",
     "SonaError",
     "StorageError",
+    "TenantStats",
     "Timings",
     "TokenLogprob",
     "TokenizationError",
@@ -96,6 +118,8 @@ _LATE = {
     "LLM": ("ruvllm.llm", "LLM"),
     "LlmBackend": ("ruvllm.backends.base", "LlmBackend"),
     "NativeBackend": ("ruvllm.backends.native", "NativeBackend"),
+    "PrefixCache": ("ruvllm.caching", "PrefixCache"),
+    "RadixTree": ("ruvllm.caching", "RadixTree"),
     "hub": ("ruvllm.hub", None),
     "kernels": ("ruvllm.kernels", None),
 }
