@@ -142,7 +142,7 @@ impl PagePool {
             return Err(self.too_large(pages));
         }
         let charge = match tenant {
-            Some(tenant) => Some(self.charge(tenant, pages)?),
+            Some(tenant) => Some(self.charge_or_evict(tenant, pages)?),
             None => None,
         };
         let deadline = Instant::now() + patience;
@@ -246,6 +246,33 @@ impl PagePool {
             }
         }
         evicted
+    }
+
+    /// Puts pages on a tenant's account; where its quota forbids it, its own idle ones go.
+    fn charge_or_evict(&self, tenant: &Arc<Tenant>, pages: usize) -> Result<Charge> {
+        loop {
+            let charged = self.charge(tenant, pages);
+            if charged.is_ok() {
+                return charged;
+            }
+            let Some(idle) = self.oldest_idle_of(tenant) else {
+                return charged;
+            };
+            idle.evict();
+        }
+    }
+
+    fn oldest_idle_of(&self, tenant: &Arc<Tenant>) -> Option<Idle> {
+        let mut state = self.lock();
+        let theirs = |idle: &Idle| {
+            idle.lease
+                .tenant()
+                .is_some_and(|owner| Arc::ptr_eq(owner, tenant))
+        };
+        let ticket = state.idle.iter().find(|(_, idle)| theirs(idle))?.0;
+        let ticket = *ticket;
+        state.evictions += 1;
+        state.idle.remove(&ticket)
     }
 
     fn charge(&self, tenant: &Arc<Tenant>, pages: usize) -> Result<Charge> {

@@ -163,11 +163,13 @@ impl PrefixCache {
                 .iter()
                 .filter(|block| !block.is_cached())
                 .count();
-            // What leads there must not be evicted for it.
-            let way = found.path.last().copied();
-            way.inspect(|id| self.tree.pin(*id));
+            // What leads there must not be evicted for it, the root not even with its last leaf.
+            let way = found.path.last().copied().unwrap_or(root);
+            self.tree.pin(way);
+            self.tree.pin(root);
             let fits = self.make_room(fresh * pool.layout().block_bytes(), pool);
-            way.inspect(|id| self.tree.unpin(*id));
+            self.tree.unpin(root);
+            self.tree.unpin(way);
             if !fits {
                 self.stats.refused += 1;
                 self.drop_empty_root(root);

@@ -92,11 +92,11 @@ impl<V: EdgeValue> RadixTree<V> {
         self.add_node(None, 0, Box::default(), None)
     }
 
-    /// Takes a root out that has nothing under it; whether it had nothing.
+    /// Takes a root out that has nothing under it and no pin; whether it was so.
     pub fn remove_root(&mut self, root: NodeId) -> bool {
-        let is_empty = self
-            .node(root)
-            .is_some_and(|node| node.parent.is_none() && node.children.is_empty());
+        let is_empty = self.node(root).is_some_and(|node| {
+            node.parent.is_none() && node.children.is_empty() && node.pins == 0
+        });
         if is_empty {
             self.nodes[root.0 as usize] = None;
             self.free.push(root);
