@@ -1,5 +1,6 @@
 """Batches: order, errors of single inputs, a bound on what is under way, the instruction computed once."""
 
+import gc
 import itertools
 import time
 from dataclasses import replace
@@ -213,13 +214,23 @@ def test_they_come_as_they_end() -> None:
     assert list(outcomes) == []
 
 
-def test_leaving_the_loop_cancels(tiny: LLM) -> None:
-    with tiny.as_completed(["you"] * 80, replace(GREEDY, max_tokens=200)) as outcomes:
+def test_leaving_the_loop_cancels(tiny: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    cancelled: list[int] = []
+    cancel = tiny._loop.cancel
+
+    def listening(request: Request) -> None:
+        cancelled.append(request.request_id)
+        cancel(request)
+
+    monkeypatch.setattr(tiny._loop, "cancel", listening)
+    with tiny.as_completed(["you"] * 80, GREEDY) as outcomes:
         next(outcomes)
+    assert len(set(cancelled)) == 79
     assert list(outcomes) == []
-    wait_until_idle(tiny)
     # Whoever forgets them leaves the loop, too.
-    next(tiny.as_completed(["you"] * 80, replace(GREEDY, max_tokens=200)))
+    next(tiny.as_completed(["you"] * 80, GREEDY))
+    gc.collect()
+    assert len(set(cancelled)) == 2 * 79
     wait_until_idle(tiny)
 
 

@@ -106,6 +106,13 @@ def test_an_error_does_not_end_the_chat(chat: "pexpect.spawn[str]") -> None:
     chat.expect("You said: short")
 
 
+def test_a_full_context_drops_the_oldest_turns(chat: "pexpect.spawn[str]") -> None:
+    for _ in range(2):
+        say(chat, "a " * 700)
+        chat.expect("first after")
+    chat.expect("the model no longer sees the first 1 turns")
+
+
 def test_history_is_kept(chat: "pexpect.spawn[str]", tmp_path: Path) -> None:
     say(chat, "remember me")
     chat.expect("You said: remember me")
