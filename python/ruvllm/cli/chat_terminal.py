@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from asyncio import CancelledError
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +56,8 @@ class ChatTerminal:
         while True:
             try:
                 line = reader.prompt(FormattedText([("bold", "> ")])).strip()
-            except KeyboardInterrupt:
+            # Where the key comes before the prompt listens, asyncio makes a cancellation of the signal.
+            except (KeyboardInterrupt, CancelledError):
                 terminal.note("Ctrl-D or /exit ends the chat")
                 continue
             except EOFError:
