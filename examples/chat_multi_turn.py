@@ -1,11 +1,11 @@
-"""A conversation: each answer goes back in with the next question.
+"""A conversation: each answer goes back in with the next question, and only what is new is computed.
 
 Run:  python examples/chat_multi_turn.py --model smollm2-135m "What is the capital of France?" "And of Italy?"
 """
 
 import argparse
 
-from ruvllm import LLM, GenerateParams
+from ruvllm import LLM, ChatSession, GenerateParams
 
 
 def main() -> None:
@@ -16,14 +16,11 @@ def main() -> None:
     parser.add_argument("questions", nargs="*", default=["What is the capital of France?", "And of Italy?"])
     arguments = parser.parse_args()
 
-    messages = [{"role": "system", "content": arguments.system}]
     params = GenerateParams(temperature=0.0, max_tokens=64)
     with LLM(arguments.model) as llm:
+        session = ChatSession(llm, arguments.system, params=params)
         for question in arguments.questions:
-            messages.append({"role": "user", "content": question})
-            answer = llm.chat(messages, params)
-            messages.append({"role": "assistant", "content": answer.text})
-            print(f"> {question}\n{answer.text}")
+            print(f"> {question}\n{session.send(question).text}")
 
 
 if __name__ == "__main__":

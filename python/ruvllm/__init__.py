@@ -16,6 +16,7 @@ from ruvllm.config import KvCacheConfig, ModelConfig, PrefixCacheConfig
 from ruvllm.errors import (
     AdapterError,
     BackendError,
+    BatchError,
     ConfigError,
     ContextLengthError,
     GenerationError,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from ruvllm.backends.base import LlmBackend
     from ruvllm.backends.native import NativeBackend
     from ruvllm.caching import PrefixCache, RadixTree
+    from ruvllm.chat import BatchInference, ChatSession, RagPipeline
     from ruvllm.llm import LLM
 
     __version__: str
@@ -65,6 +67,9 @@ __all__ = [
     "AdapterError",
     "AsyncEngine",
     "BackendError",
+    "BatchError",
+    "BatchInference",
+    "ChatSession",
     "Chunk",
     "Completion",
     "ConfigError",
@@ -96,6 +101,7 @@ __all__ = [
     "PrefixCacheStats",
     "Quantization",
     "RadixTree",
+    "RagPipeline",
     "RuvLLMError",
     "SessionError",
     "SonaError",
@@ -115,11 +121,14 @@ logging.getLogger("ruvllm").addHandler(logging.NullHandler())
 # Names that load more than a plain import needs: the engine, the Hub client.
 _LATE = {
     "AsyncEngine": ("ruvllm.async_engine", "AsyncEngine"),
+    "BatchInference": ("ruvllm.chat", "BatchInference"),
+    "ChatSession": ("ruvllm.chat", "ChatSession"),
     "LLM": ("ruvllm.llm", "LLM"),
     "LlmBackend": ("ruvllm.backends.base", "LlmBackend"),
     "NativeBackend": ("ruvllm.backends.native", "NativeBackend"),
     "PrefixCache": ("ruvllm.caching", "PrefixCache"),
     "RadixTree": ("ruvllm.caching", "RadixTree"),
+    "RagPipeline": ("ruvllm.chat", "RagPipeline"),
     "hub": ("ruvllm.hub", None),
     "kernels": ("ruvllm.kernels", None),
 }

@@ -5,11 +5,13 @@ The message always has the form `"<prefix>: <what>"`; a message that begins with
 is kept as it is.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 __all__ = [
     "AdapterError",
     "BackendError",
+    "BatchError",
     "ConfigError",
     "ContextLengthError",
     "GenerationError",
@@ -168,6 +170,30 @@ class GenerationError(RuvLLMError, RuntimeError):
     """A request failed while it ran."""
 
     prefix = "Generation error"
+
+
+class BatchError(GenerationError):
+    """Some inputs of a batch have no answer; those that have one are not lost.
+
+    Attributes:
+        completions: The answers in the order of the inputs, `None` where there is none.
+        errors: What went wrong, by the index of the input.
+    """
+
+    completions: tuple[Any, ...] = ()
+    errors: Mapping[int, Exception] = {}
+
+    @classmethod
+    def of(cls, completions: Sequence[Any], errors: Mapping[int, Exception]) -> "BatchError":
+        """Make the error out of what came of each input."""
+        index = min(errors)
+        error = cls(
+            f"{len(errors)} of {len(completions)} inputs failed, the first of them input {index}: "
+            f"{errors[index]}"
+        )
+        error.completions = tuple(completions)
+        error.errors = dict(errors)
+        return error
 
 
 class IoError(RuvLLMError, OSError):

@@ -1,36 +1,36 @@
 """`LLM`: a model with everything that one does with it, safe to use from many threads."""
 
-import numbers
 import os
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
 from types import TracebackType
-from typing import Any, TypeAlias, cast, overload
+from typing import Any, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ruvllm._checks import check_integer
 from ruvllm.config import ModelConfig, PrefixCacheConfig
 from ruvllm.errors import ConfigError, ContextLengthError, TokenizationError
 from ruvllm.observability.profile import StepProfile
 from ruvllm.outputs import Completion, MemoryStats, ModelInfo, PoolStats
 from ruvllm.params import GenerateParams
 from ruvllm.runtime import accounts
+from ruvllm.runtime.gathering import CompletionsInTurn
 from ruvllm.runtime.opening import EngineSettings, open_model, resolve_model, settings_from
 from ruvllm.runtime.prefix_cache import EnginePrefixCache
+from ruvllm.runtime.prompts import Prompt, check_tokens, is_one_prompt
 from ruvllm.runtime.request import EvaluationKind, EvaluationTask, GenerationTask, Owner
 from ruvllm.runtime.scheduler import Limits
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream, EvaluationResult
 from ruvllm.text.chat_template import ChatTemplate
 from ruvllm.text.messages import MessageLike
-from ruvllm.text.tokenizer import Tokenizer
+from ruvllm.text.tokenizer import Tokenizer, encode_rendered
 from ruvllm.types import DeviceType
 
 __all__ = ["LLM", "Prompt"]
 
-Prompt: TypeAlias = str | Sequence[int] | NDArray[np.integer[Any]]
-"""A text, or token ids that are taken as they are."""
 DEFAULT_MODEL = "smollm2-135m"
 
 
@@ -145,7 +145,7 @@ class LLM:
         """
         params = params or GenerateParams()
         owner = Owner(tenant, priority)
-        if _is_one_prompt(prompt):
+        if is_one_prompt(prompt):
             return self._start(self._task(cast("Prompt", prompt), params, owner)).completion()
         tasks = [self._task(one, params, owner) for one in cast("Sequence[Prompt]", prompt)]
         streams = [self._start(task) for task in tasks]
@@ -203,6 +203,27 @@ class LLM:
         task = self._stream_task(prompt, params, Owner(tenant, priority))
         return AsyncCompletionStream(self._loop, task, with_logprobs=task.params.logprobs is not None)
 
+    def as_completed(
+        self,
+        prompts: Iterable[Prompt | Sequence[MessageLike]],
+        params: GenerateParams | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        max_in_flight: int = 128,
+    ) -> CompletionsInTurn:
+        """Answer any number of prompts or conversations together; gives each when it is done.
+
+            for index, outcome in llm.as_completed(["Paris is", "Rome is"]):
+                print(index, outcome)
+
+        An outcome is a `Completion`, or the error of this one prompt. At most `max_in_flight` are under way;
+        the others are taken from their iterable when there is room.
+        """
+        check_integer("max_in_flight", max_in_flight, 1)
+        make = partial(self._stream_task, params=params, owner=Owner(tenant, priority))
+        return CompletionsInTurn(self._loop, prompts, make, max_in_flight=max_in_flight)
+
     # -- text and tokens
 
     @property
@@ -257,7 +278,7 @@ class LLM:
 
     def embed(self, texts: Prompt | Sequence[str] | Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """The mean of the last hidden states at unit length: `[hidden]`, or `[texts, hidden]` of a list."""
-        if _is_one_prompt(texts):
+        if is_one_prompt(texts):
             return self._evaluate(self._tokens(cast("Prompt", texts)), "embed").wait()
         prompts = [self._tokens(one) for one in cast("Sequence[Prompt]", texts)]
         results = [self._evaluate(tokens, "embed") for tokens in prompts]
@@ -347,24 +368,10 @@ class LLM:
         return tokens
 
     def _chat_tokens(self, messages: str | Sequence[MessageLike]) -> list[int]:
-        text = self.apply_chat_template(messages)
-        tokenizer = self._required_tokenizer()
-        bos_text = "" if tokenizer.bos_token is None else tokenizer.token_text(tokenizer.bos_token)
-        begins_itself = bool(bos_text) and text.startswith(bos_text or "")
-        return tokenizer.encode(text, add_bos=False if begins_itself else None)
+        return encode_rendered(self._required_tokenizer(), self.apply_chat_template(messages))
 
     def _checked_tokens(self, token_ids: object) -> list[int]:
-        if not isinstance(token_ids, Sequence | np.ndarray) or isinstance(token_ids, str):
-            raise ConfigError(f"token_ids is a {type(token_ids).__name__}; it must be a list of token ids")
-        if not len(token_ids):
-            raise ConfigError("the prompt is empty; it must have at least one token")
-        vocab_size = self._open.native.vocab_size
-        checked = []
-        for index, token in enumerate(token_ids):
-            if not isinstance(token, numbers.Integral) or not 0 <= int(token) < vocab_size:
-                raise ConfigError(f"token_ids[{index}] is {token!r}; it must be from 0 to {vocab_size - 1}")
-            checked.append(int(token))
-        return checked
+        return check_tokens(token_ids, self._open.native.vocab_size)
 
     def _required_tokenizer(self) -> Tokenizer:
         if self.tokenizer is None:
@@ -386,12 +393,3 @@ class LLM:
                 "prompt as the model knows it and use generate"
             )
         return self._template
-
-
-def _is_one_prompt(prompt: object) -> bool:
-    """Whether it is a text or one list of token ids, not a list of such."""
-    if isinstance(prompt, str):
-        return True
-    if not isinstance(prompt, Sequence | np.ndarray):
-        raise ConfigError(f"the prompt is a {type(prompt).__name__}; it must be text, token ids or a list")
-    return not len(prompt) or isinstance(prompt[0], numbers.Integral)

@@ -4,9 +4,10 @@
 """
 
 import os
+import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -17,7 +18,25 @@ from ruvllm.outputs import Chunk, Completion, MemoryStats, ModelInfo, Timings, U
 from ruvllm.params import GenerateParams
 from ruvllm.types import DeviceType
 
+WORD = re.compile(r"<[/a-z]*>|\s*[^\s<]+|\s+|<")
 Prompt = str | list[int] | list[dict[str, str]]
+
+
+class FakeTokenizer:
+    """A token for each word and each mark."""
+
+    bos_token = None
+
+    def __init__(self) -> None:
+        self._words: list[str] = []
+
+    def encode(self, text: str, **rest: Any) -> list[int]:
+        words = WORD.findall(text)
+        self._words += [word for word in dict.fromkeys(words) if word not in self._words]
+        return [self._words.index(word) for word in words]
+
+    def decode(self, token_ids: Sequence[int], **rest: Any) -> str:
+        return "".join(self._words[token] for token in token_ids)
 
 
 class FakeLLM:
@@ -30,6 +49,7 @@ class FakeLLM:
         self.settings = settings
         self.requests: list[tuple[Prompt, GenerateParams]] = []
         self.closed = False
+        self.tokenizer = FakeTokenizer()
         if settings["isa"] == "none":
             raise ConfigError("isa is 'none'; this machine has: scalar, avx2")
         if settings["progress"]:
@@ -42,9 +62,20 @@ class FakeLLM:
     def __exit__(self, *details: object) -> None:
         self.closed = True
 
-    def stream(self, prompt: Prompt, params: GenerateParams) -> Iterator[Chunk]:
+    def apply_chat_template(self, messages: list[dict[str, str]]) -> str:
+        said = "".join(f"<{message['role']}>{message['content']}</>" for message in messages)
+        return f"{said}<assistant>"
+
+    def _last_question(self, prompt: Prompt) -> str:
+        if isinstance(prompt, str):
+            return prompt
+        if isinstance(prompt[0], int):
+            return re.findall(r"<user>(.*?)</>", self.tokenizer.decode(prompt), re.S)[-1]
+        return prompt[-1]["content"]  # type: ignore[index]
+
+    def stream(self, prompt: Prompt, params: GenerateParams, **owner: Any) -> Iterator[Chunk]:
         self.requests.append((prompt, params))
-        text = prompt if isinstance(prompt, str) else prompt[-1]["content"]  # type: ignore[index]
+        text = self._last_question(prompt)
         if "too long" in text:
             raise ContextLengthError("the prompt has 9 tokens, but the context holds 8")
         words = (
@@ -53,7 +84,8 @@ class FakeLLM:
         for index, word in enumerate(words):
             if "slowly" in text:
                 time.sleep(0.02)
-            yield Chunk(text=word if index == 0 or "slowly" in text else f" {word}", token_ids=(index,))
+            piece = word if index == 0 or "slowly" in text else f" {word}"
+            yield Chunk(text=piece, token_ids=tuple(self.tokenizer.encode(piece)))
         yield Chunk(
             text="",
             finish_reason="length" if params.max_tokens < len(words) else "stop",

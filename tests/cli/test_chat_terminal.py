@@ -101,10 +101,16 @@ def test_alt_enter_is_a_new_line(chat: "pexpect.spawn[str]") -> None:
 
 def test_an_error_does_not_end_the_chat(chat: "pexpect.spawn[str]") -> None:
     say(chat, "this is too long")
-    chat.expect("/clear starts anew")
     chat.expect("error: .*the context holds 8")
     say(chat, "short")
     chat.expect("You said: short")
+
+
+def test_a_full_context_drops_the_oldest_turns(chat: "pexpect.spawn[str]") -> None:
+    for _ in range(2):
+        say(chat, "a " * 700)
+        chat.expect("first after")
+    chat.expect("the model no longer sees the first 1 turns")
 
 
 def test_history_is_kept(chat: "pexpect.spawn[str]", tmp_path: Path) -> None:

@@ -191,8 +191,9 @@ def test_chat_without_a_terminal(ruvllm: Ruvllm, model: str) -> None:
     for result in (ruvllm("chat", model, stdin="hello there\n"), ruvllm("chat", model, "-p", "hello there")):
         assert (result.exit_code, result.stdout, result.stderr) == (0, "You said: hello there\n", "")
     result = ruvllm("chat", model, "--system", "Be brief.", "--temperature", "0", stdin="hello\n")
-    [(messages, params)] = FakeLLM.opened[-1].requests
-    assert messages == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hello"}]
+    [(prompt, params)] = FakeLLM.opened[-1].requests
+    text = FakeLLM.opened[-1].tokenizer.decode(prompt)
+    assert text == "<system>Be brief.</><user>hello</><assistant>"
     assert (params.temperature, params.max_tokens) == (0, 1024)
 
 

@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from ruvllm import errors
-from ruvllm.errors import ConfigError, ContextLengthError, IoError, RuvLLMError
+from ruvllm.errors import BatchError, ConfigError, ContextLengthError, IoError, RuvLLMError
 
 PREFIXES = {
     "StorageError": "Storage error",
@@ -42,7 +42,12 @@ CLASSES = [name for name in errors.__all__ if name != "RuvLLMError"]
 
 
 def test_one_class_a_documented_variant() -> None:
-    assert set(PREFIXES) | {"InvalidModelError", "ContextLengthError", "OverloadedError"} == set(CLASSES)
+    assert set(PREFIXES) | {
+        "InvalidModelError",
+        "ContextLengthError",
+        "BatchError",
+        "OverloadedError",
+    } == set(CLASSES)
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -76,3 +81,11 @@ def test_built_in_handlers_catch() -> None:
         raise ConfigError("x")
     with pytest.raises(OSError, match="IO error: x"):
         raise IoError("x")
+
+
+def test_a_batch_keeps_what_it_has() -> None:
+    error = BatchError.of(["a", None], {1: IoError("gone")})
+    assert str(error) == "Generation error: 1 of 2 inputs failed, the first of them input 1: IO error: gone"
+    made = pickle.loads(pickle.dumps(error))
+    assert made.completions == ("a", None)
+    assert list(made.errors) == [1]

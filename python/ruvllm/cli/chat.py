@@ -8,7 +8,6 @@ import typer
 
 from ruvllm.cli import terminal
 from ruvllm.cli.command import CommonOptions, command, flag
-from ruvllm.cli.conversation import Conversation
 from ruvllm.cli.opening import open_model
 from ruvllm.cli.options import DEFAULT_MODEL, EngineOptions, ModelArgument, SamplingOptions
 from ruvllm.cli.streaming import stream_answer
@@ -55,18 +54,19 @@ def chat(
     Enter sends, Alt-Enter starts a new line, Ctrl-C stops an answer, Ctrl-D ends the chat, /help lists
     commands. With no terminal on stdin, one prompt is read from it (or from --prompt) and answered on stdout.
     """
-    conversation = Conversation(opening.system)
     params = sampling.params(max_tokens=MAX_TOKENS)
     interactive = opening.prompt is None and sys.stdin.isatty() and sys.stdout.isatty()
     question = "" if interactive else _one_question(opening.prompt)
     with open_model(model, engine, quiet=common.quiet) as llm:
+        from ruvllm.chat.session import ChatSession
+
+        session = ChatSession(llm, opening.system, params=params)
         if interactive:
             from ruvllm.cli.chat_terminal import ChatTerminal
 
-            ChatTerminal(llm, params, conversation, model).run()
+            ChatTerminal(llm, session, model).run()
             return
-        conversation.ask(question)
-        answer = stream_answer(llm, conversation.messages, params)
+        answer = stream_answer(session.stream(question))
     terminal.print_text("\n")
     if common.verbose:
         terminal.note(answer.summary())

@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from asyncio import CancelledError
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +14,14 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 from ruvllm.cli import terminal
-from ruvllm.cli.conversation import Conversation
+from ruvllm.cli.conversation import save_conversation
 from ruvllm.cli.streaming import Answer, stream_answer
-from ruvllm.errors import ContextLengthError, RuvLLMError
+from ruvllm.errors import RuvLLMError
 from ruvllm.hub import state_folder
 
 if TYPE_CHECKING:
+    from ruvllm.chat.session import ChatSession
     from ruvllm.llm import LLM
-    from ruvllm.params import GenerateParams
 
 __all__ = ["ChatTerminal"]
 
@@ -30,10 +31,9 @@ _ANSWER_STYLE = "cyan"
 class ChatTerminal:
     """One chat session; `run` returns when the user ends it."""
 
-    def __init__(self, llm: "LLM", params: "GenerateParams", conversation: Conversation, name: str) -> None:
+    def __init__(self, llm: "LLM", session: "ChatSession", name: str) -> None:
         self._llm = llm
-        self._params = params
-        self._conversation = conversation
+        self._session = session
         self._name = name
         self._answers: list[Answer] = []
         self._saved: set[Path] = set()
@@ -52,11 +52,12 @@ class ChatTerminal:
         terminal.note(
             f"{self._name}. Enter sends, Alt-Enter: new line, Ctrl-C stops an answer, /help, Ctrl-D ends."
         )
-        session = self._session()
+        reader = self._reader()
         while True:
             try:
-                line = session.prompt(FormattedText([("bold", "> ")])).strip()
-            except KeyboardInterrupt:
+                line = reader.prompt(FormattedText([("bold", "> ")])).strip()
+            # Where the key comes before the prompt listens, asyncio makes a cancellation of the signal.
+            except (KeyboardInterrupt, CancelledError):
                 terminal.note("Ctrl-D or /exit ends the chat")
                 continue
             except EOFError:
@@ -70,8 +71,7 @@ class ChatTerminal:
             if line.startswith("/"):
                 name, _, rest = line.partition(" ")
                 return self._command(name, rest.strip())
-            self._conversation.ask(line)
-            self._answer()
+            self._answer(line)
         except RuvLLMError as error:
             terminal.error(str(error))
         return True
@@ -83,42 +83,37 @@ class ChatTerminal:
             return True
         return known[1](rest)
 
-    def _answer(self) -> None:
-        try:
-            answer = stream_answer(
-                self._llm,
-                self._conversation.messages,
-                self._params,
-                write=lambda text: terminal.print_text(text, style=_ANSWER_STYLE),
-            )
-        except RuvLLMError as error:
-            self._conversation.drop_question()
-            if isinstance(error, ContextLengthError):
-                terminal.note("the conversation is too long now; /clear starts anew")
-            raise
+    def _answer(self, question: str) -> None:
+        dropped = self._session.dropped_turns
+        answer = stream_answer(
+            self._session.stream(question),
+            write=lambda text: terminal.print_text(text, style=_ANSWER_STYLE),
+        )
         terminal.print_text("\n")
         self._answers.append(answer)
-        self._conversation.answer(answer.text)
         terminal.note(answer.summary())
+        now = self._session.dropped_turns
+        if now > dropped:
+            terminal.note(f"the context is full: the model no longer sees the first {now} turns")
 
     def _help(self, rest: str) -> bool:
         terminal.show_pairs((name, text) for name, (text, _) in self._commands.items())
         return True
 
     def _clear(self, rest: str) -> bool:
-        self._conversation.clear()
+        self._session.reset()
         terminal.note("forgotten")
         return True
 
     def _system(self, rest: str) -> bool:
         if rest:
-            self._conversation.system = rest
-        terminal.note(f"system prompt: {self._conversation.system or 'none'}")
+            self._session.system_prompt = rest
+        terminal.note(f"system prompt: {self._session.system_prompt or 'none'}")
         return True
 
     def _regenerate(self, rest: str) -> bool:
-        if self._conversation.drop_answer():
-            self._answer()
+        if self._session.history and self._session.history[-1]["role"] == "assistant":
+            self._answer(self._session.undo())
         else:
             terminal.note("nothing was asked yet")
         return True
@@ -153,7 +148,7 @@ class ChatTerminal:
         if path.exists() and path not in self._saved:
             terminal.error(f"{str(path)!r} exists; give another name")
             return True
-        self._conversation.save(path)
+        save_conversation(self._session.history, path)
         self._saved.add(path)
         terminal.note(f"saved to {path}")
         return True
@@ -161,7 +156,7 @@ class ChatTerminal:
     def _exit(self, rest: str) -> bool:
         return False
 
-    def _session(self) -> "PromptSession[str]":
+    def _reader(self) -> "PromptSession[str]":
         bindings = KeyBindings()
 
         @bindings.add("escape", "enter")

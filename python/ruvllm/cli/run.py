@@ -70,7 +70,7 @@ def run(
         if manner.json:
             _print_completion(llm, manner.prompt(text), params)
             return
-        answer = stream_answer(llm, manner.prompt(text), params)
+        answer = stream_answer(llm.stream(manner.prompt(text), params))
     terminal.print_text("\n")
     if common.verbose:
         terminal.note(answer.summary())

@@ -1,17 +1,25 @@
 """An answer, printed while it is made. Ctrl-C ends the answer and keeps what there is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ruvllm.cli import terminal
 
 if TYPE_CHECKING:
-    from ruvllm.llm import LLM
-    from ruvllm.outputs import Timings, Usage
-    from ruvllm.params import GenerateParams
+    from ruvllm.outputs import Chunk, Timings, Usage
 
-__all__ = ["Answer", "stream_answer"]
+__all__ = ["Answer", "Chunks", "stream_answer"]
+
+
+class Chunks(Protocol):
+    """An answer that is being made; `close` ends it."""
+
+    def __iter__(self) -> "Iterator[Chunk]":
+        """The pieces."""
+
+    def close(self) -> None:
+        """End the request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,18 +46,11 @@ class Answer:
         return ", ".join(parts)
 
 
-def stream_answer(
-    llm: "LLM",
-    prompt: "str | list[dict[str, str]]",
-    params: "GenerateParams",
-    *,
-    write: Callable[[str], None] = terminal.print_text,
-) -> Answer:
-    """Send a prompt or a conversation and write the answer piece by piece."""
+def stream_answer(chunks: Chunks, *, write: Callable[[str], None] = terminal.print_text) -> Answer:
+    """Write an answer piece by piece."""
     pieces: list[str] = []
     last = None
     interrupted = False
-    chunks = llm.stream(prompt, params)
     try:
         for chunk in chunks:
             if chunk.text:
@@ -60,9 +61,7 @@ def stream_answer(
         interrupted = True
     finally:
         # Ends the request in the engine, not only our listening to it.
-        close = getattr(chunks, "close", None)
-        if close:
-            close()
+        chunks.close()
     return Answer(
         text="".join(pieces),
         interrupted=interrupted,

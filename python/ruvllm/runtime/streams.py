@@ -20,7 +20,7 @@ from ruvllm.runtime.events import Event, Failed, Finished, TokenMade, Values
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.request import Task
 
-__all__ = ["AsyncCompletionStream", "CompletionStream", "EvaluationResult"]
+__all__ = ["AsyncCompletionStream", "ChunkMaker", "CompletionStream", "EvaluationResult", "join_chunks"]
 
 # While it waits, a thread looks for signals this often; on Unix they interrupt the waiting anyway.
 SIGNAL_SECONDS = 0.5
@@ -59,7 +59,7 @@ class _AsyncSink:
         return await self._batches.get()
 
 
-class _ChunkMaker:
+class ChunkMaker:
     """Turns events into chunks."""
 
     def __init__(self, submitted_at: float, *, with_logprobs: bool) -> None:
@@ -68,6 +68,7 @@ class _ChunkMaker:
         self._first_token_at: float | None = None
 
     def chunk(self, event: Event, now: float) -> Chunk:
+        """The event as a chunk; a failure is raised."""
         if isinstance(event, TokenMade):
             if self._first_token_at is None:
                 self._first_token_at = now
@@ -117,7 +118,7 @@ class CompletionStream(Iterator[Chunk]):
         self._done = False
         self._chunks: deque[Chunk] = deque()
         self._request = loop.submit(task, self._sink)
-        self._maker = _ChunkMaker(self._request.submitted_at, with_logprobs=with_logprobs)
+        self._maker = ChunkMaker(self._request.submitted_at, with_logprobs=with_logprobs)
 
     def __iter__(self) -> "CompletionStream":
         return self
@@ -171,7 +172,7 @@ class AsyncCompletionStream(AsyncIterator[Chunk]):
         self._done = False
         self._chunks: deque[Chunk] = deque()
         self._request = loop.submit(task, self._sink)
-        self._maker = _ChunkMaker(self._request.submitted_at, with_logprobs=with_logprobs)
+        self._maker = ChunkMaker(self._request.submitted_at, with_logprobs=with_logprobs)
 
     def __aiter__(self) -> "AsyncCompletionStream":
         return self

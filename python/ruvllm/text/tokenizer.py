@@ -11,7 +11,7 @@ from ruvllm.errors import TokenizationError
 if TYPE_CHECKING:
     from ruvllm import _native
 
-__all__ = ["GgufTokenizer", "Tokenizer", "with_bos"]
+__all__ = ["GgufTokenizer", "Tokenizer", "encode_rendered", "with_bos"]
 
 
 @runtime_checkable
@@ -63,6 +63,13 @@ def with_bos(token_ids: list[int], bos_token: int | None) -> list[int]:
     if bos_token is None:
         raise TokenizationError("add_bos is True, but the model has no token that begins a text")
     return [bos_token, *token_ids]
+
+
+def encode_rendered(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Give the tokens of what a chat template made; the first token comes once, whoever writes it."""
+    bos_text = "" if tokenizer.bos_token is None else tokenizer.token_text(tokenizer.bos_token)
+    begins_itself = bool(bos_text) and text.startswith(bos_text or "")
+    return tokenizer.encode(text, add_bos=False if begins_itself else None)
 
 
 class GgufTokenizer:

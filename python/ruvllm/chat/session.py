@@ -1,0 +1,263 @@
+"""`ChatSession`: a conversation of which each turn computes only what is new."""
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from ruvllm.chat import transcript
+from ruvllm.chat.room import room_for_prompt
+from ruvllm.chat.transcript import Piece, Turn
+from ruvllm.errors import ContextLengthError, SessionError, TokenizationError
+from ruvllm.outputs import Chunk, Completion, Usage
+from ruvllm.params import GenerateParams
+from ruvllm.runtime.streams import CompletionStream, join_chunks
+from ruvllm.text.messages import Message
+from ruvllm.text.tokenizer import Tokenizer, encode_rendered
+
+if TYPE_CHECKING:
+    from ruvllm.llm import LLM
+
+__all__ = ["ChatSession", "ChatStream"]
+
+# This part of the context is freed beyond need when turns are dropped: each dropping changes the beginning of
+# the prompt, so it should not happen in every turn.
+FREED_PART = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prompt:
+    """A prompt that fits, and what it adds to the earlier turns' pieces; `None` where it was made anew."""
+
+    tokens: list[int]
+    text: str
+    added: Piece | None
+    dropped: int
+
+
+class ChatSession:
+    """A system prompt, and questions and answers by turns.
+
+        with LLM("smollm2-135m") as llm:
+            session = ChatSession(llm, "Answer in one sentence.")
+            print(session.send("What is the capital of France?").text)
+            print(session.send("And of Italy?").text)
+
+    A turn's prompt begins with the tokens of the turn before, the generated ones included, so the prefix
+    cache gives all of that. When the context is full, the oldest turns are left out, never the system prompt.
+    One answer at a time; other sessions of the same model run beside it.
+    """
+
+    def __init__(
+        self,
+        llm: "LLM",
+        system_prompt: str | None = None,
+        *,
+        params: GenerateParams | None = None,
+        tenant: str = "",
+        priority: int = 0,
+    ) -> None:
+        """Begin a conversation.
+
+        Args:
+            llm: The model; it needs a tokenizer and a chat template.
+            system_prompt: What stands before all turns.
+            params: How answers are made, where a call does not say otherwise.
+            tenant: On whose account, as in `LLM.generate`.
+            priority: As in `LLM.generate`.
+        """
+        self.system_prompt = system_prompt
+        self.params = params or GenerateParams()
+        self._llm = llm
+        self._tenant = tenant
+        self._priority = priority
+        self._turns: list[Turn] = []
+        self._dropped = 0
+        self._usage = Usage(prompt_tokens=0, completion_tokens=0)
+        # Held while an answer is made.
+        self._answering = threading.Lock()
+
+    # -- asking
+
+    def send(self, text: str, params: GenerateParams | None = None) -> Completion:
+        """Ask, and wait for the whole answer."""
+        with self.stream(text, params) as stream:
+            return join_chunks(list(stream))
+
+    def stream(self, text: str, params: GenerateParams | None = None) -> "ChatStream":
+        """Ask, and give the answer piece by piece; closed early, the history gets what there was.
+
+            with session.stream("Tell me a joke.") as answer:
+                for chunk in answer:
+                    print(chunk.text, end="")
+
+        Raises `ContextLengthError` where this message does not fit even without the earlier turns, and
+        `SessionError` while another answer is being made.
+        """
+        if not self._answering.acquire(blocking=False):
+            raise SessionError("an answer is being made; read its stream to the end or close it first")
+        try:
+            params = params or self.params
+            prompt = self._prompt(text, params)
+            chunks = self._llm.stream(prompt.tokens, params, tenant=self._tenant, priority=self._priority)
+        except BaseException:
+            self._answering.release()
+            raise
+        self._dropped = prompt.dropped
+        return ChatStream(chunks, lambda made, *, failed: self._end(text, prompt, made, failed=failed))
+
+    # -- what was said
+
+    @property
+    def history(self) -> list[Message]:
+        """All that was said, the system prompt first; turns that are left out of prompts by now included."""
+        return transcript.messages_of(self.system_prompt, self._turns)
+
+    @property
+    def dropped_turns(self) -> int:
+        """How many of the oldest turns the model is not shown any more, as the context is full."""
+        return self._dropped
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all answers so far. Of one that was closed early, cached tokens are not known: none."""
+        return self._usage
+
+    def reset(self) -> None:
+        """Forget all turns; the system prompt stays, and the usage counts on."""
+        self._check_idle()
+        self._turns.clear()
+        self._dropped = 0
+
+    def undo(self) -> str:
+        """Take the last turn back and give its question, so that it can be asked again."""
+        self._check_idle()
+        if not self._turns:
+            raise SessionError("there is no turn to take back")
+        question = self._turns.pop().question
+        self._dropped = min(self._dropped, len(self._turns))
+        return question
+
+    def fork(self) -> "ChatSession":
+        """A session with the same past that goes its own way; both share what is computed so far."""
+        self._check_idle()
+        copy = ChatSession(
+            self._llm, self.system_prompt, params=self.params, tenant=self._tenant, priority=self._priority
+        )
+        copy._turns = list(self._turns)
+        copy._dropped = self._dropped
+        return copy
+
+    def _check_idle(self) -> None:
+        if self._answering.locked():
+            raise SessionError("an answer is being made; read its stream to the end or close it first")
+
+    # -- prompts that fit
+
+    def _prompt(self, question: str, params: GenerateParams) -> _Prompt:
+        """The prompt with as many turns as fit beside the answer."""
+        limit = self._llm.model_info.max_context
+        fits = room_for_prompt(limit, params)
+        prompt = self._render(question, self._dropped)
+        if len(prompt.tokens) > fits:
+            wanted = fits - limit // FREED_PART
+            while (left := len(self._turns) - prompt.dropped) > 0:
+                # The last turn is what the question most likely is about: it goes only if it must.
+                if len(prompt.tokens) <= (wanted if left > 1 else fits):
+                    break
+                prompt = self._render(question, prompt.dropped + 1)
+        if len(prompt.tokens) >= limit:
+            raise ContextLengthError.exceeded(
+                prompt_tokens=len(prompt.tokens), max_context=limit, room=" and needs room for one more"
+            )
+        return prompt
+
+    def _render(self, question: str, dropped: int) -> _Prompt:
+        tokenizer, turns = self._tokenizer(), self._turns[dropped:]
+        messages = transcript.messages_of(self.system_prompt, turns, question)
+        text = self._llm.apply_chat_template(messages)
+        known = transcript.joined(turns)
+        added = transcript.extend(tokenizer, known, text)
+        tokens = encode_rendered(tokenizer, text) if added is None else [*known.tokens, *added.tokens]
+        return _Prompt(tokens=tokens, text=text, added=added, dropped=dropped)
+
+    def _tokenizer(self) -> Tokenizer:
+        if self._llm.tokenizer is None:
+            raise TokenizationError("the model has no tokenizer, so there is nothing to chat with")
+        return self._llm.tokenizer
+
+    def _end(self, question: str, prompt: _Prompt, chunks: list[Chunk], *, failed: bool) -> None:
+        """Remember a turn, unless it failed or ended before anything was made."""
+        try:
+            answered = bool(chunks) and chunks[-1].finish_reason not in (None, "cancelled")
+            token_ids = [token for chunk in chunks for token in chunk.token_ids]
+            if failed or not (answered or token_ids):
+                return
+            answer = "".join(chunk.text for chunk in chunks)
+            made = transcript.answer_piece(self._tokenizer(), answer, token_ids)
+            added = prompt.added
+            if added is None:
+                # The pieces of the turns before stand in this prompt otherwise, and serve nothing any more.
+                self._turns = [Turn(turn.question, turn.answer) for turn in self._turns]
+                added = Piece(prompt.text, tuple(prompt.tokens))
+            piece = Piece(added.text + made.text, added.tokens + made.tokens)
+            self._turns.append(Turn(question, answer, piece))
+            interrupted = Usage(prompt_tokens=len(prompt.tokens), completion_tokens=len(token_ids))
+            self._usage = self._usage + (chunks[-1].usage or interrupted)
+        finally:
+            self._answering.release()
+
+
+class ChatStream(Iterator[Chunk]):
+    """An answer of a session, piece by piece.
+
+    Its end, `close`, leaving a `with` block and the end of the object's life put it into the history, as far
+    as it was made; an error of the engine takes the question back.
+    """
+
+    def __init__(self, chunks: CompletionStream, end: Callable[..., None]) -> None:
+        self._chunks = chunks
+        self._made: list[Chunk] = []
+        self._end: Callable[..., None] | None = end
+
+    def __iter__(self) -> "ChatStream":
+        return self
+
+    def __next__(self) -> Chunk:
+        if self._end is None:
+            raise StopIteration
+        try:
+            chunk = next(self._chunks)
+        except Exception as error:
+            self._finish(failed=not isinstance(error, StopIteration))
+            raise
+        except BaseException:  # Ctrl-C ends the answer, and what there is counts
+            self.close()
+            raise
+        self._made.append(chunk)
+        if chunk.finish_reason is not None:
+            self._finish(failed=False)
+        return chunk
+
+    def close(self) -> None:
+        """Stop: the engine ends the request, and the history gets what was made so far."""
+        self._chunks.close()
+        self._finish(failed=False)
+
+    def _finish(self, *, failed: bool) -> None:
+        end, self._end = self._end, None
+        if end is not None:
+            end(self._made, failed=failed)
+
+    def __enter__(self) -> "ChatStream":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_end"):
+            self.close()

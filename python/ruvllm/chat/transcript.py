@@ -1,0 +1,79 @@
+"""A conversation as text and as tokens, so that what was computed for one turn serves the next.
+
+The text of an answer, tokenized again, need not give the tokens that the model made. So a turn keeps its
+tokens, and the next prompt is made of them and of the template's text that follows. That holds only where
+the template writes the earlier turns as it did before; where it does not (some leave out what a model
+thought, or trim white space), the prompt is made from its text anew.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ruvllm.text.messages import Message
+from ruvllm.text.tokenizer import Tokenizer, encode_rendered
+
+__all__ = ["Piece", "Turn", "answer_piece", "extend", "joined", "messages_of"]
+
+# A stop sequence or half a character at the end is not part of the answer's text; no more tokens than these.
+MAX_DROPPED_TOKENS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A text, and the tokens that stand for it in the prompt."""
+
+    text: str = ""
+    tokens: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A question and its answer, and what both added to the piece of the turns before."""
+
+    question: str
+    answer: str
+    piece: Piece = field(default_factory=Piece)
+
+
+def messages_of(
+    system_prompt: str | None, turns: Sequence[Turn], question: str | None = None
+) -> list[Message]:
+    """The turns as messages, and a question that has no answer yet."""
+    messages = [{"role": "system", "content": system_prompt}] if system_prompt else []
+    for turn in turns:
+        messages.append({"role": "user", "content": turn.question})
+        messages.append({"role": "assistant", "content": turn.answer})
+    if question is not None:
+        messages.append({"role": "user", "content": question})
+    return messages
+
+
+def joined(turns: Sequence[Turn]) -> Piece:
+    """All that the turns' pieces hold."""
+    return Piece(
+        "".join(turn.piece.text for turn in turns),
+        tuple(token for turn in turns for token in turn.piece.tokens),
+    )
+
+
+def extend(tokenizer: Tokenizer, known: Piece, text: str) -> Piece | None:
+    """What a rendered text adds to what is known, or `None` where it does not go on from there."""
+    if not known.tokens or not text.startswith(known.text):
+        return None
+    added = text[len(known.text) :]
+    tokens = tuple(tokenizer.encode(added, add_bos=False))
+    # The answer may have marks that its text does not show, or begin otherwise in the middle of a text.
+    anew = encode_rendered(tokenizer, text)
+    if tokenizer.decode([*known.tokens, *tokens]) != tokenizer.decode(anew):
+        return None
+    return Piece(added, tokens)
+
+
+def answer_piece(tokenizer: Tokenizer, answer: str, token_ids: Sequence[int]) -> Piece:
+    """The longest beginning of the tokens that the model made whose text the answer begins with."""
+    shortest = max(0, len(token_ids) - MAX_DROPPED_TOKENS)
+    for count in range(len(token_ids), shortest, -1):
+        text = tokenizer.decode(token_ids[:count], skip_special=True)
+        if answer.startswith(text):
+            return Piece(text, tuple(token_ids[:count]))
+    return Piece()
