@@ -496,6 +496,8 @@ class Engine:
         """`kind` is `logits`, `score` or `embed`."""
     def preempt(self, sequence: int, swap: bool) -> None:
         """Sets a sequence aside; a plan that names it takes it up again."""
+    def trim(self) -> None:
+        """Gives the pages back that nothing stands on."""
     def memory(self) -> EngineMemory:
         """Any thread. Gives the memory of the engine."""
     def advance(self, plan: Sequence[tuple[int, int]], max_steps: int) -> str:

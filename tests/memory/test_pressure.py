@@ -9,7 +9,7 @@ import pytest
 
 from ruvllm.errors import ConfigError, InvalidOperationError, OutOfMemoryError, OverloadedError
 from ruvllm.params import GenerateParams
-from ruvllm.runtime.loop import EngineLoop
+from ruvllm.runtime.loop import IDLE_SECONDS, EngineLoop
 from ruvllm.runtime.request import GenerationTask
 from ruvllm.runtime.scheduler import Limits, Scheduler
 from ruvllm.runtime.streams import CompletionStream
@@ -143,3 +143,13 @@ def test_calls_run_between_plans_in_the_engine_s_thread(make_loop: MakeLoop) -> 
     loop.close()
     with pytest.raises(InvalidOperationError, match="closed"):
         loop.call(engine.status)
+
+
+def test_an_idle_engine_gives_memory_back_once(make_loop: MakeLoop) -> None:
+    loop, engine = make_loop()
+    CompletionStream(loop, task([1], 5)).completion()
+    assert engine.trims == 0
+    time.sleep(IDLE_SECONDS + 0.2)
+    assert engine.trims == 1
+    time.sleep(IDLE_SECONDS + 0.2)
+    assert engine.trims == 1

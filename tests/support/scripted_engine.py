@@ -113,6 +113,7 @@ class ScriptedEngine:
     plans: list[tuple[list[tuple[int, int]], int]] = field(default_factory=list)
     pauses: list[str] = field(default_factory=list)
     largest_prefill: int = 0
+    trims: int = 0
     preempted: list[tuple[int, bool]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -157,6 +158,10 @@ class ScriptedEngine:
             held_blocks=self.total_blocks - free,
             swapped_bytes=sum(one.swapped_blocks for one in self._sequences.values()) * 100,
         )
+
+    def trim(self) -> None:
+        self._check_owner()
+        self.trims += 1
 
     def preempt(self, sequence: int, swap: bool) -> None:
         self._check_owner()

@@ -24,6 +24,9 @@ class EngineFace(Protocol):
     def preempt(self, sequence: int, swap: bool) -> None:  # noqa: FBT001 - the engine's own face
         """Set a sequence aside; a plan that names it takes it up again."""
 
+    def trim(self) -> None:
+        """Give the memory back that nothing stands on."""
+
     def status(self) -> "_native.Status":
         """Say what planning needs to know."""
 

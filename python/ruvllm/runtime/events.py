@@ -9,12 +9,23 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ruvllm.errors import BackendError, RuvLLMError
 from ruvllm.outputs import TokenLogprob
 
 if TYPE_CHECKING:
     from ruvllm import _native
 
-__all__ = ["Event", "Failed", "Finished", "TokenMade", "Values", "is_last", "translate"]
+__all__ = [
+    "Event",
+    "Failed",
+    "Finished",
+    "TokenMade",
+    "Values",
+    "cancelled_before_it_began",
+    "for_one_request",
+    "is_last",
+    "translate",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,3 +101,18 @@ def translate(event: "_native.Event") -> Event:
     if kind == "ArrayEvent":
         return Values(values=cast("_native.ArrayEvent", event).values)
     return Failed(error=cast("_native.FailedEvent", event).error)
+
+
+def for_one_request(error: Exception) -> Exception:
+    """An error of its own for each request, so that tracebacks do not pile up on a shared one."""
+    if isinstance(error, RuvLLMError):
+        copy: Exception = type(error)(str(error))
+    else:
+        copy = BackendError(f"the engine stopped after an error: {error!r}")
+    copy.__cause__ = error
+    return copy
+
+
+def cancelled_before_it_began(prompt_tokens: int) -> Finished:
+    """The only event of a request that nobody wanted any more."""
+    return Finished(reason="cancelled", prompt_tokens=prompt_tokens)

@@ -13,20 +13,26 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ruvllm.errors import (
     BackendError,
     InvalidOperationError,
     OutOfMemoryError,
     OverloadedError,
-    RuvLLMError,
 )
 from ruvllm.observability.profile import StepProfile
+from ruvllm.runtime.calls import Calls
 from ruvllm.runtime.engine_face import AddTask, EngineFace, Load
-from ruvllm.runtime.events import Event, Failed, Finished, is_last, translate
+from ruvllm.runtime.events import (
+    Event,
+    Failed,
+    cancelled_before_it_began,
+    for_one_request,
+    is_last,
+    translate,
+)
 from ruvllm.runtime.pace import Pace
 from ruvllm.runtime.request import Request, Sink, Task
 from ruvllm.runtime.scheduler import Costs, Scheduler, Shares, View
@@ -41,15 +47,10 @@ logger = logging.getLogger(__name__)
 
 EVENT_WAIT_SECONDS = 0.5
 JOIN_SECONDS = 10.0
+# So long without work, and memory that nothing stands on goes back to the system.
+IDLE_SECONDS = 1.0
 
 Result = TypeVar("Result")
-
-
-class _Call(NamedTuple):
-    """Something to be run between two plans, and where its outcome goes."""
-
-    work: Callable[[], Any]
-    outcome: "Future[Any]"
 
 
 class EngineLoop:
@@ -77,7 +78,7 @@ class EngineLoop:
         self._running: dict[int, Request] = {}
         self._closed = False
         self._failure: Exception | None = None
-        self._calls: deque[_Call] = deque()
+        self._calls = Calls()
         self._load = Load()
         self._quotas: dict[str, int] = {}
         # The engine thread's own.
@@ -123,10 +124,9 @@ class EngineLoop:
     def call(self, work: Callable[[], Result]) -> Result:
         """Run something between two plans, in the engine's thread, and give what it gives."""
         self._check_process()
-        outcome: Future[Result] = Future()
         with self._changed:
             self._check_open()
-            self._calls.append(_Call(work, outcome))
+            outcome = self._calls.add(work)
             self._changed.notify_all()
         self._engine.interrupt()
         return outcome.result()
@@ -218,19 +218,32 @@ class EngineLoop:
 
     def _wait_for_work(self) -> bool:
         """Take arrivals over; wait while there is nothing to do. False when closed."""
+        if not self._wait_until_busy(IDLE_SECONDS):
+            self._engine.trim()
+            self._wait_until_busy(None)
         with self._changed:
-            while not (self._closed or self._failure or self._is_busy()):
-                self._changed.wait()
             while self._arrivals:
                 request = self._arrivals.popleft()
                 self._waiting[request.request_id] = request
             return not self._closed and self._failure is None
 
-    def _is_busy(self) -> bool:
-        return bool(self._arrivals or self._calls or self._waiting or self._running)
+    def _wait_until_busy(self, seconds: float | None) -> bool:
+        """Wait for something to do, or the end; False where there was nothing for so long."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: bool(
+                    self._closed
+                    or self._failure
+                    or self._arrivals
+                    or self._calls
+                    or self._waiting
+                    or self._running
+                ),
+                seconds,
+            )
 
     def _turn(self) -> None:
-        self._run_calls()
+        self._calls.run()
         self._drop_cancelled()
         view = self._view()
         decision = self._scheduler.decide(view)
@@ -265,14 +278,6 @@ class EngineLoop:
             with self._changed:
                 if not self._calls:
                     self._changed.wait(EVENT_WAIT_SECONDS)
-
-    def _run_calls(self) -> None:
-        while self._calls:
-            call = self._calls.popleft()
-            try:
-                call.outcome.set_result(call.work())
-            except Exception as error:  # noqa: BLE001 - it is the caller's
-                call.outcome.set_exception(error)
 
     def _view(self) -> View:
         status = self._engine_status()
@@ -316,7 +321,7 @@ class EngineLoop:
     def _drop_cancelled(self) -> None:
         for request in [request for request in self._waiting.values() if request.cancelled]:
             del self._waiting[request.request_id]
-            self._deliver(request, [_cancelled_before_it_began(request)])
+            self._deliver(request, [cancelled_before_it_began(len(request.task.token_ids))])
 
     def _refuse(self, request_id: int, room_tokens: int) -> None:
         """End a request that never fits, whoever leaves."""
@@ -376,23 +381,7 @@ class EngineLoop:
             self._running.clear()
             self._waiting.clear()
             self._arrivals.clear()
-            calls, self._calls = list(self._calls), deque()
             self._changed.notify_all()
-        for call in calls:
-            call.outcome.set_exception(_for_one_request(error))
+        self._calls.fail(error)
         for request in requests:
-            self._deliver(request, [Failed(error=_for_one_request(error))])
-
-
-def _for_one_request(error: Exception) -> Exception:
-    """An error of its own for each request, so that tracebacks do not pile up on a shared one."""
-    if isinstance(error, RuvLLMError):
-        copy = type(error)(str(error))
-    else:
-        copy = BackendError(f"the engine stopped after an error: {error!r}")
-    copy.__cause__ = error
-    return copy
-
-
-def _cancelled_before_it_began(request: Request) -> Finished:
-    return Finished(reason="cancelled", prompt_tokens=len(request.task.token_ids))
+            self._deliver(request, [Failed(error=for_one_request(error))])

@@ -153,6 +153,13 @@ impl Engine {
         run(py, || self.lock()?.preempt(SequenceId(sequence), swap))
     }
 
+    fn trim(&self, py: Python<'_>) -> PyResult<()> {
+        run(py, || {
+            self.lock()?.trim();
+            Ok(())
+        })
+    }
+
     /// The memory of the engine, for others than its own thread.
     fn memory(&self) -> EngineMemory {
         EngineMemory(Arc::clone(&self.inner))

@@ -150,7 +150,6 @@ impl Engine {
             if !is_evicted {
                 return None;
             }
-            self.kv.trim();
         }
     }
 
@@ -158,6 +157,11 @@ impl Engine {
     pub(super) fn evict_blocks(&mut self, blocks: usize) {
         let enough = self.kv.free_blocks() + blocks;
         while self.kv.free_blocks() < enough && self.prefix.evict_one() {}
+    }
+
+    /// Gives the pages back that no block stands on. Until then they stay committed: memory that the
+    /// system has to find anew costs more than the prompt that goes into it.
+    pub fn trim(&mut self) {
         self.kv.trim();
     }
 
@@ -167,6 +171,7 @@ impl Engine {
         if awaited > 0 {
             let bytes = awaited * self.kv.pages().config().page_bytes;
             self.evict_blocks(bytes.div_ceil(self.kv.layout().block_bytes()));
+            self.kv.trim();
         }
     }
 
@@ -189,7 +194,6 @@ impl Engine {
         sequence.blocks.clear();
         sequence.computed = 0;
         sequence.kept = 0;
-        self.kv.trim();
     }
 
     fn unpin(&mut self, sequence: &mut Sequence) {
@@ -236,8 +240,6 @@ impl Engine {
         let mut blocks = Vec::new();
         for _ in 0..blocks_for(paused.computed) {
             let Some(block) = self.take_block(sequence.tenant.as_ref()) else {
-                drop(blocks);
-                self.kv.trim();
                 sequence.paused = Some(paused);
                 return Ok(false);
             };
