@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from ruvllm.caching import PrefixCache, RadixTree
     from ruvllm.chat import BatchInference, ChatSession, RagPipeline
     from ruvllm.llm import LLM
+    from ruvllm.runtime.scheduler import Limits
 
     __version__: str
 
@@ -82,6 +83,7 @@ __all__ = [
     "IoError",
     "KvCacheConfig",
     "KvCacheError",
+    "Limits",
     "LlmBackend",
     "LoadedPrefixes",
     "MemoryStats",
@@ -124,6 +126,7 @@ _LATE = {
     "BatchInference": ("ruvllm.chat", "BatchInference"),
     "ChatSession": ("ruvllm.chat", "ChatSession"),
     "LLM": ("ruvllm.llm", "LLM"),
+    "Limits": ("ruvllm.runtime.scheduler", "Limits"),
     "LlmBackend": ("ruvllm.backends.base", "LlmBackend"),
     "NativeBackend": ("ruvllm.backends.native", "NativeBackend"),
     "PrefixCache": ("ruvllm.caching", "PrefixCache"),
