@@ -89,6 +89,8 @@ pub(crate) struct Sequence {
     pub(crate) pin: Option<NodeId>,
     /// Tokens that are known there.
     pub(crate) kept: usize,
+    /// Whether the figures of the first lookup are taken.
+    pub(crate) is_looked_up: bool,
     /// Tokens of the prompt that were found there.
     pub(crate) cached: usize,
     /// Why none was.

@@ -6,12 +6,14 @@ mod support;
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::sync::Arc;
+use std::time::Duration;
 
-use ruvllm_core::engine::{Engine, Plan, PlanRow};
+use ruvllm_core::engine::{Controls, Engine, Plan, PlanRow};
+use ruvllm_core::events::{Event, Usage};
 use ruvllm_core::ids::{SequenceId, TokenId};
 use ruvllm_core::model::Model;
 use ruvllm_core::sequence::{GenerateTask, Request, Task};
-use support::{Outcome, engine, greedy, model, request, run_all};
+use support::{Outcome, engine, greedy, model, request, run_all, run_rows};
 
 const MODELS: [&str; 4] = [
     "models/llama-gqa",
@@ -57,6 +59,21 @@ fn alone(model: &Arc<Model>, request: &Request) -> Outcome {
         })
         .unwrap();
     run_all(&mut engine, 512).remove(&id).unwrap()
+}
+
+/// What each sequence that ended took, in order of their ids.
+fn finished(controls: &Controls) -> Vec<Usage> {
+    let events = controls.events().wait(Duration::ZERO).into_iter();
+    let mut usages: Vec<_> = events
+        .filter_map(|event| match event {
+            Event::Finished {
+                sequence, usage, ..
+            } => Some((sequence, usage)),
+            _ => None,
+        })
+        .collect();
+    usages.sort_by_key(|(sequence, _)| *sequence);
+    usages.into_iter().map(|(_, usage)| usage).collect()
 }
 
 fn check(engine: &Engine) {
@@ -175,6 +192,35 @@ fn prefixes_give_way_to_sequences_and_eviction_changes_no_token() {
     engine.clear_prefixes();
     assert_eq!(engine.kv().free_blocks(), 12);
     assert_eq!(engine.kv().pages().stats().used_pages, [0, 0, 0]);
+}
+
+#[test]
+fn what_a_request_computed_itself_does_not_count_as_cached() {
+    let model = model("models/llama-gqa");
+    let mut engine = engine(&model, 64);
+    let id = engine.add(cached(&prompt(60, 1), 4)).unwrap();
+    let rows = vec![PlanRow {
+        sequence: id,
+        prefill_tokens: 40,
+    }];
+    engine.advance(&Plan { rows, max_steps: 1 }).unwrap();
+    engine.preempt(id, false).unwrap();
+    engine.add(cached(&prompt(5, 2), 4)).unwrap();
+    let controls = engine.controls();
+    run_rows(&mut engine, 512);
+    let usage = finished(&controls);
+    assert_eq!(
+        (usage[0].cached_tokens, usage[0].cache_miss.unwrap().name()),
+        (0, "empty")
+    );
+    let mut short = cached(&prompt(5, 2), 4);
+    short.cache_min_tokens = Some(6);
+    engine.add(short).unwrap();
+    run_rows(&mut engine, 512);
+    assert_eq!(
+        finished(&controls)[0].cache_miss.unwrap().name(),
+        "too_short"
+    );
 }
 
 #[test]

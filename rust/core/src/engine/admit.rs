@@ -29,6 +29,7 @@ impl Engine {
             blocks: Vec::new(),
             pin: None,
             kept: 0,
+            is_looked_up: false,
             cached: 0,
             cache_miss: None,
             // Evaluations want the rows of all tokens, not only of the last.

@@ -8,7 +8,7 @@ use crate::ids::SequenceId;
 use crate::kv::{BLOCK_TOKENS, BlockRef, Shortage, blocks_for};
 use crate::memory::Tenant;
 use crate::prefix::file::Loaded;
-use crate::prefix::{Namespace, PrefixStats};
+use crate::prefix::{MissReason, Namespace, PrefixStats};
 use crate::sequence::{Paused, Sequence};
 
 use super::Engine;
@@ -26,7 +26,11 @@ impl Engine {
         // The last token is always computed: there are no logits to choose from otherwise.
         let limit = sequence.tokens.len() - 1;
         if sequence.prompt_tokens < min_tokens {
-            self.prefix.count_too_short(limit);
+            if !sequence.is_looked_up {
+                sequence.is_looked_up = true;
+                sequence.cache_miss = Some(MissReason::TooShort);
+                self.prefix.count_too_short(limit);
+            }
             return Ok(());
         }
         let namespace = namespace_of(sequence);
@@ -41,7 +45,9 @@ impl Engine {
         sequence.blocks = found.blocks;
         sequence.computed = found.length;
         sequence.pin = found.pin;
-        if sequence.generated() == 0 {
+        // What is found again after it was set aside, it may have computed itself.
+        if !sequence.is_looked_up {
+            sequence.is_looked_up = true;
             sequence.cached = found.length;
             sequence.cache_miss = found.miss;
         }

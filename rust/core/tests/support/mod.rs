@@ -85,7 +85,12 @@ pub struct Outcome {
 
 /// Runs every sequence to its end, `prefill` prompt tokens a step.
 pub fn run_all(engine: &mut Engine, prefill: usize) -> BTreeMap<SequenceId, Outcome> {
-    let mut outcomes: BTreeMap<SequenceId, Outcome> = BTreeMap::default();
+    run_rows(engine, prefill);
+    outcomes(engine)
+}
+
+/// The same, and leaves the events where they are.
+pub fn run_rows(engine: &mut Engine, prefill: usize) {
     loop {
         let rows: Vec<PlanRow> = engine
             .sequences()
@@ -105,6 +110,10 @@ pub fn run_all(engine: &mut Engine, prefill: usize) -> BTreeMap<SequenceId, Outc
             .unwrap();
         assert_ne!(pause, Pause::Blocks, "the pool is too small for the test");
     }
+}
+
+fn outcomes(engine: &Engine) -> BTreeMap<SequenceId, Outcome> {
+    let mut outcomes: BTreeMap<SequenceId, Outcome> = BTreeMap::default();
     for event in engine.controls().events().wait(Duration::ZERO) {
         match event {
             Event::Token {
