@@ -100,9 +100,10 @@ def serve_in_python(tree: PythonRadixTree, prompts: list[tuple[int, ...]]) -> fl
 
 def show_serving(ours: float, python: float, requests: int) -> None:
     """What a server does with the tree for each request."""
+    times = f"{ours / requests * 1e6:.0f} us, plain Python {python / requests * 1e6:.0f}"
     show(
         "match, insert, evict",
-        f"{ours / requests * 1e6:.0f} us, plain Python {python / requests * 1e6:.0f}: {python / ours:.0f} times",
+        f"{times}: {python / ours:.0f} times",
         f">= {LEAST_GAIN:g}",
         is_reached=python / ours >= LEAST_GAIN,
     )
