@@ -165,8 +165,8 @@ impl Engine {
         while self.kv.free_blocks() < enough && self.prefix.evict_one() {}
     }
 
-    /// Gives the pages back that no block stands on. Until then they stay committed: memory that the
-    /// system has to find anew costs more than the prompt that goes into it.
+    /// Gives the pages back that no block stands on. Until then they stay committed: the next request
+    /// would only make the system find them anew.
     pub fn trim(&mut self) {
         self.kv.trim();
     }
