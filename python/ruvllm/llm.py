@@ -4,7 +4,6 @@ import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
-from types import TracebackType
 from typing import Any, cast, overload
 
 import numpy as np
@@ -17,6 +16,7 @@ from ruvllm.observability.profile import StepProfile
 from ruvllm.outputs import Completion, MemoryStats, ModelInfo, PoolStats
 from ruvllm.params import GenerateParams
 from ruvllm.runtime import accounts
+from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.gathering import CompletionsInTurn
 from ruvllm.runtime.opening import EngineSettings, open_model, resolve_model, settings_from
 from ruvllm.runtime.prefix_cache import EnginePrefixCache
@@ -34,7 +34,7 @@ __all__ = ["LLM", "Prompt"]
 DEFAULT_MODEL = "smollm2-135m"
 
 
-class LLM:
+class LLM(Closing):
     """A language model, loaded.
 
         with LLM("smollm2-135m") as llm:
@@ -94,14 +94,6 @@ class LLM:
         self._device = config.device if config else DeviceType.auto()
         # Also at the interpreter's end, where threads that are still in the engine would be cut off.
         self._finalizer = weakref.finalize(self, self._loop.close)
-
-    def __enter__(self) -> "LLM":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"LLM({str(self._open.path)!r})"

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ruvllm._checks import check_integer, check_type
@@ -12,6 +11,7 @@ from ruvllm.chat.room import room_for_prompt
 from ruvllm.errors import ConfigError, InvalidOperationError, TokenizationError
 from ruvllm.outputs import Chunk, Completion, Usage
 from ruvllm.params import GenerateParams
+from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.streams import CompletionStream, join_chunks
 from ruvllm.text.tokenizer import Tokenizer, encode_rendered
 
@@ -181,7 +181,7 @@ class RagPipeline:
         return self._llm.tokenizer
 
 
-class RagStream(Iterator[Chunk]):
+class RagStream(Closing, Iterator[Chunk]):
     """An answer, piece by piece; `chunks` are the texts of its context. Closing it ends the request."""
 
     def __init__(self, stream: CompletionStream, chunks: tuple[str, ...]) -> None:
@@ -197,11 +197,3 @@ class RagStream(Iterator[Chunk]):
     def close(self) -> None:
         """Stop: the engine ends the request."""
         self._stream.close()
-
-    def __enter__(self) -> "RagStream":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ruvllm.chat import transcript
@@ -12,6 +11,7 @@ from ruvllm.chat.transcript import Piece, Turn
 from ruvllm.errors import ContextLengthError, SessionError, TokenizationError
 from ruvllm.outputs import Chunk, Completion, Usage
 from ruvllm.params import GenerateParams
+from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.streams import CompletionStream, join_chunks
 from ruvllm.text.messages import Message
 from ruvllm.text.tokenizer import Tokenizer, encode_rendered
@@ -209,7 +209,7 @@ class ChatSession:
             self._answering.release()
 
 
-class ChatStream(Iterator[Chunk]):
+class ChatStream(Closing, Iterator[Chunk]):
     """An answer of a session, piece by piece.
 
     Its end, `close`, leaving a `with` block and the end of the object's life put it into the history, as far
@@ -249,14 +249,6 @@ class ChatStream(Iterator[Chunk]):
         end, self._end = self._end, None
         if end is not None:
             end(self._made, failed=failed)
-
-    def __enter__(self) -> "ChatStream":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         if hasattr(self, "_end"):

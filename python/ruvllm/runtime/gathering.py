@@ -8,11 +8,11 @@ import queue
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import TracebackType
 from typing import Any, TypeAlias
 
 from ruvllm.errors import OverloadedError, RuvLLMError
 from ruvllm.outputs import Chunk, Completion
+from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.events import Event, is_last
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.request import GenerationTask, Request
@@ -57,7 +57,7 @@ class _Answer:
         return join_chunks(self._chunks) if is_last(events[-1]) else None
 
 
-class CompletionsInTurn(Iterator[tuple[int, Outcome]]):
+class CompletionsInTurn(Closing, Iterator[tuple[int, Outcome]]):
     """Pairs of a prompt's index and its outcome, in the order in which they end.
 
     Prompts are taken from their iterator when there is room for them. `close`, leaving a `with` block, an
@@ -104,14 +104,6 @@ class CompletionsInTurn(Iterator[tuple[int, Outcome]]):
         for answer in self._answers.values():
             self._loop.cancel(answer.request)
         self._answers.clear()
-
-    def __enter__(self) -> "CompletionsInTurn":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         if hasattr(self, "_closed"):

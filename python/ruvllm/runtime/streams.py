@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ruvllm.errors import GenerationError
 from ruvllm.outputs import Chunk, Completion, FinishReason, Timings, TokenLogprob, Usage
+from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.events import Event, Failed, Finished, TokenMade, Values
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.request import Task
@@ -105,7 +106,7 @@ class ChunkMaker:
         )
 
 
-class CompletionStream(Iterator[Chunk]):
+class CompletionStream(Closing, Iterator[Chunk]):
     """An answer, piece by piece.
 
     The request runs from the beginning, read or not. `close`, leaving a `with` block, an exception while
@@ -146,14 +147,6 @@ class CompletionStream(Iterator[Chunk]):
     def completion(self) -> Completion:
         """Wait for all that is left and join it."""
         return join_chunks(list(self))
-
-    def __enter__(self) -> "CompletionStream":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         if hasattr(self, "_request"):

@@ -8,6 +8,7 @@ use crate::ids::SequenceId;
 use crate::kv::{BLOCK_TOKENS, BlockRef, Shortage, blocks_for};
 use crate::memory::Tenant;
 use crate::prefix::file::Loaded;
+use crate::prefix::radix_tree::common_length;
 use crate::prefix::{MissReason, Namespace, PrefixStats};
 use crate::sequence::{Paused, Sequence};
 
@@ -35,7 +36,7 @@ impl Engine {
         }
         let namespace = namespace_of(sequence);
         let known = self.prefix.peek(&namespace, &sequence.tokens);
-        sequence.follows = self.leader_of(sequence, known.max(sequence.computed));
+        sequence.follows = self.leader_of(sequence, known);
         if sequence.follows.is_some() {
             return Ok(());
         }
@@ -77,8 +78,7 @@ impl Engine {
     /// A sequence that is about to compute what this one has in common with it, beyond what is known.
     fn leader_of(&self, sequence: &Sequence, known: usize) -> Option<(SequenceId, usize)> {
         let leaders = self.sequences.values().filter(|leader| {
-            leader.id != sequence.id
-                && leader.id < sequence.id
+            leader.id < sequence.id
                 && leader.cache_min_tokens.is_some()
                 && leader.paused.is_none()
                 && leader.follows.is_none()
@@ -87,7 +87,7 @@ impl Engine {
                 && leader.computed < leader.prompt_tokens
         });
         let common = leaders.map(|leader| {
-            let both = crate::prefix::radix_tree::common_length(&leader.tokens, &sequence.tokens);
+            let both = common_length(&leader.tokens, &sequence.tokens);
             (leader.id, both.min(sequence.tokens.len() - 1))
         });
         common

@@ -11,11 +11,6 @@ impl<V: EdgeValue> RadixTree<V> {
         self.node(id)?.value.as_ref()
     }
 
-    /// What an edge carries, to change.
-    pub fn value_mut(&mut self, id: NodeId) -> Option<&mut V> {
-        self.node_mut(id)?.value.as_mut()
-    }
-
     /// The node above; `None` for a root.
     pub fn parent(&self, id: NodeId) -> Option<NodeId> {
         self.node(id)?.parent
