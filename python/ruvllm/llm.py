@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ruvllm._checks import check_integer
 from ruvllm.config import ModelConfig, PrefixCacheConfig
-from ruvllm.errors import ConfigError, ContextLengthError, TokenizationError
+from ruvllm.errors import ConfigError, ContextLengthError
 from ruvllm.observability.profile import StepProfile
 from ruvllm.outputs import Completion, MemoryStats, ModelInfo, PoolStats
 from ruvllm.params import GenerateParams
@@ -20,13 +20,12 @@ from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.gathering import CompletionsInTurn
 from ruvllm.runtime.opening import EngineSettings, open_model, resolve_model, settings_from
 from ruvllm.runtime.prefix_cache import EnginePrefixCache
-from ruvllm.runtime.prompts import Prompt, check_tokens, is_one_prompt
+from ruvllm.runtime.prompts import Prompt, is_one_prompt
 from ruvllm.runtime.request import EvaluationKind, EvaluationTask, GenerationTask, Owner
 from ruvllm.runtime.scheduler import Limits
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream, EvaluationResult
-from ruvllm.text.chat_template import ChatTemplate
+from ruvllm.runtime.text_methods import TextMethods
 from ruvllm.text.messages import MessageLike
-from ruvllm.text.tokenizer import Tokenizer, encode_rendered
 from ruvllm.types import DeviceType
 
 __all__ = ["LLM", "Prompt"]
@@ -34,7 +33,7 @@ __all__ = ["LLM", "Prompt"]
 DEFAULT_MODEL = "smollm2-135m"
 
 
-class LLM(Closing):
+class LLM(Closing, TextMethods):
     """A language model, loaded.
 
         with LLM("smollm2-135m") as llm:
@@ -159,7 +158,7 @@ class LLM(Closing):
 
         llm.chat([{"role": "user", "content": "Hello"}]).text
         """
-        tokens, owner = self._chat_tokens(messages), Owner(tenant, priority)
+        tokens, owner = self.chat_tokens(messages), Owner(tenant, priority)
         return self._start(self._task(tokens, params or GenerateParams(), owner)).completion()
 
     def stream(
@@ -216,48 +215,6 @@ class LLM(Closing):
         make = partial(self._stream_task, params=params, owner=Owner(tenant, priority))
         return CompletionsInTurn(self._loop, prompts, make, max_in_flight=max_in_flight)
 
-    # -- text and tokens
-
-    @property
-    def tokenizer(self) -> Tokenizer | None:
-        """The model's tokenizer; `None` where its folder has none."""
-        return self._open.text.tokenizer
-
-    def tokenize(self, text: str, *, add_bos: bool | None = None, parse_special: bool = True) -> list[int]:
-        """Give a text's tokens.
-
-        Args:
-            text: Any text.
-            add_bos: Whether the token that begins a text comes first; `None` does what the model wants.
-            parse_special: Whether texts such as `<|im_end|>` become the tokens of that name.
-        """
-        if not isinstance(text, str):
-            raise TokenizationError(f"the text is a {type(text).__name__}; it must be a str")
-        return self._required_tokenizer().encode(text, add_bos=add_bos, parse_special=parse_special)
-
-    def detokenize(self, token_ids: Sequence[int], *, skip_special: bool = False) -> str:
-        """Give the text of tokens; with `skip_special` without the marks among them."""
-        checked = self._checked_tokens(token_ids)
-        return self._required_tokenizer().decode(checked, skip_special=skip_special)
-
-    def apply_chat_template(
-        self,
-        messages: str | Sequence[MessageLike],
-        *,
-        add_generation_prompt: bool = True,
-        variables: Mapping[str, Any] | None = None,
-    ) -> str:
-        """Give the text that the model sees for a conversation.
-
-        Args:
-            messages: Each with `role` and `content`; a lone text is the user's message.
-            add_generation_prompt: Whether the text ends where the answer begins.
-            variables: More for the template, such as `{"enable_thinking": False}`.
-        """
-        return self._required_template().render(
-            messages, add_generation_prompt=add_generation_prompt, variables=variables
-        )
-
     # -- numbers
 
     def logits(self, token_ids: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.float32]:
@@ -286,6 +243,11 @@ class LLM(Closing):
     def model_info(self) -> ModelInfo:
         """What the model is and how it runs."""
         return accounts.model_info(self._open, self._device)
+
+    @property
+    def failure(self) -> Exception | None:
+        """What stopped the engine for good; `None` while it runs."""
+        return self._loop.failure
 
     def memory_stats(self) -> MemoryStats:
         """Memory in use now; the key-value blocks as of the last plan."""
@@ -321,7 +283,7 @@ class LLM(Closing):
         self, prompt: Prompt | Sequence[MessageLike], params: GenerateParams | None, owner: Owner
     ) -> GenerationTask:
         if not isinstance(prompt, str) and len(prompt) and isinstance(prompt[0], Mapping):
-            prompt = self._chat_tokens(cast("Sequence[MessageLike]", prompt))
+            prompt = self.chat_tokens(cast("Sequence[MessageLike]", prompt))
         return self._task(cast("Prompt", prompt), params or GenerateParams(), owner)
 
     def _task(self, prompt: Prompt, params: GenerateParams, owner: Owner) -> GenerationTask:
@@ -358,30 +320,3 @@ class LLM(Closing):
         if not tokens:
             raise ConfigError("the prompt is empty; it must have at least one token")
         return tokens
-
-    def _chat_tokens(self, messages: str | Sequence[MessageLike]) -> list[int]:
-        return encode_rendered(self._required_tokenizer(), self.apply_chat_template(messages))
-
-    def _checked_tokens(self, token_ids: object) -> list[int]:
-        return check_tokens(token_ids, self._open.native.vocab_size)
-
-    def _required_tokenizer(self) -> Tokenizer:
-        if self.tokenizer is None:
-            raise TokenizationError(
-                f"{self._open.path} has no tokenizer.json, so text cannot be used; give token ids, or put "
-                "the model's tokenizer.json beside its weights"
-            )
-        return self.tokenizer
-
-    @cached_property
-    def _template(self) -> ChatTemplate | None:
-        return self._open.text.template()
-
-    def _required_template(self) -> ChatTemplate:
-        self._required_tokenizer()
-        if self._template is None:
-            raise TokenizationError(
-                f"{self._open.path} has no chat template, and none of the built-in ones fits; write the "
-                "prompt as the model knows it and use generate"
-            )
-        return self._template

@@ -171,18 +171,24 @@ class AsyncCompletionStream(AsyncIterator[Chunk]):
         return self
 
     async def __anext__(self) -> Chunk:
-        if self._done:
+        if not self._chunks:
+            self._chunks.extend(await self.batch())
+        if not self._chunks:
             raise StopAsyncIteration
+        return self._chunks.popleft()
+
+    async def batch(self) -> list[Chunk]:
+        """Wait for the next pieces and give all that came together; none after the last."""
+        if self._done:
+            return []
         try:
-            while not self._chunks:
-                events, now = await self._sink.take()
-                self._chunks.extend(self._maker.chunk(event, now) for event in events)
+            events, now = await self._sink.take()
+            chunks = [self._maker.chunk(event, now) for event in events]
         except BaseException:
             self._cancel()
             raise
-        chunk = self._chunks.popleft()
-        self._done = chunk.finish_reason is not None
-        return chunk
+        self._done = any(chunk.finish_reason is not None for chunk in chunks)
+        return chunks
 
     async def aclose(self) -> None:
         """Stop: the engine ends the request, and there are no more chunks."""
