@@ -42,11 +42,15 @@ class TextMethods:
         return self._required_tokenizer().decode(checked, skip_special=skip_special)
 
     def token_bytes(self, token_id: int) -> bytes:
-        """Give what a token adds to a text: bytes, since a character may span several tokens."""
-        (checked,) = self._checked_tokens([token_id])
+        """Give what a token adds to a text: bytes, since a character may span several tokens.
+
+        A mark such as `<|im_end|>` adds nothing.
+        """
         self._required_tokenizer()
         vocabulary = self._open.vocabulary
-        return (vocabulary.bytes(checked) if vocabulary else None) or b""
+        if vocabulary is None or vocabulary.is_special(token_id):
+            return b""
+        return vocabulary.bytes(token_id) or b""
 
     def apply_chat_template(
         self,
