@@ -13,17 +13,18 @@ from ruvllm._checks import check_integer
 from ruvllm.config import ModelConfig, PrefixCacheConfig
 from ruvllm.errors import ConfigError, ContextLengthError
 from ruvllm.observability.profile import StepProfile
-from ruvllm.outputs import Completion, MemoryStats, ModelInfo, PoolStats
+from ruvllm.outputs import Completion, MemoryStats, ModelInfo, PoolStats, TokenLogprob
 from ruvllm.params import GenerateParams
 from ruvllm.runtime import accounts
 from ruvllm.runtime.closing import Closing
+from ruvllm.runtime.evaluations import Evaluations
 from ruvllm.runtime.gathering import CompletionsInTurn
 from ruvllm.runtime.opening import EngineSettings, open_model, resolve_model, settings_from
 from ruvllm.runtime.prefix_cache import EnginePrefixCache
 from ruvllm.runtime.prompts import Prompt, is_one_prompt
-from ruvllm.runtime.request import EvaluationKind, EvaluationTask, GenerationTask, Owner
+from ruvllm.runtime.request import GenerationTask, Owner
 from ruvllm.runtime.scheduler import Limits
-from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream, EvaluationResult
+from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
 from ruvllm.runtime.text_methods import TextMethods
 from ruvllm.text.messages import MessageLike
 from ruvllm.types import DeviceType
@@ -219,23 +220,35 @@ class LLM(Closing, TextMethods):
 
     def logits(self, token_ids: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """The model's logits after each token, `[tokens, vocab]`."""
-        return self._evaluate(self._checked_tokens(token_ids), "logits").wait()
+        return self._evaluations.logits(token_ids).wait()
 
     def score(self, token_ids: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """The negative log-likelihood of each token but the first, given those before it, `[tokens - 1]`."""
-        return self._evaluate(self._checked_tokens(token_ids), "score").wait()
+        return np.array([-one.logprob for one in self.token_logprobs(token_ids)], dtype=np.float32)
 
-    def embed(self, texts: Prompt | Sequence[str] | Sequence[Sequence[int]]) -> NDArray[np.float32]:
+    def token_logprobs(
+        self,
+        token_ids: Sequence[int] | NDArray[np.integer[Any]],
+        *,
+        top_logprobs: int = 0,
+        tenant: str = "",
+        priority: int = 0,
+    ) -> tuple[TokenLogprob, ...]:
+        """How likely each token but the first is, given those before it, with the likeliest in its place.
+
+        `top_logprobs` is how many likeliest ones to name, up to 20.
+        """
+        return self._evaluations.token_logprobs(token_ids, top_logprobs, Owner(tenant, priority)).wait()
+
+    def embed(
+        self,
+        texts: Prompt | Sequence[str] | Sequence[Sequence[int]],
+        *,
+        tenant: str = "",
+        priority: int = 0,
+    ) -> NDArray[np.float32]:
         """The mean of the last hidden states at unit length: `[hidden]`, or `[texts, hidden]` of a list."""
-        if is_one_prompt(texts):
-            return self._evaluate(self._tokens(cast("Prompt", texts)), "embed").wait()
-        prompts = [self._tokens(one) for one in cast("Sequence[Prompt]", texts)]
-        results = [self._evaluate(tokens, "embed") for tokens in prompts]
-        try:
-            return np.stack([result.wait() for result in results])
-        finally:
-            for result in results:
-                result.cancel()
+        return self._evaluations.embed(texts, Owner(tenant, priority)).wait()
 
     # -- what it is
 
@@ -305,13 +318,10 @@ class LLM(Closing, TextMethods):
             priority=owner.priority,
         )
 
-    def _evaluate(self, tokens: list[int], kind: EvaluationKind) -> EvaluationResult:
-        limit = self._open.max_context
-        if len(tokens) > limit:
-            raise ContextLengthError.exceeded(prompt_tokens=len(tokens), max_context=limit)
-        if kind == "score" and len(tokens) < 2:
-            raise ConfigError(f"token_ids has {len(tokens)} token; scoring needs at least 2")
-        return EvaluationResult(self._loop, EvaluationTask(token_ids=tokens, kind=kind))
+    @property
+    def _evaluations(self) -> Evaluations:
+        # Not kept: its way back to the model would keep a forgotten model alive.
+        return Evaluations(self._open, self._tokens)
 
     def _tokens(self, prompt: Prompt) -> list[int]:
         if not isinstance(prompt, str):

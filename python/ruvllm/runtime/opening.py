@@ -179,7 +179,7 @@ class _GenerationSettings:
 
 def _add(engine: _native.Engine, task: Task) -> int:
     if not isinstance(task, GenerationTask):
-        return engine.add_evaluation(task.token_ids, task.kind)
+        return engine.add_evaluation(task.token_ids, task)
     params = task.params
     sampling = _native.Sampling(
         temperature=params.temperature,

@@ -126,9 +126,7 @@ class Answers:
                 reader.cancel()
             await asyncio.gather(*readers, return_exceptions=True)
 
-    async def _read(
-        self, index: int, queue: "_Pieces"
-    ) -> None:
+    async def _read(self, index: int, queue: "_Pieces") -> None:
         stream, watch = self._streams[index]
         try:
             while chunks := await stream.batch():

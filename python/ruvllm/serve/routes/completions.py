@@ -128,7 +128,7 @@ async def _scores(plan: _Plan) -> list[tuple[TokenLogprob, ...]]:
         if len(job.token_ids) < 2:
             return ()
         engine = await job.model.ready()
-        return await engine.score_tokens(
+        return await engine.token_logprobs(
             job.token_ids, top_logprobs=plan.body.logprobs or 0, tenant=job.tenant, priority=job.priority
         )
 
