@@ -7,7 +7,9 @@ import pytest
 
 from ruvllm import LLM
 from ruvllm.serve import create_app
+from tests.conftest import FIXTURES
 from tests.serve.running import RunningServer, running
+from tests.serve.tiny_models import with_chat_template
 
 REAL = "smollm2-135m"
 TINY = "tiny"
@@ -39,3 +41,11 @@ def tiny(tiny_server: RunningServer) -> Iterator[openai.OpenAI]:
     """OpenAI's client, pointed at the tiny model."""
     with openai.OpenAI(base_url=tiny_server.api, api_key="none", max_retries=0) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def tiny_chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LLM]:
+    """The tiny model with a chat template."""
+    path = tmp_path_factory.mktemp("models") / f"{TINY}.gguf"
+    with LLM(with_chat_template(FIXTURES / "gguf" / "llama-gqa.gguf", path)) as llm:
+        yield llm

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from starlette.responses import JSONResponse, Response
 
 from ruvllm.errors import ContextLengthError, RuvLLMError
+from ruvllm.runtime.prompts import check_tokens
 from ruvllm.serve.errors import ApiError, api_error
 from ruvllm.serve.generation import off_loop
 from ruvllm.serve.json_body import JsonRoute
@@ -64,6 +65,7 @@ async def _tokens(model: ServedModel, text: str | list[int]) -> list[int]:
         tokens = text if isinstance(text, list) else await off_loop(len(text), lambda: llm.tokenize(text))
         if not tokens:
             raise ApiError(400, "a text of input is empty", code="invalid_value", param="input")
+        check_tokens(tokens, llm.model_info.vocab_size)
         limit = llm.model_info.max_context
         if len(tokens) > limit:
             raise ContextLengthError.exceeded(prompt_tokens=len(tokens), max_context=limit)
