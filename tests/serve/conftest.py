@@ -1,6 +1,7 @@
 """Servers that many tests ask: the real model, and a tiny one where the text does not matter."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import openai
 import pytest
@@ -23,9 +24,23 @@ def real_server(smollm2: LLM) -> Iterator[RunningServer]:
 
 
 @pytest.fixture(scope="session")
-def tiny_server(tiny_gguf: LLM) -> Iterator[RunningServer]:
-    """A model of random weights behind a server, under the name `tiny`."""
-    with running(create_app({TINY: tiny_gguf})) as server:
+def tiny_chat_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of random weights, with a chat template that it never learned."""
+    path = tmp_path_factory.mktemp("models") / f"{TINY}.gguf"
+    return with_chat_template(FIXTURES / "gguf" / "llama-gqa.gguf", path)
+
+
+@pytest.fixture(scope="session")
+def tiny_chat(tiny_chat_path: Path) -> Iterator[LLM]:
+    """That model, loaded."""
+    with LLM(tiny_chat_path) as llm:
+        yield llm
+
+
+@pytest.fixture(scope="session")
+def tiny_server(tiny_chat: LLM) -> Iterator[RunningServer]:
+    """That model behind a server, under the name `tiny`."""
+    with running(create_app({TINY: tiny_chat})) as server:
         yield server
 
 
@@ -41,11 +56,3 @@ def tiny(tiny_server: RunningServer) -> Iterator[openai.OpenAI]:
     """OpenAI's client, pointed at the tiny model."""
     with openai.OpenAI(base_url=tiny_server.api, api_key="none", max_retries=0) as client:
         yield client
-
-
-@pytest.fixture(scope="session")
-def tiny_chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LLM]:
-    """The tiny model with a chat template."""
-    path = tmp_path_factory.mktemp("models") / f"{TINY}.gguf"
-    with LLM(with_chat_template(FIXTURES / "gguf" / "llama-gqa.gguf", path)) as llm:
-        yield llm

@@ -229,7 +229,7 @@ def fuzz_by_description(server: RunningServer, max_examples: int) -> None:
     for result in schema.get_all_operations():
         operation = result.ok()
         takes_something = "requestBody" in operation.definition.raw or operation.path_parameters
-        modes = GenerationMode.all() if takes_something else [GenerationMode.POSITIVE]
+        modes = list(GenerationMode) if takes_something else [GenerationMode.POSITIVE]
         for mode in modes:
 
             @settings(QUICK, max_examples=max_examples)

@@ -3,10 +3,9 @@
 import struct
 from pathlib import Path
 
-TEMPLATE = (
-    "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"
-    "{% if add_generation_prompt %}assistant: {% endif %}"
-)
+from ruvllm.text.builtin_templates import BUILTIN_TEMPLATES
+
+TEMPLATE = BUILTIN_TEMPLATES["chatml"]
 KEY = b"tokenizer.chat_template"
 ALIGNMENT = 32
 HEADER = struct.Struct("<4sIQQ")

@@ -26,7 +26,6 @@ class BoundedProtocol(HttpToolsProtocol):
     _header_bytes = 0
     _unread_bytes = 0
     _timer: asyncio.TimerHandle | None = None
-    _answered = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin: a client that never says anything is sent away."""
@@ -41,6 +40,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read what has come."""
         self._unread_bytes += len(data)
+        if self._timer is None and (self.cycle is None or self.cycle.response_complete):
+            self._start_timer()
         super().data_received(data)
         if self._unread_bytes > MAX_UNREAD_BYTES and not self.transport.is_closing():
             self._refuse(ApiError(431, "the request has a line without an end", code="headers_too_large"))

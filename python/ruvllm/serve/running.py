@@ -8,12 +8,15 @@ import uvicorn
 from fastapi import FastAPI
 
 from ruvllm.errors import ConfigError
+from ruvllm.serve.protocol import BoundedProtocol
 from ruvllm.serve.server import Server
 
-__all__ = ["run_server"]
+__all__ = ["run_server", "uvicorn_config"]
 
 # Connections that wait to be accepted; the system refuses more.
 BACKLOG = 1024
+# Longer than clients keep a connection that they do not use: none is closed as it is taken up again.
+KEEP_ALIVE_SECONDS = 75
 
 
 class _Uvicorn(uvicorn.Server):
@@ -42,21 +45,27 @@ def run_server(
     """
     with _bound(host, port) as opened:
         listening(_address(host, opened.getsockname()[1]))
-        server = _Uvicorn(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                backlog=BACKLOG,
-                timeout_graceful_shutdown=drain_seconds,
-            )
-        )
+        server = _Uvicorn(uvicorn_config(app, drain_seconds=drain_seconds))
         app.state.load_failed = server.stop
         server.run(sockets=[opened])
     state: Server = app.state.server
     if (failure := state.models.first.load_failure) is not None:
         raise failure
+
+
+def uvicorn_config(app: FastAPI, *, drain_seconds: int) -> uvicorn.Config:
+    """How uvicorn is to run the application, wherever it does."""
+    return uvicorn.Config(
+        app,
+        http=BoundedProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=drain_seconds,
+    )
 
 
 def _bound(host: str, port: int) -> socket.socket:

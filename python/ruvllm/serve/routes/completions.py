@@ -108,7 +108,7 @@ async def _tokens(model: ServedModel, prompt: str | list[int], *, makes_text: bo
             text = prompt
             prompt = await off_loop(len(text), lambda: llm.tokenize(text))
         else:
-            check_tokens(prompt, llm.model_info.vocab_size)
+            prompt = check_tokens(prompt, llm.model_info.vocab_size)
         limit = llm.model_info.max_context
         if makes_text:
             check_length(model, len(prompt))

@@ -62,10 +62,12 @@ async def embeddings(body: EmbeddingRequest, request: Request) -> Response:
 async def _tokens(model: ServedModel, text: str | list[int]) -> list[int]:
     llm = model.llm
     try:
-        tokens = text if isinstance(text, list) else await off_loop(len(text), lambda: llm.tokenize(text))
+        if isinstance(text, str):
+            tokens = await off_loop(len(text), lambda: llm.tokenize(text))
+        else:
+            tokens = check_tokens(text, llm.model_info.vocab_size)
         if not tokens:
             raise ApiError(400, "a text of input is empty", code="invalid_value", param="input")
-        check_tokens(tokens, llm.model_info.vocab_size)
         limit = llm.model_info.max_context
         if len(tokens) > limit:
             raise ContextLengthError.exceeded(prompt_tokens=len(tokens), max_context=limit)

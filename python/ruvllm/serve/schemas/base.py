@@ -76,6 +76,16 @@ class SamplingFields(Body):
     refused: ClassVar[dict[str, str]] = REFUSED
     harmless: ClassVar[dict[str, tuple[Any, ...]]] = HARMLESS
 
+    def check_fields(self) -> list[str]:
+        """Refuse what is not done, here and in `stream_options`."""
+        unknown = super().check_fields()
+        if self.stream_options is None:
+            return unknown
+        try:
+            return unknown + self.stream_options.check_fields()
+        except ApiError as error:
+            raise unsupported(f"stream_options.{error.param}", "streams are not padded") from None
+
     def token_biases(self, vocab_size: int) -> dict[int, float]:
         """`logit_bias` by numbers; 400 where a key is no token id."""
         biases = {}
