@@ -1,7 +1,6 @@
 """`create_app`: the server as an ASGI application, to be run by `ruvllm serve` or mounted elsewhere."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
@@ -27,8 +26,6 @@ from ruvllm.serve.settings import ServerSettings
 from ruvllm.serve.sse import ClientLeftError
 
 __all__ = ["create_app"]
-
-logger = logging.getLogger(__name__)
 
 _ROUTERS = (chat, completions, embeddings, models, tokens, health, cache)
 
@@ -144,17 +141,11 @@ async def _on_client_left(_: Request, error: Exception) -> Response:
     return Response(status_code=499)
 
 
-async def _on_anything(_: Request, error: Exception) -> Response:
-    logger.error("a request failed unexpectedly", exc_info=error)
-    return error_response(api_error(error))
-
-
 _HANDLERS: dict[type[Exception], Any] = {
     RequestValidationError: _on_validation,
     HTTPException: _on_http,
     RuvLLMError: _on_package_error,
     ClientLeftError: _on_client_left,
-    Exception: _on_anything,
 }
 
 
