@@ -47,9 +47,14 @@ export function endNote({ finish, content, thinking }) {
   return NOTES[finish] ?? (finish === "stop" ? null : NOTES.interrupted);
 }
 
+/** Whether the model could go on with an answer: it has begun, and not by its own will ended. */
+export function endedEarly({ finish, content }) {
+  return content !== "" && finish !== "stop" && finish !== "content_filter";
+}
+
 const NOTES = {
   empty: "The model ended its answer at once, without a word.",
-  length: "The answer reached its token limit. Max tokens in the settings allows longer ones.",
+  length: "The answer reached its token limit (max tokens in the settings).",
   stopped: "You stopped this answer.",
   broken: "This answer broke off.",
   content_filter: "The server held the rest of this answer back.",

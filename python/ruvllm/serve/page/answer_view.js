@@ -42,7 +42,7 @@ export class AnswerView {
   }
 
   /** Draws the message for good, with what can be done with it. */
-  finish(versions, { onAgain, onVersion }) {
+  finish(versions, { onAgain, onGoOn, onVersion }) {
     if (this.#frame !== null) cancelAnimationFrame(this.#frame);
     this.#frame = null;
     this.#draw(true);
@@ -51,6 +51,7 @@ export class AnswerView {
     const actions = element("div", { class: "actions", role: "group", "aria-label": "This answer" },
       copyButton("Copy the answer", () => partThinking(this.#message).said),
       iconButton("again", "Answer again", onAgain),
+      onGoOn && iconButton("forward", "Go on with this answer", onGoOn),
       versionSwitch("answer", versions, this.#message, onVersion));
     const note = endNote(this.#message);
     const facts = answerFacts(this.#message).map(({ text, title }) => element("span", { title }, text));

@@ -28,6 +28,7 @@ export class Chat {
     this.current = newConversation(lastSettings());
     this.#transcript = new Transcript({
       onAgain: (answer) => this.#answer(this.current, answer.parent),
+      onGoOn: (answer) => this.#goOn(this.current, answer),
       onEdit: (question, text) => this.#ask(question.parent, text),
       onVersion: (version) => {
         showVersion(this.current, version);
@@ -110,6 +111,18 @@ export class Chat {
     this.#troubles.delete(conversation.id);
     const messages = requestMessages(conversation, shownMessages(conversation));
     const message = addMessage(conversation, parent, { role: "assistant", content: "", thinking: "", finish: null });
+    await this.#write(conversation, message, messages);
+  }
+
+  // Goes on with an answer that ended early: a last message of the assistant's is what the model continues.
+  async #goOn(conversation, message) {
+    await this.#end(conversation.id);
+    this.#troubles.delete(conversation.id);
+    message.finish = null;
+    await this.#write(conversation, message, requestMessages(conversation, shownMessages(conversation)));
+  }
+
+  async #write(conversation, message, messages) {
     const run = { conversation, message, abort: new AbortController(), saved: Date.now(), ended: null };
     this.#runs.set(conversation.id, run);
     if (conversation === this.current) this.#draw();
@@ -168,13 +181,10 @@ export class Chat {
     if (trouble.kind !== "loading") return;
     let isLoading = false;
     while (this.#troubles.get(conversation.id) === trouble) {
-      const ready = await isReady();
-      // A server that is ready and answers 503 all the same is not loading: then the user decides.
-      if (ready && !isLoading) return;
-      if (ready) {
-        this.#retry(conversation);
-        return;
-      }
+      const state = await serverState();
+      if (state === "ready" && isLoading) this.#retry(conversation);
+      // A server that is not loading and answers 503 all the same: then the user decides.
+      if (state !== "loading") return;
       if (!isLoading) {
         isLoading = true;
         trouble.isAwaited = true;
@@ -213,11 +223,12 @@ export class Chat {
   }
 }
 
-async function isReady() {
+// "ready", or the kind of the error that the server answers with.
+async function serverState() {
   try {
     await ask("health");
-    return true;
-  } catch {
-    return false;
+    return "ready";
+  } catch (error) {
+    return error.kind;
   }
 }

@@ -9,7 +9,7 @@ const ADVICE = {
     "earlier message with Edit, or ask for fewer tokens in the settings.",
 };
 
-/** What went wrong with a request: `kind` is "unreachable", "key", "busy", "loading", "refused" or "broken". */
+/** What went wrong with a request: `kind` is "unreachable", "key", "busy", "loading", "failed", "refused" or "broken". */
 export class ServerError extends Error {
   constructor(kind, message, { status = null, code = null, retryAfterSeconds = null } = {}) {
     super(message);
@@ -36,6 +36,7 @@ const TITLES = {
   key: "The server wants a key",
   busy: "The server is busy",
   loading: "The model is still loading",
+  failed: "The model could not be loaded",
   refused: "The server refused this request",
   broken: "The answer broke off",
 };
@@ -63,21 +64,23 @@ async function send(address, request) {
 
 async function errorOf(response) {
   const text = await response.text();
-  const { message, code } = described(text);
+  const { message, code, hasFailed } = described(text);
   const retryAfter = Number.parseFloat(response.headers.get("Retry-After") ?? "");
-  return new ServerError(kindOf(response.status), message ?? `The server answered ${response.status} ${response.statusText}.`, {
+  return new ServerError(hasFailed ? "failed" : kindOf(response.status), message ?? `The server answered ${response.status} ${response.statusText}.`, {
     status: response.status,
     code,
     retryAfterSeconds: Number.isFinite(retryAfter) ? retryAfter : null,
   });
 }
 
+// Errors are {"error": {...}}; `/health` says {"status": "failed", "reason": "..."} for a model that will not load.
 function described(text) {
   try {
-    const { error } = JSON.parse(text);
-    return { message: typeof error?.message === "string" ? error.message : null, code: error?.code ?? null };
+    const { error, status, reason } = JSON.parse(text);
+    const message = error?.message ?? reason;
+    return { message: typeof message === "string" ? message : null, code: error?.code ?? null, hasFailed: status === "failed" };
   } catch {
-    return { message: text.trim().slice(0, 500) || null, code: null };
+    return { message: text.trim().slice(0, 500) || null, code: null, hasFailed: false };
   }
 }
 

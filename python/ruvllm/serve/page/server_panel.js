@@ -20,7 +20,7 @@ const CHARTS = [
   { name: "running", label: "Requests running", format: count },
   { name: "waiting", label: "Requests waiting", format: count },
   { name: "cacheUse", label: "Key-value cache in use", format: share, top: 1 },
-  { name: "hitShare", label: "Prompt tokens found in the prefix cache", format: share, top: 1 },
+  { name: "hitShare", label: "Prompt tokens out of the prefix cache", format: share, top: 1 },
   { name: "firstTokenSeconds", label: "Time to the first token", format: time },
   { name: "betweenTokensSeconds", label: "Time between tokens", format: time },
 ];
@@ -90,8 +90,8 @@ class ChartRow {
   constructor(chart) {
     this.#chart = chart;
     this.#spark = new Sparkline(SHOWN_READINGS, chart.top ?? null);
-    const figures = element("div", { class: "chart-figures" }, this.#value, this.#highest);
-    this.node = element("div", { class: "chart" }, element("dt", {}, chart.label), element("dd", {}, figures, this.#spark.node));
+    const figures = element("span", { class: "chart-figures" }, this.#value, this.#highest);
+    this.node = element("div", { class: "chart" }, element("dt", {}, chart.label), element("dd", { class: "chart-row" }, figures, this.#spark.node));
   }
 
   add(summary) {

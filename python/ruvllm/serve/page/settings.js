@@ -2,7 +2,10 @@
 // own choice stands. Each conversation has its settings; a new one begins with those that were used last.
 
 const NAME = "ruvllm.settings";
-const MAX_STOPS = 4;
+const MAX_STOPS = 16;
+
+/** What a first conversation begins with: the values of `ruvllm chat`, calmer than the interface's own. */
+export const FIRST_SETTINGS = { system: "", temperature: 0.7, top_p: 0.9, repetition_penalty: 1.1 };
 
 /** The number fields, in the order in which they are shown; `name` is the request's. */
 export const FIELDS = [
@@ -11,7 +14,7 @@ export const FIELDS = [
   { name: "top_p", label: "Top p", above: 0, max: 1, step: "any", hint: "Keeps the likeliest tokens up to this share." },
   { name: "top_k", label: "Top k", min: 0, step: 1, hint: "Keeps so many tokens; 0 keeps all." },
   { name: "min_p", label: "Min p", min: 0, below: 1, step: "any", hint: "Drops tokens below this share of the likeliest." },
-  { name: "repetition_penalty", label: "Repetition penalty", above: 0, step: "any", hint: "1 changes nothing; 1.1 repeats less." },
+  { name: "repetition_penalty", label: "Repetition penalty", above: 0, max: 10, step: "any", hint: "1 changes nothing; 1.1 repeats less." },
   { name: "presence_penalty", label: "Presence penalty", min: -2, max: 2, step: "any", hint: "Above 0: new subjects." },
   { name: "frequency_penalty", label: "Frequency penalty", min: -2, max: 2, step: "any", hint: "Above 0: fewer repeated words." },
   { name: "seed", label: "Seed", min: 0, max: Number.MAX_SAFE_INTEGER, step: 1, hint: "The same seed gives the same answer." },
@@ -71,10 +74,12 @@ export function samplingFields({ system, ...fields }) {
 
 /** The settings that a new conversation begins with. */
 export function lastSettings() {
+  const stored = localStorage.getItem(NAME);
+  if (stored === null) return { ...FIRST_SETTINGS };
   try {
-    return checkedSettings(JSON.parse(localStorage.getItem(NAME) ?? "{}"));
+    return checkedSettings(JSON.parse(stored));
   } catch {
-    return checkedSettings({});
+    return { ...FIRST_SETTINGS };
   }
 }
 

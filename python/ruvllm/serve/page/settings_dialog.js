@@ -3,7 +3,7 @@
 
 import { openDialog } from "./dialogs.js";
 import { element, textButton } from "./dom.js";
-import { FIELDS, readField, readStops, writeStops } from "./settings.js";
+import { FIELDS, FIRST_SETTINGS, readField, readStops, writeStops } from "./settings.js";
 
 /** Opens the dialog; `onChange(settings)` gets the whole settings after each change. */
 export function openSettings(settings, { onChange, onKey }) {
@@ -18,13 +18,13 @@ export function openSettings(settings, { onChange, onKey }) {
     form.replaceChildren(
       systemField(current.system, (value) => change("system", value)),
       element("h3", {}, "Sampling"),
-      element("p", { class: "hint" }, "An empty field leaves the choice to the server."),
+      element("p", { class: "hint" }, "An empty field leaves the choice to the server, which does as OpenAI’s does."),
       element("div", { class: "field-grid" }, ...numbers, stopField(current.stop, (value) => change("stop", value))),
     );
   };
   const form = element("div", { class: "dialog-form" });
-  const reset = textButton("Empty the sampling fields", () => {
-    current = { system: current.system };
+  const reset = textButton("Sampling as at first", () => {
+    current = { ...FIRST_SETTINGS, system: current.system };
     onChange(current);
     draw();
   });

@@ -1,6 +1,7 @@
 // The conversation on the page, top to bottom, and where it is scrolled to. Draws what it is given; what the
 // buttons do is the chat's.
 
+import { endedEarly } from "./answer_facts.js";
 import { AnswerView } from "./answer_view.js";
 import { shownMessages, versions } from "./conversation.js";
 import { byId, element, icon } from "./dom.js";
@@ -34,13 +35,14 @@ export class Transcript {
   show(conversation, writing, card) {
     this.#answer = null;
     this.#lastQuestion = null;
-    const nodes = shownMessages(conversation).map((message) => this.#view(conversation, message, writing).node);
+    const messages = shownMessages(conversation);
+    const nodes = messages.map((message) => this.#view(conversation, message, writing, messages.at(-1)).node);
     this.#node.replaceChildren(...nodes, ...(card ? [card] : []));
     byId("welcome").hidden = nodes.length > 0;
     this.toEnd();
   }
 
-  #view(conversation, message, writing) {
+  #view(conversation, message, writing, last) {
     const siblings = versions(conversation, message);
     const onVersion = (version) => this.#handlers.onVersion(version);
     if (message.role === "user") {
@@ -53,7 +55,8 @@ export class Transcript {
       this.#answer = view;
       view.refresh();
     } else {
-      view.finish(siblings, { onAgain: () => this.#handlers.onAgain(message), onVersion });
+      const onGoOn = message === last && endedEarly(message) ? () => this.#handlers.onGoOn(message) : null;
+      view.finish(siblings, { onAgain: () => this.#handlers.onAgain(message), onGoOn, onVersion });
     }
     return view;
   }
