@@ -10,38 +10,40 @@ const QUOTE = /^ {0,3}> ?/;
 const ITEM = /^( {0,3})([-+*]|(\d{1,9})([.)]))(?:( +)(.*)|)$/;
 const UNDERLINE = /^ {0,3}(=+|-+)[ \t]*$/;
 const TABLE_RULE = /^\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?$/;
+const INDENT = /^[ \t]*(?:(?:[-+*]|\d{1,9}[.)]|>)[ \t]+)?/;
 const INDENTED = /^ {4}/;
 
 const isBlank = (line) => line.trim() === "";
 
 /** The blocks of these lines, each with `start`, the index of its first line. */
 export function parseBlocks(lines, depth = 0) {
-  const source = lines.map(expandIndent);
+  const expanded = lines.map(expandIndent);
   const blocks = [];
-  for (let at = 0; at < source.length; ) {
-    if (isBlank(source[at])) {
+  for (let at = 0; at < lines.length; ) {
+    if (isBlank(lines[at])) {
       at += 1;
       continue;
     }
-    const { block, next } = readBlock(source, at, depth);
+    const { block, next } = readBlock(expanded, at, depth, lines);
     blocks.push({ ...block, start: at });
     at = next;
   }
   return blocks;
 }
 
+// Tabs before and after a line's mark as spaces: what the rules count. Code keeps the tabs that it has.
 function expandIndent(line) {
-  const indent = /^[ \t]*/.exec(line)[0];
+  const indent = INDENT.exec(line)[0];
   if (!indent.includes("\t")) return line;
-  let width = 0;
-  for (const character of indent) width = character === "\t" ? width + 4 - (width % 4) : width + 1;
-  return " ".repeat(width) + line.slice(indent.length);
+  let expanded = "";
+  for (const character of indent) expanded += character === "\t" ? " ".repeat(4 - (expanded.length % 4)) : character;
+  return expanded + line.slice(indent.length);
 }
 
-function readBlock(lines, at, depth) {
+function readBlock(lines, at, depth, raw) {
   const line = lines[at];
   if (INDENTED.test(line)) return readIndentedCode(lines, at);
-  if (FENCE.test(line)) return readFence(lines, at);
+  if (FENCE.test(line)) return readFence(lines, at, raw);
   if (HEADING.test(line)) return readHeading(line, at);
   if (RULE.test(line)) return { block: { type: "rule" }, next: at + 1 };
   if (depth < MAX_DEPTH) {
@@ -65,12 +67,12 @@ function readIndentedCode(lines, at) {
   return { block: { type: "code", language: "", text, closed: end < lines.length }, next: end };
 }
 
-function readFence(lines, at) {
+function readFence(lines, at, raw) {
   const [, indent, fence, info] = FENCE.exec(lines[at]);
   let end = at + 1;
   while (end < lines.length && !closesFence(lines[end], fence)) end += 1;
   const unindent = new RegExp(`^ {0,${indent.length}}`);
-  const text = lines.slice(at + 1, end).map((line) => line.replace(unindent, "")).join("\n");
+  const text = raw.slice(at + 1, end).map((line) => line.replace(unindent, "")).join("\n");
   const language = (info.split(/\s/)[0] ?? "").toLowerCase();
   const closed = end < lines.length;
   return { block: { type: "code", language, text, closed }, next: closed ? end + 1 : end };
@@ -100,7 +102,7 @@ class Container {
 
   add(line) {
     this.inside.push(line);
-    const content = line.replace(/^(?: {0,3}(?:>|[-+*](?= )|\d{1,9}[.)](?= )) ?)+/, "");
+    const content = line.replace(/^(?: {0,3}(?:>|[-+*](?= |$)|\d{1,9}[.)](?= |$)) ?)+/, "");
     if (this.fence) {
       if (closesFence(content, this.fence)) this.fence = null;
       this.inParagraph = false;
@@ -189,7 +191,8 @@ function blankBetween(inside, blocks) {
 function isTable(lines, at) {
   const rule = lines[at + 1];
   if (rule === undefined || !lines[at].includes("|") || INDENTED.test(rule)) return false;
-  if (!TABLE_RULE.test(rule.trim())) return false;
+  // "---" alone is a heading's underline.
+  if (!rule.includes("|") || !TABLE_RULE.test(rule.trim())) return false;
   return cells(lines[at]).length === cells(rule).length;
 }
 
