@@ -33,15 +33,18 @@ async def chat_completions(body: ChatRequest, request: Request) -> Response:
     """Answer a conversation, at once or as a stream of server-sent events."""
     server = server_of(request)
     model = await server.model_for(request, body)
+    params = body.params(
+        max_tokens=body.max_completion_tokens or body.max_tokens or model.llm.model_info.max_context,
+        vocab_size=model.llm.model_info.vocab_size,
+        logprobs=body.num_logprobs(),
+    )
+    num_answers = body.choices(server.settings.max_choices)
+    token_ids = await prompt_tokens(model, body.conversation())
     job = Job(
         model=model,
-        token_ids=(token_ids := await prompt_tokens(model, body.conversation())),
-        params=body.params(
-            max_tokens=body.max_completion_tokens or body.max_tokens or model.llm.model_info.max_context,
-            vocab_size=model.llm.model_info.vocab_size,
-            logprobs=body.num_logprobs(),
-        ),
-        num_answers=body.choices(server.settings.max_choices),
+        token_ids=token_ids,
+        params=params,
+        num_answers=num_answers,
         tenant=tenant_of(request),
         priority=body.priority or 0,
     )

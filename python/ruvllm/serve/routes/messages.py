@@ -30,12 +30,14 @@ async def create_message(body: MessageRequest, request: Request) -> Response:
     """Answer a conversation, at once or as a stream of events."""
     server = server_of(request)
     model = await server.model_for(request, body)
+    params = body.params(
+        max_tokens=body.max_tokens, vocab_size=model.llm.model_info.vocab_size, logprobs=None
+    )
+    token_ids = await prompt_tokens(model, body.conversation())
     job = Job(
         model=model,
-        token_ids=(token_ids := await prompt_tokens(model, body.conversation())),
-        params=body.params(
-            max_tokens=body.max_tokens, vocab_size=model.llm.model_info.vocab_size, logprobs=None
-        ),
+        token_ids=token_ids,
+        params=params,
         tenant=tenant_of(request),
         priority=body.priority or 0,
     )

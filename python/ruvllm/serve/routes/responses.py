@@ -32,22 +32,16 @@ async def create_response(body: ResponseRequest, request: Request) -> Response:
     """Answer a conversation, at once or as a stream of events, and keep the response."""
     server, tenant = server_of(request), tenant_of(request)
     model = await server.model_for(request, body)
+    info = model.llm.model_info
+    params = body.params(
+        max_tokens=body.max_output_tokens or info.max_context, vocab_size=info.vocab_size, logprobs=None
+    )
     messages = tuple(body.messages())
     if body.previous_response_id is not None:
         stored = server.stored_responses.find(tenant, body.previous_response_id, param="previous_response_id")
         messages = (*stored.messages, *messages)
-    info = model.llm.model_info
-    job = Job(
-        model=model,
-        token_ids=(token_ids := await prompt_tokens(model, body.conversation(messages))),
-        params=body.params(
-            max_tokens=body.max_output_tokens or info.max_context,
-            vocab_size=info.vocab_size,
-            logprobs=None,
-        ),
-        tenant=tenant,
-        priority=body.priority or 0,
-    )
+    token_ids = await prompt_tokens(model, body.conversation(messages))
+    job = Job(model=model, token_ids=token_ids, params=params, tenant=tenant, priority=body.priority or 0)
     note(request, prompt_tokens=len(token_ids), stream=bool(body.stream))
 
     def keep(whole: dict[str, Any]) -> None:
