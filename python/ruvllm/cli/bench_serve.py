@@ -65,8 +65,8 @@ class LoadOptions:
         list[str] | None,
         flag(
             "--goodput",
-            help="Also count the requests that keep such levels, in ms: 'ttft:500 itl:50'. Of a request: ttft, "
-            "tpot, the mean itl, e2el.",
+            help="Also count the requests that keep such levels, in ms: 'ttft:500 itl:50'. Of a request: "
+            "ttft, tpot, the mean itl, e2el.",
         ),
     ] = None
 
@@ -87,8 +87,8 @@ class WorkloadOptions:
         bool,
         flag(
             "--ignore-eos",
-            help="Ask for answers of exactly that length: a field of ours and of vLLM's, which other servers may "
-            "not know.",
+            help="Ask for answers of exactly that length: a field of ours and of vLLM's, which other "
+            "servers may not know.",
         ),
     ] = False
     disconnect_ratio: Annotated[
@@ -120,7 +120,7 @@ def register(app: typer.Typer) -> None:
         app,
         "bench-serve",
         examples=[
-            "ruvllm bench-serve --concurrency 32 --requests 256    32 clients, each asks when it has its answer",
+            "ruvllm bench-serve --concurrency 32 --requests 256    32 clients at a time",
             "ruvllm bench-serve --rate 4 --goodput 'ttft:500 itl:50'    4 a second: are they served well?",
             "ruvllm bench-serve --shared-prefix-tokens 512    what is the prefix cache worth?",
             "ruvllm bench-serve --url https://example.org/v1 --model NAME --json    any such server",
@@ -140,8 +140,8 @@ def bench_serve(
 
     Sends chat requests of random words, greedy unless --extra-body says otherwise, and reads the streamed
     answers. Tokens are the server's own counts. One request before, uncounted, says whether the server works
-    at all. Ends with 1 where a request failed; refusals with status 429 are no failures. Start the server with
-    `ruvllm serve MODEL`. Needs `pip install 'ruvllm[serve]'`.
+    at all. Ends with 1 where a request failed; refusals with status 429 are no failures. Needs
+    `pip install 'ruvllm[serve]'`.
     """
     from ruvllm.client import ServerClient
     from ruvllm.client.load import Report, Target, WordSupply, read_service_levels, run_load
@@ -161,13 +161,13 @@ def bench_serve(
         "url": server.url,
         "model": model,
         "concurrency": None if load.rate else load.concurrency or DEFAULT_CONCURRENCY,
-        "rate": load.rate,
+        "rate": load.rate if load.rate != float("inf") else "inf",
         **asdict(asked),
         "prompts_sized_by": "tokens" if words.is_counted else "words",
         "service_levels_ms": levels,
     }
     if json:
-        terminal.print_json({**setting, **report.as_json()})
+        terminal.print_json({"load": setting, "result": report.as_json()})
     else:
         bench_serve_report.print_report(setting, report)
     if report.failures:
@@ -181,7 +181,8 @@ def _loop(load: LoadOptions, seed: int) -> "ClosedLoop | OpenLoop":
         return ClosedLoop(load.concurrency or DEFAULT_CONCURRENCY)
     if load.concurrency is not None:
         raise ConfigError(
-            "--rate and --concurrency exclude each other: with --rate, requests come however many are under way"
+            "--rate and --concurrency exclude each other: with --rate, requests come however many are "
+            "under way"
         )
     return OpenLoop(arrival_seconds(load.requests, load.rate, seed))
 

@@ -32,7 +32,7 @@ def print_report(setting: Mapping[str, Any], report: "Report") -> None:
 def _load(setting: Mapping[str, Any]) -> list[tuple[str, str]]:
     if setting["rate"] is None:
         load = f"{setting['concurrency']} clients, each asks when it has its answer"
-    elif setting["rate"] == float("inf"):
+    elif setting["rate"] == "inf":
         load = "all at once"
     else:
         load = f"{setting['rate']:g} requests/s at random times"
@@ -101,6 +101,7 @@ def _doubts(setting: Mapping[str, Any], report: "Report") -> list[str]:
         doubts.append(f"{report.uncounted} answers came without a count of their tokens")
     if report.late_ms > LATE_MS:
         doubts.append(
-            f"1 of 100 requests was sent {report.late_ms:.0f} ms late or later: this machine is too busy for the load"
+            f"1 of 100 requests was sent {report.late_ms:.0f} ms late or later: this machine is too busy for "
+            "the load"
         )
     return doubts

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -138,7 +138,7 @@ class Report:
             "answers_shorter_than_max_tokens": self.short,
             "goodput_requests_per_second": self.goodput,
             "sent_late_p99_ms": self.late_ms,
-            **{f"{name}_ms": _as_json(values) for name, values in self.latencies.items()},
+            **{f"{name}_ms": asdict(values) if values else None for name, values in self.latencies.items()},
         }
 
     def _rate(self, count: int) -> float:
@@ -192,9 +192,3 @@ def _is_good(outcome: Outcome, service_levels: Mapping[str, float]) -> bool:
         if seconds and sum(seconds) / len(seconds) * 1000 > milliseconds:
             return False
     return True
-
-
-def _as_json(values: Distribution | None) -> dict[str, float] | None:
-    if values is None:
-        return None
-    return {"mean": values.mean, "p50": values.p50, "p95": values.p95, "p99": values.p99}
