@@ -147,6 +147,8 @@ class Vocabulary:
 
     def __new__(cls, pieces: Sequence[bytes], special: Sequence[int]) -> Vocabulary: ...
     def __len__(self) -> int: ...
+    def bytes(self, token_id: int) -> bytes | None: ...
+    def is_special(self, token_id: int) -> bool: ...
 
 @final
 class Model:
@@ -260,12 +262,21 @@ class FinishedEvent:
 
 @final
 class ArrayEvent:
-    """The result of an evaluation: logits `[tokens, vocab]`, scores `[tokens - 1]`, embedding `[hidden]`."""
+    """The result of an evaluation that gives an array: logits `[tokens, vocab]` or embedding `[hidden]`."""
 
     @property
     def sequence(self) -> int: ...
     @property
     def values(self) -> NDArray[np.float32]: ...
+
+@final
+class ScoresEvent:
+    """The result of scoring: each token but the first, its logprob, the likeliest tokens in its place."""
+
+    @property
+    def sequence(self) -> int: ...
+    @property
+    def scores(self) -> list[tuple[int, float, list[tuple[int, float]]]]: ...
 
 @final
 class FailedEvent:
@@ -276,7 +287,7 @@ class FailedEvent:
     @property
     def error(self) -> Exception: ...
 
-Event = TokenEvent | FinishedEvent | ArrayEvent | FailedEvent
+Event = TokenEvent | FinishedEvent | ArrayEvent | ScoresEvent | FailedEvent
 
 @final
 class SequenceStatus:
@@ -476,6 +487,14 @@ class _GenerationSettings(Protocol):
     @property
     def cache_min_tokens(self) -> int | None: ...
 
+class _EvaluationSettings(Protocol):
+    @property
+    def kind(self) -> str: ...
+    @property
+    def top_logprobs(self) -> int: ...
+    @property
+    def tenant(self) -> str: ...
+
 @final
 class Engine:
     """Runs plans over one model and one pool of key-value blocks."""
@@ -492,8 +511,7 @@ class Engine:
     def add_generation(
         self, tokens: Sequence[int], sampling: Sampling, settings: _GenerationSettings
     ) -> int: ...
-    def add_evaluation(self, tokens: Sequence[int], kind: str) -> int:
-        """`kind` is `logits`, `score` or `embed`."""
+    def add_evaluation(self, tokens: Sequence[int], settings: _EvaluationSettings) -> int: ...
     def preempt(self, sequence: int, swap: bool) -> None:
         """Sets a sequence aside; a plan that names it takes it up again."""
     def trim(self) -> None:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ruvllm.llm import DEFAULT_MODEL, LLM, Prompt
-from ruvllm.outputs import Completion
+from ruvllm.outputs import Completion, TokenLogprob
 from ruvllm.params import GenerateParams
+from ruvllm.runtime.request import Owner
 from ruvllm.runtime.streams import AsyncCompletionStream, join_chunks
 from ruvllm.text.messages import MessageLike
 
@@ -74,9 +75,26 @@ class AsyncEngine:
         """Do the same piece by piece, for `async for`."""
         return self._llm.astream(prompt, params, tenant=tenant, priority=priority)
 
-    async def embed(self, texts: Prompt | Sequence[str] | Sequence[Sequence[int]]) -> NDArray[np.float32]:
+    async def token_logprobs(
+        self,
+        token_ids: Sequence[int] | NDArray[np.integer[Any]],
+        *,
+        top_logprobs: int = 0,
+        tenant: str = "",
+        priority: int = 0,
+    ) -> tuple[TokenLogprob, ...]:
+        """How likely each token but the first is, given those before it, with the likeliest in its place."""
+        return await self._llm._evaluations.token_logprobs(token_ids, top_logprobs, Owner(tenant, priority))
+
+    async def embed(
+        self,
+        texts: Prompt | Sequence[str] | Sequence[Sequence[int]],
+        *,
+        tenant: str = "",
+        priority: int = 0,
+    ) -> NDArray[np.float32]:
         """The mean of the last hidden states at unit length."""
-        return await asyncio.to_thread(self._llm.embed, texts)
+        return await self._llm._evaluations.embed(texts, Owner(tenant, priority))
 
     async def aclose(self) -> None:
         """End what is running, and the model where it was loaded here."""

@@ -11,22 +11,22 @@ from numpy.typing import NDArray
 
 from ruvllm._checks import check_integer
 from ruvllm.config import ModelConfig, PrefixCacheConfig
-from ruvllm.errors import ConfigError, ContextLengthError, TokenizationError
+from ruvllm.errors import ConfigError, ContextLengthError
 from ruvllm.observability.profile import StepProfile
-from ruvllm.outputs import Completion, MemoryStats, ModelInfo, PoolStats
+from ruvllm.outputs import Completion, MemoryStats, ModelInfo, PoolStats, TokenLogprob
 from ruvllm.params import GenerateParams
 from ruvllm.runtime import accounts
 from ruvllm.runtime.closing import Closing
+from ruvllm.runtime.evaluations import Evaluations
 from ruvllm.runtime.gathering import CompletionsInTurn
 from ruvllm.runtime.opening import EngineSettings, open_model, resolve_model, settings_from
 from ruvllm.runtime.prefix_cache import EnginePrefixCache
-from ruvllm.runtime.prompts import Prompt, check_tokens, is_one_prompt
-from ruvllm.runtime.request import EvaluationKind, EvaluationTask, GenerationTask, Owner
+from ruvllm.runtime.prompts import Prompt, is_one_prompt
+from ruvllm.runtime.request import GenerationTask, Owner
 from ruvllm.runtime.scheduler import Limits
-from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream, EvaluationResult
-from ruvllm.text.chat_template import ChatTemplate
+from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
+from ruvllm.runtime.text_methods import TextMethods
 from ruvllm.text.messages import MessageLike
-from ruvllm.text.tokenizer import Tokenizer, encode_rendered
 from ruvllm.types import DeviceType
 
 __all__ = ["LLM", "Prompt"]
@@ -34,7 +34,7 @@ __all__ = ["LLM", "Prompt"]
 DEFAULT_MODEL = "smollm2-135m"
 
 
-class LLM(Closing):
+class LLM(Closing, TextMethods):
     """A language model, loaded.
 
         with LLM("smollm2-135m") as llm:
@@ -159,7 +159,7 @@ class LLM(Closing):
 
         llm.chat([{"role": "user", "content": "Hello"}]).text
         """
-        tokens, owner = self._chat_tokens(messages), Owner(tenant, priority)
+        tokens, owner = self.chat_tokens(messages), Owner(tenant, priority)
         return self._start(self._task(tokens, params or GenerateParams(), owner)).completion()
 
     def stream(
@@ -216,69 +216,39 @@ class LLM(Closing):
         make = partial(self._stream_task, params=params, owner=Owner(tenant, priority))
         return CompletionsInTurn(self._loop, prompts, make, max_in_flight=max_in_flight)
 
-    # -- text and tokens
-
-    @property
-    def tokenizer(self) -> Tokenizer | None:
-        """The model's tokenizer; `None` where its folder has none."""
-        return self._open.text.tokenizer
-
-    def tokenize(self, text: str, *, add_bos: bool | None = None, parse_special: bool = True) -> list[int]:
-        """Give a text's tokens.
-
-        Args:
-            text: Any text.
-            add_bos: Whether the token that begins a text comes first; `None` does what the model wants.
-            parse_special: Whether texts such as `<|im_end|>` become the tokens of that name.
-        """
-        if not isinstance(text, str):
-            raise TokenizationError(f"the text is a {type(text).__name__}; it must be a str")
-        return self._required_tokenizer().encode(text, add_bos=add_bos, parse_special=parse_special)
-
-    def detokenize(self, token_ids: Sequence[int], *, skip_special: bool = False) -> str:
-        """Give the text of tokens; with `skip_special` without the marks among them."""
-        checked = self._checked_tokens(token_ids)
-        return self._required_tokenizer().decode(checked, skip_special=skip_special)
-
-    def apply_chat_template(
-        self,
-        messages: str | Sequence[MessageLike],
-        *,
-        add_generation_prompt: bool = True,
-        variables: Mapping[str, Any] | None = None,
-    ) -> str:
-        """Give the text that the model sees for a conversation.
-
-        Args:
-            messages: Each with `role` and `content`; a lone text is the user's message.
-            add_generation_prompt: Whether the text ends where the answer begins.
-            variables: More for the template, such as `{"enable_thinking": False}`.
-        """
-        return self._required_template().render(
-            messages, add_generation_prompt=add_generation_prompt, variables=variables
-        )
-
     # -- numbers
 
     def logits(self, token_ids: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """The model's logits after each token, `[tokens, vocab]`."""
-        return self._evaluate(self._checked_tokens(token_ids), "logits").wait()
+        return self._evaluations.logits(token_ids).wait()
 
     def score(self, token_ids: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """The negative log-likelihood of each token but the first, given those before it, `[tokens - 1]`."""
-        return self._evaluate(self._checked_tokens(token_ids), "score").wait()
+        return np.array([-one.logprob for one in self.token_logprobs(token_ids)], dtype=np.float32)
 
-    def embed(self, texts: Prompt | Sequence[str] | Sequence[Sequence[int]]) -> NDArray[np.float32]:
+    def token_logprobs(
+        self,
+        token_ids: Sequence[int] | NDArray[np.integer[Any]],
+        *,
+        top_logprobs: int = 0,
+        tenant: str = "",
+        priority: int = 0,
+    ) -> tuple[TokenLogprob, ...]:
+        """How likely each token but the first is, given those before it, with the likeliest in its place.
+
+        `top_logprobs` is how many likeliest ones to name, up to 20.
+        """
+        return self._evaluations.token_logprobs(token_ids, top_logprobs, Owner(tenant, priority)).wait()
+
+    def embed(
+        self,
+        texts: Prompt | Sequence[str] | Sequence[Sequence[int]],
+        *,
+        tenant: str = "",
+        priority: int = 0,
+    ) -> NDArray[np.float32]:
         """The mean of the last hidden states at unit length: `[hidden]`, or `[texts, hidden]` of a list."""
-        if is_one_prompt(texts):
-            return self._evaluate(self._tokens(cast("Prompt", texts)), "embed").wait()
-        prompts = [self._tokens(one) for one in cast("Sequence[Prompt]", texts)]
-        results = [self._evaluate(tokens, "embed") for tokens in prompts]
-        try:
-            return np.stack([result.wait() for result in results])
-        finally:
-            for result in results:
-                result.cancel()
+        return self._evaluations.embed(texts, Owner(tenant, priority)).wait()
 
     # -- what it is
 
@@ -286,6 +256,11 @@ class LLM(Closing):
     def model_info(self) -> ModelInfo:
         """What the model is and how it runs."""
         return accounts.model_info(self._open, self._device)
+
+    @property
+    def failure(self) -> Exception | None:
+        """What stopped the engine for good; `None` while it runs."""
+        return self._loop.failure
 
     def memory_stats(self) -> MemoryStats:
         """Memory in use now; the key-value blocks as of the last plan."""
@@ -321,7 +296,7 @@ class LLM(Closing):
         self, prompt: Prompt | Sequence[MessageLike], params: GenerateParams | None, owner: Owner
     ) -> GenerationTask:
         if not isinstance(prompt, str) and len(prompt) and isinstance(prompt[0], Mapping):
-            prompt = self._chat_tokens(cast("Sequence[MessageLike]", prompt))
+            prompt = self.chat_tokens(cast("Sequence[MessageLike]", prompt))
         return self._task(cast("Prompt", prompt), params or GenerateParams(), owner)
 
     def _task(self, prompt: Prompt, params: GenerateParams, owner: Owner) -> GenerationTask:
@@ -343,13 +318,10 @@ class LLM(Closing):
             priority=owner.priority,
         )
 
-    def _evaluate(self, tokens: list[int], kind: EvaluationKind) -> EvaluationResult:
-        limit = self._open.max_context
-        if len(tokens) > limit:
-            raise ContextLengthError.exceeded(prompt_tokens=len(tokens), max_context=limit)
-        if kind == "score" and len(tokens) < 2:
-            raise ConfigError(f"token_ids has {len(tokens)} token; scoring needs at least 2")
-        return EvaluationResult(self._loop, EvaluationTask(token_ids=tokens, kind=kind))
+    @property
+    def _evaluations(self) -> Evaluations:
+        # Not kept: its way back to the model would keep a forgotten model alive.
+        return Evaluations(self._open, self._tokens)
 
     def _tokens(self, prompt: Prompt) -> list[int]:
         if not isinstance(prompt, str):
@@ -358,30 +330,3 @@ class LLM(Closing):
         if not tokens:
             raise ConfigError("the prompt is empty; it must have at least one token")
         return tokens
-
-    def _chat_tokens(self, messages: str | Sequence[MessageLike]) -> list[int]:
-        return encode_rendered(self._required_tokenizer(), self.apply_chat_template(messages))
-
-    def _checked_tokens(self, token_ids: object) -> list[int]:
-        return check_tokens(token_ids, self._open.native.vocab_size)
-
-    def _required_tokenizer(self) -> Tokenizer:
-        if self.tokenizer is None:
-            raise TokenizationError(
-                f"{self._open.path} has no tokenizer.json, so text cannot be used; give token ids, or put "
-                "the model's tokenizer.json beside its weights"
-            )
-        return self.tokenizer
-
-    @cached_property
-    def _template(self) -> ChatTemplate | None:
-        return self._open.text.template()
-
-    def _required_template(self) -> ChatTemplate:
-        self._required_tokenizer()
-        if self._template is None:
-            raise TokenizationError(
-                f"{self._open.path} has no chat template, and none of the built-in ones fits; write the "
-                "prompt as the model knows it and use generate"
-            )
-        return self._template

@@ -247,6 +247,10 @@ def test_embeddings(tiny_gguf: LLM) -> None:
 def test_nothing_is_scored_by_one_token(tiny_gguf: LLM) -> None:
     with pytest.raises(ConfigError, match="scoring needs at least 2"):
         tiny_gguf.score([5])
+    with pytest.raises(ConfigError, match="must be a list of token ids"):
+        tiny_gguf.token_logprobs("a text")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="top_logprobs is 21; it must be an integer from 0 to 20"):
+        tiny_gguf.token_logprobs([5, 6], top_logprobs=21)
 
 
 # -- text

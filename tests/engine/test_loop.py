@@ -14,11 +14,12 @@ import pytest
 
 from ruvllm.errors import BackendError, GenerationError, InvalidOperationError, ModelError, OutOfMemoryError
 from ruvllm.params import GenerateParams
+from ruvllm.runtime.evaluations import EvaluationResult
 from ruvllm.runtime.events import Event, Failed, Finished
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.request import EvaluationTask, GenerationTask
 from ruvllm.runtime.scheduler import Limits, Scheduler
-from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream, EvaluationResult
+from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
 from tests.support.scripted_engine import ScriptedEngine, expected_tokens
 
 MakeLoop = Callable[..., tuple[EngineLoop, ScriptedEngine]]
@@ -85,7 +86,7 @@ def test_chunks(make_loop: MakeLoop) -> None:
 
 def test_an_evaluation(make_loop: MakeLoop) -> None:
     loop, _ = make_loop()
-    result = EvaluationResult(loop, EvaluationTask(token_ids=[4, 5], kind="logits"))
+    result = EvaluationResult[list[int]](loop, EvaluationTask(token_ids=[4, 5], kind="logits"))
     assert list(result.wait()) == [4, 5]
 
 

@@ -39,9 +39,9 @@ class TokenMade:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Values:
-    """The result of an evaluation."""
+    """The result of an evaluation: an array, or what was asked about each token."""
 
-    values: NDArray[np.float32]
+    values: NDArray[np.float32] | tuple[TokenLogprob, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +79,15 @@ def _token(event: "_native.TokenEvent") -> Event:
     return TokenMade(token_id=event.token, text=event.text, logprob=entry)
 
 
+def _scores(event: "_native.ScoresEvent") -> Event:
+    return Values(
+        values=tuple(
+            TokenLogprob(token_id=token, logprob=logprob, top_logprobs=tuple(top))
+            for token, logprob, top in event.scores
+        )
+    )
+
+
 def _finished(event: "_native.FinishedEvent") -> Event:
     return Finished(
         reason=event.reason,
@@ -100,6 +109,8 @@ def translate(event: "_native.Event") -> Event:
         return _finished(cast("_native.FinishedEvent", event))
     if kind == "ArrayEvent":
         return Values(values=cast("_native.ArrayEvent", event).values)
+    if kind == "ScoresEvent":
+        return _scores(cast("_native.ScoresEvent", event))
     return Failed(error=cast("_native.FailedEvent", event).error)
 
 

@@ -157,6 +157,12 @@ class EngineLoop:
                 preemptions=self._preemptions,
             )
 
+    @property
+    def failure(self) -> Exception | None:
+        """What stopped the threads for good; `None` while they run."""
+        with self._changed:
+            return self._failure
+
     def close(self) -> None:
         """End all requests and both threads. Twice is the same as once."""
         if os.getpid() != self._process:

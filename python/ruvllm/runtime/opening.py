@@ -66,6 +66,7 @@ class OpenModel:
     path: Path
     native: _native.Model
     text: ModelText
+    vocabulary: _native.Vocabulary | None
     memory: _native.EngineMemory
     loop: EngineLoop
     max_context: int
@@ -136,10 +137,11 @@ def open_model(
     plan = _plan_memory(native, settings)
     memory = EngineMemory.of(plan, settings.kv_format, settings.prefix_cache)
     tokenizer = text.tokenizer
+    vocabulary = tokenizer.vocabulary(native.vocab_size) if tokenizer else None
     end_tokens = dict.fromkeys([*native.end_tokens, *(tokenizer.end_tokens if tokenizer else ())])
     engine = _native.Engine(
         native,
-        vocabulary=tokenizer.vocabulary(native.vocab_size) if tokenizer else None,
+        vocabulary=vocabulary,
         end_tokens=[token for token in end_tokens if token < native.vocab_size],
         memory=memory,
     )
@@ -152,6 +154,7 @@ def open_model(
         path=path,
         native=native,
         text=text,
+        vocabulary=vocabulary,
         memory=engine.memory(),
         loop=EngineLoop(
             engine,
@@ -176,7 +179,7 @@ class _GenerationSettings:
 
 def _add(engine: _native.Engine, task: Task) -> int:
     if not isinstance(task, GenerationTask):
-        return engine.add_evaluation(task.token_ids, task.kind)
+        return engine.add_evaluation(task.token_ids, task)
     params = task.params
     sampling = _native.Sampling(
         temperature=params.temperature,

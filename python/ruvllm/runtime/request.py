@@ -37,10 +37,11 @@ class GenerationTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationTask:
-    """Compute something about given tokens."""
+    """Compute something about given tokens; `top_logprobs` is how many likeliest ones a `score` names."""
 
     token_ids: Sequence[int]
     kind: EvaluationKind
+    top_logprobs: int = 0
     tenant: str = ""
     priority: int = 0
 

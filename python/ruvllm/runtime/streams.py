@@ -11,17 +11,14 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from types import TracebackType
 from typing import TypeAlias, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ruvllm.errors import GenerationError
 from ruvllm.outputs import Chunk, Completion, FinishReason, Timings, TokenLogprob, Usage
 from ruvllm.runtime.closing import Closing
-from ruvllm.runtime.events import Event, Failed, Finished, TokenMade, Values
+from ruvllm.runtime.events import Event, Failed, Finished, TokenMade
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.request import Task
 
-__all__ = ["AsyncCompletionStream", "ChunkMaker", "CompletionStream", "EvaluationResult", "join_chunks"]
+__all__ = ["AsyncCompletionStream", "ChunkMaker", "CompletionStream", "join_chunks"]
 
 # While it waits, a thread looks for signals this often; on Unix they interrupt the waiting anyway.
 SIGNAL_SECONDS = 0.5
@@ -171,18 +168,24 @@ class AsyncCompletionStream(AsyncIterator[Chunk]):
         return self
 
     async def __anext__(self) -> Chunk:
-        if self._done:
+        if not self._chunks:
+            self._chunks.extend(await self.batch())
+        if not self._chunks:
             raise StopAsyncIteration
+        return self._chunks.popleft()
+
+    async def batch(self) -> list[Chunk]:
+        """Wait for the next pieces and give all that came together; none after the last."""
+        if self._done:
+            return []
         try:
-            while not self._chunks:
-                events, now = await self._sink.take()
-                self._chunks.extend(self._maker.chunk(event, now) for event in events)
+            events, now = await self._sink.take()
+            chunks = [self._maker.chunk(event, now) for event in events]
         except BaseException:
             self._cancel()
             raise
-        chunk = self._chunks.popleft()
-        self._done = chunk.finish_reason is not None
-        return chunk
+        self._done = any(chunk.finish_reason is not None for chunk in chunks)
+        return chunks
 
     async def aclose(self) -> None:
         """Stop: the engine ends the request, and there are no more chunks."""
@@ -204,41 +207,6 @@ class AsyncCompletionStream(AsyncIterator[Chunk]):
     def __del__(self) -> None:
         if hasattr(self, "_request"):
             self._cancel()
-
-
-class EvaluationResult:
-    """The values of one evaluation, waited for with `wait`."""
-
-    def __init__(self, loop: EngineLoop, task: Task) -> None:
-        self._loop = loop
-        self._sink = _QueueSink()
-        self._request = loop.submit(task, self._sink)
-
-    def wait(self) -> NDArray[np.float32]:
-        """Wait for the values; an exception while waiting cancels the request."""
-        values: NDArray[np.float32] | None = None
-        try:
-            while True:
-                for event in self._sink.take()[0]:
-                    if isinstance(event, Values):
-                        values = event.values
-                    elif isinstance(event, Failed):
-                        raise event.error
-                    elif isinstance(event, Finished):
-                        return _found(values, event)
-        except BaseException:
-            self.cancel()
-            raise
-
-    def cancel(self) -> None:
-        """Stop: nobody wants the values any more."""
-        self._loop.cancel(self._request)
-
-
-def _found(values: NDArray[np.float32] | None, event: Finished) -> NDArray[np.float32]:
-    if values is None:
-        raise GenerationError(f"the evaluation ended without a result ({event.reason})")
-    return values
 
 
 def join_chunks(chunks: Sequence[Chunk]) -> Completion:

@@ -113,6 +113,28 @@ class ChatTemplate:
             )
         return text
 
+    def render_open(
+        self, messages: str | Sequence[MessageLike], *, variables: Mapping[str, Any] | None = None
+    ) -> str:
+        """Give the text up to the end of the last message's content, so that a model goes on from there.
+
+        Raises `TokenizationError` where the last message is not the assistant's or its content is not found
+        in what the template makes of it.
+        """
+        checked = check_messages(messages)
+        last = checked[-1]
+        if last["role"] != "assistant" or not last["content"].strip():
+            raise TokenizationError(
+                "there is nothing to go on from: the last message must be the assistant's, and not empty"
+            )
+        text = self.render(checked, add_generation_prompt=False, variables=variables)
+        # Templates trim contents; the beginning is cut after its last visible character.
+        content = last["content"].strip()
+        place = text.rfind(content)
+        if place < 0:
+            raise self._error("changes the assistant's message, so that an answer cannot go on from it")
+        return text[: place + len(content)]
+
     def _run(self, num_messages: int, context: dict[str, Any]) -> str:
         from minijinja import TemplateError
 

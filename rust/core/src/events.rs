@@ -38,8 +38,15 @@ pub enum Event {
     Values {
         /// Whose.
         sequence: SequenceId,
-        /// Logits `[tokens, vocab]`, scores `[tokens - 1]` or an embedding `[hidden]`.
+        /// Logits `[tokens, vocab]` or an embedding `[hidden]`.
         values: Vec<f32>,
+    },
+    /// The result of scoring, before its `Finished`.
+    Scores {
+        /// Whose.
+        sequence: SequenceId,
+        /// Every token but the first, and how likely it is.
+        scores: Vec<(TokenId, TokenLogprobs)>,
     },
     /// The sequence could not go on; the last of its events.
     Failed {

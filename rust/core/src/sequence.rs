@@ -12,7 +12,7 @@ use crate::memory::Tenant;
 use crate::model::rope::RopeRegime;
 use crate::prefix::MissReason;
 use crate::prefix::radix_tree::NodeId;
-use crate::sampling::{Sampler, SamplingParams};
+use crate::sampling::{Sampler, SamplingParams, TokenLogprobs};
 use crate::text::{Detokenizer, StopMatcher, Vocabulary};
 
 /// Set by any thread; seen by the engine between layers.
@@ -53,8 +53,11 @@ pub enum Task {
     Generate(GenerateTask),
     /// The logits of every token of the prompt.
     Logits,
-    /// The negative log-likelihood of every token but the first.
-    Score,
+    /// How likely every token but the first is after those before it.
+    Score {
+        /// The likeliest tokens to name at each place, up to [`SamplingParams::MAXIMUM_LOGPROBS`].
+        top_logprobs: usize,
+    },
     /// The mean of the last hidden states, of unit length.
     Embed,
 }
@@ -122,8 +125,28 @@ pub(crate) struct Paused {
 pub(crate) enum Work {
     Generate(Box<Generation>),
     Logits(Vec<f32>),
-    Score(Vec<f32>),
+    Score(Scoring),
     Embed(Vec<f32>),
+}
+
+/// The tokens that are measured so far, after the first.
+#[derive(Debug)]
+pub(crate) struct Scoring {
+    pub(crate) top_logprobs: usize,
+    pub(crate) scores: Vec<TokenLogprobs>,
+}
+
+impl Work {
+    /// Forgets what was found of rows that will be computed again.
+    pub(crate) fn restart(&mut self) {
+        match self {
+            // Its tokens stay, and only their rows are computed anew.
+            Self::Generate(_) => {}
+            Self::Logits(values) => values.clear(),
+            Self::Score(scoring) => scoring.scores.clear(),
+            Self::Embed(sum) => sum.fill(0.0),
+        }
+    }
 }
 
 /// A generation in progress.

@@ -16,6 +16,8 @@ const MODELS: [&str; 5] = [
     "gguf/qwen3-qknorm.gguf",
 ];
 
+const SCORE: Task = Task::Score { top_logprobs: 3 };
+
 fn prompt(length: usize, salt: u32) -> Vec<u32> {
     (0..length as u32)
         .map(|index| 3 + (index * 37 + salt * 101) % 300)
@@ -76,25 +78,59 @@ fn logits_and_scores_do_not_depend_on_chunks() {
         let run = |prefill: usize, task: Task| {
             let mut engine = engine(&model, 8);
             let id = engine.add(request(&tokens, task)).unwrap();
-            run_all(&mut engine, prefill).remove(&id).unwrap().values
+            run_all(&mut engine, prefill).remove(&id).unwrap()
         };
-        let logits = run(512, Task::Logits);
+        let logits = run(512, Task::Logits).values;
         assert_eq!(logits.len(), 45 * 320);
-        assert_eq!(logits, run(5, Task::Logits), "{name}");
-        let scores = run(512, Task::Score);
-        assert_eq!(scores, run(5, Task::Score), "{name}");
-        for (index, score) in scores.iter().enumerate() {
+        assert_eq!(logits, run(5, Task::Logits).values, "{name}");
+        let scores = run(512, SCORE).scores;
+        assert_eq!(scores, run(5, SCORE).scores, "{name}");
+        assert_eq!(scores.len(), 44);
+        for (index, (token, score)) in scores.iter().enumerate() {
+            assert_eq!(*token, tokens[index + 1]);
             let row = &logits[index * 320..(index + 1) * 320];
             let total: f64 = row.iter().map(|value| f64::from(*value).exp()).sum();
-            let expected = total.ln() - f64::from(row[tokens[index + 1] as usize]);
+            let expected = f64::from(row[*token as usize]) - total.ln();
             assert!(
-                (expected - f64::from(*score)).abs() < 1e-4,
-                "{name} {index}: {score} against {expected}"
+                (expected - f64::from(score.logprob)).abs() < 1e-5,
+                "{name} {index}: {score:?} against {expected}"
             );
+            let mut ranked: Vec<u32> = (0..320).collect();
+            ranked.sort_by(|a, b| row[*b as usize].total_cmp(&row[*a as usize]));
+            let top: Vec<u32> = score.top.iter().map(|(token, _)| *token).collect();
+            assert_eq!(top, ranked[..3], "{name} {index}");
         }
-        let embedding = run(512, Task::Embed);
+        let embedding = run(512, Task::Embed).values;
         let length: f32 = embedding.iter().map(|value| value * value).sum();
         assert!((length - 1.0).abs() < 1e-5 && embedding.len() == 64);
+    }
+}
+
+#[test]
+fn an_evaluation_that_is_set_aside_gives_the_same() {
+    let model = model("models/llama-gqa");
+    for task in [Task::Logits, SCORE, Task::Embed] {
+        let mut undisturbed = engine(&model, 8);
+        let id = undisturbed
+            .add(request(&prompt(45, 3), task.clone()))
+            .unwrap();
+        let expected = run_all(&mut undisturbed, 512).remove(&id).unwrap();
+        for swap in [false, true] {
+            let mut engine = engine(&model, 8);
+            let id = engine.add(request(&prompt(45, 3), task.clone())).unwrap();
+            let rows = vec![PlanRow {
+                sequence: id,
+                prefill_tokens: 20,
+            }];
+            engine.advance(&Plan { rows, max_steps: 1 }).unwrap();
+            engine.preempt(id, swap).unwrap();
+            let outcome = run_all(&mut engine, 20).remove(&id).unwrap();
+            assert_eq!(outcome.scores, expected.scores, "{task:?} {swap}");
+            assert_eq!(outcome.reason, expected.reason);
+            assert_eq!(outcome.values.len(), expected.values.len());
+            // The sum behind an embedding is taken in the order of the rows, whatever the portions.
+            assert_eq!(outcome.values, expected.values, "{task:?} {swap}");
+        }
     }
 }
 
@@ -255,7 +291,11 @@ fn requests_that_cannot_be_served_are_refused_with_the_numbers() {
     let cases = [
         (request(&[], Task::Logits), "at least one token"),
         (request(&[320], Task::Logits), "vocabulary of 320"),
-        (request(&[3], Task::Score), "two tokens"),
+        (request(&[3], SCORE), "two tokens"),
+        (
+            request(&[3, 4], Task::Score { top_logprobs: 21 }),
+            "top_logprobs is 21; it must be between 0 and 20",
+        ),
         (request(&prompt(513, 1), Task::Logits), "max_context = 512"),
         (
             request(&prompt(40, 1), Task::Logits),

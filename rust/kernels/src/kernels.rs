@@ -53,11 +53,6 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         reference::softmax(input, output);
     }
 
-    /// `ln(sum(e^x))`
-    fn log_sum_exp(&self, values: &[f32]) -> f32 {
-        reference::log_sum_exp(values)
-    }
-
     /// For every [`WEIGHT_BLOCK`] values the sum of `e^((value - maximum) * inverse_temperature)`.
     ///
     /// What is above the maximum weighs 1; what weighs less than `e^-87`, and NaN, nothing.

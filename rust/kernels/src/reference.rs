@@ -60,7 +60,7 @@ pub(crate) fn soft_cap(values: &mut [f32], cap: f32) {
     }
 }
 
-pub(crate) fn log_sum_exp(values: &[f32]) -> f32 {
+fn log_sum_exp(values: &[f32]) -> f32 {
     let highest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     if !highest.is_finite() {
         return highest;

@@ -22,11 +22,13 @@ use crate::sampling::Sampling;
 use crate::status::Status;
 use crate::tokenizer::Vocabulary;
 
-const EVALUATIONS: [(&str, Task); 3] = [
-    ("logits", Task::Logits),
-    ("score", Task::Score),
-    ("embed", Task::Embed),
-];
+/// What an evaluation asks for besides its tokens; any object with these attributes.
+#[derive(FromPyObject)]
+struct EvaluationSettings {
+    kind: String,
+    top_logprobs: usize,
+    tenant: String,
+}
 
 /// Runs plans over one model and one pool of key-value blocks.
 #[pyclass(frozen, module = "ruvllm._native")]
@@ -83,7 +85,7 @@ impl Engine {
             Event::Finished { sequence, .. } | Event::Failed { sequence, .. } => {
                 self.lock_open().remove(sequence)?.columns
             }
-            Event::Token { .. } => None,
+            Event::Token { .. } | Event::Scores { .. } => None,
         }
     }
 }
@@ -137,13 +139,24 @@ impl Engine {
         run(py, || self.add(request))
     }
 
-    fn add_evaluation(&self, py: Python<'_>, tokens: Tokens, kind: &str) -> PyResult<u64> {
+    fn add_evaluation(
+        &self,
+        py: Python<'_>,
+        tokens: Tokens,
+        settings: EvaluationSettings,
+    ) -> PyResult<u64> {
+        let top_logprobs = settings.top_logprobs;
+        let kinds = [
+            ("logits", Task::Logits),
+            ("score", Task::Score { top_logprobs }),
+            ("embed", Task::Embed),
+        ];
         run(py, || {
             self.add(Request {
                 tokens: tokens.0,
-                task: choice("the kind of evaluation", kind, &EVALUATIONS)?,
+                task: choice("the kind of evaluation", &settings.kind, &kinds)?,
                 cancel: CancelFlag::default(),
-                tenant: String::new(),
+                tenant: settings.tenant,
                 cache_min_tokens: None,
             })
         })

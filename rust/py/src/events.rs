@@ -31,11 +31,21 @@ pub(crate) struct FinishedEvent {
     cache_miss: Option<&'static str>,
 }
 
-/// The result of an evaluation.
+/// The result of an evaluation that gives an array.
 #[pyclass(frozen, get_all, module = "ruvllm._native")]
 pub(crate) struct ArrayEvent {
     sequence: u64,
     values: Py<PyAny>,
+}
+
+/// A token, its logprob, the likeliest ones in its place.
+type Score = (TokenId, f32, Vec<(TokenId, f32)>);
+
+/// The result of scoring: each token but the first, its logprob, the likeliest tokens in its place.
+#[pyclass(frozen, get_all, module = "ruvllm._native")]
+pub(crate) struct ScoresEvent {
+    sequence: u64,
+    scores: Vec<Score>,
 }
 
 /// The last event of a sequence that failed.
@@ -89,6 +99,15 @@ pub(crate) fn to_python(
             let values = rows(py, values, columns)?;
             let sequence = sequence.0;
             Bound::new(py, ArrayEvent { sequence, values })?.into_any()
+        }
+        Event::Scores { sequence, scores } => {
+            let scores = scores.into_iter();
+            let scores = scores.map(|(token, score)| (token, score.logprob, score.top));
+            let event = ScoresEvent {
+                sequence: sequence.0,
+                scores: scores.collect(),
+            };
+            Bound::new(py, event)?.into_any()
         }
         Event::Failed { sequence, error } => {
             let error = exception(&error).into_value(py);

@@ -40,7 +40,7 @@ mod _native {
     #[pymodule_export]
     use super::engine_memory::EngineMemory;
     #[pymodule_export]
-    use super::events::{ArrayEvent, FailedEvent, FinishedEvent, TokenEvent};
+    use super::events::{ArrayEvent, FailedEvent, FinishedEvent, ScoresEvent, TokenEvent};
     #[pymodule_export]
     use super::kernels::{block_types, dequantize, quantize};
     #[pymodule_export]
@@ -77,6 +77,7 @@ mod _native {
         let ended = py
             .get_type::<FinishedEvent>()
             .bitor(py.get_type::<ArrayEvent>())?
+            .bitor(py.get_type::<ScoresEvent>())?
             .bitor(py.get_type::<FailedEvent>())?;
         module.add("Event", py.get_type::<TokenEvent>().bitor(ended)?)?;
         module.delattr("__all__")

@@ -94,4 +94,16 @@ impl Vocabulary {
     fn __len__(&self) -> usize {
         self.0.len()
     }
+
+    /// What a token adds to a text.
+    fn bytes<'py>(&self, py: Python<'py>, token_id: TokenId) -> Option<Bound<'py, PyBytes>> {
+        self.0
+            .bytes(token_id)
+            .map(|bytes| PyBytes::new(py, bytes))
+    }
+
+    /// Whether a token is a mark that is no part of the text.
+    fn is_special(&self, token_id: TokenId) -> bool {
+        self.0.is_special(token_id)
+    }
 }

@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::ids::SequenceId;
-use crate::sequence::{Generation, Request, Sequence, Task, Work};
+use crate::sampling::check_logprobs;
+use crate::sequence::{Generation, Request, Scoring, Sequence, Task, Work};
 
 use crate::kv::blocks_for;
 
@@ -82,12 +83,18 @@ impl Engine {
     fn work_of(&self, request: &Request) -> Result<Work> {
         Ok(match &request.task {
             Task::Logits => Work::Logits(self.room_for_logits(request.tokens.len())?),
-            Task::Score if request.tokens.len() < 2 => {
+            Task::Score { .. } if request.tokens.len() < 2 => {
                 return Err(Error::Generation(
                     "scoring needs at least two tokens".to_owned(),
                 ));
             }
-            Task::Score => Work::Score(Vec::with_capacity(request.tokens.len() - 1)),
+            Task::Score { top_logprobs } => {
+                check_logprobs("top_logprobs", *top_logprobs)?;
+                Work::Score(Scoring {
+                    top_logprobs: *top_logprobs,
+                    scores: Vec::with_capacity(request.tokens.len() - 1),
+                })
+            }
             Task::Embed => Work::Embed(vec![0.0; self.model.spec().hidden_size]),
             Task::Generate(task) => {
                 task.sampling.validate(self.model.spec().vocab_size)?;

@@ -224,6 +224,8 @@ impl Engine {
                 paused.computed = computed;
                 // Its blocks are to be free, not to stay as someone's prefix.
                 sequence.kept = computed;
+            } else {
+                sequence.work.restart();
             }
             sequence.follows = None;
             self.release(&mut sequence);

@@ -6,6 +6,7 @@
 
 mod admit;
 mod choose;
+mod evaluate;
 mod memory;
 mod step;
 
@@ -25,6 +26,7 @@ use crate::memory::{PAGE_BYTES, PagePoolConfig, Watermarks};
 use crate::model::{LogitsBuffers, Model, Workspace};
 use crate::prefix::{PrefixCache, PrefixLimits};
 use crate::profile::{Profile, ProfileReport};
+use crate::sampling::LogprobMeter;
 use crate::sequence::{Sequence, Work};
 use crate::text::Vocabulary;
 
@@ -141,6 +143,7 @@ pub struct Engine {
     last_hidden: Vec<f32>,
     logits: Vec<f32>,
     logits_buffers: LogitsBuffers,
+    meter: LogprobMeter,
     profile: Option<Arc<Profile>>,
 }
 
@@ -166,6 +169,7 @@ impl Engine {
         };
         let kv = KvPool::new(model.kv_layout(config.kv_format), pages)?;
         Ok(Self {
+            meter: LogprobMeter::new(model.shared_kernels()),
             model,
             vocabulary,
             end_tokens,
@@ -270,17 +274,13 @@ impl Engine {
         };
         let text = match &mut sequence.work {
             Work::Generate(generation) => generation.rest(),
-            Work::Logits(values) | Work::Score(values) | Work::Embed(values) => {
-                if reason == FinishReason::Done {
-                    let values = std::mem::take(values);
-                    self.controls.events.push(Event::Values {
-                        sequence: id,
-                        values,
-                    });
-                }
-                String::new()
-            }
+            _ => String::new(),
         };
+        if reason == FinishReason::Done
+            && let Some(result) = evaluate::result_of(&mut sequence)
+        {
+            self.controls.events.push(result);
+        }
         self.controls.events.push(Event::Finished {
             sequence: id,
             reason,

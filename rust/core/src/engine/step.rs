@@ -1,12 +1,11 @@
 //! One step: build a batch from the plan, run it, and act on its rows.
 
 use crate::error::{Error, Result};
-use crate::events::FinishReason;
 use crate::ids::SequenceId;
 use crate::kv::{block_table, blocks_for};
 use crate::model::Forwarded;
 use crate::model::rope::RopeRegime;
-use crate::sequence::{Sequence, Work};
+use crate::sequence::Sequence;
 
 use super::{Engine, Pause, Plan, PlanRow};
 
@@ -70,10 +69,12 @@ impl Engine {
         }
         let mut finished = false;
         for rows in &rows {
-            if let Some(reason) = self.evaluate(rows) {
-                self.finish(rows.id, reason);
-                finished = true;
+            match self.evaluate(rows) {
+                Ok(None) => continue,
+                Ok(Some(reason)) => self.finish(rows.id, reason),
+                Err(error) => self.fail(rows.id, error),
             }
+            finished = true;
         }
         for (id, outcome) in self.choose(&rows) {
             match outcome {
@@ -213,73 +214,5 @@ impl Engine {
         ropes
             .map(|rope| rope.regime(sequence.tokens.len()))
             .collect()
-    }
-
-    /// Takes the computed rows of an evaluation into its result; a reason when it is done.
-    fn evaluate(&mut self, rows: &StepRows) -> Option<FinishReason> {
-        let sequence = self.sequences.get_mut(&rows.id)?;
-        let hidden_size = self.model.spec().hidden_size;
-        let hidden = &self.work.hidden()[rows.first_row * hidden_size..][..rows.rows * hidden_size];
-        let first_position = sequence.computed - rows.rows;
-        let complete = sequence.remaining() == 0;
-        match &mut sequence.work {
-            Work::Generate(_) => return None,
-            Work::Embed(sum) => {
-                for row in hidden.chunks_exact(hidden_size) {
-                    sum.iter_mut()
-                        .zip(row)
-                        .for_each(|(sum, value)| *sum += value);
-                }
-                if complete {
-                    normalize(sum);
-                }
-            }
-            Work::Logits(values) => {
-                for hidden in hidden.chunks(LOGIT_ROWS * hidden_size) {
-                    self.model.logits(
-                        hidden,
-                        &mut self.logits_buffers,
-                        &mut self.logits,
-                        self.profile.as_deref(),
-                    );
-                    values.extend_from_slice(&self.logits);
-                }
-            }
-            Work::Score(scores) => {
-                let targets = sequence
-                    .tokens
-                    .get(first_position + 1..)
-                    .unwrap_or_default();
-                for (chunk, hidden) in hidden.chunks(LOGIT_ROWS * hidden_size).enumerate() {
-                    self.model.logits(
-                        hidden,
-                        &mut self.logits_buffers,
-                        &mut self.logits,
-                        self.profile.as_deref(),
-                    );
-                    let logits = self.logits.chunks_exact(self.model.spec().vocab_size);
-                    for (logits, target) in logits.zip(targets.iter().skip(chunk * LOGIT_ROWS)) {
-                        scores.push(
-                            self.model.kernels().log_sum_exp(logits) - logits[*target as usize],
-                        );
-                    }
-                }
-            }
-        }
-        complete.then_some(FinishReason::Done)
-    }
-}
-
-/// To unit length; a vector of zeros stays one.
-fn normalize(values: &mut [f32]) {
-    let length = values
-        .iter()
-        .map(|value| f64::from(*value).powi(2))
-        .sum::<f64>()
-        .sqrt() as f32;
-    if length > 0.0 {
-        for value in values {
-            *value /= length;
-        }
     }
 }

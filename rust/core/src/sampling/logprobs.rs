@@ -2,9 +2,14 @@
 //!
 //! This is what OpenAI and vLLM report: the logarithm of the softmax of the raw logits.
 
+use std::sync::Arc;
+
+use ruvllm_kernels::Kernels;
+
 use super::filters::{Candidate, gather_largest};
 use super::pipeline::Scratch;
 use super::softmax::Softmax;
+use crate::Result;
 use crate::ids::TokenId;
 
 /// How likely the model found the chosen token and its strongest rivals.
@@ -32,8 +37,15 @@ impl TokenLogprobs {
         } = scratch;
         let softmax = Softmax::new(blocks.maximum, 1.0);
         let log_total = softmax.total(logits, blocks).ln();
-        // Never below the least finite number: some formats cannot say -inf.
-        let logprob = |logit: f32| ((softmax.distance(logit) - log_total) as f32).max(f32::MIN);
+        // Never below the least finite number: some formats cannot say -inf. NaN is as unlikely.
+        let logprob = |logit: f32| {
+            let distance = if logit.is_nan() {
+                f64::NEG_INFINITY
+            } else {
+                softmax.distance(logit)
+            };
+            ((distance - log_total) as f32).max(f32::MIN)
+        };
         candidates.clear();
         if count > 0 {
             gather_largest(logits, blocks, count, spare, candidates);
@@ -46,5 +58,28 @@ impl TokenLogprobs {
                 .map(|candidate| (candidate.token, logprob(candidate.weight)))
                 .collect(),
         }
+    }
+}
+
+/// Measures tokens that were given, not drawn.
+#[derive(Debug, Clone)]
+pub struct LogprobMeter(Scratch);
+
+impl LogprobMeter {
+    /// With the arithmetic of this machine.
+    pub fn new(kernels: Arc<dyn Kernels>) -> Self {
+        Self(Scratch::new(kernels))
+    }
+
+    /// How likely `logits` make `token`, with the `count` most likely tokens. An error where all of
+    /// them are NaN or -inf.
+    pub fn measure(
+        &mut self,
+        logits: &[f32],
+        token: TokenId,
+        count: usize,
+    ) -> Result<TokenLogprobs> {
+        self.0.scan(logits)?;
+        Ok(TokenLogprobs::measure(logits, &mut self.0, token, count))
     }
 }

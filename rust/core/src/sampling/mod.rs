@@ -13,6 +13,7 @@ mod pipeline;
 mod random;
 mod softmax;
 
-pub use logprobs::TokenLogprobs;
+pub use logprobs::{LogprobMeter, TokenLogprobs};
 pub use params::SamplingParams;
+pub(crate) use params::check_logprobs;
 pub use pipeline::{Sampled, Sampler};

@@ -106,13 +106,7 @@ impl SamplingParams {
             "between -2 and 2",
         )?;
         self.validate_bias(vocab_size)?;
-        match self.logprobs {
-            Some(count) if count > Self::MAXIMUM_LOGPROBS => Err(Error::Config(format!(
-                "logprobs is {count}; it must be between 0 and {}",
-                Self::MAXIMUM_LOGPROBS
-            ))),
-            _ => Ok(()),
-        }
+        check_logprobs("logprobs", self.logprobs.unwrap_or_default())
     }
 
     fn validate_bias(&self, vocab_size: usize) -> Result<()> {
@@ -131,6 +125,17 @@ impl SamplingParams {
         }
         Ok(())
     }
+}
+
+/// Refuses more of the likeliest tokens than may be asked for.
+pub(crate) fn check_logprobs(name: &str, count: usize) -> Result<()> {
+    if count <= SamplingParams::MAXIMUM_LOGPROBS {
+        return Ok(());
+    }
+    Err(Error::Config(format!(
+        "{name} is {count}; it must be between 0 and {}",
+        SamplingParams::MAXIMUM_LOGPROBS
+    )))
 }
 
 fn check(name: &str, value: f32, allowed: bool, range: &str) -> Result<()> {

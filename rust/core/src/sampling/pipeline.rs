@@ -36,6 +36,28 @@ pub(super) struct Scratch {
     pub(super) spare: Vec<Candidate>,
 }
 
+impl Scratch {
+    pub(super) fn new(kernels: Arc<dyn Kernels>) -> Self {
+        Self {
+            blocks: Blocks::new(kernels),
+            ..Self::default()
+        }
+    }
+
+    /// Looks through the logits; an error where they leave nothing to choose.
+    pub(super) fn scan(&mut self, logits: &[f32]) -> Result<()> {
+        if self.blocks.scan(logits) {
+            return Ok(());
+        }
+        let nan = logits.iter().filter(|logit| logit.is_nan()).count();
+        Err(Error::Generation(format!(
+            "no token can be chosen: of {} logits {nan} are NaN and the others -inf; \
+             at least one must be a number or +inf",
+            logits.len()
+        )))
+    }
+}
+
 /// Chooses the tokens of one request.
 ///
 /// The same parameters, seed, observed tokens and logits give the same tokens, whatever else
@@ -55,10 +77,7 @@ impl Sampler {
             params,
             random: Random::new(seed),
             penalties: Penalties::default(),
-            scratch: Scratch {
-                blocks: Blocks::new(kernels),
-                ..Scratch::default()
-            },
+            scratch: Scratch::new(kernels),
         }
     }
 
@@ -87,7 +106,7 @@ impl Sampler {
         let token = token?;
         let logprob = match self.params.logprobs {
             Some(count) => {
-                self.scan(logits)?;
+                self.scratch.scan(logits)?;
                 let scratch = &mut self.scratch;
                 Some(TokenLogprobs::measure(logits, scratch, token, count))
             }
@@ -101,7 +120,7 @@ impl Sampler {
     /// Takes no random number and, like [`Sampler::sample`], leaves `logits` as they came.
     pub fn distribution(&mut self, logits: &mut [f32]) -> Result<Vec<(TokenId, f32)>> {
         self.penalties.apply(&self.params, logits);
-        let scanned = self.scan(logits);
+        let scanned = self.scratch.scan(logits);
         if scanned.is_ok() {
             if self.params.temperature == 0.0 {
                 let token = argmax(logits, &self.scratch.blocks);
@@ -125,7 +144,7 @@ impl Sampler {
 
     /// From logits that have had their penalties to a token.
     fn choose(&mut self, logits: &[f32]) -> Result<TokenId> {
-        self.scan(logits)?;
+        self.scratch.scan(logits)?;
         let params = &self.params;
         if params.temperature == 0.0 {
             return Ok(argmax(logits, &self.scratch.blocks));
@@ -139,18 +158,6 @@ impl Sampler {
         }
         self.filter(logits);
         Ok(draw(&self.scratch.candidates, unit))
-    }
-
-    fn scan(&mut self, logits: &[f32]) -> Result<()> {
-        if self.scratch.blocks.scan(logits) {
-            return Ok(());
-        }
-        let nan = logits.iter().filter(|logit| logit.is_nan()).count();
-        Err(Error::Generation(format!(
-            "no token can be chosen: of {} logits {nan} are NaN and the others -inf; \
-             at least one must be a number or +inf",
-            logits.len()
-        )))
     }
 
     /// Leaves in the scratch the candidates of the draw with their weights, at least one.

@@ -11,7 +11,7 @@ use ruvllm_core::ids::{SequenceId, TokenId};
 use ruvllm_core::memory::Watermarks;
 use ruvllm_core::model::{ActivationPrecision, LoadOptions, Model, load, open};
 use ruvllm_core::prefix::PrefixLimits;
-use ruvllm_core::sampling::SamplingParams;
+use ruvllm_core::sampling::{SamplingParams, TokenLogprobs};
 use ruvllm_core::sequence::{CancelFlag, GenerateTask, Request, Task};
 
 pub fn fixture(name: &str) -> PathBuf {
@@ -80,6 +80,7 @@ pub fn request(tokens: &[TokenId], task: Task) -> Request {
 pub struct Outcome {
     pub tokens: Vec<TokenId>,
     pub values: Vec<f32>,
+    pub scores: Vec<(TokenId, TokenLogprobs)>,
     pub reason: Option<&'static str>,
 }
 
@@ -121,6 +122,9 @@ fn outcomes(engine: &Engine) -> BTreeMap<SequenceId, Outcome> {
             } => outcomes.entry(sequence).or_default().tokens.push(token),
             Event::Values { sequence, values } => {
                 outcomes.entry(sequence).or_default().values = values;
+            }
+            Event::Scores { sequence, scores } => {
+                outcomes.entry(sequence).or_default().scores = scores;
             }
             Event::Finished {
                 sequence, reason, ..

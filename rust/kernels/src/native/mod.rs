@@ -79,11 +79,6 @@ macro_rules! native_entries {
                 unsafe { activation::soft_cap::<$lanes>(values, cap) }
             }
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn log_sum_exp(values: &[f32]) -> f32 {
-                // SAFETY: as above.
-                unsafe { softmax::log_sum_exp::<$lanes>(values) }
-            }
-            #[target_feature(enable = $features)]
             pub(super) unsafe fn softmax(input: &[f32], output: &mut [f32]) {
                 // SAFETY: as above.
                 unsafe { softmax::softmax::<$lanes>(input, output) }
@@ -218,10 +213,6 @@ macro_rules! native_kernels {
                 fn soft_cap(&self, values: &mut [f32], cap: f32) {
                     // SAFETY: `self` proves the instruction set.
                     unsafe { $entries::soft_cap(values, cap) }
-                }
-                fn log_sum_exp(&self, values: &[f32]) -> f32 {
-                    // SAFETY: as above.
-                    unsafe { $entries::log_sum_exp(values) }
                 }
                 fn softmax(&self, input: &[f32], output: &mut [f32]) {
                     assert_eq!(input.len(), output.len());

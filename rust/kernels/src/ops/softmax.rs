@@ -12,7 +12,7 @@ pub(crate) const LEAST_EXPONENT: f32 = -87.0;
 ///
 /// Needs the instruction set of `L`.
 #[inline(always)]
-pub(crate) unsafe fn log_sum_exp<L: Lanes>(values: &[f32]) -> f32 {
+unsafe fn log_sum_exp<L: Lanes>(values: &[f32]) -> f32 {
     let (whole, rest) = values.split_at(values.len() / L::WIDTH * L::WIDTH);
     let mut highest = rest.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     // SAFETY: `whole` is whole vectors; a vector's lanes go to an array of 16.

@@ -1,0 +1,157 @@
+"""Numbers about given tokens: logits, logprobs, embeddings; waited for by a thread or awaited by a task.
+
+A result is the sink of one request. Whoever stops waiting, by an exception or by cancelling the task that
+awaits, cancels the request.
+"""
+
+import asyncio
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent import futures
+from typing import Any, Generic, TypeAlias, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ruvllm._checks import check_integer
+from ruvllm.errors import ConfigError, ContextLengthError, GenerationError
+from ruvllm.outputs import TokenLogprob
+from ruvllm.params import MAX_LOGPROBS
+from ruvllm.runtime.events import Event, Failed, Finished, Values
+from ruvllm.runtime.loop import EngineLoop
+from ruvllm.runtime.opening import OpenModel
+from ruvllm.runtime.prompts import Prompt, check_tokens, is_one_prompt
+from ruvllm.runtime.request import EvaluationKind, EvaluationTask, Owner
+from ruvllm.runtime.streams import SIGNAL_SECONDS
+
+__all__ = ["EvaluationResult", "Evaluations", "StackedResults"]
+
+Result = TypeVar("Result")
+TokenIds: TypeAlias = Sequence[int] | NDArray[np.integer[Any]]
+
+
+class EvaluationResult(Generic[Result]):
+    """What one evaluation gives, once: to the thread that calls `wait`, or to the task that awaits it."""
+
+    def __init__(self, loop: EngineLoop, task: EvaluationTask) -> None:
+        self._loop = loop
+        self._values: object = None
+        self._outcome: futures.Future[Result] = futures.Future()
+        # Running from the beginning: a task that stops waiting must not make an outcome impossible.
+        self._outcome.set_running_or_notify_cancel()
+        self._request = loop.submit(task, self)
+
+    def deliver(self, events: Sequence[Event], now: float) -> None:
+        """Take events, as a `Sink` does."""
+        for event in events:
+            if isinstance(event, Values):
+                self._values = event.values
+            elif isinstance(event, Failed):
+                self._outcome.set_exception(event.error)
+            elif isinstance(event, Finished) and self._values is not None:
+                self._outcome.set_result(cast("Result", self._values))
+            elif isinstance(event, Finished):
+                message = f"the evaluation ended without a result ({event.reason})"
+                self._outcome.set_exception(GenerationError(message))
+
+    def wait(self) -> Result:
+        """Wait for the values; an exception while waiting cancels the request."""
+        try:
+            while not self._outcome.done():
+                futures.wait([self._outcome], SIGNAL_SECONDS)
+        except BaseException:
+            self.cancel()
+            raise
+        return self._outcome.result()
+
+    def __await__(self) -> Generator[Any, None, Result]:
+        try:
+            return (yield from asyncio.wrap_future(self._outcome).__await__())
+        except BaseException:
+            self.cancel()
+            raise
+
+    def cancel(self) -> None:
+        """Stop: nobody wants the values any more."""
+        self._loop.cancel(self._request)
+
+
+class StackedResults:
+    """The arrays of several evaluations as one; whoever stops waiting cancels them all."""
+
+    def __init__(self, loop: EngineLoop, tasks: Iterable[EvaluationTask]) -> None:
+        self._results: list[EvaluationResult[NDArray[np.float32]]] = []
+        try:
+            self._results.extend(EvaluationResult(loop, task) for task in tasks)
+        except BaseException:
+            self._cancel()
+            raise
+
+    def wait(self) -> NDArray[np.float32]:
+        """Wait for all of them."""
+        try:
+            return np.stack([result.wait() for result in self._results])
+        finally:
+            self._cancel()
+
+    def __await__(self) -> Generator[Any, None, NDArray[np.float32]]:
+        return self._gather().__await__()
+
+    async def _gather(self) -> NDArray[np.float32]:
+        try:
+            return np.stack([await result for result in self._results])
+        finally:
+            self._cancel()
+
+    def _cancel(self) -> None:
+        for result in self._results:
+            result.cancel()
+
+
+class Evaluations:
+    """Starts evaluations on one model; what they give is waited for or awaited."""
+
+    def __init__(self, model: OpenModel, tokens_of: Callable[[Prompt], list[int]]) -> None:
+        self._model = model
+        self._loop = model.loop
+        self._tokens_of = tokens_of
+
+    def logits(self, token_ids: TokenIds) -> EvaluationResult[NDArray[np.float32]]:
+        """The logits after each token, `[tokens, vocab]`."""
+        return EvaluationResult(self._loop, self._task(self._checked(token_ids), "logits", Owner("", 0)))
+
+    def token_logprobs(
+        self, token_ids: TokenIds, top_logprobs: int, owner: Owner
+    ) -> EvaluationResult[tuple[TokenLogprob, ...]]:
+        """How likely each token but the first is after those before it."""
+        check_integer("top_logprobs", top_logprobs, 0, MAX_LOGPROBS)
+        tokens = self._checked(token_ids)
+        if len(tokens) < 2:
+            raise ConfigError(f"token_ids has {len(tokens)} token; scoring needs at least 2")
+        return EvaluationResult(self._loop, self._task(tokens, "score", owner, top_logprobs))
+
+    def embed(
+        self, texts: Prompt | Sequence[str] | Sequence[Sequence[int]], owner: Owner
+    ) -> EvaluationResult[NDArray[np.float32]] | StackedResults:
+        """The mean of the last hidden states at unit length, of each text where there is a list."""
+        if is_one_prompt(texts):
+            tokens = self._tokens_of(cast("Prompt", texts))
+            return EvaluationResult(self._loop, self._task(tokens, "embed", owner))
+        prompts = [self._tokens_of(one) for one in cast("Sequence[Prompt]", texts)]
+        return StackedResults(self._loop, [self._task(tokens, "embed", owner) for tokens in prompts])
+
+    def _checked(self, token_ids: TokenIds) -> list[int]:
+        return check_tokens(token_ids, self._model.native.vocab_size)
+
+    def _task(
+        self, tokens: list[int], kind: EvaluationKind, owner: Owner, top_logprobs: int = 0
+    ) -> EvaluationTask:
+        limit = self._model.max_context
+        if len(tokens) > limit:
+            raise ContextLengthError.exceeded(prompt_tokens=len(tokens), max_context=limit)
+        return EvaluationTask(
+            token_ids=tokens,
+            kind=kind,
+            top_logprobs=top_logprobs,
+            tenant=owner.tenant,
+            priority=owner.priority,
+        )

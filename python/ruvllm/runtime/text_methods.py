@@ -1,0 +1,116 @@
+"""What a loaded model does with text: tokens, templates, conversations. `LLM` has these methods."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from ruvllm.errors import TokenizationError
+from ruvllm.runtime.opening import OpenModel
+from ruvllm.runtime.prompts import check_tokens
+from ruvllm.text.chat_template import ChatTemplate
+from ruvllm.text.messages import MessageLike
+from ruvllm.text.tokenizer import Tokenizer, encode_rendered
+
+__all__ = ["TextMethods"]
+
+
+class TextMethods:
+    """Text and tokens of the model in `_open`."""
+
+    _open: OpenModel
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """The model's tokenizer; `None` where its folder has none."""
+        return self._open.text.tokenizer
+
+    def tokenize(self, text: str, *, add_bos: bool | None = None, parse_special: bool = True) -> list[int]:
+        """Give a text's tokens.
+
+        Args:
+            text: Any text.
+            add_bos: Whether the token that begins a text comes first; `None` does what the model wants.
+            parse_special: Whether texts such as `<|im_end|>` become the tokens of that name.
+        """
+        if not isinstance(text, str):
+            raise TokenizationError(f"the text is a {type(text).__name__}; it must be a str")
+        return self._required_tokenizer().encode(text, add_bos=add_bos, parse_special=parse_special)
+
+    def detokenize(self, token_ids: Sequence[int], *, skip_special: bool = False) -> str:
+        """Give the text of tokens; with `skip_special` without the marks among them."""
+        checked = self._checked_tokens(token_ids)
+        return self._required_tokenizer().decode(checked, skip_special=skip_special)
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """Give what a token adds to a text: bytes, since a character may span several tokens.
+
+        A mark such as `<|im_end|>` adds nothing.
+        """
+        self._required_tokenizer()
+        vocabulary = self._open.vocabulary
+        if vocabulary is None or vocabulary.is_special(token_id):
+            return b""
+        return vocabulary.bytes(token_id) or b""
+
+    def apply_chat_template(
+        self,
+        messages: str | Sequence[MessageLike],
+        *,
+        add_generation_prompt: bool = True,
+        variables: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Give the text that the model sees for a conversation.
+
+        Args:
+            messages: Each with `role` and `content`; a lone text is the user's message.
+            add_generation_prompt: Whether the text ends where the answer begins.
+            variables: More for the template, such as `{"enable_thinking": False}`.
+        """
+        return self._required_template().render(
+            messages, add_generation_prompt=add_generation_prompt, variables=variables
+        )
+
+    def chat_tokens(
+        self,
+        messages: str | Sequence[MessageLike],
+        *,
+        continue_last: bool = False,
+        variables: Mapping[str, Any] | None = None,
+    ) -> list[int]:
+        """Give the tokens that the model sees for a conversation.
+
+        Args:
+            messages: As for `apply_chat_template`.
+            continue_last: Whether the last message, the assistant's, is a beginning to go on from.
+            variables: More for the template.
+        """
+        template = self._required_template()
+        if continue_last:
+            text = template.render_open(messages, variables=variables)
+        else:
+            text = template.render(messages, variables=variables)
+        return encode_rendered(self._required_tokenizer(), text)
+
+    def _checked_tokens(self, token_ids: object) -> list[int]:
+        return check_tokens(token_ids, self._open.native.vocab_size)
+
+    def _required_tokenizer(self) -> Tokenizer:
+        if self.tokenizer is None:
+            raise TokenizationError(
+                f"{self._open.path} has no tokenizer.json, so text cannot be used; give token ids, or put "
+                "the model's tokenizer.json beside its weights"
+            )
+        return self.tokenizer
+
+    @cached_property
+    def _template(self) -> ChatTemplate | None:
+        return self._open.text.template()
+
+    def _required_template(self) -> ChatTemplate:
+        self._required_tokenizer()
+        if self._template is None:
+            raise TokenizationError(
+                f"{self._open.path} has no chat template, and none of the built-in ones fits; write the "
+                "prompt as the model knows it and use generate"
+            )
+        return self._template

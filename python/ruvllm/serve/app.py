@@ -1,0 +1,192 @@
+"""`create_app`: the server as an ASGI application, to be run by `ruvllm serve` or mounted elsewhere."""
+
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+
+from ruvllm.async_engine import AsyncEngine
+from ruvllm.errors import ConfigError, RuvLLMError
+from ruvllm.llm import LLM
+from ruvllm.serve.boundary import Boundary
+from ruvllm.serve.errors import ApiError, api_error, error_response
+from ruvllm.serve.json_body import validation_error
+from ruvllm.serve.metrics import Metrics
+from ruvllm.serve.models import ServedModel, ServedModels
+from ruvllm.serve.routes import cache, chat, completions, embeddings, health, models, tokens
+from ruvllm.serve.server import Server
+from ruvllm.serve.settings import ServerSettings
+from ruvllm.serve.sse import ClientLeftError
+
+__all__ = ["create_app"]
+
+logger = logging.getLogger(__name__)
+
+_ROUTERS = (chat, completions, embeddings, models, tokens, health, cache)
+
+Engine = LLM | AsyncEngine
+
+
+def create_app(
+    engine: Engine | Mapping[str, Engine] | Sequence[ServedModel],
+    settings: ServerSettings | None = None,
+) -> FastAPI:
+    """Make the server of one model or of several.
+
+        app = create_app(AsyncEngine("smollm2-135m"))
+
+    Args:
+        engine: A loaded model, or several by the names that clients ask for. They stay their owner's to
+            close. `ServedModel`s instead are loaded on first use, the first at the start, and closed at
+            the end.
+        settings: Keys, limits, origins.
+    """
+    settings = settings or ServerSettings()
+    served = ServedModels(_served(engine), settings.keys)
+    metrics = Metrics(served)
+    app = FastAPI(
+        title="RuvLLM",
+        version=version("ruvllm"),
+        description="Language models on this machine's CPU, behind the APIs of OpenAI and Anthropic.",
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.server = Server(settings=settings, models=served, metrics=metrics)
+    for module in _ROUTERS:
+        app.include_router(module.router)
+    app.add_middleware(Boundary, settings=settings, metrics=metrics)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type", "x-api-key", "x-request-id"],
+            expose_headers=["x-request-id", "retry-after"],
+        )
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _served(engine: Engine | Mapping[str, Engine] | Sequence[ServedModel]) -> list[ServedModel]:
+    if isinstance(engine, Sequence):
+        served = list(engine)
+    else:
+        named = engine if isinstance(engine, Mapping) else {_name_of(engine): engine}
+        served = [
+            ServedModel.loaded(name, one if isinstance(one, AsyncEngine) else AsyncEngine(one))
+            for name, one in named.items()
+        ]
+    if not served:
+        raise ConfigError("there is no model to serve")
+    return served
+
+
+def _name_of(engine: Engine) -> str:
+    return (engine.llm if isinstance(engine, AsyncEngine) else engine).model_info.path.stem
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    server: Server = app.state.server
+    first = server.models.first
+    loading = first.start_loading() if first.engine is None else None
+    try:
+        yield
+    finally:
+        if loading is not None:
+            with suppress(ApiError):
+                await loading
+        await server.models.close()
+
+
+async def _on_validation(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    return error_response(validation_error(error))
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    """Errors of routes as they are; those of the framework (404, 405) in the same shape."""
+    if isinstance(error, ApiError):
+        return error_response(error)
+    assert isinstance(error, HTTPException)  # noqa: S101
+    messages = {404: f"there is nothing at {request.url.path}", 405: f"{request.method} is not answered here"}
+    message = messages.get(error.status_code, str(error.detail))
+    code = {404: "unknown_url", 405: "method_not_allowed"}.get(error.status_code)
+    return error_response(ApiError(error.status_code, message, code=code, headers=error.headers))
+
+
+async def _on_package_error(_: Request, error: Exception) -> Response:
+    return error_response(api_error(error))
+
+
+async def _on_client_left(_: Request, error: Exception) -> Response:
+    del error
+    return Response(status_code=499)
+
+
+async def _on_anything(_: Request, error: Exception) -> Response:
+    logger.error("a request failed unexpectedly", exc_info=error)
+    return error_response(api_error(error))
+
+
+_HANDLERS: dict[type[Exception], Any] = {
+    RequestValidationError: _on_validation,
+    HTTPException: _on_http,
+    RuvLLMError: _on_package_error,
+    ClientLeftError: _on_client_left,
+    Exception: _on_anything,
+}
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's description, with the errors as they really are."""
+    if app.openapi_schema is None:
+        schema = FastAPI.openapi(app)
+        for path in schema["paths"].values():
+            for operation in path.values():
+                operation["responses"].pop("422", None)
+                operation["responses"]["default"] = {"$ref": "#/components/responses/Error"}
+        components = schema.setdefault("components", {})
+        components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        components["responses"] = {"Error": _ERROR}
+        schemas = components.get("schemas", {})
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        schema["security"] = [{"key": []}, {}]
+    return app.openapi_schema or {}
+
+
+_TEXT_OR_NULL = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+_ERROR = {
+    "description": "What went wrong.",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["error"],
+                "properties": {
+                    "error": {
+                        "type": "object",
+                        "required": ["message", "type", "param", "code"],
+                        "properties": {
+                            "message": {"type": "string"},
+                            "type": {"type": "string"},
+                            "param": _TEXT_OR_NULL,
+                            "code": _TEXT_OR_NULL,
+                        },
+                    }
+                },
+            }
+        }
+    },
+}

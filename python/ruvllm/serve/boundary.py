@@ -1,0 +1,151 @@
+"""What every request passes first: its id, its key, its size; and last: its line in the log.
+
+Plain ASGI, so that streams pass through untouched and the ends of connections are seen.
+"""
+
+import logging
+import re
+import secrets
+import time
+from contextlib import ExitStack
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ruvllm.serve.errors import ApiError, error_response
+from ruvllm.serve.keys import ApiKey
+from ruvllm.serve.limits import KeyLimits
+from ruvllm.serve.metrics import Metrics
+from ruvllm.serve.settings import ServerSettings
+
+__all__ = ["Boundary"]
+
+logger = logging.getLogger(__name__)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+# What needs no key: it tells nothing and computes nothing.
+_OPEN_PATHS = {"/", "/docs", "/health", "/openapi.json", "/favicon.ico"}
+_OPEN_PREFIXES = ("/page/",)
+
+
+class Boundary:
+    """Lets requests in, or answers why not."""
+
+    def __init__(self, app: ASGIApp, *, settings: ServerSettings, metrics: Metrics) -> None:
+        self._app = app
+        self._settings = settings
+        self._metrics = metrics
+        self._limits = KeyLimits()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a connection; what ASGI calls."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        passage = _Passage(scope, headers)
+        with ExitStack() as ends:
+            try:
+                self._check_host(headers)
+                key = self._key(scope["path"], headers)
+                if key is not None:
+                    scope["state"]["key"] = key
+                    if scope["method"] == "POST":
+                        ends.enter_context(self._limits.request(key))
+                limited = _SizeLimit(receive, self._settings.max_body_bytes, headers)
+            except ApiError as error:
+                await error_response(error)(scope, receive, passage.sending(send))
+            else:
+                await self._app(scope, limited, passage.sending(send))
+            finally:
+                self._log(passage)
+
+    def _check_host(self, headers: Headers) -> None:
+        allowed = self._settings.allowed_hosts
+        name = re.sub(r":\d+$", "", headers.get("host", "")).lower()
+        if allowed is not None and name not in allowed:
+            raise ApiError(403, f"this server is not known as {name!r}", code="host_not_allowed")
+
+    def _key(self, path: str, headers: Headers) -> ApiKey | None:
+        keys = self._settings.keys
+        if not len(keys) or path in _OPEN_PATHS or path.startswith(_OPEN_PREFIXES):
+            return None
+        kind, _, secret = headers.get("authorization", "").partition(" ")
+        secret = secret.strip() if kind.lower() == "bearer" else headers.get("x-api-key", "")
+        if not secret:
+            message = "this server needs a key: send it as `Authorization: Bearer KEY`"
+            raise ApiError(401, message, code="invalid_api_key", headers={"www-authenticate": "Bearer"})
+        key = keys.find(secret)
+        if key is None:
+            raise ApiError(
+                401, "this key is not known", code="invalid_api_key", headers={"www-authenticate": "Bearer"}
+            )
+        return key
+
+    def _log(self, passage: "_Passage") -> None:
+        scope = passage.scope
+        # The route's pattern, not the path: a client must not be able to make up new labels.
+        route = getattr(scope.get("route"), "path", None) or "none"
+        self._metrics.http.labels(scope["method"], route, str(passage.status)).inc()
+        key = scope["state"].get("key")
+        facts = {
+            "request_id": passage.request_id,
+            "method": scope["method"],
+            "route": route,
+            "status": passage.status,
+            "tenant": key.tenant if key else "",
+            "seconds": round(time.perf_counter() - passage.began, 4),
+            **scope["state"].get("facts", {}),
+        }
+        logger.info(
+            "%s", " ".join(f"{name}={value}" for name, value in facts.items()), extra={"facts": facts}
+        )
+
+
+class _Passage:
+    """One request on its way through."""
+
+    def __init__(self, scope: Scope, headers: Headers) -> None:
+        given = headers.get("x-request-id", "")
+        self.scope = scope
+        self.began = time.perf_counter()
+        self.status = 499  # the client left before there was an answer
+        self.request_id = given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+        scope.setdefault("state", {})["request_id"] = self.request_id
+
+    def sending(self, send: Send) -> Send:
+        """Add the headers that every answer has."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self.status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = self.request_id
+                headers["openai-processing-ms"] = str(round((time.perf_counter() - self.began) * 1000))
+                headers["x-content-type-options"] = "nosniff"
+            await send(message)
+
+        return send_with_headers
+
+
+class _SizeLimit:
+    """Hands a request's body on, up to its limit."""
+
+    def __init__(self, receive: Receive, limit: int, headers: Headers) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._left = limit
+        declared = headers.get("content-length", "0")
+        if declared.isdecimal() and int(declared) > limit:
+            raise self._too_large()
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._left -= len(message.get("body", b""))
+            if self._left < 0:
+                raise self._too_large()
+        return message
+
+    def _too_large(self) -> ApiError:
+        return ApiError(413, f"the request is larger than {self._limit} bytes", code="request_too_large")

@@ -1,0 +1,109 @@
+"""Errors as OpenAI's clients read them: `{"error": {message, type, param, code}}`.
+
+`ApiError` is what routes raise; `api_error` turns the package's own errors into it. Nothing else decides on a
+status.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import HTTPException
+from starlette.responses import Response
+
+from ruvllm.errors import (
+    AdapterError,
+    ConfigError,
+    ContextLengthError,
+    InvalidOperationError,
+    NotFoundError,
+    OutOfMemoryError,
+    OverloadedError,
+    RuvLLMError,
+    StorageError,
+    TokenizationError,
+)
+
+__all__ = ["ApiError", "api_error", "error_response", "unsupported"]
+
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    408: "timeout_error",
+    413: "invalid_request_error",
+    429: "rate_limit_error",
+    503: "service_unavailable_error",
+}
+
+
+class ApiError(HTTPException):
+    """A request that gets an error for an answer.
+
+    >>> ApiError(400, "n is 99; it must be from 1 to 16", param="n").body()["error"]["param"]
+    'n'
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(status, message, dict(headers) if headers else None)
+        self.message = message
+        self.code = code
+        self.param = param
+
+    @property
+    def kind(self) -> str:
+        """OpenAI's `type`."""
+        return _TYPES.get(self.status_code, "server_error" if self.status_code >= 500 else _TYPES[400])
+
+    def body(self) -> dict[str, Any]:
+        """The JSON that the client gets."""
+        error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
+        return {"error": error}
+
+
+def unsupported(param: str, why: str) -> ApiError:
+    """A field that is known, and that this server does not do."""
+    return ApiError(400, f"{param} is not supported: {why}", code="unsupported_parameter", param=param)
+
+
+def api_error(error: BaseException, *, param: str | None = None) -> ApiError:
+    """The answer to a client for an error of the package; what is not ours is a 500 without its text."""
+    if isinstance(error, ApiError):
+        return error
+    message = error.message if isinstance(error, RuvLLMError) else ""
+    if isinstance(error, OverloadedError):
+        seconds = max(1, round(error.retry_after_seconds or 1))
+        headers = {"retry-after": str(seconds)}
+        return ApiError(429, message, code="overloaded", headers=headers)
+    if isinstance(error, ContextLengthError):
+        return ApiError(400, message, code="context_length_exceeded", param=param)
+    if isinstance(error, OutOfMemoryError):
+        return ApiError(400, message, code="insufficient_memory", param=param)
+    if isinstance(error, ConfigError | TokenizationError | AdapterError):
+        return ApiError(400, message, code="invalid_value", param=param)
+    if isinstance(error, NotFoundError):
+        return ApiError(404, message, code="not_found", param=param)
+    if isinstance(error, InvalidOperationError):
+        return ApiError(503, message, code="unavailable", headers={"retry-after": "1"})
+    if isinstance(error, StorageError | OSError):
+        return ApiError(507, message or f"the disk refused: {error}", code="storage_failed")
+    if isinstance(error, RuvLLMError):
+        return ApiError(500, message, code="engine_error")
+    return ApiError(500, "an unexpected error; the server's log has it", code="internal_error")
+
+
+def error_response(error: ApiError) -> Response:
+    """The error as a response. Only ASCII, since a message may quote what no encoding can carry."""
+    body = json.dumps(error.body()).encode()
+    headers = dict(error.headers or {})
+    return Response(body, error.status_code, headers=headers, media_type="application/json")

@@ -1,0 +1,217 @@
+"""Answers under way: several to each prompt, observed, cancelled when nobody waits for them any more."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, TypeAlias, TypeVar
+
+from starlette.requests import Request
+
+from ruvllm.errors import ContextLengthError
+from ruvllm.outputs import Chunk, Completion, Timings, Usage
+from ruvllm.params import GenerateParams
+from ruvllm.runtime.streams import AsyncCompletionStream, join_chunks
+from ruvllm.serve.metrics import Metrics, RequestWatch
+from ruvllm.serve.models import ServedModel
+from ruvllm.serve.sse import unless_disconnected
+
+__all__ = [
+    "Answers",
+    "Job",
+    "answers_usage",
+    "check_length",
+    "complete",
+    "off_loop",
+    "timings_body",
+    "usage_body",
+]
+
+Result = TypeVar("Result")
+
+# Text of so many characters is turned into tokens in another thread, so that other clients do not wait.
+INLINE_CHARACTERS = 16_384
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a request asks of a model."""
+
+    model: ServedModel
+    token_ids: Sequence[int]
+    params: GenerateParams
+    num_answers: int = 1
+    tenant: str = ""
+    priority: int = 0
+
+
+_Pieces: TypeAlias = "asyncio.Queue[tuple[int, list[Chunk] | Exception]]"
+
+
+class Answers:
+    """The answers to jobs, from their submission to their end, numbered in the order of the jobs.
+
+        async with await Answers.start([job], metrics) as answers:
+            async for index, chunks in answers.pieces(): ...
+
+    `start` submits all of them or raises; `aclose` and leaving the block end those that still run.
+    """
+
+    def __init__(self, jobs: Sequence[Job], metrics: Metrics) -> None:
+        self._jobs = jobs
+        self._metrics = metrics
+        self._ends = AsyncExitStack()
+        self._streams: list[tuple[AsyncCompletionStream, RequestWatch]] = []
+
+    @classmethod
+    async def start(cls, jobs: Sequence[Job], metrics: Metrics) -> "Answers":
+        """Submit all answers, or none."""
+        answers = cls(jobs, metrics)
+        try:
+            await answers._submit()
+        except BaseException:
+            await answers.aclose()
+            raise
+        return answers
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._streams)
+
+    async def aclose(self) -> None:
+        """End what still runs."""
+        await self._ends.aclose()
+
+    async def __aenter__(self) -> "Answers":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _submit(self) -> None:
+        for job in self._jobs:
+            engine = await job.model.ready()
+            for index in range(job.num_answers):
+                params = _seeded(job.params, index)
+                stream = engine.stream(job.token_ids, params, tenant=job.tenant, priority=job.priority)
+                await self._ends.enter_async_context(stream)
+                self._streams.append((stream, self._metrics.watch(job.model.name, time.perf_counter())))
+
+    async def pieces(self) -> AsyncIterator[tuple[int, list[Chunk]]]:
+        """Pieces with the index of their answer, as they come."""
+        if len(self._streams) == 1:
+            ((stream, watch),) = self._streams
+            while chunks := await stream.batch():
+                watch.passed(chunks, time.perf_counter())
+                yield 0, chunks
+            return
+        queue: _Pieces = asyncio.Queue()
+        readers = [asyncio.create_task(self._read(index, queue)) for index in range(len(self._streams))]
+        try:
+            open_answers = len(readers)
+            while open_answers:
+                index, piece = await queue.get()
+                if isinstance(piece, Exception):
+                    raise piece
+                open_answers -= not piece
+                if piece:
+                    yield index, piece
+        finally:
+            for reader in readers:
+                reader.cancel()
+            await asyncio.gather(*readers, return_exceptions=True)
+
+    async def _read(self, index: int, queue: "_Pieces") -> None:
+        stream, watch = self._streams[index]
+        try:
+            while chunks := await stream.batch():
+                watch.passed(chunks, time.perf_counter())
+                queue.put_nowait((index, chunks))
+            queue.put_nowait((index, []))
+        except Exception as error:  # noqa: BLE001 - raised again by the one who reads the queue
+            queue.put_nowait((index, error))
+
+    async def completions(self) -> list[Completion]:
+        """All answers, whole."""
+        chunks_of: list[list[Chunk]] = [[] for _ in self._streams]
+        async for index, chunks in self.pieces():
+            chunks_of[index].extend(chunks)
+        return [join_chunks(chunks) for chunks in chunks_of]
+
+
+def _seeded(params: GenerateParams, index: int) -> GenerateParams:
+    """Each answer draws with a seed of its own; the first with the one that was asked for."""
+    if params.seed is None or index == 0:
+        return params
+    return replace(params, seed=(params.seed + index) % 2**64)
+
+
+async def complete(request: Request, jobs: Sequence[Job], metrics: Metrics) -> list[Completion]:
+    """All answers to jobs, unless the client leaves before."""
+
+    async def work() -> list[Completion]:
+        async with await Answers.start(jobs, metrics) as answers:
+            return await answers.completions()
+
+    completions: list[Completion] = await unless_disconnected(request, asyncio.ensure_future(work()))
+    return completions
+
+
+def check_length(model: ServedModel, num_tokens: int) -> None:
+    """Refuse a prompt that leaves no room for an answer; nothing is ever cut."""
+    limit = model.llm.model_info.max_context
+    if num_tokens >= limit:
+        raise ContextLengthError.exceeded(
+            prompt_tokens=num_tokens, max_context=limit, room=" and needs room for one more"
+        )
+
+
+async def off_loop(num_characters: int, work: Callable[[], Result]) -> Result:
+    """Do work on a text: at once where it is short, in another thread where it is long."""
+    if num_characters <= INLINE_CHARACTERS:
+        return work()
+    return await asyncio.to_thread(work)
+
+
+def usage_body(prompts: Sequence[Usage], *, completion_tokens: int) -> dict[str, Any]:
+    """Tokens of prompts, each counted once, and of all answers to them."""
+    prompt_tokens = sum(usage.prompt_tokens for usage in prompts)
+    cached_tokens = sum(usage.cached_tokens for usage in prompts)
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+        "prompt_tokens_details": {
+            "cached_tokens": cached_tokens,
+            "cache_write_tokens": prompt_tokens - cached_tokens,
+        },
+        "completion_tokens_details": {"reasoning_tokens": 0},
+    }
+
+
+def answers_usage(usages: Sequence[Usage], jobs: Sequence[Job]) -> dict[str, Any]:
+    """The tokens of all answers to jobs, in their order."""
+    firsts, place = [], 0
+    for job in jobs:
+        firsts.append(usages[place])
+        place += job.num_answers
+    return usage_body(firsts, completion_tokens=sum(usage.completion_tokens for usage in usages))
+
+
+def timings_body(usage: Usage, timings: Timings) -> dict[str, Any]:
+    """How long an answer took, under llama.cpp's names."""
+    answer_ms = (timings.total_seconds - timings.first_token_seconds) * 1000
+    return {
+        "cache_n": usage.cached_tokens,
+        "prompt_n": timings.computed_prompt_tokens,
+        "prompt_ms": round(timings.first_token_seconds * 1000, 3),
+        "prompt_per_second": round(timings.prefill_tokens_per_second, 2),
+        "predicted_n": timings.completion_tokens,
+        "predicted_ms": round(answer_ms, 3),
+        "predicted_per_second": round(timings.decode_tokens_per_second, 2),
+    }

@@ -1,0 +1,104 @@
+"""JSON as requests bring it: read strictly, so that nothing later meets what it cannot encode or count.
+
+FastAPI's own reading lets lone surrogates, NaN and any depth through, and answers with 422.
+"""
+
+import json
+import re
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+
+from ruvllm.serve.errors import ApiError
+
+__all__ = ["JsonRoute", "validation_error"]
+
+MAX_DEPTH = 64
+_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_NOT_FIELDS = re.compile(r"[\[(]|^(str|int|float|bool|dict|list|constrained-str|function-.*)$")
+
+
+class _JsonRequest(Request):
+    async def json(self) -> Any:
+        if not hasattr(self, "_json"):
+            self._json = _parse(await self.body())
+        return self._json
+
+
+class JsonRoute(APIRoute):
+    """A route whose body is read by `_parse`."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap FastAPI's handler."""
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            return await handler(_JsonRequest(request.scope, request.receive))
+
+        return handle
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        text = body.decode("utf-8")
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise _bad(f"the body is not UTF-8: byte {error.start} does not belong there") from None
+    except json.JSONDecodeError as error:
+        raise _bad(
+            f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        ) from None
+    except (RecursionError, ValueError) as error:
+        raise _bad(f"the body is not JSON that can be read: {error}") from None
+    if _ESCAPED_SURROGATE.search(body):
+        _check_texts(value)
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _check_texts(value: Any, depth: int = 0) -> None:
+    """Half of a character, written as an escape, is no text."""
+    if depth > MAX_DEPTH:
+        raise _bad(f"the body is nested deeper than {MAX_DEPTH}")
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise _bad("a text has half of a surrogate pair, which is no character") from None
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _check_texts(key, depth + 1)
+            _check_texts(item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check_texts(item, depth + 1)
+
+
+def _bad(message: str) -> ApiError:
+    return ApiError(400, message, code="invalid_json")
+
+
+def validation_error(error: RequestValidationError) -> ApiError:
+    """Pydantic's first complaint, with the place as a path: `messages[0].content`."""
+    # Of a union, the alternative that got furthest says what was meant.
+    first = max(error.errors(), key=lambda one: len(one["loc"]))
+    param = _path(first["loc"])
+    code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
+    message = f"{param}: {first['msg']}" if param else f"the body: {first['msg']}"
+    return ApiError(400, message, code=code, param=param or None)
+
+
+def _path(place: tuple[int | str, ...]) -> str:
+    path = ""
+    for part in place[1:] if place[:1] == ("body",) else place:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif not _NOT_FIELDS.search(part):
+            path += f".{part}" if path else part
+    return path

@@ -1,0 +1,175 @@
+"""What Prometheus reads at `/metrics`: the names and meanings of vLLM's, under `ruvllm:`.
+
+Requests are observed as their tokens pass; what the engine knows itself is asked of it once a scrape.
+"""
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ruvllm.outputs import Chunk
+from ruvllm.serve.models import ServedModel, ServedModels
+
+__all__ = ["Metrics", "RequestWatch"]
+
+_FIRST = (
+    0.001,
+    0.005,
+    0.01,
+    0.02,
+    0.04,
+    0.06,
+    0.08,
+    0.1,
+    0.25,
+    0.5,
+    0.75,
+    1,
+    2.5,
+    5,
+    7.5,
+    10,
+    20,
+    40,
+    80,
+)
+_BETWEEN = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.075,
+    0.1,
+    0.15,
+    0.2,
+    0.3,
+    0.4,
+    0.5,
+    0.75,
+    1,
+    2.5,
+)
+_TOTAL = (0.05, 0.1, 0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480)
+_TOKENS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
+_LABEL = ["model_name"]
+
+
+class Metrics:
+    """The counters and histograms of one server."""
+
+    def __init__(self, models: ServedModels) -> None:
+        registry = self._registry = CollectorRegistry()
+
+        def histogram(name: str, what: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(f"ruvllm:{name}", what, _LABEL, buckets=buckets, registry=registry)
+
+        def counter(name: str, what: str, labels: list[str]) -> Counter:
+            return Counter(f"ruvllm:{name}", what, labels, registry=registry)
+
+        self.first_token = histogram("time_to_first_token_seconds", "Submission to first token.", _FIRST)
+        self.between = histogram("inter_token_latency_seconds", "One token to the next.", _BETWEEN)
+        self.total = histogram("e2e_request_latency_seconds", "Submission to the last token.", _TOTAL)
+        self.prompt_length = histogram("request_prompt_tokens", "Tokens of a prompt.", _TOKENS)
+        self.answer_length = histogram("request_generation_tokens", "Tokens of an answer.", _TOKENS)
+        self.prompt_tokens = counter("prompt_tokens", "Prompt tokens, the cached ones included.", _LABEL)
+        self.generation_tokens = counter("generation_tokens", "Tokens made.", _LABEL)
+        self.success = counter("request_success", "Answers that ended, by how.", [*_LABEL, "finished_reason"])
+        self.http = counter("http_requests", "Requests by route and status.", ["method", "route", "status"])
+        self.unknown_fields = counter("unknown_fields", "Fields of requests that no API knows.", ["route"])
+        registry.register(_Engines(models))
+
+    def watch(self, model_name: str, started: float) -> "RequestWatch":
+        """Observe one answer from now on."""
+        return RequestWatch(self, model_name, started)
+
+    def text(self) -> bytes:
+        """The page for a scrape."""
+        return generate_latest(self._registry)
+
+
+class RequestWatch:
+    """Observes the tokens of one answer as they pass."""
+
+    __slots__ = ("_between", "_last", "_metrics", "_name", "_started")
+
+    def __init__(self, metrics: Metrics, model_name: str, started: float) -> None:
+        self._metrics = metrics
+        self._name = model_name
+        self._started = started
+        self._last: float | None = None
+        self._between = metrics.between.labels(model_name)
+
+    def passed(self, chunks: list[Chunk], now: float) -> None:
+        """Take note of pieces that came together."""
+        num_tokens = sum(len(chunk.token_ids) for chunk in chunks)
+        if num_tokens:
+            if self._last is None:
+                self._metrics.first_token.labels(self._name).observe(now - self._started)
+                self._last = now
+                num_tokens -= 1
+            for _ in range(num_tokens):
+                self._between.observe((now - self._last) / num_tokens)
+            self._last = now
+        if chunks and chunks[-1].finish_reason is not None:
+            self._ended(chunks[-1], now)
+
+    def _ended(self, last: Chunk, now: float) -> None:
+        metrics, name = self._metrics, self._name
+        metrics.success.labels(name, last.finish_reason).inc()
+        metrics.total.labels(name).observe(now - self._started)
+        if last.usage is not None:
+            metrics.prompt_tokens.labels(name).inc(last.usage.prompt_tokens)
+            metrics.generation_tokens.labels(name).inc(last.usage.completion_tokens)
+            metrics.prompt_length.labels(name).observe(last.usage.prompt_tokens)
+            metrics.answer_length.labels(name).observe(last.usage.completion_tokens)
+
+
+class _Engines(Collector):
+    """What the engines say of themselves when they are asked."""
+
+    def __init__(self, models: ServedModels) -> None:
+        self._models = models
+
+    def collect(self) -> Iterable[Metric]:
+        """Give the figures of every model that is loaded."""
+        gauges = {
+            name: GaugeMetricFamily(f"ruvllm:{name}", what, labels=_LABEL)
+            for name, what in {
+                "num_requests_running": "Requests in the engine.",
+                "num_requests_waiting": "Requests that wait for room.",
+                "kv_cache_usage_perc": "Share of the key-value cache that requests hold; 1 is all.",
+                "prefix_cache_bytes": "Bytes of key-value blocks that the prefix cache holds.",
+                "resident_memory_bytes": "Memory of the whole process.",
+            }.items()
+        }
+        counters = {
+            name: CounterMetricFamily(f"ruvllm:{name}", what, labels=_LABEL)
+            for name, what in {
+                "prefix_cache_queries": "Prompt tokens that were looked up.",
+                "prefix_cache_hits": "Prompt tokens that were found.",
+                "num_preemptions": "Requests that were set aside for others.",
+            }.items()
+        }
+        for model in self._models:
+            if model.status == "ready":
+                for name, value in _figures(model).items():
+                    (gauges.get(name) or counters[name]).add_metric([model.name], value)
+        return [*gauges.values(), *counters.values()]
+
+
+def _figures(model: ServedModel) -> dict[str, float]:
+    memory, prefixes = model.llm.memory_stats(), model.llm.prefix_cache.stats()
+    return {
+        "num_requests_running": memory.running_requests,
+        "num_requests_waiting": memory.waiting_requests,
+        "kv_cache_usage_perc": memory.kv_used_bytes / max(1, memory.kv_total_bytes),
+        "prefix_cache_bytes": prefixes.memory_usage_bytes,
+        "resident_memory_bytes": memory.resident_bytes,
+        "prefix_cache_queries": prefixes.lookup_tokens,
+        "prefix_cache_hits": prefixes.reused_tokens,
+        "num_preemptions": memory.preemptions,
+    }

@@ -1,0 +1,199 @@
+"""The models of a server: named, loaded on first use, each an `AsyncEngine`."""
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from ruvllm.async_engine import AsyncEngine
+from ruvllm.errors import RuvLLMError, StorageError
+from ruvllm.llm import LLM
+from ruvllm.serve.errors import ApiError
+from ruvllm.serve.keys import KeyRing
+
+__all__ = ["ServedModel", "ServedModels"]
+
+logger = logging.getLogger(__name__)
+
+OpenLLM = Callable[[], LLM]
+"""Loads a model; called in a thread of its own."""
+
+
+class ServedModel:
+    """One model under the name that clients ask for.
+
+    Attributes:
+        name: What requests give as `model`.
+        created: When the server learned of it, in seconds of the Unix clock.
+        prefix_file: Where its prefix cache is kept between two runs.
+    """
+
+    def __init__(self, name: str, open_llm: OpenLLM, *, prefix_file: Path | None = None) -> None:
+        self.name = name
+        self.created = int(time.time())
+        self.prefix_file = prefix_file
+        self._open_llm = open_llm
+        self._engine: AsyncEngine | None = None
+        self._error: Exception | None = None
+        self._loading: asyncio.Task[AsyncEngine] | None = None
+        self._is_owner = True
+        self._quotas: dict[str, int] = {}
+        self._fingerprint = ""
+
+    @classmethod
+    def loaded(cls, name: str, engine: AsyncEngine, *, prefix_file: Path | None = None) -> "ServedModel":
+        """A model that its owner has loaded, and will close."""
+        model = cls(name, lambda: engine.llm, prefix_file=prefix_file)
+        model._engine, model._is_owner = engine, False
+        return model
+
+    @property
+    def status(self) -> str:
+        """`unloaded`, `loading`, `ready` or `failed`."""
+        if self._error is not None or (self._engine is not None and self._engine.llm.failure is not None):
+            return "failed"
+        if self._engine is not None:
+            return "ready"
+        return "loading" if self._loading is not None else "unloaded"
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why it cannot be used any more."""
+        return self._error or (self._engine.llm.failure if self._engine is not None else None)
+
+    @property
+    def engine(self) -> AsyncEngine | None:
+        """The loaded model; `None` before."""
+        return self._engine
+
+    @property
+    def llm(self) -> LLM:
+        """The loaded model, for what does not wait; `ready` was awaited before."""
+        if self._engine is None:
+            raise ApiError(503, f"the model {self.name} is not loaded", code="loading")
+        return self._engine.llm
+
+    @property
+    def fingerprint(self) -> str:
+        """What answers depend on besides the request: `system_fingerprint`."""
+        if not self._fingerprint:
+            info = self.llm.model_info
+            what = f"{info.name} {info.quantization} {info.file_bytes} {info.isa} {info.max_context}"
+            self._fingerprint = f"fp_{hashlib.blake2s(what.encode(), digest_size=5).hexdigest()}"
+        return self._fingerprint
+
+    async def ready(self) -> AsyncEngine:
+        """The engine, loaded first where it is not; whoever comes while it loads waits for the same."""
+        if self._error is not None:
+            raise ApiError(
+                503, f"the model {self.name} could not be loaded: {self._error}", code="model_failed"
+            )
+        if self._engine is None:
+            # A client that leaves must not end the loading for the others.
+            return await asyncio.shield(self.start_loading())
+        return self._engine
+
+    def start_loading(self) -> "asyncio.Task[AsyncEngine]":
+        """Begin to load it, where nobody has."""
+        if self._loading is None:
+            self._loading = asyncio.create_task(self._load(), name=f"load {self.name}")
+            self._loading.add_done_callback(_mark_retrieved)
+        return self._loading
+
+    async def _load(self) -> AsyncEngine:
+        began = time.monotonic()
+        try:
+            llm = await asyncio.to_thread(self._open_llm)
+            await asyncio.to_thread(self._prepare, llm)
+        except RuvLLMError as error:
+            self._error = error
+            logger.error("the model %s could not be loaded: %s", self.name, error)
+            raise ApiError(
+                503, f"the model {self.name} could not be loaded: {error}", code="model_failed"
+            ) from error
+        finally:
+            self._loading = None
+        logger.info("the model %s is loaded, after %.2f s", self.name, time.monotonic() - began)
+        self._engine = AsyncEngine(llm)
+        return self._engine
+
+    def _not_loaded(self, error: Exception) -> ApiError:
+        message = f"the model {self.name} could not be loaded: {error}"
+        return ApiError(503, message, code="model_failed")
+
+    def hold_tenants_to(self, quotas: Mapping[str, int]) -> None:
+        """Say what tenants may hold of the key-value cache, now or once the model is loaded."""
+        self._quotas = dict(quotas)
+        if self._engine is not None:
+            self._prepare(self._engine.llm)
+
+    def _prepare(self, llm: LLM) -> None:
+        """Set the quotas, and read what the last run computed; a file that does not fit is left."""
+        for tenant, num_bytes in self._quotas.items():
+            llm.set_quota(tenant, num_bytes)
+        if self.prefix_file is None or not self.prefix_file.exists():
+            return
+        try:
+            loaded = llm.prefix_cache.load(self.prefix_file)
+        except (StorageError, OSError) as error:
+            logger.warning("the prefix cache of the last run is not used: %s", error)
+        else:
+            logger.info("%d prefixes (%d tokens) of the last run are back", loaded.entries, loaded.tokens)
+
+    async def close(self) -> None:
+        """Keep what was computed, and end the model where it was loaded here."""
+        if self._engine is None:
+            return
+        if self.prefix_file is not None and self._engine.llm.failure is None:
+            try:
+                await asyncio.to_thread(self._engine.llm.prefix_cache.save, self.prefix_file)
+            except (RuvLLMError, OSError) as error:
+                logger.error("the prefix cache could not be kept: %s", error)
+        if self._is_owner:
+            await asyncio.to_thread(self._engine.llm.close)
+
+
+def _mark_retrieved(task: "asyncio.Task[AsyncEngine]") -> None:
+    """An error that nobody waited for has been logged already."""
+    if not task.cancelled():
+        task.exception()
+
+
+class ServedModels:
+    """All of them; the first is the one that `/health` speaks of, and loads at the start."""
+
+    def __init__(self, models: Sequence[ServedModel], keys: KeyRing) -> None:
+        self._models = {model.name: model for model in models}
+        quotas = {key.tenant: key.kv_quota_bytes for key in keys if key.kv_quota_bytes is not None}
+        for model in models:
+            model.hold_tenants_to(quotas)
+
+    def __iter__(self) -> Iterator[ServedModel]:
+        return iter(self._models.values())
+
+    @property
+    def first(self) -> ServedModel:
+        """The model of requests that may leave it open."""
+        return next(iter(self))
+
+    def named(self, name: str | None) -> ServedModel:
+        """The model of this name, or the first where none is asked for; 404 where there is none such."""
+        if name is None:
+            return self.first
+        model = self._models.get(name)
+        if model is None:
+            known = ", ".join(self._models)
+            raise ApiError(
+                404,
+                f"the model {name!r} does not exist; there is {known}",
+                code="model_not_found",
+                param="model",
+            )
+        return model
+
+    async def close(self) -> None:
+        """End all of them."""
+        for model in self:
+            await model.close()

@@ -1,0 +1,155 @@
+"""`POST /v1/chat/completions`."""
+
+import secrets
+import time
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from ruvllm.errors import RuvLLMError
+from ruvllm.outputs import Chunk, Completion, Usage
+from ruvllm.serve.errors import api_error
+from ruvllm.serve.generation import (
+    Answers,
+    Job,
+    answers_usage,
+    check_length,
+    complete,
+    off_loop,
+    timings_body,
+)
+from ruvllm.serve.json_body import JsonRoute
+from ruvllm.serve.logprobs import ChatLogprobs
+from ruvllm.serve.models import ServedModel
+from ruvllm.serve.schemas.chat import ChatRequest
+from ruvllm.serve.server import note, server_of, tenant_of
+from ruvllm.serve.sse import DONE, EventStream, frame
+
+__all__ = ["router"]
+
+router = APIRouter(route_class=JsonRoute, tags=["chat"])
+
+
+@router.post("/v1/chat/completions", response_model=None)
+async def chat_completions(body: ChatRequest, request: Request) -> Response:
+    """Answer a conversation, at once or as a stream of server-sent events."""
+    server = server_of(request)
+    model = await server.model_for(request, body)
+    job = Job(
+        model=model,
+        token_ids=(token_ids := await conversation_tokens(model, body)),
+        params=body.params(
+            max_tokens=body.max_completion_tokens or body.max_tokens or model.llm.model_info.max_context,
+            vocab_size=model.llm.model_info.vocab_size,
+            logprobs=body.num_logprobs(),
+        ),
+        num_answers=body.choices(server.settings.max_choices),
+        tenant=tenant_of(request),
+        priority=body.priority or 0,
+    )
+    note(request, prompt_tokens=len(token_ids), stream=bool(body.stream))
+    head = _Head(job)
+    if not body.stream:
+        return JSONResponse(head.whole(await complete(request, [job], server.metrics)))
+    answers = await Answers.start([job], server.metrics)
+    frames = _frames(answers, head, body)
+    return EventStream(frames, close=answers.aclose, ping_seconds=server.settings.ping_seconds)
+
+
+async def conversation_tokens(model: ServedModel, body: ChatRequest) -> list[int]:
+    """The tokens of a conversation; 400 where it is too long, or where the template refuses it."""
+    messages = body.plain_messages()
+    variables = {"enable_thinking": False} if "reasoning_effort" in (body.model_extra or {}) else None
+    try:
+        token_ids = await off_loop(
+            sum(len(message["content"]) for message in messages),
+            lambda: model.llm.chat_tokens(messages, continue_last=body.continues(), variables=variables),
+        )
+        check_length(model, len(token_ids))
+    except RuvLLMError as error:
+        raise api_error(error, param="messages") from error
+    return token_ids
+
+
+class _Head:
+    """What all parts of an answer have in common."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.llm = job.model.llm
+        model = job.model
+        self._shared = {
+            "id": f"chatcmpl-{secrets.token_hex(12)}",
+            "created": int(time.time()),
+            "model": model.name,
+            "system_fingerprint": model.fingerprint,
+            "service_tier": "default",
+        }
+
+    def whole(self, completions: Sequence[Completion]) -> dict[str, Any]:
+        """The answer in one piece."""
+        choices = []
+        for index, completion in enumerate(completions):
+            logprobs = None
+            if completion.logprobs is not None:
+                chunk = Chunk(text=completion.text, logprobs=completion.logprobs)
+                logprobs = ChatLogprobs(self.llm).body([chunk])
+            message = {"role": "assistant", "content": completion.text, "refusal": None}
+            choices.append(
+                {
+                    "index": index,
+                    "message": message,
+                    "logprobs": logprobs,
+                    "finish_reason": completion.finish_reason,
+                }
+            )
+        return {
+            **self._shared,
+            "object": "chat.completion",
+            "choices": choices,
+            "usage": answers_usage([completion.usage for completion in completions], [self.job]),
+            "timings": timings_body(completions[0].usage, completions[0].timings),
+        }
+
+    def chunk(self, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+        """A piece of the answer."""
+        return {**self._shared, "object": "chat.completion.chunk", "choices": choices, **more}
+
+
+async def _frames(answers: Answers, head: _Head, body: ChatRequest) -> AsyncGenerator[bytes, None]:
+    with_usage = body.stream_options is not None and body.stream_options.include_usage
+    more: dict[str, Any] = {"usage": None} if with_usage else {}
+    usages: dict[int, Usage] = {}
+    count = answers.count
+    logprobs = [ChatLogprobs(head.llm) if body.logprobs else None for _ in range(count)]
+    for index in range(count):
+        delta = {"role": "assistant", "content": "", "refusal": None}
+        yield frame(head.chunk([_choice(index, delta)], **more))
+    async for index, chunks in answers.pieces():
+        text = "".join(chunk.text for chunk in chunks)
+        aligner = logprobs[index]
+        entries = aligner.body(chunks) if aligner else None
+        if text or (entries and entries["content"]):
+            yield frame(head.chunk([_choice(index, {"content": text}, logprobs=entries)], **more))
+        last = chunks[-1]
+        if last.finish_reason is not None and last.usage is not None and last.timings is not None:
+            usages[index] = last.usage
+            timings = timings_body(last.usage, last.timings)
+            end = _choice(index, {}, finish_reason=last.finish_reason)
+            yield frame(head.chunk([end], **more, timings=timings))
+    if with_usage:
+        usage = answers_usage([usages[index] for index in range(count)], [head.job])
+        yield frame(head.chunk([], usage=usage))
+    yield DONE
+
+
+def _choice(
+    index: int,
+    delta: dict[str, Any],
+    *,
+    logprobs: dict[str, Any] | None = None,
+    finish_reason: str | None = None,
+) -> dict[str, Any]:
+    return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}

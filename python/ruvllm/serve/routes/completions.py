@@ -1,0 +1,235 @@
+"""`POST /v1/completions`: texts continued; their own tokens scored with `echo`."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from ruvllm.errors import ContextLengthError, RuvLLMError
+from ruvllm.outputs import Chunk, Completion, TokenLogprob, Usage
+from ruvllm.serve.errors import ApiError, api_error
+from ruvllm.serve.generation import Answers, Job, answers_usage, check_length, off_loop, usage_body
+from ruvllm.serve.json_body import JsonRoute
+from ruvllm.serve.logprobs import TextLogprobs
+from ruvllm.serve.models import ServedModel
+from ruvllm.serve.schemas.completions import CompletionRequest, prompts_of
+from ruvllm.serve.server import Server, note, server_of, tenant_of
+from ruvllm.serve.sse import DONE, EventStream, frame, unless_disconnected
+
+__all__ = ["router"]
+
+router = APIRouter(route_class=JsonRoute, tags=["completions"])
+
+DEFAULT_MAX_TOKENS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What a request comes to: a job for each prompt; with no answers where only scores are wanted."""
+
+    body: CompletionRequest
+    jobs: list[Job]
+    wanted: int
+    echoed: list[str]
+
+    @property
+    def scores(self) -> bool:
+        """Whether the prompts themselves are scored."""
+        return bool(self.body.echo) and self.body.logprobs is not None
+
+
+@router.post("/v1/completions", response_model=None)
+async def completions(body: CompletionRequest, request: Request) -> Response:
+    """Continue texts, at once or as a stream; with `echo` and `logprobs` the prompt is scored, too."""
+    server = server_of(request)
+    model = await server.model_for(request, body)
+    plan = await _plan(server, model, body, tenant_of(request))
+    note(request, prompts=len(plan.jobs), stream=bool(body.stream))
+    head = {
+        "id": f"cmpl-{secrets.token_hex(12)}",
+        "object": "text_completion",
+        "created": int(time.time()),
+        "model": model.name,
+        "system_fingerprint": model.fingerprint,
+    }
+    # Scores come first, also of a stream: what a prompt is worth stands before what follows it.
+    scores = await unless_disconnected(request, asyncio.ensure_future(_scores(plan)))
+    if body.stream:
+        answers = await Answers.start(plan.jobs, server.metrics)
+        frames = _frames(answers, plan, scores, head)
+        return EventStream(frames, close=answers.aclose, ping_seconds=server.settings.ping_seconds)
+    work = asyncio.ensure_future(_completions(plan, server))
+    answered: list[Completion] = await unless_disconnected(request, work)
+    return JSONResponse({**head, **_whole(plan, scores, answered)})
+
+
+async def _plan(server: Server, model: ServedModel, body: CompletionRequest, tenant: str) -> _Plan:
+    wanted, made = body.candidates(server.settings.max_choices)
+    max_tokens = DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens
+    if not max_tokens and not body.echo:
+        raise ApiError(400, "max_tokens is 0; that needs echo", code="invalid_value", param="max_tokens")
+    prompts = prompts_of(body.prompt)
+    if len(prompts) * made > server.settings.max_inputs:
+        message = (
+            f"{len(prompts)} prompts with {made} answers each are more than {server.settings.max_inputs}"
+        )
+        raise ApiError(400, message, code="invalid_value", param="prompt")
+    logprobs = 0 if body.logprobs is None and made > wanted else body.logprobs
+    params = body.params(
+        max_tokens=max(1, max_tokens), vocab_size=model.llm.model_info.vocab_size, logprobs=logprobs
+    )
+    jobs = [
+        Job(
+            model=model,
+            token_ids=await _tokens(model, prompt, makes_text=max_tokens > 0),
+            params=params,
+            num_answers=made if max_tokens else 0,
+            tenant=tenant,
+            priority=body.priority or 0,
+        )
+        for prompt in prompts
+    ]
+    echoed = [
+        prompt if isinstance(prompt, str) else model.llm.detokenize(prompt) for prompt in prompts if body.echo
+    ]
+    return _Plan(body=body, jobs=jobs, wanted=wanted, echoed=echoed)
+
+
+async def _tokens(model: ServedModel, prompt: str | list[int], *, makes_text: bool) -> list[int]:
+    llm = model.llm
+    try:
+        if isinstance(prompt, str):
+            text = prompt
+            prompt = await off_loop(len(text), lambda: llm.tokenize(text))
+        else:
+            llm.detokenize(prompt[:1])
+        limit = llm.model_info.max_context
+        if makes_text:
+            check_length(model, len(prompt))
+        elif len(prompt) > limit:
+            raise ContextLengthError.exceeded(prompt_tokens=len(prompt), max_context=limit)
+        if not prompt:
+            raise ApiError(400, "the prompt is empty", code="invalid_value", param="prompt")
+    except RuvLLMError as error:
+        raise api_error(error, param="prompt") from error
+    return prompt
+
+
+async def _scores(plan: _Plan) -> list[tuple[TokenLogprob, ...]]:
+    if not plan.scores:
+        return [() for _ in plan.jobs]
+
+    async def score(job: Job) -> tuple[TokenLogprob, ...]:
+        if len(job.token_ids) < 2:
+            return ()
+        engine = await job.model.ready()
+        return await engine.token_logprobs(
+            job.token_ids, top_logprobs=plan.body.logprobs or 0, tenant=job.tenant, priority=job.priority
+        )
+
+    return await asyncio.gather(*(score(job) for job in plan.jobs))
+
+
+async def _completions(plan: _Plan, server: Server) -> list[Completion]:
+    async with await Answers.start(plan.jobs, server.metrics) as answers:
+        return await answers.completions()
+
+
+def _whole(
+    plan: _Plan, scores: Sequence[tuple[TokenLogprob, ...]], completions: Sequence[Completion]
+) -> dict[str, Any]:
+    choices: list[dict[str, Any]] = []
+    for index, job in enumerate(plan.jobs):
+        made = completions[index * job.num_answers : (index + 1) * job.num_answers]
+        best: Sequence[Completion | None] = _best(made, plan.wanted) or [None] * plan.wanted
+        for completion in best:
+            choices.append({"index": len(choices), **_choice(plan, index, scores[index], completion)})
+    return {"choices": choices, "usage": _usage(plan, [completion.usage for completion in completions])}
+
+
+def _best(completions: Sequence[Completion], wanted: int) -> Sequence[Completion]:
+    """The likeliest by token; in the order they were made where all are wanted."""
+    if len(completions) <= wanted:
+        return completions
+
+    def likelihood(completion: Completion) -> float:
+        entries = completion.logprobs or ()
+        return sum(entry.logprob for entry in entries) / max(1, len(entries))
+
+    return sorted(completions, key=likelihood, reverse=True)[:wanted]
+
+
+def _choice(
+    plan: _Plan, index: int, scores: tuple[TokenLogprob, ...], completion: Completion | None
+) -> dict[str, Any]:
+    echoed = plan.echoed[index] if plan.body.echo else ""
+    logprobs = None
+    if plan.body.logprobs is not None:
+        shape = TextLogprobs(plan.jobs[index].model.llm)
+        logprobs = _prompt_lists(plan, index, scores, shape)
+        if completion is not None:
+            chunk = Chunk(text=completion.text, logprobs=completion.logprobs)
+            for name, entries in shape.body([chunk]).items():
+                logprobs[name] += entries
+    return {
+        "text": echoed + (completion.text if completion else ""),
+        "logprobs": logprobs,
+        "finish_reason": completion.finish_reason if completion else "length",
+    }
+
+
+def _prompt_lists(
+    plan: _Plan, index: int, scores: tuple[TokenLogprob, ...], shape: TextLogprobs
+) -> dict[str, list[Any]]:
+    """The prompt's own tokens; nothing stands before the first, so it has no logprob."""
+    return shape.lists([plan.jobs[index].token_ids[0], *scores] if plan.scores else [])
+
+
+async def _frames(
+    answers: Answers, plan: _Plan, scores: Sequence[tuple[TokenLogprob, ...]], head: dict[str, Any]
+) -> AsyncGenerator[bytes, None]:
+    body = plan.body
+    with_usage = body.stream_options is not None and body.stream_options.include_usage
+    more: dict[str, Any] = {"usage": None} if with_usage else {}
+
+    def piece(index: int, text: str, logprobs: Any, reason: str | None = None) -> bytes:
+        choice = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason}
+        return frame({**head, "choices": [choice], **more})
+
+    shapes = []
+    for index in range(len(plan.jobs) * plan.wanted):
+        job = index // plan.wanted
+        shape = TextLogprobs(plan.jobs[job].model.llm) if body.logprobs is not None else None
+        shapes.append(shape)
+        if body.echo:
+            lists = _prompt_lists(plan, job, scores[job], shape) if shape else None
+            is_last = not plan.jobs[job].num_answers
+            yield piece(index, plan.echoed[job], lists, "length" if is_last else None)
+    usages: dict[int, Usage] = {}
+    async for index, chunks in answers.pieces():
+        text = "".join(chunk.text for chunk in chunks)
+        shape = shapes[index]
+        last = chunks[-1]
+        if last.usage is not None:
+            usages[index] = last.usage
+        if text or last.finish_reason is not None:
+            yield piece(index, text, shape.body(chunks) if shape else None, last.finish_reason)
+        elif shape:
+            shape.body(chunks)  # no text is out, so nothing is released: only taken note of
+    if with_usage:
+        yield frame(
+            {**head, "choices": [], "usage": _usage(plan, [usages[index] for index in sorted(usages)])}
+        )
+    yield DONE
+
+
+def _usage(plan: _Plan, usages: Sequence[Usage]) -> dict[str, Any]:
+    if usages:
+        return answers_usage(usages, plan.jobs)
+    prompts = [Usage(prompt_tokens=len(job.token_ids), completion_tokens=0) for job in plan.jobs]
+    return usage_body(prompts, completion_tokens=0)

@@ -1,0 +1,82 @@
+"""`POST /v1/embeddings`: the mean of a text's last hidden states, at unit length.
+
+Any model gives these; only one that was trained for it gives good ones.
+"""
+
+import asyncio
+import base64
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request
+from numpy.typing import NDArray
+from starlette.responses import JSONResponse, Response
+
+from ruvllm.errors import ContextLengthError, RuvLLMError
+from ruvllm.serve.errors import ApiError, api_error
+from ruvllm.serve.generation import off_loop
+from ruvllm.serve.json_body import JsonRoute
+from ruvllm.serve.models import ServedModel
+from ruvllm.serve.schemas.completions import prompts_of
+from ruvllm.serve.schemas.embeddings import EmbeddingRequest
+from ruvllm.serve.server import note, server_of, tenant_of
+from ruvllm.serve.sse import unless_disconnected
+
+__all__ = ["router"]
+
+router = APIRouter(route_class=JsonRoute, tags=["embeddings"])
+
+
+@router.post("/v1/embeddings", response_model=None)
+async def embeddings(body: EmbeddingRequest, request: Request) -> Response:
+    """Give a vector for each text."""
+    server = server_of(request)
+    model = await server.model_for(request, body)
+    inputs = prompts_of(body.input)
+    if len(inputs) > server.settings.max_inputs:
+        message = f"input has {len(inputs)} texts; at most {server.settings.max_inputs} are allowed"
+        raise ApiError(400, message, code="invalid_value", param="input")
+    size = model.llm.model_info.hidden_size
+    if body.dimensions is not None and body.dimensions > size:
+        message = f"dimensions is {body.dimensions}; this model's vectors have {size}"
+        raise ApiError(400, message, code="invalid_value", param="dimensions")
+    tokens = [await _tokens(model, one) for one in inputs]
+    num_tokens = sum(len(one) for one in tokens)
+    note(request, prompt_tokens=num_tokens)
+    tenant = tenant_of(request)
+
+    async def work() -> list[NDArray[np.float32]]:
+        engine = await model.ready()
+        return await asyncio.gather(*(engine.embed(one, tenant=tenant) for one in tokens))
+
+    vectors = await unless_disconnected(request, asyncio.ensure_future(work()))
+    data = [
+        {"object": "embedding", "index": index, "embedding": _encoded(body, vector)}
+        for index, vector in enumerate(vectors)
+    ]
+    usage = {"prompt_tokens": num_tokens, "total_tokens": num_tokens}
+    return JSONResponse({"object": "list", "data": data, "model": model.name, "usage": usage})
+
+
+async def _tokens(model: ServedModel, text: str | list[int]) -> list[int]:
+    llm = model.llm
+    try:
+        tokens = text if isinstance(text, list) else await off_loop(len(text), lambda: llm.tokenize(text))
+        if not tokens:
+            raise ApiError(400, "a text of input is empty", code="invalid_value", param="input")
+        limit = llm.model_info.max_context
+        if len(tokens) > limit:
+            raise ContextLengthError.exceeded(prompt_tokens=len(tokens), max_context=limit)
+    except RuvLLMError as error:
+        raise api_error(error, param="input") from error
+    return tokens
+
+
+def _encoded(body: EmbeddingRequest, vector: NDArray[np.float32]) -> Any:
+    if body.dimensions is not None:
+        vector = vector[: body.dimensions]
+        length = float(np.linalg.norm(vector))
+        vector = vector / length if length else vector
+    if body.encoding_format == "base64":
+        return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
+    return vector.astype(float).tolist()

@@ -1,0 +1,32 @@
+"""`GET /health` and `GET /metrics`."""
+
+from fastapi import APIRouter, Request
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, Response
+
+from ruvllm.serve.server import server_of
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/health", response_model=None)
+async def health(request: Request) -> Response:
+    """200 when requests are answered; 503 while the model loads, and once its engine has stopped."""
+    for model in server_of(request).models:
+        if model.status == "failed":
+            reason = {"status": "failed", "model": model.name, "reason": str(model.failure)}
+            return JSONResponse(reason, 503)
+    first = server_of(request).models.first
+    if first.status != "ready":
+        return JSONResponse({"status": "loading", "model": first.name}, 503, headers={"retry-after": "1"})
+    return JSONResponse({"status": "ok"})
+
+
+@router.get("/metrics", response_model=None)
+async def metrics(request: Request) -> Response:
+    """Counters, gauges and histograms for Prometheus."""
+    text = await run_in_threadpool(server_of(request).metrics.text)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)

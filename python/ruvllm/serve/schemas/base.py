@@ -1,0 +1,131 @@
+"""What all bodies share: strict types, sampling, and fields that are known and not done here."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ruvllm.params import MAX_LOGPROBS, GenerateParams
+from ruvllm.serve.errors import ApiError, unsupported
+from ruvllm.serve.schemas.refusals import ACCEPTED, HARMLESS, REFUSED
+
+__all__ = ["Body", "Finite", "SamplingFields", "StreamOptions"]
+
+MAX_STOPS = 16
+MAX_BIASES = 1024
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+_StopText = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class Body(BaseModel):
+    """A request's body. Unknown fields pass, and are counted; known ones that are not done are refused."""
+
+    model_config = ConfigDict(strict=True, extra="allow", protected_namespaces=())
+
+    # Field to reason. A null, or one of `harmless`, is as if it were not there.
+    refused: ClassVar[dict[str, str]] = {}
+    harmless: ClassVar[dict[str, tuple[Any, ...]]] = {}
+    # Fields that ask for nothing which would change an answer.
+    accepted: ClassVar[frozenset[str]] = frozenset()
+
+    def check_fields(self) -> list[str]:
+        """Refuse what is not done; gives the names of fields that no API knows."""
+        unknown = []
+        for name, value in (self.model_extra or {}).items():
+            if name in self.refused:
+                if value is not None and value not in self.harmless.get(name, ()):
+                    raise unsupported(name, self.refused[name])
+            elif name not in self.accepted:
+                unknown.append(name)
+        return unknown
+
+
+class StreamOptions(Body):
+    """How a stream reports."""
+
+    include_usage: bool = False
+    refused: ClassVar[dict[str, str]] = {"include_obfuscation": "streams are not padded"}
+    harmless: ClassVar[dict[str, tuple[Any, ...]]] = {"include_obfuscation": (False,)}
+
+
+class SamplingFields(Body):
+    """How text is made; the defaults are OpenAI's."""
+
+    model: str = Field(description="A name that /v1/models lists.")
+    stream: bool | None = Field(None, description="Answer with server-sent events.")
+    stream_options: StreamOptions | None = None
+    n: int | None = Field(None, ge=1, description="So many answers.")
+    temperature: Finite | None = Field(
+        None, ge=0, le=2, description="0 takes the likeliest token; 1 by default."
+    )
+    top_p: Finite | None = Field(None, gt=0, le=1)
+    top_k: int | None = Field(None, ge=0, le=2**31 - 1, description="0 keeps all tokens.")
+    min_p: Finite | None = Field(None, ge=0, lt=1)
+    repetition_penalty: Finite | None = Field(None, gt=0, le=10, description="1 changes nothing.")
+    presence_penalty: Finite | None = Field(None, ge=-2, le=2)
+    frequency_penalty: Finite | None = Field(None, ge=-2, le=2)
+    logit_bias: dict[str, Annotated[Finite, Field(ge=-100, le=100)]] | None = Field(
+        None, max_length=MAX_BIASES, description="By token id."
+    )
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    stop: str | Annotated[list[_StopText], Field(max_length=MAX_STOPS)] | None = None
+    ignore_eos: bool | None = Field(None, description="Goes on past the model's end; for measurements.")
+    cache_prefix: bool | None = Field(None, description="False neither uses nor fills the prefix cache.")
+    priority: int | None = Field(None, ge=-1000, le=1000, description="Higher ones go first.")
+
+    accepted: ClassVar[frozenset[str]] = ACCEPTED
+    refused: ClassVar[dict[str, str]] = REFUSED
+    harmless: ClassVar[dict[str, tuple[Any, ...]]] = HARMLESS
+
+    def token_biases(self, vocab_size: int) -> dict[int, float]:
+        """`logit_bias` by numbers; 400 where a key is no token id."""
+        biases = {}
+        for key, value in (self.logit_bias or {}).items():
+            if not key.isascii() or not key.isdecimal() or not int(key[:20]) < vocab_size:
+                message = (
+                    f"logit_bias has the key {key[:40]!r}; keys are token ids from 0 to {vocab_size - 1}"
+                )
+                raise ApiError(400, message, code="invalid_value", param="logit_bias")
+            biases[int(key)] = value
+        return biases
+
+    def stops(self) -> tuple[str, ...]:
+        """Texts that end an answer."""
+        if not self.stop:
+            return ()
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+
+    def choices(self, most: int) -> int:
+        """How many answers; 400 above `most`."""
+        count = self.n or 1
+        if count > most:
+            raise ApiError(
+                400, f"n is {count}; at most {most} are allowed here", code="invalid_value", param="n"
+            )
+        return count
+
+    def params(self, *, max_tokens: int, vocab_size: int, logprobs: int | None) -> GenerateParams:
+        """The engine's parameters; OpenAI's defaults where nothing was said."""
+
+        def chosen(value: float | None, default: float) -> float:
+            return default if value is None else value
+
+        return GenerateParams(
+            max_tokens=max_tokens,
+            temperature=chosen(self.temperature, 1.0),
+            top_p=chosen(self.top_p, 1.0),
+            top_k=self.top_k or 0,
+            min_p=chosen(self.min_p, 0.0),
+            repetition_penalty=chosen(self.repetition_penalty, 1.0),
+            presence_penalty=chosen(self.presence_penalty, 0.0),
+            frequency_penalty=chosen(self.frequency_penalty, 0.0),
+            logit_bias=self.token_biases(vocab_size),
+            stop_sequences=self.stops(),
+            seed=None if self.seed is None else self.seed % 2**64,
+            logprobs=logprobs,
+            ignore_eos=bool(self.ignore_eos),
+            cache_prefix=self.cache_prefix is not False,
+        )
+
+
+LogprobCount = Annotated[int, Field(ge=0, le=MAX_LOGPROBS)]
+Role = Literal["system", "developer", "user", "assistant", "tool", "function"]

@@ -1,0 +1,98 @@
+"""The body of `/v1/chat/completions`, and its messages."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from ruvllm.serve.errors import ApiError, unsupported
+from ruvllm.serve.schemas.base import Body, LogprobCount, Role, SamplingFields
+
+__all__ = ["ChatMessage", "ChatRequest", "ContentPart", "plain_messages", "plain_text"]
+
+MAX_MESSAGES = 4096
+
+
+class ContentPart(Body):
+    """A piece of a message; only text is understood."""
+
+    type: str
+    text: str | None = None
+    accepted: ClassVar[frozenset[str]] = frozenset({"cache_control", "citations", "annotations"})
+
+
+class ChatMessage(Body):
+    """One message."""
+
+    role: Role
+    content: str | list[ContentPart] | None = None
+    name: str | None = Field(None, max_length=256)
+    refused: ClassVar[dict[str, str]] = {
+        "tool_calls": "this server has no tools yet",
+        "tool_call_id": "this server has no tools yet",
+        "function_call": "this server has no tools yet",
+        "audio": "the model reads text only",
+    }
+    harmless: ClassVar[dict[str, tuple[Any, ...]]] = {"tool_calls": ([],)}
+    accepted: ClassVar[frozenset[str]] = frozenset({"refusal", "annotations", "reasoning_content"})
+
+
+class ChatRequest(SamplingFields):
+    """A conversation that is to be answered."""
+
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
+    max_tokens: int | None = Field(None, ge=1, description="Older name of max_completion_tokens.")
+    max_completion_tokens: int | None = Field(None, ge=1, description="The longest answer.")
+    logprobs: bool | None = None
+    top_logprobs: LogprobCount | None = None
+
+    def num_logprobs(self) -> int | None:
+        """How many likeliest tokens to report; `None` for no logprobs at all."""
+        if self.top_logprobs and not self.logprobs:
+            message = "top_logprobs needs logprobs to be true"
+            raise ApiError(400, message, code="invalid_value", param="top_logprobs")
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    def plain_messages(self) -> list[dict[str, Any]]:
+        """Messages with texts as contents; 400 by its place for what a text model cannot read."""
+        return plain_messages(self.messages)
+
+    def continues(self) -> bool:
+        """Whether the last message is the beginning of the answer."""
+        last = self.messages[-1]
+        return last.role == "assistant" and bool(plain_text(last.content, "").strip())
+
+
+def plain_messages(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
+    """Messages with texts as contents; 400 by its place for what a text model cannot read."""
+    return [_plain(message, f"messages[{index}]") for index, message in enumerate(messages)]
+
+
+def _plain(message: ChatMessage, where: str) -> dict[str, Any]:
+    try:
+        message.check_fields()
+    except ApiError as error:
+        raise unsupported(f"{where}.{error.param}", error.message.partition(": ")[2]) from None
+    if message.role in ("tool", "function"):
+        raise unsupported(f"{where}.role", "this server has no tools yet")
+    if message.content is None and message.role != "assistant":
+        raise ApiError(400, f"{where}.content is missing", code="invalid_value", param=f"{where}.content")
+    # Few templates know `developer`; it is what `system` was called before.
+    plain: dict[str, Any] = {"role": "system" if message.role == "developer" else message.role}
+    plain["content"] = plain_text(message.content, f"{where}.content")
+    return plain if message.name is None else {**plain, "name": message.name}
+
+
+def plain_text(content: str | list[ContentPart] | None, where: str) -> str:
+    """The text of a message's content."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    texts = []
+    for index, part in enumerate(content):
+        if part.type not in ("text", "input_text", "output_text"):
+            raise unsupported(f"{where}[{index}]", f"the model reads text, not {part.type[:40]!r}")
+        if part.text is None:
+            place = f"{where}[{index}].text"
+            raise ApiError(400, f"{place} is missing", code="invalid_value", param=place)
+        texts.append(part.text)
+    return "".join(texts)

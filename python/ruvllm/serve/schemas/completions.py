@@ -1,0 +1,54 @@
+"""The body of `/v1/completions`."""
+
+from typing import Annotated, Any, ClassVar, cast
+
+from pydantic import Field
+
+from ruvllm.serve.errors import ApiError
+from ruvllm.serve.schemas.base import LogprobCount, SamplingFields
+
+__all__ = ["CompletionRequest", "TokenIds", "prompts_of"]
+
+TokenId = Annotated[int, Field(ge=0, lt=2**31)]
+TokenIds = Annotated[list[TokenId], Field(min_length=1)]
+Texts = Annotated[list[str], Field(min_length=1)]
+ManyTokenIds = Annotated[list[TokenIds], Field(min_length=1)]
+
+
+class CompletionRequest(SamplingFields):
+    """Texts, or token ids, that are to be continued."""
+
+    prompt: str | Texts | TokenIds | ManyTokenIds = Field(
+        description="A text, token ids, or a list of these."
+    )
+    max_tokens: int | None = Field(None, ge=0, description="The longest answer; 16 by default.")
+    echo: bool | None = Field(None, description="Give the prompt back before its continuation.")
+    logprobs: LogprobCount | None = Field(None, description="So many likeliest tokens at each place.")
+    best_of: int | None = Field(None, ge=1, description="Make so many, give the n likeliest by token.")
+
+    refused: ClassVar[dict[str, str]] = {
+        **{name: why for name, why in SamplingFields.refused.items() if name != "best_of"},
+        "suffix": "text cannot be filled in before a suffix",
+    }
+    harmless: ClassVar[dict[str, tuple[Any, ...]]] = {**SamplingFields.harmless, "suffix": ("",)}
+
+    def candidates(self, most: int) -> tuple[int, int]:
+        """How many answers to give, and out of how many."""
+        wanted = self.choices(most)
+        made = self.best_of or wanted
+        if made > most or made < wanted:
+            message = f"best_of is {made}; it must be from n, {wanted}, to {most}"
+            raise ApiError(400, message, code="invalid_value", param="best_of")
+        if made > wanted and self.stream:
+            message = "best_of cannot be streamed: the best is known at the end"
+            raise ApiError(400, message, code="invalid_value", param="best_of")
+        return wanted, made
+
+
+def prompts_of(given: str | list[str] | list[int] | list[list[int]]) -> list[str | list[int]]:
+    """The prompts one by one."""
+    if isinstance(given, str):
+        return [given]
+    if isinstance(given[0], int):
+        return [given]
+    return cast("list[str | list[int]]", given)

@@ -1,0 +1,21 @@
+"""The body of `/v1/embeddings`."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from ruvllm.serve.schemas.base import Body
+from ruvllm.serve.schemas.completions import ManyTokenIds, Texts, TokenIds
+
+__all__ = ["EmbeddingRequest"]
+
+
+class EmbeddingRequest(Body):
+    """Texts, or token ids, that are to become vectors."""
+
+    model: str
+    input: str | Texts | TokenIds | ManyTokenIds
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: int | None = Field(None, ge=1, description="Keep so many values, at unit length again.")
+    accepted: ClassVar[frozenset[str]] = frozenset({"user"})
+    refused: ClassVar[dict[str, str]] = {"input_type": "the model knows one kind of input"}

@@ -1,0 +1,30 @@
+"""The bodies of `/tokenize` and `/detokenize`, as vLLM and llama.cpp have them."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from ruvllm.serve.schemas.base import Body
+from ruvllm.serve.schemas.chat import MAX_MESSAGES, ChatMessage
+from ruvllm.serve.schemas.completions import TokenId
+
+__all__ = ["DetokenizeRequest", "TokenizeRequest"]
+
+
+class TokenizeRequest(Body):
+    """A text, under either engine's name for it, or a conversation."""
+
+    model: str | None = None
+    prompt: str | None = None
+    content: str | None = Field(None, description="llama.cpp's name for prompt.")
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)] | None = None
+    add_special_tokens: bool | None = Field(None, description="Put the model's first token before a text.")
+    return_token_strs: bool | None = None
+    refused: ClassVar[dict[str, str]] = {"with_pieces": "ask for return_token_strs"}
+
+
+class DetokenizeRequest(Body):
+    """Tokens that are to become text."""
+
+    model: str | None = None
+    tokens: list[TokenId]

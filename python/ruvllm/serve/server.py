@@ -1,0 +1,61 @@
+"""What the routes of one server share, and how they reach it."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+
+from ruvllm.serve.errors import ApiError
+from ruvllm.serve.keys import ApiKey
+from ruvllm.serve.metrics import Metrics
+from ruvllm.serve.models import ServedModel, ServedModels
+from ruvllm.serve.schemas.base import Body
+from ruvllm.serve.settings import ServerSettings
+
+__all__ = ["Server", "admin", "note", "server_of", "tenant_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """The parts that live as long as the server."""
+
+    settings: ServerSettings
+    models: ServedModels
+    metrics: Metrics
+
+    async def model_for(self, request: Request, body: Body) -> ServedModel:
+        """The model that a body asks for, loaded, once its fields are found to be in order."""
+        route = request.scope["route"].path
+        for name in body.check_fields():
+            del name
+            self.metrics.unknown_fields.labels(route).inc()
+        wanted: str | None = getattr(body, "model", None)
+        model = self.models.named(wanted)
+        await model.ready()
+        note(request, model=re.sub(r"\s", "_", model.name))
+        return model
+
+
+def server_of(request: Request) -> Server:
+    """The server that a request came to."""
+    server: Server = request.app.state.server
+    return server
+
+
+def tenant_of(request: Request) -> str:
+    """On whose account a request runs."""
+    key: ApiKey | None = getattr(request.state, "key", None)
+    return key.tenant if key else ""
+
+
+def admin(request: Request) -> None:
+    """Let only those in who may act for all tenants."""
+    key: ApiKey | None = getattr(request.state, "key", None)
+    if key is not None and not key.is_admin:
+        raise ApiError(403, "this key may not change the server's cache", code="permission_denied")
+
+
+def note(request: Request, **facts: Any) -> None:
+    """Add to the request's line in the log: counts and names, never texts."""
+    request.scope["state"].setdefault("facts", {}).update(facts)

@@ -1,0 +1,61 @@
+"""What a server is told at its start."""
+
+import ipaddress
+from dataclasses import dataclass, field
+
+from ruvllm._checks import Interval, check_integer, check_number
+from ruvllm.errors import ConfigError
+from ruvllm.serve.keys import KeyRing
+
+__all__ = ["ServerSettings", "check_exposure", "is_loopback"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """How the server treats its clients.
+
+    Attributes:
+        keys: The keys that open it; none leaves it open.
+        cors_origins: Origins whose pages may call it; none by default, `*` for all.
+        allowed_hosts: `Host` headers that are answered, `None` for any: a server on this machine alone
+            must not answer a page that made its own name point here.
+        max_body_bytes: The largest request.
+        max_choices: The most answers to one request (`n`, `best_of`).
+        max_inputs: The most prompts or texts of one request.
+        ping_seconds: A stream that has nothing to say says so this often.
+        max_stored_responses: How many `/v1/responses` are kept for `previous_response_id`.
+    """
+
+    keys: KeyRing = field(default_factory=lambda: KeyRing(()))
+    cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] | None = None
+    max_body_bytes: int = 4 * 1024 * 1024
+    max_choices: int = 16
+    max_inputs: int = 256
+    ping_seconds: float = 15.0
+    max_stored_responses: int = 1000
+
+    def __post_init__(self) -> None:
+        for name in ("max_body_bytes", "max_choices", "max_inputs"):
+            check_integer(name, getattr(self, name), 1)
+        check_integer("max_stored_responses", self.max_stored_responses, 0)
+        check_number("ping_seconds", self.ping_seconds, Interval(0, 3600, low_included=False))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_exposure(host: str, keys: KeyRing, *, insecure: bool) -> None:
+    """Refuse to serve everyone without a key, unless that is what is wanted."""
+    if not is_loopback(host) and not len(keys) and not insecure:
+        raise ConfigError(
+            f"{host} can be reached from other machines, and there is no key: give --api-key or "
+            "--api-key-file, or --insecure to serve everyone who gets there"
+        )
