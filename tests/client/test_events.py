@@ -105,13 +105,14 @@ def test_any_stream_in_any_pieces(parts: list[str], sizes: list[int]) -> None:
     assert decoded(pieces) == reference("".join(parts))
 
 
+def feed_many(decoder: EventDecoder, piece: bytes) -> None:
+    for _ in range(MAX_EVENT_BYTES // len(piece) + 1):
+        decoder.feed(piece)
+
+
 def test_an_endless_event_is_refused() -> None:
-    decoder = EventDecoder()
     piece = b"x" * 2**20
     with pytest.raises(BackendError, match="more than"):
-        for _ in range(MAX_EVENT_BYTES // len(piece) + 1):
-            decoder.feed(piece)
-    decoder = EventDecoder()
+        feed_many(EventDecoder(), piece)
     with pytest.raises(BackendError, match="more than"):
-        for _ in range(MAX_EVENT_BYTES // len(piece) + 1):
-            decoder.feed(b"data:" + piece + b"\n")
+        feed_many(EventDecoder(), b"data:" + piece + b"\n")

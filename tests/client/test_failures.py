@@ -19,6 +19,8 @@ from ruvllm.errors import (
 OPENAI = (
     b'{"error": {"message": "top_k is -1", "type": "invalid_request_error", "param": "top_k", "code": null}}'
 )
+# Our own server's messages begin as the package's errors do; that is not said twice.
+OURS = b'{"error": {"message": "Backend error: 5 requests wait already; try again in 7 s"}}'
 
 
 @pytest.mark.parametrize(
@@ -56,6 +58,9 @@ def test_when_to_come_back() -> None:
     assert "try again in 7 s" in str(error)
     error = failure_of(503, b"{}", {"retry-after": "2"})
     assert isinstance(error, OverloadedError)
+    assert str(failure_of(429, OURS, {"retry-after": "7"})) == (
+        "Backend error: 5 requests wait already; try again in 7 s"
+    )
     assert failure_of(429, b"{}", {}).retry_after_seconds is None  # type: ignore[attr-defined]
 
 

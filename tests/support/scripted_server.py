@@ -9,6 +9,7 @@ A piece of a reply is written and sent by itself; a number is a pause in seconds
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -111,6 +112,13 @@ class ScriptedServer:
 
     def asked(self, path: str) -> list[Request]:
         return [request for request in self.requests if request.path == path]
+
+    def wait_until_idle(self) -> None:
+        """Until it has noticed the end of every request, which clients may know of before."""
+        deadline = time.monotonic() + 10
+        while self.open:
+            assert time.monotonic() < deadline, f"{self.open} requests are still open"
+            time.sleep(0.005)
 
     async def _serve(self, ready: threading.Event) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()

@@ -46,7 +46,7 @@ class Opening:
         flag(
             "--url",
             help="Chat with this OpenAI-compatible server instead of loading a model, as "
-            "http://127.0.0.1:8000. Sampling flags that are not given are the server's to choose.",
+            "http://127.0.0.1:8000. One that is not RuvLLM is sent only the sampling flags that are given.",
         ),
     ] = None
     api_key: ApiKeyFlag = None
@@ -86,7 +86,7 @@ def chat(
         partner = _local_partner(opening, engine, sampling, model or DEFAULT_MODEL, quiet=common.quiet)
     else:
         _refuse_engine_flags(context)
-        partner = _server_partner(opening, opening.url, _settings(context, sampling), model)
+        partner = _server_partner(context, opening, sampling, model)
     interactive = opening.prompt is None and sys.stdin.isatty() and sys.stdout.isatty()
     question = "" if interactive else _one_question(opening.prompt)
     with partner as other:
@@ -118,25 +118,30 @@ def _local_partner(
 
 @contextmanager
 def _server_partner(
-    opening: Opening, url: str, settings: dict[str, Any], model: str | None
+    context: typer.Context, opening: Opening, sampling: SamplingOptions, model: str | None
 ) -> Iterator["Partner"]:
     from ruvllm.cli.partner import Partner
     from ruvllm.client import ServerClient, ServerSession
+    from ruvllm.errors import NotFoundError
 
-    with ServerClient(url, api_key=opening.api_key) as server:
+    with ServerClient(opening.url or "", api_key=opening.api_key) as server:
         name = model or server.first_model()
-        session = ServerSession(server, name, opening.system, settings=settings)
-        yield Partner.behind(session, server)
+        try:
+            is_ours = any(offered.is_ours for offered in server.models())
+        except NotFoundError:  # not every server has a list
+            is_ours = False
+        settings = _settings(context, sampling, only_given=not is_ours)
+        yield Partner.behind(ServerSession(server, name, opening.system, settings=settings), server)
 
 
-def _settings(context: typer.Context, sampling: SamplingOptions) -> dict[str, Any]:
-    """The fields of a request: what the user chose, and no more, since not every server knows all of them."""
+def _settings(context: typer.Context, sampling: SamplingOptions, *, only_given: bool) -> dict[str, Any]:
+    """The fields of a request. Another server may not know all of them: it gets those that were chosen."""
     sampling.params(max_tokens=MAX_TOKENS)  # the same values are refused as for a model here
-    chosen = {
-        field.name: getattr(sampling, field.name)
-        for field in fields(SamplingOptions)
-        if is_given(context, field.name)
-    }
+    names = [field.name for field in fields(SamplingOptions)]
+    if only_given:
+        names = [name for name in names if is_given(context, name)]
+    values = {name: getattr(sampling, name) for name in names}
+    chosen = {name: value for name, value in values.items() if value is not None}
     return {"max_tokens": MAX_TOKENS} | chosen
 
 

@@ -80,7 +80,8 @@ class Partner:
         def model(name: str) -> None:
             if name:
                 session.model = name
-            terminal.note(f"model: {session.model}; the server has {', '.join(server.models())}")
+            names = ", ".join(offered.name for offered in server.models())
+            terminal.note(f"model: {session.model}; the server has {names}")
 
         return cls(
             conversation=session,

@@ -6,10 +6,10 @@ none. The class says what to do: `ConfigError` change the request, `Authenticati
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from ruvllm.errors import (
     AuthenticationError,
@@ -24,11 +24,12 @@ from ruvllm.errors import (
 
 __all__ = ["failure_in_stream", "failure_of", "message_of", "retry_after_seconds"]
 
+_Error = TypeVar("_Error", bound=RuvLLMError)
 # A reason is a sentence; a proxy's whole page is not.
 MAX_QUOTED = 500
 # How servers call a prompt that is too long: OpenAI and llama-cpp-python, llama.cpp.
 _TOO_LONG = {"context_length_exceeded", "exceed_context_size_error"}
-_BY_STATUS: dict[int, Callable[[str], RuvLLMError]] = {
+_BY_STATUS: dict[int, type[RuvLLMError]] = {
     400: ConfigError,
     413: ConfigError,
     422: ConfigError,
@@ -42,26 +43,29 @@ def failure_of(status: int, body: bytes, headers: Mapping[str, str]) -> RuvLLMEr
     >>> failure_of(404, b'{"error": {"message": "no model x"}}', {})
     NotFoundError('Not found: the server: no model x')
     """
-    error = _error_in(body)
-    said = f"the server: {message_of(body)}"
+    message = message_of(body)
     if status in (401, 403):
-        return AuthenticationError(f"{said}; give the server's key with --api-key or RUVLLM_API_KEY")
+        return _made(
+            AuthenticationError, f"{message}; give the server's key with --api-key or RUVLLM_API_KEY"
+        )
     after = retry_after_seconds(headers.get("retry-after"))
     if status == 429 or (status == 503 and after is not None):
-        overloaded = OverloadedError(said if after is None else f"{said}; try again in {after:.0f} s")
+        when = "" if after is None or "again in" in message else f"; try again in {after:.0f} s"
+        overloaded = _made(OverloadedError, message + when)
         overloaded.retry_after_seconds = after
         return overloaded
-    if _is_too_long(error):
-        return ContextLengthError(said)
-    make = _BY_STATUS.get(status)
-    return make(said) if make else BackendError(f"{said} (HTTP status {status})")
+    if _is_too_long(_error_in(body)):
+        return _made(ContextLengthError, message)
+    kind = _BY_STATUS.get(status)
+    return _made(kind, message) if kind else _made(BackendError, f"{message} (HTTP status {status})")
 
 
 def failure_in_stream(error: object) -> RuvLLMError:
     """The error that came in the middle of an answer, where the status has long been 200."""
     fields = error if isinstance(error, dict) else {"message": error}
-    said = f"the server: {_text(fields.get('message'))}"
-    return ContextLengthError(said) if _is_too_long(fields) else GenerationError(said)
+    return _made(
+        ContextLengthError if _is_too_long(fields) else GenerationError, _text(fields.get("message"))
+    )
 
 
 def message_of(body: bytes) -> str:
@@ -89,6 +93,11 @@ def retry_after_seconds(value: str | None, now: datetime | None = None) -> float
     if date.tzinfo is None:
         date = date.replace(tzinfo=timezone.utc)
     return max(0.0, (date - (now or datetime.now(timezone.utc))).total_seconds())
+
+
+def _made(kind: type[_Error], message: str) -> _Error:
+    """The error, as the server's words; our own server's begin as our errors do."""
+    return kind(message if message.startswith(kind.prefix) else f"the server: {message}")
 
 
 def _error_in(body: bytes) -> dict[str, Any]:

@@ -6,7 +6,7 @@ For one answer at a time; `ruvllm.client.load` is what puts a server under load.
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ruvllm.client.address import Address
 from ruvllm.client.events import Event, EventDecoder
@@ -20,7 +20,7 @@ from ruvllm.text.messages import Message
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["AnswerStream", "ServerClient", "authorization", "chat_request", "not_running"]
+__all__ = ["AnswerStream", "OfferedModel", "ServerClient", "authorization", "chat_request", "not_running"]
 
 CONNECT_SECONDS = 10.0
 # A long prompt on a slow machine is silent for minutes before its first token.
@@ -28,11 +28,23 @@ SILENCE_SECONDS = 600.0
 _FINISH_REASONS = ("stop", "length", "cancelled")
 
 
+class OfferedModel(NamedTuple):
+    """A model that a server has: its name, and whose it says it is."""
+
+    name: str
+    owner: str
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether a RuvLLM server runs it, which knows all of this package's sampling fields."""
+        return self.owner == "ruvllm"
+
+
 class ServerClient(Closing):
     """A connection to a server.
 
         with ServerClient("http://127.0.0.1:8000") as server:
-            [model, *_] = server.models()
+            model = server.first_model()
             with server.stream_chat(model, [{"role": "user", "content": "Hello!"}], {}) as answer:
                 for chunk in answer:
                     print(chunk.text, end="")
@@ -66,8 +78,8 @@ class ServerClient(Closing):
         """Let go of the connection."""
         self._client.close()
 
-    def models(self) -> list[str]:
-        """The names of the models that the server has."""
+    def models(self) -> list["OfferedModel"]:
+        """The models that the server has."""
         try:
             listing = self._json("GET", f"{self.address.api}/models")
         except NotFoundError as error:
@@ -76,8 +88,8 @@ class ServerClient(Closing):
                 "If it is one without a list, name its model"
             ) from error
         try:
-            return [str(model["id"]) for model in listing["data"]]
-        except (KeyError, TypeError) as error:
+            return [OfferedModel(str(one["id"]), str(one.get("owned_by"))) for one in listing["data"]]
+        except (KeyError, TypeError, AttributeError) as error:
             raise BackendError(
                 f"{self.address.api}/models gives no list of models; is this an OpenAI-compatible server?"
             ) from error
@@ -87,7 +99,7 @@ class ServerClient(Closing):
         models = self.models()
         if not models:
             raise NotFoundError(f"the server at {self.address.api} has no model")
-        return models[0]
+        return models[0].name
 
     def count_tokens(self, text: str) -> int | None:
         """Tokens of a text, by the server's `/tokenize`; `None` where it has none."""
