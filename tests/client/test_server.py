@@ -71,10 +71,10 @@ def test_an_answer_with_the_servers_figures() -> None:
 def test_without_the_servers_times_its_own_are_taken() -> None:
     last = chunks_of(Reply.stream([0.05, *answer_events(["a", "b", "c"], usage=USAGE, pause=0.05)]))[-1]
     assert last.timings is not None
-    assert 0.1 <= last.timings.first_token_seconds < 0.5
-    assert 0.2 <= last.timings.total_seconds < 1
+    assert 0.09 < last.timings.first_token_seconds < 2
+    assert last.timings.first_token_seconds + 0.09 < last.timings.total_seconds < 5
     assert last.timings.completion_tokens == 3
-    assert last.timings.decode_tokens_per_second == pytest.approx(20, rel=0.5)
+    assert 1 < last.timings.decode_tokens_per_second < 22
 
 
 def test_a_server_that_counts_nothing() -> None:

@@ -129,10 +129,8 @@ class Exchange:
         if self._status != 200:
             return OutcomeKind.FAILED, f"HTTP status {self._status}: {message_of(self._refusal)}"
         if not self._is_stream:
-            return (
-                OutcomeKind.FAILED,
-                f"the answer is {self._content_type or 'of no type'}, no stream of events",
-            )
+            what = self._content_type or "no content type"
+            return OutcomeKind.FAILED, f"the answer has {what} instead of a stream of events"
         if self._finish_reason is None:
             return OutcomeKind.FAILED, "the stream ended before the answer did"
         return OutcomeKind.OK, None
