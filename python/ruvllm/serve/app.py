@@ -1,5 +1,6 @@
 """`create_app`: the server as an ASGI application, to be run by `ruvllm serve` or mounted elsewhere."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -99,7 +100,10 @@ def _name_of(engine: Engine) -> str:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     server: Server = app.state.server
     first = server.models.first
-    loading = first.start_loading() if first.engine is None else None
+    loading = None
+    if first.engine is None:
+        loading = first.start_loading()
+        loading.add_done_callback(lambda task: _stop_without_a_model(app, task))
     try:
         yield
     finally:
@@ -107,6 +111,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             with suppress(ApiError):
                 await loading
         await server.models.close()
+
+
+def _stop_without_a_model(app: FastAPI, task: "asyncio.Task[AsyncEngine]") -> None:
+    stop = getattr(app.state, "load_failed", None)
+    if stop is not None and not task.cancelled() and task.exception() is not None:
+        stop()
 
 
 async def _on_validation(_: Request, error: Exception) -> Response:

@@ -7,7 +7,7 @@ from ruvllm._checks import Interval, check_integer, check_number
 from ruvllm.errors import ConfigError
 from ruvllm.serve.keys import KeyRing
 
-__all__ = ["ServerSettings", "check_exposure", "is_loopback"]
+__all__ = ["ServerSettings", "check_exposure", "is_loopback", "local_names"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +50,13 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def local_names(host: str) -> tuple[str, ...] | None:
+    """The `Host` headers that reach a server on this machine alone; `None` for one that others reach."""
+    if not is_loopback(host):
+        return None
+    return ("localhost", "127.0.0.1", "[::1]", f"[{host}]" if ":" in host else host.lower())
 
 
 def check_exposure(host: str, keys: KeyRing, *, insecure: bool) -> None:

@@ -1,0 +1,41 @@
+"""Servers that many tests ask: the real model, and a tiny one where the text does not matter."""
+
+from collections.abc import Iterator
+
+import openai
+import pytest
+
+from ruvllm import LLM
+from ruvllm.serve import create_app
+from tests.serve.running import RunningServer, running
+
+REAL = "smollm2-135m"
+TINY = "tiny"
+
+
+@pytest.fixture(scope="session")
+def real_server(smollm2: LLM) -> Iterator[RunningServer]:
+    """SmolLM2 behind a server, under the name `smollm2-135m`."""
+    with running(create_app({REAL: smollm2})) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def tiny_server(tiny_gguf: LLM) -> Iterator[RunningServer]:
+    """A model of random weights behind a server, under the name `tiny`."""
+    with running(create_app({TINY: tiny_gguf})) as server:
+        yield server
+
+
+@pytest.fixture
+def real(real_server: RunningServer) -> Iterator[openai.OpenAI]:
+    """OpenAI's client, pointed at SmolLM2."""
+    with openai.OpenAI(base_url=real_server.api, api_key="none", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+def tiny(tiny_server: RunningServer) -> Iterator[openai.OpenAI]:
+    """OpenAI's client, pointed at the tiny model."""
+    with openai.OpenAI(base_url=tiny_server.api, api_key="none", max_retries=0) as client:
+        yield client
