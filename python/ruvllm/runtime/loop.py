@@ -77,8 +77,7 @@ class EngineLoop:
         self._arrivals: deque[Request] = deque()
         self._running: dict[int, Request] = {}
         self._closed = False
-        # Whether the engine's thread plans and runs steps; it waits for something to do otherwise.
-        self._in_turn = False
+        self._in_turn = False  # whether the engine's thread plans and runs steps, not waits for work
         self._failure: Exception | None = None
         self._calls = Calls()
         self._load = Load()
