@@ -64,6 +64,11 @@ class ServedModel:
         return self._error or (self._engine.llm.failure if self._engine is not None else None)
 
     @property
+    def load_failure(self) -> Exception | None:
+        """Why it could not be loaded."""
+        return self._error
+
+    @property
     def engine(self) -> AsyncEngine | None:
         """The loaded model; `None` before."""
         return self._engine

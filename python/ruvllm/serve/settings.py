@@ -7,7 +7,7 @@ from ruvllm._checks import Interval, check_integer, check_number
 from ruvllm.errors import ConfigError
 from ruvllm.serve.keys import KeyRing
 
-__all__ = ["ServerSettings", "check_exposure", "is_loopback"]
+__all__ = ["ServerSettings", "check_exposure", "is_loopback", "local_names"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,7 @@ class ServerSettings:
         max_inputs: The most prompts or texts of one request.
         ping_seconds: A stream that has nothing to say says so this often.
         max_stored_responses: How many `/v1/responses` are kept for `previous_response_id`.
+        max_stored_bytes: What the texts of all of them may take.
     """
 
     keys: KeyRing = field(default_factory=lambda: KeyRing(()))
@@ -34,11 +35,13 @@ class ServerSettings:
     max_inputs: int = 256
     ping_seconds: float = 15.0
     max_stored_responses: int = 1000
+    max_stored_bytes: int = 256 * 1024 * 1024
 
     def __post_init__(self) -> None:
         for name in ("max_body_bytes", "max_choices", "max_inputs"):
             check_integer(name, getattr(self, name), 1)
-        check_integer("max_stored_responses", self.max_stored_responses, 0)
+        for name in ("max_stored_responses", "max_stored_bytes"):
+            check_integer(name, getattr(self, name), 0)
         check_number("ping_seconds", self.ping_seconds, Interval(0, 3600, low_included=False))
 
 
@@ -50,6 +53,13 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def local_names(host: str) -> tuple[str, ...] | None:
+    """The `Host` headers that reach a server on this machine alone; `None` for one that others reach."""
+    if not is_loopback(host):
+        return None
+    return ("localhost", "127.0.0.1", "[::1]", f"[{host}]" if ":" in host else host.lower())
 
 
 def check_exposure(host: str, keys: KeyRing, *, insecure: bool) -> None:

@@ -13,7 +13,8 @@ _TOOLS_AND_SCHEMAS = """
 """
 _OTHER_ENGINES = """
     best_of length_penalty use_beam_search early_stopping stop_token_ids min_tokens bad_words
-    allowed_token_ids prompt_logprobs truncate_prompt_tokens cache_salt include_stop_str_in_output skip_special_tokens
+    allowed_token_ids prompt_logprobs truncate_prompt_tokens cache_salt
+    include_stop_str_in_output skip_special_tokens
     spaces_between_special_tokens typical_p tfs_z mirostat mirostat_tau mirostat_eta dry_multiplier
     xtc_probability dynatemp_range n_probs id_slot chat_template chat_template_kwargs add_generation_prompt
     continue_final_message documents

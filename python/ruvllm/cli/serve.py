@@ -1,0 +1,205 @@
+"""`ruvllm serve`: models behind an OpenAI-compatible server, with a page to chat on."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ruvllm import hub
+from ruvllm.cli import terminal
+from ruvllm.cli.command import CommonOptions, command, flag
+from ruvllm.cli.options import DEFAULT_MODEL, EngineOptions
+from ruvllm.errors import ConfigError
+from ruvllm.observability.logs import log_to_stderr
+
+if TYPE_CHECKING:
+    from ruvllm.llm import LLM
+    from ruvllm.serve import KeyRing, ServedModel
+
+__all__ = ["register"]
+
+Models = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="As for `ruvllm chat`, or NAME=MODEL; all but the first are loaded on first use.",
+        metavar="MODEL...",
+        show_default=DEFAULT_MODEL,
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening:
+    """Where it listens, and for whom."""
+
+    host: Annotated[str, flag("--host", help="Address to listen at.")] = "127.0.0.1"
+    port: Annotated[int, flag("--port", "-p", help="Its port; 0 takes any free one.", min=0, max=65535)] = (
+        8000
+    )
+    api_key: Annotated[
+        list[str] | None, flag("--api-key", help="A key that clients must send; may be given again.")
+    ] = None
+    api_key_file: Annotated[
+        Path | None,
+        flag("--api-key-file", help="Keys, one a line, with tenant=, requests-per-minute=, ... after each."),
+    ] = None
+    insecure: Annotated[
+        bool, flag("--insecure", help="Listen beyond this machine without a key: everyone may use it.")
+    ] = False
+    cors_origin: Annotated[
+        list[str] | None,
+        flag("--cors-origin", help="An origin whose pages may call the server; may be given again."),
+    ] = None
+
+    def keys(self) -> "KeyRing":
+        """The keys of both flags."""
+        from ruvllm.serve import ApiKey, KeyRing, read_key_file
+
+        from_file = read_key_file(self.api_key_file) if self.api_key_file else []
+        return KeyRing([*(ApiKey.of(secret) for secret in self.api_key or ()), *from_file])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """How it treats requests."""
+
+    max_waiting: Annotated[
+        int | None, flag("--max-waiting", help="Requests that may wait; more get a 429.", min=1)
+    ] = None
+    kv_cache_bytes: Annotated[
+        int | None, flag("--kv-cache-bytes", help="Key-value cache; else a share of the free memory.", min=1)
+    ] = None
+    prefix_cache_dir: Annotated[
+        Path | None,
+        flag(
+            "--prefix-cache-dir",
+            help="Folder that keeps what was computed for the next start.",
+            file_okay=False,
+        ),
+    ] = None
+    max_body_bytes: Annotated[int, flag("--max-body-bytes", help="The largest request.", min=1024)] = (
+        4 * 1024 * 1024
+    )
+    ping_seconds: Annotated[
+        float, flag("--ping-seconds", help="A silent stream sends a comment this often.", min=0.1)
+    ] = 15.0
+    shutdown_grace: Annotated[
+        int, flag("--shutdown-grace", help="Seconds for what runs when the server is told to end.", min=0)
+    ] = 30
+    log_format: Annotated[str, flag("--log-format", help="text or json.")] = "text"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command(
+        app,
+        "serve",
+        examples=[
+            "ruvllm serve                                  smollm2-135m at http://127.0.0.1:8000",
+            "ruvllm serve small=smollm2-135m org/repo:Q4_K_M --port 9000",
+            "ruvllm serve --host 0.0.0.0 --api-key-file keys.txt",
+            "curl http://127.0.0.1:8000/v1/chat/completions -H 'content-type: application/json' \\",
+            '  -d \'{"model": "smollm2-135m", "messages": [{"role": "user", "content": "Hi"}]}\'',
+        ],
+    )(serve)
+
+
+def serve(
+    listening: Listening,
+    serving: Serving,
+    engine: EngineOptions,
+    common: CommonOptions,
+    *,
+    models: Models = None,
+) -> None:
+    """Serve models to OpenAI's and Anthropic's clients, and a page to chat on.
+
+    Point any OpenAI client at http://HOST:PORT/v1. The page is at /, the API's description at /docs,
+    figures for Prometheus at /metrics. Ctrl-C or SIGTERM lets running requests end, then stops.
+    """
+    _require_extra()
+    from ruvllm.serve import ServerSettings, create_app
+    from ruvllm.serve.running import run_server
+    from ruvllm.serve.settings import check_exposure, local_names
+
+    keys = listening.keys()
+    check_exposure(listening.host, keys, insecure=listening.insecure)
+    settings = ServerSettings(
+        keys=keys,
+        cors_origins=tuple(listening.cors_origin or ()),
+        allowed_hosts=local_names(listening.host),
+        max_body_bytes=serving.max_body_bytes,
+        ping_seconds=serving.ping_seconds,
+    )
+    if common.log_level == "warning" and not common.quiet:
+        log_to_stderr("info", form=_checked_form(serving.log_format))
+    served = [_served(name, engine, serving, quiet=common.quiet) for name in models or [DEFAULT_MODEL]]
+    names = ", ".join(one.name for one in served)
+    run_server(
+        create_app(served, settings),
+        host=listening.host,
+        port=listening.port,
+        drain_seconds=serving.shutdown_grace,
+        listening=lambda address: terminal.note(f"serving {names} at {address} (Ctrl-C ends)"),
+    )
+
+
+def _require_extra() -> None:
+    try:
+        import fastapi
+        import prometheus_client
+        import uvicorn
+    except ImportError as error:
+        raise ConfigError(f"the server needs more packages: pip install 'ruvllm[serve]' ({error})") from error
+    del fastapi, prometheus_client, uvicorn
+
+
+def _checked_form(form: str) -> Literal["text", "json"]:
+    if form not in ("text", "json"):
+        raise ConfigError(f"--log-format is {form!r}; it must be text or json")
+    return "json" if form == "json" else "text"
+
+
+def _served(argument: str, engine: EngineOptions, serving: Serving, *, quiet: bool) -> "ServedModel":
+    """A model by its argument, its file fetched now, so that a wrong name ends the command."""
+    from ruvllm.serve import ServedModel
+
+    name, separator, reference = argument.partition("=")
+    if not separator or Path(argument).exists():
+        name, reference = argument, argument
+    path = hub.resolve(reference, quiet=quiet, cache=engine.cache_dir)
+    if name == reference and Path(reference).exists():
+        name = Path(reference).stem
+    return ServedModel(
+        name,
+        lambda: _open(path, engine, serving),
+        prefix_file=_prefix_file(serving.prefix_cache_dir, name),
+    )
+
+
+def _prefix_file(folder: Path | None, name: str) -> Path | None:
+    """A file for a model's prefix cache; its name is the model's, as far as a file may be called so."""
+    if folder is None:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.blake2s(name.encode(), digest_size=4).hexdigest()
+    return folder / f"{re.sub(r'[^A-Za-z0-9._-]', '-', name)[:80]}-{digest}.prefixes"
+
+
+def _open(path: Path, engine: EngineOptions, serving: Serving) -> "LLM":
+    from ruvllm.llm import LLM
+    from ruvllm.runtime.scheduler import Limits
+
+    return LLM(
+        path,
+        threads=engine.threads,
+        isa=engine.isa,
+        max_context=engine.max_context,
+        activations=engine.activations,
+        kv_format=engine.kv_format,
+        kv_cache_bytes=serving.kv_cache_bytes,
+        limits=Limits(max_waiting=serving.max_waiting) if serving.max_waiting else None,
+    )

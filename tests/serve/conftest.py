@@ -1,0 +1,51 @@
+"""Servers that many tests ask: the real model, and a tiny one where the text does not matter."""
+
+from collections.abc import Iterator
+
+import openai
+import pytest
+
+from ruvllm import LLM
+from ruvllm.serve import create_app
+from ruvllm.text.chat_template import ChatTemplate
+from tests.conftest import FIXTURES
+from tests.serve.running import RunningServer, running
+
+REAL = "smollm2-135m"
+TINY = "tiny"
+
+
+@pytest.fixture(scope="session")
+def real_server(smollm2: LLM) -> Iterator[RunningServer]:
+    """SmolLM2 behind a server, under the name `smollm2-135m`."""
+    with running(create_app({REAL: smollm2})) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def tiny_chat() -> Iterator[LLM]:
+    """A model of random weights, with a chat template that it never learned."""
+    with LLM(FIXTURES / "gguf" / "llama-gqa.gguf") as llm:
+        llm.__dict__["_template"] = ChatTemplate.builtin("chatml")
+        yield llm
+
+
+@pytest.fixture(scope="session")
+def tiny_server(tiny_chat: LLM) -> Iterator[RunningServer]:
+    """That model behind a server, under the name `tiny`."""
+    with running(create_app({TINY: tiny_chat})) as server:
+        yield server
+
+
+@pytest.fixture
+def real(real_server: RunningServer) -> Iterator[openai.OpenAI]:
+    """OpenAI's client, pointed at SmolLM2."""
+    with openai.OpenAI(base_url=real_server.api, api_key="none", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+def tiny(tiny_server: RunningServer) -> Iterator[openai.OpenAI]:
+    """OpenAI's client, pointed at the tiny model."""
+    with openai.OpenAI(base_url=tiny_server.api, api_key="none", max_retries=0) as client:
+        yield client
