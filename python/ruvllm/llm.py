@@ -18,7 +18,7 @@ from ruvllm.params import GenerateParams
 from ruvllm.runtime import accounts
 from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.evaluations import Evaluations
-from ruvllm.runtime.gathering import CompletionsInTurn
+from ruvllm.runtime.gathering import CompletionsInTurn, completions_in_order
 from ruvllm.runtime.opening import EngineSettings, open_model, resolve_model, settings_from
 from ruvllm.runtime.prefix_cache import EnginePrefixCache
 from ruvllm.runtime.prompts import Prompt, is_one_prompt
@@ -32,6 +32,8 @@ from ruvllm.types import DeviceType
 __all__ = ["LLM", "Prompt"]
 
 DEFAULT_MODEL = "smollm2-135m"
+# Of many prompts, so many are under way at once; the others wait here and not in the engine's queue.
+MAX_IN_FLIGHT = 128
 
 
 class LLM(Closing, TextMethods):
@@ -140,12 +142,7 @@ class LLM(Closing, TextMethods):
         if is_one_prompt(prompt):
             return self._start(self._task(cast("Prompt", prompt), params, owner)).completion()
         tasks = [self._task(one, params, owner) for one in cast("Sequence[Prompt]", prompt)]
-        streams = [self._start(task) for task in tasks]
-        try:
-            return [stream.completion() for stream in streams]
-        finally:
-            for stream in streams:
-                stream.close()
+        return completions_in_order(self._loop, tasks, max_in_flight=MAX_IN_FLIGHT)
 
     def chat(
         self,
@@ -202,7 +199,7 @@ class LLM(Closing, TextMethods):
         *,
         tenant: str = "",
         priority: int = 0,
-        max_in_flight: int = 128,
+        max_in_flight: int = MAX_IN_FLIGHT,
     ) -> CompletionsInTurn:
         """Answer any number of prompts or conversations together; gives each when it is done.
 

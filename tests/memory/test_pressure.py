@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from ruvllm.errors import ConfigError, InvalidOperationError, OutOfMemoryError, OverloadedError
+from ruvllm.llm import LLM
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.loop import IDLE_SECONDS, EngineLoop
 from ruvllm.runtime.request import GenerationTask
 from ruvllm.runtime.scheduler import Limits, Scheduler
 from ruvllm.runtime.streams import CompletionStream
+from tests.conftest import FIXTURES
 from tests.support.scripted_engine import ScriptedEngine, expected_tokens
 
 MakeLoop = Callable[..., tuple[EngineLoop, ScriptedEngine]]
@@ -153,3 +155,14 @@ def test_an_idle_engine_gives_memory_back_once(make_loop: MakeLoop) -> None:
     assert engine.trims == 1
     time.sleep(IDLE_SECONDS + 0.2)
     assert engine.trims == 1
+
+
+def test_a_list_may_be_longer_than_the_queue() -> None:
+    limits = Limits(max_running=2, max_waiting=3)
+    prompts = [[1 + index % 7, 5, 9] for index in range(40)]
+    params = GenerateParams(max_tokens=3, temperature=0)
+    with LLM(FIXTURES / "gguf" / "llama-gqa.gguf", max_context=256, limits=limits) as llm:
+        together = llm.generate(prompts, params)
+        alone = [llm.generate(prompt, params) for prompt in prompts[:7]]
+    assert [one.text for one in together[:7]] == [one.text for one in alone]
+    assert len(together) == 40

@@ -7,6 +7,8 @@ import pytest
 
 from ruvllm import LLM
 from ruvllm.serve import create_app
+from ruvllm.text.chat_template import ChatTemplate
+from tests.conftest import FIXTURES
 from tests.serve.running import RunningServer, running
 
 REAL = "smollm2-135m"
@@ -21,9 +23,17 @@ def real_server(smollm2: LLM) -> Iterator[RunningServer]:
 
 
 @pytest.fixture(scope="session")
-def tiny_server(tiny_gguf: LLM) -> Iterator[RunningServer]:
-    """A model of random weights behind a server, under the name `tiny`."""
-    with running(create_app({TINY: tiny_gguf})) as server:
+def tiny_chat() -> Iterator[LLM]:
+    """A model of random weights, with a chat template that it never learned."""
+    with LLM(FIXTURES / "gguf" / "llama-gqa.gguf") as llm:
+        llm.__dict__["_template"] = ChatTemplate.builtin("chatml")
+        yield llm
+
+
+@pytest.fixture(scope="session")
+def tiny_server(tiny_chat: LLM) -> Iterator[RunningServer]:
+    """That model behind a server, under the name `tiny`."""
+    with running(create_app({TINY: tiny_chat})) as server:
         yield server
 
 

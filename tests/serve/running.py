@@ -38,7 +38,8 @@ def running(app: FastAPI) -> Iterator[RunningServer]:
     thread.start()
     deadline = time.monotonic() + START_SECONDS
     while not server.started:
-        assert thread.is_alive() and time.monotonic() < deadline, "the server did not start"
+        assert thread.is_alive(), "the server ended at its start"
+        assert time.monotonic() < deadline, "the server did not start"
         time.sleep(0.01)
     try:
         yield RunningServer(url=f"http://127.0.0.1:{port}", port=port, app=app)

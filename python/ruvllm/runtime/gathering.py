@@ -18,7 +18,7 @@ from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.request import GenerationTask, Request
 from ruvllm.runtime.streams import SIGNAL_SECONDS, ChunkMaker, join_chunks
 
-__all__ = ["CompletionsInTurn", "Outcome"]
+__all__ = ["CompletionsInTurn", "Outcome", "completions_in_order"]
 
 Outcome: TypeAlias = Completion | Exception
 """An answer, or why there is none."""
@@ -151,3 +151,16 @@ class CompletionsInTurn(Closing, Iterator[tuple[int, Outcome]]):
         if outcome is not None:
             del self._answers[index]
             self._done.append((index, outcome))
+
+
+def completions_in_order(
+    loop: EngineLoop, tasks: Sequence[GenerationTask], *, max_in_flight: int
+) -> list[Completion]:
+    """The answers to all tasks, in their order; the first error ends what is under way, and is raised."""
+    completions: dict[int, Completion] = {}
+    with CompletionsInTurn(loop, tasks, lambda task: task, max_in_flight=max_in_flight) as outcomes:
+        for index, outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+            completions[index] = outcome
+    return [completions[index] for index in range(len(tasks))]

@@ -12,7 +12,8 @@ from contextlib import ExitStack
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ruvllm.serve.errors import ApiError, error_response
+from ruvllm.serve.dialects import error_response, is_anthropic
+from ruvllm.serve.errors import ApiError
 from ruvllm.serve.keys import ApiKey
 from ruvllm.serve.limits import KeyLimits
 from ruvllm.serve.metrics import Metrics
@@ -54,7 +55,7 @@ class Boundary:
                         ends.enter_context(self._limits.request(key))
                 limited = _SizeLimit(receive, self._settings.max_body_bytes, headers)
             except ApiError as error:
-                await error_response(error)(scope, receive, passage.sending(send))
+                await error_response(error, scope)(scope, receive, passage.sending(send))
             else:
                 await self._app(scope, limited, passage.sending(send))
             finally:
@@ -73,7 +74,7 @@ class Boundary:
         kind, _, secret = headers.get("authorization", "").partition(" ")
         secret = secret.strip() if kind.lower() == "bearer" else headers.get("x-api-key", "")
         if not secret:
-            message = "this server needs a key: send it as `Authorization: Bearer KEY`"
+            message = "this server needs a key: send it as `Authorization: Bearer KEY` or `x-api-key: KEY`"
             raise ApiError(401, message, code="invalid_api_key", headers={"www-authenticate": "Bearer"})
         key = keys.find(secret)
         if key is None:
@@ -121,6 +122,8 @@ class _Passage:
                 self.status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = self.request_id
+                if is_anthropic(self.scope["path"], self.scope.get("root_path", "")):
+                    headers["request-id"] = self.request_id
                 headers["openai-processing-ms"] = str(round((time.perf_counter() - self.began) * 1000))
                 headers["x-content-type-options"] = "nosniff"
             await send(message)

@@ -17,6 +17,7 @@ from ruvllm.serve.errors import ApiError
 __all__ = ["JsonRoute", "validation_error"]
 
 MAX_DEPTH = 64
+_SOURCES = (("body",), ("query",), ("path",))
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _NOT_FIELDS = re.compile(r"[\[(]|^(str|int|float|bool|dict|list|constrained-str|function-.*)$")
 
@@ -96,7 +97,7 @@ def validation_error(error: RequestValidationError) -> ApiError:
 
 def _path(place: tuple[int | str, ...]) -> str:
     path = ""
-    for part in place[1:] if place[:1] == ("body",) else place:
+    for part in place[1:] if place[:1] in _SOURCES else place:
         if isinstance(part, int):
             path += f"[{part}]"
         elif not _NOT_FIELDS.search(part):

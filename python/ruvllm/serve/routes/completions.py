@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from ruvllm.errors import ContextLengthError, RuvLLMError
 from ruvllm.outputs import Chunk, Completion, TokenLogprob, Usage
+from ruvllm.runtime.prompts import check_tokens
 from ruvllm.serve.errors import ApiError, api_error
 from ruvllm.serve.generation import Answers, Job, answers_usage, check_length, off_loop, usage_body
 from ruvllm.serve.json_body import JsonRoute
@@ -107,7 +108,7 @@ async def _tokens(model: ServedModel, prompt: str | list[int], *, makes_text: bo
             text = prompt
             prompt = await off_loop(len(text), lambda: llm.tokenize(text))
         else:
-            llm.detokenize(prompt[:1])
+            prompt = check_tokens(prompt, llm.model_info.vocab_size)
         limit = llm.model_info.max_context
         if makes_text:
             check_length(model, len(prompt))

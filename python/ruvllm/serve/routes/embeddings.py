@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from starlette.responses import JSONResponse, Response
 
 from ruvllm.errors import ContextLengthError, RuvLLMError
+from ruvllm.runtime.prompts import check_tokens
 from ruvllm.serve.errors import ApiError, api_error
 from ruvllm.serve.generation import off_loop
 from ruvllm.serve.json_body import JsonRoute
@@ -61,7 +62,10 @@ async def embeddings(body: EmbeddingRequest, request: Request) -> Response:
 async def _tokens(model: ServedModel, text: str | list[int]) -> list[int]:
     llm = model.llm
     try:
-        tokens = text if isinstance(text, list) else await off_loop(len(text), lambda: llm.tokenize(text))
+        if isinstance(text, str):
+            tokens = await off_loop(len(text), lambda: llm.tokenize(text))
+        else:
+            tokens = check_tokens(text, llm.model_info.vocab_size)
         if not tokens:
             raise ApiError(400, "a text of input is empty", code="invalid_value", param="input")
         limit = llm.model_info.max_context

@@ -1,0 +1,182 @@
+"""Every field works or is refused by its name; errors have OpenAI's shape and status."""
+
+import httpx
+import openai
+import pytest
+
+from tests.serve.conftest import TINY
+from tests.serve.running import RunningServer
+
+MESSAGES = [{"role": "user", "content": "the cat"}]
+
+
+def post(server: RunningServer, path: str = "/v1/chat/completions", **fields) -> httpx.Response:
+    body = {"model": TINY, "messages": MESSAGES, "max_tokens": 2, **fields}
+    return httpx.post(server.url + path, json=body, timeout=20)
+
+
+def check_error(response: httpx.Response, status: int, param: str | None, code: str | None = None) -> None:
+    assert response.status_code == status, response.text
+    error = response.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert isinstance(error["message"], str)
+    assert error["param"] == param, error
+    if code is not None:
+        assert error["code"] == code
+
+
+UNSUPPORTED = {
+    "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
+    "tool_choice": "required",
+    "parallel_tool_calls": False,
+    "functions": [{"name": "f"}],
+    "response_format": {"type": "json_object"},
+    "audio": {"voice": "alloy", "format": "mp3"},
+    "modalities": ["text", "audio"],
+    "web_search_options": {},
+    "prediction": {"type": "content", "content": "x"},
+    "moderation": True,
+    "reasoning_effort": "high",
+    "best_of": 2,
+    "cache_salt": "abc",
+    "stop_token_ids": [1],
+    "min_tokens": 3,
+    "chat_template": "{{ x }}",
+}
+
+
+@pytest.mark.parametrize("field", UNSUPPORTED)
+def test_known_fields_that_are_not_done_are_refused(tiny_server: RunningServer, field: str) -> None:
+    check_error(post(tiny_server, **{field: UNSUPPORTED[field]}), 400, field, "unsupported_parameter")
+    assert post(tiny_server, **{field: None}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"user": "anna", "metadata": {"a": "b"}, "store": True, "service_tier": "auto"},
+        {"safety_identifier": "x", "prompt_cache_key": "y", "verbosity": "low"},
+        {"tools": [], "tool_choice": "none", "response_format": {"type": "text"}, "modalities": ["text"]},
+        {"reasoning_effort": "none"},
+        {"stop": [], "n": 1, "logit_bias": {}, "stream": False, "logprobs": False},
+        {"never_heard_of": {"deep": [1]}},
+    ],
+)
+def test_fields_that_change_nothing_are_taken(tiny_server: RunningServer, fields: dict) -> None:
+    assert post(tiny_server, **fields).status_code == 200, post(tiny_server, **fields).text
+
+
+def test_unknown_fields_are_counted(tiny_server: RunningServer) -> None:
+    def counted() -> float:
+        lines = httpx.get(f"{tiny_server.url}/metrics").text.splitlines()
+        wanted = 'ruvllm:unknown_fields_total{route="/v1/chat/completions"}'
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(wanted))
+
+    before = counted()
+    assert post(tiny_server, zebra=1, giraffe=2).status_code == 200
+    assert counted() == before + 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"temperature": 2.1}, "temperature"),
+        ({"temperature": -0.1}, "temperature"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+        ({"top_p": 1.1}, "top_p"),
+        ({"top_k": -1}, "top_k"),
+        ({"min_p": 1.0}, "min_p"),
+        ({"repetition_penalty": 0}, "repetition_penalty"),
+        ({"presence_penalty": 2.5}, "presence_penalty"),
+        ({"frequency_penalty": -2.5}, "frequency_penalty"),
+        ({"n": 0}, "n"),
+        ({"n": 17}, "n"),
+        ({"n": 1_000_000}, "n"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_completion_tokens": -5}, "max_completion_tokens"),
+        ({"max_tokens": "many"}, "max_tokens"),
+        ({"seed": 1.5}, "seed"),
+        ({"seed": 2**70}, "seed"),
+        ({"logprobs": 3}, "logprobs"),
+        ({"top_logprobs": 3}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"logit_bias": {"cat": 1}}, "logit_bias"),
+        ({"logit_bias": {"99999999": 1}}, "logit_bias"),
+        ({"logit_bias": {"1": 101}}, "logit_bias.1"),
+        ({"stop": ["a"] * 17}, "stop"),
+        ({"stop": [""]}, "stop[0]"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream_options": {"include_usage": 3}}, "stream_options.include_usage"),
+        (
+            {"stream_options": {"include_obfuscation": True}, "stream": True},
+            "stream_options.include_obfuscation",
+        ),
+        ({"messages": []}, "messages"),
+        ({"messages": "hello"}, "messages"),
+        ({"messages": [{"role": "wizard", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": 3}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+            "messages[0].content[0]",
+        ),
+        (
+            {"messages": [*MESSAGES, {"role": "tool", "content": "x", "tool_call_id": "c"}]},
+            "messages[1].tool_call_id",
+        ),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"id": "c"}]}]}, "messages[0].tool_calls"),
+    ],
+)
+def test_values_out_of_range_are_refused_by_name(
+    tiny_server: RunningServer, fields: dict, param: str
+) -> None:
+    check_error(post(tiny_server, **fields), 400, param)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"{", "invalid_json"),
+        (b"", None),
+        (b"[1]", None),
+        (b'{"model": NaN}', "invalid_json"),
+        (b'{"model": "\xff"}', "invalid_json"),
+        (b'{"model": "\\ud800"}', "invalid_json"),
+        (b"[" * 100_000, "invalid_json"),
+    ],
+)
+def test_bodies_that_are_no_json_are_refused(
+    tiny_server: RunningServer, body: bytes, code: str | None
+) -> None:
+    response = httpx.post(
+        f"{tiny_server.url}/v1/chat/completions", content=body, headers={"content-type": "application/json"}
+    )
+    check_error(response, 400, None, code)
+
+
+def test_a_model_that_is_missing_or_unknown(tiny_server: RunningServer, tiny) -> None:
+    body = {"messages": MESSAGES}
+    response = httpx.post(f"{tiny_server.url}/v1/chat/completions", json=body)
+    check_error(response, 400, "model", "missing_required_parameter")
+    check_error(post(tiny_server, model="gpt-7"), 404, "model", "model_not_found")
+    with pytest.raises(openai.NotFoundError) as missing:
+        tiny.models.retrieve("org/gpt-7")
+    assert missing.value.code == "model_not_found"
+
+
+def test_a_prompt_that_is_too_long_is_refused_whole(tiny_server: RunningServer, tiny, tiny_chat) -> None:
+    long = [{"role": "user", "content": "the cat " * tiny_chat.model_info.max_context}]
+    with pytest.raises(openai.BadRequestError) as refused:
+        tiny.chat.completions.create(model=TINY, messages=long)
+    assert refused.value.code == "context_length_exceeded"
+    assert refused.value.param == "messages"
+    assert str(tiny_chat.model_info.max_context) in refused.value.message
+    check_error(post(tiny_server, messages=long, stream=True), 400, "messages", "context_length_exceeded")
+
+
+def test_unknown_places_and_methods(tiny_server: RunningServer) -> None:
+    check_error(httpx.get(f"{tiny_server.url}/v2/nothing"), 404, None, "unknown_url")
+    check_error(httpx.get(f"{tiny_server.url}/v1/chat/completions"), 405, None, "method_not_allowed")
+    check_error(httpx.put(f"{tiny_server.url}/v1/models"), 405, None, "method_not_allowed")
