@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ruvllm.config import KvCacheConfig, ModelConfig, PrefixCacheConfig
 from ruvllm.errors import (
     AdapterError,
+    AuthenticationError,
     BackendError,
     BatchError,
     ConfigError,
@@ -67,6 +68,7 @@ __all__ = [
     "LLM",
     "AdapterError",
     "AsyncEngine",
+    "AuthenticationError",
     "BackendError",
     "BatchError",
     "BatchInference",

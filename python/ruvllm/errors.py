@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 __all__ = [
     "AdapterError",
+    "AuthenticationError",
     "BackendError",
     "BatchError",
     "ConfigError",
@@ -108,6 +109,12 @@ class ContextLengthError(ConfigError):
         error.prompt_tokens = prompt_tokens
         error.max_context = max_context
         return error
+
+
+class AuthenticationError(RuvLLMError, PermissionError):
+    """A server wants an API key, or another one than it was given."""
+
+    prefix = "Authentication error"
 
 
 class OutOfMemoryError(RuvLLMError, MemoryError):

@@ -37,7 +37,7 @@ PACKAGE = [
     {"async_engine"},
     # A backend is a face of the whole engine, so the native one stands over `llm`.
     {"backends", "structured", "learning", "chat"},
-    {"serve"},
+    {"serve", "client"},
     {"cli"},
     {"__init__", "__main__"},
 ]

@@ -20,7 +20,7 @@ from ruvllm.params import GenerateParams
 from tests.cli.fake_engine import FakeLLM
 
 Ruvllm = Callable[..., Any]
-COMMANDS = ["chat", "run", "pull", "list", "info", "rm", "bench", "doctor"]
+COMMANDS = ["chat", "run", "pull", "list", "info", "rm", "bench", "bench-serve", "doctor"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from ruvllm.llm import LLM
+from ruvllm.serve import create_app
+from tests.serve.running import running
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "tests" / "fixtures" / "README.md"]
@@ -29,13 +33,25 @@ def blocks() -> Iterator[Any]:
             yield pytest.param(match, id=f"{page.relative_to(ROOT)}:{line}")
 
 
+SERVER = "http://127.0.0.1:8000"
+
+
+@contextlib.contextmanager
+def with_server(code: str, model: Path) -> Iterator[str]:
+    """A block that asks the server of the pages gets one, at a port that is free."""
+    if SERVER not in code:
+        yield code
+        return
+    with LLM(model) as llm, running(create_app({"smollm2-135m": llm})) as server:
+        yield code.replace(SERVER, server.url)
+
+
 @pytest.mark.real_model
-@pytest.mark.usefixtures("smollm2_path")
 @pytest.mark.parametrize("block", list(blocks()))
-def test_python_blocks_print_what_they_say(block: re.Match[str]) -> None:
+def test_python_blocks_print_what_they_say(block: re.Match[str], smollm2_path: Path) -> None:
     printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(compile(block["code"], "README", "exec"), {"__name__": "__main__"})
+    with with_server(block["code"], smollm2_path) as code, contextlib.redirect_stdout(printed):
+        exec(compile(code, "README", "exec"), {"__name__": "__main__"})
     if block["name"] is not None:
         assert printed.getvalue().rstrip() == block["output"].rstrip()
 

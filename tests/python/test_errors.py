@@ -14,6 +14,7 @@ PREFIXES = {
     "KvCacheError": "KV cache error",
     "PagedAttentionError": "Paged attention error",
     "AdapterError": "Adapter error",
+    "AuthenticationError": "Authentication error",
     "SonaError": "SONA error",
     "ConfigError": "Configuration error",
     "OutOfMemoryError": "Out of memory",
@@ -26,6 +27,7 @@ PREFIXES = {
     "IoError": "IO error",
 }
 BUILTINS = {
+    "AuthenticationError": PermissionError,
     "ConfigError": ValueError,
     "ContextLengthError": ValueError,
     "OutOfMemoryError": MemoryError,

@@ -64,7 +64,9 @@ NO_HTTP = {
     "a space in a header's name": b"GET /health HTTP/1.1\r\nhost : a\r\n\r\n",
     "a negative length": b"POST /tokenize HTTP/1.1\r\nhost: a\r\ncontent-length: -5\r\n\r\n",
     "a length that is no number": b"POST /tokenize HTTP/1.1\r\nhost: a\r\ncontent-length: x\r\n\r\n",
-    "a length beyond 64 bits": b"POST /tokenize HTTP/1.1\r\nhost: a\r\ncontent-length: " + b"9" * 99 + b"\r\n\r\n",
+    "a length beyond 64 bits": b"POST /tokenize HTTP/1.1\r\nhost: a\r\ncontent-length: "
+    + b"9" * 99
+    + b"\r\n\r\n",
     "two lengths": b"POST /tokenize HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}",
     "a length and pieces": b"POST /tokenize HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n"
     b"transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
@@ -213,13 +215,16 @@ def test_a_body_that_breaks_off_is_forgotten(server: RunningServer) -> None:
 def test_more_than_was_announced_is_another_request(server: RunningServer) -> None:
     body = json.dumps(BODY).encode()
     with connection(server) as opened:
-        opened.sendall(request_bytes("POST", COMPLETIONS, body + b"}}garbage\r\n\r\n", content_length=str(len(body))))
+        opened.sendall(
+            request_bytes("POST", COMPLETIONS, body + b"}}garbage\r\n\r\n", content_length=str(len(body)))
+        )
         response, _ = read_answer(opened)
         assert response.status in (200, 400)
         read_to_end(opened)
 
 
 # -- too much
+
 
 def chunked(size: int) -> Iterator[bytes]:
     piece = b" " * 65_536
@@ -288,6 +293,7 @@ def test_who_asks_before_sending_is_told_to_go_on(server: RunningServer) -> None
 
 # -- the wrong door
 
+
 def test_unknown_paths_and_methods_get_json(server: RunningServer) -> None:
     for method, path, status in [
         ("GET", "/nothing", 404),
@@ -333,6 +339,7 @@ def test_an_upgrade_is_not_taken_up(server: RunningServer) -> None:
 
 
 # -- slow readers
+
 
 def test_who_does_not_read_holds_up_nobody(server: RunningServer) -> None:
     """Streams that nobody reads stand still; others' requests go on, and so do the streams, once read."""

@@ -216,9 +216,7 @@ def test_nasty_fields_for_long(server: RunningServer, client: httpx.Client, draw
         lambda value: json.dumps(value).encode()
     ),
 )
-def test_a_body_that_is_no_request_gets_a_client_error(
-    client: httpx.Client, path: str, body: bytes
-) -> None:
+def test_a_body_that_is_no_request_gets_a_client_error(client: httpx.Client, path: str, body: bytes) -> None:
     check_error(client.post(path, content=body, headers={"content-type": "application/json"}))
 
 

@@ -64,6 +64,7 @@ def cached_tokens(server: ServeProcess) -> int:
 
 # -- signals
 
+
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_streams_end_and_keeps_the_cache(
     tiny_chat_path: Path, tmp_path: Path, sent: signal.Signals
@@ -93,7 +94,7 @@ def test_a_second_sigint_ends_at_once(tiny_chat_path: Path) -> None:
         wait_until(lambda: refuses(url))
         began = time.monotonic()
         server.process.send_signal(signal.SIGINT)
-        server.ended(10)
+        assert server.ended(10) == 130
         assert time.monotonic() - began < 3
         reader.join(5)
         assert "data: [DONE]" not in reader.lines
@@ -122,6 +123,7 @@ def test_a_signal_while_the_model_loads(tiny_chat_path: Path) -> None:
 
 # -- the cache on the disk
 
+
 def test_a_saved_cache_outlives_a_kill(tiny_chat_path: Path, tmp_path: Path) -> None:
     with serving(tiny_chat_path, "--prefix-cache-dir", tmp_path) as server:
         server.wait_until_ready()
@@ -136,26 +138,33 @@ def test_a_saved_cache_outlives_a_kill(tiny_chat_path: Path, tmp_path: Path) -> 
         assert "of the last run are back" in server.log
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "another's"])
-def test_a_damaged_cache_is_told_of_and_left(tiny_chat_path: Path, tmp_path: Path, damage: str) -> None:
-    with serving(tiny_chat_path, "--prefix-cache-dir", tmp_path) as server:
+@pytest.fixture(scope="module")
+def saved_cache(tiny_chat_path: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, bytes]:
+    """The name and the content of a file that the server wrote."""
+    folder = tmp_path_factory.mktemp("saved")
+    with serving(tiny_chat_path, "--prefix-cache-dir", folder) as server:
         cached_tokens(server.wait_until_ready())
         assert server.post("/v1/cache/save").status_code == 200
-        server.process.kill()
-        server.ended()
-    (file,) = tmp_path.iterdir()
-    content = bytearray(file.read_bytes())
-    if damage == "flipped":
-        content[len(content) // 2] ^= 0xFF
-    file.write_bytes({"cut": content[:-100], "flipped": content, "empty": b""}.get(damage, b"GGUF" * 100))
+    (file,) = folder.iterdir()
+    return file.name, file.read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "another's"])
+def test_a_damaged_cache_is_told_of_and_left(
+    tiny_chat_path: Path, tmp_path: Path, saved_cache: tuple[str, bytes], damage: str
+) -> None:
+    name, whole = saved_cache
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 0xFF
+    content = {"cut": whole[:-100], "flipped": bytes(flipped), "empty": b""}.get(damage, b"GGUF" * 100)
+    (tmp_path / name).write_bytes(content)
     with serving(tiny_chat_path, "--prefix-cache-dir", tmp_path) as server:
         assert cached_tokens(server.wait_until_ready()) == 0
         assert "the prefix cache of the last run is not used" in server.log
         assert "Traceback" not in server.log
         # A new one takes its place.
         assert server.post("/v1/cache/save").status_code == 200
-        server.process.send_signal(signal.SIGTERM)
-        assert server.ended() == 0
+        assert (tmp_path / name).read_bytes()[:100] == whole[:100]
 
 
 def fill(server: ServeProcess, tokens: int) -> None:
@@ -219,22 +228,43 @@ def test_a_full_disk_is_told_of(tiny_chat_path: Path, small_disk: Path) -> None:
 
 # -- the log
 
-def test_a_log_that_nobody_reads_any_more_does_no_harm(tiny_chat_path: Path) -> None:
-    with serving(tiny_chat_path) as server:
-        url = server.wait_until_ready().url
-        reading = server.process.stderr
-        assert reading is not None
-        os.close(os.dup2(os.open(os.devnull, os.O_RDONLY), reading.fileno()) and os.open(os.devnull, os.O_RDONLY))
-        for _ in range(20):
-            assert httpx.post(f"{url}/v1/completions", json=PROMPT).status_code == 200
-        assert httpx.get(f"{url}/nothing").status_code == 404
-        server.process.send_signal(signal.SIGTERM)
-        assert server.ended() == 0
-
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as opened:
         return int(opened.getsockname()[1])
+
+
+def wait_for_health(server: ServeProcess, url: str) -> None:
+    def is_healthy() -> bool:
+        assert server.process.poll() is None
+        try:
+            return httpx.get(f"{url}/health").status_code == 200
+        except httpx.ConnectError:
+            return False
+
+    wait_until(is_healthy)
+
+
+def check_life(server: ServeProcess, url: str) -> None:
+    """It answers, makes lines for its log, and ends well."""
+    wait_for_health(server, url)
+    for _ in range(10):
+        assert httpx.post(f"{url}/v1/completions", json=PROMPT).status_code == 200
+        assert httpx.get(f"{url}/nothing").status_code == 404
+    assert httpx.post(f"{url}/v1/cache/save").status_code == 200
+    server.process.send_signal(signal.SIGTERM)
+    assert server.ended() == 0
+
+
+def test_a_log_that_nobody_reads_any_more_does_no_harm(tiny_chat_path: Path, tmp_path: Path) -> None:
+    port = free_port()
+    reading, writing = os.pipe()
+    arguments = ["--prefix-cache-dir", tmp_path, "--port", str(port)]
+    with serving(tiny_chat_path, *arguments, stderr=writing) as server:
+        os.close(writing)
+        assert os.read(reading, 10)
+        os.close(reading)
+        check_life(server, f"http://127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize("closed", [(2,), (0, 1, 2)], ids=["stderr", "all three"])
@@ -246,31 +276,13 @@ def test_it_runs_with_its_streams_closed(
             os.close(number)
 
     port = free_port()
-    with serving(
-        tiny_chat_path,
-        *("--prefix-cache-dir", tmp_path, "--port", str(port)),
-        prepare=close,
-        stderr=None,
-    ) as server:
-        url = f"http://127.0.0.1:{port}"
-
-        def is_ready() -> bool:
-            assert server.process.poll() is None
-            try:
-                return httpx.get(f"{url}/health").status_code == 200
-            except httpx.ConnectError:
-                return False
-
-        wait_until(is_ready)
-        for _ in range(5):
-            assert httpx.post(f"{url}/v1/completions", json=PROMPT).status_code == 200
-            assert httpx.get(f"{url}/nothing").status_code == 404
-        assert httpx.post(f"{url}/v1/cache/save").status_code == 200
-        server.process.send_signal(signal.SIGTERM)
-        assert server.ended() == 0
+    arguments = ["--prefix-cache-dir", tmp_path, "--port", str(port)]
+    with serving(tiny_chat_path, *arguments, prepare=close, stderr=None) as server:
+        check_life(server, f"http://127.0.0.1:{port}")
 
 
 # -- how it begins
+
 
 def test_a_port_in_use_is_wrong_usage(tiny_chat_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -293,9 +305,7 @@ def test_a_port_in_use_is_wrong_usage(tiny_chat_path: Path) -> None:
         (["--log-format", "xml"], "xml"),
     ],
 )
-def test_what_cannot_be_served_is_said_at_once(
-    tiny_chat_path: Path, arguments: list[str], said: str
-) -> None:
+def test_what_cannot_be_served_is_said_at_once(tiny_chat_path: Path, arguments: list[str], said: str) -> None:
     if arguments[0].startswith("--"):
         arguments = [f"tiny={tiny_chat_path}", "--port", "0", *arguments]
     began = time.monotonic()

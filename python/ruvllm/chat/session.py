@@ -1,19 +1,18 @@
 """`ChatSession`: a conversation of which each turn computes only what is new."""
 
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ruvllm.chat import transcript
+from ruvllm.chat.conversation import Conversation
 from ruvllm.chat.room import room_for_prompt
 from ruvllm.chat.transcript import Piece, Turn
-from ruvllm.errors import ContextLengthError, SessionError, TokenizationError
+from ruvllm.errors import ContextLengthError, TokenizationError
 from ruvllm.outputs import Chunk, Completion, Usage
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.closing import Closing
-from ruvllm.runtime.streams import CompletionStream, join_chunks
-from ruvllm.text.messages import Message
+from ruvllm.runtime.streams import join_chunks
 from ruvllm.text.tokenizer import Tokenizer, encode_rendered
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class _Prompt:
     dropped: int
 
 
-class ChatSession:
+class ChatSession(Conversation):
     """A system prompt, and questions and answers by turns.
 
         with LLM("smollm2-135m") as llm:
@@ -45,7 +44,8 @@ class ChatSession:
             print(session.send("And of Italy?").text)
 
     A turn's prompt begins with the tokens of the turn before, the generated ones included, so the prefix
-    cache gives all of that. When the context is full, the oldest turns are left out, never the system prompt.
+    cache gives all of that. Of an answer that was closed early, `usage` does not know the cached tokens: none
+    count. When the context is full, the oldest turns are left out, never the system prompt.
     One answer at a time; other sessions of the same model run beside it.
     """
 
@@ -67,16 +67,11 @@ class ChatSession:
             tenant: On whose account, as in `LLM.generate`.
             priority: As in `LLM.generate`.
         """
-        self.system_prompt = system_prompt
+        super().__init__(system_prompt)
         self.params = params or GenerateParams()
         self._llm = llm
         self._tenant = tenant
         self._priority = priority
-        self._turns: list[Turn] = []
-        self._dropped = 0
-        self._usage = Usage(prompt_tokens=0, completion_tokens=0)
-        # Held while an answer is made.
-        self._answering = threading.Lock()
 
     # -- asking
 
@@ -95,49 +90,12 @@ class ChatSession:
         Raises `ContextLengthError` where this message does not fit even without the earlier turns, and
         `SessionError` while another answer is being made.
         """
-        if not self._answering.acquire(blocking=False):
-            raise SessionError("an answer is being made; read its stream to the end or close it first")
-        try:
+        with self._begin_answer():
             params = params or self.params
             prompt = self._prompt(text, params)
             chunks = self._llm.stream(prompt.tokens, params, tenant=self._tenant, priority=self._priority)
-        except BaseException:
-            self._answering.release()
-            raise
         self._dropped = prompt.dropped
         return ChatStream(chunks, lambda made, *, failed: self._end(text, prompt, made, failed=failed))
-
-    # -- what was said
-
-    @property
-    def history(self) -> list[Message]:
-        """All that was said, the system prompt first; turns that are left out of prompts by now included."""
-        return transcript.messages_of(self.system_prompt, self._turns)
-
-    @property
-    def dropped_turns(self) -> int:
-        """How many of the oldest turns the model is not shown any more, as the context is full."""
-        return self._dropped
-
-    @property
-    def usage(self) -> Usage:
-        """Tokens of all answers so far. Of one that was closed early, cached tokens are not known: none."""
-        return self._usage
-
-    def reset(self) -> None:
-        """Forget all turns; the system prompt stays, and the usage counts on."""
-        self._check_idle()
-        self._turns.clear()
-        self._dropped = 0
-
-    def undo(self) -> str:
-        """Take the last turn back and give its question, so that it can be asked again."""
-        self._check_idle()
-        if not self._turns:
-            raise SessionError("there is no turn to take back")
-        question = self._turns.pop().question
-        self._dropped = min(self._dropped, len(self._turns))
-        return question
 
     def fork(self) -> "ChatSession":
         """A session with the same past that goes its own way; both share what is computed so far."""
@@ -148,10 +106,6 @@ class ChatSession:
         copy._turns = list(self._turns)
         copy._dropped = self._dropped
         return copy
-
-    def _check_idle(self) -> None:
-        if self._answering.locked():
-            raise SessionError("an answer is being made; read its stream to the end or close it first")
 
     # -- prompts that fit
 
@@ -209,6 +163,16 @@ class ChatSession:
             self._answering.release()
 
 
+class _Chunks(Protocol):
+    """An answer that is being made; `close` ends it."""
+
+    def __next__(self) -> Chunk:
+        """The next piece."""
+
+    def close(self) -> None:
+        """Stop it."""
+
+
 class ChatStream(Closing, Iterator[Chunk]):
     """An answer of a session, piece by piece.
 
@@ -216,7 +180,7 @@ class ChatStream(Closing, Iterator[Chunk]):
     as it was made; an error of the engine takes the question back.
     """
 
-    def __init__(self, chunks: CompletionStream, end: Callable[..., None]) -> None:
+    def __init__(self, chunks: _Chunks, end: Callable[..., None]) -> None:
         self._chunks = chunks
         self._made: list[Chunk] = []
         self._end: Callable[..., None] | None = end

@@ -3,9 +3,7 @@
 import shlex
 import time
 from asyncio import CancelledError
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import WordCompleter
@@ -15,42 +13,40 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 from ruvllm.cli import terminal
 from ruvllm.cli.conversation import save_conversation
+from ruvllm.cli.partner import Command, Partner
 from ruvllm.cli.streaming import Answer, stream_answer
 from ruvllm.errors import RuvLLMError
 from ruvllm.hub import state_folder
 
-if TYPE_CHECKING:
-    from ruvllm.chat.session import ChatSession
-    from ruvllm.llm import LLM
-
 __all__ = ["ChatTerminal"]
 
 _ANSWER_STYLE = "cyan"
+_EXITS = ("/exit", "/quit", "/bye")
 
 
 class ChatTerminal:
     """One chat session; `run` returns when the user ends it."""
 
-    def __init__(self, llm: "LLM", session: "ChatSession", name: str) -> None:
-        self._llm = llm
-        self._session = session
-        self._name = name
+    def __init__(self, partner: Partner) -> None:
+        self._partner = partner
+        self._session = partner.conversation
         self._answers: list[Answer] = []
         self._saved: set[Path] = set()
-        self._commands: dict[str, tuple[str, Callable[[str], bool]]] = {
+        self._commands: dict[str, Command] = {
             "/help": ("this list", self._help),
             "/clear": ("forget what was said", self._clear),
             "/system": ("[TEXT] show or set the system prompt", self._system),
             "/regenerate": ("answer the last question again", self._regenerate),
             "/stats": ("tokens, speed, memory", self._stats),
             "/save": ("FILE write the conversation as JSON", self._save),
-            "/exit": ("end the chat", self._exit),
+            **partner.commands,
         }
 
     def run(self) -> None:
         """Read and answer until Ctrl-D or /exit."""
         terminal.note(
-            f"{self._name}. Enter sends, Alt-Enter: new line, Ctrl-C stops an answer, /help, Ctrl-D ends."
+            f"{self._partner.name}. Enter sends, Alt-Enter: new line, Ctrl-C stops an answer, /help, "
+            "Ctrl-D ends."
         )
         reader = self._reader()
         while True:
@@ -68,20 +64,25 @@ class ChatTerminal:
     def _handle(self, line: str) -> bool:
         """Do what a line asks for; false ends the chat."""
         try:
-            if line.startswith("/"):
-                name, _, rest = line.partition(" ")
-                return self._command(name, rest.strip())
-            self._answer(line)
+            if not line.startswith("/"):
+                self._answer(line)
+                return True
+            name, _, rest = line.partition(" ")
+            if name in _EXITS:
+                return False
+            self._command(name, rest.strip())
         except RuvLLMError as error:
             terminal.error(str(error))
+        except KeyboardInterrupt:
+            # While a server is silent; in the middle of an answer it is the answer that stops.
+            terminal.note("stopped")
         return True
 
-    def _command(self, name: str, rest: str) -> bool:
-        known = self._commands.get("/exit" if name in ("/quit", "/bye") else name)
-        if known is None:
-            terminal.note(f"no command {name}; there are {' '.join(self._commands)}")
-            return True
-        return known[1](rest)
+    def _command(self, name: str, rest: str) -> None:
+        if name in self._commands:
+            self._commands[name][1](rest)
+        else:
+            terminal.note(f"no command {name}; there are {' '.join([*self._commands, _EXITS[0]])}")
 
     def _answer(self, question: str) -> None:
         dropped = self._session.dropped_turns
@@ -96,65 +97,51 @@ class ChatTerminal:
         if now > dropped:
             terminal.note(f"the context is full: the model no longer sees the first {now} turns")
 
-    def _help(self, rest: str) -> bool:
-        terminal.show_pairs((name, text) for name, (text, _) in self._commands.items())
-        return True
+    def _help(self, rest: str) -> None:
+        texts = [(name, text) for name, (text, _) in self._commands.items()]
+        terminal.show_pairs([*texts, (_EXITS[0], "end the chat")])
 
-    def _clear(self, rest: str) -> bool:
+    def _clear(self, rest: str) -> None:
         self._session.reset()
         terminal.note("forgotten")
-        return True
 
-    def _system(self, rest: str) -> bool:
+    def _system(self, rest: str) -> None:
         if rest:
             self._session.system_prompt = rest
         terminal.note(f"system prompt: {self._session.system_prompt or 'none'}")
-        return True
 
-    def _regenerate(self, rest: str) -> bool:
+    def _regenerate(self, rest: str) -> None:
         if self._session.history and self._session.history[-1]["role"] == "assistant":
             self._answer(self._session.undo())
         else:
             terminal.note("nothing was asked yet")
-        return True
 
-    def _stats(self, rest: str) -> bool:
+    def _stats(self, rest: str) -> None:
         done = [answer for answer in self._answers if answer.usage and answer.timings]
         made = sum(answer.usage.completion_tokens for answer in done if answer.usage)
         read = sum(answer.usage.prompt_tokens for answer in done if answer.usage)
         seconds = sum(answer.timings.total_seconds for answer in done if answer.timings)
-        memory = self._llm.memory_stats()
         terminal.show_pairs(
             [
                 ("answers", str(len(self._answers))),
                 ("prompt tokens", str(read)),
                 ("answer tokens", str(made)),
                 ("tokens/s, prompts included", f"{made / seconds:.1f}" if seconds else "-"),
-                ("weights", terminal.size(memory.weight_bytes)),
-                (
-                    "key-value cache",
-                    f"{terminal.size(memory.kv_used_bytes)} of {terminal.size(memory.kv_total_bytes)}",
-                ),
-                ("process", terminal.size(memory.resident_bytes)),
+                *self._partner.memory(),
             ]
         )
-        return True
 
-    def _save(self, rest: str) -> bool:
+    def _save(self, rest: str) -> None:
         name = (shlex.split(rest) if rest.startswith(("'", '"')) else [rest])[0] if rest else ""
         if not name:
             name = time.strftime("chat-%Y%m%d-%H%M%S.json")
         path = Path(name).expanduser().resolve()
         if path.exists() and path not in self._saved:
             terminal.error(f"{str(path)!r} exists; give another name")
-            return True
+            return
         save_conversation(self._session.history, path)
         self._saved.add(path)
         terminal.note(f"saved to {path}")
-        return True
-
-    def _exit(self, rest: str) -> bool:
-        return False
 
     def _reader(self) -> "PromptSession[str]":
         bindings = KeyBindings()
@@ -166,7 +153,7 @@ class ChatTerminal:
         return PromptSession(
             history=_history(),
             key_bindings=bindings,
-            completer=WordCompleter(list(self._commands), sentence=True),
+            completer=WordCompleter([*self._commands, _EXITS[0]], sentence=True),
             complete_while_typing=False,
             enable_open_in_editor=True,
         )

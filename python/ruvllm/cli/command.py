@@ -17,7 +17,7 @@ from ruvllm.cli import terminal
 from ruvllm.errors import ConfigError, RuvLLMError
 from ruvllm.observability.logs import log_to_stderr
 
-__all__ = ["CommonOptions", "command", "flag"]
+__all__ = ["CommonOptions", "command", "flag", "flags_on_the_line", "is_given"]
 
 Function = Callable[..., None]
 LOG_LEVELS = ("debug", "info", "warning", "error", "off")
@@ -27,6 +27,24 @@ def flag(*names: str, help: str, variable: str | None = None, **settings: Any) -
     """Return a typer option whose variable is `RUVLLM_` and its first name, unless told otherwise."""
     variable = variable or "RUVLLM_" + names[0].lstrip("-").upper().replace("-", "_")
     return typer.Option(*names, help=help, envvar=variable, **settings)
+
+
+def is_given(context: typer.Context, name: str) -> bool:
+    """Whether a flag was given, on the command line or by its variable, and not left to its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT")
+
+
+def flags_on_the_line(context: typer.Context, group: type) -> list[str]:
+    """The flags of a group that stand on the command line itself, as users write them."""
+    names = {field.name for field in fields(group)}
+    return [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name in names
+        and (source := context.get_parameter_source(parameter.name)) is not None
+        and source.name == "COMMANDLINE"
+    ]
 
 
 def _check_log_level(value: str) -> str:

@@ -19,6 +19,9 @@ __all__ = ["register"]
 
 _PACKAGES = ("ruvllm", "numpy", "safetensors", "tokenizers", "huggingface_hub", "typer", "rich", "minijinja")
 
+# A report is made to be shown to others.
+_SECRETS = ("_KEY", "_KEYS")
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -56,7 +59,9 @@ def doctor(
         "folders": _guarded(problems, "cache", lambda: _folders(folder)),
         "versions": _versions(),
         "variables": {
-            name: value for name, value in sorted(os.environ.items()) if name.startswith("RUVLLM_")
+            name: "(set)" if name.endswith(_SECRETS) else value
+            for name, value in sorted(os.environ.items())
+            if name.startswith("RUVLLM_")
         },
     }
     if measure:

@@ -11,7 +11,15 @@ from ruvllm.cli.command import flag
 if TYPE_CHECKING:
     from ruvllm.params import GenerateParams
 
-__all__ = ["DEFAULT_MODEL", "CacheOptions", "EngineOptions", "ModelArgument", "ModelFlag", "SamplingOptions"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "ApiKeyFlag",
+    "CacheOptions",
+    "EngineOptions",
+    "ModelArgument",
+    "ModelFlag",
+    "SamplingOptions",
+]
 
 DEFAULT_MODEL = "smollm2-135m"
 
@@ -26,6 +34,11 @@ ModelArgument = Annotated[
 
 ModelFlag = Annotated[
     str, flag("--model", "-m", help="Its name: smollm2-135m, org/repo:Q4_K_M, a path, ...", metavar="MODEL")
+]
+
+ApiKeyFlag = Annotated[
+    str | None,
+    flag("--api-key", help="The server's key; its variable keeps it off the list of processes."),
 ]
 
 

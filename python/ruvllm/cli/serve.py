@@ -122,9 +122,10 @@ def serve(
     """
     _require_extra()
     from ruvllm.serve import ServerSettings, create_app
-    from ruvllm.serve.running import run_server
+    from ruvllm.serve.running import open_closed_streams, run_server
     from ruvllm.serve.settings import check_exposure, local_names
 
+    open_closed_streams()
     keys = listening.keys()
     check_exposure(listening.host, keys, insecure=listening.insecure)
     settings = ServerSettings(

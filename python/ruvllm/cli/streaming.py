@@ -24,7 +24,10 @@ class Chunks(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came of a prompt; `usage` and `timings` are missing where it was interrupted."""
+    """What came of a prompt; `usage` and `timings` are missing where it was interrupted.
+
+    Of a server that counts no tokens, `usage` is missing, too.
+    """
 
     text: str
     interrupted: bool
@@ -34,13 +37,14 @@ class Answer:
 
     def summary(self) -> str:
         """Say in one line how it went."""
-        if self.interrupted or not self.usage or not self.timings:
+        if self.interrupted or not self.timings:
             return "stopped"
-        parts = [
-            f"{self.usage.completion_tokens} tokens",
-            f"{self.timings.decode_tokens_per_second:.1f} tokens/s",
-            f"first after {self.timings.first_token_seconds:.2f} s",
-        ]
+        first = f"first after {self.timings.first_token_seconds:.2f} s"
+        if self.usage:
+            speed = f"{self.timings.decode_tokens_per_second:.1f} tokens/s"
+            parts = [f"{self.usage.completion_tokens} tokens", speed, first]
+        else:
+            parts = [first, f"{self.timings.total_seconds:.2f} s in all", "the server counts no tokens"]
         if self.finish_reason == "length":
             parts.append("cut off at the longest length (--max-tokens, --max-context)")
         return ", ".join(parts)

@@ -16,18 +16,31 @@ from ruvllm.async_engine import AsyncEngine
 from ruvllm.errors import ConfigError, RuvLLMError
 from ruvllm.llm import LLM
 from ruvllm.serve.boundary import Boundary
-from ruvllm.serve.errors import ApiError, api_error, error_response
+from ruvllm.serve.dialects import error_response, is_anthropic
+from ruvllm.serve.errors import ApiError, api_error
 from ruvllm.serve.json_body import validation_error
 from ruvllm.serve.metrics import Metrics
 from ruvllm.serve.models import ServedModel, ServedModels
-from ruvllm.serve.routes import cache, chat, completions, embeddings, health, models, tokens
+from ruvllm.serve.routes import (
+    cache,
+    chat,
+    completions,
+    embeddings,
+    health,
+    messages,
+    models,
+    page,
+    responses,
+    tokens,
+)
 from ruvllm.serve.server import Server
 from ruvllm.serve.settings import ServerSettings
 from ruvllm.serve.sse import ClientLeftError
+from ruvllm.serve.stored_responses import StoredResponses
 
 __all__ = ["create_app"]
 
-_ROUTERS = (chat, completions, embeddings, models, tokens, health, cache)
+_ROUTERS = (page, chat, completions, responses, messages, embeddings, models, tokens, health, cache)
 
 Engine = LLM | AsyncEngine
 
@@ -57,7 +70,8 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
-    app.state.server = Server(settings=settings, models=served, metrics=metrics)
+    stored = StoredResponses(settings.max_stored_responses, settings.max_stored_bytes)
+    app.state.server = Server(settings=settings, models=served, metrics=metrics, stored_responses=stored)
     for module in _ROUTERS:
         app.include_router(module.router)
     app.add_middleware(Boundary, settings=settings, metrics=metrics)
@@ -65,9 +79,17 @@ def create_app(
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
-            allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type", "x-api-key", "x-request-id"],
-            expose_headers=["x-request-id", "retry-after"],
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=[
+                "authorization",
+                "content-type",
+                "x-api-key",
+                "x-request-id",
+                "anthropic-version",
+                "anthropic-beta",
+                "anthropic-dangerous-direct-browser-access",
+            ],
+            expose_headers=["x-request-id", "request-id", "retry-after"],
         )
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)
@@ -116,24 +138,25 @@ def _stop_without_a_model(app: FastAPI, task: "asyncio.Task[AsyncEngine]") -> No
         stop()
 
 
-async def _on_validation(_: Request, error: Exception) -> Response:
+async def _on_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
-    return error_response(validation_error(error))
+    return error_response(validation_error(error), request.scope)
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
     """Errors of routes as they are; those of the framework (404, 405) in the same shape."""
     if isinstance(error, ApiError):
-        return error_response(error)
+        return error_response(error, request.scope)
     assert isinstance(error, HTTPException)  # noqa: S101
     messages = {404: f"there is nothing at {request.url.path}", 405: f"{request.method} is not answered here"}
     message = messages.get(error.status_code, str(error.detail))
     code = {404: "unknown_url", 405: "method_not_allowed"}.get(error.status_code)
-    return error_response(ApiError(error.status_code, message, code=code, headers=error.headers))
+    found = ApiError(error.status_code, message, code=code, headers=error.headers)
+    return error_response(found, request.scope)
 
 
-async def _on_package_error(_: Request, error: Exception) -> Response:
-    return error_response(api_error(error))
+async def _on_package_error(request: Request, error: Exception) -> Response:
+    return error_response(api_error(error), request.scope)
 
 
 async def _on_client_left(_: Request, error: Exception) -> Response:
@@ -153,13 +176,14 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     """FastAPI's description, with the errors as they really are."""
     if app.openapi_schema is None:
         schema = FastAPI.openapi(app)
-        for path in schema["paths"].values():
-            for operation in path.values():
+        for path, operations in schema["paths"].items():
+            name = "AnthropicError" if is_anthropic(path) else "Error"
+            for operation in operations.values():
                 operation["responses"].pop("422", None)
-                operation["responses"]["default"] = {"$ref": "#/components/responses/Error"}
+                operation["responses"]["default"] = {"$ref": f"#/components/responses/{name}"}
         components = schema.setdefault("components", {})
         components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        components["responses"] = {"Error": _ERROR}
+        components["responses"] = {"Error": _ERROR, "AnthropicError": _ANTHROPIC_ERROR}
         schemas = components.get("schemas", {})
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
@@ -167,27 +191,17 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     return app.openapi_schema or {}
 
 
-_TEXT_OR_NULL = {"anyOf": [{"type": "string"}, {"type": "null"}]}
-_ERROR = {
-    "description": "What went wrong.",
-    "content": {
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "required": ["error"],
-                "properties": {
-                    "error": {
-                        "type": "object",
-                        "required": ["message", "type", "param", "code"],
-                        "properties": {
-                            "message": {"type": "string"},
-                            "type": {"type": "string"},
-                            "param": _TEXT_OR_NULL,
-                            "code": _TEXT_OR_NULL,
-                        },
-                    }
-                },
-            }
-        }
-    },
-}
+def _error_schema(properties: dict[str, Any], error: dict[str, Any]) -> dict[str, Any]:
+    """How an error is described: an object with `error` inside, and what stands beside it."""
+    inner = {"type": "object", "required": list(error), "properties": error}
+    everything = {**properties, "error": inner}
+    outer = {"type": "object", "required": list(everything), "properties": everything}
+    return {"description": "What went wrong.", "content": {"application/json": {"schema": outer}}}
+
+
+_TEXT = {"type": "string"}
+_TEXT_OR_NULL = {"anyOf": [_TEXT, {"type": "null"}]}
+_ERROR = _error_schema({}, {"message": _TEXT, "type": _TEXT, "param": _TEXT_OR_NULL, "code": _TEXT_OR_NULL})
+_ANTHROPIC_ERROR = _error_schema(
+    {"type": {"const": "error"}, "request_id": _TEXT}, {"type": _TEXT, "message": _TEXT}
+)

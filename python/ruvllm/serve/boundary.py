@@ -13,7 +13,8 @@ from contextlib import ExitStack, suppress
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ruvllm.serve.errors import ApiError, api_error, error_response
+from ruvllm.serve.dialects import error_response, is_anthropic
+from ruvllm.serve.errors import ApiError, api_error
 from ruvllm.serve.keys import ApiKey
 from ruvllm.serve.limits import KeyLimits
 from ruvllm.serve.metrics import Metrics
@@ -59,7 +60,7 @@ class Boundary:
                         ends.enter_context(self._limits.request(key))
                 limited = _SizeLimit(receive, self._settings.max_body_bytes, headers)
             except ApiError as error:
-                await error_response(error)(scope, receive, sending)
+                await error_response(error, scope)(scope, receive, sending)
             else:
                 await self._answer(scope, limited, sending, passage)
             finally:
@@ -69,11 +70,18 @@ class Boundary:
         """Let the routes answer; what they did not foresee is answered here, where headers are added."""
         try:
             await self._app(scope, receive, send)
-        except Exception as error:
+        except asyncio.CancelledError:
+            # By the server alone, which ends and has waited long enough.
+            logger.warning("the request %s is cut off: the server ends", passage.request_id)
+            error = ApiError(503, "the server ends", code="shutting_down", headers={"retry-after": "1"})
+        except Exception as unforeseen:
             logger.exception("the request %s failed unexpectedly", passage.request_id)
-            if passage.has_begun:
-                raise  # uvicorn hangs up: half an answer must not look like a whole one
-            await error_response(api_error(error))(scope, receive, send)
+            error = api_error(unforeseen)
+        else:
+            return
+        # Where half of an answer is out, uvicorn hangs up: it must not look like a whole one.
+        if not passage.has_begun:
+            await error_response(error, scope)(scope, receive, send)
 
     def _check_host(self, headers: Headers) -> None:
         allowed = self._settings.allowed_hosts
@@ -88,7 +96,7 @@ class Boundary:
         kind, _, secret = headers.get("authorization", "").partition(" ")
         secret = secret.strip() if kind.lower() == "bearer" else headers.get("x-api-key", "")
         if not secret:
-            message = "this server needs a key: send it as `Authorization: Bearer KEY`"
+            message = "this server needs a key: send it as `Authorization: Bearer KEY` or `x-api-key: KEY`"
             raise ApiError(401, message, code="invalid_api_key", headers={"www-authenticate": "Bearer"})
         key = keys.find(secret)
         if key is None:
@@ -139,6 +147,8 @@ class _Passage:
                 self.status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = self.request_id
+                if is_anthropic(self.scope["path"], self.scope.get("root_path", "")):
+                    headers["request-id"] = self.request_id
                 headers["openai-processing-ms"] = str(round((time.perf_counter() - self.began) * 1000))
                 headers["x-content-type-options"] = "nosniff"
                 if self.status == 413:

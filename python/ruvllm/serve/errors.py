@@ -1,15 +1,13 @@
-"""Errors as OpenAI's clients read them: `{"error": {message, type, param, code}}`.
+"""Errors of requests, and the statuses that they get.
 
 `ApiError` is what routes raise; `api_error` turns the package's own errors into it. Nothing else decides on a
-status.
+status. How an error is written stands in `dialects`.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from fastapi import HTTPException
-from starlette.responses import Response
 
 from ruvllm.errors import (
     AdapterError,
@@ -24,7 +22,7 @@ from ruvllm.errors import (
     TokenizationError,
 )
 
-__all__ = ["ApiError", "api_error", "error_response", "unsupported"]
+__all__ = ["ApiError", "api_error", "unsupported"]
 
 _TYPES = {
     400: "invalid_request_error",
@@ -72,7 +70,7 @@ class ApiError(HTTPException):
         return _TYPES.get(self.status_code, "server_error" if self.status_code >= 500 else _TYPES[400])
 
     def body(self) -> dict[str, Any]:
-        """The JSON that the client gets."""
+        """The JSON that OpenAI's clients get."""
         error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
         return {"error": error}
 
@@ -106,10 +104,3 @@ def api_error(error: BaseException, *, param: str | None = None) -> ApiError:
     if isinstance(error, RuvLLMError):
         return ApiError(500, message, code="engine_error")
     return ApiError(500, "an unexpected error; the server's log has it", code="internal_error")
-
-
-def error_response(error: ApiError) -> Response:
-    """The error as a response. Only ASCII, since a message may quote what no encoding can carry."""
-    body = json.dumps(error.body()).encode()
-    headers = dict(error.headers or {})
-    return Response(body, error.status_code, headers=headers, media_type="application/json")

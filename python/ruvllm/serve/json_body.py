@@ -18,6 +18,7 @@ __all__ = ["JsonRoute", "validation_error"]
 
 MAX_DEPTH = 64
 _JSON_KIND = re.compile(r"application/([a-z0-9.-]+\+)?json")
+_SOURCES = (("body",), ("query",), ("path",))
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _NOT_FIELDS = re.compile(r"[\[(]|^(str|int|float|bool|dict|list|constrained-str|function-.*)$")
 
@@ -37,7 +38,8 @@ class JsonRoute(APIRoute):
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
-            _check_kind(request)
+            if request.method == "POST":
+                _check_kind(request)
             return await handler(_JsonRequest(request.scope, request.receive))
 
         return handle
@@ -106,7 +108,7 @@ def validation_error(error: RequestValidationError) -> ApiError:
 
 def _path(place: tuple[int | str, ...]) -> str:
     path = ""
-    for part in place[1:] if place[:1] == ("body",) else place:
+    for part in place[1:] if place[:1] in _SOURCES else place:
         if isinstance(part, int):
             path += f"[{part}]"
         elif not _NOT_FIELDS.search(part):

@@ -12,6 +12,7 @@ from ruvllm.serve.metrics import Metrics
 from ruvllm.serve.models import ServedModel, ServedModels
 from ruvllm.serve.schemas.base import Body
 from ruvllm.serve.settings import ServerSettings
+from ruvllm.serve.stored_responses import StoredResponses
 
 __all__ = ["Server", "admin", "note", "server_of", "tenant_of"]
 
@@ -23,6 +24,7 @@ class Server:
     settings: ServerSettings
     models: ServedModels
     metrics: Metrics
+    stored_responses: StoredResponses
 
     async def model_for(self, request: Request, body: Body) -> ServedModel:
         """The model that a body asks for, loaded, once its fields are found to be in order."""

@@ -24,6 +24,7 @@ class ServerSettings:
         max_inputs: The most prompts or texts of one request.
         ping_seconds: A stream that has nothing to say says so this often.
         max_stored_responses: How many `/v1/responses` are kept for `previous_response_id`.
+        max_stored_bytes: What the texts of all of them may take.
     """
 
     keys: KeyRing = field(default_factory=lambda: KeyRing(()))
@@ -34,11 +35,13 @@ class ServerSettings:
     max_inputs: int = 256
     ping_seconds: float = 15.0
     max_stored_responses: int = 1000
+    max_stored_bytes: int = 256 * 1024 * 1024
 
     def __post_init__(self) -> None:
         for name in ("max_body_bytes", "max_choices", "max_inputs"):
             check_integer(name, getattr(self, name), 1)
-        check_integer("max_stored_responses", self.max_stored_responses, 0)
+        for name in ("max_stored_responses", "max_stored_bytes"):
+            check_integer(name, getattr(self, name), 0)
         check_number("ping_seconds", self.ping_seconds, Interval(0, 3600, low_included=False))
 
 

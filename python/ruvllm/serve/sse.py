@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ruvllm.serve.errors import api_error
+from ruvllm.serve.errors import ApiError, api_error
 
 __all__ = ["DONE", "EventStream", "frame", "named_frame", "unless_disconnected"]
 
@@ -41,11 +41,16 @@ def named_frame(name: str, data: Any) -> bytes:
     return b"event: " + name.encode() + b"\n" + frame(data)
 
 
+def _failure(error: ApiError) -> bytes:
+    return frame(error.body())
+
+
 class EventStream(Response):
     """Sends frames as they are made, until their end or until the client has left.
 
-    An error in the middle becomes a last frame, `{"error": {...}}`, since the status has been sent. At the
-    end, however it comes, `close` is awaited: it ends what the frames are made of.
+    An error in the middle becomes a last frame, since the status has been sent: `failure` writes it, where it
+    is not OpenAI's `{"error": {...}}`. At the end, however it comes, `close` is awaited: it ends what the
+    frames are made of.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class EventStream(Response):
         close: Callable[[], Awaitable[None]],
         ping_seconds: float,
         ping: bytes = _PING,
+        failure: Callable[[ApiError], bytes] | None = None,
     ) -> None:
         super().__init__(headers=_HEADERS)
         del self.headers["content-length"]
@@ -62,6 +68,7 @@ class EventStream(Response):
         self._close = close
         self._ping = ping
         self._ping_seconds = ping_seconds
+        self._failure = failure or _failure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer; what ASGI calls."""
@@ -89,7 +96,7 @@ class EventStream(Response):
             known = api_error(error)
             if known.code == "internal_error":
                 logger.exception("a stream failed")
-            await send({"type": "http.response.body", "body": frame(known.body()), "more_body": True})
+            await send({"type": "http.response.body", "body": self._failure(known), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _keep_alive(self, send: Send) -> None:

@@ -8,21 +8,17 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from ruvllm.errors import RuvLLMError
 from ruvllm.outputs import Chunk, Completion, Usage
-from ruvllm.serve.errors import api_error
+from ruvllm.serve.conversation import prompt_tokens
 from ruvllm.serve.generation import (
     Answers,
     Job,
     answers_usage,
-    check_length,
     complete,
-    off_loop,
     timings_body,
 )
 from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.logprobs import ChatLogprobs
-from ruvllm.serve.models import ServedModel
 from ruvllm.serve.schemas.chat import ChatRequest
 from ruvllm.serve.server import note, server_of, tenant_of
 from ruvllm.serve.sse import DONE, EventStream, frame
@@ -43,7 +39,7 @@ async def chat_completions(body: ChatRequest, request: Request) -> Response:
         logprobs=body.num_logprobs(),
     )
     num_answers = body.choices(server.settings.max_choices)
-    token_ids = await conversation_tokens(model, body)
+    token_ids = await prompt_tokens(model, body.conversation())
     job = Job(
         model=model,
         token_ids=token_ids,
@@ -59,21 +55,6 @@ async def chat_completions(body: ChatRequest, request: Request) -> Response:
     answers = await Answers.start([job], server.metrics)
     frames = _frames(answers, head, body)
     return EventStream(frames, close=answers.aclose, ping_seconds=server.settings.ping_seconds)
-
-
-async def conversation_tokens(model: ServedModel, body: ChatRequest) -> list[int]:
-    """The tokens of a conversation; 400 where it is too long, or where the template refuses it."""
-    messages = body.plain_messages()
-    variables = {"enable_thinking": False} if "reasoning_effort" in (body.model_extra or {}) else None
-    try:
-        token_ids = await off_loop(
-            sum(len(message["content"]) for message in messages),
-            lambda: model.llm.chat_tokens(messages, continue_last=body.continues(), variables=variables),
-        )
-        check_length(model, len(token_ids))
-    except RuvLLMError as error:
-        raise api_error(error, param="messages") from error
-    return token_ids
 
 
 class _Head:

@@ -5,11 +5,12 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from ruvllm.errors import RuvLLMError
-from ruvllm.llm import LLM
+from ruvllm.serve.conversation import Conversation, conversation_tokens
 from ruvllm.serve.errors import ApiError, api_error
 from ruvllm.serve.generation import off_loop
 from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.logprobs import token_name
+from ruvllm.serve.models import ServedModel
 from ruvllm.serve.schemas.chat import plain_messages
 from ruvllm.serve.schemas.tokens import DetokenizeRequest, TokenizeRequest
 from ruvllm.serve.server import server_of
@@ -28,7 +29,7 @@ async def tokenize(body: TokenizeRequest, request: Request) -> dict[str, Any]:
         message = "give one of prompt, content and messages"
         raise ApiError(400, message, code="invalid_value", param="prompt")
     try:
-        tokens = await _tokens(model.llm, body)
+        tokens = await _tokens(model, body)
     except RuvLLMError as error:
         raise api_error(error, param=given[0]) from error
     limit = model.llm.model_info.max_context
@@ -38,15 +39,13 @@ async def tokenize(body: TokenizeRequest, request: Request) -> dict[str, Any]:
     return answer
 
 
-async def _tokens(llm: LLM, body: TokenizeRequest) -> list[int]:
+async def _tokens(model: ServedModel, body: TokenizeRequest) -> list[int]:
     if body.messages is not None:
-        messages = plain_messages(body.messages)
-        length = sum(len(message["content"]) for message in messages)
-        return await off_loop(length, lambda: llm.chat_tokens(messages))
+        return await conversation_tokens(model, Conversation(messages=plain_messages(body.messages)))
     text = body.prompt if body.prompt is not None else body.content or ""
     # What the model wants, unless told: a first token that it does not want is not put there.
     add_bos = None if body.add_special_tokens is not False else False
-    return await off_loop(len(text), lambda: llm.tokenize(text, add_bos=add_bos))
+    return await off_loop(len(text), lambda: model.llm.tokenize(text, add_bos=add_bos))
 
 
 @router.post("/detokenize", response_model=None)

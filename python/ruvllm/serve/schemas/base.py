@@ -8,12 +8,13 @@ from ruvllm.params import MAX_LOGPROBS, GenerateParams
 from ruvllm.serve.errors import ApiError, unsupported
 from ruvllm.serve.schemas.refusals import ACCEPTED, HARMLESS, REFUSED
 
-__all__ = ["Body", "Finite", "SamplingFields", "StreamOptions"]
+__all__ = ["Body", "Finite", "SamplingFields", "StopTexts", "StreamOptions", "TextFields"]
 
 MAX_STOPS = 16
 MAX_BIASES = 1024
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 _StopText = Annotated[str, Field(min_length=1, max_length=1000)]
+StopTexts = Annotated[list[_StopText], Field(max_length=MAX_STOPS)]
 
 
 class Body(BaseModel):
@@ -28,8 +29,12 @@ class Body(BaseModel):
     accepted: ClassVar[frozenset[str]] = frozenset()
 
     def check_fields(self) -> list[str]:
-        """Refuse what is not done; gives the names of fields that no API knows."""
+        """Refuse what is not done, here and in bodies inside; gives the names of fields that no API knows."""
         unknown = []
+        for name in type(self).model_fields:
+            inner = getattr(self, name)
+            if isinstance(inner, Body):
+                unknown += [f"{name}.{field}" for field in _check_inner(name, inner)]
         for name, value in (self.model_extra or {}).items():
             if name in self.refused:
                 if value is not None and value not in self.harmless.get(name, ()):
@@ -37,6 +42,13 @@ class Body(BaseModel):
             elif name not in self.accepted:
                 unknown.append(name)
         return unknown
+
+
+def _check_inner(name: str, inner: Body) -> list[str]:
+    try:
+        return inner.check_fields()
+    except ApiError as error:
+        raise unsupported(f"{name}.{error.param}", error.message.partition(": ")[2]) from None
 
 
 class StreamOptions(Body):
@@ -47,13 +59,11 @@ class StreamOptions(Body):
     harmless: ClassVar[dict[str, tuple[Any, ...]]] = {"include_obfuscation": (False,)}
 
 
-class SamplingFields(Body):
-    """How text is made; the defaults are OpenAI's."""
+class TextFields(Body):
+    """How text is made, in every API that makes some; what is not said is OpenAI's default."""
 
     model: str = Field(description="A name that /v1/models lists.")
     stream: bool | None = Field(None, description="Answer with server-sent events.")
-    stream_options: StreamOptions | None = None
-    n: int | None = Field(None, ge=1, description="So many answers.")
     temperature: Finite | None = Field(
         None, ge=0, le=2, description="0 takes the likeliest token; 1 by default."
     )
@@ -67,7 +77,6 @@ class SamplingFields(Body):
         None, max_length=MAX_BIASES, description="By token id."
     )
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
-    stop: str | Annotated[list[_StopText], Field(max_length=MAX_STOPS)] | None = None
     ignore_eos: bool | None = Field(None, description="Goes on past the model's end; for measurements.")
     cache_prefix: bool | None = Field(None, description="False neither uses nor fills the prefix cache.")
     priority: int | None = Field(None, ge=-1000, le=1000, description="Higher ones go first.")
@@ -75,16 +84,6 @@ class SamplingFields(Body):
     accepted: ClassVar[frozenset[str]] = ACCEPTED
     refused: ClassVar[dict[str, str]] = REFUSED
     harmless: ClassVar[dict[str, tuple[Any, ...]]] = HARMLESS
-
-    def check_fields(self) -> list[str]:
-        """Refuse what is not done, here and in `stream_options`."""
-        unknown = super().check_fields()
-        if self.stream_options is None:
-            return unknown
-        try:
-            return unknown + self.stream_options.check_fields()
-        except ApiError as error:
-            raise unsupported(f"stream_options.{error.param}", "streams are not padded") from None
 
     def token_biases(self, vocab_size: int) -> dict[int, float]:
         """`logit_bias` by numbers; 400 where a key is no token id."""
@@ -100,18 +99,7 @@ class SamplingFields(Body):
 
     def stops(self) -> tuple[str, ...]:
         """Texts that end an answer."""
-        if not self.stop:
-            return ()
-        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
-
-    def choices(self, most: int) -> int:
-        """How many answers; 400 above `most`."""
-        count = self.n or 1
-        if count > most:
-            raise ApiError(
-                400, f"n is {count}; at most {most} are allowed here", code="invalid_value", param="n"
-            )
-        return count
+        return ()
 
     def params(self, *, max_tokens: int, vocab_size: int, logprobs: int | None) -> GenerateParams:
         """The engine's parameters; OpenAI's defaults where nothing was said."""
@@ -135,6 +123,29 @@ class SamplingFields(Body):
             ignore_eos=bool(self.ignore_eos),
             cache_prefix=self.cache_prefix is not False,
         )
+
+
+class SamplingFields(TextFields):
+    """What chat and completions have besides: several answers, stop sequences, how a stream reports."""
+
+    stream_options: StreamOptions | None = None
+    n: int | None = Field(None, ge=1, description="So many answers.")
+    stop: str | StopTexts | None = None
+
+    def stops(self) -> tuple[str, ...]:
+        """Texts that end an answer."""
+        if not self.stop:
+            return ()
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+
+    def choices(self, most: int) -> int:
+        """How many answers; 400 above `most`."""
+        count = self.n or 1
+        if count > most:
+            raise ApiError(
+                400, f"n is {count}; at most {most} are allowed here", code="invalid_value", param="n"
+            )
+        return count
 
 
 LogprobCount = Annotated[int, Field(ge=0, le=MAX_LOGPROBS)]

@@ -5,10 +5,11 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from ruvllm.serve.conversation import Conversation
 from ruvllm.serve.errors import ApiError, unsupported
 from ruvllm.serve.schemas.base import Body, LogprobCount, Role, SamplingFields
 
-__all__ = ["ChatMessage", "ChatRequest", "ContentPart", "plain_messages", "plain_text"]
+__all__ = ["ChatMessage", "ChatRequest", "ContentPart", "plain_message", "plain_messages", "plain_text"]
 
 MAX_MESSAGES = 4096
 
@@ -53,22 +54,24 @@ class ChatRequest(SamplingFields):
             raise ApiError(400, message, code="invalid_value", param="top_logprobs")
         return (self.top_logprobs or 0) if self.logprobs else None
 
-    def plain_messages(self) -> list[dict[str, Any]]:
-        """Messages with texts as contents; 400 by its place for what a text model cannot read."""
-        return plain_messages(self.messages)
-
-    def continues(self) -> bool:
-        """Whether the last message is the beginning of the answer."""
-        last = self.messages[-1]
-        return last.role == "assistant" and bool(plain_text(last.content, "").strip())
+    def conversation(self) -> Conversation:
+        """What is to be answered; a last message of the assistant's is the beginning of the answer."""
+        messages = plain_messages(self.messages)
+        last = messages[-1]
+        return Conversation(
+            messages=messages,
+            continues_last=last["role"] == "assistant" and bool(last["content"].strip()),
+            thinks=(self.model_extra or {}).get("reasoning_effort") is None,
+        )
 
 
 def plain_messages(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
     """Messages with texts as contents; 400 by its place for what a text model cannot read."""
-    return [_plain(message, f"messages[{index}]") for index, message in enumerate(messages)]
+    return [plain_message(message, f"messages[{index}]") for index, message in enumerate(messages)]
 
 
-def _plain(message: ChatMessage, where: str) -> dict[str, Any]:
+def plain_message(message: ChatMessage, where: str) -> dict[str, Any]:
+    """One message as a template takes it; `where` names it in an error."""
     try:
         message.check_fields()
     except ApiError as error:

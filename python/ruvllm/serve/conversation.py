@@ -1,0 +1,53 @@
+"""Conversations on their way into a model: the one place where any API's messages become tokens."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ruvllm.errors import RuvLLMError
+from ruvllm.serve.errors import api_error
+from ruvllm.serve.generation import check_length, off_loop
+from ruvllm.serve.models import ServedModel
+
+__all__ = ["Conversation", "conversation_tokens", "prompt_tokens"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """Messages that are to be answered.
+
+    Attributes:
+        messages: Each with `role` and `content`, a text.
+        continues_last: Whether the last message, the assistant's, is the beginning of the answer.
+        thinks: Whether a model that may think first does so; templates know it as `enable_thinking`.
+        param: The field that they came in, for errors.
+    """
+
+    messages: Sequence[Mapping[str, Any]]
+    continues_last: bool = False
+    thinks: bool = True
+    param: str = "messages"
+
+
+async def conversation_tokens(model: ServedModel, conversation: Conversation) -> list[int]:
+    """The tokens of a conversation, however many; 400 where the template refuses it."""
+    variables = None if conversation.thinks else {"enable_thinking": False}
+    try:
+        return await off_loop(
+            sum(len(message["content"]) for message in conversation.messages),
+            lambda: model.llm.chat_tokens(
+                conversation.messages, continue_last=conversation.continues_last, variables=variables
+            ),
+        )
+    except RuvLLMError as error:
+        raise api_error(error, param=conversation.param) from error
+
+
+async def prompt_tokens(model: ServedModel, conversation: Conversation) -> list[int]:
+    """The same for one that is to be answered: 400 where it leaves no room for an answer."""
+    token_ids = await conversation_tokens(model, conversation)
+    try:
+        check_length(model, len(token_ids))
+    except RuvLLMError as error:
+        raise api_error(error, param=conversation.param) from error
+    return token_ids

@@ -1,0 +1,151 @@
+// Puts the page together: makes the parts and connects them. Nothing else imports this file.
+
+import { Chat } from "./chat.js";
+import { Composer } from "./composer.js";
+import { Conversations } from "./conversations.js";
+import { askForText, askWhether, tell } from "./dialogs.js";
+import { byId, element, icon, iconButton, textButton } from "./dom.js";
+import { exchangeButtons } from "./exchange.js";
+import { askForKey } from "./key_dialog.js";
+import { Models } from "./models.js";
+import { ServerPanel } from "./server_panel.js";
+import { rememberSettings } from "./settings.js";
+import { openSettings } from "./settings_dialog.js";
+import { listenForShortcuts, openShortcuts } from "./shortcuts.js";
+import { ConversationList, Drawer } from "./sidebar.js";
+import { themeButton } from "./theme.js";
+
+const ASK_AGAIN_MS = 1000;
+const SUGGESTIONS = [
+  "Explain how a rainbow comes about, in three sentences.",
+  "Write a Python function that finds the primes below n.",
+  "Compare tea and coffee in a small table.",
+  "Give me a plan for learning to cook in a month.",
+];
+
+const store = await Conversations.open();
+const models = new Models();
+const drawer = new Drawer();
+const panel = new ServerPanel();
+const chat = new Chat(store, { changed, model: () => models.chosen(), askForKey, cannotKeep });
+const composer = new Composer({
+  onSend: (text) => chat.send(text),
+  onStop: () => chat.stop(),
+  onEditLast: () => chat.editLastQuestion(),
+});
+const list = new ConversationList({ isWriting: (id) => chat.isWritingIn(id), onRename: rename, onRemove: remove });
+let toldThatNothingIsKept = false;
+
+async function changed() {
+  const { current } = chat;
+  const title = current.title || "New conversation";
+  byId("title").textContent = title;
+  document.title = current.title ? `${title} – RuvLLM` : "RuvLLM";
+  composer.showWriting(chat.isWriting);
+  // The address says which conversation is open, so that reloading and going back find it.
+  const hash = current.messages.length ? `#${current.id}` : "";
+  if (location.hash !== hash) history.pushState(null, "", hash || location.pathname + location.search);
+  list.show(await store.heads(), current.id);
+}
+
+function cannotKeep(error) {
+  if (toldThatNothingIsKept) return;
+  toldThatNothingIsKept = true;
+  const reason = error?.message ?? "no reason given";
+  tell("The browser does not keep this conversation", `Its storage refused: ${reason}. Export what you need.`);
+}
+
+async function openFromAddress() {
+  const id = location.hash.slice(1);
+  if (id === chat.current.id) return;
+  if (!id || !(await chat.open(id))) chat.begin();
+  drawer.yield();
+}
+
+function beginConversation() {
+  chat.begin();
+  drawer.yield();
+  composer.focus();
+}
+
+async function rename({ id, title }) {
+  const wanted = await askForText("Rename the conversation", "Title", { value: title });
+  if (!wanted) return;
+  const conversation = id === chat.current.id ? chat.current : await store.load(id);
+  Object.assign(conversation, { title: wanted, named: true });
+  await store.save(conversation);
+  changed();
+}
+
+async function remove({ id, title }) {
+  const sure = await askWhether("Delete the conversation?", `“${title || "Untitled"}” goes for good.`, "Delete");
+  if (sure) await chat.remove(id);
+}
+
+function editSettings() {
+  openSettings(chat.current.settings, {
+    onChange: (settings) => {
+      chat.current.settings = settings;
+      rememberSettings(settings);
+      chat.keepCurrent();
+    },
+    onKey: async () => {
+      if (await askForKey()) connect();
+    },
+  });
+}
+
+function escape() {
+  if (!drawer.yield()) chat.stop();
+}
+
+// Asks for the models until the server has them to give: it may be loading, or not be there yet.
+async function connect() {
+  for (;;) {
+    try {
+      await models.load();
+      return;
+    } catch (error) {
+      if (error.kind === "key") {
+        models.showState("The server wants a key");
+        if (!(await askForKey())) return;
+        continue;
+      }
+      const passes = error.kind === "loading" || error.kind === "unreachable";
+      const reason = `${error.title ?? "This page made a mistake"}: ${error.message}`;
+      models.showState(error.kind === "loading" ? "The model is loading…" : reason);
+      if (!passes) return;
+      await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
+    }
+  }
+}
+
+function furnish() {
+  const begin = element("button", { type: "button", class: "text-button new-conversation", onclick: beginConversation },
+    icon("plus"), "New conversation");
+  byId("new-conversation-place").append(begin);
+  const keys = iconButton("keyboard", "Keys", openShortcuts);
+  byId("sidebar-tools").prepend(themeButton(), ...exchangeButtons(store, changed), keys);
+  byId("topbar-tools").append(iconButton("sliders", "Settings", editSettings), panel.button);
+  byId("suggestions").append(...SUGGESTIONS.map((text) => textButton(text, () => composer.suggest(text))));
+  byId("keeping-notice").hidden = store.isKept;
+}
+
+furnish();
+// The address names the open conversation, so the link only moves the focus.
+byId("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  composer.focus();
+});
+listenForShortcuts({
+  newConversation: beginConversation,
+  toggleSidebar: () => drawer.toggle(),
+  focusMessage: () => composer.focus(),
+  escape,
+});
+addEventListener("popstate", openFromAddress);
+addEventListener("hashchange", openFromAddress);
+await openFromAddress();
+await changed();
+composer.focus();
+await connect();

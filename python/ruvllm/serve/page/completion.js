@@ -1,0 +1,55 @@
+// Asks for one answer and follows it: text as it comes, then why it ended and what the server measured.
+
+import { ask, errorInStream, ServerError } from "./server.js";
+import { eventData } from "./stream.js";
+
+/**
+ * Streams one answer. `onText(text, thinking)` gets each piece. Returns {finish, timings, usage, model, and
+ * firstTextMs, totalMs by this browser's clock}. An answer without an end is an error, never a short answer.
+ */
+export async function streamAnswer(request, { signal, onText }) {
+  const body = { ...request, stream: true, stream_options: { include_usage: true } };
+  const started = performance.now();
+  const answer = { finish: null, timings: null, usage: null, model: null, firstTextMs: null, totalMs: null };
+  const response = await ask("v1/chat/completions", { body, signal });
+  for await (const data of guarded(eventData(response.body))) {
+    if (data === "[DONE]") break;
+    const { text, thinking } = takeChunk(answer, parsed(data));
+    if (!text && !thinking) continue;
+    answer.firstTextMs ??= performance.now() - started;
+    onText(text, thinking);
+  }
+  answer.totalMs = performance.now() - started;
+  if (answer.finish === null) throw new ServerError("broken", "The connection closed before the answer was complete.");
+  return answer;
+}
+
+function parsed(data) {
+  let chunk;
+  try {
+    chunk = JSON.parse(data);
+  } catch {
+    throw new ServerError("broken", `The server sent something that is no JSON: ${data.slice(0, 200)}`);
+  }
+  if (chunk.error) throw errorInStream(chunk.error);
+  return chunk;
+}
+
+function takeChunk(answer, chunk) {
+  answer.model = chunk.model ?? answer.model;
+  answer.usage = chunk.usage ?? answer.usage;
+  answer.timings = chunk.timings ?? answer.timings;
+  const choice = chunk.choices?.[0];
+  answer.finish = choice?.finish_reason ?? answer.finish;
+  return { text: choice?.delta?.content ?? "", thinking: choice?.delta?.reasoning_content ?? "" };
+}
+
+// A connection that breaks while it is read is an error like the others; stopping on purpose is not.
+async function* guarded(events) {
+  try {
+    yield* events;
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ServerError("broken", "The connection to the server broke.");
+  }
+}

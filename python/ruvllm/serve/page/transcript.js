@@ -1,0 +1,89 @@
+// The conversation on the page, top to bottom, and where it is scrolled to. Draws what it is given; what the
+// buttons do is the chat's.
+
+import { endedEarly } from "./answer_facts.js";
+import { AnswerView } from "./answer_view.js";
+import { shownMessages, versions } from "./conversation.js";
+import { byId, element, icon } from "./dom.js";
+import { QuestionView } from "./question_view.js";
+
+const NEAR_END_PIXELS = 80;
+
+/** Shows the messages of one conversation at a time. */
+export class Transcript {
+  #node = byId("transcript");
+  #scroller = byId("scroller");
+  #handlers;
+  #answer = null;
+  #lastQuestion = null;
+  #follows = true;
+
+  constructor(handlers) {
+    this.#handlers = handlers;
+    const label = "To the end of the conversation";
+    const toEnd = element("button", { type: "button", class: "to-end", title: label, "aria-label": label, hidden: true,
+      onclick: () => this.toEnd() }, icon("down"));
+    byId("to-end-place").append(toEnd);
+    this.#scroller.addEventListener("scroll", () => {
+      this.#follows = this.#isAtEnd();
+      toEnd.hidden = this.#follows;
+    });
+    this.#node.addEventListener("answer-grew", () => this.#follow());
+  }
+
+  /** Draws a conversation; `writing` is the message that is still being written, `card` stands at the end. */
+  show(conversation, writing, card) {
+    this.#answer = null;
+    this.#lastQuestion = null;
+    const messages = shownMessages(conversation);
+    const nodes = messages.map((message) => this.#view(conversation, message, writing, messages.at(-1)).node);
+    this.#node.replaceChildren(...nodes, ...(card ? [card] : []));
+    byId("welcome").hidden = nodes.length > 0;
+    this.toEnd();
+  }
+
+  #view(conversation, message, writing, last) {
+    const siblings = versions(conversation, message);
+    const onVersion = (version) => this.#handlers.onVersion(version);
+    if (message.role === "user") {
+      const onEdit = (text) => this.#handlers.onEdit(message, text);
+      this.#lastQuestion = new QuestionView(message, siblings, { onEdit, onVersion });
+      return this.#lastQuestion;
+    }
+    const view = new AnswerView(message);
+    if (message === writing) {
+      this.#answer = view;
+      view.refresh();
+    } else {
+      const onGoOn = message === last && endedEarly(message) ? () => this.#handlers.onGoOn(message) : null;
+      view.finish(siblings, { onAgain: () => this.#handlers.onAgain(message), onGoOn, onVersion });
+    }
+    return view;
+  }
+
+  /** Draws what the answer that is being written has become. */
+  refreshAnswer() {
+    this.#answer?.refresh();
+  }
+
+  /** Opens the last message of the user for editing; says whether there is one. */
+  editLastQuestion() {
+    this.#lastQuestion?.edit();
+    return this.#lastQuestion !== null;
+  }
+
+  toEnd() {
+    this.#follows = true;
+    this.#scroller.scrollTop = this.#scroller.scrollHeight;
+  }
+
+  // Text that grows pulls the page along only for a reader who is at its end.
+  #follow() {
+    if (this.#follows) this.#scroller.scrollTop = this.#scroller.scrollHeight;
+  }
+
+  #isAtEnd() {
+    const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
+    return scrollHeight - scrollTop - clientHeight < NEAR_END_PIXELS;
+  }
+}

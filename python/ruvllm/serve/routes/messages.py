@@ -1,0 +1,127 @@
+"""`POST /v1/messages` and `POST /v1/messages/count_tokens`, for Anthropic's clients."""
+
+import secrets
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from ruvllm.outputs import Chunk, Completion
+from ruvllm.runtime.streams import join_chunks
+from ruvllm.serve.conversation import conversation_tokens, prompt_tokens
+from ruvllm.serve.dialects import anthropic_error
+from ruvllm.serve.endings import check_ended, stop_sequence
+from ruvllm.serve.generation import Answers, Job, complete
+from ruvllm.serve.json_body import JsonRoute
+from ruvllm.serve.schemas.messages import CountTokensRequest, MessageRequest
+from ruvllm.serve.server import note, server_of, tenant_of
+from ruvllm.serve.sse import EventStream, named_frame
+
+__all__ = ["router"]
+
+router = APIRouter(route_class=JsonRoute, tags=["messages"])
+
+_PING = named_frame("ping", {"type": "ping"})
+
+
+@router.post("/v1/messages", response_model=None)
+async def create_message(body: MessageRequest, request: Request) -> Response:
+    """Answer a conversation, at once or as a stream of events."""
+    server = server_of(request)
+    model = await server.model_for(request, body)
+    params = body.params(
+        max_tokens=body.max_tokens, vocab_size=model.llm.model_info.vocab_size, logprobs=None
+    )
+    token_ids = await prompt_tokens(model, body.conversation())
+    job = Job(
+        model=model,
+        token_ids=token_ids,
+        params=params,
+        tenant=tenant_of(request),
+        priority=body.priority or 0,
+    )
+    note(request, prompt_tokens=len(token_ids), stream=bool(body.stream))
+    if not body.stream:
+        (completion,) = await complete(request, [job], server.metrics)
+        content = [{"type": "text", "text": completion.text}]
+        ending = _ending(job, completion)
+        return JSONResponse({**_begun(job), "content": content, **ending, "usage": _usage(completion)})
+    answers = await Answers.start([job], server.metrics)
+    request_id = request.state.request_id
+    return EventStream(
+        _frames(answers, job),
+        close=answers.aclose,
+        ping_seconds=server.settings.ping_seconds,
+        ping=_PING,
+        failure=lambda error: named_frame("error", anthropic_error(error, request_id)),
+    )
+
+
+@router.post("/v1/messages/count_tokens", response_model=None)
+async def count_tokens(body: CountTokensRequest, request: Request) -> dict[str, Any]:
+    """Count the tokens that the model would see, as many as they are."""
+    model = await server_of(request).model_for(request, body)
+    return {"input_tokens": len(await conversation_tokens(model, body.conversation()))}
+
+
+def _begun(job: Job) -> dict[str, Any]:
+    """A message before its answer. What of its prompt is cached is known when it is computed."""
+    usage = {
+        "input_tokens": len(job.token_ids),
+        "cache_creation_input_tokens": None,
+        "cache_read_input_tokens": None,
+        "output_tokens": 0,
+    }
+    return {
+        "id": f"msg_{secrets.token_hex(12)}",
+        "type": "message",
+        "role": "assistant",
+        "model": job.model.name,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": usage,
+    }
+
+
+def _ending(job: Job, completion: Completion) -> dict[str, Any]:
+    """Why the answer ended; one that filled the context is not one that came to its own limit."""
+    check_ended(completion)
+    found = stop_sequence(job.model.llm, completion, job.params.stop_sequences)
+    reason = "end_turn" if found is None else "stop_sequence"
+    if completion.finish_reason == "length":
+        reached = completion.usage.completion_tokens >= job.params.max_tokens
+        reason = "max_tokens" if reached else "model_context_window_exceeded"
+    return {"stop_reason": reason, "stop_sequence": found}
+
+
+def _usage(completion: Completion) -> dict[str, Any]:
+    """The prompt in two parts: computed, and read from the cache. Writing it is part of computing."""
+    usage = completion.usage
+    return {
+        "input_tokens": usage.prompt_tokens - usage.cached_tokens,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": usage.cached_tokens,
+        "output_tokens": usage.completion_tokens,
+    }
+
+
+async def _frames(answers: Answers, job: Job) -> AsyncGenerator[bytes, None]:
+    yield _event("message_start", message=_begun(job))
+    yield _event("content_block_start", index=0, content_block={"type": "text", "text": ""})
+    yield _PING
+    chunks: list[Chunk] = []
+    async for _, pieces in answers.pieces():
+        chunks += pieces
+        text = "".join(chunk.text for chunk in pieces)
+        if text:
+            yield _event("content_block_delta", index=0, delta={"type": "text_delta", "text": text})
+    completion = join_chunks(chunks)
+    yield _event("content_block_stop", index=0)
+    yield _event("message_delta", delta=_ending(job, completion), usage=_usage(completion))
+    yield _event("message_stop")
+
+
+def _event(kind: str, **facts: Any) -> bytes:
+    return named_frame(kind, {"type": kind, **facts})

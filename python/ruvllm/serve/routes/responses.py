@@ -1,0 +1,157 @@
+"""`/v1/responses`: answers that the server keeps, so that the next one can follow them."""
+
+import secrets
+from collections.abc import AsyncGenerator, Callable
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import JSONResponse, Response
+
+from ruvllm.outputs import Chunk
+from ruvllm.runtime.streams import join_chunks
+from ruvllm.serve.conversation import prompt_tokens
+from ruvllm.serve.errors import ApiError, unsupported
+from ruvllm.serve.generation import Answers, Job, complete
+from ruvllm.serve.json_body import JsonRoute
+from ruvllm.serve.response_object import ResponseEvents, ResponseObject
+from ruvllm.serve.schemas.responses import ResponseRequest, output_text
+from ruvllm.serve.server import note, server_of, tenant_of
+from ruvllm.serve.sse import EventStream
+from ruvllm.serve.stored_responses import StoredResponse
+
+__all__ = ["router"]
+
+router = APIRouter(route_class=JsonRoute, tags=["responses"])
+
+Keep = Callable[[dict[str, Any]], None]
+"""Takes a response that has ended well."""
+
+
+@router.post("/v1/responses", response_model=None)
+async def create_response(body: ResponseRequest, request: Request) -> Response:
+    """Answer a conversation, at once or as a stream of events, and keep the response."""
+    server, tenant = server_of(request), tenant_of(request)
+    model = await server.model_for(request, body)
+    info = model.llm.model_info
+    params = body.params(
+        max_tokens=body.max_output_tokens or info.max_context, vocab_size=info.vocab_size, logprobs=None
+    )
+    messages = tuple(body.messages())
+    if body.previous_response_id is not None:
+        stored = server.stored_responses.find(tenant, body.previous_response_id, param="previous_response_id")
+        messages = (*stored.messages, *messages)
+    token_ids = await prompt_tokens(model, body.conversation(messages))
+    job = Job(model=model, token_ids=token_ids, params=params, tenant=tenant, priority=body.priority or 0)
+    note(request, prompt_tokens=len(token_ids), stream=bool(body.stream))
+
+    def keep(whole: dict[str, Any]) -> None:
+        if body.store is not False:
+            server.stored_responses.keep(tenant, _stored(body, messages, whole))
+
+    response = ResponseObject(body, job)
+    if not body.stream:
+        (completion,) = await complete(request, [job], server.metrics)
+        whole = response.ended(completion)
+        keep(whole)
+        return JSONResponse(whole)
+    answers = await Answers.start([job], server.metrics)
+    events = ResponseEvents(response)
+    return EventStream(
+        _frames(answers, response, events, keep),
+        close=answers.aclose,
+        ping_seconds=server.settings.ping_seconds,
+        failure=events.failure,
+    )
+
+
+def _stored(
+    body: ResponseRequest, messages: tuple[dict[str, Any], ...], whole: dict[str, Any]
+) -> StoredResponse:
+    answer = {"role": "assistant", "content": whole["output"][0]["content"][0]["text"]}
+    items = [item.listed(f"msg_{secrets.token_hex(24)}") for item in body.items()]
+    return StoredResponse(body=whole, input_items=items, messages=(*messages, answer))
+
+
+async def _frames(
+    answers: Answers, response: ResponseObject, events: ResponseEvents, keep: Keep
+) -> AsyncGenerator[bytes, None]:
+    yield events.of_response("created", response.begun())
+    yield events.of_response("in_progress", response.begun())
+    yield events.of_item("added", response.item("in_progress", []))
+    yield events.of_text("content_part.added", part=output_text(""))
+    chunks: list[Chunk] = []
+    async for _, pieces in answers.pieces():
+        chunks += pieces
+        text = "".join(chunk.text for chunk in pieces)
+        if text:
+            yield events.of_text("output_text.delta", delta=text, logprobs=[])
+    completion = join_chunks(chunks)
+    whole = response.ended(completion)
+    yield events.of_text("output_text.done", text=completion.text, logprobs=[])
+    yield events.of_text("content_part.done", part=output_text(completion.text))
+    yield events.of_item("done", whole["output"][0])
+    # Kept before the client hears of it, which may ask for it at once.
+    keep(whole)
+    yield events.of_response(whole["status"], whole)
+
+
+@router.get("/v1/responses/{response_id}", response_model=None)
+async def retrieve_response(
+    response_id: str,
+    request: Request,
+    stream: Annotated[bool, Query()] = False,  # noqa: FBT002
+) -> dict[str, Any]:
+    """Give a response that was kept."""
+    if stream:
+        raise unsupported("stream", "a response is streamed once, while it is made")
+    return _find(response_id, request).body
+
+
+@router.delete("/v1/responses/{response_id}", response_model=None)
+async def delete_response(response_id: str, request: Request) -> dict[str, Any]:
+    """Forget a response; those that followed it stay."""
+    server_of(request).stored_responses.forget(tenant_of(request), response_id)
+    return {"id": response_id, "object": "response", "deleted": True}
+
+
+@router.post("/v1/responses/{response_id}/cancel", response_model=None)
+async def cancel_response(response_id: str, request: Request) -> None:
+    """Refuse: only what runs in the background can be cancelled so, and nothing does."""
+    _find(response_id, request)
+    message = (
+        "only a response in the background can be cancelled, and this one was not; to end one that is being "
+        "made, close its connection"
+    )
+    raise ApiError(400, message, code="invalid_value", param="response_id")
+
+
+@router.get("/v1/responses/{response_id}/input_items", response_model=None)
+async def list_input_items(
+    response_id: str,
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    order: Literal["asc", "desc"] = "desc",
+    after: str | None = None,
+) -> dict[str, Any]:
+    """List the items of a response's own request; those before it are the previous response's."""
+    items = _find(response_id, request).input_items
+    if order == "desc":
+        items = items[::-1]
+    start = 0
+    if after is not None:
+        places = [index for index, item in enumerate(items) if item["id"] == after]
+        if not places:
+            raise ApiError(400, f"after is {after[:100]!r}, which is no item of it", param="after")
+        start = places[0] + 1
+    page = items[start : start + limit]
+    return {
+        "object": "list",
+        "data": page,
+        "first_id": page[0]["id"] if page else None,
+        "last_id": page[-1]["id"] if page else None,
+        "has_more": start + limit < len(items),
+    }
+
+
+def _find(response_id: str, request: Request) -> StoredResponse:
+    return server_of(request).stored_responses.find(tenant_of(request), response_id)

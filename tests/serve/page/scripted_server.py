@@ -1,0 +1,196 @@
+"""A small server that speaks the interface and says what a test wrote down.
+
+It serves the real page (`ruvllm.serve.routes.page`); models, answers, errors and figures are scripts. So a test
+decides every byte that the page gets, hostile ones too, and sees every request that it makes.
+"""
+
+import asyncio
+import json
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+
+from ruvllm.serve.routes.page import router
+
+TIMINGS = {
+    "cache_n": 30,
+    "prompt_n": 10,
+    "prompt_ms": 120.0,
+    "prompt_per_second": 83.3,
+    "predicted_n": 64,
+    "predicted_ms": 1500.0,
+    "predicted_per_second": 42.7,
+}
+USAGE = {
+    "prompt_tokens": 40,
+    "completion_tokens": 64,
+    "total_tokens": 104,
+    "prompt_tokens_details": {"cached_tokens": 30},
+}
+
+
+@dataclass
+class Answer:
+    """One answer: its pieces, then how it ends. `held` waits after the pieces until the test lets it go."""
+
+    pieces: list[str] = field(default_factory=list)
+    finish: str | None = "stop"
+    timings: dict[str, Any] | None = field(default_factory=lambda: dict(TIMINGS))
+    error: dict[str, Any] | None = None
+    held: threading.Event | None = None
+    piece_seconds: float = 0.0
+    thinking: str = ""
+
+
+@dataclass
+class Refusal:
+    """An error in the place of an answer."""
+
+    status: int
+    body: dict[str, Any]
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, status: int, message: str, code: str | None = None, **headers: str) -> "Refusal":
+        """With OpenAI's body; `retry_after="2"` becomes the header Retry-After."""
+        body = {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
+        return cls(status, body, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+@dataclass
+class Script:
+    """What the server says, and what it was asked."""
+
+    answers: list[Answer | Refusal] = field(default_factory=list)
+    models: list[str] = field(default_factory=lambda: ["scripted-1b"])
+    key: str | None = None
+    is_loading: bool = False
+    metrics: list[str] = field(default_factory=list)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    num_metrics_requests: int = 0
+    num_left: int = 0
+    openapi: dict[str, Any] = field(default_factory=dict)
+
+
+class ScriptedServer:
+    """The application around a script; a test sets `script` anew."""
+
+    def __init__(self) -> None:
+        self.script = Script()
+        self.address = ""
+        self.app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+        self.app.include_router(router)
+        self.app.add_api_route("/v1/models", self._models)
+        self.app.add_api_route("/v1/chat/completions", self._chat, methods=["POST"])
+        self.app.add_api_route("/health", self._health)
+        self.app.add_api_route("/metrics", self._metrics)
+        self.app.add_api_route("/openapi.json", self._openapi)
+
+    def _refused(self, request: Request) -> Response | None:
+        script = self.script
+        if script.key and request.headers.get("authorization") != f"Bearer {script.key}":
+            return _refusal(Refusal.of(401, "this key is not known", "invalid_api_key"))
+        if script.is_loading:
+            return _refusal(Refusal.of(503, "the model is loading", "loading", retry_after="1"))
+        return None
+
+    async def _models(self, request: Request) -> Response:
+        models = [
+            {"id": name, "object": "model", "created": 0, "owned_by": "test"} for name in self.script.models
+        ]
+        return self._refused(request) or JSONResponse({"object": "list", "data": models})
+
+    async def _health(self) -> Response:
+        is_loading = self.script.is_loading
+        return JSONResponse({"status": "loading" if is_loading else "ok"}, 503 if is_loading else 200)
+
+    async def _metrics(self) -> Response:
+        script = self.script
+        script.num_metrics_requests += 1
+        if not script.metrics:
+            return PlainTextResponse("no figures here", 404)
+        return PlainTextResponse(script.metrics.pop(0) if len(script.metrics) > 1 else script.metrics[0])
+
+    async def _openapi(self) -> Response:
+        return JSONResponse(self.script.openapi)
+
+    async def _chat(self, request: Request) -> Response:
+        script = self.script
+        if refusal := self._refused(request):
+            return refusal
+        script.asked.append(await request.json())
+        answer = script.answers.pop(0) if script.answers else Answer(["Hello."])
+        if isinstance(answer, Refusal):
+            return _refusal(answer)
+        return StreamingResponse(_events(answer, script), media_type="text/event-stream")
+
+
+def _refusal(refusal: Refusal) -> Response:
+    return JSONResponse(refusal.body, refusal.status, refusal.headers)
+
+
+async def _events(answer: Answer, script: Script) -> AsyncIterator[bytes]:
+    try:
+        async for event in _told(answer):
+            yield event
+    except asyncio.CancelledError:
+        script.num_left += 1
+        raise
+
+
+async def _told(answer: Answer) -> AsyncIterator[bytes]:
+    yield b": ping\n\n"
+    if answer.thinking:
+        yield _chunk({"reasoning_content": answer.thinking})
+    for piece in answer.pieces:
+        yield _chunk({"content": piece})
+        await asyncio.sleep(answer.piece_seconds)
+    while answer.held is not None and not answer.held.is_set():
+        await asyncio.sleep(0.02)
+    if answer.error is not None:
+        yield _frame({"error": answer.error})
+        return
+    if answer.finish is None:
+        return
+    yield _chunk({}, finish=answer.finish, timings=answer.timings)
+    yield _frame({"object": "chat.completion.chunk", "choices": [], "usage": USAGE})
+    yield b"data: [DONE]\n\n"
+
+
+def _chunk(delta: dict[str, Any], finish: str | None = None, timings: dict[str, Any] | None = None) -> bytes:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    more = {} if timings is None else {"timings": timings}
+    return _frame({"object": "chat.completion.chunk", "model": "scripted-1b", "choices": [choice], **more})
+
+
+def _frame(data: dict[str, Any]) -> bytes:
+    return f"data: {json.dumps(data)}\n\n".encode()
+
+
+@contextmanager
+def running_server(app: Any) -> Iterator[str]:
+    """Runs an ASGI application on a free port of this machine; gives its address."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 30
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            assert time.monotonic() < deadline, "the server did not start in time"
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        listening.close()
