@@ -55,7 +55,8 @@ def test_an_error_in_the_midst_of_a_stream_is_its_last_event(broken: Broken) -> 
         lines = [line for line in response.iter_lines() if line]
     assert response.status_code == 200
     *pieces, last = [json.loads(line.removeprefix("data: ")) for line in lines]
-    assert pieces and all(piece["choices"] for piece in pieces)
+    assert pieces
+    assert all(piece["choices"] for piece in pieces)
     assert set(last) == {"error"}
     assert "the dog ate it" in last["error"]["message"]
     assert last["error"]["type"] == "server_error"

@@ -19,6 +19,7 @@ from schemathesis.specs.openapi.checks import response_schema_conformance
 
 from ruvllm import LLM
 from ruvllm.serve import ServerSettings, create_app
+from ruvllm.serve.dialects import is_anthropic
 from tests.serve.conftest import TINY
 from tests.serve.running import RunningServer, running
 
@@ -30,6 +31,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"model": TINY, "messages": [HI], "max_tokens": 3},
     "/v1/completions": {"model": TINY, "prompt": "hi", "max_tokens": 3},
     "/v1/embeddings": {"model": TINY, "input": "hi"},
+    "/v1/responses": {"model": TINY, "input": "hi", "max_output_tokens": 3},
+    "/v1/messages": {"model": TINY, "messages": [HI], "max_tokens": 3},
+    "/v1/messages/count_tokens": {"model": TINY, "messages": [HI]},
     "/tokenize": {"model": TINY, "prompt": "hi"},
     "/detokenize": {"model": TINY, "tokens": [5, 6]},
 }
@@ -40,6 +44,14 @@ CODES_OF_FIELDS = {
     "unsupported_parameter",
     "context_length_exceeded",
     "model_not_found",
+}
+
+# How streams end, where all went well.
+LAST_LINES = {
+    "data: [DONE]",
+    "event: message_stop",
+    "event: response.completed",
+    "event: response.incomplete",
 }
 
 TEXTS = st.sampled_from(
@@ -124,15 +136,22 @@ def client(server: RunningServer) -> Iterator[httpx.Client]:
 
 
 def check_error(response: httpx.Response) -> None:
-    """It is an error as OpenAI's clients read it, and names the field where one is at fault."""
+    """It is an error as the clients of its API read it, and names the field where one is at fault."""
     assert 400 <= response.status_code < 500, response.text
     body = json.loads(response.content)
+    if is_anthropic(response.request.url.path):
+        assert set(body) == {"type", "error", "request_id"}
+        assert set(body["error"]) == {"type", "message"}
+        assert 0 < len(body["error"]["message"]) < 2000
+        return
     assert set(body) == {"error"}
     error = body["error"]
     assert set(error) == {"message", "type", "param", "code"}
-    assert error["message"] and isinstance(error["message"], str)
+    assert error["message"]
+    assert isinstance(error["message"], str)
     assert len(error["message"]) < 2000, "a message need not give the request back"
-    assert error["type"] and isinstance(error["type"], str)
+    assert error["type"]
+    assert isinstance(error["type"], str)
     if error["code"] in CODES_OF_FIELDS and not error["message"].startswith("the body: "):
         assert error["param"], error
     assert response.headers["x-request-id"]
@@ -143,10 +162,13 @@ def check_answer(response: httpx.Response) -> None:
     if response.status_code != 200:
         check_error(response)
     elif response.headers["content-type"].startswith("text/event-stream"):
-        events = response.content.decode().split("\n\n")
-        assert events[-2:] == ["data: [DONE]", ""], events[-2:]
-        for event in events[:-2]:
-            assert "error" not in json.loads(event.removeprefix("data: ")), event
+        *events, empty = response.content.decode().split("\n\n")
+        assert not empty
+        assert events[-1].split("\n")[0] in LAST_LINES, events[-1]
+        for event in events:
+            assert not event.startswith("event: error"), event
+            data = event.rpartition("data: ")[2]
+            assert data == "[DONE]" or "error" not in json.loads(data), event
     else:
         json.loads(response.content)
 

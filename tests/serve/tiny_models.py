@@ -19,7 +19,8 @@ def with_chat_template(source: Path, target: Path, template: str = TEMPLATE) -> 
     """
     content = source.read_bytes()
     magic, version, num_tensors, num_entries = HEADER.unpack_from(content)
-    assert magic == b"GGUF" and KEY not in content
+    assert magic == b"GGUF"
+    assert KEY not in content
     text = template.encode()
     fixed = 8 + len(KEY) + 4 + 8 + 4  # the last 4 for the braces of a comment
     text += b"{#" + b" " * (-(fixed + len(text)) % ALIGNMENT) + b"#}"

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -144,8 +145,14 @@ def serve(
         host=listening.host,
         port=listening.port,
         drain_seconds=serving.shutdown_grace,
-        listening=lambda address: terminal.note(f"serving {names} at {address} (Ctrl-C ends)"),
+        listening=lambda address: _announce(f"serving {names} at {address} (Ctrl-C ends)"),
     )
+
+
+def _announce(message: str) -> None:
+    # Where nobody reads stderr any more, rich ends the program; a server has better things to do.
+    with suppress(OSError, SystemExit):
+        terminal.note(message)
 
 
 def _require_extra() -> None:

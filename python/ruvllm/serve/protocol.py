@@ -6,7 +6,11 @@ Without them one connection could fill the memory with a header that never ends,
 import asyncio
 import json
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from ruvllm.serve.errors import ApiError
 
@@ -40,7 +44,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read what has come."""
         self._unread_bytes += len(data)
-        if self._timer is None and (self.cycle is None or self.cycle.response_complete):
+        if self._timer is None and not self._is_answering():
             self._start_timer()
         super().data_received(data)
         if self._unread_bytes > MAX_UNREAD_BYTES and not self.transport.is_closing():
@@ -91,6 +95,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._header_bytes > MAX_HEADER_BYTES:
             raise ValueError("the headers are too large")  # makes the parser call `send_400_response`
 
+    def _is_answering(self) -> bool:
+        """Whether a request came whole, or nearly so, and its answer is not out."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and not cycle.response_complete
+
     def _start_timer(self) -> None:
         self._timer = self.loop.call_later(REQUEST_SECONDS, self._on_timeout)
 
@@ -106,8 +115,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, error: ApiError) -> None:
         """Say why, unless an answer is under way, and hang up."""
         self._stop_timer()
-        cycle = self.cycle
-        if cycle is None or cycle.response_complete or not cycle.response_started:
+        if not (self._is_answering() and self.cycle.response_started):
             body = json.dumps(error.body()).encode()
             head = (
                 f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
