@@ -95,7 +95,7 @@ def page(context: BrowserContext, watch: Watch) -> Page:
     opened = context.new_page()
     watch.attach(opened)
     opened.goto(watch.address)
-    opened.wait_for_function("document.querySelector('#suggestions').childElementCount > 0")
+    expect(opened.locator("#model-name")).to_have_text("scripted-1b")
     return opened
 
 

@@ -128,14 +128,23 @@ class ScriptedServer:
         answer = script.answers.pop(0) if script.answers else Answer(["Hello."])
         if isinstance(answer, Refusal):
             return _refusal(answer)
-        return StreamingResponse(_events(answer, request, script), media_type="text/event-stream")
+        return StreamingResponse(_events(answer, script), media_type="text/event-stream")
 
 
 def _refusal(refusal: Refusal) -> Response:
     return JSONResponse(refusal.body, refusal.status, refusal.headers)
 
 
-async def _events(answer: Answer, request: Request, script: Script) -> AsyncIterator[bytes]:
+async def _events(answer: Answer, script: Script) -> AsyncIterator[bytes]:
+    try:
+        async for event in _told(answer):
+            yield event
+    except asyncio.CancelledError:
+        script.num_left += 1
+        raise
+
+
+async def _told(answer: Answer) -> AsyncIterator[bytes]:
     yield b": ping\n\n"
     if answer.thinking:
         yield _chunk({"reasoning_content": answer.thinking})
@@ -143,9 +152,6 @@ async def _events(answer: Answer, request: Request, script: Script) -> AsyncIter
         yield _chunk({"content": piece})
         await asyncio.sleep(answer.piece_seconds)
     while answer.held is not None and not answer.held.is_set():
-        if await request.is_disconnected():
-            script.num_left += 1
-            return
         await asyncio.sleep(0.02)
     if answer.error is not None:
         yield _frame({"error": answer.error})
