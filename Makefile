@@ -31,7 +31,7 @@ RUST_TESTED := --workspace --exclude ruvllm-py
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
 .PHONY: help setup build demo test check lint format test-rust test-py test-isa test-neon \
-	bench bench-peers bench-marks bench-prefix bench-prefix-tree bench-serve bench-streams fuzz wheel docs size clean
+	bench bench-peers bench-marks bench-prefix bench-prefix-tree bench-serve bench-streams bench-serve-cost fuzz wheel docs size clean
 
 help:  ## this page
 	@echo "RuvLLM: make TARGET"
@@ -141,6 +141,9 @@ bench-streams: $(STAMPS)/build $(STAMPS)/test-tools  ## sixteen requests togethe
 
 bench-serve: $(STAMPS)/build $(STAMPS)/test-tools  ## our server beside llama-cpp-python's under the same load
 	$(BIN)/python -m benches.serve $(BENCH_ARGS)
+
+bench-serve-cost: $(STAMPS)/build $(STAMPS)/test-tools  ## what the server costs beside the engine, for sixteen streams
+	$(BIN)/python -m benches.serve_cost $(BENCH_ARGS)
 
 bench-prefix-tree: $(STAMPS)/build $(STAMPS)/test-tools  ## the tree of prefixes against its marks, beside one in plain Python
 	$(BIN)/python -m benches.prefix_marks $(BENCH_ARGS)

@@ -1,8 +1,8 @@
 """The lightest client that there can be: bare sockets, answers that are only looked through for their end.
 
-Run by `benches.serve_cost` in a process of its own: `python -m benches.serve_client PORT FILE`, where each line
-of FILE is a body. For each line on stdin it sends all of them at once, each on a connection of its own, and
-prints the seconds until the last one's end.
+Run by `benches.serve_cost` in a process of its own: `python -m benches.serve_client PORT FILE`, where each
+line of FILE is a body. For each line on stdin it sends all of them at once, each on a connection of its own,
+and prints the seconds until the last one's end.
 """
 
 import asyncio

@@ -2,8 +2,8 @@
 
     python -m benches.serve_cost [MODEL] [--threads N] [--repeat N] [--profile FILE]
 
-Both take turns. The cost is the processor time of the server's event loop for each step of the engine, beside the
-time of a step; it includes the requests' own, spread over their steps. The client is another process.
+Both take turns. The cost is the processor time of the server's event loop for each step of the engine, beside
+the time of a step; it includes the requests' own, spread over their steps. The client is another process.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def direct(llm: LLM, batch: list[list[int]]) -> tuple[float, float]:
 class Server:
     """A server in a thread, whose processor time can be read."""
 
-    def __init__(self, llm: LLM, profile: bool) -> None:
+    def __init__(self, llm: LLM, *, profile: bool) -> None:
         self.profile = cProfile.Profile(time.thread_time) if profile else None
         self._uvicorn = uvicorn.Server(uvicorn_config(create_app({MODEL: llm}), drain_seconds=1))
         self._uvicorn.config.port = 0
@@ -121,7 +121,7 @@ def client_of(server: Server, batch: list[list[int]]) -> Iterator[Callable[[], f
 def measure(llm: LLM, repeat: int, profile: Path | None) -> None:
     """Both in turn, run by run; a first pair warms up."""
     batch = prompts(llm.model_info.vocab_size)
-    server = Server(llm, profile is not None)
+    server = Server(llm, profile=profile is not None)
     runs = []
     try:
         with client_of(server, batch) as ask:
@@ -145,7 +145,9 @@ def measure(llm: LLM, repeat: int, profile: Path | None) -> None:
     print(f"over HTTP / AsyncEngine  {median(one / other for one, _, other, _ in runs):8.3f}")
     print(f"a step of the engine     {step * 1e3:8.2f} ms")
     verdict = "reached" if share < MOST_SHARE else "MISSED"
-    print(f"the event loop, a step   {cost * 1e3:8.2f} ms   {share:.1%} of it   < {MOST_SHARE:.0%}   {verdict}")
+    print(
+        f"the event loop, a step   {cost * 1e3:8.2f} ms   {share:.1%} of it   < {MOST_SHARE:.0%}   {verdict}"
+    )
     print(f"the event loop, a token  {cost / STREAMS * 1e6:8.1f} us")
 
 
@@ -154,10 +156,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", nargs="?", default="smollm2-Q4_1", help="as in benches.peers.compare, or a path")
+    parser.add_argument(
+        "model", nargs="?", default="smollm2-Q4_1", help="as in benches.peers.compare, or a path"
+    )
     parser.add_argument("--threads", type=int)
     parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--profile", type=Path, help="write what cProfile says of the event loop; falsifies times")
+    parser.add_argument(
+        "--profile", type=Path, help="write what cProfile says of the event loop; falsifies times"
+    )
     options = parser.parse_args()
     given = Path(options.model)
     path = given if given.exists() else files.path_of(options.model)

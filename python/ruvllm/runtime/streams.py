@@ -193,7 +193,7 @@ class AsyncCompletionStream(AsyncIterator[Chunk]):
         except BaseException:
             self._cancel()
             raise
-        self._done = any(chunk.finish_reason is not None for chunk in chunks)
+        self._done = chunks[-1].finish_reason is not None
         return chunks
 
     async def aclose(self) -> None:
