@@ -30,6 +30,7 @@ from ruvllm.serve.routes import (
     health,
     messages,
     models,
+    page,
     responses,
     tokens,
 )
@@ -42,7 +43,7 @@ __all__ = ["create_app"]
 
 logger = logging.getLogger(__name__)
 
-_ROUTERS = (chat, completions, responses, messages, embeddings, models, tokens, health, cache)
+_ROUTERS = (chat, completions, responses, messages, embeddings, models, tokens, health, cache, page)
 
 Engine = LLM | AsyncEngine
 

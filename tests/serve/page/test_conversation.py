@@ -143,7 +143,9 @@ def test_an_empty_field_is_not_sent(page: Page, script: Script, ask: Ask) -> Non
         ("Top k", "1.5", "whole number"),
     ],
 )
-def test_a_value_outside_its_range_is_refused_in_words(page: Page, script: Script, ask, label, text, problem) -> None:
+def test_a_value_outside_its_range_is_refused_in_words(
+    page: Page, script: Script, ask, label, text, problem
+) -> None:
     page.get_by_role("button", name="Settings").click()
     field = page.get_by_label(label, exact=True)
     before = field.input_value()
@@ -223,7 +225,11 @@ def test_export_and_import(page: Page, script: Script, ask: Ask, tmp_path: Path)
     download.value.save_as(exported)
     archive = json.loads(exported.read_text(encoding="utf-8"))
     assert archive["format"] == "ruvllm-conversations"
-    assert [message["content"] for message in archive["conversations"][0]["messages"]] == ["Keep this.", "Kept.", "Other."]
+    assert [message["content"] for message in archive["conversations"][0]["messages"]] == [
+        "Keep this.",
+        "Kept.",
+        "Other.",
+    ]
     page.get_by_role("link", name="Keep this.").hover()
     page.get_by_role("button", name="Delete “Keep this.”").click()
     page.get_by_role("button", name="Delete", exact=True).click()
@@ -240,8 +246,8 @@ def test_export_and_import(page: Page, script: Script, ask: Ask, tmp_path: Path)
         ("no json", "no JSON"),
         ('{"format": "other"}', "not an export of this page"),
         ('{"format": "ruvllm-conversations", "version": 9}', "version 9"),
-        ('{"format": "ruvllm-conversations", "version": 1, "conversations": [{"messages": [{"role": "root"}]}]}',
-         "without id, role and content"),
+        ('{"format": "ruvllm-conversations", "version": 1, "conversations": '
+         '[{"messages": [{"role": "root"}]}]}', "without id, role and content"),
         ('{"format": "ruvllm-conversations", "version": 1, "conversations": [{"messages": '
          '[{"id": "a", "parent": "b", "role": "user", "content": "x"}]}]}', "do not hang together"),
     ],
@@ -266,7 +272,10 @@ def test_several_models_can_be_chosen(page: Page, script: Script, ask: Ask) -> N
 
 
 def test_thoughts_are_folded_away(page: Page, script: Script, ask: Ask) -> None:
-    script.answers = [Answer(["<think>Hm, ", "let me see.</think>\n\nIt is 4."]), Answer(["5."], thinking="Hm again.")]
+    script.answers = [
+        Answer(["<think>Hm, ", "let me see.</think>\n\nIt is 4."]),
+        Answer(["5."], thinking="Hm again."),
+    ]
     ask("2 + 2?")
     expect(page.locator(".answer .markdown")).to_have_text("It is 4.")
     expect(page.locator(".thoughts-text")).to_be_hidden()
@@ -285,7 +294,9 @@ def test_copying(page: Page, script: Script, ask: Ask) -> None:
     assert page.evaluate("navigator.clipboard.readText()").startswith("Look:\n\n```python")
 
 
-def test_copying_where_the_browser_has_no_clipboard(context: BrowserContext, page: Page, script: Script, ask: Ask) -> None:
+def test_copying_where_the_browser_has_no_clipboard(
+    context: BrowserContext, page: Page, script: Script, ask: Ask
+) -> None:
     """Over plain HTTP from another machine there is none; the older way must do."""
     page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
     script.answers = [Answer(["By hand."])]

@@ -48,12 +48,20 @@ def docs(context: BrowserContext, watch: Watch, script: Script, scripted_server:
 
 def test_requests_with_their_fields_and_answers(docs: Page) -> None:
     expect(docs.get_by_role("heading", level=1)).to_have_text("Scripted 1.2")
-    expect(docs.get_by_role("navigation").get_by_role("link")).to_have_text(["POST/v1/talk", "GET/v1/things/{name}"])
+    expect(docs.get_by_role("navigation").get_by_role("link")).to_have_text(
+        ["POST/v1/talk", "GET/v1/things/{name}"]
+    )
     talk = docs.get_by_role("region", name="POST /v1/talk")
     expect(talk).to_contain_text("Say something and hear something.")
     rows = talk.locator("table").first.locator("tbody tr")
     expect(rows.locator("th")).to_have_text(
-        ["messages required", "messages[].role required", "messages[].content required", "temperature", "stop"]
+        [
+            "messages required",
+            "messages[].role required",
+            "messages[].content required",
+            "temperature",
+            "stop",
+        ]
     )
     expect(rows.nth(0).locator("td").first).to_have_text("list of object")
     expect(rows.nth(1).locator("td").first).to_have_text('"user" or "assistant"')
@@ -71,7 +79,9 @@ def test_it_fits_a_phone(docs: Page) -> None:
     assert docs.evaluate("document.documentElement.scrollWidth") == 360
 
 
-def test_a_description_that_does_not_come(context: BrowserContext, watch: Watch, script: Script, scripted_server) -> None:
+def test_a_description_that_does_not_come(
+    context: BrowserContext, watch: Watch, script: Script, scripted_server
+) -> None:
     watch.expected.append("ERR_FAILED")
     opened = context.new_page()
     watch.attach(opened)

@@ -58,7 +58,9 @@ def test_no_rate_without_a_reading_before_or_after_a_new_start(bare_page: Page, 
 
 
 def test_models_are_added_up_and_nonsense_is_passed_over(bare_page: Page) -> None:
-    text = metrics(1, 1) + metrics(1, 1, running=3, usage=0.5).replace('"m"', '"n \\"}"') + "junk\n{} 1\nx NaN\n"
+    text = (
+        metrics(1, 1) + metrics(1, 1, running=3, usage=0.5).replace('"m"', '"n \\"}"') + "junk\n{} 1\nx NaN\n"
+    )
     found = bare_page.evaluate(SUMMARIZE, [None, text, 1])
     assert found["running"] == 5
     assert found["cacheUse"] == 0.5

@@ -15,7 +15,12 @@ Ask = Callable[[str], None]
 @pytest.fixture(autouse=True)
 def provoked(watch: Watch) -> None:
     """The browser writes on its console of every answer that is an error."""
-    watch.expected += ["status of (400|401|404|429|500|503)", "ERR_INCOMPLETE_CHUNKED", "ERR_FAILED", "ERR_ABORTED"]
+    watch.expected += [
+        "status of (400|401|404|429|500|503)",
+        "ERR_INCOMPLETE_CHUNKED",
+        "ERR_FAILED",
+        "ERR_ABORTED",
+    ]
 
 
 def test_the_servers_words_are_shown_and_trying_again_works(page: Page, script: Script, send: Ask) -> None:
@@ -53,7 +58,9 @@ def test_too_long_a_conversation_says_what_to_do(page: Page, script: Script, sen
 
 
 def test_an_error_in_the_middle_keeps_what_came(page: Page, script: Script, send: Ask) -> None:
-    script.answers = [Answer(["Half an "], error={"message": "memory ran out", "code": "insufficient_memory"})]
+    script.answers = [
+        Answer(["Half an "], error={"message": "memory ran out", "code": "insufficient_memory"})
+    ]
     send("Hello?")
     expect(page.get_by_role("alert")).to_contain_text("memory ran out")
     expect(page.locator(".answer .markdown")).to_have_text("Half an")
@@ -92,7 +99,9 @@ def test_a_key_is_asked_for_kept_for_the_tab_and_sent(page: Page, script: Script
     assert page.evaluate(kept) == ["sk-secret-1", None]
 
 
-def test_a_key_that_is_refused_while_talking_is_asked_for_and_the_message_sent(page: Page, script: Script, send: Ask) -> None:
+def test_a_key_that_is_refused_while_talking_is_asked_for_and_the_message_sent(
+    page: Page, script: Script, send: Ask
+) -> None:
     script.key = "sk-secret-2"
     send("Hello?")
     dialog = page.get_by_role("dialog")
