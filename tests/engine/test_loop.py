@@ -90,6 +90,18 @@ def test_an_evaluation(make_loop: MakeLoop) -> None:
     assert list(result.wait()) == [4, 5]
 
 
+def test_a_request_to_an_idle_engine_is_run_in_one_go(make_loop: MakeLoop) -> None:
+    """Only steps that run already are interrupted for it; a plan made with it is not."""
+    loop, engine = make_loop()
+    for _ in range(20):
+        CompletionStream(loop, task([1, 2, 3], 2)).completion()
+        end = time.monotonic() + 5
+        while loop._in_turn:
+            assert time.monotonic() < end
+            time.sleep(0.001)
+    assert "interrupted" not in engine.pauses
+
+
 def test_many_requests_from_many_threads(make_loop: MakeLoop) -> None:
     loop, engine = make_loop(Limits(prefill_tokens=8), total_blocks=40)
     results: dict[int, tuple[int, ...]] = {}

@@ -77,6 +77,7 @@ class EngineLoop:
         self._arrivals: deque[Request] = deque()
         self._running: dict[int, Request] = {}
         self._closed = False
+        self._in_turn = False  # whether the engine's thread plans and runs steps, not waits for work
         self._failure: Exception | None = None
         self._calls = Calls()
         self._load = Load()
@@ -103,8 +104,7 @@ class EngineLoop:
             self._check_room(task)
             request = Request(next(self._ids), task, sink, self._clock())
             self._arrivals.append(request)
-            self._changed.notify_all()
-        self._engine.interrupt()
+            self._wake()
         return request
 
     def cancel(self, request: Request) -> None:
@@ -115,11 +115,9 @@ class EngineLoop:
             if request.cancelled or self._closed:
                 return
             request.cancelled = True
-            sequence = request.sequence
-            self._changed.notify_all()
-        if sequence is not None:
-            self._engine.cancel(sequence)
-        self._engine.interrupt()
+            if request.sequence is not None:
+                self._engine.cancel(request.sequence)
+            self._wake()
 
     def call(self, work: Callable[[], Result]) -> Result:
         """Run something between two plans, in the engine's thread, and give what it gives."""
@@ -127,8 +125,7 @@ class EngineLoop:
         with self._changed:
             self._check_open()
             outcome = self._calls.add(work)
-            self._changed.notify_all()
-        self._engine.interrupt()
+            self._wake()
         return outcome.result()
 
     def set_quotas(self, quotas: Mapping[str, int]) -> None:
@@ -182,6 +179,13 @@ class EngineLoop:
                     logger.warning("the thread %s did not end within %s s", thread.name, JOIN_SECONDS)
         self._fail_all(InvalidOperationError("the model was closed before the request was done"))
 
+    def _wake(self) -> None:
+        """Make the engine's thread look at what has changed; under the lock."""
+        self._changed.notify_all()
+        # While it waits it looks anyway, and the interrupt would only end the first steps that it plans.
+        if self._in_turn:
+            self._engine.interrupt()
+
     def _check_process(self) -> None:
         if os.getpid() != self._process:
             raise InvalidOperationError(
@@ -231,11 +235,13 @@ class EngineLoop:
             while self._arrivals:
                 request = self._arrivals.popleft()
                 self._waiting[request.request_id] = request
+            self._in_turn = True
             return not self._closed and self._failure is None
 
     def _wait_until_busy(self, seconds: float | None) -> bool:
         """Wait for something to do, or the end; False where there was nothing for so long."""
         with self._changed:
+            self._in_turn = False
             return self._changed.wait_for(
                 lambda: bool(
                     self._closed

@@ -43,7 +43,7 @@ __all__ = ["create_app"]
 
 logger = logging.getLogger(__name__)
 
-_ROUTERS = (chat, completions, responses, messages, embeddings, models, tokens, health, cache, page)
+_ROUTERS = (page, chat, completions, responses, messages, embeddings, models, tokens, health, cache)
 
 Engine = LLM | AsyncEngine
 

@@ -82,9 +82,9 @@ class Metrics:
         self.unknown_fields = counter("unknown_fields", "Fields of requests that no API knows.", ["route"])
         registry.register(_Engines(models))
 
-    def watch(self, model_name: str, started: float) -> "RequestWatch":
+    def watch(self, model_name: str, prompt_tokens: int, started: float) -> "RequestWatch":
         """Observe one answer from now on."""
-        return RequestWatch(self, model_name, started)
+        return RequestWatch(self, model_name, prompt_tokens, started)
 
     def text(self) -> bytes:
         """The page for a scrape."""
@@ -94,21 +94,26 @@ class Metrics:
 class RequestWatch:
     """Observes the tokens of one answer as they pass."""
 
-    __slots__ = ("_between", "_last", "_metrics", "_name", "_started")
+    __slots__ = ("_between", "_last", "_made", "_metrics", "_name", "_open", "_prompt_tokens", "_started")
 
-    def __init__(self, metrics: Metrics, model_name: str, started: float) -> None:
+    def __init__(self, metrics: Metrics, model_name: str, prompt_tokens: int, started: float) -> None:
         self._metrics = metrics
         self._name = model_name
+        self._prompt_tokens = prompt_tokens
         self._started = started
         self._last: float | None = None
+        self._open = True
         self._between = metrics.between.labels(model_name)
+        self._made = metrics.generation_tokens.labels(model_name)
 
     def passed(self, chunks: list[Chunk], now: float) -> None:
         """Take note of pieces that came together."""
         num_tokens = sum(len(chunk.token_ids) for chunk in chunks)
         if num_tokens:
+            self._made.inc(num_tokens)
             if self._last is None:
                 self._metrics.first_token.labels(self._name).observe(now - self._started)
+                self._metrics.prompt_tokens.labels(self._name).inc(self._prompt_tokens)
                 self._last = now
                 num_tokens -= 1
             for _ in range(num_tokens):
@@ -117,13 +122,18 @@ class RequestWatch:
         if chunks and chunks[-1].finish_reason is not None:
             self._ended(chunks[-1], now)
 
+    def left(self) -> None:
+        """Nobody waits for it any more; nothing where it had ended."""
+        if self._open:
+            self._open = False
+            self._metrics.success.labels(self._name, "abort").inc()
+
     def _ended(self, last: Chunk, now: float) -> None:
         metrics, name = self._metrics, self._name
+        self._open = False
         metrics.success.labels(name, last.finish_reason).inc()
         metrics.total.labels(name).observe(now - self._started)
         if last.usage is not None:
-            metrics.prompt_tokens.labels(name).inc(last.usage.prompt_tokens)
-            metrics.generation_tokens.labels(name).inc(last.usage.completion_tokens)
             metrics.prompt_length.labels(name).observe(last.usage.prompt_tokens)
             metrics.answer_length.labels(name).observe(last.usage.completion_tokens)
 

@@ -97,9 +97,7 @@ impl Vocabulary {
 
     /// What a token adds to a text.
     fn bytes<'py>(&self, py: Python<'py>, token_id: TokenId) -> Option<Bound<'py, PyBytes>> {
-        self.0
-            .bytes(token_id)
-            .map(|bytes| PyBytes::new(py, bytes))
+        self.0.bytes(token_id).map(|bytes| PyBytes::new(py, bytes))
     }
 
     /// Whether a token is a mark that is no part of the text.
