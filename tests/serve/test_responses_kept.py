@@ -227,12 +227,11 @@ def test_queries_are_checked(tiny_server: RunningServer, tiny, query: str, param
 
 
 def test_a_conversation_that_became_too_long_is_refused(tiny: openai.OpenAI, tiny_chat: LLM) -> None:
-    # Each alone has room, and so has a conversation of some of them.
+    # Each message alone has room, and so has a conversation of some of them.
     limit, words = tiny_chat.model_info.max_context, "word " * 10
+    alone = respond(tiny, words * 3).usage.input_tokens
     response = respond(tiny, words)
-    a_turn = response.usage.input_tokens
-    assert respond(tiny, words * 3).usage.input_tokens < limit
-    while response.usage.input_tokens < limit - 3 * a_turn:
+    while response.usage.input_tokens <= limit - alone:
         response = respond(tiny, words, previous_response_id=response.id)
     with pytest.raises(openai.BadRequestError) as caught:
         respond(tiny, words * 3, previous_response_id=response.id)
