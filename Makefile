@@ -62,6 +62,16 @@ $(STAMPS)/test-tools: pyproject.toml | $(STAMPS)/build
 	$(BIN)/python -m pip install --quiet 'ruvllm[test]'
 	@touch $@
 
+# The tests of the server's page drive a browser. Where there is none, root on Debian gets Debian's; anybody
+# else is told what to install.
+$(STAMPS)/browser: | $(STAMPS)/test-tools
+	@$(BIN)/python -m tests.serve.page.browser || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 1; \
+		echo "installing Debian's chromium"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium >/dev/null; \
+		$(BIN)/python -m tests.serve.page.browser; }
+	@touch $@
+
 setup: $(STAMPS)/build $(STAMPS)/test-tools  ## virtual environment in .venv with everything that developing needs
 
 build: $(STAMPS)/build  ## the extension module in release mode, installed into .venv
@@ -96,7 +106,7 @@ format: $(STAMPS)/test-tools  ## write the formats that `check` wants
 test-rust:  ## tests of the crates
 	cargo test $(RUST_TESTED) --quiet
 
-test-py: $(STAMPS)/build $(STAMPS)/test-tools  ## tests of the package; PYTEST_ARGS='-m slow' for the slow ones
+test-py: $(STAMPS)/build $(STAMPS)/test-tools $(STAMPS)/browser  ## tests of the package; PYTEST_ARGS='-m slow' for the slow ones
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-isa: $(STAMPS)/build $(STAMPS)/test-tools  ## kernels and engine under each instruction set of this machine

@@ -1,20 +1,16 @@
 """A small server that speaks the interface and says what a test wrote down.
 
-It serves the real page (`ruvllm.serve.routes.page`); models, answers, errors and figures are scripts. So a test
-decides every byte that the page gets, hostile ones too, and sees every request that it makes.
+It serves the real page (`ruvllm.serve.routes.page`); models, answers, errors and figures are scripts. So a
+test decides every byte that the page gets, hostile ones too, and sees every request that it makes.
 """
 
 import asyncio
 import json
-import socket
 import threading
-import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
@@ -173,24 +169,3 @@ def _chunk(delta: dict[str, Any], finish: str | None = None, timings: dict[str, 
 
 def _frame(data: dict[str, Any]) -> bytes:
     return f"data: {json.dumps(data)}\n\n".encode()
-
-
-@contextmanager
-def running_server(app: Any) -> Iterator[str]:
-    """Runs an ASGI application on a free port of this machine; gives its address."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    try:
-        deadline = time.monotonic() + 30
-        while not server.started:
-            assert thread.is_alive(), "the server did not start"
-            assert time.monotonic() < deadline, "the server did not start in time"
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        listening.close()

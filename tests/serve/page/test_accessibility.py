@@ -10,21 +10,40 @@ from playwright.sync_api import Page, expect
 from tests.serve.page.scripted_server import Answer, Script
 
 Ask = Callable[[str], None]
-RICH = "# Title\n\nText with [a link](https://example.org/) and `code`.\n\n| a | b |\n|--|--|\n| 1 | 2 |\n\n> quote\n\n```python\nx = 1  # one\n```\n"
-WIDE = (
-    "Averyverylongwordwithoutanyspaces" * 12
-    + f"\n\n`{'code' * 60}`\n\n```\n{'x' * 400}\n```\n\n|{'a long cell | ' * 20}\n|{'--|' * 20}\n"
+RICH = """# Title
+
+Text with [a link](https://example.org/) and `code`.
+
+| a | b |
+|--|--|
+| 1 | 2 |
+
+> quote
+
+```python
+x = 1  # one
+```
+"""
+WIDE = "\n\n".join(
+    [
+        "Averyverylongwordwithoutanyspaces" * 12,
+        f"`{'code' * 60}`",
+        f"```\n{'x' * 400}\n```",
+        f"|{'a long cell | ' * 20}\n|{'--|' * 20}\n",
+    ]
 )
 
 # What an assistive program would miss: by its accessible name, as the browser computes what it is from.
 NAMELESS = """
-() => [...document.querySelectorAll('button, a, input, textarea, select, [role=region], nav, main, aside, dialog, details > summary')]
+() => [...document.querySelectorAll(
+  'button, a, input, textarea, select, [role=region], nav, main, aside, dialog, details > summary')]
   .filter((node) => node.checkVisibility())
   .filter((node) => {
     const labels = [...(node.labels ?? [])].map((label) => label.textContent).join('');
     const by = node.getAttribute('aria-labelledby');
+    const text = node.matches('button, a, summary') && node.textContent.trim();
     const named = by && document.getElementById(by)?.textContent;
-    return !(node.getAttribute('aria-label') || named || labels || (node.matches('button, a, summary') && node.textContent.trim()));
+    return !(node.getAttribute('aria-label') || named || labels || text);
   })
   .map((node) => node.outerHTML.slice(0, 200))
 """
@@ -39,25 +58,31 @@ LOW_CONTRAST = """
     canvas.fillRect(0, 0, 1, 1);
     return [...canvas.getImageData(0, 0, 1, 1).data];
   };
-  const over = ([r, g, b, a], [r2, g2, b2]) => [r, g, b].map((part, i) => part * a / 255 + [r2, g2, b2][i] * (1 - a / 255));
+  const over = ([...parts], ground) => {
+    const a = parts.pop() / 255;
+    return parts.map((part, i) => part * a + ground[i] * (1 - a));
+  };
   const behind = (node) => {
     if (!node) return [255, 255, 255];
     const colour = rgba(getComputedStyle(node).backgroundColor);
     return colour[3] === 255 ? colour.slice(0, 3) : over(colour, behind(node.parentElement));
   };
   const luminance = (colour) => {
-    const [r, g, b] = colour.map((part) => part / 255).map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    const linear = (c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+    const [r, g, b] = colour.map((part) => linear(part / 255));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const low = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const node = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || !node.checkVisibility() || node.closest('.visually-hidden, :disabled, noscript, option')) continue;
+    const text = walker.currentNode.data.trim();
+    const isUnseen = !node.checkVisibility() || node.closest('.visually-hidden, :disabled, noscript, option');
+    if (!text || isUnseen) continue;
     const ground = behind(node);
-    const [high, lower] = [luminance(over(rgba(getComputedStyle(node).color), ground)), luminance(ground)].sort((a, b) => b - a);
-    const ratio = (high + 0.05) / (lower + 0.05);
-    if (ratio < least) low.push([walker.currentNode.data.trim().slice(0, 40), ratio]);
+    const own = luminance(over(rgba(getComputedStyle(node).color), ground));
+    const ratio = (Math.max(own, luminance(ground)) + 0.05) / (Math.min(own, luminance(ground)) + 0.05);
+    if (ratio < least) low.push([text.slice(0, 40), ratio]);
   }
   return low;
 }

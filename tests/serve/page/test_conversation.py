@@ -246,8 +246,8 @@ def test_export_and_import(page: Page, script: Script, ask: Ask, tmp_path: Path)
         ("no json", "no JSON"),
         ('{"format": "other"}', "not an export of this page"),
         ('{"format": "ruvllm-conversations", "version": 9}', "version 9"),
-        ('{"format": "ruvllm-conversations", "version": 1, "conversations": [{"messages": [{"role": "root"}]}]}',
-         "without id, role and content"),
+        ('{"format": "ruvllm-conversations", "version": 1, "conversations": '
+         '[{"messages": [{"role": "root"}]}]}', "without id, role and content"),
         ('{"format": "ruvllm-conversations", "version": 1, "conversations": [{"messages": '
          '[{"id": "a", "parent": "b", "role": "user", "content": "x"}]}]}', "do not hang together"),
     ],

@@ -147,5 +147,6 @@ addEventListener("popstate", openFromAddress);
 addEventListener("hashchange", openFromAddress);
 await openFromAddress();
 await changed();
-composer.focus();
+// On a phone the focus would bring up the keyboard, over half of the page.
+if (matchMedia("(hover: hover)").matches) composer.focus();
 await connect();

@@ -52,7 +52,7 @@ export class Sparkline {
 const round = (number) => Math.round(number * 10) / 10;
 
 // A single point gets a short stroke, or nobody would see it.
-const linePath = (run) => `M${corners(run)}${run.length === 1 ? "h1" : ""}`;
+const linePath = (run) => `M${corners(run)}${run.length === 1 ? "h3" : ""}`;
 
 const areaPath = (run) => `M${run[0][0]} ${HEIGHT}L${corners(run)}L${run.at(-1)[0]} ${HEIGHT}Z`;
 

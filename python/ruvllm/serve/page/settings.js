@@ -9,7 +9,7 @@ export const FIRST_SETTINGS = { system: "", temperature: 0.7, top_p: 0.9, repeti
 
 /** The number fields, in the order in which they are shown; `name` is the request's. */
 export const FIELDS = [
-  { name: "temperature", label: "Temperature", min: 0, max: 2, hint: "0 takes the likeliest token; higher varies more." },
+  { name: "temperature", label: "Temperature", min: 0, max: 2, hint: "0 takes the likeliest token; higher varies." },
   { name: "max_tokens", label: "Max tokens", min: 1, isWhole: true, hint: "The longest answer." },
   { name: "top_p", label: "Top p", above: 0, max: 1, hint: "Keeps the likeliest tokens up to this share." },
   { name: "top_k", label: "Top k", min: 0, isWhole: true, hint: "Keeps so many tokens; 0 keeps all." },
