@@ -23,6 +23,9 @@ def post(server: RunningServer, path: str = "/v1/messages", headers=None, **fiel
     return httpx.post(server.url + path, json=body, headers=headers, timeout=20)
 
 
+JSON = {"content-type": "application/json"}
+
+
 def check_error(response: httpx.Response, status: int, kind: str) -> str:
     """The shape, the status and the kind of an error; gives its message."""
     assert response.status_code == status, response.text
@@ -55,7 +58,7 @@ def test_the_boundary_s_errors_have_the_shape(guarded: RunningServer) -> None:
     check_error(post(guarded, headers=key, system="x" * 3000), 413, "request_too_large")
     # Without a length declared, the limit is met while the body is read.
     body = (piece for piece in [b'{"model": "', b"x" * 3000, b'"}'])
-    streamed = httpx.post(f"{guarded.api}/messages", content=body, headers=key, timeout=20)
+    streamed = httpx.post(f"{guarded.api}/messages", content=body, headers={**key, **JSON}, timeout=20)
     check_error(streamed, 413, "request_too_large")
     slow = {"x-api-key": SLOW}
     assert post(guarded, headers=slow).status_code == 200
@@ -89,8 +92,9 @@ def test_the_framework_s_errors_have_the_shape(tiny_server: RunningServer) -> No
     url = f"{tiny_server.api}/messages"
     check_error(httpx.get(url), 405, "invalid_request_error")
     check_error(httpx.post(f"{url}/batches", json={}), 404, "not_found_error")
-    check_error(httpx.post(url, content=b"{"), 400, "invalid_request_error")
-    check_error(httpx.post(url, content=b"\xff"), 400, "invalid_request_error")
+    check_error(httpx.post(url, content=b"{"), 415, "invalid_request_error")
+    check_error(httpx.post(url, content=b"{", headers=JSON), 400, "invalid_request_error")
+    check_error(httpx.post(url, content=b"\xff", headers=JSON), 400, "invalid_request_error")
     check_error(post(tiny_server, model="none"), 404, "not_found_error")
     check_error(post(tiny_server, "/v1/messages/count_tokens", model="none"), 404, "not_found_error")
     # Other places keep their own shape.
