@@ -128,6 +128,16 @@ def test_an_error_that_is_not_ours_is_no_different(broken: Broken) -> None:
     check_that_it_says_so(broken, "of all things")
 
 
+def test_events_that_cannot_be_taken_are_no_different(broken: Broken) -> None:
+    """The other thread of the two dies."""
+    with ThreadPoolExecutor(8) as pool:
+        stream, *plain = open_requests(broken, pool)
+        broken.engine.deaf = BackendError("the line is cut")
+        assert "the line is cut" in stream.result(10)[-1]
+        assert [future.result(10).status_code for future in plain] == [500] * 3
+    check_that_it_says_so(broken, "the line is cut")
+
+
 def check_that_it_says_so(broken: Broken, reason: str) -> None:
     """New requests are refused at once, and whoever looks after the server learns why."""
     posts = {

@@ -13,13 +13,14 @@ from tests.support.scripted_engine import FailedEvent
 class FaultyEngine:
     """Passes everything on to the engine of a model; see its attributes.
 
-    `error` is raised by the next `advance`. `failing` ends sequences with an error after so many tokens.
+    `error` is raised by the next `advance`, `deaf` by the next wait for events. `failing` ends sequences with an error after so many tokens.
     `step_seconds` makes each step take so long, one step a call.
     """
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
         self.error: Exception | None = None
+        self.deaf: Exception | None = None
         self.failing: tuple[int, Exception] | None = None
         self.step_seconds = 0.0
         self.advancing = threading.Event()
@@ -39,6 +40,8 @@ class FaultyEngine:
 
     def events(self, timeout: float) -> list[Any]:
         events: list[Any] = self._engine.events(timeout)
+        if self.deaf is not None:
+            raise self.deaf
         return [passed for event in events for passed in self._failed(event)]
 
     def _failed(self, event: Any) -> list[Any]:
