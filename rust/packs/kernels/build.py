@@ -3,7 +3,7 @@
     python rust/packs/kernels/build.py --check          rebuild; compare modules, lock, manifest, signature
     python rust/packs/kernels/build.py --write          rebuild; write modules, lock and manifest
     python rust/packs/kernels/build.py --sign FILE      sign the manifest as it stands with the key in FILE
-    python rust/packs/kernels/build.py --new-key FILE   make a release key; its public half is trusted from then on
+    python rust/packs/kernels/build.py --new-key FILE   make a release key, whose public half is trusted then
 
 Needs the extra `kernels` (`pip install 'ruvllm[kernels]'`). The compiler is the pinned `ziglang` and nothing
 else; modules carry no names, paths or dates, so the same sources give the same bytes.
