@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import wasmtime
 
@@ -145,6 +146,30 @@ def test_a_call_uses_half_of_its_stack_at_most(name: str) -> None:
     below = target.read(0, target.heap_base)
     deepest = next((index for index in range(len(below)) if below[index] != mark[index]), len(below))
     assert len(below) - deepest <= 2048
+
+
+@pytest.fixture(scope="module")
+def pulley() -> wasmtime.Engine:
+    """Wasmtime's interpreter, which the embedded class uses."""
+    config = wasmtime.Config()
+    config.target = "pulley64"
+    return wasmtime.Engine(config)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_interpreted_and_compiled_the_bits_are_the_same(name: str, pulley: wasmtime.Engine) -> None:
+    results = []
+    for target in (kernel(name), kernel(name, pulley)):
+        layout = place(target, CASES[name])
+        rng = np.random.default_rng(3)
+        for plane in (layout.input_a, layout.input_b):
+            # Bytes that are no special numbers, whatever is read from them.
+            target.write(plane[0], rng.integers(40, 60, plane[1], dtype=np.uint8).tobytes())
+        target.write(layout.output[0], bytes(layout.output[1]))
+        assert target.forward(target.heap_base) == OK
+        results.append(target.read(*layout.output))
+    assert results[0] == results[1]
+    assert any(results[0])
 
 
 def test_the_sources_are_short() -> None:
