@@ -38,15 +38,18 @@ class FaultyEngine:
         return self._engine.advance(plan, max_steps)
 
     def events(self, timeout: float) -> list[Any]:
-        passed: list[Any] = []
-        for event in self._engine.events(timeout):
-            count = self._made[event.sequence] = self._made.get(event.sequence, 0) + 1
-            if self.failing is None or count <= self.failing[0]:
-                passed.append(event)
-            elif count == self.failing[0] + 1:
-                self._engine.cancel(event.sequence)
-                passed.append(FailedEvent(event.sequence, self.failing[1]))
-        return passed
+        events: list[Any] = self._engine.events(timeout)
+        return [passed for event in events for passed in self._failed(event)]
+
+    def _failed(self, event: Any) -> list[Any]:
+        """The event, or what stands in its place once its sequence fails: an error at the sequence's end."""
+        count = self._made[event.sequence] = self._made.get(event.sequence, 0) + 1
+        if self.failing is None or count <= self.failing[0]:
+            return [event]
+        if type(event).__name__ == "FinishedEvent":
+            return [FailedEvent(event.sequence, self.failing[1])]
+        self._engine.cancel(event.sequence)
+        return []
 
 
 @contextmanager

@@ -6,6 +6,7 @@ the object, cancels the request.
 
 import asyncio
 import queue
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from types import TracebackType
@@ -43,18 +44,56 @@ class _QueueSink:
                 continue
 
 
+class _Mailbox:
+    """What sinks of one event loop were given and it has not seen: woken once for all that comes together.
+
+    Sixteen streams make sixteen deliveries a step. To wake the loop for each would cost more than to serve
+    them, since the threads would hand the interpreter to and fro.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        # Weak, since the loop is the key under which the mailbox is kept.
+        self._loop = weakref.ref(loop)
+        self._mail: deque[tuple[_AsyncSink, _Batch]] = deque()
+        self._is_called = False
+
+    def put(self, sink: "_AsyncSink", batch: _Batch) -> None:
+        """Leave something for a sink. Any thread; raises where the loop is closed."""
+        loop = self._loop()
+        if loop is None or loop.is_closed():
+            raise RuntimeError("the event loop is closed")
+        self._mail.append((sink, batch))
+        if not self._is_called:
+            # Two threads may both get here; then the loop comes once for nothing.
+            self._is_called = True
+            loop.call_soon_threadsafe(self._hand_out)
+
+    def _hand_out(self) -> None:
+        # First, so that what comes from here on calls again.
+        self._is_called = False
+        while self._mail:
+            sink, batch = self._mail.popleft()
+            sink.put(batch)
+
+
+# As asyncio has one loop a thread, there is one mailbox a loop.
+_mailboxes: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Mailbox]" = weakref.WeakKeyDictionary()
+
+
 class _AsyncSink:
     """Hands events to the one coroutine that reads; `deliver` runs in another thread than its event loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._mailbox = _mailboxes.get(self._loop) or _Mailbox(self._loop)
+        _mailboxes[self._loop] = self._mailbox
         self._batches: deque[_Batch] = deque()
         self._waiting: asyncio.Future[None] | None = None
 
     def deliver(self, events: Sequence[Event], now: float) -> None:
-        self._loop.call_soon_threadsafe(self._put, (events, now))
+        self._mailbox.put(self, (events, now))
 
-    def _put(self, batch: _Batch) -> None:
+    def put(self, batch: _Batch) -> None:
         self._batches.append(batch)
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
