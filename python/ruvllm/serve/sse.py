@@ -6,6 +6,7 @@ A stream ends its request in the engine when its client is gone.
 import asyncio
 import json
 import logging
+import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -16,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from ruvllm.serve.errors import ApiError, api_error
 
-__all__ = ["DONE", "EventStream", "frame", "named_frame", "unless_disconnected"]
+__all__ = ["DONE", "EventStream", "TextFrames", "frame", "named_frame", "unless_disconnected"]
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,9 @@ _HEADERS = {
 # Made once: `json.dumps` would make an encoder for each token.
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
+# Stands for a text; no client could have guessed it and put it elsewhere in the event.
+_GAP = secrets.token_hex(16)
+
 Frames = AsyncGenerator[bytes, None]
 
 
@@ -42,6 +46,19 @@ def frame(data: Any) -> bytes:
 def named_frame(name: str, data: Any) -> bytes:
     """An event with a name, as Anthropic's and the responses' streams have."""
     return b"event: " + name.encode() + b"\n" + frame(data)
+
+
+class TextFrames:
+    """Events that differ in one text alone: all the rest is encoded once, and not for each token."""
+
+    def __init__(self, make: Callable[[str], Any]) -> None:
+        self._before, gap, self._after = frame(make(_GAP)).partition(_encode(_GAP).encode())
+        if not gap:
+            raise ValueError("the event has no place for the text")
+
+    def frame(self, text: str) -> bytes:
+        """The event with this text."""
+        return self._before + _encode(text).encode() + self._after
 
 
 def _failure(error: ApiError) -> bytes:

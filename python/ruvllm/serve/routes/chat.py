@@ -21,7 +21,7 @@ from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.logprobs import ChatLogprobs
 from ruvllm.serve.schemas.chat import ChatRequest
 from ruvllm.serve.server import note, server_of, tenant_of
-from ruvllm.serve.sse import DONE, EventStream, frame
+from ruvllm.serve.sse import DONE, EventStream, TextFrames, frame
 
 __all__ = ["router"]
 
@@ -108,6 +108,7 @@ async def _frames(answers: Answers, head: _Head, body: ChatRequest) -> AsyncGene
     usages: dict[int, Usage] = {}
     count = answers.count
     logprobs = [ChatLogprobs(head.llm) if body.logprobs else None for _ in range(count)]
+    texts = [_texts(head, index, more) for index in range(count)]
     for index in range(count):
         delta = {"role": "assistant", "content": "", "refusal": None}
         yield frame(head.chunk([_choice(index, delta)], **more))
@@ -115,7 +116,9 @@ async def _frames(answers: Answers, head: _Head, body: ChatRequest) -> AsyncGene
         text = "".join(chunk.text for chunk in chunks)
         aligner = logprobs[index]
         entries = aligner.body(chunks) if aligner else None
-        if text or (entries and entries["content"]):
+        if text and entries is None:
+            yield texts[index].frame(text)
+        elif entries and (text or entries["content"]):
             yield frame(head.chunk([_choice(index, {"content": text}, logprobs=entries)], **more))
         last = chunks[-1]
         if last.finish_reason is not None and last.usage is not None and last.timings is not None:
@@ -127,6 +130,10 @@ async def _frames(answers: Answers, head: _Head, body: ChatRequest) -> AsyncGene
         usage = answers_usage([usages[index] for index in range(count)], [head.job])
         yield frame(head.chunk([], usage=usage))
     yield DONE
+
+
+def _texts(head: _Head, index: int, more: dict[str, Any]) -> TextFrames:
+    return TextFrames(lambda text: head.chunk([_choice(index, {"content": text})], **more))
 
 
 def _choice(
