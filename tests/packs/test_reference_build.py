@@ -1,0 +1,125 @@
+"""The committed pack is what its sources give, byte for byte, and is signed with the trusted key."""
+
+import base64
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+ROOT = Path(__file__).resolve().parents[2]
+KERNELS = Path("rust/packs/kernels")
+PACKS = Path("python/ruvllm/packs")
+PACK = PACKS / "kernel-pack-v1.0.0"
+
+
+def build(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The build script of a tree, with its sources as they are there."""
+    command = [sys.executable, "-B", str(root / KERNELS / "build.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=55)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of all that the build reads and writes."""
+    for folder in (KERNELS, PACKS):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def test_a_rebuild_gives_the_committed_bytes() -> None:
+    done = build(ROOT, "--check")
+    assert done.returncode == 0, done.stderr
+    assert "13 modules" in done.stdout
+
+
+def test_a_rebuild_in_another_place_changes_nothing(tree: Path) -> None:
+    before = {path: path.read_bytes() for path in tree.rglob("*") if path.is_file()}
+    done = build(tree, "--write")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert {path: path.read_bytes() for path in tree.rglob("*") if path.is_file()} == before
+
+
+def test_a_changed_source_is_noticed(tree: Path) -> None:
+    source = tree / KERNELS / "swiglu.c"
+    source.write_text(source.read_text(encoding="utf-8").replace("0.044715f", "0.044714f"), encoding="utf-8")
+    done = build(tree, "--check")
+    assert done.returncode == 1
+    assert "swiglu_f32.wasm" in done.stderr
+    assert "rope_f32.wasm" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["rope/rope_f32.wasm", "kernels.json", "kernels.json.sig"])
+def test_a_changed_file_of_the_pack_is_noticed(tree: Path, name: str) -> None:
+    path = tree / PACK / name
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    done = build(tree, "--check")
+    assert done.returncode == 1
+    assert name in done.stderr
+
+
+def test_a_file_too_many_is_noticed(tree: Path) -> None:
+    (tree / PACK / "extra.wasm").touch()
+    assert "extra.wasm" in build(tree, "--check").stderr
+
+
+def test_the_signature_is_the_trusted_keys() -> None:
+    """Without the build's own code: 64 raw bytes over the manifest as it is."""
+    manifest, signature = (
+        (ROOT / PACK / "kernels.json").read_bytes(),
+        (ROOT / PACK / "kernels.json.sig").read_bytes(),
+    )
+    text = (ROOT / PACKS / "trusted_keys" / "ruvllm-release.pub").read_text(encoding="ascii").strip()
+    assert json.loads(manifest)["author"]["signing_key"] == text
+    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(text.removeprefix("ed25519:"), validate=True))
+    assert len(signature) == 64
+    key.verify(signature, manifest)
+    with pytest.raises(InvalidSignature):
+        key.verify(signature, manifest + b"\n")
+
+
+def test_the_lock_and_the_manifest_name_the_same_hashes() -> None:
+    manifest = json.loads((ROOT / PACK / "kernels.json").read_text(encoding="utf-8"))
+    lines = (ROOT / KERNELS / "hashes.lock").read_text(encoding="utf-8").splitlines()
+    locked = {path: f"sha256:{digest}" for digest, path in (line.split() for line in lines[2:])}
+    assert {entry["path"]: entry["hash"] for entry in manifest["kernels"]} == locked
+    for path, expected in locked.items():
+        assert f"sha256:{hashlib.sha256((ROOT / PACK / path).read_bytes()).hexdigest()}" == expected
+    assert lines[:2] == ["ziglang 0.17.0", f"created_at {manifest['created_at']}"]
+
+
+class TestKeys:
+    """A private key stays outside the tree, is its owner's alone, and is never written over."""
+
+    def test_a_new_key_signs(self, tree: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+        key = tmp_path_factory.mktemp("keys") / "release.key"
+        assert build(tree, "--new-key", str(key)).returncode == 0
+        assert key.stat().st_mode & 0o077 == 0
+        assert "sign" in build(tree, "--write").stdout
+        assert "kernels.json.sig" in build(tree, "--check").stderr
+        assert build(tree, "--sign", str(key)).returncode == 0
+        assert build(tree, "--check").returncode == 0
+        again = build(tree, "--new-key", str(key))
+        assert again.returncode == 1
+        assert "exists" in again.stderr
+
+    def test_a_key_in_the_tree_is_refused(self, tree: Path) -> None:
+        for action in ("--new-key", "--sign"):
+            done = build(tree, action, str(tree / "release.key"))
+            assert done.returncode == 1
+            assert "is in the repository" in done.stderr
+        assert not (tree / "release.key").exists()
+
+    def test_another_key_is_refused(self, tree: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+        key = tmp_path_factory.mktemp("keys") / "other.key"
+        key.write_bytes(base64.b64encode(Ed25519PrivateKey.generate().private_bytes_raw()))
+        before = (tree / PACK / "kernels.json.sig").read_bytes()
+        done = build(tree, "--sign", str(key))
+        assert done.returncode == 1
+        assert "is not the private half" in done.stderr
+        assert (tree / PACK / "kernels.json.sig").read_bytes() == before
