@@ -196,7 +196,8 @@ impl Layout {
         let mut end = info.heap_base + DESCRIPTOR_BYTES.next_multiple_of(ALIGNMENT);
         let mut take = |bytes: usize| {
             let begin = end;
-            end = end.saturating_add(bytes.next_multiple_of(ALIGNMENT));
+            let bytes = bytes.checked_next_multiple_of(ALIGNMENT);
+            end = end.saturating_add(bytes.unwrap_or(usize::MAX));
             begin
         };
         let params = take(inputs.params.len());

@@ -123,8 +123,9 @@ fn numbers(count: usize, seed: u32) -> Vec<f32> {
 fn compare(found: &[f32], expected: &[f32]) -> Result<(), String> {
     for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
         let allowed = ABSOLUTE + RELATIVE * expected.abs();
-        // NaN is no less than anything, too.
-        if !((found - expected).abs() <= allowed) {
+        let is_close = (found - expected).abs() <= allowed;
+        // Not where one is NaN.
+        if !is_close {
             return Err(format!(
                 "value {index} is {found}, the native kernel's {expected}"
             ));

@@ -34,15 +34,15 @@ impl Instance {
     /// Makes an instance and asks it what it is; both within one budget of time.
     pub(crate) fn new(sandbox: &Sandbox, code: &Code) -> Result<Self, KernelError> {
         let limits = StoreLimitsBuilder::new()
-            .memory_size(code.limits.max_memory_pages as usize * PAGE_BYTES)
-            .table_elements(code.limits.max_table_elements as usize)
+            .memory_size(code.limits.memory_pages as usize * PAGE_BYTES)
+            .table_elements(code.limits.table_elements as usize)
             .instances(1)
             .memories(1)
             .tables(1)
             .build();
         let mut store = Store::new(sandbox.engine(), limits);
         store.limiter(|limits| limits);
-        store.set_epoch_deadline(code.limits.max_epoch_ticks);
+        store.set_epoch_deadline(code.limits.epoch_ticks);
         let fault = |error: wasmtime::Error| traps::of_call(&error);
         let made = WasmInstance::new(&mut store, &code.module, &[]).map_err(fault)?;
         let lost = |name: &str| KernelError::Instance {
@@ -76,7 +76,7 @@ impl Instance {
         inputs: &Inputs<'_>,
         output: &mut PlaneMut<'_>,
     ) -> Result<(), KernelError> {
-        let limit = self.limits.max_memory_pages as usize * PAGE_BYTES;
+        let limit = self.limits.memory_pages as usize * PAGE_BYTES;
         let layout = Layout::new(&self.info, inputs, output, limit)?;
         let missing = layout
             .end
@@ -92,7 +92,7 @@ impl Instance {
         let memory = self.memory.data_mut(&mut self.store);
         layout.write((&self.info, memory), inputs, output, self.dirty);
         self.dirty = layout.end;
-        self.store.set_epoch_deadline(self.limits.max_epoch_ticks);
+        self.store.set_epoch_deadline(self.limits.epoch_ticks);
         let descriptor = self.info.heap_base as u32;
         let code = self.forward.call(&mut self.store, descriptor);
         match code.map_err(|error| traps::of_call(&error))? {

@@ -19,7 +19,7 @@ use crate::pack_kernels::{PackKernels, Switch};
 use crate::sandbox::Sandbox;
 
 /// How long a replaced pack is kept.
-const GRACE: Duration = Duration::from_secs(300);
+const GRACE: Duration = Duration::from_mins(5);
 
 /// Time since some moment.
 pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;

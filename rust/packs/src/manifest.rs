@@ -185,11 +185,14 @@ pub struct ParamEntry {
 #[serde(deny_unknown_fields)]
 pub struct ResourceLimits {
     /// 64 KiB pages.
-    pub max_memory_pages: u32,
+    #[serde(rename = "max_memory_pages")]
+    pub memory_pages: u32,
     /// Ticks that a call may take.
-    pub max_epoch_ticks: u64,
+    #[serde(rename = "max_epoch_ticks")]
+    pub epoch_ticks: u64,
     /// Elements of its table.
-    pub max_table_elements: u32,
+    #[serde(rename = "max_table_elements")]
+    pub table_elements: u32,
 }
 
 /// What a kernel runs on.
@@ -397,19 +400,14 @@ impl ResourceLimits {
         let limits = [
             (
                 "max_memory_pages",
-                u64::from(self.max_memory_pages),
+                u64::from(self.memory_pages),
                 u64::from(ceilings.memory_pages),
                 1,
             ),
-            (
-                "max_epoch_ticks",
-                self.max_epoch_ticks,
-                ceilings.epoch_ticks,
-                1,
-            ),
+            ("max_epoch_ticks", self.epoch_ticks, ceilings.epoch_ticks, 1),
             (
                 "max_table_elements",
-                u64::from(self.max_table_elements),
+                u64::from(self.table_elements),
                 u64::from(ceilings.table_elements),
                 0,
             ),

@@ -232,13 +232,11 @@ fn check_jumps(body: &wasmparser::FunctionBody<'_>) -> Result<(), String> {
 fn check_exports(module: &Module, entry: &KernelEntry) -> Result<(), String> {
     let limits = &entry.resource_limits;
     match module.get_export(MEMORY) {
-        Some(ExternType::Memory(memory))
-            if memory.minimum() > u64::from(limits.max_memory_pages) =>
-        {
+        Some(ExternType::Memory(memory)) if memory.minimum() > u64::from(limits.memory_pages) => {
             return Err(format!(
                 "its memory begins with {} pages, and its limit is {}",
                 memory.minimum(),
-                limits.max_memory_pages
+                limits.memory_pages
             ));
         }
         Some(ExternType::Memory(_)) => {}
