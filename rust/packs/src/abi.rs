@@ -204,7 +204,8 @@ impl Layout {
         let b = take(b_bytes);
         let scratch = take(inputs.scratch_bytes);
         let a = if in_place { 0 } else { take(a_bytes) };
-        let output = take(GUARD_BYTES + output_bytes) + GUARD_BYTES;
+        take(GUARD_BYTES);
+        let output = take(output_bytes);
         take(GUARD_BYTES);
         if end > limit {
             return Err(KernelError::TooLarge {

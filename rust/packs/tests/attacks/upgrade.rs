@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use ruvllm_kernels::Kernels;
 use ruvllm_packs::{Downgrade, Floors, LoadError, Operation, PackManager};
 
 use crate::kernels::{TRIGGER, binary, rms_norm, wrong_rms_norm};
