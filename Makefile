@@ -31,7 +31,7 @@ RUST_TESTED := --workspace --exclude ruvllm-py
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
 .PHONY: help setup build demo test check lint format test-rust test-py test-isa test-neon \
-	bench bench-peers bench-marks bench-prefix bench-prefix-tree bench-streams pack fuzz wheel docs size clean
+	bench bench-peers bench-marks bench-prefix bench-prefix-tree bench-serve bench-streams bench-serve-cost pack fuzz wheel docs size clean
 
 help:  ## this page
 	@echo "RuvLLM: make TARGET"
@@ -60,6 +60,16 @@ $(STAMPS)/build: $(STAMPS)/venv $(RUST_SOURCES) pyproject.toml
 # pip finds ruvllm installed already and adds what the extra names.
 $(STAMPS)/test-tools: pyproject.toml | $(STAMPS)/build
 	$(BIN)/python -m pip install --quiet 'ruvllm[test]'
+	@touch $@
+
+# The tests of the server's page drive a browser. Where there is none, root on Debian gets Debian's; anybody
+# else is told what to install.
+$(STAMPS)/browser: | $(STAMPS)/test-tools
+	@$(BIN)/python -m tests.serve.page.browser || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 1; \
+		echo "installing Debian's chromium"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium >/dev/null; \
+		$(BIN)/python -m tests.serve.page.browser; }
 	@touch $@
 
 setup: $(STAMPS)/build $(STAMPS)/test-tools  ## virtual environment in .venv with everything that developing needs
@@ -96,7 +106,7 @@ format: $(STAMPS)/test-tools  ## write the formats that `check` wants
 test-rust:  ## tests of the crates
 	cargo test $(RUST_TESTED) --quiet
 
-test-py: $(STAMPS)/build $(STAMPS)/test-tools  ## tests of the package; PYTEST_ARGS='-m slow' for the slow ones
+test-py: $(STAMPS)/build $(STAMPS)/test-tools $(STAMPS)/browser  ## tests of the package; PYTEST_ARGS='-m slow' for the slow ones
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-isa: $(STAMPS)/build $(STAMPS)/test-tools  ## kernels and engine under each instruction set of this machine
@@ -141,6 +151,12 @@ bench-prefix: $(STAMPS)/build $(STAMPS)/test-tools  ## what the prefix cache is 
 
 bench-streams: $(STAMPS)/build $(STAMPS)/test-tools  ## sixteen requests together, against one and against llama.cpp in turn
 	$(BIN)/python -m benches.streams $(BENCH_ARGS)
+
+bench-serve: $(STAMPS)/build $(STAMPS)/test-tools  ## our server beside llama-cpp-python's under the same load
+	$(BIN)/python -m benches.serve $(BENCH_ARGS)
+
+bench-serve-cost: $(STAMPS)/build $(STAMPS)/test-tools  ## what the server costs beside the engine, for sixteen streams
+	$(BIN)/python -m benches.serve_cost $(BENCH_ARGS)
 
 bench-prefix-tree: $(STAMPS)/build $(STAMPS)/test-tools  ## the tree of prefixes against its marks, beside one in plain Python
 	$(BIN)/python -m benches.prefix_marks $(BENCH_ARGS)

@@ -12,14 +12,13 @@ makes those formats of SmolLM2 that cannot be fetched.
 
 import argparse
 import json
-import os
 import sys
 import time
 from pathlib import Path
 
 from benches import files
 from benches.peers.engine import Engine
-from benches.peers.environment import BUILDS, make_environment
+from benches.peers.environment import BUILDS, make_environment, warn_of_company
 from benches.peers.report import Machine, Measured, Report, Row
 from benches.peers.work import Work
 from benches.workloads import token_ids
@@ -101,7 +100,7 @@ def _operations_per_second(peak: InstructionPeak) -> float:
 
 def run(options: argparse.Namespace) -> Report:
     """Measure everything that the options ask for."""
-    _warn_of_company()
+    warn_of_company()
     python = options.peer_python or make_environment(options.build, upgrade=options.upgrade_peer)
     if set(options.models) & set(files.MADE):
         files.make(python)
@@ -126,13 +125,6 @@ def run(options: argparse.Namespace) -> Report:
             bounded(row, Work.of(path), best, options.prompt) for row, path in zip(rows, paths, strict=True)
         ],
     )
-
-
-def _warn_of_company() -> None:
-    """Whatever else runs slows both engines, and not alike: one waits for its threads more than the other."""
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    if load > 0.5:
-        print(f"{load:.1f} other threads are busy here: the figures will be worth little", file=sys.stderr)
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benches.files import BENCH
 
-__all__ = ["BUILDS", "make_environment"]
+__all__ = ["BUILDS", "add_server", "make_environment", "warn_of_company"]
 
 REQUIREMENT = "llama-cpp-python"
 BUILDS = {
@@ -41,3 +41,18 @@ def make_environment(build: str, *, upgrade: bool) -> Path:
     subprocess.run([*command, *requirement], check=True, env={**os.environ, **settings})
     ready.touch()
     return python
+
+
+def add_server(python: Path) -> None:
+    """What llama-cpp-python's own server stands on, where the interpreter does not have it; wheels only."""
+    probe = [str(python), "-c", "import llama_cpp.server.app"]
+    if subprocess.run(probe, capture_output=True, check=False).returncode:
+        command = [str(python), "-m", "pip", "install", "--quiet", f"{REQUIREMENT}[server]"]
+        subprocess.run(command, check=True)
+
+
+def warn_of_company() -> None:
+    """Whatever else runs slows both engines, and not alike: one waits for its threads more than the other."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load > 0.5:
+        print(f"{load:.1f} other threads are busy here: the figures will be worth little", file=sys.stderr)

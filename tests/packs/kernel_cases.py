@@ -4,7 +4,9 @@ import json
 import struct
 from dataclasses import dataclass
 
-from tests.packs.kernel_host import PACK, Kernel, Layout
+import wasmtime
+
+from tests.packs.kernel_host import ENGINE, PACK, Kernel, Layout
 
 MANIFEST = json.loads((PACK / "kernels.json").read_text(encoding="utf-8"))
 ENTRIES = {entry["id"]: entry for entry in MANIFEST["kernels"]}
@@ -44,8 +46,8 @@ def cases() -> dict[str, Case]:
 CASES = cases()
 
 
-def kernel(name: str) -> Kernel:
-    return Kernel(ENTRIES[name]["path"], ENTRIES[name]["entry_point"])
+def kernel(name: str, engine: wasmtime.Engine = ENGINE) -> Kernel:
+    return Kernel(ENTRIES[name]["path"], ENTRIES[name]["entry_point"], engine)
 
 
 def place(target: Kernel, case: Case) -> Layout:

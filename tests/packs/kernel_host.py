@@ -52,9 +52,9 @@ class Layout:
 class Kernel:
     """One instance of a module of the pack."""
 
-    def __init__(self, path: str, entry_point: str) -> None:
-        self.store = wasmtime.Store(ENGINE)
-        module = wasmtime.Module.from_file(ENGINE, str(PACK / path))
+    def __init__(self, path: str, entry_point: str, engine: wasmtime.Engine = ENGINE) -> None:
+        self.store = wasmtime.Store(engine)
+        module = wasmtime.Module.from_file(engine, str(PACK / path))
         self.exports = wasmtime.Instance(self.store, module, []).exports(self.store)
         self.memory = self.exports["memory"]
         self.heap_base = self.exports["__heap_base"].value(self.store)
@@ -93,7 +93,8 @@ class Kernel:
         """Descriptor first, then parameters, A, B, output, scratch; each 16 bytes from the next."""
         offset = self.heap_base + aligned(DESCRIPTOR_BYTES) + 16
         ranges = []
-        for size in (params_size, *sizes, scratch):
+        a_size, b_size, output_size = sizes
+        for size in (params_size, a_size, b_size, 0 if in_place else output_size, scratch):
             ranges.append((offset if size else 0, size))
             offset = aligned(offset + size) + 16
         params, input_a, input_b, output, scratch_range = ranges

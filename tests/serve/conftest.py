@@ -1,15 +1,16 @@
 """Servers that many tests ask: the real model, and a tiny one where the text does not matter."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import openai
 import pytest
 
 from ruvllm import LLM
 from ruvllm.serve import create_app
-from ruvllm.text.chat_template import ChatTemplate
 from tests.conftest import FIXTURES
 from tests.serve.running import RunningServer, running
+from tests.serve.tiny_models import with_chat_template
 
 REAL = "smollm2-135m"
 TINY = "tiny"
@@ -23,10 +24,16 @@ def real_server(smollm2: LLM) -> Iterator[RunningServer]:
 
 
 @pytest.fixture(scope="session")
-def tiny_chat() -> Iterator[LLM]:
+def tiny_chat_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of random weights, with a chat template that it never learned."""
-    with LLM(FIXTURES / "gguf" / "llama-gqa.gguf") as llm:
-        llm.__dict__["_template"] = ChatTemplate.builtin("chatml")
+    path = tmp_path_factory.mktemp("models") / f"{TINY}.gguf"
+    return with_chat_template(FIXTURES / "gguf" / "llama-gqa.gguf", path)
+
+
+@pytest.fixture(scope="session")
+def tiny_chat(tiny_chat_path: Path) -> Iterator[LLM]:
+    """That model, loaded."""
+    with LLM(tiny_chat_path) as llm:
         yield llm
 
 

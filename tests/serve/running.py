@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import uvicorn
 from fastapi import FastAPI
 
+from ruvllm.serve.running import uvicorn_config
+
 START_SECONDS = 20.0
 
 
@@ -32,8 +34,7 @@ def running(app: FastAPI) -> Iterator[RunningServer]:
     """Serve an application while the block runs."""
     opened = socket.create_server(("127.0.0.1", 0), backlog=1024)
     port = opened.getsockname()[1]
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2)
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(uvicorn_config(app, drain_seconds=2))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]}, daemon=True)
     thread.start()
     deadline = time.monotonic() + START_SECONDS

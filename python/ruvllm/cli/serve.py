@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -122,9 +123,10 @@ def serve(
     """
     _require_extra()
     from ruvllm.serve import ServerSettings, create_app
-    from ruvllm.serve.running import run_server
+    from ruvllm.serve.running import open_closed_streams, run_server
     from ruvllm.serve.settings import check_exposure, local_names
 
+    open_closed_streams()
     keys = listening.keys()
     check_exposure(listening.host, keys, insecure=listening.insecure)
     settings = ServerSettings(
@@ -143,8 +145,14 @@ def serve(
         host=listening.host,
         port=listening.port,
         drain_seconds=serving.shutdown_grace,
-        listening=lambda address: terminal.note(f"serving {names} at {address} (Ctrl-C ends)"),
+        listening=lambda address: _announce(f"serving {names} at {address} (Ctrl-C ends)"),
     )
+
+
+def _announce(message: str) -> None:
+    # Where nobody reads stderr any more, rich ends the program; a server has better things to do.
+    with suppress(OSError, SystemExit):
+        terminal.note(message)
 
 
 def _require_extra() -> None:

@@ -30,6 +30,10 @@ def check_tokens(token_ids: object, vocab_size: int) -> list[int]:
         raise ConfigError(f"token_ids is a {type(token_ids).__name__}; it must be a list of token ids")
     if not len(token_ids):
         raise ConfigError("the prompt is empty; it must have at least one token")
+    # What comes from a tokenizer or a client, at the speed of the interpreter's own loops.
+    are_plain = isinstance(token_ids, list) and all(type(token) is int for token in token_ids)
+    if are_plain and min(token_ids) >= 0 and max(token_ids) < vocab_size:
+        return list(token_ids)
     checked = []
     for index, token in enumerate(token_ids):
         if not isinstance(token, numbers.Integral) or not 0 <= int(token) < vocab_size:

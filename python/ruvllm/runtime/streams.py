@@ -44,17 +44,26 @@ class _QueueSink:
 
 
 class _AsyncSink:
-    """Hands events to a coroutine; `deliver` runs in another thread than its event loop."""
+    """Hands events to the one coroutine that reads; `deliver` runs in another thread than its event loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._batches: asyncio.Queue[_Batch] = asyncio.Queue()
+        self._batches: deque[_Batch] = deque()
+        self._waiting: asyncio.Future[None] | None = None
 
     def deliver(self, events: Sequence[Event], now: float) -> None:
-        self._loop.call_soon_threadsafe(self._batches.put_nowait, (events, now))
+        self._loop.call_soon_threadsafe(self._put, (events, now))
+
+    def _put(self, batch: _Batch) -> None:
+        self._batches.append(batch)
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     async def take(self) -> _Batch:
-        return await self._batches.get()
+        while not self._batches:
+            self._waiting = self._loop.create_future()
+            await self._waiting
+        return self._batches.popleft()
 
 
 class ChunkMaker:
@@ -184,7 +193,7 @@ class AsyncCompletionStream(AsyncIterator[Chunk]):
         except BaseException:
             self._cancel()
             raise
-        self._done = any(chunk.finish_reason is not None for chunk in chunks)
+        self._done = chunks[-1].finish_reason is not None
         return chunks
 
     async def aclose(self) -> None:

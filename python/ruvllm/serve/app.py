@@ -1,7 +1,6 @@
 """`create_app`: the server as an ASGI application, to be run by `ruvllm serve` or mounted elsewhere."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
@@ -40,8 +39,6 @@ from ruvllm.serve.sse import ClientLeftError
 from ruvllm.serve.stored_responses import StoredResponses
 
 __all__ = ["create_app"]
-
-logger = logging.getLogger(__name__)
 
 _ROUTERS = (page, chat, completions, responses, messages, embeddings, models, tokens, health, cache)
 
@@ -167,17 +164,11 @@ async def _on_client_left(_: Request, error: Exception) -> Response:
     return Response(status_code=499)
 
 
-async def _on_anything(request: Request, error: Exception) -> Response:
-    logger.error("a request failed unexpectedly", exc_info=error)
-    return error_response(api_error(error), request.scope)
-
-
 _HANDLERS: dict[type[Exception], Any] = {
     RequestValidationError: _on_validation,
     HTTPException: _on_http,
     RuvLLMError: _on_package_error,
     ClientLeftError: _on_client_left,
-    Exception: _on_anything,
 }
 
 

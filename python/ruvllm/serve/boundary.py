@@ -3,17 +3,18 @@
 Plain ASGI, so that streams pass through untouched and the ends of connections are seen.
 """
 
+import asyncio
 import logging
 import re
 import secrets
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ruvllm.serve.dialects import error_response, is_anthropic
-from ruvllm.serve.errors import ApiError
+from ruvllm.serve.errors import ApiError, api_error
 from ruvllm.serve.keys import ApiKey
 from ruvllm.serve.limits import KeyLimits
 from ruvllm.serve.metrics import Metrics
@@ -27,6 +28,9 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 # What needs no key: it tells nothing and computes nothing.
 _OPEN_PATHS = {"/", "/docs", "/health", "/openapi.json", "/favicon.ico"}
 _OPEN_PREFIXES = ("/page/",)
+# So much of a request that is too large is still read, and for so long.
+LINGER_BYTES = 64 * 1024 * 1024
+LINGER_SECONDS = 2.0
 
 
 class Boundary:
@@ -44,7 +48,8 @@ class Boundary:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        passage = _Passage(scope, headers)
+        passage = _Passage(scope, headers, receive)
+        sending = passage.sending(send)
         with ExitStack() as ends:
             try:
                 self._check_host(headers)
@@ -55,11 +60,28 @@ class Boundary:
                         ends.enter_context(self._limits.request(key))
                 limited = _SizeLimit(receive, self._settings.max_body_bytes, headers)
             except ApiError as error:
-                await error_response(error, scope)(scope, receive, passage.sending(send))
+                await error_response(error, scope)(scope, receive, sending)
             else:
-                await self._app(scope, limited, passage.sending(send))
+                await self._answer(scope, limited, sending, passage)
             finally:
                 self._log(passage)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, passage: "_Passage") -> None:
+        """Let the routes answer; what they did not foresee is answered here, where headers are added."""
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            # By the server alone, which ends and has waited long enough.
+            logger.warning("the request %s is cut off: the server ends", passage.request_id)
+            error = ApiError(503, "the server ends", code="shutting_down", headers={"retry-after": "1"})
+        except Exception as unforeseen:
+            logger.exception("the request %s failed unexpectedly", passage.request_id)
+            error = api_error(unforeseen)
+        else:
+            return
+        # Where half of an answer is out, uvicorn hangs up: it must not look like a whole one.
+        if not passage.has_begun:
+            await error_response(error, scope)(scope, receive, send)
 
     def _check_host(self, headers: Headers) -> None:
         allowed = self._settings.allowed_hosts
@@ -106,9 +128,11 @@ class Boundary:
 class _Passage:
     """One request on its way through."""
 
-    def __init__(self, scope: Scope, headers: Headers) -> None:
+    def __init__(self, scope: Scope, headers: Headers, receive: Receive) -> None:
         given = headers.get("x-request-id", "")
         self.scope = scope
+        self._receive = receive
+        self.has_begun = False
         self.began = time.perf_counter()
         self.status = 499  # the client left before there was an answer
         self.request_id = given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
@@ -119,6 +143,7 @@ class _Passage:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
+                self.has_begun = True
                 self.status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = self.request_id
@@ -126,9 +151,28 @@ class _Passage:
                     headers["request-id"] = self.request_id
                 headers["openai-processing-ms"] = str(round((time.perf_counter() - self.began) * 1000))
                 headers["x-content-type-options"] = "nosniff"
+                if self.status == 413:
+                    headers["connection"] = "close"
+            elif self.status == 413 and not message.get("more_body"):
+                await send({**message, "more_body": True})
+                await self._read_on()
+                message = {"type": "http.response.body", "body": b""}
             await send(message)
 
         return send_with_headers
+
+    async def _read_on(self) -> None:
+        """Read a little of what is too large: a client that is still sending would not read its answer."""
+
+        async def read() -> None:
+            num_bytes, more = 0, True
+            while more and num_bytes < LINGER_BYTES:
+                message = await self._receive()
+                num_bytes += len(message.get("body", b""))
+                more = message.get("more_body", False)
+
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(read(), LINGER_SECONDS)
 
 
 class _SizeLimit:

@@ -4,16 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from ruvllm.llm import LLM
 from ruvllm.outputs import Completion
-from ruvllm.serve.errors import ApiError
 
-__all__ = ["check_ended", "first_stop", "stop_sequence"]
-
-
-def check_ended(completion: Completion) -> None:
-    """Refuse to pass an answer off as whole that the engine was told to leave."""
-    if completion.finish_reason == "cancelled":
-        message = "the server ended this answer before its end"
-        raise ApiError(503, message, code="unavailable", headers={"retry-after": "1"})
+__all__ = ["first_stop", "stop_sequence"]
 
 
 def stop_sequence(llm: LLM, completion: Completion, stops: Iterable[str]) -> str | None:

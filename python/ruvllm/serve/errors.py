@@ -37,6 +37,10 @@ _TYPES = {
 }
 
 
+# A message quotes what was sent, but does not give it back.
+MAX_MESSAGE = 1000
+
+
 class ApiError(HTTPException):
     """A request that gets an error for an answer.
 
@@ -53,6 +57,8 @@ class ApiError(HTTPException):
         param: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
+        if len(message) > MAX_MESSAGE:
+            message = f"{message[: MAX_MESSAGE // 2]} [...] {message[-MAX_MESSAGE // 2 :]}"
         super().__init__(status, message, dict(headers) if headers else None)
         self.message = message
         self.code = code

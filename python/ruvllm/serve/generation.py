@@ -14,6 +14,7 @@ from ruvllm.errors import ContextLengthError
 from ruvllm.outputs import Chunk, Completion, Timings, Usage
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.streams import AsyncCompletionStream, join_chunks
+from ruvllm.serve.errors import ApiError
 from ruvllm.serve.metrics import Metrics, RequestWatch
 from ruvllm.serve.models import ServedModel
 from ruvllm.serve.sse import unless_disconnected
@@ -84,6 +85,8 @@ class Answers:
     async def aclose(self) -> None:
         """End what still runs."""
         await self._ends.aclose()
+        for _, watch in self._streams:
+            watch.left()
 
     async def __aenter__(self) -> "Answers":
         return self
@@ -100,14 +103,13 @@ class Answers:
                 params = _seeded(job.params, index)
                 stream = engine.stream(job.token_ids, params, tenant=job.tenant, priority=job.priority)
                 await self._ends.enter_async_context(stream)
-                self._streams.append((stream, self._metrics.watch(job.model.name, time.perf_counter())))
+                watch = self._metrics.watch(job.model.name, len(job.token_ids), time.perf_counter())
+                self._streams.append((stream, watch))
 
     async def pieces(self) -> AsyncIterator[tuple[int, list[Chunk]]]:
         """Pieces with the index of their answer, as they come."""
         if len(self._streams) == 1:
-            ((stream, watch),) = self._streams
-            while chunks := await stream.batch():
-                watch.passed(chunks, time.perf_counter())
+            while chunks := await self._batch(0):
                 yield 0, chunks
             return
         queue: _Pieces = asyncio.Queue()
@@ -127,14 +129,24 @@ class Answers:
             await asyncio.gather(*readers, return_exceptions=True)
 
     async def _read(self, index: int, queue: "_Pieces") -> None:
-        stream, watch = self._streams[index]
         try:
-            while chunks := await stream.batch():
-                watch.passed(chunks, time.perf_counter())
+            while chunks := await self._batch(index):
                 queue.put_nowait((index, chunks))
             queue.put_nowait((index, []))
         except Exception as error:  # noqa: BLE001 - raised again by the one who reads the queue
             queue.put_nowait((index, error))
+
+    async def _batch(self, index: int) -> list[Chunk]:
+        """The next pieces of an answer; none after its end."""
+        stream, watch = self._streams[index]
+        chunks = await stream.batch()
+        if chunks:
+            watch.passed(chunks, time.perf_counter())
+            if chunks[-1].finish_reason == "cancelled":
+                # Nobody here did it, so it must not pass for a whole answer.
+                message = "the server ended this answer before its end"
+                raise ApiError(503, message, code="unavailable", headers={"retry-after": "1"})
+        return chunks
 
     async def completions(self) -> list[Completion]:
         """All answers, whole."""

@@ -17,6 +17,7 @@ from ruvllm.serve.errors import ApiError
 __all__ = ["JsonRoute", "validation_error"]
 
 MAX_DEPTH = 64
+_JSON_KIND = re.compile(r"application/([a-z0-9.-]+\+)?json")
 _SOURCES = (("body",), ("query",), ("path",))
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _NOT_FIELDS = re.compile(r"[\[(]|^(str|int|float|bool|dict|list|constrained-str|function-.*)$")
@@ -37,9 +38,19 @@ class JsonRoute(APIRoute):
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
+            if request.method == "POST":
+                _check_kind(request)
             return await handler(_JsonRequest(request.scope, request.receive))
 
         return handle
+
+
+def _check_kind(request: Request) -> None:
+    """Refuse what is not said to be JSON: any page may send other kinds here without asking first."""
+    kind = request.headers.get("content-type", "")
+    if not _JSON_KIND.fullmatch(kind.partition(";")[0].strip().lower()):
+        message = f"the content-type is {kind!r}; send application/json"
+        raise ApiError(415, message, code="unsupported_media_type")
 
 
 def _parse(body: bytes) -> Any:

@@ -3,10 +3,12 @@
 Requests are observed as their tokens pass; what the engine knows itself is asked of it once a scrape.
 """
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ruvllm.outputs import Chunk
@@ -71,7 +73,6 @@ class Metrics:
             return Counter(f"ruvllm:{name}", what, labels, registry=registry)
 
         self.first_token = histogram("time_to_first_token_seconds", "Submission to first token.", _FIRST)
-        self.between = histogram("inter_token_latency_seconds", "One token to the next.", _BETWEEN)
         self.total = histogram("e2e_request_latency_seconds", "Submission to the last token.", _TOTAL)
         self.prompt_length = histogram("request_prompt_tokens", "Tokens of a prompt.", _TOKENS)
         self.answer_length = histogram("request_generation_tokens", "Tokens of an answer.", _TOKENS)
@@ -80,11 +81,17 @@ class Metrics:
         self.success = counter("request_success", "Answers that ended, by how.", [*_LABEL, "finished_reason"])
         self.http = counter("http_requests", "Requests by route and status.", ["method", "route", "status"])
         self.unknown_fields = counter("unknown_fields", "Fields of requests that no API knows.", ["route"])
+        self._gaps: dict[str, _Gaps] = {}
+        registry.register(_GapsOfModels(self._gaps))
         registry.register(_Engines(models))
 
-    def watch(self, model_name: str, started: float) -> "RequestWatch":
+    def gaps(self, model_name: str) -> "_Gaps":
+        """The times from one token of a model to the next."""
+        return self._gaps.setdefault(model_name, _Gaps())
+
+    def watch(self, model_name: str, prompt_tokens: int, started: float) -> "RequestWatch":
         """Observe one answer from now on."""
-        return RequestWatch(self, model_name, started)
+        return RequestWatch(self, model_name, prompt_tokens, started)
 
     def text(self) -> bytes:
         """The page for a scrape."""
@@ -94,38 +101,81 @@ class Metrics:
 class RequestWatch:
     """Observes the tokens of one answer as they pass."""
 
-    __slots__ = ("_between", "_last", "_metrics", "_name", "_started")
+    __slots__ = ("_between", "_last", "_made", "_metrics", "_name", "_open", "_prompt_tokens", "_started")
 
-    def __init__(self, metrics: Metrics, model_name: str, started: float) -> None:
+    def __init__(self, metrics: Metrics, model_name: str, prompt_tokens: int, started: float) -> None:
         self._metrics = metrics
         self._name = model_name
+        self._prompt_tokens = prompt_tokens
         self._started = started
         self._last: float | None = None
-        self._between = metrics.between.labels(model_name)
+        self._open = True
+        self._between = metrics.gaps(model_name)
+        self._made = metrics.generation_tokens.labels(model_name)
 
     def passed(self, chunks: list[Chunk], now: float) -> None:
         """Take note of pieces that came together."""
         num_tokens = sum(len(chunk.token_ids) for chunk in chunks)
         if num_tokens:
+            self._made.inc(num_tokens)
             if self._last is None:
                 self._metrics.first_token.labels(self._name).observe(now - self._started)
+                self._metrics.prompt_tokens.labels(self._name).inc(self._prompt_tokens)
                 self._last = now
                 num_tokens -= 1
-            for _ in range(num_tokens):
-                self._between.observe((now - self._last) / num_tokens)
+            if num_tokens:
+                self._between.add((now - self._last) / num_tokens, num_tokens)
             self._last = now
         if chunks and chunks[-1].finish_reason is not None:
             self._ended(chunks[-1], now)
 
+    def left(self) -> None:
+        """Nobody waits for it any more; nothing where it had ended."""
+        if self._open:
+            self._open = False
+            self._metrics.success.labels(self._name, "abort").inc()
+
     def _ended(self, last: Chunk, now: float) -> None:
         metrics, name = self._metrics, self._name
+        self._open = False
         metrics.success.labels(name, last.finish_reason).inc()
         metrics.total.labels(name).observe(now - self._started)
         if last.usage is not None:
-            metrics.prompt_tokens.labels(name).inc(last.usage.prompt_tokens)
-            metrics.generation_tokens.labels(name).inc(last.usage.completion_tokens)
             metrics.prompt_length.labels(name).observe(last.usage.prompt_tokens)
             metrics.answer_length.labels(name).observe(last.usage.completion_tokens)
+
+
+class _Gaps:
+    """A histogram that takes a token's time in a microsecond; prometheus_client's own takes several."""
+
+    __slots__ = ("counts", "seconds")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(_BETWEEN) + 1)
+        self.seconds = 0.0
+
+    def add(self, seconds: float, count: int) -> None:
+        """So many tokens came, each so long after the one before. Of the event loop's thread alone."""
+        self.counts[bisect_left(_BETWEEN, seconds)] += count
+        self.seconds += seconds * count
+
+
+class _GapsOfModels(Collector):
+    """Gives them to a scrape."""
+
+    def __init__(self, gaps: Mapping[str, _Gaps]) -> None:
+        self._gaps = gaps
+
+    def collect(self) -> Iterable[Metric]:
+        """Give the histogram of every model that has made tokens."""
+        family = HistogramMetricFamily(
+            "ruvllm:inter_token_latency_seconds", "One token to the next.", labels=_LABEL
+        )
+        bounds = [*(str(float(bound)) for bound in _BETWEEN), "+Inf"]
+        for name, gaps in list(self._gaps.items()):
+            buckets = list(zip(bounds, accumulate(gaps.counts), strict=True))
+            family.add_metric([name], buckets=buckets, sum_value=gaps.seconds)
+        yield family
 
 
 class _Engines(Collector):

@@ -92,9 +92,7 @@ class ServedModel:
     async def ready(self) -> AsyncEngine:
         """The engine, loaded first where it is not; whoever comes while it loads waits for the same."""
         if self._error is not None:
-            raise ApiError(
-                503, f"the model {self.name} could not be loaded: {self._error}", code="model_failed"
-            )
+            raise self._not_loaded(self._error)
         if self._engine is None:
             # A client that leaves must not end the loading for the others.
             return await asyncio.shield(self.start_loading())
@@ -112,12 +110,15 @@ class ServedModel:
         try:
             llm = await asyncio.to_thread(self._open_llm)
             await asyncio.to_thread(self._prepare, llm)
-        except RuvLLMError as error:
+        except Exception as error:
             self._error = error
-            logger.error("the model %s could not be loaded: %s", self.name, error)
-            raise ApiError(
-                503, f"the model {self.name} could not be loaded: {error}", code="model_failed"
-            ) from error
+            logger.error(
+                "the model %s could not be loaded: %s",
+                self.name,
+                error,
+                exc_info=None if isinstance(error, RuvLLMError) else error,
+            )
+            raise self._not_loaded(error) from error
         finally:
             self._loading = None
         logger.info("the model %s is loaded, after %.2f s", self.name, time.monotonic() - began)

@@ -5,7 +5,6 @@ import time
 from typing import Any
 
 from ruvllm.outputs import Completion, Usage
-from ruvllm.serve.endings import check_ended
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.generation import Job
 from ruvllm.serve.schemas.responses import ResponseRequest, output_text
@@ -49,7 +48,6 @@ class ResponseObject:
 
     def ended(self, completion: Completion) -> dict[str, Any]:
         """The response with its answer."""
-        check_ended(completion)
         status = "incomplete" if completion.finish_reason == "length" else "completed"
         whole = self._whole(status)
         whole["output"] = [self.item(status, [output_text(completion.text)])]

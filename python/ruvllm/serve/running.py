@@ -1,23 +1,41 @@
 """Runs an application on uvicorn until it is told to end."""
 
+import os
+import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
 from ruvllm.errors import ConfigError
+from ruvllm.serve.protocol import BoundedProtocol
 from ruvllm.serve.server import Server
 
-__all__ = ["run_server"]
+__all__ = ["open_closed_streams", "run_server", "uvicorn_config"]
 
 # Connections that wait to be accepted; the system refuses more.
 BACKLOG = 1024
+# Longer than clients keep a connection that they do not use: none is closed as it is taken up again.
+KEEP_ALIVE_SECONDS = 75
+# What shells give a command that Ctrl-C ended.
+INTERRUPTED = 130
 
 
 class _Uvicorn(uvicorn.Server):
     """Ends well on SIGTERM; uvicorn itself would raise the signal again after its shutdown."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_start = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin; who waits for that is told once signals are heard and connections accepted."""
+        await super().startup(sockets)
+        self._on_start()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -26,6 +44,12 @@ class _Uvicorn(uvicorn.Server):
                 yield
             finally:
                 self._captured_signals.clear()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end; a second Ctrl-C ends now, whatever still runs."""
+        if self.should_exit and sig == signal.SIGINT:
+            os._exit(INTERRUPTED)
+        super().handle_exit(sig, frame)
 
     def stop(self) -> None:
         """Begin to end."""
@@ -41,22 +65,43 @@ def run_server(
     its error is raised.
     """
     with _bound(host, port) as opened:
-        listening(_address(host, opened.getsockname()[1]))
-        server = _Uvicorn(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                backlog=BACKLOG,
-                timeout_graceful_shutdown=drain_seconds,
-            )
-        )
+        address = _address(host, opened.getsockname()[1])
+        config = uvicorn_config(app, drain_seconds=drain_seconds)
+        server = _Uvicorn(config, started=lambda: listening(address))
         app.state.load_failed = server.stop
         server.run(sockets=[opened])
     state: Server = app.state.server
     if (failure := state.models.first.load_failure) is not None:
         raise failure
+
+
+def open_closed_streams() -> None:
+    """Open what is closed of the three standard streams, to nowhere.
+
+    Otherwise a connection gets the number of stderr, and libuv ends the process when it closes it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+
+
+def uvicorn_config(app: FastAPI, *, drain_seconds: int) -> uvicorn.Config:
+    """How uvicorn is to run the application, wherever it does."""
+    return uvicorn.Config(
+        app,
+        http=BoundedProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=drain_seconds,
+    )
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -28,12 +28,15 @@ _HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
 }
 
+# Made once: `json.dumps` would make an encoder for each token.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 Frames = AsyncGenerator[bytes, None]
 
 
 def frame(data: Any) -> bytes:
     """An event that is only data."""
-    return b"data: " + json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+    return b"data: " + _encode(data).encode() + b"\n\n"
 
 
 def named_frame(name: str, data: Any) -> bytes:

@@ -61,10 +61,11 @@ static inline uint64_t times(uint64_t a, uint64_t b) {
     return product < limit ? product : limit;
 }
 
-/* Whether the host may use these bytes: aligned, behind the module's own data and stack, inside the memory. */
+/* Whether the host may use these bytes: aligned, behind the module's own stack, inside the memory. */
 static inline int is_range(uint32_t offset, uint32_t size) {
     uint64_t memory = (uint64_t)__builtin_wasm_memory_size(0) << 16;
-    return size == 0 || (offset % ALIGNMENT == 0 && offset >= heap_base() && (uint64_t)offset + size <= memory);
+    return size == 0 ||
+           (offset % ALIGNMENT == 0 && offset >= heap_base() && (uint64_t)offset + size <= memory);
 }
 
 static inline int overlap(uint32_t a, uint32_t a_size, uint32_t b, uint32_t b_size) {
@@ -74,8 +75,10 @@ static inline int overlap(uint32_t a, uint32_t a_size, uint32_t b, uint32_t b_si
 /* The planes against what the parameters ask for. Inputs may share bytes; what is written stands alone,
  * but that the output may be exactly input A where the kernel's flags say so. */
 static inline int32_t check_planes(const KernelDescriptor *d, PlaneSizes wanted, uint32_t flags) {
-    if (d->input_a_size != wanted.input_a || !is_range(d->input_a_offset, d->input_a_size)) return INVALID_INPUT;
-    if (d->input_b_size != wanted.input_b || !is_range(d->input_b_offset, d->input_b_size)) return INVALID_INPUT;
+    if (d->input_a_size != wanted.input_a || !is_range(d->input_a_offset, d->input_a_size))
+        return INVALID_INPUT;
+    if (d->input_b_size != wanted.input_b || !is_range(d->input_b_offset, d->input_b_size))
+        return INVALID_INPUT;
     if (d->output_size != wanted.output || !is_range(d->output_offset, d->output_size)) return INVALID_OUTPUT;
     int in_place = (flags & OUTPUT_MAY_BE_INPUT_A) && d->output_offset == d->input_a_offset &&
                    d->output_size == d->input_a_size;
@@ -93,34 +96,34 @@ static inline int32_t check_planes(const KernelDescriptor *d, PlaneSizes wanted,
 
 /* The descriptor and its parameters, if both can be read and the parameters pass `check_params`. Callers copy
  * what they need of them before they write. */
-#define READ_CALL(descriptor_address, descriptor, params)                                                    \
-    if (!is_range(descriptor_address, sizeof(KernelDescriptor))) return INVALID_PARAMS;                      \
-    const KernelDescriptor *descriptor = AT(const KernelDescriptor, descriptor_address);                     \
-    if (descriptor->params_size != sizeof(Params) || !is_range(descriptor->params_offset, sizeof(Params)))   \
-        return INVALID_PARAMS;                                                                               \
-    const Params params = *AT(const Params, descriptor->params_offset);                                      \
-    {                                                                                                        \
-        int32_t code = check_params(&params);                                                                \
-        if (code != KERNEL_OK) return code;                                                                  \
+#define READ_CALL(descriptor_address, descriptor, params)                                                  \
+    if (!is_range(descriptor_address, sizeof(KernelDescriptor))) return INVALID_PARAMS;                    \
+    const KernelDescriptor *descriptor = AT(const KernelDescriptor, descriptor_address);                   \
+    if (descriptor->params_size != sizeof(Params) || !is_range(descriptor->params_offset, sizeof(Params))) \
+        return INVALID_PARAMS;                                                                             \
+    const Params params = *AT(const Params, descriptor->params_offset);                                    \
+    {                                                                                                      \
+        int32_t code = check_params(&params);                                                              \
+        if (code != KERNEL_OK) return code;                                                                \
     }
 
 /* The three functions that are the same in every kernel of this pack. */
-#define KERNEL_EXPORTS(kernel_flags)                                                                         \
-    EXPORT("kernel_init") int32_t kernel_init(uint32_t params_address, uint32_t params_size) {               \
-        if (params_size == 0) return KERNEL_OK;                                                              \
-        if (params_size != sizeof(Params) || !is_range(params_address, params_size)) return INVALID_PARAMS;  \
-        return check_params(AT(const Params, params_address));                                               \
-    }                                                                                                        \
-    EXPORT("kernel_info") int32_t kernel_info(uint32_t info_address) {                                       \
-        if (!is_range(info_address, sizeof(KernelInfo))) return INVALID_OUTPUT;                              \
-        KernelInfo *info = AT(KernelInfo, info_address);                                                     \
-        info->abi_version = ABI_VERSION;                                                                     \
-        info->info_size = sizeof(KernelInfo);                                                                \
-        info->params_size = sizeof(Params);                                                                  \
-        info->alignment = ALIGNMENT;                                                                         \
-        info->heap_base = heap_base();                                                                       \
-        info->flags = (kernel_flags);                                                                        \
-        info->reserved[0] = info->reserved[1] = 0;                                                           \
-        return KERNEL_OK;                                                                                    \
-    }                                                                                                        \
+#define KERNEL_EXPORTS(kernel_flags)                                                                        \
+    EXPORT("kernel_init") int32_t kernel_init(uint32_t params_address, uint32_t params_size) {              \
+        if (params_size == 0) return KERNEL_OK;                                                             \
+        if (params_size != sizeof(Params) || !is_range(params_address, params_size)) return INVALID_PARAMS; \
+        return check_params(AT(const Params, params_address));                                              \
+    }                                                                                                       \
+    EXPORT("kernel_info") int32_t kernel_info(uint32_t info_address) {                                      \
+        if (!is_range(info_address, sizeof(KernelInfo))) return INVALID_OUTPUT;                             \
+        KernelInfo *info = AT(KernelInfo, info_address);                                                    \
+        info->abi_version = ABI_VERSION;                                                                    \
+        info->info_size = sizeof(KernelInfo);                                                               \
+        info->params_size = sizeof(Params);                                                                 \
+        info->alignment = ALIGNMENT;                                                                        \
+        info->heap_base = heap_base();                                                                      \
+        info->flags = (kernel_flags);                                                                       \
+        info->reserved[0] = info->reserved[1] = 0;                                                          \
+        return KERNEL_OK;                                                                                   \
+    }                                                                                                       \
     EXPORT("kernel_cleanup") int32_t kernel_cleanup(void) { return KERNEL_OK; }

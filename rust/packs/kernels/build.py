@@ -3,7 +3,7 @@
     python rust/packs/kernels/build.py --check          rebuild; compare modules, lock, manifest, signature
     python rust/packs/kernels/build.py --write          rebuild; write modules, lock and manifest
     python rust/packs/kernels/build.py --sign FILE      sign the manifest as it stands with the key in FILE
-    python rust/packs/kernels/build.py --new-key FILE   make a release key; its public half is trusted from then on
+    python rust/packs/kernels/build.py --new-key FILE   make a release key, whose public half is trusted then
 
 Needs the extra `kernels` (`pip install 'ruvllm[kernels]'`). The compiler is the pinned `ziglang` and nothing
 else; modules carry no names, paths or dates, so the same sources give the same bytes.
@@ -122,24 +122,26 @@ def write() -> None:
 
 
 def check() -> None:
-    """Everything that is committed against what the sources give."""
-    modules = build()
+    """What is committed against the lock and the trusted key, then what the sources give against the lock."""
     hashes, created_at = locked()
-    wrong = [path for path, digest in digests(modules).items() if hashes.get(path) != digest]
-    if wrong or hashes.keys() != modules.keys():
-        raise BuildError(f"hashes.lock is not what the sources give: {wrong or sorted(hashes)}")
-    expected = {**modules, "kernels.json": manifest_bytes(hashes, created_at, trusted_key())}
-    wrong = [
-        path
-        for path, data in expected.items()
-        if not (PACK / path).exists() or (PACK / path).read_bytes() != data
-    ]
-    present = {path.relative_to(PACK).as_posix() for path in PACK.rglob("*") if path.is_file()}
-    wrong += sorted(present ^ {*expected, "kernels.json.sig"})
+    if hashes.keys() != {module.path for module in MODULES}:
+        raise BuildError(f"hashes.lock names other modules: {', '.join(sorted(hashes))}")
+    manifest = manifest_bytes(hashes, created_at, trusted_key())
+    expected = {**hashes, "kernels.json": hashlib.sha256(manifest).hexdigest()}
+    present = {
+        path.relative_to(PACK).as_posix(): path.read_bytes() for path in PACK.rglob("*") if path.is_file()
+    }
+    signature = present.pop("kernels.json.sig", b"")
+    found = digests(present)
+    wrong = sorted(path for path in {*expected, *found} if found.get(path) != expected.get(path))
     if wrong:
-        raise BuildError(f"{PACK.name} is not what the sources give: {', '.join(wrong)}")
-    if not verify(expected["kernels.json"], (PACK / "kernels.json.sig").read_bytes(), trusted_key()):
+        raise BuildError(f"{PACK.name} is not what hashes.lock names: {', '.join(wrong)}")
+    if not verify(manifest, signature, trusted_key()):
         raise BuildError("kernels.json.sig is not the trusted key's signature of kernels.json: --sign FILE")
+    modules = build()
+    wrong = [path for path, digest in digests(modules).items() if hashes[path] != digest]
+    if wrong:
+        raise BuildError(f"the sources give other modules than hashes.lock names: {', '.join(wrong)}")
     say(f"{len(modules)} modules, {sum(map(len, modules.values()))} bytes: as committed, and signed")
 
 

@@ -40,7 +40,6 @@ static inline void pad(const Element *source, uint32_t count, Element *block) {
     for (uint32_t index = 0; index < BLOCK; index++) block[index] = index < count ? source[index] : 0;
 }
 
-
 /* The four sums of four vectors' lanes; each is (0 + 2) + (1 + 3). */
 static inline v128_t sum_each(v128_t a, v128_t b, v128_t c, v128_t d) {
     v128_t ab = wasm_f32x4_add(wasm_i32x4_shuffle(a, b, 0, 1, 4, 5), wasm_i32x4_shuffle(a, b, 2, 3, 6, 7));

@@ -7,7 +7,8 @@
 static inline v128_t exponential(v128_t x) {
     const v128_t lowest = wasm_f32x4_const_splat(-87.0f);
     v128_t clamped = wasm_f32x4_pmin(wasm_f32x4_const_splat(88.0f), wasm_f32x4_pmax(lowest, x));
-    v128_t exponent = wasm_f32x4_nearest(wasm_f32x4_mul(clamped, wasm_f32x4_const_splat(1.44269504088896341f)));
+    v128_t exponent =
+        wasm_f32x4_nearest(wasm_f32x4_mul(clamped, wasm_f32x4_const_splat(1.44269504088896341f)));
     v128_t rest = multiply_add(exponent, wasm_f32x4_const_splat(-0.6933594f), clamped);
     rest = multiply_add(exponent, wasm_f32x4_const_splat(2.1219444e-4f), rest);
     v128_t polynomial = wasm_f32x4_const_splat(1.9875691e-4f);
@@ -26,5 +27,6 @@ static inline v128_t exponential(v128_t x) {
 /* 1 / (1 + e^-x) */
 static inline v128_t logistic(v128_t x) {
     const v128_t one = wasm_f32x4_const_splat(1.0f);
-    return wasm_f32x4_div(one, wasm_f32x4_add(one, exponential(wasm_f32x4_sub(wasm_f32x4_const_splat(0.0f), x))));
+    return wasm_f32x4_div(one,
+                          wasm_f32x4_add(one, exponential(wasm_f32x4_sub(wasm_f32x4_const_splat(0.0f), x))));
 }

@@ -17,7 +17,8 @@ static inline v128_t float_of_half(v128_t halves) {
 static inline v128_t half_of_float(v128_t value) {
     v128_t magnitude = wasm_v128_and(value, wasm_i32x4_const_splat(0x7fffffff));
     v128_t sign = wasm_u32x4_shr(wasm_v128_xor(value, magnitude), 16);
-    /* Normal: the exponent is biased anew and the 13 lowest bits round, carrying into it; 65520 and more carry to infinity. */
+    /* Normal: the exponent is biased anew and the 13 lowest bits round, carrying into it; 65520 and more
+     * carry to infinity. */
     v128_t odd = wasm_v128_and(wasm_u32x4_shr(magnitude, 13), wasm_i32x4_const_splat(1));
     v128_t biased = wasm_i32x4_add(magnitude, wasm_i32x4_const_splat(0xfff - (112 << 23)));
     v128_t normal = wasm_u32x4_shr(wasm_i32x4_add(biased, odd), 13);
@@ -28,7 +29,8 @@ static inline v128_t half_of_float(v128_t value) {
     /* From 2^16 on: infinity, or a quiet NaN. */
     v128_t is_special = wasm_i32x4_gt(magnitude, wasm_i32x4_const_splat((143 << 23) - 1));
     v128_t is_nan = wasm_i32x4_gt(magnitude, wasm_i32x4_const_splat(0x7f800000));
-    v128_t special = wasm_v128_or(wasm_i32x4_const_splat(0x7c00), wasm_v128_and(is_nan, wasm_i32x4_const_splat(0x200)));
+    v128_t special =
+        wasm_v128_or(wasm_i32x4_const_splat(0x7c00), wasm_v128_and(is_nan, wasm_i32x4_const_splat(0x200)));
     v128_t result = wasm_v128_bitselect(denormal, normal, is_denormal);
     result = wasm_v128_bitselect(special, result, is_special);
     return wasm_v128_or(result, sign);

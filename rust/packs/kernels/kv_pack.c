@@ -1,8 +1,8 @@
 /* Packs f32 keys or values into groups of 32; see kv_group.h.
  *
  * A: x [tokens, channels]. B: unused. Output: groups [tokens, ceil(channels / 32)] along channels, or
- * [ceil(tokens / 32), channels] along tokens. A group in which a value, or the range, does not fit f16 or is not a
- * number gets NaN for step and minimum, so that it reads as NaN.
+ * [ceil(tokens / 32), channels] along tokens. A group in which a value, or the range, does not fit f16 or is
+ * not a number gets NaN for step and minimum, so that it reads as NaN.
  */
 #include "kv_group.h"
 
@@ -20,18 +20,24 @@ static inline float highest(v128_t a) {
     return wasm_f32x4_extract_lane(wasm_f32x4_pmax(a, wasm_i32x4_shuffle(a, a, 1, 0, 3, 2)), 0);
 }
 
-/* Four codes as 32-bit integers. Adding 2^23 rounds, ties to even, and leaves the integer in the lowest bits. */
+/* Four codes as 32-bit integers. Adding 2^23 rounds, ties to even, and leaves the integer in the lowest bits.
+ */
 static inline v128_t codes_of(const float *values, v128_t minimum, v128_t inverse) {
     v128_t scaled = wasm_f32x4_mul(wasm_f32x4_sub(wasm_v128_load(values), minimum), inverse);
-    scaled = wasm_f32x4_pmin(wasm_f32x4_const_splat(LEVELS), wasm_f32x4_pmax(wasm_f32x4_const_splat(0.0f), scaled));
-    return wasm_v128_and(wasm_f32x4_add(scaled, wasm_f32x4_const_splat(8388608.0f)), wasm_i32x4_const_splat(LEVELS));
+    scaled = wasm_f32x4_pmin(wasm_f32x4_const_splat(LEVELS),
+                             wasm_f32x4_pmax(wasm_f32x4_const_splat(0.0f), scaled));
+    return wasm_v128_and(wasm_f32x4_add(scaled, wasm_f32x4_const_splat(8388608.0f)),
+                         wasm_i32x4_const_splat(LEVELS));
 }
 
 static inline v128_t sixteen_codes(const float *values, v128_t minimum, v128_t inverse, uint32_t count) {
-    v128_t low = wasm_u16x8_narrow_i32x4(codes_of(values, minimum, inverse), codes_of(values + 4, minimum, inverse));
-    v128_t high = wasm_u16x8_narrow_i32x4(codes_of(values + 8, minimum, inverse), codes_of(values + 12, minimum, inverse));
+    v128_t low =
+        wasm_u16x8_narrow_i32x4(codes_of(values, minimum, inverse), codes_of(values + 4, minimum, inverse));
+    v128_t high = wasm_u16x8_narrow_i32x4(codes_of(values + 8, minimum, inverse),
+                                          codes_of(values + 12, minimum, inverse));
     v128_t index = wasm_i8x16_const(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    return wasm_v128_and(wasm_u8x16_narrow_i16x8(low, high), wasm_i8x16_lt(index, wasm_i8x16_splat((int8_t)count)));
+    return wasm_v128_and(wasm_u8x16_narrow_i16x8(low, high),
+                         wasm_i8x16_lt(index, wasm_i8x16_splat((int8_t)count)));
 }
 
 /* `values` are a whole block, of which the first `count`, at least one, are packed. */
@@ -39,7 +45,8 @@ static inline void pack_group(const float *values, uint32_t count, Group *group)
     v128_t least = wasm_v128_load(values), most = least;
     /* x - x has no bit set but for infinities and NaN. */
     v128_t special = wasm_f32x4_const_splat(0.0f);
-    UNROLL for (uint32_t part = 0; part < BLOCK; part += LANES) {
+    UNROLL
+    for (uint32_t part = 0; part < BLOCK; part += LANES) {
         v128_t value = wasm_v128_load(values + part);
         least = wasm_f32x4_pmin(least, value);
         most = wasm_f32x4_pmax(most, value);
@@ -86,12 +93,14 @@ static inline void pack_tokens_each(const Params *params, const float *x, Group 
 static inline void gather(const float *x, uint32_t channels, uint32_t tokens, float columns[4][BLOCK]) {
     for (uint32_t token = 0; token < BLOCK; token += 4) {
         v128_t rows[4];
-        UNROLL for (uint32_t each = 0; each < 4; each++) {
+        UNROLL
+        for (uint32_t each = 0; each < 4; each++) {
             uint32_t present = token + each < tokens ? token + each : 0;
             rows[each] = wasm_v128_load(x + present * channels);
         }
         transpose(rows);
-        UNROLL for (uint32_t each = 0; each < 4; each++) wasm_v128_store(columns[each] + token, rows[each]);
+        UNROLL
+        for (uint32_t each = 0; each < 4; each++) wasm_v128_store(columns[each] + token, rows[each]);
     }
 }
 
@@ -106,7 +115,8 @@ static inline void pack_channels_each(const Params *params, const float *x, Grou
         }
         for (; channel < channels; channel++) {
             float column[BLOCK];
-            for (uint32_t token = 0; token < BLOCK; token++) column[token] = x[(token < tokens ? token : 0) * channels + channel];
+            for (uint32_t token = 0; token < BLOCK; token++)
+                column[token] = x[(token < tokens ? token : 0) * channels + channel];
             pack_group(column, tokens, group++);
         }
     }
@@ -119,8 +129,10 @@ EXPORT("kv_pack_forward") int32_t kv_pack_forward(uint32_t descriptor_address) {
     if (code != KERNEL_OK) return code;
     const float *x = AT(const float, descriptor->input_a_offset);
     Group *groups = AT(Group, descriptor->output_offset);
-    if (params.axis == ALONG_CHANNELS) pack_tokens_each(&params, x, groups);
-    else pack_channels_each(&params, x, groups);
+    if (params.axis == ALONG_CHANNELS)
+        pack_tokens_each(&params, x, groups);
+    else
+        pack_channels_each(&params, x, groups);
     return KERNEL_OK;
 }
 

@@ -1,7 +1,8 @@
-/* Unpacks keys or values from groups of 32; see kv_group.h. step * code is exact in f32, so each value is rounded once.
+/* Unpacks keys or values from groups of 32; see kv_group.h. step * code is exact in f32, so each value is
+ * rounded once.
  *
- * A: groups [tokens, ceil(channels / 32)] along channels, or [ceil(tokens / 32), channels] along tokens. B: unused.
- * Output: x [tokens, channels], f32.
+ * A: groups [tokens, ceil(channels / 32)] along channels, or [ceil(tokens / 32), channels] along tokens. B:
+ * unused. Output: x [tokens, channels], f32.
  */
 #include "kv_group.h"
 
@@ -19,7 +20,8 @@ static inline void unpack_sixteen(v128_t codes, v128_t step, v128_t minimum, flo
 
 static inline void unpack_group(const Group *group, float *values) {
     v128_t params = float_of_half(wasm_i32x4_make(group->step, group->minimum, 0, 0));
-    v128_t step = wasm_i32x4_shuffle(params, params, 0, 0, 0, 0), minimum = wasm_i32x4_shuffle(params, params, 1, 1, 1, 1);
+    v128_t step = wasm_i32x4_shuffle(params, params, 0, 0, 0, 0),
+           minimum = wasm_i32x4_shuffle(params, params, 1, 1, 1, 1);
     v128_t codes = wasm_v128_load(group->codes);
 #if BITS == 4
     unpack_sixteen(wasm_v128_and(codes, wasm_i8x16_const_splat(15)), step, minimum, values);
@@ -45,9 +47,11 @@ static inline void unpack_tokens_each(const Params *params, const Group *group, 
 static inline void scatter(const float columns[4][BLOCK], uint32_t channels, uint32_t tokens, float *x) {
     for (uint32_t token = 0; token < tokens; token += 4) {
         v128_t rows[4];
-        UNROLL for (uint32_t each = 0; each < 4; each++) rows[each] = wasm_v128_load(columns[each] + token);
+        UNROLL
+        for (uint32_t each = 0; each < 4; each++) rows[each] = wasm_v128_load(columns[each] + token);
         transpose(rows);
-        UNROLL for (uint32_t each = 0; each < 4; each++) {
+        UNROLL
+        for (uint32_t each = 0; each < 4; each++) {
             if (token + each < tokens) wasm_v128_store(x + (token + each) * channels, rows[each]);
         }
     }
@@ -77,8 +81,10 @@ EXPORT("kv_unpack_forward") int32_t kv_unpack_forward(uint32_t descriptor_addres
     if (code != KERNEL_OK) return code;
     const Group *groups = AT(const Group, descriptor->input_a_offset);
     float *x = AT(float, descriptor->output_offset);
-    if (params.axis == ALONG_CHANNELS) unpack_tokens_each(&params, groups, x);
-    else unpack_channels_each(&params, groups, x);
+    if (params.axis == ALONG_CHANNELS)
+        unpack_tokens_each(&params, groups, x);
+    else
+        unpack_channels_each(&params, groups, x);
     return KERNEL_OK;
 }
 

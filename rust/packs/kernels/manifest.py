@@ -53,7 +53,7 @@ def kernel(module: Module, digest: str) -> dict[str, Any]:
         "resource_limits": {
             "max_memory_pages": module.max_memory_pages,
             "max_epoch_ticks": MAX_EPOCH_TICKS,
-            "max_table_elements": 0,
+            "max_table_elements": 1,
         },
         "platforms": {"wasmtime": {"min_version": WASMTIME, "features": list(module.features)}},
     }

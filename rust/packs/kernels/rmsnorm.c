@@ -1,8 +1,8 @@
 /* RMSNorm of each row: output = x / sqrt(mean(x^2) + epsilon) * (weight + weight_offset).
  *
  * A: x [rows, columns]. B: weight [columns], f32. Output: [rows, columns]; it may be A itself.
- * Element i of a row is added to partial sum i % partial_sums, and those are then added crosswise: 16, 8 and 4
- * are what the engine does on AVX-512, AVX2 and NEON, so that the host can have its own bits.
+ * Element i of a row is added to partial sum i % partial_sums, and those are then added crosswise: 16, 8 and
+ * 4 are what the engine does on AVX-512, AVX2 and NEON, so that the host can have its own bits.
  */
 #include "abi.h"
 #include "elements.h"
@@ -18,7 +18,8 @@ static inline int is_finite(float value) { return value - value == 0.0f; }
 static inline int32_t check_params(const Params *params) {
     int is_width = params->partial_sums == 16 || params->partial_sums == 8 || params->partial_sums == 4;
     if (params->columns == 0 || !is_width) return INVALID_PARAMS;
-    if (!is_finite(params->epsilon) || params->epsilon < 0.0f || !is_finite(params->weight_offset)) return INVALID_PARAMS;
+    if (!is_finite(params->epsilon) || params->epsilon < 0.0f || !is_finite(params->weight_offset))
+        return INVALID_PARAMS;
     return KERNEL_OK;
 }
 
@@ -32,8 +33,10 @@ static inline Sums add_squares(const Element *x, uint32_t count, uint32_t vector
     v128_t *second = vectors == 1 ? &sums.first : &sums.second;
     v128_t *third = vectors == 4 ? &sums.third : &sums.first;
     v128_t *fourth = vectors == 4 ? &sums.fourth : second;
-    UNROLL for (uint32_t part = 0; part < count; part += 4 * LANES) {
-        v128_t values[4] = {load(x + part), load(x + part + LANES), load(x + part + 2 * LANES), load(x + part + 3 * LANES)};
+    UNROLL
+    for (uint32_t part = 0; part < count; part += 4 * LANES) {
+        v128_t values[4] = {load(x + part), load(x + part + LANES), load(x + part + 2 * LANES),
+                            load(x + part + 3 * LANES)};
         sums.first = multiply_add(values[0], values[0], sums.first);
         *second = multiply_add(values[1], values[1], *second);
         *third = multiply_add(values[2], values[2], *third);
@@ -72,7 +75,8 @@ static inline float squares_of(const Element *row, const Params *params) {
 
 static inline void scale(const Element *x, const float *weight, uint32_t count, v128_t factor, v128_t offset,
                          Element *output) {
-    UNROLL for (uint32_t part = 0; part < count; part += LANES) {
+    UNROLL
+    for (uint32_t part = 0; part < count; part += LANES) {
         v128_t weights = wasm_f32x4_add(wasm_v128_load(weight + part), offset);
         store(output + part, wasm_f32x4_mul(wasm_f32x4_mul(load(x + part), factor), weights));
     }
@@ -87,7 +91,8 @@ static inline void norm_row(const Element *x, const float *weight, const Params 
     for (; index + BLOCKS * BLOCK <= columns; index += BLOCKS * BLOCK) {
         scale(x + index, weight + index, BLOCKS * BLOCK, factor, offset, output + index);
     }
-    for (; index + BLOCK <= columns; index += BLOCK) scale(x + index, weight + index, BLOCK, factor, offset, output + index);
+    for (; index + BLOCK <= columns; index += BLOCK)
+        scale(x + index, weight + index, BLOCK, factor, offset, output + index);
     uint32_t rest = columns - index;
     if (rest == 0) return;
     Element values[BLOCK];

@@ -1,7 +1,8 @@
 /* Rotary embedding of f32 or f16 heads; see rotate.h.
  *
  * A: x [batch, sequence, heads, head_dim]. B: cosines, then sines, each [sequence, rotary_dims / 2], f32.
- * Output: as A; it may be A itself. A position of the sequence has the same angles in every element of the batch.
+ * Output: as A; it may be A itself. A position of the sequence has the same angles in every element of the
+ * batch.
  */
 #include "rotate.h"
 
@@ -11,14 +12,16 @@ static inline void copy_rest(const Element *x, uint32_t begin, uint32_t end, Ele
     if (x == output) return;
     for (; begin + BLOCK <= end; begin += BLOCK) {
         /* As bytes: nothing is converted. */
-        UNROLL for (uint32_t part = 0; part < BLOCK; part += 16 / sizeof(Element)) {
+        UNROLL
+        for (uint32_t part = 0; part < BLOCK; part += 16 / sizeof(Element)) {
             wasm_v128_store(output + begin + part, wasm_v128_load(x + begin + part));
         }
     }
     for (; begin < end; begin++) output[begin] = x[begin];
 }
 
-static inline void run(uint32_t layout, const Params *params, const Element *x, const float *tables, Element *output) {
+static inline void run(uint32_t layout, const Params *params, const Element *x, const float *tables,
+                       Element *output) {
     uint32_t half = params->rotary_dims / 2;
     const float *sine_table = tables + params->sequence * half;
     for (uint32_t batch = 0; batch < params->batch; batch++) {
@@ -43,8 +46,10 @@ EXPORT("rope_forward") int32_t rope_forward(uint32_t descriptor_address) {
     const Element *x = AT(const Element, descriptor->input_a_offset);
     const float *tables = AT(const float, descriptor->input_b_offset);
     Element *output = AT(Element, descriptor->output_offset);
-    if (params.layout == HALVES) run(HALVES, &params, x, tables, output);
-    else run(ADJACENT, &params, x, tables, output);
+    if (params.layout == HALVES)
+        run(HALVES, &params, x, tables, output);
+    else
+        run(ADJACENT, &params, x, tables, output);
     return KERNEL_OK;
 }
 

@@ -1,7 +1,7 @@
 /* Rotary embedding of one head, and the parameters that the three kernels share.
  *
- * A pair (x, y) becomes (x cos - y sin, y cos + x sin). With HALVES, dimension i is paired with i + n/2, as in the
- * engine; with ADJACENT, 2i with 2i + 1. Dimensions from `rotary_dims` on stay as they are.
+ * A pair (x, y) becomes (x cos - y sin, y cos + x sin). With HALVES, dimension i is paired with i + n/2, as
+ * in the engine; with ADJACENT, 2i with 2i + 1. Dimensions from `rotary_dims` on stay as they are.
  */
 #pragma once
 #include "abi.h"
@@ -39,8 +39,8 @@ static inline Pairs turn(Pairs pairs, v128_t cosine, v128_t sine) {
 }
 
 /* Four pairs from index `pair` on; `half` is the number of pairs. */
-static inline void turn_four(uint32_t layout, const Element *x, uint32_t pair, uint32_t half, v128_t cosine, v128_t sine,
-                             Element *output) {
+static inline void turn_four(uint32_t layout, const Element *x, uint32_t pair, uint32_t half, v128_t cosine,
+                             v128_t sine, Element *output) {
     if (layout == HALVES) {
         Pairs turned = turn((Pairs){load(x + pair), load(x + half + pair)}, cosine, sine);
         store(output + pair, turned.x);
@@ -55,8 +55,8 @@ static inline void turn_four(uint32_t layout, const Element *x, uint32_t pair, u
 }
 
 /* The last pairs of a head, fewer than four, through copies as adjacent pairs. */
-static inline void turn_rest(uint32_t layout, const Element *x, uint32_t pair, uint32_t half, const float *cosines,
-                             const float *sines, Element *output) {
+static inline void turn_rest(uint32_t layout, const Element *x, uint32_t pair, uint32_t half,
+                             const float *cosines, const float *sines, Element *output) {
     Element pairs[2 * LANES] = {0};
     float cosine[LANES] = {0}, sine[LANES] = {0};
     uint32_t step = layout == HALVES ? 1 : 2, other = layout == HALVES ? half : 1, rest = half - pair;
@@ -73,17 +73,19 @@ static inline void turn_rest(uint32_t layout, const Element *x, uint32_t pair, u
     }
 }
 
-static inline void rotate_head(uint32_t layout, const Element *x, uint32_t half, const float *cosines, const float *sines,
-                               Element *output) {
+static inline void rotate_head(uint32_t layout, const Element *x, uint32_t half, const float *cosines,
+                               const float *sines, Element *output) {
     uint32_t pair = 0;
     for (; pair + PAIRS <= half; pair += PAIRS) {
-        UNROLL for (uint32_t part = 0; part < PAIRS; part += LANES) {
+        UNROLL
+        for (uint32_t part = 0; part < PAIRS; part += LANES) {
             v128_t cosine = wasm_v128_load(cosines + pair + part), sine = wasm_v128_load(sines + pair + part);
             turn_four(layout, x, pair + part, half, cosine, sine, output);
         }
     }
     for (; pair + LANES <= half; pair += LANES) {
-        turn_four(layout, x, pair, half, wasm_v128_load(cosines + pair), wasm_v128_load(sines + pair), output);
+        turn_four(layout, x, pair, half, wasm_v128_load(cosines + pair), wasm_v128_load(sines + pair),
+                  output);
     }
     if (pair < half) turn_rest(layout, x, pair, half, cosines, sines, output);
 }

@@ -25,14 +25,17 @@ static inline v128_t activate(uint32_t activation, v128_t gate) {
 }
 
 static inline void gate_block(uint32_t activation, const Element *gate, const Element *up, Element *output) {
-    UNROLL for (uint32_t part = 0; part < BLOCK; part += LANES) {
+    UNROLL
+    for (uint32_t part = 0; part < BLOCK; part += LANES) {
         store(output + part, wasm_f32x4_mul(activate(activation, load(gate + part)), load(up + part)));
     }
 }
 
-static inline void run(uint32_t activation, uint32_t elements, const Element *gate, const Element *up, Element *output) {
+static inline void run(uint32_t activation, uint32_t elements, const Element *gate, const Element *up,
+                       Element *output) {
     uint32_t index = 0;
-    for (; index + BLOCK <= elements; index += BLOCK) gate_block(activation, gate + index, up + index, output + index);
+    for (; index + BLOCK <= elements; index += BLOCK)
+        gate_block(activation, gate + index, up + index, output + index);
     uint32_t rest = elements - index;
     if (rest == 0) return;
     Element gates[BLOCK], ups[BLOCK];
@@ -50,8 +53,10 @@ EXPORT("swiglu_forward") int32_t swiglu_forward(uint32_t descriptor_address) {
     const Element *gate = AT(const Element, descriptor->input_a_offset);
     const Element *up = AT(const Element, descriptor->input_b_offset);
     Element *output = AT(Element, descriptor->output_offset);
-    if (params.activation == SILU) run(SILU, params.elements, gate, up, output);
-    else run(GELU_TANH, params.elements, gate, up, output);
+    if (params.activation == SILU)
+        run(SILU, params.elements, gate, up, output);
+    else
+        run(GELU_TANH, params.elements, gate, up, output);
     return KERNEL_OK;
 }
 

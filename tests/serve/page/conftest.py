@@ -8,13 +8,14 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.serve.page.browser import running_browser
-from tests.serve.page.scripted_server import Script, ScriptedServer, running_server
+from tests.serve.page.scripted_server import Script, ScriptedServer
+from tests.serve.running import running
 
 expect.set_options(timeout=15_000)
 
 
-# For a module, not for the session: while Playwright runs, its event loop counts as this thread's, and asyncio
-# tests could not have theirs.
+# For a module, not for the session: while Playwright runs, its event loop counts as this thread's, and
+# asyncio tests could not have theirs.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A browser for the tests of a module."""
@@ -26,8 +27,8 @@ def browser() -> Iterator[Browser]:
 def scripted_server() -> Iterator[ScriptedServer]:
     """The server, running; each test gives it a script."""
     server = ScriptedServer()
-    with running_server(server.app) as address:
-        server.address = address
+    with running(server.app) as served:
+        server.address = served.url
         yield server
 
 
@@ -95,7 +96,7 @@ def page(context: BrowserContext, watch: Watch) -> Page:
     opened = context.new_page()
     watch.attach(opened)
     opened.goto(watch.address)
-    opened.wait_for_function("document.querySelector('#suggestions').childElementCount > 0")
+    expect(opened.locator("#model-name")).to_have_text("scripted-1b")
     return opened
 
 

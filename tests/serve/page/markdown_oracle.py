@@ -1,7 +1,7 @@
-"""What Markdown ought to become, by another program: markdown-it-py, brought to the shape of the page's nodes.
+"""What Markdown ought to become, by another program: markdown-it-py, in the shape of the page's nodes.
 
-A tree is a list of texts and `[tag, attributes, children]`. Both sides are brought to it: the page's extra boxes
-around code and tables and its lower headings are taken away, and so are the line ends of HTML source.
+A tree is a list of texts and `[tag, attributes, children]`. Both sides are brought to it: the page's extra
+boxes around code and tables and its lower headings are taken away, and so are the line ends of HTML source.
 """
 
 from html.parser import HTMLParser

@@ -1,20 +1,16 @@
 """A small server that speaks the interface and says what a test wrote down.
 
-It serves the real page (`ruvllm.serve.routes.page`); models, answers, errors and figures are scripts. So a test
-decides every byte that the page gets, hostile ones too, and sees every request that it makes.
+It serves the real page (`ruvllm.serve.routes.page`); models, answers, errors and figures are scripts. So a
+test decides every byte that the page gets, hostile ones too, and sees every request that it makes.
 """
 
 import asyncio
 import json
-import socket
 import threading
-import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
@@ -103,7 +99,9 @@ class ScriptedServer:
         return None
 
     async def _models(self, request: Request) -> Response:
-        models = [{"id": name, "object": "model", "created": 0, "owned_by": "test"} for name in self.script.models]
+        models = [
+            {"id": name, "object": "model", "created": 0, "owned_by": "test"} for name in self.script.models
+        ]
         return self._refused(request) or JSONResponse({"object": "list", "data": models})
 
     async def _health(self) -> Response:
@@ -128,14 +126,23 @@ class ScriptedServer:
         answer = script.answers.pop(0) if script.answers else Answer(["Hello."])
         if isinstance(answer, Refusal):
             return _refusal(answer)
-        return StreamingResponse(_events(answer, request, script), media_type="text/event-stream")
+        return StreamingResponse(_events(answer, script), media_type="text/event-stream")
 
 
 def _refusal(refusal: Refusal) -> Response:
     return JSONResponse(refusal.body, refusal.status, refusal.headers)
 
 
-async def _events(answer: Answer, request: Request, script: Script) -> AsyncIterator[bytes]:
+async def _events(answer: Answer, script: Script) -> AsyncIterator[bytes]:
+    try:
+        async for event in _told(answer):
+            yield event
+    except asyncio.CancelledError:
+        script.num_left += 1
+        raise
+
+
+async def _told(answer: Answer) -> AsyncIterator[bytes]:
     yield b": ping\n\n"
     if answer.thinking:
         yield _chunk({"reasoning_content": answer.thinking})
@@ -143,9 +150,6 @@ async def _events(answer: Answer, request: Request, script: Script) -> AsyncIter
         yield _chunk({"content": piece})
         await asyncio.sleep(answer.piece_seconds)
     while answer.held is not None and not answer.held.is_set():
-        if await request.is_disconnected():
-            script.num_left += 1
-            return
         await asyncio.sleep(0.02)
     if answer.error is not None:
         yield _frame({"error": answer.error})
@@ -165,24 +169,3 @@ def _chunk(delta: dict[str, Any], finish: str | None = None, timings: dict[str, 
 
 def _frame(data: dict[str, Any]) -> bytes:
     return f"data: {json.dumps(data)}\n\n".encode()
-
-
-@contextmanager
-def running_server(app: Any) -> Iterator[str]:
-    """Runs an ASGI application on a free port of this machine; gives its address."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    try:
-        deadline = time.monotonic() + 30
-        while not server.started:
-            assert thread.is_alive(), "the server did not start"
-            assert time.monotonic() < deadline, "the server did not start in time"
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        listening.close()

@@ -1,7 +1,7 @@
 """A model may write anything. On the page it stays text: nothing runs, nothing loads, nothing leaves.
 
-The watch of conftest.py fails these on any dialog, popup, exception, message on the console (which the content
-policy writes for whatever it stops) or request to another address.
+The watch of conftest.py fails these on any dialog, popup, exception, message on the console (which the
+content policy writes for whatever it stops) or request to another address.
 """
 
 import pytest
@@ -16,7 +16,8 @@ HOSTILE = [
     "<svg onload=alert(1)><script>alert(2)</script></svg>",
     "<iframe src='https://evil.example/'></iframe><object data='https://evil.example/'></object>",
     "<a href='javascript:alert(1)'>x</a><base href='https://evil.example/'>",
-    "<style>body{background:url(https://evil.example/x.png)}</style><link rel=stylesheet href=//evil.example/>",
+    "<style>body{background:url(https://evil.example/x.png)}</style>",
+    "<link rel=stylesheet href=//evil.example/>",
     "<meta http-equiv=refresh content='0;url=https://evil.example/'>",
     "<form action=https://evil.example/><input autofocus onfocus=alert(1)></form>",
     "<details open ontoggle=alert(1)>x</details><video src=x onerror=alert(1)>",
@@ -24,7 +25,8 @@ HOSTILE = [
     "[click](java&#115;cript:alert(1)) [click](java\\script:alert(1)) [a](&#x6A;avascript&colon;alert(1))",
     "[a](data:text/html,<script>alert(1)</script>) [b](vbscript:x) [c](file:///etc/passwd) [d](blob:x)",
     "[a](//evil.example/) [b](/page/app.js) [c](\\\\evil.example) [d](mailto:a@b.c) [e](#x)",
-    "![x](https://evil.example/pixel.png) ![y](javascript:alert(1)) ![z](data:image/svg+xml,<svg onload=alert(1)>)",
+    "![x](https://evil.example/pixel.png) ![y](javascript:alert(1))",
+    "![z](data:image/svg+xml,<svg onload=alert(1)>) ![z][z]\n\n[z]: javascript:alert(1)",
     "[x](https://evil.example/\" onmouseover=\"alert(1)) [y](https://evil.example/'onclick='alert(1))",
     "<https://evil.example/\"onclick=alert(1)> <javascript:alert(1)>",
     "[<img src=x onerror=alert(1)>](https://example.org/) `<script>alert(1)</script>`",
@@ -32,15 +34,16 @@ HOSTILE = [
     "```html\n<script>alert(1)</script>\n",
     "```<script>alert(1)</script>\ncode\n```",
     "```\" onclick=\"alert(1)\n</code></pre><script>alert(1)</script>\n```",
-    "| <img src=x onerror=alert(1)> | b |\n|---|---|\n| </table><script>alert(1)</script> | [x](javascript:alert(1)) |",
+    "| <img src=x onerror=alert(1)> | b |\n|---|---|\n| </table><script>alert(1)</script> | x |",
     "# <script>alert(1)</script>\n> <img src=x onerror=alert(1)>\n- <svg/onload=alert(1)>",
     "\u202e<script>alert(1)</script>\u0000\ufeff\ud83d",
-    "{{constructor.constructor('alert(1)')()}} ${alert(1)} <!--<img src=\"--><img src=x onerror=alert(1)//\">",
+    "{{constructor.constructor('alert(1)')()}} ${alert(1)}",
+    "<!--<img src=\"--><img src=x onerror=alert(1)//\">",
     "<think><img src=x onerror=alert(1)></think><img src=x onerror=alert(1)>",
 ]  # fmt: skip
 ALLOWED = {
-    "a", "blockquote", "br", "button", "code", "del", "div", "em", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p",
-    "pre", "span", "strong", "svg", "table", "tbody", "td", "th", "thead", "tr", "ul", "use",
+    "a", "blockquote", "br", "button", "code", "del", "div", "em", "h3", "h4", "h5", "h6", "hr", "li", "ol",
+    "p", "pre", "span", "strong", "svg", "table", "tbody", "td", "th", "thead", "tr", "ul", "use",
 }  # fmt: skip
 ATTRIBUTES = {
     "a": {"href", "title", "target", "rel"},
@@ -122,7 +125,8 @@ def test_the_policy_stops_what_would_get_through(page: Page, watch: Watch) -> No
           inline.textContent = 'window.ran = true';
           document.body.append(inline);
           const refused = fetch('https://evil.example/').then(() => 'sent', () => 'refused');
-          return refused.then((sent) => new Promise((done) => setTimeout(() => done([window.ran, sent]), 100)));
+          const later = new Promise((done) => setTimeout(done, 100));
+          return Promise.all([refused, later]).then(([sent]) => [window.ran, sent]);
         }"""
     )
     assert ran == [False, "refused"]

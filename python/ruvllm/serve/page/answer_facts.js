@@ -16,13 +16,15 @@ export function answerFacts({ timings, usage, clock }) {
   return facts;
 }
 
+const lengthFact = (tokens) => ({ text: `${tokens} tokens`, title: "Length of the answer" });
+
 function serverFacts(timings) {
   const facts = [];
   if (Number.isFinite(timings.predicted_per_second)) {
     const title = `${timings.predicted_n} tokens in ${seconds(timings.predicted_ms ?? 0)}, measured by the server`;
     facts.push({ text: speed(timings.predicted_per_second), title });
   }
-  if (Number.isFinite(timings.predicted_n)) facts.push({ text: `${timings.predicted_n} tokens`, title: "Length of the answer" });
+  if (Number.isFinite(timings.predicted_n)) facts.push(lengthFact(timings.predicted_n));
   if (Number.isFinite(timings.prompt_ms)) {
     const title = "Time until the first token, measured by the server";
     facts.push({ text: `first token after ${seconds(timings.prompt_ms)}`, title });
@@ -36,8 +38,9 @@ function browserFacts(usage, clock) {
   const tokens = usage?.completion_tokens;
   const writingMs = clock ? clock.totalMs - clock.firstTextMs : 0;
   if (tokens > 1 && writingMs > 0) facts.push({ text: `about ${speed((tokens - 1) / (writingMs / 1000))}`, title });
-  if (Number.isFinite(tokens)) facts.push({ text: `${tokens} tokens`, title: "Length of the answer" });
-  if (Number.isFinite(clock?.firstTextMs)) facts.push({ text: `first text after ${seconds(clock.firstTextMs)} here`, title });
+  if (Number.isFinite(tokens)) facts.push(lengthFact(tokens));
+  const firstText = clock?.firstTextMs;
+  if (Number.isFinite(firstText)) facts.push({ text: `first text after ${seconds(firstText)} here`, title });
   return facts;
 }
 

@@ -21,7 +21,7 @@ export class AnswerView {
   #text = element("div", { class: "markdown" });
   #markdown = new GrowingMarkdown(this.#text);
   #thoughts = element("div", { class: "thoughts-text" });
-  #thinking = element("details", { class: "thoughts", hidden: true }, element("summary", {}, "Thinking"), this.#thoughts);
+  #thinking = element("details", { class: "thoughts", hidden: true }, element("summary"), this.#thoughts);
   #below = element("div", { class: "below" });
   #frame = null;
 

@@ -27,7 +27,7 @@ const store = await Conversations.open();
 const models = new Models();
 const drawer = new Drawer();
 const panel = new ServerPanel();
-const chat = new Chat(store, { changed, model: () => models.chosen, askForKey, cannotKeep });
+const chat = new Chat(store, { changed, model: () => models.chosen(), askForKey, cannotKeep });
 const composer = new Composer({
   onSend: (text) => chat.send(text),
   onStop: () => chat.stop(),
@@ -51,7 +51,8 @@ async function changed() {
 function cannotKeep(error) {
   if (toldThatNothingIsKept) return;
   toldThatNothingIsKept = true;
-  tell("The browser does not keep this conversation", `Its storage refused: ${error?.message ?? "no reason given"}. Export what you need.`);
+  const reason = error?.message ?? "no reason given";
+  tell("The browser does not keep this conversation", `Its storage refused: ${reason}. Export what you need.`);
 }
 
 async function openFromAddress() {
@@ -111,7 +112,8 @@ async function connect() {
         continue;
       }
       const passes = error.kind === "loading" || error.kind === "unreachable";
-      models.showState(error.kind === "loading" ? "The model is loading…" : `${error.title ?? "Error"}: ${error.message}`);
+      const reason = `${error.title ?? "This page made a mistake"}: ${error.message}`;
+      models.showState(error.kind === "loading" ? "The model is loading…" : reason);
       if (!passes) return;
       await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
     }
@@ -122,13 +124,19 @@ function furnish() {
   const begin = element("button", { type: "button", class: "text-button new-conversation", onclick: beginConversation },
     icon("plus"), "New conversation");
   byId("new-conversation-place").append(begin);
-  byId("sidebar-tools").prepend(themeButton(), ...exchangeButtons(store, changed), iconButton("keyboard", "Keys", openShortcuts));
+  const keys = iconButton("keyboard", "Keys", openShortcuts);
+  byId("sidebar-tools").prepend(themeButton(), ...exchangeButtons(store, changed), keys);
   byId("topbar-tools").append(iconButton("sliders", "Settings", editSettings), panel.button);
   byId("suggestions").append(...SUGGESTIONS.map((text) => textButton(text, () => composer.suggest(text))));
   byId("keeping-notice").hidden = store.isKept;
 }
 
 furnish();
+// The address names the open conversation, so the link only moves the focus.
+byId("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  composer.focus();
+});
 listenForShortcuts({
   newConversation: beginConversation,
   toggleSidebar: () => drawer.toggle(),
@@ -139,5 +147,6 @@ addEventListener("popstate", openFromAddress);
 addEventListener("hashchange", openFromAddress);
 await openFromAddress();
 await changed();
-composer.focus();
+// On a phone the focus would bring up the keyboard, over half of the page.
+if (matchMedia("(hover: hover)").matches) composer.focus();
 await connect();

@@ -20,8 +20,12 @@ export function readArchive(text) {
   } catch {
     throw new Error("The file is no JSON.");
   }
-  if (archive?.format !== FORMAT) throw new Error(`The file is not an export of this page (its format is not "${FORMAT}").`);
-  if (archive.version !== VERSION) throw new Error(`The file has version ${archive.version}; this page reads version ${VERSION}.`);
+  if (archive?.format !== FORMAT) {
+    throw new Error(`The file is not an export of this page (its format is not "${FORMAT}").`);
+  }
+  if (archive.version !== VERSION) {
+    throw new Error(`The file has version ${archive.version}; this page reads version ${VERSION}.`);
+  }
   if (!Array.isArray(archive.conversations)) throw new Error("The file has no list of conversations.");
   return archive.conversations.map(readConversation);
 }
@@ -32,7 +36,9 @@ function readConversation(found, index) {
   const messages = found.messages.map((message) => readMessage(message, where));
   const ids = new Set();
   for (const { id, parent } of messages) {
-    if (ids.has(id) || (parent !== null && !ids.has(parent))) throw new Error(`${where}: its messages do not hang together.`);
+    if (ids.has(id) || (parent !== null && !ids.has(parent))) {
+      throw new Error(`${where}: its messages do not hang together.`);
+    }
     ids.add(id);
   }
   return {

@@ -16,8 +16,8 @@ export class Sparkline {
   constructor(length, top = null) {
     this.#length = length;
     this.#top = top;
-    const box = { class: "spark", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" };
-    this.node = svgElement("svg", box, this.#area, this.#line);
+    const box = { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none" };
+    this.node = svgElement("svg", { class: "spark", "aria-hidden": "true", ...box }, this.#area, this.#line);
   }
 
   /** The highest value shown, or null. */
@@ -52,6 +52,8 @@ export class Sparkline {
 const round = (number) => Math.round(number * 10) / 10;
 
 // A single point gets a short stroke, or nobody would see it.
-const linePath = (run) => `M${run.map((point) => point.join(" ")).join("L")}${run.length === 1 ? "h1" : ""}`;
+const linePath = (run) => `M${corners(run)}${run.length === 1 ? "h3" : ""}`;
 
-const areaPath = (run) => `M${run[0][0]} ${HEIGHT}L${run.map((point) => point.join(" ")).join("L")}L${run.at(-1)[0]} ${HEIGHT}Z`;
+const areaPath = (run) => `M${run[0][0]} ${HEIGHT}L${corners(run)}L${run.at(-1)[0]} ${HEIGHT}Z`;
+
+const corners = (run) => run.map((point) => point.join(" ")).join("L");

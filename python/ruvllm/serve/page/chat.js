@@ -21,7 +21,10 @@ export class Chat {
   #troubles = new Map();
   #transcript;
 
-  /** `hooks`: changed() after every change, model() for the request, askForKey() -> whether there is one. */
+  /**
+   * `hooks`: changed() after every change, model() -> the one to ask, askForKey() -> whether there is one,
+   * cannotKeep(error) where the browser refuses to store.
+   */
   constructor(store, hooks) {
     this.#store = store;
     this.#hooks = hooks;
@@ -127,14 +130,15 @@ export class Chat {
     this.#runs.set(conversation.id, run);
     if (conversation === this.current) this.#draw();
     this.#keep(conversation);
-    const request = { model: this.#hooks.model(), messages, ...samplingFields(conversation.settings) };
-    run.ended = this.#follow(run, request).then(() => null, (error) => this.#takeFailure(run, error))
+    run.ended = this.#follow(run, messages).then(() => null, (error) => this.#takeFailure(run, error))
       .then((trouble) => this.#putAway(run, trouble));
     const trouble = await run.ended;
     if (trouble) await this.#recover(conversation, trouble);
   }
 
-  async #follow(run, request) {
+  async #follow(run, messages) {
+    const model = await this.#hooks.model();
+    const request = { model, messages, ...samplingFields(run.conversation.settings) };
     const onText = (text, thinking) => {
       run.message.content += text;
       run.message.thinking += thinking;
@@ -177,8 +181,14 @@ export class Chat {
 
   // Some troubles pass: a key can be given, a model gets loaded.
   async #recover(conversation, trouble) {
-    if (trouble.kind === "key" && conversation === this.current && (await this.#hooks.askForKey())) this.#retry(conversation);
-    if (trouble.kind !== "loading") return;
+    if (trouble.kind === "key" && conversation === this.current) {
+      if (await this.#hooks.askForKey()) this.#retry(conversation);
+    } else if (trouble.kind === "loading") {
+      await this.#awaitModel(conversation, trouble);
+    }
+  }
+
+  async #awaitModel(conversation, trouble) {
     let isLoading = false;
     while (this.#troubles.get(conversation.id) === trouble) {
       const state = await serverState();

@@ -13,7 +13,8 @@ export class Composer {
 
   constructor(handlers) {
     this.#handlers = handlers;
-    this.#stop = iconButton("stop", "Stop the answer", () => handlers.onStop(), { class: "icon-button send", hidden: true });
+    const attributes = { class: "icon-button send", hidden: true };
+    this.#stop = iconButton("stop", "Stop the answer", () => handlers.onStop(), attributes);
     byId("composer-buttons").append(this.#send, this.#stop);
     byId("composer").addEventListener("submit", (event) => {
       event.preventDefault();

@@ -30,7 +30,8 @@ export class Conversations {
 
   /** {id, title, updated} of each, newest first. */
   async heads() {
-    const all = this.#database ? await this.#read(HEADS, (store) => store.getAll()) : [...this.#loose.values()].map(headOf);
+    const loose = [...this.#loose.values()].map(headOf);
+    const all = this.#database ? await this.#read(HEADS, (store) => store.getAll()) : loose;
     return all.sort((a, b) => b.updated - a.updated);
   }
 

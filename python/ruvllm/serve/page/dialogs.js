@@ -20,8 +20,9 @@ export function openDialog(title, children, { kind = "", onclose = () => undefin
   return dialog;
 }
 
-/** Asks for a line of text; gives it, or null where the user does not want. */
-export function askForText(title, label, { value = "", confirm = "Save", type = "text", extra = null, note = null } = {}) {
+/** Asks for a line of text; gives it, or null where the user does not want. `options` may hold any of these. */
+export function askForText(title, label, options) {
+  const { value = "", confirm = "Save", type = "text", extra = null, note = null } = options;
   return new Promise((resolve) => {
     let answer = null;
     const id = `field-${randomId()}`;
@@ -59,5 +60,6 @@ export function askWhether(title, text, confirm) {
 /** Tells something that went wrong outside of a conversation. */
 export function tell(title, text) {
   const dialog = openDialog(title, [element("p", {}, text)]);
-  dialog.append(element("div", { class: "dialog-buttons" }, textButton("Close", () => dialog.close(), { kind: "primary" })));
+  const close = textButton("Close", () => dialog.close(), { kind: "primary" });
+  dialog.append(element("div", { class: "dialog-buttons" }, close));
 }

@@ -2,7 +2,7 @@
 // but the one for the description.
 
 import { byId, element } from "./dom.js";
-import { fieldsOf, typeOf } from "./schema.js";
+import { fieldsOf, meaning, resolved, typeOf } from "./schema.js";
 import { ask } from "./server.js";
 
 const METHODS = ["get", "post", "put", "patch", "delete"];
@@ -21,7 +21,8 @@ function methodMark(method) {
 }
 
 function contentsEntry(operation) {
-  return element("a", { href: `#${anchorOf(operation)}` }, methodMark(operation.method), element("code", {}, operation.path));
+  const path = element("code", {}, operation.path);
+  return element("a", { href: `#${anchorOf(operation)}` }, methodMark(operation.method), path);
 }
 
 function operationSection(operation, description) {
@@ -45,8 +46,9 @@ function paragraphs(text) {
 
 function parameterTable(parameters, description) {
   if (!parameters?.length) return null;
-  return fieldTable(parameters.map(({ name, required, schema, description: text, in: place }) => {
-    return { name, type: typeOf(schema ?? {}, description), required, text: [`in the ${place}`, text].filter(Boolean).join("; ") };
+  return fieldTable(parameters.map(({ name, required, schema = {}, description: own, in: place }) => {
+    const text = [`in the ${place}`, own, meaning(schema, description)].filter(Boolean).join("; ");
+    return { name, type: typeOf(schema, description), required, text };
   }));
 }
 
@@ -56,16 +58,22 @@ function schemaTable(schema, description) {
 }
 
 function fieldTable(fields) {
-  const rows = fields.map(({ name, type, required, text }) => element("tr", {},
-    element("th", { scope: "row" }, element("code", {}, name), required ? element("span", { class: "required" }, " required") : null),
-    element("td", {}, element("code", {}, type)),
-    element("td", {}, text ?? "")));
-  const head = element("tr", {}, ...["Field", "Type", "Meaning"].map((title) => element("th", { scope: "col" }, title)));
-  const table = element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows));
+  const titles = ["Field", "Type", "Meaning"].map((title) => element("th", { scope: "col" }, title));
+  const head = element("thead", {}, element("tr", {}, ...titles));
+  const table = element("table", {}, head, element("tbody", {}, ...fields.map(fieldRow)));
   return element("div", { class: "table", role: "region", "aria-label": "Fields", tabindex: "0" }, table);
 }
 
-function answer(status, response, description) {
+function fieldRow({ name, type, required, text }) {
+  const mark = required ? element("span", { class: "required" }, " required") : null;
+  return element("tr", {},
+    element("th", { scope: "row" }, element("code", {}, name), mark),
+    element("td", {}, element("code", {}, type)),
+    element("td", {}, text ?? ""));
+}
+
+function answer(status, named, description) {
+  const response = resolved(named, description);
   const schema = response.content?.[JSON_TYPE]?.schema;
   const fields = schema ? fieldsOf(schema, description) : [];
   const line = [element("code", {}, status), ` ${response.description ?? ""}`];

@@ -5,6 +5,7 @@
 import { delimiter, pairDelimiters } from "./inline_marks.js";
 
 const MAX_DEPTH = 24;
+const MAX_PARENTHESES = 32;
 const MAX_DESTINATION = 2000;
 const ESCAPABLE = /[!-/:-@[-`{-~]/;
 const ENTITY = /&(?:#(\d{1,7})|#[xX]([0-9a-fA-F]{1,6})|([a-z]{2,6}));/y;
@@ -163,6 +164,7 @@ function bareDestination(rest) {
     if (character === "\\") index += 1;
     else if (character === "(") depth += 1;
     else if (character === ")") depth -= 1;
+    if (depth > MAX_PARENTHESES) return null;
     if (depth < 0 || /\s/.test(character)) return rest.slice(opening[0].length, index);
   }
   return null;

@@ -15,16 +15,18 @@ export class Models {
     this.#picker.addEventListener("change", () => localStorage.setItem(NAME, this.#picker.value));
   }
 
-  /** The model to ask. */
-  get chosen() {
-    return this.#picker.value || this.#ids[0] || "";
+  /** The model to ask; where none is known yet, the server is asked first. Throws a ServerError. */
+  async chosen() {
+    if (!this.#ids.length) await this.load();
+    return this.#picker.value;
   }
 
   /** Asks the server for its models and shows them; throws a ServerError. */
   async load() {
     this.#ids = await listModels();
     const remembered = localStorage.getItem(NAME);
-    this.#picker.replaceChildren(...this.#ids.map((id) => element("option", { value: id, selected: id === remembered }, id)));
+    const option = (id) => element("option", { value: id, selected: id === remembered }, id);
+    this.#picker.replaceChildren(...this.#ids.map(option));
     this.#picker.hidden = this.#ids.length < 2;
     this.#name.hidden = this.#ids.length !== 1;
     this.#name.textContent = this.#ids[0] ?? "";

@@ -46,7 +46,8 @@ export class QuestionView {
         cancel();
       }
     });
-    const buttons = element("div", { class: "edit-buttons" }, textButton("Cancel", cancel), textButton("Send", send, { kind: "primary" }));
+    const buttons = element("div", { class: "edit-buttons" },
+      textButton("Cancel", cancel), textButton("Send", send, { kind: "primary" }));
     this.node.replaceChildren(element("div", { class: "editor" }, field, buttons));
     field.focus();
     field.setSelectionRange(field.value.length, field.value.length);

@@ -2,7 +2,8 @@
 
 const MAX_DEPTH = 4;
 
-function resolved(schema, description) {
+/** What a reference (`$ref`) into the description leads to; anything else is itself. */
+export function resolved(schema, description) {
   let found = schema;
   for (let hops = 0; found.$ref && hops < 8; hops += 1) {
     found = found.$ref.replace("#/", "").split("/").reduce((part, key) => part?.[key], description) ?? {};
@@ -67,12 +68,14 @@ const LIMITS = [
   ["minItems", "items at least"], ["maxItems", "items at most"], ["maxLength", "characters at most"],
 ];
 
-function meaning(schema, description) {
+/** What a value means, with its limits and its default. */
+export function meaning(schema, description) {
   const found = resolved(schema, description);
   const limits = [found, ...(alternatives(found) ?? [])].flatMap((part) => {
     return LIMITS.filter(([name]) => part[name] !== undefined).map(([name, words]) => `${words} ${part[name]}`);
   });
   const hasDefault = found.default !== undefined && found.default !== null;
-  const parts = [schema.description ?? found.description, limits.join(", "), hasDefault ? `default ${JSON.stringify(found.default)}` : ""];
+  const byDefault = hasDefault ? `default ${JSON.stringify(found.default)}` : "";
+  const parts = [schema.description ?? found.description, limits.join(", "), byDefault];
   return parts.filter(Boolean).map((part) => part.replace(/\.$/, "")).join("; ");
 }

@@ -9,7 +9,7 @@ const ADVICE = {
     "earlier message with Edit, or ask for fewer tokens in the settings.",
 };
 
-/** What went wrong with a request: `kind` is "unreachable", "key", "busy", "loading", "failed", "refused" or "broken". */
+/** What went wrong with a request; `kind` is one of the keys of TITLES. */
 export class ServerError extends Error {
   constructor(kind, message, { status = null, code = null, retryAfterSeconds = null } = {}) {
     super(message);
@@ -43,11 +43,14 @@ const TITLES = {
 
 /** Asks the server at `path`, relative to where this page came from; anything but a success is thrown. */
 export async function ask(path, { body = null, signal = null } = {}) {
-  const headers = {};
+  const request = { method: "GET", headers: {}, signal, cache: "no-store" };
   const key = currentKey();
-  if (key) headers.Authorization = `Bearer ${key}`;
-  if (body) headers["Content-Type"] = "application/json";
-  const request = { method: body ? "POST" : "GET", headers, signal, cache: "no-store", body: body && JSON.stringify(body) };
+  if (key) request.headers.Authorization = `Bearer ${key}`;
+  if (body) {
+    request.method = "POST";
+    request.headers["Content-Type"] = "application/json";
+    request.body = JSON.stringify(body);
+  }
   const response = await send(new URL(path, document.baseURI), request);
   if (!response.ok) throw await errorOf(response);
   return response;
@@ -66,7 +69,8 @@ async function errorOf(response) {
   const text = await response.text();
   const { message, code, hasFailed } = described(text);
   const retryAfter = Number.parseFloat(response.headers.get("Retry-After") ?? "");
-  return new ServerError(hasFailed ? "failed" : kindOf(response.status), message ?? `The server answered ${response.status} ${response.statusText}.`, {
+  const kind = hasFailed ? "failed" : kindOf(response.status);
+  return new ServerError(kind, message ?? `The server answered ${response.status} ${response.statusText}.`, {
     status: response.status,
     code,
     retryAfterSeconds: Number.isFinite(retryAfter) ? retryAfter : null,
@@ -77,8 +81,9 @@ async function errorOf(response) {
 function described(text) {
   try {
     const { error, status, reason } = JSON.parse(text);
-    const message = error?.message ?? reason;
-    return { message: typeof message === "string" ? message : null, code: error?.code ?? null, hasFailed: status === "failed" };
+    const said = error?.message ?? reason;
+    const message = typeof said === "string" ? said : null;
+    return { message, code: error?.code ?? null, hasFailed: status === "failed" };
   } catch {
     return { message: text.trim().slice(0, 500) || null, code: null, hasFailed: false };
   }

@@ -34,11 +34,12 @@ export class ServerPanel {
   #timer = null;
 
   constructor() {
-    this.button = iconButton("pulse", "The server now", () => this.toggle(), { "aria-expanded": "false", "aria-controls": "server-panel" });
+    const attributes = { "aria-expanded": "false", "aria-controls": "server-panel" };
+    this.button = iconButton("pulse", "The server now", () => this.toggle(), attributes);
     const close = iconButton("close", "Close the server panel", () => this.toggle());
     const head = element("div", { class: "panel-head" }, element("h2", {}, "The server now"), close);
     const note = element("p", { class: "hint" }, "The last minute, asked every second while this is open.");
-    this.#panel.append(head, this.#notice, element("dl", { class: "charts" }, ...this.#rows.map((row) => row.node)), note);
+    this.#panel.append(head, this.#notice, element("dl", {}, ...this.#rows.map((row) => row.node)), note);
     document.addEventListener("visibilitychange", () => this.#schedule(0));
   }
 
@@ -91,7 +92,8 @@ class ChartRow {
     this.#chart = chart;
     this.#spark = new Sparkline(SHOWN_READINGS, chart.top ?? null);
     const figures = element("span", { class: "chart-figures" }, this.#value, this.#highest);
-    this.node = element("div", { class: "chart" }, element("dt", {}, chart.label), element("dd", { class: "chart-row" }, figures, this.#spark.node));
+    const row = element("dd", { class: "chart-row" }, figures, this.#spark.node);
+    this.node = element("div", { class: "chart" }, element("dt", {}, chart.label), row);
   }
 
   add(summary) {

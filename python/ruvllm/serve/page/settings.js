@@ -9,15 +9,16 @@ export const FIRST_SETTINGS = { system: "", temperature: 0.7, top_p: 0.9, repeti
 
 /** The number fields, in the order in which they are shown; `name` is the request's. */
 export const FIELDS = [
-  { name: "temperature", label: "Temperature", min: 0, max: 2, step: "any", hint: "0 always takes the likeliest token; higher is more varied." },
-  { name: "max_tokens", label: "Max tokens", min: 1, step: 1, hint: "The longest answer." },
-  { name: "top_p", label: "Top p", above: 0, max: 1, step: "any", hint: "Keeps the likeliest tokens up to this share." },
-  { name: "top_k", label: "Top k", min: 0, step: 1, hint: "Keeps so many tokens; 0 keeps all." },
-  { name: "min_p", label: "Min p", min: 0, below: 1, step: "any", hint: "Drops tokens below this share of the likeliest." },
-  { name: "repetition_penalty", label: "Repetition penalty", above: 0, max: 10, step: "any", hint: "1 changes nothing; 1.1 repeats less." },
-  { name: "presence_penalty", label: "Presence penalty", min: -2, max: 2, step: "any", hint: "Above 0: new subjects." },
-  { name: "frequency_penalty", label: "Frequency penalty", min: -2, max: 2, step: "any", hint: "Above 0: fewer repeated words." },
-  { name: "seed", label: "Seed", min: 0, max: Number.MAX_SAFE_INTEGER, step: 1, hint: "The same seed gives the same answer." },
+  { name: "temperature", label: "Temperature", min: 0, max: 2, hint: "0 takes the likeliest token; higher varies." },
+  { name: "max_tokens", label: "Max tokens", min: 1, isWhole: true, hint: "The longest answer." },
+  { name: "top_p", label: "Top p", above: 0, max: 1, hint: "Keeps the likeliest tokens up to this share." },
+  { name: "top_k", label: "Top k", min: 0, isWhole: true, hint: "Keeps so many tokens; 0 keeps all." },
+  { name: "min_p", label: "Min p", min: 0, below: 1, hint: "Drops tokens below this share of the likeliest." },
+  { name: "repetition_penalty", label: "Repetition penalty", above: 0, max: 10, hint: "1 changes nothing." },
+  { name: "presence_penalty", label: "Presence penalty", min: -2, max: 2, hint: "Above 0: new subjects." },
+  { name: "frequency_penalty", label: "Frequency penalty", min: -2, max: 2, hint: "Above 0: fewer repeated words." },
+  { name: "seed", label: "Seed", min: 0, max: Number.MAX_SAFE_INTEGER, isWhole: true,
+    hint: "The same seed gives the same answer." },
 ];
 
 /** Reads what was typed into a number field: {value} (null where empty) or {problem}. */
@@ -25,7 +26,7 @@ export function readField(field, text) {
   if (text.trim() === "") return { value: null };
   const value = Number(text);
   if (!Number.isFinite(value)) return { problem: `${field.label} must be a number.` };
-  if (field.step === 1 && !Number.isInteger(value)) return { problem: `${field.label} must be a whole number.` };
+  if (field.isWhole && !Number.isInteger(value)) return { problem: `${field.label} must be a whole number.` };
   return isWithin(field, value) ? { value } : { problem: `${field.label} must be ${rangeOf(field)}.` };
 }
 

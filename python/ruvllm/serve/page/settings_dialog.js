@@ -14,7 +14,9 @@ export function openSettings(settings, { onChange, onKey }) {
     onChange(current);
   };
   const draw = () => {
-    const numbers = FIELDS.map((field) => numberField(field, current[field.name], (value) => change(field.name, value)));
+    const numbers = FIELDS.map((field) => {
+      return numberField(field, current[field.name], (value) => change(field.name, value));
+    });
     form.replaceChildren(
       systemField(current.system, (value) => change("system", value)),
       element("h3", {}, "Sampling"),
@@ -28,7 +30,8 @@ export function openSettings(settings, { onChange, onKey }) {
     onChange(current);
     draw();
   });
-  const buttons = element("div", { class: "dialog-buttons" }, textButton("Server’s key…", onKey, { iconName: "key" }), reset);
+  const key = textButton("Server’s key…", onKey, { iconName: "key" });
+  const buttons = element("div", { class: "dialog-buttons" }, key, reset);
   draw();
   const note = element("p", { class: "hint" }, "For this conversation; new ones begin with the same.");
   openDialog("Settings", [note, form, buttons], { kind: "wide" });
@@ -42,7 +45,8 @@ function systemField(value, onValue) {
 }
 
 function numberField(field, value, onValue) {
-  const input = element("input", { type: "text", inputmode: "decimal", placeholder: "server’s choice", autocomplete: "off" });
+  const attributes = { type: "text", inputmode: "decimal", placeholder: "server’s choice", autocomplete: "off" };
+  const input = element("input", attributes);
   input.value = value === undefined ? "" : String(value);
   return checkedField(field.name, field.label, field.hint, input, (text) => readField(field, text), onValue);
 }
@@ -50,7 +54,8 @@ function numberField(field, value, onValue) {
 function stopField(stops, onValue) {
   const area = element("textarea", { rows: "2", placeholder: "one a line" });
   area.value = writeStops(stops);
-  return checkedField("stop", "Stop sequences", "The answer ends before them; \\n stands for a line end.", area, readStops, onValue);
+  const hint = "The answer ends before them; \\n stands for a line end.";
+  return checkedField("stop", "Stop sequences", hint, area, readStops, onValue);
 }
 
 function checkedField(name, label, hint, input, read, onValue) {

@@ -14,7 +14,9 @@ export class Drawer {
 
   constructor() {
     byId("sidebar-toggle-place").append(this.#toggle);
-    byId("close-sidebar-place").append(iconButton("close", "Close the conversations", () => this.set(false), { class: "icon-button only-small" }));
+    const small = { class: "icon-button only-small" };
+    const close = iconButton("close", "Close the conversations", () => this.set(false), small);
+    byId("close-sidebar-place").append(close);
     this.#backdrop.addEventListener("click", () => this.set(false));
     SMALL.addEventListener("change", () => this.#setUp());
     this.#setUp();
@@ -79,18 +81,23 @@ export class ConversationList {
     const found = this.#heads.filter(({ title }) => title.toLowerCase().includes(wanted));
     const focused = document.activeElement?.dataset?.focusKey;
     this.#list.replaceChildren(...found.map((head) => this.#item(head)));
-    if (!found.length) this.#list.append(element("li", { class: "none" }, wanted ? "None with this title." : "None yet."));
+    const none = wanted ? "None with this title." : "None yet.";
+    if (!found.length) this.#list.append(element("li", { class: "none" }, none));
     if (focused) this.#list.querySelector(`[data-focus-key="${CSS.escape(focused)}"]`)?.focus();
   }
 
   #item(head) {
     const title = head.title || "Untitled";
     const isCurrent = head.id === this.#current;
-    const link = element("a", { href: `#${head.id}`, class: "conversation-link", title, "data-focus-key": `open-${head.id}`,
-      "aria-current": isCurrent ? "page" : null }, title);
-    const busy = this.#handlers.isWriting(head.id) ? element("span", { class: "busy", role: "img", "aria-label": "An answer is being written" }) : null;
-    const edit = iconButton("edit", `Rename “${title}”`, () => this.#handlers.onRename(head), { "data-focus-key": `rename-${head.id}` });
-    const remove = iconButton("bin", `Delete “${title}”`, () => this.#handlers.onRemove(head), { "data-focus-key": `remove-${head.id}` });
-    return element("li", { class: isCurrent ? "current" : null }, link, busy, element("span", { class: "item-tools" }, edit, remove));
+    // The list is drawn anew while one may be going through it by keyboard: the focus finds its place by this.
+    const key = (what) => ({ "data-focus-key": `${what}-${head.id}` });
+    const attributes = { href: `#${head.id}`, class: "conversation-link", title, ...key("open") };
+    const link = element("a", { ...attributes, "aria-current": isCurrent ? "page" : null }, title);
+    const label = { class: "busy", role: "img", "aria-label": "An answer is being written" };
+    const busy = this.#handlers.isWriting(head.id) ? element("span", label) : null;
+    const tools = element("span", { class: "item-tools" },
+      iconButton("edit", `Rename “${title}”`, () => this.#handlers.onRename(head), key("rename")),
+      iconButton("bin", `Delete “${title}”`, () => this.#handlers.onRemove(head), key("remove")));
+    return element("li", { class: isCurrent ? "current" : null }, link, busy, tools);
   }
 }

@@ -9,7 +9,9 @@ import { element, icon, textButton } from "./dom.js";
 export function troubleCard(error, { onRetry, onNew, waiting = false }) {
   const retry = textButton("Try again", onRetry, { iconName: "again", kind: "primary" });
   const buttons = element("div", { class: "card-buttons" }, retry);
-  if (error.code === "context_length_exceeded") buttons.append(textButton("New conversation", onNew, { iconName: "plus" }));
+  if (error.code === "context_length_exceeded") {
+    buttons.append(textButton("New conversation", onNew, { iconName: "plus" }));
+  }
   const parts = [
     element("p", { class: "card-title" }, icon("warning"), error.title),
     element("p", {}, error.message),
@@ -31,7 +33,7 @@ function countDown(button, seconds) {
 
 /** A card for a message that has no answer, after a reload or a stop. */
 export function unansweredCard(onRetry) {
+  const again = textButton("Ask again", onRetry, { iconName: "again", kind: "primary" });
   return element("section", { class: "card" },
-    element("p", {}, "This message has no answer yet."),
-    element("div", { class: "card-buttons" }, textButton("Ask again", onRetry, { iconName: "again", kind: "primary" })));
+    element("p", {}, "This message has no answer yet."), element("div", { class: "card-buttons" }, again));
 }

@@ -11,7 +11,7 @@ from ruvllm.outputs import Chunk, Completion
 from ruvllm.runtime.streams import join_chunks
 from ruvllm.serve.conversation import conversation_tokens, prompt_tokens
 from ruvllm.serve.dialects import anthropic_error
-from ruvllm.serve.endings import check_ended, stop_sequence
+from ruvllm.serve.endings import stop_sequence
 from ruvllm.serve.generation import Answers, Job, complete
 from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.schemas.messages import CountTokensRequest, MessageRequest
@@ -87,7 +87,6 @@ def _begun(job: Job) -> dict[str, Any]:
 
 def _ending(job: Job, completion: Completion) -> dict[str, Any]:
     """Why the answer ended; one that filled the context is not one that came to its own limit."""
-    check_ended(completion)
     found = stop_sequence(job.model.llm, completion, job.params.stop_sequences)
     reason = "end_turn" if found is None else "stop_sequence"
     if completion.finish_reason == "length":

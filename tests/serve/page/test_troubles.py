@@ -1,0 +1,153 @@
+"""What goes wrong is said in the conversation, with what can be done about it, and can be tried again."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.serve.page.conftest import Watch
+from tests.serve.page.scripted_server import Answer, Refusal, Script
+
+Ask = Callable[[str], None]
+
+
+@pytest.fixture(autouse=True)
+def provoked(watch: Watch) -> None:
+    """The browser writes on its console of every answer that is an error."""
+    watch.expected += [
+        "status of (400|401|404|429|500|503)",
+        "ERR_INCOMPLETE_CHUNKED",
+        "ERR_FAILED",
+        "ERR_ABORTED",
+    ]
+
+
+def test_the_servers_words_are_shown_and_trying_again_works(page: Page, script: Script, send: Ask) -> None:
+    script.answers = [Refusal.of(500, "the engine fell over", "internal_error"), Answer(["There."])]
+    send("Hello?")
+    card = page.get_by_role("alert")
+    expect(card).to_contain_text("the engine fell over")
+    expect(page.locator(".question")).to_have_count(1)
+    card.get_by_role("button", name="Try again").click()
+    expect(page.locator(".answer .markdown")).to_have_text("There.")
+    expect(card).to_have_count(0)
+    assert script.asked[0] == script.asked[1]
+
+
+def test_a_busy_server_says_how_long_to_wait(page: Page, script: Script, send: Ask) -> None:
+    script.answers = [Refusal.of(429, "the queue is full", "overloaded", retry_after="2"), Answer(["There."])]
+    send("Hello?")
+    card = page.get_by_role("alert")
+    expect(card).to_contain_text("the queue is full")
+    retry = card.get_by_role("button", name="Try again")
+    expect(retry).to_be_disabled()
+    expect(retry).to_have_text("Try again in 1 s")
+    retry.click()
+    expect(page.locator(".answer .markdown")).to_have_text("There.")
+
+
+def test_too_long_a_conversation_says_what_to_do(page: Page, script: Script, send: Ask) -> None:
+    script.answers = [Refusal.of(400, "9000 tokens do not fit into 8192", "context_length_exceeded")]
+    send("Hello?")
+    card = page.get_by_role("alert")
+    expect(card).to_contain_text("9000 tokens do not fit into 8192")
+    expect(card).to_contain_text("shorten an earlier message")
+    card.get_by_role("button", name="New conversation").click()
+    expect(page.locator("#welcome")).to_be_visible()
+
+
+def test_an_error_in_the_middle_keeps_what_came(page: Page, script: Script, send: Ask) -> None:
+    script.answers = [
+        Answer(["Half an "], error={"message": "memory ran out", "code": "insufficient_memory"})
+    ]
+    send("Hello?")
+    expect(page.get_by_role("alert")).to_contain_text("memory ran out")
+    expect(page.locator(".answer .markdown")).to_have_text("Half an")
+    expect(page.locator(".end-note")).to_have_text("This answer broke off.")
+
+
+def test_a_stream_without_an_end_is_no_answer(page: Page, script: Script, send: Ask) -> None:
+    script.answers = [Answer(["Half an "], finish=None)]
+    send("Hello?")
+    expect(page.get_by_role("alert")).to_contain_text("closed before the answer was complete")
+
+
+def test_a_server_that_is_gone(page: Page, script: Script, send: Ask) -> None:
+    page.route("**/v1/chat/completions", lambda route: route.abort())
+    send("Hello?")
+    expect(page.get_by_role("alert")).to_contain_text("The server does not answer")
+    page.unroute("**/v1/chat/completions")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator(".answer .markdown")).to_have_text("Hello.")
+
+
+def test_a_key_is_asked_for_kept_for_the_tab_and_sent(page: Page, script: Script, send: Ask) -> None:
+    script.key = "sk-secret-1"
+    page.reload()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("answers only those who have its key")
+    dialog.get_by_label("Key", exact=True).fill("sk-wrong")
+    page.keyboard.press("Enter")
+    expect(dialog).to_be_visible()
+    dialog.get_by_label("Key", exact=True).fill("sk-secret-1")
+    page.keyboard.press("Enter")
+    expect(page.locator("#model-name")).to_have_text("scripted-1b")
+    send("Hello?")
+    expect(page.locator(".answer .markdown")).to_have_text("Hello.")
+    kept = "[sessionStorage.getItem('ruvllm.key'), localStorage.getItem('ruvllm.key')]"
+    assert page.evaluate(kept) == ["sk-secret-1", None]
+
+
+def test_a_key_that_is_refused_while_talking_is_asked_for_and_the_message_sent(
+    page: Page, script: Script, send: Ask
+) -> None:
+    script.key = "sk-secret-2"
+    send("Hello?")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Key", exact=True).fill("sk-secret-2")
+    dialog.get_by_label("Remember it in this browser").check()
+    page.keyboard.press("Enter")
+    expect(page.locator(".answer .markdown")).to_have_text("Hello.")
+    assert page.evaluate("localStorage.getItem('ruvllm.key')") == "sk-secret-2"
+
+
+def test_a_model_that_loads_is_awaited(page: Page, script: Script, send: Ask) -> None:
+    script.is_loading = True
+    page.reload()
+    expect(page.locator("#model-name")).to_have_text("The model is loading…")
+    send("Hello?")
+    expect(page.get_by_role("alert")).to_contain_text("as soon as the model is ready")
+    script.is_loading = False
+    expect(page.locator(".answer .markdown")).to_have_text("Hello.")
+    expect(page.locator("#model-name")).to_have_text("scripted-1b")
+
+
+def test_messages_without_an_answer_go_out_as_one(page: Page, script: Script, send: Ask) -> None:
+    """Templates of several families refuse two messages of the same side in a row."""
+    script.answers = [Refusal.of(500, "no"), Answer(["Yes."])]
+    send("One")
+    expect(page.get_by_role("alert")).to_be_visible()
+    send("Two")
+    expect(page.locator(".answer .markdown")).to_have_text("Yes.")
+    assert script.asked[-1]["messages"] == [{"role": "user", "content": "One\n\nTwo"}]
+
+
+def test_nothing_is_sent_while_an_answer_is_being_written(page: Page, script: Script, send: Ask) -> None:
+    script.answers = [Answer(["Wait"], held=threading.Event())]
+    send("One")
+    expect(page.locator(".answer .markdown")).to_have_text("Wait")
+    send("Two")
+    expect(page.locator("#announcements")).to_contain_text("Escape stops it")
+    expect(page.get_by_label("Your message", exact=True)).to_have_value("Two")
+    assert len(script.asked) == 1
+    page.keyboard.press("Escape")
+
+
+def test_a_browser_that_keeps_nothing_says_so(page: Page, script: Script, send: Ask) -> None:
+    page.add_init_script("Object.defineProperty(window, 'indexedDB', { value: undefined })")
+    page.reload()
+    expect(page.locator("#keeping-notice")).to_be_visible()
+    send("Hello?")
+    expect(page.locator(".answer .markdown")).to_have_text("Hello.")
+    expect(page.locator(".conversation-link")).to_have_text(["Hello?"])
