@@ -5,6 +5,7 @@
 //! were checked when they were loaded.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::attention::{
     AttentionShape, AttentionTask, KvDataMut, KvLayout, KvRows, KvRun, KvView, RowsMut, plain,
@@ -22,6 +23,11 @@ pub const WEIGHT_BLOCK: usize = 64;
 pub trait Kernels: Send + Sync + std::fmt::Debug {
     /// What `RUVLLM_ISA` calls it.
     fn name(&self) -> &'static str;
+
+    /// What a whole step computes with, where that may be exchanged between two steps; `None`: this.
+    fn for_step(&self) -> Option<Arc<dyn Kernels>> {
+        None
+    }
 
     /// RMSNorm of each row of `weight.len()` values.
     fn rms_norm(&self, input: &[f32], weight: &[f32], epsilon: f32, output: &mut [f32]) {

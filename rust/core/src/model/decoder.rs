@@ -1,6 +1,6 @@
 //! The forward pass: embed, layers, norm. Families differ only in what the spec says.
 
-use ruvllm_kernels::Epilogue;
+use ruvllm_kernels::{Epilogue, Kernels};
 
 use crate::batch::Batch;
 use crate::error::{Error, Result};
@@ -51,7 +51,9 @@ impl Model {
         profile: Option<&Profile>,
     ) -> Result<Forwarded> {
         self.check_batch(batch)?;
-        let compute = self.compute(profile);
+        let for_step = self.kernels.for_step();
+        let kernels = for_step.as_deref().unwrap_or(&*self.kernels);
+        let compute = self.compute(kernels, profile);
         compute.timed(Operation::Embed, || {
             self.embed(compute, batch, &mut work.residual);
         });
@@ -94,7 +96,7 @@ impl Model {
         logits: &mut Vec<f32>,
         profile: Option<&Profile>,
     ) {
-        let compute = self.compute(profile);
+        let compute = self.compute(&*self.kernels, profile);
         let head = self.weights.head();
         let rows = hidden.len() / self.spec.hidden_size;
         logits.resize(rows * head.width(), 0.0);
@@ -117,9 +119,13 @@ impl Model {
         }
     }
 
-    fn compute<'a>(&'a self, profile: Option<&'a Profile>) -> Compute<'a> {
+    fn compute<'a>(
+        &'a self,
+        kernels: &'a dyn Kernels,
+        profile: Option<&'a Profile>,
+    ) -> Compute<'a> {
         Compute {
-            kernels: &*self.kernels,
+            kernels,
             pool: &self.pool,
             profile,
         }

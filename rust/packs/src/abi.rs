@@ -1,0 +1,310 @@
+//! The call between host and kernel: tensors laid out in the kernel's memory, and their descriptor.
+//!
+//! A kernel owns its memory and exports it; the host uses what lies behind the heap base that
+//! `kernel_info` tells. Everything is copied in and out, so a kernel never sees the host's bytes.
+
+use crate::error::KernelError;
+
+/// The version of the page that describes all this: rust/packs/kernels/README.md.
+pub const ABI_VERSION: u32 = 1;
+/// Every address is a multiple of it.
+pub(crate) const ALIGNMENT: usize = 16;
+/// Bytes of the descriptor: ten words.
+const DESCRIPTOR_BYTES: usize = 40;
+/// Bytes on each side of an output that a kernel must leave alone.
+const GUARD_BYTES: usize = 64;
+const GUARD: u8 = 0xA5;
+
+/// The names that every kernel exports; [`crate::manifest::DEFAULT_ENTRY`] may be named otherwise.
+pub(crate) const MEMORY: &str = "memory";
+pub(crate) const INFO: &str = "kernel_info";
+
+/// What `kernel_info` writes: eight words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KernelInfo {
+    /// Bytes of the kernel's parameters.
+    pub(crate) params_bytes: usize,
+    /// Where the host's part of the memory begins.
+    pub(crate) heap_base: usize,
+    /// Whether the output may be input A.
+    pub(crate) works_in_place: bool,
+    /// Whether the output is also an input.
+    pub(crate) reads_output: bool,
+}
+
+impl KernelInfo {
+    pub(crate) const BYTES: usize = 32;
+
+    /// Reads the words, and checks those that the host relies on.
+    pub(crate) fn parse(bytes: &[u8], memory_bytes: usize) -> Result<Self, String> {
+        let words: Vec<u32> = bytes
+            .chunks_exact(4)
+            .map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]))
+            .collect();
+        let [
+            version,
+            info_bytes,
+            params_bytes,
+            alignment,
+            heap_base,
+            flags,
+            ..,
+        ] = words[..]
+        else {
+            return Err("kernel_info is too short".to_owned());
+        };
+        if version != ABI_VERSION || info_bytes as usize != Self::BYTES {
+            return Err(format!(
+                "its ABI has version {version}, this host's {ABI_VERSION}"
+            ));
+        }
+        if alignment as usize != ALIGNMENT {
+            return Err(format!(
+                "it asks for an alignment of {alignment}, the ABI has {ALIGNMENT}"
+            ));
+        }
+        if heap_base as usize > memory_bytes || params_bytes > 4096 {
+            return Err(
+                "its heap begins outside of its memory, or its parameters are too long".to_owned(),
+            );
+        }
+        Ok(Self {
+            params_bytes: params_bytes as usize,
+            heap_base: (heap_base as usize).next_multiple_of(ALIGNMENT),
+            works_in_place: flags & 1 != 0,
+            reads_output: flags & 2 != 0,
+        })
+    }
+}
+
+/// A tensor, as numbers or as the bytes of a format of its own.
+#[derive(Debug, Clone, Copy)]
+pub enum Plane<'a> {
+    /// f32.
+    Floats(&'a [f32]),
+    /// Anything else.
+    Bytes(&'a [u8]),
+}
+
+impl Plane<'_> {
+    fn bytes(self) -> usize {
+        match self {
+            Self::Floats(values) => values.len() * 4,
+            Self::Bytes(bytes) => bytes.len(),
+        }
+    }
+
+    fn write(self, target: &mut [u8]) {
+        match self {
+            Self::Floats(values) => {
+                for (value, target) in values.iter().zip(target.chunks_exact_mut(4)) {
+                    target.copy_from_slice(&value.to_le_bytes());
+                }
+            }
+            Self::Bytes(bytes) => target.copy_from_slice(bytes),
+        }
+    }
+}
+
+/// Where a result goes. It is written only when the call succeeded.
+#[derive(Debug)]
+pub enum PlaneMut<'a> {
+    /// f32; the call fails where one is NaN or infinite.
+    Floats(&'a mut [f32]),
+    /// Anything else.
+    Bytes(&'a mut [u8]),
+}
+
+impl PlaneMut<'_> {
+    fn as_plane(&self) -> Plane<'_> {
+        match self {
+            Self::Floats(values) => Plane::Floats(values),
+            Self::Bytes(bytes) => Plane::Bytes(bytes),
+        }
+    }
+
+    fn read(&mut self, source: &[u8]) -> Result<(), KernelError> {
+        match self {
+            Self::Floats(values) => {
+                if !all_finite(source) {
+                    return Err(KernelError::NotFinite);
+                }
+                for (value, source) in values.iter_mut().zip(source.chunks_exact(4)) {
+                    *value = f32::from_le_bytes([source[0], source[1], source[2], source[3]]);
+                }
+            }
+            Self::Bytes(bytes) => bytes.copy_from_slice(source),
+        }
+        Ok(())
+    }
+}
+
+/// Whether no f32 of these is NaN or infinite: all bits of its exponent set.
+fn all_finite(bytes: &[u8]) -> bool {
+    const EXPONENT: u32 = 0x7f80_0000;
+    let is_special = |word: &[u8]| {
+        let bits = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+        u32::from(bits & EXPONENT == EXPONENT)
+    };
+    bytes
+        .chunks_exact(4)
+        .map(is_special)
+        .fold(0, std::ops::BitOr::bitor)
+        == 0
+}
+
+/// The tensors of a call. Several planes of an input stand one behind the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// Input A; `None`: what the output holds.
+    pub a: Option<Plane<'a>>,
+    /// Input B, which may have no planes.
+    pub b: &'a [Plane<'a>],
+    /// Bytes for the kernel to work in.
+    pub scratch_bytes: usize,
+    /// The parameters, as the page of the ABI lays them out.
+    pub params: &'a [u8],
+}
+
+/// Where the parts of a call stand in the memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Layout {
+    params: usize,
+    a: usize,
+    b: usize,
+    b_bytes: usize,
+    scratch: usize,
+    output: usize,
+    output_bytes: usize,
+    in_place: bool,
+    /// Behind the last byte that belongs to the call.
+    pub(crate) end: usize,
+}
+
+impl Layout {
+    /// Places a call behind the heap base; `limit` is the largest memory that the kernel may have.
+    pub(crate) fn new(
+        info: &KernelInfo,
+        inputs: &Inputs<'_>,
+        output: &PlaneMut<'_>,
+        limit: usize,
+    ) -> Result<Self, KernelError> {
+        let output_bytes = output.as_plane().bytes();
+        let a_bytes = inputs.a.map_or(output_bytes, Plane::bytes);
+        let b_bytes = inputs.b.iter().map(|plane| plane.bytes()).sum();
+        let in_place = info.works_in_place && !info.reads_output && a_bytes == output_bytes;
+        let mut end = info.heap_base + DESCRIPTOR_BYTES.next_multiple_of(ALIGNMENT);
+        let mut take = |bytes: usize| {
+            let begin = end;
+            let bytes = bytes.checked_next_multiple_of(ALIGNMENT);
+            end = end.saturating_add(bytes.unwrap_or(usize::MAX));
+            begin
+        };
+        let params = take(inputs.params.len());
+        let b = take(b_bytes);
+        let scratch = take(inputs.scratch_bytes);
+        let a = if in_place { 0 } else { take(a_bytes) };
+        take(GUARD_BYTES);
+        let output = take(output_bytes);
+        take(GUARD_BYTES);
+        if end > limit {
+            return Err(KernelError::TooLarge {
+                bytes: end as u64,
+                limit: limit as u64,
+            });
+        }
+        Ok(Self {
+            params,
+            a: if in_place { output } else { a },
+            b,
+            b_bytes,
+            scratch,
+            output,
+            output_bytes,
+            in_place,
+            end,
+        })
+    }
+
+    /// Writes everything that the kernel reads, and zeros between and behind, as far as `dirty` tells
+    /// that an earlier call left bytes: the kernel finds nothing there of another call.
+    pub(crate) fn write(
+        &self,
+        (info, memory): (&KernelInfo, &mut [u8]),
+        inputs: &Inputs<'_>,
+        output: &PlaneMut<'_>,
+        dirty: usize,
+    ) {
+        let a = inputs.a.unwrap_or(output.as_plane());
+        let range = |begin: usize, bytes: usize| if bytes == 0 { [0, 0] } else { [begin, bytes] };
+        let words = [
+            range(self.a, a.bytes()),
+            range(self.b, self.b_bytes),
+            range(self.output, self.output_bytes),
+            range(self.scratch, inputs.scratch_bytes),
+            range(self.params, inputs.params.len()),
+        ];
+        let mut writer = Writer {
+            memory,
+            end: info.heap_base,
+        };
+        for word in words.as_flattened() {
+            writer.put(Plane::Bytes(&(*word as u32).to_le_bytes()));
+        }
+        writer.fill(self.params, 0);
+        writer.put(Plane::Bytes(inputs.params));
+        writer.fill(self.b, 0);
+        inputs.b.iter().for_each(|plane| writer.put(*plane));
+        // The scratch too.
+        if self.in_place {
+            writer.fill(self.output - GUARD_BYTES, 0);
+        } else {
+            writer.fill(self.a, 0);
+            writer.put(a);
+            writer.fill(self.output - GUARD_BYTES, 0);
+        }
+        writer.fill(self.output, GUARD);
+        if self.in_place {
+            writer.put(a);
+        } else if info.reads_output {
+            writer.put(output.as_plane());
+        } else {
+            writer.fill(self.output + self.output_bytes, 0);
+        }
+        writer.fill(self.end, GUARD);
+        writer.fill(dirty, 0);
+    }
+
+    /// Takes the result out, if the kernel left alone what stands around it.
+    pub(crate) fn read(&self, memory: &[u8], output: &mut PlaneMut<'_>) -> Result<(), KernelError> {
+        let result = self.output..self.output + self.output_bytes;
+        let before = &memory[result.start - GUARD_BYTES..result.start];
+        let behind = &memory[result.end..self.end];
+        if before.iter().chain(behind).any(|byte| *byte != GUARD) {
+            return Err(KernelError::OutputOverrun);
+        }
+        output.read(&memory[result])
+    }
+}
+
+/// Fills a memory from some place on.
+struct Writer<'a> {
+    memory: &'a mut [u8],
+    end: usize,
+}
+
+impl Writer<'_> {
+    fn put(&mut self, plane: Plane<'_>) {
+        let end = self.end + plane.bytes();
+        plane.write(&mut self.memory[self.end..end]);
+        self.end = end;
+    }
+
+    /// Fills up to `end`, if that is not behind it.
+    fn fill(&mut self, end: usize, byte: u8) {
+        if end > self.end {
+            self.memory[self.end..end].fill(byte);
+            self.end = end;
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Whether a pack computes what the native kernels do, tried before it serves anyone.
+
+use std::sync::Arc;
+
+use ruvllm_kernels::{Activation, Kernels};
+
+use crate::counters::{Counters, Operation};
+use crate::error::LoadError;
+use crate::operations::params_bytes;
+use crate::pack::Pack;
+use crate::pack_kernels::PackKernels;
+
+/// What a kernel may differ from the native one by, relative to the value and in all: both round, and
+/// `e^x` is an approximation in each.
+const RELATIVE: f32 = 2e-5;
+const ABSOLUTE: f32 = 2e-6;
+
+/// Runs test vectors through every operation that the pack takes over.
+pub(crate) fn check(pack: &Pack, native: &Arc<dyn Kernels>) -> Result<(), LoadError> {
+    let counters = Arc::new(Counters::default());
+    let packed = PackKernels::new(Arc::clone(native), pack, Arc::clone(&counters));
+    for operation in Operation::ALL {
+        let Some(kernel) = pack.kernel(operation.kernel_id()) else {
+            continue;
+        };
+        let failed = |reason: String| LoadError::HealthCheckFailed {
+            kernel: kernel.id().to_owned(),
+            reason,
+        };
+        let (is, wanted) = (kernel.params_bytes(), params_bytes(operation));
+        if is != wanted {
+            return Err(failed(format!(
+                "its parameters have {is} bytes, the ABI's {wanted}"
+            )));
+        }
+        let cases = match operation {
+            Operation::RmsNorm => rms_norms(&packed, &**native),
+            Operation::Rope => rotations(&packed, &**native),
+            Operation::Swiglu => gates(&packed, &**native),
+        };
+        // Before the numbers: where the kernel failed, they are the native ones.
+        if counters.of(operation).native > 0 {
+            let fault = packed
+                .last_fault()
+                .unwrap_or_else(|| "it was not called".to_owned());
+            return Err(failed(fault));
+        }
+        for (name, found, expected) in cases {
+            compare(&found, &expected).map_err(|reason| failed(format!("{name}: {reason}")))?;
+        }
+    }
+    Ok(())
+}
+
+/// What a case is called, what the pack computes, and what the native kernel does.
+type Case = (String, Vec<f32>, Vec<f32>);
+
+fn rms_norms(packed: &PackKernels, native: &dyn Kernels) -> Vec<Case> {
+    let sizes = [(1, 64), (3, 576), (1, 4096), (2, 37)];
+    let case = |(rows, columns): (usize, usize)| {
+        let (input, weight) = (numbers(rows * columns, 1), numbers(columns, 2));
+        let of = |kernels: &dyn Kernels| {
+            let mut output = vec![0.0; input.len()];
+            kernels.rms_norm(&input, &weight, 1e-5, &mut output);
+            output
+        };
+        (format!("{rows} x {columns}"), of(packed), of(native))
+    };
+    sizes.map(case).into()
+}
+
+fn rotations(packed: &PackKernels, native: &dyn Kernels) -> Vec<Case> {
+    let sizes = [(1, 64, 64), (9, 64, 64), (4, 128, 128), (3, 80, 32)];
+    let case = |(heads, head_dim, rotary_dims): (usize, usize, usize)| {
+        let input = numbers(heads * head_dim, 3);
+        let angles = numbers(rotary_dims / 2, 4);
+        let (sines, cosines): (Vec<_>, Vec<_>) = angles.iter().map(|angle| angle.sin_cos()).unzip();
+        let of = |kernels: &dyn Kernels| {
+            let mut output = input.clone();
+            kernels.rotate(&mut output, head_dim, &cosines, &sines);
+            output
+        };
+        (
+            format!("{heads} heads of {head_dim}, {rotary_dims} turned"),
+            of(packed),
+            of(native),
+        )
+    };
+    sizes.map(case).into()
+}
+
+fn gates(packed: &PackKernels, native: &dyn Kernels) -> Vec<Case> {
+    let kinds = [Activation::Silu, Activation::GeluTanh];
+    let sizes = [16, 96, 1536, 37];
+    let cases = kinds
+        .into_iter()
+        .flat_map(|kind| sizes.map(|size| (kind, size)));
+    cases
+        .map(|(activation, size)| {
+            let (gate, up) = (numbers(size, 5), numbers(size, 6));
+            let of = |kernels: &dyn Kernels| {
+                let mut output = vec![0.0; size];
+                kernels.gate(activation, &gate, &up, &mut output);
+                output
+            };
+            (format!("{activation:?} of {size}"), of(packed), of(native))
+        })
+        .collect()
+}
+
+/// The same numbers every time, between -4 and 4.
+fn numbers(count: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9) | 1;
+    let step = |_| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state >> 8) as f32 / (1 << 21) as f32 - 4.0
+    };
+    (0..count).map(step).collect()
+}
+
+fn compare(found: &[f32], expected: &[f32]) -> Result<(), String> {
+    for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let allowed = ABSOLUTE + RELATIVE * expected.abs();
+        let is_close = (found - expected).abs() <= allowed;
+        // Not where one is NaN.
+        if !is_close {
+            return Err(format!(
+                "value {index} is {found}, the native kernel's {expected}"
+            ));
+        }
+    }
+    Ok(())
+}

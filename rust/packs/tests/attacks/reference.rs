@@ -1,0 +1,96 @@
+//! The reference pack: it is accepted, and computes what the engine does.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ruvllm_kernels::{Activation, Kernels, available};
+use ruvllm_packs::{
+    Counters, Downgrade, Floors, Host, KERNEL_IDS, Operation, PackKernels, PackManager, Trust,
+    TrustedKeys, VerifiedPack,
+};
+
+use crate::support::{close, norm, options, sandbox};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../python/ruvllm/packs")
+}
+
+fn trust() -> Trust {
+    let key = std::fs::read_to_string(folder().join("trusted_keys/ruvllm-release.pub")).unwrap();
+    Trust {
+        keys: TrustedKeys::parse([key.trim()], []).unwrap(),
+        host: Host::default(),
+    }
+}
+
+fn pack() -> VerifiedPack {
+    VerifiedPack::read(
+        &folder().join("kernel-pack-v1.0.0"),
+        &trust(),
+        &options().ceilings,
+    )
+    .unwrap()
+}
+
+#[test]
+fn it_has_every_kernel_and_becomes_active() {
+    for native in available() {
+        let host = PackManager::new(sandbox(), trust(), native, Floors::default());
+        let summary = host.activate_verified(pack(), Downgrade::Refuse).unwrap();
+        let mut ids = KERNEL_IDS.map(|(id, _)| id.to_owned());
+        ids.sort();
+        assert_eq!(summary.kernels, ids);
+    }
+}
+
+#[test]
+fn operations_are_the_packs_and_close_to_native() {
+    let pack = pack().compile(&sandbox()).unwrap();
+    for native in available() {
+        let counters = Arc::new(Counters::default());
+        let packed = PackKernels::new(Arc::clone(&native), &pack, Arc::clone(&counters));
+        for columns in [64, 576, 2048] {
+            assert!(
+                close(&norm(&packed, 3, columns), &norm(&*native, 3, columns)),
+                "{}",
+                native.name()
+            );
+        }
+        let values: Vec<f32> = (0..6000)
+            .map(|index| (index % 101) as f32 / 9.0 - 5.0)
+            .collect();
+        for (activation, columns) in [
+            (Activation::Silu, 96),
+            (Activation::GeluTanh, 6000),
+            (Activation::Silu, 33),
+        ] {
+            let of = |kernels: &dyn Kernels| {
+                let mut output = vec![0.0; columns];
+                kernels.gate(
+                    activation,
+                    &values[..columns],
+                    &values[..columns],
+                    &mut output,
+                );
+                output
+            };
+            assert!(close(&of(&packed), &of(&*native)), "{}", native.name());
+        }
+        for half in [32, 16] {
+            let (cosines, sines) = (&values[..half], &values[half..2 * half]);
+            let of = |kernels: &dyn Kernels| {
+                let mut heads = values[..9 * 64].to_vec();
+                kernels.rotate(&mut heads, 64, cosines, sines);
+                heads
+            };
+            assert!(close(&of(&packed), &of(&*native)), "{}", native.name());
+        }
+        for operation in Operation::ALL {
+            let counts = counters.of(operation);
+            assert!(
+                counts.pack > 0 && counts.native == 0,
+                "{operation:?}: {counts:?}"
+            );
+        }
+    }
+}
