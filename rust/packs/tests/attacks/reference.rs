@@ -1,4 +1,5 @@
-//! The reference pack: it is accepted, and computes what the engine does.
+//! The reference pack: it is accepted, and computes what the engine does, to the bit where the machine has
+//! a fused multiply-add.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
