@@ -12,6 +12,7 @@ CRATES = {
     "kernels": set(),
     "formats": set(),
     "core": {"kernels", "formats"},
+    "packs": {"kernels"},
     "py": {"core", "kernels", "packs"},
 }
 
