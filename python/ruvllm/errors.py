@@ -225,7 +225,7 @@ class PackError(RuvLLMError, ValueError):
 class KernelError(RuvLLMError, RuntimeError):
     """A pack's kernel trapped, or gave an error code.
 
-    `kind` is what happened, as `EpochDeadline` or `KernelTrap`; `code` what the kernel returned, where it did.
+    `kind` is what happened, as `EpochDeadline` or `KernelTrap`; `code` what the kernel returned, if it did.
     """
 
     prefix = "Kernel error"

@@ -19,10 +19,9 @@ class KernelManager:
         manager = KernelManager()
         manager.activate("reference")
 
-    A step that has begun finishes on the pack it began with. The pack before is kept for five minutes: where the
-    new one breaks within them it comes back by itself, and `rollback` brings it back at any moment.
-    `LLM(..., kernel_pack=...)` makes one and has it as `llm.kernel_packs`; one that was made by hand serves no
-    model.
+    A step that has begun finishes on the pack it began with. The pack before is kept for five minutes, in
+    which it comes back by itself where the new one breaks, or by `rollback`. `LLM(..., kernel_pack=...)`
+    makes a manager and has it as `llm.kernel_packs`; one that was made by hand serves no model.
     """
 
     def __init__(
@@ -47,8 +46,8 @@ class KernelManager:
                 floors.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise IoError(
-                    f"{floors.parent}: versions of packs cannot be remembered there: {error}; set RUVLLM_HOME "
-                    "to a folder that can be written"
+                    f"{floors.parent}: versions of packs cannot be remembered there: {error}; set "
+                    "RUVLLM_HOME to a folder that can be written"
                 ) from error
         self._native = native_packs(trusted_keys, floors=floors, isa=isa, threads=threads)
         self._paths: dict[str, Path] = {}
@@ -59,7 +58,7 @@ class KernelManager:
         return self._native
 
     def activate(self, pack: str | os.PathLike[str], *, allow_downgrade: bool = False) -> KernelPack:
-        """Verify a pack, compile it, compare it with the native kernels, and compute with it from the next step.
+        """Verify and compile a pack, compare it with the native kernels, compute with it from the next step.
 
         Where anything is wrong, `PackError` says so and everything stays as it is.
 

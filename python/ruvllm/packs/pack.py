@@ -9,11 +9,11 @@ from ruvllm import _native
 from ruvllm.errors import BackendError
 from ruvllm.packs.trust import default_trusted_keys
 
-__all__ = ["KernelPack", "native_packs", "reference_pack"]
+__all__ = ["KernelPack", "native_packs", "reference_pack", "require_packs"]
 
 
 def reference_pack() -> Path:
-    """The pack in the package: 13 kernels that compute what the engine's own do, signed by the release key."""
+    """The pack in the package: kernels that compute what the engine's own do, signed by the release key."""
     return Path(__file__).parent / "kernel-pack-v1.0.0"
 
 
@@ -70,6 +70,14 @@ class KernelPack:
         )
 
 
+def require_packs() -> None:
+    """`BackendError` in a build without the feature."""
+    if not hasattr(_native, "KernelPacks"):
+        raise BackendError(
+            "this build of ruvllm has no kernel packs; it was built without the feature 'packs'"
+        )
+
+
 def native_packs(
     trusted_keys: Iterable[str] | None,
     *,
@@ -77,9 +85,8 @@ def native_packs(
     isa: str | None = None,
     threads: int | None = None,
 ) -> "_native.KernelPacks":
-    """The extension's packs of these keys; `BackendError` in a build without them."""
-    if not hasattr(_native, "KernelPacks"):
-        raise BackendError("this build of ruvllm has no kernel packs; the wheels on the package index have")
+    """The extension's packs of these keys."""
+    require_packs()
     return _native.KernelPacks(
         trusted_keys=list(default_trusted_keys() if trusted_keys is None else trusted_keys),
         floors=None if floors is None else str(floors),

@@ -1,8 +1,8 @@
 """Single kernels of a pack over NumPy arrays: to test one, and to see what it computes.
 
-Arrays are C-contiguous and are copied into the sandbox and back. What does not fit is a `ConfigError`, what the
-kernel refuses or fails at a `KernelError`: unlike in an engine, nothing is computed natively instead. The planes
-and parameters are those of `rust/packs/kernels/README.md`.
+Arrays are C-contiguous and are copied into the sandbox and back. What does not fit is a `ConfigError`, what
+the kernel refuses or fails at a `KernelError`: unlike in an engine, nothing is computed natively instead. The
+planes and parameters are those of `rust/packs/kernels/README.md`.
 """
 
 import os
@@ -24,7 +24,7 @@ __all__ = ["KernelRuntime"]
 
 Array = NDArray[Any]
 GROUP = 32
-# Bytes of a group of 32 keys or values (f16 step, f16 minimum, codes), and of a block of q8 (f32 scale, codes).
+# Bytes of a group of 32 keys or values: f16 step, f16 minimum, codes; and of a block of q8: f32 scale, codes.
 GROUP_BYTES = {4: 20, 8: 36}
 Q8_BLOCK_BYTES = 36
 
@@ -102,7 +102,7 @@ class KernelRuntime:
             sines: Likewise.
             layout: `halves` turns dimension i with i + rotary_dims / 2, `adjacent` 2i with 2i + 1.
         """
-        kind = "q8" if isinstance(x, np.ndarray) and x.dtype == np.uint8 else _kind("x", x)
+        kind = "q8" if getattr(x, "dtype", None) == np.uint8 else _kind("x", x)
         float_array("cosines", cosines, dimensions=(2,))
         float_array("sines", sines, dimensions=(2,))
         if x.ndim not in (3, 4) or not x.flags.c_contiguous:
@@ -157,8 +157,8 @@ class KernelRuntime:
         bits = of_bytes.get(groups.shape[-1]) if groups.ndim == 3 else None
         if bits is None or groups.dtype != np.uint8 or groups.shape[:2] != _groups(tokens, channels, axis):
             raise ConfigError(
-                f"groups is {groups.dtype} of the shape {groups.shape}; it must be uint8, as kv_pack gives it "
-                f"for {tokens} tokens of {channels} channels along {axis}"
+                f"groups is {groups.dtype} of the shape {groups.shape}; it must be uint8, as kv_pack gives "
+                f"it for {tokens} tokens of {channels} channels along {axis}"
             )
         output = np.zeros((tokens, channels), np.float32)
         params = struct.pack("<4I", tokens, channels, _axis(axis), GROUP)
@@ -169,13 +169,14 @@ class KernelRuntime:
     ) -> NDArray[np.float32]:
         """`y + scale * (x lora_a^T) lora_b^T`, with the two matrices as PEFT stores them, f32 or f16.
 
-        `x` is `[tokens, inputs]`, `lora_a` `[rank, inputs]`, `lora_b` `[outputs, rank]`, `y` `[tokens, outputs]`.
+        `x` is `[tokens, inputs]`, `lora_a` `[rank, inputs]`, `lora_b` `[outputs, rank]`, and `y` `[tokens,
+        outputs]`.
         """
         kind = _kind("lora_a", lora_a)
         float_array("x", x, dimensions=(2,))
         float_array("y", y, dimensions=(2,))
         shapes = (y.shape, x.shape, lora_a.shape, lora_b.shape)
-        (tokens, outputs), inputs, rank = y.shape, x.shape[1], lora_a.shape[0]
+        (tokens, outputs), inputs, rank = y.shape, x.shape[1], lora_a.size // max(1, x.shape[1])
         require(
             _kind("lora_b", lora_b) == kind
             and shapes == ((tokens, outputs), (tokens, inputs), (rank, inputs), (outputs, rank)),
@@ -198,13 +199,11 @@ def _bytes_of(array: Array) -> NDArray[np.uint8]:
 
 
 def _kind(name: str, array: object) -> str:
-    if isinstance(array, np.ndarray) and array.dtype == np.float16 and array.flags.c_contiguous:
-        return "f16"
-    if not isinstance(array, np.ndarray) or array.dtype != np.float32:
-        what = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-        raise ConfigError(f"{name} is of type {what}; it must be an array of float32 or float16")
-    float_array(name, array)
-    return "f32"
+    if isinstance(array, np.ndarray) and array.dtype in (np.float16, np.float32):
+        require(array.flags.c_contiguous, f"{name} is strided, of shape {array.shape}; it must be contiguous")
+        return "f16" if array.dtype == np.float16 else "f32"
+    what = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+    raise ConfigError(f"{name} is of type {what}; it must be an array of float32 or float16")
 
 
 def _layout(layout: str) -> int:

@@ -15,12 +15,14 @@ from typing import Any
 
 from ruvllm import _native
 from ruvllm.errors import ConfigError, IoError, PackError
+from ruvllm.packs.pack import require_packs
 
 __all__ = ["make_key", "sign_pack"]
 
 
 def make_key(path: str | os.PathLike[str]) -> str:
-    """Write a new private key into a file that must not exist yet; gives the public half, `ed25519:<base64>`."""
+    """Write a new private key into a file that must not exist yet; gives the public half as text."""
+    require_packs()
     seed = secrets.token_bytes(32)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -39,6 +41,7 @@ def sign_pack(folder: str | os.PathLike[str], key_file: str | os.PathLike[str]) 
     Refuses a manifest that names another key, and files whose hashes are not the manifest's: such a pack
     nobody would run. Whether the kernels are any good is not looked at; `KernelPack.verify` does that.
     """
+    require_packs()
     seed, folder = _read_key(Path(key_file)), Path(folder)
     public = _native.public_key(seed)
     try:

@@ -41,9 +41,11 @@ class InstalledPack:
 
 def find_pack(pack: str | os.PathLike[str]) -> Path:
     """The folder of a pack: a folder itself, `reference`, or an installed `NAME` or `NAME@VERSION`."""
+    if pack == REFERENCE:
+        return reference_pack()
     if not isinstance(pack, str) or Path(pack).is_dir() or "/" in pack or os.sep in pack:
         return Path(pack)
-    return reference_pack() if pack == REFERENCE else PackStore().find(pack).path
+    return PackStore().find(pack).path
 
 
 class PackStore:
@@ -116,7 +118,7 @@ class PackStore:
 
     def choose(self, name: str, version: str) -> InstalledPack:
         """Have a name mean this version from now on. Nothing that runs changes."""
-        pack = self.find(f"{name}@{version}")
+        self.find(f"{name}@{version}")
         choices = self._choices()
         before = choices.get(name, {}).get("current")
         if before != version:
