@@ -1,7 +1,7 @@
 """`ruvllm packs bench`: what an operation takes in a pack, and natively.
 
 Both are called from Python, so both times hold what such a call costs, and the pack's the copies into the
-sandbox and back. What a pack costs in a generation, `ruvllm bench --kernel-pack PACK` beside `ruvllm bench` tells.
+sandbox and back. What a pack costs in a generation tells `ruvllm bench --kernel-pack PACK`.
 """
 
 import time
