@@ -39,7 +39,6 @@ class KernelPacks:
         trusted_keys: Sequence[str],
         floors: str | None = None,
         isa: str | None = None,
-        threads: int | None = None,
     ) -> KernelPacks:
         """`floors`: the file that remembers the highest version of each name; `None` is in memory."""
     def verify(self, path: str) -> PackSummary:
@@ -90,13 +89,14 @@ class PackKernel:
         b: NDArray[np.uint8] | None,
         params: bytes,
         output: NDArray[np.uint8],
+        scratch_bytes: int = 0,
     ) -> NDArray[np.uint8]:
         """The output's bytes after the call; `output` is what they are before."""
 
-def sign_manifest(secret: bytes, manifest: bytes) -> bytes:
+def sign_manifest(key: bytes, manifest: bytes) -> bytes:
     """The 64 bytes of a signature by the key of 32 secret bytes."""
 
-def public_key(secret: bytes) -> str:
+def public_key(key: bytes) -> str:
     """`ed25519:` and the base64 of the public half."""
 
 @final

@@ -12,7 +12,8 @@ CRATES = {
     "kernels": set(),
     "formats": set(),
     "core": {"kernels", "formats"},
-    "py": {"core", "kernels"},
+    "packs": {"kernels"},
+    "py": {"core", "kernels", "packs"},
 }
 
 # Modules of the core, low to high. A module may use its own level and those below it, without cycles.

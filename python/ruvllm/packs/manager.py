@@ -12,6 +12,9 @@ from ruvllm.packs.store import find_pack
 
 __all__ = ["KernelManager"]
 
+# The last one has its place in packs; the engine has no adapters yet, and never asks for it.
+_OPERATIONS = ("rmsnorm", "rope", "swiglu", "lora_apply")
+
 
 class KernelManager:
     """The packs of one engine; every method may be called from any thread, while requests run.
@@ -30,7 +33,6 @@ class KernelManager:
         *,
         floors: Path | None = None,
         isa: str | None = None,
-        threads: int | None = None,
     ) -> None:
         """Begin without a pack.
 
@@ -39,7 +41,6 @@ class KernelManager:
             floors: The file that remembers the newest version of each pack's name, so that nobody goes back
                 to an older one unnoticed; by default they are forgotten with the process.
             isa: The instruction set of the native kernels beside it; by default the best one.
-            threads: Their threads; by default what the affinity mask and the cgroup allow.
         """
         if floors is not None:
             try:
@@ -49,7 +50,7 @@ class KernelManager:
                     f"{floors.parent}: versions of packs cannot be remembered there: {error}; set "
                     "RUVLLM_HOME to a folder that can be written"
                 ) from error
-        self._native = native_packs(trusted_keys, floors=floors, isa=isa, threads=threads)
+        self._native = native_packs(trusted_keys, floors=floors, isa=isa)
         self._paths: dict[str, Path] = {}
 
     @property
@@ -90,10 +91,11 @@ class KernelManager:
     def stats(self) -> KernelPackStats:
         """Which operation ran where, since this was made; the counts outlive packs."""
         current, counts = self._native.current(), self._native.calls()
+        none = dict.fromkeys(_OPERATIONS, 0)
         return KernelPackStats(
             pack=None if current is None else f"{current.name} {current.version}",
-            calls={operation: in_pack for operation, in_pack, _, _ in counts},
-            native_calls={operation: native for operation, _, native, _ in counts},
+            calls=none | {operation: in_pack for operation, in_pack, _, _ in counts},
+            native_calls=none | {operation: native for operation, _, native, _ in counts},
             fallbacks={operation: dict(reasons) for operation, _, _, reasons in counts if reasons},
             automatic_rollbacks=self._native.automatic_rollbacks,
         )

@@ -83,7 +83,6 @@ def native_packs(
     *,
     floors: Path | None = None,
     isa: str | None = None,
-    threads: int | None = None,
 ) -> "_native.KernelPacks":
     """The extension's packs of these keys."""
     require_packs()
@@ -91,5 +90,4 @@ def native_packs(
         trusted_keys=list(default_trusted_keys() if trusted_keys is None else trusted_keys),
         floors=None if floors is None else str(floors),
         isa=isa,
-        threads=threads,
     )

@@ -46,12 +46,22 @@ class KernelRuntime:
         self.pack = KernelPack.of(self._native.verify(os.fspath(self._path)), self._path)
 
     def call(
-        self, kernel_id: str, params: bytes, a: Array, b: Array | None, output: Array
+        self,
+        kernel_id: str,
+        params: bytes,
+        planes: tuple[Array, Array | None, Array],
+        *,
+        scratch_bytes: int = 0,
     ) -> NDArray[np.uint8]:
-        """Call a kernel with the bytes of its planes; gives the bytes of the output plane.
+        """Call a kernel; gives the bytes of its output plane.
 
-        `output` is the plane as it is before, and stays as it is.
+        Args:
+            kernel_id: As the manifest has it.
+            params: The bytes of its parameters.
+            planes: A, B (or none), and the output as it is before; all stay as they are.
+            scratch_bytes: Room for the kernel to work in.
         """
+        a, b, output = planes
         kernel = self._kernels.get(kernel_id)
         if kernel is None:
             if kernel_id not in self.pack.kernels:
@@ -61,7 +71,8 @@ class KernelRuntime:
                     f"{', '.join(self.pack.kernels)}",
                 )
             kernel = self._kernels[kernel_id] = self._native.kernel(os.fspath(self._path), kernel_id)
-        return kernel.call(_bytes_of(a), None if b is None else _bytes_of(b), params, _bytes_of(output))
+        b_bytes = None if b is None else _bytes_of(b)
+        return kernel.call(_bytes_of(a), b_bytes, params, _bytes_of(output), scratch_bytes)
 
     def rms_norm(
         self,
@@ -84,7 +95,7 @@ class KernelRuntime:
             f"weight has the shape {weight.shape}; it must fit the last axis of x, whose shape is {x.shape}",
         )
         params = struct.pack("<IIffI", x.size // columns, columns, epsilon, weight_offset, partial_sums)
-        return self._like(x, self.call(f"rmsnorm_{kind}", params, x, weight, x))
+        return self._like(x, self.call(f"rmsnorm_{kind}", params, (x, weight, x)))
 
     def rope(
         self,
@@ -117,7 +128,9 @@ class KernelRuntime:
         turned = 2 * cosines.shape[1]
         params = struct.pack("<6I", batch, sequence, heads, head_dim, turned, _layout(layout))
         tables = np.concatenate([cosines.reshape(-1), sines.reshape(-1)])
-        return self._like(x, self.call(f"rope_{kind}", params, x, tables, x))
+        scratch_bytes = 4 * head_dim if kind == "q8" else 0
+        plane = self.call(f"rope_{kind}", params, (x, tables, x), scratch_bytes=scratch_bytes)
+        return self._like(x, plane)
 
     def swiglu(self, gate: Array, up: Array, activation: Literal["silu", "gelu"] = "silu") -> Array:
         """`activation(gate) * up`, f32 or f16."""
@@ -128,7 +141,7 @@ class KernelRuntime:
         )
         require(activation in ("silu", "gelu"), f"activation is {activation!r}; it must be silu or gelu")
         params = struct.pack("<II", gate.size, int(activation == "gelu"))
-        return self._like(gate, self.call(f"swiglu_{kind}", params, gate, up, gate))
+        return self._like(gate, self.call(f"swiglu_{kind}", params, (gate, up, gate)))
 
     def kv_pack(
         self, x: NDArray[np.float32], bits: int = 4, *, axis: Literal["channels", "tokens"] = "channels"
@@ -142,7 +155,7 @@ class KernelRuntime:
         shape = (*_groups(x.shape[0], x.shape[1], axis), GROUP_BYTES[bits])
         params = struct.pack("<4I", *x.shape, _axis(axis), GROUP)
         output = np.zeros(shape, np.uint8)
-        return self.call(f"kv_pack_q{bits}", params, x, None, output).reshape(shape)
+        return self.call(f"kv_pack_q{bits}", params, (x, None, output)).reshape(shape)
 
     def kv_unpack(
         self,
@@ -162,7 +175,7 @@ class KernelRuntime:
             )
         output = np.zeros((tokens, channels), np.float32)
         params = struct.pack("<4I", tokens, channels, _axis(axis), GROUP)
-        return self._like(output, self.call(f"kv_unpack_q{bits}", params, groups, None, output))
+        return self._like(output, self.call(f"kv_unpack_q{bits}", params, (groups, None, output)))
 
     def lora_apply(
         self, y: NDArray[np.float32], x: NDArray[np.float32], lora_a: Array, lora_b: Array, scale: float = 1.0
@@ -185,7 +198,9 @@ class KernelRuntime:
         )
         params = struct.pack("<4If", tokens, inputs, rank, outputs, scale)
         matrices = np.concatenate([lora_a.reshape(-1), lora_b.reshape(-1)])
-        return self._like(y, self.call(f"lora_apply_{kind}", params, x, matrices, y))
+        scratch_bytes = 16 * -(-rank // 4)
+        plane = self.call(f"lora_apply_{kind}", params, (x, matrices, y), scratch_bytes=scratch_bytes)
+        return self._like(y, plane)
 
     @staticmethod
     def _like(shape_of: Array, plane: NDArray[np.uint8]) -> Array:

@@ -133,7 +133,7 @@ def open_model(
     """Load the model and start its loop."""
     threads = settings.threads if settings.threads is not None else _threads_from_environment()
     isa = settings.isa or os.environ.get("RUVLLM_ISA") or None
-    packs = _open_pack(settings.kernel_pack, isa, threads)
+    packs = _open_pack(settings.kernel_pack, isa)
     native = _native.Model.load(
         str(path),
         threads=threads,
@@ -176,13 +176,11 @@ def open_model(
     )
 
 
-def _open_pack(
-    pack: str | os.PathLike[str] | None, isa: str | None, threads: int | None
-) -> KernelManager | None:
+def _open_pack(pack: str | os.PathLike[str] | None, isa: str | None) -> KernelManager | None:
     """The manager of an engine with that pack active; one that is refused ends the loading early."""
     if pack is None:
         return None
-    manager = KernelManager(floors=PackStore().floors, isa=isa, threads=threads)
+    manager = KernelManager(floors=PackStore().floors, isa=isa)
     active = manager.activate(pack)
     logger.info("kernel pack %s %s, signed by %s", active.name, active.version, active.signer)
     return manager

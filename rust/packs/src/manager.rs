@@ -131,6 +131,14 @@ impl PackManager {
         &self.counters
     }
 
+    /// Reads, verifies and compiles a pack and compares it with the native kernels; the active one stays.
+    pub fn check(&self, folder: &Path) -> Result<Pack, LoadError> {
+        let ceilings = &self.sandbox.options().ceilings;
+        let pack = VerifiedPack::read(folder, &self.trust, ceilings)?.compile(&self.sandbox)?;
+        health::check(&pack, &self.native)?;
+        Ok(pack)
+    }
+
     /// Reads, verifies and compiles a pack, compares it with the native kernels, and makes it active. Where
     /// anything is wrong, everything stays as it is.
     pub fn activate(&self, folder: &Path, downgrade: Downgrade) -> Result<PackSummary, LoadError> {
@@ -262,18 +270,10 @@ impl std::fmt::Debug for Active {
 impl Entry {
     fn summary(&self) -> PackSummary {
         PackSummary {
-            name: self.pack.name().to_owned(),
-            version: self.pack.version().to_string(),
-            signer: self.pack.signer().text(),
-            digest: self.pack.digest().to_owned(),
-            kernels: self
-                .pack
-                .kernels()
-                .map(|kernel| kernel.id().to_owned())
-                .collect(),
             generation: self.generation,
             is_broken: self.kernels.is_broken(),
             last_fault: self.kernels.last_fault(),
+            ..self.pack.summary()
         }
     }
 }

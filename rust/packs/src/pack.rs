@@ -12,6 +12,7 @@ use crate::compatibility::Host;
 use crate::error::LoadError;
 use crate::files::{PackFolder, PackPath};
 use crate::kernel::Kernel;
+use crate::manager::PackSummary;
 use crate::manifest::{Ceilings, Manifest};
 use crate::sandbox::{Sandbox, Source};
 use crate::signature::{PublicKey, TrustedKeys};
@@ -157,5 +158,19 @@ impl Pack {
     /// All kernels, in the order of their ids.
     pub fn kernels(&self) -> impl Iterator<Item = &Arc<Kernel>> {
         self.kernels.values()
+    }
+
+    /// What there is to say of it while it is not active.
+    pub fn summary(&self) -> PackSummary {
+        PackSummary {
+            name: self.name.clone(),
+            version: self.version.to_string(),
+            signer: self.signer.text(),
+            digest: self.digest.clone(),
+            kernels: self.kernels.keys().cloned().collect(),
+            generation: 0,
+            is_broken: false,
+            last_fault: None,
+        }
     }
 }

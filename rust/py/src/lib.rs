@@ -18,6 +18,7 @@ mod kv_blocks;
 mod memory;
 mod model;
 mod packed_matrix;
+mod packs;
 mod peaks;
 mod prefix;
 mod profile;
@@ -51,6 +52,8 @@ mod _native {
     use super::model::Model;
     #[pymodule_export]
     use super::packed_matrix::PackedMatrix;
+    #[pymodule_export]
+    use super::packs::{KernelPacks, PackKernel, PackSummary, public_key, sign};
     #[pymodule_export]
     use super::peaks::{InstructionPeak, Peaks, measure_peaks};
     #[pymodule_export]

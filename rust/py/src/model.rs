@@ -12,6 +12,7 @@ use ruvllm_kernels::thread_choice;
 use crate::convert::choice;
 use crate::engine_memory::KV_FORMATS;
 use crate::errors::exception;
+use crate::packs::KernelPacks;
 use crate::run::{run, run_with_progress};
 use crate::system::choose_kernels;
 use crate::tokenizer::Tokenizer;
@@ -60,7 +61,7 @@ impl Model {
 #[pymethods]
 impl Model {
     #[staticmethod]
-    #[pyo3(signature = (path, *, threads=None, isa=None, activations="auto", progress=None))]
+    #[pyo3(signature = (path, *, threads=None, isa=None, activations="auto", progress=None, packs=None))]
     fn load(
         py: Python<'_>,
         path: PathBuf,
@@ -68,10 +69,12 @@ impl Model {
         isa: Option<&str>,
         activations: &str,
         progress: Option<Py<PyAny>>,
+        packs: Option<&KernelPacks>,
     ) -> PyResult<Self> {
+        let packs = packs.map(|packs| packs.0.kernels());
         run_with_progress(py, progress, |progress| {
             let options = LoadOptions {
-                kernels: choose_kernels(isa)?,
+                kernels: packs.map_or_else(|| choose_kernels(isa), Ok)?,
                 threads: thread_choice(threads).threads,
                 precision: choice("activations", activations, &PRECISIONS)?,
             };
