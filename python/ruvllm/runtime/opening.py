@@ -140,7 +140,7 @@ def open_model(
         isa=isa,
         activations=settings.activations,
         progress=progress,
-        **({"packs": packs.native} if packs else {}),
+        packs=packs.native if packs else None,
     )
     text = load_text(native, path)
     plan = _plan_memory(native, settings)
