@@ -1,51 +1,26 @@
 """The page's own kernel, built, signed and run as docs/kernel-packs.md says."""
 
-import base64
-import hashlib
 import json
 import re
-import shlex
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ruvllm.llm import LLM
-from ruvllm.packs import KernelPack, KernelRuntime, sign_pack
+from ruvllm.packs import KernelPack, KernelRuntime
 from ruvllm.params import GenerateParams
 from tests.architecture import sources
 from tests.conftest import FIXTURES
-from tests.packs.pack_copies import KEY, TRUSTED
+from tests.packs.guide import PAGE, block, build_pack
+from tests.packs.pack_copies import TRUSTED
 
-PAGE = (sources.ROOT / "docs" / "kernel-packs.md").read_text(encoding="utf-8")
 TINY = FIXTURES / "gguf" / "llama-gqa.gguf"
-
-
-def block(name: str) -> str:
-    match = re.search(rf"<!-- guide:{re.escape(name)} -->\n```\w+\n(.*?)^```$", PAGE, re.M | re.S)
-    assert match, name
-    return match.group(1)
 
 
 @pytest.fixture(scope="module")
 def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("guide")
-    pack = folder / "my-pack"
-    pack.mkdir()
-    shutil.copy(sources.RUST / "packs" / "kernels" / "abi.h", folder)
-    (folder / "rmsnorm.c").write_text(block("rmsnorm.c"))
-    program, *arguments = shlex.split(block("build"))
-    assert program == "python"
-    subprocess.run([sys.executable, *arguments], cwd=folder, check=True, timeout=50)
-    digest = hashlib.sha256((pack / "rmsnorm_f32.wasm").read_bytes()).hexdigest()
-    manifest = block("kernels.json").replace("sha256:...", f"sha256:{digest}").replace("ed25519:...", TRUSTED)
-    (pack / "kernels.json").write_text(manifest)
-    (folder / "my.key").write_bytes(base64.b64encode(KEY.private_bytes_raw()))
-    assert sign_pack(pack, folder / "my.key") == TRUSTED
-    return pack
+    return build_pack(tmp_path_factory.mktemp("guide"))
 
 
 def test_it_is_believed(pack: Path) -> None:

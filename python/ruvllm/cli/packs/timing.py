@@ -7,7 +7,6 @@ sandbox and back. What a pack costs in a generation tells `ruvllm bench --kernel
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from statistics import median
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -105,6 +104,8 @@ def measure(runtime: "KernelRuntime", repeat: int) -> list[Timing]:
 
 def _medians(calls: list[Call], repeat: int) -> list[float]:
     """Seconds of each; they take turns, so that what else the machine does meets all of them."""
+    from statistics import median
+
     samples: list[list[float]] = [[] for _ in calls]
     for call in calls:
         call()  # warm-up
