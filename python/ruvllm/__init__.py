@@ -24,11 +24,13 @@ from ruvllm.errors import (
     InvalidModelError,
     InvalidOperationError,
     IoError,
+    KernelError,
     KvCacheError,
     ModelError,
     NotFoundError,
     OutOfMemoryError,
     OverloadedError,
+    PackError,
     PagedAttentionError,
     RuvLLMError,
     SessionError,
@@ -39,6 +41,8 @@ from ruvllm.errors import (
 from ruvllm.outputs import (
     Chunk,
     Completion,
+    EngineStats,
+    KernelPackStats,
     LoadedPrefixes,
     MemoryStats,
     ModelInfo,
@@ -53,7 +57,7 @@ from ruvllm.params import GenerateParams
 from ruvllm.types import DeviceType, ModelSize, Precision, Quantization
 
 if TYPE_CHECKING:
-    from ruvllm import hub, kernels
+    from ruvllm import hub, kernels, packs
     from ruvllm.async_engine import AsyncEngine
     from ruvllm.backends.base import LlmBackend
     from ruvllm.backends.native import NativeBackend
@@ -78,11 +82,14 @@ __all__ = [
     "ConfigError",
     "ContextLengthError",
     "DeviceType",
+    "EngineStats",
     "GenerateParams",
     "GenerationError",
     "InvalidModelError",
     "InvalidOperationError",
     "IoError",
+    "KernelError",
+    "KernelPackStats",
     "KvCacheConfig",
     "KvCacheError",
     "Limits",
@@ -97,6 +104,7 @@ __all__ = [
     "NotFoundError",
     "OutOfMemoryError",
     "OverloadedError",
+    "PackError",
     "PagedAttentionError",
     "PoolStats",
     "Precision",
@@ -118,6 +126,7 @@ __all__ = [
     "__version__",
     "hub",
     "kernels",
+    "packs",
 ]
 
 logging.getLogger("ruvllm").addHandler(logging.NullHandler())
@@ -136,6 +145,7 @@ _LATE = {
     "RagPipeline": ("ruvllm.chat", "RagPipeline"),
     "hub": ("ruvllm.hub", None),
     "kernels": ("ruvllm.kernels", None),
+    "packs": ("ruvllm.packs", None),
 }
 
 

@@ -30,6 +30,76 @@ def rope(
     """`rotation`: how many dimensions of a head turn, and the base."""
 
 @final
+class KernelPacks:
+    """The kernel packs of a process: verified, compiled, swapped between two steps."""
+
+    def __new__(
+        cls,
+        *,
+        trusted_keys: Sequence[str],
+        floors: str | None = None,
+        isa: str | None = None,
+    ) -> KernelPacks:
+        """`floors`: the file that remembers the highest version of each name; `None` is in memory."""
+    def verify(self, path: str) -> PackSummary:
+        """Reads, verifies, compiles, compares with the native kernels; activates nothing."""
+    def activate(self, path: str, allow_downgrade: bool) -> PackSummary: ...
+    def rollback(self) -> PackSummary: ...
+    def deactivate(self) -> None: ...
+    def current(self) -> PackSummary | None: ...
+    def previous(self) -> PackSummary | None: ...
+    def calls(self) -> list[tuple[str, int, int, dict[str, int]]]:
+        """Operation, calls in the pack, native calls, fallbacks by reason."""
+    @property
+    def automatic_rollbacks(self) -> int: ...
+    def kernel(self, path: str, kernel_id: str) -> PackKernel:
+        """One kernel of a verified pack, to be called by itself."""
+
+@final
+class PackSummary:
+    """A pack that was verified."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def signer(self) -> str: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def kernels(self) -> list[str]: ...
+    @property
+    def generation(self) -> int:
+        """Counts activations; 0 where it was only verified."""
+    @property
+    def is_broken(self) -> bool: ...
+    @property
+    def last_fault(self) -> str | None: ...
+
+@final
+class PackKernel:
+    """A kernel of a pack."""
+
+    @property
+    def id(self) -> str: ...
+    def call(
+        self,
+        a: NDArray[np.uint8],
+        b: NDArray[np.uint8] | None,
+        params: bytes,
+        output: NDArray[np.uint8],
+        scratch_bytes: int = 0,
+    ) -> NDArray[np.uint8]:
+        """The output's bytes after the call; `output` is what they are before."""
+
+def sign_manifest(key: bytes, manifest: bytes) -> bytes:
+    """The 64 bytes of a signature by the key of 32 secret bytes."""
+
+def public_key(key: bytes) -> str:
+    """`ed25519:` and the base64 of the public half."""
+
+@final
 class KvBlocks:
     """Keys and values of one layer in the engine's blocks, and attention over them."""
 
@@ -162,6 +232,7 @@ class Model:
         isa: str | None = None,
         activations: str = "auto",
         progress: Callable[[int, int], None] | None = None,
+        packs: KernelPacks | None = None,
     ) -> Model:
         """Reads a GGUF file or a folder; `activations` is `auto` or `f32`."""
     @property

@@ -19,11 +19,13 @@ __all__ = [
     "InvalidModelError",
     "InvalidOperationError",
     "IoError",
+    "KernelError",
     "KvCacheError",
     "ModelError",
     "NotFoundError",
     "OutOfMemoryError",
     "OverloadedError",
+    "PackError",
     "PagedAttentionError",
     "RuvLLMError",
     "SessionError",
@@ -201,6 +203,34 @@ class BatchError(GenerationError):
         error.completions = tuple(completions)
         error.errors = dict(errors)
         return error
+
+
+class PackError(RuvLLMError, ValueError):
+    """A kernel pack was refused; nothing of it has run, and the active pack is as it was.
+
+    `reason` names the rule, as `NoTrustedKey` or `HashMismatch`; docs/kernel-packs.md lists them.
+    """
+
+    prefix = "Pack error"
+    reason: str | None = None
+
+    @classmethod
+    def refused(cls, reason: str, message: str) -> "PackError":
+        """Make the error out of the rule's name and what is to be said."""
+        error = cls(message)
+        error.reason = reason
+        return error
+
+
+class KernelError(RuvLLMError, RuntimeError):
+    """A pack's kernel trapped, or gave an error code.
+
+    `kind` is what happened, as `EpochDeadline` or `KernelTrap`; `code` what the kernel returned, if it did.
+    """
+
+    prefix = "Kernel error"
+    kind: str | None = None
+    code: int | None = None
 
 
 class IoError(RuvLLMError, OSError):

@@ -13,7 +13,8 @@ from ruvllm._checks import check_integer
 from ruvllm.config import ModelConfig, PrefixCacheConfig
 from ruvllm.errors import ConfigError, ContextLengthError
 from ruvllm.observability.profile import StepProfile
-from ruvllm.outputs import Completion, MemoryStats, ModelInfo, PoolStats, TokenLogprob
+from ruvllm.outputs import Completion, EngineStats, MemoryStats, ModelInfo, PoolStats, TokenLogprob
+from ruvllm.packs.manager import KernelManager
 from ruvllm.params import GenerateParams
 from ruvllm.runtime import accounts
 from ruvllm.runtime.closing import Closing
@@ -59,6 +60,7 @@ class LLM(Closing, TextMethods):
         max_context: int | None = None,
         prefix_cache: PrefixCacheConfig | None = None,
         limits: Limits | None = None,
+        kernel_pack: str | os.PathLike[str] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         """Load a model.
@@ -76,6 +78,8 @@ class LLM(Closing, TextMethods):
                 memory allows. More than the model's limit is refused.
             prefix_cache: What computed prefixes may keep, and when they give way.
             limits: How many requests may be in at once, and how many may wait.
+            kernel_pack: A signed kernel pack to compute with: a folder, `reference`, or the name of an
+                installed one; by default none. One that is refused is a `PackError`.
             progress: Called with the bytes done and in all while loading.
         """
         settings = settings_from(
@@ -89,6 +93,7 @@ class LLM(Closing, TextMethods):
                 max_context=max_context,
                 prefix_cache=prefix_cache or PrefixCacheConfig(),
                 limits=limits or Limits(),
+                kernel_pack=kernel_pack,
             ),
         )
         self._open = open_model(resolve_model(model, config), settings, progress)
@@ -258,6 +263,15 @@ class LLM(Closing, TextMethods):
     def failure(self) -> Exception | None:
         """What stopped the engine for good; `None` while it runs."""
         return self._loop.failure
+
+    def stats(self) -> EngineStats:
+        """Memory, prefix cache and kernel pack in one; `stats().kernel_pack.calls` says what the pack did."""
+        return accounts.engine_stats(self._open, self.prefix_cache.stats())
+
+    @property
+    def kernel_packs(self) -> KernelManager | None:
+        """The packs that it computes with, to be changed while it runs; `None` without `kernel_pack`."""
+        return self._open.kernel_packs
 
     def memory_stats(self) -> MemoryStats:
         """Memory in use now; the key-value blocks as of the last plan."""

@@ -9,7 +9,9 @@ from ruvllm.types import DeviceType, ModelSize
 __all__ = [
     "Chunk",
     "Completion",
+    "EngineStats",
     "FinishReason",
+    "KernelPackStats",
     "LoadedPrefixes",
     "MemoryStats",
     "ModelInfo",
@@ -353,3 +355,31 @@ class PoolStats:
         committed = self.kv_pages * self.page_bytes
         used = (self.total_blocks - self.free_blocks) * self.block_bytes
         return max(0.0, 1 - used / committed) if committed else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelPackStats:
+    """Which operation of the forward pass ran where, since the model was loaded.
+
+    Attributes:
+        pack: Name and version of the active pack; `None` while all is native.
+        calls: By operation (`rmsnorm`, `rope`, `swiglu`, `lora_apply`), results that were the pack's.
+        native_calls: By operation, results that were native, for whatever reason.
+        fallbacks: By operation and reason, those that were native because the pack's kernel failed.
+        automatic_rollbacks: How often a pack broke and the one before came back.
+    """
+
+    pack: str | None
+    calls: dict[str, int]
+    native_calls: dict[str, int]
+    fallbacks: dict[str, dict[str, int]]
+    automatic_rollbacks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStats:
+    """What an engine holds and has done; `kernel_pack` is `None` where it was loaded without one."""
+
+    memory: MemoryStats
+    prefix_cache: PrefixCacheStats
+    kernel_pack: KernelPackStats | None

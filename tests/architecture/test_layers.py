@@ -33,6 +33,7 @@ CORE_NEVER = {("model", "prefix"), ("prefix", "model")}
 PACKAGE = [
     {"_native", "_version", "_checks", "errors", "types", "config", "params", "outputs"},
     {"hub", "text", "kernels", "observability"},
+    {"packs"},
     {"runtime", "backends.base", "adapters", "caching"},
     {"llm"},
     {"async_engine"},

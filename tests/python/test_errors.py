@@ -6,7 +6,15 @@ import pickle
 import pytest
 
 from ruvllm import errors
-from ruvllm.errors import BatchError, ConfigError, ContextLengthError, IoError, RuvLLMError
+from ruvllm.errors import (
+    BatchError,
+    ConfigError,
+    ContextLengthError,
+    IoError,
+    KernelError,
+    PackError,
+    RuvLLMError,
+)
 
 PREFIXES = {
     "StorageError": "Storage error",
@@ -25,6 +33,8 @@ PREFIXES = {
     "TokenizationError": "Tokenization error",
     "GenerationError": "Generation error",
     "IoError": "IO error",
+    "KernelError": "Kernel error",
+    "PackError": "Pack error",
 }
 BUILTINS = {
     "AuthenticationError": PermissionError,
@@ -39,6 +49,8 @@ BUILTINS = {
     "TokenizationError": ValueError,
     "GenerationError": RuntimeError,
     "IoError": OSError,
+    "KernelError": RuntimeError,
+    "PackError": ValueError,
 }
 CLASSES = [name for name in errors.__all__ if name != "RuvLLMError"]
 
@@ -76,6 +88,13 @@ def test_the_two_numbers() -> None:
     assert str(error) == "Configuration error: the prompt has 5000 tokens, but the context holds 4096"
     made = pickle.loads(pickle.dumps(error))
     assert (made.prompt_tokens, made.max_context) == (5000, 4096)
+
+
+def test_why_a_pack_was_refused() -> None:
+    error = PackError.refused("HashMismatch", "kernel rope_f32: another hash")
+    assert str(error) == "Pack error: kernel rope_f32: another hash"
+    assert pickle.loads(pickle.dumps(error)).reason == "HashMismatch"
+    assert KernelError("x").kind is None
 
 
 def test_built_in_handlers_catch() -> None:

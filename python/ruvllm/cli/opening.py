@@ -28,6 +28,7 @@ def open_model(name: str, engine: EngineOptions, *, quiet: bool) -> "LLM":
             max_context=engine.max_context,
             activations=engine.activations,
             kv_format=engine.kv_format,
+            kernel_pack=engine.kernel_pack,
             progress=report,
         )
 

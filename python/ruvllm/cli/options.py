@@ -74,6 +74,10 @@ class EngineOptions(CacheOptions):
         str,
         flag("--kv-format", help="Format of cached keys and values: auto, f16, f32, int8 (half of f16)."),
     ] = "auto"
+    kernel_pack: Annotated[
+        str | None,
+        flag("--kernel-pack", help="Kernels to compute with: reference, a folder, or an installed name."),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

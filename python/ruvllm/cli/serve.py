@@ -208,6 +208,7 @@ def _open(path: Path, engine: EngineOptions, serving: Serving) -> "LLM":
         max_context=engine.max_context,
         activations=engine.activations,
         kv_format=engine.kv_format,
+        kernel_pack=engine.kernel_pack,
         kv_cache_bytes=serving.kv_cache_bytes,
         limits=Limits(max_waiting=serving.max_waiting) if serving.max_waiting else None,
     )

@@ -2,11 +2,11 @@
 
 from ruvllm import _native
 from ruvllm._checks import check_integer
-from ruvllm.outputs import MemoryStats, ModelInfo, PoolStats, TenantStats
+from ruvllm.outputs import EngineStats, MemoryStats, ModelInfo, PoolStats, PrefixCacheStats, TenantStats
 from ruvllm.runtime.opening import OpenModel
 from ruvllm.types import DeviceType
 
-__all__ = ["memory_stats", "model_info", "pool_stats", "set_quota"]
+__all__ = ["engine_stats", "memory_stats", "model_info", "pool_stats", "set_quota"]
 
 
 def model_info(model: OpenModel, device: DeviceType) -> ModelInfo:
@@ -50,6 +50,15 @@ def memory_stats(model: OpenModel) -> MemoryStats:
         waiting_requests=load.waiting_requests,
         paused_requests=load.paused_requests,
         preemptions=load.preemptions,
+    )
+
+
+def engine_stats(model: OpenModel, prefix_cache: PrefixCacheStats) -> EngineStats:
+    """What it holds and has done."""
+    return EngineStats(
+        memory=memory_stats(model),
+        prefix_cache=prefix_cache,
+        kernel_pack=model.kernel_packs.stats() if model.kernel_packs else None,
     )
 
 

@@ -10,6 +10,8 @@ from ruvllm import _native, hub
 from ruvllm._checks import check_integer
 from ruvllm.config import KvCacheConfig, ModelConfig, PrefixCacheConfig
 from ruvllm.errors import ConfigError
+from ruvllm.packs.manager import KernelManager
+from ruvllm.packs.store import PackStore
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.memory_budget import EngineMemory, KvPlan, KvRequest, available_memory, plan_kv_cache
 from ruvllm.runtime.request import GenerationTask, Task
@@ -39,6 +41,7 @@ class EngineSettings:
         context_limit: No more context than this, less where the model or the memory allow less.
         prefix_cache: What computed prefixes may keep.
         limits: How many requests may be in and may wait.
+        kernel_pack: The pack to compute with: a folder, `reference` or an installed name.
     """
 
     threads: int | None = None
@@ -50,6 +53,7 @@ class EngineSettings:
     context_limit: int | None = None
     prefix_cache: PrefixCacheConfig = field(default_factory=PrefixCacheConfig)
     limits: Limits = field(default_factory=Limits)
+    kernel_pack: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         for name in ("threads", "kv_cache_bytes", "max_context", "context_limit"):
@@ -70,6 +74,7 @@ class OpenModel:
     memory: _native.EngineMemory
     loop: EngineLoop
     max_context: int
+    kernel_packs: KernelManager | None
 
 
 def resolve_model(model: str | os.PathLike[str], config: ModelConfig | None) -> Path:
@@ -126,12 +131,16 @@ def open_model(
     path: Path, settings: EngineSettings, progress: Callable[[int, int], None] | None = None
 ) -> OpenModel:
     """Load the model and start its loop."""
+    threads = settings.threads if settings.threads is not None else _threads_from_environment()
+    isa = settings.isa or os.environ.get("RUVLLM_ISA") or None
+    packs = _open_pack(settings.kernel_pack, isa)
     native = _native.Model.load(
         str(path),
-        threads=settings.threads if settings.threads is not None else _threads_from_environment(),
-        isa=settings.isa or os.environ.get("RUVLLM_ISA") or None,
+        threads=threads,
+        isa=isa,
         activations=settings.activations,
         progress=progress,
+        packs=packs.native if packs else None,
     )
     text = load_text(native, path)
     plan = _plan_memory(native, settings)
@@ -163,7 +172,18 @@ def open_model(
             swap_bytes=memory.swap_bytes,
         ),
         max_context=plan.max_context,
+        kernel_packs=packs,
     )
+
+
+def _open_pack(pack: str | os.PathLike[str] | None, isa: str | None) -> KernelManager | None:
+    """The manager of an engine with that pack active; one that is refused ends the loading early."""
+    if pack is None:
+        return None
+    manager = KernelManager(floors=PackStore().floors, isa=isa)
+    active = manager.activate(pack)
+    logger.info("kernel pack %s %s, signed by %s", active.name, active.version, active.signer)
+    return manager
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -204,11 +204,11 @@ class _Engines(Collector):
                 "num_preemptions": "Requests that were set aside for others.",
             }.items()
         }
-        for model in self._models:
-            if model.status == "ready":
-                for name, value in _figures(model).items():
-                    (gauges.get(name) or counters[name]).add_metric([model.name], value)
-        return [*gauges.values(), *counters.values()]
+        ready = [model for model in self._models if model.status == "ready"]
+        for model in ready:
+            for name, value in _figures(model).items():
+                (gauges.get(name) or counters[name]).add_metric([model.name], value)
+        return [*gauges.values(), *counters.values(), *_kernel_packs(ready)]
 
 
 def _figures(model: ServedModel) -> dict[str, float]:
@@ -223,3 +223,24 @@ def _figures(model: ServedModel) -> dict[str, float]:
         "prefix_cache_hits": prefixes.reused_tokens,
         "num_preemptions": memory.preemptions,
     }
+
+
+def _kernel_packs(models: Iterable[ServedModel]) -> list[CounterMetricFamily]:
+    """Where operations ran, of the models that have a kernel pack."""
+    labels = [*_LABEL, "operation"]
+    calls = CounterMetricFamily("ruvllm:kernel_pack_calls", "Results that were the pack's.", labels=labels)
+    fallbacks = CounterMetricFamily(
+        "ruvllm:kernel_pack_fallbacks",
+        "Results that were native because the pack's kernel failed.",
+        labels=[*labels, "reason"],
+    )
+    for model in models:
+        if model.llm.kernel_packs is None:
+            continue
+        stats = model.llm.kernel_packs.stats()
+        for operation, count in stats.calls.items():
+            calls.add_metric([model.name, operation], count)
+        for operation, reasons in stats.fallbacks.items():
+            for reason, count in reasons.items():
+                fallbacks.add_metric([model.name, operation, reason], count)
+    return [calls, fallbacks]
