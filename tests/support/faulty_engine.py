@@ -13,7 +13,8 @@ from tests.support.scripted_engine import FailedEvent
 class FaultyEngine:
     """Passes everything on to the engine of a model; see its attributes.
 
-    `error` is raised by the next `advance`, `deaf` by the next wait for events. `failing` ends sequences with an error after so many tokens.
+    `error` is raised by the next `advance`, `deaf` by the next wait for events. `failing` ends sequences
+    with an error after so many tokens.
     `step_seconds` makes each step take so long, one step a call.
     """
 

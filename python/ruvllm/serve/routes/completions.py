@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -20,7 +21,7 @@ from ruvllm.serve.logprobs import TextLogprobs
 from ruvllm.serve.models import ServedModel
 from ruvllm.serve.schemas.completions import CompletionRequest, prompts_of
 from ruvllm.serve.server import Server, note, server_of, tenant_of
-from ruvllm.serve.sse import DONE, EventStream, frame, unless_disconnected
+from ruvllm.serve.sse import DONE, EventStream, TextFrames, frame, unless_disconnected
 
 __all__ = ["router"]
 
@@ -191,6 +192,24 @@ def _prompt_lists(
     return shape.lists([plan.jobs[index].token_ids[0], *scores] if plan.scores else [])
 
 
+class _Events:
+    """The events of a stream; of those that bring a text alone, all the rest is encoded once."""
+
+    def __init__(self, head: dict[str, Any], num_choices: int) -> None:
+        self._head = head
+        self._texts = [TextFrames(partial(self._body, index)) for index in range(num_choices)]
+
+    def frame(self, index: int, text: str, logprobs: Any, reason: str | None = None) -> bytes:
+        """A piece of a choice."""
+        if logprobs is None and reason is None:
+            return self._texts[index].frame(text)
+        return frame(self._body(index, text, logprobs, reason))
+
+    def _body(self, index: int, text: str, logprobs: Any = None, reason: str | None = None) -> dict[str, Any]:
+        choice = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason}
+        return {**self._head, "choices": [choice]}
+
+
 async def _frames(
     answers: Answers, plan: _Plan, scores: Sequence[tuple[TokenLogprob, ...]], head: dict[str, Any]
 ) -> AsyncGenerator[bytes, None]:
@@ -198,10 +217,7 @@ async def _frames(
     with_usage = body.stream_options is not None and body.stream_options.include_usage
     more: dict[str, Any] = {"usage": None} if with_usage else {}
 
-    def piece(index: int, text: str, logprobs: Any, reason: str | None = None) -> bytes:
-        choice = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason}
-        return frame({**head, "choices": [choice], **more})
-
+    events = _Events({**head, **more}, len(plan.jobs) * plan.wanted)
     shapes = []
     for index in range(len(plan.jobs) * plan.wanted):
         job = index // plan.wanted
@@ -210,7 +226,7 @@ async def _frames(
         if body.echo:
             lists = _prompt_lists(plan, job, scores[job], shape) if shape else None
             is_last = not plan.jobs[job].num_answers
-            yield piece(index, plan.echoed[job], lists, "length" if is_last else None)
+            yield events.frame(index, plan.echoed[job], lists, "length" if is_last else None)
     usages: dict[int, Usage] = {}
     async for index, chunks in answers.pieces():
         text = "".join(chunk.text for chunk in chunks)
@@ -219,7 +235,7 @@ async def _frames(
         if last.usage is not None:
             usages[index] = last.usage
         if text or last.finish_reason is not None:
-            yield piece(index, text, shape.body(chunks) if shape else None, last.finish_reason)
+            yield events.frame(index, text, shape.body(chunks) if shape else None, last.finish_reason)
         elif shape:
             shape.body(chunks)  # no text is out, so nothing is released: only taken note of
     if with_usage:
