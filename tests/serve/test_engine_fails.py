@@ -65,7 +65,9 @@ def test_an_error_in_the_midst_of_a_stream_is_its_last_event(broken: Broken) -> 
 
 def test_openais_client_raises_it(broken: Broken) -> None:
     broken.engine.failing = (5, GenerationError("the dog ate it"))
-    stream = broken.openai.chat.completions.create(model=TINY, messages=HI, max_tokens=400, stream=True)
+    stream = broken.openai.chat.completions.create(
+        model=TINY, messages=HI, max_tokens=400, stream=True, extra_body={"ignore_eos": True}
+    )
     with pytest.raises(openai.APIError, match="the dog ate it"):
         for _ in stream:
             pass

@@ -16,12 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from ruvllm.errors import (
-    BackendError,
-    InvalidOperationError,
-    OutOfMemoryError,
-    OverloadedError,
-)
+from ruvllm.errors import BackendError, InvalidOperationError, OutOfMemoryError, OverloadedError
 from ruvllm.observability.profile import StepProfile
 from ruvllm.runtime.calls import Calls
 from ruvllm.runtime.engine_face import AddTask, EngineFace, Load
@@ -80,7 +75,7 @@ class EngineLoop:
         self._in_turn = False  # whether the engine's thread plans and runs steps, not waits for work
         self._failure: Exception | None = None
         self._calls = Calls()
-        self._load = Load()
+        self._load = load_of(engine.status())  # before there is another thread, from this one
         self._quotas: dict[str, int] = {}
         # The engine thread's own.
         self._waiting: dict[int, Request] = {}

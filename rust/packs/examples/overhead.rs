@@ -153,10 +153,7 @@ fn trust(packs: &Path) -> Result<Trust, Anything> {
 fn nothing(sandbox: &Arc<Sandbox>) -> Result<Arc<Kernel>, Anything> {
     let module = wat::parse_str(NOTHING)?;
     let key = SecretKey::from_bytes(&[1; 32]);
-    let digits: String = Sha256::digest(&module)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digits = format!("{:x}", Sha256::digest(&module));
     let manifest = serde_json::to_vec(&serde_json::json!({
         "$schema": "https://ruvllm.dev/schemas/kernel-pack-v1.json", "version": "1.0.0", "name": "nothing",
         "min_runtime_version": "0.1.0", "max_runtime_version": "9.0.0", "created_at": "2026-01-01T00:00:00Z",

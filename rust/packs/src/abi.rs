@@ -255,7 +255,7 @@ impl Layout {
         writer.put(Plane::Bytes(inputs.params));
         writer.fill(self.b, 0);
         inputs.b.iter().for_each(|plane| writer.put(*plane));
-        // The scratch too.
+        // What comes next zeros the scratch as well.
         if self.in_place {
             writer.fill(self.output - GUARD_BYTES, 0);
         } else {

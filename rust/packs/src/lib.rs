@@ -17,6 +17,7 @@ mod instance;
 mod kernel;
 mod manager;
 mod manifest;
+mod manifest_check;
 mod operations;
 mod pack;
 mod pack_kernels;

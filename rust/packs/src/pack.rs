@@ -1,7 +1,6 @@
 //! From a folder to callable kernels, in two steps: verified bytes, then compiled code.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -111,12 +110,7 @@ impl VerifiedPack {
 
 /// `sha256:` and the hash in hexadecimal digits.
 fn digest(bytes: &[u8]) -> String {
-    let mut text = "sha256:".to_owned();
-    for byte in Sha256::digest(bytes) {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    format!("sha256:{:x}", Sha256::digest(bytes))
 }
 
 /// A compiled pack.

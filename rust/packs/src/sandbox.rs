@@ -3,8 +3,10 @@
 //! Modules are compiled from the bytes whose hash was checked, in this process and at every load. No
 //! compiled code is ever read from a file.
 
+use std::num::NonZero;
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use wasmparser::{Encoding, Parser, Payload, WasmFeatures};
 use wasmtime::{Config, Engine, ExternType, Module, OptLevel, ValType};
@@ -18,6 +20,8 @@ use crate::ticker::{Ticker, Ticking};
 const STACK_BYTES: usize = 256 << 10;
 /// Bytes that all targets of one function's jump tables may take: LLVM makes none that is near it.
 const JUMP_TABLE_TARGETS: u32 = 16 << 10;
+/// Threads that compile a pack together.
+const MOST_COMPILERS: usize = 4;
 
 /// How a sandbox is set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,31 +111,51 @@ impl Sandbox {
         &self.ticker
     }
 
-    /// Compiles kernels on a thread of their own, and gives up on it after the limit.
+    /// Compiles kernels on threads of their own, and gives up on them after the limit. The first error of
+    /// the first kernel that has one counts.
     pub(crate) fn compile(
         &self,
         sources: Vec<Source>,
     ) -> Result<Vec<(KernelEntry, Module)>, LoadError> {
-        let (engine, ceilings) = (self.engine.clone(), self.options.ceilings);
-        let (sender, receiver) = channel();
-        let builder = std::thread::Builder::new().name("ruvllm-pack-compiler".to_owned());
-        let compile = move || {
-            let one = |source: Source| compile_one(&engine, &ceilings, source);
-            // Whoever waited may have given up.
-            let _ = sender.send(sources.into_iter().map(one).collect());
-        };
-        builder.spawn(compile).map_err(|error| LoadError::Sandbox {
-            reason: format!("no thread to compile on: {error}"),
-        })?;
         let limit = self.options.compile_limit;
-        receiver.recv_timeout(limit).unwrap_or_else(|error| {
-            Err(match error {
+        let end = Instant::now() + limit;
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let count = sources.len();
+        let (sender, receiver) = channel();
+        let queue = Arc::new(Mutex::new(sources.into_iter().enumerate()));
+        for _ in 0..threads.min(count).min(MOST_COMPILERS) {
+            let (engine, ceilings) = (self.engine.clone(), self.options.ceilings);
+            let (queue, sender) = (Arc::clone(&queue), sender.clone());
+            let next = move || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let work = move || {
+                while let Some((index, source)) = next() {
+                    // Whoever waits may have given up.
+                    if sender
+                        .send((index, compile_one(&engine, &ceilings, source)))
+                        .is_err()
+                    {
+                        return;
+                    }
+                }
+            };
+            let builder = std::thread::Builder::new().name("ruvllm-pack-compiler".to_owned());
+            builder.spawn(work).map_err(|error| LoadError::Sandbox {
+                reason: format!("no thread to compile on: {error}"),
+            })?;
+        }
+        drop(sender);
+        let mut modules: Vec<_> = (0..count).map(|_| None).collect();
+        for _ in 0..count {
+            let left = end.saturating_duration_since(Instant::now());
+            let (index, module) = receiver.recv_timeout(left).map_err(|error| match error {
                 RecvTimeoutError::Timeout => LoadError::CompileTimeout { limit },
                 RecvTimeoutError::Disconnected => LoadError::Sandbox {
                     reason: "the compiler panicked".to_owned(),
                 },
-            })
-        })
+            })?;
+            modules[index] = Some(module);
+        }
+        modules.into_iter().flatten().collect()
     }
 }
 

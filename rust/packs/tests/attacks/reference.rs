@@ -1,4 +1,5 @@
-//! The reference pack: it is accepted, and computes what the engine does.
+//! The reference pack: it is accepted, and computes what the engine does, to the bit where the machine has
+//! a fused multiply-add.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../python/ruvllm/packs")
 }
 
-fn trust() -> Trust {
+pub(crate) fn trust() -> Trust {
     let key = std::fs::read_to_string(folder().join("trusted_keys/ruvllm-release.pub")).unwrap();
     Trust {
         keys: TrustedKeys::parse([key.trim()], []).unwrap(),
@@ -23,7 +24,7 @@ fn trust() -> Trust {
     }
 }
 
-fn pack() -> VerifiedPack {
+pub(crate) fn pack() -> VerifiedPack {
     VerifiedPack::read(
         &folder().join("kernel-pack-v1.0.0"),
         &trust(),
@@ -43,17 +44,26 @@ fn it_has_every_kernel_and_becomes_active() {
     }
 }
 
+/// Vector code multiplies and adds in one rounding, and so does a pack's on such a machine.
+fn agree(native: &dyn Kernels, found: &[f32], expected: &[f32]) {
+    let name = native.name();
+    if name.starts_with("avx") || name.starts_with("neon") {
+        assert!(found == expected, "{name}: other bits");
+    }
+    assert!(close(found, expected), "{name}");
+}
+
 #[test]
-fn operations_are_the_packs_and_close_to_native() {
+fn operations_are_the_packs_and_agree_with_native() {
     let pack = pack().compile(&sandbox()).unwrap();
     for native in available() {
         let counters = Arc::new(Counters::default());
         let packed = PackKernels::new(Arc::clone(&native), &pack, Arc::clone(&counters));
         for columns in [64, 576, 2048] {
-            assert!(
-                close(&norm(&packed, 3, columns), &norm(&*native, 3, columns)),
-                "{}",
-                native.name()
+            agree(
+                &*native,
+                &norm(&packed, 3, columns),
+                &norm(&*native, 3, columns),
             );
         }
         let values: Vec<f32> = (0..6000)
@@ -74,7 +84,7 @@ fn operations_are_the_packs_and_close_to_native() {
                 );
                 output
             };
-            assert!(close(&of(&packed), &of(&*native)), "{}", native.name());
+            agree(&*native, &of(&packed), &of(&*native));
         }
         for half in [32, 16] {
             let (cosines, sines) = (&values[..half], &values[half..2 * half]);
@@ -83,7 +93,7 @@ fn operations_are_the_packs_and_close_to_native() {
                 kernels.rotate(&mut heads, 64, cosines, sines);
                 heads
             };
-            assert!(close(&of(&packed), &of(&*native)), "{}", native.name());
+            agree(&*native, &of(&packed), &of(&*native));
         }
         for operation in Operation::ALL {
             let counts = counters.of(operation);

@@ -2,7 +2,7 @@
 
 use curve25519_dalek::constants::EIGHT_TORSION;
 use curve25519_dalek::scalar::Scalar;
-use ed25519_dalek::{Signature, VerifyingKey};
+use ed25519_dalek::{Signature, Verifier as _, VerifyingKey};
 use ruvllm_packs::{LoadError, PublicKey, TrustedKeys, VerifiedPack};
 use serde_json::json;
 
@@ -97,7 +97,6 @@ fn case_07_small_order_key() {
     let mut universal = [0; 64];
     universal[..32].copy_from_slice(&EIGHT_TORSION[0].compress().to_bytes());
     let universal = Signature::from_bytes(&universal);
-    use ed25519_dalek::Verifier as _;
     assert!(
         neutral.verify(b"any text", &universal).is_ok(),
         "the attack itself"

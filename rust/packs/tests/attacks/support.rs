@@ -20,10 +20,7 @@ pub(crate) fn key(number: u8) -> SecretKey {
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    let digits: String = Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digits = format!("{:x}", Sha256::digest(bytes));
     format!("sha256:{digits}")
 }
 
