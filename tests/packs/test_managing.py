@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ruvllm.errors import NotFoundError, PackError, StorageError
+from ruvllm.errors import IoError, NotFoundError, PackError, StorageError
 from ruvllm.packs import KernelManager, PackStore, find_pack, reference_pack
 from tests.packs.pack_copies import OTHER_KEY, TRUSTED, copy_pack, public_text
 
@@ -73,6 +73,17 @@ class TestManager:
             later.activate(my_pack)
         assert reason(caught) == "Downgrade"
         assert later.activate(my_pack, allow_downgrade=True).version == "1.0.0"
+
+    def test_a_folder_that_cannot_be_written(self, tmp_path: Path, my_pack: Path) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(IoError, match="RUVLLM_HOME"):
+            KernelManager([TRUSTED], floors=tmp_path / "file" / "floors.json")
+
+    def test_damaged_floors_are_not_passed_over(self, tmp_path: Path) -> None:
+        (tmp_path / "floors.json").write_text("{")
+        with pytest.raises(PackError) as caught:
+            KernelManager([TRUSTED], floors=tmp_path / "floors.json")
+        assert reason(caught) == "Floors"
 
     def test_a_name_stays_its_authors(self, tmp_path: Path, my_pack: Path) -> None:
         manager = KernelManager([TRUSTED, public_text(OTHER_KEY)])
