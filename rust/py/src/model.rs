@@ -61,6 +61,10 @@ impl Model {
 #[pymethods]
 impl Model {
     #[staticmethod]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "keyword arguments of the face in Python"
+    )]
     #[pyo3(signature = (path, *, threads=None, isa=None, activations="auto", progress=None, packs=None))]
     fn load(
         py: Python<'_>,

@@ -197,6 +197,10 @@ impl PackKernel {
         self.0.id()
     }
 
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the planes of the binary interface, one by one"
+    )]
     #[pyo3(signature = (a, b, params, output, scratch_bytes=0))]
     fn call<'py>(
         &self,
