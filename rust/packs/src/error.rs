@@ -228,8 +228,8 @@ pub enum KernelError {
         /// What there is.
         limit: u64,
     },
-    /// As many calls as there are instances are under way.
-    #[error("all instances of the kernel are in use")]
+    /// As many calls as there are instances are under way, or there is no thread to limit their time.
+    #[error("all instances of the kernel are in use, or no thread can be had")]
     Busy,
     /// An instance could not be made.
     #[error("an instance of the kernel could not be made: {reason}")]

@@ -47,7 +47,9 @@ impl Kernel {
             entry_point: entry.entry_point,
             limits: entry.resource_limits,
         };
-        let call = sandbox.ticker().enter();
+        let call = sandbox.ticker().enter().ok_or(LoadError::Sandbox {
+            reason: "no thread for the limits of time".to_owned(),
+        })?;
         let first = Instance::new(sandbox, &code).map_err(|error| LoadError::Module {
             kernel: entry.id.clone(),
             reason: error.to_string(),
@@ -81,7 +83,7 @@ impl Kernel {
     /// Calls it. `output` changes only if the call succeeds.
     pub fn call(&self, inputs: &Inputs<'_>, output: &mut PlaneMut<'_>) -> Result<(), KernelError> {
         let mut place = self.free_place()?;
-        let _call = self.sandbox.ticker().enter();
+        let _call = self.sandbox.ticker().enter().ok_or(KernelError::Busy)?;
         let result = self.call_at(&mut place, inputs, output);
         if result.is_err() || self.sandbox.options().isolation == Isolation::Instances {
             *place = None;

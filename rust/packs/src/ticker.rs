@@ -81,16 +81,15 @@ impl Ticker {
         }
     }
 
-    /// Time passes from here on.
-    pub(crate) fn enter(&self) -> InFlight<'_> {
+    /// Time passes from here on; `None` where there is no thread for it and none can be had.
+    pub(crate) fn enter(&self) -> Option<InFlight<'_>> {
         let shared = &*self.shared;
         shared.in_flight.fetch_add(1, Ordering::SeqCst);
+        let call = InFlight(shared);
         shared.is_busy.store(true, Ordering::Relaxed);
         // The thread says that it sleeps before it looks for calls, so one of the two sees the other.
-        if shared.is_parked.load(Ordering::SeqCst) {
-            self.rouse();
-        }
-        InFlight(shared)
+        let is_parked = shared.is_parked.load(Ordering::SeqCst);
+        (!is_parked || self.rouse()).then_some(call)
     }
 
     /// Whether this is a process that was forked off: the thread stayed behind.
@@ -98,25 +97,27 @@ impl Ticker {
         self.process != std::process::id()
     }
 
+    /// Wakes the thread, or starts it; whether there is one.
     #[cold]
-    fn rouse(&self) {
+    fn rouse(&self) -> bool {
         let mut thread = lock(&self.thread);
         let Some(interval) = self.shared.interval else {
-            return;
+            return true;
         };
         if thread.is_none() {
             self.shared.is_parked.store(false, Ordering::SeqCst);
             let shared = Arc::clone(&self.shared);
             let builder = std::thread::Builder::new().name("ruvllm-pack-ticker".to_owned());
             *thread = builder.spawn(move || shared.run(interval)).ok();
-            // Without a thread the next call tries again; this one has no limit of time until then.
+            // Without a thread the next call tries again.
             self.shared
                 .is_parked
                 .store(thread.is_none(), Ordering::SeqCst);
-            return;
+            return thread.is_some();
         }
         let _held = lock(&self.shared.is_ending);
         self.shared.wake.notify_one();
+        true
     }
 }
 

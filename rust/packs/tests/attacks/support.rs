@@ -197,6 +197,8 @@ pub(crate) fn trusting(trusted: &[u8], revoked: &[u8]) -> Trust {
 pub(crate) fn options() -> SandboxOptions {
     SandboxOptions {
         ticking: Ticking::Every(Duration::from_millis(1)),
+        // Cranelift itself is not optimized in tests.
+        compile_limit: Duration::from_mins(5),
         ..SandboxOptions::default()
     }
 }
