@@ -1,5 +1,6 @@
 """The key-value cache in 8 bits: how little it changes, and that a request stays its own."""
 
+import time
 from pathlib import Path
 
 import numpy as np

@@ -75,7 +75,7 @@ class EngineLoop:
         self._in_turn = False  # whether the engine's thread plans and runs steps, not waits for work
         self._failure: Exception | None = None
         self._calls = Calls()
-        self._load = load_of(engine.status())  # before there is another thread, from this one
+        self._load = Load()
         self._quotas: dict[str, int] = {}
         # The engine thread's own.
         self._waiting: dict[int, Request] = {}

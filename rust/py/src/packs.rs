@@ -1,5 +1,4 @@
 //! `KernelPacks`: signed kernels in the forward pass, and one of them by itself.
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
