@@ -31,7 +31,7 @@ RUST_TESTED := --workspace --exclude ruvllm-py
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
 .PHONY: help setup build demo test check lint format test-rust test-py test-isa test-neon \
-	bench bench-peers bench-marks bench-prefix bench-prefix-tree bench-serve bench-streams bench-serve-cost pack fuzz wheel docs size clean
+	bench bench-peers bench-marks bench-prefix bench-prefix-tree bench-serve bench-streams bench-packs bench-serve-cost pack fuzz wheel docs size clean
 
 help:  ## this page
 	@echo "RuvLLM: make TARGET"
@@ -148,6 +148,9 @@ bench-marks: $(STAMPS)/build $(STAMPS)/test-tools  ## long context, eight reques
 
 bench-prefix: $(STAMPS)/build $(STAMPS)/test-tools  ## what the prefix cache is worth, cold against warm; BENCH_ARGS='smollm2-Q4_0'
 	$(BIN)/python -m benches.prefix $(BENCH_ARGS)
+
+bench-packs: $(STAMPS)/build $(STAMPS)/test-tools  ## what the reference kernel pack costs: decoding with and without it, in turn
+	$(BIN)/python -m benches.packs $(BENCH_ARGS)
 
 bench-streams: $(STAMPS)/build $(STAMPS)/test-tools  ## sixteen requests together, against one and against llama.cpp in turn
 	$(BIN)/python -m benches.streams $(BENCH_ARGS)
