@@ -10,11 +10,12 @@ from typing import Any, TypeAlias, TypeVar
 
 from starlette.requests import Request
 
-from ruvllm.errors import ContextLengthError
+from ruvllm.errors import ContextLengthError, RuvLLMError
 from ruvllm.outputs import Chunk, Completion, Timings, Usage
 from ruvllm.params import GenerateParams
+from ruvllm.runtime.prompts import check_tokens
 from ruvllm.runtime.streams import AsyncCompletionStream, join_chunks
-from ruvllm.serve.errors import ApiError
+from ruvllm.serve.errors import ApiError, api_error
 from ruvllm.serve.metrics import Metrics, RequestWatch
 from ruvllm.serve.models import ServedModel
 from ruvllm.serve.sse import unless_disconnected
@@ -27,6 +28,7 @@ __all__ = [
     "complete",
     "off_loop",
     "timings_body",
+    "tokens_of",
     "usage_body",
 ]
 
@@ -181,6 +183,31 @@ def check_length(model: ServedModel, num_tokens: int) -> None:
         raise ContextLengthError.exceeded(
             prompt_tokens=num_tokens, max_context=limit, room=" and needs room for one more"
         )
+
+
+async def tokens_of(
+    model: ServedModel, given: str | list[int], *, param: str, empty: str, makes_text: bool = False
+) -> list[int]:
+    """The tokens of a text, or token ids checked; 400 by `param` where there are none, or too many.
+
+    With `makes_text` there must be room for an answer; else the context may be filled.
+    """
+    llm = model.llm
+    limit = llm.model_info.max_context
+    try:
+        if isinstance(given, str):
+            tokens = await off_loop(len(given), lambda: llm.tokenize(given))
+        else:
+            tokens = check_tokens(given, llm.model_info.vocab_size)
+        if makes_text:
+            check_length(model, len(tokens))
+        elif len(tokens) > limit:
+            raise ContextLengthError.exceeded(prompt_tokens=len(tokens), max_context=limit)
+    except RuvLLMError as error:
+        raise api_error(error, param=param) from error
+    if not tokens:
+        raise ApiError(400, empty, code="invalid_value", param=param)
+    return tokens
 
 
 async def off_loop(num_characters: int, work: Callable[[], Result]) -> Result:

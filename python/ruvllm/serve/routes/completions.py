@@ -11,11 +11,16 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from ruvllm.errors import ContextLengthError, RuvLLMError
 from ruvllm.outputs import Chunk, Completion, TokenLogprob, Usage
-from ruvllm.runtime.prompts import check_tokens
-from ruvllm.serve.errors import ApiError, api_error
-from ruvllm.serve.generation import Answers, Job, answers_usage, check_length, off_loop, usage_body
+from ruvllm.serve.errors import ApiError
+from ruvllm.serve.generation import (
+    Answers,
+    Job,
+    answers_usage,
+    complete,
+    tokens_of,
+    usage_body,
+)
 from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.logprobs import TextLogprobs
 from ruvllm.serve.models import ServedModel
@@ -65,8 +70,7 @@ async def completions(body: CompletionRequest, request: Request) -> Response:
         answers = await Answers.start(plan.jobs, server.metrics)
         frames = _frames(answers, plan, scores, head)
         return EventStream(frames, close=answers.aclose, ping_seconds=server.settings.ping_seconds)
-    work = asyncio.ensure_future(_completions(plan, server))
-    answered: list[Completion] = await unless_disconnected(request, work)
+    answered = await complete(request, plan.jobs, server.metrics)
     return JSONResponse({**head, **_whole(plan, scores, answered)})
 
 
@@ -88,7 +92,9 @@ async def _plan(server: Server, model: ServedModel, body: CompletionRequest, ten
     jobs = [
         Job(
             model=model,
-            token_ids=await _tokens(model, prompt, makes_text=max_tokens > 0),
+            token_ids=await tokens_of(
+                model, prompt, param="prompt", empty="the prompt is empty", makes_text=max_tokens > 0
+            ),
             params=params,
             num_answers=made if max_tokens else 0,
             tenant=tenant,
@@ -100,26 +106,6 @@ async def _plan(server: Server, model: ServedModel, body: CompletionRequest, ten
         prompt if isinstance(prompt, str) else model.llm.detokenize(prompt) for prompt in prompts if body.echo
     ]
     return _Plan(body=body, jobs=jobs, wanted=wanted, echoed=echoed)
-
-
-async def _tokens(model: ServedModel, prompt: str | list[int], *, makes_text: bool) -> list[int]:
-    llm = model.llm
-    try:
-        if isinstance(prompt, str):
-            text = prompt
-            prompt = await off_loop(len(text), lambda: llm.tokenize(text))
-        else:
-            prompt = check_tokens(prompt, llm.model_info.vocab_size)
-        limit = llm.model_info.max_context
-        if makes_text:
-            check_length(model, len(prompt))
-        elif len(prompt) > limit:
-            raise ContextLengthError.exceeded(prompt_tokens=len(prompt), max_context=limit)
-        if not prompt:
-            raise ApiError(400, "the prompt is empty", code="invalid_value", param="prompt")
-    except RuvLLMError as error:
-        raise api_error(error, param="prompt") from error
-    return prompt
 
 
 async def _scores(plan: _Plan) -> list[tuple[TokenLogprob, ...]]:
@@ -135,11 +121,6 @@ async def _scores(plan: _Plan) -> list[tuple[TokenLogprob, ...]]:
         )
 
     return await asyncio.gather(*(score(job) for job in plan.jobs))
-
-
-async def _completions(plan: _Plan, server: Server) -> list[Completion]:
-    async with await Answers.start(plan.jobs, server.metrics) as answers:
-        return await answers.completions()
 
 
 def _whole(

@@ -12,12 +12,9 @@ from fastapi import APIRouter, Request
 from numpy.typing import NDArray
 from starlette.responses import JSONResponse, Response
 
-from ruvllm.errors import ContextLengthError, RuvLLMError
-from ruvllm.runtime.prompts import check_tokens
-from ruvllm.serve.errors import ApiError, api_error
-from ruvllm.serve.generation import off_loop
+from ruvllm.serve.errors import ApiError
+from ruvllm.serve.generation import tokens_of
 from ruvllm.serve.json_body import JsonRoute
-from ruvllm.serve.models import ServedModel
 from ruvllm.serve.schemas.completions import prompts_of
 from ruvllm.serve.schemas.embeddings import EmbeddingRequest
 from ruvllm.serve.server import note, server_of, tenant_of
@@ -41,7 +38,7 @@ async def embeddings(body: EmbeddingRequest, request: Request) -> Response:
     if body.dimensions is not None and body.dimensions > size:
         message = f"dimensions is {body.dimensions}; this model's vectors have {size}"
         raise ApiError(400, message, code="invalid_value", param="dimensions")
-    tokens = [await _tokens(model, one) for one in inputs]
+    tokens = [await tokens_of(model, one, param="input", empty="a text of input is empty") for one in inputs]
     num_tokens = sum(len(one) for one in tokens)
     note(request, prompt_tokens=num_tokens)
     tenant = tenant_of(request)
@@ -57,23 +54,6 @@ async def embeddings(body: EmbeddingRequest, request: Request) -> Response:
     ]
     usage = {"prompt_tokens": num_tokens, "total_tokens": num_tokens}
     return JSONResponse({"object": "list", "data": data, "model": model.name, "usage": usage})
-
-
-async def _tokens(model: ServedModel, text: str | list[int]) -> list[int]:
-    llm = model.llm
-    try:
-        if isinstance(text, str):
-            tokens = await off_loop(len(text), lambda: llm.tokenize(text))
-        else:
-            tokens = check_tokens(text, llm.model_info.vocab_size)
-        if not tokens:
-            raise ApiError(400, "a text of input is empty", code="invalid_value", param="input")
-        limit = llm.model_info.max_context
-        if len(tokens) > limit:
-            raise ContextLengthError.exceeded(prompt_tokens=len(tokens), max_context=limit)
-    except RuvLLMError as error:
-        raise api_error(error, param="input") from error
-    return tokens
 
 
 def _encoded(body: EmbeddingRequest, vector: NDArray[np.float32]) -> Any:
