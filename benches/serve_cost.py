@@ -1,9 +1,10 @@
 """What the server itself costs: sixteen streams through `AsyncEngine`, and the same ones over HTTP.
 
-    python -m benches.serve_cost [MODEL] [--threads N] [--repeat N] [--profile FILE]
+    python -m benches.serve_cost [MODEL] [--threads N] [--repeat N] [--stream-interval S] [--profile FILE]
 
 Both take turns. The cost is the processor time of the server's event loop for each step of the engine, beside
-the time of a step; it includes the requests' own, spread over their steps. The client is another process.
+the time of a step. What a request costs once, from its arrival to its last byte, is told apart by asking for
+short answers and for long ones. The client is another process.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,10 +29,11 @@ from benches import files
 from benches.streams import ANSWER, PARAMS, STREAMS, prompts
 from ruvllm import LLM, AsyncEngine
 from ruvllm.outputs import Chunk
-from ruvllm.serve import create_app
+from ruvllm.serve import ServerSettings, create_app
 from ruvllm.serve.running import uvicorn_config
 
 MOST_SHARE = 0.05
+LONG_ANSWER = 256
 MODEL = "bench"
 
 
@@ -60,9 +63,9 @@ def direct(llm: LLM, batch: list[list[int]]) -> tuple[float, float]:
 class Server:
     """A server in a thread, whose processor time can be read."""
 
-    def __init__(self, llm: LLM, *, profile: bool) -> None:
+    def __init__(self, llm: LLM, settings: ServerSettings, *, profile: bool) -> None:
         self.profile = cProfile.Profile(time.thread_time) if profile else None
-        self._uvicorn = uvicorn.Server(uvicorn_config(create_app({MODEL: llm}), drain_seconds=1))
+        self._uvicorn = uvicorn.Server(uvicorn_config(create_app({MODEL: llm}, settings), drain_seconds=1))
         self._uvicorn.config.port = 0
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -90,11 +93,11 @@ class Server:
 
 
 @contextmanager
-def client_of(server: Server, batch: list[list[int]]) -> Iterator[Callable[[], float]]:
-    """The client's process; what is given asks for all streams and gives their seconds."""
+def client_of(server: Server, batch: list[list[int]], answer: int) -> Iterator[Callable[[], float]]:
+    """The client's process; what is given asks for all streams, each of `answer` tokens: their seconds."""
     body: dict[str, Any] = {
         "model": MODEL,
-        "max_tokens": ANSWER,
+        "max_tokens": answer,
         "temperature": 0,
         "ignore_eos": True,
         "cache_prefix": False,
@@ -118,37 +121,69 @@ def client_of(server: Server, batch: list[list[int]]) -> Iterator[Callable[[], f
             asking.close()
 
 
-def measure(llm: LLM, repeat: int, profile: Path | None) -> None:
-    """Both in turn, run by run; a first pair warms up."""
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One turn of each; seconds."""
+
+    alone: float  # all streams without the server
+    step: float
+    served: float  # all streams over HTTP
+    short: float  # the event loop's, for ANSWER tokens a stream
+    long: float  # for LONG_ANSWER tokens
+
+    @property
+    def token_cost(self) -> float:
+        """What one more token of every stream costs the event loop: a step's cost."""
+        return (self.long - self.short) / (LONG_ANSWER - ANSWER)
+
+
+def measure(llm: LLM, settings: ServerSettings, repeat: int, profile: Path | None) -> None:
+    """All in turn, run by run; a first one warms up."""
     batch = prompts(llm.model_info.vocab_size)
-    server = Server(llm, profile=profile is not None)
-    runs = []
+    server = Server(llm, settings, profile=profile is not None)
+
+    def one_run(ask_short: Callable[[], float], ask_long: Callable[[], float]) -> Run:
+        alone, step = direct(llm, batch)
+        begin = server.seconds
+        served = ask_short()
+        middle = server.seconds
+        ask_long()
+        return Run(alone, step, served, middle - begin, server.seconds - middle)
+
     try:
-        with client_of(server, batch) as ask:
-            for _ in range(repeat + 1):
-                seconds, step = direct(llm, batch)
-                before = server.seconds
-                served = ask()
-                runs.append((seconds, step, served, server.seconds - before))
+        with client_of(server, batch, ANSWER) as short, client_of(server, batch, LONG_ANSWER) as long:
+            runs = [one_run(short, long) for _ in range(repeat + 1)][1:]
     finally:
         server.close()
     if server.profile is not None and profile is not None:
         server.profile.dump_stats(str(profile))
-    runs = runs[1:]
+    report(runs, len(batch[0]))
+
+
+def report(runs: list[Run], prompt_length: int) -> None:
+    """Print the medians."""
+
+    def row(name: str, seconds: float, share: float, verdict: str = "") -> None:
+        print(f"{name:40}{seconds * 1e3:6.2f} ms {share:6.1%} {verdict}".rstrip())
+
     tokens = STREAMS * ANSWER
-    step = median(one for _, one, _, _ in runs)
-    cost = median(one / ANSWER for _, _, _, one in runs)
-    share = median(used / ANSWER / one for _, one, _, used in runs)
-    print(f"{STREAMS} streams of {len(batch[0])} + {ANSWER} tokens, medians of {repeat}")
-    print(f"AsyncEngine              {median(tokens / one for one, _, _, _ in runs):8.0f} t/s")
-    print(f"over HTTP                {median(tokens / one for _, _, one, _ in runs):8.0f} t/s")
-    print(f"over HTTP / AsyncEngine  {median(one / other for one, _, other, _ in runs):8.3f}")
-    print(f"a step of the engine     {step * 1e3:8.2f} ms")
-    verdict = "reached" if share < MOST_SHARE else "MISSED"
-    print(
-        f"the event loop, a step   {cost * 1e3:8.2f} ms   {share:.1%} of it   < {MOST_SHARE:.0%}   {verdict}"
-    )
-    print(f"the event loop, a token  {cost / STREAMS * 1e6:8.1f} us")
+    print(f"{STREAMS} streams of {prompt_length} + {ANSWER} tokens, medians of {len(runs)}")
+    print(f"AsyncEngine              {median(tokens / run.alone for run in runs):8.0f} t/s")
+    print(f"over HTTP                {median(tokens / run.served for run in runs):8.0f} t/s")
+    print(f"over HTTP / AsyncEngine  {median(run.alone / run.served for run in runs):8.3f}")
+    print()
+    row("a step of the engine", median(run.step for run in runs), 1)
+    share = median(run.token_cost / run.step for run in runs)
+    verdict = f"< {MOST_SHARE:.0%}   {'reached' if share < MOST_SHARE else 'MISSED'}"
+    row("the event loop, a step", median(run.token_cost for run in runs), share, verdict)
+    for answer, costs in (
+        (ANSWER, [run.short for run in runs]),
+        (LONG_ANSWER, [run.long for run in runs]),
+    ):
+        of_a_step = [cost / answer for cost in costs]
+        name = f"  with the requests' own, over {answer} tokens"
+        shares = (cost / run.step for cost, run in zip(of_a_step, runs, strict=True))
+        row(name, median(of_a_step), median(shares))
 
 
 def main() -> None:
@@ -162,15 +197,22 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument(
+        "--stream-interval", type=float, default=ServerSettings().stream_interval, help="as of ruvllm serve"
+    )
+    parser.add_argument(
         "--profile", type=Path, help="write what cProfile says of the event loop; falsifies times"
     )
     options = parser.parse_args()
     given = Path(options.model)
     path = given if given.exists() else files.path_of(options.model)
+    settings = ServerSettings(stream_interval=options.stream_interval)
     with LLM(path, threads=options.threads) as llm:
         info = llm.model_info
-        print(f"{path.name}, {info.isa}, {info.threads} threads")
-        measure(llm, options.repeat, options.profile)
+        print(
+            f"{path.name}, {info.isa}, {info.threads} threads, "
+            f"pieces at least {settings.stream_interval * 1e3:g} ms apart"
+        )
+        measure(llm, settings, options.repeat, options.profile)
 
 
 if __name__ == "__main__":

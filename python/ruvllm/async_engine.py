@@ -71,9 +71,10 @@ class AsyncEngine:
         *,
         tenant: str = "",
         priority: int = 0,
+        interval: float = 0.0,
     ) -> AsyncCompletionStream:
-        """Do the same piece by piece, for `async for`."""
-        return self._llm.astream(prompt, params, tenant=tenant, priority=priority)
+        """Do the same piece by piece, for `async for`; pieces come at least `interval` seconds apart."""
+        return self._llm.astream(prompt, params, tenant=tenant, priority=priority, interval=interval)
 
     async def token_logprobs(
         self,

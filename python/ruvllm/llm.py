@@ -9,7 +9,7 @@ from typing import Any, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ruvllm._checks import check_integer
+from ruvllm._checks import Interval, check_integer, check_number
 from ruvllm.config import ModelConfig, PrefixCacheConfig
 from ruvllm.errors import ConfigError, ContextLengthError
 from ruvllm.observability.profile import StepProfile
@@ -35,6 +35,8 @@ __all__ = ["LLM", "Prompt"]
 DEFAULT_MODEL = "smollm2-135m"
 # Of many prompts, so many are under way at once; the others wait here and not in the engine's queue.
 MAX_IN_FLIGHT = 128
+# Seconds between two pieces of a stream; a larger number is likely meant as milliseconds.
+MAX_INTERVAL = 10.0
 
 
 class LLM(Closing, TextMethods):
@@ -188,14 +190,21 @@ class LLM(Closing, TextMethods):
         *,
         tenant: str = "",
         priority: int = 0,
+        interval: float = 0.0,
     ) -> AsyncCompletionStream:
         """Do the same as `stream` for `async for`; cancelling the task that reads ends the request.
+
+        With an `interval` pieces come at least so many seconds apart, but for the first and the last: many
+        streams cost less processor time.
 
         async for chunk in llm.astream("Once upon a time"):
             print(chunk.text, end="", flush=True)
         """
         task = self._stream_task(prompt, params, Owner(tenant, priority))
-        return AsyncCompletionStream(self._loop, task, with_logprobs=task.params.logprobs is not None)
+        check_number("interval", interval, Interval(0, MAX_INTERVAL))
+        return AsyncCompletionStream(
+            self._loop, task, with_logprobs=task.params.logprobs is not None, interval=interval
+        )
 
     def as_completed(
         self,

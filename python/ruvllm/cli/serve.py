@@ -84,6 +84,14 @@ class Serving:
     max_body_bytes: Annotated[int, flag("--max-body-bytes", help="The largest request.", min=1024)] = (
         4 * 1024 * 1024
     )
+    stream_interval: Annotated[
+        float,
+        flag(
+            "--stream-interval",
+            help="Pieces of a stream are at least so many seconds apart; 0 sends each token at once.",
+            min=0.0,
+        ),
+    ] = 0.02
     ping_seconds: Annotated[
         float, flag("--ping-seconds", help="A silent stream sends a comment this often.", min=0.1)
     ] = 15.0
@@ -134,6 +142,7 @@ def serve(
         cors_origins=tuple(listening.cors_origin or ()),
         allowed_hosts=local_names(listening.host),
         max_body_bytes=serving.max_body_bytes,
+        stream_interval=serving.stream_interval,
         ping_seconds=serving.ping_seconds,
     )
     if common.log_level == "warning" and not common.quiet:

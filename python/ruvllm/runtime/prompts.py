@@ -31,7 +31,7 @@ def check_tokens(token_ids: object, vocab_size: int) -> list[int]:
     if not len(token_ids):
         raise ConfigError("the prompt is empty; it must have at least one token")
     # What comes from a tokenizer or a client, at the speed of the interpreter's own loops.
-    are_plain = isinstance(token_ids, list) and all(type(token) is int for token in token_ids)
+    are_plain = isinstance(token_ids, list) and set(map(type, token_ids)) == {int}
     if are_plain and min(token_ids) >= 0 and max(token_ids) < vocab_size:
         return list(token_ids)
     checked = []

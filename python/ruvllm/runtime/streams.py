@@ -6,17 +6,17 @@ the object, cancels the request.
 
 import asyncio
 import queue
-import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from types import TracebackType
-from typing import TypeAlias, cast
+from typing import cast
 
 from ruvllm.errors import GenerationError
 from ruvllm.outputs import Chunk, Completion, FinishReason, Timings, TokenLogprob, Usage
 from ruvllm.runtime.closing import Closing
-from ruvllm.runtime.events import Event, Failed, Finished, TokenMade
+from ruvllm.runtime.events import Event, Failed, Finished, TokenMade, is_last
 from ruvllm.runtime.loop import EngineLoop
+from ruvllm.runtime.mailbox import Batch, mailbox_of
 from ruvllm.runtime.request import Task
 
 __all__ = ["AsyncCompletionStream", "ChunkMaker", "CompletionStream", "join_chunks"]
@@ -24,19 +24,17 @@ __all__ = ["AsyncCompletionStream", "ChunkMaker", "CompletionStream", "join_chun
 # While it waits, a thread looks for signals this often; on Unix they interrupt the waiting anyway.
 SIGNAL_SECONDS = 0.5
 
-_Batch: TypeAlias = tuple[Sequence[Event], float]
-
 
 class _QueueSink:
     """Hands events to one thread that waits for them."""
 
     def __init__(self) -> None:
-        self._batches: queue.SimpleQueue[_Batch] = queue.SimpleQueue()
+        self._batches: queue.SimpleQueue[Batch] = queue.SimpleQueue()
 
     def deliver(self, events: Sequence[Event], now: float) -> None:
         self._batches.put((events, now))
 
-    def take(self) -> _Batch:
+    def take(self) -> Batch:
         while True:
             try:
                 return self._batches.get(timeout=SIGNAL_SECONDS)
@@ -44,65 +42,35 @@ class _QueueSink:
                 continue
 
 
-class _Mailbox:
-    """What sinks of one event loop were given and it has not seen: woken once for all that comes together.
-
-    Sixteen streams make sixteen deliveries a step. To wake the loop for each would cost more than to serve
-    them, since the threads would hand the interpreter to and fro.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        # Weak, since the loop is the key under which the mailbox is kept.
-        self._loop = weakref.ref(loop)
-        self._mail: deque[tuple[_AsyncSink, _Batch]] = deque()
-        self._is_called = False
-
-    def put(self, sink: "_AsyncSink", batch: _Batch) -> None:
-        """Leave something for a sink. Any thread; raises where the loop is closed."""
-        loop = self._loop()
-        if loop is None or loop.is_closed():
-            raise RuntimeError("the event loop is closed")
-        self._mail.append((sink, batch))
-        if not self._is_called:
-            # Two threads may both get here; then the loop comes once for nothing.
-            self._is_called = True
-            loop.call_soon_threadsafe(self._hand_out)
-
-    def _hand_out(self) -> None:
-        # First, so that what comes from here on calls again.
-        self._is_called = False
-        while self._mail:
-            sink, batch = self._mail.popleft()
-            sink.put(batch)
-
-
-# As asyncio has one loop a thread, there is one mailbox a loop.
-_mailboxes: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Mailbox]" = weakref.WeakKeyDictionary()
-
-
 class _AsyncSink:
     """Hands events to the one coroutine that reads; `deliver` runs in another thread than its event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, interval: float = 0.0) -> None:
         self._loop = asyncio.get_running_loop()
-        self._mailbox = _mailboxes.get(self._loop) or _Mailbox(self._loop)
-        _mailboxes[self._loop] = self._mailbox
-        self._batches: deque[_Batch] = deque()
+        self._mailbox = mailbox_of(self._loop, interval)
+        self._batches: list[Batch] = []
         self._waiting: asyncio.Future[None] | None = None
+        self._has_begun = False
 
     def deliver(self, events: Sequence[Event], now: float) -> None:
-        self._mailbox.put(self, (events, now))
+        is_urgent = not self._has_begun or is_last(events[-1])
+        self._has_begun = True
+        self._mailbox.put(self, (events, now), is_urgent=is_urgent)
 
-    def put(self, batch: _Batch) -> None:
+    def put(self, batch: Batch) -> None:
         self._batches.append(batch)
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
-    async def take(self) -> _Batch:
+    async def take(self) -> list[Batch]:
+        """All that has come since the last time; a failure after other events comes alone."""
         while not self._batches:
             self._waiting = self._loop.create_future()
             await self._waiting
-        return self._batches.popleft()
+        batches, self._batches = self._batches, []
+        if len(batches) > 1 and isinstance(batches[-1][0][-1], Failed):
+            self._batches.append(batches.pop())
+        return batches
 
 
 class ChunkMaker:
@@ -201,12 +169,15 @@ class CompletionStream(Closing, Iterator[Chunk]):
 class AsyncCompletionStream(AsyncIterator[Chunk]):
     """An answer, piece by piece, for `async for`; made inside a running event loop.
 
-    `aclose`, cancelling the task that waits and the end of the object's life all cancel the request.
+    `aclose`, cancelling the task that waits and the end of the object's life all cancel the request. Pieces
+    come at least `interval` seconds apart, what was made meanwhile together; the first and the last at once.
     """
 
-    def __init__(self, loop: EngineLoop, task: Task, *, with_logprobs: bool = False) -> None:
+    def __init__(
+        self, loop: EngineLoop, task: Task, *, with_logprobs: bool = False, interval: float = 0.0
+    ) -> None:
         self._loop = loop
-        self._sink = _AsyncSink()
+        self._sink = _AsyncSink(interval)
         self._done = False
         self._chunks: deque[Chunk] = deque()
         self._request = loop.submit(task, self._sink)
@@ -227,8 +198,9 @@ class AsyncCompletionStream(AsyncIterator[Chunk]):
         if self._done:
             return []
         try:
-            events, now = await self._sink.take()
-            chunks = [self._maker.chunk(event, now) for event in events]
+            chunks = [
+                self._maker.chunk(event, now) for events, now in await self._sink.take() for event in events
+            ]
         except BaseException:
             self._cancel()
             raise

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from ruvllm.async_engine import AsyncEngine
@@ -169,6 +170,7 @@ _HANDLERS: dict[type[Exception], Any] = {
     HTTPException: _on_http,
     RuvLLMError: _on_package_error,
     ClientLeftError: _on_client_left,
+    ClientDisconnect: _on_client_left,
 }
 
 

@@ -19,6 +19,7 @@ from ruvllm.serve.keys import ApiKey
 from ruvllm.serve.limits import KeyLimits
 from ruvllm.serve.metrics import Metrics
 from ruvllm.serve.settings import ServerSettings
+from ruvllm.serve.sse import UNWRAPPED_SEND
 
 __all__ = ["Boundary"]
 
@@ -140,6 +141,7 @@ class _Passage:
 
     def sending(self, send: Send) -> Send:
         """Add the headers that every answer has."""
+        self.scope["state"][UNWRAPPED_SEND] = send
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

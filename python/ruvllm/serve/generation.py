@@ -16,8 +16,9 @@ from ruvllm.params import GenerateParams
 from ruvllm.runtime.prompts import check_tokens
 from ruvllm.runtime.streams import AsyncCompletionStream, join_chunks
 from ruvllm.serve.errors import ApiError, api_error
-from ruvllm.serve.metrics import Metrics, RequestWatch
+from ruvllm.serve.metrics import RequestWatch
 from ruvllm.serve.models import ServedModel
+from ruvllm.serve.server import Server
 from ruvllm.serve.sse import unless_disconnected
 
 __all__ = [
@@ -56,22 +57,22 @@ _Pieces: TypeAlias = "asyncio.Queue[tuple[int, list[Chunk] | Exception]]"
 class Answers:
     """The answers to jobs, from their submission to their end, numbered in the order of the jobs.
 
-        async with await Answers.start([job], metrics) as answers:
+        async with await Answers.start([job], server) as answers:
             async for index, chunks in answers.pieces(): ...
 
     `start` submits all of them or raises; `aclose` and leaving the block end those that still run.
     """
 
-    def __init__(self, jobs: Sequence[Job], metrics: Metrics) -> None:
+    def __init__(self, jobs: Sequence[Job], server: Server) -> None:
         self._jobs = jobs
-        self._metrics = metrics
+        self._server = server
         self._ends = AsyncExitStack()
         self._streams: list[tuple[AsyncCompletionStream, RequestWatch]] = []
 
     @classmethod
-    async def start(cls, jobs: Sequence[Job], metrics: Metrics) -> "Answers":
+    async def start(cls, jobs: Sequence[Job], server: Server) -> "Answers":
         """Submit all answers, or none."""
-        answers = cls(jobs, metrics)
+        answers = cls(jobs, server)
         try:
             await answers._submit()
         except BaseException:
@@ -103,9 +104,15 @@ class Answers:
             engine = await job.model.ready()
             for index in range(job.num_answers):
                 params = _seeded(job.params, index)
-                stream = engine.stream(job.token_ids, params, tenant=job.tenant, priority=job.priority)
+                stream = engine.stream(
+                    job.token_ids,
+                    params,
+                    tenant=job.tenant,
+                    priority=job.priority,
+                    interval=self._server.settings.stream_interval,
+                )
                 await self._ends.enter_async_context(stream)
-                watch = self._metrics.watch(job.model.name, len(job.token_ids), time.perf_counter())
+                watch = self._server.metrics.watch(job.model.name, len(job.token_ids), time.perf_counter())
                 self._streams.append((stream, watch))
 
     async def pieces(self) -> AsyncIterator[tuple[int, list[Chunk]]]:
@@ -165,11 +172,11 @@ def _seeded(params: GenerateParams, index: int) -> GenerateParams:
     return replace(params, seed=(params.seed + index) % 2**64)
 
 
-async def complete(request: Request, jobs: Sequence[Job], metrics: Metrics) -> list[Completion]:
+async def complete(request: Request, jobs: Sequence[Job], server: Server) -> list[Completion]:
     """All answers to jobs, unless the client leaves before."""
 
     async def work() -> list[Completion]:
-        async with await Answers.start(jobs, metrics) as answers:
+        async with await Answers.start(jobs, server) as answers:
             return await answers.completions()
 
     completions: list[Completion] = await unless_disconnected(request, asyncio.ensure_future(work()))

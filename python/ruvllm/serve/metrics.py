@@ -84,68 +84,74 @@ class Metrics:
         self.http = counter("http_requests", "Requests by route and status.", ["method", "route", "status"])
         self.unknown_fields = counter("unknown_fields", "Fields of requests that no API knows.", ["route"])
         self._gaps: dict[str, _Gaps] = {}
+        self._of_models: dict[str, _OfModel] = {}
         registry.register(_GapsOfModels(self._gaps))
         registry.register(_Engines(models))
 
-    def gaps(self, model_name: str) -> "_Gaps":
-        """The times from one token of a model to the next."""
-        return self._gaps.setdefault(model_name, _Gaps())
-
     def watch(self, model_name: str, prompt_tokens: int, started: float) -> "RequestWatch":
         """Observe one answer from now on."""
-        return RequestWatch(self, model_name, prompt_tokens, started)
+        if model_name not in self._of_models:
+            gaps = self._gaps[model_name] = _Gaps()
+            self._of_models[model_name] = _OfModel(self, model_name, gaps)
+        return RequestWatch(self._of_models[model_name], prompt_tokens, started)
 
     def text(self) -> bytes:
         """The page for a scrape."""
         return generate_latest(self._registry)
 
 
+class _OfModel:
+    """What is counted of one model; to look a label up takes longer than to count."""
+
+    def __init__(self, metrics: Metrics, name: str, gaps: "_Gaps") -> None:
+        self.gaps = gaps
+        self.first_token = metrics.first_token.labels(name)
+        self.total = metrics.total.labels(name)
+        self.prompt_length = metrics.prompt_length.labels(name)
+        self.answer_length = metrics.answer_length.labels(name)
+        self.prompt_tokens = metrics.prompt_tokens.labels(name)
+        self.generation_tokens = metrics.generation_tokens.labels(name)
+        self._success = metrics.success
+        self._name = name
+
+    def ended(self, reason: str) -> None:
+        """An answer ended in this way."""
+        self._success.labels(self._name, reason).inc()
+
+
 class RequestWatch:
     """Observes the tokens of one answer as they pass."""
 
-    __slots__ = (
-        "_between",
-        "_last",
-        "_made",
-        "_metrics",
-        "_name",
-        "_open",
-        "_prompt_tokens",
-        "_started",
-        "_uncounted",
-    )
+    __slots__ = ("_last", "_model", "_open", "_prompt_tokens", "_started", "_uncounted")
 
-    def __init__(self, metrics: Metrics, model_name: str, prompt_tokens: int, started: float) -> None:
-        self._metrics = metrics
-        self._name = model_name
+    def __init__(self, model: _OfModel, prompt_tokens: int, started: float) -> None:
+        self._model = model
         self._prompt_tokens = prompt_tokens
         self._started = started
         self._last: float | None = None
         self._open = True
         self._uncounted = 0
-        self._between = metrics.gaps(model_name)
-        self._made = metrics.generation_tokens.labels(model_name)
 
     def passed(self, chunks: list[Chunk], now: float) -> None:
         """Take note of pieces that came together."""
-        num_tokens = sum(len(chunk.token_ids) for chunk in chunks)
+        num_tokens = sum([len(chunk.token_ids) for chunk in chunks])
         if num_tokens:
             self._uncounted += num_tokens
             if self._uncounted >= COUNTED_TOGETHER:
                 self._count()
             if self._last is None:
-                self._metrics.first_token.labels(self._name).observe(now - self._started)
-                self._metrics.prompt_tokens.labels(self._name).inc(self._prompt_tokens)
+                self._model.first_token.observe(now - self._started)
+                self._model.prompt_tokens.inc(self._prompt_tokens)
                 self._last = now
                 num_tokens -= 1
             if num_tokens:
-                self._between.add((now - self._last) / num_tokens, num_tokens)
+                self._model.gaps.add((now - self._last) / num_tokens, num_tokens)
             self._last = now
         if chunks and chunks[-1].finish_reason is not None:
-            self._ended(chunks[-1], now)
+            self._ended(chunks[-1], chunks[-1].finish_reason, now)
 
     def _count(self) -> None:
-        self._made.inc(self._uncounted)
+        self._model.generation_tokens.inc(self._uncounted)
         self._uncounted = 0
 
     def left(self) -> None:
@@ -153,17 +159,16 @@ class RequestWatch:
         if self._open:
             self._open = False
             self._count()
-            self._metrics.success.labels(self._name, "abort").inc()
+            self._model.ended("abort")
 
-    def _ended(self, last: Chunk, now: float) -> None:
-        metrics, name = self._metrics, self._name
+    def _ended(self, last: Chunk, reason: str, now: float) -> None:
         self._open = False
         self._count()
-        metrics.success.labels(name, last.finish_reason).inc()
-        metrics.total.labels(name).observe(now - self._started)
+        self._model.ended(reason)
+        self._model.total.observe(now - self._started)
         if last.usage is not None:
-            metrics.prompt_length.labels(name).observe(last.usage.prompt_tokens)
-            metrics.answer_length.labels(name).observe(last.usage.completion_tokens)
+            self._model.prompt_length.observe(last.usage.prompt_tokens)
+            self._model.answer_length.observe(last.usage.completion_tokens)
 
 
 class _Gaps:

@@ -22,6 +22,8 @@ class ServerSettings:
         max_body_bytes: The largest request.
         max_choices: The most answers to one request (`n`, `best_of`).
         max_inputs: The most prompts or texts of one request.
+        stream_interval: Pieces of a stream are at least this many seconds apart, but for the first and the
+            last; tokens made meanwhile go together. 0 sends each at once, for more processor time.
         ping_seconds: A stream that has nothing to say says so this often.
         max_stored_responses: How many `/v1/responses` are kept for `previous_response_id`.
         max_stored_bytes: What the texts of all of them may take.
@@ -33,6 +35,7 @@ class ServerSettings:
     max_body_bytes: int = 4 * 1024 * 1024
     max_choices: int = 16
     max_inputs: int = 256
+    stream_interval: float = 0.02
     ping_seconds: float = 15.0
     max_stored_responses: int = 1000
     max_stored_bytes: int = 256 * 1024 * 1024
@@ -42,6 +45,7 @@ class ServerSettings:
             check_integer(name, getattr(self, name), 1)
         for name in ("max_stored_responses", "max_stored_bytes"):
             check_integer(name, getattr(self, name), 0)
+        check_number("stream_interval", self.stream_interval, Interval(0, 1))
         check_number("ping_seconds", self.ping_seconds, Interval(0, 3600, low_included=False))
 
 

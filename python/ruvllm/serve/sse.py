@@ -13,15 +13,25 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from ruvllm.serve.errors import ApiError, api_error
 
-__all__ = ["DONE", "EventStream", "TextFrames", "frame", "named_frame", "unless_disconnected"]
+__all__ = [
+    "DONE",
+    "UNWRAPPED_SEND",
+    "EventStream",
+    "TextFrames",
+    "frame",
+    "named_frame",
+    "unless_disconnected",
+]
 
 logger = logging.getLogger(__name__)
 
 DONE = b"data: [DONE]\n\n"
+# In a request's state: `send` as the server gave it, for the pieces of a stream that has begun.
+UNWRAPPED_SEND = "unwrapped_send"
 _PING = b": ping\n\n"
 _HEADERS = {
     "cache-control": "no-cache",
@@ -89,40 +99,50 @@ class EventStream(Response):
         self._ping = ping
         self._ping_seconds = ping_seconds
         self._failure = failure or _failure
+        self._sent_ping: asyncio.Future[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer; what ASGI calls."""
-        del scope
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        writing = asyncio.ensure_future(self._write(send))
+        # The pieces need nothing of what stands between: each layer would cost as much as to make the piece.
+        self._send = scope["state"].get(UNWRAPPED_SEND, send)
+        writing = asyncio.ensure_future(self._write())
         leaving = asyncio.ensure_future(_left(receive))
-        pinging = asyncio.ensure_future(self._keep_alive(send))
+        leaving.add_done_callback(lambda _: writing.cancel())
+        self._ping_later()
         try:
-            await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if writing.done():
+            await asyncio.wait({writing})
+            if not writing.cancelled():
                 writing.result()
         finally:
-            for task in (writing, leaving, pinging):
+            self._pinging.cancel()
+            for task in (writing, leaving):
                 task.cancel()
-            await asyncio.gather(writing, leaving, pinging, return_exceptions=True)
+            await asyncio.gather(writing, leaving, return_exceptions=True)
             await self._frames.aclose()
             await self._close()
 
-    async def _write(self, send: Send) -> None:
+    async def _write(self) -> None:
         try:
             async for data in self._frames:
-                await send({"type": "http.response.body", "body": data, "more_body": True})
+                await self._send({"type": "http.response.body", "body": data, "more_body": True})
         except Exception as error:
             known = api_error(error)
             if known.code == "internal_error":
                 logger.exception("a stream failed")
-            await send({"type": "http.response.body", "body": self._failure(known), "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+            body = self._failure(known)
+            await self._send({"type": "http.response.body", "body": body, "more_body": True})
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _keep_alive(self, send: Send) -> None:
-        while True:
-            await asyncio.sleep(self._ping_seconds)
-            await send({"type": "http.response.body", "body": self._ping, "more_body": True})
+    def _ping_later(self) -> None:
+        self._pinging = asyncio.get_running_loop().call_later(self._ping_seconds, self._ping_now)
+
+    def _ping_now(self) -> None:
+        # A client that does not read has one ping waiting, not one more each time.
+        if self._sent_ping is None or self._sent_ping.done():
+            body = {"type": "http.response.body", "body": self._ping, "more_body": True}
+            self._sent_ping = asyncio.ensure_future(_sent(self._send, body))
+        self._ping_later()
 
 
 async def unless_disconnected(request: Request, work: "asyncio.Future[Any]") -> Any:
@@ -142,6 +162,11 @@ async def unless_disconnected(request: Request, work: "asyncio.Future[Any]") -> 
 
 class ClientLeftError(Exception):
     """Nobody waits for this answer any more."""
+
+
+async def _sent(send: Send, message: Message) -> None:
+    with suppress(OSError):  # the client is gone, which is seen elsewhere
+        await send(message)
 
 
 async def _left(receive: Receive) -> None:

@@ -65,12 +65,14 @@ async def completions(body: CompletionRequest, request: Request) -> Response:
         "system_fingerprint": model.fingerprint,
     }
     # Scores come first, also of a stream: what a prompt is worth stands before what follows it.
-    scores = await unless_disconnected(request, asyncio.ensure_future(_scores(plan)))
+    scores: list[tuple[TokenLogprob, ...]] = [() for _ in plan.jobs]
+    if plan.scores:
+        scores = await unless_disconnected(request, asyncio.ensure_future(_scores(plan)))
     if body.stream:
-        answers = await Answers.start(plan.jobs, server.metrics)
+        answers = await Answers.start(plan.jobs, server)
         frames = _frames(answers, plan, scores, head)
         return EventStream(frames, close=answers.aclose, ping_seconds=server.settings.ping_seconds)
-    answered = await complete(request, plan.jobs, server.metrics)
+    answered = await complete(request, plan.jobs, server)
     return JSONResponse({**head, **_whole(plan, scores, answered)})
 
 
@@ -109,9 +111,6 @@ async def _plan(server: Server, model: ServedModel, body: CompletionRequest, ten
 
 
 async def _scores(plan: _Plan) -> list[tuple[TokenLogprob, ...]]:
-    if not plan.scores:
-        return [() for _ in plan.jobs]
-
     async def score(job: Job) -> tuple[TokenLogprob, ...]:
         if len(job.token_ids) < 2:
             return ()

@@ -43,11 +43,11 @@ async def create_message(body: MessageRequest, request: Request) -> Response:
     )
     note(request, prompt_tokens=len(token_ids), stream=bool(body.stream))
     if not body.stream:
-        (completion,) = await complete(request, [job], server.metrics)
+        (completion,) = await complete(request, [job], server)
         content = [{"type": "text", "text": completion.text}]
         ending = _ending(job, completion)
         return JSONResponse({**_begun(job), "content": content, **ending, "usage": _usage(completion)})
-    answers = await Answers.start([job], server.metrics)
+    answers = await Answers.start([job], server)
     request_id = request.state.request_id
     return EventStream(
         _frames(answers, job),

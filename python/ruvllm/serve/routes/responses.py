@@ -50,11 +50,11 @@ async def create_response(body: ResponseRequest, request: Request) -> Response:
 
     response = ResponseObject(body, job)
     if not body.stream:
-        (completion,) = await complete(request, [job], server.metrics)
+        (completion,) = await complete(request, [job], server)
         whole = response.ended(completion)
         keep(whole)
         return JSONResponse(whole)
-    answers = await Answers.start([job], server.metrics)
+    answers = await Answers.start([job], server)
     events = ResponseEvents(response)
     return EventStream(
         _frames(answers, response, events, keep),
