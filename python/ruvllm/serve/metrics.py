@@ -5,12 +5,14 @@ Requests are observed as their tokens pass; what the engine knows itself is aske
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ruvllm.errors import RuvLLMError
 from ruvllm.outputs import Chunk
 from ruvllm.serve.models import ServedModel, ServedModels
 
@@ -232,8 +234,10 @@ class _Engines(Collector):
         }
         ready = [model for model in self._models if model.status == "ready"]
         for model in ready:
-            for name, value in _figures(model).items():
-                (gauges.get(name) or counters[name]).add_metric([model.name], value)
+            # An engine that dies as it is asked gives no figures, as one that is dead; `/health` says why.
+            with suppress(RuvLLMError):
+                for name, value in _figures(model).items():
+                    (gauges.get(name) or counters[name]).add_metric([model.name], value)
         return [*gauges.values(), *counters.values(), *_kernel_packs(ready)]
 
 
