@@ -64,8 +64,8 @@ def test_the_whole_object_is_what_the_client_s_types_ask_for(real_server: Runnin
     (message,) = response.output
     assert (message.type, message.role, message.status) == ("message", "assistant", "completed")
     assert message.id.startswith("msg_")
-    # What this client does not know is not made up: only `store` stands beside its fields.
-    assert set(raw) - set(Response.model_fields) == {"store"}
+    # What this client does not know is not made up: it is what the schema of Open Responses asks for.
+    assert set(raw) - set(Response.model_fields) == {"store", "presence_penalty", "frequency_penalty"}
 
 
 def test_text_and_usage_are_those_of_chat(real: openai.OpenAI, real_server: RunningServer) -> None:

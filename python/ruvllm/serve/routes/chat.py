@@ -80,7 +80,12 @@ class _Head:
             if completion.logprobs is not None:
                 chunk = Chunk(text=completion.text, logprobs=completion.logprobs)
                 logprobs = ChatLogprobs(self.llm).body([chunk])
-            message = {"role": "assistant", "content": completion.text, "refusal": None}
+            message: dict[str, Any] = {
+                "role": "assistant",
+                "content": completion.text,
+                "refusal": None,
+                "annotations": [],
+            }
             choices.append(
                 {
                     "index": index,

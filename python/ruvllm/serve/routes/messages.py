@@ -44,7 +44,7 @@ async def create_message(body: MessageRequest, request: Request) -> Response:
     note(request, prompt_tokens=len(token_ids), stream=bool(body.stream))
     if not body.stream:
         (completion,) = await complete(request, [job], server)
-        content = [{"type": "text", "text": completion.text}]
+        content = [_text(completion.text)]
         ending = _ending(job, completion)
         return JSONResponse({**_begun(job), "content": content, **ending, "usage": _usage(completion)})
     answers = await Answers.start([job], server)
@@ -67,12 +67,6 @@ async def count_tokens(body: CountTokensRequest, request: Request) -> dict[str, 
 
 def _begun(job: Job) -> dict[str, Any]:
     """A message before its answer. What of its prompt is cached is known when it is computed."""
-    usage = {
-        "input_tokens": len(job.token_ids),
-        "cache_creation_input_tokens": None,
-        "cache_read_input_tokens": None,
-        "output_tokens": 0,
-    }
     return {
         "id": f"msg_{secrets.token_hex(12)}",
         "type": "message",
@@ -81,8 +75,14 @@ def _begun(job: Job) -> dict[str, Any]:
         "content": [],
         "stop_reason": None,
         "stop_sequence": None,
-        "usage": usage,
+        "stop_details": None,
+        "container": None,
+        "usage": _tokens(computed=len(job.token_ids), written=None, cached=None, made=0),
     }
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text, "citations": None}
 
 
 def _ending(job: Job, completion: Completion) -> dict[str, Any]:
@@ -98,17 +98,27 @@ def _ending(job: Job, completion: Completion) -> dict[str, Any]:
 def _usage(completion: Completion) -> dict[str, Any]:
     """The prompt in two parts: computed, and read from the cache. Writing it is part of computing."""
     usage = completion.usage
+    computed = usage.prompt_tokens - usage.cached_tokens
+    return _tokens(computed=computed, written=0, cached=usage.cached_tokens, made=usage.completion_tokens)
+
+
+def _tokens(*, computed: int, written: int | None, cached: int | None, made: int) -> dict[str, Any]:
     return {
-        "input_tokens": usage.prompt_tokens - usage.cached_tokens,
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": usage.cached_tokens,
-        "output_tokens": usage.completion_tokens,
+        "input_tokens": computed,
+        "cache_creation": None,
+        "cache_creation_input_tokens": written,
+        "cache_read_input_tokens": cached,
+        "output_tokens": made,
+        "output_tokens_details": {"thinking_tokens": 0},
+        "server_tool_use": None,
+        "service_tier": "standard",
+        "inference_geo": None,
     }
 
 
 async def _frames(answers: Answers, job: Job) -> AsyncGenerator[bytes, None]:
     yield _event("message_start", message=_begun(job))
-    yield _event("content_block_start", index=0, content_block={"type": "text", "text": ""})
+    yield _event("content_block_start", index=0, content_block=_text(""))
     yield _PING
     chunks: list[Chunk] = []
     async for _, pieces in answers.pieces():

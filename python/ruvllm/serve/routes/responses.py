@@ -125,6 +125,12 @@ async def cancel_response(response_id: str, request: Request) -> None:
     raise ApiError(400, message, code="invalid_value", param="response_id")
 
 
+@router.post("/v1/responses/compact", response_model=None)
+async def compact_responses() -> None:
+    """Refuse: nothing here makes a conversation shorter."""
+    raise ApiError(404, "this server does not compact conversations", code="unknown_url")
+
+
 @router.get("/v1/responses/{response_id}/input_items", response_model=None)
 async def list_input_items(
     response_id: str,
