@@ -14,15 +14,22 @@ router = APIRouter(tags=["health"])
 
 @router.get("/health", response_model=None)
 async def health(request: Request) -> Response:
-    """200 when requests are answered; 503 while the model loads, and once its engine has stopped."""
-    for model in server_of(request).models:
-        if model.status == "failed":
+    """200 when requests are answered; 503 while the model loads, and once an engine has stopped.
+
+    A further model that could not be loaded is named, and no reason to end the others: a restart would not
+    help, and whoever asks for it is told.
+    """
+    models = server_of(request).models
+    first, unloaded = models.first, {}
+    for model in models:
+        if model.load_failure is not None and model is not first:
+            unloaded[model.name] = str(model.load_failure)
+        elif model.status == "failed":
             reason = {"status": "failed", "model": model.name, "reason": str(model.failure)}
             return JSONResponse(reason, 503)
-    first = server_of(request).models.first
     if first.status != "ready":
         return JSONResponse({"status": "loading", "model": first.name}, 503, headers={"retry-after": "1"})
-    return JSONResponse({"status": "ok"})
+    return JSONResponse({"status": "ok", "not_loaded": unloaded} if unloaded else {"status": "ok"})
 
 
 @router.get("/metrics", response_model=None)
