@@ -11,6 +11,7 @@ mod compatibility;
 mod counters;
 mod error;
 mod files;
+mod floor_file;
 mod floors;
 mod health;
 mod instance;
