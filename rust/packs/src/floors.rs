@@ -88,7 +88,7 @@ impl Floors {
 
     /// Makes a pack that becomes active the floor of its name. Where another process moved the floor since the
     /// permit, what an operator allowed was about another one, and the pack is judged again without it.
-    pub(crate) fn set(&mut self, pack: &Pack, permit: Permit) -> Result<(), LoadError> {
+    pub(crate) fn set(&mut self, pack: &Pack, permit: &Permit) -> Result<(), LoadError> {
         let wanted = Floor::of(pack);
         if permit.seen.as_ref() == Some(&wanted) {
             return Ok(());

@@ -22,11 +22,13 @@ mod manifest_check;
 mod operations;
 mod pack;
 mod pack_kernels;
+mod reference;
 mod sandbox;
 mod signature;
 mod strict_map;
 mod ticker;
 mod traps;
+mod trials;
 
 pub use abi::{ABI_VERSION, Inputs, Plane, PlaneMut};
 pub use compatibility::Host;

@@ -157,7 +157,7 @@ impl PackManager {
         let mut floors = self.floors.lock().unwrap_or_else(PoisonError::into_inner);
         let permit = floors.check(&pack, downgrade)?;
         health::check(&pack, &self.native)?;
-        floors.set(&pack, permit)?;
+        floors.set(&pack, &permit)?;
         let (native, counters) = (Arc::clone(&self.native), Arc::clone(&self.counters));
         let kernels = Arc::new(PackKernels::new(native, &pack, counters));
         Ok(self.active.replace(Arc::new(pack), kernels))

@@ -5,6 +5,7 @@
 #![allow(clippy::too_many_lines, reason = "tables of attacks")]
 
 mod generation;
+mod health;
 mod kernels;
 mod manifest;
 mod modules;
