@@ -7,6 +7,7 @@
 //! fails, the native one computes. Core knows nothing of it: it sees a [`ruvllm_kernels::Kernels`].
 
 mod abi;
+mod attempts;
 mod compatibility;
 mod counters;
 mod error;

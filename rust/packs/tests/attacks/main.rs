@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 #![allow(clippy::too_many_lines, reason = "tables of attacks")]
 
+mod adapters;
 mod generation;
 mod health;
 mod kernels;
