@@ -51,6 +51,21 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         reference::gate(activation, gate, up, output);
     }
 
+    /// [`Self::gate`] of as many rows as a rectangle has.
+    fn gate_rows(
+        &self,
+        activation: Activation,
+        gate: &[f32],
+        up: &[f32],
+        output: &mut OutputTile<'_>,
+    ) {
+        let columns = output.columns();
+        let rows = gate.chunks_exact(columns).zip(up.chunks_exact(columns));
+        for (row, (gate, up)) in rows.enumerate() {
+            self.gate(activation, gate, up, output.row_mut(row));
+        }
+    }
+
     /// `x = cap * tanh(x / cap)`
     fn soft_cap(&self, values: &mut [f32], cap: f32) {
         reference::soft_cap(values, cap);

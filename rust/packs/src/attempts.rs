@@ -82,7 +82,8 @@ impl Attempts {
     }
 
     /// Whether there is a kernel for that; if not, the call is counted as native.
-    pub(crate) fn has(&self, place: Place) -> bool {
+    pub(crate) fn has(&self, place: impl Into<Place>) -> bool {
+        let place = place.into();
         if self.kernel(place).is_none() {
             self.counters.count_native(place.operation);
             return false;

@@ -142,6 +142,27 @@ impl Kernels for PackKernels {
         }
     }
 
+    /// One call for all rows: a row of the rectangle is a hundred values or so, and the kernel takes thousands.
+    fn gate_rows(
+        &self,
+        activation: Activation,
+        gate: &[f32],
+        up: &[f32],
+        output: &mut OutputTile<'_>,
+    ) {
+        if !self.attempts.has(Operation::Swiglu) {
+            return self.native.gate_rows(activation, gate, up, output);
+        }
+        if let 1 = output.rows() {
+            return self.gate(activation, gate, up, output.row_mut(0));
+        }
+        let mut gated = vec![0.0; gate.len()];
+        self.gate(activation, gate, up, &mut gated);
+        for (row, values) in gated.chunks_exact(output.columns()).enumerate() {
+            output.row_mut(row).copy_from_slice(values);
+        }
+    }
+
     fn add(&self, input: &[f32], accumulator: &mut [f32]) {
         self.native.add(input, accumulator);
     }
