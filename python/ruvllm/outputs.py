@@ -363,7 +363,8 @@ class KernelPackStats:
 
     Attributes:
         pack: Name and version of the active pack; `None` while all is native.
-        calls: By operation (`rmsnorm`, `rope`, `swiglu`, `lora_apply`), results that were the pack's.
+        calls: By operation, results that were the pack's: `rmsnorm`, `rope` and `swiglu`, and `lora_apply`,
+            `kv_pack` and `kv_unpack`, for which the engine does not ask yet.
         native_calls: By operation, results that were native, for whatever reason.
         fallbacks: By operation and reason, those that were native because the pack's kernel failed.
         automatic_rollbacks: How often a pack broke and the one before came back.

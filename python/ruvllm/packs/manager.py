@@ -12,9 +12,6 @@ from ruvllm.packs.store import find_pack
 
 __all__ = ["KernelManager"]
 
-# The last one has its place in packs; the engine has no adapters yet, and never asks for it.
-_OPERATIONS = ("rmsnorm", "rope", "swiglu", "lora_apply")
-
 
 class KernelManager:
     """The packs of one engine; every method may be called from any thread, while requests run.
@@ -91,11 +88,10 @@ class KernelManager:
     def stats(self) -> KernelPackStats:
         """Which operation ran where, since this was made; the counts outlive packs."""
         current, counts = self._native.current(), self._native.calls()
-        none = dict.fromkeys(_OPERATIONS, 0)
         return KernelPackStats(
             pack=None if current is None else f"{current.name} {current.version}",
-            calls=none | {operation: in_pack for operation, in_pack, _, _ in counts},
-            native_calls=none | {operation: native for operation, _, native, _ in counts},
+            calls={operation: in_pack for operation, in_pack, _, _ in counts},
+            native_calls={operation: native for operation, _, native, _ in counts},
             fallbacks={operation: dict(reasons) for operation, _, _, reasons in counts if reasons},
             automatic_rollbacks=self._native.automatic_rollbacks,
         )

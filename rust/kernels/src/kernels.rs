@@ -10,6 +10,8 @@ use std::sync::Arc;
 use crate::attention::{
     AttentionShape, AttentionTask, KvDataMut, KvLayout, KvRows, KvRun, KvView, RowsMut, plain,
 };
+use crate::kv_groups::{self, KvGroups};
+use crate::lora::{self, LoraAdapter};
 use crate::matmul::{
     FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut, WordRows,
 };
@@ -47,6 +49,21 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
     /// `output = activation(gate) * up`
     fn gate(&self, activation: Activation, gate: &[f32], up: &[f32], output: &mut [f32]) {
         reference::gate(activation, gate, up, output);
+    }
+
+    /// [`Self::gate`] of as many rows as a rectangle has.
+    fn gate_rows(
+        &self,
+        activation: Activation,
+        gate: &[f32],
+        up: &[f32],
+        output: &mut OutputTile<'_>,
+    ) {
+        let columns = output.columns();
+        let rows = gate.chunks_exact(columns).zip(up.chunks_exact(columns));
+        for (row, (gate, up)) in rows.enumerate() {
+            self.gate(activation, gate, up, output.row_mut(row));
+        }
     }
 
     /// `x = cap * tanh(x / cap)`
@@ -151,6 +168,27 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
     /// Writes keys and values to `piece`, one layer of the run's block.
     fn store_kv(&self, layout: KvLayout, rows: KvRows<'_>, run: KvRun, piece: &mut KvDataMut<'_>) {
         plain::store_run(layout, rows, run, piece);
+    }
+
+    /// `output += scale * (input A^T) B^T` for rows that share an adapter, also where a product's output would be replaced.
+    fn lora_delta(
+        &self,
+        adapter: &LoraAdapter<'_>,
+        input: FloatRows<'_>,
+        output: &mut OutputTile<'_>,
+    ) {
+        lora::delta(adapter, input, output);
+    }
+
+    /// Packs rows of keys or values. A group with a value that is not finite, or whose minimum or step is
+    /// too large for f16, reads as NaN.
+    fn pack_kv(&self, shape: KvGroups, input: &[f32], groups: &mut [u8]) {
+        kv_groups::pack(shape, input, groups);
+    }
+
+    /// What [`Self::pack_kv`] packed.
+    fn unpack_kv(&self, shape: KvGroups, groups: &[u8], output: &mut [f32]) {
+        kv_groups::unpack(shape, groups, output);
     }
 }
 

@@ -21,6 +21,8 @@ mod attention;
 mod cpu;
 mod dispatch;
 mod kernels;
+mod kv_groups;
+mod lora;
 mod matmul;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod native;
@@ -42,6 +44,8 @@ pub use attention::{
 pub use cpu::{ThreadChoice, cpu_features, thread_choice};
 pub use dispatch::{available, best, named};
 pub use kernels::{Kernels, Scalar, WEIGHT_BLOCK};
+pub use kv_groups::{GROUP_VALUES, GroupAxis, GroupBits, KvGroups};
+pub use lora::{LoraAdapter, LoraMatrices};
 pub use matmul::{
     Activations, Epilogue, FloatRows, OutputTile, Product, QuantizedRowMut, QuantizedRows,
     QuantizedRowsMut, RowPrecision, TileRange, WordRowMut, WordRows, multiply, takes_words,

@@ -82,6 +82,8 @@ impl KernelInfo {
 pub enum Plane<'a> {
     /// f32.
     Floats(&'a [f32]),
+    /// The bits of f16.
+    Halves(&'a [u16]),
     /// Anything else.
     Bytes(&'a [u8]),
 }
@@ -90,6 +92,7 @@ impl Plane<'_> {
     fn bytes(self) -> usize {
         match self {
             Self::Floats(values) => values.len() * 4,
+            Self::Halves(bits) => bits.len() * 2,
             Self::Bytes(bytes) => bytes.len(),
         }
     }
@@ -99,6 +102,11 @@ impl Plane<'_> {
             Self::Floats(values) => {
                 for (value, target) in values.iter().zip(target.chunks_exact_mut(4)) {
                     target.copy_from_slice(&value.to_le_bytes());
+                }
+            }
+            Self::Halves(bits) => {
+                for (bits, target) in bits.iter().zip(target.chunks_exact_mut(2)) {
+                    target.copy_from_slice(&bits.to_le_bytes());
                 }
             }
             Self::Bytes(bytes) => target.copy_from_slice(bytes),

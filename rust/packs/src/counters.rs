@@ -14,11 +14,26 @@ pub enum Operation {
     Rope,
     /// A gated activation.
     Swiglu,
+    /// What a low-rank adapter adds.
+    LoraApply,
+    /// Packing keys or values.
+    KvPack,
+    /// Unpacking them.
+    KvUnpack,
 }
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::RmsNorm, Self::Rope, Self::Swiglu];
+    pub const ALL: [Self; 6] = [
+        Self::RmsNorm,
+        Self::Rope,
+        Self::Swiglu,
+        Self::LoraApply,
+        Self::KvPack,
+        Self::KvUnpack,
+    ];
+    /// Those that the engine asks for; it has neither adapters nor packed keys and values yet.
+    pub const IN_FORWARD_PASS: [Self; 3] = [Self::RmsNorm, Self::Rope, Self::Swiglu];
 
     /// Its name in reports.
     pub fn name(self) -> &'static str {
@@ -26,15 +41,21 @@ impl Operation {
             Self::RmsNorm => "rmsnorm",
             Self::Rope => "rope",
             Self::Swiglu => "swiglu",
+            Self::LoraApply => "lora_apply",
+            Self::KvPack => "kv_pack",
+            Self::KvUnpack => "kv_unpack",
         }
     }
 
-    /// The kernel that does it in the forward pass.
-    pub fn kernel_id(self) -> &'static str {
+    /// The kernels that do it, one a format.
+    pub fn kernel_ids(self) -> &'static [&'static str] {
         match self {
-            Self::RmsNorm => "rmsnorm_f32",
-            Self::Rope => "rope_f32",
-            Self::Swiglu => "swiglu_f32",
+            Self::RmsNorm => &["rmsnorm_f32"],
+            Self::Rope => &["rope_f32"],
+            Self::Swiglu => &["swiglu_f32"],
+            Self::LoraApply => &["lora_apply_f32", "lora_apply_f16"],
+            Self::KvPack => &["kv_pack_q4", "kv_pack_q8"],
+            Self::KvUnpack => &["kv_unpack_q4", "kv_unpack_q8"],
         }
     }
 }

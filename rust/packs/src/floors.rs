@@ -1,17 +1,18 @@
 //! The least version of each pack that is still accepted, kept in a file, so that nobody serves an old
 //! pack again whose faults were repaired since, validly signed as it is.
+//!
+//! Several processes may share the file. What one of them raised counts at once for all, and a floor goes down
+//! only by an operator's word about the very floor that stands there.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::error::LoadError;
+use crate::floor_file::FloorFile;
 use crate::pack::Pack;
-
-/// Largest file of floors.
-const LARGEST: u64 = 1 << 20;
 
 /// Whether a pack may be older than the one that was active.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,9 @@ pub enum Downgrade {
     /// An operator says so; what is older still is refused again.
     AllowOnce,
 }
+
+/// The floor of each pack's name.
+pub(crate) type ByName = BTreeMap<String, Floor>;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,88 +46,111 @@ impl Floor {
 }
 
 /// The floors by pack name. Without a file they end with the process.
-#[derive(Debug, Default)]
-pub struct Floors {
-    path: Option<PathBuf>,
-    by_name: BTreeMap<String, Floor>,
+#[derive(Debug)]
+pub struct Floors(Place);
+
+#[derive(Debug)]
+enum Place {
+    Memory(ByName),
+    File(FloorFile),
+}
+
+/// That a pack may become active, over the floor that stood there when that was decided.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    seen: Option<Floor>,
+    downgrade: Downgrade,
+}
+
+impl Default for Floors {
+    fn default() -> Self {
+        Self(Place::Memory(ByName::new()))
+    }
 }
 
 impl Floors {
-    /// Reads a file; one that is not there yet has no floors, one that is damaged is refused.
+    /// Those of a file; one that is not there yet has no floors, one that is damaged is refused.
     pub fn open(path: &Path) -> Result<Self, LoadError> {
-        let fault = |reason: String| LoadError::Floors {
-            path: path.display().to_string(),
-            reason,
-        };
-        let by_name = match std::fs::metadata(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(fault(error.to_string())),
-            Ok(data) if !data.is_file() || data.len() > LARGEST => {
-                return Err(fault("no file of floors".to_owned()));
-            }
-            Ok(_) => {
-                let bytes = std::fs::read(path).map_err(|error| fault(error.to_string()))?;
-                serde_json::from_slice(&bytes).map_err(|error| fault(error.to_string()))?
-            }
-        };
-        Ok(Self {
-            path: Some(path.to_owned()),
-            by_name,
-        })
+        let file = FloorFile::new(path);
+        file.read()?;
+        Ok(Self(Place::File(file)))
     }
 
     /// Refuses a pack that is older than its floor, other than it was, or another author's.
-    pub(crate) fn check(&self, pack: &Pack, downgrade: Downgrade) -> Result<(), LoadError> {
-        let Some(floor) = self.by_name.get(pack.name()) else {
-            return Ok(());
+    pub(crate) fn check(&self, pack: &Pack, downgrade: Downgrade) -> Result<Permit, LoadError> {
+        let seen = match &self.0 {
+            Place::Memory(floors) => floors.get(pack.name()).cloned(),
+            Place::File(file) => file.read()?.remove(pack.name()),
         };
-        let (name, version) = (pack.name().to_owned(), pack.version().to_string());
-        if floor.signer != pack.signer().text() {
-            return Err(LoadError::OtherOwner {
-                name,
-                owner: floor.signer.clone(),
-                signer: pack.signer().text(),
-            });
-        }
-        if *pack.version() < floor.version && downgrade == Downgrade::Refuse {
-            return Err(LoadError::Downgrade {
-                name,
-                version,
-                floor: floor.version.to_string(),
-            });
-        }
-        if *pack.version() == floor.version && floor.digest != pack.digest() {
-            return Err(LoadError::OtherContents { name, version });
-        }
-        Ok(())
+        judge(seen.as_ref(), pack, downgrade)?;
+        Ok(Permit { seen, downgrade })
     }
 
-    /// Makes a pack that is active now the floor of its name.
-    pub(crate) fn set(&mut self, pack: &Pack) -> Result<(), LoadError> {
-        let floor = Floor::of(pack);
-        if self.by_name.get(pack.name()) == Some(&floor) {
+    /// Makes a pack that becomes active the floor of its name. Where another process moved the floor since the
+    /// permit, what an operator allowed was about another one, and the pack is judged again without it.
+    pub(crate) fn set(&mut self, pack: &Pack, permit: &Permit) -> Result<(), LoadError> {
+        let wanted = Floor::of(pack);
+        if permit.seen.as_ref() == Some(&wanted) {
             return Ok(());
         }
-        let mut by_name = self.by_name.clone();
-        by_name.insert(pack.name().to_owned(), floor);
-        if let Some(path) = &self.path {
-            write(path, &by_name).map_err(|error| LoadError::Floors {
-                path: path.display().to_string(),
-                reason: error.to_string(),
-            })?;
+        self.update(|floors| {
+            let now = floors.get(pack.name());
+            let downgrade = if now == permit.seen.as_ref() {
+                permit.downgrade
+            } else {
+                Downgrade::Refuse
+            };
+            judge(now, pack, downgrade)?;
+            floors.insert(pack.name().to_owned(), wanted);
+            Ok(())
+        })
+    }
+
+    /// Makes a pack that is gone back to the floor of its name, if the floor is the one that `left` had set. One that
+    /// another process raised since stays: this process goes back, and the next one is refused.
+    pub(crate) fn go_back(&mut self, left: Option<&Pack>, pack: &Pack) -> Result<(), LoadError> {
+        let left = left.map(Floor::of);
+        self.update(|floors| {
+            let now = floors.get(pack.name());
+            if now.is_none_or(|now| Some(now) == left.as_ref() || now.version < *pack.version()) {
+                floors.insert(pack.name().to_owned(), Floor::of(pack));
+            }
+            Ok(())
+        })
+    }
+
+    fn update(
+        &mut self,
+        change: impl FnOnce(&mut ByName) -> Result<(), LoadError>,
+    ) -> Result<(), LoadError> {
+        match &mut self.0 {
+            Place::Memory(floors) => change(floors),
+            Place::File(file) => file.update(change),
         }
-        self.by_name = by_name;
-        Ok(())
     }
 }
 
-/// Replaces the file as a whole, so that it is never half written.
-fn write(path: &Path, floors: &BTreeMap<String, Floor>) -> std::io::Result<()> {
-    let text = serde_json::to_vec_pretty(floors)?;
-    let mut next = path.as_os_str().to_owned();
-    next.push(format!(".{}", std::process::id()));
-    std::fs::write(&next, text)?;
-    let file = std::fs::File::open(&next)?;
-    file.sync_all()?;
-    std::fs::rename(&next, path)
+fn judge(floor: Option<&Floor>, pack: &Pack, downgrade: Downgrade) -> Result<(), LoadError> {
+    let Some(floor) = floor else {
+        return Ok(());
+    };
+    let (name, version) = (pack.name().to_owned(), pack.version().to_string());
+    if floor.signer != pack.signer().text() {
+        return Err(LoadError::OtherOwner {
+            name,
+            owner: floor.signer.clone(),
+            signer: pack.signer().text(),
+        });
+    }
+    if *pack.version() < floor.version && downgrade == Downgrade::Refuse {
+        return Err(LoadError::Downgrade {
+            name,
+            version,
+            floor: floor.version.to_string(),
+        });
+    }
+    if *pack.version() == floor.version && floor.digest != pack.digest() {
+        return Err(LoadError::OtherContents { name, version });
+    }
+    Ok(())
 }

@@ -7,10 +7,12 @@
 //! fails, the native one computes. Core knows nothing of it: it sees a [`ruvllm_kernels::Kernels`].
 
 mod abi;
+mod attempts;
 mod compatibility;
 mod counters;
 mod error;
 mod files;
+mod floor_file;
 mod floors;
 mod health;
 mod instance;
@@ -21,11 +23,13 @@ mod manifest_check;
 mod operations;
 mod pack;
 mod pack_kernels;
+mod reference;
 mod sandbox;
 mod signature;
 mod strict_map;
 mod ticker;
 mod traps;
+mod trials;
 
 pub use abi::{ABI_VERSION, Inputs, Plane, PlaneMut};
 pub use compatibility::Host;

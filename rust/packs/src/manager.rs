@@ -155,26 +155,34 @@ impl PackManager {
     ) -> Result<PackSummary, LoadError> {
         let pack = verified.compile(&self.sandbox)?;
         let mut floors = self.floors.lock().unwrap_or_else(PoisonError::into_inner);
-        floors.check(&pack, downgrade)?;
+        let permit = floors.check(&pack, downgrade)?;
         health::check(&pack, &self.native)?;
-        floors.set(&pack)?;
+        floors.set(&pack, &permit)?;
         let (native, counters) = (Arc::clone(&self.native), Arc::clone(&self.counters));
         let kernels = Arc::new(PackKernels::new(native, &pack, counters));
         Ok(self.active.replace(Arc::new(pack), kernels))
     }
 
-    /// Goes back to the pack before, of which the version is accepted again.
+    /// Goes back to the pack before, of which the version is accepted again, unless another process has
+    /// made a newer one the floor.
     pub fn rollback(&self) -> Result<PackSummary, LoadError> {
         let mut floors = self.floors.lock().unwrap_or_else(PoisonError::into_inner);
+        let (current, previous) = self.active.packs();
+        let previous = previous.ok_or(LoadError::NoPreviousPack)?;
+        // Steps look at the state, and must not wait for the file.
+        floors.go_back(current.as_deref(), &previous)?;
         let mut state = self.active.state();
-        let previous = state.previous.as_ref().ok_or(LoadError::NoPreviousPack)?;
-        floors.set(&previous.0.pack)?;
-        state.go_back();
-        state
-            .current
+        let is_it = |entry: &Entry| Arc::ptr_eq(&entry.pack, &previous);
+        if state
+            .previous
             .as_ref()
-            .map(Entry::summary)
-            .ok_or(LoadError::NoPreviousPack)
+            .is_some_and(|(entry, _)| is_it(entry))
+        {
+            state.go_back();
+        }
+        // Where the one after it broke meanwhile, it came back by itself.
+        let current = state.current.as_ref().filter(|entry| is_it(entry));
+        current.map(Entry::summary).ok_or(LoadError::NoPreviousPack)
     }
 
     /// Computes natively from the next step on. The pack can be gone back to.
@@ -216,6 +224,14 @@ impl Active {
             state.previous = None;
         }
         state
+    }
+
+    /// The one that is active and the one before it.
+    fn packs(&self) -> (Option<Arc<Pack>>, Option<Arc<Pack>>) {
+        let state = self.state();
+        let previous = state.previous.as_ref().map(|(entry, _)| entry);
+        let pack = |entry: &Entry| Arc::clone(&entry.pack);
+        (state.current.as_ref().map(pack), previous.map(pack))
     }
 
     fn replace(&self, pack: Arc<Pack>, kernels: Arc<PackKernels>) -> PackSummary {

@@ -5,17 +5,16 @@
 //! pack from its first layer to its last, whatever is activated meanwhile.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use ruvllm_kernels::{
-    Activation, AttentionShape, AttentionTask, FloatRows, Kernels, KvDataMut, KvLayout, KvRows,
-    KvRun, KvView, OutputTile, PackedMatrix, QuantizedRowMut, QuantizedRows, RowsMut, TileRange,
-    WordRowMut, WordRows,
+    Activation, AttentionShape, AttentionTask, FloatRows, Kernels, KvDataMut, KvGroups, KvLayout,
+    KvRows, KvRun, KvView, LoraAdapter, OutputTile, PackedMatrix, QuantizedRowMut, QuantizedRows,
+    RowsMut, TileRange, WordRowMut, WordRows,
 };
 
-use crate::counters::{BROKEN, Counters, Operation, reason_of};
-use crate::error::KernelError;
-use crate::kernel::Kernel;
+use crate::attempts::{Attempts, Outcome};
+use crate::counters::{Counters, Operation};
 use crate::operations::{self, FLOATS_AT_ONCE};
 use crate::pack::Pack;
 
@@ -23,11 +22,8 @@ use crate::pack::Pack;
 #[derive(Debug)]
 pub struct PackKernels {
     native: Arc<dyn Kernels>,
-    /// By operation.
-    kernels: [Option<Arc<Kernel>>; Operation::ALL.len()],
-    counters: Arc<Counters>,
+    attempts: Attempts,
     partial_sums: u32,
-    last_fault: Mutex<Option<String>>,
     switch: Option<Arc<dyn Switch>>,
 }
 
@@ -37,21 +33,10 @@ pub(crate) trait Switch: Send + Sync + std::fmt::Debug {
     fn active(&self) -> Option<Arc<PackKernels>>;
 }
 
-/// How an operation went.
-enum Outcome {
-    Done,
-    /// The native kernel computes.
-    Native,
-    /// It does, and where its result is finite, the pack's kernel is at fault.
-    NotFinite,
-}
-
 impl PackKernels {
     /// The operations of a pack over native ones.
     pub fn new(native: Arc<dyn Kernels>, pack: &Pack, counters: Arc<Counters>) -> Self {
-        let kernels =
-            Operation::ALL.map(|operation| pack.kernel(operation.kernel_id()).map(Arc::clone));
-        Self::with(native, kernels, counters, None)
+        Self::with(native, Attempts::new(pack, counters), None)
     }
 
     /// Native kernels that give each step the pack of the moment.
@@ -60,88 +45,26 @@ impl PackKernels {
         counters: Arc<Counters>,
         switch: Arc<dyn Switch>,
     ) -> Self {
-        Self::with(native, [None, None, None], counters, Some(switch))
+        Self::with(native, Attempts::without_pack(counters), Some(switch))
     }
 
-    fn with(
-        native: Arc<dyn Kernels>,
-        kernels: [Option<Arc<Kernel>>; Operation::ALL.len()],
-        counters: Arc<Counters>,
-        switch: Option<Arc<dyn Switch>>,
-    ) -> Self {
+    fn with(native: Arc<dyn Kernels>, attempts: Attempts, switch: Option<Arc<dyn Switch>>) -> Self {
         Self {
             partial_sums: partial_sums(native.name()),
             native,
-            kernels,
-            counters,
-            last_fault: Mutex::new(None),
+            attempts,
             switch,
         }
     }
 
     /// Whether a kernel of it failed so often that it is not called any more.
     pub fn is_broken(&self) -> bool {
-        self.kernels
-            .iter()
-            .flatten()
-            .any(|kernel| kernel.is_broken())
+        self.attempts.is_broken()
     }
 
     /// What went wrong last, for people.
     pub fn last_fault(&self) -> Option<String> {
-        self.last_fault
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// Lets the pack try.
-    fn attempt(
-        &self,
-        operation: Operation,
-        call: impl FnOnce(&Kernel) -> Result<(), KernelError>,
-    ) -> Outcome {
-        let Some(kernel) = &self.kernels[operation as usize] else {
-            self.counters.count_native(operation);
-            return Outcome::Native;
-        };
-        if kernel.is_broken() {
-            self.counters.count_native(operation);
-            self.counters.count_fallback(operation, BROKEN);
-            return Outcome::Native;
-        }
-        let Err(error) = call(kernel) else {
-            kernel.count(None);
-            self.counters.count_pack(operation);
-            return Outcome::Done;
-        };
-        self.counters.count_native(operation);
-        if error == KernelError::NotFinite {
-            return Outcome::NotFinite;
-        }
-        self.blame(operation, &error);
-        Outcome::Native
-    }
-
-    fn blame(&self, operation: Operation, error: &KernelError) {
-        self.counters.count_fallback(operation, reason_of(error));
-        if let Some(kernel) = &self.kernels[operation as usize] {
-            kernel.count(Some(error));
-            if error.is_fault() {
-                let mut last = self
-                    .last_fault
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                *last = Some(format!("{}: {error}", kernel.id()));
-            }
-        }
-    }
-
-    /// NaN and infinities of the inputs are not the kernel's fault; the native result tells.
-    fn judge(&self, operation: Operation, native: &[f32]) {
-        if native.iter().all(|value| value.is_finite()) {
-            self.blame(operation, &KernelError::NotFinite);
-        }
+        self.attempts.last_fault()
     }
 }
 
@@ -174,7 +97,7 @@ impl Kernels for PackKernels {
     fn rms_norm(&self, input: &[f32], weight: &[f32], epsilon: f32, output: &mut [f32]) {
         let some = floats_at_once(weight.len());
         for (input, output) in input.chunks(some).zip(output.chunks_mut(some)) {
-            let outcome = self.attempt(Operation::RmsNorm, |kernel| {
+            let outcome = self.attempts.attempt(Operation::RmsNorm, |kernel| {
                 let options = (epsilon, self.partial_sums);
                 operations::rms_norm(kernel, (input, weight), options, output)
             });
@@ -183,14 +106,14 @@ impl Kernels for PackKernels {
             }
             self.native.rms_norm(input, weight, epsilon, output);
             if let Outcome::NotFinite = outcome {
-                self.judge(Operation::RmsNorm, output);
+                self.attempts.judge(Operation::RmsNorm, output);
             }
         }
     }
 
     fn rotate(&self, heads: &mut [f32], head_dim: usize, cosines: &[f32], sines: &[f32]) {
         for heads in heads.chunks_mut(floats_at_once(head_dim)) {
-            let outcome = self.attempt(Operation::Rope, |kernel| {
+            let outcome = self.attempts.attempt(Operation::Rope, |kernel| {
                 operations::rope(kernel, (heads, head_dim), cosines, sines)
             });
             if let Outcome::Done = outcome {
@@ -198,7 +121,7 @@ impl Kernels for PackKernels {
             }
             self.native.rotate(heads, head_dim, cosines, sines);
             if let Outcome::NotFinite = outcome {
-                self.judge(Operation::Rope, heads);
+                self.attempts.judge(Operation::Rope, heads);
             }
         }
     }
@@ -206,7 +129,7 @@ impl Kernels for PackKernels {
     fn gate(&self, activation: Activation, gate: &[f32], up: &[f32], output: &mut [f32]) {
         let chunks = gate.chunks(FLOATS_AT_ONCE).zip(up.chunks(FLOATS_AT_ONCE));
         for ((gate, up), output) in chunks.zip(output.chunks_mut(FLOATS_AT_ONCE)) {
-            let outcome = self.attempt(Operation::Swiglu, |kernel| {
+            let outcome = self.attempts.attempt(Operation::Swiglu, |kernel| {
                 operations::swiglu(kernel, activation, (gate, up), output)
             });
             if let Outcome::Done = outcome {
@@ -214,8 +137,29 @@ impl Kernels for PackKernels {
             }
             self.native.gate(activation, gate, up, output);
             if let Outcome::NotFinite = outcome {
-                self.judge(Operation::Swiglu, output);
+                self.attempts.judge(Operation::Swiglu, output);
             }
+        }
+    }
+
+    /// One call for all rows: a row of the rectangle is a hundred values or so, and the kernel takes thousands.
+    fn gate_rows(
+        &self,
+        activation: Activation,
+        gate: &[f32],
+        up: &[f32],
+        output: &mut OutputTile<'_>,
+    ) {
+        if !self.attempts.has(Operation::Swiglu) {
+            return self.native.gate_rows(activation, gate, up, output);
+        }
+        if let 1 = output.rows() {
+            return self.gate(activation, gate, up, output.row_mut(0));
+        }
+        let mut gated = vec![0.0; gate.len()];
+        self.gate(activation, gate, up, &mut gated);
+        for (row, values) in gated.chunks_exact(output.columns()).enumerate() {
+            output.row_mut(row).copy_from_slice(values);
         }
     }
 
@@ -303,6 +247,76 @@ impl Kernels for PackKernels {
 
     fn store_kv(&self, layout: KvLayout, rows: KvRows<'_>, run: KvRun, piece: &mut KvDataMut<'_>) {
         self.native.store_kv(layout, rows, run, piece);
+    }
+
+    fn lora_delta(
+        &self,
+        adapter: &LoraAdapter<'_>,
+        input: FloatRows<'_>,
+        output: &mut OutputTile<'_>,
+    ) {
+        adapter.check(&input, output);
+        let place = operations::lora_place(adapter);
+        if !self.attempts.has(place) {
+            return self.native.lora_delta(adapter, input, output);
+        }
+        let (columns, width) = (input.columns, output.columns());
+        let some = operations::lora_rows_at_once(adapter);
+        let mut sums = Vec::new();
+        for (number, values) in input.values.chunks(some * columns).enumerate() {
+            let rows = number * some..number * some + values.len() / columns;
+            sums.clear();
+            rows.clone()
+                .for_each(|row| sums.extend_from_slice(output.row_mut(row)));
+            let outcome = self.attempts.attempt(place, |kernel| {
+                operations::lora_delta(kernel, adapter, values, &mut sums)
+            });
+            if !matches!(outcome, Outcome::Done) {
+                let mut sums = OutputTile::new(&mut sums, width);
+                self.native
+                    .lora_delta(adapter, FloatRows { values, columns }, &mut sums);
+            }
+            if let Outcome::NotFinite = outcome {
+                self.attempts.judge(place, &sums);
+            }
+            for (row, sums) in rows.zip(sums.chunks_exact(width)) {
+                output.row_mut(row).copy_from_slice(sums);
+            }
+        }
+    }
+
+    fn pack_kv(&self, shape: KvGroups, input: &[f32], groups: &mut [u8]) {
+        shape.check(input.len(), groups.len());
+        let place = operations::kv_place(Operation::KvPack, shape.bits);
+        for part in operations::kv_parts(shape) {
+            let (input, groups) = (&input[part.values.clone()], &mut groups[part.bytes.clone()]);
+            let outcome = self.attempts.attempt(place, |kernel| {
+                operations::pack_kv(kernel, part.shape, input, groups)
+            });
+            if !matches!(outcome, Outcome::Done) {
+                self.native.pack_kv(part.shape, input, groups);
+            }
+        }
+    }
+
+    fn unpack_kv(&self, shape: KvGroups, groups: &[u8], output: &mut [f32]) {
+        shape.check(output.len(), groups.len());
+        let place = operations::kv_place(Operation::KvUnpack, shape.bits);
+        for part in operations::kv_parts(shape) {
+            let (groups, output) = (
+                &groups[part.bytes.clone()],
+                &mut output[part.values.clone()],
+            );
+            let outcome = self.attempts.attempt(place, |kernel| {
+                operations::unpack_kv(kernel, part.shape, groups, output)
+            });
+            if !matches!(outcome, Outcome::Done) {
+                self.native.unpack_kv(part.shape, groups, output);
+            }
+            if let Outcome::NotFinite = outcome {
+                self.attempts.judge(place, output);
+            }
+        }
     }
 }
 

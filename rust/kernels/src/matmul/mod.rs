@@ -248,10 +248,7 @@ fn gate_chunk(
         let mut half = OutputTile::new(half, columns);
         multiply_range(kernels, matrix, (product, range), &mut half);
     }
-    let rows = gate.chunks_exact(columns).zip(up.chunks_exact(columns));
-    for (row, (gate, up)) in rows.enumerate() {
-        kernels.gate(activation, gate, up, output.row_mut(row));
-    }
+    kernels.gate_rows(activation, gate, up, output);
 }
 
 /// Tokens whose activations, and gated halves, stay in a core's cache while tiles pass by.

@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 #![allow(clippy::too_many_lines, reason = "tables of attacks")]
 
+mod adapters;
 mod generation;
+mod health;
 mod kernels;
 mod manifest;
 mod modules;

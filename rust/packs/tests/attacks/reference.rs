@@ -4,13 +4,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ruvllm_kernels::{Activation, Kernels, available};
+use ruvllm_kernels::{Activation, Kernels, OutputTile, available};
 use ruvllm_packs::{
     Counters, Downgrade, Floors, Host, KERNEL_IDS, Operation, PackKernels, PackManager, Trust,
     TrustedKeys, VerifiedPack,
 };
 
-use crate::support::{close, norm, options, sandbox};
+use crate::kernels::{binary, body};
+use crate::support::{TestPack, close, native, norm, options, sandbox};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../python/ruvllm/packs")
@@ -95,7 +96,7 @@ fn operations_are_the_packs_and_agree_with_native() {
             };
             agree(&*native, &of(&packed), &of(&*native));
         }
-        for operation in Operation::ALL {
+        for operation in Operation::IN_FORWARD_PASS {
             let counts = counters.of(operation);
             assert!(
                 counts.pack > 0 && counts.native == 0,
@@ -103,4 +104,34 @@ fn operations_are_the_packs_and_agree_with_native() {
             );
         }
     }
+}
+
+/// SwiGLU of the rows of a rectangle.
+fn gate_rows(kernels: &dyn Kernels, rows: usize, columns: usize) -> Vec<f32> {
+    let values: Vec<f32> = (0..rows * columns)
+        .map(|index| (index % 37) as f32 / 8.0 - 2.0)
+        .collect();
+    let mut output = vec![0.0; rows * columns];
+    let mut tile = OutputTile::new(&mut output, columns);
+    kernels.gate_rows(Activation::Silu, &values, &values, &mut tile);
+    output
+}
+
+#[test]
+fn rows_of_a_rectangle_are_one_call() {
+    let counters = Arc::new(Counters::default());
+    let pack = pack().compile(&sandbox()).unwrap();
+    let kernels = PackKernels::new(native(), &pack, Arc::clone(&counters));
+    // The last is more than one call takes.
+    for (rows, columns, calls) in [(1, 96, 1), (40, 96, 1), (40, 1000, 3)] {
+        let before = counters.of(Operation::Swiglu).pack;
+        let found = gate_rows(&kernels, rows, columns);
+        assert!(close(&found, &gate_rows(&*native(), rows, columns)));
+        assert_eq!(counters.of(Operation::Swiglu).pack - before, calls);
+    }
+    let trap = TestPack::new(&[("swiglu_f32", binary(&body("unreachable")))]);
+    let counters = Arc::new(Counters::default());
+    let kernels = PackKernels::new(native(), &trap.load().unwrap(), Arc::clone(&counters));
+    assert_eq!(gate_rows(&kernels, 40, 96), gate_rows(&*native(), 40, 96));
+    assert_eq!(counters.of(Operation::Swiglu).fallbacks["trap"], 1);
 }

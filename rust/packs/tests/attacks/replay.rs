@@ -1,6 +1,9 @@
-//! Cases 33 to 38: packs that were right once.
+//! Cases 33 to 38: packs that were right once, also where several processes share the floors.
 
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ruvllm_packs::{Downgrade, Floors, Host, LoadError, PackManager, Trust};
 use serde_json::json;
@@ -8,7 +11,7 @@ use serde_json::json;
 use crate::support::{TestPack, native, refused, sandbox, trust, trusting};
 
 /// A host with the floors of a file, as after a restart.
-fn host(path: &std::path::Path, trust: Trust) -> PackManager {
+fn host(path: &Path, trust: Trust) -> PackManager {
     PackManager::new(sandbox(), trust, native(), Floors::open(path).unwrap())
 }
 
@@ -142,4 +145,118 @@ fn case_38_same_name_other_key() {
         .unwrap();
     let host = Arc::new(host);
     assert_eq!(host.current().unwrap().name, "another");
+}
+
+/// The version that the file says.
+fn floor(path: &Path, name: &str) -> String {
+    let floors: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    floors[name]["version"].as_str().unwrap().to_owned()
+}
+
+fn named(name: &str, version: &str) -> TestPack {
+    TestPack::rms_norm("")
+        .version(version)
+        .with("/name", json!(name))
+}
+
+#[test]
+fn case_33_what_another_process_raised() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("floors.json");
+    // Both have read a file without floors.
+    let (first, second) = (host(&path, trust()), host(&path, trust()));
+    named("one", "2.0.0").activate(&first).unwrap();
+    let error = refused(named("one", "1.0.0").activate(&second));
+    assert!(matches!(error, LoadError::Downgrade { floor, .. } if floor == "2.0.0"));
+    // What one of them sets, the other does not write over with what it knew.
+    named("two", "3.0.0").activate(&second).unwrap();
+    assert_eq!(
+        (floor(&path, "one"), floor(&path, "two")),
+        ("2.0.0".into(), "3.0.0".into())
+    );
+    // Nor does it own a name that the other has taken meanwhile.
+    let both = host(&path, trusting(&[1, 2], &[]));
+    let error = refused(named("two", "4.0.0").signed_by(2).activate(&both));
+    assert!(matches!(error, LoadError::OtherOwner { .. }), "{error}");
+    // It fails closed, also where the file was damaged while it ran.
+    std::fs::write(&path, "{").unwrap();
+    let error = refused(named("one", "5.0.0").activate(&second));
+    assert!(matches!(error, LoadError::Floors { .. }), "{error}");
+    assert_eq!(second.current().unwrap().name, "two");
+    assert_eq!(std::fs::read(&path).unwrap(), b"{");
+}
+
+#[test]
+fn case_33_raised_between_the_check_and_the_swap() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("floors.json");
+    named("one", "1.0.0")
+        .activate(&host(&path, trust()))
+        .unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    for downgrade in [Downgrade::Refuse, Downgrade::AllowOnce] {
+        std::fs::write(&path, &text).unwrap();
+        let lock = File::create(folder.path().join("floors.json.lock")).unwrap();
+        lock.lock().unwrap();
+        let (late, pack) = (host(&path, trust()), named("one", "1.5.0").write());
+        std::thread::scope(|scope| {
+            let activation = scope.spawn(|| late.activate(pack.path(), downgrade));
+            std::thread::sleep(Duration::from_millis(500));
+            assert!(!activation.is_finished(), "it waits for the lock");
+            std::fs::write(&path, text.replace("1.0.0", "2.0.0")).unwrap();
+            lock.unlock().unwrap();
+            // The operator's word was about another floor.
+            let error = refused(activation.join().unwrap());
+            assert!(matches!(error, LoadError::Downgrade { floor, .. } if floor == "2.0.0"));
+        });
+        assert!(late.current().is_none());
+        assert_eq!(floor(&path, "one"), "2.0.0");
+    }
+}
+
+#[test]
+fn case_33_going_back_lowers_no_floor_of_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("floors.json");
+    let (first, second) = (host(&path, trust()), host(&path, trust()));
+    named("one", "1.0.0").activate(&first).unwrap();
+    named("one", "1.1.0").activate(&first).unwrap();
+    named("one", "2.0.0").activate(&second).unwrap();
+    assert_eq!(first.rollback().unwrap().version, "1.0.0");
+    assert_eq!(floor(&path, "one"), "2.0.0");
+    let later = host(&path, trust());
+    refused(named("one", "1.0.0").activate(&later));
+}
+
+#[test]
+fn case_33_many_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("floors.json");
+    let sandbox = sandbox();
+    std::thread::scope(|scope| {
+        for thread in 0..6 {
+            let (path, sandbox) = (&path, &sandbox);
+            scope.spawn(move || {
+                let floors = Floors::open(path).unwrap();
+                let host = PackManager::new(Arc::clone(sandbox), trust(), native(), floors);
+                for turn in 1..=4 {
+                    let own = format!("own-{thread}");
+                    named(&own, &format!("1.{turn}.0")).activate(&host).unwrap();
+                    let shared = format!("1.{}.0", (turn * 7 + thread * 3) % 20);
+                    match named("shared", &shared).activate(&host) {
+                        Ok(()) | Err(LoadError::Downgrade { .. }) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            });
+        }
+    });
+    for thread in 0..6 {
+        assert_eq!(floor(&path, &format!("own-{thread}")), "1.4.0");
+    }
+    let highest = (0..6).flat_map(|thread| (1..=4).map(move |turn| (turn * 7 + thread * 3) % 20));
+    assert_eq!(
+        floor(&path, "shared"),
+        format!("1.{}.0", highest.max().unwrap())
+    );
 }
