@@ -30,7 +30,7 @@ QEMU_AARCH64 ?= $(shell command -v qemu-aarch64-static || command -v qemu-aarch6
 RUST_TESTED := --workspace --exclude ruvllm-py
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
-.PHONY: help setup build demo test check lint format test-rust test-py test-isa test-neon \
+.PHONY: help setup build demo test check lint format test-rust test-py test-isa test-neon test-embedded \
 	bench bench-peers bench-marks bench-prefix bench-prefix-tree bench-serve bench-streams bench-packs bench-serve-cost pack fuzz wheel docs size clean
 
 help:  ## this page
@@ -90,7 +90,7 @@ test: check test-rust test-py  ## everything that must hold: formats, lints, typ
 
 check: $(STAMPS)/build $(STAMPS)/test-tools  ## formats, lints, types, and the stub of the extension against the truth
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	cargo clippy --workspace --all-targets --features ruvllm-packs/precompiled --quiet -- -D warnings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -104,7 +104,8 @@ format: $(STAMPS)/test-tools  ## write the formats that `check` wants
 	$(BIN)/ruff format .
 
 test-rust:  ## tests of the crates
-	cargo test $(RUST_TESTED) --quiet
+	cargo test $(RUST_TESTED) --features ruvllm-packs/precompiled --quiet
+	$(MAKE) test-embedded
 
 test-py: $(STAMPS)/build $(STAMPS)/test-tools $(STAMPS)/browser  ## tests of the package; PYTEST_ARGS='-m slow' for the slow ones
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -126,6 +127,10 @@ test-neon:  ## kernels for 64-bit ARM, on such a machine or as qemu plays three 
 	for processor in $(NEON_PROCESSORS); do export RUVLLM_REQUIRE_ISA=$${processor#*:} PROPTEST_CASES=8; echo "== $$processor"; \
 		export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="$(QEMU_AARCH64) -cpu $${processor%:*} -L $(NEON_LIBRARIES)"; \
 		cargo test -p ruvllm-kernels --target $(NEON_TARGET) --quiet; done
+
+# New kernels for it: cargo run -p ruvllm-packs --features precompiled --example precompile -- KERNEL.wat KERNEL.cwasm
+test-embedded:  ## kernel packs on a device without a compiler
+	cargo test -p ruvllm-packs --no-default-features --features precompiled --test embedded --test embedded_memory --quiet
 
 pack: $(STAMPS)/test-tools  ## the reference kernel pack from its C sources; sign it after with build.py --sign
 	$(BIN)/python rust/packs/kernels/build.py --write

@@ -1,4 +1,5 @@
-"""Unsafe code stands in rust/kernels and in the one file mapping of rust/formats; each use has its reason."""
+"""Unsafe code stands in rust/kernels, in the one file mapping of rust/formats, and in the one place where
+rust/packs takes in signed compiled kernels; each use has its reason."""
 
 import re
 from collections.abc import Iterator
@@ -10,8 +11,13 @@ from tests.architecture import sources
 UNSAFE = re.compile(r"(\bpub(?:\(crate\))?\s+)?\bunsafe\b\s*(\{|impl\b|fn\b|extern\b|trait\b)?")
 # Mapping a file, and giving pages of the mapping back.
 FORMATS_USES = 2
-# A test that counts what is allocated needs an allocator of its own, which is an unsafe trait.
-COUNTING_ALLOCATOR = sources.RUST / "formats" / "tests" / "support" / "allocator.rs"
+# Taking in compiled kernels, in builds for devices without a compiler; never in the wheel.
+PACKS_USE = "rust/packs/src/precompiled.rs"
+# Tests that count what is allocated need an allocator of their own, which is an unsafe trait.
+COUNTING_ALLOCATORS = (
+    sources.RUST / "formats" / "tests" / "support" / "allocator.rs",
+    sources.RUST / "packs" / "tests" / "embedded" / "memory.rs",
+)
 
 
 def unsafe_uses(path: Path) -> Iterator[tuple[int, str]]:
@@ -47,10 +53,10 @@ def all_rust_files() -> Iterator[tuple[str, Path]]:
                 yield crate.name, path
 
 
-def test_only_the_kernels_and_one_mapping_are_unsafe() -> None:
+def test_only_the_kernels_and_two_places_are_unsafe() -> None:
     uses: dict[str, list[str]] = {}
     for crate, path in all_rust_files():
-        if path == COUNTING_ALLOCATOR:
+        if path in COUNTING_ALLOCATORS:
             continue
         for line, _ in unsafe_uses(path):
             uses.setdefault(crate, []).append(f"{path.relative_to(sources.ROOT)}:{line}")
@@ -58,6 +64,8 @@ def test_only_the_kernels_and_one_mapping_are_unsafe() -> None:
     mapping = uses.pop("formats", [])
     assert len(mapping) <= FORMATS_USES, mapping
     assert len({use.rpartition(":")[0] for use in mapping}) <= 1, mapping
+    compiled = uses.pop("packs", [])
+    assert [use.rpartition(":")[0] for use in compiled] == [PACKS_USE], compiled
     assert not uses, uses
 
 

@@ -1,20 +1,9 @@
-//! Whether this host is one that a pack was made for: versions, both bounds included, and features.
+//! Whether this is a version that a pack was made for; both bounds are included.
 
 use semver::Version;
 
 use crate::error::LoadError;
-use crate::manifest::{KernelEntry, Manifest};
-
-/// Proposals of WebAssembly that kernels may use here; everything else is switched off.
-const FEATURES: [&str; 5] = [
-    "simd",
-    "relaxed-simd",
-    "bulk-memory",
-    "multi-value",
-    "sign-extension",
-];
-/// The Wasmtime that this is built with: `Cargo.toml` pins its major version.
-const WASMTIME: Version = Version::new(48, 0, 0);
+use crate::manifest::Manifest;
 
 /// What a host is.
 #[derive(Debug, Clone)]
@@ -54,27 +43,6 @@ impl Host {
                 actual: full.to_string(),
             });
         }
-        manifest.kernels.iter().try_for_each(check_platform)
-    }
-}
-
-fn check_platform(kernel: &KernelEntry) -> Result<(), LoadError> {
-    let missing = |feature: &str| LoadError::MissingFeature {
-        kernel: kernel.id.clone(),
-        feature: feature.to_owned(),
-    };
-    let platform = kernel.platforms.wasmtime.as_ref();
-    let platform = platform.ok_or_else(|| missing("wasmtime"))?;
-    if platform.min_version > WASMTIME {
-        return Err(LoadError::RuntimeTooOld {
-            part: "wasmtime",
-            required: platform.min_version.to_string(),
-            actual: WASMTIME.to_string(),
-        });
-    }
-    let mut features = platform.features.iter();
-    match features.find(|feature| !FEATURES.contains(&feature.as_str())) {
-        Some(feature) => Err(missing(feature)),
-        None => Ok(()),
+        Ok(())
     }
 }

@@ -9,7 +9,10 @@
 mod abi;
 mod attempts;
 mod compatibility;
+#[cfg(feature = "compiler")]
+mod compiler;
 mod counters;
+mod device_class;
 mod error;
 mod files;
 mod floor_file;
@@ -23,6 +26,8 @@ mod manifest_check;
 mod operations;
 mod pack;
 mod pack_kernels;
+#[cfg(feature = "precompiled")]
+mod precompiled;
 mod reference;
 mod sandbox;
 mod signature;
@@ -34,6 +39,7 @@ mod trials;
 pub use abi::{ABI_VERSION, Inputs, Plane, PlaneMut};
 pub use compatibility::Host;
 pub use counters::{CallCounts, Counters, Operation};
+pub use device_class::DeviceClass;
 pub use error::{KernelError, LoadError};
 pub use files::PackPath;
 pub use floors::{Downgrade, Floors};

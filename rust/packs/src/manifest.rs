@@ -187,9 +187,12 @@ pub struct ResourceLimits {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Platforms {
-    /// Servers.
+    /// Servers, which compile.
     #[serde(default)]
     pub wasmtime: Option<WasmtimePlatform>,
+    /// Devices without a compiler: the file is what `Sandbox::precompile` made of the module.
+    #[serde(default)]
+    pub pulley: Option<PulleyPlatform>,
     /// Small devices; not read here.
     #[serde(default)]
     pub wamr: Option<WamrPlatform>,
@@ -204,6 +207,14 @@ pub struct WasmtimePlatform {
     /// Proposals of WebAssembly.
     #[serde(default)]
     pub features: Vec<String>,
+}
+
+/// What a kernel was compiled for.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PulleyPlatform {
+    /// Whose compiler it was; code of another major version does not run.
+    pub wasmtime: Version,
 }
 
 /// What a kernel needs of WAMR; not read here.

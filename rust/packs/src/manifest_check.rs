@@ -138,6 +138,11 @@ impl KernelEntry {
                 "the entry point is a name of letters, digits and '_'".to_owned(),
             ));
         }
+        if self.platforms.wasmtime.is_some() && self.platforms.pulley.is_some() {
+            return Err(wrong(
+                "its file cannot be for \"wasmtime\" and for \"pulley\"".to_owned(),
+            ));
+        }
         self.check_lists()?;
         self.resource_limits.check(ceilings).map_err(wrong)
     }

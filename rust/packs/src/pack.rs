@@ -43,8 +43,37 @@ impl VerifiedPack {
     /// Reads every file once, and checks that all of it is what a trusted author signed.
     pub fn read(folder: &Path, trust: &Trust, ceilings: &Ceilings) -> Result<Self, LoadError> {
         let folder = PackFolder::open(folder)?;
-        let bytes = folder.read(&PackPath::new(MANIFEST)?, ceilings.manifest_bytes)?;
-        let signature = folder.read(&PackPath::new(SIGNATURE)?, SIGNATURE_LIMIT)?;
+        Self::take(trust, ceilings, |path, limit| folder.read(path, limit))
+    }
+
+    /// The same out of files in memory, by their paths: for devices that have no folders.
+    pub fn of_files(
+        files: &[(&str, &[u8])],
+        trust: &Trust,
+        ceilings: &Ceilings,
+    ) -> Result<Self, LoadError> {
+        Self::take(trust, ceilings, |path, limit| {
+            let found = files.iter().find(|(name, _)| *name == path.as_str());
+            let (name, bytes) = found.ok_or_else(|| LoadError::File {
+                path: path.as_str().to_owned(),
+                reason: "it is not there".to_owned(),
+            })?;
+            if bytes.len() as u64 > limit {
+                let path = (*name).to_owned();
+                return Err(LoadError::TooLarge { path, limit });
+            }
+            Ok(bytes.to_vec())
+        })
+    }
+
+    /// Reads files with `read`, each once and none larger than a limit.
+    fn take(
+        trust: &Trust,
+        ceilings: &Ceilings,
+        read: impl Fn(&PackPath, u64) -> Result<Vec<u8>, LoadError>,
+    ) -> Result<Self, LoadError> {
+        let bytes = read(&PackPath::new(MANIFEST)?, ceilings.manifest_bytes)?;
+        let signature = read(&PackPath::new(SIGNATURE)?, SIGNATURE_LIMIT)?;
         let signer = trust.keys.verify(&bytes, &signature)?;
         let manifest = Manifest::parse(&bytes, ceilings)?;
         if manifest.author.signing_key != signer.text() {
@@ -56,7 +85,7 @@ impl VerifiedPack {
         trust.host.check(&manifest)?;
         let mut sources = Vec::new();
         for entry in &manifest.kernels {
-            let bytes = folder.read(&PackPath::new(&entry.path)?, ceilings.module_bytes)?;
+            let bytes = read(&PackPath::new(&entry.path)?, ceilings.module_bytes)?;
             let actual = digest(&bytes);
             if actual != entry.hash {
                 return Err(LoadError::HashMismatch {
@@ -91,10 +120,10 @@ impl VerifiedPack {
         &self.digest
     }
 
-    /// Compiles the bytes that were checked.
+    /// Makes kernels of the bytes that were checked.
     pub fn compile(self, sandbox: &Arc<Sandbox>) -> Result<Pack, LoadError> {
         let mut kernels = BTreeMap::new();
-        for (entry, module) in sandbox.compile(self.sources)? {
+        for (entry, module) in sandbox.modules(self.sources)? {
             let kernel = Kernel::new(sandbox, entry, module)?;
             kernels.insert(kernel.id().to_owned(), Arc::new(kernel));
         }

@@ -234,6 +234,8 @@ fn case_22_versions() {
 #[test]
 fn platforms_and_features() {
     let platform = "/kernels/0/platforms";
+    let changed =
+        |pointer: &str, value| refused(TestPack::rms_norm("").with(pointer, value).load());
     let error = changed(
         &format!("{platform}/wasmtime/features"),
         json!(["simd", "threads"]),
@@ -249,4 +251,9 @@ fn platforms_and_features() {
             ..
         }
     ));
+    let pulley = json!({"wasmtime": "48.0.0"});
+    let error = changed(platform, json!({"pulley": pulley}));
+    assert!(matches!(error, LoadError::MissingFeature { feature, .. } if feature == "wasmtime"));
+    let both = json!({"pulley": pulley, "wasmtime": {"min_version": "48.0.0"}});
+    assert_manifest(&changed(platform, both), "cannot be for");
 }

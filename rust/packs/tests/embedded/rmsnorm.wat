@@ -1,0 +1,42 @@
+;; RMSNorm as the host calls it, without SIMD: y = x / sqrt(mean(x^2) + epsilon) * (weight + weight_offset).
+;; It trusts its descriptor, which a kernel for others must not.
+(module
+  (memory (export "memory") 1)
+  (func (export "kernel_info") (param i32) (result i32)
+    (i32.store (local.get 0) (i32.const 1))
+    (i32.store offset=4 (local.get 0) (i32.const 32))
+    (i32.store offset=8 (local.get 0) (i32.const 20))
+    (i32.store offset=12 (local.get 0) (i32.const 16))
+    (i32.store offset=16 (local.get 0) (i32.const 1024))
+    i32.const 0)
+  (func (export "kernel_forward") (param $d i32) (result i32)
+    (local $x i32) (local $w i32) (local $y i32) (local $p i32) (local $rows i32) (local $bytes i32)
+    (local $i i32) (local $sum f32) (local $v f32)
+    (local.set $x (i32.load (local.get $d)))
+    (local.set $w (i32.load offset=8 (local.get $d)))
+    (local.set $y (i32.load offset=16 (local.get $d)))
+    (local.set $p (i32.load offset=32 (local.get $d)))
+    (local.set $rows (i32.load (local.get $p)))
+    (local.set $bytes (i32.shl (i32.load offset=4 (local.get $p)) (i32.const 2)))
+    (block $done (loop $each_row
+      (br_if $done (i32.eqz (local.get $rows)))
+      (local.set $sum (f32.const 0)) (local.set $i (i32.const 0))
+      (loop $square
+        (local.set $v (f32.load (i32.add (local.get $x) (local.get $i))))
+        (local.set $sum (f32.add (local.get $sum) (f32.mul (local.get $v) (local.get $v))))
+        (local.set $i (i32.add (local.get $i) (i32.const 4)))
+        (br_if $square (i32.lt_u (local.get $i) (local.get $bytes))))
+      (local.set $sum (f32.div (local.get $sum) (f32.convert_i32_u (i32.shr_u (local.get $bytes) (i32.const 2)))))
+      (local.set $sum (f32.div (f32.const 1) (f32.sqrt (f32.add (local.get $sum) (f32.load offset=8 (local.get $p))))))
+      (local.set $i (i32.const 0))
+      (loop $scale
+        (f32.store (i32.add (local.get $y) (local.get $i)) (f32.mul
+          (f32.mul (f32.load (i32.add (local.get $x) (local.get $i))) (local.get $sum))
+          (f32.add (f32.load (i32.add (local.get $w) (local.get $i))) (f32.load offset=12 (local.get $p)))))
+        (local.set $i (i32.add (local.get $i) (i32.const 4)))
+        (br_if $scale (i32.lt_u (local.get $i) (local.get $bytes))))
+      (local.set $x (i32.add (local.get $x) (local.get $bytes)))
+      (local.set $y (i32.add (local.get $y) (local.get $bytes)))
+      (local.set $rows (i32.sub (local.get $rows) (i32.const 1)))
+      (br $each_row)))
+    i32.const 0))
