@@ -91,6 +91,7 @@ test: check test-rust test-py  ## everything that must hold: formats, lints, typ
 check: $(STAMPS)/build $(STAMPS)/test-tools  ## formats, lints, types, and the stub of the extension against the truth
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --features ruvllm-packs/precompiled --quiet -- -D warnings
+	cargo clippy -p ruvllm-py --no-default-features --quiet -- -D warnings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -35,3 +35,9 @@ def test_a_small_device_has_no_compiler() -> None:
 
 def test_a_server_has_one() -> None:
     assert {"wasmtime-internal-cranelift", "cranelift-codegen", "regalloc2"} <= crates_of("ruvllm-packs")
+
+
+def test_an_extension_without_packs_has_no_webassembly() -> None:
+    crates = crates_of("ruvllm-py", "--no-default-features")
+    assert "ruvllm-core" in crates
+    assert not {name for name in crates if name.startswith(("wasm", "cranelift", "ruvllm-packs"))}

@@ -74,7 +74,8 @@ def require_packs() -> None:
     """`BackendError` in a build without the feature."""
     if not hasattr(_native, "KernelPacks"):
         raise BackendError(
-            "this build of ruvllm has no kernel packs; it was built without the feature 'packs'"
+            "this build of ruvllm has no kernel packs: its extension was built without the feature 'packs'; "
+            "install a released wheel, or build with the default features"
         )
 
 

@@ -18,6 +18,7 @@ mod kv_blocks;
 mod memory;
 mod model;
 mod packed_matrix;
+#[cfg_attr(not(feature = "packs"), path = "no_packs.rs")]
 mod packs;
 mod peaks;
 mod prefix;
@@ -52,6 +53,7 @@ mod _native {
     use super::model::Model;
     #[pymodule_export]
     use super::packed_matrix::PackedMatrix;
+    #[cfg(feature = "packs")]
     #[pymodule_export]
     use super::packs::{KernelPacks, PackKernel, PackSummary, public_key, sign};
     #[pymodule_export]
