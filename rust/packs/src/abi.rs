@@ -3,6 +3,8 @@
 //! A kernel owns its memory and exports it; the host uses what lies behind the heap base that
 //! `kernel_info` tells. Everything is copied in and out, so a kernel never sees the host's bytes.
 
+use std::ops::Range;
+
 use crate::error::KernelError;
 
 /// The version of the page that describes all this: rust/packs/kernels/README.md.
@@ -174,16 +176,29 @@ pub struct Inputs<'a> {
     pub params: &'a [u8],
 }
 
+/// How many bytes the planes of a call have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlaneSizes {
+    /// Input A.
+    pub a: usize,
+    /// Input B; several planes stand one behind the other.
+    pub b: usize,
+    /// The result.
+    pub output: usize,
+    /// What the kernel works in.
+    pub scratch: usize,
+}
+
 /// Where the parts of a call stand in the memory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layout {
     params: usize,
+    params_bytes: usize,
     a: usize,
     b: usize,
-    b_bytes: usize,
     scratch: usize,
     output: usize,
-    output_bytes: usize,
+    sizes: PlaneSizes,
     in_place: bool,
     /// Behind the last byte that belongs to the call.
     pub(crate) end: usize,
@@ -197,10 +212,24 @@ impl Layout {
         output: &PlaneMut<'_>,
         limit: usize,
     ) -> Result<Self, KernelError> {
-        let output_bytes = output.as_plane().bytes();
-        let a_bytes = inputs.a.map_or(output_bytes, Plane::bytes);
-        let b_bytes = inputs.b.iter().map(|plane| plane.bytes()).sum();
-        let in_place = info.works_in_place && !info.reads_output && a_bytes == output_bytes;
+        let output = output.as_plane().bytes();
+        let sizes = PlaneSizes {
+            a: inputs.a.map_or(output, Plane::bytes),
+            b: inputs.b.iter().map(|plane| plane.bytes()).sum(),
+            output,
+            scratch: inputs.scratch_bytes,
+        };
+        Self::of(info, sizes, inputs.params.len(), limit)
+    }
+
+    /// The same for planes of these sizes.
+    pub(crate) fn of(
+        info: &KernelInfo,
+        sizes: PlaneSizes,
+        params_bytes: usize,
+        limit: usize,
+    ) -> Result<Self, KernelError> {
+        let in_place = info.works_in_place && !info.reads_output && sizes.a == sizes.output;
         let mut end = info.heap_base + DESCRIPTOR_BYTES.next_multiple_of(ALIGNMENT);
         let mut take = |bytes: usize| {
             let begin = end;
@@ -208,12 +237,12 @@ impl Layout {
             end = end.saturating_add(bytes.unwrap_or(usize::MAX));
             begin
         };
-        let params = take(inputs.params.len());
-        let b = take(b_bytes);
-        let scratch = take(inputs.scratch_bytes);
-        let a = if in_place { 0 } else { take(a_bytes) };
+        let params = take(params_bytes);
+        let b = take(sizes.b);
+        let scratch = take(sizes.scratch);
+        let a = if in_place { 0 } else { take(sizes.a) };
         take(GUARD_BYTES);
-        let output = take(output_bytes);
+        let output = take(sizes.output);
         take(GUARD_BYTES);
         if end > limit {
             return Err(KernelError::TooLarge {
@@ -223,15 +252,66 @@ impl Layout {
         }
         Ok(Self {
             params,
+            params_bytes,
             a: if in_place { output } else { a },
             b,
-            b_bytes,
             scratch,
             output,
-            output_bytes,
+            sizes,
             in_place,
             end,
         })
+    }
+
+    /// Offsets and sizes as the descriptor has them; a plane that is not there has two zeros.
+    fn words(&self) -> [[usize; 2]; 5] {
+        let range = |begin: usize, bytes: usize| if bytes == 0 { [0, 0] } else { [begin, bytes] };
+        [
+            range(self.a, self.sizes.a),
+            range(self.b, self.sizes.b),
+            range(self.output, self.sizes.output),
+            range(self.scratch, self.sizes.scratch),
+            range(self.params, self.params_bytes),
+        ]
+    }
+
+    /// Where input A stands; it may be where the output does.
+    pub(crate) fn a(&self) -> Range<usize> {
+        self.a..self.a + self.sizes.a
+    }
+
+    /// Where input B stands.
+    pub(crate) fn b(&self) -> Range<usize> {
+        self.b..self.b + self.sizes.b
+    }
+
+    /// Where the result stands.
+    pub(crate) fn output(&self) -> Range<usize> {
+        self.output..self.output + self.sizes.output
+    }
+
+    /// Writes what a call needs beside its planes, which lie in the memory already.
+    pub(crate) fn write_frame(&self, (info, memory): (&KernelInfo, &mut [u8]), params: &[u8]) {
+        let words = self.words();
+        let descriptor = &mut memory[info.heap_base..info.heap_base + DESCRIPTOR_BYTES];
+        for (place, word) in descriptor.chunks_exact_mut(4).zip(words.as_flattened()) {
+            place.copy_from_slice(&(*word as u32).to_le_bytes());
+        }
+        memory[self.params..self.params + self.params_bytes].copy_from_slice(params);
+        let output = self.output();
+        memory[output.start - GUARD_BYTES..output.start].fill(GUARD);
+        memory[output.end..self.end].fill(GUARD);
+    }
+
+    /// Whether the kernel left alone what stands around its output.
+    pub(crate) fn check_guards(&self, memory: &[u8]) -> Result<(), KernelError> {
+        let output = self.output();
+        let before = &memory[output.start - GUARD_BYTES..output.start];
+        let behind = &memory[output.end..self.end];
+        if before.iter().chain(behind).any(|byte| *byte != GUARD) {
+            return Err(KernelError::OutputOverrun);
+        }
+        Ok(())
     }
 
     /// Writes everything that the kernel reads, and zeros between and behind, as far as `dirty` tells
@@ -244,14 +324,7 @@ impl Layout {
         dirty: usize,
     ) {
         let a = inputs.a.unwrap_or(output.as_plane());
-        let range = |begin: usize, bytes: usize| if bytes == 0 { [0, 0] } else { [begin, bytes] };
-        let words = [
-            range(self.a, a.bytes()),
-            range(self.b, self.b_bytes),
-            range(self.output, self.output_bytes),
-            range(self.scratch, inputs.scratch_bytes),
-            range(self.params, inputs.params.len()),
-        ];
+        let words = self.words();
         let mut writer = Writer {
             memory,
             end: info.heap_base,
@@ -277,7 +350,7 @@ impl Layout {
         } else if info.reads_output {
             writer.put(output.as_plane());
         } else {
-            writer.fill(self.output + self.output_bytes, 0);
+            writer.fill(self.output().end, 0);
         }
         writer.fill(self.end, GUARD);
         writer.fill(dirty, 0);
@@ -285,13 +358,8 @@ impl Layout {
 
     /// Takes the result out, if the kernel left alone what stands around it.
     pub(crate) fn read(&self, memory: &[u8], output: &mut PlaneMut<'_>) -> Result<(), KernelError> {
-        let result = self.output..self.output + self.output_bytes;
-        let before = &memory[result.start - GUARD_BYTES..result.start];
-        let behind = &memory[result.end..self.end];
-        if before.iter().chain(behind).any(|byte| *byte != GUARD) {
-            return Err(KernelError::OutputOverrun);
-        }
-        output.read(&memory[result])
+        self.check_guards(memory)?;
+        output.read(&memory[self.output()])
     }
 }
 

@@ -1,10 +1,12 @@
 //! A long-lived instance of a kernel, for one caller at a time.
 
+use std::ops::Range;
+
 use wasmtime::{
     Instance as WasmInstance, Memory, Module, Store, StoreLimits, StoreLimitsBuilder, TypedFunc,
 };
 
-use crate::abi::{INFO, Inputs, KernelInfo, Layout, MEMORY, PlaneMut};
+use crate::abi::{INFO, Inputs, KernelInfo, Layout, MEMORY, PlaneMut, PlaneSizes};
 use crate::error::KernelError;
 use crate::manifest::ResourceLimits;
 use crate::sandbox::Sandbox;
@@ -76,27 +78,75 @@ impl Instance {
         inputs: &Inputs<'_>,
         output: &mut PlaneMut<'_>,
     ) -> Result<(), KernelError> {
-        let limit = self.limits.memory_pages as usize * PAGE_BYTES;
-        let layout = Layout::new(&self.info, inputs, output, limit)?;
-        let missing = layout
-            .end
-            .saturating_sub(self.memory.data_size(&self.store));
+        let layout = Layout::new(&self.info, inputs, output, self.memory_limit())?;
+        self.grow_to(layout.end)?;
+        let memory = self.memory.data_mut(&mut self.store);
+        layout.write((&self.info, memory), inputs, output, self.dirty);
+        self.dirty = layout.end;
+        self.run()?;
+        layout.read(self.memory.data(&self.store), output)
+    }
+
+    /// Room for planes that a caller builds in the kernel's memory: zeros, whatever was there before.
+    pub(crate) fn lay_out(
+        &mut self,
+        sizes: PlaneSizes,
+        params_bytes: usize,
+    ) -> Result<Layout, KernelError> {
+        let layout = Layout::of(&self.info, sizes, params_bytes, self.memory_limit())?;
+        self.grow_to(layout.end)?;
+        self.clear();
+        self.dirty = layout.end;
+        Ok(layout)
+    }
+
+    /// One call upon planes that lie in the memory already.
+    pub(crate) fn call_in_place(
+        &mut self,
+        layout: &Layout,
+        params: &[u8],
+    ) -> Result<(), KernelError> {
+        let memory = self.memory.data_mut(&mut self.store);
+        // Anew each time: the kernel can write there.
+        layout.write_frame((&self.info, memory), params);
+        self.run()?;
+        layout.check_guards(self.memory.data(&self.store))
+    }
+
+    /// Zeros wherever a call left bytes of its own.
+    pub(crate) fn clear(&mut self) {
+        let begin = self.info.heap_base.min(self.dirty);
+        self.memory.data_mut(&mut self.store)[begin..self.dirty].fill(0);
+        self.dirty = begin;
+    }
+
+    pub(crate) fn bytes_mut(&mut self, range: Range<usize>) -> &mut [u8] {
+        &mut self.memory.data_mut(&mut self.store)[range]
+    }
+
+    fn memory_limit(&self) -> usize {
+        self.limits.memory_pages as usize * PAGE_BYTES
+    }
+
+    fn grow_to(&mut self, end: usize) -> Result<(), KernelError> {
+        let missing = end.saturating_sub(self.memory.data_size(&self.store));
         if missing > 0 {
             let pages = missing.div_ceil(PAGE_BYTES) as u64;
             let grown = self.memory.grow(&mut self.store, pages);
             grown.map_err(|_| KernelError::TooLarge {
-                bytes: layout.end as u64,
+                bytes: end as u64,
                 limit: self.memory.data_size(&self.store) as u64,
             })?;
         }
-        let memory = self.memory.data_mut(&mut self.store);
-        layout.write((&self.info, memory), inputs, output, self.dirty);
-        self.dirty = layout.end;
+        Ok(())
+    }
+
+    fn run(&mut self) -> Result<(), KernelError> {
         self.store.set_epoch_deadline(self.limits.epoch_ticks);
         let descriptor = self.info.heap_base as u32;
         let code = self.forward.call(&mut self.store, descriptor);
         match code.map_err(|error| traps::of_call(&error))? {
-            0 => layout.read(self.memory.data(&self.store), output),
+            0 => Ok(()),
             code => Err(traps::of_code(code)),
         }
     }

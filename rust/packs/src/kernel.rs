@@ -84,24 +84,27 @@ impl Kernel {
     pub fn call(&self, inputs: &Inputs<'_>, output: &mut PlaneMut<'_>) -> Result<(), KernelError> {
         let mut place = self.free_place()?;
         let _call = self.sandbox.ticker().enter().ok_or(KernelError::Busy)?;
-        let result = self.call_at(&mut place, inputs, output);
+        let instance = self.instance_at(&mut place);
+        let result = instance.and_then(|instance| instance.call(inputs, output));
         if result.is_err() || self.sandbox.options().isolation == Isolation::Instances {
             *place = None;
         }
         result
     }
 
-    fn call_at(
+    pub(crate) fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
+    /// The instance at a place, which is made where there is none.
+    pub(crate) fn instance_at<'a>(
         &self,
-        place: &mut Option<Instance>,
-        inputs: &Inputs<'_>,
-        output: &mut PlaneMut<'_>,
-    ) -> Result<(), KernelError> {
-        let instance = match place {
+        place: &'a mut Option<Instance>,
+    ) -> Result<&'a mut Instance, KernelError> {
+        Ok(match place {
             Some(instance) => instance,
             None => place.insert(Instance::new(&self.sandbox, &self.code)?),
-        };
-        instance.call(inputs, output)
+        })
     }
 
     /// Tells the breaker how a call went.
@@ -120,7 +123,8 @@ impl Kernel {
         }
     }
 
-    fn free_place(&self) -> Result<MutexGuard<'_, Option<Instance>>, KernelError> {
+    /// A place that nobody uses.
+    pub(crate) fn free_place(&self) -> Result<MutexGuard<'_, Option<Instance>>, KernelError> {
         let first = thread_number();
         for step in 0..self.places.len() {
             match self.places[(first + step) % self.places.len()].try_lock() {

@@ -7,6 +7,7 @@
 //! fails, the native one computes. Core knows nothing of it: it sees a [`ruvllm_kernels::Kernels`].
 
 mod abi;
+mod arena;
 mod attempts;
 mod compatibility;
 #[cfg(feature = "compiler")]
@@ -36,7 +37,8 @@ mod ticker;
 mod traps;
 mod trials;
 
-pub use abi::{ABI_VERSION, Inputs, Plane, PlaneMut};
+pub use abi::{ABI_VERSION, Inputs, Plane, PlaneMut, PlaneSizes};
+pub use arena::Arena;
 pub use compatibility::Host;
 pub use counters::{CallCounts, Counters, Operation};
 pub use device_class::DeviceClass;

@@ -33,6 +33,9 @@ pub struct SandboxOptions {
     pub compile_limit: Duration,
     /// What a kernel may find of earlier calls.
     pub isolation: Isolation,
+    /// Whether callers may build tensors in kernels' own memory ([`crate::Kernel::arena`]): for packs that the
+    /// host trusts to leave their inputs alone.
+    pub arenas: bool,
     /// Faults in a row after which a kernel is not called any more.
     pub fault_limit: u32,
 }
@@ -57,6 +60,7 @@ impl Default for SandboxOptions {
             signal_traps: false,
             compile_limit: Duration::from_secs(10),
             isolation: Isolation::Tensors,
+            arenas: false,
             fault_limit: 3,
         }
     }
@@ -80,6 +84,7 @@ impl SandboxOptions {
             signal_traps: false,
             compile_limit: Duration::ZERO,
             isolation: Isolation::Tensors,
+            arenas: false,
             fault_limit: 3,
         }
     }

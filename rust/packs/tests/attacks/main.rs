@@ -5,6 +5,7 @@
 #![allow(clippy::too_many_lines, reason = "tables of attacks")]
 
 mod adapters;
+mod arena;
 mod generation;
 mod health;
 mod kernels;
