@@ -29,7 +29,10 @@ pub(crate) fn compile(
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     let count = sources.len();
     let (sender, receiver) = channel();
-    let queue = Arc::new(Mutex::new(sources.into_iter().enumerate()));
+    let mut sources: Vec<_> = sources.into_iter().enumerate().collect();
+    // The largest first: at the end no thread waits long for another.
+    sources.sort_by_key(|(_, source)| std::cmp::Reverse(source.bytes.len()));
+    let queue = Arc::new(Mutex::new(sources.into_iter()));
     for _ in 0..threads.min(count).min(MOST_COMPILERS) {
         let (engine, ceilings) = (sandbox.engine().clone(), sandbox.options().ceilings);
         let (queue, sender) = (Arc::clone(&queue), sender.clone());
