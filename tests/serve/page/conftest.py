@@ -1,6 +1,7 @@
 """A browser, a scripted server, and pages that are watched for what must never happen."""
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -131,3 +132,27 @@ def ask(page: Page, send: Callable[[str], None]) -> Callable[[str], None]:
         expect(page.locator(".answer[aria-busy]")).to_have_count(0)
 
     return send_and_wait
+
+
+# Whether the shown conversation, with all its answers, is in the browser's database.
+KEPT = """async () => {
+    const { Conversations } = await import("/page/conversations.js");
+    const shown = document.querySelectorAll(".answer").length;
+    const kept = await (await Conversations.open()).load(location.hash.slice(1));
+    if (kept === null) return false;
+    return kept.messages.filter(({ role, finish }) => role === "assistant" && finish).length >= shown;
+}"""
+
+
+@pytest.fixture
+def reload_once_kept(page: Page) -> Callable[[], None]:
+    """Reloads as a person does, who is slower than a database: a busy machine may take its time to write."""
+
+    def wait_and_reload() -> None:
+        deadline = time.monotonic() + 15
+        while not page.evaluate(KEPT):
+            assert time.monotonic() < deadline, "the conversation is not kept"
+            time.sleep(0.02)
+        page.reload()
+
+    return wait_and_reload

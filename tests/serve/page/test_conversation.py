@@ -158,13 +158,15 @@ def test_a_value_outside_its_range_is_refused_in_words(
     assert last_request(script).get(name) == (float(before) if before else None)
 
 
-def test_conversations_are_kept_renamed_found_and_deleted(page: Page, script: Script, ask: Ask) -> None:
+def test_conversations_are_kept_renamed_found_and_deleted(
+    page: Page, script: Script, ask: Ask, reload_once_kept: Callable[[], None]
+) -> None:
     script.answers = [Answer(["About tea."]), Answer(["About coffee."])]
     ask("Tea?")
     page.keyboard.press("Control+k")
     expect(page.locator("#welcome")).to_be_visible()
     ask("Coffee?")
-    page.reload()
+    reload_once_kept()
     expect(page.locator(".answer .markdown")).to_have_text("About coffee.")
     expect(page.locator(".facts")).to_contain_text("43 tokens/s")
     links = page.locator(".conversation-link")

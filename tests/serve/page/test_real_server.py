@@ -32,7 +32,9 @@ def page(browser: Browser, real_server: RunningServer) -> Iterator[Page]:
     assert watch.unexpected() == []
 
 
-def test_a_conversation_and_what_the_server_measured(page: Page, ask: Ask) -> None:
+def test_a_conversation_and_what_the_server_measured(
+    page: Page, ask: Ask, reload_once_kept: Callable[[], None]
+) -> None:
     ask("What is the capital of France?")
     expect(page.locator(".answer .markdown")).to_have_text("The capital of France is Paris.")
     facts = page.locator(".facts")
@@ -44,7 +46,7 @@ def test_a_conversation_and_what_the_server_measured(page: Page, ask: Ask) -> No
     # The second prompt begins as the first went on, and that was computed already.
     cached, prompt = re.search(r"(\d+) of (\d+) prompt tokens cached", facts.nth(1).inner_text()).groups()
     assert 0 < int(cached) < int(prompt)
-    page.reload()
+    reload_once_kept()
     expect(page.locator(".answer .markdown")).to_have_count(2)
     expect(page.locator(".answer .markdown").first).to_have_text("The capital of France is Paris.")
 
