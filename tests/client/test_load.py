@@ -129,7 +129,7 @@ def test_the_fields_of_a_request() -> None:
 
 
 def test_who_hangs_up_is_drawn() -> None:
-    planned = Workload(requests=4000, prompt_tokens=1, max_tokens=11, disconnect_ratio=0.25).plan(
+    planned = Workload(requests=4000, prompt_tokens=1, max_tokens=80, disconnect_ratio=0.25).plan(
         "one", WORDS
     )
     places = [request.hangs_up_after for request in planned if request.hangs_up_after is not None]

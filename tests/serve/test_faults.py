@@ -31,7 +31,9 @@ LIMIT = 1_000_000
 
 @pytest.fixture(scope="module")
 def server(tiny_chat: LLM) -> Iterator[RunningServer]:
-    with running(create_app({TINY: tiny_chat}, ServerSettings(max_body_bytes=LIMIT))) as server:
+    # Each token alone: as many events, and so as many bytes, whatever the machine's speed.
+    settings = ServerSettings(max_body_bytes=LIMIT, stream_interval=0.0)
+    with running(create_app({TINY: tiny_chat}, settings)) as server:
         yield server
 
 

@@ -66,13 +66,20 @@ class ServerClient(Closing):
         import httpx
 
         self.address = Address.of(url)
-        self._client = httpx.Client(
-            headers=authorization(api_key),
-            timeout=httpx.Timeout(silence_seconds, connect=CONNECT_SECONDS),
+        self._api_key = api_key
+        self._timeout = httpx.Timeout(silence_seconds, connect=CONNECT_SECONDS)
+        self._client = self._connected()
+        self._tokenize_field = "content"
+
+    def _connected(self) -> "httpx.Client":
+        import httpx
+
+        return httpx.Client(
+            headers=authorization(self._api_key),
+            timeout=self._timeout,
             # Variables of the environment name proxies, which do not lead to this machine.
             trust_env=not self.address.is_local,
         )
-        self._tokenize_field = "content"
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -122,6 +129,18 @@ class ServerClient(Closing):
     def stream_chat(self, model: str, messages: list[Message], settings: Mapping[str, Any]) -> "AnswerStream":
         """Ask, and give the answer piece by piece; `settings` are fields of the request as they are sent."""
         body = chat_request(model, messages, settings)
+        try:
+            return self._begin_answer(body)
+        except Exception:
+            raise
+        except BaseException:
+            # Ctrl-C may come between any two steps, also where nobody holds the connection yet that the
+            # server writes to: only to hang up altogether ends the request there for certain.
+            self._client.close()
+            self._client = self._connected()
+            raise
+
+    def _begin_answer(self, body: Mapping[str, Any]) -> "AnswerStream":
         begun = time.perf_counter()
         with _translated(self.address):
             request = self._client.build_request("POST", f"{self.address.api}/chat/completions", json=body)
@@ -180,6 +199,10 @@ class AnswerStream(Closing, Iterator[Chunk]):
         """Hang up."""
         self._ended = True
         self._response.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_response"):
+            self._response.close()
 
     @staticmethod
     def _read(response: "httpx.Response") -> Iterator[Event]:

@@ -60,7 +60,8 @@ class Workload:
             messages = [{"role": "system", "content": system}] if system else []
             messages.append({"role": "user", "content": words.text(self.prompt_tokens, texts)})
             leaves = leavers.random() < self.disconnect_ratio
-            pieces = leavers.randint(1, max(1, self.max_tokens - 1))
+            # Servers send several tokens in a piece: by tokens alone, some answers would end before.
+            pieces = leavers.randint(1, max(1, self.max_tokens // 8))
             body = json.dumps(chat_request(model, messages, self._settings())).encode()
             planned.append(PlannedRequest(body, pieces if leaves else None))
         return planned
