@@ -63,11 +63,9 @@ class ServerClient(Closing):
             api_key: Sent as a bearer token, where there is one.
             silence_seconds: How long the server may say nothing.
         """
-        import httpx
-
         self.address = Address.of(url)
         self._api_key = api_key
-        self._timeout = httpx.Timeout(silence_seconds, connect=CONNECT_SECONDS)
+        self._silence_seconds = silence_seconds
         self._client = self._connected()
         self._tokenize_field = "content"
 
@@ -76,7 +74,7 @@ class ServerClient(Closing):
 
         return httpx.Client(
             headers=authorization(self._api_key),
-            timeout=self._timeout,
+            timeout=httpx.Timeout(self._silence_seconds, connect=CONNECT_SECONDS),
             # Variables of the environment name proxies, which do not lead to this machine.
             trust_env=not self.address.is_local,
         )

@@ -31,15 +31,16 @@ class JsonRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Hand a `body` and the `request` to the endpoint; what asks for other things is FastAPI's."""
-        handler = super().get_route_handler()
-        names = list(inspect.signature(self.endpoint).parameters)
-        # FastAPI would take a tenth of a millisecond to find out, each time, what is known here.
-        own = self._handler(self.endpoint) if names == ["body", "request"] else handler
+        if list(inspect.signature(self.endpoint).parameters) == ["body", "request"]:
+            # FastAPI would find out each time what is known here: a fifth of a short request's cost.
+            answer = self._handler(self.endpoint)
+        else:
+            answer = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
             if request.method == "POST":
                 _check_kind(request)
-            return await own(request)
+            return await answer(request)
 
         return handle
 

@@ -85,16 +85,14 @@ class Metrics:
         self.success = counter("request_success", "Answers that ended, by how.", [*_LABEL, "finished_reason"])
         self.http = counter("http_requests", "Requests by route and status.", ["method", "route", "status"])
         self.unknown_fields = counter("unknown_fields", "Fields of requests that no API knows.", ["route"])
-        self._gaps: dict[str, _Gaps] = {}
         self._of_models: dict[str, _OfModel] = {}
-        registry.register(_GapsOfModels(self._gaps))
+        registry.register(_GapsOfModels(self._of_models))
         registry.register(_Engines(models))
 
     def watch(self, model_name: str, prompt_tokens: int, started: float) -> "RequestWatch":
         """Observe one answer from now on."""
         if model_name not in self._of_models:
-            gaps = self._gaps[model_name] = _Gaps()
-            self._of_models[model_name] = _OfModel(self, model_name, gaps)
+            self._of_models[model_name] = _OfModel(self, model_name)
         return RequestWatch(self._of_models[model_name], prompt_tokens, started)
 
     def text(self) -> bytes:
@@ -105,8 +103,8 @@ class Metrics:
 class _OfModel:
     """What is counted of one model; to look a label up takes longer than to count."""
 
-    def __init__(self, metrics: Metrics, name: str, gaps: "_Gaps") -> None:
-        self.gaps = gaps
+    def __init__(self, metrics: Metrics, name: str) -> None:
+        self.gaps = _Gaps()
         self.first_token = metrics.first_token.labels(name)
         self.total = metrics.total.labels(name)
         self.prompt_length = metrics.prompt_length.labels(name)
@@ -191,8 +189,8 @@ class _Gaps:
 class _GapsOfModels(Collector):
     """Gives them to a scrape."""
 
-    def __init__(self, gaps: Mapping[str, _Gaps]) -> None:
-        self._gaps = gaps
+    def __init__(self, models: Mapping[str, _OfModel]) -> None:
+        self._models = models
 
     def collect(self) -> Iterable[Metric]:
         """Give the histogram of every model that has made tokens."""
@@ -200,9 +198,9 @@ class _GapsOfModels(Collector):
             "ruvllm:inter_token_latency_seconds", "One token to the next.", labels=_LABEL
         )
         bounds = [*(str(float(bound)) for bound in _BETWEEN), "+Inf"]
-        for name, gaps in list(self._gaps.items()):
-            buckets = list(zip(bounds, accumulate(gaps.counts), strict=True))
-            family.add_metric([name], buckets=buckets, sum_value=gaps.seconds)
+        for name, model in list(self._models.items()):
+            buckets = list(zip(bounds, accumulate(model.gaps.counts), strict=True))
+            family.add_metric([name], buckets=buckets, sum_value=model.gaps.seconds)
         yield family
 
 
