@@ -401,6 +401,9 @@ class Status:
     @property
     def swapped_bytes(self) -> int:
         """Bytes kept of sequences that are set aside."""
+    @property
+    def steps(self) -> int:
+        """Steps that were run to their end, since the beginning."""
 
 @final
 class PrefixStats:

@@ -27,6 +27,7 @@ pub(crate) struct Status {
     block_bytes: usize,
     cached_blocks: usize,
     swapped_bytes: usize,
+    steps: u64,
 }
 
 impl Status {
@@ -41,6 +42,7 @@ impl Status {
             block_bytes: kv.layout().block_bytes(),
             cached_blocks: kv.cached_blocks(),
             swapped_bytes: engine.swapped_bytes(),
+            steps: engine.steps(),
         }
     }
 }
