@@ -404,6 +404,9 @@ class Status:
     @property
     def steps(self) -> int:
         """Steps that were run to their end, since the beginning."""
+    @property
+    def rows(self) -> int:
+        """Tokens that were computed in all of them."""
 
 @final
 class PrefixStats:

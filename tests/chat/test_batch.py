@@ -23,8 +23,8 @@ from ruvllm import (
 from ruvllm.errors import OverloadedError
 from ruvllm.runtime.events import Failed, Finished, TokenMade
 from ruvllm.runtime.gathering import CompletionsInTurn
+from ruvllm.runtime.plans import Limits
 from ruvllm.runtime.request import GenerationTask, Request, Sink
-from ruvllm.runtime.scheduler import Limits
 from tests.chat.conftest import with_template
 from tests.conftest import FIXTURES
 

@@ -208,7 +208,7 @@ def _prefix_file(folder: Path | None, name: str) -> Path | None:
 
 def _open(path: Path, engine: EngineOptions, serving: Serving) -> "LLM":
     from ruvllm.llm import LLM
-    from ruvllm.runtime.scheduler import Limits
+    from ruvllm.runtime.plans import Limits
 
     return LLM(
         path,

@@ -28,6 +28,7 @@ pub(crate) struct Status {
     cached_blocks: usize,
     swapped_bytes: usize,
     steps: u64,
+    rows: u64,
 }
 
 impl Status {
@@ -43,6 +44,7 @@ impl Status {
             cached_blocks: kv.cached_blocks(),
             swapped_bytes: engine.swapped_bytes(),
             steps: engine.steps(),
+            rows: engine.rows(),
         }
     }
 }

@@ -64,6 +64,7 @@ impl Engine {
             return Ok(None);
         }
         self.steps += 1;
+        self.rows += self.batch.tokens.len() as u64;
         // Those who are left: whoever cancelled meanwhile is out of the batch, and ends before the next step.
         let rows: Vec<StepRows> = self.batch.sequences.iter().map(StepRows::of).collect();
         for rows in &rows {
