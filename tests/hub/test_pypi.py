@@ -167,8 +167,10 @@ def test_without_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_another_pip_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pip_download, "_answers", lambda command: "uv" in command[0])
+    monkeypatch.setattr(pip_download, "_answers", lambda command: Path(command[0]).name == "uv")
     monkeypatch.setattr(pip_download.shutil, "which", lambda name: f"/bin/{name}")
+    # Where a name is looked for in a whole path, a folder above that has it in its own is taken for it.
+    monkeypatch.setattr(sys, "executable", "/home/ruvllm/.venv/bin/python")
     assert pip_download._pip_command() == ["/bin/uv", "tool", "run", "pip"]
 
 
