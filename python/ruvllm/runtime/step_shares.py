@@ -1,12 +1,12 @@
-"""What part each request has in the next steps: what a step may hold is shared by tenants, then by requests.
+"""What part each request has in the next steps: shared by tenants, then by requests.
 
-A tenant keeps at least the share of its own pace that falls to it: with n tenants at work a step takes no
-longer than n steps of the one with the fewest answers under way would take alone, and its rows go round until
-each tenant has what it wants or all have the same. So a tenant with one answer is at least 1/n as fast as by
-itself, whatever the others do. Whoever has more answers than its share of rows lets them take turns.
+By itself a tenant would have a row for each of its answers and a portion of its prompts in a step, and a pace
+that follows from the time of such a step. Beside others, every tenant keeps the same share of its own pace:
+the one whose step would be the shortest has all of its rows, the others as many as they would have computed in
+that time. So of n tenants each keeps at least an n-th of its pace, whatever the others ask for, and what it is
+cheaper to compute together is everybody's gain. Whoever has more answers than rows lets them take turns.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -15,12 +15,10 @@ from ruvllm.runtime.step_times import StepTimes
 
 __all__ = ["share_step"]
 
-# Prompts get at least so many tokens a step, whatever the pace says: fewer would be all overhead.
+# Prompts get at least so many tokens a step by themselves: fewer would be all overhead.
 MIN_PROMPT_TOKENS = 16
 # One request alone holds nobody up but those who may come: its steps may be so many times as long.
 ALONE = 4
-# Nobody minds steps of this length, however short a step alone would be.
-SHORT_STEP_SECONDS = 0.005
 # Answers that take turns have the engine for so long.
 TURN_SECONDS = 0.1
 
@@ -33,16 +31,8 @@ class _Tenant:
     prompts: list[Running] = field(default_factory=list)
 
     @property
-    def rank(self) -> int:
-        return max(one.rank for one in (*self.answers, *self.prompts))
-
-    @property
     def prompt_rows(self) -> int:
         return sum(one.remaining_tokens for one in self.prompts)
-
-    @property
-    def wanted_rows(self) -> int:
-        return len(self.answers) + self.prompt_rows
 
 
 def share_step(running: Iterable[Running], limits: Limits, times: StepTimes | None) -> Shares:
@@ -50,8 +40,7 @@ def share_step(running: Iterable[Running], limits: Limits, times: StepTimes | No
     tenants = _by_tenant(running)
     if not tenants:
         return Shares()
-    seconds = _step_seconds(tenants, limits, times) if times else math.inf
-    split = _split(tenants, limits, times.rows_within(seconds) if times else None)
+    split = _split(tenants, limits, times)
     parts = [
         _parts_of(tenant, *rows, limits.prefill_tokens) for tenant, rows in zip(tenants, split, strict=True)
     ]
@@ -60,6 +49,7 @@ def share_step(running: Iterable[Running], limits: Limits, times: StepTimes | No
         # Once a prompt is through, somebody else may have its rows.
         max_steps = min([max_steps, *(steps for part in parts for steps in part.prompt_steps)])
     if any(part.has_turns for part in parts):
+        seconds = times.seconds(sum(map(sum, split))) if times else TURN_SECONDS
         max_steps = min(max_steps, max(1, int(TURN_SECONDS / seconds)))
     # In order, since blocks may be short: who comes first has them.
     rows = sorted((row for part in parts for row in part.rows), key=lambda row: row[0])
@@ -71,54 +61,49 @@ def _by_tenant(running: Iterable[Running]) -> list[_Tenant]:
     for one in sorted(running, key=lambda one: (-one.priority, one.request_id)):
         tenant = tenants.setdefault(one.tenant, _Tenant())
         (tenant.answers if one.remaining_tokens <= 1 else tenant.prompts).append(one)
-    return sorted(tenants.values(), key=lambda tenant: -tenant.rank)
+    return list(tenants.values())
 
 
-def _step_seconds(tenants: Sequence[_Tenant], limits: Limits, times: StepTimes) -> float:
-    """How long a step may take."""
-    loads = [len(tenant.answers) for tenant in tenants if tenant.answers]
-    if len(tenants) > 1 and loads:
-        return max(len(tenants) * times.seconds(min(loads)), SHORT_STEP_SECONDS)
-    is_alone = len(tenants) == 1 and len(tenants[0].answers) + len(tenants[0].prompts) == 1
-    return limits.step_seconds * ALONE if is_alone else limits.step_seconds
-
-
-def _split(tenants: Sequence[_Tenant], limits: Limits, within_time: int | None) -> list[tuple[int, int]]:
+def _split(tenants: Sequence[_Tenant], limits: Limits, times: StepTimes | None) -> list[tuple[int, int]]:
     """How many answers of each tenant go on, and how many rows its prompts have."""
-    num_answers = sum(len(tenant.answers) for tenant in tenants)
-    if within_time is None or len(tenants) == 1:
-        # Nothing is known of time, or nobody else is held up: all answers go on, and prompts share the rest.
-        most = limits.prefill_tokens
-        if within_time is not None:
-            most = min(most, max(within_time - num_answers, MIN_PROMPT_TOKENS))
-        prompts = _shared([(tenant.rank, tenant.prompt_rows) for tenant in tenants], most)
-        return [(len(tenant.answers), rows) for tenant, rows in zip(tenants, prompts, strict=True)]
-    most = max(min(within_time, num_answers + limits.prefill_tokens), len(tenants))
-    shares = _shared([(tenant.rank, tenant.wanted_rows) for tenant in tenants], most)
-    split = []
-    for tenant, share in zip(tenants, shares, strict=True):
-        # Its answers first, but half of it for its prompts.
-        prompt_rows = min(tenant.prompt_rows, max(share - len(tenant.answers), share // 2))
-        split.append((share - prompt_rows, prompt_rows))
-    return split
+    most = limits.prefill_tokens
+    split = [(len(tenant.answers), tenant.prompt_rows) for tenant in tenants]
+    if times:
+        seconds = limits.step_seconds * (ALONE if sum(map(_requests, tenants)) == 1 else 1)
+        alone = [_by_itself(tenant, limits, times.rows_within(seconds)) for tenant in tenants]
+        shortest = min(times.seconds(sum(rows)) for rows in alone)
+        split = [_in_time(*rows, shortest / times.seconds(sum(rows))) for rows in alone]
+        if not any(answers for answers, _ in split):
+            most = min(most, times.rows_within(seconds))
+    prompts = _shared([prompt_rows for _, prompt_rows in split], most)
+    return [(answers, rows) for (answers, _), rows in zip(split, prompts, strict=True)]
 
 
-def _shared(wanted: Sequence[tuple[int, int]], most: int) -> list[int]:
-    """Parts by rank and want: what each wants, or as much as every other one; higher ranks before lower ones.
+def _requests(tenant: _Tenant) -> int:
+    return len(tenant.answers) + len(tenant.prompts)
 
-    Whoever wants something gets one at least, if there are so many: a lower rank goes slowly, but it goes.
-    """
+
+def _by_itself(tenant: _Tenant, limits: Limits, within_time: int) -> tuple[int, int]:
+    """Answers and prompt rows of a step that a tenant would have for itself."""
+    answers = len(tenant.answers)
+    portion = min(max(within_time - answers, MIN_PROMPT_TOKENS), limits.prefill_tokens)
+    return answers, min(portion, tenant.prompt_rows)
+
+
+def _in_time(answers: int, prompt_rows: int, share: float) -> tuple[int, int]:
+    """The same in a share of its time: answers first, but half of it for prompts."""
+    rows = max(1, round((answers + prompt_rows) * share))
+    prompt_part = min(prompt_rows, max(rows - answers, rows // 2))
+    return rows - prompt_part, prompt_part
+
+
+def _shared(wanted: Sequence[int], most: int) -> list[int]:
+    """Parts by want: what each wants, or as much as every other one; one at least, if there are so many."""
     shares = [0] * len(wanted)
-    order = sorted(range(len(wanted)), key=lambda index: (-wanted[index][0], wanted[index][1]))
-    for index in order:
-        shares[index] = min(wanted[index][1], 1, most)
+    order = sorted(range(len(wanted)), key=lambda index: wanted[index])
+    for place, index in enumerate(order):
+        shares[index] = min(wanted[index], max(most // (len(order) - place), min(most, 1)))
         most -= shares[index]
-    for rank in sorted({rank for rank, _ in wanted}, reverse=True):
-        of_rank = [index for index in order if wanted[index][0] == rank]
-        for place, index in enumerate(of_rank):
-            more = min(wanted[index][1] - shares[index], most // (len(of_rank) - place))
-            shares[index] += more
-            most -= more
     return shares
 
 
