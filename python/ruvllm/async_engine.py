@@ -71,10 +71,16 @@ class AsyncEngine:
         *,
         tenant: str = "",
         priority: int = 0,
+        rank: int | None = None,
         interval: float = 0.0,
     ) -> AsyncCompletionStream:
-        """Do the same piece by piece, for `async for`; pieces come at least `interval` seconds apart."""
-        return self._llm.astream(prompt, params, tenant=tenant, priority=priority, interval=interval)
+        """Do the same piece by piece, for `async for`; pieces come at least `interval` seconds apart.
+
+        `rank`, here and below, is what the request counts beside other tenants', where not its priority.
+        """
+        return self._llm.astream(
+            prompt, params, tenant=tenant, priority=priority, rank=rank, interval=interval
+        )
 
     async def token_logprobs(
         self,
@@ -83,9 +89,11 @@ class AsyncEngine:
         top_logprobs: int = 0,
         tenant: str = "",
         priority: int = 0,
+        rank: int | None = None,
     ) -> tuple[TokenLogprob, ...]:
         """How likely each token but the first is, given those before it, with the likeliest in its place."""
-        return await self._llm._evaluations.token_logprobs(token_ids, top_logprobs, Owner(tenant, priority))
+        owner = Owner(tenant, priority, rank)
+        return await self._llm._evaluations.token_logprobs(token_ids, top_logprobs, owner)
 
     async def embed(
         self,
@@ -93,9 +101,10 @@ class AsyncEngine:
         *,
         tenant: str = "",
         priority: int = 0,
+        rank: int | None = None,
     ) -> NDArray[np.float32]:
         """The mean of the last hidden states at unit length."""
-        return await self._llm._evaluations.embed(texts, Owner(tenant, priority))
+        return await self._llm._evaluations.embed(texts, Owner(tenant, priority, rank))
 
     async def aclose(self) -> None:
         """End what is running, and the model where it was loaded here."""

@@ -190,17 +190,19 @@ class LLM(Closing, TextMethods):
         *,
         tenant: str = "",
         priority: int = 0,
+        rank: int | None = None,
         interval: float = 0.0,
     ) -> AsyncCompletionStream:
         """Do the same as `stream` for `async for`; cancelling the task that reads ends the request.
 
         With an `interval` pieces come at least so many seconds apart, but for the first and the last: many
-        streams cost less processor time.
+        streams cost less processor time. A `rank` is what the request counts beside other tenants' where that
+        is not its `priority`: a server lets no client decide on it alone.
 
         async for chunk in llm.astream("Once upon a time"):
             print(chunk.text, end="", flush=True)
         """
-        task = self._stream_task(prompt, params, Owner(tenant, priority))
+        task = self._stream_task(prompt, params, Owner(tenant, priority, rank))
         check_number("interval", interval, Interval(0, MAX_INTERVAL))
         return AsyncCompletionStream(
             self._loop, task, with_logprobs=task.params.logprobs is not None, interval=interval
@@ -336,6 +338,7 @@ class LLM(Closing, TextMethods):
             max_tokens=min(params.max_tokens, limit - len(tokens)),
             tenant=owner.tenant,
             priority=owner.priority,
+            rank=owner.rank,
         )
 
     @property

@@ -14,6 +14,8 @@ import pytest
 
 from ruvllm import LLM
 from ruvllm.errors import ConfigError
+from ruvllm.params import GenerateParams
+from ruvllm.runtime.request import Owner
 from ruvllm.serve import ApiKey, KeyRing, ServedModel, ServerSettings, create_app, read_key_file
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.limits import KeyLimits
@@ -29,6 +31,7 @@ sk-user-00001     tenant=acme/web
 sk-slow-00001     tenant=acme/slow  requests-per-minute=3
 sk-single-0001    concurrent-requests=1
 sk-small-00001    tenant=small  kv-quota-bytes=4096
+sk-urgent-0001    tenant=urgent  max-priority=5
 """
 HI = {"model": TINY, "prompt": "hi", "max_tokens": 2}
 ORIGIN = "https://chat.example"
@@ -200,6 +203,54 @@ def test_a_quota_that_is_too_small_is_said(server: RunningServer) -> None:
     assert "quota" in answer.json()["error"]["message"]
 
 
+# -- priorities
+
+
+@pytest.mark.parametrize(
+    ("key", "asked", "rank"),
+    [
+        ("sk-user-00001", 1000, 0),
+        ("sk-user-00001", None, 0),
+        ("sk-user-00001", -3, -3),
+        ("sk-admin-0001", 1000, 0),
+        ("sk-urgent-0001", 1000, 5),
+        ("sk-urgent-0001", 3, 3),
+    ],
+)
+def test_a_priority_counts_beside_other_tenants_as_far_as_the_key_allows(
+    server: RunningServer,
+    tiny_chat: LLM,
+    monkeypatch: pytest.MonkeyPatch,
+    key: str,
+    asked: int | None,
+    rank: int,
+) -> None:
+    tasks = []
+    submit = tiny_chat._loop.submit
+    monkeypatch.setattr(
+        tiny_chat._loop, "submit", lambda task, sink: (tasks.append(task), submit(task, sink))[1]
+    )
+    text = {"model": TINY, "max_tokens": 1, "priority": asked}
+    said = {**text, "messages": [{"role": "user", "content": "hi"}]}
+    spoken = {"model": TINY, "max_output_tokens": 1, "priority": asked, "input": "hi"}
+    bodies = {
+        "/v1/completions": {**text, "prompt": ["a word", "two words"], "echo": True, "logprobs": 1},
+        "/v1/chat/completions": {**said, "n": 2},
+        "/v1/messages": said,
+        "/v1/responses": spoken,
+    }
+    for path, body in bodies.items():
+        assert ask(server, key, path, **body).status_code == 200, path
+    assert len(tasks) == 4 + 2 + 1 + 1
+    assert {(task.priority, task.rank) for task in tasks} == {(asked or 0, rank)}
+    assert ask(server, key, "/v1/embeddings", model=TINY, input="hi").status_code == 200
+    assert tasks[-1].rank == 0
+
+
+def test_in_a_program_the_priority_is_all(tiny_chat: LLM) -> None:
+    assert tiny_chat._task("hi", GenerateParams(), Owner("a", 7)).rank is None
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -214,6 +265,9 @@ def test_a_quota_that_is_too_small_is_said(server: RunningServer) -> None:
         "sk-0000001 requests-per-minute=-1",
         "sk-0000001 requests-per-minute=many",
         "sk-0000001 kv-quota-bytes=1e9",
+        "sk-0000001 kv-quota-bytes=" + "9" * 5000,
+        "sk-0000001 max-priority=-1",
+        "sk-0000001 max-priority",
         "sk-0000001\nsk-0000001",
     ],
 )

@@ -117,7 +117,7 @@ class Evaluations:
 
     def logits(self, token_ids: TokenIds) -> EvaluationResult[NDArray[np.float32]]:
         """The logits after each token, `[tokens, vocab]`."""
-        return EvaluationResult(self._loop, self._task(self._checked(token_ids), "logits", Owner("", 0)))
+        return EvaluationResult(self._loop, self._task(self._checked(token_ids), "logits", Owner()))
 
     def token_logprobs(
         self, token_ids: TokenIds, top_logprobs: int, owner: Owner
@@ -154,4 +154,5 @@ class Evaluations:
             top_logprobs=top_logprobs,
             tenant=owner.tenant,
             priority=owner.priority,
+            rank=owner.rank,
         )

@@ -13,10 +13,14 @@ EvaluationKind: TypeAlias = Literal["logits", "score", "embed"]
 
 
 class Owner(NamedTuple):
-    """Whose request it is, and how urgent."""
+    """Whose request it is, and how urgent: `priority` among its tenant's own, `rank` beside other tenants'.
 
-    tenant: str
-    priority: int
+    Without a rank the priority is meant in both.
+    """
+
+    tenant: str = ""
+    priority: int = 0
+    rank: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from ruvllm.errors import ContextLengthError, RuvLLMError
 from ruvllm.outputs import Chunk, Completion, Timings, Usage
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.prompts import check_tokens
+from ruvllm.runtime.request import Owner
 from ruvllm.runtime.streams import AsyncCompletionStream, join_chunks
 from ruvllm.serve.errors import ApiError, api_error
 from ruvllm.serve.metrics import RequestWatch
@@ -46,9 +47,8 @@ class Job:
     model: ServedModel
     token_ids: Sequence[int]
     params: GenerateParams
+    owner: Owner
     num_answers: int = 1
-    tenant: str = ""
-    priority: int = 0
 
 
 _Pieces: TypeAlias = "asyncio.Queue[tuple[int, list[Chunk] | Exception]]"
@@ -107,9 +107,8 @@ class Answers:
                 stream = engine.stream(
                     job.token_ids,
                     params,
-                    tenant=job.tenant,
-                    priority=job.priority,
                     interval=self._server.settings.stream_interval,
+                    **job.owner._asdict(),
                 )
                 await self._ends.enter_async_context(stream)
                 watch = self._server.metrics.watch(job.model.name, len(job.token_ids), time.perf_counter())

@@ -13,7 +13,9 @@ __all__ = ["ApiKey", "KeyRing", "read_key_file"]
 
 _TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}(/[A-Za-z0-9_.-]{1,64}){0,2}")
 _KEY = re.compile(r"[\x21-\x7e]{8,512}")
-_NUMBERS = {"requests-per-minute", "concurrent-requests", "kv-quota-bytes"}
+_NUMBER = re.compile(r"[0-9]{1,18}")
+# What a number may be at the least.
+_NUMBERS = {"requests-per-minute": 1, "concurrent-requests": 1, "kv-quota-bytes": 1, "max-priority": 0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,7 @@ class ApiKey:
         requests_per_minute: How many it may send; `None` is any number.
         concurrent_requests: How many may be under way; `None` is any number.
         kv_quota_bytes: What its tenant may hold of the key-value cache; `None` is all.
+        max_priority: Up to here its requests' priorities count beside other tenants' as well.
         is_admin: Whether it may flush and save the cache.
     """
 
@@ -34,6 +37,7 @@ class ApiKey:
     requests_per_minute: int | None = None
     concurrent_requests: int | None = None
     kv_quota_bytes: int | None = None
+    max_priority: int = 0
     is_admin: bool = False
 
     @classmethod
@@ -99,7 +103,7 @@ def _read_line(line: str, where: str) -> ApiKey:
             is_admin = True
         elif name == "tenant" and _TENANT.fullmatch(value):
             tenant = value
-        elif name in _NUMBERS and value.isdecimal() and int(value) > 0:
+        elif name in _NUMBERS and _NUMBER.fullmatch(value) and int(value) >= _NUMBERS[name]:
             numbers[name.replace("-", "_")] = int(value)
         else:
             raise ConfigError(

@@ -6,6 +6,7 @@ from typing import Any
 
 from starlette.requests import Request
 
+from ruvllm.runtime.request import Owner
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.keys import ApiKey
 from ruvllm.serve.metrics import Metrics
@@ -14,7 +15,7 @@ from ruvllm.serve.schemas.base import Body
 from ruvllm.serve.settings import ServerSettings
 from ruvllm.serve.stored_responses import StoredResponses
 
-__all__ = ["Server", "admin", "note", "server_of", "tenant_of"]
+__all__ = ["Server", "admin", "note", "owner_of", "server_of", "tenant_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +48,15 @@ def server_of(request: Request) -> Server:
 
 def tenant_of(request: Request) -> str:
     """On whose account a request runs."""
+    return owner_of(request).tenant
+
+
+def owner_of(request: Request, priority: int | None = None) -> Owner:
+    """Whose a request is, and how urgent: by the priority that its body asks for, and what its key allows."""
     key: ApiKey | None = getattr(request.state, "key", None)
-    return key.tenant if key else ""
+    priority = priority or 0
+    # Without keys all are one tenant, which orders its requests itself.
+    return Owner(key.tenant, priority, min(priority, key.max_priority)) if key else Owner("", priority)
 
 
 def admin(request: Request) -> None:

@@ -20,7 +20,7 @@ from ruvllm.serve.generation import (
 from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.logprobs import ChatLogprobs
 from ruvllm.serve.schemas.chat import ChatRequest
-from ruvllm.serve.server import note, server_of, tenant_of
+from ruvllm.serve.server import note, owner_of, server_of
 from ruvllm.serve.sse import DONE, EventStream, TextFrames, frame
 
 __all__ = ["router"]
@@ -45,8 +45,7 @@ async def chat_completions(body: ChatRequest, request: Request) -> Response:
         token_ids=token_ids,
         params=params,
         num_answers=num_answers,
-        tenant=tenant_of(request),
-        priority=body.priority or 0,
+        owner=owner_of(request, body.priority),
     )
     note(request, prompt_tokens=len(token_ids), stream=bool(body.stream))
     head = _Head(job)

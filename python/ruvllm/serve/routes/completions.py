@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from ruvllm.outputs import Chunk, Completion, TokenLogprob, Usage
+from ruvllm.runtime.request import Owner
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.generation import (
     Answers,
@@ -25,7 +26,7 @@ from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.logprobs import TextLogprobs
 from ruvllm.serve.models import ServedModel
 from ruvllm.serve.schemas.completions import CompletionRequest, prompts_of
-from ruvllm.serve.server import Server, note, server_of, tenant_of
+from ruvllm.serve.server import Server, note, owner_of, server_of
 from ruvllm.serve.sse import DONE, EventStream, TextFrames, frame, unless_disconnected
 
 __all__ = ["router"]
@@ -55,7 +56,7 @@ async def completions(body: CompletionRequest, request: Request) -> Response:
     """Continue texts, at once or as a stream; with `echo` and `logprobs` the prompt is scored, too."""
     server = server_of(request)
     model = await server.model_for(request, body)
-    plan = await _plan(server, model, body, tenant_of(request))
+    plan = await _plan(server, model, body, owner_of(request, body.priority))
     note(request, prompts=len(plan.jobs), stream=bool(body.stream))
     head = {
         "id": f"cmpl-{secrets.token_hex(12)}",
@@ -76,7 +77,7 @@ async def completions(body: CompletionRequest, request: Request) -> Response:
     return JSONResponse({**head, **_whole(plan, scores, answered)})
 
 
-async def _plan(server: Server, model: ServedModel, body: CompletionRequest, tenant: str) -> _Plan:
+async def _plan(server: Server, model: ServedModel, body: CompletionRequest, owner: Owner) -> _Plan:
     wanted, made = body.candidates(server.settings.max_choices)
     max_tokens = DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens
     if not max_tokens and not body.echo:
@@ -99,8 +100,7 @@ async def _plan(server: Server, model: ServedModel, body: CompletionRequest, ten
             ),
             params=params,
             num_answers=made if max_tokens else 0,
-            tenant=tenant,
-            priority=body.priority or 0,
+            owner=owner,
         )
         for prompt in prompts
     ]
@@ -116,7 +116,7 @@ async def _scores(plan: _Plan) -> list[tuple[TokenLogprob, ...]]:
             return ()
         engine = await job.model.ready()
         return await engine.token_logprobs(
-            job.token_ids, top_logprobs=plan.body.logprobs or 0, tenant=job.tenant, priority=job.priority
+            job.token_ids, top_logprobs=plan.body.logprobs or 0, **job.owner._asdict()
         )
 
     return await asyncio.gather(*(score(job) for job in plan.jobs))

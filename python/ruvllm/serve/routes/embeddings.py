@@ -17,7 +17,7 @@ from ruvllm.serve.generation import tokens_of
 from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.schemas.completions import prompts_of
 from ruvllm.serve.schemas.embeddings import EmbeddingRequest
-from ruvllm.serve.server import note, server_of, tenant_of
+from ruvllm.serve.server import note, owner_of, server_of
 from ruvllm.serve.sse import unless_disconnected
 
 __all__ = ["router"]
@@ -41,11 +41,11 @@ async def embeddings(body: EmbeddingRequest, request: Request) -> Response:
     tokens = [await tokens_of(model, one, param="input", empty="a text of input is empty") for one in inputs]
     num_tokens = sum(len(one) for one in tokens)
     note(request, prompt_tokens=num_tokens)
-    tenant = tenant_of(request)
+    owner = owner_of(request)
 
     async def work() -> list[NDArray[np.float32]]:
         engine = await model.ready()
-        return await asyncio.gather(*(engine.embed(one, tenant=tenant) for one in tokens))
+        return await asyncio.gather(*(engine.embed(one, **owner._asdict()) for one in tokens))
 
     vectors = await unless_disconnected(request, asyncio.ensure_future(work()))
     data = [

@@ -15,7 +15,7 @@ from ruvllm.serve.endings import stop_sequence
 from ruvllm.serve.generation import Answers, Job, complete
 from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.schemas.messages import CountTokensRequest, MessageRequest
-from ruvllm.serve.server import note, server_of, tenant_of
+from ruvllm.serve.server import note, owner_of, server_of
 from ruvllm.serve.sse import EventStream, named_frame
 
 __all__ = ["router"]
@@ -38,8 +38,7 @@ async def create_message(body: MessageRequest, request: Request) -> Response:
         model=model,
         token_ids=token_ids,
         params=params,
-        tenant=tenant_of(request),
-        priority=body.priority or 0,
+        owner=owner_of(request, body.priority),
     )
     note(request, prompt_tokens=len(token_ids), stream=bool(body.stream))
     if not body.stream:

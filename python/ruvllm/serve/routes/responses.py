@@ -15,7 +15,7 @@ from ruvllm.serve.generation import Answers, Job, complete
 from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.response_object import ResponseEvents, ResponseObject
 from ruvllm.serve.schemas.responses import ResponseRequest, output_text
-from ruvllm.serve.server import note, server_of, tenant_of
+from ruvllm.serve.server import note, owner_of, server_of, tenant_of
 from ruvllm.serve.sse import EventStream
 from ruvllm.serve.stored_responses import StoredResponse
 
@@ -30,7 +30,7 @@ Keep = Callable[[dict[str, Any]], None]
 @router.post("/v1/responses", response_model=None)
 async def create_response(body: ResponseRequest, request: Request) -> Response:
     """Answer a conversation, at once or as a stream of events, and keep the response."""
-    server, tenant = server_of(request), tenant_of(request)
+    server, owner = server_of(request), owner_of(request, body.priority)
     model = await server.model_for(request, body)
     info = model.llm.model_info
     params = body.params(
@@ -38,15 +38,17 @@ async def create_response(body: ResponseRequest, request: Request) -> Response:
     )
     messages = tuple(body.messages())
     if body.previous_response_id is not None:
-        stored = server.stored_responses.find(tenant, body.previous_response_id, param="previous_response_id")
+        stored = server.stored_responses.find(
+            owner.tenant, body.previous_response_id, param="previous_response_id"
+        )
         messages = (*stored.messages, *messages)
     token_ids = await prompt_tokens(model, body.conversation(messages))
-    job = Job(model=model, token_ids=token_ids, params=params, tenant=tenant, priority=body.priority or 0)
+    job = Job(model=model, token_ids=token_ids, params=params, owner=owner)
     note(request, prompt_tokens=len(token_ids), stream=bool(body.stream))
 
     def keep(whole: dict[str, Any]) -> None:
         if body.store is not False:
-            server.stored_responses.keep(tenant, _stored(body, messages, whole))
+            server.stored_responses.keep(owner.tenant, _stored(body, messages, whole))
 
     response = ResponseObject(body, job)
     if not body.stream:

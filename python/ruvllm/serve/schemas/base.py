@@ -79,7 +79,7 @@ class TextFields(Body):
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     ignore_eos: bool | None = Field(None, description="Goes on past the model's end; for measurements.")
     cache_prefix: bool | None = Field(None, description="False neither uses nor fills the prefix cache.")
-    priority: int | None = Field(None, ge=-1000, le=1000, description="Higher ones go first.")
+    priority: int | None = Field(None, ge=-1000, le=1000, description="Higher ones go first among one's own.")
 
     accepted: ClassVar[frozenset[str]] = ACCEPTED
     refused: ClassVar[dict[str, str]] = REFUSED
