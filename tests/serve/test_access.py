@@ -31,6 +31,9 @@ sk-user-00001     tenant=acme/web
 sk-slow-00001     tenant=acme/slow  requests-per-minute=3
 sk-single-0001    concurrent-requests=1
 sk-small-00001    tenant=small  kv-quota-bytes=4096
+sk-few-0000001    tenant=few  concurrent-requests=4
+sk-hundred-0001   tenant=hundred  concurrent-requests=100
+sk-ten-0000001    tenant=ten  requests-per-minute=10
 sk-urgent-0001    tenant=urgent  max-priority=5
 """
 HI = {"model": TINY, "prompt": "hi", "max_tokens": 2}
@@ -164,20 +167,138 @@ def one_key(**rights: Any) -> KeyRing:
 
 
 def test_concurrent_requests(server: RunningServer, tiny_chat: LLM) -> None:
-    """One stream is under way, and a second request is one too many; the end of the first gives it back."""
-    long = {**HI, "max_tokens": 400, "ignore_eos": True, "stream": True, "prompt": ["a"] * 200}
-    bearer = "Bearer sk-single-0001"
+    """A hundred answers are under way, one more is too many; a client that leaves gives them all back."""
+    long = {**HI, "max_tokens": 400, "ignore_eos": True, "stream": True, "prompt": ["a"] * 100}
+    bearer = "Bearer sk-hundred-0001"
     request = json_request("/v1/completions", long).replace(
         b"\r\n\r\n", f"\r\nauthorization: {bearer}\r\n\r\n".encode(), 1
     )
     with connection(server) as opened:
         opened.sendall(request)
         assert b"200 OK" in opened.recv(4096)
-        refused = ask(server, "sk-single-0001")
+        refused = ask(server, "sk-hundred-0001")
         assert refused.status_code == 429
         assert code_of(refused) == "rate_limit_exceeded"
+        assert "has 100" in refused.json()["error"]["message"]
+        assert refused.headers["retry-after"] == "2"
     assert_nothing_left(tiny_chat)
-    assert ask(server, "sk-single-0001").status_code == 200
+    assert ask(server, "sk-hundred-0001", **{**HI, "prompt": ["a"] * 100}).status_code == 200
+
+
+TEXT = {"model": TINY, "max_tokens": 1}
+SAID = {**TEXT, "messages": [{"role": "user", "content": "hi"}]}
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed", "too_many"),
+    [
+        ("/v1/completions", {**TEXT, "prompt": ["a"] * 4}, {**TEXT, "prompt": ["a"] * 5}),
+        ("/v1/completions", {**TEXT, "prompt": [[5]] * 4}, {**TEXT, "prompt": [[5]] * 64}),
+        ("/v1/completions", {**TEXT, "prompt": "a", "n": 4}, {**TEXT, "prompt": "a", "n": 5}),
+        ("/v1/completions", {**TEXT, "prompt": ["a", "b"], "n": 2}, {**TEXT, "prompt": ["a"] * 3, "n": 2}),
+        (
+            "/v1/completions",
+            {**TEXT, "prompt": "a", "best_of": 4},
+            {**TEXT, "prompt": "a", "best_of": 5, "n": 1},
+        ),
+        (
+            "/v1/completions",
+            {**TEXT, "prompt": ["one two"] * 4, "max_tokens": 0, "echo": True, "logprobs": 1},
+            {**TEXT, "prompt": ["one two"] * 5, "max_tokens": 0, "echo": True, "logprobs": 1},
+        ),
+        (
+            "/v1/completions",
+            {**TEXT, "prompt": ["one two"] * 4, "echo": True, "logprobs": 1},
+            {**TEXT, "prompt": ["one two"] * 5, "echo": True, "logprobs": 1, "stream": True},
+        ),
+        ("/v1/chat/completions", {**SAID, "n": 4}, {**SAID, "n": 5}),
+        ("/v1/chat/completions", {**SAID, "n": 4, "stream": True}, {**SAID, "n": 5, "stream": True}),
+        ("/v1/embeddings", {"model": TINY, "input": ["a"] * 4}, {"model": TINY, "input": ["a"] * 5}),
+    ],
+)
+def test_limits_count_answers(
+    server: RunningServer,
+    tiny_chat: LLM,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    allowed: dict[str, Any],
+    too_many: dict[str, Any],
+) -> None:
+    """What can never be granted says so, and nothing of it is computed; what can is, again and again."""
+    submitted = []
+    submit = tiny_chat._loop.submit
+    monkeypatch.setattr(
+        tiny_chat._loop, "submit", lambda task, sink: (submitted.append(task), submit(task, sink))[1]
+    )
+    refused = ask(server, "sk-few-0000001", path, **too_many)
+    assert refused.status_code == 429
+    assert code_of(refused) == "rate_limit_exceeded"
+    assert "this key may have 4 at once: ask for fewer" in refused.json()["error"]["message"]
+    assert "retry-after" not in refused.headers
+    assert not submitted
+    for _ in range(2):
+        assert ask(server, "sk-few-0000001", path, **allowed).status_code == 200
+    assert len(submitted) >= 8
+
+
+def test_what_is_never_granted_is_not_tried_again(server: RunningServer) -> None:
+    """OpenAI's and Anthropic's clients try a 429 again, but for one that says that it is of no use."""
+    asked: list[int] = []
+
+    def count(response: httpx.Response) -> None:
+        asked.append(response.status_code)
+
+    with (
+        httpx.Client(event_hooks={"response": [count]}) as http,
+        openai.OpenAI(
+            base_url=server.api, api_key="sk-few-0000001", max_retries=3, http_client=http
+        ) as client,
+        pytest.raises(openai.RateLimitError, match="ask for fewer"),
+    ):
+        client.completions.create(model=TINY, prompt=["a"] * 64, max_tokens=1)
+    assert asked == [429]
+
+
+def test_answers_in_a_minute(server: RunningServer) -> None:
+    def status(count: int) -> int:
+        return ask(server, "sk-ten-0000001", **{**TEXT, "prompt": ["a"] * count}).status_code
+
+    never = ask(server, "sk-ten-0000001", **{**TEXT, "prompt": ["a"] * 11})
+    assert never.status_code == 429
+    assert "this key may have 10 a minute: ask for fewer" in never.json()["error"]["message"]
+    assert "retry-after" not in never.headers
+    # It counted as one: its body was read.
+    assert [status(6), status(2), status(3)] == [200, 200, 429]
+
+
+def test_a_lease_takes_all_or_nothing() -> None:
+    now = [0.0]
+    limits = KeyLimits(clock=lambda: now[0])
+    (key,) = one_key(requests_per_minute=10, concurrent_requests=8)
+    with limits.request(key) as first:
+        first.cover(5)
+        first.cover(3)  # it has them
+        with limits.request(key) as second:
+            with pytest.raises(ApiError, match="8 answers under way, and has 5"):
+                second.cover(4)
+            second.cover(3)
+            with pytest.raises(ApiError, match="8 answers under way, and has 8"), limits.request(key):
+                pass
+    # Eight of ten are used, and nothing is under way.
+    with limits.request(key) as third:
+        with pytest.raises(ApiError, match="10 answers a minute") as refused:
+            third.cover(3)
+        assert refused.value.headers is not None
+        seconds = float(refused.value.headers["retry-after"])
+    now[0] = seconds
+    with limits.request(key) as again:
+        again.cover(3)
+    with pytest.raises(RuntimeError):
+        again.cover(4)
+    again.close()
+    now[0] += 60
+    with limits.request(key) as last:
+        last.cover(8)
 
 
 def test_limits_hold_under_a_rush(server: RunningServer) -> None:

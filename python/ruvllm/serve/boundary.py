@@ -58,7 +58,7 @@ class Boundary:
                 if key is not None:
                     scope["state"]["key"] = key
                     if scope["method"] == "POST":
-                        ends.enter_context(self._limits.request(key))
+                        scope["state"]["lease"] = ends.enter_context(self._limits.request(key))
                 limited = _SizeLimit(receive, self._settings.max_body_bytes, headers)
             except ApiError as error:
                 await error_response(error, scope)(scope, receive, sending)

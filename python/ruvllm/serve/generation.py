@@ -19,7 +19,7 @@ from ruvllm.runtime.streams import AsyncCompletionStream, join_chunks
 from ruvllm.serve.errors import ApiError, api_error
 from ruvllm.serve.metrics import RequestWatch
 from ruvllm.serve.models import ServedModel
-from ruvllm.serve.server import Server
+from ruvllm.serve.server import Server, count_answers, server_of
 from ruvllm.serve.sse import unless_disconnected
 
 __all__ = [
@@ -57,7 +57,7 @@ _Pieces: TypeAlias = "asyncio.Queue[tuple[int, list[Chunk] | Exception]]"
 class Answers:
     """The answers to jobs, from their submission to their end, numbered in the order of the jobs.
 
-        async with await Answers.start([job], server) as answers:
+        async with await Answers.start([job], request) as answers:
             async for index, chunks in answers.pieces(): ...
 
     `start` submits all of them or raises; `aclose` and leaving the block end those that still run.
@@ -70,9 +70,10 @@ class Answers:
         self._streams: list[tuple[AsyncCompletionStream, RequestWatch]] = []
 
     @classmethod
-    async def start(cls, jobs: Sequence[Job], server: Server) -> "Answers":
+    async def start(cls, jobs: Sequence[Job], request: Request) -> "Answers":
         """Submit all answers, or none."""
-        answers = cls(jobs, server)
+        count_answers(request, sum(job.num_answers for job in jobs))
+        answers = cls(jobs, server_of(request))
         try:
             await answers._submit()
         except BaseException:
@@ -171,11 +172,11 @@ def _seeded(params: GenerateParams, index: int) -> GenerateParams:
     return replace(params, seed=(params.seed + index) % 2**64)
 
 
-async def complete(request: Request, jobs: Sequence[Job], server: Server) -> list[Completion]:
+async def complete(jobs: Sequence[Job], request: Request) -> list[Completion]:
     """All answers to jobs, unless the client leaves before."""
 
     async def work() -> list[Completion]:
-        async with await Answers.start(jobs, server) as answers:
+        async with await Answers.start(jobs, request) as answers:
             return await answers.completions()
 
     completions: list[Completion] = await unless_disconnected(request, asyncio.ensure_future(work()))

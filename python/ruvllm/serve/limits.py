@@ -1,4 +1,9 @@
-"""How much each key may ask for at once and in a minute."""
+"""How many answers each key may ask for at once and in a minute.
+
+Answers are counted, not bodies: a body of 64 prompts, of 16 choices or of 200 texts to embed is as much work
+as so many bodies. A request counts as one when it comes, before its body is read, and takes the rest once it
+is known, all of it or nothing.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,25 +12,29 @@ from contextlib import contextmanager
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.keys import ApiKey
 
-__all__ = ["KeyLimits"]
+__all__ = ["KeyLimits", "Lease"]
 
 
 class _Bucket:
-    """Requests that may still be sent: so many at once, refilled over a minute."""
+    """Answers that may still be asked for: so many at once, refilled over a minute."""
 
     def __init__(self, per_minute: int, now: float) -> None:
         self._per_minute = per_minute
         self._left = float(per_minute)
         self._at = now
 
-    def take(self, now: float) -> float:
-        """Take one; 0, or in how many seconds there is one again."""
+    def take(self, count: int, now: float) -> bool:
+        """Take so many, or none; whether there were so many."""
         refilled = self._left + (now - self._at) * self._per_minute / 60
         self._left, self._at = min(self._per_minute, refilled), now
-        if self._left >= 1:
-            self._left -= 1
-            return 0.0
-        return (1 - self._left) * 60 / self._per_minute
+        if self._left < count:
+            return False
+        self._left -= count
+        return True
+
+    def seconds_until(self, count: int) -> float:
+        """In how many seconds there are so many, where nothing else takes any."""
+        return (count - self._left) * 60 / self._per_minute
 
 
 class KeyLimits:
@@ -37,23 +46,74 @@ class KeyLimits:
         self._under_way: dict[bytes, int] = {}
 
     @contextmanager
-    def request(self, key: ApiKey) -> Iterator[None]:
+    def request(self, key: ApiKey) -> Iterator["Lease"]:
         """A request of this key, from its beginning to its end; 429 where it is one too many."""
-        under_way = self._under_way.get(key.digest, 0)
-        if key.concurrent_requests is not None and under_way >= key.concurrent_requests:
-            raise _refused(f"this key may have {key.concurrent_requests} requests under way", 1)
-        if key.requests_per_minute is not None:
-            bucket = self._buckets.setdefault(key.digest, _Bucket(key.requests_per_minute, self._clock()))
-            seconds = bucket.take(self._clock())
-            if seconds:
-                raise _refused(f"this key may send {key.requests_per_minute} requests a minute", seconds)
-        self._under_way[key.digest] = under_way + 1
+        lease = Lease(self, key)
+        lease.cover(1)
         try:
-            yield
+            yield lease
         finally:
-            self._under_way[key.digest] -= 1
+            lease.close()
+
+    def take(self, key: ApiKey, held: int, count: int) -> None:
+        """Take `count` for a request that has `held`, or nothing: 429 where the key may not have so many."""
+        whole = held + count
+        under_way = self._under_way.get(key.digest, 0)
+        most, per_minute = key.concurrent_requests, key.requests_per_minute
+        if most is not None:
+            if whole > most:
+                raise _never(f"this request asks for {whole} answers, and this key may have {most} at once")
+            if under_way + count > most:
+                raise _not_now(f"this key may have {most} answers under way, and has {under_way - held}", 1)
+        if per_minute is not None:
+            if whole > per_minute:
+                raise _never(
+                    f"this request asks for {whole} answers, and this key may have {per_minute} a minute"
+                )
+            bucket = self._buckets.setdefault(key.digest, _Bucket(per_minute, self._clock()))
+            if not bucket.take(count, self._clock()):
+                # What is held is not given back, a body was read for it: the next try needs all of them.
+                seconds = bucket.seconds_until(whole)
+                raise _not_now(f"this key may ask for {per_minute} answers a minute", seconds)
+        self._under_way[key.digest] = under_way + count
+
+    def give_back(self, key: ApiKey, count: int) -> None:
+        """Note that so many are not under way any more."""
+        self._under_way[key.digest] -= count
 
 
-def _refused(what: str, seconds: float) -> ApiError:
+class Lease:
+    """What one request has taken of its key's limits, until its end."""
+
+    def __init__(self, limits: KeyLimits, key: ApiKey) -> None:
+        self._limits = limits
+        self._key = key
+        self._held = 0
+        self._is_open = True
+
+    def cover(self, num_answers: int) -> None:
+        """Make it so many answers in all, where it is fewer; 429, and as before, where that is too many."""
+        missing = num_answers - self._held
+        if not self._is_open:
+            raise RuntimeError("the request has ended: nothing more can be taken for it")
+        if missing > 0:
+            self._limits.take(self._key, self._held, missing)
+            self._held = num_answers
+
+    def close(self) -> None:
+        """Give back what is under way. Twice is the same as once."""
+        self._is_open = False
+        self._limits.give_back(self._key, self._held)
+        self._held = 0
+
+
+def _not_now(what: str, seconds: float) -> ApiError:
     headers = {"retry-after": str(max(1, round(seconds + 0.5)))}
     return ApiError(429, f"{what}; try again later", code="rate_limit_exceeded", headers=headers)
+
+
+def _never(what: str) -> ApiError:
+    # A 429, as OpenAI answers what is above a limit in itself: the key's limit is no fault of the body. But
+    # waiting helps nobody, and OpenAI's and Anthropic's clients try a 429 again unless they are told not to.
+    headers = {"x-should-retry": "false"}
+    return ApiError(429, f"{what}: ask for fewer", code="rate_limit_exceeded", headers=headers)

@@ -9,13 +9,14 @@ from starlette.requests import Request
 from ruvllm.runtime.request import Owner
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.keys import ApiKey
+from ruvllm.serve.limits import Lease
 from ruvllm.serve.metrics import Metrics
 from ruvllm.serve.models import ServedModel, ServedModels
 from ruvllm.serve.schemas.base import Body
 from ruvllm.serve.settings import ServerSettings
 from ruvllm.serve.stored_responses import StoredResponses
 
-__all__ = ["Server", "admin", "note", "owner_of", "server_of", "tenant_of"]
+__all__ = ["Server", "admin", "count_answers", "note", "owner_of", "server_of", "tenant_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,16 @@ def owner_of(request: Request, priority: int | None = None) -> Owner:
     priority = priority or 0
     # Without keys all are one tenant, which orders its requests itself.
     return Owner(key.tenant, priority, min(priority, key.max_priority)) if key else Owner("", priority)
+
+
+def count_answers(request: Request, num_answers: int) -> None:
+    """Count what a request asks for against its key's limits; 429 where it is too much.
+
+    Called before anything is computed for it. What is scored or embedded counts as an answer, too.
+    """
+    lease: Lease | None = getattr(request.state, "lease", None)
+    if lease is not None:
+        lease.cover(num_answers)
 
 
 def admin(request: Request) -> None:

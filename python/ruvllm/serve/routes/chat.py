@@ -50,8 +50,8 @@ async def chat_completions(body: ChatRequest, request: Request) -> Response:
     note(request, prompt_tokens=len(token_ids), stream=bool(body.stream))
     head = _Head(job)
     if not body.stream:
-        return JSONResponse(head.whole(await complete(request, [job], server)))
-    answers = await Answers.start([job], server)
+        return JSONResponse(head.whole(await complete([job], request)))
+    answers = await Answers.start([job], request)
     frames = _frames(answers, head, body)
     return EventStream(frames, close=answers.aclose, ping_seconds=server.settings.ping_seconds)
 

@@ -12,7 +12,6 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from ruvllm.outputs import Chunk, Completion, TokenLogprob, Usage
-from ruvllm.runtime.request import Owner
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.generation import (
     Answers,
@@ -26,7 +25,7 @@ from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.logprobs import TextLogprobs
 from ruvllm.serve.models import ServedModel
 from ruvllm.serve.schemas.completions import CompletionRequest, prompts_of
-from ruvllm.serve.server import Server, note, owner_of, server_of
+from ruvllm.serve.server import count_answers, note, owner_of, server_of
 from ruvllm.serve.sse import DONE, EventStream, TextFrames, frame, unless_disconnected
 
 __all__ = ["router"]
@@ -56,7 +55,7 @@ async def completions(body: CompletionRequest, request: Request) -> Response:
     """Continue texts, at once or as a stream; with `echo` and `logprobs` the prompt is scored, too."""
     server = server_of(request)
     model = await server.model_for(request, body)
-    plan = await _plan(server, model, body, owner_of(request, body.priority))
+    plan = await _plan(model, body, request)
     note(request, prompts=len(plan.jobs), stream=bool(body.stream))
     head = {
         "id": f"cmpl-{secrets.token_hex(12)}",
@@ -70,24 +69,26 @@ async def completions(body: CompletionRequest, request: Request) -> Response:
     if plan.scores:
         scores = await unless_disconnected(request, asyncio.ensure_future(_scores(plan)))
     if body.stream:
-        answers = await Answers.start(plan.jobs, server)
+        answers = await Answers.start(plan.jobs, request)
         frames = _frames(answers, plan, scores, head)
         return EventStream(frames, close=answers.aclose, ping_seconds=server.settings.ping_seconds)
-    answered = await complete(request, plan.jobs, server)
+    answered = await complete(plan.jobs, request)
     return JSONResponse({**head, **_whole(plan, scores, answered)})
 
 
-async def _plan(server: Server, model: ServedModel, body: CompletionRequest, owner: Owner) -> _Plan:
-    wanted, made = body.candidates(server.settings.max_choices)
+async def _plan(model: ServedModel, body: CompletionRequest, request: Request) -> _Plan:
+    settings = server_of(request).settings
+    wanted, made = body.candidates(settings.max_choices)
     max_tokens = DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens
     if not max_tokens and not body.echo:
         raise ApiError(400, "max_tokens is 0; that needs echo", code="invalid_value", param="max_tokens")
     prompts = prompts_of(body.prompt)
-    if len(prompts) * made > server.settings.max_inputs:
-        message = (
-            f"{len(prompts)} prompts with {made} answers each are more than {server.settings.max_inputs}"
-        )
+    if len(prompts) * made > settings.max_inputs:
+        message = f"{len(prompts)} prompts with {made} answers each are more than {settings.max_inputs}"
         raise ApiError(400, message, code="invalid_value", param="prompt")
+    # A prompt that is scored alone counts as one, too; counted here, before it costs anything.
+    num_answers = made if max_tokens else 0
+    count_answers(request, len(prompts) * max(1, num_answers))
     logprobs = 0 if body.logprobs is None and made > wanted else body.logprobs
     params = body.params(
         max_tokens=max(1, max_tokens), vocab_size=model.llm.model_info.vocab_size, logprobs=logprobs
@@ -99,8 +100,8 @@ async def _plan(server: Server, model: ServedModel, body: CompletionRequest, own
                 model, prompt, param="prompt", empty="the prompt is empty", makes_text=max_tokens > 0
             ),
             params=params,
-            num_answers=made if max_tokens else 0,
-            owner=owner,
+            num_answers=num_answers,
+            owner=owner_of(request, body.priority),
         )
         for prompt in prompts
     ]

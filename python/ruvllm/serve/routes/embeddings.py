@@ -17,7 +17,7 @@ from ruvllm.serve.generation import tokens_of
 from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.schemas.completions import prompts_of
 from ruvllm.serve.schemas.embeddings import EmbeddingRequest
-from ruvllm.serve.server import note, owner_of, server_of
+from ruvllm.serve.server import count_answers, note, owner_of, server_of
 from ruvllm.serve.sse import unless_disconnected
 
 __all__ = ["router"]
@@ -34,6 +34,7 @@ async def embeddings(body: EmbeddingRequest, request: Request) -> Response:
     if len(inputs) > server.settings.max_inputs:
         message = f"input has {len(inputs)} texts; at most {server.settings.max_inputs} are allowed"
         raise ApiError(400, message, code="invalid_value", param="input")
+    count_answers(request, len(inputs))
     size = model.llm.model_info.hidden_size
     if body.dimensions is not None and body.dimensions > size:
         message = f"dimensions is {body.dimensions}; this model's vectors have {size}"

@@ -42,11 +42,11 @@ async def create_message(body: MessageRequest, request: Request) -> Response:
     )
     note(request, prompt_tokens=len(token_ids), stream=bool(body.stream))
     if not body.stream:
-        (completion,) = await complete(request, [job], server)
+        (completion,) = await complete([job], request)
         content = [_text(completion.text)]
         ending = _ending(job, completion)
         return JSONResponse({**_begun(job), "content": content, **ending, "usage": _usage(completion)})
-    answers = await Answers.start([job], server)
+    answers = await Answers.start([job], request)
     request_id = request.state.request_id
     return EventStream(
         _frames(answers, job),

@@ -52,11 +52,11 @@ async def create_response(body: ResponseRequest, request: Request) -> Response:
 
     response = ResponseObject(body, job)
     if not body.stream:
-        (completion,) = await complete(request, [job], server)
+        (completion,) = await complete([job], request)
         whole = response.ended(completion)
         keep(whole)
         return JSONResponse(whole)
-    answers = await Answers.start([job], server)
+    answers = await Answers.start([job], request)
     events = ResponseEvents(response)
     return EventStream(
         _frames(answers, response, events, keep),
