@@ -198,9 +198,11 @@ class ScriptedEngine:
             self.before_step(self)
             if self.step_seconds:
                 time.sleep(self.step_seconds)
-            if self._end_cancelled():  # in the midst of a step, as the native engine does
+            # In the midst of a step, as the native engine does: they go, and the others have their step.
+            ended = self._end_cancelled()
+            if not any(number in self._sequences for number, _ in plan):
                 return "finished"
-            pause = self._step(plan)
+            pause = self._step(plan) or ("finished" if ended else None)
             if pause:
                 return pause
         return "horizon"
