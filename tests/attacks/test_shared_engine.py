@@ -138,8 +138,8 @@ def test_fault_3_urgency_counts_among_a_tenants_own(make_llm: Callable[..., LLM]
     ]
     completion = bob.completion()
     assert completion.token_ids == expected[1:]
-    # He was not set aside for any of them, and was done before those who came later than the first four.
-    assert llm.memory_stats().waiting_requests >= 1
+    # Nobody was set aside, and he was done before those who came later than the first four.
+    assert (llm.memory_stats().waiting_requests >= 1, llm.memory_stats().preemptions) == (True, 0)
     for stream in urgent:
         stream.close()
 

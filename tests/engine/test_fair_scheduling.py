@@ -229,6 +229,28 @@ def test_tenants_of_equal_load_make_equally_many_tokens() -> None:
     assert jain([world.tokens[client.tenant] for client in world.clients]) >= 0.99
 
 
+@pytest.mark.parametrize("slots", [1, 2])
+def test_more_tenants_than_slots_take_turns(slots: int) -> None:
+    clients = [Client(f"tenant-{index}", 1 + index, prompt=50, answer=100_000) for index in range(5)]
+    world = World(clients, Limits(max_running=slots))
+    world.run(60)
+    assert jain([world.tokens[client.tenant] for client in clients]) >= 0.95, world.tokens
+    # A turn is 64 tokens and a sixteenth of what one came with, which grows here and is computed anew.
+    known = 50 + max(world.tokens.values())
+    turn = (64 + known / 16) * step_seconds(slots) + known * ROW_SECONDS
+    assert max(world.longest_out.values()) <= len(clients) * turn
+
+
+def test_the_answers_of_a_tenant_take_turns() -> None:
+    world = World([Client("many", 40, answer=100_000), Client("one", 1, answer=100_000)])
+    world.run(10)
+    before = {job.number: job.made for job in world.jobs}
+    world.run(40)
+    made = [job.made - before[job.number] for job in world.jobs if job.tenant == "many"]
+    assert len(made) == 40
+    assert min(made) >= 0.8 * max(made) > 10, sorted(made)
+
+
 @pytest.mark.parametrize(
     "worst",
     [
