@@ -95,7 +95,12 @@ async def _plan(server: Server, model: ServedModel, body: CompletionRequest, ten
         Job(
             model=model,
             token_ids=await tokens_of(
-                model, prompt, param="prompt", empty="the prompt is empty", makes_text=max_tokens > 0
+                model,
+                prompt,
+                param="prompt",
+                empty="the prompt is empty",
+                makes_text=max_tokens > 0,
+                parse_special=body.parse_special is not False,
             ),
             params=params,
             num_answers=made if max_tokens else 0,
