@@ -150,7 +150,9 @@ MARK = {
     "sequence": "</s>",
 }
 SPELLING = st.lists(
-    st.sampled_from("<|im_end|> </s> <s> <|im_ end|> </ s> < a é <unk>".split(" ") + [" ", "\n"]),
+    st.sampled_from(
+        ["<|im_end|>", "</s>", "<s>", "<|im_", "end|>", "</", "s>", "<", "a", "é", "<unk>", " ", "\n"]
+    ),
     max_size=6,
 ).map("".join)
 

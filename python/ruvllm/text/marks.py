@@ -90,11 +90,12 @@ class MarkFinder:
         position = 0
         while found := self._begins.search(text, position):
             begin = position = found.start()
-            ends = (begin + length for length in self._lengths[found[0]])
-            end = next((end for end in ends if text[begin:end] in self.marks), None)
-            position = begin + 1 if end is None else end
-            if end is not None:
-                yield begin, end
+            here = (text[begin : begin + length] for length in self._lengths[found[0]])
+            if mark := next((mark for mark in here if mark in self.marks), None):
+                position += len(mark)
+                yield begin, position
+            else:
+                position += 1
 
     def split(self, text: str) -> list[str]:
         """Give text and marks by turns, text first and last."""
