@@ -196,6 +196,10 @@ class Tokenizer:
     """A tokenizer out of GGUF metadata."""
 
     def encode(self, text: str, add_special: bool, parse_special: bool) -> list[int]: ...
+    def encode_pieces(self, pieces: Sequence[str], add_special: bool) -> list[int]:
+        """Text and marks by turns."""
+    def mark_texts(self) -> list[str]:
+        """The texts that only a template writes as tokens."""
     def decode(self, token_ids: Sequence[int], skip_special: bool) -> bytes: ...
     @property
     def vocab_size(self) -> int: ...

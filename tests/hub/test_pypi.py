@@ -172,7 +172,7 @@ def test_another_pip_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pip_download, "_answers", lambda command: Path(command[0]).name == "uv")
     monkeypatch.setattr(pip_download.shutil, "which", lambda name: f"/bin/{name}")
     # Where a name is looked for in a whole path, a folder above that has it in its own is taken for it.
-    monkeypatch.setattr(sys, "executable", "/home/ruvllm/.venv/bin/python")
+    monkeypatch.setattr(sys, "executable", "/opt/ruvllm/bin/python")
     assert pip_download._pip_command() == ["/bin/uv", "tool", "run", "pip"]
 
 

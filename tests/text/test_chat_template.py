@@ -86,6 +86,7 @@ SOURCES = {
     **BUILTIN_TEMPLATES,
     "smollm2": (FOLDER / "smollm2.jinja").read_text(encoding="utf-8"),
     "features": (FOLDER / "features.jinja").read_text(encoding="utf-8"),
+    "thinking": (FOLDER / "thinking.jinja").read_text(encoding="utf-8"),
 }
 
 
