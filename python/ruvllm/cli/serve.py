@@ -95,6 +95,15 @@ class Serving:
     ping_seconds: Annotated[
         float, flag("--ping-seconds", help="A silent stream sends a comment this often.", min=0.1)
     ] = 15.0
+    write_seconds: Annotated[
+        float,
+        flag(
+            "--write-seconds",
+            help="A client that takes nothing of its answer for so long is hung up on.",
+            min=0.1,
+            max=3600.0,
+        ),
+    ] = 60.0
     shutdown_grace: Annotated[
         int, flag("--shutdown-grace", help="Seconds for what runs when the server is told to end.", min=0)
     ] = 30
@@ -144,6 +153,7 @@ def serve(
         max_body_bytes=serving.max_body_bytes,
         stream_interval=serving.stream_interval,
         ping_seconds=serving.ping_seconds,
+        write_seconds=serving.write_seconds,
     )
     if common.log_level == "warning" and not common.quiet:
         log_to_stderr("info", form=_checked_form(serving.log_format))

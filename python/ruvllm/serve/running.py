@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -91,9 +92,11 @@ def open_closed_streams() -> None:
 
 def uvicorn_config(app: FastAPI, *, drain_seconds: int) -> uvicorn.Config:
     """How uvicorn is to run the application, wherever it does."""
+    server: Server = app.state.server
+    protocol = partial(BoundedProtocol, write_seconds=server.settings.write_seconds)
     return uvicorn.Config(
         app,
-        http=BoundedProtocol,
+        http=protocol,  # type: ignore[arg-type]  # it is called, and nothing else
         ws="none",
         log_config=None,
         access_log=False,
