@@ -107,7 +107,7 @@ INNER = request_bytes("POST", "/v1/cache/flush")
 
 @pytest.mark.parametrize("wish", WISHES)
 def test_what_follows_an_upgrade_is_cut_as_without_it(tiny_server: RunningServer, wish: str) -> None:
-    """A body that looks like a request is a body, and a request behind it is one: both sides agree on where."""
+    """A body that looks like a request is a body, and a request behind it is a request."""
     for body in (INNER, INNER + BODY, BODY + INNER):
         with connection(tiny_server) as opened:
             # All in one packet: the request, a second one, and a last one that ends the connection.
@@ -160,7 +160,10 @@ def test_upgrades_are_bounded_as_other_heads_are(tiny_server: RunningServer) -> 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
 def test_fault_8_curl_asks_for_http_2(tiny_server: RunningServer) -> None:
-    if "HTTP2" not in subprocess.run(["curl", "--version"], capture_output=True, text=True, check=True).stdout:
+    if (
+        "HTTP2"
+        not in subprocess.run(["curl", "--version"], capture_output=True, text=True, check=True).stdout
+    ):
         pytest.skip("this curl knows no HTTP/2")
     url = f"{tiny_server.api}/completions"
     command = ["curl", "--silent", "--show-error", "--http2", "-H", "content-type: application/json"]

@@ -1,4 +1,4 @@
-"""HTTP as uvicorn reads it, with the bounds that it lacks: on headers, and on the time that either side takes.
+"""HTTP as uvicorn reads it, with the bounds that it lacks: on headers, and on the time that a side takes.
 
 Without them one connection could fill the memory with a header that never ends, or stay for ever. And an
 upgrade to another protocol, which nothing here does, is ignored, as RFC 9110 wants it.
@@ -88,8 +88,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def _begin_again_without_upgrade(self) -> None:
         """Let a new parser read the head that has just been read, but for its `Upgrade`.
 
-        The old one takes what follows for the other protocol, and a body for the next request. The names and values
-        are its own findings, in which no line can end, so that the head is the same one again.
+        The old one takes what follows for the other protocol, and a body for the next request. The names and
+        values are its own findings, in which no line can end, so that the head is the same one again.
         """
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()
         lines = [b"%s %s HTTP/%s" % (method, self.url, version)]
@@ -128,7 +128,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._watch_closing()
 
     def _watch_closing(self) -> None:
-        """A connection is closed once all is sent, which a client that does not read would put off for ever."""
+        """What is closed ends once all is sent, which a client that does not read would put off for ever."""
         if self.transport.is_closing():
             self._watch_writing()
 

@@ -19,8 +19,8 @@ __all__ = ["bound_silence", "unread_bytes"]
 def bound_silence(transport: asyncio.Transport, seconds: float) -> None:
     """Let the system end a connection whose other side is gone, or takes nothing, for so long.
 
-    A cable that was pulled says nothing: without this, a request that has nothing to send yet would never learn
-    of it, and neither would a connection that is closed here and still has bytes to deliver.
+    A cable that was pulled says nothing: without this, a request that has nothing to send yet would never
+    learn of it, and neither would a connection that is closed here and still has bytes to deliver.
     """
     if sys.platform != "linux":
         return
