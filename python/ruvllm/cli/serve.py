@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,6 +14,7 @@ from ruvllm.cli.command import CommonOptions, command, flag
 from ruvllm.cli.options import DEFAULT_MODEL, EngineOptions
 from ruvllm.errors import ConfigError
 from ruvllm.observability.logs import log_to_stderr
+from ruvllm.observability.stderr import queue_stderr
 
 if TYPE_CHECKING:
     from ruvllm.llm import LLM
@@ -144,6 +144,7 @@ def serve(
     from ruvllm.serve.settings import check_exposure, local_names
 
     open_closed_streams()
+    queue_stderr()
     keys = listening.keys()
     check_exposure(listening.host, keys, insecure=listening.insecure)
     settings = ServerSettings(
@@ -164,14 +165,8 @@ def serve(
         host=listening.host,
         port=listening.port,
         drain_seconds=serving.shutdown_grace,
-        listening=lambda address: _announce(f"serving {names} at {address} (Ctrl-C ends)"),
+        listening=lambda address: terminal.note(f"serving {names} at {address} (Ctrl-C ends)"),
     )
-
-
-def _announce(message: str) -> None:
-    # Where nobody reads stderr any more, rich ends the program; a server has better things to do.
-    with suppress(OSError, SystemExit):
-        terminal.note(message)
 
 
 def _require_extra() -> None:
@@ -197,7 +192,8 @@ def _served(argument: str, engine: EngineOptions, serving: Serving, *, quiet: bo
     name, separator, reference = argument.partition("=")
     if not separator or Path(argument).exists():
         name, reference = argument, argument
-    path = hub.resolve(reference, quiet=quiet, cache=engine.cache_dir)
+    # Whole, so that answers, which name no folder, know one where they see it.
+    path = hub.resolve(reference, quiet=quiet, cache=engine.cache_dir).absolute()
     if name == reference and Path(reference).exists():
         name = Path(reference).stem
     return ServedModel(
@@ -211,6 +207,7 @@ def _prefix_file(folder: Path | None, name: str) -> Path | None:
     """A file for a model's prefix cache; its name is the model's, as far as a file may be called so."""
     if folder is None:
         return None
+    folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     digest = hashlib.blake2s(name.encode(), digest_size=4).hexdigest()
     return folder / f"{re.sub(r'[^A-Za-z0-9._-]', '-', name)[:80]}-{digest}.prefixes"

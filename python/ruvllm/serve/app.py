@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -103,16 +103,12 @@ def _name_of(engine: Engine) -> str:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     server: Server = app.state.server
     first = server.models.first
-    loading = None
     if first.engine is None:
         loading = first.start_loading()
         loading.add_done_callback(lambda task: _stop_without_a_model(app, task))
     try:
         yield
     finally:
-        if loading is not None:
-            with suppress(ApiError):
-                await loading
         await server.models.close()
 
 
