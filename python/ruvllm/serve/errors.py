@@ -86,7 +86,7 @@ def unsupported(param: str, why: str) -> ApiError:
 
 def _message(error: BaseException) -> str:
     message = public_message(error)
-    if isinstance(error, RuvLLMError | OSError) and message not in str(error):
+    if isinstance(error, RuvLLMError | OSError) and message != str(error):
         logger.warning("an answer does not say where: %s", error)
     return message
 
