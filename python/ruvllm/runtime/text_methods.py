@@ -113,8 +113,8 @@ class TextMethods:
     def _required_tokenizer(self) -> Tokenizer:
         if self.tokenizer is None:
             raise TokenizationError(
-                f"{self._open.path} has no tokenizer.json, so text cannot be used; give token ids, or put "
-                "the model's tokenizer.json beside its weights"
+                f"the model {self._open.text.name} has no tokenizer.json, so text cannot be used; give "
+                "token ids, or put the model's tokenizer.json beside its weights"
             )
         return self.tokenizer
 
@@ -126,7 +126,7 @@ class TextMethods:
         self._required_tokenizer()
         if self._template is None:
             raise TokenizationError(
-                f"{self._open.path} has no chat template, and none of the built-in ones fits; write the "
-                "prompt as the model knows it and use generate"
+                f"the model {self._open.text.name} has no chat template, and none of the built-in ones fits; "
+                "write the prompt as the model knows it and use generate"
             )
         return self._template
