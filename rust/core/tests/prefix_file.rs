@@ -1,4 +1,5 @@
 //! The prefix cache's file: crafted ones, ones that are merged, and ones written while blocks go.
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use std::io::Cursor;
 use std::time::{Duration, Instant};
@@ -127,6 +128,22 @@ fn tenant(name: &str) -> Namespace {
 /// One node of a crafted file.
 type Node<'a> = (u32, u32, &'a [u32], &'a [u32]);
 
+const A: &[&str] = &["a"];
+const FIRST: Node<'static> = (NO_PARENT, 0, &[1, 2], &[0]);
+const SECOND: Node<'static> = (0, 0, &[1], &[0]);
+
+/// A file that is refused, for what reason, and of which nothing is taken.
+fn refuse(file: &[u8], expected: &str) {
+    let mut kept = Kept::new(4);
+    let error = kept.load(file).unwrap_err();
+    assert!(
+        matches!(&error, Error::Storage(text) if text.contains(expected)),
+        "{error}"
+    );
+    assert_eq!((kept.pool.cached_blocks(), kept.pool.free_blocks()), (0, 4));
+    kept.check();
+}
+
 /// A file with a right checksum, put together by hand.
 fn crafted(blocks: u32, tenants: &[&str], nodes: &[Node<'_>]) -> Vec<u8> {
     let mut file = b"RUVLLMKV".to_vec();
@@ -225,74 +242,41 @@ fn fault_5_a_prefix_longer_than_the_context() {
 
 #[test]
 fn crafted_trees_that_are_none() {
-    let node =
-        |parent, namespace, tokens, held| -> Node<'static> { (parent, namespace, tokens, held) };
-    let first = node(NO_PARENT, 0, &[1, 2], &[0]);
     let cases: &[(&str, &[&str], &[Node<'_>])] = &[
-        (
-            "stands before its parent",
-            &["a"],
-            &[node(0, 0, &[1], &[0])],
-        ),
-        (
-            "stands before its parent",
-            &["a"],
-            &[first, node(7, 0, &[1], &[0])],
-        ),
-        ("does not fit", &["a"], &[node(NO_PARENT, 1, &[1], &[0])]),
-        (
-            "does not fit",
-            &["a", "b"],
-            &[first, node(0, 1, &[1], &[0])],
-        ),
-        ("does not fit", &["a"], &[node(NO_PARENT, 0, &[], &[])]),
-        ("does not fit", &["a"], &[node(NO_PARENT, 0, &[1], &[])]),
-        ("does not fit", &["a"], &[node(NO_PARENT, 0, &[1], &[0, 0])]),
-        (
-            "does not fit",
-            &["a"],
-            &[first, node(NO_PARENT, 0, &[1, 3], &[0])],
-        ),
-        (
-            "does not fit",
-            &["a"],
-            &[first, node(0, 0, &[1], &[0]), node(0, 0, &[1], &[0])],
-        ),
-        (
-            "block that is not there",
-            &["a"],
-            &[node(NO_PARENT, 0, &[1], &[1])],
-        ),
-        ("namespace stands there twice", &["a", "a"], &[first]),
+        ("stands before its parent", A, &[(0, 0, &[1], &[0])]),
+        ("stands before its parent", A, &[FIRST, (7, 0, &[1], &[0])]),
+        ("does not fit", A, &[(NO_PARENT, 1, &[1], &[0])]),
+        ("does not fit", &["a", "b"], &[FIRST, (0, 1, &[1], &[0])]),
+        ("does not fit", A, &[(NO_PARENT, 0, &[], &[])]),
+        ("does not fit", A, &[(NO_PARENT, 0, &[1], &[])]),
+        ("does not fit", A, &[(NO_PARENT, 0, &[1], &[0, 0])]),
+        ("does not fit", A, &[FIRST, (NO_PARENT, 0, &[1, 3], &[0])]),
+        ("does not fit", A, &[FIRST, SECOND, SECOND]),
+        ("block that is not there", A, &[(NO_PARENT, 0, &[1], &[1])]),
+        ("namespace stands there twice", &["a", "a"], &[FIRST]),
     ];
     for (expected, tenants, nodes) in cases {
-        let mut kept = Kept::new(4);
-        let error = kept
-            .load(&crafted(1, tenants, nodes))
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains(expected), "{error}");
-        assert_eq!((kept.pool.cached_blocks(), kept.pool.free_blocks()), (0, 4));
-        kept.check();
+        refuse(&crafted(1, tenants, nodes), expected);
     }
-    let good = crafted(
-        1,
-        &["a"],
-        &[first, node(0, 0, &[1], &[0]), node(0, 0, &[3], &[0])],
-    );
+    let good = crafted(1, A, &[FIRST, SECOND, (0, 0, &[3], &[0])]);
     assert_eq!(Kept::new(4).load(&good).unwrap().loaded_nodes, 3);
-    // Bytes that nothing speaks of, and blocks that there are not.
-    for (place, bytes) in [
-        (good.len() - 8, vec![0; 4]),
-        (good.len() - 12, vec![9, 0, 0, 0]),
-    ] {
-        let mut file = good[..good.len() - 8].to_vec();
-        file.splice(place..(place + 4).min(file.len()), bytes);
-        assert!(matches!(
-            Kept::new(4).load(&signed(file)),
-            Err(Error::Storage(_))
-        ));
-    }
+}
+
+#[test]
+fn crafted_lengths_that_are_wrong() {
+    let good = crafted(1, A, &[FIRST, SECOND]);
+    let (content, number) = (good.len() - 8, good.len() - 12);
+    let with = |range: std::ops::Range<usize>, bytes: &[u8]| {
+        let mut file = good[..content].to_vec();
+        file.splice(range, bytes.iter().copied());
+        signed(file)
+    };
+    assert_eq!(with(0..0, &[]), good);
+    refuse(&with(number..number, &[0; 4]), "4 bytes follow its nodes");
+    refuse(&with(number..content, &[9, 0, 0, 0]), "9 blocks are more");
+    refuse(&with(number..content, &[0xFF; 4]), "blocks are more");
+    refuse(&with(12..16, &[0xFF; 4]), "a name of 4294967295 bytes");
+    refuse(&with(16..content, &[]), "where 0 are left");
 }
 
 #[test]
@@ -317,9 +301,7 @@ impl Drawn {
 
     /// Few different tokens, so that prefixes branch everywhere.
     fn prefix(&mut self) -> Vec<u32> {
-        (0..1 + self.below(70))
-            .map(|_| self.below(2) as u32)
-            .collect()
+        (0..=self.below(70)).map(|_| self.below(2) as u32).collect()
     }
 }
 
@@ -336,7 +318,7 @@ fn what_is_loaded_joins_what_is_known() {
             if drawn.below(3) == 0
                 && let Some((_, known)) = all.get(drawn.below(16)) as Option<&(Namespace, Vec<u32>)>
             {
-                prefix = known[..1 + drawn.below(known.len())].to_vec();
+                prefix = known[..=drawn.below(known.len())].to_vec();
             }
             if index % 2 == 0 { &mut one } else { &mut other }.keep(&namespace, &prefix);
             all.push((namespace, prefix));

@@ -2,7 +2,7 @@
 //! replaced as a whole. What the floors mean is said in [`crate::floors`].
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 #[cfg(unix)]
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -94,7 +94,7 @@ impl FloorFile {
     /// who wants it followed: it goes, and the new file is made where nothing is.
     fn replace(&self, floors: &ByName) -> io::Result<()> {
         let next = self.beside(".next");
-        let written = self.write(&next, floors);
+        let written = write_new(&next, floors);
         let renamed = written.and_then(|()| std::fs::rename(&next, &self.path));
         if renamed.is_err() {
             let _ = std::fs::remove_file(&next);
@@ -105,18 +105,6 @@ impl FloorFile {
             File::open(folder)?.sync_all()?;
         }
         Ok(())
-    }
-
-    fn write(&self, next: &Path, floors: &ByName) -> io::Result<()> {
-        match std::fs::remove_file(next) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => (),
-        }
-        let mut options = File::options();
-        let options = without_links(options.write(true).create_new(true));
-        let mut file = options.open(next)?;
-        serde_json::to_writer_pretty(&mut file, floors)?;
-        file.sync_all()
     }
 
     fn beside(&self, suffix: &str) -> PathBuf {
@@ -133,6 +121,18 @@ impl FloorFile {
     }
 }
 
+fn write_new(path: &Path, floors: &ByName) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => (),
+    }
+    let mut options = File::options();
+    let options = without_links(options.write(true).create_new(true));
+    let mut file = options.open(path)?;
+    file.write_all(&serde_json::to_vec_pretty(floors)?)?;
+    file.sync_all()
+}
+
 /// A pipe is opened at once, with or without somebody at its other end.
 fn without_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
@@ -140,11 +140,11 @@ fn without_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
     options
 }
 
-/// The same, and a link is refused; what is made is its owner's alone.
+/// The same, and a link is refused.
 fn without_links(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits();
     #[cfg(unix)]
-    options.custom_flags(flags.cast_signed()).mode(0o600);
+    options.custom_flags(flags.cast_signed());
     options
 }
