@@ -4,12 +4,14 @@ import asyncio
 import hashlib
 import logging
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
+from ruvllm import whole_file
 from ruvllm.async_engine import AsyncEngine
 from ruvllm.errors import InvalidOperationError, RuvLLMError, StorageError
 from ruvllm.llm import LLM
@@ -48,6 +50,7 @@ class ServedModel:
         self._is_owner = True
         self._quotas: dict[str, int] = {}
         self._fingerprint = ""
+        self._saving = asyncio.Lock()
 
     @classmethod
     def loaded(cls, name: str, engine: AsyncEngine, *, prefix_file: Path | None = None) -> "ServedModel":
@@ -189,7 +192,10 @@ class ServedModel:
         """Set the quotas, and read what the last run computed; a file that does not fit is left."""
         for tenant, num_bytes in self._quotas.items():
             llm.set_quota(tenant, num_bytes)
-        if self.prefix_file is None or not self.prefix_file.exists():
+        if self.prefix_file is None:
+            return
+        whole_file.remove_abandoned(self.prefix_file)
+        if not os.path.lexists(self.prefix_file):
             return
         try:
             loaded = llm.prefix_cache.load(self.prefix_file)
@@ -198,6 +204,14 @@ class ServedModel:
         else:
             logger.info("%d prefixes (%d tokens) of the last run are back", loaded.entries, loaded.tokens)
 
+    async def save_prefixes(self, path: Path) -> int:
+        """Write the prefix cache of a model that is loaded to a file; gives its entries.
+
+        Who comes meanwhile waits here, and not in a thread that others need.
+        """
+        async with self._saving:
+            return await asyncio.to_thread(self.llm.prefix_cache.save, path)
+
     async def close(self) -> None:
         """Keep what was computed, and end the model loaded here; one that still loads is given up."""
         self._is_closed = True
@@ -205,7 +219,7 @@ class ServedModel:
             return
         if self.prefix_file is not None and self._engine.llm.failure is None:
             try:
-                await asyncio.to_thread(self._engine.llm.prefix_cache.save, self.prefix_file)
+                await self.save_prefixes(self.prefix_file)
             except (RuvLLMError, OSError) as error:
                 logger.error("the prefix cache could not be kept: %s", error)
         await asyncio.to_thread(self._give_back, self._engine.llm)

@@ -51,8 +51,8 @@ pub struct Lookup {
 pub struct PrefixCache {
     pub(super) tree: RadixTree<EdgeBlocks>,
     pub(super) roots: BTreeMap<Namespace, NodeId>,
-    limits: PrefixLimits,
-    stats: PrefixStats,
+    pub(super) limits: PrefixLimits,
+    pub(super) stats: PrefixStats,
     evicted: Remembered,
 }
 
@@ -150,13 +150,7 @@ impl PrefixCache {
         if tokens.is_empty() || blocks.len() < blocks_for(tokens.len()) {
             return None;
         }
-        let root = match self.roots.get(namespace) {
-            Some(root) => *root,
-            None => *self
-                .roots
-                .entry(namespace.clone())
-                .or_insert(self.tree.add_root()),
-        };
+        let root = self.root_of(namespace);
         let found = self.tree.peek(root, tokens);
         if found.length < tokens.len() {
             let fresh = blocks[found.length / BLOCK_TOKENS..blocks_for(tokens.len())]
@@ -167,7 +161,7 @@ impl PrefixCache {
             let way = found.path.last().copied().unwrap_or(root);
             self.tree.pin(way);
             self.tree.pin(root);
-            let fits = self.make_room(fresh * pool.layout().block_bytes(), pool);
+            let fits = self.make_room(fresh, pool);
             self.tree.unpin(root);
             self.tree.unpin(way);
             if !fits {
@@ -184,17 +178,32 @@ impl PrefixCache {
         Some(inserted.node)
     }
 
-    /// Evicts until so many bytes and one entry more fit; whether they do.
-    fn make_room(&mut self, bytes: usize, pool: &KvPool) -> bool {
-        // A split makes two nodes of one.
-        while cached_bytes(pool) + bytes > self.limits.max_bytes
-            || self.entries() + 2 > self.limits.max_entries
-        {
+    /// The root of a namespace, a new one where there is none.
+    pub(super) fn root_of(&mut self, namespace: &Namespace) -> NodeId {
+        match self.roots.get(namespace) {
+            Some(root) => *root,
+            None => *self
+                .roots
+                .entry(namespace.clone())
+                .or_insert(self.tree.add_root()),
+        }
+    }
+
+    /// Evicts until so many blocks and one entry more fit; whether they do.
+    fn make_room(&mut self, blocks: usize, pool: &KvPool) -> bool {
+        while !self.has_room(blocks, pool) {
             if !self.evict_one() {
                 return false;
             }
         }
         true
+    }
+
+    /// Whether so many blocks and one entry more fit.
+    pub(super) fn has_room(&self, blocks: usize, pool: &KvPool) -> bool {
+        let bytes = cached_bytes(pool) + blocks * pool.layout().block_bytes();
+        // A split makes two nodes of one.
+        bytes <= self.limits.max_bytes && self.entries() + 2 <= self.limits.max_entries
     }
 
     /// Evicts the least valuable leaf; whether there was one.
@@ -248,7 +257,7 @@ impl PrefixCache {
         self.evicted = Remembered::default();
     }
 
-    fn drop_empty_root(&mut self, root: NodeId) {
+    pub(super) fn drop_empty_root(&mut self, root: NodeId) {
         if self.tree.remove_root(root) {
             self.roots.retain(|_, known| *known != root);
         }

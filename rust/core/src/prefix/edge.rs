@@ -15,10 +15,14 @@ pub(super) struct EdgeBlocks {
 impl EdgeBlocks {
     /// The blocks of positions `start..end` out of a sequence's table.
     pub(super) fn of(table: &[BlockRef], start: usize, end: usize) -> Self {
-        let blocks = table[start / BLOCK_TOKENS..blocks_for(end)].iter();
+        Self::new(start, &table[start / BLOCK_TOKENS..blocks_for(end)])
+    }
+
+    /// An edge that begins at position `start`, inside or at the beginning of the first block.
+    pub(super) fn new(start: usize, blocks: &[BlockRef]) -> Self {
         Self {
             start,
-            blocks: blocks.map(CachedBlock::new).collect(),
+            blocks: blocks.iter().map(CachedBlock::new).collect(),
         }
     }
 

@@ -152,14 +152,32 @@ impl<V: EdgeValue> RadixTree<V> {
                 existing: found.length,
             };
         }
-        let matched = found.length - self.start(last);
-        let parent = if matched < self.edge(last).len() {
-            self.split(last, matched)
-        } else {
-            last
-        };
+        let parent = self.cut(last, found.length);
         let edge = Box::from(&tokens[found.length..]);
         let node = self.add_node(Some(parent), found.length, edge, Some(value(found.length)));
+        Insertion {
+            node,
+            existing: found.length,
+        }
+    }
+
+    /// Makes known what goes on behind a node, and gives the node that ends with it, cut off a longer
+    /// one where need be. Touches nothing above, so that it costs what `tokens` are long.
+    pub fn extend(
+        &mut self,
+        above: NodeId,
+        tokens: &[TokenId],
+        value: impl FnOnce(usize) -> V,
+    ) -> Insertion {
+        let found = self.peek(above, tokens);
+        self.clock += 1;
+        let position = self.start(above) + self.edge(above).len() + found.length;
+        let last = found.path.last().copied().unwrap_or(above);
+        let mut node = self.cut(last, position);
+        let rest = &tokens[found.length..];
+        if !rest.is_empty() {
+            node = self.add_node(Some(node), position, rest.into(), Some(value(position)));
+        }
         Insertion {
             node,
             existing: found.length,
@@ -257,6 +275,16 @@ impl<V: EdgeValue> RadixTree<V> {
             self.relist(id);
         }
         id
+    }
+
+    /// The node that ends at a position of the edge to `id`, which is cut there where need be.
+    fn cut(&mut self, id: NodeId, position: usize) -> NodeId {
+        let at = position - self.start(id);
+        if at < self.edge(id).len() {
+            self.split(id, at)
+        } else {
+            id
+        }
     }
 
     /// Cuts the edge to a node in two; gives the new node above it.
