@@ -18,7 +18,7 @@ CRATES = {
 
 # Modules of the core, low to high. A module may use its own level and those below it, without cycles.
 CORE = [
-    {"ids", "error", "config", "clock", "profile"},
+    {"ids", "error", "config", "cancel", "clock", "profile"},
     {"memory", "sampling", "grammar", "text"},
     {"kv", "lora"},
     {"prefix"},
