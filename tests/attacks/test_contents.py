@@ -245,7 +245,7 @@ def test_fault_11_every_route_takes_them_as_text_unless_its_body_says_otherwise(
 
 @pytest.mark.real_model
 def test_fault_11_smollm2_reads_them_as_llama_cpp_does(smollm2: LLM) -> None:
-    spelled, expected = spelled_as_text("smollm2")
+    spelled, expected = spelled_as_text("smollm2", "<|im_start|>")
     messages = [{"role": "system", "content": "x"}, {"role": "user", "content": spelled}]
     token_ids = smollm2.chat_tokens(messages)
     before = smollm2.tokenize("<|im_start|>system\nx<|im_end|>\n<|im_start|>user\n")
@@ -256,7 +256,7 @@ def test_fault_11_smollm2_reads_them_as_llama_cpp_does(smollm2: LLM) -> None:
 
 @pytest.mark.real_model
 def test_fault_11_gemma_reads_them_as_llama_cpp_does(gemma3: LLM) -> None:
-    spelled, expected = spelled_as_text("gemma3")
+    spelled, expected = spelled_as_text("gemma3", "<start_of_turn>")
     token_ids = gemma3.chat_tokens(spelled)
     before = gemma3.tokenize("<start_of_turn>user\n")
     after = gemma3.tokenize("<end_of_turn>\n<start_of_turn>model\n", add_bos=False)
@@ -266,8 +266,8 @@ def test_fault_11_gemma_reads_them_as_llama_cpp_does(gemma3: LLM) -> None:
     assert token_ids == [*before, *expected[:-1], *after]
 
 
-def spelled_as_text(model: str) -> tuple[str, list[int]]:
-    """A text that spells marks, and its tokens as llama.cpp gives them with special tokens as text."""
+def spelled_as_text(model: str, mark: str) -> tuple[str, list[int]]:
+    """A text that spells a mark, and its tokens as llama.cpp gives them with special tokens as text."""
     path = FIXTURES / "text" / f"{model}.json"
     rows: list[tuple[str, list[int]]] = json.loads(path.read_text(encoding="utf-8"))["tokens_plain"]
-    return next((text, ids) for text, ids in rows if "_start" in text or "start_of" in text)
+    return next((text, ids) for text, ids in rows if mark in text)

@@ -250,27 +250,28 @@ mod tests {
 
     #[test]
     fn marks_count_in_their_places_only() {
-        let within = |places: &[Range<usize>], prompt: &str, takes_blanks_after: bool| {
+        let within = |places: &[(usize, usize)], prompt: &str, takes_blanks_after: bool| {
+            let places: Vec<_> = places.iter().map(|&(begin, end)| begin..end).collect();
             let specials = (&["<s>", "<t>", "t><"][..], &["<s>"][..]);
             split_at(
                 specials,
-                (prompt, MarkPlaces::Within(places)),
+                (prompt, MarkPlaces::Within(&places)),
                 takes_blanks_after,
             )
         };
         assert_eq!(within(&[], "<s><t>", false), ["<s>", "#1"]);
-        assert_eq!(within(&[0..3], "<s><s>", false), ["#0", "<s>"]);
+        assert_eq!(within(&[(0, 3)], "<s><s>", false), ["#0", "<s>"]);
         assert_eq!(
-            within(&[0..3, 6..9], "<s><s><s>", false),
+            within(&[(0, 3), (6, 9)], "<s><s><s>", false),
             ["#0", "<s>", "#0"]
         );
-        assert_eq!(within(&[0..6], "<s><s>", false), ["#0", "#0"]);
+        assert_eq!(within(&[(0, 6)], "<s><s>", false), ["#0", "#0"]);
         // Partly in its place is not in it.
-        assert_eq!(within(&[0..2], "<s>", false), ["<s>"]);
-        assert_eq!(within(&[1..3], "<s>", false), ["<s>"]);
+        assert_eq!(within(&[(0, 2)], "<s>", false), ["<s>"]);
+        assert_eq!(within(&[(1, 3)], "<s>", false), ["<s>"]);
         // What is no mark neither stands in such a place nor reaches into one.
-        assert_eq!(within(&[3..6], "<t><s>", false), ["#1", "#0"]);
-        assert_eq!(within(&[3..6], " t><s>", false), [" t>", "#0"]);
-        assert_eq!(within(&[0..3], "<s>  x <s> ", true), ["#0", "x <s> "]);
+        assert_eq!(within(&[(3, 6)], "<t><s>", false), ["#1", "#0"]);
+        assert_eq!(within(&[(3, 6)], " t><s>", false), [" t>", "#0"]);
+        assert_eq!(within(&[(0, 3)], "<s>  x <s> ", true), ["#0", "x <s> "]);
     }
 }
