@@ -52,7 +52,9 @@ class Listening:
     ] = False
     cors_origin: Annotated[
         list[str] | None,
-        flag("--cors-origin", help="An origin whose pages may call the server; may be given again."),
+        flag(
+            "--cors-origin", help="An origin whose pages may call, as https://a.example; may be given again."
+        ),
     ] = None
 
     def keys(self) -> "KeyRing":

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 # What may wait; as much again may be in the thread's hands.
 MAX_QUEUED_BYTES = 256 * 1024
 # At the end of the process, what waits still has so long.
-FLUSH_SECONDS = 2.0
+FLUSH_SECONDS = 1.0
 _RETRY_SECONDS = 0.05
 
 
