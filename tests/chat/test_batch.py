@@ -41,7 +41,7 @@ TOO_LONG = "license " * 300
 def wait_until_idle(llm: LLM) -> None:
     """A cancelled request leaves with the next plan."""
     deadline = time.monotonic() + 5
-    while llm._loop._running or llm._loop._waiting or llm._loop._arrivals:
+    while llm._loop._running or llm._loop._waiting:
         assert time.monotonic() < deadline
         time.sleep(0.005)
 
