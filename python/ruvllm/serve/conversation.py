@@ -9,7 +9,7 @@ from ruvllm.serve.errors import api_error
 from ruvllm.serve.generation import check_length
 from ruvllm.serve.models import ServedModel
 from ruvllm.serve.off_loop import Errand
-from ruvllm.serve.prompts import check_characters
+from ruvllm.serve.prompts import check_texts
 
 __all__ = ["MESSAGE_SIZE", "Conversation", "conversation_tokens", "prompt_tokens"]
 
@@ -37,15 +37,16 @@ class Conversation:
 async def conversation_tokens(errand: Errand, model: ServedModel, conversation: Conversation) -> list[int]:
     """The tokens of a conversation, fit they the context or not; 400 where the template refuses it."""
     variables = None if conversation.thinks else {"enable_thinking": False}
-    num_characters = sum(len(message["content"]) for message in conversation.messages)
-    check_characters(model, num_characters, param=conversation.param)
-    try:
-        return await errand.do(
-            num_characters + MESSAGE_SIZE * len(conversation.messages),
-            lambda: model.llm.chat_tokens(
-                conversation.messages, continue_last=conversation.continues_last, variables=variables
-            ),
+    contents = [message["content"] for message in conversation.messages]
+
+    def work() -> list[int]:
+        check_texts(model, contents, param=conversation.param)
+        return model.llm.chat_tokens(
+            conversation.messages, continue_last=conversation.continues_last, variables=variables
         )
+
+    try:
+        return await errand.do(sum(map(len, contents)) + MESSAGE_SIZE * len(contents), work)
     except RuvLLMError as error:
         raise api_error(error, param=conversation.param) from error
 

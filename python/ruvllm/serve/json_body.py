@@ -40,8 +40,8 @@ BOUNDS = {
     "containers": _Bound(16_384, "objects and lists"),
     "members": _Bound(4096, "fields in one object"),
     "texts": _Bound(65_536, "texts and names of fields"),
-    "numbers": _Bound(1_048_576, "numbers"),
-    "fractions": _Bound(65_536, "numbers with a fraction or an exponent"),
+    "numbers": _Bound(524_288, "numbers"),
+    "fractions": _Bound(8192, "numbers with a fraction or an exponent"),
     "longest_number": _Bound(1024, "characters in one number"),
 }
 # A byte of JSON is parsed in less than a character is turned into tokens.

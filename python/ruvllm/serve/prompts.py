@@ -1,6 +1,6 @@
 """Texts and token ids of bodies on their way into a model, and back: bounded; long ones beside the loop."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ruvllm.errors import ContextLengthError, RuvLLMError
@@ -10,12 +10,12 @@ from ruvllm.serve.generation import check_length
 from ruvllm.serve.models import ServedModel
 from ruvllm.serve.off_loop import Errand
 
-__all__ = ["PromptField", "check_characters", "text_of", "texts_of", "tokens_of"]
+__all__ = ["PromptField", "check_texts", "text_of", "texts_of", "tokens_of"]
 
-# A text is taken up to so many characters, or so many for each token of the context where that is more: a
-# tokenizer takes forty bytes of memory a character.
-MOST_CHARACTERS = 1_048_576
-CHARACTERS_PER_TOKEN = 8
+# A text is taken up to so many bytes of UTF-8, or so many for each token of the context where that is more: a
+# tokenizer takes forty bytes of memory for each.
+MOST_BYTES = 1_048_576
+BYTES_PER_TOKEN = 8
 # Token ids are made into text up to so many, or as many as the context has.
 MOST_TOKENS = 131_072
 # Elements of a list that one call goes through.
@@ -51,16 +51,15 @@ def _tokens_of(
 ) -> list[int]:
     llm = model.llm
     limit = llm.model_info.max_context
-    check_characters(model, len(given) if isinstance(given, str) else 0, param=prompt_field.name)
     try:
         if isinstance(given, str):
-            tokens = llm.tokenize(given)
-        else:
-            tokens = check_tokens(given, llm.model_info.vocab_size)
+            check_texts(model, [given], param=prompt_field.name)
+            given = llm.tokenize(given)
         if prompt_field.makes_text:
-            check_length(model, len(tokens))
-        elif len(tokens) > limit:
-            raise ContextLengthError.exceeded(prompt_tokens=len(tokens), max_context=limit)
+            check_length(model, len(given))
+        elif len(given) > limit:
+            raise ContextLengthError.exceeded(prompt_tokens=len(given), max_context=limit)
+        tokens = check_tokens(given, llm.model_info.vocab_size) if given else []
     except RuvLLMError as error:
         raise api_error(error, param=prompt_field.name) from error
     if not tokens:
@@ -76,11 +75,12 @@ def _share(tokens: list[int], seen: dict[int, int]) -> None:
         tokens[start : start + SLICE] = map(seen.setdefault, piece, piece)
 
 
-def check_characters(model: ServedModel, num_characters: int, *, param: str) -> None:
-    """Refuse a text that is longer than any that is turned into tokens."""
-    most = max(MOST_CHARACTERS, CHARACTERS_PER_TOKEN * model.llm.model_info.max_context)
-    if num_characters > most:
-        message = f"{param} has a text of {num_characters} characters; at most {most} are turned into tokens"
+def check_texts(model: ServedModel, texts: Iterable[str], *, param: str) -> None:
+    """Refuse texts that are together longer than what is turned into tokens at once."""
+    most = max(MOST_BYTES, BYTES_PER_TOKEN * model.llm.model_info.max_context)
+    num_bytes = sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
+    if num_bytes > most:
+        message = f"the text in {param} has {num_bytes} bytes; at most {most} are turned into tokens"
         raise ApiError(400, message, code="context_length_exceeded", param=param)
 
 
@@ -104,8 +104,8 @@ async def texts_of(
             text = one if isinstance(one, str) else model.llm.detokenize(one) if one else ""
             texts.append(text)
             num_characters += len(text) if isinstance(one, list) else 0
-            if num_characters > MOST_CHARACTERS:
-                message = f"the token ids of {param} make a text of more than {MOST_CHARACTERS} characters"
+            if num_characters > MOST_BYTES:
+                message = f"the token ids of {param} make a text of more than {MOST_BYTES} characters"
                 raise ApiError(400, message, code="invalid_value", param=param)
         return texts
 

@@ -13,7 +13,7 @@ from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.logprobs import token_name
 from ruvllm.serve.models import ServedModel
 from ruvllm.serve.off_loop import Errand
-from ruvllm.serve.prompts import check_characters, text_of
+from ruvllm.serve.prompts import check_texts, text_of
 from ruvllm.serve.schemas.chat import messages_size, plain_messages
 from ruvllm.serve.schemas.tokens import DetokenizeRequest, TokenizeRequest
 from ruvllm.serve.server import errand_of, server_of
@@ -57,7 +57,7 @@ async def _tokens(errand: Errand, model: ServedModel, body: TokenizeRequest) -> 
         plain = await errand.do(messages_size(messages), lambda: plain_messages(messages))
         return await conversation_tokens(errand, model, Conversation(messages=plain))
     text = body.prompt if body.prompt is not None else body.content or ""
-    check_characters(model, len(text), param="prompt" if body.prompt is not None else "content")
+    check_texts(model, [text], param="prompt" if body.prompt is not None else "content")
     # What the model wants, unless told: a first token that it does not want is not put there.
     add_bos = None if body.add_special_tokens is not False else False
     return await errand.do(len(text), lambda: model.llm.tokenize(text, add_bos=add_bos))

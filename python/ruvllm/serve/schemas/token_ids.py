@@ -1,9 +1,9 @@
-"""Token ids of bodies, and prompts that may be such: up to a million, so they are checked all at once.
+"""Token ids of bodies, and prompts that may be such: up to half a million, so many are checked with one call.
 
 What a prompt is, its first entry says; one error names the first place that is something else.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field, PlainValidator, ValidationError
@@ -12,6 +12,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 __all__ = ["AnyTokenIds", "Prompts"]
 
 LAST_ID = 2**31 - 1
+# So many are checked with one call: longer ones would hold up the event loop from another thread, too.
+SLICE = 32_768
 _TokenId = Annotated[int, Field(ge=0, le=LAST_ID)]
 _TokenIds = Annotated[list[_TokenId], Field(min_length=1)]
 _Texts = Annotated[list[str], Field(min_length=1)]
@@ -42,20 +44,27 @@ def _prompts(value: Any) -> Any:
 
 
 def _token_ids(value: Any, *place: int) -> list[int]:
-    """The list itself where all are token ids. Each call that goes through all of them is one of C."""
+    """The list itself where all are token ids."""
     if not isinstance(value, list):
         raise _wrong("it must be a list of token ids", *place)
     ids = _all_of(int, value, _AN_ID, *place)
-    if ids and (min(ids) < 0 or max(ids) > LAST_ID):
-        raise _wrong(_AN_ID, *place, _first(ids, lambda token: not 0 <= token <= LAST_ID))
+    for start, piece in _slices(ids):
+        if min(piece) < 0 or max(piece) > LAST_ID:
+            raise _wrong(_AN_ID, *place, start + _first(piece, lambda token: not 0 <= token <= LAST_ID))
     return ids
 
 
 def _all_of(kind: type, values: list[Any], message: str, *place: int) -> list[Any]:
     """The list itself where all are of that very type: a bool is no integer here."""
-    if set(map(type, values)) - {kind}:
-        raise _wrong(message, *place, _first(values, lambda one: type(one) is not kind))
+    for start, piece in _slices(values):
+        if set(map(type, piece)) != {kind}:
+            raise _wrong(message, *place, start + _first(piece, lambda one: type(one) is not kind))
     return values
+
+
+def _slices(values: list[Any]) -> Iterator[tuple[int, list[Any]]]:
+    """Pieces of a list, none of them empty, and where each begins."""
+    return ((start, values[start : start + SLICE]) for start in range(0, len(values), SLICE))
 
 
 def _first(values: list[Any], is_wrong: Callable[[Any], bool]) -> int:
