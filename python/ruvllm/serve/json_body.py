@@ -37,7 +37,7 @@ class _Bound(NamedTuple):
 # the time of the single calls that parse and check it. Four thousand messages of two parts each are within.
 BOUNDS = {
     "depth": _Bound(64, "levels of nesting"),
-    "containers": _Bound(16_384, "objects and lists"),
+    "containers": _Bound(20_480, "objects and lists"),
     "members": _Bound(4096, "fields in one object"),
     "texts": _Bound(65_536, "texts and names of fields"),
     "numbers": _Bound(524_288, "numbers"),
@@ -46,6 +46,8 @@ BOUNDS = {
 }
 # A byte of JSON is parsed in less than a character is turned into tokens.
 BYTES_PER_SIZE = 4
+# So many are parsed with one call; more, with a call for each.
+MANY_NUMBERS = 32_768
 # What of a field's name an error repeats.
 QUOTED_CHARACTERS = 100
 _JSON_KIND = re.compile(r"application/([a-z0-9.-]+\+)?json")
@@ -114,7 +116,7 @@ def read_body(content: bytes, body_type: type[BodyT]) -> BodyT:
     for name, (most, what) in BOUNDS.items():
         if (count := getattr(shape, name)) > most:
             raise _bad(f"the body has {count} {what}; at most {most} are allowed")
-    value = _parse(content)
+    value = _parse(content, _python_int if shape.numbers > MANY_NUMBERS else int)
     if shape.surrogates:
         _check_texts(value)
     try:
@@ -123,9 +125,9 @@ def read_body(content: bytes, body_type: type[BodyT]) -> BodyT:
         raise validation_error(error) from None
 
 
-def _parse(content: bytes) -> Any:
+def _parse(content: bytes, parse_int: Callable[[str], int]) -> Any:
     try:
-        return json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
+        return json.loads(content.decode("utf-8"), parse_int=parse_int, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise _bad(f"the body is not UTF-8: byte {error.start} does not belong there") from None
     except json.JSONDecodeError as error:
@@ -134,6 +136,11 @@ def _parse(content: bytes) -> Any:
         ) from None
     except (RecursionError, ValueError) as error:
         raise _bad(f"the body is not JSON that can be read: {error}") from None
+
+
+def _python_int(digits: str) -> int:
+    """The same as `int`, but Python: at each call the interpreter may be handed to the event loop."""
+    return int(digits)
 
 
 def _refuse_constant(name: str) -> None:
@@ -166,8 +173,8 @@ def validation_error(error: RequestValidationError | ValidationError) -> ApiErro
         complaints = error.errors(include_url=False, include_context=False, include_input=False)
     else:
         complaints = list(error.errors())
-    # Of a union, the alternative that got furthest says what was meant.
-    first = max(complaints, key=lambda one: len(one["loc"]))
+    # Of a union, the alternative that got furthest says what was meant; then one of the right type.
+    first = max(complaints, key=lambda one: (len(one["loc"]), not one["type"].endswith("_type")))
     param = _path(first["loc"])
     code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
     message = f"{param}: {first['msg']}" if param else f"the body: {first['msg']}"
