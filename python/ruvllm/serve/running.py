@@ -1,5 +1,6 @@
 """Runs an application on uvicorn until it is told to end."""
 
+import gc
 import os
 import signal
 import socket
@@ -66,6 +67,10 @@ def run_server(
     `listening` is told the address once connections are accepted. Where the first model cannot be loaded,
     its error is raised. Where one still loads at the end, the process ends here: that may take for ever.
     """
+    # What is here now stays to the end, and to look through it takes the collector of cycles longer than any
+    # client may wait: some sixty milliseconds.
+    gc.collect()
+    gc.freeze()
     with _bound(host, port) as opened:
         address = _address(host, opened.getsockname()[1])
         config = uvicorn_config(app, drain_seconds=drain_seconds)
