@@ -10,14 +10,21 @@ use super::radix_tree::EdgeValue;
 pub(super) struct EdgeBlocks {
     start: usize,
     blocks: Vec<CachedBlock>,
+    /// Whether the first block is one that a node above holds as well: it counts there.
+    shares_first: bool,
 }
 
 impl EdgeBlocks {
     /// The blocks of positions `start..end` out of a sequence's table.
     pub(super) fn of(table: &[BlockRef], start: usize, end: usize) -> Self {
         let blocks = table[start / BLOCK_TOKENS..blocks_for(end)].iter();
+        // Who computed it may have made the block's beginning known before, and gone on in it. Nothing
+        // else holds it then: the way to here is what leads to it.
+        let shares_first =
+            !start.is_multiple_of(BLOCK_TOKENS) && table[start / BLOCK_TOKENS].is_cached();
         Self {
             start,
+            shares_first,
             blocks: blocks.map(CachedBlock::new).collect(),
         }
     }
@@ -41,7 +48,13 @@ impl EdgeValue for EdgeBlocks {
         self.blocks.truncate(blocks_for(border) - first);
         Self {
             start: border,
+            shares_first: !border.is_multiple_of(BLOCK_TOKENS),
             blocks: rest,
         }
+    }
+
+    /// The blocks that it keeps besides those of the nodes above.
+    fn weight(&self) -> usize {
+        self.blocks.len() - usize::from(self.shares_first)
     }
 }
