@@ -31,7 +31,7 @@ RUST_TESTED := --workspace --exclude ruvllm-py
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
 .PHONY: help setup build demo test check lint format test-rust test-py test-isa test-neon test-embedded \
-	bench bench-peers bench-marks bench-prefix bench-prefix-tree bench-serve bench-streams bench-packs bench-serve-cost pack fuzz wheel docs size clean
+	bench bench-peers bench-marks bench-prefix bench-prefix-tree bench-serve bench-streams bench-packs bench-fairness bench-serve-cost pack fuzz wheel docs size clean
 
 help:  ## this page
 	@echo "RuvLLM: make TARGET"
@@ -163,6 +163,9 @@ bench-streams: $(STAMPS)/build $(STAMPS)/test-tools  ## sixteen requests togethe
 
 bench-serve: $(STAMPS)/build $(STAMPS)/test-tools  ## our server beside llama-cpp-python's under the same load
 	$(BIN)/python -m benches.serve $(BENCH_ARGS)
+
+bench-fairness: $(STAMPS)/build $(STAMPS)/test-tools  ## what one tenant can do to another: drops, the worst of all, shares
+	$(BIN)/python -m benches.fairness $(BENCH_ARGS)
 
 bench-serve-cost: $(STAMPS)/build $(STAMPS)/test-tools  ## what the server costs beside the engine, for sixteen streams
 	$(BIN)/python -m benches.serve_cost $(BENCH_ARGS)

@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from ruvllm.caching import PrefixCache, RadixTree
     from ruvllm.chat import BatchInference, ChatSession, RagPipeline
     from ruvllm.llm import LLM
-    from ruvllm.runtime.scheduler import Limits
+    from ruvllm.runtime.plans import Limits
 
     __version__: str
 
@@ -137,7 +137,7 @@ _LATE = {
     "BatchInference": ("ruvllm.chat", "BatchInference"),
     "ChatSession": ("ruvllm.chat", "ChatSession"),
     "LLM": ("ruvllm.llm", "LLM"),
-    "Limits": ("ruvllm.runtime.scheduler", "Limits"),
+    "Limits": ("ruvllm.runtime.plans", "Limits"),
     "LlmBackend": ("ruvllm.backends.base", "LlmBackend"),
     "NativeBackend": ("ruvllm.backends.native", "NativeBackend"),
     "PrefixCache": ("ruvllm.caching", "PrefixCache"),

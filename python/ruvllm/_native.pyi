@@ -4,9 +4,8 @@ One engine belongs to one thread (the loop in `runtime/`): `add`, `advance`, `re
 `status` are called there alone. `cancel`, `interrupt` and `events` may be called from any thread.
 """
 
-import os
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Protocol, final
+from typing import Any, BinaryIO, ClassVar, Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -196,6 +195,10 @@ class Tokenizer:
     """A tokenizer out of GGUF metadata."""
 
     def encode(self, text: str, add_special: bool, parse_special: bool) -> list[int]: ...
+    def encode_pieces(self, pieces: Sequence[str], add_special: bool) -> list[int]:
+        """Text and marks by turns."""
+    def mark_texts(self) -> list[str]:
+        """The texts that only a template writes as tokens."""
     def decode(self, token_ids: Sequence[int], skip_special: bool) -> bytes: ...
     @property
     def vocab_size(self) -> int: ...
@@ -401,6 +404,12 @@ class Status:
     @property
     def swapped_bytes(self) -> int:
         """Bytes kept of sequences that are set aside."""
+    @property
+    def steps(self) -> int:
+        """Steps that were run to their end, since the beginning."""
+    @property
+    def rows(self) -> int:
+        """Tokens that were computed in all of them."""
 
 @final
 class PrefixStats:
@@ -616,11 +625,20 @@ class EngineMemory:
     def pool_stats(self) -> PoolStats: ...
     def set_quota(self, tenant: str, bytes: int | None) -> None: ...
     def clear_prefixes(self) -> None: ...
-    def save_prefixes(self, path: str | os.PathLike[str], model: str) -> int:
-        """Gives the nodes that were written."""
-    def load_prefixes(self, path: str | os.PathLike[str], model: str) -> tuple[int, int, int]:
+    def snapshot_prefixes(self, model: str) -> PrefixSnapshot: ...
+    def load_prefixes(self, file: BinaryIO, model: str) -> tuple[int, int, int]:
         """Gives the nodes in the file, those that found room, and their tokens."""
     def check_invariants(self) -> None: ...
+
+@final
+class PrefixSnapshot:
+    """The prefix cache at one moment, as the bytes of a file. Any thread; waits for the plan."""
+
+    def next_piece(self, limit: int) -> NDArray[np.uint8]:
+        """About `limit` bytes more; none at the end. What was evicted meanwhile is left out."""
+    @property
+    def written_nodes(self) -> int:
+        """How many nodes the file holds; known at its end."""
 
 def process_memory() -> tuple[int, int]:
     """Resident bytes now and at their highest (0 where the system does not tell)."""

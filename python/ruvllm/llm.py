@@ -21,10 +21,10 @@ from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.evaluations import Evaluations
 from ruvllm.runtime.gathering import CompletionsInTurn, completions_in_order
 from ruvllm.runtime.opening import EngineSettings, open_model, resolve_model, settings_from
+from ruvllm.runtime.plans import Limits
 from ruvllm.runtime.prefix_cache import EnginePrefixCache
 from ruvllm.runtime.prompts import Prompt, is_one_prompt
 from ruvllm.runtime.request import GenerationTask, Owner
-from ruvllm.runtime.scheduler import Limits
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
 from ruvllm.runtime.text_methods import TextMethods
 from ruvllm.text.messages import MessageLike

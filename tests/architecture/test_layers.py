@@ -18,7 +18,7 @@ CRATES = {
 
 # Modules of the core, low to high. A module may use its own level and those below it, without cycles.
 CORE = [
-    {"ids", "error", "config", "clock", "profile"},
+    {"ids", "error", "config", "cancel", "clock", "profile"},
     {"memory", "sampling", "grammar", "text"},
     {"kv", "lora"},
     {"prefix"},
@@ -31,7 +31,7 @@ CORE_NEVER = {("model", "prefix"), ("prefix", "model")}
 
 # The package, low to high; the longest matching prefix decides.
 PACKAGE = [
-    {"_native", "_version", "_checks", "errors", "types", "config", "params", "outputs"},
+    {"_native", "_version", "_checks", "whole_file", "errors", "types", "config", "params", "outputs"},
     {"hub", "text", "kernels", "observability"},
     {"packs"},
     {"runtime", "backends.base", "adapters", "caching"},

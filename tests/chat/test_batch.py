@@ -23,8 +23,8 @@ from ruvllm import (
 from ruvllm.errors import OverloadedError
 from ruvllm.runtime.events import Failed, Finished, TokenMade
 from ruvllm.runtime.gathering import CompletionsInTurn
+from ruvllm.runtime.plans import Limits
 from ruvllm.runtime.request import GenerationTask, Request, Sink
-from ruvllm.runtime.scheduler import Limits
 from tests.chat.conftest import with_template
 from tests.conftest import FIXTURES
 
@@ -41,7 +41,7 @@ TOO_LONG = "license " * 300
 def wait_until_idle(llm: LLM) -> None:
     """A cancelled request leaves with the next plan."""
     deadline = time.monotonic() + 5
-    while llm._loop._running or llm._loop._waiting or llm._loop._arrivals:
+    while llm._loop._running or llm._loop._waiting:
         assert time.monotonic() < deadline
         time.sleep(0.005)
 

@@ -10,7 +10,7 @@ import pytest
 from ruvllm import LLM, ChatSession, ContextLengthError, GenerateParams, GenerationError, SessionError
 from ruvllm.chat import transcript
 from ruvllm.chat.transcript import Piece, Turn
-from ruvllm.text.tokenizer import encode_rendered
+from ruvllm.text.marks import Rendered
 from tests.chat.conftest import TEMPLATE, with_template
 from tests.conftest import FIXTURES
 
@@ -126,8 +126,8 @@ def test_a_prompt_begins_with_the_tokens_that_were_made(tiny: LLM, monkeypatch: 
         session.send("and")
         shown = transcript.answer_piece(tiny.tokenizer, answer.text, answer.token_ids)
         kept = len(known) - len(answer.token_ids) + len(shown.tokens)
-        text = tiny.apply_chat_template(session.history[:-1])
-        if tiny.detokenize(prompts[-1]) == tiny.detokenize(encode_rendered(tiny.tokenizer, text)):
+        anew = tiny.chat_tokens(session.history[:-1])
+        if tiny.detokenize(prompts[-1]) == tiny.detokenize(anew):
             assert prompts[-1][:kept] == known[:kept]
     assert rewritten
 
@@ -171,8 +171,8 @@ def test_a_template_that_trims_is_rendered_anew(tiny: LLM, monkeypatch: pytest.M
     session.send("the terms", replace(GREEDY, logit_bias={tiny.tokenize(" ", add_bos=False)[0]: 100.0}))
     assert session.history[-1]["content"].endswith(" ")
     session.send("of this")
-    text = tiny.apply_chat_template([*session.history[:-2], {"role": "user", "content": "of this"}])
-    assert prompts[-1] == encode_rendered(tiny.tokenizer, text)
+    messages = [*session.history[:-2], {"role": "user", "content": "of this"}]
+    assert prompts[-1] == tiny.chat_tokens(messages)
 
 
 def test_a_stop_sequence_is_not_in_the_next_prompt(tiny: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,8 +182,7 @@ def test_a_stop_sequence_is_not_in_the_next_prompt(tiny: LLM, monkeypatch: pytes
     answer = session.send("the terms")
     assert len(answer.text) < len(tiny.detokenize(answer.token_ids))
     session.send("of this")
-    text = tiny.apply_chat_template([*session.history[:-2], {"role": "user", "content": "of this"}])
-    expected = encode_rendered(tiny.tokenizer, text)
+    expected = tiny.chat_tokens([*session.history[:-2], {"role": "user", "content": "of this"}])
     assert tiny.detokenize(prompts[-1]) == tiny.detokenize(expected)
 
 
@@ -346,13 +345,13 @@ def test_a_message_that_does_not_fit_by_itself(tiny: LLM) -> None:
 
 def test_tokens_that_say_something_else_are_not_used(tiny: LLM) -> None:
     tokenizer = tiny.tokenizer
-    right = Piece("the terms", tuple(encode_rendered(tokenizer, "the terms")))
-    added = transcript.extend(tokenizer, right, "the terms of")
+    right = Piece("the terms", tuple(tokenizer.encode("the terms")))
+    added = transcript.extend(tokenizer, right, Rendered("the terms of", {}))
     assert added is not None
     assert tokenizer.decode([*right.tokens, *added.tokens]).endswith("the terms of")
-    wrong = Piece("the terms", tuple(encode_rendered(tokenizer, "your terms")))
-    assert transcript.extend(tokenizer, wrong, "the terms of") is None
-    assert transcript.extend(tokenizer, right, "other terms of") is None
+    wrong = Piece("the terms", tuple(tokenizer.encode("your terms")))
+    assert transcript.extend(tokenizer, wrong, Rendered("the terms of", {})) is None
+    assert transcript.extend(tokenizer, right, Rendered("other terms of", {})) is None
     assert transcript.extend(tokenizer, Piece(), "the terms") is None
 
 

@@ -16,6 +16,7 @@ from ruvllm.errors import ConfigError, ContextLengthError
 from ruvllm.observability.profile import OperationTime, StepProfile
 from ruvllm.outputs import Chunk, Completion, MemoryStats, ModelInfo, Timings, Usage
 from ruvllm.params import GenerateParams
+from ruvllm.text.marks import Rendered
 from ruvllm.types import DeviceType
 
 WORD = re.compile(r"<[/a-z]*>|\s*[^\s<]+|\s+|<")
@@ -26,6 +27,7 @@ class FakeTokenizer:
     """A token for each word and each mark."""
 
     bos_token = None
+    marks: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self) -> None:
         self._words: list[str] = []
@@ -34,6 +36,9 @@ class FakeTokenizer:
         words = WORD.findall(text)
         self._words += [word for word in dict.fromkeys(words) if word not in self._words]
         return [self._words.index(word) for word in words]
+
+    def encode_pieces(self, pieces: Sequence[str], **rest: Any) -> list[int]:
+        return self.encode("".join(pieces))
 
     def decode(self, token_ids: Sequence[int], **rest: Any) -> str:
         return "".join(self._words[token] for token in token_ids)
@@ -62,9 +67,9 @@ class FakeLLM:
     def __exit__(self, *details: object) -> None:
         self.closed = True
 
-    def apply_chat_template(self, messages: list[dict[str, str]]) -> str:
+    def render_chat(self, messages: list[dict[str, str]]) -> Rendered:
         said = "".join(f"<{message['role']}>{message['content']}</>" for message in messages)
-        return f"{said}<assistant>"
+        return Rendered(f"{said}<assistant>", {})
 
     def _last_question(self, prompt: Prompt) -> str:
         if isinstance(prompt, str):

@@ -72,15 +72,15 @@ def test_each_loop_has_its_own() -> None:
 
 
 async def test_after_a_hand_out_pieces_wait_for_each_other() -> None:
-    sink = _AsyncSink(interval=0.3)
+    sink = _AsyncSink(interval=1.0)
     begin = time.perf_counter()
     in_thread(lambda: sink.deliver(EVENTS, 0.0))
     assert await sink.take() == [(EVENTS, 0.0)]
-    assert time.perf_counter() - begin < 0.3, "the first is handed out at once"
+    assert time.perf_counter() - begin < 1.0, "the first is handed out at once"
     in_thread(lambda: [sink.deliver(EVENTS, float(number)) for number in (1, 2, 3)])
     assert [now for _, now in await sink.take()] == [1.0, 2.0, 3.0]
     # Timers of event loops may be early by their resolution.
-    assert time.perf_counter() - begin > 0.29
+    assert time.perf_counter() - begin > 0.98
 
 
 @pytest.mark.parametrize("last", [Finished(reason="stop"), Failed(error=ValueError("broken"))])

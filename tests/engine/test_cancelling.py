@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,20 @@ from ruvllm import LLM, GenerateParams
 
 pytestmark = pytest.mark.real_model
 
-# Some seconds of prefill, were it not for the cancelling.
+# Many seconds of prefill, were it not for the cancelling. `PART` is a sixteenth of it, takes far less than a
+# sixteenth of its time, and says how fast this machine is now: what does not wait for the prompt is done in
+# the time of a few parts.
 LONG = [100 + index % 1000 for index in range(8000)]
+PART = LONG[500:1000]
 PARAMS = GenerateParams(max_tokens=5, ignore_eos=True)
+
+
+@pytest.fixture(scope="module")
+def soon(smollm2: LLM) -> float:
+    """Seconds in which whatever does not wait for the long prompt is done: those of two parts."""
+    began = time.monotonic()
+    smollm2.generate(PART, GenerateParams(max_tokens=1, cache_prefix=False))
+    return max(1.0, 2 * (time.monotonic() - began))
 
 
 def wait_until_free(llm: LLM, seconds: float) -> None:
@@ -25,15 +38,15 @@ def wait_until_free(llm: LLM, seconds: float) -> None:
         time.sleep(0.005)
 
 
-def test_closing_a_stream_within_its_prompt(smollm2: LLM) -> None:
+def test_closing_a_stream_within_its_prompt(smollm2: LLM, soon: float) -> None:
     stream = smollm2.stream(LONG, PARAMS)
     time.sleep(0.2)
     assert smollm2.memory_stats().running_requests == 1
     stream.close()
-    wait_until_free(smollm2, 1.0)
+    wait_until_free(smollm2, soon)
 
 
-async def test_cancelling_a_task_within_its_prompt(smollm2: LLM) -> None:
+async def test_cancelling_a_task_within_its_prompt(smollm2: LLM, soon: float) -> None:
     async def read() -> None:
         async for _ in smollm2.astream(LONG, PARAMS):
             pytest.fail("the prompt was too short for this test")
@@ -43,7 +56,7 @@ async def test_cancelling_a_task_within_its_prompt(smollm2: LLM) -> None:
     reader.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reader
-    await asyncio.to_thread(wait_until_free, smollm2, 1.0)
+    await asyncio.to_thread(wait_until_free, smollm2, soon)
 
 
 async def test_the_event_loop_stays_free_within_a_prompt(smollm2: LLM) -> None:
@@ -65,22 +78,28 @@ async def test_the_event_loop_stays_free_within_a_prompt(smollm2: LLM) -> None:
     assert min(pauses) < 0.25
 
 
-def test_a_short_request_does_not_wait_for_a_long_prompt(smollm2: LLM) -> None:
+def test_a_short_request_does_not_wait_for_a_long_prompt(smollm2: LLM, soon: float) -> None:
     stream = smollm2.stream(LONG, PARAMS)
     time.sleep(0.1)
     began = time.monotonic()
     smollm2.stream([100, 101], PARAMS).close()
-    assert time.monotonic() - began < 0.1
+    assert time.monotonic() - began < soon / 10
     stream.close()
-    wait_until_free(smollm2, 1.0)
+    wait_until_free(smollm2, soon)
 
 
-PROGRAM = """
+# It says how long a part of the prompt takes, and then goes into all of it.
+BEGINNING = """
 import sys, time
 from ruvllm import LLM, GenerateParams
 llm = LLM(sys.argv[1])
 prompt = [100 + index % 1000 for index in range(8000)]
-print("ready", flush=True)
+began = time.monotonic()
+llm.generate(prompt[500:1000], GenerateParams(max_tokens=1, cache_prefix=False))
+print(time.monotonic() - began, flush=True)
+"""
+
+INTERRUPTED = """
 try:
     llm.generate(prompt, GenerateParams(max_tokens=5, ignore_eos=True))
 except KeyboardInterrupt:
@@ -88,37 +107,41 @@ except KeyboardInterrupt:
     print(len(llm.generate([100, 101], GenerateParams(max_tokens=3, ignore_eos=True)).token_ids), flush=True)
 """
 
+LEAVING = """
+stream = llm.stream(prompt)
+time.sleep(0.2)
+print("leaving", llm.memory_stats().running_requests, flush=True)
+"""
+
+
+@contextmanager
+def program(ending: str, path: Path) -> Iterator[tuple[subprocess.Popen[str], float]]:
+    """The process at the end of its beginning, and the seconds of two parts of the prompt in it."""
+    command = [sys.executable, "-c", BEGINNING + ending, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process, max(1.0, 2 * float(process.stdout.readline()))
+
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
 def test_control_c_within_a_prompt(smollm2_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(smollm2_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
+    with program(INTERRUPTED, smollm2_path) as (process, soon):
         assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
         time.sleep(0.3)
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == "interrupted\n"
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < soon
         assert process.stdout.readline() == "3\n"
         assert process.wait(10) == 0
 
 
 def test_an_exit_while_the_engine_works(smollm2_path: Path) -> None:
     """A program that ends without closing ends quietly, whatever the engine is doing."""
-    program = PROGRAM.split("try:")[0] + "stream = llm.stream(prompt)\ntime.sleep(0.2)\n"
-    began = time.monotonic()
-    result = subprocess.run(
-        [sys.executable, "-c", program, str(smollm2_path)],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert (result.returncode, result.stdout, result.stderr) == (0, "ready\n", "")
-    assert time.monotonic() - began < 5
+    with program(LEAVING, smollm2_path) as (process, soon):
+        assert process.stdout is not None
+        assert process.stdout.readline() == "leaving 1\n"
+        began = time.monotonic()
+        output, errors = process.communicate(timeout=50)
+        assert time.monotonic() - began < 2 * soon
+        assert (process.returncode, output, errors) == (0, "", "")

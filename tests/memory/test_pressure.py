@@ -11,8 +11,9 @@ from ruvllm.errors import ConfigError, InvalidOperationError, OutOfMemoryError, 
 from ruvllm.llm import LLM
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.loop import IDLE_SECONDS, EngineLoop
+from ruvllm.runtime.plans import Limits
 from ruvllm.runtime.request import GenerationTask
-from ruvllm.runtime.scheduler import Limits, Scheduler
+from ruvllm.runtime.scheduler import Scheduler
 from ruvllm.runtime.streams import CompletionStream
 from tests.conftest import FIXTURES
 from tests.support.scripted_engine import ScriptedEngine, expected_tokens

@@ -212,7 +212,9 @@ def test_rates() -> None:
         "outputs",
         "text.messages",
         "text.chat_template",
+        "runtime.pace",
         "runtime.scheduler",
+        "runtime.step_times",
         "kernels",
     ],
 )

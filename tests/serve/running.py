@@ -22,6 +22,12 @@ class RunningServer:
     url: str
     port: int
     app: FastAPI
+    uvicorn: uvicorn.Server
+
+    @property
+    def num_connections(self) -> int:
+        """How many are open, those included that end once they have been read."""
+        return len(self.uvicorn.server_state.connections)
 
     @property
     def api(self) -> str:
@@ -43,7 +49,7 @@ def running(app: FastAPI) -> Iterator[RunningServer]:
         assert time.monotonic() < deadline, "the server did not start"
         time.sleep(0.01)
     try:
-        yield RunningServer(url=f"http://127.0.0.1:{port}", port=port, app=app)
+        yield RunningServer(url=f"http://127.0.0.1:{port}", port=port, app=app, uvicorn=server)
     finally:
         server.should_exit = True
         thread.join(START_SECONDS)

@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from ruvllm import LLM
-from ruvllm.runtime.scheduler import Limits
+from ruvllm.runtime.plans import Limits
 from ruvllm.serve import create_app
 from tests.serve.conftest import REAL, TINY
 from tests.serve.raw import assert_nothing_left

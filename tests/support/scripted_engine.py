@@ -79,6 +79,8 @@ class Status:
     block_tokens: int
     block_bytes: int
     swapped_bytes: int
+    steps: int = 0
+    rows: int = 0
 
 
 @dataclass
@@ -110,6 +112,7 @@ class ScriptedEngine:
     before_step: Callable[["ScriptedEngine"], None] = lambda engine: None
     step_seconds: float = 0.0
     steps: int = 0
+    rows: int = 0
     plans: list[tuple[list[tuple[int, int]], int]] = field(default_factory=list)
     pauses: list[str] = field(default_factory=list)
     largest_prefill: int = 0
@@ -157,6 +160,8 @@ class ScriptedEngine:
             block_bytes=100,
             held_blocks=self.total_blocks - free,
             swapped_bytes=sum(one.swapped_blocks for one in self._sequences.values()) * 100,
+            steps=self.steps,
+            rows=self.rows,
         )
 
     def trim(self) -> None:
@@ -193,9 +198,11 @@ class ScriptedEngine:
             self.before_step(self)
             if self.step_seconds:
                 time.sleep(self.step_seconds)
-            if self._end_cancelled():  # in the midst of a step, as the native engine does
+            # In the midst of a step, as the native engine does: they go, and the others have their step.
+            ended = self._end_cancelled()
+            if not any(number in self._sequences for number, _ in plan):
                 return "finished"
-            pause = self._step(plan)
+            pause = self._step(plan) or ("finished" if ended else None)
             if pause:
                 return pause
         return "horizon"
@@ -217,6 +224,7 @@ class ScriptedEngine:
             one.paused, one.swapped_blocks = False, 0
             prefill += count if count > 1 else 0
             one.computed += count
+            self.rows += count
             if one.remaining == 0:
                 finished = self._act(one) or finished
         self.largest_prefill = max(self.largest_prefill, prefill)

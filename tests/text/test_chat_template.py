@@ -9,6 +9,7 @@ import jinja2.ext
 import jinja2.nodes
 import jinja2.parser
 import jinja2.sandbox
+import minijinja
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -85,6 +86,7 @@ SOURCES = {
     **BUILTIN_TEMPLATES,
     "smollm2": (FOLDER / "smollm2.jinja").read_text(encoding="utf-8"),
     "features": (FOLDER / "features.jinja").read_text(encoding="utf-8"),
+    "thinking": (FOLDER / "thinking.jinja").read_text(encoding="utf-8"),
 }
 
 
@@ -175,24 +177,37 @@ def test_the_date() -> None:
     assert len(ChatTemplate("{{ strftime_now('%d %b %Y') }}").render("x")) == 11
 
 
+# What minijinja refuses: its words change with its releases, ours say that it failed, and where.
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% if %}",
+        "{{ unknown() }}",
+        "{% include 'other' %}",
+        "{% import 'os' as os %}",
+        "{% for i in range(100000) %}{% for j in range(100000) %}{{ j }}{% endfor %}{% endfor %}",
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+        "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
+        "{{ 'a' * 1000000000 }}",
+        "{{ messages.x.y }}",
+        "{{ messages.__class__.__mro__ }}{{ messages[0].__class__.x }}",
+    ],
+)
+def test_templates_that_the_engine_refuses(source: str) -> None:
+    with pytest.raises(TokenizationError, match=r"the chat template mine failed in line 1: \S") as caught:
+        ChatTemplate(source, name="mine").render("x")
+    assert isinstance(caught.value.__cause__, minijinja.TemplateError)
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("{% if %}", "failed in line 1: "),
         ("\n\n{{ messages.x.y }}", "failed in line 3: "),
         ("{{ raise_exception('only text') }}", "refused the messages: only text"),
-        ("{{ unknown() }}", "unknown"),
-        ("{% include 'other' %}", "failed"),
-        ("{% import 'os' as os %}", "failed"),
-        ("{% for i in range(100000) %}{% for j in range(100000) %}{{ j }}{% endfor %}{% endfor %}", "fuel"),
-        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "recursion"),
-        ("{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}", "recursion"),
-        ("{{ 'a' * 1000000000 }}", "too large"),
         ("{% for i in range(600) %}{{ 'a' * 10000 }}{% endfor %}", "characters; at most 4194304"),
         ("{{ strftime_now('%999999999d') }}", "not allowed"),
         ("{{ strftime_now('%Y' * 1000) }}", "not allowed"),
         ("{{ messages | tojson(indent=1000000000) }}", "indent 1000000000"),
-        ("{{ messages.__class__.__mro__ }}{{ messages[0].__class__.x }}", "undefined"),
     ],
 )
 def test_bad_templates(source: str, words: str) -> None:
@@ -206,9 +221,10 @@ def test_a_template_that_is_too_long() -> None:
 
 
 def test_limits_can_be_set() -> None:
-    limits = TemplateLimits(fuel=10, fuel_per_message=0)
-    with pytest.raises(TokenizationError, match="fuel"):
-        ChatTemplate("{% for i in range(100) %}x{% endfor %}", limits=limits).render("x")
+    source = "{% for i in range(100) %}x{% endfor %}"
+    assert ChatTemplate(source, limits=TemplateLimits(fuel=1000, fuel_per_message=0)).render("x") == "x" * 100
+    with pytest.raises(TokenizationError, match="failed in line 1"):
+        ChatTemplate(source, limits=TemplateLimits(fuel=10, fuel_per_message=0)).render("x")
 
 
 def test_long_conversations_have_fuel() -> None:

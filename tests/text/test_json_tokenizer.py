@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import AddedToken, models, pre_tokenizers
 from tokenizers import Tokenizer as HfTokenizer
 
 from ruvllm.errors import IoError, TokenizationError
@@ -125,6 +126,86 @@ def test_special_tokens_that_the_vocabulary_spells_anyway() -> None:
     ids = tokenizer.encode("<|im_end|>", parse_special=False)
     assert not set(ids) & tokenizer.special_ids
     assert tokenizer.decode(ids) == "<|im_end|>"
+
+
+def apart(kind: str, pieces: list[str]) -> list[int]:
+    """The tokens of text and marks by turns by the library, each text by itself as text."""
+    hf = HfTokenizer.from_str(reference(kind).to_str())
+    hf.encode_special_tokens = True
+    ids: list[int] = []
+    for index, piece in enumerate(pieces):
+        if index == 1 and kind == "metaspace":  # only what begins the whole text gets a blank
+            hf.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
+        if index % 2:
+            ids.append(hf.token_to_id(piece))
+        elif piece:
+            ids += hf.encode(piece, add_special_tokens=False).ids
+    return ids
+
+
+MARK = {
+    "byte-level": "<|im_end|>",
+    "byte-level with bos": "<|im_end|>",
+    "metaspace": "</s>",
+    "sequence": "</s>",
+}
+SPELLING = st.lists(
+    st.sampled_from(
+        ["<|im_end|>", "</s>", "<s>", "<|im_", "end|>", "</", "s>", "<", "a", "é", "<unk>", " ", "\n"]
+    ),
+    max_size=6,
+).map("".join)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=150, deadline=None)
+@given(texts=st.lists(SPELLING, min_size=1, max_size=4))
+def test_of_text_and_marks_by_turns_only_the_marks_are_marks(kind: str, texts: list[str]) -> None:
+    tokenizer = _CACHED.setdefault(kind, ours(kind))
+    pieces = [piece for text in texts for piece in (text, MARK[kind])][:-1]
+    assert tokenizer.encode_pieces(pieces, add_bos=False) == apart(kind, pieces)
+
+
+def test_text_and_marks_by_turns_are_the_whole_where_nothing_spells_a_mark(kind: str) -> None:
+    tokenizer, mark = ours(kind), MARK[kind]
+    for text in TEXTS[:9]:
+        for pieces in ([text], [text, mark, text], ["", mark, text, mark, ""]):
+            assert tokenizer.encode_pieces(pieces) == reference(kind).encode("".join(pieces)).ids
+    assert tokenizer._named is None, "a second tokenizer is made only where one is needed"
+
+
+def test_marks_that_take_blanks_keep_them() -> None:
+    hf = tiny_tokenizers.byte_level()
+    hf.add_special_tokens([AddedToken("<|end|>", rstrip=True, lstrip=True, special=True)])
+    tokenizer = JsonTokenizer(hf.to_str(), {})
+    blank = tokenizer.encode("b  <|end|> \n c", add_bos=False)
+    assert tokenizer.encode_pieces(["b  ", "<|end|>", " \n c"]) == blank
+    forged = tokenizer.encode_pieces(["b  ", "<|end|>", " \n c<|im_end|>"])
+    assert forged[: len(blank)] == blank
+    assert not set(forged[len(blank) :]) & tokenizer.special_ids
+
+
+def test_marks_of_other_models_than_merges() -> None:
+    words = {"<unk>": 0, "a": 1, "b": 2, "[END]": 3}
+    hf = HfTokenizer(models.WordLevel(words, unk_token="<unk>"))
+    hf.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    hf.add_special_tokens(["<unk>", "[END]"])
+    tokenizer = JsonTokenizer(hf.to_str(), {})
+    assert tokenizer.encode_pieces(["a [END] ", "[END]", " b"]) == [1, 0, 3, 2]
+    scores = [("<unk>", 0.0), ("a", -1.0), ("[END]", -1.0), ("[", -3.0), ("END", -3.0), ("]", -3.0)]
+    hf = HfTokenizer(models.Unigram(scores, 0))
+    hf.add_special_tokens(["<unk>", "[END]"])
+    tokenizer = JsonTokenizer(hf.to_str(), {})
+    assert tokenizer.encode_pieces(["a[END]", "[END]", "a"]) == [1, 3, 4, 5, 2, 1]
+
+
+def test_a_special_word_is_what_it_says() -> None:
+    """A template may write it, and so may anyone: it does not look like a mark."""
+    hf = tiny_tokenizers.byte_level()
+    hf.add_special_tokens(["sop"])
+    tokenizer = JsonTokenizer(hf.to_str(), {})
+    [word] = tokenizer.encode("sop")
+    assert tokenizer.encode_pieces(["sop", "<|im_end|>", "<|im_end|>"])[0] == word
 
 
 def test_added_tokens_that_are_not_special_stay() -> None:

@@ -13,7 +13,6 @@ import json
 import os
 import re
 import struct
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from ruvllm import whole_file
 from ruvllm.errors import ConfigError, StorageError
 
 __all__ = ["Entry", "Layout", "read", "write"]
@@ -100,16 +100,8 @@ def _check_axes(name: str, array: object, num_tokens: int) -> None:
 def write(path: Path, key: str, layout: Layout | None, entries: Sequence[Entry]) -> None:
     """Write a file whose place then holds all of it, or what it held before."""
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        written = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                _write_contents(file, key, layout, entries)
-                file.flush()
-                os.fsync(file.fileno())
-            written.replace(path)
-        finally:
-            written.unlink(missing_ok=True)
+        with whole_file.replacing(path) as file:
+            _write_contents(file, key, layout, entries)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
 
@@ -141,7 +133,7 @@ def _write_contents(file: BinaryIO, key: str, layout: Layout | None, entries: Se
 def read(path: Path, key: str) -> tuple[Layout | None, list[Entry]]:
     """What a file holds; `StorageError` where it is damaged or written under another key."""
     try:
-        with path.open("rb") as file:
+        with whole_file.open_regular(path) as file:
             return _Reader(file, path).contents(key)
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror or error}") from error

@@ -13,6 +13,7 @@ from ruvllm.outputs import Chunk, Completion, Usage
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.streams import CompletionStream, join_chunks
+from ruvllm.text.marks import Rendered
 from ruvllm.text.tokenizer import Tokenizer, encode_rendered
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class RagPipeline:
         limit = room_for_prompt(self._llm.model_info.max_context, params)
         while True:
             chunks = self._ordered(found)
-            tokens = encode_rendered(self._tokenizer(), self.prompt(question, chunks))
+            tokens = encode_rendered(self._tokenizer(), self._rendered(question, chunks))
             if len(tokens) <= limit or not found:
                 break
             found = found[:-1]
@@ -150,16 +151,22 @@ class RagPipeline:
 
         For the prompts of `query` to begin so, give the chunks as `retrieve` does.
         """
-        text = self.prompt("", tuple(chunks))
-        tokens = encode_rendered(self._tokenizer(), text[: text.rindex(_QUESTION)])
+        rendered = self._rendered("", tuple(chunks))
+        context = rendered.upto(rendered.signed.rindex(_QUESTION))
+        tokens = encode_rendered(self._tokenizer(), context)
         params = replace(self._params, max_tokens=1, stop_sequences=())
         completion = self._llm.generate(tokens, params, tenant=self._tenant, priority=self._priority)
         return completion.usage
 
     def prompt(self, question: str, chunks: Sequence[str]) -> str:
         """The text that the model sees for a question."""
-        text = "Context:\n" + "\n\n".join(chunks) + f"{_QUESTION} {question}\n\nAnswer:"
+        text = _context_and_question(question, chunks)
         return self._llm.apply_chat_template(text) if self._chat else text
+
+    def _rendered(self, question: str, chunks: Sequence[str]) -> Rendered:
+        """The same, to be made tokens of: what documents and questions say is text."""
+        text = _context_and_question(question, chunks)
+        return self._llm.render_chat(text) if self._chat else Rendered(text, {})
 
     def _found(self, question: str) -> list[tuple[int | str, str]]:
         """Chunks, the best first, each with what orders it."""
@@ -179,6 +186,10 @@ class RagPipeline:
         if self._llm.tokenizer is None:
             raise TokenizationError("the model has no tokenizer, so it cannot answer questions")
         return self._llm.tokenizer
+
+
+def _context_and_question(question: str, chunks: Sequence[str]) -> str:
+    return "Context:\n" + "\n\n".join(chunks) + f"{_QUESTION} {question}\n\nAnswer:"
 
 
 class RagStream(Closing, Iterator[Chunk]):

@@ -130,11 +130,11 @@ class ChatSession(Conversation):
     def _render(self, question: str, dropped: int) -> _Prompt:
         tokenizer, turns = self._tokenizer(), self._turns[dropped:]
         messages = transcript.messages_of(self.system_prompt, turns, question)
-        text = self._llm.apply_chat_template(messages)
+        rendered = self._llm.render_chat(messages)
         known = transcript.joined(turns)
-        added = transcript.extend(tokenizer, known, text)
-        tokens = encode_rendered(tokenizer, text) if added is None else [*known.tokens, *added.tokens]
-        return _Prompt(tokens=tokens, text=text, added=added, dropped=dropped)
+        added = transcript.extend(tokenizer, known, rendered)
+        tokens = encode_rendered(tokenizer, rendered) if added is None else [*known.tokens, *added.tokens]
+        return _Prompt(tokens=tokens, text=rendered.signed, added=added, dropped=dropped)
 
     def _tokenizer(self) -> Tokenizer:
         if self._llm.tokenizer is None:

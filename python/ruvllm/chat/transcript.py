@@ -9,6 +9,7 @@ thought, or trim white space), the prompt is made from its text anew.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ruvllm.text.marks import Rendered
 from ruvllm.text.messages import Message
 from ruvllm.text.tokenizer import Tokenizer, encode_rendered
 
@@ -20,7 +21,7 @@ MAX_DROPPED_TOKENS = 64
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A text, and the tokens that stand for it in the prompt."""
+    """A text, and the tokens that stand for it in the prompt; of marks it has the stand-ins."""
 
     text: str = ""
     tokens: tuple[int, ...] = ()
@@ -56,17 +57,17 @@ def joined(turns: Sequence[Turn]) -> Piece:
     )
 
 
-def extend(tokenizer: Tokenizer, known: Piece, text: str) -> Piece | None:
-    """What a rendered text adds to what is known, or `None` where it does not go on from there."""
-    if not known.tokens or not text.startswith(known.text):
+def extend(tokenizer: Tokenizer, known: Piece, rendered: Rendered) -> Piece | None:
+    """What a rendered conversation adds to what is known, or `None` where it does not go on from there."""
+    if not known.tokens or not rendered.signed.startswith(known.text):
         return None
-    added = text[len(known.text) :]
-    tokens = tuple(tokenizer.encode(added, add_bos=False))
+    added = rendered.after(len(known.text))
+    tokens = tuple(tokenizer.encode_pieces(added.pieces(), add_bos=False))
     # The answer may have marks that its text does not show, or begin otherwise in the middle of a text.
-    anew = encode_rendered(tokenizer, text)
+    anew = encode_rendered(tokenizer, rendered)
     if tokenizer.decode([*known.tokens, *tokens]) != tokenizer.decode(anew):
         return None
-    return Piece(added, tokens)
+    return Piece(added.signed, tokens)
 
 
 def answer_piece(tokenizer: Tokenizer, answer: str, token_ids: Sequence[int]) -> Piece:

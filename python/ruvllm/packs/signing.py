@@ -13,7 +13,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from ruvllm import _native
+from ruvllm import _native, whole_file
 from ruvllm.errors import ConfigError, IoError, PackError
 from ruvllm.packs.pack import require_packs
 
@@ -25,8 +25,7 @@ def make_key(path: str | os.PathLike[str]) -> str:
     require_packs()
     seed = secrets.token_bytes(32)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
+        with whole_file.creating(path) as file:
             file.write(base64.b64encode(seed) + b"\n")
     except FileExistsError:
         raise ConfigError(f"{os.fspath(path)} exists; a key is never written over another file") from None
@@ -47,9 +46,9 @@ def sign_pack(folder: str | os.PathLike[str], key_file: str | os.PathLike[str]) 
     try:
         manifest = (folder / "kernels.json").read_bytes()
         _check_hashes(folder, manifest, public)
-        unfinished = folder / ".kernels.json.sig"
-        unfinished.write_bytes(_native.sign_manifest(seed, manifest))
-        unfinished.replace(folder / "kernels.json.sig")
+        signature = _native.sign_manifest(seed, manifest)
+        with whole_file.replacing(folder / "kernels.json.sig", private=False) as file:
+            file.write(signature)
     except OSError as error:
         raise IoError(f"{folder}: the pack cannot be signed: {error}") from error
     return public
@@ -89,7 +88,7 @@ def _parsed(manifest: bytes) -> dict[str, Any]:
         complete = isinstance(document.get("author", {}), dict) and all(
             isinstance(kernel[key], str) for kernel in document["kernels"] for key in ("id", "path", "hash")
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PackError.refused("Manifest", f"kernels.json is no manifest: {error!r}") from error
     if not complete:
         raise PackError.refused("Manifest", "kernels.json: author, id, path or hash is of another type")

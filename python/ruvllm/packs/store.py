@@ -10,12 +10,12 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ruvllm import whole_file
 from ruvllm.errors import IoError, NotFoundError, PackError, StorageError
 from ruvllm.hub.storage import state_folder
 from ruvllm.packs.pack import KernelPack, reference_pack
@@ -138,8 +138,7 @@ class PackStore:
         """Copy what the manifest names, verify the copy, and only then give it its place."""
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".new-", dir=self._folder) as folder:
-                copy = Path(folder) / "pack"
+            with whole_file.placing_folder(target) as copy:
                 # The manifest was verified, its paths included; what is read here is verified below.
                 manifest = json.loads((pack.path / "kernels.json").read_bytes())
                 names = ["kernels.json", "kernels.json.sig", *(one["path"] for one in manifest["kernels"])]
@@ -148,16 +147,16 @@ class PackStore:
                     shutil.copyfile(pack.path / name, copy / name, follow_symlinks=False)
                 if KernelPack.verify(copy, keys).digest != pack.digest:
                     raise PackError.refused("File", f"{pack.path} changed while it was installed")
-                copy.rename(target)
         except OSError as error:
             raise IoError(f"{target}: the pack cannot be installed: {error}") from error
 
     def _choices(self) -> dict[str, dict[str, Any]]:
         try:
-            choices = json.loads(self._choices_path.read_text(encoding="utf-8"))
+            with whole_file.open_regular(self._choices_path) as file:
+                choices = json.loads(file.read())
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise StorageError(f"{self._choices_path} cannot be read: {error}") from error
         if not isinstance(choices, dict) or not all(isinstance(one, dict) for one in choices.values()):
             raise StorageError(f"{self._choices_path} is damaged; remove it and choose again")
@@ -165,11 +164,8 @@ class PackStore:
 
     def _write_choices(self, choices: dict[str, dict[str, Any]]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=self._folder, prefix=".choices-", delete=False
-        ) as file:
-            json.dump(choices, file, indent=2, sort_keys=True)
-        os.replace(file.name, self._choices_path)
+        with whole_file.replacing(self._choices_path) as file:
+            file.write(json.dumps(choices, indent=2, sort_keys=True).encode())
 
 
 def _numbers(version: str) -> tuple[int, ...]:

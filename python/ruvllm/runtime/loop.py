@@ -11,7 +11,6 @@ import logging
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
@@ -29,9 +28,11 @@ from ruvllm.runtime.events import (
     translate,
 )
 from ruvllm.runtime.pace import Pace
+from ruvllm.runtime.plans import Costs, Shares, View
 from ruvllm.runtime.request import Request, Sink, Task
-from ruvllm.runtime.scheduler import Costs, Scheduler, Shares, View
+from ruvllm.runtime.scheduler import Scheduler
 from ruvllm.runtime.view import load_of, view_of
+from ruvllm.runtime.waiting import WaitingRequests
 
 if TYPE_CHECKING:
     from ruvllm import _native
@@ -69,7 +70,7 @@ class EngineLoop:
         self._ids = itertools.count(1)
         # What both threads and the callers share, under `_changed`.
         self._changed = threading.Condition()
-        self._arrivals: deque[Request] = deque()
+        self._waiting = WaitingRequests(self._scheduler.limits)
         self._running: dict[int, Request] = {}
         self._closed = False
         self._in_turn = False  # whether the engine's thread plans and runs steps, not waits for work
@@ -78,9 +79,10 @@ class EngineLoop:
         self._load = Load()
         self._quotas: dict[str, int] = {}
         # The engine thread's own.
-        self._waiting: dict[int, Request] = {}
-        self._computed: dict[int, int] = {}
+        self._plans = 0
         self._pace = Pace()
+        self._counted = (0, 0)  # steps and rows that are part of the pace
+        self._advance_seconds = 0.0  # of those that are not yet
         self._preemptions = 0
         self._threads = (
             threading.Thread(target=self._run_engine, name="ruvllm-engine", daemon=True),
@@ -98,7 +100,7 @@ class EngineLoop:
             self._check_open()
             self._check_room(task)
             request = Request(next(self._ids), task, sink, self._clock())
-            self._arrivals.append(request)
+            self._waiting.add(request)
             self._wake()
         return request
 
@@ -112,7 +114,10 @@ class EngineLoop:
             request.cancelled = True
             if request.sequence is not None:
                 self._engine.cancel(request.sequence)
-            self._wake()
+                self._wake()
+            never_began = self._waiting.remove(request.request_id) is not None
+        if never_began:
+            self._deliver(request, [cancelled_before_it_began(len(request.task.token_ids))])
 
     def call(self, work: Callable[[], Result]) -> Result:
         """Run something between two plans, in the engine's thread, and give what it gives."""
@@ -145,7 +150,7 @@ class EngineLoop:
             return replace(
                 self._load,
                 running_requests=len(self._running),
-                waiting_requests=len(self._waiting) + len(self._arrivals),
+                waiting_requests=len(self._waiting),
                 preemptions=self._preemptions,
             )
 
@@ -196,16 +201,11 @@ class EngineLoop:
 
     def _check_room(self, task: Task) -> None:
         """Refuse what would make the queue longer than it may be; the caller can come back."""
-        limits = self._scheduler.limits
-        queue = [*self._waiting.values(), *self._arrivals]
-        tokens = sum(len(request.task.token_ids) for request in queue)
-        if len(queue) < limits.max_waiting and tokens + len(task.token_ids) <= limits.max_waiting_tokens:
+        if self._waiting.has_room(task.tenant, len(task.token_ids)):
             return
         # What they will compute is not known; what they ask for is the most.
-        ahead = sum(request.task.reserved_tokens for request in queue)
-        raise OverloadedError.full(
-            waiting=len(queue), retry_after_seconds=self._pace.wait_seconds(ahead // max(1, len(queue)))
-        )
+        seconds = self._pace.wait_seconds(self._waiting.mean_reserved_tokens)
+        raise OverloadedError.full(waiting=len(self._waiting), retry_after_seconds=seconds)
 
     # -- the engine's thread
 
@@ -222,14 +222,13 @@ class EngineLoop:
             self._fail_all(failure)
 
     def _wait_for_work(self) -> bool:
-        """Take arrivals over; wait while there is nothing to do. False when closed."""
-        if not self._wait_until_busy(IDLE_SECONDS):
-            self._engine.trim()
-            self._wait_until_busy(None)
+        """Wait while there is nothing to do. False when closed."""
+        if not self._wait_until_busy(0):
+            self._engine_status()
+            if not self._wait_until_busy(IDLE_SECONDS):
+                self._engine.trim()
+                self._wait_until_busy(None)
         with self._changed:
-            while self._arrivals:
-                request = self._arrivals.popleft()
-                self._waiting[request.request_id] = request
             self._in_turn = True
             return not self._closed and self._failure is None
 
@@ -238,48 +237,48 @@ class EngineLoop:
         with self._changed:
             self._in_turn = False
             return self._changed.wait_for(
-                lambda: bool(
-                    self._closed
-                    or self._failure
-                    or self._arrivals
-                    or self._calls
-                    or self._waiting
-                    or self._running
-                ),
+                lambda: bool(self._closed or self._failure or self._calls or self._waiting or self._running),
                 seconds,
             )
 
     def _turn(self) -> None:
         self._calls.run()
-        self._drop_cancelled()
         view = self._view()
         decision = self._scheduler.decide(view)
         for request_id, blocks in decision.refused:
             self._refuse(request_id, blocks * view.block_tokens)
+        inside = self._inside()
         for preemption in decision.preempted:
-            self._set_aside(preemption.request_id, swap=preemption.swap)
+            if preemption.request_id in inside:
+                self._set_aside(inside[preemption.request_id], swap=preemption.swap)
         for request_id in decision.admitted:
-            self._admit(self._waiting.pop(request_id))
+            self._admit(request_id)
+        resumed = set(decision.resumed)
+        for one in view.running:
+            if one.request_id in resumed and one.request_id in inside:
+                inside[one.request_id].entered_tokens = one.total_tokens
         if decision.admitted or decision.preempted:
             view = self._view()
-        resumed = set(decision.resumed)
         active = [one for one in view.running if not one.paused or one.request_id in resumed]
-        self._advance(self._scheduler.share(active))
+        self._advance(self._scheduler.share(active, self._pace.times))
+
+    def _inside(self) -> dict[int, Request]:
+        with self._changed:
+            return {request.request_id: request for request in self._running.values()}
 
     def _advance(self, shares: Shares) -> None:
-        with self._changed:
-            sequences = {request.request_id: sequence for sequence, request in self._running.items()}
-        rows = [
-            (sequences[row.request_id], row.prefill_tokens)
-            for row in shares.rows
-            if row.request_id in sequences
-        ]
+        inside = self._inside()
+        self._plans += 1
+        rows = []
+        for row in shares.rows:
+            request = inside.get(row.request_id)
+            if request is not None and request.sequence is not None:
+                request.planned_at = self._plans
+                rows.append((request.sequence, row.prefill_tokens))
         if rows:
-            before, began = self._computed, self._clock()
+            began = self._clock()
             self._engine.advance(rows, shares.max_steps)
-            seconds = self._clock() - began
-            self._engine_status()
-            self._pace.note(before, self._computed, seconds)
+            self._advance_seconds += self._clock() - began
         elif self._running:
             # They ended in the engine, and their last events are on the way.
             with self._changed:
@@ -290,29 +289,36 @@ class EngineLoop:
         status = self._engine_status()
         with self._changed:
             running, quotas = dict(self._running), dict(self._quotas)
+            waiting = self._waiting.first()
         block_bytes = max(1, status.block_bytes)
         costs = Costs(
             recompute_token_seconds=1 / self._pace.tokens_per_second,
             swap_block_seconds=self._pace.swap_block_seconds(block_bytes),
             swap_free_blocks=max(0, self._swap_bytes - status.swapped_bytes) // block_bytes,
         )
-        return view_of(status, self._waiting.values(), running, costs=costs, quotas=quotas)
+        return view_of(status, waiting, running, costs=costs, quotas=quotas)
 
     def _engine_status(self) -> "_native.Status":
+        """What the engine says; what was run since the last time becomes part of the pace."""
         status = self._engine.status()
-        self._computed = {one.sequence: one.computed_tokens for one in status.sequences}
+        steps, rows = self._counted
+        self._pace.note(steps=status.steps - steps, rows=status.rows - rows, seconds=self._advance_seconds)
+        self._counted, self._advance_seconds = (status.steps, status.rows), 0.0
         with self._changed:
             self._load = load_of(status)
         return status
 
-    def _set_aside(self, request_id: int, *, swap: bool) -> None:
-        with self._changed:
-            sequences = {request.request_id: sequence for sequence, request in self._running.items()}
-        if request_id in sequences:
-            self._engine.preempt(sequences[request_id], swap)
+    def _set_aside(self, request: Request, *, swap: bool) -> None:
+        if request.sequence is not None:
+            self._engine.preempt(request.sequence, swap)
+            request.since = next(self._ids)
             self._preemptions += 1
 
-    def _admit(self, request: Request) -> None:
+    def _admit(self, request_id: int) -> None:
+        with self._changed:
+            request = self._waiting.remove(request_id)
+        if request is None:
+            return  # nobody wants it any more
         try:
             sequence = self._add(request.task)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's alone
@@ -325,14 +331,10 @@ class EngineLoop:
         if cancelled:
             self._engine.cancel(sequence)
 
-    def _drop_cancelled(self) -> None:
-        for request in [request for request in self._waiting.values() if request.cancelled]:
-            del self._waiting[request.request_id]
-            self._deliver(request, [cancelled_before_it_began(len(request.task.token_ids))])
-
     def _refuse(self, request_id: int, room_tokens: int) -> None:
         """End a request that never fits, whoever leaves."""
-        request = self._waiting.pop(request_id, None)
+        with self._changed:
+            request = self._waiting.remove(request_id)
         if request is None:
             return
         message = (
@@ -384,10 +386,8 @@ class EngineLoop:
     def _fail_all(self, error: Exception) -> None:
         with self._changed:
             # The engine's thread adds nothing any more: it has ended, or it is the caller.
-            requests = [*self._running.values(), *self._waiting.values(), *self._arrivals]
+            requests = [*self._running.values(), *self._waiting.take_all()]
             self._running.clear()
-            self._waiting.clear()
-            self._arrivals.clear()
             self._changed.notify_all()
         self._calls.fail(error)
         for request in requests:

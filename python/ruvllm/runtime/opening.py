@@ -14,8 +14,9 @@ from ruvllm.packs.manager import KernelManager
 from ruvllm.packs.store import PackStore
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.memory_budget import EngineMemory, KvPlan, KvRequest, available_memory, plan_kv_cache
+from ruvllm.runtime.plans import Limits
 from ruvllm.runtime.request import GenerationTask, Task
-from ruvllm.runtime.scheduler import Limits, Scheduler
+from ruvllm.runtime.scheduler import Scheduler
 from ruvllm.text.loading import ModelText, load_text
 from ruvllm.types import Precision
 

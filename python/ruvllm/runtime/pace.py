@@ -1,11 +1,9 @@
-"""How fast the engine is, as measured while it runs: for the price of a preemption and the time to wait."""
+"""How fast the engine is, as measured while it runs: for shares of a step, preemptions and waiting times."""
 
-from collections.abc import Mapping
+from ruvllm.runtime.step_times import WEIGHT, StepTimes
 
 __all__ = ["Pace"]
 
-# A new measurement counts so much.
-WEIGHT = 0.2
 # Before anything was measured.
 ASSUMED_TOKENS_PER_SECOND = 200.0
 ASSUMED_COPY_BYTES_PER_SECOND = 4e9
@@ -14,24 +12,25 @@ MAX_WAIT_SECONDS = 600.0
 
 
 class Pace:
-    """Tokens a second over the last plans.
+    """Tokens a second over the last plans, and how long their steps took.
 
     >>> pace = Pace()
-    >>> pace.note({1: 0}, {1: 500}, 0.5)
-    >>> pace.tokens_per_second
-    1000.0
+    >>> pace.note(steps=2, rows=500, seconds=0.5)
+    >>> pace.tokens_per_second, pace.times.seconds(250)
+    (1000.0, 0.25)
     """
 
     def __init__(self) -> None:
         self._measured: float | None = None
+        self.times = StepTimes()
 
-    def note(self, before: Mapping[int, int], after: Mapping[int, int], seconds: float) -> None:
-        """Take in how many tokens each sequence had computed before and after a plan."""
-        tokens = sum(after[sequence] - count for sequence, count in before.items() if sequence in after)
-        if tokens <= 0 or seconds <= 0:
+    def note(self, *, steps: int, rows: int, seconds: float) -> None:
+        """Take in what a plan came to: its steps, and the tokens that were computed in all of them."""
+        if steps <= 0 or rows <= 0 or seconds <= 0:
             return
-        rate = tokens / seconds
-        self._measured = rate if self._measured is None else (1 - WEIGHT) * self._measured + WEIGHT * rate
+        rate = rows / seconds
+        self._measured = rate if self._measured is None else self._measured + WEIGHT * (rate - self._measured)
+        self.times.note(rows / steps, seconds / steps)
 
     @property
     def tokens_per_second(self) -> float:

@@ -61,7 +61,7 @@ Task: TypeAlias = GenerationTask | EvaluationTask
 
 
 class Sink(Protocol):
-    """Where a request's events go. Called from the delivery thread alone, and never after the last event."""
+    """Where a request's events go. Called by one thread at a time, and never after the last event."""
 
     def deliver(self, events: Sequence[Event], now: float) -> None:
         """Take events that came together; `now` is the loop's clock. Must not wait."""
@@ -77,9 +77,22 @@ class Request:
         submitted_at: The loop's clock when it came.
         sequence: The engine's number for it, once it is in.
         cancelled: Whether nobody wants it any more.
+        since: A number that counts up: when it began to wait, or was set aside.
+        entered_tokens: Tokens that were known of it as it last came in.
+        planned_at: The last plan that had a part for it.
     """
 
-    __slots__ = ("cancelled", "request_id", "sequence", "sink", "submitted_at", "task")
+    __slots__ = (
+        "cancelled",
+        "entered_tokens",
+        "planned_at",
+        "request_id",
+        "sequence",
+        "since",
+        "sink",
+        "submitted_at",
+        "task",
+    )
 
     def __init__(self, request_id: int, task: Task, sink: Sink, submitted_at: float) -> None:
         self.request_id = request_id
@@ -88,3 +101,6 @@ class Request:
         self.submitted_at = submitted_at
         self.sequence: int | None = None
         self.cancelled = False
+        self.since = request_id
+        self.entered_tokens = len(task.token_ids)
+        self.planned_at = 0

@@ -8,8 +8,9 @@ from ruvllm.errors import TokenizationError
 from ruvllm.runtime.opening import OpenModel
 from ruvllm.runtime.prompts import check_tokens
 from ruvllm.text.chat_template import ChatTemplate
+from ruvllm.text.marks import Rendered
 from ruvllm.text.messages import MessageLike
-from ruvllm.text.tokenizer import Tokenizer, encode_rendered
+from ruvllm.text.tokenizer import Tokenizer, encode_own, encode_rendered
 
 __all__ = ["TextMethods"]
 
@@ -76,20 +77,35 @@ class TextMethods:
         *,
         continue_last: bool = False,
         variables: Mapping[str, Any] | None = None,
+        parse_special: bool = False,
     ) -> list[int]:
         """Give the tokens that the model sees for a conversation.
+
+        What messages say is text: marks such as `<|im_start|>` come from the template alone.
 
         Args:
             messages: As for `apply_chat_template`.
             continue_last: Whether the last message, the assistant's, is a beginning to go on from.
             variables: More for the template.
+            parse_special: Whether marks in messages and variables become tokens too. Only for texts of your
+                own: whoever writes such a text can end its message and begin one with any role.
         """
+        if not parse_special:
+            rendered = self.render_chat(messages, continue_last=continue_last, variables=variables)
+            return encode_rendered(self._required_tokenizer(), rendered)
         template = self._required_template()
-        if continue_last:
-            text = template.render_open(messages, variables=variables)
-        else:
-            text = template.render(messages, variables=variables)
-        return encode_rendered(self._required_tokenizer(), text)
+        render = template.render_open if continue_last else template.render
+        return encode_own(self._required_tokenizer(), render(messages, variables=variables))
+
+    def render_chat(
+        self,
+        messages: str | Sequence[MessageLike],
+        *,
+        continue_last: bool = False,
+        variables: Mapping[str, Any] | None = None,
+    ) -> Rendered:
+        """Give what `chat_tokens` makes tokens of: the text, with the template's marks told apart."""
+        return self._required_template().rendered(messages, continue_last=continue_last, variables=variables)
 
     def _checked_tokens(self, token_ids: object) -> list[int]:
         return check_tokens(token_ids, self._open.native.vocab_size)
@@ -97,8 +113,8 @@ class TextMethods:
     def _required_tokenizer(self) -> Tokenizer:
         if self.tokenizer is None:
             raise TokenizationError(
-                f"{self._open.path} has no tokenizer.json, so text cannot be used; give token ids, or put "
-                "the model's tokenizer.json beside its weights"
+                f"the model {self._open.text.name} has no tokenizer.json, so text cannot be used; give "
+                "token ids, or put the model's tokenizer.json beside its weights"
             )
         return self.tokenizer
 
@@ -110,7 +126,7 @@ class TextMethods:
         self._required_tokenizer()
         if self._template is None:
             raise TokenizationError(
-                f"{self._open.path} has no chat template, and none of the built-in ones fits; write the "
-                "prompt as the model knows it and use generate"
+                f"the model {self._open.text.name} has no chat template, and none of the built-in ones fits; "
+                "write the prompt as the model knows it and use generate"
             )
         return self._template

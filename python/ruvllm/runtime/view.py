@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ruvllm.runtime.engine_face import Load
-from ruvllm.runtime.request import Request
-from ruvllm.runtime.scheduler import Costs, Running, View, Waiting
+from ruvllm.runtime.plans import Costs, Running, View, Waiting
+from ruvllm.runtime.request import Request, Task
 
 if TYPE_CHECKING:
     from ruvllm import _native
@@ -30,6 +30,8 @@ def view_of(
                 reserved_tokens=request.task.reserved_tokens,
                 tenant=request.task.tenant,
                 priority=request.task.priority,
+                rank=_rank(request.task),
+                since=request.since,
             )
             for request in waiting
         ),
@@ -42,7 +44,11 @@ def view_of(
                 blocks=one.blocks,
                 tenant=request.task.tenant,
                 priority=request.task.priority,
+                rank=_rank(request.task),
                 paused=one.is_paused,
+                since=request.since,
+                entered_tokens=request.entered_tokens,
+                planned_at=request.planned_at,
             )
             for one in status.sequences
             if (request := running.get(one.sequence)) is not None
@@ -53,6 +59,11 @@ def view_of(
         costs=costs,
         quota_blocks={name: quota // max(1, status.block_bytes) for name, quota in quotas.items()},
     )
+
+
+def _rank(task: Task) -> int:
+    """What a task counts beside those of other tenants: where nobody said, what it counts among its own."""
+    return task.priority if task.rank is None else task.rank
 
 
 def load_of(status: "_native.Status") -> Load:

@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
@@ -76,22 +75,6 @@ def create_app(
     for module in _ROUTERS:
         app.include_router(module.router)
     app.add_middleware(Boundary, settings=settings, metrics=metrics)
-    if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=list(settings.cors_origins),
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=[
-                "authorization",
-                "content-type",
-                "x-api-key",
-                "x-request-id",
-                "anthropic-version",
-                "anthropic-beta",
-                "anthropic-dangerous-direct-browser-access",
-            ],
-            expose_headers=["x-request-id", "request-id", "retry-after"],
-        )
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
@@ -120,16 +103,12 @@ def _name_of(engine: Engine) -> str:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     server: Server = app.state.server
     first = server.models.first
-    loading = None
     if first.engine is None:
         loading = first.start_loading()
         loading.add_done_callback(lambda task: _stop_without_a_model(app, task))
     try:
         yield
     finally:
-        if loading is not None:
-            with suppress(ApiError):
-                await loading
         await server.models.close()
 
 

@@ -1,4 +1,4 @@
-"""What every request passes first: its id, its key, its size; and last: its line in the log.
+"""What every request passes first: its id, host, origin, key, size; and last: its line in the log.
 
 Plain ASGI, so that streams pass through untouched and the ends of connections are seen.
 """
@@ -18,6 +18,7 @@ from ruvllm.serve.errors import ApiError, api_error
 from ruvllm.serve.keys import ApiKey
 from ruvllm.serve.limits import KeyLimits
 from ruvllm.serve.metrics import Metrics
+from ruvllm.serve.origins import Origins, check_host, path_of
 from ruvllm.serve.settings import ServerSettings
 from ruvllm.serve.sse import UNWRAPPED_SEND
 
@@ -38,13 +39,18 @@ class Boundary:
     """Lets requests in, or answers why not."""
 
     def __init__(self, app: ASGIApp, *, settings: ServerSettings, metrics: Metrics) -> None:
-        self._app = app
+        self._origins = Origins(settings.cors_origins)
+        self._app = self._origins.readable(app)
         self._settings = settings
         self._metrics = metrics
         self._limits = KeyLimits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a connection; what ASGI calls."""
+        if scope["type"] == "websocket":
+            # There are none; one that is to come must be let in here first.
+            await send({"type": "websocket.close", "code": 1008})
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -53,15 +59,16 @@ class Boundary:
         sending = passage.sending(send)
         with ExitStack() as ends:
             try:
-                self._check_host(headers)
-                key = self._key(scope["path"], headers)
+                check_host(scope, headers, self._settings.allowed_hosts)
+                self._origins.check(scope["method"], headers)
+                key = self._key(scope, headers)
                 if key is not None:
                     scope["state"]["key"] = key
                     if scope["method"] == "POST":
                         scope["state"]["lease"] = ends.enter_context(self._limits.request(key))
                 limited = _SizeLimit(receive, self._settings.max_body_bytes, headers)
             except ApiError as error:
-                await error_response(error, scope)(scope, receive, sending)
+                await self._refuse(error, scope, receive, sending)
             else:
                 await self._answer(scope, limited, sending, passage)
             finally:
@@ -82,17 +89,20 @@ class Boundary:
             return
         # Where half of an answer is out, uvicorn hangs up: it must not look like a whole one.
         if not passage.has_begun:
-            await error_response(error, scope)(scope, receive, send)
+            await self._refuse(error, scope, receive, send)
 
-    def _check_host(self, headers: Headers) -> None:
-        allowed = self._settings.allowed_hosts
-        name = re.sub(r":\d+$", "", headers.get("host", "")).lower()
-        if allowed is not None and name not in allowed:
-            raise ApiError(403, f"this server is not known as {name!r}", code="host_not_allowed")
+    async def _refuse(self, error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
+        """Say why not; a page that is named may read it."""
+        answer: ASGIApp = error_response(error, scope)
+        if not self._origins.is_preflight(scope["method"], Headers(scope=scope)):
+            answer = self._origins.readable(answer)
+        await answer(scope, receive, send)
 
-    def _key(self, path: str, headers: Headers) -> ApiKey | None:
-        keys = self._settings.keys
+    def _key(self, scope: Scope, headers: Headers) -> ApiKey | None:
+        keys, path = self._settings.keys, path_of(scope)
         if not len(keys) or path in _OPEN_PATHS or path.startswith(_OPEN_PREFIXES):
+            return None
+        if self._origins.is_preflight(scope["method"], headers):
             return None
         kind, _, secret = headers.get("authorization", "").partition(" ")
         secret = secret.strip() if kind.lower() == "bearer" else headers.get("x-api-key", "")

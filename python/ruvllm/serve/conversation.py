@@ -19,12 +19,14 @@ class Conversation:
     Attributes:
         messages: Each with `role` and `content`, a text.
         continues_last: Whether the last message, the assistant's, is the beginning of the answer.
+        parse_special: Whether texts of control tokens in messages become these tokens.
         thinks: Whether a model that may think first does so; templates know it as `enable_thinking`.
         param: The field that they came in, for errors.
     """
 
     messages: Sequence[Mapping[str, Any]]
     continues_last: bool = False
+    parse_special: bool = False
     thinks: bool = True
     param: str = "messages"
 
@@ -36,7 +38,10 @@ async def conversation_tokens(model: ServedModel, conversation: Conversation) ->
         return await off_loop(
             sum(len(message["content"]) for message in conversation.messages),
             lambda: model.llm.chat_tokens(
-                conversation.messages, continue_last=conversation.continues_last, variables=variables
+                conversation.messages,
+                continue_last=conversation.continues_last,
+                variables=variables,
+                parse_special=conversation.parse_special,
             ),
         )
     except RuvLLMError as error:

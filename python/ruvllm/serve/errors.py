@@ -4,6 +4,7 @@
 status. How an error is written stands in `dialects`.
 """
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,8 +22,11 @@ from ruvllm.errors import (
     StorageError,
     TokenizationError,
 )
+from ruvllm.serve.disclosure import public_message
 
 __all__ = ["ApiError", "api_error", "unsupported"]
+
+logger = logging.getLogger(__name__)
 
 _TYPES = {
     400: "invalid_request_error",
@@ -80,11 +84,18 @@ def unsupported(param: str, why: str) -> ApiError:
     return ApiError(400, f"{param} is not supported: {why}", code="unsupported_parameter", param=param)
 
 
+def _message(error: BaseException) -> str:
+    message = public_message(error)
+    if isinstance(error, RuvLLMError | OSError) and message != str(error):
+        logger.warning("an answer does not say where: %s", error)
+    return message
+
+
 def api_error(error: BaseException, *, param: str | None = None) -> ApiError:
     """The answer to a client for an error of the package; what is not ours is a 500 without its text."""
     if isinstance(error, ApiError):
         return error
-    message = error.message if isinstance(error, RuvLLMError) else ""
+    message = _message(error)
     if isinstance(error, OverloadedError):
         seconds = max(1, round(error.retry_after_seconds or 1))
         headers = {"retry-after": str(seconds)}
@@ -100,7 +111,8 @@ def api_error(error: BaseException, *, param: str | None = None) -> ApiError:
     if isinstance(error, InvalidOperationError):
         return ApiError(503, message, code="unavailable", headers={"retry-after": "1"})
     if isinstance(error, StorageError | OSError):
-        return ApiError(507, message or f"the disk refused: {error}", code="storage_failed")
+        lead = "" if isinstance(error, RuvLLMError) else "the disk refused: "
+        return ApiError(507, lead + message, code="storage_failed")
     if isinstance(error, RuvLLMError):
         return ApiError(500, message, code="engine_error")
     return ApiError(500, "an unexpected error; the server's log has it", code="internal_error")

@@ -193,7 +193,13 @@ def check_length(model: ServedModel, num_tokens: int) -> None:
 
 
 async def tokens_of(
-    model: ServedModel, given: str | list[int], *, param: str, empty: str, makes_text: bool = False
+    model: ServedModel,
+    given: str | list[int],
+    *,
+    param: str,
+    empty: str,
+    makes_text: bool = False,
+    parse_special: bool = True,
 ) -> list[int]:
     """The tokens of a text, or token ids checked; 400 by `param` where there are none, or too many.
 
@@ -203,7 +209,7 @@ async def tokens_of(
     limit = llm.model_info.max_context
     try:
         if isinstance(given, str):
-            tokens = await off_loop(len(given), lambda: llm.tokenize(given))
+            tokens = await off_loop(len(given), lambda: llm.tokenize(given, parse_special=parse_special))
         else:
             tokens = check_tokens(given, llm.model_info.vocab_size)
         if makes_text:

@@ -3,15 +3,22 @@
 import asyncio
 import hashlib
 import logging
+import math
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
+from ruvllm import whole_file
 from ruvllm.async_engine import AsyncEngine
-from ruvllm.errors import RuvLLMError, StorageError
+from ruvllm.errors import InvalidOperationError, RuvLLMError, StorageError
 from ruvllm.llm import LLM
+from ruvllm.serve.disclosure import public_message
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.keys import KeyRing
+from ruvllm.serve.retrying import LoadFailures
 
 __all__ = ["ServedModel", "ServedModels"]
 
@@ -36,11 +43,14 @@ class ServedModel:
         self.prefix_file = prefix_file
         self._open_llm = open_llm
         self._engine: AsyncEngine | None = None
-        self._error: Exception | None = None
+        self._failures = LoadFailures()
         self._loading: asyncio.Task[AsyncEngine] | None = None
+        self._opener: threading.Thread | None = None
+        self._is_closed = False
         self._is_owner = True
         self._quotas: dict[str, int] = {}
         self._fingerprint = ""
+        self._saving = asyncio.Lock()
 
     @classmethod
     def loaded(cls, name: str, engine: AsyncEngine, *, prefix_file: Path | None = None) -> "ServedModel":
@@ -52,21 +62,26 @@ class ServedModel:
     @property
     def status(self) -> str:
         """`unloaded`, `loading`, `ready` or `failed`."""
-        if self._error is not None or (self._engine is not None and self._engine.llm.failure is not None):
-            return "failed"
         if self._engine is not None:
-            return "ready"
-        return "loading" if self._loading is not None else "unloaded"
+            return "ready" if self._engine.llm.failure is None else "failed"
+        if self._loading is not None:
+            return "loading"
+        return "unloaded" if self._failures.last is None else "failed"
 
     @property
     def failure(self) -> Exception | None:
-        """Why it cannot be used any more."""
-        return self._error or (self._engine.llm.failure if self._engine is not None else None)
+        """Why it cannot be used, as it stands."""
+        return self._failures.last if self._engine is None else self._engine.llm.failure
 
     @property
     def load_failure(self) -> Exception | None:
-        """Why it could not be loaded."""
-        return self._error
+        """Why it could not be loaded, the last time."""
+        return self._failures.last
+
+    @property
+    def is_being_opened(self) -> bool:
+        """Whether a thread still loads it, whoever has given up on that."""
+        return self._opener is not None and self._opener.is_alive()
 
     @property
     def engine(self) -> AsyncEngine | None:
@@ -91,12 +106,12 @@ class ServedModel:
 
     async def ready(self) -> AsyncEngine:
         """The engine, loaded first where it is not; whoever comes while it loads waits for the same."""
-        if self._error is not None:
-            raise self._not_loaded(self._error)
-        if self._engine is None:
-            # A client that leaves must not end the loading for the others.
-            return await asyncio.shield(self.start_loading())
-        return self._engine
+        if self._engine is not None:
+            return self._engine
+        if self._loading is None and (failure := self._failures.standing) is not None:
+            raise self._not_loaded(failure)
+        # A client that leaves must not end the loading for the others.
+        return await asyncio.shield(self.start_loading())
 
     def start_loading(self) -> "asyncio.Task[AsyncEngine]":
         """Begin to load it, where nobody has."""
@@ -108,10 +123,9 @@ class ServedModel:
     async def _load(self) -> AsyncEngine:
         began = time.monotonic()
         try:
-            llm = await asyncio.to_thread(self._open_llm)
-            await asyncio.to_thread(self._prepare, llm)
+            llm = await self._opened()
         except Exception as error:
-            self._error = error
+            self._failures.add(error)
             logger.error(
                 "the model %s could not be loaded: %s",
                 self.name,
@@ -122,12 +136,51 @@ class ServedModel:
         finally:
             self._loading = None
         logger.info("the model %s is loaded, after %.2f s", self.name, time.monotonic() - began)
+        self._failures.clear()
         self._engine = AsyncEngine(llm)
         return self._engine
 
+    async def _opened(self) -> LLM:
+        """The model, opened in a thread for which the process does not wait at its end, as for a pool's.
+
+        A file may be on a disk that does not answer, or be none: such a thread ends when it likes to.
+        """
+        outcome: Future[LLM] = Future()
+        outcome.set_running_or_notify_cancel()
+
+        def work() -> None:
+            try:
+                outcome.set_result(self._open())
+            except BaseException as error:  # noqa: BLE001 - raised again by the one who waits
+                outcome.set_exception(error)
+
+        self._opener = threading.Thread(target=work, name=f"open {self.name}", daemon=True)
+        self._opener.start()
+        llm = await asyncio.wrap_future(outcome)
+        if self._is_closed:
+            await asyncio.to_thread(self._give_back, llm)
+        return llm
+
+    def _open(self) -> LLM:
+        llm = self._open_llm()
+        try:
+            self._prepare(llm)
+            if self._is_closed:
+                raise InvalidOperationError("the server has ended")
+        except BaseException:
+            self._give_back(llm)
+            raise
+        return llm
+
+    def _give_back(self, llm: LLM) -> None:
+        if self._is_owner:
+            llm.close()
+
     def _not_loaded(self, error: Exception) -> ApiError:
-        message = f"the model {self.name} could not be loaded: {error}"
-        return ApiError(503, message, code="model_failed")
+        message = f"the model {self.name} could not be loaded: {public_message(error)}"
+        pause = self._failures.pause
+        headers = {} if pause is None else {"retry-after": str(max(1, math.ceil(pause)))}
+        return ApiError(503, message, code="model_failed", headers=headers)
 
     def hold_tenants_to(self, quotas: Mapping[str, int]) -> None:
         """Say what tenants may hold of the key-value cache, now or once the model is loaded."""
@@ -139,7 +192,10 @@ class ServedModel:
         """Set the quotas, and read what the last run computed; a file that does not fit is left."""
         for tenant, num_bytes in self._quotas.items():
             llm.set_quota(tenant, num_bytes)
-        if self.prefix_file is None or not self.prefix_file.exists():
+        if self.prefix_file is None:
+            return
+        whole_file.remove_abandoned(self.prefix_file)
+        if not os.path.lexists(self.prefix_file):
             return
         try:
             loaded = llm.prefix_cache.load(self.prefix_file)
@@ -148,17 +204,25 @@ class ServedModel:
         else:
             logger.info("%d prefixes (%d tokens) of the last run are back", loaded.entries, loaded.tokens)
 
+    async def save_prefixes(self, path: Path) -> int:
+        """Write the prefix cache of a model that is loaded to a file; gives its entries.
+
+        Who comes meanwhile waits here, and not in a thread that others need.
+        """
+        async with self._saving:
+            return await asyncio.to_thread(self.llm.prefix_cache.save, path)
+
     async def close(self) -> None:
-        """Keep what was computed, and end the model where it was loaded here."""
+        """Keep what was computed, and end the model loaded here; one that still loads is given up."""
+        self._is_closed = True
         if self._engine is None:
             return
         if self.prefix_file is not None and self._engine.llm.failure is None:
             try:
-                await asyncio.to_thread(self._engine.llm.prefix_cache.save, self.prefix_file)
+                await self.save_prefixes(self.prefix_file)
             except (RuvLLMError, OSError) as error:
                 logger.error("the prefix cache could not be kept: %s", error)
-        if self._is_owner:
-            await asyncio.to_thread(self._engine.llm.close)
+        await asyncio.to_thread(self._give_back, self._engine.llm)
 
 
 def _mark_retrieved(task: "asyncio.Task[AsyncEngine]") -> None:
@@ -198,6 +262,11 @@ class ServedModels:
                 param="model",
             )
         return model
+
+    @property
+    def are_being_opened(self) -> bool:
+        """Whether threads still load some of them."""
+        return any(model.is_being_opened for model in self)
 
     async def close(self) -> None:
         """End all of them."""

@@ -1,11 +1,16 @@
-"""HTTP as uvicorn reads it, with the bounds that it lacks: on headers, and on the time that a request takes.
+"""HTTP as uvicorn reads it, with the bounds that it lacks: on headers, and on the time that a side takes.
 
-Without them one connection could fill the memory with a header that never ends, or stay for ever.
+Without them one connection could fill the memory with a header that never ends, or stay for ever. And an
+upgrade to another protocol, which nothing here does, is ignored, as RFC 9110 wants it.
 """
 
 import asyncio
 import json
+import logging
+from contextlib import suppress
+from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -13,8 +18,11 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from ruvllm.serve.errors import ApiError
+from ruvllm.serve.sockets import bound_silence, unread_bytes
 
 __all__ = ["BoundedProtocol"]
+
+logger = logging.getLogger(__name__)
 
 # The request line and all headers; the next proxy or library would not take more either.
 MAX_HEADER_BYTES = 64 * 1024
@@ -25,20 +33,30 @@ REQUEST_SECONDS = 60.0
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection."""
+    """One connection.
+
+    `write_seconds` is how long a client may take nothing of what is sent to it.
+    """
 
     _header_bytes = 0
     _unread_bytes = 0
     _timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
+
+    def __init__(self, *arguments: Any, write_seconds: float = 60.0, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._write_seconds = write_seconds
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin: a client that never says anything is sent away."""
         super().connection_made(transport)
+        bound_silence(transport, self._write_seconds)
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._stop_timer()
+        self._stop_write_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -46,9 +64,92 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unread_bytes += len(data)
         if self._timer is None and not self._is_answering():
             self._start_timer()
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except httptools.HttpParserError as error:
+            logger.info("what a client sent is no HTTP: %s", error)
+            self.send_400_response("the request is no HTTP that can be read")
+            return
         if self._unread_bytes > MAX_UNREAD_BYTES and not self.transport.is_closing():
             self._refuse(ApiError(431, "the request has a line without an end", code="headers_too_large"))
+
+    def _parse(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while True:
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+                self._begin_again_without_upgrade()
+            else:
+                return
+
+    def _begin_again_without_upgrade(self) -> None:
+        """Let a new parser read the head that has just been read, but for its `Upgrade`.
+
+        The old one takes what follows for the other protocol, and a body for the next request. The names and
+        values are its own findings, in which no line can end, so that the head is the same one again.
+        """
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (method, self.url, version)]
+        lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        with suppress(AttributeError):  # as uvicorn's own, where httptools is new enough
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.parser.feed_data(b"\r\n".join([*lines, b"", b""]))
+
+    # -- a client that does not read
+
+    def pause_writing(self) -> None:
+        """More waits to be sent than should."""
+        super().pause_writing()
+        self._watch_writing()
+
+    def resume_writing(self) -> None:
+        """The client has read on."""
+        if not self.transport.is_closing():
+            self._stop_write_timer()
+        super().resume_writing()
+
+    def on_response_complete(self) -> None:
+        """An answer is out, as far as it is about us."""
+        super().on_response_complete()
+        self._watch_closing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing more was asked for."""
+        super().timeout_keep_alive_handler()
+        self._watch_closing()
+
+    def shutdown(self) -> None:
+        """The server ends."""
+        super().shutdown()
+        self._watch_closing()
+
+    def _watch_closing(self) -> None:
+        """What is closed ends once all is sent, which a client that does not read would put off for ever."""
+        if self.transport.is_closing():
+            self._watch_writing()
+
+    def _watch_writing(self) -> None:
+        """Look from time to time whether the client takes what is there; nothing is added meanwhile."""
+        if self._write_timer is None:
+            unread = unread_bytes(self.transport)
+            self._write_timer = self.loop.call_later(self._write_seconds, self._on_unread, unread)
+
+    def _on_unread(self, before: int) -> None:
+        self._write_timer = None
+        if unread_bytes(self.transport) < before:
+            self._watch_writing()
+            return
+        logger.info("a client is hung up on: it read nothing for %g s", self._write_seconds)
+        self.transport.abort()  # its request ends as that of one who left
+
+    def _stop_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
 
     # -- what the parser found
 
@@ -69,6 +170,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._count(len(name) + len(value))
         super().on_header(name, value)
 
+    def on_headers_complete(self) -> None:
+        """The head is here; one that wants another protocol is read again, without that wish."""
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
+        elif self.parser.get_method() == b"CONNECT":
+            raise ValueError("no other server is reached through this one")
+
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
         self._unread_bytes = 0
@@ -76,8 +184,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """All of it is here."""
-        self._stop_timer()
-        super().on_message_complete()
+        if not self.parser.should_upgrade():
+            self._stop_timer()
+            super().on_message_complete()
 
     # -- refusals
 
@@ -122,3 +231,4 @@ class BoundedProtocol(HttpToolsProtocol):
             )
             self.transport.write(STATUS_LINE[error.status_code] + head.encode() + body)
         self.transport.close()
+        self._watch_closing()

@@ -6,12 +6,14 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
 from ruvllm.errors import ConfigError
+from ruvllm.observability.stderr import flush_stderr
 from ruvllm.serve.protocol import BoundedProtocol
 from ruvllm.serve.server import Server
 
@@ -62,7 +64,7 @@ def run_server(
     """Serve until SIGINT or SIGTERM; what runs then may go on for `drain_seconds`.
 
     `listening` is told the address once connections are accepted. Where the first model cannot be loaded,
-    its error is raised.
+    its error is raised. Where one still loads at the end, the process ends here: that may take for ever.
     """
     with _bound(host, port) as opened:
         address = _address(host, opened.getsockname()[1])
@@ -73,6 +75,9 @@ def run_server(
     state: Server = app.state.server
     if (failure := state.models.first.load_failure) is not None:
         raise failure
+    if state.models.are_being_opened:
+        flush_stderr()
+        os._exit(0)
 
 
 def open_closed_streams() -> None:
@@ -91,9 +96,11 @@ def open_closed_streams() -> None:
 
 def uvicorn_config(app: FastAPI, *, drain_seconds: int) -> uvicorn.Config:
     """How uvicorn is to run the application, wherever it does."""
+    server: Server = app.state.server
+    protocol = partial(BoundedProtocol, write_seconds=server.settings.write_seconds)
     return uvicorn.Config(
         app,
-        http=BoundedProtocol,
+        http=protocol,  # type: ignore[arg-type]  # it is called, and nothing else
         ws="none",
         log_config=None,
         access_log=False,

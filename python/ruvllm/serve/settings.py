@@ -25,6 +25,7 @@ class ServerSettings:
         stream_interval: Pieces of a stream are at least this many seconds apart, but for the first and the
             last; tokens made meanwhile go together. 0 sends each at once, for more processor time.
         ping_seconds: A stream that has nothing to say says so this often.
+        write_seconds: A client that takes nothing of its answer for so long is hung up on.
         max_stored_responses: How many `/v1/responses` are kept for `previous_response_id`.
         max_stored_bytes: What the texts of all of them may take.
     """
@@ -37,6 +38,7 @@ class ServerSettings:
     max_inputs: int = 256
     stream_interval: float = 0.02
     ping_seconds: float = 15.0
+    write_seconds: float = 60.0
     max_stored_responses: int = 1000
     max_stored_bytes: int = 256 * 1024 * 1024
 
@@ -46,7 +48,8 @@ class ServerSettings:
         for name in ("max_stored_responses", "max_stored_bytes"):
             check_integer(name, getattr(self, name), 0)
         check_number("stream_interval", self.stream_interval, Interval(0, 1))
-        check_number("ping_seconds", self.ping_seconds, Interval(0, 3600, low_included=False))
+        for name in ("ping_seconds", "write_seconds"):
+            check_number(name, getattr(self, name), Interval(0, 3600, low_included=False))
 
 
 def is_loopback(host: str) -> bool:

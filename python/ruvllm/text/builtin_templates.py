@@ -81,9 +81,10 @@ system message!') }}
 )
 
 _PHI_3 = """\
+{%- set marks = {'system': '<|system|>', 'user': '<|user|>', 'assistant': '<|assistant|>'} -%}
 {%- for message in messages -%}
-{%- if message['role'] in ['system', 'user', 'assistant'] -%}
-{{ '<|' + message['role'] + '|>\\n' + message['content'] + '<|end|>\\n' }}
+{%- if message['role'] in marks -%}
+{{ marks[message['role']] + '\\n' + message['content'] + '<|end|>\\n' }}
 {%- endif -%}
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{ '<|assistant|>\\n' }}{%- else -%}{{ eos_token }}{%- endif -%}

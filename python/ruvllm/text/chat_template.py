@@ -7,14 +7,15 @@ template takes before its steps run out: one that doubles a text again and again
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ruvllm.errors import TokenizationError
 from ruvllm.text import builtin_templates
-from ruvllm.text.messages import MessageLike, check_messages
+from ruvllm.text.marks import Rendered, SignedTemplate, TemplateMarks, Veil, texts_in
+from ruvllm.text.messages import Message, MessageLike, check_messages
 
 if TYPE_CHECKING:
     from minijinja import Environment
@@ -61,8 +62,19 @@ class ChatTemplate:
         bos_token: str = "",
         eos_token: str = "",
         name: str = "chat_template",
+        marks: Collection[str] = (),
         limits: TemplateLimits | None = None,
     ) -> None:
+        """Take a template.
+
+        Args:
+            source: Its program.
+            bos_token: What it knows by that name.
+            eos_token: The same.
+            name: What errors call it.
+            marks: The texts of tokens that it may write and messages may not; see `rendered`.
+            limits: What it may take.
+        """
         self._limits = limits or TemplateLimits()
         if len(source) > self._limits.template_characters:
             raise TokenizationError(
@@ -71,19 +83,21 @@ class ChatTemplate:
             )
         self.source = source
         self.name = name
-        self._bos_token = bos_token
-        self._eos_token = eos_token
+        self._values = {"bos_token": bos_token, "eos_token": eos_token}
         # Only training needs these tags around the assistant's part; a condition keeps their white space.
         self._program = _GENERATION_TAG.sub(_as_condition, source)
+        self._marks = TemplateMarks(self._program, marks, self._values)
 
     @classmethod
-    def builtin(cls, form: str, *, bos_token: str = "", eos_token: str = "") -> "ChatTemplate":
+    def builtin(
+        cls, form: str, *, bos_token: str = "", eos_token: str = "", marks: Collection[str] = ()
+    ) -> "ChatTemplate":
         """A built-in template: chatml, llama-2, llama-3, mistral, phi-3 or gemma."""
         if form not in builtin_templates.BUILTIN_TEMPLATES:
             known = ", ".join(builtin_templates.BUILTIN_TEMPLATES)
             raise TokenizationError(f"there is no built-in chat template {form!r}; there are {known}")
         source = builtin_templates.BUILTIN_TEMPLATES[form]
-        return cls(source, bos_token=bos_token, eos_token=eos_token, name=f"built-in {form}")
+        return cls(source, bos_token=bos_token, eos_token=eos_token, name=f"built-in {form}", marks=marks)
 
     def render(
         self,
@@ -97,21 +111,8 @@ class ChatTemplate:
         Raises `TokenizationError` with the template's own words where it refuses the messages.
         """
         checked = check_messages(messages)
-        context: dict[str, Any] = {
-            "messages": checked,
-            "add_generation_prompt": add_generation_prompt,
-            "bos_token": self._bos_token,
-            "eos_token": self._eos_token,
-            "tools": None,
-            "documents": None,
-            **(variables or {}),
-        }
-        text = self._run(len(checked), context)
-        if len(text) > self._limits.output_characters:
-            raise self._error(
-                f"made {len(text)} characters; at most {self._limits.output_characters} are allowed"
-            )
-        return text
+        context = self._context(checked, variables, add_generation_prompt=add_generation_prompt)
+        return self._run(self._program, self._values, context)
 
     def render_open(
         self, messages: str | Sequence[MessageLike], *, variables: Mapping[str, Any] | None = None
@@ -122,32 +123,104 @@ class ChatTemplate:
         in what the template makes of it.
         """
         checked = check_messages(messages)
-        last = checked[-1]
-        if last["role"] != "assistant" or not last["content"].strip():
-            raise TokenizationError(
-                "there is nothing to go on from: the last message must be the assistant's, and not empty"
-            )
+        content = _beginning_of_answer(checked)
         text = self.render(checked, add_generation_prompt=False, variables=variables)
-        # Templates trim contents; the beginning is cut after its last visible character.
-        content = last["content"].strip()
+        return text[: self._end_of(content, text)]
+
+    def rendered(
+        self,
+        messages: str | Sequence[MessageLike],
+        *,
+        continue_last: bool = False,
+        variables: Mapping[str, Any] | None = None,
+    ) -> Rendered:
+        """Give the same text with its marks told apart: those that the template writes, and no others.
+
+        `continue_last` gives it up to the end of the last message, as `render_open` does.
+        """
+        checked = check_messages(messages)
+        content = _beginning_of_answer(checked) if continue_last else None
+        context = self._context(checked, variables, add_generation_prompt=not continue_last)
+        signed = self._marks.sign(texts_in([checked, variables or {}]))
+        rendered = signed.rendered(self._run(signed.program, signed.values, context, signed))
+        if self._marks.composes:
+            rendered = self._with_composed(rendered, signed, context)
+        return rendered if content is None else rendered.upto(self._end_of(content, rendered.signed))
+
+    def _with_composed(
+        self, rendered: Rendered, signed: SignedTemplate, context: Mapping[str, Any]
+    ) -> Rendered:
+        """Sign the marks that the template has put together, and none that messages spell.
+
+        What else spells a mark is the template's where it comes out as well when messages are veiled. A
+        template that reads them makes another text then: of such a one only those are veiled that could be
+        part of a mark, and where other marks come out, the veiled text is the one that counts.
+        """
+        if not (found := list(self._marks.finder.find(rendered.signed))):
+            return rendered
+        veil = Veil(self._marks.finder.marks, signed.unused())
+        as_veiled = rendered
+        for wanted in (lambda text: True, veil.may_be_of_a_mark):
+            try:
+                veiled = self._run(signed.program, signed.values, _veiled(context, veil, wanted), signed)
+            except TokenizationError:  # it wants to read what messages say
+                continue
+            if not (composed := list(self._marks.finder.find(veiled))):
+                return rendered
+            lifted = signed.rendered(veil.lift(veiled))
+            if lifted.signed == rendered.signed:
+                return signed.with_more(rendered, composed)
+            as_veiled = signed.with_more(lifted, composed)
+        as_it_is = signed.with_more(rendered, found)
+        return as_it_is if as_it_is.pieces()[1::2] == as_veiled.pieces()[1::2] else as_veiled
+
+    def _context(
+        self,
+        messages: Sequence[Message],
+        variables: Mapping[str, Any] | None,
+        *,
+        add_generation_prompt: bool,
+    ) -> dict[str, Any]:
+        return {
+            "add_generation_prompt": add_generation_prompt,
+            "tools": None,
+            "documents": None,
+            **(variables or {}),
+            "messages": messages,
+        }
+
+    def _end_of(self, content: str, text: str) -> int:
+        """Where the last message's content ends in the text."""
         place = text.rfind(content)
         if place < 0:
             raise self._error("changes the assistant's message, so that an answer cannot go on from it")
-        return text[: place + len(content)]
+        return place + len(content)
 
-    def _run(self, num_messages: int, context: dict[str, Any]) -> str:
+    def _run(
+        self,
+        program: str,
+        values: Mapping[str, str],
+        context: Mapping[str, Any],
+        signed: SignedTemplate | None = None,
+    ) -> str:
         from minijinja import TemplateError
 
-        environment = _environment(self._limits.fuel + num_messages * self._limits.fuel_per_message)
+        fuel = self._limits.fuel + len(context["messages"]) * self._limits.fuel_per_message
+        words = signed.words if signed else str
         try:
-            return environment.render_str(self._program, self.name, **context)
+            text = _environment(fuel).render_str(program, self.name, **{**values, **context})
         except _RaisedByTemplate as error:
-            raise self._error(f"refused the messages: {error}") from None
+            raise self._error(f"refused the messages: {words(error)}") from None
         except TemplateError as error:
             where = f" in line {error.line}" if error.line else ""
-            raise self._error(f"failed{where}: {error.message}") from error
+            raise self._error(f"failed{where}: {words(error.message)}") from error
         except (TypeError, ValueError, OverflowError) as error:  # out of the functions below
-            raise self._error(f"failed: {error}") from error
+            raise self._error(f"failed: {words(error)}") from error
+        if len(text) > self._limits.output_characters:
+            raise self._error(
+                f"made {len(text)} characters; at most {self._limits.output_characters} are allowed"
+            )
+        return text
 
     def _error(self, what: str) -> TokenizationError:
         return TokenizationError(f"the chat template {self.name} {what}")
@@ -160,17 +233,47 @@ def choose_template(
     architecture: str = "",
     name: str = "",
     special_tokens: Mapping[str, str] | None = None,
+    marks: Collection[str] = (),
 ) -> ChatTemplate | None:
     """Take the model's own template, else the built-in one that fits its tokens, architecture or name.
 
-    `special_tokens` holds the texts of `bos_token` and `eos_token`.
+    `special_tokens` holds the texts of `bos_token` and `eos_token`, `marks` those that messages cannot make.
     """
     tokens = special_tokens or {}
     bos_token, eos_token = tokens.get("bos_token", ""), tokens.get("eos_token", "")
     if source:
-        return ChatTemplate(source, bos_token=bos_token, eos_token=eos_token, name="of the model")
+        return ChatTemplate(
+            source, bos_token=bos_token, eos_token=eos_token, name="of the model", marks=marks
+        )
     form = builtin_templates.choose(has_token=has_token, architecture=architecture, name=name)
-    return None if form is None else ChatTemplate.builtin(form, bos_token=bos_token, eos_token=eos_token)
+    if form is None:
+        return None
+    return ChatTemplate.builtin(form, bos_token=bos_token, eos_token=eos_token, marks=marks)
+
+
+def _beginning_of_answer(messages: Sequence[Message]) -> str:
+    """The last message's content, from which an answer goes on."""
+    last = messages[-1]
+    # Templates trim contents; the beginning is cut after its last visible character.
+    content = str(last["content"]).strip()
+    if last["role"] != "assistant" or not content:
+        raise TokenizationError(
+            "there is nothing to go on from: the last message must be the assistant's, and not empty"
+        )
+    return content
+
+
+def _veiled(context: Mapping[str, Any], veil: Veil, wanted: Callable[[str], bool]) -> dict[str, Any]:
+    """What a template gets, veiled: of the messages' contents those that are wanted so, and all else.
+
+    Roles are checked, and templates ask for them.
+    """
+    veiled: dict[str, Any] = veil.over(context)
+    for message, original in zip(veiled["messages"], context["messages"], strict=True):
+        message["role"] = original["role"]
+        if not wanted(original["content"]):
+            message["content"] = original["content"]
+    return veiled
 
 
 def _as_condition(tag: re.Match[str]) -> str:

@@ -1,11 +1,12 @@
 """The tokenizer of a model folder: `tokenizer.json`, with what `tokenizer_config.json` says beside it.
 
 `tokenizers` does the work of `tokenizer.json`; this module adds the model's wishes (first token, end tokens)
-and keeps text from becoming special tokens where the caller wants that.
+and keeps text from becoming special tokens where it is not to.
 """
 
 import json
 import logging
+import secrets
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ruvllm.errors import IoError, TokenizationError
+from ruvllm.text.marks import MarkFinder, can_be_mark
 from ruvllm.text.token_pieces import piece_decoder
 from ruvllm.text.tokenizer import with_bos
 
@@ -56,7 +58,7 @@ class JsonTokenizer:
     def __init__(self, source: str, config: Mapping[str, Any] | None = None) -> None:
         self.config = dict(config or {})
         self._source = source
-        self._specials_are_text: tokenizers.Tokenizer | None = None
+        self._named: tuple[tokenizers.Tokenizer, dict[str, str]] | None = None
         self._lock = threading.Lock()
         self._tokenizer = _parse(source)
         self._vocabulary_ids = self._tokenizer.get_vocab(with_added_tokens=True)
@@ -109,54 +111,59 @@ class JsonTokenizer:
         token_ids = self._tokenizer.encode("a", add_special_tokens=True).ids
         return bool(token_ids) and token_ids[0] == self.bos_token
 
+    @cached_property
+    def marks(self) -> frozenset[str]:
+        """The texts of tokens that only a template makes."""
+        return self._finder.marks
+
+    @cached_property
+    def _finder(self) -> MarkFinder:
+        tokens = self._added.values()
+        return MarkFinder(
+            {token.content for token in tokens if can_be_mark(token.content, is_special=token.special)}
+        )
+
     def encode(self, text: str, *, add_bos: bool | None = None, parse_special: bool = True) -> list[int]:
         """Give the text's tokens; see `Tokenizer.encode`."""
+        return self._encode(self._tokenizer if parse_special else self._apart[0], text, add_bos=add_bos)
+
+    def encode_pieces(self, pieces: Sequence[str], *, add_bos: bool | None = None) -> list[int]:
+        """Give the tokens of text and marks by turns; see `Tokenizer.encode_pieces`."""
+        text = "".join(pieces)
+        if self._finder.split(text) == list(pieces):
+            return self._encode(self._tokenizer, text, add_bos=add_bos)
+        tokenizer, names = self._apart
+        named = list(pieces)
+        named[1::2] = [names[mark] for mark in pieces[1::2]]
+        for word in names.keys() - self.marks:  # special, but a word: it is what it says
+            named[::2] = [piece.replace(word, names[word]) for piece in named[::2]]
+        return self._encode(tokenizer, "".join(named), add_bos=add_bos)
+
+    def _encode(self, tokenizer: "tokenizers.Tokenizer", text: str, *, add_bos: bool | None) -> list[int]:
         wanted = self.adds_bos if add_bos is None else add_bos
         as_the_file_says = add_bos is None and wanted == self._post_processor_adds_bos
-        token_ids = self._encode_plain(text, parse_special=parse_special, add_special=as_the_file_says)
-        if as_the_file_says or not wanted:
-            return token_ids
-        return with_bos(token_ids, self.bos_token)
-
-    def _encode_plain(self, text: str, *, parse_special: bool, add_special: bool) -> list[int]:
-        tokenizer = self._tokenizer if parse_special else self._text_only()
         try:
-            encoding = tokenizer.encode(text, add_special_tokens=add_special)
+            token_ids: list[int] = tokenizer.encode(text, add_special_tokens=as_the_file_says).ids
         except Exception as error:
             raise TokenizationError(f"tokenizer.json cannot encode the text: {error}") from error
-        token_ids: list[int] = encoding.ids
-        if parse_special:
-            return token_ids
-        put_by_file = encoding.special_tokens_mask
-        return [
-            piece
-            for token_id, by_file in zip(token_ids, put_by_file, strict=True)
-            for piece in ([token_id] if by_file else self._without_special(token_id))
-        ]
+        return token_ids if as_the_file_says or not wanted else with_bos(token_ids, self.bos_token)
 
-    def _without_special(self, token_id: int) -> list[int]:
-        """The token, or smaller ones of the same text where merges alone led to a special one."""
-        if token_id not in self._special_ids:
-            return [token_id]
-        text, found, start = self._pieces[token_id], [], 0
-        while start < len(text):
-            for end in range(len(text), start, -1):
-                if (match := self._ids_of_pieces.get(text[start:end])) is not None:
-                    found.append(match)
-                    start = end
-                    break
-            else:
-                spelled = self.token_text(token_id)
-                raise TokenizationError(f"tokenizer.json has no way to spell {spelled!r} as text")
-        return found
+    @property
+    def _apart(self) -> "tuple[tokenizers.Tokenizer, dict[str, str]]":
+        """The same tokenizer with names for its marks and special tokens that no text holds, and these names.
 
-    def _text_only(self) -> "tokenizers.Tokenizer":
+        So it cuts a text of which some parts are marks and others spell them, all at once, as the file says.
+        """
         with self._lock:
-            if self._specials_are_text is None:
-                tokenizer = _parse(self._source)
-                tokenizer.encode_special_tokens = True
-                self._specials_are_text = tokenizer
-            return self._specials_are_text
+            if self._named is None:
+                texts = {self._added[token_id].content for token_id in self._special_ids} | self.marks
+                nonce = secrets.token_hex(16)
+                names = {text: f"<|{nonce}.{index}|>" for index, text in enumerate(sorted(texts))}
+                tokenizer = _parse(json.dumps(renamed(json.loads(self._source), names)))
+                if any(tokenizer.token_to_id(names[text]) != self._vocabulary_ids[text] for text in texts):
+                    raise TokenizationError("tokenizer.json has special tokens that cannot be told from text")
+                self._named = tokenizer, names
+            return self._named
 
     def decode(self, token_ids: Sequence[int], *, skip_special: bool = False) -> str:
         """Give the tokens' text; bytes that are not characters become U+FFFD."""
@@ -199,14 +206,6 @@ class JsonTokenizer:
             pieces[token_id] = decode(text)
         return pieces
 
-    @cached_property
-    def _ids_of_pieces(self) -> dict[bytes, int]:
-        return {
-            piece: index
-            for index, piece in reversed(list(enumerate(self._pieces)))
-            if piece and index not in self._added
-        }
-
     def _configured_token(self, key: str) -> int | None:
         text = token_content(self.config.get(key))
         return None if text is None else self._vocabulary_ids.get(text)
@@ -219,6 +218,23 @@ def _parse(source: str) -> "tokenizers.Tokenizer":
         return tokenizers.Tokenizer.from_str(source)
     except Exception as error:
         raise TokenizationError(f"tokenizer.json cannot be used: {error}") from error
+
+
+def renamed(source: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """A `tokenizer.json` in which some tokens have other texts; text is not merged to them any more."""
+    model = source["model"]
+    for token in source["added_tokens"]:
+        token["content"] = names.get(token["content"], token["content"])
+    if isinstance(model["vocab"], dict):
+        model["vocab"] = {names.get(text, text): token_id for text, token_id in model["vocab"].items()}
+    else:
+        model["vocab"] = [[names.get(text, text), *others] for text, *others in model["vocab"]]
+    if "merges" in model:
+        pairs = (pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"])
+        model["merges"] = [pair for pair in pairs if not {"".join(pair), *pair} & names.keys()]
+    if "unk_token" in model:
+        model["unk_token"] = names.get(model["unk_token"], model["unk_token"])
+    return source
 
 
 def token_content(value: object) -> str | None:

@@ -37,6 +37,7 @@ class ModelText:
             architecture=self.architecture,
             name=self.name,
             special_tokens={name: text for name, text in texts.items() if text is not None},
+            marks=tokenizer.marks,
         )
 
 

@@ -4,14 +4,16 @@
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ruvllm.errors import TokenizationError
+from ruvllm.text.marks import Rendered
 
 if TYPE_CHECKING:
     from ruvllm import _native
 
-__all__ = ["GgufTokenizer", "Tokenizer", "encode_rendered", "with_bos"]
+__all__ = ["GgufTokenizer", "Tokenizer", "encode_own", "encode_rendered", "with_bos"]
 
 
 @runtime_checkable
@@ -45,6 +47,16 @@ class Tokenizer(Protocol):
         is text like any other, and no special token comes out of it.
         """
 
+    @property
+    def marks(self) -> frozenset[str]:
+        """The texts of tokens that only a template makes, such as `<|im_start|>`."""
+
+    def encode_pieces(self, pieces: Sequence[str], *, add_bos: bool | None = None) -> list[int]:
+        """Give the tokens of text and marks by turns, text first and last; `add_bos` as in `encode`.
+
+        The text is cut as if all stood together. No mark comes out of it, whatever it spells.
+        """
+
     def decode(self, token_ids: Sequence[int], *, skip_special: bool = False) -> str:
         """Give the tokens' text; bytes that are not characters become U+FFFD."""
 
@@ -65,11 +77,26 @@ def with_bos(token_ids: list[int], bos_token: int | None) -> list[int]:
     return [bos_token, *token_ids]
 
 
-def encode_rendered(tokenizer: Tokenizer, text: str) -> list[int]:
+def encode_rendered(tokenizer: Tokenizer, rendered: Rendered) -> list[int]:
     """Give the tokens of what a chat template made; the first token comes once, whoever writes it."""
-    bos_text = "" if tokenizer.bos_token is None else tokenizer.token_text(tokenizer.bos_token)
-    begins_itself = bool(bos_text) and text.startswith(bos_text or "")
+    pieces = rendered.pieces()
+    bos_text = _bos_text(tokenizer)
+    if bos_text in tokenizer.marks:
+        begins_itself = pieces[0] == "" and pieces[1:2] == [bos_text]
+    else:
+        begins_itself = bool(bos_text) and rendered.signed.startswith(bos_text)
+    return tokenizer.encode_pieces(pieces, add_bos=False if begins_itself else None)
+
+
+def encode_own(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The same for a text whose writer is trusted with marks, wherever in it they stand."""
+    bos_text = _bos_text(tokenizer)
+    begins_itself = bool(bos_text) and text.startswith(bos_text)
     return tokenizer.encode(text, add_bos=False if begins_itself else None)
+
+
+def _bos_text(tokenizer: Tokenizer) -> str:
+    return "" if tokenizer.bos_token is None else tokenizer.token_text(tokenizer.bos_token) or ""
 
 
 class GgufTokenizer:
@@ -108,6 +135,18 @@ class GgufTokenizer:
         if add_bos is None or (add_bos and self.adds_bos):
             return self._native.encode(text, True, parse_special)  # noqa: FBT003 - positional in the engine
         token_ids = self._native.encode(text, False, parse_special)  # noqa: FBT003
+        return with_bos(token_ids, self.bos_token) if add_bos else token_ids
+
+    @cached_property
+    def marks(self) -> frozenset[str]:
+        """The texts of tokens that only a template makes."""
+        return frozenset(self._native.mark_texts())
+
+    def encode_pieces(self, pieces: Sequence[str], *, add_bos: bool | None = None) -> list[int]:
+        """Give the tokens of text and marks by turns; see `Tokenizer.encode_pieces`."""
+        if add_bos is None or (add_bos and self.adds_bos):
+            return self._native.encode_pieces(pieces, True)  # noqa: FBT003
+        token_ids = self._native.encode_pieces(pieces, False)  # noqa: FBT003
         return with_bos(token_ids, self.bos_token) if add_bos else token_ids
 
     def decode(self, token_ids: Sequence[int], *, skip_special: bool = False) -> str:

@@ -1,19 +1,26 @@
 //! What one forward pass computes: the only thing that planning and model share.
 
-use crate::ids::TokenId;
+use std::ops::Range;
+
+use crate::cancel::CancelFlag;
+use crate::ids::{SequenceId, TokenId};
 
 /// Rows of many sequences, to go through the layers together.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     /// One row a token; the rows of a sequence stand together, in order of position.
     pub tokens: Vec<TokenId>,
-    /// Who owns which rows.
+    /// Who owns which rows, in their order; every row is somebody's.
     pub sequences: Vec<BatchSequence>,
 }
 
 /// The rows of one sequence.
 #[derive(Debug, Clone)]
 pub struct BatchSequence {
+    /// Whose rows they are.
+    pub owner: SequenceId,
+    /// Whether anybody still wants them.
+    pub cancel: CancelFlag,
     /// The first of its rows.
     pub first_row: usize,
     /// How many rows.
@@ -26,29 +33,102 @@ pub struct BatchSequence {
     pub rope_length: usize,
 }
 
+/// Which rows of a batch stayed, as runs in their old numbers.
+#[derive(Debug, PartialEq, Eq)]
+pub struct KeptRows(Vec<Range<usize>>);
+
 impl Batch {
-    /// Adds consecutive tokens of one sequence.
-    pub fn push(
-        &mut self,
-        tokens: &[TokenId],
-        first_position: usize,
-        block_table: Vec<u32>,
-        rope_length: usize,
-    ) {
-        let first_row = self.tokens.len();
+    /// Adds consecutive tokens of one sequence, whose `first_row` and `rows` are set here.
+    pub fn push(&mut self, tokens: &[TokenId], mut sequence: BatchSequence) {
+        sequence.first_row = self.tokens.len();
+        sequence.rows = tokens.len();
         self.tokens.extend_from_slice(tokens);
-        let rows = tokens.len();
-        self.sequences.push(BatchSequence {
-            first_row,
-            rows,
-            first_position,
-            block_table,
-            rope_length,
-        });
+        self.sequences.push(sequence);
     }
 
     /// Whether there is nothing to compute.
     pub fn is_empty(&self) -> bool {
         self.tokens.is_empty()
+    }
+
+    /// Takes the rows out that nobody wants any more; `None` where all stay. What was computed of the others
+    /// stays valid, since no row depends on those around it: move it with [`KeptRows::apply`].
+    pub fn drop_cancelled(&mut self) -> Option<KeptRows> {
+        let is_cancelled = |sequence: &BatchSequence| sequence.cancel.is_cancelled();
+        if !self.sequences.iter().any(is_cancelled) {
+            return None;
+        }
+        // A flag may be set between two looks at it: who is kept is decided once.
+        self.sequences.retain(|sequence| !is_cancelled(sequence));
+        let mut kept: Vec<Range<usize>> = Vec::new();
+        let mut next_row = 0;
+        for sequence in &mut self.sequences {
+            kept.push(sequence.first_row..sequence.first_row + sequence.rows);
+            sequence.first_row = next_row;
+            next_row += sequence.rows;
+        }
+        let kept = KeptRows(kept);
+        kept.apply(&mut self.tokens, 1);
+        Some(kept)
+    }
+}
+
+impl KeptRows {
+    /// Closes the gaps in `[rows, width]` values.
+    pub fn apply<T: Copy>(&self, values: &mut Vec<T>, width: usize) {
+        let mut end = 0;
+        for rows in &self.0 {
+            let (from, to) = (rows.start * width, rows.end * width);
+            values.copy_within(from..to, end);
+            end += to - from;
+        }
+        values.truncate(end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sequence(owner: u64) -> BatchSequence {
+        BatchSequence {
+            owner: SequenceId(owner),
+            cancel: CancelFlag::default(),
+            first_row: 0,
+            rows: 0,
+            first_position: 7,
+            block_table: vec![],
+            rope_length: 10,
+        }
+    }
+
+    #[test]
+    fn rows_of_those_who_left_are_taken_out_and_the_others_move_up() {
+        let mut batch = Batch::default();
+        for (owner, tokens) in [
+            (1, &[10, 11][..]),
+            (2, &[20]),
+            (3, &[30, 31, 32]),
+            (4, &[40]),
+        ] {
+            batch.push(tokens, sequence(owner));
+        }
+        let mut values: Vec<u32> = batch.tokens.iter().flat_map(|t| [*t, *t + 100]).collect();
+        assert_eq!(batch.drop_cancelled(), None);
+        batch.sequences[0].cancel.cancel();
+        batch.sequences[2].cancel.cancel();
+        let kept = batch.drop_cancelled().expect("two have left");
+        kept.apply(&mut values, 2);
+        assert_eq!(batch.tokens, [20, 40]);
+        assert_eq!(values, [20, 120, 40, 140]);
+        let rows: Vec<_> = batch
+            .sequences
+            .iter()
+            .map(|s| (s.owner.0, s.first_row, s.rows))
+            .collect();
+        assert_eq!(rows, [(2, 0, 1), (4, 1, 1)]);
+        batch.sequences.iter().for_each(|s| s.cancel.cancel());
+        assert_eq!(batch.drop_cancelled(), Some(KeptRows(vec![])));
+        assert!(batch.is_empty());
     }
 }

@@ -7,9 +7,10 @@
 //! ```
 //!
 //! Modules, low to high; a module may use only those before it:
-//! `ids`, `error`, `clock`, `profile` → `memory`, `sampling`, `text` → `kv` → `prefix` → `batch` → `model` → `sequence`, `events` → `engine`.
+//! `ids`, `error`, `cancel`, `clock`, `profile` → `memory`, `sampling`, `text` → `kv` → `prefix` → `batch` → `model` → `sequence`, `events` → `engine`.
 
 pub mod batch;
+pub mod cancel;
 pub mod clock;
 pub mod engine;
 pub mod error;

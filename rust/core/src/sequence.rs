@@ -1,10 +1,10 @@
 //! One request's tokens, and what becomes of the rows that are computed for it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use ruvllm_kernels::Kernels;
 
+use crate::cancel::CancelFlag;
 use crate::events::FinishReason;
 use crate::ids::{SequenceId, TokenId};
 use crate::kv::BlockRef;
@@ -14,22 +14,6 @@ use crate::prefix::MissReason;
 use crate::prefix::radix_tree::NodeId;
 use crate::sampling::{Sampler, SamplingParams, TokenLogprobs};
 use crate::text::{Detokenizer, StopMatcher, Vocabulary};
-
-/// Set by any thread; seen by the engine between layers.
-#[derive(Debug, Clone, Default)]
-pub struct CancelFlag(Arc<AtomicBool>);
-
-impl CancelFlag {
-    /// Asks the sequence to end.
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    /// Whether that was asked.
-    pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
 
 /// What a caller wants computed.
 #[derive(Debug, Clone)]

@@ -1,10 +1,15 @@
 //! The file of floors, which several processes share: read afresh every time, changed by one at a time,
 //! replaced as a whole. What the floors mean is said in [`crate::floors`].
 
-use std::fs::{File, TryLockError};
-use std::io;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+#[cfg(unix)]
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+#[cfg(unix)]
+use rustix::fs::OFlags;
 
 use crate::error::LoadError;
 use crate::floors::ByName;
@@ -29,14 +34,17 @@ impl FloorFile {
 
     /// What stands there now; nothing where there is no file. A file that is damaged is refused.
     pub(crate) fn read(&self) -> Result<ByName, LoadError> {
-        let found = match std::fs::metadata(&self.path) {
+        let file = match without_waiting(File::options().read(true)).open(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(ByName::new()),
-            found => found.map_err(|error| self.fault(&error))?,
+            file => file.map_err(|error| self.fault(&error))?,
         };
+        let found = file.metadata().map_err(|error| self.fault(&error))?;
         if !found.is_file() || found.len() > LARGEST {
             return Err(self.fault(&"no file of floors"));
         }
-        let bytes = std::fs::read(&self.path).map_err(|error| self.fault(&error))?;
+        let mut bytes = Vec::new();
+        let read = file.take(LARGEST).read_to_end(&mut bytes);
+        read.map_err(|error| self.fault(&error))?;
         serde_json::from_slice(&bytes).map_err(|error| self.fault(&error))
     }
 
@@ -64,8 +72,8 @@ impl FloorFile {
     fn lock(&self) -> io::Result<File> {
         let path = self.beside(".lock");
         let mut options = File::options();
-        let file = options.create(true).truncate(false).write(true);
-        let file = file.open(&path)?;
+        let options = without_links(options.create(true).truncate(false).write(true));
+        let file = options.open(&path)?;
         let end = Instant::now() + LONGEST_WAIT;
         loop {
             match file.try_lock() {
@@ -81,13 +89,17 @@ impl FloorFile {
         }
     }
 
-    /// Readers see the old file or the new one, and so does who reads after the power failed.
+    /// Readers see the old file or the new one, and so does who reads after the power failed. The
+    /// lock is held, so what stands under the next one's name was left by who died, or put there by
+    /// who wants it followed: it goes, and the new file is made where nothing is.
     fn replace(&self, floors: &ByName) -> io::Result<()> {
         let next = self.beside(".next");
-        let mut file = File::create(&next)?;
-        serde_json::to_writer_pretty(&mut file, floors)?;
-        file.sync_all()?;
-        std::fs::rename(&next, &self.path)?;
+        let written = write_new(&next, floors);
+        let renamed = written.and_then(|()| std::fs::rename(&next, &self.path));
+        if renamed.is_err() {
+            let _ = std::fs::remove_file(&next);
+        }
+        renamed?;
         #[cfg(unix)]
         if let Some(folder) = self.path.parent().filter(|path| path.is_dir()) {
             File::open(folder)?.sync_all()?;
@@ -107,4 +119,32 @@ impl FloorFile {
             reason: reason.to_string(),
         }
     }
+}
+
+fn write_new(path: &Path, floors: &ByName) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => (),
+    }
+    let mut options = File::options();
+    let options = without_links(options.write(true).create_new(true));
+    let mut file = options.open(path)?;
+    file.write_all(&serde_json::to_vec_pretty(floors)?)?;
+    file.sync_all()
+}
+
+/// A pipe is opened at once, with or without somebody at its other end.
+fn without_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    options
+}
+
+/// The same, and a link is refused.
+fn without_links(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits();
+    #[cfg(unix)]
+    options.custom_flags(flags.cast_signed());
+    options
 }

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use ruvllm_core::Result;
+use ruvllm_core::cancel::CancelFlag;
 use ruvllm_core::engine::{self, Controls, Pause, Plan, PlanRow};
 use ruvllm_core::events::Event;
 use ruvllm_core::ids::SequenceId;
-use ruvllm_core::sequence::{CancelFlag, GenerateTask, Request, Task};
+use ruvllm_core::sequence::{GenerateTask, Request, Task};
 
 use crate::convert::{Tokens, choice, random_seed, seconds};
 use crate::engine_memory::{EngineMemory, MemorySettings, lock};

@@ -1,8 +1,6 @@
 //! `EngineMemory`: an engine's pool and prefix cache, and how they are set up.
 
-use std::fs::File;
-use std::io::{BufReader, BufWriter, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::io::BufReader;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use pyo3::prelude::*;
@@ -14,7 +12,11 @@ use ruvllm_kernels::KvFormat;
 
 use crate::convert::choice;
 use crate::prefix::{PoolStats, PrefixStats};
+use crate::prefix_file::{PrefixSnapshot, PythonFile};
 use crate::run::run;
+
+/// How much of a file is read at once.
+const READ_BYTES: usize = 1 << 20;
 
 /// The formats of the cache, for a model that may choose its own.
 pub(crate) const KV_FORMATS: [(&str, Option<KvFormat>); 4] = [
@@ -89,22 +91,23 @@ impl EngineMemory {
         })
     }
 
-    fn save_prefixes(&self, py: Python<'_>, path: PathBuf, model: &str) -> PyResult<usize> {
-        run(py, || {
-            let file = File::create(&path).map_err(|error| io(&path, error.kind(), &error))?;
-            lock(&self.0)?.save_prefixes(model, &mut BufWriter::new(file))
+    fn snapshot_prefixes(&self, py: Python<'_>, model: &str) -> PyResult<PrefixSnapshot> {
+        let snapshot = run(py, || Ok(lock(&self.0)?.snapshot_prefixes(model)))?;
+        Ok(PrefixSnapshot {
+            engine: Arc::clone(&self.0),
+            snapshot: Mutex::new(snapshot),
         })
     }
 
     fn load_prefixes(
         &self,
         py: Python<'_>,
-        path: PathBuf,
+        file: Py<PyAny>,
         model: &str,
     ) -> PyResult<(usize, usize, usize)> {
         run(py, || {
-            let file = File::open(&path).map_err(|error| io(&path, error.kind(), &error))?;
-            let loaded = lock(&self.0)?.load_prefixes(model, &mut BufReader::new(file))?;
+            let mut file = BufReader::with_capacity(READ_BYTES, PythonFile(file));
+            let loaded = lock(&self.0)?.load_prefixes(model, &mut file)?;
             Ok((loaded.nodes, loaded.loaded_nodes, loaded.loaded_tokens))
         })
     }
@@ -113,12 +116,5 @@ impl EngineMemory {
         run(py, || {
             lock(&self.0)?.check_invariants().map_err(Error::KvCache)
         })
-    }
-}
-
-fn io(path: &Path, kind: ErrorKind, error: &std::io::Error) -> Error {
-    Error::Io {
-        kind,
-        message: format!("{}: {error}", path.display()),
     }
 }

@@ -22,6 +22,7 @@ mod packed_matrix;
 mod packs;
 mod peaks;
 mod prefix;
+mod prefix_file;
 mod profile;
 mod radix_tree;
 mod row_kernels;
@@ -60,6 +61,8 @@ mod _native {
     use super::peaks::{InstructionPeak, Peaks, measure_peaks};
     #[pymodule_export]
     use super::prefix::{PoolStats, PrefixStats};
+    #[pymodule_export]
+    use super::prefix_file::PrefixSnapshot;
     #[pymodule_export]
     use super::profile::{Profile, PyOperationTime};
     #[pymodule_export]

@@ -27,6 +27,8 @@ pub(crate) struct Status {
     block_bytes: usize,
     cached_blocks: usize,
     swapped_bytes: usize,
+    steps: u64,
+    rows: u64,
 }
 
 impl Status {
@@ -41,6 +43,8 @@ impl Status {
             block_bytes: kv.layout().block_bytes(),
             cached_blocks: kv.cached_blocks(),
             swapped_bytes: engine.swapped_bytes(),
+            steps: engine.steps(),
+            rows: engine.rows(),
         }
     }
 }

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 use ruvllm_core::ids::TokenId;
-use ruvllm_core::text::{self, EncodeOptions};
+use ruvllm_core::text::{self, EncodeOptions, MarkPlaces};
 
 use crate::convert::Tokens;
 use crate::run::run;
@@ -24,11 +24,29 @@ impl Tokenizer {
         add_special: bool,
         parse_special: bool,
     ) -> PyResult<Vec<TokenId>> {
-        let options = EncodeOptions {
-            add_special,
-            parse_special,
+        let marks = if parse_special {
+            MarkPlaces::Everywhere
+        } else {
+            MarkPlaces::Within(&[])
         };
-        run(py, || self.0.encode(text, options))
+        run(py, || {
+            self.0.encode(text, EncodeOptions { add_special, marks })
+        })
+    }
+
+    /// Text and marks by turns.
+    fn encode_pieces(
+        &self,
+        py: Python<'_>,
+        pieces: Vec<String>,
+        add_special: bool,
+    ) -> PyResult<Vec<TokenId>> {
+        run(py, || self.0.encode_pieces(&pieces, add_special))
+    }
+
+    /// The texts that only a template writes as tokens.
+    fn mark_texts(&self) -> Vec<&str> {
+        self.0.mark_texts()
     }
 
     fn decode<'py>(

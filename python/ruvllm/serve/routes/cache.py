@@ -44,6 +44,6 @@ async def save_cache(request: Request) -> dict[str, Any]:
             if model.prefix_file is None:
                 message = "the server was started without --prefix-cache-dir, so there is nowhere to save to"
                 raise ApiError(400, message, code="no_cache_file")
-            entries = await asyncio.to_thread(model.llm.prefix_cache.save, model.prefix_file)
+            entries = await model.save_prefixes(model.prefix_file)
             saved.append({"model": model.name, "entries": entries})
     return {"object": "list", "data": saved}

@@ -97,7 +97,12 @@ async def _plan(model: ServedModel, body: CompletionRequest, request: Request) -
         Job(
             model=model,
             token_ids=await tokens_of(
-                model, prompt, param="prompt", empty="the prompt is empty", makes_text=max_tokens > 0
+                model,
+                prompt,
+                param="prompt",
+                empty="the prompt is empty",
+                makes_text=max_tokens > 0,
+                parse_special=body.parse_special is not False,
             ),
             params=params,
             num_answers=num_answers,

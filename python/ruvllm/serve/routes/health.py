@@ -5,6 +5,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
+from ruvllm.serve.disclosure import public_message
 from ruvllm.serve.server import server_of
 
 __all__ = ["router"]
@@ -23,9 +24,9 @@ async def health(request: Request) -> Response:
     first, unloaded = models.first, {}
     for model in models:
         if model.load_failure is not None and model is not first:
-            unloaded[model.name] = str(model.load_failure)
-        elif model.status == "failed":
-            reason = {"status": "failed", "model": model.name, "reason": str(model.failure)}
+            unloaded[model.name] = public_message(model.load_failure)
+        elif model.status == "failed" and model.failure is not None:
+            reason = {"status": "failed", "model": model.name, "reason": public_message(model.failure)}
             return JSONResponse(reason, 503)
     if first.status != "ready":
         return JSONResponse({"status": "loading", "model": first.name}, 503, headers={"retry-after": "1"})

@@ -41,11 +41,16 @@ async def tokenize(body: TokenizeRequest, request: Request) -> dict[str, Any]:
 
 async def _tokens(model: ServedModel, body: TokenizeRequest) -> list[int]:
     if body.messages is not None:
-        return await conversation_tokens(model, Conversation(messages=plain_messages(body.messages)))
+        messages = plain_messages(body.messages)
+        parse_special = bool(body.parse_special)
+        return await conversation_tokens(model, Conversation(messages=messages, parse_special=parse_special))
     text = body.prompt if body.prompt is not None else body.content or ""
     # What the model wants, unless told: a first token that it does not want is not put there.
     add_bos = None if body.add_special_tokens is not False else False
-    return await off_loop(len(text), lambda: model.llm.tokenize(text, add_bos=add_bos))
+    parse_special = body.parse_special is not False
+    return await off_loop(
+        len(text), lambda: model.llm.tokenize(text, add_bos=add_bos, parse_special=parse_special)
+    )
 
 
 @router.post("/detokenize", response_model=None)

@@ -8,10 +8,22 @@ from ruvllm.params import MAX_LOGPROBS, GenerateParams
 from ruvllm.serve.errors import ApiError, unsupported
 from ruvllm.serve.schemas.refusals import ACCEPTED, HARMLESS, REFUSED
 
-__all__ = ["Body", "Finite", "SamplingFields", "StopTexts", "StreamOptions", "TextFields"]
+__all__ = [
+    "Body",
+    "Finite",
+    "ParseSpecial",
+    "SamplingFields",
+    "StopTexts",
+    "StreamOptions",
+    "TextFields",
+]
 
 MAX_STOPS = 16
 MAX_BIASES = 1024
+# Whoever writes a body may say so: a prompt of /v1/completions can hold any token as it is.
+ParseSpecial = Annotated[
+    bool | None, Field(description="Take texts such as <|im_end|> in messages for control tokens.")
+]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 _StopText = Annotated[str, Field(min_length=1, max_length=1000)]
 StopTexts = Annotated[list[_StopText], Field(max_length=MAX_STOPS)]

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from ruvllm.serve.conversation import Conversation
 from ruvllm.serve.errors import ApiError, unsupported
-from ruvllm.serve.schemas.base import Body, LogprobCount, Role, SamplingFields
+from ruvllm.serve.schemas.base import Body, LogprobCount, ParseSpecial, Role, SamplingFields
 
 __all__ = ["ChatMessage", "ChatRequest", "ContentPart", "plain_message", "plain_messages", "plain_text"]
 
@@ -46,6 +46,7 @@ class ChatRequest(SamplingFields):
     max_completion_tokens: int | None = Field(None, ge=1, description="The longest answer.")
     logprobs: bool | None = None
     top_logprobs: LogprobCount | None = None
+    parse_special: ParseSpecial = None
 
     def num_logprobs(self) -> int | None:
         """How many likeliest tokens to report; `None` for no logprobs at all."""
@@ -62,6 +63,7 @@ class ChatRequest(SamplingFields):
             messages=messages,
             continues_last=last["role"] == "assistant" and bool(last["content"].strip()),
             thinks=(self.model_extra or {}).get("reasoning_effort") is None,
+            parse_special=bool(self.parse_special),
         )
 
 

@@ -24,6 +24,9 @@ class CompletionRequest(SamplingFields):
     max_tokens: int | None = Field(None, ge=0, description="The longest answer; 16 by default.")
     echo: bool | None = Field(None, description="Give the prompt back before its continuation.")
     logprobs: LogprobCount | None = Field(None, description="So many likeliest tokens at each place.")
+    parse_special: bool | None = Field(
+        None, description="False takes texts such as <|im_end|> for text, not for control tokens."
+    )
     best_of: int | None = Field(None, ge=1, description="Make so many, give the n likeliest by token.")
 
     refused: ClassVar[dict[str, str]] = {

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from ruvllm.serve.conversation import Conversation
 from ruvllm.serve.errors import ApiError
-from ruvllm.serve.schemas.base import Body, Finite, StopTexts, TextFields
+from ruvllm.serve.schemas.base import Body, Finite, ParseSpecial, StopTexts, TextFields
 from ruvllm.serve.schemas.chat import MAX_MESSAGES, ChatMessage, ContentPart, plain_messages, plain_text
 
 __all__ = ["CountTokensRequest", "MessageRequest"]
@@ -33,6 +33,7 @@ class MessagePrompt(Body):
     model: str = Field(description="A name that /v1/models lists.")
     messages: Annotated[list[InputMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
     system: str | list[ContentPart] | None = None
+    parse_special: ParseSpecial = None
 
     # Prefixes are cached by themselves, so marking them asks for nothing more.
     accepted: ClassVar[frozenset[str]] = frozenset(
@@ -77,6 +78,7 @@ class MessagePrompt(Body):
             messages=messages,
             continues_last=continues,
             thinks=(self.model_extra or {}).get("thinking") is None,
+            parse_special=bool(self.parse_special),
         )
 
 

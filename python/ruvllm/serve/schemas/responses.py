@@ -6,7 +6,7 @@ from pydantic import Field
 
 from ruvllm.serve.conversation import Conversation
 from ruvllm.serve.errors import ApiError, unsupported
-from ruvllm.serve.schemas.base import Body, Role, StreamOptions, TextFields
+from ruvllm.serve.schemas.base import Body, ParseSpecial, Role, StreamOptions, TextFields
 from ruvllm.serve.schemas.chat import MAX_MESSAGES, ChatMessage, ContentPart, plain_message
 from ruvllm.serve.schemas.refusals import ACCEPTED, HARMLESS, REFUSED
 
@@ -77,6 +77,7 @@ class ResponseRequest(TextFields):
     metadata: Metadata | None = Field(None, description="Given back with the response.")
     text: TextConfig | None = None
     stream_options: StreamOptions | None = None
+    parse_special: ParseSpecial = None
 
     refused: ClassVar[dict[str, str]] = {
         **REFUSED,
@@ -123,5 +124,8 @@ class ResponseRequest(TextFields):
         system = [] if self.instructions is None else [{"role": "system", "content": self.instructions}]
         reasoning = (self.model_extra or {}).get("reasoning") or {}
         return Conversation(
-            messages=[*system, *messages], thinks=reasoning.get("effort") is None, param="input"
+            messages=[*system, *messages],
+            thinks=reasoning.get("effort") is None,
+            parse_special=bool(self.parse_special),
+            param="input",
         )

@@ -20,6 +20,11 @@ class TokenizeRequest(Body):
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)] | None = None
     add_special_tokens: bool | None = Field(None, description="Put the model's first token before a text.")
     return_token_strs: bool | None = None
+    parse_special: bool | None = Field(
+        None,
+        description="Take texts such as <|im_end|> for control tokens: in a text unless false, in "
+        "messages if true.",
+    )
     refused: ClassVar[dict[str, str]] = {"with_pieces": "ask for return_token_strs"}
 
 

@@ -1,13 +1,13 @@
 //! A sequence's blocks: found in the prefix cache, taken from the pool, set aside and given back.
 
-use std::io::{Read, Seek, Write};
+use std::io::{Read, Seek};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::ids::SequenceId;
 use crate::kv::{BLOCK_TOKENS, BlockRef, Shortage, blocks_for};
 use crate::memory::Tenant;
-use crate::prefix::file::Loaded;
+use crate::prefix::file::{Loaded, Snapshot};
 use crate::prefix::radix_tree::common_length;
 use crate::prefix::{MissReason, Namespace, PrefixStats};
 use crate::sequence::{Paused, Sequence};
@@ -159,7 +159,8 @@ impl Engine {
         }
     }
 
-    /// Evicts until so many blocks more are free, as far as there is something to evict.
+    /// Evicts until so many blocks more are free, as far as there is something to evict: always of the
+    /// tenant that has the most cached, whoever needs them.
     pub(super) fn evict_blocks(&mut self, blocks: usize) {
         let enough = self.kv.free_blocks() + blocks;
         while self.kv.free_blocks() < enough && self.prefix.evict_one() {}
@@ -276,14 +277,21 @@ impl Engine {
         self.kv.trim();
     }
 
-    /// Writes all prefixes; `model` names what they belong to. How many nodes were written.
-    pub fn save_prefixes(&self, model: &str, file: &mut dyn Write) -> Result<usize> {
-        self.prefix.save(&self.kv, model, file)
+    /// All prefixes as they are now, to be written; `model` names what they belong to.
+    pub fn snapshot_prefixes(&self, model: &str) -> Snapshot {
+        self.prefix.snapshot(&self.kv, model)
+    }
+
+    /// The next bytes, about `limit` of them, of the file that keeps a snapshot; none at its end.
+    pub fn next_piece(&self, snapshot: &mut Snapshot, limit: usize) -> Vec<u8> {
+        snapshot.next_piece(&self.kv, limit)
     }
 
     /// Reads prefixes that were written before, as far as there is room.
     pub fn load_prefixes<F: Read + Seek>(&mut self, model: &str, file: &mut F) -> Result<Loaded> {
-        let outcome = self.prefix.load(&mut self.kv, model, file);
+        let outcome = self
+            .prefix
+            .load(&mut self.kv, model, self.max_context, file);
         self.kv.trim();
         outcome
     }

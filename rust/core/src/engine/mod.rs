@@ -137,6 +137,9 @@ pub struct Engine {
     swapped_bytes: usize,
     sequences: BTreeMap<SequenceId, Sequence>,
     next_id: u64,
+    /// Steps that were run to their end, and their rows.
+    steps: u64,
+    rows: u64,
     controls: Controls,
     batch: Batch,
     work: Workspace,
@@ -179,6 +182,8 @@ impl Engine {
             swapped_bytes: 0,
             sequences: BTreeMap::new(),
             next_id: 1,
+            steps: 0,
+            rows: 0,
             controls: Controls::default(),
             batch: Batch::default(),
             work: Workspace::default(),
@@ -209,6 +214,16 @@ impl Engine {
             blocks: sequence.blocks.len(),
             is_paused: sequence.paused.is_some(),
         })
+    }
+
+    /// Steps that were run to their end, since the beginning.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Tokens that were computed in all of them.
+    pub fn rows(&self) -> u64 {
+        self.rows
     }
 
     /// Bytes that are kept of sequences that are set aside.

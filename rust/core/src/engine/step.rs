@@ -1,5 +1,6 @@
 //! One step: build a batch from the plan, run it, and act on its rows.
 
+use crate::batch::BatchSequence;
 use crate::error::{Error, Result};
 use crate::ids::SequenceId;
 use crate::kv::{block_table, blocks_for};
@@ -19,9 +20,19 @@ pub(super) struct StepRows {
     pub(super) rows: usize,
 }
 
+impl StepRows {
+    fn of(sequence: &BatchSequence) -> Self {
+        Self {
+            id: sequence.owner,
+            first_row: sequence.first_row,
+            rows: sequence.rows,
+        }
+    }
+}
+
 /// What became of a sequence that a plan names.
 enum Added {
-    Rows(StepRows),
+    Rows,
     /// Another one computes what it needs.
     Waits,
     /// There are too few blocks.
@@ -41,29 +52,21 @@ impl Engine {
     }
 
     fn run_step(&mut self, plan: &Plan) -> Result<Option<Pause>> {
-        let (rows, short) = self.build_batch(plan)?;
-        if rows.is_empty() {
+        let short = self.build_batch(plan)?;
+        if self.batch.is_empty() {
             return Ok(Some(if short { Pause::Blocks } else { Pause::Horizon }));
         }
-        let flags: Vec<_> = rows
-            .iter()
-            .filter_map(|rows| self.sequences.get(&rows.id))
-            .collect();
-        let flags: Vec<_> = flags
-            .into_iter()
-            .map(|sequence| sequence.cancel.clone())
-            .collect();
-        let interrupted = || flags.iter().any(crate::sequence::CancelFlag::is_cancelled);
-        let outcome = self.model.forward(
-            &mut self.kv,
-            &self.batch,
-            &mut self.work,
-            &interrupted,
-            self.profile.as_deref(),
-        )?;
-        if outcome == Forwarded::Interrupted {
+        let profile = self.profile.as_deref();
+        let outcome = self
+            .model
+            .forward(&mut self.kv, &mut self.batch, &mut self.work, profile)?;
+        if outcome == Forwarded::Abandoned {
             return Ok(None);
         }
+        self.steps += 1;
+        self.rows += self.batch.tokens.len() as u64;
+        // Those who are left: whoever cancelled meanwhile is out of the batch, and ends before the next step.
+        let rows: Vec<StepRows> = self.batch.sequences.iter().map(StepRows::of).collect();
         for rows in &rows {
             self.count_computed(rows);
         }
@@ -92,17 +95,14 @@ impl Engine {
     }
 
     /// Fills the batch; also whether a sequence had to stay out for want of blocks.
-    fn build_batch(&mut self, plan: &Plan) -> Result<(Vec<StepRows>, bool)> {
+    fn build_batch(&mut self, plan: &Plan) -> Result<bool> {
         self.batch.tokens.clear();
         self.batch.sequences.clear();
-        let mut included = Vec::new();
         let mut short = false;
         for row in &plan.rows {
             // A sequence has one run of rows in a step, however often a plan names it.
-            if included
-                .iter()
-                .any(|rows: &StepRows| rows.id == row.sequence)
-            {
+            let included = &self.batch.sequences;
+            if included.iter().any(|rows| rows.owner == row.sequence) {
                 continue;
             }
             let Some(mut sequence) = self.sequences.remove(&row.sequence) else {
@@ -112,18 +112,17 @@ impl Engine {
             let id = sequence.id;
             self.sequences.insert(id, sequence);
             match outcome? {
-                Added::Rows(rows) => included.push(rows),
-                Added::Waits => {}
+                Added::Rows | Added::Waits => {}
                 Added::Short => short = true,
             }
         }
-        if included.is_empty()
+        if self.batch.is_empty()
             && short
             && let [row] = plan.rows[..]
         {
             short = !self.fail_for_want_of_blocks(row.sequence);
         }
-        Ok((included, short))
+        Ok(short)
     }
 
     /// Ends a sequence that cannot go on, where no other one has blocks to give back; whether it is so.
@@ -186,16 +185,18 @@ impl Engine {
                 sequence.id.0
             )));
         }
-        let first_row = self.batch.tokens.len();
-        let table = block_table(&sequence.blocks);
         let tokens = &sequence.tokens[sequence.computed..end];
-        self.batch
-            .push(tokens, sequence.computed, table, sequence.tokens.len());
-        Ok(Added::Rows(StepRows {
-            id: sequence.id,
-            first_row,
-            rows: count,
-        }))
+        let rows = BatchSequence {
+            owner: sequence.id,
+            cancel: sequence.cancel.clone(),
+            first_row: 0,
+            rows: 0,
+            first_position: sequence.computed,
+            block_table: block_table(&sequence.blocks),
+            rope_length: sequence.tokens.len(),
+        };
+        self.batch.push(tokens, rows);
+        Ok(Added::Rows)
     }
 
     /// Long-context frequencies change once a sequence outgrows the trained context; then what was

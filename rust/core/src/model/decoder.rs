@@ -7,10 +7,10 @@ use crate::error::{Error, Result};
 use crate::kv::KvPool;
 use crate::profile::{Operation, Profile};
 
-use super::layer::{LayerBuffers, RotaryTables};
+use super::Model;
+use super::layer::{LayerBuffers, LayerCall, RotaryTables};
 use super::linear::{Compute, InputBuffers, ROWS_PER_TASK, Source};
 use super::norm::Norm;
-use super::{Model, layer};
 
 /// Buffers of a forward pass, kept between steps.
 #[derive(Debug, Default)]
@@ -30,24 +30,32 @@ impl Workspace {
     }
 }
 
+type Half = for<'a> fn(&LayerCall<'a>, &mut KvPool, &mut [f32], &mut LayerBuffers);
+
+/// What a layer does, in order. Between two of these a batch may lose rows.
+const HALVES: [Half; 2] = [
+    |call, kv, residual, buffers| call.attention_half(kv, residual, buffers),
+    |call, _, residual, buffers| call.feed_forward_half(residual, buffers),
+];
+
 /// How a forward pass ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forwarded {
-    /// All rows are computed and in the cache.
+    /// The rows that are left in the batch are computed and in the cache.
     Whole,
-    /// `interrupted` said so between two layers; the rows must be computed anew.
-    Interrupted,
+    /// Nobody is left who wants any of them.
+    Abandoned,
 }
 
 impl Model {
     /// Runs a batch through the model; the keys and values go to `kv`, the result to
-    /// [`Workspace::hidden`]. `interrupted` is asked between layers.
+    /// [`Workspace::hidden`]. Whoever cancels meanwhile is taken out of the batch, and nobody else loses
+    /// anything by it.
     pub fn forward(
         &self,
         kv: &mut KvPool,
-        batch: &Batch,
+        batch: &mut Batch,
         work: &mut Workspace,
-        interrupted: &dyn Fn() -> bool,
         profile: Option<&Profile>,
     ) -> Result<Forwarded> {
         self.check_batch(batch)?;
@@ -64,21 +72,23 @@ impl Model {
                 .extend(ropes.map(|rope| RotaryTables::new(rope, batch)));
         });
         for (index, weights) in self.weights.layers.iter().enumerate() {
-            if interrupted() {
-                return Ok(Forwarded::Interrupted);
-            }
             let layer_spec = self.spec.layers[index];
-            let call = layer::LayerCall {
-                compute,
-                spec: &self.spec,
-                layer: index,
-                window: layer_spec.window,
-                weights,
-                rotary: &work.rotary[layer_spec.rope],
-                batch,
-            };
-            call.attention_half(kv, &mut work.residual, &mut work.layer);
-            call.feed_forward_half(&mut work.residual, &mut work.layer);
+            for half in HALVES {
+                self.drop_cancelled(batch, work);
+                if batch.is_empty() {
+                    return Ok(Forwarded::Abandoned);
+                }
+                let call = LayerCall {
+                    compute,
+                    spec: &self.spec,
+                    layer: index,
+                    window: layer_spec.window,
+                    weights,
+                    rotary: &work.rotary[layer_spec.rope],
+                    batch,
+                };
+                half(&call, kv, &mut work.residual, &mut work.layer);
+            }
         }
         let norm = Norm {
             weight: &self.weights.output_norm,
@@ -86,6 +96,16 @@ impl Model {
         };
         norm.apply(compute, &work.residual, &mut work.hidden);
         Ok(Forwarded::Whole)
+    }
+
+    /// Takes the rows out that nobody wants any more, between two halves of a layer.
+    fn drop_cancelled(&self, batch: &mut Batch, work: &mut Workspace) {
+        if let Some(kept) = batch.drop_cancelled() {
+            kept.apply(&mut work.residual, self.spec.hidden_size);
+            for tables in &mut work.rotary {
+                tables.keep(&kept);
+            }
+        }
     }
 
     /// Output logits of some rows of hidden states, `[rows, vocab]`.

@@ -5,7 +5,7 @@ use ruvllm_kernels::{
     KvRows, KvRun, KvView, QueryRows, attend_batch, store_batch,
 };
 
-use crate::batch::Batch;
+use crate::batch::{Batch, KeptRows};
 use crate::kv::KvPool;
 use crate::profile::Operation;
 
@@ -40,6 +40,12 @@ impl RotaryTables {
             }
         }
         tables
+    }
+
+    /// Follows a batch that has lost rows.
+    pub(crate) fn keep(&mut self, kept: &KeptRows) {
+        kept.apply(&mut self.cosines, self.half);
+        kept.apply(&mut self.sines, self.half);
     }
 
     fn range(&self, row: usize) -> std::ops::Range<usize> {

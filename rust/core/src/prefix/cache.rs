@@ -53,8 +53,8 @@ pub struct Lookup {
 pub struct PrefixCache {
     pub(super) tree: RadixTree<EdgeBlocks>,
     pub(super) roots: BTreeMap<Namespace, NodeId>,
-    limits: PrefixLimits,
-    stats: PrefixStats,
+    pub(super) limits: PrefixLimits,
+    pub(super) stats: PrefixStats,
     evicted: Remembered,
 }
 
@@ -152,10 +152,7 @@ impl PrefixCache {
         if tokens.is_empty() || blocks.len() < blocks_for(tokens.len()) {
             return None;
         }
-        let root = match self.roots.get(namespace) {
-            Some(root) => *root,
-            None => self.add_root(namespace),
-        };
+        let root = self.root_of(namespace);
         let found = self.tree.peek(root, tokens);
         if found.length < tokens.len() {
             let fresh = blocks[found.length / BLOCK_TOKENS..blocks_for(tokens.len())]
@@ -166,7 +163,7 @@ impl PrefixCache {
             let way = found.path.last().copied().unwrap_or(root);
             self.tree.pin(way);
             self.tree.pin(root);
-            let fits = self.make_room(root, fresh * pool.layout().block_bytes(), pool);
+            let fits = self.make_room(root, fresh, pool);
             self.tree.unpin(root);
             self.tree.unpin(way);
             if !fits {
@@ -183,17 +180,22 @@ impl PrefixCache {
         Some(inserted.node)
     }
 
-    /// Evicts until so many bytes and one entry more fit under a root; whether they do.
-    fn make_room(&mut self, root: NodeId, bytes: usize, pool: &KvPool) -> bool {
-        loop {
-            // A split makes two nodes of one.
-            let measure: fn(&Held) -> usize = if self.entries() + 2 > self.limits.max_entries {
-                |held| held.nodes
-            } else if cached_bytes(pool) + bytes > self.limits.max_bytes {
-                |held| held.weight
-            } else {
-                return true;
-            };
+    /// The root of a namespace, a new one where there is none.
+    pub(super) fn root_of(&mut self, namespace: &Namespace) -> NodeId {
+        if let Some(root) = self.roots.get(namespace) {
+            return *root;
+        }
+        let root = match self.any_root_of(&namespace.tenant) {
+            Some(other) => self.tree.add_root_beside(other),
+            None => self.tree.add_root(),
+        };
+        self.roots.insert(namespace.clone(), root);
+        root
+    }
+
+    /// Evicts until so many blocks and one entry more fit under a root; whether they do.
+    fn make_room(&mut self, root: NodeId, blocks: usize, pool: &KvPool) -> bool {
+        while let Some(measure) = self.shortage(blocks, pool) {
             let Some(id) = self.tree.least_valuable_by(measure) else {
                 return false;
             };
@@ -203,6 +205,22 @@ impl PrefixCache {
                 return false;
             }
         }
+        true
+    }
+
+    /// Whether so many blocks and one entry more fit.
+    pub(super) fn has_room(&self, blocks: usize, pool: &KvPool) -> bool {
+        self.shortage(blocks, pool).is_none()
+    }
+
+    /// By what measure too much is held for so many blocks and one entry more; `None` where they fit.
+    fn shortage(&self, blocks: usize, pool: &KvPool) -> Option<fn(&Held) -> usize> {
+        // A split makes two nodes of one.
+        if self.entries() + 2 > self.limits.max_entries {
+            return Some(|held| held.nodes);
+        }
+        let bytes = cached_bytes(pool) + blocks * pool.layout().block_bytes();
+        (bytes > self.limits.max_bytes).then_some(|held| held.weight)
     }
 
     /// Evicts the least valuable leaf of the tenant that holds the most blocks and has one; whether
@@ -239,12 +257,12 @@ impl PrefixCache {
 
     /// Blocks that the cache holds for a tenant, each counted once.
     pub fn blocks_of(&self, tenant: &str) -> usize {
-        let root = self.root_of(tenant);
+        let root = self.any_root_of(tenant);
         root.map_or(0, |root| self.tree.held_beside(root).weight)
     }
 
     /// One of a tenant's roots.
-    fn root_of(&self, tenant: &str) -> Option<NodeId> {
+    fn any_root_of(&self, tenant: &str) -> Option<NodeId> {
         let (namespace, root) = self.roots_from(tenant).next()?;
         (namespace.tenant == tenant).then_some(*root)
     }
@@ -257,15 +275,6 @@ impl PrefixCache {
                 ..Namespace::default()
             }..,
         )
-    }
-
-    fn add_root(&mut self, namespace: &Namespace) -> NodeId {
-        let root = match self.root_of(&namespace.tenant) {
-            Some(other) => self.tree.add_root_beside(other),
-            None => self.tree.add_root(),
-        };
-        self.roots.insert(namespace.clone(), root);
-        root
     }
 
     fn evict(&mut self, id: NodeId) -> bool {
@@ -301,7 +310,7 @@ impl PrefixCache {
         self.evicted = Remembered::default();
     }
 
-    fn drop_empty_root(&mut self, root: NodeId) {
+    pub(super) fn drop_empty_root(&mut self, root: NodeId) {
         if self.tree.remove_root(root) {
             self.roots.retain(|_, known| *known != root);
         }

@@ -17,15 +17,18 @@ pub(super) struct EdgeBlocks {
 impl EdgeBlocks {
     /// The blocks of positions `start..end` out of a sequence's table.
     pub(super) fn of(table: &[BlockRef], start: usize, end: usize) -> Self {
-        let blocks = table[start / BLOCK_TOKENS..blocks_for(end)].iter();
+        Self::new(start, &table[start / BLOCK_TOKENS..blocks_for(end)])
+    }
+
+    /// An edge that begins at position `start`, inside or at the beginning of the first block.
+    pub(super) fn new(start: usize, blocks: &[BlockRef]) -> Self {
         // Who computed it may have made the block's beginning known before, and gone on in it. Nothing
         // else holds it then: the way to here is what leads to it.
-        let shares_first =
-            !start.is_multiple_of(BLOCK_TOKENS) && table[start / BLOCK_TOKENS].is_cached();
+        let is_inside = !start.is_multiple_of(BLOCK_TOKENS);
         Self {
             start,
-            shares_first,
-            blocks: blocks.map(CachedBlock::new).collect(),
+            shares_first: is_inside && blocks.first().is_some_and(|block| block.is_cached()),
+            blocks: blocks.iter().map(CachedBlock::new).collect(),
         }
     }
 

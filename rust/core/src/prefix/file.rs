@@ -2,30 +2,31 @@
 //!
 //! ```text
 //! magic, version, model, layout          what it is and belongs to
-//! namespaces, nodes (parents first)      which tokens, and which blocks hold them
 //! blocks                                 their bytes, one after the other
+//! namespaces, nodes (parents first)      which tokens, and which blocks hold them
+//! number of blocks
 //! checksum                               XXH3 of all before
 //! ```
 //!
 //! All numbers are little-endian. A file is read twice: for the checksum, then for its contents, of
-//! which every length is checked against what is left.
+//! which every length is checked against what is left. The time that takes is linear in its bytes.
 
 mod contents;
+mod snapshot;
 
 use std::collections::BTreeMap;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom};
 
-use xxhash_rust::xxh3::Xxh3;
-
-use self::contents::{Reader, read_contents, verify};
+use self::contents::{Bounds, Node, read_contents, verify};
+pub use self::snapshot::Snapshot;
 use super::cache::PrefixCache;
+use super::edge::EdgeBlocks;
 use super::radix_tree::NodeId;
 use crate::error::{Error, Result};
-use crate::ids::BlockId;
-use crate::kv::{BlockRef, KvPool};
+use crate::kv::{BLOCK_TOKENS, BlockRef, KvPool};
 
 const MAGIC: &[u8; 8] = b"RUVLLMKV";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// The parent of a node that stands under its namespace's root.
 const NO_PARENT: u32 = u32::MAX;
 
@@ -34,150 +35,86 @@ const NO_PARENT: u32 = u32::MAX;
 pub struct Loaded {
     /// Nodes in the file.
     pub nodes: usize,
-    /// Of those, nodes that are in the cache now.
+    /// Of those, nodes that were not known and are in the cache now.
     pub loaded_nodes: usize,
-    /// Tokens on them.
+    /// Tokens of them that were not known.
     pub loaded_tokens: usize,
 }
 
 impl PrefixCache {
-    /// Writes everything that is known; `model` names the model and all else that decides about keys
-    /// and values. How many nodes were written.
-    pub fn save(&self, pool: &KvPool, model: &str, file: &mut dyn Write) -> Result<usize> {
-        let mut out = Writer {
-            file,
-            checksum: Xxh3::new(),
-        };
-        out.bytes(MAGIC)?;
-        out.number(VERSION)?;
-        out.name(model)?;
-        out.name(&format!("{:?}", pool.layout()))?;
-        out.number(self.roots.len() as u32)?;
-        let mut open = Vec::new();
-        for (index, (namespace, root)) in self.roots.iter().enumerate() {
-            out.name(&namespace.tenant)?;
-            out.bytes(&namespace.adapter.to_le_bytes())?;
-            out.bytes(&namespace.rotary.to_le_bytes())?;
-            let below = self.tree.children(*root);
-            open.extend(below.map(|node| (node, NO_PARENT, index as u32)));
-        }
-        let mut blocks = BlockTable::default();
-        let nodes = self.tree.num_nodes() - self.roots.len();
-        out.number(nodes as u32)?;
-        let mut written = 0;
-        while let Some((node, parent, namespace)) = open.pop() {
-            out.number(parent)?;
-            out.number(namespace)?;
-            self.write_node(node, &mut blocks, &mut out)?;
-            let below = self.tree.children(node);
-            open.extend(below.map(|child| (child, written, namespace)));
-            written += 1;
-        }
-        out.number(blocks.order.len() as u32)?;
-        for block in &blocks.order {
-            out.bytes(pool.bytes(block))?;
-        }
-        let checksum = out.checksum.digest();
-        out.file.write_all(&checksum.to_le_bytes()).map_err(io)?;
-        out.file.flush().map_err(io)?;
-        Ok(nodes)
-    }
-
-    fn write_node(
-        &self,
-        node: NodeId,
-        blocks: &mut BlockTable,
-        out: &mut Writer<'_>,
-    ) -> Result<()> {
-        let edge = self.tree.edge(node);
-        out.number(edge.len() as u32)?;
-        for token in edge {
-            out.number(*token)?;
-        }
-        let held = self.tree.value(node).map_or(&[][..], |edge| edge.blocks());
-        out.number(held.len() as u32)?;
-        for cached in held {
-            out.number(blocks.index_of(cached.block()))?;
-        }
-        Ok(())
-    }
-
-    /// Reads a file into the cache, as far as the budgets allow; what is known already stays. Nothing
-    /// is taken from a file that is damaged or belongs to another model.
+    /// Reads a file into the cache, as far as there is room without eviction. Nothing is taken from a
+    /// file that is damaged, belongs to another model, or has prefixes of more than `max_tokens`.
     pub fn load<F: Read + Seek>(
         &mut self,
         pool: &mut KvPool,
         model: &str,
+        max_tokens: usize,
         file: &mut F,
     ) -> Result<Loaded> {
         let length = verify(file)?;
-        let mut input = Reader { file, left: length };
-        let contents = read_contents(&mut input, pool, model)?;
-        let first_block = length - input.left;
+        let bounds = Bounds {
+            max_tokens,
+            max_nodes: self.limits.max_entries,
+        };
+        let contents = read_contents(file, length, (pool, model), bounds)?;
         let mut reading = Reading {
-            file: input.file,
-            first_block,
+            file,
+            first_block: contents.first_block,
+            position: None,
             blocks: BTreeMap::new(),
         };
         let mut loaded = Loaded {
-            nodes: contents.nodes.len(),
+            nodes: contents.num_nodes,
             ..Loaded::default()
         };
-        for index in 0..contents.nodes.len() {
-            let (tokens, table) = contents.path_to(index);
-            let namespace = &contents.namespaces[contents.nodes[index].namespace];
-            if self.peek(namespace, &tokens) == tokens.len() {
-                continue;
-            }
-            let Some(blocks) = reading.blocks(pool, &table)? else {
+        // Where each node of the file ends in the tree; ends stay where they are when edges are cut.
+        let mut ends: Vec<NodeId> = Vec::with_capacity(contents.nodes.len());
+        for node in &contents.nodes {
+            let above = match node.parent {
+                Some(index) => ends[index],
+                None => self.root_of(&contents.namespaces[node.namespace]),
+            };
+            let known = self.tree.peek(above, &node.tokens).length;
+            let Some(end) = self.load_node(above, known, node, pool, &mut reading)? else {
+                self.drop_empty_root(above);
                 break;
             };
-            if let Some(pin) = self.insert(namespace, &tokens, &blocks, pool) {
-                self.unpin(pin);
-                loaded.loaded_nodes += 1;
-                loaded.loaded_tokens += contents.nodes[index].tokens.len();
-            }
+            ends.push(end);
+            loaded.loaded_nodes += usize::from(known < node.tokens.len());
+            loaded.loaded_tokens += node.tokens.len() - known;
         }
         Ok(loaded)
     }
-}
 
-/// The blocks of a file, in the order in which they were first named.
-#[derive(Default)]
-struct BlockTable {
-    order: Vec<BlockRef>,
-    indexes: BTreeMap<BlockId, u32>,
-}
-
-impl BlockTable {
-    fn index_of(&mut self, block: &BlockRef) -> u32 {
-        let next = self.order.len() as u32;
-        let index = *self.indexes.entry(block.id()).or_insert(next);
-        if index == next {
-            self.order.push(BlockRef::clone(block));
+    /// Makes a node of a file known under the node above it, where its first `known` tokens are
+    /// already. `None` where there is no room.
+    fn load_node<F: Read + Seek>(
+        &mut self,
+        above: NodeId,
+        known: usize,
+        node: &Node,
+        pool: &mut KvPool,
+        reading: &mut Reading<'_, F>,
+    ) -> Result<Option<NodeId>> {
+        let mut blocks = Vec::new();
+        if known < node.tokens.len() {
+            let first = node.start / BLOCK_TOKENS;
+            let missing = &node.blocks[(node.start + known) / BLOCK_TOKENS - first..];
+            if !self.has_room(reading.num_unread(missing), pool) {
+                return Ok(None);
+            }
+            match reading.blocks(pool, missing)? {
+                Some(read) => blocks = read,
+                None => return Ok(None),
+            }
+            self.stats.insertions += 1;
+        } else if !self.has_room(0, pool) {
+            return Ok(None);
         }
-        index
-    }
-}
-
-struct Writer<'a> {
-    file: &'a mut dyn Write,
-    checksum: Xxh3,
-}
-
-impl Writer<'_> {
-    fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
-        self.checksum.update(bytes);
-        self.file.write_all(bytes).map_err(io)
-    }
-
-    fn number(&mut self, value: u32) -> Result<()> {
-        self.bytes(&value.to_le_bytes())
-    }
-
-    fn name(&mut self, text: &str) -> Result<()> {
-        self.number(text.len() as u32)?;
-        self.bytes(text.as_bytes())
+        let extended = self
+            .tree
+            .extend(above, &node.tokens, |start| EdgeBlocks::new(start, &blocks));
+        Ok(Some(extended.node))
     }
 }
 
@@ -186,10 +123,19 @@ struct Reading<'a, F> {
     file: &'a mut F,
     /// Where their bytes begin.
     first_block: u64,
+    /// Where the file stands, once that is known: what is read in order needs no seeking.
+    position: Option<u64>,
     blocks: BTreeMap<u32, BlockRef>,
 }
 
 impl<F: Read + Seek> Reading<'_, F> {
+    fn num_unread(&self, table: &[u32]) -> usize {
+        let unread = table
+            .iter()
+            .filter(|index| !self.blocks.contains_key(index));
+        unread.count()
+    }
+
     /// The blocks of a table; `None` where the pool has no room without eviction.
     fn blocks(&mut self, pool: &mut KvPool, table: &[u32]) -> Result<Option<Vec<BlockRef>>> {
         let mut blocks = Vec::with_capacity(table.len());
@@ -204,15 +150,22 @@ impl<F: Read + Seek> Reading<'_, F> {
             let Ok(block) = pool.take(None) else {
                 return Ok(None);
             };
-            let place = u64::from(*index) * pool.layout().block_bytes() as u64;
-            self.file
-                .seek(SeekFrom::Start(self.first_block + place))
-                .map_err(io)?;
-            self.file.read_exact(pool.bytes_mut(&block)).map_err(io)?;
+            self.read(*index, pool.bytes_mut(&block))?;
             self.blocks.insert(*index, BlockRef::clone(&block));
             blocks.push(block);
         }
         Ok(Some(blocks))
+    }
+
+    fn read(&mut self, index: u32, block: &mut [u8]) -> Result<()> {
+        let bytes = block.len() as u64;
+        let place = self.first_block + u64::from(index) * bytes;
+        if self.position != Some(place) {
+            self.file.seek(SeekFrom::Start(place)).map_err(io)?;
+        }
+        self.file.read_exact(block).map_err(io)?;
+        self.position = Some(place + bytes);
+        Ok(())
     }
 }
 

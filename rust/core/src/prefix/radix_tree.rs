@@ -186,14 +186,32 @@ impl<V: EdgeValue> RadixTree<V> {
                 existing: found.length,
             };
         }
-        let matched = found.length - self.start(last);
-        let parent = if matched < self.edge(last).len() {
-            self.split(last, matched)
-        } else {
-            last
-        };
+        let parent = self.cut(last, found.length);
         let value = value(found.length);
         let node = self.add_below(parent, Box::from(&tokens[found.length..]), value);
+        Insertion {
+            node,
+            existing: found.length,
+        }
+    }
+
+    /// Makes known what goes on behind a node, and gives the node that ends with it, cut off a longer
+    /// one where need be. Touches nothing above, so that it costs what `tokens` are long.
+    pub fn extend(
+        &mut self,
+        above: NodeId,
+        tokens: &[TokenId],
+        value: impl FnOnce(usize) -> V,
+    ) -> Insertion {
+        let found = self.peek(above, tokens);
+        self.clock += 1;
+        let position = self.start(above) + self.edge(above).len() + found.length;
+        let last = found.path.last().copied().unwrap_or(above);
+        let mut node = self.cut(last, position);
+        let rest = &tokens[found.length..];
+        if !rest.is_empty() {
+            node = self.add_below(node, rest.into(), value(position));
+        }
         Insertion {
             node,
             existing: found.length,

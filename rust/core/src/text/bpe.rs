@@ -9,7 +9,7 @@ use std::collections::BinaryHeap;
 use super::byte_map::BYTE_TO_CHAR;
 use super::pre_tokenizer::PreTokenizer;
 use super::source::VocabularySource;
-use super::table::{TextTable, mix};
+use super::table::{TextTable, Words, mix};
 use crate::ids::TokenId;
 
 /// A byte whose character is neither a token nor part of a merge; it is left out of the output.
@@ -61,10 +61,11 @@ impl Bpe {
     /// Numbers all pieces and merges.
     pub(crate) fn new(
         source: &VocabularySource<'_>,
-        texts: &TextTable,
+        words: Words<'_>,
         pre_tokenizer: PreTokenizer,
         ignore_merges: bool,
     ) -> Self {
+        let texts = words.texts;
         let num_tokens = texts.len() as u32;
         let mut extras = TextTable::with_capacity(0, 0);
         let mut merges = MergeTable::with_capacity(source.merges.len());
@@ -83,7 +84,9 @@ impl Bpe {
                 let mut extra = || extras.find(text).unwrap_or_else(|| extras.push(text));
                 texts.find(text).unwrap_or_else(|| num_tokens + extra())
             });
-            merges.insert(left, right, (rank as u32, merged));
+            if !words.is_mark(merged) {
+                merges.insert(left, right, (rank as u32, merged));
+            }
         }
         let substitutes = (0..extras.len() as u32).filter_map(|number| extras.get(number));
         let substitutes = substitutes
@@ -108,7 +111,7 @@ impl Bpe {
     /// Adds the tokens of a text without special tokens.
     pub(crate) fn encode(
         &self,
-        texts: &TextTable,
+        words: Words<'_>,
         text: &str,
         scratch: &mut BpeScratch,
         output: &mut Vec<TokenId>,
@@ -120,7 +123,7 @@ impl Bpe {
                 scratch
                     .written
                     .extend(word.iter().map(|&byte| BYTE_TO_CHAR[byte as usize]));
-                if let Some(id) = texts.find(scratch.written.as_bytes()) {
+                if let Some(id) = words.find(scratch.written.as_bytes()) {
                     output.push(id);
                     continue;
                 }
@@ -283,8 +286,12 @@ mod tests {
         }
         let pre_tokenizer = PreTokenizer::new(pre_type("gpt-2").unwrap()).unwrap();
         let mut output = Vec::new();
-        Bpe::new(&source, &texts, pre_tokenizer, false).encode(
-            &texts,
+        let words = Words {
+            texts: &texts,
+            marks: &[],
+        };
+        Bpe::new(&source, words, pre_tokenizer, false).encode(
+            words,
             text,
             &mut BpeScratch::default(),
             &mut output,

@@ -28,6 +28,7 @@ mod words;
 
 pub use detokenizer::Detokenizer;
 pub use source::VocabularySource;
+pub use special::MarkPlaces;
 pub use stop::{StopMatcher, StopOutcome};
 pub use tokenizer::{EncodeOptions, Tokenizer};
 pub use vocabulary::Vocabulary;

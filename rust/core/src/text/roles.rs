@@ -108,6 +108,9 @@ const FILL_IN_MIDDLE_TEXTS: &[&str] = &[
     "▁<MID>",
 ];
 
+/// Texts that frame a turn, without the bars that say so; some files type them as text of the user's own.
+const TURN_TEXTS: &[&str] = &["<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]"];
+
 /// The frame of a message in the harmony format; callers need to see it.
 const HARMONY_FRAME: &[&str] = &["<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"];
 
@@ -168,6 +171,35 @@ pub(crate) fn assign(
     ends.dedup();
     roles.end_of_generation = roles.eos.into_iter().chain(ends).collect();
     roles
+}
+
+/// For each token, whether it is a mark: one that only a template writes, since with it text could begin a turn.
+///
+/// These are the control tokens, and user-defined ones whose text says that they frame something (`<|start|>`);
+/// others, such as `<think>`, templates look for in what messages say. A word or a single character cannot be a
+/// mark: text consists of them.
+pub(crate) fn marks(source: &VocabularySource<'_>, kinds: &[TokenKind]) -> Vec<bool> {
+    let tokens = source.tokens.iter().zip(kinds);
+    let is_mark = |text: &str, kind: TokenKind| match kind {
+        TokenKind::Control | TokenKind::Unknown => is_told_from_words(text),
+        TokenKind::UserDefined => frames_a_turn(text),
+        TokenKind::Normal | TokenKind::Unused | TokenKind::Byte => false,
+    };
+    tokens.map(|(text, kind)| is_mark(text, *kind)).collect()
+}
+
+fn is_told_from_words(text: &str) -> bool {
+    let is_of_words =
+        |letter: char| letter.is_alphanumeric() || letter == '_' || letter.is_whitespace();
+    text.chars().nth(1).is_some() && !text.chars().all(is_of_words)
+}
+
+fn frames_a_turn(text: &str) -> bool {
+    let is_between = |begin: &str, end: &str| {
+        let rest = text.strip_prefix(begin);
+        rest.is_some_and(|rest| rest.len() > end.len() && rest.ends_with(end))
+    };
+    is_between("<|", "|>") || is_between("<｜", "｜>") || TURN_TEXTS.contains(&text)
 }
 
 /// Whether begin and end tokens are added; asking for one that does not exist is an error.
@@ -259,6 +291,35 @@ mod tests {
         let (roles, kinds) = roles_of(&tokens, VocabularySource::default());
         assert_eq!(roles.end_of_generation, [0, 1]);
         assert_eq!(kinds[2..], [TokenKind::UserDefined; 2]);
+    }
+
+    #[test]
+    fn marks_are_what_only_templates_write() {
+        for (text, kind, expected) in [
+            ("<|im_start|>", 3, true),
+            ("<unk>", 2, true),
+            ("<|channel|>", 4, true),
+            ("<\u{ff5c}User\u{ff5c}>", 4, true),
+            ("<start_of_turn>", 4, true),
+            ("<think>", 4, false),
+            ("<|>", 4, false),
+            ("\n\n", 3, false),
+            ("sop", 3, false),
+            ("<", 3, false),
+            ("<|im_start|>", 1, false),
+        ] {
+            let (tokens, types) = ([text], [kind]);
+            let source = VocabularySource {
+                tokens: &tokens,
+                token_types: &types,
+                ..VocabularySource::default()
+            };
+            assert_eq!(
+                marks(&source, &source.kinds()),
+                [expected],
+                "{text:?} {kind}"
+            );
+        }
     }
 
     #[test]

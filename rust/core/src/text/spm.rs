@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use super::source::VocabularySource;
-use super::table::TextTable;
+use super::table::{TextTable, Words};
 use crate::error::{Error, Result};
 use crate::ids::TokenId;
 
@@ -103,7 +103,7 @@ impl Spm {
     /// Adds the tokens of a text without special tokens, with its blanks already written as `BLANK`.
     pub(crate) fn encode(
         &self,
-        texts: &TextTable,
+        words: Words<'_>,
         text: &str,
         scratch: &mut SpmScratch,
         output: &mut Vec<TokenId>,
@@ -124,7 +124,7 @@ impl Spm {
         }
         let text = text.as_bytes();
         for right in 1..symbols.len() as u32 {
-            queue.extend(self.candidate(texts, (text, symbols), right - 1, right));
+            queue.extend(self.candidate(words, (text, symbols), right - 1, right));
         }
         while let Some(candidate) = queue.pop() {
             let (left, right) = (candidate.left, candidate.right);
@@ -143,19 +143,19 @@ impl Spm {
             if next != NO_SYMBOL {
                 symbols[next as usize].previous = left;
             }
-            queue.extend(self.candidate(texts, (text, symbols), previous, left));
-            queue.extend(self.candidate(texts, (text, symbols), left, next));
+            queue.extend(self.candidate(words, (text, symbols), previous, left));
+            queue.extend(self.candidate(words, (text, symbols), left, next));
         }
         for symbol in symbols.iter().filter(|symbol| symbol.length > 0) {
             let start = symbol.start as usize;
-            self.write(texts, &text[start..start + symbol.length as usize], output)?;
+            self.write(words, &text[start..start + symbol.length as usize], output)?;
         }
         Ok(())
     }
 
     fn candidate(
         &self,
-        texts: &TextTable,
+        words: Words<'_>,
         (text, symbols): (&[u8], &[Symbol]),
         left: u32,
         right: u32,
@@ -166,7 +166,7 @@ impl Spm {
             return None;
         }
         let start = first.start as usize;
-        let id = texts.find(&text[start..start + length])?;
+        let id = words.find(&text[start..start + length])?;
         Some(Candidate {
             score: self.scores[id as usize],
             left,
@@ -175,8 +175,8 @@ impl Spm {
         })
     }
 
-    fn write(&self, texts: &TextTable, piece: &[u8], output: &mut Vec<TokenId>) -> Result<()> {
-        if let Some(id) = texts.find(piece) {
+    fn write(&self, words: Words<'_>, piece: &[u8], output: &mut Vec<TokenId>) -> Result<()> {
+        if let Some(id) = words.find(piece) {
             output.push(id);
             return Ok(());
         }
@@ -214,8 +214,12 @@ mod tests {
             texts.push(name.as_bytes());
         }
         let mut output = Vec::new();
+        let words = Words {
+            texts: &texts,
+            marks: &[],
+        };
         Spm::new(&source, &texts, unknown).encode(
-            &texts,
+            words,
             text,
             &mut SpmScratch::default(),
             &mut output,

@@ -25,6 +25,26 @@ const EMPTY: Slot = Slot {
     number: u32::MAX,
 };
 
+/// The tokens that text may become: all but the marks, which only their own places make.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Words<'a> {
+    pub(crate) texts: &'a TextTable,
+    /// For each token.
+    pub(crate) marks: &'a [bool],
+}
+
+impl Words<'_> {
+    /// The token of a text, if it is no mark.
+    pub(crate) fn find(self, text: &[u8]) -> Option<u32> {
+        self.texts.find(text).filter(|&id| !self.is_mark(id))
+    }
+
+    /// Whether a token is a mark; numbers behind the tokens are none.
+    pub(crate) fn is_mark(self, id: u32) -> bool {
+        self.marks.get(id as usize).is_some_and(|is_mark| *is_mark)
+    }
+}
+
 impl TextTable {
     /// An empty table with room for so many texts and bytes in all.
     pub(crate) fn with_capacity(num_texts: usize, num_bytes: usize) -> Self {

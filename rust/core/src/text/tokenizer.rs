@@ -7,29 +7,29 @@ use super::byte_map::char_to_byte;
 use super::pre_tokenizer::{PreTokenizer, pre_type};
 use super::roles::{self, Roles, TokenKind};
 use super::source::VocabularySource;
-use super::special::{Fragment, SpecialMatcher, SpecialText};
+use super::special::{Fragment, MarkPlaces, SpecialMatcher, SpecialText};
 use super::spm::{BLANK, Spm, SpmScratch};
-use super::table::TextTable;
+use super::table::{TextTable, Words};
 use super::vocabulary::Vocabulary;
 use crate::error::{Error, Result};
 use crate::ids::TokenId;
 
 /// What `encode` does beside cutting text into tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EncodeOptions {
+pub struct EncodeOptions<'a> {
     /// Add the begin and end tokens that the model's file asks for.
     pub add_special: bool,
-    /// Take the texts of control tokens in the prompt for these tokens. Without it they are plain text, as
-    /// text of strangers should be; user-defined tokens are always taken.
-    pub parse_special: bool,
+    /// Where the texts of marks become their tokens. Elsewhere they are plain text, as text of strangers should
+    /// be; other user-defined tokens are taken all the same.
+    pub marks: MarkPlaces<'a>,
 }
 
-impl Default for EncodeOptions {
-    /// Begin and end tokens are added, control tokens in the text are not taken.
+impl Default for EncodeOptions<'_> {
+    /// Begin and end tokens are added, marks in the text are not taken.
     fn default() -> Self {
         Self {
             add_special: true,
-            parse_special: false,
+            marks: MarkPlaces::Within(&[]),
         }
     }
 }
@@ -40,9 +40,10 @@ pub struct Tokenizer {
     /// Texts in the writing of the vocabulary ("Ġhello", "▁hello").
     texts: TextTable,
     algorithm: Algorithm,
-    /// All special tokens, and those that are taken even if the caller does not parse special ones.
-    all_special: SpecialMatcher,
-    user_defined: SpecialMatcher,
+    /// All tokens that are looked for before the text is cut up.
+    special: SpecialMatcher,
+    /// For each token whether it is a mark, which no text becomes.
+    marks: Vec<bool>,
     vocabulary: Arc<Vocabulary>,
     roles: Roles,
     adds_bos: bool,
@@ -69,22 +70,26 @@ impl Tokenizer {
         }
         let mut kinds = source.kinds();
         let roles = roles::assign(source, &texts, &mut kinds);
-        let (algorithm, adds_bos) = Algorithm::new(source, &texts, &roles)?;
+        let marks = roles::marks(source, &kinds);
+        let words = Words {
+            texts: &texts,
+            marks: &marks,
+        };
+        let (algorithm, adds_bos) = Algorithm::new(source, words, &roles)?;
         let (adds_bos, adds_eos) = roles::added(source, &roles, adds_bos)?;
         let vocabulary = visible_vocabulary(source, &kinds)?;
-        let matcher = |wanted: fn(TokenKind) -> bool| {
-            let tokens = source.tokens.iter().zip(&kinds).enumerate();
-            SpecialMatcher::new(tokens.filter(|(_, (_, kind))| wanted(**kind)).map(
-                |(id, (text, _))| SpecialText {
-                    text: text.as_bytes(),
-                    id: id as TokenId,
-                    takes_blanks_after: takes_blanks_after(source, text),
-                },
-            ))
-        };
+        let tokens = source.tokens.iter().zip(&kinds).enumerate();
+        let special = tokens
+            .filter(|(_, (_, kind))| kind.is_special() || **kind == TokenKind::UserDefined)
+            .map(|(id, (text, _))| SpecialText {
+                text: text.as_bytes(),
+                id: id as TokenId,
+                is_mark: marks[id],
+                takes_blanks_after: takes_blanks_after(source, text),
+            });
         Ok(Self {
-            all_special: matcher(|kind| kind.is_special() || kind == TokenKind::UserDefined),
-            user_defined: matcher(|kind| kind == TokenKind::UserDefined),
+            special: SpecialMatcher::new(special),
+            marks,
             vocabulary: Arc::new(vocabulary),
             texts,
             algorithm,
@@ -95,7 +100,7 @@ impl Tokenizer {
     }
 
     /// The token ids of a text.
-    pub fn encode(&self, text: &str, options: EncodeOptions) -> Result<Vec<TokenId>> {
+    pub fn encode(&self, text: &str, options: EncodeOptions<'_>) -> Result<Vec<TokenId>> {
         // A blank takes three bytes in the writing of SentencePiece.
         if text.len() >= u32::MAX as usize / 4 {
             return Err(Error::Tokenization(format!(
@@ -103,16 +108,11 @@ impl Tokenizer {
                 text.len()
             )));
         }
-        let matcher = if options.parse_special {
-            &self.all_special
-        } else {
-            &self.user_defined
-        };
         let mut output = Vec::with_capacity(text.len() / 3 + 2);
         if options.add_special && self.adds_bos {
             output.extend(self.roles.bos);
         }
-        let fragments = matcher.split(text);
+        let fragments = self.special.split(text, options.marks);
         match &self.algorithm {
             Algorithm::Bpe(bpe) => self.encode_bpe(bpe, text, &fragments, &mut output),
             Algorithm::Spm { spm, adds_blank } => {
@@ -124,6 +124,35 @@ impl Tokenizer {
             output.extend(self.roles.eos);
         }
         Ok(output)
+    }
+
+    /// The token ids of text and marks by turns, text first: what a chat template made.
+    ///
+    /// A text that spells a mark is text: a mark comes of its own pieces alone.
+    pub fn encode_pieces(&self, pieces: &[String], add_special: bool) -> Result<Vec<TokenId>> {
+        let mut places = Vec::with_capacity(pieces.len() / 2);
+        let mut end = 0;
+        for (index, piece) in pieces.iter().enumerate() {
+            let begin = end;
+            end += piece.len();
+            if index % 2 == 1 {
+                places.push(begin..end);
+            }
+        }
+        let marks = MarkPlaces::Within(&places);
+        self.encode(&pieces.concat(), EncodeOptions { add_special, marks })
+    }
+
+    /// The texts that a template may write as marks, and messages may not.
+    pub fn mark_texts(&self) -> Vec<&str> {
+        let marks = self
+            .marks
+            .iter()
+            .enumerate()
+            .filter(|(_, is_mark)| **is_mark);
+        marks
+            .filter_map(|(id, _)| self.token_text(id as TokenId))
+            .collect()
     }
 
     /// The bytes that token ids say; not always UTF-8, since a character may be cut.
@@ -206,13 +235,20 @@ impl Tokenizer {
         self.texts.find(text.as_bytes())
     }
 
+    fn words(&self) -> Words<'_> {
+        Words {
+            texts: &self.texts,
+            marks: &self.marks,
+        }
+    }
+
     fn encode_bpe(&self, bpe: &Bpe, text: &str, fragments: &[Fragment], output: &mut Vec<TokenId>) {
         let mut scratch = BpeScratch::default();
         for fragment in fragments {
             match fragment {
                 Fragment::Token(id) => output.push(*id),
                 Fragment::Text(range) => {
-                    bpe.encode(&self.texts, &text[range.clone()], &mut scratch, output);
+                    bpe.encode(self.words(), &text[range.clone()], &mut scratch, output);
                 }
             }
         }
@@ -236,7 +272,7 @@ impl Tokenizer {
                 Fragment::Text(range) => {
                     let prefix = if is_after_special { blank } else { "" };
                     let written = [prefix, &text[range.clone()].replace(' ', BLANK)].concat();
-                    spm.encode(&self.texts, &written, &mut scratch, output)?;
+                    spm.encode(self.words(), &written, &mut scratch, output)?;
                     is_after_special = false;
                 }
             }
@@ -247,11 +283,7 @@ impl Tokenizer {
 
 impl Algorithm {
     /// The algorithm of a source, and whether it adds the begin token by default.
-    fn new(
-        source: &VocabularySource<'_>,
-        texts: &TextTable,
-        roles: &Roles,
-    ) -> Result<(Self, bool)> {
+    fn new(source: &VocabularySource<'_>, words: Words<'_>, roles: &Roles) -> Result<(Self, bool)> {
         match source.model {
             "gpt2" => {
                 let pre = pre_type(source.pre.unwrap_or("default"))?;
@@ -260,11 +292,11 @@ impl Algorithm {
                         "tokenizer.ggml.merges is empty or missing; a \"gpt2\" tokenizer needs its merges".into(),
                     ));
                 }
-                let bpe = Bpe::new(source, texts, PreTokenizer::new(pre)?, pre.ignore_merges);
+                let bpe = Bpe::new(source, words, PreTokenizer::new(pre)?, pre.ignore_merges);
                 Ok((Algorithm::Bpe(Box::new(bpe)), pre.add_bos))
             }
             "llama" => {
-                let spm = Spm::new(source, texts, roles.unknown);
+                let spm = Spm::new(source, words.texts, roles.unknown);
                 let adds_blank = source.add_space_prefix.unwrap_or(true);
                 Ok((Algorithm::Spm { spm, adds_blank }, true))
             }

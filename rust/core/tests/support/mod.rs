@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ruvllm_core::cancel::CancelFlag;
 use ruvllm_core::engine::{Engine, EngineConfig, Pause, Plan, PlanRow};
 use ruvllm_core::events::{Event, FinishReason};
 use ruvllm_core::ids::{SequenceId, TokenId};
@@ -12,7 +13,7 @@ use ruvllm_core::memory::Watermarks;
 use ruvllm_core::model::{ActivationPrecision, LoadOptions, Model, load, open};
 use ruvllm_core::prefix::PrefixLimits;
 use ruvllm_core::sampling::{SamplingParams, TokenLogprobs};
-use ruvllm_core::sequence::{CancelFlag, GenerateTask, Request, Task};
+use ruvllm_core::sequence::{GenerateTask, Request, Task};
 
 pub fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ruvllm_core::cancel::CancelFlag;
 use ruvllm_core::engine::{Engine, EngineConfig, Plan, PlanRow};
 use ruvllm_core::events::Event;
 use ruvllm_core::memory::Watermarks;
 use ruvllm_core::model::{ActivationPrecision, LoadOptions, load, open};
 use ruvllm_core::prefix::PrefixLimits;
 use ruvllm_core::sampling::SamplingParams;
-use ruvllm_core::sequence::{CancelFlag, GenerateTask, Request, Task};
+use ruvllm_core::sequence::{GenerateTask, Request, Task};
 use ruvllm_kernels::Kernels;
 use ruvllm_packs::{Downgrade, Floors, Operation, PackManager};
 

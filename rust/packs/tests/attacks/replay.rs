@@ -186,6 +186,49 @@ fn case_33_what_another_process_raised() {
     assert_eq!(std::fs::read(&path).unwrap(), b"{");
 }
 
+#[cfg(unix)]
+#[test]
+fn case_33_links_and_pipes_beside_the_floors() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, victim) = (
+        folder.path().join("floors.json"),
+        folder.path().join("victim"),
+    );
+    std::fs::write(&victim, "mine").unwrap();
+    // The new file is made where the link is, and what it leads to stays; so does what was left.
+    let next = folder.path().join("floors.json.next");
+    for version in ["1.0.0", "2.0.0"] {
+        let _ = std::fs::remove_file(&next);
+        if version == "1.0.0" {
+            std::os::unix::fs::symlink(&victim, &next).unwrap();
+        } else {
+            std::fs::write(&next, "half").unwrap();
+        }
+        named("one", version)
+            .activate(&host(&path, trust()))
+            .unwrap();
+        assert_eq!(floor(&path, "one"), version);
+        assert!(!path.symlink_metadata().unwrap().is_symlink() && !next.exists());
+    }
+    assert_eq!(std::fs::read(&victim).unwrap(), b"mine");
+    // A lock that is a link is not taken, and no pipe is waited for.
+    let lock = folder.path().join("floors.json.lock");
+    std::fs::remove_file(&lock).unwrap();
+    std::os::unix::fs::symlink(&victim, &lock).unwrap();
+    let error = refused(named("one", "3.0.0").activate(&host(&path, trust())));
+    assert!(matches!(error, LoadError::Floors { .. }), "{error}");
+    for place in [&lock, &path] {
+        std::fs::remove_file(place).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, place, rustix::fs::Mode::RWXU).unwrap();
+        let host = Floors::open(&path);
+        let error = match host {
+            Ok(_) => refused(named("one", "3.0.0").activate(&self::host(&path, trust()))),
+            Err(error) => error,
+        };
+        assert!(matches!(error, LoadError::Floors { .. }), "{error}");
+    }
+}
+
 #[test]
 fn case_33_raised_between_the_check_and_the_swap() {
     let folder = tempfile::tempdir().unwrap();

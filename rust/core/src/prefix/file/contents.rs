@@ -1,5 +1,6 @@
-//! What stands in a file before the blocks' bytes, with every length checked against what is left.
+//! What stands in a file beside the blocks' bytes, with every length checked against what is left.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Seek, SeekFrom};
 
 use xxhash_rust::xxh3::Xxh3;
@@ -15,41 +16,38 @@ const MAX_NAME: usize = 4096;
 
 /// Everything in a file but the blocks' bytes.
 pub(super) struct Contents {
+    /// Where the blocks begin.
+    pub(super) first_block: u64,
     pub(super) namespaces: Vec<Namespace>,
+    /// How many nodes the file has.
+    pub(super) num_nodes: usize,
+    /// The first of them: no more than the cache may hold.
     pub(super) nodes: Vec<Node>,
 }
 
 pub(super) struct Node {
     /// An earlier node.
-    parent: Option<usize>,
+    pub(super) parent: Option<usize>,
     pub(super) namespace: usize,
     /// Tokens before it.
-    start: usize,
+    pub(super) start: usize,
     pub(super) tokens: Vec<TokenId>,
-    blocks: Vec<u32>,
+    /// Those of all its positions, the first of which may hold what stands before as well.
+    pub(super) blocks: Vec<u32>,
 }
 
-impl Contents {
-    /// All tokens up to the end of a node, and the blocks that hold them.
-    pub(super) fn path_to(&self, index: usize) -> (Vec<TokenId>, Vec<u32>) {
-        let mut way = vec![index];
-        while let Some(parent) = self.nodes[way[way.len() - 1]].parent {
-            way.push(parent);
-        }
-        let (mut tokens, mut table) = (Vec::new(), Vec::new());
-        for node in way.iter().rev().map(|index| &self.nodes[*index]) {
-            table.truncate(node.start / BLOCK_TOKENS);
-            table.extend(&node.blocks);
-            tokens.extend(&node.tokens);
-        }
-        (tokens, table)
-    }
+/// What is taken from a file at most.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    /// Tokens from the first to the last of a prefix.
+    pub(super) max_tokens: usize,
+    pub(super) max_nodes: usize,
 }
 
 /// Reads a whole file and compares its checksum; the length of what stands before that.
 pub(super) fn verify<F: Read + Seek>(file: &mut F) -> Result<u64> {
     let length = file.seek(SeekFrom::End(0)).map_err(io)?;
-    let Some(content) = length.checked_sub(8).filter(|length| *length >= 12) else {
+    let Some(content) = length.checked_sub(8).filter(|length| *length >= 16) else {
         return Err(broken(&format!("it has {length} bytes, which is no cache")));
     };
     file.seek(SeekFrom::Start(0)).map_err(io)?;
@@ -70,7 +68,6 @@ pub(super) fn verify<F: Read + Seek>(file: &mut F) -> Result<u64> {
     if u64::from_le_bytes(stored) != checksum.digest() {
         return Err(broken("its checksum does not fit: it is damaged"));
     }
-    file.seek(SeekFrom::Start(0)).map_err(io)?;
     Ok(content)
 }
 
@@ -87,10 +84,10 @@ fn check_beginning(bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Reads what is left of a file, and no more.
-pub(super) struct Reader<'a, F> {
-    pub(super) file: &'a mut F,
-    pub(super) left: u64,
+/// Reads a part of a file, and no more.
+struct Reader<'a, F> {
+    file: &'a mut F,
+    left: u64,
 }
 
 impl<F: Read> Reader<'_, F> {
@@ -117,8 +114,7 @@ impl<F: Read> Reader<'_, F> {
         Ok(u64::from(low) | u64::from(high) << 32)
     }
 
-    fn numbers(&mut self) -> Result<Vec<u32>> {
-        let count = self.number()? as usize;
+    fn numbers(&mut self, count: usize) -> Result<Vec<u32>> {
         let bytes = self.bytes(count.saturating_mul(4))?;
         let numbers = bytes.chunks_exact(4);
         Ok(numbers
@@ -135,11 +131,60 @@ impl<F: Read> Reader<'_, F> {
     }
 }
 
-pub(super) fn read_contents<F: Read>(
-    input: &mut Reader<'_, F>,
-    pool: &KvPool,
-    model: &str,
+/// Reads all but the blocks out of a file whose checksum stands at `length`.
+pub(super) fn read_contents<F: Read + Seek>(
+    file: &mut F,
+    length: u64,
+    (pool, model): (&KvPool, &str),
+    bounds: Bounds,
 ) -> Result<Contents> {
+    // The last number is that of the blocks.
+    let end = length - 4;
+    file.seek(SeekFrom::Start(0)).map_err(io)?;
+    let mut input = Reader { file, left: end };
+    check_owner(&mut input, pool, model)?;
+    let first_block = end - input.left;
+    let mut last = Reader {
+        file: input.file,
+        left: 4,
+    };
+    last.file.seek(SeekFrom::Start(end)).map_err(io)?;
+    let num_blocks = last.number()?;
+    let blocks_bytes = u64::from(num_blocks) * pool.layout().block_bytes() as u64;
+    let Some(left) = (end - first_block).checked_sub(blocks_bytes) else {
+        return Err(broken(&format!(
+            "{num_blocks} blocks are more than its {length} bytes"
+        )));
+    };
+    let mut input = Reader {
+        file: last.file,
+        left,
+    };
+    input.file.seek(SeekFrom::Start(end - left)).map_err(io)?;
+    let namespaces = read_namespaces(&mut input)?;
+    let num_nodes = input.number()? as usize;
+    let mut tree = Tree {
+        bounds,
+        num_namespaces: namespaces.len(),
+        num_blocks,
+        nodes: Vec::new(),
+        beginnings: BTreeSet::new(),
+    };
+    for _ in 0..num_nodes.min(bounds.max_nodes) {
+        tree.read_node(&mut input)?;
+    }
+    if input.left > 0 && num_nodes <= bounds.max_nodes {
+        return Err(broken(&format!("{} bytes follow its nodes", input.left)));
+    }
+    Ok(Contents {
+        first_block,
+        namespaces,
+        num_nodes,
+        nodes: tree.nodes,
+    })
+}
+
+fn check_owner<F: Read>(input: &mut Reader<'_, F>, pool: &KvPool, model: &str) -> Result<()> {
     input.bytes(MAGIC.len() + 4)?;
     let (theirs, layout) = (input.name()?, input.name()?);
     if theirs != model {
@@ -151,65 +196,76 @@ pub(super) fn read_contents<F: Read>(
             "its blocks are {layout}, the engine's {own}"
         )));
     }
-    let mut namespaces = Vec::new();
+    Ok(())
+}
+
+fn read_namespaces<F: Read>(input: &mut Reader<'_, F>) -> Result<Vec<Namespace>> {
+    let (mut namespaces, mut known) = (Vec::new(), BTreeSet::new());
     for _ in 0..input.number()? {
-        namespaces.push(Namespace {
+        let namespace = Namespace {
             tenant: input.name()?,
             adapter: input.long()?,
             rotary: input.long()?,
-        });
+        };
+        if !known.insert(namespace.clone()) {
+            return Err(broken("a namespace stands there twice"));
+        }
+        namespaces.push(namespace);
     }
-    let mut nodes: Vec<Node> = Vec::new();
-    for _ in 0..input.number()? {
-        let node = read_node(input, &nodes, namespaces.len())?;
-        nodes.push(node);
-    }
-    let blocks = input.number()?;
-    if u64::from(blocks) * pool.layout().block_bytes() as u64 != input.left {
-        return Err(broken(&format!(
-            "{blocks} blocks are not {} bytes",
-            input.left
-        )));
-    }
-    if nodes
-        .iter()
-        .flat_map(|node| &node.blocks)
-        .any(|index| *index >= blocks)
-    {
-        return Err(broken("a node names a block that is not there"));
-    }
-    Ok(Contents { namespaces, nodes })
+    Ok(namespaces)
 }
 
-fn read_node<F: Read>(
-    input: &mut Reader<'_, F>,
-    nodes: &[Node],
-    namespaces: usize,
-) -> Result<Node> {
-    let (parent, namespace) = (input.number()?, input.number()? as usize);
-    let (tokens, blocks) = (input.numbers()?, input.numbers()?);
-    let above = match parent {
-        NO_PARENT => None,
-        index => Some(
-            nodes
-                .get(index as usize)
-                .ok_or_else(|| broken("a node stands before its parent"))?,
-        ),
-    };
-    let start = above.map_or(0, |above| above.start + above.tokens.len());
-    let needed = blocks_for(start + tokens.len()) - start / BLOCK_TOKENS;
-    let is_whole = !tokens.is_empty() && blocks.len() == needed;
-    if !is_whole
-        || namespace >= namespaces
-        || above.is_some_and(|above| above.namespace != namespace)
-    {
-        return Err(broken("a node does not fit its place"));
+/// The nodes that were read so far.
+struct Tree {
+    bounds: Bounds,
+    num_namespaces: usize,
+    num_blocks: u32,
+    nodes: Vec<Node>,
+    /// Under which node, in which namespace, something begins with which token. That each stands there
+    /// once, as in any radix tree, is what keeps loading linear: no edge of the file cuts another.
+    beginnings: BTreeSet<(u32, u32, TokenId)>,
+}
+
+impl Tree {
+    fn read_node<F: Read>(&mut self, input: &mut Reader<'_, F>) -> Result<()> {
+        let (parent, namespace) = (input.number()?, input.number()?);
+        let above = match parent {
+            NO_PARENT => None,
+            index => Some(
+                self.nodes
+                    .get(index as usize)
+                    .ok_or_else(|| broken("a node stands before its parent"))?,
+            ),
+        };
+        let start = above.map_or(0, |above| above.start + above.tokens.len());
+        let namespace_fits = (namespace as usize) < self.num_namespaces
+            && above.is_none_or(|above| above.namespace == namespace as usize);
+        let length = input.number()? as usize;
+        let end = start.saturating_add(length);
+        if end > self.bounds.max_tokens {
+            return Err(broken(&format!(
+                "it has a prefix of {end} tokens, and the context holds {}",
+                self.bounds.max_tokens
+            )));
+        }
+        let tokens = input.numbers(length)?;
+        let needed = blocks_for(end) - start / BLOCK_TOKENS;
+        let fits = namespace_fits && input.number()? as usize == needed;
+        let first = tokens.first().filter(|_| fits).copied();
+        if first.is_none_or(|first| !self.beginnings.insert((parent, namespace, first))) {
+            return Err(broken("a node does not fit its place"));
+        }
+        let blocks = input.numbers(needed)?;
+        if blocks.iter().any(|index| *index >= self.num_blocks) {
+            return Err(broken("a node names a block that is not there"));
+        }
+        self.nodes.push(Node {
+            parent: (parent != NO_PARENT).then_some(parent as usize),
+            namespace: namespace as usize,
+            start,
+            tokens,
+            blocks,
+        });
+        Ok(())
     }
-    Ok(Node {
-        parent: (parent != NO_PARENT).then_some(parent as usize),
-        namespace,
-        start,
-        tokens,
-        blocks,
-    })
 }

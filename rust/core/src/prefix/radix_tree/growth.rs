@@ -72,8 +72,18 @@ impl<V: EdgeValue> RadixTree<V> {
         id
     }
 
+    /// The node that ends at a position of the edge to `id`, which is cut there where need be.
+    pub(super) fn cut(&mut self, id: NodeId, position: usize) -> NodeId {
+        let at = position - self.start(id);
+        if at < self.edge(id).len() {
+            self.split(id, at)
+        } else {
+            id
+        }
+    }
+
     /// Cuts the edge to a node in two; gives the new node above it.
-    pub(super) fn split(&mut self, id: NodeId, at: usize) -> NodeId {
+    fn split(&mut self, id: NodeId, at: usize) -> NodeId {
         let Some(node) = self.node_mut(id) else {
             return id;
         };

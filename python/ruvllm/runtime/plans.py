@@ -1,0 +1,168 @@
+"""What the scheduler is told and what it says: plain values, with no clock, engine or state."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ruvllm._checks import Interval, check_integer, check_number
+
+__all__ = [
+    "Costs",
+    "Decision",
+    "Limits",
+    "PlannedRow",
+    "Preemption",
+    "Running",
+    "Shares",
+    "View",
+    "Waiting",
+    "blocks_for",
+    "levels",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of what is taken in and of what a plan may ask for.
+
+    Attributes:
+        prefill_tokens: Prompt tokens in one step, all requests together.
+        step_seconds: How long a step with prompts may take, by the measured pace; four times as long where
+            there is one request alone.
+        max_running: Requests that are in at once.
+        horizon_steps: Steps before the next plan where nothing else ends it; a new request does.
+        growth_tokens: For so many more tokens of each request that is in blocks are kept free; and so many
+            tokens, and a sixteenth of those it came with, whoever is in may make before it is set aside for
+            a tenant that has nothing in.
+        max_waiting: Requests that wait; one more is refused to a tenant that has its share of them.
+        max_waiting_tokens: Prompt tokens of all that wait, likewise.
+    """
+
+    prefill_tokens: int = 512
+    step_seconds: float = 0.25
+    max_running: int = 64
+    horizon_steps: int = 64
+    growth_tokens: int = 64
+    max_waiting: int = 4096
+    max_waiting_tokens: int = 4_000_000
+
+    def __post_init__(self) -> None:
+        for name in ("prefill_tokens", "max_running", "horizon_steps", "max_waiting", "max_waiting_tokens"):
+            check_integer(name, getattr(self, name), 1)
+        check_integer("growth_tokens", self.growth_tokens, 0)
+        check_number("step_seconds", self.step_seconds, Interval(0, 3600, low_included=False))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A request that is not in yet.
+
+    `priority` orders the requests of a tenant, `rank` stands before everything else between tenants; `since`
+    counts up: whoever has the lower number waits for longer.
+    """
+
+    request_id: int
+    prompt_tokens: int
+    reserved_tokens: int
+    tenant: str = ""
+    priority: int = 0
+    rank: int = 0
+    since: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A request that is in: tokens known, in the cache and at its longest, and blocks that it holds.
+
+    `entered_tokens` were known of it as it last came in, `planned_at` is the number of the plan that last had
+    a part for it; `since` says, as for those who wait, when it was set aside.
+    """
+
+    request_id: int
+    total_tokens: int
+    computed_tokens: int
+    reserved_tokens: int
+    blocks: int = 0
+    tenant: str = ""
+    priority: int = 0
+    rank: int = 0
+    paused: bool = False
+    since: int = 0
+    entered_tokens: int = 0
+    planned_at: int = 0
+
+    @property
+    def remaining_tokens(self) -> int:
+        """Tokens that are known and not computed: one where it makes tokens, more in its prompt."""
+        return self.total_tokens - self.computed_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """What setting a request aside costs, measured or assumed, and the room for swapping."""
+
+    recompute_token_seconds: float = 1e-3
+    swap_block_seconds: float = 1e-3
+    swap_free_blocks: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """All that a decision depends on; who runs in order of arrival, who waits in order within each tenant.
+
+    `free_blocks` are those that no request holds, cached prefixes included: they give way. `quota_blocks`
+    says what tenants, and all below them, may hold.
+    """
+
+    waiting: tuple[Waiting, ...] = ()
+    running: tuple[Running, ...] = ()
+    free_blocks: int
+    total_blocks: int
+    block_tokens: int
+    costs: Costs = field(default_factory=Costs)
+    quota_blocks: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preemption:
+    """Someone who is set aside, and whether the blocks' contents are kept."""
+
+    request_id: int
+    swap: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Who comes in, who is taken up again, who is set aside, and who never fits (and the blocks it has)."""
+
+    admitted: tuple[int, ...] = ()
+    resumed: tuple[int, ...] = ()
+    preempted: tuple[Preemption, ...] = ()
+    refused: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRow:
+    """A request's part in each step: so many tokens that are not computed yet, at the most."""
+
+    request_id: int
+    prefill_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """Everybody's part, and for how many steps that holds."""
+
+    rows: tuple[PlannedRow, ...] = ()
+    max_steps: int = 0
+
+
+def blocks_for(num_tokens: int, block_tokens: int) -> int:
+    """Blocks that hold so many tokens."""
+    return -(-num_tokens // block_tokens)
+
+
+def levels(tenant: str) -> Iterable[str]:
+    """A tenant's name and those above it: `a/b/c`, `a/b`, `a`."""
+    while tenant:
+        yield tenant
+        tenant = tenant.rpartition("/")[0]

@@ -1,0 +1,148 @@
+"""What part each request has in the next steps: shared by tenants, then by requests.
+
+By itself a tenant would have a row for each of its answers and a portion of its prompts in a step, and a pace
+that follows from the time of such a step. Beside others, every tenant keeps the same share of its own pace:
+the one whose step would be the shortest has all of its rows, the others as many as they would have computed
+in that time. So of n tenants each keeps at least an n-th of its pace, whatever the others ask for, and what
+it is cheaper to compute together is everybody's gain. Whoever has more answers than rows lets them take
+turns.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ruvllm.runtime.plans import Limits, PlannedRow, Running, Shares
+from ruvllm.runtime.step_times import StepTimes
+
+__all__ = ["share_step"]
+
+# Prompts get at least so many tokens a step by themselves: fewer would be all overhead.
+MIN_PROMPT_TOKENS = 16
+# One request alone holds nobody up but those who may come: its steps may be so many times as long.
+ALONE = 4
+# Answers that take turns have the engine for so long.
+TURN_SECONDS = 0.1
+
+
+@dataclass(slots=True)
+class _Tenant:
+    """What a tenant has in: answers, one row a step each, and prompts; who comes first stands first."""
+
+    answers: list[Running] = field(default_factory=list)
+    prompts: list[Running] = field(default_factory=list)
+
+    @property
+    def prompt_rows(self) -> int:
+        return sum(one.remaining_tokens for one in self.prompts)
+
+
+def share_step(running: Iterable[Running], limits: Limits, times: StepTimes | None) -> Shares:
+    """Give everybody a part of each step; see the module."""
+    tenants = _by_tenant(running)
+    if not tenants:
+        return Shares()
+    split = _split(tenants, limits, times)
+    parts = [
+        _parts_of(tenant, *rows, limits.prefill_tokens) for tenant, rows in zip(tenants, split, strict=True)
+    ]
+    max_steps = limits.horizon_steps
+    if any(part.is_short for part in parts):
+        # Once a prompt is through, somebody else may have its rows.
+        max_steps = min([max_steps, *(steps for part in parts for steps in part.prompt_steps)])
+    if any(part.has_turns for part in parts):
+        seconds = times.seconds(sum(map(sum, split))) if times else TURN_SECONDS
+        max_steps = min(max_steps, max(1, int(TURN_SECONDS / seconds)))
+    # In order, since blocks may be short: who comes first has them.
+    rows = sorted((row for part in parts for row in part.rows), key=lambda row: row[0])
+    return Shares(rows=tuple(row for _, row in rows), max_steps=max_steps)
+
+
+def _by_tenant(running: Iterable[Running]) -> list[_Tenant]:
+    tenants: dict[str, _Tenant] = {}
+    for one in sorted(running, key=lambda one: (-one.priority, one.request_id)):
+        tenant = tenants.setdefault(one.tenant, _Tenant())
+        (tenant.answers if one.remaining_tokens <= 1 else tenant.prompts).append(one)
+    return list(tenants.values())
+
+
+def _split(tenants: Sequence[_Tenant], limits: Limits, times: StepTimes | None) -> list[tuple[int, int]]:
+    """How many answers of each tenant go on, and how many rows its prompts have."""
+    most = limits.prefill_tokens
+    split = [(len(tenant.answers), tenant.prompt_rows) for tenant in tenants]
+    # Where answers of one tenant are all there is, they all go on, and nobody asks for the time.
+    if times and (len(tenants) > 1 or tenants[0].prompts):
+        seconds = limits.step_seconds * (ALONE if sum(map(_requests, tenants)) == 1 else 1)
+        alone = [_by_itself(tenant, limits, times.rows_within(seconds)) for tenant in tenants]
+        shortest = min(times.seconds(sum(rows)) for rows in alone)
+        split = [_in_time(*rows, shortest / times.seconds(sum(rows))) for rows in alone]
+        if not any(answers for answers, _ in split):
+            most = min(most, times.rows_within(seconds))
+    prompts = _shared([prompt_rows for _, prompt_rows in split], most)
+    return [(answers, rows) for (answers, _), rows in zip(split, prompts, strict=True)]
+
+
+def _requests(tenant: _Tenant) -> int:
+    return len(tenant.answers) + len(tenant.prompts)
+
+
+def _by_itself(tenant: _Tenant, limits: Limits, within_time: int) -> tuple[int, int]:
+    """Answers and prompt rows of a step that a tenant would have for itself."""
+    answers = len(tenant.answers)
+    portion = min(max(within_time - answers, MIN_PROMPT_TOKENS), limits.prefill_tokens)
+    return answers, min(portion, tenant.prompt_rows)
+
+
+def _in_time(answers: int, prompt_rows: int, share: float) -> tuple[int, int]:
+    """The same in a share of its time: answers first, but half of it for prompts."""
+    rows = max(1, round((answers + prompt_rows) * share))
+    prompt_part = min(prompt_rows, max(rows - answers, rows // 2))
+    return rows - prompt_part, prompt_part
+
+
+def _shared(wanted: Sequence[int], most: int) -> list[int]:
+    """Parts by want: what each wants, or as much as every other one; one at least, if there are so many."""
+    shares = [0] * len(wanted)
+    order = sorted(range(len(wanted)), key=lambda index: wanted[index])
+    for place, index in enumerate(order):
+        shares[index] = min(wanted[index], max(most // (len(order) - place), min(most, 1)))
+        most -= shares[index]
+    return shares
+
+
+@dataclass(slots=True, kw_only=True)
+class _Parts:
+    """The parts of a tenant's requests, each with its place among all of the step; what they lack.
+
+    `is_short` says that prompts would have more, `has_turns` that its answers cannot all go on at once.
+    """
+
+    rows: list[tuple[tuple[int, int, int], PlannedRow]]
+    prompt_steps: list[int]
+    is_short: bool
+    has_turns: bool
+
+
+def _parts_of(tenant: _Tenant, num_answers: int, prompt_rows: int, prefill_tokens: int) -> _Parts:
+    """Who of a tenant has which part."""
+    answers = tenant.answers
+    has_turns = num_answers < len(answers)
+    if has_turns:
+        # Those come first whose turn is longest ago.
+        order = sorted(answers, key=lambda one: (-one.priority, one.planned_at, one.request_id))
+        answers = order[:num_answers]
+    # One token a step. More are allowed, since an engine may have to compute a sequence anew.
+    rows = [_row(one, prefill_tokens) for one in answers]
+    is_short = prompt_rows < tenant.prompt_rows
+    prompt_steps = []
+    for one in tenant.prompts:
+        part = min(prompt_rows, one.remaining_tokens)
+        prompt_rows -= part
+        if part:
+            rows.append(_row(one, part))
+            prompt_steps.append(-(-one.remaining_tokens // part))
+    return _Parts(rows=rows, prompt_steps=prompt_steps, is_short=is_short, has_turns=has_turns)
+
+
+def _row(one: Running, tokens: int) -> tuple[tuple[int, int, int], PlannedRow]:
+    place = (-one.rank, -one.priority, one.request_id)
+    return place, PlannedRow(request_id=one.request_id, prefill_tokens=tokens)

@@ -1,0 +1,180 @@
+//! The cache as it was at one moment, written piece by piece while the engine goes on.
+//!
+//! Blocks are only remembered, not held: one that is evicted meanwhile is lost to the file, and with it
+//! the nodes that need it, but nobody waits for its room. Hence blocks come first in a file and the
+//! nodes last, when it is known which of them are whole.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::{MAGIC, NO_PARENT, VERSION};
+use crate::ids::{BlockId, TokenId};
+use crate::kv::{BlockRef, KvBlock, KvPool};
+use crate::prefix::cache::{Namespace, PrefixCache};
+
+/// What is still to be written.
+pub struct Snapshot {
+    head: Vec<u8>,
+    blocks: Vec<Weak<KvBlock>>,
+    /// For each block that was passed, its place in the file; `None` for a lost one.
+    places: Vec<Option<u32>>,
+    written_blocks: u32,
+    namespaces: Vec<Namespace>,
+    nodes: Vec<Node>,
+    written_nodes: usize,
+    checksum: Xxh3,
+    is_done: bool,
+}
+
+struct Node {
+    /// An earlier node, or [`NO_PARENT`].
+    parent: u32,
+    namespace: u32,
+    tokens: Box<[TokenId]>,
+    /// Indexes of the snapshot's blocks.
+    blocks: Vec<u32>,
+}
+
+impl PrefixCache {
+    /// All that is known now; `model` names the model and all else that decides about keys and values.
+    pub fn snapshot(&self, pool: &KvPool, model: &str) -> Snapshot {
+        let mut head = MAGIC.to_vec();
+        put_number(&mut head, VERSION);
+        put_name(&mut head, model);
+        put_name(&mut head, &format!("{:?}", pool.layout()));
+        let mut open = Vec::new();
+        for (index, root) in self.roots.values().enumerate() {
+            let below = self.tree.children(*root);
+            open.extend(below.map(|node| (node, NO_PARENT, index as u32)));
+        }
+        let (mut nodes, mut blocks) = (Vec::new(), BlockTable::default());
+        while let Some((id, parent, namespace)) = open.pop() {
+            let own = nodes.len() as u32;
+            let below = self.tree.children(id);
+            open.extend(below.map(|child| (child, own, namespace)));
+            let held = self.tree.value(id).map_or(&[][..], |edge| edge.blocks());
+            nodes.push(Node {
+                parent,
+                namespace,
+                tokens: self.tree.edge(id).into(),
+                blocks: held
+                    .iter()
+                    .map(|one| blocks.index_of(one.block()))
+                    .collect(),
+            });
+        }
+        Snapshot {
+            head,
+            blocks: blocks.order,
+            places: Vec::new(),
+            written_blocks: 0,
+            namespaces: self.roots.keys().cloned().collect(),
+            nodes,
+            written_nodes: 0,
+            checksum: Xxh3::new(),
+            is_done: false,
+        }
+    }
+}
+
+impl Snapshot {
+    /// The next bytes of the file, about `limit` of them; none when all were given.
+    pub fn next_piece(&mut self, pool: &KvPool, limit: usize) -> Vec<u8> {
+        if self.is_done {
+            return Vec::new();
+        }
+        let mut piece = std::mem::take(&mut self.head);
+        let block_bytes = pool.layout().block_bytes();
+        piece.reserve(limit.min((self.blocks.len() - self.places.len()) * block_bytes));
+        while piece.len() < limit && self.places.len() < self.blocks.len() {
+            let block = self.blocks[self.places.len()].upgrade();
+            self.places
+                .push(block.as_ref().map(|_| self.written_blocks));
+            if let Some(block) = block {
+                piece.extend_from_slice(pool.bytes(&block));
+                self.written_blocks += 1;
+            }
+        }
+        if self.places.len() == self.blocks.len() {
+            self.put_nodes(&mut piece);
+            self.checksum.update(&piece);
+            piece.extend_from_slice(&self.checksum.digest().to_le_bytes());
+            self.is_done = true;
+        } else {
+            self.checksum.update(&piece);
+        }
+        piece
+    }
+
+    /// Nodes in the file; known once all of it was given.
+    pub fn written_nodes(&self) -> usize {
+        self.written_nodes
+    }
+
+    fn put_nodes(&mut self, out: &mut Vec<u8>) {
+        put_number(out, self.namespaces.len() as u32);
+        for namespace in &self.namespaces {
+            put_name(out, &namespace.tenant);
+            out.extend_from_slice(&namespace.adapter.to_le_bytes());
+            out.extend_from_slice(&namespace.rotary.to_le_bytes());
+        }
+        let (mut kept, mut body) = (Vec::with_capacity(self.nodes.len()), Vec::new());
+        for node in &self.nodes {
+            let place = self.put_node(node, &kept, &mut body);
+            kept.push(place.map(|()| self.written_nodes as u32));
+            self.written_nodes += usize::from(place.is_some());
+        }
+        put_number(out, self.written_nodes as u32);
+        out.append(&mut body);
+        put_number(out, self.written_blocks);
+    }
+
+    /// `None`, and nothing written, where the node or one above it has lost a block.
+    fn put_node(&self, node: &Node, kept: &[Option<u32>], out: &mut Vec<u8>) -> Option<()> {
+        let parent = match node.parent {
+            NO_PARENT => NO_PARENT,
+            above => kept[above as usize]?,
+        };
+        let places = node.blocks.iter().map(|index| self.places[*index as usize]);
+        let places: Vec<_> = places.collect::<Option<_>>()?;
+        put_number(out, parent);
+        put_number(out, node.namespace);
+        put_numbers(out, &node.tokens);
+        put_numbers(out, &places);
+        Some(())
+    }
+}
+
+/// Blocks in the order in which they were first named.
+#[derive(Default)]
+struct BlockTable {
+    order: Vec<Weak<KvBlock>>,
+    indexes: BTreeMap<BlockId, u32>,
+}
+
+impl BlockTable {
+    fn index_of(&mut self, block: &BlockRef) -> u32 {
+        let next = self.order.len() as u32;
+        let index = *self.indexes.entry(block.id()).or_insert(next);
+        if index == next {
+            self.order.push(Arc::downgrade(block));
+        }
+        index
+    }
+}
+
+fn put_number(out: &mut Vec<u8>, value: u32) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+fn put_numbers(out: &mut Vec<u8>, values: &[u32]) {
+    put_number(out, values.len() as u32);
+    out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+}
+
+fn put_name(out: &mut Vec<u8>, text: &str) {
+    put_number(out, text.len() as u32);
+    out.extend_from_slice(text.as_bytes());
+}
