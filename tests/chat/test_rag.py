@@ -144,7 +144,8 @@ def test_an_answer_is_the_likeliest(tiny: LLM) -> None:
     pipeline = RagPipeline(tiny, DOCUMENTS[:1])
     answers = [pipeline.query("Where does Paris lie?").completion for _ in range(2)]
     assert answers[0].token_ids == answers[1].token_ids
-    logits = tiny.logits([*tiny.tokenize(pipeline.prompt("Where does Paris lie?", DOCUMENTS[:1])), *answers[0].token_ids])
+    prompt = tiny.tokenize(pipeline.prompt("Where does Paris lie?", DOCUMENTS[:1]))
+    logits = tiny.logits([*prompt, *answers[0].token_ids])
     made = len(answers[0].token_ids)
     assert made > 20
     likeliest = logits[-made - 1 : -1].argmax(axis=1)

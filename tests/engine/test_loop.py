@@ -260,7 +260,7 @@ def test_a_with_block_cancels(make_loop: MakeLoop) -> None:
         leave_early()
     wait_for_free_blocks(engine)
     assert engine.steps < 200
-    del stream  # it was there until now: nobody forgot it
+    stream.close()  # it was there until now: nobody forgot it
 
 
 def test_a_stream_that_is_never_read_cancels_when_it_is_forgotten(make_loop: MakeLoop) -> None:
