@@ -111,36 +111,40 @@ async def test_who_leaves_in_his_turn_disturbs_nobody() -> None:
 
 def test_large_bodies_are_counted_by_tenant() -> None:
     pool = OffLoop()
-    with pool.holding("anna", 1) as take:
-        take(HELD_BYTES - SMALL_BYTES)
-        take(SMALL_BYTES)
-        with pool.holding("bert", 1) as other:
-            other(HELD_BYTES)
-        with pool.holding("anna", 1) as small:
-            small(SMALL_BYTES)
+    anna, bert = Errand(pool, "anna"), Errand(pool, "bert")
+    with anna.holding(1) as first:
+        first.take(HELD_BYTES - 2 * SMALL_BYTES)
+        first.take(SMALL_BYTES)
+        with bert.holding(1) as other:
+            other.take(HELD_BYTES)
+        with anna.holding(1) as small:
+            small.take(SMALL_BYTES)
             with pytest.raises(ApiError) as refused:
-                small(1)
+                small.take(1)
         assert refused.value.status_code == 429
         assert refused.value.headers == {"retry-after": "1"}
-    with pool.holding("anna", 1) as take:
-        take(HELD_BYTES)
+    with anna.holding(1) as all_of_it:
+        all_of_it.take(HELD_BYTES)
+        with pytest.raises(ApiError):
+            all_of_it.take(1)
+    assert not pool.held_bytes
 
 
 def test_one_body_of_the_largest_is_always_taken() -> None:
-    with OffLoop().holding("", 2 * HELD_BYTES) as take:
-        take(2 * HELD_BYTES)
+    with Errand(OffLoop(), "").holding(2 * HELD_BYTES) as held:
+        held.take(2 * HELD_BYTES)
         with pytest.raises(ApiError):
-            take(1)
+            held.take(1)
 
 
 async def test_a_pool_forgets_tenants() -> None:
     """Their names come from keys, but a server runs for months."""
     pool = OffLoop()
     for number in range(100):
-        with pool.holding(f"tenant {number}", 1) as take:
-            take(SMALL_BYTES + 1)
+        with Errand(pool, f"tenant {number}").holding(1) as held:
+            held.take(SMALL_BYTES + 1)
             await pool.do(f"tenant {number}", LARGE, time.time)
     assert not pool._waiting
     assert not pool._running
-    assert not pool._held
+    assert not pool.held_bytes
     assert off_loop.THREADS > THREADS_OF_A_TENANT

@@ -8,7 +8,7 @@ import inspect
 import json
 import re
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import ExitStack
+from functools import partial
 from typing import Any, NamedTuple, TypeVar, get_type_hints
 
 from fastapi import Request, Response
@@ -16,10 +16,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
 
 from ruvllm import _native
 from ruvllm.serve.errors import ApiError
-from ruvllm.serve.server import errand_of, server_of, tenant_of
+from ruvllm.serve.off_loop import SMALL_BYTES, Errand, HeldBody
+from ruvllm.serve.server import errand_of, server_of
 
 __all__ = ["JsonRoute", "read_body", "validation_error"]
 
@@ -42,12 +44,10 @@ BOUNDS = {
     "texts": _Bound(65_536, "texts and names of fields"),
     "numbers": _Bound(524_288, "numbers"),
     "fractions": _Bound(8192, "numbers with a fraction or an exponent"),
-    "longest_number": _Bound(1024, "characters in one number"),
+    "longest_number": _Bound(256, "characters in one number"),
 }
 # A byte of JSON is parsed in less than a character is turned into tokens.
 BYTES_PER_SIZE = 4
-# So many are parsed with one call; more, with a call for each.
-MANY_NUMBERS = 32_768
 # What of a field's name an error repeats.
 QUOTED_CHARACTERS = 100
 _JSON_KIND = re.compile(r"application/([a-z0-9.-]+\+)?json")
@@ -79,27 +79,30 @@ class JsonRoute(APIRoute):
         body_type: type[BaseModel] = get_type_hints(endpoint)["body"]
 
         async def handle(request: Request) -> Response:
-            with ExitStack() as ends:
-                body = await _body(request, body_type, ends)
+            errand = errand_of(request)
+            with errand.holding(server_of(request).settings.max_body_bytes) as held:
+                body = await _body(request, body_type, errand, held)
                 answer = await endpoint(body=body, request=request)
             return answer if isinstance(answer, Response) else JSONResponse(answer)
 
         return handle
 
 
-async def _body(request: Request, body_type: type[BodyT], ends: ExitStack) -> BodyT:
-    """Read a request's body, a large one in another thread; it is counted for its tenant up to `ends`."""
-    server = server_of(request)
-    holding = server.off_loop.holding(tenant_of(request), server.settings.max_body_bytes)
-    take = ends.enter_context(holding)
+async def _body(request: Request, body_type: type[BodyT], errand: Errand, held: HeldBody) -> BodyT:
+    """Read a request's body, a large one in another thread."""
     pieces = []
-    async for piece in request.stream():
-        take(len(piece))
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        piece = message.get("body", b"")
+        held.take(len(piece))
         pieces.append(piece)
+        more = message.get("more_body", False)
     content = b"".join(pieces)
     del pieces
-    size = len(content) // BYTES_PER_SIZE
-    return await errand_of(request).do(size, lambda: read_body(content, body_type))
+    return await errand.do(len(content) // BYTES_PER_SIZE, partial(read_body, content, body_type))
 
 
 def _check_kind(request: Request) -> None:
@@ -116,7 +119,7 @@ def read_body(content: bytes, body_type: type[BodyT]) -> BodyT:
     for name, (most, what) in BOUNDS.items():
         if (count := getattr(shape, name)) > most:
             raise _bad(f"the body has {count} {what}; at most {most} are allowed")
-    value = _parse(content, _python_int if shape.numbers > MANY_NUMBERS else int)
+    value = _parse(content)
     if shape.surrogates:
         _check_texts(value)
     try:
@@ -125,9 +128,10 @@ def read_body(content: bytes, body_type: type[BodyT]) -> BodyT:
         raise validation_error(error) from None
 
 
-def _parse(content: bytes, parse_int: Callable[[str], int]) -> Any:
+def _parse(content: bytes) -> Any:
+    parsers = _LONG_PARSERS if len(content) > SMALL_BYTES else _PARSERS
     try:
-        return json.loads(content.decode("utf-8"), parse_int=parse_int, parse_constant=_refuse_constant)
+        return json.loads(content.decode("utf-8"), **parsers)
     except UnicodeDecodeError as error:
         raise _bad(f"the body is not UTF-8: byte {error.start} does not belong there") from None
     except json.JSONDecodeError as error:
@@ -138,13 +142,21 @@ def _parse(content: bytes, parse_int: Callable[[str], int]) -> Any:
         raise _bad(f"the body is not JSON that can be read: {error}") from None
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
 def _python_int(digits: str) -> int:
-    """The same as `int`, but Python: at each call the interpreter may be handed to the event loop."""
     return int(digits)
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+def _python_float(digits: str) -> float:
+    return float(digits)
+
+
+_PARSERS: dict[str, Any] = {"parse_constant": _refuse_constant}
+# The same numbers, but by a call of Python each, at which the interpreter may be handed to the event loop.
+_LONG_PARSERS: dict[str, Any] = {**_PARSERS, "parse_int": _python_int, "parse_float": _python_float}
 
 
 def _check_texts(value: Any) -> None:

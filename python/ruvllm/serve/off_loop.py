@@ -8,9 +8,8 @@ who bring it keep: no single call into C of more than some ten milliseconds, wha
 import asyncio
 import heapq
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -18,7 +17,7 @@ from typing import Any, TypeVar
 
 from ruvllm.serve.errors import ApiError
 
-__all__ = ["AT_ONCE", "Errand", "OffLoop"]
+__all__ = ["AT_ONCE", "SMALL_BYTES", "Errand", "HeldBody", "OffLoop"]
 
 Result = TypeVar("Result")
 
@@ -54,7 +53,7 @@ class OffLoop:
         self._waiting: OrderedDict[str, list[_Piece]] = OrderedDict()
         self._running: Counter[str] = Counter()
         self._numbers = count()
-        self._held: Counter[str] = Counter()
+        self.held_bytes: Counter[str] = Counter()  # of large bodies
 
     async def do(self, tenant: str, size: int, work: Callable[[], Result]) -> Result:
         """Do it in a thread, when it is its turn; not at all where the caller is cancelled before."""
@@ -92,34 +91,38 @@ class OffLoop:
             result.set_result(running.result())
         self._begin()
 
-    @contextmanager
-    def holding(self, tenant: str, largest: int) -> Iterator[Callable[[int], None]]:
-        """Count a body while the block runs: gives what is to be called with the length of each piece of it.
 
-        That raises a 429 where the tenant has too much here; a small body is not counted. `largest` is what
-        a single one may have.
-        """
-        read = held = 0
+class HeldBody:
+    """Counts a body for its tenant while the block runs."""
 
-        def take(num_bytes: int) -> None:
-            nonlocal read, held
-            read += num_bytes
-            if read <= SMALL_BYTES:
-                return
-            most = max(HELD_BYTES, largest)
-            if self._held[tenant] - held + read > most:
-                message = (
-                    f"large bodies with {self._held[tenant]} bytes are being worked on; at most {most} are"
-                )
-                raise ApiError(429, message, code="overloaded", headers={"retry-after": "1"})
-            self._held[tenant] += read - held
-            held = read
+    __slots__ = ("_counts", "_largest", "_num_bytes", "_tenant")
 
-        try:
-            yield take
-        finally:
-            if held:
-                _take(self._held, tenant, held)
+    def __init__(self, counts: "Counter[str]", tenant: str, largest: int) -> None:
+        self._counts = counts
+        self._tenant = tenant
+        self._largest = largest
+        self._num_bytes = 0
+
+    def take(self, num_bytes: int) -> None:
+        """Count a piece of it, once it is large; 429 where the tenant has too much here."""
+        before, self._num_bytes = self._num_bytes, self._num_bytes + num_bytes
+        if self._num_bytes <= SMALL_BYTES:
+            return
+        counted = 0 if before <= SMALL_BYTES else before
+        most = max(HELD_BYTES, self._largest)
+        others = self._counts[self._tenant] - counted
+        if others + self._num_bytes > most:
+            self._num_bytes = before
+            message = f"large bodies of {others} bytes are being worked on already; at most {most} are"
+            raise ApiError(429, message, code="overloaded", headers={"retry-after": "1"})
+        self._counts[self._tenant] = others + self._num_bytes
+
+    def __enter__(self) -> "HeldBody":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._num_bytes > SMALL_BYTES:
+            _take(self._counts, self._tenant, self._num_bytes)
 
 
 def _take(counts: "Counter[str]", tenant: str, number: int) -> None:
@@ -135,6 +138,10 @@ class Errand:
 
     pool: OffLoop
     tenant: str
+
+    def holding(self, largest: int) -> HeldBody:
+        """Counts the request's body; `largest` is what a single one may have."""
+        return HeldBody(self.pool.held_bytes, self.tenant, largest)
 
     async def do(self, size: int, work: Callable[[], Result]) -> Result:
         """Do it: at once where it is small, in a thread where it is large; see `AT_ONCE` for the unit."""

@@ -129,18 +129,18 @@ mod tests {
             Value::Array(items) => {
                 shape.containers += 1;
                 shape.depth = shape.depth.max(level + 1);
-                items
-                    .iter()
-                    .for_each(|item| counted(item, level + 1, shape));
+                for item in items {
+                    counted(item, level + 1, shape);
+                }
             }
             Value::Object(members) => {
                 shape.containers += 1;
                 shape.depth = shape.depth.max(level + 1);
                 shape.members = shape.members.max(members.len());
                 shape.texts += members.len();
-                members
-                    .values()
-                    .for_each(|item| counted(item, level + 1, shape));
+                for item in members.values() {
+                    counted(item, level + 1, shape);
+                }
             }
             Value::Number(number) => {
                 let text = number.to_string();
