@@ -1,7 +1,7 @@
 """What the routes of one server share, and how they reach it."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
@@ -10,11 +10,12 @@ from ruvllm.serve.errors import ApiError
 from ruvllm.serve.keys import ApiKey
 from ruvllm.serve.metrics import Metrics
 from ruvllm.serve.models import ServedModel, ServedModels
+from ruvllm.serve.off_loop import Errand, OffLoop
 from ruvllm.serve.schemas.base import Body
 from ruvllm.serve.settings import ServerSettings
 from ruvllm.serve.stored_responses import StoredResponses
 
-__all__ = ["Server", "admin", "note", "server_of", "tenant_of"]
+__all__ = ["Server", "admin", "errand_of", "note", "server_of", "tenant_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,13 +26,13 @@ class Server:
     models: ServedModels
     metrics: Metrics
     stored_responses: StoredResponses
+    off_loop: OffLoop = field(default_factory=OffLoop)
 
     async def model_for(self, request: Request, body: Body) -> ServedModel:
         """The model that a body asks for, loaded, once its fields are found to be in order."""
         route = request.scope["route"].path
-        for name in body.check_fields():
-            del name
-            self.metrics.unknown_fields.labels(route).inc()
+        if num_unknown := body.check_fields():
+            self.metrics.unknown_fields.labels(route).inc(num_unknown)
         wanted: str | None = getattr(body, "model", None)
         model = self.models.named(wanted)
         await model.ready()
@@ -49,6 +50,11 @@ def tenant_of(request: Request) -> str:
     """On whose account a request runs."""
     key: ApiKey | None = getattr(request.state, "key", None)
     return key.tenant if key else ""
+
+
+def errand_of(request: Request) -> Errand:
+    """Who does a request's long work, so that the event loop does not."""
+    return Errand(server_of(request).off_loop, tenant_of(request))
 
 
 def admin(request: Request) -> None:
