@@ -1,4 +1,4 @@
-"""What a call of pytest finds: tests or benchmarks, and the tests also where modules of Unix are missing."""
+"""What a call of pytest finds: tests or benchmarks, and the tests also where Unix's modules are missing."""
 
 import re
 import subprocess

@@ -187,6 +187,15 @@ def test_blocks_are_swapped_where_that_is_cheaper_and_there_is_room() -> None:
         assert made.preempted == (Preemption(request_id=2, swap=swap),)
 
 
+def test_room_for_swapping_is_spent_once() -> None:
+    inside = tuple(running(index, 33, 32, 64) for index in range(1, 5))
+    for room, swapped in ((2, [True, False]), (3, [True, False]), (4, [True, True])):
+        costs = Costs(recompute_token_seconds=1e-3, swap_block_seconds=1e-6, swap_free_blocks=room)
+        made = decide(view(running=inside, total=8, costs=costs))
+        assert [one.request_id for one in made.preempted] == [4, 3]
+        assert [one.swap for one in made.preempted] == swapped
+
+
 def test_whoever_was_set_aside_comes_back_before_newcomers() -> None:
     inside = (running(1, 33, 32, 64), running(2, 40, 32, 64, paused=True))
     queue = (waiting(3, 16, 32),)

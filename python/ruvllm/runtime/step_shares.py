@@ -69,7 +69,8 @@ def _split(tenants: Sequence[_Tenant], limits: Limits, times: StepTimes | None) 
     """How many answers of each tenant go on, and how many rows its prompts have."""
     most = limits.prefill_tokens
     split = [(len(tenant.answers), tenant.prompt_rows) for tenant in tenants]
-    if times:
+    # Where answers of one tenant are all there is, they all go on, and nobody asks for the time.
+    if times and (len(tenants) > 1 or tenants[0].prompts):
         seconds = limits.step_seconds * (ALONE if sum(map(_requests, tenants)) == 1 else 1)
         alone = [_by_itself(tenant, limits, times.rows_within(seconds)) for tenant in tenants]
         shortest = min(times.seconds(sum(rows)) for rows in alone)
