@@ -11,12 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from ruvllm.errors import PackError
 from ruvllm.packs import KernelPack
-from tests.packs.pack_copies import TRUSTED
+from tests.packs.pack_copies import KEY, TRUSTED
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = Path("rust/packs/kernels")
@@ -37,6 +38,19 @@ def make_pack(root: Path, key: Path) -> subprocess.CompletedProcess[str]:
     arguments = recipe[2].replace("$(if $(KEY),--key '$(KEY)')", f"--key {key}")
     assert "$" not in arguments, arguments
     return build(root, *arguments.split())
+
+
+def signing_step(root: Path, temporary: Path, secret: str) -> subprocess.CompletedProcess[str]:
+    """The release workflow's own script, as its runner calls it."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "wheels.yml").read_text(encoding="utf-8"))
+    (step,) = [one for one in workflow["jobs"]["pack"]["steps"] if "RUVLLM_PACK_KEY" in one.get("env", {})]
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    own = {"PYTHONDONTWRITEBYTECODE": "1", "RUNNER_TEMP": str(temporary), "RUVLLM_PACK_KEY": secret}
+    return subprocess.run(
+        ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", step["run"]],
+        cwd=root, capture_output=True, text=True, check=False, timeout=55,
+        env={**os.environ, "PATH": programs, **own},
+    )  # fmt: skip
 
 
 def build(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -134,16 +148,29 @@ class TestKeys:
                 KernelPack.verify(tree / PACK, keys)
             assert caught.value.reason == "NoTrustedKey"
 
-        before = {path: path.read_bytes() for path in tree.rglob("*") if path.is_file()}
-        again = make_pack(tree, key)
-        assert again.returncode == 0, again.stderr
-        assert {path: path.read_bytes() for path in tree.rglob("*") if path.is_file()} == before
-
-    def test_a_manifest_that_nobody_signed_is_noticed(self, tree: Path) -> None:
-        """Its key is another one, so its bytes are, and the signature is not over them."""
-        (tree / PACKS / "trusted_keys" / "ruvllm-release.pub").write_text(TRUSTED + "\n", encoding="ascii")
+    @pytest.mark.skipif(shutil.which("bash") is None or os.name == "nt", reason="the step is Linux's")
+    def test_a_release_signs(self, tree: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+        """The step of the workflow as it stands, in a checkout whose manifest waits for its signature."""
+        trusted = tree / PACKS / "trusted_keys" / "ruvllm-release.pub"
+        trusted.write_text(TRUSTED + "\n", encoding="ascii")
         assert "--key FILE" in build(tree, "--write").stdout
         assert "kernels.json.sig" in build(tree, "--check").stderr
+        for command in (["init", "--quiet"], ["add", "--all"]):
+            subprocess.run(["git", *command], cwd=tree, check=True)
+        temporary = tmp_path_factory.mktemp("runner")
+        secret = base64.b64encode(KEY.private_bytes_raw()).decode()
+
+        done = signing_step(tree, temporary, secret)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert secret not in done.stdout + done.stderr
+        assert list(temporary.iterdir()) == []
+        assert KernelPack.verify(tree / PACK, [TRUSTED]).name == "ruvllm-reference"
+
+        signed = (tree / PACK / "kernels.json.sig").read_bytes()
+        assert "as it is committed" in signing_step(tree, temporary, "").stdout
+        assert signing_step(tree, temporary, base64.b64encode(bytes(32)).decode()).returncode == 1
+        assert (tree / PACK / "kernels.json.sig").read_bytes() == signed
+        assert list(temporary.iterdir()) == []
 
     def test_a_key_in_the_tree_is_refused(self, tree: Path) -> None:
         key = tree / "release.key"

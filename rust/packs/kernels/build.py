@@ -1,8 +1,8 @@
 """Builds the reference kernel pack from the C sources beside it, and checks what is committed.
 
-    python rust/packs/kernels/build.py --check              rebuild; compare modules, lock, manifest, signature
-    python rust/packs/kernels/build.py --write              rebuild; write modules, lock and manifest
-    python rust/packs/kernels/build.py --write --key FILE   and sign the manifest with the key in FILE
+    python rust/packs/kernels/build.py --check             rebuild; compare modules, lock, manifest, signature
+    python rust/packs/kernels/build.py --write             rebuild; write modules, lock and manifest
+    python rust/packs/kernels/build.py --write --key FILE  and sign the manifest with the key in FILE
 
 Where FILE is not there yet, a new release key is made, and its public half is the trusted one from then on.
 A key that is there must be the trusted one: whom users trust never changes by mistake.
