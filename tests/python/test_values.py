@@ -212,7 +212,7 @@ def test_rates() -> None:
         "runtime.pace",
         "runtime.scheduler",
         "runtime.step_times",
-        "kernels",
+        "kernels.rows",
     ],
 )
 def test_examples_in_the_docstrings(module: str) -> None:
