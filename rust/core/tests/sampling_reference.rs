@@ -73,9 +73,10 @@ fn reference(logits: &[f32], params: &SamplingParams) -> Option<Vec<(u32, f64)>>
     Some(ranked)
 }
 
-fn compare(logits: &[f32], params: &SamplingParams) -> Result<(), TestCaseError> {
+/// Whether the two could be compared; see [`reference`].
+fn compare(logits: &[f32], params: &SamplingParams) -> Result<bool, TestCaseError> {
     let Some(expected) = reference(logits, params) else {
-        return Ok(());
+        return Ok(false);
     };
     let mut given = logits.to_vec();
     let found = sampler(params)
@@ -98,7 +99,7 @@ fn compare(logits: &[f32], params: &SamplingParams) -> Result<(), TestCaseError>
         prop_assert!(error < 2e-5, "token {}: off by {:e}", token, error);
     }
     prop_assert_eq!(&given[..], logits);
-    Ok(())
+    Ok(true)
 }
 
 prop_compose! {
@@ -135,7 +136,8 @@ proptest! {
         min_p in prop_oneof![Just(0.0_f32), 0.001_f32..0.99],
     ) {
         let params = SamplingParams { top_k, top_p, min_p, ..plain(temperature) };
-        compare(&logits, &params)?;
+        // Others are drawn instead, so that so many cases were compared; it fails where few can be.
+        prop_assume!(compare(&logits, &params)?);
     }
 
     #[test]
@@ -224,7 +226,7 @@ fn large_vocabularies_agree_with_the_reference() {
             min_p,
             ..plain(temperature)
         };
-        compare(&logits, &params).unwrap();
+        assert!(compare(&logits, &params).unwrap(), "{params:?} shows nothing");
     }
 }
 
