@@ -38,8 +38,8 @@ COMMANDS = [name for name in every_command() if name not in GROUPS]
 
 
 def test_all_commands_are_among_them() -> None:
-    named = "chat run serve pull list info rm bench bench-serve doctor".split()
-    packs = "verify list install activate rollback bench keygen sign".split()
+    named = ["chat", "run", "serve", "pull", "list", "info", "rm", "bench", "bench-serve", "doctor"]
+    packs = ["verify", "list", "install", "activate", "rollback", "bench", "keygen", "sign"]
     assert GROUPS == ["packs"]
     assert sorted(COMMANDS) == sorted([*named, *(f"packs {name}" for name in packs)])
 
