@@ -9,6 +9,8 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 # What to make the virtual environment with (3.10 or newer), and the model of `make demo`.
 PYTHON ?= python3
+# Which versions of other packages are installed; `make setup CONSTRAINTS=` in a fresh clone takes the newest of all.
+CONSTRAINTS ?= tests/constraints.txt
 MODEL ?= smollm2-135m
 FUZZ_SECONDS ?= 60
 PYTEST_ARGS ?=
@@ -20,6 +22,8 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 # A virtual environment or conda that happens to be active must not decide where maturin installs.
 IN_VENV := env -u CONDA_PREFIX VIRTUAL_ENV=$(CURDIR)/$(VENV) PATH="$(CURDIR)/$(BIN):$$PATH"
+# For maturin too, which asks pip for what the package depends on.
+CONSTRAINED := PIP_CONSTRAINT='$(CONSTRAINTS)'
 # What `make test-neon` runs the kernels for 64-bit ARM on: processors that qemu plays, each with the
 # best of our instruction sets that it has, and the cross compiler's linker and libraries.
 NEON_TARGET := aarch64-unknown-linux-gnu
@@ -32,13 +36,13 @@ RUST_TESTED := --workspace --exclude ruvllm-py
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
 .PHONY: help setup build demo test check lint format test-rust test-py test-isa test-mutants test-neon test-embedded \
-	bench bench-peers bench-marks bench-prefix bench-prefix-tree bench-serve bench-streams bench-packs bench-fairness bench-serve-cost pack fuzz wheel docs size clean
+	bench bench-peers bench-marks bench-prefix bench-prefix-tree bench-serve bench-streams bench-packs bench-fairness bench-serve-cost constraints pack fuzz wheel docs size clean
 
 help:  ## this page
 	@echo "RuvLLM: make TARGET"
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do \
 		printf '  %-17s %s\n' "$$name" "$$text"; done
-	@echo "Variables: PYTHON=$(PYTHON) MODEL=$(MODEL) FUZZ_SECONDS=$(FUZZ_SECONDS) PYTEST_ARGS='$(PYTEST_ARGS)' BENCH_ARGS='$(BENCH_ARGS)'"
+	@echo "Variables: PYTHON=$(PYTHON) MODEL=$(MODEL) FUZZ_SECONDS=$(FUZZ_SECONDS) CONSTRAINTS=$(CONSTRAINTS) PYTEST_ARGS='$(PYTEST_ARGS)' BENCH_ARGS='$(BENCH_ARGS)'"
 
 # -- setting up -------------------------------------------------------------------------------------
 
@@ -50,17 +54,17 @@ $(STAMPS)/venv:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "$(PYTHON) cannot make virtual environments: on Debian, apt install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet 'maturin>=1.9,<2'
+	$(CONSTRAINED) $(BIN)/python -m pip install --quiet 'maturin>=1.9,<2'
 	@mkdir -p $(STAMPS) && touch $@
 
 # The extension is built in release mode and the Python sources are used in place.
 $(STAMPS)/build: $(STAMPS)/venv $(RUST_SOURCES) pyproject.toml
-	$(IN_VENV) maturin develop --release --quiet
+	$(IN_VENV) $(CONSTRAINED) maturin develop --release --quiet
 	@touch $@
 
 # pip finds ruvllm installed already and adds what the extra names.
-$(STAMPS)/test-tools: pyproject.toml | $(STAMPS)/build
-	$(BIN)/python -m pip install --quiet 'ruvllm[test]'
+$(STAMPS)/test-tools: pyproject.toml $(CONSTRAINTS) | $(STAMPS)/build
+	$(CONSTRAINED) $(BIN)/python -m pip install --quiet 'ruvllm[test]'
 	@touch $@
 
 # The tests of the server's page drive a browser. Where there is none, root on Debian gets Debian's; anybody
@@ -72,6 +76,12 @@ $(STAMPS)/browser: | $(STAMPS)/test-tools
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium >/dev/null; \
 		$(BIN)/python -m tests.serve.page.browser; }
 	@touch $@
+
+# For every system and every Python that the package knows, in one file.
+constraints: $(STAMPS)/venv  ## tests/constraints.txt anew: the newest of everything that fits together
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.10 --extra dev --no-emit-package ruvllm \
+		--no-annotate --custom-compile-command 'make constraints' --output-file tests/constraints.txt pyproject.toml
 
 setup: $(STAMPS)/build $(STAMPS)/test-tools  ## virtual environment in .venv with everything that developing needs
 

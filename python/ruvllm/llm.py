@@ -2,7 +2,7 @@
 
 import os
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from typing import Any, cast, overload
 
@@ -23,7 +23,7 @@ from ruvllm.runtime.gathering import CompletionsInTurn, completions_in_order
 from ruvllm.runtime.opening import EngineSettings, open_model, resolve_model, settings_from
 from ruvllm.runtime.plans import Limits
 from ruvllm.runtime.prefix_cache import EnginePrefixCache
-from ruvllm.runtime.prompts import Prompt, is_one_prompt
+from ruvllm.runtime.prompts import Prompt, is_conversation, is_one_prompt
 from ruvllm.runtime.request import GenerationTask, Owner
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
 from ruvllm.runtime.text_methods import TextMethods
@@ -317,7 +317,7 @@ class LLM(Closing, TextMethods):
     def _stream_task(
         self, prompt: Prompt | Sequence[MessageLike], params: GenerateParams | None, owner: Owner
     ) -> GenerationTask:
-        if not isinstance(prompt, str) and len(prompt) and isinstance(prompt[0], Mapping):
+        if is_conversation(prompt):
             prompt = self.chat_tokens(cast("Sequence[MessageLike]", prompt))
         return self._task(cast("Prompt", prompt), params or GenerateParams(), owner)
 

@@ -13,7 +13,7 @@ CRATES = {
     "formats": set(),
     "core": {"kernels", "formats"},
     "packs": {"kernels"},
-    "py": {"core", "kernels", "packs"},
+    "py": {"formats", "core", "kernels", "packs"},
 }
 
 # Modules of the core, low to high. A module may use its own level and those below it, without cycles.

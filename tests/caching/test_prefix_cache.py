@@ -226,8 +226,17 @@ def test_tokens_that_are_none() -> None:
     for token in (-1, 2**32):
         with pytest.raises(TokenizationError, match="outside 0 to"):
             cache.lookup([1, token])
-    for tokens in ([1.5], [[1]], "ab", [True]):
-        with pytest.raises(ConfigError, match="tokens are"):
+    refused = {
+        r"tokens\[0\] is 1.5": [1.5],
+        r"tokens\[0\] is \[1\]": [[1]],
+        "tokens is a str": "ab",
+        r"tokens\[0\] is True": [True],
+        "tokens is a bytearray": bytearray(b"ab"),
+        "tokens is a float64 array": np.array([1.5]),
+        r"tokens are int64 \(1, 1\)": np.array([[1]]),
+    }
+    for words, tokens in refused.items():
+        with pytest.raises(ConfigError, match=words):
             cache.lookup(tokens)
     with pytest.raises(ConfigError, match="limit"):
         cache.lookup([1], limit=-1)

@@ -117,6 +117,9 @@ def test_the_best_of_several_is_the_likeliest(real) -> None:
         ({"prompt": [[]]}, "prompt"),
         ({"prompt": [2**30]}, "prompt"),
         ({"prompt": [-1]}, "prompt"),
+        ({"prompt": [True, False]}, "prompt"),
+        ({"prompt": [[5, True]]}, "prompt"),
+        ({"prompt": [5.0]}, "prompt"),
         ({"prompt": ["a"] * 300}, "prompt"),
     ],
 )

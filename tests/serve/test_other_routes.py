@@ -111,6 +111,18 @@ def test_tokens_go_there_and_back(tiny_server: RunningServer, tiny_chat: LLM) ->
         assert httpx.post(f"{tiny_server.url}/tokenize", json=body).status_code == 400
 
 
+def test_flags_are_no_token_ids(tiny_server: RunningServer) -> None:
+    tokens = [5, True]
+    for path, body in (
+        ("/detokenize", {"tokens": tokens}),
+        ("/v1/embeddings", {"model": TINY, "input": tokens}),
+        ("/v1/embeddings", {"model": TINY, "input": [tokens]}),
+    ):
+        answer = httpx.post(f"{tiny_server.url}{path}", json=body)
+        assert answer.status_code == 400, (path, answer.text)
+        assert answer.json()["error"]["param"].split("[")[0] in body
+
+
 def metrics(server: RunningServer) -> dict[str, float]:
     """Every sample by name, summed over its labels; read by Prometheus's own parser."""
     samples: dict[str, float] = {}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ruvllm._checks import check_integer, check_type
 from ruvllm.caching import storage
-from ruvllm.caching.radix_tree import RadixMatch, RadixTree, Tokens
+from ruvllm.caching.radix_tree import RadixMatch, RadixTree, Tokens, listed
 from ruvllm.caching.storage import TOKEN_AXIS, Entry, Layout
 from ruvllm.errors import ConfigError, InvalidOperationError, StorageError, TokenizationError
 from ruvllm.outputs import LoadedPrefixes, PrefixCacheStats
@@ -307,7 +307,7 @@ class PrefixCache:
 
 def _token_array(tokens: Tokens) -> NDArray[np.uint32]:
     """Token ids as an array, the same one where it has the right type."""
-    array = np.asarray(tokens)
+    array = np.asarray(listed(tokens))
     if array.size == 0 and array.ndim == 1:
         return array.astype(np.uint32)
     if array.ndim != 1 or array.dtype.kind not in "iu":

@@ -8,12 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ruvllm import _native
+from ruvllm._checks import check_token_list
 from ruvllm.errors import InvalidOperationError
 
-__all__ = ["Edge", "Evicted", "RadixMatch", "RadixTree", "Segment", "Tokens"]
+__all__ = ["Edge", "Evicted", "RadixMatch", "RadixTree", "Segment", "Tokens", "listed"]
 
 Tokens: TypeAlias = Sequence[int] | NDArray[np.uint32]
 """Token ids; an array is read where it lies, all else is copied."""
+
+
+def listed(tokens: Tokens) -> Tokens:
+    """Tokens of a type that holds token ids: integer arrays as they are, all else as a list of integers."""
+    if isinstance(tokens, np.ndarray) and tokens.dtype.kind in "iu":
+        return tokens
+    return check_token_list("tokens", tokens)
 
 
 class Segment(NamedTuple):
@@ -96,15 +104,15 @@ class RadixTree:
 
     def insert(self, tokens: Tokens, payload: Any = None) -> int:
         """Make tokens known; gives how many were known before. The payload stands for the others."""
-        return self._tree.insert(tokens, payload)
+        return self._tree.insert(listed(tokens), payload)
 
     def match(self, tokens: Tokens) -> RadixMatch:
         """The longest known beginning, kept in the tree until it is released."""
-        return RadixMatch(self._tree.find(tokens))
+        return RadixMatch(self._tree.find(listed(tokens)))
 
     def peek(self, tokens: Tokens) -> int:
         """How many of the tokens are known; leaves no trace."""
-        return self._tree.peek(tokens)
+        return self._tree.peek(listed(tokens))
 
     def evict(self) -> Evicted | None:
         """Take the least valuable leaf out; `None` where there is none that no match holds."""

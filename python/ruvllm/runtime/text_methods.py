@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from ruvllm._checks import check_integer
 from ruvllm.errors import TokenizationError
 from ruvllm.runtime.opening import OpenModel
 from ruvllm.runtime.prompts import check_tokens
@@ -48,6 +49,7 @@ class TextMethods:
         A mark such as `<|im_end|>` adds nothing.
         """
         self._required_tokenizer()
+        check_integer("token_id", token_id, 0, self._open.native.vocab_size - 1)
         vocabulary = self._open.vocabulary
         if vocabulary is None or vocabulary.is_special(token_id):
             return b""

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ruvllm._checks import check_token_list
 from ruvllm.errors import IoError, TokenizationError
 from ruvllm.text.marks import MarkFinder, can_be_mark
 from ruvllm.text.token_pieces import piece_decoder
@@ -167,12 +168,13 @@ class JsonTokenizer:
 
     def decode(self, token_ids: Sequence[int], *, skip_special: bool = False) -> str:
         """Give the tokens' text; bytes that are not characters become U+FFFD."""
-        for index, token_id in enumerate(token_ids):
+        checked = check_token_list("token_ids", token_ids)
+        for index, token_id in enumerate(checked):
             if not 0 <= token_id < self._size:
                 raise TokenizationError(
                     f"token_ids[{index}] is {token_id}; it must be from 0 to {self._size - 1}"
                 )
-        return self._tokenizer.decode(list(token_ids), skip_special_tokens=skip_special)
+        return self._tokenizer.decode(checked, skip_special_tokens=skip_special)
 
     def token_text(self, token_id: int) -> str | None:
         """The token as the vocabulary spells it."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from ruvllm._checks import check_token_list
 from ruvllm.errors import TokenizationError
 from ruvllm.text.marks import Rendered
 
@@ -151,7 +152,8 @@ class GgufTokenizer:
 
     def decode(self, token_ids: Sequence[int], *, skip_special: bool = False) -> str:
         """Give the tokens' text; bytes that are not characters become U+FFFD."""
-        return self._native.decode(list(token_ids), skip_special).decode("utf-8", "replace")
+        checked = check_token_list("token_ids", token_ids)
+        return self._native.decode(checked, skip_special).decode("utf-8", "replace")
 
     def token_text(self, token_id: int) -> str | None:
         """The token as the vocabulary spells it."""

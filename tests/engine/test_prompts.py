@@ -1,0 +1,87 @@
+"""What is taken as token ids, and what Python counts as numbers but nobody means so."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ruvllm import LLM, AsyncEngine, ConfigError, GenerateParams, RadixTree
+
+SHORT = GenerateParams(temperature=0.0, max_tokens=2, ignore_eos=True)
+# What holds no token ids, though its elements are integers to Python; and a part of what it is told.
+NO_TOKENS = [
+    (b"abc", "a bytes; it must be"),
+    (bytearray(b"abc"), "a bytearray; it must be"),
+    (memoryview(b"abc"), "a memoryview; it must be"),
+    ([True, False], r"token_ids\[0\] is True; it must be an integer"),
+    ([5, True], r"token_ids\[1\] is True; it must be an integer"),
+    ((5, np.True_), r"token_ids\[1\] is .*True.*; it must be an integer"),
+    (np.array([True, False]), r"token_ids is a bool array of shape \(2,\); it must be a row of integers"),
+    (np.array(5), r"token_ids is a int64 array of shape \(\); it must be a row of integers"),
+    (np.array([5, True], dtype=object), r"token_ids\[1\] is True"),
+]
+# Every way to give token ids.
+TAKERS: dict[str, Callable[[LLM, Any], Any]] = {
+    "generate": lambda llm, given: llm.generate(given, SHORT),
+    "generate a list": lambda llm, given: llm.generate([[5], given], SHORT),
+    "stream": lambda llm, given: llm.stream(given, SHORT).completion(),
+    "astream": lambda llm, given: llm.astream(given, SHORT),
+    "as_completed": lambda llm, given: raise_outcomes(llm, given),
+    "AsyncEngine": lambda llm, given: asyncio.run(AsyncEngine(llm).generate(given, SHORT)),
+    "AsyncEngine.embed": lambda llm, given: asyncio.run(AsyncEngine(llm).embed(given)),
+    "embed": lambda llm, given: llm.embed(given),
+    "embed a list": lambda llm, given: llm.embed([[5], given]),
+    "logits": lambda llm, given: llm.logits(given),
+    "score": lambda llm, given: llm.score(given),
+    "token_logprobs": lambda llm, given: llm.token_logprobs(given),
+    "detokenize": lambda llm, given: llm.detokenize(given),
+    "tokenizer": lambda llm, given: llm.tokenizer.decode(given) if llm.tokenizer else None,
+}
+
+
+def raise_outcomes(llm: LLM, given: Any) -> None:
+    for _, outcome in llm.as_completed([given], SHORT):
+        if isinstance(outcome, Exception):
+            raise outcome
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+def test_bytes_and_flags_are_refused_wherever_token_ids_are_taken(tiny_gguf: LLM, taker: str) -> None:
+    for given, words in NO_TOKENS:
+        with pytest.raises(ConfigError, match=words):
+            TAKERS[taker](tiny_gguf, given)
+
+
+def test_a_tree_of_tokens_refuses_them_too() -> None:
+    tree = RadixTree()
+    for given in (b"abc", bytearray(b"abc"), [True, False], np.array([True])):
+        for method in (tree.insert, tree.match, tree.peek):
+            with pytest.raises(ConfigError, match=r"tokens(\[0\])? is "):
+                method(given)  # type: ignore[arg-type]
+    assert tree.token_count == 0
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "uint32", "int64", "uint64", "object"])
+def test_integers_of_every_width_are_token_ids(tiny_gguf: LLM, dtype: str) -> None:
+    plain = [5, 6, 7]
+    expected = tiny_gguf.generate(plain, SHORT).token_ids
+    assert tiny_gguf.generate(np.array(plain, dtype=dtype), SHORT).token_ids == expected
+    assert tiny_gguf.generate(tuple(np.array(plain, dtype=dtype)), SHORT).token_ids == expected
+    rows = tiny_gguf.generate(np.array([plain, plain], dtype=dtype), SHORT)  # type: ignore[call-overload]
+    assert [one.token_ids for one in rows] == [expected, expected]
+    assert tiny_gguf.detokenize(np.array(plain, dtype=dtype)) == tiny_gguf.detokenize(plain)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("token", [True, -1, 320, 1.0, None])
+def test_one_token_is_checked_likewise(tiny_gguf: LLM, token: Any) -> None:
+    with pytest.raises(ConfigError, match=r"token_id is .*; it must be an integer from 0 to 319"):
+        tiny_gguf.token_bytes(token)
+
+
+@pytest.mark.parametrize("prompt", [None, 5])
+def test_what_is_no_prompt_at_all(tiny_gguf: LLM, prompt: Any) -> None:
+    for name in ("generate", "stream", "astream", "AsyncEngine"):
+        with pytest.raises(ConfigError, match=f"is a {type(prompt).__name__}; it must be"):
+            TAKERS[name](tiny_gguf, prompt)
