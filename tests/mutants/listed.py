@@ -109,7 +109,7 @@ STREAMS = (
         "runtime/streams.py",
         "computed_prompt_tokens=event.prompt_tokens - event.cached_tokens",
         "computed_prompt_tokens=event.prompt_tokens",
-        ("engine/test_llm.py",),
+        ("memory/test_prefix_params.py",),
     ),
     Mutant(
         "runtime/streams.py",
