@@ -15,6 +15,7 @@ MODEL ?= smollm2-135m
 FUZZ_SECONDS ?= 60
 KEY ?=
 PYTEST_ARGS ?=
+MUTANTS ?=
 BENCH_ARGS ?=
 
 VENV := .venv
@@ -35,7 +36,7 @@ QEMU_AARCH64 ?= $(shell command -v qemu-aarch64-static || command -v qemu-aarch6
 RUST_TESTED := --workspace --exclude ruvllm-py
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
-.PHONY: help setup build demo test check lint format test-rust test-py test-isa test-neon test-embedded \
+.PHONY: help setup build demo test check lint format test-rust test-py test-isa test-mutants test-neon test-embedded \
 	bench bench-peers bench-marks bench-prefix bench-prefix-tree bench-serve bench-streams bench-packs bench-fairness bench-serve-cost constraints pack fuzz wheel docs size clean
 
 help:  ## this page
@@ -123,9 +124,12 @@ test-py: $(STAMPS)/build $(STAMPS)/test-tools $(STAMPS)/browser  ## tests of the
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-isa: $(STAMPS)/build $(STAMPS)/test-tools  ## kernels and engine under each instruction set of this machine
-	@for isa in $$($(BIN)/python -c 'from ruvllm import _native; print(*_native.System.detect().available_isas)'); do \
+	@isas=$$($(BIN)/python -m tests.support.machine_isas); for isa in $$isas; do \
 		echo "== $$isa"; export RUVLLM_ISA=$$isa RUVLLM_REQUIRE_ISA=$$isa; \
 		cargo test -p ruvllm-kernels -p ruvllm-core --quiet; $(BIN)/python -m pytest tests/engine -q; done
+
+test-mutants: $(STAMPS)/build $(STAMPS)/test-tools  ## small wrong changes of the package, each of which a test must notice; MUTANTS='admission'
+	$(BIN)/python -m tests.mutants.run $(MUTANTS)
 
 test-neon:  ## kernels for 64-bit ARM, on such a machine or as qemu plays three of them
 	@case "$$(uname -m)" in aarch64|arm64) exec cargo test -p ruvllm-kernels --quiet;; esac; \

@@ -248,7 +248,6 @@ def test_a_broken_off_for_loop_cancels(make_loop: MakeLoop) -> None:
 def test_a_with_block_cancels(make_loop: MakeLoop) -> None:
     loop, engine = make_loop()
     hold(engine)
-
     stream = CompletionStream(loop, task([1], 200))
 
     def leave_early() -> None:
@@ -259,8 +258,8 @@ def test_a_with_block_cancels(make_loop: MakeLoop) -> None:
     with pytest.raises(KeyError):
         leave_early()
     wait_for_free_blocks(engine)
+    assert list(stream) == []
     assert engine.steps < 200
-    stream.close()  # it was there until now: nobody forgot it
 
 
 def test_a_stream_that_is_never_read_cancels_when_it_is_forgotten(make_loop: MakeLoop) -> None:
@@ -433,8 +432,9 @@ async def test_an_async_with_block_cancels(make_loop: MakeLoop) -> None:
     async with AsyncCompletionStream(loop, task([1], 200)) as stream:
         await anext(stream)
     wait_for_free_blocks(engine)
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
     assert engine.steps < 200
-    del stream  # it was there until now: nobody forgot it
 
 
 async def test_cancelling_the_reader_within_a_prompt_cancels(make_loop: MakeLoop) -> None:

@@ -39,3 +39,11 @@ def test_who_does_not_take_part_has_no_reason_either(llm: LLM) -> None:
     usage = second_time(llm, 60, cache_prefix=False)
     assert (usage.cached_tokens, usage.cache_miss) == (0, None)
     assert llm.prefix_cache.stats().entries == 0
+
+
+def test_the_pace_of_a_prompt_is_that_of_what_was_computed(llm: LLM) -> None:
+    """What came from the cache took no time, and is not counted as if it had."""
+    params = GenerateParams(temperature=0.0, max_tokens=1, ignore_eos=True)
+    prompt = [40 + index for index in range(60)]
+    computed = [llm.generate(prompt, params).timings.computed_prompt_tokens for _ in range(2)]
+    assert computed == [60, 1]

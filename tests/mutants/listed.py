@@ -86,6 +86,31 @@ WAITING_TIMES = (
 )
 
 STREAMS = (
+    Mutant("runtime/closing.py", "self.close()", "pass", ("engine/test_loop.py",)),
+    Mutant(
+        "runtime/streams.py",
+        "is_urgent = not self._has_begun or is_last(events[-1])",
+        "is_urgent = False",
+        ("engine/test_async_sinks.py",),
+    ),
+    Mutant(
+        "runtime/streams.py",
+        "if len(batches) > 1 and isinstance(batches[-1][0][-1], Failed):",
+        "if False:",
+        ("engine/test_async_sinks.py",),
+    ),
+    Mutant(
+        "runtime/mailbox.py",
+        "if self._interval and not self._is_resting:",
+        "if False:",
+        ("engine/test_async_sinks.py",),
+    ),
+    Mutant(
+        "runtime/streams.py",
+        "computed_prompt_tokens=event.prompt_tokens - event.cached_tokens",
+        "computed_prompt_tokens=event.prompt_tokens",
+        ("memory/test_prefix_params.py",),
+    ),
     Mutant(
         "runtime/streams.py",
         "trace: TracebackType | None\n    ) -> None:\n        self._cancel()",
@@ -151,14 +176,207 @@ CONVERSATIONS = (
     ),
 )
 
+SCHEDULER = "engine/test_scheduler.py"
+FAIR = "engine/test_fair_scheduling.py"
+
 ADMISSION = (
-    Mutant("runtime/admission.py", "self._swap_free -= one.blocks", "pass", ("engine/test_scheduler.py",)),
+    Mutant("runtime/admission.py", "self._swap_free -= one.blocks", "pass", (SCHEDULER,)),
     Mutant(
         "runtime/loop.py",
         "max(0, self._swap_bytes - status.swapped_bytes)",
         "self._swap_bytes",
         ("memory/test_pressure.py",),
     ),
+    Mutant("runtime/admission.py", "fits and swap_seconds <", "fits and swap_seconds >", (SCHEDULER,)),
+    Mutant(
+        "runtime/admission.py", "swap_seconds = 2 * one.blocks", "swap_seconds = one.blocks", (SCHEDULER,)
+    ),
+    Mutant("runtime/admission.py", "        self._relieve()\n", "", (SCHEDULER,)),
+    Mutant(
+        "runtime/admission.py", "while len(inside.active) > 1 and", "while inside.active and", (SCHEDULER,)
+    ),
+    Mutant("runtime/admission.py", "key=lambda one: -one.priority)", "key=lambda one: 0)", (SCHEDULER,)),
+    Mutant(
+        "runtime/admission.py",
+        "(-queues[name][0].rank, inside.load[name], queues[name][0].since)",
+        "(-queues[name][0].rank, queues[name][0].since)",
+        (SCHEDULER, FAIR),
+    ),
+    Mutant(
+        "runtime/admission.py",
+        "(-queues[name][0].rank, inside.load[name], queues[name][0].since)",
+        "(inside.load[name], queues[name][0].since)",
+        (SCHEDULER, FAIR),
+    ),
+    Mutant(
+        "runtime/admission.py",
+        "(-queues[name][0].rank, inside.load[name], queues[name][0].since)",
+        "(-queues[name][0].rank, inside.load[name])",
+        (SCHEDULER, FAIR),
+    ),
+    Mutant(
+        "runtime/admission.py", "elif inside.exceeds_quota(tenant, longest):", "elif False:", (SCHEDULER,)
+    ),
+    Mutant(
+        "runtime/admission.py",
+        "for name in levels(one.tenant):\n            self._quota_used",
+        "for name in (one.tenant,):\n            self._quota_used",
+        (SCHEDULER,),
+    ),
+    Mutant(
+        "runtime/admission.py",
+        "self.wanted(candidate) + self._growth <= self.free",
+        "self.wanted(candidate) <= self.free",
+        (SCHEDULER,),
+    ),
+    Mutant(
+        "runtime/admission.py",
+        "self._held[one.tenant] - one.blocks",
+        "self._held[one.tenant]",
+        (SCHEDULER, FAIR),
+    ),
+    Mutant(
+        "runtime/admission.py", "return left >= will_have or", "return left > will_have or", (SCHEDULER, FAIR)
+    ),
+    Mutant(
+        "runtime/admission.py",
+        "(not self.load[candidate.tenant] and self._had_its_turn(one))",
+        "False",
+        (SCHEDULER, FAIR),
+    ),
+    Mutant(
+        "runtime/admission.py",
+        "one.total_tokens - one.entered_tokens >= max(1, turn)",
+        "True",
+        (SCHEDULER, FAIR),
+    ),
+    Mutant(
+        "runtime/admission.py",
+        "len(self.active) + self._entered < self._limits.max_running",
+        "len(self.active) < self._limits.max_running",
+        (SCHEDULER,),
+    ),
 )
 
-MUTANTS = (*SAMPLING, *WAITING_TIMES, *STREAMS, *CONVERSATIONS, *ADMISSION)
+WAITING = (
+    Mutant(
+        "runtime/waiting.py",
+        "sorted(by_priority, reverse=True)",
+        "sorted(by_priority)",
+        ("engine/test_waiting.py",),
+    ),
+    Mutant(
+        "runtime/waiting.py", "<= self._limits.max_waiting // tenants", "<= 0", ("engine/test_waiting.py",)
+    ),
+    Mutant(
+        "runtime/waiting.py",
+        "<= self._limits.max_waiting_tokens // tenants",
+        "<= 0",
+        ("engine/test_waiting.py",),
+    ),
+    Mutant(
+        "runtime/waiting.py",
+        "self._tokens += num_tokens",
+        "self._tokens += abs(num_tokens)",
+        ("engine/test_waiting.py",),
+    ),
+    Mutant(
+        "runtime/waiting.py",
+        "self._reserved_tokens += sign * task.reserved_tokens",
+        "self._reserved_tokens += task.reserved_tokens",
+        ("engine/test_waiting.py",),
+    ),
+    Mutant(
+        "runtime/waiting.py",
+        "max(SHOWN_OF_EACH, SHOWN // max(1, len(self._tenants)))",
+        "SHOWN",
+        ("engine/test_waiting.py",),
+    ),
+)
+
+STEPS = (
+    Mutant(
+        "runtime/step_shares.py",
+        "max_steps = min(max_steps, max(1, int(TURN_SECONDS / seconds)))",
+        "pass",
+        (FAIR,),
+    ),
+    Mutant(
+        "runtime/step_shares.py",
+        "(-one.priority, one.planned_at, one.request_id)",
+        "(-one.priority, one.request_id)",
+        (FAIR,),
+    ),
+    Mutant(
+        "runtime/step_shares.py",
+        "max_steps = min([max_steps, *(steps for",
+        "max_steps = max([max_steps, *(steps for",
+        (SCHEDULER,),
+    ),
+    Mutant("runtime/step_shares.py", "shortest = min(times", "shortest = max(times", (FAIR,)),
+    Mutant(
+        "runtime/step_shares.py",
+        "min(prompt_rows, max(rows - answers, rows // 2))",
+        "min(prompt_rows, max(0, rows - answers))",
+        (FAIR,),
+    ),
+    Mutant(
+        "runtime/step_times.py",
+        "known_rows + WEIGHT * (rows - known_rows)",
+        "known_rows",
+        ("engine/test_step_times.py",),
+    ),
+    Mutant(
+        "runtime/step_times.py",
+        "known_seconds + WEIGHT * (seconds - known_seconds)",
+        "known_seconds",
+        ("engine/test_step_times.py",),
+    ),
+    Mutant(
+        "runtime/step_times.py",
+        "sorted(self._points.values())), max)",
+        "sorted(self._points.values())))",
+        ("engine/test_step_times.py",),
+    ),
+    Mutant(
+        "runtime/step_times.py",
+        "low + (high - low) * (rows",
+        "low + (low - high) * (rows",
+        ("engine/test_step_times.py",),
+    ),
+)
+
+STORED = "serve/test_stored_responses.py"
+KEPT = "serve/test_responses_kept.py"
+
+SERVER = (
+    Mutant(
+        "serve/limits.py", "self._limits.give_back(self._key, self._held)", "pass", ("serve/test_access.py",)
+    ),
+    Mutant("serve/limits.py", "if self._left < count:", "if self._left < 0:", ("serve/test_access.py",)),
+    Mutant("serve/limits.py", "if under_way + count > most:", "if count > most:", ("serve/test_access.py",)),
+    Mutant("serve/limits.py", "min(self._per_minute, refilled)", "refilled", ("serve/test_access.py",)),
+    Mutant("serve/stored_responses.py", "shelf.kept.move_to_end(response_id)", "pass", (STORED, KEPT)),
+    Mutant("serve/stored_responses.py", "kept.used = next(self._uses)", "pass", (STORED, KEPT)),
+    Mutant(
+        "serve/stored_responses.py",
+        "        self._drop(tenant, response_id)\n        shelf =",
+        "        shelf =",
+        (STORED, KEPT),
+    ),
+    Mutant("serve/stored_responses.py", "shelf.num_bytes -= gone.num_bytes", "pass", (STORED, KEPT)),
+    Mutant(
+        "serve/stored_responses.py",
+        "self._evict(lambda shelf: shelf.num_bytes)",
+        "self._evict(lambda shelf: len(shelf.kept))",
+        (STORED, KEPT),
+    ),
+    Mutant(
+        "serve/stored_responses.py",
+        "-self._shelves[name].oldest.used",
+        "self._shelves[name].oldest.used",
+        (STORED, KEPT),
+    ),
+)
+
+MUTANTS = (*SAMPLING, *WAITING_TIMES, *STREAMS, *CONVERSATIONS, *ADMISSION, *WAITING, *STEPS, *SERVER)

@@ -386,3 +386,22 @@ fn hash(namespace: &Namespace, beginning: &[TokenId]) -> u64 {
     (namespace, beginning).hash(&mut hasher);
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_so_many_are_remembered_and_no_more() {
+        let mut remembered = Remembered::default();
+        let all = 0..REMEMBERED as u64 + 100;
+        for value in all.clone() {
+            remembered.add(value);
+            remembered.add(value);
+        }
+        assert_eq!(remembered.known.len(), REMEMBERED);
+        assert_eq!(remembered.order.len(), REMEMBERED);
+        let kept: Vec<u64> = all.filter(|value| remembered.has(*value)).collect();
+        assert_eq!(kept, (100..REMEMBERED as u64 + 100).collect::<Vec<_>>());
+    }
+}
