@@ -17,6 +17,7 @@ from ruvllm.errors import ConfigError
 from ruvllm.observability.stderr import flush_stderr
 from ruvllm.serve.protocol import BoundedProtocol
 from ruvllm.serve.server import Server
+from ruvllm.serve.settings import ServerSettings
 
 __all__ = ["open_closed_streams", "run_server", "uvicorn_config"]
 
@@ -108,9 +109,10 @@ def open_closed_streams() -> None:
 
 
 def uvicorn_config(app: FastAPI, *, drain_seconds: int) -> uvicorn.Config:
-    """How uvicorn is to run the application, wherever it does."""
-    server: Server = app.state.server
-    protocol = partial(BoundedProtocol, write_seconds=server.settings.write_seconds)
+    """How uvicorn is to run the application, wherever it does; one that is not ours has the default times."""
+    server: Server | None = getattr(app.state, "server", None)
+    settings = server.settings if server is not None else ServerSettings()
+    protocol = partial(BoundedProtocol, write_seconds=settings.write_seconds)
     return uvicorn.Config(
         app,
         http=protocol,  # type: ignore[arg-type]  # it is called, and nothing else
