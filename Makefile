@@ -13,6 +13,7 @@ PYTHON ?= python3
 CONSTRAINTS ?= tests/constraints.txt
 MODEL ?= smollm2-135m
 FUZZ_SECONDS ?= 60
+KEY ?=
 PYTEST_ARGS ?=
 MUTANTS ?=
 BENCH_ARGS ?=
@@ -147,8 +148,8 @@ test-neon:  ## kernels for 64-bit ARM, on such a machine or as qemu plays three 
 test-embedded:  ## kernel packs on a device without a compiler
 	cargo test -p ruvllm-packs --no-default-features --features precompiled --test embedded --test embedded_memory --quiet
 
-pack: $(STAMPS)/test-tools  ## the reference kernel pack from its C sources; sign it after with build.py --sign
-	$(BIN)/python rust/packs/kernels/build.py --write
+pack: $(STAMPS)/test-tools  ## the reference kernel pack from its C sources; KEY=FILE signs it, with a new key where FILE is not there
+	$(BIN)/python rust/packs/kernels/build.py --write $(if $(KEY),--key '$(KEY)')
 
 fuzz:  ## both parsers for FUZZ_SECONDS each: cargo-fuzz where it is installed, else more property tests
 	@if cargo fuzz --version >/dev/null 2>&1; then cd rust/formats; \

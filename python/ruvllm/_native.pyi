@@ -643,26 +643,5 @@ class PrefixSnapshot:
 def process_memory() -> tuple[int, int]:
     """Resident bytes now and at their highest (0 where the system does not tell)."""
 
-@final
-class JsonShape:
-    """How much of each kind stands in a piece of JSON."""
-
-    @property
-    def depth(self) -> int: ...
-    @property
-    def containers(self) -> int: ...
-    @property
-    def members(self) -> int: ...
-    @property
-    def texts(self) -> int: ...
-    @property
-    def numbers(self) -> int: ...
-    @property
-    def fractions(self) -> int: ...
-    @property
-    def longest_number(self) -> int: ...
-    @property
-    def surrogates(self) -> int: ...
-
-def json_shape(text: bytes) -> JsonShape:
+def json_shape(text: bytes) -> dict[str, int]:
     """Counts what stands in a text, whether it is JSON or not; a long one without the interpreter lock."""

@@ -13,8 +13,12 @@ __all__ = ["KvCacheConfig", "ModelConfig", "PrefixCacheConfig"]
 class KvCacheConfig:
     """A key-value cache of two tiers: the newest tokens precise, the older ones packed.
 
-    >>> KvCacheConfig(tail_length=128).tail_precision
-    <Precision.FP16: 'fp16'>
+    The engine's cache has one tier. A model that is loaded with this takes what is one tier in effect: both
+    precisions FP16, both FP32 or both Q8; or no tail (`tail_length=0`); or nothing but tail (as long as the
+    context). It refuses all else, these defaults among it.
+
+    >>> KvCacheConfig(tail_precision=Precision.Q8, store_precision=Precision.Q8).max_tokens
+    4096
 
     Attributes:
         tail_length: So many newest tokens stay at `tail_precision`.
@@ -87,31 +91,33 @@ class PrefixCacheConfig:
 class ModelConfig:
     """How a model is loaded.
 
-    >>> ModelConfig(max_context=2048).quantization
-    <Precision.Q4K: 'q4k'>
+    >>> ModelConfig(max_context=2048, quantization=Precision.Q8).quantization
+    <Precision.Q8: 'q8'>
 
     Attributes:
         max_context: The most tokens of a prompt and its answer; less where the model's own limit is.
         use_flash_attention: Attention block by block, without the whole score matrix.
-        quantization: Which file of a Hub repository to take, where it has several. A file on disk is
-            run as it is.
-        kv_cache_config: The cache; its default leaves the choice to the engine.
+        quantization: Which file of a Hub repository to take, where it has several; `None` takes Q4_K_M before
+            others. A file that is named is run as it is: one with other weights is refused.
+        kv_cache_config: The cache; `None` leaves the choice to the engine.
         device: Where to run; a device that is not present is refused.
         hf_token: For private repositories of the Hugging Face Hub; never shown.
     """
 
     max_context: int = 4096
     use_flash_attention: bool = True
-    quantization: Precision = Precision.Q4K
-    kv_cache_config: KvCacheConfig = field(default_factory=KvCacheConfig)
+    quantization: Precision | None = None
+    kv_cache_config: KvCacheConfig | None = None
     device: DeviceType = field(default_factory=DeviceType.auto)
     hf_token: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         check_integer("max_context", self.max_context, 1)
         check_type("use_flash_attention", self.use_flash_attention, bool)
-        check_type("quantization", self.quantization, Precision)
-        check_type("kv_cache_config", self.kv_cache_config, KvCacheConfig)
+        if self.quantization is not None:
+            check_type("quantization", self.quantization, Precision)
+        if self.kv_cache_config is not None:
+            check_type("kv_cache_config", self.kv_cache_config, KvCacheConfig)
         check_type("device", self.device, DeviceType)
         if self.hf_token is not None and not isinstance(self.hf_token, str):
             raise ConfigError("hf_token must be a text")

@@ -7,7 +7,10 @@ import pytest
 from huggingface_hub import constants
 
 from ruvllm import hub
+from ruvllm.config import ModelConfig
 from ruvllm.errors import ConfigError, IoError, ModelError, NotFoundError
+from ruvllm.runtime.opening import resolve_model
+from ruvllm.types import Precision
 from tests.hub.local_hub import LocalHub, commit_of
 
 Q4 = b"GGUF four bits" * 20
@@ -45,6 +48,31 @@ def test_a_quantization(local_hub: LocalHub) -> None:
     assert path.name == "m-Q8_0.gguf"
     assert path.read_bytes() == Q8
     assert not any("Q4" in request or "README" in request for request in local_hub.requests)
+
+
+@pytest.mark.parametrize(
+    ("quantization", "file_name"),
+    [(None, "m-Q4_K_M.gguf"), (Precision.Q4K, "m-Q4_K_M.gguf"), (Precision.Q8, "m-Q8_0.gguf")],
+)
+def test_a_configured_quantization(quantization: Precision | None, file_name: str) -> None:
+    config = ModelConfig(quantization=quantization)
+    assert resolve_model("org/gguf", config).name == file_name
+    # What the name says stands above it; the file is then refused where it is another.
+    assert resolve_model("org/gguf:Q8_0", config).name == "m-Q8_0.gguf"
+    assert resolve_model("hf://org/gguf/m-Q4_K_M.gguf", config).name == "m-Q4_K_M.gguf"
+
+
+@pytest.mark.parametrize(
+    ("name", "quantization", "words"),
+    [
+        ("org/gguf", Precision.Q4, "no quantization 'Q4_0'; it has: Q2_K, Q4_K_M, Q8_0"),
+        ("org/other", Precision.Q4K, "no quantization 'Q4_K_M'; it has: Q8_0"),
+        ("org/folder", Precision.Q4K, "no .gguf files, so 'Q4_K_M' cannot be chosen"),
+    ],
+)
+def test_a_configured_quantization_that_is_not_there(name: str, quantization: Precision, words: str) -> None:
+    with pytest.raises(NotFoundError, match=words):
+        resolve_model(name, ModelConfig(quantization=quantization))
 
 
 def test_the_default_and_then_no_network(local_hub: LocalHub) -> None:

@@ -32,14 +32,27 @@ def test_rms_norm(length: int, rows: int, seed: int, isa: str) -> None:
     np.testing.assert_allclose(actual, expected, rtol=TOLERANCE, atol=TOLERANCE)
 
 
-@settings(deadline=None, max_examples=60)
-@given(lengths, st.integers(0, 5), seeds, isas, st.floats(0.01, 100))
-def test_softmax(length: int, rows: int, seed: int, isa: str, scale: float) -> None:
-    x = draw(seed, rows, length, scale=scale) + np.float32(50)
-    exact = np.exp(x.astype(np.float64) - x.max(axis=-1, keepdims=True, initial=-1e30))
-    expected = exact / exact.sum(axis=-1, keepdims=True) if x.size else exact
-    # The exponent, at most a few hundred, is rounded to single precision before the exponential.
-    np.testing.assert_allclose(kernels.softmax(x, isa=isa), expected, rtol=1e-4, atol=1e-7)
+OFFSETS = [0.0, 50.0, -1e3, 1e5, 1e7, -1e7]
+
+
+@settings(deadline=None, max_examples=120)
+@given(lengths, st.integers(0, 5), seeds, isas, st.floats(0.01, 100), st.sampled_from(OFFSETS))
+def test_softmax(length: int, rows: int, seed: int, isa: str, scale: float, offset: float) -> None:
+    x = draw(seed, rows, length, scale=scale) + np.float32(offset)
+    exact = x.astype(np.float64)
+    # The share of each without a maximum or a sum of weights: one over how much the others weigh beside it.
+    with np.errstate(over="ignore"):
+        expected = 1 / np.exp(exact[:, None, :] - exact[:, :, None]).sum(axis=-1)
+    actual = kernels.softmax(x, isa=isa)
+    np.testing.assert_allclose(actual, expected, rtol=2e-6, atol=1e-12)
+    np.testing.assert_allclose(actual.astype(np.float64).sum(axis=-1), 1, rtol=2e-6)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("offset", OFFSETS)
+def test_softmax_of_equals_is_equal(isa: str, offset: float) -> None:
+    assert kernels.softmax(np.full(1000, offset, np.float32), isa=isa).tolist() == [np.float32(1e-3)] * 1000
+    assert kernels.softmax(np.full(2, offset, np.float32), isa=isa).tolist() == [0.5, 0.5]
 
 
 @settings(deadline=None, max_examples=60)
@@ -63,10 +76,13 @@ def test_rope(tokens: int, heads: int, half: int, rest: int, seed: int, isa: str
     angles = positions[:, None] * 500.0 ** -(np.arange(half) / half)
     cosine, sine = np.cos(angles)[:, None], np.sin(angles)[:, None]
     low, high = x[..., :half].astype(np.float64), x[..., half : 2 * half].astype(np.float64)
-    turned = [low * cosine - high * sine, high * cosine + low * sine, x[..., 2 * half :]]
     actual = kernels.rope(x, positions, base=500.0, dimensions=2 * half, isa=isa)
-    # An angle of up to 4000 radians in single precision.
-    np.testing.assert_allclose(actual, np.concatenate(turned, axis=-1), rtol=0, atol=5e-3)
+    turned = [low * cosine - high * sine, high * cosine + low * sine]
+    # Power, frequency and angle are each rounded to single precision; what turns is as long as the pair.
+    allowed = np.hypot(low, high) * (2**-22 * angles[:, None] + 1e-6)
+    for part, expected in zip((actual[..., :half], actual[..., half : 2 * half]), turned, strict=True):
+        assert (np.abs(part - expected) <= allowed).all()
+    np.testing.assert_array_equal(actual[..., 2 * half :], x[..., 2 * half :])
 
 
 @pytest.mark.parametrize("isa", ISAS)

@@ -10,6 +10,7 @@ from ruvllm import _native, hub
 from ruvllm._checks import check_integer
 from ruvllm.config import KvCacheConfig, ModelConfig, PrefixCacheConfig
 from ruvllm.errors import ConfigError
+from ruvllm.hub.selection import DEFAULT_QUANTIZATION, quantization_of
 from ruvllm.packs.manager import KernelManager
 from ruvllm.packs.store import PackStore
 from ruvllm.runtime.loop import EngineLoop
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 ACTIVATIONS = ("auto", "f32")
 KV_FORMATS = ("auto", "f16", "f32", "int8")
+# The precisions of a `KvCacheConfig` that the engine's cache has.
+KV_PRECISIONS = {Precision.FP16: "f16", Precision.FP32: "f32", Precision.Q8: "int8"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,7 @@ class EngineSettings:
         prefix_cache: What computed prefixes may keep.
         limits: How many requests may be in and may wait.
         kernel_pack: The pack to compute with: a folder, `reference` or an installed name.
+        quantization: What the file's weights must be; `None` takes any.
     """
 
     threads: int | None = None
@@ -55,6 +59,7 @@ class EngineSettings:
     prefix_cache: PrefixCacheConfig = field(default_factory=PrefixCacheConfig)
     limits: Limits = field(default_factory=Limits)
     kernel_pack: str | os.PathLike[str] | None = None
+    quantization: Precision | None = None
 
     def __post_init__(self) -> None:
         for name in ("threads", "kv_cache_bytes", "max_context", "context_limit"):
@@ -86,11 +91,14 @@ def resolve_model(model: str | os.PathLike[str], config: ModelConfig | None) -> 
 
 def _with_quantization(model: str | os.PathLike[str], config: ModelConfig | None) -> str | os.PathLike[str]:
     """The name with the configured quantization, where it names a Hub repository and leaves that open."""
-    if config is None or config.quantization is Precision.Q4K or not isinstance(model, str):
+    if config is None or config.quantization is None or not isinstance(model, str):
         return model
     reference = hub.parse(model, hub.DEFAULT_REGISTRY)
     is_open = isinstance(reference, hub.HubModel) and not (reference.quantization or reference.file_name)
-    return f"{reference}:{config.quantization.tensor_type}" if is_open else model
+    # Files of Q4_K are a mixture, and named by it.
+    is_mixture = config.quantization is Precision.Q4K
+    name = DEFAULT_QUANTIZATION if is_mixture else config.quantization.tensor_type
+    return f"{reference}:{name}" if is_open else model
 
 
 def settings_from(config: ModelConfig | None, given: EngineSettings) -> EngineSettings:
@@ -100,21 +108,34 @@ def settings_from(config: ModelConfig | None, given: EngineSettings) -> EngineSe
     config.device.require()
     if not config.use_flash_attention:
         raise ConfigError("use_flash_attention is False; this engine has no other attention")
-    cache = config.kv_cache_config
-    kv_format, cache_tokens = given.kv_format, config.max_context
-    if cache != KvCacheConfig():
-        formats = {Precision.FP16: "f16", Precision.FP32: "f32", Precision.Q8: "int8"}
-        if cache.store_precision is not cache.tail_precision or cache.tail_precision not in formats:
-            raise ConfigError(
-                f"kv_cache_config asks for {cache.tail_precision.name} over {cache.store_precision.name}; "
-                "this engine has one tier: set both to FP16, both to FP32 or both to Q8"
-            )
-        kv_format = formats[cache.tail_precision] if kv_format == "auto" else kv_format
+    cache, kv_format, cache_tokens = config.kv_cache_config, given.kv_format, config.max_context
+    if cache is not None:
         cache_tokens = min(cache_tokens, cache.max_tokens)
+        configured = _one_tier(cache, given.max_context or cache_tokens)
+        kv_format = configured if kv_format == "auto" else kv_format
     return replace(
         given,
         kv_format=kv_format,
         context_limit=None if given.max_context else cache_tokens,
+        quantization=config.quantization,
+    )
+
+
+def _one_tier(cache: KvCacheConfig, max_tokens: int) -> str:
+    """The format of a cache that is one tier in effect; `ConfigError` where it is two."""
+    tail, store = cache.tail_precision, cache.store_precision
+    if cache.tail_length >= max_tokens:
+        store = tail
+    if cache.tail_length == 0:
+        tail = store
+    if tail is store and tail in KV_PRECISIONS:
+        return KV_PRECISIONS[tail]
+    asked = f"{tail.name} throughout"
+    if tail is not store:
+        asked = f"a tail of {cache.tail_length} tokens in {tail.name} over a store in {store.name}"
+    raise ConfigError(
+        f"kv_cache_config asks for {asked}; this engine has one tier: set tail_precision and store_precision "
+        "both to FP16, both to FP32 or both to Q8, or leave kv_cache_config out"
     )
 
 
@@ -143,6 +164,7 @@ def open_model(
         progress=progress,
         packs=packs.native if packs else None,
     )
+    _check_quantization(settings.quantization, native.quantization, path)
     text = load_text(native, path)
     plan = _plan_memory(native, settings)
     memory = EngineMemory.of(plan, settings.kv_format, settings.prefix_cache)
@@ -175,6 +197,19 @@ def open_model(
         max_context=plan.max_context,
         kernel_packs=packs,
     )
+
+
+def _check_quantization(wanted: Precision | None, tensor_type: str, path: Path) -> None:
+    """Refuse a file of another quantization: neither its name nor most of its weights say that it is."""
+    if wanted is None or wanted.tensor_type == tensor_type:
+        return
+    # Where rows are too short for a type's blocks, most weights of the mixture that it names are others.
+    named = quantization_of(path.name) if path.suffix.lower() == ".gguf" else None
+    if not (named or "").startswith(wanted.tensor_type):
+        raise ConfigError(
+            f"quantization is {wanted.name}, which is {wanted.tensor_type}; the weights of {path.name} are "
+            f"{tensor_type}, and a file is run as it is: leave quantization out, or name another file"
+        )
 
 
 def _open_pack(pack: str | os.PathLike[str] | None, isa: str | None) -> KernelManager | None:

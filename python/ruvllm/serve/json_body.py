@@ -117,10 +117,10 @@ def read_body(content: bytes, body_type: type[BodyT]) -> BodyT:
     """A body out of its bytes; 400 for what is no JSON, goes beyond a bound or is not of its type."""
     shape = _native.json_shape(content)
     for name, (most, what) in BOUNDS.items():
-        if (count := getattr(shape, name)) > most:
+        if (count := shape[name]) > most:
             raise _bad(f"the body has {count} {what}; at most {most} are allowed")
     value = _parse(content)
-    if shape.surrogates:
+    if shape["surrogates"]:
         _check_texts(value)
     try:
         return body_type.model_validate(value)

@@ -172,6 +172,52 @@ fn a_leader_that_is_cancelled_leaves_its_followers_whole() {
     check(&engine);
 }
 
+/// How far each of some requests is after two steps of 8 prompt tokens; a follower stands still.
+fn computed_after_two_steps(engine: &mut Engine, requests: &[Request]) -> Vec<usize> {
+    let ids: Vec<_> = requests
+        .iter()
+        .map(|request| engine.add(request.clone()).unwrap())
+        .collect();
+    let rows = ids.iter().map(|id| PlanRow {
+        sequence: *id,
+        prefill_tokens: 8,
+    });
+    let rows = rows.collect();
+    engine.advance(&Plan { rows, max_steps: 2 }).unwrap();
+    let computed = |id| {
+        engine
+            .sequences()
+            .find(|status| status.sequence == id)
+            .map_or(usize::MAX, |status| status.computed_tokens)
+    };
+    ids.into_iter().map(computed).collect()
+}
+
+#[test]
+fn nobody_follows_into_another_namespace() {
+    let model = model("models/phi3-longrope");
+    // Beyond 16 tokens its frequencies are others: a namespace of its own, for the same tenant.
+    let (short, long) = (cached(&prompt(16, 0), 20), cached(&branch(16, 8, 1), 8));
+    let longer = cached(&branch(20, 9, 2), 8);
+    let other_tenant = Request {
+        tenant: "other".to_owned(),
+        ..longer.clone()
+    };
+    let after = |requests: &[Request]| {
+        let mut engine = engine(&model, 64);
+        let computed = computed_after_two_steps(&mut engine, requests);
+        let outcomes = run_all(&mut engine, 8);
+        for (outcome, request) in outcomes.values().zip(requests) {
+            assert_eq!(*outcome, alone(&model, request));
+        }
+        check(&engine);
+        computed
+    };
+    assert_eq!(after(&[longer.clone(), long.clone()]), [16, 0], "the same");
+    assert_eq!(after(&[long.clone(), other_tenant]), [16, 16]);
+    assert_eq!(after(&[short, long]), [16, 16], "other frequencies");
+}
+
 #[test]
 fn prefixes_give_way_to_sequences_and_eviction_changes_no_token() {
     let model = model("models/llama-gqa");

@@ -166,7 +166,12 @@ proptest! {
     }
 
     #[test]
-    fn logprobs_are_the_naive_log_softmax(logits in vocabulary(), count in 0_usize..=20) {
+    fn logprobs_are_the_naive_log_softmax(
+        logits in vocabulary(),
+        offset in prop_oneof![Just(0.0_f32), Just(1e3), Just(-1e5), Just(1e7), Just(-1e30)],
+        count in 0_usize..=20,
+    ) {
+        let logits: Vec<f32> = logits.into_iter().map(|logit| logit + offset).collect();
         // Penalties and filters must not show: strong ones are on.
         let params = SamplingParams {
             logprobs: Some(count),
@@ -177,8 +182,9 @@ proptest! {
             ..SamplingParams::default()
         };
         let best = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let total: f64 = logits.iter().map(|&l| f64::from(l - best).exp()).sum();
-        let expected = |token: u32| f64::from(logits[token as usize] - best) - total.ln();
+        let distance = |logit: f32| f64::from(logit) - f64::from(best);
+        let total: f64 = logits.iter().map(|&logit| distance(logit).exp()).sum();
+        let expected = |token: u32| distance(logits[token as usize]) - total.ln();
         let mut sampler = Sampler::new(params, 9, ruvllm_kernels::best());
         sampler.observe(0, true);
         let sampled = sampler.sample(&mut logits.clone()).unwrap();

@@ -30,6 +30,21 @@ pub struct JsonShape {
 }
 
 impl JsonShape {
+    /// All of it under the names of its fields.
+    #[must_use]
+    pub fn by_name(&self) -> [(&'static str, usize); 8] {
+        [
+            ("depth", self.depth),
+            ("containers", self.containers),
+            ("members", self.members),
+            ("texts", self.texts),
+            ("numbers", self.numbers),
+            ("fractions", self.fractions),
+            ("longest_number", self.longest_number),
+            ("surrogates", self.surrogates),
+        ]
+    }
+
     /// Counts what stands in `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {

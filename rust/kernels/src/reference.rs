@@ -1,4 +1,4 @@
-//! Operations in plain loops: what the fast versions are compared with. Attention has its own, in
+//! Operations in plain loops, functions by their definition in f64: what the fast versions are compared with. Attention has its own, in
 //! `attention/plain.rs`.
 
 use crate::Activation;
@@ -8,7 +8,7 @@ use crate::matmul::{
     FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut, WordRows,
     decode_tile, takes_words,
 };
-use crate::ops::activation::{GELU_CUBIC, GELU_FACTOR};
+use crate::ops::quantize::steps_in_one;
 use crate::ops::softmax::LEAST_EXPONENT;
 use crate::pack::{BLOCK_INPUTS, Elements, PackedMatrix, TILE_ROWS, TileBlock};
 
@@ -17,10 +17,10 @@ pub(crate) fn rms_norm(input: &[f32], weight: &[f32], epsilon: f32, output: &mut
         .chunks_exact(weight.len())
         .zip(output.chunks_exact_mut(weight.len()))
     {
-        let squares: f32 = input.iter().map(|value| value * value).sum();
-        let factor = 1.0 / (squares / weight.len() as f32 + epsilon).sqrt();
+        let squares: f64 = input.iter().map(|value| f64::from(*value).powi(2)).sum();
+        let root = (squares / weight.len() as f64 + f64::from(epsilon)).sqrt();
         for ((value, weight), output) in input.iter().zip(weight).zip(output) {
-            *output = value * factor * weight;
+            *output = (f64::from(*value) / root * f64::from(*weight)) as f32;
         }
     }
 }
@@ -44,39 +44,31 @@ pub(crate) fn rotate(heads: &mut [f32], head_dim: usize, cosines: &[f32], sines:
 
 pub(crate) fn gate(activation: Activation, gate: &[f32], up: &[f32], output: &mut [f32]) {
     for ((x, up), output) in gate.iter().zip(up).zip(output) {
+        let x = f64::from(*x);
         let active = match activation {
             Activation::Silu => x / (1.0 + (-x).exp()),
             Activation::GeluTanh => {
-                0.5 * x * (1.0 + (GELU_FACTOR * (x + GELU_CUBIC * x * x * x)).tanh())
+                let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
+                0.5 * x * (1.0 + inner.tanh())
             }
         };
-        *output = active * up;
+        *output = (active * f64::from(*up)) as f32;
     }
 }
 
 pub(crate) fn soft_cap(values: &mut [f32], cap: f32) {
     for value in values {
-        *value = cap * (*value / cap).tanh();
+        *value = (f64::from(cap) * (f64::from(*value) / f64::from(cap)).tanh()) as f32;
     }
-}
-
-fn log_sum_exp(values: &[f32]) -> f32 {
-    let highest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    if !highest.is_finite() {
-        return highest;
-    }
-    let sum: f64 = values
-        .iter()
-        .map(|value| f64::from(value - highest).exp())
-        .sum();
-    highest + sum.ln() as f32
 }
 
 pub(crate) fn softmax(input: &[f32], output: &mut [f32]) {
     assert_eq!(input.len(), output.len());
-    let total = log_sum_exp(input);
-    for (value, weight) in input.iter().zip(output) {
-        *weight = (value - total).exp();
+    let highest = input.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let weight = |value: &f32| (f64::from(*value) - f64::from(highest)).exp();
+    let total: f64 = input.iter().map(weight).sum();
+    for (value, share) in input.iter().zip(output) {
+        *share = (weight(value) / total) as f32;
     }
 }
 
@@ -99,7 +91,7 @@ pub(crate) fn quantize(input: &[f32], row: &mut QuantizedRowMut<'_>) {
         let largest = values
             .iter()
             .fold(0.0f32, |largest, value| largest.max(value.abs()));
-        let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+        let inverse = steps_in_one(127.0, largest);
         let scale = largest / 127.0;
         let quants = &mut row.quants[block * BLOCK_INPUTS..(block + 1) * BLOCK_INPUTS];
         for (value, quant) in values.iter().zip(quants.iter_mut()) {
@@ -155,11 +147,7 @@ pub(crate) fn quantize_words(input: &[f32], row: &mut WordRowMut<'_>) {
         let largest = values
             .iter()
             .fold(0.0f32, |largest, value| largest.max(value.abs()));
-        let inverse = if largest > 0.0 {
-            LARGEST_WORD / largest
-        } else {
-            0.0
-        };
+        let inverse = steps_in_one(LARGEST_WORD, largest);
         *scale = largest / LARGEST_WORD;
         for (value, word) in values.iter().zip(words) {
             *word = (value * inverse).round_ties_even() as i16;

@@ -46,7 +46,7 @@ mod _native {
     #[pymodule_export]
     use super::events::{ArrayEvent, FailedEvent, FinishedEvent, ScoresEvent, TokenEvent};
     #[pymodule_export]
-    use super::json_shape::{JsonShape, json_shape};
+    use super::json_shape::json_shape;
     #[pymodule_export]
     use super::kernels::{block_types, dequantize, quantize};
     #[pymodule_export]

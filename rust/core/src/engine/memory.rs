@@ -36,7 +36,7 @@ impl Engine {
         }
         let namespace = namespace_of(sequence);
         let known = self.prefix.peek(&namespace, &sequence.tokens);
-        sequence.follows = self.leader_of(sequence, known);
+        sequence.follows = self.leader_of(sequence, &namespace, known);
         if sequence.follows.is_some() {
             return Ok(());
         }
@@ -76,15 +76,20 @@ impl Engine {
     }
 
     /// A sequence that is about to compute what this one has in common with it, beyond what is known.
-    fn leader_of(&self, sequence: &Sequence, known: usize) -> Option<(SequenceId, usize)> {
+    /// Keys and values are the same in one namespace alone, whatever the tokens.
+    fn leader_of(
+        &self,
+        sequence: &Sequence,
+        namespace: &Namespace,
+        known: usize,
+    ) -> Option<(SequenceId, usize)> {
         let leaders = self.sequences.values().filter(|leader| {
             leader.id < sequence.id
                 && leader.cache_min_tokens.is_some()
                 && leader.paused.is_none()
                 && leader.follows.is_none()
-                && leader.tenant_name == sequence.tenant_name
-                && leader.regimes == sequence.regimes
                 && leader.computed < leader.prompt_tokens
+                && namespace_of(leader) == *namespace
         });
         let common = leaders.map(|leader| {
             let both = common_length(&leader.tokens, &sequence.tokens);

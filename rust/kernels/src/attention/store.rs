@@ -48,6 +48,30 @@ pub struct KvRun {
     pub rows: usize,
 }
 
+impl KvRun {
+    /// The runs of consecutive rows from `first_row` on, which go to positions from `position` on of a block
+    /// table that holds them all.
+    pub fn of_table(
+        table: &[u32],
+        position: usize,
+        rows: usize,
+        first_row: usize,
+    ) -> impl Iterator<Item = Self> {
+        let mut row = 0;
+        std::iter::from_fn(move || {
+            let place = position + row;
+            let run = Self {
+                block: *table.get(place / BLOCK_TOKENS).filter(|_| row < rows)?,
+                position: place % BLOCK_TOKENS,
+                first_row: first_row + row,
+                rows: (rows - row).min(BLOCK_TOKENS - place % BLOCK_TOKENS),
+            };
+            row += run.rows;
+            Some(run)
+        })
+    }
+}
+
 /// One layer of a pool, to write.
 #[derive(Debug)]
 pub struct KvTarget<'a> {

@@ -4,9 +4,9 @@ use crate::Activation;
 use crate::simd::{Lanes, sigmoid, tanh};
 
 /// `sqrt(2 / pi)`, of GELU's tanh form.
-pub(crate) const GELU_FACTOR: f32 = 0.797_884_6;
+const GELU_FACTOR: f32 = 0.797_884_6;
 /// The cubic term of GELU's tanh form.
-pub(crate) const GELU_CUBIC: f32 = 0.044_715;
+const GELU_CUBIC: f32 = 0.044_715;
 
 /// Activates one row.
 ///

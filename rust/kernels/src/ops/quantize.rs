@@ -5,6 +5,13 @@ use crate::matmul::{QuantizedRowMut, WordRowMut};
 use crate::pack::BLOCK_INPUTS;
 use crate::simd::Lanes;
 
+/// How many steps make 1 where `steps` make `largest`. None where that is infinite: values below 1e-34
+/// are as good as zeros, and infinitely many steps would come out with either sign.
+pub(crate) fn steps_in_one(steps: f32, largest: f32) -> f32 {
+    let inverse = steps / largest;
+    if inverse.is_finite() { inverse } else { 0.0 }
+}
+
 /// Quantizes one row.
 ///
 /// # Safety
@@ -19,7 +26,7 @@ pub(crate) unsafe fn quantize<L: Lanes>(input: &[f32], row: &mut QuantizedRowMut
         unsafe {
             let largest = largest_magnitude::<L>(values);
             *scale = largest / 127.0;
-            let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+            let inverse = steps_in_one(127.0, largest);
             for begin in (0..BLOCK_INPUTS).step_by(L::WIDTH) {
                 let value = L::mul(L::load(values[begin..].as_ptr()), L::splat(inverse));
                 L::store_bytes(quants[begin..].as_mut_ptr(), L::round(value));
@@ -49,11 +56,7 @@ pub(crate) unsafe fn quantize_words<L: Lanes>(input: &[f32], row: &mut WordRowMu
         unsafe {
             let largest = largest_magnitude::<L>(values);
             *scale = largest / LARGEST_WORD;
-            let inverse = if largest > 0.0 {
-                LARGEST_WORD / largest
-            } else {
-                0.0
-            };
+            let inverse = steps_in_one(LARGEST_WORD, largest);
             for begin in (0..BLOCK_INPUTS).step_by(L::WIDTH) {
                 let value = L::mul(L::load(values[begin..].as_ptr()), L::splat(inverse));
                 L::store_words(words[begin..].as_mut_ptr(), L::round(value));

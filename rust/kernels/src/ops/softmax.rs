@@ -1,46 +1,10 @@
-//! Sums of exponentials: of a row, stable under any offset, and of its blocks.
+//! Exponentials under the maximum: the shares of a row, stable under any offset, and sums of its blocks.
 
 use crate::kernels::WEIGHT_BLOCK;
 use crate::simd::{Lanes, exp};
 
 /// Below it an exponential counts as nothing; the last that is a normal number.
 pub(crate) const LEAST_EXPONENT: f32 = -87.0;
-
-/// `ln(sum(e^x))`; -infinity for no values.
-///
-/// # Safety
-///
-/// Needs the instruction set of `L`.
-#[inline(always)]
-unsafe fn log_sum_exp<L: Lanes>(values: &[f32]) -> f32 {
-    let (whole, rest) = values.split_at(values.len() / L::WIDTH * L::WIDTH);
-    let mut highest = rest.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    // SAFETY: `whole` is whole vectors; a vector's lanes go to an array of 16.
-    unsafe {
-        let mut maximum = L::splat(f32::NEG_INFINITY);
-        for part in whole.chunks_exact(L::WIDTH) {
-            maximum = L::max(maximum, L::load(part.as_ptr()));
-        }
-        highest = highest.max(L::maximum(maximum));
-        if !highest.is_finite() {
-            return highest;
-        }
-        let offset = L::splat(highest);
-        let mut total = 0.0f64;
-        // Sums of a few hundred values in f32, those of the vocabulary in f64.
-        for chunk in whole.chunks(256) {
-            let mut sum = L::splat(0.0);
-            for part in chunk.chunks_exact(L::WIDTH) {
-                sum = L::add(sum, exp::<L>(L::sub(L::load(part.as_ptr()), offset)));
-            }
-            total += f64::from(L::sum(sum));
-        }
-        for value in rest {
-            total += f64::from(value - highest).exp();
-        }
-        highest + total.ln() as f32
-    }
-}
 
 /// Sums of weights, block by block; see `Kernels::weight_sums`.
 ///
@@ -73,24 +37,47 @@ pub(crate) unsafe fn weight_sums<L: Lanes>(
     }
 }
 
-/// Softmax of one row.
+/// Values whose weights are added in f32; the sums of such chunks are added in f64.
+const CHUNK: usize = 256;
+
+/// Softmax of one row: `e^(x - maximum) / sum`. The other way, `e^(x - ln(sum(e^x)))`, rounds the
+/// logarithm, which is as large as the offset, and with it every exponent.
 ///
 /// # Safety
 ///
 /// Needs the instruction set of `L`; `output` is as long as `input`.
 #[inline(always)]
 pub(crate) unsafe fn softmax<L: Lanes>(input: &[f32], output: &mut [f32]) {
-    // SAFETY: partial loads and stores keep to the slices.
+    // SAFETY: partial loads and stores keep to the slices; lanes beyond them are -infinity, and weigh 0.
     unsafe {
-        let total = log_sum_exp::<L>(input);
-        if input.iter().any(|value| value.is_nan()) || !total.is_finite() {
+        let load = |values: &[f32], begin: usize| {
+            let count = (values.len() - begin).min(L::WIDTH);
+            L::mask_range(L::load_partial(values.as_ptr().add(begin), count), 0, count)
+        };
+        let mut maximum = L::splat(f32::NEG_INFINITY);
+        for begin in (0..input.len()).step_by(L::WIDTH) {
+            maximum = L::max(maximum, load(input, begin));
+        }
+        let highest = L::maximum(maximum);
+        if !highest.is_finite() || input.iter().any(|value| value.is_nan()) {
             return crate::reference::softmax(input, output);
         }
-        for begin in (0..input.len()).step_by(L::WIDTH) {
-            let count = input.len() - begin;
-            let value = L::load_partial(input.as_ptr().add(begin), count);
-            let weight = exp::<L>(L::sub(value, L::splat(total)));
-            L::store_partial(output.as_mut_ptr().add(begin), weight, count);
+        let mut total = 0.0f64;
+        for (input, output) in input.chunks(CHUNK).zip(output.chunks_mut(CHUNK)) {
+            let mut sum = L::splat(0.0);
+            for begin in (0..input.len()).step_by(L::WIDTH) {
+                let weight = exp::<L>(L::sub(load(input, begin), L::splat(highest)));
+                sum = L::add(sum, weight);
+                let count = input.len() - begin;
+                L::store_partial(output.as_mut_ptr().add(begin), weight, count);
+            }
+            total += f64::from(L::sum(sum));
+        }
+        let share = L::splat((1.0 / total) as f32);
+        for begin in (0..output.len()).step_by(L::WIDTH) {
+            let count = output.len() - begin;
+            let weight = output.as_mut_ptr().add(begin);
+            L::store_partial(weight, L::mul(L::load_partial(weight, count), share), count);
         }
     }
 }
