@@ -213,7 +213,9 @@ fn compare_borders(logits: &[f32], params: &SamplingParams) {
     };
     let (fewest, most) = (ids(-2.0 * ROUNDING), ids(2.0 * ROUNDING));
     assert!(most.len() - fewest.len() < 32, "{params:?} shows nothing");
-    let found = sampler(params).distribution(&mut logits.to_vec()).unwrap();
+    let found = sampler(params)
+        .distribution(&mut logits.to_vec())
+        .expect("a distribution of these logits");
     let found: BTreeSet<u32> = found.into_iter().map(|entry| entry.0).collect();
     assert!(found.is_superset(&fewest), "{params:?}");
     assert!(found.is_subset(&most), "{params:?}");
