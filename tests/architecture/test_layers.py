@@ -31,7 +31,7 @@ CORE_NEVER = {("model", "prefix"), ("prefix", "model")}
 
 # The package, low to high; the longest matching prefix decides.
 PACKAGE = [
-    {"_native", "_version", "_checks", "whole_file", "errors", "types", "config", "params", "outputs"},
+    {"_native", "_version", "_checks", "token_lists", "whole_file", "errors", "types", "config", "params", "outputs"},
     {"hub", "text", "kernels", "observability"},
     {"packs"},
     {"runtime", "backends.base", "adapters", "caching"},
