@@ -37,6 +37,12 @@ def test_a_straight_line_is_found_again(rows: int) -> None:
     assert times.rows_within(0.004 + 0.001 * rows) == rows
 
 
+def test_a_size_that_is_measured_is_the_one_that_is_remembered() -> None:
+    """Of the sizes between two powers of two the last ones count, not the first."""
+    times = times_of([(8, 1.0), *[(12, 1.5)] * 60])
+    assert times.seconds(12) == pytest.approx(1.5, rel=1e-3)
+
+
 def test_the_last_measurements_count_the_most() -> None:
     times = times_of([(8, 1.0)] * 50 + [(8, 0.1)] * 30)
     assert 0.1 <= times.seconds(8) < 0.11

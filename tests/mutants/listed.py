@@ -299,7 +299,7 @@ STEPS = (
         "runtime/step_shares.py",
         "max_steps = min(max_steps, max(1, int(TURN_SECONDS / seconds)))",
         "pass",
-        (FAIR,),
+        (SCHEDULER,),
     ),
     Mutant(
         "runtime/step_shares.py",
