@@ -7,8 +7,8 @@ use pyo3::prelude::*;
 use ruvllm_core::model::ActivationPrecision;
 use ruvllm_core::{Error, Result};
 use ruvllm_kernels::{
-    Activations, Arena, Epilogue, FloatRows, Kernels, PackSource, Product, QuantizedRows,
-    RowPrecision, ThreadPool, WordRows, multiply, thread_choice,
+    Activations, Arena, Epilogue, FloatRows, Kernels, Product, QuantizedRows, RowPrecision,
+    ThreadPool, WeightSource, WordRows, multiply, thread_choice,
 };
 
 use crate::arrays::{contiguous, flat};
@@ -42,7 +42,7 @@ impl PackedMatrix {
         let view = contiguous::<u8>("data", data)?;
         let bytes = view.as_slice()?;
         run(data.py(), || {
-            let source = PackSource {
+            let source = WeightSource {
                 block_type: named(type_name)?,
                 bytes,
                 rows,

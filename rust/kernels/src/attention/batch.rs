@@ -8,8 +8,9 @@ use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
+use super::rows::{QueryRows, RowsMut};
 use super::storage::KvView;
-use super::{AttentionShape, AttentionTask, Dimensions, QueryRows, RowsMut};
+use super::task::{AttentionShape, AttentionTask, Dimensions};
 use crate::kernels::Kernels;
 use crate::threads::ThreadPool;
 

@@ -11,37 +11,10 @@ use std::ops::Range;
 use super::join::Gathered;
 use super::memory::{Panels, Scratch, Segment};
 use super::product::Stored;
-use super::storage::{KvData, KvView};
+use super::setting::{QUERY_ROWS, Setting};
+use super::storage::KvData;
 use super::tile::{Walk, tile};
-use super::{AttentionShape, AttentionTask, Dimensions};
 use crate::simd::Lanes;
-
-/// Query rows that go through a segment together.
-pub(super) const TILE_ROWS: usize = 6;
-
-/// A task, and what was checked about it.
-#[derive(Clone, Copy)]
-pub(crate) struct Setting<'a> {
-    pub(crate) kv: &'a KvView<'a>,
-    pub(crate) shape: &'a AttentionShape,
-    pub(crate) task: &'a AttentionTask<'a>,
-    pub(crate) dimensions: Dimensions,
-}
-
-impl<'a> Setting<'a> {
-    pub(crate) fn new(
-        kv: &'a KvView<'a>,
-        shape: &'a AttentionShape,
-        task: &'a AttentionTask<'a>,
-    ) -> Self {
-        Self {
-            kv,
-            shape,
-            task,
-            dimensions: task.check(kv, shape),
-        }
-    }
-}
 
 /// Where it goes what the segments hold.
 pub(crate) enum Target<'a, 'b> {
@@ -105,7 +78,7 @@ unsafe fn gather_stored<L: Lanes, S: Stored>(
             // SAFETY: the caller's; the tiles cover rows of the task.
             unsafe {
                 match dimensions.rows() - row {
-                    TILE_ROWS.. => tile::<L, S, 6>(&mut walk, row, &scratch, gathered),
+                    QUERY_ROWS.. => tile::<L, S, 6>(&mut walk, row, &scratch, gathered),
                     5 => tile::<L, S, 5>(&mut walk, row, &scratch, gathered),
                     4 => tile::<L, S, 4>(&mut walk, row, &scratch, gathered),
                     3 => tile::<L, S, 3>(&mut walk, row, &scratch, gathered),
@@ -113,7 +86,7 @@ unsafe fn gather_stored<L: Lanes, S: Stored>(
                     _ => tile::<L, S, 1>(&mut walk, row, &scratch, gathered),
                 }
             }
-            row += TILE_ROWS;
+            row += QUERY_ROWS;
             // The first tile has brought the segment into the cache.
             walk.ahead = None;
         }

@@ -1,6 +1,7 @@
 //! Joining what segments gathered: the one formula for it, in whichever thread.
 
-use super::{Dimensions, RowsMut};
+use super::rows::RowsMut;
+use super::task::Dimensions;
 use crate::simd::{Lanes, exp2};
 
 /// What some query rows gathered so far: weighted values, and for each row the highest score (as a

@@ -4,10 +4,10 @@ use std::f32::consts::LOG2_E;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::flash::{Setting, TILE_ROWS};
 use super::product::{Ahead, Stored};
 use super::scale::Side;
-use super::{Dimensions, SEGMENT_BLOCKS, SEGMENT_TOKENS, visible};
+use super::setting::{QUERY_ROWS, Setting};
+use super::task::{Dimensions, SEGMENT_BLOCKS, SEGMENT_TOKENS, visible};
 use crate::simd::prefetch;
 
 /// Floats of a cache line; rows of scratch memory begin on one.
@@ -42,7 +42,7 @@ impl Scratch {
         } = setting.dimensions;
         let lines = head_dim.div_ceil(LINE_FLOATS);
         let rows = setting.dimensions.rows();
-        let length = (rows + TILE_ROWS) * lines + TILE_ROWS * Self::WEIGHT_LINES;
+        let length = (rows + QUERY_ROWS) * lines + QUERY_ROWS * Self::WEIGHT_LINES;
         let mut owner = vec![MaybeUninit::<Line>::uninit(); length];
         let scratch = Self {
             memory: owner.as_mut_ptr().cast(),
@@ -91,7 +91,7 @@ impl Scratch {
 
     /// Scores, then weights, of a row of the tile, `[positions of a segment]`.
     pub(super) fn weights(&self, row: usize) -> *mut f32 {
-        self.line((self.rows + TILE_ROWS) * self.lines + row * Self::WEIGHT_LINES)
+        self.line((self.rows + QUERY_ROWS) * self.lines + row * Self::WEIGHT_LINES)
     }
 }
 

@@ -3,13 +3,13 @@
 use std::f32::consts::LOG2_E;
 use std::ops::Range;
 
-use super::flash::Setting;
 use super::join::{Gathered, Share, join};
-use super::layout::SCALE_BYTES;
+use super::layout::{BLOCK_TOKENS, SCALE_BYTES};
 use super::memory::{Scratch, Seen, Segment};
 use super::product::{Ahead, Stored, multiply, multiply_partial};
 use super::scale::Side;
-use super::{BLOCK_TOKENS, SEGMENT_TOKENS};
+use super::setting::Setting;
+use super::task::SEGMENT_TOKENS;
 use crate::simd::{Lanes, exp2, tanh};
 
 /// Blocks that go through all columns of a wide head before the next ones do.

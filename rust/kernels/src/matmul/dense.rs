@@ -4,18 +4,9 @@
 //! and joined at the end, for every number of tokens, so a token's result does not depend on them.
 
 use super::output::OutputTile;
-use super::rows::TileRange;
-use crate::pack::{BLOCK_INPUTS, Elements, PackedMatrix, TILE_ROWS, TileBlock};
+use super::rows::{FloatRows, TileRange};
 use crate::simd::Lanes;
-
-/// Float activations `[tokens, columns]`.
-#[derive(Debug, Clone, Copy)]
-pub struct FloatRows<'a> {
-    /// The values.
-    pub values: &'a [f32],
-    /// Values of a row.
-    pub columns: usize,
-}
+use crate::weights::{BLOCK_INPUTS, Elements, PackedMatrix, TILE_ROWS, TileBlock};
 
 /// The tile's weights as the inner loop reads them.
 #[derive(Clone, Copy)]
@@ -82,7 +73,7 @@ pub(crate) unsafe fn multiply<L: Lanes>(
                 let row = (token - range.tokens.start) * output.stride();
                 output.as_mut_ptr().add(row + index * TILE_ROWS)
             };
-            let task = Task {
+            let task = DenseTile {
                 weights,
                 inputs,
                 columns: rows.columns,
@@ -107,7 +98,7 @@ pub(crate) unsafe fn multiply<L: Lanes>(
 }
 
 #[derive(Clone, Copy)]
-struct Task {
+struct DenseTile {
     weights: Weights,
     inputs: *const f32,
     columns: usize,
@@ -119,7 +110,7 @@ struct Task {
 }
 
 #[inline(always)]
-unsafe fn some_tokens<L: Lanes, const TOKENS: usize>(task: Task) -> usize {
+unsafe fn some_tokens<L: Lanes, const TOKENS: usize>(task: DenseTile) -> usize {
     // SAFETY: the caller's; a tile holds 16 weights for each input, WIDTH divides 16.
     unsafe {
         for part in (0..TILE_ROWS).step_by(L::WIDTH) {
@@ -152,7 +143,7 @@ unsafe fn some_tokens<L: Lanes, const TOKENS: usize>(task: Task) -> usize {
 
 #[inline(always)]
 unsafe fn dot<L: Lanes, const TOKENS: usize>(
-    task: Task,
+    task: DenseTile,
     weights: impl Fn(usize) -> L::Vector,
 ) -> [L::Vector; TOKENS] {
     // SAFETY: the caller's.

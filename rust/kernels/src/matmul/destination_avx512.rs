@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::output::OutputTile;
-use crate::pack::TILE_ROWS;
+use crate::weights::TILE_ROWS;
 
 /// Some columns of an output, from a row on.
 #[derive(Clone, Copy)]

@@ -13,12 +13,8 @@ use super::output::OutputTile;
 use super::rows::{QuantizedRows, TileRange};
 use super::unpack_avx2::Scales;
 use super::words_avx2;
-use crate::pack::{Elements, PackedMatrix, QuantLayout, TILE_ROWS};
-use crate::quant::ScaleEncoding;
-
-pub(super) const HALF: u8 = 0;
-pub(super) const SINGLE: u8 = 1;
-pub(super) const SUPER: u8 = 2;
+use crate::quant::{HALF_SCALES, SINGLE_SCALES, SUPER_SCALES, ScaleEncoding};
+use crate::weights::{Elements, PackedMatrix, QuantLayout, TILE_ROWS};
 
 /// Up to so many tokens the weights come from memory, which is asked this far ahead, in bytes.
 const FEW: usize = 8;
@@ -26,7 +22,7 @@ const AHEAD: usize = 8192;
 
 /// Half a tile and some tokens, as pointers.
 #[derive(Clone, Copy)]
-struct HalfTask {
+struct HalfTile {
     values: *const u8,
     scales: *const u8,
     /// 0 for the first eight rows of the tile, 1 for the others.
@@ -100,20 +96,42 @@ unsafe fn multiply_with<D: ByteDot>(
     // SAFETY: the caller's.
     unsafe {
         match key {
-            (4, 1, ScaleEncoding::Half, false) => all::<D, 4, 1, HALF, false>(each, work, output),
-            (4, 1, ScaleEncoding::Half, true) => all::<D, 4, 1, HALF, true>(each, work, output),
-            (4, 1, ScaleEncoding::Super, true) => all::<D, 4, 1, SUPER, true>(each, work, output),
-            (4, 2, ScaleEncoding::Super, false) => all::<D, 4, 2, SUPER, false>(each, work, output),
-            (4, 2, ScaleEncoding::Super, true) => all::<D, 4, 2, SUPER, true>(each, work, output),
-            (5, 1, ScaleEncoding::Half, false) => all::<D, 5, 1, HALF, false>(each, work, output),
-            (5, 1, ScaleEncoding::Half, true) => all::<D, 5, 1, HALF, true>(each, work, output),
-            (5, 1, ScaleEncoding::Super, true) => all::<D, 5, 1, SUPER, true>(each, work, output),
-            (6, 2, ScaleEncoding::Super, false) => all::<D, 6, 2, SUPER, false>(each, work, output),
-            (8, 1, ScaleEncoding::Half, false) => all::<D, 8, 1, HALF, false>(each, work, output),
-            (8, 1, ScaleEncoding::Single, false) => {
-                all::<D, 8, 1, SINGLE, false>(each, work, output);
+            (4, 1, ScaleEncoding::Half, false) => {
+                all::<D, 4, 1, HALF_SCALES, false>(each, work, output)
             }
-            (8, 1, ScaleEncoding::Super, false) => all::<D, 8, 1, SUPER, false>(each, work, output),
+            (4, 1, ScaleEncoding::Half, true) => {
+                all::<D, 4, 1, HALF_SCALES, true>(each, work, output)
+            }
+            (4, 1, ScaleEncoding::Super, true) => {
+                all::<D, 4, 1, SUPER_SCALES, true>(each, work, output)
+            }
+            (4, 2, ScaleEncoding::Super, false) => {
+                all::<D, 4, 2, SUPER_SCALES, false>(each, work, output)
+            }
+            (4, 2, ScaleEncoding::Super, true) => {
+                all::<D, 4, 2, SUPER_SCALES, true>(each, work, output)
+            }
+            (5, 1, ScaleEncoding::Half, false) => {
+                all::<D, 5, 1, HALF_SCALES, false>(each, work, output)
+            }
+            (5, 1, ScaleEncoding::Half, true) => {
+                all::<D, 5, 1, HALF_SCALES, true>(each, work, output)
+            }
+            (5, 1, ScaleEncoding::Super, true) => {
+                all::<D, 5, 1, SUPER_SCALES, true>(each, work, output)
+            }
+            (6, 2, ScaleEncoding::Super, false) => {
+                all::<D, 6, 2, SUPER_SCALES, false>(each, work, output)
+            }
+            (8, 1, ScaleEncoding::Half, false) => {
+                all::<D, 8, 1, HALF_SCALES, false>(each, work, output)
+            }
+            (8, 1, ScaleEncoding::Single, false) => {
+                all::<D, 8, 1, SINGLE_SCALES, false>(each, work, output);
+            }
+            (8, 1, ScaleEncoding::Super, false) => {
+                all::<D, 8, 1, SUPER_SCALES, false>(each, work, output)
+            }
             _ => return false,
         }
     }
@@ -145,7 +163,7 @@ unsafe fn all<
         let mut done = 0;
         while done < count {
             let first = range.tokens.start + done;
-            let task = HalfTask {
+            let task = HalfTile {
                 values: matrix.tile_values(tile).as_ptr(),
                 scales: matrix.tile_scales(tile).as_ptr(),
                 half,
@@ -189,7 +207,7 @@ unsafe fn some<
     const ENCODING: u8,
     const MINIMUM: bool,
 >(
-    task: HalfTask,
+    task: HalfTile,
     (output, row, column): (&mut OutputTile<'_>, usize, usize),
 ) -> usize {
     // SAFETY: the streams hold `blocks` blocks, the activation pointers `COUNT` rows.
@@ -212,7 +230,7 @@ unsafe fn products<
     const ENCODING: u8,
     const MINIMUM: bool,
 >(
-    task: HalfTask,
+    task: HalfTile,
 ) -> [__m256; COUNT] {
     let columns = task.blocks * 32;
     // SAFETY: the caller's.

@@ -13,7 +13,7 @@ use super::quantized_neon::{dotprod, instance};
 use super::rows::{QuantizedRows, TileRange};
 use super::tile_neon::{TileTask, for_each_tile, layout_of, sums_of};
 use super::unpack_neon::{HALF_VECTOR, Scales, paired_weights};
-use crate::pack::{BLOCK_INPUTS, PackedMatrix};
+use crate::weights::{BLOCK_INPUTS, PackedMatrix};
 
 /// Tokens that fewest pairs hold; fewer gain nothing from being paired.
 const FEWEST: usize = 4;

@@ -15,32 +15,32 @@ use super::output::OutputTile;
 use super::rows::{QuantizedRows, TileRange};
 use super::tile_neon::{Inputs, TileTask, for_each_tile, layout_of};
 use super::unpack_neon::{HALF_VECTOR, Scales, weights};
-use crate::pack::{BLOCK_INPUTS, PackedMatrix, QuantLayout};
+use crate::weights::{BLOCK_INPUTS, PackedMatrix, QuantLayout};
 
 /// The instance of a generic function for a layout, or none.
 macro_rules! instance {
     ($layout:expr, $function:ident) => {{
-        use crate::matmul::unpack_neon::{HALF, SINGLE, SUPER};
         use crate::quant::ScaleEncoding::{Half, Single, Super};
-        let layout: crate::pack::QuantLayout = $layout;
+        use crate::quant::{HALF_SCALES, SINGLE_SCALES, SUPER_SCALES};
+        let layout: crate::weights::QuantLayout = $layout;
         match (
             layout.bits,
             layout.groups(),
             layout.encoding,
             layout.has_minimum,
         ) {
-            (4, 1, Half, false) => Some($function::<4, 1, HALF, false> as _),
-            (4, 1, Half, true) => Some($function::<4, 1, HALF, true> as _),
-            (4, 1, Super, true) => Some($function::<4, 1, SUPER, true> as _),
-            (4, 2, Super, false) => Some($function::<4, 2, SUPER, false> as _),
-            (4, 2, Super, true) => Some($function::<4, 2, SUPER, true> as _),
-            (5, 1, Half, false) => Some($function::<5, 1, HALF, false> as _),
-            (5, 1, Half, true) => Some($function::<5, 1, HALF, true> as _),
-            (5, 1, Super, true) => Some($function::<5, 1, SUPER, true> as _),
-            (6, 2, Super, false) => Some($function::<6, 2, SUPER, false> as _),
-            (8, 1, Half, false) => Some($function::<8, 1, HALF, false> as _),
-            (8, 1, Single, false) => Some($function::<8, 1, SINGLE, false> as _),
-            (8, 1, Super, false) => Some($function::<8, 1, SUPER, false> as _),
+            (4, 1, Half, false) => Some($function::<4, 1, HALF_SCALES, false> as _),
+            (4, 1, Half, true) => Some($function::<4, 1, HALF_SCALES, true> as _),
+            (4, 1, Super, true) => Some($function::<4, 1, SUPER_SCALES, true> as _),
+            (4, 2, Super, false) => Some($function::<4, 2, SUPER_SCALES, false> as _),
+            (4, 2, Super, true) => Some($function::<4, 2, SUPER_SCALES, true> as _),
+            (5, 1, Half, false) => Some($function::<5, 1, HALF_SCALES, false> as _),
+            (5, 1, Half, true) => Some($function::<5, 1, HALF_SCALES, true> as _),
+            (5, 1, Super, true) => Some($function::<5, 1, SUPER_SCALES, true> as _),
+            (6, 2, Super, false) => Some($function::<6, 2, SUPER_SCALES, false> as _),
+            (8, 1, Half, false) => Some($function::<8, 1, HALF_SCALES, false> as _),
+            (8, 1, Single, false) => Some($function::<8, 1, SINGLE_SCALES, false> as _),
+            (8, 1, Super, false) => Some($function::<8, 1, SUPER_SCALES, false> as _),
             _ => None,
         }
     }};

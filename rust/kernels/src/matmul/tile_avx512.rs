@@ -9,7 +9,7 @@ use crate::simd::prefetch;
 
 /// One or two tiles and some tokens, as pointers.
 #[derive(Clone, Copy)]
-pub(super) struct TileTask {
+pub(super) struct TilePair {
     pub(super) values: *const u8,
     pub(super) scales: *const u8,
     /// Bytes from one tile to the next.
@@ -41,7 +41,7 @@ pub(super) unsafe fn all_tokens<
     const ENCODING: u8,
     const MINIMUM: bool,
 >(
-    mut task: TileTask,
+    mut task: TilePair,
     tokens: usize,
     (columns, sums_stride): (usize, usize),
 ) {
@@ -89,7 +89,7 @@ unsafe fn some_tokens<
     const ENCODING: u8,
     const MINIMUM: bool,
 >(
-    task: TileTask,
+    task: TilePair,
     columns: usize,
 ) -> usize {
     // SAFETY: the streams of each tile hold `blocks` blocks, the activation pointers `TOKENS` rows.

@@ -4,8 +4,8 @@ use std::arch::{aarch64::*, asm};
 
 use super::output::OutputTile;
 use super::rows::{QuantizedRows, TileRange};
-use crate::pack::{Elements, PackedMatrix, QuantLayout, TILE_ROWS, VECTOR_BYTES};
 use crate::simd::{Lanes, neon::Neon};
+use crate::weights::{Elements, PackedMatrix, QuantLayout, TILE_ROWS, VECTOR_BYTES};
 
 /// How far ahead of the weights memory is asked for, in bytes.
 const AHEAD: usize = 4096;

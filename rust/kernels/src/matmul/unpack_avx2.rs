@@ -2,8 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::quantized_avx2::{HALF, SINGLE, SUPER};
-use crate::pack::{TILE_ROWS, VECTOR_BYTES};
+use crate::quant::{HALF_SCALES, SINGLE_SCALES, SUPER_SCALES};
+use crate::weights::{TILE_ROWS, VECTOR_BYTES};
 
 /// Inputs `4 * STEP..` of half a block, four bytes a row.
 ///
@@ -87,7 +87,7 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
     /// The stream stands at the beginning of `block`.
     #[inline(always)]
     pub(super) unsafe fn begin_block(&mut self, block: usize) {
-        if ENCODING == SUPER && block.is_multiple_of(8) {
+        if ENCODING == SUPER_SCALES && block.is_multiple_of(8) {
             // SAFETY: a super-block begins with its bases.
             unsafe {
                 self.base = self.take_half();
@@ -122,8 +122,8 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
         // SAFETY: see the impl.
         unsafe {
             match ENCODING {
-                HALF => self.take_half(),
-                SINGLE => _mm256_loadu_ps(self.bytes::<4>().cast()),
+                HALF_SCALES => self.take_half(),
+                SINGLE_SCALES => _mm256_loadu_ps(self.bytes::<4>().cast()),
                 _ => {
                     let small = _mm_loadl_epi64(self.bytes::<1>().cast());
                     _mm256_mul_ps(base, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(small)))

@@ -2,8 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::quantized_avx512::{HALF, SINGLE, SUPER};
-use crate::pack::VECTOR_BYTES;
+use crate::quant::{HALF_SCALES, SINGLE_SCALES, SUPER_SCALES};
+use crate::weights::VECTOR_BYTES;
 
 /// Inputs `4 * STEP..` of a block, four bytes a row.
 ///
@@ -84,7 +84,7 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
     /// `next` stands at the beginning of `block`.
     #[inline(always)]
     pub(super) unsafe fn begin_block(&mut self, block: usize) {
-        if ENCODING == SUPER && block.is_multiple_of(8) {
+        if ENCODING == SUPER_SCALES && block.is_multiple_of(8) {
             // SAFETY: a super-block begins with its bases.
             unsafe {
                 self.base = self.take_half();
@@ -119,8 +119,8 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
         // SAFETY: the caller's.
         unsafe {
             match ENCODING {
-                HALF => self.take_half(),
-                SINGLE => {
+                HALF_SCALES => self.take_half(),
+                SINGLE_SCALES => {
                     let value = _mm512_loadu_ps(self.next.cast());
                     self.next = self.next.add(64);
                     value

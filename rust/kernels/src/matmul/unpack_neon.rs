@@ -2,12 +2,9 @@
 
 use std::arch::aarch64::*;
 
-use crate::pack::{TILE_ROWS, VECTOR_BYTES};
+use crate::quant::{HALF_SCALES, SINGLE_SCALES, SUPER_SCALES};
 use crate::simd::{Lanes, neon::Neon};
-
-pub(super) const HALF: u8 = 0;
-pub(super) const SINGLE: u8 = 1;
-pub(super) const SUPER: u8 = 2;
+use crate::weights::{TILE_ROWS, VECTOR_BYTES};
 
 /// Bytes of eight rows in a packed vector.
 pub(super) const HALF_VECTOR: usize = VECTOR_BYTES / 2;
@@ -158,8 +155,8 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
     /// Bytes of the sixteen scales, or minimums, of a group.
     const BYTES: usize = TILE_ROWS
         * match ENCODING {
-            HALF => 2,
-            SINGLE => 4,
+            HALF_SCALES => 2,
+            SINGLE_SCALES => 4,
             _ => 1,
         };
     /// What a group, or a super-block, has sixteen of.
@@ -180,7 +177,7 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
     /// The groups of all blocks before were ended.
     #[inline(always)]
     pub(super) unsafe fn begin_block(&mut self, block: usize) {
-        if ENCODING == SUPER && block.is_multiple_of(8) {
+        if ENCODING == SUPER_SCALES && block.is_multiple_of(8) {
             self.bases = self.group;
             // SAFETY: a super-block begins with its bases, in f16.
             self.group = unsafe { self.group.add(Self::KINDS * TILE_ROWS * 2) };
@@ -224,8 +221,8 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
         unsafe {
             let values = group.add(half * Self::BYTES / 2);
             match ENCODING {
-                HALF => eight_halves(values),
-                SINGLE => [Neon::load(values.cast()), Neon::load(values.add(16).cast())],
+                HALF_SCALES => eight_halves(values),
+                SINGLE_SCALES => [Neon::load(values.cast()), Neon::load(values.add(16).cast())],
                 _ => {
                     let small = vmovl_s8(vld1_s8(values.cast()));
                     let base = eight_halves(bases.add(half * TILE_ROWS));

@@ -9,17 +9,12 @@
 use std::arch::x86_64::*;
 
 use super::output::OutputTile;
-use super::quantized_avx2::{HALF as HALF_SCALES, SINGLE, SUPER};
 use super::rows::{QuantizedRows, TileRange};
 use super::unpack_avx2::Scales;
+use super::words::source::{BF16, F16, WORDS};
 use super::words::{LAST_BITS, WordRows};
-use crate::pack::{BLOCK_INPUTS, Elements, PackedMatrix, QuantLayout, TILE_ROWS};
-use crate::quant::ScaleEncoding;
-
-/// What the weights are when they meet the tokens.
-const HALF: u8 = 0;
-const BFLOAT: u8 = 1;
-const WORDS: u8 = 2;
+use crate::quant::{HALF_SCALES, SINGLE_SCALES, SUPER_SCALES, ScaleEncoding};
+use crate::weights::{BLOCK_INPUTS, Elements, PackedMatrix, QuantLayout, TILE_ROWS};
 
 /// Vectors of a block and half a tile: two inputs of eight rows each.
 const VECTORS: usize = BLOCK_INPUTS / 2;
@@ -63,7 +58,7 @@ impl WordDot for Vnni {
 
 /// A tile and some tokens, as pointers.
 #[derive(Clone, Copy)]
-struct TileTask {
+struct WordTile {
     /// Weights: as they are packed, or as words.
     weights: *const u8,
     /// What makes words of packed weights, as exponents; unused where they are words.
@@ -139,7 +134,7 @@ unsafe fn multiply_with<D: WordDot>(
                     _mm256_storeu_ps(factors.as_mut_ptr(), worth);
                 }
             }
-            let mut task = TileTask {
+            let mut task = WordTile {
                 weights: packed,
                 worths,
                 factors: scratch.factors.as_ptr().cast(),
@@ -149,13 +144,13 @@ unsafe fn multiply_with<D: WordDot>(
             };
             let place = (range.tokens.len(), index * TILE_ROWS);
             match (many, is_half) {
-                (false, true) => all_tokens::<D, HALF>(task, place, output),
-                (false, false) => all_tokens::<D, BFLOAT>(task, place, output),
+                (false, true) => all_tokens::<D, F16>(task, place, output),
+                (false, false) => all_tokens::<D, BF16>(task, place, output),
                 (true, _) => {
                     if is_half {
-                        convert_floats::<HALF>(task, &mut scratch.words);
+                        convert_floats::<F16>(task, &mut scratch.words);
                     } else {
-                        convert_floats::<BFLOAT>(task, &mut scratch.words);
+                        convert_floats::<BF16>(task, &mut scratch.words);
                     }
                     task.weights = scratch.words.as_ptr().cast();
                     all_tokens::<D, WORDS>(task, place, output);
@@ -191,11 +186,11 @@ pub(super) unsafe fn multiply_bytes(
             let factors = &mut scratch.factors;
             match layout.encoding {
                 ScaleEncoding::Half => read_scales::<HALF_SCALES>(scales.as_ptr(), factors),
-                ScaleEncoding::Single => read_scales::<SINGLE>(scales.as_ptr(), factors),
-                ScaleEncoding::Super => read_scales::<SUPER>(scales.as_ptr(), factors),
+                ScaleEncoding::Single => read_scales::<SINGLE_SCALES>(scales.as_ptr(), factors),
+                ScaleEncoding::Super => read_scales::<SUPER_SCALES>(scales.as_ptr(), factors),
             }
             convert_bytes(values.as_ptr(), layout.zero, &mut scratch.words);
-            let task = TileTask {
+            let task = WordTile {
                 weights: scratch.words.as_ptr().cast(),
                 worths: std::ptr::null(),
                 factors: scratch.factors.as_ptr().cast(),
@@ -263,7 +258,7 @@ unsafe fn convert_bytes(values: *const u8, zero: u8, words: &mut [[__m256i; 2]])
 
 /// Makes words of a tile of 16-bit weights.
 #[inline(always)]
-unsafe fn convert_floats<const SOURCE: u8>(task: TileTask, words: &mut [[__m256i; 2]]) {
+unsafe fn convert_floats<const SOURCE: u8>(task: WordTile, words: &mut [[__m256i; 2]]) {
     for (block, words) in words.as_chunks_mut::<VECTORS>().0.iter_mut().enumerate() {
         for half in 0..2 {
             // SAFETY: the caller's; the tile has as many blocks of packed weights as of words.
@@ -301,7 +296,7 @@ unsafe fn pairs<const SOURCE: u8>(source: *const u8, half: usize, scale: __m256)
         }
         let word = |input: usize| {
             let bits = _mm_loadu_si128(source.add(input * 32 + half * 16).cast());
-            let value = if SOURCE == HALF {
+            let value = if SOURCE == F16 {
                 _mm256_cvtph_ps(bits)
             } else {
                 _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(bits)))
@@ -316,7 +311,7 @@ unsafe fn pairs<const SOURCE: u8>(source: *const u8, half: usize, scale: __m256)
 /// A tile with every token.
 #[inline(always)]
 unsafe fn all_tokens<D: WordDot, const SOURCE: u8>(
-    mut task: TileTask,
+    mut task: WordTile,
     (tokens, column): (usize, usize),
     output: &mut OutputTile<'_>,
 ) {
@@ -340,7 +335,7 @@ unsafe fn all_tokens<D: WordDot, const SOURCE: u8>(
 
 #[inline(always)]
 unsafe fn some_tokens<D: WordDot, const TOKENS: usize, const SOURCE: u8>(
-    task: TileTask,
+    task: WordTile,
     (row, column): (usize, usize),
     output: &mut OutputTile<'_>,
 ) -> usize {

@@ -10,8 +10,8 @@ pub(crate) mod aarch64;
 pub(crate) mod x86;
 
 use crate::matmul::{OutputTile, TileRange, WordRows, quantized_portable};
-use crate::pack::PackedMatrix;
 use crate::simd::portable::PortableLanes;
+use crate::weights::PackedMatrix;
 
 /// A product of 16-bit weights in integers, where an instruction set has a fast one.
 type MultiplyWords = unsafe fn(&PackedMatrix, &WordRows, &TileRange, &mut OutputTile<'_>);
@@ -27,14 +27,15 @@ macro_rules! native_entries {
         mod $entries {
             use super::*;
             use crate::Activation;
-            use crate::attention::flash::{self, Setting, Target};
+            use crate::attention::flash::{self, Target};
             use crate::attention::join::{self, Gathered};
+            use crate::attention::setting::Setting;
             use crate::attention::{KvDataMut, KvLayout, KvRows, KvRun, store};
             use crate::matmul::{
                 FloatRows, OutputTile, QuantizedRowMut, TileRange, WordRowMut, dense,
             };
             use crate::ops::{activation, norm, quantize, rope, softmax};
-            use crate::pack::PackedMatrix;
+            use crate::weights::PackedMatrix;
 
             #[target_feature(enable = $features)]
             pub(super) unsafe fn rms_norm(
@@ -147,19 +148,20 @@ macro_rules! native_kernels {
     ($module:ident, $kernels:ident, $entries:ident, $name:literal, $multiply_quantized:path, $multiply_words:expr) => {
         mod $module {
             use super::*;
-            use crate::attention::flash::{Setting, Target};
+            use crate::attention::flash::Target;
             use crate::attention::join::{self, Gathered};
+            use crate::attention::setting::Setting;
             use crate::attention::{
                 AttentionShape, AttentionTask, KvDataMut, KvLayout, KvRows, KvRun, KvView, RowsMut,
             };
-            use crate::kernels::{Kernels, check_product};
+            use crate::kernels::Kernels;
             use crate::matmul::{
                 FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut,
-                WordRows, takes_words,
+                WordRows, check_product, takes_words,
             };
             use crate::native::MultiplyWords;
-            use crate::pack::{BLOCK_INPUTS, PackedMatrix};
-            use crate::{Activation, reference};
+            use crate::weights::{BLOCK_INPUTS, PackedMatrix};
+            use crate::{Activation, plain};
 
             const MULTIPLY_WORDS: Option<MultiplyWords> = $multiply_words;
 
@@ -246,7 +248,7 @@ macro_rules! native_kernels {
                     check_product(matrix, (rows.tokens(), rows.columns()), range, output);
                     // SAFETY: as above; the range lies inside.
                     if !unsafe { $multiply_quantized(matrix, rows, range, output) } {
-                        reference::multiply_quantized(matrix, rows, range, output);
+                        plain::multiply_quantized(matrix, rows, range, output);
                     }
                 }
                 fn has_word_products(&self) -> bool {
@@ -267,7 +269,7 @@ macro_rules! native_kernels {
                     output: &mut OutputTile<'_>,
                 ) {
                     let Some(multiply_words) = MULTIPLY_WORDS else {
-                        return reference::multiply_words(matrix, rows, range, output);
+                        return plain::multiply_words(matrix, rows, range, output);
                     };
                     check_product(matrix, (rows.tokens(), rows.columns()), range, output);
                     assert!(takes_words(matrix), "words meet 16-bit weights alone");

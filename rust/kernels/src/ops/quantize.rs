@@ -2,15 +2,9 @@
 
 use crate::matmul::words::LARGEST_WORD;
 use crate::matmul::{QuantizedRowMut, WordRowMut};
-use crate::pack::BLOCK_INPUTS;
+use crate::plain::steps_in_one;
 use crate::simd::Lanes;
-
-/// How many steps make 1 where `steps` make `largest`. None where that is infinite: values below 1e-34
-/// are as good as zeros, and infinitely many steps would come out with either sign.
-pub(crate) fn steps_in_one(steps: f32, largest: f32) -> f32 {
-    let inverse = steps / largest;
-    if inverse.is_finite() { inverse } else { 0.0 }
-}
+use crate::weights::BLOCK_INPUTS;
 
 /// Quantizes one row.
 ///

@@ -1,10 +1,7 @@
 //! Exponentials under the maximum: the shares of a row, stable under any offset, and sums of its blocks.
 
-use crate::kernels::WEIGHT_BLOCK;
+use crate::plain::{self, LEAST_EXPONENT, WEIGHT_BLOCK};
 use crate::simd::{Lanes, exp};
-
-/// Below it an exponential counts as nothing; the last that is a normal number.
-pub(crate) const LEAST_EXPONENT: f32 = -87.0;
 
 /// Sums of weights, block by block; see `Kernels::weight_sums`.
 ///
@@ -60,7 +57,7 @@ pub(crate) unsafe fn softmax<L: Lanes>(input: &[f32], output: &mut [f32]) {
         }
         let highest = L::maximum(maximum);
         if !highest.is_finite() || input.iter().any(|value| value.is_nan()) {
-            return crate::reference::softmax(input, output);
+            return plain::softmax(input, output);
         }
         let mut total = 0.0f64;
         for (input, output) in input.chunks(CHUNK).zip(output.chunks_mut(CHUNK)) {

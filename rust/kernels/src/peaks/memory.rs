@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::best_rate;
+use super::rate::best_rate;
 use crate::aligned::Arena;
 use crate::threads::ThreadPool;
 

@@ -1,16 +1,25 @@
-//! Operations in plain loops, functions by their definition in f64: what the fast versions are compared with. Attention has its own, in
-//! `attention/plain.rs`.
+//! Operations in plain loops, functions by their definition in f64: what the fast versions are compared with, and what
+//! they share with it of an operation's definition. Attention has its own, in `attention/plain.rs`.
 
 use crate::Activation;
-use crate::kernels::{WEIGHT_BLOCK, check_product};
 use crate::matmul::words::{LARGEST_WORD, block_bits, weight_words, word_scales};
 use crate::matmul::{
     FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut, WordRows,
-    decode_tile, takes_words,
+    check_product, decode_tile, takes_words,
 };
-use crate::ops::quantize::steps_in_one;
-use crate::ops::softmax::LEAST_EXPONENT;
-use crate::pack::{BLOCK_INPUTS, Elements, PackedMatrix, TILE_ROWS, TileBlock};
+use crate::weights::{BLOCK_INPUTS, Elements, PackedMatrix, TILE_ROWS, TileBlock};
+
+/// Values that share a sum in [`Kernels::weight_sums`](crate::Kernels::weight_sums).
+pub const WEIGHT_BLOCK: usize = 64;
+/// Below it an exponential counts as nothing; the last that is a normal number.
+pub(crate) const LEAST_EXPONENT: f32 = -87.0;
+
+/// How many steps make 1 where `steps` make `largest`. None where that is infinite: values below 1e-34
+/// are as good as zeros, and infinitely many steps would come out with either sign.
+pub(crate) fn steps_in_one(steps: f32, largest: f32) -> f32 {
+    let inverse = steps / largest;
+    if inverse.is_finite() { inverse } else { 0.0 }
+}
 
 pub(crate) fn rms_norm(input: &[f32], weight: &[f32], epsilon: f32, output: &mut [f32]) {
     for (input, output) in input

@@ -4,7 +4,7 @@ use crate::quant::{BlockType, QuantError};
 
 /// Why a matrix cannot be packed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PackError {
+pub enum PackingError {
     /// The bytes do not make the shape.
     #[error(
         "{rows} rows of {columns} {type_name} values need {expected} bytes, there are {actual}"
@@ -61,7 +61,7 @@ pub enum PackError {
 }
 /// What to pack: a row-major matrix as the file has it.
 #[derive(Debug, Clone, Copy)]
-pub struct PackSource<'a> {
+pub struct WeightSource<'a> {
     /// The file's type.
     pub block_type: BlockType,
     /// `rows * columns` values of that type.
@@ -74,7 +74,7 @@ pub struct PackSource<'a> {
     pub row_order: Option<&'a [u32]>,
 }
 
-impl PackSource<'_> {
+impl WeightSource<'_> {
     pub(super) fn row_bytes(&self) -> usize {
         self.columns / self.block_type.block_elements() * self.block_type.block_bytes()
     }
@@ -90,11 +90,11 @@ impl PackSource<'_> {
         &self.bytes[begin..begin + length]
     }
 
-    pub(super) fn check(&self) -> Result<(), PackError> {
+    pub(super) fn check(&self) -> Result<(), PackingError> {
         let type_name = self.block_type.name();
         let block = self.block_type.block_elements();
         if self.rows == 0 || self.columns == 0 || !self.columns.is_multiple_of(block) {
-            return Err(PackError::Shape {
+            return Err(PackingError::Shape {
                 columns: self.columns,
                 type_name,
                 block,
@@ -103,7 +103,7 @@ impl PackSource<'_> {
         let expected = self.row_bytes().saturating_mul(self.rows);
         if expected != self.bytes.len() {
             let (rows, columns) = (self.rows, self.columns);
-            return Err(PackError::Length {
+            return Err(PackingError::Length {
                 rows,
                 columns,
                 type_name,
@@ -112,12 +112,12 @@ impl PackSource<'_> {
             });
         }
         match self.row_order {
-            Some(order) if order.len() != self.rows => Err(PackError::RowOrder {
+            Some(order) if order.len() != self.rows => Err(PackingError::RowOrder {
                 row: order.len(),
                 rows: self.rows,
             }),
             Some(order) => match order.iter().find(|row| **row as usize >= self.rows) {
-                Some(row) => Err(PackError::RowOrder {
+                Some(row) => Err(PackingError::RowOrder {
                     row: *row as usize,
                     rows: self.rows,
                 }),

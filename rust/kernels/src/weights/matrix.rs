@@ -1,47 +1,16 @@
-//! Weights in the order in which the kernels stream them.
-//!
-//! A matrix is cut into tiles of [`TILE_ROWS`] rows. Inside a tile, quantized weights go in blocks
-//! of 32 inputs, each one lane a row:
-//!
-//! ```text
-//! 4 bits: 4 vectors of 64 bytes; vector j, lane r, byte b: input 4j+b low, input 16+4j+b high
-//! 5, 6 bits: the same for the low four; then 1 or 2 vectors of the bits above them,
-//!         1 bit: byte b of lane r holds input 4j+b at bit j
-//!         2 bits: vector p, byte b of lane r holds input 16p+4j+b at bits 2j, 2j+1
-//! 8 bits: 8 vectors of 64 bytes; vector j, lane r, byte b: input 4j+b
-//! ```
-//!
-//! Their scales stand in a second stream, in the order of use (see [`crate::quant::ScaleEncoding`]): for each 32
-//! inputs 16 scales and, where the format has them, 16 minimums; a super-block of 256 has its f16
-//! bases first and then small integers. Dense weights go input by input, 16 rows side by side; 16-bit
-//! ones have a byte for each row and block, the power of two of `matmul/words.rs`.
-
-mod layout;
-mod source;
-mod tiles;
+//! A packed matrix: filled on all threads, read by tiles and by rows.
 
 use std::sync::Mutex;
 
 use half::{bf16, f16};
 
-pub use layout::{Elements, QuantLayout};
-pub(crate) use layout::{TileBlock, VECTOR_BYTES, high_bits_place};
-pub use source::{PackError, PackSource};
-
+use super::layout::{BLOCK_INPUTS, Elements, TILE_ROWS, TileBlock, lane_bytes};
+use super::source::{PackingError, WeightSource};
+use super::tiles::{TileBuffers, layout_of, tile_bytes};
 use crate::aligned::{AlignedBytes, Arena};
 use crate::quant::BlockType;
 use crate::threads::ThreadPool;
-use layout::lane_bytes;
-use tiles::{TileBuffers, layout_of, tile_bytes};
 
-/// Rows of a tile: the 32-bit lanes of the widest vector.
-pub const TILE_ROWS: usize = 16;
-/// Inputs of a packed block.
-pub const BLOCK_INPUTS: usize = 32;
-/// The place of the highest bit of a 14-bit integer but for its sign.
-const WORD_LEADING_BIT: u8 = 12;
-/// Inputs that share an f16 base in the formats with super-blocks.
-pub(crate) const SUPER_INPUTS: usize = 256;
 /// A matrix `[rows, columns]`, packed.
 #[derive(Debug)]
 pub struct PackedMatrix {
@@ -52,13 +21,14 @@ pub struct PackedMatrix {
     values: AlignedBytes,
     scales: AlignedBytes,
 }
+
 impl PackedMatrix {
     /// Packs a matrix on all threads of `pool` into memory of `arena`.
     pub fn pack(
-        source: &PackSource<'_>,
+        source: &WeightSource<'_>,
         pool: &ThreadPool,
         arena: &Arena,
-    ) -> Result<Self, PackError> {
+    ) -> Result<Self, PackingError> {
         source.check()?;
         let (elements, pack_tile) = layout_of(source.block_type);
         let tiles = source.rows.div_ceil(TILE_ROWS);
@@ -197,8 +167,8 @@ impl PackedMatrix {
     }
 }
 
-fn reserve(arena: &Arena, bytes: usize) -> Result<AlignedBytes, PackError> {
-    arena.zeroed(bytes).map_err(|error| PackError::Memory {
+fn reserve(arena: &Arena, bytes: usize) -> Result<AlignedBytes, PackingError> {
+    arena.zeroed(bytes).map_err(|error| PackingError::Memory {
         bytes,
         problem: error.to_string(),
     })

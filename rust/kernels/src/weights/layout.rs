@@ -2,8 +2,16 @@
 
 use half::f16;
 
-use super::{BLOCK_INPUTS, SUPER_INPUTS, TILE_ROWS};
 use crate::quant::{BlockFormat, ScaleEncoding};
+
+/// Rows of a tile: the 32-bit lanes of the widest vector.
+pub const TILE_ROWS: usize = 16;
+/// Inputs of a packed block.
+pub const BLOCK_INPUTS: usize = 32;
+/// The place of the highest bit of a 14-bit integer but for its sign.
+pub(super) const WORD_LEADING_BIT: u8 = 12;
+/// Inputs that share an f16 base in the formats with super-blocks.
+pub(super) const SUPER_INPUTS: usize = 256;
 
 /// How the elements of a packed matrix are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,9 +2,11 @@
 
 use half::f16;
 
-use super::layout::{Elements, QuantLayout, VECTOR_BYTES, high_bits_place};
-use super::source::{PackError, PackSource};
-use super::{BLOCK_INPUTS, SUPER_INPUTS, TILE_ROWS, WORD_LEADING_BIT};
+use super::layout::{
+    BLOCK_INPUTS, Elements, QuantLayout, SUPER_INPUTS, TILE_ROWS, VECTOR_BYTES, WORD_LEADING_BIT,
+    high_bits_place,
+};
+use super::source::{PackingError, WeightSource};
 use crate::quant::{BlockFormat, BlockScales, BlockType, BlockVisitor, ScaleEncoding, decode};
 
 /// One tile being filled.
@@ -14,7 +16,7 @@ pub(super) struct TileBuffers<'a> {
 }
 
 pub(super) type PackTile =
-    fn(&PackSource<'_>, usize, &mut TileBuffers<'_>) -> Result<(), PackError>;
+    fn(&WeightSource<'_>, usize, &mut TileBuffers<'_>) -> Result<(), PackingError>;
 
 struct ChooseLayout;
 
@@ -47,7 +49,7 @@ pub(super) fn tile_bytes(elements: Elements, columns: usize) -> (usize, usize) {
 }
 
 /// The rows of a tile that the matrix has, as (lane, packed row).
-fn tile_rows(source: &PackSource<'_>, tile: usize) -> impl Iterator<Item = (usize, usize)> {
+fn tile_rows(source: &WeightSource<'_>, tile: usize) -> impl Iterator<Item = (usize, usize)> {
     let first = tile * TILE_ROWS;
     (first..(first + TILE_ROWS).min(source.rows)).map(move |row| (row - first, row))
 }
@@ -64,17 +66,17 @@ fn word_worth(block: &[f32; BLOCK_INPUTS]) -> u8 {
 }
 
 fn pack_dense_tile<const WIDTH: usize>(
-    source: &PackSource<'_>,
+    source: &WeightSource<'_>,
     tile: usize,
     buffers: &mut TileBuffers<'_>,
-) -> Result<(), PackError> {
+) -> Result<(), PackingError> {
     let mut decoded = vec![0.0; source.columns];
     for (lane, row) in tile_rows(source, tile) {
         let bytes = source.row(row);
         decode(source.block_type, bytes, &mut decoded)?;
         if !decoded.iter().all(|value| value.is_finite()) {
             let type_name = source.block_type.name();
-            return Err(PackError::NotFinite {
+            return Err(PackingError::NotFinite {
                 row: source.file_row(row),
                 type_name,
             });
@@ -92,10 +94,10 @@ fn pack_dense_tile<const WIDTH: usize>(
 }
 
 fn pack_quantized_tile<F: BlockFormat>(
-    source: &PackSource<'_>,
+    source: &WeightSource<'_>,
     tile: usize,
     buffers: &mut TileBuffers<'_>,
-) -> Result<(), PackError> {
+) -> Result<(), PackingError> {
     let layout = QuantLayout::of::<F>();
     let mut quants = [0u8; SUPER_INPUTS];
     let mut scales = BlockScales::default();
@@ -104,7 +106,7 @@ fn pack_quantized_tile<F: BlockFormat>(
             F::unpack(block, &mut quants[..F::ELEMENTS], &mut scales);
             if !(scales.base.is_finite() && scales.base_minimum.is_finite()) {
                 let type_name = source.block_type.name();
-                return Err(PackError::NotFinite {
+                return Err(PackingError::NotFinite {
                     row: source.file_row(row),
                     type_name,
                 });
