@@ -1,26 +1,30 @@
 """Which files of a crate use which others, read from their paths.
 
-A small reader of Rust, enough for rustfmt's layout and for paths that begin at the crate, at the module or its
-parent, or with the name of a child. What is named through a re-export counts for the file that defines it, and a
-re-export alone is no use. Calls of methods name no file and are not seen; tests are left out.
+A small reader of Rust, enough for paths that begin at the crate, at the module or its parent, or with the
+name of a child. What is named through a re-export counts for the file that defines it, and a re-export
+alone is no use. Calls of methods name no file and are not seen; tests are left out.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from tests.architecture import sources
 
 Module = tuple[str, ...]
+File = TypeVar("File", str, Module)
 
 TOKENS = re.compile(r"::|\w+|[^\s\w]")
-CONDITIONAL_TEST = re.compile(r"^( *)#\[cfg\(test\)\]\n(?: *#\[.*\]\n)*\1(?:pub(?:\([^)]*\))? )?mod \w+;\n", re.M)
+CONDITIONAL_TEST = re.compile(
+    r"^( *)#\[cfg\(test\)\]\n(?: *#\[.*\]\n)*\1(?:pub(?:\([^)]*\))? )?mod \w+;\n", re.M
+)
 
 
 @dataclass
 class Use:
-    """One name that a `use` brings in, and the path behind it, None where that is another crate's; `*` brings in all."""
+    """One name that a `use` brings in, `*` for all, and the path behind it; None: another crate's."""
 
     path: Module | None
     name: str
@@ -34,8 +38,9 @@ class Reading:
     children: set[str] = field(default_factory=set)
     uses: list[Use] = field(default_factory=list)
     paths: list[Module] = field(default_factory=list)
-    """Paths in code that begin with `crate`, `self`, `super` or a child; those that begin with a name of `uses` are in `named`."""
+    """Those in code that begin with `crate`, `self`, `super` or a child."""
     named: list[Module] = field(default_factory=list)
+    """Those that begin with any other name."""
     words: list[str] = field(default_factory=list)
     """Every word outside of `use`."""
 
@@ -54,43 +59,71 @@ def modules(crate: Path) -> dict[Module, Path]:
 def read(source: str, module: Module) -> Reading:
     """Reads one file, which is `module`."""
     code = CONDITIONAL_TEST.sub("", sources.without_tests(source))
-    tokens = TOKENS.findall(sources.strip_comments_and_strings(code))
-    reading = Reading(children=set(re.findall(r"\bmod (\w+);", sources.strip_comments_and_strings(code))))
-    inline: list[tuple[int, str]] = []  # blocks `mod name { .. }` that are open, with the depth outside
-    depth = place = 0
-    while place < len(tokens):
-        token = tokens[place]
-        here = (*module, *(name for _, name in inline))
-        if token == "use" and (place == 0 or tokens[place - 1] in (";", "{", "}", ")", "]", "pub")):
-            is_public = place > 0 and tokens[place - 1] in (")", "pub")
-            end = tokens.index(";", place)
-            for path, name in tree(tokens[place + 1 : end]):
-                target = absolute(path, here, reading.children if not inline else set())
-                reading.uses.append(Use(target, name, is_public and not inline))
-            place = end
-        elif token == "pub" and tokens[place + 1 : place + 2] == ["("]:
-            place = tokens.index(")", place)
-        elif token == "mod" and {"{", ";"} & set(tokens[place + 1 : place + 4]):
+    return Reader(TOKENS.findall(sources.strip_comments_and_strings(code)), module).reading
+
+
+class Reader:
+    """Goes through the words and signs of one file."""
+
+    def __init__(self, tokens: list[str], module: Module) -> None:
+        triples = zip(tokens, tokens[1:], tokens[2:], strict=False)
+        children = {name for mod, name, end in triples if (mod, end) == ("mod", ";")}
+        self.reading = Reading(children)
+        self.tokens = tokens
+        self.module = module
+        self.inline: list[
+            tuple[int, str]
+        ] = []  # blocks `mod name { .. }` that are open, with the depth outside
+        self.depth = place = 0
+        while place < len(tokens):
+            place = self.step(place) + 1
+
+    def step(self, place: int) -> int:
+        """Reads what begins at a place; where it ends."""
+        token = self.tokens[place]
+        if token == "use" and (place == 0 or self.tokens[place - 1] in (";", "{", "}", ")", "]", "pub")):
+            return self.use(place)
+        if token == "pub" and self.tokens[place + 1 : place + 2] == ["("]:
+            return self.tokens.index(")", place)
+        if token == "mod" and {"{", ";"} & set(self.tokens[place + 1 : place + 4]):
             # The name may be a macro's: `mod $name {`.
-            place += 2 if tokens[place + 1] != "$" else 3
-            if tokens[place] == "{":
-                inline.append((depth, tokens[place - 1]))
-                depth += 1
-        elif token in "{}":
-            depth += 1 if token == "{" else -1
-            if inline and inline[-1][0] == depth:
-                inline.pop()
-        elif is_word(token):
-            path = [token]
-            while tokens[place + 1 : place + 2] == ["::"] and is_word("".join(tokens[place + 2 : place + 3])):
-                path.append(tokens[place + 2])
-                place += 2
-            reading.words.extend(path)
-            target = absolute(tuple(path), here, reading.children)
-            if len(path) > 1:
-                (reading.paths if target else reading.named).append(target or tuple(path))
-        place += 1
-    return reading
+            place += 2 if self.tokens[place + 1] != "$" else 3
+            if self.tokens[place] == "{":
+                self.inline.append((self.depth, self.tokens[place - 1]))
+        if self.tokens[place] in "{}":
+            self.brace(self.tokens[place])
+            return place
+        return self.path(place) if is_word(token) else place
+
+    @property
+    def here(self) -> Module:
+        return (*self.module, *(name for _, name in self.inline))
+
+    def brace(self, token: str) -> None:
+        self.depth += 1 if token == "{" else -1
+        if self.inline and self.inline[-1][0] == self.depth:
+            self.inline.pop()
+
+    def use(self, place: int) -> int:
+        is_public = place > 0 and self.tokens[place - 1] in (")", "pub") and not self.inline
+        end = self.tokens.index(";", place)
+        children = set() if self.inline else self.reading.children
+        for path, name in tree(self.tokens[place + 1 : end]):
+            self.reading.uses.append(Use(absolute(path, self.here, children), name, is_public))
+        return end
+
+    def path(self, place: int) -> int:
+        path = [self.tokens[place]]
+        while self.tokens[place + 1 : place + 2] == ["::"] and is_word(
+            "".join(self.tokens[place + 2 : place + 3])
+        ):
+            path.append(self.tokens[place + 2])
+            place += 2
+        self.reading.words.extend(path)
+        target = absolute(tuple(path), self.here, self.reading.children)
+        if len(path) > 1:
+            (self.reading.paths if target else self.reading.named).append(target or tuple(path))
+        return place
 
 
 def is_word(token: str) -> bool:
@@ -129,7 +162,8 @@ def closing(tokens: list[str], place: int) -> int:
 
 def split(tokens: list[str]) -> Iterator[list[str]]:
     """The items between the commas of one level."""
-    depth, item = 0, []
+    depth = 0
+    item: list[str] = []
     for token in tokens:
         depth += {"{": 1, "}": -1}.get(token, 0)
         if token == "," and depth == 0:
@@ -170,7 +204,11 @@ class Crate:
             paths += [brought[path[0]] + path[1:] for path in reading.named if path[0] in brought]
             for use in reading.uses:
                 # A module that was brought in is used where a path begins with it.
-                if use.path and use.path not in self.readings and (not use.is_public or use.name in reading.words):
+                if (
+                    use.path
+                    and use.path not in self.readings
+                    and (not use.is_public or use.name in reading.words)
+                ):
                     paths.append(use.path)
             found |= {(module, target) for path in paths for target in self.defined_in(path)}
         return {(own, used) for own, used in found if own != used}
@@ -198,7 +236,7 @@ class Crate:
         return {module}
 
 
-def circles(edges: set[tuple[Module, Module]]) -> list[set[Module]]:
+def circles(edges: set[tuple[File, File]]) -> list[set[File]]:
     """The sets of files that reach one another, the largest first."""
     reached = {own: {used for who, used in edges if who == own} for own, _ in edges}
     grew = True
@@ -209,7 +247,7 @@ def circles(edges: set[tuple[Module, Module]]) -> list[set[Module]]:
             if more:
                 reached[own] = all_used | more
                 grew = True
-    found: list[set[Module]] = []
+    found: list[set[File]] = []
     for own in sorted(reached):
         circle = {other for other in reached[own] if own in reached.get(other, set())}
         if circle and circle not in found:

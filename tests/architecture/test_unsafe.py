@@ -12,7 +12,7 @@ UNSAFE = re.compile(r"(\bpub(?:\(crate\))?\s+)?\bunsafe\b\s*(\{|impl\b|fn\b|exte
 # Mapping a file, and giving pages of the mapping back.
 FORMATS_USES = 2
 # Taking in compiled kernels, in builds for devices without a compiler; never in the wheel.
-PACKS_USE = "rust/packs/src/precompiled.rs"
+PACKS_USE = "rust/packs/src/sandbox/precompiled.rs"
 # Tests that count what is allocated need an allocator of their own, which is an unsafe trait.
 COUNTING_ALLOCATORS = (
     sources.RUST / "formats" / "tests" / "support" / "allocator.rs",

@@ -6,10 +6,10 @@
 
 use std::sync::MutexGuard;
 
-use crate::abi::{Layout, PlaneSizes};
+use crate::sandbox::abi::{Layout, PlaneSizes};
 use crate::error::KernelError;
-use crate::instance::Instance;
-use crate::kernel::Kernel;
+use crate::sandbox::instance::Instance;
+use crate::sandbox::kernel::Kernel;
 use crate::sandbox::Isolation;
 
 /// A call's planes in the memory of a kernel, for one caller. See [`Kernel::arena`].

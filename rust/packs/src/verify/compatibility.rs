@@ -3,7 +3,7 @@
 use semver::Version;
 
 use crate::error::LoadError;
-use crate::manifest::Manifest;
+use crate::verify::manifest::Manifest;
 
 /// What a host is.
 #[derive(Debug, Clone)]

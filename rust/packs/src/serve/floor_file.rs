@@ -1,5 +1,5 @@
 //! The file of floors, which several processes share: read afresh every time, changed by one at a time,
-//! replaced as a whole. What the floors mean is said in [`crate::floors`].
+//! replaced as a whole. What the floors mean is said in [`crate::serve::floors`].
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::OFlags;
 
 use crate::error::LoadError;
-use crate::floors::ByName;
+use crate::serve::floor::ByName;
 
 /// Largest file of floors.
 const LARGEST: u64 = 1 << 20;

@@ -1,23 +1,18 @@
 //! Whether a pack computes what it should, tried before it serves anyone: kernels of the forward pass beside
-//! the native ones, all others beside [`crate::reference`].
+//! the native ones, all others beside [`crate::serve::formulas`].
 
 use std::sync::Arc;
 
 use ruvllm_kernels::{Activation, Kernels};
 
-use crate::abi::{Inputs, Plane, PlaneMut};
-use crate::counters::{Counters, Operation};
+use crate::sandbox::abi::{Inputs, Plane, PlaneMut};
+use crate::serve::counters::{Counters, Operation};
 use crate::error::LoadError;
-use crate::kernel::Kernel;
-use crate::operations::params_bytes;
+use crate::sandbox::kernel::Kernel;
+use crate::serve::operations::params_bytes;
 use crate::pack::Pack;
-use crate::pack_kernels::PackKernels;
-use crate::trials;
-
-/// What a kernel may differ from the native one by, relative to the value and in all: both round, and
-/// `e^x` is an approximation in each.
-pub(crate) const RELATIVE: f32 = 2e-5;
-pub(crate) const ABSOLUTE: f32 = 2e-6;
+use crate::serve::pack_kernels::PackKernels;
+use crate::serve::trials::{self, ABSOLUTE, RELATIVE, numbers};
 
 /// Runs test vectors through every kernel of the pack.
 pub(crate) fn check(pack: &Pack, native: &Arc<dyn Kernels>) -> Result<(), LoadError> {
@@ -142,18 +137,6 @@ fn gates(packed: &PackKernels, native: &dyn Kernels) -> Vec<Case> {
             (format!("{activation:?} of {size}"), of(packed), of(native))
         })
         .collect()
-}
-
-/// The same numbers every time, between -4 and 4.
-pub(crate) fn numbers(count: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9) | 1;
-    let step = |_| {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        (state >> 8) as f32 / (1 << 21) as f32 - 4.0
-    };
-    (0..count).map(step).collect()
 }
 
 fn compare(found: &[f32], expected: &[f32]) -> Result<(), String> {

@@ -6,7 +6,7 @@
 use wasmtime::{Engine, Module};
 
 use crate::error::LoadError;
-use crate::manifest::KernelEntry;
+use crate::verify::manifest::KernelEntry;
 use crate::sandbox::{Sandbox, Source};
 
 /// Takes in kernels one by one, and lets go of each one's bytes.
@@ -47,7 +47,7 @@ fn load_one(engine: &Engine, source: Source) -> Result<(KernelEntry, Module), Lo
 impl Sandbox {
     /// Compiles a module for devices without a compiler; the sandbox is one of theirs.
     pub fn precompile(&self, module: &[u8]) -> Result<Vec<u8>, String> {
-        crate::compiler::inspect(module, &self.options().ceilings)?;
+        crate::sandbox::compiler::inspect(module, &self.options().ceilings)?;
         let compiled = self.engine().precompile_module(module);
         compiled.map_err(|error| format!("{error:#}"))
     }

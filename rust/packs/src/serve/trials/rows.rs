@@ -1,8 +1,7 @@
 //! Trials of rotary embedding, RMSNorm and gated activation in the formats that the engine has no rows of.
 
-use super::{Expected, FLOATS, HALF_ROUNDING, HALVES, Trial, read_floats, read_halves, words};
-use crate::health::numbers;
-use crate::reference::{self, GROUP, Rotation};
+use super::trial::{numbers, Expected, FLOATS, HALF_ROUNDING, HALVES, Trial, read_floats, read_halves, words};
+use crate::serve::formulas::{self, GROUP, Rotation};
 
 /// Values that were rounded to f16 once.
 fn rounded(values: Vec<f64>) -> Vec<Expected> {
@@ -85,7 +84,7 @@ fn rope_f16(shape: Rotation) -> Trial {
         a,
         b,
         scratch_bytes: 0,
-        expected: rounded(reference::rope(&shape, &x, &cosines, &sines)),
+        expected: rounded(formulas::rope(&shape, &x, &cosines, &sines)),
         read: Box::new(read_halves),
     }
 }
@@ -114,7 +113,7 @@ fn rope_q8(shape: Rotation) -> Trial {
     }
     let x = read_blocks(&a);
     let (b, cosines, sines) = angles(&shape);
-    let y = reference::rope(&shape, &x, &cosines, &sines);
+    let y = formulas::rope(&shape, &x, &cosines, &sines);
     let mut expected = Vec::new();
     for (number, block) in y.chunks_exact(GROUP).enumerate() {
         let begin = number * GROUP % shape.head_dim;
@@ -157,7 +156,7 @@ fn rms_norm_f16(
         a,
         b,
         scratch_bytes: 0,
-        expected: rounded(reference::rms_norm(&x, &weight, options)),
+        expected: rounded(formulas::rms_norm(&x, &weight, options)),
         read: Box::new(read_halves),
     }
 }
@@ -172,7 +171,7 @@ fn swiglu_f16((elements, is_gelu): (usize, bool)) -> Trial {
         a,
         b,
         scratch_bytes: 0,
-        expected: rounded(reference::gate(is_gelu, &gate, &up)),
+        expected: rounded(formulas::gate(is_gelu, &gate, &up)),
         read: Box::new(read_halves),
     }
 }

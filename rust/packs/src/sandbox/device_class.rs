@@ -1,15 +1,13 @@
-//! The two kinds of machine that run kernels, what each offers them, and how its engine is set up.
+//! The two kinds of machine that run kernels, and what each offers them.
 //!
 //! A build has one of them or both, by the features `compiler` and `precompiled`; without the first there is no
 //! compiler in the program.
 
 use semver::Version;
 use wasmparser::WasmFeatures;
-use wasmtime::Config;
 
 use crate::error::LoadError;
-use crate::manifest::KernelEntry;
-use crate::sandbox::SandboxOptions;
+use crate::verify::manifest::KernelEntry;
 
 #[cfg(not(any(feature = "compiler", feature = "precompiled")))]
 compile_error!("choose how kernels come: the feature `compiler`, `precompiled`, or both");
@@ -40,7 +38,7 @@ impl DeviceClass {
         }
     }
 
-    fn stack_bytes(self) -> usize {
+    pub(super) fn stack_bytes(self) -> usize {
         match self {
             // Threads of the host have more.
             #[cfg(feature = "compiler")]
@@ -51,7 +49,7 @@ impl DeviceClass {
     }
 
     /// Proposals of WebAssembly beyond what all have.
-    fn own_features(self) -> WasmFeatures {
+    pub(super) fn own_features(self) -> WasmFeatures {
         match self {
             #[cfg(feature = "compiler")]
             Self::Server => WasmFeatures::SIMD | WasmFeatures::RELAXED_SIMD,
@@ -111,52 +109,4 @@ fn check_pulley(kernel: &KernelEntry) -> Result<(), LoadError> {
             actual: WASMTIME.to_string(),
         }),
     }
-}
-
-/// An engine with almost everything off.
-#[cfg_attr(
-    not(feature = "precompiled"),
-    expect(clippy::unnecessary_wraps, reason = "Pulley has to be asked for")
-)]
-pub(crate) fn config(options: &SandboxOptions) -> Result<Config, LoadError> {
-    let mut config = Config::new();
-    let common = WasmFeatures::FLOATS
-        | WasmFeatures::MUTABLE_GLOBAL
-        | WasmFeatures::SATURATING_FLOAT_TO_INT
-        | WasmFeatures::SIGN_EXTENSION
-        | WasmFeatures::MULTI_VALUE
-        | WasmFeatures::BULK_MEMORY;
-    config
-        .wasm_features(WasmFeatures::all(), false)
-        .wasm_features(common | options.class.own_features(), true)
-        .epoch_interruption(true)
-        .signals_based_traps(options.signal_traps)
-        .max_wasm_stack(options.class.stack_bytes())
-        // A trap is an ordinary event here, and nobody reads where it was.
-        .wasm_backtrace_max_frames(None)
-        .native_unwind_info(false)
-        .generate_address_map(false);
-    match options.class {
-        #[cfg(feature = "compiler")]
-        DeviceClass::Server => {
-            // A multiply-add rounds once on every machine.
-            config
-                .relaxed_simd_deterministic(true)
-                .cranelift_opt_level(wasmtime::OptLevel::Speed);
-        }
-        #[cfg(feature = "precompiled")]
-        DeviceClass::Embedded => {
-            // Memory comes from the allocator, and only what is used of it.
-            config
-                .memory_reservation(0)
-                .memory_reservation_for_growth(0)
-                .memory_guard_size(0)
-                .memory_init_cow(false);
-            let target = config.target("pulley64");
-            target.map_err(|error| LoadError::Sandbox {
-                reason: format!("{error:#}"),
-            })?;
-        }
-    }
-    Ok(config)
 }

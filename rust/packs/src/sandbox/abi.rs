@@ -17,7 +17,7 @@ const DESCRIPTOR_BYTES: usize = 40;
 const GUARD_BYTES: usize = 64;
 const GUARD: u8 = 0xA5;
 
-/// The names that every kernel exports; [`crate::manifest::DEFAULT_ENTRY`] may be named otherwise.
+/// The names that every kernel exports; [`crate::verify::manifest::DEFAULT_ENTRY`] may be named otherwise.
 pub(crate) const MEMORY: &str = "memory";
 pub(crate) const INFO: &str = "kernel_info";
 

@@ -13,9 +13,9 @@ use ruvllm_kernels::{
     RowsMut, TileRange, WordRowMut, WordRows,
 };
 
-use crate::attempts::{Attempts, Outcome};
-use crate::counters::{Counters, Operation};
-use crate::operations::{self, FLOATS_AT_ONCE};
+use crate::serve::attempts::{Attempts, Outcome};
+use crate::serve::counters::{Counters, Operation};
+use crate::serve::operations::{self, FLOATS_AT_ONCE};
 use crate::pack::Pack;
 
 /// Native kernels, and a pack over them.
@@ -336,7 +336,7 @@ mod tests {
                 .map(str::to_owned)
                 .collect()
         };
-        let kernels = include_str!("../../kernels/src/kernels.rs");
+        let kernels = include_str!("../../../kernels/src/kernels.rs");
         let begin = kernels.find("pub trait Kernels").unwrap();
         let end = kernels.find("pub struct Scalar").unwrap();
         let wanted = methods(&kernels[begin..end]);

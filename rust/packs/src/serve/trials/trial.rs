@@ -1,18 +1,16 @@
-//! Test vectors for the kernels that the forward pass does not call, and what may come out; see [`crate::reference`].
-//!
-//! Bytes go in and come out as the binary interface says. A format's own rounding is allowed for on top of what
-//! arithmetic in f32 differs by.
+//! One call of a kernel that is tried: what goes in, what should come out, and what that may differ by.
 
 use ruvllm_kernels::quant::{BlockType, decode, encode};
 
-use crate::health::{ABSOLUTE, RELATIVE};
-use crate::reference::half;
+use crate::serve::formulas::half;
 
-mod packed;
-mod rows;
+/// What a kernel may differ from the native one by, relative to the value and in all: both round, and
+/// `e^x` is an approximation in each.
+pub(crate) const RELATIVE: f32 = 2e-5;
+pub(crate) const ABSOLUTE: f32 = 2e-6;
 
 /// Half a unit in the last place of an f16, relative to the value.
-const HALF_ROUNDING: f64 = 1.0 / 2048.0;
+pub(super) const HALF_ROUNDING: f64 = 1.0 / 2048.0;
 
 /// One call of a kernel.
 pub(crate) struct Trial {
@@ -23,21 +21,21 @@ pub(crate) struct Trial {
     pub(crate) scratch_bytes: usize,
     /// What the output holds before.
     pub(crate) output: Vec<u8>,
-    expected: Vec<Expected>,
+    pub(super) expected: Vec<Expected>,
     /// The values of the output's bytes.
-    read: Read,
+    pub(super) read: Read,
 }
 
-type Read = Box<dyn Fn(&[u8]) -> Vec<f64>>;
+pub(super) type Read = Box<dyn Fn(&[u8]) -> Vec<f64>>;
 
 /// A value, and what one may differ from it by.
-struct Expected {
-    value: f64,
-    allowed: f64,
+pub(super) struct Expected {
+    pub(super) value: f64,
+    pub(super) allowed: f64,
 }
 
 impl Expected {
-    fn exactly(value: f64) -> Self {
+    pub(super) fn exactly(value: f64) -> Self {
         Self {
             value,
             allowed: 0.0,
@@ -45,7 +43,7 @@ impl Expected {
     }
 
     /// What f32 may differ by, and so much more.
-    fn near(value: f64, more: f64) -> Self {
+    pub(super) fn near(value: f64, more: f64) -> Self {
         let allowed = f64::from(ABSOLUTE) + f64::from(RELATIVE) * value.abs() + more;
         Self { value, allowed }
     }
@@ -72,36 +70,19 @@ impl Trial {
     }
 }
 
-/// The trials of a kernel; none for those of the forward pass, which are compared with native ones.
-pub(crate) fn of(kernel_id: &str) -> Vec<Trial> {
-    match kernel_id {
-        "rope_f16" => rows::ropes_of_halves(),
-        "rope_q8" => rows::ropes_of_blocks(),
-        "rmsnorm_f16" => rows::rms_norms(),
-        "swiglu_f16" => rows::gates(),
-        "kv_pack_q4" => packed::kv_packs(4),
-        "kv_pack_q8" => packed::kv_packs(8),
-        "kv_unpack_q4" => packed::kv_unpacks(4),
-        "kv_unpack_q8" => packed::kv_unpacks(8),
-        "lora_apply_f32" => packed::adapters(&FLOATS),
-        "lora_apply_f16" => packed::adapters(&HALVES),
-        _ => Vec::new(),
-    }
-}
-
 /// How numbers stand in a plane.
-struct Format {
-    block_type: BlockType,
-    bytes: usize,
-    read: fn(&[u8]) -> Vec<f64>,
+pub(super) struct Format {
+    pub(super) block_type: BlockType,
+    pub(super) bytes: usize,
+    pub(super) read: fn(&[u8]) -> Vec<f64>,
 }
 
-const FLOATS: Format = Format {
+pub(super) const FLOATS: Format = Format {
     block_type: BlockType::F32,
     bytes: 4,
     read: read_floats,
 };
-const HALVES: Format = Format {
+pub(super) const HALVES: Format = Format {
     block_type: BlockType::F16,
     bytes: 2,
     read: read_halves,
@@ -109,7 +90,7 @@ const HALVES: Format = Format {
 
 impl Format {
     /// The bytes of numbers, and what they are after rounding to this format.
-    fn plane(&self, values: &[f32]) -> (Vec<u8>, Vec<f64>) {
+    pub(super) fn plane(&self, values: &[f32]) -> (Vec<u8>, Vec<f64>) {
         let mut bytes = vec![0; values.len() * self.bytes];
         encode(self.block_type, values, &mut bytes).expect("a length that fits");
         let wide = (self.read)(&bytes);
@@ -117,33 +98,31 @@ impl Format {
     }
 }
 
-fn read_floats(bytes: &[u8]) -> Vec<f64> {
+pub(super) fn read_floats(bytes: &[u8]) -> Vec<f64> {
     let mut values = vec![0.0f32; bytes.len() / 4];
     decode(BlockType::F32, bytes, &mut values).expect("a length that fits");
     values.into_iter().map(f64::from).collect()
 }
 
-fn read_halves(bytes: &[u8]) -> Vec<f64> {
+pub(super) fn read_halves(bytes: &[u8]) -> Vec<f64> {
     let halves = bytes.chunks_exact(2);
     halves.map(|bytes| half(bytes[0], bytes[1])).collect()
 }
 
 /// Parameters as the interface lays them out.
-fn words(words: &[usize]) -> Vec<u8> {
+pub(super) fn words(words: &[usize]) -> Vec<u8> {
     let bytes = words.iter().flat_map(|word| (*word as u32).to_le_bytes());
     bytes.collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use crate::counters::Operation;
-    use crate::manifest::KERNEL_IDS;
-
-    #[test]
-    fn every_kernel_is_tried() {
-        let forward = Operation::IN_FORWARD_PASS.map(|operation| operation.kernel_ids()[0]);
-        for (id, _) in KERNEL_IDS {
-            assert_ne!(forward.contains(&id), super::of(id).len() >= 3, "{id}");
-        }
-    }
+/// The same numbers every time, between -4 and 4.
+pub(crate) fn numbers(count: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9) | 1;
+    let step = |_| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state >> 8) as f32 / (1 << 21) as f32 - 4.0
+    };
+    (0..count).map(step).collect()
 }

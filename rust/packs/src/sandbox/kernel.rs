@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use wasmtime::Module;
 
-use crate::abi::{Inputs, PlaneMut};
+use crate::sandbox::abi::{Inputs, PlaneMut};
 use crate::error::{KernelError, LoadError};
-use crate::instance::{Code, Instance};
-use crate::manifest::KernelEntry;
+use crate::sandbox::instance::{Code, Instance};
+use crate::verify::manifest::KernelEntry;
 use crate::sandbox::{Isolation, Sandbox};
 
 /// Calls of one kernel that may be under way at once; more than that compute natively.

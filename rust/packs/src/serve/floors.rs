@@ -4,14 +4,11 @@
 //! Several processes may share the file. What one of them raised counts at once for all, and a floor goes down
 //! only by an operator's word about the very floor that stands there.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use semver::Version;
-use serde::{Deserialize, Serialize};
-
 use crate::error::LoadError;
-use crate::floor_file::FloorFile;
+use crate::serve::floor::{ByName, Floor};
+use crate::serve::floor_file::FloorFile;
 use crate::pack::Pack;
 
 /// Whether a pack may be older than the one that was active.
@@ -21,28 +18,6 @@ pub enum Downgrade {
     Refuse,
     /// An operator says so; what is older still is refused again.
     AllowOnce,
-}
-
-/// The floor of each pack's name.
-pub(crate) type ByName = BTreeMap<String, Floor>;
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Floor {
-    version: Version,
-    /// Of the manifest.
-    digest: String,
-    signer: String,
-}
-
-impl Floor {
-    pub(crate) fn of(pack: &Pack) -> Self {
-        Self {
-            version: pack.version().clone(),
-            digest: pack.digest().to_owned(),
-            signer: pack.signer().text(),
-        }
-    }
 }
 
 /// The floors by pack name. Without a file they end with the process.

@@ -3,7 +3,7 @@
 use semver::Version;
 use serde::Deserialize;
 
-use crate::strict_map::StrictMap;
+use crate::verify::strict_map::StrictMap;
 
 /// The entry point of a kernel that names none.
 pub(crate) const DEFAULT_ENTRY: &str = "kernel_forward";

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::counters::{BROKEN, Counters, Operation, reason_of};
+use crate::serve::counters::{BROKEN, Counters, Operation, reason_of};
 use crate::error::KernelError;
-use crate::kernel::Kernel;
+use crate::sandbox::kernel::Kernel;
 use crate::pack::Pack;
 
 /// The most formats that an operation has kernels for.
@@ -146,8 +146,8 @@ impl Attempts {
 #[cfg(test)]
 mod tests {
     use super::MOST_FORMATS;
-    use crate::counters::Operation;
-    use crate::manifest::KERNEL_IDS;
+    use crate::serve::counters::Operation;
+    use crate::verify::manifest::KERNEL_IDS;
 
     /// An id that the manifest does not know would have no kernel, and its operation would silently be native.
     #[test]

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use ruvllm_kernels::Kernels;
 
-use crate::counters::Counters;
+use crate::serve::counters::Counters;
 use crate::error::LoadError;
-use crate::floors::{Downgrade, Floors};
-use crate::health;
-use crate::pack::{Pack, Trust, VerifiedPack};
-use crate::pack_kernels::{PackKernels, Switch};
+use crate::serve::floors::{Downgrade, Floors};
+use crate::serve::health;
+use crate::pack::{Pack, PackSummary, Trust, VerifiedPack};
+use crate::serve::pack_kernels::{PackKernels, Switch};
 use crate::sandbox::Sandbox;
 
 /// How long a replaced pack is kept.
@@ -55,27 +55,6 @@ struct Entry {
     pack: Arc<Pack>,
     kernels: Arc<PackKernels>,
     generation: u64,
-}
-
-/// What there is to say of a pack that is or was active.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackSummary {
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// Who signed it.
-    pub signer: String,
-    /// The hash of its manifest.
-    pub digest: String,
-    /// Its kernels' ids.
-    pub kernels: Vec<String>,
-    /// Counts activations.
-    pub generation: u64,
-    /// Whether one of its kernels is not called any more.
-    pub is_broken: bool,
-    /// What went wrong last.
-    pub last_fault: Option<String>,
 }
 
 impl PackManager {

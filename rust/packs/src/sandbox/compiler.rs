@@ -10,7 +10,7 @@ use wasmparser::{Encoding, Parser, Payload};
 use wasmtime::{Engine, Module};
 
 use crate::error::LoadError;
-use crate::manifest::{Ceilings, KernelEntry};
+use crate::verify::manifest::{Ceilings, KernelEntry};
 use crate::sandbox::{Sandbox, Source};
 
 /// Bytes that all targets of one function's jump tables may take: LLVM makes none that is near it.

@@ -1,8 +1,7 @@
 //! Trials of keys and values in groups, and of low-rank adapters.
 
-use super::{Expected, FLOATS, Format, HALF_ROUNDING, HALVES, Trial, read_floats, words};
-use crate::health::{ABSOLUTE, RELATIVE, numbers};
-use crate::reference::{self, Adapter, GROUP, Groups};
+use super::trial::{ABSOLUTE, RELATIVE, numbers, Expected, FLOATS, Format, HALF_ROUNDING, HALVES, Trial, read_floats, words};
+use crate::serve::formulas::{self, Adapter, GROUP, Groups};
 
 /// Groups that are not full along both axes, and some that are.
 fn groups(bits: usize) -> [Groups; 4] {
@@ -114,7 +113,7 @@ fn lora(tokens: usize, shape: Adapter, matrices: &Format) -> Trial {
         value,
         allowed: f64::from(ABSOLUTE) + f64::from(RELATIVE) * magnitude,
     };
-    let expected = reference::lora(&shape, &x, (&down, &up), &y);
+    let expected = formulas::lora(&shape, &x, (&down, &up), &y);
     let scale = (shape.scale as f32).to_bits() as usize;
     Trial {
         name: format!("{tokens} tokens, {shape:?}"),

@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 
 use crate::error::LoadError;
-use crate::files::PackPath;
-use crate::manifest::{Ceilings, Dimension, KERNEL_IDS, KernelEntry, Manifest, ResourceLimits};
+use crate::verify::files::PackPath;
+use crate::verify::manifest::{Ceilings, Dimension, KERNEL_IDS, KernelEntry, Manifest, ResourceLimits};
 
 /// What `$schema` must say.
 const SCHEMA: &str = "https://ruvllm.dev/schemas/kernel-pack-v1.json";

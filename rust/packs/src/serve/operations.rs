@@ -6,11 +6,11 @@ use ruvllm_kernels::{
     Activation, GROUP_VALUES, GroupAxis, GroupBits, KvGroups, LoraAdapter, LoraMatrices,
 };
 
-use crate::abi::{Inputs, Plane, PlaneMut};
-use crate::attempts::Place;
-use crate::counters::Operation;
+use crate::sandbox::abi::{Inputs, Plane, PlaneMut};
+use crate::serve::attempts::Place;
+use crate::serve::counters::Operation;
 use crate::error::KernelError;
-use crate::kernel::Kernel;
+use crate::sandbox::kernel::Kernel;
 
 /// Floats that one call takes, if a row is not longer: the copies stay in a core's cache.
 pub(crate) const FLOATS_AT_ONCE: usize = 16 << 10;
