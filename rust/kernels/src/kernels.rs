@@ -177,14 +177,14 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         lora::delta(adapter, input, output);
     }
 
-    /// Packs rows of keys or values. A group with a value that is not finite, or whose minimum or step is
+    /// Rows of keys or values in groups of few bits. A group with a value that is not finite, or whose minimum or step is
     /// too large for f16, reads as NaN.
-    fn pack_kv(&self, shape: KvGroups, input: &[f32], groups: &mut [u8]) {
+    fn group_kv(&self, shape: KvGroups, input: &[f32], groups: &mut [u8]) {
         kv_groups::pack(shape, input, groups);
     }
 
-    /// What [`Self::pack_kv`] packed.
-    fn unpack_kv(&self, shape: KvGroups, groups: &[u8], output: &mut [f32]) {
+    /// The rows that [`Self::group_kv`] put into groups.
+    fn ungroup_kv(&self, shape: KvGroups, groups: &[u8], output: &mut [f32]) {
         kv_groups::unpack(shape, groups, output);
     }
 }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use semver::Version;
 use sha2::{Digest, Sha256};
 
-use crate::verify::compatibility::Host;
 use crate::error::LoadError;
-use crate::verify::files::{PackFolder, PackPath};
 use crate::sandbox::kernel::Kernel;
-use crate::verify::manifest::{Ceilings, Manifest};
 use crate::sandbox::{Sandbox, Source};
+use crate::verify::compatibility::Host;
+use crate::verify::files::{PackFolder, PackPath};
+use crate::verify::manifest::{Ceilings, Manifest};
 use crate::verify::signature::{PublicKey, TrustedKeys};
 
 const MANIFEST: &str = "kernels.json";

@@ -12,8 +12,8 @@ use ruvllm_kernels::{
 };
 
 use crate::arrays::{contiguous, flat};
+use crate::block_formats::named;
 use crate::convert::choice;
-use crate::kernels::named;
 use crate::model::PRECISIONS;
 use crate::row_kernels::check_rows;
 use crate::run::run;

@@ -278,7 +278,8 @@ impl Step<'_> {
         reason = "threads share the buffer; the caller answers for the range"
     )]
     unsafe fn parts(&self, range: Range<usize>) -> &mut [f32] {
-        // SAFETY: the caller's; the buffer lives and is borrowed mutably while the step runs.
+        // SAFETY: the range lies in the buffer and is this caller's alone; the buffer is borrowed mutably while
+        // the step runs.
         unsafe {
             let begin = self.parts.load(Ordering::Relaxed).add(range.start);
             std::slice::from_raw_parts_mut(begin, range.len())

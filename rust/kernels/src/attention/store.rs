@@ -11,26 +11,31 @@ use crate::simd::Lanes;
 ///
 /// # Safety
 ///
-/// Needs the instruction set of `L`; the run was checked against the rows.
+/// [`KvRun::check`] passed.
 #[inline(always)]
 pub(crate) unsafe fn store_run<L: Lanes>(
+    lanes: L,
     layout: KvLayout,
     rows: KvRows<'_>,
     run: KvRun,
     piece: &mut KvDataMut<'_>,
 ) {
-    // SAFETY: the caller's.
+    // SAFETY: the caller checked the run.
     unsafe {
         match piece {
-            KvDataMut::F32(piece) => store_heads::<L, f32>(layout, rows, run, piece),
-            KvDataMut::F16(piece) => store_heads::<L, u16>(layout, rows, run, piece),
-            KvDataMut::I8(piece) => store_heads::<L, i8>(layout, rows, run, piece),
+            KvDataMut::F32(piece) => store_heads(lanes, layout, rows, run, piece),
+            KvDataMut::F16(piece) => store_heads(lanes, layout, rows, run, piece),
+            KvDataMut::I8(piece) => store_heads(lanes, layout, rows, run, piece),
         }
     }
 }
 
+/// # Safety
+///
+/// As [`store_run`].
 #[inline(always)]
 unsafe fn store_heads<L: Lanes, S: Stored>(
+    lanes: L,
     layout: KvLayout,
     rows: KvRows<'_>,
     run: KvRun,
@@ -49,13 +54,13 @@ unsafe fn store_heads<L: Lanes, S: Stored>(
                 factors: factors::<S>((first, stride), (run, layout.head_dim), (scales, side)),
             }
         };
-        // SAFETY: the caller's: each source has `run.rows` rows of `head_dim`, and each target has
+        // SAFETY: the run was checked, so each source has `run.rows` rows of `head_dim`, and each target has
         // the sixteen of a block.
         unsafe {
             let key_rows = source(rows.keys, rows.stride, Side::Key);
             let value_rows = source(rows.values, rows.stride, Side::Value);
-            store_keys::<L, S>(&key_rows, run, layout.head_dim, keys);
-            store_values::<L, S>(&value_rows, run, layout.head_dim, values);
+            store_keys(lanes, &key_rows, run, layout.head_dim, keys);
+            store_values(lanes, &value_rows, run, layout.head_dim, values);
         }
     }
 }
@@ -87,8 +92,13 @@ fn factors<S: Stored>(
 }
 
 /// Keys dimension by dimension.
+///
+/// # Safety
+///
+/// There are `run.rows` rows of `head_dim` numbers.
 #[inline(always)]
 unsafe fn store_keys<L: Lanes, S: Stored>(
+    lanes: L,
     rows: &Source,
     run: KvRun,
     head_dim: usize,
@@ -101,21 +111,22 @@ unsafe fn store_keys<L: Lanes, S: Stored>(
         for dimension in (0..head_dim).step_by(L::WIDTH) {
             let count = L::WIDTH.min(head_dim - dimension);
             let begin = dimension * BLOCK_TOKENS + run.position + token;
-            // SAFETY: the caller's; as many dimensions as `count` and tokens as `together` are left.
+            // SAFETY: as many dimensions as `count` and tokens as `together` are left of the rows; whole columns
+            // go to rows of sixteen that hold `together` more.
             unsafe {
                 let source = rows.first.add(token * stride + dimension);
                 let factors = &rows.factors[token..][..together];
                 if together == L::WIDTH && count == L::WIDTH {
                     let target = keys[begin..].as_mut_ptr();
-                    let factors = L::load(factors.as_ptr());
-                    L::for_each_column(source, stride, |column, vector| {
-                        let vector = scaled::<L, S>(vector, factors);
-                        S::store::<L>(target.add(column * BLOCK_TOKENS), vector);
+                    let factors = lanes.load(factors.as_ptr());
+                    lanes.for_each_column(source, stride, |column, vector| {
+                        let vector = scaled::<L, S>(lanes, vector, factors);
+                        S::store(lanes, target.add(column * BLOCK_TOKENS), vector);
                     });
                 } else {
                     for (row, factor) in factors.iter().enumerate() {
                         let source = source.add(row * stride);
-                        let numbers = converted::<L, S>(source, count, *factor);
+                        let numbers = converted(lanes, source, count, *factor);
                         let targets = keys[begin + row..].iter_mut().step_by(BLOCK_TOKENS);
                         for (target, number) in targets.zip(&numbers[..count]) {
                             *target = *number;
@@ -129,8 +140,13 @@ unsafe fn store_keys<L: Lanes, S: Stored>(
 }
 
 /// Values token by token.
+///
+/// # Safety
+///
+/// As [`store_keys`].
 #[inline(always)]
 unsafe fn store_values<L: Lanes, S: Stored>(
+    lanes: L,
     rows: &Source,
     run: KvRun,
     head_dim: usize,
@@ -139,14 +155,14 @@ unsafe fn store_values<L: Lanes, S: Stored>(
     for (token, factor) in rows.factors[..run.rows].iter().enumerate() {
         let target = &mut values[(run.position + token) * head_dim..][..head_dim];
         for (index, target) in target.chunks_mut(L::WIDTH).enumerate() {
-            // SAFETY: the caller's; source and target have as many numbers left as the chunk.
+            // SAFETY: source and target have as many numbers left as the chunk.
             unsafe {
                 let source = rows.first.add(token * rows.stride + index * L::WIDTH);
                 if target.len() == L::WIDTH {
-                    let vector = scaled::<L, S>(L::load(source), L::splat(*factor));
-                    S::store::<L>(target.as_mut_ptr(), vector);
+                    let vector = scaled::<L, S>(lanes, lanes.load(source), lanes.splat(*factor));
+                    S::store(lanes, target.as_mut_ptr(), vector);
                 } else {
-                    let numbers = converted::<L, S>(source, target.len(), *factor);
+                    let numbers = converted(lanes, source, target.len(), *factor);
                     target.copy_from_slice(&numbers[..target.len()]);
                 }
             }
@@ -158,37 +174,33 @@ unsafe fn store_values<L: Lanes, S: Stored>(
 ///
 /// # Safety
 ///
-/// Needs the instruction set of `L`; `count` numbers are valid to read.
+/// `count` numbers, at most a vector of them, are valid to read.
 #[inline(always)]
 unsafe fn converted<L: Lanes, S: Stored>(
+    lanes: L,
     source: *const f32,
     count: usize,
     factor: f32,
 ) -> [S; BLOCK_TOKENS] {
     let mut numbers = [S::ZERO; BLOCK_TOKENS];
-    // SAFETY: the caller's; a vector is at most as long as the array.
+    // SAFETY: the caller has the numbers; a vector is at most as long as the array.
     unsafe {
         let vector = if count == L::WIDTH {
-            L::load(source)
+            lanes.load(source)
         } else {
-            L::load_partial(source, count)
+            lanes.load_partial(source, count)
         };
-        let vector = scaled::<L, S>(vector, L::splat(factor));
-        S::store::<L>(numbers.as_mut_ptr(), vector);
+        let vector = scaled::<L, S>(lanes, vector, lanes.splat(factor));
+        S::store(lanes, numbers.as_mut_ptr(), vector);
     }
     numbers
 }
 
 /// A vector in the unit in which it is stored.
-///
-/// # Safety
-///
-/// Needs the instruction set of `L`.
 #[inline(always)]
-unsafe fn scaled<L: Lanes, S: Stored>(vector: L::Vector, factors: L::Vector) -> L::Vector {
+fn scaled<L: Lanes, S: Stored>(lanes: L, vector: L::Vector, factors: L::Vector) -> L::Vector {
     if S::HAS_SCALES {
-        // SAFETY: the caller's.
-        unsafe { L::mul(vector, factors) }
+        lanes.mul(vector, factors)
     } else {
         vector
     }

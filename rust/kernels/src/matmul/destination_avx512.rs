@@ -52,7 +52,7 @@ impl Destination {
                 } else {
                     __mmask16::MAX
                 };
-                // SAFETY: the caller's.
+                // SAFETY: the rows and columns are there and nobody else's; lanes beyond the last tile's are masked.
                 unsafe {
                     let target = self.pointer.add(token * self.stride + tile * TILE_ROWS);
                     if self.adds {

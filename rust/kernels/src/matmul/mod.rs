@@ -1,5 +1,7 @@
 //! Matrix products: packed weights `[rows, columns]` times rows of activations.
 
+#[cfg(target_arch = "x86_64")]
+mod convert_avx2;
 mod cut;
 pub(crate) mod dense;
 #[cfg(target_arch = "x86_64")]

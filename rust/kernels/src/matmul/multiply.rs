@@ -34,7 +34,7 @@ impl SharedOutput {
     ///
     /// They lie inside the output, and no other thread touches them meanwhile.
     unsafe fn tile(&self, rows: &Range<usize>, columns: &Range<usize>) -> OutputTile<'_> {
-        // SAFETY: the caller's.
+        // SAFETY: the rectangle lies inside the output, and is this caller's alone.
         unsafe {
             let first = self.pointer.load(Ordering::Relaxed);
             let pointer = first.add(rows.start * self.width + columns.start);

@@ -36,7 +36,7 @@ pub(crate) unsafe fn multiply(
     range: &TileRange,
     output: &mut OutputTile<'_>,
 ) -> bool {
-    // SAFETY: the caller's.
+    // SAFETY: the caller has VNNI too, and checked the product.
     unsafe { multiply_with::<Vnni>(matrix, rows, range, output) }
 }
 
@@ -51,7 +51,7 @@ pub(crate) unsafe fn multiply_base(
     range: &TileRange,
     output: &mut OutputTile<'_>,
 ) -> bool {
-    // SAFETY: the caller's.
+    // SAFETY: the caller has all but VNNI, and checked the product.
     unsafe { multiply_with::<Maddubs>(matrix, rows, range, output) }
 }
 
@@ -88,7 +88,7 @@ unsafe fn multiply_with<D: Enter>(
         (8, 1, ScaleEncoding::Super, false) => D::both::<8, 1, SUPER_SCALES, false>(),
         _ => return false,
     };
-    // SAFETY: the caller's contract.
+    // SAFETY: the caller has the instructions of the instances, and checked the product.
     unsafe { for_each_pair(matrix, layout, (rows, range), output, multiply_tiles) };
     true
 }
@@ -133,9 +133,12 @@ macro_rules! enter {
             tokens: usize,
             widths: (usize, usize),
         ) {
-            // SAFETY: the caller's, and the features are on.
+            // SAFETY: the features of the dot are on, and the caller has the tokens and tiles.
             unsafe {
-                all_tokens::<$dot, TILES, BITS, GROUPS, ENCODING, MINIMUM>(task, tokens, widths);
+                let dot = $dot::new();
+                all_tokens::<$dot, TILES, BITS, GROUPS, ENCODING, MINIMUM>(
+                    dot, task, tokens, widths,
+                );
             }
         }
     };

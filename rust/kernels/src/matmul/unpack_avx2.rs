@@ -64,15 +64,13 @@ pub(super) struct Scales<const ENCODING: u8, const MINIMUM: bool> {
     base_minimum: __m256,
 }
 
-// SAFETY (every method): the callers have AVX2 and F16C and a stream of the layout's length; each
-// read takes the half's share of sixteen values and steps over all of them.
 impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
     /// # Safety
     ///
     /// Needs AVX2; `stream` is a tile's scales.
     #[inline(always)]
     pub(super) unsafe fn new(stream: *const u8, half: usize) -> Self {
-        // SAFETY: the caller's.
+        // SAFETY: a register is filled; the caller has AVX2.
         let none = unsafe { _mm256_setzero_ps() };
         Self {
             next: stream,
@@ -117,9 +115,12 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
         }
     }
 
+    /// # Safety
+    ///
+    /// As [`Self::next_group`], at sixteen of its values.
     #[inline(always)]
     unsafe fn take(&mut self, base: __m256) -> __m256 {
-        // SAFETY: see the impl.
+        // SAFETY: sixteen values of the encoding's width stand there, of which the half's eight are read.
         unsafe {
             match ENCODING {
                 HALF_SCALES => self.take_half(),
@@ -132,16 +133,23 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
         }
     }
 
+    /// # Safety
+    ///
+    /// The stream stands at sixteen halves.
     #[inline(always)]
     unsafe fn take_half(&mut self) -> __m256 {
-        // SAFETY: see the impl.
+        // SAFETY: sixteen halves stand there, of which eight are read.
         unsafe { _mm256_cvtph_ps(_mm_loadu_si128(self.bytes::<2>().cast())) }
     }
 
     /// The half's share of the next sixteen values of `WIDTH` bytes.
+    ///
+    /// # Safety
+    ///
+    /// The stream has as many.
     #[inline(always)]
     unsafe fn bytes<const WIDTH: usize>(&mut self) -> *const u8 {
-        // SAFETY: see the impl.
+        // SAFETY: sixteen values stand there: the pointers lie among them or just behind.
         unsafe {
             let own = self.next.add(self.half * WIDTH * TILE_ROWS / 2);
             self.next = self.next.add(WIDTH * TILE_ROWS);

@@ -70,7 +70,7 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
     /// Needs AVX-512 F; `stream` is a tile's scales.
     #[inline(always)]
     pub(super) unsafe fn new(stream: *const u8) -> Self {
-        // SAFETY: the caller's.
+        // SAFETY: a register is filled; the caller has AVX-512 F.
         let none = unsafe { _mm512_setzero_ps() };
         Self {
             next: stream,
@@ -114,9 +114,12 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
         }
     }
 
+    /// # Safety
+    ///
+    /// As [`Self::next_group`], at sixteen of its values.
     #[inline(always)]
     unsafe fn take(&mut self, base: __m512) -> __m512 {
-        // SAFETY: the caller's.
+        // SAFETY: sixteen values of the encoding's width stand there.
         unsafe {
             match ENCODING {
                 HALF_SCALES => self.take_half(),
@@ -134,9 +137,12 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
         }
     }
 
+    /// # Safety
+    ///
+    /// The stream stands at sixteen halves.
     #[inline(always)]
     unsafe fn take_half(&mut self) -> __m512 {
-        // SAFETY: the caller's.
+        // SAFETY: 32 bytes stand there.
         unsafe {
             let value = _mm512_cvtph_ps(_mm256_loadu_si256(self.next.cast()));
             self.next = self.next.add(32);

@@ -127,7 +127,7 @@ fn convert_tile(matrix: &PackedMatrix, tile: usize, words: &mut [__m512i]) {
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn word_scales(worths: *const u8) -> (__m512, __m512) {
-    // SAFETY: the caller's.
+    // SAFETY: the caller gives sixteen bytes to read.
     let exponents = unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(worths.cast())) };
     let inverse = _mm512_sub_epi32(_mm512_set1_epi32(254), exponents);
     let power = |exponents| _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponents));
@@ -142,7 +142,7 @@ unsafe fn word_scales(worths: *const u8) -> (__m512, __m512) {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,f16c")]
 unsafe fn pairs<const SOURCE: u8>(source: *const u8, scale: __m512) -> __m512i {
-    // SAFETY: the caller's.
+    // SAFETY: the caller gives 64 bytes to read: two inputs of sixteen rows, or words of them.
     unsafe {
         if SOURCE == WORDS {
             return _mm512_loadu_si512(source.cast());

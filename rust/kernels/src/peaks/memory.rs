@@ -72,7 +72,7 @@ fn read(bytes: &[u8]) {
             return unsafe { read_avx512(bytes) };
         }
         if is_x86_feature_detected!("avx2") {
-            // SAFETY: as above.
+            // SAFETY: the features were just found.
             return unsafe { read_avx2(bytes) };
         }
     }

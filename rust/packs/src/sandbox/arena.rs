@@ -6,11 +6,11 @@
 
 use std::sync::MutexGuard;
 
-use crate::sandbox::abi::{Layout, PlaneSizes};
 use crate::error::KernelError;
+use crate::sandbox::Isolation;
+use crate::sandbox::abi::{Layout, PlaneSizes};
 use crate::sandbox::instance::Instance;
 use crate::sandbox::kernel::Kernel;
-use crate::sandbox::Isolation;
 
 /// A call's planes in the memory of a kernel, for one caller. See [`Kernel::arena`].
 pub struct Arena<'a> {

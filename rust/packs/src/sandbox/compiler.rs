@@ -10,8 +10,8 @@ use wasmparser::{Encoding, Parser, Payload};
 use wasmtime::{Engine, Module};
 
 use crate::error::LoadError;
-use crate::verify::manifest::{Ceilings, KernelEntry};
 use crate::sandbox::{Sandbox, Source};
+use crate::verify::manifest::{Ceilings, KernelEntry};
 
 /// Bytes that all targets of one function's jump tables may take: LLVM makes none that is near it.
 const JUMP_TABLE_TARGETS: u32 = 16 << 10;

@@ -6,11 +6,11 @@ use wasmtime::{
     Instance as WasmInstance, Memory, Module, Store, StoreLimits, StoreLimitsBuilder, TypedFunc,
 };
 
-use crate::sandbox::abi::{INFO, Inputs, KernelInfo, Layout, MEMORY, PlaneMut, PlaneSizes};
 use crate::error::KernelError;
-use crate::verify::manifest::ResourceLimits;
 use crate::sandbox::Sandbox;
+use crate::sandbox::abi::{INFO, Inputs, KernelInfo, Layout, MEMORY, PlaneMut, PlaneSizes};
 use crate::sandbox::traps;
+use crate::verify::manifest::ResourceLimits;
 
 const PAGE_BYTES: usize = 64 << 10;
 

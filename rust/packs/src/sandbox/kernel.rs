@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use wasmtime::Module;
 
-use crate::sandbox::abi::{Inputs, PlaneMut};
 use crate::error::{KernelError, LoadError};
+use crate::sandbox::abi::{Inputs, PlaneMut};
 use crate::sandbox::instance::{Code, Instance};
-use crate::verify::manifest::KernelEntry;
 use crate::sandbox::{Isolation, Sandbox};
+use crate::verify::manifest::KernelEntry;
 
 /// Calls of one kernel that may be under way at once; more than that compute natively.
 const MOST_INSTANCES: usize = 64;

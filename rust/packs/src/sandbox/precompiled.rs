@@ -6,8 +6,8 @@
 use wasmtime::{Engine, Module};
 
 use crate::error::LoadError;
-use crate::verify::manifest::KernelEntry;
 use crate::sandbox::{Sandbox, Source};
+use crate::verify::manifest::KernelEntry;
 
 /// Takes in kernels one by one, and lets go of each one's bytes.
 pub(crate) fn load(

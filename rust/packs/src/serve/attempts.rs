@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::serve::counters::{BROKEN, Counters, Operation, reason_of};
 use crate::error::KernelError;
-use crate::sandbox::kernel::Kernel;
 use crate::pack::Pack;
+use crate::sandbox::kernel::Kernel;
+use crate::serve::counters::{BROKEN, Counters, Operation, reason_of};
 
 /// The most formats that an operation has kernels for.
 const MOST_FORMATS: usize = 2;

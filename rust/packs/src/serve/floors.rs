@@ -7,9 +7,9 @@
 use std::path::Path;
 
 use crate::error::LoadError;
+use crate::pack::Pack;
 use crate::serve::floor::{ByName, Floor};
 use crate::serve::floor_file::FloorFile;
-use crate::pack::Pack;
 
 /// Whether a pack may be older than the one that was active.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use ruvllm_kernels::{Activation, Kernels};
 
-use crate::sandbox::abi::{Inputs, Plane, PlaneMut};
-use crate::serve::counters::{Counters, Operation};
 use crate::error::LoadError;
-use crate::sandbox::kernel::Kernel;
-use crate::serve::operations::params_bytes;
 use crate::pack::Pack;
+use crate::sandbox::abi::{Inputs, Plane, PlaneMut};
+use crate::sandbox::kernel::Kernel;
+use crate::serve::counters::{Counters, Operation};
+use crate::serve::operations::params_bytes;
 use crate::serve::pack_kernels::PackKernels;
 use crate::serve::trials::{self, ABSOLUTE, RELATIVE, numbers};
 

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use ruvllm_kernels::Kernels;
 
-use crate::serve::counters::Counters;
 use crate::error::LoadError;
+use crate::pack::{Pack, PackSummary, Trust, VerifiedPack};
+use crate::sandbox::Sandbox;
+use crate::serve::counters::Counters;
 use crate::serve::floors::{Downgrade, Floors};
 use crate::serve::health;
-use crate::pack::{Pack, PackSummary, Trust, VerifiedPack};
 use crate::serve::pack_kernels::{PackKernels, Switch};
-use crate::sandbox::Sandbox;
 
 /// How long a replaced pack is kept.
 const GRACE: Duration = Duration::from_mins(5);

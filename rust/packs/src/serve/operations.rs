@@ -6,11 +6,11 @@ use ruvllm_kernels::{
     Activation, GROUP_VALUES, GroupAxis, GroupBits, KvGroups, LoraAdapter, LoraMatrices,
 };
 
+use crate::error::KernelError;
 use crate::sandbox::abi::{Inputs, Plane, PlaneMut};
+use crate::sandbox::kernel::Kernel;
 use crate::serve::attempts::Place;
 use crate::serve::counters::Operation;
-use crate::error::KernelError;
-use crate::sandbox::kernel::Kernel;
 
 /// Floats that one call takes, if a row is not longer: the copies stay in a core's cache.
 pub(crate) const FLOATS_AT_ONCE: usize = 16 << 10;
@@ -186,7 +186,7 @@ fn kv_params(shape: KvGroups) -> [[u8; 4]; 4] {
 }
 
 /// Rows as groups.
-pub(crate) fn pack_kv(
+pub(crate) fn group_kv(
     kernel: &Kernel,
     shape: KvGroups,
     input: &[f32],
@@ -203,7 +203,7 @@ pub(crate) fn pack_kv(
 }
 
 /// Groups as rows.
-pub(crate) fn unpack_kv(
+pub(crate) fn ungroup_kv(
     kernel: &Kernel,
     shape: KvGroups,
     groups: &[u8],

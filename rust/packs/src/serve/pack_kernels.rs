@@ -13,10 +13,10 @@ use ruvllm_kernels::{
     RowsMut, TileRange, WordRowMut, WordRows,
 };
 
+use crate::pack::Pack;
 use crate::serve::attempts::{Attempts, Outcome};
 use crate::serve::counters::{Counters, Operation};
 use crate::serve::operations::{self, FLOATS_AT_ONCE};
-use crate::pack::Pack;
 
 /// Native kernels, and a pack over them.
 #[derive(Debug)]
@@ -285,21 +285,21 @@ impl Kernels for PackKernels {
         }
     }
 
-    fn pack_kv(&self, shape: KvGroups, input: &[f32], groups: &mut [u8]) {
+    fn group_kv(&self, shape: KvGroups, input: &[f32], groups: &mut [u8]) {
         shape.check(input.len(), groups.len());
         let place = operations::kv_place(Operation::KvPack, shape.bits);
         for part in operations::kv_parts(shape) {
             let (input, groups) = (&input[part.values.clone()], &mut groups[part.bytes.clone()]);
             let outcome = self.attempts.attempt(place, |kernel| {
-                operations::pack_kv(kernel, part.shape, input, groups)
+                operations::group_kv(kernel, part.shape, input, groups)
             });
             if !matches!(outcome, Outcome::Done) {
-                self.native.pack_kv(part.shape, input, groups);
+                self.native.group_kv(part.shape, input, groups);
             }
         }
     }
 
-    fn unpack_kv(&self, shape: KvGroups, groups: &[u8], output: &mut [f32]) {
+    fn ungroup_kv(&self, shape: KvGroups, groups: &[u8], output: &mut [f32]) {
         shape.check(output.len(), groups.len());
         let place = operations::kv_place(Operation::KvUnpack, shape.bits);
         for part in operations::kv_parts(shape) {
@@ -308,10 +308,10 @@ impl Kernels for PackKernels {
                 &mut output[part.values.clone()],
             );
             let outcome = self.attempts.attempt(place, |kernel| {
-                operations::unpack_kv(kernel, part.shape, groups, output)
+                operations::ungroup_kv(kernel, part.shape, groups, output)
             });
             if !matches!(outcome, Outcome::Done) {
-                self.native.unpack_kv(part.shape, groups, output);
+                self.native.ungroup_kv(part.shape, groups, output);
             }
             if let Outcome::NotFinite = outcome {
                 self.attempts.judge(place, output);

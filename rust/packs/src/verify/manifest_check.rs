@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 
 use crate::error::LoadError;
 use crate::verify::files::PackPath;
-use crate::verify::manifest::{Ceilings, Dimension, KERNEL_IDS, KernelEntry, Manifest, ResourceLimits};
+use crate::verify::manifest::{
+    Ceilings, Dimension, KERNEL_IDS, KernelEntry, Manifest, ResourceLimits,
+};
 
 /// What `$schema` must say.
 const SCHEMA: &str = "https://ruvllm.dev/schemas/kernel-pack-v1.json";

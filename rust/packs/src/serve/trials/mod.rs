@@ -7,8 +7,8 @@ mod packed;
 mod rows;
 mod trial;
 
-use trial::{FLOATS, HALVES};
 pub(crate) use trial::{ABSOLUTE, RELATIVE, Trial, numbers};
+use trial::{FLOATS, HALVES};
 
 /// The trials of a kernel; none for those of the forward pass, which are compared with native ones.
 pub(crate) fn of(kernel_id: &str) -> Vec<Trial> {

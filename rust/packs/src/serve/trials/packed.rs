@@ -1,6 +1,9 @@
 //! Trials of keys and values in groups, and of low-rank adapters.
 
-use super::trial::{ABSOLUTE, RELATIVE, numbers, Expected, FLOATS, Format, HALF_ROUNDING, HALVES, Trial, read_floats, words};
+use super::trial::{
+    ABSOLUTE, Expected, FLOATS, Format, HALF_ROUNDING, HALVES, RELATIVE, Trial, numbers,
+    read_floats, words,
+};
 use crate::serve::formulas::{self, Adapter, GROUP, Groups};
 
 /// Groups that are not full along both axes, and some that are.

@@ -1,6 +1,8 @@
 //! Trials of rotary embedding, RMSNorm and gated activation in the formats that the engine has no rows of.
 
-use super::trial::{numbers, Expected, FLOATS, HALF_ROUNDING, HALVES, Trial, read_floats, read_halves, words};
+use super::trial::{
+    Expected, FLOATS, HALF_ROUNDING, HALVES, Trial, numbers, read_floats, read_halves, words,
+};
 use crate::serve::formulas::{self, GROUP, Rotation};
 
 /// Values that were rounded to f16 once.
