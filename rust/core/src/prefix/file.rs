@@ -19,12 +19,12 @@ use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
 
 use self::contents::{Bounds, Node, read_contents, verify};
-use self::format::{broken, io};
+use self::format::io;
 pub use self::snapshot::Snapshot;
 use super::cache::PrefixCache;
 use super::edge::EdgeBlocks;
 use super::radix_tree::NodeId;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kv::{BLOCK_TOKENS, BlockRef, KvPool};
 
 /// What a file held, and how much of it found room.

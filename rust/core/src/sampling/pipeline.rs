@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ruvllm_kernels::Kernels;
 
-use super::filters::{gather, gather_largest, keep_mass, mass};
+use super::filters::{Candidate, gather, gather_largest, keep_mass, mass};
 use super::logprobs::TokenLogprobs;
 use super::params::SamplingParams;
 use super::penalties::Penalties;
@@ -17,8 +17,8 @@ use super::pick::{argmax, draw, draw_from_all};
 use super::random::Random;
 use super::scratch::Scratch;
 use super::softmax::Softmax;
+use crate::Result;
 use crate::ids::TokenId;
-use crate::{Error, Result};
 
 /// One chosen token.
 #[derive(Debug, Clone, PartialEq)]

@@ -95,13 +95,9 @@ impl Stored for i8 {
     /// As `Scale::byte`: the smaller one of a vector is the second where the first is no number.
     #[inline(always)]
     unsafe fn store<L: Lanes>(lanes: L, target: *mut Self, vector: L::Vector) {
+        let bounded = lanes.min(lanes.round(vector), lanes.splat(LARGEST_BYTE));
         // SAFETY: the caller's pointer is what the method of `Lanes` asks for, element for element.
-        unsafe {
-            lanes.store_bytes(
-                target,
-                lanes.min(lanes.round(vector), lanes.splat(LARGEST_BYTE)),
-            )
-        }
+        unsafe { lanes.store_bytes(target, bounded) }
     }
 }
 

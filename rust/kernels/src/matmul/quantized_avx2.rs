@@ -101,40 +101,40 @@ unsafe fn multiply_with<D: ByteDot>(
     unsafe {
         match key {
             (4, 1, ScaleEncoding::Half, false) => {
-                all::<D, 4, 1, HALF_SCALES, false>(each, work, output)
+                all::<D, 4, 1, HALF_SCALES, false>(each, work, output);
             }
             (4, 1, ScaleEncoding::Half, true) => {
-                all::<D, 4, 1, HALF_SCALES, true>(each, work, output)
+                all::<D, 4, 1, HALF_SCALES, true>(each, work, output);
             }
             (4, 1, ScaleEncoding::Super, true) => {
-                all::<D, 4, 1, SUPER_SCALES, true>(each, work, output)
+                all::<D, 4, 1, SUPER_SCALES, true>(each, work, output);
             }
             (4, 2, ScaleEncoding::Super, false) => {
-                all::<D, 4, 2, SUPER_SCALES, false>(each, work, output)
+                all::<D, 4, 2, SUPER_SCALES, false>(each, work, output);
             }
             (4, 2, ScaleEncoding::Super, true) => {
-                all::<D, 4, 2, SUPER_SCALES, true>(each, work, output)
+                all::<D, 4, 2, SUPER_SCALES, true>(each, work, output);
             }
             (5, 1, ScaleEncoding::Half, false) => {
-                all::<D, 5, 1, HALF_SCALES, false>(each, work, output)
+                all::<D, 5, 1, HALF_SCALES, false>(each, work, output);
             }
             (5, 1, ScaleEncoding::Half, true) => {
-                all::<D, 5, 1, HALF_SCALES, true>(each, work, output)
+                all::<D, 5, 1, HALF_SCALES, true>(each, work, output);
             }
             (5, 1, ScaleEncoding::Super, true) => {
-                all::<D, 5, 1, SUPER_SCALES, true>(each, work, output)
+                all::<D, 5, 1, SUPER_SCALES, true>(each, work, output);
             }
             (6, 2, ScaleEncoding::Super, false) => {
-                all::<D, 6, 2, SUPER_SCALES, false>(each, work, output)
+                all::<D, 6, 2, SUPER_SCALES, false>(each, work, output);
             }
             (8, 1, ScaleEncoding::Half, false) => {
-                all::<D, 8, 1, HALF_SCALES, false>(each, work, output)
+                all::<D, 8, 1, HALF_SCALES, false>(each, work, output);
             }
             (8, 1, ScaleEncoding::Single, false) => {
                 all::<D, 8, 1, SINGLE_SCALES, false>(each, work, output);
             }
             (8, 1, ScaleEncoding::Super, false) => {
-                all::<D, 8, 1, SUPER_SCALES, false>(each, work, output)
+                all::<D, 8, 1, SUPER_SCALES, false>(each, work, output);
             }
             _ => return false,
         }

@@ -114,7 +114,7 @@ unsafe fn some_tokens<
             for scales in &mut scales {
                 scales.begin_block(block);
             }
-            let quants = task.quants.add(block * 32);
+            let here = (&values, task.quants.add(block * 32), columns);
             for group in 0..GROUPS {
                 let mut dots = [[dot.start(_mm512_setzero_si512()); TILES]; TOKENS];
                 let place = |token: usize| (token * task.blocks + block) * GROUPS + group;
@@ -125,56 +125,16 @@ unsafe fn some_tokens<
                     }
                 }
                 if GROUPS == 1 || group == 0 {
-                    add_step::<D, TILES, TOKENS, BITS, 0>(
-                        dot,
-                        &values,
-                        (quants, columns),
-                        &mut dots,
-                    );
-                    add_step::<D, TILES, TOKENS, BITS, 1>(
-                        dot,
-                        &values,
-                        (quants, columns),
-                        &mut dots,
-                    );
-                    add_step::<D, TILES, TOKENS, BITS, 2>(
-                        dot,
-                        &values,
-                        (quants, columns),
-                        &mut dots,
-                    );
-                    add_step::<D, TILES, TOKENS, BITS, 3>(
-                        dot,
-                        &values,
-                        (quants, columns),
-                        &mut dots,
-                    );
+                    add_step::<D, TILES, TOKENS, BITS, 0>(dot, here, &mut dots);
+                    add_step::<D, TILES, TOKENS, BITS, 1>(dot, here, &mut dots);
+                    add_step::<D, TILES, TOKENS, BITS, 2>(dot, here, &mut dots);
+                    add_step::<D, TILES, TOKENS, BITS, 3>(dot, here, &mut dots);
                 }
                 if GROUPS == 1 || group == 1 {
-                    add_step::<D, TILES, TOKENS, BITS, 4>(
-                        dot,
-                        &values,
-                        (quants, columns),
-                        &mut dots,
-                    );
-                    add_step::<D, TILES, TOKENS, BITS, 5>(
-                        dot,
-                        &values,
-                        (quants, columns),
-                        &mut dots,
-                    );
-                    add_step::<D, TILES, TOKENS, BITS, 6>(
-                        dot,
-                        &values,
-                        (quants, columns),
-                        &mut dots,
-                    );
-                    add_step::<D, TILES, TOKENS, BITS, 7>(
-                        dot,
-                        &values,
-                        (quants, columns),
-                        &mut dots,
-                    );
+                    add_step::<D, TILES, TOKENS, BITS, 4>(dot, here, &mut dots);
+                    add_step::<D, TILES, TOKENS, BITS, 5>(dot, here, &mut dots);
+                    add_step::<D, TILES, TOKENS, BITS, 6>(dot, here, &mut dots);
+                    add_step::<D, TILES, TOKENS, BITS, 7>(dot, here, &mut dots);
                 }
                 let mut scaled = [(_mm512_setzero_ps(), _mm512_setzero_ps()); TILES];
                 for (scaled, scales) in scaled.iter_mut().zip(&mut scales) {
@@ -227,8 +187,7 @@ unsafe fn add_step<
     const STEP: usize,
 >(
     dot: D,
-    values: &[*const u8; TILES],
-    (quants, columns): (*const i8, usize),
+    (values, quants, columns): (&[*const u8; TILES], *const i8, usize),
     dots: &mut [[D::Sums; TILES]; TOKENS],
 ) {
     // SAFETY: each tile has a block behind its pointer, and each token 32 quants, of which `STEP` names four.
