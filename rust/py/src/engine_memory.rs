@@ -4,10 +4,10 @@ use std::io::BufReader;
 use std::sync::{Arc, Mutex};
 
 use pyo3::prelude::*;
-use ruvllm_core::Result;
 use ruvllm_core::engine::{Engine, EngineConfig};
 use ruvllm_core::memory::Watermarks;
 use ruvllm_core::prefix::PrefixLimits;
+use ruvllm_core::{Error, Result};
 use ruvllm_kernels::KvFormat;
 
 use crate::convert::choice;
