@@ -133,7 +133,7 @@ def keyed(tiny_chat_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def keyed_front(
     router: Router, keyed: ServeProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """The router before it. Like the pages say it does not try again what was refused."""
+    """The router before it, which does not try again what was refused: this would only take longer."""
     log = tmp_path_factory.mktemp("router") / "log"
     with router.before([keyed.url], log, "--disable-retries") as url:
         yield url
