@@ -13,7 +13,7 @@ from tests.serve.routers.reading import streamed_text
 
 COMPLETIONS = "/v1/completions"
 # Seconds after SIGTERM in which a worker is still sent requests: more than the router needs to find out.
-DRAIN_DELAY = 3
+DRAIN_DELAY = 4
 
 
 class Client(threading.Thread):
