@@ -152,8 +152,10 @@ def serve(
     """Serve models to OpenAI's and Anthropic's clients, and a page to chat on.
 
     Point any OpenAI client at http://HOST:PORT/v1. The page is at /, the API's description at /docs,
-    figures for Prometheus at /metrics, prompts as tokens at /tokenize and .../render. Ctrl-C or SIGTERM
-    lets running requests end, then stops; behind a router give --drain-delay, too.
+    figures for Prometheus at /metrics. Ctrl-C or SIGTERM lets running requests end, then stops.
+
+    Behind a router (docs/scale.md) give --drain-delay, too; it may ask for a prompt's tokens at .../render
+    and for what is served at /server_info and /model_info.
     """
     _require_extra()
     from ruvllm.serve import ServerSettings, create_app
