@@ -12,7 +12,7 @@ import importlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from ruvllm.config import KvCacheConfig, ModelConfig, PrefixCacheConfig
+from ruvllm.config import KvCacheConfig, Limits, ModelConfig, PrefixCacheConfig
 from ruvllm.errors import (
     AdapterError,
     AuthenticationError,
@@ -64,7 +64,6 @@ if TYPE_CHECKING:
     from ruvllm.caching import PrefixCache, RadixTree
     from ruvllm.chat import BatchInference, ChatSession, RagPipeline
     from ruvllm.llm import LLM
-    from ruvllm.runtime.plans import Limits
 
     __version__: str
 
@@ -137,7 +136,6 @@ _LATE = {
     "BatchInference": ("ruvllm.chat", "BatchInference"),
     "ChatSession": ("ruvllm.chat", "ChatSession"),
     "LLM": ("ruvllm.llm", "LLM"),
-    "Limits": ("ruvllm.runtime.plans", "Limits"),
     "LlmBackend": ("ruvllm.backends.base", "LlmBackend"),
     "NativeBackend": ("ruvllm.backends.native", "NativeBackend"),
     "PrefixCache": ("ruvllm.caching", "PrefixCache"),

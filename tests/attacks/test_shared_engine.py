@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from ruvllm import LLM, GenerateParams
+from ruvllm.config import Limits
 from ruvllm.errors import OverloadedError
 from ruvllm.outputs import Completion
 from ruvllm.runtime.loop import EngineLoop
-from ruvllm.runtime.plans import Limits
 from ruvllm.runtime.request import GenerationTask
 from ruvllm.runtime.scheduler import Scheduler
 from ruvllm.runtime.streams import CompletionStream

@@ -33,7 +33,7 @@ def remove(
     cache: CacheOptions,
     common: CommonOptions,
     *,
-    yes: Annotated[bool, flag("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, flag("--yes", "-y", variable="RUVLLM_RM_YES", help="Do not ask.")] = False,
 ) -> None:
     """Delete fetched models. Asks first on a terminal; other programs may use the Hub's cache as well."""
     for name in models:

@@ -3,70 +3,47 @@
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from ruvllm import _native, hub
-from ruvllm._checks import check_integer
-from ruvllm.config import KvCacheConfig, ModelConfig, PrefixCacheConfig
+from ruvllm._settings import of_this_machine
+from ruvllm.config import KvCacheConfig, Limits, ModelConfig, PrefixCacheConfig
+from ruvllm.engine_settings import EngineSettings, KvFormat
 from ruvllm.errors import ConfigError
 from ruvllm.hub.selection import DEFAULT_QUANTIZATION, quantization_of
 from ruvllm.packs.manager import KernelManager
 from ruvllm.packs.store import PackStore
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.memory_budget import EngineMemory, KvPlan, KvRequest, available_memory, plan_kv_cache
-from ruvllm.runtime.plans import Limits
 from ruvllm.runtime.request import GenerationTask, Task
 from ruvllm.runtime.scheduler import Scheduler
 from ruvllm.text.loading import ModelText, load_text
 from ruvllm.types import Precision
 
-__all__ = ["EngineSettings", "OpenModel", "open_model", "resolve_model", "settings_from"]
+__all__ = ["ConfiguredSettings", "OpenModel", "open_model", "resolve_model", "settings_from"]
 
 logger = logging.getLogger(__name__)
 
-ACTIVATIONS = ("auto", "f32")
-KV_FORMATS = ("auto", "f16", "f32", "int8")
 # The precisions of a `KvCacheConfig` that the engine's cache has.
-KV_PRECISIONS = {Precision.FP16: "f16", Precision.FP32: "f32", Precision.Q8: "int8"}
+KV_PRECISIONS: dict[Precision, KvFormat] = {
+    Precision.FP16: "f16",
+    Precision.FP32: "f32",
+    Precision.Q8: "int8",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EngineSettings:
-    """How an engine is set up; `None` and `auto` leave the choice to it.
+class ConfiguredSettings(EngineSettings):
+    """An engine's settings, and what a `ModelConfig` says besides.
 
     Attributes:
-        threads: Threads of the kernels; `None` is `RUVLLM_THREADS`, or what affinity and quota leave.
-        isa: The instruction set to use; `None` is `RUVLLM_ISA`, or the best one.
-        activations: `f32` for exactness; `auto` is integers where the weights' type and the machine allow.
-        kv_cache_bytes: Budget of the key-value cache.
-        kv_format: How it stores numbers.
-        max_context: The context that must be possible.
         context_limit: No more context than this, less where the model or the memory allow less.
-        prefix_cache: What computed prefixes may keep.
-        limits: How many requests may be in and may wait.
-        kernel_pack: The pack to compute with: a folder, `reference` or an installed name.
         quantization: What the file's weights must be; `None` takes any.
     """
 
-    threads: int | None = None
-    isa: str | None = None
-    activations: str = "auto"
-    kv_cache_bytes: int | None = None
-    kv_format: str = "auto"
-    max_context: int | None = None
     context_limit: int | None = None
-    prefix_cache: PrefixCacheConfig = field(default_factory=PrefixCacheConfig)
-    limits: Limits = field(default_factory=Limits)
-    kernel_pack: str | os.PathLike[str] | None = None
     quantization: Precision | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("threads", "kv_cache_bytes", "max_context", "context_limit"):
-            if getattr(self, name) is not None:
-                check_integer(name, getattr(self, name), 1)
-        _check_choice("activations", self.activations, ACTIVATIONS)
-        _check_choice("kv_format", self.kv_format, KV_FORMATS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,27 +78,28 @@ def _with_quantization(model: str | os.PathLike[str], config: ModelConfig | None
     return f"{reference}:{name}" if is_open else model
 
 
-def settings_from(config: ModelConfig | None, given: EngineSettings) -> EngineSettings:
+def settings_from(config: ModelConfig | None, given: EngineSettings) -> ConfiguredSettings:
     """The given settings over the configuration; `ConfigError` for what this engine does not have."""
+    keywords = given.keywords()
     if config is None:
-        return given
+        return ConfiguredSettings(**keywords)
     config.device.require()
     if not config.use_flash_attention:
         raise ConfigError("use_flash_attention is False; this engine has no other attention")
-    cache, kv_format, cache_tokens = config.kv_cache_config, given.kv_format, config.max_context
+    cache, cache_tokens = config.kv_cache_config, config.max_context
     if cache is not None:
         cache_tokens = min(cache_tokens, cache.max_tokens)
         configured = _one_tier(cache, given.max_context or cache_tokens)
-        kv_format = configured if kv_format == "auto" else kv_format
-    return replace(
-        given,
-        kv_format=kv_format,
+        if given.kv_format == "auto":
+            keywords["kv_format"] = configured
+    return ConfiguredSettings(
+        **keywords,
         context_limit=None if given.max_context else cache_tokens,
         quantization=config.quantization,
     )
 
 
-def _one_tier(cache: KvCacheConfig, max_tokens: int) -> str:
+def _one_tier(cache: KvCacheConfig, max_tokens: int) -> KvFormat:
     """The format of a cache that is one tier in effect; `ConfigError` where it is two."""
     tail, store = cache.tail_precision, cache.store_precision
     if cache.tail_length >= max_tokens:
@@ -139,27 +117,16 @@ def _one_tier(cache: KvCacheConfig, max_tokens: int) -> str:
     )
 
 
-def _threads_from_environment() -> int | None:
-    """`RUVLLM_THREADS`, for programs that leave the choice open as the command line does."""
-    text = os.environ.get("RUVLLM_THREADS")
-    if not text:
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise ConfigError(f"RUVLLM_THREADS is {text!r}; a whole number of 1 or more is allowed")
-    return int(text)
-
-
 def open_model(
-    path: Path, settings: EngineSettings, progress: Callable[[int, int], None] | None = None
+    path: Path, settings: ConfiguredSettings, progress: Callable[[int, int], None] | None = None
 ) -> OpenModel:
     """Load the model and start its loop."""
-    threads = settings.threads if settings.threads is not None else _threads_from_environment()
-    isa = settings.isa or os.environ.get("RUVLLM_ISA") or None
-    packs = _open_pack(settings.kernel_pack, isa)
+    settings = of_this_machine(settings)
+    packs = _open_pack(settings.kernel_pack, settings.isa)
     native = _native.Model.load(
         str(path),
-        threads=threads,
-        isa=isa,
+        threads=settings.threads,
+        isa=settings.isa,
         activations=settings.activations,
         progress=progress,
         packs=packs.native if packs else None,
@@ -167,7 +134,7 @@ def open_model(
     _check_quantization(settings.quantization, native.quantization, path)
     text = load_text(native, path)
     plan = _plan_memory(native, settings)
-    memory = EngineMemory.of(plan, settings.kv_format, settings.prefix_cache)
+    memory = EngineMemory.of(plan, settings.kv_format, settings.prefix_cache or PrefixCacheConfig())
     tokenizer = text.tokenizer
     vocabulary = tokenizer.vocabulary(native.vocab_size) if tokenizer else None
     end_tokens = dict.fromkeys([*native.end_tokens, *(tokenizer.end_tokens if tokenizer else ())])
@@ -191,7 +158,7 @@ def open_model(
         loop=EngineLoop(
             engine,
             lambda task: _add(engine, task),
-            scheduler=Scheduler(settings.limits),
+            scheduler=Scheduler(settings.limits or Limits()),
             swap_bytes=memory.swap_bytes,
         ),
         max_context=plan.max_context,
@@ -259,7 +226,7 @@ def _add(engine: _native.Engine, task: Task) -> int:
     return engine.add_generation(task.token_ids, sampling, settings)
 
 
-def _plan_memory(native: _native.Model, settings: EngineSettings) -> KvPlan:
+def _plan_memory(native: _native.Model, settings: ConfiguredSettings) -> KvPlan:
     wanted = settings.max_context
     if wanted is not None and wanted > native.max_context:
         raise ConfigError(
@@ -274,8 +241,3 @@ def _plan_memory(native: _native.Model, settings: EngineSettings) -> KvPlan:
         kv_cache_bytes=settings.kv_cache_bytes,
     )
     return plan_kv_cache(request, available_memory())
-
-
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
