@@ -38,9 +38,7 @@ from ruvllm.errors import (
     StorageError,
     TokenizationError,
 )
-from ruvllm.outputs import (
-    Chunk,
-    Completion,
+from ruvllm.figures import (
     EngineStats,
     KernelPackStats,
     LoadedPrefixes,
@@ -49,10 +47,8 @@ from ruvllm.outputs import (
     PoolStats,
     PrefixCacheStats,
     TenantStats,
-    Timings,
-    TokenLogprob,
-    Usage,
 )
+from ruvllm.outputs import Chunk, Completion, Timings, TokenLogprob, Usage
 from ruvllm.params import GenerateParams
 from ruvllm.types import DeviceType, ModelSize, Precision, Quantization
 

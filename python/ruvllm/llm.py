@@ -14,16 +14,18 @@ from ruvllm._settings import takes_settings
 from ruvllm.config import ModelConfig
 from ruvllm.engine_settings import EngineKeywords, EngineSettings
 from ruvllm.errors import ConfigError, ContextLengthError
+from ruvllm.figures import EngineStats, MemoryStats, ModelInfo, PoolStats
 from ruvllm.observability.profile import StepProfile
-from ruvllm.outputs import Completion, EngineStats, MemoryStats, ModelInfo, PoolStats, TokenLogprob
+from ruvllm.outputs import Completion, TokenLogprob
 from ruvllm.packs.manager import KernelManager
 from ruvllm.params import GenerateParams
 from ruvllm.runtime import accounts
 from ruvllm.runtime.closing import Closing
+from ruvllm.runtime.configuration import resolve_model, settings_from
+from ruvllm.runtime.engine_prefix_cache import EnginePrefixCache
 from ruvllm.runtime.evaluations import Evaluations
 from ruvllm.runtime.gathering import CompletionsInTurn, completions_in_order
-from ruvllm.runtime.opening import open_model, resolve_model, settings_from
-from ruvllm.runtime.prefix_cache import EnginePrefixCache
+from ruvllm.runtime.opening import open_model
 from ruvllm.runtime.prompts import Prompt, is_conversation, is_one_prompt
 from ruvllm.runtime.request import GenerationTask, Owner
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream

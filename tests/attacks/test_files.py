@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from ruvllm import LLM, GenerateParams, IoError, PrefixCache, StorageError, whole_file
-from ruvllm.cli.conversation import save_conversation
+from ruvllm.cli.saved_chats import save_conversation
 from ruvllm.packs import make_key
 from ruvllm.packs.store import PackStore
 from ruvllm.runtime import prefix_cache

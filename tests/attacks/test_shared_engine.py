@@ -53,7 +53,7 @@ def alone(llm: LLM, tokens: list[int], params: GenerateParams) -> tuple[int, ...
 def test_whoever_opens_and_drops_holds_up_nobody(callers: int) -> None:
     """Between every two steps somebody leaves and somebody comes; each step makes the stream's token."""
     engine = ScriptedEngine(total_blocks=4000, step_seconds=0.001)
-    loop = EngineLoop(engine, engine.add, scheduler=Scheduler(Limits()))  # type: ignore[arg-type]
+    loop = EngineLoop(engine, scheduler=Scheduler(Limits()))  # type: ignore[arg-type]
     ends = threading.Event()
 
     def task(number: int, tenant: str, max_tokens: int) -> GenerationTask:

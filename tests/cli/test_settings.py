@@ -115,4 +115,5 @@ def test_what_a_program_may_not_set_a_flag_may_not(ruvllm: Ruvllm, arguments: li
     assert result.exit_code == 2
     assert FakeLLM.opened == []
     shown = " ".join(result.stderr.replace("│", " ").split())
-    assert f"Invalid value for '{arguments[-2]}': {said}" in shown
+    assert f"Invalid value for '{arguments[-2]}'" in shown
+    assert said in shown

@@ -42,7 +42,7 @@ def test_every_variable_is_named_as_the_page_says() -> None:
 def test_every_method_of_a_model_stands_in_its_page() -> None:
     rows = re.findall(r"^\| (`.+?) \| ", page("docs/python.md").partition("| method | gives |")[2], re.M)
     table = " ".join(rows)
-    named = {name for name in re.findall(r"`(\w+)", table)}
+    named = set(re.findall(r"`(\w+)", table))
     assert {name for name in dir(LLM) if not name.startswith("_")} <= named
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from ruvllm import LLM, ConfigError, KvCacheConfig, ModelConfig, Precision
 from ruvllm.engine_settings import EngineSettings
-from ruvllm.runtime.opening import settings_from
+from ruvllm.runtime.configuration import settings_from
 from tests.conftest import FIXTURES
 
 GGUF = FIXTURES / "gguf" / "llama-gqa.gguf"

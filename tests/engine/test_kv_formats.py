@@ -8,7 +8,7 @@ import pytest
 
 from ruvllm import LLM, Completion, GenerateParams, KvCacheConfig, ModelConfig, Precision
 from ruvllm.engine_settings import EngineSettings
-from ruvllm.runtime.opening import settings_from
+from ruvllm.runtime.configuration import settings_from
 from tests.conftest import FIXTURES
 
 GGUF = FIXTURES / "gguf" / "llama-gqa.gguf"

@@ -34,7 +34,7 @@ def make_loop() -> Iterator[MakeLoop]:
 
     def make(limits: Limits | None = None, **settings: Any) -> tuple[EngineLoop, ScriptedEngine]:
         engine = ScriptedEngine(**settings)
-        loop = EngineLoop(engine, engine.add, scheduler=Scheduler(limits or Limits()))  # type: ignore[arg-type]
+        loop = EngineLoop(engine, scheduler=Scheduler(limits or Limits()))  # type: ignore[arg-type]
         loops.append(loop)
         return loop, engine
 

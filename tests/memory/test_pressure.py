@@ -33,7 +33,7 @@ def make_loop() -> Iterator[MakeLoop]:
     ) -> tuple[EngineLoop, ScriptedEngine]:
         engine = ScriptedEngine(**settings)
         scheduler = Scheduler(limits or Limits())
-        loop = EngineLoop(engine, engine.add, scheduler=scheduler, swap_bytes=swap_bytes, clock=clock)  # type: ignore[arg-type]
+        loop = EngineLoop(engine, scheduler=scheduler, swap_bytes=swap_bytes, clock=clock)  # type: ignore[arg-type]
         loops.append(loop)
         return loop, engine
 

@@ -94,7 +94,7 @@ def test_only_what_is_about_the_machine_is_read_from_its_environment(monkeypatch
     monkeypatch.setenv("RUVLLM_KV_FORMAT", "int8")
     assert [one.name for one in SETTINGS if one.of_machine] == ["threads", "isa"]
     with LLM(MODEL, max_context=64) as f16, LLM(MODEL, max_context=64, kv_format="int8") as int8:
-        bytes_of = [llm.memory_stats().kv_total_bytes for llm in (f16, int8)]
+        bytes_of = [llm.pool_stats().block_bytes for llm in (f16, int8)]
     with LLM(MODEL) as llm:
         assert llm.model_info.max_context > 64
     assert bytes_of[0] > bytes_of[1]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ruvllm import hub
+import ruvllm.hub as hub
 from ruvllm.cli import terminal
 from ruvllm.cli.options import EngineOptions
 from ruvllm.hub.progress import Report, wants_bar

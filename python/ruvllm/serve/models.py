@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ruvllm import whole_file
+import ruvllm.whole_file as whole_file
 from ruvllm.async_engine import AsyncEngine, OpeningEngine
 from ruvllm.errors import InvalidOperationError, RuvLLMError, StorageError
 from ruvllm.llm import LLM
