@@ -13,7 +13,7 @@ from ruvllm._checks import Interval, check_integer, check_number
 from ruvllm._settings import takes_settings
 from ruvllm.config import ModelConfig
 from ruvllm.engine_settings import EngineKeywords, EngineSettings
-from ruvllm.errors import ConfigError, ContextLengthError
+from ruvllm.errors import ConfigError
 from ruvllm.figures import EngineStats, MemoryStats, ModelInfo, PoolStats
 from ruvllm.observability.profile import StepProfile
 from ruvllm.outputs import Completion, TokenLogprob
@@ -26,7 +26,7 @@ from ruvllm.runtime.engine_prefix_cache import EnginePrefixCache
 from ruvllm.runtime.evaluations import Evaluations
 from ruvllm.runtime.gathering import CompletionsInTurn, completions_in_order
 from ruvllm.runtime.opening import open_model
-from ruvllm.runtime.prompts import Prompt, is_conversation, is_one_prompt
+from ruvllm.runtime.prompts import Prompt, check_room, is_conversation, is_one_prompt
 from ruvllm.runtime.request import GenerationTask, Owner
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
 from ruvllm.runtime.text_methods import TextMethods
@@ -327,15 +327,11 @@ class LLM(Closing, TextMethods):
         if params.stop_sequences:
             self._required_tokenizer()
         tokens = self._tokens(prompt)
-        limit = self._open.max_context
-        if len(tokens) >= limit:
-            raise ContextLengthError.exceeded(
-                prompt_tokens=len(tokens), max_context=limit, room=" and needs room for one more"
-            )
+        room = check_room(len(tokens), self._open.max_context)
         return GenerationTask(
             token_ids=tokens,
             params=params,
-            max_tokens=min(params.max_tokens, limit - len(tokens)),
+            max_tokens=min(params.max_tokens, room),
             tenant=owner.tenant,
             priority=owner.priority,
             rank=owner.rank,
