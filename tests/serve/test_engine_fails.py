@@ -16,8 +16,8 @@ from ruvllm import LLM
 from ruvllm.errors import BackendError, GenerationError
 from ruvllm.serve import create_app
 from tests.serve.conftest import TINY
-from tests.serve.raw import assert_nothing_left, requests_in, seconds_until
 from tests.serve.process import wait_until
+from tests.serve.raw import assert_nothing_left, requests_in, seconds_until
 from tests.serve.running import RunningServer, running
 from tests.support.faulty_engine import FaultyEngine, faulty
 

@@ -25,8 +25,9 @@ __all__ = ["open_closed_streams", "run_server", "uvicorn_config"]
 BACKLOG = 1024
 # Longer than clients keep a connection that they do not use: none is closed as it is taken up again.
 KEEP_ALIVE_SECONDS = 75
-# A thread that runs Python hands over after this time to one that waits; five milliseconds without it.
-SWITCH_SECONDS = 0.001
+# A thread that runs Python hands over after this time to one that waits; five milliseconds without it. The
+# engine's thread needs Python between two plans, and all its cores are idle until it has it.
+SWITCH_SECONDS = 0.0001
 # What shells give a command that Ctrl-C ended.
 INTERRUPTED = 130
 
