@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from ruvllm import LLM, GenerateParams
-from ruvllm.config import PrefixCacheConfig
-from ruvllm.runtime.scheduler import Limits
+from ruvllm.config import Limits, PrefixCacheConfig
 
 THREADS = 64
 TINY = Path(__file__).parents[1] / "fixtures" / "gguf" / "llama-gqa.gguf"
