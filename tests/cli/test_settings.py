@@ -29,6 +29,7 @@ VALUES: dict[str, tuple[str, object]] = {
     "stream_interval": ("0.5", 0.5),
     "ping_seconds": ("2", 2.0),
     "write_seconds": ("3", 3.0),
+    "metrics_prefix": ("vllm", "vllm"),
 }
 
 
