@@ -40,11 +40,10 @@ def make(folder: Path) -> None:
     if not wanted:
         return
     environment = folder / "llama-cpp"
-    python = next(environment.glob("*/python*"), None)
-    if python is None:
+    python = environment / "bin" / "python"
+    if not python.exists():
         print(f"compiling {REQUIREMENT}: about ten minutes", file=sys.stderr)
         venv.create(environment, with_pip=True)
-        python = next(environment.glob("*/python*"))
     install = [str(python), "-m", "pip", "install", "--quiet", REQUIREMENT]
     subprocess.run(install, check=True)
     program = FIXTURES / "requantize.py"
