@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import typer.main
 
+# The server's application is loaded with the real engine, before a stand-in is in its place.
+import ruvllm.serve.app  # noqa: F401
 from ruvllm._settings import Setting, settings_of
 from ruvllm.cli.main import app
 from ruvllm.engine_settings import EngineSettings
