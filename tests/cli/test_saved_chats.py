@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ruvllm.cli.conversation import save_conversation
+from ruvllm.cli.saved_chats import save_conversation
 from ruvllm.errors import IoError
 
 

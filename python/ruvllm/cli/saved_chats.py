@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ruvllm import whole_file
+import ruvllm.whole_file as whole_file
 from ruvllm.errors import IoError
 
 __all__ = ["save_conversation"]

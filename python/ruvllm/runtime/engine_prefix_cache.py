@@ -4,9 +4,10 @@ import hashlib
 import os
 from pathlib import Path
 
-from ruvllm import _native, whole_file
+import ruvllm._native as _native
+import ruvllm.whole_file as whole_file
 from ruvllm.errors import StorageError
-from ruvllm.outputs import LoadedPrefixes, PrefixCacheStats
+from ruvllm.figures import LoadedPrefixes, PrefixCacheStats
 from ruvllm.runtime.loop import EngineLoop
 
 __all__ = ["EnginePrefixCache"]
