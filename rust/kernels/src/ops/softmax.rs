@@ -1,7 +1,7 @@
 //! Exponentials under the maximum: the shares of a row, stable under any offset, and sums of its blocks.
 
 use crate::plain::{self, LEAST_EXPONENT, WEIGHT_BLOCK};
-use crate::simd::{Lanes, exp};
+use crate::simd::{Lanes, exp, vectors, vectors_mut};
 
 /// Sums of weights, block by block; see `Kernels::weight_sums`.
 #[inline(always)]
@@ -13,18 +13,38 @@ pub(crate) fn weight_sums<L: Lanes>(
 ) {
     for (block, sum) in values.chunks(WEIGHT_BLOCK).zip(sums) {
         let mut total = lanes.splat(0.0);
-        for values in block.chunks(L::WIDTH) {
-            let distance = lanes.sub(lanes.load_up_to(values), lanes.splat(maximum));
-            let exponent = lanes.mul(distance, lanes.splat(inverse_temperature));
-            // Lanes beyond the block were loaded as 0.
-            let exponent = lanes.mask_range(exponent, 0, values.len());
-            let weight = exp(lanes, lanes.min(exponent, lanes.splat(0.0)));
-            // Once more with the exponent itself, because NaN may have become 0 above.
-            let least = lanes.splat(LEAST_EXPONENT);
-            total = lanes.add(total, lanes.keep_from(exponent, least, weight));
+        let (whole, last) = vectors::<L>(block);
+        for values in whole {
+            total = lanes.add(
+                total,
+                weights_below(lanes, values, maximum, inverse_temperature),
+            );
+        }
+        if !last.is_empty() {
+            total = lanes.add(
+                total,
+                weights_below(lanes, last, maximum, inverse_temperature),
+            );
         }
         *sum = lanes.sum(total);
     }
+}
+
+/// The weights of up to a vector of values.
+#[inline(always)]
+fn weights_below<L: Lanes>(
+    lanes: L,
+    values: &[f32],
+    maximum: f32,
+    inverse_temperature: f32,
+) -> L::Vector {
+    let distance = lanes.sub(lanes.load_up_to(values), lanes.splat(maximum));
+    let exponent = lanes.mul(distance, lanes.splat(inverse_temperature));
+    // Lanes beyond the block were loaded as 0.
+    let exponent = lanes.mask_range(exponent, 0, values.len());
+    let weight = exp(lanes, lanes.min(exponent, lanes.splat(0.0)));
+    // Once more with the exponent itself, because NaN may have become 0 above.
+    lanes.keep_from(exponent, lanes.splat(LEAST_EXPONENT), weight)
 }
 
 /// Values whose weights are added in f32; the sums of such chunks are added in f64.
@@ -34,29 +54,44 @@ const CHUNK: usize = 256;
 /// rounds the logarithm, which is as large as the offset, and with it every exponent.
 #[inline(always)]
 pub(crate) fn softmax<L: Lanes>(lanes: L, input: &[f32], output: &mut [f32]) {
+    let (inputs, last) = vectors::<L>(input);
     let mut maximum = lanes.splat(f32::NEG_INFINITY);
-    for values in input.chunks(L::WIDTH) {
-        maximum = lanes.max(maximum, load_or_nothing(lanes, values));
+    for values in inputs {
+        maximum = lanes.max(maximum, lanes.load_up_to(values));
     }
+    maximum = lanes.max(maximum, load_or_nothing(lanes, last));
     let highest = lanes.maximum(maximum);
     if !highest.is_finite() || input.iter().any(|value| value.is_nan()) {
         return plain::softmax(input, output);
     }
     let mut total = 0.0f64;
     for (input, output) in input.chunks(CHUNK).zip(output.chunks_mut(CHUNK)) {
+        let (inputs, last_inputs) = vectors::<L>(input);
+        let (targets, last_targets) = vectors_mut::<L>(output);
         let mut sum = lanes.splat(0.0);
-        for (values, targets) in input.chunks(L::WIDTH).zip(output.chunks_mut(L::WIDTH)) {
-            let distance = lanes.sub(load_or_nothing(lanes, values), lanes.splat(highest));
-            let weight = exp(lanes, distance);
-            sum = lanes.add(sum, weight);
-            lanes.store_up_to(targets, weight);
+        for (values, targets) in inputs.zip(targets) {
+            sum = lanes.add(sum, weigh(lanes, values, highest, targets));
+        }
+        if !last_targets.is_empty() {
+            sum = lanes.add(sum, weigh(lanes, last_inputs, highest, last_targets));
         }
         total += f64::from(lanes.sum(sum));
     }
     let share = lanes.splat((1.0 / total) as f32);
-    for weights in output.chunks_mut(L::WIDTH) {
+    let (weights, last) = vectors_mut::<L>(output);
+    for weights in weights {
         lanes.store_up_to(weights, lanes.mul(lanes.load_up_to(weights), share));
     }
+    lanes.store_up_to(last, lanes.mul(lanes.load_up_to(last), share));
+}
+
+/// The weights of up to a vector of values, which are written too.
+#[inline(always)]
+fn weigh<L: Lanes>(lanes: L, values: &[f32], highest: f32, targets: &mut [f32]) -> L::Vector {
+    let distance = lanes.sub(load_or_nothing(lanes, values), lanes.splat(highest));
+    let weight = exp(lanes, distance);
+    lanes.store_up_to(targets, weight);
+    weight
 }
 
 /// Up to a vector of values; lanes beyond them are -infinity, and weigh 0.

@@ -4,6 +4,8 @@
 //! `#[inline(always)]` and becomes vector code inside the `#[target_feature]` function of
 //! `native` that enters it. Called from a function without the features it would be right, and slow.
 
+use std::slice::{ChunksExact, ChunksExactMut};
+
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -147,6 +149,20 @@ pub(crate) trait Lanes: Copy {
     fn mask_range(self, value: Self::Vector, begin: usize, end: usize) -> Self::Vector;
     fn sum(self, a: Self::Vector) -> f32;
     fn maximum(self, a: Self::Vector) -> f32;
+}
+
+/// The whole vectors of a slice, and what is left for a last one: apart, because the compiler knows the length of the former.
+#[inline(always)]
+pub(crate) fn vectors<L: Lanes>(values: &[f32]) -> (ChunksExact<'_, f32>, &[f32]) {
+    let (whole, rest) = values.split_at(values.len() / L::WIDTH * L::WIDTH);
+    (whole.chunks_exact(L::WIDTH), rest)
+}
+
+/// As [`vectors`], to write.
+#[inline(always)]
+pub(crate) fn vectors_mut<L: Lanes>(values: &mut [f32]) -> (ChunksExactMut<'_, f32>, &mut [f32]) {
+    let (whole, rest) = values.split_at_mut(values.len() / L::WIDTH * L::WIDTH);
+    (whole.chunks_exact_mut(L::WIDTH), rest)
 }
 
 /// e to the power of each lane; 0 below -87, relative error under 2e-7 above.
