@@ -128,7 +128,7 @@ test-isa: $(STAMPS)/build $(STAMPS)/test-tools  ## kernels and engine under each
 		echo "== $$isa"; export RUVLLM_ISA=$$isa RUVLLM_REQUIRE_ISA=$$isa; \
 		cargo test -p ruvllm-kernels -p ruvllm-core --quiet; $(BIN)/python -m pytest tests/engine -q; done
 
-test-mutants: $(STAMPS)/build $(STAMPS)/test-tools  ## small wrong changes of the package, each of which a test must notice; MUTANTS='admission'
+test-mutants: $(STAMPS)/build $(STAMPS)/test-tools  ## small wrong changes, each of which a test must notice; MUTANTS='scheduler', '--seed 7 --drawn-only'
 	$(BIN)/python -m tests.mutants.run $(MUTANTS)
 
 test-neon:  ## kernels for 64-bit ARM, on such a machine or as qemu plays three of them

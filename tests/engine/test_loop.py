@@ -339,6 +339,13 @@ def test_closing_fails_what_is_open(make_loop: MakeLoop) -> None:
         CompletionStream(loop, task([1]))
 
 
+def test_closing_has_nothing_to_complain_of(make_loop: MakeLoop, caplog: pytest.LogCaptureFixture) -> None:
+    loop, _ = make_loop()
+    CompletionStream(loop, task([1])).completion()
+    loop.close()
+    assert not caplog.records
+
+
 def test_closing_an_idle_loop_is_quick(make_loop: MakeLoop) -> None:
     loop, _ = make_loop()
     CompletionStream(loop, task([1])).completion()
@@ -368,18 +375,20 @@ def test_use_after_a_fork_is_an_error(make_loop: MakeLoop) -> None:
     answers = context.SimpleQueue()
 
     def child() -> None:
-        try:
-            CompletionStream(loop, task([1]))
-        except InvalidOperationError as error:
-            loop.close()
-            answers.put(str(error))
-        else:
-            answers.put("no error")
+        for use in (lambda: CompletionStream(loop, task([1])), lambda: loop.call(int)):
+            try:
+                use()
+            except InvalidOperationError as error:
+                answers.put(str(error))
+            else:
+                answers.put("no error")
+        loop.close()
 
     process = context.Process(target=child)
     process.start()
     process.join(10)
     assert process.exitcode == 0
+    assert "forked process" in answers.get()
     assert "forked process" in answers.get()
 
 

@@ -76,7 +76,6 @@ PARTS = (
             "engine/test_async_engine.py",
             "engine/test_token_logprobs.py",
             "engine/test_llm.py",
-            "engine/test_threads.py",
             "memory/test_pressure.py",
         ),
         15,

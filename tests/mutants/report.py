@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.mutants.mutant import Mutant
-from tests.mutants.suites import Outcome
+from tests.mutants.suites import Outcome, Verdict
 
 __all__ = ["Report", "Trial"]
 
@@ -16,8 +16,13 @@ class Trial:
     part: str
     is_drawn: bool
     mutant: Mutant
-    outcome: Outcome | None
+    verdict: Verdict | None
     seconds: float
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What its tests said in a word."""
+        return self.verdict and self.verdict.outcome
 
     @property
     def counts(self) -> bool:
@@ -71,6 +76,7 @@ class Report:
                 "text": trial.mutant.text,
                 "replacement": trial.mutant.replacement,
                 "outcome": trial.word,
+                "noticed_by": trial.verdict.failed if trial.verdict else "",
                 "reason": trial.mutant.equivalent,
                 "seconds": round(trial.seconds, 1),
             }

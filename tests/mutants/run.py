@@ -56,9 +56,9 @@ def baseline(tree: Path, suites: Sequence[Suite]) -> dict[Suite, float]:
     most_seconds = {}
     for suite in suites:
         began = time.monotonic()
-        outcome = suite.run(tree, FIRST_SECONDS)
-        if outcome is not Outcome.PASSED:
-            raise SystemExit(f"the tests fail as they are ({outcome.value}), and can notice nothing: {suite}")
+        verdict = suite.run(tree, FIRST_SECONDS)
+        if verdict.outcome is not Outcome.PASSED:
+            raise SystemExit(f"{verdict} without any change: {suite} can notice nothing")
         most_seconds[suite] = FACTOR * (time.monotonic() - began) + MORE_SECONDS
     return most_seconds
 
@@ -69,11 +69,11 @@ def run(tree: Path, chosen: Sequence[Wanted]) -> Iterator[Trial]:
     most_seconds = baseline(tree, suites)
     for one in chosen:
         began = time.monotonic()
-        outcome = None
+        verdict = None
         if not one.mutant.equivalent:
             with changed(tree, one.mutant):
-                outcome = one.mutant.suite.run(tree, most_seconds[one.mutant.suite])
-        yield Trial(one.part, one.is_drawn, one.mutant, outcome, time.monotonic() - began)
+                verdict = one.mutant.suite.run(tree, most_seconds[one.mutant.suite])
+        yield Trial(one.part, one.is_drawn, one.mutant, verdict, time.monotonic() - began)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,6 +1,7 @@
 """How the tests of a mutant run: files of pytest, or test targets of a crate."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,12 +11,14 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-__all__ = ["CargoTargets", "Outcome", "PytestFiles", "Suite"]
+__all__ = ["CargoTargets", "Outcome", "PytestFiles", "Suite", "Verdict"]
 
 # pytest: all passed, one failed, and a file that could not even be collected, which a change that breaks an
 # import does. A test program of Rust's: all passed, one failed, or it aborted.
 PASSED, FAILED, INTERRUPTED = 0, 1, 2
 CARGO_FAILED = 101
+FAILED_FILE = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.M)
+FAILED_FUNCTION = re.compile(r"^---- (.+) stdout ----$", re.M)
 # The tests run under the settings of `make test-rust`, but for these: no symbols, which take longer to link
 # than the crate to compile, and the crate that is changed again and again is optimized less.
 CARGO_OPTIONS = (
@@ -37,6 +40,14 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome, and the first test that failed, by its name."""
+
+    outcome: Outcome
+    failed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PytestFiles:
     """Test files below `tests`."""
 
@@ -46,7 +57,7 @@ class PytestFiles:
         """Those of them that are not there."""
         return [name for name in self.files if not (root / "tests" / name).is_file()]
 
-    def run(self, tree: Path, most_seconds: float) -> Outcome:
+    def run(self, tree: Path, most_seconds: float) -> Verdict:
         """Run them on a tree's package until one fails."""
         # Without compiled files, which two changes within a second might share; and without what was found
         # before, which tries an earlier mutant's counterexample first.
@@ -57,7 +68,7 @@ class PytestFiles:
         code, output = _call(command, tree, environment, most_seconds)
         if code not in (PASSED, FAILED, INTERRUPTED, None):
             raise RuntimeError(f"pytest ended with {code}:\n{output[-2000:]}")
-        return Outcome.ENDLESS if code is None else Outcome.PASSED if code == PASSED else Outcome.FAILED
+        return _verdict(code, FAILED_FILE.search(output))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +85,7 @@ class CargoTargets:
         places["lib"] = ("src/lib.rs", "src/lib.rs")
         return [name for name in self.targets if not any((crate / path).is_file() for path in places[name])]
 
-    def run(self, tree: Path, most_seconds: float) -> Outcome:
+    def run(self, tree: Path, most_seconds: float) -> Verdict:
         """Build them, and run them until a target fails."""
         environment = {**os.environ, "CARGO_TARGET_DIR": str(tree.parent / "target")}
         for found in (tree / "rust").rglob("*proptest-regressions"):
@@ -84,14 +95,20 @@ class CargoTargets:
         command = [cargo, "test", *CARGO_OPTIONS, f"--package={self.crate}", *targets]
         code, _ = _call([*command, "--no-run"], tree, environment, None)
         if code != PASSED:
-            return Outcome.UNBUILT
+            return Verdict(Outcome.UNBUILT)
         code, output = _call(command, tree, environment, most_seconds)
         if code not in (PASSED, CARGO_FAILED, None):
             raise RuntimeError(f"cargo test ended with {code}:\n{output[-2000:]}")
-        return Outcome.ENDLESS if code is None else Outcome.PASSED if code == PASSED else Outcome.FAILED
+        return _verdict(code, FAILED_FUNCTION.search(output))
 
 
 Suite = PytestFiles | CargoTargets
+
+
+def _verdict(code: int | None, failed: re.Match[str] | None) -> Verdict:
+    if code is None:
+        return Verdict(Outcome.ENDLESS)
+    return Verdict(Outcome.PASSED if code == PASSED else Outcome.FAILED, failed[1] if failed else "")
 
 
 def _call(

@@ -7,24 +7,24 @@ import pytest
 
 from tests.mutants.mutant import python_mutant
 from tests.mutants.report import Report, Trial
-from tests.mutants.suites import CargoTargets, Outcome, PytestFiles
+from tests.mutants.suites import CargoTargets, Outcome, PytestFiles, Verdict
 
 SECONDS = 60.0
 
 
 @pytest.mark.parametrize(
-    ("source", "most_seconds", "outcome"),
+    ("source", "most_seconds", "verdict"),
     [
-        ("def test_it(): pass", SECONDS, Outcome.PASSED),
-        ("def test_it(): assert 0", SECONDS, Outcome.FAILED),
-        ("import nowhere", SECONDS, Outcome.FAILED),
-        ("import time\ndef test_it(): time.sleep(600)", 5.0, Outcome.ENDLESS),
+        ("def test_it(): pass", SECONDS, Verdict(Outcome.PASSED)),
+        ("def test_it(): assert 0", SECONDS, Verdict(Outcome.FAILED, "tests/test_it.py::test_it")),
+        ("import nowhere", SECONDS, Verdict(Outcome.FAILED, "tests/test_it.py")),
+        ("import time\ndef test_it(): time.sleep(600)", 5.0, Verdict(Outcome.ENDLESS)),
     ],
 )
-def test_files_of_pytest(tmp_path: Path, source: str, most_seconds: float, outcome: Outcome) -> None:
+def test_files_of_pytest(tmp_path: Path, source: str, most_seconds: float, verdict: Verdict) -> None:
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests/test_it.py").write_text(source)
-    assert PytestFiles(("test_it.py",)).run(tmp_path, most_seconds) is outcome
+    assert PytestFiles(("test_it.py",)).run(tmp_path, most_seconds) == verdict
 
 
 def test_a_call_that_pytest_does_not_understand_is_no_outcome(tmp_path: Path) -> None:
@@ -43,17 +43,18 @@ def test_targets_of_cargo(tmp_path: Path) -> None:
         (crate / name).parent.mkdir(parents=True, exist_ok=True)
         (crate / name).write_text(text)
     suite, source = CargoTargets("tiny", ("lib", "it")), crate / "src/lib.rs"
-    assert suite.run(crate, SECONDS) is Outcome.PASSED
+    assert suite.run(crate, SECONDS) == Verdict(Outcome.PASSED)
     source.write_text("pub fn one() -> u8 { 2 }")
-    assert suite.run(crate, SECONDS) is Outcome.FAILED
+    assert suite.run(crate, SECONDS) == Verdict(Outcome.FAILED, "it")
     source.write_text("pub fn one() -> u8 { loop {} }")
-    assert suite.run(crate, 5.0) is Outcome.ENDLESS
+    assert suite.run(crate, 5.0) == Verdict(Outcome.ENDLESS)
     source.write_text("pub fn one() -> u8 { 1.5 }")
-    assert suite.run(crate, SECONDS) is Outcome.UNBUILT
+    assert suite.run(crate, SECONDS) == Verdict(Outcome.UNBUILT)
 
 
 def trial(part: str, outcome: Outcome | None, *, is_drawn: bool = False) -> Trial:
-    return Trial(part, is_drawn, python_mutant("a.py", "a", "b", ("test_a.py",)), outcome, 1.0)
+    verdict = None if outcome is None else Verdict(outcome)
+    return Trial(part, is_drawn, python_mutant("a.py", "a", "b", ("test_a.py",)), verdict, 1.0)
 
 
 def test_what_does_not_compile_is_never_noticed() -> None:
