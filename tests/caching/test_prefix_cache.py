@@ -116,6 +116,11 @@ def test_what_cannot_fit_drives_nothing_out() -> None:
     assert cache.stats().refused_insertions == 1
 
 
+def test_the_budget_is_the_engine_s_by_default() -> None:
+    """Two gibibytes, as `PrefixCacheConfig` says of the cache in the engine."""
+    assert PrefixCache().stats().max_memory_bytes == 2 * 1024**3
+
+
 def test_entries_are_bounded_too() -> None:
     cache = PrefixCache(max_entries=3)
     for token in range(10):

@@ -92,6 +92,16 @@ def test_an_evaluation(make_loop: MakeLoop) -> None:
     assert list(result.wait()) == [4, 5]
 
 
+def test_an_evaluation_that_was_cancelled_gives_nothing(make_loop: MakeLoop) -> None:
+    is_cancelled = threading.Event()
+    loop, _ = make_loop(before_step=lambda engine: is_cancelled.wait(5))
+    result = EvaluationResult[list[int]](loop, EvaluationTask(token_ids=[4, 5], kind="logits"))
+    result.cancel()
+    is_cancelled.set()
+    with pytest.raises(GenerationError, match="ended without a result"):
+        result.wait()
+
+
 def test_a_request_to_an_idle_engine_is_run_in_one_go(make_loop: MakeLoop) -> None:
     """Only steps that run already are interrupted for it; a plan made with it is not."""
     loop, engine = make_loop()
@@ -387,6 +397,8 @@ def test_use_after_a_fork_is_an_error(make_loop: MakeLoop) -> None:
     process = context.Process(target=child)
     process.start()
     process.join(10)
+    process.kill()  # whoever waits for threads that are not there would wait for ever
+    process.join()
     assert process.exitcode == 0
     assert "forked process" in answers.get()
     assert "forked process" in answers.get()

@@ -102,7 +102,12 @@ PARTS = (
     _package(
         "server limits",
         ("serve/stored_responses.py", "serve/json_body.py", "serve/prompts.py"),
-        ("serve/test_stored_responses.py", "serve/test_bounds.py", "serve/test_responses_kept.py"),
+        (
+            "serve/test_stored_responses.py",
+            "serve/test_bounds.py",
+            "serve/test_responses_kept.py",
+            "serve/test_faults.py",
+        ),
         7,
     ),
     _crate("sampler", ("core/src/sampling",), ("lib", "sampling_reference", "sampling_behaviour"), 10),
@@ -118,7 +123,7 @@ PARTS = (
     _crate(
         "kernels",
         ("kernels/src/ops", "kernels/src/quant", "kernels/src/kv_groups.rs", "kernels/src/lora.rs"),
-        ("lib", "golden_blocks", "textbook"),
+        ("golden_blocks", "textbook"),
         6,
     ),
 )

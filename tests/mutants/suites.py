@@ -17,6 +17,8 @@ __all__ = ["CargoTargets", "Outcome", "PytestFiles", "Suite", "Verdict"]
 # import does. A test program of Rust's: all passed, one failed, or it aborted.
 PASSED, FAILED, INTERRUPTED = 0, 1, 2
 CARGO_FAILED = 101
+# Half of what a test may take at most: many a mutant makes one hang.
+TEST_SECONDS = 30
 FAILED_FILE = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.M)
 FAILED_FUNCTION = re.compile(r"^---- (.+) stdout ----$", re.M)
 # The tests run under the settings of `make test-rust`, but for these: no symbols, which take longer to link
@@ -63,7 +65,7 @@ class PytestFiles:
         # before, which tries an earlier mutant's counterexample first.
         environment = {**os.environ, "PYTHONPATH": str(tree / "python"), "PYTHONDONTWRITEBYTECODE": "1"}
         shutil.rmtree(tree / ".hypothesis", ignore_errors=True)
-        options = ["-x", "-q", "-p", "no:cacheprovider", "--no-header"]
+        options = ["-x", "-q", "-p", "no:cacheprovider", "--no-header", f"--timeout={TEST_SECONDS}"]
         command = [sys.executable, "-m", "pytest", *options, *(f"tests/{name}" for name in self.files)]
         code, output = _call(command, tree, environment, most_seconds)
         if code not in (PASSED, FAILED, INTERRUPTED, None):
