@@ -31,7 +31,7 @@ EXPLAINED: tuple[Mutant, ...] = (
         "                self._wake()\n",
         "                pass\n",
         (),
-        "the engine ends whoever is cancelled before its next step, woken or not; this is for the half second "
+        "whoever is cancelled is ended before the next step, woken or not; this spares the half second "
         "after a plan without rows, which the scheduler makes only where nobody is left to cancel",
     ),
 )

@@ -106,6 +106,7 @@ PARTS = (
             "serve/test_stored_responses.py",
             "serve/test_bounds.py",
             "serve/test_responses_kept.py",
+            "serve/test_fields.py",
             "serve/test_faults.py",
         ),
         7,
