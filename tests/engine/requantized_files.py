@@ -1,8 +1,8 @@
-"""SmolLM2's other formats, for the tests marked `requantized`: `python -m tests.engine.requantized_files FOLDER`
+"""SmolLM2's other formats, for the tests marked `requantized`: `make test-requantized` makes them.
 
 llama.cpp makes them out of the fetched file, in the version that the references were computed with. It is
-compiled once (about ten minutes on two cores) in an environment of its own beside the files; what is there and
-has its sum stays.
+compiled once (about ten minutes on two cores) in an environment of its own beside the files; what is there
+and has its sum stays.
 """
 
 import hashlib
