@@ -13,8 +13,9 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from ruvllm.errors import ConfigError, ContextLengthError
+from ruvllm.figures import MemoryStats, ModelInfo
 from ruvllm.observability.profile import OperationTime, StepProfile
-from ruvllm.outputs import Chunk, Completion, MemoryStats, ModelInfo, Timings, Usage
+from ruvllm.outputs import Chunk, Completion, Timings, Usage
 from ruvllm.params import GenerateParams
 from ruvllm.text.marks import Rendered
 from ruvllm.types import DeviceType
@@ -57,8 +58,8 @@ class FakeLLM:
         self.tokenizer = FakeTokenizer()
         if settings["isa"] == "none":
             raise ConfigError("isa is 'none'; this machine has: scalar, avx2")
-        if settings["progress"]:
-            settings["progress"](1, 1)
+        if report := settings.get("progress"):
+            report(1, 1)
         FakeLLM.opened.append(self)
 
     def __enter__(self) -> "FakeLLM":
@@ -188,6 +189,7 @@ class FakeSystem:
     cpu_features = ("avx2", "fma")
     threads = 2
     threads_reason = "two CPUs are allowed"
+    debug_assertions = False
 
     @staticmethod
     def detect(isa: str | None = None, threads: int | None = None) -> "FakeSystem":

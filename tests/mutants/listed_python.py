@@ -7,35 +7,37 @@ __all__ = ["PYTHON_MUTANTS"]
 
 SAMPLING = (
     python_mutant(
-        "runtime/opening.py",
+        "runtime/native_engine.py",
         "presence_penalty=params.presence_penalty",
         "presence_penalty=0.0",
         ("sampling/test_distributions.py",),
     ),
     python_mutant(
-        "runtime/opening.py",
+        "runtime/native_engine.py",
         "frequency_penalty=params.frequency_penalty",
         "frequency_penalty=0.0",
         ("sampling/test_distributions.py",),
     ),
     python_mutant(
-        "runtime/opening.py",
+        "runtime/native_engine.py",
         "repetition_penalty=params.repetition_penalty",
         "repetition_penalty=1.0",
         ("sampling/test_distributions.py",),
     ),
     python_mutant(
-        "runtime/opening.py", "min_p=params.min_p", "min_p=0.0", ("sampling/test_distributions.py",)
+        "runtime/native_engine.py", "min_p=params.min_p", "min_p=0.0", ("sampling/test_distributions.py",)
     ),
-    python_mutant("runtime/opening.py", "top_k=params.top_k", "top_k=0", ("sampling/test_distributions.py",)),
     python_mutant(
-        "runtime/opening.py",
+        "runtime/native_engine.py", "top_k=params.top_k", "top_k=0", ("sampling/test_distributions.py",)
+    ),
+    python_mutant(
+        "runtime/native_engine.py",
         "cache_min_tokens=params.min_cache_tokens if params.cache_prefix else None",
         "cache_min_tokens=16 if params.cache_prefix else None",
         ("memory/test_prefix_params.py",),
     ),
     python_mutant(
-        "runtime/opening.py",
+        "runtime/native_engine.py",
         "cache_min_tokens=params.min_cache_tokens if params.cache_prefix else None",
         "cache_min_tokens=params.min_cache_tokens",
         ("memory/test_prefix_params.py",),
@@ -101,19 +103,19 @@ CONVERSATIONS = (
     ),
     python_mutant(
         "serve/schemas/chat.py",
-        'thinks=(self.model_extra or {}).get("reasoning_effort") is None',
+        "thinks=thinks(self.model_extra)",
         "thinks=True",
         ("serve/test_thinking.py",),
     ),
     python_mutant(
         "serve/schemas/messages.py",
-        'thinks=(self.model_extra or {}).get("thinking") is None',
+        "thinks=thinks(self.model_extra)",
         "thinks=True",
         ("serve/test_thinking.py",),
     ),
     python_mutant(
         "serve/schemas/responses.py",
-        'thinks=reasoning.get("effort") is None',
+        "thinks=thinks(self.model_extra)",
         "thinks=True",
         ("serve/test_thinking.py",),
     ),
@@ -189,10 +191,41 @@ SERVER = (
     ),
 )
 
+FIELDS, WORKER = "serve/test_fields.py", "serve/test_worker.py"
+
+BEHIND_ROUTERS = (
+    python_mutant(
+        "serve/schemas/base.py", "if not is_harmless(name, value):", "if value is not None:", (FIELDS,)
+    ),
+    python_mutant("serve/schemas/base.py", "max(0, self.top_k or 0)", "self.top_k or 0", (FIELDS, WORKER)),
+    python_mutant(
+        "serve/schemas/refusals.py",
+        "isinstance(harmless, bool) == is_truth and value == harmless",
+        "value == harmless",
+        (FIELDS,),
+    ),
+    python_mutant(
+        "serve/routes/health.py", "if server.leaving.is_set():", "if False:", ("serve/test_process.py",)
+    ),
+    python_mutant(
+        "serve/running.py",
+        "self._leaves_at = time.monotonic() + self._drain_delay",
+        "self._leaves_at = time.monotonic()",
+        ("serve/test_process.py",),
+    ),
+    python_mutant(
+        "serve/rendering.py",
+        "min(params.max_tokens, room)",
+        "params.max_tokens",
+        (WORKER,),
+    ),
+)
+
 PYTHON_MUTANTS: dict[str, tuple[Mutant, ...]] = {
     "scheduler": SCHEDULER_MUTANTS,
     "sampler": SAMPLING,
     "engine": STREAMS,
     "server limits": (*RETRY_AFTER, *SERVER),
     "conversations": CONVERSATIONS,
+    "behind routers": BEHIND_ROUTERS,
 }

@@ -82,7 +82,7 @@ PARTS = (
     ),
     _package(
         "prefix cache",
-        ("caching", "runtime/prefix_cache.py"),
+        ("caching", "runtime/engine_prefix_cache.py"),
         (
             "caching/test_radix_tree.py",
             "caching/test_prefix_cache.py",

@@ -7,13 +7,13 @@ use pyo3::prelude::*;
 use ruvllm_core::model::ActivationPrecision;
 use ruvllm_core::{Error, Result};
 use ruvllm_kernels::{
-    Activations, Arena, Epilogue, FloatRows, Kernels, PackSource, Product, QuantizedRows,
-    RowPrecision, ThreadPool, WordRows, multiply, thread_choice,
+    Activations, Arena, Epilogue, FloatRows, Kernels, Product, QuantizedRows, RowPrecision,
+    ThreadPool, WeightSource, WordRows, multiply, thread_choice,
 };
 
 use crate::arrays::{contiguous, flat};
+use crate::block_formats::named;
 use crate::convert::choice;
-use crate::kernels::named;
 use crate::model::PRECISIONS;
 use crate::row_kernels::check_rows;
 use crate::run::run;
@@ -42,7 +42,7 @@ impl PackedMatrix {
         let view = contiguous::<u8>("data", data)?;
         let bytes = view.as_slice()?;
         run(data.py(), || {
-            let source = PackSource {
+            let source = WeightSource {
                 block_type: named(type_name)?,
                 bytes,
                 rows,

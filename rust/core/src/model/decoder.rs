@@ -8,8 +8,9 @@ use crate::kv::KvPool;
 use crate::profile::{Operation, Profile};
 
 use super::Model;
+use super::compute::{Compute, ROWS_PER_TASK};
 use super::layer::{LayerBuffers, LayerCall, RotaryTables};
-use super::linear::{Compute, InputBuffers, ROWS_PER_TASK, Source};
+use super::linear::{InputBuffers, Source};
 use super::norm::Norm;
 
 /// Buffers of a forward pass, kept between steps.

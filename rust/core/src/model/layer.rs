@@ -9,7 +9,8 @@ use crate::batch::{Batch, KeptRows};
 use crate::kv::KvPool;
 use crate::profile::Operation;
 
-use super::linear::{Compute, InputBuffers, Linear, ROWS_PER_TASK, Source};
+use super::compute::{Compute, ROWS_PER_TASK};
+use super::linear::{InputBuffers, Linear, Source};
 use super::norm::Norm;
 use super::spec::{ModelSpec, RopeSpec};
 use super::weights::LayerWeights;

@@ -1,12 +1,13 @@
 //! A linear map of the decoder: packed weights, side by side where they share their input.
 
 use ruvllm_kernels::{
-    Activations, Epilogue, FloatRows, Kernels, Operands, PackedMatrix, Product, QuantizedRows,
-    ReadAhead, RowPrecision, ThreadPool, WordRows, multiply,
+    Activations, Epilogue, FloatRows, PackedMatrix, Product, QuantizedRows, ReadAhead,
+    RowPrecision, WordRows, multiply,
 };
 
-use crate::profile::{Operation, Profile, timed};
+use crate::profile::Operation;
 
+use super::compute::{Compute, ROWS_PER_TASK};
 use super::norm::Norm;
 
 /// In which precision activations meet the weights.
@@ -18,39 +19,6 @@ pub enum ActivationPrecision {
     Auto,
     /// f32 everywhere: exact and slower.
     Float,
-}
-
-/// What every operation of a forward pass needs.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Compute<'a> {
-    /// The arithmetic.
-    pub kernels: &'a dyn Kernels,
-    /// The threads.
-    pub pool: &'a ThreadPool,
-    /// Where the time goes, when someone wants to know.
-    pub profile: Option<&'a Profile>,
-}
-
-impl Compute<'_> {
-    /// Does `work` as a part of the step that has a name.
-    #[inline]
-    pub(super) fn timed<T>(&self, operation: Operation, work: impl FnOnce() -> T) -> T {
-        timed(self.profile, operation, work)
-    }
-
-    /// Counts a product for the operation that is under way.
-    fn count_product(&self, product: &Product<'_>) {
-        let Some(profile) = self.profile else { return };
-        let (operands, tokens) = match product.activations {
-            Activations::Float(rows) => (Operands::Floats, rows.values.len() / rows.columns.max(1)),
-            Activations::Quantized(rows) => (Operands::Bytes, rows.tokens()),
-            Activations::Words(rows) => (Operands::Words, rows.tokens()),
-        };
-        for matrix in product.matrices {
-            let operations = 2 * (tokens * matrix.rows() * matrix.columns()) as u64;
-            profile.count_product(operands, operations, matrix.bytes() as u64);
-        }
-    }
 }
 
 /// The rows that go into a linear map.
@@ -232,8 +200,6 @@ fn make_words(compute: Compute<'_>, source: Source<'_>, columns: usize, words: &
     });
 }
 
-/// Rows that one thread takes at a time where the work of a row is small.
-pub(crate) const ROWS_PER_TASK: usize = 16;
 /// Rows below which asking another thread takes longer than norming and quantizing them.
 const FEWEST_ROWS: usize = 4;
 

@@ -10,6 +10,7 @@ use ruvllm_kernels::{Kernels, ThreadPool};
 use crate::error::{Error, Result};
 
 use super::Model;
+use super::description::ModelDescription;
 use super::families::spec_from_files;
 use super::linear::ActivationPrecision;
 use super::weight_reader::WeightReader;
@@ -23,23 +24,6 @@ pub struct LoadOptions {
     pub threads: usize,
     /// In which precision activations meet the weights.
     pub precision: ActivationPrecision,
-}
-
-/// What a user wants to know of a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelDescription {
-    /// The tensor type that holds most weights.
-    pub quantization: String,
-    /// Whether that type is f32.
-    pub is_single_precision: bool,
-    /// Weights in all.
-    pub num_parameters: u64,
-    /// Bytes of the files.
-    pub file_bytes: u64,
-    /// Bytes of the packed weights in memory.
-    pub weight_bytes: u64,
-    /// The chat template of GGUF metadata.
-    pub chat_template: Option<String>,
 }
 
 /// Opens, checks and packs a model; `progress` hears of bytes done and in all, and may stop it.

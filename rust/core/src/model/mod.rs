@@ -1,6 +1,8 @@
 //! Models: a family's differences as data ([`spec`], [`families`]), and one decoder over them.
 
+mod compute;
 mod decoder;
+mod description;
 pub mod families;
 mod layer;
 mod linear;
@@ -16,8 +18,9 @@ use std::sync::Arc;
 use ruvllm_kernels::{Kernels, KvFormat, KvLayout, ThreadPool};
 
 pub use decoder::{Forwarded, LogitsBuffers, Workspace};
+pub use description::ModelDescription;
 pub use linear::ActivationPrecision;
-pub use loader::{LoadOptions, ModelDescription, load, open};
+pub use loader::{LoadOptions, load, open};
 use spec::ModelSpec;
 use weights::Weights;
 

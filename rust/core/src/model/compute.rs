@@ -1,0 +1,41 @@
+//! What every operation of a forward pass is handed: arithmetic, threads, and the watch.
+
+use ruvllm_kernels::{Activations, Kernels, Operands, Product, ThreadPool};
+
+use crate::profile::{Operation, Profile, timed};
+
+/// Rows that one thread takes at a time where the work of a row is small.
+pub(crate) const ROWS_PER_TASK: usize = 16;
+
+/// What every operation of a forward pass needs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Compute<'a> {
+    /// The arithmetic.
+    pub kernels: &'a dyn Kernels,
+    /// The threads.
+    pub pool: &'a ThreadPool,
+    /// Where the time goes, when someone wants to know.
+    pub profile: Option<&'a Profile>,
+}
+
+impl Compute<'_> {
+    /// Does `work` as a part of the step that has a name.
+    #[inline]
+    pub(super) fn timed<T>(&self, operation: Operation, work: impl FnOnce() -> T) -> T {
+        timed(self.profile, operation, work)
+    }
+
+    /// Counts a product for the operation that is under way.
+    pub(super) fn count_product(&self, product: &Product<'_>) {
+        let Some(profile) = self.profile else { return };
+        let (operands, tokens) = match product.activations {
+            Activations::Float(rows) => (Operands::Floats, rows.values.len() / rows.columns.max(1)),
+            Activations::Quantized(rows) => (Operands::Bytes, rows.tokens()),
+            Activations::Words(rows) => (Operands::Words, rows.tokens()),
+        };
+        for matrix in product.matrices {
+            let operations = 2 * (tokens * matrix.rows() * matrix.columns()) as u64;
+            profile.count_product(operands, operations, matrix.bytes() as u64);
+        }
+    }
+}
