@@ -32,6 +32,16 @@ def test_the_binding_stays_thin() -> None:
     assert sum(map(sources.code_lines, files)) <= BINDING_LINES
 
 
+def test_clippy_holds_the_core_to_the_same_numbers() -> None:
+    """Clippy reads the nearest clippy.toml alone; the core's has what it may not call besides."""
+    whole = (sources.ROOT / "clippy.toml").read_text(encoding="utf-8")
+    core = (sources.RUST / "core" / "clippy.toml").read_text(encoding="utf-8")
+    assert set(whole.splitlines()) <= set(core.splitlines())
+    assert "disallowed-methods" in core
+    for method in ("std::time::Instant::now", "std::env::var", "std::fs::read", "std::fs::File::open"):
+        assert f'path = "{method}"' in core
+
+
 def test_python_functions_fit_on_a_screen() -> None:
     """Clippy holds the Rust ones to the same number (clippy.toml). Docstrings do not count."""
     wrong = []
