@@ -9,9 +9,13 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 # What to make the virtual environment with (3.10 or newer), and the model of `make demo`.
 PYTHON ?= python3
+# Which versions of other packages are installed; `make setup CONSTRAINTS=` in a fresh clone takes the newest of all.
+CONSTRAINTS ?= tests/constraints.txt
 MODEL ?= smollm2-135m
 FUZZ_SECONDS ?= 60
+KEY ?=
 PYTEST_ARGS ?=
+MUTANTS ?=
 BENCH_ARGS ?=
 
 VENV := .venv
@@ -19,6 +23,8 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 # A virtual environment or conda that happens to be active must not decide where maturin installs.
 IN_VENV := env -u CONDA_PREFIX VIRTUAL_ENV=$(CURDIR)/$(VENV) PATH="$(CURDIR)/$(BIN):$$PATH"
+# For maturin too, which asks pip for what the package depends on.
+CONSTRAINED := PIP_CONSTRAINT='$(CONSTRAINTS)'
 # What `make test-neon` runs the kernels for 64-bit ARM on: processors that qemu plays, each with the
 # best of our instruction sets that it has, and the cross compiler's linker and libraries.
 NEON_TARGET := aarch64-unknown-linux-gnu
@@ -30,14 +36,14 @@ QEMU_AARCH64 ?= $(shell command -v qemu-aarch64-static || command -v qemu-aarch6
 RUST_TESTED := --workspace --exclude ruvllm-py
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
-.PHONY: help setup build demo test check lint format test-rust test-py test-isa test-neon test-embedded \
-	bench bench-peers bench-marks bench-prefix bench-prefix-tree bench-serve bench-streams bench-packs bench-fairness bench-serve-cost pack fuzz wheel docs size clean
+.PHONY: help setup build demo test check lint format test-rust test-py test-isa test-mutants test-neon test-embedded \
+	bench bench-peers bench-marks bench-prefix bench-prefix-tree bench-serve bench-streams bench-packs bench-fairness bench-serve-cost constraints pack fuzz wheel docs size clean
 
 help:  ## this page
 	@echo "RuvLLM: make TARGET"
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do \
 		printf '  %-17s %s\n' "$$name" "$$text"; done
-	@echo "Variables: PYTHON=$(PYTHON) MODEL=$(MODEL) FUZZ_SECONDS=$(FUZZ_SECONDS) PYTEST_ARGS='$(PYTEST_ARGS)' BENCH_ARGS='$(BENCH_ARGS)'"
+	@echo "Variables: PYTHON=$(PYTHON) MODEL=$(MODEL) FUZZ_SECONDS=$(FUZZ_SECONDS) CONSTRAINTS=$(CONSTRAINTS) PYTEST_ARGS='$(PYTEST_ARGS)' BENCH_ARGS='$(BENCH_ARGS)'"
 
 # -- setting up -------------------------------------------------------------------------------------
 
@@ -49,17 +55,17 @@ $(STAMPS)/venv:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "$(PYTHON) cannot make virtual environments: on Debian, apt install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet 'maturin>=1.9,<2'
+	$(CONSTRAINED) $(BIN)/python -m pip install --quiet 'maturin>=1.9,<2'
 	@mkdir -p $(STAMPS) && touch $@
 
 # The extension is built in release mode and the Python sources are used in place.
 $(STAMPS)/build: $(STAMPS)/venv $(RUST_SOURCES) pyproject.toml
-	$(IN_VENV) maturin develop --release --quiet
+	$(IN_VENV) $(CONSTRAINED) maturin develop --release --quiet
 	@touch $@
 
 # pip finds ruvllm installed already and adds what the extra names.
-$(STAMPS)/test-tools: pyproject.toml | $(STAMPS)/build
-	$(BIN)/python -m pip install --quiet 'ruvllm[test]'
+$(STAMPS)/test-tools: pyproject.toml $(CONSTRAINTS) | $(STAMPS)/build
+	$(CONSTRAINED) $(BIN)/python -m pip install --quiet 'ruvllm[test]'
 	@touch $@
 
 # The tests of the server's page drive a browser. Where there is none, root on Debian gets Debian's; anybody
@@ -71,6 +77,12 @@ $(STAMPS)/browser: | $(STAMPS)/test-tools
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium >/dev/null; \
 		$(BIN)/python -m tests.serve.page.browser; }
 	@touch $@
+
+# For every system and every Python that the package knows, in one file.
+constraints: $(STAMPS)/venv  ## tests/constraints.txt anew: the newest of everything that fits together
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.10 --extra dev --no-emit-package ruvllm \
+		--no-annotate --custom-compile-command 'make constraints' --output-file tests/constraints.txt pyproject.toml
 
 setup: $(STAMPS)/build $(STAMPS)/test-tools  ## virtual environment in .venv with everything that developing needs
 
@@ -112,9 +124,12 @@ test-py: $(STAMPS)/build $(STAMPS)/test-tools $(STAMPS)/browser  ## tests of the
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-isa: $(STAMPS)/build $(STAMPS)/test-tools  ## kernels and engine under each instruction set of this machine
-	@for isa in $$($(BIN)/python -c 'from ruvllm import _native; print(*_native.System.detect().available_isas)'); do \
+	@isas=$$($(BIN)/python -m tests.support.machine_isas); for isa in $$isas; do \
 		echo "== $$isa"; export RUVLLM_ISA=$$isa RUVLLM_REQUIRE_ISA=$$isa; \
 		cargo test -p ruvllm-kernels -p ruvllm-core --quiet; $(BIN)/python -m pytest tests/engine -q; done
+
+test-mutants: $(STAMPS)/build $(STAMPS)/test-tools  ## small wrong changes of the package, each of which a test must notice; MUTANTS='admission'
+	$(BIN)/python -m tests.mutants.run $(MUTANTS)
 
 test-neon:  ## kernels for 64-bit ARM, on such a machine or as qemu plays three of them
 	@case "$$(uname -m)" in aarch64|arm64) exec cargo test -p ruvllm-kernels --quiet;; esac; \
@@ -133,8 +148,8 @@ test-neon:  ## kernels for 64-bit ARM, on such a machine or as qemu plays three 
 test-embedded:  ## kernel packs on a device without a compiler
 	cargo test -p ruvllm-packs --no-default-features --features precompiled --test embedded --test embedded_memory --quiet
 
-pack: $(STAMPS)/test-tools  ## the reference kernel pack from its C sources; sign it after with build.py --sign
-	$(BIN)/python rust/packs/kernels/build.py --write
+pack: $(STAMPS)/test-tools  ## the reference kernel pack from its C sources; KEY=FILE signs it, with a new key where FILE is not there
+	$(BIN)/python rust/packs/kernels/build.py --write $(if $(KEY),--key '$(KEY)')
 
 fuzz:  ## both parsers for FUZZ_SECONDS each: cargo-fuzz where it is installed, else more property tests
 	@if cargo fuzz --version >/dev/null 2>&1; then cd rust/formats; \

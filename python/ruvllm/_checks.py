@@ -2,10 +2,7 @@
 
 import math
 import numbers
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from ruvllm.errors import ConfigError
 
@@ -42,31 +39,6 @@ def check_integer(name: str, value: object, low: int, high: int | None = None) -
     if number < low or (high is not None and number > high):
         raise ConfigError(f"{name} is {number}; it must be {allowed}")
     return number
-
-
-def check_token_list(name: str, value: object) -> list[int]:
-    """The value as a list of integers; `ConfigError` for all else, bytes and bools among it.
-
-    Python counts these as numbers too, but who gives them means a text, or a mask.
-    """
-    if isinstance(value, list) and set(map(type, value)) <= {int}:
-        # What comes from a tokenizer or a client, at the speed of the interpreter's own loops.
-        return list(value)
-    if isinstance(value, bytes | bytearray | memoryview):
-        raise ConfigError(
-            f"{name} is a {type(value).__name__}; it must be a list of token ids, or text: decode it first"
-        )
-    if isinstance(value, np.ndarray):
-        if value.ndim != 1 or (value.size and value.dtype.kind not in "iuO"):
-            shape = f"{value.dtype} array of shape {value.shape}"
-            raise ConfigError(f"{name} is a {shape}; it must be a row of integers")
-        value = value.tolist()
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        raise ConfigError(f"{name} is a {type(value).__name__}; it must be a list of token ids")
-    for index, token in enumerate(value):
-        if isinstance(token, bool) or not isinstance(token, numbers.Integral):
-            raise ConfigError(f"{name}[{index}] is {token!r}; it must be an integer")
-    return [int(token) for token in value]
 
 
 def check_number(name: str, value: object, interval: Interval) -> float:

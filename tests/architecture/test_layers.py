@@ -13,7 +13,7 @@ CRATES = {
     "formats": set(),
     "core": {"kernels", "formats"},
     "packs": {"kernels"},
-    "py": {"core", "kernels", "packs"},
+    "py": {"formats", "core", "kernels", "packs"},
 }
 
 # Modules of the core, low to high. A module may use its own level and those below it, without cycles.
@@ -31,7 +31,18 @@ CORE_NEVER = {("model", "prefix"), ("prefix", "model")}
 
 # The package, low to high; the longest matching prefix decides.
 PACKAGE = [
-    {"_native", "_version", "_checks", "whole_file", "errors", "types", "config", "params", "outputs"},
+    {
+        "_native",
+        "_version",
+        "_checks",
+        "token_lists",
+        "whole_file",
+        "errors",
+        "types",
+        "config",
+        "params",
+        "outputs",
+    },
     {"hub", "text", "kernels", "observability"},
     {"packs"},
     {"runtime", "backends.base", "adapters", "caching"},

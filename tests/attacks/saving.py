@@ -11,7 +11,6 @@ import errno
 import json
 import os
 import random
-import resource
 import signal
 import sys
 import threading
@@ -57,6 +56,8 @@ def save_for_ever(model: Path, target: Path, report: int, seed: int) -> None:
 
     for _ in range(THREADS):
         threading.Thread(target=save, daemon=True).start()
+    import resource  # where there are no forks it is not there either, and the test reads this file's numbers
+
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     while True:
         time.sleep(chance.uniform(0, 0.03))

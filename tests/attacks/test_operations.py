@@ -1,7 +1,6 @@
 """What goes wrong around a server: a log that nobody reads, files that run out, a start that never ends."""
 
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -34,7 +33,7 @@ from tests.serve.process import ServeProcess, serving, wait_until
 from tests.serve.raw import json_request, read_to_end, request_bytes
 from tests.serve.running import RunningServer, running
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and pipes are Unix's")
+resource = pytest.importorskip("resource", reason="signals, pipes and limits of processes are Unix's")
 
 BODY = {"model": TINY, "prompt": "hi", "max_tokens": 2}
 # To end, without a load: for its threads, its prefix cache, and what stderr still gets.

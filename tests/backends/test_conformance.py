@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ruvllm import (
+    LLM,
     ConfigError,
     ContextLengthError,
     GenerateParams,
@@ -15,6 +16,7 @@ from ruvllm import (
     ModelConfig,
     RuvLLMError,
 )
+from tests.support.by_hand import likeliest_tokens
 
 pytestmark = pytest.mark.real_model
 
@@ -76,7 +78,7 @@ def test_default_params(backend: LlmBackend) -> None:
     assert isinstance(backend.generate(PROMPT, GenerateParams(max_tokens=4)), str)
 
 
-def test_the_stream_joined_is_the_text(backend: LlmBackend) -> None:
+def test_the_stream_joined_is_the_text(backend: LlmBackend, smollm2: LLM) -> None:
     pieces: list[str] = []
 
     def take(text: str) -> bool:
@@ -85,16 +87,25 @@ def test_the_stream_joined_is_the_text(backend: LlmBackend) -> None:
 
     backend.generate_stream(PROMPT, GREEDY, take)
     assert "".join(pieces) == backend.generate(PROMPT, GREEDY)
+    # Many tokens after the other, and none of a backend's ways.
+    made = likeliest_tokens(smollm2, smollm2.tokenize(PROMPT), 24)
+    assert "".join(pieces) == smollm2.detokenize(made, skip_special=True)
     assert len(pieces) > 3
     assert all(pieces)
 
 
 def test_no_piece_has_half_a_character(backend: LlmBackend) -> None:
-    params = GenerateParams(temperature=1.5, top_p=1.0, max_tokens=60, seed=5)
-    pieces: list[str] = []
-    backend.generate_stream("日本語の文章: 🙂🙂🙂", params, lambda text: pieces.append(text) is None)
-    text = backend.generate("日本語の文章: 🙂🙂🙂", params)
-    assert "".join(pieces) == text
+    """Most characters here are several tokens; only the last may be cut off, where the tokens end."""
+    tokenizer = backend.tokenizer()
+    assert tokenizer is not None
+    for prompt in ("Emoji: 🙂🙂🙂🙂🙂", "日本語: 東京、大阪、京都、東京、大阪、京都、"):
+        pieces: list[str] = []
+        backend.generate_stream(prompt, GREEDY, lambda text, pieces=pieces: pieces.append(text) is None)
+        whole = "".join(pieces)
+        assert whole == backend.generate(prompt, GREEDY)
+        assert sum(character > "\u2fff" for character in whole) >= 4, whole
+        assert len(pieces) < len(tokenizer.encode(whole, add_bos=False))
+        assert not [piece for piece in pieces[:-1] if "\ufffd" in piece]
 
 
 def test_false_stops_the_stream(backend: LlmBackend) -> None:

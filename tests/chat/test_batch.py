@@ -41,7 +41,7 @@ TOO_LONG = "license " * 300
 def wait_until_idle(llm: LLM) -> None:
     """A cancelled request leaves with the next plan."""
     deadline = time.monotonic() + 5
-    while llm._loop._running or llm._loop._waiting:
+    while (stats := llm.memory_stats()).running_requests or stats.waiting_requests:
         assert time.monotonic() < deadline
         time.sleep(0.005)
 

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from ruvllm import LLM, ConfigError, ContextLengthError, GenerateParams, InvalidOperationError, RagPipeline
+from ruvllm.chat.rag import DEFAULT_PARAMS
+from tests.support.by_hand import likeliest_tokens
 
 GREEDY = GenerateParams(temperature=0.0, repetition_penalty=1.0, max_tokens=6, ignore_eos=True)
 DOCUMENTS = [
@@ -117,6 +119,8 @@ def test_chunks_that_do_not_fit_are_left_out(tiny: LLM) -> None:
 def test_a_stream_is_the_answer(tiny: LLM) -> None:
     pipeline = RagPipeline(tiny, DOCUMENTS, params=GREEDY)
     whole = pipeline.query("Tiber")
+    prompt = tiny.tokenize(pipeline.prompt("Tiber", whole.chunks))
+    assert whole.completion.token_ids == likeliest_tokens(tiny, prompt, GREEDY.max_tokens)
     with pipeline.stream("Tiber") as stream:
         assert stream.chunks == whole.chunks
         assert "".join(chunk.text for chunk in stream) == whole.completion.text
@@ -126,8 +130,35 @@ def test_a_stream_is_the_answer(tiny: LLM) -> None:
     assert list(stream) == []
 
 
-def test_an_answer_ends_before_the_next_question(tiny: LLM) -> None:
-    assert "\nQuestion:" in RagPipeline(tiny)._params.stop_sequences
+@pytest.mark.real_model
+def test_an_answer_ends_before_the_next_question(real: LLM) -> None:
+    """A document of questions and answers, which the model would go on with for ever."""
+    capitals = {"Spain": "Madrid", "Austria": "Vienna", "Italy": "Rome"}
+    pairs = [f"Question: What is the capital of {land}?\n\nAnswer: {city}" for land, city in capitals.items()]
+    pipeline = RagPipeline(real, ["\n\n".join(pairs)])
+    question = "What is the capital of Italy?"
+    answer = pipeline.query(question)
+    assert (answer.text, answer.completion.finish_reason) == ("Rome", "stop")
+    endless = replace(DEFAULT_PARAMS, stop_sequences=(), max_tokens=30)
+    assert pipeline.query(question, endless).text.startswith("Rome\n\nQuestion: ")
+
+
+def test_an_answer_is_the_likeliest(tiny: LLM) -> None:
+    pipeline = RagPipeline(tiny, DOCUMENTS[:1])
+    answer = pipeline.query("Where does Paris lie?").completion.token_ids
+    assert len(answer) > 20
+    prompt = tiny.tokenize(pipeline.prompt("Where does Paris lie?", DOCUMENTS[:1]))
+    assert answer == likeliest_tokens(tiny, prompt, len(answer))
+
+
+@pytest.mark.parametrize(("max_tokens", "room"), [(40, 40), (1000, 64)])
+def test_the_context_leaves_room_for_the_answer(tiny: LLM, max_tokens: int, room: int) -> None:
+    """Short chunks fill the context to its end but for the answer, or a quarter where it may be longer."""
+    texts = [f"{number}" for number in range(200)]
+    pipeline = RagPipeline(tiny, retrieve=lambda question, count: texts, top_k=200)
+    usage = pipeline.query("why?", replace(GREEDY, max_tokens=max_tokens)).completion.usage
+    assert 256 - room - 10 <= usage.prompt_tokens <= 256 - room
+    assert usage.completion_tokens == min(max_tokens, 256 - usage.prompt_tokens)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from ruvllm.chat.transcript import Piece, Turn
 from ruvllm.text.marks import Rendered
 from tests.chat.conftest import TEMPLATE, with_template
 from tests.conftest import FIXTURES
+from tests.support.by_hand import likeliest_tokens
 
 GREEDY = GenerateParams(temperature=0.0, repetition_penalty=1.0, max_tokens=12, ignore_eos=True)
 QUESTIONS = ["the copyright of", "you may  not", "naïve 日本語 🙂", "license"]
@@ -193,7 +194,10 @@ def test_a_stream_is_the_answer(tiny: LLM) -> None:
     session = ChatSession(tiny, params=GREEDY)
     with session.stream("the terms") as stream:
         text = "".join(chunk.text for chunk in stream)
-    assert text == ChatSession(tiny, params=GREEDY).send("the terms").text
+    whole = ChatSession(tiny, params=GREEDY).send("the terms")
+    assert text == whole.text
+    asked = tiny.chat_tokens([{"role": "user", "content": "the terms"}])
+    assert whole.token_ids == likeliest_tokens(tiny, asked, GREEDY.max_tokens)
     assert session.history[-1] == {"role": "assistant", "content": text}
     assert list(stream) == []
 

@@ -20,26 +20,53 @@ from ruvllm.params import GenerateParams
 from tests.cli.fake_engine import FakeLLM
 
 Ruvllm = Callable[..., Any]
-COMMANDS = ["chat", "run", "pull", "list", "info", "rm", "bench", "bench-serve", "doctor"]
+
+
+def every_command() -> dict[str, Any]:
+    """All commands by name, those of groups as `packs verify`; and the groups themselves."""
+    tops = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    inner = {
+        f"{name} {part}": command
+        for name, group in tops.items()
+        for part, command in getattr(group, "commands", {}).items()
+    }
+    return {**tops, **inner}
+
+
+GROUPS = [name for name, command in every_command().items() if hasattr(command, "commands")]
+COMMANDS = [name for name in every_command() if name not in GROUPS]
+
+
+def test_all_commands_are_among_them() -> None:
+    named = ["chat", "run", "serve", "pull", "list", "info", "rm", "bench", "bench-serve", "doctor"]
+    packs = ["verify", "list", "install", "activate", "rollback", "bench", "keygen", "sign"]
+    assert GROUPS == ["packs"]
+    assert sorted(COMMANDS) == sorted([*named, *(f"packs {name}" for name in packs)])
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_teaches(ruvllm: Ruvllm, command: str) -> None:
-    result = ruvllm(command, "--help")
+    result = ruvllm(*command.split(), "--help")
     assert result.exit_code == 0
     assert "Examples" in result.stdout
     assert result.stdout.count(f"ruvllm {command}") >= 2
 
 
-def test_help_lists_the_commands(ruvllm: Ruvllm) -> None:
-    result = ruvllm("--help")
+@pytest.mark.parametrize("group", ["", *GROUPS])
+def test_help_lists_the_commands(ruvllm: Ruvllm, group: str) -> None:
+    result = ruvllm(*group.split(), "--help")
     assert result.exit_code == 0
-    assert all(re.search(rf"\b{command}\b", result.stdout) for command in COMMANDS)
+    listed = re.findall(r"^│ ([a-z][a-z-]*) ", result.stdout, re.M)
+    assert sorted(" ".join([*group.split(), name]) for name in listed) == sorted(
+        name for name in every_command() if name.rpartition(" ")[0] == group
+    )
+    # Whoever stands here is told where examples are.
+    assert f"{' '.join(['ruvllm', *group.split()])} COMMAND --help" in result.stdout
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_flag_has_a_variable(command: str) -> None:
-    parameters = typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]
+    parameters = every_command()[command].params
     flags = [parameter for parameter in parameters if parameter.opts[0].startswith("--")]
     flags = [flag for flag in flags if flag.name != "help"]
     assert flags
@@ -51,8 +78,7 @@ def test_every_flag_has_a_variable(command: str) -> None:
 
 
 def test_the_documented_variables_are_among_them() -> None:
-    commands = typer.main.get_command(app).commands.values()  # type: ignore[attr-defined]
-    variables = {parameter.envvar for command in commands for parameter in command.params}
+    variables = {parameter.envvar for command in every_command().values() for parameter in command.params}
     assert {
         "RUVLLM_CACHE_DIR",
         "RUVLLM_LOG_LEVEL",

@@ -25,6 +25,7 @@ from ruvllm import (
     TokenizationError,
 )
 from tests.conftest import FIXTURES
+from tests.support.by_hand import likeliest_tokens
 
 GGUF = FIXTURES / "gguf" / "llama-gqa.gguf"
 FOLDER = FIXTURES / "models" / "llama-gqa"
@@ -59,6 +60,8 @@ def test_a_list_of_prompts(tiny_gguf: LLM) -> None:
 def test_a_stream_is_the_completion(tiny_gguf: LLM) -> None:
     completion = tiny_gguf.generate(PROMPT, GREEDY)
     chunks = list(tiny_gguf.stream(PROMPT, GREEDY))
+    assert completion.token_ids == likeliest_tokens(tiny_gguf, tiny_gguf.tokenize(PROMPT), 12)
+    assert completion.text == tiny_gguf.detokenize(completion.token_ids)
     assert join(chunks) == completion.text
     assert tuple(token for chunk in chunks for token in chunk.token_ids) == completion.token_ids
     assert chunks[-1].finish_reason == completion.finish_reason

@@ -22,6 +22,7 @@ from ruvllm.runtime.plans import (
     levels,
 )
 from ruvllm.runtime.scheduler import Scheduler
+from ruvllm.runtime.step_times import StepTimes
 
 
 def waiting(request_id: int, prompt: int, reserved: int, *, tenant: str = "", priority: int = 0) -> Waiting:
@@ -180,11 +181,42 @@ def test_the_first_one_never_gives_way() -> None:
 
 
 def test_blocks_are_swapped_where_that_is_cheaper_and_there_is_room() -> None:
+    # Two blocks go out and come in again, against 32 tokens of a millisecond each.
     inside = (running(1, 33, 32, 64), running(2, 33, 32, 64))
-    for seconds, room, swap in ((1e-3, 2, True), (1e-3, 1, False), (1.0, 2, False)):
+    for seconds, room, swap in (
+        (1e-3, 2, True),
+        (1e-3, 1, False),
+        (1.0, 2, False),
+        (7e-3, 2, True),
+        (1e-2, 2, False),
+    ):
         costs = Costs(recompute_token_seconds=1e-3, swap_block_seconds=seconds, swap_free_blocks=room)
         made = decide(view(running=inside, total=4, costs=costs))
         assert made.preempted == (Preemption(request_id=2, swap=swap),)
+
+
+def test_room_for_swapping_is_spent_once() -> None:
+    inside = tuple(running(index, 33, 32, 64) for index in range(1, 5))
+    for room, swapped in ((2, [True, False]), (3, [True, False]), (4, [True, True])):
+        costs = Costs(recompute_token_seconds=1e-3, swap_block_seconds=1e-6, swap_free_blocks=room)
+        made = decide(view(running=inside, total=8, costs=costs))
+        assert [one.request_id for one in made.preempted] == [4, 3]
+        assert [one.swap for one in made.preempted] == swapped
+
+
+@pytest.mark.parametrize(("blocks", "gives_way"), [(3, True), (4, False)])
+def test_a_tenant_gives_way_as_long_as_it_still_holds_as_much(blocks: int, *, gives_way: bool) -> None:
+    inside = tuple(running(index, 48, 48, 48, tenant="a") for index in (1, 2))
+    queue = (waiting(3, 16 * blocks, 16 * blocks, tenant="b"),)
+    made = decide(view(running=inside, waiting=queue, total=8))
+    assert [one.request_id for one in made.preempted] == ([2] if gives_way else [])
+    assert made.admitted == ((3,) if gives_way else ())
+
+
+def test_a_higher_rank_counts_more_than_having_less_in() -> None:
+    inside = (running(1, 33, 32, 64, tenant="a", priority=1),)
+    queue = (waiting(2, 16, 32, tenant="b"), waiting(3, 16, 32, tenant="a", priority=1))
+    assert decide(view(running=inside, waiting=queue), max_running=2).admitted == (3,)
 
 
 def test_whoever_was_set_aside_comes_back_before_newcomers() -> None:
@@ -229,6 +261,18 @@ def test_the_higher_priority_has_the_budget_first() -> None:
 
 def test_prompts_that_end_in_one_step_do_not_end_the_plan() -> None:
     assert share(running(1, 100, 0, 200), running(2, 9, 8, 20), horizon_steps=32).max_steps == 32
+
+
+def test_answers_that_take_turns_have_the_engine_for_a_tenth_of_a_second() -> None:
+    times = StepTimes()
+    for rows, seconds in ((1, 0.010), (16, 0.025)):
+        times.note(rows, seconds)
+    many = [running(index, 9, 8, 200, tenant="many") for index in range(1, 17)]
+    few = running(17, 9, 8, 200, tenant="few")
+    made = Scheduler(Limits()).share([*many, few], times)
+    assert len(made.rows) < 17
+    seconds = times.seconds(len(made.rows))
+    assert made.max_steps * seconds <= 0.1 < (made.max_steps + 1) * seconds
 
 
 def test_the_horizon_of_tokens_alone() -> None:

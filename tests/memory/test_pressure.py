@@ -26,11 +26,14 @@ def make_loop() -> Iterator[MakeLoop]:
     loops: list[EngineLoop] = []
 
     def make(
-        limits: Limits | None = None, swap_bytes: int = 0, **settings: Any
+        limits: Limits | None = None,
+        swap_bytes: int = 0,
+        clock: Callable[[], float] = time.perf_counter,
+        **settings: Any,
     ) -> tuple[EngineLoop, ScriptedEngine]:
         engine = ScriptedEngine(**settings)
         scheduler = Scheduler(limits or Limits())
-        loop = EngineLoop(engine, engine.add, scheduler=scheduler, swap_bytes=swap_bytes)  # type: ignore[arg-type]
+        loop = EngineLoop(engine, engine.add, scheduler=scheduler, swap_bytes=swap_bytes, clock=clock)  # type: ignore[arg-type]
         loops.append(loop)
         return loop, engine
 
@@ -43,6 +46,13 @@ def task(prompt: list[int], max_tokens: int, tenant: str = "", priority: int = 0
     return GenerationTask(
         token_ids=prompt, params=GenerateParams(), max_tokens=max_tokens, tenant=tenant, priority=priority
     )
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.002)
 
 
 def test_requests_that_outgrow_the_memory_take_turns_and_lose_nothing(make_loop: MakeLoop) -> None:
@@ -62,6 +72,18 @@ def test_their_blocks_are_swapped_where_there_is_room(make_loop: MakeLoop) -> No
         assert stream.completion().token_ids == tuple(expected_tokens([number, 7], 30))
     assert engine.preempted
     assert all(swap for _, swap in engine.preempted)
+
+
+def test_what_is_swapped_stays_within_its_room(make_loop: MakeLoop) -> None:
+    loop, engine = make_loop(Limits(growth_tokens=4), swap_bytes=500, total_blocks=12)
+    swapped: list[int] = []
+    engine.before_step = lambda engine: swapped.append(engine.status().swapped_bytes)
+    streams = [CompletionStream(loop, task([number, 7], 30)) for number in range(6)]
+    for number, stream in enumerate(streams):
+        assert stream.completion().token_ids == tuple(expected_tokens([number, 7], 30))
+    assert 0 < max(swapped) <= 500
+    # Some found no room any more, and were computed anew.
+    assert {swap for _, swap in engine.preempted} == {False, True}
 
 
 def test_an_urgent_request_overtakes_those_who_wait_and_those_who_run(make_loop: MakeLoop) -> None:
@@ -87,20 +109,25 @@ def test_a_tenant_with_many_requests_does_not_hold_up_another(make_loop: MakeLoo
 
 
 def test_a_full_queue_refuses_and_says_when_to_come_back(make_loop: MakeLoop) -> None:
-    loop, _ = make_loop(Limits(max_running=1, max_waiting=2), step_seconds=0.005)
+    now = [0.0]
+
+    def half_a_second(engine: ScriptedEngine) -> None:
+        now[0] += 0.5
+
+    limits = Limits(max_running=1, max_waiting=2)
+    loop, engine = make_loop(limits, clock=lambda: now[0], before_step=half_a_second, step_seconds=0.005)
     streams = [CompletionStream(loop, task([1], 100))]
     next(streams[0])
-    streams += [CompletionStream(loop, task([2], 5)) for _ in range(2)]
-    with pytest.raises(OverloadedError, match="2 requests wait already; try again in") as refused:
+    plans = len(engine.plans)
+    streams += [CompletionStream(loop, task([2], answer)) for answer in (5, 15)]
+    wait_until(lambda: len(engine.plans) > plans)
+    # Two tokens a second were measured, and those who wait take eleven on average.
+    with pytest.raises(OverloadedError, match="2 requests wait already; try again in 6 s") as refused:
         CompletionStream(loop, task([3], 5))
-    assert refused.value.retry_after_seconds is not None
-    assert refused.value.retry_after_seconds >= 1
+    assert refused.value.retry_after_seconds == pytest.approx(5.5)
     # Whoever leaves makes room.
     streams[1].close()
-    deadline = time.monotonic() + 5
-    while loop.load().waiting_requests > 1:
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
+    wait_until(lambda: loop.load().waiting_requests <= 1)
     streams.append(CompletionStream(loop, task([3], 5)))
     for stream in streams:
         stream.close()

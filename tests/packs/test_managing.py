@@ -93,6 +93,23 @@ class TestManager:
             manager.activate(copy_pack(tmp_path / "theirs", version="2.0.0", key=OTHER_KEY))
         assert reason(caught) == "OtherOwner"
 
+    def test_a_new_key_of_its_author_is_let_in_by_hand(self, tmp_path: Path, my_pack: Path) -> None:
+        """What docs/kernel-packs-security.md says an operator does when a release key was replaced."""
+        floors = tmp_path / "floors.json"
+        KernelManager([TRUSTED], floors=floors).activate(my_pack)
+        new_key = public_text(OTHER_KEY)
+        resigned = copy_pack(tmp_path / "resigned", version="1.0.1", key=OTHER_KEY)
+        with pytest.raises(PackError) as caught:
+            KernelManager([new_key], floors=floors).activate(resigned, allow_downgrade=True)
+        assert reason(caught) == "OtherOwner"
+        remembered = json.loads(floors.read_text(encoding="utf-8"))
+        del remembered["my-pack"]
+        floors.write_text(json.dumps(remembered), encoding="utf-8")
+        assert KernelManager([new_key], floors=floors).activate(resigned).version == "1.0.1"
+        with pytest.raises(PackError) as caught:
+            KernelManager([new_key, TRUSTED], floors=floors).activate(my_pack, allow_downgrade=True)
+        assert reason(caught) == "OtherOwner"
+
 
 class TestStore:
     def test_a_name_means_its_first_version_until_another_is_chosen(

@@ -75,21 +75,34 @@ def greedy(llm: LLM, prompt: list[int], count: int, **params: float) -> list[int
     )
 
 
-def test_penalties_as_their_formulas_say(tiny_folder: LLM) -> None:
-    repetition, presence, frequency = 1.4, 0.7, 0.3
-    answer = greedy(
-        tiny_folder,
-        PROMPT,
-        30,
-        repetition_penalty=repetition,
-        presence_penalty=presence,
-        frequency_penalty=frequency,
-    )
+PENALTIES = {
+    "repetition": {"repetition_penalty": 1.4},
+    "presence": {"presence_penalty": 0.7},
+    "frequency": {"frequency_penalty": 0.3},
+    "all": {"repetition_penalty": 1.4, "presence_penalty": 0.7, "frequency_penalty": 0.3},
+}
+
+
+@pytest.mark.parametrize("which", PENALTIES)
+def test_penalties_as_their_formulas_say(tiny_folder: LLM, which: str) -> None:
+    params = PENALTIES[which]
+    repetition = params.get("repetition_penalty", 1.0)
+    presence, frequency = params.get("presence_penalty", 0.0), params.get("frequency_penalty", 0.0)
+    answer = greedy(tiny_folder, PROMPT, 30, **params)
     logits = tiny_folder.logits(PROMPT + answer).astype(np.float64)
+    others = 0
     for index, token in enumerate(answer):
-        row = logits[len(PROMPT) + index - 1].copy()
+        plain = logits[len(PROMPT) + index - 1]
+        row = plain.copy()
         for seen in set(PROMPT + answer[:index]):
             row[seen] = row[seen] / repetition if row[seen] > 0 else row[seen] * repetition
         for seen in set(answer[:index]):
             row[seen] -= presence + frequency * answer[:index].count(seen)
         assert row[token] > row.max() - 1e-4
+        others += plain[token] < plain.max() - 1e-3
+    assert others >= 5, "without the penalty the answer would be nearly the same, so this shows nothing"
+
+
+def test_each_penalty_by_itself_gives_another_answer(tiny_folder: LLM) -> None:
+    answers = [greedy(tiny_folder, PROMPT, 30, **params) for params in ({}, *PENALTIES.values())]
+    assert len({tuple(answer) for answer in answers}) == 1 + len(PENALTIES)

@@ -162,6 +162,21 @@ def test_a_minute_gives_them_back() -> None:
     assert outcomes == [True, True, False, False, True, False, True, True, False]
 
 
+def test_a_key_is_told_when_its_minute_has_room_again() -> None:
+    now = [0.0]
+    limits = KeyLimits(clock=lambda: now[0])
+    (key,) = one_key(requests_per_minute=6)
+    with limits.request(key) as lease:
+        lease.cover(6)
+    for at, answers, seconds in ((0, 1, 10), (4, 1, 6), (14, 3, 26), (24, 6, 56)):
+        now[0] = at
+        with pytest.raises(ApiError) as refused, limits.request(key) as lease:
+            lease.cover(answers)
+        assert refused.value.headers is not None
+        # In whole seconds, and rather one too many than one too few.
+        assert seconds <= int(refused.value.headers["retry-after"]) <= seconds + 1
+
+
 def one_key(**rights: Any) -> KeyRing:
     return KeyRing([replace(ApiKey.of("sk-0000001"), **rights)])
 

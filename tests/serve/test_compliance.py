@@ -13,6 +13,8 @@ from ruvllm.serve import create_app
 from tests.serve.conftest import REAL
 from tests.serve.running import RunningServer, running
 
+pytestmark = pytest.mark.real_model
+
 # What is not asked: tools, images and reasoning, which are refused by name; see tests/serve/test_fields.py.
 SUITES = {
     "openai-chat": [

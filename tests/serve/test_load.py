@@ -13,8 +13,10 @@ import openai
 import pytest
 
 from ruvllm import LLM
+from ruvllm.errors import OverloadedError
 from ruvllm.runtime.plans import Limits
 from ruvllm.serve import create_app
+from ruvllm.serve.errors import api_error
 from tests.serve.conftest import REAL, TINY
 from tests.serve.raw import assert_nothing_left
 from tests.serve.running import RunningServer, running
@@ -147,6 +149,12 @@ def refused_requests(server: RunningServer) -> int:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize(("seconds", "header"), [(0.2, "1"), (7.4, "7"), (83.6, "84")])
+def test_a_client_is_told_when_to_come_back(seconds: float, header: str) -> None:
+    refused = api_error(OverloadedError.full(waiting=2, retry_after_seconds=seconds))
+    assert (refused.status_code, refused.headers) == (429, {"retry-after": header})
+
+
 async def test_too_many_are_told_to_come_back_and_do(tiny_chat_path: Path) -> None:
     """OpenAI's client comes back by itself after the time that it is told."""
     limits = Limits(max_running=2, max_waiting=4)

@@ -3,11 +3,14 @@
 import time
 
 import openai
+import pytest
 
 from ruvllm import LLM, GenerateParams
 from ruvllm.serve import ServerSettings, create_app
 from tests.serve.conftest import REAL
 from tests.serve.running import running
+
+pytestmark = pytest.mark.real_model
 
 TOKENS = 60
 PROMPT = "The list of all numbers: one, two,"

@@ -1,7 +1,6 @@
 """The command as a process: signals, its log, its disk, its port."""
 
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -17,7 +16,7 @@ from ruvllm import LLM
 from tests.serve.conftest import TINY
 from tests.serve.process import ServeProcess, run_to_end, serving, wait_until
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals are Unix's")
+resource = pytest.importorskip("resource", reason="signals and limits of processes are Unix's")
 
 # Long enough to be in the midst of, with the small model; ends by itself.
 STREAM = {"model": TINY, "prompt": ["a b"] * 40, "max_tokens": 440, "ignore_eos": True, "stream": True}

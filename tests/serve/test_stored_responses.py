@@ -126,6 +126,17 @@ def test_one_kept_again_counts_once() -> None:
     assert store._num_bytes == bytes_of(response("resp_1", 5000))
 
 
+def test_among_equal_tenants_the_one_goes_that_was_not_asked_for() -> None:
+    store = StoredResponses(2, 10**9)
+    for tenant in ("alice", "bob"):
+        store.keep(tenant, response("resp_1", 10))
+    assert store.find("alice", "resp_1")
+    store.keep("carol", response("resp_1", 10))
+    assert store.find("alice", "resp_1")
+    with pytest.raises(ApiError):
+        store.find("bob", "resp_1")
+
+
 def test_many_tenants_are_none_too_many() -> None:
     """As many tenants as places: the next one takes that of the oldest, since all hold as much."""
     store = StoredResponses(100, 10**9)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ruvllm import _native
-from ruvllm._checks import check_token_list
 from ruvllm.errors import InvalidOperationError
+from ruvllm.token_lists import check_token_list
 
 __all__ = ["Edge", "Evicted", "RadixMatch", "RadixTree", "Segment", "Tokens", "listed"]
 

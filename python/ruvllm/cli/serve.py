@@ -174,11 +174,12 @@ def serve(
 def _require_extra() -> None:
     try:
         import fastapi
+        import httptools
         import prometheus_client
         import uvicorn
     except ImportError as error:
         raise ConfigError(f"the server needs more packages: pip install 'ruvllm[serve]' ({error})") from error
-    del fastapi, prometheus_client, uvicorn
+    del fastapi, httptools, prometheus_client, uvicorn
 
 
 def _checked_form(form: str) -> Literal["text", "json"]:

@@ -58,15 +58,15 @@ class Admission:
         """Set some aside while those who are in need more blocks for a step than there are."""
         inside = self._inside
         while len(inside.active) > 1 and sum(map(self._needed_now, inside.active)) > inside.free:
-            self._preempt(inside.newest_of_largest(inside.of_lowest_rank(), by_blocks=True))
+            last = inside.newest_of_largest(inside.of_lowest_rank(), by_blocks=True)
+            assert last is not None  # noqa: S101 - somebody is in
+            self._preempt(last)
 
     def _needed_now(self, one: Running) -> int:
         end = min(one.total_tokens, one.computed_tokens + self._limits.prefill_tokens)
         return max(0, self._inside.blocks(end) - one.blocks)
 
-    def _preempt(self, one: Running | None) -> None:
-        if one is None:
-            return
+    def _preempt(self, one: Running) -> None:
         costs = self._view.costs
         swap_seconds = 2 * one.blocks * costs.swap_block_seconds
         fits = one.blocks <= self._swap_free

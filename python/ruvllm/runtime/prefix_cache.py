@@ -12,8 +12,8 @@ from ruvllm.runtime.loop import EngineLoop
 __all__ = ["EnginePrefixCache"]
 
 READ_BYTES = 1 << 22
-# So much of a file is made between two plans of the engine, in a few milliseconds.
-PIECE_BYTES = 1 << 23
+# So much of a file is made between two plans of the engine, in about two milliseconds.
+PIECE_BYTES = 1 << 22
 
 
 class EnginePrefixCache:

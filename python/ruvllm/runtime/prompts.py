@@ -7,8 +7,8 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ruvllm._checks import check_token_list
 from ruvllm.errors import ConfigError
+from ruvllm.token_lists import check_token_list
 
 __all__ = ["Prompt", "check_tokens", "is_conversation", "is_one_prompt"]
 

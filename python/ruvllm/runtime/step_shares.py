@@ -69,13 +69,15 @@ def _split(tenants: Sequence[_Tenant], limits: Limits, times: StepTimes | None) 
     """How many answers of each tenant go on, and how many rows its prompts have."""
     most = limits.prefill_tokens
     split = [(len(tenant.answers), tenant.prompt_rows) for tenant in tenants]
-    if times:
+    # Where answers of one tenant are all there is, they all go on, and nobody asks for the time.
+    if times and (len(tenants) > 1 or tenants[0].prompts):
         seconds = limits.step_seconds * (ALONE if sum(map(_requests, tenants)) == 1 else 1)
-        alone = [_by_itself(tenant, limits, times.rows_within(seconds)) for tenant in tenants]
+        within_time = times.rows_within(seconds)
+        alone = [_by_itself(tenant, limits, within_time) for tenant in tenants]
         shortest = min(times.seconds(sum(rows)) for rows in alone)
         split = [_in_time(*rows, shortest / times.seconds(sum(rows))) for rows in alone]
         if not any(answers for answers, _ in split):
-            most = min(most, times.rows_within(seconds))
+            most = min(most, within_time)
     prompts = _shared([prompt_rows for _, prompt_rows in split], most)
     return [(answers, rows) for (answers, _), rows in zip(split, prompts, strict=True)]
 

@@ -1,6 +1,8 @@
 """How long a step takes, by its rows, as measured while the engine runs."""
 
 import math
+from bisect import bisect_left, bisect_right
+from itertools import accumulate
 
 __all__ = ["StepTimes"]
 
@@ -23,6 +25,8 @@ class StepTimes:
 
     def __init__(self) -> None:
         self._points: dict[int, tuple[float, float]] = {}
+        # By rows, each at least as long as the one before: more rows never take less.
+        self._curve: list[tuple[float, float]] = []
 
     def __bool__(self) -> bool:
         return bool(self._points)
@@ -32,43 +36,33 @@ class StepTimes:
         if rows < 1 or seconds <= 0:
             return
         size = int(math.log2(rows))
-        known = self._points.get(size)
-        if known is None:
-            self._points[size] = (rows, seconds)
-        else:
-            self._points[size] = (
-                known[0] + WEIGHT * (rows - known[0]),
-                known[1] + WEIGHT * (seconds - known[1]),
-            )
+        known_rows, known_seconds = self._points.get(size, (rows, seconds))
+        self._points[size] = (
+            known_rows + WEIGHT * (rows - known_rows),
+            known_seconds + WEIGHT * (seconds - known_seconds),
+        )
+        longest = accumulate((point[1] for point in sorted(self._points.values())), max)
+        self._curve = [
+            (point[0], time) for point, time in zip(sorted(self._points.values()), longest, strict=True)
+        ]
 
     def seconds(self, rows: float) -> float:
         """How long a step of so many rows takes; something must have been measured."""
-        points = self._curve()
-        below = [point for point in points if point[0] <= rows]
-        above = [point for point in points if point[0] >= rows]
-        if not below or not above:
-            nearest_rows, nearest_seconds = (below or above)[-1 if below else 0]
-            return nearest_seconds * (rows + FIXED_ROWS) / (nearest_rows + FIXED_ROWS)
-        (low_rows, low), (high_rows, high) = below[-1], above[0]
-        if high_rows == low_rows:
-            return low
+        place = bisect_left(self._curve, (rows, 0.0))
+        if place == 0 or place == len(self._curve):
+            known_rows, known = self._curve[min(place, len(self._curve) - 1)]
+            return known * (rows + FIXED_ROWS) / (known_rows + FIXED_ROWS)
+        (low_rows, low), (high_rows, high) = self._curve[place - 1], self._curve[place]
         return low + (high - low) * (rows - low_rows) / (high_rows - low_rows)
 
     def rows_within(self, seconds: float) -> int:
         """The most rows of a step that takes no longer; at least one."""
-        low, high = 1, 2
-        while self.seconds(high) <= seconds and high < 1 << 20:
-            low, high = high, high * 2
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self.seconds(middle) <= seconds else (low, middle)
-        return low
-
-    def _curve(self) -> list[tuple[float, float]]:
-        """The points by rows, each at least as long as the one before: more rows never take less."""
-        longest = 0.0
-        curve = []
-        for rows, seconds in sorted(self._points.values()):
-            longest = max(longest, seconds)
-            curve.append((rows, longest))
-        return curve
+        place = bisect_right([known for _, known in self._curve], seconds)
+        if place == 0 or place == len(self._curve):
+            known_rows, known = self._curve[min(place, len(self._curve) - 1)]
+            rows = seconds / known * (known_rows + FIXED_ROWS) - FIXED_ROWS
+        else:
+            (low_rows, low), (high_rows, high) = self._curve[place - 1], self._curve[place]
+            rows = low_rows + (high_rows - low_rows) * (seconds - low) / (high - low)
+        # What is measured in whole rows must not come out a hair below.
+        return max(1, int(rows + 1e-6))

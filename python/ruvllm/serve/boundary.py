@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ruvllm.serve.dialects import error_response, is_anthropic
 from ruvllm.serve.errors import ApiError, api_error
 from ruvllm.serve.keys import ApiKey
-from ruvllm.serve.limits import KeyLimits
+from ruvllm.serve.limits import KeyLimits, Lease
 from ruvllm.serve.metrics import Metrics
 from ruvllm.serve.origins import Origins, check_host, path_of
 from ruvllm.serve.settings import ServerSettings
@@ -169,9 +169,17 @@ class _Passage:
                 await send({**message, "more_body": True})
                 await self._read_on()
                 message = {"type": "http.response.body", "body": b""}
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                self._end()
             await send(message)
 
         return send_with_headers
+
+    def _end(self) -> None:
+        """Give back what the key's limits gave, before the client sees the end: it may ask again at once."""
+        lease: Lease | None = self.scope["state"].get("lease")
+        if lease is not None:
+            lease.close()
 
     async def _read_on(self) -> None:
         """Read a little of what is too large: a client that is still sending would not read its answer."""

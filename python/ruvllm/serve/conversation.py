@@ -6,10 +6,15 @@ from typing import Any
 
 from ruvllm.errors import RuvLLMError
 from ruvllm.serve.errors import api_error
-from ruvllm.serve.generation import check_length, off_loop
+from ruvllm.serve.generation import check_length
 from ruvllm.serve.models import ServedModel
+from ruvllm.serve.off_loop import Errand
+from ruvllm.serve.prompts import check_texts
 
-__all__ = ["Conversation", "conversation_tokens", "prompt_tokens"]
+__all__ = ["MESSAGE_SIZE", "Conversation", "conversation_tokens", "prompt_tokens"]
+
+# How long a message takes on its way, be it empty, in the unit of `off_loop.AT_ONCE`.
+MESSAGE_SIZE = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,26 +36,29 @@ class Conversation:
     param: str = "messages"
 
 
-async def conversation_tokens(model: ServedModel, conversation: Conversation) -> list[int]:
-    """The tokens of a conversation, however many; 400 where the template refuses it."""
+async def conversation_tokens(errand: Errand, model: ServedModel, conversation: Conversation) -> list[int]:
+    """The tokens of a conversation, fit they the context or not; 400 where the template refuses it."""
     variables = None if conversation.thinks else {"enable_thinking": False}
-    try:
-        return await off_loop(
-            sum(len(message["content"]) for message in conversation.messages),
-            lambda: model.llm.chat_tokens(
-                conversation.messages,
-                continue_last=conversation.continues_last,
-                variables=variables,
-                parse_special=conversation.parse_special,
-            ),
+    contents = [message["content"] for message in conversation.messages]
+
+    def work() -> list[int]:
+        check_texts(model, contents, param=conversation.param)
+        return model.llm.chat_tokens(
+            conversation.messages,
+            continue_last=conversation.continues_last,
+            variables=variables,
+            parse_special=conversation.parse_special,
         )
+
+    try:
+        return await errand.do(sum(map(len, contents)) + MESSAGE_SIZE * len(contents), work)
     except RuvLLMError as error:
         raise api_error(error, param=conversation.param) from error
 
 
-async def prompt_tokens(model: ServedModel, conversation: Conversation) -> list[int]:
+async def prompt_tokens(errand: Errand, model: ServedModel, conversation: Conversation) -> list[int]:
     """The same for one that is to be answered: 400 where it leaves no room for an answer."""
-    token_ids = await conversation_tokens(model, conversation)
+    token_ids = await conversation_tokens(errand, model, conversation)
     try:
         check_length(model, len(token_ids))
     except RuvLLMError as error:

@@ -7,11 +7,7 @@ Messages of the package name files with their folders, as whoever runs it needs 
 import re
 from itertools import pairwise
 
-from ruvllm.errors import RuvLLMError
-
-__all__ = ["UNFORESEEN", "public_message", "without_folders"]
-
-UNFORESEEN = "an unexpected error; the server's log has it"
+__all__ = ["public_message", "without_folders"]
 
 MAX_CHARACTERS = 8192
 # Where a path begins: no word, tag or bracket goes on there, as in `a/b`, `</s>`, `[/INST]`, `https://a/b`.
@@ -26,14 +22,12 @@ _NAME = re.compile(r"[^\s'\":,;)\]]*")
 
 
 def public_message(error: BaseException) -> str:
-    """The words for a client; of what is neither the package's nor the system's, none of its own."""
-    if isinstance(error, RuvLLMError):
-        return without_folders(error.message)
-    if isinstance(error, OSError):
-        return without_folders(error.strerror or str(error))
-    if isinstance(error, MemoryError):
+    """The words for a client."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, MemoryError) and not error.args:
         return "the memory does not suffice"
-    return UNFORESEEN
+    return without_folders(str(error)) or type(error).__name__
 
 
 def without_folders(text: str) -> str:

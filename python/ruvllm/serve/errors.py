@@ -22,7 +22,7 @@ from ruvllm.errors import (
     StorageError,
     TokenizationError,
 )
-from ruvllm.serve.disclosure import UNFORESEEN, public_message
+from ruvllm.serve.disclosure import public_message
 
 __all__ = ["ApiError", "api_error", "unsupported"]
 
@@ -115,4 +115,4 @@ def api_error(error: BaseException, *, param: str | None = None) -> ApiError:
         return ApiError(507, lead + message, code="storage_failed")
     if isinstance(error, RuvLLMError):
         return ApiError(500, message, code="engine_error")
-    return ApiError(500, UNFORESEEN, code="internal_error")
+    return ApiError(500, "an unexpected error; the server's log has it", code="internal_error")

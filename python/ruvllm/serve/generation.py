@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -10,16 +10,16 @@ from typing import Any, TypeAlias, TypeVar
 
 from starlette.requests import Request
 
-from ruvllm.errors import ContextLengthError, RuvLLMError
+from ruvllm.errors import ContextLengthError
 from ruvllm.outputs import Chunk, Completion, Timings, Usage
 from ruvllm.params import GenerateParams
-from ruvllm.runtime.prompts import check_tokens
 from ruvllm.runtime.request import Owner
 from ruvllm.runtime.streams import AsyncCompletionStream, join_chunks
-from ruvllm.serve.errors import ApiError, api_error
+from ruvllm.serve.errors import ApiError
 from ruvllm.serve.metrics import RequestWatch
 from ruvllm.serve.models import ServedModel
-from ruvllm.serve.server import Server, count_answers, server_of
+from ruvllm.serve.off_loop import AT_ONCE, Errand
+from ruvllm.serve.server import Server, count_answers, errand_of, server_of
 from ruvllm.serve.sse import unless_disconnected
 
 __all__ = [
@@ -28,16 +28,16 @@ __all__ = [
     "answers_usage",
     "check_length",
     "complete",
-    "off_loop",
+    "gather_in_turn",
+    "in_slices",
     "timings_body",
-    "tokens_of",
     "usage_body",
 ]
 
 Result = TypeVar("Result")
 
-# Text of so many characters is turned into tokens in another thread, so that other clients do not wait.
-INLINE_CHARACTERS = 16_384
+# So many pieces are made into one event: of a stream that is read slowly, thousands may have come together.
+SLICE_CHUNKS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +101,15 @@ class Answers:
         await self.aclose()
 
     async def _submit(self) -> None:
+        num_tokens = 0
         for job in self._jobs:
             engine = await job.model.ready()
             for index in range(job.num_answers):
+                # Each prompt is looked through once more; between many long ones others have their turn.
+                num_tokens += len(job.token_ids)
+                if num_tokens > AT_ONCE:
+                    num_tokens = 0
+                    await asyncio.sleep(0)
                 params = _seeded(job.params, index)
                 stream = engine.stream(
                     job.token_ids,
@@ -157,12 +163,37 @@ class Answers:
                 raise ApiError(503, message, code="unavailable", headers={"retry-after": "1"})
         return chunks
 
-    async def completions(self) -> list[Completion]:
+    async def completions(self, errand: Errand) -> list[Completion]:
         """All answers, whole."""
         chunks_of: list[list[Chunk]] = [[] for _ in self._streams]
         async for index, chunks in self.pieces():
             chunks_of[index].extend(chunks)
-        return [join_chunks(chunks) for chunks in chunks_of]
+        size = sum(map(len, chunks_of))
+        return await errand.do(size, lambda: [join_chunks(chunks) for chunks in chunks_of])
+
+
+async def in_slices(
+    pieces: AsyncIterator[tuple[int, list[Chunk]]],
+) -> AsyncIterator[tuple[int, list[Chunk]]]:
+    """The same, of each answer a few at a time, with others' turns between."""
+    async for index, chunks in pieces:
+        for start in range(0, len(chunks), SLICE_CHUNKS):
+            if start:
+                await asyncio.sleep(0)
+            yield index, chunks[start : start + SLICE_CHUNKS]
+
+
+async def gather_in_turn(works: Iterable[Awaitable[Result]]) -> list[Result]:
+    """Await all of them; each is begun in a turn of the loop of its own, since to begin may take long."""
+    tasks: list[asyncio.Future[Result]] = []
+    try:
+        for work in works:
+            tasks.append(asyncio.ensure_future(work))
+            await asyncio.sleep(0)
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _seeded(params: GenerateParams, index: int) -> GenerateParams:
@@ -177,7 +208,7 @@ async def complete(jobs: Sequence[Job], request: Request) -> list[Completion]:
 
     async def work() -> list[Completion]:
         async with await Answers.start(jobs, request) as answers:
-            return await answers.completions()
+            return await answers.completions(errand_of(request))
 
     completions: list[Completion] = await unless_disconnected(request, asyncio.ensure_future(work()))
     return completions
@@ -190,44 +221,6 @@ def check_length(model: ServedModel, num_tokens: int) -> None:
         raise ContextLengthError.exceeded(
             prompt_tokens=num_tokens, max_context=limit, room=" and needs room for one more"
         )
-
-
-async def tokens_of(
-    model: ServedModel,
-    given: str | list[int],
-    *,
-    param: str,
-    empty: str,
-    makes_text: bool = False,
-    parse_special: bool = True,
-) -> list[int]:
-    """The tokens of a text, or token ids checked; 400 by `param` where there are none, or too many.
-
-    With `makes_text` there must be room for an answer; else the context may be filled.
-    """
-    llm = model.llm
-    limit = llm.model_info.max_context
-    try:
-        if isinstance(given, str):
-            tokens = await off_loop(len(given), lambda: llm.tokenize(given, parse_special=parse_special))
-        else:
-            tokens = check_tokens(given, llm.model_info.vocab_size)
-        if makes_text:
-            check_length(model, len(tokens))
-        elif len(tokens) > limit:
-            raise ContextLengthError.exceeded(prompt_tokens=len(tokens), max_context=limit)
-    except RuvLLMError as error:
-        raise api_error(error, param=param) from error
-    if not tokens:
-        raise ApiError(400, empty, code="invalid_value", param=param)
-    return tokens
-
-
-async def off_loop(num_characters: int, work: Callable[[], Result]) -> Result:
-    """Do work on a text: at once where it is short, in another thread where it is long."""
-    if num_characters <= INLINE_CHARACTERS:
-        return work()
-    return await asyncio.to_thread(work)
 
 
 def usage_body(prompts: Sequence[Usage], *, completion_tokens: int) -> dict[str, Any]:

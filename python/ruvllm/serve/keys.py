@@ -25,8 +25,8 @@ class ApiKey:
     Attributes:
         digest: SHA-256 of the key.
         tenant: On whose account its requests run; keys of the same tenant share prefixes.
-        requests_per_minute: How many it may send; `None` is any number.
-        concurrent_requests: How many may be under way; `None` is any number.
+        requests_per_minute: How many answers it may ask for; `None` is any number.
+        concurrent_requests: How many answers may be under way; `None` is any number.
         kv_quota_bytes: What its tenant may hold of the key-value cache; `None` is all.
         max_priority: Up to here its requests' priorities count beside other tenants' as well.
         is_admin: Whether it may flush and save the cache.

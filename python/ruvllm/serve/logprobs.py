@@ -11,12 +11,14 @@ from typing import Any
 from ruvllm.llm import LLM
 from ruvllm.outputs import Chunk, TokenLogprob
 
-__all__ = ["ChatLogprobs", "TextLogprobs", "token_name"]
+__all__ = ["ChatLogprobs", "TextLogprobs", "entries_size", "token_name"]
 
 Placed = tuple[TokenLogprob, int]
 """An entry, and the byte of the text at which its token begins."""
 
 
+# A token with its logprob takes as long as so many characters that become tokens.
+ENTRY_SIZE = 32
 _LISTS = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
 
 
@@ -102,6 +104,11 @@ class TextLogprobs:
         for token, logprob in [*entry.top_logprobs, (entry.token_id, entry.logprob)]:
             by_name.setdefault(token_name(self._llm, token), logprob)
         return by_name
+
+
+def entries_size(num_tokens: int, top_logprobs: int | None) -> int:
+    """How long an answer of so many tokens takes to build and write, in the unit of `off_loop.AT_ONCE`."""
+    return num_tokens * (1 if top_logprobs is None else ENTRY_SIZE * (1 + top_logprobs))
 
 
 def token_name(llm: LLM, token: int) -> str:

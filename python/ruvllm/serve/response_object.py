@@ -19,8 +19,6 @@ class ResponseObject:
     def __init__(self, request: ResponseRequest, job: Job) -> None:
         self.response_id = f"resp_{secrets.token_hex(24)}"
         self.item_id = f"msg_{secrets.token_hex(24)}"
-        # Accepted, since nothing here depends on them, and told back.
-        labels = request.model_extra or {}
         self._shared: dict[str, Any] = {
             "id": self.response_id,
             "object": "response",
@@ -30,15 +28,15 @@ class ResponseObject:
             "frequency_penalty": job.params.frequency_penalty,
             "instructions": request.instructions,
             "max_output_tokens": request.max_output_tokens,
-            "max_tool_calls": labels.get("max_tool_calls"),
+            "max_tool_calls": request.max_tool_calls,
             "metadata": request.metadata or {},
             "model": job.model.name,
             "parallel_tool_calls": False,
             "previous_response_id": request.previous_response_id,
             "presence_penalty": job.params.presence_penalty,
-            "prompt_cache_key": labels.get("prompt_cache_key"),
+            "prompt_cache_key": request.prompt_cache_key,
             "reasoning": {"effort": None, "summary": None},
-            "safety_identifier": labels.get("safety_identifier"),
+            "safety_identifier": request.safety_identifier,
             "service_tier": "default",
             "store": request.store is not False,
             "temperature": job.params.temperature,

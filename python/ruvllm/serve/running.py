@@ -1,5 +1,6 @@
 """Runs an application on uvicorn until it is told to end."""
 
+import gc
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from ruvllm.errors import ConfigError
 from ruvllm.observability.stderr import flush_stderr
 from ruvllm.serve.protocol import BoundedProtocol
 from ruvllm.serve.server import Server
+from ruvllm.serve.settings import ServerSettings
 
 __all__ = ["open_closed_streams", "run_server", "uvicorn_config"]
 
@@ -23,6 +25,8 @@ __all__ = ["open_closed_streams", "run_server", "uvicorn_config"]
 BACKLOG = 1024
 # Longer than clients keep a connection that they do not use: none is closed as it is taken up again.
 KEEP_ALIVE_SECONDS = 75
+# A thread that runs Python hands over after this time to one that waits; five milliseconds without it.
+SWITCH_SECONDS = 0.001
 # What shells give a command that Ctrl-C ended.
 INTERRUPTED = 130
 
@@ -66,6 +70,7 @@ def run_server(
     `listening` is told the address once connections are accepted. Where the first model cannot be loaded,
     its error is raised. Where one still loads at the end, the process ends here: that may take for ever.
     """
+    _favour_the_event_loop()
     with _bound(host, port) as opened:
         address = _address(host, opened.getsockname()[1])
         config = uvicorn_config(app, drain_seconds=drain_seconds)
@@ -78,6 +83,15 @@ def run_server(
     if state.models.are_being_opened:
         flush_stderr()
         os._exit(0)
+
+
+def _favour_the_event_loop() -> None:
+    """Set what a program of its own may set for its one event loop, beside which other threads run Python."""
+    # What is here now stays to the end; the collector of cycles would take some sixty milliseconds to look
+    # through it, each time.
+    gc.collect()
+    gc.freeze()
+    sys.setswitchinterval(SWITCH_SECONDS)
 
 
 def open_closed_streams() -> None:
@@ -95,9 +109,10 @@ def open_closed_streams() -> None:
 
 
 def uvicorn_config(app: FastAPI, *, drain_seconds: int) -> uvicorn.Config:
-    """How uvicorn is to run the application, wherever it does."""
-    server: Server = app.state.server
-    protocol = partial(BoundedProtocol, write_seconds=server.settings.write_seconds)
+    """How uvicorn is to run the application, wherever it does; one that is not ours has the default times."""
+    server: Server | None = getattr(app.state, "server", None)
+    settings = server.settings if server is not None else ServerSettings()
+    protocol = partial(BoundedProtocol, write_seconds=settings.write_seconds)
     return uvicorn.Config(
         app,
         http=protocol,  # type: ignore[arg-type]  # it is called, and nothing else

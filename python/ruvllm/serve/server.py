@@ -1,7 +1,7 @@
 """What the routes of one server share, and how they reach it."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
@@ -12,11 +12,21 @@ from ruvllm.serve.keys import ApiKey
 from ruvllm.serve.limits import Lease
 from ruvllm.serve.metrics import Metrics
 from ruvllm.serve.models import ServedModel, ServedModels
+from ruvllm.serve.off_loop import Errand, OffLoop
 from ruvllm.serve.schemas.base import Body
 from ruvllm.serve.settings import ServerSettings
 from ruvllm.serve.stored_responses import StoredResponses
 
-__all__ = ["Server", "admin", "count_answers", "note", "owner_of", "server_of", "tenant_of"]
+__all__ = [
+    "Server",
+    "admin",
+    "count_answers",
+    "errand_of",
+    "note",
+    "owner_of",
+    "server_of",
+    "tenant_of",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,13 +37,13 @@ class Server:
     models: ServedModels
     metrics: Metrics
     stored_responses: StoredResponses
+    off_loop: OffLoop = field(default_factory=OffLoop)
 
     async def model_for(self, request: Request, body: Body) -> ServedModel:
         """The model that a body asks for, loaded, once its fields are found to be in order."""
         route = request.scope["route"].path
-        for name in body.check_fields():
-            del name
-            self.metrics.unknown_fields.labels(route).inc()
+        if num_unknown := body.check_fields():
+            self.metrics.unknown_fields.labels(route).inc(num_unknown)
         wanted: str | None = getattr(body, "model", None)
         model = self.models.named(wanted)
         await model.ready()
@@ -68,6 +78,11 @@ def count_answers(request: Request, num_answers: int) -> None:
     lease: Lease | None = getattr(request.state, "lease", None)
     if lease is not None:
         lease.cover(num_answers)
+
+
+def errand_of(request: Request) -> Errand:
+    """Who does a request's long work, so that the event loop does not."""
+    return Errand(server_of(request).off_loop, tenant_of(request))
 
 
 def admin(request: Request) -> None:

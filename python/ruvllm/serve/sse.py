@@ -106,7 +106,7 @@ class EventStream(Response):
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         # The pieces need nothing of what stands between: each layer would cost as much as to make the piece.
         self._send = scope["state"].get(UNWRAPPED_SEND, send)
-        writing = asyncio.ensure_future(self._write())
+        writing = asyncio.ensure_future(self._write(send))
         leaving = asyncio.ensure_future(_left(receive))
         leaving.add_done_callback(lambda _: writing.cancel())
         self._ping_later()
@@ -122,7 +122,7 @@ class EventStream(Response):
             await self._frames.aclose()
             await self._close()
 
-    async def _write(self) -> None:
+    async def _write(self, send: Send) -> None:
         try:
             async for data in self._frames:
                 await self._send({"type": "http.response.body", "body": data, "more_body": True})
@@ -132,7 +132,8 @@ class EventStream(Response):
                 logger.exception("a stream failed")
             body = self._failure(known)
             await self._send({"type": "http.response.body", "body": body, "more_body": True})
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        # The end concerns them: until then the request is under way.
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _ping_later(self) -> None:
         self._pinging = asyncio.get_running_loop().call_later(self._ping_seconds, self._ping_now)

@@ -13,11 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ruvllm._checks import check_token_list
 from ruvllm.errors import IoError, TokenizationError
 from ruvllm.text.marks import MarkFinder, can_be_mark
 from ruvllm.text.token_pieces import piece_decoder
 from ruvllm.text.tokenizer import with_bos
+from ruvllm.token_lists import check_token_list
 
 if TYPE_CHECKING:
     import tokenizers

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from ruvllm._checks import check_token_list
 from ruvllm.errors import TokenizationError
 from ruvllm.text.marks import Rendered
+from ruvllm.token_lists import check_token_list
 
 if TYPE_CHECKING:
     from ruvllm import _native

@@ -14,6 +14,7 @@ use ruvllm_kernels::{KvFormat, KvLayout};
 
 const BLOCKS: usize = 24;
 const MAX_CACHED: usize = 15;
+const TENANTS: u8 = 3;
 const LAYOUT: KvLayout = KvLayout {
     layers: 1,
     kv_heads: 1,
@@ -38,7 +39,7 @@ enum Operation {
 fn operations() -> impl Strategy<Value = Vec<Operation>> {
     let tokens = |longest| prop::collection::vec(0..2_u32, 1..longest);
     let operation = prop_oneof![
-        4 => (0..2_u8, tokens(90)).prop_map(|(space, tokens)| Operation::Begin(space, tokens)),
+        4 => (0..2 * TENANTS, tokens(90)).prop_map(|(space, tokens)| Operation::Begin(space, tokens)),
         2 => (0..4_usize, tokens(20)).prop_map(|(one, tokens)| Operation::Extend(one, tokens)),
         2 => (0..4_usize).prop_map(Operation::Keep),
         4 => (0..4_usize).prop_map(Operation::End),
@@ -60,6 +61,23 @@ struct World {
     pool: KvPool,
     cache: PrefixCache,
     running: Vec<Running>,
+    limits: PrefixLimits,
+    /// All that was ever made known.
+    kept: BTreeSet<(Namespace, Vec<TokenId>)>,
+}
+
+/// Two of each tenant's.
+fn namespace(space: u8) -> Namespace {
+    Namespace {
+        tenant: tenant(space / 2),
+        adapter: u64::from(space % 2),
+        ..Namespace::default()
+    }
+}
+
+/// One tenant's name is the beginning of another one's.
+fn tenant(number: u8) -> String {
+    "tenant".chars().chain((0..number).map(|_| 'x')).collect()
 }
 
 /// What a model would have written for a position: it depends on all tokens up to it.
@@ -70,21 +88,64 @@ fn content(namespace: &Namespace, tokens: &[TokenId]) -> u8 {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(is_short_of_entries: bool) -> Self {
+        let limits = PrefixLimits {
+            max_bytes: MAX_CACHED * LAYOUT.block_bytes(),
+            max_entries: if is_short_of_entries { 12 } else { usize::MAX },
+        };
+        Self::with_limits(limits)
+    }
+
+    fn with_limits(limits: PrefixLimits) -> Self {
         let config = PagePoolConfig {
             budget_bytes: BLOCKS * LAYOUT.block_bytes(),
             page_bytes: 5 * LAYOUT.block_bytes() / 2,
             watermarks: Watermarks::default(),
         };
-        let limits = PrefixLimits {
-            max_bytes: MAX_CACHED * LAYOUT.block_bytes(),
-            max_entries: 12,
-        };
         Self {
             pool: KvPool::new(LAYOUT, config).unwrap(),
             cache: PrefixCache::new(limits),
+            limits,
             running: Vec::new(),
+            kept: BTreeSet::new(),
         }
+    }
+
+    /// Blocks that are cached for each tenant, and tokens of theirs that would be found.
+    fn holdings(&self) -> Vec<(usize, usize)> {
+        let known = |name: &str| {
+            let theirs = self.kept.iter().filter(|(space, _)| space.tenant == name);
+            theirs
+                .map(|(space, tokens)| self.cache.peek(space, tokens))
+                .sum()
+        };
+        (0..TENANTS)
+            .map(tenant)
+            .map(|name| (self.cache.blocks_of(&name), known(&name)))
+            .collect()
+    }
+
+    /// Evicts one: of nobody who holds less than another tenant for whom nothing is pinned.
+    fn evict(&mut self, computing: Option<&Running>) -> bool {
+        let before = self.holdings();
+        let is_evicted = self.cache.evict_one();
+        let after = self.holdings();
+        let pinning = |name: &str| {
+            let mut theirs = self.running.iter().chain(computing);
+            theirs.any(|one| one.pin.is_some() && one.namespace.tenant == name)
+        };
+        for (loser, (held, known)) in before.iter().enumerate() {
+            if after[loser].1 == *known {
+                continue;
+            }
+            for (number, (other, _)) in before.iter().enumerate() {
+                assert!(
+                    held >= other || pinning(&tenant(number as u8)),
+                    "{before:?}"
+                );
+            }
+        }
+        is_evicted
     }
 
     fn apply(&mut self, operation: Operation) {
@@ -110,7 +171,7 @@ impl World {
             }
             Operation::Evict => {
                 let (entries, _) = self.sizes();
-                let is_evicted = self.cache.evict_one();
+                let is_evicted = self.evict(None);
                 assert_eq!(self.sizes().0, entries - usize::from(is_evicted));
             }
             Operation::Clear => self.cache.clear(),
@@ -123,10 +184,7 @@ impl World {
     }
 
     fn begin(&mut self, space: u8, tokens: &[TokenId]) {
-        let namespace = Namespace {
-            tenant: format!("tenant-{space}"),
-            ..Namespace::default()
-        };
+        let namespace = namespace(space);
         if self.running.len() >= 4 {
             return;
         }
@@ -164,7 +222,7 @@ impl World {
                 let block = loop {
                     match self.pool.take(None) {
                         Ok(block) => break Some(block),
-                        Err(_) if self.cache.evict_one() => {}
+                        Err(_) if self.evict(Some(one)) => {}
                         Err(_) => break None,
                     }
                 };
@@ -179,16 +237,34 @@ impl World {
     }
 
     fn keep(&mut self, one: &mut Running) {
+        let before = self.holdings();
+        let known = self.cache.peek(&one.namespace, &one.tokens) / BLOCK_TOKENS;
+        let fresh = one.blocks.iter().skip(known);
+        let fresh = fresh.filter(|block| !block.is_cached()).count();
         let pin = self
             .cache
             .insert(&one.namespace, &one.tokens, &one.blocks, &self.pool);
+        let left = self.cache.blocks_of(&one.namespace.tenant);
+        self.check_losses(&before, left - pin.map_or(0, |_| fresh));
         if pin.is_some() {
+            self.kept
+                .insert((one.namespace.clone(), one.tokens.clone()));
             assert_eq!(
                 self.cache.peek(&one.namespace, &one.tokens),
                 one.tokens.len()
             );
             one.pin.inspect(|pin| self.cache.unpin(*pin));
             one.pin = pin;
+        }
+    }
+
+    /// What is kept of a tenant costs nobody anything who held less than it has left of what it had.
+    fn check_losses(&self, before: &[(usize, usize)], left: usize) {
+        if self.limits.max_entries < usize::MAX {
+            return;
+        }
+        for ((held, known), (_, known_now)) in before.iter().zip(self.holdings()) {
+            assert!(known_now >= *known || *held >= left, "{before:?}");
         }
     }
 
@@ -214,6 +290,9 @@ impl World {
             .flat_map(|one| one.blocks.iter().map(|block| block.id()))
             .collect();
         let cached = self.pool.cached_blocks();
+        // The ledger counts blocks, the tree what tenants hold; both are to come to the same.
+        let by_tenant: usize = self.holdings().iter().map(|(blocks, _)| blocks).sum();
+        assert_eq!(cached, by_tenant, "{:?}", self.holdings());
         let used = BLOCKS - self.pool.free_blocks();
         assert!(used >= held.len().max(cached) && used <= held.len() + cached);
         assert_eq!(
@@ -228,8 +307,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn cache_and_pool_agree_with_what_the_sequences_computed(operations in operations()) {
-        let mut world = World::new();
+    fn cache_and_pool_agree_with_what_the_sequences_computed(
+        operations in operations(),
+        is_short_of_entries: bool,
+    ) {
+        let mut world = World::new(is_short_of_entries);
         for operation in operations {
             world.apply(operation);
             world.check();
@@ -243,4 +325,118 @@ proptest! {
         prop_assert_eq!(world.pool.pages().stats().used_pages, [0, 0, 0]);
         prop_assert_eq!(world.sizes(), (0, 0));
     }
+}
+
+/// A sequence that computes `tokens`, is kept, and ends, unless it is to run on.
+fn live(world: &mut World, space: u8, tokens: &[TokenId], runs_on: bool) {
+    world.begin(space, tokens);
+    let mut one = world.running.pop().unwrap();
+    world.keep(&mut one);
+    if runs_on {
+        world.running.push(one);
+    } else {
+        one.pin.inspect(|pin| world.cache.unpin(*pin));
+    }
+    world.check();
+}
+
+fn text(length: u32, salt: u32) -> Vec<TokenId> {
+    (0..length).map(|index| salt * 1000 + index).collect()
+}
+
+fn known(world: &World, space: u8, tokens: &[TokenId]) -> usize {
+    world.cache.peek(&namespace(space), tokens)
+}
+
+#[test]
+fn a_flood_of_one_tenant_leaves_the_others_theirs() {
+    let mut world = World::new(false);
+    let mine = text(60, 1);
+    live(&mut world, 0, &mine, false);
+    for salt in 2..200 {
+        live(&mut world, 2 + (salt % 2) as u8, &text(40, salt), false);
+        assert_eq!(known(&world, 0, &mine), 60, "prompt {salt} took it");
+    }
+    // The flood fills what is left, and the last of it is there.
+    assert_eq!(known(&world, 3, &text(40, 199)), 40);
+    // The first one grows to its half, and takes it from who has more.
+    for salt in 200..202 {
+        live(&mut world, 0, &text(30, salt), false);
+    }
+    assert_eq!(known(&world, 0, &mine), 60);
+    assert!(world.cache.blocks_of(&tenant(0)) >= MAX_CACHED / 2);
+}
+
+#[test]
+fn entries_are_shared_like_blocks() {
+    let mut world = World::new(true);
+    let mine = text(17, 1);
+    live(&mut world, 0, &mine, false);
+    for salt in 2..60 {
+        live(&mut world, 2, &text(1, salt), false);
+        assert_eq!(known(&world, 0, &mine), 17, "prompt {salt} took it");
+    }
+}
+
+#[test]
+fn who_holds_the_most_and_uses_all_of_it_is_not_given_more() {
+    let mut world = World::new(false);
+    let mine = text(32, 1);
+    live(&mut world, 0, &mine, false);
+    for salt in 2..5 {
+        live(&mut world, 2, &text(64, salt), true);
+    }
+    // 2 and 12 of 15 blocks: three more do not fit, and what would make room is in use.
+    assert_eq!(world.cache.blocks_of(&tenant(1)), 12);
+    let refused = world.cache.stats(&world.pool).refused;
+    live(&mut world, 2, &text(48, 6), true);
+    assert_eq!(world.cache.stats(&world.pool).refused, refused + 1);
+    assert_eq!(known(&world, 0, &mine), 32);
+}
+
+#[test]
+fn blocks_for_sequences_come_from_who_has_the_most_cached() {
+    let mut world = World::new(false);
+    live(&mut world, 0, &text(32, 1), false);
+    live(&mut world, 2, &text(96, 2), false);
+    live(&mut world, 4, &text(48, 3), true);
+    while world.cache.blocks_of(&tenant(1)) > 0 {
+        assert!(world.evict(None));
+    }
+    // The third has more than the first, but uses it.
+    assert!(world.evict(None));
+    assert_eq!(world.cache.blocks_of(&tenant(0)), 0);
+    assert!(!world.evict(None));
+    assert_eq!(known(&world, 4, &text(48, 3)), 48);
+}
+
+#[test]
+fn a_tenant_s_quota_takes_from_it_and_those_below_it() {
+    let mut world = World::new(false);
+    let names = ["a", "a-b", "a/b", "b"];
+    let tenants = std::sync::Arc::clone(world.pool.pages());
+    let spaces = names.map(|name| Namespace {
+        tenant: name.to_owned(),
+        ..Namespace::default()
+    });
+    for (space, length) in spaces.iter().zip([17, 60, 33, 60]) {
+        let tenant = tenants.tenants().tenant(&space.tenant).unwrap();
+        let tokens = text(length, 1);
+        let blocks: Vec<_> = (0..blocks_for(tokens.len()))
+            .map(|_| world.pool.take(Some(&tenant)).unwrap())
+            .collect();
+        let pin = world.cache.insert(space, &tokens, &blocks, &world.pool);
+        world.cache.unpin(pin.unwrap());
+    }
+    let left = |world: &World| names.map(|name| world.cache.blocks_of(name));
+    assert_eq!(left(&world), [2, 4, 3, 4]);
+    assert!(world.cache.evict_one_of("a"));
+    assert_eq!(
+        left(&world),
+        [2, 4, 0, 4],
+        "the one of them that holds the most"
+    );
+    assert!(world.cache.evict_one_of("a"));
+    assert_eq!(left(&world), [0, 4, 0, 4]);
+    assert!(!world.cache.evict_one_of("a"));
 }

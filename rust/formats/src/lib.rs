@@ -10,6 +10,7 @@ mod cursor;
 mod error;
 pub mod gguf;
 mod json;
+mod json_shape;
 mod mapping;
 mod model_files;
 pub mod safetensors;
@@ -21,6 +22,7 @@ mod tensor_type;
 
 pub use error::FormatError;
 pub use gguf::{Metadata, Value};
+pub use json_shape::JsonShape;
 pub use model_files::{FileKind, ModelFiles};
 pub use strings::Strings;
 pub use tensor::TensorInfo;

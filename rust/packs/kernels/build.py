@@ -1,9 +1,11 @@
 """Builds the reference kernel pack from the C sources beside it, and checks what is committed.
 
-    python rust/packs/kernels/build.py --check          rebuild; compare modules, lock, manifest, signature
-    python rust/packs/kernels/build.py --write          rebuild; write modules, lock and manifest
-    python rust/packs/kernels/build.py --sign FILE      sign the manifest as it stands with the key in FILE
-    python rust/packs/kernels/build.py --new-key FILE   make a release key, whose public half is trusted then
+    python rust/packs/kernels/build.py --check             rebuild; compare modules, lock, manifest, signature
+    python rust/packs/kernels/build.py --write             rebuild; write modules, lock and manifest
+    python rust/packs/kernels/build.py --write --key FILE  and sign the manifest with the key in FILE
+
+Where FILE is not there yet, a new release key is made, and its public half is the trusted one from then on.
+A key that is there must be the trusted one: whom users trust never changes by mistake.
 
 Needs the extra `kernels` (`pip install 'ruvllm[kernels]'`). The compiler is the pinned `ziglang` and nothing
 else; modules carry no names, paths or dates, so the same sources give the same bytes.
@@ -23,7 +25,7 @@ from pathlib import Path
 
 from manifest import VERSION, manifest_bytes
 from modules import MODULES, Module
-from signing import SigningError, make_key, sign, verify
+from signing import SigningError, make_key, public_half, sign, verify
 
 ZIGLANG = "0.17.0"
 HERE = Path(__file__).resolve().parent
@@ -99,7 +101,7 @@ def locked() -> tuple[dict[str, str], str]:
 
 def trusted_key() -> str:
     if not TRUSTED_KEY.exists():
-        raise BuildError(f"{TRUSTED_KEY} is missing: make a key with --new-key")
+        raise BuildError(f"{TRUSTED_KEY} is missing: make a key with --write --key FILE")
     return TRUSTED_KEY.read_text(encoding="ascii").strip()
 
 
@@ -118,7 +120,29 @@ def write() -> None:
     (PACK / "kernels.json").write_bytes(manifest)
     signature = PACK / "kernels.json.sig"
     if not signature.exists() or not verify(manifest, signature.read_bytes(), trusted_key()):
-        say("kernels.json is new: sign it with --sign FILE")
+        say("kernels.json is new: sign it with --write --key FILE")
+
+
+def write_signed(key_file: Path) -> None:
+    """As `write`, with the signature, by a new key where there is none in the file."""
+    if key_file.exists():
+        if public_half(key_file, REPOSITORY) != trusted_key():
+            raise SigningError(
+                f"{key_file} is not the private half of {trusted_key()}, which is trusted; for another key, "
+                "name a file that is not there yet"
+            )
+    else:
+        public = make_key(key_file, REPOSITORY)
+        TRUSTED_KEY.parent.mkdir(parents=True, exist_ok=True)
+        TRUSTED_KEY.write_text(public + "\n", encoding="ascii")
+        say(f"{public} is trusted now; its private half is in {key_file}: keep it, nobody can make it again")
+    write()
+    manifest = (PACK / "kernels.json").read_bytes()
+    signature = sign(manifest, key_file, REPOSITORY)
+    if not verify(manifest, signature, trusted_key()):
+        raise SigningError("the signature is not the trusted key's")
+    (PACK / "kernels.json.sig").write_bytes(signature)
+    say(f"signed by {trusted_key()}")
 
 
 def check() -> None:
@@ -137,7 +161,9 @@ def check() -> None:
     if wrong:
         raise BuildError(f"{PACK.name} is not what hashes.lock names: {', '.join(wrong)}")
     if not verify(manifest, signature, trusted_key()):
-        raise BuildError("kernels.json.sig is not the trusted key's signature of kernels.json: --sign FILE")
+        raise BuildError(
+            "kernels.json.sig is not the trusted key's signature of kernels.json: --write --key FILE"
+        )
     modules = build()
     wrong = [path for path, digest in digests(modules).items() if hashes[path] != digest]
     if wrong:
@@ -155,22 +181,17 @@ def main() -> int:
     actions = parser.add_mutually_exclusive_group(required=True)
     actions.add_argument("--check", action="store_true")
     actions.add_argument("--write", action="store_true")
-    actions.add_argument("--sign", type=Path, metavar="FILE")
-    actions.add_argument("--new-key", type=Path, metavar="FILE")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="sign what is written")
     arguments = parser.parse_args()
+    if arguments.check and arguments.key:
+        parser.error("--check signs nothing; --key goes with --write")
     try:
         if arguments.check:
             check()
-        elif arguments.write:
-            write()
-        elif arguments.sign:
-            signature = sign((PACK / "kernels.json").read_bytes(), arguments.sign, REPOSITORY, trusted_key())
-            (PACK / "kernels.json.sig").write_bytes(signature)
+        elif arguments.key:
+            write_signed(arguments.key)
         else:
-            public = make_key(arguments.new_key, REPOSITORY)
-            TRUSTED_KEY.parent.mkdir(parents=True, exist_ok=True)
-            TRUSTED_KEY.write_text(public + "\n", encoding="ascii")
-            say(f"{public} is trusted now; build with --write, then --sign")
+            write()
     except (BuildError, SigningError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

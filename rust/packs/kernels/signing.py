@@ -13,7 +13,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-__all__ = ["SigningError", "make_key", "public_text", "sign", "verify"]
+__all__ = ["SigningError", "make_key", "public_half", "public_text", "sign", "verify"]
 
 PREFIX = "ed25519:"
 
@@ -32,13 +32,25 @@ def make_key(path: Path, repository: Path) -> str:
     return public_text(key.public_key())
 
 
-def sign(manifest: bytes, key_file: Path, repository: Path, trusted: str) -> bytes:
-    """The signature; `trusted` is the public half that must belong to the key."""
+def public_half(key_file: Path, repository: Path) -> str:
+    """The public half, as text, of the key in a file."""
+    return public_text(read_key(key_file, repository).public_key())
+
+
+def sign(manifest: bytes, key_file: Path, repository: Path) -> bytes:
+    """The signature of the key in a file."""
+    return read_key(key_file, repository).sign(manifest)
+
+
+def read_key(key_file: Path, repository: Path) -> Ed25519PrivateKey:
+    """The private key; what the file holds is in no error."""
     refuse_inside(key_file, repository)
-    key = Ed25519PrivateKey.from_private_bytes(base64.b64decode(key_file.read_bytes(), validate=False))
-    if public_text(key.public_key()) != trusted:
-        raise SigningError(f"{key_file} is not the private half of {trusted}, which stands in the manifest")
-    return key.sign(manifest)
+    try:
+        return Ed25519PrivateKey.from_private_bytes(
+            base64.b64decode(key_file.read_bytes().strip(), validate=True)
+        )
+    except ValueError:
+        raise SigningError(f"{key_file} is no private key: it must hold 32 bytes in base64") from None
 
 
 def verify(manifest: bytes, signature: bytes, trusted: str) -> bool:

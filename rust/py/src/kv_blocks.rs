@@ -97,7 +97,7 @@ impl KvBlocks {
             }
             let tokens = key_rows.len() / width;
             self.check_table(&block_table, position, tokens)?;
-            let mut runs = runs_of(&block_table, position, tokens);
+            let mut runs: Vec<_> = KvRun::of_table(&block_table, position, tokens, 0).collect();
             let rows = KvRows {
                 keys: key_rows,
                 values: value_rows,
@@ -218,21 +218,4 @@ impl KvBlocks {
 
 fn refused(problem: String) -> Error {
     Error::Config(format!("block_table: {problem}"))
-}
-
-fn runs_of(table: &[u32], position: usize, tokens: usize) -> Vec<KvRun> {
-    let mut runs = Vec::new();
-    let mut row = 0;
-    while row < tokens {
-        let place = position + row;
-        let rows = (BLOCK_TOKENS - place % BLOCK_TOKENS).min(tokens - row);
-        runs.push(KvRun {
-            block: table[place / BLOCK_TOKENS],
-            position: place % BLOCK_TOKENS,
-            first_row: row,
-            rows,
-        });
-        row += rows;
-    }
-    runs
 }

@@ -13,6 +13,7 @@ mod engine;
 mod engine_memory;
 mod errors;
 mod events;
+mod json_shape;
 mod kernels;
 mod kv_blocks;
 mod memory;
@@ -44,6 +45,8 @@ mod _native {
     use super::engine_memory::EngineMemory;
     #[pymodule_export]
     use super::events::{ArrayEvent, FailedEvent, FinishedEvent, ScoresEvent, TokenEvent};
+    #[pymodule_export]
+    use super::json_shape::json_shape;
     #[pymodule_export]
     use super::kernels::{block_types, dequantize, quantize};
     #[pymodule_export]

@@ -11,6 +11,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands as a group."""
     group = typer.Typer(
         help="Kernel packs: signed WebAssembly kernels that the engine computes with, in a sandbox.",
+        epilog="`ruvllm packs COMMAND --help` has examples.",
         no_args_is_help=True,
         rich_markup_mode="rich",
     )

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from ruvllm.outputs import Chunk, Completion, Usage
 from ruvllm.serve.conversation import prompt_tokens
@@ -15,12 +15,14 @@ from ruvllm.serve.generation import (
     Job,
     answers_usage,
     complete,
+    in_slices,
     timings_body,
 )
+from ruvllm.serve.json_answer import answer
 from ruvllm.serve.json_body import JsonRoute
-from ruvllm.serve.logprobs import ChatLogprobs
-from ruvllm.serve.schemas.chat import ChatRequest
-from ruvllm.serve.server import note, owner_of, server_of
+from ruvllm.serve.logprobs import ChatLogprobs, entries_size
+from ruvllm.serve.schemas.chat import ChatRequest, messages_size
+from ruvllm.serve.server import errand_of, note, owner_of, server_of
 from ruvllm.serve.sse import DONE, EventStream, TextFrames, frame
 
 __all__ = ["router"]
@@ -31,7 +33,7 @@ router = APIRouter(route_class=JsonRoute, tags=["chat"])
 @router.post("/v1/chat/completions", response_model=None)
 async def chat_completions(body: ChatRequest, request: Request) -> Response:
     """Answer a conversation, at once or as a stream of server-sent events."""
-    server = server_of(request)
+    server, errand = server_of(request), errand_of(request)
     model = await server.model_for(request, body)
     params = body.params(
         max_tokens=body.max_completion_tokens or body.max_tokens or model.llm.model_info.max_context,
@@ -39,7 +41,8 @@ async def chat_completions(body: ChatRequest, request: Request) -> Response:
         logprobs=body.num_logprobs(),
     )
     num_answers = body.choices(server.settings.max_choices)
-    token_ids = await prompt_tokens(model, body.conversation())
+    conversation = await errand.do(messages_size(body.messages), body.conversation)
+    token_ids = await prompt_tokens(errand, model, conversation)
     job = Job(
         model=model,
         token_ids=token_ids,
@@ -50,7 +53,10 @@ async def chat_completions(body: ChatRequest, request: Request) -> Response:
     note(request, prompt_tokens=len(token_ids), stream=bool(body.stream))
     head = _Head(job)
     if not body.stream:
-        return JSONResponse(head.whole(await complete([job], request)))
+        completions = await complete([job], request)
+        num_tokens = sum(len(completion.token_ids) for completion in completions)
+        size = entries_size(num_tokens, params.logprobs)
+        return await answer(errand, size, lambda: head.whole(completions))
     answers = await Answers.start([job], request)
     frames = _frames(answers, head, body)
     return EventStream(frames, close=answers.aclose, ping_seconds=server.settings.ping_seconds)
@@ -116,7 +122,8 @@ async def _frames(answers: Answers, head: _Head, body: ChatRequest) -> AsyncGene
     for index in range(count):
         delta = {"role": "assistant", "content": "", "refusal": None}
         yield frame(head.chunk([_choice(index, delta)], **more))
-    async for index, chunks in answers.pieces():
+    pieces = in_slices(answers.pieces()) if body.logprobs else answers.pieces()
+    async for index, chunks in pieces:
         text = "".join(chunk.text for chunk in chunks)
         aligner = logprobs[index]
         entries = aligner.body(chunks) if aligner else None

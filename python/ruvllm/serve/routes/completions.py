@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from ruvllm.outputs import Chunk, Completion, TokenLogprob, Usage
 from ruvllm.serve.errors import ApiError
@@ -18,14 +18,18 @@ from ruvllm.serve.generation import (
     Job,
     answers_usage,
     complete,
-    tokens_of,
+    gather_in_turn,
+    in_slices,
     usage_body,
 )
+from ruvllm.serve.json_answer import answer, encoded
 from ruvllm.serve.json_body import JsonRoute
-from ruvllm.serve.logprobs import TextLogprobs
+from ruvllm.serve.logprobs import TextLogprobs, entries_size
 from ruvllm.serve.models import ServedModel
+from ruvllm.serve.off_loop import Errand
+from ruvllm.serve.prompts import PromptField, texts_of, tokens_of
 from ruvllm.serve.schemas.completions import CompletionRequest, prompts_of
-from ruvllm.serve.server import count_answers, note, owner_of, server_of
+from ruvllm.serve.server import count_answers, errand_of, note, owner_of, server_of
 from ruvllm.serve.sse import DONE, EventStream, TextFrames, frame, unless_disconnected
 
 __all__ = ["router"]
@@ -43,6 +47,7 @@ class _Plan:
     jobs: list[Job]
     wanted: int
     echoed: list[str]
+    errand: Errand
 
     @property
     def scores(self) -> bool:
@@ -53,9 +58,9 @@ class _Plan:
 @router.post("/v1/completions", response_model=None)
 async def completions(body: CompletionRequest, request: Request) -> Response:
     """Continue texts, at once or as a stream; with `echo` and `logprobs` the prompt is scored, too."""
-    server = server_of(request)
+    server, errand = server_of(request), errand_of(request)
     model = await server.model_for(request, body)
-    plan = await _plan(model, body, request)
+    plan = await _plan(errand, model, body, request)
     note(request, prompts=len(plan.jobs), stream=bool(body.stream))
     head = {
         "id": f"cmpl-{secrets.token_hex(12)}",
@@ -73,10 +78,12 @@ async def completions(body: CompletionRequest, request: Request) -> Response:
         frames = _frames(answers, plan, scores, head)
         return EventStream(frames, close=answers.aclose, ping_seconds=server.settings.ping_seconds)
     answered = await complete(plan.jobs, request)
-    return JSONResponse({**head, **_whole(plan, scores, answered)})
+    num_tokens = sum(map(len, scores)) + sum(len(completion.token_ids) for completion in answered)
+    size = entries_size(num_tokens, body.logprobs)
+    return await answer(errand, size, lambda: {**head, **_whole(plan, scores, answered)})
 
 
-async def _plan(model: ServedModel, body: CompletionRequest, request: Request) -> _Plan:
+async def _plan(errand: Errand, model: ServedModel, body: CompletionRequest, request: Request) -> _Plan:
     settings = server_of(request).settings
     wanted, made = body.candidates(settings.max_choices)
     max_tokens = DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens
@@ -93,27 +100,24 @@ async def _plan(model: ServedModel, body: CompletionRequest, request: Request) -
     params = body.params(
         max_tokens=max(1, max_tokens), vocab_size=model.llm.model_info.vocab_size, logprobs=logprobs
     )
+    field = PromptField(
+        name="prompt",
+        if_empty="the prompt is empty",
+        makes_text=max_tokens > 0,
+        parse_special=body.parse_special is not False,
+    )
     jobs = [
         Job(
             model=model,
-            token_ids=await tokens_of(
-                model,
-                prompt,
-                param="prompt",
-                empty="the prompt is empty",
-                makes_text=max_tokens > 0,
-                parse_special=body.parse_special is not False,
-            ),
+            token_ids=token_ids,
             params=params,
             num_answers=num_answers,
             owner=owner_of(request, body.priority),
         )
-        for prompt in prompts
+        for token_ids in await tokens_of(errand, model, prompts, field)
     ]
-    echoed = [
-        prompt if isinstance(prompt, str) else model.llm.detokenize(prompt) for prompt in prompts if body.echo
-    ]
-    return _Plan(body=body, jobs=jobs, wanted=wanted, echoed=echoed)
+    echoed = await texts_of(errand, model, prompts, param="prompt") if body.echo else []
+    return _Plan(body=body, jobs=jobs, wanted=wanted, echoed=echoed, errand=errand)
 
 
 async def _scores(plan: _Plan) -> list[tuple[TokenLogprob, ...]]:
@@ -125,7 +129,7 @@ async def _scores(plan: _Plan) -> list[tuple[TokenLogprob, ...]]:
             job.token_ids, top_logprobs=plan.body.logprobs or 0, **job.owner._asdict()
         )
 
-    return await asyncio.gather(*(score(job) for job in plan.jobs))
+    return await gather_in_turn(score(job) for job in plan.jobs)
 
 
 def _whole(
@@ -191,9 +195,27 @@ class _Events:
             return self._texts[index].frame(text)
         return frame(self._body(index, text, logprobs, reason))
 
+    def long_frame(self, index: int, text: str, logprobs: Any, reason: str | None) -> bytes:
+        """The same for one of many tokens."""
+        return b"data: " + encoded(self._body(index, text, logprobs, reason)) + b"\n\n"
+
     def _body(self, index: int, text: str, logprobs: Any = None, reason: str | None = None) -> dict[str, Any]:
         choice = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason}
         return {**self._head, "choices": [choice]}
+
+
+def _scored(
+    plan: _Plan, events: _Events, index: int, scores: Sequence[tuple[TokenLogprob, ...]], shape: TextLogprobs
+) -> bytes:
+    """The event of a prompt that is given back with what its tokens are worth."""
+    job = index // plan.wanted
+    lists = _prompt_lists(plan, job, scores[job], shape)
+    return events.long_frame(index, plan.echoed[job], lists, _end_of_prompt(plan, job))
+
+
+def _end_of_prompt(plan: _Plan, job: int) -> str | None:
+    """Why a choice ends with its prompt; `None` where an answer follows."""
+    return None if plan.jobs[job].num_answers else "length"
 
 
 async def _frames(
@@ -209,12 +231,16 @@ async def _frames(
         job = index // plan.wanted
         shape = TextLogprobs(plan.jobs[job].model.llm) if body.logprobs is not None else None
         shapes.append(shape)
-        if body.echo:
-            lists = _prompt_lists(plan, job, scores[job], shape) if shape else None
-            is_last = not plan.jobs[job].num_answers
-            yield events.frame(index, plan.echoed[job], lists, "length" if is_last else None)
+        if body.echo and shape:
+            yield await plan.errand.do(
+                entries_size(len(scores[job]), body.logprobs),
+                partial(_scored, plan, events, index, scores, shape),
+            )
+        elif body.echo:
+            yield events.frame(index, plan.echoed[job], None, _end_of_prompt(plan, job))
     usages: dict[int, Usage] = {}
-    async for index, chunks in answers.pieces():
+    pieces = answers.pieces() if body.logprobs is None else in_slices(answers.pieces())
+    async for index, chunks in pieces:
         text = "".join(chunk.text for chunk in chunks)
         shape = shapes[index]
         last = chunks[-1]

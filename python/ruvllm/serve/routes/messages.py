@@ -14,8 +14,9 @@ from ruvllm.serve.dialects import anthropic_error
 from ruvllm.serve.endings import stop_sequence
 from ruvllm.serve.generation import Answers, Job, complete
 from ruvllm.serve.json_body import JsonRoute
+from ruvllm.serve.schemas.chat import messages_size
 from ruvllm.serve.schemas.messages import CountTokensRequest, MessageRequest
-from ruvllm.serve.server import note, owner_of, server_of
+from ruvllm.serve.server import errand_of, note, owner_of, server_of
 from ruvllm.serve.sse import EventStream, named_frame
 
 __all__ = ["router"]
@@ -28,12 +29,13 @@ _PING = named_frame("ping", {"type": "ping"})
 @router.post("/v1/messages", response_model=None)
 async def create_message(body: MessageRequest, request: Request) -> Response:
     """Answer a conversation, at once or as a stream of events."""
-    server = server_of(request)
+    server, errand = server_of(request), errand_of(request)
     model = await server.model_for(request, body)
     params = body.params(
         max_tokens=body.max_tokens, vocab_size=model.llm.model_info.vocab_size, logprobs=None
     )
-    token_ids = await prompt_tokens(model, body.conversation())
+    conversation = await errand.do(messages_size(body.messages), body.conversation)
+    token_ids = await prompt_tokens(errand, model, conversation)
     job = Job(
         model=model,
         token_ids=token_ids,
@@ -61,7 +63,9 @@ async def create_message(body: MessageRequest, request: Request) -> Response:
 async def count_tokens(body: CountTokensRequest, request: Request) -> dict[str, Any]:
     """Count the tokens that the model would see, as many as they are."""
     model = await server_of(request).model_for(request, body)
-    return {"input_tokens": len(await conversation_tokens(model, body.conversation()))}
+    errand = errand_of(request)
+    conversation = await errand.do(messages_size(body.messages), body.conversation)
+    return {"input_tokens": len(await conversation_tokens(errand, model, conversation))}
 
 
 def _begun(job: Job) -> dict[str, Any]:

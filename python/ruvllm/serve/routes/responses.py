@@ -14,8 +14,9 @@ from ruvllm.serve.errors import ApiError, unsupported
 from ruvllm.serve.generation import Answers, Job, complete
 from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.response_object import ResponseEvents, ResponseObject
+from ruvllm.serve.schemas.chat import messages_size
 from ruvllm.serve.schemas.responses import ResponseRequest, output_text
-from ruvllm.serve.server import note, owner_of, server_of, tenant_of
+from ruvllm.serve.server import errand_of, note, owner_of, server_of, tenant_of
 from ruvllm.serve.sse import EventStream
 from ruvllm.serve.stored_responses import StoredResponse
 
@@ -30,19 +31,19 @@ Keep = Callable[[dict[str, Any]], None]
 @router.post("/v1/responses", response_model=None)
 async def create_response(body: ResponseRequest, request: Request) -> Response:
     """Answer a conversation, at once or as a stream of events, and keep the response."""
-    server, owner = server_of(request), owner_of(request, body.priority)
+    server, owner, errand = server_of(request), owner_of(request, body.priority), errand_of(request)
     model = await server.model_for(request, body)
     info = model.llm.model_info
     params = body.params(
         max_tokens=body.max_output_tokens or info.max_context, vocab_size=info.vocab_size, logprobs=None
     )
-    messages = tuple(body.messages())
+    messages = tuple(await errand.do(messages_size(body.items()), body.messages))
     if body.previous_response_id is not None:
         stored = server.stored_responses.find(
             owner.tenant, body.previous_response_id, param="previous_response_id"
         )
         messages = (*stored.messages, *messages)
-    token_ids = await prompt_tokens(model, body.conversation(messages))
+    token_ids = await prompt_tokens(errand, model, body.conversation(messages))
     job = Job(model=model, token_ids=token_ids, params=params, owner=owner)
     note(request, prompt_tokens=len(token_ids), stream=bool(body.stream))
 

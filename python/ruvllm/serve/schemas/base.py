@@ -1,8 +1,10 @@
 """What all bodies share: strict types, sampling, and fields that are known and not done here."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 from ruvllm.params import MAX_LOGPROBS, GenerateParams
 from ruvllm.serve.errors import ApiError, unsupported
@@ -10,6 +12,7 @@ from ruvllm.serve.schemas.refusals import ACCEPTED, HARMLESS, REFUSED
 
 __all__ = [
     "Body",
+    "Entries",
     "Finite",
     "ParseSpecial",
     "SamplingFields",
@@ -25,8 +28,36 @@ ParseSpecial = Annotated[
     bool | None, Field(description="Take texts such as <|im_end|> in messages for control tokens.")
 ]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Bias = Annotated[Finite, Field(ge=-100, le=100)]
 _StopText = Annotated[str, Field(min_length=1, max_length=1000)]
-StopTexts = Annotated[list[_StopText], Field(max_length=MAX_STOPS)]
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """How many a list or an object of a body has, counted before any of them is looked at.
+
+    The first wrong one of a list ends it: a body of nothing else would make an error for each of them.
+    """
+
+    most: int
+    least: int = 0
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        bounds: dict[str, Any] = {"min_length": self.least, "max_length": self.most}
+        schema: Any = {**handler(source), **bounds}
+        if schema["type"] == "list":
+            schema["fail_fast"] = True
+        return core_schema.no_info_before_validator_function(self._count, schema)
+
+    def _count(self, value: Any) -> Any:
+        if isinstance(value, list | dict) and len(value) > self.most:
+            kind = "List" if isinstance(value, list) else "Dictionary"
+            counts = {"field_type": kind, "max_length": self.most, "actual_length": len(value)}
+            raise PydanticKnownError("too_long", counts)
+        return value
+
+
+StopTexts = Annotated[list[_StopText], Entries(MAX_STOPS)]
 
 
 class Body(BaseModel):
@@ -40,23 +71,23 @@ class Body(BaseModel):
     # Fields that ask for nothing which would change an answer.
     accepted: ClassVar[frozenset[str]] = frozenset()
 
-    def check_fields(self) -> list[str]:
-        """Refuse what is not done, here and in bodies inside; gives the names of fields that no API knows."""
-        unknown = []
+    def check_fields(self) -> int:
+        """Refuse what is not done, here and in bodies inside; gives how many fields no API knows."""
+        unknown = 0
         for name in type(self).model_fields:
             inner = getattr(self, name)
             if isinstance(inner, Body):
-                unknown += [f"{name}.{field}" for field in _check_inner(name, inner)]
+                unknown += _check_inner(name, inner)
         for name, value in (self.model_extra or {}).items():
             if name in self.refused:
                 if value is not None and value not in self.harmless.get(name, ()):
                     raise unsupported(name, self.refused[name])
             elif name not in self.accepted:
-                unknown.append(name)
+                unknown += 1
         return unknown
 
 
-def _check_inner(name: str, inner: Body) -> list[str]:
+def _check_inner(name: str, inner: Body) -> int:
     try:
         return inner.check_fields()
     except ApiError as error:
@@ -85,8 +116,8 @@ class TextFields(Body):
     repetition_penalty: Finite | None = Field(None, gt=0, le=10, description="1 changes nothing.")
     presence_penalty: Finite | None = Field(None, ge=-2, le=2)
     frequency_penalty: Finite | None = Field(None, ge=-2, le=2)
-    logit_bias: dict[str, Annotated[Finite, Field(ge=-100, le=100)]] | None = Field(
-        None, max_length=MAX_BIASES, description="By token id."
+    logit_bias: Annotated[dict[str, _Bias], Entries(MAX_BIASES)] | None = Field(
+        None, description="By token id."
     )
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     ignore_eos: bool | None = Field(None, description="Goes on past the model's end; for measurements.")

@@ -1,17 +1,27 @@
 """The body of `/v1/chat/completions`, and its messages."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, ClassVar, Protocol
 
 from pydantic import Field
 
-from ruvllm.serve.conversation import Conversation
+from ruvllm.serve.conversation import MESSAGE_SIZE, Conversation
 from ruvllm.serve.errors import ApiError, unsupported
-from ruvllm.serve.schemas.base import Body, LogprobCount, ParseSpecial, Role, SamplingFields
+from ruvllm.serve.schemas.base import Body, Entries, LogprobCount, ParseSpecial, Role, SamplingFields
 
-__all__ = ["ChatMessage", "ChatRequest", "ContentPart", "plain_message", "plain_messages", "plain_text"]
+__all__ = [
+    "ChatMessage",
+    "ChatRequest",
+    "Content",
+    "ContentPart",
+    "messages_size",
+    "plain_message",
+    "plain_messages",
+    "plain_text",
+]
 
 MAX_MESSAGES = 4096
+MAX_PARTS = 4096
 
 
 class ContentPart(Body):
@@ -22,11 +32,23 @@ class ContentPart(Body):
     accepted: ClassVar[frozenset[str]] = frozenset({"cache_control", "citations", "annotations"})
 
 
+Content = str | Annotated[list[ContentPart], Entries(MAX_PARTS)]
+"""What a message says, in one piece or in several."""
+
+
+class HasContent(Protocol):
+    """Any API's message."""
+
+    @property
+    def content(self) -> Content | None:
+        """What it says."""
+
+
 class ChatMessage(Body):
     """One message."""
 
     role: Role
-    content: str | list[ContentPart] | None = None
+    content: Content | None = None
     name: str | None = Field(None, max_length=256)
     refused: ClassVar[dict[str, str]] = {
         "tool_calls": "this server has no tools yet",
@@ -41,7 +63,7 @@ class ChatMessage(Body):
 class ChatRequest(SamplingFields):
     """A conversation that is to be answered."""
 
-    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
+    messages: Annotated[list[ChatMessage], Entries(MAX_MESSAGES, least=1)]
     max_tokens: int | None = Field(None, ge=1, description="Older name of max_completion_tokens.")
     max_completion_tokens: int | None = Field(None, ge=1, description="The longest answer.")
     logprobs: bool | None = None
@@ -65,6 +87,11 @@ class ChatRequest(SamplingFields):
             thinks=(self.model_extra or {}).get("reasoning_effort") is None,
             parse_special=bool(self.parse_special),
         )
+
+
+def messages_size(messages: Iterable["HasContent"]) -> int:
+    """How long `plain_messages` takes, in the unit of `off_loop.AT_ONCE`."""
+    return MESSAGE_SIZE * sum(len(one.content) if isinstance(one.content, list) else 1 for one in messages)
 
 
 def plain_messages(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:

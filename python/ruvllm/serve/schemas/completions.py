@@ -1,26 +1,20 @@
 """The body of `/v1/completions`."""
 
-from typing import Annotated, Any, ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from pydantic import Field
 
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.schemas.base import LogprobCount, SamplingFields
+from ruvllm.serve.schemas.token_ids import Prompts
 
-__all__ = ["CompletionRequest", "TokenIds", "prompts_of"]
-
-TokenId = Annotated[int, Field(ge=0, lt=2**31)]
-TokenIds = Annotated[list[TokenId], Field(min_length=1)]
-Texts = Annotated[list[str], Field(min_length=1)]
-ManyTokenIds = Annotated[list[TokenIds], Field(min_length=1)]
+__all__ = ["CompletionRequest", "prompts_of"]
 
 
 class CompletionRequest(SamplingFields):
     """Texts, or token ids, that are to be continued."""
 
-    prompt: str | Texts | TokenIds | ManyTokenIds = Field(
-        description="A text, token ids, or a list of these."
-    )
+    prompt: Prompts = Field(description="A text, token ids, or a list of these.")
     max_tokens: int | None = Field(None, ge=0, description="The longest answer; 16 by default.")
     echo: bool | None = Field(None, description="Give the prompt back before its continuation.")
     logprobs: LogprobCount | None = Field(None, description="So many likeliest tokens at each place.")

@@ -6,8 +6,8 @@ from pydantic import Field
 
 from ruvllm.serve.conversation import Conversation
 from ruvllm.serve.errors import ApiError
-from ruvllm.serve.schemas.base import Body, Finite, ParseSpecial, StopTexts, TextFields
-from ruvllm.serve.schemas.chat import MAX_MESSAGES, ChatMessage, ContentPart, plain_messages, plain_text
+from ruvllm.serve.schemas.base import Body, Entries, Finite, ParseSpecial, StopTexts, TextFields
+from ruvllm.serve.schemas.chat import MAX_MESSAGES, ChatMessage, Content, plain_messages, plain_text
 
 __all__ = ["CountTokensRequest", "MessageRequest"]
 
@@ -18,7 +18,7 @@ class InputMessage(ChatMessage):
     """One message."""
 
     role: Literal["user", "assistant", "system"]
-    content: str | list[ContentPart]
+    content: Content
 
 
 class MessageMetadata(Body):
@@ -31,8 +31,8 @@ class MessagePrompt(Body):
     """What is asked of a model, to be answered or counted."""
 
     model: str = Field(description="A name that /v1/models lists.")
-    messages: Annotated[list[InputMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
-    system: str | list[ContentPart] | None = None
+    messages: Annotated[list[InputMessage], Entries(MAX_MESSAGES, least=1)]
+    system: Content | None = None
     parse_special: ParseSpecial = None
 
     # Prefixes are cached by themselves, so marking them asks for nothing more.

@@ -6,15 +6,14 @@ from pydantic import Field
 
 from ruvllm.serve.conversation import Conversation
 from ruvllm.serve.errors import ApiError, unsupported
-from ruvllm.serve.schemas.base import Body, ParseSpecial, Role, StreamOptions, TextFields
-from ruvllm.serve.schemas.chat import MAX_MESSAGES, ChatMessage, ContentPart, plain_message
+from ruvllm.serve.schemas.base import Body, Entries, ParseSpecial, Role, StreamOptions, TextFields
+from ruvllm.serve.schemas.chat import MAX_MESSAGES, ChatMessage, Content, plain_message
 from ruvllm.serve.schemas.refusals import ACCEPTED, HARMLESS, REFUSED
 
 __all__ = ["InputItem", "ResponseRequest", "TextConfig"]
 
-Metadata = Annotated[
-    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
-]
+_Label = Annotated[str, Field(max_length=512)]
+Metadata = Annotated[dict[Annotated[str, Field(max_length=64)], _Label], Entries(16)]
 
 
 class TextConfig(Body):
@@ -30,7 +29,7 @@ class InputItem(Body):
 
     type: str | None = None
     role: Role | None = None
-    content: str | list[ContentPart] | None = None
+    content: Content | None = None
     accepted: ClassVar[frozenset[str]] = frozenset({"id", "status", "phase"})
 
     def message(self, where: str) -> dict[str, Any]:
@@ -69,7 +68,7 @@ def output_text(text: str) -> dict[str, Any]:
 class ResponseRequest(TextFields):
     """A conversation that is to be answered, or what is added to one that the server keeps."""
 
-    input: str | Annotated[list[InputItem], Field(min_length=1, max_length=MAX_MESSAGES)]
+    input: str | Annotated[list[InputItem], Entries(MAX_MESSAGES, least=1)]
     instructions: str | None = Field(None, description="The system's message, for this response alone.")
     previous_response_id: str | None = Field(None, description="The response that this one follows.")
     store: bool | None = Field(None, description="False keeps nothing of it.")
@@ -78,6 +77,10 @@ class ResponseRequest(TextFields):
     text: TextConfig | None = None
     stream_options: StreamOptions | None = None
     parse_special: ParseSpecial = None
+    # Told back with the response, so they are bounded; nothing depends on them.
+    max_tool_calls: int | None = Field(None, ge=0, le=2**31 - 1)
+    prompt_cache_key: _Label | None = None
+    safety_identifier: _Label | None = None
 
     refused: ClassVar[dict[str, str]] = {
         **REFUSED,
@@ -107,7 +110,7 @@ class ResponseRequest(TextFields):
         "top_logprobs": (0,),
         "truncation": ("disabled",),
     }
-    accepted: ClassVar[frozenset[str]] = ACCEPTED | {"max_tool_calls", "prompt_cache_options"}
+    accepted: ClassVar[frozenset[str]] = ACCEPTED | {"prompt_cache_options"}
 
     def items(self) -> list[InputItem]:
         """The input as items; a lone text is the user's message."""

@@ -4,9 +4,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from ruvllm.serve.schemas.base import Body
+from ruvllm.serve.schemas.base import Body, Entries
 from ruvllm.serve.schemas.chat import MAX_MESSAGES, ChatMessage
-from ruvllm.serve.schemas.completions import TokenId
+from ruvllm.serve.schemas.token_ids import AnyTokenIds
 
 __all__ = ["DetokenizeRequest", "TokenizeRequest"]
 
@@ -17,7 +17,7 @@ class TokenizeRequest(Body):
     model: str | None = None
     prompt: str | None = None
     content: str | None = Field(None, description="llama.cpp's name for prompt.")
-    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)] | None = None
+    messages: Annotated[list[ChatMessage], Entries(MAX_MESSAGES, least=1)] | None = None
     add_special_tokens: bool | None = Field(None, description="Put the model's first token before a text.")
     return_token_strs: bool | None = None
     parse_special: bool | None = Field(
@@ -32,4 +32,4 @@ class DetokenizeRequest(Body):
     """Tokens that are to become text."""
 
     model: str | None = None
-    tokens: list[TokenId]
+    tokens: AnyTokenIds

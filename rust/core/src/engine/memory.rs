@@ -164,7 +164,8 @@ impl Engine {
         }
     }
 
-    /// Evicts until so many blocks more are free, as far as there is something to evict.
+    /// Evicts until so many blocks more are free, as far as there is something to evict: always of the
+    /// tenant that has the most cached, whoever needs them.
     pub(super) fn evict_blocks(&mut self, blocks: usize) {
         let enough = self.kv.free_blocks() + blocks;
         while self.kv.free_blocks() < enough && self.prefix.evict_one() {}

@@ -1,8 +1,8 @@
 //! One layer: its attention half and its feed-forward half.
 
 use ruvllm_kernels::{
-    AttentionBatch, AttentionBuffers, AttentionSequence, AttentionShape, BLOCK_TOKENS, Epilogue,
-    KvRows, KvRun, KvView, QueryRows, attend_batch, store_batch,
+    AttentionBatch, AttentionBuffers, AttentionSequence, AttentionShape, Epilogue, KvRows, KvRun,
+    KvView, QueryRows, attend_batch, store_batch,
 };
 
 use crate::batch::{Batch, KeptRows};
@@ -225,18 +225,13 @@ impl LayerCall<'_> {
         let (query_width, key_width) = (self.query_width(), self.key_width());
         let mut runs = Vec::new();
         for sequence in &self.batch.sequences {
-            let mut row = 0;
-            while row < sequence.rows {
-                let position = sequence.first_position + row;
-                let run = KvRun {
-                    block: sequence.block_table[position / BLOCK_TOKENS],
-                    position: position % BLOCK_TOKENS,
-                    first_row: sequence.first_row + row,
-                    rows: (sequence.rows - row).min(BLOCK_TOKENS - position % BLOCK_TOKENS),
-                };
-                row += run.rows;
-                runs.push(run);
-            }
+            let (first, table) = (sequence.first_position, &sequence.block_table);
+            runs.extend(KvRun::of_table(
+                table,
+                first,
+                sequence.rows,
+                sequence.first_row,
+            ));
         }
         if runs.is_empty() {
             return;

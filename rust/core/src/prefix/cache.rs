@@ -1,14 +1,15 @@
 //! The engine's prefix cache: which tokens were computed under which key, and where their blocks are.
 
+use std::cmp::Reverse;
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};
 
 use super::edge::EdgeBlocks;
-use super::radix_tree::{NodeId, RadixTree};
+use super::radix_tree::{Held, NodeId, RadixTree};
 use super::stats::{MissReason, PrefixStats};
 use crate::ids::TokenId;
-use crate::kv::{BLOCK_TOKENS, BlockRef, CachedBlock, KvPool, blocks_for};
+use crate::kv::{BLOCK_TOKENS, BlockRef, KvPool, blocks_for};
 
 /// Beginnings of evicted prefixes that are remembered, to tell a miss's reason.
 const REMEMBERED: usize = 4096;
@@ -46,7 +47,8 @@ pub struct Lookup {
     pub miss: Option<MissReason>,
 }
 
-/// Token prefixes and their blocks.
+/// Token prefixes and their blocks. What is full is full for all; the tenant that holds the most of it
+/// gives way first, so that none loses what it has to one that has more.
 #[derive(Debug)]
 pub struct PrefixCache {
     pub(super) tree: RadixTree<EdgeBlocks>,
@@ -161,7 +163,7 @@ impl PrefixCache {
             let way = found.path.last().copied().unwrap_or(root);
             self.tree.pin(way);
             self.tree.pin(root);
-            let fits = self.make_room(fresh, pool);
+            let fits = self.make_room(root, fresh, pool);
             self.tree.unpin(root);
             self.tree.unpin(way);
             if !fits {
@@ -180,19 +182,26 @@ impl PrefixCache {
 
     /// The root of a namespace, a new one where there is none.
     pub(super) fn root_of(&mut self, namespace: &Namespace) -> NodeId {
-        match self.roots.get(namespace) {
-            Some(root) => *root,
-            None => *self
-                .roots
-                .entry(namespace.clone())
-                .or_insert(self.tree.add_root()),
+        if let Some(root) = self.roots.get(namespace) {
+            return *root;
         }
+        let root = match self.any_root_of(&namespace.tenant) {
+            Some(other) => self.tree.add_root_beside(other),
+            None => self.tree.add_root(),
+        };
+        self.roots.insert(namespace.clone(), root);
+        root
     }
 
-    /// Evicts until so many blocks and one entry more fit; whether they do.
-    fn make_room(&mut self, blocks: usize, pool: &KvPool) -> bool {
-        while !self.has_room(blocks, pool) {
-            if !self.evict_one() {
+    /// Evicts until so many blocks and one entry more fit under a root; whether they do.
+    fn make_room(&mut self, root: NodeId, blocks: usize, pool: &KvPool) -> bool {
+        while let Some(measure) = self.shortage(blocks, pool) {
+            let Some(id) = self.tree.least_valuable_by(measure) else {
+                return false;
+            };
+            // To keep more is a favour, for which nobody gives way that holds less.
+            let (theirs, own) = (self.tree.held_beside(id), self.tree.held_beside(root));
+            if measure(&theirs) < measure(&own) || !self.evict(id) {
                 return false;
             }
         }
@@ -201,12 +210,21 @@ impl PrefixCache {
 
     /// Whether so many blocks and one entry more fit.
     pub(super) fn has_room(&self, blocks: usize, pool: &KvPool) -> bool {
-        let bytes = cached_bytes(pool) + blocks * pool.layout().block_bytes();
-        // A split makes two nodes of one.
-        bytes <= self.limits.max_bytes && self.entries() + 2 <= self.limits.max_entries
+        self.shortage(blocks, pool).is_none()
     }
 
-    /// Evicts the least valuable leaf; whether there was one.
+    /// By what measure too much is held for so many blocks and one entry more; `None` where they fit.
+    fn shortage(&self, blocks: usize, pool: &KvPool) -> Option<fn(&Held) -> usize> {
+        // A split makes two nodes of one.
+        if self.entries() + 2 > self.limits.max_entries {
+            return Some(|held| held.nodes);
+        }
+        let bytes = cached_bytes(pool) + blocks * pool.layout().block_bytes();
+        (bytes > self.limits.max_bytes).then_some(|held| held.weight)
+    }
+
+    /// Evicts the least valuable leaf of the tenant that holds the most blocks and has one; whether
+    /// there was any.
     pub fn evict_one(&mut self) -> bool {
         match self.tree.least_valuable() {
             Some(id) => self.evict(id),
@@ -214,18 +232,49 @@ impl PrefixCache {
         }
     }
 
-    /// The same among those of one tenant and the tenants below it.
+    /// The same among one tenant and the tenants below it; only what is on their account.
     pub fn evict_one_of(&mut self, tenant: &str) -> bool {
-        let is_theirs = |block: &CachedBlock| {
-            let name = block.block().tenant();
+        let is_theirs = |name: &str| {
             name.strip_prefix(tenant)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        let theirs = self.tree.leaves_by_value().find(|id| {
-            let edge = self.tree.value(*id);
-            edge.is_some_and(|edge| edge.blocks().iter().any(is_theirs))
+        let mut roots: Vec<_> = self
+            .roots_from(tenant)
+            .take_while(|(namespace, _)| namespace.tenant.starts_with(tenant))
+            .filter(|(namespace, _)| is_theirs(&namespace.tenant))
+            .map(|(_, root)| *root)
+            .collect();
+        roots.sort_by_key(|root| Reverse(self.tree.held_beside(*root).weight));
+        let leaves = roots
+            .into_iter()
+            .flat_map(|root| self.tree.leaves_by_value(root));
+        let theirs = leaves.into_iter().find(|id| {
+            let blocks = self.tree.value(*id).map_or(&[][..], EdgeBlocks::blocks);
+            blocks.iter().any(|one| is_theirs(one.block().tenant()))
         });
         theirs.is_some_and(|id| self.evict(id))
+    }
+
+    /// Blocks that the cache holds for a tenant, each counted once.
+    pub fn blocks_of(&self, tenant: &str) -> usize {
+        let root = self.any_root_of(tenant);
+        root.map_or(0, |root| self.tree.held_beside(root).weight)
+    }
+
+    /// One of a tenant's roots.
+    fn any_root_of(&self, tenant: &str) -> Option<NodeId> {
+        let (namespace, root) = self.roots_from(tenant).next()?;
+        (namespace.tenant == tenant).then_some(*root)
+    }
+
+    /// The roots of a tenant and of all that stand behind it in the order of names.
+    fn roots_from(&self, tenant: &str) -> impl Iterator<Item = (&Namespace, &NodeId)> {
+        self.roots.range(
+            Namespace {
+                tenant: tenant.to_owned(),
+                ..Namespace::default()
+            }..,
+        )
     }
 
     fn evict(&mut self, id: NodeId) -> bool {
@@ -251,7 +300,11 @@ impl PrefixCache {
     /// Forgets everything that nobody uses.
     pub fn clear(&mut self) {
         let before = self.stats.evictions;
-        while self.evict_one() {}
+        let roots: Vec<_> = self.roots.values().copied().collect();
+        for root in roots {
+            let next = |cache: &Self| cache.tree.leaves_by_value(root).next();
+            while next(self).is_some_and(|leaf| self.evict(leaf)) {}
+        }
         // It was asked for: nothing had to go for something else.
         self.stats.evictions = before;
         self.evicted = Remembered::default();
@@ -332,4 +385,23 @@ fn hash(namespace: &Namespace, beginning: &[TokenId]) -> u64 {
     let mut hasher = DefaultHasher::new();
     (namespace, beginning).hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_so_many_are_remembered_and_no_more() {
+        let mut remembered = Remembered::default();
+        let all = 0..REMEMBERED as u64 + 100;
+        for value in all.clone() {
+            remembered.add(value);
+            remembered.add(value);
+        }
+        assert_eq!(remembered.known.len(), REMEMBERED);
+        assert_eq!(remembered.order.len(), REMEMBERED);
+        let kept: Vec<u64> = all.filter(|value| remembered.has(*value)).collect();
+        assert_eq!(kept, (100..REMEMBERED as u64 + 100).collect::<Vec<_>>());
+    }
 }

@@ -10,6 +10,8 @@ use super::radix_tree::EdgeValue;
 pub(super) struct EdgeBlocks {
     start: usize,
     blocks: Vec<CachedBlock>,
+    /// Whether the first block is one that a node above holds as well: it counts there.
+    shares_first: bool,
 }
 
 impl EdgeBlocks {
@@ -20,8 +22,12 @@ impl EdgeBlocks {
 
     /// An edge that begins at position `start`, inside or at the beginning of the first block.
     pub(super) fn new(start: usize, blocks: &[BlockRef]) -> Self {
+        // Who computed it may have made the block's beginning known before, and gone on in it. Nothing
+        // else holds it then: the way to here is what leads to it.
+        let is_inside = !start.is_multiple_of(BLOCK_TOKENS);
         Self {
             start,
+            shares_first: is_inside && blocks.first().is_some_and(|block| block.is_cached()),
             blocks: blocks.iter().map(CachedBlock::new).collect(),
         }
     }
@@ -45,7 +51,13 @@ impl EdgeValue for EdgeBlocks {
         self.blocks.truncate(blocks_for(border) - first);
         Self {
             start: border,
+            shares_first: !border.is_multiple_of(BLOCK_TOKENS),
             blocks: rest,
         }
+    }
+
+    /// The blocks that it keeps besides those of the nodes above.
+    fn weight(&self) -> usize {
+        self.blocks.len() - usize::from(self.shares_first)
     }
 }

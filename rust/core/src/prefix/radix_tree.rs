@@ -2,13 +2,20 @@
 //!
 //! Nodes stand in an arena and are named by ids; time is a counter. An edge carries a value that can
 //! be cut at any token. A leaf that nobody pinned may be taken out, the least valuable first: the one
-//! whose last use is longest ago, where each hit counts as [`HIT_TICKS`] of time.
+//! whose last use is longest ago, where each hit counts as [`HIT_TICKS`] of time. Where the roots have
+//! several holders, the one that holds the most gives way first.
 
+mod growth;
+mod holders;
 mod inspect;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use self::growth::Place;
+use self::holders::{HolderId, Holders};
 use crate::ids::TokenId;
+
+pub use self::holders::Held;
 
 /// How much younger a hit makes a node, in uses of the tree.
 pub const HIT_TICKS: u64 = 16;
@@ -20,6 +27,11 @@ pub trait EdgeValue {
     /// Keeps the first `at` tokens' part, and gives the rest.
     #[must_use]
     fn split_off(&mut self, at: usize) -> Self;
+
+    /// How much it counts for when holders are compared.
+    fn weight(&self) -> usize {
+        1
+    }
 }
 
 /// One node of a tree. A pinned node keeps its id; others may lose theirs.
@@ -49,8 +61,7 @@ pub struct Insertion {
 pub struct RadixTree<V> {
     nodes: Vec<Option<Node<V>>>,
     free: Vec<NodeId>,
-    /// Leaves without pins, the least valuable first.
-    evictable: BTreeSet<(u64, NodeId)>,
+    holders: Holders,
     clock: u64,
     tokens: usize,
     pins: usize,
@@ -60,6 +71,7 @@ pub struct RadixTree<V> {
 struct Node<V> {
     /// `None` for a root.
     parent: Option<NodeId>,
+    holder: HolderId,
     /// Tokens before the edge.
     start: usize,
     edge: Box<[TokenId]>,
@@ -78,7 +90,7 @@ impl<V> Default for RadixTree<V> {
         Self {
             nodes: Vec::new(),
             free: Vec::new(),
-            evictable: BTreeSet::new(),
+            holders: Holders::default(),
             clock: 0,
             tokens: 0,
             pins: 0,
@@ -87,21 +99,43 @@ impl<V> Default for RadixTree<V> {
 }
 
 impl<V: EdgeValue> RadixTree<V> {
-    /// A new root.
+    /// A new root, of a new holder.
     pub fn add_root(&mut self) -> NodeId {
-        self.add_node(None, 0, Box::default(), None)
+        let holder = self.holders.add();
+        self.add_root_of(holder)
+    }
+
+    /// A new root of the holder of another one.
+    pub fn add_root_beside(&mut self, other: NodeId) -> NodeId {
+        match self.node(other).map(|node| node.holder) {
+            Some(holder) => self.add_root_of(holder),
+            None => self.add_root(),
+        }
+    }
+
+    fn add_root_of(&mut self, holder: HolderId) -> NodeId {
+        self.holders.of_mut(holder).roots += 1;
+        self.add_node(Place {
+            parent: None,
+            holder,
+            start: 0,
+            edge: Box::default(),
+            value: None,
+        })
     }
 
     /// Takes a root out that has nothing under it and no pin; whether it was so.
     pub fn remove_root(&mut self, root: NodeId) -> bool {
-        let is_empty = self.node(root).is_some_and(|node| {
-            node.parent.is_none() && node.children.is_empty() && node.pins == 0
-        });
-        if is_empty {
-            self.nodes[root.0 as usize] = None;
-            self.free.push(root);
-        }
-        is_empty
+        let empty = self
+            .node(root)
+            .filter(|node| node.parent.is_none() && node.children.is_empty() && node.pins == 0);
+        let Some(holder) = empty.map(|node| node.holder) else {
+            return false;
+        };
+        self.holders.of_mut(holder).roots -= 1;
+        self.nodes[root.0 as usize] = None;
+        self.free.push(root);
+        true
     }
 
     /// The longest known beginning of `tokens`; every node on the way counts a hit.
@@ -153,8 +187,8 @@ impl<V: EdgeValue> RadixTree<V> {
             };
         }
         let parent = self.cut(last, found.length);
-        let edge = Box::from(&tokens[found.length..]);
-        let node = self.add_node(Some(parent), found.length, edge, Some(value(found.length)));
+        let value = value(found.length);
+        let node = self.add_below(parent, Box::from(&tokens[found.length..]), value);
         Insertion {
             node,
             existing: found.length,
@@ -176,7 +210,7 @@ impl<V: EdgeValue> RadixTree<V> {
         let mut node = self.cut(last, position);
         let rest = &tokens[found.length..];
         if !rest.is_empty() {
-            node = self.add_node(Some(node), position, rest.into(), Some(value(position)));
+            node = self.add_below(node, rest.into(), value(position));
         }
         Insertion {
             node,
@@ -204,21 +238,33 @@ impl<V: EdgeValue> RadixTree<V> {
         }
     }
 
-    /// The leaf that would go first.
+    /// The leaf that would go first: the least valuable one of the holder with the greatest weight.
     pub fn least_valuable(&self) -> Option<NodeId> {
-        self.evictable.first().map(|(_, id)| *id)
+        self.least_valuable_by(|held| held.weight)
     }
 
-    /// All leaves that may go, the first to go first.
-    pub fn leaves_by_value(&self) -> impl Iterator<Item = NodeId> {
-        self.evictable.iter().map(|(_, id)| *id)
+    /// The same where another measure says who holds the most. Holders without a leaf that may go are
+    /// passed over; where several hold as much, it is the least valuable leaf of them all.
+    pub fn least_valuable_by(&self, measure: impl Fn(&Held) -> usize) -> Option<NodeId> {
+        self.holders.least_valuable(measure)
+    }
+
+    /// The leaves that may go of the holder of a node, the first to go first.
+    pub fn leaves_by_value(&self, id: NodeId) -> impl Iterator<Item = NodeId> {
+        let holder = self.node(id).map(|node| self.holders.of(node.holder));
+        let leaves = holder.into_iter().flat_map(|holder| &holder.evictable);
+        leaves.map(|(_, id)| *id)
     }
 
     /// Takes a leaf out that nobody pinned; gives its value.
     pub fn remove_leaf(&mut self, id: NodeId) -> Option<V> {
         let node = self.node(id)?;
-        self.evictable.remove(&(node.listed?, id));
+        let listed = (node.listed?, id);
         let node = self.nodes[id.0 as usize].take()?;
+        let holder = self.holders.of_mut(node.holder);
+        holder.evictable.remove(&listed);
+        holder.held.nodes -= 1;
+        holder.held.weight -= weight_of(node.value.as_ref());
         self.free.push(id);
         self.tokens -= node.edge.len();
         let parent = node.parent?;
@@ -243,77 +289,6 @@ impl<V: EdgeValue> RadixTree<V> {
         Some((child, common_length(self.edge(child), tokens)))
     }
 
-    fn add_node(
-        &mut self,
-        parent: Option<NodeId>,
-        start: usize,
-        edge: Box<[TokenId]>,
-        value: Option<V>,
-    ) -> NodeId {
-        let id = self.free.pop().unwrap_or(NodeId(self.nodes.len() as u32));
-        if id.0 as usize == self.nodes.len() {
-            self.nodes.push(None);
-        }
-        let first = edge.first().copied();
-        self.tokens += edge.len();
-        self.nodes[id.0 as usize] = Some(Node {
-            parent,
-            start,
-            edge,
-            value,
-            children: BTreeMap::new(),
-            pins: 0,
-            hits: 0,
-            last_used: self.clock,
-            listed: None,
-        });
-        if let (Some(parent), Some(first)) = (parent, first) {
-            if let Some(above) = self.node_mut(parent) {
-                above.children.insert(first, id);
-            }
-            self.relist(parent);
-            self.relist(id);
-        }
-        id
-    }
-
-    /// The node that ends at a position of the edge to `id`, which is cut there where need be.
-    fn cut(&mut self, id: NodeId, position: usize) -> NodeId {
-        let at = position - self.start(id);
-        if at < self.edge(id).len() {
-            self.split(id, at)
-        } else {
-            id
-        }
-    }
-
-    /// Cuts the edge to a node in two; gives the new node above it.
-    fn split(&mut self, id: NodeId, at: usize) -> NodeId {
-        let Some(node) = self.node_mut(id) else {
-            return id;
-        };
-        let (front, rest) = node.edge.split_at(at);
-        let (front, rest): (Box<[_]>, Box<[_]>) = (front.into(), rest.into());
-        let rest_value = node.value.as_mut().map(|value| value.split_off(at));
-        let front_value = std::mem::replace(&mut node.value, rest_value);
-        let (parent, start, hits, last_used) = (node.parent, node.start, node.hits, node.last_used);
-        let first_of_rest = rest[0];
-        node.edge = rest;
-        node.start += at;
-        self.tokens -= at;
-        let above = self.add_node(parent, start, front, front_value);
-        if let Some(node) = self.node_mut(above) {
-            node.children.insert(first_of_rest, id);
-            node.hits = hits;
-            node.last_used = last_used;
-        }
-        if let Some(node) = self.node_mut(id) {
-            node.parent = Some(above);
-        }
-        self.relist(above);
-        above
-    }
-
     fn touch(&mut self, id: NodeId, hits: u64) {
         let now = self.clock;
         if let Some(node) = self.node_mut(id) {
@@ -334,11 +309,12 @@ impl<V: EdgeValue> RadixTree<V> {
             return;
         }
         let before = std::mem::replace(&mut node.listed, rank);
+        let evictable = &mut self.holders.of_mut(node.holder).evictable;
         if let Some(before) = before {
-            self.evictable.remove(&(before, id));
+            evictable.remove(&(before, id));
         }
         if let Some(rank) = rank {
-            self.evictable.insert((rank, id));
+            evictable.insert((rank, id));
         }
     }
 }
@@ -348,6 +324,10 @@ impl<V> Node<V> {
     fn rank(&self) -> u64 {
         self.last_used + HIT_TICKS * self.hits.min(COUNTED_HITS)
     }
+}
+
+fn weight_of<V: EdgeValue>(value: Option<&V>) -> usize {
+    value.map_or(0, V::weight)
 }
 
 /// How many tokens two texts have in common at their beginnings.

@@ -12,6 +12,7 @@ mod memory;
 pub(crate) mod plain;
 mod product;
 mod rows;
+mod run;
 mod scale;
 mod storage;
 pub(crate) mod store;
@@ -20,8 +21,9 @@ mod tile;
 pub use batch::{AttentionBatch, AttentionBuffers, AttentionSequence, attend_batch};
 pub use layout::{BLOCK_TOKENS, KvFormat, KvLayout};
 pub use rows::{QueryRows, RowsMut};
+pub use run::KvRun;
 pub use storage::{KvData, KvDataMut, KvStorage, KvView};
-pub use store::{KvRows, KvRun, KvSlot, KvTarget, store_batch, store_kv};
+pub use store::{KvRows, KvSlot, KvTarget, store_batch, store_kv};
 
 /// Positions of a segment.
 pub const SEGMENT_TOKENS: usize = 256;

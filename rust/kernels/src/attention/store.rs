@@ -4,6 +4,7 @@ use half::f16;
 
 use super::layout::{BLOCK_TOKENS, KvLayout};
 use super::product::Stored;
+use super::run::KvRun;
 use super::scale::{self, Scale, Side};
 use super::storage::KvDataMut;
 use crate::kernels::Kernels;
@@ -33,19 +34,6 @@ pub struct KvRows<'a> {
     pub values: &'a [f32],
     /// From one row to the next.
     pub stride: usize,
-}
-
-/// Consecutive rows that go to consecutive positions of one block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KvRun {
-    /// The block.
-    pub block: u32,
-    /// The position of the first row inside the block.
-    pub position: usize,
-    /// The first row.
-    pub first_row: usize,
-    /// How many rows.
-    pub rows: usize,
 }
 
 /// One layer of a pool, to write.

@@ -1,8 +1,7 @@
 //! What a tree holds, for those who walk it and count it, and what must always be true of it.
 
-use std::collections::BTreeSet;
-
-use super::{EdgeValue, Node, NodeId, RadixTree};
+use super::holders::Holder;
+use super::{EdgeValue, Held, Node, NodeId, RadixTree, weight_of};
 use crate::ids::TokenId;
 
 impl<V: EdgeValue> RadixTree<V> {
@@ -53,6 +52,13 @@ impl<V: EdgeValue> RadixTree<V> {
         self.pins
     }
 
+    /// What the holder of a node has, of all its roots.
+    pub fn held_beside(&self, id: NodeId) -> Held {
+        self.node(id)
+            .map(|node| self.holders.of(node.holder).held)
+            .unwrap_or_default()
+    }
+
     /// The most nodes under one another below a root.
     pub fn depth(&self, root: NodeId) -> usize {
         let mut deepest = 0;
@@ -67,14 +73,14 @@ impl<V: EdgeValue> RadixTree<V> {
     /// Bytes of the nodes themselves, without what their values point to.
     pub fn memory_bytes(&self) -> usize {
         let slots = self.nodes.capacity() * size_of::<Option<Node<V>>>();
-        let order = self.evictable.len() * size_of::<(u64, NodeId)>();
+        let order = self.holders.num_evictable() * size_of::<(u64, NodeId)>();
         let children = self.num_nodes() * size_of::<(TokenId, NodeId)>();
         slots + order + children + self.tokens * size_of::<TokenId>()
     }
 
     /// What must hold after every operation; a text that says what does not.
     pub fn check_invariants(&self) -> Result<(), String> {
-        let (mut tokens, mut pins, mut evictable) = (0, 0, BTreeSet::new());
+        let (mut tokens, mut pins, mut holders) = (0, 0, self.holders.emptied());
         for (index, node) in self.nodes.iter().enumerate() {
             let Some(node) = node else { continue };
             let id = NodeId(index as u32);
@@ -88,21 +94,40 @@ impl<V: EdgeValue> RadixTree<V> {
                     below.parent == Some(id)
                         && below.edge.first() == Some(first)
                         && below.start == node.start + node.edge.len()
+                        && below.holder == node.holder
                 });
                 if !fits {
                     return Err(format!("{id:?}: its child {child:?} does not fit"));
                 }
             }
-            if node.parent.is_some() && node.children.is_empty() && node.pins == 0 {
-                evictable.insert((node.rank(), id));
-            }
+            count(holders.of_mut(node.holder), id, node);
         }
         if (tokens, pins) != (self.tokens, self.pins) {
             return Err(format!("{tokens} tokens and {pins} pins are counted wrong"));
         }
-        if evictable != self.evictable {
-            return Err("the order of eviction is not that of the nodes".to_owned());
+        if let Some((found, counted)) = self
+            .holders
+            .iter()
+            .zip(holders.iter())
+            .find(|(found, counted)| found != counted)
+        {
+            return Err(format!(
+                "a holder has {counted:?}, and is noted with {found:?}"
+            ));
         }
         Ok(())
+    }
+}
+
+/// Adds a node to what its holder has.
+fn count<V: EdgeValue>(holder: &mut Holder, id: NodeId, node: &Node<V>) {
+    if node.parent.is_none() {
+        holder.roots += 1;
+        return;
+    }
+    holder.held.nodes += 1;
+    holder.held.weight += weight_of(node.value.as_ref());
+    if node.children.is_empty() && node.pins == 0 {
+        holder.evictable.insert((node.rank(), id));
     }
 }
