@@ -33,6 +33,7 @@ TRIES = 3
 COMPLETIONS, CHAT, MESSAGES = "/v1/completions", "/v1/chat/completions", "/v1/messages"
 COUNT, RESPONSES, EMBEDDINGS = "/v1/messages/count_tokens", "/v1/responses", "/v1/embeddings"
 TOKENIZE, DETOKENIZE = "/tokenize", "/detokenize"
+RENDER, RENDER_CHAT = f"{COMPLETIONS}/render", f"{CHAT}/render"
 
 # What makes each route's body whole, beside the field that is attacked.
 REST: dict[str, dict[str, Any]] = {
@@ -43,6 +44,8 @@ REST: dict[str, dict[str, Any]] = {
     RESPONSES: {"model": "tiny", "input": "hi", "max_output_tokens": 1},
     EMBEDDINGS: {"model": "tiny", "input": "hi"},
     TOKENIZE: {"model": "tiny"},
+    RENDER: {"model": "tiny", "prompt": "hi"},
+    RENDER_CHAT: {"model": "tiny", "messages": [{"role": "user", "content": "hi"}]},
     DETOKENIZE: {"model": "tiny"},
 }
 
@@ -120,6 +123,10 @@ OTHERS = {
     "empty texts": Attack(COMPLETIONS, "prompt", '"",'),
     "just as many texts": Attack(EMBEDDINGS, "input", '"' + "\u00e9" * 28 + '",', most=65_000),
     "the most texts that are answered": Attack(COMPLETIONS, "prompt", '"' + "a" * 16_000 + '",', most=256),
+    "the most prompts to tell the tokens of": Attack(RENDER, "prompt", "[" + "7," * 500 + "7],", most=256),
+    "just as many messages to tell the tokens of": Attack(
+        RENDER_CHAT, "messages", MESSAGE.replace("hi", "h" * 200), most=4096
+    ),
     "bools": Attack(COMPLETIONS, "prompt", "true,"),
     "nulls": Attack(EMBEDDINGS, "input", "null,"),
     "stop texts": Attack(CHAT, "stop", '"stop",'),

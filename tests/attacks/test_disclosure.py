@@ -182,6 +182,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/embeddings": {"input": "hi"},
     "/tokenize": {"prompt": "hi"},
     "/detokenize": {"tokens": [1]},
+    "/v1/completions/render": {"prompt": "hi"},
+    "/v1/chat/completions/render": {"messages": [{"role": "user", "content": "hi"}]},
+    "/v1/responses/render": {"input": "hi"},
 }
 
 

@@ -5,6 +5,7 @@ Limits count answers and are given back however a request ends; what is full is 
 
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from ruvllm import LLM, PrefixCacheConfig
 from ruvllm.runtime.plans import Limits
-from ruvllm.serve import KeyRing, ServerSettings, create_app, read_key_file
+from ruvllm.serve import KeyRing, ServerSettings, create_app, entrance, read_key_file
 from tests.serve.conftest import TINY
 from tests.serve.raw import (
     assert_nothing_left,
@@ -271,6 +272,35 @@ def test_fault_2_the_next_request_may_follow_at_once(server: RunningServer, stre
 
 
 # -- stored responses
+
+
+def test_fault_1_whoever_opens_one_request_after_the_other_is_let_in_at_a_pace(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside another's request, who is let in meanwhile."""
+    monkeypatch.setattr(entrance, "SHARE", 0.005)
+    at_once = 1 + int(entrance.BURST_SECONDS * entrance.SHARE / entrance.LEAST_SECONDS)
+
+    def seconds() -> float:
+        began = time.monotonic()
+        for _ in range(at_once + 8):
+            assert ask(server, BOB, **TEXT).status_code == 200
+        return time.monotonic() - began
+
+    alone = seconds()
+    with begun(server):
+        # Some of it is paid for while the answers are made.
+        assert seconds() - alone >= 4 * entrance.LEAST_SECONDS / entrance.SHARE
+        assert ask(server, ALICE, **TEXT).status_code == 200
+
+
+def test_fault_1_who_is_alone_waits_for_nobody(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One request beside another's would be paid for in a month.
+    monkeypatch.setattr(entrance, "SHARE", 1e-9)
+    for _ in range(20):
+        assert ask(server, BOB, **TEXT).status_code == 200
 
 
 def respond(server: RunningServer, key: str, given: str = "the cat", **fields: Any) -> str:

@@ -128,19 +128,19 @@ CONVERSATIONS = (
     ),
     Mutant(
         "serve/schemas/chat.py",
-        'thinks=(self.model_extra or {}).get("reasoning_effort") is None',
+        "thinks=thinks(self.model_extra)",
         "thinks=True",
         ("serve/test_thinking.py",),
     ),
     Mutant(
         "serve/schemas/messages.py",
-        'thinks=(self.model_extra or {}).get("thinking") is None',
+        "thinks=thinks(self.model_extra)",
         "thinks=True",
         ("serve/test_thinking.py",),
     ),
     Mutant(
         "serve/schemas/responses.py",
-        'thinks=reasoning.get("effort") is None',
+        "thinks=thinks(self.model_extra)",
         "thinks=True",
         ("serve/test_thinking.py",),
     ),
@@ -379,4 +379,40 @@ SERVER = (
     ),
 )
 
-MUTANTS = (*SAMPLING, *WAITING_TIMES, *STREAMS, *CONVERSATIONS, *ADMISSION, *WAITING, *STEPS, *SERVER)
+FIELDS, WORKER = "serve/test_fields.py", "serve/test_worker.py"
+
+BEHIND_ROUTERS = (
+    Mutant("serve/schemas/base.py", "if not is_harmless(name, value):", "if value is not None:", (FIELDS,)),
+    Mutant("serve/schemas/base.py", "max(0, self.top_k or 0)", "self.top_k or 0", (FIELDS, WORKER)),
+    Mutant(
+        "serve/schemas/refusals.py",
+        "isinstance(harmless, bool) == is_truth and value == harmless",
+        "value == harmless",
+        (FIELDS,),
+    ),
+    Mutant("serve/routes/health.py", "if server.leaving.is_set():", "if False:", ("serve/test_process.py",)),
+    Mutant(
+        "serve/running.py",
+        "self._leaves_at = time.monotonic() + self._drain_delay",
+        "self._leaves_at = time.monotonic()",
+        ("serve/test_process.py",),
+    ),
+    Mutant(
+        "serve/rendering.py",
+        "min(params.max_tokens, room)",
+        "params.max_tokens",
+        (WORKER,),
+    ),
+)
+
+MUTANTS = (
+    *SAMPLING,
+    *WAITING_TIMES,
+    *STREAMS,
+    *CONVERSATIONS,
+    *ADMISSION,
+    *WAITING,
+    *STEPS,
+    *SERVER,
+    *BEHIND_ROUTERS,
+)

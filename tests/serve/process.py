@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -67,6 +68,12 @@ def wait_until(condition: Callable[[], bool], seconds: float = START_SECONDS) ->
     while not condition():
         assert time.monotonic() < deadline, "it did not come to be"
         time.sleep(0.02)
+
+
+def free_port() -> int:
+    """A port that nobody listened at a moment ago, for a program that cannot take any."""
+    with socket.create_server(("127.0.0.1", 0)) as opened:
+        return int(opened.getsockname()[1])
 
 
 def command(*arguments: str | Path) -> list[str]:

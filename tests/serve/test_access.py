@@ -78,14 +78,15 @@ def code_of(answer: httpx.Response) -> str:
     ],
 )
 def test_without_a_key_nothing_is_answered(server: RunningServer, headers: dict[str, str]) -> None:
-    for path in ("/v1/models", "/metrics", "/v1/cache", "/nothing"):
+    for path in ("/v1/models", "/metrics", "/v1/cache", "/server_info", "/model_info", "/nothing"):
         answer = httpx.get(f"{server.url}{path}", headers=headers)
         assert answer.status_code == 401, path
         assert answer.headers["www-authenticate"] == "Bearer"
-    answer = httpx.post(f"{server.api}/completions", json=HI, headers=headers)
-    assert answer.status_code == 401
-    assert code_of(answer) == "invalid_api_key"
-    assert "sk-" not in answer.text
+    for path in ("/completions", "/completions/render"):
+        answer = httpx.post(f"{server.api}{path}", json=HI, headers=headers)
+        assert answer.status_code == 401
+        assert code_of(answer) == "invalid_api_key"
+        assert "sk-" not in answer.text
 
 
 def test_what_tells_nothing_needs_no_key(server: RunningServer) -> None:

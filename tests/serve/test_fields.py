@@ -1,9 +1,19 @@
 """Every field works or is refused by its name; errors have OpenAI's shape and status."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import httpx
 import openai
 import pytest
 
+from ruvllm.serve.schemas.base import Body
+from ruvllm.serve.schemas.chat import ChatRequest
+from ruvllm.serve.schemas.completions import CompletionRequest
+from ruvllm.serve.schemas.messages import CountTokensRequest, MessageRequest
+from ruvllm.serve.schemas.refusals import HARMLESS
+from ruvllm.serve.schemas.responses import ResponseRequest
+from ruvllm.serve.schemas.tokens import TokenizeRequest
 from tests.serve.conftest import TINY
 from tests.serve.running import RunningServer
 
@@ -28,7 +38,6 @@ def check_error(response: httpx.Response, status: int, param: str | None, code: 
 UNSUPPORTED = {
     "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
     "tool_choice": "required",
-    "parallel_tool_calls": False,
     "functions": [{"name": "f"}],
     "response_format": {"type": "json_object"},
     "audio": {"voice": "alloy", "format": "mp3"},
@@ -60,10 +69,50 @@ def test_known_fields_that_are_not_done_are_refused(tiny_server: RunningServer, 
         {"reasoning_effort": "none"},
         {"stop": [], "n": 1, "logit_bias": {}, "stream": False, "logprobs": False},
         {"never_heard_of": {"deep": [1]}},
+        {"parallel_tool_calls": False, "reasoning": {"effort": "none"}, "top_k": -1},
     ],
 )
 def test_fields_that_change_nothing_are_taken(tiny_server: RunningServer, fields: dict) -> None:
     assert post(tiny_server, **fields).status_code == 200, post(tiny_server, **fields).text
+
+
+ROUTES: dict[str, tuple[type[Body], dict[str, Any]]] = {
+    "/v1/chat/completions": (ChatRequest, {"messages": MESSAGES}),
+    "/v1/completions": (CompletionRequest, {"prompt": "the cat"}),
+    "/v1/responses": (ResponseRequest, {"input": "the cat", "max_tokens": None, "messages": None}),
+    "/v1/messages": (MessageRequest, {"messages": MESSAGES}),
+    "/v1/messages/count_tokens": (CountTokensRequest, {"messages": MESSAGES, "max_tokens": None}),
+    "/tokenize": (TokenizeRequest, {"messages": MESSAGES}),
+}
+
+
+@pytest.mark.parametrize("path", ROUTES)
+def test_a_value_that_changes_nothing_is_taken_by_every_api(tiny_server: RunningServer, path: str) -> None:
+    """Whatever is refused for its value is taken for each value of the one table; truths are no numbers."""
+    kind, rest = ROUTES[path]
+    names = sorted(set(kind.refused) & set(HARMLESS))
+    assert names
+    rest = {"messages": None, **rest}
+    for name in names:
+        for value in HARMLESS[name]:
+            answer = post(tiny_server, path, **{**rest, name: value})
+            assert answer.status_code == 200, (name, value, answer.text)
+            if value in (0, 1):
+                other = int(value) if isinstance(value, bool) else bool(value)
+                if not any(other is one for one in HARMLESS[name]):
+                    assert post(tiny_server, path, **{**rest, name: other}).status_code == 400, (name, other)
+
+
+def test_no_field_is_harmless_for_nobody() -> None:
+    refused = {name for kind in every_body() for name in kind.refused}
+    assert set(HARMLESS) <= refused
+
+
+def every_body(kind: type[Body] = Body) -> Iterator[type[Body]]:
+    """All bodies, and what stands in bodies."""
+    yield kind
+    for one in kind.__subclasses__():
+        yield from every_body(one)
 
 
 def test_unknown_fields_are_counted(tiny_server: RunningServer) -> None:
@@ -85,7 +134,7 @@ def test_unknown_fields_are_counted(tiny_server: RunningServer) -> None:
         ({"temperature": "hot"}, "temperature"),
         ({"top_p": 0}, "top_p"),
         ({"top_p": 1.1}, "top_p"),
-        ({"top_k": -1}, "top_k"),
+        ({"top_k": -2}, "top_k"),
         ({"min_p": 1.0}, "min_p"),
         ({"repetition_penalty": 0}, "repetition_penalty"),
         ({"presence_penalty": 2.5}, "presence_penalty"),

@@ -36,6 +36,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/messages/count_tokens": {"model": TINY, "messages": [HI]},
     "/tokenize": {"model": TINY, "prompt": "hi"},
     "/detokenize": {"model": TINY, "tokens": [5, 6]},
+    "/v1/chat/completions/render": {"model": TINY, "messages": [HI]},
+    "/v1/completions/render": {"model": TINY, "prompt": "hi"},
+    "/v1/responses/render": {"model": TINY, "input": "hi"},
 }
 # What is wrong is in a field that can be named, where the code is one of these.
 CODES_OF_FIELDS = {

@@ -167,7 +167,7 @@ def test_fields_that_are_done_or_change_nothing_are_taken(tiny_server: RunningSe
         ({"messages": []}, "messages"),
         ({"temperature": 1.1}, "temperature"),
         ({"top_p": 2}, "top_p"),
-        ({"top_k": -1}, "top_k"),
+        ({"top_k": -2}, "top_k"),
         ({"stop_sequences": "x"}, "stop_sequences"),
         ({"stop_sequences": [""]}, "stop_sequences[0]"),
         ({"metadata": {"user_id": 3}}, "metadata.user_id"),

@@ -85,6 +85,28 @@ def test_a_signal_lets_streams_end_and_keeps_the_cache(
         assert cached_tokens(server.wait_until_ready()) > 0
 
 
+def test_a_drain_delay_answers_while_it_says_that_it_leaves(tiny_chat_path: Path) -> None:
+    with serving(tiny_chat_path, "--drain-delay", "2") as server:
+        url = server.wait_until_ready().url
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: httpx.get(f"{url}/health").status_code == 503)
+        assert httpx.get(f"{url}/health").json() == {"status": "leaving"}
+        answer = server.post("/v1/completions", model=TINY, prompt="the cat", max_tokens=2)
+        assert answer.status_code == 200
+        assert server.ended() == 0, server.log
+        assert time.monotonic() - began >= 2
+
+
+def test_a_second_sigterm_does_not_wait_for_the_delay(tiny_chat_path: Path) -> None:
+    with serving(tiny_chat_path, "--drain-delay", "600") as server:
+        url = server.wait_until_ready().url
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: httpx.get(f"{url}/health").status_code == 503)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.ended() == 0, server.log
+
+
 def test_a_second_sigint_ends_at_once(tiny_chat_path: Path) -> None:
     with serving(tiny_chat_path) as server:
         url = server.wait_until_ready().url

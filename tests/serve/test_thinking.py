@@ -61,6 +61,7 @@ def counted(server: RunningServer, fields: dict[str, Any]) -> int:
     ("prompted", "fields"),
     [
         (chat, {"reasoning_effort": "none"}),
+        (chat, {"reasoning": {"effort": "none"}}),
         (responses, {"reasoning": {"effort": "none"}}),
         (messages, {"thinking": {"type": "disabled"}}),
         (counted, {"thinking": {"type": "disabled"}}),

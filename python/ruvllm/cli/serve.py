@@ -109,6 +109,20 @@ class Serving:
     shutdown_grace: Annotated[
         int, flag("--shutdown-grace", help="Seconds for what runs when the server is told to end.", min=0)
     ] = 30
+    drain_delay: Annotated[
+        float,
+        flag(
+            "--drain-delay",
+            help="Seconds after SIGTERM in which requests are still answered while /health says 503, so that "
+            "a router sends the next ones elsewhere.",
+            min=0.0,
+            max=3600.0,
+        ),
+    ] = 0.0
+    metrics_prefix: Annotated[
+        str,
+        flag("--metrics-prefix", help="What names at /metrics begin with; vllm for who reads only those."),
+    ] = "ruvllm"
     log_format: Annotated[str, flag("--log-format", help="text or json.")] = "text"
 
 
@@ -139,6 +153,9 @@ def serve(
 
     Point any OpenAI client at http://HOST:PORT/v1. The page is at /, the API's description at /docs,
     figures for Prometheus at /metrics. Ctrl-C or SIGTERM lets running requests end, then stops.
+
+    Behind a router (docs/scale.md) give --drain-delay, too; it may ask for a prompt's tokens at .../render
+    and for what is served at /server_info and /model_info.
     """
     _require_extra()
     from ruvllm.serve import ServerSettings, create_app
@@ -157,6 +174,7 @@ def serve(
         stream_interval=serving.stream_interval,
         ping_seconds=serving.ping_seconds,
         write_seconds=serving.write_seconds,
+        metrics_prefix=serving.metrics_prefix,
     )
     if common.log_level == "warning" and not common.quiet:
         log_to_stderr("info", form=_checked_form(serving.log_format))
@@ -167,6 +185,7 @@ def serve(
         host=listening.host,
         port=listening.port,
         drain_seconds=serving.shutdown_grace,
+        drain_delay=serving.drain_delay,
         listening=lambda address: terminal.note(f"serving {names} at {address} (Ctrl-C ends)"),
     )
 

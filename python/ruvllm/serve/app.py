@@ -27,6 +27,7 @@ from ruvllm.serve.routes import (
     completions,
     embeddings,
     health,
+    info,
     messages,
     models,
     page,
@@ -40,7 +41,7 @@ from ruvllm.serve.stored_responses import StoredResponses
 
 __all__ = ["create_app"]
 
-_ROUTERS = (page, chat, completions, responses, messages, embeddings, models, tokens, health, cache)
+_ROUTERS = (page, chat, completions, responses, messages, embeddings, models, info, tokens, health, cache)
 
 Engine = LLM | AsyncEngine
 
@@ -61,7 +62,7 @@ def create_app(
     """
     settings = settings or ServerSettings()
     served = ServedModels(_served(engine), settings.keys)
-    metrics = Metrics(served)
+    metrics = Metrics(served, prefix=settings.metrics_prefix)
     app = FastAPI(
         title="RuvLLM",
         version=version("ruvllm"),

@@ -14,6 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ruvllm.serve.dialects import error_response, is_anthropic
+from ruvllm.serve.entrance import Arriving, Entrance
 from ruvllm.serve.errors import ApiError, api_error
 from ruvllm.serve.keys import ApiKey
 from ruvllm.serve.limits import KeyLimits, Lease
@@ -44,6 +45,7 @@ class Boundary:
         self._settings = settings
         self._metrics = metrics
         self._limits = KeyLimits()
+        self._entrance = Entrance()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a connection; what ASGI calls."""
@@ -55,7 +57,8 @@ class Boundary:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        passage = _Passage(scope, headers, receive)
+        arriving = Arriving(receive)
+        passage = _Passage(scope, headers, arriving)
         sending = passage.sending(send)
         with ExitStack() as ends:
             try:
@@ -66,11 +69,15 @@ class Boundary:
                     scope["state"]["key"] = key
                     if scope["method"] == "POST":
                         scope["state"]["lease"] = ends.enter_context(self._limits.request(key))
-                limited = _SizeLimit(receive, self._settings.max_body_bytes, headers)
+                limited = _SizeLimit(arriving, self._settings.max_body_bytes, headers)
             except ApiError as error:
                 await self._refuse(error, scope, receive, sending)
             else:
-                await self._answer(scope, limited, sending, passage)
+                if key is None:
+                    await self._answer(scope, limited, sending, passage)
+                elif await self._entrance.let_in(key.tenant, arriving):
+                    with self._entrance.under_way(key.tenant):
+                        await self._answer(scope, limited, sending, passage)
             finally:
                 self._log(passage)
 

@@ -1,4 +1,4 @@
-"""What Prometheus reads at `/metrics`: the names and meanings of vLLM's, under `ruvllm:`.
+"""What Prometheus reads at `/metrics`: vLLM's names and meanings, under `ruvllm:` or another prefix.
 
 Requests are observed as their tokens pass; what the engine knows itself is asked of it once a scrape.
 """
@@ -67,14 +67,14 @@ COUNTED_TOGETHER = 16
 class Metrics:
     """The counters and histograms of one server."""
 
-    def __init__(self, models: ServedModels) -> None:
+    def __init__(self, models: ServedModels, *, prefix: str = "ruvllm") -> None:
         registry = self._registry = CollectorRegistry()
 
         def histogram(name: str, what: str, buckets: tuple[float, ...]) -> Histogram:
-            return Histogram(f"ruvllm:{name}", what, _LABEL, buckets=buckets, registry=registry)
+            return Histogram(f"{prefix}:{name}", what, _LABEL, buckets=buckets, registry=registry)
 
         def counter(name: str, what: str, labels: list[str]) -> Counter:
-            return Counter(f"ruvllm:{name}", what, labels, registry=registry)
+            return Counter(f"{prefix}:{name}", what, labels, registry=registry)
 
         self.first_token = histogram("time_to_first_token_seconds", "Submission to first token.", _FIRST)
         self.total = histogram("e2e_request_latency_seconds", "Submission to the last token.", _TOTAL)
@@ -86,8 +86,8 @@ class Metrics:
         self.http = counter("http_requests", "Requests by route and status.", ["method", "route", "status"])
         self.unknown_fields = counter("unknown_fields", "Fields of requests that no API knows.", ["route"])
         self._of_models: dict[str, _OfModel] = {}
-        registry.register(_GapsOfModels(self._of_models))
-        registry.register(_Engines(models))
+        registry.register(_GapsOfModels(self._of_models, prefix))
+        registry.register(_Engines(models, prefix))
 
     def watch(self, model_name: str, prompt_tokens: int, started: float) -> "RequestWatch":
         """Observe one answer from now on."""
@@ -189,13 +189,14 @@ class _Gaps:
 class _GapsOfModels(Collector):
     """Gives them to a scrape."""
 
-    def __init__(self, models: Mapping[str, _OfModel]) -> None:
+    def __init__(self, models: Mapping[str, _OfModel], prefix: str) -> None:
         self._models = models
+        self._prefix = prefix
 
     def collect(self) -> Iterable[Metric]:
         """Give the histogram of every model that has made tokens."""
         family = HistogramMetricFamily(
-            "ruvllm:inter_token_latency_seconds", "One token to the next.", labels=_LABEL
+            f"{self._prefix}:inter_token_latency_seconds", "One token to the next.", labels=_LABEL
         )
         bounds = [*(str(float(bound)) for bound in _BETWEEN), "+Inf"]
         for name, model in list(self._models.items()):
@@ -207,13 +208,14 @@ class _GapsOfModels(Collector):
 class _Engines(Collector):
     """What the engines say of themselves when they are asked."""
 
-    def __init__(self, models: ServedModels) -> None:
+    def __init__(self, models: ServedModels, prefix: str) -> None:
         self._models = models
+        self._prefix = prefix
 
     def collect(self) -> Iterable[Metric]:
         """Give the figures of every model that is loaded."""
         gauges = {
-            name: GaugeMetricFamily(f"ruvllm:{name}", what, labels=_LABEL)
+            name: GaugeMetricFamily(f"{self._prefix}:{name}", what, labels=_LABEL)
             for name, what in {
                 "num_requests_running": "Requests in the engine.",
                 "num_requests_waiting": "Requests that wait for room.",
@@ -223,20 +225,31 @@ class _Engines(Collector):
             }.items()
         }
         counters = {
-            name: CounterMetricFamily(f"ruvllm:{name}", what, labels=_LABEL)
+            name: CounterMetricFamily(f"{self._prefix}:{name}", what, labels=_LABEL)
             for name, what in {
                 "prefix_cache_queries": "Prompt tokens that were looked up.",
                 "prefix_cache_hits": "Prompt tokens that were found.",
                 "num_preemptions": "Requests that were set aside for others.",
             }.items()
         }
+        cache = self._cache_config()
         ready = [model for model in self._models if model.status == "ready"]
         for model in ready:
             # An engine that dies as it is asked gives no figures, as one that is dead; `/health` says why.
             with suppress(RuvLLMError):
                 for name, value in _figures(model).items():
                     (gauges.get(name) or counters[name]).add_metric([model.name], value)
-        return [*gauges.values(), *counters.values(), *_kernel_packs(ready)]
+                blocks = model.kv_blocks()
+                cache.add_metric([model.name, str(blocks.block_tokens), str(blocks.num_blocks)], 1)
+        return [*gauges.values(), *counters.values(), cache, *_kernel_packs(ready, self._prefix)]
+
+    def _cache_config(self) -> GaugeMetricFamily:
+        """Numbers that stay, as labels: under the names that vLLM has for them, whatever the processor."""
+        return GaugeMetricFamily(
+            f"{self._prefix}:cache_config_info",
+            "Tokens of a block of the key-value cache, and its blocks.",
+            labels=[*_LABEL, "block_size", "num_gpu_blocks"],
+        )
 
 
 def _figures(model: ServedModel) -> dict[str, float]:
@@ -253,12 +266,12 @@ def _figures(model: ServedModel) -> dict[str, float]:
     }
 
 
-def _kernel_packs(models: Iterable[ServedModel]) -> list[CounterMetricFamily]:
+def _kernel_packs(models: Iterable[ServedModel], prefix: str) -> list[CounterMetricFamily]:
     """Where operations ran, of the models that have a kernel pack."""
     labels = [*_LABEL, "operation"]
-    calls = CounterMetricFamily("ruvllm:kernel_pack_calls", "Results that were the pack's.", labels=labels)
+    calls = CounterMetricFamily(f"{prefix}:kernel_pack_calls", "Results that were the pack's.", labels=labels)
     fallbacks = CounterMetricFamily(
-        "ruvllm:kernel_pack_fallbacks",
+        f"{prefix}:kernel_pack_fallbacks",
         "Results that were native because the pack's kernel failed.",
         labels=[*labels, "reason"],
     )

@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from typing import NamedTuple
 
-from ruvllm import whole_file
+from ruvllm import _native, whole_file
 from ruvllm.async_engine import AsyncEngine
 from ruvllm.errors import InvalidOperationError, RuvLLMError, StorageError
 from ruvllm.llm import LLM
@@ -20,12 +21,24 @@ from ruvllm.serve.errors import ApiError
 from ruvllm.serve.keys import KeyRing
 from ruvllm.serve.retrying import LoadFailures
 
-__all__ = ["ServedModel", "ServedModels"]
+__all__ = ["KvBlocks", "ServedModel", "ServedModels"]
 
 logger = logging.getLogger(__name__)
 
 OpenLLM = Callable[[], LLM]
 """Loads a model; called in a thread of its own."""
+
+
+class KvBlocks(NamedTuple):
+    """What a model's key-value cache has room for."""
+
+    num_blocks: int
+    block_tokens: int
+
+    @property
+    def num_tokens(self) -> int:
+        """The tokens of all of them."""
+        return self.num_blocks * self.block_tokens
 
 
 class ServedModel:
@@ -94,6 +107,10 @@ class ServedModel:
         if self._engine is None:
             raise ApiError(503, f"the model {self.name} is not loaded", code="loading")
         return self._engine.llm
+
+    def kv_blocks(self) -> KvBlocks:
+        """What there is room for; asks the engine, so it may take a moment."""
+        return KvBlocks(self.llm.pool_stats().total_blocks, _native.KvBlocks.BLOCK_TOKENS)
 
     @property
     def fingerprint(self) -> str:

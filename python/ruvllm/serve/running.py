@@ -5,9 +5,11 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from threading import Event
 from types import FrameType
 
 import uvicorn
@@ -25,18 +27,27 @@ __all__ = ["open_closed_streams", "run_server", "uvicorn_config"]
 BACKLOG = 1024
 # Longer than clients keep a connection that they do not use: none is closed as it is taken up again.
 KEEP_ALIVE_SECONDS = 75
-# A thread that runs Python hands over after this time to one that waits; five milliseconds without it.
-SWITCH_SECONDS = 0.001
+# A thread that runs Python hands over after this time to one that waits; five milliseconds without it. The
+# engine's thread needs Python between two plans, and all its cores are idle until it has it.
+SWITCH_SECONDS = 0.0001
 # What shells give a command that Ctrl-C ended.
 INTERRUPTED = 130
 
 
 class _Uvicorn(uvicorn.Server):
-    """Ends well on SIGTERM; uvicorn itself would raise the signal again after its shutdown."""
+    """Ends well on SIGTERM; uvicorn itself would raise the signal again after its shutdown.
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+    With a `drain_delay` it goes on answering so long after the first SIGTERM, and only says that it leaves.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, *, started: Callable[[], None], leaving: Event, drain_delay: float
+    ) -> None:
         super().__init__(config)
         self._on_start = started
+        self._leaving = leaving
+        self._drain_delay = drain_delay
+        self._leaves_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin; who waits for that is told once signals are heard and connections accepted."""
@@ -55,7 +66,16 @@ class _Uvicorn(uvicorn.Server):
         """Begin to end; a second Ctrl-C ends now, whatever still runs."""
         if self.should_exit and sig == signal.SIGINT:
             os._exit(INTERRUPTED)
+        self._leaving.set()
+        if sig == signal.SIGTERM and self._drain_delay and self._leaves_at is None:
+            self._leaves_at = time.monotonic() + self._drain_delay
+            return
         super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        """What uvicorn asks ten times a second: whether it is time to end."""
+        has_waited = self._leaves_at is not None and time.monotonic() >= self._leaves_at
+        return await super().on_tick(counter) or has_waited
 
     def stop(self) -> None:
         """Begin to end."""
@@ -63,21 +83,33 @@ class _Uvicorn(uvicorn.Server):
 
 
 def run_server(
-    app: FastAPI, *, host: str, port: int, drain_seconds: int, listening: Callable[[str], None]
+    app: FastAPI,
+    *,
+    host: str,
+    port: int,
+    drain_seconds: int,
+    listening: Callable[[str], None],
+    drain_delay: float = 0,
 ) -> None:
     """Serve until SIGINT or SIGTERM; what runs then may go on for `drain_seconds`.
+
+    After SIGTERM requests are answered for `drain_delay` seconds more, and `/health` says that it ends.
 
     `listening` is told the address once connections are accepted. Where the first model cannot be loaded,
     its error is raised. Where one still loads at the end, the process ends here: that may take for ever.
     """
     _favour_the_event_loop()
+    state: Server = app.state.server
     with _bound(host, port) as opened:
         address = _address(host, opened.getsockname()[1])
-        config = uvicorn_config(app, drain_seconds=drain_seconds)
-        server = _Uvicorn(config, started=lambda: listening(address))
+        server = _Uvicorn(
+            uvicorn_config(app, drain_seconds=drain_seconds),
+            started=lambda: listening(address),
+            leaving=state.leaving,
+            drain_delay=drain_delay,
+        )
         app.state.load_failed = server.stop
         server.run(sockets=[opened])
-    state: Server = app.state.server
     if (failure := state.models.first.load_failure) is not None:
         raise failure
     if state.models.are_being_opened:

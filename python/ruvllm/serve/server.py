@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from threading import Event
 from typing import Any
 
 from starlette.requests import Request
@@ -38,6 +39,8 @@ class Server:
     metrics: Metrics
     stored_responses: StoredResponses
     off_loop: OffLoop = field(default_factory=OffLoop)
+    # Set once the server is told to end: it still answers, and `/health` sends newcomers elsewhere.
+    leaving: Event = field(default_factory=Event)
 
     async def model_for(self, request: Request, body: Body) -> ServedModel:
         """The model that a body asks for, loaded, once its fields are found to be in order."""

@@ -1,6 +1,7 @@
 """What a server is told at its start."""
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 
 from ruvllm._checks import Interval, check_integer, check_number
@@ -8,6 +9,8 @@ from ruvllm.errors import ConfigError
 from ruvllm.serve.keys import KeyRing
 
 __all__ = ["ServerSettings", "check_exposure", "is_loopback", "local_names"]
+
+_METRICS_PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,7 @@ class ServerSettings:
             last; tokens made meanwhile go together. 0 sends each at once, for more processor time.
         ping_seconds: A stream that has nothing to say says so this often.
         write_seconds: A client that takes nothing of its answer for so long is hung up on.
+        metrics_prefix: What the names at `/metrics` begin with, before their colon.
         max_stored_responses: How many `/v1/responses` are kept for `previous_response_id`.
         max_stored_bytes: What the texts of all of them may take.
     """
@@ -39,6 +43,7 @@ class ServerSettings:
     stream_interval: float = 0.02
     ping_seconds: float = 15.0
     write_seconds: float = 60.0
+    metrics_prefix: str = "ruvllm"
     max_stored_responses: int = 1000
     max_stored_bytes: int = 256 * 1024 * 1024
 
@@ -50,6 +55,10 @@ class ServerSettings:
         check_number("stream_interval", self.stream_interval, Interval(0, 1))
         for name in ("ping_seconds", "write_seconds"):
             check_number(name, getattr(self, name), Interval(0, 3600, low_included=False))
+        if not _METRICS_PREFIX.fullmatch(self.metrics_prefix):
+            raise ConfigError(
+                f"metrics_prefix is {self.metrics_prefix!r}; it must be letters, digits and _, no digit first"
+            )
 
 
 def is_loopback(host: str) -> bool:

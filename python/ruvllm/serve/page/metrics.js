@@ -2,7 +2,8 @@
 // shares between two readings. Makes no requests and no DOM.
 
 const SAMPLE = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)/;
-const PREFIX = "ruvllm:";
+// What stands before a name's colon is the server's to choose.
+const PREFIX = /^[^:]*:/;
 
 /** Readings {name: [values over all label sets]}; comments and what is malformed are left out. */
 export function parseMetrics(text) {
@@ -12,19 +13,20 @@ export function parseMetrics(text) {
     const found = SAMPLE.exec(line);
     const value = found ? Number(found[3]) : Number.NaN;
     if (Number.isNaN(value)) continue;
-    if (!readings.has(found[1])) readings.set(found[1], []);
-    readings.get(found[1]).push(value);
+    const name = found[1].replace(PREFIX, "");
+    if (!readings.has(name)) readings.set(name, []);
+    readings.get(name).push(value);
   }
   return readings;
 }
 
 function total(readings, name) {
-  const values = readings.get(PREFIX + name);
+  const values = readings.get(name);
   return values ? values.reduce((sum, value) => sum + value, 0) : null;
 }
 
 function highest(readings, name) {
-  const values = readings.get(PREFIX + name);
+  const values = readings.get(name);
   return values ? Math.max(...values) : null;
 }
 

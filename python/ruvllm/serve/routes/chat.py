@@ -1,8 +1,9 @@
-"""`POST /v1/chat/completions`."""
+"""`POST /v1/chat/completions`, and its prompt alone."""
 
 import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -21,6 +22,7 @@ from ruvllm.serve.generation import (
 from ruvllm.serve.json_answer import answer
 from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.logprobs import ChatLogprobs, entries_size
+from ruvllm.serve.rendering import rendered, rendered_size
 from ruvllm.serve.schemas.chat import ChatRequest, messages_size
 from ruvllm.serve.server import errand_of, note, owner_of, server_of
 from ruvllm.serve.sse import DONE, EventStream, TextFrames, frame
@@ -33,6 +35,29 @@ router = APIRouter(route_class=JsonRoute, tags=["chat"])
 @router.post("/v1/chat/completions", response_model=None)
 async def chat_completions(body: ChatRequest, request: Request) -> Response:
     """Answer a conversation, at once or as a stream of server-sent events."""
+    job = await _job(body, request)
+    head = _Head(job)
+    if not body.stream:
+        completions = await complete([job], request)
+        num_tokens = sum(len(completion.token_ids) for completion in completions)
+        size = entries_size(num_tokens, job.params.logprobs)
+        return await answer(errand_of(request), size, lambda: head.whole(completions))
+    answers = await Answers.start([job], request)
+    frames = _frames(answers, head, body)
+    ping_seconds = server_of(request).settings.ping_seconds
+    return EventStream(frames, close=answers.aclose, ping_seconds=ping_seconds)
+
+
+@router.post("/v1/chat/completions/render", response_model=None)
+async def render_chat(body: ChatRequest, request: Request) -> Response:
+    """Give the tokens from which a conversation would be answered, and compute nothing."""
+    job = await _job(body, request)
+    request_id = f"chatcmpl-{secrets.token_hex(12)}"
+    make = partial(rendered, job, body, request_id=request_id)
+    return await answer(errand_of(request), rendered_size([job]), make)
+
+
+async def _job(body: ChatRequest, request: Request) -> Job:
     server, errand = server_of(request), errand_of(request)
     model = await server.model_for(request, body)
     params = body.params(
@@ -43,23 +68,14 @@ async def chat_completions(body: ChatRequest, request: Request) -> Response:
     num_answers = body.choices(server.settings.max_choices)
     conversation = await errand.do(messages_size(body.messages), body.conversation)
     token_ids = await prompt_tokens(errand, model, conversation)
-    job = Job(
+    note(request, prompt_tokens=len(token_ids), stream=bool(body.stream))
+    return Job(
         model=model,
         token_ids=token_ids,
         params=params,
         num_answers=num_answers,
         owner=owner_of(request, body.priority),
     )
-    note(request, prompt_tokens=len(token_ids), stream=bool(body.stream))
-    head = _Head(job)
-    if not body.stream:
-        completions = await complete([job], request)
-        num_tokens = sum(len(completion.token_ids) for completion in completions)
-        size = entries_size(num_tokens, params.logprobs)
-        return await answer(errand, size, lambda: head.whole(completions))
-    answers = await Answers.start([job], request)
-    frames = _frames(answers, head, body)
-    return EventStream(frames, close=answers.aclose, ping_seconds=server.settings.ping_seconds)
 
 
 class _Head:

@@ -28,8 +28,10 @@ from ruvllm.serve.logprobs import TextLogprobs, entries_size
 from ruvllm.serve.models import ServedModel
 from ruvllm.serve.off_loop import Errand
 from ruvllm.serve.prompts import PromptField, texts_of, tokens_of
+from ruvllm.serve.rendering import rendered, rendered_size
 from ruvllm.serve.schemas.completions import CompletionRequest, prompts_of
 from ruvllm.serve.server import count_answers, errand_of, note, owner_of, server_of
+from ruvllm.serve.settings import ServerSettings
 from ruvllm.serve.sse import DONE, EventStream, TextFrames, frame, unless_disconnected
 
 __all__ = ["router"]
@@ -60,6 +62,8 @@ async def completions(body: CompletionRequest, request: Request) -> Response:
     """Continue texts, at once or as a stream; with `echo` and `logprobs` the prompt is scored, too."""
     server, errand = server_of(request), errand_of(request)
     model = await server.model_for(request, body)
+    # Counted before it costs anything. A prompt that is scored alone counts as one answer, too.
+    count_answers(request, len(prompts_of(body.prompt)) * max(1, _num_answers(body, server.settings)))
     plan = await _plan(errand, model, body, request)
     note(request, prompts=len(plan.jobs), stream=bool(body.stream))
     head = {
@@ -83,19 +87,40 @@ async def completions(body: CompletionRequest, request: Request) -> Response:
     return await answer(errand, size, lambda: {**head, **_whole(plan, scores, answered)})
 
 
+@router.post("/v1/completions/render", response_model=None)
+async def render_completions(body: CompletionRequest, request: Request) -> Response:
+    """Give the tokens of the prompts, a request for each, and compute nothing."""
+    errand = errand_of(request)
+    model = await server_of(request).model_for(request, body)
+    plan = await _plan(errand, model, body, request)
+    request_id = f"cmpl-{secrets.token_hex(12)}"
+
+    def whole() -> list[dict[str, Any]]:
+        return [
+            rendered(job, body, request_id=f"{request_id}-{index}") for index, job in enumerate(plan.jobs)
+        ]
+
+    return await answer(errand, rendered_size(plan.jobs), whole)
+
+
+def _num_answers(body: CompletionRequest, settings: ServerSettings) -> int:
+    """How many are made to each prompt; none where only scores are wanted. 400 where that cannot be."""
+    _, made = body.candidates(settings.max_choices)
+    if body.max_tokens == 0 and not body.echo:
+        raise ApiError(400, "max_tokens is 0; that needs echo", code="invalid_value", param="max_tokens")
+    num_prompts = len(prompts_of(body.prompt))
+    if num_prompts * made > settings.max_inputs:
+        message = f"{num_prompts} prompts with {made} answers each are more than {settings.max_inputs}"
+        raise ApiError(400, message, code="invalid_value", param="prompt")
+    return 0 if body.max_tokens == 0 else made
+
+
 async def _plan(errand: Errand, model: ServedModel, body: CompletionRequest, request: Request) -> _Plan:
     settings = server_of(request).settings
+    num_answers = _num_answers(body, settings)
     wanted, made = body.candidates(settings.max_choices)
     max_tokens = DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens
-    if not max_tokens and not body.echo:
-        raise ApiError(400, "max_tokens is 0; that needs echo", code="invalid_value", param="max_tokens")
     prompts = prompts_of(body.prompt)
-    if len(prompts) * made > settings.max_inputs:
-        message = f"{len(prompts)} prompts with {made} answers each are more than {settings.max_inputs}"
-        raise ApiError(400, message, code="invalid_value", param="prompt")
-    # A prompt that is scored alone counts as one, too; counted here, before it costs anything.
-    num_answers = made if max_tokens else 0
-    count_answers(request, len(prompts) * max(1, num_answers))
     logprobs = 0 if body.logprobs is None and made > wanted else body.logprobs
     params = body.params(
         max_tokens=max(1, max_tokens), vocab_size=model.llm.model_info.vocab_size, logprobs=logprobs

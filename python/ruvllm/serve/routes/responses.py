@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -12,7 +13,9 @@ from ruvllm.runtime.streams import join_chunks
 from ruvllm.serve.conversation import prompt_tokens
 from ruvllm.serve.errors import ApiError, unsupported
 from ruvllm.serve.generation import Answers, Job, complete
+from ruvllm.serve.json_answer import answer
 from ruvllm.serve.json_body import JsonRoute
+from ruvllm.serve.rendering import rendered, rendered_size
 from ruvllm.serve.response_object import ResponseEvents, ResponseObject
 from ruvllm.serve.schemas.chat import messages_size
 from ruvllm.serve.schemas.responses import ResponseRequest, output_text
@@ -31,25 +34,12 @@ Keep = Callable[[dict[str, Any]], None]
 @router.post("/v1/responses", response_model=None)
 async def create_response(body: ResponseRequest, request: Request) -> Response:
     """Answer a conversation, at once or as a stream of events, and keep the response."""
-    server, owner, errand = server_of(request), owner_of(request, body.priority), errand_of(request)
-    model = await server.model_for(request, body)
-    info = model.llm.model_info
-    params = body.params(
-        max_tokens=body.max_output_tokens or info.max_context, vocab_size=info.vocab_size, logprobs=None
-    )
-    messages = tuple(await errand.do(messages_size(body.items()), body.messages))
-    if body.previous_response_id is not None:
-        stored = server.stored_responses.find(
-            owner.tenant, body.previous_response_id, param="previous_response_id"
-        )
-        messages = (*stored.messages, *messages)
-    token_ids = await prompt_tokens(errand, model, body.conversation(messages))
-    job = Job(model=model, token_ids=token_ids, params=params, owner=owner)
-    note(request, prompt_tokens=len(token_ids), stream=bool(body.stream))
+    server = server_of(request)
+    job, messages = await _job(body, request)
 
     def keep(whole: dict[str, Any]) -> None:
         if body.store is not False:
-            server.stored_responses.keep(owner.tenant, _stored(body, messages, whole))
+            server.stored_responses.keep(job.owner.tenant, _stored(body, messages, whole))
 
     response = ResponseObject(body, job)
     if not body.stream:
@@ -65,6 +55,33 @@ async def create_response(body: ResponseRequest, request: Request) -> Response:
         ping_seconds=server.settings.ping_seconds,
         failure=events.failure,
     )
+
+
+@router.post("/v1/responses/render", response_model=None)
+async def render_response(body: ResponseRequest, request: Request) -> Response:
+    """Give the tokens from which a conversation would be answered; compute and keep nothing."""
+    job, _ = await _job(body, request)
+    make = partial(rendered, job, body, request_id=f"resp_{secrets.token_hex(24)}")
+    return await answer(errand_of(request), rendered_size([job]), make)
+
+
+async def _job(body: ResponseRequest, request: Request) -> tuple[Job, tuple[dict[str, Any], ...]]:
+    """What is to be computed, and all messages up to it."""
+    server, owner, errand = server_of(request), owner_of(request, body.priority), errand_of(request)
+    model = await server.model_for(request, body)
+    info = model.llm.model_info
+    params = body.params(
+        max_tokens=body.max_output_tokens or info.max_context, vocab_size=info.vocab_size, logprobs=None
+    )
+    messages = tuple(await errand.do(messages_size(body.items()), body.messages))
+    if body.previous_response_id is not None:
+        stored = server.stored_responses.find(
+            owner.tenant, body.previous_response_id, param="previous_response_id"
+        )
+        messages = (*stored.messages, *messages)
+    token_ids = await prompt_tokens(errand, model, body.conversation(messages))
+    note(request, prompt_tokens=len(token_ids), stream=bool(body.stream))
+    return Job(model=model, token_ids=token_ids, params=params, owner=owner), messages
 
 
 def _stored(

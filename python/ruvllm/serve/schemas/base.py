@@ -8,7 +8,7 @@ from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 from ruvllm.params import MAX_LOGPROBS, GenerateParams
 from ruvllm.serve.errors import ApiError, unsupported
-from ruvllm.serve.schemas.refusals import ACCEPTED, HARMLESS, REFUSED
+from ruvllm.serve.schemas.refusals import ACCEPTED, REFUSED, is_harmless
 
 __all__ = [
     "Body",
@@ -65,9 +65,8 @@ class Body(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="allow", protected_namespaces=())
 
-    # Field to reason. A null, or one of `harmless`, is as if it were not there.
+    # Field to reason; a value that `refusals.is_harmless` knows is as if it were not there.
     refused: ClassVar[dict[str, str]] = {}
-    harmless: ClassVar[dict[str, tuple[Any, ...]]] = {}
     # Fields that ask for nothing which would change an answer.
     accepted: ClassVar[frozenset[str]] = frozenset()
 
@@ -80,7 +79,7 @@ class Body(BaseModel):
                 unknown += _check_inner(name, inner)
         for name, value in (self.model_extra or {}).items():
             if name in self.refused:
-                if value is not None and value not in self.harmless.get(name, ()):
+                if not is_harmless(name, value):
                     raise unsupported(name, self.refused[name])
             elif name not in self.accepted:
                 unknown += 1
@@ -99,7 +98,6 @@ class StreamOptions(Body):
 
     include_usage: bool = False
     refused: ClassVar[dict[str, str]] = {"include_obfuscation": "streams are not padded"}
-    harmless: ClassVar[dict[str, tuple[Any, ...]]] = {"include_obfuscation": (False,)}
 
 
 class TextFields(Body):
@@ -111,7 +109,7 @@ class TextFields(Body):
         None, ge=0, le=2, description="0 takes the likeliest token; 1 by default."
     )
     top_p: Finite | None = Field(None, gt=0, le=1)
-    top_k: int | None = Field(None, ge=0, le=2**31 - 1, description="0 keeps all tokens.")
+    top_k: int | None = Field(None, ge=-1, le=2**31 - 1, description="0 and -1 keep all tokens.")
     min_p: Finite | None = Field(None, ge=0, lt=1)
     repetition_penalty: Finite | None = Field(None, gt=0, le=10, description="1 changes nothing.")
     presence_penalty: Finite | None = Field(None, ge=-2, le=2)
@@ -126,7 +124,6 @@ class TextFields(Body):
 
     accepted: ClassVar[frozenset[str]] = ACCEPTED
     refused: ClassVar[dict[str, str]] = REFUSED
-    harmless: ClassVar[dict[str, tuple[Any, ...]]] = HARMLESS
 
     def token_biases(self, vocab_size: int) -> dict[int, float]:
         """`logit_bias` by numbers; 400 where a key is no token id."""
@@ -154,7 +151,7 @@ class TextFields(Body):
             max_tokens=max_tokens,
             temperature=chosen(self.temperature, 1.0),
             top_p=chosen(self.top_p, 1.0),
-            top_k=self.top_k or 0,
+            top_k=max(0, self.top_k or 0),
             min_p=chosen(self.min_p, 0.0),
             repetition_penalty=chosen(self.repetition_penalty, 1.0),
             presence_penalty=chosen(self.presence_penalty, 0.0),

@@ -8,6 +8,7 @@ from pydantic import Field
 from ruvllm.serve.conversation import MESSAGE_SIZE, Conversation
 from ruvllm.serve.errors import ApiError, unsupported
 from ruvllm.serve.schemas.base import Body, Entries, LogprobCount, ParseSpecial, Role, SamplingFields
+from ruvllm.serve.schemas.refusals import thinks
 
 __all__ = [
     "ChatMessage",
@@ -56,7 +57,6 @@ class ChatMessage(Body):
         "function_call": "this server has no tools yet",
         "audio": "the model reads text only",
     }
-    harmless: ClassVar[dict[str, tuple[Any, ...]]] = {"tool_calls": ([],)}
     accepted: ClassVar[frozenset[str]] = frozenset({"refusal", "annotations", "reasoning_content"})
 
 
@@ -84,7 +84,7 @@ class ChatRequest(SamplingFields):
         return Conversation(
             messages=messages,
             continues_last=last["role"] == "assistant" and bool(last["content"].strip()),
-            thinks=(self.model_extra or {}).get("reasoning_effort") is None,
+            thinks=thinks(self.model_extra),
             parse_special=bool(self.parse_special),
         )
 

@@ -1,6 +1,6 @@
 """The body of `/v1/completions`."""
 
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 from pydantic import Field
 
@@ -24,10 +24,9 @@ class CompletionRequest(SamplingFields):
     best_of: int | None = Field(None, ge=1, description="Make so many, give the n likeliest by token.")
 
     refused: ClassVar[dict[str, str]] = {
-        **{name: why for name, why in SamplingFields.refused.items() if name != "best_of"},
+        **SamplingFields.refused,
         "suffix": "text cannot be filled in before a suffix",
     }
-    harmless: ClassVar[dict[str, tuple[Any, ...]]] = {**SamplingFields.harmless, "suffix": ("",)}
 
     def candidates(self, most: int) -> tuple[int, int]:
         """How many answers to give, and out of how many."""

@@ -1,6 +1,6 @@
 """The bodies of `/v1/messages` and `/v1/messages/count_tokens`, as Anthropic has them."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -8,6 +8,7 @@ from ruvllm.serve.conversation import Conversation
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.schemas.base import Body, Entries, Finite, ParseSpecial, StopTexts, TextFields
 from ruvllm.serve.schemas.chat import MAX_MESSAGES, ChatMessage, Content, plain_messages, plain_text
+from ruvllm.serve.schemas.refusals import thinks
 
 __all__ = ["CountTokensRequest", "MessageRequest"]
 
@@ -52,13 +53,6 @@ class MessagePrompt(Body):
         "tool_choice": _NO_TOOLS,
         "tools": _NO_TOOLS,
     }
-    harmless: ClassVar[dict[str, tuple[Any, ...]]] = {
-        "output_config": ({},),
-        "speed": ("standard",),
-        "thinking": ({"type": "disabled"},),
-        "tool_choice": ({"type": "auto"}, {"type": "none"}),
-        "tools": ([],),
-    }
 
     def conversation(self) -> Conversation:
         """What is to be answered; a last message of the assistant's is the beginning of the answer."""
@@ -77,7 +71,7 @@ class MessagePrompt(Body):
         return Conversation(
             messages=messages,
             continues_last=continues,
-            thinks=(self.model_extra or {}).get("thinking") is None,
+            thinks=thinks(self.model_extra),
             parse_special=bool(self.parse_special),
         )
 
@@ -104,7 +98,6 @@ class MessageRequest(TextFields, MessagePrompt):
         "n": "a message is one answer",
         "stop": "give stop_sequences",
     }
-    harmless: ClassVar[dict[str, tuple[Any, ...]]] = {**TextFields.harmless, **MessagePrompt.harmless}
 
     def stops(self) -> tuple[str, ...]:
         """Texts that end an answer."""

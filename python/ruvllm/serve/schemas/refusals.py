@@ -1,28 +1,38 @@
-"""Fields that other servers have and this one does not do: refused, since they would change the answer."""
+"""Fields that other servers have and this one does not do: refused, unless their value changes nothing.
 
+Whoever stands in front of the server may write into each body what its sender left out, so a field is refused
+for what it says, not for being there. `HARMLESS` is the one table of such values, for the bodies of all APIs.
+"""
+
+from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["ACCEPTED", "HARMLESS", "REFUSED"]
+__all__ = ["ACCEPTED", "HARMLESS", "REFUSED", "REFUSED_IN_TEMPLATES", "is_harmless", "thinks"]
 
 _LATER = "this server has no tools and no constrained output yet"
 _OTHER_ENGINE = "it is another engine's setting"
 
 _TOOLS_AND_SCHEMAS = """
     tools tool_choice parallel_tool_calls functions function_call response_format grammar json_schema
-    structured_outputs guided_json guided_regex guided_choice guided_grammar
+    structured_outputs guided_json guided_regex guided_choice guided_grammar regex ebnf
 """
+_TEMPLATES = "chat_template chat_template_kwargs add_generation_prompt continue_final_message documents"
 _OTHER_ENGINES = """
-    best_of length_penalty use_beam_search early_stopping stop_token_ids min_tokens bad_words
-    allowed_token_ids prompt_logprobs truncate_prompt_tokens cache_salt
-    include_stop_str_in_output skip_special_tokens
+    best_of length_penalty use_beam_search early_stopping stop_token_ids stop_regex min_tokens bad_words
+    allowed_token_ids prompt_logprobs truncate_prompt_tokens cache_salt echo
+    include_stop_str_in_output skip_special_tokens no_stop_trim return_hidden_states
+    include_reasoning separate_reasoning stream_reasoning lora_path session_params sampling_seed
     spaces_between_special_tokens typical_p tfs_z mirostat mirostat_tau mirostat_eta dry_multiplier
-    xtc_probability dynatemp_range n_probs id_slot chat_template chat_template_kwargs add_generation_prompt
-    continue_final_message documents
+    xtc_probability dynatemp_range n_probs id_slot
 """
 
-# Field to reason.
+# Those of a chat template, wherever one makes a prompt; field to reason.
+REFUSED_IN_TEMPLATES = dict.fromkeys(_TEMPLATES.split(), _OTHER_ENGINE)
+
+# Those of every API that makes text.
 REFUSED = {
     **dict.fromkeys(_TOOLS_AND_SCHEMAS.split(), _LATER),
+    **REFUSED_IN_TEMPLATES,
     **dict.fromkeys(_OTHER_ENGINES.split(), _OTHER_ENGINE),
     "audio": "the model makes text only",
     "modalities": "the model makes text only",
@@ -33,17 +43,76 @@ REFUSED = {
     "reasoning": "the model's reasoning cannot be set",
 }
 
-# Values of such fields that ask for what happens anyway.
+# How each API says that a model which may think first is not to.
+_NO_THINKING: dict[str, Any] = {
+    "reasoning_effort": "none",
+    "reasoning": {"effort": "none"},
+    "thinking": {"type": "disabled"},
+}
+
+# Values that ask for what happens anyway, by the field's name, of whatever API it is. A null always does.
 HARMLESS: dict[str, tuple[Any, ...]] = {
-    "modalities": (["text"],),
+    # No tools and no shape of the answer.
     "tools": ([],),
+    "tool_calls": ([],),
+    "tool_choice": ("none", "auto", {"type": "none"}, {"type": "auto"}),
     "functions": ([],),
-    "tool_choice": ("none", "auto"),
     "function_call": ("none", "auto"),
+    "mcp_servers": ([],),
+    # Says something of tools, of which there are none.
+    "parallel_tool_calls": (True, False),
     "response_format": ({"type": "text"},),
-    "reasoning_effort": ("none",),
+    "format": ({"type": "text"},),
+    "output_config": ({},),
+    "modalities": (["text"],),
+    # What `thinks` obeys, and what says nothing of it.
+    **{name: (no_thinking,) for name, no_thinking in _NO_THINKING.items()},
+    "reasoning": ({}, {"effort": None}, _NO_THINKING["reasoning"]),
+    # Thoughts are part of the answer's text, whatever is said of their place: routers say it in every body.
+    "include_reasoning": (True,),
+    "separate_reasoning": (True, False),
+    "stream_reasoning": (True, False),
+    # The prompt as its messages and the model's template make it.
+    "chat_template_kwargs": ({},),
     "add_generation_prompt": (True,),
+    "continue_final_message": (False,),
+    "documents": ([],),
+    "truncation": ("disabled",),
+    "suffix": ("",),
+    # A sampler that does nothing.
+    "length_penalty": (1,),
+    "use_beam_search": (False,),
+    "early_stopping": (False,),
+    "min_tokens": (0,),
+    "bad_words": ([],),
+    "typical_p": (1,),
+    "tfs_z": (1,),
+    "mirostat": (0,),
+    "dry_multiplier": (0,),
+    "xtc_probability": (0,),
+    "dynatemp_range": (0,),
+    # One answer, which ends where the model ends it, and nothing beside its text.
+    "n": (1,),
+    "best_of": (1,),
+    "stop": ("", []),
+    "stop_token_ids": ([],),
+    "stop_regex": ("", []),
+    "no_stop_trim": (False,),
+    "include_stop_str_in_output": (False,),
     "skip_special_tokens": (True,),
+    "spaces_between_special_tokens": (True,),
+    "echo": (False,),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "n_probs": (0,),
+    "return_hidden_states": (False,),
+    "include": ([],),
+    "with_pieces": (False,),
+    # The one way in which this server works.
+    "background": (False,),
+    "id_slot": (-1,),
+    "include_obfuscation": (False,),
+    "speed": ("standard",),
 }
 
 # Fields that ask for nothing which would change an answer.
@@ -59,3 +128,27 @@ ACCEPTED = frozenset(
         "verbosity",
     )
 )
+
+
+def is_harmless(name: str, value: Any) -> bool:
+    """Whether a field that is not done here may have this value, since nothing would be other for it.
+
+    >>> is_harmless("n", 1), is_harmless("n", True), is_harmless("n", 2), is_harmless("n", None)
+    (True, False, False, True)
+    """
+    if value is None:
+        return True
+    # To Python, true is 1 and false 0; to JSON they are not.
+    is_truth = isinstance(value, bool)
+    return any(
+        isinstance(harmless, bool) == is_truth and value == harmless for harmless in HARMLESS.get(name, ())
+    )
+
+
+def thinks(fields: Mapping[str, Any] | None) -> bool:
+    """Whether a model that may think first does so, by the fields of a body that are not done here.
+
+    >>> thinks({"reasoning": {}}), thinks({"reasoning": {"effort": "none"}}), thinks(None)
+    (True, False, True)
+    """
+    return not any((fields or {}).get(name) == no_thinking for name, no_thinking in _NO_THINKING.items())

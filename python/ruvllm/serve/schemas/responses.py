@@ -8,7 +8,7 @@ from ruvllm.serve.conversation import Conversation
 from ruvllm.serve.errors import ApiError, unsupported
 from ruvllm.serve.schemas.base import Body, Entries, ParseSpecial, Role, StreamOptions, TextFields
 from ruvllm.serve.schemas.chat import MAX_MESSAGES, ChatMessage, Content, plain_message
-from ruvllm.serve.schemas.refusals import ACCEPTED, HARMLESS, REFUSED
+from ruvllm.serve.schemas.refusals import ACCEPTED, REFUSED, thinks
 
 __all__ = ["InputItem", "ResponseRequest", "TextConfig"]
 
@@ -20,7 +20,6 @@ class TextConfig(Body):
     """What kind of text an answer is: plain text."""
 
     refused: ClassVar[dict[str, str]] = {"format": "answers are plain text here, {'type': 'text'}"}
-    harmless: ClassVar[dict[str, tuple[Any, ...]]] = {"format": ({"type": "text"},)}
     accepted: ClassVar[frozenset[str]] = frozenset({"verbosity"})
 
 
@@ -98,18 +97,6 @@ class ResponseRequest(TextFields):
         "top_logprobs": "ask for them at /v1/chat/completions",
         "truncation": "the input is never cut",
     }
-    harmless: ClassVar[dict[str, tuple[Any, ...]]] = {
-        **HARMLESS,
-        "background": (False,),
-        "include": ([],),
-        "logprobs": (False,),
-        "n": (1,),
-        "parallel_tool_calls": (True, False),
-        "reasoning": ({}, {"effort": None}, {"effort": "none"}),
-        "stop": ("", []),
-        "top_logprobs": (0,),
-        "truncation": ("disabled",),
-    }
     accepted: ClassVar[frozenset[str]] = ACCEPTED | {"prompt_cache_options"}
 
     def items(self) -> list[InputItem]:
@@ -125,10 +112,9 @@ class ResponseRequest(TextFields):
     def conversation(self, messages: tuple[dict[str, Any], ...]) -> Conversation:
         """What is to be answered, out of all messages up to now."""
         system = [] if self.instructions is None else [{"role": "system", "content": self.instructions}]
-        reasoning = (self.model_extra or {}).get("reasoning") or {}
         return Conversation(
             messages=[*system, *messages],
-            thinks=reasoning.get("effort") is None,
+            thinks=thinks(self.model_extra),
             parse_special=bool(self.parse_special),
             param="input",
         )

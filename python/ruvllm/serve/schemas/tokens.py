@@ -6,6 +6,7 @@ from pydantic import Field
 
 from ruvllm.serve.schemas.base import Body, Entries
 from ruvllm.serve.schemas.chat import MAX_MESSAGES, ChatMessage
+from ruvllm.serve.schemas.refusals import REFUSED_IN_TEMPLATES
 from ruvllm.serve.schemas.token_ids import AnyTokenIds
 
 __all__ = ["DetokenizeRequest", "TokenizeRequest"]
@@ -25,7 +26,11 @@ class TokenizeRequest(Body):
         description="Take texts such as <|im_end|> for control tokens: in a text unless false, in "
         "messages if true.",
     )
-    refused: ClassVar[dict[str, str]] = {"with_pieces": "ask for return_token_strs"}
+    refused: ClassVar[dict[str, str]] = {
+        **REFUSED_IN_TEMPLATES,
+        "tools": "this server has no tools yet",
+        "with_pieces": "ask for return_token_strs",
+    }
 
 
 class DetokenizeRequest(Body):

@@ -1,0 +1,54 @@
+"""What a request comes to before anything of it is computed, as vLLM's `render` endpoints tell it.
+
+Routers ask for it to send prompts where their beginnings are cached: they compare tokens, which only a server
+makes as its model's template and tokenizer do.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ruvllm.serve.generation import Job
+from ruvllm.serve.schemas.base import TextFields
+
+__all__ = ["rendered", "rendered_size"]
+
+
+def rendered(job: Job, body: TextFields, *, request_id: str) -> dict[str, Any]:
+    """The request of a prompt under vLLM's names; `token_ids` is what its answer will be computed from."""
+    stream_options = getattr(body, "stream_options", None) if body.stream else None
+    return {
+        "request_id": request_id,
+        "token_ids": list(job.token_ids),
+        "features": None,  # of images and sounds
+        "sampling_params": _sampling_params(job),
+        "model": job.model.name,
+        "stream": bool(body.stream),
+        "stream_options": None if stream_options is None else {"include_usage": stream_options.include_usage},
+        "cache_salt": None,
+        "priority": job.owner.priority,
+    }
+
+
+def rendered_size(jobs: Sequence[Job]) -> int:
+    """How long that takes, in the unit of `off_loop.AT_ONCE`."""
+    return sum(len(job.token_ids) for job in jobs)
+
+
+def _sampling_params(job: Job) -> dict[str, Any]:
+    params = job.params
+    room = job.model.llm.model_info.max_context - len(job.token_ids)
+    return {
+        "n": job.num_answers,
+        "max_tokens": min(params.max_tokens, room),
+        "temperature": params.temperature,
+        "top_p": params.top_p,
+        "top_k": params.top_k,
+        "min_p": params.min_p,
+        "repetition_penalty": params.repetition_penalty,
+        "presence_penalty": params.presence_penalty,
+        "frequency_penalty": params.frequency_penalty,
+        "seed": params.seed,
+        "stop": list(params.stop_sequences),
+        "ignore_eos": params.ignore_eos,
+        "logprobs": params.logprobs,
+    }
