@@ -10,8 +10,9 @@ use ruvllm_kernels::{Kernels, ThreadPool};
 use crate::error::{Error, Result};
 
 use super::Model;
+use super::compute::ActivationPrecision;
+use super::description::ModelDescription;
 use super::families::spec_from_files;
-use super::linear::ActivationPrecision;
 use super::weight_reader::WeightReader;
 
 /// How to load.
@@ -25,23 +26,6 @@ pub struct LoadOptions {
     pub precision: ActivationPrecision,
 }
 
-/// What a user wants to know of a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelDescription {
-    /// The tensor type that holds most weights.
-    pub quantization: String,
-    /// Whether that type is f32.
-    pub is_single_precision: bool,
-    /// Weights in all.
-    pub num_parameters: u64,
-    /// Bytes of the files.
-    pub file_bytes: u64,
-    /// Bytes of the packed weights in memory.
-    pub weight_bytes: u64,
-    /// The chat template of GGUF metadata.
-    pub chat_template: Option<String>,
-}
-
 /// Opens, checks and packs a model; `progress` hears of bytes done and in all, and may stop it.
 pub fn load(
     files: &ModelFiles,
@@ -50,7 +34,7 @@ pub fn load(
 ) -> Result<Model> {
     let spec = spec_from_files(files)?;
     let pool = ThreadPool::new(options.threads);
-    let weights = WeightReader::new(files, &spec, (&pool, options.precision), progress).read()?;
+    let weights = WeightReader::new(files, &spec, &pool, progress).read()?;
     let mut bytes_by_type: BTreeMap<&str, u64> = BTreeMap::new();
     let mut num_parameters = 0;
     for info in files.tensors() {

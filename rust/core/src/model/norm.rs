@@ -2,7 +2,7 @@
 
 use crate::profile::Operation;
 
-use super::linear::{Compute, ROWS_PER_TASK};
+use super::compute::{Compute, ROWS_PER_TASK};
 
 /// A norm's weight and its epsilon.
 #[derive(Debug, Clone, Copy)]
