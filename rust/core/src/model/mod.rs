@@ -5,6 +5,7 @@ mod decoder;
 mod description;
 pub mod families;
 mod layer;
+mod layer_blocks;
 mod layer_rows;
 mod linear;
 mod loader;
@@ -22,6 +23,7 @@ use ruvllm_kernels::{Kernels, KvFormat, KvLayout, ThreadPool};
 
 pub use compute::{ActivationPrecision, Compute};
 pub use description::ModelDescription;
+pub use layer_blocks::LayerBlocks;
 pub use linear::Linear;
 pub use loader::{LoadOptions, load, open};
 pub(crate) use outputs::Output;
