@@ -13,6 +13,8 @@ PYTHON ?= python3
 CONSTRAINTS ?= tests/constraints.txt
 MODEL ?= smollm2-135m
 FUZZ_SECONDS ?= 60
+# How many processes the tests of the package are spread over, file by file.
+TEST_PROCESSES ?= 2
 KEY ?=
 PYTEST_ARGS ?=
 MUTANTS ?=
@@ -32,11 +34,14 @@ NEON_PROCESSORS := max:neon-i8mm neoverse-n1:neon-dotprod cortex-a72:neon
 NEON_LINKER ?= aarch64-linux-gnu-gcc
 NEON_LIBRARIES ?= /usr/aarch64-linux-gnu
 QEMU_AARCH64 ?= $(shell command -v qemu-aarch64-static || command -v qemu-aarch64)
+TEST_PARTS := setup-tests check test-rust test-py
 # The crates that hold tests; ruvllm-py only translates and is tested from Python.
 RUST_TESTED := --workspace --exclude ruvllm-py
+# Both classes of device in one build, so that Wasmtime and its compiler are built once for everything that is tested.
+TESTED_FEATURES := --features ruvllm-packs/precompiled
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
-.PHONY: help setup build demo test check lint format test-rust test-py test-isa test-mutants test-neon test-embedded \
+.PHONY: help setup setup-tests build demo test check lint format test-rust test-py test-isa test-requantized test-mutants test-neon test-embedded \
 	bench bench-peers bench-marks bench-prefix bench-prefix-tree bench-serve bench-streams bench-packs bench-fairness bench-serve-cost constraints pack fuzz wheel docs size clean
 
 help:  ## this page
@@ -58,13 +63,19 @@ $(STAMPS)/venv:
 	$(CONSTRAINED) $(BIN)/python -m pip install --quiet 'maturin>=1.9,<2'
 	@mkdir -p $(STAMPS) && touch $@
 
-# The extension is built in release mode and the Python sources are used in place.
+# The extension as it is given away, and the Python sources used in place. It or the tested one is installed, never both.
 $(STAMPS)/build: $(STAMPS)/venv $(RUST_SOURCES) pyproject.toml
 	$(IN_VENV) $(CONSTRAINED) maturin develop --release --quiet
-	@touch $@
+	@rm -f $(STAMPS)/tested && touch $@
+
+# The extension that the tests run on: with debug assertions, out of the very crates that Rust's tests are built of.
+$(STAMPS)/tested: $(STAMPS)/venv $(RUST_SOURCES) pyproject.toml
+	$(IN_VENV) $(CONSTRAINED) maturin develop --quiet $(TESTED_FEATURES)
+	@rm -f $(STAMPS)/build && touch $@
 
 # pip finds ruvllm installed already and adds what the extra names.
-$(STAMPS)/test-tools: pyproject.toml $(CONSTRAINTS) | $(STAMPS)/build
+$(STAMPS)/test-tools: pyproject.toml $(CONSTRAINTS) | $(STAMPS)/venv
+	@test -e $(STAMPS)/tested || test -e $(STAMPS)/build || $(MAKE) build
 	$(CONSTRAINED) $(BIN)/python -m pip install --quiet 'ruvllm[test]'
 	@touch $@
 
@@ -96,13 +107,18 @@ demo: $(STAMPS)/build  ## build, install, fetch the default model and chat with 
 	else exec $(BIN)/ruvllm chat $(MODEL) --temperature 0 --system "Answer in one sentence." --repetition-penalty 1 \
 		--prompt "What is the capital of France?"; fi
 
-test: check test-rust test-py  ## everything that must hold: formats, lints, types, Rust tests, Python tests
+# Part by part, each with its time, so that a run that has become slow says where.
+test:  ## everything that must hold: formats, lints, types, Rust tests, Python tests
+	@for part in $(TEST_PARTS); do begin=$$SECONDS; $(MAKE) $$part; took=$$((SECONDS - begin)); \
+		printf 'part: %-12s %3d min %02d s\n' $$part $$((took / 60)) $$((took % 60)); done
+
+setup-tests: $(STAMPS)/tested $(STAMPS)/test-tools $(STAMPS)/browser  ## what the tests run on: the extension with debug assertions, their tools, a browser
 
 # -- its parts --------------------------------------------------------------------------------------
 
-check: $(STAMPS)/build $(STAMPS)/test-tools  ## formats, lints, types, and the stub of the extension against the truth
+check: $(STAMPS)/tested $(STAMPS)/test-tools  ## formats, lints, types, and the stub of the extension against the truth
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --features ruvllm-packs/precompiled --quiet -- -D warnings
+	cargo clippy --workspace --all-targets $(TESTED_FEATURES) --quiet -- -D warnings
 	cargo clippy -p ruvllm-py --no-default-features --quiet -- -D warnings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -117,18 +133,22 @@ format: $(STAMPS)/test-tools  ## write the formats that `check` wants
 	$(BIN)/ruff format .
 
 test-rust:  ## tests of the crates
-	cargo test $(RUST_TESTED) --features ruvllm-packs/precompiled --quiet
+	cargo test $(RUST_TESTED) $(TESTED_FEATURES) --quiet
 	$(MAKE) test-embedded
 
-test-py: $(STAMPS)/build $(STAMPS)/test-tools $(STAMPS)/browser  ## tests of the package; PYTEST_ARGS='-m slow' for the slow ones
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test-py: $(STAMPS)/tested $(STAMPS)/test-tools $(STAMPS)/browser  ## tests of the package; PYTEST_ARGS='-m slow' for the slow ones
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --durations 20 $(PYTEST_ARGS)
 
-test-isa: $(STAMPS)/build $(STAMPS)/test-tools  ## kernels and engine under each instruction set of this machine
+test-isa: $(STAMPS)/tested $(STAMPS)/test-tools  ## kernels and engine under each instruction set of this machine
 	@isas=$$($(BIN)/python -m tests.support.machine_isas); for isa in $$isas; do \
 		echo "== $$isa"; export RUVLLM_ISA=$$isa RUVLLM_REQUIRE_ISA=$$isa; \
 		cargo test -p ruvllm-kernels -p ruvllm-core --quiet; $(BIN)/python -m pytest tests/engine -q; done
 
-test-mutants: $(STAMPS)/build $(STAMPS)/test-tools  ## small wrong changes of the package, each of which a test must notice; MUTANTS='admission'
+test-requantized: $(STAMPS)/tested $(STAMPS)/test-tools  ## against llama.cpp on SmolLM2's other formats, which it makes first (compiles it once)
+	$(BIN)/python -m tests.engine.requantized_files .bench/requantized
+	RUVLLM_REQUANTIZED_DIR=.bench/requantized $(BIN)/python -m pytest -m requantized $(PYTEST_ARGS)
+
+test-mutants: $(STAMPS)/tested $(STAMPS)/test-tools  ## small wrong changes of the package, each of which a test must notice; MUTANTS='admission'
 	$(BIN)/python -m tests.mutants.run $(MUTANTS)
 
 test-neon:  ## kernels for 64-bit ARM, on such a machine or as qemu plays three of them

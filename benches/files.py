@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from ruvllm import hub
+from ruvllm._native import System
 
 __all__ = ["BENCH", "NAMES", "find", "how_to_make", "make", "path_of"]
 
@@ -41,6 +42,8 @@ def find(name: str) -> Path | None:
 
 def path_of(model: str) -> Path:
     """The file of one of `NAMES`, or of anything that `ruvllm pull` takes."""
+    if System.detect().debug_assertions:
+        print("this is the build for tests, which is slower than a release: `make build` first", file=sys.stderr)
     if model not in NAMES:
         return Path(hub.resolve(model))
     path = find(model)

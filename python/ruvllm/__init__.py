@@ -12,7 +12,7 @@ import importlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from ruvllm.config import KvCacheConfig, ModelConfig, PrefixCacheConfig
+from ruvllm.config import KvCacheConfig, Limits, ModelConfig, PrefixCacheConfig
 from ruvllm.errors import (
     AdapterError,
     AuthenticationError,
@@ -38,9 +38,7 @@ from ruvllm.errors import (
     StorageError,
     TokenizationError,
 )
-from ruvllm.outputs import (
-    Chunk,
-    Completion,
+from ruvllm.figures import (
     EngineStats,
     KernelPackStats,
     LoadedPrefixes,
@@ -49,10 +47,8 @@ from ruvllm.outputs import (
     PoolStats,
     PrefixCacheStats,
     TenantStats,
-    Timings,
-    TokenLogprob,
-    Usage,
 )
+from ruvllm.outputs import Chunk, Completion, Timings, TokenLogprob, Usage
 from ruvllm.params import GenerateParams
 from ruvllm.types import DeviceType, ModelSize, Precision, Quantization
 
@@ -64,7 +60,6 @@ if TYPE_CHECKING:
     from ruvllm.caching import PrefixCache, RadixTree
     from ruvllm.chat import BatchInference, ChatSession, RagPipeline
     from ruvllm.llm import LLM
-    from ruvllm.runtime.plans import Limits
 
     __version__: str
 
@@ -137,7 +132,6 @@ _LATE = {
     "BatchInference": ("ruvllm.chat", "BatchInference"),
     "ChatSession": ("ruvllm.chat", "ChatSession"),
     "LLM": ("ruvllm.llm", "LLM"),
-    "Limits": ("ruvllm.runtime.plans", "Limits"),
     "LlmBackend": ("ruvllm.backends.base", "LlmBackend"),
     "NativeBackend": ("ruvllm.backends.native", "NativeBackend"),
     "PrefixCache": ("ruvllm.caching", "PrefixCache"),

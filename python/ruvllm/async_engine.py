@@ -2,37 +2,104 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future
+from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ruvllm._settings import takes_settings
+from ruvllm.config import ModelConfig
+from ruvllm.engine_settings import EngineKeywords, EngineSettings
+from ruvllm.errors import ConfigError, InvalidOperationError
 from ruvllm.llm import DEFAULT_MODEL, LLM, Prompt
 from ruvllm.outputs import Completion, TokenLogprob
 from ruvllm.params import GenerateParams
-from ruvllm.runtime.request import Owner
 from ruvllm.runtime.streams import AsyncCompletionStream, join_chunks
 from ruvllm.text.messages import MessageLike
 
-__all__ = ["AsyncEngine"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["AsyncEngine", "OpeningEngine"]
 
 
 class AsyncEngine:
     """What `LLM` does, to be awaited.
 
-        async with AsyncEngine("smollm2-135m") as engine:
+        async with AsyncEngine.open("smollm2-135m") as engine:
             answers = await asyncio.gather(*(engine.generate(prompt) for prompt in prompts))
 
     Cancelling the task that waits ends its request before the next step. All requests share the engine's
     steps with those of other threads.
     """
 
-    def __init__(self, model: str | os.PathLike[str] | LLM = DEFAULT_MODEL, **settings: Any) -> None:
-        """Load a model, with the settings of `LLM`; or take one that is loaded, which stays its owner's."""
+    @takes_settings(EngineSettings)
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | LLM = DEFAULT_MODEL,
+        *,
+        config: ModelConfig | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        **settings: "Unpack[EngineKeywords]",
+    ) -> None:
+        """Load a model here and now, as `LLM` does; in a coroutine, await `open`, which holds nobody up.
+
+        Args:
+            model: As for `LLM`; or one that is loaded, which stays its owner's to close.
+            config: As for `LLM`.
+            progress: As for `LLM`.
+            **settings: Each may be left out, and a model that is loaded takes none:
+                {settings}
+        """
         self._is_owner = not isinstance(model, LLM)
-        self._llm = model if isinstance(model, LLM) else LLM(model, **settings)
+        if isinstance(model, LLM):
+            given = [*settings, *(["config"] if config else []), *(["progress"] if progress else [])]
+            if given:
+                raise ConfigError(f"{', '.join(given)}: a model that is loaded already cannot be set up anew")
+            self._llm = model
+        else:
+            self._llm = LLM(model, config=config, progress=progress, **settings)
+
+    @classmethod
+    @takes_settings(EngineSettings)
+    def open(
+        cls,
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        *,
+        config: ModelConfig | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        **settings: "Unpack[EngineKeywords]",
+    ) -> "OpeningEngine":
+        """Fetch and load a model beside the event loop, which goes on meanwhile.
+
+            engine = await AsyncEngine.open("smollm2-135m")
+
+        `async with AsyncEngine.open(...) as engine:` also closes it.
+
+        Args:
+            model: As for `LLM`.
+            config: As for `LLM`.
+            progress: As for `LLM`; called in the thread that loads.
+            **settings: Each may be left out:
+                {settings}
+        """
+        return cls.opened_by(partial(LLM, model, config=config, progress=progress, **settings))
+
+    @classmethod
+    def opened_by(cls, open_llm: Callable[[], LLM], *, name: str = "model") -> "OpeningEngine":
+        """The same for a function that loads the model; the engine closes it. `name` is the thread's."""
+        return OpeningEngine(open_llm, cls._owning, name)
+
+    @classmethod
+    def _owning(cls, llm: LLM) -> "AsyncEngine":
+        engine = cls(llm)
+        engine._is_owner = True
+        return engine
 
     @property
     def llm(self) -> LLM:
@@ -92,8 +159,9 @@ class AsyncEngine:
         rank: int | None = None,
     ) -> tuple[TokenLogprob, ...]:
         """How likely each token but the first is, given those before it, with the likeliest in its place."""
-        owner = Owner(tenant, priority, rank)
-        return await self._llm._evaluations.token_logprobs(token_ids, top_logprobs, owner)
+        return await self._llm.atoken_logprobs(
+            token_ids, top_logprobs=top_logprobs, tenant=tenant, priority=priority, rank=rank
+        )
 
     async def embed(
         self,
@@ -104,7 +172,7 @@ class AsyncEngine:
         rank: int | None = None,
     ) -> NDArray[np.float32]:
         """The mean of the last hidden states at unit length."""
-        return await self._llm._evaluations.embed(texts, Owner(tenant, priority, rank))
+        return await self._llm.aembed(texts, tenant=tenant, priority=priority, rank=rank)
 
     async def aclose(self) -> None:
         """End what is running, and the model where it was loaded here."""
@@ -118,3 +186,69 @@ class AsyncEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+class OpeningEngine:
+    """What `AsyncEngine.open` gives: to be awaited, or entered with `async with`, once.
+
+    Loading begins then, in a thread of its own for which nothing waits: not the loop, nor the process at its
+    end, as for the threads of a pool. A file may be on a disk that does not answer, or be fetched for long.
+    Whoever gives up on it, by cancelling the task that waits, leaves nothing behind: what the thread has
+    loaded by its end is closed.
+    """
+
+    def __init__(self, open_llm: Callable[[], LLM], make: Callable[[LLM], AsyncEngine], name: str) -> None:
+        self._open_llm = open_llm
+        self._make = make
+        self._name = name
+        self._thread: threading.Thread | None = None
+        self._engine: AsyncEngine | None = None
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether the thread still loads, whoever has given up on that."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def __await__(self) -> Generator[Any, None, AsyncEngine]:
+        return self._opened().__await__()
+
+    async def __aenter__(self) -> AsyncEngine:
+        self._engine = await self
+        return self._engine
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._engine is not None:
+            await self._engine.aclose()
+
+    async def _opened(self) -> AsyncEngine:
+        if self._thread is not None:
+            raise InvalidOperationError("this model is being opened already; await what `open` gives once")
+        outcome: Future[LLM] = Future()
+        # Running from the beginning: a task that stops waiting must not make an outcome impossible.
+        outcome.set_running_or_notify_cancel()
+        self._thread = threading.Thread(
+            target=self._load, args=(outcome,), name=f"open {self._name}", daemon=True
+        )
+        self._thread.start()
+        try:
+            llm = await asyncio.wrap_future(outcome)
+        except asyncio.CancelledError:
+            outcome.add_done_callback(_close)
+            raise
+        return self._make(llm)
+
+    def _load(self, outcome: "Future[LLM]") -> None:
+        try:
+            llm = self._open_llm()
+        except BaseException as error:  # noqa: BLE001 - raised again by the one who waits
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(llm)
+
+
+def _close(outcome: "Future[LLM]") -> None:
+    """Close what nobody waits for any more."""
+    if outcome.exception() is None:
+        outcome.result().close()

@@ -1,6 +1,6 @@
 """What can go wrong, as exception classes. Imports nothing.
 
-Each class is a `RuvLLMError` and also the built-in error that fits, so that `except ValueError` works too.
+Each class is a `RuvLLMError` and, where one fits, a built-in error, so that `except ValueError` works too.
 The message always has the form `"<prefix>: <what>"`; a message that begins with the prefix (the engine's do)
 is kept as it is.
 """

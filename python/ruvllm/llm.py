@@ -4,31 +4,37 @@ import os
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
-from typing import Any, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ruvllm._checks import Interval, check_integer, check_number
-from ruvllm.config import ModelConfig, PrefixCacheConfig
-from ruvllm.errors import ConfigError, ContextLengthError
+from ruvllm._settings import takes_settings
+from ruvllm.config import ModelConfig
+from ruvllm.engine_settings import EngineKeywords, EngineSettings
+from ruvllm.errors import ConfigError
+from ruvllm.figures import EngineStats, MemoryStats, ModelInfo, PoolStats
 from ruvllm.observability.profile import StepProfile
-from ruvllm.outputs import Completion, EngineStats, MemoryStats, ModelInfo, PoolStats, TokenLogprob
+from ruvllm.outputs import Completion, TokenLogprob
 from ruvllm.packs.manager import KernelManager
 from ruvllm.params import GenerateParams
 from ruvllm.runtime import accounts
 from ruvllm.runtime.closing import Closing
+from ruvllm.runtime.configuration import resolve_model, settings_from
+from ruvllm.runtime.engine_prefix_cache import EnginePrefixCache
 from ruvllm.runtime.evaluations import Evaluations
 from ruvllm.runtime.gathering import CompletionsInTurn, completions_in_order
-from ruvllm.runtime.opening import EngineSettings, open_model, resolve_model, settings_from
-from ruvllm.runtime.plans import Limits
-from ruvllm.runtime.prefix_cache import EnginePrefixCache
-from ruvllm.runtime.prompts import Prompt, is_conversation, is_one_prompt
+from ruvllm.runtime.opening import open_model
+from ruvllm.runtime.prompts import Prompt, check_room, is_conversation, is_one_prompt
 from ruvllm.runtime.request import GenerationTask, Owner
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
 from ruvllm.runtime.text_methods import TextMethods
 from ruvllm.text.messages import MessageLike
 from ruvllm.types import DeviceType
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["LLM", "Prompt"]
 
@@ -49,56 +55,26 @@ class LLM(Closing, TextMethods):
     leaving a `with` block, ends what is still running.
     """
 
-    def __init__(  # noqa: PLR0913 - the documented face
+    @takes_settings(EngineSettings)
+    def __init__(
         self,
         model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
         config: ModelConfig | None = None,
-        threads: int | None = None,
-        isa: str | None = None,
-        activations: str = "auto",
-        kv_cache_bytes: int | None = None,
-        kv_format: str = "auto",
-        max_context: int | None = None,
-        prefix_cache: PrefixCacheConfig | None = None,
-        limits: Limits | None = None,
-        kernel_pack: str | os.PathLike[str] | None = None,
         progress: Callable[[int, int], None] | None = None,
+        **settings: "Unpack[EngineKeywords]",
     ) -> None:
         """Load a model.
 
         Args:
             model: A path, `org/repo`, `org/repo:Q4_K_M`, `hf://...` or a name that `ruvllm list` knows.
             config: The documented settings; the arguments below stand above it.
-            threads: Threads of the kernels; by default what the affinity mask and the cgroup allow.
-            isa: The instruction set, for comparisons; by default the best one.
-            activations: `f32` for exactness; `auto` is integers where weights and machine allow.
-            kv_cache_bytes: Budget of the key-value cache; by default a share of the free memory.
-            kv_format: How the key-value cache stores numbers: `f16`, `f32`, or `int8`, which is half as
-                large as f16 and rounds a little; `auto` is f16, or f32 where weights or activations are.
-            max_context: Tokens of a prompt and its answer; by default the model's own limit, or what the
-                memory allows. More than the model's limit is refused.
-            prefix_cache: What computed prefixes may keep, and when they give way.
-            limits: How many requests may be in at once, and how many may wait.
-            kernel_pack: A signed kernel pack to compute with: a folder, `reference`, or the name of an
-                installed one; by default none. One that is refused is a `PackError`.
             progress: Called with the bytes done and in all while loading.
+            **settings: Each may be left out:
+                {settings}
         """
-        settings = settings_from(
-            config,
-            EngineSettings(
-                threads=threads,
-                isa=isa,
-                activations=activations,
-                kv_cache_bytes=kv_cache_bytes,
-                kv_format=kv_format,
-                max_context=max_context,
-                prefix_cache=prefix_cache or PrefixCacheConfig(),
-                limits=limits or Limits(),
-                kernel_pack=kernel_pack,
-            ),
-        )
-        self._open = open_model(resolve_model(model, config), settings, progress)
+        configured = settings_from(config, EngineSettings.given(settings))
+        self._open = open_model(resolve_model(model, config), configured, progress)
         self._loop = self._open.loop
         self._device = config.device if config else DeviceType.auto()
         # Also at the interpreter's end, where threads that are still in the engine would be cut off.
@@ -263,6 +239,30 @@ class LLM(Closing, TextMethods):
         """The mean of the last hidden states at unit length: `[hidden]`, or `[texts, hidden]` of a list."""
         return self._evaluations.embed(texts, Owner(tenant, priority)).wait()
 
+    async def atoken_logprobs(
+        self,
+        token_ids: Sequence[int] | NDArray[np.integer[Any]],
+        *,
+        top_logprobs: int = 0,
+        tenant: str = "",
+        priority: int = 0,
+        rank: int | None = None,
+    ) -> tuple[TokenLogprob, ...]:
+        """Do the same as `token_logprobs`, to be awaited; `rank` is as for `astream`."""
+        owner = Owner(tenant, priority, rank)
+        return await self._evaluations.token_logprobs(token_ids, top_logprobs, owner)
+
+    async def aembed(
+        self,
+        texts: Prompt | Sequence[str] | Sequence[Sequence[int]],
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        rank: int | None = None,
+    ) -> NDArray[np.float32]:
+        """Do the same as `embed`, to be awaited; `rank` is as for `astream`."""
+        return await self._evaluations.embed(texts, Owner(tenant, priority, rank))
+
     # -- what it is
 
     @cached_property
@@ -327,15 +327,11 @@ class LLM(Closing, TextMethods):
         if params.stop_sequences:
             self._required_tokenizer()
         tokens = self._tokens(prompt)
-        limit = self._open.max_context
-        if len(tokens) >= limit:
-            raise ContextLengthError.exceeded(
-                prompt_tokens=len(tokens), max_context=limit, room=" and needs room for one more"
-            )
+        room = check_room(len(tokens), self._open.max_context)
         return GenerationTask(
             token_ids=tokens,
             params=params,
-            max_tokens=min(params.max_tokens, limit - len(tokens)),
+            max_tokens=min(params.max_tokens, room),
             tenant=owner.tenant,
             priority=owner.priority,
             rank=owner.rank,

@@ -12,7 +12,7 @@ UNSAFE = re.compile(r"(\bpub(?:\(crate\))?\s+)?\bunsafe\b\s*(\{|impl\b|fn\b|exte
 # Mapping a file, and giving pages of the mapping back.
 FORMATS_USES = 2
 # Taking in compiled kernels, in builds for devices without a compiler; never in the wheel.
-PACKS_USE = "rust/packs/src/precompiled.rs"
+PACKS_USE = "rust/packs/src/sandbox/precompiled.rs"
 # Tests that count what is allocated need an allocator of their own, which is an unsafe trait.
 COUNTING_ALLOCATORS = (
     sources.RUST / "formats" / "tests" / "support" / "allocator.rs",
@@ -77,6 +77,49 @@ def test_every_unsafe_use_says_why_it_is_sound() -> None:
             if wanted not in comment_above(lines, number):
                 wrong.append(f"{path.relative_to(sources.ROOT)}:{number} has no {wanted!r} comment")
     assert not wrong, "\n".join(wrong)
+
+
+# What sends the reader to somebody else's reason, whatever it adds.
+EMPTY = re.compile(
+    r"(?:see (?:the )?\w+|as (?:above|below|before|there)|the caller's(?: contract)?)\s*(?:[.;,]|$)", re.I
+)
+
+
+def reasons(source: str) -> Iterator[tuple[int, str]]:
+    """(line from 1, text) of each `SAFETY` comment, over as many lines as it has."""
+    lines = source.splitlines()
+    for number, line in enumerate(lines, 1):
+        _, found, text = line.partition("// SAFETY")
+        if not found:
+            continue
+        for more in lines[number:]:
+            if not more.strip().startswith("//"):
+                break
+            text += " " + more.strip().removeprefix("//").strip()
+        yield number, text.partition(":")[2].strip()
+
+
+def is_empty(reason: str) -> bool:
+    return not reason or EMPTY.match(reason) is not None
+
+
+def test_every_reason_is_a_block_s_own() -> None:
+    wrong = [
+        f"{path.relative_to(sources.ROOT)}:{number}: {text}"
+        for _, path in all_rust_files()
+        for number, text in reasons(path.read_text(encoding="utf-8"))
+        if is_empty(text)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_reading_of_reasons() -> None:
+    source = "// SAFETY: the caller's.\nlet a = 1;\n// SAFETY: the caller has\n// the row.\nunsafe {}\n"
+    found = list(reasons(source))
+    assert found == [(1, "the caller's."), (3, "the caller has the row.")]
+    assert [is_empty(text) for _, text in found] == [True, False]
+    assert all(map(is_empty, ["as above; the row fits.", "see the impl.", "the caller's contract", ""]))
+    assert not is_empty("the caller's pointer has as many.")
 
 
 def test_the_other_crates_deny_it() -> None:

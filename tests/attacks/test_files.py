@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 
 from ruvllm import LLM, GenerateParams, IoError, PrefixCache, StorageError, whole_file
-from ruvllm.cli.conversation import save_conversation
+from ruvllm.cli.saved_chats import save_conversation
 from ruvllm.packs import make_key
 from ruvllm.packs.store import PackStore
-from ruvllm.runtime import prefix_cache
+from ruvllm.runtime import engine_prefix_cache
 from tests.conftest import FIXTURES
 from tests.serve.conftest import TINY, tiny_chat_path
 from tests.serve.process import ServeProcess, serving
@@ -538,8 +538,8 @@ class SlowDisk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reached, self.may_go_on = threading.Event(), threading.Event()
-        monkeypatch.setattr(prefix_cache, "PIECE_BYTES", 1 << 13)
-        monkeypatch.setattr(prefix_cache.whole_file, "replacing", self._replacing)
+        monkeypatch.setattr(engine_prefix_cache, "PIECE_BYTES", 1 << 13)
+        monkeypatch.setattr(engine_prefix_cache.whole_file, "replacing", self._replacing)
 
     @contextmanager
     def _replacing(self, path: Path) -> Iterator["SlowDisk"]:

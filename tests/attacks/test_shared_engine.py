@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from ruvllm import LLM, GenerateParams
+from ruvllm.config import Limits
 from ruvllm.errors import OverloadedError
 from ruvllm.outputs import Completion
 from ruvllm.runtime.loop import EngineLoop
-from ruvllm.runtime.plans import Limits
 from ruvllm.runtime.request import GenerationTask
 from ruvllm.runtime.scheduler import Scheduler
 from ruvllm.runtime.streams import CompletionStream
@@ -53,7 +53,7 @@ def alone(llm: LLM, tokens: list[int], params: GenerateParams) -> tuple[int, ...
 def test_whoever_opens_and_drops_holds_up_nobody(callers: int) -> None:
     """Between every two steps somebody leaves and somebody comes; each step makes the stream's token."""
     engine = ScriptedEngine(total_blocks=4000, step_seconds=0.001)
-    loop = EngineLoop(engine, engine.add, scheduler=Scheduler(Limits()))  # type: ignore[arg-type]
+    loop = EngineLoop(engine, scheduler=Scheduler(Limits()))  # type: ignore[arg-type]
     ends = threading.Event()
 
     def task(number: int, tenant: str, max_tokens: int) -> GenerationTask:

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from ruvllm import LLM, PrefixCacheConfig
-from ruvllm.runtime.plans import Limits
+from ruvllm.config import Limits
 from ruvllm.serve import KeyRing, ServerSettings, create_app, entrance, read_key_file
 from tests.serve.conftest import TINY
 from tests.serve.raw import (

@@ -20,10 +20,10 @@ from ruvllm import (
     InvalidOperationError,
     OutOfMemoryError,
 )
+from ruvllm.config import Limits
 from ruvllm.errors import OverloadedError
 from ruvllm.runtime.events import Failed, Finished, TokenMade
 from ruvllm.runtime.gathering import CompletionsInTurn
-from ruvllm.runtime.plans import Limits
 from ruvllm.runtime.request import GenerationTask, Request, Sink
 from tests.chat.conftest import with_template
 from tests.conftest import FIXTURES

@@ -13,8 +13,9 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from ruvllm.errors import ConfigError, ContextLengthError
+from ruvllm.figures import MemoryStats, ModelInfo
 from ruvllm.observability.profile import OperationTime, StepProfile
-from ruvllm.outputs import Chunk, Completion, MemoryStats, ModelInfo, Timings, Usage
+from ruvllm.outputs import Chunk, Completion, Timings, Usage
 from ruvllm.params import GenerateParams
 from ruvllm.text.marks import Rendered
 from ruvllm.types import DeviceType
@@ -57,8 +58,8 @@ class FakeLLM:
         self.tokenizer = FakeTokenizer()
         if settings["isa"] == "none":
             raise ConfigError("isa is 'none'; this machine has: scalar, avx2")
-        if settings["progress"]:
-            settings["progress"](1, 1)
+        if report := settings.get("progress"):
+            report(1, 1)
         FakeLLM.opened.append(self)
 
     def __enter__(self) -> "FakeLLM":

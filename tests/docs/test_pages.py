@@ -3,8 +3,11 @@
 import re
 from pathlib import Path
 
-from ruvllm import hub
+import typer.main
+
+from ruvllm import errors, hub
 from ruvllm.cli.main import app
+from ruvllm.llm import LLM
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -16,6 +19,47 @@ def page(name: str) -> str:
 def test_every_command_stands_in_its_page() -> None:
     commands = {one.name for one in [*app.registered_commands, *app.registered_groups]}
     assert commands == set(re.findall(r"^\| `ruvllm ([\w-]+)", page("docs/cli.md"), re.M))
+
+
+def test_every_variable_is_named_as_the_page_says() -> None:
+    """`RUVLLM_` and the flag's name; where the command's stands before it, the page has it by name."""
+    others = set()
+    commands = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    for name, command in list(commands.items()):
+        commands |= {f"{name} {part}": inner for part, inner in getattr(command, "commands", {}).items()}
+    for name, command in commands.items():
+        for flag in command.params:
+            if not flag.opts[0].startswith("--") or flag.name == "help":
+                continue
+            own = flag.opts[0].removeprefix("--").replace("-", "_").upper()
+            if flag.envvar != f"RUVLLM_{own}":
+                assert flag.envvar == f"RUVLLM_{name.split()[0].upper()}_{own}", (name, flag.opts)
+                others.add(flag.envvar)
+    rules = page("docs/cli.md").partition("## Rules")[2]
+    assert set(re.findall(r"`(RUVLLM_\w+)`", rules)) == others
+
+
+def test_every_method_of_a_model_stands_in_its_page() -> None:
+    rows = re.findall(r"^\| (`.+?) \| ", page("docs/python.md").partition("| method | gives |")[2], re.M)
+    table = " ".join(rows)
+    named = set(re.findall(r"`(\w+)", table))
+    assert {name for name in dir(LLM) if not name.startswith("_")} <= named
+
+
+def test_the_errors_without_a_built_in_one_stand_in_their_page() -> None:
+    section = page("docs/python.md").partition("## Errors")[2].partition("\n## ")[0]
+    lonely = {
+        name
+        for name in errors.__all__
+        if name != "RuvLLMError" and all(one.__module__ != "builtins" for one in parents(name))
+    }
+    sentence = section.partition("No built-in one fits")[2].partition(". ")[0]
+    assert set(re.findall(r"`(\w+)`", sentence)) == lonely
+
+
+def parents(name: str) -> list[type]:
+    """Of an error class, but for those that every one has."""
+    return [one for one in getattr(errors, name).__mro__ if one not in (Exception, BaseException, object)]
 
 
 def test_every_short_name_stands_in_its_page() -> None:

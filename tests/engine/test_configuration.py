@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from ruvllm import LLM, ConfigError, KvCacheConfig, ModelConfig, Precision
-from ruvllm.runtime.opening import EngineSettings, settings_from
+from ruvllm.engine_settings import EngineSettings
+from ruvllm.runtime.configuration import settings_from
 from tests.conftest import FIXTURES
 
 GGUF = FIXTURES / "gguf" / "llama-gqa.gguf"

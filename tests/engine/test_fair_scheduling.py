@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ruvllm.runtime.plans import Limits, Running, View, Waiting, blocks_for
+from ruvllm.config import Limits
+from ruvllm.runtime.plans import Running, View, Waiting, blocks_for
 from ruvllm.runtime.scheduler import Scheduler
 from ruvllm.runtime.step_times import StepTimes
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
+from ruvllm.config import Limits
 from ruvllm.errors import BackendError, GenerationError, InvalidOperationError, ModelError, OutOfMemoryError
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.evaluations import EvaluationResult
 from ruvllm.runtime.events import Event, Failed, Finished
 from ruvllm.runtime.loop import EngineLoop
-from ruvllm.runtime.plans import Limits
 from ruvllm.runtime.request import EvaluationTask, GenerationTask
 from ruvllm.runtime.scheduler import Scheduler
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
@@ -34,7 +34,7 @@ def make_loop() -> Iterator[MakeLoop]:
 
     def make(limits: Limits | None = None, **settings: Any) -> tuple[EngineLoop, ScriptedEngine]:
         engine = ScriptedEngine(**settings)
-        loop = EngineLoop(engine, engine.add, scheduler=Scheduler(limits or Limits()))  # type: ignore[arg-type]
+        loop = EngineLoop(engine, scheduler=Scheduler(limits or Limits()))  # type: ignore[arg-type]
         loops.append(loop)
         return loop, engine
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ruvllm.config import Limits
 from ruvllm.errors import ConfigError
 from ruvllm.runtime.plans import (
     Costs,
     Decision,
-    Limits,
     PlannedRow,
     Preemption,
     Running,

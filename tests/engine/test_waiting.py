@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ruvllm.config import Limits
 from ruvllm.params import GenerateParams
-from ruvllm.runtime.plans import Limits
 from ruvllm.runtime.request import GenerationTask, Request
 from ruvllm.runtime.waiting import SHOWN, WaitingRequests
 

@@ -9,7 +9,7 @@ from huggingface_hub import constants
 from ruvllm import hub
 from ruvllm.config import ModelConfig
 from ruvllm.errors import ConfigError, IoError, ModelError, NotFoundError
-from ruvllm.runtime.opening import resolve_model
+from ruvllm.runtime.configuration import resolve_model
 from ruvllm.types import Precision
 from tests.hub.local_hub import LocalHub, commit_of
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from ruvllm.config import Limits
 from ruvllm.errors import ConfigError, InvalidOperationError, OutOfMemoryError, OverloadedError
 from ruvllm.llm import LLM
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.loop import IDLE_SECONDS, EngineLoop
-from ruvllm.runtime.plans import Limits
 from ruvllm.runtime.request import GenerationTask
 from ruvllm.runtime.scheduler import Scheduler
 from ruvllm.runtime.streams import CompletionStream
@@ -33,7 +33,7 @@ def make_loop() -> Iterator[MakeLoop]:
     ) -> tuple[EngineLoop, ScriptedEngine]:
         engine = ScriptedEngine(**settings)
         scheduler = Scheduler(limits or Limits())
-        loop = EngineLoop(engine, engine.add, scheduler=scheduler, swap_bytes=swap_bytes, clock=clock)  # type: ignore[arg-type]
+        loop = EngineLoop(engine, scheduler=scheduler, swap_bytes=swap_bytes, clock=clock)  # type: ignore[arg-type]
         loops.append(loop)
         return loop, engine
 

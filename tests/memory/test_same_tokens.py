@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from ruvllm import LLM, GenerateParams
-from ruvllm.config import PrefixCacheConfig
-from ruvllm.runtime.scheduler import Limits
+from ruvllm.config import Limits, PrefixCacheConfig
 
 STORY = "Once upon a time there was a lighthouse keeper who collected old maps of the sea. " * 3
 QUESTIONS = [f"On day {number} he found a map of island {number * 7}, and then" for number in range(16)]

@@ -1,6 +1,6 @@
 """Many threads, random cancels, little memory: nothing hangs, nothing leaks, nothing grows.
 
-The minute runs with the other tests; `pytest -m slow tests/memory` runs the ten minutes.
+Twenty seconds run with the other tests; `pytest -m slow tests/memory` runs ten minutes.
 """
 
 import random
@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from ruvllm import LLM, GenerateParams
-from ruvllm.config import PrefixCacheConfig
-from ruvllm.runtime.scheduler import Limits
+from ruvllm.config import Limits, PrefixCacheConfig
 
 THREADS = 64
 TINY = Path(__file__).parents[1] / "fixtures" / "gguf" / "llama-gqa.gguf"
@@ -112,8 +111,8 @@ def stress(seconds: float) -> None:
 
 
 @pytest.mark.timeout(180)
-def test_sixty_four_threads_for_a_minute() -> None:
-    stress(60)
+def test_sixty_four_threads() -> None:
+    stress(20)
 
 
 @pytest.mark.slow

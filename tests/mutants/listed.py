@@ -6,33 +6,35 @@ __all__ = ["MUTANTS"]
 
 SAMPLING = (
     Mutant(
-        "runtime/opening.py",
+        "runtime/native_engine.py",
         "presence_penalty=params.presence_penalty",
         "presence_penalty=0.0",
         ("sampling/test_distributions.py",),
     ),
     Mutant(
-        "runtime/opening.py",
+        "runtime/native_engine.py",
         "frequency_penalty=params.frequency_penalty",
         "frequency_penalty=0.0",
         ("sampling/test_distributions.py",),
     ),
     Mutant(
-        "runtime/opening.py",
+        "runtime/native_engine.py",
         "repetition_penalty=params.repetition_penalty",
         "repetition_penalty=1.0",
         ("sampling/test_distributions.py",),
     ),
-    Mutant("runtime/opening.py", "min_p=params.min_p", "min_p=0.0", ("sampling/test_distributions.py",)),
-    Mutant("runtime/opening.py", "top_k=params.top_k", "top_k=0", ("sampling/test_distributions.py",)),
     Mutant(
-        "runtime/opening.py",
+        "runtime/native_engine.py", "min_p=params.min_p", "min_p=0.0", ("sampling/test_distributions.py",)
+    ),
+    Mutant("runtime/native_engine.py", "top_k=params.top_k", "top_k=0", ("sampling/test_distributions.py",)),
+    Mutant(
+        "runtime/native_engine.py",
         "cache_min_tokens=params.min_cache_tokens if params.cache_prefix else None",
         "cache_min_tokens=16 if params.cache_prefix else None",
         ("memory/test_prefix_params.py",),
     ),
     Mutant(
-        "runtime/opening.py",
+        "runtime/native_engine.py",
         "cache_min_tokens=params.min_cache_tokens if params.cache_prefix else None",
         "cache_min_tokens=params.min_cache_tokens",
         ("memory/test_prefix_params.py",),

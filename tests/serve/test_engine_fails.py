@@ -16,6 +16,7 @@ from ruvllm import LLM
 from ruvllm.errors import BackendError, GenerationError
 from ruvllm.serve import create_app
 from tests.serve.conftest import TINY
+from tests.serve.process import wait_until
 from tests.serve.raw import assert_nothing_left, requests_in, seconds_until
 from tests.serve.running import RunningServer, running
 from tests.support.faulty_engine import FaultyEngine, faulty
@@ -191,9 +192,9 @@ def test_requests_that_come_as_it_dies_do_not_hang(broken: Broken) -> None:
     threads = [threading.Thread(target=ask) for _ in range(6)]
     for thread in threads:
         thread.start()
-    time.sleep(0.3)
+    wait_until(lambda: 200 in statuses)
     broken.engine.error = BackendError("the ground opened")
-    time.sleep(0.3)
+    wait_until(lambda: 500 in statuses)
     stop.set()
     for thread in threads:
         thread.join(10)

@@ -13,8 +13,8 @@ import openai
 import pytest
 
 from ruvllm import LLM
+from ruvllm.config import Limits
 from ruvllm.errors import OverloadedError
-from ruvllm.runtime.plans import Limits
 from ruvllm.serve import create_app
 from ruvllm.serve.errors import api_error
 from tests.serve.conftest import REAL, TINY

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ruvllm import LLM
-from tests.support.scripted_engine import FailedEvent
+from ruvllm.runtime.events import Event, Failed, Finished
 
 
 class FaultyEngine:
@@ -39,20 +39,20 @@ class FaultyEngine:
             max_steps = 1
         return self._engine.advance(plan, max_steps)
 
-    def events(self, timeout: float) -> list[Any]:
-        events: list[Any] = self._engine.events(timeout)
+    def events(self, timeout: float) -> list[tuple[int, Event]]:
+        events = self._engine.events(timeout)
         if self.deaf is not None:
             raise self.deaf
-        return [passed for event in events for passed in self._failed(event)]
+        return [passed for sequence, event in events for passed in self._failed(sequence, event)]
 
-    def _failed(self, event: Any) -> list[Any]:
+    def _failed(self, sequence: int, event: Event) -> list[tuple[int, Event]]:
         """The event, or what stands in its place once its sequence fails: an error at the sequence's end."""
-        count = self._made[event.sequence] = self._made.get(event.sequence, 0) + 1
+        count = self._made[sequence] = self._made.get(sequence, 0) + 1
         if self.failing is None or count <= self.failing[0]:
-            return [event]
-        if type(event).__name__ == "FinishedEvent":
-            return [FailedEvent(event.sequence, self.failing[1])]
-        self._engine.cancel(event.sequence)
+            return [(sequence, event)]
+        if isinstance(event, Finished):
+            return [(sequence, Failed(error=self.failing[1]))]
+        self._engine.cancel(sequence)
         return []
 
 

@@ -10,8 +10,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+import numpy as np
+
+from ruvllm.runtime.events import Event, Failed, Finished, TokenMade, Values
 from ruvllm.runtime.request import GenerationTask, Task
 
 VOCAB_SIZE = 1000
@@ -26,38 +28,6 @@ def expected_tokens(prompt: Sequence[int], count: int) -> list[int]:
     for _ in range(count):
         tokens.append(next_token(tokens))
     return tokens[len(prompt) :]
-
-
-@dataclass
-class TokenEvent:
-    sequence: int
-    token: int
-    text: str
-    logprob: float | None = None
-    top_logprobs: list[tuple[int, float]] | None = None
-
-
-@dataclass
-class FinishedEvent:
-    sequence: int
-    reason: str
-    text: str = ""
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int = 0
-    cache_miss: str | None = None
-
-
-@dataclass
-class ArrayEvent:
-    sequence: int
-    values: Any
-
-
-@dataclass
-class FailedEvent:
-    sequence: int
-    error: Exception
 
 
 @dataclass
@@ -122,7 +92,7 @@ class ScriptedEngine:
     def __post_init__(self) -> None:
         self._sequences: dict[int, _Sequence] = {}
         self._next = 1
-        self._events: deque[Any] = deque()
+        self._events: deque[tuple[int, Event]] = deque()
         self._ready = threading.Condition()
         self._interrupted = threading.Event()
         self._closed = False
@@ -234,12 +204,12 @@ class ScriptedEngine:
 
     def _act(self, one: _Sequence) -> bool:
         if not isinstance(one.task, GenerationTask):
-            self._emit(ArrayEvent(one.number, list(one.tokens)))
+            self._emit(one.number, Values(values=np.array(one.tokens, np.float32)))
             self._finish(one, "done")
             return True
         token = next_token(one.tokens)
         one.tokens.append(token)
-        self._emit(TokenEvent(one.number, token, f"{token} "))
+        self._emit(one.number, TokenMade(token_id=token, text=f"{token} "))
         if one.made >= one.task.max_tokens:
             self._finish(one, "length")
             return True
@@ -253,10 +223,10 @@ class ScriptedEngine:
 
     def _finish(self, one: _Sequence, reason: str) -> None:
         del self._sequences[one.number]
-        event = FinishedEvent(
-            one.number, reason, prompt_tokens=len(one.task.token_ids), completion_tokens=one.made
+        self._emit(
+            one.number,
+            Finished(reason=reason, prompt_tokens=len(one.task.token_ids), completion_tokens=one.made),
         )
-        self._emit(event)
 
     def _check_owner(self) -> None:
         current = threading.get_ident()
@@ -276,14 +246,14 @@ class ScriptedEngine:
     def fail(self, sequence: int, error: Exception) -> None:
         """End a sequence with an error; called out of `before_step`."""
         if self._sequences.pop(sequence, None) is not None:
-            self._emit(FailedEvent(sequence, error))
+            self._emit(sequence, Failed(error=error))
 
-    def _emit(self, event: Any) -> None:
+    def _emit(self, sequence: int, event: Event) -> None:
         with self._ready:
-            self._events.append(event)
+            self._events.append((sequence, event))
             self._ready.notify_all()
 
-    def events(self, timeout: float) -> list[Any]:
+    def events(self, timeout: float) -> list[tuple[int, Event]]:
         with self._ready:
             if not self._events and not self._closed:
                 self._ready.wait(timeout)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from ruvllm.config import ModelConfig
-from ruvllm.outputs import ModelInfo
+from ruvllm.figures import ModelInfo
 from ruvllm.params import GenerateParams
 from ruvllm.text.tokenizer import Tokenizer
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from ruvllm.config import ModelConfig
 from ruvllm.errors import InvalidOperationError
+from ruvllm.figures import MemoryStats, ModelInfo
 from ruvllm.llm import LLM
-from ruvllm.outputs import MemoryStats, ModelInfo
 from ruvllm.params import GenerateParams
 from ruvllm.text.tokenizer import Tokenizer
 

@@ -15,7 +15,7 @@ from ruvllm.caching import storage
 from ruvllm.caching.radix_tree import RadixMatch, RadixTree, Tokens, listed
 from ruvllm.caching.storage import TOKEN_AXIS, Entry, Layout
 from ruvllm.errors import ConfigError, InvalidOperationError, StorageError, TokenizationError
-from ruvllm.outputs import LoadedPrefixes, PrefixCacheStats
+from ruvllm.figures import LoadedPrefixes, PrefixCacheStats
 
 __all__ = ["CachedPrefix", "PrefixCache"]
 

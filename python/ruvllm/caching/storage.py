@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from ruvllm import whole_file
+import ruvllm.whole_file as whole_file
 from ruvllm.errors import ConfigError, StorageError
 
 __all__ = ["Entry", "Layout", "read", "write"]

@@ -8,10 +8,11 @@ from ruvllm.chat import transcript
 from ruvllm.chat.conversation import Conversation
 from ruvllm.chat.room import room_for_prompt
 from ruvllm.chat.transcript import Piece, Turn
-from ruvllm.errors import ContextLengthError, TokenizationError
+from ruvllm.errors import TokenizationError
 from ruvllm.outputs import Chunk, Completion, Usage
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.closing import Closing
+from ruvllm.runtime.prompts import check_room
 from ruvllm.runtime.streams import join_chunks
 from ruvllm.text.tokenizer import Tokenizer, encode_rendered
 
@@ -121,10 +122,7 @@ class ChatSession(Conversation):
                 if len(prompt.tokens) <= (wanted if left > 1 else fits):
                     break
                 prompt = self._render(question, prompt.dropped + 1)
-        if len(prompt.tokens) >= limit:
-            raise ContextLengthError.exceeded(
-                prompt_tokens=len(prompt.tokens), max_context=limit, room=" and needs room for one more"
-            )
+        check_room(len(prompt.tokens), limit)
         return prompt
 
     def _render(self, question: str, dropped: int) -> _Prompt:

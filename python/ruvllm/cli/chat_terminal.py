@@ -12,10 +12,10 @@ from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
-from ruvllm import whole_file
+import ruvllm.whole_file as whole_file
 from ruvllm.cli import terminal
-from ruvllm.cli.conversation import save_conversation
 from ruvllm.cli.partner import Command, Partner
+from ruvllm.cli.saved_chats import save_conversation
 from ruvllm.cli.streaming import Answer, stream_answer
 from ruvllm.errors import RuvLLMError
 from ruvllm.hub import state_folder

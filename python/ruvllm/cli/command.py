@@ -1,7 +1,8 @@
 """How a command is declared: flags as dataclasses, one place for errors, exit codes and logging.
 
 `@command(app, "pull", examples=[...])` takes a function whose parameters are arguments, flags or dataclasses
-of flags, and gives typer the flat list. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+of flags, and gives typer the flat list. A dataclass may hold another one, and the library's own settings are
+flags as they stand: `_settings.py`. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 """
 
 import inspect
@@ -9,10 +10,11 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import partial
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TypeVar, cast, get_type_hints
 
 import typer
 
+from ruvllm._settings import Setting, settings_of
 from ruvllm.cli import terminal
 from ruvllm.errors import ConfigError, RuvLLMError
 from ruvllm.observability.logs import log_to_stderr
@@ -20,6 +22,7 @@ from ruvllm.observability.logs import log_to_stderr
 __all__ = ["CommonOptions", "command", "flag", "flags_on_the_line", "is_given"]
 
 Function = Callable[..., None]
+Group = TypeVar("Group")
 LOG_LEVELS = ("debug", "info", "warning", "error", "off")
 
 
@@ -37,7 +40,7 @@ def is_given(context: typer.Context, name: str) -> bool:
 
 def flags_on_the_line(context: typer.Context, group: type) -> list[str]:
     """The flags of a group that stand on the command line itself, as users write them."""
-    names = {field.name for field in fields(group)}
+    names = {member.name for member in _flags_of(group)}
     return [
         parameter.opts[0]
         for parameter in context.command.params
@@ -74,14 +77,14 @@ def command(app: typer.Typer, name: str, *, examples: Sequence[str]) -> Callable
 
     def register(function: Function) -> Function:
         parameters, groups = _flatten(function)
-        common, common_groups = _flatten_group("common", CommonOptions)
+        common = _flags_of(CommonOptions)
 
         def run(**values: Any) -> None:
-            options = CommonOptions(**{field: values.pop(field) for field in common_groups})
-            arguments = _gather(values, groups)
+            options = _gathered(CommonOptions, values)
+            arguments: dict[str, Any] = {name: _gathered(group, values) for name, group in groups.items()}
             if "common" in inspect.signature(function).parameters:
                 arguments["common"] = options
-            _run(partial(function, **arguments), options)
+            _run(partial(function, **values, **arguments), options)
 
         run.__name__ = function.__name__
         every = sorted(
@@ -138,27 +141,60 @@ def _flatten(function: Function) -> tuple[list[inspect.Parameter], dict[str, typ
             continue
         if is_dataclass(hint) and isinstance(hint, type):
             groups[parameter.name] = hint
-            flat += _flatten_group(parameter.name, hint)[0]
+            flat += _flags_of(hint)
         else:
             flat.append(_keyword(parameter.name, parameter.default, hint))
     return flat, groups
 
 
-def _flatten_group(name: str, group: type) -> tuple[list[inspect.Parameter], list[str]]:
+def _flags_of(group: type) -> list[inspect.Parameter]:
+    """The flags of a group: its own, those of a group in it, and settings of the library that have one."""
     hints = get_type_hints(group, include_extras=True)
+    settings = {one.name: one for one in settings_of(group)}
     flat = []
     for field in fields(group):
-        assert field.default is not MISSING, f"{name}.{field.name} needs a default"  # noqa: S101
-        flat.append(_keyword(field.name, field.default, hints[field.name]))
-    return flat, [field.name for field in fields(group)]
+        hint = hints[field.name]
+        if is_dataclass(hint) and isinstance(hint, type):
+            flat += _flags_of(hint)
+        elif settings:
+            if field.name in settings and settings[field.name].has_flag:
+                flat.append(_flag_of(settings[field.name]))
+        else:
+            assert field.default is not MISSING, f"{group.__name__}.{field.name} needs a default"  # noqa: S101
+            flat.append(_keyword(field.name, field.default, hint))
+    return flat
 
 
-def _gather(values: dict[str, Any], groups: dict[str, type]) -> dict[str, Any]:
-    arguments = dict(values)
-    for name, group in groups.items():
-        members = {field.name: arguments.pop(field.name) for field in fields(group)}
-        arguments[name] = group(**members)
-    return arguments
+def _flag_of(setting: Setting) -> inspect.Parameter:
+    """The flag of one of the library's settings; a value is refused by it as a program's would be."""
+
+    def checked(value: Any) -> Any:
+        try:
+            setting.check(value)
+        except ConfigError as error:
+            raise typer.BadParameter(error.message.removeprefix(f"{error.prefix}: ")) from None
+        return value
+
+    # What is not a number or a switch is written as a text.
+    kind: Any = next((one for one in setting.kinds if one in (bool, int, float)), str)
+    least = setting.bounds if isinstance(setting.bounds, int) else None
+    choices = "|".join(setting.choices) or None
+    option = flag(*setting.flags, help=setting.help, min=least, metavar=choices, callback=checked)
+    annotation: Any = Annotated[kind if setting.default is not None else kind | None, option]
+    return _keyword(setting.name, setting.default, annotation)
+
+
+def _gathered(group: type[Group], values: dict[str, Any]) -> Group:
+    """The group with its flags, which are taken out of `values`."""
+    hints = get_type_hints(group)
+    members: dict[str, Any] = {}
+    for field in fields(cast("Any", group)):
+        hint = hints[field.name]
+        if is_dataclass(hint) and isinstance(hint, type):
+            members[field.name] = _gathered(hint, values)
+        elif field.name in values:
+            members[field.name] = values.pop(field.name)
+    return group(**members)
 
 
 def _keyword(name: str, default: Any, annotation: Any) -> inspect.Parameter:

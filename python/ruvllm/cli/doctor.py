@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ruvllm import hub
+import ruvllm.hub as hub
 from ruvllm.cli import terminal
 from ruvllm.cli.command import command, flag
 from ruvllm.cli.options import CacheOptions
@@ -99,6 +99,7 @@ def _engine(isa: str | None, threads: int | None) -> dict[str, Any]:
         "available_isas": system.available_isas,
         "threads": system.threads,
         "threads_reason": system.threads_reason,
+        "build": "for tests, with debug assertions" if system.debug_assertions else "release",
         "cpus": os.cpu_count(),
         "cpus_allowed": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
     }

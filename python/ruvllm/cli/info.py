@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ruvllm import hub
+import ruvllm.hub as hub
 from ruvllm.cli import terminal
 from ruvllm.cli.command import CommonOptions, command, flag
 from ruvllm.cli.opening import open_model

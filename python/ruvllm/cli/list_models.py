@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ruvllm import hub
+import ruvllm.hub as hub
 from ruvllm.cli import terminal
 from ruvllm.cli.command import command, flag
 from ruvllm.cli.options import CacheOptions

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ruvllm import hub
+import ruvllm.hub as hub
 from ruvllm.cli import terminal
 from ruvllm.cli.options import EngineOptions
 from ruvllm.hub.progress import Report, wants_bar
@@ -21,16 +21,7 @@ def open_model(name: str, engine: EngineOptions, *, quiet: bool) -> "LLM":
     from ruvllm.llm import LLM
 
     with _loading_bar(f"Loading {name}", quiet=quiet) as report:
-        return LLM(
-            str(path),
-            threads=engine.threads,
-            isa=engine.isa,
-            max_context=engine.max_context,
-            activations=engine.activations,
-            kv_format=engine.kv_format,
-            kernel_pack=engine.kernel_pack,
-            progress=report,
-        )
+        return LLM(str(path), progress=report, **engine.settings.keywords())
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""Flags that several commands share. Their defaults are the library's own; a test compares them."""
+"""Flags that several commands share.
+
+Those of the engine are its settings, with their defaults and their help; those of sampling a test compares.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ruvllm.cli.command import flag
+from ruvllm.engine_settings import EngineSettings
 
 if TYPE_CHECKING:
     from ruvllm.params import GenerateParams
@@ -60,24 +64,7 @@ class CacheOptions:
 class EngineOptions(CacheOptions):
     """How the engine runs, and where it finds its model."""
 
-    threads: Annotated[
-        int | None, flag("--threads", "-t", help="Worker threads; else as many as the CPUs allowed.", min=1)
-    ] = None
-    isa: Annotated[
-        str | None, flag("--isa", help="Force an instruction set; `ruvllm doctor` lists them.")
-    ] = None
-    max_context: Annotated[
-        int | None, flag("--max-context", "-c", help="Tokens of prompt and answer together.", min=1)
-    ] = None
-    activations: Annotated[str, flag("--activations", help="auto (fast) or f32 (exact).")] = "auto"
-    kv_format: Annotated[
-        str,
-        flag("--kv-format", help="Format of cached keys and values: auto, f16, f32, int8 (half of f16)."),
-    ] = "auto"
-    kernel_pack: Annotated[
-        str | None,
-        flag("--kernel-pack", help="Kernels to compute with: reference, a folder, or an installed name."),
-    ] = None
+    settings: EngineSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ruvllm import hub
+import ruvllm.hub as hub
 from ruvllm.cli import terminal
 from ruvllm.cli.command import CommonOptions, command, flag
 from ruvllm.cli.options import CacheOptions
@@ -33,7 +33,7 @@ def remove(
     cache: CacheOptions,
     common: CommonOptions,
     *,
-    yes: Annotated[bool, flag("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, flag("--yes", "-y", variable="RUVLLM_RM_YES", help="Do not ask.")] = False,
 ) -> None:
     """Delete fetched models. Asks first on a terminal; other programs may use the Hub's cache as well."""
     for name in models:

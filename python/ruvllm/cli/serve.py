@@ -2,23 +2,26 @@
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ruvllm import hub
+import ruvllm.hub as hub
 from ruvllm.cli import terminal
 from ruvllm.cli.command import CommonOptions, command, flag
 from ruvllm.cli.options import DEFAULT_MODEL, EngineOptions
+from ruvllm.config import Limits
 from ruvllm.errors import ConfigError
 from ruvllm.observability.logs import log_to_stderr
 from ruvllm.observability.stderr import queue_stderr
+from ruvllm.serve.keys import ApiKey, KeyRing, read_key_file
+from ruvllm.serve.settings import ServerSettings, check_exposure, local_names
 
 if TYPE_CHECKING:
     from ruvllm.llm import LLM
-    from ruvllm.serve import KeyRing, ServedModel
+    from ruvllm.serve import ServedModel
 
 __all__ = ["register"]
 
@@ -57,10 +60,8 @@ class Listening:
         ),
     ] = None
 
-    def keys(self) -> "KeyRing":
+    def keys(self) -> KeyRing:
         """The keys of both flags."""
-        from ruvllm.serve import ApiKey, KeyRing, read_key_file
-
         from_file = read_key_file(self.api_key_file) if self.api_key_file else []
         return KeyRing([*(ApiKey.of(secret) for secret in self.api_key or ()), *from_file])
 
@@ -69,11 +70,9 @@ class Listening:
 class Serving:
     """How it treats requests."""
 
+    settings: ServerSettings
     max_waiting: Annotated[
         int | None, flag("--max-waiting", help="Requests that may wait; more get a 429.", min=1)
-    ] = None
-    kv_cache_bytes: Annotated[
-        int | None, flag("--kv-cache-bytes", help="Key-value cache; else a share of the free memory.", min=1)
     ] = None
     prefix_cache_dir: Annotated[
         Path | None,
@@ -83,29 +82,6 @@ class Serving:
             file_okay=False,
         ),
     ] = None
-    max_body_bytes: Annotated[int, flag("--max-body-bytes", help="The largest request.", min=1024)] = (
-        4 * 1024 * 1024
-    )
-    stream_interval: Annotated[
-        float,
-        flag(
-            "--stream-interval",
-            help="Pieces of a stream are at least so many seconds apart; 0 sends each token at once.",
-            min=0.0,
-        ),
-    ] = 0.02
-    ping_seconds: Annotated[
-        float, flag("--ping-seconds", help="A silent stream sends a comment this often.", min=0.1)
-    ] = 15.0
-    write_seconds: Annotated[
-        float,
-        flag(
-            "--write-seconds",
-            help="A client that takes nothing of its answer for so long is hung up on.",
-            min=0.1,
-            max=3600.0,
-        ),
-    ] = 60.0
     shutdown_grace: Annotated[
         int, flag("--shutdown-grace", help="Seconds for what runs when the server is told to end.", min=0)
     ] = 30
@@ -119,10 +95,6 @@ class Serving:
             max=3600.0,
         ),
     ] = 0.0
-    metrics_prefix: Annotated[
-        str,
-        flag("--metrics-prefix", help="What names at /metrics begin with; vllm for who reads only those."),
-    ] = "ruvllm"
     log_format: Annotated[str, flag("--log-format", help="text or json.")] = "text"
 
 
@@ -158,23 +130,18 @@ def serve(
     and for what is served at /server_info and /model_info.
     """
     _require_extra()
-    from ruvllm.serve import ServerSettings, create_app
+    from ruvllm.serve import create_app
     from ruvllm.serve.running import open_closed_streams, run_server
-    from ruvllm.serve.settings import check_exposure, local_names
 
     open_closed_streams()
     queue_stderr()
     keys = listening.keys()
     check_exposure(listening.host, keys, insecure=listening.insecure)
-    settings = ServerSettings(
+    settings = replace(
+        serving.settings,
         keys=keys,
         cors_origins=tuple(listening.cors_origin or ()),
         allowed_hosts=local_names(listening.host),
-        max_body_bytes=serving.max_body_bytes,
-        stream_interval=serving.stream_interval,
-        ping_seconds=serving.ping_seconds,
-        write_seconds=serving.write_seconds,
-        metrics_prefix=serving.metrics_prefix,
     )
     if common.log_level == "warning" and not common.quiet:
         log_to_stderr("info", form=_checked_form(serving.log_format))
@@ -237,16 +204,6 @@ def _prefix_file(folder: Path | None, name: str) -> Path | None:
 
 def _open(path: Path, engine: EngineOptions, serving: Serving) -> "LLM":
     from ruvllm.llm import LLM
-    from ruvllm.runtime.plans import Limits
 
-    return LLM(
-        path,
-        threads=engine.threads,
-        isa=engine.isa,
-        max_context=engine.max_context,
-        activations=engine.activations,
-        kv_format=engine.kv_format,
-        kernel_pack=engine.kernel_pack,
-        kv_cache_bytes=serving.kv_cache_bytes,
-        limits=Limits(max_waiting=serving.max_waiting) if serving.max_waiting else None,
-    )
+    limits = Limits(max_waiting=serving.max_waiting) if serving.max_waiting else None
+    return LLM(path, **replace(engine.settings, limits=limits).keywords())

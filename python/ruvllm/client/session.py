@@ -7,7 +7,7 @@ from ruvllm.chat import transcript
 from ruvllm.chat.conversation import Conversation
 from ruvllm.chat.session import ChatStream
 from ruvllm.chat.transcript import Turn
-from ruvllm.client.server import AnswerStream, ServerClient
+from ruvllm.client.server_client import AnswerStream, ServerClient
 from ruvllm.errors import ContextLengthError
 from ruvllm.outputs import Chunk
 

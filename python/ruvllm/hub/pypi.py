@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from ruvllm import whole_file
+import ruvllm.whole_file as whole_file
 from ruvllm.errors import IoError, ModelError
 from ruvllm.hub.pip_download import download_wheel
 from ruvllm.hub.progress import Report

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ruvllm import _native
+import ruvllm._native as _native
 from ruvllm.errors import ConfigError
 from ruvllm.kernels.arrays import float_array, require
 from ruvllm.kernels.quantization import quantize

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ruvllm import _native
+import ruvllm._native as _native
 from ruvllm.errors import ConfigError
 
 __all__ = ["BlockType", "block_types", "dequantize", "quantize"]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ruvllm import _native
+import ruvllm._native as _native
 from ruvllm.errors import ConfigError
 from ruvllm.kernels.arrays import float_array, require
 

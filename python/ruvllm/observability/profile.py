@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ruvllm import _native
+    import ruvllm._native as _native
 
 __all__ = ["OperationTime", "StepProfile"]
 

@@ -10,7 +10,7 @@ computes. See docs/kernel-packs.md for what that promises, and how to write one.
 """
 
 from ruvllm.errors import KernelError, PackError
-from ruvllm.outputs import KernelPackStats
+from ruvllm.figures import KernelPackStats
 from ruvllm.packs.manager import KernelManager
 from ruvllm.packs.pack import KernelPack, reference_pack
 from ruvllm.packs.runtime import KernelRuntime

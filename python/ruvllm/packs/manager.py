@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from ruvllm import _native
+import ruvllm._native as _native
 from ruvllm.errors import IoError
-from ruvllm.outputs import KernelPackStats
+from ruvllm.figures import KernelPackStats
 from ruvllm.packs.pack import KernelPack, native_packs
 from ruvllm.packs.store import find_pack
 

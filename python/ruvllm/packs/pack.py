@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ruvllm import _native
+import ruvllm._native as _native
 from ruvllm.errors import BackendError
 from ruvllm.packs.trust import default_trusted_keys
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ruvllm import _native
+import ruvllm._native as _native
 from ruvllm._checks import check_integer
 from ruvllm.errors import ConfigError, PackError
 from ruvllm.kernels.arrays import float_array, require

@@ -13,7 +13,8 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from ruvllm import _native, whole_file
+import ruvllm._native as _native
+import ruvllm.whole_file as whole_file
 from ruvllm.errors import ConfigError, IoError, PackError
 from ruvllm.packs.pack import require_packs
 

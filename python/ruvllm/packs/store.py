@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruvllm import whole_file
+import ruvllm.whole_file as whole_file
 from ruvllm.errors import IoError, NotFoundError, PackError, StorageError
 from ruvllm.hub.storage import state_folder
 from ruvllm.packs.pack import KernelPack, reference_pack

@@ -1,7 +1,7 @@
 """Requests, their schedule, and the threads that run them on an engine."""
 
 from ruvllm.runtime.loop import EngineLoop
-from ruvllm.runtime.plans import Decision, Limits, PlannedRow, Running, Shares, View, Waiting
+from ruvllm.runtime.plans import Decision, PlannedRow, Running, Shares, View, Waiting
 from ruvllm.runtime.request import EvaluationTask, GenerationTask, Request, Sink
 from ruvllm.runtime.scheduler import Scheduler
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
@@ -13,7 +13,6 @@ __all__ = [
     "EngineLoop",
     "EvaluationTask",
     "GenerationTask",
-    "Limits",
     "PlannedRow",
     "Request",
     "Running",

@@ -1,8 +1,8 @@
 """What an open model is, holds and may hold, in the values that callers know."""
 
-from ruvllm import _native
+import ruvllm._native as _native
 from ruvllm._checks import check_integer
-from ruvllm.outputs import EngineStats, MemoryStats, ModelInfo, PoolStats, PrefixCacheStats, TenantStats
+from ruvllm.figures import EngineStats, MemoryStats, ModelInfo, PoolStats, PrefixCacheStats, TenantStats
 from ruvllm.runtime.opening import OpenModel
 from ruvllm.types import DeviceType
 

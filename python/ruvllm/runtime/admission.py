@@ -16,7 +16,8 @@ Somebody always stays, so there is progress.
 from collections import Counter, deque
 from collections.abc import Iterable
 
-from ruvllm.runtime.plans import Decision, Limits, Preemption, Running, View, Waiting, blocks_for, levels
+from ruvllm.config import Limits
+from ruvllm.runtime.plans import Decision, Preemption, Running, View, Waiting, blocks_for, levels
 
 __all__ = ["Admission"]
 

@@ -1,25 +1,26 @@
 """What the loop needs of an engine, and what it tells about it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
+from ruvllm.runtime.events import Event
 from ruvllm.runtime.request import Task
 
 if TYPE_CHECKING:
-    from ruvllm import _native
+    import ruvllm._native as _native
 
-__all__ = ["AddTask", "EngineFace", "Load"]
-
-AddTask: TypeAlias = Callable[[Task], int]
-"""Puts a task into the engine and gives its sequence; called in the engine's thread."""
+__all__ = ["EngineFace", "Load"]
 
 
 class EngineFace(Protocol):
-    """What the loop needs of an engine; `_native.Engine` has it."""
+    """What the loop needs of an engine; `NativeEngine` has it. All but what says so is its thread's alone."""
 
-    def advance(self, plan: Sequence[tuple[int, int]], max_steps: int) -> str:
-        """Run steps until someone has to decide."""
+    def add(self, task: Task) -> int:
+        """Put a task in; gives its sequence."""
+
+    def advance(self, plan: Sequence[tuple[int, int]], max_steps: int) -> object:
+        """Run steps until someone has to decide. Why it came back, the next status tells well enough."""
 
     def preempt(self, sequence: int, swap: bool) -> None:  # noqa: FBT001 - the engine's own face
         """Set a sequence aside; a plan that names it takes it up again."""
@@ -42,8 +43,8 @@ class EngineFace(Protocol):
     def interrupt(self) -> None:
         """Make `advance` return soon. Any thread."""
 
-    def events(self, timeout: float) -> "list[_native.Event]":
-        """Wait for events. Any thread."""
+    def events(self, timeout: float) -> Sequence[tuple[int, Event]]:
+        """Wait for events; gives each with its sequence. Any thread."""
 
     def close(self) -> None:
         """Wake everyone for good. Any thread."""

@@ -1,19 +1,13 @@
-"""What a request hears while it runs: the engine's events as plain values.
-
-`translate` is the one place that knows the engine's classes.
-"""
+"""What a request hears while it runs: plain values, whatever engine it runs on."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ruvllm.errors import BackendError, RuvLLMError
 from ruvllm.outputs import TokenLogprob
-
-if TYPE_CHECKING:
-    from ruvllm import _native
 
 __all__ = [
     "Event",
@@ -24,7 +18,6 @@ __all__ = [
     "cancelled_before_it_began",
     "for_one_request",
     "is_last",
-    "translate",
 ]
 
 
@@ -69,49 +62,6 @@ Event: TypeAlias = TokenMade | Values | Finished | Failed
 def is_last(event: Event) -> bool:
     """Whether a request hears nothing after it."""
     return isinstance(event, Finished | Failed)
-
-
-def _token(event: "_native.TokenEvent") -> Event:
-    logprob = event.logprob
-    if logprob is None:
-        return TokenMade(token_id=event.token, text=event.text)
-    entry = TokenLogprob(token_id=event.token, logprob=logprob, top_logprobs=tuple(event.top_logprobs or ()))
-    return TokenMade(token_id=event.token, text=event.text, logprob=entry)
-
-
-def _scores(event: "_native.ScoresEvent") -> Event:
-    return Values(
-        values=tuple(
-            TokenLogprob(token_id=token, logprob=logprob, top_logprobs=tuple(top))
-            for token, logprob, top in event.scores
-        )
-    )
-
-
-def _finished(event: "_native.FinishedEvent") -> Event:
-    return Finished(
-        reason=event.reason,
-        text=event.text,
-        prompt_tokens=event.prompt_tokens,
-        completion_tokens=event.completion_tokens,
-        cached_tokens=event.cached_tokens,
-        cache_miss=event.cache_miss,
-    )
-
-
-def translate(event: "_native.Event") -> Event:
-    """An engine's event as a plain value."""
-    # By name: the engine's classes cannot be made in Python, and tests bring their own of the same names.
-    kind = type(event).__name__
-    if kind == "TokenEvent":
-        return _token(cast("_native.TokenEvent", event))
-    if kind == "FinishedEvent":
-        return _finished(cast("_native.FinishedEvent", event))
-    if kind == "ArrayEvent":
-        return Values(values=cast("_native.ArrayEvent", event).values)
-    if kind == "ScoresEvent":
-        return _scores(cast("_native.ScoresEvent", event))
-    return Failed(error=cast("_native.FailedEvent", event).error)
 
 
 def for_one_request(error: Exception) -> Exception:

@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING, TypeVar
 from ruvllm.errors import BackendError, InvalidOperationError, OutOfMemoryError, OverloadedError
 from ruvllm.observability.profile import StepProfile
 from ruvllm.runtime.calls import Calls
-from ruvllm.runtime.engine_face import AddTask, EngineFace, Load
+from ruvllm.runtime.engine_face import EngineFace, Load
 from ruvllm.runtime.events import (
     Event,
     Failed,
     cancelled_before_it_began,
     for_one_request,
     is_last,
-    translate,
 )
 from ruvllm.runtime.pace import Pace
 from ruvllm.runtime.plans import Costs, Shares, View
@@ -35,7 +34,7 @@ from ruvllm.runtime.view import load_of, view_of
 from ruvllm.runtime.waiting import WaitingRequests
 
 if TYPE_CHECKING:
-    from ruvllm import _native
+    import ruvllm._native as _native
 
 __all__ = ["EngineLoop"]
 
@@ -55,14 +54,12 @@ class EngineLoop:
     def __init__(
         self,
         engine: EngineFace,
-        add: AddTask,
         *,
         scheduler: Scheduler | None = None,
         swap_bytes: int = 0,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._engine = engine
-        self._add = add
         self._scheduler = scheduler or Scheduler()
         self._swap_bytes = swap_bytes
         self._clock = clock
@@ -320,7 +317,7 @@ class EngineLoop:
         if request is None:
             return  # nobody wants it any more
         try:
-            sequence = self._add(request.task)
+            sequence = self._engine.add(request.task)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's alone
             self._deliver(request, [Failed(error=error)])
             return
@@ -363,10 +360,10 @@ class EngineLoop:
                 if self._closed or self._failure:
                     return
 
-    def _hand_out(self, batch: "Sequence[_native.Event]") -> None:
+    def _hand_out(self, batch: Sequence[tuple[int, Event]]) -> None:
         events_of: dict[int, list[Event]] = {}
-        for event in batch:
-            events_of.setdefault(event.sequence, []).append(translate(event))
+        for sequence, event in batch:
+            events_of.setdefault(sequence, []).append(event)
         for sequence, events in events_of.items():
             last = is_last(events[-1])
             with self._changed:

@@ -1,72 +1,29 @@
-"""From a model's name to a loop that runs requests on it."""
+"""From a model's file to a loop that runs requests on it."""
 
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from ruvllm import _native, hub
-from ruvllm._checks import check_integer
-from ruvllm.config import KvCacheConfig, ModelConfig, PrefixCacheConfig
+import ruvllm._native as _native
+from ruvllm._settings import of_this_machine
+from ruvllm.config import Limits, PrefixCacheConfig
 from ruvllm.errors import ConfigError
-from ruvllm.hub.selection import DEFAULT_QUANTIZATION, quantization_of
+from ruvllm.hub.selection import quantization_of
 from ruvllm.packs.manager import KernelManager
 from ruvllm.packs.store import PackStore
+from ruvllm.runtime.configuration import ConfiguredSettings
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.memory_budget import EngineMemory, KvPlan, KvRequest, available_memory, plan_kv_cache
-from ruvllm.runtime.plans import Limits
-from ruvllm.runtime.request import GenerationTask, Task
+from ruvllm.runtime.native_engine import NativeEngine
 from ruvllm.runtime.scheduler import Scheduler
 from ruvllm.text.loading import ModelText, load_text
 from ruvllm.types import Precision
 
-__all__ = ["EngineSettings", "OpenModel", "open_model", "resolve_model", "settings_from"]
+__all__ = ["OpenModel", "open_model"]
 
 logger = logging.getLogger(__name__)
-
-ACTIVATIONS = ("auto", "f32")
-KV_FORMATS = ("auto", "f16", "f32", "int8")
-# The precisions of a `KvCacheConfig` that the engine's cache has.
-KV_PRECISIONS = {Precision.FP16: "f16", Precision.FP32: "f32", Precision.Q8: "int8"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineSettings:
-    """How an engine is set up; `None` and `auto` leave the choice to it.
-
-    Attributes:
-        threads: Threads of the kernels; `None` is `RUVLLM_THREADS`, or what affinity and quota leave.
-        isa: The instruction set to use; `None` is `RUVLLM_ISA`, or the best one.
-        activations: `f32` for exactness; `auto` is integers where the weights' type and the machine allow.
-        kv_cache_bytes: Budget of the key-value cache.
-        kv_format: How it stores numbers.
-        max_context: The context that must be possible.
-        context_limit: No more context than this, less where the model or the memory allow less.
-        prefix_cache: What computed prefixes may keep.
-        limits: How many requests may be in and may wait.
-        kernel_pack: The pack to compute with: a folder, `reference` or an installed name.
-        quantization: What the file's weights must be; `None` takes any.
-    """
-
-    threads: int | None = None
-    isa: str | None = None
-    activations: str = "auto"
-    kv_cache_bytes: int | None = None
-    kv_format: str = "auto"
-    max_context: int | None = None
-    context_limit: int | None = None
-    prefix_cache: PrefixCacheConfig = field(default_factory=PrefixCacheConfig)
-    limits: Limits = field(default_factory=Limits)
-    kernel_pack: str | os.PathLike[str] | None = None
-    quantization: Precision | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("threads", "kv_cache_bytes", "max_context", "context_limit"):
-            if getattr(self, name) is not None:
-                check_integer(name, getattr(self, name), 1)
-        _check_choice("activations", self.activations, ACTIVATIONS)
-        _check_choice("kv_format", self.kv_format, KV_FORMATS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,83 +40,16 @@ class OpenModel:
     kernel_packs: KernelManager | None
 
 
-def resolve_model(model: str | os.PathLike[str], config: ModelConfig | None) -> Path:
-    """Find the model's file or folder, fetching it where it is not on this machine."""
-    token = config.hf_token if config else None
-    return hub.resolve(_with_quantization(model, config), token=token)
-
-
-def _with_quantization(model: str | os.PathLike[str], config: ModelConfig | None) -> str | os.PathLike[str]:
-    """The name with the configured quantization, where it names a Hub repository and leaves that open."""
-    if config is None or config.quantization is None or not isinstance(model, str):
-        return model
-    reference = hub.parse(model, hub.DEFAULT_REGISTRY)
-    is_open = isinstance(reference, hub.HubModel) and not (reference.quantization or reference.file_name)
-    # Files of Q4_K are a mixture, and named by it.
-    is_mixture = config.quantization is Precision.Q4K
-    name = DEFAULT_QUANTIZATION if is_mixture else config.quantization.tensor_type
-    return f"{reference}:{name}" if is_open else model
-
-
-def settings_from(config: ModelConfig | None, given: EngineSettings) -> EngineSettings:
-    """The given settings over the configuration; `ConfigError` for what this engine does not have."""
-    if config is None:
-        return given
-    config.device.require()
-    if not config.use_flash_attention:
-        raise ConfigError("use_flash_attention is False; this engine has no other attention")
-    cache, kv_format, cache_tokens = config.kv_cache_config, given.kv_format, config.max_context
-    if cache is not None:
-        cache_tokens = min(cache_tokens, cache.max_tokens)
-        configured = _one_tier(cache, given.max_context or cache_tokens)
-        kv_format = configured if kv_format == "auto" else kv_format
-    return replace(
-        given,
-        kv_format=kv_format,
-        context_limit=None if given.max_context else cache_tokens,
-        quantization=config.quantization,
-    )
-
-
-def _one_tier(cache: KvCacheConfig, max_tokens: int) -> str:
-    """The format of a cache that is one tier in effect; `ConfigError` where it is two."""
-    tail, store = cache.tail_precision, cache.store_precision
-    if cache.tail_length >= max_tokens:
-        store = tail
-    if cache.tail_length == 0:
-        tail = store
-    if tail is store and tail in KV_PRECISIONS:
-        return KV_PRECISIONS[tail]
-    asked = f"{tail.name} throughout"
-    if tail is not store:
-        asked = f"a tail of {cache.tail_length} tokens in {tail.name} over a store in {store.name}"
-    raise ConfigError(
-        f"kv_cache_config asks for {asked}; this engine has one tier: set tail_precision and store_precision "
-        "both to FP16, both to FP32 or both to Q8, or leave kv_cache_config out"
-    )
-
-
-def _threads_from_environment() -> int | None:
-    """`RUVLLM_THREADS`, for programs that leave the choice open as the command line does."""
-    text = os.environ.get("RUVLLM_THREADS")
-    if not text:
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise ConfigError(f"RUVLLM_THREADS is {text!r}; a whole number of 1 or more is allowed")
-    return int(text)
-
-
 def open_model(
-    path: Path, settings: EngineSettings, progress: Callable[[int, int], None] | None = None
+    path: Path, settings: ConfiguredSettings, progress: Callable[[int, int], None] | None = None
 ) -> OpenModel:
     """Load the model and start its loop."""
-    threads = settings.threads if settings.threads is not None else _threads_from_environment()
-    isa = settings.isa or os.environ.get("RUVLLM_ISA") or None
-    packs = _open_pack(settings.kernel_pack, isa)
+    settings = of_this_machine(settings)
+    packs = _open_pack(settings.kernel_pack, settings.isa)
     native = _native.Model.load(
         str(path),
-        threads=threads,
-        isa=isa,
+        threads=settings.threads,
+        isa=settings.isa,
         activations=settings.activations,
         progress=progress,
         packs=packs.native if packs else None,
@@ -167,7 +57,7 @@ def open_model(
     _check_quantization(settings.quantization, native.quantization, path)
     text = load_text(native, path)
     plan = _plan_memory(native, settings)
-    memory = EngineMemory.of(plan, settings.kv_format, settings.prefix_cache)
+    memory = EngineMemory.of(plan, settings.kv_format, settings.prefix_cache or PrefixCacheConfig())
     tokenizer = text.tokenizer
     vocabulary = tokenizer.vocabulary(native.vocab_size) if tokenizer else None
     end_tokens = dict.fromkeys([*native.end_tokens, *(tokenizer.end_tokens if tokenizer else ())])
@@ -189,9 +79,8 @@ def open_model(
         vocabulary=vocabulary,
         memory=engine.memory(),
         loop=EngineLoop(
-            engine,
-            lambda task: _add(engine, task),
-            scheduler=Scheduler(settings.limits),
+            NativeEngine(engine),
+            scheduler=Scheduler(settings.limits or Limits()),
             swap_bytes=memory.swap_bytes,
         ),
         max_context=plan.max_context,
@@ -222,44 +111,7 @@ def _open_pack(pack: str | os.PathLike[str] | None, isa: str | None) -> KernelMa
     return manager
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _GenerationSettings:
-    """What the engine reads of a generation besides tokens and sampling."""
-
-    max_tokens: int
-    stop: tuple[str, ...]
-    ignore_end: bool
-    tenant: str
-    cache_min_tokens: int | None
-
-
-def _add(engine: _native.Engine, task: Task) -> int:
-    if not isinstance(task, GenerationTask):
-        return engine.add_evaluation(task.token_ids, task)
-    params = task.params
-    sampling = _native.Sampling(
-        temperature=params.temperature,
-        top_k=params.top_k,
-        top_p=params.top_p,
-        min_p=params.min_p,
-        repetition_penalty=params.repetition_penalty,
-        presence_penalty=params.presence_penalty,
-        frequency_penalty=params.frequency_penalty,
-        logit_bias=list(params.logit_bias.items()),
-        seed=params.seed,
-        logprobs=params.logprobs,
-    )
-    settings = _GenerationSettings(
-        max_tokens=task.max_tokens,
-        stop=params.stop_sequences,
-        ignore_end=params.ignore_eos,
-        tenant=task.tenant,
-        cache_min_tokens=params.min_cache_tokens if params.cache_prefix else None,
-    )
-    return engine.add_generation(task.token_ids, sampling, settings)
-
-
-def _plan_memory(native: _native.Model, settings: EngineSettings) -> KvPlan:
+def _plan_memory(native: _native.Model, settings: ConfiguredSettings) -> KvPlan:
     wanted = settings.max_context
     if wanted is not None and wanted > native.max_context:
         raise ConfigError(
@@ -274,8 +126,3 @@ def _plan_memory(native: _native.Model, settings: EngineSettings) -> KvPlan:
         kv_cache_bytes=settings.kv_cache_bytes,
     )
     return plan_kv_cache(request, available_memory())
-
-
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")

@@ -3,12 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ruvllm._checks import Interval, check_integer, check_number
-
 __all__ = [
     "Costs",
     "Decision",
-    "Limits",
     "PlannedRow",
     "Preemption",
     "Running",
@@ -18,38 +15,6 @@ __all__ = [
     "blocks_for",
     "levels",
 ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Bounds of what is taken in and of what a plan may ask for.
-
-    Attributes:
-        prefill_tokens: Prompt tokens in one step, all requests together.
-        step_seconds: How long a step with prompts may take, by the measured pace; four times as long where
-            there is one request alone.
-        max_running: Requests that are in at once.
-        horizon_steps: Steps before the next plan where nothing else ends it; a new request does.
-        growth_tokens: For so many more tokens of each request that is in blocks are kept free; and so many
-            tokens, and a sixteenth of those it came with, whoever is in may make before it is set aside for
-            a tenant that has nothing in.
-        max_waiting: Requests that wait; one more is refused to a tenant that has its share of them.
-        max_waiting_tokens: Prompt tokens of all that wait, likewise.
-    """
-
-    prefill_tokens: int = 512
-    step_seconds: float = 0.25
-    max_running: int = 64
-    horizon_steps: int = 64
-    growth_tokens: int = 64
-    max_waiting: int = 4096
-    max_waiting_tokens: int = 4_000_000
-
-    def __post_init__(self) -> None:
-        for name in ("prefill_tokens", "max_running", "horizon_steps", "max_waiting", "max_waiting_tokens"):
-            check_integer(name, getattr(self, name), 1)
-        check_integer("growth_tokens", self.growth_tokens, 0)
-        check_number("step_seconds", self.step_seconds, Interval(0, 3600, low_included=False))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,10 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ruvllm.errors import ConfigError
+from ruvllm.errors import ConfigError, ContextLengthError
 from ruvllm.token_lists import check_token_list
 
-__all__ = ["Prompt", "check_tokens", "is_conversation", "is_one_prompt"]
+__all__ = ["Prompt", "check_room", "check_tokens", "is_conversation", "is_one_prompt"]
 
 Prompt: TypeAlias = str | Sequence[int] | NDArray[np.integer[Any]]
 """A text, or token ids that are taken as they are."""
@@ -45,3 +45,12 @@ def check_tokens(token_ids: object, vocab_size: int) -> list[int]:
         index, token = next((i, t) for i, t in enumerate(checked) if not 0 <= t < vocab_size)
         raise ConfigError(f"token_ids[{index}] is {token}; it must be from 0 to {vocab_size - 1}")
     return checked
+
+
+def check_room(prompt_tokens: int, max_context: int) -> int:
+    """How many tokens an answer may have; `ContextLengthError` for a prompt that leaves no room for one."""
+    if prompt_tokens >= max_context:
+        raise ContextLengthError.exceeded(
+            prompt_tokens=prompt_tokens, max_context=max_context, room=" and needs room for one more"
+        )
+    return max_context - prompt_tokens

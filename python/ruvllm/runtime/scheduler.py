@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from ruvllm.config import Limits
 from ruvllm.runtime.admission import Admission
-from ruvllm.runtime.plans import Decision, Limits, Running, Shares, View
+from ruvllm.runtime.plans import Decision, Running, Shares, View
 from ruvllm.runtime.step_shares import share_step
 from ruvllm.runtime.step_times import StepTimes
 

@@ -11,7 +11,8 @@ turns.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ruvllm.runtime.plans import Limits, PlannedRow, Running, Shares
+from ruvllm.config import Limits
+from ruvllm.runtime.plans import PlannedRow, Running, Shares
 from ruvllm.runtime.step_times import StepTimes
 
 __all__ = ["share_step"]

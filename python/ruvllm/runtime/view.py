@@ -8,7 +8,7 @@ from ruvllm.runtime.plans import Costs, Running, View, Waiting
 from ruvllm.runtime.request import Request, Task
 
 if TYPE_CHECKING:
-    from ruvllm import _native
+    import ruvllm._native as _native
 
 __all__ = ["load_of", "view_of"]
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import chain, islice
 
-from ruvllm.runtime.plans import Limits
+from ruvllm.config import Limits
 from ruvllm.runtime.request import Request
 
 __all__ = ["WaitingRequests"]

@@ -1,11 +1,26 @@
 """An OpenAI-compatible server over `AsyncEngine`: `create_app` makes it, `ruvllm serve` runs it.
 
-Needs the extra `ruvllm[serve]`.
+Needs the extra `ruvllm[serve]`, but for keys and settings, which the command line asks for its flags.
 """
 
-from ruvllm.serve.app import create_app
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from ruvllm.serve.keys import ApiKey, KeyRing, read_key_file
-from ruvllm.serve.models import ServedModel
 from ruvllm.serve.settings import ServerSettings
 
+if TYPE_CHECKING:
+    from ruvllm.serve.app import create_app
+    from ruvllm.serve.models import ServedModel
+
 __all__ = ["ApiKey", "KeyRing", "ServedModel", "ServerSettings", "create_app", "read_key_file"]
+
+_LATE = {"ServedModel": "ruvllm.serve.models", "create_app": "ruvllm.serve.app"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module 'ruvllm.serve' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_LATE[name]), name)
+    globals()[name] = value
+    return value

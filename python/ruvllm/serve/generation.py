@@ -10,9 +10,9 @@ from typing import Any, TypeAlias, TypeVar
 
 from starlette.requests import Request
 
-from ruvllm.errors import ContextLengthError
 from ruvllm.outputs import Chunk, Completion, Timings, Usage
 from ruvllm.params import GenerateParams
+from ruvllm.runtime.prompts import check_room
 from ruvllm.runtime.request import Owner
 from ruvllm.runtime.streams import AsyncCompletionStream, join_chunks
 from ruvllm.serve.errors import ApiError
@@ -216,11 +216,7 @@ async def complete(jobs: Sequence[Job], request: Request) -> list[Completion]:
 
 def check_length(model: ServedModel, num_tokens: int) -> None:
     """Refuse a prompt that leaves no room for an answer; nothing is ever cut."""
-    limit = model.llm.model_info.max_context
-    if num_tokens >= limit:
-        raise ContextLengthError.exceeded(
-            prompt_tokens=num_tokens, max_context=limit, room=" and needs room for one more"
-        )
+    check_room(num_tokens, model.llm.model_info.max_context)
 
 
 def usage_body(prompts: Sequence[Usage], *, completion_tokens: int) -> dict[str, Any]:

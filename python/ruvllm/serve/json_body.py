@@ -18,7 +18,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
-from ruvllm import _native
+import ruvllm._native as _native
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.off_loop import SMALL_BYTES, Errand, HeldBody
 from ruvllm.serve.server import errand_of, server_of

@@ -5,15 +5,14 @@ import hashlib
 import logging
 import math
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from typing import NamedTuple
 
-from ruvllm import _native, whole_file
-from ruvllm.async_engine import AsyncEngine
+import ruvllm._native as _native
+import ruvllm.whole_file as whole_file
+from ruvllm.async_engine import AsyncEngine, OpeningEngine
 from ruvllm.errors import InvalidOperationError, RuvLLMError, StorageError
 from ruvllm.llm import LLM
 from ruvllm.serve.disclosure import public_message
@@ -58,7 +57,7 @@ class ServedModel:
         self._engine: AsyncEngine | None = None
         self._failures = LoadFailures()
         self._loading: asyncio.Task[AsyncEngine] | None = None
-        self._opener: threading.Thread | None = None
+        self._opening: OpeningEngine | None = None
         self._is_closed = False
         self._is_owner = True
         self._quotas: dict[str, int] = {}
@@ -94,7 +93,7 @@ class ServedModel:
     @property
     def is_being_opened(self) -> bool:
         """Whether a thread still loads it, whoever has given up on that."""
-        return self._opener is not None and self._opener.is_alive()
+        return self._opening is not None and self._opening.is_loading
 
     @property
     def engine(self) -> AsyncEngine | None:
@@ -140,7 +139,7 @@ class ServedModel:
     async def _load(self) -> AsyncEngine:
         began = time.monotonic()
         try:
-            llm = await self._opened()
+            engine = await self._opened()
         except Exception as error:
             self._failures.add(error)
             logger.error(
@@ -154,29 +153,15 @@ class ServedModel:
             self._loading = None
         logger.info("the model %s is loaded, after %.2f s", self.name, time.monotonic() - began)
         self._failures.clear()
-        self._engine = AsyncEngine(llm)
-        return self._engine
+        self._engine = engine
+        return engine
 
-    async def _opened(self) -> LLM:
-        """The model, opened in a thread for which the process does not wait at its end, as for a pool's.
-
-        A file may be on a disk that does not answer, or be none: such a thread ends when it likes to.
-        """
-        outcome: Future[LLM] = Future()
-        outcome.set_running_or_notify_cancel()
-
-        def work() -> None:
-            try:
-                outcome.set_result(self._open())
-            except BaseException as error:  # noqa: BLE001 - raised again by the one who waits
-                outcome.set_exception(error)
-
-        self._opener = threading.Thread(target=work, name=f"open {self.name}", daemon=True)
-        self._opener.start()
-        llm = await asyncio.wrap_future(outcome)
+    async def _opened(self) -> AsyncEngine:
+        self._opening = AsyncEngine.opened_by(self._open, name=self.name)
+        engine = await self._opening
         if self._is_closed:
-            await asyncio.to_thread(self._give_back, llm)
-        return llm
+            await engine.aclose()
+        return engine
 
     def _open(self) -> LLM:
         llm = self._open_llm()
@@ -185,13 +170,9 @@ class ServedModel:
             if self._is_closed:
                 raise InvalidOperationError("the server has ended")
         except BaseException:
-            self._give_back(llm)
+            llm.close()
             raise
         return llm
-
-    def _give_back(self, llm: LLM) -> None:
-        if self._is_owner:
-            llm.close()
 
     def _not_loaded(self, error: Exception) -> ApiError:
         message = f"the model {self.name} could not be loaded: {public_message(error)}"
@@ -239,7 +220,8 @@ class ServedModel:
                 await self.save_prefixes(self.prefix_file)
             except (RuvLLMError, OSError) as error:
                 logger.error("the prefix cache could not be kept: %s", error)
-        await asyncio.to_thread(self._give_back, self._engine.llm)
+        if self._is_owner:
+            await self._engine.aclose()
 
 
 def _mark_retrieved(task: "asyncio.Task[AsyncEngine]") -> None:

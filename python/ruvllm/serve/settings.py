@@ -4,7 +4,8 @@ import ipaddress
 import re
 from dataclasses import dataclass, field
 
-from ruvllm._checks import Interval, check_integer, check_number
+from ruvllm._checks import Interval
+from ruvllm._settings import check_settings, described, setting
 from ruvllm.errors import ConfigError
 from ruvllm.serve.keys import KeyRing
 
@@ -13,48 +14,55 @@ __all__ = ["ServerSettings", "check_exposure", "is_loopback", "local_names"]
 _METRICS_PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+@described
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """How the server treats its clients.
+    """How the server treats its clients; each is spelt here, and `ruvllm serve` takes it from here.
 
     Attributes:
         keys: The keys that open it; none leaves it open.
         cors_origins: Origins whose pages may call it; none by default, `*` for all.
         allowed_hosts: `Host` headers that are answered, `None` for any: a server on this machine alone
             must not answer a page that made its own name point here.
-        max_body_bytes: The largest request.
-        max_choices: The most answers to one request (`n`, `best_of`).
-        max_inputs: The most prompts or texts of one request.
-        stream_interval: Pieces of a stream are at least this many seconds apart, but for the first and the
-            last; tokens made meanwhile go together. 0 sends each at once, for more processor time.
-        ping_seconds: A stream that has nothing to say says so this often.
-        write_seconds: A client that takes nothing of its answer for so long is hung up on.
-        metrics_prefix: What the names at `/metrics` begin with, before their colon.
-        max_stored_responses: How many `/v1/responses` are kept for `previous_response_id`.
-        max_stored_bytes: What the texts of all of them may take.
+        {settings}
     """
 
     keys: KeyRing = field(default_factory=lambda: KeyRing(()))
     cors_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] | None = None
-    max_body_bytes: int = 4 * 1024 * 1024
-    max_choices: int = 16
-    max_inputs: int = 256
-    stream_interval: float = 0.02
-    ping_seconds: float = 15.0
-    write_seconds: float = 60.0
-    metrics_prefix: str = "ruvllm"
-    max_stored_responses: int = 1000
-    max_stored_bytes: int = 256 * 1024 * 1024
+    max_body_bytes: int = setting(4 * 1024 * 1024, "The largest request.", bounds=1)
+    max_choices: int = setting(
+        16, "The most answers to one request (`n`, `best_of`).", bounds=1, has_flag=False
+    )
+    max_inputs: int = setting(256, "The most prompts or texts of one request.", bounds=1, has_flag=False)
+    stream_interval: float = setting(
+        0.02,
+        "Pieces of a stream are at least so many seconds apart, but for the first and the last; tokens made "
+        "meanwhile go together. 0 sends each at once, for more processor time.",
+        bounds=Interval(0, 1),
+    )
+    ping_seconds: float = setting(
+        15.0,
+        "A stream that has nothing to say sends a comment this often.",
+        bounds=Interval(0, 3600, low_included=False),
+    )
+    write_seconds: float = setting(
+        60.0,
+        "A client that takes nothing of its answer for so long is hung up on.",
+        bounds=Interval(0, 3600, low_included=False),
+    )
+    metrics_prefix: str = setting(
+        "ruvllm", "What the names at /metrics begin with; vllm for those who read only its names."
+    )
+    max_stored_responses: int = setting(
+        1000, "How many `/v1/responses` are kept for `previous_response_id`.", bounds=0, has_flag=False
+    )
+    max_stored_bytes: int = setting(
+        256 * 1024 * 1024, "What the texts of all of them may take.", bounds=0, has_flag=False
+    )
 
     def __post_init__(self) -> None:
-        for name in ("max_body_bytes", "max_choices", "max_inputs"):
-            check_integer(name, getattr(self, name), 1)
-        for name in ("max_stored_responses", "max_stored_bytes"):
-            check_integer(name, getattr(self, name), 0)
-        check_number("stream_interval", self.stream_interval, Interval(0, 1))
-        for name in ("ping_seconds", "write_seconds"):
-            check_number(name, getattr(self, name), Interval(0, 3600, low_included=False))
+        check_settings(self)
         if not _METRICS_PREFIX.fullmatch(self.metrics_prefix):
             raise ConfigError(
                 f"metrics_prefix is {self.metrics_prefix!r}; it must be letters, digits and _, no digit first"

@@ -22,7 +22,7 @@ from ruvllm.token_lists import check_token_list
 if TYPE_CHECKING:
     import tokenizers
 
-    from ruvllm import _native
+    import ruvllm._native as _native
 
 __all__ = ["JsonTokenizer"]
 
@@ -195,7 +195,7 @@ class JsonTokenizer:
 
     def vocabulary(self, num_tokens: int) -> "_native.Vocabulary":
         """The bytes of every token, for the engine; ids up to `num_tokens` that have none are empty."""
-        from ruvllm import _native
+        import ruvllm._native as _native
 
         padding = [b""] * max(0, num_tokens - self._size)
         return _native.Vocabulary([*self._pieces, *padding], sorted(self._special_ids))

@@ -10,7 +10,7 @@ from ruvllm.text.json_tokenizer import JsonTokenizer, read_config
 from ruvllm.text.tokenizer import GgufTokenizer, Tokenizer
 
 if TYPE_CHECKING:
-    from ruvllm import _native
+    import ruvllm._native as _native
 
 __all__ = ["ModelText", "load_text"]
 

@@ -12,7 +12,7 @@ from ruvllm.text.marks import Rendered
 from ruvllm.token_lists import check_token_list
 
 if TYPE_CHECKING:
-    from ruvllm import _native
+    import ruvllm._native as _native
 
 __all__ = ["GgufTokenizer", "Tokenizer", "encode_own", "encode_rendered", "with_bos"]
 

@@ -39,7 +39,7 @@ struct Mapping {
 
 // SAFETY: `begin` points into `map`, and what it points to is only handed out in disjoint ranges.
 unsafe impl Send for Mapping {}
-// SAFETY: as above.
+// SAFETY: through a shared reference the lock is all that is used of the mapping.
 unsafe impl Sync for Mapping {}
 
 impl Arena {
@@ -160,7 +160,7 @@ impl AlignedBytes {
 
     /// The bytes, to write.
     pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
-        // SAFETY: as above, and the borrow is exclusive.
+        // SAFETY: `length` mapped bytes that no other buffer has, borrowed exclusively; the mapping lives as long.
         unsafe { std::slice::from_raw_parts_mut(self.pointer.as_ptr(), self.length) }
     }
 }

@@ -21,10 +21,10 @@ pub fn available() -> Vec<Arc<dyn Kernels>> {
         use crate::native::aarch64::{NeonDotprodKernels, NeonI8mmKernels, NeonKernels};
         found.extend(NeonI8mmKernels::new().map(shared));
         found.extend(NeonDotprodKernels::new().map(shared));
-        found.extend(NeonKernels::new().map(shared));
+        found.push(shared(NeonKernels::new()));
     }
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    found.push(shared(crate::native::PortableKernels));
+    found.push(shared(crate::native::PortableKernels::new()));
     found.push(shared(Scalar));
     found
 }

@@ -8,18 +8,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::attention::{
-    AttentionShape, AttentionTask, KvDataMut, KvLayout, KvRows, KvRun, KvView, RowsMut, plain,
+    self, AttentionShape, AttentionTask, KvDataMut, KvLayout, KvRows, KvRun, KvView, RowsMut,
 };
 use crate::kv_groups::{self, KvGroups};
 use crate::lora::{self, LoraAdapter};
 use crate::matmul::{
     FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut, WordRows,
 };
-use crate::pack::PackedMatrix;
-use crate::{Activation, reference};
-
-/// Values that share a sum in [`Kernels::weight_sums`].
-pub const WEIGHT_BLOCK: usize = 64;
+use crate::weights::PackedMatrix;
+use crate::{Activation, plain};
 
 /// An implementation of the arithmetic.
 pub trait Kernels: Send + Sync + std::fmt::Debug {
@@ -33,22 +30,22 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
 
     /// RMSNorm of each row of `weight.len()` values.
     fn rms_norm(&self, input: &[f32], weight: &[f32], epsilon: f32, output: &mut [f32]) {
-        reference::rms_norm(input, weight, epsilon, output);
+        plain::rms_norm(input, weight, epsilon, output);
     }
 
     /// `accumulator += input`
     fn add(&self, input: &[f32], accumulator: &mut [f32]) {
-        reference::add(input, accumulator);
+        plain::add(input, accumulator);
     }
 
     /// Rotates the first `2 * cosines.len()` dimensions of every head of `head_dim` values.
     fn rotate(&self, heads: &mut [f32], head_dim: usize, cosines: &[f32], sines: &[f32]) {
-        reference::rotate(heads, head_dim, cosines, sines);
+        plain::rotate(heads, head_dim, cosines, sines);
     }
 
     /// `output = activation(gate) * up`
     fn gate(&self, activation: Activation, gate: &[f32], up: &[f32], output: &mut [f32]) {
-        reference::gate(activation, gate, up, output);
+        plain::gate(activation, gate, up, output);
     }
 
     /// [`Self::gate`] of as many rows as a rectangle has.
@@ -68,15 +65,15 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
 
     /// `x = cap * tanh(x / cap)`
     fn soft_cap(&self, values: &mut [f32], cap: f32) {
-        reference::soft_cap(values, cap);
+        plain::soft_cap(values, cap);
     }
 
     /// `e^x / sum(e^x)`; -infinity becomes 0, and a row of nothing else, or with NaN, NaN.
     fn softmax(&self, input: &[f32], output: &mut [f32]) {
-        reference::softmax(input, output);
+        plain::softmax(input, output);
     }
 
-    /// For every [`WEIGHT_BLOCK`] values the sum of `e^((value - maximum) * inverse_temperature)`.
+    /// For every [`WEIGHT_BLOCK`](crate::WEIGHT_BLOCK) values the sum of `e^((value - maximum) * inverse_temperature)`.
     ///
     /// What is above the maximum weighs 1; what weighs less than `e^-87`, and NaN, nothing.
     fn weight_sums(
@@ -85,12 +82,12 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         (maximum, inverse_temperature): (f32, f32),
         sums: &mut [f32],
     ) {
-        reference::weight_sums(values, (maximum, inverse_temperature), sums);
+        plain::weight_sums(values, (maximum, inverse_temperature), sums);
     }
 
     /// One row of activations in 8 bits.
     fn quantize(&self, input: &[f32], row: &mut QuantizedRowMut<'_>) {
-        reference::quantize(input, row);
+        plain::quantize(input, row);
     }
 
     /// Packed quantized weights times 8-bit rows; `output` is as large as the range.
@@ -101,7 +98,7 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         range: &TileRange,
         output: &mut OutputTile<'_>,
     ) {
-        reference::multiply_quantized(matrix, rows, range, output);
+        plain::multiply_quantized(matrix, rows, range, output);
     }
 
     /// Whether 16-bit weights meet integers here faster than floats; see [`Self::multiply_words`].
@@ -111,7 +108,7 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
 
     /// One row of activations in 14 bits.
     fn quantize_words(&self, input: &[f32], row: &mut WordRowMut<'_>) {
-        reference::quantize_words(input, row);
+        plain::quantize_words(input, row);
     }
 
     /// Packed 16-bit weights times 14-bit rows; `output` is as large as the range.
@@ -122,7 +119,7 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         range: &TileRange,
         output: &mut OutputTile<'_>,
     ) {
-        reference::multiply_words(matrix, rows, range, output);
+        plain::multiply_words(matrix, rows, range, output);
     }
 
     /// Packed weights of any kind times f32 rows; `output` is as large as the range.
@@ -133,7 +130,7 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         range: &TileRange,
         output: &mut OutputTile<'_>,
     ) {
-        reference::multiply_float(matrix, rows, range, output);
+        plain::multiply_float(matrix, rows, range, output);
     }
 
     /// Attention of some queries over one KV head; a row of `output` is `[group, head_dim]`.
@@ -144,7 +141,7 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         task: &AttentionTask<'_>,
         output: &mut RowsMut<'_>,
     ) {
-        plain::attend(kv, shape, task, output);
+        attention::plain::attend(kv, shape, task, output);
     }
 
     /// What consecutive segments of the context add to [`Self::attend`], for [`Self::join_segments`] of
@@ -157,17 +154,17 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         task: &AttentionTask<'_>,
         parts: (Range<usize>, &mut [f32]),
     ) {
-        plain::attend_segments(kv, shape, task, parts);
+        attention::plain::attend_segments(kv, shape, task, parts);
     }
 
     /// Joins the parts of all segments in order; bit for bit what [`Self::attend`] gives.
     fn join_segments(&self, parts: &[f32], head_dim: usize, output: &mut RowsMut<'_>) {
-        plain::join_segments(parts, head_dim, output);
+        attention::plain::join_segments(parts, head_dim, output);
     }
 
     /// Writes keys and values to `piece`, one layer of the run's block.
     fn store_kv(&self, layout: KvLayout, rows: KvRows<'_>, run: KvRun, piece: &mut KvDataMut<'_>) {
-        plain::store_run(layout, rows, run, piece);
+        attention::plain::store_run(layout, rows, run, piece);
     }
 
     /// `output += scale * (input A^T) B^T` for rows that share an adapter, also where a product's output would be replaced.
@@ -180,14 +177,14 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         lora::delta(adapter, input, output);
     }
 
-    /// Packs rows of keys or values. A group with a value that is not finite, or whose minimum or step is
+    /// Rows of keys or values in groups of few bits. A group with a value that is not finite, or whose minimum or step is
     /// too large for f16, reads as NaN.
-    fn pack_kv(&self, shape: KvGroups, input: &[f32], groups: &mut [u8]) {
+    fn group_kv(&self, shape: KvGroups, input: &[f32], groups: &mut [u8]) {
         kv_groups::pack(shape, input, groups);
     }
 
-    /// What [`Self::pack_kv`] packed.
-    fn unpack_kv(&self, shape: KvGroups, groups: &[u8], output: &mut [f32]) {
+    /// The rows that [`Self::group_kv`] put into groups.
+    fn ungroup_kv(&self, shape: KvGroups, groups: &[u8], output: &mut [f32]) {
         kv_groups::unpack(shape, groups, output);
     }
 }
@@ -200,27 +197,4 @@ impl Kernels for Scalar {
     fn name(&self) -> &'static str {
         "scalar"
     }
-}
-
-pub(crate) fn check_product(
-    matrix: &PackedMatrix,
-    (tokens, columns): (usize, usize),
-    range: &TileRange,
-    output: &OutputTile<'_>,
-) {
-    assert_eq!(
-        matrix.columns(),
-        columns,
-        "a matrix of {} inputs",
-        matrix.columns()
-    );
-    assert!(
-        range.tiles.end <= matrix.tiles() && range.tokens.end <= tokens,
-        "{range:?} is outside"
-    );
-    assert_eq!(
-        (output.rows(), output.columns()),
-        (range.tokens.len(), range.rows(matrix).len()),
-        "output of {range:?}"
-    );
 }

@@ -193,13 +193,13 @@ mod tests {
 
     fn packed(shape: KvGroups, values: &[f32]) -> Vec<u8> {
         let mut groups = vec![0xFF; shape.bytes()];
-        Scalar.pack_kv(shape, values, &mut groups);
+        Scalar.group_kv(shape, values, &mut groups);
         groups
     }
 
     fn unpacked(shape: KvGroups, groups: &[u8]) -> Vec<f32> {
         let mut values = vec![f32::NAN; shape.values()];
-        Scalar.unpack_kv(shape, groups, &mut values);
+        Scalar.ungroup_kv(shape, groups, &mut values);
         values
     }
 

@@ -27,13 +27,13 @@ mod matmul;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod native;
 mod ops;
-mod pack;
 mod peaks;
+mod plain;
 pub mod quant;
 mod read_ahead;
-mod reference;
 mod simd;
 mod threads;
+mod weights;
 
 pub use aligned::Arena;
 pub use attention::{
@@ -43,19 +43,20 @@ pub use attention::{
 };
 pub use cpu::{ThreadChoice, cpu_features, thread_choice};
 pub use dispatch::{available, best, named};
-pub use kernels::{Kernels, Scalar, WEIGHT_BLOCK};
+pub use kernels::{Kernels, Scalar};
 pub use kv_groups::{GROUP_VALUES, GroupAxis, GroupBits, KvGroups};
 pub use lora::{LoraAdapter, LoraMatrices};
 pub use matmul::{
     Activations, Epilogue, FloatRows, OutputTile, Product, QuantizedRowMut, QuantizedRows,
     QuantizedRowsMut, RowPrecision, TileRange, WordRowMut, WordRows, multiply, takes_words,
 };
-pub use pack::{
-    BLOCK_INPUTS, Elements, PackError, PackSource, PackedMatrix, QuantLayout, TILE_ROWS,
-};
 pub use peaks::{InstructionPeak, Operands, Peaks};
+pub use plain::WEIGHT_BLOCK;
 pub use read_ahead::ReadAhead;
 pub use threads::ThreadPool;
+pub use weights::{
+    BLOCK_INPUTS, Elements, PackedMatrix, PackingError, QuantLayout, TILE_ROWS, WeightSource,
+};
 
 /// The non-linearity of a gated feed-forward half.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

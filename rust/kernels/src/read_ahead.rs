@@ -3,9 +3,6 @@
 //! Between two products of one token the threads wait for each other and for the small operations
 //! between; the memory would wait with them.
 
-use crate::matmul::first_tile;
-use crate::pack::PackedMatrix;
-
 /// What a core's second-level cache takes without losing what it holds.
 const BYTES: usize = 64 << 10;
 const LINE_BYTES: usize = 64;
@@ -24,15 +21,6 @@ impl ReadAhead {
             address: bytes.as_ptr() as usize,
             lines: bytes.len().min(BYTES) / LINE_BYTES,
         }
-    }
-
-    /// For each thread the weights that it reads first when `matrices` are multiplied.
-    pub fn for_threads(matrices: &[PackedMatrix], threads: usize) -> Vec<Self> {
-        (0..threads)
-            .map(|thread| {
-                first_tile(matrices, thread, threads).map_or_else(Self::default, Self::of)
-            })
-            .collect()
     }
 
     /// Asks for the next line; `false` when there is none.

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use ruvllm_kernels::quant::{BlockType, decode};
 use ruvllm_kernels::{
-    Activation, Activations, Arena, Epilogue, FloatRows, Kernels, PackSource, PackedMatrix,
-    Product, QuantizedRows, ReadAhead, Scalar, ThreadPool, WEIGHT_BLOCK, WordRows, available,
+    Activation, Activations, Arena, Epilogue, FloatRows, Kernels, PackedMatrix, Product,
+    QuantizedRows, ReadAhead, Scalar, ThreadPool, WEIGHT_BLOCK, WeightSource, WordRows, available,
     multiply, takes_words,
 };
 use support::{Numbers, SUM_TOLERANCE, assert_close, cases, fast};
@@ -175,7 +175,7 @@ fn product(
     let bytes = weights(block_type, rows, columns, &mut numbers);
     let mut decoded = vec![0.0; rows * columns];
     decode(block_type, &bytes, &mut decoded).unwrap();
-    let source = PackSource {
+    let source = WeightSource {
         block_type,
         bytes: &bytes,
         rows,
@@ -365,7 +365,7 @@ fn a_row_order_moves_rows_and_is_checked() {
     let bytes: Vec<u8> = (0..4u8)
         .flat_map(|row| f32::from(row).to_le_bytes())
         .collect();
-    let source = |order: &'static [u32]| PackSource {
+    let source = |order: &'static [u32]| WeightSource {
         block_type: BlockType::F32,
         bytes: &bytes,
         rows: 4,
@@ -400,7 +400,7 @@ fn scales_that_are_not_finite_are_refused() {
             BlockType::Bf16 => bytes[..2].copy_from_slice(&[0x80, 0x7f]),
             _ => bytes[scale..scale + 2].copy_from_slice(&[0x00, 0x7e]),
         }
-        let source = PackSource {
+        let source = WeightSource {
             block_type,
             bytes: &bytes,
             rows: 16,

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use ruvllm_kernels::quant::BlockType;
 use ruvllm_kernels::{
-    Activations, Arena, Epilogue, Kernels, PackSource, PackedMatrix, Product, QuantizedRows,
-    Scalar, ThreadPool, available, multiply,
+    Activations, Arena, Epilogue, Kernels, PackedMatrix, Product, QuantizedRows, Scalar,
+    ThreadPool, WeightSource, available, multiply,
 };
 
 const COLUMNS: usize = 512;
@@ -32,7 +32,7 @@ fn neon() -> Vec<Arc<dyn Kernels>> {
 fn pack(block_type: BlockType, byte: impl FnMut(usize) -> u8) -> PackedMatrix {
     let length = ROWS * COLUMNS / block_type.block_elements() * block_type.block_bytes();
     let bytes: Vec<u8> = (0..length).map(byte).collect();
-    let source = PackSource {
+    let source = WeightSource {
         block_type,
         bytes: &bytes,
         rows: ROWS,

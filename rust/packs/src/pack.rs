@@ -7,14 +7,13 @@ use std::sync::Arc;
 use semver::Version;
 use sha2::{Digest, Sha256};
 
-use crate::compatibility::Host;
 use crate::error::LoadError;
-use crate::files::{PackFolder, PackPath};
-use crate::kernel::Kernel;
-use crate::manager::PackSummary;
-use crate::manifest::{Ceilings, Manifest};
+use crate::sandbox::kernel::Kernel;
 use crate::sandbox::{Sandbox, Source};
-use crate::signature::{PublicKey, TrustedKeys};
+use crate::verify::compatibility::Host;
+use crate::verify::files::{PackFolder, PackPath};
+use crate::verify::manifest::{Ceilings, Manifest};
+use crate::verify::signature::{PublicKey, TrustedKeys};
 
 const MANIFEST: &str = "kernels.json";
 const SIGNATURE: &str = "kernels.json.sig";
@@ -28,6 +27,27 @@ pub struct Trust {
     pub keys: TrustedKeys,
     /// What packs must fit.
     pub host: Host,
+}
+
+/// What there is to say of a pack that is or was active.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackSummary {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Who signed it.
+    pub signer: String,
+    /// The hash of its manifest.
+    pub digest: String,
+    /// Its kernels' ids.
+    pub kernels: Vec<String>,
+    /// Counts activations.
+    pub generation: u64,
+    /// Whether one of its kernels is not called any more.
+    pub is_broken: bool,
+    /// What went wrong last.
+    pub last_fault: Option<String>,
 }
 
 /// A pack whose signature, hashes and versions are right, in memory: the folder is not read again.

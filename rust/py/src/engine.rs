@@ -13,12 +13,12 @@ use ruvllm_core::ids::SequenceId;
 use ruvllm_core::sequence::{GenerateTask, Request, Task};
 
 use crate::convert::{Tokens, choice, random_seed, seconds};
-use crate::engine_memory::{EngineMemory, MemorySettings, lock};
+use crate::engine_memory::{EngineMemory, MemorySettings};
 use crate::errors::exception;
 use crate::events::to_python;
 use crate::model::Model;
 use crate::profile::{Profile, SystemClock};
-use crate::run::{run, wait};
+use crate::run::{lock, run, wait};
 use crate::sampling::Sampling;
 use crate::status::Status;
 use crate::tokenizer::Vocabulary;

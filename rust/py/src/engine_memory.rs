@@ -1,7 +1,7 @@
 //! `EngineMemory`: an engine's pool and prefix cache, and how they are set up.
 
 use std::io::BufReader;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use pyo3::prelude::*;
 use ruvllm_core::engine::{Engine, EngineConfig};
@@ -13,7 +13,7 @@ use ruvllm_kernels::KvFormat;
 use crate::convert::choice;
 use crate::prefix::{PoolStats, PrefixStats};
 use crate::prefix_file::{PrefixSnapshot, PythonFile};
-use crate::run::run;
+use crate::run::{lock, run};
 
 /// How much of a file is read at once.
 const READ_BYTES: usize = 1 << 20;
@@ -54,13 +54,6 @@ impl MemorySettings {
             },
         })
     }
-}
-
-/// The engine; an error once a panic has left it half changed.
-pub(crate) fn lock(engine: &Mutex<Engine>) -> Result<MutexGuard<'_, Engine>> {
-    engine.lock().map_err(|_| {
-        Error::Backend("the engine had a fault before and cannot go on; load it anew".to_owned())
-    })
 }
 
 /// What an engine keeps; each call waits for the plan that is running.

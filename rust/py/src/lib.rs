@@ -8,15 +8,14 @@
 )]
 
 mod arrays;
+mod block_formats;
 mod convert;
 mod engine;
 mod engine_memory;
 mod errors;
 mod events;
 mod json_shape;
-mod kernels;
 mod kv_blocks;
-mod memory;
 mod model;
 mod packed_matrix;
 #[cfg_attr(not(feature = "packs"), path = "no_packs.rs")]
@@ -24,6 +23,7 @@ mod packs;
 mod peaks;
 mod prefix;
 mod prefix_file;
+mod process_memory;
 mod profile;
 mod radix_tree;
 mod row_kernels;
@@ -40,6 +40,8 @@ mod _native {
     use super::{Bound, PyAnyMethods, PyModule, PyModuleMethods, PyResult};
 
     #[pymodule_export]
+    use super::block_formats::{block_types, dequantize, quantize};
+    #[pymodule_export]
     use super::engine::Engine;
     #[pymodule_export]
     use super::engine_memory::EngineMemory;
@@ -48,11 +50,7 @@ mod _native {
     #[pymodule_export]
     use super::json_shape::json_shape;
     #[pymodule_export]
-    use super::kernels::{block_types, dequantize, quantize};
-    #[pymodule_export]
     use super::kv_blocks::KvBlocks;
-    #[pymodule_export]
-    use super::memory::process_memory;
     #[pymodule_export]
     use super::model::Model;
     #[pymodule_export]
@@ -66,6 +64,8 @@ mod _native {
     use super::prefix::{PoolStats, PrefixStats};
     #[pymodule_export]
     use super::prefix_file::PrefixSnapshot;
+    #[pymodule_export]
+    use super::process_memory::process_memory;
     #[pymodule_export]
     use super::profile::{Profile, PyOperationTime};
     #[pymodule_export]

@@ -6,11 +6,11 @@ use numpy::PyArray1;
 use pyo3::prelude::*;
 use ruvllm_core::Error;
 use ruvllm_core::model::{ActivationPrecision, Compute, Linear};
-use ruvllm_kernels::{Arena, Kernels, PackSource, ThreadPool, thread_choice};
+use ruvllm_kernels::{Arena, Kernels, ThreadPool, WeightSource, thread_choice};
 
 use crate::arrays::{contiguous, flat};
+use crate::block_formats::named;
 use crate::convert::choice;
-use crate::kernels::named;
 use crate::model::PRECISIONS;
 use crate::run::run;
 use crate::system::choose_kernels;
@@ -52,7 +52,7 @@ impl PackedMatrix {
         let view = contiguous::<u8>("data", data)?;
         let bytes = view.as_slice()?;
         run(data.py(), || {
-            let source = PackSource {
+            let source = WeightSource {
                 block_type: named(type_name)?,
                 bytes,
                 rows,

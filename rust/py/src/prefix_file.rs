@@ -9,8 +9,7 @@ use pyo3::types::PyBytes;
 use ruvllm_core::engine::Engine;
 use ruvllm_core::prefix::file::Snapshot;
 
-use crate::engine_memory::lock;
-use crate::run::run;
+use crate::run::{lock, run};
 
 /// The cache at one moment, to be written while the engine goes on.
 #[pyclass(frozen, module = "ruvllm._native")]

@@ -5,15 +5,24 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
+use ruvllm_core::engine::Engine;
 use ruvllm_core::{Error, Result};
 
 use crate::errors::exception;
 
 /// How long a signal may go unnoticed.
 const SIGNAL_POLL: Duration = Duration::from_millis(50);
+
+/// The engine; an error once a panic has left it half changed.
+pub(crate) fn lock(engine: &Mutex<Engine>) -> Result<MutexGuard<'_, Engine>> {
+    engine.lock().map_err(|_| {
+        Error::Backend("the engine had a fault before and cannot go on; load it anew".to_owned())
+    })
+}
 
 /// Runs `work` without the interpreter; errors and panics become exceptions.
 pub(crate) fn run<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {

@@ -26,6 +26,7 @@ pub(crate) struct System {
     cpu_features: Vec<&'static str>,
     threads: usize,
     threads_reason: String,
+    debug_assertions: bool,
 }
 
 #[pymethods]
@@ -46,6 +47,7 @@ impl System {
                 cpu_features: cpu_features(),
                 threads,
                 threads_reason: reason,
+                debug_assertions: cfg!(debug_assertions),
             })
         })
     }

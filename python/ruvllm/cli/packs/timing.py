@@ -121,7 +121,7 @@ def _operations(runtime: "KernelRuntime") -> list[tuple[str, str, Call, Call | N
     """Kernel, shape, and the call in the pack and natively."""
     import numpy as np
 
-    from ruvllm import kernels
+    import ruvllm.kernels as kernels
 
     rng = np.random.default_rng(0)
 

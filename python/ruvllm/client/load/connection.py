@@ -12,7 +12,7 @@ import ssl
 from typing import Protocol, cast
 
 from ruvllm.client.address import Address
-from ruvllm.client.server import authorization, not_running
+from ruvllm.client.server_client import authorization, not_running
 from ruvllm.errors import BackendError, ConfigError, IoError, RuvLLMError
 
 __all__ = ["ConnectionPool", "Receiver", "new_event_loop"]

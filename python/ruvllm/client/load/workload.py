@@ -10,7 +10,7 @@ import numpy as np
 
 from ruvllm._checks import Interval, check_integer, check_number
 from ruvllm.client.load.words import WordSupply
-from ruvllm.client.server import chat_request
+from ruvllm.client.server_client import chat_request
 from ruvllm.errors import ConfigError
 
 __all__ = ["PlannedRequest", "Workload", "arrival_seconds"]

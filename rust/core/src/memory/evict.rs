@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 
-use super::pages::Kind;
+use super::kind::Kind;
 
 /// Eviction begins above one share of the budget and ends at another, so that it does not run at
 /// every request.

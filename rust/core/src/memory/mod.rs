@@ -6,11 +6,13 @@
 //! leased until its lease is dropped, and its owner commits and returns it to the system with that.
 
 mod evict;
+mod kind;
 mod pages;
 mod tenants;
 
 pub use evict::Watermarks;
-pub use pages::{Kind, Lease, PagePool, PagePoolConfig, PagePoolStats, Ticket};
+pub use kind::Kind;
+pub use pages::{Lease, PagePool, PagePoolConfig, PagePoolStats, Ticket};
 pub use tenants::{Charge, Tenant, TenantStats, Tenants};
 
 /// Bytes of a page: a huge page of the systems that we know.

@@ -5,20 +5,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::evict::{Watermarks, score};
+use super::kind::Kind;
 use super::tenants::{Charge, Tenant, Tenants};
 use crate::clock::Deadline;
 use crate::error::{Error, Result};
-
-/// What pages are for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// Keys and values.
-    Kv,
-    /// Weights of adapters.
-    Adapter,
-    /// What a computation needs for a while.
-    Scratch,
-}
 
 /// How a pool is set up.
 #[derive(Debug, Clone, Copy)]

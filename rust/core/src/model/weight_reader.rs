@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ruvllm_formats::{ModelFiles, TensorInfo};
 use ruvllm_kernels::quant::{BlockType, decode};
-use ruvllm_kernels::{Arena, PackError, PackSource, PackedMatrix, ThreadPool};
+use ruvllm_kernels::{Arena, PackedMatrix, PackingError, ThreadPool, WeightSource};
 
 use crate::error::{Error, Result};
 
@@ -179,7 +179,7 @@ impl<'a> WeightReader<'a> {
         let matrices = [gate, up]
             .into_iter()
             .map(|bytes| {
-                let source = PackSource {
+                let source = WeightSource {
                     block_type,
                     bytes,
                     rows,
@@ -200,7 +200,7 @@ impl<'a> WeightReader<'a> {
         row_order: Option<&[u32]>,
     ) -> Result<PackedMatrix> {
         let (info, bytes, block_type) = self.tensor(name, &[rows, columns])?;
-        let source = PackSource {
+        let source = WeightSource {
             block_type,
             bytes,
             rows,
@@ -212,9 +212,9 @@ impl<'a> WeightReader<'a> {
         Ok(packed)
     }
 
-    fn pack(&self, name: &str, source: &PackSource<'_>) -> Result<PackedMatrix> {
+    fn pack(&self, name: &str, source: &WeightSource<'_>) -> Result<PackedMatrix> {
         PackedMatrix::pack(source, self.pool, &self.arena).map_err(|error| match error {
-            PackError::Memory { .. } => Error::OutOfMemory(format!("tensor '{name}': {error}")),
+            PackingError::Memory { .. } => Error::OutOfMemory(format!("tensor '{name}': {error}")),
             error => Error::Model(format!("tensor '{name}': {error}")),
         })
     }

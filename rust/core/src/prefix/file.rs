@@ -12,23 +12,20 @@
 //! which every length is checked against what is left. The time that takes is linear in its bytes.
 
 mod contents;
+mod format;
 mod snapshot;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
 
 use self::contents::{Bounds, Node, read_contents, verify};
+use self::format::io;
 pub use self::snapshot::Snapshot;
 use super::cache::PrefixCache;
 use super::edge::EdgeBlocks;
 use super::radix_tree::NodeId;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kv::{BLOCK_TOKENS, BlockRef, KvPool};
-
-const MAGIC: &[u8; 8] = b"RUVLLMKV";
-const VERSION: u32 = 2;
-/// The parent of a node that stands under its namespace's root.
-const NO_PARENT: u32 = u32::MAX;
 
 /// What a file held, and how much of it found room.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -166,19 +163,5 @@ impl<F: Read + Seek> Reading<'_, F> {
         self.file.read_exact(block).map_err(io)?;
         self.position = Some(place + bytes);
         Ok(())
-    }
-}
-
-fn broken(problem: &str) -> Error {
-    Error::Storage(format!(
-        "this file cannot be used as a prefix cache: {problem}"
-    ))
-}
-
-#[allow(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
-fn io(error: std::io::Error) -> Error {
-    Error::Io {
-        kind: error.kind(),
-        message: format!("the file of a prefix cache: {error}"),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ruvllm_kernels::Kernels;
 
 use super::filters::{Candidate, gather_largest};
-use super::pipeline::Scratch;
+use super::scratch::Scratch;
 use super::softmax::Softmax;
 use crate::Result;
 use crate::ids::TokenId;

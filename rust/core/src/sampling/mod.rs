@@ -11,6 +11,7 @@ mod penalties;
 mod pick;
 mod pipeline;
 mod random;
+mod scratch;
 mod softmax;
 
 pub use logprobs::{LogprobMeter, TokenLogprobs};

@@ -15,9 +15,10 @@ use super::params::SamplingParams;
 use super::penalties::Penalties;
 use super::pick::{argmax, draw, draw_from_all};
 use super::random::Random;
-use super::softmax::{Blocks, Softmax};
+use super::scratch::Scratch;
+use super::softmax::Softmax;
+use crate::Result;
 use crate::ids::TokenId;
-use crate::{Error, Result};
 
 /// One chosen token.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,36 +27,6 @@ pub struct Sampled {
     pub token: TokenId,
     /// Its log-probabilities, when the parameters ask for them.
     pub logprob: Option<TokenLogprobs>,
-}
-
-/// Memory used again for every token.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Scratch {
-    pub(super) blocks: Blocks,
-    pub(super) candidates: Vec<Candidate>,
-    pub(super) spare: Vec<Candidate>,
-}
-
-impl Scratch {
-    pub(super) fn new(kernels: Arc<dyn Kernels>) -> Self {
-        Self {
-            blocks: Blocks::new(kernels),
-            ..Self::default()
-        }
-    }
-
-    /// Looks through the logits; an error where they leave nothing to choose.
-    pub(super) fn scan(&mut self, logits: &[f32]) -> Result<()> {
-        if self.blocks.scan(logits) {
-            return Ok(());
-        }
-        let nan = logits.iter().filter(|logit| logit.is_nan()).count();
-        Err(Error::Generation(format!(
-            "no token can be chosen: of {} logits {nan} are NaN and the others -inf; \
-             at least one must be a number or +inf",
-            logits.len()
-        )))
-    }
 }
 
 /// Chooses the tokens of one request.

@@ -24,7 +24,7 @@ mod stop;
 mod table;
 mod tokenizer;
 mod vocabulary;
-mod words;
+mod word_rules;
 
 pub use detokenizer::Detokenizer;
 pub use source::VocabularySource;

@@ -7,7 +7,7 @@ use regex_automata::meta::Regex;
 
 use super::classes::{CharClass, CharClasses};
 use super::pre_types::{PRE_TYPES, PreType, Step};
-use super::words::WordRule;
+use super::word_rules::WordRule;
 use crate::error::{Error, Result};
 
 /// One model's way to cut text, ready to use.

@@ -3,7 +3,7 @@
 //! Each is a list of steps that cut the text finer and finer, as in the tokenizer files of the models. A new
 //! model usually needs a name in one of the lists here, or a `PreType` with its regular expression.
 
-use super::words::WordRule;
+use super::word_rules::WordRule;
 
 /// How the text is cut into words before merging, and the defaults that come with it.
 #[derive(Debug)]

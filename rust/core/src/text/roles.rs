@@ -4,40 +4,10 @@
 //! stops, so well-known texts are looked for, as llama.cpp does (one difference: `</s>` counts only where
 //! the file calls it a control token, since Gemma has it as the HTML tag).
 
-use super::source::VocabularySource;
+use super::source::{TokenKind, VocabularySource};
 use super::table::TextTable;
 use crate::error::{Error, Result};
 use crate::ids::TokenId;
-
-/// The kind of a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TokenKind {
-    Normal,
-    Unknown,
-    Control,
-    UserDefined,
-    Unused,
-    Byte,
-}
-
-impl TokenKind {
-    /// The kind of a number in `tokenizer.ggml.token_type`.
-    pub(crate) fn from_number(number: i32) -> Self {
-        match number {
-            1 => TokenKind::Normal,
-            2 => TokenKind::Unknown,
-            3 => TokenKind::Control,
-            4 => TokenKind::UserDefined,
-            6 => TokenKind::Byte,
-            _ => TokenKind::Unused,
-        }
-    }
-
-    /// Whether such tokens are no text for people.
-    pub(crate) fn is_special(self) -> bool {
-        matches!(self, TokenKind::Control | TokenKind::Unknown)
-    }
-}
 
 /// Tokens with a task.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,8 +1,37 @@
 //! What a tokenizer is built from, as a model file states it.
 
-use super::roles::TokenKind;
 use crate::error::{Error, Result};
 use crate::ids::TokenId;
+
+/// The kind of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TokenKind {
+    Normal,
+    Unknown,
+    Control,
+    UserDefined,
+    Unused,
+    Byte,
+}
+
+impl TokenKind {
+    /// The kind of a number in `tokenizer.ggml.token_type`.
+    pub(crate) fn from_number(number: i32) -> Self {
+        match number {
+            1 => TokenKind::Normal,
+            2 => TokenKind::Unknown,
+            3 => TokenKind::Control,
+            4 => TokenKind::UserDefined,
+            6 => TokenKind::Byte,
+            _ => TokenKind::Unused,
+        }
+    }
+
+    /// Whether such tokens are no text for people.
+    pub(crate) fn is_special(self) -> bool {
+        matches!(self, TokenKind::Control | TokenKind::Unknown)
+    }
+}
 
 /// The tokenizer section of a model file, borrowed; the fields are named as the `tokenizer.ggml.*` keys.
 #[derive(Debug, Clone, Copy, Default)]

@@ -8,8 +8,9 @@ use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
+use super::rows::{QueryRows, RowsMut};
 use super::storage::KvView;
-use super::{AttentionShape, AttentionTask, Dimensions, QueryRows, RowsMut};
+use super::task::{AttentionShape, AttentionTask, Dimensions};
 use crate::kernels::Kernels;
 use crate::threads::ThreadPool;
 
@@ -277,7 +278,8 @@ impl Step<'_> {
         reason = "threads share the buffer; the caller answers for the range"
     )]
     unsafe fn parts(&self, range: Range<usize>) -> &mut [f32] {
-        // SAFETY: the caller's; the buffer lives and is borrowed mutably while the step runs.
+        // SAFETY: the range lies in the buffer and is this caller's alone; the buffer is borrowed mutably while
+        // the step runs.
         unsafe {
             let begin = self.parts.load(Ordering::Relaxed).add(range.start);
             std::slice::from_raw_parts_mut(begin, range.len())

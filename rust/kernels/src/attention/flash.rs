@@ -9,39 +9,13 @@
 use std::ops::Range;
 
 use super::join::Gathered;
-use super::memory::{Panels, Scratch, Segment};
 use super::product::Stored;
-use super::storage::{KvData, KvView};
+use super::scratch::Scratch;
+use super::segment::{Panels, Segment};
+use super::setting::{QUERY_ROWS, Setting};
+use super::storage::KvData;
 use super::tile::{Walk, tile};
-use super::{AttentionShape, AttentionTask, Dimensions};
 use crate::simd::Lanes;
-
-/// Query rows that go through a segment together.
-pub(super) const TILE_ROWS: usize = 6;
-
-/// A task, and what was checked about it.
-#[derive(Clone, Copy)]
-pub(crate) struct Setting<'a> {
-    pub(crate) kv: &'a KvView<'a>,
-    pub(crate) shape: &'a AttentionShape,
-    pub(crate) task: &'a AttentionTask<'a>,
-    pub(crate) dimensions: Dimensions,
-}
-
-impl<'a> Setting<'a> {
-    pub(crate) fn new(
-        kv: &'a KvView<'a>,
-        shape: &'a AttentionShape,
-        task: &'a AttentionTask<'a>,
-    ) -> Self {
-        Self {
-            kv,
-            shape,
-            task,
-            dimensions: task.check(kv, shape),
-        }
-    }
-}
 
 /// Where it goes what the segments hold.
 pub(crate) enum Target<'a, 'b> {
@@ -53,27 +27,24 @@ pub(crate) enum Target<'a, 'b> {
 
 /// Gathers what consecutive segments hold for every query row.
 ///
-/// # Safety
-///
-/// Needs the instruction set of `L`; the task was checked and `target` has a row for each of its.
+/// `target` has a row for each of the task's.
 #[inline(always)]
-pub(crate) unsafe fn gather<L: Lanes>(
+pub(crate) fn gather<L: Lanes>(
+    lanes: L,
     setting: Setting<'_>,
     segments: Range<usize>,
     target: Target<'_, '_>,
 ) {
-    // SAFETY: the caller's.
-    unsafe {
-        match setting.kv.data {
-            KvData::F32(data) => gather_stored::<L, f32>(data, setting, segments, target),
-            KvData::F16(data) => gather_stored::<L, u16>(data, setting, segments, target),
-            KvData::I8(data) => gather_stored::<L, i8>(data, setting, segments, target),
-        }
+    match setting.kv.data {
+        KvData::F32(data) => gather_stored(lanes, data, setting, segments, target),
+        KvData::F16(data) => gather_stored(lanes, data, setting, segments, target),
+        KvData::I8(data) => gather_stored(lanes, data, setting, segments, target),
     }
 }
 
 #[inline(always)]
-unsafe fn gather_stored<L: Lanes, S: Stored>(
+fn gather_stored<L: Lanes, S: Stored>(
+    lanes: L,
     data: &[S],
     setting: Setting<'_>,
     segments: Range<usize>,
@@ -86,6 +57,7 @@ unsafe fn gather_stored<L: Lanes, S: Stored>(
     let mut first_panel = 0;
     for index in segments {
         let mut walk = Walk {
+            lanes,
             setting,
             segment: Segment::take((&panels, &mut first_panel), setting, index),
             ahead: Some(&mut ahead),
@@ -102,10 +74,10 @@ unsafe fn gather_stored<L: Lanes, S: Stored>(
         };
         let mut row = 0;
         while row < dimensions.rows() {
-            // SAFETY: the caller's; the tiles cover rows of the task.
+            // SAFETY: the scratch memory is the setting's, and as many of its rows are left as the instance takes.
             unsafe {
                 match dimensions.rows() - row {
-                    TILE_ROWS.. => tile::<L, S, 6>(&mut walk, row, &scratch, gathered),
+                    QUERY_ROWS.. => tile::<L, S, 6>(&mut walk, row, &scratch, gathered),
                     5 => tile::<L, S, 5>(&mut walk, row, &scratch, gathered),
                     4 => tile::<L, S, 4>(&mut walk, row, &scratch, gathered),
                     3 => tile::<L, S, 3>(&mut walk, row, &scratch, gathered),
@@ -113,7 +85,7 @@ unsafe fn gather_stored<L: Lanes, S: Stored>(
                     _ => tile::<L, S, 1>(&mut walk, row, &scratch, gathered),
                 }
             }
-            row += TILE_ROWS;
+            row += QUERY_ROWS;
             // The first tile has brought the segment into the cache.
             walk.ahead = None;
         }

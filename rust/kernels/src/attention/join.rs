@@ -1,6 +1,7 @@
 //! Joining what segments gathered: the one formula for it, in whichever thread.
 
-use super::{Dimensions, RowsMut};
+use super::rows::RowsMut;
+use super::task::Dimensions;
 use crate::simd::{Lanes, exp2};
 
 /// What some query rows gathered so far: weighted values, and for each row the highest score (as a
@@ -45,28 +46,16 @@ impl<'a> Gathered<'a> {
 
 /// The same for one row and one segment.
 #[derive(Clone, Copy)]
-pub(crate) struct Share {
-    pub(crate) values: *const f32,
+pub(crate) struct Share<'a> {
+    /// `[head_dim]`
+    pub(crate) values: &'a [f32],
     pub(crate) maximum: f32,
     pub(crate) sum: f32,
 }
 
-impl Share {
-    /// What a row has that sees nothing.
-    pub(crate) const NOTHING: Self = Self {
-        values: std::ptr::null(),
-        maximum: f32::NEG_INFINITY,
-        sum: 0.0,
-    };
-}
-
 /// Adds the next segment's share to a row; a row that sees nothing of the segment stays as it is.
-///
-/// # Safety
-///
-/// Needs the instruction set of `L`; the share has `head_dim` values.
 #[inline(always)]
-pub(crate) unsafe fn join<L: Lanes>(gathered: &mut Gathered<'_>, row: usize, share: Share) {
+pub(crate) fn join<L: Lanes>(lanes: L, gathered: &mut Gathered<'_>, row: usize, share: Share<'_>) {
     if share.maximum == f32::NEG_INFINITY {
         return;
     }
@@ -74,64 +63,48 @@ pub(crate) unsafe fn join<L: Lanes>(gathered: &mut Gathered<'_>, row: usize, sha
     if before == f32::NEG_INFINITY {
         gathered.maxima[row] = share.maximum;
         gathered.sums[row] = share.sum;
-        let values = gathered.row(row);
-        // SAFETY: the caller's; nobody else writes the share.
-        values.copy_from_slice(unsafe { std::slice::from_raw_parts(share.values, values.len()) });
+        gathered.row(row).copy_from_slice(share.values);
         return;
     }
     let highest = before.max(share.maximum);
     gathered.maxima[row] = highest;
-    // SAFETY: the caller's; the vectors lie inside the row and the share.
-    unsafe {
-        let old = exp2::<L>(L::splat(before - highest));
-        let new = exp2::<L>(L::splat(share.maximum - highest));
-        let (sum, more) = (L::splat(gathered.sums[row]), L::splat(share.sum));
-        gathered.sums[row] = L::maximum(L::add(L::mul(sum, old), L::mul(more, new)));
-        let values = gathered.row(row);
-        for (index, target) in values.chunks_mut(L::WIDTH).enumerate() {
-            let (before, more) = (
-                load::<L>(target.as_ptr(), target.len()),
-                load::<L>(share.values.add(index * L::WIDTH), target.len()),
-            );
-            let sum = L::add(L::mul(before, old), L::mul(more, new));
-            store::<L>(target.as_mut_ptr(), sum, target.len());
-        }
+    let old = exp2(lanes, lanes.splat(before - highest));
+    let new = exp2(lanes, lanes.splat(share.maximum - highest));
+    let (sum, more) = (lanes.splat(gathered.sums[row]), lanes.splat(share.sum));
+    gathered.sums[row] = lanes.maximum(lanes.add(lanes.mul(sum, old), lanes.mul(more, new)));
+    let targets = gathered.row(row).chunks_mut(L::WIDTH);
+    for (target, more) in targets.zip(share.values.chunks(L::WIDTH)) {
+        let (before, more) = (load(lanes, target), load(lanes, more));
+        let sum = lanes.add(lanes.mul(before, old), lanes.mul(more, new));
+        store(lanes, target, sum);
     }
 }
 
-/// A vector of `count` lanes.
+/// A vector, or what there is of the last one.
 #[inline(always)]
-unsafe fn load<L: Lanes>(source: *const f32, count: usize) -> L::Vector {
-    // SAFETY: the caller's.
-    unsafe {
-        if count == L::WIDTH {
-            L::load(source)
-        } else {
-            L::load_partial(source, count)
-        }
+fn load<L: Lanes>(lanes: L, source: &[f32]) -> L::Vector {
+    if source.len() == L::WIDTH {
+        // SAFETY: the slice is a whole vector.
+        unsafe { lanes.load(source.as_ptr()) }
+    } else {
+        lanes.load_up_to(source)
     }
 }
 
-/// The first `count` lanes.
+/// Writes a vector, or what there is room for of the last one.
 #[inline(always)]
-unsafe fn store<L: Lanes>(target: *mut f32, vector: L::Vector, count: usize) {
-    // SAFETY: the caller's.
-    unsafe {
-        if count == L::WIDTH {
-            L::store(target, vector);
-        } else {
-            L::store_partial(target, vector, count);
-        }
+fn store<L: Lanes>(lanes: L, target: &mut [f32], vector: L::Vector) {
+    if target.len() == L::WIDTH {
+        // SAFETY: the slice is a whole vector.
+        unsafe { lanes.store(target.as_mut_ptr(), vector) };
+    } else {
+        lanes.store_up_to(target, vector);
     }
 }
 
 /// Divides every row by the sum of its weights.
-///
-/// # Safety
-///
-/// Needs the instruction set of `L`.
 #[inline(always)]
-pub(crate) unsafe fn finish<L: Lanes>(gathered: &mut Gathered<'_>) {
+pub(crate) fn finish<L: Lanes>(lanes: L, gathered: &mut Gathered<'_>) {
     for row in 0..gathered.sums.len() {
         let inverse = 1.0 / gathered.sums[row];
         if gathered.maxima[row] == f32::NEG_INFINITY {
@@ -140,33 +113,24 @@ pub(crate) unsafe fn finish<L: Lanes>(gathered: &mut Gathered<'_>) {
             continue;
         }
         for target in gathered.row(row).chunks_mut(L::WIDTH) {
-            // SAFETY: the caller's; the vector is the chunk.
-            unsafe {
-                let values = load::<L>(target.as_ptr(), target.len());
-                let scaled = L::mul(values, L::splat(inverse));
-                store::<L>(target.as_mut_ptr(), scaled, target.len());
-            }
+            let scaled = lanes.mul(load(lanes, target), lanes.splat(inverse));
+            store(lanes, target, scaled);
         }
     }
 }
 
 /// Joins the parts of consecutive segments, each `[rows, head_dim]`, then maxima, then sums.
-///
-/// # Safety
-///
-/// Needs the instruction set of `L`; the parts were checked.
 #[inline(always)]
-pub(crate) unsafe fn join_parts<L: Lanes>(parts: &[f32], gathered: &mut Gathered<'_>) {
+pub(crate) fn join_parts<L: Lanes>(lanes: L, parts: &[f32], gathered: &mut Gathered<'_>) {
     let (rows, head_dim) = (gathered.sums.len(), gathered.head_dim);
     for part in parts.chunks_exact(rows * (head_dim + 2)) {
         for row in 0..rows {
             let share = Share {
-                values: part[row * head_dim..][..head_dim].as_ptr(),
+                values: &part[row * head_dim..][..head_dim],
                 maximum: part[rows * head_dim + row],
                 sum: part[rows * (head_dim + 1) + row],
             };
-            // SAFETY: the caller's.
-            unsafe { join::<L>(gathered, row, share) };
+            join(lanes, gathered, row, share);
         }
     }
 }

@@ -2,14 +2,15 @@
 
 use std::ops::Range;
 
+use half::f16;
+
 use super::join::check_parts;
-use super::scale::Side;
+use super::layout::{BLOCK_TOKENS, KvLayout};
+use super::rows::RowsMut;
+use super::run::{KvRows, KvRun};
+use super::scale::{self, Scale, Side};
 use super::storage::{KvDataMut, KvView};
-use super::store::write_token;
-use super::{
-    AttentionShape, AttentionTask, BLOCK_TOKENS, KvLayout, KvRows, KvRun, RowsMut, SEGMENT_BLOCKS,
-    SEGMENT_TOKENS, visible,
-};
+use super::task::{AttentionShape, AttentionTask, SEGMENT_BLOCKS, SEGMENT_TOKENS, visible};
 
 pub(crate) fn attend(
     kv: &KvView<'_>,
@@ -136,5 +137,76 @@ pub(crate) fn store_run(layout: KvLayout, rows: KvRows<'_>, run: KvRun, piece: &
         let begin = (run.first_row + row) * rows.stride;
         let token = (&rows.keys[begin..][..width], &rows.values[begin..][..width]);
         write_token(layout, piece, (0, run.position + row), token);
+    }
+}
+
+/// Where one token's keys and values go.
+#[derive(Debug, Clone, Copy)]
+pub struct KvSlot {
+    /// The block.
+    pub block: u32,
+    /// The position inside the block.
+    pub position: usize,
+    /// The layer.
+    pub layer: usize,
+}
+
+/// Writes the keys and values of one token, `[kv_heads, head_dim]` each: the plain program.
+///
+/// # Panics
+///
+/// Where the slot is outside the pool, or the rows are not of the layout's width.
+pub fn store_kv(
+    layout: KvLayout,
+    data: &mut KvDataMut<'_>,
+    slot: KvSlot,
+    keys: &[f32],
+    values: &[f32],
+) {
+    let width = layout.kv_heads * layout.head_dim;
+    assert!(
+        keys.len() == width && values.len() == width,
+        "rows of {width} numbers"
+    );
+    assert!(
+        slot.position < BLOCK_TOKENS && slot.layer < layout.layers,
+        "slot {slot:?}"
+    );
+    let begin = layout.key_offset(slot.block, slot.layer, 0);
+    write_token(layout, data, (begin, slot.position), (keys, values));
+}
+
+/// The same, where the layer's numbers of the block begin at `begin`.
+fn write_token(
+    layout: KvLayout,
+    data: &mut KvDataMut<'_>,
+    (begin, position): (usize, usize),
+    (keys, values): (&[f32], &[f32]),
+) {
+    let head_dim = layout.head_dim;
+    for kv_head in 0..layout.kv_heads {
+        let columns = kv_head * head_dim..(kv_head + 1) * head_dim;
+        let begin = begin + kv_head * layout.head_elements();
+        for (side, row) in [
+            (Side::Key, &keys[columns.clone()]),
+            (Side::Value, &values[columns]),
+        ] {
+            let scale = Scale::of(row);
+            if let KvDataMut::I8(data) = data {
+                let scales = begin + layout.panel_elements();
+                scale::write(data, scales + side.place(position), scale.unit);
+            }
+            for (dimension, number) in row.iter().enumerate() {
+                let offset = match side {
+                    Side::Key => dimension * BLOCK_TOKENS + position,
+                    Side::Value => layout.key_panel_elements() + position * head_dim + dimension,
+                };
+                match data {
+                    KvDataMut::F32(data) => data[begin + offset] = *number,
+                    KvDataMut::F16(data) => data[begin + offset] = f16::from_f32(*number).to_bits(),
+                    KvDataMut::I8(data) => data[begin + offset] = scale.byte(*number),
+                }
+            }
+        }
     }
 }

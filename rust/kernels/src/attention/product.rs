@@ -26,52 +26,52 @@ pub(super) trait Stored: Copy {
     /// # Safety
     ///
     /// As [`Lanes::load`].
-    unsafe fn load<L: Lanes>(source: *const Self) -> L::Vector;
+    unsafe fn load<L: Lanes>(lanes: L, source: *const Self) -> L::Vector;
     /// # Safety
     ///
     /// As [`Lanes::load_partial`].
-    unsafe fn load_partial<L: Lanes>(source: *const Self, count: usize) -> L::Vector;
+    unsafe fn load_partial<L: Lanes>(lanes: L, source: *const Self, count: usize) -> L::Vector;
     /// # Safety
     ///
     /// As [`Lanes::store`].
-    unsafe fn store<L: Lanes>(target: *mut Self, vector: L::Vector);
+    unsafe fn store<L: Lanes>(lanes: L, target: *mut Self, vector: L::Vector);
 }
 
 impl Stored for f32 {
     const ZERO: Self = 0.0;
     #[inline(always)]
-    unsafe fn load<L: Lanes>(source: *const Self) -> L::Vector {
-        // SAFETY: the caller's.
-        unsafe { L::load(source) }
+    unsafe fn load<L: Lanes>(lanes: L, source: *const Self) -> L::Vector {
+        // SAFETY: the caller's pointer is what the method of `Lanes` asks for, element for element.
+        unsafe { lanes.load(source) }
     }
     #[inline(always)]
-    unsafe fn load_partial<L: Lanes>(source: *const Self, count: usize) -> L::Vector {
-        // SAFETY: the caller's.
-        unsafe { L::load_partial(source, count) }
+    unsafe fn load_partial<L: Lanes>(lanes: L, source: *const Self, count: usize) -> L::Vector {
+        // SAFETY: the caller's pointer is what the method of `Lanes` asks for, element for element.
+        unsafe { lanes.load_partial(source, count) }
     }
     #[inline(always)]
-    unsafe fn store<L: Lanes>(target: *mut Self, vector: L::Vector) {
-        // SAFETY: the caller's.
-        unsafe { L::store(target, vector) }
+    unsafe fn store<L: Lanes>(lanes: L, target: *mut Self, vector: L::Vector) {
+        // SAFETY: the caller's pointer is what the method of `Lanes` asks for, element for element.
+        unsafe { lanes.store(target, vector) }
     }
 }
 
 impl Stored for u16 {
     const ZERO: Self = 0;
     #[inline(always)]
-    unsafe fn load<L: Lanes>(source: *const Self) -> L::Vector {
-        // SAFETY: the caller's.
-        unsafe { L::load_half(source) }
+    unsafe fn load<L: Lanes>(lanes: L, source: *const Self) -> L::Vector {
+        // SAFETY: the caller's pointer is what the method of `Lanes` asks for, element for element.
+        unsafe { lanes.load_half(source) }
     }
     #[inline(always)]
-    unsafe fn load_partial<L: Lanes>(source: *const Self, count: usize) -> L::Vector {
-        // SAFETY: the caller's.
-        unsafe { L::load_half_partial(source, count) }
+    unsafe fn load_partial<L: Lanes>(lanes: L, source: *const Self, count: usize) -> L::Vector {
+        // SAFETY: the caller's pointer is what the method of `Lanes` asks for, element for element.
+        unsafe { lanes.load_half_partial(source, count) }
     }
     #[inline(always)]
-    unsafe fn store<L: Lanes>(target: *mut Self, vector: L::Vector) {
-        // SAFETY: the caller's.
-        unsafe { L::store_half(target, vector) }
+    unsafe fn store<L: Lanes>(lanes: L, target: *mut Self, vector: L::Vector) {
+        // SAFETY: the caller's pointer is what the method of `Lanes` asks for, element for element.
+        unsafe { lanes.store_half(target, vector) }
     }
 }
 
@@ -83,20 +83,21 @@ impl Stored for i8 {
         scale::write(scales, place, unit);
     }
     #[inline(always)]
-    unsafe fn load<L: Lanes>(source: *const Self) -> L::Vector {
-        // SAFETY: the caller's.
-        unsafe { L::load_bytes(source) }
+    unsafe fn load<L: Lanes>(lanes: L, source: *const Self) -> L::Vector {
+        // SAFETY: the caller's pointer is what the method of `Lanes` asks for, element for element.
+        unsafe { lanes.load_bytes(source) }
     }
     #[inline(always)]
-    unsafe fn load_partial<L: Lanes>(source: *const Self, count: usize) -> L::Vector {
-        // SAFETY: the caller's.
-        unsafe { L::load_bytes_partial(source, count) }
+    unsafe fn load_partial<L: Lanes>(lanes: L, source: *const Self, count: usize) -> L::Vector {
+        // SAFETY: the caller's pointer is what the method of `Lanes` asks for, element for element.
+        unsafe { lanes.load_bytes_partial(source, count) }
     }
     /// As `Scale::byte`: the smaller one of a vector is the second where the first is no number.
     #[inline(always)]
-    unsafe fn store<L: Lanes>(target: *mut Self, vector: L::Vector) {
-        // SAFETY: the caller's.
-        unsafe { L::store_bytes(target, L::min(L::round(vector), L::splat(LARGEST_BYTE))) }
+    unsafe fn store<L: Lanes>(lanes: L, target: *mut Self, vector: L::Vector) {
+        let bounded = lanes.min(lanes.round(vector), lanes.splat(LARGEST_BYTE));
+        // SAFETY: the caller's pointer is what the method of `Lanes` asks for, element for element.
+        unsafe { lanes.store_bytes(target, bounded) }
     }
 }
 
@@ -142,16 +143,16 @@ impl<'a, S> Ahead<'a, S> {
 ///
 /// # Safety
 ///
-/// Needs the instruction set of `L`; every factor and every whole vector named is valid to read.
+/// Every factor and every whole vector named is valid to read.
 #[inline(always)]
 pub(super) unsafe fn multiply<L: Lanes, S: Stored, const ROWS: usize, const VECTORS: usize>(
+    lanes: L,
     sums: &mut [[L::Vector; VECTORS]; ROWS],
     factors: &[*const f32; ROWS],
     (vectors, stride): (&[*const S; VECTORS], usize),
-    steps: usize,
-    mut ahead: Option<&mut Ahead<'_, S>>,
+    (steps, mut ahead): (usize, Option<&mut Ahead<'_, S>>),
 ) {
-    // SAFETY: the caller's.
+    // SAFETY: each step is below `steps`, of which the caller has factors and vectors.
     unsafe {
         let mut step = 0;
         while step + STEPS_AHEAD <= steps {
@@ -159,34 +160,38 @@ pub(super) unsafe fn multiply<L: Lanes, S: Stored, const ROWS: usize, const VECT
                 ahead.advance(STEPS_AHEAD * VECTORS * L::WIDTH * size_of::<S>());
             }
             for inner in step..step + STEPS_AHEAD {
-                multiply_step::<L, S, ROWS, VECTORS>(sums, factors, (vectors, stride), inner);
+                multiply_step(lanes, sums, factors, (vectors, stride), inner);
             }
             step += STEPS_AHEAD;
         }
         while step < steps {
-            multiply_step::<L, S, ROWS, VECTORS>(sums, factors, (vectors, stride), step);
+            multiply_step(lanes, sums, factors, (vectors, stride), step);
             step += 1;
         }
     }
 }
 
+/// # Safety
+///
+/// As [`multiply`], for one step.
 #[inline(always)]
 unsafe fn multiply_step<L: Lanes, S: Stored, const ROWS: usize, const VECTORS: usize>(
+    lanes: L,
     sums: &mut [[L::Vector; VECTORS]; ROWS],
     factors: &[*const f32; ROWS],
     (vectors, stride): (&[*const S; VECTORS], usize),
     step: usize,
 ) {
-    // SAFETY: the caller's.
+    // SAFETY: one vector behind each pointer, `step` strides on, and one factor of each row: the caller has both.
     unsafe {
-        let mut loaded = [L::splat(0.0); VECTORS];
+        let mut loaded = [lanes.splat(0.0); VECTORS];
         for (loaded, vector) in loaded.iter_mut().zip(vectors) {
-            *loaded = S::load::<L>(vector.add(step * stride));
+            *loaded = S::load(lanes, vector.add(step * stride));
         }
         for (sums, factors) in sums.iter_mut().zip(factors) {
-            let factor = L::splat(*factors.add(step));
+            let factor = lanes.splat(*factors.add(step));
             for (sum, loaded) in sums.iter_mut().zip(loaded) {
-                *sum = L::fma(factor, loaded, *sum);
+                *sum = lanes.fma(factor, loaded, *sum);
             }
         }
     }
@@ -204,18 +209,18 @@ pub(super) unsafe fn multiply_partial<
     const ROWS: usize,
     const VECTORS: usize,
 >(
+    lanes: L,
     sums: &mut [[L::Vector; VECTORS]; ROWS],
     factors: &[*const f32; ROWS],
     (vectors, stride): (&[*const S; VECTORS], usize),
-    steps: usize,
-    count: usize,
+    (steps, count): (usize, usize),
 ) {
-    // SAFETY: the caller's.
+    // SAFETY: each step is below `steps`, and no more than `count` lanes of a vector are read.
     unsafe {
         for step in 0..steps {
-            let loaded = S::load_partial::<L>(vectors[0].add(step * stride), count);
+            let loaded = S::load_partial(lanes, vectors[0].add(step * stride), count);
             for (sum, factors) in sums.iter_mut().zip(factors) {
-                sum[0] = L::fma(L::splat(*factors.add(step)), loaded, sum[0]);
+                sum[0] = lanes.fma(lanes.splat(*factors.add(step)), loaded, sum[0]);
             }
         }
     }

@@ -34,12 +34,9 @@ impl KvStorage {
     pub fn view(&self) -> KvView<'_> {
         let bytes = self.bytes.as_slice();
         let data = match self.layout.format {
-            // SAFETY: the bytes begin on a cache line, and any bits are a number.
-            KvFormat::F32 => KvData::F32(unsafe { numbers(bytes) }),
-            // SAFETY: as above.
-            KvFormat::F16 => KvData::F16(unsafe { numbers(bytes) }),
-            // SAFETY: as above.
-            KvFormat::I8 => KvData::I8(unsafe { numbers(bytes) }),
+            KvFormat::F32 => KvData::F32(numbers(bytes)),
+            KvFormat::F16 => KvData::F16(numbers(bytes)),
+            KvFormat::I8 => KvData::I8(numbers(bytes)),
         };
         KvView {
             layout: self.layout,
@@ -51,12 +48,9 @@ impl KvStorage {
     pub fn data_mut(&mut self) -> KvDataMut<'_> {
         let bytes = self.bytes.as_mut_slice();
         match self.layout.format {
-            // SAFETY: the bytes begin on a cache line, and any bits are a number.
-            KvFormat::F32 => KvDataMut::F32(unsafe { numbers_mut(bytes) }),
-            // SAFETY: as above.
-            KvFormat::F16 => KvDataMut::F16(unsafe { numbers_mut(bytes) }),
-            // SAFETY: as above.
-            KvFormat::I8 => KvDataMut::I8(unsafe { numbers_mut(bytes) }),
+            KvFormat::F32 => KvDataMut::F32(numbers_mut(bytes)),
+            KvFormat::F16 => KvDataMut::F16(numbers_mut(bytes)),
+            KvFormat::I8 => KvDataMut::I8(numbers_mut(bytes)),
         }
     }
 }
@@ -88,21 +82,28 @@ impl KvStorage {
     }
 }
 
+/// How a number of the pool is stored.
+///
 /// # Safety
 ///
-/// Any bits are a valid `T`.
-unsafe fn numbers<T>(bytes: &[u8]) -> &[T] {
-    // SAFETY: the caller's; `align_to` takes care of the alignment.
+/// Any bits are a value of the type, and any value's bytes may be written.
+unsafe trait AnyBits {}
+// SAFETY: all bits of 32 are floats, of which some are no numbers.
+unsafe impl AnyBits for f32 {}
+// SAFETY: an integer has a value for all its bits.
+unsafe impl AnyBits for u16 {}
+// SAFETY: an integer has a value for all its bits.
+unsafe impl AnyBits for i8 {}
+
+fn numbers<T: AnyBits>(bytes: &[u8]) -> &[T] {
+    // SAFETY: any bits are a `T`, and `align_to` takes care of the alignment.
     let (before, numbers, _) = unsafe { bytes.align_to() };
     assert!(before.is_empty(), "numbers begin on their alignment");
     numbers
 }
 
-/// # Safety
-///
-/// Any bits are a valid `T`, and any `T` valid bytes.
-unsafe fn numbers_mut<T>(bytes: &mut [u8]) -> &mut [T] {
-    // SAFETY: the caller's; `align_to` takes care of the alignment.
+fn numbers_mut<T: AnyBits>(bytes: &mut [u8]) -> &mut [T] {
+    // SAFETY: any bits are a `T` and any `T` may be written; `align_to_mut` takes care of the alignment.
     let (before, numbers, _) = unsafe { bytes.align_to_mut() };
     assert!(before.is_empty(), "numbers begin on their alignment");
     numbers

@@ -3,29 +3,35 @@
 use std::f32::consts::LOG2_E;
 use std::ops::Range;
 
-use super::flash::Setting;
 use super::join::{Gathered, Share, join};
-use super::layout::SCALE_BYTES;
-use super::memory::{Scratch, Seen, Segment};
+use super::layout::{BLOCK_TOKENS, SCALE_BYTES};
 use super::product::{Ahead, Stored, multiply, multiply_partial};
 use super::scale::Side;
-use super::{BLOCK_TOKENS, SEGMENT_TOKENS};
+use super::scratch::Scratch;
+use super::segment::{Seen, Segment};
+use super::setting::Setting;
+use super::task::SEGMENT_TOKENS;
 use crate::simd::{Lanes, exp2, tanh};
 
 /// Blocks that go through all columns of a wide head before the next ones do.
 const WIDE_BLOCKS: usize = 4;
 
 /// On the way through a segment.
-pub(super) struct Walk<'a, 'b, S> {
+pub(super) struct Walk<'a, 'b, L, S> {
+    pub(super) lanes: L,
     pub(super) setting: Setting<'a>,
     pub(super) segment: Segment<'b, S>,
     pub(super) ahead: Option<&'a mut Ahead<'b, S>>,
 }
 
 /// One segment for some rows.
+///
+/// # Safety
+///
+/// The scratch memory is of the walk's setting, which has `ROWS` query rows from `first_row` on.
 #[inline(always)]
 pub(super) unsafe fn tile<L: Lanes, S: Stored, const ROWS: usize>(
-    walk: &mut Walk<'_, '_, S>,
+    walk: &mut Walk<'_, '_, L, S>,
     first_row: usize,
     scratch: &Scratch,
     gathered: &mut Gathered<'_>,
@@ -36,43 +42,50 @@ pub(super) unsafe fn tile<L: Lanes, S: Stored, const ROWS: usize>(
     }
     let blocks = seen.some.start / BLOCK_TOKENS..seen.some.end.div_ceil(BLOCK_TOKENS);
     let cap = walk.setting.shape.soft_cap;
-    // SAFETY: the caller's; the blocks that some row sees are among those of the segment.
+    let head_dim = walk.setting.dimensions.head_dim;
+    let lanes = walk.lanes;
+    // SAFETY: the blocks that some row sees are among those of the segment; scores come before what reads them, and the
+    // results of a row, `head_dim` of them, before the slice of it.
     unsafe {
         all_scores::<L, S, ROWS>(walk, first_row, blocks.clone(), scratch);
         // Step by step for all rows: what follows from one row need not wait for the next step.
-        let mut highest = [L::splat(f32::NEG_INFINITY); ROWS];
+        let mut highest = [lanes.splat(f32::NEG_INFINITY); ROWS];
         for (row, highest) in highest.iter_mut().enumerate() {
-            *highest = mask::<L>(scratch.weights(row), &blocks, &seen.rows[row], cap);
+            *highest = mask(lanes, scratch.weights(row), &blocks, &seen.rows[row], cap);
         }
-        let mut shares = [Share::NOTHING; ROWS];
-        for (row, share) in shares.iter_mut().enumerate() {
-            share.maximum = L::maximum(highest[row]);
-            share.values = scratch.results(row);
+        let mut maxima = [f32::NEG_INFINITY; ROWS];
+        for (maximum, highest) in maxima.iter_mut().zip(highest) {
+            *maximum = lanes.maximum(highest);
         }
-        let mut sums = [L::splat(0.0); ROWS];
+        let mut sums = [lanes.splat(0.0); ROWS];
         for (row, sum) in sums.iter_mut().enumerate() {
-            let maximum = shares[row].maximum;
-            *sum = soften::<L, S>(
-                &walk.segment,
-                scratch.weights(row),
-                &seen.rows[row],
-                maximum,
-            );
+            let place = (scratch.weights(row), &seen.rows[row]);
+            *sum = soften(lanes, &walk.segment, place, maxima[row]);
         }
-        for (share, sum) in shares.iter_mut().zip(sums) {
-            share.sum = L::sum(sum);
+        let mut totals = [0.0; ROWS];
+        for (total, sum) in totals.iter_mut().zip(sums) {
+            *total = lanes.sum(sum);
         }
         all_values::<L, S, ROWS>(walk, &seen.some, scratch);
-        for (row, share) in shares.into_iter().enumerate() {
-            join::<L>(gathered, first_row + row, share);
+        for row in 0..ROWS {
+            let share = Share {
+                values: std::slice::from_raw_parts(scratch.results(row), head_dim),
+                maximum: maxima[row],
+                sum: totals[row],
+            };
+            join(lanes, gathered, first_row + row, share);
         }
     }
 }
 
 /// Scores of every row and block.
+///
+/// # Safety
+///
+/// As [`tile`]; the blocks lie in the segment.
 #[inline(always)]
 unsafe fn all_scores<L: Lanes, S: Stored, const ROWS: usize>(
-    walk: &mut Walk<'_, '_, S>,
+    walk: &mut Walk<'_, '_, L, S>,
     first_row: usize,
     blocks: Range<usize>,
     scratch: &Scratch,
@@ -80,7 +93,8 @@ unsafe fn all_scores<L: Lanes, S: Stored, const ROWS: usize>(
     let mut block = blocks.start;
     while block < blocks.end {
         let left = blocks.end - block;
-        // SAFETY: the caller's; as many blocks are left as the instance takes.
+        // SAFETY: as many blocks are left as the instance takes; four vectors of four lanes, or two of eight,
+        // are one block.
         block += unsafe {
             if L::WIDTH == 4 {
                 scores::<L, S, ROWS, 4>(walk, first_row, block, scratch)
@@ -98,16 +112,21 @@ unsafe fn all_scores<L: Lanes, S: Stored, const ROWS: usize>(
 }
 
 /// Scores of a few blocks, which the vectors cover exactly; how many these were.
+///
+/// # Safety
+///
+/// As [`tile`]; as many blocks as the vectors cover lie in the segment.
 #[inline(always)]
 unsafe fn scores<L: Lanes, S: Stored, const ROWS: usize, const VECTORS: usize>(
-    walk: &mut Walk<'_, '_, S>,
+    walk: &mut Walk<'_, '_, L, S>,
     first_row: usize,
     block: usize,
     scratch: &Scratch,
 ) -> usize {
-    // SAFETY: the caller's.
+    let lanes = walk.lanes;
+    // SAFETY: keys and scales are those of blocks of the segment, a query and a row of weights those of the tile.
     unsafe {
-        let mut sums = [[L::splat(0.0); VECTORS]; ROWS];
+        let mut sums = [[lanes.splat(0.0); VECTORS]; ROWS];
         let queries: [_; ROWS] =
             std::array::from_fn(|row| scratch.query(first_row + row).cast_const());
         let keys: [_; VECTORS] = std::array::from_fn(|vector| {
@@ -118,14 +137,14 @@ unsafe fn scores<L: Lanes, S: Stored, const ROWS: usize, const VECTORS: usize>(
         });
         let head_dim = walk.setting.dimensions.head_dim;
         let (keys, ahead) = ((&keys, BLOCK_TOKENS), walk.ahead.as_deref_mut());
-        multiply::<L, S, ROWS, VECTORS>(&mut sums, &queries, keys, head_dim, ahead);
+        multiply(lanes, &mut sums, &queries, keys, (head_dim, ahead));
         if S::HAS_SCALES {
             for vector in 0..VECTORS {
                 let token = vector * L::WIDTH;
                 let place = (block + token / BLOCK_TOKENS, token % BLOCK_TOKENS);
-                let scales = L::load(walk.segment.scales(place.0, Side::Key, place.1));
+                let scales = lanes.load(walk.segment.scales(place.0, Side::Key, place.1));
                 for sums in &mut sums {
-                    sums[vector] = L::mul(sums[vector], scales);
+                    sums[vector] = lanes.mul(sums[vector], scales);
                 }
             }
             if let Some(ahead) = &mut walk.ahead {
@@ -135,7 +154,7 @@ unsafe fn scores<L: Lanes, S: Stored, const ROWS: usize, const VECTORS: usize>(
         for (row, sums) in sums.into_iter().enumerate() {
             for (vector, sum) in sums.into_iter().enumerate() {
                 let position = block * BLOCK_TOKENS + vector * L::WIDTH;
-                L::store(scratch.weights(row).add(position), sum);
+                lanes.store(scratch.weights(row).add(position), sum);
             }
         }
     }
@@ -143,42 +162,50 @@ unsafe fn scores<L: Lanes, S: Stored, const ROWS: usize, const VECTORS: usize>(
 }
 
 /// The scores of what a row sees, and 0 for what it does not; the highest one by lane.
+///
+/// # Safety
+///
+/// `weights` is a row of scratch memory, with a place for every position of a segment.
 #[inline(always)]
 unsafe fn mask<L: Lanes>(
+    lanes: L,
     weights: *mut f32,
     blocks: &Range<usize>,
     seen: &Range<usize>,
     cap: Option<f32>,
 ) -> L::Vector {
     let (begin, end) = (blocks.start * BLOCK_TOKENS, blocks.end * BLOCK_TOKENS);
-    // SAFETY: the caller's; all positions lie in the blocks.
+    // SAFETY: whole vectors around what is seen lie in the blocks, since a vector divides one, and these in the row.
     unsafe {
-        let mut highest = L::splat(f32::NEG_INFINITY);
+        let mut highest = lanes.splat(f32::NEG_INFINITY);
         if seen.is_empty() {
-            fill_zero::<L>(weights, begin, end);
+            fill_zero(lanes, weights, begin, end);
             return highest;
         }
         let (first, last) = whole_vectors::<L>(seen);
-        fill_zero::<L>(weights, begin, first);
-        fill_zero::<L>(weights, last, end);
+        fill_zero(lanes, weights, begin, first);
+        fill_zero(lanes, weights, last, end);
         if let Some(cap) = cap {
             for position in (first..last).step_by(L::WIDTH) {
-                let score = tanh::<L>(L::load(weights.add(position)));
-                L::store(weights.add(position), L::mul(score, L::splat(cap * LOG2_E)));
+                let score = tanh(lanes, lanes.load(weights.add(position)));
+                lanes.store(
+                    weights.add(position),
+                    lanes.mul(score, lanes.splat(cap * LOG2_E)),
+                );
             }
         }
         if first < seen.start {
-            let score = L::load(weights.add(first));
-            let score = L::mask_range(score, seen.start - first, L::WIDTH);
-            L::store(weights.add(first), score);
+            let score = lanes.load(weights.add(first));
+            let score = lanes.mask_range(score, seen.start - first, L::WIDTH);
+            lanes.store(weights.add(first), score);
         }
         if seen.end < last {
-            let score = L::load(weights.add(last - L::WIDTH));
-            let score = L::mask_range(score, 0, seen.end + L::WIDTH - last);
-            L::store(weights.add(last - L::WIDTH), score);
+            let score = lanes.load(weights.add(last - L::WIDTH));
+            let score = lanes.mask_range(score, 0, seen.end + L::WIDTH - last);
+            lanes.store(weights.add(last - L::WIDTH), score);
         }
         for position in (first..last).step_by(L::WIDTH) {
-            highest = L::max(highest, L::load(weights.add(position)));
+            highest = lanes.max(highest, lanes.load(weights.add(position)));
         }
         highest
     }
@@ -186,32 +213,36 @@ unsafe fn mask<L: Lanes>(
 
 /// Turns the scores of what a row sees into weights under their maximum; the sum of these by lane.
 /// What is kept of a weight is its product with the scale of its value.
+///
+/// # Safety
+///
+/// As [`mask`].
 #[inline(always)]
 unsafe fn soften<L: Lanes, S: Stored>(
+    lanes: L,
     segment: &Segment<'_, S>,
-    weights: *mut f32,
-    seen: &Range<usize>,
+    (weights, seen): (*mut f32, &Range<usize>),
     maximum: f32,
 ) -> L::Vector {
     let (first, last) = whole_vectors::<L>(seen);
-    // SAFETY: the caller's.
+    // SAFETY: whole vectors around what is seen lie in the row, and their scales in the block of their first token.
     unsafe {
-        let mut sum = L::splat(0.0);
+        let mut sum = lanes.splat(0.0);
         if !seen.is_empty() {
             for position in (first..last).step_by(L::WIDTH) {
-                let score = L::load(weights.add(position));
-                let weight = exp2::<L>(L::sub(score, L::splat(maximum)));
-                sum = L::add(sum, weight);
+                let score = lanes.load(weights.add(position));
+                let weight = exp2(lanes, lanes.sub(score, lanes.splat(maximum)));
+                sum = lanes.add(sum, weight);
                 let kept = if S::HAS_SCALES {
                     let place = (position / BLOCK_TOKENS, position % BLOCK_TOKENS);
-                    L::mul(
+                    lanes.mul(
                         weight,
-                        L::load(segment.scales(place.0, Side::Value, place.1)),
+                        lanes.load(segment.scales(place.0, Side::Value, place.1)),
                     )
                 } else {
                     weight
                 };
-                L::store(weights.add(position), kept);
+                lanes.store(weights.add(position), kept);
             }
         }
         sum
@@ -228,18 +259,26 @@ fn whole_vectors<L: Lanes>(seen: &Range<usize>) -> (usize, usize) {
 }
 
 /// Whole vectors of 0.
+///
+/// # Safety
+///
+/// As [`mask`]; `begin` and `end` are whole vectors of a segment.
 #[inline(always)]
-unsafe fn fill_zero<L: Lanes>(weights: *mut f32, begin: usize, end: usize) {
+unsafe fn fill_zero<L: Lanes>(lanes: L, weights: *mut f32, begin: usize, end: usize) {
     for position in (begin..end).step_by(L::WIDTH) {
-        // SAFETY: the caller's.
-        unsafe { L::store(weights.add(position), L::splat(0.0)) };
+        // SAFETY: a whole vector before `end`, which lies in the row.
+        unsafe { lanes.store(weights.add(position), lanes.splat(0.0)) };
     }
 }
 
 /// Weighted values of every row and column.
+///
+/// # Safety
+///
+/// As [`tile`]; the weights of `seen`, and of the whole blocks around it, were written.
 #[inline(always)]
 unsafe fn all_values<L: Lanes, S: Stored, const ROWS: usize>(
-    walk: &mut Walk<'_, '_, S>,
+    walk: &mut Walk<'_, '_, L, S>,
     seen: &Range<usize>,
     scratch: &Scratch,
 ) {
@@ -259,7 +298,8 @@ unsafe fn all_values<L: Lanes, S: Stored, const ROWS: usize>(
         while column < head_dim {
             let place = (column, first);
             let left = (head_dim - column) / L::WIDTH;
-            // SAFETY: the caller's; the vectors begin inside the head and end there too.
+            // SAFETY: as many whole vectors are left in the head as the instance takes; one that is not whole
+            // goes alone.
             unsafe {
                 column += L::WIDTH
                     * if left >= 4 && widest == 4 {
@@ -277,21 +317,27 @@ unsafe fn all_values<L: Lanes, S: Stored, const ROWS: usize>(
 }
 
 /// Adds the weighted values of some tokens in some columns; how many vectors these were.
+///
+/// # Safety
+///
+/// As [`all_values`], for tokens of it; the vectors from `column` on begin inside the head.
 #[inline(always)]
 unsafe fn values<L: Lanes, S: Stored, const ROWS: usize, const VECTORS: usize>(
-    walk: &mut Walk<'_, '_, S>,
+    walk: &mut Walk<'_, '_, L, S>,
     tokens: Range<usize>,
     (column, first): (usize, bool),
     scratch: &Scratch,
 ) -> usize {
-    let head_dim = walk.setting.dimensions.head_dim;
-    // SAFETY: the caller's; rows of results are whole cache lines.
+    let (lanes, head_dim) = (walk.lanes, walk.setting.dimensions.head_dim);
+    // SAFETY: rows of results are whole cache lines, so a vector that begins inside the head has its place
+    // there; of the
+    // cache no more than the head's numbers are read, `count` of them in a vector that is not whole.
     unsafe {
-        let mut sums = [[L::splat(0.0); VECTORS]; ROWS];
+        let mut sums = [[lanes.splat(0.0); VECTORS]; ROWS];
         if !first {
             for (row, sums) in sums.iter_mut().enumerate() {
                 for (vector, sum) in sums.iter_mut().enumerate() {
-                    *sum = L::load(scratch.results(row).add(column + vector * L::WIDTH));
+                    *sum = lanes.load(scratch.results(row).add(column + vector * L::WIDTH));
                 }
             }
         }
@@ -305,15 +351,15 @@ unsafe fn values<L: Lanes, S: Stored, const ROWS: usize, const VECTORS: usize>(
             let panel = (&vectors, head_dim);
             if head_dim - column < L::WIDTH {
                 let count = head_dim - column;
-                multiply_partial::<L, S, ROWS, VECTORS>(&mut sums, &weights, panel, steps, count);
+                multiply_partial(lanes, &mut sums, &weights, panel, (steps, count));
             } else {
                 let ahead = walk.ahead.as_deref_mut();
-                multiply::<L, S, ROWS, VECTORS>(&mut sums, &weights, panel, steps, ahead);
+                multiply(lanes, &mut sums, &weights, panel, (steps, ahead));
             }
         }
         for (row, sums) in sums.into_iter().enumerate() {
             for (vector, sum) in sums.into_iter().enumerate() {
-                L::store(scratch.results(row).add(column + vector * L::WIDTH), sum);
+                lanes.store(scratch.results(row).add(column + vector * L::WIDTH), sum);
             }
         }
     }

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use super::{Epilogue, FEW_TOKENS, Product};
-use crate::pack::PackedMatrix;
+use super::product::{Epilogue, FEW_TOKENS, Product};
+use crate::read_ahead::ReadAhead;
+use crate::weights::PackedMatrix;
 
 /// Some tiles of one of a product's matrices.
 pub(super) struct Chunk<'a> {
@@ -75,11 +76,7 @@ impl<'a> Cut<'a> {
 }
 
 /// The tiles, up to the end of their matrix, with which a thread begins a product.
-pub(crate) fn first_tile(
-    matrices: &[PackedMatrix],
-    thread: usize,
-    threads: usize,
-) -> Option<&[u8]> {
+fn first_tile(matrices: &[PackedMatrix], thread: usize, threads: usize) -> Option<&[u8]> {
     let tiles: usize = matrices.iter().map(PackedMatrix::tiles).sum();
     let mut tile = tiles * thread / threads.max(1);
     for matrix in matrices {
@@ -89,4 +86,15 @@ pub(crate) fn first_tile(
         tile -= matrix.tiles();
     }
     None
+}
+
+impl ReadAhead {
+    /// For each thread the weights that it reads first when `matrices` are multiplied.
+    pub fn for_threads(matrices: &[PackedMatrix], threads: usize) -> Vec<Self> {
+        (0..threads)
+            .map(|thread| {
+                first_tile(matrices, thread, threads).map_or_else(Self::default, Self::of)
+            })
+            .collect()
+    }
 }

@@ -4,18 +4,9 @@
 //! and joined at the end, for every number of tokens, so a token's result does not depend on them.
 
 use super::output::OutputTile;
-use super::rows::TileRange;
-use crate::pack::{BLOCK_INPUTS, Elements, PackedMatrix, TILE_ROWS, TileBlock};
+use super::rows::{FloatRows, TileRange};
 use crate::simd::Lanes;
-
-/// Float activations `[tokens, columns]`.
-#[derive(Debug, Clone, Copy)]
-pub struct FloatRows<'a> {
-    /// The values.
-    pub values: &'a [f32],
-    /// Values of a row.
-    pub columns: usize,
-}
+use crate::weights::{BLOCK_INPUTS, Elements, PackedMatrix, TILE_ROWS, TileBlock};
 
 /// The tile's weights as the inner loop reads them.
 #[derive(Clone, Copy)]
@@ -53,10 +44,11 @@ pub(crate) fn decode_tile(matrix: &PackedMatrix, tile: usize, output: &mut Vec<f
 ///
 /// # Safety
 ///
-/// Needs the instruction set of `L`. `output` has the range's length, the range lies inside matrix
-/// and rows, and both have the same number of columns (checked by `Native`).
+/// `output` has the range's length, the range lies inside matrix and rows, and both have the same number of columns
+/// (`check_product`).
 #[inline(always)]
 pub(crate) unsafe fn multiply<L: Lanes>(
+    lanes: L,
     matrix: &PackedMatrix,
     rows: FloatRows<'_>,
     range: &TileRange,
@@ -77,12 +69,12 @@ pub(crate) unsafe fn multiply<L: Lanes>(
         let mut token = range.tokens.start;
         while token < range.tokens.end {
             let inputs = rows.values[token * rows.columns..].as_ptr();
-            // SAFETY: the token and the tile's first column are inside the output.
+            // SAFETY: the caller checked that token and tile lie in the range, whose size the output has.
             let target = unsafe {
                 let row = (token - range.tokens.start) * output.stride();
                 output.as_mut_ptr().add(row + index * TILE_ROWS)
             };
-            let task = Task {
+            let task = DenseTile {
                 weights,
                 inputs,
                 columns: rows.columns,
@@ -91,15 +83,14 @@ pub(crate) unsafe fn multiply<L: Lanes>(
                 lanes: TILE_ROWS.min(output.columns() - index * TILE_ROWS),
                 adds: output.adds(),
             };
-            // SAFETY: the pointers stand at the token and the tile, with as many tokens behind
-            // them as the instance takes.
+            // SAFETY: the pointers stand at the token and the tile, and as many tokens are left as the instance takes.
             unsafe {
                 token += match range.tokens.end - token {
                     // Two sums a token have to fit the registers.
-                    8.. if L::WIDTH == 16 => some_tokens::<L, 8>(task),
-                    4.. => some_tokens::<L, 4>(task),
-                    2.. => some_tokens::<L, 2>(task),
-                    _ => some_tokens::<L, 1>(task),
+                    8.. if L::WIDTH == 16 => some_tokens::<L, 8>(lanes, task),
+                    4.. => some_tokens::<L, 4>(lanes, task),
+                    2.. => some_tokens::<L, 2>(lanes, task),
+                    _ => some_tokens::<L, 1>(lanes, task),
                 };
             }
         }
@@ -107,7 +98,7 @@ pub(crate) unsafe fn multiply<L: Lanes>(
 }
 
 #[derive(Clone, Copy)]
-struct Task {
+struct DenseTile {
     weights: Weights,
     inputs: *const f32,
     columns: usize,
@@ -118,20 +109,25 @@ struct Task {
     adds: bool,
 }
 
+/// # Safety
+///
+/// `TOKENS` rows of inputs and of the output stand behind the tile's pointers, and 16 weights for each input.
 #[inline(always)]
-unsafe fn some_tokens<L: Lanes, const TOKENS: usize>(task: Task) -> usize {
-    // SAFETY: the caller's; a tile holds 16 weights for each input, WIDTH divides 16.
+unsafe fn some_tokens<L: Lanes, const TOKENS: usize>(lanes: L, task: DenseTile) -> usize {
+    // SAFETY: WIDTH divides 16, so a vector of weights lies in its input's 16; `dot` asks for inputs below
+    // `columns`; what
+    // is written are the tile's rows of the tokens that the caller has room for.
     unsafe {
         for part in (0..TILE_ROWS).step_by(L::WIDTH) {
             let sums = match task.weights {
-                Weights::Float(weights) => {
-                    dot::<L, TOKENS>(task, |input| L::load(weights.add(input * TILE_ROWS + part)))
-                }
-                Weights::Half(weights) => dot::<L, TOKENS>(task, |input| {
-                    L::load_half(weights.add(input * TILE_ROWS + part))
+                Weights::Float(weights) => dot::<L, TOKENS>(lanes, task, |input| {
+                    lanes.load(weights.add(input * TILE_ROWS + part))
                 }),
-                Weights::Bfloat(weights) => dot::<L, TOKENS>(task, |input| {
-                    L::load_bfloat(weights.add(input * TILE_ROWS + part))
+                Weights::Half(weights) => dot::<L, TOKENS>(lanes, task, |input| {
+                    lanes.load_half(weights.add(input * TILE_ROWS + part))
+                }),
+                Weights::Bfloat(weights) => dot::<L, TOKENS>(lanes, task, |input| {
+                    lanes.load_bfloat(weights.add(input * TILE_ROWS + part))
                 }),
             };
             let count = task.lanes.saturating_sub(part).min(L::WIDTH);
@@ -141,44 +137,48 @@ unsafe fn some_tokens<L: Lanes, const TOKENS: usize>(task: Task) -> usize {
                     break;
                 }
                 if task.adds {
-                    sum = L::add(L::load_partial(target, count), sum);
+                    sum = lanes.add(lanes.load_partial(target, count), sum);
                 }
-                L::store_partial(target, sum, count);
+                lanes.store_partial(target, sum, count);
             }
         }
     }
     TOKENS
 }
 
+/// # Safety
+///
+/// `TOKENS` rows of `columns` inputs stand behind the tile's pointer.
 #[inline(always)]
 unsafe fn dot<L: Lanes, const TOKENS: usize>(
-    task: Task,
+    lanes: L,
+    task: DenseTile,
     weights: impl Fn(usize) -> L::Vector,
 ) -> [L::Vector; TOKENS] {
-    // SAFETY: the caller's.
+    // SAFETY: every input read is below `columns` in one of the caller's rows.
     unsafe {
-        let mut even = [L::splat(0.0); TOKENS];
-        let mut odd = [L::splat(0.0); TOKENS];
+        let mut even = [lanes.splat(0.0); TOKENS];
+        let mut odd = [lanes.splat(0.0); TOKENS];
         let mut input = 0;
         while input + 2 <= task.columns {
             let (first, second) = (weights(input), weights(input + 1));
             for token in 0..TOKENS {
                 let inputs = task.inputs.add(token * task.columns + input);
-                even[token] = L::fma(first, L::splat(*inputs), even[token]);
-                odd[token] = L::fma(second, L::splat(*inputs.add(1)), odd[token]);
+                even[token] = lanes.fma(first, lanes.splat(*inputs), even[token]);
+                odd[token] = lanes.fma(second, lanes.splat(*inputs.add(1)), odd[token]);
             }
             input += 2;
         }
         if input < task.columns {
             let last = weights(input);
             for (token, even) in even.iter_mut().enumerate() {
-                *even = L::fma(
+                *even = lanes.fma(
                     last,
-                    L::splat(*task.inputs.add(token * task.columns + input)),
+                    lanes.splat(*task.inputs.add(token * task.columns + input)),
                     *even,
                 );
             }
         }
-        std::array::from_fn(|token| L::add(even[token], odd[token]))
+        std::array::from_fn(|token| lanes.add(even[token], odd[token]))
     }
 }

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::output::OutputTile;
-use crate::pack::TILE_ROWS;
+use crate::weights::TILE_ROWS;
 
 /// Some columns of an output, from a row on.
 #[derive(Clone, Copy)]
@@ -52,7 +52,7 @@ impl Destination {
                 } else {
                     __mmask16::MAX
                 };
-                // SAFETY: the caller's.
+                // SAFETY: the rows and columns are there and nobody else's; lanes beyond the last tile's are masked.
                 unsafe {
                     let target = self.pointer.add(token * self.stride + tile * TILE_ROWS);
                     if self.adds {

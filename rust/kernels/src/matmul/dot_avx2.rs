@@ -1,30 +1,37 @@
-//! Unsigned bytes of eight rows times signed bytes of some tokens, with what AVX2 has for it.
+//! Products of eight rows with what AVX2 has for them: unsigned bytes times signed bytes of some tokens, and pairs of
+//! words.
 
 use std::arch::x86_64::*;
 
 use super::unpack_avx2::weights;
 
-/// Integer products of eight rows and a token, as they add up inside a group of inputs.
-///
-/// # Safety
-///
-/// Every method needs the instruction set of the instance.
-pub(super) trait ByteDot {
+/// Integer products of eight rows and a token, as they add up inside a group of inputs, by a value that proves the
+/// instructions.
+pub(super) trait ByteDot: Copy {
     /// What adds up.
     type Sums: Copy;
 
     /// How many tokens' sums fit the registers: 3 or 4.
     fn tokens(bits: u32) -> usize;
-    unsafe fn zero() -> Self::Sums;
+    /// # Safety
+    ///
+    /// The machine has AVX2, and what the instance is named after.
+    unsafe fn new() -> Self;
+    fn zero(self) -> Self::Sums;
     /// Adds the products of inputs `4 * STEP..` for `COUNT` tokens: `values` stands at half a
     /// block, `quants` at the first token's block, the next one `columns` further.
+    ///
+    /// # Safety
+    ///
+    /// Those blocks are there.
     unsafe fn add<const COUNT: usize, const BITS: u32, const STEP: usize>(
+        self,
         values: *const u8,
         quants: (*const i8, usize),
         sums: &mut [Self::Sums; COUNT],
     );
     /// The sums of eight rows.
-    unsafe fn total<const BITS: u32>(sums: Self::Sums) -> __m256i;
+    fn total<const BITS: u32>(self, sums: Self::Sums) -> __m256i;
 }
 
 /// Four activation bytes of a token, for every row.
@@ -34,32 +41,39 @@ pub(super) trait ByteDot {
 /// Needs AVX2; `quants` is valid for four bytes.
 #[inline(always)]
 unsafe fn four(quants: *const i8) -> __m256i {
-    // SAFETY: the caller's.
+    // SAFETY: the caller has AVX2 and gives four bytes to read.
     unsafe { _mm256_set1_epi32(quants.cast::<i32>().read_unaligned()) }
 }
 
 /// `vpdpbusd`.
-pub(super) struct Vnni;
+#[derive(Clone, Copy)]
+pub(super) struct Vnni(());
 
 impl ByteDot for Vnni {
     type Sums = __m256i;
 
     #[inline(always)]
+    unsafe fn new() -> Self {
+        Self(())
+    }
+    #[inline(always)]
     fn tokens(_bits: u32) -> usize {
         4
     }
     #[inline(always)]
-    unsafe fn zero() -> __m256i {
-        // SAFETY: the caller's.
+    fn zero(self) -> __m256i {
+        // SAFETY: `self` proves AVX2; only a register is touched.
         unsafe { _mm256_setzero_si256() }
     }
     #[inline(always)]
     unsafe fn add<const COUNT: usize, const BITS: u32, const STEP: usize>(
+        self,
         values: *const u8,
         (quants, columns): (*const i8, usize),
         sums: &mut [__m256i; COUNT],
     ) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller has the blocks: a half has 32 bytes of weights for each bit, a token 32 quants;
+        // `self` proves AVX-VNNI.
         unsafe {
             let weights = weights::<BITS, STEP>(values);
             for (token, sum) in sums.iter_mut().enumerate() {
@@ -69,14 +83,15 @@ impl ByteDot for Vnni {
         }
     }
     #[inline(always)]
-    unsafe fn total<const BITS: u32>(sums: __m256i) -> __m256i {
+    fn total<const BITS: u32>(self, sums: __m256i) -> __m256i {
         sums
     }
 }
 
 /// `vpmaddubsw`, whose pairs saturate at 16 bits: products are added there as long as they fit, and
 /// 8-bit weights go as two nibbles.
-pub(super) struct Maddubs;
+#[derive(Clone, Copy)]
+pub(super) struct Maddubs(());
 
 /// Sums in 16 bits, of low and high nibbles, and what had to be widened meanwhile.
 #[derive(Clone, Copy)]
@@ -99,12 +114,16 @@ impl ByteDot for Maddubs {
     type Sums = Pairs;
 
     #[inline(always)]
+    unsafe fn new() -> Self {
+        Self(())
+    }
+    #[inline(always)]
     fn tokens(bits: u32) -> usize {
         if bits == 8 { 3 } else { 4 }
     }
     #[inline(always)]
-    unsafe fn zero() -> Pairs {
-        // SAFETY: the caller's.
+    fn zero(self) -> Pairs {
+        // SAFETY: `self` proves AVX2; only a register is touched.
         let zero = unsafe { _mm256_setzero_si256() };
         Pairs {
             low: zero,
@@ -114,11 +133,13 @@ impl ByteDot for Maddubs {
     }
     #[inline(always)]
     unsafe fn add<const COUNT: usize, const BITS: u32, const STEP: usize>(
+        self,
         values: *const u8,
         (quants, columns): (*const i8, usize),
         sums: &mut [Pairs; COUNT],
     ) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller has the blocks: a half has 32 bytes of weights for each bit, a token 32 quants;
+        // `self` proves AVX2.
         unsafe {
             let weights = weights::<BITS, STEP>(values);
             let nibble = _mm256_set1_epi8(15);
@@ -142,8 +163,8 @@ impl ByteDot for Maddubs {
         }
     }
     #[inline(always)]
-    unsafe fn total<const BITS: u32>(sums: Pairs) -> __m256i {
-        // SAFETY: the caller's.
+    fn total<const BITS: u32>(self, sums: Pairs) -> __m256i {
+        // SAFETY: `self` proves AVX2; only registers are touched.
         unsafe {
             if together(BITS) < 8 {
                 return sums.wide;
@@ -156,5 +177,46 @@ impl ByteDot for Maddubs {
                 low
             }
         }
+    }
+}
+
+/// Products of pairs of words, added up, by a value that proves the instruction.
+pub(super) trait WordDot: Copy {
+    /// # Safety
+    ///
+    /// The machine has it.
+    unsafe fn new() -> Self;
+    fn add(self, sum: __m256i, weights: __m256i, inputs: __m256i) -> __m256i;
+}
+
+/// `vpmaddwd` and an addition.
+#[derive(Clone, Copy)]
+pub(super) struct Madd(());
+
+impl WordDot for Madd {
+    #[inline(always)]
+    unsafe fn new() -> Self {
+        Self(())
+    }
+    #[inline(always)]
+    fn add(self, sum: __m256i, weights: __m256i, inputs: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2; only registers are touched.
+        unsafe { _mm256_add_epi32(sum, _mm256_madd_epi16(weights, inputs)) }
+    }
+}
+
+/// `vpdpwssd`.
+#[derive(Clone, Copy)]
+pub(super) struct VnniWords(());
+
+impl WordDot for VnniWords {
+    #[inline(always)]
+    unsafe fn new() -> Self {
+        Self(())
+    }
+    #[inline(always)]
+    fn add(self, sum: __m256i, weights: __m256i, inputs: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX-VNNI; only registers are touched.
+        unsafe { _mm256_dpwssd_avx_epi32(sum, weights, inputs) }
     }
 }

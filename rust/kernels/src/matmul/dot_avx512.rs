@@ -4,12 +4,13 @@ use std::arch::x86_64::*;
 
 use super::dot_avx2::together;
 
-/// Integer products of sixteen rows and a token, as they add up inside a group of inputs.
-///
-/// # Safety
-///
-/// Every method needs the instruction set of the instance.
-pub(super) trait WideDot {
+/// Integer products of sixteen rows and a token, as they add up inside a group of inputs, by a value that proves the
+/// instructions.
+pub(super) trait WideDot: Copy {
+    /// # Safety
+    ///
+    /// The machine has AVX-512 F and BW, and what the instance is named after.
+    unsafe fn new() -> Self;
     /// A vector of weights as it meets tokens.
     type Weights: Copy;
     /// What adds up.
@@ -20,21 +21,23 @@ pub(super) trait WideDot {
     const TOKENS_OF_ONE: usize;
 
     /// Weights of `BITS` bits, four inputs a row.
-    unsafe fn weights<const BITS: u32>(vector: __m512i) -> Self::Weights;
+    fn weights<const BITS: u32>(self, vector: __m512i) -> Self::Weights;
     /// The sums of a group of which `debt` is the first summand.
-    unsafe fn start(debt: __m512i) -> Self::Sums;
+    fn start(self, debt: __m512i) -> Self::Sums;
     /// Adds the products of inputs `4 * STEP..` of a block.
-    unsafe fn add<const BITS: u32, const STEP: usize>(
+    fn add<const BITS: u32, const STEP: usize>(
+        self,
         sums: &mut Self::Sums,
         weights: Self::Weights,
         inputs: __m512i,
     );
     /// The sums of sixteen rows.
-    unsafe fn total<const BITS: u32>(sums: Self::Sums) -> __m512i;
+    fn total<const BITS: u32>(self, sums: Self::Sums) -> __m512i;
 }
 
 /// `vpdpbusd`.
-pub(super) struct Vnni;
+#[derive(Clone, Copy)]
+pub(super) struct Vnni(());
 
 impl WideDot for Vnni {
     type Weights = __m512i;
@@ -43,31 +46,38 @@ impl WideDot for Vnni {
     const TOKENS_OF_ONE: usize = 8;
 
     #[inline(always)]
-    unsafe fn weights<const BITS: u32>(vector: __m512i) -> __m512i {
+    unsafe fn new() -> Self {
+        Self(())
+    }
+
+    #[inline(always)]
+    fn weights<const BITS: u32>(self, vector: __m512i) -> __m512i {
         vector
     }
     #[inline(always)]
-    unsafe fn start(debt: __m512i) -> __m512i {
+    fn start(self, debt: __m512i) -> __m512i {
         debt
     }
     #[inline(always)]
-    unsafe fn add<const BITS: u32, const STEP: usize>(
+    fn add<const BITS: u32, const STEP: usize>(
+        self,
         sums: &mut __m512i,
         weights: __m512i,
         inputs: __m512i,
     ) {
-        // SAFETY: the caller's.
+        // SAFETY: `self` proves VNNI; only registers are touched.
         *sums = unsafe { _mm512_dpbusd_epi32(*sums, weights, inputs) };
     }
     #[inline(always)]
-    unsafe fn total<const BITS: u32>(sums: __m512i) -> __m512i {
+    fn total<const BITS: u32>(self, sums: __m512i) -> __m512i {
         sums
     }
 }
 
 /// `vpmaddubsw`, whose pairs saturate at 16 bits: products are added there as long as they fit, and
 /// 8-bit weights go as two nibbles.
-pub(super) struct Maddubs;
+#[derive(Clone, Copy)]
+pub(super) struct Maddubs(());
 
 /// Sums in 16 bits, of low and high nibbles, and what is in 32 bits by now.
 #[derive(Clone, Copy)]
@@ -84,11 +94,16 @@ impl WideDot for Maddubs {
     const TOKENS_OF_ONE: usize = 4;
 
     #[inline(always)]
-    unsafe fn weights<const BITS: u32>(vector: __m512i) -> [__m512i; 2] {
+    unsafe fn new() -> Self {
+        Self(())
+    }
+
+    #[inline(always)]
+    fn weights<const BITS: u32>(self, vector: __m512i) -> [__m512i; 2] {
         if BITS < 8 {
             return [vector; 2];
         }
-        // SAFETY: the caller's.
+        // SAFETY: `self` proves AVX-512 BW; only registers are touched.
         unsafe {
             let nibble = _mm512_set1_epi8(15);
             let high = _mm512_and_si512(_mm512_srli_epi16::<4>(vector), nibble);
@@ -96,8 +111,8 @@ impl WideDot for Maddubs {
         }
     }
     #[inline(always)]
-    unsafe fn start(debt: __m512i) -> Pairs {
-        // SAFETY: the caller's.
+    fn start(self, debt: __m512i) -> Pairs {
+        // SAFETY: `self` proves AVX-512 BW; only registers are touched.
         let zero = unsafe { _mm512_setzero_si512() };
         Pairs {
             low: zero,
@@ -106,12 +121,13 @@ impl WideDot for Maddubs {
         }
     }
     #[inline(always)]
-    unsafe fn add<const BITS: u32, const STEP: usize>(
+    fn add<const BITS: u32, const STEP: usize>(
+        self,
         sums: &mut Pairs,
         [low, high]: [__m512i; 2],
         inputs: __m512i,
     ) {
-        // SAFETY: the caller's.
+        // SAFETY: `self` proves AVX-512 BW; only registers are touched.
         unsafe {
             sums.low = _mm512_add_epi16(sums.low, _mm512_maddubs_epi16(low, inputs));
             if BITS == 8 {
@@ -124,8 +140,8 @@ impl WideDot for Maddubs {
         }
     }
     #[inline(always)]
-    unsafe fn total<const BITS: u32>(sums: Pairs) -> __m512i {
-        // SAFETY: the caller's.
+    fn total<const BITS: u32>(self, sums: Pairs) -> __m512i {
+        // SAFETY: `self` proves AVX-512 BW; only registers are touched.
         unsafe {
             if together(BITS) < 8 {
                 return sums.wide;

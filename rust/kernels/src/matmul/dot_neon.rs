@@ -7,49 +7,57 @@
 
 use std::arch::{aarch64::*, asm};
 
-/// A way to add up products of 8 rows and one token.
-///
-/// # Safety
-///
-/// Every method needs the instructions of the instance.
-pub(super) trait Dot<const BITS: u32> {
+/// A way to add up products of 8 rows and one token, by a value that proves the instructions.
+pub(super) trait Dot<const BITS: u32>: Copy {
     /// Tokens of which the accumulators stay in registers.
     const TOKENS: usize;
     /// Accumulators.
     type Sums: Copy;
 
+    /// # Safety
+    ///
+    /// The machine has the instructions.
+    unsafe fn new() -> Self;
     /// Sums that begin at `start` in each row.
-    unsafe fn begin(start: int32x4_t) -> Self::Sums;
+    fn begin(self, start: int32x4_t) -> Self::Sums;
     /// Adds the products of four weights of each row with four bytes of `inputs`, those of `LANE`.
-    unsafe fn add<const LANE: i32>(
+    fn add<const LANE: i32>(
+        self,
         sums: &mut Self::Sums,
         weights: [int8x16_t; 2],
         inputs: int8x16_t,
     );
     /// The sums, a lane a row.
-    unsafe fn finish(sums: Self::Sums) -> [int32x4_t; 2];
+    fn finish(self, sums: Self::Sums) -> [int32x4_t; 2];
 }
 
 /// `sdot`.
-pub(super) struct Sdot;
+#[derive(Clone, Copy)]
+pub(super) struct Sdot(());
 
 impl<const BITS: u32> Dot<BITS> for Sdot {
     const TOKENS: usize = 8;
     type Sums = [int32x4_t; 2];
 
     #[inline(always)]
-    unsafe fn begin(start: int32x4_t) -> [int32x4_t; 2] {
+    unsafe fn new() -> Self {
+        Self(())
+    }
+
+    #[inline(always)]
+    fn begin(self, start: int32x4_t) -> [int32x4_t; 2] {
         [start; 2]
     }
 
     #[inline(always)]
-    unsafe fn add<const LANE: i32>(
+    fn add<const LANE: i32>(
+        self,
         sums: &mut [int32x4_t; 2],
         weights: [int8x16_t; 2],
         inputs: int8x16_t,
     ) {
         for (sum, weights) in sums.iter_mut().zip(weights) {
-            // SAFETY: the caller has `sdot`; nothing but registers is touched.
+            // SAFETY: `self` proves `sdot`, which touches nothing but registers.
             unsafe {
                 asm!(
                     "sdot {sum:v}.4s, {weights:v}.16b, {inputs:v}.4b[{lane}]",
@@ -64,7 +72,7 @@ impl<const BITS: u32> Dot<BITS> for Sdot {
     }
 
     #[inline(always)]
-    unsafe fn finish(sums: [int32x4_t; 2]) -> [int32x4_t; 2] {
+    fn finish(self, sums: [int32x4_t; 2]) -> [int32x4_t; 2] {
         sums
     }
 }
@@ -73,7 +81,8 @@ impl<const BITS: u32> Dot<BITS> for Sdot {
 ///
 /// A lane adds up to eight products: below `8 * 31 * 128` for 5 bits, and for 6 bits, whose groups
 /// have four steps, below `4 * 63 * 128`. Products with 8 bits are widened at once.
-pub(super) struct Widening;
+#[derive(Clone, Copy)]
+pub(super) struct Widening(());
 
 /// Sums of four rows, two rows a vector.
 #[derive(Clone, Copy)]
@@ -88,8 +97,13 @@ impl<const BITS: u32> Dot<BITS> for Widening {
     type Sums = WideningSums;
 
     #[inline(always)]
-    unsafe fn begin(start: int32x4_t) -> WideningSums {
-        // SAFETY: NEON is the baseline.
+    unsafe fn new() -> Self {
+        Self(())
+    }
+
+    #[inline(always)]
+    fn begin(self, start: int32x4_t) -> WideningSums {
+        // SAFETY: NEON is the baseline of the target; only registers are touched.
         unsafe {
             WideningSums {
                 start,
@@ -100,12 +114,13 @@ impl<const BITS: u32> Dot<BITS> for Widening {
     }
 
     #[inline(always)]
-    unsafe fn add<const LANE: i32>(
+    fn add<const LANE: i32>(
+        self,
         sums: &mut WideningSums,
         weights: [int8x16_t; 2],
         inputs: int8x16_t,
     ) {
-        // SAFETY: as above.
+        // SAFETY: NEON is the baseline of the target; `add_wide` and `add_narrow` need no more.
         unsafe {
             let inputs = vdupq_laneq_s32::<LANE>(vreinterpretq_s32_s8(inputs));
             let inputs = vreinterpretq_s8_s32(inputs);
@@ -120,8 +135,8 @@ impl<const BITS: u32> Dot<BITS> for Widening {
     }
 
     #[inline(always)]
-    unsafe fn finish(sums: WideningSums) -> [int32x4_t; 2] {
-        // SAFETY: as above.
+    fn finish(self, sums: WideningSums) -> [int32x4_t; 2] {
+        // SAFETY: NEON is the baseline of the target; only registers are touched.
         unsafe {
             let mut rows = [sums.start; 2];
             for (quarter, rows) in rows.iter_mut().enumerate() {
@@ -159,7 +174,7 @@ unsafe fn add_narrow(sums: &mut [int16x8_t; 2], weights: int8x16_t, inputs: int8
 #[inline(always)]
 unsafe fn add_wide(sums: &mut [int32x4_t; 2], weights: int8x16_t, inputs: int8x16_t) {
     let [low, high] = sums;
-    // SAFETY: as above.
+    // SAFETY: NEON is the baseline of the target; nothing but registers is touched.
     unsafe {
         asm!(
             "smull {first:v}.8h, {weights:v}.8b, {inputs:v}.8b",

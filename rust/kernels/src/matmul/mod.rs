@@ -1,5 +1,7 @@
 //! Matrix products: packed weights `[rows, columns]` times rows of activations.
 
+#[cfg(target_arch = "x86_64")]
+mod convert_avx2;
 mod cut;
 pub(crate) mod dense;
 #[cfg(target_arch = "x86_64")]
@@ -10,7 +12,9 @@ mod dot_avx2;
 mod dot_avx512;
 #[cfg(target_arch = "aarch64")]
 mod dot_neon;
+mod multiply;
 mod output;
+mod product;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod quantized_avx2;
 #[cfg(target_arch = "x86_64")]
@@ -38,251 +42,10 @@ pub(crate) mod words_avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod words_avx512;
 
-use std::ops::Range;
-use std::sync::atomic::{AtomicPtr, Ordering};
-
-pub(crate) use cut::first_tile;
-use cut::{Chunk, Cut};
-pub use dense::FloatRows;
 pub(crate) use dense::decode_tile;
+pub use multiply::{RowPrecision, multiply};
 pub use output::OutputTile;
-pub use rows::{QuantizedRowMut, QuantizedRows, QuantizedRowsMut, TileRange};
+pub(crate) use product::check_product;
+pub use product::{Activations, Epilogue, Product};
+pub use rows::{FloatRows, QuantizedRowMut, QuantizedRows, QuantizedRowsMut, TileRange};
 pub use words::{WordRowMut, WordRows, takes_words};
-
-use crate::Activation;
-use crate::kernels::Kernels;
-use crate::pack::{Elements, PackedMatrix, TILE_ROWS};
-use crate::read_ahead::ReadAhead;
-use crate::threads::ThreadPool;
-
-/// Bytes of activations that should stay in a core's cache while tiles pass by.
-const ACTIVATION_BYTES: usize = 256 << 10;
-/// Floats of each half of a gated product that stay there too.
-const GATED_FLOATS: usize = 8 << 10;
-/// Up to so many tokens memory is what a product waits for.
-const FEW_TOKENS: usize = 8;
-/// Tokens come in multiples of what the kernels take at once.
-const TOKEN_GROUP: usize = 12;
-
-/// The left side of a product, in the precision that the weights meet it.
-#[derive(Debug, Clone, Copy)]
-pub enum Activations<'a> {
-    /// f32.
-    Float(FloatRows<'a>),
-    /// 8 bits; only for quantized matrices.
-    Quantized(&'a QuantizedRows),
-    /// 14 bits; only for matrices of 16-bit weights.
-    Words(&'a WordRows),
-}
-
-impl Activations<'_> {
-    fn tokens(&self) -> usize {
-        match self {
-            Self::Float(rows) => rows.values.len() / rows.columns.max(1),
-            Self::Quantized(rows) => rows.tokens(),
-            Self::Words(rows) => rows.tokens(),
-        }
-    }
-
-    fn row_bytes(&self) -> usize {
-        match self {
-            Self::Float(rows) => rows.columns * 4,
-            Self::Quantized(rows) => rows.columns(),
-            Self::Words(rows) => rows.columns() * 2,
-        }
-    }
-}
-
-/// What becomes of the results of a product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Epilogue {
-    /// They replace what is in the output.
-    Replace,
-    /// They are added to it.
-    Add,
-    /// There are two matrices of one shape, and `activation(first) * second` is the output.
-    Gate(Activation),
-}
-
-/// Matrices that share their activations, and what becomes of their results.
-#[derive(Debug, Clone, Copy)]
-pub struct Product<'a> {
-    /// Their outputs stand side by side.
-    pub matrices: &'a [PackedMatrix],
-    /// The rows they are multiplied with.
-    pub activations: Activations<'a>,
-    /// What becomes of the results.
-    pub epilogue: Epilogue,
-    /// What threads ask memory for when they wait, where few tokens make them wait for memory.
-    pub ahead: &'a [ReadAhead],
-}
-
-impl Product<'_> {
-    /// Width of an output row.
-    pub fn width(&self) -> usize {
-        match self.epilogue {
-            Epilogue::Gate(_) => self.matrices.first().map_or(0, PackedMatrix::rows),
-            _ => self.matrices.iter().map(PackedMatrix::rows).sum(),
-        }
-    }
-
-    fn check(&self, output: &[f32]) {
-        let (tokens, width) = (self.activations.tokens(), self.width());
-        assert_eq!(
-            output.len(),
-            tokens * width,
-            "output of {tokens} tokens, {width} wide"
-        );
-        if let Epilogue::Gate(_) = self.epilogue {
-            let heights: Vec<_> = self.matrices.iter().map(PackedMatrix::rows).collect();
-            assert!(
-                matches!(heights[..], [gate, up] if gate == up),
-                "a gate and what it gates, not {heights:?} rows"
-            );
-        }
-    }
-}
-
-/// The output, shared by threads that write disjoint columns.
-struct SharedOutput {
-    pointer: AtomicPtr<f32>,
-    width: usize,
-    adds: bool,
-}
-
-impl SharedOutput {
-    /// Some columns of some rows.
-    ///
-    /// # Safety
-    ///
-    /// They lie inside the output, and no other thread touches them meanwhile.
-    unsafe fn tile(&self, rows: &Range<usize>, columns: &Range<usize>) -> OutputTile<'_> {
-        // SAFETY: the caller's.
-        unsafe {
-            let first = self.pointer.load(Ordering::Relaxed);
-            let pointer = first.add(rows.start * self.width + columns.start);
-            OutputTile::from_raw(pointer, (rows.len(), columns.len()), self.width, self.adds)
-        }
-    }
-}
-
-/// Computes a product into `output`, `[tokens, width]`, in one parallel region.
-///
-/// # Panics
-///
-/// Where the lengths do not fit.
-pub fn multiply(
-    kernels: &dyn Kernels,
-    pool: &ThreadPool,
-    product: &Product<'_>,
-    output: &mut [f32],
-) {
-    product.check(output);
-    let tokens = product.activations.tokens();
-    let cut = Cut::new(product, pool.threads());
-    let shared = SharedOutput {
-        pointer: AtomicPtr::new(output.as_mut_ptr()),
-        width: product.width(),
-        adds: product.epilogue == Epilogue::Add,
-    };
-    let ahead = if tokens <= FEW_TOKENS {
-        product.ahead
-    } else {
-        &[]
-    };
-    pool.run_before(ahead, cut.chunks(), &|index| {
-        let Some(chunk) = cut.chunk(index) else {
-            return;
-        };
-        let tiles = chunk.tiles.clone();
-        let step = token_step(product, tiles.len());
-        for first in (0..tokens).step_by(step) {
-            let range = TileRange {
-                tiles: tiles.clone(),
-                tokens: first..tokens.min(first + step),
-            };
-            let rows = range.rows(&chunk.matrices[0]);
-            let columns = chunk.column + rows.start..chunk.column + rows.end;
-            // SAFETY: chunks cover disjoint rows of the matrices, so disjoint columns; the
-            // output's length was checked above.
-            let mut target = unsafe { shared.tile(&range.tokens, &columns) };
-            match product.epilogue {
-                Epilogue::Gate(activation) => {
-                    gate_chunk(
-                        (kernels, activation),
-                        &chunk,
-                        (product, &range),
-                        &mut target,
-                    );
-                }
-                _ => multiply_range(kernels, &chunk.matrices[0], (product, &range), &mut target),
-            }
-        }
-    });
-}
-
-fn multiply_range(
-    kernels: &dyn Kernels,
-    matrix: &PackedMatrix,
-    (product, range): (&Product<'_>, &TileRange),
-    output: &mut OutputTile<'_>,
-) {
-    match product.activations {
-        Activations::Float(rows) => kernels.multiply_float(matrix, rows, range, output),
-        Activations::Quantized(rows) => kernels.multiply_quantized(matrix, rows, range, output),
-        Activations::Words(rows) => kernels.multiply_words(matrix, rows, range, output),
-    }
-}
-
-/// Both halves of a few tiles, small enough to be still in the cache when they are joined.
-fn gate_chunk(
-    (kernels, activation): (&dyn Kernels, Activation),
-    chunk: &Chunk<'_>,
-    (product, range): (&Product<'_>, &TileRange),
-    output: &mut OutputTile<'_>,
-) {
-    let columns = output.columns();
-    let mut halves = vec![0.0; 2 * range.tokens.len() * columns];
-    let (gate, up) = halves.split_at_mut(range.tokens.len() * columns);
-    for (matrix, half) in chunk.matrices.iter().zip([&mut *gate, &mut *up]) {
-        let mut half = OutputTile::new(half, columns);
-        multiply_range(kernels, matrix, (product, range), &mut half);
-    }
-    kernels.gate_rows(activation, gate, up, output);
-}
-
-/// Tokens whose activations, and gated halves, stay in a core's cache while tiles pass by.
-fn token_step(product: &Product<'_>, tiles: usize) -> usize {
-    let bytes = product.activations.row_bytes().max(1);
-    let step = (ACTIVATION_BYTES / bytes).min(4096);
-    let step = match product.epilogue {
-        Epilogue::Gate(_) => step.min(GATED_FLOATS / (tiles * TILE_ROWS).max(1)),
-        _ => step,
-    };
-    (step / TOKEN_GROUP).max(1) * TOKEN_GROUP
-}
-
-/// In which precision rows meet matrices best.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RowPrecision {
-    /// f32.
-    Float,
-    /// 8 bits: see [`QuantizedRows`].
-    Bytes,
-    /// 14 bits: see [`WordRows`].
-    Words,
-}
-
-impl RowPrecision {
-    /// The fastest that all the matrices take and that costs no more than their own rounding.
-    pub fn fastest(kernels: &dyn Kernels, matrices: &[PackedMatrix]) -> Self {
-        let quantized = |matrix: &PackedMatrix| matches!(matrix.elements(), Elements::Quantized(_));
-        if matrices.iter().all(quantized) {
-            Self::Bytes
-        } else if kernels.has_word_products() && matrices.iter().all(takes_words) {
-            Self::Words
-        } else {
-            Self::Float
-        }
-    }
-}

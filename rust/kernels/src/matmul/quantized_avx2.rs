@@ -13,12 +13,8 @@ use super::output::OutputTile;
 use super::rows::{QuantizedRows, TileRange};
 use super::unpack_avx2::Scales;
 use super::words_avx2;
-use crate::pack::{Elements, PackedMatrix, QuantLayout, TILE_ROWS};
-use crate::quant::ScaleEncoding;
-
-pub(super) const HALF: u8 = 0;
-pub(super) const SINGLE: u8 = 1;
-pub(super) const SUPER: u8 = 2;
+use crate::quant::{HALF_SCALES, SINGLE_SCALES, SUPER_SCALES, ScaleEncoding};
+use crate::weights::{Elements, PackedMatrix, QuantLayout, TILE_ROWS};
 
 /// Up to so many tokens the weights come from memory, which is asked this far ahead, in bytes.
 const FEW: usize = 8;
@@ -26,7 +22,7 @@ const AHEAD: usize = 8192;
 
 /// Half a tile and some tokens, as pointers.
 #[derive(Clone, Copy)]
-struct HalfTask {
+struct HalfTile {
     values: *const u8,
     scales: *const u8,
     /// 0 for the first eight rows of the tile, 1 for the others.
@@ -54,13 +50,13 @@ pub(crate) unsafe fn multiply(
     range: &TileRange,
     output: &mut OutputTile<'_>,
 ) -> bool {
-    // SAFETY: the caller's.
+    // SAFETY: AVX2, FMA and F16C are on, and the caller checked the product.
     unsafe {
         match matrix.elements() {
             Elements::Quantized(layout) if layout.bits == 8 && range.tokens.len() > FEW => {
                 words_avx2::multiply_bytes(matrix, layout, (rows, range), output)
             }
-            _ => multiply_with::<Maddubs>(matrix, (rows, range), output),
+            _ => multiply_with(Maddubs::new(), matrix, (rows, range), output),
         }
     }
 }
@@ -77,12 +73,16 @@ pub(crate) unsafe fn multiply_vnni(
     range: &TileRange,
     output: &mut OutputTile<'_>,
 ) -> bool {
-    // SAFETY: the caller's.
-    unsafe { multiply_with::<Vnni>(matrix, (rows, range), output) }
+    // SAFETY: AVX-VNNI is on too, and the caller checked the product.
+    unsafe { multiply_with(Vnni::new(), matrix, (rows, range), output) }
 }
 
+/// # Safety
+///
+/// As `multiply`.
 #[inline(always)]
 unsafe fn multiply_with<D: ByteDot>(
+    dot: D,
     matrix: &PackedMatrix,
     work: (&QuantizedRows, &TileRange),
     output: &mut OutputTile<'_>,
@@ -96,24 +96,46 @@ unsafe fn multiply_with<D: ByteDot>(
         layout.encoding,
         layout.has_minimum,
     );
-    let each = (matrix, layout);
-    // SAFETY: the caller's.
+    let each = (dot, matrix, layout);
+    // SAFETY: the caller checked the product, and each arm is the instance of the layout.
     unsafe {
         match key {
-            (4, 1, ScaleEncoding::Half, false) => all::<D, 4, 1, HALF, false>(each, work, output),
-            (4, 1, ScaleEncoding::Half, true) => all::<D, 4, 1, HALF, true>(each, work, output),
-            (4, 1, ScaleEncoding::Super, true) => all::<D, 4, 1, SUPER, true>(each, work, output),
-            (4, 2, ScaleEncoding::Super, false) => all::<D, 4, 2, SUPER, false>(each, work, output),
-            (4, 2, ScaleEncoding::Super, true) => all::<D, 4, 2, SUPER, true>(each, work, output),
-            (5, 1, ScaleEncoding::Half, false) => all::<D, 5, 1, HALF, false>(each, work, output),
-            (5, 1, ScaleEncoding::Half, true) => all::<D, 5, 1, HALF, true>(each, work, output),
-            (5, 1, ScaleEncoding::Super, true) => all::<D, 5, 1, SUPER, true>(each, work, output),
-            (6, 2, ScaleEncoding::Super, false) => all::<D, 6, 2, SUPER, false>(each, work, output),
-            (8, 1, ScaleEncoding::Half, false) => all::<D, 8, 1, HALF, false>(each, work, output),
-            (8, 1, ScaleEncoding::Single, false) => {
-                all::<D, 8, 1, SINGLE, false>(each, work, output);
+            (4, 1, ScaleEncoding::Half, false) => {
+                all::<D, 4, 1, HALF_SCALES, false>(each, work, output);
             }
-            (8, 1, ScaleEncoding::Super, false) => all::<D, 8, 1, SUPER, false>(each, work, output),
+            (4, 1, ScaleEncoding::Half, true) => {
+                all::<D, 4, 1, HALF_SCALES, true>(each, work, output);
+            }
+            (4, 1, ScaleEncoding::Super, true) => {
+                all::<D, 4, 1, SUPER_SCALES, true>(each, work, output);
+            }
+            (4, 2, ScaleEncoding::Super, false) => {
+                all::<D, 4, 2, SUPER_SCALES, false>(each, work, output);
+            }
+            (4, 2, ScaleEncoding::Super, true) => {
+                all::<D, 4, 2, SUPER_SCALES, true>(each, work, output);
+            }
+            (5, 1, ScaleEncoding::Half, false) => {
+                all::<D, 5, 1, HALF_SCALES, false>(each, work, output);
+            }
+            (5, 1, ScaleEncoding::Half, true) => {
+                all::<D, 5, 1, HALF_SCALES, true>(each, work, output);
+            }
+            (5, 1, ScaleEncoding::Super, true) => {
+                all::<D, 5, 1, SUPER_SCALES, true>(each, work, output);
+            }
+            (6, 2, ScaleEncoding::Super, false) => {
+                all::<D, 6, 2, SUPER_SCALES, false>(each, work, output);
+            }
+            (8, 1, ScaleEncoding::Half, false) => {
+                all::<D, 8, 1, HALF_SCALES, false>(each, work, output);
+            }
+            (8, 1, ScaleEncoding::Single, false) => {
+                all::<D, 8, 1, SINGLE_SCALES, false>(each, work, output);
+            }
+            (8, 1, ScaleEncoding::Super, false) => {
+                all::<D, 8, 1, SUPER_SCALES, false>(each, work, output);
+            }
             _ => return false,
         }
     }
@@ -121,6 +143,10 @@ unsafe fn multiply_with<D: ByteDot>(
 }
 
 /// Every half tile with every token of the range.
+///
+/// # Safety
+///
+/// As `multiply`, for the layout that the instance is of.
 #[inline(always)]
 unsafe fn all<
     D: ByteDot,
@@ -129,7 +155,7 @@ unsafe fn all<
     const ENCODING: u8,
     const MINIMUM: bool,
 >(
-    (matrix, layout): (&PackedMatrix, QuantLayout),
+    (dot, matrix, layout): (D, &PackedMatrix, QuantLayout),
     (rows, range): (&QuantizedRows, &TileRange),
     output: &mut OutputTile<'_>,
 ) {
@@ -145,7 +171,7 @@ unsafe fn all<
         let mut done = 0;
         while done < count {
             let first = range.tokens.start + done;
-            let task = HalfTask {
+            let task = HalfTile {
                 values: matrix.tile_values(tile).as_ptr(),
                 scales: matrix.tile_scales(tile).as_ptr(),
                 half,
@@ -155,7 +181,7 @@ unsafe fn all<
                     0
                 },
                 blocks,
-                // SAFETY: the caller has the instruction set.
+                // SAFETY: one register is filled; the caller has AVX2.
                 zero_shift: unsafe {
                     _mm_cvtsi32_si128(layout.zero.max(1).trailing_zeros() as i32)
                 },
@@ -169,17 +195,20 @@ unsafe fn all<
             done += unsafe {
                 match count - done {
                     4.. if D::tokens(BITS) == 4 => {
-                        some::<D, 4, BITS, GROUPS, ENCODING, MINIMUM>(task, target)
+                        some::<D, 4, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, target)
                     }
-                    3.. => some::<D, 3, BITS, GROUPS, ENCODING, MINIMUM>(task, target),
-                    2.. => some::<D, 2, BITS, GROUPS, ENCODING, MINIMUM>(task, target),
-                    _ => some::<D, 1, BITS, GROUPS, ENCODING, MINIMUM>(task, target),
+                    3.. => some::<D, 3, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, target),
+                    2.. => some::<D, 2, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, target),
+                    _ => some::<D, 1, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, target),
                 }
             };
         }
     }
 }
 
+/// # Safety
+///
+/// Needs AVX2 and FMA; `COUNT` tokens stand behind the half tile's pointers.
 #[inline(always)]
 unsafe fn some<
     D: ByteDot,
@@ -189,11 +218,12 @@ unsafe fn some<
     const ENCODING: u8,
     const MINIMUM: bool,
 >(
-    task: HalfTask,
+    dot: D,
+    task: HalfTile,
     (output, row, column): (&mut OutputTile<'_>, usize, usize),
 ) -> usize {
     // SAFETY: the streams hold `blocks` blocks, the activation pointers `COUNT` rows.
-    let sums = unsafe { products::<D, COUNT, BITS, GROUPS, ENCODING, MINIMUM>(task) };
+    let sums = unsafe { products::<D, COUNT, BITS, GROUPS, ENCODING, MINIMUM>(dot, task) };
     for (token, sum) in sums.into_iter().enumerate() {
         let mut lanes = [0.0; TILE_ROWS / 2];
         // SAFETY: eight floats.
@@ -203,6 +233,9 @@ unsafe fn some<
     COUNT
 }
 
+/// # Safety
+///
+/// As [`some`].
 #[inline(always)]
 unsafe fn products<
     D: ByteDot,
@@ -212,10 +245,11 @@ unsafe fn products<
     const ENCODING: u8,
     const MINIMUM: bool,
 >(
-    task: HalfTask,
+    dot: D,
+    task: HalfTile,
 ) -> [__m256; COUNT] {
     let columns = task.blocks * 32;
-    // SAFETY: the caller's.
+    // SAFETY: the streams hold `blocks` blocks of the layout, and the activation pointers `COUNT` rows of as many.
     unsafe {
         let mut sums = [_mm256_setzero_ps(); COUNT];
         let mut scales = Scales::<ENCODING, MINIMUM>::new(task.scales, task.half);
@@ -231,34 +265,34 @@ unsafe fn products<
             let quants = (task.quants.add(block * 32), columns);
             scales.begin_block(block);
             for group in 0..GROUPS {
-                let mut dots = [D::zero(); COUNT];
+                let mut dots = [dot.zero(); COUNT];
                 if GROUPS == 1 || group == 0 {
-                    D::add::<COUNT, BITS, 0>(values, quants, &mut dots);
-                    D::add::<COUNT, BITS, 1>(values, quants, &mut dots);
-                    D::add::<COUNT, BITS, 2>(values, quants, &mut dots);
-                    D::add::<COUNT, BITS, 3>(values, quants, &mut dots);
+                    dot.add::<COUNT, BITS, 0>(values, quants, &mut dots);
+                    dot.add::<COUNT, BITS, 1>(values, quants, &mut dots);
+                    dot.add::<COUNT, BITS, 2>(values, quants, &mut dots);
+                    dot.add::<COUNT, BITS, 3>(values, quants, &mut dots);
                 }
                 if GROUPS == 1 || group == 1 {
-                    D::add::<COUNT, BITS, 4>(values, quants, &mut dots);
-                    D::add::<COUNT, BITS, 5>(values, quants, &mut dots);
-                    D::add::<COUNT, BITS, 6>(values, quants, &mut dots);
-                    D::add::<COUNT, BITS, 7>(values, quants, &mut dots);
+                    dot.add::<COUNT, BITS, 4>(values, quants, &mut dots);
+                    dot.add::<COUNT, BITS, 5>(values, quants, &mut dots);
+                    dot.add::<COUNT, BITS, 6>(values, quants, &mut dots);
+                    dot.add::<COUNT, BITS, 7>(values, quants, &mut dots);
                 }
                 let (scale, minimum) = scales.next_group();
                 for token in 0..COUNT {
                     let place = (token * task.blocks + block) * GROUPS + group;
-                    let mut dot = D::total::<BITS>(dots[token]);
+                    let mut sum = dot.total::<BITS>(dots[token]);
                     if !MINIMUM {
                         let debt = _mm256_set1_epi32(*task.activation_debts.add(place));
-                        dot = _mm256_add_epi32(dot, _mm256_sll_epi32(debt, task.zero_shift));
+                        sum = _mm256_add_epi32(sum, _mm256_sll_epi32(debt, task.zero_shift));
                     }
                     let factor = *task.activation_scales.add(token * task.blocks + block);
                     let factor = _mm256_mul_ps(scale, _mm256_set1_ps(factor));
-                    let sum = &mut sums[token];
-                    *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), factor, *sum);
+                    let total = &mut sums[token];
+                    *total = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), factor, *total);
                     if MINIMUM {
                         let offset = _mm256_set1_ps(*task.activation_sums.add(place));
-                        *sum = _mm256_fmadd_ps(minimum, offset, *sum);
+                        *total = _mm256_fmadd_ps(minimum, offset, *total);
                     }
                 }
             }

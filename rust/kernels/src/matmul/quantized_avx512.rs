@@ -14,13 +14,9 @@ use super::destination_avx512::Destination;
 use super::dot_avx512::{Maddubs, Vnni, WideDot};
 use super::output::OutputTile;
 use super::rows::{QuantizedRows, TileRange};
-use super::tile_avx512::{TileTask, all_tokens};
-use crate::pack::{Elements, PackedMatrix, QuantLayout, TILE_ROWS};
-use crate::quant::ScaleEncoding;
-
-pub(super) const HALF: u8 = 0;
-pub(super) const SINGLE: u8 = 1;
-pub(super) const SUPER: u8 = 2;
+use super::tile_avx512::{TilePair, all_tokens};
+use crate::quant::{HALF_SCALES, SINGLE_SCALES, SUPER_SCALES, ScaleEncoding};
+use crate::weights::{Elements, PackedMatrix, QuantLayout, TILE_ROWS};
 
 /// Up to so many tokens pass over one tile at a time, for the weights come from memory.
 const FEW: usize = 8;
@@ -40,7 +36,7 @@ pub(crate) unsafe fn multiply(
     range: &TileRange,
     output: &mut OutputTile<'_>,
 ) -> bool {
-    // SAFETY: the caller's.
+    // SAFETY: the caller has VNNI too, and checked the product.
     unsafe { multiply_with::<Vnni>(matrix, rows, range, output) }
 }
 
@@ -55,7 +51,7 @@ pub(crate) unsafe fn multiply_base(
     range: &TileRange,
     output: &mut OutputTile<'_>,
 ) -> bool {
-    // SAFETY: the caller's.
+    // SAFETY: the caller has all but VNNI, and checked the product.
     unsafe { multiply_with::<Maddubs>(matrix, rows, range, output) }
 }
 
@@ -78,26 +74,26 @@ unsafe fn multiply_with<D: Enter>(
         layout.has_minimum,
     );
     let multiply_tiles = match key {
-        (4, 1, ScaleEncoding::Half, false) => D::both::<4, 1, HALF, false>(),
-        (4, 1, ScaleEncoding::Half, true) => D::both::<4, 1, HALF, true>(),
-        (4, 1, ScaleEncoding::Super, true) => D::both::<4, 1, SUPER, true>(),
-        (4, 2, ScaleEncoding::Super, false) => D::both::<4, 2, SUPER, false>(),
-        (4, 2, ScaleEncoding::Super, true) => D::both::<4, 2, SUPER, true>(),
-        (5, 1, ScaleEncoding::Half, false) => D::both::<5, 1, HALF, false>(),
-        (5, 1, ScaleEncoding::Half, true) => D::both::<5, 1, HALF, true>(),
-        (5, 1, ScaleEncoding::Super, true) => D::both::<5, 1, SUPER, true>(),
-        (6, 2, ScaleEncoding::Super, false) => D::both::<6, 2, SUPER, false>(),
-        (8, 1, ScaleEncoding::Half, false) => D::both::<8, 1, HALF, false>(),
-        (8, 1, ScaleEncoding::Single, false) => D::both::<8, 1, SINGLE, false>(),
-        (8, 1, ScaleEncoding::Super, false) => D::both::<8, 1, SUPER, false>(),
+        (4, 1, ScaleEncoding::Half, false) => D::both::<4, 1, HALF_SCALES, false>(),
+        (4, 1, ScaleEncoding::Half, true) => D::both::<4, 1, HALF_SCALES, true>(),
+        (4, 1, ScaleEncoding::Super, true) => D::both::<4, 1, SUPER_SCALES, true>(),
+        (4, 2, ScaleEncoding::Super, false) => D::both::<4, 2, SUPER_SCALES, false>(),
+        (4, 2, ScaleEncoding::Super, true) => D::both::<4, 2, SUPER_SCALES, true>(),
+        (5, 1, ScaleEncoding::Half, false) => D::both::<5, 1, HALF_SCALES, false>(),
+        (5, 1, ScaleEncoding::Half, true) => D::both::<5, 1, HALF_SCALES, true>(),
+        (5, 1, ScaleEncoding::Super, true) => D::both::<5, 1, SUPER_SCALES, true>(),
+        (6, 2, ScaleEncoding::Super, false) => D::both::<6, 2, SUPER_SCALES, false>(),
+        (8, 1, ScaleEncoding::Half, false) => D::both::<8, 1, HALF_SCALES, false>(),
+        (8, 1, ScaleEncoding::Single, false) => D::both::<8, 1, SINGLE_SCALES, false>(),
+        (8, 1, ScaleEncoding::Super, false) => D::both::<8, 1, SUPER_SCALES, false>(),
         _ => return false,
     };
-    // SAFETY: the caller's contract.
+    // SAFETY: the caller has the instructions of the instances, and checked the product.
     unsafe { for_each_pair(matrix, layout, (rows, range), output, multiply_tiles) };
     true
 }
 
-type MultiplyTiles = unsafe fn(TileTask, usize, (usize, usize));
+type MultiplyTiles = unsafe fn(TilePair, usize, (usize, usize));
 
 /// Where the algorithm is compiled with the features of a [`WideDot`].
 trait Enter: WideDot {
@@ -133,13 +129,16 @@ macro_rules! enter {
             const ENCODING: u8,
             const MINIMUM: bool,
         >(
-            task: TileTask,
+            task: TilePair,
             tokens: usize,
             widths: (usize, usize),
         ) {
-            // SAFETY: the caller's, and the features are on.
+            // SAFETY: the features of the dot are on, and the caller has the tokens and tiles.
             unsafe {
-                all_tokens::<$dot, TILES, BITS, GROUPS, ENCODING, MINIMUM>(task, tokens, widths);
+                let dot = $dot::new();
+                all_tokens::<$dot, TILES, BITS, GROUPS, ENCODING, MINIMUM>(
+                    dot, task, tokens, widths,
+                );
             }
         }
     };
@@ -182,7 +181,7 @@ unsafe fn for_each_pair(
         let column = (tile - range.tiles.start) * TILE_ROWS;
         // SAFETY: the pointers begin at the range's first token and this tile; the range is inside.
         unsafe {
-            let task = TileTask {
+            let task = TilePair {
                 values: matrix.tile_values(tile).as_ptr(),
                 scales: matrix.tile_scales(tile).as_ptr(),
                 value_bytes: matrix.tile_values(tile).len(),

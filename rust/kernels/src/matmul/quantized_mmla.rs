@@ -13,7 +13,7 @@ use super::quantized_neon::{dotprod, instance};
 use super::rows::{QuantizedRows, TileRange};
 use super::tile_neon::{TileTask, for_each_tile, layout_of, sums_of};
 use super::unpack_neon::{HALF_VECTOR, Scales, paired_weights};
-use crate::pack::{BLOCK_INPUTS, PackedMatrix};
+use crate::weights::{BLOCK_INPUTS, PackedMatrix};
 
 /// Tokens that fewest pairs hold; fewer gain nothing from being paired.
 const FEWEST: usize = 4;
@@ -72,7 +72,7 @@ impl PairedRows {
     #[inline(always)]
     unsafe fn inputs(&self, pair: usize, block: usize, step: usize) -> int8x16_t {
         let eights = BLOCK_INPUTS / 8;
-        // SAFETY: the caller's.
+        // SAFETY: a pair has `columns / 8` times 2 times 8 quants, of which the block's step is sixteen.
         unsafe {
             let place = (pair * self.blocks + block) * eights + step;
             vld1q_s8(self.quants.as_ptr().add(place).cast())
@@ -80,9 +80,13 @@ impl PairedRows {
     }
 
     /// The scales of both tokens, twice.
+    ///
+    /// # Safety
+    ///
+    /// There is such a pair, and such a block.
     #[inline(always)]
     unsafe fn scales(&self, pair: usize, block: usize) -> float32x4_t {
-        // SAFETY: as above.
+        // SAFETY: a pair has two scales for each block.
         unsafe {
             let place = self.scales.as_ptr().add(pair * self.blocks + block);
             let both = vld1_f32(place.cast());
@@ -91,9 +95,13 @@ impl PairedRows {
     }
 
     /// The sums of a group, twice.
+    ///
+    /// # Safety
+    ///
+    /// There is such a pair, and such a group of its row.
     #[inline(always)]
     unsafe fn sums(&self, pair: usize, group: usize) -> float32x4_t {
-        // SAFETY: as above, `group` being counted from the row's beginning.
+        // SAFETY: a pair has two sums for each group of its row.
         unsafe {
             let place = pair * self.blocks * self.groups + group;
             let both = vld1_f32(self.sums.as_ptr().add(place).cast());
@@ -102,9 +110,13 @@ impl PairedRows {
     }
 
     /// What the zero point takes from the products of a group, twice.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::sums`].
     #[inline(always)]
     unsafe fn debts(&self, pair: usize, group: usize) -> int32x4_t {
-        // SAFETY: as above.
+        // SAFETY: a pair has two debts for each group of its row.
         unsafe {
             let place = pair * self.blocks * self.groups + group;
             let both = vld1_s32(self.debts.as_ptr().add(place).cast());
@@ -130,7 +142,7 @@ pub(crate) unsafe fn multiply(
     let tokens = range.tokens.len();
     let paired = tokens / FEWEST * FEWEST;
     if paired == 0 {
-        // SAFETY: the caller's contract.
+        // SAFETY: the caller checked the product, and has what `sdot` needs.
         return unsafe { dotprod::multiply(matrix, rows, range, output) };
     }
     let first = range.tokens.start;
@@ -143,8 +155,8 @@ pub(crate) unsafe fn multiply(
         return false;
     };
     for_each_tile((matrix, layout), (rows, range), output, |mut task| {
-        // SAFETY: the caller's contract; the task begins at the range's first token, the pairs
-        // cover `paired` of them.
+        // SAFETY: the caller checked the product; the task begins at the range's first token, the pairs cover
+        // `paired` of them.
         unsafe {
             multiply_pairs(task, &pairs, paired / 2);
             task.skip(paired, layout.groups());
@@ -264,7 +276,7 @@ unsafe fn some_pairs<
 /// Eight rows' values, each once for either token of a pair.
 #[inline(always)]
 unsafe fn twice([low, high]: [float32x4_t; 2]) -> [float32x4_t; 4] {
-    // SAFETY: the caller has NEON.
+    // SAFETY: NEON is the baseline of the target; only registers are touched.
     unsafe {
         [
             vzip1q_f32(low, low),
@@ -286,7 +298,8 @@ unsafe fn add_step<const PAIRS: usize, const BITS: u32, const STEP: usize>(
     inputs: impl Fn(usize, usize) -> int8x16_t,
     dots: &mut [[int32x4_t; 4]; PAIRS],
 ) {
-    // SAFETY: the caller's; it has `smmla`, which touches nothing but registers.
+    // SAFETY: the half's bytes of a block are behind `values`; the caller has `smmla`, which touches nothing but
+    // registers.
     unsafe {
         let weights = paired_weights::<BITS, STEP>(values);
         for (pair, dots) in dots.iter_mut().enumerate() {

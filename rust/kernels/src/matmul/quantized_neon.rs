@@ -15,32 +15,32 @@ use super::output::OutputTile;
 use super::rows::{QuantizedRows, TileRange};
 use super::tile_neon::{Inputs, TileTask, for_each_tile, layout_of};
 use super::unpack_neon::{HALF_VECTOR, Scales, weights};
-use crate::pack::{BLOCK_INPUTS, PackedMatrix, QuantLayout};
+use crate::weights::{BLOCK_INPUTS, PackedMatrix, QuantLayout};
 
 /// The instance of a generic function for a layout, or none.
 macro_rules! instance {
     ($layout:expr, $function:ident) => {{
-        use crate::matmul::unpack_neon::{HALF, SINGLE, SUPER};
         use crate::quant::ScaleEncoding::{Half, Single, Super};
-        let layout: crate::pack::QuantLayout = $layout;
+        use crate::quant::{HALF_SCALES, SINGLE_SCALES, SUPER_SCALES};
+        let layout: crate::weights::QuantLayout = $layout;
         match (
             layout.bits,
             layout.groups(),
             layout.encoding,
             layout.has_minimum,
         ) {
-            (4, 1, Half, false) => Some($function::<4, 1, HALF, false> as _),
-            (4, 1, Half, true) => Some($function::<4, 1, HALF, true> as _),
-            (4, 1, Super, true) => Some($function::<4, 1, SUPER, true> as _),
-            (4, 2, Super, false) => Some($function::<4, 2, SUPER, false> as _),
-            (4, 2, Super, true) => Some($function::<4, 2, SUPER, true> as _),
-            (5, 1, Half, false) => Some($function::<5, 1, HALF, false> as _),
-            (5, 1, Half, true) => Some($function::<5, 1, HALF, true> as _),
-            (5, 1, Super, true) => Some($function::<5, 1, SUPER, true> as _),
-            (6, 2, Super, false) => Some($function::<6, 2, SUPER, false> as _),
-            (8, 1, Half, false) => Some($function::<8, 1, HALF, false> as _),
-            (8, 1, Single, false) => Some($function::<8, 1, SINGLE, false> as _),
-            (8, 1, Super, false) => Some($function::<8, 1, SUPER, false> as _),
+            (4, 1, Half, false) => Some($function::<4, 1, HALF_SCALES, false> as _),
+            (4, 1, Half, true) => Some($function::<4, 1, HALF_SCALES, true> as _),
+            (4, 1, Super, true) => Some($function::<4, 1, SUPER_SCALES, true> as _),
+            (4, 2, Super, false) => Some($function::<4, 2, SUPER_SCALES, false> as _),
+            (4, 2, Super, true) => Some($function::<4, 2, SUPER_SCALES, true> as _),
+            (5, 1, Half, false) => Some($function::<5, 1, HALF_SCALES, false> as _),
+            (5, 1, Half, true) => Some($function::<5, 1, HALF_SCALES, true> as _),
+            (5, 1, Super, true) => Some($function::<5, 1, SUPER_SCALES, true> as _),
+            (6, 2, Super, false) => Some($function::<6, 2, SUPER_SCALES, false> as _),
+            (8, 1, Half, false) => Some($function::<8, 1, HALF_SCALES, false> as _),
+            (8, 1, Single, false) => Some($function::<8, 1, SINGLE_SCALES, false> as _),
+            (8, 1, Super, false) => Some($function::<8, 1, SUPER_SCALES, false> as _),
             _ => None,
         }
     }};
@@ -76,7 +76,8 @@ macro_rules! dot_kernel {
                     return false;
                 };
                 for_each_tile((matrix, layout), (rows, range), output, |task| {
-                    // SAFETY: the caller's contract; the task begins at the range's first token.
+                    // SAFETY: the features are on; the caller checked the product, and the task begins at the
+                    // range's first token.
                     unsafe { tile(task, range.tokens.len()) }
                 });
                 true
@@ -97,8 +98,11 @@ macro_rules! dot_kernel {
                 task: TileTask,
                 tokens: usize,
             ) {
-                // SAFETY: the caller's.
-                unsafe { all_tokens::<$dot, BITS, GROUPS, ENCODING, MINIMUM>(task, tokens) }
+                // SAFETY: the features of the dot are on, and the caller has the tokens.
+                unsafe {
+                    let dot = <$dot as Dot<BITS>>::new();
+                    all_tokens::<$dot, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, tokens);
+                }
             }
         }
     };
@@ -120,6 +124,7 @@ unsafe fn all_tokens<
     const ENCODING: u8,
     const MINIMUM: bool,
 >(
+    dot: D,
     mut task: TileTask,
     tokens: usize,
 ) {
@@ -129,11 +134,11 @@ unsafe fn all_tokens<
         while left > 0 {
             let step = match left {
                 8.. if D::TOKENS == 8 => {
-                    some_tokens::<D, 8, BITS, GROUPS, ENCODING, MINIMUM>(&task)
+                    some_tokens::<D, 8, BITS, GROUPS, ENCODING, MINIMUM>(dot, &task)
                 }
-                4.. => some_tokens::<D, 4, BITS, GROUPS, ENCODING, MINIMUM>(&task),
-                2.. => some_tokens::<D, 2, BITS, GROUPS, ENCODING, MINIMUM>(&task),
-                _ => some_tokens::<D, 1, BITS, GROUPS, ENCODING, MINIMUM>(&task),
+                4.. => some_tokens::<D, 4, BITS, GROUPS, ENCODING, MINIMUM>(dot, &task),
+                2.. => some_tokens::<D, 2, BITS, GROUPS, ENCODING, MINIMUM>(dot, &task),
+                _ => some_tokens::<D, 1, BITS, GROUPS, ENCODING, MINIMUM>(dot, &task),
             };
             left -= step;
             task.skip(step, GROUPS);
@@ -153,6 +158,7 @@ unsafe fn some_tokens<
     const ENCODING: u8,
     const MINIMUM: bool,
 >(
+    dot: D,
     task: &TileTask,
 ) -> usize {
     let (tile, inputs) = (&task.tile, &task.inputs);
@@ -173,11 +179,11 @@ unsafe fn some_tokens<
                 };
                 if TOKENS == 1 {
                     // With code of their own for each half, the sums stay in registers.
-                    group.add_half::<D, TOKENS>(0, inputs, &mut sums);
-                    group.add_half::<D, TOKENS>(1, inputs, &mut sums);
+                    group.add_half::<D, TOKENS>(dot, 0, inputs, &mut sums);
+                    group.add_half::<D, TOKENS>(dot, 1, inputs, &mut sums);
                 } else {
                     for half in 0..2 {
-                        group.add_half::<D, TOKENS>(half, inputs, &mut sums);
+                        group.add_half::<D, TOKENS>(dot, half, inputs, &mut sums);
                     }
                 }
                 scales.end_group();
@@ -213,21 +219,22 @@ impl<const BITS: u32, const GROUPS: usize, const ENCODING: u8, const MINIMUM: bo
     #[inline(always)]
     unsafe fn add_half<D: Dot<BITS>, const TOKENS: usize>(
         &self,
+        dot: D,
         half: usize,
         inputs: &Inputs,
         sums: &mut [[float32x4_t; 4]; TOKENS],
     ) {
-        // SAFETY: the caller's.
+        // SAFETY: the group's scales, and what is named of each token's inputs, lie in the streams of `blocks` blocks.
         unsafe {
-            let dots = self.products::<D, TOKENS>(half, inputs);
+            let dots = self.products::<D, TOKENS>(dot, half, inputs);
             let (scale, minimum) = self.scales.of_half(half);
             for (token, dots) in dots.into_iter().enumerate() {
                 let factor = *inputs.scales.add(token * self.blocks + self.block);
                 let offset = *inputs.sums.add(self.place(token));
-                for (quarter, dot) in D::finish(dots).into_iter().enumerate() {
+                for (quarter, product) in dot.finish(dots).into_iter().enumerate() {
                     let sum = &mut sums[token][2 * half + quarter];
                     let factor = vmulq_n_f32(scale[quarter], factor);
-                    *sum = vfmaq_f32(*sum, vcvtq_f32_s32(dot), factor);
+                    *sum = vfmaq_f32(*sum, vcvtq_f32_s32(product), factor);
                     if MINIMUM {
                         *sum = vfmaq_n_f32(*sum, minimum[quarter], offset);
                     }
@@ -244,33 +251,34 @@ impl<const BITS: u32, const GROUPS: usize, const ENCODING: u8, const MINIMUM: bo
     #[inline(always)]
     unsafe fn products<D: Dot<BITS>, const TOKENS: usize>(
         &self,
+        dot: D,
         half: usize,
         inputs: &Inputs,
     ) -> [D::Sums; TOKENS] {
-        // SAFETY: the caller's.
+        // SAFETY: the block has its values behind `values`, and each token 32 quants and a debt for the group.
         unsafe {
-            let mut dots = [D::begin(vdupq_n_s32(0)); TOKENS];
+            let mut dots = [dot.begin(vdupq_n_s32(0)); TOKENS];
             if BITS != 8 && !MINIMUM {
-                for (token, dot) in dots.iter_mut().enumerate() {
+                for (token, sums) in dots.iter_mut().enumerate() {
                     let debt = *inputs.debts.add(self.place(token)) * inputs.zero;
-                    *dot = D::begin(vdupq_n_s32(debt));
+                    *sums = dot.begin(vdupq_n_s32(debt));
                 }
             }
             let values = self.values.add(half * HALF_VECTOR);
             let quants = inputs.quants.add(self.block * BLOCK_INPUTS);
             if GROUPS == 1 || self.index == 0 {
                 let inputs = sixteen((quants, inputs.columns));
-                add_step::<D, TOKENS, BITS, 0>(weights::<BITS, 0>(values), &inputs, &mut dots);
-                add_step::<D, TOKENS, BITS, 1>(weights::<BITS, 1>(values), &inputs, &mut dots);
-                add_step::<D, TOKENS, BITS, 2>(weights::<BITS, 2>(values), &inputs, &mut dots);
-                add_step::<D, TOKENS, BITS, 3>(weights::<BITS, 3>(values), &inputs, &mut dots);
+                add_step::<D, TOKENS, BITS, 0>(dot, weights::<BITS, 0>(values), &inputs, &mut dots);
+                add_step::<D, TOKENS, BITS, 1>(dot, weights::<BITS, 1>(values), &inputs, &mut dots);
+                add_step::<D, TOKENS, BITS, 2>(dot, weights::<BITS, 2>(values), &inputs, &mut dots);
+                add_step::<D, TOKENS, BITS, 3>(dot, weights::<BITS, 3>(values), &inputs, &mut dots);
             }
             if GROUPS == 1 || self.index == 1 {
                 let inputs = sixteen((quants.add(16), inputs.columns));
-                add_step::<D, TOKENS, BITS, 0>(weights::<BITS, 4>(values), &inputs, &mut dots);
-                add_step::<D, TOKENS, BITS, 1>(weights::<BITS, 5>(values), &inputs, &mut dots);
-                add_step::<D, TOKENS, BITS, 2>(weights::<BITS, 6>(values), &inputs, &mut dots);
-                add_step::<D, TOKENS, BITS, 3>(weights::<BITS, 7>(values), &inputs, &mut dots);
+                add_step::<D, TOKENS, BITS, 0>(dot, weights::<BITS, 4>(values), &inputs, &mut dots);
+                add_step::<D, TOKENS, BITS, 1>(dot, weights::<BITS, 5>(values), &inputs, &mut dots);
+                add_step::<D, TOKENS, BITS, 2>(dot, weights::<BITS, 6>(values), &inputs, &mut dots);
+                add_step::<D, TOKENS, BITS, 3>(dot, weights::<BITS, 7>(values), &inputs, &mut dots);
             }
             dots
         }
@@ -284,23 +292,27 @@ impl<const BITS: u32, const GROUPS: usize, const ENCODING: u8, const MINIMUM: bo
 }
 
 /// Sixteen inputs of each token.
+///
+/// # Safety
+///
+/// They are there, from one token to the next `columns` further.
 #[inline(always)]
 unsafe fn sixteen<const TOKENS: usize>(
     (quants, columns): (*const i8, usize),
 ) -> [int8x16_t; TOKENS] {
-    // SAFETY: the caller's.
+    // SAFETY: the caller has sixteen bytes of each token.
     std::array::from_fn(|token| unsafe { vld1q_s8(quants.add(token * columns)) })
 }
 
 /// Adds the products of four inputs of eight rows and every token.
 #[inline(always)]
-unsafe fn add_step<D: Dot<BITS>, const TOKENS: usize, const BITS: u32, const LANE: i32>(
+fn add_step<D: Dot<BITS>, const TOKENS: usize, const BITS: u32, const LANE: i32>(
+    dot: D,
     weights: [int8x16_t; 2],
     inputs: &[int8x16_t; TOKENS],
     dots: &mut [D::Sums; TOKENS],
 ) {
-    for (dot, inputs) in dots.iter_mut().zip(inputs) {
-        // SAFETY: the caller has the instructions of `D`.
-        unsafe { D::add::<LANE>(dot, weights, *inputs) }
+    for (sums, inputs) in dots.iter_mut().zip(inputs) {
+        dot.add::<LANE>(sums, weights, *inputs);
     }
 }

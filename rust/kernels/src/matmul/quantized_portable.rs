@@ -5,7 +5,7 @@
 
 use super::output::OutputTile;
 use super::rows::{QuantizedRows, TileRange};
-use crate::pack::{
+use crate::weights::{
     BLOCK_INPUTS, Elements, PackedMatrix, QuantLayout, TILE_ROWS, TileBlock, VECTOR_BYTES,
     high_bits_place,
 };

@@ -2,7 +2,16 @@
 
 use std::ops::Range;
 
-use crate::pack::BLOCK_INPUTS;
+use crate::weights::{BLOCK_INPUTS, PackedMatrix, TILE_ROWS};
+
+/// Float activations `[tokens, columns]`.
+#[derive(Debug, Clone, Copy)]
+pub struct FloatRows<'a> {
+    /// The values.
+    pub values: &'a [f32],
+    /// Values of a row.
+    pub columns: usize,
+}
 
 /// Rows of 8-bit activations: `value = scale * quant`, a scale for every 32 inputs.
 #[derive(Debug, Clone, Default)]
@@ -174,8 +183,8 @@ pub struct TileRange {
 
 impl TileRange {
     /// Rows of the matrix that the range covers.
-    pub fn rows(&self, matrix: &crate::pack::PackedMatrix) -> Range<usize> {
-        let first = self.tiles.start * crate::pack::TILE_ROWS;
-        first..matrix.rows().min(self.tiles.end * crate::pack::TILE_ROWS)
+    pub fn rows(&self, matrix: &PackedMatrix) -> Range<usize> {
+        let first = self.tiles.start * TILE_ROWS;
+        first..matrix.rows().min(self.tiles.end * TILE_ROWS)
     }
 }

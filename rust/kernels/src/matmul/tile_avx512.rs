@@ -9,7 +9,7 @@ use crate::simd::prefetch;
 
 /// One or two tiles and some tokens, as pointers.
 #[derive(Clone, Copy)]
-pub(super) struct TileTask {
+pub(super) struct TilePair {
     pub(super) values: *const u8,
     pub(super) scales: *const u8,
     /// Bytes from one tile to the next.
@@ -31,7 +31,7 @@ pub(super) struct TileTask {
 ///
 /// # Safety
 ///
-/// Needs the instruction set of `D`; as `multiply`, with `tokens` rows and `TILES` tiles behind the task's pointers.
+/// Needs AVX-512 F, BW, DQ and VL; as `multiply`, with `tokens` rows and `TILES` tiles behind the task's pointers.
 #[inline(always)]
 pub(super) unsafe fn all_tokens<
     D: WideDot,
@@ -41,7 +41,8 @@ pub(super) unsafe fn all_tokens<
     const ENCODING: u8,
     const MINIMUM: bool,
 >(
-    mut task: TileTask,
+    dot: D,
+    mut task: TilePair,
     tokens: usize,
     (columns, sums_stride): (usize, usize),
 ) {
@@ -51,19 +52,23 @@ pub(super) unsafe fn all_tokens<
         while left > 0 {
             let step = match left {
                 8 if TILES == 1 && D::TOKENS_OF_ONE == 8 => {
-                    some_tokens::<D, TILES, 8, BITS, GROUPS, ENCODING, MINIMUM>(task, columns)
+                    some_tokens::<D, TILES, 8, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, columns)
                 }
                 6 | 9.. if D::TOKENS == 6 => {
-                    some_tokens::<D, TILES, 6, BITS, GROUPS, ENCODING, MINIMUM>(task, columns)
+                    some_tokens::<D, TILES, 6, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, columns)
                 }
                 4 | 7.. => {
-                    some_tokens::<D, TILES, 4, BITS, GROUPS, ENCODING, MINIMUM>(task, columns)
+                    some_tokens::<D, TILES, 4, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, columns)
                 }
                 3 | 5 | 6 => {
-                    some_tokens::<D, TILES, 3, BITS, GROUPS, ENCODING, MINIMUM>(task, columns)
+                    some_tokens::<D, TILES, 3, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, columns)
                 }
-                2 => some_tokens::<D, TILES, 2, BITS, GROUPS, ENCODING, MINIMUM>(task, columns),
-                _ => some_tokens::<D, TILES, 1, BITS, GROUPS, ENCODING, MINIMUM>(task, columns),
+                2 => {
+                    some_tokens::<D, TILES, 2, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, columns)
+                }
+                _ => {
+                    some_tokens::<D, TILES, 1, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, columns)
+                }
             };
             left -= step;
             task.ahead = 0;
@@ -89,7 +94,8 @@ unsafe fn some_tokens<
     const ENCODING: u8,
     const MINIMUM: bool,
 >(
-    task: TileTask,
+    dot: D,
+    task: TilePair,
     columns: usize,
 ) -> usize {
     // SAFETY: the streams of each tile hold `blocks` blocks, the activation pointers `TOKENS` rows.
@@ -108,27 +114,27 @@ unsafe fn some_tokens<
             for scales in &mut scales {
                 scales.begin_block(block);
             }
-            let quants = task.quants.add(block * 32);
+            let here = (&values, task.quants.add(block * 32), columns);
             for group in 0..GROUPS {
-                let mut dots = [[D::start(_mm512_setzero_si512()); TILES]; TOKENS];
+                let mut dots = [[dot.start(_mm512_setzero_si512()); TILES]; TOKENS];
                 let place = |token: usize| (token * task.blocks + block) * GROUPS + group;
                 if !MINIMUM {
                     for (token, dots) in dots.iter_mut().enumerate() {
                         let debt = _mm512_set1_epi32(*task.activation_debts.add(place(token)));
-                        *dots = [D::start(_mm512_sll_epi32(debt, task.zero_shift)); TILES];
+                        *dots = [dot.start(_mm512_sll_epi32(debt, task.zero_shift)); TILES];
                     }
                 }
                 if GROUPS == 1 || group == 0 {
-                    add_step::<D, TILES, TOKENS, BITS, 0>(&values, (quants, columns), &mut dots);
-                    add_step::<D, TILES, TOKENS, BITS, 1>(&values, (quants, columns), &mut dots);
-                    add_step::<D, TILES, TOKENS, BITS, 2>(&values, (quants, columns), &mut dots);
-                    add_step::<D, TILES, TOKENS, BITS, 3>(&values, (quants, columns), &mut dots);
+                    add_step::<D, TILES, TOKENS, BITS, 0>(dot, here, &mut dots);
+                    add_step::<D, TILES, TOKENS, BITS, 1>(dot, here, &mut dots);
+                    add_step::<D, TILES, TOKENS, BITS, 2>(dot, here, &mut dots);
+                    add_step::<D, TILES, TOKENS, BITS, 3>(dot, here, &mut dots);
                 }
                 if GROUPS == 1 || group == 1 {
-                    add_step::<D, TILES, TOKENS, BITS, 4>(&values, (quants, columns), &mut dots);
-                    add_step::<D, TILES, TOKENS, BITS, 5>(&values, (quants, columns), &mut dots);
-                    add_step::<D, TILES, TOKENS, BITS, 6>(&values, (quants, columns), &mut dots);
-                    add_step::<D, TILES, TOKENS, BITS, 7>(&values, (quants, columns), &mut dots);
+                    add_step::<D, TILES, TOKENS, BITS, 4>(dot, here, &mut dots);
+                    add_step::<D, TILES, TOKENS, BITS, 5>(dot, here, &mut dots);
+                    add_step::<D, TILES, TOKENS, BITS, 6>(dot, here, &mut dots);
+                    add_step::<D, TILES, TOKENS, BITS, 7>(dot, here, &mut dots);
                 }
                 let mut scaled = [(_mm512_setzero_ps(), _mm512_setzero_ps()); TILES];
                 for (scaled, scales) in scaled.iter_mut().zip(&mut scales) {
@@ -138,11 +144,11 @@ unsafe fn some_tokens<
                     let factor = *task.activation_scales.add(token * task.blocks + block);
                     let offset = *task.activation_sums.add(place(token));
                     for tile in 0..TILES {
-                        let dot = _mm512_cvtepi32_ps(D::total::<BITS>(dots[token][tile]));
+                        let product = _mm512_cvtepi32_ps(dot.total::<BITS>(dots[token][tile]));
                         let (scale, minimum) = scaled[tile];
                         let factor = _mm512_mul_ps(scale, _mm512_set1_ps(factor));
                         let sum = &mut sums[token][tile];
-                        *sum = _mm512_fmadd_ps(dot, factor, *sum);
+                        *sum = _mm512_fmadd_ps(product, factor, *sum);
                         if MINIMUM {
                             *sum = _mm512_fmadd_ps(minimum, _mm512_set1_ps(offset), *sum);
                         }
@@ -180,21 +186,21 @@ unsafe fn add_step<
     const BITS: u32,
     const STEP: usize,
 >(
-    values: &[*const u8; TILES],
-    (quants, columns): (*const i8, usize),
+    dot: D,
+    (values, quants, columns): (&[*const u8; TILES], *const i8, usize),
     dots: &mut [[D::Sums; TILES]; TOKENS],
 ) {
-    // SAFETY: the caller's.
+    // SAFETY: each tile has a block behind its pointer, and each token 32 quants, of which `STEP` names four.
     unsafe {
-        let mut vectors = [D::weights::<BITS>(_mm512_setzero_si512()); TILES];
+        let mut vectors = [dot.weights::<BITS>(_mm512_setzero_si512()); TILES];
         for (vector, values) in vectors.iter_mut().zip(values) {
-            *vector = D::weights::<BITS>(weights::<BITS, STEP>(*values));
+            *vector = dot.weights::<BITS>(weights::<BITS, STEP>(*values));
         }
         for (token, dots) in dots.iter_mut().enumerate() {
             let four = quants.add(token * columns + 4 * STEP).cast::<i32>();
             let inputs = _mm512_set1_epi32(four.read_unaligned());
-            for (dot, vector) in dots.iter_mut().zip(vectors) {
-                D::add::<BITS, STEP>(dot, vector, inputs);
+            for (sums, vector) in dots.iter_mut().zip(vectors) {
+                dot.add::<BITS, STEP>(sums, vector, inputs);
             }
         }
     }

@@ -4,8 +4,8 @@ use std::arch::{aarch64::*, asm};
 
 use super::output::OutputTile;
 use super::rows::{QuantizedRows, TileRange};
-use crate::pack::{Elements, PackedMatrix, QuantLayout, TILE_ROWS, VECTOR_BYTES};
 use crate::simd::{Lanes, neon::Neon};
+use crate::weights::{Elements, PackedMatrix, QuantLayout, TILE_ROWS, VECTOR_BYTES};
 
 /// How far ahead of the weights memory is asked for, in bytes.
 const AHEAD: usize = 4096;
@@ -28,7 +28,7 @@ impl Tile {
     /// The tile has the block, packed in `BITS` bits.
     #[inline(always)]
     pub(super) unsafe fn block<const BITS: u32>(&self, block: usize) -> *const u8 {
-        // SAFETY: the caller's; asking for memory never faults.
+        // SAFETY: the tile has the block; asking for memory never faults.
         unsafe {
             let values = self.values.add(block * VECTOR_BYTES * BITS as usize);
             if self.ahead > 0 {
@@ -82,13 +82,13 @@ impl Target {
             if count == 0 {
                 break;
             }
-            // SAFETY: the caller's; only lanes that the tile has are touched.
+            // SAFETY: the output has the token, and of its columns only those that the tile has rows for are touched.
             unsafe {
                 let target = self.pointer.add(token * self.stride + 4 * quarter);
                 if self.adds {
-                    sum = Neon::add(Neon::load_partial(target, count), sum);
+                    sum = Neon::new().add(Neon::new().load_partial(target, count), sum);
                 }
-                Neon::store_partial(target, sum, count);
+                Neon::new().store_partial(target, sum, count);
             }
         }
     }
@@ -111,7 +111,7 @@ impl TileTask {
     pub(super) unsafe fn skip(&mut self, tokens: usize, groups: usize) {
         let blocks = tokens * self.tile.blocks;
         self.tile.ahead = 0;
-        // SAFETY: the caller's.
+        // SAFETY: the caller has as many tokens, so the pointers stand at the next one or at the end.
         unsafe {
             self.inputs.quants = self.inputs.quants.add(tokens * self.inputs.columns);
             self.inputs.scales = self.inputs.scales.add(blocks);

@@ -2,8 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::quantized_avx2::{HALF, SINGLE, SUPER};
-use crate::pack::{TILE_ROWS, VECTOR_BYTES};
+use crate::quant::{HALF_SCALES, SINGLE_SCALES, SUPER_SCALES};
+use crate::weights::{TILE_ROWS, VECTOR_BYTES};
 
 /// Inputs `4 * STEP..` of half a block, four bytes a row.
 ///
@@ -64,15 +64,13 @@ pub(super) struct Scales<const ENCODING: u8, const MINIMUM: bool> {
     base_minimum: __m256,
 }
 
-// SAFETY (every method): the callers have AVX2 and F16C and a stream of the layout's length; each
-// read takes the half's share of sixteen values and steps over all of them.
 impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
     /// # Safety
     ///
     /// Needs AVX2; `stream` is a tile's scales.
     #[inline(always)]
     pub(super) unsafe fn new(stream: *const u8, half: usize) -> Self {
-        // SAFETY: the caller's.
+        // SAFETY: a register is filled; the caller has AVX2.
         let none = unsafe { _mm256_setzero_ps() };
         Self {
             next: stream,
@@ -87,7 +85,7 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
     /// The stream stands at the beginning of `block`.
     #[inline(always)]
     pub(super) unsafe fn begin_block(&mut self, block: usize) {
-        if ENCODING == SUPER && block.is_multiple_of(8) {
+        if ENCODING == SUPER_SCALES && block.is_multiple_of(8) {
             // SAFETY: a super-block begins with its bases.
             unsafe {
                 self.base = self.take_half();
@@ -117,13 +115,16 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
         }
     }
 
+    /// # Safety
+    ///
+    /// As [`Self::next_group`], at sixteen of its values.
     #[inline(always)]
     unsafe fn take(&mut self, base: __m256) -> __m256 {
-        // SAFETY: see the impl.
+        // SAFETY: sixteen values of the encoding's width stand there, of which the half's eight are read.
         unsafe {
             match ENCODING {
-                HALF => self.take_half(),
-                SINGLE => _mm256_loadu_ps(self.bytes::<4>().cast()),
+                HALF_SCALES => self.take_half(),
+                SINGLE_SCALES => _mm256_loadu_ps(self.bytes::<4>().cast()),
                 _ => {
                     let small = _mm_loadl_epi64(self.bytes::<1>().cast());
                     _mm256_mul_ps(base, _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(small)))
@@ -132,16 +133,23 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
         }
     }
 
+    /// # Safety
+    ///
+    /// The stream stands at sixteen halves.
     #[inline(always)]
     unsafe fn take_half(&mut self) -> __m256 {
-        // SAFETY: see the impl.
+        // SAFETY: sixteen halves stand there, of which eight are read.
         unsafe { _mm256_cvtph_ps(_mm_loadu_si128(self.bytes::<2>().cast())) }
     }
 
     /// The half's share of the next sixteen values of `WIDTH` bytes.
+    ///
+    /// # Safety
+    ///
+    /// The stream has as many.
     #[inline(always)]
     unsafe fn bytes<const WIDTH: usize>(&mut self) -> *const u8 {
-        // SAFETY: see the impl.
+        // SAFETY: sixteen values stand there: the pointers lie among them or just behind.
         unsafe {
             let own = self.next.add(self.half * WIDTH * TILE_ROWS / 2);
             self.next = self.next.add(WIDTH * TILE_ROWS);

@@ -2,8 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::quantized_avx512::{HALF, SINGLE, SUPER};
-use crate::pack::VECTOR_BYTES;
+use crate::quant::{HALF_SCALES, SINGLE_SCALES, SUPER_SCALES};
+use crate::weights::VECTOR_BYTES;
 
 /// Inputs `4 * STEP..` of a block, four bytes a row.
 ///
@@ -70,7 +70,7 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
     /// Needs AVX-512 F; `stream` is a tile's scales.
     #[inline(always)]
     pub(super) unsafe fn new(stream: *const u8) -> Self {
-        // SAFETY: the caller's.
+        // SAFETY: a register is filled; the caller has AVX-512 F.
         let none = unsafe { _mm512_setzero_ps() };
         Self {
             next: stream,
@@ -84,7 +84,7 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
     /// `next` stands at the beginning of `block`.
     #[inline(always)]
     pub(super) unsafe fn begin_block(&mut self, block: usize) {
-        if ENCODING == SUPER && block.is_multiple_of(8) {
+        if ENCODING == SUPER_SCALES && block.is_multiple_of(8) {
             // SAFETY: a super-block begins with its bases.
             unsafe {
                 self.base = self.take_half();
@@ -114,13 +114,16 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
         }
     }
 
+    /// # Safety
+    ///
+    /// As [`Self::next_group`], at sixteen of its values.
     #[inline(always)]
     unsafe fn take(&mut self, base: __m512) -> __m512 {
-        // SAFETY: the caller's.
+        // SAFETY: sixteen values of the encoding's width stand there.
         unsafe {
             match ENCODING {
-                HALF => self.take_half(),
-                SINGLE => {
+                HALF_SCALES => self.take_half(),
+                SINGLE_SCALES => {
                     let value = _mm512_loadu_ps(self.next.cast());
                     self.next = self.next.add(64);
                     value
@@ -134,9 +137,12 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
         }
     }
 
+    /// # Safety
+    ///
+    /// The stream stands at sixteen halves.
     #[inline(always)]
     unsafe fn take_half(&mut self) -> __m512 {
-        // SAFETY: the caller's.
+        // SAFETY: 32 bytes stand there.
         unsafe {
             let value = _mm512_cvtph_ps(_mm256_loadu_si256(self.next.cast()));
             self.next = self.next.add(32);

@@ -2,12 +2,9 @@
 
 use std::arch::aarch64::*;
 
-use crate::pack::{TILE_ROWS, VECTOR_BYTES};
+use crate::quant::{HALF_SCALES, SINGLE_SCALES, SUPER_SCALES};
 use crate::simd::{Lanes, neon::Neon};
-
-pub(super) const HALF: u8 = 0;
-pub(super) const SINGLE: u8 = 1;
-pub(super) const SUPER: u8 = 2;
+use crate::weights::{TILE_ROWS, VECTOR_BYTES};
 
 /// Bytes of eight rows in a packed vector.
 pub(super) const HALF_VECTOR: usize = VECTOR_BYTES / 2;
@@ -71,7 +68,7 @@ pub(super) unsafe fn weights<const BITS: u32, const STEP: usize>(
 pub(super) unsafe fn paired_weights<const BITS: u32, const STEP: usize>(
     values: *const u8,
 ) -> [int8x16_t; 4] {
-    // SAFETY: as above.
+    // SAFETY: a block is 64 bytes for every bit of a weight, 32 of them for each half.
     unsafe {
         let mut pairs = [vdupq_n_s8(0); 4];
         for quarter in 0..2 {
@@ -111,7 +108,7 @@ pub(super) unsafe fn paired_weights<const BITS: u32, const STEP: usize>(
 /// The low or the high four bits, whichever hold the inputs `4 * STEP..`.
 #[inline(always)]
 unsafe fn nibbles<const STEP: usize>(packed: uint8x16_t) -> uint8x16_t {
-    // SAFETY: the caller has NEON.
+    // SAFETY: NEON is the baseline of the target; only registers are touched.
     unsafe {
         if STEP < 4 {
             vandq_u8(packed, vdupq_n_u8(15))
@@ -124,7 +121,7 @@ unsafe fn nibbles<const STEP: usize>(packed: uint8x16_t) -> uint8x16_t {
 /// The same for the inputs `8 * STEP..`.
 #[inline(always)]
 unsafe fn nibbles_of_eight<const STEP: usize>(packed: uint8x16_t) -> uint8x16_t {
-    // SAFETY: the caller has NEON.
+    // SAFETY: NEON is the baseline of the target; only registers are touched.
     unsafe {
         if STEP < 2 {
             nibbles::<0>(packed)
@@ -141,7 +138,7 @@ unsafe fn to_place<const STEP: usize>(width: i32) -> int8x16_t {
     let shift = |vector: i32| (4 - vector * width % 8).cast_unsigned() & 0xff;
     let first = shift(2 * STEP as i32) * 0x0101_0101;
     let second = shift(2 * STEP as i32 + 1) * 0x0101_0101;
-    // SAFETY: the caller has NEON.
+    // SAFETY: NEON is the baseline of the target; only registers are touched.
     unsafe { vreinterpretq_s8_u64(vdupq_n_u64(u64::from(second) << 32 | u64::from(first))) }
 }
 
@@ -158,8 +155,8 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
     /// Bytes of the sixteen scales, or minimums, of a group.
     const BYTES: usize = TILE_ROWS
         * match ENCODING {
-            HALF => 2,
-            SINGLE => 4,
+            HALF_SCALES => 2,
+            SINGLE_SCALES => 4,
             _ => 1,
         };
     /// What a group, or a super-block, has sixteen of.
@@ -180,7 +177,7 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
     /// The groups of all blocks before were ended.
     #[inline(always)]
     pub(super) unsafe fn begin_block(&mut self, block: usize) {
-        if ENCODING == SUPER && block.is_multiple_of(8) {
+        if ENCODING == SUPER_SCALES && block.is_multiple_of(8) {
             self.bases = self.group;
             // SAFETY: a super-block begins with its bases, in f16.
             self.group = unsafe { self.group.add(Self::KINDS * TILE_ROWS * 2) };
@@ -194,7 +191,7 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
     /// The stream holds the current one.
     #[inline(always)]
     pub(super) unsafe fn end_group(&mut self) {
-        // SAFETY: the caller's.
+        // SAFETY: the stream holds the group, so what is behind it is inside or its end.
         self.group = unsafe { self.group.add(Self::KINDS * Self::BYTES) };
     }
 
@@ -218,14 +215,20 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
         }
     }
 
+    /// # Safety
+    ///
+    /// As [`Self::of_half`].
     #[inline(always)]
     unsafe fn eight(group: *const u8, bases: *const u8, half: usize) -> [float32x4_t; 2] {
-        // SAFETY: the caller's; eight of sixteen values are read.
+        // SAFETY: group and bases are sixteen values, of which the half's eight are read.
         unsafe {
             let values = group.add(half * Self::BYTES / 2);
             match ENCODING {
-                HALF => eight_halves(values),
-                SINGLE => [Neon::load(values.cast()), Neon::load(values.add(16).cast())],
+                HALF_SCALES => eight_halves(values),
+                SINGLE_SCALES => [
+                    Neon::new().load(values.cast()),
+                    Neon::new().load(values.add(16).cast()),
+                ],
                 _ => {
                     let small = vmovl_s8(vld1_s8(values.cast()));
                     let base = eight_halves(bases.add(half * TILE_ROWS));
@@ -239,13 +242,16 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
     }
 }
 
+/// # Safety
+///
+/// `source` has 16 bytes.
 #[inline(always)]
 unsafe fn eight_halves(source: *const u8) -> [float32x4_t; 2] {
     // SAFETY: the caller has 16 bytes there.
     unsafe {
         [
-            Neon::load_half(source.cast()),
-            Neon::load_half(source.add(8).cast()),
+            Neon::new().load_half(source.cast()),
+            Neon::new().load_half(source.add(8).cast()),
         ]
     }
 }

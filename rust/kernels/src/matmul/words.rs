@@ -6,13 +6,21 @@
 //! and a sign with a scale a block. 32 products of such numbers fit 32 bits, so the order of
 //! integer additions does not matter, and a block costs one conversion and one multiply-add.
 
-use crate::pack::{BLOCK_INPUTS, Elements, PackedMatrix, TILE_ROWS};
+use crate::weights::{BLOCK_INPUTS, Elements, PackedMatrix, TILE_ROWS};
 
 /// The largest magnitude of a word.
 pub(crate) const LARGEST_WORD: f32 = 8191.0;
-#[cfg(target_arch = "x86_64")]
 /// Added to a number below 2^22 it leaves the nearest integer in the sum's last bits.
-pub(crate) const LAST_BITS: f32 = 12_582_912.0; // 1.5 * 2^23
+#[cfg(target_arch = "x86_64")]
+pub(super) const LAST_BITS: f32 = 12_582_912.0; // 1.5 * 2^23
+
+/// What 16-bit weights are when they meet the tokens, as a constant parameter: f16 as packed, bf16 as packed, or words.
+#[cfg(target_arch = "x86_64")]
+pub(super) mod source {
+    pub(in crate::matmul) const F16: u8 = 0;
+    pub(in crate::matmul) const BF16: u8 = 1;
+    pub(in crate::matmul) const WORDS: u8 = 2;
+}
 
 /// Rows of activations in 14 bits: `value = scale * word`, a scale for every 32 inputs.
 #[derive(Debug, Clone, Default)]

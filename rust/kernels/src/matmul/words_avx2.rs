@@ -8,62 +8,23 @@
 
 use std::arch::x86_64::*;
 
+use super::convert_avx2::{
+    AHEAD, VECTOR_BYTES, VECTORS, convert_bytes, convert_floats, pairs, read_scales, word_scales,
+};
+use super::dot_avx2::{Madd, VnniWords, WordDot};
 use super::output::OutputTile;
-use super::quantized_avx2::{HALF as HALF_SCALES, SINGLE, SUPER};
 use super::rows::{QuantizedRows, TileRange};
-use super::unpack_avx2::Scales;
-use super::words::{LAST_BITS, WordRows};
-use crate::pack::{BLOCK_INPUTS, Elements, PackedMatrix, QuantLayout, TILE_ROWS};
-use crate::quant::ScaleEncoding;
+use super::words::WordRows;
+use super::words::source::{BF16, F16, WORDS};
+use crate::quant::{HALF_SCALES, SINGLE_SCALES, SUPER_SCALES, ScaleEncoding};
+use crate::weights::{BLOCK_INPUTS, Elements, PackedMatrix, QuantLayout, TILE_ROWS};
 
-/// What the weights are when they meet the tokens.
-const HALF: u8 = 0;
-const BFLOAT: u8 = 1;
-const WORDS: u8 = 2;
-
-/// Vectors of a block and half a tile: two inputs of eight rows each.
-const VECTORS: usize = BLOCK_INPUTS / 2;
-/// Bytes of two inputs of a tile.
-const VECTOR_BYTES: usize = 64;
 /// Up to so many tokens, weights become words on the way.
 const FEW: usize = 4;
-/// How far ahead of the conversion memory is asked for, in bytes.
-const AHEAD: usize = 8192;
-
-/// Products of pairs of words, added up.
-///
-/// # Safety
-///
-/// Needs the instruction set of the instance.
-trait WordDot {
-    unsafe fn add(sum: __m256i, weights: __m256i, inputs: __m256i) -> __m256i;
-}
-
-/// `vpmaddwd` and an addition.
-struct Madd;
-
-impl WordDot for Madd {
-    #[inline(always)]
-    unsafe fn add(sum: __m256i, weights: __m256i, inputs: __m256i) -> __m256i {
-        // SAFETY: the caller's.
-        unsafe { _mm256_add_epi32(sum, _mm256_madd_epi16(weights, inputs)) }
-    }
-}
-
-/// `vpdpwssd`.
-struct Vnni;
-
-impl WordDot for Vnni {
-    #[inline(always)]
-    unsafe fn add(sum: __m256i, weights: __m256i, inputs: __m256i) -> __m256i {
-        // SAFETY: the caller's.
-        unsafe { _mm256_dpwssd_avx_epi32(sum, weights, inputs) }
-    }
-}
 
 /// A tile and some tokens, as pointers.
 #[derive(Clone, Copy)]
-struct TileTask {
+struct WordTile {
     /// Weights: as they are packed, or as words.
     weights: *const u8,
     /// What makes words of packed weights, as exponents; unused where they are words.
@@ -94,8 +55,8 @@ pub(crate) unsafe fn multiply(
     range: &TileRange,
     output: &mut OutputTile<'_>,
 ) {
-    // SAFETY: the caller's.
-    unsafe { multiply_with::<Madd>(matrix, rows, range, output) }
+    // SAFETY: AVX2, FMA and F16C are on, and the caller checked the product.
+    unsafe { multiply_with(Madd::new(), matrix, rows, range, output) }
 }
 
 /// The same with `vpdpwssd`.
@@ -110,12 +71,16 @@ pub(crate) unsafe fn multiply_vnni(
     range: &TileRange,
     output: &mut OutputTile<'_>,
 ) {
-    // SAFETY: the caller's.
-    unsafe { multiply_with::<Vnni>(matrix, rows, range, output) }
+    // SAFETY: AVX-VNNI is on too, and the caller checked the product.
+    unsafe { multiply_with(VnniWords::new(), matrix, rows, range, output) }
 }
 
+/// # Safety
+///
+/// As `multiply`.
 #[inline(always)]
 unsafe fn multiply_with<D: WordDot>(
+    dot: D,
     matrix: &PackedMatrix,
     rows: &WordRows,
     range: &TileRange,
@@ -126,8 +91,9 @@ unsafe fn multiply_with<D: WordDot>(
     let scales = &rows.scales[first * blocks..];
     let many = range.tokens.len() > FEW;
     let is_half = matrix.elements() == Elements::Half;
-    // SAFETY: the caller's; a tile holds a vector for every two inputs and a byte of worths for
-    // every block and row.
+    // SAFETY: a tile holds a vector for every two inputs and a byte of worths for every block and row; `words`
+    // and `scales`
+    // begin at the range's first token.
     unsafe {
         let mut scratch = Scratch::new(blocks, many);
         for (index, tile) in range.tiles.clone().enumerate() {
@@ -139,7 +105,7 @@ unsafe fn multiply_with<D: WordDot>(
                     _mm256_storeu_ps(factors.as_mut_ptr(), worth);
                 }
             }
-            let mut task = TileTask {
+            let mut task = WordTile {
                 weights: packed,
                 worths,
                 factors: scratch.factors.as_ptr().cast(),
@@ -149,16 +115,16 @@ unsafe fn multiply_with<D: WordDot>(
             };
             let place = (range.tokens.len(), index * TILE_ROWS);
             match (many, is_half) {
-                (false, true) => all_tokens::<D, HALF>(task, place, output),
-                (false, false) => all_tokens::<D, BFLOAT>(task, place, output),
+                (false, true) => all_tokens::<D, F16>(dot, task, place, output),
+                (false, false) => all_tokens::<D, BF16>(dot, task, place, output),
                 (true, _) => {
                     if is_half {
-                        convert_floats::<HALF>(task, &mut scratch.words);
+                        convert_floats::<F16>((packed, worths), &mut scratch.words);
                     } else {
-                        convert_floats::<BFLOAT>(task, &mut scratch.words);
+                        convert_floats::<BF16>((packed, worths), &mut scratch.words);
                     }
                     task.weights = scratch.words.as_ptr().cast();
-                    all_tokens::<D, WORDS>(task, place, output);
+                    all_tokens::<D, WORDS>(dot, task, place, output);
                 }
             }
         }
@@ -183,7 +149,9 @@ pub(super) unsafe fn multiply_bytes(
     let (blocks, first) = (rows.blocks(), range.tokens.start);
     let bytes = &rows.quants[first * rows.columns()..][..range.tokens.len() * rows.columns()];
     let words: Vec<i16> = bytes.iter().map(|byte| i16::from(*byte)).collect();
-    // SAFETY: the caller's.
+    // SAFETY: a tile of bytes holds 64 for every four inputs, and its scales a group for every block; the
+    // activations begin at
+    // the range's first token.
     unsafe {
         let mut scratch = Scratch::new(blocks, true);
         for (index, tile) in range.tiles.clone().enumerate() {
@@ -191,11 +159,11 @@ pub(super) unsafe fn multiply_bytes(
             let factors = &mut scratch.factors;
             match layout.encoding {
                 ScaleEncoding::Half => read_scales::<HALF_SCALES>(scales.as_ptr(), factors),
-                ScaleEncoding::Single => read_scales::<SINGLE>(scales.as_ptr(), factors),
-                ScaleEncoding::Super => read_scales::<SUPER>(scales.as_ptr(), factors),
+                ScaleEncoding::Single => read_scales::<SINGLE_SCALES>(scales.as_ptr(), factors),
+                ScaleEncoding::Super => read_scales::<SUPER_SCALES>(scales.as_ptr(), factors),
             }
             convert_bytes(values.as_ptr(), layout.zero, &mut scratch.words);
-            let task = TileTask {
+            let task = WordTile {
                 weights: scratch.words.as_ptr().cast(),
                 worths: std::ptr::null(),
                 factors: scratch.factors.as_ptr().cast(),
@@ -204,16 +172,19 @@ pub(super) unsafe fn multiply_bytes(
                 scales: rows.scales[first * blocks..].as_ptr(),
             };
             let place = (range.tokens.len(), index * TILE_ROWS);
-            all_tokens::<Madd, WORDS>(task, place, output);
+            all_tokens::<Madd, WORDS>(Madd::new(), task, place, output);
         }
     }
     true
 }
 
 impl Scratch {
+    /// # Safety
+    ///
+    /// Needs AVX2.
     #[inline(always)]
     unsafe fn new(blocks: usize, many: bool) -> Self {
-        // SAFETY: the caller has the instruction set.
+        // SAFETY: one register is filled; the caller has AVX2.
         let zero = unsafe { _mm256_setzero_si256() };
         Self {
             words: vec![[zero; 2]; if many { blocks * VECTORS } else { 0 }],
@@ -222,101 +193,15 @@ impl Scratch {
     }
 }
 
-/// The scales of a tile.
-#[inline(always)]
-unsafe fn read_scales<const ENCODING: u8>(stream: *const u8, factors: &mut [[f32; TILE_ROWS]]) {
-    for half in 0..2 {
-        // SAFETY: the caller's; the stream has a group for every block.
-        unsafe {
-            let mut scales = Scales::<ENCODING, false>::new(stream, half);
-            for (block, factors) in factors.iter_mut().enumerate() {
-                scales.begin_block(block);
-                let (scale, _) = scales.next_group();
-                _mm256_storeu_ps(factors[half * 8..].as_mut_ptr(), scale);
-            }
-        }
-    }
-}
-
-/// Makes words of a tile of bytes, which stand in fours of a row.
-#[inline(always)]
-unsafe fn convert_bytes(values: *const u8, zero: u8, words: &mut [[__m256i; 2]]) {
-    // SAFETY: the caller's; four inputs of a tile are 64 bytes and make two vectors.
-    unsafe {
-        let zero = _mm256_set1_epi16(i16::from(zero));
-        let first = _mm256_set1_epi64x(i64::from_le_bytes([0, 255, 1, 255, 4, 255, 5, 255]));
-        let second = _mm256_set1_epi64x(i64::from_le_bytes([8, 255, 9, 255, 12, 255, 13, 255]));
-        let even = _mm256_unpacklo_epi64(first, second);
-        let odd = _mm256_add_epi8(even, _mm256_set1_epi16(2));
-        for (four, pair) in words.as_chunks_mut::<2>().0.iter_mut().enumerate() {
-            let source = values.add(four * VECTOR_BYTES);
-            _mm_prefetch::<_MM_HINT_T0>(source.wrapping_add(AHEAD).cast());
-            for half in 0..2 {
-                let bytes = _mm256_loadu_si256(source.add(half * 32).cast());
-                for (word, order) in pair.iter_mut().zip([even, odd]) {
-                    word[half] = _mm256_sub_epi16(_mm256_shuffle_epi8(bytes, order), zero);
-                }
-            }
-        }
-    }
-}
-
-/// Makes words of a tile of 16-bit weights.
-#[inline(always)]
-unsafe fn convert_floats<const SOURCE: u8>(task: TileTask, words: &mut [[__m256i; 2]]) {
-    for (block, words) in words.as_chunks_mut::<VECTORS>().0.iter_mut().enumerate() {
-        for half in 0..2 {
-            // SAFETY: the caller's; the tile has as many blocks of packed weights as of words.
-            unsafe {
-                let (_, scale) = word_scales(task.worths.add(block * TILE_ROWS + half * 8));
-                for (vector, word) in words.iter_mut().enumerate() {
-                    let source = task.weights.add((block * VECTORS + vector) * VECTOR_BYTES);
-                    _mm_prefetch::<_MM_HINT_T0>(source.wrapping_add(AHEAD).cast());
-                    word[half] = pairs::<SOURCE>(source, half, scale);
-                }
-            }
-        }
-    }
-}
-
-/// What the words of eight rows are worth, and what makes words of their weights.
-#[inline(always)]
-unsafe fn word_scales(worths: *const u8) -> (__m256, __m256) {
-    // SAFETY: the caller's; eight bytes are read.
-    unsafe {
-        let exponents = _mm256_cvtepu8_epi32(_mm_loadl_epi64(worths.cast()));
-        let inverse = _mm256_sub_epi32(_mm256_set1_epi32(254), exponents);
-        let power = |exponents| _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponents));
-        (power(exponents), power(inverse))
-    }
-}
-
-/// Two inputs of eight rows as pairs of words.
-#[inline(always)]
-unsafe fn pairs<const SOURCE: u8>(source: *const u8, half: usize, scale: __m256) -> __m256i {
-    // SAFETY: the caller's; an input is sixteen rows of two bytes, a pair of words eight of four.
-    unsafe {
-        if SOURCE == WORDS {
-            return _mm256_loadu_si256(source.add(half * 32).cast());
-        }
-        let word = |input: usize| {
-            let bits = _mm_loadu_si128(source.add(input * 32 + half * 16).cast());
-            let value = if SOURCE == HALF {
-                _mm256_cvtph_ps(bits)
-            } else {
-                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(bits)))
-            };
-            // The sum's last bits are the integer, rounded to even.
-            _mm256_castps_si256(_mm256_fmadd_ps(value, scale, _mm256_set1_ps(LAST_BITS)))
-        };
-        _mm256_blend_epi16::<0b1010_1010>(word(0), _mm256_slli_epi32::<16>(word(1)))
-    }
-}
-
 /// A tile with every token.
+///
+/// # Safety
+///
+/// Needs AVX2, FMA and F16C; `tokens` rows stand behind the tile's pointers, and `blocks` blocks of each stream.
 #[inline(always)]
 unsafe fn all_tokens<D: WordDot, const SOURCE: u8>(
-    mut task: TileTask,
+    dot: D,
+    mut task: WordTile,
     (tokens, column): (usize, usize),
     output: &mut OutputTile<'_>,
 ) {
@@ -326,10 +211,10 @@ unsafe fn all_tokens<D: WordDot, const SOURCE: u8>(
         // SAFETY: each step covers tokens that are left, and moves the pointers past them.
         unsafe {
             let step = match tokens - row {
-                4.. => some_tokens::<D, 4, SOURCE>(task, place, output),
-                3 => some_tokens::<D, 3, SOURCE>(task, place, output),
-                2 => some_tokens::<D, 2, SOURCE>(task, place, output),
-                _ => some_tokens::<D, 1, SOURCE>(task, place, output),
+                4.. => some_tokens::<D, 4, SOURCE>(dot, task, place, output),
+                3 => some_tokens::<D, 3, SOURCE>(dot, task, place, output),
+                2 => some_tokens::<D, 2, SOURCE>(dot, task, place, output),
+                _ => some_tokens::<D, 1, SOURCE>(dot, task, place, output),
             };
             row += step;
             task.words = task.words.add(step * task.blocks * BLOCK_INPUTS);
@@ -338,9 +223,13 @@ unsafe fn all_tokens<D: WordDot, const SOURCE: u8>(
     }
 }
 
+/// # Safety
+///
+/// As [`all_tokens`], with `TOKENS` rows.
 #[inline(always)]
 unsafe fn some_tokens<D: WordDot, const TOKENS: usize, const SOURCE: u8>(
-    task: TileTask,
+    dot: D,
+    task: WordTile,
     (row, column): (usize, usize),
     output: &mut OutputTile<'_>,
 ) -> usize {
@@ -369,8 +258,8 @@ unsafe fn some_tokens<D: WordDot, const TOKENS: usize, const SOURCE: u8>(
                     let inputs = task.words.add(token * columns + block * BLOCK_INPUTS);
                     let inputs = inputs.cast::<i32>().add(vector).read_unaligned();
                     let inputs = _mm256_set1_epi32(inputs);
-                    dots[0] = D::add(dots[0], weights[0], inputs);
-                    dots[1] = D::add(dots[1], weights[1], inputs);
+                    dots[0] = dot.add(dots[0], weights[0], inputs);
+                    dots[1] = dot.add(dots[1], weights[1], inputs);
                 }
             }
             for (token, (sums, dots)) in sums.iter_mut().zip(dots).enumerate() {

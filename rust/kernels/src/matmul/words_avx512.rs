@@ -9,13 +9,9 @@ use std::arch::x86_64::*;
 use super::destination_avx512::Destination;
 use super::output::OutputTile;
 use super::rows::TileRange;
+use super::words::source::{BF16, F16, WORDS};
 use super::words::{LAST_BITS, WordRows};
-use crate::pack::{BLOCK_INPUTS, Elements, PackedMatrix, TILE_ROWS};
-
-/// What the weights are when they meet the tokens.
-const HALF: u8 = 0;
-const BFLOAT: u8 = 1;
-const WORDS: u8 = 2;
+use crate::weights::{BLOCK_INPUTS, Elements, PackedMatrix, TILE_ROWS};
 
 /// Vectors of a block: two inputs of sixteen rows each.
 const VECTORS: usize = BLOCK_INPUTS / 2;
@@ -26,7 +22,7 @@ const AHEAD: usize = 8192;
 
 /// Some tiles and some tokens, as pointers.
 #[derive(Clone, Copy)]
-struct TileTask {
+struct WordTiles {
     /// Weights of the first tile: as they are packed, or as words.
     weights: *const u8,
     /// What a word is worth, as exponents.
@@ -74,7 +70,7 @@ pub(crate) unsafe fn multiply(
         }
         // SAFETY: the pointers begin at the range's first token and this tile; the range is inside.
         unsafe {
-            let task = TileTask {
+            let task = WordTiles {
                 weights: if many {
                     words.as_ptr().cast()
                 } else {
@@ -92,8 +88,8 @@ pub(crate) unsafe fn multiply(
             match (matrix.elements(), tiles) {
                 (_, 2) => all_tokens::<2, WORDS>(task, tokens),
                 _ if many => all_tokens::<1, WORDS>(task, tokens),
-                (Elements::Half, _) => all_tokens::<1, HALF>(task, tokens),
-                _ => all_tokens::<1, BFLOAT>(task, tokens),
+                (Elements::Half, _) => all_tokens::<1, F16>(task, tokens),
+                _ => all_tokens::<1, BF16>(task, tokens),
             }
         }
         tile += tiles;
@@ -114,9 +110,9 @@ fn convert_tile(matrix: &PackedMatrix, tile: usize, words: &mut [__m512i]) {
                 let source = packed.add((block * VECTORS + vector) * 64);
                 _mm_prefetch::<_MM_HINT_T0>(source.wrapping_add(AHEAD).cast());
                 *word = if half {
-                    pairs::<HALF>(source, scale)
+                    pairs::<F16>(source, scale)
                 } else {
-                    pairs::<BFLOAT>(source, scale)
+                    pairs::<BF16>(source, scale)
                 };
             }
         }
@@ -131,7 +127,7 @@ fn convert_tile(matrix: &PackedMatrix, tile: usize, words: &mut [__m512i]) {
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn word_scales(worths: *const u8) -> (__m512, __m512) {
-    // SAFETY: the caller's.
+    // SAFETY: the caller gives sixteen bytes to read.
     let exponents = unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(worths.cast())) };
     let inverse = _mm512_sub_epi32(_mm512_set1_epi32(254), exponents);
     let power = |exponents| _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponents));
@@ -146,14 +142,14 @@ unsafe fn word_scales(worths: *const u8) -> (__m512, __m512) {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,f16c")]
 unsafe fn pairs<const SOURCE: u8>(source: *const u8, scale: __m512) -> __m512i {
-    // SAFETY: the caller's.
+    // SAFETY: the caller gives 64 bytes to read: two inputs of sixteen rows, or words of them.
     unsafe {
         if SOURCE == WORDS {
             return _mm512_loadu_si512(source.cast());
         }
         let word = |bits: *const u8| {
             let bits = _mm256_loadu_si256(bits.cast());
-            let value = if SOURCE == HALF {
+            let value = if SOURCE == F16 {
                 _mm512_cvtph_ps(bits)
             } else {
                 _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits)))
@@ -170,7 +166,7 @@ unsafe fn pairs<const SOURCE: u8>(source: *const u8, scale: __m512) -> __m512i {
 ///
 /// As `multiply`, with `tokens` rows behind the task's pointers and `TILES` tiles.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
-unsafe fn all_tokens<const TILES: usize, const SOURCE: u8>(mut task: TileTask, tokens: usize) {
+unsafe fn all_tokens<const TILES: usize, const SOURCE: u8>(mut task: WordTiles, tokens: usize) {
     let mut left = tokens;
     // SAFETY: each step covers tokens that are left, and moves the pointers past them.
     unsafe {
@@ -196,7 +192,7 @@ unsafe fn all_tokens<const TILES: usize, const SOURCE: u8>(mut task: TileTask, t
 /// As `all_tokens`, with `TOKENS` rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 unsafe fn some_tokens<const TILES: usize, const TOKENS: usize, const SOURCE: u8>(
-    task: TileTask,
+    task: WordTiles,
 ) -> usize {
     let mut sums = [[_mm512_setzero_ps(); TILES]; TOKENS];
     let columns = task.blocks * BLOCK_INPUTS;

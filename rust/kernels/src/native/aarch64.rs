@@ -10,36 +10,42 @@ use crate::simd::neon::Neon;
 
 /// NEON alone.
 #[derive(Debug)]
-pub(crate) struct NeonKernels(());
+pub(crate) struct NeonKernels {
+    lanes: Neon,
+}
 
 /// NEON with dot products of bytes.
 #[derive(Debug)]
-pub(crate) struct NeonDotprodKernels(());
+pub(crate) struct NeonDotprodKernels {
+    lanes: Neon,
+}
 
 /// NEON with dot and matrix products of bytes.
 #[derive(Debug)]
-pub(crate) struct NeonI8mmKernels(());
+pub(crate) struct NeonI8mmKernels {
+    lanes: Neon,
+}
 
 impl NeonKernels {
-    /// Where the machine has the instruction set.
-    pub(crate) fn new() -> Option<Self> {
-        is_aarch64_feature_detected!("neon").then_some(Self(()))
+    /// Every machine of the target has the instruction set.
+    pub(crate) fn new() -> Self {
+        Self { lanes: Neon::new() }
     }
 }
 
 impl NeonDotprodKernels {
     /// Where the machine has the instruction set.
     pub(crate) fn new() -> Option<Self> {
-        let there = NeonKernels::new().is_some() && is_aarch64_feature_detected!("dotprod");
-        there.then_some(Self(()))
+        let lanes = Neon::new();
+        is_aarch64_feature_detected!("dotprod").then_some(Self { lanes })
     }
 }
 
 impl NeonI8mmKernels {
     /// Where the machine has the instruction set.
     pub(crate) fn new() -> Option<Self> {
-        let there = NeonDotprodKernels::new().is_some() && is_aarch64_feature_detected!("i8mm");
-        there.then_some(Self(()))
+        let NeonDotprodKernels { lanes } = NeonDotprodKernels::new()?;
+        is_aarch64_feature_detected!("i8mm").then_some(Self { lanes })
     }
 }
 

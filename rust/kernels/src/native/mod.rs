@@ -1,8 +1,8 @@
 //! The [`Kernels`](crate::Kernels) of each instruction set: check the lengths, enter the instruction
 //! set once, call the shared algorithm.
 //!
-//! A value of these types exists only where `dispatch` found the instruction set; that is what
-//! makes each entry sound. The portable ones need only the baseline of the target.
+//! A value of these types exists only where the instruction set was found, and has the one that proves it in it: with
+//! that an entry is called, and from there on what touches registers alone is safe.
 
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod aarch64;
@@ -10,132 +10,150 @@ pub(crate) mod aarch64;
 pub(crate) mod x86;
 
 use crate::matmul::{OutputTile, TileRange, WordRows, quantized_portable};
-use crate::pack::PackedMatrix;
 use crate::simd::portable::PortableLanes;
+use crate::weights::PackedMatrix;
 
 /// A product of 16-bit weights in integers, where an instruction set has a fast one.
 type MultiplyWords = unsafe fn(&PackedMatrix, &WordRows, &TileRange, &mut OutputTile<'_>);
 
 /// Plain loops, vectorized by the compiler for the baseline of the target.
 #[derive(Debug)]
-pub(crate) struct PortableKernels;
+pub(crate) struct PortableKernels {
+    lanes: PortableLanes,
+}
+
+impl PortableKernels {
+    /// They run everywhere.
+    pub(crate) fn new() -> Self {
+        Self {
+            lanes: PortableLanes,
+        }
+    }
+}
 
 /// The float operations of one instruction set: each generic algorithm inside a function that has
-/// the features. Sets that differ in their integer products alone share them.
+/// the features, which a value of its [`Lanes`](crate::simd::Lanes) proves. Sets that differ in their integer products
+/// alone share them.
 macro_rules! native_entries {
     ($entries:ident, $lanes:ty, $features:literal) => {
         mod $entries {
             use super::*;
             use crate::Activation;
-            use crate::attention::flash::{self, Setting, Target};
+            use crate::attention::flash::{self, Target};
             use crate::attention::join::{self, Gathered};
+            use crate::attention::setting::Setting;
             use crate::attention::{KvDataMut, KvLayout, KvRows, KvRun, store};
             use crate::matmul::{
                 FloatRows, OutputTile, QuantizedRowMut, TileRange, WordRowMut, dense,
             };
             use crate::ops::{activation, norm, quantize, rope, softmax};
-            use crate::pack::PackedMatrix;
+            use crate::weights::PackedMatrix;
 
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn rms_norm(
+            pub(super) fn rms_norm(
+                lanes: $lanes,
                 input: &[f32],
                 weight: &[f32],
                 epsilon: f32,
                 output: &mut [f32],
             ) {
-                // SAFETY: the features are on; `Native` checked the lengths.
-                unsafe { norm::rms_norm::<$lanes>(input, weight, epsilon, output) }
+                norm::rms_norm(lanes, input, weight, epsilon, output);
             }
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn add(input: &[f32], accumulator: &mut [f32]) {
-                // SAFETY: as above.
-                unsafe { norm::add::<$lanes>(input, accumulator) }
+            pub(super) fn add(lanes: $lanes, input: &[f32], accumulator: &mut [f32]) {
+                norm::add(lanes, input, accumulator);
             }
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn rotate(
+            pub(super) fn rotate(
+                lanes: $lanes,
                 heads: &mut [f32],
                 head_dim: usize,
                 cosines: &[f32],
                 sines: &[f32],
             ) {
                 for head in heads.chunks_exact_mut(head_dim) {
-                    // SAFETY: as above.
-                    unsafe { rope::rotate::<$lanes>(head, cosines, sines) }
+                    rope::rotate(lanes, head, cosines, sines);
                 }
             }
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn gate(
+            pub(super) fn gate(
+                lanes: $lanes,
                 kind: Activation,
                 gate: &[f32],
                 up: &[f32],
                 output: &mut [f32],
             ) {
-                // SAFETY: as above.
-                unsafe { activation::gate::<$lanes>(kind, gate, up, output) }
+                activation::gate(lanes, kind, gate, up, output);
             }
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn soft_cap(values: &mut [f32], cap: f32) {
-                // SAFETY: as above.
-                unsafe { activation::soft_cap::<$lanes>(values, cap) }
+            pub(super) fn soft_cap(lanes: $lanes, values: &mut [f32], cap: f32) {
+                activation::soft_cap(lanes, values, cap);
             }
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn softmax(input: &[f32], output: &mut [f32]) {
-                // SAFETY: as above.
-                unsafe { softmax::softmax::<$lanes>(input, output) }
+            pub(super) fn softmax(lanes: $lanes, input: &[f32], output: &mut [f32]) {
+                softmax::softmax(lanes, input, output);
             }
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn weight_sums(values: &[f32], scale: (f32, f32), sums: &mut [f32]) {
-                // SAFETY: as above.
-                unsafe { softmax::weight_sums::<$lanes>(values, scale, sums) }
+            pub(super) fn weight_sums(
+                lanes: $lanes,
+                values: &[f32],
+                scale: (f32, f32),
+                sums: &mut [f32],
+            ) {
+                softmax::weight_sums(lanes, values, scale, sums);
             }
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn quantize(input: &[f32], row: &mut QuantizedRowMut<'_>) {
-                // SAFETY: as above.
-                unsafe { quantize::quantize::<$lanes>(input, row) }
+            pub(super) fn quantize(lanes: $lanes, input: &[f32], row: &mut QuantizedRowMut<'_>) {
+                quantize::quantize(lanes, input, row);
             }
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn quantize_words(input: &[f32], row: &mut WordRowMut<'_>) {
-                // SAFETY: as above.
-                unsafe { quantize::quantize_words::<$lanes>(input, row) }
+            pub(super) fn quantize_words(lanes: $lanes, input: &[f32], row: &mut WordRowMut<'_>) {
+                quantize::quantize_words(lanes, input, row);
             }
+            /// # Safety
+            ///
+            /// `check_product` passed.
             #[target_feature(enable = $features)]
             pub(super) unsafe fn multiply_float(
+                lanes: $lanes,
                 matrix: &PackedMatrix,
                 rows: FloatRows<'_>,
                 range: &TileRange,
                 output: &mut OutputTile<'_>,
             ) {
-                // SAFETY: as above.
-                unsafe { dense::multiply::<$lanes>(matrix, rows, range, output) }
+                // SAFETY: the caller checked the product.
+                unsafe { dense::multiply(lanes, matrix, rows, range, output) }
             }
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn gather(
+            pub(super) fn gather(
+                lanes: $lanes,
                 setting: Setting<'_>,
                 segments: std::ops::Range<usize>,
                 target: Target<'_, '_>,
             ) {
-                // SAFETY: as above.
-                unsafe { flash::gather::<$lanes>(setting, segments, target) }
+                flash::gather(lanes, setting, segments, target);
             }
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn finish(gathered: &mut Gathered<'_>) {
-                // SAFETY: as above.
-                unsafe { join::finish::<$lanes>(gathered) }
+            pub(super) fn finish(lanes: $lanes, gathered: &mut Gathered<'_>) {
+                join::finish(lanes, gathered);
             }
             #[target_feature(enable = $features)]
-            pub(super) unsafe fn join_parts(parts: &[f32], gathered: &mut Gathered<'_>) {
-                // SAFETY: as above.
-                unsafe { join::join_parts::<$lanes>(parts, gathered) }
+            pub(super) fn join_parts(lanes: $lanes, parts: &[f32], gathered: &mut Gathered<'_>) {
+                join::join_parts(lanes, parts, gathered);
             }
+            /// # Safety
+            ///
+            /// `KvRun::check` passed.
             #[target_feature(enable = $features)]
             pub(super) unsafe fn store_run(
+                lanes: $lanes,
                 layout: KvLayout,
                 rows: KvRows<'_>,
                 run: KvRun,
                 piece: &mut KvDataMut<'_>,
             ) {
-                // SAFETY: as above.
-                unsafe { store::store_run::<$lanes>(layout, rows, run, piece) }
+                // SAFETY: the caller checked the run.
+                unsafe { store::store_run(lanes, layout, rows, run, piece) }
             }
         }
     };
@@ -147,19 +165,20 @@ macro_rules! native_kernels {
     ($module:ident, $kernels:ident, $entries:ident, $name:literal, $multiply_quantized:path, $multiply_words:expr) => {
         mod $module {
             use super::*;
-            use crate::attention::flash::{Setting, Target};
+            use crate::attention::flash::Target;
             use crate::attention::join::{self, Gathered};
+            use crate::attention::setting::Setting;
             use crate::attention::{
                 AttentionShape, AttentionTask, KvDataMut, KvLayout, KvRows, KvRun, KvView, RowsMut,
             };
-            use crate::kernels::{Kernels, check_product};
+            use crate::kernels::Kernels;
             use crate::matmul::{
                 FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut,
-                WordRows, takes_words,
+                WordRows, check_product, takes_words,
             };
             use crate::native::MultiplyWords;
-            use crate::pack::{BLOCK_INPUTS, PackedMatrix};
-            use crate::{Activation, reference};
+            use crate::weights::{BLOCK_INPUTS, PackedMatrix};
+            use crate::{Activation, plain};
 
             const MULTIPLY_WORDS: Option<MultiplyWords> = $multiply_words;
 
@@ -179,14 +198,14 @@ macro_rules! native_kernels {
                         .chunks_exact(weight.len())
                         .zip(output.chunks_exact_mut(weight.len()));
                     for (input, output) in rows {
-                        // SAFETY: `self` proves the instruction set; the rows are of one length.
-                        unsafe { $entries::rms_norm(input, weight, epsilon, output) }
+                        // SAFETY: `self` proves the features.
+                        unsafe { $entries::rms_norm(self.lanes, input, weight, epsilon, output) }
                     }
                 }
                 fn add(&self, input: &[f32], accumulator: &mut [f32]) {
                     assert_eq!(input.len(), accumulator.len());
-                    // SAFETY: as above.
-                    unsafe { $entries::add(input, accumulator) }
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::add(self.lanes, input, accumulator) }
                 }
                 fn rotate(
                     &self,
@@ -196,8 +215,8 @@ macro_rules! native_kernels {
                     sines: &[f32],
                 ) {
                     assert!(cosines.len() == sines.len() && 2 * cosines.len() <= head_dim);
-                    // SAFETY: `self` proves the instruction set; both halves lie inside each head.
-                    unsafe { $entries::rotate(heads, head_dim, cosines, sines) }
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::rotate(self.lanes, heads, head_dim, cosines, sines) }
                 }
                 fn gate(
                     &self,
@@ -207,21 +226,21 @@ macro_rules! native_kernels {
                     output: &mut [f32],
                 ) {
                     assert!(gate.len() == up.len() && gate.len() == output.len());
-                    // SAFETY: as above.
-                    unsafe { $entries::gate(activation, gate, up, output) }
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::gate(self.lanes, activation, gate, up, output) }
                 }
                 fn soft_cap(&self, values: &mut [f32], cap: f32) {
-                    // SAFETY: `self` proves the instruction set.
-                    unsafe { $entries::soft_cap(values, cap) }
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::soft_cap(self.lanes, values, cap) }
                 }
                 fn softmax(&self, input: &[f32], output: &mut [f32]) {
                     assert_eq!(input.len(), output.len());
-                    // SAFETY: as above.
-                    unsafe { $entries::softmax(input, output) }
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::softmax(self.lanes, input, output) }
                 }
                 fn weight_sums(&self, values: &[f32], scale: (f32, f32), sums: &mut [f32]) {
-                    // SAFETY: as above.
-                    unsafe { $entries::weight_sums(values, scale, sums) }
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::weight_sums(self.lanes, values, scale, sums) }
                 }
                 fn quantize(&self, input: &[f32], row: &mut QuantizedRowMut<'_>) {
                     let blocks = input.len() / BLOCK_INPUTS;
@@ -233,8 +252,8 @@ macro_rules! native_kernels {
                         row.half_sums.len() == 2 * blocks && row.half_debts.len() == 2 * blocks
                     );
                     assert_eq!(row.block_debts.len(), blocks);
-                    // SAFETY: as above; the row fits.
-                    unsafe { $entries::quantize(input, row) }
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::quantize(self.lanes, input, row) }
                 }
                 fn multiply_quantized(
                     &self,
@@ -244,9 +263,9 @@ macro_rules! native_kernels {
                     output: &mut OutputTile<'_>,
                 ) {
                     check_product(matrix, (rows.tokens(), rows.columns()), range, output);
-                    // SAFETY: as above; the range lies inside.
+                    // SAFETY: `self` proves the features of the products too, and the product was checked.
                     if !unsafe { $multiply_quantized(matrix, rows, range, output) } {
-                        reference::multiply_quantized(matrix, rows, range, output);
+                        plain::multiply_quantized(matrix, rows, range, output);
                     }
                 }
                 fn has_word_products(&self) -> bool {
@@ -256,8 +275,8 @@ macro_rules! native_kernels {
                     let blocks = input.len() / BLOCK_INPUTS;
                     assert!(row.words.len() == input.len() && blocks * BLOCK_INPUTS == input.len());
                     assert_eq!(row.scales.len(), blocks);
-                    // SAFETY: as above; the row fits.
-                    unsafe { $entries::quantize_words(input, row) }
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::quantize_words(self.lanes, input, row) }
                 }
                 fn multiply_words(
                     &self,
@@ -267,11 +286,12 @@ macro_rules! native_kernels {
                     output: &mut OutputTile<'_>,
                 ) {
                     let Some(multiply_words) = MULTIPLY_WORDS else {
-                        return reference::multiply_words(matrix, rows, range, output);
+                        return plain::multiply_words(matrix, rows, range, output);
                     };
                     check_product(matrix, (rows.tokens(), rows.columns()), range, output);
                     assert!(takes_words(matrix), "words meet 16-bit weights alone");
-                    // SAFETY: `self` proves the instruction set; the range lies inside.
+                    // SAFETY: `self` proves the features of the products too; the matrix has 16-bit weights, and
+                    // the product was checked.
                     unsafe { multiply_words(matrix, rows, range, output) }
                 }
                 fn multiply_float(
@@ -287,8 +307,8 @@ macro_rules! native_kernels {
                         range,
                         output,
                     );
-                    // SAFETY: as above; the range lies inside.
-                    unsafe { $entries::multiply_float(matrix, rows, range, output) }
+                    // SAFETY: `self` proves the features, and the product was checked.
+                    unsafe { $entries::multiply_float(self.lanes, matrix, rows, range, output) }
                 }
                 fn attend(
                     &self,
@@ -302,10 +322,15 @@ macro_rules! native_kernels {
                     let mut statistics = vec![0.0; 2 * setting.dimensions.rows()];
                     let mut gathered = Gathered::new(output.reborrow(), &mut statistics);
                     let segments = task.segments(shape.window);
-                    // SAFETY: `self` proves the instruction set; the task was checked.
+                    // SAFETY: `self` proves the features.
                     unsafe {
-                        $entries::gather(setting, segments, Target::Joined(&mut gathered));
-                        $entries::finish(&mut gathered);
+                        $entries::gather(
+                            self.lanes,
+                            setting,
+                            segments,
+                            Target::Joined(&mut gathered),
+                        );
+                        $entries::finish(self.lanes, &mut gathered);
                     }
                 }
                 fn attend_segments(
@@ -318,17 +343,17 @@ macro_rules! native_kernels {
                     let setting = Setting::new(kv, shape, task);
                     let length = setting.dimensions.part_length();
                     assert_eq!(parts.len(), segments.len() * length, "parts");
-                    // SAFETY: as above.
-                    unsafe { $entries::gather(setting, segments, Target::Parts(parts)) }
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::gather(self.lanes, setting, segments, Target::Parts(parts)) }
                 }
                 fn join_segments(&self, parts: &[f32], head_dim: usize, output: &mut RowsMut<'_>) {
                     let rows = join::check_parts(parts, head_dim, output);
                     let mut statistics = vec![0.0; 2 * rows];
                     let mut gathered = Gathered::new(output.reborrow(), &mut statistics);
-                    // SAFETY: as above.
+                    // SAFETY: `self` proves the features.
                     unsafe {
-                        $entries::join_parts(parts, &mut gathered);
-                        $entries::finish(&mut gathered);
+                        $entries::join_parts(self.lanes, parts, &mut gathered);
+                        $entries::finish(self.lanes, &mut gathered);
                     }
                 }
                 fn store_kv(
@@ -339,8 +364,8 @@ macro_rules! native_kernels {
                     piece: &mut KvDataMut<'_>,
                 ) {
                     run.check(&rows, layout, piece);
-                    // SAFETY: as above; the run was checked.
-                    unsafe { $entries::store_run(layout, rows, run, piece) }
+                    // SAFETY: `self` proves the features, and the run was checked.
+                    unsafe { $entries::store_run(self.lanes, layout, rows, run, piece) }
                 }
             }
         }

@@ -6,55 +6,55 @@ use crate::simd::{avx2::Avx2, avx512::Avx512};
 
 /// AVX2 with FMA and F16C.
 #[derive(Debug)]
-pub(crate) struct Avx2Kernels(());
+pub(crate) struct Avx2Kernels {
+    lanes: Avx2,
+}
 
 /// AVX2 with FMA, F16C and AVX-VNNI: processors with efficiency cores.
 #[derive(Debug)]
-pub(crate) struct Avx2VnniKernels(());
+pub(crate) struct Avx2VnniKernels {
+    lanes: Avx2,
+}
 
 /// AVX-512 F, BW, DQ and VL, without VNNI: the first generation.
 #[derive(Debug)]
-pub(crate) struct Avx512BaseKernels(());
+pub(crate) struct Avx512BaseKernels {
+    lanes: Avx512,
+}
 
 /// AVX-512 F, BW, DQ, VL and VNNI.
 #[derive(Debug)]
-pub(crate) struct Avx512Kernels(());
+pub(crate) struct Avx512Kernels {
+    lanes: Avx512,
+}
 
 impl Avx2Kernels {
     /// Where the machine has the instruction set.
     pub(crate) fn new() -> Option<Self> {
-        let there = is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("fma")
-            && is_x86_feature_detected!("f16c");
-        there.then_some(Self(()))
+        Avx2::detect().map(|lanes| Self { lanes })
     }
 }
 
 impl Avx2VnniKernels {
     /// Where the machine has the instruction set.
     pub(crate) fn new() -> Option<Self> {
-        let there = Avx2Kernels::new().is_some() && is_x86_feature_detected!("avxvnni");
-        there.then_some(Self(()))
+        let lanes = Avx2::detect()?;
+        is_x86_feature_detected!("avxvnni").then_some(Self { lanes })
     }
 }
 
 impl Avx512BaseKernels {
     /// Where the machine has the instruction set.
     pub(crate) fn new() -> Option<Self> {
-        let there = Avx2Kernels::new().is_some()
-            && is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl");
-        there.then_some(Self(()))
+        Avx512::detect().map(|lanes| Self { lanes })
     }
 }
 
 impl Avx512Kernels {
     /// Where the machine has the instruction set.
     pub(crate) fn new() -> Option<Self> {
-        let there = Avx512BaseKernels::new().is_some() && is_x86_feature_detected!("avx512vnni");
-        there.then_some(Self(()))
+        let lanes = Avx512::detect()?;
+        is_x86_feature_detected!("avx512vnni").then_some(Self { lanes })
     }
 }
 

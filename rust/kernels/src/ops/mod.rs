@@ -1,4 +1,4 @@
-//! Row operations, written once over [`crate::simd::Lanes`]; `reference.rs` has their plain forms.
+//! Row operations, written once over [`crate::simd::Lanes`]; `plain.rs` has their plain forms.
 
 pub(crate) mod activation;
 pub(crate) mod norm;

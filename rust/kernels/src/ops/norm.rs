@@ -2,55 +2,35 @@
 
 use crate::simd::Lanes;
 
-/// Norms one row.
-///
-/// # Safety
-///
-/// Needs the instruction set of `L`; the three slices are of one length.
+/// Norms one row; the three slices are of one length.
 #[inline(always)]
-pub(crate) unsafe fn rms_norm<L: Lanes>(
+pub(crate) fn rms_norm<L: Lanes>(
+    lanes: L,
     input: &[f32],
     weight: &[f32],
     epsilon: f32,
     output: &mut [f32],
 ) {
-    let length = input.len();
-    // SAFETY: partial loads and stores keep to the slices.
-    unsafe {
-        let mut squares = L::splat(0.0);
-        for begin in (0..length).step_by(L::WIDTH) {
-            let value = L::load_partial(input.as_ptr().add(begin), length - begin);
-            squares = L::fma(value, value, squares);
-        }
-        let factor = L::splat(1.0 / (L::sum(squares) / length as f32 + epsilon).sqrt());
-        for begin in (0..length).step_by(L::WIDTH) {
-            let count = length - begin;
-            let value = L::load_partial(input.as_ptr().add(begin), count);
-            let weight = L::load_partial(weight.as_ptr().add(begin), count);
-            let normed = L::mul(L::mul(value, factor), weight);
-            L::store_partial(output.as_mut_ptr().add(begin), normed, count);
-        }
+    let mut squares = lanes.splat(0.0);
+    for values in input.chunks(L::WIDTH) {
+        let values = lanes.load_up_to(values);
+        squares = lanes.fma(values, values, squares);
+    }
+    let mean = lanes.sum(squares) / input.len() as f32;
+    let factor = lanes.splat(1.0 / (mean + epsilon).sqrt());
+    let inputs = input.chunks(L::WIDTH).zip(weight.chunks(L::WIDTH));
+    for ((values, weights), targets) in inputs.zip(output.chunks_mut(L::WIDTH)) {
+        let normed = lanes.mul(lanes.load_up_to(values), factor);
+        lanes.store_up_to(targets, lanes.mul(normed, lanes.load_up_to(weights)));
     }
 }
 
-/// Adds one row to another.
-///
-/// # Safety
-///
-/// As `rms_norm`.
+/// Adds one row to another of its length.
 #[inline(always)]
-pub(crate) unsafe fn add<L: Lanes>(input: &[f32], accumulator: &mut [f32]) {
-    let length = input.len();
-    // SAFETY: partial loads and stores keep to the slices.
-    unsafe {
-        for begin in (0..length).step_by(L::WIDTH) {
-            let count = length - begin;
-            let target = accumulator.as_mut_ptr().add(begin);
-            let sum = L::add(
-                L::load_partial(target, count),
-                L::load_partial(input.as_ptr().add(begin), count),
-            );
-            L::store_partial(target, sum, count);
-        }
+pub(crate) fn add<L: Lanes>(lanes: L, input: &[f32], accumulator: &mut [f32]) {
+    let targets = accumulator.chunks_mut(L::WIDTH);
+    for (values, targets) in input.chunks(L::WIDTH).zip(targets) {
+        let sum = lanes.add(lanes.load_up_to(targets), lanes.load_up_to(values));
+        lanes.store_up_to(targets, sum);
     }
 }

@@ -2,25 +2,17 @@
 
 use crate::simd::Lanes;
 
-/// Rotates the first `2 * cosines.len()` dimensions of one head.
-///
-/// # Safety
-///
-/// Needs the instruction set of `L`; `head` holds both halves, `sines` is as long as `cosines`.
+/// Rotates the first `2 * cosines.len()` dimensions of one head, which has both halves; `sines` is as long as `cosines`.
 #[inline(always)]
-pub(crate) unsafe fn rotate<L: Lanes>(head: &mut [f32], cosines: &[f32], sines: &[f32]) {
-    let half = cosines.len();
-    // SAFETY: partial loads and stores keep to each half.
-    unsafe {
-        for begin in (0..half).step_by(L::WIDTH) {
-            let count = half - begin;
-            let low = head.as_mut_ptr().add(begin);
-            let high = low.add(half);
-            let (x, y) = (L::load_partial(low, count), L::load_partial(high, count));
-            let cosine = L::load_partial(cosines.as_ptr().add(begin), count);
-            let sine = L::load_partial(sines.as_ptr().add(begin), count);
-            L::store_partial(low, L::sub(L::mul(x, cosine), L::mul(y, sine)), count);
-            L::store_partial(high, L::fma(y, cosine, L::mul(x, sine)), count);
-        }
+pub(crate) fn rotate<L: Lanes>(lanes: L, head: &mut [f32], cosines: &[f32], sines: &[f32]) {
+    let (low, rest) = head.split_at_mut(cosines.len());
+    let high = &mut rest[..cosines.len()];
+    let angles = cosines.chunks(L::WIDTH).zip(sines.chunks(L::WIDTH));
+    let halves = low.chunks_mut(L::WIDTH).zip(high.chunks_mut(L::WIDTH));
+    for ((low, high), (cosines, sines)) in halves.zip(angles) {
+        let (x, y) = (lanes.load_up_to(low), lanes.load_up_to(high));
+        let (cosine, sine) = (lanes.load_up_to(cosines), lanes.load_up_to(sines));
+        lanes.store_up_to(low, lanes.sub(lanes.mul(x, cosine), lanes.mul(y, sine)));
+        lanes.store_up_to(high, lanes.fma(y, cosine, lanes.mul(x, sine)));
     }
 }

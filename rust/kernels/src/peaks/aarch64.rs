@@ -2,7 +2,7 @@
 
 use std::arch::{asm, is_aarch64_feature_detected};
 
-use super::{Chain, Operands};
+use super::chain::{Chain, Operands};
 
 /// Accumulators, and so chains: four products a cycle of four cycles each need sixteen.
 const CHAINS_OF_ONE: u32 = 20;

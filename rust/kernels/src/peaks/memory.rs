@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::best_rate;
+use super::rate::best_rate;
 use crate::aligned::Arena;
 use crate::threads::ThreadPool;
 
@@ -72,7 +72,7 @@ fn read(bytes: &[u8]) {
             return unsafe { read_avx512(bytes) };
         }
         if is_x86_feature_detected!("avx2") {
-            // SAFETY: as above.
+            // SAFETY: the features were just found.
             return unsafe { read_avx2(bytes) };
         }
     }

@@ -2,7 +2,7 @@
 
 use std::arch::asm;
 
-use super::{Chain, Operands};
+use super::chain::{Chain, Operands};
 
 /// Accumulators, and so chains: two products a cycle of five cycles each need ten.
 const CHAINS_OF_ONE: u32 = 12;

@@ -1,10 +1,7 @@
-//! Making blocks from `f32`: dispatch, and the arithmetic that the encoders share.
-//!
-//! Encoders equal those of the Python package `gguf` in every byte, also where scales underflow or
-//! overflow, so sums and products are in its order and in `f32`. What may differ: which NaN stands
-//! for NaN, and the sign of a minimum of zero in a block that has zeros of both signs.
+//! Making blocks from `f32`: which format has which encoder.
 
-use super::{BlockType, QuantError, check_lengths, float, q4_0, q4_1, q5_0, q5_1, q8_0};
+use super::decode::check_lengths;
+use super::{BlockType, QuantError, float, q4_0, q4_1, q5_0, q5_1, q8_0};
 
 /// Encodes `values` as whole blocks into `bytes`, which must be exactly as long as they are.
 ///
@@ -33,47 +30,5 @@ fn encode_blocks<const BYTES: usize>(
     let blocks = bytes.as_chunks_mut().0;
     for (values, block) in values.as_chunks().0.iter().zip(blocks) {
         encode_block(values, block);
-    }
-}
-
-/// The first value of largest magnitude; a NaN counts as largest.
-pub(super) fn largest_magnitude(values: &[f32; 32]) -> f32 {
-    values[1..].iter().fold(values[0], |largest, &value| {
-        let larger = value.abs() > largest.abs() || (value.is_nan() && !largest.is_nan());
-        if larger { value } else { largest }
-    })
-}
-
-/// Smallest and largest value; both NaN if one value is.
-pub(super) fn range(values: &[f32; 32]) -> (f32, f32) {
-    values[1..]
-        .iter()
-        .fold((values[0], values[0]), |(minimum, maximum), &value| {
-            if value.is_nan() {
-                return (value, value);
-            }
-            let smaller = value < minimum;
-            let larger = value > maximum;
-            (
-                if smaller { value } else { minimum },
-                if larger { value } else { maximum },
-            )
-        })
-}
-
-/// `1 / scale`, or zero for a block of zeros.
-pub(super) fn inverse(scale: f32) -> f32 {
-    if scale == 0.0 { 0.0 } else { 1.0 / scale }
-}
-
-/// The low byte of `value` truncated to an integer; zero where no `i32` holds it (infinities, NaN).
-///
-/// Tiny scales have an infinite inverse, so this does happen.
-pub(super) fn low_byte(value: f32) -> u8 {
-    const LIMIT: f32 = 2_147_483_648.0;
-    if (-LIMIT..LIMIT).contains(&value) {
-        value as i32 as u8
-    } else {
-        0
     }
 }

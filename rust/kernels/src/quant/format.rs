@@ -21,6 +21,13 @@ pub enum ScaleEncoding {
     Single,
 }
 
+/// [`ScaleEncoding::Half`] as a constant parameter of a function.
+pub(crate) const HALF_SCALES: u8 = ScaleEncoding::Half as u8;
+/// [`ScaleEncoding::Super`] as one.
+pub(crate) const SUPER_SCALES: u8 = ScaleEncoding::Super as u8;
+/// [`ScaleEncoding::Single`] as one.
+pub(crate) const SINGLE_SCALES: u8 = ScaleEncoding::Single as u8;
+
 /// The scales of one block; entries past the block's groups mean nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct BlockScales {

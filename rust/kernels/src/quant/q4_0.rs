@@ -2,8 +2,8 @@
 //!
 //! Layout, 18 bytes: scale (2), nibbles (16; low ones are the first half).
 
-use super::encode::{inverse, largest_magnitude, low_byte};
 use super::fields::{exact, exact_mut, field, half_at, pack_nibbles, unpack_nibbles, write_half};
+use super::rounding::{inverse, largest_magnitude, low_byte};
 use super::{BlockFormat, BlockScales, BlockType, ScaleEncoding};
 
 /// The format Q4_0.

@@ -3,11 +3,11 @@
 //! Layout, 24 bytes: scale (2), minimum (2), fifth bits (4; element `i` at bit `i`), nibbles (16;
 //! low ones are the first half).
 
-use super::encode::{inverse, low_byte, range};
 use super::fields::{
     add_fifth_bits, exact, exact_mut, field, fifth_bits, half_at, pack_nibbles, unpack_nibbles,
     write_half,
 };
+use super::rounding::{inverse, low_byte, range};
 use super::{BlockFormat, BlockScales, BlockType, ScaleEncoding};
 
 /// The format Q5_1.

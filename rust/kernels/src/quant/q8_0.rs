@@ -2,8 +2,8 @@
 //!
 //! Layout, 34 bytes: scale (2), elements (32). Unpacked, they are moved up by 128.
 
-use super::encode::{inverse, largest_magnitude, low_byte};
 use super::fields::{exact, exact_mut, field, half_at, write_half};
+use super::rounding::{inverse, largest_magnitude, low_byte};
 use super::{BlockFormat, BlockScales, BlockType, ScaleEncoding};
 
 /// The format Q8_0.

@@ -2,7 +2,7 @@
 //!
 //! An instance is a few lines of intrinsics; an algorithm generic over [`Lanes`] is
 //! `#[inline(always)]` and becomes vector code inside the `#[target_feature]` function of
-//! `native.rs` that enters it. Nothing here may be called from a function without that feature.
+//! `native` that enters it. Called from a function without the features it would be right, and slow.
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
@@ -13,122 +13,191 @@ pub(crate) mod neon;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) mod portable;
 
-/// A vector of f32.
-///
-/// # Safety
-///
-/// Every method needs the instruction set of the instance; pointers must be valid for `WIDTH`
-/// elements (`count` for the partial ones), and need no alignment.
+/// Methods of a [`Lanes`] that touch registers alone, as `fn name(arguments) -> result = instructions;`.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! register_methods {
+    ($(fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty = $instructions:expr;)*) => {$(
+        #[inline(always)]
+        fn $name(self, $($argument: $type),*) -> $result {
+            // SAFETY: `self` exists only where the machine has the instructions, and they touch no memory.
+            unsafe { $instructions }
+        }
+    )*};
+}
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use register_methods;
+
+/// Vectors of f32, by a value that exists only where the machine has the instructions. So what touches registers alone is
+/// safe; it becomes an instruction where it is inlined into a function that has the features.
 pub(crate) trait Lanes: Copy {
     /// Elements of a vector; divides 16.
     const WIDTH: usize;
     /// The register.
     type Vector: Copy;
 
-    unsafe fn splat(value: f32) -> Self::Vector;
-    unsafe fn load(source: *const f32) -> Self::Vector;
-    unsafe fn load_partial(source: *const f32, count: usize) -> Self::Vector;
-    unsafe fn load_half(source: *const u16) -> Self::Vector;
-    unsafe fn load_half_partial(source: *const u16, count: usize) -> Self::Vector;
-    unsafe fn load_bfloat(source: *const u16) -> Self::Vector;
+    /// # Safety
+    ///
+    /// `source` is valid for `WIDTH` numbers.
+    unsafe fn load(self, source: *const f32) -> Self::Vector;
+    /// As many lanes as there are in a vector, 0 behind `count`.
+    ///
+    /// # Safety
+    ///
+    /// `source` is valid for `count` numbers, or for `WIDTH`.
+    unsafe fn load_partial(self, source: *const f32, count: usize) -> Self::Vector;
+    /// # Safety
+    ///
+    /// `source` is valid for `WIDTH` halves.
+    unsafe fn load_half(self, source: *const u16) -> Self::Vector;
+    /// # Safety
+    ///
+    /// `source` is valid for `count` halves, or for `WIDTH`.
+    unsafe fn load_half_partial(self, source: *const u16, count: usize) -> Self::Vector;
+    /// # Safety
+    ///
+    /// `source` is valid for `WIDTH` bfloats.
+    unsafe fn load_bfloat(self, source: *const u16) -> Self::Vector;
     /// Signed bytes as whole numbers.
-    unsafe fn load_bytes(source: *const i8) -> Self::Vector;
-    unsafe fn load_bytes_partial(source: *const i8, count: usize) -> Self::Vector;
-    unsafe fn store(target: *mut f32, value: Self::Vector);
-    unsafe fn store_partial(target: *mut f32, value: Self::Vector, count: usize);
+    ///
+    /// # Safety
+    ///
+    /// `source` is valid for `WIDTH` bytes.
+    unsafe fn load_bytes(self, source: *const i8) -> Self::Vector;
+    /// # Safety
+    ///
+    /// `source` is valid for `count` bytes, or for `WIDTH`.
+    unsafe fn load_bytes_partial(self, source: *const i8, count: usize) -> Self::Vector;
+    /// # Safety
+    ///
+    /// `target` is valid for `WIDTH` numbers.
+    unsafe fn store(self, target: *mut f32, value: Self::Vector);
+    /// # Safety
+    ///
+    /// `target` is valid for `count` numbers, or for `WIDTH`.
+    unsafe fn store_partial(self, target: *mut f32, value: Self::Vector, count: usize);
     /// Lanes that are whole numbers in -128..=127, as bytes.
-    unsafe fn store_bytes(target: *mut i8, value: Self::Vector);
-    /// The sums of the first and of the second sixteen of 32 bytes.
-    unsafe fn half_sums(source: *const i8) -> [i32; 2];
+    ///
+    /// # Safety
+    ///
+    /// `target` is valid for `WIDTH` bytes.
+    unsafe fn store_bytes(self, target: *mut i8, value: Self::Vector);
     /// Lanes that are whole numbers in -32768..=32767, as 16-bit integers.
-    unsafe fn store_words(target: *mut i16, value: Self::Vector);
+    ///
+    /// # Safety
+    ///
+    /// `target` is valid for `WIDTH` integers.
+    unsafe fn store_words(self, target: *mut i16, value: Self::Vector);
     /// To f16, ties to even.
-    unsafe fn store_half(target: *mut u16, value: Self::Vector);
+    ///
+    /// # Safety
+    ///
+    /// `target` is valid for `WIDTH` halves.
+    unsafe fn store_half(self, target: *mut u16, value: Self::Vector);
+    /// The sums of the first and of the second sixteen of 32 bytes.
+    ///
+    /// # Safety
+    ///
+    /// `source` is valid for 32 bytes.
+    unsafe fn half_sums(self, source: *const i8) -> [i32; 2];
     /// Calls `each` with column `0..WIDTH` of the square whose rows are `stride` apart.
+    ///
+    /// # Safety
+    ///
+    /// Each of the `WIDTH` rows is valid for `WIDTH` numbers.
     unsafe fn for_each_column(
+        self,
         source: *const f32,
         stride: usize,
         each: impl FnMut(usize, Self::Vector),
     );
-    unsafe fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
-    unsafe fn sub(a: Self::Vector, b: Self::Vector) -> Self::Vector;
-    unsafe fn mul(a: Self::Vector, b: Self::Vector) -> Self::Vector;
-    unsafe fn div(a: Self::Vector, b: Self::Vector) -> Self::Vector;
-    unsafe fn max(a: Self::Vector, b: Self::Vector) -> Self::Vector;
-    unsafe fn min(a: Self::Vector, b: Self::Vector) -> Self::Vector;
-    unsafe fn abs(a: Self::Vector) -> Self::Vector;
+
+    /// The first lanes of `source`, 0 where there are none.
+    #[inline(always)]
+    fn load_up_to(self, source: &[f32]) -> Self::Vector {
+        // SAFETY: the slice has as many numbers as it says.
+        unsafe { self.load_partial(source.as_ptr(), source.len()) }
+    }
+    /// Writes lanes until `target` is full.
+    #[inline(always)]
+    fn store_up_to(self, target: &mut [f32], value: Self::Vector) {
+        // SAFETY: the slice has room for as many numbers as it says.
+        unsafe { self.store_partial(target.as_mut_ptr(), value, target.len()) }
+    }
+
+    fn splat(self, value: f32) -> Self::Vector;
+    fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn div(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn min(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn abs(self, a: Self::Vector) -> Self::Vector;
     /// `a * b + c`, rounded once.
-    unsafe fn fma(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    fn fma(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     /// To the nearest integer, ties to even.
-    unsafe fn round(a: Self::Vector) -> Self::Vector;
+    fn round(self, a: Self::Vector) -> Self::Vector;
     /// `2^a` for integral `a` in -126..=127.
-    unsafe fn power_of_two(a: Self::Vector) -> Self::Vector;
+    fn power_of_two(self, a: Self::Vector) -> Self::Vector;
     /// `value` where `a >= bound`, else 0.
-    unsafe fn keep_from(a: Self::Vector, bound: Self::Vector, value: Self::Vector) -> Self::Vector;
+    fn keep_from(self, a: Self::Vector, bound: Self::Vector, value: Self::Vector) -> Self::Vector;
     /// `a * 2^exponent` for an integral `exponent` up to 127 and an `a` near 1; 0 for one below
     /// -150, and either that or a denormal for one below -126.
-    unsafe fn scale_by_power(a: Self::Vector, exponent: Self::Vector) -> Self::Vector;
+    fn scale_by_power(self, a: Self::Vector, exponent: Self::Vector) -> Self::Vector;
     /// Lanes `begin..end` of `value`, -infinity elsewhere.
-    unsafe fn mask_range(value: Self::Vector, begin: usize, end: usize) -> Self::Vector;
-    unsafe fn sum(a: Self::Vector) -> f32;
-    unsafe fn maximum(a: Self::Vector) -> f32;
+    fn mask_range(self, value: Self::Vector, begin: usize, end: usize) -> Self::Vector;
+    fn sum(self, a: Self::Vector) -> f32;
+    fn maximum(self, a: Self::Vector) -> f32;
 }
 
 /// e to the power of each lane; 0 below -87, relative error under 2e-7 above.
-///
-/// # Safety
-///
-/// Needs the instruction set of `L`.
 #[inline(always)]
-pub(crate) unsafe fn exp<L: Lanes>(x: L::Vector) -> L::Vector {
-    // SAFETY: the caller has the instruction set.
-    unsafe {
-        let lowest = L::splat(-87.0);
-        let clamped = L::min(L::max(x, lowest), L::splat(88.0));
-        let exponent = L::round(L::mul(clamped, L::splat(std::f32::consts::LOG2_E)));
-        let rest = L::fma(exponent, L::splat(-0.693_359_4), clamped);
-        let rest = L::fma(exponent, L::splat(2.121_944_4e-4), rest);
-        let mut polynomial = L::splat(1.987_569_1e-4);
-        for coefficient in [
-            1.398_2e-3,
-            8.333_452e-3,
-            4.166_579_6e-2,
-            1.666_666_6e-1,
-            0.5,
-        ] {
-            polynomial = L::fma(polynomial, rest, L::splat(coefficient));
-        }
-        let polynomial = L::fma(L::mul(rest, rest), polynomial, L::add(rest, L::splat(1.0)));
-        L::keep_from(x, lowest, L::mul(polynomial, L::power_of_two(exponent)))
+pub(crate) fn exp<L: Lanes>(lanes: L, x: L::Vector) -> L::Vector {
+    let lowest = lanes.splat(-87.0);
+    let clamped = lanes.min(lanes.max(x, lowest), lanes.splat(88.0));
+    let exponent = lanes.round(lanes.mul(clamped, lanes.splat(std::f32::consts::LOG2_E)));
+    let rest = lanes.fma(exponent, lanes.splat(-0.693_359_4), clamped);
+    let rest = lanes.fma(exponent, lanes.splat(2.121_944_4e-4), rest);
+    let mut polynomial = lanes.splat(1.987_569_1e-4);
+    for coefficient in [
+        1.398_2e-3,
+        8.333_452e-3,
+        4.166_579_6e-2,
+        1.666_666_6e-1,
+        0.5,
+    ] {
+        polynomial = lanes.fma(polynomial, rest, lanes.splat(coefficient));
     }
+    let polynomial = lanes.fma(
+        lanes.mul(rest, rest),
+        polynomial,
+        lanes.add(rest, lanes.splat(1.0)),
+    );
+    lanes.keep_from(
+        x,
+        lowest,
+        lanes.mul(polynomial, lanes.power_of_two(exponent)),
+    )
 }
 
 /// 2 to the power of each lane, for lanes up to 127; 0 below -150, relative error under 2e-7 from -126 on.
-///
-/// # Safety
-///
-/// Needs the instruction set of `L`.
 #[inline(always)]
-pub(crate) unsafe fn exp2<L: Lanes>(x: L::Vector) -> L::Vector {
-    // SAFETY: the caller has the instruction set.
-    unsafe {
-        let clamped = L::max(x, L::splat(-160.0));
-        let exponent = L::round(clamped);
-        let rest = L::sub(clamped, exponent);
-        // The polynomial of degree 5 whose largest relative error on -0.5..0.5 is least (1.1e-7), with
-        // value and slope at 0 held exact.
-        let mut polynomial = L::splat(1.330_060_7e-3);
-        for coefficient in [
-            9.669_691e-3,
-            5.550_558_5e-2,
-            0.240_222_83,
-            std::f32::consts::LN_2,
-            1.0,
-        ] {
-            polynomial = L::fma(polynomial, rest, L::splat(coefficient));
-        }
-        L::scale_by_power(polynomial, exponent)
+pub(crate) fn exp2<L: Lanes>(lanes: L, x: L::Vector) -> L::Vector {
+    let clamped = lanes.max(x, lanes.splat(-160.0));
+    let exponent = lanes.round(clamped);
+    let rest = lanes.sub(clamped, exponent);
+    // The polynomial of degree 5 whose largest relative error on -0.5..0.5 is least (1.1e-7), with
+    // value and slope at 0 held exact.
+    let mut polynomial = lanes.splat(1.330_060_7e-3);
+    for coefficient in [
+        9.669_691e-3,
+        5.550_558_5e-2,
+        0.240_222_83,
+        std::f32::consts::LN_2,
+        1.0,
+    ] {
+        polynomial = lanes.fma(polynomial, rest, lanes.splat(coefficient));
     }
+    lanes.scale_by_power(polynomial, exponent)
 }
 
 /// Asks for the cache line of `address`, which need not be valid.
@@ -145,29 +214,18 @@ pub(crate) fn prefetch(address: *const u8) {
 }
 
 /// `1 / (1 + e^-x)`
-///
-/// # Safety
-///
-/// Needs the instruction set of `L`.
 #[inline(always)]
-pub(crate) unsafe fn sigmoid<L: Lanes>(x: L::Vector) -> L::Vector {
-    // SAFETY: the caller has the instruction set.
-    unsafe {
-        let one = L::splat(1.0);
-        L::div(one, L::add(one, exp::<L>(L::sub(L::splat(0.0), x))))
-    }
+pub(crate) fn sigmoid<L: Lanes>(lanes: L, x: L::Vector) -> L::Vector {
+    let one = lanes.splat(1.0);
+    lanes.div(
+        one,
+        lanes.add(one, exp(lanes, lanes.sub(lanes.splat(0.0), x))),
+    )
 }
 
 /// Hyperbolic tangent.
-///
-/// # Safety
-///
-/// Needs the instruction set of `L`.
 #[inline(always)]
-pub(crate) unsafe fn tanh<L: Lanes>(x: L::Vector) -> L::Vector {
-    // SAFETY: the caller has the instruction set.
-    unsafe {
-        let doubled = sigmoid::<L>(L::add(x, x));
-        L::sub(L::add(doubled, doubled), L::splat(1.0))
-    }
+pub(crate) fn tanh<L: Lanes>(lanes: L, x: L::Vector) -> L::Vector {
+    let doubled = sigmoid(lanes, lanes.add(x, x));
+    lanes.sub(lanes.add(doubled, doubled), lanes.splat(1.0))
 }

@@ -2,41 +2,43 @@
 
 use std::arch::aarch64::*;
 
-use super::Lanes;
+use super::{Lanes, register_methods};
 
-/// The instance; the instruction set is the baseline of the target.
+/// A value of it proves NEON, which every machine of the target has.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Neon;
+pub(crate) struct Neon(());
+
+impl Neon {
+    /// The value.
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        const { assert!(cfg!(target_feature = "neon"), "a target without NEON") }
+        Self(())
+    }
+}
 
 /// All ones in the lanes below `count`.
 #[inline(always)]
 unsafe fn prefix(count: usize) -> uint32x4_t {
-    // SAFETY: the caller has NEON; four numbers are read.
+    // SAFETY: the caller has NEON; the four numbers that are read stand in an array.
     unsafe {
         let lane = vld1q_u32([0, 1, 2, 3].as_ptr());
         vcltq_u32(lane, vdupq_n_u32(count as u32))
     }
 }
 
-// SAFETY (every method): the contract of `Lanes` gives valid pointers, for `count` elements to the
-// partial methods; NEON is there.
 impl Lanes for Neon {
     const WIDTH: usize = 4;
     type Vector = float32x4_t;
 
     #[inline(always)]
-    unsafe fn splat(value: f32) -> float32x4_t {
-        // SAFETY: see the impl.
-        unsafe { vdupq_n_f32(value) }
-    }
-    #[inline(always)]
-    unsafe fn load(source: *const f32) -> float32x4_t {
-        // SAFETY: see the impl.
+    unsafe fn load(self, source: *const f32) -> float32x4_t {
+        // SAFETY: `self` proves the instructions; the caller gives four numbers to read.
         unsafe { vld1q_f32(source) }
     }
     #[inline(always)]
-    unsafe fn load_partial(source: *const f32, count: usize) -> float32x4_t {
-        // SAFETY: see the impl; each arm reads `count` elements.
+    unsafe fn load_partial(self, source: *const f32, count: usize) -> float32x4_t {
+        // SAFETY: `self` proves the instructions; the caller gives `count` numbers to read, and each arm reads as many.
         unsafe {
             let none = vdup_n_f32(0.0);
             match count {
@@ -52,49 +54,52 @@ impl Lanes for Neon {
         }
     }
     #[inline(always)]
-    unsafe fn load_half(source: *const u16) -> float32x4_t {
-        // SAFETY: see the impl.
+    unsafe fn load_half(self, source: *const u16) -> float32x4_t {
+        // SAFETY: `self` proves the instructions; the caller gives four halves to read.
         unsafe { vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(source))) }
     }
     #[inline(always)]
-    unsafe fn load_half_partial(source: *const u16, count: usize) -> float32x4_t {
+    unsafe fn load_half_partial(self, source: *const u16, count: usize) -> float32x4_t {
         let mut lanes = [0u16; 4];
-        // SAFETY: `source` is valid for `count` elements, and at most four are copied.
+        // SAFETY: `self` proves the instructions; the caller gives `count` halves, and at most four are copied
+        // to an array of as many.
         unsafe {
             std::ptr::copy_nonoverlapping(source, lanes.as_mut_ptr(), count.min(4));
-            Self::load_half(lanes.as_ptr())
+            self.load_half(lanes.as_ptr())
         }
     }
     #[inline(always)]
-    unsafe fn load_bfloat(source: *const u16) -> float32x4_t {
-        // SAFETY: see the impl.
+    unsafe fn load_bfloat(self, source: *const u16) -> float32x4_t {
+        // SAFETY: `self` proves the instructions; the caller gives four halves to read.
         unsafe { vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(source))) }
     }
     #[inline(always)]
-    unsafe fn load_bytes(source: *const i8) -> float32x4_t {
-        // SAFETY: see the impl; four bytes are read.
+    unsafe fn load_bytes(self, source: *const i8) -> float32x4_t {
+        // SAFETY: `self` proves the instructions; the caller gives four bytes to read, and no more are.
         unsafe {
             let four = vreinterpret_s8_s32(vdup_n_s32(source.cast::<i32>().read_unaligned()));
             vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(four))))
         }
     }
     #[inline(always)]
-    unsafe fn load_bytes_partial(source: *const i8, count: usize) -> float32x4_t {
+    unsafe fn load_bytes_partial(self, source: *const i8, count: usize) -> float32x4_t {
         let mut lanes = [0i8; 4];
-        // SAFETY: `source` is valid for `count` elements, and at most four are copied.
+        // SAFETY: `self` proves the instructions; the caller gives `count` bytes, and at most four are copied to
+        // an array of as many.
         unsafe {
             std::ptr::copy_nonoverlapping(source, lanes.as_mut_ptr(), count.min(4));
-            Self::load_bytes(lanes.as_ptr())
+            self.load_bytes(lanes.as_ptr())
         }
     }
     #[inline(always)]
-    unsafe fn store(target: *mut f32, value: float32x4_t) {
-        // SAFETY: see the impl.
+    unsafe fn store(self, target: *mut f32, value: float32x4_t) {
+        // SAFETY: `self` proves the instructions; the caller gives room for four numbers.
         unsafe { vst1q_f32(target, value) }
     }
     #[inline(always)]
-    unsafe fn store_partial(target: *mut f32, value: float32x4_t, count: usize) {
-        // SAFETY: see the impl; each arm writes `count` elements.
+    unsafe fn store_partial(self, target: *mut f32, value: float32x4_t, count: usize) {
+        // SAFETY: `self` proves the instructions; the caller gives room for `count` numbers, and each arm writes
+        // as many.
         unsafe {
             match count {
                 0 => {}
@@ -109,8 +114,8 @@ impl Lanes for Neon {
         }
     }
     #[inline(always)]
-    unsafe fn store_bytes(target: *mut i8, value: float32x4_t) {
-        // SAFETY: see the impl; four bytes are written.
+    unsafe fn store_bytes(self, target: *mut i8, value: float32x4_t) {
+        // SAFETY: `self` proves the instructions; the caller gives room for four bytes, and no more are written.
         unsafe {
             let halves = vqmovn_s32(vcvtnq_s32_f32(value));
             let bytes = vqmovn_s16(vcombine_s16(halves, halves));
@@ -119,22 +124,23 @@ impl Lanes for Neon {
         }
     }
     #[inline(always)]
-    unsafe fn store_words(target: *mut i16, value: float32x4_t) {
-        // SAFETY: see the impl.
+    unsafe fn store_words(self, target: *mut i16, value: float32x4_t) {
+        // SAFETY: `self` proves the instructions; the caller gives room for four words.
         unsafe { vst1_s16(target, vqmovn_s32(vcvtnq_s32_f32(value))) }
     }
     #[inline(always)]
-    unsafe fn store_half(target: *mut u16, value: float32x4_t) {
-        // SAFETY: see the impl.
+    unsafe fn store_half(self, target: *mut u16, value: float32x4_t) {
+        // SAFETY: `self` proves the instructions; the caller gives room for four halves.
         unsafe { vst1_u16(target, vreinterpret_u16_f16(vcvt_f16_f32(value))) }
     }
     #[inline(always)]
     unsafe fn for_each_column(
+        self,
         source: *const f32,
         stride: usize,
         mut each: impl FnMut(usize, float32x4_t),
     ) {
-        // SAFETY: see the impl.
+        // SAFETY: `self` proves the instructions; the caller gives four rows of four numbers.
         unsafe {
             let row = |index: usize| vld1q_f32(source.add(index * stride));
             let (first, second) = (vtrnq_f32(row(0), row(1)), vtrnq_f32(row(2), row(3)));
@@ -147,100 +153,47 @@ impl Lanes for Neon {
         }
     }
     #[inline(always)]
-    unsafe fn half_sums(source: *const i8) -> [i32; 2] {
-        // SAFETY: see the impl; 32 bytes are read.
+    unsafe fn half_sums(self, source: *const i8) -> [i32; 2] {
+        // SAFETY: `self` proves the instructions; the caller gives 32 bytes to read.
         unsafe {
             let sum = |half: *const i8| i32::from(vaddlvq_s8(vld1q_s8(half)));
             [sum(source), sum(source.add(16))]
         }
     }
     #[inline(always)]
-    unsafe fn add(a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        // SAFETY: see the impl.
-        unsafe { vaddq_f32(a, b) }
-    }
-    #[inline(always)]
-    unsafe fn sub(a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        // SAFETY: see the impl.
-        unsafe { vsubq_f32(a, b) }
-    }
-    #[inline(always)]
-    unsafe fn mul(a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        // SAFETY: see the impl.
-        unsafe { vmulq_f32(a, b) }
-    }
-    #[inline(always)]
-    unsafe fn div(a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        // SAFETY: see the impl.
-        unsafe { vdivq_f32(a, b) }
-    }
-    // The number wins over NaN, as with `f32::max` in the plain program.
-    #[inline(always)]
-    unsafe fn max(a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        // SAFETY: see the impl.
-        unsafe { vmaxnmq_f32(a, b) }
-    }
-    #[inline(always)]
-    unsafe fn min(a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        // SAFETY: see the impl.
-        unsafe { vminnmq_f32(a, b) }
-    }
-    #[inline(always)]
-    unsafe fn abs(a: float32x4_t) -> float32x4_t {
-        // SAFETY: see the impl.
-        unsafe { vabsq_f32(a) }
-    }
-    #[inline(always)]
-    unsafe fn fma(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
-        // SAFETY: see the impl.
-        unsafe { vfmaq_f32(c, a, b) }
-    }
-    #[inline(always)]
-    unsafe fn round(a: float32x4_t) -> float32x4_t {
-        // SAFETY: see the impl.
-        unsafe { vrndnq_f32(a) }
-    }
-    #[inline(always)]
-    unsafe fn power_of_two(a: float32x4_t) -> float32x4_t {
-        // SAFETY: see the impl.
-        unsafe {
-            let biased = vaddq_s32(vcvtnq_s32_f32(a), vdupq_n_s32(127));
-            vreinterpretq_f32_s32(vshlq_n_s32::<23>(biased))
-        }
-    }
-    #[inline(always)]
-    unsafe fn keep_from(a: float32x4_t, bound: float32x4_t, value: float32x4_t) -> float32x4_t {
-        // SAFETY: see the impl.
-        unsafe {
-            let kept = vandq_u32(vcgeq_f32(a, bound), vreinterpretq_u32_f32(value));
-            vreinterpretq_f32_u32(kept)
-        }
-    }
-    #[inline(always)]
-    unsafe fn scale_by_power(a: float32x4_t, exponent: float32x4_t) -> float32x4_t {
-        // SAFETY: see the impl.
+    fn scale_by_power(self, a: float32x4_t, exponent: float32x4_t) -> float32x4_t {
+        // SAFETY: `self` proves the instructions, which touch registers alone.
         unsafe {
             let lowest = vdupq_n_f32(-126.0);
-            let power = Self::power_of_two(Self::max(exponent, lowest));
-            Self::keep_from(exponent, lowest, vmulq_f32(a, power))
+            let power = self.power_of_two(self.max(exponent, lowest));
+            self.keep_from(exponent, lowest, vmulq_f32(a, power))
         }
     }
-    #[inline(always)]
-    unsafe fn mask_range(value: float32x4_t, begin: usize, end: usize) -> float32x4_t {
-        // SAFETY: see the impl.
-        unsafe {
+    register_methods! {
+        fn splat(value: f32) -> float32x4_t = vdupq_n_f32(value);
+        fn add(a: float32x4_t, b: float32x4_t) -> float32x4_t = vaddq_f32(a, b);
+        fn sub(a: float32x4_t, b: float32x4_t) -> float32x4_t = vsubq_f32(a, b);
+        fn mul(a: float32x4_t, b: float32x4_t) -> float32x4_t = vmulq_f32(a, b);
+        fn div(a: float32x4_t, b: float32x4_t) -> float32x4_t = vdivq_f32(a, b);
+        // The number wins over NaN, as with `f32::max` in the plain program.
+        fn max(a: float32x4_t, b: float32x4_t) -> float32x4_t = vmaxnmq_f32(a, b);
+        fn min(a: float32x4_t, b: float32x4_t) -> float32x4_t = vminnmq_f32(a, b);
+        fn abs(a: float32x4_t) -> float32x4_t = vabsq_f32(a);
+        fn fma(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t = vfmaq_f32(c, a, b);
+        fn round(a: float32x4_t) -> float32x4_t = vrndnq_f32(a);
+        fn power_of_two(a: float32x4_t) -> float32x4_t = {
+            let biased = vaddq_s32(vcvtnq_s32_f32(a), vdupq_n_s32(127));
+            vreinterpretq_f32_s32(vshlq_n_s32::<23>(biased))
+        };
+        fn keep_from(a: float32x4_t, bound: float32x4_t, value: float32x4_t) -> float32x4_t = {
+            let kept = vandq_u32(vcgeq_f32(a, bound), vreinterpretq_u32_f32(value));
+            vreinterpretq_f32_u32(kept)
+        };
+        fn mask_range(value: float32x4_t, begin: usize, end: usize) -> float32x4_t = {
             let mask = vbicq_u32(prefix(end), prefix(begin));
             vbslq_f32(mask, value, vdupq_n_f32(f32::NEG_INFINITY))
-        }
-    }
-    #[inline(always)]
-    unsafe fn sum(a: float32x4_t) -> f32 {
-        // SAFETY: see the impl.
-        unsafe { vaddvq_f32(a) }
-    }
-    #[inline(always)]
-    unsafe fn maximum(a: float32x4_t) -> f32 {
-        // SAFETY: see the impl.
-        unsafe { vmaxnmvq_f32(a) }
+        };
+        fn sum(a: float32x4_t) -> f32 = vaddvq_f32(a);
+        fn maximum(a: float32x4_t) -> f32 = vmaxnmvq_f32(a);
     }
 }

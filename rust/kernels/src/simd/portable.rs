@@ -6,7 +6,7 @@ use super::Lanes;
 
 const WIDTH: usize = 8;
 
-/// The instance; runs everywhere.
+/// A value of it proves nothing: these run everywhere.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PortableLanes;
 
@@ -51,85 +51,79 @@ fn widen(half: u16) -> f32 {
     f32::from_bits(magnitude.to_bits() | special | (half & 0x8000) << 16)
 }
 
-// SAFETY (every method): the contract of `Lanes` gives valid pointers for `WIDTH` or `count`
-// elements; nothing else here needs care.
 impl Lanes for PortableLanes {
     const WIDTH: usize = WIDTH;
     type Vector = Eight;
 
     #[inline(always)]
-    unsafe fn splat(value: f32) -> Eight {
-        Eight([value; WIDTH])
-    }
-    #[inline(always)]
-    unsafe fn load(source: *const f32) -> Eight {
-        // SAFETY: see the impl.
+    unsafe fn load(self, source: *const f32) -> Eight {
+        // SAFETY: the caller gives eight numbers to read.
         Eight(unsafe { source.cast::<[f32; WIDTH]>().read_unaligned() })
     }
     #[inline(always)]
-    unsafe fn load_partial(source: *const f32, count: usize) -> Eight {
+    unsafe fn load_partial(self, source: *const f32, count: usize) -> Eight {
         let mut lanes = [0.0; WIDTH];
-        // SAFETY: see the impl; at most eight are copied.
+        // SAFETY: the caller gives `count` numbers to read, and no lane behind them is touched.
         unsafe { std::ptr::copy_nonoverlapping(source, lanes.as_mut_ptr(), count.min(WIDTH)) };
         Eight(lanes)
     }
     #[inline(always)]
-    unsafe fn load_half(source: *const u16) -> Eight {
-        // SAFETY: see the impl.
+    unsafe fn load_half(self, source: *const u16) -> Eight {
+        // SAFETY: the caller gives eight halves to read.
         let bits = unsafe { source.cast::<[u16; WIDTH]>().read_unaligned() };
         Eight::from_fn(|lane| widen(bits[lane]))
     }
     #[inline(always)]
-    unsafe fn load_half_partial(source: *const u16, count: usize) -> Eight {
+    unsafe fn load_half_partial(self, source: *const u16, count: usize) -> Eight {
         let mut bits = [0; WIDTH];
-        // SAFETY: see the impl; at most eight are copied.
+        // SAFETY: the caller gives `count` halves, and at most eight are copied to an array of as many.
         unsafe { std::ptr::copy_nonoverlapping(source, bits.as_mut_ptr(), count.min(WIDTH)) };
         Eight::from_fn(|lane| widen(bits[lane]))
     }
     #[inline(always)]
-    unsafe fn load_bfloat(source: *const u16) -> Eight {
-        // SAFETY: see the impl.
+    unsafe fn load_bfloat(self, source: *const u16) -> Eight {
+        // SAFETY: the caller gives eight halves to read.
         let bits = unsafe { source.cast::<[u16; WIDTH]>().read_unaligned() };
         Eight::from_fn(|lane| bf16::from_bits(bits[lane]).to_f32())
     }
     #[inline(always)]
-    unsafe fn load_bytes(source: *const i8) -> Eight {
-        // SAFETY: see the impl.
+    unsafe fn load_bytes(self, source: *const i8) -> Eight {
+        // SAFETY: the caller gives eight bytes to read, and no more are.
         let bytes = unsafe { source.cast::<[i8; WIDTH]>().read_unaligned() };
         Eight(bytes.map(f32::from))
     }
     #[inline(always)]
-    unsafe fn load_bytes_partial(source: *const i8, count: usize) -> Eight {
+    unsafe fn load_bytes_partial(self, source: *const i8, count: usize) -> Eight {
         let mut bytes = [0; WIDTH];
-        // SAFETY: see the impl; at most eight are copied.
+        // SAFETY: the caller gives `count` bytes, and at most eight are copied to an array of as many.
         unsafe { std::ptr::copy_nonoverlapping(source, bytes.as_mut_ptr(), count.min(WIDTH)) };
         Eight(bytes.map(f32::from))
     }
     #[inline(always)]
-    unsafe fn store(target: *mut f32, value: Eight) {
-        // SAFETY: see the impl.
+    unsafe fn store(self, target: *mut f32, value: Eight) {
+        // SAFETY: the caller gives room for eight numbers.
         unsafe { target.cast::<[f32; WIDTH]>().write_unaligned(value.0) }
     }
     #[inline(always)]
-    unsafe fn store_partial(target: *mut f32, value: Eight, count: usize) {
-        // SAFETY: see the impl; at most eight are copied.
+    unsafe fn store_partial(self, target: *mut f32, value: Eight, count: usize) {
+        // SAFETY: the caller gives room for `count` numbers, and no lane behind them is touched.
         unsafe { std::ptr::copy_nonoverlapping(value.0.as_ptr(), target, count.min(WIDTH)) }
     }
     #[inline(always)]
-    unsafe fn store_bytes(target: *mut i8, value: Eight) {
+    unsafe fn store_bytes(self, target: *mut i8, value: Eight) {
         let bytes = value.0.map(|lane| lane as i8);
-        // SAFETY: see the impl.
+        // SAFETY: the caller gives room for eight bytes, and no more are written.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, WIDTH) }
     }
     #[inline(always)]
-    unsafe fn store_words(target: *mut i16, value: Eight) {
+    unsafe fn store_words(self, target: *mut i16, value: Eight) {
         let words = value.0.map(|lane| lane as i16);
-        // SAFETY: see the impl.
+        // SAFETY: the caller gives room for eight words.
         unsafe { std::ptr::copy_nonoverlapping(words.as_ptr(), target, WIDTH) }
     }
     #[inline(always)]
-    unsafe fn half_sums(source: *const i8) -> [i32; 2] {
-        // SAFETY: see the impl.
+    unsafe fn half_sums(self, source: *const i8) -> [i32; 2] {
+        // SAFETY: the caller gives 32 bytes to read.
         let bytes = unsafe { std::slice::from_raw_parts(source, 32) };
         [0, 16].map(|first| {
             bytes[first..first + 16]
@@ -139,67 +133,72 @@ impl Lanes for PortableLanes {
         })
     }
     #[inline(always)]
-    unsafe fn store_half(target: *mut u16, value: Eight) {
+    unsafe fn store_half(self, target: *mut u16, value: Eight) {
         let bits = value.0.map(|lane| f16::from_f32(lane).to_bits());
-        // SAFETY: see the impl.
+        // SAFETY: the caller gives room for eight halves.
         unsafe { target.cast::<[u16; WIDTH]>().write_unaligned(bits) }
     }
     #[inline(always)]
     unsafe fn for_each_column(
+        self,
         source: *const f32,
         stride: usize,
         mut each: impl FnMut(usize, Eight),
     ) {
         for column in 0..WIDTH {
-            // SAFETY: see the impl.
+            // SAFETY: the caller gives eight rows of eight numbers.
             let element = |row: usize| unsafe { *source.add(row * stride + column) };
             each(column, Eight::from_fn(element));
         }
     }
     #[inline(always)]
-    unsafe fn add(a: Eight, b: Eight) -> Eight {
+    fn splat(self, value: f32) -> Eight {
+        Eight([value; WIDTH])
+    }
+    #[inline(always)]
+    fn add(self, a: Eight, b: Eight) -> Eight {
         a.map2(b, |a, b| a + b)
     }
     #[inline(always)]
-    unsafe fn sub(a: Eight, b: Eight) -> Eight {
+    fn sub(self, a: Eight, b: Eight) -> Eight {
         a.map2(b, |a, b| a - b)
     }
     #[inline(always)]
-    unsafe fn mul(a: Eight, b: Eight) -> Eight {
+    fn mul(self, a: Eight, b: Eight) -> Eight {
         a.map2(b, |a, b| a * b)
     }
     #[inline(always)]
-    unsafe fn div(a: Eight, b: Eight) -> Eight {
+    fn div(self, a: Eight, b: Eight) -> Eight {
         a.map2(b, |a, b| a / b)
     }
     #[inline(always)]
-    unsafe fn max(a: Eight, b: Eight) -> Eight {
+    fn max(self, a: Eight, b: Eight) -> Eight {
         a.map2(b, |a, b| if a > b { a } else { b })
     }
     #[inline(always)]
-    unsafe fn min(a: Eight, b: Eight) -> Eight {
+    fn min(self, a: Eight, b: Eight) -> Eight {
         a.map2(b, |a, b| if a < b { a } else { b })
     }
     #[inline(always)]
-    unsafe fn abs(a: Eight) -> Eight {
+    fn abs(self, a: Eight) -> Eight {
         Eight::from_fn(|lane| a.0[lane].abs())
     }
     #[inline(always)]
-    unsafe fn fma(a: Eight, b: Eight, c: Eight) -> Eight {
+    fn fma(self, a: Eight, b: Eight, c: Eight) -> Eight {
         Eight::from_fn(|lane| multiply_add(a.0[lane], b.0[lane], c.0[lane]))
     }
     #[inline(always)]
-    unsafe fn round(a: Eight) -> Eight {
+    fn round(self, a: Eight) -> Eight {
         // Adding and taking away 1.5 * 2^23 leaves the nearest integer, ties to even, below 2^22.
         const MAGIC: f32 = 12_582_912.0;
         Eight::from_fn(|lane| (a.0[lane] + MAGIC) - MAGIC)
     }
     #[inline(always)]
-    unsafe fn power_of_two(a: Eight) -> Eight {
+    fn power_of_two(self, a: Eight) -> Eight {
         Eight::from_fn(|lane| f32::from_bits(((a.0[lane] as i32 + 127) as u32) << 23))
     }
     #[inline(always)]
-    unsafe fn keep_from(a: Eight, bound: Eight, value: Eight) -> Eight {
+    fn keep_from(self, a: Eight, bound: Eight, value: Eight) -> Eight {
         Eight::from_fn(|lane| {
             if a.0[lane] >= bound.0[lane] {
                 value.0[lane]
@@ -209,7 +208,7 @@ impl Lanes for PortableLanes {
         })
     }
     #[inline(always)]
-    unsafe fn scale_by_power(a: Eight, exponent: Eight) -> Eight {
+    fn scale_by_power(self, a: Eight, exponent: Eight) -> Eight {
         Eight::from_fn(|lane| {
             let exponent = exponent.0[lane];
             // A value that is no number takes the first branch and stays none.
@@ -221,7 +220,7 @@ impl Lanes for PortableLanes {
         })
     }
     #[inline(always)]
-    unsafe fn mask_range(value: Eight, begin: usize, end: usize) -> Eight {
+    fn mask_range(self, value: Eight, begin: usize, end: usize) -> Eight {
         Eight::from_fn(|lane| {
             if (begin..end).contains(&lane) {
                 value.0[lane]
@@ -231,12 +230,12 @@ impl Lanes for PortableLanes {
         })
     }
     #[inline(always)]
-    unsafe fn sum(a: Eight) -> f32 {
+    fn sum(self, a: Eight) -> f32 {
         let four: [f32; 4] = std::array::from_fn(|lane| a.0[lane] + a.0[lane + 4]);
         (four[0] + four[2]) + (four[1] + four[3])
     }
     #[inline(always)]
-    unsafe fn maximum(a: Eight) -> f32 {
+    fn maximum(self, a: Eight) -> f32 {
         a.0.into_iter().fold(f32::NEG_INFINITY, f32::max)
     }
 }

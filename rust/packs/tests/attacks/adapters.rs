@@ -59,13 +59,13 @@ fn shapes() -> Vec<KvGroups> {
 
 fn packed_kv(kernels: &dyn Kernels, shape: KvGroups) -> Vec<u8> {
     let mut groups = vec![0xFF; shape.bytes()];
-    kernels.pack_kv(shape, &numbers(shape.values(), 3), &mut groups);
+    kernels.group_kv(shape, &numbers(shape.values(), 3), &mut groups);
     groups
 }
 
 fn unpacked_kv(kernels: &dyn Kernels, shape: KvGroups, groups: &[u8]) -> Vec<f32> {
     let mut values = vec![f32::NAN; shape.values()];
-    kernels.unpack_kv(shape, groups, &mut values);
+    kernels.ungroup_kv(shape, groups, &mut values);
     values
 }
 

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{MAGIC, NO_PARENT, VERSION, broken, io};
+use super::format::{MAGIC, NO_PARENT, VERSION, broken, io};
 use crate::error::Result;
 use crate::ids::TokenId;
 use crate::kv::{BLOCK_TOKENS, KvPool, blocks_for};

@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{MAGIC, NO_PARENT, VERSION};
+use super::format::{MAGIC, NO_PARENT, VERSION};
 use crate::ids::{BlockId, TokenId};
 use crate::kv::{BlockRef, KvBlock, KvPool};
 use crate::prefix::cache::{Namespace, PrefixCache};

@@ -1,0 +1,124 @@
+"""The settings of an engine, each spelt once: for `LLM`, `AsyncEngine`, the command line, the server.
+
+Whoever adds a setting adds a field to `EngineSettings` and, for type checkers, its line to `EngineKeywords`:
+no checker takes a function's keywords from a dataclass, and a test compares the two. `LLM` and `AsyncEngine`
+take `**settings: Unpack[EngineKeywords]`, by which a wrong name or value is refused where it is written, and
+`takes_settings` gives `help(LLM)` and `inspect.signature` the whole list. Explicit keywords would be a third
+and a fourth list of the same. Flags and variables with their help and choices follow by themselves; the table
+in docs/python.md is compared by a test.
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeAlias, TypedDict
+
+from ruvllm._settings import check_settings, described, setting, settings_of
+from ruvllm.config import Limits, PrefixCacheConfig
+
+__all__ = ["Activations", "EngineKeywords", "EngineSettings", "Isa", "KvFormat"]
+
+Activations: TypeAlias = Literal["auto", "f32"]
+KvFormat: TypeAlias = Literal["auto", "f16", "f32", "int8"]
+Isa: TypeAlias = Literal[
+    "avx512",
+    "avx2-vnni",
+    "avx512-base",
+    "avx2",
+    "neon-i8mm",
+    "neon-dotprod",
+    "neon",
+    "portable",
+    "scalar",
+]
+"""Every instruction set that there is code for; which of them a machine has, the engine says."""
+
+
+class EngineKeywords(TypedDict, total=False):
+    """The keywords of `LLM` that are settings of its engine: `EngineSettings` again, for type checkers."""
+
+    threads: int | None
+    isa: Isa | None
+    max_context: int | None
+    activations: Activations
+    kv_format: KvFormat
+    kv_cache_bytes: int | None
+    kernel_pack: str | os.PathLike[str] | None
+    prefix_cache: PrefixCacheConfig | None
+    limits: Limits | None
+
+
+@described
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """How an engine is set up; `None` and `auto` leave the choice to it.
+
+    >>> EngineSettings(kv_format="int8").keywords()["kv_format"]
+    'int8'
+
+    Attributes:
+        {settings}
+    """
+
+    threads: int | None = setting(
+        None,
+        "Threads of the kernels; by default as many as the affinity mask and the cgroup allow.",
+        short="-t",
+        bounds=1,
+        of_machine=True,
+    )
+    isa: Isa | None = setting(
+        None,
+        "The instruction set, for comparisons; by default the best of those that `ruvllm doctor` lists.",
+        of_machine=True,
+    )
+    max_context: int | None = setting(
+        None,
+        "Tokens of a prompt and its answer together; by default the model's own limit, or what the memory "
+        "allows. More than the model's limit is refused.",
+        short="-c",
+        bounds=1,
+    )
+    activations: Activations = setting(
+        "auto", "`f32` for exactness; `auto` is integers where weights and machine allow."
+    )
+    kv_format: KvFormat = setting(
+        "auto",
+        "How the key-value cache stores numbers: `f16`, `f32`, or `int8`, which is half as large as f16 and "
+        "rounds a little; `auto` is f16, or f32 where weights or activations are.",
+    )
+    kv_cache_bytes: int | None = setting(
+        None, "Budget of the key-value cache; by default a share of the free memory.", bounds=1
+    )
+    kernel_pack: str | os.PathLike[str] | None = setting(
+        None,
+        "A signed kernel pack to compute with: a folder, `reference`, or the name of an installed one; by "
+        "default none. One that is refused is a `PackError`.",
+    )
+    prefix_cache: PrefixCacheConfig | None = setting(
+        None, "What computed prefixes may keep, and when they give way.", has_flag=False
+    )
+    limits: Limits | None = setting(
+        None, "How many requests may be in at once, and how many may wait.", has_flag=False
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    @classmethod
+    def given(cls, settings: Mapping[str, Any]) -> "EngineSettings":
+        """The settings that a caller gave as keywords; `TypeError`, as ever, for one that there is not."""
+        names = [one.name for one in settings_of(cls)]
+        for name in settings:
+            if name not in names:
+                meant = difflib.get_close_matches(name, names, n=1)
+                hint = f"did you mean {meant[0]!r}?" if meant else f"there are {', '.join(names)}"
+                raise TypeError(f"unexpected keyword argument {name!r}: no setting is called so; {hint}")
+        return cls(**settings)
+
+    def keywords(self) -> EngineKeywords:
+        """The same as keywords for `LLM`."""
+        values: Any = {one.name: getattr(self, one.name) for one in fields(EngineSettings)}
+        keywords: EngineKeywords = values
+        return keywords

@@ -1,0 +1,91 @@
+"""What a `ModelConfig` says, as a file to load and settings of the engine; what cannot be done is refused."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import ruvllm.hub as hub
+from ruvllm.config import KvCacheConfig, ModelConfig
+from ruvllm.engine_settings import EngineSettings, KvFormat
+from ruvllm.errors import ConfigError
+from ruvllm.hub.selection import DEFAULT_QUANTIZATION
+from ruvllm.types import Precision
+
+__all__ = ["ConfiguredSettings", "resolve_model", "settings_from"]
+
+# The precisions of a `KvCacheConfig` that the engine's cache has.
+KV_PRECISIONS: dict[Precision, KvFormat] = {
+    Precision.FP16: "f16",
+    Precision.FP32: "f32",
+    Precision.Q8: "int8",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfiguredSettings(EngineSettings):
+    """An engine's settings, and what a `ModelConfig` says besides.
+
+    Attributes:
+        context_limit: No more context than this, less where the model or the memory allow less.
+        quantization: What the file's weights must be; `None` takes any.
+    """
+
+    context_limit: int | None = None
+    quantization: Precision | None = None
+
+
+def resolve_model(model: str | os.PathLike[str], config: ModelConfig | None) -> Path:
+    """Find the model's file or folder, fetching it where it is not on this machine."""
+    token = config.hf_token if config else None
+    return hub.resolve(_with_quantization(model, config), token=token)
+
+
+def _with_quantization(model: str | os.PathLike[str], config: ModelConfig | None) -> str | os.PathLike[str]:
+    """The name with the configured quantization, where it names a Hub repository and leaves that open."""
+    if config is None or config.quantization is None or not isinstance(model, str):
+        return model
+    reference = hub.parse(model, hub.DEFAULT_REGISTRY)
+    is_open = isinstance(reference, hub.HubModel) and not (reference.quantization or reference.file_name)
+    # Files of Q4_K are a mixture, and named by it.
+    is_mixture = config.quantization is Precision.Q4K
+    name = DEFAULT_QUANTIZATION if is_mixture else config.quantization.tensor_type
+    return f"{reference}:{name}" if is_open else model
+
+
+def settings_from(config: ModelConfig | None, given: EngineSettings) -> ConfiguredSettings:
+    """The given settings over the configuration; `ConfigError` for what this engine does not have."""
+    keywords = given.keywords()
+    if config is None:
+        return ConfiguredSettings(**keywords)
+    config.device.require()
+    if not config.use_flash_attention:
+        raise ConfigError("use_flash_attention is False; this engine has no other attention")
+    cache, cache_tokens = config.kv_cache_config, config.max_context
+    if cache is not None:
+        cache_tokens = min(cache_tokens, cache.max_tokens)
+        configured = _one_tier(cache, given.max_context or cache_tokens)
+        if given.kv_format == "auto":
+            keywords["kv_format"] = configured
+    return ConfiguredSettings(
+        **keywords,
+        context_limit=None if given.max_context else cache_tokens,
+        quantization=config.quantization,
+    )
+
+
+def _one_tier(cache: KvCacheConfig, max_tokens: int) -> KvFormat:
+    """The format of a cache that is one tier in effect; `ConfigError` where it is two."""
+    tail, store = cache.tail_precision, cache.store_precision
+    if cache.tail_length >= max_tokens:
+        store = tail
+    if cache.tail_length == 0:
+        tail = store
+    if tail is store and tail in KV_PRECISIONS:
+        return KV_PRECISIONS[tail]
+    asked = f"{tail.name} throughout"
+    if tail is not store:
+        asked = f"a tail of {cache.tail_length} tokens in {tail.name} over a store in {store.name}"
+    raise ConfigError(
+        f"kv_cache_config asks for {asked}; this engine has one tier: set tail_precision and store_precision "
+        "both to FP16, both to FP32 or both to Q8, or leave kv_cache_config out"
+    )

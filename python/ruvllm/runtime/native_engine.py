@@ -1,0 +1,118 @@
+"""The native engine as the loop knows one: where the package's values become the engine's, and back.
+
+What goes in are tasks, what comes out are events; everything else passes as it is.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ruvllm._native as _native
+from ruvllm.errors import BackendError
+from ruvllm.outputs import TokenLogprob
+from ruvllm.runtime.events import Event, Failed, Finished, TokenMade, Values
+from ruvllm.runtime.request import GenerationTask, Task
+
+__all__ = ["NativeEngine", "translated"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _GenerationSettings:
+    """What the engine reads of a generation besides tokens and sampling."""
+
+    max_tokens: int
+    stop: tuple[str, ...]
+    ignore_end: bool
+    tenant: str
+    cache_min_tokens: int | None
+
+
+class NativeEngine:
+    """An `EngineFace` over `_native.Engine`."""
+
+    def __init__(self, engine: _native.Engine) -> None:
+        self._engine = engine
+        self.advance = engine.advance
+        self.preempt = engine.preempt
+        self.trim = engine.trim
+        self.status = engine.status
+        self.start_profile = engine.start_profile
+        self.take_profile = engine.take_profile
+        self.cancel = engine.cancel
+        self.interrupt = engine.interrupt
+        self.close = engine.close
+
+    def add(self, task: Task) -> int:
+        """Put a task in; gives its sequence."""
+        if not isinstance(task, GenerationTask):
+            return self._engine.add_evaluation(task.token_ids, task)
+        params = task.params
+        sampling = _native.Sampling(
+            temperature=params.temperature,
+            top_k=params.top_k,
+            top_p=params.top_p,
+            min_p=params.min_p,
+            repetition_penalty=params.repetition_penalty,
+            presence_penalty=params.presence_penalty,
+            frequency_penalty=params.frequency_penalty,
+            logit_bias=list(params.logit_bias.items()),
+            seed=params.seed,
+            logprobs=params.logprobs,
+        )
+        settings = _GenerationSettings(
+            max_tokens=task.max_tokens,
+            stop=params.stop_sequences,
+            ignore_end=params.ignore_eos,
+            tenant=task.tenant,
+            cache_min_tokens=params.min_cache_tokens if params.cache_prefix else None,
+        )
+        return self._engine.add_generation(task.token_ids, sampling, settings)
+
+    def events(self, timeout: float) -> list[tuple[int, Event]]:
+        """Wait for events; gives each with its sequence."""
+        return [(event.sequence, translated(event)) for event in self._engine.events(timeout)]
+
+
+def translated(event: "_native.Event") -> Event:
+    """An engine's event as a plain value; `BackendError` for one that this package does not know."""
+    translate = _TRANSLATIONS.get(type(event))
+    if translate is None:
+        raise BackendError(f"the engine said {event!r}, which means nothing here; it is of another version")
+    return translate(event)
+
+
+def _token(event: _native.TokenEvent) -> Event:
+    logprob = event.logprob
+    if logprob is None:
+        return TokenMade(token_id=event.token, text=event.text)
+    entry = TokenLogprob(token_id=event.token, logprob=logprob, top_logprobs=tuple(event.top_logprobs or ()))
+    return TokenMade(token_id=event.token, text=event.text, logprob=entry)
+
+
+def _scores(event: _native.ScoresEvent) -> Event:
+    return Values(
+        values=tuple(
+            TokenLogprob(token_id=token, logprob=logprob, top_logprobs=tuple(top))
+            for token, logprob, top in event.scores
+        )
+    )
+
+
+def _finished(event: _native.FinishedEvent) -> Event:
+    return Finished(
+        reason=event.reason,
+        text=event.text,
+        prompt_tokens=event.prompt_tokens,
+        completion_tokens=event.completion_tokens,
+        cached_tokens=event.cached_tokens,
+        cache_miss=event.cache_miss,
+    )
+
+
+_TRANSLATIONS: dict[type, Callable[[Any], Event]] = {
+    _native.TokenEvent: _token,
+    _native.FinishedEvent: _finished,
+    _native.ArrayEvent: lambda event: Values(values=event.values),
+    _native.ScoresEvent: _scores,
+    _native.FailedEvent: lambda event: Failed(error=event.error),
+}

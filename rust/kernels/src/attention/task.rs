@@ -1,0 +1,145 @@
+//! What one call of attention is about: the shape of a layer, some queries, and what of the context they see.
+
+use super::layout::BLOCK_TOKENS;
+use super::rows::{QueryRows, RowsMut};
+use super::storage::KvView;
+
+/// Positions of a segment.
+pub const SEGMENT_TOKENS: usize = 256;
+/// Blocks of a segment.
+pub(crate) const SEGMENT_BLOCKS: usize = SEGMENT_TOKENS / BLOCK_TOKENS;
+const _: () = assert!(SEGMENT_TOKENS.is_multiple_of(BLOCK_TOKENS));
+
+/// What is the same for every query of a layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AttentionShape {
+    /// Query heads.
+    pub num_heads: usize,
+    /// Factor on query times key.
+    pub scale: f32,
+    /// `cap * tanh(score / cap)`.
+    pub soft_cap: Option<f32>,
+    /// A query sees this many positions, itself included.
+    pub window: Option<usize>,
+}
+
+/// Queries of consecutive positions of one sequence, against one KV head.
+#[derive(Debug, Clone, Copy)]
+pub struct AttentionTask<'a> {
+    /// One row a token, rotated; a row begins with all heads, `[num_heads, head_dim]`.
+    pub queries: QueryRows<'a>,
+    /// How many tokens.
+    pub tokens: usize,
+    /// The position of the first query.
+    pub first_position: usize,
+    /// The sequence's blocks, covering the last query's position.
+    pub block_table: &'a [u32],
+    /// The layer.
+    pub layer: usize,
+    /// The KV head; its query heads are `kv_head * group..`.
+    pub kv_head: usize,
+}
+
+impl AttentionTask<'_> {
+    /// Checks everything that does not depend on the segment.
+    pub(crate) fn check(&self, kv: &KvView<'_>, shape: &AttentionShape) -> Dimensions {
+        let layout = kv.layout;
+        assert!(
+            layout.kv_heads > 0 && shape.num_heads.is_multiple_of(layout.kv_heads),
+            "{} query heads over {} KV heads",
+            shape.num_heads,
+            layout.kv_heads
+        );
+        assert!(
+            self.layer < layout.layers && self.kv_head < layout.kv_heads,
+            "layer or head outside"
+        );
+        let width = shape.num_heads * layout.head_dim;
+        assert!(
+            width > 0 && self.queries.holds(self.tokens, width),
+            "{} query rows of {width}",
+            self.tokens
+        );
+        Dimensions {
+            tokens: self.tokens,
+            group: shape.num_heads / layout.kv_heads,
+            head_dim: layout.head_dim,
+        }
+    }
+
+    /// The positions that some query sees.
+    pub(crate) fn seen(&self, window: Option<usize>) -> std::ops::Range<usize> {
+        if self.tokens == 0 {
+            return 0..0;
+        }
+        visible(self.first_position, window).start..self.first_position + self.tokens
+    }
+
+    /// The segments of which some query sees something.
+    pub(crate) fn segments(&self, window: Option<usize>) -> std::ops::Range<usize> {
+        let seen = self.seen(window);
+        seen.start / SEGMENT_TOKENS..seen.end.div_ceil(SEGMENT_TOKENS)
+    }
+
+    /// The blocks of a segment that hold something seen, each checked to lie in the pool.
+    pub(crate) fn blocks(
+        &self,
+        kv: &KvView<'_>,
+        window: Option<usize>,
+        segment: usize,
+    ) -> std::ops::Range<usize> {
+        let seen = self.seen(window);
+        let begin = (seen.start / BLOCK_TOKENS).max(segment * SEGMENT_BLOCKS);
+        let end = seen.end.div_ceil(BLOCK_TOKENS);
+        let blocks = begin..end.min((segment + 1) * SEGMENT_BLOCKS).max(begin);
+        assert!(
+            self.block_table.len() >= blocks.end,
+            "{} blocks of {}",
+            self.block_table.len(),
+            blocks.end
+        );
+        let known = kv.blocks();
+        assert!(
+            self.block_table[blocks.clone()]
+                .iter()
+                .all(|block| (*block as usize) < known),
+            "a block outside the pool"
+        );
+        blocks
+    }
+}
+
+/// The checked sizes of a task.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dimensions {
+    pub(crate) tokens: usize,
+    /// Query heads of a KV head.
+    pub(crate) group: usize,
+    pub(crate) head_dim: usize,
+}
+
+impl Dimensions {
+    /// Query rows: tokens times the heads that share the KV head.
+    pub(crate) fn rows(self) -> usize {
+        self.tokens * self.group
+    }
+
+    /// Floats of what one segment adds: the values of every row, then the maxima, then the sums.
+    pub(crate) fn part_length(self) -> usize {
+        self.rows() * (self.head_dim + 2)
+    }
+
+    /// Panics unless `output` has a row of all heads of the group for every token.
+    pub(crate) fn check_output(self, output: &RowsMut<'_>) {
+        assert!(
+            output.rows() == self.tokens && output.width() == self.group * self.head_dim,
+            "output of {self:?}"
+        );
+    }
+}
+
+/// The positions that a query at `position` sees.
+pub(crate) fn visible(position: usize, window: Option<usize>) -> std::ops::Range<usize> {
+    let begin = window.map_or(0, |window| (position + 1).saturating_sub(window.max(1)));
+    begin..position + 1
+}

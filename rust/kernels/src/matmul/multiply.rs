@@ -1,0 +1,165 @@
+//! One product on all threads: cut into chunks of tiles, each of which an implementation multiplies.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use super::cut::{Chunk, Cut};
+use super::output::OutputTile;
+use super::product::{Activations, Epilogue, FEW_TOKENS, Product};
+use super::rows::TileRange;
+use super::words::takes_words;
+use crate::Activation;
+use crate::kernels::Kernels;
+use crate::threads::ThreadPool;
+use crate::weights::{Elements, PackedMatrix, TILE_ROWS};
+
+/// Bytes of activations that should stay in a core's cache while tiles pass by.
+const ACTIVATION_BYTES: usize = 256 << 10;
+/// Floats of each half of a gated product that stay there too.
+const GATED_FLOATS: usize = 8 << 10;
+/// Tokens come in multiples of what the kernels take at once.
+const TOKEN_GROUP: usize = 12;
+
+/// The output, shared by threads that write disjoint columns.
+struct SharedOutput {
+    pointer: AtomicPtr<f32>,
+    width: usize,
+    adds: bool,
+}
+
+impl SharedOutput {
+    /// Some columns of some rows.
+    ///
+    /// # Safety
+    ///
+    /// They lie inside the output, and no other thread touches them meanwhile.
+    unsafe fn tile(&self, rows: &Range<usize>, columns: &Range<usize>) -> OutputTile<'_> {
+        // SAFETY: the rectangle lies inside the output, and is this caller's alone.
+        unsafe {
+            let first = self.pointer.load(Ordering::Relaxed);
+            let pointer = first.add(rows.start * self.width + columns.start);
+            OutputTile::from_raw(pointer, (rows.len(), columns.len()), self.width, self.adds)
+        }
+    }
+}
+
+/// Computes a product into `output`, `[tokens, width]`, in one parallel region.
+///
+/// # Panics
+///
+/// Where the lengths do not fit.
+pub fn multiply(
+    kernels: &dyn Kernels,
+    pool: &ThreadPool,
+    product: &Product<'_>,
+    output: &mut [f32],
+) {
+    product.check(output);
+    let tokens = product.activations.tokens();
+    let cut = Cut::new(product, pool.threads());
+    let shared = SharedOutput {
+        pointer: AtomicPtr::new(output.as_mut_ptr()),
+        width: product.width(),
+        adds: product.epilogue == Epilogue::Add,
+    };
+    let ahead = if tokens <= FEW_TOKENS {
+        product.ahead
+    } else {
+        &[]
+    };
+    pool.run_before(ahead, cut.chunks(), &|index| {
+        let Some(chunk) = cut.chunk(index) else {
+            return;
+        };
+        let tiles = chunk.tiles.clone();
+        let step = token_step(product, tiles.len());
+        for first in (0..tokens).step_by(step) {
+            let range = TileRange {
+                tiles: tiles.clone(),
+                tokens: first..tokens.min(first + step),
+            };
+            let rows = range.rows(&chunk.matrices[0]);
+            let columns = chunk.column + rows.start..chunk.column + rows.end;
+            // SAFETY: chunks cover disjoint rows of the matrices, so disjoint columns; the
+            // output's length was checked above.
+            let mut target = unsafe { shared.tile(&range.tokens, &columns) };
+            match product.epilogue {
+                Epilogue::Gate(activation) => {
+                    gate_chunk(
+                        (kernels, activation),
+                        &chunk,
+                        (product, &range),
+                        &mut target,
+                    );
+                }
+                _ => multiply_range(kernels, &chunk.matrices[0], (product, &range), &mut target),
+            }
+        }
+    });
+}
+
+fn multiply_range(
+    kernels: &dyn Kernels,
+    matrix: &PackedMatrix,
+    (product, range): (&Product<'_>, &TileRange),
+    output: &mut OutputTile<'_>,
+) {
+    match product.activations {
+        Activations::Float(rows) => kernels.multiply_float(matrix, rows, range, output),
+        Activations::Quantized(rows) => kernels.multiply_quantized(matrix, rows, range, output),
+        Activations::Words(rows) => kernels.multiply_words(matrix, rows, range, output),
+    }
+}
+
+/// Both halves of a few tiles, small enough to be still in the cache when they are joined.
+fn gate_chunk(
+    (kernels, activation): (&dyn Kernels, Activation),
+    chunk: &Chunk<'_>,
+    (product, range): (&Product<'_>, &TileRange),
+    output: &mut OutputTile<'_>,
+) {
+    let columns = output.columns();
+    let mut halves = vec![0.0; 2 * range.tokens.len() * columns];
+    let (gate, up) = halves.split_at_mut(range.tokens.len() * columns);
+    for (matrix, half) in chunk.matrices.iter().zip([&mut *gate, &mut *up]) {
+        let mut half = OutputTile::new(half, columns);
+        multiply_range(kernels, matrix, (product, range), &mut half);
+    }
+    kernels.gate_rows(activation, gate, up, output);
+}
+
+/// Tokens whose activations, and gated halves, stay in a core's cache while tiles pass by.
+fn token_step(product: &Product<'_>, tiles: usize) -> usize {
+    let bytes = product.activations.row_bytes().max(1);
+    let step = (ACTIVATION_BYTES / bytes).min(4096);
+    let step = match product.epilogue {
+        Epilogue::Gate(_) => step.min(GATED_FLOATS / (tiles * TILE_ROWS).max(1)),
+        _ => step,
+    };
+    (step / TOKEN_GROUP).max(1) * TOKEN_GROUP
+}
+
+/// In which precision rows meet matrices best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowPrecision {
+    /// f32.
+    Float,
+    /// 8 bits: see [`QuantizedRows`](super::QuantizedRows).
+    Bytes,
+    /// 14 bits: see [`WordRows`](super::WordRows).
+    Words,
+}
+
+impl RowPrecision {
+    /// The fastest that all the matrices take and that costs no more than their own rounding.
+    pub fn fastest(kernels: &dyn Kernels, matrices: &[PackedMatrix]) -> Self {
+        let quantized = |matrix: &PackedMatrix| matches!(matrix.elements(), Elements::Quantized(_));
+        if matrices.iter().all(quantized) {
+            Self::Bytes
+        } else if kernels.has_word_products() && matrices.iter().all(takes_words) {
+            Self::Words
+        } else {
+            Self::Float
+        }
+    }
+}

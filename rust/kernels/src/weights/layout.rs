@@ -1,0 +1,190 @@
+//! How a packed matrix is laid out, and its plain view, value by value.
+
+use half::f16;
+
+use crate::quant::{BlockFormat, ScaleEncoding};
+
+/// Rows of a tile: the 32-bit lanes of the widest vector.
+pub const TILE_ROWS: usize = 16;
+/// Inputs of a packed block.
+pub const BLOCK_INPUTS: usize = 32;
+/// The place of the highest bit of a 14-bit integer but for its sign.
+pub(super) const WORD_LEADING_BIT: u8 = 12;
+/// Inputs that share an f16 base in the formats with super-blocks.
+pub(super) const SUPER_INPUTS: usize = 256;
+
+/// How the elements of a packed matrix are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elements {
+    /// Dense f32.
+    Float,
+    /// Dense f16 bits.
+    Half,
+    /// Dense bf16 bits.
+    Bfloat,
+    /// Unsigned integers with scales.
+    Quantized(QuantLayout),
+}
+
+/// Bytes of a vector of four weights for each row of a tile.
+pub(crate) const VECTOR_BYTES: usize = 4 * TILE_ROWS;
+
+/// Where the bits above the low four stand for the inputs `4 * vector..`: the vector after the
+/// nibbles, and the lowest bit in each of its bytes.
+pub(crate) fn high_bits_place(width: u32, vector: usize) -> (usize, u32) {
+    let vectors = 8 / width as usize;
+    (vector / vectors, (vector % vectors) as u32 * width)
+}
+
+/// What tells one quantized layout from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuantLayout {
+    /// 4, 5, 6 or 8 bits a weight.
+    pub bits: u32,
+    /// Inputs that share a scale: 16 or 32.
+    pub group: usize,
+    /// What is subtracted from each integer.
+    pub zero: u8,
+    /// How scales are stored.
+    pub encoding: ScaleEncoding,
+    /// Whether groups have a minimum that is added.
+    pub has_minimum: bool,
+}
+
+impl QuantLayout {
+    pub(super) fn of<F: BlockFormat>() -> Self {
+        Self {
+            bits: F::BITS,
+            group: F::GROUP,
+            zero: F::ZERO,
+            encoding: F::ENCODING,
+            has_minimum: F::HAS_MINIMUM,
+        }
+    }
+
+    /// Scale groups of a block.
+    pub(crate) fn groups(self) -> usize {
+        BLOCK_INPUTS / self.group
+    }
+
+    /// Bytes of the integers of one block of a tile.
+    pub(crate) fn block_bytes(self) -> usize {
+        TILE_ROWS * BLOCK_INPUTS * self.bits as usize / 8
+    }
+
+    /// Bytes of the scales of one block of a tile, without a super-block's bases.
+    pub(crate) fn block_scale_bytes(self) -> usize {
+        let kinds = 1 + usize::from(self.has_minimum);
+        let width = match self.encoding {
+            ScaleEncoding::Half => 2,
+            ScaleEncoding::Single => 4,
+            ScaleEncoding::Super => 1,
+        };
+        self.groups() * kinds * TILE_ROWS * width
+    }
+
+    /// Bytes of the bases that stand before every super-block.
+    pub(crate) fn super_header_bytes(self) -> usize {
+        match self.encoding {
+            ScaleEncoding::Super => (1 + usize::from(self.has_minimum)) * TILE_ROWS * 2,
+            _ => 0,
+        }
+    }
+
+    pub(super) fn tile_scale_bytes(self, columns: usize) -> usize {
+        columns / BLOCK_INPUTS * self.block_scale_bytes()
+            + columns / SUPER_INPUTS * self.super_header_bytes()
+    }
+
+    /// Offset of a block's scales inside its tile.
+    pub(crate) fn scale_offset(self, block: usize) -> usize {
+        let headers = block / (SUPER_INPUTS / BLOCK_INPUTS) + 1;
+        block * self.block_scale_bytes() + headers * self.super_header_bytes()
+    }
+}
+
+/// One block of a tile, read value by value: the plain view of the layout.
+#[derive(Clone, Copy)]
+pub(crate) struct TileBlock<'a> {
+    layout: QuantLayout,
+    values: &'a [u8],
+    header: &'a [u8],
+    scales: &'a [u8],
+}
+
+impl<'a> TileBlock<'a> {
+    pub(crate) fn new(
+        layout: QuantLayout,
+        values: &'a [u8],
+        scales: &'a [u8],
+        block: usize,
+    ) -> Self {
+        let bytes = layout.block_bytes();
+        let blocks_of_super = SUPER_INPUTS / BLOCK_INPUTS;
+        let header = layout.scale_offset(block / blocks_of_super * blocks_of_super)
+            - layout.super_header_bytes();
+        Self {
+            layout,
+            values: &values[block * bytes..(block + 1) * bytes],
+            header: &scales[header..header + layout.super_header_bytes()],
+            scales: &scales[layout.scale_offset(block)..][..layout.block_scale_bytes()],
+        }
+    }
+
+    /// The stored integer, zero point not yet subtracted.
+    pub(crate) fn integer(&self, lane: usize, input: usize) -> u8 {
+        if self.layout.bits == 8 {
+            return self.values[input / 4 * 64 + lane * 4 + input % 4];
+        }
+        let position = lane * 4 + input % 4;
+        let byte = self.values[input % 16 / 4 * VECTOR_BYTES + position];
+        let low = if input < 16 { byte & 15 } else { byte >> 4 };
+        if self.layout.bits == 4 {
+            return low;
+        }
+        let width = self.layout.bits - 4;
+        let (plane, shift) = high_bits_place(width, input / 4);
+        let high = self.values[(4 + plane) * VECTOR_BYTES + position] >> shift;
+        low | ((high & ((1 << width) - 1)) << 4)
+    }
+
+    /// Scale and minimum of a group, so that a weight is `scale * (integer - zero) + minimum`.
+    pub(crate) fn scale(&self, lane: usize, group: usize) -> (f32, f32) {
+        let kinds = 1 + usize::from(self.layout.has_minimum);
+        let half =
+            |bytes: &[u8], index: usize| f16::from_le_bytes(lane_bytes(bytes, index)).to_f32();
+        let index = group * kinds * TILE_ROWS + lane;
+        let minimum = index + TILE_ROWS;
+        let (scale, minimum_of): (f32, &dyn Fn() -> f32) = match self.layout.encoding {
+            ScaleEncoding::Single => (f32::from_le_bytes(lane_bytes(self.scales, index)), &|| 0.0),
+            ScaleEncoding::Half => (half(self.scales, index), &|| half(self.scales, minimum)),
+            ScaleEncoding::Super => (
+                half(self.header, lane) * f32::from(self.scales[index].cast_signed()),
+                &|| {
+                    half(self.header, TILE_ROWS + lane)
+                        * f32::from(self.scales[minimum].cast_signed())
+                },
+            ),
+        };
+        (
+            scale,
+            if self.layout.has_minimum {
+                minimum_of()
+            } else {
+                0.0
+            },
+        )
+    }
+
+    /// One weight.
+    pub(crate) fn value(&self, lane: usize, input: usize) -> f32 {
+        let (scale, minimum) = self.scale(lane, input / self.layout.group);
+        let integer = f32::from(self.integer(lane, input)) - f32::from(self.layout.zero);
+        scale * integer + minimum
+    }
+}
+
+/// The bytes of one lane of a vector.
+pub(super) fn lane_bytes<const N: usize>(bytes: &[u8], lane: usize) -> [u8; N] {
+    std::array::from_fn(|byte| bytes[lane * N + byte])
+}

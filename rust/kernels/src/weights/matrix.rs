@@ -1,0 +1,175 @@
+//! A packed matrix: filled on all threads, read by tiles and by rows.
+
+use std::sync::Mutex;
+
+use half::{bf16, f16};
+
+use super::layout::{BLOCK_INPUTS, Elements, TILE_ROWS, TileBlock, lane_bytes};
+use super::source::{PackingError, WeightSource};
+use super::tiles::{TileBuffers, layout_of, tile_bytes};
+use crate::aligned::{AlignedBytes, Arena};
+use crate::quant::BlockType;
+use crate::threads::ThreadPool;
+
+/// A matrix `[rows, columns]`, packed.
+#[derive(Debug)]
+pub struct PackedMatrix {
+    rows: usize,
+    columns: usize,
+    elements: Elements,
+    block_type: BlockType,
+    values: AlignedBytes,
+    scales: AlignedBytes,
+}
+
+impl PackedMatrix {
+    /// Packs a matrix on all threads of `pool` into memory of `arena`.
+    pub fn pack(
+        source: &WeightSource<'_>,
+        pool: &ThreadPool,
+        arena: &Arena,
+    ) -> Result<Self, PackingError> {
+        source.check()?;
+        let (elements, pack_tile) = layout_of(source.block_type);
+        let tiles = source.rows.div_ceil(TILE_ROWS);
+        let (value_bytes, scale_bytes) = tile_bytes(elements, source.columns);
+        let mut matrix = Self {
+            rows: source.rows,
+            columns: source.columns,
+            elements,
+            block_type: source.block_type,
+            values: reserve(arena, tiles * value_bytes)?,
+            scales: reserve(arena, tiles * scale_bytes)?,
+        };
+        let buffers: Vec<_> = {
+            let mut values = matrix.values.as_mut_slice();
+            let mut scales = matrix.scales.as_mut_slice();
+            (0..tiles)
+                .map(|_| {
+                    let (value, rest) = std::mem::take(&mut values).split_at_mut(value_bytes);
+                    values = rest;
+                    let (scale, rest) = std::mem::take(&mut scales).split_at_mut(scale_bytes);
+                    scales = rest;
+                    Mutex::new(Some(TileBuffers {
+                        values: value,
+                        scales: scale,
+                    }))
+                })
+                .collect()
+        };
+        let failure = Mutex::new(None);
+        let chunk = tiles.div_ceil(pool.threads() * 4).max(1);
+        pool.run(tiles.div_ceil(chunk), &|index| {
+            for tile in index * chunk..((index + 1) * chunk).min(tiles) {
+                let buffers = buffers[tile].lock().ok().and_then(|mut slot| slot.take());
+                let outcome =
+                    buffers.map_or(Ok(()), |mut buffers| pack_tile(source, tile, &mut buffers));
+                if let (Err(error), Ok(mut slot)) = (outcome, failure.lock()) {
+                    slot.get_or_insert(error);
+                }
+            }
+        });
+        drop(buffers);
+        match failure.into_inner() {
+            Ok(Some(error)) => Err(error),
+            _ => Ok(matrix),
+        }
+    }
+
+    /// Outputs.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Inputs.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Tiles, the last one filled up with zero rows.
+    pub fn tiles(&self) -> usize {
+        self.rows.div_ceil(TILE_ROWS)
+    }
+
+    /// How the elements are stored.
+    pub fn elements(&self) -> Elements {
+        self.elements
+    }
+
+    /// The type that the file had.
+    pub fn block_type(&self) -> BlockType {
+        self.block_type
+    }
+
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
+        self.values.len() + self.scales.len()
+    }
+
+    /// The values of one tile.
+    pub(crate) fn tile_values(&self, tile: usize) -> &[u8] {
+        let bytes = self.values.len() / self.tiles();
+        &self.values.as_slice()[tile * bytes..(tile + 1) * bytes]
+    }
+
+    /// The values of a tile and of all behind it.
+    pub(crate) fn values_from(&self, tile: usize) -> &[u8] {
+        let bytes = self.values.len() / self.tiles();
+        &self.values.as_slice()[tile * bytes..]
+    }
+
+    /// The scales of one tile; empty for f32 elements.
+    pub(crate) fn tile_scales(&self, tile: usize) -> &[u8] {
+        let bytes = self.scales.len() / self.tiles();
+        &self.scales.as_slice()[tile * bytes..(tile + 1) * bytes]
+    }
+
+    /// One row as f32: the embedding's lookup.
+    ///
+    /// # Panics
+    ///
+    /// Where `row` is not below `rows`, or `output` is not `columns` long.
+    pub fn decode_row(&self, row: usize, output: &mut [f32]) {
+        assert!(
+            row < self.rows && output.len() == self.columns,
+            "row {row} of {}",
+            self.rows
+        );
+        let lane = row % TILE_ROWS;
+        let tile = row / TILE_ROWS;
+        let values = self.tile_values(tile);
+        match self.elements {
+            Elements::Float => {
+                for (value, bytes) in output.iter_mut().zip(values.as_chunks::<64>().0) {
+                    *value = f32::from_le_bytes(lane_bytes(bytes, lane));
+                }
+            }
+            Elements::Half | Elements::Bfloat => {
+                for (value, bytes) in output.iter_mut().zip(values.as_chunks::<32>().0) {
+                    let bits = u16::from_le_bytes(lane_bytes(bytes, lane));
+                    *value = if self.elements == Elements::Half {
+                        f16::from_bits(bits).to_f32()
+                    } else {
+                        bf16::from_bits(bits).to_f32()
+                    };
+                }
+            }
+            Elements::Quantized(layout) => {
+                let scales = self.tile_scales(tile);
+                for (block, output) in output.chunks_exact_mut(BLOCK_INPUTS).enumerate() {
+                    let view = TileBlock::new(layout, values, scales, block);
+                    for (input, value) in output.iter_mut().enumerate() {
+                        *value = view.value(lane, input);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn reserve(arena: &Arena, bytes: usize) -> Result<AlignedBytes, PackingError> {
+    arena.zeroed(bytes).map_err(|error| PackingError::Memory {
+        bytes,
+        problem: error.to_string(),
+    })
+}
