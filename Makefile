@@ -148,7 +148,7 @@ test-requantized: $(STAMPS)/tested $(STAMPS)/test-tools  ## against llama.cpp on
 	$(BIN)/python -m tests.engine.requantized_files .bench/requantized
 	RUVLLM_REQUANTIZED_DIR=.bench/requantized $(BIN)/python -m pytest -m requantized $(PYTEST_ARGS)
 
-test-mutants: $(STAMPS)/tested $(STAMPS)/test-tools  ## small wrong changes of the package, each of which a test must notice; MUTANTS='admission'
+test-mutants: $(STAMPS)/tested $(STAMPS)/test-tools  ## small wrong changes, each of which a test must notice; MUTANTS='scheduler', '--seed 7 --drawn-only'
 	$(BIN)/python -m tests.mutants.run $(MUTANTS)
 
 test-neon:  ## kernels for 64-bit ARM, on such a machine or as qemu plays three of them
