@@ -92,8 +92,9 @@ fn the_head_is_read_for_wanted_rows_alone_and_once_for_many() {
     // Nothing is wanted of a prompt's beginning, nor logits where the hidden states are.
     assert_eq!(calls(&several, 19), 0);
     assert_eq!(calls(&[request(&prompt(20, 1), Task::Embed)], 512), 0);
-    // 70 rows, 32 at a time; those of the generation fit behind them.
-    let logits = request(&prompt(70, 9), Task::Logits);
+    // 32 rows at a time; those of generations fit behind them.
+    let logits = request(&prompt(64, 9), Task::Logits);
+    assert_eq!(calls(std::slice::from_ref(&logits), 512), 2);
     assert_eq!(calls(&[generate(1), logits, generate(2)], 512), 3);
 }
 
