@@ -139,8 +139,44 @@ POOL = (
     ),
 )
 
+STEPS = ("engine", "engine_exchange", "engine_memory", "engine_together")
+
+ENGINE = (
+    rust_mutant(
+        "core/src/kv/table.rs",
+        "self.blocks.iter().for_each(|block| block.leave_table());",
+        "",
+        STEPS,
+    ),
+    rust_mutant(
+        "core/src/engine/memory/swap.rs",
+        "        self.swapped_bytes -= paused.bytes.len();\n        sequence.computed",
+        "        sequence.computed",
+        STEPS,
+    ),
+    rust_mutant(
+        "core/src/engine/sequences.rs",
+        "                && leader.namespace == sequence.namespace\n",
+        "",
+        STEPS,
+    ),
+    rust_mutant(
+        "core/src/sequence/work.rs",
+        "Self::Generate(_) => Wanted::Nothing",
+        "Self::Generate(_) => Wanted::Last",
+        STEPS,
+    ),
+    rust_mutant(
+        "core/src/model/runner.rs",
+        "for_step.as_deref().unwrap_or(&**kernels)",
+        "&**kernels",
+        STEPS,
+    ),
+)
+
 RUST_MUTANTS: dict[str, tuple[Mutant, ...]] = {
     "sampler": SAMPLER,
     "prefix cache": PREFIX_CACHE,
     "pool": POOL,
+    "engine": ENGINE,
 }

@@ -116,8 +116,14 @@ PARTS = (
     _crate("pool", ("core/src/kv", "core/src/memory"), ("lib", "memory_pool", "engine_memory"), 8),
     _crate(
         "engine",
-        ("core/src/engine", "core/src/sequence.rs", "core/src/batch.rs"),
-        ("lib", "engine", "engine_leaving", "engine_memory"),
+        (
+            "core/src/engine",
+            "core/src/sequence",
+            "core/src/batch.rs",
+            "core/src/model/runner.rs",
+            "core/src/model/outputs.rs",
+        ),
+        ("lib", "engine", "engine_exchange", "engine_leaving", "engine_memory", "engine_together", "profile"),
         8,
     ),
     _crate("formats", ("formats/src",), ("hostile", "lib"), 6),
