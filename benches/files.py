@@ -43,7 +43,7 @@ def find(name: str) -> Path | None:
 def path_of(model: str) -> Path:
     """The file of one of `NAMES`, or of anything that `ruvllm pull` takes."""
     if System.detect().debug_assertions:
-        print("this is the build for tests, which is slower than a release: `make build` first", file=sys.stderr)
+        print("this is the build for tests, slower than a release: `make build` first", file=sys.stderr)
     if model not in NAMES:
         return Path(hub.resolve(model))
     path = find(model)

@@ -41,13 +41,21 @@ class Server:
 
     def open(self, tenant: str, path: str, **body: Any) -> socket.socket:
         """Send a request, and read nothing of its answer."""
+        return self.send(self.request(tenant, path, **body))
+
+    def request(self, tenant: str, path: str, **body: Any) -> bytes:
+        """A request as it is sent."""
         content = json.dumps({"model": "m", **body}).encode()
         head = (
             f"POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer key-of-{tenant}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
         )
+        return head.encode() + content
+
+    def send(self, request: bytes) -> socket.socket:
+        """Send it, and read nothing of its answer."""
         opened = socket.create_connection(("127.0.0.1", self.port), TIMEOUT_SECONDS)
-        opened.sendall(head.encode() + content)
+        opened.sendall(request)
         return opened
 
     def stream(self, tenant: str, prompt: list[int], tokens: int, **more: Any) -> Answer:

@@ -11,6 +11,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 RUST = ROOT / "rust"
 PACKAGE = ROOT / "python" / "ruvllm"
+# A `#[cfg(test)] mod name { ... }` block of Rust; rustfmt's layout is relied on.
+TEST_MODULE = re.compile(
+    r"^( *)#\[cfg\(test\)\]\n(?: *#\[.*\]\n)*\1mod \w+ \{\n.*?^\1\}\n?", flags=re.M | re.S
+)
 
 
 def crates() -> list[Path]:
@@ -33,10 +37,8 @@ def python_files() -> list[Path]:
 
 
 def without_tests(source: str) -> str:
-    """Rust source without its `#[cfg(test)] mod name { ... }` blocks (rustfmt's layout is relied on)."""
-    return re.sub(
-        r"^( *)#\[cfg\(test\)\]\n(?: *#\[.*\]\n)*\1mod \w+ \{\n.*?^\1\}\n?", "", source, flags=re.M | re.S
-    )
+    """Rust source without the modules that are its tests."""
+    return TEST_MODULE.sub("", source)
 
 
 def code_lines(path: Path) -> int:
@@ -46,12 +48,12 @@ def code_lines(path: Path) -> int:
 
 
 def strip_comments_and_strings(source: str) -> str:
-    """Rust source in which comments and string literals are blanked out; lines keep their numbers."""
+    """Rust source in which comments and string literals are blanked out; all else keeps its place."""
     pattern = re.compile(
         r"""//[^\n]*|/\*.*?\*/|b?r(\#*)".*?"\1|b?"(?:\\.|[^"\\])*"|b?'(?:\\(?:u\{[^}]*\}|.)[^']?|[^'\\\n])'""",
         re.S,
     )
-    return pattern.sub(lambda match: "\n" * match.group().count("\n"), source)
+    return pattern.sub(lambda match: re.sub(r"[^\n]", " ", match.group()), source)
 
 
 def module_name(path: Path) -> str:

@@ -8,8 +8,6 @@ from tests.architecture import rust_paths, sources
 
 # Uses that close a circle and may: (crate, who, whom) and why.
 PERMITTED = {
-    ("core", "engine/step", "engine"): "a part of the methods of `Engine`, in a file of its own",
-    ("core", "engine/evaluate", "engine"): "a part of the methods of `Engine`, in a file of its own",
     (
         "core",
         "prefix/radix_tree/growth",

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ruvllm import ConfigError, PrefixCache, RadixTree, TokenizationError
+from ruvllm.caching.prefix_cache import REMEMBERED
 from ruvllm.errors import InvalidOperationError
 from tests.caching.arrays import TOKEN_BYTES, assert_right, keys_of, values_of
 
@@ -115,12 +116,35 @@ def test_what_cannot_fit_drives_nothing_out() -> None:
     assert cache.stats().refused_insertions == 1
 
 
+def test_the_budget_is_the_engine_s_by_default() -> None:
+    """Two gibibytes, as `PrefixCacheConfig` says of the cache in the engine."""
+    assert PrefixCache().stats().max_memory_bytes == 2 * 1024**3
+
+
 def test_entries_are_bounded_too() -> None:
     cache = PrefixCache(max_entries=3)
     for token in range(10):
         assert insert(cache, [token, 1])
     assert cache.stats().entries <= 3
     assert known(cache, [9, 1]) == 2
+
+
+def test_the_fewest_entries_hold_a_prompt() -> None:
+    cache = PrefixCache(max_entries=2)
+    assert insert(cache, [1, 2])
+    assert insert(cache, [3, 4])
+    assert (known(cache, [1, 2]), known(cache, [3, 4])) == (0, 2)
+
+
+def test_so_many_evicted_prefixes_are_remembered_and_no_more() -> None:
+    cache = PrefixCache(TOKEN_BYTES)
+    for token in range(REMEMBERED + 1):
+        insert(cache, [token])
+    assert known(cache, [0]) == 0
+    assert cache.stats().miss_reasons == {"evicted": 1}
+    insert(cache, [REMEMBERED + 1])
+    assert known(cache, [0]) == known(cache, [1]) == 0
+    assert cache.stats().miss_reasons == {"evicted": 2, "unknown_prefix": 1}
 
 
 def test_what_is_in_use_is_not_evicted() -> None:

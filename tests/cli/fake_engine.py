@@ -189,6 +189,7 @@ class FakeSystem:
     cpu_features = ("avx2", "fma")
     threads = 2
     threads_reason = "two CPUs are allowed"
+    debug_assertions = False
 
     @staticmethod
     def detect(isa: str | None = None, threads: int | None = None) -> "FakeSystem":

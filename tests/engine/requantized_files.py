@@ -1,8 +1,8 @@
-"""SmolLM2's other formats, for the tests marked `requantized`: `python -m tests.engine.requantized_files FOLDER`.
+"""SmolLM2's other formats, for the tests marked `requantized`: `make test-requantized` makes them.
 
-llama.cpp makes them out of the fetched file, in the version that the references were computed with. It is compiled
-once (about ten minutes on two cores) in an environment of its own beside the files; what is there and has its
-sum stays.
+llama.cpp makes them out of the fetched file, in the version that the references were computed with. It is
+compiled once (about ten minutes on two cores) in an environment of its own beside the files; what is there
+and has its sum stays.
 """
 
 import hashlib
@@ -50,7 +50,10 @@ def make(folder: Path) -> None:
     formats = [name.removeprefix("smollm2-").removesuffix(".gguf") for name in wanted]
     source = hub.resolve("smollm2-135m", quiet=True)
     done = subprocess.run(
-        [str(python), str(program), str(source), str(folder), *formats], capture_output=True, text=True, check=False
+        [str(python), str(program), str(source), str(folder), *formats],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         raise SystemExit(f"{program} failed:\n{done.stderr[-2000:]}")

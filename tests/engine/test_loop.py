@@ -92,6 +92,16 @@ def test_an_evaluation(make_loop: MakeLoop) -> None:
     assert list(result.wait()) == [4, 5]
 
 
+def test_an_evaluation_that_was_cancelled_gives_nothing(make_loop: MakeLoop) -> None:
+    is_cancelled = threading.Event()
+    loop, _ = make_loop(before_step=lambda engine: is_cancelled.wait(5))
+    result = EvaluationResult[list[int]](loop, EvaluationTask(token_ids=[4, 5], kind="logits"))
+    result.cancel()
+    is_cancelled.set()
+    with pytest.raises(GenerationError, match="ended without a result"):
+        result.wait()
+
+
 def test_a_request_to_an_idle_engine_is_run_in_one_go(make_loop: MakeLoop) -> None:
     """Only steps that run already are interrupted for it; a plan made with it is not."""
     loop, engine = make_loop()
@@ -339,6 +349,13 @@ def test_closing_fails_what_is_open(make_loop: MakeLoop) -> None:
         CompletionStream(loop, task([1]))
 
 
+def test_closing_has_nothing_to_complain_of(make_loop: MakeLoop, caplog: pytest.LogCaptureFixture) -> None:
+    loop, _ = make_loop()
+    CompletionStream(loop, task([1])).completion()
+    loop.close()
+    assert not caplog.records
+
+
 def test_closing_an_idle_loop_is_quick(make_loop: MakeLoop) -> None:
     loop, _ = make_loop()
     CompletionStream(loop, task([1])).completion()
@@ -368,18 +385,22 @@ def test_use_after_a_fork_is_an_error(make_loop: MakeLoop) -> None:
     answers = context.SimpleQueue()
 
     def child() -> None:
-        try:
-            CompletionStream(loop, task([1]))
-        except InvalidOperationError as error:
-            loop.close()
-            answers.put(str(error))
-        else:
-            answers.put("no error")
+        for use in (lambda: CompletionStream(loop, task([1])), lambda: loop.call(int)):
+            try:
+                use()
+            except InvalidOperationError as error:
+                answers.put(str(error))
+            else:
+                answers.put("no error")
+        loop.close()
 
     process = context.Process(target=child)
     process.start()
     process.join(10)
+    process.kill()  # whoever waits for threads that are not there would wait for ever
+    process.join()
     assert process.exitcode == 0
+    assert "forked process" in answers.get()
     assert "forked process" in answers.get()
 
 

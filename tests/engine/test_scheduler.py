@@ -289,6 +289,13 @@ def test_a_sequence_that_must_be_computed_anew_is_a_prompt_again() -> None:
 def test_limits_are_checked(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} is 0"):
         Limits(**{name: 0})
+    assert getattr(Limits(**{name: 1}), name) == 1
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, 3601, float("nan")])
+def test_a_step_has_a_time_that_can_pass(seconds: float) -> None:
+    with pytest.raises(ConfigError, match=r"step_seconds is .+; it must be above 0 and at most 3600"):
+        Limits(step_seconds=seconds)
 
 
 # -- traces: a world that carries out plans, step by step

@@ -62,6 +62,7 @@ def test_requests_that_outgrow_the_memory_take_turns_and_lose_nothing(make_loop:
         assert stream.completion().token_ids == tuple(expected_tokens([number, 7], 30))
     assert engine.preempted
     assert not any(swap for _, swap in engine.preempted)
+    assert loop.load().preemptions == len(engine.preempted)
 
 
 def test_their_blocks_are_swapped_where_there_is_room(make_loop: MakeLoop) -> None:

@@ -65,7 +65,7 @@ def test_every_reason_of_a_refusal_stands_in_the_page() -> None:
 
 
 def test_every_fallback_stands_in_the_page() -> None:
-    source = (sources.RUST / "packs" / "src" / "counters.rs").read_text(encoding="utf-8")
+    source = (sources.RUST / "packs" / "src" / "serve" / "counters.rs").read_text(encoding="utf-8")
     reasons = re.search(r"const REASONS.*?= \[(.*?)\];", source, re.S)
     assert reasons
     table = re.search(r"^\| fallback \|.*?\n\n", PAGE, re.M | re.S)

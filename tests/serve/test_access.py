@@ -1,5 +1,6 @@
 """Who is let in: keys and what they may, hosts, origins."""
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,6 +21,7 @@ from ruvllm.serve import ApiKey, KeyRing, ServedModel, ServerSettings, create_ap
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.limits import KeyLimits
 from ruvllm.serve.settings import check_exposure, local_names
+from tests.architecture.sources import ROOT
 from tests.serve.conftest import TINY
 from tests.serve.raw import assert_nothing_left, connection, json_request, read_answer, request_bytes
 from tests.serve.running import RunningServer, running
@@ -503,3 +505,19 @@ def test_listening_beyond_this_machine_needs_a_key(host: str) -> None:
     for loopback in ("127.0.0.1", "localhost", "::1", "127.8.8.8"):
         check_exposure(loopback, open_to_all, insecure=False)
         assert local_names(loopback)
+
+
+@pytest.mark.parametrize(
+    ("host", "name"), [("127.8.8.8", "127.8.8.8"), ("0:0:0:0:0:0:0:1", "[0:0:0:0:0:0:0:1]")]
+)
+def test_a_server_on_this_machine_is_reached_by_the_address_that_it_listens_on(host: str, name: str) -> None:
+    assert set(local_names(host) or ()) == {"localhost", "127.0.0.1", "[::1]", name}
+
+
+def test_the_documents_tell_the_settings_that_stand() -> None:
+    """`--write-seconds` (60) in docs/server.md is the default of `write_seconds`, and so are the others."""
+    told = re.findall(r"`--([a-z-]+)` \((\d+)\)", (ROOT / "docs/server.md").read_text("utf-8"))
+    defaults = {name: getattr(ServerSettings(), name.replace("-", "_"), None) for name, _ in told}
+    found = {name: float(value) for name, value in told if defaults[name] is not None}
+    assert "write-seconds" in found
+    assert found == {name: defaults[name] for name in found}

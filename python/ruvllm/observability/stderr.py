@@ -23,6 +23,9 @@ MAX_QUEUED_BYTES = 256 * 1024
 # At the end of the process, what waits still has so long.
 FLUSH_SECONDS = 1.0
 _RETRY_SECONDS = 0.05
+# So long lines gather, to be written at once: to wake the thread for each would take the interpreter from
+# others a thousand times a second where a server is busy.
+_GATHER_SECONDS = 0.01
 
 
 class QueuedStream(io.TextIOBase):
@@ -69,7 +72,8 @@ class QueuedStream(io.TextIOBase):
             else:
                 self._waiting.append(data)
                 self._num_bytes += len(data)
-                self._changed.notify_all()
+                if not self._is_busy:
+                    self._changed.notify_all()
         return len(text)
 
     def flush(self) -> None:
@@ -87,6 +91,8 @@ class QueuedStream(io.TextIOBase):
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: bool(self._waiting))
                 self._is_busy = True
+            time.sleep(_GATHER_SECONDS)
+            with self._changed:
                 data = b"".join(self._waiting)
                 self._waiting.clear()
                 self._num_bytes = 0

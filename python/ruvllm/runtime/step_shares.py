@@ -75,8 +75,16 @@ def _split(tenants: Sequence[_Tenant], limits: Limits, times: StepTimes | None) 
         seconds = limits.step_seconds * (ALONE if sum(map(_requests, tenants)) == 1 else 1)
         within_time = times.rows_within(seconds)
         alone = [_by_itself(tenant, limits, within_time) for tenant in tenants]
-        shortest = min(times.seconds(sum(rows)) for rows in alone)
-        split = [_in_time(*rows, shortest / times.seconds(sum(rows))) for rows in alone]
+        by_itself = [times.seconds(sum(rows)) for rows in alone]
+        shortest = min(by_itself)
+        split = [_in_time(*rows, shortest / time) for rows, time in zip(alone, by_itself, strict=True)]
+        # A row is dearer in a step of few: what a tenant is cut down to must not take more than its part.
+        room = times.rows_within(len(tenants) * shortest)
+        cut = [place for place, time in enumerate(by_itself) if time > shortest]
+        room -= sum(sum(rows) for place, rows in enumerate(split) if place not in cut)
+        rows_of_cut = _shared([sum(split[place]) for place in cut], max(room, len(cut)))
+        for place, rows in zip(cut, rows_of_cut, strict=True):
+            split[place] = _in_time(*split[place], rows / sum(split[place]))
         if not any(answers for answers, _ in split):
             most = min(most, within_time)
     prompts = _shared([prompt_rows for _, prompt_rows in split], most)

@@ -15,12 +15,15 @@ from starlette.responses import Response
 from ruvllm.async_engine import AsyncEngine
 from ruvllm.errors import ConfigError, RuvLLMError
 from ruvllm.llm import LLM
+from ruvllm.serve.access import Access
 from ruvllm.serve.boundary import Boundary
 from ruvllm.serve.dialects import error_response, is_anthropic
+from ruvllm.serve.entrance import Entrance
 from ruvllm.serve.errors import ApiError, api_error
 from ruvllm.serve.json_body import validation_error
 from ruvllm.serve.metrics import Metrics
 from ruvllm.serve.models import ServedModel, ServedModels
+from ruvllm.serve.origins import Origins
 from ruvllm.serve.routes import (
     cache,
     chat,
@@ -72,10 +75,19 @@ def create_app(
         redoc_url=None,
     )
     stored = StoredResponses(settings.max_stored_responses, settings.max_stored_bytes)
-    app.state.server = Server(settings=settings, models=served, metrics=metrics, stored_responses=stored)
+    server = app.state.server = Server(
+        settings=settings,
+        models=served,
+        metrics=metrics,
+        stored_responses=stored,
+        access=Access(settings.keys, Origins(settings.cors_origins)),
+        entrance=Entrance(left=metrics.http.labels("POST", "none", "499").inc),
+    )
     for module in _ROUTERS:
         app.include_router(module.router)
-    app.add_middleware(Boundary, settings=settings, metrics=metrics)
+    app.add_middleware(
+        Boundary, settings=settings, metrics=metrics, access=server.access, entrance=server.entrance
+    )
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

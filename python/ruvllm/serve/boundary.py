@@ -13,13 +13,13 @@ from contextlib import ExitStack, suppress
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ruvllm.serve.access import Access
 from ruvllm.serve.dialects import error_response, is_anthropic
-from ruvllm.serve.entrance import Arriving, Entrance
+from ruvllm.serve.entrance import Entrance
 from ruvllm.serve.errors import ApiError, api_error
-from ruvllm.serve.keys import ApiKey
 from ruvllm.serve.limits import KeyLimits, Lease
 from ruvllm.serve.metrics import Metrics
-from ruvllm.serve.origins import Origins, check_host, path_of
+from ruvllm.serve.origins import Origins, check_host
 from ruvllm.serve.settings import ServerSettings
 from ruvllm.serve.sse import UNWRAPPED_SEND
 
@@ -28,9 +28,6 @@ __all__ = ["Boundary"]
 logger = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-# What needs no key: it tells nothing and computes nothing.
-_OPEN_PATHS = {"/", "/docs", "/health", "/openapi.json", "/favicon.ico"}
-_OPEN_PREFIXES = ("/page/",)
 # So much of a request that is too large is still read, and for so long.
 LINGER_BYTES = 64 * 1024 * 1024
 LINGER_SECONDS = 2.0
@@ -39,13 +36,16 @@ LINGER_SECONDS = 2.0
 class Boundary:
     """Lets requests in, or answers why not."""
 
-    def __init__(self, app: ASGIApp, *, settings: ServerSettings, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, *, settings: ServerSettings, metrics: Metrics, access: Access, entrance: Entrance
+    ) -> None:
         self._origins = Origins(settings.cors_origins)
+        self._access = access
         self._app = self._origins.readable(app)
         self._settings = settings
         self._metrics = metrics
         self._limits = KeyLimits()
-        self._entrance = Entrance()
+        self._entrance = entrance
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a connection; what ASGI calls."""
@@ -57,27 +57,24 @@ class Boundary:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        arriving = Arriving(receive)
-        passage = _Passage(scope, headers, arriving)
+        passage = _Passage(scope, headers, receive)
         sending = passage.sending(send)
         with ExitStack() as ends:
             try:
                 check_host(scope, headers, self._settings.allowed_hosts)
                 self._origins.check(scope["method"], headers)
-                key = self._key(scope, headers)
+                key = self._access.key_of(scope)
                 if key is not None:
                     scope["state"]["key"] = key
                     if scope["method"] == "POST":
                         scope["state"]["lease"] = ends.enter_context(self._limits.request(key))
-                limited = _SizeLimit(arriving, self._settings.max_body_bytes, headers)
+                limited = _SizeLimit(receive, self._settings.max_body_bytes, headers)
             except ApiError as error:
                 await self._refuse(error, scope, receive, sending)
             else:
-                if key is None:
-                    await self._answer(scope, limited, sending, passage)
-                elif await self._entrance.let_in(key.tenant, arriving):
-                    with self._entrance.under_way(key.tenant):
-                        await self._answer(scope, limited, sending, passage)
+                if key is not None:
+                    ends.enter_context(self._entrance.under_way(key.tenant))
+                await self._answer(scope, limited, sending, passage)
             finally:
                 self._log(passage)
 
@@ -104,24 +101,6 @@ class Boundary:
         if not self._origins.is_preflight(scope["method"], Headers(scope=scope)):
             answer = self._origins.readable(answer)
         await answer(scope, receive, send)
-
-    def _key(self, scope: Scope, headers: Headers) -> ApiKey | None:
-        keys, path = self._settings.keys, path_of(scope)
-        if not len(keys) or path in _OPEN_PATHS or path.startswith(_OPEN_PREFIXES):
-            return None
-        if self._origins.is_preflight(scope["method"], headers):
-            return None
-        kind, _, secret = headers.get("authorization", "").partition(" ")
-        secret = secret.strip() if kind.lower() == "bearer" else headers.get("x-api-key", "")
-        if not secret:
-            message = "this server needs a key: send it as `Authorization: Bearer KEY` or `x-api-key: KEY`"
-            raise ApiError(401, message, code="invalid_api_key", headers={"www-authenticate": "Bearer"})
-        key = keys.find(secret)
-        if key is None:
-            raise ApiError(
-                401, "this key is not known", code="invalid_api_key", headers={"www-authenticate": "Bearer"}
-            )
-        return key
 
     def _log(self, passage: "_Passage") -> None:
         scope = passage.scope

@@ -3,72 +3,86 @@
 To read a request, check and plan it takes the event loop's thread a millisecond or two, whatever comes of it.
 Whoever opens one after the other, if only to drop it, takes that time from those whose answers are under way.
 So beside others' requests each tenant's are let in at a pace at which they take a share of the thread; a
-burst is let in at once, and a tenant that is alone never waits.
+burst is let in at once, and a tenant that is alone never waits. Nothing is made for a request that waits but
+its place in the queue.
 """
 
 import asyncio
+import logging
 import time
-from collections import Counter, deque
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from starlette.types import Message, Receive
+__all__ = ["Entrance", "Waiting"]
 
-__all__ = ["Arriving", "Entrance"]
+logger = logging.getLogger(__name__)
 
 # Of the event loop's thread, what one tenant's requests may take beside others'.
-SHARE = 0.15
+SHARE = 0.04
 # So long a tenant may have gone without: what it may then open at once.
 BURST_SECONDS = 0.5
 # What a request costs is measured over so many of them, with what streams cost meanwhile, and believed
 # between these.
 SAMPLE = 20
 LEAST_SECONDS, MOST_SECONDS = 0.0005, 0.003
-# How often those who wait look whether the others are gone.
+# How often it is looked whether the others are gone, for those who wait.
 LOOK_SECONDS = 0.05
-# What a request that waits may have sent ahead.
-KEPT_BYTES = 64 * 1024
+# How often the log tells of those who left while they waited.
+TELL_SECONDS = 1.0
 
 
-class Arriving:
-    """What a client sends; while its request waits it is kept, and its leaving is seen."""
+class Waiting:
+    """A request that waits for its turn."""
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._kept: deque[Message] = deque()
+    def __init__(self, account: "_Account", start: Callable[[], None]) -> None:
+        self._account = account
+        self.start = start
 
-    async def __call__(self) -> Message:
-        """The next message; what ASGI calls."""
-        return self._kept.popleft() if self._kept else await self._receive()
-
-    async def left(self) -> None:
-        """Return when the client leaves; one that sends much ahead is not looked after any more."""
-        num_bytes = 0
-        while num_bytes < KEPT_BYTES:
-            message = await self._receive()
-            self._kept.append(message)
-            if message["type"] == "http.disconnect":
-                return
-            num_bytes += len(message.get("body", b""))
-        await asyncio.Event().wait()
+    def leave(self) -> None:
+        """Give the place in the queue up; nothing where the turn has come already."""
+        self._account.leave(self)
 
 
 class _Account:
     """One tenant's: when its requests so far will have been paid for, and those that wait, in their order."""
 
-    def __init__(self) -> None:
+    def __init__(self, tenant: str, left: Callable[[], None]) -> None:
+        self.tenant = tenant
         self.paid_at = 0.0
-        self.queue = asyncio.Lock()
+        self.queue: OrderedDict[Waiting, None] = OrderedDict()
+        self.looks_again: asyncio.TimerHandle | None = None
+        self._left = left
+        self._num_left = 0
+        self._told_at = 0.0
+
+    def leave(self, waiting: Waiting) -> None:
+        if waiting not in self.queue:
+            return
+        del self.queue[waiting]
+        self._left()
+        # Not a line for each: to write it would take longer than all that was done for the request.
+        self._num_left += 1
+        now = time.monotonic()
+        if now >= self._told_at + TELL_SECONDS:
+            logger.info("%d requests of %s left before their turn", self._num_left, self.tenant)
+            self._num_left, self._told_at = 0, now
 
 
 class Entrance:
-    """Lets requests in, each tenant's at its pace. Of the event loop's thread alone."""
+    """Lets requests in, each tenant's at its pace. Of the event loop's thread alone.
+
+    `left` is told of each request that leaves before its turn.
+    """
 
     def __init__(
         self,
+        *,
+        left: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         used_seconds: Callable[[], float] = time.thread_time,
     ) -> None:
+        self._left = left
         self._clock = clock
         self._used_seconds = used_seconds
         self._accounts: dict[str, _Account] = {}
@@ -76,21 +90,20 @@ class Entrance:
         self._cost = MOST_SECONDS
         self._counted, self._used_at = 0, used_seconds()
 
-    async def let_in(self, tenant: str, arriving: Arriving) -> bool:
-        """Wait for a tenant's turn; False where the client has left before it came."""
-        account = self._accounts.setdefault(tenant, _Account())
-        if not account.queue.locked() and self._seconds_until_turn(tenant, account) <= 0:
+    def let_in(self, tenant: str, start: Callable[[], None]) -> Waiting | None:
+        """Start a request, now or when it is its tenant's turn; then what waits is given."""
+        account = self._accounts.get(tenant)
+        if account is None:
+            account = self._accounts[tenant] = _Account(tenant, self._left)
+        if not account.queue and self._seconds_until_turn(account) <= 0:
             self._charge(account)
-            return True
-        turn = asyncio.ensure_future(self._turn(tenant, account))
-        leaving = asyncio.ensure_future(arriving.left())
-        try:
-            await asyncio.wait({turn, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            return turn.done()
-        finally:
-            turn.cancel()
-            leaving.cancel()
-            await asyncio.gather(turn, leaving, return_exceptions=True)
+            start()
+            return None
+        waiting = Waiting(account, start)
+        account.queue[waiting] = None
+        if account.looks_again is None:
+            self._look_later(account)
+        return waiting
 
     @contextmanager
     def under_way(self, tenant: str) -> Iterator[None]:
@@ -103,14 +116,23 @@ class Entrance:
             if not self._under_way[tenant]:
                 del self._under_way[tenant]
 
-    async def _turn(self, tenant: str, account: _Account) -> None:
-        async with account.queue:
-            while (seconds := self._seconds_until_turn(tenant, account)) > 0:
-                await asyncio.sleep(min(seconds, LOOK_SECONDS))
-            self._charge(account)
+    def _look_later(self, account: _Account) -> None:
+        seconds = min(self._seconds_until_turn(account), LOOK_SECONDS)
+        account.looks_again = asyncio.get_running_loop().call_later(seconds, self._look, account)
 
-    def _seconds_until_turn(self, tenant: str, account: _Account) -> float:
-        if all(other == tenant for other in self._under_way):
+    def _look(self, account: _Account) -> None:
+        """Start those whose turn has come."""
+        account.looks_again = None
+        while account.queue:
+            if self._seconds_until_turn(account) > 0:
+                self._look_later(account)
+                return
+            waiting, _ = account.queue.popitem(last=False)
+            self._charge(account)
+            waiting.start()
+
+    def _seconds_until_turn(self, account: _Account) -> float:
+        if all(other == account.tenant for other in self._under_way):
             return 0.0
         return account.paid_at - self._clock() - BURST_SECONDS
 

@@ -7,22 +7,28 @@ upgrade to another protocol, which nothing here does, is ignored, as RFC 9110 wa
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import httptools
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
     RequestResponseCycle,
 )
 
+from ruvllm.serve.entrance import Waiting
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.sockets import bound_silence, unread_bytes
 
 __all__ = ["BoundedProtocol"]
 
 logger = logging.getLogger(__name__)
+
+LetIn = Callable[[Scope, Callable[[], None]], Waiting | None]
 
 # The request line and all headers; the next proxy or library would not take more either.
 MAX_HEADER_BYTES = 64 * 1024
@@ -35,17 +41,22 @@ REQUEST_SECONDS = 60.0
 class BoundedProtocol(HttpToolsProtocol):
     """One connection.
 
-    `write_seconds` is how long a client may take nothing of what is sent to it.
+    `write_seconds` is how long a client may take nothing of what is sent to it; `let_in` starts a request, by
+    its scope, when it is its turn.
     """
 
     _header_bytes = 0
     _unread_bytes = 0
     _timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
+    _waiting: Waiting | None = None
 
-    def __init__(self, *arguments: Any, write_seconds: float = 60.0, **settings: Any) -> None:
+    def __init__(
+        self, *arguments: Any, write_seconds: float = 60.0, let_in: LetIn | None = None, **settings: Any
+    ) -> None:
         super().__init__(*arguments, **settings)
         self._write_seconds = write_seconds
+        self._let_in = let_in
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin: a client that never says anything is sent away."""
@@ -57,6 +68,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """End."""
         self._stop_timer()
         self._stop_write_timer()
+        if self._waiting is not None:
+            self._waiting.leave()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -176,6 +189,14 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_headers_complete()
         elif self.parser.get_method() == b"CONNECT":
             raise ValueError("no other server is reached through this one")
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """A request's head is here, and the answer before it is out; what comes of its body is kept."""
+        start = partial(super()._start_asgi_task, cycle, app)
+        if self._let_in is None:
+            start()
+        else:
+            self._waiting = self._let_in(cast("Scope", cycle.scope), start)
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""

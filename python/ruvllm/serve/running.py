@@ -14,9 +14,12 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import Scope
 
 from ruvllm.errors import ConfigError
 from ruvllm.observability.stderr import flush_stderr
+from ruvllm.serve.entrance import Waiting
+from ruvllm.serve.errors import ApiError
 from ruvllm.serve.protocol import BoundedProtocol
 from ruvllm.serve.server import Server
 from ruvllm.serve.settings import ServerSettings
@@ -144,7 +147,8 @@ def uvicorn_config(app: FastAPI, *, drain_seconds: int) -> uvicorn.Config:
     """How uvicorn is to run the application, wherever it does; one that is not ours has the default times."""
     server: Server | None = getattr(app.state, "server", None)
     settings = server.settings if server is not None else ServerSettings()
-    protocol = partial(BoundedProtocol, write_seconds=settings.write_seconds)
+    let_in = partial(_let_in, server) if server is not None else None
+    protocol = partial(BoundedProtocol, write_seconds=settings.write_seconds, let_in=let_in)
     return uvicorn.Config(
         app,
         http=protocol,  # type: ignore[arg-type]  # it is called, and nothing else
@@ -156,6 +160,18 @@ def uvicorn_config(app: FastAPI, *, drain_seconds: int) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=drain_seconds,
     )
+
+
+def _let_in(server: Server, scope: Scope, start: Callable[[], None]) -> Waiting | None:
+    """Start a request when it is its tenant's turn; at once where it has none, or is refused."""
+    try:
+        key = server.access.key_of(scope)
+    except ApiError:
+        key = None
+    if key is None:
+        start()
+        return None
+    return server.entrance.let_in(key.tenant, start)
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -8,6 +8,8 @@ from typing import Any
 from starlette.requests import Request
 
 from ruvllm.runtime.request import Owner
+from ruvllm.serve.access import Access
+from ruvllm.serve.entrance import Entrance
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.keys import ApiKey
 from ruvllm.serve.limits import Lease
@@ -38,6 +40,8 @@ class Server:
     models: ServedModels
     metrics: Metrics
     stored_responses: StoredResponses
+    access: Access
+    entrance: Entrance
     off_loop: OffLoop = field(default_factory=OffLoop)
     # Set once the server is told to end: it still answers, and `/health` sends newcomers elsewhere.
     leaving: Event = field(default_factory=Event)

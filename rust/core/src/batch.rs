@@ -1,6 +1,7 @@
 //! What one forward pass computes: the only thing that planning and model share.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::cancel::CancelFlag;
 use crate::ids::{SequenceId, TokenId};
@@ -28,9 +29,50 @@ pub struct BatchSequence {
     /// The position of the first row; all positions before are in the cache.
     pub first_position: usize,
     /// The blocks of positions `0..first_position + rows`.
-    pub block_table: Vec<u32>,
+    pub block_table: Arc<Vec<u32>>,
     /// The length that decides the rotary frequencies of long-context models.
     pub rope_length: usize,
+    /// What its rows are computed for.
+    pub wanted: Wanted,
+}
+
+/// What of a sequence's rows someone waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Their keys and values: there is more of the prompt to come.
+    Nothing,
+    /// The logits of the last one.
+    Last,
+    /// The logits of all.
+    All,
+    /// The last hidden states of all.
+    Hidden,
+}
+
+/// Some rows of a sequence in a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnedRows {
+    /// Whose.
+    pub owner: SequenceId,
+    /// Which of the batch.
+    pub rows: Range<usize>,
+}
+
+impl BatchSequence {
+    /// Its rows in the batch.
+    pub fn range(&self) -> Range<usize> {
+        self.first_row..self.first_row + self.rows
+    }
+
+    /// Those of which logits are wanted.
+    pub fn logit_rows(&self) -> Range<usize> {
+        let Range { start, end } = self.range();
+        match self.wanted {
+            Wanted::Nothing | Wanted::Hidden => end..end,
+            Wanted::Last => end.saturating_sub(1).max(start)..end,
+            Wanted::All => start..end,
+        }
+    }
 }
 
 /// Which rows of a batch stayed, as runs in their old numbers.
@@ -51,6 +93,32 @@ impl Batch {
         self.tokens.is_empty()
     }
 
+    /// The rows whose logits are wanted, so many at a time, in their order.
+    pub fn logit_rows(&self, at_once: usize) -> Vec<Vec<OwnedRows>> {
+        let mut groups = Vec::new();
+        let (mut group, mut room) = (Vec::new(), at_once);
+        for sequence in &self.sequences {
+            let mut rows = sequence.logit_rows();
+            while !rows.is_empty() {
+                let taken = rows.start..rows.end.min(rows.start + room);
+                rows.start = taken.end;
+                room -= taken.len();
+                group.push(OwnedRows {
+                    owner: sequence.owner,
+                    rows: taken,
+                });
+                if room == 0 {
+                    groups.push(std::mem::take(&mut group));
+                    room = at_once;
+                }
+            }
+        }
+        if !group.is_empty() {
+            groups.push(group);
+        }
+        groups
+    }
+
     /// Takes the rows out that nobody wants any more; `None` where all stay. What was computed of the others
     /// stays valid, since no row depends on those around it: move it with [`KeptRows::apply`].
     pub fn drop_cancelled(&mut self) -> Option<KeptRows> {
@@ -63,7 +131,7 @@ impl Batch {
         let mut kept: Vec<Range<usize>> = Vec::new();
         let mut next_row = 0;
         for sequence in &mut self.sequences {
-            kept.push(sequence.first_row..sequence.first_row + sequence.rows);
+            kept.push(sequence.range());
             sequence.first_row = next_row;
             next_row += sequence.rows;
         }
@@ -90,15 +158,16 @@ impl KeptRows {
 mod tests {
     use super::*;
 
-    fn sequence(owner: u64) -> BatchSequence {
+    fn sequence(owner: u64, wanted: Wanted) -> BatchSequence {
         BatchSequence {
             owner: SequenceId(owner),
             cancel: CancelFlag::default(),
             first_row: 0,
             rows: 0,
             first_position: 7,
-            block_table: vec![],
+            block_table: Arc::default(),
             rope_length: 10,
+            wanted,
         }
     }
 
@@ -111,7 +180,7 @@ mod tests {
             (3, &[30, 31, 32]),
             (4, &[40]),
         ] {
-            batch.push(tokens, sequence(owner));
+            batch.push(tokens, sequence(owner, Wanted::Last));
         }
         let mut values: Vec<u32> = batch.tokens.iter().flat_map(|t| [*t, *t + 100]).collect();
         assert_eq!(batch.drop_cancelled(), None);
@@ -130,5 +199,36 @@ mod tests {
         batch.sequences.iter().for_each(|s| s.cancel.cancel());
         assert_eq!(batch.drop_cancelled(), Some(KeptRows(vec![])));
         assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn logits_are_those_of_the_wanted_rows_so_many_at_a_time() {
+        let mut batch = Batch::default();
+        for (owner, rows, wanted) in [
+            (1, 3, Wanted::Last),
+            (2, 4, Wanted::Hidden),
+            (3, 5, Wanted::All),
+            (4, 2, Wanted::Nothing),
+            (5, 1, Wanted::Last),
+        ] {
+            batch.push(&vec![7; rows], sequence(owner, wanted));
+        }
+        let groups = |at_once| -> Vec<Vec<_>> {
+            let groups = batch.logit_rows(at_once).into_iter();
+            let plain = |rows: OwnedRows| (rows.owner.0, rows.rows);
+            groups
+                .map(|group| group.into_iter().map(plain).collect())
+                .collect()
+        };
+        let all = [(1, 2..3), (3, 7..12), (5, 14..15)];
+        assert_eq!(groups(7), [all.to_vec()]);
+        assert_eq!(groups(100), [all.to_vec()]);
+        let cut = [
+            vec![(1, 2..3), (3, 7..9)],
+            vec![(3, 9..12)],
+            vec![(5, 14..15)],
+        ];
+        assert_eq!(groups(3), cut);
+        assert_eq!(Batch::default().logit_rows(3), Vec::<Vec<_>>::new());
     }
 }

@@ -69,3 +69,13 @@ impl From<ruvllm_formats::FormatError> for Error {
         }
     }
 }
+
+/// Refuses what is not whole rows of at least one element.
+pub fn whole_rows(name: &str, elements: usize, columns: usize) -> Result<()> {
+    if columns > 0 && elements.is_multiple_of(columns) {
+        return Ok(());
+    }
+    Err(Error::Config(format!(
+        "{name} has {elements} elements, which are not rows of {columns}"
+    )))
+}

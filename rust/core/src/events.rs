@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::clock::Deadline;
 use crate::error::Error;
 use crate::ids::{SequenceId, TokenId};
 use crate::prefix::MissReason;
@@ -111,8 +112,8 @@ struct QueueState {
     events: VecDeque<Event>,
     closed: bool,
     wakes: Wakes,
-    /// When events were last handed out.
-    taken: Option<Instant>,
+    /// When events were last handed out, by the clock of whoever waited.
+    taken: Option<u64>,
 }
 
 /// What wakes the thread that waits.
@@ -141,21 +142,27 @@ impl EventQueue {
         }
     }
 
-    /// All events; waits for the first one up to `timeout`. Empty then, or when closed. Tokens that
-    /// follow upon others within [`TOKEN_PAUSE`] wait until it is over, or until something else comes.
-    pub fn wait(&self, timeout: Duration) -> Vec<Event> {
-        let deadline = Instant::now() + timeout;
+    /// All events that are there.
+    pub fn take(&self) -> Vec<Event> {
+        self.lock().events.drain(..).collect()
+    }
+
+    /// All events; waits for the first one until the deadline, which is by the same clock each time. Empty
+    /// then, or when closed. Tokens that follow upon others within [`TOKEN_PAUSE`] wait until it is over,
+    /// or until something else comes.
+    pub fn wait(&self, deadline: Deadline<'_>) -> Vec<Event> {
         let mut state = self.wait_until(self.lock(), deadline, Wakes::Anything, |state| {
             !state.events.is_empty()
         });
         if let Some(taken) = state.taken {
-            state = self.wait_until(state, taken + TOKEN_PAUSE, Wakes::Urgent, |state| {
+            let pause = deadline.moved(taken, TOKEN_PAUSE);
+            state = self.wait_until(state, pause, Wakes::Urgent, |state| {
                 let is_token = |event: &Event| matches!(event, Event::Token { .. });
                 !state.events.iter().all(is_token)
             });
         }
         if !state.events.is_empty() {
-            state.taken = Some(Instant::now());
+            state.taken = Some(deadline.now());
         }
         state.events.drain(..).collect()
     }
@@ -164,12 +171,12 @@ impl EventQueue {
     fn wait_until<'a>(
         &self,
         mut state: MutexGuard<'a, QueueState>,
-        deadline: Instant,
+        deadline: Deadline<'_>,
         wakes: Wakes,
         is_so: impl Fn(&QueueState) -> bool,
     ) -> MutexGuard<'a, QueueState> {
         while !state.closed && !is_so(&state) {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.left();
             if left.is_zero() {
                 break;
             }
@@ -196,6 +203,12 @@ impl EventQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{Clock, SteppedClock};
+
+    /// By a clock that stands still it never comes.
+    fn in_a_while(clock: &dyn Clock) -> Deadline<'_> {
+        Deadline::after(clock, Duration::from_secs(20))
+    }
 
     fn event(sequence: u64) -> Event {
         Event::Values {
@@ -206,9 +219,9 @@ mod tests {
 
     #[test]
     fn events_come_out_in_order_and_wake_a_waiter() {
-        let queue = EventQueue::default();
+        let (queue, clock) = (EventQueue::default(), SteppedClock::default());
         std::thread::scope(|scope| {
-            let waiter = scope.spawn(|| queue.wait(Duration::from_secs(20)));
+            let waiter = scope.spawn(|| queue.wait(in_a_while(&clock)));
             std::thread::sleep(Duration::from_millis(20));
             queue.push(event(1));
             assert_eq!(waiter.join().unwrap().len(), 1);
@@ -216,7 +229,7 @@ mod tests {
         queue.push(event(2));
         queue.push(event(3));
         let order: Vec<_> = queue
-            .wait(Duration::ZERO)
+            .take()
             .iter()
             .map(|event| format!("{event:?}"))
             .collect();
@@ -224,6 +237,7 @@ mod tests {
             order.len() == 2 && order[0].contains("SequenceId(2)"),
             "{order:?}"
         );
+        assert!(queue.take().is_empty());
     }
 
     #[test]
@@ -234,28 +248,41 @@ mod tests {
             text: String::new(),
             logprobs: None,
         };
-        let queue = EventQueue::default();
+        let (queue, clock) = (EventQueue::default(), SteppedClock::default());
         // The first is not kept waiting, the next ones are until the pause is over.
         queue.push(token());
-        assert_eq!(queue.wait(Duration::from_secs(20)).len(), 1);
-        let taken = Instant::now();
+        assert_eq!(queue.wait(in_a_while(&clock)).len(), 1);
         queue.push(token());
-        queue.push(token());
-        assert_eq!(queue.wait(Duration::from_secs(20)).len(), 2);
-        assert!(taken.elapsed() >= TOKEN_PAUSE / 2);
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| queue.wait(in_a_while(&clock)));
+            std::thread::sleep(4 * TOKEN_PAUSE);
+            assert!(!waiter.is_finished(), "the clock stands still");
+            queue.push(token());
+            clock.advance(TOKEN_PAUSE.as_nanos() as u64);
+            assert_eq!(waiter.join().unwrap().len(), 2);
+        });
         // What is not a token wakes whoever waits for the pause to end.
         std::thread::scope(|scope| {
             queue.push(token());
-            let waiter = scope.spawn(|| queue.wait(Duration::from_secs(20)));
+            let waiter = scope.spawn(|| queue.wait(in_a_while(&clock)));
             queue.push(event(1));
-            assert!((1..=2).contains(&waiter.join().unwrap().len()));
+            assert_eq!(waiter.join().unwrap().len(), 2);
         });
+    }
+
+    #[test]
+    fn time_ends_the_wait() {
+        let (queue, clock) = (EventQueue::default(), SteppedClock::default());
+        let deadline = Deadline::after(&clock, Duration::from_millis(1));
+        clock.advance(1_000_000);
+        assert!(queue.wait(deadline).is_empty());
     }
 
     #[test]
     fn closing_ends_the_wait() {
         let queue = EventQueue::default();
         queue.close();
-        assert!(queue.wait(Duration::from_mins(1)).is_empty());
+        let clock = SteppedClock::default();
+        assert!(queue.wait(in_a_while(&clock)).is_empty());
     }
 }

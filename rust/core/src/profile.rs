@@ -228,22 +228,7 @@ pub(crate) fn timed<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Moved by hand.
-    #[derive(Debug, Default)]
-    struct SteppedClock(AtomicU64);
-
-    impl SteppedClock {
-        fn advance(&self, nanoseconds: u64) {
-            self.0.fetch_add(nanoseconds, Ordering::Relaxed);
-        }
-    }
-
-    impl Clock for SteppedClock {
-        fn nanoseconds(&self) -> u64 {
-            self.0.load(Ordering::Relaxed)
-        }
-    }
+    use crate::clock::SteppedClock;
 
     #[test]
     fn operations_stand_at_their_places() {

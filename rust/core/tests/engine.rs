@@ -296,7 +296,14 @@ fn requests_that_cannot_be_served_are_refused_with_the_numbers() {
             request(&[3, 4], Task::Score { top_logprobs: 21 }),
             "top_logprobs is 21; it must be between 0 and 20",
         ),
-        (request(&prompt(513, 1), Task::Logits), "max_context = 512"),
+        (
+            request(&prompt(513, 1), Task::Logits),
+            "513 tokens; max_context = 512 allows 512 here",
+        ),
+        (
+            request(&prompt(512, 1), Task::Generate(greedy(1))),
+            "512 tokens; max_context = 512 allows 511 here",
+        ),
         (
             request(&prompt(40, 1), Task::Logits),
             "needs 3 key-value blocks, the pool has 2",

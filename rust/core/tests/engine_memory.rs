@@ -6,7 +6,6 @@ mod support;
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ruvllm_core::engine::{Controls, Engine, Plan, PlanRow};
 use ruvllm_core::events::{Event, Usage};
@@ -63,7 +62,7 @@ fn alone(model: &Arc<Model>, request: &Request) -> Outcome {
 
 /// What each sequence that ended took, in order of their ids.
 fn finished(controls: &Controls) -> Vec<Usage> {
-    let events = controls.events().wait(Duration::ZERO).into_iter();
+    let events = controls.events().take().into_iter();
     let mut usages: Vec<_> = events
         .filter_map(|event| match event {
             Event::Finished {

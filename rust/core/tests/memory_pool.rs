@@ -1,12 +1,23 @@
 //! The budget of pages: who gets them, who loses them, who waits, and that all come back.
 #![allow(missing_docs, clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "a test may have a clock")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ruvllm_core::Error;
+use ruvllm_core::clock::{Clock, Deadline, SteppedClock};
 use ruvllm_core::memory::{Kind, Lease, PagePool, PagePoolConfig, Ticket, Watermarks};
+
+#[derive(Debug)]
+struct RealClock(Instant);
+
+impl Clock for RealClock {
+    fn nanoseconds(&self) -> u64 {
+        self.0.elapsed().as_nanos() as u64
+    }
+}
 
 fn pool(pages: usize) -> Arc<PagePool> {
     PagePool::new(PagePoolConfig {
@@ -96,40 +107,41 @@ fn eviction_begins_at_the_high_mark_and_ends_at_the_low_one() {
 
 #[test]
 fn who_waits_has_the_pages_as_soon_as_they_are_there() {
+    // By a clock that stands still nobody's time is ever over.
+    let clock = SteppedClock::default();
+    let soon = || Deadline::after(&clock, Duration::from_secs(20));
     let pool = pool(4);
     let held = pool.lease(Kind::Kv, None, 3).unwrap();
     std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| {
-            let begin = Instant::now();
-            let lease = pool.lease_within(Kind::Adapter, None, 2, Duration::from_secs(20));
-            (lease.unwrap(), begin.elapsed())
-        });
+        let waiter = scope.spawn(|| pool.lease_until(Kind::Adapter, None, 2, soon()).unwrap());
         while pool.awaited_pages() == 0 {
             std::thread::yield_now();
         }
         assert_eq!(pool.awaited_pages(), 2);
         drop(held);
-        let (_lease, waited) = waiter.join().unwrap();
-        assert!(waited < Duration::from_secs(10));
+        waiter.join().unwrap();
     });
     assert_eq!(pool.awaited_pages(), 0);
     // Parking is enough, too.
     let held = pool.lease(Kind::Adapter, None, 4).unwrap();
     std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| {
-            pool.lease_within(Kind::Kv, None, 1, Duration::from_secs(20))
-                .unwrap()
-        });
+        let waiter = scope.spawn(|| pool.lease_until(Kind::Kv, None, 1, soon()).unwrap());
         while pool.awaited_pages() == 0 {
             std::thread::yield_now();
         }
         pool.park(held, Box::new(|| ()));
         waiter.join().unwrap();
     });
-    let begin = Instant::now();
+    // When the clock says so, the wait is over.
     let _all = pool.lease(Kind::Kv, None, 4).unwrap();
-    let late = pool.lease_within(Kind::Kv, None, 1, Duration::from_millis(30));
-    assert!(late.is_err() && begin.elapsed() >= Duration::from_millis(30));
+    std::thread::scope(|scope| {
+        let deadline = Deadline::after(&clock, Duration::from_millis(1));
+        let waiter = scope.spawn(move || pool.lease_until(Kind::Kv, None, 1, deadline).is_err());
+        std::thread::sleep(Duration::from_millis(30));
+        assert!(!waiter.is_finished(), "the clock stands still");
+        clock.advance(1_000_000);
+        assert!(waiter.join().unwrap());
+    });
 }
 
 #[test]
@@ -161,15 +173,17 @@ fn many_threads_never_hold_more_than_there_is_and_lose_nothing() {
     let pool = pool(12);
     pool.tenants().set_quota("t0", Some(6 * 4096)).unwrap();
     let (held, evicted) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let clock = RealClock(Instant::now());
     std::thread::scope(|scope| {
         for thread in 0..8_usize {
             let tenant = pool.tenants().tenant(&format!("t{}", thread % 3)).unwrap();
-            let (pool, held, evicted) = (&pool, &held, &evicted);
+            let (pool, held, evicted, clock) = (&pool, &held, &evicted, &clock);
             scope.spawn(move || {
                 for round in 0..400 {
                     let pages = 1 + (thread * 7 + round) % 4;
-                    let patience = Duration::from_millis((round % 3) as u64);
-                    let lease = pool.lease_within(Kind::Kv, Some(&tenant), pages, patience);
+                    let deadline =
+                        Deadline::after(clock, Duration::from_millis((round % 3) as u64));
+                    let lease = pool.lease_until(Kind::Kv, Some(&tenant), pages, deadline);
                     let Ok(lease) = lease else { continue };
                     let together = held.fetch_add(pages, Ordering::SeqCst) + pages;
                     assert!(together <= 12, "{together} pages of 12");

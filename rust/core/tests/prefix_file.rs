@@ -1,5 +1,6 @@
 //! The prefix cache's file: crafted ones, ones that are merged, and ones written while blocks go.
 #![allow(missing_docs, clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "a test may have a clock")]
 
 use std::io::Cursor;
 use std::time::{Duration, Instant};

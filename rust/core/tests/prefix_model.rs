@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use ruvllm_core::ids::TokenId;
 use ruvllm_core::kv::{BLOCK_TOKENS, BlockRef, KvPool, blocks_for};
 use ruvllm_core::memory::{PagePoolConfig, Watermarks};
-use ruvllm_core::prefix::radix_tree::NodeId;
+use ruvllm_core::prefix::radix_tree::{EdgeValue, NodeId, RadixTree};
 use ruvllm_core::prefix::{Namespace, PrefixCache, PrefixLimits};
 use ruvllm_kernels::{KvFormat, KvLayout};
 
@@ -439,4 +439,24 @@ fn a_tenant_s_quota_takes_from_it_and_those_below_it() {
     assert!(world.cache.evict_one_of("a"));
     assert_eq!(left(&world), [0, 4, 0, 4]);
     assert!(!world.cache.evict_one_of("a"));
+}
+
+/// A value that says nothing of its tokens.
+struct Nothing;
+
+impl EdgeValue for Nothing {
+    fn split_off(&mut self, _at: usize) -> Self {
+        Self
+    }
+}
+
+#[test]
+fn the_depth_is_that_of_the_longest_way_down() {
+    let mut tree = RadixTree::default();
+    let (root, empty) = (tree.add_root(), tree.add_root());
+    for tokens in [&[1, 2, 3, 4][..], &[1, 2, 5], &[1, 9], &[7]] {
+        tree.insert(root, tokens, |_| Nothing);
+    }
+    // 1, then 2, then 3 and 4, or 5.
+    assert_eq!((tree.depth(root), tree.depth(empty)), (3, 0));
 }

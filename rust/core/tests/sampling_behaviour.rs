@@ -93,6 +93,27 @@ fn draws_have_the_shares_of_what_the_filters_keep() {
     assert_shares(&min_p, &logits, &[0.0, 1.0 / 3.0, 2.0 / 3.0, 0.0, 0.0]);
 }
 
+/// Each filter alone, as narrow as it can be: whoever draws without it draws others, too.
+#[test]
+fn the_narrowest_filters_leave_the_best_alone() {
+    let logits = [1.0_f32, 4.0, 8.0, 7.9, 2.0].map(f32::ln);
+    let top_k = SamplingParams {
+        top_k: 1,
+        ..plain(1.0)
+    };
+    let top_p = SamplingParams {
+        top_p: 0.01,
+        ..plain(1.0)
+    };
+    let min_p = SamplingParams {
+        min_p: 1.0,
+        ..plain(1.0)
+    };
+    for params in [top_k, top_p, min_p] {
+        assert_eq!(tokens(params, 3, &logits, 100), [2; 100]);
+    }
+}
+
 #[test]
 fn a_seed_fixes_the_tokens() {
     let logits: Vec<f32> = (0..5000).map(|i| (i as f32 * 0.37).sin() * 4.0).collect();
@@ -260,6 +281,21 @@ fn penalties_and_bias_act_before_the_choice() {
         ..plain(0.0)
     };
     assert_eq!(tokens(bias, 0, &logits, 1), [2]);
+}
+
+/// Presence and frequency count alone, whatever the other one and the repetition are, at any value.
+#[test]
+fn one_penalty_is_enough_to_count_what_was_generated() {
+    for penalty in [0.25, 1.0, 2.0] {
+        for (presence_penalty, frequency_penalty) in [(penalty, 0.0), (0.0, penalty)] {
+            let params = SamplingParams {
+                presence_penalty,
+                frequency_penalty,
+                ..plain(0.0)
+            };
+            assert_eq!(tokens(params, 0, &[0.2, 0.1], 2), [0, 1], "{penalty}");
+        }
+    }
 }
 
 #[test]

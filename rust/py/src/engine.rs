@@ -40,6 +40,7 @@ pub(crate) struct Engine {
     open: Mutex<HashMap<SequenceId, OpenSequence>>,
     closed: AtomicBool,
     vocab_size: usize,
+    clock: Arc<SystemClock>,
 }
 
 /// What is kept of a sequence on this side.
@@ -112,6 +113,7 @@ impl Engine {
                 open: Mutex::default(),
                 closed: AtomicBool::new(false),
                 vocab_size,
+                clock: Arc::new(SystemClock::new()),
             })
         })
     }
@@ -205,7 +207,7 @@ impl Engine {
 
     fn start_profile(&self, py: Python<'_>) -> PyResult<()> {
         run(py, || {
-            self.lock()?.start_profile(Arc::new(SystemClock::new()));
+            self.lock()?.start_profile(self.clock.clone());
             Ok(())
         })
     }
@@ -227,7 +229,7 @@ impl Engine {
     fn events<'py>(&self, py: Python<'py>, timeout: f64) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let timeout = seconds("timeout", timeout).map_err(|error| exception(&error))?;
         let events = wait(py, timeout, |slice| {
-            let events = self.controls.events().wait(slice);
+            let events = self.controls.events().wait(self.clock.deadline(slice));
             let is_over = !events.is_empty() || self.closed.load(Ordering::Acquire);
             is_over.then_some(events)
         })?;

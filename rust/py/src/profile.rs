@@ -1,9 +1,9 @@
 //! `Profile`: where the time of steps went, and the clock that tells.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
-use ruvllm_core::clock::Clock;
+use ruvllm_core::clock::{Clock, Deadline};
 use ruvllm_core::profile::{OperationTime, ProfileReport};
 
 /// The system's clock, from when it was made.
@@ -13,6 +13,10 @@ pub(crate) struct SystemClock(Instant);
 impl SystemClock {
     pub(crate) fn new() -> Self {
         Self(Instant::now())
+    }
+
+    pub(crate) fn deadline(&self, time: Duration) -> Deadline<'_> {
+        Deadline::after(self, time)
     }
 }
 

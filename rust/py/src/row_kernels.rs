@@ -3,8 +3,9 @@
 
 use numpy::PyArray1;
 use pyo3::prelude::*;
+use ruvllm_core::Error;
+use ruvllm_core::error::whole_rows;
 use ruvllm_core::model::spec::{RopeScaling, RopeSpec};
-use ruvllm_core::{Error, Result};
 use ruvllm_kernels::Activation;
 
 use crate::arrays::{contiguous, flat};
@@ -31,7 +32,7 @@ pub(crate) fn rms_norm<'py>(
     );
     let (input, weight) = (x_view.as_slice()?, weight_view.as_slice()?);
     let output = run(x.py(), || {
-        check_rows("x", input.len(), weight.len())?;
+        whole_rows("x", input.len(), weight.len())?;
         let mut output = vec![0.0; input.len()];
         choose_kernels(isa)?.rms_norm(input, weight, epsilon, &mut output);
         Ok(output)
@@ -49,7 +50,7 @@ pub(crate) fn softmax<'py>(
     let view = contiguous::<f32>("x", x)?;
     let input = view.as_slice()?;
     let output = run(x.py(), || {
-        check_rows("x", input.len(), columns)?;
+        whole_rows("x", input.len(), columns)?;
         let kernels = choose_kernels(isa)?;
         let mut output = vec![0.0; input.len()];
         let rows = input
@@ -102,7 +103,7 @@ pub(crate) fn rope<'py>(
     let input = view.as_slice()?;
     let (dimensions, base) = rotation;
     let output = run(x.py(), || {
-        check_rows("x", input.len(), positions.len().saturating_mul(head_dim))?;
+        whole_rows("x", input.len(), positions.len().saturating_mul(head_dim))?;
         if dimensions > head_dim || !dimensions.is_multiple_of(2) {
             return Err(Error::Config(format!(
                 "dimensions is {dimensions}; it must be even and at most head_dim, {head_dim}"
@@ -125,14 +126,4 @@ pub(crate) fn rope<'py>(
         Ok(output)
     })?;
     Ok(flat(x.py(), output))
-}
-
-/// Refuses what is not whole rows of at least one element.
-pub(crate) fn check_rows(name: &str, elements: usize, columns: usize) -> Result<()> {
-    if columns > 0 && elements.is_multiple_of(columns) {
-        return Ok(());
-    }
-    Err(Error::Config(format!(
-        "{name} has {elements} elements, which are not rows of {columns}"
-    )))
 }

@@ -37,7 +37,7 @@ impl Status {
         Self {
             sequences: engine.sequences().map(SequenceStatus::of).collect(),
             free_blocks: kv.free_blocks(),
-            held_blocks: engine.held_blocks(),
+            held_blocks: kv.held_blocks(),
             total_blocks: kv.total_blocks(),
             block_tokens: BLOCK_TOKENS,
             block_bytes: kv.layout().block_bytes(),

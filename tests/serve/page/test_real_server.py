@@ -83,6 +83,6 @@ def test_the_figures_of_the_server(page: Page, ask: Ask) -> None:
 
 def test_the_description_of_the_real_interface(page: Page, real_server: RunningServer) -> None:
     page.goto(f"{real_server.url}/docs")
-    chat = page.get_by_role("region", name="POST /v1/chat/completions")
+    chat = page.get_by_role("region", name="POST /v1/chat/completions", exact=True)
     expect(chat.locator("th", has_text=re.compile(r"^temperature$"))).to_have_count(1)
     expect(chat.locator("th", has_text="messages[].role")).to_have_count(1)

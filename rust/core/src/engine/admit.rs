@@ -2,10 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::ids::SequenceId;
-use crate::sampling::check_logprobs;
+use crate::kv::{BlockTable, blocks_for};
+use crate::prefix::Namespace;
+use crate::sampling::{LogprobMeter, check_logprobs};
 use crate::sequence::{Generation, Request, Scoring, Sequence, Task, Work};
-
-use crate::kv::blocks_for;
 
 use super::Engine;
 
@@ -14,20 +14,18 @@ impl Engine {
     pub fn add(&mut self, request: Request) -> Result<SequenceId> {
         self.check_tokens(&request)?;
         let work = self.work_of(&request)?;
-        let id = SequenceId(self.next_id);
-        self.next_id += 1;
         let tenant = match request.tenant.as_str() {
             "" => None,
-            name => Some(self.kv.pages().tenants().tenant(name)?),
+            name => Some(self.memory.kv.pages().tenants().tenant(name)?),
         };
+        let id = self.sequences.next_id();
         let is_generation = matches!(work, Work::Generate(_));
-        let mut sequence = Sequence {
+        self.sequences.insert(Sequence {
             id,
             cancel: request.cancel,
             prompt_tokens: request.tokens.len(),
-            tokens: request.tokens,
             computed: 0,
-            blocks: Vec::new(),
+            blocks: BlockTable::default(),
             pin: None,
             kept: 0,
             is_looked_up: false,
@@ -38,17 +36,25 @@ impl Engine {
             follows: None,
             paused: None,
             tenant,
-            tenant_name: request.tenant,
-            regimes: Vec::new(),
+            namespace: Namespace {
+                tenant: request.tenant,
+                adapter: 0,
+                rotary: self
+                    .runner
+                    .model()
+                    .spec()
+                    .rope_regimes(request.tokens.len()),
+            },
+            tokens: request.tokens,
             work,
-        };
-        self.find_prefix(&mut sequence)?;
-        self.sequences.insert(id, sequence);
+            failure: None,
+        });
+        self.sequences.find_prefix(id, &mut self.memory);
         Ok(id)
     }
 
     fn check_tokens(&self, request: &Request) -> Result<()> {
-        let (tokens, vocab) = (&request.tokens, self.model.spec().vocab_size);
+        let (tokens, vocab) = (&request.tokens, self.runner.model().spec().vocab_size);
         if tokens.is_empty() {
             return Err(Error::Generation(
                 "the prompt is empty; it needs at least one token".to_owned(),
@@ -68,13 +74,16 @@ impl Engine {
                 self.max_context - room
             )));
         }
-        let (needed, total) = (blocks_for(tokens.len() + room), self.kv.total_blocks());
+        let (needed, total) = (
+            blocks_for(tokens.len() + room),
+            self.memory.kv.total_blocks(),
+        );
         if needed > total {
             return Err(Error::OutOfMemory(format!(
                 "the prompt of {} tokens needs {needed} key-value blocks, the pool has {total}; \
                  raise kv_cache_bytes to at least {}",
                 tokens.len(),
-                needed * self.kv.layout().block_bytes()
+                needed * self.memory.kv.layout().block_bytes()
             )));
         }
         Ok(())
@@ -90,14 +99,16 @@ impl Engine {
             }
             Task::Score { top_logprobs } => {
                 check_logprobs("top_logprobs", *top_logprobs)?;
-                Work::Score(Scoring {
+                Work::Score(Box::new(Scoring {
                     top_logprobs: *top_logprobs,
+                    meter: LogprobMeter::new(self.runner.model().shared_kernels()),
                     scores: Vec::with_capacity(request.tokens.len() - 1),
-                })
+                }))
             }
-            Task::Embed => Work::Embed(vec![0.0; self.model.spec().hidden_size]),
+            Task::Embed => Work::Embed(vec![0.0; self.runner.model().spec().hidden_size]),
             Task::Generate(task) => {
-                task.sampling.validate(self.model.spec().vocab_size)?;
+                task.sampling
+                    .validate(self.runner.model().spec().vocab_size)?;
                 if task.max_tokens == 0 {
                     return Err(Error::Config(
                         "max_tokens = 0; at least 1 is allowed".to_owned(),
@@ -112,7 +123,7 @@ impl Engine {
                     task.clone(),
                     &request.tokens,
                     self.vocabulary.clone(),
-                    self.model.shared_kernels(),
+                    self.runner.model().shared_kernels(),
                 );
                 Work::Generate(Box::new(generation))
             }
@@ -121,7 +132,7 @@ impl Engine {
 
     /// Room for a row of logits a token, asked for before anything is computed.
     fn room_for_logits(&self, tokens: usize) -> Result<Vec<f32>> {
-        let vocab = self.model.spec().vocab_size;
+        let vocab = self.runner.model().spec().vocab_size;
         let mut room = Vec::new();
         room.try_reserve_exact(tokens.saturating_mul(vocab))
             .map_err(|error| {

@@ -5,30 +5,31 @@
 //! reached. Who is in a plan is decided elsewhere.
 
 mod admit;
-mod choose;
-mod evaluate;
+mod leave;
 mod memory;
+mod sequences;
 mod step;
 
-use std::collections::BTreeMap;
+use std::io::{Read, Seek};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ruvllm_kernels::KvFormat;
 
-use crate::batch::Batch;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::events::{Event, EventQueue, FinishReason, Usage};
+use crate::events::EventQueue;
 use crate::ids::{SequenceId, TokenId};
 use crate::kv::KvPool;
 use crate::memory::{PAGE_BYTES, PagePoolConfig, Watermarks};
-use crate::model::{LogitsBuffers, Model, Workspace};
-use crate::prefix::{PrefixCache, PrefixLimits};
-use crate::profile::{Profile, ProfileReport};
-use crate::sampling::LogprobMeter;
-use crate::sequence::{Sequence, Work};
+use crate::model::{Model, Runner};
+use crate::prefix::file::{Loaded, Snapshot};
+use crate::prefix::{PrefixCache, PrefixLimits, PrefixStats};
+use crate::profile::ProfileReport;
 use crate::text::Vocabulary;
+
+use memory::Memory;
+use sequences::Sequences;
 
 /// How an engine is set up.
 #[derive(Debug, Clone, Copy)]
@@ -124,30 +125,17 @@ pub struct SequenceStatus {
     pub is_paused: bool,
 }
 
-/// Sequences over one model and one pool.
+/// Sequences over one model and one pool: the model at work, the memory that they share, and they
+/// themselves.
 #[derive(Debug)]
 pub struct Engine {
-    model: Arc<Model>,
+    runner: Runner,
+    memory: Memory,
+    sequences: Sequences,
+    controls: Controls,
     vocabulary: Option<Arc<Vocabulary>>,
     end_tokens: Vec<TokenId>,
     max_context: usize,
-    kv: KvPool,
-    prefix: PrefixCache,
-    /// Bytes kept of sequences that are set aside.
-    swapped_bytes: usize,
-    sequences: BTreeMap<SequenceId, Sequence>,
-    next_id: u64,
-    /// Steps that were run to their end, and their rows.
-    steps: u64,
-    rows: u64,
-    controls: Controls,
-    batch: Batch,
-    work: Workspace,
-    last_hidden: Vec<f32>,
-    logits: Vec<f32>,
-    logits_buffers: LogitsBuffers,
-    meter: LogprobMeter,
-    profile: Option<Arc<Profile>>,
 }
 
 impl Engine {
@@ -172,25 +160,13 @@ impl Engine {
         };
         let kv = KvPool::new(model.kv_layout(config.kv_format), pages)?;
         Ok(Self {
-            meter: LogprobMeter::new(model.shared_kernels()),
-            model,
+            runner: Runner::new(model),
+            memory: Memory::new(kv, PrefixCache::new(config.prefix)),
+            sequences: Sequences::default(),
+            controls: Controls::default(),
             vocabulary,
             end_tokens,
             max_context: config.max_context,
-            kv,
-            prefix: PrefixCache::new(config.prefix),
-            swapped_bytes: 0,
-            sequences: BTreeMap::new(),
-            next_id: 1,
-            steps: 0,
-            rows: 0,
-            controls: Controls::default(),
-            batch: Batch::default(),
-            work: Workspace::default(),
-            last_hidden: Vec::new(),
-            logits: Vec::new(),
-            logits_buffers: LogitsBuffers::default(),
-            profile: None,
         })
     }
 
@@ -199,52 +175,10 @@ impl Engine {
         self.controls.clone()
     }
 
-    /// The pool of blocks.
-    pub fn kv(&self) -> &KvPool {
-        &self.kv
-    }
-
-    /// Every sequence, by age.
-    pub fn sequences(&self) -> impl Iterator<Item = SequenceStatus> {
-        self.sequences.values().map(|sequence| SequenceStatus {
-            sequence: sequence.id,
-            prompt_tokens: sequence.prompt_tokens,
-            computed_tokens: sequence.computed,
-            total_tokens: sequence.tokens.len(),
-            blocks: sequence.blocks.len(),
-            is_paused: sequence.paused.is_some(),
-        })
-    }
-
-    /// Steps that were run to their end, since the beginning.
-    pub fn steps(&self) -> u64 {
-        self.steps
-    }
-
-    /// Tokens that were computed in all of them.
-    pub fn rows(&self) -> u64 {
-        self.rows
-    }
-
-    /// Bytes that are kept of sequences that are set aside.
-    pub fn swapped_bytes(&self) -> usize {
-        self.swapped_bytes
-    }
-
-    /// Times the steps from here on, by operation; what was recorded before is dropped.
-    pub fn start_profile(&mut self, clock: Arc<dyn Clock>) {
-        self.profile = Some(Arc::new(Profile::new(clock)));
-    }
-
-    /// Ends that and gives what was recorded; `None` where nothing was.
-    pub fn take_profile(&mut self) -> Option<ProfileReport> {
-        self.profile.take().map(|profile| profile.report())
-    }
-
     /// Runs the plan until someone has to decide.
     pub fn advance(&mut self, plan: &Plan) -> Result<Pause> {
         for _ in 0..plan.max_steps {
-            self.make_room_for_others();
+            self.memory.make_room_for_others();
             if self.end_cancelled() {
                 return Ok(Pause::Finished);
             }
@@ -262,65 +196,92 @@ impl Engine {
         })
     }
 
-    /// Ends every sequence whose caller does not want more; whether there was one.
-    fn end_cancelled(&mut self) -> bool {
-        let cancelled: Vec<SequenceId> = self
-            .sequences
-            .values()
-            .filter(|sequence| sequence.cancel.is_cancelled())
-            .map(|sequence| sequence.id)
-            .collect();
-        for id in &cancelled {
-            self.finish(*id, FinishReason::Cancelled);
-        }
-        !cancelled.is_empty()
-    }
-
-    /// Ends a sequence well.
-    fn finish(&mut self, id: SequenceId, reason: FinishReason) {
-        let Some(mut sequence) = self.take_out(id) else {
-            return;
-        };
-        let usage = Usage {
+    /// Every sequence, by age.
+    pub fn sequences(&self) -> impl Iterator<Item = SequenceStatus> {
+        self.sequences.iter().map(|sequence| SequenceStatus {
+            sequence: sequence.id,
             prompt_tokens: sequence.prompt_tokens,
-            completion_tokens: sequence.generated(),
-            cached_tokens: sequence.cached,
-            cache_miss: sequence.cache_miss,
-        };
-        let text = match &mut sequence.work {
-            Work::Generate(generation) => generation.rest(),
-            _ => String::new(),
-        };
-        if reason == FinishReason::Done
-            && let Some(result) = evaluate::result_of(&mut sequence)
-        {
-            self.controls.events.push(result);
-        }
-        self.controls.events.push(Event::Finished {
-            sequence: id,
-            reason,
-            text,
-            usage,
-        });
+            computed_tokens: sequence.computed,
+            total_tokens: sequence.tokens.len(),
+            blocks: sequence.blocks.len(),
+            is_paused: sequence.paused.is_some(),
+        })
     }
 
-    /// Ends a sequence with an error.
-    fn fail(&mut self, id: SequenceId, error: Error) {
-        if self.take_out(id).is_some() {
-            self.controls.events.push(Event::Failed {
-                sequence: id,
-                error,
-            });
-        }
+    /// Sets a sequence aside so that others have its blocks; with `swap` their bytes are kept.
+    pub fn preempt(&mut self, id: SequenceId, swap: bool) -> Result<()> {
+        let Some(sequence) = self.sequences.get_mut(id) else {
+            return Err(Error::NotFound(format!("sequence {} is not in", id.0)));
+        };
+        self.memory.set_aside(sequence, swap);
+        Ok(())
     }
 
-    /// Removes a sequence and gives its blocks back.
-    fn take_out(&mut self, id: SequenceId) -> Option<Sequence> {
-        let mut sequence = self.sequences.remove(&id)?;
-        self.release(&mut sequence);
-        if let Some(paused) = sequence.paused.take() {
-            self.swapped_bytes -= paused.bytes.len();
-        }
-        Some(sequence)
+    /// Steps that were run to their end, since the beginning.
+    pub fn steps(&self) -> u64 {
+        self.runner.steps()
+    }
+
+    /// Tokens that were computed in all of them.
+    pub fn rows(&self) -> u64 {
+        self.runner.rows()
+    }
+
+    /// Times the steps from here on, by operation; what was recorded before is dropped.
+    pub fn start_profile(&mut self, clock: Arc<dyn Clock>) {
+        self.runner.start_profile(clock);
+    }
+
+    /// Ends that and gives what was recorded; `None` where nothing was.
+    pub fn take_profile(&mut self) -> Option<ProfileReport> {
+        self.runner.take_profile()
+    }
+}
+
+impl Engine {
+    /// The pool of blocks.
+    pub fn kv(&self) -> &KvPool {
+        &self.memory.kv
+    }
+
+    /// Bytes that are kept of sequences that are set aside.
+    pub fn swapped_bytes(&self) -> usize {
+        self.memory.swapped_bytes()
+    }
+
+    /// Gives the pages back that no block stands on. Until then they stay committed: the next request
+    /// would only make the system find them anew.
+    pub fn trim(&mut self) {
+        self.memory.kv.trim();
+    }
+
+    /// The prefix cache's counters.
+    pub fn prefix_stats(&self) -> PrefixStats {
+        self.memory.prefix_stats()
+    }
+
+    /// Forgets every prefix that nobody uses, and gives its memory back.
+    pub fn clear_prefixes(&mut self) {
+        self.memory.clear_prefixes();
+    }
+
+    /// All prefixes as they are now, to be written; `model` names what they belong to.
+    pub fn snapshot_prefixes(&self, model: &str) -> Snapshot {
+        self.memory.snapshot_prefixes(model)
+    }
+
+    /// The next bytes, about `limit` of them, of the file that keeps a snapshot; none at its end.
+    pub fn next_piece(&self, snapshot: &mut Snapshot, limit: usize) -> Vec<u8> {
+        snapshot.next_piece(&self.memory.kv, limit)
+    }
+
+    /// Reads prefixes that were written before, as far as there is room.
+    pub fn load_prefixes<F: Read + Seek>(&mut self, model: &str, file: &mut F) -> Result<Loaded> {
+        self.memory.load_prefixes(model, self.max_context, file)
+    }
+
+    /// What must hold between steps; a text that says what does not.
+    pub fn check_invariants(&self) -> std::result::Result<(), String> {
+        self.memory.check_invariants(self.sequences.iter())
     }
 }

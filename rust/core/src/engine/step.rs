@@ -1,34 +1,16 @@
 //! One step: build a batch from the plan, run it, and act on its rows.
 
-use crate::batch::BatchSequence;
+use std::sync::Arc;
+
+use crate::batch::{Batch, BatchSequence};
 use crate::error::{Error, Result};
+use crate::events::{Event, FinishReason};
 use crate::ids::SequenceId;
-use crate::kv::{block_table, blocks_for};
-use crate::model::Forwarded;
-use crate::model::rope::RopeRegime;
-use crate::sequence::Sequence;
+use crate::kv::blocks_for;
+use crate::profile::Operation;
+use crate::sequence::{Sequence, Work};
 
 use super::{Engine, Pause, Plan, PlanRow};
-
-/// Rows whose logits are computed together, at most.
-pub(super) const LOGIT_ROWS: usize = 32;
-
-/// The rows of a sequence in the batch that is running.
-pub(super) struct StepRows {
-    pub(super) id: SequenceId,
-    pub(super) first_row: usize,
-    pub(super) rows: usize,
-}
-
-impl StepRows {
-    fn of(sequence: &BatchSequence) -> Self {
-        Self {
-            id: sequence.owner,
-            first_row: sequence.first_row,
-            rows: sequence.rows,
-        }
-    }
-}
 
 /// What became of a sequence that a plan names.
 enum Added {
@@ -42,103 +24,143 @@ enum Added {
 impl Engine {
     /// Runs one step; `Some` when someone has to decide.
     pub(super) fn step(&mut self, plan: &Plan) -> Result<Option<Pause>> {
-        let Some(profile) = self.profile.clone() else {
+        let Some(profile) = self.runner.profile() else {
             return self.run_step(plan);
         };
+        let before = self.runner.rows();
         profile.begin_step();
         let outcome = self.run_step(plan);
-        profile.end_step(self.batch.tokens.len());
+        profile.end_step((self.runner.rows() - before) as usize);
         outcome
     }
 
     fn run_step(&mut self, plan: &Plan) -> Result<Option<Pause>> {
-        let short = self.build_batch(plan)?;
-        if self.batch.is_empty() {
+        let (mut batch, short) = self.build_batch(plan)?;
+        if batch.is_empty() {
             return Ok(Some(if short { Pause::Blocks } else { Pause::Horizon }));
         }
-        let profile = self.profile.as_deref();
-        let outcome = self
-            .model
-            .forward(&mut self.kv, &mut self.batch, &mut self.work, profile)?;
-        if outcome == Forwarded::Abandoned {
-            return Ok(None);
-        }
-        self.steps += 1;
-        self.rows += self.batch.tokens.len() as u64;
+        let sequences = &mut self.sequences;
+        self.runner
+            .run(&mut self.memory.kv, &mut batch, &mut |compute, outputs| {
+                let parts = sequences.beside(outputs);
+                compute.timed(Operation::Sampling, || {
+                    compute.pool.for_each(parts, 1, |(sequence, output)| {
+                        sequence.take(output.values, output.width);
+                    });
+                });
+            })?;
         // Those who are left: whoever cancelled meanwhile is out of the batch, and ends before the next step.
-        let rows: Vec<StepRows> = self.batch.sequences.iter().map(StepRows::of).collect();
-        for rows in &rows {
+        for rows in &batch.sequences {
             self.count_computed(rows);
         }
         let mut finished = false;
-        for rows in &rows {
-            match self.evaluate(rows) {
+        for rows in &batch.sequences {
+            match self.outcome_of(rows.owner) {
                 Ok(None) => continue,
-                Ok(Some(reason)) => self.finish(rows.id, reason),
-                Err(error) => self.fail(rows.id, error),
+                Ok(Some(reason)) => self.finish(rows.owner, reason),
+                Err(error) => self.fail(rows.owner, error),
             }
             finished = true;
         }
-        for (id, outcome) in self.choose(&rows) {
-            match outcome {
-                Ok(None) => continue,
-                Ok(Some(reason)) => self.finish(id, reason),
-                Err(error) => self.fail(id, error),
-            }
-            finished = true;
-        }
-        Ok(match (finished, short) {
+        Ok(match (finished, short && !batch.is_empty()) {
             (true, _) => Some(Pause::Finished),
             (false, true) => Some(Pause::Blocks),
             (false, false) => None,
         })
     }
 
-    /// Fills the batch; also whether a sequence had to stay out for want of blocks.
-    fn build_batch(&mut self, plan: &Plan) -> Result<bool> {
-        self.batch.tokens.clear();
-        self.batch.sequences.clear();
+    /// A batch of the plan's rows; also whether a sequence had to stay out for want of blocks.
+    fn build_batch(&mut self, plan: &Plan) -> Result<(Batch, bool)> {
+        let mut batch = Batch::default();
         let mut short = false;
         for row in &plan.rows {
             // A sequence has one run of rows in a step, however often a plan names it.
-            let included = &self.batch.sequences;
+            let included = &batch.sequences;
             if included.iter().any(|rows| rows.owner == row.sequence) {
                 continue;
             }
-            let Some(mut sequence) = self.sequences.remove(&row.sequence) else {
-                continue;
-            };
-            let outcome = self.add_rows(&mut sequence, *row, plan);
-            let id = sequence.id;
-            self.sequences.insert(id, sequence);
-            match outcome? {
+            match self.add_rows(*row, plan, &mut batch)? {
                 Added::Rows | Added::Waits => {}
                 Added::Short => short = true,
             }
         }
-        if self.batch.is_empty()
+        if batch.is_empty()
             && short
             && let [row] = plan.rows[..]
         {
             short = !self.fail_for_want_of_blocks(row.sequence);
         }
-        Ok(short)
+        Ok((batch, short))
+    }
+
+    fn add_rows(&mut self, row: PlanRow, plan: &Plan, batch: &mut Batch) -> Result<Added> {
+        let (id, memory) = (row.sequence, &mut self.memory);
+        let Some(sequence) = self.sequences.get_mut(id) else {
+            return Ok(Added::Waits);
+        };
+        let was_aside = sequence.paused.is_some();
+        if !memory.take_up(sequence) {
+            return Ok(Added::Short);
+        }
+        // Long-context frequencies change once a sequence outgrows the trained context; then what was
+        // computed under the old ones is computed anew, as transformers does.
+        let spec = self.runner.model().spec();
+        let regimes = spec.rope_regimes(sequence.tokens.len());
+        let is_outgrown = regimes != sequence.namespace.rotary;
+        if is_outgrown {
+            memory.release(sequence);
+            sequence.namespace.rotary = regimes;
+        }
+        if is_outgrown || was_aside && sequence.computed == 0 {
+            self.sequences.find_prefix(id, memory);
+        }
+        let is_planned = |id| plan.rows.iter().any(|row| row.sequence == id);
+        if self.sequences.is_waiting(id, memory, is_planned) {
+            return Ok(Added::Waits);
+        }
+        let Some(sequence) = self.sequences.get_mut(id) else {
+            return Ok(Added::Waits);
+        };
+        let count = sequence.remaining().min(row.prefill_tokens.max(1));
+        if count == 0 {
+            return Err(Error::InvalidOperation(format!(
+                "sequence {} has nothing to compute",
+                id.0
+            )));
+        }
+        let end = sequence.computed + count;
+        if !memory.give_blocks(sequence, blocks_for(end)) {
+            return Ok(Added::Short);
+        }
+        let rows = BatchSequence {
+            owner: id,
+            cancel: sequence.cancel.clone(),
+            first_row: 0,
+            rows: 0,
+            first_position: sequence.computed,
+            block_table: Arc::clone(sequence.blocks.ids()),
+            rope_length: sequence.tokens.len(),
+            wanted: sequence.work.wanted(end == sequence.tokens.len()),
+        };
+        batch.push(&sequence.tokens[sequence.computed..end], rows);
+        Ok(Added::Rows)
     }
 
     /// Ends a sequence that cannot go on, where no other one has blocks to give back; whether it is so.
     fn fail_for_want_of_blocks(&mut self, id: SequenceId) -> bool {
-        let has_blocks = |other: &&Sequence| other.id != id && !other.blocks.is_empty();
-        let sequence = match self.sequences.get(&id) {
-            Some(sequence) if !self.sequences.values().any(|other| has_blocks(&other)) => sequence,
+        let has_blocks = |other: &Sequence| other.id != id && !other.blocks.is_empty();
+        let sequence = match self.sequences.get(id) {
+            Some(sequence) if !self.sequences.iter().any(has_blocks) => sequence,
             _ => return false,
         };
+        let kv = &self.memory.kv;
         let error = Error::OutOfMemory(format!(
             "a sequence of {} tokens needs another key-value block; of {} blocks {} are free, tenant {:?} \
              may take {} bytes more; lower max_tokens, or raise kv_cache_bytes or the quota",
             sequence.tokens.len(),
-            self.kv.total_blocks(),
-            self.kv.free_blocks(),
-            sequence.tenant_name,
+            kv.total_blocks(),
+            kv.free_blocks(),
+            sequence.namespace.tenant,
             sequence
                 .tenant
                 .as_ref()
@@ -150,70 +172,42 @@ impl Engine {
     }
 
     /// Takes the rows of a step as computed; a prompt that is complete becomes known to others.
-    fn count_computed(&mut self, rows: &StepRows) {
-        let Some(mut sequence) = self.sequences.remove(&rows.id) else {
+    fn count_computed(&mut self, rows: &BatchSequence) {
+        let Some(sequence) = self.sequences.get_mut(rows.owner) else {
             return;
         };
         let before = sequence.computed;
         sequence.computed += rows.rows;
         if before < sequence.prompt_tokens && sequence.computed >= sequence.prompt_tokens {
-            self.keep(&mut sequence);
+            self.memory.keep(sequence);
         }
-        self.sequences.insert(rows.id, sequence);
     }
 
-    fn add_rows(&mut self, sequence: &mut Sequence, row: PlanRow, plan: &Plan) -> Result<Added> {
-        if !self.resume(sequence)? {
-            return Ok(Added::Short);
-        }
-        self.restart_in_new_regime(sequence)?;
-        let is_planned = |id| plan.rows.iter().any(|row| row.sequence == id);
-        if self.is_waiting(sequence, is_planned)? {
-            return Ok(Added::Waits);
-        }
-        let count = sequence.remaining().min(row.prefill_tokens.max(1));
-        let end = sequence.computed + count;
-        while sequence.blocks.len() < blocks_for(end) {
-            match self.take_block(sequence.tenant.as_ref()) {
-                Some(block) => sequence.blocks.push(block),
-                None => return Ok(Added::Short),
-            }
-        }
-        if count == 0 {
-            return Err(Error::InvalidOperation(format!(
-                "sequence {} has nothing to compute",
-                sequence.id.0
-            )));
-        }
-        let tokens = &sequence.tokens[sequence.computed..end];
-        let rows = BatchSequence {
-            owner: sequence.id,
-            cancel: sequence.cancel.clone(),
-            first_row: 0,
-            rows: 0,
-            first_position: sequence.computed,
-            block_table: block_table(&sequence.blocks),
-            rope_length: sequence.tokens.len(),
+    /// What a step made of a sequence; a reason when it is done. A token that was drawn becomes a part of it.
+    fn outcome_of(&mut self, id: SequenceId) -> Result<Option<FinishReason>> {
+        let Some(sequence) = self.sequences.get_mut(id) else {
+            return Ok(None);
         };
-        self.batch.push(tokens, rows);
-        Ok(Added::Rows)
-    }
-
-    /// Long-context frequencies change once a sequence outgrows the trained context; then what was
-    /// computed under the old ones is computed anew, as transformers does.
-    fn restart_in_new_regime(&mut self, sequence: &mut Sequence) -> Result<()> {
-        if self.regimes_of(sequence) != sequence.regimes {
-            self.release(sequence);
-            self.find_prefix(sequence)?;
+        if let Some(error) = sequence.failure.take() {
+            return Err(error);
         }
-        Ok(())
-    }
-
-    /// The rotary frequencies that go with a sequence's length.
-    pub(super) fn regimes_of(&self, sequence: &Sequence) -> Vec<RopeRegime> {
-        let ropes = self.model.spec().ropes.iter();
-        ropes
-            .map(|rope| rope.regime(sequence.tokens.len()))
-            .collect()
+        let is_complete = sequence.remaining() == 0;
+        let Work::Generate(generation) = &mut sequence.work else {
+            return Ok(is_complete.then_some(FinishReason::Done));
+        };
+        let room = self.max_context.saturating_sub(sequence.tokens.len() + 1);
+        let Some(accepted) = generation.accept(&self.end_tokens, room) else {
+            return Ok(None);
+        };
+        if let Some(part) = accepted.part {
+            sequence.tokens.push(part.token);
+            self.controls.events.push(Event::Token {
+                sequence: id,
+                token: part.token,
+                text: part.text,
+                logprobs: part.logprob,
+            });
+        }
+        Ok(accepted.finish)
     }
 }

@@ -19,6 +19,8 @@ pub struct KvBlock {
     ledger: Arc<Ledger>,
     /// References from the prefix cache.
     cached: AtomicU32,
+    /// Tables of sequences that it stands in.
+    tables: AtomicU32,
     /// On whose account it is; the charge comes off with the block.
     charge: Option<Charge>,
 }
@@ -40,6 +42,30 @@ impl KvBlock {
     pub fn is_cached(&self) -> bool {
         self.cached.load(Ordering::Acquire) > 0
     }
+
+    /// Stands in one table more.
+    pub(super) fn enter_table(&self) {
+        count_in(&self.tables, &self.ledger.held);
+    }
+
+    /// Stands in one table less.
+    pub(super) fn leave_table(&self) {
+        count_out(&self.tables, &self.ledger.held);
+    }
+}
+
+/// Counts a reference; the first one counts the block.
+fn count_in(references: &AtomicU32, blocks: &AtomicUsize) {
+    if references.fetch_add(1, Ordering::AcqRel) == 0 {
+        blocks.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Counts a reference out; with the last one goes the block.
+fn count_out(references: &AtomicU32, blocks: &AtomicUsize) {
+    if references.fetch_sub(1, Ordering::AcqRel) == 1 {
+        blocks.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Drop for KvBlock {
@@ -55,9 +81,7 @@ pub struct CachedBlock(BlockRef);
 impl CachedBlock {
     /// Holds a block for the cache.
     pub fn new(block: &BlockRef) -> Self {
-        if block.cached.fetch_add(1, Ordering::AcqRel) == 0 {
-            block.ledger.cached.fetch_add(1, Ordering::AcqRel);
-        }
+        count_in(&block.cached, &block.ledger.cached);
         Self(Arc::clone(block))
     }
 
@@ -80,9 +104,7 @@ impl Clone for CachedBlock {
 
 impl Drop for CachedBlock {
     fn drop(&mut self) {
-        if self.0.cached.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.ledger.cached.fetch_sub(1, Ordering::AcqRel);
-        }
+        count_out(&self.0.cached, &self.0.ledger.cached);
     }
 }
 
@@ -94,6 +116,8 @@ pub(super) struct Ledger {
     state: Mutex<LedgerState>,
     /// Blocks that the prefix cache holds.
     cached: AtomicUsize,
+    /// Blocks that stand in tables of sequences.
+    held: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -121,6 +145,7 @@ impl Ledger {
                 ..LedgerState::default()
             }),
             cached: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
         }
     }
 
@@ -146,6 +171,7 @@ impl Ledger {
             id: BlockId(id),
             ledger: Arc::clone(self),
             cached: AtomicU32::new(0),
+            tables: AtomicU32::new(0),
             charge,
         }))
     }
@@ -179,6 +205,10 @@ impl Ledger {
 
     pub(super) fn cached_blocks(&self) -> usize {
         self.cached.load(Ordering::Acquire)
+    }
+
+    pub(super) fn held_blocks(&self) -> usize {
+        self.held.load(Ordering::Acquire)
     }
 
     fn pages(&self, id: u32) -> Range<usize> {

@@ -10,7 +10,6 @@ use ruvllm_kernels::{BLOCK_TOKENS, KvLayout, KvStorage, KvTarget, KvView};
 
 use super::block::{BlockRef, Ledger};
 use crate::error::{Error, Result};
-use crate::ids::BlockId;
 use crate::memory::{Kind, Lease, PagePool, PagePoolConfig, Tenant};
 
 /// All blocks of an engine.
@@ -90,6 +89,11 @@ impl KvPool {
         self.ledger.cached_blocks()
     }
 
+    /// Blocks that sequences hold, each counted once.
+    pub fn held_blocks(&self) -> usize {
+        self.ledger.held_blocks()
+    }
+
     /// Blocks that have to be freed, by the watermarks, before `wanted` more are taken.
     pub fn excess_blocks(&self, wanted: usize) -> usize {
         let used = self.total - self.free_blocks();
@@ -162,23 +166,12 @@ impl KvPool {
     }
 }
 
-/// The ids of blocks, as attention takes them.
-pub fn block_table(blocks: &[BlockRef]) -> Vec<u32> {
-    blocks
-        .iter()
-        .map(|block| {
-            let BlockId(id) = block.id();
-            id
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use ruvllm_kernels::KvFormat;
 
     use super::*;
-    use crate::kv::CachedBlock;
+    use crate::kv::{BlockTable, CachedBlock};
     use crate::memory::{PAGE_BYTES, Watermarks};
 
     const LAYOUT: KvLayout = KvLayout {
@@ -237,6 +230,25 @@ mod tests {
         assert!(second.is_idle());
         drop((first, second));
         assert_eq!((pool.cached_blocks(), pool.free_blocks()), (0, 3));
+    }
+
+    #[test]
+    fn a_block_counts_for_sequences_once_however_many_tables_it_stands_in() {
+        let mut pool = pool(3, PAGE_BYTES);
+        let blocks: Vec<_> = (0..3).map(|_| pool.take(None).unwrap()).collect();
+        let mut first: BlockTable = blocks.iter().cloned().collect();
+        let second: BlockTable = blocks[..2].iter().cloned().collect();
+        assert_eq!((pool.held_blocks(), &first.ids()[..]), (3, &[0, 1, 2][..]));
+        // A step that is under way keeps the table that it was given.
+        let shared = Arc::clone(first.ids());
+        assert!(first.pop().is_some());
+        assert_eq!((shared.len(), first.len(), first.ids().len()), (3, 2, 2));
+        assert_eq!(pool.held_blocks(), 2);
+        first.clear();
+        assert!(first.is_empty() && first.ids().is_empty());
+        assert_eq!(pool.held_blocks(), 2);
+        drop(second);
+        assert_eq!((pool.held_blocks(), pool.free_blocks()), (0, 0));
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::evict::{Watermarks, score};
 use super::kind::Kind;
 use super::tenants::{Charge, Tenant, Tenants};
+use crate::clock::Deadline;
 use crate::error::{Error, Result};
 
 /// How a pool is set up.
@@ -117,16 +118,26 @@ impl PagePool {
         tenant: Option<&Arc<Tenant>>,
         pages: usize,
     ) -> Result<Lease> {
-        self.lease_within(kind, tenant, pages, Duration::ZERO)
+        self.lease_or_wait(kind, tenant, pages, None)
     }
 
-    /// Leases pages; where there are too few and nothing is idle, waits so long for others to return some.
-    pub fn lease_within(
+    /// Leases pages; where there are too few and nothing is idle, waits for others to return some.
+    pub fn lease_until(
         self: &Arc<Self>,
         kind: Kind,
         tenant: Option<&Arc<Tenant>>,
         pages: usize,
-        patience: Duration,
+        deadline: Deadline<'_>,
+    ) -> Result<Lease> {
+        self.lease_or_wait(kind, tenant, pages, Some(deadline))
+    }
+
+    fn lease_or_wait(
+        self: &Arc<Self>,
+        kind: Kind,
+        tenant: Option<&Arc<Tenant>>,
+        pages: usize,
+        deadline: Option<Deadline<'_>>,
     ) -> Result<Lease> {
         if pages > self.total {
             return Err(self.too_large(pages));
@@ -135,12 +146,11 @@ impl PagePool {
             Some(tenant) => Some(self.charge_or_evict(tenant, pages)?),
             None => None,
         };
-        let deadline = Instant::now() + patience;
         let mut state = self.lock();
         let mut evicted = self.make_room(&mut state, pages);
         state.awaited += pages;
         while state.used_pages() + pages > self.total {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.map_or(Duration::ZERO, |deadline| deadline.left());
             if left.is_zero() || !evicted.is_empty() {
                 // What was evicted comes back below, without the lock; then there is another try.
                 state.awaited -= pages;

@@ -1,19 +1,34 @@
 //! What every operation of a forward pass is handed: arithmetic, threads, and the watch.
 
-use ruvllm_kernels::{Activations, Kernels, Operands, Product, ThreadPool};
+use ruvllm_kernels::{
+    Activations, Kernels, Operands, PackedMatrix, Product, RowPrecision, ThreadPool,
+};
 
 use crate::profile::{Operation, Profile, timed};
 
 /// Rows that one thread takes at a time where the work of a row is small.
 pub(crate) const ROWS_PER_TASK: usize = 16;
 
+/// In which precision activations meet the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ActivationPrecision {
+    /// 8 bits where the weights are quantized; 14 where they are 16-bit floats and the machine has
+    /// fast products of words; else f32.
+    #[default]
+    Auto,
+    /// f32 everywhere: exact and slower.
+    Float,
+}
+
 /// What every operation of a forward pass needs.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Compute<'a> {
+pub struct Compute<'a> {
     /// The arithmetic.
     pub kernels: &'a dyn Kernels,
     /// The threads.
     pub pool: &'a ThreadPool,
+    /// In which precision activations meet the weights.
+    pub precision: ActivationPrecision,
     /// Where the time goes, when someone wants to know.
     pub profile: Option<&'a Profile>,
 }
@@ -21,8 +36,16 @@ pub(super) struct Compute<'a> {
 impl Compute<'_> {
     /// Does `work` as a part of the step that has a name.
     #[inline]
-    pub(super) fn timed<T>(&self, operation: Operation, work: impl FnOnce() -> T) -> T {
+    pub(crate) fn timed<T>(&self, operation: Operation, work: impl FnOnce() -> T) -> T {
         timed(self.profile, operation, work)
+    }
+
+    /// The precision of rows that meet these matrices.
+    pub(super) fn row_precision(&self, matrices: &[PackedMatrix]) -> RowPrecision {
+        match self.precision {
+            ActivationPrecision::Auto => RowPrecision::fastest(self.kernels, matrices),
+            ActivationPrecision::Float => RowPrecision::Float,
+        }
     }
 
     /// Counts a product for the operation that is under way.

@@ -1,8 +1,7 @@
 //! One layer: its attention half and its feed-forward half.
 
 use ruvllm_kernels::{
-    AttentionBatch, AttentionBuffers, AttentionSequence, AttentionShape, Epilogue, KvRows, KvRun,
-    KvView, QueryRows, attend_batch, store_batch,
+    AttentionBuffers, AttentionSequence, AttentionShape, Epilogue, KvRows, KvView, QueryRows,
 };
 
 use crate::batch::{Batch, KeptRows};
@@ -10,7 +9,8 @@ use crate::kv::KvPool;
 use crate::profile::Operation;
 
 use super::compute::{Compute, ROWS_PER_TASK};
-use super::linear::{InputBuffers, Linear, Source};
+use super::layer_rows::LayerRows;
+use super::linear::{InputBuffers, Linear, Source, Turn};
 use super::norm::Norm;
 use super::spec::{ModelSpec, RopeSpec};
 use super::weights::LayerWeights;
@@ -76,6 +76,8 @@ pub(crate) struct LayerCall<'a> {
     pub(crate) layer: usize,
     pub(crate) window: Option<usize>,
     pub(crate) weights: &'a LayerWeights,
+    /// What is read after the layer.
+    pub(crate) next: &'a Linear,
     pub(crate) rotary: &'a RotaryTables,
     pub(crate) batch: &'a Batch,
 }
@@ -94,7 +96,8 @@ impl LayerCall<'_> {
         let width = weights.attention_input.width();
         buffers.projected.resize(tokens * width, 0.0);
         self.compute.timed(Operation::QueryKeyValue, || {
-            weights.attention_input.apply(
+            let turn = weights.attention_input.before(&weights.attention_output);
+            turn.apply(
                 self.compute,
                 normed,
                 &mut buffers.input,
@@ -104,19 +107,18 @@ impl LayerCall<'_> {
         });
         self.compute
             .timed(Operation::Rope, || self.rotate_rows(buffers));
-        self.compute
-            .timed(Operation::Store, || self.store(kv, &buffers.projected));
-        self.compute
-            .timed(Operation::Attention, || self.attend(kv.view(), buffers));
+        let rows = self.rows();
+        self.compute.timed(Operation::Store, || {
+            self.store(&rows, kv, &buffers.projected);
+        });
+        self.compute.timed(Operation::Attention, || {
+            self.attend(&rows, kv.view(), buffers);
+        });
         let attended = std::mem::take(&mut buffers.attended);
         let norm = weights.post_attention_norm.as_deref();
         self.compute.timed(Operation::AttentionOutput, || {
-            self.add_result(
-                (&weights.attention_output, norm),
-                &attended,
-                residual,
-                buffers,
-            );
+            let turn = weights.attention_output.before(&weights.feed_forward_input);
+            self.add_result((turn, norm), &attended, residual, buffers);
         });
         buffers.attended = attended;
     }
@@ -127,7 +129,10 @@ impl LayerCall<'_> {
         let mut activated = std::mem::take(&mut buffers.activated);
         activated.resize(self.batch.tokens.len() * self.spec.feed_forward_size, 0.0);
         self.compute.timed(Operation::GateUp, || {
-            weights.feed_forward_input.apply(
+            let turn = weights
+                .feed_forward_input
+                .before(&weights.feed_forward_output);
+            turn.apply(
                 self.compute,
                 Source::Normed(residual, self.norm(&weights.feed_forward_norm)),
                 &mut buffers.input,
@@ -137,12 +142,8 @@ impl LayerCall<'_> {
         });
         let norm = weights.post_feed_forward_norm.as_deref();
         self.compute.timed(Operation::Down, || {
-            self.add_result(
-                (&weights.feed_forward_output, norm),
-                &activated,
-                residual,
-                buffers,
-            );
+            let turn = weights.feed_forward_output.before(self.next);
+            self.add_result((turn, norm), &activated, residual, buffers);
         });
         buffers.activated = activated;
     }
@@ -157,7 +158,7 @@ impl LayerCall<'_> {
     /// `residual += linear(input)`, or the norm of that.
     fn add_result(
         &self,
-        (linear, norm): (&Linear, Option<&[f32]>),
+        (turn, norm): (Turn<'_>, Option<&[f32]>),
         input: &[f32],
         residual: &mut [f32],
         buffers: &mut LayerBuffers,
@@ -165,12 +166,12 @@ impl LayerCall<'_> {
         let source = Source::Rows(input);
         let Some(weight) = norm else {
             let epilogue = Epilogue::Add;
-            linear.apply(self.compute, source, &mut buffers.input, epilogue, residual);
+            turn.apply(self.compute, source, &mut buffers.input, epilogue, residual);
             return;
         };
         let (compute, output) = (self.compute, &mut buffers.output);
         output.resize(residual.len(), 0.0);
-        linear.apply(
+        turn.apply(
             compute,
             source,
             &mut buffers.input,
@@ -221,63 +222,48 @@ impl LayerCall<'_> {
             .rms_norm(&input, weight, self.spec.norm_epsilon, heads);
     }
 
+    fn rows(&self) -> LayerRows<'_> {
+        let sequences = self.batch.sequences.iter();
+        LayerRows {
+            compute: self.compute,
+            layer: self.layer,
+            sequences: sequences
+                .map(|sequence| AttentionSequence {
+                    first_row: sequence.first_row,
+                    rows: sequence.rows,
+                    first_position: sequence.first_position,
+                    block_table: &sequence.block_table,
+                })
+                .collect(),
+        }
+    }
+
     /// Writes the keys and values of the batch to their blocks.
-    fn store(&self, kv: &mut KvPool, projected: &[f32]) {
+    fn store(&self, rows: &LayerRows<'_>, kv: &mut KvPool, projected: &[f32]) {
         let (query_width, key_width) = (self.query_width(), self.key_width());
-        let mut runs = Vec::new();
-        for sequence in &self.batch.sequences {
-            let (first, table) = (sequence.first_position, &sequence.block_table);
-            runs.extend(KvRun::of_table(
-                table,
-                first,
-                sequence.rows,
-                sequence.first_row,
-            ));
-        }
-        if runs.is_empty() {
-            return;
-        }
-        let rows = KvRows {
+        let projected = KvRows {
             keys: &projected[query_width..],
             values: &projected[query_width + key_width..],
             stride: query_width + 2 * key_width,
         };
-        let Compute { kernels, pool, .. } = self.compute;
-        store_batch(kernels, pool, kv.target(self.layer), rows, &mut runs);
+        rows.store(kv.target(self.layer), projected);
     }
 
     /// The attention of every row, from the projection into `attended`.
-    fn attend(&self, kv: KvView<'_>, buffers: &mut LayerBuffers) {
+    fn attend(&self, rows: &LayerRows<'_>, kv: KvView<'_>, buffers: &mut LayerBuffers) {
         let query_width = self.query_width();
-        buffers
-            .attended
-            .resize(self.batch.tokens.len() * query_width, 0.0);
-        let sequences = self.batch.sequences.iter();
-        let sequences: Vec<_> = sequences
-            .map(|sequence| AttentionSequence {
-                first_row: sequence.first_row,
-                rows: sequence.rows,
-                first_position: sequence.first_position,
-                block_table: &sequence.block_table,
-            })
-            .collect();
-        let batch = AttentionBatch {
-            kv,
-            shape: AttentionShape {
-                num_heads: self.spec.num_heads,
-                scale: self.spec.attention_scale,
-                soft_cap: self.spec.attention_soft_cap,
-                window: self.window,
-            },
-            layer: self.layer,
-            queries: QueryRows {
-                values: &buffers.projected,
-                stride: query_width + 2 * self.key_width(),
-            },
-            sequences: &sequences,
+        let attended = &mut buffers.attended;
+        attended.resize(self.batch.tokens.len() * query_width, 0.0);
+        let shape = AttentionShape {
+            num_heads: self.spec.num_heads,
+            scale: self.spec.attention_scale,
+            soft_cap: self.spec.attention_soft_cap,
+            window: self.window,
         };
-        let Compute { kernels, pool, .. } = self.compute;
-        let output = &mut buffers.attended;
-        attend_batch(kernels, pool, &batch, &mut buffers.attention, output);
+        let queries = QueryRows {
+            values: &buffers.projected,
+            stride: query_width + 2 * self.key_width(),
+        };
+        rows.attend(kv, shape, queries, &mut buffers.attention, attended);
     }
 }

@@ -5,21 +5,11 @@ use ruvllm_kernels::{
     RowPrecision, WordRows, multiply,
 };
 
+use crate::error::{Error, Result, whole_rows};
 use crate::profile::Operation;
 
 use super::compute::{Compute, ROWS_PER_TASK};
 use super::norm::Norm;
-
-/// In which precision activations meet the weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ActivationPrecision {
-    /// 8 bits where the weights are quantized; 14 where they are 16-bit floats and the machine has
-    /// fast products of words; else f32.
-    #[default]
-    Auto,
-    /// f32 everywhere: exact and slower.
-    Float,
-}
 
 /// The rows that go into a linear map.
 #[derive(Clone, Copy)]
@@ -40,42 +30,54 @@ pub(super) struct InputBuffers {
 
 /// Matrices that share an input; their outputs stand side by side, or one gates the other.
 #[derive(Debug)]
-pub(super) struct Linear {
+pub struct Linear {
     matrices: Vec<PackedMatrix>,
     bias: Option<Vec<f32>>,
-    precision: ActivationPrecision,
-    /// Where each thread begins to read in the linear map that comes next.
-    ahead: Vec<ReadAhead>,
+    /// Where each thread begins to read.
+    beginnings: Vec<ReadAhead>,
+}
+
+/// A linear map whose turn it is, and where the threads go on reading after it.
+#[derive(Clone, Copy)]
+pub(super) struct Turn<'a> {
+    linear: &'a Linear,
+    ahead: &'a [ReadAhead],
 }
 
 impl Linear {
-    /// Joins matrices of one input width; `bias` is as wide as all their outputs.
-    pub(super) fn new(
-        matrices: Vec<PackedMatrix>,
-        bias: Option<Vec<f32>>,
-        precision: ActivationPrecision,
-    ) -> Self {
+    /// Joins matrices of one input width, to be read by so many threads; `bias` is as wide as all their
+    /// outputs.
+    pub fn new(matrices: Vec<PackedMatrix>, bias: Option<Vec<f32>>, threads: usize) -> Self {
         Self {
+            beginnings: ReadAhead::for_threads(&matrices, threads),
             matrices,
             bias,
-            precision,
-            ahead: Vec::new(),
         }
     }
 
-    /// Where each of `threads` begins to read here; a gate is read with what it gates, tile by tile.
-    pub(super) fn beginnings(&self, threads: usize, is_gated: bool) -> Vec<ReadAhead> {
-        let matrices = if is_gated {
-            &self.matrices[..1]
-        } else {
-            &self.matrices
-        };
-        ReadAhead::for_threads(matrices, threads)
+    /// A gate over what it gates, which are read together, tile by tile.
+    pub(super) fn gated(matrices: Vec<PackedMatrix>, threads: usize) -> Self {
+        Self {
+            beginnings: ReadAhead::for_threads(&matrices[..1], threads),
+            matrices,
+            bias: None,
+        }
     }
 
-    /// Tells what is read after this.
-    pub(super) fn set_ahead(&mut self, ahead: Vec<ReadAhead>) {
-        self.ahead = ahead;
+    /// Its turn, after which comes `next`.
+    pub(super) fn before<'a>(&'a self, next: &'a Self) -> Turn<'a> {
+        Turn {
+            linear: self,
+            ahead: &next.beginnings,
+        }
+    }
+
+    /// Its turn, after which none is known to come.
+    pub(super) fn alone(&self) -> Turn<'_> {
+        Turn {
+            linear: self,
+            ahead: &[],
+        }
     }
 
     /// Width of the output where the matrices stand side by side.
@@ -84,25 +86,50 @@ impl Linear {
     }
 
     /// The packed matrices.
-    pub(super) fn matrices(&self) -> &[PackedMatrix] {
+    pub fn matrices(&self) -> &[PackedMatrix] {
         &self.matrices
     }
 
+    /// Every row of `rows` times the matrices; an error where they are no rows of theirs.
+    pub fn multiply(&self, compute: Compute<'_>, rows: &[f32]) -> Result<Vec<f32>> {
+        let columns = self.matrices.first().map_or(0, PackedMatrix::columns);
+        whole_rows("x", rows.len(), columns)?;
+        let (tokens, width) = (rows.len() / columns, self.width());
+        let elements = tokens.checked_mul(width);
+        let mut output = Vec::new();
+        let room = elements.map(|elements| output.try_reserve_exact(elements));
+        let (Some(elements), Some(Ok(()))) = (elements, room) else {
+            return Err(Error::OutOfMemory(format!(
+                "no memory for {tokens} rows of {width} results"
+            )));
+        };
+        output.resize(elements, 0.0);
+        let (source, mut buffers) = (Source::Rows(rows), InputBuffers::default());
+        let turn = self.alone();
+        turn.apply(
+            compute,
+            source,
+            &mut buffers,
+            Epilogue::Replace,
+            &mut output,
+        );
+        Ok(output)
+    }
+}
+
+impl Turn<'_> {
     /// `output = weights * source + bias`, then what `epilogue` says; `output` has its size.
     pub(super) fn apply(
-        &self,
+        self,
         compute: Compute<'_>,
         source: Source<'_>,
         buffers: &mut InputBuffers,
         epilogue: Epilogue,
         output: &mut [f32],
     ) {
-        let columns = self.matrices[0].columns();
-        let precision = match self.precision {
-            ActivationPrecision::Auto => RowPrecision::fastest(compute.kernels, &self.matrices),
-            ActivationPrecision::Float => RowPrecision::Float,
-        };
-        let activations = match (precision, source) {
+        let Linear { matrices, bias, .. } = self.linear;
+        let columns = matrices[0].columns();
+        let activations = match (compute.row_precision(matrices), source) {
             (RowPrecision::Bytes, _) => {
                 compute.timed(Operation::Quantize, || {
                     quantize_rows(compute, source, columns, &mut buffers.quantized);
@@ -125,14 +152,14 @@ impl Linear {
             }
         };
         let product = Product {
-            matrices: &self.matrices,
+            matrices,
             activations,
             epilogue,
-            ahead: &self.ahead,
+            ahead: self.ahead,
         };
         compute.count_product(&product);
         multiply(compute.kernels, compute.pool, &product, output);
-        if let Some(bias) = &self.bias {
+        if let Some(bias) = bias {
             for row in output.chunks_exact_mut(bias.len()) {
                 compute.kernels.add(bias, row);
             }

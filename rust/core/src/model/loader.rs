@@ -10,9 +10,9 @@ use ruvllm_kernels::{Kernels, ThreadPool};
 use crate::error::{Error, Result};
 
 use super::Model;
+use super::compute::ActivationPrecision;
 use super::description::ModelDescription;
 use super::families::spec_from_files;
-use super::linear::ActivationPrecision;
 use super::weight_reader::WeightReader;
 
 /// How to load.
@@ -34,7 +34,7 @@ pub fn load(
 ) -> Result<Model> {
     let spec = spec_from_files(files)?;
     let pool = ThreadPool::new(options.threads);
-    let weights = WeightReader::new(files, &spec, (&pool, options.precision), progress).read()?;
+    let weights = WeightReader::new(files, &spec, &pool, progress).read()?;
     let mut bytes_by_type: BTreeMap<&str, u64> = BTreeMap::new();
     let mut num_parameters = 0;
     for info in files.tensors() {

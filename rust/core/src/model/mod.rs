@@ -5,10 +5,14 @@ mod decoder;
 mod description;
 pub mod families;
 mod layer;
+mod layer_blocks;
+mod layer_rows;
 mod linear;
 mod loader;
 mod norm;
+mod outputs;
 pub mod rope;
+mod runner;
 pub mod spec;
 mod weight_reader;
 mod weights;
@@ -17,10 +21,13 @@ use std::sync::Arc;
 
 use ruvllm_kernels::{Kernels, KvFormat, KvLayout, ThreadPool};
 
-pub use decoder::{Forwarded, LogitsBuffers, Workspace};
+pub use compute::{ActivationPrecision, Compute};
 pub use description::ModelDescription;
-pub use linear::ActivationPrecision;
+pub use layer_blocks::LayerBlocks;
+pub use linear::Linear;
 pub use loader::{LoadOptions, load, open};
+pub(crate) use outputs::Output;
+pub(crate) use runner::Runner;
 use spec::ModelSpec;
 use weights::Weights;
 
@@ -54,11 +61,6 @@ impl Model {
     /// The arithmetic, to keep.
     pub(crate) fn shared_kernels(&self) -> Arc<dyn Kernels> {
         Arc::clone(&self.kernels)
-    }
-
-    /// The threads it computes with.
-    pub(crate) fn pool(&self) -> &ThreadPool {
-        &self.pool
     }
 
     /// How many threads it computes with.

@@ -3,11 +3,11 @@
 //! A frequency is the angle, in radians, that a pair of dimensions turns per position. The formulas,
 //! and where they round to f32, are those of transformers' `modeling_rope_utils`, so that positions
 //! far out see the same angles. The decoder asks for [`RopeSpec::frequencies`] and fills a table of
-//! cosines and sines from them; the engine asks for [`RopeSpec::regime`].
+//! cosines and sines from them; the engine asks for [`ModelSpec::rope_regimes`].
 
 use std::f64::consts::PI;
 
-use super::spec::{RopeScaling, RopeSpec, YarnScaling};
+use super::spec::{ModelSpec, RopeScaling, RopeSpec, YarnScaling};
 
 /// Which frequencies a sequence uses.
 ///
@@ -47,10 +47,14 @@ impl RopeFrequencies {
     }
 }
 
-impl RopeRegime {
-    /// Whether the frequencies are those for long contexts.
-    pub fn is_long(self) -> bool {
-        self == Self::Long
+impl ModelSpec {
+    /// Which frequencies a sequence of this length uses, as a number of their own: a bit for each of
+    /// [`ModelSpec::ropes`], the first the lowest, which is set where it is [`RopeRegime::Long`].
+    pub fn rope_regimes(&self, sequence_length: usize) -> u64 {
+        let regimes = self.ropes.iter().map(|rope| rope.regime(sequence_length));
+        regimes.rev().fold(0, |bits, regime| {
+            bits << 1 | u64::from(regime == RopeRegime::Long)
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use ruvllm_kernels::{Arena, PackedMatrix, PackingError, ThreadPool, WeightSource
 
 use crate::error::{Error, Result};
 
-use super::linear::{ActivationPrecision, Linear};
+use super::linear::Linear;
 use super::spec::{AttentionInput, FeedForwardInput, ModelSpec, RotaryLayout};
 use super::weights::{LayerWeights, Weights};
 
@@ -17,7 +17,6 @@ pub(crate) struct WeightReader<'a> {
     files: &'a ModelFiles,
     spec: &'a ModelSpec,
     pool: &'a ThreadPool,
-    precision: ActivationPrecision,
     /// Memory for all matrices.
     arena: Arena,
     taken: BTreeSet<String>,
@@ -29,7 +28,7 @@ impl<'a> WeightReader<'a> {
     pub(crate) fn new(
         files: &'a ModelFiles,
         spec: &'a ModelSpec,
-        (pool, precision): (&'a ThreadPool, ActivationPrecision),
+        pool: &'a ThreadPool,
         progress: &'a mut dyn FnMut(u64, u64) -> Result<()>,
     ) -> Self {
         let taken = spec.consumed_tensors.iter().cloned().collect();
@@ -37,7 +36,6 @@ impl<'a> WeightReader<'a> {
             files,
             spec,
             pool,
-            precision,
             arena: Arena::default(),
             taken,
             taken_bytes: 0,
@@ -49,26 +47,24 @@ impl<'a> WeightReader<'a> {
     pub(crate) fn read(mut self) -> Result<Weights> {
         let names = &self.spec.tensors;
         let (vocab, hidden) = (self.spec.vocab_size, self.spec.hidden_size);
-        let embedding = self.linear(&[(&names.embedding, vocab, None)], hidden)?;
+        let embedding = self.linear(&names.embedding, (vocab, hidden))?;
         let layers = (0..self.spec.layers.len())
             .map(|layer| self.layer(layer))
             .collect::<Result<_>>()?;
         let output_norm = self.norm(&names.output_norm, hidden)?;
         let output = match &names.output {
             Some(name) if !(names.tied && self.embedding_serves(name)?) => {
-                Some(self.linear(&[(name, vocab, None)], hidden)?)
+                Some(self.linear(name, (vocab, hidden))?)
             }
             _ => None,
         };
         self.refuse_leftovers()?;
-        let mut weights = Weights {
+        Ok(Weights {
             embedding,
             layers,
             output_norm,
             output,
-        };
-        weights.link(self.pool.threads());
-        Ok(weights)
+        })
     }
 
     /// Whether a tied model has no head of its own: none in the file, or a copy of the embedding.
@@ -95,13 +91,10 @@ impl<'a> WeightReader<'a> {
         let (hidden, feed_forward) = (spec.hidden_size, spec.feed_forward_size);
         let heads_width = spec.num_heads * spec.head_dim;
         let feed_forward_input = match &names.feed_forward_input {
-            FeedForwardInput::Split { gate, up } => self.linear(
-                &[
-                    (&name(gate), feed_forward, None),
-                    (&name(up), feed_forward, None),
-                ],
-                hidden,
-            )?,
+            FeedForwardInput::Split { gate, up } => vec![
+                self.matrix(&name(gate), (feed_forward, hidden), None)?,
+                self.matrix(&name(up), (feed_forward, hidden), None)?,
+            ],
             FeedForwardInput::Fused(fused) => self.gate_and_up(&name(fused))?,
         };
         Ok(LayerWeights {
@@ -109,18 +102,13 @@ impl<'a> WeightReader<'a> {
             attention_input: self.attention_input(&name)?,
             query_norm: self.optional_norm(names.query_norm.as_ref().map(name), spec.head_dim)?,
             key_norm: self.optional_norm(names.key_norm.as_ref().map(name), spec.head_dim)?,
-            attention_output: self.linear(
-                &[(&name(&names.attention_output), hidden, None)],
-                heads_width,
-            )?,
+            attention_output: self.linear(&name(&names.attention_output), (hidden, heads_width))?,
             post_attention_norm: self
                 .optional_norm(names.post_attention_norm.as_ref().map(name), hidden)?,
             feed_forward_norm: self.norm(&name(&names.feed_forward_norm), hidden)?,
-            feed_forward_input,
-            feed_forward_output: self.linear(
-                &[(&name(&names.feed_forward_output), hidden, None)],
-                feed_forward,
-            )?,
+            feed_forward_input: Linear::gated(feed_forward_input, self.pool.threads()),
+            feed_forward_output: self
+                .linear(&name(&names.feed_forward_output), (hidden, feed_forward))?,
             post_feed_forward_norm: self
                 .optional_norm(names.post_feed_forward_norm.as_ref().map(name), hidden)?,
         })
@@ -131,10 +119,10 @@ impl<'a> WeightReader<'a> {
         let query_rows = spec.num_heads * spec.head_dim;
         let key_rows = spec.num_kv_heads * spec.head_dim;
         match &spec.tensors.layer.attention_input {
-            AttentionInput::Fused(fused) => self.linear(
-                &[(&name(fused), query_rows + 2 * key_rows, None)],
-                spec.hidden_size,
-            ),
+            AttentionInput::Fused(fused) => {
+                let shape = (query_rows + 2 * key_rows, spec.hidden_size);
+                self.linear(&name(fused), shape)
+            }
             AttentionInput::Split {
                 query,
                 key,
@@ -173,25 +161,18 @@ impl<'a> WeightReader<'a> {
                     .iter()
                     .map(|(name, rows, order)| self.matrix(name, (*rows, spec.hidden_size), *order))
                     .collect::<Result<_>>()?;
-                Ok(Linear::new(matrices, bias, self.precision))
+                Ok(Linear::new(matrices, bias, self.pool.threads()))
             }
         }
     }
 
-    fn linear(
-        &mut self,
-        parts: &[(&str, usize, Option<&[u32]>)],
-        columns: usize,
-    ) -> Result<Linear> {
-        let matrices = parts
-            .iter()
-            .map(|(name, rows, order)| self.matrix(name, (*rows, columns), *order))
-            .collect::<Result<_>>()?;
-        Ok(Linear::new(matrices, None, self.precision))
+    fn linear(&mut self, name: &str, shape: (usize, usize)) -> Result<Linear> {
+        let matrix = self.matrix(name, shape, None)?;
+        Ok(Linear::new(vec![matrix], None, self.pool.threads()))
     }
 
     /// The two halves of a tensor in which gate stands over up.
-    fn gate_and_up(&mut self, name: &str) -> Result<Linear> {
+    fn gate_and_up(&mut self, name: &str) -> Result<Vec<PackedMatrix>> {
         let (rows, columns) = (self.spec.feed_forward_size, self.spec.hidden_size);
         let (info, bytes, block_type) = self.tensor(name, &[2 * rows, columns])?;
         let (gate, up) = bytes.split_at(bytes.len() / 2);
@@ -209,7 +190,7 @@ impl<'a> WeightReader<'a> {
             })
             .collect::<Result<_>>()?;
         self.finish(info)?;
-        Ok(Linear::new(matrices, None, self.precision))
+        Ok(matrices)
     }
 
     fn matrix(

@@ -1,4 +1,4 @@
-//! A model's weights, packed, in the order in which a forward pass reads them.
+//! A model's weights, packed.
 
 use ruvllm_kernels::PackedMatrix;
 
@@ -40,24 +40,6 @@ impl Weights {
     /// The output head.
     pub(crate) fn head(&self) -> &Linear {
         self.output.as_ref().unwrap_or(&self.embedding)
-    }
-
-    /// Tells each linear map which one is read after it, the head last.
-    pub(super) fn link(&mut self, threads: usize) {
-        let mut next = self.head().beginnings(threads, false);
-        let layers = self.layers.iter_mut().rev();
-        let linears = layers.flat_map(|layer| {
-            [
-                (&mut layer.feed_forward_output, false),
-                (&mut layer.feed_forward_input, true),
-                (&mut layer.attention_output, false),
-                (&mut layer.attention_input, false),
-            ]
-        });
-        for (linear, is_gated) in linears {
-            let own = linear.beginnings(threads, is_gated);
-            linear.set_ahead(std::mem::replace(&mut next, own));
-        }
     }
 
     /// Bytes of the packed matrices.

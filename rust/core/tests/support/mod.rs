@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ruvllm_core::cancel::CancelFlag;
 use ruvllm_core::engine::{Engine, EngineConfig, Pause, Plan, PlanRow};
@@ -116,7 +115,7 @@ pub fn run_rows(engine: &mut Engine, prefill: usize) {
 
 fn outcomes(engine: &Engine) -> BTreeMap<SequenceId, Outcome> {
     let mut outcomes: BTreeMap<SequenceId, Outcome> = BTreeMap::default();
-    for event in engine.controls().events().wait(Duration::ZERO) {
+    for event in engine.controls().events().take() {
         match event {
             Event::Token {
                 sequence, token, ..

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use ruvllm_core::cancel::CancelFlag;
 use ruvllm_core::engine::{Engine, EngineConfig, Plan, PlanRow};
@@ -83,7 +82,7 @@ fn tokens(engine: &mut Engine, count: u32) -> Vec<Vec<u32>> {
         engine.advance(&Plan { rows, max_steps: 1 }).unwrap();
     }
     let mut found: BTreeMap<_, Vec<u32>> = BTreeMap::new();
-    for event in engine.controls().events().wait(Duration::ZERO) {
+    for event in engine.controls().events().take() {
         match event {
             Event::Token {
                 sequence, token, ..

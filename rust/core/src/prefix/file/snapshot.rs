@@ -24,7 +24,8 @@ pub struct Snapshot {
     namespaces: Vec<Namespace>,
     nodes: Vec<Node>,
     written_nodes: usize,
-    checksum: Xxh3,
+    /// Elsewhere, since it is aligned to 64 bytes: Python's memory, in which a snapshot may lie, is to 16.
+    checksum: Box<Xxh3>,
     is_done: bool,
 }
 
@@ -73,7 +74,7 @@ impl PrefixCache {
             namespaces: self.roots.keys().cloned().collect(),
             nodes,
             written_nodes: 0,
-            checksum: Xxh3::new(),
+            checksum: Box::new(Xxh3::new()),
             is_done: false,
         }
     }

@@ -1,0 +1,59 @@
+//! How sequences end.
+
+use crate::error::Error;
+use crate::events::{Event, FinishReason};
+use crate::ids::SequenceId;
+use crate::sequence::{Sequence, Work};
+
+use super::Engine;
+
+impl Engine {
+    /// Ends every sequence whose caller does not want more; whether there was one.
+    pub(super) fn end_cancelled(&mut self) -> bool {
+        let cancelled = self.sequences.cancelled();
+        for id in &cancelled {
+            self.finish(*id, FinishReason::Cancelled);
+        }
+        !cancelled.is_empty()
+    }
+
+    /// Ends a sequence well.
+    pub(super) fn finish(&mut self, id: SequenceId, reason: FinishReason) {
+        let Some(mut sequence) = self.take_out(id) else {
+            return;
+        };
+        let usage = sequence.usage();
+        let text = match &mut sequence.work {
+            Work::Generate(generation) => generation.rest(),
+            _ => String::new(),
+        };
+        if reason == FinishReason::Done
+            && let Some(result) = sequence.work.result(id, &sequence.tokens)
+        {
+            self.controls.events.push(result);
+        }
+        self.controls.events.push(Event::Finished {
+            sequence: id,
+            reason,
+            text,
+            usage,
+        });
+    }
+
+    /// Ends a sequence with an error.
+    pub(super) fn fail(&mut self, id: SequenceId, error: Error) {
+        if self.take_out(id).is_some() {
+            self.controls.events.push(Event::Failed {
+                sequence: id,
+                error,
+            });
+        }
+    }
+
+    /// Removes a sequence and gives its blocks back.
+    fn take_out(&mut self, id: SequenceId) -> Option<Sequence> {
+        let mut sequence = self.sequences.remove(id)?;
+        self.memory.let_go(&mut sequence);
+        Some(sequence)
+    }
+}

@@ -1,0 +1,140 @@
+//! The engine's memory: its pool of blocks, the prefixes that are kept in it, and what was copied out of it.
+//!
+//! It knows one sequence at a time, never the others.
+
+mod prefixes;
+mod swap;
+
+use std::io::{Read, Seek};
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::kv::{BlockRef, KvPool, Shortage};
+use crate::memory::Tenant;
+use crate::prefix::file::{Loaded, Snapshot};
+use crate::prefix::{PrefixCache, PrefixStats};
+use crate::sequence::Sequence;
+
+/// Blocks, prefixes, and bytes set aside.
+#[derive(Debug)]
+pub(super) struct Memory {
+    pub(super) kv: KvPool,
+    prefix: PrefixCache,
+    /// Bytes kept of sequences that are set aside.
+    swapped_bytes: usize,
+}
+
+impl Memory {
+    pub(super) fn new(kv: KvPool, prefix: PrefixCache) -> Self {
+        Self {
+            kv,
+            prefix,
+            swapped_bytes: 0,
+        }
+    }
+
+    pub(super) fn swapped_bytes(&self) -> usize {
+        self.swapped_bytes
+    }
+
+    pub(super) fn prefix_stats(&self) -> PrefixStats {
+        self.prefix.stats(&self.kv)
+    }
+
+    /// A block, evicting from the prefix cache by the watermarks, or whatever it takes.
+    pub(super) fn take_block(&mut self, tenant: Option<&Arc<Tenant>>) -> Option<BlockRef> {
+        let excess = self.kv.excess_blocks(1);
+        if excess > 0 && self.kv.cached_blocks() > 0 {
+            self.evict_blocks(excess);
+        }
+        loop {
+            let is_evicted = match self.kv.take(tenant) {
+                Ok(block) => return Some(block),
+                Err(Shortage::Blocks | Shortage::Pages) => self.prefix.evict_one(),
+                Err(Shortage::Quota(full)) => self.prefix.evict_one_of(full.name()),
+            };
+            if !is_evicted {
+                return None;
+            }
+        }
+    }
+
+    /// Gives a sequence so many blocks; whether there were enough. Those that there were it keeps.
+    pub(super) fn give_blocks(&mut self, sequence: &mut Sequence, blocks: usize) -> bool {
+        while sequence.blocks.len() < blocks {
+            match self.take_block(sequence.tenant.as_ref()) {
+                Some(block) => sequence.blocks.push(block),
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// Evicts until so many blocks more are free, as far as there is something to evict: always of the
+    /// tenant that has the most cached, whoever needs them.
+    fn evict_blocks(&mut self, blocks: usize) {
+        let enough = self.kv.free_blocks() + blocks;
+        while self.kv.free_blocks() < enough && self.prefix.evict_one() {}
+    }
+
+    /// Evicts for others who wait for pages of the budget.
+    pub(super) fn make_room_for_others(&mut self) {
+        let awaited = self.kv.pages().awaited_pages();
+        if awaited > 0 {
+            let bytes = awaited * self.kv.pages().config().page_bytes;
+            self.evict_blocks(bytes.div_ceil(self.kv.layout().block_bytes()));
+            self.kv.trim();
+        }
+    }
+
+    /// Forgets every prefix that nobody uses, and gives its memory back.
+    pub(super) fn clear_prefixes(&mut self) {
+        self.prefix.clear();
+        self.kv.trim();
+    }
+
+    pub(super) fn snapshot_prefixes(&self, model: &str) -> Snapshot {
+        self.prefix.snapshot(&self.kv, model)
+    }
+
+    /// Reads prefixes of up to `max_tokens`, as far as there is room.
+    pub(super) fn load_prefixes<F: Read + Seek>(
+        &mut self,
+        model: &str,
+        max_tokens: usize,
+        file: &mut F,
+    ) -> Result<Loaded> {
+        let outcome = self.prefix.load(&mut self.kv, model, max_tokens, file);
+        self.kv.trim();
+        outcome
+    }
+
+    /// What must hold between steps, given those who have blocks; a text that says what does not.
+    pub(super) fn check_invariants<'a>(
+        &self,
+        sequences: impl Iterator<Item = &'a Sequence>,
+    ) -> std::result::Result<(), String> {
+        self.prefix.check_invariants(&self.kv)?;
+        let (mut ids, mut swapped_bytes) = (Vec::new(), 0);
+        for sequence in sequences {
+            let table = &sequence.blocks;
+            let of_blocks: Vec<u32> = table.blocks().iter().map(|block| block.id().0).collect();
+            if of_blocks != table.ids()[..] {
+                return Err(format!("{of_blocks:?} have the ids {:?}", table.ids()));
+            }
+            ids.extend(of_blocks);
+            let paused = sequence.paused.as_ref();
+            swapped_bytes += paused.map_or(0, |paused| paused.bytes.len());
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        let counted = (self.kv.held_blocks(), self.swapped_bytes);
+        if counted != (ids.len(), swapped_bytes) {
+            return Err(format!(
+                "blocks of sequences and bytes set aside are {:?}, and were counted as {counted:?}",
+                (ids.len(), swapped_bytes)
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,59 @@
+//! Sequences that are set aside so that others have their blocks.
+
+use crate::kv::blocks_for;
+use crate::sequence::{Paused, Sequence};
+
+use super::Memory;
+
+impl Memory {
+    /// Sets a sequence aside; with `swap` the bytes of its blocks are kept.
+    pub(in crate::engine) fn set_aside(&mut self, sequence: &mut Sequence, swap: bool) {
+        if sequence.paused.is_some() {
+            return;
+        }
+        let computed = sequence.computed;
+        let mut paused = Paused::default();
+        if swap && computed > 0 {
+            for block in &sequence.blocks.blocks()[..blocks_for(computed)] {
+                paused.bytes.extend_from_slice(self.kv.bytes(block));
+            }
+            paused.computed = computed;
+            // Its blocks are to be free, not to stay as someone's prefix.
+            sequence.kept = computed;
+        } else {
+            sequence.work.restart();
+        }
+        sequence.follows = None;
+        self.release(sequence);
+        self.swapped_bytes += paused.bytes.len();
+        sequence.paused = Some(paused);
+    }
+
+    /// Takes a sequence up again, with what was kept of it; whether there was room for that.
+    pub(in crate::engine) fn take_up(&mut self, sequence: &mut Sequence) -> bool {
+        let Some(paused) = sequence.paused.take() else {
+            return true;
+        };
+        if !self.give_blocks(sequence, blocks_for(paused.computed)) {
+            sequence.blocks.clear();
+            sequence.paused = Some(paused);
+            return false;
+        }
+        let block_bytes = self.kv.layout().block_bytes();
+        let blocks = sequence.blocks.blocks().iter();
+        for (block, bytes) in blocks.zip(paused.bytes.chunks_exact(block_bytes)) {
+            self.kv.bytes_mut(block).copy_from_slice(bytes);
+        }
+        self.swapped_bytes -= paused.bytes.len();
+        sequence.computed = paused.computed;
+        true
+    }
+
+    /// Lets everything of a sequence go that ends.
+    pub(in crate::engine) fn let_go(&mut self, sequence: &mut Sequence) {
+        self.release(sequence);
+        if let Some(paused) = sequence.paused.take() {
+            self.swapped_bytes -= paused.bytes.len();
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! All sequences of an engine, by age: who computes for whom, and what came of a step for each.
+
+use std::collections::BTreeMap;
+
+use crate::ids::SequenceId;
+use crate::kv::BLOCK_TOKENS;
+use crate::model::Output;
+use crate::prefix::radix_tree::common_length;
+use crate::sequence::Sequence;
+
+use super::memory::Memory;
+
+/// Tokens in common for which it is worth to wait for another sequence's prompt.
+const WORTH_WAITING_TOKENS: usize = BLOCK_TOKENS;
+
+/// Sequences by their ids.
+#[derive(Debug, Default)]
+pub(super) struct Sequences {
+    by_id: BTreeMap<SequenceId, Sequence>,
+    last_id: u64,
+}
+
+impl Sequences {
+    /// An id that no other one had.
+    pub(super) fn next_id(&mut self) -> SequenceId {
+        self.last_id += 1;
+        SequenceId(self.last_id)
+    }
+
+    pub(super) fn insert(&mut self, sequence: Sequence) {
+        self.by_id.insert(sequence.id, sequence);
+    }
+
+    pub(super) fn remove(&mut self, id: SequenceId) -> Option<Sequence> {
+        self.by_id.remove(&id)
+    }
+
+    pub(super) fn get(&self, id: SequenceId) -> Option<&Sequence> {
+        self.by_id.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: SequenceId) -> Option<&mut Sequence> {
+        self.by_id.get_mut(&id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Sequence> {
+        self.by_id.values()
+    }
+
+    /// Those whose callers do not want more.
+    pub(super) fn cancelled(&self) -> Vec<SequenceId> {
+        let cancelled = self
+            .iter()
+            .filter(|sequence| sequence.cancel.is_cancelled());
+        cancelled.map(|sequence| sequence.id).collect()
+    }
+
+    /// Each owner beside what came of its rows; no owner may be named twice.
+    pub(super) fn beside<'a>(
+        &'a mut self,
+        outputs: Vec<Output<'a>>,
+    ) -> Vec<(&'a mut Sequence, Output<'a>)> {
+        let mut outputs: BTreeMap<_, _> = outputs
+            .into_iter()
+            .map(|output| (output.owner, output))
+            .collect();
+        self.by_id
+            .iter_mut()
+            .filter_map(|(id, sequence)| Some((sequence, outputs.remove(id)?)))
+            .collect()
+    }
+
+    /// Looks for what is computed already of a sequence that has no blocks, or is about to be.
+    pub(super) fn find_prefix(&mut self, id: SequenceId, memory: &mut Memory) {
+        let Some(sequence) = self.by_id.get_mut(&id) else {
+            return;
+        };
+        let Some(known) = memory.known_tokens(sequence) else {
+            return;
+        };
+        let leader = self.leader_of(id, known);
+        if let Some(sequence) = self.by_id.get_mut(&id) {
+            sequence.follows = leader;
+            if leader.is_none() {
+                memory.find(sequence);
+            }
+        }
+    }
+
+    /// A sequence that is about to compute what this one has in common with it, beyond what is known.
+    /// Keys and values are the same in one namespace alone, whatever the tokens.
+    fn leader_of(&self, id: SequenceId, known: usize) -> Option<(SequenceId, usize)> {
+        let sequence = self.by_id.get(&id)?;
+        let leaders = self.by_id.range(..id).map(|(_, leader)| leader);
+        let leaders = leaders.filter(|leader| {
+            leader.cache_min_tokens.is_some()
+                && leader.paused.is_none()
+                && leader.follows.is_none()
+                && leader.computed < leader.prompt_tokens
+                && leader.namespace == sequence.namespace
+        });
+        let common = leaders.map(|leader| {
+            let both = common_length(&leader.tokens, &sequence.tokens);
+            (leader.id, both.min(sequence.tokens.len() - 1))
+        });
+        common
+            .max_by_key(|(_, common)| *common)
+            .filter(|(_, common)| *common >= known + WORTH_WAITING_TOKENS)
+    }
+
+    /// Whether a sequence still has to wait for the one it follows; looks the prefix up when not.
+    pub(super) fn is_waiting(
+        &mut self,
+        id: SequenceId,
+        memory: &mut Memory,
+        is_planned: impl Fn(SequenceId) -> bool,
+    ) -> bool {
+        let follows = self.by_id.get(&id).and_then(|sequence| sequence.follows);
+        let Some((leader, common)) = follows else {
+            return false;
+        };
+        if let Some(leader) = self.by_id.get_mut(&leader) {
+            if is_planned(leader.id) && leader.computed < common {
+                return true;
+            }
+            // Set aside or not part of the plan: nobody computes it in this one's place.
+            memory.keep(leader);
+        }
+        if let Some(sequence) = self.by_id.get_mut(&id) {
+            sequence.follows = None;
+        }
+        self.find_prefix(id, memory);
+        self.by_id
+            .get(&id)
+            .is_some_and(|sequence| sequence.follows.is_some())
+    }
+}

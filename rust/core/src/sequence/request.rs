@@ -1,0 +1,51 @@
+//! What callers ask for.
+
+use crate::cancel::CancelFlag;
+use crate::ids::TokenId;
+use crate::sampling::SamplingParams;
+
+/// What a caller wants computed.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The prompt; at least one token.
+    pub tokens: Vec<TokenId>,
+    /// What to do with it.
+    pub task: Task,
+    /// How the caller ends it early.
+    pub cancel: CancelFlag,
+    /// On whose account, and whose prefixes; empty for nobody in particular.
+    pub tenant: String,
+    /// Prompts from this length on are looked up in the prefix cache and kept there; `None`: never.
+    pub cache_min_tokens: Option<usize>,
+}
+
+/// The kinds of work.
+#[derive(Debug, Clone)]
+pub enum Task {
+    /// Generate tokens after the prompt.
+    Generate(GenerateTask),
+    /// The logits of every token of the prompt.
+    Logits,
+    /// How likely every token but the first is after those before it.
+    Score {
+        /// The likeliest tokens to name at each place, up to [`SamplingParams::MAXIMUM_LOGPROBS`].
+        top_logprobs: usize,
+    },
+    /// The mean of the last hidden states, of unit length.
+    Embed,
+}
+
+/// How to generate.
+#[derive(Debug, Clone)]
+pub struct GenerateTask {
+    /// How tokens are chosen.
+    pub sampling: SamplingParams,
+    /// The seed, resolved.
+    pub seed: u64,
+    /// At most so many.
+    pub max_tokens: usize,
+    /// Strings that end the text and are not part of it.
+    pub stop: Vec<String>,
+    /// Whether end-of-generation tokens are ordinary ones.
+    pub ignore_end: bool,
+}

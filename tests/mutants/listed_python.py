@@ -1,0 +1,231 @@
+"""Mutants of the Python package: features taken out one by one, each beside the tests that stand for it."""
+
+from tests.mutants.listed_scheduler import SCHEDULER_MUTANTS
+from tests.mutants.mutant import Mutant, python_mutant
+
+__all__ = ["PYTHON_MUTANTS"]
+
+SAMPLING = (
+    python_mutant(
+        "runtime/native_engine.py",
+        "presence_penalty=params.presence_penalty",
+        "presence_penalty=0.0",
+        ("sampling/test_distributions.py",),
+    ),
+    python_mutant(
+        "runtime/native_engine.py",
+        "frequency_penalty=params.frequency_penalty",
+        "frequency_penalty=0.0",
+        ("sampling/test_distributions.py",),
+    ),
+    python_mutant(
+        "runtime/native_engine.py",
+        "repetition_penalty=params.repetition_penalty",
+        "repetition_penalty=1.0",
+        ("sampling/test_distributions.py",),
+    ),
+    python_mutant(
+        "runtime/native_engine.py", "min_p=params.min_p", "min_p=0.0", ("sampling/test_distributions.py",)
+    ),
+    python_mutant(
+        "runtime/native_engine.py", "top_k=params.top_k", "top_k=0", ("sampling/test_distributions.py",)
+    ),
+    python_mutant(
+        "runtime/native_engine.py",
+        "cache_min_tokens=params.min_cache_tokens if params.cache_prefix else None",
+        "cache_min_tokens=16 if params.cache_prefix else None",
+        ("memory/test_prefix_params.py",),
+    ),
+    python_mutant(
+        "runtime/native_engine.py",
+        "cache_min_tokens=params.min_cache_tokens if params.cache_prefix else None",
+        "cache_min_tokens=params.min_cache_tokens",
+        ("memory/test_prefix_params.py",),
+    ),
+)
+
+RETRY_AFTER = (
+    python_mutant(
+        "serve/errors.py",
+        "max(1, round(error.retry_after_seconds or 1))",
+        "1",
+        ("serve/test_load.py",),
+    ),
+    python_mutant("serve/limits.py", "str(max(1, round(seconds + 0.5)))", '"1"', ("serve/test_access.py",)),
+    python_mutant(
+        "serve/limits.py",
+        "return (count - self._left) * 60 / self._per_minute",
+        "return 60 / self._per_minute",
+        ("serve/test_access.py",),
+    ),
+)
+
+STREAMS = (
+    python_mutant("runtime/closing.py", "self.close()", "pass", ("engine/test_loop.py",)),
+    python_mutant(
+        "runtime/streams.py",
+        "is_urgent = not self._has_begun or is_last(events[-1])",
+        "is_urgent = False",
+        ("engine/test_async_sinks.py",),
+    ),
+    python_mutant(
+        "runtime/streams.py",
+        "if len(batches) > 1 and isinstance(batches[-1][0][-1], Failed):",
+        "if False:",
+        ("engine/test_async_sinks.py",),
+    ),
+    python_mutant(
+        "runtime/mailbox.py",
+        "if self._interval and not self._is_resting:",
+        "if False:",
+        ("engine/test_async_sinks.py",),
+    ),
+    python_mutant(
+        "runtime/streams.py",
+        "computed_prompt_tokens=event.prompt_tokens - event.cached_tokens",
+        "computed_prompt_tokens=event.prompt_tokens",
+        ("memory/test_prefix_params.py",),
+    ),
+    python_mutant(
+        "runtime/streams.py",
+        "trace: TracebackType | None\n    ) -> None:\n        self._cancel()",
+        "trace: TracebackType | None\n    ) -> None:\n        pass",
+        ("engine/test_loop.py",),
+    ),
+)
+
+CONVERSATIONS = (
+    python_mutant(
+        "serve/conversation.py",
+        'variables = None if conversation.thinks else {"enable_thinking": False}',
+        "variables = None",
+        ("serve/test_thinking.py",),
+    ),
+    python_mutant(
+        "serve/schemas/chat.py",
+        "thinks=thinks(self.model_extra)",
+        "thinks=True",
+        ("serve/test_thinking.py",),
+    ),
+    python_mutant(
+        "serve/schemas/messages.py",
+        "thinks=thinks(self.model_extra)",
+        "thinks=True",
+        ("serve/test_thinking.py",),
+    ),
+    python_mutant(
+        "serve/schemas/responses.py",
+        "thinks=thinks(self.model_extra)",
+        "thinks=True",
+        ("serve/test_thinking.py",),
+    ),
+    python_mutant(
+        "chat/rag.py",
+        "    temperature=0.0, repetition_penalty=1.0, stop_sequences",
+        "    temperature=1.0, repetition_penalty=1.0, stop_sequences",
+        ("chat/test_rag.py",),
+    ),
+    python_mutant(
+        "chat/rag.py",
+        'stop_sequences=("\\nQuestion:", "\\nContext:")',
+        'stop_sequences=("\\nContext:",)',
+        ("chat/test_rag.py",),
+    ),
+    python_mutant(
+        "chat/room.py",
+        "return max_context - max(1, min(params.max_tokens, max_context // ANSWER_PART))",
+        "return max_context",
+        ("chat/test_rag.py",),
+    ),
+    python_mutant(
+        "chat/room.py",
+        "min(params.max_tokens, max_context // ANSWER_PART)",
+        "params.max_tokens",
+        ("chat/test_rag.py",),
+    ),
+    python_mutant(
+        "backends/native.py",
+        "if previous is not None:\n            previous.close()",
+        "",
+        ("backends/test_native.py",),
+    ),
+)
+
+
+STORED = "serve/test_stored_responses.py"
+KEPT = "serve/test_responses_kept.py"
+
+SERVER = (
+    python_mutant(
+        "serve/limits.py", "self._limits.give_back(self._key, self._held)", "pass", ("serve/test_access.py",)
+    ),
+    python_mutant(
+        "serve/limits.py", "if self._left < count:", "if self._left < 0:", ("serve/test_access.py",)
+    ),
+    python_mutant(
+        "serve/limits.py", "if under_way + count > most:", "if count > most:", ("serve/test_access.py",)
+    ),
+    python_mutant(
+        "serve/limits.py", "min(self._per_minute, refilled)", "refilled", ("serve/test_access.py",)
+    ),
+    python_mutant("serve/stored_responses.py", "shelf.kept.move_to_end(response_id)", "pass", (STORED, KEPT)),
+    python_mutant("serve/stored_responses.py", "kept.used = next(self._uses)", "pass", (STORED, KEPT)),
+    python_mutant(
+        "serve/stored_responses.py",
+        "        self._drop(tenant, response_id)\n        shelf =",
+        "        shelf =",
+        (STORED, KEPT),
+    ),
+    python_mutant("serve/stored_responses.py", "shelf.num_bytes -= gone.num_bytes", "pass", (STORED, KEPT)),
+    python_mutant(
+        "serve/stored_responses.py",
+        "self._evict(lambda shelf: shelf.num_bytes)",
+        "self._evict(lambda shelf: len(shelf.kept))",
+        (STORED, KEPT),
+    ),
+    python_mutant(
+        "serve/stored_responses.py",
+        "-self._shelves[name].oldest.used",
+        "self._shelves[name].oldest.used",
+        (STORED, KEPT),
+    ),
+)
+
+FIELDS, WORKER = "serve/test_fields.py", "serve/test_worker.py"
+
+BEHIND_ROUTERS = (
+    python_mutant(
+        "serve/schemas/base.py", "if not is_harmless(name, value):", "if value is not None:", (FIELDS,)
+    ),
+    python_mutant("serve/schemas/base.py", "max(0, self.top_k or 0)", "self.top_k or 0", (FIELDS, WORKER)),
+    python_mutant(
+        "serve/schemas/refusals.py",
+        "isinstance(harmless, bool) == is_truth and value == harmless",
+        "value == harmless",
+        (FIELDS,),
+    ),
+    python_mutant(
+        "serve/routes/health.py", "if server.leaving.is_set():", "if False:", ("serve/test_process.py",)
+    ),
+    python_mutant(
+        "serve/running.py",
+        "self._leaves_at = time.monotonic() + self._drain_delay",
+        "self._leaves_at = time.monotonic()",
+        ("serve/test_process.py",),
+    ),
+    python_mutant(
+        "serve/rendering.py",
+        "min(params.max_tokens, room)",
+        "params.max_tokens",
+        (WORKER,),
+    ),
+)
+
+PYTHON_MUTANTS: dict[str, tuple[Mutant, ...]] = {
+    "scheduler": SCHEDULER_MUTANTS,
+    "sampler": SAMPLING,
+    "engine": STREAMS,
+    "server limits": (*RETRY_AFTER, *SERVER),
+    "conversations": CONVERSATIONS,
+    "behind routers": BEHIND_ROUTERS,
+}

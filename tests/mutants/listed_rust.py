@@ -1,0 +1,182 @@
+"""Mutants of the crates: features taken out one by one, each beside the test targets that stand for it."""
+
+from tests.mutants.mutant import Mutant, rust_mutant
+
+__all__ = ["RUST_MUTANTS"]
+
+SAMPLES = ("lib", "sampling_reference", "sampling_behaviour")
+
+SAMPLER = (
+    rust_mutant(
+        "core/src/sampling/penalties.rs",
+        "if !(repetition || generated && counted) {",
+        "if !(repetition && counted) {",
+        SAMPLES,
+    ),
+    rust_mutant(
+        "core/src/sampling/penalties.rs",
+        "self.originals.drain(..).rev()",
+        "self.originals.drain(..)",
+        SAMPLES,
+    ),
+    rust_mutant(
+        "core/src/sampling/penalties.rs",
+        "(repeated - counted).clamp(f32::MIN, f32::MAX)",
+        "repeated - counted",
+        SAMPLES,
+    ),
+    rust_mutant(
+        "core/src/sampling/filters.rs",
+        "candidates.retain(|candidate| candidate.rank() <= border);\n    }\n}",
+        "candidates.retain(|candidate| candidate.rank() < border);\n    }\n}",
+        SAMPLES,
+    ),
+    rust_mutant(
+        "core/src/sampling/pipeline.rs",
+        "if bound <= least || mass(candidates) >= needed {\n                    break;",
+        "if bound <= least || mass(candidates) >= 0.0 {\n                    break;",
+        SAMPLES,
+    ),
+    rust_mutant(
+        "core/src/sampling/pipeline.rs",
+        "self.scratch.scan(logits)?;\n                let scratch",
+        "let scratch",
+        SAMPLES,
+    ),
+)
+
+TREE = ("lib", "prefix_model", "prefix_file", "engine_memory")
+
+PREFIX_CACHE = (
+    rust_mutant(
+        "core/src/prefix/radix_tree.rs",
+        "self.last_used + HIT_TICKS * self.hits.min(COUNTED_HITS)",
+        "self.last_used",
+        TREE,
+    ),
+    rust_mutant(
+        "core/src/prefix/radix_tree.rs",
+        "self.hits.min(COUNTED_HITS)",
+        "self.hits",
+        TREE,
+    ),
+    rust_mutant(
+        "core/src/prefix/cache.rs",
+        "if measure(&theirs) < measure(&own) || !self.evict(id) {",
+        "if !self.evict(id) {",
+        TREE,
+    ),
+    rust_mutant(
+        "core/src/prefix/cache.rs",
+        "blocks.iter().any(|one| is_theirs(one.block().tenant()))",
+        "!blocks.is_empty()",
+        TREE,
+    ),
+    rust_mutant(
+        "core/src/prefix/cache.rs",
+        "rest.is_empty() || rest.starts_with('/')",
+        "true",
+        TREE,
+    ),
+    rust_mutant(
+        "core/src/prefix/cache.rs",
+        "        self.stats.evictions = before;\n",
+        "",
+        TREE,
+    ),
+    rust_mutant(
+        "core/src/prefix/cache.rs",
+        "            self.tree.pin(way);\n            self.tree.pin(root);\n",
+        "            self.tree.pin(root);\n",
+        TREE,
+    ),
+)
+
+BUDGET = ("lib", "memory_pool", "engine_memory")
+
+POOL = (
+    rust_mutant(
+        "core/src/memory/pages.rs",
+        "        drop(state);\n        self.returned.notify_all();\n        ticket",
+        "        ticket",
+        BUDGET,
+    ),
+    rust_mutant(
+        "core/src/memory/pages.rs",
+        "self.pool.returned.notify_all();",
+        "",
+        BUDGET,
+    ),
+    rust_mutant(
+        "core/src/memory/tenants.rs",
+        "self.take_off(bytes, Some(tenant));",
+        "",
+        BUDGET,
+    ),
+    rust_mutant(
+        "core/src/memory/tenants.rs",
+        "(Some(own), Some(above)) => Some(own.min(above)),",
+        "(Some(own), Some(_)) => Some(own),",
+        BUDGET,
+    ),
+    rust_mutant(
+        "core/src/kv/block.rs",
+        "self.free.first().copied().or(fresh)",
+        "fresh.or(self.free.first().copied())",
+        BUDGET,
+    ),
+    rust_mutant(
+        "core/src/kv/block.rs",
+        ".filter(|page| users[*page] == 0)",
+        ".filter(|_| true)",
+        BUDGET,
+    ),
+    rust_mutant(
+        "core/src/memory/evict.rs",
+        "(pages.max(1) as f64).sqrt()",
+        "(pages.max(1) as f64)",
+        BUDGET,
+    ),
+)
+
+STEPS = ("engine", "engine_exchange", "engine_memory", "engine_together")
+
+ENGINE = (
+    rust_mutant(
+        "core/src/kv/table.rs",
+        "self.blocks.iter().for_each(|block| block.leave_table());",
+        "",
+        STEPS,
+    ),
+    rust_mutant(
+        "core/src/engine/memory/swap.rs",
+        "        self.swapped_bytes -= paused.bytes.len();\n        sequence.computed",
+        "        sequence.computed",
+        STEPS,
+    ),
+    rust_mutant(
+        "core/src/engine/sequences.rs",
+        "                && leader.namespace == sequence.namespace\n",
+        "",
+        STEPS,
+    ),
+    rust_mutant(
+        "core/src/sequence/work.rs",
+        "Self::Generate(_) => Wanted::Nothing",
+        "Self::Generate(_) => Wanted::Last",
+        STEPS,
+    ),
+    rust_mutant(
+        "core/src/model/runner.rs",
+        "for_step.as_deref().unwrap_or(&**kernels)",
+        "&**kernels",
+        STEPS,
+    ),
+)
+
+RUST_MUTANTS: dict[str, tuple[Mutant, ...]] = {
+    "sampler": SAMPLER,
+    "prefix cache": PREFIX_CACHE,
+    "pool": POOL,
+    "engine": ENGINE,
+}
