@@ -13,8 +13,7 @@ use super::product::Stored;
 use super::scratch::Scratch;
 use super::segment::{Panels, Segment};
 use super::setting::{QUERY_ROWS, Setting};
-use super::storage::KvData;
-use super::tile::{Walk, tile};
+use super::tile::Walk;
 use crate::simd::Lanes;
 
 /// Where it goes what the segments hold.
@@ -25,30 +24,21 @@ pub(crate) enum Target<'a, 'b> {
     Parts(&'b mut [f32]),
 }
 
+/// One segment for some query rows, inside one instruction set; see [`tile`](super::tile::tile).
+pub(crate) type Tile<L, S> =
+    for<'a, 'b, 'c> unsafe fn(&mut Walk<'a, 'b, L, S>, usize, &Scratch, &mut Gathered<'c>);
+
 /// Gathers what consecutive segments hold for every query row.
 ///
-/// `target` has a row for each of the task's.
-#[inline(always)]
-pub(crate) fn gather<L: Lanes>(
-    lanes: L,
-    setting: Setting<'_>,
-    segments: Range<usize>,
-    target: Target<'_, '_>,
-) {
-    match setting.kv.data {
-        KvData::F32(data) => gather_stored(lanes, data, setting, segments, target),
-        KvData::F16(data) => gather_stored(lanes, data, setting, segments, target),
-        KvData::I8(data) => gather_stored(lanes, data, setting, segments, target),
-    }
-}
-
-#[inline(always)]
-fn gather_stored<L: Lanes, S: Stored>(
+/// `target` has a row for each of the task's. The tiles are of one row, of two, and so on; each is a function of
+/// its own, since together they are more than a compiler likes to look at.
+pub(crate) fn gather<L: Lanes, S: Stored>(
     lanes: L,
     data: &[S],
     setting: Setting<'_>,
     segments: Range<usize>,
     mut target: Target<'_, '_>,
+    tiles: [Tile<L, S>; QUERY_ROWS],
 ) {
     let dimensions = setting.dimensions;
     let panels = Panels::new(data, setting, segments.clone());
@@ -72,20 +62,11 @@ fn gather_stored<L: Lanes, S: Stored>(
                 &mut part
             }
         };
-        let mut row = 0;
-        while row < dimensions.rows() {
-            // SAFETY: the scratch memory is the setting's, and as many of its rows are left as the instance takes.
-            unsafe {
-                match dimensions.rows() - row {
-                    QUERY_ROWS.. => tile::<L, S, 6>(&mut walk, row, &scratch, gathered),
-                    5 => tile::<L, S, 5>(&mut walk, row, &scratch, gathered),
-                    4 => tile::<L, S, 4>(&mut walk, row, &scratch, gathered),
-                    3 => tile::<L, S, 3>(&mut walk, row, &scratch, gathered),
-                    2 => tile::<L, S, 2>(&mut walk, row, &scratch, gathered),
-                    _ => tile::<L, S, 1>(&mut walk, row, &scratch, gathered),
-                }
-            }
-            row += QUERY_ROWS;
+        for first_row in (0..dimensions.rows()).step_by(QUERY_ROWS) {
+            let rows = QUERY_ROWS.min(dimensions.rows() - first_row);
+            // SAFETY: the lanes prove the instruction set; the scratch memory is the setting's, and as many of its
+            // rows are left as the tile takes.
+            unsafe { tiles[rows - 1](&mut walk, first_row, &scratch, gathered) };
             // The first tile has brought the segment into the cache.
             walk.ahead = None;
         }

@@ -16,7 +16,7 @@ const LINE: usize = 64;
 ///
 /// Where it has scales, a sum over one token's numbers, or a token's weight, is multiplied by the
 /// token's scale, and the loops over numbers know nothing of it.
-pub(super) trait Stored: Copy {
+pub(crate) trait Stored: Copy {
     /// Zero.
     const ZERO: Self;
     /// Whether each token's key and value has a scale.

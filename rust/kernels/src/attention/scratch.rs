@@ -15,7 +15,7 @@ const LINE_FLOATS: usize = 16;
 struct Line(#[allow(dead_code, reason = "reached by pointers")] [f32; LINE_FLOATS]);
 
 /// Memory of one task, reached by raw pointers: tiles read and write rows of it side by side.
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     memory: *mut Line,
     /// Keeps the memory.
     _owner: Vec<MaybeUninit<Line>>,

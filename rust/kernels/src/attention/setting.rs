@@ -4,7 +4,7 @@ use super::storage::KvView;
 use super::task::{AttentionShape, AttentionTask, Dimensions};
 
 /// Query rows that go through a segment together.
-pub(super) const QUERY_ROWS: usize = 6;
+pub(crate) const QUERY_ROWS: usize = 6;
 
 /// A task, and what was checked about it.
 #[derive(Clone, Copy)]

@@ -17,7 +17,7 @@ use crate::simd::{Lanes, exp2, tanh};
 const WIDE_BLOCKS: usize = 4;
 
 /// On the way through a segment.
-pub(super) struct Walk<'a, 'b, L, S> {
+pub(crate) struct Walk<'a, 'b, L, S> {
     pub(super) lanes: L,
     pub(super) setting: Setting<'a>,
     pub(super) segment: Segment<'b, S>,
@@ -30,7 +30,7 @@ pub(super) struct Walk<'a, 'b, L, S> {
 ///
 /// The scratch memory is of the walk's setting, which has `ROWS` query rows from `first_row` on.
 #[inline(always)]
-pub(super) unsafe fn tile<L: Lanes, S: Stored, const ROWS: usize>(
+pub(crate) unsafe fn tile<L: Lanes, S: Stored, const ROWS: usize>(
     walk: &mut Walk<'_, '_, L, S>,
     first_row: usize,
     scratch: &Scratch,

@@ -39,10 +39,13 @@ macro_rules! native_entries {
         mod $entries {
             use super::*;
             use crate::Activation;
-            use crate::attention::flash::{self, Target};
+            use crate::attention::flash::{self, Target, Tile};
             use crate::attention::join::{self, Gathered};
-            use crate::attention::setting::Setting;
-            use crate::attention::{KvDataMut, KvLayout, KvRows, KvRun, store};
+            use crate::attention::product::Stored;
+            use crate::attention::scratch::Scratch;
+            use crate::attention::setting::{QUERY_ROWS, Setting};
+            use crate::attention::tile::{self, Walk};
+            use crate::attention::{KvData, KvDataMut, KvLayout, KvRows, KvRun, store};
             use crate::matmul::{
                 FloatRows, OutputTile, QuantizedRowMut, TileRange, WordRowMut, dense,
             };
@@ -124,14 +127,46 @@ macro_rules! native_entries {
                 // SAFETY: the caller checked the product.
                 unsafe { dense::multiply(lanes, matrix, rows, range, output) }
             }
-            #[target_feature(enable = $features)]
             pub(super) fn gather(
                 lanes: $lanes,
                 setting: Setting<'_>,
                 segments: std::ops::Range<usize>,
                 target: Target<'_, '_>,
             ) {
-                flash::gather(lanes, setting, segments, target);
+                match setting.kv.data {
+                    KvData::F32(data) => {
+                        flash::gather(lanes, data, setting, segments, target, tiles())
+                    }
+                    KvData::F16(data) => {
+                        flash::gather(lanes, data, setting, segments, target, tiles())
+                    }
+                    KvData::I8(data) => {
+                        flash::gather(lanes, data, setting, segments, target, tiles())
+                    }
+                }
+            }
+            fn tiles<S: Stored>() -> [Tile<$lanes, S>; QUERY_ROWS] {
+                [
+                    tile::<S, 1>,
+                    tile::<S, 2>,
+                    tile::<S, 3>,
+                    tile::<S, 4>,
+                    tile::<S, 5>,
+                    tile::<S, 6>,
+                ]
+            }
+            /// # Safety
+            ///
+            /// As of the tile itself.
+            #[target_feature(enable = $features)]
+            unsafe fn tile<S: Stored, const ROWS: usize>(
+                walk: &mut Walk<'_, '_, $lanes, S>,
+                first_row: usize,
+                scratch: &Scratch,
+                gathered: &mut Gathered<'_>,
+            ) {
+                // SAFETY: what the caller promises.
+                unsafe { tile::tile::<$lanes, S, ROWS>(walk, first_row, scratch, gathered) }
             }
             #[target_feature(enable = $features)]
             pub(super) fn finish(lanes: $lanes, gathered: &mut Gathered<'_>) {
@@ -322,16 +357,10 @@ macro_rules! native_kernels {
                     let mut statistics = vec![0.0; 2 * setting.dimensions.rows()];
                     let mut gathered = Gathered::new(output.reborrow(), &mut statistics);
                     let segments = task.segments(shape.window);
+                    let target = Target::Joined(&mut gathered);
+                    $entries::gather(self.lanes, setting, segments, target);
                     // SAFETY: `self` proves the features.
-                    unsafe {
-                        $entries::gather(
-                            self.lanes,
-                            setting,
-                            segments,
-                            Target::Joined(&mut gathered),
-                        );
-                        $entries::finish(self.lanes, &mut gathered);
-                    }
+                    unsafe { $entries::finish(self.lanes, &mut gathered) }
                 }
                 fn attend_segments(
                     &self,
@@ -343,8 +372,7 @@ macro_rules! native_kernels {
                     let setting = Setting::new(kv, shape, task);
                     let length = setting.dimensions.part_length();
                     assert_eq!(parts.len(), segments.len() * length, "parts");
-                    // SAFETY: `self` proves the features.
-                    unsafe { $entries::gather(self.lanes, setting, segments, Target::Parts(parts)) }
+                    $entries::gather(self.lanes, setting, segments, Target::Parts(parts));
                 }
                 fn join_segments(&self, parts: &[f32], head_dim: usize, output: &mut RowsMut<'_>) {
                     let rows = join::check_parts(parts, head_dim, output);
