@@ -2,7 +2,7 @@
 
 import os
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast, overload
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ruvllm._checks import Interval, check_integer, check_number
 from ruvllm._settings import takes_settings
+from ruvllm.adapters.registry import AdapterChoice, Adapters
 from ruvllm.config import ModelConfig
 from ruvllm.engine_settings import EngineKeywords, EngineSettings
 from ruvllm.errors import ConfigError
@@ -91,7 +92,13 @@ class LLM(Closing, TextMethods):
 
     @overload
     def generate(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
-        self, prompt: Prompt, params: GenerateParams | None = None, *, tenant: str = "", priority: int = 0
+        self,
+        prompt: Prompt,
+        params: GenerateParams | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: AdapterChoice = None,
     ) -> Completion: ...
     @overload
     def generate(
@@ -101,6 +108,7 @@ class LLM(Closing, TextMethods):
         *,
         tenant: str = "",
         priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
     ) -> list[Completion]: ...
     def generate(
         self,
@@ -109,6 +117,7 @@ class LLM(Closing, TextMethods):
         *,
         tenant: str = "",
         priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
     ) -> Completion | list[Completion]:
         """Continue a prompt, or each of a list of prompts together.
 
@@ -119,12 +128,16 @@ class LLM(Closing, TextMethods):
             params: How; the defaults are `GenerateParams()`.
             tenant: On whose account, as `org/team/user`. Tenants take turns and share no cached prefix.
             priority: Higher ones go first, if need be in the place of lower ones.
+            adapter: The name of a loaded adapter, or several with scales: `{"tone": 1.0, "law": 0.5}`; for a
+                list of prompts also a list, one for each.
         """
         params = params or GenerateParams()
-        owner = Owner(tenant, priority)
         if is_one_prompt(prompt):
+            owner = self._owner(tenant, priority, cast("AdapterChoice", adapter))
             return self._start(self._task(cast("Prompt", prompt), params, owner)).completion()
-        tasks = [self._task(one, params, owner) for one in cast("Sequence[Prompt]", prompt)]
+        prompts = list(cast("Sequence[Prompt]", prompt))
+        owners = [self._owner(tenant, priority, one) for one in _for_each(adapter, len(prompts))]
+        tasks = [self._task(one, params, owner) for one, owner in zip(prompts, owners, strict=True)]
         return completions_in_order(self._loop, tasks, max_in_flight=MAX_IN_FLIGHT)
 
     def chat(
@@ -134,12 +147,13 @@ class LLM(Closing, TextMethods):
         *,
         tenant: str = "",
         priority: int = 0,
+        adapter: AdapterChoice = None,
     ) -> Completion:
         """Answer a conversation; a lone text is the user's message.
 
         llm.chat([{"role": "user", "content": "Hello"}]).text
         """
-        tokens, owner = self.chat_tokens(messages), Owner(tenant, priority)
+        tokens, owner = self.chat_tokens(messages), self._owner(tenant, priority, adapter)
         return self._start(self._task(tokens, params or GenerateParams(), owner)).completion()
 
     def stream(
@@ -149,6 +163,7 @@ class LLM(Closing, TextMethods):
         *,
         tenant: str = "",
         priority: int = 0,
+        adapter: AdapterChoice = None,
     ) -> CompletionStream:
         """Continue a prompt, or answer a conversation, piece by piece.
 
@@ -157,7 +172,7 @@ class LLM(Closing, TextMethods):
 
         The request begins at once; closing the stream ends it.
         """
-        return self._start(self._stream_task(prompt, params, Owner(tenant, priority)))
+        return self._start(self._stream_task(prompt, params, self._owner(tenant, priority, adapter)))
 
     def astream(
         self,
@@ -191,6 +206,7 @@ class LLM(Closing, TextMethods):
         *,
         tenant: str = "",
         priority: int = 0,
+        adapter: AdapterChoice = None,
         max_in_flight: int = MAX_IN_FLIGHT,
     ) -> CompletionsInTurn:
         """Answer any number of prompts or conversations together; gives each when it is done.
@@ -202,18 +218,23 @@ class LLM(Closing, TextMethods):
         the others are taken from their iterable when there is room.
         """
         check_integer("max_in_flight", max_in_flight, 1)
-        make = partial(self._stream_task, params=params, owner=Owner(tenant, priority))
+        make = partial(self._stream_task, params=params, owner=self._owner(tenant, priority, adapter))
         return CompletionsInTurn(self._loop, prompts, make, max_in_flight=max_in_flight)
 
     # -- numbers
 
-    def logits(self, token_ids: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+    def logits(
+        self, token_ids: Sequence[int] | NDArray[np.integer[Any]], *, adapter: AdapterChoice = None
+    ) -> NDArray[np.float32]:
         """The model's logits after each token, `[tokens, vocab]`."""
-        return self._evaluations.logits(token_ids).wait()
+        return self._evaluations.logits(token_ids, self._owner(adapter=adapter)).wait()
 
-    def score(self, token_ids: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+    def score(
+        self, token_ids: Sequence[int] | NDArray[np.integer[Any]], *, adapter: AdapterChoice = None
+    ) -> NDArray[np.float32]:
         """The negative log-likelihood of each token but the first, given those before it, `[tokens - 1]`."""
-        return np.array([-one.logprob for one in self.token_logprobs(token_ids)], dtype=np.float32)
+        scored = self.token_logprobs(token_ids, adapter=adapter)
+        return np.array([-one.logprob for one in scored], dtype=np.float32)
 
     def token_logprobs(
         self,
@@ -222,12 +243,14 @@ class LLM(Closing, TextMethods):
         top_logprobs: int = 0,
         tenant: str = "",
         priority: int = 0,
+        adapter: AdapterChoice = None,
     ) -> tuple[TokenLogprob, ...]:
         """How likely each token but the first is, given those before it, with the likeliest in its place.
 
         `top_logprobs` is how many likeliest ones to name, up to 20.
         """
-        return self._evaluations.token_logprobs(token_ids, top_logprobs, Owner(tenant, priority)).wait()
+        owner = self._owner(tenant, priority, adapter)
+        return self._evaluations.token_logprobs(token_ids, top_logprobs, owner).wait()
 
     def embed(
         self,
@@ -235,9 +258,10 @@ class LLM(Closing, TextMethods):
         *,
         tenant: str = "",
         priority: int = 0,
+        adapter: AdapterChoice = None,
     ) -> NDArray[np.float32]:
         """The mean of the last hidden states at unit length: `[hidden]`, or `[texts, hidden]` of a list."""
-        return self._evaluations.embed(texts, Owner(tenant, priority)).wait()
+        return self._evaluations.embed(texts, self._owner(tenant, priority, adapter)).wait()
 
     async def atoken_logprobs(
         self,
@@ -289,6 +313,11 @@ class LLM(Closing, TextMethods):
         return accounts.memory_stats(self._open)
 
     @cached_property
+    def adapters(self) -> Adapters:
+        """The adapters that requests may name: `load`, `replace`, `unload`, `list`."""
+        return Adapters(self._open.native)
+
+    @cached_property
     def prefix_cache(self) -> EnginePrefixCache:
         """What the model has computed and keeps."""
         return EnginePrefixCache(self._open.memory, self._loop, self._open.path)
@@ -310,6 +339,9 @@ class LLM(Closing, TextMethods):
         return self._loop.take_profile()
 
     # -- from arguments to tasks
+
+    def _owner(self, tenant: str = "", priority: int = 0, adapter: AdapterChoice = None) -> Owner:
+        return Owner(tenant, priority, adapters=self.adapters.chosen(adapter))
 
     def _start(self, task: GenerationTask) -> CompletionStream:
         return CompletionStream(self._loop, task, with_logprobs=task.params.logprobs is not None)
@@ -335,6 +367,7 @@ class LLM(Closing, TextMethods):
             tenant=owner.tenant,
             priority=owner.priority,
             rank=owner.rank,
+            adapters=owner.adapters,
         )
 
     @property
@@ -349,3 +382,14 @@ class LLM(Closing, TextMethods):
         if not tokens:
             raise ConfigError("the prompt is empty; it must have at least one token")
         return tokens
+
+
+def _for_each(
+    adapter: "AdapterChoice | Sequence[AdapterChoice]", num_prompts: int
+) -> "Sequence[AdapterChoice]":
+    """The adapter of each prompt of a list: one for all, or one for each."""
+    if adapter is None or isinstance(adapter, str | Mapping):
+        return [adapter] * num_prompts
+    if len(adapter) != num_prompts:
+        raise ConfigError(f"there are {len(adapter)} adapters for {num_prompts} prompts")
+    return adapter

@@ -115,9 +115,9 @@ class Evaluations:
         self._loop = model.loop
         self._tokens_of = tokens_of
 
-    def logits(self, token_ids: TokenIds) -> EvaluationResult[NDArray[np.float32]]:
+    def logits(self, token_ids: TokenIds, owner: Owner) -> EvaluationResult[NDArray[np.float32]]:
         """The logits after each token, `[tokens, vocab]`."""
-        return EvaluationResult(self._loop, self._task(self._checked(token_ids), "logits", Owner()))
+        return EvaluationResult(self._loop, self._task(self._checked(token_ids), "logits", owner))
 
     def token_logprobs(
         self, token_ids: TokenIds, top_logprobs: int, owner: Owner
@@ -155,4 +155,5 @@ class Evaluations:
             tenant=owner.tenant,
             priority=owner.priority,
             rank=owner.rank,
+            adapters=owner.adapters,
         )

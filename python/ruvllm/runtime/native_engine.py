@@ -5,13 +5,16 @@ What goes in are tasks, what comes out are events; everything else passes as it 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ruvllm._native as _native
 from ruvllm.errors import BackendError
 from ruvllm.outputs import TokenLogprob
 from ruvllm.runtime.events import Event, Failed, Finished, TokenMade, Values
 from ruvllm.runtime.request import GenerationTask, Task
+
+if TYPE_CHECKING:
+    from ruvllm.adapters.registry import ChosenAdapters
 
 __all__ = ["NativeEngine", "translated"]
 
@@ -25,6 +28,7 @@ class _GenerationSettings:
     ignore_end: bool
     tenant: str
     cache_min_tokens: int | None
+    adapters: "ChosenAdapters"
 
 
 class NativeEngine:
@@ -65,6 +69,7 @@ class NativeEngine:
             ignore_end=params.ignore_eos,
             tenant=task.tenant,
             cache_min_tokens=params.min_cache_tokens if params.cache_prefix else None,
+            adapters=task.adapters,
         )
         return self._engine.add_generation(task.token_ids, sampling, settings)
 

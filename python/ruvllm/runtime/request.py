@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.events import Event
+
+if TYPE_CHECKING:
+    from ruvllm.adapters.registry import ChosenAdapters
 
 __all__ = ["EvaluationKind", "EvaluationTask", "GenerationTask", "Owner", "Request", "Sink", "Task"]
 
@@ -15,12 +18,13 @@ EvaluationKind: TypeAlias = Literal["logits", "score", "embed"]
 class Owner(NamedTuple):
     """Whose request it is, and how urgent: `priority` among its tenant's own, `rank` beside other tenants'.
 
-    Without a rank the priority is meant in both.
+    Without a rank the priority is meant in both. `adapters` are what it adds to the model.
     """
 
     tenant: str = ""
     priority: int = 0
     rank: int | None = None
+    adapters: "ChosenAdapters" = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +37,7 @@ class GenerationTask:
     tenant: str = ""
     priority: int = 0
     rank: int | None = None
+    adapters: "ChosenAdapters" = ()
 
     @property
     def reserved_tokens(self) -> int:
@@ -50,6 +55,7 @@ class EvaluationTask:
     tenant: str = ""
     priority: int = 0
     rank: int | None = None
+    adapters: "ChosenAdapters" = ()
 
     @property
     def reserved_tokens(self) -> int:

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::cancel::CancelFlag;
 use crate::ids::{SequenceId, TokenId};
+use crate::lora::AdapterUse;
 
 /// Rows of many sequences, to go through the layers together.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +35,8 @@ pub struct BatchSequence {
     pub rope_length: usize,
     /// What its rows are computed for.
     pub wanted: Wanted,
+    /// What is added to the model's linear maps for it, in this order.
+    pub adapters: Arc<[AdapterUse]>,
 }
 
 /// What of a sequence's rows someone waits for.
@@ -168,6 +171,7 @@ mod tests {
             block_table: Arc::default(),
             rope_length: 10,
             wanted,
+            adapters: Arc::default(),
         }
     }
 

@@ -36,6 +36,7 @@ fn branch(shared: usize, own: usize, salt: u32) -> Vec<TokenId> {
 
 fn cached(tokens: &[TokenId], max_tokens: usize) -> Request {
     Request {
+        adapters: vec![],
         cache_min_tokens: Some(1),
         ..request(tokens, Task::Generate(greedy(max_tokens)))
     }
@@ -53,6 +54,7 @@ fn alone(model: &Arc<Model>, request: &Request) -> Outcome {
     let mut engine = engine(model, 64);
     let id = engine
         .add(Request {
+            adapters: vec![],
             cache_min_tokens: None,
             ..request.clone()
         })
@@ -362,6 +364,7 @@ fn sequences_that_were_set_aside_go_on_as_if_nothing_had_been() {
                 let mut engine = engine(&model, 64);
                 let requests: Vec<_> = (0..4)
                     .map(|salt| Request {
+                        adapters: vec![],
                         cache_min_tokens: min,
                         task: Task::Generate(drawn(u64::from(salt), 10)),
                         ..cached(&branch(11, 7, salt), 10)

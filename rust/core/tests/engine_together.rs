@@ -111,6 +111,7 @@ fn add_some(engine: &mut Engine, state: &mut u64, flags: &mut BTreeMap<SequenceI
     let mut tokens = prompt(10 + 16 * random(state, 3), random(state, 2) as u32);
     tokens.extend(prompt(1 + random(state, 8), random(state, 50) as u32));
     let request = Request {
+        adapters: vec![],
         cache_min_tokens: [None, Some(1), Some(1)][random(state, 3)],
         tenant: ["", "a"][random(state, 2)].to_owned(),
         ..request(&tokens, Task::Generate(greedy(1 + random(state, 12))))

@@ -177,6 +177,22 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         lora::delta(adapter, input, output);
     }
 
+    /// `reduced[r] = a[r] . x`, `a` in f16 bits, one row of `x.len()` for each number of `reduced`.
+    fn lora_reduce(&self, a: &[u16], x: &[f32], reduced: &mut [f32]) {
+        assert_eq!(a.len(), reduced.len() * x.len(), "A of {} inputs", x.len());
+        lora::halves::plain_reduce(a, x, reduced);
+    }
+
+    /// `y[c] += sum of reduced[r] * b[r][first + c]`; `b` is f16 bits, rows of as many outputs as are told.
+    fn lora_expand(&self, b: (&[u16], usize), first: usize, reduced: &[f32], y: &mut [f32]) {
+        assert!(
+            b.0.len() == reduced.len() * b.1 && first + y.len() <= b.1,
+            "B of {} outputs",
+            b.1
+        );
+        lora::halves::plain_expand(b, first, reduced, y);
+    }
+
     /// Rows of keys or values in groups of few bits. A group with a value that is not finite, or whose minimum or step is
     /// too large for f16, reads as NaN.
     fn group_kv(&self, shape: KvGroups, input: &[f32], groups: &mut [u8]) {

@@ -54,6 +54,7 @@ fn times(kernels: &dyn Kernels, matrix: &PackedMatrix, inputs: &[f32]) -> Vec<f3
         matrices: std::slice::from_ref(matrix),
         activations: Activations::Quantized(&rows),
         epilogue: Epilogue::Replace,
+        deltas: &[],
         ahead: &[],
     };
     let mut output = vec![0.0; tokens * ROWS];

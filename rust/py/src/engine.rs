@@ -12,6 +12,7 @@ use ruvllm_core::events::Event;
 use ruvllm_core::ids::SequenceId;
 use ruvllm_core::sequence::{GenerateTask, Request, Task};
 
+use crate::adapter::AdapterUse;
 use crate::convert::{Tokens, choice, random_seed, seconds};
 use crate::engine_memory::{EngineMemory, MemorySettings};
 use crate::errors::exception;
@@ -25,10 +26,11 @@ use crate::tokenizer::Vocabulary;
 
 /// What an evaluation asks for besides its tokens; any object with these attributes.
 #[derive(FromPyObject)]
-struct EvaluationSettings {
+struct EvaluationSettings<'py> {
     kind: String,
     top_logprobs: usize,
     tenant: String,
+    adapters: Vec<AdapterUse<'py>>,
 }
 
 /// Runs plans over one model and one pool of key-value blocks.
@@ -52,12 +54,13 @@ struct OpenSequence {
 
 /// What besides tokens and sampling decides about a generation; any object with these attributes.
 #[derive(FromPyObject)]
-struct GenerationSettings {
+struct GenerationSettings<'py> {
     max_tokens: usize,
     stop: Vec<String>,
     ignore_end: bool,
     tenant: String,
     cache_min_tokens: Option<usize>,
+    adapters: Vec<AdapterUse<'py>>,
 }
 
 impl Engine {
@@ -122,7 +125,7 @@ impl Engine {
         &self,
         tokens: Tokens,
         sampling: &Bound<'_, Sampling>,
-        settings: GenerationSettings,
+        settings: GenerationSettings<'_>,
     ) -> PyResult<u64> {
         let (py, sampling) = (sampling.py(), sampling.get().0.clone());
         let task = GenerateTask {
@@ -136,6 +139,7 @@ impl Engine {
             tokens: tokens.0,
             task: Task::Generate(task),
             cancel: CancelFlag::default(),
+            adapters: settings.adapters.into_iter().map(Into::into).collect(),
             tenant: settings.tenant,
             cache_min_tokens: settings.cache_min_tokens,
         };
@@ -146,9 +150,15 @@ impl Engine {
         &self,
         py: Python<'_>,
         tokens: Tokens,
-        settings: EvaluationSettings,
+        settings: EvaluationSettings<'_>,
     ) -> PyResult<u64> {
-        let top_logprobs = settings.top_logprobs;
+        let EvaluationSettings {
+            kind,
+            top_logprobs,
+            tenant,
+            adapters,
+        } = settings;
+        let adapters = adapters.into_iter().map(Into::into).collect();
         let kinds = [
             ("logits", Task::Logits),
             ("score", Task::Score { top_logprobs }),
@@ -157,9 +167,10 @@ impl Engine {
         run(py, || {
             self.add(Request {
                 tokens: tokens.0,
-                task: choice("the kind of evaluation", &settings.kind, &kinds)?,
+                task: choice("the kind of evaluation", &kind, &kinds)?,
                 cancel: CancelFlag::default(),
-                tenant: settings.tenant,
+                adapters,
+                tenant,
                 cache_min_tokens: None,
             })
         })

@@ -7,6 +7,7 @@
     reason = "arguments that come out of Python are made for the call"
 )]
 
+mod adapter;
 mod arrays;
 mod block_formats;
 mod convert;
@@ -39,6 +40,8 @@ use pyo3::prelude::*;
 mod _native {
     use super::{Bound, PyAnyMethods, PyModule, PyModuleMethods, PyResult};
 
+    #[pymodule_export]
+    use super::adapter::Adapter;
     #[pymodule_export]
     use super::block_formats::{block_types, dequantize, quantize};
     #[pymodule_export]

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::ids::SequenceId;
 use crate::kv::{BlockTable, blocks_for};
+use crate::lora::key_of;
 use crate::prefix::Namespace;
 use crate::sampling::{LogprobMeter, check_logprobs};
 use crate::sequence::{Generation, Request, Scoring, Sequence, Task, Work};
@@ -18,6 +19,7 @@ impl Engine {
             "" => None,
             name => Some(self.memory.kv.pages().tenants().tenant(name)?),
         };
+        let adapter = key_of(&request.adapters);
         let id = self.sequences.next_id();
         let is_generation = matches!(work, Work::Generate(_));
         self.sequences.insert(Sequence {
@@ -38,7 +40,7 @@ impl Engine {
             tenant,
             namespace: Namespace {
                 tenant: request.tenant,
-                adapter: 0,
+                adapter,
                 rotary: self
                     .runner
                     .model()
@@ -46,6 +48,7 @@ impl Engine {
                     .rope_regimes(request.tokens.len()),
             },
             tokens: request.tokens,
+            adapters: request.adapters.into(),
             work,
             failure: None,
         });

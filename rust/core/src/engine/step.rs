@@ -141,6 +141,7 @@ impl Engine {
             block_table: Arc::clone(sequence.blocks.ids()),
             rope_length: sequence.tokens.len(),
             wanted: sequence.work.wanted(end == sequence.tokens.len()),
+            adapters: Arc::clone(&sequence.adapters),
         };
         batch.push(&sequence.tokens[sequence.computed..end], rows);
         Ok(Added::Rows)

@@ -6,11 +6,13 @@ use ruvllm_kernels::{
 
 use crate::batch::{Batch, KeptRows};
 use crate::kv::KvPool;
+use crate::lora::Site;
 use crate::profile::Operation;
 
+use super::adapted::Adapted;
 use super::compute::{Compute, ROWS_PER_TASK};
 use super::layer_rows::LayerRows;
-use super::linear::{InputBuffers, Linear, Source, Turn};
+use super::linear::{Input, InputBuffers, Linear, Source, Turn};
 use super::norm::Norm;
 use super::spec::{ModelSpec, RopeSpec};
 use super::weights::LayerWeights;
@@ -92,6 +94,7 @@ impl LayerCall<'_> {
     ) {
         let weights = self.weights;
         let normed = Source::Normed(residual, self.norm(&weights.attention_norm));
+        let input = self.input(normed, Site::AttentionInput);
         let tokens = self.batch.tokens.len();
         let width = weights.attention_input.width();
         buffers.projected.resize(tokens * width, 0.0);
@@ -99,7 +102,7 @@ impl LayerCall<'_> {
             let turn = weights.attention_input.before(&weights.attention_output);
             turn.apply(
                 self.compute,
-                normed,
+                input,
                 &mut buffers.input,
                 Epilogue::Replace,
                 &mut buffers.projected,
@@ -118,7 +121,8 @@ impl LayerCall<'_> {
         let norm = weights.post_attention_norm.as_deref();
         self.compute.timed(Operation::AttentionOutput, || {
             let turn = weights.attention_output.before(&weights.feed_forward_input);
-            self.add_result((turn, norm), &attended, residual, buffers);
+            let input = self.input(Source::Rows(&attended), Site::AttentionOutput);
+            self.add_result((turn, norm), input, residual, buffers);
         });
         buffers.attended = attended;
     }
@@ -134,7 +138,10 @@ impl LayerCall<'_> {
                 .before(&weights.feed_forward_output);
             turn.apply(
                 self.compute,
-                Source::Normed(residual, self.norm(&weights.feed_forward_norm)),
+                self.input(
+                    Source::Normed(residual, self.norm(&weights.feed_forward_norm)),
+                    Site::FeedForwardInput,
+                ),
                 &mut buffers.input,
                 Epilogue::Gate(self.spec.activation),
                 &mut activated,
@@ -143,7 +150,8 @@ impl LayerCall<'_> {
         let norm = weights.post_feed_forward_norm.as_deref();
         self.compute.timed(Operation::Down, || {
             let turn = weights.feed_forward_output.before(self.next);
-            self.add_result((turn, norm), &activated, residual, buffers);
+            let input = self.input(Source::Rows(&activated), Site::FeedForwardOutput);
+            self.add_result((turn, norm), input, residual, buffers);
         });
         buffers.activated = activated;
     }
@@ -155,25 +163,30 @@ impl LayerCall<'_> {
         }
     }
 
+    /// Rows, with what the batch's adapters add for them at a place of this layer.
+    fn input<'a>(&'a self, source: Source<'a>, site: Site) -> Input<'a> {
+        let adapted = Adapted::new(self.batch, self.layer, site);
+        Input { source, adapted }
+    }
+
     /// `residual += linear(input)`, or the norm of that.
     fn add_result(
         &self,
         (turn, norm): (Turn<'_>, Option<&[f32]>),
-        input: &[f32],
+        input: Input<'_>,
         residual: &mut [f32],
         buffers: &mut LayerBuffers,
     ) {
-        let source = Source::Rows(input);
         let Some(weight) = norm else {
             let epilogue = Epilogue::Add;
-            turn.apply(self.compute, source, &mut buffers.input, epilogue, residual);
+            turn.apply(self.compute, input, &mut buffers.input, epilogue, residual);
             return;
         };
         let (compute, output) = (self.compute, &mut buffers.output);
         output.resize(residual.len(), 0.0);
         turn.apply(
             compute,
-            source,
+            input,
             &mut buffers.input,
             Epilogue::Replace,
             output,

@@ -8,6 +8,7 @@ use ruvllm_kernels::{
 use crate::error::{Error, Result, whole_rows};
 use crate::profile::Operation;
 
+use super::adapted::Adapted;
 use super::compute::{Compute, ROWS_PER_TASK};
 use super::norm::Norm;
 
@@ -20,12 +21,21 @@ pub(super) enum Source<'a> {
     Normed(&'a [f32], Norm<'a>),
 }
 
+/// The rows that go into a linear map, and what adapters add for them.
+#[derive(Clone, Copy)]
+pub(super) struct Input<'a> {
+    pub(super) source: Source<'a>,
+    pub(super) adapted: Adapted<'a>,
+}
+
 /// Buffers for the input of a linear map, in the precision that it takes.
 #[derive(Debug, Default)]
 pub(super) struct InputBuffers {
     normed: Vec<f32>,
     quantized: QuantizedRows,
     words: WordRows,
+    /// What adapters make of each row.
+    reduced: Vec<f32>,
 }
 
 /// Matrices that share an input; their outputs stand side by side, or one gates the other.
@@ -104,57 +114,77 @@ impl Linear {
             )));
         };
         output.resize(elements, 0.0);
-        let (source, mut buffers) = (Source::Rows(rows), InputBuffers::default());
+        let input = Input {
+            source: Source::Rows(rows),
+            adapted: Adapted::NONE,
+        };
+        let mut buffers = InputBuffers::default();
         let turn = self.alone();
-        turn.apply(
-            compute,
-            source,
-            &mut buffers,
-            Epilogue::Replace,
-            &mut output,
-        );
+        turn.apply(compute, input, &mut buffers, Epilogue::Replace, &mut output);
         Ok(output)
     }
 }
 
 impl Turn<'_> {
-    /// `output = weights * source + bias`, then what `epilogue` says; `output` has its size.
+    /// `output = weights * input + bias`, with what adapters add, then what `epilogue` says; `output` has its
+    /// size.
     pub(super) fn apply(
         self,
         compute: Compute<'_>,
-        source: Source<'_>,
+        input: Input<'_>,
         buffers: &mut InputBuffers,
         epilogue: Epilogue,
         output: &mut [f32],
     ) {
         let Linear { matrices, bias, .. } = self.linear;
         let columns = matrices[0].columns();
+        let InputBuffers {
+            normed,
+            quantized,
+            words,
+            reduced,
+        } = buffers;
+        let Input { source, adapted } = input;
+        let stride = adapted.stride();
+        reduced.clear();
+        reduced.resize(source.rows().len() / columns * stride.max(1), 0.0);
+        let rows = Rows {
+            input,
+            columns,
+            stride,
+        };
         let activations = match (compute.row_precision(matrices), source) {
             (RowPrecision::Bytes, _) => {
                 compute.timed(Operation::Quantize, || {
-                    quantize_rows(compute, source, columns, &mut buffers.quantized);
+                    quantize_rows(compute, rows, quantized, reduced);
                 });
-                Activations::Quantized(&buffers.quantized)
+                Activations::Quantized(quantized)
             }
             (RowPrecision::Words, _) => {
                 compute.timed(Operation::Quantize, || {
-                    make_words(compute, source, columns, &mut buffers.words);
+                    make_words(compute, rows, words, reduced);
                 });
-                Activations::Words(&buffers.words)
+                Activations::Words(words)
             }
             (RowPrecision::Float, Source::Rows(values)) => {
+                reduce_rows(compute, rows, reduced);
                 Activations::Float(FloatRows { values, columns })
             }
-            (RowPrecision::Float, Source::Normed(rows, norm)) => {
-                norm.apply(compute, rows, &mut buffers.normed);
-                let values = &buffers.normed;
+            (RowPrecision::Float, Source::Normed(values, norm)) => {
+                norm.apply(compute, values, normed);
+                let source = Source::Rows(normed);
+                let input = Input { source, adapted };
+                reduce_rows(compute, Rows { input, ..rows }, reduced);
+                let values = normed;
                 Activations::Float(FloatRows { values, columns })
             }
         };
+        let deltas = adapted.deltas(reduced, stride);
         let product = Product {
             matrices,
             activations,
             epilogue,
+            deltas: &deltas,
             ahead: self.ahead,
         };
         compute.count_product(&product);
@@ -167,44 +197,80 @@ impl Turn<'_> {
     }
 }
 
+/// The rows of a linear map, and what is kept of each for adapters.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    input: Input<'a>,
+    columns: usize,
+    /// Numbers of each row in what adapters make of it.
+    stride: usize,
+}
+
+/// Some of them, in one thread.
+struct SomeRows<'a> {
+    first: usize,
+    values: &'a [f32],
+    reduced: &'a mut [f32],
+}
+
+impl<'a> Rows<'a> {
+    fn len(self) -> usize {
+        self.input.source.rows().len() / self.columns
+    }
+
+    /// Groups of `task` rows, one behind the other.
+    fn groups(self, task: usize, reduced: &'a mut [f32]) -> impl Iterator<Item = SomeRows<'a>> {
+        let values = self.input.source.rows().chunks(task * self.columns);
+        let reduced = reduced.chunks_mut(task * self.stride.max(1));
+        let groups = values.zip(reduced).enumerate();
+        groups.map(move |(index, (values, reduced))| SomeRows {
+            first: index * task,
+            values,
+            reduced,
+        })
+    }
+
+    /// Shows each row of a group in turn, normed where the source asks for it, so that it is still in the
+    /// cache when it is used; what adapters need of it is taken.
+    fn each(self, compute: Compute<'_>, some: SomeRows<'_>, mut use_row: impl FnMut(&[f32])) {
+        let Input { source, adapted } = self.input;
+        let mut normed = Vec::new();
+        let reduced = some.reduced.chunks_exact_mut(self.stride.max(1));
+        let rows = some.values.chunks_exact(self.columns).zip(reduced);
+        for (index, (row, reduced)) in rows.enumerate() {
+            let row = match source {
+                Source::Rows(_) => row,
+                Source::Normed(_, norm) => {
+                    normed.resize(self.columns, 0.0);
+                    norm.apply_row(compute, row, &mut normed);
+                    &normed
+                }
+            };
+            adapted.reduce(compute.kernels, some.first + index, row, reduced);
+            use_row(row);
+        }
+    }
+}
+
 impl<'a> Source<'a> {
     fn rows(self) -> &'a [f32] {
         let (Self::Rows(rows) | Self::Normed(rows, _)) = self;
         rows
     }
-
-    /// Shows each of `rows` in turn, normed where the source asks for it, so that it is still in
-    /// the cache when it is used.
-    fn each_row(
-        self,
-        compute: Compute<'_>,
-        (rows, columns): (&[f32], usize),
-        mut use_row: impl FnMut(&[f32]),
-    ) {
-        let Self::Normed(_, norm) = self else {
-            return rows.chunks_exact(columns).for_each(use_row);
-        };
-        let mut normed = vec![0.0; columns];
-        for row in rows.chunks_exact(columns) {
-            norm.apply_row(compute, row, &mut normed);
-            use_row(&normed);
-        }
-    }
 }
 
 fn quantize_rows(
     compute: Compute<'_>,
-    source: Source<'_>,
-    columns: usize,
+    rows: Rows<'_>,
     quantized: &mut QuantizedRows,
+    reduced: &mut [f32],
 ) {
-    let rows = source.rows();
-    quantized.reset(rows.len() / columns, columns);
-    let task = rows_per_task(compute, rows.len() / columns);
-    let work = rows.chunks(task * columns).zip(quantized.chunks_mut(task));
-    compute.pool.for_each(work.collect(), 1, |(rows, targets)| {
+    quantized.reset(rows.len(), rows.columns);
+    let task = rows_per_task(compute, rows.len());
+    let work = rows.groups(task, reduced).zip(quantized.chunks_mut(task));
+    compute.pool.for_each(work.collect(), 1, |(some, targets)| {
         let mut targets = targets.into_rows();
-        source.each_row(compute, (rows, columns), |row| {
+        rows.each(compute, some, |row| {
             if let Some(mut target) = targets.next() {
                 compute.kernels.quantize(row, &mut target);
             }
@@ -212,19 +278,29 @@ fn quantize_rows(
     });
 }
 
-fn make_words(compute: Compute<'_>, source: Source<'_>, columns: usize, words: &mut WordRows) {
-    let rows = source.rows();
-    words.reset(rows.len() / columns, columns);
-    let task = rows_per_task(compute, rows.len() / columns);
-    let work = rows.chunks(task * columns).zip(words.chunks_mut(task));
-    compute.pool.for_each(work.collect(), 1, |(rows, targets)| {
+fn make_words(compute: Compute<'_>, rows: Rows<'_>, words: &mut WordRows, reduced: &mut [f32]) {
+    words.reset(rows.len(), rows.columns);
+    let task = rows_per_task(compute, rows.len());
+    let work = rows.groups(task, reduced).zip(words.chunks_mut(task));
+    compute.pool.for_each(work.collect(), 1, |(some, targets)| {
         let mut targets = targets.into_iter();
-        source.each_row(compute, (rows, columns), |row| {
+        rows.each(compute, some, |row| {
             if let Some(mut target) = targets.next() {
                 compute.kernels.quantize_words(row, &mut target);
             }
         });
     });
+}
+
+/// What adapters make of rows that go into the product as they are.
+fn reduce_rows(compute: Compute<'_>, rows: Rows<'_>, reduced: &mut [f32]) {
+    if rows.input.adapted.is_empty() {
+        return;
+    }
+    let work = rows.groups(rows_per_task(compute, rows.len()), reduced);
+    compute
+        .pool
+        .for_each(work.collect(), 1, |some| rows.each(compute, some, |_| {}));
 }
 
 /// Rows below which asking another thread takes longer than norming and quantizing them.

@@ -1,5 +1,7 @@
 //! Models: a family's differences as data ([`spec`], [`families`]), and one decoder over them.
 
+mod adapted;
+mod adapters;
 mod compute;
 mod decoder;
 mod description;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 
 use ruvllm_kernels::{Kernels, KvFormat, KvLayout, ThreadPool};
 
+pub use adapters::{AdapterPart, Matrix, Module};
 pub use compute::{ActivationPrecision, Compute};
 pub use description::ModelDescription;
 pub use layer_blocks::LayerBlocks;

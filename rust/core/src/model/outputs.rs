@@ -6,9 +6,10 @@ use crate::batch::{Batch, BatchSequence, Wanted};
 use crate::ids::SequenceId;
 use crate::profile::Operation;
 
+use super::adapted::Adapted;
 use super::compute::Compute;
 use super::decoder::Decoder;
-use super::linear::{InputBuffers, Source};
+use super::linear::{Input, InputBuffers, Source};
 use super::norm::Norm;
 
 /// Rows whose logits are computed together, at most: the head is read once for all of them.
@@ -105,9 +106,12 @@ impl Decoder<'_> {
         let head = self.weights.head();
         logits.resize(gathered.len() / self.spec.hidden_size * head.width(), 0.0);
         compute.timed(Operation::Head, || {
-            let source = Source::Rows(hidden);
+            let rows = Input {
+                source: Source::Rows(hidden),
+                adapted: Adapted::NONE,
+            };
             head.alone()
-                .apply(compute, source, input, Epilogue::Replace, logits);
+                .apply(compute, rows, input, Epilogue::Replace, logits);
         });
         if let Some(cap) = self.spec.final_soft_cap {
             let rows = logits.chunks_mut(self.spec.vocab_size).collect();

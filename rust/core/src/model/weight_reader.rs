@@ -301,7 +301,7 @@ impl<'a> WeightReader<'a> {
 }
 
 /// Where each row of Q or K stands in the file, so that a head's halves turn together.
-fn rotary_order(spec: &ModelSpec, heads: usize) -> Option<Vec<u32>> {
+pub(super) fn rotary_order(spec: &ModelSpec, heads: usize) -> Option<Vec<u32>> {
     if spec.rotary_layout == RotaryLayout::Halves {
         return None;
     }

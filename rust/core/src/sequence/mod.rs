@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::events::Usage;
 use crate::ids::{SequenceId, TokenId};
 use crate::kv::BlockTable;
+use crate::lora::AdapterUse;
 use crate::memory::Tenant;
 use crate::prefix::radix_tree::NodeId;
 use crate::prefix::{MissReason, Namespace};
@@ -47,6 +48,7 @@ pub(crate) struct Sequence {
     /// Set while it is set aside.
     pub(crate) paused: Option<Paused>,
     pub(crate) tenant: Option<Arc<Tenant>>,
+    pub(crate) adapters: Arc<[AdapterUse]>,
     /// Under which key the `computed` tokens are known, if at all.
     pub(crate) namespace: Namespace,
     pub(crate) work: Work,

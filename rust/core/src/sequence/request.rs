@@ -2,6 +2,7 @@
 
 use crate::cancel::CancelFlag;
 use crate::ids::TokenId;
+use crate::lora::AdapterUse;
 use crate::sampling::SamplingParams;
 
 /// What a caller wants computed.
@@ -13,6 +14,8 @@ pub struct Request {
     pub task: Task,
     /// How the caller ends it early.
     pub cancel: CancelFlag,
+    /// What is added to the model for it, in this order.
+    pub adapters: Vec<AdapterUse>,
     /// On whose account, and whose prefixes; empty for nobody in particular.
     pub tenant: String,
     /// Prompts from this length on are looked up in the prefix cache and kept there; `None`: never.

@@ -71,6 +71,7 @@ pub fn request(tokens: &[TokenId], task: Task) -> Request {
         task,
         cancel: CancelFlag::default(),
         tenant: String::new(),
+        adapters: vec![],
         cache_min_tokens: None,
     }
 }

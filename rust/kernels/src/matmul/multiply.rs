@@ -10,6 +10,7 @@ use super::rows::TileRange;
 use super::words::takes_words;
 use crate::Activation;
 use crate::kernels::Kernels;
+use crate::lora::add_deltas;
 use crate::threads::ThreadPool;
 use crate::weights::{Elements, PackedMatrix, TILE_ROWS};
 
@@ -92,7 +93,11 @@ pub fn multiply(
                         &mut target,
                     );
                 }
-                _ => multiply_range(kernels, &chunk.matrices[0], (product, &range), &mut target),
+                _ => {
+                    multiply_range(kernels, &chunk.matrices[0], (product, &range), &mut target);
+                    let place = (&range.tokens, &columns);
+                    add_deltas(kernels, product.deltas, place, &mut target);
+                }
             }
         }
     });
@@ -121,9 +126,17 @@ fn gate_chunk(
     let columns = output.columns();
     let mut halves = vec![0.0; 2 * range.tokens.len() * columns];
     let (gate, up) = halves.split_at_mut(range.tokens.len() * columns);
+    let mut outputs = range.rows(&chunk.matrices[0]);
     for (matrix, half) in chunk.matrices.iter().zip([&mut *gate, &mut *up]) {
         let mut half = OutputTile::new(half, columns);
         multiply_range(kernels, matrix, (product, range), &mut half);
+        add_deltas(
+            kernels,
+            product.deltas,
+            (&range.tokens, &outputs),
+            &mut half,
+        );
+        outputs = outputs.start + matrix.rows()..outputs.end + matrix.rows();
     }
     kernels.gate_rows(activation, gate, up, output);
 }

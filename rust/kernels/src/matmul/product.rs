@@ -4,6 +4,7 @@ use super::output::OutputTile;
 use super::rows::{FloatRows, QuantizedRows, TileRange};
 use super::words::WordRows;
 use crate::Activation;
+use crate::lora::RowDelta;
 use crate::read_ahead::ReadAhead;
 use crate::weights::PackedMatrix;
 
@@ -59,6 +60,8 @@ pub struct Product<'a> {
     pub activations: Activations<'a>,
     /// What becomes of the results.
     pub epilogue: Epilogue,
+    /// What adapters add to the results of some rows, before anything becomes of them.
+    pub deltas: &'a [RowDelta<'a>],
     /// What threads ask memory for when they wait, where few tokens make them wait for memory.
     pub ahead: &'a [ReadAhead],
 }
@@ -79,6 +82,10 @@ impl Product<'_> {
             tokens * width,
             "output of {tokens} tokens, {width} wide"
         );
+        let outputs = self.matrices.iter().map(PackedMatrix::rows).sum();
+        self.deltas
+            .iter()
+            .for_each(|delta| delta.check(tokens, outputs));
         if let Epilogue::Gate(_) = self.epilogue {
             let heights: Vec<_> = self.matrices.iter().map(PackedMatrix::rows).collect();
             assert!(

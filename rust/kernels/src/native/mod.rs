@@ -46,6 +46,7 @@ macro_rules! native_entries {
             use crate::attention::setting::{QUERY_ROWS, Setting};
             use crate::attention::tile::{self, Walk};
             use crate::attention::{KvData, KvDataMut, KvLayout, KvRows, KvRun, store};
+            use crate::lora::halves;
             use crate::matmul::{
                 FloatRows, OutputTile, QuantizedRowMut, TileRange, WordRowMut, dense,
             };
@@ -175,6 +176,24 @@ macro_rules! native_entries {
             #[target_feature(enable = $features)]
             pub(super) fn join_parts(lanes: $lanes, parts: &[f32], gathered: &mut Gathered<'_>) {
                 join::join_parts(lanes, parts, gathered);
+            }
+            #[target_feature(enable = $features)]
+            pub(super) fn lora_reduce(lanes: $lanes, a: &[u16], x: &[f32], reduced: &mut [f32]) {
+                halves::reduce(lanes, a, x, reduced);
+            }
+            /// # Safety
+            ///
+            /// `b` is `reduced.len()` rows of its width, and `first + y.len()` is within that.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn lora_expand(
+                lanes: $lanes,
+                b: (&[u16], usize),
+                first: usize,
+                reduced: &[f32],
+                y: &mut [f32],
+            ) {
+                // SAFETY: what the caller promises.
+                unsafe { halves::expand(lanes, b, first, reduced, y) }
             }
             /// # Safety
             ///
@@ -383,6 +402,26 @@ macro_rules! native_kernels {
                         $entries::join_parts(self.lanes, parts, &mut gathered);
                         $entries::finish(self.lanes, &mut gathered);
                     }
+                }
+                fn lora_reduce(&self, a: &[u16], x: &[f32], reduced: &mut [f32]) {
+                    assert_eq!(a.len(), reduced.len() * x.len(), "A of {} inputs", x.len());
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::lora_reduce(self.lanes, a, x, reduced) }
+                }
+                fn lora_expand(
+                    &self,
+                    b: (&[u16], usize),
+                    first: usize,
+                    reduced: &[f32],
+                    y: &mut [f32],
+                ) {
+                    assert!(
+                        b.0.len() == reduced.len() * b.1 && first + y.len() <= b.1,
+                        "B of {} outputs",
+                        b.1
+                    );
+                    // SAFETY: `self` proves the features, and the lengths were checked.
+                    unsafe { $entries::lora_expand(self.lanes, b, first, reduced, y) }
                 }
                 fn store_kv(
                     &self,

@@ -66,6 +66,7 @@ fn tokens(engine: &mut Engine, count: u32) -> Vec<Vec<u32>> {
             task: Task::Generate(task),
             cancel: CancelFlag::default(),
             tenant: String::new(),
+            adapters: vec![],
             cache_min_tokens: None,
         };
         engine.add(request).unwrap();

@@ -1,0 +1,60 @@
+"""An adapter's matrices, as its file has them: what is read, and nothing about any model yet."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["AdapterWeights", "Part"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What is added to one linear map: `scale * b @ a`.
+
+    Attributes:
+        layer: Which layer.
+        module: Which map of it, by the name that PEFT has for it, as `q_proj`.
+        a: `[rank, inputs]`
+        b: `[outputs, rank]`
+        scale: `alpha / rank`, most often.
+        in_file_order: Whether rows of `b` for Q and K stand as in a GGUF file of the model.
+    """
+
+    layer: int
+    module: str
+    a: NDArray[np.float32]
+    b: NDArray[np.float32]
+    scale: float
+    in_file_order: bool = False
+
+    @property
+    def rank(self) -> int:
+        """Rows of `a`, columns of `b`."""
+        return int(self.a.shape[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterWeights:
+    """A whole adapter.
+
+    Attributes:
+        parts: Its matrices, in order of layer and module.
+        base_model: What it was made for, as it says itself.
+        source: Where it was read; `None` where it was made in memory.
+    """
+
+    parts: tuple[Part, ...]
+    base_model: str | None = None
+    source: Path | None = None
+
+    @property
+    def max_rank(self) -> int:
+        """The largest of its ranks."""
+        return max(part.rank for part in self.parts)
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The maps that it changes, somewhere."""
+        return tuple(sorted({part.module for part in self.parts}))

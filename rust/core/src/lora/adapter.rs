@@ -1,0 +1,196 @@
+//! An adapter's matrices as products want them: A of all maps that share an input one behind the other, B turned over.
+
+use std::sync::Arc;
+
+use half::f16;
+
+use crate::error::{Error, Result};
+
+/// The linear maps of a layer, by what they read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Site {
+    /// Q over K over V.
+    AttentionInput,
+    /// Back to the residual stream.
+    AttentionOutput,
+    /// Gate over up.
+    FeedForwardInput,
+    /// Back to the residual stream.
+    FeedForwardOutput,
+}
+
+impl Site {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::AttentionInput,
+        Self::AttentionOutput,
+        Self::FeedForwardInput,
+        Self::FeedForwardOutput,
+    ];
+}
+
+/// An adapter; it never changes.
+#[derive(Debug)]
+pub struct Adapter {
+    /// Names it among all that were ever made: what was computed under one is never taken for another's.
+    generation: u64,
+    layers: Vec<[SiteAdapter; 4]>,
+}
+
+/// What an adapter adds at one place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SiteAdapter {
+    /// f16 bits `[rank, inputs]`: A of all parts, one behind the other.
+    pub a: Vec<u16>,
+    /// Rows of it.
+    pub rank: usize,
+    /// What becomes of them.
+    pub parts: Vec<Part>,
+}
+
+/// What an adapter adds to some outputs of a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The first output, among those of all maps of the place.
+    pub first_output: usize,
+    /// How many.
+    pub outputs: usize,
+    /// Its first row of A.
+    pub first: usize,
+    /// How many.
+    pub rank: usize,
+    /// What the product is multiplied with, f32 bits.
+    scale: u32,
+    /// f16 bits `[rank, outputs]`: B, turned over.
+    pub b: Vec<u16>,
+}
+
+impl Part {
+    /// What the product is multiplied with.
+    pub fn scale(&self) -> f32 {
+        f32::from_bits(self.scale)
+    }
+}
+
+/// An adapter on a request, and how much of it.
+#[derive(Debug, Clone)]
+pub struct AdapterUse {
+    /// The adapter.
+    pub adapter: Arc<Adapter>,
+    /// What all that it adds is multiplied with.
+    pub scale: f32,
+}
+
+impl Adapter {
+    /// Its number among all that were ever made.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// What it adds at one place of a layer; `None` for a layer that it knows nothing of.
+    pub fn at(&self, layer: usize, site: Site) -> Option<&SiteAdapter> {
+        let sites = self.layers.get(layer)?;
+        sites.get(site as usize)
+    }
+
+    /// Bytes of its matrices.
+    pub fn bytes(&self) -> usize {
+        let sites = self.layers.iter().flatten();
+        sites.map(SiteAdapter::bytes).sum()
+    }
+}
+
+impl SiteAdapter {
+    fn bytes(&self) -> usize {
+        let b: usize = self.parts.iter().map(|part| part.b.len()).sum();
+        2 * (self.a.len() + b)
+    }
+}
+
+/// Puts an adapter together, map by map.
+#[derive(Debug)]
+pub struct AdapterBuilder {
+    layers: Vec<[SiteAdapter; 4]>,
+}
+
+impl AdapterBuilder {
+    /// Nothing yet, for a model of so many layers.
+    pub fn new(layers: usize) -> Self {
+        Self {
+            layers: vec![Default::default(); layers],
+        }
+    }
+
+    /// Adds what `scale * B A` is added to outputs of a place: A `[rank, inputs]`, B `[outputs, rank]`.
+    ///
+    /// The lengths are the caller's to check; the values are checked here.
+    pub fn add(
+        &mut self,
+        (layer, site): (usize, Site),
+        (first_output, outputs): (usize, usize),
+        (a, b): (&[f32], &[f32]),
+        scale: f32,
+    ) -> Result<()> {
+        let rank = b.len() / outputs.max(1);
+        let place = &mut self.layers[layer][site as usize];
+        if !scale.is_finite() {
+            return Err(Error::Adapter(format!("its scale is {scale}")));
+        }
+        let a = halves("A", a)?;
+        let b = halves("B", b)?;
+        let turned = (0..rank).flat_map(|row| b.iter().skip(row).step_by(rank).copied());
+        place.parts.push(Part {
+            first_output,
+            outputs,
+            first: place.rank,
+            rank,
+            scale: scale.to_bits(),
+            b: turned.collect(),
+        });
+        place.a.extend(a);
+        place.rank += rank;
+        Ok(())
+    }
+
+    /// The adapter, under a number that no other has.
+    pub fn build(self, generation: u64) -> Adapter {
+        Adapter {
+            generation,
+            layers: self.layers,
+        }
+    }
+}
+
+/// As f16, in which an adapter is kept; an error where a value is none.
+fn halves(name: &str, values: &[f32]) -> Result<Vec<u16>> {
+    let half = |value: &f32| {
+        let half = f16::from_f32(*value);
+        if half.is_finite() {
+            Ok(half.to_bits())
+        } else {
+            Err(Error::Adapter(format!(
+                "{name} holds {value}, which 16 bits cannot"
+            )))
+        }
+    };
+    values.iter().map(half).collect()
+}
+
+/// Under which number keys and values are known that were computed with these; 0 for none.
+pub fn key_of(uses: &[AdapterUse]) -> u64 {
+    match uses {
+        [] => 0,
+        [one] if one.scale.to_bits() == 1.0_f32.to_bits() => one.adapter.generation,
+        several => {
+            let bytes: Vec<u8> = several
+                .iter()
+                .flat_map(|one| {
+                    let scale = u64::from(one.scale.to_bits());
+                    [one.adapter.generation, scale].map(u64::to_le_bytes)
+                })
+                .flatten()
+                .collect();
+            xxhash_rust::xxh3::xxh3_64(&bytes).max(1)
+        }
+    }
+}

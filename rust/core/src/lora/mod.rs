@@ -1,0 +1,5 @@
+//! Low-rank adapters: what one adds to the linear maps of a decoder, ready to be computed with.
+
+mod adapter;
+
+pub use adapter::{Adapter, AdapterBuilder, AdapterUse, Part, Site, SiteAdapter, key_of};

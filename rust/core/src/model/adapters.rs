@@ -1,0 +1,188 @@
+//! From an adapter's matrices, named as in the files that hold them, to what this model's products add.
+
+use crate::error::{Error, Result};
+use crate::lora::{Adapter, AdapterBuilder, Site};
+
+use super::Model;
+use super::spec::AttentionInput;
+use super::weight_reader::rotary_order;
+
+/// The linear maps that an adapter may change, by their names in PEFT's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Module {
+    /// `q_proj`
+    Query,
+    /// `k_proj`
+    Key,
+    /// `v_proj`
+    Value,
+    /// `qkv_proj`, where the model has the three in one.
+    QueryKeyValue,
+    /// `o_proj`
+    AttentionOutput,
+    /// `gate_proj`
+    Gate,
+    /// `up_proj`
+    Up,
+    /// `gate_up_proj`, where the model has the two in one.
+    GateUp,
+    /// `down_proj`
+    Down,
+}
+
+impl Module {
+    /// All of them, by those names.
+    pub const NAMES: [(&'static str, Self); 9] = [
+        ("q_proj", Self::Query),
+        ("k_proj", Self::Key),
+        ("v_proj", Self::Value),
+        ("qkv_proj", Self::QueryKeyValue),
+        ("o_proj", Self::AttentionOutput),
+        ("gate_proj", Self::Gate),
+        ("up_proj", Self::Up),
+        ("gate_up_proj", Self::GateUp),
+        ("down_proj", Self::Down),
+    ];
+}
+
+/// A matrix `[rows, columns]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a> {
+    /// Row by row.
+    pub values: &'a [f32],
+    /// How many rows.
+    pub rows: usize,
+    /// How many columns.
+    pub columns: usize,
+}
+
+/// What an adapter adds to one linear map: `scale * B A`.
+#[derive(Debug, Clone, Copy)]
+pub struct AdapterPart<'a> {
+    /// Which layer.
+    pub layer: usize,
+    /// Which map of it.
+    pub module: Module,
+    /// `[rank, inputs]`
+    pub a: Matrix<'a>,
+    /// `[outputs, rank]`
+    pub b: Matrix<'a>,
+    /// What the product is multiplied with: alpha / rank, most often.
+    pub scale: f32,
+    /// Whether rows of B for Q and K stand as in the model's own file, which may turn them.
+    pub in_file_order: bool,
+}
+
+/// Where a linear map stands in a layer.
+struct Place {
+    site: Site,
+    inputs: usize,
+    first_output: usize,
+    outputs: usize,
+}
+
+impl Model {
+    /// An adapter for this model, every matrix of which fits; `generation` names it among all.
+    pub fn adapter(&self, parts: &[AdapterPart<'_>], generation: u64) -> Result<Adapter> {
+        let mut builder = AdapterBuilder::new(self.spec.layers.len());
+        for part in parts {
+            self.add_part(&mut builder, part).map_err(|error| {
+                let names = Module::NAMES.iter();
+                let name = names.clone().find(|(_, module)| *module == part.module);
+                let (name, layer) = (name.map_or("", |(name, _)| name), part.layer);
+                match error {
+                    Error::Adapter(what) => {
+                        Error::Adapter(format!("{name} of layer {layer}: {what}"))
+                    }
+                    other => other,
+                }
+            })?;
+        }
+        Ok(builder.build(generation))
+    }
+
+    fn add_part(&self, builder: &mut AdapterBuilder, part: &AdapterPart<'_>) -> Result<()> {
+        let refuse = |what: String| Err(Error::Adapter(what));
+        let layers = self.spec.layers.len();
+        if part.layer >= layers {
+            return refuse(format!("the model has {layers} layers"));
+        }
+        let place = self.place_of(part.module)?;
+        let AdapterPart { a, b, .. } = part;
+        for (name, matrix) in [("A", a), ("B", b)] {
+            if matrix.rows.checked_mul(matrix.columns) != Some(matrix.values.len()) {
+                return refuse(format!(
+                    "{name} is not {} rows of {}",
+                    matrix.rows, matrix.columns
+                ));
+            }
+        }
+        if a.rows == 0 || a.rows != b.columns {
+            return refuse(format!(
+                "A has {} rows and B {} columns: the rank",
+                a.rows, b.columns
+            ));
+        }
+        if (a.columns, b.rows) != (place.inputs, place.outputs) {
+            return refuse(format!(
+                "it maps {} inputs to {} outputs, the model's {} to {}",
+                a.columns, b.rows, place.inputs, place.outputs
+            ));
+        }
+        let order = match part.module {
+            Module::Query if part.in_file_order => rotary_order(&self.spec, self.spec.num_heads),
+            Module::Key if part.in_file_order => rotary_order(&self.spec, self.spec.num_kv_heads),
+            _ => None,
+        };
+        let turned: Vec<f32>;
+        let b_values = match order {
+            None => b.values,
+            Some(order) => {
+                let row = |row: u32| {
+                    let first = row as usize * b.columns;
+                    &b.values[first..first + b.columns]
+                };
+                turned = order.into_iter().flat_map(row).copied().collect();
+                &turned
+            }
+        };
+        builder.add(
+            (part.layer, place.site),
+            (place.first_output, place.outputs),
+            (a.values, b_values),
+            part.scale,
+        )
+    }
+
+    fn place_of(&self, module: Module) -> Result<Place> {
+        let spec = &self.spec;
+        let (queries, keys) = (
+            spec.num_heads * spec.head_dim,
+            spec.num_kv_heads * spec.head_dim,
+        );
+        let (hidden, wide) = (spec.hidden_size, spec.feed_forward_size);
+        let place = |site, inputs, first_output, outputs| Place {
+            site,
+            inputs,
+            first_output,
+            outputs,
+        };
+        let is_fused = matches!(spec.tensors.layer.attention_input, AttentionInput::Fused(_));
+        Ok(match module {
+            Module::Query => place(Site::AttentionInput, hidden, 0, queries),
+            Module::Key => place(Site::AttentionInput, hidden, queries, keys),
+            Module::Value => place(Site::AttentionInput, hidden, queries + keys, keys),
+            Module::QueryKeyValue if is_fused => {
+                place(Site::AttentionInput, hidden, 0, queries + 2 * keys)
+            }
+            Module::AttentionOutput => place(Site::AttentionOutput, queries, 0, hidden),
+            Module::Gate => place(Site::FeedForwardInput, hidden, 0, wide),
+            Module::Up => place(Site::FeedForwardInput, hidden, wide, wide),
+            Module::GateUp if is_fused => place(Site::FeedForwardInput, hidden, 0, 2 * wide),
+            Module::Down => place(Site::FeedForwardOutput, wide, 0, hidden),
+            Module::QueryKeyValue | Module::GateUp => {
+                return Err(Error::Adapter("the model has no such map".to_owned()));
+            }
+        })
+    }
+}
