@@ -6,6 +6,7 @@ __all__ = ["SCHEDULER_MUTANTS"]
 
 SCHEDULER = "engine/test_scheduler.py"
 FAIR = "engine/test_fair_scheduling.py"
+SHARES = "engine/test_step_shares.py"
 
 ADMISSION = (
     python_mutant("runtime/admission.py", "self._swap_free -= one.blocks", "pass", (SCHEDULER,)),
@@ -143,7 +144,12 @@ STEPS = (
         "max_steps = max([max_steps, *(steps for",
         (SCHEDULER,),
     ),
-    python_mutant("runtime/step_shares.py", "shortest = min(times", "shortest = max(times", (FAIR,)),
+    python_mutant(
+        "runtime/step_shares.py", "shortest = min(by_itself)", "shortest = max(by_itself)", (FAIR,)
+    ),
+    python_mutant(
+        "runtime/step_shares.py", "rows_within(len(tenants) * shortest)", "rows_within(1e9)", (SHARES,)
+    ),
     python_mutant(
         "runtime/step_shares.py",
         "min(prompt_rows, max(rows - answers, rows // 2))",

@@ -48,7 +48,7 @@ PARTS = (
     _package(
         "scheduler",
         ("runtime/admission.py", "runtime/step_shares.py", "runtime/plans.py", "runtime/scheduler.py"),
-        ("engine/test_scheduler.py", "engine/test_fair_scheduling.py"),
+        ("engine/test_scheduler.py", "engine/test_fair_scheduling.py", "engine/test_step_shares.py"),
         10,
     ),
     _package(
@@ -99,6 +99,7 @@ PARTS = (
         ("serve/test_access.py", "serve/test_bounds.py", "serve/test_connection.py"),
         8,
     ),
+    _package("server limits", ("serve/entrance.py",), ("serve/test_entrance.py",), 4),
     _package(
         "server limits",
         ("serve/stored_responses.py", "serve/json_body.py", "serve/prompts.py"),
