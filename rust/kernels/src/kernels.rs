@@ -11,7 +11,7 @@ use crate::attention::{
     self, AttentionShape, AttentionTask, KvDataMut, KvLayout, KvRows, KvRun, KvView, RowsMut,
 };
 use crate::kv_groups::{self, KvGroups};
-use crate::lora::{self, LoraAdapter};
+use crate::lora::{self, LoraAdapter, LoraNumbers};
 use crate::matmul::{
     FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut, WordRows,
 };
@@ -177,20 +177,26 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         lora::delta(adapter, input, output);
     }
 
-    /// `reduced[r] = a[r] . x`, `a` in f16 bits, one row of `x.len()` for each number of `reduced`.
-    fn lora_reduce(&self, a: &[u16], x: &[f32], reduced: &mut [f32]) {
+    /// `reduced[r] = a[r] . x`, one row of `x.len()` for each number of `reduced`.
+    fn lora_reduce(&self, a: LoraNumbers<'_>, x: &[f32], reduced: &mut [f32]) {
         assert_eq!(a.len(), reduced.len() * x.len(), "A of {} inputs", x.len());
-        lora::halves::plain_reduce(a, x, reduced);
+        lora::rows::plain_reduce(a, x, reduced);
     }
 
-    /// `y[c] += sum of reduced[r] * b[r][first + c]`; `b` is f16 bits, rows of as many outputs as are told.
-    fn lora_expand(&self, b: (&[u16], usize), first: usize, reduced: &[f32], y: &mut [f32]) {
+    /// `y[c] += sum of reduced[r] * b[r][first + c]`; `b` is rows of as many outputs as are told.
+    fn lora_expand(
+        &self,
+        b: (LoraNumbers<'_>, usize),
+        first: usize,
+        reduced: &[f32],
+        y: &mut [f32],
+    ) {
         assert!(
             b.0.len() == reduced.len() * b.1 && first + y.len() <= b.1,
             "B of {} outputs",
             b.1
         );
-        lora::halves::plain_expand(b, first, reduced, y);
+        lora::rows::plain_expand(b, first, reduced, y);
     }
 
     /// Rows of keys or values in groups of few bits. A group with a value that is not finite, or whose minimum or step is

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use half::f16;
-
 use crate::error::{Error, Result};
+
+use super::numbers::Numbers;
 
 /// The linear maps of a layer, by what they read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,10 +38,10 @@ pub struct Adapter {
 }
 
 /// What an adapter adds at one place.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct SiteAdapter {
-    /// f16 bits `[rank, inputs]`: A of all parts, one behind the other.
-    pub a: Vec<u16>,
+    /// `[rank, inputs]`: A of all parts, one behind the other.
+    pub a: Numbers,
     /// Rows of it.
     pub rank: usize,
     /// What becomes of them.
@@ -49,7 +49,7 @@ pub struct SiteAdapter {
 }
 
 /// What an adapter adds to some outputs of a place.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Part {
     /// The first output, among those of all maps of the place.
     pub first_output: usize,
@@ -59,17 +59,10 @@ pub struct Part {
     pub first: usize,
     /// How many.
     pub rank: usize,
-    /// What the product is multiplied with, f32 bits.
-    scale: u32,
-    /// f16 bits `[rank, outputs]`: B, turned over.
-    pub b: Vec<u16>,
-}
-
-impl Part {
     /// What the product is multiplied with.
-    pub fn scale(&self) -> f32 {
-        f32::from_bits(self.scale)
-    }
+    pub scale: f32,
+    /// `[rank, outputs]`: B, turned over.
+    pub b: Numbers,
 }
 
 /// An adapter on a request, and how much of it.
@@ -102,8 +95,8 @@ impl Adapter {
 
 impl SiteAdapter {
     fn bytes(&self) -> usize {
-        let b: usize = self.parts.iter().map(|part| part.b.len()).sum();
-        2 * (self.a.len() + b)
+        let b: usize = self.parts.iter().map(|part| part.b.bytes()).sum();
+        self.a.bytes() + b
     }
 }
 
@@ -111,13 +104,20 @@ impl SiteAdapter {
 #[derive(Debug)]
 pub struct AdapterBuilder {
     layers: Vec<[SiteAdapter; 4]>,
+    is_single_precision: bool,
 }
 
 impl AdapterBuilder {
-    /// Nothing yet, for a model of so many layers.
-    pub fn new(layers: usize) -> Self {
+    /// Nothing yet, for a model of so many layers; in f16, or in f32 where nothing of the model is rounded.
+    pub fn new(layers: usize, is_single_precision: bool) -> Self {
+        let site = SiteAdapter {
+            a: Numbers::new(is_single_precision),
+            ..SiteAdapter::default()
+        };
+        let sites = Site::ALL.map(|_| site.clone());
         Self {
-            layers: vec![Default::default(); layers],
+            layers: vec![sites; layers],
+            is_single_precision,
         }
     }
 
@@ -136,18 +136,19 @@ impl AdapterBuilder {
         if !scale.is_finite() {
             return Err(Error::Adapter(format!("its scale is {scale}")));
         }
-        let a = halves("A", a)?;
-        let b = halves("B", b)?;
-        let turned = (0..rank).flat_map(|row| b.iter().skip(row).step_by(rank).copied());
+        let mut turned = Numbers::new(self.is_single_precision);
+        for row in 0..rank {
+            turned.extend("B", b.iter().skip(row).step_by(rank))?;
+        }
+        place.a.extend("A", a.iter())?;
         place.parts.push(Part {
             first_output,
             outputs,
             first: place.rank,
             rank,
-            scale: scale.to_bits(),
-            b: turned.collect(),
+            scale,
+            b: turned,
         });
-        place.a.extend(a);
         place.rank += rank;
         Ok(())
     }
@@ -159,21 +160,6 @@ impl AdapterBuilder {
             layers: self.layers,
         }
     }
-}
-
-/// As f16, in which an adapter is kept; an error where a value is none.
-fn halves(name: &str, values: &[f32]) -> Result<Vec<u16>> {
-    let half = |value: &f32| {
-        let half = f16::from_f32(*value);
-        if half.is_finite() {
-            Ok(half.to_bits())
-        } else {
-            Err(Error::Adapter(format!(
-                "{name} holds {value}, which 16 bits cannot"
-            )))
-        }
-    };
-    values.iter().map(half).collect()
 }
 
 /// Under which number keys and values are known that were computed with these; 0 for none.

@@ -1,5 +1,7 @@
 //! Low-rank adapters: what one adds to the linear maps of a decoder, ready to be computed with.
 
 mod adapter;
+mod numbers;
 
 pub use adapter::{Adapter, AdapterBuilder, AdapterUse, Part, Site, SiteAdapter, key_of};
+pub use numbers::Numbers;

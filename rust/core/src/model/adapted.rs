@@ -62,9 +62,9 @@ impl<'a> Adapted<'a> {
         let mut rest = reduced;
         for (site, scale) in self.sites(&sequence.adapters) {
             let (own, behind) = std::mem::take(&mut rest).split_at_mut(site.rank);
-            kernels.lora_reduce(&site.a, x, own);
+            kernels.lora_reduce(site.a.view(), x, own);
             for part in &site.parts {
-                let factor = part.scale() * scale;
+                let factor = part.scale * scale;
                 for value in &mut own[part.first..part.first + part.rank] {
                     *value *= factor;
                 }
@@ -83,7 +83,7 @@ impl<'a> Adapted<'a> {
                     rows: rows.clone(),
                     first_output: part.first_output,
                     outputs: part.outputs,
-                    b: &part.b,
+                    b: part.b.view(),
                     reduced: &reduced[before + part.first..],
                     stride,
                     rank: part.rank,

@@ -84,7 +84,7 @@ struct Place {
 impl Model {
     /// An adapter for this model, every matrix of which fits; `generation` names it among all.
     pub fn adapter(&self, parts: &[AdapterPart<'_>], generation: u64) -> Result<Adapter> {
-        let mut builder = AdapterBuilder::new(self.spec.layers.len());
+        let mut builder = AdapterBuilder::new(self.spec.layers.len(), self.is_single_precision());
         for part in parts {
             self.add_part(&mut builder, part).map_err(|error| {
                 let names = Module::NAMES.iter();

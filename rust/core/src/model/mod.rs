@@ -71,11 +71,17 @@ impl Model {
         self.pool.threads()
     }
 
+    /// Whether nothing of it is rounded, so that nothing beside it should be.
+    fn is_single_precision(&self) -> bool {
+        self.precision == ActivationPrecision::Float || self.description.is_single_precision
+    }
+
     /// The layout of its key-value blocks; `None` chooses the format that goes with its precision.
     pub fn kv_layout(&self, format: Option<KvFormat>) -> KvLayout {
-        let fitting = match (self.precision, self.description.is_single_precision) {
-            (ActivationPrecision::Auto, false) => KvFormat::F16,
-            _ => KvFormat::F32,
+        let fitting = if self.is_single_precision() {
+            KvFormat::F32
+        } else {
+            KvFormat::F16
         };
         KvLayout {
             layers: self.spec.layers.len(),

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::numbers::LoraNumbers;
 use crate::kernels::Kernels;
 use crate::matmul::OutputTile;
 
@@ -14,8 +15,8 @@ pub struct RowDelta<'a> {
     pub first_output: usize,
     /// How many outputs.
     pub outputs: usize,
-    /// B turned over, f16 bits `[rank, outputs]`.
-    pub b: &'a [u16],
+    /// B turned over, `[rank, outputs]`.
+    pub b: LoraNumbers<'a>,
     /// `scale * A x`: the rank's numbers of each row.
     pub reduced: &'a [f32],
     /// Numbers from one row of `reduced` to the next; the row begins with those of this delta.

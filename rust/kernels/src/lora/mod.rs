@@ -3,9 +3,11 @@
 
 mod apply;
 mod deltas;
-pub(crate) mod halves;
+mod numbers;
+pub(crate) mod rows;
 
 pub(crate) use apply::delta;
 pub use apply::{LoraAdapter, LoraMatrices};
 pub use deltas::RowDelta;
 pub(crate) use deltas::add_deltas;
+pub use numbers::LoraNumbers;

@@ -46,7 +46,7 @@ macro_rules! native_entries {
             use crate::attention::setting::{QUERY_ROWS, Setting};
             use crate::attention::tile::{self, Walk};
             use crate::attention::{KvData, KvDataMut, KvLayout, KvRows, KvRun, store};
-            use crate::lora::halves;
+            use crate::lora::{LoraNumbers, rows};
             use crate::matmul::{
                 FloatRows, OutputTile, QuantizedRowMut, TileRange, WordRowMut, dense,
             };
@@ -178,8 +178,16 @@ macro_rules! native_entries {
                 join::join_parts(lanes, parts, gathered);
             }
             #[target_feature(enable = $features)]
-            pub(super) fn lora_reduce(lanes: $lanes, a: &[u16], x: &[f32], reduced: &mut [f32]) {
-                halves::reduce(lanes, a, x, reduced);
+            pub(super) fn lora_reduce(
+                lanes: $lanes,
+                a: LoraNumbers<'_>,
+                x: &[f32],
+                reduced: &mut [f32],
+            ) {
+                match a {
+                    LoraNumbers::F32(a) => rows::reduce(lanes, a, x, reduced),
+                    LoraNumbers::F16(a) => rows::reduce(lanes, a, x, reduced),
+                }
             }
             /// # Safety
             ///
@@ -187,13 +195,18 @@ macro_rules! native_entries {
             #[target_feature(enable = $features)]
             pub(super) unsafe fn lora_expand(
                 lanes: $lanes,
-                b: (&[u16], usize),
+                (b, outputs): (LoraNumbers<'_>, usize),
                 first: usize,
                 reduced: &[f32],
                 y: &mut [f32],
             ) {
                 // SAFETY: what the caller promises.
-                unsafe { halves::expand(lanes, b, first, reduced, y) }
+                unsafe {
+                    match b {
+                        LoraNumbers::F32(b) => rows::expand(lanes, (b, outputs), first, reduced, y),
+                        LoraNumbers::F16(b) => rows::expand(lanes, (b, outputs), first, reduced, y),
+                    }
+                }
             }
             /// # Safety
             ///
@@ -226,6 +239,7 @@ macro_rules! native_kernels {
                 AttentionShape, AttentionTask, KvDataMut, KvLayout, KvRows, KvRun, KvView, RowsMut,
             };
             use crate::kernels::Kernels;
+            use crate::lora::LoraNumbers;
             use crate::matmul::{
                 FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut,
                 WordRows, check_product, takes_words,
@@ -403,14 +417,14 @@ macro_rules! native_kernels {
                         $entries::finish(self.lanes, &mut gathered);
                     }
                 }
-                fn lora_reduce(&self, a: &[u16], x: &[f32], reduced: &mut [f32]) {
+                fn lora_reduce(&self, a: LoraNumbers<'_>, x: &[f32], reduced: &mut [f32]) {
                     assert_eq!(a.len(), reduced.len() * x.len(), "A of {} inputs", x.len());
                     // SAFETY: `self` proves the features.
                     unsafe { $entries::lora_reduce(self.lanes, a, x, reduced) }
                 }
                 fn lora_expand(
                     &self,
-                    b: (&[u16], usize),
+                    b: (LoraNumbers<'_>, usize),
                     first: usize,
                     reduced: &[f32],
                     y: &mut [f32],

@@ -3,37 +3,41 @@
 //! A row's results depend on the row and the adapter alone: each dot product is added up in one order, whatever stands
 //! beside it in a batch.
 
-use half::f16;
-
+use super::numbers::LoraNumbers;
+use crate::attention::product::Stored;
 use crate::simd::Lanes;
 
 /// Vectors of a dot product that are added up apart from one another.
 const CHAINS: usize = 4;
 
 /// `reduced[r] = a[r] . x`, in plain loops.
-pub(crate) fn plain_reduce(a: &[u16], x: &[f32], reduced: &mut [f32]) {
-    for (reduced, a) in reduced.iter_mut().zip(a.chunks_exact(x.len())) {
-        *reduced = a.iter().zip(x).map(|(a, x)| widened(*a) * x).sum();
+pub(crate) fn plain_reduce(a: LoraNumbers<'_>, x: &[f32], reduced: &mut [f32]) {
+    for (row, reduced) in reduced.iter_mut().enumerate() {
+        let first = row * x.len();
+        let products = x.iter().enumerate();
+        *reduced = products
+            .map(|(column, x)| a.number(first + column) * x)
+            .sum();
     }
 }
 
 /// `y[c] += sum of reduced[r] * b[r][first + c]`, in plain loops.
-pub(crate) fn plain_expand(b: (&[u16], usize), first: usize, reduced: &[f32], y: &mut [f32]) {
-    let (values, outputs) = b;
-    for (reduced, b) in reduced.iter().zip(values.chunks_exact(outputs)) {
-        for (y, b) in y.iter_mut().zip(&b[first..]) {
-            *y += reduced * widened(*b);
+pub(crate) fn plain_expand(
+    (b, outputs): (LoraNumbers<'_>, usize),
+    first: usize,
+    reduced: &[f32],
+    y: &mut [f32],
+) {
+    for (row, reduced) in reduced.iter().enumerate() {
+        for (column, y) in y.iter_mut().enumerate() {
+            *y += reduced * b.number(row * outputs + first + column);
         }
     }
 }
 
-fn widened(bits: u16) -> f32 {
-    f16::from_bits(bits).to_f32()
-}
-
 /// As [`plain_reduce`], in vectors.
 #[inline(always)]
-pub(crate) fn reduce<L: Lanes>(lanes: L, a: &[u16], x: &[f32], reduced: &mut [f32]) {
+pub(crate) fn reduce<L: Lanes, S: Stored>(lanes: L, a: &[S], x: &[f32], reduced: &mut [f32]) {
     for (reduced, a) in reduced.iter_mut().zip(a.chunks_exact(x.len())) {
         *reduced = dot(lanes, a, x);
     }
@@ -41,7 +45,7 @@ pub(crate) fn reduce<L: Lanes>(lanes: L, a: &[u16], x: &[f32], reduced: &mut [f3
 
 /// The dot product of two rows of one length.
 #[inline(always)]
-fn dot<L: Lanes>(lanes: L, a: &[u16], x: &[f32]) -> f32 {
+fn dot<L: Lanes, S: Stored>(lanes: L, a: &[S], x: &[f32]) -> f32 {
     let length = a.len().min(x.len());
     let (a, x) = (a.as_ptr(), x.as_ptr());
     let mut sums = [lanes.splat(0.0); CHAINS];
@@ -51,29 +55,19 @@ fn dot<L: Lanes>(lanes: L, a: &[u16], x: &[f32]) -> f32 {
         while index + CHAINS * L::WIDTH <= length {
             for (chain, sum) in sums.iter_mut().enumerate() {
                 let place = index + chain * L::WIDTH;
-                *sum = lanes.fma(
-                    lanes.load_half(a.add(place)),
-                    lanes.load(x.add(place)),
-                    *sum,
-                );
+                *sum = lanes.fma(S::load(lanes, a.add(place)), lanes.load(x.add(place)), *sum);
             }
             index += CHAINS * L::WIDTH;
         }
         while index + L::WIDTH <= length {
-            sums[0] = lanes.fma(
-                lanes.load_half(a.add(index)),
-                lanes.load(x.add(index)),
-                sums[0],
-            );
+            let a = S::load(lanes, a.add(index));
+            sums[0] = lanes.fma(a, lanes.load(x.add(index)), sums[0]);
             index += L::WIDTH;
         }
         if index < length {
             let left = length - index;
-            let (a, x) = (
-                lanes.load_half_partial(a.add(index), left),
-                lanes.load_partial(x.add(index), left),
-            );
-            sums[1] = lanes.fma(a, x, sums[1]);
+            let a = S::load_partial(lanes, a.add(index), left);
+            sums[1] = lanes.fma(a, lanes.load_partial(x.add(index), left), sums[1]);
         }
     }
     let [first, second, third, fourth] = sums;
@@ -86,9 +80,9 @@ fn dot<L: Lanes>(lanes: L, a: &[u16], x: &[f32]) -> f32 {
 ///
 /// `b` is `reduced.len()` rows of its width, and `first + y.len()` is within that.
 #[inline(always)]
-pub(crate) unsafe fn expand<L: Lanes>(
+pub(crate) unsafe fn expand<L: Lanes, S: Stored>(
     lanes: L,
-    (values, outputs): (&[u16], usize),
+    (values, outputs): (&[S], usize),
     first: usize,
     reduced: &[f32],
     y: &mut [f32],
@@ -104,8 +98,8 @@ pub(crate) unsafe fn expand<L: Lanes>(
             for (row, factor) in reduced.iter().enumerate() {
                 let b = values.add(row * outputs + first + column);
                 let factor = lanes.splat(*factor);
-                sums[0] = lanes.fma(factor, lanes.load_half(b), sums[0]);
-                sums[1] = lanes.fma(factor, lanes.load_half(b.add(L::WIDTH)), sums[1]);
+                sums[0] = lanes.fma(factor, S::load(lanes, b), sums[0]);
+                sums[1] = lanes.fma(factor, S::load(lanes, b.add(L::WIDTH)), sums[1]);
             }
             lanes.store(target, sums[0]);
             lanes.store(target.add(L::WIDTH), sums[1]);
@@ -117,7 +111,7 @@ pub(crate) unsafe fn expand<L: Lanes>(
             let mut sum = lanes.load_partial(target, count);
             for (row, factor) in reduced.iter().enumerate() {
                 let b = values.add(row * outputs + first + column);
-                sum = lanes.fma(lanes.splat(*factor), lanes.load_half_partial(b, count), sum);
+                sum = lanes.fma(lanes.splat(*factor), S::load_partial(lanes, b, count), sum);
             }
             lanes.store_partial(target, sum, count);
             column += count;

@@ -1,0 +1,39 @@
+//! An adapter's numbers as they are kept.
+
+use half::f16;
+
+/// A matrix, row by row.
+#[derive(Debug, Clone, Copy)]
+pub enum LoraNumbers<'a> {
+    /// f32, beside weights that are.
+    F32(&'a [f32]),
+    /// f16 bits.
+    F16(&'a [u16]),
+}
+
+impl LoraNumbers<'_> {
+    /// How many.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(values) => values.len(),
+            Self::F16(values) => values.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One of them.
+    ///
+    /// # Panics
+    ///
+    /// Where there is none.
+    pub(super) fn number(&self, place: usize) -> f32 {
+        match self {
+            Self::F32(values) => values[place],
+            Self::F16(values) => f16::from_bits(values[place]).to_f32(),
+        }
+    }
+}
