@@ -21,7 +21,7 @@ CRATES = {
 CORE = [
     {"ids", "error", "cancel", "clock", "profile"},
     {"memory", "sampling", "text"},
-    {"kv"},
+    {"kv", "lora"},
     {"prefix"},
     {"batch"},
     {"model"},
@@ -47,7 +47,7 @@ PACKAGE = [
         "figures",
     },
     {"hub", "text", "kernels", "observability"},
-    {"packs"},
+    {"packs", "adapters"},
     {"runtime", "backends.base", "caching"},
     {"llm"},
     {"async_engine"},

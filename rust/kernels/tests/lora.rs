@@ -1,0 +1,231 @@
+//! What adapters add to a product: every instruction set against sums in f64, and nobody's rows by another's.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use half::f16;
+use proptest::prelude::*;
+use ruvllm_kernels::quant::BlockType;
+use ruvllm_kernels::{
+    Activation, Activations, Arena, Epilogue, FloatRows, Kernels, LoraNumbers, PackedMatrix,
+    Product, RowDelta, ThreadPool, WeightSource, available, multiply,
+};
+use support::{Numbers, SUM_TOLERANCE, assert_close, cases};
+
+fn halves(values: &[f32]) -> Vec<u16> {
+    values
+        .iter()
+        .map(|value| f16::from_f32(*value).to_bits())
+        .collect()
+}
+
+/// What is added up is of this magnitude, however little of it is left.
+fn with_one(values: &[f32]) -> Vec<f32> {
+    [&[1.0], values].concat()
+}
+
+fn widened(bits: &[u16]) -> Vec<f32> {
+    bits.iter()
+        .map(|bits| f16::from_bits(*bits).to_f32())
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
+
+    #[test]
+    fn both_halves_are_the_products(
+        inputs in 1usize..300, rank in 0usize..20, outputs in 1usize..90, cut in 0usize..89, seed in any::<u64>()
+    ) {
+        let mut numbers = Numbers(seed);
+        let (x, before) = (numbers.row(inputs), numbers.row(outputs));
+        // Numbers that f16 has, so that both kinds hold the same.
+        let (a_bits, b_bits) = (halves(&numbers.row(rank * inputs)), halves(&numbers.row(rank * outputs)));
+        let (a, b) = (widened(&a_bits), widened(&b_bits));
+        let first = cut.min(outputs - 1);
+        let reduced_exactly: Vec<f64> = a
+            .chunks_exact(inputs)
+            .map(|a| a.iter().zip(&x).map(|(a, x)| f64::from(*a) * f64::from(*x)).sum())
+            .collect();
+        for kernels in available() {
+            for is_half in [false, true] {
+                let of = |floats, bits| if is_half { LoraNumbers::F16(bits) } else { LoraNumbers::F32(floats) };
+                let mut reduced = vec![f32::NAN; rank];
+                kernels.lora_reduce(of(&a, &a_bits), &x, &mut reduced);
+                let expected: Vec<f32> = reduced_exactly.iter().map(|value| *value as f32).collect();
+                assert_close("reduce", &with_one(&expected), &with_one(&reduced), SUM_TOLERANCE);
+                let mut y = before[first..].to_vec();
+                kernels.lora_expand((of(&b, &b_bits), outputs), first, &reduced, &mut y);
+                let expected: Vec<f32> = (first..outputs)
+                    .map(|output| {
+                        let products = reduced.iter().enumerate();
+                        let sum: f64 = products
+                            .map(|(row, value)| f64::from(*value) * f64::from(b[row * outputs + output]))
+                            .sum();
+                        (f64::from(before[output]) + sum) as f32
+                    })
+                    .collect();
+                assert_close("expand", &with_one(&expected), &with_one(&y), SUM_TOLERANCE);
+            }
+        }
+    }
+}
+
+/// A product of three rows and matrices of 40, 24 and 24 outputs, or of two of 40, with what is added.
+fn product(
+    kernels: &dyn Kernels,
+    matrices: &[PackedMatrix],
+    (x, columns): (&[f32], usize),
+    epilogue: Epilogue,
+    deltas: &[RowDelta<'_>],
+) -> Vec<f32> {
+    let rows = FloatRows { values: x, columns };
+    let product = Product {
+        matrices,
+        activations: Activations::Float(rows),
+        epilogue,
+        deltas,
+        ahead: &[],
+    };
+    let mut output = vec![0.5; x.len() / columns * product.width()];
+    multiply(kernels, &ThreadPool::new(2), &product, &mut output);
+    output
+}
+
+fn packed(outputs: usize, columns: usize, numbers: &mut Numbers) -> (PackedMatrix, Vec<f32>) {
+    let values = numbers.row(outputs * columns);
+    let bytes: Vec<u8> = values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect();
+    let source = WeightSource {
+        block_type: BlockType::F32,
+        bytes: &bytes,
+        rows: outputs,
+        columns,
+        row_order: None,
+    };
+    let matrix = PackedMatrix::pack(&source, &ThreadPool::new(1), &Arena::default()).unwrap();
+    (matrix, values)
+}
+
+/// The second of three rows has an adapter over the middle of all outputs, which crosses matrices; the third one over
+/// the last. What is added is checked against weights with `B A` in them, multiplied in f64.
+#[test]
+fn what_is_added_is_as_if_the_weights_had_it() {
+    const COLUMNS: usize = 64;
+    let mut numbers = Numbers(3);
+    let x = numbers.row(3 * COLUMNS);
+    let (rank, stride) = (3, 5);
+    for epilogue in [
+        Epilogue::Replace,
+        Epilogue::Add,
+        Epilogue::Gate(Activation::Silu),
+    ] {
+        let heights: &[usize] = match epilogue {
+            Epilogue::Gate(_) => &[40, 40],
+            _ => &[40, 24, 24],
+        };
+        let (matrices, weights): (Vec<_>, Vec<_>) = heights
+            .iter()
+            .map(|outputs| packed(*outputs, COLUMNS, &mut numbers))
+            .unzip();
+        let weights = weights.concat();
+        let outputs: usize = heights.iter().sum();
+        let places = [(1, 10, 50), (2, outputs - 7, 7)];
+        let parts: Vec<_> = places
+            .iter()
+            .map(|(_, _, count)| (numbers.row(rank * COLUMNS), numbers.row(rank * count)))
+            .collect();
+        let exact = |row: usize, output: usize| -> f64 {
+            let x = &x[row * COLUMNS..(row + 1) * COLUMNS];
+            let mut sum = 0.0;
+            for (column, x) in x.iter().enumerate() {
+                let mut weight = f64::from(weights[output * COLUMNS + column]);
+                for ((own, first, count), (a, b)) in places.iter().zip(&parts) {
+                    if row == *own && (*first..first + count).contains(&output) {
+                        for r in 0..rank {
+                            let b = f64::from(b[r * count + output - first]);
+                            weight += b * f64::from(a[r * COLUMNS + column]);
+                        }
+                    }
+                }
+                sum += weight * f64::from(*x);
+            }
+            sum
+        };
+        for kernels in available() {
+            let reduced: Vec<Vec<f32>> = places
+                .iter()
+                .zip(&parts)
+                .map(|((row, ..), (a, _))| {
+                    let mut reduced = vec![f32::NAN; stride];
+                    let x = &x[row * COLUMNS..(row + 1) * COLUMNS];
+                    kernels.lora_reduce(LoraNumbers::F32(a), x, &mut reduced[..rank]);
+                    reduced
+                })
+                .collect();
+            let deltas: Vec<_> = places
+                .iter()
+                .zip(&parts)
+                .zip(&reduced)
+                .map(
+                    |(((row, first_output, outputs), (_, b)), reduced)| RowDelta {
+                        rows: *row..row + 1,
+                        first_output: *first_output,
+                        outputs: *outputs,
+                        b: LoraNumbers::F32(b),
+                        reduced,
+                        stride,
+                        rank,
+                    },
+                )
+                .collect();
+            let input = (&x[..], COLUMNS);
+            let found = product(&*kernels, &matrices, input, epilogue, &deltas);
+            let without = product(&*kernels, &matrices, input, epilogue, &[]);
+            let width = found.len() / 3;
+            let expected: Vec<f32> = (0..found.len())
+                .map(|index| {
+                    let (row, output) = (index / width, index % width);
+                    let value = match epilogue {
+                        Epilogue::Replace => exact(row, output),
+                        Epilogue::Add => 0.5 + exact(row, output),
+                        Epilogue::Gate(_) => {
+                            let gate = exact(row, output);
+                            gate / (1.0 + (-gate).exp()) * exact(row, output + width)
+                        }
+                    };
+                    value as f32
+                })
+                .collect();
+            assert_close("product", &expected, &found, SUM_TOLERANCE);
+            assert_eq!(found[..width], without[..width], "a row without an adapter");
+            assert_ne!(found[width..2 * width], without[width..2 * width]);
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "outputs 30.. and 11 more of 40")]
+fn an_adapter_that_leaves_its_product() {
+    let mut numbers = Numbers(4);
+    let (matrix, _) = packed(40, 64, &mut numbers);
+    let delta = RowDelta {
+        rows: 0..1,
+        first_output: 30,
+        outputs: 11,
+        b: LoraNumbers::F32(&[0.0; 11]),
+        reduced: &[0.0],
+        stride: 1,
+        rank: 1,
+    };
+    let x = numbers.row(64);
+    product(
+        &ruvllm_kernels::Scalar,
+        &[matrix],
+        (&x, 64),
+        Epilogue::Replace,
+        &[delta],
+    );
+}
