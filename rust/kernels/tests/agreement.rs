@@ -257,6 +257,7 @@ impl Sample {
                 matrices: std::slice::from_ref(&*self.matrix),
                 activations,
                 epilogue: Epilogue::Replace,
+                deltas: &[],
                 ahead: &ReadAhead::for_threads(std::slice::from_ref(&*self.matrix), 2),
             },
             &mut output,

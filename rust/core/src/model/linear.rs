@@ -234,9 +234,14 @@ impl<'a> Rows<'a> {
     /// cache when it is used; what adapters need of it is taken.
     fn each(self, compute: Compute<'_>, some: SomeRows<'_>, mut use_row: impl FnMut(&[f32])) {
         let Input { source, adapted } = self.input;
+        let SomeRows {
+            first,
+            values,
+            reduced,
+        } = some;
         let mut normed = Vec::new();
-        let reduced = some.reduced.chunks_exact_mut(self.stride.max(1));
-        let rows = some.values.chunks_exact(self.columns).zip(reduced);
+        let reduced = reduced.chunks_exact_mut(self.stride.max(1));
+        let rows = values.chunks_exact(self.columns).zip(reduced);
         for (index, (row, reduced)) in rows.enumerate() {
             let row = match source {
                 Source::Rows(_) => row,
@@ -246,7 +251,7 @@ impl<'a> Rows<'a> {
                     &normed
                 }
             };
-            adapted.reduce(compute.kernels, some.first + index, row, reduced);
+            adapted.reduce(compute.kernels, first + index, row, reduced);
             use_row(row);
         }
     }

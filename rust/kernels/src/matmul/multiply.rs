@@ -84,20 +84,13 @@ pub fn multiply(
             // SAFETY: chunks cover disjoint rows of the matrices, so disjoint columns; the
             // output's length was checked above.
             let mut target = unsafe { shared.tile(&range.tokens, &columns) };
-            match product.epilogue {
-                Epilogue::Gate(activation) => {
-                    gate_chunk(
-                        (kernels, activation),
-                        &chunk,
-                        (product, &range),
-                        &mut target,
-                    );
-                }
-                _ => {
-                    multiply_range(kernels, &chunk.matrices[0], (product, &range), &mut target);
-                    let place = (&range.tokens, &columns);
-                    add_deltas(kernels, product.deltas, place, &mut target);
-                }
+            if let Epilogue::Gate(activation) = product.epilogue {
+                let with = (kernels, activation);
+                gate_chunk(with, &chunk, (product, &range), &mut target);
+            } else {
+                multiply_range(kernels, &chunk.matrices[0], (product, &range), &mut target);
+                let place = (&range.tokens, &columns);
+                add_deltas(kernels, product.deltas, place, &mut target);
             }
         }
     });

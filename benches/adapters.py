@@ -1,0 +1,150 @@
+"""A batch in which each request has one of eight adapters, beside the same batch without any.
+
+    python -m benches.adapters [MODEL] [--rank 8] [--rows 16] [--threads N]
+
+The adapters are random, over all seven maps of every layer: what is timed does not depend on the values. Each
+round runs the batch without, with, and adapter by adapter, one after the other; ratios are of one round each,
+and the median is told.
+"""
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benches import files
+from benches.workloads import token_ids
+from ruvllm import LLM, GenerateParams
+from ruvllm.adapters import AdapterWeights, Part
+
+ADAPTERS = 8
+ANSWER = 64
+PROMPT = 128
+MARKS = {"decode": 1.35, "prefill": 1.2}
+FASTER = 2.5
+MADE = GenerateParams(
+    max_tokens=ANSWER, temperature=0.0, repetition_penalty=1.0, ignore_eos=True, cache_prefix=False
+)
+READ = GenerateParams(max_tokens=1, temperature=0.0, ignore_eos=True, cache_prefix=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What an adapter must know of a model."""
+
+    layers: int
+    hidden: int
+    feed_forward: int
+    queries: int
+    keys: int
+
+    @classmethod
+    def of(cls, llm: LLM, feed_forward: int) -> "Shape":
+        """Of a loaded one, which does not say how wide its feed-forward half is."""
+        info = llm.model_info
+        return cls(
+            layers=info.num_layers,
+            hidden=info.hidden_size,
+            feed_forward=feed_forward,
+            queries=info.num_heads * info.head_dim,
+            keys=info.num_kv_heads * info.head_dim,
+        )
+
+    def modules(self) -> dict[str, tuple[int, int]]:
+        """Inputs and outputs of each map."""
+        return {
+            "q_proj": (self.hidden, self.queries),
+            "k_proj": (self.hidden, self.keys),
+            "v_proj": (self.hidden, self.keys),
+            "o_proj": (self.queries, self.hidden),
+            "gate_proj": (self.hidden, self.feed_forward),
+            "up_proj": (self.hidden, self.feed_forward),
+            "down_proj": (self.feed_forward, self.hidden),
+        }
+
+
+def random_adapter(shape: Shape, rank: int, seed: int) -> AdapterWeights:
+    """Small numbers everywhere."""
+    numbers = np.random.default_rng(seed)
+
+    def matrix(*size: int) -> NDArray[np.float32]:
+        return 0.02 * numbers.standard_normal(size, dtype=np.float32)
+
+    parts = [
+        Part(layer=layer, module=module, a=matrix(rank, inputs), b=matrix(outputs, rank), scale=2.0)
+        for layer in range(shape.layers)
+        for module, (inputs, outputs) in shape.modules().items()
+    ]
+    return AdapterWeights(parts=tuple(parts))
+
+
+def seconds_of(
+    llm: LLM, prompts: list[list[int]], params: GenerateParams, choices: Sequence[str | None]
+) -> float:
+    """The time of requests that are submitted together."""
+    begin = time.perf_counter()
+    llm.generate(prompts, params, adapter=choices)
+    return time.perf_counter() - begin
+
+
+def one_after_the_other(llm: LLM, prompts: list[list[int]], choices: Sequence[str]) -> float:
+    """The same requests, those of each adapter by themselves."""
+    seconds = 0.0
+    for name in dict.fromkeys(choices):
+        own = [prompt for prompt, choice in zip(prompts, choices, strict=True) if choice == name]
+        seconds += seconds_of(llm, own, MADE, [name] * len(own))
+    return seconds
+
+
+def measure(llm: LLM, *, rows: int, repeat: int) -> bool:
+    """Print the table; whether all marks are reached."""
+    ids = token_ids(rows * PROMPT, llm.model_info.vocab_size)
+    long = [ids[row * PROMPT : (row + 1) * PROMPT] for row in range(rows)]
+    short = [prompt[:8] for prompt in long]
+    choices = [f"adapter-{row % ADAPTERS}" for row in range(rows)]
+    none = [None] * rows
+    ratios: dict[str, list[float]] = {"decode": [], "prefill": [], "faster": []}
+    for _ in range(repeat):
+        without, with_adapters = seconds_of(llm, short, MADE, none), seconds_of(llm, short, MADE, choices)
+        ratios["decode"].append(with_adapters / without)
+        ratios["faster"].append(one_after_the_other(llm, short, choices) / with_adapters)
+        ratios["prefill"].append(seconds_of(llm, long, READ, choices) / seconds_of(llm, long, READ, none))
+    reached = True
+    for name, mark in MARKS.items():
+        ratio = median(ratios[name])
+        reached = reached and ratio <= mark
+        verdict = "reached" if ratio <= mark else "MISSED"
+        print(f"{name:8} {rows} rows, {ADAPTERS} adapters: {ratio:.3f} of without   <= {mark}   {verdict}")
+    faster = median(ratios["faster"])
+    reached = reached and faster >= FASTER
+    verdict = "reached" if faster >= FASTER else "MISSED"
+    print(f"together {faster:.2f} times as fast as adapter by adapter   >= {FASTER}   {verdict}")
+    return reached
+
+
+def main() -> int:
+    """Run it from the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", nargs="?", default="smollm2-Q4_1")
+    parser.add_argument("--rank", type=int, default=8)
+    parser.add_argument("--rows", type=int, default=16)
+    parser.add_argument("--repeat", type=int, default=7)
+    parser.add_argument("--feed-forward", type=int, default=1536, help="of the model; SmolLM2's by default")
+    parser.add_argument("--threads", type=int)
+    options = parser.parse_args()
+    with LLM(files.path_of(options.model), threads=options.threads, max_context=2048) as llm:
+        print(f"{llm.model_info.isa} with {llm.model_info.threads} threads, rank {options.rank}")
+        shape = Shape.of(llm, options.feed_forward)
+        for number in range(ADAPTERS):
+            llm.adapters.load(f"adapter-{number}", random_adapter(shape, options.rank, number))
+        return 0 if measure(llm, rows=options.rows, repeat=options.repeat) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
