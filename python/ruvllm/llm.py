@@ -28,7 +28,7 @@ from ruvllm.runtime.evaluations import Evaluations
 from ruvllm.runtime.gathering import CompletionsInTurn, completions_in_order
 from ruvllm.runtime.opening import open_model
 from ruvllm.runtime.prompts import Prompt, check_room, is_conversation, is_one_prompt
-from ruvllm.runtime.request import GenerationTask, Owner
+from ruvllm.runtime.request import GenerationTask, Terms
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
 from ruvllm.runtime.text_methods import TextMethods
 from ruvllm.text.messages import MessageLike
@@ -133,11 +133,11 @@ class LLM(Closing, TextMethods):
         """
         params = params or GenerateParams()
         if is_one_prompt(prompt):
-            owner = self._owner(tenant, priority, cast("AdapterChoice", adapter))
-            return self._start(self._task(cast("Prompt", prompt), params, owner)).completion()
+            terms = self._terms(tenant, priority, cast("AdapterChoice", adapter))
+            return self._start(self._task(cast("Prompt", prompt), params, terms)).completion()
         prompts = list(cast("Sequence[Prompt]", prompt))
-        owners = [self._owner(tenant, priority, one) for one in _for_each(adapter, len(prompts))]
-        tasks = [self._task(one, params, owner) for one, owner in zip(prompts, owners, strict=True)]
+        terms_of_each = [self._terms(tenant, priority, one) for one in _for_each(adapter, len(prompts))]
+        tasks = [self._task(one, params, terms) for one, terms in zip(prompts, terms_of_each, strict=True)]
         return completions_in_order(self._loop, tasks, max_in_flight=MAX_IN_FLIGHT)
 
     def chat(
@@ -153,8 +153,8 @@ class LLM(Closing, TextMethods):
 
         llm.chat([{"role": "user", "content": "Hello"}]).text
         """
-        tokens, owner = self.chat_tokens(messages), self._owner(tenant, priority, adapter)
-        return self._start(self._task(tokens, params or GenerateParams(), owner)).completion()
+        tokens, terms = self.chat_tokens(messages), self._terms(tenant, priority, adapter)
+        return self._start(self._task(tokens, params or GenerateParams(), terms)).completion()
 
     def stream(
         self,
@@ -172,7 +172,7 @@ class LLM(Closing, TextMethods):
 
         The request begins at once; closing the stream ends it.
         """
-        return self._start(self._stream_task(prompt, params, self._owner(tenant, priority, adapter)))
+        return self._start(self._stream_task(prompt, params, self._terms(tenant, priority, adapter)))
 
     def astream(
         self,
@@ -193,7 +193,7 @@ class LLM(Closing, TextMethods):
         async for chunk in llm.astream("Once upon a time"):
             print(chunk.text, end="", flush=True)
         """
-        task = self._stream_task(prompt, params, Owner(tenant, priority, rank))
+        task = self._stream_task(prompt, params, Terms(tenant, priority, rank))
         check_number("interval", interval, Interval(0, MAX_INTERVAL))
         return AsyncCompletionStream(
             self._loop, task, with_logprobs=task.params.logprobs is not None, interval=interval
@@ -218,7 +218,7 @@ class LLM(Closing, TextMethods):
         the others are taken from their iterable when there is room.
         """
         check_integer("max_in_flight", max_in_flight, 1)
-        make = partial(self._stream_task, params=params, owner=self._owner(tenant, priority, adapter))
+        make = partial(self._stream_task, params=params, terms=self._terms(tenant, priority, adapter))
         return CompletionsInTurn(self._loop, prompts, make, max_in_flight=max_in_flight)
 
     # -- numbers
@@ -227,7 +227,7 @@ class LLM(Closing, TextMethods):
         self, token_ids: Sequence[int] | NDArray[np.integer[Any]], *, adapter: AdapterChoice = None
     ) -> NDArray[np.float32]:
         """The model's logits after each token, `[tokens, vocab]`."""
-        return self._evaluations.logits(token_ids, self._owner(adapter=adapter)).wait()
+        return self._evaluations.logits(token_ids, self._terms(adapter=adapter)).wait()
 
     def score(
         self, token_ids: Sequence[int] | NDArray[np.integer[Any]], *, adapter: AdapterChoice = None
@@ -249,8 +249,8 @@ class LLM(Closing, TextMethods):
 
         `top_logprobs` is how many likeliest ones to name, up to 20.
         """
-        owner = self._owner(tenant, priority, adapter)
-        return self._evaluations.token_logprobs(token_ids, top_logprobs, owner).wait()
+        terms = self._terms(tenant, priority, adapter)
+        return self._evaluations.token_logprobs(token_ids, top_logprobs, terms).wait()
 
     def embed(
         self,
@@ -261,7 +261,7 @@ class LLM(Closing, TextMethods):
         adapter: AdapterChoice = None,
     ) -> NDArray[np.float32]:
         """The mean of the last hidden states at unit length: `[hidden]`, or `[texts, hidden]` of a list."""
-        return self._evaluations.embed(texts, self._owner(tenant, priority, adapter)).wait()
+        return self._evaluations.embed(texts, self._terms(tenant, priority, adapter)).wait()
 
     async def atoken_logprobs(
         self,
@@ -273,8 +273,8 @@ class LLM(Closing, TextMethods):
         rank: int | None = None,
     ) -> tuple[TokenLogprob, ...]:
         """Do the same as `token_logprobs`, to be awaited; `rank` is as for `astream`."""
-        owner = Owner(tenant, priority, rank)
-        return await self._evaluations.token_logprobs(token_ids, top_logprobs, owner)
+        terms = Terms(tenant, priority, rank)
+        return await self._evaluations.token_logprobs(token_ids, top_logprobs, terms)
 
     async def aembed(
         self,
@@ -285,7 +285,7 @@ class LLM(Closing, TextMethods):
         rank: int | None = None,
     ) -> NDArray[np.float32]:
         """Do the same as `embed`, to be awaited; `rank` is as for `astream`."""
-        return await self._evaluations.embed(texts, Owner(tenant, priority, rank))
+        return await self._evaluations.embed(texts, Terms(tenant, priority, rank))
 
     # -- what it is
 
@@ -340,20 +340,20 @@ class LLM(Closing, TextMethods):
 
     # -- from arguments to tasks
 
-    def _owner(self, tenant: str = "", priority: int = 0, adapter: AdapterChoice = None) -> Owner:
-        return Owner(tenant, priority, adapters=self.adapters.chosen(adapter))
+    def _terms(self, tenant: str = "", priority: int = 0, adapter: AdapterChoice = None) -> Terms:
+        return Terms(tenant, priority, adapters=self.adapters.chosen(adapter))
 
     def _start(self, task: GenerationTask) -> CompletionStream:
         return CompletionStream(self._loop, task, with_logprobs=task.params.logprobs is not None)
 
     def _stream_task(
-        self, prompt: Prompt | Sequence[MessageLike], params: GenerateParams | None, owner: Owner
+        self, prompt: Prompt | Sequence[MessageLike], params: GenerateParams | None, terms: Terms
     ) -> GenerationTask:
         if is_conversation(prompt):
             prompt = self.chat_tokens(cast("Sequence[MessageLike]", prompt))
-        return self._task(cast("Prompt", prompt), params or GenerateParams(), owner)
+        return self._task(cast("Prompt", prompt), params or GenerateParams(), terms)
 
-    def _task(self, prompt: Prompt, params: GenerateParams, owner: Owner) -> GenerationTask:
+    def _task(self, prompt: Prompt, params: GenerateParams, terms: Terms) -> GenerationTask:
         if not isinstance(params, GenerateParams):
             raise ConfigError(f"params is a {type(params).__name__}; it must be GenerateParams")
         if params.stop_sequences:
@@ -364,10 +364,10 @@ class LLM(Closing, TextMethods):
             token_ids=tokens,
             params=params,
             max_tokens=min(params.max_tokens, room),
-            tenant=owner.tenant,
-            priority=owner.priority,
-            rank=owner.rank,
-            adapters=owner.adapters,
+            tenant=terms.tenant,
+            priority=terms.priority,
+            rank=terms.rank,
+            adapters=terms.adapters,
         )
 
     @property

@@ -130,7 +130,7 @@ PARTS = (
     _crate("formats", ("formats/src",), ("hostile", "lib"), 6),
     _crate(
         "kernels",
-        ("kernels/src/ops", "kernels/src/quant", "kernels/src/kv_groups.rs", "kernels/src/lora.rs"),
+        ("kernels/src/ops", "kernels/src/quant", "kernels/src/kv_groups.rs", "kernels/src/lora"),
         ("golden_blocks", "textbook"),
         6,
     ),

@@ -16,7 +16,7 @@ import pytest
 from ruvllm import LLM
 from ruvllm.errors import ConfigError
 from ruvllm.params import GenerateParams
-from ruvllm.runtime.request import Owner
+from ruvllm.runtime.request import Terms
 from ruvllm.serve import ApiKey, KeyRing, ServedModel, ServerSettings, create_app, read_key_file
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.limits import KeyLimits
@@ -387,7 +387,7 @@ def test_a_priority_counts_beside_other_tenants_as_far_as_the_key_allows(
 
 
 def test_in_a_program_the_priority_is_all(tiny_chat: LLM) -> None:
-    assert tiny_chat._task("hi", GenerateParams(), Owner("a", 7)).rank is None
+    assert tiny_chat._task("hi", GenerateParams(), Terms("a", 7)).rank is None
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from ruvllm.runtime.events import Event, Failed, Finished, Values
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.opening import OpenModel
 from ruvllm.runtime.prompts import Prompt, check_tokens, is_one_prompt
-from ruvllm.runtime.request import EvaluationKind, EvaluationTask, Owner
+from ruvllm.runtime.request import EvaluationKind, EvaluationTask, Terms
 from ruvllm.runtime.streams import SIGNAL_SECONDS
 
 __all__ = ["EvaluationResult", "Evaluations", "StackedResults"]
@@ -115,35 +115,35 @@ class Evaluations:
         self._loop = model.loop
         self._tokens_of = tokens_of
 
-    def logits(self, token_ids: TokenIds, owner: Owner) -> EvaluationResult[NDArray[np.float32]]:
+    def logits(self, token_ids: TokenIds, terms: Terms) -> EvaluationResult[NDArray[np.float32]]:
         """The logits after each token, `[tokens, vocab]`."""
-        return EvaluationResult(self._loop, self._task(self._checked(token_ids), "logits", owner))
+        return EvaluationResult(self._loop, self._task(self._checked(token_ids), "logits", terms))
 
     def token_logprobs(
-        self, token_ids: TokenIds, top_logprobs: int, owner: Owner
+        self, token_ids: TokenIds, top_logprobs: int, terms: Terms
     ) -> EvaluationResult[tuple[TokenLogprob, ...]]:
         """How likely each token but the first is after those before it."""
         check_integer("top_logprobs", top_logprobs, 0, MAX_LOGPROBS)
         tokens = self._checked(token_ids)
         if len(tokens) < 2:
             raise ConfigError(f"token_ids has {len(tokens)} token; scoring needs at least 2")
-        return EvaluationResult(self._loop, self._task(tokens, "score", owner, top_logprobs))
+        return EvaluationResult(self._loop, self._task(tokens, "score", terms, top_logprobs))
 
     def embed(
-        self, texts: Prompt | Sequence[str] | Sequence[Sequence[int]], owner: Owner
+        self, texts: Prompt | Sequence[str] | Sequence[Sequence[int]], terms: Terms
     ) -> EvaluationResult[NDArray[np.float32]] | StackedResults:
         """The mean of the last hidden states at unit length, of each text where there is a list."""
         if is_one_prompt(texts):
             tokens = self._tokens_of(cast("Prompt", texts))
-            return EvaluationResult(self._loop, self._task(tokens, "embed", owner))
+            return EvaluationResult(self._loop, self._task(tokens, "embed", terms))
         prompts = [self._tokens_of(one) for one in cast("Sequence[Prompt]", texts)]
-        return StackedResults(self._loop, [self._task(tokens, "embed", owner) for tokens in prompts])
+        return StackedResults(self._loop, [self._task(tokens, "embed", terms) for tokens in prompts])
 
     def _checked(self, token_ids: TokenIds) -> list[int]:
         return check_tokens(token_ids, self._model.native.vocab_size)
 
     def _task(
-        self, tokens: list[int], kind: EvaluationKind, owner: Owner, top_logprobs: int = 0
+        self, tokens: list[int], kind: EvaluationKind, terms: Terms, top_logprobs: int = 0
     ) -> EvaluationTask:
         limit = self._model.max_context
         if len(tokens) > limit:
@@ -152,8 +152,8 @@ class Evaluations:
             token_ids=tokens,
             kind=kind,
             top_logprobs=top_logprobs,
-            tenant=owner.tenant,
-            priority=owner.priority,
-            rank=owner.rank,
-            adapters=owner.adapters,
+            tenant=terms.tenant,
+            priority=terms.priority,
+            rank=terms.rank,
+            adapters=terms.adapters,
         )

@@ -10,7 +10,7 @@ from ruvllm.runtime.events import Event
 if TYPE_CHECKING:
     from ruvllm.adapters.registry import ChosenAdapters
 
-__all__ = ["EvaluationKind", "EvaluationTask", "GenerationTask", "Owner", "Request", "Sink", "Task"]
+__all__ = ["EvaluationKind", "EvaluationTask", "GenerationTask", "Owner", "Request", "Sink", "Task", "Terms"]
 
 EvaluationKind: TypeAlias = Literal["logits", "score", "embed"]
 
@@ -18,8 +18,16 @@ EvaluationKind: TypeAlias = Literal["logits", "score", "embed"]
 class Owner(NamedTuple):
     """Whose request it is, and how urgent: `priority` among its tenant's own, `rank` beside other tenants'.
 
-    Without a rank the priority is meant in both. `adapters` are what it adds to the model.
+    Without a rank the priority is meant in both.
     """
+
+    tenant: str = ""
+    priority: int = 0
+    rank: int | None = None
+
+
+class Terms(NamedTuple):
+    """On what terms a request is computed: its owner's, and with these adapters."""
 
     tenant: str = ""
     priority: int = 0

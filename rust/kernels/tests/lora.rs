@@ -109,97 +109,131 @@ fn packed(outputs: usize, columns: usize, numbers: &mut Numbers) -> (PackedMatri
     (matrix, values)
 }
 
-/// The second of three rows has an adapter over the middle of all outputs, which crosses matrices; the third one over
-/// the last. What is added is checked against weights with `B A` in them, multiplied in f64.
-#[test]
-fn what_is_added_is_as_if_the_weights_had_it() {
-    const COLUMNS: usize = 64;
-    let mut numbers = Numbers(3);
-    let x = numbers.row(3 * COLUMNS);
-    let (rank, stride) = (3, 5);
-    for epilogue in [
-        Epilogue::Replace,
-        Epilogue::Add,
-        Epilogue::Gate(Activation::Silu),
-    ] {
-        let heights: &[usize] = match epilogue {
-            Epilogue::Gate(_) => &[40, 40],
-            _ => &[40, 24, 24],
-        };
+const COLUMNS: usize = 64;
+const RANK: usize = 3;
+const STRIDE: usize = 5;
+
+/// A product of three rows, of which the second has an adapter over the middle of all outputs, which crosses matrices,
+/// and the third one over the last.
+struct Case {
+    epilogue: Epilogue,
+    x: Vec<f32>,
+    matrices: Vec<PackedMatrix>,
+    weights: Vec<f32>,
+    adapters: [Place; 2],
+}
+
+/// One adapter: of a row, from an output on, for so many.
+struct Place {
+    row: usize,
+    first: usize,
+    count: usize,
+    a: Vec<f32>,
+    b: Vec<f32>,
+}
+
+impl Case {
+    fn new(epilogue: Epilogue, heights: &[usize], numbers: &mut Numbers) -> Self {
         let (matrices, weights): (Vec<_>, Vec<_>) = heights
             .iter()
-            .map(|outputs| packed(*outputs, COLUMNS, &mut numbers))
+            .map(|outputs| packed(*outputs, COLUMNS, numbers))
             .unzip();
-        let weights = weights.concat();
         let outputs: usize = heights.iter().sum();
-        let places = [(1, 10, 50), (2, outputs - 7, 7)];
-        let parts: Vec<_> = places
-            .iter()
-            .map(|(_, _, count)| (numbers.row(rank * COLUMNS), numbers.row(rank * count)))
-            .collect();
-        let exact = |row: usize, output: usize| -> f64 {
-            let x = &x[row * COLUMNS..(row + 1) * COLUMNS];
-            let mut sum = 0.0;
-            for (column, x) in x.iter().enumerate() {
-                let mut weight = f64::from(weights[output * COLUMNS + column]);
-                for ((own, first, count), (a, b)) in places.iter().zip(&parts) {
-                    if row == *own && (*first..first + count).contains(&output) {
-                        for r in 0..rank {
-                            let b = f64::from(b[r * count + output - first]);
-                            weight += b * f64::from(a[r * COLUMNS + column]);
-                        }
+        let adapters = [(1, 10, 50), (2, outputs - 7, 7)].map(|(row, first, count)| Place {
+            row,
+            first,
+            count,
+            a: numbers.row(RANK * COLUMNS),
+            b: numbers.row(RANK * count),
+        });
+        Self {
+            epilogue,
+            x: numbers.row(3 * COLUMNS),
+            matrices,
+            weights: weights.concat(),
+            adapters,
+        }
+    }
+
+    /// With weights that have `B A` in them.
+    fn exact(&self, row: usize, output: usize) -> f64 {
+        let x = &self.x[row * COLUMNS..(row + 1) * COLUMNS];
+        let weight = |column: usize| {
+            let mut weight = f64::from(self.weights[output * COLUMNS + column]);
+            for place in self.adapters.iter().filter(|place| place.row == row) {
+                if (place.first..place.first + place.count).contains(&output) {
+                    for r in 0..RANK {
+                        let b = f64::from(place.b[r * place.count + output - place.first]);
+                        weight += b * f64::from(place.a[r * COLUMNS + column]);
                     }
                 }
-                sum += weight * f64::from(*x);
             }
-            sum
+            weight
         };
+        x.iter()
+            .enumerate()
+            .map(|(column, x)| weight(column) * f64::from(*x))
+            .sum()
+    }
+
+    fn expected(&self, width: usize) -> Vec<f32> {
+        let value = |index: usize| {
+            let (row, output) = (index / width, index % width);
+            let exact = self.exact(row, output);
+            match self.epilogue {
+                Epilogue::Replace => exact,
+                Epilogue::Add => 0.5 + exact,
+                Epilogue::Gate(_) => {
+                    exact / (1.0 + (-exact).exp()) * self.exact(row, output + width)
+                }
+            }
+        };
+        (0..3 * width).map(|index| value(index) as f32).collect()
+    }
+
+    fn computed(&self, kernels: &dyn Kernels) -> Vec<f32> {
+        let reduced = self.adapters.each_ref().map(|place| {
+            let mut reduced = vec![f32::NAN; STRIDE];
+            let x = &self.x[place.row * COLUMNS..(place.row + 1) * COLUMNS];
+            kernels.lora_reduce(LoraNumbers::F32(&place.a), x, &mut reduced[..RANK]);
+            reduced
+        });
+        let deltas: Vec<_> = self
+            .adapters
+            .iter()
+            .zip(&reduced)
+            .map(|(place, reduced)| RowDelta {
+                rows: place.row..place.row + 1,
+                first_output: place.first,
+                outputs: place.count,
+                b: LoraNumbers::F32(&place.b),
+                reduced,
+                stride: STRIDE,
+                rank: RANK,
+            })
+            .collect();
+        self.product(kernels, &deltas)
+    }
+
+    fn product(&self, kernels: &dyn Kernels, deltas: &[RowDelta<'_>]) -> Vec<f32> {
+        let input = (&self.x[..], COLUMNS);
+        product(kernels, &self.matrices, input, self.epilogue, deltas)
+    }
+}
+
+#[test]
+fn what_is_added_is_as_if_the_weights_had_it() {
+    let mut numbers = Numbers(3);
+    for (epilogue, heights) in [
+        (Epilogue::Replace, &[40, 24, 24][..]),
+        (Epilogue::Add, &[40, 24, 24]),
+        (Epilogue::Gate(Activation::Silu), &[40, 40]),
+    ] {
+        let case = Case::new(epilogue, heights, &mut numbers);
         for kernels in available() {
-            let reduced: Vec<Vec<f32>> = places
-                .iter()
-                .zip(&parts)
-                .map(|((row, ..), (a, _))| {
-                    let mut reduced = vec![f32::NAN; stride];
-                    let x = &x[row * COLUMNS..(row + 1) * COLUMNS];
-                    kernels.lora_reduce(LoraNumbers::F32(a), x, &mut reduced[..rank]);
-                    reduced
-                })
-                .collect();
-            let deltas: Vec<_> = places
-                .iter()
-                .zip(&parts)
-                .zip(&reduced)
-                .map(
-                    |(((row, first_output, outputs), (_, b)), reduced)| RowDelta {
-                        rows: *row..row + 1,
-                        first_output: *first_output,
-                        outputs: *outputs,
-                        b: LoraNumbers::F32(b),
-                        reduced,
-                        stride,
-                        rank,
-                    },
-                )
-                .collect();
-            let input = (&x[..], COLUMNS);
-            let found = product(&*kernels, &matrices, input, epilogue, &deltas);
-            let without = product(&*kernels, &matrices, input, epilogue, &[]);
+            let (found, without) = (case.computed(&*kernels), case.product(&*kernels, &[]));
             let width = found.len() / 3;
-            let expected: Vec<f32> = (0..found.len())
-                .map(|index| {
-                    let (row, output) = (index / width, index % width);
-                    let value = match epilogue {
-                        Epilogue::Replace => exact(row, output),
-                        Epilogue::Add => 0.5 + exact(row, output),
-                        Epilogue::Gate(_) => {
-                            let gate = exact(row, output);
-                            gate / (1.0 + (-gate).exp()) * exact(row, output + width)
-                        }
-                    };
-                    value as f32
-                })
-                .collect();
-            assert_close("product", &expected, &found, SUM_TOLERANCE);
+            assert_close("product", &case.expected(width), &found, SUM_TOLERANCE);
             assert_eq!(found[..width], without[..width], "a row without an adapter");
             assert_ne!(found[width..2 * width], without[width..2 * width]);
         }

@@ -10,28 +10,19 @@ use ruvllm_core::cancel::CancelFlag;
 use ruvllm_core::engine::{self, Controls, Pause, Plan, PlanRow};
 use ruvllm_core::events::Event;
 use ruvllm_core::ids::SequenceId;
-use ruvllm_core::sequence::{GenerateTask, Request, Task};
+use ruvllm_core::sequence::{Request, Task};
 
-use crate::adapter::AdapterUse;
-use crate::convert::{Tokens, choice, random_seed, seconds};
+use crate::convert::{Tokens, seconds};
 use crate::engine_memory::{EngineMemory, MemorySettings};
 use crate::errors::exception;
 use crate::events::to_python;
 use crate::model::Model;
 use crate::profile::{Profile, SystemClock};
+use crate::requests::{EvaluationSettings, GenerationSettings};
 use crate::run::{lock, run, wait};
 use crate::sampling::Sampling;
 use crate::status::Status;
 use crate::tokenizer::Vocabulary;
-
-/// What an evaluation asks for besides its tokens; any object with these attributes.
-#[derive(FromPyObject)]
-struct EvaluationSettings<'py> {
-    kind: String,
-    top_logprobs: usize,
-    tenant: String,
-    adapters: Vec<AdapterUse<'py>>,
-}
 
 /// Runs plans over one model and one pool of key-value blocks.
 #[pyclass(frozen, module = "ruvllm._native")]
@@ -50,17 +41,6 @@ struct OpenSequence {
     cancel: CancelFlag,
     /// The width of its values, where they are a matrix.
     columns: Option<usize>,
-}
-
-/// What besides tokens and sampling decides about a generation; any object with these attributes.
-#[derive(FromPyObject)]
-struct GenerationSettings<'py> {
-    max_tokens: usize,
-    stop: Vec<String>,
-    ignore_end: bool,
-    tenant: String,
-    cache_min_tokens: Option<usize>,
-    adapters: Vec<AdapterUse<'py>>,
 }
 
 impl Engine {
@@ -128,21 +108,7 @@ impl Engine {
         settings: GenerationSettings<'_>,
     ) -> PyResult<u64> {
         let (py, sampling) = (sampling.py(), sampling.get().0.clone());
-        let task = GenerateTask {
-            seed: sampling.seed.unwrap_or_else(random_seed),
-            sampling,
-            max_tokens: settings.max_tokens,
-            stop: settings.stop,
-            ignore_end: settings.ignore_end,
-        };
-        let request = Request {
-            tokens: tokens.0,
-            task: Task::Generate(task),
-            cancel: CancelFlag::default(),
-            adapters: settings.adapters.into_iter().map(Into::into).collect(),
-            tenant: settings.tenant,
-            cache_min_tokens: settings.cache_min_tokens,
-        };
+        let request = settings.request(tokens, sampling);
         run(py, || self.add(request))
     }
 
@@ -152,28 +118,8 @@ impl Engine {
         tokens: Tokens,
         settings: EvaluationSettings<'_>,
     ) -> PyResult<u64> {
-        let EvaluationSettings {
-            kind,
-            top_logprobs,
-            tenant,
-            adapters,
-        } = settings;
-        let adapters = adapters.into_iter().map(Into::into).collect();
-        let kinds = [
-            ("logits", Task::Logits),
-            ("score", Task::Score { top_logprobs }),
-            ("embed", Task::Embed),
-        ];
-        run(py, || {
-            self.add(Request {
-                tokens: tokens.0,
-                task: choice("the kind of evaluation", &kind, &kinds)?,
-                cancel: CancelFlag::default(),
-                adapters,
-                tenant,
-                cache_min_tokens: None,
-            })
-        })
+        let request = settings.request(tokens);
+        run(py, || self.add(request?))
     }
 
     fn preempt(&self, py: Python<'_>, sequence: u64, swap: bool) -> PyResult<()> {

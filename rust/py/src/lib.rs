@@ -27,6 +27,7 @@ mod prefix_file;
 mod process_memory;
 mod profile;
 mod radix_tree;
+mod requests;
 mod row_kernels;
 mod run;
 mod sampling;

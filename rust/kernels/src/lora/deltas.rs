@@ -1,10 +1,8 @@
-//! What adapters add to a tile of a product that has just been computed.
+//! What an adapter adds to a product: which rows, which outputs, and of what.
 
 use std::ops::Range;
 
 use super::numbers::LoraNumbers;
-use crate::kernels::Kernels;
-use crate::matmul::OutputTile;
 
 /// What one adapter adds to some rows of a product, in some of its columns.
 #[derive(Debug, Clone)]
@@ -59,30 +57,9 @@ impl RowDelta<'_> {
         );
     }
 
-    fn reduced_of(&self, row: usize) -> &[f32] {
+    /// The rank's numbers of a row of the product.
+    pub(crate) fn reduced_of(&self, row: usize) -> &[f32] {
         let first = (row - self.rows.start) * self.stride;
         &self.reduced[first..first + self.rank]
-    }
-}
-
-/// Adds to a tile, whose rows and outputs in the product are given, what is its own of each delta.
-pub(crate) fn add_deltas(
-    kernels: &dyn Kernels,
-    deltas: &[RowDelta<'_>],
-    (rows, outputs): (&Range<usize>, &Range<usize>),
-    tile: &mut OutputTile<'_>,
-) {
-    for delta in deltas {
-        let first = outputs.start.max(delta.first_output);
-        let end = outputs.end.min(delta.first_output + delta.outputs);
-        if first >= end {
-            continue;
-        }
-        for row in rows.start.max(delta.rows.start)..rows.end.min(delta.rows.end) {
-            let columns = first - outputs.start..end - outputs.start;
-            let y = &mut tile.row_mut(row - rows.start)[columns];
-            let b = (delta.b, delta.outputs);
-            kernels.lora_expand(b, first - delta.first_output, delta.reduced_of(row), y);
-        }
     }
 }

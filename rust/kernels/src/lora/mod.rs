@@ -9,5 +9,4 @@ pub(crate) mod rows;
 pub(crate) use apply::delta;
 pub use apply::{LoraAdapter, LoraMatrices};
 pub use deltas::RowDelta;
-pub(crate) use deltas::add_deltas;
 pub use numbers::LoraNumbers;

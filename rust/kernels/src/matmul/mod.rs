@@ -1,5 +1,6 @@
 //! Matrix products: packed weights `[rows, columns]` times rows of activations.
 
+mod add_deltas;
 #[cfg(target_arch = "x86_64")]
 mod convert_avx2;
 mod cut;

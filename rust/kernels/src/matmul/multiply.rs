@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use super::add_deltas::add_deltas;
 use super::cut::{Chunk, Cut};
 use super::output::OutputTile;
 use super::product::{Activations, Epilogue, FEW_TOKENS, Product};
@@ -10,7 +11,6 @@ use super::rows::TileRange;
 use super::words::takes_words;
 use crate::Activation;
 use crate::kernels::Kernels;
-use crate::lora::add_deltas;
 use crate::threads::ThreadPool;
 use crate::weights::{Elements, PackedMatrix, TILE_ROWS};
 

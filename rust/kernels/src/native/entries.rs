@@ -1,0 +1,197 @@
+//! The functions that enter an instruction set.
+
+/// The float operations of one instruction set: each generic algorithm inside a function that has
+/// the features, which a value of its [`Lanes`](crate::simd::Lanes) proves. Sets that differ in their integer products
+/// alone share them.
+macro_rules! native_entries {
+    ($entries:ident, $lanes:ty, $features:literal) => {
+        mod $entries {
+            use super::*;
+            use crate::Activation;
+            use crate::attention::flash::{self, Target, Tile};
+            use crate::attention::join::{self, Gathered};
+            use crate::attention::product::Stored;
+            use crate::attention::scratch::Scratch;
+            use crate::attention::setting::{QUERY_ROWS, Setting};
+            use crate::attention::tile::{self, Walk};
+            use crate::attention::{KvData, KvDataMut, KvLayout, KvRows, KvRun, store};
+            use crate::lora::{LoraNumbers, rows};
+            use crate::matmul::{
+                FloatRows, OutputTile, QuantizedRowMut, TileRange, WordRowMut, dense,
+            };
+            use crate::ops::{activation, norm, quantize, rope, softmax};
+            use crate::weights::PackedMatrix;
+
+            #[target_feature(enable = $features)]
+            pub(super) fn rms_norm(
+                lanes: $lanes,
+                input: &[f32],
+                weight: &[f32],
+                epsilon: f32,
+                output: &mut [f32],
+            ) {
+                norm::rms_norm(lanes, input, weight, epsilon, output);
+            }
+            #[target_feature(enable = $features)]
+            pub(super) fn add(lanes: $lanes, input: &[f32], accumulator: &mut [f32]) {
+                norm::add(lanes, input, accumulator);
+            }
+            #[target_feature(enable = $features)]
+            pub(super) fn rotate(
+                lanes: $lanes,
+                heads: &mut [f32],
+                head_dim: usize,
+                cosines: &[f32],
+                sines: &[f32],
+            ) {
+                for head in heads.chunks_exact_mut(head_dim) {
+                    rope::rotate(lanes, head, cosines, sines);
+                }
+            }
+            #[target_feature(enable = $features)]
+            pub(super) fn gate(
+                lanes: $lanes,
+                kind: Activation,
+                gate: &[f32],
+                up: &[f32],
+                output: &mut [f32],
+            ) {
+                activation::gate(lanes, kind, gate, up, output);
+            }
+            #[target_feature(enable = $features)]
+            pub(super) fn soft_cap(lanes: $lanes, values: &mut [f32], cap: f32) {
+                activation::soft_cap(lanes, values, cap);
+            }
+            #[target_feature(enable = $features)]
+            pub(super) fn softmax(lanes: $lanes, input: &[f32], output: &mut [f32]) {
+                softmax::softmax(lanes, input, output);
+            }
+            #[target_feature(enable = $features)]
+            pub(super) fn weight_sums(
+                lanes: $lanes,
+                values: &[f32],
+                scale: (f32, f32),
+                sums: &mut [f32],
+            ) {
+                softmax::weight_sums(lanes, values, scale, sums);
+            }
+            #[target_feature(enable = $features)]
+            pub(super) fn quantize(lanes: $lanes, input: &[f32], row: &mut QuantizedRowMut<'_>) {
+                quantize::quantize(lanes, input, row);
+            }
+            #[target_feature(enable = $features)]
+            pub(super) fn quantize_words(lanes: $lanes, input: &[f32], row: &mut WordRowMut<'_>) {
+                quantize::quantize_words(lanes, input, row);
+            }
+            /// # Safety
+            ///
+            /// `check_product` passed.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn multiply_float(
+                lanes: $lanes,
+                matrix: &PackedMatrix,
+                rows: FloatRows<'_>,
+                range: &TileRange,
+                output: &mut OutputTile<'_>,
+            ) {
+                // SAFETY: the caller checked the product.
+                unsafe { dense::multiply(lanes, matrix, rows, range, output) }
+            }
+            pub(super) fn gather(
+                lanes: $lanes,
+                setting: Setting<'_>,
+                segments: std::ops::Range<usize>,
+                target: Target<'_, '_>,
+            ) {
+                match setting.kv.data {
+                    KvData::F32(data) => {
+                        flash::gather(lanes, data, setting, segments, target, tiles())
+                    }
+                    KvData::F16(data) => {
+                        flash::gather(lanes, data, setting, segments, target, tiles())
+                    }
+                    KvData::I8(data) => {
+                        flash::gather(lanes, data, setting, segments, target, tiles())
+                    }
+                }
+            }
+            fn tiles<S: Stored>() -> [Tile<$lanes, S>; QUERY_ROWS] {
+                [
+                    tile::<S, 1>,
+                    tile::<S, 2>,
+                    tile::<S, 3>,
+                    tile::<S, 4>,
+                    tile::<S, 5>,
+                    tile::<S, 6>,
+                ]
+            }
+            /// # Safety
+            ///
+            /// As of the tile itself.
+            #[target_feature(enable = $features)]
+            unsafe fn tile<S: Stored, const ROWS: usize>(
+                walk: &mut Walk<'_, '_, $lanes, S>,
+                first_row: usize,
+                scratch: &Scratch,
+                gathered: &mut Gathered<'_>,
+            ) {
+                // SAFETY: what the caller promises.
+                unsafe { tile::tile::<$lanes, S, ROWS>(walk, first_row, scratch, gathered) }
+            }
+            #[target_feature(enable = $features)]
+            pub(super) fn finish(lanes: $lanes, gathered: &mut Gathered<'_>) {
+                join::finish(lanes, gathered);
+            }
+            #[target_feature(enable = $features)]
+            pub(super) fn join_parts(lanes: $lanes, parts: &[f32], gathered: &mut Gathered<'_>) {
+                join::join_parts(lanes, parts, gathered);
+            }
+            #[target_feature(enable = $features)]
+            pub(super) fn lora_reduce(
+                lanes: $lanes,
+                a: LoraNumbers<'_>,
+                x: &[f32],
+                reduced: &mut [f32],
+            ) {
+                match a {
+                    LoraNumbers::F32(a) => rows::reduce(lanes, a, x, reduced),
+                    LoraNumbers::F16(a) => rows::reduce(lanes, a, x, reduced),
+                }
+            }
+            /// # Safety
+            ///
+            /// `b` is `reduced.len()` rows of its width, and `first + y.len()` is within that.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn lora_expand(
+                lanes: $lanes,
+                (b, outputs): (LoraNumbers<'_>, usize),
+                first: usize,
+                reduced: &[f32],
+                y: &mut [f32],
+            ) {
+                // SAFETY: what the caller promises.
+                unsafe {
+                    match b {
+                        LoraNumbers::F32(b) => rows::expand(lanes, (b, outputs), first, reduced, y),
+                        LoraNumbers::F16(b) => rows::expand(lanes, (b, outputs), first, reduced, y),
+                    }
+                }
+            }
+            /// # Safety
+            ///
+            /// `KvRun::check` passed.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn store_run(
+                lanes: $lanes,
+                layout: KvLayout,
+                rows: KvRows<'_>,
+                run: KvRun,
+                piece: &mut KvDataMut<'_>,
+            ) {
+                // SAFETY: the caller checked the run.
+                unsafe { store::store_run(lanes, layout, rows, run, piece) }
+            }
+        }
+    };
+}
+pub(crate) use native_entries;

@@ -1,0 +1,228 @@
+//! `Kernels` over the functions that enter an instruction set: check the lengths, enter it.
+
+/// The `Kernels` of one instruction set, over its entries.
+macro_rules! native_kernels {
+    ($module:ident, $kernels:ident, $entries:ident, $name:literal, $multiply_quantized:path, $multiply_words:expr) => {
+        mod $module {
+            use super::*;
+            use crate::attention::flash::Target;
+            use crate::attention::join::{self, Gathered};
+            use crate::attention::setting::Setting;
+            use crate::attention::{
+                AttentionShape, AttentionTask, KvDataMut, KvLayout, KvRows, KvRun, KvView, RowsMut,
+            };
+            use crate::kernels::Kernels;
+            use crate::lora::LoraNumbers;
+            use crate::matmul::{
+                FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut,
+                WordRows, check_product, takes_words,
+            };
+            use crate::native::MultiplyWords;
+            use crate::weights::{BLOCK_INPUTS, PackedMatrix};
+            use crate::{Activation, plain};
+
+            const MULTIPLY_WORDS: Option<MultiplyWords> = $multiply_words;
+
+            impl Kernels for $kernels {
+                fn name(&self) -> &'static str {
+                    $name
+                }
+                fn rms_norm(
+                    &self,
+                    input: &[f32],
+                    weight: &[f32],
+                    epsilon: f32,
+                    output: &mut [f32],
+                ) {
+                    assert_eq!(input.len(), output.len());
+                    let rows = input
+                        .chunks_exact(weight.len())
+                        .zip(output.chunks_exact_mut(weight.len()));
+                    for (input, output) in rows {
+                        // SAFETY: `self` proves the features.
+                        unsafe { $entries::rms_norm(self.lanes, input, weight, epsilon, output) }
+                    }
+                }
+                fn add(&self, input: &[f32], accumulator: &mut [f32]) {
+                    assert_eq!(input.len(), accumulator.len());
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::add(self.lanes, input, accumulator) }
+                }
+                fn rotate(
+                    &self,
+                    heads: &mut [f32],
+                    head_dim: usize,
+                    cosines: &[f32],
+                    sines: &[f32],
+                ) {
+                    assert!(cosines.len() == sines.len() && 2 * cosines.len() <= head_dim);
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::rotate(self.lanes, heads, head_dim, cosines, sines) }
+                }
+                fn gate(
+                    &self,
+                    activation: Activation,
+                    gate: &[f32],
+                    up: &[f32],
+                    output: &mut [f32],
+                ) {
+                    assert!(gate.len() == up.len() && gate.len() == output.len());
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::gate(self.lanes, activation, gate, up, output) }
+                }
+                fn soft_cap(&self, values: &mut [f32], cap: f32) {
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::soft_cap(self.lanes, values, cap) }
+                }
+                fn softmax(&self, input: &[f32], output: &mut [f32]) {
+                    assert_eq!(input.len(), output.len());
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::softmax(self.lanes, input, output) }
+                }
+                fn weight_sums(&self, values: &[f32], scale: (f32, f32), sums: &mut [f32]) {
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::weight_sums(self.lanes, values, scale, sums) }
+                }
+                fn quantize(&self, input: &[f32], row: &mut QuantizedRowMut<'_>) {
+                    let blocks = input.len() / BLOCK_INPUTS;
+                    assert!(
+                        row.quants.len() == input.len() && blocks * BLOCK_INPUTS == input.len()
+                    );
+                    assert!(row.scales.len() == blocks && row.block_sums.len() == blocks);
+                    assert!(
+                        row.half_sums.len() == 2 * blocks && row.half_debts.len() == 2 * blocks
+                    );
+                    assert_eq!(row.block_debts.len(), blocks);
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::quantize(self.lanes, input, row) }
+                }
+                fn multiply_quantized(
+                    &self,
+                    matrix: &PackedMatrix,
+                    rows: &QuantizedRows,
+                    range: &TileRange,
+                    output: &mut OutputTile<'_>,
+                ) {
+                    check_product(matrix, (rows.tokens(), rows.columns()), range, output);
+                    // SAFETY: `self` proves the features of the products too, and the product was checked.
+                    if !unsafe { $multiply_quantized(matrix, rows, range, output) } {
+                        plain::multiply_quantized(matrix, rows, range, output);
+                    }
+                }
+                fn has_word_products(&self) -> bool {
+                    MULTIPLY_WORDS.is_some()
+                }
+                fn quantize_words(&self, input: &[f32], row: &mut WordRowMut<'_>) {
+                    let blocks = input.len() / BLOCK_INPUTS;
+                    assert!(row.words.len() == input.len() && blocks * BLOCK_INPUTS == input.len());
+                    assert_eq!(row.scales.len(), blocks);
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::quantize_words(self.lanes, input, row) }
+                }
+                fn multiply_words(
+                    &self,
+                    matrix: &PackedMatrix,
+                    rows: &WordRows,
+                    range: &TileRange,
+                    output: &mut OutputTile<'_>,
+                ) {
+                    let Some(multiply_words) = MULTIPLY_WORDS else {
+                        return plain::multiply_words(matrix, rows, range, output);
+                    };
+                    check_product(matrix, (rows.tokens(), rows.columns()), range, output);
+                    assert!(takes_words(matrix), "words meet 16-bit weights alone");
+                    // SAFETY: `self` proves the features of the products too; the matrix has 16-bit weights, and
+                    // the product was checked.
+                    unsafe { multiply_words(matrix, rows, range, output) }
+                }
+                fn multiply_float(
+                    &self,
+                    matrix: &PackedMatrix,
+                    rows: FloatRows<'_>,
+                    range: &TileRange,
+                    output: &mut OutputTile<'_>,
+                ) {
+                    check_product(
+                        matrix,
+                        (rows.values.len() / rows.columns, rows.columns),
+                        range,
+                        output,
+                    );
+                    // SAFETY: `self` proves the features, and the product was checked.
+                    unsafe { $entries::multiply_float(self.lanes, matrix, rows, range, output) }
+                }
+                fn attend(
+                    &self,
+                    kv: &KvView<'_>,
+                    shape: &AttentionShape,
+                    task: &AttentionTask<'_>,
+                    output: &mut RowsMut<'_>,
+                ) {
+                    let setting = Setting::new(kv, shape, task);
+                    setting.dimensions.check_output(output);
+                    let mut statistics = vec![0.0; 2 * setting.dimensions.rows()];
+                    let mut gathered = Gathered::new(output.reborrow(), &mut statistics);
+                    let segments = task.segments(shape.window);
+                    let target = Target::Joined(&mut gathered);
+                    $entries::gather(self.lanes, setting, segments, target);
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::finish(self.lanes, &mut gathered) }
+                }
+                fn attend_segments(
+                    &self,
+                    kv: &KvView<'_>,
+                    shape: &AttentionShape,
+                    task: &AttentionTask<'_>,
+                    (segments, parts): (std::ops::Range<usize>, &mut [f32]),
+                ) {
+                    let setting = Setting::new(kv, shape, task);
+                    let length = setting.dimensions.part_length();
+                    assert_eq!(parts.len(), segments.len() * length, "parts");
+                    $entries::gather(self.lanes, setting, segments, Target::Parts(parts));
+                }
+                fn join_segments(&self, parts: &[f32], head_dim: usize, output: &mut RowsMut<'_>) {
+                    let rows = join::check_parts(parts, head_dim, output);
+                    let mut statistics = vec![0.0; 2 * rows];
+                    let mut gathered = Gathered::new(output.reborrow(), &mut statistics);
+                    // SAFETY: `self` proves the features.
+                    unsafe {
+                        $entries::join_parts(self.lanes, parts, &mut gathered);
+                        $entries::finish(self.lanes, &mut gathered);
+                    }
+                }
+                fn lora_reduce(&self, a: LoraNumbers<'_>, x: &[f32], reduced: &mut [f32]) {
+                    assert_eq!(a.len(), reduced.len() * x.len(), "A of {} inputs", x.len());
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::lora_reduce(self.lanes, a, x, reduced) }
+                }
+                fn lora_expand(
+                    &self,
+                    b: (LoraNumbers<'_>, usize),
+                    first: usize,
+                    reduced: &[f32],
+                    y: &mut [f32],
+                ) {
+                    assert!(
+                        b.0.len() == reduced.len() * b.1 && first + y.len() <= b.1,
+                        "B of {} outputs",
+                        b.1
+                    );
+                    // SAFETY: `self` proves the features, and the lengths were checked.
+                    unsafe { $entries::lora_expand(self.lanes, b, first, reduced, y) }
+                }
+                fn store_kv(
+                    &self,
+                    layout: KvLayout,
+                    rows: KvRows<'_>,
+                    run: KvRun,
+                    piece: &mut KvDataMut<'_>,
+                ) {
+                    run.check(&rows, layout, piece);
+                    // SAFETY: `self` proves the features, and the run was checked.
+                    unsafe { $entries::store_run(self.lanes, layout, rows, run, piece) }
+                }
+            }
+        }
+    };
+}
+pub(crate) use native_kernels;

@@ -1,0 +1,69 @@
+//! What Python asks an engine for, as the engine takes it.
+
+use pyo3::prelude::*;
+use ruvllm_core::Result;
+use ruvllm_core::cancel::CancelFlag;
+use ruvllm_core::sampling::SamplingParams;
+use ruvllm_core::sequence::{GenerateTask, Request, Task};
+
+use crate::adapter::AdapterUse;
+use crate::convert::{Tokens, choice, random_seed};
+
+/// What besides tokens and sampling decides about a generation; any object with these attributes.
+#[derive(FromPyObject)]
+pub(crate) struct GenerationSettings<'py> {
+    max_tokens: usize,
+    stop: Vec<String>,
+    ignore_end: bool,
+    tenant: String,
+    cache_min_tokens: Option<usize>,
+    adapters: Vec<AdapterUse<'py>>,
+}
+
+impl GenerationSettings<'_> {
+    pub(crate) fn request(self, tokens: Tokens, sampling: SamplingParams) -> Request {
+        let task = GenerateTask {
+            seed: sampling.seed.unwrap_or_else(random_seed),
+            sampling,
+            max_tokens: self.max_tokens,
+            stop: self.stop,
+            ignore_end: self.ignore_end,
+        };
+        Request {
+            tokens: tokens.0,
+            task: Task::Generate(task),
+            cancel: CancelFlag::default(),
+            adapters: self.adapters.into_iter().map(Into::into).collect(),
+            tenant: self.tenant,
+            cache_min_tokens: self.cache_min_tokens,
+        }
+    }
+}
+
+/// What an evaluation asks for besides its tokens; any object with these attributes.
+#[derive(FromPyObject)]
+pub(crate) struct EvaluationSettings<'py> {
+    kind: String,
+    top_logprobs: usize,
+    tenant: String,
+    adapters: Vec<AdapterUse<'py>>,
+}
+
+impl EvaluationSettings<'_> {
+    pub(crate) fn request(self, tokens: Tokens) -> Result<Request> {
+        let top_logprobs = self.top_logprobs;
+        let kinds = [
+            ("logits", Task::Logits),
+            ("score", Task::Score { top_logprobs }),
+            ("embed", Task::Embed),
+        ];
+        Ok(Request {
+            tokens: tokens.0,
+            task: choice("the kind of evaluation", &self.kind, &kinds)?,
+            cancel: CancelFlag::default(),
+            adapters: self.adapters.into_iter().map(Into::into).collect(),
+            tenant: self.tenant,
+            cache_min_tokens: None,
+        })
+    }
+}
