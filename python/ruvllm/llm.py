@@ -77,6 +77,7 @@ class LLM(Closing, TextMethods):
         configured = settings_from(config, EngineSettings.given(settings))
         self._open = open_model(resolve_model(model, config), configured, progress)
         self._loop = self._open.loop
+        self._adapters = Adapters(self._open.native)
         self._device = config.device if config else DeviceType.auto()
         # Also at the interpreter's end, where threads that are still in the engine would be cut off.
         self._finalizer = weakref.finalize(self, self._loop.close)
@@ -312,10 +313,10 @@ class LLM(Closing, TextMethods):
         """Memory in use now; the key-value blocks as of the last plan."""
         return accounts.memory_stats(self._open)
 
-    @cached_property
+    @property
     def adapters(self) -> Adapters:
         """The adapters that requests may name: `load`, `replace`, `unload`, `list`."""
-        return Adapters(self._open.native)
+        return self._adapters
 
     @cached_property
     def prefix_cache(self) -> EnginePrefixCache:

@@ -56,7 +56,7 @@ def _halves(
     for key, tensor in tensors.items():
         found = _KEY.fullmatch(key)
         if found is None or found["name"] not in MODULES:
-            reasons.append(f"tensor '{key[:200]}' is of a kind that is not read")
+            reasons.append(f"tensor {key[:200]!r} is of a kind that is not read")
             continue
         place = (int(found["layer"]), found["name"], found["module"])
         halves.setdefault(place, {})[found["half"]] = tensor

@@ -42,6 +42,6 @@ def _array(path: Path, name: str, tensor: dict[str, Any]) -> NDArray[np.float32]
         values: NDArray[np.float32] = (halves << 16).view(np.float32)
         return values.reshape(shape)
     if kind not in _NUMPY:
-        raise AdapterError(f"{path}: tensor '{name}' is {kind}; F32, F16 and BF16 are read")
+        raise AdapterError(f"{path}: tensor {name[:200]!r} is {kind}; F32, F16 and BF16 are read")
     values = np.frombuffer(data, dtype=_NUMPY[kind]).astype(np.float32)
     return values.reshape(shape)

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use ruvllm_core::ids::TokenId;
 use ruvllm_core::kv::{BLOCK_TOKENS, BlockRef, KvPool, blocks_for};
 use ruvllm_core::memory::{PagePoolConfig, Watermarks};
-use ruvllm_core::prefix::radix_tree::{EdgeValue, NodeId, RadixTree};
+use ruvllm_core::prefix::radix_tree::{COUNTED_HITS, EdgeValue, HIT_TICKS, NodeId, RadixTree};
 use ruvllm_core::prefix::{Namespace, PrefixCache, PrefixLimits};
 use ruvllm_kernels::{KvFormat, KvLayout};
 
@@ -441,6 +441,36 @@ fn a_tenant_s_quota_takes_from_it_and_those_below_it() {
     assert!(!world.cache.evict_one_of("a"));
 }
 
+#[test]
+fn a_quota_takes_nothing_that_is_on_another_account() {
+    let mut world = World::new(false);
+    let payer = world.pool.pages().tenants().tenant("payer").unwrap();
+    let tokens = text(20, 1);
+    let blocks: Vec<_> = (0..blocks_for(tokens.len()))
+        .map(|_| world.pool.take(Some(&payer)).unwrap())
+        .collect();
+    let space = Namespace {
+        tenant: "a".to_owned(),
+        ..Namespace::default()
+    };
+    let pin = world.cache.insert(&space, &tokens, &blocks, &world.pool);
+    world.cache.unpin(pin.unwrap());
+    assert!(!world.cache.evict_one_of("a"));
+    assert_eq!(world.cache.blocks_of("a"), 2);
+}
+
+#[test]
+fn what_is_forgotten_on_demand_had_to_go_for_nothing() {
+    let mut world = World::new(false);
+    live(&mut world, 0, &text(32, 1), false);
+    live(&mut world, 2, &text(32, 2), false);
+    assert!(world.evict(None));
+    let evictions = |world: &World| world.cache.stats(&world.pool).evictions;
+    assert_eq!(evictions(&world), 1);
+    world.cache.clear();
+    assert_eq!((evictions(&world), world.sizes().0), (1, 0));
+}
+
 /// A value that says nothing of its tokens.
 struct Nothing;
 
@@ -459,4 +489,33 @@ fn the_depth_is_that_of_the_longest_way_down() {
     }
     // 1, then 2, then 3 and 4, or 5.
     assert_eq!((tree.depth(root), tree.depth(empty)), (3, 0));
+}
+
+#[test]
+fn hits_keep_a_beginning_for_a_while_and_not_for_ever() {
+    let mut tree = RadixTree::default();
+    let root = tree.add_root();
+    let [first, second] = [1, 2].map(|token| tree.insert(root, &[token], |_| Nothing).node);
+    tree.find(root, &[1]);
+    let use_second = |tree: &mut RadixTree<Nothing>| tree.insert(root, &[2], |_| Nothing);
+    use_second(&mut tree);
+    assert_eq!(
+        tree.least_valuable(),
+        Some(second),
+        "the younger, without a hit"
+    );
+    for _ in 0..HIT_TICKS {
+        use_second(&mut tree);
+    }
+    assert_eq!(tree.least_valuable(), Some(first), "a hit counts so much");
+    for _ in 0..4 * COUNTED_HITS {
+        tree.find(root, &[1]);
+    }
+    for _ in 0..COUNTED_HITS * HIT_TICKS - 1 {
+        use_second(&mut tree);
+    }
+    assert_eq!(tree.least_valuable(), Some(second), "so many count");
+    use_second(&mut tree);
+    use_second(&mut tree);
+    assert_eq!(tree.least_valuable(), Some(first), "and no more");
 }
