@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use ruvllm_kernels::{
     Activation, AttentionShape, AttentionTask, FloatRows, Kernels, KvDataMut, KvGroups, KvLayout,
-    KvRows, KvRun, KvView, LoraAdapter, OutputTile, PackedMatrix, QuantizedRowMut, QuantizedRows,
-    RowsMut, TileRange, WordRowMut, WordRows,
+    KvRows, KvRun, KvView, LoraAdapter, LoraNumbers, OutputTile, PackedMatrix, QuantizedRowMut,
+    QuantizedRows, RowsMut, TileRange, WordRowMut, WordRows,
 };
 
 use crate::pack::Pack;
@@ -283,6 +283,20 @@ impl Kernels for PackKernels {
                 output.row_mut(row).copy_from_slice(sums);
             }
         }
+    }
+
+    fn lora_reduce(&self, a: LoraNumbers<'_>, x: &[f32], reduced: &mut [f32]) {
+        self.native.lora_reduce(a, x, reduced);
+    }
+
+    fn lora_expand(
+        &self,
+        b: (LoraNumbers<'_>, usize),
+        first: usize,
+        reduced: &[f32],
+        y: &mut [f32],
+    ) {
+        self.native.lora_expand(b, first, reduced, y);
     }
 
     fn group_kv(&self, shape: KvGroups, input: &[f32], groups: &mut [u8]) {
