@@ -110,7 +110,7 @@ fn who_waits_has_the_pages_as_soon_as_they_are_there() {
     // By a clock that stands still nobody's time is ever over.
     let clock = SteppedClock::default();
     // And not by the system's either: who is not woken waits for as long as a test may take, and longer.
-    let soon = || Deadline::after(&clock, Duration::from_secs(3600));
+    let soon = || Deadline::after(&clock, Duration::from_hours(1));
     let pool = pool(4);
     let held = pool.lease(Kind::Kv, None, 3).unwrap();
     std::thread::scope(|scope| {
