@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 import ruvllm._native as _native
+from ruvllm.adapters.merging import MergeMethod, merge
 from ruvllm.adapters.peft_folder import CONFIG, read_peft
+from ruvllm.adapters.peft_writer import write_peft
 from ruvllm.adapters.weights import AdapterWeights
 from ruvllm.errors import AdapterError, ConfigError, NotFoundError
 
@@ -55,13 +57,31 @@ class AdapterInfo:
     source: Path | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """An adapter that has a name; its matrices as they were given, where no file has them."""
+
+    info: AdapterInfo
+    native: _native.Adapter
+    weights: AdapterWeights | None
+
+    def given(self) -> AdapterWeights:
+        """The matrices, not as they are computed with; from the file, where there is one."""
+        if self.weights is not None:
+            return self.weights
+        weights = _read(Path(str(self.info.source)))
+        if _digest(weights) != self.info.generation:
+            raise AdapterError(f"{self.info.source} is not any more what was loaded as {self.info.name!r}")
+        return weights
+
+
 class Adapters:
     """What `LLM.adapters` is. Every method may be called from any thread."""
 
     def __init__(self, model: _native.Model) -> None:
         self._model = model
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[AdapterInfo, _native.Adapter]] = {}
+        self._known: dict[str, _Loaded] = {}
 
     def load(self, name: str, source: str | os.PathLike[str] | AdapterWeights) -> AdapterInfo:
         """Load a folder of PEFT's under a name that is free.
@@ -96,12 +116,40 @@ class Adapters:
     def list(self) -> "list[AdapterInfo]":
         """All that are loaded, by name."""
         with self._lock:
-            return [info for _, (info, _) in sorted(self._known.items())]
+            return [loaded.info for _, loaded in sorted(self._known.items())]
 
     def info(self, name: str) -> AdapterInfo:
         """What a name stands for."""
         with self._lock:
-            return self._find(name)[0]
+            return self._find(name).info
+
+    def merge(
+        self,
+        name: str,
+        adapters: Mapping[str, float],
+        method: MergeMethod = "linear",
+        *,
+        density: float = 0.5,
+        rank: int | None = None,
+        seed: int = 0,
+    ) -> AdapterInfo:
+        """Make a new adapter of several with weights, and load it under a name that is free.
+
+            llm.adapters.merge("both", {"tone": 0.7, "law": 0.3}, "ties", density=0.2)
+
+        The methods, and what the other arguments are for, stand at `ruvllm.adapters.merge`.
+        """
+        with self._lock:
+            chosen = [(self._find(one), weight) for one, weight in adapters.items()]
+        given = [(one.given(), weight) for one, weight in chosen]
+        return self.load(name, merge(given, method, density=density, rank=rank, seed=seed))
+
+    def export(self, name: str, folder: str | os.PathLike[str]) -> Path:
+        """Write an adapter as a folder of PEFT's, which must not have one yet."""
+        with self._lock:
+            loaded = self._find(name)
+        write_peft(loaded.given(), Path(folder))
+        return Path(folder)
 
     def chosen(self, choice: AdapterChoice) -> ChosenAdapters:
         """What a request's `adapter` means now."""
@@ -113,7 +161,7 @@ class Adapters:
         if len(scales) > MAX_AT_ONCE:
             raise ConfigError(f"{len(scales)} adapters on one request; at most {MAX_AT_ONCE} are")
         with self._lock:
-            return tuple((self._find(name)[1], float(scale)) for name, scale in scales.items() if scale)
+            return tuple((self._find(name).native, float(scale)) for name, scale in scales.items() if scale)
 
     def _put(
         self, name: str, source: str | os.PathLike[str] | AdapterWeights, *, expects: str | None
@@ -138,13 +186,13 @@ class Adapters:
             if expects is None and name in self._known:
                 raise AdapterError(f"the adapter {name!r} is loaded already; replace it, or unload it first")
             if expects is not None:
-                found = self._find(name)[0].generation
+                found = self._find(name).info.generation
                 if expects not in ("", found):
                     raise AdapterError(f"the adapter {name!r} is of generation {found}, and not {expects}")
-            self._known[name] = (info, native)
+            self._known[name] = _Loaded(info, native, weights if weights.source is None else None)
         return info
 
-    def _find(self, name: str) -> tuple[AdapterInfo, _native.Adapter]:
+    def _find(self, name: str) -> _Loaded:
         found = self._known.get(name)
         if found is None:
             known: Sequence[str] = sorted(self._known)[:8]
