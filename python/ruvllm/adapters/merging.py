@@ -1,8 +1,8 @@
 """Several adapters into one: what each adds is combined, map by map.
 
 Where the combination is linear, the new one is exact, and its rank is the sum of theirs: A stands over A, B
-beside B. The other methods work on what is added itself, `scale * B A`, and give the nearest matrix of the rank
-that is asked for.
+beside B. The other methods work on what is added itself, `scale * B A`, and give the nearest matrix of the
+rank that is asked for.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,8 +48,8 @@ def merge(
         method: `linear` is the weighted mean, `task_arithmetic` the weighted sum, `average` the mean whatever
             the weights; `slerp` goes from the first of two to the second on a sphere, as far as the second's
             part of the weights; `ties` keeps the largest numbers of each, elects a sign for each place and
-            takes the weighted mean of those that have it; `dare` drops numbers at random, makes up for them and
-            sums; `dare_ties` drops at random and elects signs.
+            takes the weighted mean of those that have it; `dare` drops numbers at random, makes up for them
+            and sums; `dare_ties` drops at random and elects signs.
         density: What part of the numbers `ties` and `dare` keep of each adapter.
         rank: The rank of the result where it is not exact; the largest of theirs by default.
         seed: Decides what `dare` drops.
