@@ -9,8 +9,11 @@ import pytest
 from ruvllm import LLM, GenerateParams
 from tests.conftest import FIXTURES
 
-MODELS = FIXTURES / "models"
-BASES = {"folder": MODELS / "llama-gqa", "GGUF, rows of Q and K turned": FIXTURES / "gguf" / "llama-gqa.gguf"}
+ADAPTERS = FIXTURES / "adapters"
+BASES = {
+    "folder": FIXTURES / "models" / "llama-gqa",
+    "GGUF, rows of Q and K turned": FIXTURES / "gguf" / "llama-gqa.gguf",
+}
 NAMES = ("lora-all-r4", "lora-rs-r8")
 # As for the models themselves; the adapter is kept in 16 bits.
 TOLERANCE = 1e-3
@@ -21,13 +24,13 @@ def llm(request: pytest.FixtureRequest) -> Iterator[LLM]:
     base: Path = BASES[request.param]
     with LLM(base, activations="f32", kv_format="f32") as llm:
         for name in NAMES:
-            llm.adapters.load(name, MODELS / name / "adapter")
+            llm.adapters.load(name, ADAPTERS / name / "adapter")
         yield llm
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_logits_are_those_of_peft(llm: LLM, name: str) -> None:
-    expected = np.load(MODELS / name / "expected.npz")
+    expected = np.load(ADAPTERS / name / "expected.npz")
     found = llm.logits(expected["input_ids"], adapter=name)
     assert np.abs(found - expected["lora_logits"]).max() < TOLERANCE
     # The adapters are no small change: the test would see it if nothing was added.
@@ -35,7 +38,7 @@ def test_logits_are_those_of_peft(llm: LLM, name: str) -> None:
 
 
 def test_the_base_stays_what_it_is(llm: LLM) -> None:
-    expected = np.load(MODELS / NAMES[0] / "expected.npz")
+    expected = np.load(ADAPTERS / NAMES[0] / "expected.npz")
     found = llm.logits(expected["input_ids"])
     assert np.abs(found - expected["base_logits"]).max() < TOLERANCE
 
@@ -53,7 +56,7 @@ def test_a_mixed_batch_gives_each_what_it_has_alone(llm: LLM) -> None:
 
 def test_two_adapters_add_up(llm: LLM) -> None:
     """One of them with half its weight: what `alpha` says, halved, is the same."""
-    expected = np.load(MODELS / NAMES[0] / "expected.npz")
+    expected = np.load(ADAPTERS / NAMES[0] / "expected.npz")
     once = llm.logits(expected["input_ids"], adapter={NAMES[0]: 1.0})
     assert np.array_equal(once, llm.logits(expected["input_ids"], adapter=NAMES[0]))
     none = llm.logits(expected["input_ids"], adapter={NAMES[0]: 0.0})
