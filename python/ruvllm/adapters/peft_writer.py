@@ -1,15 +1,15 @@
 """Writes an adapter as PEFT does, for `peft`, vLLM and llama.cpp's converter to load."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from ruvllm.adapters.peft_folder import CONFIG, WEIGHTS
 from ruvllm.adapters.weights import AdapterWeights
 from ruvllm.errors import AdapterError
+from ruvllm.whole_file import creating
 
 __all__ = ["write_peft"]
 
@@ -51,11 +51,11 @@ def write_peft(weights: AdapterWeights, folder: Path) -> None:
         "fan_in_fan_out": False,
         "inference_mode": True,
     }
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    # Last, and whole or not at all: a folder without it is no adapter.
-    waiting = folder / f".{CONFIG}.{os.getpid()}"
-    waiting.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    waiting.replace(folder / CONFIG)
+    with creating(folder / WEIGHTS) as file:
+        file.write(save(tensors, metadata={"format": "pt"}))
+    # Last: a folder without it is no adapter.
+    with creating(folder / CONFIG) as file:
+        file.write(json.dumps(settings, indent=2).encode() + b"\n")
 
 
 def _name(layer: int, module: str) -> str:
