@@ -1,5 +1,8 @@
-"""Adapters of random matrices over SmolLM2, which is quantized: nobody has another's, alone or together."""
+"""Adapters over SmolLM2, which is quantized: one that was trained does what it does for `peft`, and of random
+ones nobody has another's, alone or together.
+"""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pytest
 from ruvllm import LLM, GenerateParams
 from ruvllm.adapters import AdapterWeights, Part
 from ruvllm.errors import AdapterError
+from tests.conftest import FIXTURES
 
 HIDDEN, FEED_FORWARD, KEYS, LAYERS = 576, 1536, 192, 30
 MODULES = {
@@ -65,3 +69,16 @@ def test_numbers_that_sixteen_bits_cannot_hold_are_refused(llm: LLM) -> None:
     part = Part(layer=0, module="q_proj", a=a, b=b, scale=1.0)
     with pytest.raises(AdapterError, match="q_proj of layer 0: A holds 1000000, which is too large"):
         llm.adapters.load("large", AdapterWeights(parts=(part,)))
+
+
+def test_a_trained_adapter_lowers_the_loss_as_peft_says(llm: LLM) -> None:
+    """Of two pieces of the text that it was trained on; weights and activations are rounded here."""
+    folder = FIXTURES / "adapters" / "smollm2-licence"
+    expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
+    llm.adapters.load("licence", folder / "adapter")
+    pieces = zip(expected["token_ids"], expected["base_loss"], expected["adapter_loss"], strict=True)
+    for token_ids, base_loss, adapter_loss in pieces:
+        assert llm.score(token_ids).mean() == pytest.approx(base_loss, rel=0.02)
+        found = llm.score(token_ids, adapter="licence").mean()
+        assert found == pytest.approx(adapter_loss, rel=0.02)
+        assert found < 0.5 * base_loss
