@@ -5,7 +5,7 @@ beside B. The other methods work on what is added itself, `scale * B A`, and giv
 rank that is asked for.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
@@ -76,7 +76,10 @@ def merge(
     else:
         target = rank or max(one.max_rank for one, _ in adapters)
         parts = [
-            _nearest(place, combine(_deltas(found), settings), target) for place, found in by_place.items()
+            _nearest(
+                place, combine(_deltas(found), settings), target, in_file_order=_some(found).in_file_order
+            )
+            for place, found in by_place.items()
         ]
     bases = {one.base_model for one, _ in adapters}
     return AdapterWeights(parts=tuple(parts), base_model=bases.pop() if len(bases) == 1 else None)
@@ -84,18 +87,15 @@ def merge(
 
 def _by_place(adapters: Sequence[AdapterWeights]) -> dict[_Place, list[Part | None]]:
     """What each adapter adds at each place where one of them adds something."""
-    places = sorted({(part.layer, part.module) for one in adapters for part in one.parts})
+    known = [{(part.layer, part.module): part for part in one.parts} for one in adapters]
     found: dict[_Place, list[Part | None]] = {}
-    for place in places:
-        own = [
-            next((part for part in one.parts if (part.layer, part.module) == place), None) for one in adapters
-        ]
+    for place in sorted(set().union(*known)):
+        own = found[place] = [one.get(place) for one in known]
         shapes = {(part.a.shape[1], part.b.shape[0], part.in_file_order) for part in own if part is not None}
         if len(shapes) > 1:
             raise AdapterError(
                 f"{place[1]} of layer {place[0]} has several shapes: they are of different models"
             )
-        found[place] = own
     return found
 
 
@@ -108,21 +108,25 @@ def _beside(place: _Place, found: Sequence[Part | None], factors: Sequence[float
         a=np.concatenate([part.a for part, _ in own]),
         b=np.concatenate([np.float32(factor * part.scale) * part.b for part, factor in own], axis=1),
         scale=1.0,
-        in_file_order=own[0][0].in_file_order,
+        in_file_order=_some(found).in_file_order,
     )
 
 
-def _deltas(found: Sequence[Part | None]) -> "tuple[NDArray[np.float32], bool]":
-    """What each adds, whole, and in which order the rows are."""
-    some = next(part for part in found if part is not None)
+def _some(found: Sequence[Part | None]) -> Part:
+    """One of those that add something: all of a place have its shape and its order of rows."""
+    return next(part for part in found if part is not None)
+
+
+def _deltas(found: Sequence[Part | None]) -> Matrix:
+    """What each adds, whole."""
+    some = _some(found)
     nothing = np.zeros((some.b.shape[0], some.a.shape[1]), np.float32)
     deltas = [nothing if part is None else np.float32(part.scale) * (part.b @ part.a) for part in found]
-    return np.stack(deltas), some.in_file_order
+    return np.stack(deltas)
 
 
-def _nearest(place: _Place, combined: tuple[Matrix, bool], rank: int) -> Part:
+def _nearest(place: _Place, delta: Matrix, rank: int, *, in_file_order: bool) -> Part:
     """The nearest matrix of a rank: the largest of the singular values."""
-    delta, in_file_order = combined
     left, values, right = np.linalg.svd(delta, full_matrices=False)
     rank = min(rank, len(values))
     roots = np.sqrt(values[:rank])
@@ -140,10 +144,8 @@ def _slerp(deltas: Matrix, settings: _Settings) -> Matrix:
     first, second = deltas
     part = settings.weights[1] / sum(settings.weights)
     lengths = np.linalg.norm(first), np.linalg.norm(second)
-    if not all(lengths):
-        return np.asarray((1 - part) * first + part * second, np.float32)
-    cosine = np.clip(np.vdot(first, second) / (lengths[0] * lengths[1]), -1.0, 1.0)
-    angle = np.arccos(cosine)
+    cosine = np.vdot(first, second) / (lengths[0] * lengths[1]) if all(lengths) else 1.0
+    angle = np.arccos(np.clip(cosine, -1.0, 1.0))
     if angle < _SMALL_ANGLE or np.pi - angle < _SMALL_ANGLE:
         return np.asarray((1 - part) * first + part * second, np.float32)
     ways = np.sin((1 - part) * angle), np.sin(part * angle)
@@ -187,15 +189,4 @@ def _elected(deltas: Matrix, weights: Sequence[float]) -> Matrix:
     return np.asarray(np.divide(sums, total, out=np.zeros_like(sums), where=total != 0), np.float32)
 
 
-def _with_order(
-    combined: Callable[[Matrix, _Settings], Matrix],
-) -> "Callable[[tuple[Matrix, bool], _Settings], tuple[Matrix, bool]]":
-    return lambda deltas, settings: (combined(deltas[0], settings), deltas[1])
-
-
-_COMBINED = {
-    "slerp": _with_order(_slerp),
-    "ties": _with_order(_ties),
-    "dare": _with_order(_dare),
-    "dare_ties": _with_order(_dare_ties),
-}
+_COMBINED = {"slerp": _slerp, "ties": _ties, "dare": _dare, "dare_ties": _dare_ties}

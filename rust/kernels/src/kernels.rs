@@ -179,7 +179,7 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
 
     /// `reduced[r] = a[r] . x`, one row of `x.len()` for each number of `reduced`.
     fn lora_reduce(&self, a: LoraNumbers<'_>, x: &[f32], reduced: &mut [f32]) {
-        assert_eq!(a.len(), reduced.len() * x.len(), "A of {} inputs", x.len());
+        lora::rows::check_reduce(a, x, reduced);
         lora::rows::plain_reduce(a, x, reduced);
     }
 
@@ -191,11 +191,7 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         reduced: &[f32],
         y: &mut [f32],
     ) {
-        assert!(
-            b.0.len() == reduced.len() * b.1 && first + y.len() <= b.1,
-            "B of {} outputs",
-            b.1
-        );
+        lora::rows::check_expand(b, first, reduced, y);
         lora::rows::plain_expand(b, first, reduced, y);
     }
 

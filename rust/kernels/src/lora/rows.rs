@@ -10,6 +10,24 @@ use crate::simd::Lanes;
 /// Vectors of a dot product that are added up apart from one another.
 const CHAINS: usize = 4;
 
+/// Panics unless `a` has a row of `x`'s length for each number of `reduced`.
+pub(crate) fn check_reduce(a: LoraNumbers<'_>, x: &[f32], reduced: &[f32]) {
+    assert_eq!(a.len(), reduced.len() * x.len(), "A of {} inputs", x.len());
+}
+
+/// Panics unless `b` has a row of its width for each number of `reduced`, with a place for each of `y` from `first` on.
+pub(crate) fn check_expand(
+    (b, outputs): (LoraNumbers<'_>, usize),
+    first: usize,
+    reduced: &[f32],
+    y: &[f32],
+) {
+    assert!(
+        b.len() == reduced.len() * outputs && first + y.len() <= outputs,
+        "B of {outputs} outputs"
+    );
+}
+
 /// `reduced[r] = a[r] . x`, in plain loops.
 pub(crate) fn plain_reduce(a: LoraNumbers<'_>, x: &[f32], reduced: &mut [f32]) {
     for (row, reduced) in reduced.iter_mut().enumerate() {

@@ -12,7 +12,7 @@ macro_rules! native_kernels {
                 AttentionShape, AttentionTask, KvDataMut, KvLayout, KvRows, KvRun, KvView, RowsMut,
             };
             use crate::kernels::Kernels;
-            use crate::lora::LoraNumbers;
+            use crate::lora::{LoraNumbers, rows};
             use crate::matmul::{
                 FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut,
                 WordRows, check_product, takes_words,
@@ -191,7 +191,7 @@ macro_rules! native_kernels {
                     }
                 }
                 fn lora_reduce(&self, a: LoraNumbers<'_>, x: &[f32], reduced: &mut [f32]) {
-                    assert_eq!(a.len(), reduced.len() * x.len(), "A of {} inputs", x.len());
+                    rows::check_reduce(a, x, reduced);
                     // SAFETY: `self` proves the features.
                     unsafe { $entries::lora_reduce(self.lanes, a, x, reduced) }
                 }
@@ -202,11 +202,7 @@ macro_rules! native_kernels {
                     reduced: &[f32],
                     y: &mut [f32],
                 ) {
-                    assert!(
-                        b.0.len() == reduced.len() * b.1 && first + y.len() <= b.1,
-                        "B of {} outputs",
-                        b.1
-                    );
+                    rows::check_expand(b, first, reduced, y);
                     // SAFETY: `self` proves the features, and the lengths were checked.
                     unsafe { $entries::lora_expand(self.lanes, b, first, reduced, y) }
                 }
