@@ -77,7 +77,7 @@ class LLM(Closing, TextMethods):
         configured = settings_from(config, EngineSettings.given(settings))
         self._open = open_model(resolve_model(model, config), configured, progress)
         self._loop = self._open.loop
-        self._adapters = Adapters(self._open.native)
+        self._adapters = Adapters(self._open.native, self._loop.adapter_uses)
         self._device = config.device if config else DeviceType.auto()
         # Also at the interpreter's end, where threads that are still in the engine would be cut off.
         self._finalizer = weakref.finalize(self, self._loop.close)

@@ -13,21 +13,22 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import ruvllm._native as _native
 from ruvllm.adapters.merging import MergeMethod, merge
 from ruvllm.adapters.peft_folder import CONFIG, read_peft
 from ruvllm.adapters.peft_writer import write_peft
+from ruvllm.adapters.uses import AdapterUses, ChosenAdapters
 from ruvllm.adapters.weights import AdapterWeights
 from ruvllm.errors import AdapterError, ConfigError, NotFoundError
 
-__all__ = ["AdapterChoice", "AdapterInfo", "Adapters", "ChosenAdapters"]
+__all__ = ["AdapterChoice", "AdapterInfo", "Adapters", "WhenUsed"]
 
 # What a caller may say: one by its name, several with scales, or none.
 AdapterChoice: TypeAlias = str | Mapping[str, float] | None
-# The same as the engine takes it.
-ChosenAdapters: TypeAlias = "tuple[tuple[_native.Adapter, float], ...]"
+# What unloading does where requests use the adapter.
+WhenUsed: TypeAlias = Literal["forget", "refuse", "wait"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
 # Adapters on one request.
@@ -78,8 +79,9 @@ class _Loaded:
 class Adapters:
     """What `LLM.adapters` is. Every method may be called from any thread."""
 
-    def __init__(self, model: _native.Model) -> None:
+    def __init__(self, model: _native.Model, uses: AdapterUses) -> None:
         self._model = model
+        self._uses = uses
         self._lock = threading.Lock()
         self._known: dict[str, _Loaded] = {}
 
@@ -107,11 +109,27 @@ class Adapters:
         """
         return self._put(name, source, expects=expected_generation or "")
 
-    def unload(self, name: str) -> None:
-        """Forget a name; requests that run keep what it stood for."""
+    def unload(self, name: str, *, when_used: WhenUsed = "forget", timeout: float | None = None) -> None:
+        """Forget a name; requests that were taken in before keep what it stood for.
+
+        Args:
+            name: What is forgotten.
+            when_used: What becomes of it where such requests have not ended: `forget` returns at once,
+                `refuse` is an error and leaves the name, `wait` returns when the last has ended.
+            timeout: So many seconds `wait` waits; then it is an error, and the name is forgotten anyway.
+        """
+        if when_used not in get_args(WhenUsed):
+            raise ConfigError(
+                f"when_used is {when_used!r}; it must be one of {', '.join(get_args(WhenUsed))}"
+            )
         with self._lock:
-            self._find(name)
+            native = self._find(name).native
+            if when_used == "refuse" and (count := self._uses.count(native)):
+                raise AdapterError(f"the adapter {name!r} is in use by {count} requests")
             del self._known[name]
+        if when_used == "wait" and not self._uses.wait_until_unused(native, timeout):
+            count = self._uses.count(native)
+            raise AdapterError(f"{name!r} is forgotten; after {timeout} s {count} requests still use it")
 
     def list(self) -> "list[AdapterInfo]":
         """All that are loaded, by name."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from ruvllm.adapters.uses import AdapterUses
 from ruvllm.errors import BackendError, InvalidOperationError, OutOfMemoryError, OverloadedError
 from ruvllm.observability.profile import StepProfile
 from ruvllm.runtime.calls import Calls
@@ -63,6 +64,7 @@ class EngineLoop:
         self._scheduler = scheduler or Scheduler()
         self._swap_bytes = swap_bytes
         self._clock = clock
+        self.adapter_uses = AdapterUses()
         self._process = os.getpid()
         self._ids = itertools.count(1)
         # What both threads and the callers share, under `_changed`.
@@ -98,6 +100,7 @@ class EngineLoop:
             self._check_room(task)
             request = Request(next(self._ids), task, sink, self._clock())
             self._waiting.add(request)
+            self.adapter_uses.begin(task.adapters)
             self._wake()
         return request
 
@@ -374,6 +377,8 @@ class EngineLoop:
                 self._deliver(request, events)
 
     def _deliver(self, request: Request, events: Sequence[Event]) -> None:
+        if is_last(events[-1]):
+            self.adapter_uses.end(request.task.adapters)
         try:
             request.sink.deliver(events, self._clock())
         except Exception as error:  # noqa: BLE001 - a sink that cannot take events has no reader

@@ -14,7 +14,7 @@ from ruvllm.runtime.events import Event, Failed, Finished, TokenMade, Values
 from ruvllm.runtime.request import GenerationTask, Task
 
 if TYPE_CHECKING:
-    from ruvllm.adapters.registry import ChosenAdapters
+    from ruvllm.adapters.uses import ChosenAdapters
 
 __all__ = ["NativeEngine", "translated"]
 

@@ -8,7 +8,7 @@ from ruvllm.params import GenerateParams
 from ruvllm.runtime.events import Event
 
 if TYPE_CHECKING:
-    from ruvllm.adapters.registry import ChosenAdapters
+    from ruvllm.adapters.uses import ChosenAdapters
 
 __all__ = ["EvaluationKind", "EvaluationTask", "GenerationTask", "Owner", "Request", "Sink", "Task", "Terms"]
 
