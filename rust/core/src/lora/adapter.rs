@@ -1,6 +1,8 @@
-//! An adapter's matrices as products want them: A of all maps that share an input one behind the other, B turned over.
+//! An adapter's matrices as products want them: A of all maps that share an input one behind the other, B in panels.
 
 use std::sync::Arc;
+
+use ruvllm_kernels::LORA_PANEL;
 
 use crate::error::{Error, Result};
 
@@ -61,7 +63,7 @@ pub struct Part {
     pub rank: usize,
     /// What the product is multiplied with.
     pub scale: f32,
-    /// `[rank, outputs]`: B, turned over.
+    /// B, in the panels of [`ruvllm_kernels::RowDelta`].
     pub b: Numbers,
 }
 
@@ -72,6 +74,14 @@ pub struct AdapterUse {
     pub adapter: Arc<Adapter>,
     /// What all that it adds is multiplied with.
     pub scale: f32,
+}
+
+/// Whether the same is added for both.
+pub fn are_same(left: &[AdapterUse], right: &[AdapterUse]) -> bool {
+    let is_same = |(left, right): (&AdapterUse, &AdapterUse)| {
+        Arc::ptr_eq(&left.adapter, &right.adapter) && left.scale.to_bits() == right.scale.to_bits()
+    };
+    left.len() == right.len() && left.iter().zip(right).all(is_same)
 }
 
 impl Adapter {
@@ -136,9 +146,14 @@ impl AdapterBuilder {
         if !scale.is_finite() {
             return Err(Error::Adapter(format!("its scale is {scale}")));
         }
-        let mut turned = Numbers::new(self.is_single_precision);
-        for row in 0..rank {
-            turned.extend("B", b.iter().skip(row).step_by(rank))?;
+        let mut panels = Numbers::new(self.is_single_precision);
+        for first in (0..outputs).step_by(LORA_PANEL) {
+            let rows = &b[first * rank..(first + LORA_PANEL).min(outputs) * rank];
+            let missing = LORA_PANEL - rows.len() / rank;
+            for column in 0..rank {
+                panels.extend("B", rows.iter().skip(column).step_by(rank))?;
+                panels.extend("B", std::iter::repeat_n(&0.0, missing))?;
+            }
         }
         place.a.extend("A", a.iter())?;
         place.parts.push(Part {
@@ -147,7 +162,7 @@ impl AdapterBuilder {
             first: place.rank,
             rank,
             scale,
-            b: turned,
+            b: panels,
         });
         place.rank += rank;
         Ok(())

@@ -3,5 +3,5 @@
 mod adapter;
 mod numbers;
 
-pub use adapter::{Adapter, AdapterBuilder, AdapterUse, Part, Site, SiteAdapter, key_of};
+pub use adapter::{Adapter, AdapterBuilder, AdapterUse, Part, Site, SiteAdapter, are_same, key_of};
 pub use numbers::Numbers;
