@@ -42,7 +42,7 @@ mod _native {
     use super::{Bound, PyAnyMethods, PyModule, PyModuleMethods, PyResult};
 
     #[pymodule_export]
-    use super::adapter::Adapter;
+    use super::adapter::{Adapter, AdapterPool};
     #[pymodule_export]
     use super::block_formats::{block_types, dequantize, quantize};
     #[pymodule_export]

@@ -1,7 +1,5 @@
 //! An adapter's matrices as products want them: A of all maps that share an input one behind the other, B in panels.
 
-use std::sync::Arc;
-
 use ruvllm_kernels::LORA_PANEL;
 
 use crate::error::{Error, Result};
@@ -65,23 +63,6 @@ pub struct Part {
     pub scale: f32,
     /// B, in the panels of [`ruvllm_kernels::RowDelta`].
     pub b: Numbers,
-}
-
-/// An adapter on a request, and how much of it.
-#[derive(Debug, Clone)]
-pub struct AdapterUse {
-    /// The adapter.
-    pub adapter: Arc<Adapter>,
-    /// What all that it adds is multiplied with.
-    pub scale: f32,
-}
-
-/// Whether the same is added for both.
-pub fn are_same(left: &[AdapterUse], right: &[AdapterUse]) -> bool {
-    let is_same = |(left, right): (&AdapterUse, &AdapterUse)| {
-        Arc::ptr_eq(&left.adapter, &right.adapter) && left.scale.to_bits() == right.scale.to_bits()
-    };
-    left.len() == right.len() && left.iter().zip(right).all(is_same)
 }
 
 impl Adapter {
@@ -173,25 +154,6 @@ impl AdapterBuilder {
         Adapter {
             generation,
             layers: self.layers,
-        }
-    }
-}
-
-/// Under which number keys and values are known that were computed with these; 0 for none.
-pub fn key_of(uses: &[AdapterUse]) -> u64 {
-    match uses {
-        [] => 0,
-        [one] if one.scale.to_bits() == 1.0_f32.to_bits() => one.adapter.generation,
-        several => {
-            let bytes: Vec<u8> = several
-                .iter()
-                .flat_map(|one| {
-                    let scale = u64::from(one.scale.to_bits());
-                    [one.adapter.generation, scale].map(u64::to_le_bytes)
-                })
-                .flatten()
-                .collect();
-            xxhash_rust::xxh3::xxh3_64(&bytes).max(1)
         }
     }
 }

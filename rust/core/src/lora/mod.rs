@@ -2,6 +2,10 @@
 
 mod adapter;
 mod numbers;
+mod pool;
+mod uses;
 
-pub use adapter::{Adapter, AdapterBuilder, AdapterUse, Part, Site, SiteAdapter, are_same, key_of};
+pub use adapter::{Adapter, AdapterBuilder, Part, Site, SiteAdapter};
 pub use numbers::Numbers;
+pub use pool::{AdapterPool, AdapterPoolStats, ReadyAdapter};
+pub use uses::{AdapterUse, are_same, key_of};

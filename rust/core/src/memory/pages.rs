@@ -209,6 +209,18 @@ impl PagePool {
         self.lock().awaited
     }
 
+    /// Pages that one kind of owner could have: those that no other holds.
+    pub fn pages_for(&self, kind: Kind) -> usize {
+        let state = self.lock();
+        let others = state.used_pages() - state.used[kind as usize];
+        let idle = state.idle.values().map(|idle| &idle.lease);
+        let can_go: usize = idle
+            .filter(|lease| lease.kind != kind)
+            .map(Lease::pages)
+            .sum();
+        self.total - (others - can_go)
+    }
+
     /// What was counted.
     pub fn stats(&self) -> PagePoolStats {
         let state = self.lock();
