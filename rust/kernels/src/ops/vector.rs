@@ -21,7 +21,9 @@ pub(crate) fn dot<L: Lanes>(lanes: L, first: &[f32], second: &[f32]) -> f32 {
             *sum = lanes.fma(lanes.load_up_to(a), lanes.load_up_to(b), *sum);
         }
     }
-    let rest = first_rest.chunks(L::WIDTH).zip(second_rest.chunks(L::WIDTH));
+    let rest = first_rest
+        .chunks(L::WIDTH)
+        .zip(second_rest.chunks(L::WIDTH));
     for (sum, (a, b)) in sums.iter_mut().zip(rest) {
         *sum = lanes.fma(lanes.load_up_to(a), lanes.load_up_to(b), *sum);
     }
