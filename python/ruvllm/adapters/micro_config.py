@@ -98,7 +98,9 @@ class MicroLoraConfig:
         if beyond:
             raise ConfigError(f"layers has {beyond[0]}; the model has {count} layers, from 0 on")
         targets = _modules(target_modules)
-        shapes = {(layer, module): known[layer, module.value] for layer in chosen for module in targets}
+        shapes: dict[MapName, tuple[int, int]] = {
+            (layer, module): known[layer, module.value] for layer in chosen for module in targets
+        }
         return cls(target_modules=targets, shapes=shapes, **settings)
 
     @property

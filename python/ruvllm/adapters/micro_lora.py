@@ -71,8 +71,8 @@ class MicroLoRA:
     ) -> int:
         """The same, and a step against `ewc_lambda / 2 * sum of fisher * (weight - optimal)^2` of each state.
 
-        That part of the step solves the penalty exactly, so that it ends at the optimum at most. With a Fisher
-        of 0 it does nothing; where there are no gradients it pulls alone.
+        That part of the step solves the penalty exactly, so that it ends at the optimum at most. With a
+        Fisher of 0 it does nothing; where there are no gradients it pulls alone.
         """
         strength = check_number("ewc_lambda", ewc_lambda, _RATE)
         terms = [self._term(name, state) for name, state in states.items()]
@@ -87,15 +87,18 @@ class MicroLoRA:
         times that of `previous` ones: old tasks fade, and nothing grows with their number.
         """
         check_number("decay", decay, Interval(0, 1))
-        before = {name: self._term(name, state) for name, state in (previous or {}).items()}
+        before = dict(previous or {})
+        for name, state in before.items():
+            self._check_state(name, state)
         states: dict[MapName, EwcState] = {}
-        for name, (fisher, (a, b)) in zip(self._names, self._native.take_fisher(), strict=True):
-            importance = [np.zeros_like(a), np.zeros_like(b)] if fisher is None else list(fisher)
+        for name, (fisher, weights) in zip(self._names, self._native.take_fisher(), strict=True):
+            optimal_a, optimal_b = self._matrices(*weights)
+            fisher_a, fisher_b = np.zeros_like(optimal_a), np.zeros_like(optimal_b)
+            if fisher is not None:
+                fisher_a, fisher_b = self._matrices(*fisher)
             if name in before:
-                for new, old in zip(importance, before[name][1:3], strict=True):
-                    new += np.float32(decay) * old
-            fisher_a, fisher_b = self._matrices(*importance)
-            optimal_a, optimal_b = self._matrices(a, b)
+                fisher_a = fisher_a + np.float32(decay) * before[name].fisher_a
+                fisher_b = fisher_b + np.float32(decay) * before[name].fisher_b
             states[name] = EwcState(
                 fisher_a=fisher_a, fisher_b=fisher_b, optimal_a=optimal_a, optimal_b=optimal_b
             )
@@ -162,8 +165,8 @@ class MicroLoRA:
             raise ConfigError(f"feedback has no source_module, and there are maps of {len(layers)} layers")
         return list(self._places.values())
 
-    def _term(self, name: MapName, state: EwcState) -> "tuple[int, Vector, Vector, Vector, Vector]":
-        """As the extension takes it, with B turned over."""
+    def _check_state(self, name: MapName, state: EwcState) -> int:
+        """Which map a state is of; an error where it does not fit."""
         place = self._place(name)
         check_type(f"the state of {_spoken(name)}", state, EwcState)
         inputs, outputs = self.config.maps[name]
@@ -171,6 +174,11 @@ class MicroLoRA:
         found = state.fisher_a.shape, state.fisher_b.shape
         if found != wanted:
             raise ConfigError(f"the state of {_spoken(name)} is of shapes {found}; they must be {wanted}")
+        return place
+
+    def _term(self, name: MapName, state: EwcState) -> "tuple[int, Vector, Vector, Vector, Vector]":
+        """As the extension takes it, with B turned over."""
+        place = self._check_state(name, state)
         fisher_b, optimal_b = (np.ascontiguousarray(b.T) for b in (state.fisher_b, state.optimal_b))
         return place, state.fisher_a, fisher_b, state.optimal_a, optimal_b
 
