@@ -11,7 +11,7 @@ Matrix = NDArray[np.float64]
 
 
 def matrices_of(micro: MicroLoRA, module: Any) -> tuple[Matrix, Matrix, float]:
-    """A, B and the scale, as the extension has them: `weights` moves powers of two from the former to the latter."""
+    """A, B and the scale as the extension has them: `weights` moves powers of two between them."""
     a, b = micro._native.weights()[list(micro.config.maps).index(module)]
     rank = micro.config.rank
     scale = micro.config.alpha / rank
@@ -57,7 +57,7 @@ class ByHand:
             self.since[name].append(slopes)
 
     def apply(self, rate: float, strength: float | None = None) -> None:
-        """Where there is a penalty, to the mean of the step's end and the optimum, weighed as their parabolas are."""
+        """Under a penalty, to the mean of the step's end and the optimum, each with its parabola's weight."""
         for name, weights in self.weights.items():
             for half, matrix in weights.items():
                 gathered = [one[half] for one in self.gradients[name]]

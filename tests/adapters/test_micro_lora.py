@@ -199,10 +199,10 @@ def tasks() -> tuple[Task, Task]:
 
 
 def test_what_was_important_is_held_fast(tasks: tuple[Task, Task]) -> None:
-    """Without a penalty the second task forgets the first; with one it is kept, and the second learned less."""
+    """Without a penalty the second task forgets the first; with one that stays, and the second gets less."""
     first, second = tasks
     losses = {}
-    for strength in (None, 0.0, 50.0):
+    for strength in (None, 0.0, 300.0):
         micro = first.adapter()
         first.learn(micro, 300)
         learned_first = first.loss(micro)
@@ -212,8 +212,8 @@ def test_what_was_important_is_held_fast(tasks: tuple[Task, Task]) -> None:
         losses[strength] = (first.loss(micro), second.loss(micro))
     assert losses[0.0] == losses[None]
     assert losses[None][0] > 10 * learned_first
-    assert losses[50.0][0] < 0.35 * losses[None][0]
-    assert losses[None][1] < losses[50.0][1]
+    assert losses[300.0][0] < 0.2 * losses[None][0]
+    assert losses[None][1] < losses[300.0][1]
 
 
 def test_without_importance_nothing_is_held() -> None:
@@ -293,46 +293,41 @@ def test_threads_lose_nothing() -> None:
 
 
 def test_threads_see_whole_updates() -> None:
-    """Each step but the first triples what is added; another factor would be half of one."""
+    """B is tripled and brought back; what is added is all of the one or all of the other."""
     micro = MicroLoRA(MicroLoraConfig(in_features=3000, out_features=3000, rank=1, alpha=1.0))
     x = vector(1, 3000)
     micro.adapt(x, AdaptFeedback(1.0, vector(2, 3000)))
     micro.apply_updates(0.1)
-    state = micro.consolidate()
-    low = micro.forward(x, QUERY)
-    zero = {
-        name: EwcState(
-            fisher_a=np.zeros_like(one.fisher_a),
-            fisher_b=np.ones_like(one.fisher_b),
-            optimal_a=one.optimal_a,
-            optimal_b=3 * one.optimal_b if factor == 3 else one.optimal_b,
-        )
-        for name, one in state.items()
-        for factor in (3,)
-    }
-    back = {
-        name: EwcState(
-            fisher_a=one.fisher_a, fisher_b=one.fisher_b, optimal_a=one.optimal_a, optimal_b=one.optimal_b / 3
-        )
-        for name, one in zero.items()
-    }
+    low, learned = micro.forward(x, QUERY), micro.consolidate()
+
+    def held_at(factor: float) -> dict[Any, EwcState]:
+        return {
+            name: EwcState(
+                fisher_a=np.zeros_like(state.fisher_a),
+                fisher_b=np.ones_like(state.fisher_b),
+                optimal_a=state.optimal_a,
+                optimal_b=factor * state.optimal_b,
+            )
+            for name, state in learned.items()
+        }
+
     done = threading.Event()
     seen: set[float] = set()
 
     def look() -> None:
         while not done.is_set():
-            factors = micro.forward(x, QUERY)[low != 0] / low[low != 0]
+            factors = micro.forward(x, QUERY) / low
             seen.update(np.round([factors.min(), factors.max()], 2).tolist())
 
     threads = [threading.Thread(target=look) for _ in range(2)]
     for thread in threads:
         thread.start()
-    for _ in range(100):
-        micro.apply_updates_with_ewc(1.0, zero, 1e30)
-        micro.apply_updates_with_ewc(1.0, back, 1e30)
+    for factor in [3.0, 1.0] * 100:
+        micro.apply_updates_with_ewc(1.0, held_at(factor), 1e30)
     done.set()
     for thread in threads:
         thread.join()
+    assert 1.0 in seen
     assert seen <= {1.0, 3.0}
 
 
@@ -358,4 +353,4 @@ def test_the_documented_config() -> None:
     assert (default.in_features, default.out_features, default.alpha, default.dropout) == (768, 768, 4.0, 0.0)
     assert set(default.target_modules) == {QUERY, VALUE}
     assert not default.gradient_checkpointing
-    assert len({module: 0 for module in TargetModule}) == 7
+    assert len(set(TargetModule)) == 7

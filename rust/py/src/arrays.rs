@@ -1,7 +1,7 @@
 //! NumPy arrays in, as borrowed views that are checked and never kept; and out, without a copy.
 
 use numpy::{
-    Element, IntoPyArray, PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn,
+    BorrowError, Element, IntoPyArray, PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn,
     PyReadwriteArrayDyn, PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
@@ -15,7 +15,7 @@ pub(crate) fn contiguous<'py, T: Element>(
     array: &Bound<'py, PyAny>,
 ) -> PyResult<PyReadonlyArrayDyn<'py, T>> {
     let typed = side_by_side::<T>(name, array)?.try_readonly();
-    typed.map_err(|error| refuse::<T>(name, array.py(), &error.to_string()))
+    typed.map_err(|_| refuse::<T>(name, array.py(), "being written to"))
 }
 
 /// The same, to write to.
@@ -24,7 +24,13 @@ pub(crate) fn contiguous_mut<'py, T: Element>(
     array: &Bound<'py, PyAny>,
 ) -> PyResult<PyReadwriteArrayDyn<'py, T>> {
     let typed = side_by_side::<T>(name, array)?.try_readwrite();
-    typed.map_err(|error| refuse::<T>(name, array.py(), &error.to_string()))
+    typed.map_err(|error| {
+        let found = match error {
+            BorrowError::NotWriteable => "read-only",
+            _ => "in use, for this call or another",
+        };
+        refuse::<T>(name, array.py(), found)
+    })
 }
 
 fn side_by_side<'a, 'py, T: Element>(
