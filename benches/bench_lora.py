@@ -1,4 +1,4 @@
-"""MicroLoRA on vectors of 4096, as a request would use it: forward, adapt and apply, and the same under EWC."""
+"""MicroLoRA on vectors of 4096: forward, adapt and apply, and the same under EWC."""
 
 from typing import Any
 

@@ -626,25 +626,6 @@ class _MicroFeedback(Protocol):
     @property
     def latency_us(self) -> int: ...
 
-@final
-class MicroCounts:
-    """What a `MicroLora` counted."""
-
-    @property
-    def adaptations(self) -> int: ...
-    @property
-    def without_gradient(self) -> int: ...
-    @property
-    def pending(self) -> int: ...
-    @property
-    def updates(self) -> int: ...
-    @property
-    def quality_sum(self) -> float: ...
-    @property
-    def latency_sum_us(self) -> int: ...
-    @property
-    def num_parameters(self) -> int: ...
-
 _Halves: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 @final
@@ -665,9 +646,7 @@ class MicroLora:
         self,
         learning_rate: float,
         strength: float,
-        terms: Sequence[
-            tuple[int, NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
-        ],
+        terms: Sequence[tuple[int, Sequence[NDArray[np.float32]]]],
     ) -> int:
         """`terms`: which map, its Fisher of A and of B, its optimal A and B."""
     def weights(self) -> list[_Halves]: ...
@@ -676,7 +655,8 @@ class MicroLora:
     def reset(self) -> None: ...
     @property
     def scale(self) -> float: ...
-    def stats(self) -> MicroCounts: ...
+    def stats(self) -> tuple[int, int, int, int, float, int]:
+        """Adaptations, feedback without, adaptations that wait, updates, sums of qualities, of latencies."""
 
 @final
 class Engine:

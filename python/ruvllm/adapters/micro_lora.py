@@ -110,17 +110,18 @@ class MicroLoRA:
 
     def stats(self) -> MicroLoraStats:
         """What was counted."""
-        counts = self._native.stats()
-        feedback = counts.adaptations + counts.without_gradient
+        adaptations, without_gradient, pending, updates, qualities, latencies = self._native.stats()
+        feedback = adaptations + without_gradient
+        num_parameters = self.config.rank * sum(map(sum, self.config.maps.values()))
         return MicroLoraStats(
-            adaptations=counts.adaptations,
-            without_gradient=counts.without_gradient,
-            pending=counts.pending,
-            updates=counts.updates,
-            mean_quality=counts.quality_sum / feedback if feedback else None,
-            mean_latency_us=counts.latency_sum_us / feedback if feedback else None,
-            num_parameters=counts.num_parameters,
-            num_bytes=4 * counts.num_parameters,
+            adaptations=adaptations,
+            without_gradient=without_gradient,
+            pending=pending,
+            updates=updates,
+            mean_quality=qualities / feedback if feedback else None,
+            mean_latency_us=latencies / feedback if feedback else None,
+            num_parameters=num_parameters,
+            num_bytes=4 * num_parameters,
         )
 
     def weights(self) -> AdapterWeights:
@@ -176,11 +177,11 @@ class MicroLoRA:
             raise ConfigError(f"the state of {_spoken(name)} is of shapes {found}; they must be {wanted}")
         return place
 
-    def _term(self, name: MapName, state: EwcState) -> "tuple[int, Vector, Vector, Vector, Vector]":
+    def _term(self, name: MapName, state: EwcState) -> "tuple[int, list[Vector]]":
         """As the extension takes it, with B turned over."""
         place = self._check_state(name, state)
         fisher_b, optimal_b = (np.ascontiguousarray(b.T) for b in (state.fisher_b, state.optimal_b))
-        return place, state.fisher_a, fisher_b, state.optimal_a, optimal_b
+        return place, [state.fisher_a, fisher_b, state.optimal_a, optimal_b]
 
     def _matrices(self, a: Vector, b: Vector) -> tuple[Vector, Vector]:
         """A as `[rank, inputs]` and B as `[outputs, rank]`, from flat ones of which B is turned over."""

@@ -57,7 +57,7 @@ mod _native {
     #[pymodule_export]
     use super::kv_blocks::KvBlocks;
     #[pymodule_export]
-    use super::micro_lora::{MicroCounts, MicroLora};
+    use super::micro_lora::MicroLora;
     #[pymodule_export]
     use super::model::Model;
     #[pymodule_export]

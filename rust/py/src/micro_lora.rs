@@ -2,11 +2,9 @@
 
 use std::sync::{PoisonError, RwLock};
 
-use numpy::{PyArray1, PyReadonlyArrayDyn};
+use numpy::PyArray1;
 use pyo3::prelude::*;
-use ruvllm_core::lora::{
-    self, EwcTerm, Halves, MicroFeedback, MicroMap, MicroSettings, MicroStats,
-};
+use ruvllm_core::lora::{self, EwcTerm, Halves, MicroFeedback, MicroMap, MicroSettings};
 
 use crate::arrays::{contiguous, contiguous_mut, flat};
 use crate::run::run;
@@ -34,31 +32,18 @@ struct Feedback<'py> {
     latency_us: u64,
 }
 
-/// Fisher and optimal values of A and of B turned over, of the map with that number.
+/// What holds the map with that number: arrays as [`HELD`] names them, B turned over.
 #[derive(FromPyObject)]
-struct Term<'py>(
-    usize,
-    Bound<'py, PyAny>,
-    Bound<'py, PyAny>,
-    Bound<'py, PyAny>,
-    Bound<'py, PyAny>,
-);
+struct Term<'py>(usize, [Bound<'py, PyAny>; 4]);
+
+const HELD: [&str; 4] = ["fisher_a", "fisher_b", "optimal_a", "optimal_b"];
 
 type FloatArray<'py> = Bound<'py, PyArray1<f32>>;
 /// A, and B turned over.
 type Arrays<'py> = (FloatArray<'py>, FloatArray<'py>);
 
-/// What was counted.
-#[pyclass(frozen, get_all, module = "ruvllm._native")]
-pub(crate) struct MicroCounts {
-    adaptations: u64,
-    without_gradient: u64,
-    pending: u64,
-    updates: u64,
-    quality_sum: f64,
-    latency_sum_us: u64,
-    num_parameters: usize,
-}
+/// Adaptations, those without a gradient, those that wait, updates, the sums of qualities and of latencies.
+type Counts = (u64, u64, u64, u64, f64, u64);
 
 impl MicroLora {
     fn read<T>(&self, look: impl FnOnce(&lora::MicroLora) -> T) -> T {
@@ -72,15 +57,6 @@ impl MicroLora {
 
 fn arrays(py: Python<'_>, Halves { a, b }: Halves) -> Arrays<'_> {
     (flat(py, a), flat(py, b))
-}
-
-fn views<'py>(term: &Term<'py>) -> PyResult<[PyReadonlyArrayDyn<'py, f32>; 4]> {
-    Ok([
-        contiguous("fisher_a", &term.1)?,
-        contiguous("fisher_b", &term.2)?,
-        contiguous("optimal_a", &term.3)?,
-        contiguous("optimal_b", &term.4)?,
-    ])
 }
 
 #[pymethods]
@@ -163,18 +139,23 @@ impl MicroLora {
         strength: f32,
         terms: Vec<Term<'_>>,
     ) -> PyResult<u64> {
-        let views = terms.iter().map(views).collect::<PyResult<Vec<_>>>()?;
-        let slices = terms.iter().zip(&views).map(|(term, [a, b, c, d])| {
+        let views = terms.iter().map(|Term(_, arrays)| {
+            let named = HELD.iter().zip(arrays);
+            let views = named.map(|(name, array)| contiguous::<f32>(name, array));
+            views.collect::<PyResult<Vec<_>>>()
+        });
+        let views = views.collect::<PyResult<Vec<_>>>()?;
+        let held = terms.iter().zip(&views).map(|(Term(place, _), views)| {
             Ok(EwcTerm {
-                place: term.0,
+                place: *place,
                 lambda: strength,
-                fisher: (a.as_slice()?, b.as_slice()?),
-                optimal: (c.as_slice()?, d.as_slice()?),
+                fisher: (views[0].as_slice()?, views[1].as_slice()?),
+                optimal: (views[2].as_slice()?, views[3].as_slice()?),
             })
         });
-        let terms = slices.collect::<PyResult<Vec<_>>>()?;
+        let held = held.collect::<PyResult<Vec<_>>>()?;
         run(py, || {
-            self.change(|micro| micro.apply(learning_rate, &terms))
+            self.change(|micro| micro.apply(learning_rate, &held))
         })
     }
 
@@ -215,30 +196,19 @@ impl MicroLora {
     }
 
     #[getter]
-    fn scale(&self, py: Python<'_>) -> PyResult<f32> {
-        run(py, || Ok(self.read(lora::MicroLora::scale)))
+    fn scale(&self) -> f32 {
+        self.read(lora::MicroLora::scale)
     }
 
-    fn stats(&self, py: Python<'_>) -> PyResult<MicroCounts> {
-        let (stats, num_parameters) = run(py, || {
-            Ok(self.read(|micro| (micro.stats(), micro.num_parameters())))
-        })?;
-        let MicroStats {
-            adaptations,
-            without_gradient,
-            pending,
-            updates,
-            quality_sum,
-            latency_sum_us,
-        } = stats;
-        Ok(MicroCounts {
-            adaptations,
-            without_gradient,
-            pending,
-            updates,
-            quality_sum,
-            latency_sum_us,
-            num_parameters,
-        })
+    fn stats(&self) -> Counts {
+        let stats = self.read(lora::MicroLora::stats);
+        (
+            stats.adaptations,
+            stats.without_gradient,
+            stats.pending,
+            stats.updates,
+            stats.quality_sum,
+            stats.latency_sum_us,
+        )
     }
 }

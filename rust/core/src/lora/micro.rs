@@ -123,11 +123,6 @@ impl MicroLora {
         self.settings.alpha / self.settings.rank as f32
     }
 
-    /// Numbers of all its matrices.
-    pub fn num_parameters(&self) -> usize {
-        self.places.iter().map(|place| place.weights.len()).sum()
-    }
-
     /// What was counted.
     pub fn stats(&self) -> MicroStats {
         self.stats

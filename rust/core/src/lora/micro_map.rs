@@ -57,11 +57,6 @@ impl Halves {
         }
     }
 
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.a.len() + self.b.len()
-    }
-
     pub(super) fn is_finite(&self) -> bool {
         is_finite(&self.a) && is_finite(&self.b)
     }
