@@ -1,6 +1,7 @@
 """MicroLoRA in a model: true widths, true gradients, and generations that requests can use."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,16 @@ def test_a_request_keeps_its_generation(llm: LLM) -> None:
     assert llm.generate(PROMPT, params, adapter="live").token_ids != expected
     assert first.publish(llm, "live").generation == old.generation
     assert llm.generate(PROMPT, params, adapter="live").token_ids == expected
+    llm.adapters.unload("live")
+
+
+def test_threads_publish_one_name(llm: LLM) -> None:
+    """One of them loads it, the others replace it."""
+    micro = noisy(llm, 5)
+    with ThreadPoolExecutor(8) as threads:
+        infos = list(threads.map(lambda _: micro.publish(llm, "live"), range(16)))
+    assert len({info.generation for info in infos}) == 1
+    assert [info.name for info in llm.adapters.list()] == ["live"]
     llm.adapters.unload("live")
 
 

@@ -1,6 +1,7 @@
 """`MicroLoRA`: an adapter of rank 1 or 2 that learns from feedback, on vectors or for a loaded model."""
 
 import math
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,6 +43,7 @@ class MicroLoRA:
         self._places = {name: place for place, name in enumerate(self._names)}
         maps = [(_spoken(name), *widths) for name, widths in config.maps.items()]
         self._native = _native.MicroLora(maps, config, isa)
+        self._publishing = threading.Lock()
 
     def forward(self, input: Vector, module: MapName) -> Vector:
         """What the adapter adds to a map's output for this input."""
@@ -144,12 +146,14 @@ class MicroLoRA:
         Requests that run keep the generation that they began with. What is adapted and applied later is
         another generation, when it is published.
         """
-        adapters, weights = model.adapters, self.weights()
-        try:
-            adapters.info(name)
-        except NotFoundError:
-            return adapters.load(name, weights)
-        return adapters.replace(name, weights)
+        # One after the other: a name is loaded once, and the last that is published is the newest.
+        with self._publishing:
+            adapters, weights = model.adapters, self.weights()
+            try:
+                adapters.info(name)
+            except NotFoundError:
+                return adapters.load(name, weights)
+            return adapters.replace(name, weights)
 
     def _place(self, name: MapName) -> int:
         place = self._places.get(name)
