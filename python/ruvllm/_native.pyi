@@ -5,7 +5,7 @@ One engine belongs to one thread (the loop in `runtime/`): `add`, `advance`, `re
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, BinaryIO, ClassVar, Protocol, final
+from typing import Any, BinaryIO, ClassVar, Protocol, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -267,6 +267,8 @@ class Model:
     def head_dim(self) -> int: ...
     def kv_block_bytes(self, kv_format: str) -> int:
         """Bytes of a block of key-value cache, all layers, in a format that `Engine` takes."""
+    def map_shape(self, module: str) -> tuple[int, int]:
+        """Inputs and outputs of a linear map, by PEFT's name for it."""
     @property
     def max_context(self) -> int: ...
     @property
@@ -603,6 +605,58 @@ class Adapter:
         """`a` is `[rank, inputs]`, `b` `[outputs, rank]`; `generation` names the content among all."""
     @property
     def num_bytes(self) -> int: ...
+
+class _MicroSettings(Protocol):
+    @property
+    def rank(self) -> int: ...
+    @property
+    def alpha(self) -> float: ...
+    @property
+    def dropout(self) -> float: ...
+    @property
+    def seed(self) -> int: ...
+
+class _MicroFeedback(Protocol):
+    @property
+    def gradient_estimate(self) -> NDArray[np.float32] | None: ...
+    @property
+    def quality(self) -> float: ...
+    @property
+    def reward(self) -> float | None: ...
+    @property
+    def latency_us(self) -> int: ...
+
+_Halves: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+@final
+class MicroLora:
+    """An adapter that learns. Any thread.
+
+    Matrices are flat: A `[rank, inputs]`, and B turned over `[rank, outputs]`.
+    """
+
+    def __new__(
+        cls, maps: Sequence[tuple[str, int, int]], settings: _MicroSettings, isa: str | None
+    ) -> MicroLora:
+        """`maps`: what messages call each, its inputs and outputs."""
+    def forward(self, place: int, input: NDArray[np.float32]) -> NDArray[np.float32]: ...
+    def forward_add(self, place: int, input: NDArray[np.float32], output: NDArray[np.float32]) -> None: ...
+    def adapt(self, places: Sequence[int], input: NDArray[np.float32], feedback: _MicroFeedback) -> bool: ...
+    def apply(
+        self,
+        learning_rate: float,
+        strength: float,
+        terms: Sequence[tuple[int, Sequence[NDArray[np.float32]]]],
+    ) -> int:
+        """`terms`: which map, its Fisher of A and of B, its optimal A and B."""
+    def weights(self) -> list[_Halves]: ...
+    def take_fisher(self) -> list[tuple[_Halves | None, _Halves]]:
+        """The means of squared gradients since the last time, and the weights."""
+    def reset(self) -> None: ...
+    @property
+    def scale(self) -> float: ...
+    def stats(self) -> tuple[int, int, int, int, float, int]:
+        """Adaptations, feedback without, adaptations that wait, updates, sums of qualities, of latencies."""
 
 @final
 class Engine:

@@ -30,6 +30,8 @@ AdapterChoice: TypeAlias = str | Mapping[str, float] | None
 ChosenAdapters: TypeAlias = "tuple[tuple[_native.Adapter, float], ...]"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
+# Of each layer, in every model; some files have several in one.
+MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 # Adapters on one request.
 MAX_AT_ONCE = 8
 
@@ -122,6 +124,12 @@ class Adapters:
         """What a name stands for."""
         with self._lock:
             return self._find(name).info
+
+    def map_shapes(self) -> dict[tuple[int, str], tuple[int, int]]:
+        """Inputs and outputs of the seven linear maps of each layer, by layer and PEFT's name."""
+        shapes = {module: self._model.map_shape(module) for module in MODULES}
+        layers = range(self._model.num_layers)
+        return {(layer, module): shape for layer in layers for module, shape in shapes.items()}
 
     def merge(
         self,

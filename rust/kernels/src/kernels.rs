@@ -38,6 +38,16 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         plain::add(input, accumulator);
     }
 
+    /// `accumulator += factor * input`
+    fn add_scaled(&self, factor: f32, input: &[f32], accumulator: &mut [f32]) {
+        plain::add_scaled(factor, input, accumulator);
+    }
+
+    /// The sum of the products of two rows.
+    fn dot(&self, first: &[f32], second: &[f32]) -> f32 {
+        plain::dot(first, second)
+    }
+
     /// Rotates the first `2 * cosines.len()` dimensions of every head of `head_dim` values.
     fn rotate(&self, heads: &mut [f32], head_dim: usize, cosines: &[f32], sines: &[f32]) {
         plain::rotate(heads, head_dim, cosines, sines);

@@ -117,6 +117,12 @@ impl Model {
             .saturating_mul(size)
     }
 
+    /// Inputs and outputs of a linear map, the same in every layer.
+    pub fn map_shape(&self, module: Module) -> Result<(usize, usize)> {
+        let place = self.place_of(module)?;
+        Ok((place.inputs, place.outputs))
+    }
+
     fn add_part(&self, builder: &mut AdapterBuilder, part: &AdapterPart<'_>) -> Result<()> {
         let refuse = |what: String| Err(Error::Adapter(what));
         let layers = self.spec.layers.len();

@@ -19,7 +19,7 @@ macro_rules! native_entries {
             use crate::matmul::{
                 FloatRows, OutputTile, QuantizedRowMut, TileRange, WordRowMut, dense,
             };
-            use crate::ops::{activation, norm, quantize, rope, softmax};
+            use crate::ops::{activation, norm, quantize, rope, softmax, vector};
             use crate::weights::PackedMatrix;
 
             #[target_feature(enable = $features)]
@@ -35,6 +35,19 @@ macro_rules! native_entries {
             #[target_feature(enable = $features)]
             pub(super) fn add(lanes: $lanes, input: &[f32], accumulator: &mut [f32]) {
                 norm::add(lanes, input, accumulator);
+            }
+            #[target_feature(enable = $features)]
+            pub(super) fn add_scaled(
+                lanes: $lanes,
+                factor: f32,
+                input: &[f32],
+                accumulator: &mut [f32],
+            ) {
+                vector::add_scaled(lanes, factor, input, accumulator);
+            }
+            #[target_feature(enable = $features)]
+            pub(super) fn dot(lanes: $lanes, first: &[f32], second: &[f32]) -> f32 {
+                vector::dot(lanes, first, second)
             }
             #[target_feature(enable = $features)]
             pub(super) fn rotate(

@@ -48,6 +48,16 @@ macro_rules! native_kernels {
                     // SAFETY: `self` proves the features.
                     unsafe { $entries::add(self.lanes, input, accumulator) }
                 }
+                fn add_scaled(&self, factor: f32, input: &[f32], accumulator: &mut [f32]) {
+                    assert_eq!(input.len(), accumulator.len());
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::add_scaled(self.lanes, factor, input, accumulator) }
+                }
+                fn dot(&self, first: &[f32], second: &[f32]) -> f32 {
+                    assert_eq!(first.len(), second.len());
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::dot(self.lanes, first, second) }
+                }
                 fn rotate(
                     &self,
                     heads: &mut [f32],

@@ -167,6 +167,14 @@ impl Kernels for PackKernels {
         self.native.add(input, accumulator);
     }
 
+    fn add_scaled(&self, factor: f32, input: &[f32], accumulator: &mut [f32]) {
+        self.native.add_scaled(factor, input, accumulator);
+    }
+
+    fn dot(&self, first: &[f32], second: &[f32]) -> f32 {
+        self.native.dot(first, second)
+    }
+
     fn soft_cap(&self, values: &mut [f32], cap: f32) {
         self.native.soft_cap(values, cap);
     }
