@@ -1,4 +1,4 @@
-"""Loading adapters over HTTP: no path leads out of the folders that were allowed, and none is loaded unasked."""
+"""Loading adapters over HTTP: no path leads out of the folders that were allowed, and only admins do it."""
 
 import shutil
 from collections.abc import Iterator

@@ -122,6 +122,10 @@ class ServedModel:
             raise ApiError(503, f"the model {self.name} is not loaded", code="loading")
         return self._engine.llm
 
+    def comes_with(self, adapter: str, folder: Path) -> None:
+        """Have an adapter loaded with the model; said before it is."""
+        self._adapters[adapter] = folder
+
     def adapters(self) -> list[AdapterInfo]:
         """The adapters that requests may ask for now; none before the model is loaded."""
         return [] if self._engine is None else self._engine.adapters.list()
