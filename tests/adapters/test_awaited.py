@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ruvllm import LLM, AsyncEngine, ConfigError, GenerateParams
+from ruvllm import LLM, AsyncEngine, ChatSession, ConfigError, GenerateParams
 from ruvllm.errors import NotFoundError
 from ruvllm.runtime.request import Terms
 from tests.conftest import FIXTURES
+from tests.serve.tiny_models import with_chat_template
 
 ADAPTERS = FIXTURES / "adapters"
 NAMES = ("lora-all-r4", "lora-rs-r8")
@@ -21,6 +23,15 @@ CHOICES = [None, NAMES[0], NAMES[1], {NAMES[0]: 1.0, NAMES[1]: -0.5}]
 @pytest.fixture(scope="module")
 def llm() -> Iterator[LLM]:
     with LLM(FIXTURES / "gguf" / "llama-gqa.gguf", activations="f32") as llm:
+        for name in NAMES:
+            llm.adapters.load(name, ADAPTERS / name / "adapter")
+        yield llm
+
+
+@pytest.fixture
+def tiny_chat_llm(tmp_path: Path) -> Iterator[LLM]:
+    path = with_chat_template(FIXTURES / "gguf" / "llama-gqa.gguf", tmp_path / "tiny.gguf")
+    with LLM(path) as llm:
         for name in NAMES:
             llm.adapters.load(name, ADAPTERS / name / "adapter")
         yield llm
@@ -96,3 +107,19 @@ async def test_terms_that_were_made_before_hold_what_a_name_stood_for(llm: LLM, 
     assert "".join([chunk.text async for chunk in work.stream(PROMPT, GREEDY)]) == expected
     assert np.array_equal(await work.embed(PROMPT), llm.embed(PROMPT, adapter=NAMES[0]))
     assert await work.token_logprobs(PROMPT) == llm.token_logprobs(PROMPT, adapter=NAMES[0])
+
+
+def test_a_chat_has_its_adapter_in_all_turns_and_forks(tiny_chat_llm: LLM) -> None:
+    def said(session: ChatSession) -> list[str]:
+        return [session.send(text).text for text in ("the cat", "a dog")]
+
+    params = GenerateParams(max_tokens=8, temperature=0.0, repetition_penalty=1.0, ignore_eos=True)
+    texts = {}
+    for name in (None, *NAMES):
+        session = ChatSession(tiny_chat_llm, params=params, adapter=name)
+        fork = session.fork()
+        texts[name] = said(session)
+        assert said(fork) == texts[name]
+        first = tiny_chat_llm.chat("the cat", params, adapter=name)
+        assert texts[name][0] == first.text
+    assert all(texts[None][turn] != texts[NAMES[0]][turn] for turn in range(2))

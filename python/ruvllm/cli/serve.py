@@ -226,8 +226,8 @@ def _give_adapters(given: Iterable[str], served: Sequence["ServedModel"]) -> Non
         model = models.get(base) if base else served[0]
         if not name or not folder or model is None or name in models or model.has_adapter(name):
             raise ConfigError(
-                f"--adapter {argument!r}: it must be NAME=FOLDER or MODEL:NAME=FOLDER, with a name that is given "
-                f"once and is no model's, and one of the models {', '.join(models)}"
+                f"--adapter {argument!r}: it must be NAME=FOLDER or MODEL:NAME=FOLDER, with a name that is "
+                f"given once and is no model's, and one of the models {', '.join(models)}"
             )
         if not Path(folder).is_dir():
             raise ConfigError(f"--adapter {argument!r}: {folder} is no folder")
