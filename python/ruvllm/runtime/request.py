@@ -10,24 +10,17 @@ from ruvllm.runtime.events import Event
 if TYPE_CHECKING:
     from ruvllm.adapters.registry import ChosenAdapters
 
-__all__ = ["EvaluationKind", "EvaluationTask", "GenerationTask", "Owner", "Request", "Sink", "Task", "Terms"]
+__all__ = ["EvaluationKind", "EvaluationTask", "GenerationTask", "Request", "Sink", "Task", "Terms"]
 
 EvaluationKind: TypeAlias = Literal["logits", "score", "embed"]
 
 
-class Owner(NamedTuple):
-    """Whose request it is, and how urgent: `priority` among its tenant's own, `rank` beside other tenants'.
-
-    Without a rank the priority is meant in both.
-    """
-
-    tenant: str = ""
-    priority: int = 0
-    rank: int | None = None
-
-
 class Terms(NamedTuple):
-    """On what terms a request is computed: its owner's, and with these adapters."""
+    """On what terms a request is computed: whose it is, how urgent, and with which adapters.
+
+    `priority` orders it among its tenant's own, `rank` beside other tenants'; without a rank the priority is
+    meant in both. The adapters are those that their names stood for when the terms were made.
+    """
 
     tenant: str = ""
     priority: int = 0
