@@ -599,12 +599,24 @@ class _AdapterPart(Protocol):
 
 @final
 class Adapter:
-    """Low-rank matrices that fit a model, as it computes with them."""
+    """Low-rank matrices that fit a model, as it computes with them; ready as long as this."""
 
-    def __new__(cls, model: Model, parts: Sequence[_AdapterPart], *, generation: int) -> Adapter:
-        """`a` is `[rank, inputs]`, `b` `[outputs, rank]`; `generation` names the content among all."""
     @property
     def num_bytes(self) -> int: ...
+
+@final
+class AdapterPool:
+    """Adapters that are ready, on pages of an engine's budget."""
+
+    def __new__(cls, memory: EngineMemory, *, max_bytes: int) -> AdapterPool: ...
+    def get(self, generation: int) -> Adapter | None:
+        """One that is ready."""
+    def put(self, model: Model, parts: Sequence[_AdapterPart], *, generation: int, seconds: float) -> Adapter:
+        """Makes one ready, waiting so long for room. `a` is `[rank, inputs]`, `b` `[outputs, rank]`."""
+    def forget(self, generation: int) -> None:
+        """Takes one out that nobody will ask for again."""
+    def stats(self) -> tuple[int, int, int, int, int]:
+        """Those ready, their bytes and pages; how often one was made, and had to go."""
 
 class _MicroSettings(Protocol):
     @property
@@ -707,6 +719,8 @@ class EngineMemory:
     def prefix_stats(self) -> PrefixStats: ...
     def pool_stats(self) -> PoolStats: ...
     def set_quota(self, tenant: str, bytes: int | None) -> None: ...
+    def make_room(self, bytes: int) -> None:
+        """Forgets prefixes for others of the budget."""
     def clear_prefixes(self) -> None: ...
     def snapshot_prefixes(self, model: str) -> PrefixSnapshot: ...
     def load_prefixes(self, file: BinaryIO, model: str) -> tuple[int, int, int]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ruvllm._checks import check_integer
 from ruvllm._settings import takes_settings
+from ruvllm.adapters.generation import Readiness
 from ruvllm.adapters.registry import AdapterChoice, Adapters
 from ruvllm.config import ModelConfig
 from ruvllm.engine_settings import EngineKeywords, EngineSettings
@@ -77,7 +78,7 @@ class LLM(Closing, TextMethods):
         configured = settings_from(config, EngineSettings.given(settings))
         self._open = open_model(resolve_model(model, config), configured, progress)
         self._loop = self._open.loop
-        self._adapters = Adapters(self._open.native)
+        self._adapters = Adapters(Readiness(self._open.native, self._open.memory, self._open.adapter_bytes))
         self._device = config.device if config else DeviceType.auto()
         # Also at the interpreter's end, where threads that are still in the engine would be cut off.
         self._finalizer = weakref.finalize(self, self._loop.close)

@@ -8,6 +8,7 @@ from ruvllm.params import GenerateParams
 from ruvllm.runtime.events import Event
 
 if TYPE_CHECKING:
+    from ruvllm.adapters.generation import HeldAdapters
     from ruvllm.adapters.registry import ChosenAdapters
 
 __all__ = ["EvaluationKind", "EvaluationTask", "GenerationTask", "Request", "Sink", "Task", "Terms"]
@@ -87,11 +88,13 @@ class Request:
         since: A number that counts up: when it began to wait, or was set aside.
         entered_tokens: Tokens that were known of it as it last came in.
         planned_at: The last plan that had a part for it.
+        held: Its adapters, if it has any, which stay ready until it ends.
     """
 
     __slots__ = (
         "cancelled",
         "entered_tokens",
+        "held",
         "planned_at",
         "request_id",
         "sequence",
@@ -111,3 +114,4 @@ class Request:
         self.since = request_id
         self.entered_tokens = len(task.token_ids)
         self.planned_at = 0
+        self.held: HeldAdapters | None = None

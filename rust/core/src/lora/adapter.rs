@@ -127,16 +127,18 @@ impl AdapterBuilder {
         if !scale.is_finite() {
             return Err(Error::Adapter(format!("its scale is {scale}")));
         }
-        let mut panels = Numbers::new(self.is_single_precision);
+        let mut turned = Vec::with_capacity(rank * outputs.next_multiple_of(LORA_PANEL));
         for first in (0..outputs).step_by(LORA_PANEL) {
             let rows = &b[first * rank..(first + LORA_PANEL).min(outputs) * rank];
-            let missing = LORA_PANEL - rows.len() / rank;
             for column in 0..rank {
-                panels.extend("B", rows.iter().skip(column).step_by(rank))?;
-                panels.extend("B", std::iter::repeat_n(&0.0, missing))?;
+                let end = turned.len() + LORA_PANEL;
+                turned.extend(rows.iter().skip(column).step_by(rank));
+                turned.resize(end, 0.0);
             }
         }
-        place.a.extend("A", a.iter())?;
+        let mut panels = Numbers::new(self.is_single_precision);
+        panels.extend("B", &turned)?;
+        place.a.extend("A", a)?;
         place.parts.push(Part {
             first_output,
             outputs,

@@ -7,6 +7,7 @@ mod micro_map;
 mod micro_place;
 mod numbers;
 mod pool;
+mod ready;
 mod uses;
 
 pub use adapter::{Adapter, AdapterBuilder, Part, Site, SiteAdapter};
@@ -14,5 +15,6 @@ pub use micro::{MicroFeedback, MicroLora, MicroSettings, MicroStats};
 pub use micro_ewc::EwcTerm;
 pub use micro_map::{Halves, MAX_RANK, MicroMap};
 pub use numbers::Numbers;
-pub use pool::{AdapterPool, AdapterPoolStats, ReadyAdapter};
+pub use pool::{AdapterPool, ReadyAdapter};
+pub use ready::AdapterPoolStats;
 pub use uses::{AdapterUse, are_same, key_of};

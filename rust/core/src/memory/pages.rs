@@ -348,6 +348,19 @@ impl Lease {
         self.pages
     }
 
+    /// The same pages, each by itself; the first has what is on an account.
+    pub fn into_single_pages(mut self) -> Vec<Self> {
+        let pages = std::mem::take(&mut self.pages);
+        let mut charge = self.charge.take();
+        let single = |_| Self {
+            pool: Arc::clone(&self.pool),
+            kind: self.kind,
+            pages: 1,
+            charge: charge.take(),
+        };
+        (0..pages).map(single).collect()
+    }
+
     /// Who holds them, where someone was named.
     pub fn tenant(&self) -> Option<&Arc<Tenant>> {
         self.charge.as_ref().map(Charge::tenant)
