@@ -54,6 +54,14 @@ from ruvllm.types import DeviceType, ModelSize, Precision, Quantization
 
 if TYPE_CHECKING:
     from ruvllm import hub, kernels, packs
+    from ruvllm.adapters import (
+        AdaptFeedback,
+        EwcState,
+        MicroLoRA,
+        MicroLoraConfig,
+        MicroLoraStats,
+        TargetModule,
+    )
     from ruvllm.async_engine import AsyncEngine
     from ruvllm.backends.base import LlmBackend
     from ruvllm.backends.native import NativeBackend
@@ -65,6 +73,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LLM",
+    "AdaptFeedback",
     "AdapterError",
     "AsyncEngine",
     "AuthenticationError",
@@ -78,6 +87,7 @@ __all__ = [
     "ContextLengthError",
     "DeviceType",
     "EngineStats",
+    "EwcState",
     "GenerateParams",
     "GenerationError",
     "InvalidModelError",
@@ -91,6 +101,9 @@ __all__ = [
     "LlmBackend",
     "LoadedPrefixes",
     "MemoryStats",
+    "MicroLoRA",
+    "MicroLoraConfig",
+    "MicroLoraStats",
     "ModelConfig",
     "ModelError",
     "ModelInfo",
@@ -113,6 +126,7 @@ __all__ = [
     "SessionError",
     "SonaError",
     "StorageError",
+    "TargetModule",
     "TenantStats",
     "Timings",
     "TokenLogprob",
@@ -128,15 +142,21 @@ logging.getLogger("ruvllm").addHandler(logging.NullHandler())
 
 # Names that load more than a plain import needs: the engine, the Hub client.
 _LATE = {
+    "AdaptFeedback": ("ruvllm.adapters", "AdaptFeedback"),
     "AsyncEngine": ("ruvllm.async_engine", "AsyncEngine"),
     "BatchInference": ("ruvllm.chat", "BatchInference"),
     "ChatSession": ("ruvllm.chat", "ChatSession"),
+    "EwcState": ("ruvllm.adapters", "EwcState"),
     "LLM": ("ruvllm.llm", "LLM"),
     "LlmBackend": ("ruvllm.backends.base", "LlmBackend"),
+    "MicroLoRA": ("ruvllm.adapters", "MicroLoRA"),
+    "MicroLoraConfig": ("ruvllm.adapters", "MicroLoraConfig"),
+    "MicroLoraStats": ("ruvllm.adapters", "MicroLoraStats"),
     "NativeBackend": ("ruvllm.backends.native", "NativeBackend"),
     "PrefixCache": ("ruvllm.caching", "PrefixCache"),
     "RadixTree": ("ruvllm.caching", "RadixTree"),
     "RagPipeline": ("ruvllm.chat", "RagPipeline"),
+    "TargetModule": ("ruvllm.adapters", "TargetModule"),
     "hub": ("ruvllm.hub", None),
     "kernels": ("ruvllm.kernels", None),
     "packs": ("ruvllm.packs", None),

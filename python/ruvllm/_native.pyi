@@ -5,7 +5,7 @@ One engine belongs to one thread (the loop in `runtime/`): `add`, `advance`, `re
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, BinaryIO, ClassVar, Protocol, final
+from typing import Any, BinaryIO, ClassVar, Protocol, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -267,6 +267,8 @@ class Model:
     def head_dim(self) -> int: ...
     def kv_block_bytes(self, kv_format: str) -> int:
         """Bytes of a block of key-value cache, all layers, in a format that `Engine` takes."""
+    def map_shape(self, module: str) -> tuple[int, int]:
+        """Inputs and outputs of a linear map, by PEFT's name for it."""
     @property
     def max_context(self) -> int: ...
     @property
@@ -597,12 +599,76 @@ class _AdapterPart(Protocol):
 
 @final
 class Adapter:
-    """Low-rank matrices that fit a model, as it computes with them."""
+    """Low-rank matrices that fit a model, as it computes with them; ready as long as this."""
 
-    def __new__(cls, model: Model, parts: Sequence[_AdapterPart], *, generation: int) -> Adapter:
-        """`a` is `[rank, inputs]`, `b` `[outputs, rank]`; `generation` names the content among all."""
     @property
     def num_bytes(self) -> int: ...
+
+@final
+class AdapterPool:
+    """Adapters that are ready, on pages of an engine's budget."""
+
+    def __new__(cls, memory: EngineMemory, *, max_bytes: int) -> AdapterPool: ...
+    def get(self, generation: int) -> Adapter | None:
+        """One that is ready."""
+    def put(self, model: Model, parts: Sequence[_AdapterPart], *, generation: int, seconds: float) -> Adapter:
+        """Makes one ready, waiting so long for room. `a` is `[rank, inputs]`, `b` `[outputs, rank]`."""
+    def forget(self, generation: int) -> None:
+        """Takes one out that nobody will ask for again."""
+    def stats(self) -> tuple[int, int, int, int, int]:
+        """Those ready, their bytes and pages; how often one was made, and had to go."""
+
+class _MicroSettings(Protocol):
+    @property
+    def rank(self) -> int: ...
+    @property
+    def alpha(self) -> float: ...
+    @property
+    def dropout(self) -> float: ...
+    @property
+    def seed(self) -> int: ...
+
+class _MicroFeedback(Protocol):
+    @property
+    def gradient_estimate(self) -> NDArray[np.float32] | None: ...
+    @property
+    def quality(self) -> float: ...
+    @property
+    def reward(self) -> float | None: ...
+    @property
+    def latency_us(self) -> int: ...
+
+_Halves: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+@final
+class MicroLora:
+    """An adapter that learns. Any thread.
+
+    Matrices are flat: A `[rank, inputs]`, and B turned over `[rank, outputs]`.
+    """
+
+    def __new__(
+        cls, maps: Sequence[tuple[str, int, int]], settings: _MicroSettings, isa: str | None
+    ) -> MicroLora:
+        """`maps`: what messages call each, its inputs and outputs."""
+    def forward(self, place: int, input: NDArray[np.float32]) -> NDArray[np.float32]: ...
+    def forward_add(self, place: int, input: NDArray[np.float32], output: NDArray[np.float32]) -> None: ...
+    def adapt(self, places: Sequence[int], input: NDArray[np.float32], feedback: _MicroFeedback) -> bool: ...
+    def apply(
+        self,
+        learning_rate: float,
+        strength: float,
+        terms: Sequence[tuple[int, Sequence[NDArray[np.float32]]]],
+    ) -> int:
+        """`terms`: which map, its Fisher of A and of B, its optimal A and B."""
+    def weights(self) -> list[_Halves]: ...
+    def take_fisher(self) -> list[tuple[_Halves | None, _Halves]]:
+        """The means of squared gradients since the last time, and the weights."""
+    def reset(self) -> None: ...
+    @property
+    def scale(self) -> float: ...
+    def stats(self) -> tuple[int, int, int, int, float, int]:
+        """Adaptations, feedback without, adaptations that wait, updates, sums of qualities, of latencies."""
 
 @final
 class Engine:
@@ -653,6 +719,8 @@ class EngineMemory:
     def prefix_stats(self) -> PrefixStats: ...
     def pool_stats(self) -> PoolStats: ...
     def set_quota(self, tenant: str, bytes: int | None) -> None: ...
+    def make_room(self, bytes: int) -> None:
+        """Forgets prefixes for others of the budget."""
     def clear_prefixes(self) -> None: ...
     def snapshot_prefixes(self, model: str) -> PrefixSnapshot: ...
     def load_prefixes(self, file: BinaryIO, model: str) -> tuple[int, int, int]:

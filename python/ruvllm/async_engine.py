@@ -13,12 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ruvllm._settings import takes_settings
+from ruvllm.adapters.registry import AdapterChoice, Adapters
 from ruvllm.config import ModelConfig
 from ruvllm.engine_settings import EngineKeywords, EngineSettings
 from ruvllm.errors import ConfigError, InvalidOperationError
 from ruvllm.llm import DEFAULT_MODEL, LLM, Prompt
 from ruvllm.outputs import Completion, TokenLogprob
 from ruvllm.params import GenerateParams
+from ruvllm.runtime.awaited import Awaited
+from ruvllm.runtime.generations import Asked
+from ruvllm.runtime.request import Terms
 from ruvllm.runtime.streams import AsyncCompletionStream, join_chunks
 from ruvllm.text.messages import MessageLike
 
@@ -106,16 +110,22 @@ class AsyncEngine:
         """The model: tokens, templates, figures, the prefix cache."""
         return self._llm
 
+    @property
+    def adapters(self) -> Adapters:
+        """The adapters that requests may name. To load one takes a while: `await asyncio.to_thread(...)`."""
+        return self._llm.adapters
+
     async def generate(
         self,
-        prompt: Prompt | Sequence[MessageLike],
+        prompt: Asked,
         params: GenerateParams | None = None,
         *,
         tenant: str = "",
         priority: int = 0,
+        adapter: AdapterChoice = None,
     ) -> Completion:
         """Continue a prompt, or answer a conversation."""
-        async with self.stream(prompt, params, tenant=tenant, priority=priority) as stream:
+        async with self.stream(prompt, params, tenant=tenant, priority=priority, adapter=adapter) as stream:
             return join_chunks([chunk async for chunk in stream])
 
     async def chat(
@@ -125,28 +135,26 @@ class AsyncEngine:
         *,
         tenant: str = "",
         priority: int = 0,
+        adapter: AdapterChoice = None,
     ) -> Completion:
         """Answer a conversation; a lone text is the user's message."""
         if isinstance(messages, str):
             messages = [{"role": "user", "content": messages}]
-        return await self.generate(messages, params, tenant=tenant, priority=priority)
+        return await self.generate(messages, params, tenant=tenant, priority=priority, adapter=adapter)
 
     def stream(
         self,
-        prompt: Prompt | Sequence[MessageLike],
+        prompt: Asked,
         params: GenerateParams | None = None,
         *,
         tenant: str = "",
         priority: int = 0,
-        rank: int | None = None,
+        adapter: AdapterChoice = None,
         interval: float = 0.0,
     ) -> AsyncCompletionStream:
-        """Do the same piece by piece, for `async for`; pieces come at least `interval` seconds apart.
-
-        `rank`, here and below, is what the request counts beside other tenants', where not its priority.
-        """
+        """Do the same piece by piece, for `async for`; pieces come at least `interval` seconds apart."""
         return self._llm.astream(
-            prompt, params, tenant=tenant, priority=priority, rank=rank, interval=interval
+            prompt, params, tenant=tenant, priority=priority, adapter=adapter, interval=interval
         )
 
     async def token_logprobs(
@@ -156,11 +164,11 @@ class AsyncEngine:
         top_logprobs: int = 0,
         tenant: str = "",
         priority: int = 0,
-        rank: int | None = None,
+        adapter: AdapterChoice = None,
     ) -> tuple[TokenLogprob, ...]:
         """How likely each token but the first is, given those before it, with the likeliest in its place."""
         return await self._llm.atoken_logprobs(
-            token_ids, top_logprobs=top_logprobs, tenant=tenant, priority=priority, rank=rank
+            token_ids, top_logprobs=top_logprobs, tenant=tenant, priority=priority, adapter=adapter
         )
 
     async def embed(
@@ -169,10 +177,14 @@ class AsyncEngine:
         *,
         tenant: str = "",
         priority: int = 0,
-        rank: int | None = None,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
     ) -> NDArray[np.float32]:
-        """The mean of the last hidden states at unit length."""
-        return await self._llm.aembed(texts, tenant=tenant, priority=priority, rank=rank)
+        """The mean of the last hidden states at unit length; for a list of texts `adapter` may be one."""
+        return await self._llm.aembed(texts, tenant=tenant, priority=priority, adapter=adapter)
+
+    def on(self, terms: Terms) -> Awaited:
+        """The same on terms that stand already, as `LLM.on` gives it."""
+        return self._llm.on(terms)
 
     async def aclose(self) -> None:
         """End what is running, and the model where it was loaded here."""

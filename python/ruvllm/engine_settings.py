@@ -44,6 +44,7 @@ class EngineKeywords(TypedDict, total=False):
     activations: Activations
     kv_format: KvFormat
     kv_cache_bytes: int | None
+    adapter_bytes: int | None
     kernel_pack: str | os.PathLike[str] | None
     prefix_cache: PrefixCacheConfig | None
     limits: Limits | None
@@ -89,7 +90,13 @@ class EngineSettings:
         "rounds a little; `auto` is f16, or f32 where weights or activations are.",
     )
     kv_cache_bytes: int | None = setting(
-        None, "Budget of the key-value cache; by default a share of the free memory.", bounds=1
+        None, "Budget of keys, values and adapters; by default a share of the free memory.", bounds=1
+    )
+    adapter_bytes: int | None = setting(
+        None,
+        "What of that budget adapters may take while they are ready; by default half. Others are made ready "
+        "when a request names them.",
+        bounds=1,
     )
     kernel_pack: str | os.PathLike[str] | None = setting(
         None,

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ruvllm._checks import Interval, check_integer, check_number
+from ruvllm._checks import check_integer
 from ruvllm._settings import takes_settings
+from ruvllm.adapters.generation import Readiness
 from ruvllm.adapters.registry import AdapterChoice, Adapters
 from ruvllm.config import ModelConfig
 from ruvllm.engine_settings import EngineKeywords, EngineSettings
@@ -21,14 +22,16 @@ from ruvllm.outputs import Completion, TokenLogprob
 from ruvllm.packs.manager import KernelManager
 from ruvllm.params import GenerateParams
 from ruvllm.runtime import accounts
+from ruvllm.runtime.awaited import Awaited
 from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.configuration import resolve_model, settings_from
 from ruvllm.runtime.engine_prefix_cache import EnginePrefixCache
-from ruvllm.runtime.evaluations import Evaluations
+from ruvllm.runtime.evaluations import EvaluationResult, Evaluations, StackedResults
 from ruvllm.runtime.gathering import CompletionsInTurn, completions_in_order
+from ruvllm.runtime.generations import Asked, Generations
 from ruvllm.runtime.opening import open_model
-from ruvllm.runtime.prompts import Prompt, check_room, is_conversation, is_one_prompt
-from ruvllm.runtime.request import GenerationTask, Terms
+from ruvllm.runtime.prompts import Prompt, is_one_prompt
+from ruvllm.runtime.request import Terms
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
 from ruvllm.runtime.text_methods import TextMethods
 from ruvllm.text.messages import MessageLike
@@ -42,8 +45,6 @@ __all__ = ["LLM", "Prompt"]
 DEFAULT_MODEL = "smollm2-135m"
 # Of many prompts, so many are under way at once; the others wait here and not in the engine's queue.
 MAX_IN_FLIGHT = 128
-# Seconds between two pieces of a stream; a larger number is likely meant as milliseconds.
-MAX_INTERVAL = 10.0
 
 
 class LLM(Closing, TextMethods):
@@ -77,7 +78,7 @@ class LLM(Closing, TextMethods):
         configured = settings_from(config, EngineSettings.given(settings))
         self._open = open_model(resolve_model(model, config), configured, progress)
         self._loop = self._open.loop
-        self._adapters = Adapters(self._open.native, self._loop.adapter_uses)
+        self._adapters = Adapters(Readiness(self._open.native, self._open.memory, self._open.adapter_bytes))
         self._device = config.device if config else DeviceType.auto()
         # Also at the interpreter's end, where threads that are still in the engine would be cut off.
         self._finalizer = weakref.finalize(self, self._loop.close)
@@ -132,13 +133,17 @@ class LLM(Closing, TextMethods):
             adapter: The name of a loaded adapter, or several with scales: `{"tone": 1.0, "law": 0.5}`; for a
                 list of prompts also a list, one for each.
         """
-        params = params or GenerateParams()
+        generations = self._generations
         if is_one_prompt(prompt):
             terms = self._terms(tenant, priority, cast("AdapterChoice", adapter))
-            return self._start(self._task(cast("Prompt", prompt), params, terms)).completion()
+            task = generations.prompt_task(cast("Prompt", prompt), params, terms)
+            return generations.begin(task).completion()
         prompts = list(cast("Sequence[Prompt]", prompt))
-        terms_of_each = [self._terms(tenant, priority, one) for one in _for_each(adapter, len(prompts))]
-        tasks = [self._task(one, params, terms) for one, terms in zip(prompts, terms_of_each, strict=True)]
+        terms_of_each = self._terms_of_each(tenant, priority, adapter, len(prompts))
+        tasks = [
+            generations.prompt_task(one, params, terms)
+            for one, terms in zip(prompts, terms_of_each, strict=True)
+        ]
         return completions_in_order(self._loop, tasks, max_in_flight=MAX_IN_FLIGHT)
 
     def chat(
@@ -155,11 +160,12 @@ class LLM(Closing, TextMethods):
         llm.chat([{"role": "user", "content": "Hello"}]).text
         """
         tokens, terms = self.chat_tokens(messages), self._terms(tenant, priority, adapter)
-        return self._start(self._task(tokens, params or GenerateParams(), terms)).completion()
+        generations = self._generations
+        return generations.begin(generations.prompt_task(tokens, params, terms)).completion()
 
     def stream(
         self,
-        prompt: Prompt | Sequence[MessageLike],
+        prompt: Asked,
         params: GenerateParams | None = None,
         *,
         tenant: str = "",
@@ -173,36 +179,32 @@ class LLM(Closing, TextMethods):
 
         The request begins at once; closing the stream ends it.
         """
-        return self._start(self._stream_task(prompt, params, self._terms(tenant, priority, adapter)))
+        generations = self._generations
+        return generations.begin(generations.task(prompt, params, self._terms(tenant, priority, adapter)))
 
     def astream(
         self,
-        prompt: Prompt | Sequence[MessageLike],
+        prompt: Asked,
         params: GenerateParams | None = None,
         *,
         tenant: str = "",
         priority: int = 0,
-        rank: int | None = None,
+        adapter: AdapterChoice = None,
         interval: float = 0.0,
     ) -> AsyncCompletionStream:
         """Do the same as `stream` for `async for`; cancelling the task that reads ends the request.
 
         With an `interval` pieces come at least so many seconds apart, but for the first and the last: many
-        streams cost less processor time. A `rank` is what the request counts beside other tenants' where that
-        is not its `priority`: a server lets no client decide on it alone.
+        streams cost less processor time.
 
         async for chunk in llm.astream("Once upon a time"):
             print(chunk.text, end="", flush=True)
         """
-        task = self._stream_task(prompt, params, Terms(tenant, priority, rank))
-        check_number("interval", interval, Interval(0, MAX_INTERVAL))
-        return AsyncCompletionStream(
-            self._loop, task, with_logprobs=task.params.logprobs is not None, interval=interval
-        )
+        return self.on(self._terms(tenant, priority, adapter)).stream(prompt, params, interval=interval)
 
     def as_completed(
         self,
-        prompts: Iterable[Prompt | Sequence[MessageLike]],
+        prompts: Iterable[Asked],
         params: GenerateParams | None = None,
         *,
         tenant: str = "",
@@ -219,7 +221,7 @@ class LLM(Closing, TextMethods):
         the others are taken from their iterable when there is room.
         """
         check_integer("max_in_flight", max_in_flight, 1)
-        make = partial(self._stream_task, params=params, terms=self._terms(tenant, priority, adapter))
+        make = partial(self._generations.task, params=params, terms=self._terms(tenant, priority, adapter))
         return CompletionsInTurn(self._loop, prompts, make, max_in_flight=max_in_flight)
 
     # -- numbers
@@ -259,10 +261,13 @@ class LLM(Closing, TextMethods):
         *,
         tenant: str = "",
         priority: int = 0,
-        adapter: AdapterChoice = None,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
     ) -> NDArray[np.float32]:
-        """The mean of the last hidden states at unit length: `[hidden]`, or `[texts, hidden]` of a list."""
-        return self._evaluations.embed(texts, self._terms(tenant, priority, adapter)).wait()
+        """The mean of the last hidden states at unit length: `[hidden]`, or `[texts, hidden]` of a list.
+
+        For a list of texts `adapter` may be a list, one for each.
+        """
+        return self._embedded(texts, tenant, priority, adapter).wait()
 
     async def atoken_logprobs(
         self,
@@ -271,11 +276,11 @@ class LLM(Closing, TextMethods):
         top_logprobs: int = 0,
         tenant: str = "",
         priority: int = 0,
-        rank: int | None = None,
+        adapter: AdapterChoice = None,
     ) -> tuple[TokenLogprob, ...]:
-        """Do the same as `token_logprobs`, to be awaited; `rank` is as for `astream`."""
-        terms = Terms(tenant, priority, rank)
-        return await self._evaluations.token_logprobs(token_ids, top_logprobs, terms)
+        """Do the same as `token_logprobs`, to be awaited."""
+        work = self.on(self._terms(tenant, priority, adapter))
+        return await work.token_logprobs(token_ids, top_logprobs=top_logprobs)
 
     async def aembed(
         self,
@@ -283,10 +288,14 @@ class LLM(Closing, TextMethods):
         *,
         tenant: str = "",
         priority: int = 0,
-        rank: int | None = None,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
     ) -> NDArray[np.float32]:
-        """Do the same as `embed`, to be awaited; `rank` is as for `astream`."""
-        return await self._evaluations.embed(texts, Terms(tenant, priority, rank))
+        """Do the same as `embed`, to be awaited."""
+        return await self._embedded(texts, tenant, priority, adapter)
+
+    def on(self, terms: Terms) -> Awaited:
+        """What the async methods do, on terms that stand already: a server makes them once for a request."""
+        return Awaited(self._generations, self._evaluations, terms)
 
     # -- what it is
 
@@ -342,55 +351,45 @@ class LLM(Closing, TextMethods):
     # -- from arguments to tasks
 
     def _terms(self, tenant: str = "", priority: int = 0, adapter: AdapterChoice = None) -> Terms:
+        if not _is_one_choice(adapter):
+            raise ConfigError(f"adapter is {adapter!r}; a list of adapters is for a list of prompts")
         return Terms(tenant, priority, adapters=self.adapters.chosen(adapter))
 
-    def _start(self, task: GenerationTask) -> CompletionStream:
-        return CompletionStream(self._loop, task, with_logprobs=task.params.logprobs is not None)
+    def _terms_of_each(
+        self, tenant: str, priority: int, adapter: "AdapterChoice | Sequence[AdapterChoice]", count: int
+    ) -> list[Terms]:
+        """The terms of each of a list of prompts: one adapter for all, or one for each."""
+        if _is_one_choice(adapter):
+            # Found once, so that all have the same one, whatever becomes of the name meanwhile.
+            return [self._terms(tenant, priority, cast("AdapterChoice", adapter))] * count
+        each = cast("Sequence[AdapterChoice]", adapter)
+        if len(each) != count:
+            raise ConfigError(f"there are {len(each)} adapters for {count} prompts")
+        return [self._terms(tenant, priority, one) for one in each]
 
-    def _stream_task(
-        self, prompt: Prompt | Sequence[MessageLike], params: GenerateParams | None, terms: Terms
-    ) -> GenerationTask:
-        if is_conversation(prompt):
-            prompt = self.chat_tokens(cast("Sequence[MessageLike]", prompt))
-        return self._task(cast("Prompt", prompt), params or GenerateParams(), terms)
+    def _embedded(
+        self,
+        texts: Prompt | Sequence[str] | Sequence[Sequence[int]],
+        tenant: str,
+        priority: int,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]",
+    ) -> "EvaluationResult[NDArray[np.float32]] | StackedResults":
+        if is_one_prompt(texts):
+            terms = self._terms(tenant, priority, cast("AdapterChoice", adapter))
+            return self._evaluations.embed(cast("Prompt", texts), terms)
+        each = cast("Sequence[Prompt]", texts)
+        return self._evaluations.embed_each(each, self._terms_of_each(tenant, priority, adapter, len(each)))
 
-    def _task(self, prompt: Prompt, params: GenerateParams, terms: Terms) -> GenerationTask:
-        if not isinstance(params, GenerateParams):
-            raise ConfigError(f"params is a {type(params).__name__}; it must be GenerateParams")
-        if params.stop_sequences:
-            self._required_tokenizer()
-        tokens = self._tokens(prompt)
-        room = check_room(len(tokens), self._open.max_context)
-        return GenerationTask(
-            token_ids=tokens,
-            params=params,
-            max_tokens=min(params.max_tokens, room),
-            tenant=terms.tenant,
-            priority=terms.priority,
-            rank=terms.rank,
-            adapters=terms.adapters,
-        )
+    # Neither is kept: its way back to the model would keep a forgotten model alive.
+
+    @property
+    def _generations(self) -> Generations:
+        return Generations(self._open, self._tokens, self.chat_tokens)
 
     @property
     def _evaluations(self) -> Evaluations:
-        # Not kept: its way back to the model would keep a forgotten model alive.
         return Evaluations(self._open, self._tokens)
 
-    def _tokens(self, prompt: Prompt) -> list[int]:
-        if not isinstance(prompt, str):
-            return self._checked_tokens(prompt)
-        tokens = self.tokenize(prompt)
-        if not tokens:
-            raise ConfigError("the prompt is empty; it must have at least one token")
-        return tokens
 
-
-def _for_each(
-    adapter: "AdapterChoice | Sequence[AdapterChoice]", num_prompts: int
-) -> "Sequence[AdapterChoice]":
-    """The adapter of each prompt of a list: one for all, or one for each."""
-    if adapter is None or isinstance(adapter, str | Mapping):
-        return [adapter] * num_prompts
-    if len(adapter) != num_prompts:
-        raise ConfigError(f"there are {len(adapter)} adapters for {num_prompts} prompts")
-    return adapter
+def _is_one_choice(adapter: object) -> bool:
+    return adapter is None or isinstance(adapter, str | Mapping)

@@ -99,7 +99,7 @@ class FakeLLM:
             timings=Timings(first_token_seconds=0.1, total_seconds=1.1, completion_tokens=len(words)),
         )
 
-    def generate(self, prompt: Prompt, params: GenerateParams) -> Completion:
+    def generate(self, prompt: Prompt, params: GenerateParams, **terms: Any) -> Completion:
         self.requests.append((prompt, params))
         time.sleep(0.001)
         if isinstance(prompt, list) and prompt and isinstance(prompt[0], int):
@@ -107,7 +107,7 @@ class FakeLLM:
             return self._completion("", len(prompt), params.max_tokens)
         return self._completion(f"You said: {prompt}", 3, 5)
 
-    def chat(self, messages: list[dict[str, str]], params: GenerateParams) -> Completion:
+    def chat(self, messages: list[dict[str, str]], params: GenerateParams, **terms: Any) -> Completion:
         self.requests.append((messages, params))
         return self._completion("An answer.", 3, 2)
 

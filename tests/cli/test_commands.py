@@ -40,8 +40,10 @@ COMMANDS = [name for name in every_command() if name not in GROUPS]
 def test_all_commands_are_among_them() -> None:
     named = ["chat", "run", "serve", "pull", "list", "info", "rm", "bench", "bench-serve", "doctor"]
     packs = ["verify", "list", "install", "activate", "rollback", "bench", "keygen", "sign"]
-    assert GROUPS == ["packs"]
-    assert sorted(COMMANDS) == sorted([*named, *(f"packs {name}" for name in packs)])
+    adapters = ["load", "list", "unload", "info", "merge", "export"]
+    inner = [*(f"adapters {name}" for name in adapters), *(f"packs {name}" for name in packs)]
+    assert GROUPS == ["adapters", "packs"]
+    assert sorted(COMMANDS) == sorted([*named, *inner])
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -10,6 +10,8 @@ import pytest
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 # What each one must have said at temperature 0, as patterns.
 EXPECTED = {
+    # Merged it is an adapter like others; replaced it is the first, and what ran kept what it had.
+    "adapters.py": r"rank 8, .+\n\[licence\] (.+)\n.+\n\[calm\] (.+)\n\[as it was\] \2\n\[replaced\] \1\n",
     "basic_inference.py": r"M parameters, Q4_1, .+\n.*Paris.*\n\d+ \+ \d+ tokens in ",
     "streaming.py": r"\S.*\n\[(length|stop), \d+ tokens\]\nThe sun is .+\nThe sea is ",
     "chat_multi_turn.py": r"> What is the capital of France\?\n.*Paris.*\n> And of Italy\?\n.*Rome",

@@ -221,6 +221,30 @@ BEHIND_ROUTERS = (
     ),
 )
 
+ON_VECTORS, IN_A_MODEL = ("adapters/test_micro_lora.py",), ("adapters/test_micro_model.py",)
+
+MICRO_LORA = (
+    python_mutant("adapters/micro_lora.py", "math.frexp(float(np.abs(matrix).max()))[1]", "0", ON_VECTORS),
+    python_mutant(
+        "adapters/micro_lora.py",
+        "fisher_b = fisher_b + np.float32(decay) * before[name].fisher_b",
+        "fisher_b = fisher_b + before[name].fisher_b",
+        ON_VECTORS,
+    ),
+    python_mutant(
+        "adapters/micro_lora.py",
+        "return adapters.replace(name, weights)",
+        "return adapters.info(name)",
+        IN_A_MODEL,
+    ),
+    python_mutant(
+        "adapters/micro_config.py",
+        "known[layer, module.value]",
+        "known[0, 'q_proj']",
+        IN_A_MODEL,
+    ),
+)
+
 PYTHON_MUTANTS: dict[str, tuple[Mutant, ...]] = {
     "scheduler": SCHEDULER_MUTANTS,
     "sampler": SAMPLING,
@@ -228,4 +252,5 @@ PYTHON_MUTANTS: dict[str, tuple[Mutant, ...]] = {
     "server limits": (*RETRY_AFTER, *SERVER),
     "conversations": CONVERSATIONS,
     "behind routers": BEHIND_ROUTERS,
+    "MicroLoRA": MICRO_LORA,
 }

@@ -174,9 +174,35 @@ ENGINE = (
     ),
 )
 
+LEARNING = ("micro_lora",)
+
+MICRO_LORA = (
+    rust_mutant(
+        "core/src/lora/micro.rs",
+        "feedback.quality * feedback.reward.unwrap_or(1.0)",
+        "feedback.quality",
+        LEARNING,
+    ),
+    rust_mutant(
+        "core/src/lora/micro_place.rs",
+        "-learning_rate / gathered.count as f32",
+        "-learning_rate",
+        LEARNING,
+    ),
+    rust_mutant(
+        "core/src/lora/micro_place.rs",
+        "gradients.sum.is_finite() && squares.sum.is_finite()",
+        "true",
+        LEARNING,
+    ),
+    rust_mutant("core/src/lora/micro_place.rs", "self.squares.take()?", "self.squares.clone()?", LEARNING),
+    rust_mutant("core/src/lora/micro_ewc.rs", "pull / (1.0 + pull)", "pull", LEARNING),
+)
+
 RUST_MUTANTS: dict[str, tuple[Mutant, ...]] = {
     "sampler": SAMPLER,
     "prefix cache": PREFIX_CACHE,
     "pool": POOL,
     "engine": ENGINE,
+    "MicroLoRA": MICRO_LORA,
 }

@@ -387,7 +387,7 @@ def test_a_priority_counts_beside_other_tenants_as_far_as_the_key_allows(
 
 
 def test_in_a_program_the_priority_is_all(tiny_chat: LLM) -> None:
-    assert tiny_chat._task("hi", GenerateParams(), Terms("a", 7)).rank is None
+    assert tiny_chat._generations.task("hi", GenerateParams(), Terms("a", 7)).rank is None
 
 
 @pytest.mark.parametrize(

@@ -4,33 +4,35 @@ A name stands for a generation, which never changes: replacing gives the name an
 run keep theirs. What was computed under a generation is known under its number alone.
 """
 
-import hashlib
 import math
 import os
 import re
-import struct
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 import ruvllm._native as _native
+from ruvllm.adapters.generation import Generation, Readiness
 from ruvllm.adapters.merging import MergeMethod, merge
-from ruvllm.adapters.peft_folder import CONFIG, read_peft
 from ruvllm.adapters.peft_writer import write_peft
-from ruvllm.adapters.uses import AdapterUses, ChosenAdapters
 from ruvllm.adapters.weights import AdapterWeights
 from ruvllm.errors import AdapterError, ConfigError, NotFoundError
 
-__all__ = ["AdapterChoice", "AdapterInfo", "Adapters", "WhenUsed"]
+__all__ = ["AdapterChoice", "AdapterInfo", "AdapterMemory", "Adapters", "ChosenAdapters", "WhenUsed"]
 
 # What a caller may say: one by its name, several with scales, or none.
 AdapterChoice: TypeAlias = str | Mapping[str, float] | None
+# The same, as it was when it was said.
+ChosenAdapters: TypeAlias = tuple[tuple[Generation, float], ...]
+
 # What unloading does where requests use the adapter.
 WhenUsed: TypeAlias = Literal["forget", "refuse", "wait"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
+# Of each layer, in every model; some files have several in one.
+MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 # Adapters on one request.
 MAX_AT_ONCE = 8
 
@@ -58,30 +60,41 @@ class AdapterInfo:
     source: Path | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterMemory:
+    """What adapters take of the memory that they share with keys and values.
+
+    Attributes:
+        ready: How many are ready to be computed with.
+        ready_bytes: Bytes of their matrices.
+        used_bytes: Bytes of the pages that they stand on.
+        max_bytes: The most that those may be.
+        made: How often one was made ready, from its file or what was given.
+        evicted: How often one had to go, for another or for keys and values.
+    """
+
+    ready: int
+    ready_bytes: int
+    used_bytes: int
+    max_bytes: int
+    made: int
+    evicted: int
+
+
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """An adapter that has a name; its matrices as they were given, where no file has them."""
+    """What a name stands for; `pinned` keeps it ready."""
 
     info: AdapterInfo
-    native: _native.Adapter
-    weights: AdapterWeights | None
-
-    def given(self) -> AdapterWeights:
-        """The matrices, not as they are computed with; from the file, where there is one."""
-        if self.weights is not None:
-            return self.weights
-        weights = _read(Path(str(self.info.source)))
-        if _digest(weights) != self.info.generation:
-            raise AdapterError(f"{self.info.source} is not any more what was loaded as {self.info.name!r}")
-        return weights
+    generation: Generation
+    pinned: "_native.Adapter | None" = None
 
 
 class Adapters:
     """What `LLM.adapters` is. Every method may be called from any thread."""
 
-    def __init__(self, model: _native.Model, uses: AdapterUses) -> None:
-        self._model = model
-        self._uses = uses
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
         self._lock = threading.Lock()
         self._known: dict[str, _Loaded] = {}
 
@@ -123,13 +136,38 @@ class Adapters:
                 f"when_used is {when_used!r}; it must be one of {', '.join(get_args(WhenUsed))}"
             )
         with self._lock:
-            native = self._find(name).native
-            if when_used == "refuse" and (count := self._uses.count(native)):
+            generation = self._find(name).generation
+            if when_used == "refuse" and (count := generation.uses):
                 raise AdapterError(f"the adapter {name!r} is in use by {count} requests")
-            del self._known[name]
-        if when_used == "wait" and not self._uses.wait_until_unused(native, timeout):
-            count = self._uses.count(native)
+            self._forget(self._known.pop(name))
+        if when_used == "wait" and not generation.wait_until_unused(timeout):
+            count = generation.uses
             raise AdapterError(f"{name!r} is forgotten; after {timeout} s {count} requests still use it")
+
+    def alias(self, name: str, known: str) -> AdapterInfo:
+        """Let a name that is free stand for what another stands for now."""
+        _check_name(name)
+        with self._lock:
+            found = self._find(known)
+            self._check_free(name)
+            info = replace(found.info, name=name)
+            self._known[name] = _Loaded(info, found.generation)
+        return info
+
+    def pin(self, name: str, *, pinned: bool = True) -> None:
+        """Keep an adapter ready, whoever needs memory; or do not any more."""
+        with self._lock:
+            generation = self._find(name).generation
+        held = generation.ready() if pinned else None
+        with self._lock:
+            found = self._find(name)
+            if found.generation is not generation:
+                raise AdapterError(f"the adapter {name!r} was replaced meanwhile")
+            self._known[name] = replace(found, pinned=held)
+
+    def memory(self) -> AdapterMemory:
+        """What adapters take of the memory."""
+        return AdapterMemory(**self._readiness.figures())
 
     def list(self) -> "list[AdapterInfo]":
         """All that are loaded, by name."""
@@ -140,6 +178,13 @@ class Adapters:
         """What a name stands for."""
         with self._lock:
             return self._find(name).info
+
+    def map_shapes(self) -> dict[tuple[int, str], tuple[int, int]]:
+        """Inputs and outputs of the seven linear maps of each layer, by layer and PEFT's name."""
+        model = self._readiness.model
+        shapes = {module: model.map_shape(module) for module in MODULES}
+        layers = range(model.num_layers)
+        return {(layer, module): shape for layer in layers for module, shape in shapes.items()}
 
     def merge(
         self,
@@ -159,14 +204,14 @@ class Adapters:
         """
         with self._lock:
             chosen = [(self._find(one), weight) for one, weight in adapters.items()]
-        given = [(one.given(), weight) for one, weight in chosen]
+        given = [(one.generation.weights(), weight) for one, weight in chosen]
         return self.load(name, merge(given, method, density=density, rank=rank, seed=seed))
 
     def export(self, name: str, folder: str | os.PathLike[str]) -> Path:
         """Write an adapter as a folder of PEFT's, which must not have one yet."""
         with self._lock:
             loaded = self._find(name)
-        write_peft(loaded.given(), Path(folder))
+        write_peft(loaded.generation.weights(), Path(folder))
         return Path(folder)
 
     def chosen(self, choice: AdapterChoice) -> ChosenAdapters:
@@ -179,21 +224,19 @@ class Adapters:
         if len(scales) > MAX_AT_ONCE:
             raise ConfigError(f"{len(scales)} adapters on one request; at most {MAX_AT_ONCE} are")
         with self._lock:
-            return tuple((self._find(name).native, float(scale)) for name, scale in scales.items() if scale)
+            return tuple(
+                (self._find(name).generation, float(scale)) for name, scale in scales.items() if scale
+            )
 
     def _put(
         self, name: str, source: str | os.PathLike[str] | AdapterWeights, *, expects: str | None
     ) -> AdapterInfo:
-        if not _NAME.fullmatch(name):
-            raise ConfigError(
-                f"an adapter's name is {name!r}; it must be letters, digits and . _ - /, up to 128"
-            )
-        weights = source if isinstance(source, AdapterWeights) else _read(Path(source))
-        generation = _digest(weights)
-        native = _native.Adapter(self._model, weights.parts, generation=_number_of(generation))
+        _check_name(name)
+        generation, weights = Generation.of(source, self._readiness)
+        native = generation.made(weights)
         info = AdapterInfo(
             name=name,
-            generation=generation,
+            generation=generation.digest,
             rank=weights.max_rank,
             modules=weights.modules,
             num_bytes=native.num_bytes,
@@ -201,14 +244,30 @@ class Adapters:
             source=weights.source,
         )
         with self._lock:
-            if expects is None and name in self._known:
-                raise AdapterError(f"the adapter {name!r} is loaded already; replace it, or unload it first")
-            if expects is not None:
-                found = self._find(name).info.generation
-                if expects not in ("", found):
-                    raise AdapterError(f"the adapter {name!r} is of generation {found}, and not {expects}")
-            self._known[name] = _Loaded(info, native, weights if weights.source is None else None)
+            if expects is None:
+                self._check_free(name)
+            else:
+                found = self._find(name)
+                if expects not in ("", found.info.generation):
+                    raise AdapterError(
+                        f"the adapter {name!r} is of generation {found.info.generation}, and not {expects}"
+                    )
+            before = self._known.get(name)
+            pinned = native if before is not None and before.pinned is not None else None
+            self._known[name] = _Loaded(info, generation, pinned)
+            if before is not None:
+                self._forget(before)
         return info
+
+    def _forget(self, loaded: _Loaded) -> None:
+        """Let the memory of what no name stands for any more be used again."""
+        digests = {one.generation.digest for one in self._known.values()}
+        if loaded.generation.digest not in digests:
+            loaded.generation.forget()
+
+    def _check_free(self, name: str) -> None:
+        if name in self._known:
+            raise AdapterError(f"the adapter {name!r} is loaded already; replace it, or unload it first")
 
     def _find(self, name: str) -> _Loaded:
         found = self._known.get(name)
@@ -219,27 +278,10 @@ class Adapters:
         return found
 
 
-def _read(path: Path) -> AdapterWeights:
-    if not path.is_dir():
-        raise AdapterError(f"{path} is no folder with {CONFIG}")
-    return read_peft(path)
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"an adapter's name is {name!r}; it must be letters, digits and . _ - /, up to 128")
 
 
 def _is_scale(scale: object) -> bool:
     return isinstance(scale, int | float) and not isinstance(scale, bool) and math.isfinite(scale)
-
-
-def _digest(weights: AdapterWeights) -> str:
-    """Names the content: every matrix with its place, shape and scale."""
-    digest = hashlib.sha256()
-    for part in weights.parts:
-        head = f"{part.layer}/{part.module}/{part.a.shape}/{part.b.shape}/{part.in_file_order}/"
-        digest.update(head.encode() + struct.pack("<d", part.scale))
-        digest.update(part.a.tobytes())
-        digest.update(part.b.tobytes())
-    return digest.hexdigest()
-
-
-def _number_of(generation: str) -> int:
-    """By which the engine knows it; 0 is the model alone."""
-    return int(generation[:16], 16) or 1

@@ -17,6 +17,7 @@ from ruvllm.runtime.streams import join_chunks
 from ruvllm.text.tokenizer import Tokenizer, encode_rendered
 
 if TYPE_CHECKING:
+    from ruvllm.adapters import AdapterChoice
     from ruvllm.llm import LLM
 
 __all__ = ["ChatSession", "ChatStream"]
@@ -58,6 +59,7 @@ class ChatSession(Conversation):
         params: GenerateParams | None = None,
         tenant: str = "",
         priority: int = 0,
+        adapter: "AdapterChoice" = None,
     ) -> None:
         """Begin a conversation.
 
@@ -67,12 +69,14 @@ class ChatSession(Conversation):
             params: How answers are made, where a call does not say otherwise.
             tenant: On whose account, as in `LLM.generate`.
             priority: As in `LLM.generate`.
+            adapter: As in `LLM.generate`; a name means in each turn what it stands for then.
         """
         super().__init__(system_prompt)
         self.params = params or GenerateParams()
         self._llm = llm
         self._tenant = tenant
         self._priority = priority
+        self._adapter = adapter
 
     # -- asking
 
@@ -94,7 +98,9 @@ class ChatSession(Conversation):
         with self._begin_answer():
             params = params or self.params
             prompt = self._prompt(text, params)
-            chunks = self._llm.stream(prompt.tokens, params, tenant=self._tenant, priority=self._priority)
+            chunks = self._llm.stream(
+                prompt.tokens, params, tenant=self._tenant, priority=self._priority, adapter=self._adapter
+            )
         self._dropped = prompt.dropped
         return ChatStream(chunks, lambda made, *, failed: self._end(text, prompt, made, failed=failed))
 
@@ -102,7 +108,12 @@ class ChatSession(Conversation):
         """A session with the same past that goes its own way; both share what is computed so far."""
         self._check_idle()
         copy = ChatSession(
-            self._llm, self.system_prompt, params=self.params, tenant=self._tenant, priority=self._priority
+            self._llm,
+            self.system_prompt,
+            params=self.params,
+            tenant=self._tenant,
+            priority=self._priority,
+            adapter=self._adapter,
         )
         copy._turns = list(self._turns)
         copy._dropped = self._dropped

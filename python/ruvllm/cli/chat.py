@@ -11,7 +11,7 @@ import typer
 from ruvllm.cli import terminal
 from ruvllm.cli.command import CommonOptions, command, flag, flags_on_the_line, is_given
 from ruvllm.cli.opening import open_model
-from ruvllm.cli.options import DEFAULT_MODEL, ApiKeyFlag, EngineOptions, SamplingOptions
+from ruvllm.cli.options import DEFAULT_MODEL, AdapterOptions, ApiKeyFlag, EngineOptions, SamplingOptions
 from ruvllm.cli.streaming import stream_answer
 
 if TYPE_CHECKING:
@@ -52,6 +52,14 @@ class Opening:
     api_key: ApiKeyFlag = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalOptions:
+    """What is about a model that is loaded here."""
+
+    engine: EngineOptions
+    adapters: AdapterOptions
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     command(
@@ -62,6 +70,7 @@ def register(app: typer.Typer) -> None:
             "ruvllm chat org/repo:Q4_K_M --system 'Answer in one sentence.'",
             "ruvllm chat --prompt 'What is the capital of France?' --temperature 0",
             "echo 'Tell me a joke.' | ruvllm chat   one answer, without a terminal",
+            "ruvllm chat --adapter adapters/tone        with an adapter on the model",
             "ruvllm chat --url http://127.0.0.1:8000    with what `ruvllm serve` serves",
         ],
     )(chat)
@@ -70,7 +79,7 @@ def register(app: typer.Typer) -> None:
 def chat(
     context: typer.Context,
     opening: Opening,
-    engine: EngineOptions,
+    local: LocalOptions,
     sampling: SamplingOptions,
     common: CommonOptions,
     *,
@@ -83,7 +92,7 @@ def chat(
     """
     if opening.url is None:
         _refuse_key_without_url(context)
-        partner = _local_partner(opening, engine, sampling, model or DEFAULT_MODEL, quiet=common.quiet)
+        partner = _local_partner(opening, local, sampling, model or DEFAULT_MODEL, quiet=common.quiet)
     else:
         _refuse_engine_flags(context)
         partner = _server_partner(context, opening, sampling, model)
@@ -105,14 +114,14 @@ def chat(
 
 @contextmanager
 def _local_partner(
-    opening: Opening, engine: EngineOptions, sampling: SamplingOptions, model: str, *, quiet: bool
+    opening: Opening, local: LocalOptions, sampling: SamplingOptions, model: str, *, quiet: bool
 ) -> Iterator["Partner"]:
     params = sampling.params(max_tokens=MAX_TOKENS)
-    with open_model(model, engine, quiet=quiet) as llm:
+    with open_model(model, local.engine, quiet=quiet) as llm:
         from ruvllm.chat.session import ChatSession
         from ruvllm.cli.partner import Partner
 
-        session = ChatSession(llm, opening.system, params=params)
+        session = ChatSession(llm, opening.system, params=params, adapter=local.adapters.load(llm))
         yield Partner.here(session, llm, model)
 
 
@@ -146,6 +155,11 @@ def _settings(context: typer.Context, sampling: SamplingOptions, *, only_given: 
 
 
 def _refuse_engine_flags(context: typer.Context) -> None:
+    if "--adapter" in flags_on_the_line(context, AdapterOptions):
+        raise typer.BadParameter(
+            "a server has its adapters by name: give the name as MODEL, or leave out --url",
+            param_hint="--adapter",
+        )
     if given := flags_on_the_line(context, EngineOptions):
         raise typer.BadParameter(
             f"{', '.join(given)} would set the engine, which runs in the server: give it to `ruvllm serve`, "

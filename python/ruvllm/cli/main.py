@@ -5,7 +5,20 @@ from typing import Annotated
 
 import typer
 
-from ruvllm.cli import bench, bench_serve, chat, doctor, info, list_models, packs, pull, remove, run, serve
+from ruvllm.cli import (
+    adapters,
+    bench,
+    bench_serve,
+    chat,
+    doctor,
+    info,
+    list_models,
+    packs,
+    pull,
+    remove,
+    run,
+    serve,
+)
 
 __all__ = ["app", "main"]
 
@@ -19,7 +32,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-for module in (chat, run, serve, pull, list_models, info, remove, bench, bench_serve, packs, doctor):
+for module in (
+    chat,
+    run,
+    serve,
+    pull,
+    list_models,
+    info,
+    remove,
+    bench,
+    bench_serve,
+    adapters,
+    packs,
+    doctor,
+):
     module.register(app)
 
 

@@ -13,10 +13,13 @@ from ruvllm.cli.command import flag
 from ruvllm.engine_settings import EngineSettings
 
 if TYPE_CHECKING:
+    from ruvllm.adapters import AdapterChoice
+    from ruvllm.llm import LLM
     from ruvllm.params import GenerateParams
 
 __all__ = [
     "DEFAULT_MODEL",
+    "AdapterOptions",
     "ApiKeyFlag",
     "CacheOptions",
     "EngineOptions",
@@ -65,6 +68,39 @@ class EngineOptions(CacheOptions):
     """How the engine runs, and where it finds its model."""
 
     settings: EngineSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterOptions:
+    """Which adapters change the model."""
+
+    adapter: Annotated[
+        list[str] | None,
+        flag(
+            "--adapter",
+            help="A low-rank adapter on the model: a folder of PEFT's. Given again, they are added up, each "
+            "with its SCALE, or 1.",
+            metavar="FOLDER[:SCALE]",
+        ),
+    ] = None
+
+    def load(self, llm: "LLM") -> "AdapterChoice":
+        """Load them; gives what a request says to have them, `None` without any."""
+        chosen = {}
+        for number, given in enumerate(self.adapter or (), start=1):
+            folder, scale = _folder_and_scale(given)
+            chosen[llm.adapters.load(str(number), folder).name] = scale
+        return chosen or None
+
+
+def _folder_and_scale(given: str) -> tuple[Path, float]:
+    folder, separator, scale = given.rpartition(":")
+    if separator and not Path(given).exists():
+        try:
+            return Path(folder), float(scale)
+        except ValueError:
+            pass
+    return Path(given), 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,11 @@ import typer
 from ruvllm.cli import terminal
 from ruvllm.cli.command import CommonOptions, command, flag
 from ruvllm.cli.opening import open_model
-from ruvllm.cli.options import DEFAULT_MODEL, EngineOptions, ModelFlag, SamplingOptions
+from ruvllm.cli.options import DEFAULT_MODEL, AdapterOptions, EngineOptions, ModelFlag, SamplingOptions
 from ruvllm.cli.streaming import stream_answer
 
 if TYPE_CHECKING:
+    from ruvllm.adapters import AdapterChoice
     from ruvllm.llm import LLM
     from ruvllm.params import GenerateParams
 
@@ -31,6 +32,7 @@ def register(app: typer.Typer) -> None:
             'ruvllm run --chat "What is the capital of France?" -T 0',
             "git diff | ruvllm run --chat --system 'Review this.' -",
             "ruvllm run --json --seed 7 'Two and two is' | jq .usage",
+            "ruvllm run --adapter adapters/tone --adapter adapters/law:0.5 'Once upon a time'",
         ],
     )(run)
 
@@ -58,6 +60,7 @@ def run(
     prompt: Annotated[str, typer.Argument(help="The text; - reads it from stdin.", metavar="PROMPT")],
     manner: Manner,
     engine: EngineOptions,
+    adapters: AdapterOptions,
     sampling: SamplingOptions,
     common: CommonOptions,
 ) -> None:
@@ -67,10 +70,11 @@ def run(
         raise typer.BadParameter("the prompt is empty", param_hint="PROMPT")
     params = sampling.params(max_tokens=MAX_TOKENS)
     with open_model(manner.model, engine, quiet=common.quiet) as llm:
+        adapter = adapters.load(llm)
         if manner.json:
-            _print_completion(llm, manner.prompt(text), params)
+            _print_completion(llm, manner.prompt(text), params, adapter)
             return
-        answer = stream_answer(llm.stream(manner.prompt(text), params))
+        answer = stream_answer(llm.stream(manner.prompt(text), params, adapter=adapter))
     terminal.print_text("\n")
     if common.verbose:
         terminal.note(answer.summary())
@@ -78,8 +82,13 @@ def run(
         raise typer.Exit(130)
 
 
-def _print_completion(llm: "LLM", prompt: str | list[dict[str, str]], params: "GenerateParams") -> None:
-    completion = llm.generate(prompt, params) if isinstance(prompt, str) else llm.chat(prompt, params)
+def _print_completion(
+    llm: "LLM", prompt: str | list[dict[str, str]], params: "GenerateParams", adapter: "AdapterChoice"
+) -> None:
+    if isinstance(prompt, str):
+        completion = llm.generate(prompt, params, adapter=adapter)
+    else:
+        completion = llm.chat(prompt, params, adapter=adapter)
     result = asdict(completion)
     result["usage"]["total_tokens"] = completion.usage.total_tokens
     terminal.print_json(result)

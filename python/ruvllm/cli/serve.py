@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -82,6 +83,26 @@ class Serving:
             file_okay=False,
         ),
     ] = None
+    adapter: Annotated[
+        list[str] | None,
+        flag(
+            "--adapter",
+            variable="RUVLLM_SERVE_ADAPTER",
+            help="A low-rank adapter on the first model, or on MODEL, that requests ask for by NAME or "
+            "MODEL:NAME; a folder of PEFT's. May be given again.",
+            metavar="[MODEL:]NAME=FOLDER",
+        ),
+    ] = None
+    adapter_dir: Annotated[
+        list[Path] | None,
+        flag(
+            "--adapter-dir",
+            help="Folder from which admin keys may load more adapters while it serves; without any, nobody "
+            "may. May be given again.",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None
     shutdown_grace: Annotated[
         int, flag("--shutdown-grace", help="Seconds for what runs when the server is told to end.", min=0)
     ] = 30
@@ -107,6 +128,7 @@ def register(app: typer.Typer) -> None:
             "ruvllm serve                                  smollm2-135m at http://127.0.0.1:8000",
             "ruvllm serve small=smollm2-135m org/repo:Q4_K_M --port 9000",
             "ruvllm serve --host 0.0.0.0 --api-key-file keys.txt",
+            "ruvllm serve --adapter tone=adapters/tone     model: tone, or smollm2-135m:tone",
             "curl http://127.0.0.1:8000/v1/chat/completions -H 'content-type: application/json' \\",
             '  -d \'{"model": "smollm2-135m", "messages": [{"role": "user", "content": "Hi"}]}\'',
         ],
@@ -142,10 +164,12 @@ def serve(
         keys=keys,
         cors_origins=tuple(listening.cors_origin or ()),
         allowed_hosts=local_names(listening.host),
+        adapter_dirs=tuple(folder.absolute() for folder in serving.adapter_dir or ()),
     )
     if common.log_level == "warning" and not common.quiet:
         log_to_stderr("info", form=_checked_form(serving.log_format))
     served = [_served(name, engine, serving, quiet=common.quiet) for name in models or [DEFAULT_MODEL]]
+    _give_adapters(serving.adapter or (), served)
     names = ", ".join(one.name for one in served)
     run_server(
         create_app(served, settings),
@@ -190,6 +214,24 @@ def _served(argument: str, engine: EngineOptions, serving: Serving, *, quiet: bo
         lambda: _open(path, engine, serving),
         prefix_file=_prefix_file(serving.prefix_cache_dir, name),
     )
+
+
+def _give_adapters(given: Iterable[str], served: Sequence["ServedModel"]) -> None:
+    """Tell the models which adapters they come with; what is no folder ends the command."""
+    models = {one.name: one for one in served}
+    for argument in given:
+        # A model's name may have a colon; an adapter's has none.
+        whole_name, _, folder = argument.partition("=")
+        base, _, name = whole_name.rpartition(":")
+        model = models.get(base) if base else served[0]
+        if not name or not folder or model is None or name in models or model.has_adapter(name):
+            raise ConfigError(
+                f"--adapter {argument!r}: it must be NAME=FOLDER or MODEL:NAME=FOLDER, with a name that is "
+                f"given once and is no model's, and one of the models {', '.join(models)}"
+            )
+        if not Path(folder).is_dir():
+            raise ConfigError(f"--adapter {argument!r}: {folder} is no folder")
+        model.comes_with(name, Path(folder).absolute())
 
 
 def _prefix_file(folder: Path | None, name: str) -> Path | None:

@@ -152,11 +152,33 @@ class ServerClient(Closing):
                 raise
         return AnswerStream(self.address, response, begun)
 
-    def _json(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> Any:
+    def adapters(self) -> list[dict[str, Any]]:
+        """The adapters of a RuvLLM server, as it lists them."""
+        listing = self._json("GET", f"{self.address.api}/lora_adapters")
+        found = listing.get("data") if isinstance(listing, dict) else None
+        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+            raise BackendError(f"{self.address.api}/lora_adapters gives no list; is this a RuvLLM server?")
+        return found
+
+    def load_adapter(self, name: str, path: str, *, replace: bool = False, model: str | None = None) -> None:
+        """Have a server load an adapter from a folder of its own; with `replace` also over a known name."""
+        body = {"lora_name": name, "lora_path": path, "load_inplace": replace, "model": model}
+        self._answered("POST", f"{self.address.api}/load_lora_adapter", _without_none(body))
+
+    def unload_adapter(self, name: str, *, model: str | None = None) -> None:
+        """Have a server forget an adapter; requests that run keep it."""
+        body = {"lora_name": name, "model": model}
+        self._answered("POST", f"{self.address.api}/unload_lora_adapter", _without_none(body))
+
+    def _answered(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> "httpx.Response":
         with _translated(self.address):
             response = self._client.request(method, url, json=body)
         if response.status_code != 200:
             raise failure_of(response.status_code, response.content, response.headers)
+        return response
+
+    def _json(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> Any:
+        response = self._answered(method, url, body)
         try:
             return response.json()
         except ValueError as error:
@@ -241,6 +263,11 @@ def chat_request(model: str, messages: list[Message], settings: Mapping[str, Any
         "stream_options": {"include_usage": True},
         **settings,
     }
+
+
+def _without_none(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Only what is said: other servers know fewer fields."""
+    return {name: value for name, value in body.items() if value is not None}
 
 
 def authorization(api_key: str | None) -> dict[str, str]:

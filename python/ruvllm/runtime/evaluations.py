@@ -19,7 +19,7 @@ from ruvllm.params import MAX_LOGPROBS
 from ruvllm.runtime.events import Event, Failed, Finished, Values
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.opening import OpenModel
-from ruvllm.runtime.prompts import Prompt, check_tokens, is_one_prompt
+from ruvllm.runtime.prompts import Prompt, check_tokens
 from ruvllm.runtime.request import EvaluationKind, EvaluationTask, Terms
 from ruvllm.runtime.streams import SIGNAL_SECONDS
 
@@ -129,15 +129,16 @@ class Evaluations:
             raise ConfigError(f"token_ids has {len(tokens)} token; scoring needs at least 2")
         return EvaluationResult(self._loop, self._task(tokens, "score", terms, top_logprobs))
 
-    def embed(
-        self, texts: Prompt | Sequence[str] | Sequence[Sequence[int]], terms: Terms
-    ) -> EvaluationResult[NDArray[np.float32]] | StackedResults:
-        """The mean of the last hidden states at unit length, of each text where there is a list."""
-        if is_one_prompt(texts):
-            tokens = self._tokens_of(cast("Prompt", texts))
-            return EvaluationResult(self._loop, self._task(tokens, "embed", terms))
-        prompts = [self._tokens_of(one) for one in cast("Sequence[Prompt]", texts)]
-        return StackedResults(self._loop, [self._task(tokens, "embed", terms) for tokens in prompts])
+    def embed(self, text: Prompt, terms: Terms) -> EvaluationResult[NDArray[np.float32]]:
+        """The mean of the last hidden states at unit length."""
+        return EvaluationResult(self._loop, self._task(self._tokens_of(text), "embed", terms))
+
+    def embed_each(self, texts: Sequence[Prompt], terms: Sequence[Terms]) -> StackedResults:
+        """The same of each text of a list, each on its terms."""
+        tasks = [
+            self._task(self._tokens_of(one), "embed", its) for one, its in zip(texts, terms, strict=True)
+        ]
+        return StackedResults(self._loop, tasks)
 
     def _checked(self, token_ids: TokenIds) -> list[int]:
         return check_tokens(token_ids, self._model.native.vocab_size)
@@ -152,8 +153,5 @@ class Evaluations:
             token_ids=tokens,
             kind=kind,
             top_logprobs=top_logprobs,
-            tenant=terms.tenant,
-            priority=terms.priority,
-            rank=terms.rank,
-            adapters=terms.adapters,
+            **terms._asdict(),
         )

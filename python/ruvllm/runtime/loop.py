@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from ruvllm.adapters.uses import AdapterUses
+from ruvllm.adapters.generation import HeldAdapters
 from ruvllm.errors import BackendError, InvalidOperationError, OutOfMemoryError, OverloadedError
 from ruvllm.observability.profile import StepProfile
 from ruvllm.runtime.calls import Calls
@@ -64,7 +64,6 @@ class EngineLoop:
         self._scheduler = scheduler or Scheduler()
         self._swap_bytes = swap_bytes
         self._clock = clock
-        self.adapter_uses = AdapterUses()
         self._process = os.getpid()
         self._ids = itertools.count(1)
         # What both threads and the callers share, under `_changed`.
@@ -93,15 +92,26 @@ class EngineLoop:
     # -- callers, any thread
 
     def submit(self, task: Task, sink: Sink) -> Request:
-        """Take a request in. Its last event is sure to come, whatever happens."""
+        """Take a request in. Its last event is sure to come, whatever happens.
+
+        Adapters that are not ready are made so first, which reads their files, and waits where others hold
+        all the room; a coroutine sees to that before.
+        """
         self._check_process()
-        with self._changed:
-            self._check_open()
-            self._check_room(task)
-            request = Request(next(self._ids), task, sink, self._clock())
-            self._waiting.add(request)
-            self.adapter_uses.begin(task.adapters)
-            self._wake()
+        # Outside of the lock, under which nothing may take long.
+        held = HeldAdapters(generation for generation, _ in task.adapters) if task.adapters else None
+        try:
+            with self._changed:
+                self._check_open()
+                self._check_room(task)
+                request = Request(next(self._ids), task, sink, self._clock())
+                request.held = held
+                self._waiting.add(request)
+                self._wake()
+        except BaseException:
+            if held is not None:
+                held.let_go()
+            raise
         return request
 
     def cancel(self, request: Request) -> None:
@@ -377,8 +387,9 @@ class EngineLoop:
                 self._deliver(request, events)
 
     def _deliver(self, request: Request, events: Sequence[Event]) -> None:
-        if is_last(events[-1]):
-            self.adapter_uses.end(request.task.adapters)
+        if request.held is not None and is_last(events[-1]):
+            # Whoever reads slowly, or keeps the answer, keeps no adapter.
+            request.held.let_go()
         try:
             request.sink.deliver(events, self._clock())
         except Exception as error:  # noqa: BLE001 - a sink that cannot take events has no reader

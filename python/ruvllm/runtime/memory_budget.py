@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ruvllm.config import PrefixCacheConfig
-from ruvllm.errors import OutOfMemoryError
+from ruvllm.errors import ConfigError, OutOfMemoryError
 
-__all__ = ["EngineMemory", "KvPlan", "KvRequest", "available_memory", "plan_kv_cache"]
+__all__ = ["EngineMemory", "KvPlan", "KvRequest", "adapter_budget", "available_memory", "plan_kv_cache"]
 
 SHARE_OF_FREE_MEMORY = 0.5
 # No more than so many sequences at full length, or so many bytes for small models: prefixes stay there, too.
 FULL_SEQUENCES = 4
 ENOUGH_BYTES = 2 * 1024**3
+# Of the cache, for adapters that are ready.
+ADAPTER_SHARE = 1 / 2
 # Of the cache, beside it, for requests that are set aside.
 SWAP_SHARE = 1 / 8
 # Where the system does not tell what is free.
@@ -50,6 +52,18 @@ class KvPlan:
 
     max_context: int
     kv_cache_bytes: int
+
+
+def adapter_budget(wanted: int | None, kv_cache_bytes: int) -> int:
+    """What of the key-value cache's budget adapters may take, so that requests are left some of it."""
+    most = int(kv_cache_bytes * ADAPTER_SHARE)
+    if wanted is None:
+        return most
+    if wanted >= kv_cache_bytes:
+        raise ConfigError(
+            f"adapter_bytes is {wanted}, a part of kv_cache_bytes, which is {kv_cache_bytes}; it must be less"
+        )
+    return wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

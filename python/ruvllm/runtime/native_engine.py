@@ -11,10 +11,10 @@ import ruvllm._native as _native
 from ruvllm.errors import BackendError
 from ruvllm.outputs import TokenLogprob
 from ruvllm.runtime.events import Event, Failed, Finished, TokenMade, Values
-from ruvllm.runtime.request import GenerationTask, Task
+from ruvllm.runtime.request import EvaluationKind, GenerationTask, Task
 
 if TYPE_CHECKING:
-    from ruvllm.adapters.uses import ChosenAdapters
+    from ruvllm.adapters.registry import ChosenAdapters
 
 __all__ = ["NativeEngine", "translated"]
 
@@ -28,7 +28,17 @@ class _GenerationSettings:
     ignore_end: bool
     tenant: str
     cache_min_tokens: int | None
-    adapters: "ChosenAdapters"
+    adapters: "tuple[tuple[_native.Adapter, float], ...]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _EvaluationSettings:
+    """The same of an evaluation."""
+
+    kind: EvaluationKind
+    top_logprobs: int
+    tenant: str
+    adapters: "tuple[tuple[_native.Adapter, float], ...]"
 
 
 class NativeEngine:
@@ -49,7 +59,13 @@ class NativeEngine:
     def add(self, task: Task) -> int:
         """Put a task in; gives its sequence."""
         if not isinstance(task, GenerationTask):
-            return self._engine.add_evaluation(task.token_ids, task)
+            evaluation = _EvaluationSettings(
+                kind=task.kind,
+                top_logprobs=task.top_logprobs,
+                tenant=task.tenant,
+                adapters=_ready(task.adapters),
+            )
+            return self._engine.add_evaluation(task.token_ids, evaluation)
         params = task.params
         sampling = _native.Sampling(
             temperature=params.temperature,
@@ -69,13 +85,18 @@ class NativeEngine:
             ignore_end=params.ignore_eos,
             tenant=task.tenant,
             cache_min_tokens=params.min_cache_tokens if params.cache_prefix else None,
-            adapters=task.adapters,
+            adapters=_ready(task.adapters),
         )
         return self._engine.add_generation(task.token_ids, sampling, settings)
 
     def events(self, timeout: float) -> list[tuple[int, Event]]:
         """Wait for events; gives each with its sequence."""
         return [(event.sequence, translated(event)) for event in self._engine.events(timeout)]
+
+
+def _ready(adapters: "ChosenAdapters") -> "tuple[tuple[_native.Adapter, float], ...]":
+    """As the engine takes them; the request holds them, so that they are ready."""
+    return tuple((generation.ready(), scale) for generation, scale in adapters)
 
 
 def translated(event: "_native.Event") -> Event:

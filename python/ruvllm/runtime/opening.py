@@ -15,7 +15,14 @@ from ruvllm.packs.manager import KernelManager
 from ruvllm.packs.store import PackStore
 from ruvllm.runtime.configuration import ConfiguredSettings
 from ruvllm.runtime.loop import EngineLoop
-from ruvllm.runtime.memory_budget import EngineMemory, KvPlan, KvRequest, available_memory, plan_kv_cache
+from ruvllm.runtime.memory_budget import (
+    EngineMemory,
+    KvPlan,
+    KvRequest,
+    adapter_budget,
+    available_memory,
+    plan_kv_cache,
+)
 from ruvllm.runtime.native_engine import NativeEngine
 from ruvllm.runtime.scheduler import Scheduler
 from ruvllm.text.loading import ModelText, load_text
@@ -35,6 +42,7 @@ class OpenModel:
     text: ModelText
     vocabulary: _native.Vocabulary | None
     memory: _native.EngineMemory
+    adapter_bytes: int
     loop: EngineLoop
     max_context: int
     kernel_packs: KernelManager | None
@@ -78,6 +86,7 @@ def open_model(
         text=text,
         vocabulary=vocabulary,
         memory=engine.memory(),
+        adapter_bytes=adapter_budget(settings.adapter_bytes, plan.kv_cache_bytes),
         loop=EngineLoop(
             NativeEngine(engine),
             scheduler=Scheduler(settings.limits or Limits()),

@@ -8,26 +8,20 @@ from ruvllm.params import GenerateParams
 from ruvllm.runtime.events import Event
 
 if TYPE_CHECKING:
-    from ruvllm.adapters.uses import ChosenAdapters
+    from ruvllm.adapters.generation import HeldAdapters
+    from ruvllm.adapters.registry import ChosenAdapters
 
-__all__ = ["EvaluationKind", "EvaluationTask", "GenerationTask", "Owner", "Request", "Sink", "Task", "Terms"]
+__all__ = ["EvaluationKind", "EvaluationTask", "GenerationTask", "Request", "Sink", "Task", "Terms"]
 
 EvaluationKind: TypeAlias = Literal["logits", "score", "embed"]
 
 
-class Owner(NamedTuple):
-    """Whose request it is, and how urgent: `priority` among its tenant's own, `rank` beside other tenants'.
-
-    Without a rank the priority is meant in both.
-    """
-
-    tenant: str = ""
-    priority: int = 0
-    rank: int | None = None
-
-
 class Terms(NamedTuple):
-    """On what terms a request is computed: its owner's, and with these adapters."""
+    """On what terms a request is computed: whose it is, how urgent, and with which adapters.
+
+    `priority` orders it among its tenant's own, `rank` beside other tenants'; without a rank the priority is
+    meant in both. The adapters are those that their names stood for when the terms were made.
+    """
 
     tenant: str = ""
     priority: int = 0
@@ -94,11 +88,13 @@ class Request:
         since: A number that counts up: when it began to wait, or was set aside.
         entered_tokens: Tokens that were known of it as it last came in.
         planned_at: The last plan that had a part for it.
+        held: Its adapters, if it has any, which stay ready until it ends.
     """
 
     __slots__ = (
         "cancelled",
         "entered_tokens",
+        "held",
         "planned_at",
         "request_id",
         "sequence",
@@ -118,3 +114,4 @@ class Request:
         self.since = request_id
         self.entered_tokens = len(task.token_ids)
         self.planned_at = 0
+        self.held: HeldAdapters | None = None

@@ -5,9 +5,9 @@ from functools import cached_property
 from typing import Any
 
 from ruvllm._checks import check_integer
-from ruvllm.errors import TokenizationError
+from ruvllm.errors import ConfigError, TokenizationError
 from ruvllm.runtime.opening import OpenModel
-from ruvllm.runtime.prompts import check_tokens
+from ruvllm.runtime.prompts import Prompt, check_tokens
 from ruvllm.text.chat_template import ChatTemplate
 from ruvllm.text.marks import Rendered
 from ruvllm.text.messages import MessageLike
@@ -109,16 +109,20 @@ class TextMethods:
         """Give what `chat_tokens` makes tokens of: the text, with the template's marks told apart."""
         return self._required_template().rendered(messages, continue_last=continue_last, variables=variables)
 
+    def _tokens(self, prompt: Prompt) -> list[int]:
+        """The tokens of a prompt, which has at least one."""
+        if not isinstance(prompt, str):
+            return self._checked_tokens(prompt)
+        tokens = self.tokenize(prompt)
+        if not tokens:
+            raise ConfigError("the prompt is empty; it must have at least one token")
+        return tokens
+
     def _checked_tokens(self, token_ids: object) -> list[int]:
         return check_tokens(token_ids, self._open.native.vocab_size)
 
     def _required_tokenizer(self) -> Tokenizer:
-        if self.tokenizer is None:
-            raise TokenizationError(
-                f"the model {self._open.text.name} has no tokenizer.json, so text cannot be used; give "
-                "token ids, or put the model's tokenizer.json beside its weights"
-            )
-        return self.tokenizer
+        return self._open.text.required_tokenizer()
 
     @cached_property
     def _template(self) -> ChatTemplate | None:

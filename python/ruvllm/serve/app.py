@@ -16,6 +16,7 @@ from ruvllm.async_engine import AsyncEngine
 from ruvllm.errors import ConfigError, RuvLLMError
 from ruvllm.llm import LLM
 from ruvllm.serve.access import Access
+from ruvllm.serve.adapter_folders import AdapterFolders
 from ruvllm.serve.boundary import Boundary
 from ruvllm.serve.dialects import error_response, is_anthropic
 from ruvllm.serve.entrance import Entrance
@@ -25,6 +26,7 @@ from ruvllm.serve.metrics import Metrics
 from ruvllm.serve.models import ServedModel, ServedModels
 from ruvllm.serve.origins import Origins
 from ruvllm.serve.routes import (
+    adapters,
     cache,
     chat,
     completions,
@@ -44,7 +46,20 @@ from ruvllm.serve.stored_responses import StoredResponses
 
 __all__ = ["create_app"]
 
-_ROUTERS = (page, chat, completions, responses, messages, embeddings, models, info, tokens, health, cache)
+_ROUTERS = (
+    page,
+    chat,
+    completions,
+    responses,
+    messages,
+    embeddings,
+    models,
+    adapters,
+    info,
+    tokens,
+    health,
+    cache,
+)
 
 Engine = LLM | AsyncEngine
 
@@ -81,6 +96,7 @@ def create_app(
         metrics=metrics,
         stored_responses=stored,
         access=Access(settings.keys, Origins(settings.cors_origins)),
+        adapter_folders=AdapterFolders(settings.adapter_dirs),
         entrance=Entrance(left=metrics.http.labels("POST", "none", "499").inc),
     )
     for module in _ROUTERS:

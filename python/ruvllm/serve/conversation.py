@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ruvllm.errors import RuvLLMError
+from ruvllm.serve.asked_model import AskedModel
 from ruvllm.serve.errors import api_error
 from ruvllm.serve.generation import check_length
-from ruvllm.serve.models import ServedModel
 from ruvllm.serve.off_loop import Errand
 from ruvllm.serve.prompts import check_texts
 
@@ -36,7 +36,7 @@ class Conversation:
     param: str = "messages"
 
 
-async def conversation_tokens(errand: Errand, model: ServedModel, conversation: Conversation) -> list[int]:
+async def conversation_tokens(errand: Errand, model: AskedModel, conversation: Conversation) -> list[int]:
     """The tokens of a conversation, fit they the context or not; 400 where the template refuses it."""
     variables = None if conversation.thinks else {"enable_thinking": False}
     contents = [message["content"] for message in conversation.messages]
@@ -56,7 +56,7 @@ async def conversation_tokens(errand: Errand, model: ServedModel, conversation: 
         raise api_error(error, param=conversation.param) from error
 
 
-async def prompt_tokens(errand: Errand, model: ServedModel, conversation: Conversation) -> list[int]:
+async def prompt_tokens(errand: Errand, model: AskedModel, conversation: Conversation) -> list[int]:
     """The same for one that is to be answered: 400 where it leaves no room for an answer."""
     token_ids = await conversation_tokens(errand, model, conversation)
     try:

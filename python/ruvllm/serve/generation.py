@@ -13,11 +13,11 @@ from starlette.requests import Request
 from ruvllm.outputs import Chunk, Completion, Timings, Usage
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.prompts import check_room
-from ruvllm.runtime.request import Owner
+from ruvllm.runtime.request import Terms
 from ruvllm.runtime.streams import AsyncCompletionStream, join_chunks
+from ruvllm.serve.asked_model import AskedModel
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.metrics import RequestWatch
-from ruvllm.serve.models import ServedModel
 from ruvllm.serve.off_loop import AT_ONCE, Errand
 from ruvllm.serve.server import Server, count_answers, errand_of, server_of
 from ruvllm.serve.sse import unless_disconnected
@@ -44,10 +44,10 @@ SLICE_CHUNKS = 64
 class Job:
     """What a request asks of a model."""
 
-    model: ServedModel
+    model: AskedModel
     token_ids: Sequence[int]
     params: GenerateParams
-    owner: Owner
+    terms: Terms
     num_answers: int = 1
 
 
@@ -73,7 +73,9 @@ class Answers:
     async def start(cls, jobs: Sequence[Job], request: Request) -> "Answers":
         """Submit all answers, or none."""
         count_answers(request, sum(job.num_answers for job in jobs))
-        answers = cls(jobs, server_of(request))
+        server = server_of(request)
+        server.metrics.asked(jobs[0].model)
+        answers = cls(jobs, server)
         try:
             await answers._submit()
         except BaseException:
@@ -111,14 +113,12 @@ class Answers:
                     num_tokens = 0
                     await asyncio.sleep(0)
                 params = _seeded(job.params, index)
-                stream = engine.stream(
-                    job.token_ids,
-                    params,
-                    interval=self._server.settings.stream_interval,
-                    **job.owner._asdict(),
+                stream = engine.on(job.terms).stream(
+                    job.token_ids, params, interval=self._server.settings.stream_interval
                 )
                 await self._ends.enter_async_context(stream)
-                watch = self._server.metrics.watch(job.model.name, len(job.token_ids), time.perf_counter())
+                name, now = job.model.served.name, time.perf_counter()
+                watch = self._server.metrics.watch(name, len(job.token_ids), now)
                 self._streams.append((stream, watch))
 
     async def pieces(self) -> AsyncIterator[tuple[int, list[Chunk]]]:
@@ -214,7 +214,7 @@ async def complete(jobs: Sequence[Job], request: Request) -> list[Completion]:
     return completions
 
 
-def check_length(model: ServedModel, num_tokens: int) -> None:
+def check_length(model: AskedModel, num_tokens: int) -> None:
     """Refuse a prompt that leaves no room for an answer; nothing is ever cut."""
     check_room(num_tokens, model.llm.model_info.max_context)
 

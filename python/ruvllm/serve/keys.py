@@ -29,7 +29,7 @@ class ApiKey:
         concurrent_requests: How many answers may be under way; `None` is any number.
         kv_quota_bytes: What its tenant may hold of the key-value cache; `None` is all.
         max_priority: Up to here its requests' priorities count beside other tenants' as well.
-        is_admin: Whether it may flush and save the cache.
+        is_admin: Whether it may flush and save the cache, and load and unload adapters.
     """
 
     digest: bytes

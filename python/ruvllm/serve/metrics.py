@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from ruvllm.errors import RuvLLMError
 from ruvllm.outputs import Chunk
+from ruvllm.serve.asked_model import AskedModel
 from ruvllm.serve.models import ServedModel, ServedModels
 
 __all__ = ["Metrics", "RequestWatch"]
@@ -62,6 +63,9 @@ _TOKENS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000,
 _LABEL = ["model_name"]
 # A counter of prometheus_client takes a few microseconds, whatever it counts.
 COUNTED_TOGETHER = 16
+# So many adapters are counted by their names, the first ones that are asked for; no name has a space.
+COUNTED_ADAPTERS = 100
+OTHER_ADAPTERS = "all others"
 
 
 class Metrics:
@@ -85,6 +89,8 @@ class Metrics:
         self.success = counter("request_success", "Answers that ended, by how.", [*_LABEL, "finished_reason"])
         self.http = counter("http_requests", "Requests by route and status.", ["method", "route", "status"])
         self.unknown_fields = counter("unknown_fields", "Fields of requests that no API knows.", ["route"])
+        self._adapter_requests = counter("lora_requests", "Requests by adapter.", [*_LABEL, "lora_name"])
+        self._counted_adapters: set[tuple[str, str]] = set()
         self._of_models: dict[str, _OfModel] = {}
         registry.register(_GapsOfModels(self._of_models, prefix))
         registry.register(_Engines(models, prefix))
@@ -94,6 +100,17 @@ class Metrics:
         if model_name not in self._of_models:
             self._of_models[model_name] = _OfModel(self, model_name)
         return RequestWatch(self._of_models[model_name], prompt_tokens, started)
+
+    def asked(self, model: AskedModel) -> None:
+        """Count a request that asks for an adapter; of more adapters than a scrape should hold, together."""
+        if model.adapter is None:
+            return
+        both = (model.served.name, model.adapter)
+        if both not in self._counted_adapters and len(self._counted_adapters) >= COUNTED_ADAPTERS:
+            both = (model.served.name, OTHER_ADAPTERS)
+        else:
+            self._counted_adapters.add(both)
+        self._adapter_requests.labels(*both).inc()
 
     def text(self) -> bytes:
         """The page for a scrape."""
@@ -222,6 +239,8 @@ class _Engines(Collector):
                 "kv_cache_usage_perc": "Share of the key-value cache that requests hold; 1 is all.",
                 "prefix_cache_bytes": "Bytes of key-value blocks that the prefix cache holds.",
                 "resident_memory_bytes": "Memory of the whole process.",
+                "lora_adapters": "Adapters that requests may ask for.",
+                "lora_adapter_bytes": "Memory of their weights.",
             }.items()
         }
         counters = {
@@ -254,6 +273,7 @@ class _Engines(Collector):
 
 def _figures(model: ServedModel) -> dict[str, float]:
     memory, prefixes = model.llm.memory_stats(), model.llm.prefix_cache.stats()
+    adapters = model.adapters()
     return {
         "num_requests_running": memory.running_requests,
         "num_requests_waiting": memory.waiting_requests,
@@ -263,6 +283,8 @@ def _figures(model: ServedModel) -> dict[str, float]:
         "prefix_cache_queries": prefixes.lookup_tokens,
         "prefix_cache_hits": prefixes.reused_tokens,
         "num_preemptions": memory.preemptions,
+        "lora_adapters": len(adapters),
+        "lora_adapter_bytes": sum(one.num_bytes for one in adapters),
     }
 
 

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import ruvllm._native as _native
 import ruvllm.whole_file as whole_file
+from ruvllm.adapters import AdapterInfo
 from ruvllm.async_engine import AsyncEngine, OpeningEngine
-from ruvllm.errors import InvalidOperationError, RuvLLMError, StorageError
+from ruvllm.errors import InvalidOperationError, NotFoundError, RuvLLMError, StorageError
 from ruvllm.llm import LLM
 from ruvllm.serve.disclosure import public_message
 from ruvllm.serve.errors import ApiError
@@ -26,6 +27,10 @@ logger = logging.getLogger(__name__)
 
 OpenLLM = Callable[[], LLM]
 """Loads a model; called in a thread of its own."""
+
+
+# Adapters of each model that an error names.
+SHOWN = 8
 
 
 class KvBlocks(NamedTuple):
@@ -47,13 +52,23 @@ class ServedModel:
         name: What requests give as `model`.
         created: When the server learned of it, in seconds of the Unix clock.
         prefix_file: Where its prefix cache is kept between two runs.
+
+    Adapters are loaded with it, by their names and folders: without them it cannot be used.
     """
 
-    def __init__(self, name: str, open_llm: OpenLLM, *, prefix_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        open_llm: OpenLLM,
+        *,
+        prefix_file: Path | None = None,
+        adapters: Mapping[str, Path] | None = None,
+    ) -> None:
         self.name = name
         self.created = int(time.time())
         self.prefix_file = prefix_file
         self._open_llm = open_llm
+        self._adapters = dict(adapters or {})
         self._engine: AsyncEngine | None = None
         self._failures = LoadFailures()
         self._loading: asyncio.Task[AsyncEngine] | None = None
@@ -106,6 +121,24 @@ class ServedModel:
         if self._engine is None:
             raise ApiError(503, f"the model {self.name} is not loaded", code="loading")
         return self._engine.llm
+
+    def comes_with(self, adapter: str, folder: Path) -> None:
+        """Have an adapter loaded with the model; said before it is."""
+        self._adapters[adapter] = folder
+
+    def adapters(self) -> list[AdapterInfo]:
+        """The adapters that requests may ask for now; none before the model is loaded."""
+        return [] if self._engine is None else self._engine.adapters.list()
+
+    def has_adapter(self, name: str) -> bool:
+        """Whether it has an adapter of this name, or will once it is loaded."""
+        if self._engine is None:
+            return name in self._adapters
+        try:
+            self._engine.adapters.info(name)
+        except NotFoundError:
+            return False
+        return True
 
     def kv_blocks(self) -> KvBlocks:
         """What there is room for; asks the engine, so it may take a moment."""
@@ -187,7 +220,10 @@ class ServedModel:
             self._prepare(self._engine.llm)
 
     def _prepare(self, llm: LLM) -> None:
-        """Set the quotas, and read what the last run computed; a file that does not fit is left."""
+        """Set quotas, load adapters, read what the last run computed; where that does not fit, it is left."""
+        known = {one.name for one in llm.adapters.list()}
+        for name, folder in self._adapters.items():
+            (llm.adapters.replace if name in known else llm.adapters.load)(name, folder)
         for tenant, num_bytes in self._quotas.items():
             llm.set_quota(tenant, num_bytes)
         if self.prefix_file is None:
@@ -247,20 +283,38 @@ class ServedModels:
         """The model of requests that may leave it open."""
         return next(iter(self))
 
-    def named(self, name: str | None) -> ServedModel:
-        """The model of this name, or the first where none is asked for; 404 where there is none such."""
+    def find(self, name: str) -> ServedModel | None:
+        """The model of this name; adapters have other names, see `meant_by`."""
+        return self._models.get(name)
+
+    def meant_by(self, name: str | None) -> tuple[ServedModel, str | None]:
+        """The model that a name asks for, and the adapter; the first model where there is no name; 404.
+
+        A model goes before an adapter of its name, and of adapters of one name that of the earlier model;
+        `BASE:NAME` says which is meant. Whether that one is there is known once its model is loaded.
+        """
         if name is None:
-            return self.first
-        model = self._models.get(name)
-        if model is None:
-            known = ", ".join(self._models)
-            raise ApiError(
-                404,
-                f"the model {name!r} does not exist; there is {known}",
-                code="model_not_found",
-                param="model",
-            )
-        return model
+            return self.first, None
+        if (model := self._models.get(name)) is not None:
+            return model, None
+        if (model := next((one for one in self if one.has_adapter(name)), None)) is not None:
+            return model, name
+        # A model's name may have a colon, and an adapter's has none.
+        base, _, adapter = name.rpartition(":")
+        if (model := self._models.get(base)) is not None:
+            return model, adapter
+        raise self.not_found(name)
+
+    def adapter_id(self, model: ServedModel, adapter: str) -> str:
+        """What requests call an adapter of a model: its name, where that means no other."""
+        plain = adapter not in self._models and self.meant_by(adapter) == (model, adapter)
+        return adapter if plain else f"{model.name}:{adapter}"
+
+    def not_found(self, name: str) -> ApiError:
+        """The answer to a name that nothing has."""
+        known = ", ".join([*self._models, *(one.name for model in self for one in model.adapters()[:SHOWN])])
+        message = f"the model {name!r} does not exist; there is {known}"
+        return ApiError(404, message, code="model_not_found", param="model")
 
     @property
     def are_being_opened(self) -> bool:

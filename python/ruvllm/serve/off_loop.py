@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from ruvllm.serve.errors import ApiError
 
-__all__ = ["AT_ONCE", "SMALL_BYTES", "Errand", "HeldBody", "OffLoop"]
+__all__ = ["AT_ONCE", "SMALL_BYTES", "Errand", "HeldBody", "OffLoop", "OneAtATime"]
 
 Result = TypeVar("Result")
 
@@ -90,6 +90,21 @@ class OffLoop:
         elif not result.done():
             result.set_result(running.result())
         self._begin()
+
+
+class OneAtATime:
+    """Work of seconds, one piece after another, in a thread that is none of `OffLoop`'s: these stay free."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+
+    async def do(self, work: Callable[[], Result]) -> Result:
+        """Do it when it is its turn; once begun it is done, also where the caller is cancelled."""
+        return await asyncio.shield(asyncio.ensure_future(self._in_turn(work)))
+
+    async def _in_turn(self, work: Callable[[], Result]) -> Result:
+        async with self._turn:
+            return await asyncio.to_thread(work)
 
 
 class HeldBody:

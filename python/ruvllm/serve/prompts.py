@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from ruvllm.errors import ContextLengthError, RuvLLMError
 from ruvllm.runtime.prompts import check_tokens
+from ruvllm.serve.asked_model import AskedModel
 from ruvllm.serve.errors import ApiError, api_error
 from ruvllm.serve.generation import check_length
-from ruvllm.serve.models import ServedModel
 from ruvllm.serve.off_loop import Errand
 
 __all__ = ["PromptField", "check_texts", "text_of", "texts_of", "tokens_of"]
@@ -37,7 +37,7 @@ class PromptField:
 
 
 async def tokens_of(
-    errand: Errand, model: ServedModel, given: Sequence[str | list[int]], prompt_field: PromptField
+    errand: Errand, model: AskedModel, given: Sequence[str | list[int]], prompt_field: PromptField
 ) -> list[list[int]]:
     """The tokens of texts, or token ids checked; 400 by the field where there are none, or too many."""
 
@@ -49,7 +49,7 @@ async def tokens_of(
 
 
 def _tokens_of(
-    model: ServedModel, given: str | list[int], prompt_field: PromptField, seen: dict[int, int]
+    model: AskedModel, given: str | list[int], prompt_field: PromptField, seen: dict[int, int]
 ) -> list[int]:
     llm = model.llm
     limit = llm.model_info.max_context
@@ -77,7 +77,7 @@ def _share(tokens: list[int], seen: dict[int, int]) -> None:
         tokens[start : start + SLICE] = map(seen.setdefault, piece, piece)
 
 
-def check_texts(model: ServedModel, texts: Iterable[str], *, param: str) -> None:
+def check_texts(model: AskedModel, texts: Iterable[str], *, param: str) -> None:
     """Refuse texts that are together longer than what is turned into tokens at once."""
     most = max(MOST_BYTES, BYTES_PER_TOKEN * model.llm.model_info.max_context)
     num_bytes = sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
@@ -86,7 +86,7 @@ def check_texts(model: ServedModel, texts: Iterable[str], *, param: str) -> None
         raise ApiError(400, message, code="context_length_exceeded", param=param)
 
 
-async def text_of(errand: Errand, model: ServedModel, tokens: list[int], *, param: str) -> str:
+async def text_of(errand: Errand, model: AskedModel, tokens: list[int], *, param: str) -> str:
     """The text of token ids; 400 where they are too many, or make too long a text."""
     most = max(MOST_TOKENS, model.llm.model_info.max_context)
     if len(tokens) > most:
@@ -96,7 +96,7 @@ async def text_of(errand: Errand, model: ServedModel, tokens: list[int], *, para
 
 
 async def texts_of(
-    errand: Errand, model: ServedModel, given: Sequence[str | list[int]], *, param: str
+    errand: Errand, model: AskedModel, given: Sequence[str | list[int]], *, param: str
 ) -> list[str]:
     """Prompts as texts; 400 where they make too long ones: a token may be eighty characters."""
 

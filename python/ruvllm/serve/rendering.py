@@ -25,7 +25,7 @@ def rendered(job: Job, body: TextFields, *, request_id: str) -> dict[str, Any]:
         "stream": bool(body.stream),
         "stream_options": None if stream_options is None else {"include_usage": stream_options.include_usage},
         "cache_salt": None,
-        "priority": job.owner.priority,
+        "priority": job.terms.priority,
     }
 
 

@@ -7,15 +7,17 @@ from typing import Any
 
 from starlette.requests import Request
 
-from ruvllm.runtime.request import Owner
+from ruvllm.runtime.request import Terms
 from ruvllm.serve.access import Access
+from ruvllm.serve.adapter_folders import AdapterFolders
+from ruvllm.serve.asked_model import AskedModel, asked_model
 from ruvllm.serve.entrance import Entrance
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.keys import ApiKey
 from ruvllm.serve.limits import Lease
 from ruvllm.serve.metrics import Metrics
-from ruvllm.serve.models import ServedModel, ServedModels
-from ruvllm.serve.off_loop import Errand, OffLoop
+from ruvllm.serve.models import ServedModels
+from ruvllm.serve.off_loop import Errand, OffLoop, OneAtATime
 from ruvllm.serve.schemas.base import Body
 from ruvllm.serve.settings import ServerSettings
 from ruvllm.serve.stored_responses import StoredResponses
@@ -26,9 +28,9 @@ __all__ = [
     "count_answers",
     "errand_of",
     "note",
-    "owner_of",
     "server_of",
     "tenant_of",
+    "terms_of",
 ]
 
 
@@ -42,18 +44,19 @@ class Server:
     stored_responses: StoredResponses
     access: Access
     entrance: Entrance
+    adapter_folders: AdapterFolders
+    loading_adapters: OneAtATime = field(default_factory=OneAtATime)
     off_loop: OffLoop = field(default_factory=OffLoop)
     # Set once the server is told to end: it still answers, and `/health` sends newcomers elsewhere.
     leaving: Event = field(default_factory=Event)
 
-    async def model_for(self, request: Request, body: Body) -> ServedModel:
-        """The model that a body asks for, loaded, once its fields are found to be in order."""
+    async def model_for(self, request: Request, body: Body) -> AskedModel:
+        """What a body asks for as its model, loaded, once its fields are found to be in order."""
         route = request.scope["route"].path
         if num_unknown := body.check_fields():
             self.metrics.unknown_fields.labels(route).inc(num_unknown)
         wanted: str | None = getattr(body, "model", None)
-        model = self.models.named(wanted)
-        await model.ready()
+        model = await asked_model(self.models, wanted)
         note(request, model=re.sub(r"\s", "_", model.name))
         return model
 
@@ -66,15 +69,17 @@ def server_of(request: Request) -> Server:
 
 def tenant_of(request: Request) -> str:
     """On whose account a request runs."""
-    return owner_of(request).tenant
+    key: ApiKey | None = getattr(request.state, "key", None)
+    return key.tenant if key else ""
 
 
-def owner_of(request: Request, priority: int | None = None) -> Owner:
-    """Whose a request is, and how urgent: by the priority that its body asks for, and what its key allows."""
+def terms_of(request: Request, model: AskedModel, priority: int | None = None) -> Terms:
+    """Whose a request is, how urgent by what its body asks for and its key allows, and with which adapter."""
     key: ApiKey | None = getattr(request.state, "key", None)
     priority = priority or 0
     # Without keys all are one tenant, which orders its requests itself.
-    return Owner(key.tenant, priority, min(priority, key.max_priority)) if key else Owner("", priority)
+    rank = min(priority, key.max_priority) if key else None
+    return Terms(tenant_of(request), priority, rank, model.adapters)
 
 
 def count_answers(request: Request, num_answers: int) -> None:
@@ -96,7 +101,8 @@ def admin(request: Request) -> None:
     """Let only those in who may act for all tenants."""
     key: ApiKey | None = getattr(request.state, "key", None)
     if key is not None and not key.is_admin:
-        raise ApiError(403, "this key may not change the server's cache", code="permission_denied")
+        message = "this key may not change what the server holds for all: that takes an admin key"
+        raise ApiError(403, message, code="permission_denied")
 
 
 def note(request: Request, **facts: Any) -> None:

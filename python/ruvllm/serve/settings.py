@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ruvllm._checks import Interval
 from ruvllm._settings import check_settings, described, setting
@@ -24,12 +25,14 @@ class ServerSettings:
         cors_origins: Origins whose pages may call it; none by default, `*` for all.
         allowed_hosts: `Host` headers that are answered, `None` for any: a server on this machine alone
             must not answer a page that made its own name point here.
+        adapter_dirs: Folders from which admin keys may load adapters; none by default.
         {settings}
     """
 
     keys: KeyRing = field(default_factory=lambda: KeyRing(()))
     cors_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] | None = None
+    adapter_dirs: tuple[Path, ...] = ()
     max_body_bytes: int = setting(4 * 1024 * 1024, "The largest request.", bounds=1)
     max_choices: int = setting(
         16, "The most answers to one request (`n`, `best_of`).", bounds=1, has_flag=False

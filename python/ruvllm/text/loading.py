@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ruvllm.errors import TokenizationError
 from ruvllm.text.chat_template import ChatTemplate, choose_template
 from ruvllm.text.json_tokenizer import JsonTokenizer, read_config
 from ruvllm.text.tokenizer import GgufTokenizer, Tokenizer
@@ -23,6 +24,15 @@ class ModelText:
     template_source: str | None
     architecture: str
     name: str
+
+    def required_tokenizer(self) -> Tokenizer:
+        """The tokenizer; `TokenizationError` where there is none."""
+        if self.tokenizer is None:
+            raise TokenizationError(
+                f"the model {self.name} has no tokenizer.json, so text cannot be used; give "
+                "token ids, or put the model's tokenizer.json beside its weights"
+            )
+        return self.tokenizer
 
     def template(self) -> ChatTemplate | None:
         """The model's chat template, or the built-in one that fits."""

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::cancel::CancelFlag;
 use crate::ids::{SequenceId, TokenId};
-use crate::lora::AdapterUse;
+use crate::lora::{AdapterUse, key_of};
 
 /// Rows of many sequences, to go through the layers together.
 #[derive(Debug, Clone, Default)]
@@ -89,6 +89,26 @@ impl Batch {
         sequence.rows = tokens.len();
         self.tokens.extend_from_slice(tokens);
         self.sequences.push(sequence);
+    }
+
+    /// The same rows, with those side by side that have the same adapters: what is read for one is there for all.
+    /// No row depends on its place.
+    #[must_use]
+    pub fn with_adapters_together(self) -> Self {
+        if self.sequences.iter().all(|one| one.adapters.is_empty()) {
+            return self;
+        }
+        let Self { tokens, sequences } = self;
+        let mut keyed: Vec<_> = sequences
+            .into_iter()
+            .map(|sequence| (key_of(&sequence.adapters), sequence))
+            .collect();
+        keyed.sort_by_key(|(key, _)| *key);
+        let mut batch = Self::default();
+        for (_, sequence) in keyed {
+            batch.push(&tokens[sequence.range()], sequence);
+        }
+        batch
     }
 
     /// Whether there is nothing to compute.

@@ -11,7 +11,7 @@ use crate::attention::{
     self, AttentionShape, AttentionTask, KvDataMut, KvLayout, KvRows, KvRun, KvView, RowsMut,
 };
 use crate::kv_groups::{self, KvGroups};
-use crate::lora::{self, LoraAdapter, LoraNumbers};
+use crate::lora::{self, LoraAdapter, LoraNumbers, Meeting, RowDelta};
 use crate::matmul::{
     FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut, WordRows,
 };
@@ -36,6 +36,16 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
     /// `accumulator += input`
     fn add(&self, input: &[f32], accumulator: &mut [f32]) {
         plain::add(input, accumulator);
+    }
+
+    /// `accumulator += factor * input`
+    fn add_scaled(&self, factor: f32, input: &[f32], accumulator: &mut [f32]) {
+        plain::add_scaled(factor, input, accumulator);
+    }
+
+    /// The sum of the products of two rows.
+    fn dot(&self, first: &[f32], second: &[f32]) -> f32 {
+        plain::dot(first, second)
     }
 
     /// Rotates the first `2 * cosines.len()` dimensions of every head of `head_dim` values.
@@ -177,22 +187,21 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         lora::delta(adapter, input, output);
     }
 
-    /// `reduced[r] = a[r] . x`, one row of `x.len()` for each number of `reduced`.
-    fn lora_reduce(&self, a: LoraNumbers<'_>, x: &[f32], reduced: &mut [f32]) {
-        lora::rows::check_reduce(a, x, reduced);
-        lora::rows::plain_reduce(a, x, reduced);
+    /// `reduced[row][r] = a[r] . x[row]`, the numbers of a row `stride` behind those of the one before.
+    fn lora_reduce(
+        &self,
+        a: LoraNumbers<'_>,
+        x: FloatRows<'_>,
+        (reduced, stride): (&mut [f32], usize),
+    ) {
+        lora::rows::check_reduce(a, x, reduced, stride);
+        lora::rows::plain_reduce(a, x, reduced, stride);
     }
 
-    /// `y[c] += sum of reduced[r] * b[r][first + c]`; `b` is rows of as many outputs as are told.
-    fn lora_expand(
-        &self,
-        b: (LoraNumbers<'_>, usize),
-        first: usize,
-        reduced: &[f32],
-        y: &mut [f32],
-    ) {
-        lora::rows::check_expand(b, first, reduced, y);
-        lora::rows::plain_expand(b, first, reduced, y);
+    /// Adds `reduced B` to the rows and columns of a tile that are the delta's.
+    fn lora_expand(&self, delta: &RowDelta<'_>, meeting: &Meeting, tile: &mut OutputTile<'_>) {
+        meeting.check(delta, tile);
+        lora::rows::plain_expand(delta, meeting, tile);
     }
 
     /// Rows of keys or values in groups of few bits. A group with a value that is not finite, or whose minimum or step is

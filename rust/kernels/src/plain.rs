@@ -40,6 +40,20 @@ pub(crate) fn add(input: &[f32], accumulator: &mut [f32]) {
     }
 }
 
+pub(crate) fn add_scaled(factor: f32, input: &[f32], accumulator: &mut [f32]) {
+    assert_eq!(input.len(), accumulator.len());
+    for (value, sum) in input.iter().zip(accumulator) {
+        *sum += factor * value;
+    }
+}
+
+pub(crate) fn dot(first: &[f32], second: &[f32]) -> f32 {
+    assert_eq!(first.len(), second.len());
+    let pairs = first.iter().zip(second);
+    let sum: f64 = pairs.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+    sum as f32
+}
+
 pub(crate) fn rotate(heads: &mut [f32], head_dim: usize, cosines: &[f32], sines: &[f32]) {
     let half = cosines.len();
     for head in heads.chunks_exact_mut(head_dim) {

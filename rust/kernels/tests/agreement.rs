@@ -63,6 +63,15 @@ proptest! {
             Scalar.add(&other, &mut expected);
             kernels.add(&other, &mut actual);
             assert_close("add", &expected, &actual, FUNCTION_TOLERANCE);
+            let (mut expected, mut actual) = (scaled.clone(), scaled.clone());
+            Scalar.add_scaled(-1.75, &other, &mut expected);
+            kernels.add_scaled(-1.75, &other, &mut actual);
+            assert_close("add_scaled", &expected, &actual, FUNCTION_TOLERANCE);
+            // Relative to what is added up, however little of it is left.
+            let products: f32 = scaled.iter().zip(&other).map(|(a, b)| (a * b).abs()).sum();
+            let with_products = |dot: f32| [products, dot];
+            let (expected, actual) = (Scalar.dot(&scaled, &other), kernels.dot(&scaled, &other));
+            assert_close("dot", &with_products(expected), &with_products(actual), SUM_TOLERANCE);
             let (mut expected, mut actual) = (vec![0.0; length], vec![0.0; length]);
             Scalar.softmax(&scaled, &mut expected);
             kernels.softmax(&scaled, &mut actual);

@@ -7,8 +7,8 @@ use half::f16;
 use proptest::prelude::*;
 use ruvllm_kernels::quant::BlockType;
 use ruvllm_kernels::{
-    Activation, Activations, Arena, Epilogue, FloatRows, Kernels, LoraNumbers, PackedMatrix,
-    Product, RowDelta, ThreadPool, WeightSource, available, multiply,
+    Activation, Activations, Arena, Epilogue, FloatRows, Kernels, LORA_PANEL, LoraNumbers, Meeting,
+    OutputTile, PackedMatrix, Product, RowDelta, ThreadPool, WeightSource, available, multiply,
 };
 use support::{Numbers, SUM_TOLERANCE, assert_close, cases};
 
@@ -30,42 +30,77 @@ fn widened(bits: &[u16]) -> Vec<f32> {
         .collect()
 }
 
+/// B `[rank, outputs]` as a delta takes it; what fills the last panel up is never added.
+fn panels(b: &[f32], outputs: usize) -> Vec<f32> {
+    let number = |first: usize, row: &[f32], lane: usize| {
+        row.get(first + lane)
+            .filter(|_| first + lane < outputs)
+            .copied()
+    };
+    let rows: Vec<&[f32]> = b.chunks_exact(outputs).collect();
+    (0..outputs)
+        .step_by(LORA_PANEL)
+        .flat_map(|first| rows.iter().map(move |row| (first, *row)))
+        .flat_map(|(first, row)| {
+            (0..LORA_PANEL).map(move |lane| number(first, row, lane).unwrap_or(f32::NAN))
+        })
+        .collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
     fn both_halves_are_the_products(
-        inputs in 1usize..300, rank in 0usize..20, outputs in 1usize..90, cut in 0usize..89, seed in any::<u64>()
+        rows in 1usize..7, inputs in 1usize..200, rank in 1usize..20, outputs in 1usize..90, cut in 0usize..89,
+        seed in any::<u64>()
     ) {
         let mut numbers = Numbers(seed);
-        let (x, before) = (numbers.row(inputs), numbers.row(outputs));
+        let (x, before) = (numbers.row(rows * inputs), numbers.row(rows * outputs));
         // Numbers that f16 has, so that both kinds hold the same.
         let (a_bits, b_bits) = (halves(&numbers.row(rank * inputs)), halves(&numbers.row(rank * outputs)));
         let (a, b) = (widened(&a_bits), widened(&b_bits));
-        let first = cut.min(outputs - 1);
-        let reduced_exactly: Vec<f64> = a
-            .chunks_exact(inputs)
-            .map(|a| a.iter().zip(&x).map(|(a, x)| f64::from(*a) * f64::from(*x)).sum())
-            .collect();
+        let (panels, panel_bits) = (panels(&b, outputs), halves(&panels(&b, outputs)));
+        let (first, stride) = (cut.min(outputs - 1), rank + 3);
+        let dot = |a: &[f32], x: &[f32]| -> f64 { a.iter().zip(x).map(|(a, x)| f64::from(*a) * f64::from(*x)).sum() };
         for kernels in available() {
             for is_half in [false, true] {
                 let of = |floats, bits| if is_half { LoraNumbers::F16(bits) } else { LoraNumbers::F32(floats) };
-                let mut reduced = vec![f32::NAN; rank];
-                kernels.lora_reduce(of(&a, &a_bits), &x, &mut reduced);
-                let expected: Vec<f32> = reduced_exactly.iter().map(|value| *value as f32).collect();
-                assert_close("reduce", &with_one(&expected), &with_one(&reduced), SUM_TOLERANCE);
-                let mut y = before[first..].to_vec();
-                kernels.lora_expand((of(&b, &b_bits), outputs), first, &reduced, &mut y);
-                let expected: Vec<f32> = (first..outputs)
-                    .map(|output| {
-                        let products = reduced.iter().enumerate();
-                        let sum: f64 = products
-                            .map(|(row, value)| f64::from(*value) * f64::from(b[row * outputs + output]))
-                            .sum();
-                        (f64::from(before[output]) + sum) as f32
-                    })
-                    .collect();
-                assert_close("expand", &with_one(&expected), &with_one(&y), SUM_TOLERANCE);
+                let mut reduced = vec![f32::NAN; rows * stride];
+                let values = FloatRows { values: &x, columns: inputs };
+                kernels.lora_reduce(of(&a, &a_bits), values, (&mut reduced, stride));
+                for (x, reduced) in x.chunks_exact(inputs).zip(reduced.chunks_exact(stride)) {
+                    let expected: Vec<f32> = a.chunks_exact(inputs).map(|a| dot(a, x) as f32).collect();
+                    assert_close("reduce", &with_one(&expected), &with_one(&reduced[..rank]), SUM_TOLERANCE);
+                    // Alone and among others, bit for bit.
+                    let mut alone = vec![f32::NAN; rank];
+                    let x = FloatRows { values: x, columns: inputs };
+                    kernels.lora_reduce(of(&a, &a_bits), x, (&mut alone, rank));
+                    assert_eq!(&alone, &reduced[..rank]);
+                }
+                let delta = RowDelta {
+                    rows: 5..5 + rows, first_output: 0, outputs, b: of(&panels, &panel_bits),
+                    reduced: &reduced, stride, rank,
+                };
+                let add = |rows: std::ops::Range<usize>| {
+                    let mut y: Vec<f32> = rows.clone().flat_map(|row| before[row * outputs + first..(row + 1) * outputs].to_vec()).collect();
+                    let meeting = Meeting {
+                        rows: 5 + rows.start..5 + rows.end, tile_row: 0, outputs: first..outputs, tile_column: 0,
+                    };
+                    kernels.lora_expand(&delta, &meeting, &mut OutputTile::new(&mut y, outputs - first));
+                    y
+                };
+                let all = add(0..rows);
+                for (row, y) in all.chunks_exact(outputs - first).enumerate() {
+                    let expected: Vec<f32> = (first..outputs)
+                        .map(|output| {
+                            let column: Vec<f32> = b.chunks_exact(outputs).map(|b| b[output]).collect();
+                            (f64::from(before[row * outputs + output]) + dot(&column, &reduced[row * stride..])) as f32
+                        })
+                        .collect();
+                    assert_close("expand", &with_one(&expected), &with_one(y), SUM_TOLERANCE);
+                    assert_eq!(add(row..row + 1), y);
+                }
             }
         }
     }
@@ -195,18 +230,27 @@ impl Case {
         let reduced = self.adapters.each_ref().map(|place| {
             let mut reduced = vec![f32::NAN; STRIDE];
             let x = &self.x[place.row * COLUMNS..(place.row + 1) * COLUMNS];
-            kernels.lora_reduce(LoraNumbers::F32(&place.a), x, &mut reduced[..RANK]);
+            let x = FloatRows {
+                values: x,
+                columns: COLUMNS,
+            };
+            kernels.lora_reduce(LoraNumbers::F32(&place.a), x, (&mut reduced, STRIDE));
             reduced
         });
+        let b = self
+            .adapters
+            .each_ref()
+            .map(|place| panels(&place.b, place.count));
         let deltas: Vec<_> = self
             .adapters
             .iter()
             .zip(&reduced)
-            .map(|(place, reduced)| RowDelta {
+            .zip(&b)
+            .map(|((place, reduced), b)| RowDelta {
                 rows: place.row..place.row + 1,
                 first_output: place.first,
                 outputs: place.count,
-                b: LoraNumbers::F32(&place.b),
+                b: LoraNumbers::F32(b),
                 reduced,
                 stride: STRIDE,
                 rank: RANK,
@@ -249,7 +293,7 @@ fn an_adapter_that_leaves_its_product() {
         rows: 0..1,
         first_output: 30,
         outputs: 11,
-        b: LoraNumbers::F32(&[0.0; 11]),
+        b: LoraNumbers::F32(&[0.0; LORA_PANEL]),
         reduced: &[0.0],
         stride: 1,
         rank: 1,

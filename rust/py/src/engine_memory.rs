@@ -77,6 +77,14 @@ impl EngineMemory {
         })
     }
 
+    /// Forgets prefixes for others of the budget.
+    fn make_room(&self, py: Python<'_>, bytes: usize) -> PyResult<()> {
+        run(py, || {
+            lock(&self.0)?.make_room(bytes);
+            Ok(())
+        })
+    }
+
     fn clear_prefixes(&self, py: Python<'_>) -> PyResult<()> {
         run(py, || {
             lock(&self.0)?.clear_prefixes();

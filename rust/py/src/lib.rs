@@ -17,6 +17,7 @@ mod errors;
 mod events;
 mod json_shape;
 mod kv_blocks;
+mod micro_lora;
 mod model;
 mod packed_matrix;
 #[cfg_attr(not(feature = "packs"), path = "no_packs.rs")]
@@ -42,7 +43,7 @@ mod _native {
     use super::{Bound, PyAnyMethods, PyModule, PyModuleMethods, PyResult};
 
     #[pymodule_export]
-    use super::adapter::Adapter;
+    use super::adapter::{Adapter, AdapterPool};
     #[pymodule_export]
     use super::block_formats::{block_types, dequantize, quantize};
     #[pymodule_export]
@@ -55,6 +56,8 @@ mod _native {
     use super::json_shape::json_shape;
     #[pymodule_export]
     use super::kv_blocks::KvBlocks;
+    #[pymodule_export]
+    use super::micro_lora::MicroLora;
     #[pymodule_export]
     use super::model::Model;
     #[pymodule_export]

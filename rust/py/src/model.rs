@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 use ruvllm_core::ids::TokenId;
-use ruvllm_core::model::{self, ActivationPrecision, LoadOptions};
+use ruvllm_core::model::{self, ActivationPrecision, LoadOptions, Module};
 use ruvllm_core::{Result, text};
 use ruvllm_kernels::thread_choice;
 
@@ -151,6 +151,14 @@ impl Model {
         run(py, || {
             let format = choice("kv_format", kv_format, &KV_FORMATS)?;
             Ok(self.model.kv_layout(format).block_bytes())
+        })
+    }
+
+    /// Inputs and outputs of a linear map.
+    fn map_shape(&self, py: Python<'_>, module: &str) -> PyResult<(usize, usize)> {
+        run(py, || {
+            let module = choice("the module", module, &Module::NAMES)?;
+            self.model.map_shape(module)
         })
     }
 

@@ -67,6 +67,7 @@ class Script:
 
     answers: list[Answer | Refusal] = field(default_factory=list)
     models: list[str] = field(default_factory=lambda: ["scripted-1b"])
+    adapters: dict[str, str] = field(default_factory=dict)  # with the model that each is for
     key: str | None = None
     is_loading: bool = False
     metrics: list[str] = field(default_factory=list)
@@ -99,8 +100,10 @@ class ScriptedServer:
         return None
 
     async def _models(self, request: Request) -> Response:
+        parents = {**dict.fromkeys(self.script.models), **self.script.adapters}
         models = [
-            {"id": name, "object": "model", "created": 0, "owned_by": "test"} for name in self.script.models
+            {"id": name, "object": "model", "created": 0, "owned_by": "test", "parent": parent}
+            for name, parent in parents.items()
         ]
         return self._refused(request) or JSONResponse({"object": "list", "data": models})
 

@@ -273,6 +273,54 @@ def test_several_models_can_be_chosen(page: Page, script: Script, ask: Ask) -> N
     expect(page.get_by_label("Model")).to_have_value("large")
 
 
+def test_without_adapters_none_is_offered(page: Page, script: Script, ask: Ask) -> None:
+    expect(page.get_by_label("Adapter", exact=True)).to_be_hidden()
+    ask("Hello")
+    assert last_request(script)["model"] == "scripted-1b"
+
+
+def test_an_adapter_can_be_chosen_and_is_remembered(page: Page, script: Script, ask: Ask) -> None:
+    script.adapters = {"tone": "scripted-1b", "scripted-1b:law": "scripted-1b"}
+    page.reload()
+    adapter = page.get_by_label("Adapter", exact=True)
+    expect(adapter.locator("option")).to_have_text(["No adapter", "tone", "law"])
+    expect(page.locator("#model-name")).to_have_text("scripted-1b")
+    expect(page.get_by_label("Model", exact=True)).to_be_hidden()
+    for choice, asked in (("law", "scripted-1b:law"), ("tone", "tone"), ("No adapter", "scripted-1b")):
+        adapter.select_option(choice)
+        ask("Hello")
+        assert last_request(script)["model"] == asked
+    adapter.select_option("law")
+    page.reload()
+    expect(adapter).to_have_value("scripted-1b:law")
+    # One that has gone is not asked for any more.
+    script.adapters = {"tone": "scripted-1b"}
+    page.reload()
+    expect(adapter).to_have_value("")
+    ask("Hello")
+    assert last_request(script)["model"] == "scripted-1b"
+
+
+def test_adapters_are_those_of_the_chosen_model(page: Page, script: Script, ask: Ask) -> None:
+    script.models = ["small", "large"]
+    script.adapters = {"tone": "large"}
+    page.reload()
+    model, adapter = (page.get_by_label(name, exact=True) for name in ("Model", "Adapter"))
+    expect(model.locator("option")).to_have_text(["small", "large"])
+    expect(adapter).to_be_hidden()
+    model.select_option("large")
+    adapter.select_option("tone")
+    ask("Hello")
+    assert last_request(script)["model"] == "tone"
+    page.reload()
+    expect(model).to_have_value("large")
+    expect(adapter).to_have_value("tone")
+    model.select_option("small")
+    expect(adapter).to_be_hidden()
+    ask("Hello")
+    assert last_request(script)["model"] == "small"
+
+
 def test_thoughts_are_folded_away(page: Page, script: Script, ask: Ask) -> None:
     script.answers = [
         Answer(["<think>Hm, ", "let me see.</think>\n\nIt is 4."]),

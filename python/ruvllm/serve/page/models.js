@@ -1,4 +1,5 @@
-// Which model is asked: a name where the server has one, a choice where it has several.
+// Which model is asked, and with which adapter: a name where the server has one model, a choice where it has
+// several; a second choice where there are adapters on the model that is chosen.
 
 import { byId, element } from "./dom.js";
 import { listModels } from "./server.js";
@@ -8,34 +9,66 @@ const NAME = "ruvllm.model";
 /** The models of the server. */
 export class Models {
   #picker = byId("model");
+  #adapterPicker = byId("adapter");
   #name = byId("model-name");
-  #ids = [];
+  #models = [];
 
   constructor() {
-    this.#picker.addEventListener("change", () => localStorage.setItem(NAME, this.#picker.value));
+    this.#picker.addEventListener("change", () => {
+      this.#showAdapters(null);
+      this.#remember();
+    });
+    this.#adapterPicker.addEventListener("change", () => this.#remember());
   }
 
-  /** The model to ask; where none is known yet, the server is asked first. Throws a ServerError. */
+  /** What to ask for: the adapter where one is chosen, else the model; where none is known yet, the server is
+   * asked first. Throws a ServerError. */
   async chosen() {
-    if (!this.#ids.length) await this.load();
-    return this.#picker.value;
+    if (!this.#models.length) await this.load();
+    return this.#chosen;
   }
 
   /** Asks the server for its models and shows them; throws a ServerError. */
   async load() {
-    this.#ids = await listModels();
-    const remembered = localStorage.getItem(NAME);
-    const option = (id) => element("option", { value: id, selected: id === remembered }, id);
-    this.#picker.replaceChildren(...this.#ids.map(option));
-    this.#picker.hidden = this.#ids.length < 2;
-    this.#name.hidden = this.#ids.length !== 1;
-    this.#name.textContent = this.#ids[0] ?? "";
+    this.#models = await listModels();
+    const remembered = this.#models.find(({ id }) => id === localStorage.getItem(NAME));
+    const base = remembered?.parent ?? remembered?.id;
+    const ids = this.#models.filter(({ parent }) => parent === null).map(({ id }) => id);
+    this.#picker.replaceChildren(...ids.map((id) => option(id, id, base)));
+    this.#picker.hidden = ids.length < 2;
+    this.#name.hidden = ids.length !== 1;
+    this.#name.textContent = ids[0] ?? "";
+    this.#showAdapters(remembered?.id);
   }
 
   /** Says in the place of the name how it stands with the server. */
   showState(text) {
     this.#picker.hidden = true;
+    this.#adapterPicker.hidden = true;
     this.#name.hidden = false;
     this.#name.textContent = text;
   }
+
+  get #chosen() {
+    return this.#adapterPicker.value || this.#picker.value;
+  }
+
+  #remember() {
+    localStorage.setItem(NAME, this.#chosen);
+  }
+
+  // Those on the model that is chosen; none is a choice as well.
+  #showAdapters(selected) {
+    const base = this.#picker.value;
+    const adapters = this.#models.filter(({ parent }) => parent === base);
+    const options = adapters.map(({ id }) => {
+      return option(id, id.startsWith(`${base}:`) ? id.slice(base.length + 1) : id, selected);
+    });
+    this.#adapterPicker.replaceChildren(option("", "No adapter", selected), ...options);
+    this.#adapterPicker.hidden = !adapters.length;
+  }
+}
+
+function option(value, text, selected) {
+  return element("option", { value, selected: value === selected }, text);
 }

@@ -101,8 +101,10 @@ export function errorInStream({ message, code = null }) {
   return new ServerError("broken", message ?? "The server did not say why.", { code });
 }
 
-/** The names of the models that the server offers. */
+/** The models that the server offers, as {id, parent}; an adapter's parent is its model, a model has none. */
 export async function listModels() {
   const { data } = await (await ask("v1/models")).json();
-  return data.map((model) => model.id);
+  const ids = new Set(data.map(({ id }) => id));
+  // Other servers say other things there; what is nobody's adapter is a model.
+  return data.map(({ id, parent }) => ({ id, parent: parent !== id && ids.has(parent) ? parent : null }));
 }

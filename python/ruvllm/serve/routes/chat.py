@@ -24,7 +24,7 @@ from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.logprobs import ChatLogprobs, entries_size
 from ruvllm.serve.rendering import rendered, rendered_size
 from ruvllm.serve.schemas.chat import ChatRequest, messages_size
-from ruvllm.serve.server import errand_of, note, owner_of, server_of
+from ruvllm.serve.server import errand_of, note, server_of, terms_of
 from ruvllm.serve.sse import DONE, EventStream, TextFrames, frame
 
 __all__ = ["router"]
@@ -74,7 +74,7 @@ async def _job(body: ChatRequest, request: Request) -> Job:
         token_ids=token_ids,
         params=params,
         num_answers=num_answers,
-        owner=owner_of(request, body.priority),
+        terms=terms_of(request, model, body.priority),
     )
 
 

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from ruvllm.outputs import Chunk, Completion, TokenLogprob, Usage
+from ruvllm.serve.asked_model import AskedModel
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.generation import (
     Answers,
@@ -25,12 +26,11 @@ from ruvllm.serve.generation import (
 from ruvllm.serve.json_answer import answer, encoded
 from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.logprobs import TextLogprobs, entries_size
-from ruvllm.serve.models import ServedModel
 from ruvllm.serve.off_loop import Errand
 from ruvllm.serve.prompts import PromptField, texts_of, tokens_of
 from ruvllm.serve.rendering import rendered, rendered_size
 from ruvllm.serve.schemas.completions import CompletionRequest, prompts_of
-from ruvllm.serve.server import count_answers, errand_of, note, owner_of, server_of
+from ruvllm.serve.server import count_answers, errand_of, note, server_of, terms_of
 from ruvllm.serve.settings import ServerSettings
 from ruvllm.serve.sse import DONE, EventStream, TextFrames, frame, unless_disconnected
 
@@ -115,7 +115,7 @@ def _num_answers(body: CompletionRequest, settings: ServerSettings) -> int:
     return 0 if body.max_tokens == 0 else made
 
 
-async def _plan(errand: Errand, model: ServedModel, body: CompletionRequest, request: Request) -> _Plan:
+async def _plan(errand: Errand, model: AskedModel, body: CompletionRequest, request: Request) -> _Plan:
     settings = server_of(request).settings
     num_answers = _num_answers(body, settings)
     wanted, made = body.candidates(settings.max_choices)
@@ -137,7 +137,7 @@ async def _plan(errand: Errand, model: ServedModel, body: CompletionRequest, req
             token_ids=token_ids,
             params=params,
             num_answers=num_answers,
-            owner=owner_of(request, body.priority),
+            terms=terms_of(request, model, body.priority),
         )
         for token_ids in await tokens_of(errand, model, prompts, field)
     ]
@@ -150,9 +150,8 @@ async def _scores(plan: _Plan) -> list[tuple[TokenLogprob, ...]]:
         if len(job.token_ids) < 2:
             return ()
         engine = await job.model.ready()
-        return await engine.token_logprobs(
-            job.token_ids, top_logprobs=plan.body.logprobs or 0, **job.owner._asdict()
-        )
+        work = engine.on(job.terms)
+        return await work.token_logprobs(job.token_ids, top_logprobs=plan.body.logprobs or 0)
 
     return await gather_in_turn(score(job) for job in plan.jobs)
 

@@ -20,7 +20,7 @@ from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.prompts import PromptField, tokens_of
 from ruvllm.serve.schemas.completions import prompts_of
 from ruvllm.serve.schemas.embeddings import EmbeddingRequest
-from ruvllm.serve.server import count_answers, errand_of, note, owner_of, server_of
+from ruvllm.serve.server import count_answers, errand_of, note, server_of, terms_of
 from ruvllm.serve.sse import unless_disconnected
 
 __all__ = ["router"]
@@ -42,6 +42,7 @@ async def embeddings(body: EmbeddingRequest, request: Request) -> Response:
         message = f"input has {len(inputs)} texts; at most {server.settings.max_inputs} are allowed"
         raise ApiError(400, message, code="invalid_value", param="input")
     count_answers(request, len(inputs))
+    server.metrics.asked(model)
     size = model.llm.model_info.hidden_size
     if body.dimensions is not None and body.dimensions > size:
         message = f"dimensions is {body.dimensions}; this model's vectors have {size}"
@@ -49,11 +50,11 @@ async def embeddings(body: EmbeddingRequest, request: Request) -> Response:
     tokens = await tokens_of(errand, model, inputs, _INPUT)
     num_tokens = sum(len(one) for one in tokens)
     note(request, prompt_tokens=num_tokens)
-    owner = owner_of(request)
+    terms = terms_of(request, model)
 
     async def work() -> list[NDArray[np.float32]]:
         engine = await model.ready()
-        return await gather_in_turn(engine.embed(one, **owner._asdict()) for one in tokens)
+        return await gather_in_turn(engine.on(terms).embed(one) for one in tokens)
 
     vectors = await unless_disconnected(request, asyncio.ensure_future(work()))
     usage = {"prompt_tokens": num_tokens, "total_tokens": num_tokens}

@@ -16,7 +16,7 @@ from ruvllm.serve.generation import Answers, Job, complete
 from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.schemas.chat import messages_size
 from ruvllm.serve.schemas.messages import CountTokensRequest, MessageRequest
-from ruvllm.serve.server import errand_of, note, owner_of, server_of
+from ruvllm.serve.server import errand_of, note, server_of, terms_of
 from ruvllm.serve.sse import EventStream, named_frame
 
 __all__ = ["router"]
@@ -40,7 +40,7 @@ async def create_message(body: MessageRequest, request: Request) -> Response:
         model=model,
         token_ids=token_ids,
         params=params,
-        owner=owner_of(request, body.priority),
+        terms=terms_of(request, model, body.priority),
     )
     note(request, prompt_tokens=len(token_ids), stream=bool(body.stream))
     if not body.stream:

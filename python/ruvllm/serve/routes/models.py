@@ -14,14 +14,26 @@ router = APIRouter(tags=["models"])
 
 @router.get("/v1/models", response_model=None)
 async def list_models(request: Request) -> dict[str, Any]:
-    """List the models that requests may ask for."""
-    return {"object": "list", "data": [_body(model) for model in server_of(request).models]}
+    """List what requests may ask for: the models, then the adapters on them, whose `parent` these are."""
+    models = server_of(request).models
+    adapters = [
+        _adapter_body(models.adapter_id(model, one.name), model)
+        for model in models
+        for one in model.adapters()
+    ]
+    return {"object": "list", "data": [*map(_body, models), *adapters]}
 
 
 @router.get("/v1/models/{model:path}", response_model=None)
 async def retrieve_model(model: str, request: Request) -> dict[str, Any]:
     """Give one of them."""
-    return _body(server_of(request).models.named(model))
+    models = server_of(request).models
+    found, adapter = models.meant_by(model)
+    if adapter is None:
+        return _body(found)
+    if not found.has_adapter(adapter):
+        raise models.not_found(model)
+    return _adapter_body(model, found)
 
 
 def _body(model: ServedModel) -> dict[str, Any]:
@@ -30,6 +42,8 @@ def _body(model: ServedModel) -> dict[str, Any]:
         "object": "model",
         "created": model.created,
         "owned_by": "ruvllm",
+        "root": model.name,
+        "parent": None,
         "status": model.status,
     }
     if model.engine is not None:
@@ -37,3 +51,7 @@ def _body(model: ServedModel) -> dict[str, Any]:
         body |= {"max_model_len": info.max_context, "quantization": info.quantization}
         body |= {"architecture": info.architecture, "num_parameters": info.num_parameters}
     return body
+
+
+def _adapter_body(name: str, base: ServedModel) -> dict[str, Any]:
+    return _body(base) | {"id": name, "parent": base.name}

@@ -19,7 +19,7 @@ from ruvllm.serve.rendering import rendered, rendered_size
 from ruvllm.serve.response_object import ResponseEvents, ResponseObject
 from ruvllm.serve.schemas.chat import messages_size
 from ruvllm.serve.schemas.responses import ResponseRequest, output_text
-from ruvllm.serve.server import errand_of, note, owner_of, server_of, tenant_of
+from ruvllm.serve.server import errand_of, note, server_of, tenant_of, terms_of
 from ruvllm.serve.sse import EventStream
 from ruvllm.serve.stored_responses import StoredResponse
 
@@ -39,7 +39,7 @@ async def create_response(body: ResponseRequest, request: Request) -> Response:
 
     def keep(whole: dict[str, Any]) -> None:
         if body.store is not False:
-            server.stored_responses.keep(job.owner.tenant, _stored(body, messages, whole))
+            server.stored_responses.keep(job.terms.tenant, _stored(body, messages, whole))
 
     response = ResponseObject(body, job)
     if not body.stream:
@@ -67,7 +67,7 @@ async def render_response(body: ResponseRequest, request: Request) -> Response:
 
 async def _job(body: ResponseRequest, request: Request) -> tuple[Job, tuple[dict[str, Any], ...]]:
     """What is to be computed, and all messages up to it."""
-    server, owner, errand = server_of(request), owner_of(request, body.priority), errand_of(request)
+    server, errand = server_of(request), errand_of(request)
     model = await server.model_for(request, body)
     info = model.llm.model_info
     params = body.params(
@@ -76,12 +76,13 @@ async def _job(body: ResponseRequest, request: Request) -> tuple[Job, tuple[dict
     messages = tuple(await errand.do(messages_size(body.items()), body.messages))
     if body.previous_response_id is not None:
         stored = server.stored_responses.find(
-            owner.tenant, body.previous_response_id, param="previous_response_id"
+            tenant_of(request), body.previous_response_id, param="previous_response_id"
         )
         messages = (*stored.messages, *messages)
     token_ids = await prompt_tokens(errand, model, body.conversation(messages))
     note(request, prompt_tokens=len(token_ids), stream=bool(body.stream))
-    return Job(model=model, token_ids=token_ids, params=params, owner=owner), messages
+    terms = terms_of(request, model, body.priority)
+    return Job(model=model, token_ids=token_ids, params=params, terms=terms), messages
 
 
 def _stored(

@@ -6,12 +6,12 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from ruvllm.errors import RuvLLMError
+from ruvllm.serve.asked_model import AskedModel
 from ruvllm.serve.conversation import Conversation, conversation_tokens
 from ruvllm.serve.errors import ApiError, api_error
 from ruvllm.serve.json_answer import answer
 from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.logprobs import token_name
-from ruvllm.serve.models import ServedModel
 from ruvllm.serve.off_loop import Errand
 from ruvllm.serve.prompts import check_texts, text_of
 from ruvllm.serve.schemas.chat import messages_size, plain_messages
@@ -52,7 +52,7 @@ async def tokenize(body: TokenizeRequest, request: Request) -> Response:
     return await answer(errand, len(tokens) * (NAME_SIZE if body.return_token_strs else 1), whole)
 
 
-async def _tokens(errand: Errand, model: ServedModel, body: TokenizeRequest) -> list[int]:
+async def _tokens(errand: Errand, model: AskedModel, body: TokenizeRequest) -> list[int]:
     if (messages := body.messages) is not None:
         plain = await errand.do(messages_size(messages), lambda: plain_messages(messages))
         conversation = Conversation(messages=plain, parse_special=bool(body.parse_special))

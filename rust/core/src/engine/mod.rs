@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::events::EventQueue;
 use crate::ids::{SequenceId, TokenId};
 use crate::kv::KvPool;
-use crate::memory::{PAGE_BYTES, PagePoolConfig, Watermarks};
+use crate::memory::{PagePoolConfig, Watermarks, page_bytes_for};
 use crate::model::{Model, Runner};
 use crate::prefix::file::{Loaded, Snapshot};
 use crate::prefix::{PrefixCache, PrefixLimits, PrefixStats};
@@ -155,7 +155,7 @@ impl Engine {
         }
         let pages = PagePoolConfig {
             budget_bytes: config.kv_bytes,
-            page_bytes: PAGE_BYTES,
+            page_bytes: page_bytes_for(config.kv_bytes),
             watermarks: config.watermarks,
         };
         let kv = KvPool::new(model.kv_layout(config.kv_format), pages)?;
@@ -194,6 +194,11 @@ impl Engine {
         } else {
             Pause::Horizon
         })
+    }
+
+    /// Forgets prefixes until others of the budget have so many bytes, as far as there are any.
+    pub fn make_room(&mut self, bytes: usize) {
+        self.memory.give_back(bytes);
     }
 
     /// Every sequence, by age.

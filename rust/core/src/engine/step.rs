@@ -90,7 +90,7 @@ impl Engine {
         {
             short = !self.fail_for_want_of_blocks(row.sequence);
         }
-        Ok((batch, short))
+        Ok((batch.with_adapters_together(), short))
     }
 
     fn add_rows(&mut self, row: PlanRow, plan: &Plan, batch: &mut Batch) -> Result<Added> {

@@ -74,9 +74,12 @@ impl KvPool {
         &self.pages
     }
 
-    /// Blocks that nobody holds.
+    /// Blocks that nobody holds, and for which there are pages.
     pub fn free_blocks(&self) -> usize {
-        self.ledger.free_blocks()
+        let free = self.ledger.free_blocks();
+        let bytes = self.pages.pages_for(Kind::Kv) * self.pages.config().page_bytes;
+        let blocks = bytes / self.layout.block_bytes();
+        free.min(blocks.saturating_sub(self.total - free))
     }
 
     /// Blocks in all.

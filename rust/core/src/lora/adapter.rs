@@ -1,6 +1,6 @@
-//! An adapter's matrices as products want them: A of all maps that share an input one behind the other, B turned over.
+//! An adapter's matrices as products want them: A of all maps that share an input one behind the other, B in panels.
 
-use std::sync::Arc;
+use ruvllm_kernels::LORA_PANEL;
 
 use crate::error::{Error, Result};
 
@@ -61,17 +61,8 @@ pub struct Part {
     pub rank: usize,
     /// What the product is multiplied with.
     pub scale: f32,
-    /// `[rank, outputs]`: B, turned over.
+    /// B, in the panels of [`ruvllm_kernels::RowDelta`].
     pub b: Numbers,
-}
-
-/// An adapter on a request, and how much of it.
-#[derive(Debug, Clone)]
-pub struct AdapterUse {
-    /// The adapter.
-    pub adapter: Arc<Adapter>,
-    /// What all that it adds is multiplied with.
-    pub scale: f32,
 }
 
 impl Adapter {
@@ -136,18 +127,25 @@ impl AdapterBuilder {
         if !scale.is_finite() {
             return Err(Error::Adapter(format!("its scale is {scale}")));
         }
-        let mut turned = Numbers::new(self.is_single_precision);
-        for row in 0..rank {
-            turned.extend("B", b.iter().skip(row).step_by(rank))?;
+        let mut turned = Vec::with_capacity(rank * outputs.next_multiple_of(LORA_PANEL));
+        for first in (0..outputs).step_by(LORA_PANEL) {
+            let rows = &b[first * rank..(first + LORA_PANEL).min(outputs) * rank];
+            for column in 0..rank {
+                let end = turned.len() + LORA_PANEL;
+                turned.extend(rows.iter().skip(column).step_by(rank));
+                turned.resize(end, 0.0);
+            }
         }
-        place.a.extend("A", a.iter())?;
+        let mut panels = Numbers::new(self.is_single_precision);
+        panels.extend("B", &turned)?;
+        place.a.extend("A", a)?;
         place.parts.push(Part {
             first_output,
             outputs,
             first: place.rank,
             rank,
             scale,
-            b: turned,
+            b: panels,
         });
         place.rank += rank;
         Ok(())
@@ -158,25 +156,6 @@ impl AdapterBuilder {
         Adapter {
             generation,
             layers: self.layers,
-        }
-    }
-}
-
-/// Under which number keys and values are known that were computed with these; 0 for none.
-pub fn key_of(uses: &[AdapterUse]) -> u64 {
-    match uses {
-        [] => 0,
-        [one] if one.scale.to_bits() == 1.0_f32.to_bits() => one.adapter.generation,
-        several => {
-            let bytes: Vec<u8> = several
-                .iter()
-                .flat_map(|one| {
-                    let scale = u64::from(one.scale.to_bits());
-                    [one.adapter.generation, scale].map(u64::to_le_bytes)
-                })
-                .flatten()
-                .collect();
-            xxhash_rust::xxh3::xxh3_64(&bytes).max(1)
         }
     }
 }

@@ -17,3 +17,12 @@ pub use tenants::{Charge, Tenant, TenantStats, Tenants};
 
 /// Bytes of a page: a huge page of the systems that we know.
 pub const PAGE_BYTES: usize = 2 << 20;
+
+/// Bytes of a page for a budget: smaller ones where few would fit, since a page that is begun counts whole.
+pub fn page_bytes_for(budget: usize) -> usize {
+    const FEWEST: usize = 64;
+    const SMALLEST: usize = 64 << 10;
+    let fair = budget / FEWEST;
+    let power = fair.checked_ilog2().map_or(0, |power| 1 << power);
+    power.clamp(SMALLEST, PAGE_BYTES)
+}

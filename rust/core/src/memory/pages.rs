@@ -209,6 +209,18 @@ impl PagePool {
         self.lock().awaited
     }
 
+    /// Pages that one kind of owner could have: those that no other holds.
+    pub fn pages_for(&self, kind: Kind) -> usize {
+        let state = self.lock();
+        let others = state.used_pages() - state.used[kind as usize];
+        let idle = state.idle.values().map(|idle| &idle.lease);
+        let can_go: usize = idle
+            .filter(|lease| lease.kind != kind)
+            .map(Lease::pages)
+            .sum();
+        self.total - (others - can_go)
+    }
+
     /// What was counted.
     pub fn stats(&self) -> PagePoolStats {
         let state = self.lock();
@@ -334,6 +346,19 @@ impl Lease {
     /// How many pages.
     pub fn pages(&self) -> usize {
         self.pages
+    }
+
+    /// The same pages, each by itself; the first has what is on an account.
+    pub fn into_single_pages(mut self) -> Vec<Self> {
+        let pages = std::mem::take(&mut self.pages);
+        let mut charge = self.charge.take();
+        let single = |_| Self {
+            pool: Arc::clone(&self.pool),
+            kind: self.kind,
+            pages: 1,
+            charge: charge.take(),
+        };
+        (0..pages).map(single).collect()
     }
 
     /// Who holds them, where someone was named.

@@ -1,12 +1,12 @@
-//! The rows of a batch that have adapters, at one place of one layer: `A x` while a row is at hand, and what the
+//! The rows of a batch that have adapters, at one place of one layer: `A x` while rows are at hand, and what the
 //! product is to add of it.
 
 use std::ops::Range;
 
-use ruvllm_kernels::{Kernels, RowDelta};
+use ruvllm_kernels::{FloatRows, Kernels, RowDelta};
 
 use crate::batch::Batch;
-use crate::lora::{AdapterUse, Site, SiteAdapter};
+use crate::lora::{AdapterUse, Site, SiteAdapter, are_same};
 
 /// Rows of a batch with what is added for them; nothing where no sequence has an adapter.
 #[derive(Debug, Clone, Copy)]
@@ -50,26 +50,51 @@ impl<'a> Adapted<'a> {
             .unwrap_or(0)
     }
 
-    /// Computes `scale * A x` of one row, for all that is added to it, one behind the other.
-    pub(super) fn reduce(self, kernels: &dyn Kernels, row: usize, x: &[f32], reduced: &mut [f32]) {
-        let Some(batch) = self.batch else { return };
+    /// How many rows from one on, of so many at most, have the same added to them, and what; at least one.
+    pub(super) fn together(self, row: usize, most: usize) -> (usize, &'a [AdapterUse]) {
+        let Some(batch) = self.batch else {
+            return (1, &[]);
+        };
         let after = batch
             .sequences
-            .partition_point(|sequence| sequence.first_row <= row);
-        let Some(sequence) = after.checked_sub(1).map(|index| &batch.sequences[index]) else {
-            return;
+            .partition_point(|sequence| sequence.first_row + sequence.rows <= row);
+        let mut behind = batch.sequences[after..].iter();
+        let Some(sequence) = behind.next() else {
+            return (1, &[]);
         };
-        let mut rest = reduced;
-        for (site, scale) in self.sites(&sequence.adapters) {
-            let (own, behind) = std::mem::take(&mut rest).split_at_mut(site.rank);
-            kernels.lora_reduce(site.a.view(), x, own);
-            for part in &site.parts {
-                let factor = part.scale * scale;
-                for value in &mut own[part.first..part.first + part.rank] {
-                    *value *= factor;
+        let uses = &*sequence.adapters;
+        let same = behind.take_while(|other| are_same(&other.adapters, uses));
+        let end = same.last().unwrap_or(sequence).range().end;
+        match uses {
+            [] => (1, uses),
+            _ => (most.clamp(1, end - row), uses),
+        }
+    }
+
+    /// Computes `scale * A x` of rows that have the same adapters, for all that is added to each, one behind the other.
+    pub(super) fn reduce(
+        self,
+        kernels: &dyn Kernels,
+        uses: &'a [AdapterUse],
+        x: FloatRows<'_>,
+        (reduced, stride): (&mut [f32], usize),
+    ) {
+        let mut before = 0;
+        for (site, scale) in self.sites(uses) {
+            if site.rank == 0 {
+                continue;
+            }
+            let own = &mut reduced[before..];
+            kernels.lora_reduce(site.a.view(), x, (own, stride));
+            for row in own.chunks_mut(stride) {
+                for part in &site.parts {
+                    let factor = part.scale * scale;
+                    for value in &mut row[part.first..part.first + part.rank] {
+                        *value *= factor;
+                    }
                 }
             }
-            rest = behind;
+            before += site.rank;
         }
     }
 
@@ -94,11 +119,15 @@ impl<'a> Adapted<'a> {
         deltas
     }
 
-    /// The rows of each sequence, and what is added to the model for it.
+    /// Rows with the same adapters, and what is added to the model for them.
     fn runs(self) -> impl Iterator<Item = (Range<usize>, &'a [AdapterUse])> {
-        let sequences = self.batch.into_iter().flat_map(|batch| &batch.sequences);
-        let adapted = sequences.filter(|sequence| !sequence.adapters.is_empty());
-        adapted.map(|sequence| (sequence.range(), &*sequence.adapters))
+        let sequences = self.batch.map_or(&[][..], |batch| &batch.sequences);
+        let groups = sequences.chunk_by(|one, next| are_same(&one.adapters, &next.adapters));
+        groups.filter_map(|group| {
+            let (first, last) = (group.first()?, group.last()?);
+            let uses = &*first.adapters;
+            (!uses.is_empty()).then(|| (first.first_row..last.range().end, uses))
+        })
     }
 
     fn sites(self, uses: &'a [AdapterUse]) -> impl Iterator<Item = (&'a SiteAdapter, f32)> {

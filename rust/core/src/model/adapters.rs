@@ -1,5 +1,7 @@
 //! From an adapter's matrices, named as in the files that hold them, to what this model's products add.
 
+use ruvllm_kernels::LORA_PANEL;
+
 use crate::error::{Error, Result};
 use crate::lora::{Adapter, AdapterBuilder, Site};
 
@@ -99,6 +101,26 @@ impl Model {
             })?;
         }
         Ok(builder.build(generation))
+    }
+
+    /// Bytes that such an adapter takes; parts that do not fit are found by [`Self::adapter`].
+    pub fn adapter_bytes(&self, parts: &[AdapterPart<'_>]) -> usize {
+        let size = if self.is_single_precision() { 4 } else { 2 };
+        let numbers = |part: &AdapterPart<'_>| {
+            let filled_up = part.b.rows.next_multiple_of(LORA_PANEL);
+            let b = filled_up.saturating_mul(part.b.columns);
+            part.a.values.len().saturating_add(b)
+        };
+        let numbers = parts.iter().map(numbers);
+        numbers
+            .fold(0_usize, usize::saturating_add)
+            .saturating_mul(size)
+    }
+
+    /// Inputs and outputs of a linear map, the same in every layer.
+    pub fn map_shape(&self, module: Module) -> Result<(usize, usize)> {
+        let place = self.place_of(module)?;
+        Ok((place.inputs, place.outputs))
     }
 
     fn add_part(&self, builder: &mut AdapterBuilder, part: &AdapterPart<'_>) -> Result<()> {

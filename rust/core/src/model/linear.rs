@@ -146,7 +146,6 @@ impl Turn<'_> {
         } = buffers;
         let Input { source, adapted } = input;
         let stride = adapted.stride();
-        reduced.clear();
         reduced.resize(source.rows().len() / columns * stride.max(1), 0.0);
         let rows = Rows {
             input,
@@ -231,28 +230,37 @@ impl<'a> Rows<'a> {
     }
 
     /// Shows each row of a group in turn, normed where the source asks for it, so that it is still in the
-    /// cache when it is used; what adapters need of it is taken.
+    /// cache when it is used; what adapters need of it is taken, of several rows at once where they share one.
     fn each(self, compute: Compute<'_>, some: SomeRows<'_>, mut use_row: impl FnMut(&[f32])) {
         let Input { source, adapted } = self.input;
+        let (columns, stride) = (self.columns, self.stride);
         let SomeRows {
             first,
-            values,
+            values: rows_of_task,
             reduced,
         } = some;
         let mut normed = Vec::new();
-        let reduced = reduced.chunks_exact_mut(self.stride.max(1));
-        let rows = values.chunks_exact(self.columns).zip(reduced);
-        for (index, (row, reduced)) in rows.enumerate() {
-            let row = match source {
-                Source::Rows(_) => row,
-                Source::Normed(_, norm) => {
-                    normed.resize(self.columns, 0.0);
-                    norm.apply_row(compute, row, &mut normed);
-                    &normed
+        let count = rows_of_task.len() / columns;
+        let mut row = 0;
+        while row < count {
+            let most = ROWS_AT_HAND.min(count - row);
+            let (rows, uses) = adapted.together(first + row, most);
+            let mut values = &rows_of_task[row * columns..(row + rows) * columns];
+            if let Source::Normed(_, norm) = source {
+                normed.resize(values.len(), 0.0);
+                let targets = normed.chunks_exact_mut(columns);
+                for (row, target) in values.chunks_exact(columns).zip(targets) {
+                    norm.apply_row(compute, row, target);
                 }
-            };
-            adapted.reduce(compute.kernels, first + index, row, reduced);
-            use_row(row);
+                values = &normed;
+            }
+            if !uses.is_empty() && stride > 0 {
+                let reduced = &mut reduced[row * stride..(row + rows) * stride];
+                let x = FloatRows { values, columns };
+                adapted.reduce(compute.kernels, uses, x, (reduced, stride));
+            }
+            values.chunks_exact(columns).for_each(&mut use_row);
+            row += rows;
         }
     }
 }
@@ -307,6 +315,9 @@ fn reduce_rows(compute: Compute<'_>, rows: Rows<'_>, reduced: &mut [f32]) {
         .pool
         .for_each(work.collect(), 1, |some| rows.each(compute, some, |_| {}));
 }
+
+/// Rows that are normed before they are used, where an adapter takes them together.
+const ROWS_AT_HAND: usize = 4;
 
 /// Rows below which asking another thread takes longer than norming and quantizing them.
 const FEWEST_ROWS: usize = 4;

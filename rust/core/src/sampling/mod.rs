@@ -18,3 +18,4 @@ pub use logprobs::{LogprobMeter, TokenLogprobs};
 pub use params::SamplingParams;
 pub(crate) use params::check_logprobs;
 pub use pipeline::{Sampled, Sampler};
+pub(crate) use random::Random;

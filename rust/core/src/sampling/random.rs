@@ -9,12 +9,12 @@ const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// A stream of numbers fixed by its seed.
 #[derive(Debug, Clone)]
-pub(super) struct Random {
+pub(crate) struct Random {
     counter: u64,
 }
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self {
             counter: mix(seed ^ STEP),
         }
@@ -26,7 +26,7 @@ impl Random {
     }
 
     /// Uniform in `[0, 1)`, all 53 bits of it random.
-    pub(super) fn unit(&mut self) -> f64 {
+    pub(crate) fn unit(&mut self) -> f64 {
         const SCALE: f64 = 1.0 / (1_u64 << 53) as f64;
         (self.next() >> 11) as f64 * SCALE
     }

@@ -8,5 +8,5 @@ pub(crate) mod rows;
 
 pub(crate) use apply::delta;
 pub use apply::{LoraAdapter, LoraMatrices};
-pub use deltas::RowDelta;
-pub use numbers::LoraNumbers;
+pub use deltas::{Meeting, RowDelta};
+pub use numbers::{LORA_PANEL, LoraNumbers};

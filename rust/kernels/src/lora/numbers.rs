@@ -2,6 +2,9 @@
 
 use half::f16;
 
+/// Outputs whose numbers of B stand together.
+pub const LORA_PANEL: usize = 16;
+
 /// A matrix, row by row.
 #[derive(Debug, Clone, Copy)]
 pub enum LoraNumbers<'a> {

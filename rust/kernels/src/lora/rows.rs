@@ -1,138 +1,240 @@
-//! The two halves of an adapter's product for one row, written once for all instruction sets.
+//! The two halves of an adapter's product, written once for all instruction sets.
 //!
-//! A row's results depend on the row and the adapter alone: each dot product is added up in one order, whatever stands
-//! beside it in a batch.
+//! A row's results depend on the row and the adapter alone: each sum is added up in one order, whatever stands beside it
+//! in a batch. Rows of one adapter come together, so that its numbers are read and widened once for several of them.
 
-use super::numbers::LoraNumbers;
+use super::deltas::{Meeting, RowDelta};
+use super::numbers::{LORA_PANEL, LoraNumbers};
 use crate::attention::product::Stored;
+use crate::matmul::{FloatRows, OutputTile};
 use crate::simd::Lanes;
 
 /// Vectors of a dot product that are added up apart from one another.
-const CHAINS: usize = 4;
+const CHAINS: usize = 2;
+/// Rows that meet the same numbers at once.
+const MOST_ROWS: usize = 4;
 
-/// Panics unless `a` has a row of `x`'s length for each number of `reduced`.
-pub(crate) fn check_reduce(a: LoraNumbers<'_>, x: &[f32], reduced: &[f32]) {
-    assert_eq!(a.len(), reduced.len() * x.len(), "A of {} inputs", x.len());
-}
-
-/// Panics unless `b` has a row of its width for each number of `reduced`, with a place for each of `y` from `first` on.
-pub(crate) fn check_expand(
-    (b, outputs): (LoraNumbers<'_>, usize),
-    first: usize,
-    reduced: &[f32],
-    y: &[f32],
-) {
+/// Panics unless each row of `x` has its place for as many numbers as A has rows.
+pub(crate) fn check_reduce(a: LoraNumbers<'_>, x: FloatRows<'_>, reduced: &[f32], stride: usize) {
+    let (columns, rows) = (x.columns, x.values.len() / x.columns.max(1));
     assert!(
-        b.len() == reduced.len() * outputs && first + y.len() <= outputs,
-        "B of {outputs} outputs"
+        columns > 0 && a.len().is_multiple_of(columns) && rows * columns == x.values.len(),
+        "A of {columns} inputs"
+    );
+    let rank = a.len() / columns;
+    let needed = rows.saturating_sub(1) * stride + rank;
+    assert!(
+        rows == 0 || rank <= stride && needed <= reduced.len(),
+        "{rows} rows of rank {rank}"
     );
 }
 
-/// `reduced[r] = a[r] . x`, in plain loops.
-pub(crate) fn plain_reduce(a: LoraNumbers<'_>, x: &[f32], reduced: &mut [f32]) {
-    for (row, reduced) in reduced.iter_mut().enumerate() {
-        let first = row * x.len();
-        let products = x.iter().enumerate();
-        *reduced = products
-            .map(|(column, x)| a.number(first + column) * x)
-            .sum();
+/// `reduced[row][r] = a[r] . x[row]`, in plain loops.
+pub(crate) fn plain_reduce(
+    a: LoraNumbers<'_>,
+    x: FloatRows<'_>,
+    reduced: &mut [f32],
+    stride: usize,
+) {
+    let rank = a.len() / x.columns;
+    for (row, x) in x.values.chunks_exact(x.columns).enumerate() {
+        for r in 0..rank {
+            let products = x.iter().enumerate();
+            reduced[row * stride + r] = products
+                .map(|(column, value)| a.number(r * x.len() + column) * value)
+                .sum();
+        }
     }
 }
 
-/// `y[c] += sum of reduced[r] * b[r][first + c]`, in plain loops.
-pub(crate) fn plain_expand(
-    (b, outputs): (LoraNumbers<'_>, usize),
-    first: usize,
-    reduced: &[f32],
-    y: &mut [f32],
-) {
-    for (row, reduced) in reduced.iter().enumerate() {
-        for (column, y) in y.iter_mut().enumerate() {
-            *y += reduced * b.number(row * outputs + first + column);
+/// `y[row][c] += sum of reduced[row][r] * b[r][c]` where delta and tile meet, in plain loops.
+pub(crate) fn plain_expand(delta: &RowDelta<'_>, meeting: &Meeting, tile: &mut OutputTile<'_>) {
+    for (index, row) in meeting.rows.clone().enumerate() {
+        let reduced = delta.reduced_of(row);
+        let y = &mut tile.row_mut(meeting.tile_row + index)[meeting.tile_column..];
+        for (output, y) in meeting.outputs.clone().zip(y) {
+            let panel = output / LORA_PANEL * delta.rank * LORA_PANEL + output % LORA_PANEL;
+            for (r, reduced) in reduced.iter().enumerate() {
+                *y += reduced * delta.b.number(panel + r * LORA_PANEL);
+            }
         }
     }
 }
 
 /// As [`plain_reduce`], in vectors.
 #[inline(always)]
-pub(crate) fn reduce<L: Lanes, S: Stored>(lanes: L, a: &[S], x: &[f32], reduced: &mut [f32]) {
-    for (reduced, a) in reduced.iter_mut().zip(a.chunks_exact(x.len())) {
-        *reduced = dot(lanes, a, x);
+pub(crate) fn reduce<L: Lanes, S: Stored>(
+    lanes: L,
+    a: &[S],
+    x: FloatRows<'_>,
+    reduced: &mut [f32],
+    stride: usize,
+) {
+    let some = x.values.chunks(MOST_ROWS * x.columns);
+    for (group, values) in some.enumerate() {
+        let reduced = &mut reduced[group * MOST_ROWS * stride..];
+        match values.len() / x.columns {
+            4 => reduce_rows::<L, S, 4>(lanes, a, values, reduced, stride),
+            3 => reduce_rows::<L, S, 3>(lanes, a, values, reduced, stride),
+            2 => reduce_rows::<L, S, 2>(lanes, a, values, reduced, stride),
+            _ => reduce_rows::<L, S, 1>(lanes, a, values, reduced, stride),
+        }
     }
 }
 
-/// The dot product of two rows of one length.
 #[inline(always)]
-fn dot<L: Lanes, S: Stored>(lanes: L, a: &[S], x: &[f32]) -> f32 {
-    let length = a.len().min(x.len());
+fn reduce_rows<L: Lanes, S: Stored, const ROWS: usize>(
+    lanes: L,
+    a: &[S],
+    x: &[f32],
+    reduced: &mut [f32],
+    stride: usize,
+) {
+    let columns = x.len() / ROWS;
+    for (r, a) in a.chunks_exact(columns).enumerate() {
+        let sums = dots::<L, S, ROWS>(lanes, a, x);
+        for (row, sum) in sums.into_iter().enumerate() {
+            reduced[row * stride + r] = sum;
+        }
+    }
+}
+
+/// The dot products of a row of A with rows of its length, one behind the other.
+#[inline(always)]
+fn dots<L: Lanes, S: Stored, const ROWS: usize>(lanes: L, a: &[S], x: &[f32]) -> [f32; ROWS] {
+    let length = a.len().min(x.len() / ROWS);
     let (a, x) = (a.as_ptr(), x.as_ptr());
-    let mut sums = [lanes.splat(0.0); CHAINS];
+    let mut sums = [[lanes.splat(0.0); CHAINS]; ROWS];
     let mut index = 0;
-    // SAFETY: whole vectors before `length` are loaded, then as many numbers as are left.
+    // SAFETY: whole vectors before `length` are loaded, then as many numbers as are left; `x` has `ROWS` rows of that.
     unsafe {
         while index + CHAINS * L::WIDTH <= length {
-            for (chain, sum) in sums.iter_mut().enumerate() {
+            for chain in 0..CHAINS {
                 let place = index + chain * L::WIDTH;
-                *sum = lanes.fma(S::load(lanes, a.add(place)), lanes.load(x.add(place)), *sum);
+                let a = S::load(lanes, a.add(place));
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let x = lanes.load(x.add(row * length + place));
+                    sums[chain] = lanes.fma(a, x, sums[chain]);
+                }
             }
             index += CHAINS * L::WIDTH;
         }
-        while index + L::WIDTH <= length {
-            let a = S::load(lanes, a.add(index));
-            sums[0] = lanes.fma(a, lanes.load(x.add(index)), sums[0]);
-            index += L::WIDTH;
-        }
-        if index < length {
-            let left = length - index;
-            let a = S::load_partial(lanes, a.add(index), left);
-            sums[1] = lanes.fma(a, lanes.load_partial(x.add(index), left), sums[1]);
+        while index < length {
+            let count = (length - index).min(L::WIDTH);
+            let a = S::load_partial(lanes, a.add(index), count);
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let x = lanes.load_partial(x.add(row * length + index), count);
+                sums[0] = lanes.fma(a, x, sums[0]);
+            }
+            index += count;
         }
     }
-    let [first, second, third, fourth] = sums;
-    lanes.sum(lanes.add(lanes.add(first, second), lanes.add(third, fourth)))
+    sums.map(|[first, second]| lanes.sum(lanes.add(first, second)))
 }
 
 /// As [`plain_expand`], in vectors.
 ///
 /// # Safety
 ///
-/// `b` is `reduced.len()` rows of its width, and `first + y.len()` is within that.
+/// The meeting was checked, and `b` is what the delta has.
 #[inline(always)]
 pub(crate) unsafe fn expand<L: Lanes, S: Stored>(
     lanes: L,
-    (values, outputs): (&[S], usize),
-    first: usize,
-    reduced: &[f32],
-    y: &mut [f32],
+    b: &[S],
+    delta: &RowDelta<'_>,
+    meeting: &Meeting,
+    tile: &mut OutputTile<'_>,
 ) {
-    let values = values.as_ptr();
-    let mut column = 0;
-    // SAFETY: whole vectors before the end of `y` are read and written, then what is left; their columns of every row
-    // lie inside of `b`, as the caller promises.
-    unsafe {
-        while column + 2 * L::WIDTH <= y.len() {
-            let target = y.as_mut_ptr().add(column);
-            let mut sums = [lanes.load(target), lanes.load(target.add(L::WIDTH))];
-            for (row, factor) in reduced.iter().enumerate() {
-                let b = values.add(row * outputs + first + column);
-                let factor = lanes.splat(*factor);
-                sums[0] = lanes.fma(factor, S::load(lanes, b), sums[0]);
-                sums[1] = lanes.fma(factor, S::load(lanes, b.add(L::WIDTH)), sums[1]);
+    let stride = tile.stride();
+    let mut output = meeting.outputs.start;
+    while output < meeting.outputs.end {
+        let (panel, lane) = (output / LORA_PANEL, output % LORA_PANEL);
+        let count = (LORA_PANEL - lane).min(meeting.outputs.end - output);
+        let column = meeting.tile_column + output - meeting.outputs.start;
+        let rank = delta.rank;
+        let panel = &b[panel * rank * LORA_PANEL..(panel + 1) * rank * LORA_PANEL];
+        let mut row = meeting.rows.start;
+        while row < meeting.rows.end {
+            let rows = (meeting.rows.end - row).min(MOST_ROWS);
+            let tile_row = meeting.tile_row + row - meeting.rows.start;
+            if count == LORA_PANEL {
+                // SAFETY: the tile has these rows, and a panel's columns from this one on.
+                let y = unsafe { tile.as_mut_ptr().add(tile_row * stride + column) };
+                let reduced = &delta.reduced[(row - delta.rows.start) * delta.stride..];
+                let factors = (reduced, delta.stride);
+                // SAFETY: as above, for each of the rows.
+                unsafe {
+                    match rows {
+                        4 => add_panel::<L, S, 4>(lanes, panel, factors, (y, stride)),
+                        3 => add_panel::<L, S, 3>(lanes, panel, factors, (y, stride)),
+                        2 => add_panel::<L, S, 2>(lanes, panel, factors, (y, stride)),
+                        _ => add_panel::<L, S, 1>(lanes, panel, factors, (y, stride)),
+                    }
+                }
+            } else {
+                for index in 0..rows {
+                    // What is not a whole panel goes through one, so that each sum is added up as in others.
+                    let mut whole = [0.0; LORA_PANEL];
+                    let y = &mut tile.row_mut(tile_row + index)[column..column + count];
+                    whole[lane..lane + count].copy_from_slice(y);
+                    let factors = (delta.reduced_of(row + index), delta.stride);
+                    // SAFETY: the panel's columns are this array.
+                    unsafe {
+                        let target = (whole.as_mut_ptr(), LORA_PANEL);
+                        add_panel::<L, S, 1>(lanes, panel, factors, target);
+                    }
+                    y.copy_from_slice(&whole[lane..lane + count]);
+                }
             }
-            lanes.store(target, sums[0]);
-            lanes.store(target.add(L::WIDTH), sums[1]);
-            column += 2 * L::WIDTH;
+            row += rows;
         }
-        while column < y.len() {
-            let count = (y.len() - column).min(L::WIDTH);
-            let target = y.as_mut_ptr().add(column);
-            let mut sum = lanes.load_partial(target, count);
-            for (row, factor) in reduced.iter().enumerate() {
-                let b = values.add(row * outputs + first + column);
-                sum = lanes.fma(lanes.splat(*factor), S::load_partial(lanes, b, count), sum);
+        output += count;
+    }
+}
+
+/// Adds a panel's outputs to as many rows of `y`, whose factors stand a stride apart.
+///
+/// # Safety
+///
+/// `y` is valid for a panel's columns at each of `ROWS` multiples of its stride.
+#[inline(always)]
+unsafe fn add_panel<L: Lanes, S: Stored, const ROWS: usize>(
+    lanes: L,
+    panel: &[S],
+    (factors, apart): (&[f32], usize),
+    (y, stride): (*mut f32, usize),
+) {
+    let rank = panel.len() / LORA_PANEL;
+    assert!(
+        (ROWS - 1) * apart + rank <= factors.len(),
+        "factors of {ROWS} rows"
+    );
+    let vectors = LORA_PANEL / L::WIDTH;
+    let mut sums = [[lanes.splat(0.0); LORA_PANEL / 4]; ROWS];
+    // SAFETY: `y` is what the caller promises; factors were counted above, and a panel has `rank` rows.
+    unsafe {
+        for (row, sums) in sums.iter_mut().enumerate() {
+            for (vector, sum) in sums.iter_mut().take(vectors).enumerate() {
+                *sum = lanes.load(y.add(row * stride + vector * L::WIDTH));
             }
-            lanes.store_partial(target, sum, count);
-            column += count;
+        }
+        for r in 0..rank {
+            let mut numbers = [lanes.splat(0.0); LORA_PANEL / 4];
+            for (vector, numbers) in numbers.iter_mut().take(vectors).enumerate() {
+                let place = r * LORA_PANEL + vector * L::WIDTH;
+                *numbers = S::load(lanes, panel.as_ptr().add(place));
+            }
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let factor = lanes.splat(*factors.as_ptr().add(row * apart + r));
+                for (sum, numbers) in sums.iter_mut().zip(numbers).take(vectors) {
+                    *sum = lanes.fma(factor, numbers, *sum);
+                }
+            }
+        }
+        for (row, sums) in sums.iter().enumerate() {
+            for (vector, sum) in sums.iter().take(vectors).enumerate() {
+                lanes.store(y.add(row * stride + vector * L::WIDTH), *sum);
+            }
         }
     }
 }

@@ -10,20 +10,12 @@ use crate::lora::RowDelta;
 pub(super) fn add_deltas(
     kernels: &dyn Kernels,
     deltas: &[RowDelta<'_>],
-    (rows, outputs): (&Range<usize>, &Range<usize>),
+    place: (&Range<usize>, &Range<usize>),
     tile: &mut OutputTile<'_>,
 ) {
     for delta in deltas {
-        let first = outputs.start.max(delta.first_output);
-        let end = outputs.end.min(delta.first_output + delta.outputs);
-        if first >= end {
-            continue;
-        }
-        for row in rows.start.max(delta.rows.start)..rows.end.min(delta.rows.end) {
-            let columns = first - outputs.start..end - outputs.start;
-            let y = &mut tile.row_mut(row - rows.start)[columns];
-            let b = (delta.b, delta.outputs);
-            kernels.lora_expand(b, first - delta.first_output, delta.reduced_of(row), y);
+        if let Some(meeting) = delta.meets(place) {
+            kernels.lora_expand(delta, &meeting, tile);
         }
     }
 }

@@ -15,11 +15,11 @@ macro_rules! native_entries {
             use crate::attention::setting::{QUERY_ROWS, Setting};
             use crate::attention::tile::{self, Walk};
             use crate::attention::{KvData, KvDataMut, KvLayout, KvRows, KvRun, store};
-            use crate::lora::{LoraNumbers, rows};
+            use crate::lora::{LoraNumbers, Meeting, RowDelta, rows};
             use crate::matmul::{
                 FloatRows, OutputTile, QuantizedRowMut, TileRange, WordRowMut, dense,
             };
-            use crate::ops::{activation, norm, quantize, rope, softmax};
+            use crate::ops::{activation, norm, quantize, rope, softmax, vector};
             use crate::weights::PackedMatrix;
 
             #[target_feature(enable = $features)]
@@ -35,6 +35,19 @@ macro_rules! native_entries {
             #[target_feature(enable = $features)]
             pub(super) fn add(lanes: $lanes, input: &[f32], accumulator: &mut [f32]) {
                 norm::add(lanes, input, accumulator);
+            }
+            #[target_feature(enable = $features)]
+            pub(super) fn add_scaled(
+                lanes: $lanes,
+                factor: f32,
+                input: &[f32],
+                accumulator: &mut [f32],
+            ) {
+                vector::add_scaled(lanes, factor, input, accumulator);
+            }
+            #[target_feature(enable = $features)]
+            pub(super) fn dot(lanes: $lanes, first: &[f32], second: &[f32]) -> f32 {
+                vector::dot(lanes, first, second)
             }
             #[target_feature(enable = $features)]
             pub(super) fn rotate(
@@ -150,30 +163,29 @@ macro_rules! native_entries {
             pub(super) fn lora_reduce(
                 lanes: $lanes,
                 a: LoraNumbers<'_>,
-                x: &[f32],
-                reduced: &mut [f32],
+                x: FloatRows<'_>,
+                (reduced, stride): (&mut [f32], usize),
             ) {
                 match a {
-                    LoraNumbers::F32(a) => rows::reduce(lanes, a, x, reduced),
-                    LoraNumbers::F16(a) => rows::reduce(lanes, a, x, reduced),
+                    LoraNumbers::F32(a) => rows::reduce(lanes, a, x, reduced, stride),
+                    LoraNumbers::F16(a) => rows::reduce(lanes, a, x, reduced, stride),
                 }
             }
             /// # Safety
             ///
-            /// `b` is `reduced.len()` rows of its width, and `first + y.len()` is within that.
+            /// `Meeting::check` passed.
             #[target_feature(enable = $features)]
             pub(super) unsafe fn lora_expand(
                 lanes: $lanes,
-                (b, outputs): (LoraNumbers<'_>, usize),
-                first: usize,
-                reduced: &[f32],
-                y: &mut [f32],
+                delta: &RowDelta<'_>,
+                meeting: &Meeting,
+                tile: &mut OutputTile<'_>,
             ) {
                 // SAFETY: what the caller promises.
                 unsafe {
-                    match b {
-                        LoraNumbers::F32(b) => rows::expand(lanes, (b, outputs), first, reduced, y),
-                        LoraNumbers::F16(b) => rows::expand(lanes, (b, outputs), first, reduced, y),
+                    match delta.b {
+                        LoraNumbers::F32(b) => rows::expand(lanes, b, delta, meeting, tile),
+                        LoraNumbers::F16(b) => rows::expand(lanes, b, delta, meeting, tile),
                     }
                 }
             }

@@ -12,7 +12,7 @@ macro_rules! native_kernels {
                 AttentionShape, AttentionTask, KvDataMut, KvLayout, KvRows, KvRun, KvView, RowsMut,
             };
             use crate::kernels::Kernels;
-            use crate::lora::{LoraNumbers, rows};
+            use crate::lora::{LoraNumbers, Meeting, RowDelta, rows};
             use crate::matmul::{
                 FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut,
                 WordRows, check_product, takes_words,
@@ -47,6 +47,16 @@ macro_rules! native_kernels {
                     assert_eq!(input.len(), accumulator.len());
                     // SAFETY: `self` proves the features.
                     unsafe { $entries::add(self.lanes, input, accumulator) }
+                }
+                fn add_scaled(&self, factor: f32, input: &[f32], accumulator: &mut [f32]) {
+                    assert_eq!(input.len(), accumulator.len());
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::add_scaled(self.lanes, factor, input, accumulator) }
+                }
+                fn dot(&self, first: &[f32], second: &[f32]) -> f32 {
+                    assert_eq!(first.len(), second.len());
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::dot(self.lanes, first, second) }
                 }
                 fn rotate(
                     &self,
@@ -190,21 +200,25 @@ macro_rules! native_kernels {
                         $entries::finish(self.lanes, &mut gathered);
                     }
                 }
-                fn lora_reduce(&self, a: LoraNumbers<'_>, x: &[f32], reduced: &mut [f32]) {
-                    rows::check_reduce(a, x, reduced);
+                fn lora_reduce(
+                    &self,
+                    a: LoraNumbers<'_>,
+                    x: FloatRows<'_>,
+                    (reduced, stride): (&mut [f32], usize),
+                ) {
+                    rows::check_reduce(a, x, reduced, stride);
                     // SAFETY: `self` proves the features.
-                    unsafe { $entries::lora_reduce(self.lanes, a, x, reduced) }
+                    unsafe { $entries::lora_reduce(self.lanes, a, x, (reduced, stride)) }
                 }
                 fn lora_expand(
                     &self,
-                    b: (LoraNumbers<'_>, usize),
-                    first: usize,
-                    reduced: &[f32],
-                    y: &mut [f32],
+                    delta: &RowDelta<'_>,
+                    meeting: &Meeting,
+                    tile: &mut OutputTile<'_>,
                 ) {
-                    rows::check_expand(b, first, reduced, y);
-                    // SAFETY: `self` proves the features, and the lengths were checked.
-                    unsafe { $entries::lora_expand(self.lanes, b, first, reduced, y) }
+                    meeting.check(delta, tile);
+                    // SAFETY: `self` proves the features, and the meeting was checked.
+                    unsafe { $entries::lora_expand(self.lanes, delta, meeting, tile) }
                 }
                 fn store_kv(
                     &self,

@@ -5,3 +5,4 @@ pub(crate) mod norm;
 pub(crate) mod quantize;
 pub(crate) mod rope;
 pub(crate) mod softmax;
+pub(crate) mod vector;

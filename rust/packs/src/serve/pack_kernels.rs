@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use ruvllm_kernels::{
     Activation, AttentionShape, AttentionTask, FloatRows, Kernels, KvDataMut, KvGroups, KvLayout,
-    KvRows, KvRun, KvView, LoraAdapter, LoraNumbers, OutputTile, PackedMatrix, QuantizedRowMut,
-    QuantizedRows, RowsMut, TileRange, WordRowMut, WordRows,
+    KvRows, KvRun, KvView, LoraAdapter, LoraNumbers, Meeting, OutputTile, PackedMatrix,
+    QuantizedRowMut, QuantizedRows, RowDelta, RowsMut, TileRange, WordRowMut, WordRows,
 };
 
 use crate::pack::Pack;
@@ -167,6 +167,14 @@ impl Kernels for PackKernels {
         self.native.add(input, accumulator);
     }
 
+    fn add_scaled(&self, factor: f32, input: &[f32], accumulator: &mut [f32]) {
+        self.native.add_scaled(factor, input, accumulator);
+    }
+
+    fn dot(&self, first: &[f32], second: &[f32]) -> f32 {
+        self.native.dot(first, second)
+    }
+
     fn soft_cap(&self, values: &mut [f32], cap: f32) {
         self.native.soft_cap(values, cap);
     }
@@ -285,18 +293,12 @@ impl Kernels for PackKernels {
         }
     }
 
-    fn lora_reduce(&self, a: LoraNumbers<'_>, x: &[f32], reduced: &mut [f32]) {
+    fn lora_reduce(&self, a: LoraNumbers<'_>, x: FloatRows<'_>, reduced: (&mut [f32], usize)) {
         self.native.lora_reduce(a, x, reduced);
     }
 
-    fn lora_expand(
-        &self,
-        b: (LoraNumbers<'_>, usize),
-        first: usize,
-        reduced: &[f32],
-        y: &mut [f32],
-    ) {
-        self.native.lora_expand(b, first, reduced, y);
+    fn lora_expand(&self, delta: &RowDelta<'_>, meeting: &Meeting, tile: &mut OutputTile<'_>) {
+        self.native.lora_expand(delta, meeting, tile);
     }
 
     fn group_kv(&self, shape: KvGroups, input: &[f32], groups: &mut [u8]) {

@@ -81,10 +81,14 @@ impl Memory {
     pub(super) fn make_room_for_others(&mut self) {
         let awaited = self.kv.pages().awaited_pages();
         if awaited > 0 {
-            let bytes = awaited * self.kv.pages().config().page_bytes;
-            self.evict_blocks(bytes.div_ceil(self.kv.layout().block_bytes()));
-            self.kv.trim();
+            self.give_back(awaited * self.kv.pages().config().page_bytes);
         }
+    }
+
+    /// Evicts so many bytes, as far as there are prefixes that nobody uses.
+    pub(super) fn give_back(&mut self, bytes: usize) {
+        self.evict_blocks(bytes.div_ceil(self.kv.layout().block_bytes()));
+        self.kv.trim();
     }
 
     /// Forgets every prefix that nobody uses, and gives its memory back.

@@ -1,0 +1,218 @@
+"""One content of an adapter, which never changes: what names it, where it comes from, and that it is ready.
+
+Ready ones stand in memory as they are computed with, within a budget that keys and values share. Who asks for
+another has it made anew, from its file or from the matrices that were given: which are ready changes how long
+a request takes and nothing else. So no adapter is kept in fewer bits: answers would depend on the others.
+"""
+
+import hashlib
+import os
+import struct
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import ruvllm._native as _native
+from ruvllm.adapters.peft_folder import CONFIG, WEIGHTS, read_peft
+from ruvllm.adapters.weights import AdapterWeights
+from ruvllm.errors import AdapterError, OutOfMemoryError
+
+__all__ = ["Generation", "HeldAdapters", "Readiness"]
+
+# So long a request waits until others let go of theirs.
+ROOM_SECONDS = 30.0
+# A signal ends a wait after this.
+SLICE_SECONDS = 0.5
+
+
+class Readiness:
+    """Makes adapters ready for one engine.
+
+    Attributes:
+        model: The model that they are for.
+    """
+
+    def __init__(self, model: _native.Model, memory: _native.EngineMemory, max_bytes: int) -> None:
+        self.model = model
+        self._memory = memory
+        self._max_bytes = max_bytes
+        self._pool = _native.AdapterPool(memory, max_bytes=max_bytes)
+
+    def get(self, number: int) -> "_native.Adapter | None":
+        """One that is ready."""
+        return self._pool.get(number)
+
+    def make(self, number: int, weights: AdapterWeights, seconds: float) -> _native.Adapter:
+        """Make one ready; `OutOfMemoryError` where requests that run hold all the room for so long."""
+        try:
+            return self._put(number, weights, 0.0)
+        except OutOfMemoryError:
+            num_bytes = sum(part.a.nbytes + part.b.nbytes for part in weights.parts)
+            self._memory.make_room(num_bytes)
+        until = time.monotonic() + seconds
+        while True:
+            left = max(0.0, until - time.monotonic())
+            try:
+                return self._put(number, weights, min(left, SLICE_SECONDS))
+            except OutOfMemoryError:
+                if not left:
+                    raise
+
+    def forget(self, number: int) -> None:
+        """Let the memory of one be used again that nobody will ask for."""
+        self._pool.forget(number)
+
+    def figures(self) -> dict[str, int]:
+        """What `AdapterMemory` has."""
+        ready, ready_bytes, pages, made, evicted = self._pool.stats()
+        page_bytes = self._memory.pool_stats().page_bytes
+        return {
+            "ready": ready,
+            "ready_bytes": ready_bytes,
+            "used_bytes": pages * page_bytes,
+            "max_bytes": self._max_bytes,
+            "made": made,
+            "evicted": evicted,
+        }
+
+    def _put(self, number: int, weights: AdapterWeights, seconds: float) -> _native.Adapter:
+        return self._pool.put(self.model, weights.parts, generation=number, seconds=seconds)
+
+
+class Generation:
+    """A content, by its digest. Requests hold it from when they were asked for.
+
+    Attributes:
+        digest: Of every matrix with its place, shape and scale, in hexadecimal digits.
+    """
+
+    __slots__ = (
+        "_given",
+        "_lock",
+        "_number",
+        "_readiness",
+        "_source",
+        "_stamp",
+        "_unused",
+        "_uses",
+        "digest",
+    )
+
+    def __init__(self, weights: AdapterWeights, readiness: Readiness) -> None:
+        self.digest = _digest(weights)
+        # By which the engine knows it; 0 is the model alone.
+        self._number = int(self.digest[:16], 16) or 1
+        self._readiness = readiness
+        self._source = weights.source
+        self._given = weights if weights.source is None else None
+        self._stamp = None if weights.source is None else _stamp(weights.source)
+        self._lock = threading.Lock()
+        self._unused = threading.Condition()
+        self._uses = 0
+
+    @classmethod
+    def of(
+        cls, source: str | os.PathLike[str] | AdapterWeights, readiness: Readiness
+    ) -> "tuple[Generation, AdapterWeights]":
+        """What a folder, or matrices in memory, are now."""
+        weights = source if isinstance(source, AdapterWeights) else _read(Path(source))
+        return cls(weights, readiness), weights
+
+    def made(self, weights: AdapterWeights) -> _native.Adapter:
+        """The adapter, made ready of its matrices, which are at hand; they are checked with that."""
+        return self._readiness.make(self._number, weights, ROOM_SECONDS)
+
+    def is_ready(self) -> bool:
+        """Whether it could be computed with at once."""
+        return self._readiness.get(self._number) is not None
+
+    def ready(self, seconds: float = ROOM_SECONDS) -> _native.Adapter:
+        """The adapter, which stays ready as long as what this gives; made so where it is not."""
+        native = self._readiness.get(self._number)
+        if native is None:
+            with self._lock:
+                native = self._readiness.get(self._number)
+                if native is None:
+                    native = self._readiness.make(self._number, self.weights(), seconds)
+        return native
+
+    @property
+    def uses(self) -> int:
+        """Requests that use it: from when they were taken in to their last event."""
+        return self._uses
+
+    def count(self, number: int) -> None:
+        """So many requests more use it."""
+        with self._unused:
+            self._uses += number
+            self._unused.notify_all()
+
+    def wait_until_unused(self, seconds: float | None) -> bool:
+        """Wait until no request uses it; False where the time was over before."""
+        with self._unused:
+            return self._unused.wait_for(lambda: not self._uses, seconds)
+
+    def weights(self) -> AdapterWeights:
+        """The matrices as given, not as they are computed with; from the file, where there is one."""
+        if self._given is not None:
+            return self._given
+        source = Path(str(self._source))
+        # Before it is read: what changes meanwhile is found the next time.
+        stamp = _stamp(source)
+        weights = _read(source)
+        if stamp != self._stamp:
+            if _digest(weights) != self.digest:
+                raise AdapterError(
+                    f"{source} is not any more what was loaded; replace the adapter, or load it anew"
+                )
+            self._stamp = stamp
+        return weights
+
+    def forget(self) -> None:
+        """Let its memory be used again; requests that hold it keep it."""
+        self._readiness.forget(self._number)
+
+
+class HeldAdapters:
+    """The adapters of one request, which are ready and in use until they are let go."""
+
+    __slots__ = ("_generations", "_natives")
+
+    def __init__(self, generations: Iterable[Generation]) -> None:
+        self._generations = tuple(generations)
+        self._natives = tuple(one.ready() for one in self._generations)
+        for one in self._generations:
+            one.count(1)
+
+    def let_go(self) -> None:
+        """Not any more; twice is the same as once."""
+        generations, self._generations, self._natives = self._generations, (), ()
+        for one in generations:
+            one.count(-1)
+
+
+def _read(path: Path) -> AdapterWeights:
+    if not path.is_dir():
+        raise AdapterError(f"{path} is no folder with {CONFIG}")
+    return read_peft(path)
+
+
+def _stamp(folder: Path) -> "tuple[tuple[int, int, int], ...] | None":
+    """Changes with the files, unless somebody takes pains that it does not."""
+    try:
+        found = [(folder / name).stat() for name in (CONFIG, WEIGHTS)]
+    except OSError:
+        return None
+    return tuple((one.st_ino, one.st_size, one.st_mtime_ns) for one in found)
+
+
+def _digest(weights: AdapterWeights) -> str:
+    """Names the content: every matrix with its place, shape and scale."""
+    digest = hashlib.sha256()
+    for part in weights.parts:
+        head = f"{part.layer}/{part.module}/{part.a.shape}/{part.b.shape}/{part.in_file_order}/"
+        digest.update(head.encode() + struct.pack("<d", part.scale))
+        digest.update(part.a.tobytes())
+        digest.update(part.b.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,63 @@
+"""Prompts that are to be gone on from, made into tasks and begun; `evaluations` does the same for numbers."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias, cast
+
+from ruvllm._checks import Interval, check_number
+from ruvllm.errors import ConfigError
+from ruvllm.params import GenerateParams
+from ruvllm.runtime.opening import OpenModel
+from ruvllm.runtime.prompts import Prompt, check_room, is_conversation
+from ruvllm.runtime.request import GenerationTask, Terms
+from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
+from ruvllm.text.messages import MessageLike
+
+__all__ = ["Asked", "Generations"]
+
+Asked: TypeAlias = Prompt | Sequence[MessageLike]
+"""What is gone on from, or answered."""
+
+# Seconds between two pieces of a stream; a larger number is likely meant as milliseconds.
+MAX_INTERVAL = 10.0
+
+
+class Generations:
+    """Starts answers of one model."""
+
+    def __init__(
+        self,
+        model: OpenModel,
+        tokens_of: Callable[[Prompt], list[int]],
+        chat_tokens: Callable[[Sequence[MessageLike]], list[int]],
+    ) -> None:
+        self._model = model
+        self._tokens_of = tokens_of
+        self._chat_tokens = chat_tokens
+
+    def task(self, asked: Asked, params: GenerateParams | None, terms: Terms) -> GenerationTask:
+        """What is to be computed for a prompt, or for a conversation."""
+        if is_conversation(asked):
+            asked = self._chat_tokens(cast("Sequence[MessageLike]", asked))
+        return self.prompt_task(cast("Prompt", asked), params, terms)
+
+    def prompt_task(self, prompt: Prompt, params: GenerateParams | None, terms: Terms) -> GenerationTask:
+        """The same for what is a prompt for certain: an empty list is an empty prompt."""
+        params = GenerateParams() if params is None else params
+        if not isinstance(params, GenerateParams):
+            raise ConfigError(f"params is a {type(params).__name__}; it must be GenerateParams")
+        if params.stop_sequences:
+            self._model.text.required_tokenizer()
+        tokens = self._tokens_of(prompt)
+        room = check_room(len(tokens), self._model.max_context)
+        max_tokens = min(params.max_tokens, room)
+        return GenerationTask(token_ids=tokens, params=params, max_tokens=max_tokens, **terms._asdict())
+
+    def begin(self, task: GenerationTask) -> CompletionStream:
+        """The answer, for a thread that reads it."""
+        return CompletionStream(self._model.loop, task, with_logprobs=task.params.logprobs is not None)
+
+    def begin_for_asyncio(self, task: GenerationTask, *, interval: float) -> AsyncCompletionStream:
+        """The answer, for a coroutine that reads it."""
+        check_number("interval", interval, Interval(0, MAX_INTERVAL))
+        with_logprobs = task.params.logprobs is not None
+        return AsyncCompletionStream(self._model.loop, task, with_logprobs=with_logprobs, interval=interval)

@@ -1,0 +1,98 @@
+"""What a request's `model` means: a model, and an adapter on it where the name is an adapter's.
+
+`NAME` is a model, or else the adapter of that name; `BASE:NAME` is the adapter of this model. What a name
+stands for is found once for a request, when it comes, and holds for all that the request comes to.
+"""
+
+import asyncio
+import hashlib
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ruvllm.async_engine import AsyncEngine
+from ruvllm.errors import NotFoundError, OutOfMemoryError
+from ruvllm.llm import LLM
+from ruvllm.serve.errors import ApiError
+from ruvllm.serve.models import ServedModel, ServedModels
+
+if TYPE_CHECKING:
+    from ruvllm.adapters.registry import ChosenAdapters
+
+__all__ = ["AskedModel", "asked_model"]
+
+# So long a request waits until others let go of their adapters, looking so often.
+ROOM_SECONDS = 20.0
+LOOK_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedModel:
+    """A model as a request asked for it, loaded.
+
+    Attributes:
+        name: As it was asked for; answers repeat it.
+        served: The model.
+        adapter: The name of the adapter, by which metrics count it.
+        adapters: The adapter as it was when the request came.
+        generation: Which content of it that is.
+    """
+
+    name: str
+    served: ServedModel
+    adapter: str | None = None
+    adapters: "ChosenAdapters" = ()
+    generation: str = ""
+
+    @property
+    def llm(self) -> LLM:
+        """The loaded model, for what does not wait."""
+        return self.served.llm
+
+    @property
+    def fingerprint(self) -> str:
+        """What answers depend on besides the request: `system_fingerprint`."""
+        if not self.generation:
+            return self.served.fingerprint
+        both = f"{self.served.fingerprint} {self.generation}"
+        return f"fp_{hashlib.blake2s(both.encode(), digest_size=5).hexdigest()}"
+
+    async def ready(self) -> AsyncEngine:
+        """The engine."""
+        return await self.served.ready()
+
+
+async def _made_ready(chosen: "ChosenAdapters") -> None:
+    """Read what is not in memory beside the event loop; wait where requests hold all the room."""
+    until = time.monotonic() + ROOM_SECONDS
+    for generation, _ in chosen:
+        while not generation.is_ready():
+            try:
+                await asyncio.to_thread(generation.ready, 0.0)
+            except OutOfMemoryError as error:
+                if time.monotonic() > until:
+                    raise ApiError(
+                        503, str(error), code="overloaded", headers={"retry-after": "5"}
+                    ) from error
+                await asyncio.sleep(LOOK_SECONDS)
+
+
+async def asked_model(models: ServedModels, name: str | None) -> AskedModel:
+    """What a name means, loaded first where it is not; the first model where there is none. Else 404."""
+    served, adapter = models.meant_by(name)
+    engine = await served.ready()
+    if adapter is None:
+        return AskedModel(name=served.name, served=served)
+    known = engine.adapters
+    try:
+        while True:
+            info, chosen = known.info(adapter), known.chosen(adapter)
+            # Unless it was replaced between the two.
+            if known.info(adapter).generation == info.generation:
+                break
+        await _made_ready(chosen)
+    except NotFoundError:
+        raise models.not_found(name or adapter) from None
+    return AskedModel(
+        name=name or adapter, served=served, adapter=adapter, adapters=chosen, generation=info.generation
+    )
