@@ -95,7 +95,7 @@ def two() -> Iterator[Two]:
         for number, place in itertools.product(range(len(CONTENTS)), range(len(NAMES))):
             plain.adapters.load(f"{number}/{place}", CONTENTS[number])
         # So little room that something is evicted now and then.
-        with LLM(BASE, threads=1, max_context=128, kv_cache_bytes=200_000) as kept:
+        with LLM(BASE, threads=1, max_context=128, kv_cache_bytes=900_000) as kept:
             yield Two(kept, plain)
 
 
