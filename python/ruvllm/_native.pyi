@@ -243,6 +243,9 @@ class Model:
     @property
     def architecture(self) -> str: ...
     @property
+    def gguf_architecture(self) -> str:
+        """The same as GGUF files have it."""
+    @property
     def name(self) -> str | None: ...
     @property
     def quantization(self) -> str:
@@ -739,6 +742,22 @@ class PrefixSnapshot:
 
 def process_memory() -> tuple[int, int]:
     """Resident bytes now and at their highest (0 where the system does not tell)."""
+
+@final
+class GgufFile:
+    """An opened GGUF file, every description in which is checked."""
+
+    @staticmethod
+    def open(path: str | os.PathLike[str]) -> GgufFile | None:
+        """`None` for a file of another kind."""
+    def keys(self) -> list[str]:
+        """All, sorted."""
+    def value(self, key: str) -> str | float | int | None:
+        """Of a key that is a text or a number."""
+    def tensors(self) -> list[tuple[str, str, list[int]]]:
+        """Name, type and shape of each, outermost dimension first, sorted by name."""
+    def data(self, name: str) -> NDArray[np.uint8] | None:
+        """A tensor's bytes."""
 
 def json_shape(text: bytes) -> dict[str, int]:
     """Counts what stands in a text, whether it is JSON or not; a long one without the interpreter lock."""

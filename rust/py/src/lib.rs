@@ -15,6 +15,7 @@ mod engine;
 mod engine_memory;
 mod errors;
 mod events;
+mod gguf_file;
 mod json_shape;
 mod kv_blocks;
 mod micro_lora;
@@ -52,6 +53,8 @@ mod _native {
     use super::engine_memory::EngineMemory;
     #[pymodule_export]
     use super::events::{ArrayEvent, FailedEvent, FinishedEvent, ScoresEvent, TokenEvent};
+    #[pymodule_export]
+    use super::gguf_file::GgufFile;
     #[pymodule_export]
     use super::json_shape::json_shape;
     #[pymodule_export]

@@ -91,6 +91,12 @@ impl Model {
         &self.model.spec().architecture
     }
 
+    /// The same as GGUF files have it.
+    #[getter]
+    fn gguf_architecture(&self) -> &str {
+        self.model.gguf_architecture()
+    }
+
     #[getter]
     fn name(&self) -> Option<&str> {
         self.model.spec().name.as_deref()

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::lora::{Adapter, AdapterBuilder, Site};
 
 use super::Model;
+use super::families;
 use super::spec::AttentionInput;
 use super::weight_reader::rotary_order;
 
@@ -71,7 +72,7 @@ pub struct AdapterPart<'a> {
     pub b: Matrix<'a>,
     /// What the product is multiplied with: alpha / rank, most often.
     pub scale: f32,
-    /// Whether rows of B for Q and K stand as in the model's own file, which may turn them.
+    /// Whether rows of B for Q and K stand as in a GGUF file of the model, whatever it was read from.
     pub in_file_order: bool,
 }
 
@@ -152,8 +153,8 @@ impl Model {
             ));
         }
         let order = match part.module {
-            Module::Query if part.in_file_order => rotary_order(&self.spec, self.spec.num_heads),
-            Module::Key if part.in_file_order => rotary_order(&self.spec, self.spec.num_kv_heads),
+            Module::Query if part.in_file_order => self.gguf_order(self.spec.num_heads),
+            Module::Key if part.in_file_order => self.gguf_order(self.spec.num_kv_heads),
             _ => None,
         };
         let turned: Vec<f32>;
@@ -174,6 +175,18 @@ impl Model {
             (a.values, b_values),
             part.scale,
         )
+    }
+
+    /// The architecture's name in GGUF files.
+    pub fn gguf_architecture(&self) -> &str {
+        let named = &self.spec.architecture;
+        families::in_gguf(named).map_or(named, |family| family.architecture)
+    }
+
+    /// Where a GGUF file of this model has each row of Q or K; `None` where they stand as here.
+    fn gguf_order(&self, heads: usize) -> Option<Vec<u32>> {
+        let family = families::in_gguf(&self.spec.architecture)?;
+        rotary_order(family.rotary_layout, heads, self.spec.head_dim)
     }
 
     fn place_of(&self, module: Module) -> Result<Place> {

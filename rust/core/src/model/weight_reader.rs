@@ -130,8 +130,8 @@ impl<'a> WeightReader<'a> {
                 biases,
             } => {
                 let orders = [
-                    rotary_order(spec, spec.num_heads),
-                    rotary_order(spec, spec.num_kv_heads),
+                    rotary_order(spec.rotary_layout, spec.num_heads, spec.head_dim),
+                    rotary_order(spec.rotary_layout, spec.num_kv_heads, spec.head_dim),
                     None,
                 ];
                 let rows = [query_rows, key_rows, key_rows];
@@ -300,15 +300,19 @@ impl<'a> WeightReader<'a> {
     }
 }
 
-/// Where each row of Q or K stands in the file, so that a head's halves turn together.
-pub(super) fn rotary_order(spec: &ModelSpec, heads: usize) -> Option<Vec<u32>> {
-    if spec.rotary_layout == RotaryLayout::Halves {
+/// Where each row of Q or K stands in a file of that layout, so that a head's halves turn together.
+pub(super) fn rotary_order(
+    layout: RotaryLayout,
+    heads: usize,
+    head_dim: usize,
+) -> Option<Vec<u32>> {
+    if layout == RotaryLayout::Halves {
         return None;
     }
-    let half = spec.head_dim / 2;
-    let order = (0..heads * spec.head_dim).map(|row| {
-        let (head, dimension) = (row / spec.head_dim, row % spec.head_dim);
-        (head * spec.head_dim + 2 * (dimension % half) + dimension / half) as u32
+    let half = head_dim / 2;
+    let order = (0..heads * head_dim).map(|row| {
+        let (head, dimension) = (row / head_dim, row % head_dim);
+        (head * head_dim + 2 * (dimension % half) + dimension / half) as u32
     });
     Some(order.collect())
 }

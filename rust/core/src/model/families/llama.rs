@@ -4,7 +4,7 @@ use super::config::{self, Defaults};
 use super::source::{ConfigSource, GgufSource};
 use super::{gguf, refusals};
 use crate::Result;
-use crate::model::spec::{ModelSpec, RotaryLayout};
+use crate::model::spec::ModelSpec;
 
 /// Llama's and SmolLM2's config.json.
 pub(super) fn from_config(source: &ConfigSource) -> Result<ModelSpec> {
@@ -32,7 +32,7 @@ pub(super) fn mistral_from_config(source: &ConfigSource) -> Result<ModelSpec> {
     Ok(spec)
 }
 
-/// GGUF's `llama`, which is Mistral's too; its converter reorders the rows of Q and K.
+/// GGUF's `llama`, which is Mistral's too.
 pub(super) fn from_gguf(source: &GgufSource) -> Result<ModelSpec> {
     let keys = &source.fields();
     refusals::check_not_gemma(keys)?;
@@ -41,7 +41,6 @@ pub(super) fn from_gguf(source: &GgufSource) -> Result<ModelSpec> {
         let rule = format!("must equal the width of a head, {}", spec.head_dim);
         return Err(keys.refuse("rope.dimension_count", &rule));
     }
-    spec.rotary_layout = RotaryLayout::AdjacentPairs;
     gguf::set_window(keys, &mut spec)?;
     gguf::find_attention_bias(source, &mut spec);
     Ok(spec)

@@ -22,7 +22,7 @@ mod source;
 pub use files::spec_from_files;
 pub use source::{ConfigSource, GgufSource, StoredTensors};
 
-use super::spec::ModelSpec;
+use super::spec::{ModelSpec, RotaryLayout};
 use crate::{Error, Result};
 
 /// A family, by the names that files give it.
@@ -31,59 +31,83 @@ struct Family {
     model_type: &'static str,
     /// The class in config.json's `architectures`.
     class: &'static str,
-    /// `general.architecture` in GGUF; `None` where another family's stands for it.
-    architecture: Option<&'static str>,
+    /// How GGUF files have it; of families that are one there, the first reads them.
+    in_gguf: InGguf,
     from_config: fn(&ConfigSource) -> Result<ModelSpec>,
     from_gguf: fn(&GgufSource) -> Result<ModelSpec>,
 }
+
+/// A family as GGUF files have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InGguf {
+    /// `general.architecture`
+    pub architecture: &'static str,
+    /// How the converter orders the rows of Q and K.
+    pub rotary_layout: RotaryLayout,
+}
+
+impl InGguf {
+    const fn new(architecture: &'static str) -> Self {
+        Self {
+            architecture,
+            rotary_layout: RotaryLayout::Halves,
+        }
+    }
+}
+
+/// Llama 2 and 3, SmolLM2 and Mistral.
+const LLAMA_IN_GGUF: InGguf = InGguf {
+    architecture: "llama",
+    rotary_layout: RotaryLayout::AdjacentPairs,
+};
 
 const FAMILIES: [Family; 7] = [
     Family {
         model_type: "llama",
         class: "LlamaForCausalLM",
-        architecture: Some("llama"),
+        in_gguf: LLAMA_IN_GGUF,
         from_config: llama::from_config,
         from_gguf: llama::from_gguf,
     },
     Family {
         model_type: "mistral",
         class: "MistralForCausalLM",
-        architecture: None,
+        in_gguf: LLAMA_IN_GGUF,
         from_config: llama::mistral_from_config,
         from_gguf: llama::from_gguf,
     },
     Family {
         model_type: "qwen2",
         class: "Qwen2ForCausalLM",
-        architecture: Some("qwen2"),
+        in_gguf: InGguf::new("qwen2"),
         from_config: qwen::qwen2_from_config,
         from_gguf: qwen::qwen2_from_gguf,
     },
     Family {
         model_type: "qwen3",
         class: "Qwen3ForCausalLM",
-        architecture: Some("qwen3"),
+        in_gguf: InGguf::new("qwen3"),
         from_config: qwen::qwen3_from_config,
         from_gguf: qwen::qwen3_from_gguf,
     },
     Family {
         model_type: "phi3",
         class: "Phi3ForCausalLM",
-        architecture: Some("phi3"),
+        in_gguf: InGguf::new("phi3"),
         from_config: phi::from_config,
         from_gguf: phi::from_gguf,
     },
     Family {
         model_type: "gemma2",
         class: "Gemma2ForCausalLM",
-        architecture: Some("gemma2"),
+        in_gguf: InGguf::new("gemma2"),
         from_config: gemma::gemma2_from_config,
         from_gguf: gemma::gemma2_from_gguf,
     },
     Family {
         model_type: "gemma3_text",
         class: "Gemma3ForCausalLM",
-        architecture: Some("gemma3"),
+        in_gguf: InGguf::new("gemma3"),
         from_config: gemma::gemma3_from_config,
         from_gguf: gemma::gemma3_from_gguf,
     },
@@ -118,15 +142,32 @@ pub fn spec_from_config(source: &ConfigSource) -> Result<ModelSpec> {
 pub fn spec_from_metadata(source: &GgufSource) -> Result<ModelSpec> {
     let found = FAMILIES
         .iter()
-        .find(|family| family.architecture == Some(source.architecture));
+        .find(|family| family.in_gguf.architecture == source.architecture);
     let Some(family) = found else {
-        let known = listed(FAMILIES.iter().filter_map(|family| family.architecture));
+        let mut known: Vec<_> = FAMILIES.map(|family| family.in_gguf.architecture).into();
+        known.dedup();
+        let known = listed(known.into_iter());
         return Err(Error::Model(format!(
             "GGUF metadata: `general.architecture` is `{}`: unknown kind of model; known are {known}",
             source.architecture
         )));
     };
-    limits::checked((family.from_gguf)(source)?)
+    let mut spec = (family.from_gguf)(source)?;
+    spec.rotary_layout = family.in_gguf.rotary_layout;
+    limits::checked(spec)
+}
+
+/// How GGUF files have a model, by the architecture of its spec, wherever that was read.
+pub fn in_gguf(architecture: &str) -> Option<InGguf> {
+    let names = |family: &&Family| {
+        [
+            family.in_gguf.architecture,
+            family.class,
+            family.model_type,
+        ]
+        .contains(&architecture)
+    };
+    FAMILIES.iter().find(names).map(|family| family.in_gguf)
 }
 
 fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
