@@ -20,6 +20,7 @@ from ruvllm import (
     InvalidOperationError,
     OutOfMemoryError,
 )
+from ruvllm.adapters.generation import HeldAdapters
 from ruvllm.config import Limits
 from ruvllm.errors import OverloadedError
 from ruvllm.runtime.events import Failed, Finished, TokenMade
@@ -188,7 +189,7 @@ def test_they_come_as_they_end() -> None:
     class Loop:
         def submit(self, task: GenerationTask, sink: Sink) -> Request:
             sinks.append(sink)
-            return Request(len(sinks), task, sink, 0.0)
+            return Request(len(sinks), task, sink, 0.0, HeldAdapters(()))
 
         def cancel(self, request: Request) -> None:
             raise AssertionError("nothing is cancelled here")

@@ -3,6 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ruvllm.adapters.generation import HeldAdapters
 from ruvllm.config import Limits
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.request import GenerationTask, Request
@@ -18,7 +19,7 @@ def request(number: int, tenant: str, priority: int, length: int) -> Request:
     task = GenerationTask(
         token_ids=[1] * length, params=GenerateParams(), max_tokens=5, tenant=tenant, priority=priority
     )
-    return Request(number, task, NoSink(), 0.0)
+    return Request(number, task, NoSink(), 0.0, HeldAdapters(()))
 
 
 STEPS = st.lists(

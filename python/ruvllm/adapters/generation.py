@@ -5,23 +5,29 @@ another has it made anew, from its file or from the matrices that were given: wh
 a request takes and nothing else. So no adapter is kept in fewer bits: answers would depend on the others.
 """
 
+import asyncio
 import hashlib
 import os
 import struct
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import ruvllm._native as _native
 from ruvllm.adapters.peft_folder import CONFIG, WEIGHTS, read_peft
 from ruvllm.adapters.weights import AdapterWeights
-from ruvllm.errors import AdapterError, OutOfMemoryError
+from ruvllm.errors import AdapterError, OutOfMemoryError, OverloadedError
 
-__all__ = ["Generation", "HeldAdapters", "Readiness"]
+__all__ = ["Generation", "HeldAdapters", "Readiness", "awaiting", "holding"]
 
 # So long a request waits until others let go of theirs.
 ROOM_SECONDS = 30.0
+# After which it may ask again.
+RETRY_SECONDS = 5.0
+# A coroutine that waits looks so often.
+LOOK_SECONDS = 0.05
 # A signal ends a wait after this.
 SLICE_SECONDS = 0.5
 
@@ -44,7 +50,7 @@ class Readiness:
         return self._pool.get(number)
 
     def make(self, number: int, weights: AdapterWeights, seconds: float) -> _native.Adapter:
-        """Make one ready; `OutOfMemoryError` where requests that run hold all the room for so long."""
+        """Make one ready; `OverloadedError` where requests that run hold all the room for so long."""
         try:
             return self._put(number, weights, 0.0)
         except OutOfMemoryError:
@@ -55,9 +61,11 @@ class Readiness:
             left = max(0.0, until - time.monotonic())
             try:
                 return self._put(number, weights, min(left, SLICE_SECONDS))
-            except OutOfMemoryError:
+            except OutOfMemoryError as error:
                 if not left:
-                    raise
+                    full = OverloadedError(str(error))
+                    full.retry_after_seconds = RETRY_SECONDS
+                    raise full from error
 
     def forget(self, number: int) -> None:
         """Let the memory of one be used again that nobody will ask for."""
@@ -179,17 +187,71 @@ class HeldAdapters:
 
     __slots__ = ("_generations", "_natives")
 
-    def __init__(self, generations: Iterable[Generation]) -> None:
-        self._generations = tuple(generations)
-        self._natives = tuple(one.ready() for one in self._generations)
-        for one in self._generations:
+    def __init__(self, generations: Iterable[Generation], seconds: float = ROOM_SECONDS) -> None:
+        self._generations: tuple[Generation, ...] = ()
+        wanted = tuple(generations)
+        self._natives = tuple(one.ready(seconds) for one in wanted)
+        for one in wanted:
             one.count(1)
+        self._generations = wanted
 
     def let_go(self) -> None:
         """Not any more; twice is the same as once."""
         generations, self._generations, self._natives = self._generations, (), ()
         for one in generations:
             one.count(-1)
+
+    def __del__(self) -> None:
+        self.let_go()
+
+
+@asynccontextmanager
+async def awaiting(adapters: "Iterable[tuple[Generation, float]]") -> AsyncIterator[None]:
+    """For a coroutine: the adapters are ready within, so that a request with them is begun at once.
+
+    Files are read beside the event loop, and where requests hold all the room it is the coroutine that waits.
+    """
+    generations = [generation for generation, _ in adapters]
+    until = time.monotonic() + ROOM_SECONDS
+    while generations:
+        try:
+            if all(one.is_ready() for one in generations):
+                held = HeldAdapters(generations, 0.0)
+            else:
+                held = await asyncio.to_thread(HeldAdapters, generations, 0.0)
+        except OverloadedError:
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(LOOK_SECONDS)
+            continue
+        try:
+            yield
+        finally:
+            held.let_go()
+        return
+    yield
+
+
+@contextmanager
+def holding(adapters: "Iterable[tuple[Generation, float]]") -> Iterator[HeldAdapters]:
+    """The adapters of a request that is being taken in; let go where it is not.
+
+    An event loop is not made to wait for room: where there is none, that is an `OverloadedError` at once.
+    """
+    held = HeldAdapters((one for one, _ in adapters), 0.0 if _in_event_loop() else ROOM_SECONDS)
+    try:
+        yield held
+    except BaseException:
+        held.let_go()
+        raise
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _read(path: Path) -> AdapterWeights:

@@ -105,7 +105,7 @@ def _beside(place: _Place, found: Sequence[Part | None], factors: Sequence[float
     return Part(
         layer=place[0],
         module=place[1],
-        a=np.concatenate([part.a for part, _ in own]),
+        a=np.concatenate([part.a for part, _ in own]).astype(np.float32, copy=False),
         b=np.concatenate([np.float32(factor * part.scale) * part.b for part, factor in own], axis=1),
         scale=1.0,
         in_file_order=_some(found).in_file_order,
@@ -121,8 +121,7 @@ def _deltas(found: Sequence[Part | None]) -> Matrix:
     """What each adds, whole."""
     some = _some(found)
     nothing = np.zeros((some.b.shape[0], some.a.shape[1]), np.float32)
-    deltas = [nothing if part is None else np.float32(part.scale) * (part.b @ part.a) for part in found]
-    return np.stack(deltas)
+    return np.stack([nothing if part is None else part.delta() for part in found])
 
 
 def _nearest(place: _Place, delta: Matrix, rank: int, *, in_file_order: bool) -> Part:

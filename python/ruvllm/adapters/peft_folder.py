@@ -4,11 +4,10 @@ import re
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ruvllm.adapters.peft_config import PeftConfig, read_config
 from ruvllm.adapters.tensors import read_tensors
-from ruvllm.adapters.weights import AdapterWeights, Part
+from ruvllm.adapters.weights import AdapterWeights, Matrix, Part
 from ruvllm.errors import AdapterError
 
 __all__ = ["CONFIG", "WEIGHTS", "read_peft"]
@@ -48,11 +47,9 @@ def read_peft(folder: Path) -> AdapterWeights:
     return AdapterWeights(parts=tuple(whole), base_model=config.base_model, source=folder)
 
 
-def _halves(
-    tensors: dict[str, NDArray[np.float32]], reasons: list[str]
-) -> dict[tuple[int, str, str], dict[str, NDArray[np.float32]]]:
+def _halves(tensors: dict[str, Matrix], reasons: list[str]) -> dict[tuple[int, str, str], dict[str, Matrix]]:
     """The two matrices of each map, by layer, name and the whole name."""
-    halves: dict[tuple[int, str, str], dict[str, NDArray[np.float32]]] = {}
+    halves: dict[tuple[int, str, str], dict[str, Matrix]] = {}
     for key, tensor in tensors.items():
         found = _KEY.fullmatch(key)
         if found is None or found["name"] not in MODULES:
@@ -65,7 +62,7 @@ def _halves(
 
 def _part(
     key: tuple[int, str, str],
-    halves: dict[str, NDArray[np.float32]],
+    halves: dict[str, Matrix],
     config: PeftConfig,
     reasons: list[str],
 ) -> Part | None:
@@ -84,7 +81,14 @@ def _part(
     if not config.is_targeted(module, layer):
         reasons.append(f"{module} has tensors and is no target by the config")
         return None
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+    if not (_is_finite(a) and _is_finite(b)):
         reasons.append(f"{module} has values that are not finite")
         return None
     return Part(layer=layer, module=name, a=a, b=b, scale=config.scale_of(module))
+
+
+def _is_finite(matrix: Matrix) -> bool:
+    if matrix.dtype == np.float16:
+        # By the bits of the exponent, since NumPy widens each number first.
+        return not ((matrix.view(np.uint16) & 0x7C00) == 0x7C00).any()
+    return bool(np.isfinite(matrix).all())

@@ -17,6 +17,7 @@ import ruvllm._native as _native
 from ruvllm.adapters.generation import Generation, Readiness
 from ruvllm.adapters.merging import MergeMethod, merge
 from ruvllm.adapters.peft_writer import write_peft
+from ruvllm.adapters.saved_list import SavedAdapter, read_list, write_list
 from ruvllm.adapters.weights import AdapterWeights
 from ruvllm.errors import AdapterError, ConfigError, NotFoundError
 
@@ -97,6 +98,28 @@ class Adapters:
         self._readiness = readiness
         self._lock = threading.Lock()
         self._known: dict[str, _Loaded] = {}
+        self._list: Path | None = None
+
+    def keep_list(self, path: str | os.PathLike[str]) -> None:
+        """Load what a list on disk names, and write it anew at each change: a restart has the same adapters.
+
+        Those that came from memory have no folder and are not on it. What has changed since, or is not
+        there any more, is an `AdapterError`, and nothing is loaded.
+        """
+        saved, loaded = read_list(Path(path)), []
+        try:
+            for one in saved:
+                info = self.load(one.name, one.source)
+                loaded.append(one.name)
+                if info.generation != one.generation:
+                    raise AdapterError(f"{one.source} is not any more what was loaded as {one.name!r}")
+        except Exception:
+            for name in loaded:
+                self.unload(name)
+            raise
+        with self._lock:
+            self._list = Path(path)
+            self._save()
 
     def load(self, name: str, source: str | os.PathLike[str] | AdapterWeights) -> AdapterInfo:
         """Load a folder of PEFT's under a name that is free.
@@ -140,6 +163,7 @@ class Adapters:
             if when_used == "refuse" and (count := generation.uses):
                 raise AdapterError(f"the adapter {name!r} is in use by {count} requests")
             self._forget(self._known.pop(name))
+            self._save()
         if when_used == "wait" and not generation.wait_until_unused(timeout):
             count = generation.uses
             raise AdapterError(f"{name!r} is forgotten; after {timeout} s {count} requests still use it")
@@ -152,6 +176,7 @@ class Adapters:
             self._check_free(name)
             info = replace(found.info, name=name)
             self._known[name] = _Loaded(info, found.generation)
+            self._save()
         return info
 
     def pin(self, name: str, *, pinned: bool = True) -> None:
@@ -257,7 +282,17 @@ class Adapters:
             self._known[name] = _Loaded(info, generation, pinned)
             if before is not None:
                 self._forget(before)
+            self._save()
         return info
+
+    def _save(self) -> None:
+        """Write the list, where one is kept."""
+        if self._list is not None:
+            infos = (one.info for one in self._known.values())
+            named = ((one.name, one.source, one.generation) for one in infos)
+            write_list(
+                self._list, [SavedAdapter(name, at, digest) for name, at, digest in named if at is not None]
+            )
 
     def _forget(self, loaded: _Loaded) -> None:
         """Let the memory of what no name stands for any more be used again."""

@@ -1,4 +1,4 @@
-"""The tensors of a safetensors file as f32 arrays; the file is checked before anything of it is believed.
+"""The tensors of a safetensors file, in f32 or f16; the file is checked before anything of it is believed.
 
 A tensor at a time, for a server reads adapters while it streams: its other threads need the interpreter.
 """
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from ruvllm.adapters.weights import Matrix
 from ruvllm.errors import AdapterError
 
 __all__ = ["read_tensors"]
@@ -26,7 +27,7 @@ _NUMPY: dict[str, np.dtype[np.floating[Any]]] = {
 }
 
 
-def read_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
+def read_tensors(path: Path) -> dict[str, Matrix]:
     """All tensors of a file, by name."""
     try:
         num_bytes = path.stat().st_size
@@ -52,7 +53,7 @@ def read_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
         raise AdapterError(f"{path} is no whole safetensors file: {error}") from error
 
 
-def _array(file: BinaryIO, base: int, tensor: dict[str, Any], *, what: str) -> NDArray[np.float32]:
+def _array(file: BinaryIO, base: int, tensor: dict[str, Any], *, what: str) -> Matrix:
     kind, shape = str(tensor["dtype"]), tuple(tensor["shape"])
     begin, end = tensor["data_offsets"]
     file.seek(base + begin)
@@ -64,5 +65,5 @@ def _array(file: BinaryIO, base: int, tensor: dict[str, Any], *, what: str) -> N
         return values.reshape(shape)
     if kind not in _NUMPY:
         raise AdapterError(f"{what} is {kind}; F32, F16 and BF16 are read")
-    values = np.frombuffer(data, dtype=_NUMPY[kind]).astype(np.float32)
-    return values.reshape(shape)
+    stored = np.frombuffer(data, dtype=_NUMPY[kind])
+    return (stored.astype(np.float32) if kind == "F64" else stored).reshape(shape)

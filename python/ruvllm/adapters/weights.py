@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AdapterWeights", "Part"]
+__all__ = ["AdapterWeights", "Matrix", "Part"]
+
+# As its file has it: to widen half a million numbers takes longer than to read them.
+Matrix: TypeAlias = NDArray[np.float32] | NDArray[np.float16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +28,8 @@ class Part:
 
     layer: int
     module: str
-    a: NDArray[np.float32]
-    b: NDArray[np.float32]
+    a: Matrix
+    b: Matrix
     scale: float
     in_file_order: bool = False
 
@@ -33,6 +37,12 @@ class Part:
     def rank(self) -> int:
         """Rows of `a`, columns of `b`."""
         return int(self.a.shape[0])
+
+    def delta(self) -> NDArray[np.float32]:
+        """What is added to the map's matrix, whole."""
+        product = self.b.astype(np.float32) @ self.a.astype(np.float32)
+        scaled: NDArray[np.float32] = np.float32(self.scale) * product
+        return scaled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

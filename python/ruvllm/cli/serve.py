@@ -103,6 +103,15 @@ class Serving:
             file_okay=False,
         ),
     ] = None
+    adapter_list_dir: Annotated[
+        Path | None,
+        flag(
+            "--adapter-list-dir",
+            help="Folder that keeps which adapters there are for the next start, as they are loaded and "
+            "unloaded while it serves.",
+            file_okay=False,
+        ),
+    ] = None
     shutdown_grace: Annotated[
         int, flag("--shutdown-grace", help="Seconds for what runs when the server is told to end.", min=0)
     ] = 30
@@ -209,11 +218,13 @@ def _served(argument: str, engine: EngineOptions, serving: Serving, *, quiet: bo
     path = hub.resolve(reference, quiet=quiet, cache=engine.cache_dir).absolute()
     if name == reference and Path(reference).exists():
         name = Path(reference).stem
-    return ServedModel(
+    served = ServedModel(
         name,
         lambda: _open(path, engine, serving),
-        prefix_file=_prefix_file(serving.prefix_cache_dir, name),
+        prefix_file=_file_of(serving.prefix_cache_dir, name, "prefixes"),
     )
+    served.adapter_list = _file_of(serving.adapter_list_dir, name, "adapters.json")
+    return served
 
 
 def _give_adapters(given: Iterable[str], served: Sequence["ServedModel"]) -> None:
@@ -234,14 +245,14 @@ def _give_adapters(given: Iterable[str], served: Sequence["ServedModel"]) -> Non
         model.comes_with(name, Path(folder).absolute())
 
 
-def _prefix_file(folder: Path | None, name: str) -> Path | None:
-    """A file for a model's prefix cache; its name is the model's, as far as a file may be called so."""
+def _file_of(folder: Path | None, name: str, ending: str) -> Path | None:
+    """A file for what is kept of a model; its name is the model's, as far as a file may be called so."""
     if folder is None:
         return None
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     digest = hashlib.blake2s(name.encode(), digest_size=4).hexdigest()
-    return folder / f"{re.sub(r'[^A-Za-z0-9._-]', '-', name)[:80]}-{digest}.prefixes"
+    return folder / f"{re.sub(r'[^A-Za-z0-9._-]', '-', name)[:80]}-{digest}.{ending}"
 
 
 def _open(path: Path, engine: EngineOptions, serving: Serving) -> "LLM":

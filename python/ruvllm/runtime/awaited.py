@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ruvllm.adapters.generation import awaiting
 from ruvllm.outputs import TokenLogprob
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.evaluations import Evaluations
@@ -42,8 +43,12 @@ class Awaited:
         self, token_ids: Sequence[int] | NDArray[np.integer[Any]], *, top_logprobs: int = 0
     ) -> tuple[TokenLogprob, ...]:
         """How likely each token but the first is, given those before it."""
-        return await self._evaluations.token_logprobs(token_ids, top_logprobs, self._terms)
+        async with awaiting(self._terms.adapters):
+            result = self._evaluations.token_logprobs(token_ids, top_logprobs, self._terms)
+        return await result
 
     async def embed(self, text: Prompt) -> NDArray[np.float32]:
         """The mean of the last hidden states at unit length."""
-        return await self._evaluations.embed(text, self._terms)
+        async with awaiting(self._terms.adapters):
+            result = self._evaluations.embed(text, self._terms)
+        return await result

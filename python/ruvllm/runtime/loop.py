@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from ruvllm.adapters.generation import HeldAdapters
+from ruvllm.adapters.generation import holding
 from ruvllm.errors import BackendError, InvalidOperationError, OutOfMemoryError, OverloadedError
 from ruvllm.observability.profile import StepProfile
 from ruvllm.runtime.calls import Calls
@@ -95,23 +95,16 @@ class EngineLoop:
         """Take a request in. Its last event is sure to come, whatever happens.
 
         Adapters that are not ready are made so first, which reads their files, and waits where others hold
-        all the room; a coroutine sees to that before.
+        all the room; a coroutine sees to that before, by `awaiting`.
         """
         self._check_process()
-        # Outside of the lock, under which nothing may take long.
-        held = HeldAdapters(generation for generation, _ in task.adapters) if task.adapters else None
-        try:
-            with self._changed:
-                self._check_open()
-                self._check_room(task)
-                request = Request(next(self._ids), task, sink, self._clock())
-                request.held = held
-                self._waiting.add(request)
-                self._wake()
-        except BaseException:
-            if held is not None:
-                held.let_go()
-            raise
+        # First, since nothing may take long under the lock.
+        with holding(task.adapters) as held, self._changed:
+            self._check_open()
+            self._check_room(task)
+            request = Request(next(self._ids), task, sink, self._clock(), held)
+            self._waiting.add(request)
+            self._wake()
         return request
 
     def cancel(self, request: Request) -> None:
@@ -387,7 +380,7 @@ class EngineLoop:
                 self._deliver(request, events)
 
     def _deliver(self, request: Request, events: Sequence[Event]) -> None:
-        if request.held is not None and is_last(events[-1]):
+        if is_last(events[-1]):
             # Whoever reads slowly, or keeps the answer, keeps no adapter.
             request.held.let_go()
         try:

@@ -88,7 +88,7 @@ class Request:
         since: A number that counts up: when it began to wait, or was set aside.
         entered_tokens: Tokens that were known of it as it last came in.
         planned_at: The last plan that had a part for it.
-        held: Its adapters, if it has any, which stay ready until it ends.
+        held: Its adapters, which stay ready until it ends.
     """
 
     __slots__ = (
@@ -104,7 +104,9 @@ class Request:
         "task",
     )
 
-    def __init__(self, request_id: int, task: Task, sink: Sink, submitted_at: float) -> None:
+    def __init__(
+        self, request_id: int, task: Task, sink: Sink, submitted_at: float, held: "HeldAdapters"
+    ) -> None:
         self.request_id = request_id
         self.task = task
         self.sink = sink
@@ -114,4 +116,4 @@ class Request:
         self.since = request_id
         self.entered_tokens = len(task.token_ids)
         self.planned_at = 0
-        self.held: HeldAdapters | None = None
+        self.held = held

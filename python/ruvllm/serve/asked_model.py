@@ -4,26 +4,19 @@
 stands for is found once for a request, when it comes, and holds for all that the request comes to.
 """
 
-import asyncio
 import hashlib
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ruvllm.async_engine import AsyncEngine
-from ruvllm.errors import NotFoundError, OutOfMemoryError
+from ruvllm.errors import NotFoundError
 from ruvllm.llm import LLM
-from ruvllm.serve.errors import ApiError
 from ruvllm.serve.models import ServedModel, ServedModels
 
 if TYPE_CHECKING:
     from ruvllm.adapters.registry import ChosenAdapters
 
 __all__ = ["AskedModel", "asked_model"]
-
-# So long a request waits until others let go of their adapters, looking so often.
-ROOM_SECONDS = 20.0
-LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,21 +55,6 @@ class AskedModel:
         return await self.served.ready()
 
 
-async def _made_ready(chosen: "ChosenAdapters") -> None:
-    """Read what is not in memory beside the event loop; wait where requests hold all the room."""
-    until = time.monotonic() + ROOM_SECONDS
-    for generation, _ in chosen:
-        while not generation.is_ready():
-            try:
-                await asyncio.to_thread(generation.ready, 0.0)
-            except OutOfMemoryError as error:
-                if time.monotonic() > until:
-                    raise ApiError(
-                        503, str(error), code="overloaded", headers={"retry-after": "5"}
-                    ) from error
-                await asyncio.sleep(LOOK_SECONDS)
-
-
 async def asked_model(models: ServedModels, name: str | None) -> AskedModel:
     """What a name means, loaded first where it is not; the first model where there is none. Else 404."""
     served, adapter = models.meant_by(name)
@@ -90,7 +68,6 @@ async def asked_model(models: ServedModels, name: str | None) -> AskedModel:
             # Unless it was replaced between the two.
             if known.info(adapter).generation == info.generation:
                 break
-        await _made_ready(chosen)
     except NotFoundError:
         raise models.not_found(name or adapter) from None
     return AskedModel(

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from starlette.requests import Request
 
+from ruvllm.adapters.generation import awaiting
 from ruvllm.outputs import Chunk, Completion, Timings, Usage
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.prompts import check_room
@@ -113,9 +114,10 @@ class Answers:
                     num_tokens = 0
                     await asyncio.sleep(0)
                 params = _seeded(job.params, index)
-                stream = engine.on(job.terms).stream(
-                    job.token_ids, params, interval=self._server.settings.stream_interval
-                )
+                async with awaiting(job.terms.adapters):
+                    stream = engine.on(job.terms).stream(
+                        job.token_ids, params, interval=self._server.settings.stream_interval
+                    )
                 await self._ends.enter_async_context(stream)
                 name, now = job.model.served.name, time.perf_counter()
                 watch = self._server.metrics.watch(name, len(job.token_ids), now)

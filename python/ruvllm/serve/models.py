@@ -52,6 +52,7 @@ class ServedModel:
         name: What requests give as `model`.
         created: When the server learned of it, in seconds of the Unix clock.
         prefix_file: Where its prefix cache is kept between two runs.
+        adapter_list: Where it is kept which adapters it has.
 
     Adapters are loaded with it, by their names and folders: without them it cannot be used.
     """
@@ -67,6 +68,7 @@ class ServedModel:
         self.name = name
         self.created = int(time.time())
         self.prefix_file = prefix_file
+        self.adapter_list: Path | None = None
         self._open_llm = open_llm
         self._adapters = dict(adapters or {})
         self._engine: AsyncEngine | None = None
@@ -199,6 +201,8 @@ class ServedModel:
     def _open(self) -> LLM:
         llm = self._open_llm()
         try:
+            if self.adapter_list is not None:
+                llm.adapters.keep_list(self.adapter_list)
             self._prepare(llm)
             if self._is_closed:
                 raise InvalidOperationError("the server has ended")

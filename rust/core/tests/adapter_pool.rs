@@ -1,5 +1,6 @@
 //! Adapters on the budget's pages: who stays, who goes, and that nobody takes more than there is.
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "a test may have a clock")]
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use ruvllm_core::clock::{Clock, Deadline, SteppedClock};
 use ruvllm_core::lora::{Adapter, AdapterBuilder, AdapterPool, ReadyAdapter, Site};
-use ruvllm_core::memory::{Kind, PagePool, PagePoolConfig, Watermarks};
+use ruvllm_core::memory::{Kind, Lease, PagePool, PagePoolConfig, Watermarks};
 use ruvllm_core::{Error, Result};
 
 const PAGE: usize = 4096;
@@ -188,7 +189,7 @@ proptest! {
             let stats = pool.stats();
             prop_assert!(held_bytes <= stats.ready_bytes && stats.ready_bytes <= stats.pages * PAGE);
             prop_assert!(stats.pages <= 6);
-            let kv_pages: usize = kv.iter().map(|lease| lease.pages()).sum();
+            let kv_pages: usize = kv.iter().map(Lease::pages).sum();
             prop_assert_eq!(budget.stats().used_pages, [kv_pages, stats.pages, 0]);
             prop_assert_eq!(budget.pages_for(Kind::Kv), 10 - held_bytes.div_ceil(PAGE));
         }

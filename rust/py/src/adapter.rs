@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use numpy::{PyArrayDyn, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use ruvllm_core::lora::{AdapterPoolStats, ReadyAdapter};
 use ruvllm_core::model::{AdapterPart, Matrix, Module};
@@ -50,27 +52,44 @@ impl From<AdapterUse<'_>> for lora::AdapterUse {
     }
 }
 
-fn matrix<'a>(name: &str, array: &'a PyReadonlyArrayDyn<'_, f32>) -> Result<Matrix<'a>> {
-    let wrong = || {
-        Error::Adapter(format!(
-            "{name} is of shape {:?}; it is no matrix",
-            array.shape()
-        ))
-    };
-    let [rows, columns] = *array.shape() else {
-        return Err(wrong());
-    };
-    Ok(Matrix {
-        values: array.as_slice().map_err(|_| wrong())?,
-        rows,
-        columns,
-    })
+/// A matrix in Python, in f32 or f16.
+enum Numbers<'py> {
+    Floats(PyReadonlyArrayDyn<'py, f32>),
+    Halves(PyReadonlyArrayDyn<'py, f16>, Vec<f32>),
+}
+
+impl<'py> Numbers<'py> {
+    fn of(name: &str, array: &Bound<'py, PyAny>) -> PyResult<Self> {
+        if array.cast::<PyArrayDyn<f16>>().is_err() {
+            return Ok(Self::Floats(contiguous(name, array)?));
+        }
+        let halves = contiguous::<f16>(name, array)?;
+        let floats = halves.as_slice()?.to_f32_vec();
+        Ok(Self::Halves(halves, floats))
+    }
+
+    fn matrix(&self, name: &str) -> Result<Matrix<'_>> {
+        let (shape, values) = match self {
+            Self::Floats(array) => (array.shape(), array.as_slice().unwrap_or_default()),
+            Self::Halves(array, floats) => (array.shape(), &floats[..]),
+        };
+        let [rows, columns] = *shape else {
+            return Err(Error::Adapter(format!(
+                "{name} is of shape {shape:?}; it is no matrix"
+            )));
+        };
+        Ok(Matrix {
+            values,
+            rows,
+            columns,
+        })
+    }
 }
 
 /// What a part is in this model, beside the arrays that hold it.
 fn with_matrices<'a>(
     parts: &'a [PartSettings<'_>],
-    arrays: &'a [(PyReadonlyArrayDyn<'_, f32>, PyReadonlyArrayDyn<'_, f32>)],
+    arrays: &'a [(Numbers<'_>, Numbers<'_>)],
 ) -> Result<Vec<AdapterPart<'a>>> {
     let pairs = parts.iter().zip(arrays);
     pairs
@@ -78,8 +97,8 @@ fn with_matrices<'a>(
             Ok(AdapterPart {
                 layer: part.layer,
                 module: choice("the module", &part.module, &Module::NAMES)?,
-                a: matrix("A", a)?,
-                b: matrix("B", b)?,
+                a: a.matrix("A")?,
+                b: b.matrix("B")?,
                 scale: part.scale,
                 in_file_order: part.in_file_order,
             })
@@ -133,7 +152,7 @@ impl AdapterPool {
     ) -> PyResult<Adapter> {
         let arrays = parts
             .iter()
-            .map(|part| Ok((contiguous("A", &part.a)?, contiguous("B", &part.b)?)))
+            .map(|part| Ok((Numbers::of("A", &part.a)?, Numbers::of("B", &part.b)?)))
             .collect::<PyResult<Vec<_>>>()?;
         let (py, model) = (model.py(), &model.get().model);
         let refused = |error| exception(&error);

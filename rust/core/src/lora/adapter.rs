@@ -127,13 +127,13 @@ impl AdapterBuilder {
         if !scale.is_finite() {
             return Err(Error::Adapter(format!("its scale is {scale}")));
         }
-        let mut turned = Vec::with_capacity(rank * outputs.next_multiple_of(LORA_PANEL));
-        for first in (0..outputs).step_by(LORA_PANEL) {
-            let rows = &b[first * rank..(first + LORA_PANEL).min(outputs) * rank];
-            for column in 0..rank {
-                let end = turned.len() + LORA_PANEL;
-                turned.extend(rows.iter().skip(column).step_by(rank));
-                turned.resize(end, 0.0);
+        let mut turned = vec![0.0; rank * outputs.next_multiple_of(LORA_PANEL)];
+        let targets = turned.chunks_mut((rank * LORA_PANEL).max(1));
+        for (rows, panel) in b.chunks((rank * LORA_PANEL).max(1)).zip(targets) {
+            for (lane, row) in rows.chunks_exact(rank).enumerate() {
+                for (place, value) in panel.iter_mut().skip(lane).step_by(LORA_PANEL).zip(row) {
+                    *place = *value;
+                }
             }
         }
         let mut panels = Numbers::new(self.is_single_precision);

@@ -158,12 +158,11 @@ pub(crate) unsafe fn expand<L: Lanes, S: Stored>(
             let rows = (meeting.rows.end - row).min(MOST_ROWS);
             let tile_row = meeting.tile_row + row - meeting.rows.start;
             if count == LORA_PANEL {
-                // SAFETY: the tile has these rows, and a panel's columns from this one on.
-                let y = unsafe { tile.as_mut_ptr().add(tile_row * stride + column) };
                 let reduced = &delta.reduced[(row - delta.rows.start) * delta.stride..];
                 let factors = (reduced, delta.stride);
-                // SAFETY: as above, for each of the rows.
+                // SAFETY: the meeting was checked: the tile has these rows, and a panel's columns from this one on.
                 unsafe {
+                    let y = tile.as_mut_ptr().add(tile_row * stride + column);
                     match rows {
                         4 => add_panel::<L, S, 4>(lanes, panel, factors, (y, stride)),
                         3 => add_panel::<L, S, 3>(lanes, panel, factors, (y, stride)),
