@@ -5,6 +5,7 @@ One engine belongs to one thread (the loop in `runtime/`): `add`, `advance`, `re
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Protocol, TypeAlias, final
 
 import numpy as np
@@ -748,7 +749,7 @@ class GgufFile:
     """An opened GGUF file, every description in which is checked."""
 
     @staticmethod
-    def open(path: str | os.PathLike[str]) -> GgufFile | None:
+    def open(path: str | Path) -> GgufFile | None:
         """`None` for a file of another kind."""
     def keys(self) -> list[str]:
         """All, sorted."""

@@ -7,6 +7,7 @@ from ruvllm.adapters.micro_values import AdaptFeedback, EwcState, MapName, Micro
 from ruvllm.adapters.peft_folder import read_peft
 from ruvllm.adapters.peft_writer import write_peft
 from ruvllm.adapters.registry import AdapterChoice, AdapterInfo, Adapters
+from ruvllm.adapters.source import read_adapter
 from ruvllm.adapters.weights import AdapterWeights, Part
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Part",
     "TargetModule",
     "merge",
+    "read_adapter",
     "read_peft",
     "write_peft",
 ]

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import ruvllm._native as _native
-from ruvllm.adapters.peft_folder import CONFIG, WEIGHTS, read_peft
+from ruvllm.adapters.source import read_adapter, stamp_of
 from ruvllm.adapters.weights import AdapterWeights
 from ruvllm.errors import AdapterError, OutOfMemoryError, OverloadedError
 
@@ -114,7 +114,7 @@ class Generation:
         self._readiness = readiness
         self._source = weights.source
         self._given = weights if weights.source is None else None
-        self._stamp = None if weights.source is None else _stamp(weights.source)
+        self._stamp = None if weights.source is None else stamp_of(weights.source)
         self._lock = threading.Lock()
         self._unused = threading.Condition()
         self._uses = 0
@@ -123,8 +123,13 @@ class Generation:
     def of(
         cls, source: str | os.PathLike[str] | AdapterWeights, readiness: Readiness
     ) -> "tuple[Generation, AdapterWeights]":
-        """What a folder, or matrices in memory, are now."""
-        weights = source if isinstance(source, AdapterWeights) else _read(Path(source))
+        """What a folder, a file, or matrices in memory, are now."""
+        weights = source if isinstance(source, AdapterWeights) else read_adapter(Path(source))
+        wanted, architecture = weights.architecture, readiness.model.gguf_architecture
+        if wanted not in (None, architecture):
+            raise AdapterError(
+                f"{source} is for the architecture {str(wanted)[:100]!r}; the model is {architecture!r}"
+            )
         return cls(weights, readiness), weights
 
     def made(self, weights: AdapterWeights) -> _native.Adapter:
@@ -167,8 +172,8 @@ class Generation:
             return self._given
         source = Path(str(self._source))
         # Before it is read: what changes meanwhile is found the next time.
-        stamp = _stamp(source)
-        weights = _read(source)
+        stamp = stamp_of(source)
+        weights = read_adapter(source)
         if stamp != self._stamp:
             if _digest(weights) != self.digest:
                 raise AdapterError(
@@ -252,21 +257,6 @@ def _in_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _read(path: Path) -> AdapterWeights:
-    if not path.is_dir():
-        raise AdapterError(f"{path} is no folder with {CONFIG}")
-    return read_peft(path)
-
-
-def _stamp(folder: Path) -> "tuple[tuple[int, int, int], ...] | None":
-    """Changes with the files, unless somebody takes pains that it does not."""
-    try:
-        found = [(folder / name).stat() for name in (CONFIG, WEIGHTS)]
-    except OSError:
-        return None
-    return tuple((one.st_ino, one.st_size, one.st_mtime_ns) for one in found)
 
 
 def _digest(weights: AdapterWeights) -> str:

@@ -3,16 +3,17 @@
 import math
 import re
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 import ruvllm._native as _native
 from ruvllm.adapters.tensors import MAX_BYTES
-from ruvllm.adapters.weights import AdapterWeights, Part
+from ruvllm.adapters.weights import MAX_RANK, AdapterWeights, Matrix, Part
 from ruvllm.errors import AdapterError, RuvLLMError
 
-__all__ = ["is_gguf", "read_gguf"]
+__all__ = ["read_gguf"]
 
 # PEFT's names of the maps.
 _MODULES = {
@@ -28,14 +29,13 @@ _MODULES = {
 # Files of these have gate over up in what others call up.
 _GATE_IS_IN_UP = frozenset({"phi3"})
 _TENSOR = re.compile(r"blk\.(?P<layer>[0-9]{1,5})\.(?P<map>[a-z_]+)\.weight\.lora_(?P<half>[ab])")
-_ALORA = "adapter.alora.invocation_tokens"
+# What is not read, with what it means.
+_REFUSED = {
+    "adapter.alora.invocation_tokens": "an adapter of some positions alone",
+    "split.count": "one of several files",
+}
 # So many reasons are told.
 _TOLD = 5
-
-
-def is_gguf(path: Path) -> bool:
-    """Whether it is called one."""
-    return path.suffix.lower() == ".gguf"
 
 
 def read_gguf(path: Path) -> AdapterWeights:
@@ -66,14 +66,14 @@ class _Reader:
 
     def __init__(self, file: _native.GgufFile) -> None:
         self._file = file
+        self._keys = frozenset(file.keys())
         self.reasons: list[str] = []
 
     def weights(self, path: Path) -> AdapterWeights:
         for key, wanted in (("general.type", "adapter"), ("adapter.type", "lora")):
             if (found := self._file.value(key)) != wanted:
                 self.reasons.append(f"{key} is {found!r}, it must be {wanted!r}")
-        if _ALORA in self._file.keys():  # noqa: SIM118 - it is no mapping
-            self.reasons.append(f"{_ALORA} is set: an adapter of some positions alone")
+        self.reasons += [f"{key} is set: {what}" for key, what in _REFUSED.items() if key in self._keys]
         architecture = self._file.value("general.architecture")
         if not isinstance(architecture, str):
             self.reasons.append(f"general.architecture is {architecture!r}, it must be a text")
@@ -95,12 +95,12 @@ class _Reader:
         alpha = self._file.value(key)
         if isinstance(alpha, float) and math.isfinite(alpha):
             return alpha
-        if alpha is not None or key in self._file.keys():  # noqa: SIM118 - it is no mapping
+        if key in self._keys:
             self.reasons.append(f"{key} is {alpha!r}, it must be a finite number")
         return 0.0
 
     def _parts(self, alpha: float, *, gate_is_in_up: bool) -> list[Part]:
-        halves: dict[tuple[int, str], dict[str, NDArray[np.float32]]] = {}
+        halves: dict[tuple[int, str], dict[str, Matrix]] = {}
         for name, kind, shape in self._file.tensors():
             found = _TENSOR.fullmatch(name)
             if found is None or found["map"] not in _MODULES:
@@ -117,9 +117,9 @@ class _Reader:
         found_parts = [self._part(place, two, alpha) for place, two in sorted(halves.items())]
         return [part for part in found_parts if part is not None]
 
-    def _tensor(self, name: str, kind: str, shape: list[int]) -> NDArray[np.float32] | None:
-        data = self._file.data(name)
-        assert data is not None, "a tensor that is listed has bytes"
+    def _tensor(self, name: str, kind: str, shape: list[int]) -> Matrix | None:
+        # One that is listed has bytes.
+        data = cast("NDArray[np.uint8]", self._file.data(name))
         try:
             values = _native.dequantize(kind, data)
         except RuvLLMError as error:
@@ -130,9 +130,7 @@ class _Reader:
             return None
         return values.reshape(shape)
 
-    def _part(
-        self, place: tuple[int, str], halves: dict[str, NDArray[np.float32]], alpha: float
-    ) -> Part | None:
+    def _part(self, place: tuple[int, str], halves: dict[str, Matrix], alpha: float) -> Part | None:
         what = f"{place[1]} of layer {place[0]}"
         missing = [half for half in "ab" if half not in halves]
         if missing:
@@ -140,7 +138,10 @@ class _Reader:
             return None
         a, b = halves["a"], halves["b"]
         if a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:
-            self.reasons.append(f"{what} has shapes {list(a.shape)} and {list(b.shape)}, which are of no rank")
+            self.reasons.append(f"{what} has shapes {list(a.shape)} and {list(b.shape)}, of no one rank")
+            return None
+        if a.shape[0] > MAX_RANK:
+            self.reasons.append(f"{what} has rank {a.shape[0]}; at most {MAX_RANK} is read")
             return None
         # Without an alpha, or with 0, the product is added as it is.
         scale = alpha / a.shape[0] if alpha else 1.0

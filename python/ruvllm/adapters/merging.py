@@ -81,8 +81,16 @@ def merge(
             )
             for place, found in by_place.items()
         ]
+    architectures = {one.architecture for one, _ in adapters} - {None}
+    if len(architectures) > 1:
+        names = ", ".join(sorted(map(str, architectures)))
+        raise AdapterError(f"they are for several architectures: {names}")
     bases = {one.base_model for one, _ in adapters}
-    return AdapterWeights(parts=tuple(parts), base_model=bases.pop() if len(bases) == 1 else None)
+    return AdapterWeights(
+        parts=tuple(parts),
+        base_model=bases.pop() if len(bases) == 1 else None,
+        architecture=next(iter(architectures), None),
+    )
 
 
 def _by_place(adapters: Sequence[AdapterWeights]) -> dict[_Place, list[Part | None]]:
@@ -94,7 +102,8 @@ def _by_place(adapters: Sequence[AdapterWeights]) -> dict[_Place, list[Part | No
         shapes = {(part.a.shape[1], part.b.shape[0], part.in_file_order) for part in own if part is not None}
         if len(shapes) > 1:
             raise AdapterError(
-                f"{place[1]} of layer {place[0]} has several shapes: they are of different models"
+                f"{place[1]} of layer {place[0]} has several shapes, or its rows in several orders: they are "
+                "of different models, or one of a folder and one of a GGUF file"
             )
     return found
 

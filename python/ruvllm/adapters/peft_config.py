@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ruvllm.adapters.weights import MAX_RANK
 from ruvllm.errors import AdapterError
 
 __all__ = ["PeftConfig", "read_config"]
@@ -14,7 +15,6 @@ __all__ = ["PeftConfig", "read_config"]
 Number = TypeVar("Number", int, float)
 
 MAX_CONFIG_BYTES = 1024 * 1024
-MAX_RANK = 4096
 # A name, or the end of one after a dot; PEFT takes any regular expression here, which a file must not bring.
 _NAME = re.compile(r"\^?[A-Za-z0-9_.]{1,256}")
 # Settings that change what an adapter computes, with what they are where they change nothing.

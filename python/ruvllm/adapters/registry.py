@@ -122,13 +122,14 @@ class Adapters:
             self._save()
 
     def load(self, name: str, source: str | os.PathLike[str] | AdapterWeights) -> AdapterInfo:
-        """Load a folder of PEFT's under a name that is free.
+        """Load a folder of PEFT's, or a GGUF file, under a name that is free.
 
             llm.adapters.load("tone", "adapters/tone")
 
         Args:
             name: What requests call it.
-            source: A folder with `adapter_config.json` and `adapter_model.safetensors`, or matrices.
+            source: A folder with `adapter_config.json` and `adapter_model.safetensors`, a `.gguf` file, or
+                matrices.
         """
         return self._put(name, source, expects=None)
 

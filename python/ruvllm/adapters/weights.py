@@ -7,7 +7,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AdapterWeights", "Matrix", "Part"]
+__all__ = ["MAX_RANK", "AdapterWeights", "Matrix", "Part"]
+
+# What has a higher one is no adapter, and its file is not believed.
+MAX_RANK = 4096
 
 # As its file has it: to widen half a million numbers takes longer than to read them.
 Matrix: TypeAlias = NDArray[np.float32] | NDArray[np.float16]
@@ -52,11 +55,13 @@ class AdapterWeights:
     Attributes:
         parts: Its matrices, in order of layer and module.
         base_model: What it was made for, as it says itself.
+        architecture: What that must be, by GGUF's name; `None` where the adapter does not say.
         source: Where it was read; `None` where it was made in memory.
     """
 
     parts: tuple[Part, ...]
     base_model: str | None = None
+    architecture: str | None = None
     source: Path | None = None
 
     @property

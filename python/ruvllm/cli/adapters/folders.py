@@ -17,7 +17,10 @@ __all__ = ["register"]
 
 _FolderArgument = Annotated[
     Path,
-    typer.Argument(help="A folder with adapter_config.json and adapter_model.safetensors.", metavar="FOLDER"),
+    typer.Argument(
+        help="A folder with adapter_config.json and adapter_model.safetensors, or a GGUF file.",
+        metavar="FOLDER",
+    ),
 ]
 _OutArgument = Annotated[
     Path, typer.Argument(help="The folder to write; it must have no adapter.", metavar="OUT")
@@ -163,6 +166,6 @@ def _with_weight(given: str) -> tuple["AdapterWeights", float]:
 
 
 def _read(folder: Path) -> "AdapterWeights":
-    from ruvllm.adapters import read_peft
+    from ruvllm.adapters import read_adapter
 
-    return read_peft(folder)
+    return read_adapter(folder)

@@ -76,7 +76,8 @@ def load(
     folder: Annotated[
         str,
         typer.Argument(
-            help="A folder of PEFT's on the server's machine, in its --adapter-dir.", metavar="FOLDER"
+            help="A folder of PEFT's, or a GGUF file, on the server's machine, in its --adapter-dir.",
+            metavar="FOLDER",
         ),
     ],
     changing: Changing,
@@ -90,7 +91,7 @@ def load(
     """Have a server that runs load an adapter, for which nothing waits. Takes an admin key, if any."""
     with changing.client() as server:
         # What is relative is meant from here, as long as here is there.
-        is_here = server.address.is_local and Path(folder).is_dir()
+        is_here = server.address.is_local and Path(folder).exists()
         path = str(Path(folder).absolute()) if is_here else folder
         server.load_adapter(name, path, replace=replace, model=changing.model)
     if not common.quiet:
