@@ -28,8 +28,8 @@ EXPLAINED: tuple[Mutant, ...] = (
     ),
     python_mutant(
         "runtime/loop.py",
-        "                self._wake()\n",
-        "                pass\n",
+        "self._engine.cancel(request.sequence)\n                self._wake()\n",
+        "self._engine.cancel(request.sequence)\n                pass\n",
         (),
         "whoever is cancelled is ended before the next step, woken or not; this spares the half second "
         "after a plan without rows, which the scheduler makes only where nobody is left to cancel",
