@@ -14,6 +14,13 @@ EXPLAINED: tuple[Mutant, ...] = (
     ),
     python_mutant(
         "runtime/plans.py",
+        "paused: bool = False\n    since: int = 0",
+        "paused: bool = False\n    since: int = 1",
+        (),
+        "the loop says it of every request: what stands here is for tests that have nothing to say of it",
+    ),
+    python_mutant(
+        "runtime/plans.py",
         "entered_tokens: int = 0",
         "entered_tokens: int = 1",
         (),
