@@ -43,7 +43,7 @@ def write_peft(weights: AdapterWeights, folder: Path) -> None:
         "lora_alpha": rank,
         "rank_pattern": others,
         "alpha_pattern": others,
-        "target_modules": list(weights.modules),
+        "target_modules": _targets(weights),
         "bias": "none",
         "lora_dropout": 0.0,
         "use_rslora": False,
@@ -56,6 +56,15 @@ def write_peft(weights: AdapterWeights, folder: Path) -> None:
     # Last: a folder without it is no adapter.
     with creating(folder / CONFIG) as file:
         file.write(json.dumps(settings, indent=2).encode() + b"\n")
+
+
+def _targets(weights: AdapterWeights) -> list[str]:
+    """Maps of all layers by their last names; where one lacks some, by whole ones, or `peft` makes them up."""
+    found = {(part.layer, part.module) for part in weights.parts}
+    layers = range(1 + max(part.layer for part in weights.parts))
+    if found == {(layer, module) for layer in layers for module in weights.modules}:
+        return list(weights.modules)
+    return [_name(layer, module) for layer, module in sorted(found)]
 
 
 def _name(layer: int, module: str) -> str:
