@@ -1,6 +1,10 @@
 """A batch in which each request has one of eight adapters, beside the same batch without any.
 
     python -m benches.adapters [MODEL] [--rank 8] [--rows 16] [--threads N]
+    python -m benches.adapters --shape 1b
+
+With `--shape` it is a file of that shape with random weights, rank 16: one row with an adapter beside one
+without, and eight rows with eight.
 
 The adapters are random, over all seven maps of every layer: what is timed does not depend on the values. Each
 round runs the batch without, with, and adapter by adapter, one after the other; ratios are of one round each,
@@ -8,15 +12,18 @@ and the median is told.
 """
 
 import argparse
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benches import files
+from benches.shapes import SHAPES, write_shape
 from benches.workloads import token_ids
 from ruvllm import LLM, GenerateParams
 from ruvllm.adapters import AdapterWeights, Part
@@ -26,6 +33,8 @@ ANSWER = 64
 PROMPT = 128
 MARKS = {"decode": 1.35, "prefill": 1.2}
 FASTER = 2.5
+# Of a larger model: rows, each with an adapter of its own, and what they may cost.
+SHAPE_RANK, SHAPE_MARKS = 16, {1: 1.15, 8: 1.3}
 MADE = GenerateParams(
     max_tokens=ANSWER, temperature=0.0, repetition_penalty=1.0, ignore_eos=True, cache_prefix=False
 )
@@ -126,6 +135,40 @@ def measure(llm: LLM, *, rows: int, repeat: int) -> bool:
     return reached
 
 
+def measure_decode(llm: LLM, marks: Mapping[int, float], *, repeat: int) -> bool:
+    """Print what so many rows cost, each with an adapter of its own, against as many without."""
+    ids = token_ids(8 * max(marks), llm.model_info.vocab_size)
+    reached = True
+    for rows, mark in marks.items():
+        prompts = [ids[8 * row : 8 * row + 8] for row in range(rows)]
+        choices, none = [f"adapter-{row}" for row in range(rows)], [None] * rows
+        ratios = []
+        for _ in range(repeat):
+            without = seconds_of(llm, prompts, MADE, none)
+            ratios.append(seconds_of(llm, prompts, MADE, choices) / without)
+        ratio = median(ratios)
+        reached = reached and ratio <= mark
+        verdict = "reached" if ratio <= mark else "MISSED"
+        print(f"decode   {rows} rows, {rows} adapters: {ratio:.3f} of without   <= {mark}   {verdict}")
+    return reached
+
+
+def of_shape(name: str, threads: int | None, repeat: int) -> int:
+    """The marks of a larger model."""
+    shape = SHAPES[name]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.gguf"
+        write_shape(name, path)
+        with LLM(path, threads=threads, max_context=512) as llm:
+            print(
+                f"{llm.model_info.isa} with {llm.model_info.threads} threads, shape {name}, rank {SHAPE_RANK}"
+            )
+            own = Shape.of(llm, shape.feed_forward)
+            for number in range(max(SHAPE_MARKS)):
+                llm.adapters.load(f"adapter-{number}", random_adapter(own, SHAPE_RANK, number))
+            return 0 if measure_decode(llm, SHAPE_MARKS, repeat=repeat) else 1
+
+
 def main() -> int:
     """Run it from the command line."""
     parser = argparse.ArgumentParser(
@@ -137,7 +180,10 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument("--feed-forward", type=int, default=1536, help="of the model; SmolLM2's by default")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--shape", choices=SHAPES, help="a file of random weights in this shape instead")
     options = parser.parse_args()
+    if options.shape:
+        return of_shape(options.shape, options.threads, options.repeat)
     with LLM(files.path_of(options.model), threads=options.threads, max_context=2048) as llm:
         print(f"{llm.model_info.isa} with {llm.model_info.threads} threads, rank {options.rank}")
         shape = Shape.of(llm, options.feed_forward)

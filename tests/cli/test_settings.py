@@ -26,6 +26,7 @@ VALUES: dict[str, tuple[str, object]] = {
     "activations": ("f32", "f32"),
     "kv_format": ("int8", "int8"),
     "kv_cache_bytes": ("1000000", 1_000_000),
+    "adapter_bytes": ("500000", 500_000),
     "kernel_pack": ("reference", "reference"),
     "max_body_bytes": ("2048", 2048),
     "stream_interval": ("0.5", 0.5),

@@ -85,3 +85,14 @@ def test_a_tenant_that_fills_the_queue_leaves_each_other_its_share() -> None:
             waiting.add(request(number := number + 1, tenant, 0, 1))
     # 100, then a half, a third and a quarter of it more.
     assert len(waiting) == 100 + 50 + 33 + 25
+
+
+def test_the_share_of_the_tokens_is_taken_to_the_last_one() -> None:
+    waiting = WaitingRequests(Limits(max_waiting_tokens=100))
+    waiting.add(request(1, "a", 0, 100))
+    # Another half of the bound, and no token more.
+    assert waiting.has_room("b", 50)
+    assert not waiting.has_room("b", 51)
+    waiting.add(request(2, "b", 0, 20))
+    assert waiting.has_room("b", 30)
+    assert not waiting.has_room("b", 31)

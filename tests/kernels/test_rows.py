@@ -73,13 +73,16 @@ def test_gate(length: int, seed: int, isa: str, activation: str) -> None:
 def test_rope(tokens: int, heads: int, half: int, rest: int, seed: int, isa: str) -> None:
     x = draw(seed, tokens, heads, 2 * half + rest)
     positions = np.random.default_rng(seed).integers(0, 4000, tokens)
-    angles = positions[:, None] * 500.0 ** -(np.arange(half) / half)
+    exponents = np.arange(half) / half
+    angles = positions[:, None] * 500.0**-exponents
     cosine, sine = np.cos(angles)[:, None], np.sin(angles)[:, None]
     low, high = x[..., :half].astype(np.float64), x[..., half : 2 * half].astype(np.float64)
     actual = kernels.rope(x, positions, base=500.0, dimensions=2 * half, isa=isa)
     turned = [low * cosine - high * sine, high * cosine + low * sine]
-    # Power, frequency and angle are each rounded to single precision; what turns is as long as the pair.
-    allowed = np.hypot(low, high) * (2**-22 * angles[:, None] + 1e-6)
+    # Exponent, power (by a unit more), frequency and angle are each rounded to single precision, and what the
+    # exponent is off the power is off `ln(base)` times as much; what turns is as long as the pair.
+    roundings = 2.0**-24 * (4 + np.log(500.0) * exponents)
+    allowed = np.hypot(low, high) * ((roundings * angles)[:, None] + 1e-6)
     for part, expected in zip((actual[..., :half], actual[..., half : 2 * half]), turned, strict=True):
         assert (np.abs(part - expected) <= allowed).all()
     np.testing.assert_array_equal(actual[..., 2 * half :], x[..., 2 * half :])

@@ -14,6 +14,13 @@ EXPLAINED: tuple[Mutant, ...] = (
     ),
     python_mutant(
         "runtime/plans.py",
+        "paused: bool = False\n    since: int = 0",
+        "paused: bool = False\n    since: int = 1",
+        (),
+        "the loop says it of every request: what stands here is for tests that have nothing to say of it",
+    ),
+    python_mutant(
+        "runtime/plans.py",
         "entered_tokens: int = 0",
         "entered_tokens: int = 1",
         (),
@@ -28,8 +35,8 @@ EXPLAINED: tuple[Mutant, ...] = (
     ),
     python_mutant(
         "runtime/loop.py",
-        "                self._wake()\n",
-        "                pass\n",
+        "self._engine.cancel(request.sequence)\n                self._wake()\n",
+        "self._engine.cancel(request.sequence)\n                pass\n",
         (),
         "whoever is cancelled is ended before the next step, woken or not; this spares the half second "
         "after a plan without rows, which the scheduler makes only where nobody is left to cancel",

@@ -74,6 +74,7 @@ PARTS = (
             "engine/test_loop.py",
             "engine/test_async_sinks.py",
             "engine/test_async_engine.py",
+            "engine/test_opening.py",
             "engine/test_token_logprobs.py",
             "engine/test_llm.py",
             "memory/test_pressure.py",
@@ -90,13 +91,14 @@ PARTS = (
             "caching/test_radix_tree_model.py",
             "caching/test_prefix_cache_model.py",
             "memory/test_prefix_params.py",
+            "memory/test_saved_prefixes.py",
         ),
         15,
     ),
     _package(
         "server limits",
         ("serve/limits.py", "serve/keys.py", "serve/settings.py", "serve/boundary.py", "serve/origins.py"),
-        ("serve/test_access.py", "serve/test_bounds.py", "serve/test_connection.py"),
+        ("serve/test_access.py", "serve/test_bounds.py", "serve/test_connection.py", "cli/test_settings.py"),
         8,
     ),
     _package("server limits", ("serve/entrance.py",), ("serve/test_entrance.py",), 4),
@@ -131,7 +133,7 @@ PARTS = (
     _crate(
         "kernels",
         ("kernels/src/ops", "kernels/src/quant", "kernels/src/kv_groups.rs", "kernels/src/lora"),
-        ("golden_blocks", "textbook"),
+        ("golden_blocks", "textbook", "lora", "lib"),
         6,
     ),
 )

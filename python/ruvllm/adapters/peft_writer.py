@@ -59,7 +59,7 @@ def write_peft(weights: AdapterWeights, folder: Path) -> None:
 
 
 def _targets(weights: AdapterWeights) -> list[str]:
-    """Maps of all layers by their last names; where one lacks some, by whole ones: `peft` makes up others."""
+    """Maps of all layers by their last names; where one lacks some by whole ones: else `peft` makes some."""
     found = {(part.layer, part.module) for part in weights.parts}
     layers = range(1 + max(part.layer for part in weights.parts))
     if found == {(layer, module) for layer in layers for module in weights.modules}:

@@ -222,6 +222,34 @@ mod tests {
     }
 
     #[test]
+    fn the_lowest_free_block_is_taken_so_that_the_pages_above_become_empty() {
+        let mut pool = pool(6, LAYOUT.block_bytes() * 2);
+        let mut blocks: Vec<_> = (0..4).map(|_| pool.take(None).unwrap()).collect();
+        drop(blocks.remove(2));
+        drop(blocks.remove(0));
+        let ids = [(); 3].map(|()| {
+            blocks.push(pool.take(None).unwrap());
+            blocks[blocks.len() - 1].id().0
+        });
+        // Those that were freed, and only then one that was never taken.
+        assert_eq!(ids, [0, 2, 4]);
+    }
+
+    #[test]
+    fn a_page_that_is_used_again_before_it_is_returned_stays() {
+        let mut pool = pool(4, LAYOUT.block_bytes() * 2);
+        drop(pool.take(None).unwrap());
+        let again = pool.take(None).unwrap();
+        pool.bytes_mut(&again).fill(7);
+        pool.trim();
+        assert_eq!(pool.pages().stats().used_pages[0], 1);
+        assert!(pool.bytes(&again).iter().all(|byte| *byte == 7));
+        drop(again);
+        pool.trim();
+        assert_eq!(pool.pages().stats().used_pages[0], 0);
+    }
+
+    #[test]
     fn a_block_counts_for_the_cache_once() {
         let mut pool = pool(3, PAGE_BYTES);
         let block = pool.take(None).unwrap();

@@ -84,4 +84,10 @@ mod tests {
         assert!(score(3, 8, Kind::Kv) > score(3, 1, Kind::Kv));
         assert!(score(3, 1, Kind::Scratch) > score(3, 1, Kind::Adapter));
     }
+
+    #[test]
+    fn a_large_owner_does_not_go_before_one_that_is_much_longer_unused() {
+        assert!(score(9, 1, Kind::Kv) > score(4, 3, Kind::Kv));
+        assert!(score(9, 1, Kind::Kv) < score(4, 5, Kind::Kv));
+    }
 }

@@ -242,6 +242,19 @@ mod tests {
     }
 
     #[test]
+    fn the_room_is_the_least_of_all_levels() {
+        let tenants = Tenants::default();
+        tenants.set_quota("org", Some(150)).unwrap();
+        tenants.set_quota("org/left", Some(100)).unwrap();
+        let left = tenants.tenant("org/left").unwrap();
+        assert_eq!(left.room(), Some(100));
+        let _right = tenants.tenant("org/right").unwrap().charge(70).unwrap();
+        assert_eq!(left.room(), Some(80));
+        let _own = left.charge(80).unwrap();
+        assert_eq!(left.room(), Some(0));
+    }
+
+    #[test]
     fn names_that_are_no_path_are_refused() {
         let tenants = Tenants::default();
         for name in ["/", "a//b", "a/", "a\nb", &"x/".repeat(9), &"x".repeat(257)] {

@@ -116,6 +116,7 @@ mod tests {
     use crate::matmul::{FloatRows, OutputTile};
     use crate::{Kernels, Scalar};
     use half::f16;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     fn numbers(count: usize, seed: u64) -> Vec<f32> {
         let number = |index| ((index as u64 * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0;
@@ -176,6 +177,33 @@ mod tests {
                     assert!((f64::from(*found) - expected).abs() <= allowed * magnitude);
                 }
             }
+        }
+    }
+
+    /// They are refused by themselves, whatever rows come with them.
+    #[test]
+    fn matrices_that_are_none() {
+        for (a, b, rank) in [(0, 6, 3), (12, 0, 3), (12, 6, 0), (13, 6, 3), (12, 7, 3)] {
+            let (a_values, b_values) = (vec![0.0; a], vec![0.0; b]);
+            let adapter = LoraAdapter {
+                matrices: LoraMatrices::F32 {
+                    a: &a_values,
+                    b: &b_values,
+                },
+                rank,
+                scale: 1.0,
+            };
+            let (inputs, outputs) = (adapter.inputs(), adapter.outputs());
+            let (x, mut y) = (vec![0.0; inputs], vec![0.0; outputs.max(1)]);
+            let rows = FloatRows {
+                values: &x,
+                columns: inputs,
+            };
+            let check = || adapter.check(&rows, &OutputTile::new(&mut y, outputs.max(1)));
+            let refused = catch_unwind(AssertUnwindSafe(check)).unwrap_err();
+            let message = refused.downcast_ref::<String>().unwrap();
+            let expected = format!("{a} and {b} values are no matrices of rank {rank}");
+            assert_eq!(*message, expected);
         }
     }
 
