@@ -160,12 +160,7 @@ pub fn spec_from_metadata(source: &GgufSource) -> Result<ModelSpec> {
 /// How GGUF files have a model, by the architecture of its spec, wherever that was read.
 pub fn in_gguf(architecture: &str) -> Option<InGguf> {
     let names = |family: &&Family| {
-        [
-            family.in_gguf.architecture,
-            family.class,
-            family.model_type,
-        ]
-        .contains(&architecture)
+        [family.in_gguf.architecture, family.class, family.model_type].contains(&architecture)
     };
     FAMILIES.iter().find(names).map(|family| family.in_gguf)
 }
