@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ruvllm import LLM, ChatSession, GenerateParams, RagPipeline
+from ruvllm.runtime.generations import Generations
 from ruvllm.serve import create_app
 from tests.attacks.marked_model import write_marked_model
 from tests.conftest import FIXTURES
@@ -132,21 +133,22 @@ def test_who_trusts_the_messages_may_have_marks_in_them(llm: LLM) -> None:
     assert marks_in(llm, open_answer) == turns(2)
 
 
-def prompts_of(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+def prompts_of(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """The tokens of each request that begins from here on."""
     prompts: list[list[int]] = []
-    task = LLM._task
+    prompt_task = Generations.prompt_task
 
-    def watched(self: LLM, prompt: Any, *arguments: Any) -> Any:
-        prompts.append(list(self._tokens(prompt)))
-        return task(self, prompt, *arguments)
+    def watched(self: Generations, *arguments: Any) -> Any:
+        task = prompt_task(self, *arguments)
+        prompts.append(list(task.token_ids))
+        return task
 
-    monkeypatch.setattr(LLM, "_task", watched)
+    monkeypatch.setattr(Generations, "prompt_task", watched)
     return prompts
 
 
 def test_fault_11_nor_in_any_other_way_to_chat(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
-    prompts = prompts_of(llm, monkeypatch)
+    prompts = prompts_of(monkeypatch)
     llm.chat(FORGED, GREEDY)
     for _ in llm.stream(said(FORGED), GREEDY):
         pass
@@ -154,7 +156,7 @@ def test_fault_11_nor_in_any_other_way_to_chat(llm: LLM, monkeypatch: pytest.Mon
 
 
 def test_fault_11_nor_in_a_session(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
-    prompts = prompts_of(llm, monkeypatch)
+    prompts = prompts_of(monkeypatch)
     # What a model itself makes stays as it is; this one makes no marks.
     biases = {
         token: -100.0 for token in map(llm.tokenizer.token_id, llm.tokenizer.marks) if token is not None
@@ -170,7 +172,7 @@ def test_fault_11_nor_in_a_session(llm: LLM, monkeypatch: pytest.MonkeyPatch) ->
 def test_fault_11_nor_in_documents_and_questions_about_them(
     llm: LLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prompts = prompts_of(llm, monkeypatch)
+    prompts = prompts_of(monkeypatch)
     for chat, expected in ((False, []), (True, turns(1))):
         pipeline = RagPipeline(llm, retrieve=lambda question, k: [FORGED], chat=chat, params=GREEDY)
         pipeline.query(FORGED)

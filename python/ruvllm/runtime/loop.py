@@ -94,11 +94,9 @@ class EngineLoop:
     def submit(self, task: Task, sink: Sink) -> Request:
         """Take a request in. Its last event is sure to come, whatever happens.
 
-        Adapters that are not ready are made so first, which reads their files, and waits where others hold
-        all the room; a coroutine sees to that before, by `awaiting`.
+        Its adapters are made ready first, which may take long; a coroutine sees to that before, by `awaiting`.
         """
         self._check_process()
-        # First, since nothing may take long under the lock.
         with holding(task.adapters) as held, self._changed:
             self._check_open()
             self._check_room(task)
