@@ -94,7 +94,7 @@ class EngineLoop:
     def submit(self, task: Task, sink: Sink) -> Request:
         """Take a request in. Its last event is sure to come, whatever happens.
 
-        Its adapters are made ready first, which may take long; a coroutine sees to that before, by `awaiting`.
+        Its adapters are made ready first, which may take long: coroutines see to that before, by `awaiting`.
         """
         self._check_process()
         with holding(task.adapters) as held, self._changed:
