@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import ruvllm._native as _native
-from ruvllm.adapters.source import read_adapter, stamp_of
+from ruvllm.adapters.source import Stamp, read_adapter, stamp_of
 from ruvllm.adapters.weights import AdapterWeights
 from ruvllm.errors import AdapterError, OutOfMemoryError, OverloadedError
 
@@ -107,14 +107,15 @@ class Generation:
         "digest",
     )
 
-    def __init__(self, weights: AdapterWeights, readiness: Readiness) -> None:
+    def __init__(self, weights: AdapterWeights, readiness: Readiness, stamp: Stamp | None = None) -> None:
         self.digest = _digest(weights)
         # By which the engine knows it; 0 is the model alone.
         self._number = int(self.digest[:16], 16) or 1
         self._readiness = readiness
         self._source = weights.source
         self._given = weights if weights.source is None else None
-        self._stamp = None if weights.source is None else stamp_of(weights.source)
+        # Of its files before they were read; without one they are compared with the digest.
+        self._stamp = stamp
         self._lock = threading.Lock()
         self._unused = threading.Condition()
         self._uses = 0
@@ -124,13 +125,14 @@ class Generation:
         cls, source: str | os.PathLike[str] | AdapterWeights, readiness: Readiness
     ) -> "tuple[Generation, AdapterWeights]":
         """What a folder, a file, or matrices in memory, are now."""
+        stamp = None if isinstance(source, AdapterWeights) else stamp_of(Path(source))
         weights = source if isinstance(source, AdapterWeights) else read_adapter(Path(source))
         wanted, architecture = weights.architecture, readiness.model.gguf_architecture
         if wanted not in (None, architecture):
             raise AdapterError(
                 f"{source} is for the architecture {str(wanted)[:100]!r}; the model is {architecture!r}"
             )
-        return cls(weights, readiness), weights
+        return cls(weights, readiness, stamp), weights
 
     def made(self, weights: AdapterWeights) -> _native.Adapter:
         """The adapter, made ready of its matrices, which are at hand; they are checked with that."""
