@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from ruvllm import LLM
+from tests.adapters.gguf_files import from_folder, write
 from tests.serve.adapters import FIRST, USER, adapter_server, folder, load, post, unload
 from tests.serve.conftest import TINY
 from tests.serve.running import RunningServer
@@ -92,6 +93,26 @@ def test_links_inside_the_folders_are_followed(llm: LLM, allowed: Path) -> None:
         (allowed / "snapshot" / path.name).symlink_to(Path("..") / "blobs" / path.name)
     with adapter_server(llm, allowed) as server:
         assert load(server, "tone", "snapshot").status_code == 200
+
+
+def test_gguf_files_are_loaded_from_the_folders_and_from_nowhere_else(llm: LLM, allowed: Path) -> None:
+    file = write(allowed / "tone.gguf", from_folder(folder(FIRST)))
+    outside = write(allowed.parent / "secret" / "tone.gguf", from_folder(folder(FIRST)))
+    (allowed / "link.gguf").symlink_to(outside)
+    with adapter_server(llm, allowed) as server:
+        for path in (outside, "../secret/tone.gguf", "link.gguf", allowed / "link.gguf"):
+            assert load(server, "x", path).status_code == 403
+        for path in ("nothing.gguf", "tone.gguf/adapter_config.json"):
+            assert load(server, "x", path).status_code == 404
+        assert load(server, "a", "tone.gguf").status_code == 200
+        assert load(server, "b", file).status_code == 200
+        (allowed / "broken.gguf").write_bytes(file.read_bytes()[:1000])
+        answer = load(server, "x", "broken.gguf")
+        assert answer.status_code == 400
+        # Where the folders are is told to nobody.
+        assert str(allowed) not in answer.text
+        assert "broken.gguf" in answer.text
+    assert [(one.name, one.source) for one in llm.adapters.list()] == [("a", file), ("b", file)]
 
 
 def test_a_folder_that_is_itself_a_link_may_be_allowed(llm: LLM, allowed: Path) -> None:

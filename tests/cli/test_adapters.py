@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from ruvllm.adapters import merge, read_peft, write_peft
+from tests.adapters.gguf_files import from_folder
+from tests.adapters.gguf_files import write as write_gguf
 from tests.serve.adapters import ADMIN, FIRST, SECOND, USER, folder
 from tests.serve.conftest import tiny_chat_path
 from tests.serve.process import run_to_end, serving
@@ -167,6 +169,17 @@ def test_info_tells_what_it_is(ruvllm: Ruvllm) -> None:
     text = ruvllm("adapters", "info", str(folder(FIRST))).stdout
     assert "3 (0 to 2)" in text
     assert "q_proj" in text
+
+
+def test_info_reads_gguf_files(ruvllm: Ruvllm, tmp_path: Path) -> None:
+    file = write_gguf(tmp_path / "tone.gguf", from_folder(folder(FIRST)))
+    by_file, by_folder = (
+        json.loads(ruvllm("adapters", "info", str(path), "--json").stdout) for path in (file, folder(FIRST))
+    )
+    for same in ("rank", "layers", "modules", "parameters"):
+        assert by_file[same] == by_folder[same]
+    # Its rows of Q and K stand in another order than a folder's.
+    assert "PEFT has another order" in ruvllm("adapters", "export", str(file), str(tmp_path / "out")).stderr
 
 
 def deltas(path: Path) -> dict[tuple[int, str], Any]:

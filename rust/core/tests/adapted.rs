@@ -1,5 +1,6 @@
 //! What adapters add: the same as weights to which `scale * B A` was added beforehand, in f64.
 #![allow(missing_docs, unreachable_pub, dead_code, clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "a test may have files")]
 
 mod support;
 
@@ -15,7 +16,7 @@ use ruvllm_core::lora::{AdapterUse, ReadyAdapter};
 use ruvllm_core::model::{
     ActivationPrecision, AdapterPart, LoadOptions, Matrix, Model, Module, load, open,
 };
-use ruvllm_core::sequence::Task;
+use ruvllm_core::sequence::{Request, Task};
 use ruvllm_kernels::KvFormat;
 use serde_json::{Value, json};
 use support::{config, fixture, greedy, model, request, run_all};
@@ -229,11 +230,10 @@ fn difference(one: &[f32], other: &[f32]) -> f32 {
 fn each_map_has_what_is_added_to_it_and_no_other_has() {
     let base = loaded(&fixture(BASE));
     let none = logits_of_one(&base, vec![]);
-    for map in 0..MAPS.len() {
+    for (map, (_, name, _, _)) in MAPS.iter().enumerate() {
         let given = [Given::new(1, map, 3, 5)];
         let found = logits_of_one(&base, uses(&[(&adapter(&base, 1, &given), 1.0)]));
         let expected = logits_of_one(&merged(&[(&given, 1.0)]), vec![]);
-        let name = MAPS[map].1;
         assert!(difference(&found, &expected) < TOLERANCE, "{name}");
         assert!(
             difference(&found, &none) > 20.0 * TOLERANCE,
@@ -305,8 +305,7 @@ fn every_row_of_a_batch_has_its_own() {
 #[test]
 fn rows_of_q_and_k_that_stand_as_in_a_gguf_file_are_put_in_order() {
     let base = loaded(&fixture(BASE));
-    for map in 0..MAPS.len() {
-        let (module, name, _, outputs) = MAPS[map];
+    for (map, (module, name, _, outputs)) in MAPS.into_iter().enumerate() {
         let given = Given::new(1, map, 3, 5);
         let mut turned = given.clone();
         turned.in_file_order = true;
@@ -324,6 +323,13 @@ fn rows_of_q_and_k_that_stand_as_in_a_gguf_file_are_put_in_order() {
         let expected = logits_of_one(&base, uses(&[(&adapter(&base, 1, &[given]), 1.0)]));
         assert_eq!(found, expected, "{name}");
     }
+}
+
+/// What one says whom nobody is with.
+fn alone(model: &Arc<Model>, asked: Request) -> Vec<u32> {
+    let mut engine = support::engine(model, 64);
+    let id = engine.add(asked).unwrap();
+    run_all(&mut engine, 16).remove(&id).unwrap().tokens
 }
 
 /// Cancels when the profile has looked at it so often.
@@ -366,11 +372,7 @@ fn whoever_leaves_within_a_step_takes_nobodys_adapter_along() {
         asked
     };
     let alone: Vec<_> = (0..choices.len())
-        .map(|index| {
-            let mut engine = support::engine(&model, 64);
-            let id = engine.add(asked(index)).unwrap();
-            run_all(&mut engine, 16).remove(&id).unwrap().tokens
-        })
+        .map(|index| alone(&model, asked(index)))
         .collect();
     for cancel_at in (0..120).step_by(3) {
         let mut engine = support::engine(&model, 64);

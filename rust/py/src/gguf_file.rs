@@ -52,7 +52,9 @@ impl GgufFile {
 
     /// A tensor's bytes.
     fn data<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Option<Bound<'py, PyArray1<u8>>>> {
-        let bytes = run(py, || Ok(self.0.tensor(name).map(|(_, bytes)| bytes.to_vec())))?;
+        let bytes = run(py, || {
+            Ok(self.0.tensor(name).map(|(_, bytes)| bytes.to_vec()))
+        })?;
         Ok(bytes.map(|bytes| flat(py, bytes)))
     }
 }
