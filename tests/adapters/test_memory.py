@@ -133,6 +133,16 @@ def test_one_that_is_too_large_is_refused(llm: LLM) -> None:
     assert len(llm.adapters.list()) == NAMES
 
 
+def test_a_request_whose_adapters_never_fit_together_is_refused_at_once(folders: list[Path]) -> None:
+    with LLM(MODEL, kv_cache_bytes=KV_BYTES, adapter_bytes=PAGE_BYTES, threads=1) as llm:
+        for number in range(3):
+            one = llm.adapters.load(f"a{number}", folders[number])
+        assert 2 * one.num_bytes < PAGE_BYTES < 3 * one.num_bytes
+        assert llm.generate(PROMPT, PARAMS, adapter={"a0": 1.0, "a1": 0.5}).token_ids
+        with pytest.raises(ConfigError, match="raise adapter_bytes"):
+            llm.generate(PROMPT, PARAMS, adapter={"a0": 1.0, "a1": 0.5, "a2": 0.5})
+
+
 def test_adapters_leave_requests_some_of_the_budget() -> None:
     with pytest.raises(ConfigError, match="adapter_bytes is 8388608"):
         LLM(MODEL, kv_cache_bytes=KV_BYTES, adapter_bytes=KV_BYTES, threads=1)

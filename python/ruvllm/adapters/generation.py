@@ -37,12 +37,13 @@ class Readiness:
 
     Attributes:
         model: The model that they are for.
+        max_bytes: What they may take at once.
     """
 
     def __init__(self, model: _native.Model, memory: _native.EngineMemory, max_bytes: int) -> None:
         self.model = model
         self._memory = memory
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._pool = _native.AdapterPool(memory, max_bytes=max_bytes)
 
     def get(self, number: int) -> "_native.Adapter | None":
@@ -79,7 +80,7 @@ class Readiness:
             "ready": ready,
             "ready_bytes": ready_bytes,
             "used_bytes": pages * page_bytes,
-            "max_bytes": self._max_bytes,
+            "max_bytes": self.max_bytes,
             "made": made,
             "evicted": evicted,
         }

@@ -250,9 +250,14 @@ class Adapters:
         if len(scales) > MAX_AT_ONCE:
             raise ConfigError(f"{len(scales)} adapters on one request; at most {MAX_AT_ONCE} are")
         with self._lock:
-            return tuple(
-                (self._find(name).generation, float(scale)) for name, scale in scales.items() if scale
+            found = [(self._find(name), float(scale)) for name, scale in scales.items() if scale]
+        num_bytes, most = sum(one.info.num_bytes for one, _ in found), self._readiness.max_bytes
+        if len(found) > 1 and num_bytes > most:
+            raise ConfigError(
+                f"the adapters of one request take {num_bytes} bytes together, and all may have {most}; raise "
+                "adapter_bytes"
             )
+        return tuple((one.generation, scale) for one, scale in found)
 
     def _put(
         self, name: str, source: str | os.PathLike[str] | AdapterWeights, *, expects: str | None
