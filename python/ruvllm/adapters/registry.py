@@ -254,8 +254,8 @@ class Adapters:
         num_bytes, most = sum(one.info.num_bytes for one, _ in found), self._readiness.max_bytes
         if len(found) > 1 and num_bytes > most:
             raise ConfigError(
-                f"the adapters of one request take {num_bytes} bytes together, and all may have {most}; raise "
-                "adapter_bytes"
+                f"the adapters of one request take {num_bytes} bytes together, and all may have {most}; "
+                "raise adapter_bytes"
             )
         return tuple((one.generation, scale) for one, scale in found)
 
