@@ -22,7 +22,7 @@ SOURCE = FIXTURES / "adapters" / "lora-all-r4" / "adapter"
 PROMPT = [5, 17, 42, 9]
 PARAMS = GenerateParams(max_tokens=6, temperature=0.0, repetition_penalty=1.0, ignore_eos=True)
 NAMES = 40
-KV_BYTES = 8 * 1024**2
+KV_BYTES = 1024**2
 PAGE_BYTES = 128 * 1024
 
 
@@ -144,7 +144,7 @@ def test_a_request_whose_adapters_never_fit_together_is_refused_at_once(folders:
 
 
 def test_adapters_leave_requests_some_of_the_budget() -> None:
-    with pytest.raises(ConfigError, match="adapter_bytes is 8388608"):
+    with pytest.raises(ConfigError, match="adapter_bytes is 1048576"):
         LLM(MODEL, kv_cache_bytes=KV_BYTES, adapter_bytes=KV_BYTES, threads=1)
 
 

@@ -27,7 +27,7 @@ GREEDY = GenerateParams(max_tokens=6, temperature=0.0, repetition_penalty=1.0, i
 def llm(tiny_chat_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LLM]:
     """Room for two or three."""
     root = tmp_path_factory.mktemp("adapters")
-    with LLM(tiny_chat_path, kv_cache_bytes=8 * 1024**2, adapter_bytes=128 * 1024) as llm:
+    with LLM(tiny_chat_path, kv_cache_bytes=1024**2, adapter_bytes=128 * 1024) as llm:
         for number, name in enumerate(NAMES):
             own = shutil.copytree(folder(FIRST), root / name)
             config = json.loads((own / "adapter_config.json").read_text("utf-8"))

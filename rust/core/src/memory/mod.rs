@@ -20,7 +20,7 @@ pub const PAGE_BYTES: usize = 2 << 20;
 
 /// Bytes of a page for a budget: smaller ones where few would fit, since a page that is begun counts whole.
 pub fn page_bytes_for(budget: usize) -> usize {
-    const FEWEST: usize = 64;
+    const FEWEST: usize = 8;
     const SMALLEST: usize = 64 << 10;
     let fair = budget / FEWEST;
     let power = fair.checked_ilog2().map_or(0, |power| 1 << power);
