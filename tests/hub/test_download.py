@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from ruvllm import hub
+from ruvllm import LLM, hub
 from ruvllm.config import ModelConfig
 from ruvllm.errors import ConfigError, IoError, ModelError, NotFoundError
 from ruvllm.runtime.configuration import resolve_model
 from ruvllm.types import Precision
+from tests.conftest import FIXTURES
 from tests.hub.local_hub import LocalHub, commit_of
 
 Q4 = b"GGUF four bits" * 20
@@ -205,3 +206,28 @@ def test_an_index_that_is_none(local_hub: LocalHub) -> None:
     with pytest.raises(ModelError, match="no safetensors index"):
         hub.resolve("org/folder")
     assert path.is_dir()
+
+
+def test_an_adapter(local_hub: LocalHub) -> None:
+    folder = FIXTURES / "adapters" / "lora-all-r4" / "adapter"
+    files = {
+        name: (folder / name).read_bytes() for name in ("adapter_config.json", "adapter_model.safetensors")
+    }
+    local_hub.repos["org/tone"] = {**files, "README.md": b"x", "training_args.bin": b"pickled"}
+    with LLM(FIXTURES / "models" / "llama-gqa", threads=1) as llm:
+        fetched = llm.adapters.load("fetched", "hf://org/tone")
+        assert fetched.generation == llm.adapters.load("here", folder).generation
+        assert fetched.source is not None
+        assert {path.name for path in fetched.source.iterdir()} == set(files)
+        local_hub.stop()
+        llm.adapters.load("again", "hf://org/tone")
+        with pytest.raises(IoError, match="cannot fetch"):
+            llm.adapters.load("other", "hf://org/missing")
+        with pytest.raises(ConfigError, match="no adapter of the Hub"):
+            hub.resolve_adapter("smollm2-135m")
+
+
+def test_what_is_no_adapter(local_hub: LocalHub) -> None:
+    with pytest.raises(NotFoundError, match=r"no adapter_config.json and no adapter_model.safetensors"):
+        hub.resolve_adapter("hf://org/folder")
+    assert hub.resolve_adapter("hf://org/gguf/m-Q8_0.gguf").read_bytes() == Q8

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import ruvllm._native as _native
-from ruvllm.adapters.source import Stamp, read_adapter, stamp_of
+from ruvllm.adapters.source import Stamp, located, read_adapter, stamp_of
 from ruvllm.adapters.weights import AdapterWeights
 from ruvllm.errors import AdapterError, OutOfMemoryError, OverloadedError
 
@@ -126,8 +126,11 @@ class Generation:
         cls, source: str | os.PathLike[str] | AdapterWeights, readiness: Readiness
     ) -> "tuple[Generation, AdapterWeights]":
         """What a folder, a file, or matrices in memory, are now."""
-        stamp = None if isinstance(source, AdapterWeights) else stamp_of(Path(source))
-        weights = source if isinstance(source, AdapterWeights) else read_adapter(Path(source))
+        if isinstance(source, AdapterWeights):
+            weights, stamp = source, None
+        else:
+            path = located(source)
+            stamp, weights = stamp_of(path), read_adapter(path)
         wanted, architecture = weights.architecture, readiness.model.gguf_architecture
         if wanted not in (None, architecture):
             raise AdapterError(

@@ -128,8 +128,8 @@ class Adapters:
 
         Args:
             name: What requests call it.
-            source: A folder with `adapter_config.json` and `adapter_model.safetensors`, a `.gguf` file, or
-                matrices.
+            source: A folder with `adapter_config.json` and `adapter_model.safetensors`, a `.gguf` file, the
+                Hub's `hf://org/repo`, or matrices.
         """
         return self._put(name, source, expects=None)
 

@@ -1,17 +1,24 @@
-"""Where adapters are read: folders of PEFT's, and GGUF files."""
+"""Where adapters are read: folders of PEFT's and GGUF files, of this machine or of the Hub."""
 
 import os
 from pathlib import Path
 from typing import TypeAlias
 
+import ruvllm.hub as hub
 from ruvllm.adapters.gguf_adapter import read_gguf
 from ruvllm.adapters.peft_folder import CONFIG, WEIGHTS, read_peft
 from ruvllm.adapters.weights import AdapterWeights
 from ruvllm.errors import AdapterError
 
-__all__ = ["Stamp", "files_of", "is_gguf", "read_adapter", "stamp_of"]
+__all__ = ["Stamp", "files_of", "is_gguf", "located", "read_adapter", "stamp_of"]
 
 Stamp: TypeAlias = tuple[tuple[int, int, int], ...]
+
+
+def located(source: str | os.PathLike[str]) -> Path:
+    """The folder or file that is meant; what is `hf://...` is fetched where it is not here."""
+    name = os.fspath(source)
+    return hub.resolve_adapter(name) if name.startswith("hf://") else Path(name)
 
 
 def read_adapter(source: Path) -> AdapterWeights:

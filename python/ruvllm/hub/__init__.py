@@ -11,11 +11,12 @@ import logging
 import os
 from pathlib import Path
 
-from ruvllm.errors import IoError
+from ruvllm.errors import ConfigError, IoError
 from ruvllm.hub import download, pypi
 from ruvllm.hub.progress import bar
 from ruvllm.hub.reference import HubModel, LocalModelPath, Reference, RegistryModel, parse
 from ruvllm.hub.registry import DEFAULT_REGISTRY, Registry, RegistryEntry, WheelPart
+from ruvllm.hub.selection import select_adapter
 from ruvllm.hub.storage import cache_folder, model_folder, state_folder
 from ruvllm.hub.store import LocalModel
 from ruvllm.hub.store import list_models as list  # the interface's name; no `list[...]` in this module
@@ -37,6 +38,7 @@ __all__ = [
     "pull",
     "remove",
     "resolve",
+    "resolve_adapter",
     "state_folder",
 ]
 
@@ -81,6 +83,21 @@ def resolve(
             logger.warning("the Hub cannot be reached; using %s from its cache", path.name)
             return path
         raise
+
+
+def resolve_adapter(name: str, *, quiet: bool = False, token: str | None = None) -> Path:
+    """Return the folder, or the GGUF file, of a low-rank adapter of the Hub, fetched if it is not here.
+
+    Args:
+        name: `hf://org/repo`, `hf://org/repo@revision` or `hf://org/repo/file.gguf`.
+        quiet: No progress bar.
+        token: For private repositories.
+    """
+    reference = parse(name, DEFAULT_REGISTRY)
+    if not isinstance(reference, HubModel):
+        raise ConfigError(f"{name!r} is no adapter of the Hub; it must be hf://org/repo, or a file of one")
+    found = download.cached(reference, choose=select_adapter)
+    return found or download.fetch(reference, quiet=quiet, token=token, choose=select_adapter)
 
 
 def pull(

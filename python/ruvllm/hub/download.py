@@ -8,10 +8,10 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ruvllm.errors import IoError, ModelError, NotFoundError, RuvLLMError
 from ruvllm.hub.progress import wants_bar
@@ -25,13 +25,16 @@ __all__ = ["cached", "fetch", "missing_shards"]
 
 logger = logging.getLogger(__name__)
 
+# Of the files of a repository those that are meant.
+Choose: TypeAlias = Callable[[Iterable[str], HubModel], Selection]
+
 _SHA256_NAME = re.compile(r"[0-9a-f]{64}")
 _LIST_TIMEOUT_SECONDS = 20.0
 _MAX_INDEX_BYTES = 64 << 20
 
 
-def cached(model: HubModel, *, any_quantization: bool = False) -> Path | None:
-    """Return the model out of the Hub's cache if it is there and whole; touches no network.
+def cached(model: HubModel, *, any_quantization: bool = False, choose: Choose = select) -> Path | None:
+    """Return what is chosen out of the Hub's cache if it is there and whole; touches no network.
 
     Where no quantization was asked for, another than the default counts only with `any_quantization`: the
     meaning of a name must not hang on what was fetched before.
@@ -41,7 +44,7 @@ def cached(model: HubModel, *, any_quantization: bool = False) -> Path | None:
         return None
     files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     try:
-        selection = select(files, model)
+        selection = choose(files, model)
     except NotFoundError:
         return None
     asked = model.file_name or model.quantization or any_quantization
@@ -52,8 +55,15 @@ def cached(model: HubModel, *, any_quantization: bool = False) -> Path | None:
     return folder / (selection.entry_file or "")
 
 
-def fetch(model: HubModel, *, quiet: bool = False, force: bool = False, token: str | None = None) -> Path:
-    """Bring the model into the Hub's cache, as it is there now, and return its file or folder.
+def fetch(
+    model: HubModel,
+    *,
+    quiet: bool = False,
+    force: bool = False,
+    token: str | None = None,
+    choose: Choose = select,
+) -> Path:
+    """Bring what is chosen into the Hub's cache, as it is there now, and return its file or folder.
 
     `token` stands above HF_TOKEN.
     """
@@ -64,7 +74,7 @@ def fetch(model: HubModel, *, quiet: bool = False, force: bool = False, token: s
         info = huggingface_hub.HfApi(token=token).model_info(
             model.repo_id, revision=model.revision, timeout=_LIST_TIMEOUT_SECONDS
         )
-        selection = select([file.rfilename for file in info.siblings or []], model)
+        selection = choose([file.rfilename for file in info.siblings or []], model)
         logger.info("fetching %s: %s", model, ", ".join(selection.files))
         path = _download(model, selection, force=force, token=token)
     _check_blobs(path, selection)

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from ruvllm.errors import NotFoundError
 from ruvllm.hub.reference import HubModel
 
-__all__ = ["DEFAULT_QUANTIZATION", "Selection", "gguf_models", "quantization_of", "select"]
+__all__ = ["DEFAULT_QUANTIZATION", "Selection", "gguf_models", "quantization_of", "select", "select_adapter"]
 
 DEFAULT_QUANTIZATION = "Q4_K_M"
+
+# As `peft` names them.
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 _SPLIT = re.compile(r"-(\d{5})-of-(\d{5})$")
 # "model-Q4_K_M", "model.q8_0", "UD-IQ2_XXS", "model.F16": the last such word of the name, or its folder.
@@ -53,6 +56,16 @@ def select(files: Iterable[str], model: HubModel) -> Selection:
         if _same(choice, model.quantization):
             return choice
     raise NotFoundError(_no_quantization(model, ggufs))
+
+
+def select_adapter(files: Iterable[str], model: HubModel) -> Selection:
+    """Choose an adapter by file name, or the folder of PEFT's that the repository is."""
+    names = sorted(files)
+    if model.file_name:
+        return _named_file(names, model)
+    if missing := [name for name in ADAPTER_FILES if name not in names]:
+        raise NotFoundError(f"{model.repo_id} is no adapter: it has no {' and no '.join(missing)}")
+    return Selection(files=ADAPTER_FILES, entry_file=None, quantization=None)
 
 
 def gguf_models(files: Iterable[str]) -> list[Selection]:
