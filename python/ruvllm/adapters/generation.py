@@ -40,7 +40,7 @@ class Readiness:
         max_bytes: What they may take at once.
     """
 
-    def __init__(self, model: _native.Model, memory: _native.EngineMemory, max_bytes: int) -> None:
+    def __init__(self, model: "_native.Model", memory: "_native.EngineMemory", max_bytes: int) -> None:
         self.model = model
         self._memory = memory
         self.max_bytes = max_bytes
@@ -50,7 +50,7 @@ class Readiness:
         """One that is ready."""
         return self._pool.get(number)
 
-    def make(self, number: int, weights: AdapterWeights, seconds: float) -> _native.Adapter:
+    def make(self, number: int, weights: AdapterWeights, seconds: float) -> "_native.Adapter":
         """Make one ready; `OverloadedError` where requests that run hold all the room for so long."""
         try:
             return self._put(number, weights, 0.0)
@@ -85,7 +85,7 @@ class Readiness:
             "evicted": evicted,
         }
 
-    def _put(self, number: int, weights: AdapterWeights, seconds: float) -> _native.Adapter:
+    def _put(self, number: int, weights: AdapterWeights, seconds: float) -> "_native.Adapter":
         return self._pool.put(self.model, weights.parts, generation=number, seconds=seconds)
 
 
@@ -138,7 +138,7 @@ class Generation:
             )
         return cls(weights, readiness, stamp), weights
 
-    def made(self, weights: AdapterWeights) -> _native.Adapter:
+    def made(self, weights: AdapterWeights) -> "_native.Adapter":
         """The adapter, made ready of its matrices, which are at hand; they are checked with that."""
         return self._readiness.make(self._number, weights, ROOM_SECONDS)
 
@@ -146,7 +146,7 @@ class Generation:
         """Whether it could be computed with at once."""
         return self._readiness.get(self._number) is not None
 
-    def ready(self, seconds: float = ROOM_SECONDS) -> _native.Adapter:
+    def ready(self, seconds: float = ROOM_SECONDS) -> "_native.Adapter":
         """The adapter, which stays ready as long as what this gives; made so where it is not."""
         native = self._readiness.get(self._number)
         if native is None:

@@ -64,7 +64,7 @@ def read_gguf(path: Path) -> AdapterWeights:
 class _Reader:
     """Collects what it reads, and what is wrong with it."""
 
-    def __init__(self, file: _native.GgufFile) -> None:
+    def __init__(self, file: "_native.GgufFile") -> None:
         self._file = file
         self._keys = frozenset(file.keys())
         self.reasons: list[str] = []

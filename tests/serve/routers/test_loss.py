@@ -112,8 +112,15 @@ def check_leaving(url: str, leaving: ServeProcess) -> None:
 
 def check_killing(url: str, killed: ServeProcess, last: ServeProcess) -> None:
     streams = [LongStream(url) for _ in range(4)]
-    # Each has begun, and each worker has two of them.
-    wait_until(lambda: answers_under_way(killed) == answers_under_way(last) == 32)
+    # Each has begun, and each worker has some of them: two, unless the router looks at its workers in between.
+    under_way: list[int] = []
+
+    def all_have_begun() -> bool:
+        under_way[:] = [answers_under_way(killed), answers_under_way(last)]
+        return sum(under_way) == 16 * len(streams)
+
+    wait_until(all_have_begun)
+    assert all(under_way)
     killed.process.kill()
     killed.ended()
     began = time.monotonic()
@@ -124,7 +131,7 @@ def check_killing(url: str, killed: ServeProcess, last: ServeProcess) -> None:
         assert answer.status_code == 200, answer.text
     for stream in streams:
         stream.join(60)
-    assert sorted(stream.is_whole for stream in streams) == [False, False, True, True]
+    assert sum(not stream.is_whole for stream in streams) == under_way[0] // 16
 
 
 QUESTION = {"model": "tiny", "prompt": "the cat", "max_tokens": 4, "temperature": 0}
