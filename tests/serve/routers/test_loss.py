@@ -112,7 +112,7 @@ def check_leaving(url: str, leaving: ServeProcess) -> None:
 
 def check_killing(url: str, killed: ServeProcess, last: ServeProcess) -> None:
     streams = [LongStream(url) for _ in range(4)]
-    # Each has begun, and each worker has some of them: two, unless the router looks at its workers in between.
+    # Each has begun, and each worker has some: two, unless the router looks at its workers in between.
     under_way: list[int] = []
 
     def all_have_begun() -> bool:
