@@ -47,7 +47,7 @@ class AdapterInfo:
         generation: The digest of its content, in hexadecimal digits: another content is another generation.
         rank: The largest of its ranks.
         modules: The linear maps that it changes.
-        num_bytes: What it takes in memory.
+        num_bytes: What it takes in memory while it is ready.
         base_model: What it was made for, as it says itself.
         source: Where it was read; `None` where it came from memory.
     """

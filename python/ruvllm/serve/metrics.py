@@ -240,7 +240,7 @@ class _Engines(Collector):
                 "prefix_cache_bytes": "Bytes of key-value blocks that the prefix cache holds.",
                 "resident_memory_bytes": "Memory of the whole process.",
                 "lora_adapters": "Adapters that requests may ask for.",
-                "lora_adapter_bytes": "Memory of their weights.",
+                "lora_adapter_bytes": "Memory of those that are ready.",
             }.items()
         }
         counters = {
@@ -273,7 +273,6 @@ class _Engines(Collector):
 
 def _figures(model: ServedModel) -> dict[str, float]:
     memory, prefixes = model.llm.memory_stats(), model.llm.prefix_cache.stats()
-    adapters = model.adapters()
     return {
         "num_requests_running": memory.running_requests,
         "num_requests_waiting": memory.waiting_requests,
@@ -283,8 +282,8 @@ def _figures(model: ServedModel) -> dict[str, float]:
         "prefix_cache_queries": prefixes.lookup_tokens,
         "prefix_cache_hits": prefixes.reused_tokens,
         "num_preemptions": memory.preemptions,
-        "lora_adapters": len(adapters),
-        "lora_adapter_bytes": sum(one.num_bytes for one in adapters),
+        "lora_adapters": len(model.adapters()),
+        "lora_adapter_bytes": model.llm.adapters.memory().ready_bytes,
     }
 
 
