@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import ruvllm._native as _native
+from ruvllm.adapters.reasons import cannot_be_honoured
 from ruvllm.adapters.tensors import MAX_BYTES
 from ruvllm.adapters.weights import MAX_RANK, AdapterWeights, Matrix, Part
 from ruvllm.errors import AdapterError, RuvLLMError
@@ -34,8 +35,6 @@ _REFUSED = {
     "adapter.alora.invocation_tokens": "an adapter of some positions alone",
     "split.count": "one of several files",
 }
-# So many reasons are told.
-_TOLD = 5
 
 
 def read_gguf(path: Path) -> AdapterWeights:
@@ -56,8 +55,7 @@ def read_gguf(path: Path) -> AdapterWeights:
     reader = _Reader(file)
     weights = reader.weights(path)
     if reader.reasons:
-        more = f"; and {len(reader.reasons) - _TOLD} more" if len(reader.reasons) > _TOLD else ""
-        raise AdapterError(f"{path} cannot be honoured: " + "; ".join(reader.reasons[:_TOLD]) + more)
+        raise cannot_be_honoured(path, reader.reasons)
     return weights
 
 

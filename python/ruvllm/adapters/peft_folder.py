@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ruvllm.adapters.peft_config import PeftConfig, read_config
+from ruvllm.adapters.reasons import TOLD, cannot_be_honoured
 from ruvllm.adapters.tensors import read_tensors
 from ruvllm.adapters.weights import AdapterWeights, Matrix, Part
 from ruvllm.errors import AdapterError
@@ -23,8 +24,6 @@ _KEY = re.compile(
     r"base_model\.model\.(?P<module>(?:[a-z_]+\.){0,4}layers\.(?P<layer>[0-9]{1,5})"
     r"\.(?:self_attn|mlp)\.(?P<name>[a-z_]+))\.lora_(?P<half>[AB])(?:\.default)?\.weight"
 )
-# So many of a kind are told of.
-_TOLD = 5
 
 
 def read_peft(folder: Path) -> AdapterWeights:
@@ -33,7 +32,7 @@ def read_peft(folder: Path) -> AdapterWeights:
     path = folder / WEIGHTS
     if not path.is_file():
         others = sorted(one.name for one in folder.glob("adapter_model*"))
-        found = f"; it has {', '.join(others[:_TOLD])}, which is not read" if others else ""
+        found = f"; it has {', '.join(others[:TOLD])}, which is not read" if others else ""
         raise AdapterError(f"{folder} has no {WEIGHTS}{found}")
     reasons: list[str] = []
     halves = _halves(read_tensors(path), reasons)
@@ -41,8 +40,7 @@ def read_peft(folder: Path) -> AdapterWeights:
     if not parts and not reasons:
         reasons.append("it has no tensors")
     if reasons:
-        more = f"; and {len(reasons) - _TOLD} more" if len(reasons) > _TOLD else ""
-        raise AdapterError(f"{path} cannot be honoured: " + "; ".join(reasons[:_TOLD]) + more)
+        raise cannot_be_honoured(path, reasons)
     whole = [part for part in parts if part is not None]
     return AdapterWeights(parts=tuple(whole), base_model=config.base_model, source=folder)
 

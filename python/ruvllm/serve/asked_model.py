@@ -28,14 +28,12 @@ class AskedModel:
         served: The model.
         adapter: The name of the adapter, by which metrics count it.
         adapters: The adapter as it was when the request came.
-        generation: Which content of it that is.
     """
 
     name: str
     served: ServedModel
     adapter: str | None = None
     adapters: "ChosenAdapters" = ()
-    generation: str = ""
 
     @property
     def llm(self) -> LLM:
@@ -45,9 +43,10 @@ class AskedModel:
     @property
     def fingerprint(self) -> str:
         """What answers depend on besides the request: `system_fingerprint`."""
-        if not self.generation:
+        if not self.adapters:
             return self.served.fingerprint
-        both = f"{self.served.fingerprint} {self.generation}"
+        [(generation, _)] = self.adapters
+        both = f"{self.served.fingerprint} {generation.digest}"
         return f"fp_{hashlib.blake2s(both.encode(), digest_size=5).hexdigest()}"
 
     async def ready(self) -> AsyncEngine:
@@ -61,15 +60,8 @@ async def asked_model(models: ServedModels, name: str | None) -> AskedModel:
     engine = await served.ready()
     if adapter is None:
         return AskedModel(name=served.name, served=served)
-    known = engine.adapters
     try:
-        while True:
-            info, chosen = known.info(adapter), known.chosen(adapter)
-            # Unless it was replaced between the two.
-            if known.info(adapter).generation == info.generation:
-                break
+        chosen = engine.adapters.chosen(adapter)
     except NotFoundError:
         raise models.not_found(name or adapter) from None
-    return AskedModel(
-        name=name or adapter, served=served, adapter=adapter, adapters=chosen, generation=info.generation
-    )
+    return AskedModel(name=name or adapter, served=served, adapter=adapter, adapters=chosen)

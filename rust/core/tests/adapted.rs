@@ -2,15 +2,16 @@
 #![allow(missing_docs, unreachable_pub, dead_code, clippy::unwrap_used)]
 #![allow(clippy::disallowed_methods, reason = "a test may have files")]
 
+#[path = "support/cancelling_clock.rs"]
+mod cancelling_clock;
 mod support;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use cancelling_clock::CancellingClock;
 use ruvllm_core::cancel::CancelFlag;
-use ruvllm_core::clock::Clock;
 use ruvllm_core::engine::{Engine, EngineConfig, Plan, PlanRow};
 use ruvllm_core::lora::{AdapterUse, ReadyAdapter};
 use ruvllm_core::model::{
@@ -332,24 +333,6 @@ fn alone(model: &Arc<Model>, asked: Request) -> Vec<u32> {
     run_all(&mut engine, 16).remove(&id).unwrap().tokens
 }
 
-/// Cancels when the profile has looked at it so often.
-#[derive(Debug)]
-struct CancellingClock {
-    looks: AtomicU64,
-    cancel_at: u64,
-    cancel: CancelFlag,
-}
-
-impl Clock for CancellingClock {
-    fn nanoseconds(&self) -> u64 {
-        let looks = self.looks.fetch_add(1, Ordering::Relaxed);
-        if looks == self.cancel_at {
-            self.cancel.cancel();
-        }
-        looks
-    }
-}
-
 #[test]
 fn whoever_leaves_within_a_step_takes_nobodys_adapter_along() {
     let model = model(BASE);
@@ -386,11 +369,7 @@ fn whoever_leaves_within_a_step_takes_nobodys_adapter_along() {
                 engine.add(asked).unwrap()
             })
             .collect();
-        engine.start_profile(Arc::new(CancellingClock {
-            looks: AtomicU64::new(0),
-            cancel_at,
-            cancel,
-        }));
+        engine.start_profile(Arc::new(CancellingClock::new(cancel_at, cancel)));
         let rows = ids.iter().map(|&sequence| PlanRow {
             sequence,
             prefill_tokens: 16,

@@ -1,13 +1,13 @@
 //! Whoever leaves within a step takes out its own rows and nothing else.
 #![allow(missing_docs, unreachable_pub, dead_code, clippy::unwrap_used)]
 
+#[path = "support/cancelling_clock.rs"]
+mod cancelling_clock;
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use ruvllm_core::cancel::CancelFlag;
-use ruvllm_core::clock::Clock;
+use cancelling_clock::CancellingClock;
 use ruvllm_core::engine::{Pause, Plan, PlanRow};
 use ruvllm_core::sequence::Task;
 use support::{engine, greedy, model, request, run_all};
@@ -16,24 +16,6 @@ fn prompt(length: usize, salt: u32) -> Vec<u32> {
     (0..length as u32)
         .map(|index| 3 + (index * 37 + salt * 101) % 300)
         .collect()
-}
-
-/// Cancels when the profile has looked at it so often: a place in a forward pass that a test can choose.
-#[derive(Debug)]
-struct CancellingClock {
-    looks: AtomicU64,
-    cancel_at: u64,
-    cancel: CancelFlag,
-}
-
-impl Clock for CancellingClock {
-    fn nanoseconds(&self) -> u64 {
-        let looks = self.looks.fetch_add(1, Ordering::Relaxed);
-        if looks == self.cancel_at {
-            self.cancel.cancel();
-        }
-        looks
-    }
 }
 
 #[test]
@@ -58,11 +40,7 @@ fn whoever_leaves_within_a_step_takes_nobodys_rows_along() {
             .add(request(&prompt(40, 2), Task::Generate(greedy(6))))
             .unwrap();
         let last = engine.add(leaver).unwrap();
-        engine.start_profile(Arc::new(CancellingClock {
-            looks: AtomicU64::new(0),
-            cancel_at,
-            cancel,
-        }));
+        engine.start_profile(Arc::new(CancellingClock::new(cancel_at, cancel)));
         let rows = [first, stays, last].map(|sequence| PlanRow {
             sequence,
             prefill_tokens: 16,
@@ -100,11 +78,7 @@ fn a_step_that_nobody_wants_is_given_up() {
     let leaver = request(&prompt(48, 3), Task::Generate(greedy(6)));
     let cancel = leaver.cancel.clone();
     let id = engine.add(leaver).unwrap();
-    engine.start_profile(Arc::new(CancellingClock {
-        looks: AtomicU64::new(0),
-        cancel_at: 12,
-        cancel,
-    }));
+    engine.start_profile(Arc::new(CancellingClock::new(12, cancel)));
     let plan = Plan {
         rows: vec![PlanRow {
             sequence: id,

@@ -61,19 +61,16 @@ impl AdapterPool {
         self.reserve(bytes, deadline)?;
         let made = make();
         let mut state = self.lock();
-        let outcome = match (self.find(&mut state, generation), made) {
-            (Some(there), Ok(_)) => Ok(there),
-            (None, Ok(adapter)) => {
-                let adapter = Arc::new(adapter);
-                // The reservation becomes the adapter's own.
-                state.add(generation, Arc::clone(&adapter), bytes);
-                return Ok(self.ready(adapter));
-            }
-            (there, Err(error)) => {
-                drop(state);
-                drop(there);
-                state = self.lock();
-                Err(error)
+        let outcome = match made {
+            Err(error) => Err(error),
+            Ok(adapter) => {
+                let Some(there) = self.find(&mut state, generation) else {
+                    let adapter = Arc::new(adapter);
+                    // The reservation becomes the adapter's own.
+                    state.add(generation, Arc::clone(&adapter), bytes);
+                    return Ok(self.ready(adapter));
+                };
+                Ok(there)
             }
         };
         state.unreserve(bytes);
