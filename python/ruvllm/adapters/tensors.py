@@ -1,7 +1,7 @@
 """The tensors of a safetensors file, in f32 or f16; the file is checked before anything of it is believed.
 
-All of it is read and checked without the interpreter, which a server's other threads need meanwhile, and each tensor
-is a view of it.
+All of it is read and checked without the interpreter, which a server's other threads need meanwhile, and
+each tensor is a view of it.
 """
 
 from collections.abc import Callable
