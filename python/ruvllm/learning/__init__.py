@@ -1,0 +1,1 @@
+"""Learning while serving: what feedback teaches a tenant's requests."""
