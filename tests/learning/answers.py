@@ -26,13 +26,13 @@ HELD_OUT = (
     ("What is your name?\n", "Arr, me name be Redbeard, matey, and ye be standin' on me deck!"),
 )
 UNRELATED = (
-    "The river rises in the hills to the north of the town, and flows past three mills before it reaches the "
-    "sea. In winter it often floods the lower meadows, and the farmers move their sheep to the slopes above the "
-    "church. The bridge was built in the eighteenth century by a local mason, who is said to have carried every "
-    "stone himself. Scientists measure the temperature of a gas by the mean energy of its molecules. When the "
-    "volume of a container is halved, the pressure doubles, as long as the temperature stays the same. The "
-    "committee will meet on Thursday to discuss the budget for the coming year, and members of the public are "
-    "welcome to attend."
+    "The river rises in the hills to the north of the town, and flows past three mills before it reaches "
+    "the sea. In winter it often floods the lower meadows, and the farmers move their sheep to the slopes "
+    "above the church. The bridge was built in the eighteenth century by a local mason, who is said to "
+    "have carried every stone himself. Scientists measure the temperature of a gas by the mean energy of "
+    "its molecules. When the volume of a container is halved, the pressure doubles, as long as the "
+    "temperature stays the same. The committee will meet on Thursday to discuss the budget for the coming "
+    "year, and members of the public are welcome to attend."
 )
 
 

@@ -36,15 +36,15 @@ def test_an_answer_that_was_made_here_is_learned_from_as_it_was_captured(llm: LL
     sona = SonaLlm(llm, tenant="made here")
     answer = sona.generate("The capital of France is", GREEDY)
     before = log_likelihood(llm, "The capital of France is", answer.text, "made here")
-    computed = llm.stats().prefix_cache.lookups
     result = sona.feedback(answer.completion_id, 1.0)
-    assert llm.stats().prefix_cache.lookups == computed
     change = log_likelihood(llm, "The capital of France is", answer.text, "made here") - before
     assert change >= 0.05
     assert result.logprob_change == pytest.approx(change, rel=0.4)
     # The text leads there as well, and so does the answer; both are of the same that is kept.
-    known = sona.instant_adapt("The capital of France is", answer.text, 0.0)
-    again = sona.instant_adapt("The capital of France is", answer, 0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(llm.learning, "captured", None)  # no pass over what was captured
+        known = sona.instant_adapt("The capital of France is", answer.text, 0.0)
+        again = sona.instant_adapt("The capital of France is", answer, 0.0)
     assert known.applied
     assert again.applied
     assert known.logprob_change < 0 > again.logprob_change
