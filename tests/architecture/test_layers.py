@@ -22,6 +22,7 @@ CORE = [
     {"ids", "error", "cancel", "clock", "profile"},
     {"memory", "sampling", "text"},
     {"kv", "lora"},
+    {"learning"},
     {"prefix"},
     {"batch"},
     {"model"},
@@ -49,6 +50,7 @@ PACKAGE = [
     {"hub", "text", "kernels", "observability"},
     {"packs", "adapters"},
     {"runtime", "backends.base", "caching"},
+    {"learning"},
     {"llm"},
     {"async_engine"},
     # A backend is a face of the whole engine, so the native one stands over `llm`.
