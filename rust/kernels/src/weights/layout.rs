@@ -3,6 +3,7 @@
 use half::f16;
 
 use crate::quant::{BlockFormat, ScaleEncoding};
+use crate::simd::Lanes;
 
 /// Rows of a tile: the 32-bit lanes of the widest vector.
 pub const TILE_ROWS: usize = 16;
@@ -211,6 +212,57 @@ impl<'a> TileBlock<'a> {
                 0.0
             },
         )
+    }
+
+    /// The scales, and the minimums or zeros, of a group of all rows.
+    #[inline(always)]
+    pub(crate) fn scales<L: Lanes>(
+        &self,
+        lanes: L,
+        group: usize,
+        [scales, minimums]: &mut [[f32; TILE_ROWS]; 2],
+    ) {
+        let first = group * (1 + usize::from(self.layout.has_minimum)) * TILE_ROWS;
+        self.load_scales(lanes, (0, first), scales);
+        if self.layout.has_minimum {
+            self.load_scales(lanes, (TILE_ROWS, first + TILE_ROWS), minimums);
+        }
+    }
+
+    /// Sixteen scales, or minimums: `base` is the place of the first base in a super-block's header.
+    #[inline(always)]
+    fn load_scales<L: Lanes>(
+        &self,
+        lanes: L,
+        (base, first): (usize, usize),
+        target: &mut [f32; TILE_ROWS],
+    ) {
+        for (index, target) in target.chunks_exact_mut(L::WIDTH).enumerate() {
+            let offset = index * L::WIDTH;
+            let place = first + offset;
+            let vector = match self.layout.encoding {
+                ScaleEncoding::Single => {
+                    let bytes = &self.scales[4 * place..4 * (place + L::WIDTH)];
+                    // SAFETY: as many numbers as a vector has stand there.
+                    unsafe { lanes.load(bytes.as_ptr().cast()) }
+                }
+                ScaleEncoding::Half => {
+                    let bytes = &self.scales[2 * place..2 * (place + L::WIDTH)];
+                    // SAFETY: as many halves as a vector has lanes stand there.
+                    unsafe { lanes.load_half(bytes.as_ptr().cast()) }
+                }
+                ScaleEncoding::Super => {
+                    let bases = &self.header[2 * (base + offset)..][..2 * L::WIDTH];
+                    let factors = &self.scales[place..place + L::WIDTH];
+                    // SAFETY: as many halves, and as many bytes, as a vector has lanes stand there.
+                    unsafe {
+                        let bases = lanes.load_half(bases.as_ptr().cast());
+                        lanes.mul(bases, lanes.load_bytes(factors.as_ptr().cast()))
+                    }
+                }
+            };
+            lanes.store_up_to(target, vector);
+        }
     }
 
     /// One weight.
