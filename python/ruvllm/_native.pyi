@@ -678,7 +678,10 @@ _Example: TypeAlias = tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.f
 
 @final
 class Training:
-    """LoRA training over a loaded model, whose packed weights are read as they are. Any thread; one at a time works."""
+    """LoRA training over a loaded model, whose packed weights are read as they are.
+
+    Any thread; one at a time works.
+    """
 
     def __new__(
         cls,
@@ -703,8 +706,8 @@ class Training:
     def accumulate(self, examples: Sequence[_Example], *, recompute: bool = True) -> list[float]:
         """The loss of each of `(tokens [n], ids [n, k], shares [n, k])`, whose gradients are added up.
 
-        It is `-sum of shares[i, j] * log p(ids[i, j] | tokens[: i + 1])`. An error adds nothing, but for that of a loss that
-        is no number, which clears all gradients.
+        It is `-sum of shares[i, j] * log p(ids[i, j] | tokens[: i + 1])`. An error adds nothing, but for
+        that of a loss that is no number, which clears all gradients.
         """
     def log_probs(self, tokens: NDArray[np.uint32], ids: NDArray[np.uint32]) -> NDArray[np.float32]:
         """Of each of `ids [n, k]` behind the tokens up to its row."""
@@ -719,7 +722,10 @@ class Training:
         max_gradient_norm: float | None = None,
         scale: float = 1.0,
     ) -> float:
-        """One step of AdamW with `scale` times the gradients, which are cleared; gives their norm before it was cut."""
+        """One step of AdamW with `scale` times the gradients; gives their norm before it was cut.
+
+        Gradients are cleared.
+        """
     def activation_bytes(self) -> int:
         """Most that was held for a way back at once."""
 

@@ -16,6 +16,7 @@ mod head;
 mod heads;
 mod layer;
 mod pass;
+mod rotation;
 mod rows;
 mod settings;
 mod site;
