@@ -46,7 +46,7 @@ def examples_of(model: _native.Model, lengths: tuple[int, ...] = LENGTHS, width:
 
 
 def unit(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return values / np.linalg.norm(values)
+    return values / float(np.linalg.norm(values))
 
 
 def gradients_of(training: _native.Training) -> dict[str, Floats]:

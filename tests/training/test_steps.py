@@ -45,9 +45,9 @@ def test_many_steps_follow_the_formula(model: _native.Model) -> None:
         )
         assert told == pytest.approx(norm, rel=1e-5)
         for name, value in values.items():
-            gradient = gradients[name].astype(np.float64) * 0.25 * min(1.0, 1.0 / (norm + 1e-6))
-            first[name] = 0.8 * first[name] + 0.2 * gradient
-            second[name] = 0.95 * second[name] + 0.05 * gradient**2
+            exact = gradients[name].astype(np.float64) * 0.25 * min(1.0, 1.0 / (norm + 1e-6))
+            first[name] = 0.8 * first[name] + 0.2 * exact
+            second[name] = 0.95 * second[name] + 0.05 * exact**2
             mean, square = first[name] / (1 - 0.8**number), second[name] / (1 - 0.95**number)
             value *= 1 - 0.01 * 0.1
             value -= 0.01 * mean / (np.sqrt(square) + 1e-8)
