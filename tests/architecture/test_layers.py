@@ -27,7 +27,7 @@ CORE = [
     {"batch"},
     {"model"},
     {"events", "sequence"},
-    {"engine"},
+    {"engine", "training"},
 ]
 CORE_NEVER = {("model", "prefix"), ("prefix", "model")}
 

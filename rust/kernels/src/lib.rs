@@ -50,8 +50,9 @@ pub use lora::{
     RowDelta,
 };
 pub use matmul::{
-    Activations, Epilogue, FloatRows, OutputTile, Product, QuantizedRowMut, QuantizedRows,
-    QuantizedRowsMut, RowPrecision, TileRange, WordRowMut, WordRows, multiply, takes_words,
+    Activations, Epilogue, FloatProduct, FloatRows, Grid, OutputRows, OutputTile, Product,
+    QuantizedRowMut, QuantizedRows, QuantizedRowsMut, RowPrecision, TileRange, TransposedBuffers,
+    TransposedProduct, WordRowMut, WordRows, add_product, add_transposed, multiply, takes_words,
 };
 pub use peaks::{InstructionPeak, Operands, Peaks};
 pub use plain::WEIGHT_BLOCK;

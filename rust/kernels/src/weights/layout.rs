@@ -3,6 +3,7 @@
 use half::f16;
 
 use crate::quant::{BlockFormat, ScaleEncoding};
+use crate::simd::Lanes;
 
 /// Rows of a tile: the 32-bit lanes of the widest vector.
 pub const TILE_ROWS: usize = 16;
@@ -25,6 +26,9 @@ pub enum Elements {
     /// Unsigned integers with scales.
     Quantized(QuantLayout),
 }
+
+/// Low four bits of each of four weights.
+pub(super) const NIBBLES: u32 = 0x0f0f_0f0f;
 
 /// Bytes of a vector of four weights for each row of a tile.
 pub(crate) const VECTOR_BYTES: usize = 4 * TILE_ROWS;
@@ -151,6 +155,40 @@ impl<'a> TileBlock<'a> {
         low | ((high & ((1 << width) - 1)) << 4)
     }
 
+    /// The integers of one row, zero point subtracted.
+    #[inline(always)]
+    pub(crate) fn integers(&self, lane: usize) -> [i8; BLOCK_INPUTS] {
+        let word = |vector: usize| {
+            let place = vector * VECTOR_BYTES + lane * 4;
+            u32::from_le_bytes(lane_bytes(&self.values[place..place + 4], 0))
+        };
+        let mut words = [0; BLOCK_INPUTS / 4];
+        if self.layout.bits == 8 {
+            words = std::array::from_fn(word);
+        } else {
+            for vector in 0..4 {
+                let nibbles = word(vector);
+                words[vector] = nibbles & NIBBLES;
+                words[4 + vector] = (nibbles >> 4) & NIBBLES;
+            }
+        }
+        if matches!(self.layout.bits, 5 | 6) {
+            let width = self.layout.bits - 4;
+            let mask = 0x0101_0101 * ((1 << width) - 1);
+            for (vector, target) in words.iter_mut().enumerate() {
+                let (plane, shift) = high_bits_place(width, vector);
+                *target |= ((word(4 + plane) >> shift) & mask) << 4;
+            }
+        }
+        let mut integers = [0; BLOCK_INPUTS];
+        for (word, target) in words.into_iter().zip(integers.as_chunks_mut::<4>().0) {
+            *target = word
+                .to_le_bytes()
+                .map(|byte| byte.wrapping_sub(self.layout.zero).cast_signed());
+        }
+        integers
+    }
+
     /// Scale and minimum of a group, so that a weight is `scale * (integer - zero) + minimum`.
     pub(crate) fn scale(&self, lane: usize, group: usize) -> (f32, f32) {
         let kinds = 1 + usize::from(self.layout.has_minimum);
@@ -179,45 +217,66 @@ impl<'a> TileBlock<'a> {
         )
     }
 
-    /// The stored integers of a row, all at once.
-    fn integers(&self, lane: usize) -> [u8; BLOCK_INPUTS] {
-        let word = |vector: usize| {
-            u32::from_le_bytes(lane_bytes(&self.values[vector * VECTOR_BYTES..], lane))
-        };
-        let mut words = [0u32; BLOCK_INPUTS / 4];
-        if self.layout.bits == 8 {
-            words = std::array::from_fn(word);
-        } else {
-            for vector in 0..4 {
-                let both = word(vector);
-                words[vector] = both & NIBBLES;
-                words[4 + vector] = (both >> 4) & NIBBLES;
-            }
+    /// The scales, and the minimums or zeros, of a group of all rows.
+    #[inline(always)]
+    pub(crate) fn scales<L: Lanes>(
+        &self,
+        lanes: L,
+        group: usize,
+        [scales, minimums]: &mut [[f32; TILE_ROWS]; 2],
+    ) {
+        let first = group * (1 + usize::from(self.layout.has_minimum)) * TILE_ROWS;
+        self.load_scales(lanes, (0, first), scales);
+        if self.layout.has_minimum {
+            self.load_scales(lanes, (TILE_ROWS, first + TILE_ROWS), minimums);
         }
-        if let width @ 1..=2 = self.layout.bits.saturating_sub(4) {
-            let mask = NIBBLES / 15 * ((1 << width) - 1);
-            for (vector, low) in words.iter_mut().enumerate() {
-                let (plane, shift) = high_bits_place(width, vector);
-                *low |= ((word(4 + plane) >> shift) & mask) << 4;
-            }
+    }
+
+    /// Sixteen scales, or minimums: `base` is the place of the first base in a super-block's header.
+    #[inline(always)]
+    fn load_scales<L: Lanes>(
+        &self,
+        lanes: L,
+        (base, first): (usize, usize),
+        target: &mut [f32; TILE_ROWS],
+    ) {
+        for (index, target) in target.chunks_exact_mut(L::WIDTH).enumerate() {
+            let offset = index * L::WIDTH;
+            let place = first + offset;
+            let vector = match self.layout.encoding {
+                ScaleEncoding::Single => {
+                    let bytes = &self.scales[4 * place..4 * (place + L::WIDTH)];
+                    // SAFETY: as many numbers as a vector has stand there.
+                    unsafe { lanes.load(bytes.as_ptr().cast()) }
+                }
+                ScaleEncoding::Half => {
+                    let bytes = &self.scales[2 * place..2 * (place + L::WIDTH)];
+                    // SAFETY: as many halves as a vector has lanes stand there.
+                    unsafe { lanes.load_half(bytes.as_ptr().cast()) }
+                }
+                ScaleEncoding::Super => {
+                    let bases = &self.header[2 * (base + offset)..][..2 * L::WIDTH];
+                    let factors = &self.scales[place..place + L::WIDTH];
+                    // SAFETY: as many halves, and as many bytes, as a vector has lanes stand there.
+                    unsafe {
+                        let bases = lanes.load_half(bases.as_ptr().cast());
+                        lanes.mul(bases, lanes.load_bytes(factors.as_ptr().cast()))
+                    }
+                }
+            };
+            lanes.store_up_to(target, vector);
         }
-        let mut integers = [0; BLOCK_INPUTS];
-        for (bytes, word) in integers.as_chunks_mut::<4>().0.iter_mut().zip(words) {
-            *bytes = word.to_le_bytes();
-        }
-        integers
     }
 
     /// The weights of a row.
     pub(crate) fn decode(&self, lane: usize, output: &mut [f32; BLOCK_INPUTS]) {
         let integers = self.integers(lane);
-        let zero = i32::from(self.layout.zero);
         let groups = integers.chunks_exact(self.layout.group);
         let targets = output.chunks_exact_mut(self.layout.group);
         for (group, (integers, targets)) in groups.zip(targets).enumerate() {
             let (scale, minimum) = self.scale(lane, group);
             for (target, integer) in targets.iter_mut().zip(integers) {
-                *target = scale * (i32::from(*integer) - zero) as f32 + minimum;
+                *target = scale * f32::from(*integer) + minimum;
             }
         }
     }
