@@ -37,6 +37,7 @@ from ruvllm.errors import (
     SonaError,
     StorageError,
     TokenizationError,
+    TrainingError,
 )
 from ruvllm.figures import (
     EngineStats,
@@ -53,7 +54,7 @@ from ruvllm.params import GenerateParams
 from ruvllm.types import DeviceType, ModelSize, Precision, Quantization
 
 if TYPE_CHECKING:
-    from ruvllm import hub, kernels, packs
+    from ruvllm import hub, kernels, packs, training
     from ruvllm.adapters import (
         AdaptFeedback,
         EwcState,
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from ruvllm.caching import PrefixCache, RadixTree
     from ruvllm.chat import BatchInference, ChatSession, RagPipeline
     from ruvllm.llm import LLM
+    from ruvllm.training import TrainingConfig, TrainingSample
 
     __version__: str
 
@@ -131,11 +133,15 @@ __all__ = [
     "Timings",
     "TokenLogprob",
     "TokenizationError",
+    "TrainingConfig",
+    "TrainingError",
+    "TrainingSample",
     "Usage",
     "__version__",
     "hub",
     "kernels",
     "packs",
+    "training",
 ]
 
 logging.getLogger("ruvllm").addHandler(logging.NullHandler())
@@ -157,9 +163,12 @@ _LATE = {
     "RadixTree": ("ruvllm.caching", "RadixTree"),
     "RagPipeline": ("ruvllm.chat", "RagPipeline"),
     "TargetModule": ("ruvllm.adapters", "TargetModule"),
+    "TrainingConfig": ("ruvllm.training", "TrainingConfig"),
+    "TrainingSample": ("ruvllm.training", "TrainingSample"),
     "hub": ("ruvllm.hub", None),
     "kernels": ("ruvllm.kernels", None),
     "packs": ("ruvllm.packs", None),
+    "training": ("ruvllm.training", None),
 }
 
 
