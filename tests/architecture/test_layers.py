@@ -50,7 +50,7 @@ PACKAGE = [
     {"packs", "adapters"},
     {"runtime", "backends.base", "caching"},
     {"llm"},
-    {"async_engine"},
+    {"async_engine", "training"},
     # A backend is a face of the whole engine, so the native one stands over `llm`.
     {"backends", "chat"},
     {"serve", "client"},

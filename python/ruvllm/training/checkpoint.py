@@ -121,6 +121,8 @@ class Checkpoint:
             if f"{BEST}:{name}" in tensors
         }
         state = RunState(**{one.name: told["state"][one.name] for one in fields(RunState)})
+        # AdamW's moments are corrected by how many steps they have seen.
+        training.set_steps(state.step)
         return state, best
 
     def save_prepared(self, tensors: Mapping[str, NDArray[Any]]) -> None:

@@ -88,10 +88,12 @@ class Encoder:
     max_tokens: int
     quality_threshold: float
     lengths: Lengths = field(default_factory=Lengths)
+    _tokenizer: Tokenizer = field(init=False)
+    _template: ChatTemplate | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self._tokenizer: Tokenizer = self.text.required_tokenizer()
-        self._template: ChatTemplate | None = self.text.template()
+        self._tokenizer = self.text.required_tokenizer()
+        self._template = self.text.template()
 
     def conversations(self, records: Sequence[Record]) -> list[Example]:
         """Examples of answers; `TrainingError` names all records that cannot be."""
