@@ -674,6 +674,55 @@ class MicroLora:
     def stats(self) -> tuple[int, int, int, int, float, int]:
         """Adaptations, feedback without, adaptations that wait, updates, sums of qualities, of latencies."""
 
+_Example: TypeAlias = tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.float32]]
+
+@final
+class Training:
+    """LoRA training over a loaded model, whose packed weights are read as they are. Any thread; one at a time works."""
+
+    def __new__(
+        cls,
+        model: Model,
+        *,
+        rank: int,
+        alpha: float,
+        modules: Sequence[str],
+        seed: int,
+        layers: Sequence[int] | None = None,
+    ) -> Training:
+        """`modules`: PEFT's names of maps. A is drawn as PEFT draws it, B is 0."""
+    def tensors(self) -> list[tuple[str, tuple[int, int]]]:
+        """PEFT's keys, without `base_model.model.`, and shapes, layer by layer."""
+    def read(self, name: str, kind: str = "value") -> NDArray[np.float32]:
+        """A copy of `value`, `gradient`, `first_moment` or `second_moment` of a tensor."""
+    def write(self, name: str, kind: str, values: NDArray[np.float32]) -> None: ...
+    @property
+    def steps(self) -> int:
+        """Steps that were made: what AdamW corrects its means by, so a checkpoint has it."""
+    def set_steps(self, steps: int) -> None: ...
+    def accumulate(self, examples: Sequence[_Example], *, recompute: bool = True) -> list[float]:
+        """The loss of each of `(tokens [n], ids [n, k], shares [n, k])`, whose gradients are added up.
+
+        It is `-sum of shares[i, j] * log p(ids[i, j] | tokens[: i + 1])`. An error adds nothing, but for that of a loss that
+        is no number, which clears all gradients.
+        """
+    def log_probs(self, tokens: NDArray[np.uint32], ids: NDArray[np.uint32]) -> NDArray[np.float32]:
+        """Of each of `ids [n, k]` behind the tokens up to its row."""
+    def step(
+        self,
+        *,
+        learning_rate: float,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        max_gradient_norm: float | None = None,
+        scale: float = 1.0,
+    ) -> float:
+        """One step of AdamW with `scale` times the gradients, which are cleared; gives their norm before it was cut."""
+    def activation_bytes(self) -> int:
+        """Most that was held for a way back at once."""
+
 @final
 class Engine:
     """Runs plans over one model and one pool of key-value blocks."""

@@ -26,7 +26,7 @@ CORE = [
     {"batch"},
     {"model"},
     {"events", "sequence"},
-    {"engine"},
+    {"engine", "training"},
 ]
 CORE_NEVER = {("model", "prefix"), ("prefix", "model")}
 

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Modules, low to high; a module may use only those before it:
-//! `ids`, `error`, `cancel`, `clock`, `profile` → `memory`, `sampling`, `text` → `kv`, `lora` → `prefix` → `batch` → `model` → `sequence`, `events` → `engine`.
+//! `ids`, `error`, `cancel`, `clock`, `profile` → `memory`, `sampling`, `text` → `kv`, `lora` → `prefix` → `batch` → `model` → `sequence`, `events` → `engine`, `training`.
 
 pub mod batch;
 pub mod cancel;
@@ -25,5 +25,6 @@ pub mod profile;
 pub mod sampling;
 pub mod sequence;
 pub mod text;
+pub mod training;
 
 pub use error::{Error, Result};

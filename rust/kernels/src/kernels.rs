@@ -13,7 +13,8 @@ use crate::attention::{
 use crate::kv_groups::{self, KvGroups};
 use crate::lora::{self, LoraAdapter, LoraNumbers, Meeting, RowDelta};
 use crate::matmul::{
-    FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut, WordRows,
+    FloatProduct, FloatRows, OutputRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange,
+    WordRowMut, WordRows, float_product, transposed,
 };
 use crate::weights::PackedMatrix;
 use crate::{Activation, plain};
@@ -141,6 +142,45 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         output: &mut OutputTile<'_>,
     ) {
         plain::multiply_float(matrix, rows, range, output);
+    }
+
+    /// `output += rows * matrix[:, blocks]` for blocks of 32 inputs of packed weights of any kind: what gradients of outputs
+    /// are to inputs. `output` is as wide as the blocks.
+    fn multiply_transposed(
+        &self,
+        matrix: &PackedMatrix,
+        rows: OutputRows<'_>,
+        blocks: &Range<usize>,
+        output: &mut OutputTile<'_>,
+    ) {
+        transposed::plain(matrix, rows, blocks, output);
+    }
+
+    /// `output += left * right` for two matrices of f32, also where a product's output would be replaced.
+    fn add_product(&self, product: &FloatProduct<'_>, output: &mut OutputTile<'_>) {
+        product.check((output.rows(), output.columns()));
+        float_product::plain(product, output);
+    }
+
+    /// The way back through [`Self::rms_norm`]: adds to `gradient` what `output_gradient` is to its input.
+    fn rms_norm_backward(
+        &self,
+        input: &[f32],
+        (weight, epsilon): (&[f32], f32),
+        output_gradient: &[f32],
+        gradient: &mut [f32],
+    ) {
+        plain::rms_norm_backward(input, (weight, epsilon), output_gradient, gradient);
+    }
+
+    /// The way back through [`Self::gate`]: gate and up are replaced by their gradients.
+    fn gate_backward(
+        &self,
+        activation: Activation,
+        output_gradient: &[f32],
+        (gate, up): (&mut [f32], &mut [f32]),
+    ) {
+        plain::gate_backward(activation, output_gradient, (gate, up));
     }
 
     /// Attention of some queries over one KV head; a row of `output` is `[group, head_dim]`.

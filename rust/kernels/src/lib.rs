@@ -47,8 +47,9 @@ pub use kernels::{Kernels, Scalar};
 pub use kv_groups::{GROUP_VALUES, GroupAxis, GroupBits, KvGroups};
 pub use lora::{LORA_PANEL, LoraAdapter, LoraMatrices, LoraNumbers, Meeting, RowDelta};
 pub use matmul::{
-    Activations, Epilogue, FloatRows, OutputTile, Product, QuantizedRowMut, QuantizedRows,
-    QuantizedRowsMut, RowPrecision, TileRange, WordRowMut, WordRows, multiply, takes_words,
+    Activations, Epilogue, FloatProduct, FloatRows, Grid, OutputRows, OutputTile, Product,
+    QuantizedRowMut, QuantizedRows, QuantizedRowsMut, RowPrecision, TileRange, WordRowMut,
+    WordRows, add_product, add_transposed, multiply, takes_words,
 };
 pub use peaks::{InstructionPeak, Operands, Peaks};
 pub use plain::WEIGHT_BLOCK;

@@ -79,6 +79,59 @@ pub(crate) fn gate(activation: Activation, gate: &[f32], up: &[f32], output: &mu
     }
 }
 
+pub(crate) fn rms_norm_backward(
+    input: &[f32],
+    (weight, epsilon): (&[f32], f32),
+    output_gradient: &[f32],
+    gradient: &mut [f32],
+) {
+    assert!(input.len() == output_gradient.len() && input.len() == gradient.len());
+    let width = weight.len();
+    let rows = input
+        .chunks_exact(width)
+        .zip(output_gradient.chunks_exact(width))
+        .zip(gradient.chunks_exact_mut(width));
+    for ((input, output), gradient) in rows {
+        let squares: f64 = input.iter().map(|value| f64::from(*value).powi(2)).sum();
+        let root = (squares / width as f64 + f64::from(epsilon)).sqrt();
+        let weighted = |index: usize| f64::from(weight[index]) * f64::from(output[index]);
+        let products = input.iter().enumerate();
+        let products: f64 = products
+            .map(|(index, value)| f64::from(*value) * weighted(index))
+            .sum();
+        for (index, gradient) in gradient.iter_mut().enumerate() {
+            let pull = f64::from(input[index]) * products / (root.powi(3) * width as f64);
+            *gradient += (weighted(index) / root - pull) as f32;
+        }
+    }
+}
+
+pub(crate) fn gate_backward(
+    activation: Activation,
+    output_gradient: &[f32],
+    (gate, up): (&mut [f32], &mut [f32]),
+) {
+    assert!(gate.len() == up.len() && gate.len() == output_gradient.len());
+    for ((output, gate), up) in output_gradient.iter().zip(gate).zip(up) {
+        let (output, x, factor) = (f64::from(*output), f64::from(*gate), f64::from(*up));
+        let (active, slope) = match activation {
+            Activation::Silu => {
+                let share = 1.0 / (1.0 + (-x).exp());
+                (x * share, share * (1.0 + x * (1.0 - share)))
+            }
+            Activation::GeluTanh => {
+                let factor = (2.0 / std::f64::consts::PI).sqrt();
+                let tanh = (factor * (x + 0.044_715 * x.powi(3))).tanh();
+                let inner_slope = factor * (1.0 + 3.0 * 0.044_715 * x * x);
+                let slope = 0.5 * (1.0 + tanh) + 0.5 * x * (1.0 - tanh * tanh) * inner_slope;
+                (0.5 * x * (1.0 + tanh), slope)
+            }
+        };
+        *gate = (output * factor * slope) as f32;
+        *up = (output * active) as f32;
+    }
+}
+
 pub(crate) fn soft_cap(values: &mut [f32], cap: f32) {
     for value in values {
         *value = (f64::from(cap) * (f64::from(*value) / f64::from(cap)).tanh()) as f32;

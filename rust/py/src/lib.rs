@@ -36,6 +36,7 @@ mod sampling;
 mod status;
 mod system;
 mod tokenizer;
+mod training;
 
 use pyo3::prelude::*;
 
@@ -90,6 +91,8 @@ mod _native {
     use super::system::System;
     #[pymodule_export]
     use super::tokenizer::{Tokenizer, Vocabulary};
+    #[pymodule_export]
+    use super::training::Training;
 
     /// Adds the union that `events` gives; what there is, the stub says, and not a second list.
     #[pymodule_init]

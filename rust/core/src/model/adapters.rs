@@ -77,11 +77,13 @@ pub struct AdapterPart<'a> {
 }
 
 /// Where a linear map stands in a layer.
-struct Place {
-    site: Site,
-    inputs: usize,
-    first_output: usize,
-    outputs: usize,
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) site: Site,
+    pub(crate) inputs: usize,
+    /// Among those of all maps of the site.
+    pub(crate) first_output: usize,
+    pub(crate) outputs: usize,
 }
 
 impl Model {
@@ -189,7 +191,8 @@ impl Model {
         rotary_order(family.rotary_layout, heads, self.spec.head_dim)
     }
 
-    fn place_of(&self, module: Module) -> Result<Place> {
+    /// Where a map stands, the same in every layer.
+    pub(crate) fn place_of(&self, module: Module) -> Result<Place> {
         let spec = &self.spec;
         let (queries, keys) = (
             spec.num_heads * spec.head_dim,

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::kv::KvPool;
 use crate::profile::Operation;
 
-use super::compute::{Compute, ROWS_PER_TASK};
+use super::compute::Compute;
 use super::layer::{LayerBuffers, LayerCall, RotaryTables};
 use super::spec::ModelSpec;
 use super::weights::Weights;
@@ -47,7 +47,9 @@ impl Decoder<'_> {
     ) -> Result<()> {
         self.check_batch(batch)?;
         self.compute.timed(Operation::Embed, || {
-            self.embed(batch, &mut work.residual);
+            let tokens = &batch.tokens;
+            self.weights
+                .embed(self.compute, self.spec, tokens, &mut work.residual);
         });
         work.rotary.clear();
         self.compute.timed(Operation::Rope, || {
@@ -103,27 +105,5 @@ impl Decoder<'_> {
             ))),
             None => Ok(()),
         }
-    }
-
-    fn embed(self, batch: &Batch, residual: &mut Vec<f32>) {
-        let width = self.spec.hidden_size;
-        residual.resize(batch.tokens.len() * width, 0.0);
-        let table = self.weights.embedding();
-        let scale = self.spec.embedding_scale;
-        let rows = batch
-            .tokens
-            .iter()
-            .zip(residual.chunks_exact_mut(width))
-            .collect();
-        self.compute
-            .pool
-            .for_each(rows, ROWS_PER_TASK, |(token, row): (&u32, &mut [f32])| {
-                table.decode_row(*token as usize, row);
-                if scale != 1.0 {
-                    for value in row {
-                        *value *= scale;
-                    }
-                }
-            });
     }
 }

@@ -30,12 +30,20 @@ pub(super) struct Input<'a> {
 
 /// Buffers for the input of a linear map, in the precision that it takes.
 #[derive(Debug, Default)]
-pub(super) struct InputBuffers {
+pub(crate) struct InputBuffers {
     normed: Vec<f32>,
     quantized: QuantizedRows,
     words: WordRows,
     /// What adapters make of each row.
     reduced: Vec<f32>,
+}
+
+impl InputBuffers {
+    /// What they take.
+    pub(crate) fn bytes(&self) -> usize {
+        let floats = self.normed.capacity() + self.reduced.capacity();
+        4 * floats + self.quantized.bytes() + self.words.bytes()
+    }
 }
 
 /// Matrices that share an input; their outputs stand side by side, or one gates the other.
@@ -91,7 +99,7 @@ impl Linear {
     }
 
     /// Width of the output where the matrices stand side by side.
-    pub(super) fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         self.matrices.iter().map(PackedMatrix::rows).sum()
     }
 
@@ -114,14 +122,24 @@ impl Linear {
             )));
         };
         output.resize(elements, 0.0);
+        self.apply(compute, rows, &mut InputBuffers::default(), &mut output);
+        Ok(output)
+    }
+
+    /// `output = weights * rows + bias`, the matrices' results side by side, where nothing is added and nothing else follows.
+    pub(crate) fn apply(
+        &self,
+        compute: Compute<'_>,
+        rows: &[f32],
+        buffers: &mut InputBuffers,
+        output: &mut [f32],
+    ) {
         let input = Input {
             source: Source::Rows(rows),
             adapted: Adapted::NONE,
         };
-        let mut buffers = InputBuffers::default();
-        let turn = self.alone();
-        turn.apply(compute, input, &mut buffers, Epilogue::Replace, &mut output);
-        Ok(output)
+        self.alone()
+            .apply(compute, input, buffers, Epilogue::Replace, output);
     }
 }
 

@@ -23,16 +23,19 @@ use std::sync::Arc;
 
 use ruvllm_kernels::{Kernels, KvFormat, KvLayout, ThreadPool};
 
+pub(crate) use adapters::Place;
 pub use adapters::{AdapterPart, Matrix, Module};
 pub use compute::{ActivationPrecision, Compute};
 pub use description::ModelDescription;
 pub use layer_blocks::LayerBlocks;
+pub(crate) use linear::InputBuffers;
 pub use linear::Linear;
 pub use loader::{LoadOptions, load, open};
+pub(crate) use norm::Norm;
 pub(crate) use outputs::Output;
 pub(crate) use runner::Runner;
 use spec::ModelSpec;
-use weights::Weights;
+pub(crate) use weights::{LayerWeights, Weights};
 
 /// A loaded model: what it is, its packed weights, and what computes with them.
 #[derive(Debug)]
@@ -64,6 +67,21 @@ impl Model {
     /// The arithmetic, to keep.
     pub(crate) fn shared_kernels(&self) -> Arc<dyn Kernels> {
         Arc::clone(&self.kernels)
+    }
+
+    /// The packed weights.
+    pub(crate) fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// What its operations are handed.
+    pub(crate) fn compute(&self) -> Compute<'_> {
+        Compute {
+            kernels: &*self.kernels,
+            pool: &self.pool,
+            precision: self.precision,
+            profile: None,
+        }
     }
 
     /// How many threads it computes with.

@@ -6,9 +6,9 @@ use super::compute::{Compute, ROWS_PER_TASK};
 
 /// A norm's weight and its epsilon.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Norm<'a> {
-    pub(super) weight: &'a [f32],
-    pub(super) epsilon: f32,
+pub(crate) struct Norm<'a> {
+    pub(crate) weight: &'a [f32],
+    pub(crate) epsilon: f32,
 }
 
 impl Norm<'_> {
@@ -20,7 +20,7 @@ impl Norm<'_> {
     }
 
     /// Norms every row of `input` into `output`, which is resized.
-    pub(super) fn apply(self, compute: Compute<'_>, input: &[f32], output: &mut Vec<f32>) {
+    pub(crate) fn apply(self, compute: Compute<'_>, input: &[f32], output: &mut Vec<f32>) {
         output.resize(input.len(), 0.0);
         let task = ROWS_PER_TASK * self.weight.len();
         let rows = input.chunks(task).zip(output.chunks_mut(task)).collect();
@@ -29,7 +29,7 @@ impl Norm<'_> {
     }
 
     /// Adds every row of `input`, normed, to `residual`.
-    pub(super) fn add_to(self, compute: Compute<'_>, input: &[f32], residual: &mut [f32]) {
+    pub(crate) fn add_to(self, compute: Compute<'_>, input: &[f32], residual: &mut [f32]) {
         let width = self.weight.len();
         let task = ROWS_PER_TASK * width;
         let rows = input.chunks(task).zip(residual.chunks_mut(task)).collect();

@@ -1,15 +1,12 @@
 //! From the rows that somebody wants to what is said of them: norm, head, cap, in this one place.
 
-use ruvllm_kernels::Epilogue;
-
 use crate::batch::{Batch, BatchSequence, Wanted};
 use crate::ids::SequenceId;
 use crate::profile::Operation;
 
-use super::adapted::Adapted;
 use super::compute::Compute;
 use super::decoder::Decoder;
-use super::linear::{Input, InputBuffers, Source};
+use super::linear::InputBuffers;
 use super::norm::Norm;
 
 /// Rows whose logits are computed together, at most: the head is read once for all of them.
@@ -106,12 +103,7 @@ impl Decoder<'_> {
         let head = self.weights.head();
         logits.resize(gathered.len() / self.spec.hidden_size * head.width(), 0.0);
         compute.timed(Operation::Head, || {
-            let rows = Input {
-                source: Source::Rows(hidden),
-                adapted: Adapted::NONE,
-            };
-            head.alone()
-                .apply(compute, rows, input, Epilogue::Replace, logits);
+            head.apply(compute, hidden, input, logits);
         });
         if let Some(cap) = self.spec.final_soft_cap {
             let rows = logits.chunks_mut(self.spec.vocab_size).collect();

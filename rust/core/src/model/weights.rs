@@ -2,7 +2,11 @@
 
 use ruvllm_kernels::PackedMatrix;
 
+use crate::ids::TokenId;
+
+use super::compute::{Compute, ROWS_PER_TASK};
 use super::linear::Linear;
+use super::spec::ModelSpec;
 
 /// All weights of a model.
 #[derive(Debug)]
@@ -32,6 +36,28 @@ pub(crate) struct LayerWeights {
 }
 
 impl Weights {
+    /// The residual stream of tokens of the vocabulary, `[tokens, hidden]`.
+    pub(crate) fn embed(
+        &self,
+        compute: Compute<'_>,
+        spec: &ModelSpec,
+        tokens: &[TokenId],
+        residual: &mut Vec<f32>,
+    ) {
+        let (width, scale, table) = (spec.hidden_size, spec.embedding_scale, self.embedding());
+        residual.resize(tokens.len() * width, 0.0);
+        let rows = tokens.iter().zip(residual.chunks_exact_mut(width));
+        let embed = |(token, row): (&TokenId, &mut [f32])| {
+            table.decode_row(*token as usize, row);
+            if scale != 1.0 {
+                for value in row {
+                    *value *= scale;
+                }
+            }
+        };
+        compute.pool.for_each(rows.collect(), ROWS_PER_TASK, embed);
+    }
+
     /// The table of embedding rows.
     pub(crate) fn embedding(&self) -> &PackedMatrix {
         &self.embedding.matrices()[0]

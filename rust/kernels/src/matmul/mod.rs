@@ -1,6 +1,7 @@
 //! Matrix products: packed weights `[rows, columns]` times rows of activations.
 
 mod add_deltas;
+mod backward;
 #[cfg(target_arch = "x86_64")]
 mod convert_avx2;
 mod cut;
@@ -13,6 +14,7 @@ mod dot_avx2;
 mod dot_avx512;
 #[cfg(target_arch = "aarch64")]
 mod dot_neon;
+pub(crate) mod float_product;
 mod multiply;
 mod output;
 mod product;
@@ -31,6 +33,7 @@ mod rows;
 mod tile_avx512;
 #[cfg(target_arch = "aarch64")]
 mod tile_neon;
+pub(crate) mod transposed;
 #[cfg(target_arch = "x86_64")]
 mod unpack_avx2;
 #[cfg(target_arch = "x86_64")]
@@ -43,10 +46,13 @@ pub(crate) mod words_avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod words_avx512;
 
+pub use backward::{add_product, add_transposed};
 pub(crate) use dense::decode_tile;
+pub use float_product::{FloatProduct, Grid};
 pub use multiply::{RowPrecision, multiply};
 pub use output::OutputTile;
 pub(crate) use product::check_product;
 pub use product::{Activations, Epilogue, Product};
 pub use rows::{FloatRows, QuantizedRowMut, QuantizedRows, QuantizedRowsMut, TileRange};
+pub use transposed::OutputRows;
 pub use words::{WordRowMut, WordRows, takes_words};

@@ -22,19 +22,32 @@ const GATED_FLOATS: usize = 8 << 10;
 const TOKEN_GROUP: usize = 12;
 
 /// The output, shared by threads that write disjoint columns.
-struct SharedOutput {
+pub(super) struct SharedOutput {
     pointer: AtomicPtr<f32>,
     width: usize,
     adds: bool,
 }
 
 impl SharedOutput {
+    /// All of `output`, of rows that wide; with `adds` results are added to what is there.
+    pub(super) fn new(output: &mut [f32], width: usize, adds: bool) -> Self {
+        Self {
+            pointer: AtomicPtr::new(output.as_mut_ptr()),
+            width,
+            adds,
+        }
+    }
+
     /// Some columns of some rows.
     ///
     /// # Safety
     ///
     /// They lie inside the output, and no other thread touches them meanwhile.
-    unsafe fn tile(&self, rows: &Range<usize>, columns: &Range<usize>) -> OutputTile<'_> {
+    pub(super) unsafe fn tile(
+        &self,
+        rows: &Range<usize>,
+        columns: &Range<usize>,
+    ) -> OutputTile<'_> {
         // SAFETY: the rectangle lies inside the output, and is this caller's alone.
         unsafe {
             let first = self.pointer.load(Ordering::Relaxed);
@@ -58,11 +71,8 @@ pub fn multiply(
     product.check(output);
     let tokens = product.activations.tokens();
     let cut = Cut::new(product, pool.threads());
-    let shared = SharedOutput {
-        pointer: AtomicPtr::new(output.as_mut_ptr()),
-        width: product.width(),
-        adds: product.epilogue == Epilogue::Add,
-    };
+    let adds = product.epilogue == Epilogue::Add;
+    let shared = SharedOutput::new(output, product.width(), adds);
     let ahead = if tokens <= FEW_TOKENS {
         product.ahead
     } else {

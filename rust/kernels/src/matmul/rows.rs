@@ -86,6 +86,15 @@ impl QuantizedRows {
         self.half_debts.resize(tokens * blocks * 2, 0);
     }
 
+    /// What they take.
+    pub fn bytes(&self) -> usize {
+        let floats = [&self.scales, &self.block_sums, &self.half_sums];
+        let integers = [&self.block_debts, &self.half_debts];
+        let words = floats.map(Vec::capacity).iter().sum::<usize>()
+            + integers.map(Vec::capacity).iter().sum::<usize>();
+        4 * words + self.quants.capacity()
+    }
+
     /// How many rows.
     pub fn tokens(&self) -> usize {
         self.tokens

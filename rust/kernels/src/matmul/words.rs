@@ -43,6 +43,11 @@ pub struct WordRowMut<'a> {
 }
 
 impl WordRows {
+    /// What they take.
+    pub fn bytes(&self) -> usize {
+        2 * self.words.capacity() + 4 * self.scales.capacity()
+    }
+
     /// Makes room for `tokens` rows; their content is undefined until each was written.
     ///
     /// # Panics

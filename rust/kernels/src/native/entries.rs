@@ -17,9 +17,10 @@ macro_rules! native_entries {
             use crate::attention::{KvData, KvDataMut, KvLayout, KvRows, KvRun, store};
             use crate::lora::{LoraNumbers, Meeting, RowDelta, rows};
             use crate::matmul::{
-                FloatRows, OutputTile, QuantizedRowMut, TileRange, WordRowMut, dense,
+                FloatProduct, FloatRows, OutputRows, OutputTile, QuantizedRowMut, TileRange,
+                WordRowMut, dense, float_product, transposed,
             };
-            use crate::ops::{activation, norm, quantize, rope, softmax, vector};
+            use crate::ops::{activation, backward, norm, quantize, rope, softmax, vector};
             use crate::weights::PackedMatrix;
 
             #[target_feature(enable = $features)]
@@ -109,6 +110,50 @@ macro_rules! native_entries {
             ) {
                 // SAFETY: the caller checked the product.
                 unsafe { dense::multiply(lanes, matrix, rows, range, output) }
+            }
+            /// # Safety
+            ///
+            /// `transposed::check` passed.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn multiply_transposed(
+                lanes: $lanes,
+                matrix: &PackedMatrix,
+                rows: OutputRows<'_>,
+                blocks: &std::ops::Range<usize>,
+                output: &mut OutputTile<'_>,
+            ) {
+                // SAFETY: what the caller promises.
+                unsafe { transposed::add(lanes, matrix, rows, blocks, output) }
+            }
+            /// # Safety
+            ///
+            /// The product was checked.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn add_product(
+                lanes: $lanes,
+                product: &FloatProduct<'_>,
+                output: &mut OutputTile<'_>,
+            ) {
+                // SAFETY: what the caller promises.
+                unsafe { float_product::add(lanes, product, output) }
+            }
+            #[target_feature(enable = $features)]
+            pub(super) fn rms_norm_backward(
+                lanes: $lanes,
+                norm: (&[f32], &[f32], f32),
+                output_gradient: &[f32],
+                gradient: &mut [f32],
+            ) {
+                backward::rms_norm(lanes, norm, output_gradient, gradient);
+            }
+            #[target_feature(enable = $features)]
+            pub(super) fn gate_backward(
+                lanes: $lanes,
+                kind: Activation,
+                output_gradient: &[f32],
+                halves: (&mut [f32], &mut [f32]),
+            ) {
+                backward::gate(lanes, kind, output_gradient, halves);
             }
             pub(super) fn gather(
                 lanes: $lanes,

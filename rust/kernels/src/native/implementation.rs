@@ -14,8 +14,8 @@ macro_rules! native_kernels {
             use crate::kernels::Kernels;
             use crate::lora::{LoraNumbers, Meeting, RowDelta, rows};
             use crate::matmul::{
-                FloatRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange, WordRowMut,
-                WordRows, check_product, takes_words,
+                FloatProduct, FloatRows, OutputRows, OutputTile, QuantizedRowMut, QuantizedRows,
+                TileRange, WordRowMut, WordRows, check_product, takes_words, transposed,
             };
             use crate::native::MultiplyWords;
             use crate::weights::{BLOCK_INPUTS, PackedMatrix};
@@ -160,6 +160,56 @@ macro_rules! native_kernels {
                     );
                     // SAFETY: `self` proves the features, and the product was checked.
                     unsafe { $entries::multiply_float(self.lanes, matrix, rows, range, output) }
+                }
+                fn multiply_transposed(
+                    &self,
+                    matrix: &PackedMatrix,
+                    rows: OutputRows<'_>,
+                    blocks: &std::ops::Range<usize>,
+                    output: &mut OutputTile<'_>,
+                ) {
+                    transposed::check(matrix, rows, blocks, output);
+                    // SAFETY: `self` proves the features, and the product was checked.
+                    unsafe {
+                        $entries::multiply_transposed(self.lanes, matrix, rows, blocks, output)
+                    }
+                }
+                fn add_product(&self, product: &FloatProduct<'_>, output: &mut OutputTile<'_>) {
+                    product.check((output.rows(), output.columns()));
+                    // SAFETY: `self` proves the features, and the product was checked.
+                    unsafe { $entries::add_product(self.lanes, product, output) }
+                }
+                fn rms_norm_backward(
+                    &self,
+                    input: &[f32],
+                    (weight, epsilon): (&[f32], f32),
+                    output_gradient: &[f32],
+                    gradient: &mut [f32],
+                ) {
+                    assert!(input.len() == output_gradient.len() && input.len() == gradient.len());
+                    let width = weight.len();
+                    let rows = input
+                        .chunks_exact(width)
+                        .zip(output_gradient.chunks_exact(width))
+                        .zip(gradient.chunks_exact_mut(width));
+                    for ((input, output), gradient) in rows {
+                        let norm = (input, weight, epsilon);
+                        // SAFETY: `self` proves the features.
+                        unsafe { $entries::rms_norm_backward(self.lanes, norm, output, gradient) }
+                    }
+                }
+                fn gate_backward(
+                    &self,
+                    activation: Activation,
+                    output_gradient: &[f32],
+                    (gate, up): (&mut [f32], &mut [f32]),
+                ) {
+                    assert!(gate.len() == up.len() && gate.len() == output_gradient.len());
+                    let halves = (gate, up);
+                    // SAFETY: `self` proves the features.
+                    unsafe {
+                        $entries::gate_backward(self.lanes, activation, output_gradient, halves)
+                    }
                 }
                 fn attend(
                     &self,

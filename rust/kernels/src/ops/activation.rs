@@ -4,9 +4,9 @@ use crate::Activation;
 use crate::simd::{Lanes, sigmoid, tanh, vectors, vectors_mut};
 
 /// `sqrt(2 / pi)`, of GELU's tanh form.
-const GELU_FACTOR: f32 = 0.797_884_6;
+pub(super) const GELU_FACTOR: f32 = 0.797_884_6;
 /// The cubic term of GELU's tanh form.
-const GELU_CUBIC: f32 = 0.044_715;
+pub(super) const GELU_CUBIC: f32 = 0.044_715;
 
 /// Activates one row; the three slices are of one length.
 #[inline(always)]

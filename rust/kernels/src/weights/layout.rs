@@ -26,6 +26,9 @@ pub enum Elements {
     Quantized(QuantLayout),
 }
 
+/// Low four bits of each of four weights.
+pub(super) const NIBBLES: u32 = 0x0f0f_0f0f;
+
 /// Bytes of a vector of four weights for each row of a tile.
 pub(crate) const VECTOR_BYTES: usize = 4 * TILE_ROWS;
 
@@ -146,6 +149,40 @@ impl<'a> TileBlock<'a> {
         let (plane, shift) = high_bits_place(width, input / 4);
         let high = self.values[(4 + plane) * VECTOR_BYTES + position] >> shift;
         low | ((high & ((1 << width) - 1)) << 4)
+    }
+
+    /// The integers of one row, zero point subtracted.
+    #[inline(always)]
+    pub(crate) fn integers(&self, lane: usize) -> [i8; BLOCK_INPUTS] {
+        let word = |vector: usize| {
+            let place = vector * VECTOR_BYTES + lane * 4;
+            u32::from_le_bytes(lane_bytes(&self.values[place..place + 4], 0))
+        };
+        let mut words = [0; BLOCK_INPUTS / 4];
+        if self.layout.bits == 8 {
+            words = std::array::from_fn(word);
+        } else {
+            for vector in 0..4 {
+                let nibbles = word(vector);
+                words[vector] = nibbles & NIBBLES;
+                words[4 + vector] = (nibbles >> 4) & NIBBLES;
+            }
+        }
+        if matches!(self.layout.bits, 5 | 6) {
+            let width = self.layout.bits - 4;
+            let mask = 0x0101_0101 * ((1 << width) - 1);
+            for (vector, target) in words.iter_mut().enumerate() {
+                let (plane, shift) = high_bits_place(width, vector);
+                *target |= ((word(4 + plane) >> shift) & mask) << 4;
+            }
+        }
+        let mut integers = [0; BLOCK_INPUTS];
+        for (word, target) in words.into_iter().zip(integers.as_chunks_mut::<4>().0) {
+            *target = word
+                .to_le_bytes()
+                .map(|byte| byte.wrapping_sub(self.layout.zero).cast_signed());
+        }
+        integers
     }
 
     /// Scale and minimum of a group, so that a weight is `scale * (integer - zero) + minimum`.

@@ -8,9 +8,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ruvllm_kernels::{
-    Activation, AttentionShape, AttentionTask, FloatRows, Kernels, KvDataMut, KvGroups, KvLayout,
-    KvRows, KvRun, KvView, LoraAdapter, LoraNumbers, Meeting, OutputTile, PackedMatrix,
-    QuantizedRowMut, QuantizedRows, RowDelta, RowsMut, TileRange, WordRowMut, WordRows,
+    Activation, AttentionShape, AttentionTask, FloatProduct, FloatRows, Kernels, KvDataMut,
+    KvGroups, KvLayout, KvRows, KvRun, KvView, LoraAdapter, LoraNumbers, Meeting, OutputRows,
+    OutputTile, PackedMatrix, QuantizedRowMut, QuantizedRows, RowDelta, RowsMut, TileRange,
+    WordRowMut, WordRows,
 };
 
 use crate::pack::Pack;
@@ -227,6 +228,42 @@ impl Kernels for PackKernels {
         output: &mut OutputTile<'_>,
     ) {
         self.native.multiply_float(matrix, rows, range, output);
+    }
+
+    fn multiply_transposed(
+        &self,
+        matrix: &PackedMatrix,
+        rows: OutputRows<'_>,
+        blocks: &Range<usize>,
+        output: &mut OutputTile<'_>,
+    ) {
+        self.native
+            .multiply_transposed(matrix, rows, blocks, output);
+    }
+
+    fn add_product(&self, product: &FloatProduct<'_>, output: &mut OutputTile<'_>) {
+        self.native.add_product(product, output);
+    }
+
+    fn rms_norm_backward(
+        &self,
+        input: &[f32],
+        norm: (&[f32], f32),
+        output_gradient: &[f32],
+        gradient: &mut [f32],
+    ) {
+        self.native
+            .rms_norm_backward(input, norm, output_gradient, gradient);
+    }
+
+    fn gate_backward(
+        &self,
+        activation: Activation,
+        output_gradient: &[f32],
+        halves: (&mut [f32], &mut [f32]),
+    ) {
+        self.native
+            .gate_backward(activation, output_gradient, halves);
     }
 
     fn attend(

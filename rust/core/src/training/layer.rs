@@ -1,0 +1,472 @@
+//! A layer of the decoder, forwards with what the way back needs, and back.
+//!
+//! It computes what `model/layer.rs` computes, of whole texts and without a cache.
+
+use crate::lora::Site;
+use crate::model::spec::ModelSpec;
+use crate::model::{Compute, InputBuffers, LayerWeights, Linear, Norm};
+
+use super::attention::{Attention, HeadBuffers};
+use super::rows::{Rotary, Rows, Turn};
+use super::site::{SiteRows, SiteWeights};
+use super::tensors::AdapterTensors;
+
+/// Rows that one thread takes at a time.
+const ROWS_PER_TASK: usize = 16;
+
+/// What the way back needs of a layer, beside its input.
+#[derive(Debug, Default)]
+pub(super) struct Trace {
+    /// Q, K and V before norms and rotation, where there are such norms; `[rows, (heads + 2 kv_heads) head_dim]`.
+    projected: Vec<f32>,
+    /// The same after them.
+    rotated: Vec<f32>,
+    /// `[rows, heads head_dim]`
+    attended: Vec<f32>,
+    /// What the attention half adds, before its norm, where it has one; `[rows, hidden]`.
+    attention_result: Vec<f32>,
+    /// The residual stream between the halves, `[rows, hidden]`.
+    middle: Vec<f32>,
+    /// Gate and up, `[rows, 2 feed_forward]`.
+    gate_up: Vec<f32>,
+    /// What the feed-forward half adds, before its norm, where it has one; `[rows, hidden]`.
+    feed_forward_result: Vec<f32>,
+    /// Of each site.
+    reduced: [Vec<f32>; 4],
+}
+
+/// Memory that every layer works in.
+#[derive(Debug, Default)]
+pub(super) struct LayerBuffers {
+    input: InputBuffers,
+    heads: HeadBuffers,
+    /// `[rows, hidden]`
+    normed: Vec<f32>,
+    result: Vec<f32>,
+    /// `[rows, feed_forward]`
+    activated: Vec<f32>,
+    activated_gradient: Vec<f32>,
+    /// `[rows, (heads + 2 kv_heads) head_dim]`
+    rotated_gradient: Vec<f32>,
+    /// `[rows, heads head_dim]`
+    attended_gradient: Vec<f32>,
+    score_bytes: usize,
+}
+
+/// How far a layer goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// To its end.
+    Whole,
+    /// Only as far as the way back needs it.
+    Traced,
+}
+
+/// A layer at work on some rows.
+#[derive(Clone, Copy)]
+pub(super) struct Layer<'a> {
+    pub(super) compute: Compute<'a>,
+    pub(super) spec: &'a ModelSpec,
+    pub(super) weights: &'a LayerWeights,
+    pub(super) index: usize,
+    pub(super) rows: &'a Rows,
+}
+
+fn bytes(all: &[&Vec<f32>]) -> usize {
+    4 * all.iter().map(|values| values.capacity()).sum::<usize>()
+}
+
+impl Trace {
+    /// What it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let own = bytes(&[
+            &self.projected,
+            &self.rotated,
+            &self.attended,
+            &self.attention_result,
+            &self.middle,
+            &self.gate_up,
+            &self.feed_forward_result,
+        ]);
+        own + bytes(&self.reduced.each_ref())
+    }
+}
+
+impl LayerBuffers {
+    /// What they take.
+    pub(super) fn bytes(&self) -> usize {
+        let own = bytes(&[
+            &self.normed,
+            &self.result,
+            &self.activated,
+            &self.activated_gradient,
+            &self.rotated_gradient,
+            &self.attended_gradient,
+        ]);
+        own + self.heads.bytes() + self.input.bytes() + self.score_bytes
+    }
+}
+
+impl Layer<'_> {
+    /// The residual stream after the layer, of `residual` before it.
+    pub(super) fn forward(
+        self,
+        maps: &AdapterTensors,
+        residual: &[f32],
+        trace: &mut Trace,
+        (buffers, output): (&mut LayerBuffers, &mut Vec<f32>),
+        extent: Extent,
+    ) {
+        self.attention_half(maps, residual, trace, buffers);
+        let site = self.site(maps.scale, Site::FeedForwardInput);
+        let norm = self.norm(&self.weights.feed_forward_norm);
+        norm.apply(self.compute, &trace.middle, &mut buffers.normed);
+        let [.., reduced, reduced_down] = &mut trace.reduced;
+        site.forward(
+            maps.at(self.index, Site::FeedForwardInput),
+            &buffers.normed,
+            &mut buffers.input,
+            (reduced, &mut trace.gate_up),
+        );
+        self.activate(&trace.gate_up, &mut buffers.activated);
+        let site = self.site(maps.scale, Site::FeedForwardOutput);
+        let down = maps.at(self.index, Site::FeedForwardOutput);
+        let post_norm = self.weights.post_feed_forward_norm.as_deref();
+        if extent == Extent::Traced && post_norm.is_none() {
+            return site.reduce(down, &buffers.activated, reduced_down);
+        }
+        let result = &mut buffers.result;
+        let (input, activated) = (&mut buffers.input, &buffers.activated);
+        site.forward(down, activated, input, (reduced_down, result));
+        self.add_result(post_norm, &trace.middle, result, output);
+        if post_norm.is_some() {
+            std::mem::swap(&mut trace.feed_forward_result, result);
+        }
+    }
+
+    fn attention_half(
+        self,
+        maps: &AdapterTensors,
+        residual: &[f32],
+        trace: &mut Trace,
+        buffers: &mut LayerBuffers,
+    ) {
+        let norm = self.norm(&self.weights.attention_norm);
+        norm.apply(self.compute, residual, &mut buffers.normed);
+        let [reduced, reduced_output, ..] = &mut trace.reduced;
+        self.site(maps.scale, Site::AttentionInput).forward(
+            maps.at(self.index, Site::AttentionInput),
+            &buffers.normed,
+            &mut buffers.input,
+            (reduced, &mut trace.rotated),
+        );
+        if self.has_head_norms() {
+            trace.projected.clone_from(&trace.rotated);
+        }
+        self.rotate(&mut trace.rotated);
+        let attention = self.attention();
+        let width = self.spec.num_heads * self.spec.head_dim;
+        trace.attended.resize(self.rows.len() * width, 0.0);
+        attention.forward(&trace.rotated, &mut buffers.heads, &mut trace.attended);
+        self.site(maps.scale, Site::AttentionOutput).forward(
+            maps.at(self.index, Site::AttentionOutput),
+            &trace.attended,
+            &mut buffers.input,
+            (reduced_output, &mut buffers.result),
+        );
+        let post_norm = self.weights.post_attention_norm.as_deref();
+        self.add_result(post_norm, residual, &buffers.result, &mut trace.middle);
+        if post_norm.is_some() {
+            std::mem::swap(&mut trace.attention_result, &mut buffers.result);
+        }
+    }
+
+    /// From the gradient of the residual stream after the layer to that before it, in place, and to those of the layer's
+    /// tensors. Where `needs_input` is false what is left in `gradient` means nothing. The trace is used up.
+    pub(super) fn backward(
+        self,
+        maps: &mut AdapterTensors,
+        (residual, trace): (&[f32], &mut Trace),
+        buffers: &mut LayerBuffers,
+        gradient: &mut [f32],
+        needs_input: bool,
+    ) {
+        self.feed_forward_back(maps, trace, buffers, gradient);
+        let weights = self.weights;
+        let post_norm = weights.post_attention_norm.as_deref();
+        let result = (&trace.attention_result[..], &mut buffers.result);
+        let branch = self.through_result(post_norm, result, gradient);
+        let width = self.spec.num_heads * self.spec.head_dim;
+        zeros(&mut buffers.attended_gradient, self.rows.len() * width);
+        self.site_back(
+            (maps, Site::AttentionOutput),
+            (&trace.attended, &trace.reduced),
+            branch,
+            Some(&mut buffers.attended_gradient),
+        );
+        let attention = self.attention();
+        buffers.score_bytes = attention.score_bytes();
+        buffers.rotated_gradient.resize(trace.rotated.len(), 0.0);
+        attention.backward(
+            &trace.rotated,
+            &buffers.attended_gradient,
+            &mut buffers.heads,
+            &mut buffers.rotated_gradient,
+        );
+        self.rotate_back(&trace.projected, &mut buffers.rotated_gradient);
+        let norm = self.norm(&weights.attention_norm);
+        norm.apply(self.compute, residual, &mut buffers.normed);
+        zeros(&mut buffers.result, residual.len());
+        self.site_back(
+            (maps, Site::AttentionInput),
+            (&buffers.normed, &trace.reduced),
+            &buffers.rotated_gradient,
+            needs_input.then_some(&mut buffers.result[..]),
+        );
+        if needs_input {
+            self.norm_back(norm, residual, &buffers.result, gradient);
+        }
+    }
+
+    fn feed_forward_back(
+        self,
+        maps: &mut AdapterTensors,
+        trace: &mut Trace,
+        buffers: &mut LayerBuffers,
+        gradient: &mut [f32],
+    ) {
+        let weights = self.weights;
+        let post_norm = weights.post_feed_forward_norm.as_deref();
+        let result = (&trace.feed_forward_result[..], &mut buffers.result);
+        let branch = self.through_result(post_norm, result, gradient);
+        self.activate(&trace.gate_up, &mut buffers.activated);
+        zeros(&mut buffers.activated_gradient, buffers.activated.len());
+        self.site_back(
+            (maps, Site::FeedForwardOutput),
+            (&buffers.activated, &trace.reduced),
+            branch,
+            Some(&mut buffers.activated_gradient),
+        );
+        let wide = self.spec.feed_forward_size;
+        let rows = trace.gate_up.chunks_exact_mut(2 * wide);
+        let rows = rows.zip(buffers.activated_gradient.chunks_exact(wide));
+        let Compute { kernels, pool, .. } = self.compute;
+        pool.for_each(
+            rows.collect(),
+            1,
+            |(row, gradient): (&mut [f32], &[f32])| {
+                let halves = row.split_at_mut(wide);
+                kernels.gate_backward(self.spec.activation, gradient, halves);
+            },
+        );
+        let norm = self.norm(&weights.feed_forward_norm);
+        norm.apply(self.compute, &trace.middle, &mut buffers.normed);
+        zeros(&mut buffers.result, trace.middle.len());
+        self.site_back(
+            (maps, Site::FeedForwardInput),
+            (&buffers.normed, &trace.reduced),
+            &trace.gate_up,
+            Some(&mut buffers.result),
+        );
+        self.norm_back(norm, &trace.middle, &buffers.result, gradient);
+    }
+
+    fn site_back(
+        self,
+        (maps, site): (&mut AdapterTensors, Site),
+        (input, reduced): (&[f32], &[Vec<f32>; 4]),
+        gradient: &[f32],
+        input_gradient: Option<&mut [f32]>,
+    ) {
+        let rows = SiteRows {
+            input,
+            reduced: &reduced[site as usize],
+        };
+        let weights = self.site(maps.scale, site);
+        weights.backward(
+            maps.at_mut(self.index, site),
+            rows,
+            gradient,
+            input_gradient,
+        );
+    }
+
+    fn norm<'a>(&self, weight: &'a [f32]) -> Norm<'a> {
+        Norm {
+            weight,
+            epsilon: self.spec.norm_epsilon,
+        }
+    }
+
+    /// `output = residual + result`, or the norm of that result.
+    fn add_result(
+        self,
+        norm: Option<&[f32]>,
+        residual: &[f32],
+        result: &[f32],
+        output: &mut Vec<f32>,
+    ) {
+        output.clear();
+        output.extend_from_slice(residual);
+        match norm {
+            Some(weight) => self.norm(weight).add_to(self.compute, result, output),
+            None => self.compute.kernels.add(result, output),
+        }
+    }
+
+    /// The gradient of a half's result from that of the residual stream.
+    fn through_result<'a>(
+        self,
+        norm: Option<&[f32]>,
+        (result, buffer): (&[f32], &'a mut Vec<f32>),
+        gradient: &'a [f32],
+    ) -> &'a [f32] {
+        let Some(weight) = norm else {
+            return gradient;
+        };
+        zeros(buffer, gradient.len());
+        self.norm_back(self.norm(weight), result, gradient, buffer);
+        buffer
+    }
+
+    /// Adds to `gradient` what `output_gradient` is before a norm.
+    fn norm_back(
+        self,
+        norm: Norm<'_>,
+        input: &[f32],
+        output_gradient: &[f32],
+        gradient: &mut [f32],
+    ) {
+        let task = ROWS_PER_TASK * norm.weight.len();
+        let rows = input.chunks(task).zip(output_gradient.chunks(task));
+        let rows = rows.zip(gradient.chunks_mut(task)).collect();
+        let Compute { kernels, pool, .. } = self.compute;
+        pool.for_each(
+            rows,
+            1,
+            |((input, output), gradient): ((&[f32], &[f32]), &mut [f32])| {
+                let weight = (norm.weight, norm.epsilon);
+                kernels.rms_norm_backward(input, weight, output, gradient);
+            },
+        );
+    }
+
+    fn activate(self, gate_up: &[f32], activated: &mut Vec<f32>) {
+        let wide = self.spec.feed_forward_size;
+        activated.resize(gate_up.len() / 2, 0.0);
+        let rows = gate_up
+            .chunks_exact(2 * wide)
+            .zip(activated.chunks_exact_mut(wide));
+        let Compute { kernels, pool, .. } = self.compute;
+        pool.for_each(rows.collect(), 1, |(row, target): (&[f32], &mut [f32])| {
+            let (gate, up) = row.split_at(wide);
+            kernels.gate(self.spec.activation, gate, up, target);
+        });
+    }
+
+    fn has_head_norms(self) -> bool {
+        self.weights.query_norm.is_some() || self.weights.key_norm.is_some()
+    }
+
+    fn rotary(&self) -> &Rotary {
+        &self.rows.rotary[self.spec.layers[self.index].rope]
+    }
+
+    fn attention(&self) -> Attention<'_> {
+        Attention {
+            compute: self.compute,
+            spec: self.spec,
+            window: self.spec.layers[self.index].window,
+            texts: &self.rows.texts,
+            rows: self.rows.len(),
+        }
+    }
+
+    /// Queries, and keys, of a row of Q, K and V.
+    fn sides<'a>(self, row: &'a mut [f32]) -> [(&'a mut [f32], Option<&'a [f32]>); 2]
+    where
+        Self: 'a,
+    {
+        let dim = self.spec.head_dim;
+        let (queries, rest) = row.split_at_mut(self.spec.num_heads * dim);
+        let keys = &mut rest[..self.spec.num_kv_heads * dim];
+        [
+            (queries, self.weights.query_norm.as_deref()),
+            (keys, self.weights.key_norm.as_deref()),
+        ]
+    }
+
+    fn width(self) -> usize {
+        (self.spec.num_heads + 2 * self.spec.num_kv_heads) * self.spec.head_dim
+    }
+
+    /// Norms and rotates queries and keys in place.
+    fn rotate(self, rows: &mut [f32]) {
+        let Compute { kernels, pool, .. } = self.compute;
+        let rows = rows.chunks_exact_mut(self.width()).enumerate();
+        pool.for_each(
+            rows.collect(),
+            ROWS_PER_TASK,
+            |(index, row): (usize, &mut [f32])| {
+                let (cosines, sines) = self.rotary().row(index, Turn::There);
+                for (heads, norm) in self.sides(row) {
+                    if let Some(weight) = norm {
+                        let input = heads.to_vec();
+                        kernels.rms_norm(&input, weight, self.spec.norm_epsilon, heads);
+                    }
+                    kernels.rotate(heads, self.spec.head_dim, cosines, sines);
+                }
+            },
+        );
+    }
+
+    /// From gradients after that to those before, in place; `projected` is what was normed, where there are norms.
+    fn rotate_back(self, projected: &[f32], gradients: &mut [f32]) {
+        let Compute { kernels, pool, .. } = self.compute;
+        let rows = gradients.chunks_exact_mut(self.width()).enumerate();
+        pool.for_each(
+            rows.collect(),
+            ROWS_PER_TASK,
+            |(index, row): (usize, &mut [f32])| {
+                let (cosines, sines) = self.rotary().row(index, Turn::Back);
+                let mut first = index * self.width();
+                for (heads, norm) in self.sides(row) {
+                    kernels.rotate(heads, self.spec.head_dim, cosines, sines);
+                    if let Some(weight) = norm {
+                        let output = heads.to_vec();
+                        heads.fill(0.0);
+                        let input = &projected[first..first + output.len()];
+                        let norm = (weight, self.spec.norm_epsilon);
+                        kernels.rms_norm_backward(input, norm, &output, heads);
+                    }
+                    first += heads.len();
+                }
+            },
+        );
+    }
+}
+
+impl<'a> Layer<'a> {
+    fn site(self, scale: f32, site: Site) -> SiteWeights<'a> {
+        SiteWeights {
+            compute: self.compute,
+            linear: self.linear(site),
+            scale,
+        }
+    }
+
+    fn linear(self, site: Site) -> &'a Linear {
+        let weights = self.weights;
+        match site {
+            Site::AttentionInput => &weights.attention_input,
+            Site::AttentionOutput => &weights.attention_output,
+            Site::FeedForwardInput => &weights.feed_forward_input,
+            Site::FeedForwardOutput => &weights.feed_forward_output,
+        }
+    }
+}
+
+fn zeros(values: &mut Vec<f32>, length: usize) {
+    values.clear();
+    values.resize(length, 0.0);
+}
