@@ -258,10 +258,11 @@ def config_of(place: Place, shape: AdapterShape, goal: Goal, course: Course) -> 
     """What the flags say."""
     from ruvllm.training import LearningRateSchedule, TrainingConfig, TrainingObjective
 
+    usual = TrainingConfig()
     return TrainingConfig(
         learning_rate=course.learning_rate,
-        max_learning_rate=max(course.learning_rate, TrainingConfig.max_learning_rate),
-        min_learning_rate=min(course.learning_rate, TrainingConfig.min_learning_rate),
+        max_learning_rate=max(course.learning_rate, usual.max_learning_rate),
+        min_learning_rate=min(course.learning_rate, usual.min_learning_rate),
         batch_size=course.batch_size,
         schedule=_member("--schedule", course.schedule, LearningRateSchedule),
         warmup_steps=course.warmup_steps,
