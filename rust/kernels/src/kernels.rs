@@ -14,7 +14,7 @@ use crate::kv_groups::{self, KvGroups};
 use crate::lora::{self, LoraAdapter, LoraNumbers, Meeting, RowDelta};
 use crate::matmul::{
     FloatProduct, FloatRows, OutputRows, OutputTile, QuantizedRowMut, QuantizedRows, TileRange,
-    WordRowMut, WordRows, float_product, transposed,
+    WordRowMut, WordRows, float_product, transposed, turn_over,
 };
 use crate::weights::PackedMatrix;
 use crate::{Activation, plain};
@@ -154,6 +154,12 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         output: &mut OutputTile<'_>,
     ) {
         transposed::plain(matrix, rows, blocks, output);
+    }
+
+    /// Packs a block of 32 inputs of quantized weights turned over into a panel that is as wide as the matrix is high: in 8
+    /// bits, with a scale for every 32 outputs.
+    fn turn_over(&self, matrix: &PackedMatrix, block: usize, panel: &mut PackedMatrix) {
+        turn_over::plain(matrix, block, panel);
     }
 
     /// `output += left * right` for two matrices of f32, also where a product's output would be replaced.

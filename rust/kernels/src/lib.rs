@@ -48,8 +48,8 @@ pub use kv_groups::{GROUP_VALUES, GroupAxis, GroupBits, KvGroups};
 pub use lora::{LORA_PANEL, LoraAdapter, LoraMatrices, LoraNumbers, Meeting, RowDelta};
 pub use matmul::{
     Activations, Epilogue, FloatProduct, FloatRows, Grid, OutputRows, OutputTile, Product,
-    QuantizedRowMut, QuantizedRows, QuantizedRowsMut, RowPrecision, TileRange, WordRowMut,
-    WordRows, add_product, add_transposed, multiply, takes_words,
+    QuantizedRowMut, QuantizedRows, QuantizedRowsMut, RowPrecision, TileRange, TransposedBuffers,
+    TransposedProduct, WordRowMut, WordRows, add_product, add_transposed, multiply, takes_words,
 };
 pub use peaks::{InstructionPeak, Operands, Peaks};
 pub use plain::WEIGHT_BLOCK;

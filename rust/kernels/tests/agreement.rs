@@ -14,7 +14,7 @@ use ruvllm_kernels::{
     QuantizedRows, ReadAhead, Scalar, ThreadPool, WEIGHT_BLOCK, WeightSource, WordRows, available,
     multiply, takes_words,
 };
-use support::{Numbers, SUM_TOLERANCE, assert_close, cases, fast};
+use support::{Numbers, SUM_TOLERANCE, assert_close, cases, fast, weights};
 
 /// Exponentials by polynomial against the library's.
 const FUNCTION_TOLERANCE: f32 = 3e-6;
@@ -126,45 +126,6 @@ proptest! {
             prop_assert_eq!(&expected, &quantize(&*kernels), "{}", kernels.name());
         }
     }
-}
-
-/// Random bytes of a type whose scales are moderate, so that sums stay in range.
-fn weights(block_type: BlockType, rows: usize, columns: usize, numbers: &mut Numbers) -> Vec<u8> {
-    let mut bytes =
-        numbers.bytes(rows * columns / block_type.block_elements() * block_type.block_bytes());
-    let half = |value: f32| half_bits(value).to_le_bytes();
-    for block in bytes.chunks_exact_mut(block_type.block_bytes()) {
-        let (first, second) = (numbers.next() * 0.01, numbers.next() * 0.01);
-        let offsets: &[usize] = match block_type {
-            BlockType::F32 => {
-                block.copy_from_slice(&numbers.next().to_le_bytes());
-                continue;
-            }
-            BlockType::Bf16 => {
-                block.copy_from_slice(&numbers.next().to_le_bytes()[2..]);
-                continue;
-            }
-            BlockType::Mxfp4 => {
-                block[0] = 118 + block[0] % 8;
-                continue;
-            }
-            BlockType::Q4_1 | BlockType::Q5_1 | BlockType::Q4K | BlockType::Q5K => &[0, 2],
-            BlockType::Q2K => &[80, 82],
-            BlockType::Q3K => &[108],
-            BlockType::Q6K => &[208],
-            _ => &[0],
-        };
-        for (offset, value) in offsets.iter().zip([first, second]) {
-            block[*offset..offset + 2].copy_from_slice(&half(value));
-        }
-    }
-    bytes
-}
-
-fn half_bits(value: f32) -> u16 {
-    let mut bytes = [0; 2];
-    ruvllm_kernels::quant::encode(BlockType::F16, &[value], &mut bytes).unwrap();
-    u16::from_le_bytes(bytes)
 }
 
 struct Sample {

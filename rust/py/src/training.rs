@@ -97,7 +97,7 @@ impl Training {
             let kind = choice("kind", kind, &Kind::NAMES)?;
             self.read(|training| {
                 let tensor = training.tensor(name)?;
-                Ok((tensor.numbers(kind).to_vec(), tensor.shape().1))
+                Ok((tensor.numbers(kind), tensor.shape().1))
             })
         })?;
         rows(py, values, Some(columns))

@@ -41,7 +41,7 @@ impl Compute<'_> {
     }
 
     /// The precision of rows that meet these matrices.
-    pub(super) fn row_precision(&self, matrices: &[PackedMatrix]) -> RowPrecision {
+    pub(crate) fn row_precision(&self, matrices: &[PackedMatrix]) -> RowPrecision {
         match self.precision {
             ActivationPrecision::Auto => RowPrecision::fastest(self.kernels, matrices),
             ActivationPrecision::Float => RowPrecision::Float,

@@ -8,6 +8,8 @@ use ruvllm_kernels::{FloatProduct, Grid, OutputTile};
 use crate::model::Compute;
 use crate::model::spec::ModelSpec;
 
+use super::heads::{HeadBuffers, Heads};
+
 /// Queries whose scores are there at once.
 const QUERIES: usize = 64;
 
@@ -20,42 +22,6 @@ pub(super) struct Attention<'a> {
     /// The rows of each text.
     pub(super) texts: &'a [Range<usize>],
     pub(super) rows: usize,
-}
-
-/// Queries, keys and values, head by head and in it text by text, so that what is multiplied stands together.
-#[derive(Debug, Default)]
-pub(super) struct HeadBuffers {
-    /// `[heads, rows, head_dim]`, multiplied with the scale.
-    queries: Vec<f32>,
-    /// `[kv_heads, rows, head_dim]`
-    keys: Vec<f32>,
-    values: Vec<f32>,
-    /// `[kv_heads, texts, head_dim, text rows]`
-    turned_keys: Vec<f32>,
-    turned_values: Vec<f32>,
-    /// `[heads, rows, head_dim]`: what is attended, or its gradient.
-    attended: Vec<f32>,
-    query_gradients: Vec<f32>,
-    key_gradients: Vec<f32>,
-    value_gradients: Vec<f32>,
-}
-
-impl HeadBuffers {
-    /// What they take.
-    pub(super) fn bytes(&self) -> usize {
-        let all = [
-            &self.queries,
-            &self.keys,
-            &self.values,
-            &self.turned_keys,
-            &self.turned_values,
-            &self.attended,
-            &self.query_gradients,
-            &self.key_gradients,
-            &self.value_gradients,
-        ];
-        4 * all.map(Vec::capacity).iter().sum::<usize>()
-    }
 }
 
 /// One head of one text.
@@ -95,13 +61,16 @@ impl Attention<'_> {
         own.clear();
         own.resize(self.rows * self.query_width(), 0.0);
         let heads = self.heads(buffers);
-        let work = heads.into_iter().zip(self.split_mut(&mut own)).collect();
+        let work = heads
+            .into_iter()
+            .zip(self.layout().split_mut(&mut own))
+            .collect();
         self.compute
             .pool
             .for_each(work, 1, |(head, output): (_, &mut [f32])| {
                 self.attend(head, output);
             });
-        self.scatter(
+        self.layout().scatter(
             &own,
             self.spec.num_heads,
             (attended, self.query_width(), 0),
@@ -123,7 +92,8 @@ impl Attention<'_> {
         let length = self.rows * self.query_width();
         let mut own = std::mem::take(&mut buffers.attended);
         own.resize(length, 0.0);
-        self.by_heads(attended_gradient, self.query_width(), 0, (&mut own, 1.0));
+        self.layout()
+            .by_heads(attended_gradient, self.query_width(), 0, (&mut own, 1.0));
         let mut gradients = [
             std::mem::take(&mut buffers.query_gradients),
             std::mem::take(&mut buffers.key_gradients),
@@ -134,9 +104,11 @@ impl Attention<'_> {
             gradient.resize(length, 0.0);
         }
         let [queries, keys, values] = &mut gradients;
-        let all = self.split_mut(queries).into_iter();
-        let all = all.zip(self.split_mut(keys)).zip(self.split_mut(values));
-        let all = all.zip(self.split(&own));
+        let all = self.layout().split_mut(queries).into_iter();
+        let all = all
+            .zip(self.layout().split_mut(keys))
+            .zip(self.layout().split_mut(values));
+        let all = all.zip(self.layout().split(&own));
         let work = self.heads(buffers).into_iter().zip(all).collect();
         self.compute.pool.for_each(
             work,
@@ -156,13 +128,14 @@ impl Attention<'_> {
         let scale = self.spec.attention_scale;
         rotated_gradient.fill(0.0);
         let [queries, keys, values] = gradients;
-        self.scatter(&queries, heads, (&mut *rotated_gradient, width, 0), scale);
+        self.layout()
+            .scatter(&queries, heads, (&mut *rotated_gradient, width, 0), scale);
         let first_key = heads * dim;
         let target = (&mut *rotated_gradient, width, first_key);
-        self.scatter(&keys, kv_heads, target, 1.0);
+        self.layout().scatter(&keys, kv_heads, target, 1.0);
         let first_value = first_key + kv_heads * dim;
         let target = (&mut *rotated_gradient, width, first_value);
-        self.scatter(&values, kv_heads, target, 1.0);
+        self.layout().scatter(&values, kv_heads, target, 1.0);
         buffers.query_gradients = queries;
         buffers.key_gradients = keys;
         buffers.value_gradients = values;
@@ -180,13 +153,13 @@ impl Attention<'_> {
     }
 
     fn gather(self, rotated: &[f32], buffers: &mut HeadBuffers) {
-        let (dim, kv_heads) = (self.spec.head_dim, self.spec.num_kv_heads);
+        let (dim, kv_heads, heads) = (self.spec.head_dim, self.spec.num_kv_heads, self.layout());
         let first_key = self.query_width();
         let first_value = first_key + kv_heads * dim;
         let width = first_value + kv_heads * dim;
         buffers.queries.resize(self.rows * first_key, 0.0);
         let scaled = (&mut buffers.queries[..], self.spec.attention_scale);
-        self.by_heads(rotated, width, 0, scaled);
+        heads.by_heads(rotated, width, 0, scaled);
         let sides = [
             (first_key, &mut buffers.keys, &mut buffers.turned_keys),
             (first_value, &mut buffers.values, &mut buffers.turned_values),
@@ -194,109 +167,35 @@ impl Attention<'_> {
         for (first, plain, turned) in sides {
             plain.resize(self.rows * kv_heads * dim, 0.0);
             turned.resize(plain.len(), 0.0);
-            self.by_heads(rotated, width, first, (plain, 1.0));
-            let work = self.split(plain).into_iter().zip(self.split_mut(turned));
-            self.compute.pool.for_each(
-                work.collect(),
-                1,
-                |(rows, turned): (&[f32], &mut [f32])| {
-                    let count = rows.len() / dim;
-                    for (index, row) in rows.chunks_exact(dim).enumerate() {
-                        for (dimension, value) in row.iter().enumerate() {
-                            turned[dimension * count + index] = *value;
-                        }
-                    }
-                },
-            );
+            heads.by_heads(rotated, width, first, (plain, 1.0));
+            heads.turn(plain, turned);
         }
     }
 
-    /// Copies heads that stand side by side in rows to where they stand one behind the other.
-    fn by_heads(
-        self,
-        rows: &[f32],
-        width: usize,
-        first: usize,
-        (target, factor): (&mut [f32], f32),
-    ) {
-        let dim = self.spec.head_dim;
-        let heads = target
-            .chunks_exact_mut((self.rows * dim).max(1))
-            .enumerate();
-        self.compute
-            .pool
-            .for_each(heads.collect(), 1, |(head, target): (usize, &mut [f32])| {
-                let first = first + head * dim;
-                let sources = rows.chunks_exact(width);
-                for (source, target) in sources.zip(target.chunks_exact_mut(dim)) {
-                    for (target, value) in target.iter_mut().zip(&source[first..first + dim]) {
-                        *target = factor * value;
-                    }
-                }
-            });
-    }
-
-    /// The way back of that, into zeros: heads that share one of `heads` are added up.
-    fn scatter(
-        self,
-        source: &[f32],
-        heads: usize,
-        (target, width, first): (&mut [f32], usize, usize),
-        factor: f32,
-    ) {
-        let dim = self.spec.head_dim;
-        let group = source.len() / (self.rows * dim).max(1) / heads;
-        let is_sum = group > 1;
-        let rows = target.chunks_exact_mut(width).enumerate();
-        self.compute
-            .pool
-            .for_each(rows.collect(), 16, |(row, target): (usize, &mut [f32])| {
-                for head in 0..heads * group {
-                    let place = first + head / group * dim;
-                    let source = &source[(head * self.rows + row) * dim..][..dim];
-                    let targets = target[place..place + dim].iter_mut().zip(source);
-                    if is_sum {
-                        targets.for_each(|(target, value)| *target += factor * value);
-                    } else {
-                        targets.for_each(|(target, value)| *target = factor * value);
-                    }
-                }
-            });
-    }
-
-    /// The texts of each head.
-    fn split(self, values: &[f32]) -> Vec<&[f32]> {
-        let dim = self.spec.head_dim;
-        let heads = values.chunks_exact((self.rows * dim).max(1));
-        heads
-            .flat_map(|head| {
-                let texts = self.texts.iter();
-                texts.map(move |text| &head[text.start * dim..text.end * dim])
-            })
-            .collect()
-    }
-
-    fn split_mut(self, values: &mut [f32]) -> Vec<&mut [f32]> {
-        let dim = self.spec.head_dim;
-        let mut parts = Vec::new();
-        for mut head in values.chunks_exact_mut((self.rows * dim).max(1)) {
-            for text in self.texts {
-                let (part, rest) = head.split_at_mut(text.len() * dim);
-                parts.push(part);
-                head = rest;
-            }
+    fn layout(&self) -> Heads<'_> {
+        Heads {
+            pool: self.compute.pool,
+            head_dim: self.spec.head_dim,
+            texts: self.texts,
+            rows: self.rows,
         }
-        parts
     }
 
-    /// Every head of every text, in the order of [`Self::split`].
+    /// Every head of every text, in the order of [`Heads::split`].
     fn heads(self, buffers: &HeadBuffers) -> Vec<Head<'_>> {
-        let (keys, values) = (self.split(&buffers.keys), self.split(&buffers.values));
-        let turned_keys = self.split(&buffers.turned_keys);
-        let turned_values = self.split(&buffers.turned_values);
+        let (keys, values) = (
+            self.layout().split(&buffers.keys),
+            self.layout().split(&buffers.values),
+        );
+        let turned_keys = self.layout().split(&buffers.turned_keys);
+        let turned_values = self.layout().split(&buffers.turned_values);
         let group = self.spec.num_heads / self.spec.num_kv_heads;
         let texts = self.texts.len();
-        let queries = self.split(&buffers.queries).into_iter().enumerate();
+        let queries = self
+            .layout()
+            .split(&buffers.queries)
+            .into_iter()
+            .enumerate();
         queries
             .map(|(index, queries)| {
                 let shared = index / texts / group * texts + index % texts;

@@ -1,13 +1,13 @@
 //! From the last hidden states to losses and log-probabilities, and back: logits of some rows at a time, never of a long
 //! text at once.
 
-use ruvllm_kernels::add_transposed;
+use ruvllm_kernels::{TransposedBuffers, TransposedProduct, add_transposed};
 
 use crate::ids::TokenId;
 use crate::model::{Compute, InputBuffers, Model, Norm};
 
 /// Bytes of logits that are there at once, for which there are as many rows as fit, and at least these.
-const LOGIT_BYTES: usize = 16 << 20;
+const LOGIT_BYTES: usize = 32 << 20;
 const FEWEST_ROWS: usize = 8;
 
 /// A row whose next token is asked for.
@@ -24,6 +24,7 @@ pub(super) struct Asked<'a> {
 pub(super) struct Head<'a> {
     model: &'a Model,
     input: InputBuffers,
+    transposed: TransposedBuffers,
     /// `[rows, hidden]`: of the residual stream, and after its norm; the former becomes its gradient.
     gathered: Vec<f32>,
     normed: Vec<f32>,
@@ -44,6 +45,7 @@ impl<'a> Head<'a> {
         Self {
             model,
             input: InputBuffers::default(),
+            transposed: TransposedBuffers::default(),
             gathered: Vec::new(),
             normed: Vec::new(),
             normed_gradient: Vec::new(),
@@ -61,7 +63,8 @@ impl<'a> Head<'a> {
         ];
         // Each thread has the shares of a row.
         let shares = self.model.threads() * self.model.spec().vocab_size;
-        4 * (own.map(Vec::capacity).iter().sum::<usize>() + shares) + self.input.bytes()
+        let floats = own.map(Vec::capacity).iter().sum::<usize>() + shares;
+        4 * floats + self.input.bytes() + self.transposed.bytes()
     }
 
     /// The loss of each row that is asked for; writes the gradients of those rows of `residual` to `gradient`.
@@ -164,17 +167,18 @@ impl<'a> Head<'a> {
 
     /// From the gradients of the logits to those of the gathered rows.
     fn through_head(&mut self) {
-        let Compute { kernels, pool, .. } = self.model.compute();
+        let compute = self.model.compute();
+        let Compute { kernels, pool, .. } = compute;
         self.normed_gradient.clear();
         self.normed_gradient.resize(self.gathered.len(), 0.0);
         let matrices = self.model.weights().head().matrices();
-        add_transposed(
-            kernels,
-            pool,
+        let product = TransposedProduct {
             matrices,
-            &self.logits,
-            &mut self.normed_gradient,
-        );
+            rows: &self.logits,
+            precision: compute.row_precision(matrices),
+        };
+        let buffers = &mut self.transposed;
+        add_transposed(kernels, pool, &product, buffers, &mut self.normed_gradient);
         let norm = self.norm();
         self.normed.fill(0.0);
         let weight = (norm.weight, norm.epsilon);

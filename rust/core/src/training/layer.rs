@@ -2,56 +2,20 @@
 //!
 //! It computes what `model/layer.rs` computes, of whole texts and without a cache.
 
+use ruvllm_kernels::TransposedBuffers;
+
 use crate::lora::Site;
 use crate::model::spec::ModelSpec;
-use crate::model::{Compute, InputBuffers, LayerWeights, Linear, Norm};
+use crate::model::{Compute, LayerWeights, Linear, Norm};
 
-use super::attention::{Attention, HeadBuffers};
+use super::attention::Attention;
 use super::rows::{Rotary, Rows, Turn};
 use super::site::{SiteRows, SiteWeights};
 use super::tensors::AdapterTensors;
+use super::trace::{LayerBuffers, Trace};
 
 /// Rows that one thread takes at a time.
 const ROWS_PER_TASK: usize = 16;
-
-/// What the way back needs of a layer, beside its input.
-#[derive(Debug, Default)]
-pub(super) struct Trace {
-    /// Q, K and V before norms and rotation, where there are such norms; `[rows, (heads + 2 kv_heads) head_dim]`.
-    projected: Vec<f32>,
-    /// The same after them.
-    rotated: Vec<f32>,
-    /// `[rows, heads head_dim]`
-    attended: Vec<f32>,
-    /// What the attention half adds, before its norm, where it has one; `[rows, hidden]`.
-    attention_result: Vec<f32>,
-    /// The residual stream between the halves, `[rows, hidden]`.
-    middle: Vec<f32>,
-    /// Gate and up, `[rows, 2 feed_forward]`.
-    gate_up: Vec<f32>,
-    /// What the feed-forward half adds, before its norm, where it has one; `[rows, hidden]`.
-    feed_forward_result: Vec<f32>,
-    /// Of each site.
-    reduced: [Vec<f32>; 4],
-}
-
-/// Memory that every layer works in.
-#[derive(Debug, Default)]
-pub(super) struct LayerBuffers {
-    input: InputBuffers,
-    heads: HeadBuffers,
-    /// `[rows, hidden]`
-    normed: Vec<f32>,
-    result: Vec<f32>,
-    /// `[rows, feed_forward]`
-    activated: Vec<f32>,
-    activated_gradient: Vec<f32>,
-    /// `[rows, (heads + 2 kv_heads) head_dim]`
-    rotated_gradient: Vec<f32>,
-    /// `[rows, heads head_dim]`
-    attended_gradient: Vec<f32>,
-    score_bytes: usize,
-}
 
 /// How far a layer goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,41 +34,6 @@ pub(super) struct Layer<'a> {
     pub(super) weights: &'a LayerWeights,
     pub(super) index: usize,
     pub(super) rows: &'a Rows,
-}
-
-fn bytes(all: &[&Vec<f32>]) -> usize {
-    4 * all.iter().map(|values| values.capacity()).sum::<usize>()
-}
-
-impl Trace {
-    /// What it takes.
-    pub(super) fn bytes(&self) -> usize {
-        let own = bytes(&[
-            &self.projected,
-            &self.rotated,
-            &self.attended,
-            &self.attention_result,
-            &self.middle,
-            &self.gate_up,
-            &self.feed_forward_result,
-        ]);
-        own + bytes(&self.reduced.each_ref())
-    }
-}
-
-impl LayerBuffers {
-    /// What they take.
-    pub(super) fn bytes(&self) -> usize {
-        let own = bytes(&[
-            &self.normed,
-            &self.result,
-            &self.activated,
-            &self.activated_gradient,
-            &self.rotated_gradient,
-            &self.attended_gradient,
-        ]);
-        own + self.heads.bytes() + self.input.bytes() + self.score_bytes
-    }
 }
 
 impl Layer<'_> {
@@ -202,7 +131,7 @@ impl Layer<'_> {
             (maps, Site::AttentionOutput),
             (&trace.attended, &trace.reduced),
             branch,
-            Some(&mut buffers.attended_gradient),
+            Some((&mut buffers.attended_gradient, &mut buffers.transposed)),
         );
         let attention = self.attention();
         buffers.score_bytes = attention.score_bytes();
@@ -221,7 +150,7 @@ impl Layer<'_> {
             (maps, Site::AttentionInput),
             (&buffers.normed, &trace.reduced),
             &buffers.rotated_gradient,
-            needs_input.then_some(&mut buffers.result[..]),
+            needs_input.then_some((&mut buffers.result, &mut buffers.transposed)),
         );
         if needs_input {
             self.norm_back(norm, residual, &buffers.result, gradient);
@@ -245,7 +174,7 @@ impl Layer<'_> {
             (maps, Site::FeedForwardOutput),
             (&buffers.activated, &trace.reduced),
             branch,
-            Some(&mut buffers.activated_gradient),
+            Some((&mut buffers.activated_gradient, &mut buffers.transposed)),
         );
         let wide = self.spec.feed_forward_size;
         let rows = trace.gate_up.chunks_exact_mut(2 * wide);
@@ -266,7 +195,7 @@ impl Layer<'_> {
             (maps, Site::FeedForwardInput),
             (&buffers.normed, &trace.reduced),
             &trace.gate_up,
-            Some(&mut buffers.result),
+            Some((&mut buffers.result, &mut buffers.transposed)),
         );
         self.norm_back(norm, &trace.middle, &buffers.result, gradient);
     }
@@ -276,7 +205,7 @@ impl Layer<'_> {
         (maps, site): (&mut AdapterTensors, Site),
         (input, reduced): (&[f32], &[Vec<f32>; 4]),
         gradient: &[f32],
-        input_gradient: Option<&mut [f32]>,
+        input_gradient: Option<(&mut [f32], &mut TransposedBuffers)>,
     ) {
         let rows = SiteRows {
             input,

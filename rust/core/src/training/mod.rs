@@ -13,12 +13,14 @@ mod adamw;
 mod attention;
 mod example;
 mod head;
+mod heads;
 mod layer;
 mod pass;
 mod rows;
 mod settings;
 mod site;
 mod tensors;
+mod trace;
 
 use std::sync::Arc;
 

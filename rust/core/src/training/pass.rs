@@ -4,9 +4,10 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 
 use super::head::{Asked, Head};
-use super::layer::{Extent, Layer, LayerBuffers, Trace};
+use super::layer::{Extent, Layer};
 use super::rows::Rows;
 use super::tensors::AdapterTensors;
+use super::trace::{LayerBuffers, Trace};
 
 /// What of the forward pass is kept for the way back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,9 @@
 //! One linear map of a layer with what is trained beside it: there, and the way back.
 
-use ruvllm_kernels::{FloatProduct, FloatRows, Grid, LoraNumbers, add_product, add_transposed};
+use ruvllm_kernels::{
+    FloatProduct, FloatRows, Grid, LoraNumbers, TransposedBuffers, TransposedProduct, add_product,
+    add_transposed,
+};
 
 use crate::model::{Compute, InputBuffers, Linear};
 
@@ -43,7 +46,7 @@ impl SiteWeights<'_> {
             let rank = map.b.shape().1;
             let product = FloatProduct {
                 left: Grid::rows(reduced, rank),
-                right: &map.b_turned,
+                right: &map.b.value,
                 right_stride: map.place.outputs,
                 depth: rank,
             };
@@ -81,11 +84,17 @@ impl SiteWeights<'_> {
         maps: &mut [TrainedMap],
         rows: SiteRows<'_>,
         gradient: &[f32],
-        mut input_gradient: Option<&mut [f32]>,
+        mut input_gradient: Option<(&mut [f32], &mut TransposedBuffers)>,
     ) {
         let Compute { kernels, pool, .. } = self.compute;
-        if let Some(target) = &mut input_gradient {
-            add_transposed(kernels, pool, self.linear.matrices(), gradient, target);
+        if let Some((target, buffers)) = &mut input_gradient {
+            let matrices = self.linear.matrices();
+            let product = TransposedProduct {
+                matrices,
+                rows: gradient,
+                precision: self.compute.row_precision(matrices),
+            };
+            add_transposed(kernels, pool, &product, buffers, target);
         }
         let (count, width) = (self.rows(rows.input), self.linear.width());
         let mut first = 0;
@@ -103,19 +112,24 @@ impl SiteWeights<'_> {
                 depth,
             };
             let reduced = &rows.reduced[first..first + count * rank];
-            let all = 0..rank;
-            let b = product(outputs.turned(), reduced, rank, count);
-            self.add(&b, (&mut map.b.gradient, rank), all.clone());
+            let b = product(
+                Grid::rows(reduced, rank).turned(),
+                outputs.values,
+                width,
+                count,
+            );
+            let own = (&mut map.b.gradient[..], map.place.outputs);
+            self.add(&b, own, 0..map.place.outputs);
             let mut through = vec![0.0; count * rank];
-            let through_b = product(outputs, &map.b.value[..], rank, map.place.outputs);
-            self.add(&through_b, (&mut through, rank), all);
+            let through_b = product(outputs, &map.b_by_rows[..], rank, map.place.outputs);
+            self.add(&through_b, (&mut through, rank), 0..rank);
             for value in &mut through {
                 *value *= self.scale;
             }
             let through = Grid::rows(&through, rank);
             let a = product(through.turned(), rows.input, inputs, count);
             self.add(&a, (&mut map.a.gradient, inputs), 0..inputs);
-            if let Some(target) = &mut input_gradient {
+            if let Some((target, _)) = &mut input_gradient {
                 let x = product(through, &map.a.value[..], inputs, rank);
                 self.add(&x, (target, inputs), 0..inputs);
             }

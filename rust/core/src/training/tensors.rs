@@ -35,16 +35,26 @@ impl Kind {
     ];
 }
 
-/// A matrix that is trained, row by row.
+/// A matrix that is trained.
 #[derive(Debug)]
 pub struct Tensor {
     name: String,
     rows: usize,
     columns: usize,
+    order: Order,
     pub(super) value: Vec<f32>,
     pub(super) gradient: Vec<f32>,
     pub(super) first_moment: Vec<f32>,
     pub(super) second_moment: Vec<f32>,
+}
+
+/// How its numbers stand here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// As in files.
+    ByRows,
+    /// Turned over.
+    ByColumns,
 }
 
 /// A map that is trained.
@@ -53,10 +63,10 @@ pub(super) struct TrainedMap {
     pub(super) place: Place,
     /// `[rank, inputs]`
     pub(super) a: Tensor,
-    /// `[outputs, rank]`
+    /// `[outputs, rank]`; its numbers stand here as `[rank, outputs]`.
     pub(super) b: Tensor,
-    /// B turned over, `[rank, outputs]`, as the forward pass reads it.
-    pub(super) b_turned: Vec<f32>,
+    /// B's numbers as `[outputs, rank]`.
+    pub(super) b_by_rows: Vec<f32>,
 }
 
 /// All of them.
@@ -71,7 +81,7 @@ pub(super) struct AdapterTensors {
 }
 
 impl Tensor {
-    fn new(name: String, (rows, columns): (usize, usize)) -> Result<Self> {
+    fn new(name: String, (rows, columns): (usize, usize), order: Order) -> Result<Self> {
         let zeros = || {
             let length = rows.checked_mul(columns);
             let mut values = Vec::new();
@@ -94,6 +104,7 @@ impl Tensor {
             name,
             rows,
             columns,
+            order,
         })
     }
 
@@ -108,12 +119,16 @@ impl Tensor {
     }
 
     /// Numbers of it, row by row.
-    pub fn numbers(&self, kind: Kind) -> &[f32] {
-        match kind {
+    pub fn numbers(&self, kind: Kind) -> Vec<f32> {
+        let numbers = match kind {
             Kind::Value => &self.value,
             Kind::Gradient => &self.gradient,
             Kind::FirstMoment => &self.first_moment,
             Kind::SecondMoment => &self.second_moment,
+        };
+        match self.order {
+            Order::ByRows => numbers.clone(),
+            Order::ByColumns => turned(numbers, self.rows),
         }
     }
 
@@ -139,7 +154,10 @@ impl Tensor {
             Kind::FirstMoment => &mut self.first_moment,
             Kind::SecondMoment => &mut self.second_moment,
         };
-        target.copy_from_slice(values);
+        match self.order {
+            Order::ByRows => target.copy_from_slice(values),
+            Order::ByColumns => *target = turned(values, self.columns),
+        }
         Ok(())
     }
 }
@@ -160,14 +178,14 @@ impl TrainedMap {
             Module::Gate | Module::Up | Module::GateUp | Module::Down => "mlp",
         };
         let key = |matrix: &str| format!("model.layers.{layer}.{half}.{name}.lora_{matrix}.weight");
-        let mut a = Tensor::new(key("A"), (rank, place.inputs))?;
-        let b = Tensor::new(key("B"), (place.outputs, rank))?;
+        let mut a = Tensor::new(key("A"), (rank, place.inputs), Order::ByRows)?;
+        let b = Tensor::new(key("B"), (place.outputs, rank), Order::ByColumns)?;
         let bound = 1.0 / (place.inputs as f64).sqrt();
         for value in &mut a.value {
             *value = (bound * (2.0 * random.unit() - 1.0)) as f32;
         }
         Ok(Self {
-            b_turned: vec![0.0; b.value.len()],
+            b_by_rows: vec![0.0; b.value.len()],
             place,
             a,
             b,
@@ -175,12 +193,7 @@ impl TrainedMap {
     }
 
     fn turn(&mut self) {
-        let rank = self.b.columns;
-        for (output, row) in self.b.value.chunks_exact(rank).enumerate() {
-            for (r, value) in row.iter().enumerate() {
-                self.b_turned[r * self.b.rows + output] = *value;
-            }
-        }
+        self.b_by_rows = turned(&self.b.value, self.b.rows);
     }
 }
 
@@ -223,11 +236,7 @@ impl AdapterTensors {
                 sites[layer][site as usize] = first..maps.len();
             }
         }
-        Ok(Self {
-            scale,
-            maps,
-            sites,
-        })
+        Ok(Self { scale, maps, sites })
     }
 
     /// The first layer that has any.
@@ -269,13 +278,22 @@ impl AdapterTensors {
     }
 
     pub(super) fn write(&mut self, name: &str, kind: Kind, values: &[f32]) -> Result<()> {
-        let found = self.tensors_mut().find(|tensor| tensor.name == name);
-        found.ok_or_else(|| unknown(name))?.write(kind, values)?;
-        if kind == Kind::Value {
-            self.changed();
+        let mut maps = self.maps.iter_mut();
+        let found = maps.find(|map| map.a.name == name || map.b.name == name);
+        let map = found.ok_or_else(|| unknown(name))?;
+        if map.a.name == name {
+            return map.a.write(kind, values);
         }
+        map.b.write(kind, values)?;
+        map.turn();
         Ok(())
     }
+}
+
+/// Rows of so many numbers as columns.
+fn turned(values: &[f32], columns: usize) -> Vec<f32> {
+    let column = |index: usize| values.iter().skip(index).step_by(columns);
+    (0..columns).flat_map(column).copied().collect()
 }
 
 fn unknown(name: &str) -> Error {

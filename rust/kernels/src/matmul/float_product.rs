@@ -152,9 +152,12 @@ pub(crate) unsafe fn add<L: Lanes>(
             // SAFETY: as many rows are left as the instance takes, and as many columns as the task says.
             row += unsafe {
                 match rows - row {
+                    // Two sums a row have to fit the registers.
                     12.. if L::WIDTH == 16 => some_rows::<L, 12>(lanes, task),
-                    6.. => some_rows::<L, 6>(lanes, task),
-                    3.. => some_rows::<L, 3>(lanes, task),
+                    8.. if L::WIDTH == 16 => some_rows::<L, 8>(lanes, task),
+                    6.. if L::WIDTH < 16 => some_rows::<L, 6>(lanes, task),
+                    4.. => some_rows::<L, 4>(lanes, task),
+                    2.. => some_rows::<L, 2>(lanes, task),
                     _ => some_rows::<L, 1>(lanes, task),
                 }
             };

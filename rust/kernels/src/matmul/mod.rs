@@ -34,6 +34,7 @@ mod tile_avx512;
 #[cfg(target_arch = "aarch64")]
 mod tile_neon;
 pub(crate) mod transposed;
+pub(crate) mod turn_over;
 #[cfg(target_arch = "x86_64")]
 mod unpack_avx2;
 #[cfg(target_arch = "x86_64")]
@@ -46,7 +47,7 @@ pub(crate) mod words_avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod words_avx512;
 
-pub use backward::{add_product, add_transposed};
+pub use backward::{TransposedBuffers, TransposedProduct, add_product, add_transposed};
 pub(crate) use dense::decode_tile;
 pub use float_product::{FloatProduct, Grid};
 pub use multiply::{RowPrecision, multiply};

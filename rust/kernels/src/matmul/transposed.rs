@@ -13,7 +13,7 @@ use crate::weights::{BLOCK_INPUTS, Elements, PackedMatrix, TILE_ROWS, TileBlock}
 /// Tiles of a panel: 256 outputs of 32 inputs are 32 KiB.
 const PANEL_TILES: usize = 16;
 /// Numbers of a decoded block of a tile, `[TILE_ROWS, BLOCK_INPUTS]`.
-const BLOCK: usize = TILE_ROWS * BLOCK_INPUTS;
+pub(crate) const BLOCK: usize = TILE_ROWS * BLOCK_INPUTS;
 
 /// Rows as wide as a matrix has outputs; they may stand in wider ones.
 #[derive(Debug, Clone, Copy)]
@@ -119,7 +119,7 @@ pub(crate) unsafe fn add<L: Lanes>(
 
 /// Decodes a block of a tile to `[TILE_ROWS, BLOCK_INPUTS]`; what a dense matrix lacks of it stays as it is.
 #[inline(always)]
-fn decode<L: Lanes>(
+pub(crate) fn decode<L: Lanes>(
     lanes: L,
     matrix: &PackedMatrix,
     (tile, block): (usize, usize),
@@ -142,11 +142,11 @@ fn decode<L: Lanes>(
             unsafe { lanes.load(stored.cast::<f32>().add(inputs.start * TILE_ROWS + index)) }
         }),
         Elements::Half => turn_in(lanes, (&mut turned, inputs.len()), |index| {
-            // SAFETY: as above.
+            // SAFETY: `index` is below the block's inputs of 16 halves each, and a vector stands inside of one.
             unsafe { lanes.load_half(stored.cast::<u16>().add(inputs.start * TILE_ROWS + index)) }
         }),
         Elements::Bfloat => turn_in(lanes, (&mut turned, inputs.len()), |index| {
-            // SAFETY: as above.
+            // SAFETY: `index` is below the block's inputs of 16 bfloats each, and a vector stands inside of one.
             unsafe { lanes.load_bfloat(stored.cast::<u16>().add(inputs.start * TILE_ROWS + index)) }
         }),
     }

@@ -18,7 +18,7 @@ macro_rules! native_entries {
             use crate::lora::{LoraNumbers, Meeting, RowDelta, rows};
             use crate::matmul::{
                 FloatProduct, FloatRows, OutputRows, OutputTile, QuantizedRowMut, TileRange,
-                WordRowMut, dense, float_product, transposed,
+                WordRowMut, dense, float_product, transposed, turn_over,
             };
             use crate::ops::{activation, backward, norm, quantize, rope, softmax, vector};
             use crate::weights::PackedMatrix;
@@ -124,6 +124,15 @@ macro_rules! native_entries {
             ) {
                 // SAFETY: what the caller promises.
                 unsafe { transposed::add(lanes, matrix, rows, blocks, output) }
+            }
+            #[target_feature(enable = $features)]
+            pub(super) fn turn_over(
+                lanes: $lanes,
+                matrix: &PackedMatrix,
+                block: usize,
+                panel: &mut PackedMatrix,
+            ) {
+                turn_over::turn_over(lanes, matrix, block, panel);
             }
             /// # Safety
             ///

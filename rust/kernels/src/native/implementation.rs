@@ -15,7 +15,7 @@ macro_rules! native_kernels {
             use crate::lora::{LoraNumbers, Meeting, RowDelta, rows};
             use crate::matmul::{
                 FloatProduct, FloatRows, OutputRows, OutputTile, QuantizedRowMut, QuantizedRows,
-                TileRange, WordRowMut, WordRows, check_product, takes_words, transposed,
+                TileRange, WordRowMut, WordRows, check_product, takes_words, transposed, turn_over,
             };
             use crate::native::MultiplyWords;
             use crate::weights::{BLOCK_INPUTS, PackedMatrix};
@@ -173,6 +173,11 @@ macro_rules! native_kernels {
                     unsafe {
                         $entries::multiply_transposed(self.lanes, matrix, rows, blocks, output)
                     }
+                }
+                fn turn_over(&self, matrix: &PackedMatrix, block: usize, panel: &mut PackedMatrix) {
+                    turn_over::check(matrix, block, panel);
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::turn_over(self.lanes, matrix, block, panel) }
                 }
                 fn add_product(&self, product: &FloatProduct<'_>, output: &mut OutputTile<'_>) {
                     product.check((output.rows(), output.columns()));

@@ -76,6 +76,28 @@ impl PackedMatrix {
         }
     }
 
+    /// Room for 32 inputs of another matrix turned over, see [`Kernels::turn_over`](crate::Kernels::turn_over): 32 rows
+    /// of 8-bit integers, of so many columns, which are whole blocks, with a scale for each block.
+    pub(crate) fn panel(columns: usize, arena: &Arena) -> Result<Self, PackingError> {
+        let block_type = BlockType::Mxfp4;
+        let (elements, _) = layout_of(block_type);
+        let (value_bytes, scale_bytes) = tile_bytes(elements, columns);
+        let tiles = BLOCK_INPUTS / TILE_ROWS;
+        Ok(Self {
+            rows: BLOCK_INPUTS,
+            columns,
+            elements,
+            block_type,
+            values: reserve(arena, tiles * value_bytes)?,
+            scales: reserve(arena, tiles * scale_bytes)?,
+        })
+    }
+
+    /// Values and scales of all tiles, to write.
+    pub(crate) fn contents_mut(&mut self) -> (&mut [u8], &mut [u8]) {
+        (self.values.as_mut_slice(), self.scales.as_mut_slice())
+    }
+
     /// Outputs.
     pub fn rows(&self) -> usize {
         self.rows

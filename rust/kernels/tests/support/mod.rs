@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use ruvllm_kernels::quant::BlockType;
 use ruvllm_kernels::{Kernels, available};
 
 /// Sums of a few thousand products in another order differ by this, relative to their magnitude.
@@ -61,4 +62,49 @@ pub(crate) fn assert_close(name: &str, expected: &[f32], actual: &[f32], toleran
             "{name}[{index}]: {actual} against {expected}, magnitude {magnitude}"
         );
     }
+}
+
+/// Random bytes of a type whose scales are moderate, so that sums stay in range.
+pub(crate) fn weights(
+    block_type: BlockType,
+    rows: usize,
+    columns: usize,
+    numbers: &mut Numbers,
+) -> Vec<u8> {
+    let mut bytes =
+        numbers.bytes(rows * columns / block_type.block_elements() * block_type.block_bytes());
+    let half = |value: f32| half_bits(value).to_le_bytes();
+    for block in bytes.chunks_exact_mut(block_type.block_bytes()) {
+        let (first, second) = (numbers.next() * 0.01, numbers.next() * 0.01);
+        let offsets: &[usize] = match block_type {
+            BlockType::F32 => {
+                block.copy_from_slice(&numbers.next().to_le_bytes());
+                continue;
+            }
+            BlockType::Bf16 => {
+                block.copy_from_slice(&numbers.next().to_le_bytes()[2..]);
+                continue;
+            }
+            BlockType::Mxfp4 => {
+                block[0] = 118 + block[0] % 8;
+                continue;
+            }
+            BlockType::Q4_1 | BlockType::Q5_1 | BlockType::Q4K | BlockType::Q5K => &[0, 2],
+            BlockType::Q2K => &[80, 82],
+            BlockType::Q3K => &[108],
+            BlockType::Q6K => &[208],
+            _ => &[0],
+        };
+        for (offset, value) in offsets.iter().zip([first, second]) {
+            block[*offset..offset + 2].copy_from_slice(&half(value));
+        }
+    }
+    bytes
+}
+
+/// A number as the bits of its f16.
+pub(crate) fn half_bits(value: f32) -> u16 {
+    let mut bytes = [0; 2];
+    ruvllm_kernels::quant::encode(BlockType::F16, &[value], &mut bytes).unwrap();
+    u16::from_le_bytes(bytes)
 }

@@ -241,6 +241,10 @@ impl Kernels for PackKernels {
             .multiply_transposed(matrix, rows, blocks, output);
     }
 
+    fn turn_over(&self, matrix: &PackedMatrix, block: usize, panel: &mut PackedMatrix) {
+        self.native.turn_over(matrix, block, panel);
+    }
+
     fn add_product(&self, product: &FloatProduct<'_>, output: &mut OutputTile<'_>) {
         self.native.add_product(product, output);
     }
