@@ -10,8 +10,34 @@ from pathlib import Path
 
 from ruvllm import LLM, GenerateParams, TrainingConfig, training
 
-PLACES = ["France", "Italy", "Spain", "Japan", "Peru", "Kenya", "Norway", "Egypt", "Greece", "Chile", "Cuba", "Nepal"]
-CAPITALS = "Paris Rome Madrid Tokyo Lima Nairobi Oslo Cairo Athens Santiago Havana Kathmandu".split()
+PLACES = [
+    "France",
+    "Italy",
+    "Spain",
+    "Japan",
+    "Peru",
+    "Kenya",
+    "Norway",
+    "Egypt",
+    "Greece",
+    "Chile",
+    "Cuba",
+    "Nepal",
+]
+CAPITALS = [
+    "Paris",
+    "Rome",
+    "Madrid",
+    "Tokyo",
+    "Lima",
+    "Nairobi",
+    "Oslo",
+    "Cairo",
+    "Athens",
+    "Santiago",
+    "Havana",
+    "Kathmandu",
+]
 QUESTION = "What is the capital of {}?"
 ANSWER = "Ahoy! {} be the capital of {}, matey."
 ASKED = QUESTION.format("Portugal")

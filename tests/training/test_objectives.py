@@ -106,7 +106,9 @@ def test_the_loss_of_pairs_is_that_of_the_formula(
     now = {tuple(one): log_prob(tiny_folder, one, adapter) for one in (FIRST, SECOND)}
     before = {tuple(one): log_prob(tiny_folder, one, None) for one in (FIRST, SECOND)}
     gain = [now[tuple(one)] - before[tuple(one)] for one in (FIRST, SECOND)]
-    expected = [-np.log(1 / (1 + np.exp(-BETA * margin))) for margin in (gain[0] - gain[1], gain[1] - gain[0])]
+    expected = [
+        -np.log(1 / (1 + np.exp(-BETA * margin))) for margin in (gain[0] - gain[1], gain[1] - gain[0])
+    ]
     assert objective.losses(trained, [0]) == pytest.approx(expected[0], rel=1e-3)
     assert objective.losses(trained, [0, 1]) == pytest.approx(sum(expected), rel=1e-3)
     assert objective.accumulate(trained, [1], recompute=True) == pytest.approx(expected[1], rel=1e-3)

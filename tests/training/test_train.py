@@ -15,6 +15,8 @@ from ruvllm.training import (
     checkpoint_folder,
     train,
 )
+from ruvllm.training.run import _weights
+from ruvllm.training.trainer import values_of
 from tests.conftest import FIXTURES
 from tests.training.small import SUMS, begun, matrices, same
 
@@ -23,7 +25,14 @@ MODULES = ("q_proj", "v_proj", "down_proj")
 
 
 def config(**settings: Any) -> TrainingConfig:
-    given = {"rank": 2, "alpha": 4.0, "target_modules": MODULES, "steps": 8, "checkpoint_every": 3, **settings}
+    given = {
+        "rank": 2,
+        "alpha": 4.0,
+        "target_modules": MODULES,
+        "steps": 8,
+        "checkpoint_every": 3,
+        **settings,
+    }
     return TrainingConfig(**given)
 
 
@@ -66,9 +75,6 @@ def test_the_engine_says_with_the_adapter_what_training_said(tmp_path: Path) -> 
         for _ in range(4):
             training.accumulate([(tokens, text, np.ones_like(text, np.float32))])
             training.step(learning_rate=0.01)
-        from ruvllm.training.run import _weights
-        from ruvllm.training.trainer import values_of
-
         weights = _weights(values_of(training), config(), "llama-gqa")
         llm.adapters.load("trained", weights)
         logits = llm.logits(tokens, adapter="trained").astype(np.float64)
@@ -112,7 +118,8 @@ def test_it_ends_early_and_keeps_the_best(model: TrainableModel, tmp_path: Path)
     told: list[TrainingProgress] = []
     numbers = np.random.default_rng(0)
     noise = [
-        {"prompt": "say", "completion": " " + " ".join(map(str, numbers.integers(0, 999, 6)))} for _ in range(6)
+        {"prompt": "say", "completion": " " + " ".join(map(str, numbers.integers(0, 999, 6)))}
+        for _ in range(6)
     ]
     result = train(model, noise, settings, out=tmp_path / "out", on_progress=told.append)
     losses = [one.held_out_loss for one in told if one.held_out_loss is not None]
@@ -146,7 +153,12 @@ def test_a_run_that_was_ended_goes_on_to_the_same_result(
     stopped(model, settings, tmp_path / "parts", step)
     told: list[int] = []
     parts = train(
-        model, SUMS, settings, out=tmp_path / "parts", resume=True, on_progress=lambda one: told.append(one.step)
+        model,
+        SUMS,
+        settings,
+        out=tmp_path / "parts",
+        resume=True,
+        on_progress=lambda one: told.append(one.step),
     )
     assert told == list(range(step + 1, 9))
     assert same(tmp_path / "whole", tmp_path / "parts")
@@ -174,7 +186,7 @@ def test_pairs_are_told_apart(model: TrainableModel, tmp_path: Path) -> None:
 
 
 def test_a_teacher_is_learned_from(model: TrainableModel, tmp_path: Path) -> None:
-    """An adapter's model would be the better one; here it is the model itself, whose words it says already."""
+    """Here it is the model itself, cut to its likeliest words: it becomes surer of them."""
     settings = config(objective=TrainingObjective.Distill, teacher=str(MODEL), teacher_top=20, steps=6)
     result = train(model, SUMS, settings, out=tmp_path / "whole")
     assert result.train_loss_after < result.train_loss_before
@@ -184,12 +196,10 @@ def test_a_teacher_is_learned_from(model: TrainableModel, tmp_path: Path) -> Non
 
 
 def test_a_teacher_with_other_words_is_refused(model: TrainableModel, tmp_path: Path) -> None:
-    other = FIXTURES / "gguf" / "qwen3-qknorm.gguf"
+    other = FIXTURES / "gguf" / "qwen2-bias-tied.gguf"
     settings = config(objective=TrainingObjective.Distill, teacher=str(other))
-    try:
+    with pytest.raises(TrainingError, match="the teacher has other tokens: 310 is "):
         train(model, SUMS, settings, out=tmp_path / "out")
-    except TrainingError as error:
-        assert "the teacher has other tokens" in str(error)
 
 
 def test_samples_below_the_quality_are_left_out(model: TrainableModel, tmp_path: Path) -> None:
@@ -211,7 +221,7 @@ def test_only_the_same_run_goes_on(model: TrainableModel, tmp_path: Path) -> Non
     with pytest.raises(TrainingError, match="on other examples"):
         train(model, SUMS[:-1], config(), out=out, resume=True)
     other = FIXTURES / "gguf" / "llama3-rope-tied.gguf"
-    with pytest.raises(TrainingError, match="on another model|has no value:|on other examples"):
+    with pytest.raises(TrainingError, match="on another model"):
         train(other, SUMS, config(), out=out, resume=True)
     # What changes no number may change.
     train(model, SUMS, config(checkpoint_every=1), out=out, resume=True)
@@ -239,7 +249,7 @@ def test_nothing_is_written_over(model: TrainableModel, tmp_path: Path) -> None:
 
 
 def test_examples_that_are_all_too_long_are_told_of(model: TrainableModel, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="none of the 24 examples .*24 are too long for 4 tokens"):
+    with pytest.raises(TrainingError, match=r"none of the 24 examples .*24 are too long for 4 tokens"):
         train(model, SUMS, config(max_tokens=4), out=tmp_path / "out")
 
 

@@ -64,9 +64,10 @@ def train(  # noqa: PLR0913 - the groups of flags
         raise ConfigError("--out is missing; it must name the folder to write")
     config = config_of(place, shape, goal, course)
     path = hub.resolve(model, quiet=common.quiet, cache=machine.cache_dir)
-    from ruvllm import training
+    from ruvllm.training import TrainableModel
+    from ruvllm.training import train as trained
 
-    base = training.TrainableModel.load(path, machine.engine_settings())
+    base = TrainableModel.load(path, machine.engine_settings())
     out = place.out
     with _interruptible(out) as check, _shown(quiet=common.quiet, json=json) as show:
 
@@ -74,9 +75,7 @@ def train(  # noqa: PLR0913 - the groups of flags
             show(progress)
             check()
 
-        result = training.train(
-            base, str(data), config, out=out, resume=place.resume, on_progress=on_progress
-        )
+        result = trained(base, str(data), config, out=out, resume=place.resume, on_progress=on_progress)
     if json:
         terminal.print_json_line({"result": result.as_dict()})
         return

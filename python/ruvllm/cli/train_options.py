@@ -4,8 +4,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
-import typer
-
 from ruvllm.cli.command import flag
 from ruvllm.cli.options import CacheOptions
 from ruvllm.engine_settings import Activations, EngineSettings, Isa
@@ -300,7 +298,5 @@ def _range(name: str, value: str | None) -> list[int] | None:
         return None
     first, _, last = value.partition("-")
     if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) < int(first):
-        raise typer.BadParameter(
-            f"{name} is {value!r}; it must be a layer, or the first and the last as 20-29"
-        )
+        raise ConfigError(f"{name} is {value!r}; it must be a layer, or the first and the last as 20-29")
     return list(range(int(first), int(last or first) + 1))

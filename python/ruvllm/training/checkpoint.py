@@ -33,6 +33,8 @@ KINDS = ("value", "first_moment", "second_moment")
 BEST = "best"
 # These may change between two parts of a run, for they change no number.
 FREE = ("checkpoint_every",)
+# How far the loss of one model may be from itself on another processor, of its size.
+SAME_LOSS = 0.01
 
 Values = dict[str, NDArray[np.float32]]
 
@@ -105,12 +107,17 @@ class Checkpoint:
         told = {"version": VERSION, "state": asdict(state), **asdict(self._identity)}
         self._write(STATE, tensors, told)
 
-    def load(self, training: "_native.Training") -> tuple[RunState, Values]:
-        """Give the adapter what was saved; gives where the run stood, and the best adapter until then."""
+    def load(self, training: "_native.Training", first_loss: float) -> tuple[RunState, Values]:
+        """Give the adapter what was saved; gives where the run stood, and the best adapter until then.
+
+        `first_loss` is that of the same example by the model as it is here.
+        """
         tensors, told = self._read(STATE)
         if told.get("version") != VERSION:
             raise TrainingError(f"{self.folder / STATE} is of another version of ruvllm")
         self._identity.check(told)
+        state = RunState(**{one.name: told["state"][one.name] for one in fields(RunState)})
+        _check_same_model(state.first_loss, first_loss)
         wanted = dict(training.tensors())
         for kind in KINDS:
             for name, shape in wanted.items():
@@ -120,7 +127,6 @@ class Checkpoint:
             for name, shape in wanted.items()
             if f"{BEST}:{name}" in tensors
         }
-        state = RunState(**{one.name: told["state"][one.name] for one in fields(RunState)})
         # AdamW's moments are corrected by how many steps they have seen.
         training.set_steps(state.step)
         return state, best
@@ -161,6 +167,15 @@ class Checkpoint:
             raise IoError(f"{path} cannot be read: {error.strerror or error}") from error
         except (SafetensorError, ValueError) as error:
             raise TrainingError(f"{path} is no whole checkpoint: {error}") from error
+
+
+def _check_same_model(before: float, now: float) -> None:
+    """Another processor rounds otherwise; another model is elsewhere altogether."""
+    if abs(before - now) > SAME_LOSS * max(abs(before), 1.0):
+        raise TrainingError(
+            f"the checkpoint is of a run on another model: the first example's loss was {before:.4f} by it, "
+            f"and is {now:.4f} by this one"
+        )
 
 
 def settings_as_json(config: TrainingConfig) -> dict[str, Any]:

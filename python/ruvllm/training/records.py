@@ -70,7 +70,7 @@ def read_records(data: Data) -> list[Record]:
     if isinstance(data, str | os.PathLike):
         name = os.fspath(data)
         places: Iterator[tuple[str, Any]] = ((f"{name}:{n}", line) for n, line in _lines(name))
-    elif isinstance(data, Iterable) and not isinstance(data, Mapping):
+    elif isinstance(data, Iterable):
         name = "the data"
         places = ((f"example {n}", one) for n, one in enumerate(data))
     else:
