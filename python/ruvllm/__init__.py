@@ -37,6 +37,7 @@ from ruvllm.errors import (
     SonaError,
     StorageError,
     TokenizationError,
+    TrainingError,
 )
 from ruvllm.figures import (
     EngineStats,
@@ -53,7 +54,7 @@ from ruvllm.params import GenerateParams
 from ruvllm.types import DeviceType, ModelSize, Precision, Quantization
 
 if TYPE_CHECKING:
-    from ruvllm import hub, kernels, packs
+    from ruvllm import hub, kernels, packs, training
     from ruvllm.adapters import (
         AdaptFeedback,
         EwcState,
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
         SonaLlmConfig,
     )
     from ruvllm.llm import LLM
+    from ruvllm.training import TrainingConfig, TrainingSample
 
     __version__: str
 
@@ -145,11 +147,15 @@ __all__ = [
     "Timings",
     "TokenLogprob",
     "TokenizationError",
+    "TrainingConfig",
+    "TrainingError",
+    "TrainingSample",
     "Usage",
     "__version__",
     "hub",
     "kernels",
     "packs",
+    "training",
 ]
 
 logging.getLogger("ruvllm").addHandler(logging.NullHandler())
@@ -177,9 +183,12 @@ _LATE = {
     "SonaLlm": ("ruvllm.learning", "SonaLlm"),
     "SonaLlmConfig": ("ruvllm.learning", "SonaLlmConfig"),
     "TargetModule": ("ruvllm.adapters", "TargetModule"),
+    "TrainingConfig": ("ruvllm.training", "TrainingConfig"),
+    "TrainingSample": ("ruvllm.training", "TrainingSample"),
     "hub": ("ruvllm.hub", None),
     "kernels": ("ruvllm.kernels", None),
     "packs": ("ruvllm.packs", None),
+    "training": ("ruvllm.training", None),
 }
 
 

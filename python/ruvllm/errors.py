@@ -32,6 +32,7 @@ __all__ = [
     "SonaError",
     "StorageError",
     "TokenizationError",
+    "TrainingError",
 ]
 
 
@@ -87,6 +88,12 @@ class SonaError(RuvLLMError):
     """A learning loop could not run."""
 
     prefix = "SONA error"
+
+
+class TrainingError(RuvLLMError, ValueError):
+    """A fine-tune cannot run or go on: its examples, its checkpoint, or numbers that diverged."""
+
+    prefix = "Training error"
 
 
 class ConfigError(RuvLLMError, ValueError):

@@ -52,7 +52,7 @@ PACKAGE = [
     {"runtime", "backends.base", "caching"},
     {"learning"},
     {"llm"},
-    {"async_engine"},
+    {"async_engine", "training"},
     # A backend is a face of the whole engine, so the native one stands over `llm`.
     {"backends", "chat"},
     {"serve", "client"},

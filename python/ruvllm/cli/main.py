@@ -18,6 +18,7 @@ from ruvllm.cli import (
     remove,
     run,
     serve,
+    train,
 )
 
 __all__ = ["app", "main"]
@@ -43,6 +44,7 @@ for module in (
     bench,
     bench_serve,
     adapters,
+    train,
     packs,
     doctor,
 ):

@@ -19,6 +19,7 @@ __all__ = [
     "note",
     "out",
     "print_json",
+    "print_json_line",
     "print_text",
     "show_pairs",
     "show_table",
@@ -98,6 +99,12 @@ def traceback(exception: BaseException) -> None:
 def print_json(value: Any) -> None:
     """Print a result for programs: one object, without colour."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def print_json_line(value: Any) -> None:
+    """Print one of several results for programs: an object on a line of its own, at once."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
     sys.stdout.flush()
 
 

@@ -131,6 +131,7 @@ class ChatTemplate:
         self,
         messages: str | Sequence[MessageLike],
         *,
+        add_generation_prompt: bool = True,
         continue_last: bool = False,
         variables: Mapping[str, Any] | None = None,
     ) -> Rendered:
@@ -140,7 +141,8 @@ class ChatTemplate:
         """
         checked = check_messages(messages)
         content = _beginning_of_answer(checked) if continue_last else None
-        context = self._context(checked, variables, add_generation_prompt=not continue_last)
+        begins_answer = add_generation_prompt and not continue_last
+        context = self._context(checked, variables, add_generation_prompt=begins_answer)
         signed = self._marks.sign(texts_in([checked, variables or {}]))
         rendered = signed.rendered(self._run(signed.program, signed.values, context, signed))
         if self._marks.composes:
