@@ -20,6 +20,7 @@ from ruvllm.errors import (
     BatchError,
     ConfigError,
     ContextLengthError,
+    EmbeddingError,
     GenerationError,
     InvalidModelError,
     InvalidOperationError,
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from ruvllm.caching import PrefixCache, RadixTree
     from ruvllm.chat import BatchInference, ChatSession, RagPipeline
     from ruvllm.llm import LLM
+    from ruvllm.reasoning import Pattern, ReasoningBank, Step, Trajectory, Verdict
 
     __version__: str
 
@@ -86,6 +88,7 @@ __all__ = [
     "ConfigError",
     "ContextLengthError",
     "DeviceType",
+    "EmbeddingError",
     "EngineStats",
     "EwcState",
     "GenerateParams",
@@ -114,6 +117,7 @@ __all__ = [
     "OverloadedError",
     "PackError",
     "PagedAttentionError",
+    "Pattern",
     "PoolStats",
     "Precision",
     "PrefixCache",
@@ -122,16 +126,20 @@ __all__ = [
     "Quantization",
     "RadixTree",
     "RagPipeline",
+    "ReasoningBank",
     "RuvLLMError",
     "SessionError",
     "SonaError",
+    "Step",
     "StorageError",
     "TargetModule",
     "TenantStats",
     "Timings",
     "TokenLogprob",
     "TokenizationError",
+    "Trajectory",
     "Usage",
+    "Verdict",
     "__version__",
     "hub",
     "kernels",
@@ -153,10 +161,15 @@ _LATE = {
     "MicroLoraConfig": ("ruvllm.adapters", "MicroLoraConfig"),
     "MicroLoraStats": ("ruvllm.adapters", "MicroLoraStats"),
     "NativeBackend": ("ruvllm.backends.native", "NativeBackend"),
+    "Pattern": ("ruvllm.reasoning", "Pattern"),
     "PrefixCache": ("ruvllm.caching", "PrefixCache"),
     "RadixTree": ("ruvllm.caching", "RadixTree"),
     "RagPipeline": ("ruvllm.chat", "RagPipeline"),
+    "ReasoningBank": ("ruvllm.reasoning", "ReasoningBank"),
+    "Step": ("ruvllm.reasoning", "Step"),
     "TargetModule": ("ruvllm.adapters", "TargetModule"),
+    "Trajectory": ("ruvllm.reasoning", "Trajectory"),
+    "Verdict": ("ruvllm.reasoning", "Verdict"),
     "hub": ("ruvllm.hub", None),
     "kernels": ("ruvllm.kernels", None),
     "packs": ("ruvllm.packs", None),
