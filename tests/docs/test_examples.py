@@ -13,6 +13,8 @@ EXPECTED = {
     # Merged it is an adapter like others; replaced it is the first, and what ran kept what it had.
     "adapters.py": r"rank 8, .+\n\[licence\] (.+)\n.+\n\[calm\] (.+)\n\[as it was\] \2\n\[replaced\] \1\n",
     "basic_inference.py": r"M parameters, Q4_1, .+\n.*Paris.*\n\d+ \+ \d+ tokens in ",
+    # How an answer looks is shown by the bank alone.
+    "reasoning_bank.py": r"-> thumb=.*\n9 trajectories, .*\nwithout: (?!thumb=).*\nwith: thumb=down\n",
     "streaming.py": r"\S.*\n\[(length|stop), \d+ tokens\]\nThe sun is .+\nThe sea is ",
     "chat_multi_turn.py": r"> What is the capital of France\?\n.*Paris.*\n> And of Italy\?\n.*Rome",
 }

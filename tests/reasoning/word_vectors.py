@@ -1,4 +1,4 @@
-"""An embedding function for tests of the bank itself: texts that share words are similar, whatever they mean."""
+"""An embedding function for tests of the bank itself: texts with the same words are similar."""
 
 from hashlib import blake2b
 

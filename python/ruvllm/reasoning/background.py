@@ -17,6 +17,8 @@ Vectors = NDArray[np.float32]
 FEWEST = 8
 # From here on it stays as it is: it is settled, and a graph of what it made need not be built anew.
 MOST = 4096
+# Early ones may all be of one kind, and what is taken off them then is what tells that kind apart.
+GROWTH = 1.25
 SHRINKAGE = 3.0
 # What is shorter is rounding, and has no direction.
 NOTHING_LEFT = 1e-6
@@ -52,8 +54,8 @@ class Background:
         return cls(double.mean(axis=0).astype(np.float32), spread.astype(np.float32), len(vectors))
 
     def is_due(self, count: int) -> bool:
-        """Whether, with so many vectors, another one is to be taken: each time that they have doubled."""
-        return self.count < MOST and count >= max(FEWEST, 2 * self.count)
+        """Whether, with so many vectors, another one is to be taken: they have grown by so much."""
+        return self.count < MOST and count >= max(FEWEST, GROWTH * self.count)
 
     @property
     def is_settled(self) -> bool:

@@ -15,6 +15,8 @@ __all__ = ["Clusters", "k_means"]
 
 Floats = NDArray[np.float64]
 MAX_STEPS = 100
+# Of thousands of points, so small a share still moves for long, and saves next to nothing.
+SETTLED = 500
 # Of several beginnings the cheapest end counts.
 BEGINNINGS = 4
 # What is left of equal points is rounding of their squares.
@@ -70,7 +72,7 @@ def _descend(points: Floats, squares: Floats, weights: Floats, centres: Floats) 
     for _ in range(MAX_STEPS):
         # A centre that lost all its points is no group any more.
         _, nearest = np.unique(_distances(points, squares, centres).argmin(axis=1), return_inverse=True)
-        if (nearest == labels).all():
+        if np.count_nonzero(nearest != labels) <= len(points) // SETTLED:
             break
         labels = nearest
         centres = _means(points, weights, labels)
