@@ -4,8 +4,8 @@
 
 The first table is of requests written by hand (tests/reasoning/requests.py): the share of those asked for
 which the nearest of the others is of the same kind, over random splits, sixteen or three quarters of them in
-the bank. The second is of made-up vectors about fifty middles: NumPy's product over all of them, the bank's exact
-search and its graph in turn.
+the bank. The second is of made-up vectors about fifty middles: NumPy's product over all of them, the bank's
+exact search and its graph in turn.
 """
 
 import argparse

@@ -148,6 +148,16 @@ def test_patterns_are_of_what_is_there() -> None:
     assert (bank.stats().patterns, bank.stats().undistilled) == (2, 1)
 
 
+def test_the_best_of_a_pattern_are_those_of_most_quality() -> None:
+    bank = ReasoningBank(word_vectors)
+    bank.extend(trajectory("paint the house") for _ in range(5))
+    bank.record(trajectory("paint the old barn in red", 0.9))
+    bank.record(trajectory("paint it", 0.1))
+    (pattern,) = bank.distill(1, best=2)
+    assert [match.id for match in pattern.best] == [6, 1]
+    assert pattern.best[0].similarity < pattern.best[1].similarity
+
+
 def test_quality_draws_a_pattern_towards_what_went_well() -> None:
     def similarity(good: float, bad: float) -> float:
         bank = ReasoningBank(word_vectors)

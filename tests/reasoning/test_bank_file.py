@@ -402,13 +402,16 @@ from tests.reasoning.test_bank_file import content_of, whole
 from tests.reasoning.word_vectors import word_vectors
 with ReasoningBank(word_vectors, sys.argv[1]) as bank:
     bank.record(whole(1))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (bank.stats().file_bytes + 100,) * 2)
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bank.stats().file_bytes + 100, most))
     for _ in range(3):
         try:
             bank.record(whole(2))
         except StorageError as error:
             print(error)
     assert content_of(bank) == {1: whole(1)}
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    assert bank.record(whole(2)) == 2
 """
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program, str(tmp_path)],
@@ -419,7 +422,7 @@ with ReasoningBank(word_vectors, sys.argv[1]) as bank:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("cannot be written") == 3
     with opened(tmp_path) as bank:
-        assert content_of(bank) == {1: whole(1)}
+        assert content_of(bank) == {1: whole(1), 2: whole(2)}
 
 
 def no_folder(folder: Path) -> Path:

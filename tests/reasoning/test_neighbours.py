@@ -9,6 +9,7 @@ import pytest
 from ruvllm import ReasoningBank, Trajectory, Verdict
 from ruvllm.errors import ConfigError
 from ruvllm.reasoning import neighbours
+from ruvllm.reasoning.background import Background
 from ruvllm.reasoning.table import Filter, VectorTable
 
 DIMENSIONS, ROWS = 64, 3000
@@ -108,6 +109,46 @@ def test_rows_that_go_are_not_found_and_their_places_are_used_again() -> None:
     while not table.has_graph:
         table.take_in()
     assert recall(table, rows) >= 0.98
+
+
+def test_a_row_that_is_gone_is_not_in_the_graph() -> None:
+    rows = vectors(6, 3)
+    graph = neighbours.HnswRows(DIMENSIONS)
+    for row in range(6):
+        graph.put(row)
+    assert not graph.is_complete
+    graph.take_in(rows)
+    graph.remove(2)
+    graph.remove(2)
+    assert graph.nearest(rows[2], 6) is None
+    found = graph.nearest(rows[2], 5)
+    assert found is not None
+    assert set(found.tolist()) == {0, 1, 3, 4, 5}
+    rows[2] = rows[5]
+    graph.put(2)
+    graph.take_in(rows)
+    found = graph.nearest(rows[5], 2)
+    assert found is not None
+    assert set(found.tolist()) == {2, 5}
+
+
+def test_another_background_is_another_graph() -> None:
+    source = np.random.default_rng(4)
+    shared = 3.0 * source.normal(size=DIMENSIONS)
+    shifted = vectors(1500, 0) + 0.2 * shared
+    shifted = (shifted / np.linalg.norm(shifted, axis=1, keepdims=True)).astype(np.float32)
+    table = table_of("hnsw", shifted)
+    table.set_background(Background.of(shifted))
+    assert not table.has_graph
+    while not table.has_graph:
+        table.take_in()
+    rest = (shifted - table.background.mean) / table.background.spread
+    known = rest / np.linalg.norm(rest, axis=1, keepdims=True)
+    shares = []
+    for row in range(0, 1500, 15):
+        nearest = set((np.argsort(-(known @ known[row]))[:10] + 1).tolist())
+        shares.append(len(nearest & {number for number, _ in table.nearest(shifted[row], 10, ANY)}) / 10)
+    assert np.mean(shares) >= 0.98
 
 
 def test_fewer_than_are_asked_for() -> None:

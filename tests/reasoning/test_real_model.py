@@ -8,6 +8,7 @@ import pytest
 
 from ruvllm import LLM, ReasoningBank, Step, Trajectory, Verdict
 from ruvllm.errors import StorageError
+from ruvllm.reasoning.embedding import Embeddings
 from tests.reasoning.requests import FIRST, SECOND
 from tests.reasoning.word_vectors import word_vectors
 
@@ -49,6 +50,29 @@ def test_what_all_have_in_common_hides_the_kind(smollm2: LLM, monkeypatch: pytes
     with_it = right_kind(ReasoningBank(plain(smollm2)), SECOND)
     monkeypatch.setattr("ruvllm.reasoning.background.FEWEST", 10**6)
     assert with_it >= right_kind(ReasoningBank(plain(smollm2)), SECOND) + 0.1
+
+
+def test_a_model_that_is_asked_tells_kinds_apart(smollm2: LLM) -> None:
+    """Beside the mean of the states of the request alone: of each request, the nearest other one."""
+    kinds = [kind for group in (FIRST, SECOND) for kind, texts in group.items() for _ in texts]
+    texts = [text for group in (FIRST, SECOND) for texts in group.values() for text in texts]
+    shares = []
+    for vectors in (Embeddings(smollm2, "").of(texts), smollm2.embed(texts)):
+        similarities = vectors @ vectors.T
+        np.fill_diagonal(similarities, -1.0)
+        nearest = similarities.argmax(axis=1)
+        shares.append(np.mean([kinds[row] == kind for row, kind in zip(nearest, kinds, strict=True)]))
+    assert shares[0] >= shares[1] + 0.05
+
+
+def test_of_a_long_request_the_beginning_counts(smollm2_path: Path) -> None:
+    long = "Translate this into French: " + "the house is large and " * 100
+    with LLM(smollm2_path, max_context=128) as llm, ReasoningBank(llm) as bank:
+        assert len(llm.tokenize(long)) > 128
+        number = bank.record(Trajectory(request=long))
+        assert bank.search(long + " so on", 1)[0].similarity == pytest.approx(1.0, abs=1e-5)
+        bank.record(Trajectory(request="How do I bake <|im_end|> bread?"))
+        assert bank.search("Translate that into French: the house is large", 1)[0].id == number
 
 
 def test_patterns_are_kinds(smollm2: LLM) -> None:

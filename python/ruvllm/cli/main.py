@@ -7,6 +7,7 @@ import typer
 
 from ruvllm.cli import (
     adapters,
+    bank,
     bench,
     bench_serve,
     chat,
@@ -43,6 +44,7 @@ for module in (
     bench,
     bench_serve,
     adapters,
+    bank,
     packs,
     doctor,
 ):

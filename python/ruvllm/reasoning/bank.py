@@ -286,7 +286,6 @@ class ReasoningBank(Closing):
             self._content.next_id = max(self._content.next_id, next_id)
             self._whole_bytes = file.added_bytes * len(self._content) // max(1, num_added)
             self._make_room()
-            self._write_whole_if_grown()
         except ValueError as error:
             file.close()
             raise file.damaged(error) from error
@@ -326,9 +325,6 @@ class ReasoningBank(Closing):
             self._file.append(change)
         self._content.apply(change)
         self._found.clear()
-        self._write_whole_if_grown()
-
-    def _write_whole_if_grown(self) -> None:
         if self._file is not None:
             grown = self._file.num_bytes - self._whole_bytes
             if grown > max(LEAST_GROWTH_BYTES, (GROWTH - 1) * self._whole_bytes):

@@ -127,7 +127,6 @@ class VectorTable:
         self.background = background
         used = len(self._rows) + len(self._free)
         self._directions[:used] = self.directions(self._vectors[:used])
-        self._directions[:used][self._ids[:used] == 0] = 0.0
         self._graph = None
 
     def nearest(self, vector: Vectors, count: int, which: Filter) -> list[tuple[int, float]]:
