@@ -182,6 +182,19 @@ def test_a_torn_end_is_cut_off_wherever_it_is_torn(folder: Path) -> None:
             assert whole(99) in content_of(bank).values()
 
 
+def test_a_last_change_that_is_not_whole_is_cut_off(folder: Path) -> None:
+    """Its length is on the disk before the power fails, and not all of it."""
+    path = file_in(folder)
+    data, last = path.read_bytes(), frame_ends(path)[-2]
+    path.write_bytes(data[: last + 30] + bytes(len(data) - last - 30))
+    with opened(folder) as bank:
+        content = content_of(bank)
+        assert len(content) >= 9
+        number = bank.record(whole(50))
+    with opened(folder) as bank:
+        assert content_of(bank) == {**content, number: whole(50)}
+
+
 def test_zeros_at_the_end_are_cut_off(folder: Path) -> None:
     with opened(folder) as bank:
         content = content_of(bank)

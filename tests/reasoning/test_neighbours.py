@@ -97,6 +97,10 @@ def test_rows_that_go_are_not_found_and_their_places_are_used_again() -> None:
         del rows[int(number)]
     assert table.has_graph
     assert recall(table, rows) >= 0.98
+    # The graph by itself has none of them, so that no search need look at every row instead.
+    in_graph = table._graph.nearest(vectors(1, 7)[0], 300)
+    assert in_graph is not None
+    assert (table._ids[in_graph] > 0).all()
     for number, row in enumerate(vectors(600, 2), start=1001):
         table.add(number, row, Trajectory(request="a"))
         rows[number] = row

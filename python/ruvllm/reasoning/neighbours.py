@@ -61,10 +61,9 @@ class HnswRows:
     def take_in(self, vectors: NDArray[np.float32], num_rows: int = ROWS_AT_ONCE) -> None:
         """Take the next rows in."""
         for row in list(self._waiting)[:num_rows]:
-            if row in self._gone:
-                self._index.unmark_deleted(row)
-                self._gone.remove(row)
+            # What was marked as gone is there again by that.
             self._index.add_item(vectors[row], row)
+            self._gone.discard(row)
             self._known.add(row)
             del self._waiting[row]
 
