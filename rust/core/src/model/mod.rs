@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use ruvllm_kernels::{Kernels, KvFormat, KvLayout, ThreadPool};
 
-pub use adapters::{AdapterPart, Matrix, Module};
+pub use adapters::{AdapterPart, Module};
 pub use compute::{ActivationPrecision, Compute};
 pub use description::ModelDescription;
 pub use layer_blocks::LayerBlocks;
