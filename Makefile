@@ -43,7 +43,7 @@ TESTED_FEATURES := --features ruvllm-packs/precompiled
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
 .PHONY: help setup setup-tests build demo test check lint format test-rust test-py test-isa test-requantized test-mutants test-neon test-embedded \
-	bench bench-peers bench-marks bench-prefix bench-prefix-tree bench-serve bench-streams bench-adapters bench-many-adapters bench-learning bench-packs bench-fairness bench-serve-cost constraints pack fuzz wheel docs size clean
+	bench bench-peers bench-marks bench-prefix bench-prefix-tree bench-serve bench-streams bench-adapters bench-many-adapters bench-learning bench-bank bench-packs bench-fairness bench-serve-cost constraints pack fuzz wheel docs size clean
 
 help:  ## this page
 	@echo "RuvLLM: make TARGET"
@@ -193,6 +193,9 @@ bench-prefix: $(STAMPS)/build $(STAMPS)/test-tools  ## what the prefix cache is 
 
 bench-packs: $(STAMPS)/build $(STAMPS)/test-tools  ## what the reference kernel pack costs: decoding with and without it, in turn
 	$(BIN)/python -m benches.packs $(BENCH_ARGS)
+
+bench-bank: $(STAMPS)/build $(STAMPS)/test-tools  ## the reasoning bank: what it finds, how soon, beside NumPy in turn
+	$(BIN)/python -m benches.bank $(BENCH_ARGS)
 
 bench-streams: $(STAMPS)/build $(STAMPS)/test-tools  ## sixteen requests together, against one and against llama.cpp in turn
 	$(BIN)/python -m benches.streams $(BENCH_ARGS)

@@ -20,6 +20,7 @@ from ruvllm.errors import (
     BatchError,
     ConfigError,
     ContextLengthError,
+    EmbeddingError,
     GenerationError,
     InvalidModelError,
     InvalidOperationError,
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     )
     from ruvllm.llm import LLM
     from ruvllm.training import TrainingConfig, TrainingSample
+    from ruvllm.reasoning import Pattern, ReasoningBank, Step, Trajectory, Verdict
 
     __version__: str
 
@@ -98,6 +100,7 @@ __all__ = [
     "ConsolidationStrategy",
     "ContextLengthError",
     "DeviceType",
+    "EmbeddingError",
     "EngineStats",
     "EwcState",
     "GenerateParams",
@@ -127,6 +130,7 @@ __all__ = [
     "OverloadedError",
     "PackError",
     "PagedAttentionError",
+    "Pattern",
     "PoolStats",
     "Precision",
     "PrefixCache",
@@ -135,12 +139,14 @@ __all__ = [
     "Quantization",
     "RadixTree",
     "RagPipeline",
+    "ReasoningBank",
     "RuvLLMError",
     "SessionError",
     "SonaConfig",
     "SonaError",
     "SonaLlm",
     "SonaLlmConfig",
+    "Step",
     "StorageError",
     "TargetModule",
     "TenantStats",
@@ -150,7 +156,9 @@ __all__ = [
     "TrainingConfig",
     "TrainingError",
     "TrainingSample",
+    "Trajectory",
     "Usage",
+    "Verdict",
     "__version__",
     "hub",
     "kernels",
@@ -176,6 +184,7 @@ _LATE = {
     "MicroLoraConfig": ("ruvllm.adapters", "MicroLoraConfig"),
     "MicroLoraStats": ("ruvllm.adapters", "MicroLoraStats"),
     "NativeBackend": ("ruvllm.backends.native", "NativeBackend"),
+    "Pattern": ("ruvllm.reasoning", "Pattern"),
     "PrefixCache": ("ruvllm.caching", "PrefixCache"),
     "RadixTree": ("ruvllm.caching", "RadixTree"),
     "RagPipeline": ("ruvllm.chat", "RagPipeline"),
@@ -185,6 +194,10 @@ _LATE = {
     "TargetModule": ("ruvllm.adapters", "TargetModule"),
     "TrainingConfig": ("ruvllm.training", "TrainingConfig"),
     "TrainingSample": ("ruvllm.training", "TrainingSample"),
+    "ReasoningBank": ("ruvllm.reasoning", "ReasoningBank"),
+    "Step": ("ruvllm.reasoning", "Step"),
+    "Trajectory": ("ruvllm.reasoning", "Trajectory"),
+    "Verdict": ("ruvllm.reasoning", "Verdict"),
     "hub": ("ruvllm.hub", None),
     "kernels": ("ruvllm.kernels", None),
     "packs": ("ruvllm.packs", None),

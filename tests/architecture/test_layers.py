@@ -54,7 +54,7 @@ PACKAGE = [
     {"llm"},
     {"async_engine", "training"},
     # A backend is a face of the whole engine, so the native one stands over `llm`.
-    {"backends", "chat"},
+    {"backends", "chat", "reasoning"},
     {"serve", "client"},
     {"cli"},
     {"__init__", "__main__"},

@@ -245,6 +245,27 @@ MICRO_LORA = (
     ),
 )
 
+BANK = ("reasoning/test_bank.py", "reasoning/test_context.py")
+BANK_FILE = ("reasoning/test_bank_file.py",)
+REASONING_BANK = (
+    python_mutant(
+        "reasoning/content.py",
+        "(number in spared, self.worth(number), number)",
+        "(False, self.worth(number), number)",
+        BANK,
+    ),
+    python_mutant(
+        "reasoning/patterns.py", "np.maximum(qualities, LEAST_WEIGHT)", "np.ones(len(qualities))", BANK
+    ),
+    python_mutant("reasoning/context.py", "if longer_tokens <= max_tokens:", "if with_steps:", BANK),
+    python_mutant("reasoning/bank_file.py", "            self._restore(file)\n", "", BANK_FILE),
+    python_mutant("reasoning/bank_file.py", 'content.get("tenant") != self.tenant', "False", BANK_FILE),
+    python_mutant(
+        "reasoning/embedding.py", "limit] + asking for", "limit] for", ("reasoning/test_real_model.py",)
+    ),
+    python_mutant("reasoning/background.py", "/ self.spread\n", "\n", ("reasoning/test_bank_model.py",)),
+)
+
 PYTHON_MUTANTS: dict[str, tuple[Mutant, ...]] = {
     "scheduler": SCHEDULER_MUTANTS,
     "sampler": SAMPLING,
@@ -253,4 +274,5 @@ PYTHON_MUTANTS: dict[str, tuple[Mutant, ...]] = {
     "conversations": CONVERSATIONS,
     "behind routers": BEHIND_ROUTERS,
     "MicroLoRA": MICRO_LORA,
+    "reasoning bank": REASONING_BANK,
 }

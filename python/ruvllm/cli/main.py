@@ -7,6 +7,7 @@ import typer
 
 from ruvllm.cli import (
     adapters,
+    bank,
     bench,
     bench_serve,
     chat,
@@ -45,6 +46,7 @@ for module in (
     bench_serve,
     adapters,
     train,
+    bank,
     packs,
     doctor,
 ):
