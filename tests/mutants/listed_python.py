@@ -168,23 +168,23 @@ SERVER = (
     python_mutant(
         "serve/limits.py", "min(self._per_minute, refilled)", "refilled", ("serve/test_access.py",)
     ),
-    python_mutant("serve/stored_responses.py", "shelf.kept.move_to_end(response_id)", "pass", (STORED, KEPT)),
-    python_mutant("serve/stored_responses.py", "kept.used = next(self._uses)", "pass", (STORED, KEPT)),
+    python_mutant("serve/shelves.py", "shelf.kept.move_to_end(name)", "pass", (STORED, KEPT)),
+    python_mutant("serve/shelves.py", "kept.used = next(self._uses)", "pass", (STORED, KEPT)),
     python_mutant(
-        "serve/stored_responses.py",
-        "        self._drop(tenant, response_id)\n        shelf =",
+        "serve/shelves.py",
+        "        self.drop(tenant, name)\n        shelf =",
         "        shelf =",
         (STORED, KEPT),
     ),
-    python_mutant("serve/stored_responses.py", "shelf.num_bytes -= gone.num_bytes", "pass", (STORED, KEPT)),
+    python_mutant("serve/shelves.py", "shelf.num_bytes -= gone.num_bytes", "pass", (STORED, KEPT)),
     python_mutant(
-        "serve/stored_responses.py",
+        "serve/shelves.py",
         "self._evict(lambda shelf: shelf.num_bytes)",
         "self._evict(lambda shelf: len(shelf.kept))",
         (STORED, KEPT),
     ),
     python_mutant(
-        "serve/stored_responses.py",
+        "serve/shelves.py",
         "-self._shelves[name].oldest.used",
         "self._shelves[name].oldest.used",
         (STORED, KEPT),

@@ -104,7 +104,7 @@ PARTS = (
     _package("server limits", ("serve/entrance.py",), ("serve/test_entrance.py",), 4),
     _package(
         "server limits",
-        ("serve/stored_responses.py", "serve/json_body.py", "serve/prompts.py"),
+        ("serve/shelves.py", "serve/stored_responses.py", "serve/json_body.py", "serve/prompts.py"),
         (
             "serve/test_stored_responses.py",
             "serve/test_bounds.py",
