@@ -19,7 +19,7 @@ from safetensors.numpy import save as save_tensors
 from ruvllm.errors import ConfigError, NotFoundError, RuvLLMError, StorageError
 from ruvllm.learning import state as state_module
 from ruvllm.learning.state import TenantStates, stored_tenants
-from ruvllm.learning.state_file import MATRICES, read_state, written_state
+from ruvllm.learning.state_file import MATRICES, SavedState, read_state, written_state
 from ruvllm.learning.tenant_state import TenantState
 from tests.learning.state_writer import MODEL, SHAPE, state_of
 
@@ -77,13 +77,39 @@ def test_the_newest_counts_and_older_ones_are_kept_up_to_a_bound(tmp_path: Path)
         with pytest.raises(NotFoundError, match=r"generation 3 is not kept; there are \[9, 10, 11, 100\]"):
             kept.generation("ada", 3)
         (found,) = stored_tenants(tmp_path)
-        assert found.generations == (9, 10, 11, 100)
+        assert found.earlier == (9, 10, 11)
         assert found.model == MODEL
         assert_same(found.state, state_of(100))
         kept.forget("ada")
         kept.forget("ada")
         assert kept.load("ada") is None
     assert [path.name for path in tmp_path.iterdir()] == [".owned"]
+
+
+def test_what_was_undone_does_not_come_back(tmp_path: Path) -> None:
+    """On disk is what can be undone to in memory, and nothing else, however the process ended."""
+    with opened(tmp_path, max_generations=10) as kept:
+        states = [state_of(number) for number in range(6)]
+        kept.save(states[3], states[:3])  # the ones before come with it
+        assert kept.generations("ada") == [0, 1, 2, 3]
+        undone = replace(states[1], generation=4)
+        kept.save(undone, states[:1])
+        assert kept.generations("ada") == [0, 4]
+        # As if it had been killed before it removed them.
+        for number in (2, 3):
+            kept._write(SavedState(states[number], MODEL, tuple(range(number))))
+        assert_same(kept.load("ada"), undone)
+        for found, expected in zip(kept.earlier("ada"), states[:1], strict=True):
+            assert_same(found, expected)
+        kept.save(states[5], [states[0], undone])
+        assert kept.generations("ada") == [0, 4, 5]
+        assert [one.generation for one in kept.earlier("ada")] == [0, 4]
+        # One that is damaged cannot be undone to.
+        files(tmp_path)[0].write_bytes(b"")
+        assert [one.generation for one in kept.earlier("ada")] == [4]
+    with opened(tmp_path, max_generations=2) as kept:
+        kept.save(states[5], [states[0], undone])
+        assert kept.generations("ada") == [4, 5]
 
 
 NAMES = ["", ".", "..", "../../../evil", "/etc/passwd", "a/b\\c", "nul", "x\0y", "\n", "\ud800", "ü" * 4096]
@@ -114,7 +140,7 @@ def test_names_that_differ_are_tenants_that_differ(tmp_path: Path) -> None:
 
 
 def test_any_wrong_bit_is_found(tmp_path: Path) -> None:
-    data, chance = written_state(some_state(1), MODEL), random.Random(1)
+    data, chance = written_state(SavedState(some_state(1), MODEL, (0,))), random.Random(1)
     head_bytes = int.from_bytes(data[:8], "little") + 8
     places = [*range(0, head_bytes, 3), *(chance.randrange(head_bytes, len(data)) for _ in range(200))]
     for place in places:
@@ -133,7 +159,7 @@ def forged(**changed: Any) -> bytes:
     """A file with a digest that is right: as somebody may write one who knows how."""
     from ruvllm.learning.state_file import _digest
 
-    written = written_state(state_of(5), MODEL)
+    written = written_state(SavedState(state_of(5), MODEL, (1, 4)))
     head_bytes = int.from_bytes(written[:8], "little")
     metadata = json.loads(written[8 : 8 + head_bytes])["__metadata__"]
     matrices = {name: np.array(getattr(state_of(5), name)) for name in MATRICES}
@@ -164,6 +190,9 @@ FORGED = {
     "an overflow": {"scale": "0x1p+99999"},
     "a negative count": {"updates": "-1"},
     "a huge generation": {"generation": "9" * 5000},
+    "an earlier one that is later": {"earlier": "[1, 5]"},
+    "earlier ones that are none": {"earlier": "[true]"},
+    "earlier ones in no order": {"earlier": "[4, 1]"},
     "another generation": {"generation": "6"},
     "a tenant that is no text": {"tenant": "17"},
     "a tenant that is deep": {"tenant": "[" * 50_000},

@@ -11,9 +11,9 @@ import errno
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from threading import Lock
@@ -24,7 +24,7 @@ from ruvllm.errors import NotFoundError, StorageError
 from ruvllm.learning.state_file import MAX_BYTES, DamagedStateError, SavedState, read_state, written_state
 from ruvllm.learning.tenant_state import TenantState
 
-__all__ = ["StoredTenant", "TenantStates", "stored_tenants"]
+__all__ = ["TenantStates", "stored_tenants"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,30 +37,11 @@ _FILE = re.compile(r"(\d{10})\.safetensors")
 _ASIDE = re.compile(r"(\d{10})\.safetensors\.broken")
 
 
-@dataclass(frozen=True, slots=True)
-class StoredTenant:
-    """What a folder has of one tenant.
-
-    Attributes:
-        state: The newest whole state.
-        model: The digest of the model that it was learned on.
-        generations: The numbers of those that are kept, the oldest first.
-    """
-
-    state: TenantState
-    model: str
-    generations: tuple[int, ...]
-
-
-def stored_tenants(folder: str | os.PathLike[str]) -> Iterator[StoredTenant]:
-    """All tenants of a folder, also while another process writes there; of broken files there is no word."""
+def stored_tenants(folder: str | os.PathLike[str]) -> Iterator[SavedState]:
+    """The newest whole state of each tenant of a folder, also while another process writes there."""
     for tenant_folder in _tenant_folders(Path(folder)):
-        generations = _generations(tenant_folder, _FILE)
-        for number, path in reversed(generations.items()):
-            with suppress(StorageError):
-                saved = _checked(path, number)
-                yield StoredTenant(saved.state, saved.model, tuple(generations))
-                break
+        if (saved := _newest(tenant_folder)) is not None:
+            yield saved
 
 
 class TenantStates:
@@ -84,20 +65,29 @@ class TenantStates:
         except OSError as error:
             raise StorageError(f"nothing can be kept in {folder}: {error.strerror or error}") from error
 
-    def save(self, state: TenantState) -> None:
-        """Write a generation, and let the oldest go where there are too many.
+    def save(self, state: TenantState, earlier: Sequence[TenantState] | None = None) -> None:
+        """Write a generation, and let those go that cannot be undone to any more.
 
         `ConfigError` for a state that holds what is no number, `StorageError` where it cannot be written.
+
+        Args:
+            state: What counts from now on.
+            earlier: What it can be undone to, the oldest first; by default what is there.
         """
-        data = written_state(state, self._model)
         folder = self._folder_of(state.tenant)
+        there = [number for number in _generations(folder, _FILE) if number < state.generation]
+        numbers = there if earlier is None else [one.generation for one in earlier]
+        numbers = numbers[-(self._max_generations - 1) :] if self._max_generations > 1 else []
+        missing = [one for one in earlier or () if one.generation in set(numbers).difference(there)]
         try:
-            self._make(folder)
-            with whole_file.replacing(folder / f"{state.generation:010}.safetensors") as file:
-                file.write(data)
-            for pattern in (_FILE, _ASIDE):
-                for path in list(_generations(folder, pattern).values())[: -self._max_generations]:
+            for one in [*missing, state]:
+                before = tuple(number for number in numbers if number < one.generation)
+                self._write(SavedState(one, self._model, before))
+            for number, path in _generations(folder, _FILE).items():
+                if number not in numbers and number != state.generation:
                     path.unlink(missing_ok=True)
+            for path in list(_generations(folder, _ASIDE).values())[: -self._max_generations]:
+                path.unlink(missing_ok=True)
         except OSError as error:
             reason = error.strerror or error
             raise StorageError(f"what was learned cannot be kept in {folder}: {reason}") from error
@@ -128,6 +118,15 @@ class TenantStates:
         saved = _checked(path, number, tenant)
         self._check_model(path, saved)
         return saved.state
+
+    def earlier(self, tenant: str) -> list[TenantState]:
+        """What the newest whole state can be undone to, the oldest first, as far as that is whole."""
+        newest = _newest(self._folder_of(tenant))
+        states = []
+        for number in newest.earlier if newest else ():
+            with suppress(StorageError, NotFoundError):
+                states.append(self.generation(tenant, number))
+        return states
 
     def generations(self, tenant: str) -> list[int]:
         """The numbers of the generations that are kept, the oldest first."""
@@ -162,6 +161,13 @@ class TenantStates:
 
     def _folder_of(self, tenant: str) -> Path:
         return self.folder / blake2b(tenant.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+    def _write(self, saved: SavedState) -> None:
+        data = written_state(saved)
+        folder = self._folder_of(saved.state.tenant)
+        self._make(folder)
+        with whole_file.replacing(folder / f"{saved.state.generation:010}.safetensors") as file:
+            file.write(data)
 
     def _make(self, folder: Path) -> None:
         with self._making_folders:
@@ -203,6 +209,14 @@ def _checked(path: Path, number: int, tenant: str | None = None) -> SavedState:
     if tenant is not None and saved.state.tenant != tenant:
         raise DamagedStateError("it holds the state of another tenant")
     return saved
+
+
+def _newest(folder: Path) -> SavedState | None:
+    """The newest whole state of a tenant's folder; nothing is set aside."""
+    for number, path in reversed(_generations(folder, _FILE).items()):
+        with suppress(StorageError):
+            return _checked(path, number)
+    return None
 
 
 def _tenant_folders(folder: Path) -> list[Path]:

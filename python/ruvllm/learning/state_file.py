@@ -29,6 +29,8 @@ MAX_BYTES = 16 * 1024**2
 MAX_HEAD_BYTES = 64 * 1024
 MAX_TENANT_CHARACTERS = 4096
 MAX_RANK = 64
+# Generations before it that a file names.
+MAX_EARLIER = 1024
 # Ten digits in a file's name.
 MAX_NUMBER = 10**10 - 1
 MATRICES = ("a", "b", "fisher_a", "fisher_b", "anchor_a", "anchor_b")
@@ -41,10 +43,17 @@ class DamagedStateError(StorageError):
 
 @dataclass(frozen=True, slots=True)
 class SavedState:
-    """A state, and the digest of the model that it was learned on."""
+    """What a file holds.
+
+    Attributes:
+        state: The state.
+        model: The digest of the model that it was learned on.
+        earlier: The generations that it can be undone to, the oldest first.
+    """
 
     state: TenantState
     model: str
+    earlier: tuple[int, ...] = ()
 
 
 def check_state(state: TenantState) -> None:
@@ -70,12 +79,14 @@ def check_state(state: TenantState) -> None:
             raise ConfigError(f"{name} holds a negative importance")
 
 
-def written_state(state: TenantState, model: str) -> bytes:
-    """The file of a state that `check_state` accepts."""
+def written_state(saved: SavedState) -> bytes:
+    """The file of a state; `ConfigError` where `check_state` does not accept it."""
+    state = saved.state
     check_state(state)
     metadata = {
         "format": FORMAT,
-        "model": model,
+        "model": saved.model,
+        "earlier": json.dumps(saved.earlier[-MAX_EARLIER:]),
         # JSON in a text: names may have characters that UTF-8 cannot say.
         "tenant": json.dumps(state.tenant),
         "generation": str(int(state.generation)),
@@ -114,11 +125,19 @@ def read_state(data: bytes) -> SavedState:
             **matrices,
         )
         check_state(state)
-        return SavedState(state, metadata["model"])
+        return SavedState(state, metadata["model"], _earlier(metadata["earlier"], state.generation))
     except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise DamagedStateError(f"it is no state of a tenant: {error}") from error
     except RecursionError as error:
         raise DamagedStateError("it is no state of a tenant: its JSON is too deep") from error
+
+
+def _earlier(text: str, generation: int) -> tuple[int, ...]:
+    numbers = json.loads(text)
+    rising = [*numbers, generation]
+    if not all(type(one) is int for one in rising) or sorted(set(rising)) != rising or rising[0] < 0:
+        raise ValueError(f"the generations before {generation} are {text[:100]}")
+    return tuple(numbers)
 
 
 def _metadata(data: bytes) -> dict[str, str]:
