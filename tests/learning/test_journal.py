@@ -66,7 +66,6 @@ def test_all_that_an_entry_says_comes_back(tmp_path: Path) -> None:
         tenant='a "tenant"\n\u2028 of \U0001f600 and \ud800',
         loop="background",
         applied=False,
-        model="tiny",
         reason="the drift would be 0.9, above 0.5",
         completion_id="chatcmpl-1",
         feedback=-0.25,

@@ -1,7 +1,5 @@
 """`ruvllm serve`: models behind an OpenAI-compatible server, with a page to chat on."""
 
-import hashlib
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +10,7 @@ import typer
 import ruvllm.hub as hub
 from ruvllm.cli import terminal
 from ruvllm.cli.command import CommonOptions, command, flag
+from ruvllm.cli.model_files import file_of_model
 from ruvllm.cli.options import DEFAULT_MODEL, EngineOptions
 from ruvllm.config import Limits
 from ruvllm.errors import ConfigError
@@ -221,9 +220,9 @@ def _served(argument: str, engine: EngineOptions, serving: Serving, *, quiet: bo
     served = ServedModel(
         name,
         lambda: _open(path, engine, serving),
-        prefix_file=_file_of(serving.prefix_cache_dir, name, "prefixes"),
+        prefix_file=file_of_model(serving.prefix_cache_dir, name, "prefixes"),
     )
-    served.adapter_list = _file_of(serving.adapter_list_dir, name, "adapters.json")
+    served.adapter_list = file_of_model(serving.adapter_list_dir, name, "adapters.json")
     return served
 
 
@@ -243,16 +242,6 @@ def _give_adapters(given: Iterable[str], served: Sequence["ServedModel"]) -> Non
         if not Path(folder).is_dir():
             raise ConfigError(f"--adapter {argument!r}: {folder} is no folder")
         model.comes_with(name, Path(folder).absolute())
-
-
-def _file_of(folder: Path | None, name: str, ending: str) -> Path | None:
-    """A file for what is kept of a model; its name is the model's, as far as a file may be called so."""
-    if folder is None:
-        return None
-    folder = folder.absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.blake2s(name.encode(), digest_size=4).hexdigest()
-    return folder / f"{re.sub(r'[^A-Za-z0-9._-]', '-', name)[:80]}-{digest}.{ending}"
 
 
 def _open(path: Path, engine: EngineOptions, serving: Serving) -> "LLM":

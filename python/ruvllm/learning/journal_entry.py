@@ -59,7 +59,6 @@ class JournalEntry:
         tenant: Whose adapter.
         loop: What changed it.
         applied: Whether it was changed.
-        model: The name under which it is served.
         reason: Why not, or what a loop wanted to say of itself.
         completion_id: The answer that the feedback was about.
         feedback: As it came, also where it is no number that is allowed.
@@ -79,7 +78,6 @@ class JournalEntry:
     tenant: str
     loop: Loop
     applied: bool
-    model: str | None = None
     reason: str | None = None
     completion_id: str | None = None
     feedback: float | None = None
@@ -99,7 +97,7 @@ class JournalEntry:
         if self.loop not in LOOPS:
             raise ConfigError(f"loop is {self.loop!r}; it must be one of {', '.join(LOOPS)}")
         object.__setattr__(self, "applied", bool(self.applied))
-        for name in ("tenant", "model", "reason", "completion_id"):
+        for name in ("tenant", "reason", "completion_id"):
             text = getattr(self, name)
             if text is not None:
                 object.__setattr__(self, name, str(text)[:MAX_CHARACTERS])
