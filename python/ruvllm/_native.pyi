@@ -576,6 +576,11 @@ class _GenerationSettings(Protocol):
     def cache_min_tokens(self) -> int | None: ...
     @property
     def adapters(self) -> Sequence[tuple[Adapter, float]]: ...
+    @property
+    def head(self) -> HeadAdapter | None: ...
+    @property
+    def capture(self) -> tuple[Captures, str, int] | None:
+        """Where the answer is kept, under which name, and where one that is given begins."""
 
 class _EvaluationSettings(Protocol):
     @property
@@ -586,6 +591,11 @@ class _EvaluationSettings(Protocol):
     def tenant(self) -> str: ...
     @property
     def adapters(self) -> Sequence[tuple[Adapter, float]]: ...
+    @property
+    def head(self) -> HeadAdapter | None: ...
+    @property
+    def capture(self) -> tuple[Captures, str, int] | None:
+        """Where the answer is kept, under which name, and where one that is given begins."""
 
 class _AdapterPart(Protocol):
     @property
@@ -643,6 +653,79 @@ class _MicroFeedback(Protocol):
     def latency_us(self) -> int: ...
 
 _Halves: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+@final
+class HeadAdapter:
+    """An adapter on the last hidden state, `h + scale * sum of b[r] * (a[r] . h)`; it never changes."""
+
+    def __new__(cls, a: NDArray[np.float32], b: NDArray[np.float32], scale: float) -> HeadAdapter:
+        """Both `[rank, hidden]`."""
+
+@final
+class Captures:
+    """What is learned from, of answers that feedback may come for; the oldest are forgotten."""
+
+    def __new__(cls, *, max_bytes: int, max_tokens: int) -> Captures:
+        """`max_tokens`: the first so many of an answer."""
+    def has(self, key: str) -> bool: ...
+    def take(self, key: str) -> Captured | None: ...
+    def usage(self) -> tuple[int, int]:
+        """Answers, and their bytes."""
+
+@final
+class Captured:
+    """What is learned from, of one answer: hidden states, and the likeliest tokens of each place."""
+
+    @property
+    def token_ids(self) -> list[int]:
+        """Its tokens, the one that ended it included."""
+    @property
+    def num_bytes(self) -> int: ...
+
+class _HeadState(Protocol):
+    """Matrices `[rank, hidden]`, B turned over."""
+
+    @property
+    def a(self) -> NDArray[np.float32]: ...
+    @property
+    def b(self) -> NDArray[np.float32]: ...
+    @property
+    def scale(self) -> float: ...
+    @property
+    def fisher_a(self) -> NDArray[np.float32]: ...
+    @property
+    def fisher_b(self) -> NDArray[np.float32]: ...
+    @property
+    def anchor_a(self) -> NDArray[np.float32]: ...
+    @property
+    def anchor_b(self) -> NDArray[np.float32]: ...
+
+class _StepLimits(Protocol):
+    """How far an update may go."""
+
+    @property
+    def max_divergence(self) -> float: ...
+    @property
+    def max_drift(self) -> float: ...
+    @property
+    def ewc_lambda(self) -> float: ...
+    @property
+    def fisher_decay(self) -> float: ...
+    @property
+    def steps(self) -> int: ...
+
+@final
+class HeadLearner:
+    """Makes updates for one model, one at a time."""
+
+    def __new__(cls, model: Model) -> HeadLearner: ...
+    def judge(self, captured: Captured, state: _HeadState) -> tuple[float, float]:
+        """The mean log-probability of the answer's tokens, and the divergence from no adapter."""
+    def update(
+        self, captured: Captured, advantage: float, state: _HeadState, limits: _StepLimits
+    ) -> tuple[bool, tuple[float, float, float], float, list[NDArray[np.float32]]]:
+        """Whether anything moved; the change of the answer's mean log-probability, divergence and drift; the
+        scale; A, B, their importance and their anchors, flat."""
 
 @final
 class MicroLora:

@@ -17,6 +17,9 @@ from ruvllm.config import ModelConfig
 from ruvllm.engine_settings import EngineKeywords, EngineSettings
 from ruvllm.errors import ConfigError
 from ruvllm.figures import EngineStats, MemoryStats, ModelInfo, PoolStats
+from ruvllm.learning.config import SonaLlmConfig
+from ruvllm.learning.sona import SonaLlm
+from ruvllm.learning.tenants import Learning
 from ruvllm.observability.profile import StepProfile
 from ruvllm.outputs import Completion, TokenLogprob
 from ruvllm.packs.manager import KernelManager
@@ -79,6 +82,7 @@ class LLM(Closing, TextMethods):
         self._open = open_model(resolve_model(model, config), configured, progress)
         self._loop = self._open.loop
         self._adapters = Adapters(Readiness(self._open.native, self._open.memory, self._open.adapter_bytes))
+        self._learning = Learning(self._open)
         self._device = config.device if config else DeviceType.auto()
         # Also at the interpreter's end, where threads that are still in the engine would be cut off.
         self._finalizer = weakref.finalize(self, self._loop.close)
@@ -227,16 +231,24 @@ class LLM(Closing, TextMethods):
     # -- numbers
 
     def logits(
-        self, token_ids: Sequence[int] | NDArray[np.integer[Any]], *, adapter: AdapterChoice = None
+        self,
+        token_ids: Sequence[int] | NDArray[np.integer[Any]],
+        *,
+        tenant: str = "",
+        adapter: AdapterChoice = None,
     ) -> NDArray[np.float32]:
         """The model's logits after each token, `[tokens, vocab]`."""
-        return self._evaluations.logits(token_ids, self._terms(adapter=adapter)).wait()
+        return self._evaluations.logits(token_ids, self._terms(tenant, adapter=adapter)).wait()
 
     def score(
-        self, token_ids: Sequence[int] | NDArray[np.integer[Any]], *, adapter: AdapterChoice = None
+        self,
+        token_ids: Sequence[int] | NDArray[np.integer[Any]],
+        *,
+        tenant: str = "",
+        adapter: AdapterChoice = None,
     ) -> NDArray[np.float32]:
         """The negative log-likelihood of each token but the first, given those before it, `[tokens - 1]`."""
-        scored = self.token_logprobs(token_ids, adapter=adapter)
+        scored = self.token_logprobs(token_ids, tenant=tenant, adapter=adapter)
         return np.array([-one.logprob for one in scored], dtype=np.float32)
 
     def token_logprobs(
@@ -326,6 +338,15 @@ class LLM(Closing, TextMethods):
     def adapters(self) -> Adapters:
         """The adapters that requests may name: `load`, `replace`, `unload`, `list`."""
         return self._adapters
+
+    @property
+    def learning(self) -> Learning:
+        """Which tenants learn from feedback; none, as long as nobody asks for it."""
+        return self._learning
+
+    def learn(self, config: SonaLlmConfig | None = None, *, tenant: str = "default") -> SonaLlm:
+        """Learn from a tenant's feedback from here on; the same as `SonaLlm(llm, config, tenant=tenant)`."""
+        return SonaLlm(self, config, tenant=tenant)
 
     @cached_property
     def prefix_cache(self) -> EnginePrefixCache:

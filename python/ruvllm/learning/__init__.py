@@ -1,1 +1,21 @@
 """Learning while serving: what feedback teaches a tenant's requests."""
+
+from ruvllm.learning.config import SonaConfig, SonaLlmConfig
+from ruvllm.learning.sona import SonaLlm
+from ruvllm.learning.tenant_learner import LearningEvent, TenantLearner
+from ruvllm.learning.tenant_state import TenantState
+from ruvllm.learning.tenants import Learning
+from ruvllm.learning.values import AdaptationResult, ConsolidationStrategy, LearningLoopStats
+
+__all__ = [
+    "AdaptationResult",
+    "ConsolidationStrategy",
+    "Learning",
+    "LearningEvent",
+    "LearningLoopStats",
+    "SonaConfig",
+    "SonaLlm",
+    "SonaLlmConfig",
+    "TenantLearner",
+    "TenantState",
+]

@@ -18,6 +18,7 @@ mod events;
 mod gguf_file;
 mod json_shape;
 mod kv_blocks;
+mod learning;
 mod micro_lora;
 mod model;
 mod packed_matrix;
@@ -59,6 +60,8 @@ mod _native {
     use super::json_shape::json_shape;
     #[pymodule_export]
     use super::kv_blocks::KvBlocks;
+    #[pymodule_export]
+    use super::learning::{Captured, Captures, HeadAdapter, HeadLearner};
     #[pymodule_export]
     use super::micro_lora::MicroLora;
     #[pymodule_export]

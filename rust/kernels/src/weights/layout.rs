@@ -29,6 +29,9 @@ pub enum Elements {
 /// Bytes of a vector of four weights for each row of a tile.
 pub(crate) const VECTOR_BYTES: usize = 4 * TILE_ROWS;
 
+/// Low four bits of each of four weights.
+pub(super) const NIBBLES: u32 = 0x0f0f_0f0f;
+
 /// Where the bits above the low four stand for the inputs `4 * vector..`: the vector after the
 /// nibbles, and the lowest bit in each of its bytes.
 pub(crate) fn high_bits_place(width: u32, vector: usize) -> (usize, u32) {
@@ -176,11 +179,47 @@ impl<'a> TileBlock<'a> {
         )
     }
 
-    /// One weight.
-    pub(crate) fn value(&self, lane: usize, input: usize) -> f32 {
-        let (scale, minimum) = self.scale(lane, input / self.layout.group);
-        let integer = f32::from(self.integer(lane, input)) - f32::from(self.layout.zero);
-        scale * integer + minimum
+    /// The stored integers of a row, all at once.
+    fn integers(&self, lane: usize) -> [u8; BLOCK_INPUTS] {
+        let word = |vector: usize| {
+            u32::from_le_bytes(lane_bytes(&self.values[vector * VECTOR_BYTES..], lane))
+        };
+        let mut words = [0u32; BLOCK_INPUTS / 4];
+        if self.layout.bits == 8 {
+            words = std::array::from_fn(word);
+        } else {
+            for vector in 0..4 {
+                let both = word(vector);
+                words[vector] = both & NIBBLES;
+                words[4 + vector] = (both >> 4) & NIBBLES;
+            }
+        }
+        if let width @ 1..=2 = self.layout.bits.saturating_sub(4) {
+            let mask = NIBBLES / 15 * ((1 << width) - 1);
+            for (vector, low) in words.iter_mut().enumerate() {
+                let (plane, shift) = high_bits_place(width, vector);
+                *low |= ((word(4 + plane) >> shift) & mask) << 4;
+            }
+        }
+        let mut integers = [0; BLOCK_INPUTS];
+        for (bytes, word) in integers.as_chunks_mut::<4>().0.iter_mut().zip(words) {
+            *bytes = word.to_le_bytes();
+        }
+        integers
+    }
+
+    /// The weights of a row.
+    pub(crate) fn decode(&self, lane: usize, output: &mut [f32; BLOCK_INPUTS]) {
+        let integers = self.integers(lane);
+        let zero = i32::from(self.layout.zero);
+        let groups = integers.chunks_exact(self.layout.group);
+        let targets = output.chunks_exact_mut(self.layout.group);
+        for (group, (integers, targets)) in groups.zip(targets).enumerate() {
+            let (scale, minimum) = self.scale(lane, group);
+            for (target, integer) in targets.iter_mut().zip(integers) {
+                *target = scale * (i32::from(*integer) - zero) as f32 + minimum;
+            }
+        }
     }
 }
 

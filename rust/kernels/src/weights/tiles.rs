@@ -3,8 +3,8 @@
 use half::f16;
 
 use super::layout::{
-    BLOCK_INPUTS, Elements, QuantLayout, SUPER_INPUTS, TILE_ROWS, VECTOR_BYTES, WORD_LEADING_BIT,
-    high_bits_place,
+    BLOCK_INPUTS, Elements, NIBBLES, QuantLayout, SUPER_INPUTS, TILE_ROWS, VECTOR_BYTES,
+    WORD_LEADING_BIT, high_bits_place,
 };
 use super::source::{PackingError, WeightSource};
 use crate::quant::{BlockFormat, BlockScales, BlockType, BlockVisitor, ScaleEncoding, decode};
@@ -139,9 +139,6 @@ fn pack_quantized_tile<F: BlockFormat>(
     }
     Ok(())
 }
-
-/// Low four bits of each of four weights.
-const NIBBLES: u32 = 0x0f0f_0f0f;
 
 /// The four weights of a vector that a lane has.
 fn words(inputs: &[u8; BLOCK_INPUTS]) -> [u32; BLOCK_INPUTS / 4] {

@@ -1,0 +1,375 @@
+"""One tenant's learning: its state, the generations before, and the answers that feedback may come for."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+import ruvllm._native as _native
+from ruvllm.errors import InvalidOperationError, NotFoundError, SonaError
+from ruvllm.learning.config import SonaLlmConfig
+from ruvllm.learning.counters import Counters
+from ruvllm.learning.rate import Allowance
+from ruvllm.learning.tenant_state import TenantState
+from ruvllm.learning.values import AdaptationResult, LearningLoopStats, LoopType, Sample
+from ruvllm.runtime.learned import Learned, LearnedHeads
+
+__all__ = ["LearningEvent", "TenantLearner", "checked_feedback"]
+
+Observer = Callable[["LearningEvent"], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningEvent:
+    """One turn of a loop, for whoever keeps a log or the state.
+
+    Attributes:
+        state: The tenant's state afterwards.
+        generation_before: The generation until then.
+        result: What was done.
+        completion_id: The answer that it was about, where it was one.
+        feedback: What was said of it.
+    """
+
+    state: TenantState
+    generation_before: int
+    result: AdaptationResult
+    completion_id: str | None = None
+    feedback: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Limits:
+    """What the update reads."""
+
+    max_divergence: float
+    max_drift: float
+    ewc_lambda: float
+    fisher_decay: float
+    steps: int
+
+
+class TenantLearner:
+    """Learns for one tenant of a model. Every method may be called from any thread.
+
+    What requests take is published with each generation; a request keeps the one that it began with.
+    """
+
+    def __init__(
+        self, native: _native.Model, heads: LearnedHeads, tenant: str, config: SonaLlmConfig
+    ) -> None:
+        self.tenant = tenant
+        self.config = config
+        bounds = config.sona
+        self._native = _native.HeadLearner(native)
+        self._heads = heads
+        self._captures = _native.Captures(
+            max_bytes=bounds.capture_bytes, max_tokens=bounds.capture_tokens
+        )
+        self._limits = _Limits(
+            max_divergence=config.instant_lr,
+            max_drift=bounds.max_drift,
+            ewc_lambda=bounds.ewc_lambda,
+            fisher_decay=bounds.fisher_decay,
+            steps=bounds.steps,
+        )
+        self._new = TenantState.new(
+            tenant,
+            hidden=native.hidden_size,
+            rank=config.rank(native.hidden_size),
+            scale=1.0,
+            baseline=bounds.initial_baseline,
+        )
+        self._lock = threading.RLock()
+        self._state = self._new
+        self._earlier: deque[TenantState] = deque(maxlen=bounds.max_generations)
+        self._last_generation = 0
+        self._samples: dict[str, Sample] = {}
+        self._sample_bytes = 0
+        self._allowance = Allowance(bounds.max_feedback_per_minute)
+        self._counters = Counters()
+        self._observers: list[Observer] = []
+        self._publish()
+
+    # -- what there is
+
+    @property
+    def state(self) -> TenantState:
+        """The generation that is in use."""
+        with self._lock:
+            return self._state
+
+    @property
+    def captures(self) -> _native.Captures:
+        """Where answers are kept until feedback comes."""
+        return self._captures
+
+    def generations(self) -> tuple[int, ...]:
+        """The numbers of those that can be gone back to, the newest last."""
+        with self._lock:
+            return tuple(state.generation for state in self._earlier)
+
+    def samples(self) -> tuple[Sample, ...]:
+        """Answers with feedback, the oldest first, as many as are kept."""
+        with self._lock:
+            return tuple(self._samples.values())
+
+    def snapshots(self, since: int) -> tuple[TenantState, ...]:
+        """The states after generation `since` that are kept, the present one last."""
+        with self._lock:
+            return tuple(
+                state for state in (*self._earlier, self._state) if state.generation > since
+            )
+
+    def stats(self) -> LearningLoopStats:
+        """What was done so far."""
+        with self._lock:
+            return self._counters.stats(
+                generation=self._state.generation, samples=len(self._samples)
+            )
+
+    @property
+    def counters(self) -> Counters:
+        """What the loops count, under this one's lock."""
+        return self._counters
+
+    def watch(self, observer: Observer) -> None:
+        """Tell `observer` of every turn, in the thread that takes it; it must not wait."""
+        with self._lock:
+            self._observers.append(observer)
+
+    # -- the instant loop
+
+    def has(self, completion_id: str) -> bool:
+        """Whether feedback may come for an answer of that name."""
+        with self._lock:
+            return completion_id in self._samples or self._captures.has(completion_id)
+
+    def feedback(self, completion_id: str, feedback: float) -> AdaptationResult:
+        """Learn from what is said of an answer of this tenant, from 0 (bad) to 1 (good)."""
+        quality = self._admitted(feedback)
+        with self._lock:
+            captured = self._captures.take(completion_id)
+            if captured is None and completion_id in self._samples:
+                captured = self._samples[completion_id].captured
+            if captured is None:
+                self._counters.refused += 1
+                raise NotFoundError(
+                    f"no answer {completion_id!r} of tenant {self.tenant!r} waits for feedback: it has another "
+                    "name, another tenant's, no tokens, or is not kept any more"
+                )
+            return self._adapt(captured, quality, completion_id)
+
+    def adapt(self, captured: _native.Captured, completion_id: str, feedback: float) -> AdaptationResult:
+        """The same of an answer whose states are at hand."""
+        quality = self._admitted(feedback)
+        with self._lock:
+            return self._adapt(captured, quality, completion_id)
+
+    def _admitted(self, feedback: float) -> float:
+        with self._lock:
+            try:
+                quality = checked_feedback(feedback)
+                self._allowance.take()
+            except Exception:
+                self._counters.refused += 1
+                raise
+        return quality
+
+    def _adapt(self, captured: _native.Captured, quality: float, completion_id: str) -> AdaptationResult:
+        began = time.perf_counter()
+        before = self._state
+        advantage = max(-1.0, min(1.0, quality - before.baseline))
+        applied, figures, scale, arrays = self._native.update(captured, advantage, before, self._limits)
+        rate = self.config.sona.baseline_rate
+        counted = replace(
+            before,
+            baseline=before.baseline + rate * (quality - before.baseline),
+            feedback=before.feedback + 1,
+        )
+        if applied:
+            a, b, fisher_a, fisher_b, anchor_a, anchor_b = (self._matrix(values) for values in arrays)
+            counted = replace(
+                counted,
+                a=a,
+                b=b,
+                scale=scale,
+                fisher_a=fisher_a,
+                fisher_b=fisher_b,
+                anchor_a=anchor_a,
+                anchor_b=anchor_b,
+                updates=before.updates + 1,
+            )
+            self._succeed(counted)
+        else:
+            self._state = counted
+        latency_us = (time.perf_counter() - began) * 1e6
+        gain, divergence, drift = figures
+        result = AdaptationResult(
+            applied=applied,
+            loop_type="instant",
+            latency_us=latency_us,
+            quality_delta=advantage,
+            samples_used=1,
+            notes=() if applied else (_why_not(advantage),),
+            logprob_change=gain,
+            divergence=divergence,
+            drift=drift,
+            generation=self._state.generation,
+        )
+        self._counters.instant(latency_us, quality)
+        self._keep_sample(completion_id, captured, quality, advantage)
+        self._tell(before, result, completion_id, quality)
+        return result
+
+    # -- generations
+
+    def rollback(self, steps: int = 1) -> AdaptationResult:
+        """Go back so many generations; the next requests are as they were then, to the bit.
+
+        It is a generation of its own, so that numbers only count up.
+        """
+        began = time.perf_counter()
+        with self._lock:
+            if not 1 <= steps <= len(self._earlier):
+                raise InvalidOperationError(
+                    f"rollback of {steps} generations; {len(self._earlier)} are kept before the present one"
+                )
+            before = self._state
+            for _ in range(steps):
+                earlier = self._earlier.pop()
+            self._set(earlier)
+            return self._replaced("rollback", before, began, f"as generation {earlier.generation}")
+
+    def reset(self) -> AdaptationResult:
+        """Forget what was learned; a rollback brings it back."""
+        began = time.perf_counter()
+        with self._lock:
+            before = self._state
+            self._succeed(self._new)
+            self._samples.clear()
+            self._sample_bytes = 0
+            return self._replaced("reset", before, began, "nothing is learned")
+
+    def restore(self, state: TenantState) -> None:
+        """Go on from a state that was kept elsewhere, such as on disk."""
+        if (state.tenant, state.a.shape) != (self.tenant, self._new.a.shape):
+            raise SonaError(
+                f"the state is tenant {state.tenant!r}'s, of matrices {state.a.shape}; this is "
+                f"{self.tenant!r}, of {self._new.a.shape}"
+            )
+        with self._lock:
+            self._last_generation = max(self._last_generation, state.generation)
+            self._state = state
+            self._publish()
+
+    def consolidated(self, state: TenantState, result: AdaptationResult) -> AdaptationResult:
+        """Take over what the background loop has made; a new generation where it says that it is applied."""
+        with self._lock:
+            before = self._state
+            if result.applied:
+                self._succeed(state)
+            result = replace(result, generation=self._state.generation)
+            self._tell(before, result, None, None)
+            return result
+
+    def judge(self, captured: _native.Captured, state: TenantState) -> tuple[float, float]:
+        """The mean log-probability of an answer's tokens under a state, and its drift there."""
+        return self._native.judge(captured, state)
+
+    def stop(self) -> None:
+        """Let the tenant's requests be as if nothing had ever been learned; the state stays."""
+        self._heads.publish(self.tenant, None)
+
+    # -- what all of these do; under the lock
+
+    def _succeed(self, state: TenantState) -> None:
+        """Make it the next generation; the present one can be gone back to."""
+        self._earlier.append(self._state)
+        self._set(state)
+
+    def _set(self, state: TenantState) -> None:
+        self._last_generation += 1
+        self._state = replace(state, generation=self._last_generation)
+        self._publish()
+
+    def _publish(self) -> None:
+        state = self._state
+        # Without it the bits are those of a request that nobody learns for.
+        head = _native.HeadAdapter(state.a, state.b, state.scale) if state.b.any() else None
+        self._heads.publish(self.tenant, Learned(head=head, captures=self._captures))
+
+    def _replaced(
+        self, loop_type: LoopType, before: TenantState, began: float, note: str
+    ) -> AdaptationResult:
+        result = AdaptationResult(
+            applied=True,
+            loop_type=loop_type,
+            latency_us=(time.perf_counter() - began) * 1e6,
+            notes=(note,),
+            generation=self._state.generation,
+        )
+        self._tell(before, result, None, None)
+        return result
+
+    def _tell(
+        self,
+        before: TenantState,
+        result: AdaptationResult,
+        completion_id: str | None,
+        feedback: float | None,
+    ) -> None:
+        event = LearningEvent(
+            state=self._state,
+            generation_before=before.generation,
+            result=result,
+            completion_id=completion_id,
+            feedback=feedback,
+        )
+        for observer in self._observers:
+            observer(event)
+
+    def _keep_sample(
+        self, completion_id: str, captured: _native.Captured, quality: float, advantage: float
+    ) -> None:
+        self._forget_sample(completion_id)
+        self._samples[completion_id] = Sample(
+            captured=captured,
+            quality=quality,
+            advantage=advantage,
+            generation=self._state.generation,
+        )
+        self._sample_bytes += captured.num_bytes
+        self._counters.pending = min(self._counters.pending + 1, self.config.max_pending_samples)
+        while self._samples and (
+            len(self._samples) > self.config.max_pending_samples
+            or self._sample_bytes > self.config.sona.capture_bytes
+        ):
+            self._forget_sample(next(iter(self._samples)))
+
+    def _forget_sample(self, completion_id: str) -> None:
+        sample = self._samples.pop(completion_id, None)
+        if sample is not None:
+            self._sample_bytes -= sample.captured.num_bytes
+
+    def _matrix(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
+        matrix = np.asarray(values, np.float32).reshape(self._new.a.shape)
+        matrix.flags.writeable = False
+        return matrix
+
+
+def checked_feedback(feedback: object) -> float:
+    """The feedback as a number from 0 to 1; a `SonaError` for anything else, NaN included."""
+    is_number = isinstance(feedback, int | float | np.floating | np.integer)
+    if isinstance(feedback, bool) or not is_number or not 0.0 <= float(feedback) <= 1.0:
+        raise SonaError(f"feedback is {feedback!r}; it must be a number from 0 (bad) to 1 (good)")
+    return float(feedback)
+
+
+def _why_not(advantage: float) -> str:
+    if advantage == 0.0:
+        return "the quality is what was expected"
+    return "no step keeps the bounds on divergence and drift and what must not be forgotten"
