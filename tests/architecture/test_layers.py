@@ -49,10 +49,11 @@ PACKAGE = [
     {"hub", "text", "kernels", "observability"},
     {"packs", "adapters"},
     {"runtime", "backends.base", "caching"},
+    {"learning"},
     {"llm"},
     {"async_engine"},
     # A backend is a face of the whole engine, so the native one stands over `llm`.
-    {"backends", "chat", "learning"},
+    {"backends", "chat"},
     {"serve", "client"},
     {"cli"},
     {"__init__", "__main__"},

@@ -137,7 +137,7 @@ class TenantLearner:
         return self._counters
 
     def watch(self, observer: Observer) -> None:
-        """Tell `observer` of every turn, in the thread that takes it; it must not wait."""
+        """Tell `observer` of every turn, in the thread that takes it, which waits for it."""
         with self._lock:
             self._observers.append(observer)
 
@@ -254,16 +254,19 @@ class TenantLearner:
             self._sample_bytes = 0
             return self._replaced("reset", before, began, "nothing is learned")
 
-    def restore(self, state: TenantState) -> None:
-        """Go on from a state that was kept elsewhere, such as on disk."""
-        if (state.tenant, state.a.shape) != (self.tenant, self._new.a.shape):
-            raise SonaError(
-                f"the state is tenant {state.tenant!r}'s, of matrices {state.a.shape}; this is "
-                f"{self.tenant!r}, of {self._new.a.shape}"
-            )
+    def restore(self, state: TenantState, earlier: Sequence[TenantState] = ()) -> None:
+        """Go on from a state that was kept elsewhere, such as on disk; `earlier` is what it can be undone to."""
+        for one in (*earlier, state):
+            if (one.tenant, one.a.shape) != (self.tenant, self._new.a.shape):
+                raise SonaError(
+                    f"the state is tenant {one.tenant!r}'s, of matrices {one.a.shape}; this is "
+                    f"{self.tenant!r}, of {self._new.a.shape}"
+                )
         with self._lock:
             self._last_generation = max(self._last_generation, state.generation)
             self._state = state
+            self._earlier.clear()
+            self._earlier.extend(earlier)
             self._publish()
 
     def consolidated(self, state: TenantState, result: AdaptationResult) -> AdaptationResult:

@@ -48,7 +48,9 @@ class StoredLearning:
         from ruvllm.learning.folder import LearnedFolder
 
         if self.learn_dir is None or not self.learn_dir.is_dir():
-            raise ConfigError(f"--learn-dir is {self.learn_dir}; it must be a folder that a server learned in")
+            raise ConfigError(
+                f"--learn-dir is {self.learn_dir}; it must be a folder that a server learned in"
+            )
         if self.model is None:
             found = sorted(self.learn_dir.glob(f"*.{LEARNED}"))
         else:
