@@ -12,6 +12,7 @@ from ruvllm.cli import (
     chat,
     doctor,
     info,
+    learn,
     list_models,
     packs,
     pull,
@@ -43,6 +44,7 @@ for module in (
     bench,
     bench_serve,
     adapters,
+    learn,
     packs,
     doctor,
 ):

@@ -10,7 +10,7 @@ import typer
 import ruvllm.hub as hub
 from ruvllm.cli import terminal
 from ruvllm.cli.command import CommonOptions, command, flag
-from ruvllm.cli.model_files import file_of_model
+from ruvllm.cli.model_files import LEARNED, file_of_model
 from ruvllm.cli.options import DEFAULT_MODEL, EngineOptions
 from ruvllm.config import Limits
 from ruvllm.errors import ConfigError
@@ -111,6 +111,15 @@ class Serving:
             file_okay=False,
         ),
     ] = None
+    learn_dir: Annotated[
+        Path | None,
+        flag(
+            "--learn-dir",
+            help="Folder that keeps what --learn learns for the next start, and a journal of it; without one "
+            "it is gone at the end.",
+            file_okay=False,
+        ),
+    ] = None
     shutdown_grace: Annotated[
         int, flag("--shutdown-grace", help="Seconds for what runs when the server is told to end.", min=0)
     ] = 30
@@ -137,6 +146,7 @@ def register(app: typer.Typer) -> None:
             "ruvllm serve small=smollm2-135m org/repo:Q4_K_M --port 9000",
             "ruvllm serve --host 0.0.0.0 --api-key-file keys.txt",
             "ruvllm serve --adapter tone=adapters/tone     model: tone, or smollm2-135m:tone",
+            "ruvllm serve --learn --learn-dir learned      thumbs on the page teach the model",
             "curl http://127.0.0.1:8000/v1/chat/completions -H 'content-type: application/json' \\",
             '  -d \'{"model": "smollm2-135m", "messages": [{"role": "user", "content": "Hi"}]}\'',
         ],
@@ -166,6 +176,8 @@ def serve(
     open_closed_streams()
     queue_stderr()
     keys = listening.keys()
+    if serving.learn_dir is not None and not serving.settings.learn:
+        raise ConfigError("--learn-dir keeps what is learned, and nothing is without --learn: give both")
     check_exposure(listening.host, keys, insecure=listening.insecure)
     settings = replace(
         serving.settings,
@@ -222,6 +234,7 @@ def _served(argument: str, engine: EngineOptions, serving: Serving, *, quiet: bo
         lambda: _open(path, engine, serving),
         prefix_file=file_of_model(serving.prefix_cache_dir, name, "prefixes"),
     )
+    served.learned_folder = file_of_model(serving.learn_dir, name, LEARNED)
     served.adapter_list = file_of_model(serving.adapter_list_dir, name, "adapters.json")
     return served
 

@@ -51,6 +51,7 @@ class LearningKeeper:
         self._lock = threading.Lock()
         self._followed: dict[str, TenantLearner] = {}
         self._told = threading.local()
+        self._is_closed = False
         place = LearnedFolder(folder)
         try:
             digest = model_digest(model)
@@ -105,7 +106,8 @@ class LearningKeeper:
         self._journal.flush()
 
     def close(self) -> None:
-        """Write what waits, and let another process have the folder."""
+        """Write what waits, and let another process have the folder; what is learned later is not kept."""
+        self._is_closed = True
         try:
             self._journal.close()
         finally:
@@ -119,6 +121,8 @@ class LearningKeeper:
 
     def _keep(self, event: LearningEvent) -> None:
         """Take a turn of a loop, in the thread that made it and under the tenant's lock: in their order."""
+        if self._is_closed:
+            return
         entry = _entry(event)
         if (told := getattr(self._told, "completion_id", None)) is not None:
             entry = replace(entry, completion_id=told)

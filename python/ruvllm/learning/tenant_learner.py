@@ -227,13 +227,18 @@ class TenantLearner:
 
     # -- generations
 
-    def rollback(self, steps: int = 1) -> AdaptationResult:
+    def rollback(self, steps: int = 1, *, of: int | None = None) -> AdaptationResult:
         """Go back so many generations; the next requests are as they were then, to the bit.
 
-        It is a generation of its own, so that numbers only count up.
+        It is a generation of its own, so that numbers only count up. With `of` only if that generation is still
+        the present one: an `InvalidOperationError` where another came after it.
         """
         began = time.perf_counter()
         with self._lock:
+            if of is not None and of != self._state.generation:
+                raise InvalidOperationError(
+                    f"generation {of} is not the present one any more, which is {self._state.generation}"
+                )
             if not 1 <= steps <= len(self._earlier):
                 raise InvalidOperationError(
                     f"rollback of {steps} generations; {len(self._earlier)} are kept before the present one"

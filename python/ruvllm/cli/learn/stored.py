@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from ruvllm.learning.journal_entry import JournalEntry
     from ruvllm.learning.state_file import SavedState
 
-__all__ = ["LearnDirFlag", "StoredLearning", "register"]
+__all__ = [
+    "LearnDirFlag",
+    "StoredLearning",
+    "TenantFlag",
+    "register",
+    "stored_rollback",
+    "stored_status",
+]
 
 LearnDirFlag = Annotated[
     Path | None,
@@ -70,7 +77,7 @@ class StoredLearning:
         return next(iter(folders.values()))
 
 
-_Tenant = Annotated[
+TenantFlag = Annotated[
     str | None,
     flag(
         "--tenant",
@@ -102,7 +109,7 @@ def log(
     stored: StoredLearning,
     common: CommonOptions,
     *,
-    tenant: _Tenant = None,
+    tenant: TenantFlag = None,
     last: Annotated[
         int | None,
         flag("--last", variable="RUVLLM_LEARN_LAST", help="Only so many, the newest.", min=1),
@@ -133,7 +140,7 @@ def export(
     stored: StoredLearning,
     common: CommonOptions,
     *,
-    tenant: _Tenant = None,
+    tenant: TenantFlag = None,
 ) -> None:
     """Write what a tenant's feedback taught into a safetensors file: A, B, their importance, and counts."""
     import ruvllm.whole_file as whole_file
@@ -196,7 +203,7 @@ def stored_rollback(stored: StoredLearning, tenant: str | None, steps: int) -> d
                     generation_after=undone.generation,
                 )
             )
-    return {"tenant": name, "generation": undone.generation, "as_generation": wanted.generation}
+    return {"generation": undone.generation, "reason": f"as generation {wanted.generation}"}
 
 
 def _of_tenant(folder: "LearnedFolder", tenant: str | None) -> "SavedState":

@@ -38,11 +38,11 @@ async def chat_completions(body: ChatRequest, request: Request) -> Response:
     job = await _job(body, request)
     head = _Head(job)
     if not body.stream:
-        completions = await complete([job], request)
+        completions = await complete([job], request, head.answer_id)
         num_tokens = sum(len(completion.token_ids) for completion in completions)
         size = entries_size(num_tokens, job.params.logprobs)
         return await answer(errand_of(request), size, lambda: head.whole(completions))
-    answers = await Answers.start([job], request)
+    answers = await Answers.start([job], request, head.answer_id)
     frames = _frames(answers, head, body)
     ping_seconds = server_of(request).settings.ping_seconds
     return EventStream(frames, close=answers.aclose, ping_seconds=ping_seconds)
@@ -84,9 +84,10 @@ class _Head:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.llm = job.model.llm
+        self.answer_id = f"chatcmpl-{secrets.token_hex(12)}"
         model = job.model
         self._shared = {
-            "id": f"chatcmpl-{secrets.token_hex(12)}",
+            "id": self.answer_id,
             "created": int(time.time()),
             "model": model.name,
             "system_fingerprint": model.fingerprint,
