@@ -122,6 +122,7 @@ class _Head:
             "choices": choices,
             "usage": answers_usage([completion.usage for completion in completions], [self.job]),
             "timings": timings_body(completions[0].usage, completions[0].timings),
+            **_takes_feedback(completions),
         }
 
     def chunk(self, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
@@ -153,11 +154,16 @@ async def _frames(answers: Answers, head: _Head, body: ChatRequest) -> AsyncGene
             usages[index] = last.usage
             timings = timings_body(last.usage, last.timings)
             end = _choice(index, {}, finish_reason=last.finish_reason)
-            yield frame(head.chunk([end], **more, timings=timings))
+            yield frame(head.chunk([end], **more, timings=timings, **_takes_feedback([last])))
     if with_usage:
         usage = answers_usage([usages[index] for index in range(count)], [head.job])
         yield frame(head.chunk([], usage=usage))
     yield DONE
+
+
+def _takes_feedback(answers: Sequence[Completion | Chunk]) -> dict[str, Any]:
+    """Say so, where feedback may come for them by the id: where nobody learns, nothing is said."""
+    return {"takes_feedback": True} if all(one.completion_id is not None for one in answers) else {}
 
 
 def _texts(head: _Head, index: int, more: dict[str, Any]) -> TextFrames:
