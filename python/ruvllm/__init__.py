@@ -67,6 +67,14 @@ if TYPE_CHECKING:
     from ruvllm.backends.native import NativeBackend
     from ruvllm.caching import PrefixCache, RadixTree
     from ruvllm.chat import BatchInference, ChatSession, RagPipeline
+    from ruvllm.learning import (
+        AdaptationResult,
+        ConsolidationStrategy,
+        LearningLoopStats,
+        SonaConfig,
+        SonaLlm,
+        SonaLlmConfig,
+    )
     from ruvllm.llm import LLM
 
     __version__: str
@@ -74,6 +82,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LLM",
     "AdaptFeedback",
+    "AdaptationResult",
     "AdapterError",
     "AsyncEngine",
     "AuthenticationError",
@@ -84,6 +93,7 @@ __all__ = [
     "Chunk",
     "Completion",
     "ConfigError",
+    "ConsolidationStrategy",
     "ContextLengthError",
     "DeviceType",
     "EngineStats",
@@ -97,6 +107,7 @@ __all__ = [
     "KernelPackStats",
     "KvCacheConfig",
     "KvCacheError",
+    "LearningLoopStats",
     "Limits",
     "LlmBackend",
     "LoadedPrefixes",
@@ -124,7 +135,10 @@ __all__ = [
     "RagPipeline",
     "RuvLLMError",
     "SessionError",
+    "SonaConfig",
     "SonaError",
+    "SonaLlm",
+    "SonaLlmConfig",
     "StorageError",
     "TargetModule",
     "TenantStats",
@@ -143,11 +157,14 @@ logging.getLogger("ruvllm").addHandler(logging.NullHandler())
 # Names that load more than a plain import needs: the engine, the Hub client.
 _LATE = {
     "AdaptFeedback": ("ruvllm.adapters", "AdaptFeedback"),
+    "AdaptationResult": ("ruvllm.learning", "AdaptationResult"),
     "AsyncEngine": ("ruvllm.async_engine", "AsyncEngine"),
     "BatchInference": ("ruvllm.chat", "BatchInference"),
     "ChatSession": ("ruvllm.chat", "ChatSession"),
+    "ConsolidationStrategy": ("ruvllm.learning", "ConsolidationStrategy"),
     "EwcState": ("ruvllm.adapters", "EwcState"),
     "LLM": ("ruvllm.llm", "LLM"),
+    "LearningLoopStats": ("ruvllm.learning", "LearningLoopStats"),
     "LlmBackend": ("ruvllm.backends.base", "LlmBackend"),
     "MicroLoRA": ("ruvllm.adapters", "MicroLoRA"),
     "MicroLoraConfig": ("ruvllm.adapters", "MicroLoraConfig"),
@@ -156,6 +173,9 @@ _LATE = {
     "PrefixCache": ("ruvllm.caching", "PrefixCache"),
     "RadixTree": ("ruvllm.caching", "RadixTree"),
     "RagPipeline": ("ruvllm.chat", "RagPipeline"),
+    "SonaConfig": ("ruvllm.learning", "SonaConfig"),
+    "SonaLlm": ("ruvllm.learning", "SonaLlm"),
+    "SonaLlmConfig": ("ruvllm.learning", "SonaLlmConfig"),
     "TargetModule": ("ruvllm.adapters", "TargetModule"),
     "hub": ("ruvllm.hub", None),
     "kernels": ("ruvllm.kernels", None),

@@ -4,7 +4,7 @@ import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,7 @@ from ruvllm.config import ModelConfig
 from ruvllm.engine_settings import EngineKeywords, EngineSettings
 from ruvllm.errors import ConfigError
 from ruvllm.figures import EngineStats, MemoryStats, ModelInfo, PoolStats
-from ruvllm.learning.config import SonaLlmConfig
-from ruvllm.learning.sona import SonaLlm
+from ruvllm.learning.methods import LearningMethods
 from ruvllm.learning.tenants import Learning
 from ruvllm.observability.profile import StepProfile
 from ruvllm.outputs import Completion, TokenLogprob
@@ -29,7 +28,7 @@ from ruvllm.runtime.awaited import Awaited
 from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.configuration import resolve_model, settings_from
 from ruvllm.runtime.engine_prefix_cache import EnginePrefixCache
-from ruvllm.runtime.evaluations import EvaluationResult, Evaluations, StackedResults
+from ruvllm.runtime.evaluations import EvaluationResult, Evaluations, StackedResults, TokenIds
 from ruvllm.runtime.gathering import CompletionsInTurn, completions_in_order
 from ruvllm.runtime.generations import Asked, Generations
 from ruvllm.runtime.opening import open_model
@@ -50,7 +49,7 @@ DEFAULT_MODEL = "smollm2-135m"
 MAX_IN_FLIGHT = 128
 
 
-class LLM(Closing, TextMethods):
+class LLM(Closing, TextMethods, LearningMethods):
     """A language model, loaded.
 
         with LLM("smollm2-135m") as llm:
@@ -92,6 +91,7 @@ class LLM(Closing, TextMethods):
 
     def close(self) -> None:
         """End what is running and stop the threads. Twice is the same as once."""
+        self._learning.close()
         self._finalizer()
 
     # -- making text
@@ -231,21 +231,13 @@ class LLM(Closing, TextMethods):
     # -- numbers
 
     def logits(
-        self,
-        token_ids: Sequence[int] | NDArray[np.integer[Any]],
-        *,
-        tenant: str = "",
-        adapter: AdapterChoice = None,
+        self, token_ids: TokenIds, *, tenant: str = "", adapter: AdapterChoice = None
     ) -> NDArray[np.float32]:
         """The model's logits after each token, `[tokens, vocab]`."""
         return self._evaluations.logits(token_ids, self._terms(tenant, adapter=adapter)).wait()
 
     def score(
-        self,
-        token_ids: Sequence[int] | NDArray[np.integer[Any]],
-        *,
-        tenant: str = "",
-        adapter: AdapterChoice = None,
+        self, token_ids: TokenIds, *, tenant: str = "", adapter: AdapterChoice = None
     ) -> NDArray[np.float32]:
         """The negative log-likelihood of each token but the first, given those before it, `[tokens - 1]`."""
         scored = self.token_logprobs(token_ids, tenant=tenant, adapter=adapter)
@@ -253,7 +245,7 @@ class LLM(Closing, TextMethods):
 
     def token_logprobs(
         self,
-        token_ids: Sequence[int] | NDArray[np.integer[Any]],
+        token_ids: TokenIds,
         *,
         top_logprobs: int = 0,
         tenant: str = "",
@@ -283,7 +275,7 @@ class LLM(Closing, TextMethods):
 
     async def atoken_logprobs(
         self,
-        token_ids: Sequence[int] | NDArray[np.integer[Any]],
+        token_ids: TokenIds,
         *,
         top_logprobs: int = 0,
         tenant: str = "",
@@ -338,15 +330,6 @@ class LLM(Closing, TextMethods):
     def adapters(self) -> Adapters:
         """The adapters that requests may name: `load`, `replace`, `unload`, `list`."""
         return self._adapters
-
-    @property
-    def learning(self) -> Learning:
-        """Which tenants learn from feedback; none, as long as nobody asks for it."""
-        return self._learning
-
-    def learn(self, config: SonaLlmConfig | None = None, *, tenant: str = "default") -> SonaLlm:
-        """Learn from a tenant's feedback from here on; the same as `SonaLlm(llm, config, tenant=tenant)`."""
-        return SonaLlm(self, config, tenant=tenant)
 
     @cached_property
     def prefix_cache(self) -> EnginePrefixCache:

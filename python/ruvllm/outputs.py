@@ -133,7 +133,7 @@ class Chunk:
         finish_reason: Why the answer ended; `None` before.
         usage: Tokens counted; `None` before.
         timings: Seconds taken; `None` before.
-        completion_id: What feedback may call the answer, in its last chunk; `None` where nobody learns from it.
+        completion_id: What feedback may call the answer, in the last; `None` where nobody learns from it.
     """
 
     text: str

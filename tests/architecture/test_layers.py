@@ -22,6 +22,7 @@ CORE = [
     {"ids", "error", "cancel", "clock", "profile"},
     {"memory", "sampling", "text"},
     {"kv", "lora"},
+    {"learning"},
     {"prefix"},
     {"batch"},
     {"model"},

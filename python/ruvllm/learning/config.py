@@ -26,7 +26,7 @@ class SonaConfig:
         max_drift: How far an answer's probabilities may be from those without an adapter, in nats a token; an
             update that would go farther is not made.
         ewc_lambda: How strongly what was learned before holds; 0 lets go of it.
-        fisher_decay: What of a number's importance stays at each update.
+        fisher_decay: What of a number's importance stays at each update; the rest is of the new gradient.
         initial_baseline: The quality that is expected of the first answer.
         baseline_rate: How fast the expected quality follows the feedback.
         max_feedback_per_minute: Feedback beyond it is refused, with an `OverloadedError`.
@@ -40,7 +40,7 @@ class SonaConfig:
     base_lora_rank: int = 8
     steps: int = 2
     max_drift: float = 1.0
-    ewc_lambda: float = 100.0
+    ewc_lambda: float = 30.0
     fisher_decay: float = 0.999
     initial_baseline: float = 0.5
     baseline_rate: float = 0.1
@@ -82,7 +82,7 @@ class SonaLlmConfig:
     micro_lora: MicroLoraConfig | None = None
     training: Any = None
     sona: SonaConfig = field(default_factory=SonaConfig)
-    instant_lr: float = 0.2
+    instant_lr: float = 0.1
     background_interval_ms: float = 100.0
     background_min_samples: int = 10
     deep_trigger_threshold: float = 100.0

@@ -8,7 +8,9 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ruvllm.errors import ConfigError, SonaError
+from ruvllm._checks import check_type
+from ruvllm.errors import ConfigError, InvalidOperationError, SonaError
+from ruvllm.learning.background import BackgroundLoop
 from ruvllm.learning.config import SonaLlmConfig
 from ruvllm.learning.tenant_learner import TenantLearner, checked_feedback
 from ruvllm.learning.tenant_state import TenantState
@@ -16,6 +18,7 @@ from ruvllm.learning.tenants import Learning
 from ruvllm.learning.values import AdaptationResult, LearningLoopStats
 from ruvllm.outputs import Chunk, Completion
 from ruvllm.params import GenerateParams
+from ruvllm.runtime.evaluations import TokenIds
 from ruvllm.runtime.prompts import Prompt, is_conversation
 from ruvllm.text.messages import MessageLike
 
@@ -24,8 +27,6 @@ __all__ = ["SonaLlm"]
 # Answers whose text still leads to what was kept of them.
 MAX_KNOWN_TEXTS = 256
 HEAD = "lm_head"
-
-TokenIds = Sequence[int] | NDArray[np.integer[Any]]
 
 
 class LearningModel(Protocol):
@@ -79,16 +80,15 @@ class SonaLlm:
             answer = sona.chat("What is machine learning?")
             sona.feedback(answer.completion_id, 1.0)
 
-    Learning begins with the first `SonaLlm` of a tenant; all of one tenant share what is learned, and requests
-    that name the tenant (`llm.generate(..., tenant="acme")`) use it as well. Feedback moves an adapter of rank 1
-    or 2 on the last hidden state: keys and values do not depend on it, and cached prefixes stay.
+    Learning begins with the first `SonaLlm` of a tenant; all of one tenant share what is learned, and
+    requests that name the tenant (`llm.generate(..., tenant="acme")`) use it as well. Feedback moves an
+    adapter of rank 1 or 2 on the last hidden state: keys and values do not depend on it, and cached
+    prefixes stay.
 
     Every method may be called from any thread; in coroutines, await them by `asyncio.to_thread`.
     """
 
-    def __init__(
-        self, llm: Any, config: SonaLlmConfig | None = None, *, tenant: str = "default"
-    ) -> None:
+    def __init__(self, llm: Any, config: SonaLlmConfig | None = None, *, tenant: str = "default") -> None:
         """Begin to learn, or go on.
 
         Args:
@@ -96,9 +96,11 @@ class SonaLlm:
             config: How; the defaults are `SonaLlmConfig()`. A tenant that learns already keeps its own.
             tenant: Whose feedback it is, and whose requests it changes.
         """
-        self._llm: LearningModel = getattr(llm, "llm", llm)
+        self._llm = cast("LearningModel", getattr(llm, "llm", llm))
         self.tenant = tenant
-        self._learner = self._llm.learning.learner(tenant, config)
+        learning: Learning = self._llm.learning
+        self._learner: TenantLearner = learning.learner(tenant, config)
+        self._background: BackgroundLoop = learning.background(tenant)
         # By what was asked and the text of the answer.
         self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
 
@@ -123,9 +125,7 @@ class SonaLlm:
         """Continue a prompt, as `LLM.generate` does, with what was learned."""
         return self._noted(prompt, self._llm.generate(prompt, params, tenant=self.tenant))
 
-    def chat(
-        self, messages: str | Sequence[MessageLike], params: GenerateParams | None = None
-    ) -> Completion:
+    def chat(self, messages: str | Sequence[MessageLike], params: GenerateParams | None = None) -> Completion:
         """Answer a conversation, as `LLM.chat` does, with what was learned."""
         return self._noted(messages, self._llm.chat(messages, params, tenant=self.tenant))
 
@@ -180,8 +180,9 @@ class SonaLlm:
             if response.completion_id is None:
                 raise SonaError("the completion was not kept: nobody learned for its tenant when it was made")
             return self.feedback(response.completion_id, feedback)
-        if not isinstance(response, str) or not response:
-            raise SonaError(f"response is {response!r}; it must be a text that is not empty, or a Completion")
+        check_type("response", response, str)
+        if not response:
+            raise SonaError("response is empty; there is nothing to learn from")
         known = self._known.get((_key(request), response))
         if known is not None and self._learner.has(known):
             return self.feedback(known, feedback)
@@ -198,6 +199,41 @@ class SonaLlm:
         if not isinstance(completion_id, str):
             raise SonaError(f"completion_id is {completion_id!r}; it must be a completion's, which is a text")
         return self._learner.feedback(completion_id, feedback)
+
+    # -- the loops behind it
+
+    def background_consolidate(self) -> AdaptationResult:
+        """Make one adapter of what was learned since the last time, by the config's strategy.
+
+        What comes out is measured on the latest answers with feedback; where what there is or what there was
+        before does better, that is kept.
+        """
+        return self._background.consolidate()
+
+    def maybe_background(self) -> AdaptationResult | None:
+        """The same, if enough feedback waits for it and the interval is over; else `None`."""
+        return self._background.maybe()
+
+    def start_background(self) -> None:
+        """Let a thread of low priority do that from here on, until `stop_background`; requests go first."""
+        self._background.start()
+
+    def stop_background(self) -> None:
+        """End that thread."""
+        self._background.stop()
+
+    def deep_optimize(self, samples: Sequence[object]) -> AdaptationResult:
+        """Fine-tune on samples through the whole model; this build cannot, and says so."""
+        raise InvalidOperationError(
+            f"{len(samples)} samples: the deep loop, which trains all layers, is not part of this build; "
+            "instant_adapt and background_consolidate are"
+        )
+
+    def should_trigger_deep(self) -> bool:
+        """Whether the qualities since the deep loop ran last come to `deep_trigger_threshold`."""
+        return self.stats().accumulated_quality >= self.config.deep_trigger_threshold
+
+    # -- back, and figures
 
     def rollback(self, steps: int = 1) -> AdaptationResult:
         """Undo so many changes: the next requests are as they were then, to the bit."""

@@ -1,25 +1,31 @@
 """One tenant's learning: its state, the generations before, and the answers that feedback may come for."""
 
+import numbers
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, TypeAlias, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 import ruvllm._native as _native
 from ruvllm.errors import InvalidOperationError, NotFoundError, SonaError
 from ruvllm.learning.config import SonaLlmConfig
 from ruvllm.learning.counters import Counters
 from ruvllm.learning.rate import Allowance
+from ruvllm.learning.samples import Samples
 from ruvllm.learning.tenant_state import TenantState
 from ruvllm.learning.values import AdaptationResult, LearningLoopStats, LoopType, Sample
 from ruvllm.runtime.learned import Learned, LearnedHeads
 
 __all__ = ["LearningEvent", "TenantLearner", "checked_feedback"]
 
-Observer = Callable[["LearningEvent"], None]
+Observer: TypeAlias = Callable[["LearningEvent"], None]
+# In the order in which an update gives them.
+MATRICES = ("a", "b", "fisher_a", "fisher_b", "anchor_a", "anchor_b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +72,7 @@ class TenantLearner:
         bounds = config.sona
         self._native = _native.HeadLearner(native)
         self._heads = heads
-        self._captures = _native.Captures(
-            max_bytes=bounds.capture_bytes, max_tokens=bounds.capture_tokens
-        )
+        self._captures = _native.Captures(max_bytes=bounds.capture_bytes, max_tokens=bounds.capture_tokens)
         self._limits = _Limits(
             max_divergence=config.instant_lr,
             max_drift=bounds.max_drift,
@@ -87,8 +91,7 @@ class TenantLearner:
         self._state = self._new
         self._earlier: deque[TenantState] = deque(maxlen=bounds.max_generations)
         self._last_generation = 0
-        self._samples: dict[str, Sample] = {}
-        self._sample_bytes = 0
+        self._samples = Samples(max_samples=config.max_pending_samples, max_bytes=bounds.capture_bytes)
         self._allowance = Allowance(bounds.max_feedback_per_minute)
         self._counters = Counters()
         self._observers: list[Observer] = []
@@ -115,26 +118,17 @@ class TenantLearner:
     def samples(self) -> tuple[Sample, ...]:
         """Answers with feedback, the oldest first, as many as are kept."""
         with self._lock:
-            return tuple(self._samples.values())
+            return tuple(self._samples)
 
     def snapshots(self, since: int) -> tuple[TenantState, ...]:
         """The states after generation `since` that are kept, the present one last."""
         with self._lock:
-            return tuple(
-                state for state in (*self._earlier, self._state) if state.generation > since
-            )
+            return tuple(state for state in (*self._earlier, self._state) if state.generation > since)
 
     def stats(self) -> LearningLoopStats:
         """What was done so far."""
         with self._lock:
-            return self._counters.stats(
-                generation=self._state.generation, samples=len(self._samples)
-            )
-
-    @property
-    def counters(self) -> Counters:
-        """What the loops count, under this one's lock."""
-        return self._counters
+            return self._counters.stats(generation=self._state.generation, samples=len(self._samples))
 
     def watch(self, observer: Observer) -> None:
         """Tell `observer` of every turn, in the thread that takes it, which waits for it."""
@@ -146,20 +140,21 @@ class TenantLearner:
     def has(self, completion_id: str) -> bool:
         """Whether feedback may come for an answer of that name."""
         with self._lock:
-            return completion_id in self._samples or self._captures.has(completion_id)
+            return self._samples.get(completion_id) is not None or self._captures.has(completion_id)
 
     def feedback(self, completion_id: str, feedback: float) -> AdaptationResult:
         """Learn from what is said of an answer of this tenant, from 0 (bad) to 1 (good)."""
         quality = self._admitted(feedback)
         with self._lock:
             captured = self._captures.take(completion_id)
-            if captured is None and completion_id in self._samples:
-                captured = self._samples[completion_id].captured
+            known = self._samples.get(completion_id)
+            if captured is None and known is not None:
+                captured = known.captured
             if captured is None:
                 self._counters.refused += 1
                 raise NotFoundError(
-                    f"no answer {completion_id!r} of tenant {self.tenant!r} waits for feedback: it has another "
-                    "name, another tenant's, no tokens, or is not kept any more"
+                    f"no answer {completion_id!r} of tenant {self.tenant!r} waits for feedback: it is not "
+                    "known, another tenant's, without tokens, or not kept any more"
                 )
             return self._adapt(captured, quality, completion_id)
 
@@ -191,19 +186,8 @@ class TenantLearner:
             feedback=before.feedback + 1,
         )
         if applied:
-            a, b, fisher_a, fisher_b, anchor_a, anchor_b = (self._matrix(values) for values in arrays)
-            counted = replace(
-                counted,
-                a=a,
-                b=b,
-                scale=scale,
-                fisher_a=fisher_a,
-                fisher_b=fisher_b,
-                anchor_a=anchor_a,
-                anchor_b=anchor_b,
-                updates=before.updates + 1,
-            )
-            self._succeed(counted)
+            matrices: dict[str, Any] = dict(zip(MATRICES, map(self._matrix, arrays), strict=True))
+            self._succeed(replace(counted, scale=scale, updates=before.updates + 1, **matrices))
         else:
             self._state = counted
         latency_us = (time.perf_counter() - began) * 1e6
@@ -221,7 +205,10 @@ class TenantLearner:
             generation=self._state.generation,
         )
         self._counters.instant(latency_us, quality)
-        self._keep_sample(completion_id, captured, quality, advantage)
+        sample = Sample(
+            captured=captured, quality=quality, advantage=advantage, generation=self._state.generation
+        )
+        self._samples.put(completion_id, sample)
         self._tell(before, result, completion_id, quality)
         return result
 
@@ -256,7 +243,6 @@ class TenantLearner:
             before = self._state
             self._succeed(self._new)
             self._samples.clear()
-            self._sample_bytes = 0
             return self._replaced("reset", before, began, "nothing is learned")
 
     def restore(self, state: TenantState, earlier: Sequence[TenantState] = ()) -> None:
@@ -274,13 +260,21 @@ class TenantLearner:
             self._earlier.extend(earlier)
             self._publish()
 
-    def consolidated(self, state: TenantState, result: AdaptationResult) -> AdaptationResult:
-        """Take over what the background loop has made; a new generation where it says that it is applied."""
+    def consolidated(
+        self, state: TenantState | None, result: AdaptationResult, *, of_generation: int
+    ) -> AdaptationResult:
+        """Take over what the background loop has made of a generation, where that is still in use.
+
+        It is another generation; of what was there the feedback and what is expected are kept.
+        """
         with self._lock:
             before = self._state
-            if result.applied:
-                self._succeed(state)
+            if state is not None and before.generation == of_generation:
+                self._succeed(replace(state, baseline=before.baseline, feedback=before.feedback))
+            elif state is not None:
+                result = replace(result, applied=False, notes=("feedback came in between",))
             result = replace(result, generation=self._state.generation)
+            self._counters.background(result.latency_us / 1000)
             self._tell(before, result, None, None)
             return result
 
@@ -340,41 +334,18 @@ class TenantLearner:
         for observer in self._observers:
             observer(event)
 
-    def _keep_sample(
-        self, completion_id: str, captured: _native.Captured, quality: float, advantage: float
-    ) -> None:
-        self._forget_sample(completion_id)
-        self._samples[completion_id] = Sample(
-            captured=captured,
-            quality=quality,
-            advantage=advantage,
-            generation=self._state.generation,
-        )
-        self._sample_bytes += captured.num_bytes
-        self._counters.pending = min(self._counters.pending + 1, self.config.max_pending_samples)
-        while self._samples and (
-            len(self._samples) > self.config.max_pending_samples
-            or self._sample_bytes > self.config.sona.capture_bytes
-        ):
-            self._forget_sample(next(iter(self._samples)))
-
-    def _forget_sample(self, completion_id: str) -> None:
-        sample = self._samples.pop(completion_id, None)
-        if sample is not None:
-            self._sample_bytes -= sample.captured.num_bytes
-
-    def _matrix(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
-        matrix = np.asarray(values, np.float32).reshape(self._new.a.shape)
+    def _matrix(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        matrix = values.reshape(self._new.a.shape)
         matrix.flags.writeable = False
         return matrix
 
 
 def checked_feedback(feedback: object) -> float:
     """The feedback as a number from 0 to 1; a `SonaError` for anything else, NaN included."""
-    is_number = isinstance(feedback, int | float | np.floating | np.integer)
-    if isinstance(feedback, bool) or not is_number or not 0.0 <= float(feedback) <= 1.0:
+    is_number = isinstance(feedback, numbers.Real) and not isinstance(feedback, bool)
+    if not is_number or not 0.0 <= float(cast("float", feedback)) <= 1.0:
         raise SonaError(f"feedback is {feedback!r}; it must be a number from 0 (bad) to 1 (good)")
-    return float(feedback)
+    return float(cast("float", feedback))
 
 
 def _why_not(advantage: float) -> str:

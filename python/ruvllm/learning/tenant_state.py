@@ -18,17 +18,17 @@ Matrix = NDArray[np.float32]
 class TenantState:
     """One generation of what a tenant has learned.
 
-    All matrices are `[rank, hidden]`, B turned over: row `r` of `b` is what is added where row `r` of `a` meets
-    the hidden state. They are read-only.
+    All matrices are `[rank, hidden]`, B turned over: row `r` of `b` is what is added where row `r` of `a`
+    meets the hidden state. They are read-only.
 
     Attributes:
         tenant: Whose it is.
-        generation: Its number, from 0, which has learned nothing; counts up and is never used twice.
+        generation: Its number, from 0, which has learned nothing; counts up, and no other matrices have it.
         a: What the hidden state is multiplied with.
         b: What is added for that; 0 where nothing is learned.
         scale: What the sum is multiplied with.
-        fisher_a: How important each number of `a` was for what was learned: a fading mean of the squares of its
-            gradients.
+        fisher_a: How important each number of `a` was for what was learned: a fading mean of the squares of
+            its gradients.
         fisher_b: The same of `b`.
         anchor_a: Where the penalty pulls `a`: what it was when it was consolidated last.
         anchor_b: The same of `b`.

@@ -5,7 +5,9 @@ import uuid
 from collections.abc import Sequence
 
 import ruvllm._native as _native
+from ruvllm._checks import check_type
 from ruvllm.errors import ConfigError, NotFoundError, SonaError
+from ruvllm.learning.background import BackgroundLoop
 from ruvllm.learning.config import SonaLlmConfig
 from ruvllm.learning.tenant_learner import TenantLearner
 from ruvllm.runtime.evaluations import Evaluations
@@ -26,16 +28,20 @@ class Learning:
         self._model = model
         self._lock = threading.Lock()
         self._learners: dict[str, TenantLearner] = {}
+        self._background: dict[str, BackgroundLoop] = {}
 
     def learner(self, tenant: str, config: SonaLlmConfig | None = None) -> TenantLearner:
         """The tenant's learner, which begins where there is none.
 
         One that is there keeps its config: another one is a `ConfigError`.
         """
-        if not isinstance(tenant, str) or not tenant:
-            raise ConfigError(f"tenant is {tenant!r}; learning needs a name, since nothing is learned for nobody")
-        if config is not None and not isinstance(config, SonaLlmConfig):
-            raise ConfigError(f"config is {config!r}; it must be a SonaLlmConfig")
+        check_type("tenant", tenant, str)
+        if not tenant:
+            raise ConfigError(
+                "tenant is empty; it must have a name: nothing is learned for nobody in particular"
+            )
+        if config is not None:
+            check_type("config", config, SonaLlmConfig)
         with self._lock:
             learner = self._learners.get(tenant)
             if learner is None:
@@ -43,9 +49,17 @@ class Learning:
                     self._model.native, self._model.learned, tenant, config or SonaLlmConfig()
                 )
                 self._learners[tenant] = learner
+                self._background[tenant] = BackgroundLoop(learner, self._is_busy)
             elif config is not None and config != learner.config:
                 raise ConfigError(f"tenant {tenant!r} learns already, with another config; end that first")
             return learner
+
+    def background(self, tenant: str) -> BackgroundLoop:
+        """The background loop of a tenant that learns."""
+        with self._lock:
+            if tenant not in self._background:
+                raise NotFoundError(f"tenant {tenant!r} does not learn")
+            return self._background[tenant]
 
     def captured(self, tenant: str, prompt: Sequence[int], response: Sequence[int]) -> _native.Captured:
         """What is learned from, of a response that was not generated here: one pass over it."""
@@ -72,4 +86,16 @@ class Learning:
             learner = self._learners.pop(tenant, None)
             if learner is None:
                 raise NotFoundError(f"tenant {tenant!r} does not learn")
+            background = self._background.pop(tenant)
             learner.stop()
+        background.stop()
+
+    def close(self) -> None:
+        """End the threads of all background loops; the model's owner does so."""
+        with self._lock:
+            loops = list(self._background.values())
+        for background in loops:
+            background.stop()
+
+    def _is_busy(self) -> bool:
+        return self._model.loop.load().running_requests > 0

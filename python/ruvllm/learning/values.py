@@ -16,10 +16,10 @@ LoopType: TypeAlias = Literal["instant", "background", "deep", "rollback", "rese
 class ConsolidationStrategy(enum.Enum):
     """How the background loop makes one adapter of those that instant updates left since the last time.
 
-    `EwcMerge` weighs what was there before and what is now by how important each number was; `Average` takes
+    `EwcMerge` keeps of each number's way from the anchor the share that its importance has; `Average` takes
     the mean of the generations' matrices; `QualityWeighted` the mean weighted by the quality of the feedback
-    that led to each; `BestOnly` the mean of the best fifth; `Ensemble` the mean of what they add, as the nearest
-    map of the same rank.
+    that led to each; `BestOnly` the mean of the best fifth; `Ensemble` the mean of what they add, as the
+    nearest map of the same rank.
     """
 
     EwcMerge = "ewc_merge"

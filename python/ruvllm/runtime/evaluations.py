@@ -24,7 +24,7 @@ from ruvllm.runtime.prompts import Prompt, check_tokens
 from ruvllm.runtime.request import EvaluationKind, EvaluationTask, Terms
 from ruvllm.runtime.streams import SIGNAL_SECONDS
 
-__all__ = ["EvaluationResult", "Evaluations", "StackedResults"]
+__all__ = ["EvaluationResult", "Evaluations", "StackedResults", "TokenIds"]
 
 Result = TypeVar("Result")
 TokenIds: TypeAlias = Sequence[int] | NDArray[np.integer[Any]]

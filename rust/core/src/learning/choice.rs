@@ -5,6 +5,8 @@ use crate::ids::TokenId;
 
 /// Candidates below it are part of the rest of their place.
 const LEAST_PROBABILITY: f32 = 1e-3;
+/// What a token's probabilities of all places must come to, for a row of its own.
+const LEAST_WEIGHT: f32 = 0.02;
 /// What a token weighs that was said: more than one that was merely likely can come to, at any number of places.
 const SAID: f32 = 1e6;
 /// What the rest of a place has at least, so that it has a logarithm.
@@ -91,6 +93,7 @@ impl Choice {
             }
             is_same
         });
+        weights.retain(|(_, weight)| *weight >= LEAST_WEIGHT);
         let said = weights.iter().filter(|(_, weight)| *weight >= SAID).count();
         let most = max_rows.max(said);
         if weights.len() > most {

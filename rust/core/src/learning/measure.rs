@@ -10,6 +10,8 @@ pub(super) struct Measure {
     base: Vec<f32>,
     base_rest: Vec<f32>,
     cap: Option<f32>,
+    /// What they make of the probabilities.
+    base_probs: LogProbs,
 }
 
 /// What is added to logits: for place `i` and row `v` the sum over `r` of `states[i][r] * rows[v][r]`. The row of the rest
@@ -56,6 +58,14 @@ impl Measure {
             }
             base_rest.push(choice.rest[place] - before(choice.tokens.len()));
         }
+        let nothing = Added {
+            rank: 0,
+            states: &[],
+            rows: &[],
+        };
+        let mut probs = std::mem::take(&mut self.base_probs);
+        self.log_probs(nothing, &mut probs);
+        self.base_probs = probs;
     }
 
     /// The log-probabilities with what is added.
@@ -94,6 +104,11 @@ impl Measure {
         let said = self.choice.said.iter();
         let sum: f64 = said.map(|index| f64::from(probs.pairs[*index])).sum();
         (sum / self.choice.said.len().max(1) as f64) as f32
+    }
+
+    /// How far probabilities lie from those without an adapter.
+    pub(super) fn drift(&self, probs: &LogProbs) -> f32 {
+        self.divergence(&self.base_probs, probs)
     }
 
     /// The mean over the places of how far `to` lies from `from`: the Kullback-Leibler divergence, in nats.

@@ -6,8 +6,12 @@ mod choice;
 mod direction;
 mod head;
 mod measure;
+mod point;
+mod state;
+mod step;
 mod update;
 
 pub use capture::{CANDIDATES, Capture, CaptureRing, Captured, CapturedToken};
 pub use head::HeadAdapter;
-pub use update::{HeadLearner, HeadRows, HeadState, StepLimits, Update};
+pub use state::{HeadState, StepLimits};
+pub use update::{HeadLearner, HeadRows, Update};
