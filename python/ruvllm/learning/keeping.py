@@ -80,8 +80,8 @@ class LearningKeeper:
                 learner = self._learning.learner(tenant, self._config)
                 if state is not None:
                     learner.restore(state, self._states.earlier(tenant))
-                learner.watch(self._keep)
                 self._followed[tenant] = learner
+                learner.watch(self._keep)
             return learner
 
     @contextmanager

@@ -4,7 +4,7 @@ import numbers
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 
@@ -217,8 +217,8 @@ class TenantLearner:
     def rollback(self, steps: int = 1, *, of: int | None = None) -> AdaptationResult:
         """Go back so many generations; the next requests are as they were then, to the bit.
 
-        It is a generation of its own, so that numbers only count up. With `of` only if that generation is still
-        the present one: an `InvalidOperationError` where another came after it.
+        It is a generation of its own, so that numbers only count up. With `of` only if that generation is
+        still the present one: an `InvalidOperationError` where another came after it.
         """
         began = time.perf_counter()
         with self._lock:
@@ -246,7 +246,7 @@ class TenantLearner:
             return self._replaced("reset", before, began, "nothing is learned")
 
     def restore(self, state: TenantState, earlier: Sequence[TenantState] = ()) -> None:
-        """Go on from a state that was kept elsewhere, such as on disk; `earlier` is what it can be undone to."""
+        """Go on from a state that was kept elsewhere, such as on disk; `earlier` can be gone back to."""
         for one in (*earlier, state):
             if (one.tenant, one.a.shape) != (self.tenant, self._new.a.shape):
                 raise SonaError(

@@ -84,7 +84,7 @@ def status(
     running: RunningServer,
     stored: StoredLearning,
     *,
-    json: Annotated[bool, flag("--json", variable="RUVLLM_LEARN_JSON", help="For programs.")] = False,
+    json: Annotated[bool, flag("--json", help="For programs.")] = False,
 ) -> None:
     """Show what was learned: by a server for your key, or with --learn-dir for all tenants of a folder."""
     if stored.learn_dir is not None:
@@ -112,7 +112,7 @@ def feedback(
     saying: Saying,
     common: CommonOptions,
     *,
-    json: Annotated[bool, flag("--json", variable="RUVLLM_LEARN_JSON", help="For programs.")] = False,
+    json: Annotated[bool, flag("--json", help="For programs.")] = False,
 ) -> None:
     """Tell a server what an answer was worth, and see what that changed."""
     value, text = saying.said()

@@ -114,7 +114,7 @@ def log(
         int | None,
         flag("--last", variable="RUVLLM_LEARN_LAST", help="Only so many, the newest.", min=1),
     ] = None,
-    json: Annotated[bool, flag("--json", variable="RUVLLM_LEARN_JSON", help="For programs.")] = False,
+    json: Annotated[bool, flag("--json", help="For programs.")] = False,
 ) -> None:
     """Show the journal of what was taught; fails where a line of it is not as it was written."""
     from ruvllm.learning.journal_files import read_journal
