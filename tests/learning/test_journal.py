@@ -333,6 +333,19 @@ def test_an_altered_line_is_found_and_kept_for_who_looks(tmp_path: Path, how: st
     assert len(files(tmp_path)) == 2
 
 
+def test_a_line_of_another_journal_does_not_belong(tmp_path: Path) -> None:
+    """As it was written, with the number that is due; only not after the line before it."""
+    for name in ("one", "two"):
+        write_some(tmp_path / name, 6)
+    (path,), (other,) = files(tmp_path / "one"), files(tmp_path / "two")
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[3] = other.read_bytes().splitlines(keepends=True)[3]
+    path.write_bytes(b"".join(lines))
+    reading = read_journal(tmp_path / "one")
+    assert numbers(reading) == [0, 1]
+    assert [one.line for one in reading.faults] == [4]
+
+
 def test_a_file_that_is_taken_out_is_missed(tmp_path: Path) -> None:
     write_some(tmp_path, 300, file_bytes=4096, max_files=1000, batch_entries=10)
     assert len(files(tmp_path)) > 3

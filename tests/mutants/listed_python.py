@@ -1,5 +1,6 @@
 """Mutants of the Python package: features taken out one by one, each beside the tests that stand for it."""
 
+from tests.mutants.listed_learning import LEARNING_MUTANTS
 from tests.mutants.listed_scheduler import SCHEDULER_MUTANTS
 from tests.mutants.mutant import Mutant, python_mutant
 
@@ -253,4 +254,5 @@ PYTHON_MUTANTS: dict[str, tuple[Mutant, ...]] = {
     "conversations": CONVERSATIONS,
     "behind routers": BEHIND_ROUTERS,
     "MicroLoRA": MICRO_LORA,
+    "learning": LEARNING_MUTANTS,
 }
