@@ -39,8 +39,8 @@ class SonaConfig:
     micro_lora_rank: int = 2
     base_lora_rank: int = 8
     steps: int = 2
-    max_drift: float = 1.0
-    ewc_lambda: float = 30.0
+    max_drift: float = 0.5
+    ewc_lambda: float = 0.02
     fisher_decay: float = 0.999
     initial_baseline: float = 0.5
     baseline_rate: float = 0.1

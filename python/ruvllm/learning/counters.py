@@ -30,6 +30,7 @@ class Counters:
         self.instant_count += 1
         self.instant_us += latency_us
         self.total_samples += 1
+        self.pending += 1
         self.accumulated_quality += quality
 
     def background(self, milliseconds: float) -> None:

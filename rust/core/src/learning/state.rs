@@ -26,7 +26,7 @@ pub struct StepLimits {
     pub max_divergence: f32,
     /// How far the answer's probabilities may be from those without an adapter, likewise.
     pub max_drift: f32,
-    /// How strongly importance holds.
+    /// How strongly importance holds, whatever the width: it is multiplied with that.
     pub ewc_lambda: f32,
     /// What of the importance stays at each update.
     pub fisher_decay: f32,

@@ -108,7 +108,9 @@ impl Step<'_> {
     /// The state after so long a step, and after the penalty has pulled, which is solved exactly.
     fn moved(&self, state: &HeadState, slope: &Slope, length: f32) -> (Vec<f32>, Vec<f32>) {
         let sign = self.advantage.signum();
-        let strength = self.limits.ewc_lambda * length / self.advantage.abs();
+        // The importance of a number is, with a gradient of the same length, the smaller the more there are.
+        let strength = self.limits.ewc_lambda * self.products.width as f32;
+        let strength = strength * length / self.advantage.abs();
         let half = |values: &[f32], slope: &[f32], fisher: &[f32], anchor: &[f32]| -> Vec<f32> {
             let places = values.iter().zip(slope).zip(fisher.iter().zip(anchor));
             places
