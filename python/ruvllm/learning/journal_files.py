@@ -16,16 +16,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from io import FileIO
-from os import SEEK_END, fstat, fsync
+from os import SEEK_END, PathLike, fstat, fsync
 from os.path import samestat
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import ruvllm.whole_file as whole_file
 from ruvllm.errors import StorageError
 from ruvllm.learning.journal_entry import NO_CHECK, JournalEntry, seal, unseal
 
 __all__ = ["Fault", "JournalFiles", "JournalReading", "read_journal"]
+
+AnyPath: TypeAlias = str | PathLike[str]
 
 FORMAT = 1
 SALT_BYTES = 16
@@ -58,12 +60,12 @@ class JournalReading:
     num_gone: int
 
 
-def read_journal(folder: Path, *, tenant: str | None = None, last: int | None = None) -> JournalReading:
+def read_journal(folder: AnyPath, *, tenant: str | None = None, last: int | None = None) -> JournalReading:
     """Read a journal, also while it is written; of one tenant alone, or only the last entries."""
     chain = _Chain()
     entries: deque[tuple[int, JournalEntry]] = deque(maxlen=last)
     try:
-        for path in _files(folder):
+        for path in _files(Path(folder)):
             # One that is gone was the oldest of too many.
             with suppress(FileNotFoundError), whole_file.open_regular(path) as file:
                 found = chain.entries(file, path.name)
