@@ -78,8 +78,8 @@ if TYPE_CHECKING:
         SonaLlmConfig,
     )
     from ruvllm.llm import LLM
-    from ruvllm.training import TrainingConfig, TrainingSample
     from ruvllm.reasoning import Pattern, ReasoningBank, Step, Trajectory, Verdict
+    from ruvllm.training import TrainingConfig, TrainingSample
 
     __version__: str
 

@@ -1,5 +1,6 @@
 """Mutants of the Python package: features taken out one by one, each beside the tests that stand for it."""
 
+from tests.mutants.listed_learning import LEARNING_MUTANTS
 from tests.mutants.listed_scheduler import SCHEDULER_MUTANTS
 from tests.mutants.mutant import Mutant, python_mutant
 
@@ -168,23 +169,23 @@ SERVER = (
     python_mutant(
         "serve/limits.py", "min(self._per_minute, refilled)", "refilled", ("serve/test_access.py",)
     ),
-    python_mutant("serve/stored_responses.py", "shelf.kept.move_to_end(response_id)", "pass", (STORED, KEPT)),
-    python_mutant("serve/stored_responses.py", "kept.used = next(self._uses)", "pass", (STORED, KEPT)),
+    python_mutant("serve/shelves.py", "shelf.kept.move_to_end(name)", "pass", (STORED, KEPT)),
+    python_mutant("serve/shelves.py", "kept.used = next(self._uses)", "pass", (STORED, KEPT)),
     python_mutant(
-        "serve/stored_responses.py",
-        "        self._drop(tenant, response_id)\n        shelf =",
+        "serve/shelves.py",
+        "        self.drop(tenant, name)\n        shelf =",
         "        shelf =",
         (STORED, KEPT),
     ),
-    python_mutant("serve/stored_responses.py", "shelf.num_bytes -= gone.num_bytes", "pass", (STORED, KEPT)),
+    python_mutant("serve/shelves.py", "shelf.num_bytes -= gone.num_bytes", "pass", (STORED, KEPT)),
     python_mutant(
-        "serve/stored_responses.py",
+        "serve/shelves.py",
         "self._evict(lambda shelf: shelf.num_bytes)",
         "self._evict(lambda shelf: len(shelf.kept))",
         (STORED, KEPT),
     ),
     python_mutant(
-        "serve/stored_responses.py",
+        "serve/shelves.py",
         "-self._shelves[name].oldest.used",
         "self._shelves[name].oldest.used",
         (STORED, KEPT),
@@ -275,4 +276,5 @@ PYTHON_MUTANTS: dict[str, tuple[Mutant, ...]] = {
     "behind routers": BEHIND_ROUTERS,
     "MicroLoRA": MICRO_LORA,
     "reasoning bank": REASONING_BANK,
+    "learning": LEARNING_MUTANTS,
 }

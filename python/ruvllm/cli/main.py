@@ -13,6 +13,7 @@ from ruvllm.cli import (
     chat,
     doctor,
     info,
+    learn,
     list_models,
     packs,
     pull,
@@ -47,6 +48,7 @@ for module in (
     adapters,
     train,
     bank,
+    learn,
     packs,
     doctor,
 ):

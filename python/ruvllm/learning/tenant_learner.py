@@ -4,7 +4,7 @@ import numbers
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 
@@ -131,7 +131,7 @@ class TenantLearner:
             return self._counters.stats(generation=self._state.generation, samples=len(self._samples))
 
     def watch(self, observer: Observer) -> None:
-        """Tell `observer` of every turn, in the thread that takes it; it must not wait."""
+        """Tell `observer` of every turn, in the thread that takes it, which waits for it."""
         with self._lock:
             self._observers.append(observer)
 
@@ -214,13 +214,18 @@ class TenantLearner:
 
     # -- generations
 
-    def rollback(self, steps: int = 1) -> AdaptationResult:
+    def rollback(self, steps: int = 1, *, of: int | None = None) -> AdaptationResult:
         """Go back so many generations; the next requests are as they were then, to the bit.
 
-        It is a generation of its own, so that numbers only count up.
+        It is a generation of its own, so that numbers only count up. With `of` only if that generation is
+        still the present one: an `InvalidOperationError` where another came after it.
         """
         began = time.perf_counter()
         with self._lock:
+            if of is not None and of != self._state.generation:
+                raise InvalidOperationError(
+                    f"generation {of} is not the present one any more, which is {self._state.generation}"
+                )
             if not 1 <= steps <= len(self._earlier):
                 raise InvalidOperationError(
                     f"rollback of {steps} generations; {len(self._earlier)} are kept before the present one"
@@ -240,16 +245,19 @@ class TenantLearner:
             self._samples.clear()
             return self._replaced("reset", before, began, "nothing is learned")
 
-    def restore(self, state: TenantState) -> None:
-        """Go on from a state that was kept elsewhere, such as on disk."""
-        if (state.tenant, state.a.shape) != (self.tenant, self._new.a.shape):
-            raise SonaError(
-                f"the state is tenant {state.tenant!r}'s, of matrices {state.a.shape}; this is "
-                f"{self.tenant!r}, of {self._new.a.shape}"
-            )
+    def restore(self, state: TenantState, earlier: Sequence[TenantState] = ()) -> None:
+        """Go on from a state that was kept elsewhere, such as on disk; `earlier` can be gone back to."""
+        for one in (*earlier, state):
+            if (one.tenant, one.a.shape) != (self.tenant, self._new.a.shape):
+                raise SonaError(
+                    f"the state is tenant {one.tenant!r}'s, of matrices {one.a.shape}; this is "
+                    f"{self.tenant!r}, of {self._new.a.shape}"
+                )
         with self._lock:
             self._last_generation = max(self._last_generation, state.generation)
             self._state = state
+            self._earlier.clear()
+            self._earlier.extend(earlier)
             self._publish()
 
     def consolidated(
