@@ -33,9 +33,6 @@ pub(super) const NIBBLES: u32 = 0x0f0f_0f0f;
 /// Bytes of a vector of four weights for each row of a tile.
 pub(crate) const VECTOR_BYTES: usize = 4 * TILE_ROWS;
 
-/// Low four bits of each of four weights.
-pub(super) const NIBBLES: u32 = 0x0f0f_0f0f;
-
 /// Where the bits above the low four stand for the inputs `4 * vector..`: the vector after the
 /// nibbles, and the lowest bit in each of its bytes.
 pub(crate) fn high_bits_place(width: u32, vector: usize) -> (usize, u32) {
