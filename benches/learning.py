@@ -3,9 +3,9 @@
     python -m benches.learning [MODEL] [--threads N]
     python -m benches.learning --shape 1b
 
-With `--shape` it is a file of that shape (hidden 2048) with random weights. Each round decodes without learning,
-with capture and with both, one after the other; ratios are of one round each, and the median is told. An update
-is of an answer of 64 tokens, given its captured states; the 95th percentile counts.
+With `--shape` it is a file of that shape (hidden 2048) with random weights. Each round decodes without
+learning, with capture and with both, one after the other; ratios are of one round each, and the median is
+told. An update is of an answer of 64 tokens, given its captured states; the 95th percentile counts.
 """
 
 import argparse
@@ -72,8 +72,8 @@ def report(llm: LLM) -> bool:
     info = llm.model_info
     print(f"hidden {info.hidden_size}, {info.quantization}, {info.threads} threads")
     print(
-        f"update of {ANSWER} tokens: median {median(microseconds):.0f} us, 95th percentile {percentile:.0f} us "
-        f"(mark {UPDATE_MARK_US})"
+        f"update of {ANSWER} tokens: median {median(microseconds):.0f} us, 95th percentile "
+        f"{percentile:.0f} us (mark {UPDATE_MARK_US})"
     )
     is_kept = percentile < UPDATE_MARK_US
     for name, ratio in ratios(llm).items():

@@ -88,8 +88,6 @@ class FrameReader:
         if end > self._num_bytes:
             return None
         body = self._file.read(num_bytes)
-        if len(body) < num_bytes:
-            return None
         if crc32(body) != check:
             if end == self._num_bytes:
                 return None
