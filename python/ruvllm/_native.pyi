@@ -815,5 +815,8 @@ class GgufFile:
     def data(self, name: str) -> NDArray[np.uint8] | None:
         """A tensor's bytes."""
 
+def safetensors_tensors(file: bytes) -> list[tuple[str, str, list[int], int, int, bool]]:
+    """Of each tensor: name, type, shape, where its bytes begin and end, whether all are numbers."""
+
 def json_shape(text: bytes) -> dict[str, int]:
     """Counts what stands in a text, whether it is JSON or not; a long one without the interpreter lock."""

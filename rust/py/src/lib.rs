@@ -32,6 +32,7 @@ mod radix_tree;
 mod requests;
 mod row_kernels;
 mod run;
+mod safetensors_head;
 mod sampling;
 mod status;
 mod system;
@@ -83,6 +84,8 @@ mod _native {
     use super::radix_tree::{RadixMatch, RadixTree};
     #[pymodule_export]
     use super::row_kernels::{gate, rms_norm, rope, softmax};
+    #[pymodule_export]
+    use super::safetensors_head::safetensors_tensors;
     #[pymodule_export]
     use super::sampling::Sampling;
     #[pymodule_export]

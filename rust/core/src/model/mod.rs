@@ -24,7 +24,7 @@ use std::sync::Arc;
 use ruvllm_kernels::{Kernels, KvFormat, KvLayout, ThreadPool};
 
 pub(crate) use adapters::Place;
-pub use adapters::{AdapterPart, Matrix, Module};
+pub use adapters::{AdapterPart, Module};
 pub use compute::{ActivationPrecision, Compute};
 pub use description::ModelDescription;
 pub use layer_blocks::LayerBlocks;
