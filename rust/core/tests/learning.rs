@@ -43,16 +43,19 @@ fn ring() -> Arc<CaptureRing> {
     Arc::new(CaptureRing::new(1 << 24, 512))
 }
 
-fn kept_in(ring: &Arc<CaptureRing>, key: &str, first: usize) -> Option<Capture> {
-    Some(Capture {
+fn kept_in(ring: &Arc<CaptureRing>, key: &str, first: usize) -> Capture {
+    Capture {
         ring: Arc::clone(ring),
         key: key.to_owned(),
         first,
-    })
+    }
 }
 
+/// A token, how likely it was, and its candidates.
+type Said = (TokenId, u32, Vec<TokenId>);
+
 /// All that is known of an answer, to the bit.
-fn contents(captured: &Captured) -> (Vec<u32>, Vec<(TokenId, u32, Vec<TokenId>)>) {
+fn contents(captured: &Captured) -> (Vec<u32>, Vec<Said>) {
     let mut states = Vec::new();
     captured.states(&mut states);
     let tokens = captured.tokens().map(|one| {
@@ -79,7 +82,7 @@ fn in_company_each_has_its_own_head_and_its_own_states() {
                 };
                 let mut one = request(&prompt(20 + 9 * index, index as u32), task);
                 one.head = (index != 1).then(|| head(&model, index as u32));
-                one.capture = kept_in(&kept, &format!("{index}"), 15).filter(|_| index != 2);
+                one.capture = (index != 2).then(|| kept_in(&kept, &format!("{index}"), 15));
                 one
             })
             .collect();
@@ -120,7 +123,7 @@ fn states_are_those_before_the_head_adapter() {
     let captured = |head: Option<Arc<HeadAdapter>>| {
         let mut engine = engine(&model, 64);
         let mut one = request(&prompt(20, 1), score());
-        (one.head, one.capture) = (head, kept_in(&kept, "one", 1));
+        (one.head, one.capture) = (head, Some(kept_in(&kept, "one", 1)));
         engine.add(one).unwrap();
         run_all(&mut engine, 64);
         contents(&kept.take("one").unwrap())
@@ -138,7 +141,7 @@ fn what_is_computed_anew_is_kept_once() {
     for is_set_aside in [false, true] {
         let mut engine: Engine = engine(&model, 64);
         let mut one = request(&prompt(40, 1), score());
-        one.capture = kept_in(&kept, "one", 10);
+        one.capture = Some(kept_in(&kept, "one", 10));
         let id: SequenceId = engine.add(one).unwrap();
         if is_set_aside {
             let rows = vec![PlanRow {
@@ -203,7 +206,7 @@ fn what_does_not_fit_is_refused() {
     let refused = engine.add(wide).unwrap_err().to_string();
     assert!(refused.contains("hidden states of 3"), "{refused}");
     let mut logits = request(&prompt(5, 1), Task::Logits);
-    logits.capture = kept_in(&ring(), "one", 0);
+    logits.capture = Some(kept_in(&ring(), "one", 0));
     let refused = engine.add(logits).unwrap_err().to_string();
     assert!(refused.contains("generations and scores"), "{refused}");
     for (a, b) in [(4, 3), (3, 4), (0, 0), (9, 9)] {
@@ -219,7 +222,7 @@ fn no_advantage_moves_nothing_and_bounds_are_kept() {
     let kept = ring();
     let mut engine = engine(&model, 64);
     let mut one = request(&prompt(30, 1), score());
-    one.capture = kept_in(&kept, "one", 10);
+    one.capture = Some(kept_in(&kept, "one", 10));
     engine.add(one).unwrap();
     run_all(&mut engine, 64);
     let captured = kept.take("one").unwrap();

@@ -48,7 +48,9 @@ fn to_unit(kernels: &dyn Kernels, vector: &mut [f32]) -> bool {
     let length = kernels.dot(vector, vector).sqrt();
     let has_length = length.is_finite() && length > 1e-20;
     if has_length {
-        vector.iter_mut().for_each(|value| *value /= length);
+        for value in vector {
+            *value /= length;
+        }
     }
     has_length
 }

@@ -87,7 +87,9 @@ impl Measure {
             let weights = here.iter().chain([&of_rest]);
             let total = weights.map(|logit| (logit - largest).exp()).sum::<f32>();
             let log_total = largest + total.ln();
-            here.iter_mut().for_each(|logit| *logit -= log_total);
+            for logit in here {
+                *logit -= log_total;
+            }
             rest.push(of_rest - log_total);
         }
     }
@@ -108,17 +110,19 @@ impl Measure {
 
     /// How far probabilities lie from those without an adapter.
     pub(super) fn drift(&self, probs: &LogProbs) -> f32 {
-        self.divergence(&self.base_probs, probs)
+        self.base_probs.divergence(probs)
     }
+}
 
-    /// The mean over the places of how far `to` lies from `from`: the Kullback-Leibler divergence, in nats.
-    pub(super) fn divergence(&self, from: &LogProbs, to: &LogProbs) -> f32 {
-        let pairs = from.pairs.iter().zip(&to.pairs);
-        let all = pairs.chain(from.rest.iter().zip(&to.rest));
+impl LogProbs {
+    /// The mean over the places of how far others lie from these: the Kullback-Leibler divergence, in nats.
+    pub(super) fn divergence(&self, to: &Self) -> f32 {
+        let pairs = self.pairs.iter().zip(&to.pairs);
+        let all = pairs.chain(self.rest.iter().zip(&to.rest));
         let sum: f64 = all
             .map(|(from, to)| f64::from(from.exp()) * f64::from(from - to))
             .sum();
-        (sum / from.rest.len().max(1) as f64) as f32
+        (sum / self.rest.len().max(1) as f64) as f32
     }
 }
 

@@ -56,9 +56,9 @@ impl Products<'_> {
             let size = (squares / self.places as f32)
                 .sqrt()
                 .max(length * LEAST_SIZE);
-            direction
-                .iter_mut()
-                .for_each(|value| *value *= length / size);
+            for value in direction {
+                *value *= length / size;
+            }
         }
         let nothing = vec![0.0; a.len()];
         HeadState {
@@ -167,7 +167,9 @@ impl Point {
         }
         let b = products.sums(products.rows, &of_rows, rank);
         let mut a = products.sums(products.states, &of_states, rank);
-        a.iter_mut().for_each(|value| *value *= self.state.scale);
+        for value in &mut a {
+            *value *= self.state.scale;
+        }
         Slope {
             of_states: products.of_states(&a, self.state.scale),
             of_rows: products.of_rows(&b),

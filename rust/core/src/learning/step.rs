@@ -59,7 +59,7 @@ impl Step<'_> {
         let gain = measure.said(&to.probs) - measure.said(&from.probs);
         let drift = measure.drift(&to.probs);
         gain * self.advantage > 0.0
-            && measure.divergence(self.before, &to.probs) <= self.allowed()
+            && self.before.divergence(&to.probs) <= self.allowed()
             && (drift <= self.limits.max_drift || drift < measure.drift(&from.probs))
     }
 
@@ -82,7 +82,7 @@ impl Step<'_> {
                 rows: &moved(&from.of_rows, &slope.of_rows),
             };
             measure.log_probs(added, &mut probs);
-            measure.divergence(&from.probs, &probs)
+            from.probs.divergence(&probs)
         };
         let squares = [&slope.a, &slope.b].into_iter().flatten();
         let squares: f32 = squares.map(|value| value * value).sum();

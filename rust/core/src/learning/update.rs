@@ -115,7 +115,7 @@ impl HeadLearner {
         Ok(Update {
             applied: moved,
             gain: measure.said(&best.probs) - measure.said(&first.probs),
-            divergence: measure.divergence(&first.probs, &best.probs),
+            divergence: first.probs.divergence(&best.probs),
             drift: measure.drift(&best.probs),
             state: if moved { best.state } else { state.clone() },
         })
