@@ -43,7 +43,7 @@ TESTED_FEATURES := --features ruvllm-packs/precompiled
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
 .PHONY: help setup setup-tests build demo test check lint format test-rust test-py test-isa test-requantized test-mutants test-neon test-embedded \
-	bench bench-peers bench-marks bench-prefix bench-prefix-tree bench-serve bench-streams bench-adapters bench-many-adapters bench-packs bench-fairness bench-serve-cost constraints pack fuzz wheel docs size clean
+	bench bench-peers bench-marks bench-prefix bench-prefix-tree bench-serve bench-streams bench-adapters bench-many-adapters bench-learning bench-bank bench-packs bench-fairness bench-serve-cost constraints pack fuzz wheel docs size clean
 
 help:  ## this page
 	@echo "RuvLLM: make TARGET"
@@ -194,6 +194,9 @@ bench-prefix: $(STAMPS)/build $(STAMPS)/test-tools  ## what the prefix cache is 
 bench-packs: $(STAMPS)/build $(STAMPS)/test-tools  ## what the reference kernel pack costs: decoding with and without it, in turn
 	$(BIN)/python -m benches.packs $(BENCH_ARGS)
 
+bench-bank: $(STAMPS)/build $(STAMPS)/test-tools  ## the reasoning bank: what it finds, how soon, beside NumPy in turn
+	$(BIN)/python -m benches.bank $(BENCH_ARGS)
+
 bench-streams: $(STAMPS)/build $(STAMPS)/test-tools  ## sixteen requests together, against one and against llama.cpp in turn
 	$(BIN)/python -m benches.streams $(BENCH_ARGS)
 
@@ -202,6 +205,9 @@ bench-adapters: $(STAMPS)/build $(STAMPS)/test-tools  ## a batch of eight adapte
 
 bench-many-adapters: $(STAMPS)/build $(STAMPS)/test-tools  ## two thousand adapters by name within a budget of bytes
 	$(BIN)/python -m benches.many_adapters $(BENCH_ARGS)
+
+bench-learning: $(STAMPS)/build $(STAMPS)/test-tools  ## an update of what is learned, and what capture costs a token
+	$(BIN)/python -m benches.learning $(BENCH_ARGS)
 
 bench-serve: $(STAMPS)/build $(STAMPS)/test-tools  ## our server beside llama-cpp-python's under the same load
 	$(BIN)/python -m benches.serve $(BENCH_ARGS)

@@ -576,6 +576,11 @@ class _GenerationSettings(Protocol):
     def cache_min_tokens(self) -> int | None: ...
     @property
     def adapters(self) -> Sequence[tuple[Adapter, float]]: ...
+    @property
+    def head(self) -> HeadAdapter | None: ...
+    @property
+    def capture(self) -> tuple[Captures, str, int] | None:
+        """Where the answer is kept, under which name, and where one that is given begins."""
 
 class _EvaluationSettings(Protocol):
     @property
@@ -586,6 +591,11 @@ class _EvaluationSettings(Protocol):
     def tenant(self) -> str: ...
     @property
     def adapters(self) -> Sequence[tuple[Adapter, float]]: ...
+    @property
+    def head(self) -> HeadAdapter | None: ...
+    @property
+    def capture(self) -> tuple[Captures, str, int] | None:
+        """Where the answer is kept, under which name, and where one that is given begins."""
 
 class _AdapterPart(Protocol):
     @property
@@ -645,6 +655,79 @@ class _MicroFeedback(Protocol):
 _Halves: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 @final
+class HeadAdapter:
+    """An adapter on the last hidden state, `h + scale * sum of b[r] * (a[r] . h)`; it never changes."""
+
+    def __new__(cls, a: NDArray[np.float32], b: NDArray[np.float32], scale: float) -> HeadAdapter:
+        """Both `[rank, hidden]`."""
+
+@final
+class Captures:
+    """What is learned from, of answers that feedback may come for; the oldest are forgotten."""
+
+    def __new__(cls, *, max_bytes: int, max_tokens: int) -> Captures:
+        """`max_tokens`: the first so many of an answer."""
+    def has(self, key: str) -> bool: ...
+    def take(self, key: str) -> Captured | None: ...
+    def usage(self) -> tuple[int, int]:
+        """Answers, and their bytes."""
+
+@final
+class Captured:
+    """What is learned from, of one answer: hidden states, and the likeliest tokens of each place."""
+
+    @property
+    def token_ids(self) -> list[int]:
+        """Its tokens, the one that ended it included."""
+    @property
+    def num_bytes(self) -> int: ...
+
+class _HeadState(Protocol):
+    """Matrices `[rank, hidden]`, B turned over."""
+
+    @property
+    def a(self) -> NDArray[np.float32]: ...
+    @property
+    def b(self) -> NDArray[np.float32]: ...
+    @property
+    def scale(self) -> float: ...
+    @property
+    def fisher_a(self) -> NDArray[np.float32]: ...
+    @property
+    def fisher_b(self) -> NDArray[np.float32]: ...
+    @property
+    def anchor_a(self) -> NDArray[np.float32]: ...
+    @property
+    def anchor_b(self) -> NDArray[np.float32]: ...
+
+class _StepLimits(Protocol):
+    """How far an update may go."""
+
+    @property
+    def max_divergence(self) -> float: ...
+    @property
+    def max_drift(self) -> float: ...
+    @property
+    def ewc_lambda(self) -> float: ...
+    @property
+    def fisher_decay(self) -> float: ...
+    @property
+    def steps(self) -> int: ...
+
+@final
+class HeadLearner:
+    """Makes updates for one model, one at a time."""
+
+    def __new__(cls, model: Model) -> HeadLearner: ...
+    def judge(self, captured: Captured, state: _HeadState) -> tuple[float, float]:
+        """The mean log-probability of the answer's tokens, and the divergence from no adapter."""
+    def update(
+        self, captured: Captured, advantage: float, state: _HeadState, limits: _StepLimits
+    ) -> tuple[bool, tuple[float, float, float], float, list[NDArray[np.float32]]]:
+        """Whether anything moved; the change of the answer's mean log-probability, divergence and drift; the
+        scale; A, B, their importance and their anchors, flat."""
+
+@final
 class MicroLora:
     """An adapter that learns. Any thread.
 
@@ -678,7 +761,10 @@ _Example: TypeAlias = tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.f
 
 @final
 class Training:
-    """LoRA training over a loaded model, whose packed weights are read as they are. Any thread; one at a time works."""
+    """LoRA training over a loaded model, whose packed weights are read as they are.
+
+    Any thread; one at a time works.
+    """
 
     def __new__(
         cls,
@@ -703,8 +789,8 @@ class Training:
     def accumulate(self, examples: Sequence[_Example], *, recompute: bool = True) -> list[float]:
         """The loss of each of `(tokens [n], ids [n, k], shares [n, k])`, whose gradients are added up.
 
-        It is `-sum of shares[i, j] * log p(ids[i, j] | tokens[: i + 1])`. An error adds nothing, but for that of a loss that
-        is no number, which clears all gradients.
+        It is `-sum of shares[i, j] * log p(ids[i, j] | tokens[: i + 1])`. An error adds nothing, but for
+        that of a loss that is no number, which clears all gradients.
         """
     def log_probs(self, tokens: NDArray[np.uint32], ids: NDArray[np.uint32]) -> NDArray[np.float32]:
         """Of each of `ids [n, k]` behind the tokens up to its row."""
@@ -719,7 +805,10 @@ class Training:
         max_gradient_norm: float | None = None,
         scale: float = 1.0,
     ) -> float:
-        """One step of AdamW with `scale` times the gradients, which are cleared; gives their norm before it was cut."""
+        """One step of AdamW with `scale` times the gradients; gives their norm before it was cut.
+
+        Gradients are cleared.
+        """
     def activation_bytes(self) -> int:
         """Most that was held for a way back at once."""
 
@@ -808,6 +897,9 @@ class GgufFile:
         """Name, type and shape of each, outermost dimension first, sorted by name."""
     def data(self, name: str) -> NDArray[np.uint8] | None:
         """A tensor's bytes."""
+
+def safetensors_tensors(file: bytes) -> list[tuple[str, str, list[int], int, int, bool]]:
+    """Of each tensor: name, type, shape, where its bytes begin and end, whether all are numbers."""
 
 def json_shape(text: bytes) -> dict[str, int]:
     """Counts what stands in a text, whether it is JSON or not; a long one without the interpreter lock."""

@@ -15,6 +15,7 @@ __all__ = [
     "BatchError",
     "ConfigError",
     "ContextLengthError",
+    "EmbeddingError",
     "GenerationError",
     "InvalidModelError",
     "InvalidOperationError",
@@ -186,6 +187,12 @@ class GenerationError(RuvLLMError, RuntimeError):
     """A request failed while it ran."""
 
     prefix = "Generation error"
+
+
+class EmbeddingError(RuvLLMError, ValueError):
+    """What should have been embeddings are none: of another shape, without a direction, not finite."""
+
+    prefix = "Embedding error"
 
 
 class BatchError(GenerationError):

@@ -4,7 +4,7 @@ import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from ruvllm.config import ModelConfig
 from ruvllm.engine_settings import EngineKeywords, EngineSettings
 from ruvllm.errors import ConfigError
 from ruvllm.figures import EngineStats, MemoryStats, ModelInfo, PoolStats
+from ruvllm.learning.methods import LearningMethods
+from ruvllm.learning.tenants import Learning
 from ruvllm.observability.profile import StepProfile
 from ruvllm.outputs import Completion, TokenLogprob
 from ruvllm.packs.manager import KernelManager
@@ -26,7 +28,7 @@ from ruvllm.runtime.awaited import Awaited
 from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.configuration import resolve_model, settings_from
 from ruvllm.runtime.engine_prefix_cache import EnginePrefixCache
-from ruvllm.runtime.evaluations import EvaluationResult, Evaluations, StackedResults
+from ruvllm.runtime.evaluations import EvaluationResult, Evaluations, StackedResults, TokenIds
 from ruvllm.runtime.gathering import CompletionsInTurn, completions_in_order
 from ruvllm.runtime.generations import Asked, Generations
 from ruvllm.runtime.opening import open_model
@@ -47,7 +49,7 @@ DEFAULT_MODEL = "smollm2-135m"
 MAX_IN_FLIGHT = 128
 
 
-class LLM(Closing, TextMethods):
+class LLM(Closing, TextMethods, LearningMethods):
     """A language model, loaded.
 
         with LLM("smollm2-135m") as llm:
@@ -79,6 +81,7 @@ class LLM(Closing, TextMethods):
         self._open = open_model(resolve_model(model, config), configured, progress)
         self._loop = self._open.loop
         self._adapters = Adapters(Readiness(self._open.native, self._open.memory, self._open.adapter_bytes))
+        self._learning = Learning(self._open)
         self._device = config.device if config else DeviceType.auto()
         # Also at the interpreter's end, where threads that are still in the engine would be cut off.
         self._finalizer = weakref.finalize(self, self._loop.close)
@@ -88,6 +91,7 @@ class LLM(Closing, TextMethods):
 
     def close(self) -> None:
         """End what is running and stop the threads. Twice is the same as once."""
+        self._learning.close()
         self._finalizer()
 
     # -- making text
@@ -227,21 +231,21 @@ class LLM(Closing, TextMethods):
     # -- numbers
 
     def logits(
-        self, token_ids: Sequence[int] | NDArray[np.integer[Any]], *, adapter: AdapterChoice = None
+        self, token_ids: TokenIds, *, tenant: str = "", adapter: AdapterChoice = None
     ) -> NDArray[np.float32]:
         """The model's logits after each token, `[tokens, vocab]`."""
-        return self._evaluations.logits(token_ids, self._terms(adapter=adapter)).wait()
+        return self._evaluations.logits(token_ids, self._terms(tenant, adapter=adapter)).wait()
 
     def score(
-        self, token_ids: Sequence[int] | NDArray[np.integer[Any]], *, adapter: AdapterChoice = None
+        self, token_ids: TokenIds, *, tenant: str = "", adapter: AdapterChoice = None
     ) -> NDArray[np.float32]:
         """The negative log-likelihood of each token but the first, given those before it, `[tokens - 1]`."""
-        scored = self.token_logprobs(token_ids, adapter=adapter)
+        scored = self.token_logprobs(token_ids, tenant=tenant, adapter=adapter)
         return np.array([-one.logprob for one in scored], dtype=np.float32)
 
     def token_logprobs(
         self,
-        token_ids: Sequence[int] | NDArray[np.integer[Any]],
+        token_ids: TokenIds,
         *,
         top_logprobs: int = 0,
         tenant: str = "",
@@ -271,7 +275,7 @@ class LLM(Closing, TextMethods):
 
     async def atoken_logprobs(
         self,
-        token_ids: Sequence[int] | NDArray[np.integer[Any]],
+        token_ids: TokenIds,
         *,
         top_logprobs: int = 0,
         tenant: str = "",

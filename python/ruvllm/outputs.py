@@ -108,6 +108,7 @@ class Completion:
         usage: Tokens counted.
         timings: Seconds taken.
         logprobs: One for each token, where they were asked for.
+        completion_id: What feedback may call it; `None` where nobody learns from it.
     """
 
     text: str
@@ -116,6 +117,7 @@ class Completion:
     usage: Usage
     timings: Timings
     logprobs: tuple[TokenLogprob, ...] | None = None
+    completion_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +133,7 @@ class Chunk:
         finish_reason: Why the answer ended; `None` before.
         usage: Tokens counted; `None` before.
         timings: Seconds taken; `None` before.
+        completion_id: What feedback may call the answer, in the last; `None` where nobody learns from it.
     """
 
     text: str
@@ -139,3 +142,4 @@ class Chunk:
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
     timings: Timings | None = None
+    completion_id: str | None = None

@@ -5,7 +5,8 @@ place once it is on the disk. While it is written its maker holds a lock on it; 
 was left by a process that died, and goes at the next write of the same place (`remove_abandoned`). A link in
 the place is itself replaced, and what it leads to stays as it is.
 
-Everything in the package that writes a file writes it here, and `open_regular` reads what was written.
+Everything in the package that writes a file writes it here, and `open_regular` reads what was written. Only a
+file that grows line by line is no whole one: `open_to_append` opens it, and its owner knows a torn line.
 """
 
 import errno
@@ -19,6 +20,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import blake2s
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 from weakref import WeakValueDictionary
@@ -26,7 +28,16 @@ from weakref import WeakValueDictionary
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["creating", "move", "open_regular", "placing_folder", "remove_abandoned", "replacing"]
+__all__ = [
+    "creating",
+    "move",
+    "open_regular",
+    "open_to_append",
+    "owning",
+    "placing_folder",
+    "remove_abandoned",
+    "replacing",
+]
 
 AnyPath = str | os.PathLike[str]
 
@@ -36,6 +47,8 @@ SHARED_MODE = 0o666
 MAX_NAME_BYTES = 255
 RANDOM_BYTES = 8
 ENDING = ".part"
+# What the owner of a folder holds a lock on; it stays there.
+OWNED = ".owned"
 # What is new can be taken for abandoned only between its making and its locking.
 TRIES = 16
 
@@ -107,6 +120,45 @@ def open_regular(path: AnyPath) -> BinaryIO:
         os.close(descriptor)
         raise
     return os.fdopen(descriptor, "rb")
+
+
+def open_to_append(path: AnyPath) -> FileIO:
+    """Open a private file that is there, to add to its end without a buffer; a link is refused.
+
+    What is added is on its way to the disk after each write, and may be torn where the process is killed.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | NO_WAITING | BINARY | NO_LINK)
+    try:
+        _check_regular(os.fstat(descriptor).st_mode, path)
+        if sys.platform != "win32":
+            os.fchmod(descriptor, PRIVATE_MODE)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return FileIO(descriptor, "ab")
+
+
+@contextmanager
+def owning(folder: AnyPath) -> Iterator[None]:
+    """Be the only one who writes in a folder, which is made; `BlockingIOError` where somebody else is.
+
+    A process that dies owns nothing. Where the system has no locks, nobody is refused.
+    """
+    place = Path(folder).absolute()
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(place / OWNED, os.O_RDWR | os.O_CREAT | NO_WAITING | NO_LINK, PRIVATE_MODE)
+    try:
+        if sys.platform != "win32":
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise BlockingIOError(error.errno, "somebody else writes there", str(place)) from error
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def remove_abandoned(path: AnyPath) -> None:

@@ -98,7 +98,7 @@ DAMAGED: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
     "of another model's outputs": (with_tensor(B, np.zeros((80, 4), np.float32)), "80 outputs"),
     "of no shape": (with_tensor(A, np.zeros((4,), np.float32)), "shapes"),
     "of three dimensions": (with_tensor(A, np.zeros((4, 8, 8), np.float32)), "shapes"),
-    "of no rank": (with_tensor(A, np.zeros((0, 64), np.float32)), "shapes"),
+    "of no rank": (with_tensor(A, np.zeros((0, 64), np.float32)), "of shape [0, 64] is zero"),
     "turned over": (with_tensor(A, np.zeros((64, 4), np.float32)), "shapes"),
     "whole numbers": (with_tensor(A, np.zeros((4, 64), np.int64)), "I64"),
     "a head": (

@@ -22,7 +22,6 @@ def test_tensors_are_what_was_written(tmp_path: Path) -> None:
         "a": numbers.standard_normal((3, 5)).astype(np.float32),
         "b": numbers.standard_normal((7, 2)).astype(np.float16),
         "c": numbers.standard_normal(4),
-        "none": np.zeros((0, 4), np.float32),
     }
     save_file(written, tmp_path / "x.safetensors", metadata={"format": "pt"})
     found = read_tensors(tmp_path / "x.safetensors")
@@ -30,8 +29,16 @@ def test_tensors_are_what_was_written(tmp_path: Path) -> None:
     for name, values in written.items():
         # What is f16 stays so; everything else is f32.
         kind = np.float16 if name == "b" else np.float32
-        assert found[name].dtype == kind
-        np.testing.assert_array_equal(found[name], values.astype(kind))
+        assert found[name].values.dtype == kind
+        np.testing.assert_array_equal(found[name].values, values.astype(kind))
+
+
+def test_what_is_no_number_is_seen(tmp_path: Path) -> None:
+    broken = np.ones((3, 4), np.float16)
+    broken[2, 3] = np.inf
+    save_file({"whole": np.ones(4, np.float32), "broken": broken}, tmp_path / "x")
+    found = read_tensors(tmp_path / "x")
+    assert {name: tensor.is_finite for name, tensor in found.items()} == {"whole": True, "broken": False}
 
 
 def test_bf16_is_the_upper_half_of_an_f32(tmp_path: Path) -> None:
@@ -41,7 +48,7 @@ def test_bf16_is_the_upper_half_of_an_f32(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(struct.pack("<Q", len(head)) + head + halves.tobytes())
     expected = (halves.astype(np.uint32) << 16).view(np.float32).reshape(2, 2)
-    np.testing.assert_array_equal(read_tensors(path)["x"], expected)
+    np.testing.assert_array_equal(read_tensors(path)["x"].values, expected)
 
 
 @pytest.mark.parametrize("head_bytes", [MAX_HEAD_BYTES + 1, 2**63, 2**64 - 1])

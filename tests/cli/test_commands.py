@@ -38,11 +38,16 @@ COMMANDS = [name for name in every_command() if name not in GROUPS]
 
 
 def test_all_commands_are_among_them() -> None:
-    named = ["chat", "run", "serve", "pull", "list", "info", "rm", "bench", "bench-serve", "doctor"]
+    named = ["chat", "run", "serve", "pull", "list", "info", "rm", "bench", "bench-serve", "train", "doctor"]
     packs = ["verify", "list", "install", "activate", "rollback", "bench", "keygen", "sign"]
     adapters = ["load", "list", "unload", "info", "merge", "export"]
-    inner = [*(f"adapters {name}" for name in adapters), *(f"packs {name}" for name in packs)]
-    assert GROUPS == ["adapters", "packs"]
+    learn = ["status", "feedback", "rollback", "log", "export"]
+    inner = [
+        *(f"learn {name}" for name in learn),
+        *(f"adapters {name}" for name in adapters),
+        *(f"packs {name}" for name in packs),
+    ]
+    assert GROUPS == ["adapters", "learn", "packs"]
     assert sorted(COMMANDS) == sorted([*named, *inner])
 
 

@@ -33,6 +33,8 @@ VALUES: dict[str, tuple[str, object]] = {
     "ping_seconds": ("2", 2.0),
     "write_seconds": ("3", 3.0),
     "metrics_prefix": ("vllm", "vllm"),
+    # A switch: its flag stands alone.
+    "learn": ("", True),
 }
 
 
@@ -90,7 +92,7 @@ def test_all_of_them_reach_what_is_served(
     monkeypatch.setattr("ruvllm.serve.running.run_server", lambda app, **rest: None)
     monkeypatch.setattr("ruvllm.serve.running.open_closed_streams", lambda: None)
     every = [*OF_ENGINE, *OF_SERVER]
-    flags = [part for one in every for part in (one.flags[0], VALUES[one.name][0])]
+    flags = [part for one in every for part in (one.flags[0], VALUES[one.name][0]) if part]
     result = ruvllm("serve", model, "--max-waiting", "7", *flags)
     assert result.exit_code == 0, result.output
     [([served], settings)] = made

@@ -15,6 +15,8 @@ EXPECTED = {
     "basic_inference.py": r"M parameters, Q4_1, .+\n.*Paris.*\n\d+ \+ \d+ tokens in ",
     # What it was taught of others it says of one that it was not taught.
     "fine_tuning.py": r"before: .+\nloss .+\nafter: .*Ahoy! .+ be the capital of Portugal, matey\.",
+    # How an answer looks is shown by the bank alone.
+    "reasoning_bank.py": r"-> thumb=.*\n9 trajectories, .*\nwithout: (?!thumb=).*\nwith: thumb=down\n",
     "streaming.py": r"\S.*\n\[(length|stop), \d+ tokens\]\nThe sun is .+\nThe sea is ",
     "chat_multi_turn.py": r"> What is the capital of France\?\n.*Paris.*\n> And of Italy\?\n.*Rome",
 }

@@ -1,5 +1,6 @@
 """Mutants of the Python package: features taken out one by one, each beside the tests that stand for it."""
 
+from tests.mutants.listed_learning import LEARNING_MUTANTS
 from tests.mutants.listed_scheduler import SCHEDULER_MUTANTS
 from tests.mutants.mutant import Mutant, python_mutant
 
@@ -168,23 +169,23 @@ SERVER = (
     python_mutant(
         "serve/limits.py", "min(self._per_minute, refilled)", "refilled", ("serve/test_access.py",)
     ),
-    python_mutant("serve/stored_responses.py", "shelf.kept.move_to_end(response_id)", "pass", (STORED, KEPT)),
-    python_mutant("serve/stored_responses.py", "kept.used = next(self._uses)", "pass", (STORED, KEPT)),
+    python_mutant("serve/shelves.py", "shelf.kept.move_to_end(name)", "pass", (STORED, KEPT)),
+    python_mutant("serve/shelves.py", "kept.used = next(self._uses)", "pass", (STORED, KEPT)),
     python_mutant(
-        "serve/stored_responses.py",
-        "        self._drop(tenant, response_id)\n        shelf =",
+        "serve/shelves.py",
+        "        self.drop(tenant, name)\n        shelf =",
         "        shelf =",
         (STORED, KEPT),
     ),
-    python_mutant("serve/stored_responses.py", "shelf.num_bytes -= gone.num_bytes", "pass", (STORED, KEPT)),
+    python_mutant("serve/shelves.py", "shelf.num_bytes -= gone.num_bytes", "pass", (STORED, KEPT)),
     python_mutant(
-        "serve/stored_responses.py",
+        "serve/shelves.py",
         "self._evict(lambda shelf: shelf.num_bytes)",
         "self._evict(lambda shelf: len(shelf.kept))",
         (STORED, KEPT),
     ),
     python_mutant(
-        "serve/stored_responses.py",
+        "serve/shelves.py",
         "-self._shelves[name].oldest.used",
         "self._shelves[name].oldest.used",
         (STORED, KEPT),
@@ -245,6 +246,27 @@ MICRO_LORA = (
     ),
 )
 
+BANK = ("reasoning/test_bank.py", "reasoning/test_context.py")
+BANK_FILE = ("reasoning/test_bank_file.py",)
+REASONING_BANK = (
+    python_mutant(
+        "reasoning/content.py",
+        "(number in spared, self.worth(number), number)",
+        "(False, self.worth(number), number)",
+        BANK,
+    ),
+    python_mutant(
+        "reasoning/patterns.py", "np.maximum(qualities, LEAST_WEIGHT)", "np.ones(len(qualities))", BANK
+    ),
+    python_mutant("reasoning/context.py", "if longer_tokens <= max_tokens:", "if with_steps:", BANK),
+    python_mutant("reasoning/bank_file.py", "            self._restore(file)\n", "", BANK_FILE),
+    python_mutant("reasoning/bank_file.py", 'content.get("tenant") != self.tenant', "False", BANK_FILE),
+    python_mutant(
+        "reasoning/embedding.py", "limit] + asking for", "limit] for", ("reasoning/test_real_model.py",)
+    ),
+    python_mutant("reasoning/background.py", "/ self.spread\n", "\n", ("reasoning/test_bank_model.py",)),
+)
+
 PYTHON_MUTANTS: dict[str, tuple[Mutant, ...]] = {
     "scheduler": SCHEDULER_MUTANTS,
     "sampler": SAMPLING,
@@ -253,4 +275,6 @@ PYTHON_MUTANTS: dict[str, tuple[Mutant, ...]] = {
     "conversations": CONVERSATIONS,
     "behind routers": BEHIND_ROUTERS,
     "MicroLoRA": MICRO_LORA,
+    "reasoning bank": REASONING_BANK,
+    "learning": LEARNING_MUTANTS,
 }

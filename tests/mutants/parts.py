@@ -104,7 +104,7 @@ PARTS = (
     _package("server limits", ("serve/entrance.py",), ("serve/test_entrance.py",), 4),
     _package(
         "server limits",
-        ("serve/stored_responses.py", "serve/json_body.py", "serve/prompts.py"),
+        ("serve/shelves.py", "serve/stored_responses.py", "serve/json_body.py", "serve/prompts.py"),
         (
             "serve/test_stored_responses.py",
             "serve/test_bounds.py",
@@ -113,6 +113,19 @@ PARTS = (
             "serve/test_faults.py",
         ),
         7,
+    ),
+    _package(
+        "learning",
+        (
+            "learning/journal.py",
+            "learning/journal_entry.py",
+            "learning/journal_files.py",
+            "learning/keeping.py",
+            "learning/state.py",
+            "learning/state_file.py",
+        ),
+        ("learning/test_journal.py", "learning/test_state.py", "learning/test_keeping.py"),
+        8,
     ),
     _crate("sampler", ("core/src/sampling",), ("lib", "sampling_reference", "sampling_behaviour"), 10),
     _crate("prefix cache", ("core/src/prefix",), ("lib", "prefix_model", "prefix_file", "engine_memory"), 8),

@@ -3,12 +3,10 @@
 import re
 from pathlib import Path
 
-import numpy as np
-
 from ruvllm.adapters.peft_config import PeftConfig, read_config
 from ruvllm.adapters.reasons import TOLD, cannot_be_honoured
-from ruvllm.adapters.tensors import read_tensors
-from ruvllm.adapters.weights import AdapterWeights, Matrix, Part
+from ruvllm.adapters.tensors import Tensor, read_tensors
+from ruvllm.adapters.weights import AdapterWeights, Part
 from ruvllm.errors import AdapterError
 
 __all__ = ["CONFIG", "WEIGHTS", "read_peft"]
@@ -45,9 +43,9 @@ def read_peft(folder: Path) -> AdapterWeights:
     return AdapterWeights(parts=tuple(whole), base_model=config.base_model, source=folder)
 
 
-def _halves(tensors: dict[str, Matrix], reasons: list[str]) -> dict[tuple[int, str, str], dict[str, Matrix]]:
+def _halves(tensors: dict[str, Tensor], reasons: list[str]) -> dict[tuple[int, str, str], dict[str, Tensor]]:
     """The two matrices of each map, by layer, name and the whole name."""
-    halves: dict[tuple[int, str, str], dict[str, Matrix]] = {}
+    halves: dict[tuple[int, str, str], dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         found = _KEY.fullmatch(key)
         if found is None or found["name"] not in MODULES:
@@ -60,7 +58,7 @@ def _halves(tensors: dict[str, Matrix], reasons: list[str]) -> dict[tuple[int, s
 
 def _part(
     key: tuple[int, str, str],
-    halves: dict[str, Matrix],
+    halves: dict[str, Tensor],
     config: PeftConfig,
     reasons: list[str],
 ) -> Part | None:
@@ -69,7 +67,7 @@ def _part(
     if missing:
         reasons.append(f"{module} has no lora_{missing[0]}")
         return None
-    a, b = halves["A"], halves["B"]
+    a, b = halves["A"].values, halves["B"].values
     rank = config.rank_of(module)
     if a.ndim != 2 or b.ndim != 2 or a.shape[0] != rank or b.shape[1] != rank:
         reasons.append(
@@ -79,14 +77,7 @@ def _part(
     if not config.is_targeted(module, layer):
         reasons.append(f"{module} has tensors and is no target by the config")
         return None
-    if not (_is_finite(a) and _is_finite(b)):
+    if not (halves["A"].is_finite and halves["B"].is_finite):
         reasons.append(f"{module} has values that are not finite")
         return None
     return Part(layer=layer, module=name, a=a, b=b, scale=config.scale_of(module))
-
-
-def _is_finite(matrix: Matrix) -> bool:
-    if matrix.dtype == np.float16:
-        # By the bits of the exponent, since NumPy widens each number first.
-        return not ((matrix.view(np.uint16) & 0x7C00) == 0x7C00).any()
-    return bool(np.isfinite(matrix).all())

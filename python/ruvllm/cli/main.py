@@ -7,11 +7,13 @@ import typer
 
 from ruvllm.cli import (
     adapters,
+    bank,
     bench,
     bench_serve,
     chat,
     doctor,
     info,
+    learn,
     list_models,
     packs,
     pull,
@@ -45,6 +47,8 @@ for module in (
     bench_serve,
     adapters,
     train,
+    bank,
+    learn,
     packs,
     doctor,
 ):

@@ -14,6 +14,7 @@ from ruvllm.engine_settings import EngineSettings
 
 if TYPE_CHECKING:
     from ruvllm.adapters import AdapterChoice
+    from ruvllm.client import ServerClient
     from ruvllm.llm import LLM
     from ruvllm.params import GenerateParams
 
@@ -25,6 +26,7 @@ __all__ = [
     "EngineOptions",
     "ModelArgument",
     "ModelFlag",
+    "RunningServer",
     "SamplingOptions",
 ]
 
@@ -47,6 +49,20 @@ ApiKeyFlag = Annotated[
     str | None,
     flag("--api-key", help="The server's key; its variable keeps it off the list of processes."),
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningServer:
+    """A server that runs."""
+
+    url: Annotated[str, flag("--url", help="Where the server is.")] = "http://127.0.0.1:8000"
+    api_key: ApiKeyFlag = None
+
+    def client(self) -> "ServerClient":
+        """A connection to it."""
+        from ruvllm.client import ServerClient
+
+        return ServerClient(self.url, api_key=self.api_key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

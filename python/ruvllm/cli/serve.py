@@ -1,7 +1,5 @@
 """`ruvllm serve`: models behind an OpenAI-compatible server, with a page to chat on."""
 
-import hashlib
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +10,7 @@ import typer
 import ruvllm.hub as hub
 from ruvllm.cli import terminal
 from ruvllm.cli.command import CommonOptions, command, flag
+from ruvllm.cli.model_files import LEARNED, file_of_model
 from ruvllm.cli.options import DEFAULT_MODEL, EngineOptions
 from ruvllm.config import Limits
 from ruvllm.errors import ConfigError
@@ -112,6 +111,15 @@ class Serving:
             file_okay=False,
         ),
     ] = None
+    learn_dir: Annotated[
+        Path | None,
+        flag(
+            "--learn-dir",
+            help="Folder that keeps what --learn learns for the next start, and a journal of it; without one "
+            "it is gone at the end.",
+            file_okay=False,
+        ),
+    ] = None
     shutdown_grace: Annotated[
         int, flag("--shutdown-grace", help="Seconds for what runs when the server is told to end.", min=0)
     ] = 30
@@ -138,6 +146,7 @@ def register(app: typer.Typer) -> None:
             "ruvllm serve small=smollm2-135m org/repo:Q4_K_M --port 9000",
             "ruvllm serve --host 0.0.0.0 --api-key-file keys.txt",
             "ruvllm serve --adapter tone=adapters/tone     model: tone, or smollm2-135m:tone",
+            "ruvllm serve --learn --learn-dir learned      thumbs on the page teach the model",
             "curl http://127.0.0.1:8000/v1/chat/completions -H 'content-type: application/json' \\",
             '  -d \'{"model": "smollm2-135m", "messages": [{"role": "user", "content": "Hi"}]}\'',
         ],
@@ -167,6 +176,8 @@ def serve(
     open_closed_streams()
     queue_stderr()
     keys = listening.keys()
+    if serving.learn_dir is not None and not serving.settings.learn:
+        raise ConfigError("--learn-dir keeps what is learned, and nothing is without --learn: give both")
     check_exposure(listening.host, keys, insecure=listening.insecure)
     settings = replace(
         serving.settings,
@@ -221,9 +232,10 @@ def _served(argument: str, engine: EngineOptions, serving: Serving, *, quiet: bo
     served = ServedModel(
         name,
         lambda: _open(path, engine, serving),
-        prefix_file=_file_of(serving.prefix_cache_dir, name, "prefixes"),
+        prefix_file=file_of_model(serving.prefix_cache_dir, name, "prefixes"),
     )
-    served.adapter_list = _file_of(serving.adapter_list_dir, name, "adapters.json")
+    served.learned_folder = file_of_model(serving.learn_dir, name, LEARNED)
+    served.adapter_list = file_of_model(serving.adapter_list_dir, name, "adapters.json")
     return served
 
 
@@ -243,16 +255,6 @@ def _give_adapters(given: Iterable[str], served: Sequence["ServedModel"]) -> Non
         if not Path(folder).is_dir():
             raise ConfigError(f"--adapter {argument!r}: {folder} is no folder")
         model.comes_with(name, Path(folder).absolute())
-
-
-def _file_of(folder: Path | None, name: str, ending: str) -> Path | None:
-    """A file for what is kept of a model; its name is the model's, as far as a file may be called so."""
-    if folder is None:
-        return None
-    folder = folder.absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.blake2s(name.encode(), digest_size=4).hexdigest()
-    return folder / f"{re.sub(r'[^A-Za-z0-9._-]', '-', name)[:80]}-{digest}.{ending}"
 
 
 def _open(path: Path, engine: EngineOptions, serving: Serving) -> "LLM":

@@ -170,6 +170,37 @@ class ServerClient(Closing):
         body = {"lora_name": name, "model": model}
         self._answered("POST", f"{self.address.api}/unload_lora_adapter", _without_none(body))
 
+    def learning(self) -> dict[str, Any]:
+        """What a RuvLLM server has learned for this key: `learning`, `tenant`, and `data` by model."""
+        status = self._json("GET", f"{self.address.api}/feedback")
+        if not isinstance(status, dict) or not isinstance(status.get("data"), list):
+            raise BackendError(f"{self.address.api}/feedback tells nothing; is this a RuvLLM server?")
+        return status
+
+    def give_feedback(
+        self,
+        completion_id: str,
+        *,
+        feedback: float | None = None,
+        corrected: str | None = None,
+        index: int | None = None,
+    ) -> dict[str, Any]:
+        """Say what an answer was worth, from -1 to 1, or what it should have been; gives what that did."""
+        body = {
+            "completion_id": completion_id,
+            "feedback": feedback,
+            "corrected": corrected,
+            "index": index,
+        }
+        done: dict[str, Any] = self._json("POST", f"{self.address.api}/feedback", _without_none(body))
+        return done
+
+    def undo_feedback(self, *, steps: int = 1, model: str | None = None) -> dict[str, Any]:
+        """Undo what this key's feedback changed last."""
+        body = _without_none({"steps": steps, "model": model})
+        done: dict[str, Any] = self._json("POST", f"{self.address.api}/feedback/rollback", body)
+        return done
+
     def _answered(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> "httpx.Response":
         with _translated(self.address):
             response = self._client.request(method, url, json=body)

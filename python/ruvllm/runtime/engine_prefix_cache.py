@@ -1,6 +1,5 @@
 """The prefix cache of a loaded model, for its users: figures, clearing, a file for the next start."""
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -9,10 +8,10 @@ import ruvllm.whole_file as whole_file
 from ruvllm.errors import StorageError
 from ruvllm.figures import LoadedPrefixes, PrefixCacheStats
 from ruvllm.runtime.loop import EngineLoop
+from ruvllm.runtime.model_digest import model_digest
 
 __all__ = ["EnginePrefixCache"]
 
-READ_BYTES = 1 << 22
 # So much of a file is made between two plans of the engine, in about two milliseconds.
 PIECE_BYTES = 1 << 22
 
@@ -85,13 +84,6 @@ class EnginePrefixCache:
         return LoadedPrefixes(entries_in_file=in_file, entries=entries, tokens=tokens)
 
     def _model_fingerprint(self) -> str:
-        """A digest of the model's files: the same model in another place is the same."""
         if self._fingerprint is None:
-            files = [self._path] if self._path.is_file() else sorted(self._path.glob("*.safetensors"))
-            digest = hashlib.blake2b(digest_size=16)
-            for file in files:
-                with whole_file.open_regular(file) as opened:
-                    while block := opened.read(READ_BYTES):
-                        digest.update(block)
-            self._fingerprint = digest.hexdigest()
+            self._fingerprint = model_digest(self._path)
         return self._fingerprint

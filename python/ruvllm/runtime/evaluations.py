@@ -17,13 +17,14 @@ from ruvllm.errors import ConfigError, ContextLengthError, GenerationError
 from ruvllm.outputs import TokenLogprob
 from ruvllm.params import MAX_LOGPROBS
 from ruvllm.runtime.events import Event, Failed, Finished, Values
+from ruvllm.runtime.learned import Capture
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.opening import OpenModel
 from ruvllm.runtime.prompts import Prompt, check_tokens
 from ruvllm.runtime.request import EvaluationKind, EvaluationTask, Terms
 from ruvllm.runtime.streams import SIGNAL_SECONDS
 
-__all__ = ["EvaluationResult", "Evaluations", "StackedResults"]
+__all__ = ["EvaluationResult", "Evaluations", "StackedResults", "TokenIds"]
 
 Result = TypeVar("Result")
 TokenIds: TypeAlias = Sequence[int] | NDArray[np.integer[Any]]
@@ -129,6 +130,14 @@ class Evaluations:
             raise ConfigError(f"token_ids has {len(tokens)} token; scoring needs at least 2")
         return EvaluationResult(self._loop, self._task(tokens, "score", terms, top_logprobs))
 
+    def capture(
+        self, token_ids: TokenIds, capture: Capture, terms: Terms
+    ) -> EvaluationResult[tuple[TokenLogprob, ...]]:
+        """The same, and what is learned from is kept of the tokens from `capture.first` on."""
+        return EvaluationResult(
+            self._loop, self._task(self._checked(token_ids), "score", terms, capture=capture)
+        )
+
     def embed(self, text: Prompt, terms: Terms) -> EvaluationResult[NDArray[np.float32]]:
         """The mean of the last hidden states at unit length."""
         return EvaluationResult(self._loop, self._task(self._tokens_of(text), "embed", terms))
@@ -144,7 +153,12 @@ class Evaluations:
         return check_tokens(token_ids, self._model.native.vocab_size)
 
     def _task(
-        self, tokens: list[int], kind: EvaluationKind, terms: Terms, top_logprobs: int = 0
+        self,
+        tokens: list[int],
+        kind: EvaluationKind,
+        terms: Terms,
+        top_logprobs: int = 0,
+        capture: Capture | None = None,
     ) -> EvaluationTask:
         limit = self._model.max_context
         if len(tokens) > limit:
@@ -153,5 +167,8 @@ class Evaluations:
             token_ids=tokens,
             kind=kind,
             top_logprobs=top_logprobs,
+            # Embeddings are what they were, whatever was learned.
+            head=None if kind == "embed" else self._model.learned.head(terms.tenant),
+            capture=capture,
             **terms._asdict(),
         )

@@ -45,7 +45,7 @@ class _Answer:
 
     def __init__(self, request: Request, *, with_logprobs: bool) -> None:
         self.request = request
-        self._maker = ChunkMaker(request.submitted_at, with_logprobs=with_logprobs)
+        self._maker = ChunkMaker(request, with_logprobs=with_logprobs)
         self._chunks: list[Chunk] = []
 
     def take(self, events: Sequence[Event], now: float) -> Outcome | None:

@@ -50,7 +50,15 @@ class Generations:
         tokens = self._tokens_of(prompt)
         room = check_room(len(tokens), self._model.max_context)
         max_tokens = min(params.max_tokens, room)
-        return GenerationTask(token_ids=tokens, params=params, max_tokens=max_tokens, **terms._asdict())
+        head, capture = self._model.learned.of_generation(terms.tenant)
+        return GenerationTask(
+            token_ids=tokens,
+            params=params,
+            max_tokens=max_tokens,
+            head=head,
+            capture=capture,
+            **terms._asdict(),
+        )
 
     def begin(self, task: GenerationTask) -> CompletionStream:
         """The answer, for a thread that reads it."""

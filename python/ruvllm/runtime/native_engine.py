@@ -15,6 +15,7 @@ from ruvllm.runtime.request import EvaluationKind, GenerationTask, Task
 
 if TYPE_CHECKING:
     from ruvllm.adapters.registry import ChosenAdapters
+    from ruvllm.runtime.learned import Capture
 
 __all__ = ["NativeEngine", "translated"]
 
@@ -29,6 +30,8 @@ class _GenerationSettings:
     tenant: str
     cache_min_tokens: int | None
     adapters: "tuple[tuple[_native.Adapter, float], ...]"
+    head: "_native.HeadAdapter | None"
+    capture: "Capture | None"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +42,8 @@ class _EvaluationSettings:
     top_logprobs: int
     tenant: str
     adapters: "tuple[tuple[_native.Adapter, float], ...]"
+    head: "_native.HeadAdapter | None"
+    capture: "Capture | None"
 
 
 class NativeEngine:
@@ -64,6 +69,8 @@ class NativeEngine:
                 top_logprobs=task.top_logprobs,
                 tenant=task.tenant,
                 adapters=_ready(task.adapters),
+                head=task.head,
+                capture=task.capture,
             )
             return self._engine.add_evaluation(task.token_ids, evaluation)
         params = task.params
@@ -86,6 +93,8 @@ class NativeEngine:
             tenant=task.tenant,
             cache_min_tokens=params.min_cache_tokens if params.cache_prefix else None,
             adapters=_ready(task.adapters),
+            head=task.head,
+            capture=task.capture,
         )
         return self._engine.add_generation(task.token_ids, sampling, settings)
 

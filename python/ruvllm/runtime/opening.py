@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import ruvllm._native as _native
@@ -14,6 +14,7 @@ from ruvllm.hub.selection import quantization_of
 from ruvllm.packs.manager import KernelManager
 from ruvllm.packs.store import PackStore
 from ruvllm.runtime.configuration import ConfiguredSettings
+from ruvllm.runtime.learned import LearnedHeads
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.memory_budget import (
     EngineMemory,
@@ -46,6 +47,7 @@ class OpenModel:
     loop: EngineLoop
     max_context: int
     kernel_packs: KernelManager | None
+    learned: LearnedHeads = field(default_factory=LearnedHeads)
 
 
 def open_model(

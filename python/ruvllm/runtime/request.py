@@ -8,8 +8,10 @@ from ruvllm.params import GenerateParams
 from ruvllm.runtime.events import Event
 
 if TYPE_CHECKING:
+    import ruvllm._native as _native
     from ruvllm.adapters.generation import HeldAdapters
     from ruvllm.adapters.registry import ChosenAdapters
+    from ruvllm.runtime.learned import Capture
 
 __all__ = ["EvaluationKind", "EvaluationTask", "GenerationTask", "Request", "Sink", "Task", "Terms"]
 
@@ -40,6 +42,8 @@ class GenerationTask:
     priority: int = 0
     rank: int | None = None
     adapters: "ChosenAdapters" = ()
+    head: "_native.HeadAdapter | None" = None
+    capture: "Capture | None" = None
 
     @property
     def reserved_tokens(self) -> int:
@@ -58,6 +62,8 @@ class EvaluationTask:
     priority: int = 0
     rank: int | None = None
     adapters: "ChosenAdapters" = ()
+    head: "_native.HeadAdapter | None" = None
+    capture: "Capture | None" = None
 
     @property
     def reserved_tokens(self) -> int:
@@ -117,3 +123,8 @@ class Request:
         self.entered_tokens = len(task.token_ids)
         self.planned_at = 0
         self.held = held
+
+    @property
+    def completion_id(self) -> str | None:
+        """What feedback may call the answer; `None` where it is not kept for any."""
+        return None if self.task.capture is None else self.task.capture.completion_id

@@ -17,7 +17,7 @@ from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.events import Event, Failed, Finished, TokenMade, is_last
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.mailbox import Batch, mailbox_of
-from ruvllm.runtime.request import Task
+from ruvllm.runtime.request import Request, Task
 
 __all__ = ["AsyncCompletionStream", "ChunkMaker", "CompletionStream", "join_chunks"]
 
@@ -76,8 +76,9 @@ class _AsyncSink:
 class ChunkMaker:
     """Turns events into chunks."""
 
-    def __init__(self, submitted_at: float, *, with_logprobs: bool) -> None:
-        self._submitted_at = submitted_at
+    def __init__(self, request: Request, *, with_logprobs: bool) -> None:
+        self._submitted_at = request.submitted_at
+        self._completion_id = request.completion_id
         self._with_logprobs = with_logprobs
         self._first_token_at: float | None = None
 
@@ -116,6 +117,7 @@ class ChunkMaker:
                 computed_prompt_tokens=event.prompt_tokens - event.cached_tokens,
                 completion_tokens=event.completion_tokens,
             ),
+            completion_id=self._completion_id,
         )
 
 
@@ -132,7 +134,7 @@ class CompletionStream(Closing, Iterator[Chunk]):
         self._done = False
         self._chunks: deque[Chunk] = deque()
         self._request = loop.submit(task, self._sink)
-        self._maker = ChunkMaker(self._request.submitted_at, with_logprobs=with_logprobs)
+        self._maker = ChunkMaker(self._request, with_logprobs=with_logprobs)
 
     def __iter__(self) -> "CompletionStream":
         return self
@@ -181,7 +183,7 @@ class AsyncCompletionStream(AsyncIterator[Chunk]):
         self._done = False
         self._chunks: deque[Chunk] = deque()
         self._request = loop.submit(task, self._sink)
-        self._maker = ChunkMaker(self._request.submitted_at, with_logprobs=with_logprobs)
+        self._maker = ChunkMaker(self._request, with_logprobs=with_logprobs)
 
     def __aiter__(self) -> "AsyncCompletionStream":
         return self
@@ -244,4 +246,5 @@ def join_chunks(chunks: Sequence[Chunk]) -> Completion:
         usage=last.usage,
         timings=last.timings,
         logprobs=logprobs,
+        completion_id=last.completion_id,
     )

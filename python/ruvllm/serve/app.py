@@ -31,6 +31,7 @@ from ruvllm.serve.routes import (
     chat,
     completions,
     embeddings,
+    feedback,
     health,
     info,
     messages,
@@ -53,6 +54,7 @@ _ROUTERS = (
     responses,
     messages,
     embeddings,
+    feedback,
     models,
     adapters,
     info,
@@ -80,6 +82,9 @@ def create_app(
     """
     settings = settings or ServerSettings()
     served = ServedModels(_served(engine), settings.keys)
+    if settings.learn:
+        for model in served:
+            model.learn()
     metrics = Metrics(served, prefix=settings.metrics_prefix)
     app = FastAPI(
         title="RuvLLM",

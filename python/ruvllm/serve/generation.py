@@ -1,16 +1,19 @@
 """Answers under way: several to each prompt, observed, cancelled when nobody waits for them any more."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
 from starlette.requests import Request
 
 from ruvllm.adapters.generation import awaiting
+from ruvllm.errors import RuvLLMError
 from ruvllm.outputs import Chunk, Completion, Timings, Usage
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.prompts import check_room
@@ -18,6 +21,7 @@ from ruvllm.runtime.request import Terms
 from ruvllm.runtime.streams import AsyncCompletionStream, join_chunks
 from ruvllm.serve.asked_model import AskedModel
 from ruvllm.serve.errors import ApiError
+from ruvllm.serve.given_answers import name_of
 from ruvllm.serve.metrics import RequestWatch
 from ruvllm.serve.off_loop import AT_ONCE, Errand
 from ruvllm.serve.server import Server, count_answers, errand_of, server_of
@@ -34,6 +38,8 @@ __all__ = [
     "timings_body",
     "usage_body",
 ]
+
+logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -64,20 +70,24 @@ class Answers:
     `start` submits all of them or raises; `aclose` and leaving the block end those that still run.
     """
 
-    def __init__(self, jobs: Sequence[Job], server: Server) -> None:
+    def __init__(self, jobs: Sequence[Job], server: Server, answer_id: str) -> None:
         self._jobs = jobs
+        self._job_of_answer = [job for job in jobs for _ in range(job.num_answers)]
         self._server = server
+        self._answer_id = answer_id
         self._ends = AsyncExitStack()
         self._streams: list[tuple[AsyncCompletionStream, RequestWatch]] = []
 
     @classmethod
-    async def start(cls, jobs: Sequence[Job], request: Request) -> "Answers":
-        """Submit all answers, or none."""
+    async def start(cls, jobs: Sequence[Job], request: Request, answer_id: str = "") -> "Answers":
+        """Submit all answers, or none; feedback may come for them under `answer_id`, if they have one."""
         count_answers(request, sum(job.num_answers for job in jobs))
         server = server_of(request)
         server.metrics.asked(jobs[0].model)
-        answers = cls(jobs, server)
+        answers = cls(jobs, server, answer_id)
         try:
+            if server.settings.learn:
+                await _begin_learning(jobs[0], errand_of(request))
             await answers._submit()
         except BaseException:
             await answers.aclose()
@@ -159,6 +169,15 @@ class Answers:
         chunks = await stream.batch()
         if chunks:
             watch.passed(chunks, time.perf_counter())
+            if (kept_as := chunks[-1].completion_id) is not None and self._answer_id:
+                job = self._job_of_answer[index]
+                self._server.given_answers.keep(
+                    job.terms.tenant,
+                    name_of(self._answer_id, index),
+                    model=job.model.served,
+                    kept_as=kept_as,
+                    prompt=job.token_ids,
+                )
             if chunks[-1].finish_reason == "cancelled":
                 # Nobody here did it, so it must not pass for a whole answer.
                 message = "the server ended this answer before its end"
@@ -198,6 +217,18 @@ async def gather_in_turn(works: Iterable[Awaitable[Result]]) -> list[Result]:
             task.cancel()
 
 
+async def _begin_learning(job: Job, errand: Errand) -> None:
+    """Have a tenant's answers kept for feedback; where that cannot be, they are answers all the same."""
+    await job.model.ready()
+    learning = job.model.served.learning
+    if learning is None or learning.learns_for(job.terms.tenant):
+        return
+    try:
+        await errand.pool.do(errand.tenant, 1, partial(learning.begin, job.terms.tenant))
+    except RuvLLMError as error:
+        logger.error("nothing is learned for %s: %s", job.terms.tenant, error)
+
+
 def _seeded(params: GenerateParams, index: int) -> GenerateParams:
     """Each answer draws with a seed of its own; the first with the one that was asked for."""
     if params.seed is None or index == 0:
@@ -205,11 +236,11 @@ def _seeded(params: GenerateParams, index: int) -> GenerateParams:
     return replace(params, seed=(params.seed + index) % 2**64)
 
 
-async def complete(jobs: Sequence[Job], request: Request) -> list[Completion]:
-    """All answers to jobs, unless the client leaves before."""
+async def complete(jobs: Sequence[Job], request: Request, answer_id: str = "") -> list[Completion]:
+    """All answers to jobs, unless the client leaves before; see `Answers.start` for their id."""
 
     async def work() -> list[Completion]:
-        async with await Answers.start(jobs, request) as answers:
+        async with await Answers.start(jobs, request, answer_id) as answers:
             return await answers.completions(errand_of(request))
 
     completions: list[Completion] = await unless_disconnected(request, asyncio.ensure_future(work()))

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from ruvllm.errors import RuvLLMError
 from ruvllm.outputs import Chunk
 from ruvllm.serve.asked_model import AskedModel
+from ruvllm.serve.learning_metrics import LearningMetrics
 from ruvllm.serve.models import ServedModel, ServedModels
 
 __all__ = ["Metrics", "RequestWatch"]
@@ -90,6 +91,7 @@ class Metrics:
         self.http = counter("http_requests", "Requests by route and status.", ["method", "route", "status"])
         self.unknown_fields = counter("unknown_fields", "Fields of requests that no API knows.", ["route"])
         self._adapter_requests = counter("lora_requests", "Requests by adapter.", [*_LABEL, "lora_name"])
+        self.learning = LearningMetrics(registry, prefix)
         self._counted_adapters: set[tuple[str, str]] = set()
         self._of_models: dict[str, _OfModel] = {}
         registry.register(_GapsOfModels(self._of_models, prefix))
@@ -241,6 +243,7 @@ class _Engines(Collector):
                 "resident_memory_bytes": "Memory of the whole process.",
                 "lora_adapters": "Adapters that requests may ask for.",
                 "lora_adapter_bytes": "Memory of those that are ready.",
+                "learning_tenants": "Tenants whose feedback changes their answers.",
             }.items()
         }
         counters = {
@@ -284,6 +287,7 @@ def _figures(model: ServedModel) -> dict[str, float]:
         "num_preemptions": memory.preemptions,
         "lora_adapters": len(model.adapters()),
         "lora_adapter_bytes": model.llm.adapters.memory().ready_bytes,
+        "learning_tenants": 0 if model.learning is None else model.learning.num_tenants,
     }
 
 

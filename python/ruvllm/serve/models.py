@@ -19,6 +19,7 @@ from ruvllm.llm import LLM
 from ruvllm.serve.disclosure import public_message
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.keys import KeyRing
+from ruvllm.serve.model_learning import ModelLearning
 from ruvllm.serve.retrying import LoadFailures
 
 __all__ = ["KvBlocks", "ServedModel", "ServedModels"]
@@ -53,6 +54,8 @@ class ServedModel:
         created: When the server learned of it, in seconds of the Unix clock.
         prefix_file: Where its prefix cache is kept between two runs.
         adapter_list: Where it is kept which adapters it has.
+        learned_folder: Where it is kept what tenants taught it.
+        learning: What they teach it; `None` where nobody may, or before it is loaded.
 
     Adapters are loaded with it, by their names and folders: without them it cannot be used.
     """
@@ -69,6 +72,9 @@ class ServedModel:
         self.created = int(time.time())
         self.prefix_file = prefix_file
         self.adapter_list: Path | None = None
+        self.learned_folder: Path | None = None
+        self.learning: ModelLearning | None = None
+        self._learns = False
         self._open_llm = open_llm
         self._adapters = dict(adapters or {})
         self._engine: AsyncEngine | None = None
@@ -204,6 +210,7 @@ class ServedModel:
             if self.adapter_list is not None:
                 llm.adapters.keep_list(self.adapter_list)
             self._prepare(llm)
+            self._begin_learning(llm)
             if self._is_closed:
                 raise InvalidOperationError("the server has ended")
         except BaseException:
@@ -222,6 +229,16 @@ class ServedModel:
         self._quotas = dict(quotas)
         if self._engine is not None:
             self._prepare(self._engine.llm)
+
+    def learn(self) -> None:
+        """Let tenants teach it, now or once it is loaded."""
+        self._learns = True
+        if self._engine is not None:
+            self._begin_learning(self._engine.llm)
+
+    def _begin_learning(self, llm: LLM) -> None:
+        if self._learns and self.learning is None:
+            self.learning = ModelLearning(llm, self.learned_folder)
 
     def _prepare(self, llm: LLM) -> None:
         """Set quotas, load adapters, read what the last run computed; where that does not fit, it is left."""
@@ -262,6 +279,11 @@ class ServedModel:
                 logger.error("the prefix cache could not be kept: %s", error)
         if self._is_owner:
             await self._engine.aclose()
+        if self.learning is not None:
+            try:
+                await asyncio.to_thread(self.learning.close)
+            except RuvLLMError as error:
+                logger.error("what was learned is not all kept: %s", error)
 
 
 def _mark_retrieved(task: "asyncio.Task[AsyncEngine]") -> None:

@@ -1,6 +1,7 @@
 """What the routes of one server share, and how they reach it."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
@@ -13,6 +14,7 @@ from ruvllm.serve.adapter_folders import AdapterFolders
 from ruvllm.serve.asked_model import AskedModel, asked_model
 from ruvllm.serve.entrance import Entrance
 from ruvllm.serve.errors import ApiError
+from ruvllm.serve.given_answers import GivenAnswers
 from ruvllm.serve.keys import ApiKey
 from ruvllm.serve.limits import Lease
 from ruvllm.serve.metrics import Metrics
@@ -45,6 +47,10 @@ class Server:
     access: Access
     entrance: Entrance
     adapter_folders: AdapterFolders
+    given_answers: GivenAnswers = field(default_factory=GivenAnswers)
+    # Of each tenant, those that are made or wait to be.
+    corrections: Counter[str] = field(default_factory=Counter)
+    correcting: OneAtATime = field(default_factory=OneAtATime)
     loading_adapters: OneAtATime = field(default_factory=OneAtATime)
     off_loop: OffLoop = field(default_factory=OffLoop)
     # Set once the server is told to end: it still answers, and `/health` sends newcomers elsewhere.
@@ -70,7 +76,7 @@ def server_of(request: Request) -> Server:
 def tenant_of(request: Request) -> str:
     """On whose account a request runs."""
     key: ApiKey | None = getattr(request.state, "key", None)
-    return key.tenant if key else ""
+    return key.tenant if key else server_of(request).settings.open_tenant
 
 
 def terms_of(request: Request, model: AskedModel, priority: int | None = None) -> Terms:

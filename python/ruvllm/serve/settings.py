@@ -64,12 +64,23 @@ class ServerSettings:
         256 * 1024 * 1024, "What the texts of all of them may take.", bounds=0, has_flag=False
     )
 
+    learn: bool = setting(
+        default=False,
+        help="Let feedback (`/v1/feedback`, thumbs on the page) change what the model says to whom it comes "
+        "from.",
+    )
+
     def __post_init__(self) -> None:
         check_settings(self)
         if not _METRICS_PREFIX.fullmatch(self.metrics_prefix):
             raise ConfigError(
                 f"metrics_prefix is {self.metrics_prefix!r}; it must be letters, digits and _, no digit first"
             )
+
+    @property
+    def open_tenant(self) -> str:
+        """Whose requests are that come without a key; what is learned is learned for somebody."""
+        return "default" if self.learn else ""
 
 
 def is_loopback(host: str) -> bool:

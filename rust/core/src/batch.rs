@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::cancel::CancelFlag;
 use crate::ids::{SequenceId, TokenId};
+use crate::learning::HeadAdapter;
 use crate::lora::{AdapterUse, key_of};
 
 /// Rows of many sequences, to go through the layers together.
@@ -37,6 +38,10 @@ pub struct BatchSequence {
     pub wanted: Wanted,
     /// What is added to the model's linear maps for it, in this order.
     pub adapters: Arc<[AdapterUse]>,
+    /// What is added to its last hidden states before the head.
+    pub head: Option<Arc<HeadAdapter>>,
+    /// Whether these states are wanted beside its logits, as they were before.
+    pub is_captured: bool,
 }
 
 /// What of a sequence's rows someone waits for.
@@ -57,6 +62,8 @@ pub enum Wanted {
 pub struct OwnedRows {
     /// Whose.
     pub owner: SequenceId,
+    /// Its place among the batch's sequences.
+    pub sequence: usize,
     /// Which of the batch.
     pub rows: Range<usize>,
 }
@@ -120,7 +127,7 @@ impl Batch {
     pub fn logit_rows(&self, at_once: usize) -> Vec<Vec<OwnedRows>> {
         let mut groups = Vec::new();
         let (mut group, mut room) = (Vec::new(), at_once);
-        for sequence in &self.sequences {
+        for (index, sequence) in self.sequences.iter().enumerate() {
             let mut rows = sequence.logit_rows();
             while !rows.is_empty() {
                 let taken = rows.start..rows.end.min(rows.start + room);
@@ -128,6 +135,7 @@ impl Batch {
                 room -= taken.len();
                 group.push(OwnedRows {
                     owner: sequence.owner,
+                    sequence: index,
                     rows: taken,
                 });
                 if room == 0 {
@@ -192,6 +200,8 @@ mod tests {
             rope_length: 10,
             wanted,
             adapters: Arc::default(),
+            head: None,
+            is_captured: false,
         }
     }
 

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Modules, low to high; a module may use only those before it:
-//! `ids`, `error`, `cancel`, `clock`, `profile` → `memory`, `sampling`, `text` → `kv`, `lora` → `prefix` → `batch` → `model` → `sequence`, `events` → `engine`, `training`.
+//! `ids`, `error`, `cancel`, `clock`, `profile` → `memory`, `sampling`, `text` → `kv`, `lora` → `learning` → `prefix` → `batch` → `model` → `sequence`, `events` → `engine`, `training`.
 
 pub mod batch;
 pub mod cancel;
@@ -17,6 +17,7 @@ pub mod error;
 pub mod events;
 pub mod ids;
 pub mod kv;
+pub mod learning;
 pub mod lora;
 pub mod memory;
 pub mod model;

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use cancelling_clock::CancellingClock;
 use ruvllm_core::cancel::CancelFlag;
 use ruvllm_core::engine::{Engine, EngineConfig, Plan, PlanRow};
-use ruvllm_core::lora::{AdapterUse, ReadyAdapter};
+use ruvllm_core::lora::{AdapterUse, Matrix, ReadyAdapter, Values};
 use ruvllm_core::model::{
-    ActivationPrecision, AdapterPart, LoadOptions, Matrix, Model, Module, load, open,
+    ActivationPrecision, AdapterPart, LoadOptions, Model, Module, load, open,
 };
 use ruvllm_core::sequence::{Request, Task};
 use ruvllm_kernels::KvFormat;
@@ -76,7 +76,7 @@ impl Given {
     fn part(&self) -> AdapterPart<'_> {
         let (module, _, inputs, outputs) = MAPS[self.map];
         let matrix = |values, rows, columns| Matrix {
-            values,
+            values: Values::Floats(values),
             rows,
             columns,
         };

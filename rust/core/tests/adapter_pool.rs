@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use ruvllm_core::clock::{Clock, Deadline, SteppedClock};
-use ruvllm_core::lora::{Adapter, AdapterBuilder, AdapterPool, ReadyAdapter, Site};
+use ruvllm_core::lora::{
+    Adapter, AdapterBuilder, AdapterPool, Matrix, PlacedPart, ReadyAdapter, Site, Values,
+};
 use ruvllm_core::memory::{Kind, Lease, PagePool, PagePoolConfig, Watermarks};
 use ruvllm_core::{Error, Result};
 
@@ -28,11 +30,24 @@ fn pages(count: usize) -> Arc<PagePool> {
 
 /// One of `32 * inputs + 32 * 16` bytes: rank 16, f16.
 fn adapter(generation: u64, inputs: usize) -> Adapter {
-    let mut builder = AdapterBuilder::new(1, false);
     let (a, b) = (vec![0.5; 16 * inputs], vec![0.25; 16 * 16]);
-    builder
-        .add((0, Site::AttentionInput), (0, 16), (&a, &b), 1.0)
-        .unwrap();
+    let matrix = |values, rows, columns| Matrix {
+        values: Values::Floats(values),
+        rows,
+        columns,
+    };
+    let part = PlacedPart {
+        layer: 0,
+        site: Site::AttentionInput,
+        first_output: 0,
+        a: matrix(&a, 16, inputs),
+        b: matrix(&b, 16, 16),
+        order: None,
+        scale: 1.0,
+    };
+    let parts = [part];
+    let mut builder = AdapterBuilder::new(1, false, &parts).unwrap();
+    builder.write(0).unwrap();
     builder.build(generation)
 }
 

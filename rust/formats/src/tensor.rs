@@ -1,5 +1,7 @@
 //! What a file says of a tensor, checked against the bytes that are there.
 
+use std::ops::Range;
+
 use crate::error::quoted;
 use crate::{FormatError, TensorType};
 
@@ -29,6 +31,11 @@ impl TensorInfo {
     /// Bytes in the file.
     pub fn byte_length(&self) -> usize {
         self.length
+    }
+
+    /// Where they stand in it.
+    pub fn place(&self) -> Range<usize> {
+        self.offset..self.offset + self.length
     }
 }
 

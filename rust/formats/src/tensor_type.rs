@@ -96,8 +96,58 @@ impl TensorType {
         })
     }
 
+    /// Whether little-endian floats of this type are all numbers; what is no float is.
+    pub fn is_finite(self, bytes: &[u8]) -> bool {
+        // All are looked at, since that goes in vectors.
+        match self {
+            Self::F16 => all_of(bytes, |two| u16::from_le_bytes(two) & 0x7c00 != 0x7c00),
+            Self::Bf16 => all_of(bytes, |two| u16::from_le_bytes(two) & 0x7f80 != 0x7f80),
+            Self::F32 => all_of(bytes, |four| f32::from_le_bytes(four).is_finite()),
+            Self::F64 => all_of(bytes, |eight| f64::from_le_bytes(eight).is_finite()),
+            _ => true,
+        }
+    }
+
     /// Whether a GGUF file may number it: the types from 1000 on are safetensors' own.
     pub(crate) fn is_gguf(number: u32) -> bool {
         number < 1000
+    }
+}
+
+fn all_of<const SIZE: usize>(bytes: &[u8], is_so: impl Fn([u8; SIZE]) -> bool) -> bool {
+    let (numbers, _) = bytes.as_chunks();
+    numbers
+        .iter()
+        .fold(true, |all, number| all & is_so(*number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One value is broken, at several places.
+    fn check<const SIZE: usize>(kind: TensorType, number: [u8; SIZE], broken: [[u8; SIZE]; 2]) {
+        for place in [0, 1, 70] {
+            let mut numbers = [number; 71];
+            assert!(kind.is_finite(numbers.as_flattened()), "{kind:?}");
+            for none in broken {
+                numbers[place] = none;
+                assert!(
+                    !kind.is_finite(numbers.as_flattened()),
+                    "{kind:?}: {none:?} at {place}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_found_anywhere() {
+        check(TensorType::F16, [0xff, 0x7b], [[0, 0x7c], [1, 0xfc]]);
+        check(TensorType::Bf16, [0x7f, 0x7f], [[0x80, 0x7f], [0xc0, 0xff]]);
+        let broken = [f32::NAN, f32::NEG_INFINITY].map(f32::to_le_bytes);
+        check(TensorType::F32, f32::MAX.to_le_bytes(), broken);
+        let broken = [f64::NAN, f64::INFINITY].map(f64::to_le_bytes);
+        check(TensorType::F64, f64::MIN.to_le_bytes(), broken);
+        assert!(TensorType::I32.is_finite(&[0xff; 8]));
     }
 }

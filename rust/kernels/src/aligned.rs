@@ -55,7 +55,7 @@ impl Arena {
         let rest = match fitting {
             Some(rest) => rest,
             None => current.insert(Rest {
-                mapping: Mapping::new(room.max(MAPPING_BYTES))?,
+                mapping: Mapping::new(room.max(MAPPING_BYTES), HugePages::Everywhere)?,
                 used: 0,
             }),
         };
@@ -70,21 +70,37 @@ impl Arena {
     }
 }
 
+/// Where a mapping asks for huge pages.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum HugePages {
+    /// Also where one holds little more than the end of a buffer: others follow.
+    Everywhere,
+    /// Where a buffer fills them.
+    Filled,
+}
+
 impl Mapping {
-    fn new(length: usize) -> std::io::Result<Arc<Self>> {
+    fn new(length: usize, huge: HugePages) -> std::io::Result<Arc<Self>> {
         let whole = length
             .checked_add(HUGE_PAGE_BYTES)
             .ok_or(std::io::ErrorKind::OutOfMemory)?;
         let mut map = MmapMut::map_anon(whole)?;
-        #[cfg(target_os = "linux")]
-        {
-            // Only a hint: a system without huge pages refuses it and serves small ones.
-            let _ = map.advise(memmap2::Advice::HugePage);
-        }
         let skipped = map
             .as_ptr()
             .align_offset(HUGE_PAGE_BYTES)
             .min(HUGE_PAGE_BYTES);
+        let filled = length / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+        let asked = match huge {
+            HugePages::Everywhere => 0..whole,
+            HugePages::Filled => skipped..skipped + filled,
+        };
+        #[cfg(target_os = "linux")]
+        {
+            // Only a hint: a system without huge pages refuses it and serves small ones.
+            let _ = map.advise_range(memmap2::Advice::HugePage, asked.start, asked.len());
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = asked;
         let begin = NonNull::from(&mut map[skipped..]).cast();
         Ok(Arc::new(Self {
             map: Mutex::new(map),
@@ -120,6 +136,19 @@ impl std::fmt::Debug for Mapping {
     }
 }
 
+/// What bytes may be read and written as.
+///
+/// # Safety
+///
+/// Any bits are a value of the type, and any value's bytes may be written.
+pub(crate) unsafe trait AnyBits {}
+// SAFETY: all bits of 32 are floats, of which some are no numbers.
+unsafe impl AnyBits for f32 {}
+// SAFETY: an integer has a value for all its bits.
+unsafe impl AnyBits for u16 {}
+// SAFETY: an integer has a value for all its bits.
+unsafe impl AnyBits for i8 {}
+
 /// A buffer of its own.
 pub(crate) struct AlignedBytes {
     pointer: NonNull<u8>,
@@ -134,6 +163,16 @@ unsafe impl Send for AlignedBytes {}
 unsafe impl Sync for AlignedBytes {}
 
 impl AlignedBytes {
+    /// `length` zero bytes in a mapping of their own, which goes with them; no more memory than they fill.
+    pub(crate) fn alone(length: usize) -> std::io::Result<Self> {
+        let mapping = Mapping::new(length, HugePages::Filled)?;
+        Ok(Self {
+            pointer: mapping.begin,
+            length,
+            mapping: Some(mapping),
+        })
+    }
+
     /// How many bytes.
     pub(crate) fn len(&self) -> usize {
         self.length
@@ -162,6 +201,22 @@ impl AlignedBytes {
     pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
         // SAFETY: `length` mapped bytes that no other buffer has, borrowed exclusively; the mapping lives as long.
         unsafe { std::slice::from_raw_parts_mut(self.pointer.as_ptr(), self.length) }
+    }
+
+    /// The bytes as numbers.
+    pub(crate) fn numbers<T: AnyBits>(&self) -> &[T] {
+        // SAFETY: any bits are a `T`, and `align_to` takes care of the alignment.
+        let (before, numbers, _) = unsafe { self.as_slice().align_to() };
+        assert!(before.is_empty(), "numbers begin on their alignment");
+        numbers
+    }
+
+    /// The bytes as numbers, to write.
+    pub(crate) fn numbers_mut<T: AnyBits>(&mut self) -> &mut [T] {
+        // SAFETY: any bits are a `T` and any `T` may be written; `align_to_mut` takes care of the alignment.
+        let (before, numbers, _) = unsafe { self.as_mut_slice().align_to_mut() };
+        assert!(before.is_empty(), "numbers begin on their alignment");
+        numbers
     }
 }
 

@@ -45,7 +45,10 @@ pub use cpu::{ThreadChoice, cpu_features, thread_choice};
 pub use dispatch::{available, best, named};
 pub use kernels::{Kernels, Scalar};
 pub use kv_groups::{GROUP_VALUES, GroupAxis, GroupBits, KvGroups};
-pub use lora::{LORA_PANEL, LoraAdapter, LoraMatrices, LoraNumbers, Meeting, RowDelta};
+pub use lora::{
+    LORA_PANEL, LoraAdapter, LoraMatrices, LoraNumbers, LoraNumbersMut, LoraStorage, Meeting,
+    RowDelta,
+};
 pub use matmul::{
     Activations, Epilogue, FloatProduct, FloatRows, Grid, OutputRows, OutputTile, Product,
     QuantizedRowMut, QuantizedRows, QuantizedRowsMut, RowPrecision, TileRange, TransposedBuffers,

@@ -15,12 +15,17 @@ pub struct ReadAhead {
 }
 
 impl ReadAhead {
-    /// The beginning of `bytes`.
-    pub(crate) fn of(bytes: &[u8]) -> Self {
+    /// The beginning of some memory.
+    pub(crate) fn of<T>(memory: &[T]) -> Self {
         Self {
-            address: bytes.as_ptr() as usize,
-            lines: bytes.len().min(BYTES) / LINE_BYTES,
+            address: memory.as_ptr() as usize,
+            lines: size_of_val(memory).min(BYTES) / LINE_BYTES,
         }
+    }
+
+    /// Asks for all of it.
+    pub(crate) fn ask_all(mut self) {
+        while self.ask() {}
     }
 
     /// Asks for the next line; `false` when there is none.

@@ -6,8 +6,8 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use numpy::{PyArrayDyn, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
-use ruvllm_core::lora::{AdapterPoolStats, ReadyAdapter};
-use ruvllm_core::model::{AdapterPart, Matrix, Module};
+use ruvllm_core::lora::{AdapterPoolStats, Matrix, ReadyAdapter, Values};
+use ruvllm_core::model::{AdapterPart, Module};
 use ruvllm_core::{Error, Result, lora};
 
 use crate::arrays::contiguous;
@@ -55,23 +55,27 @@ impl From<AdapterUse<'_>> for lora::AdapterUse {
 /// A matrix in Python, in f32 or f16.
 enum Numbers<'py> {
     Floats(PyReadonlyArrayDyn<'py, f32>),
-    Halves(PyReadonlyArrayDyn<'py, f16>, Vec<f32>),
+    Halves(PyReadonlyArrayDyn<'py, f16>),
 }
 
 impl<'py> Numbers<'py> {
     fn of(name: &str, array: &Bound<'py, PyAny>) -> PyResult<Self> {
-        if array.cast::<PyArrayDyn<f16>>().is_err() {
-            return Ok(Self::Floats(contiguous(name, array)?));
+        if array.cast::<PyArrayDyn<f16>>().is_ok() {
+            return Ok(Self::Halves(contiguous(name, array)?));
         }
-        let halves = contiguous::<f16>(name, array)?;
-        let floats = halves.as_slice()?.to_f32_vec();
-        Ok(Self::Halves(halves, floats))
+        Ok(Self::Floats(contiguous(name, array)?))
     }
 
     fn matrix(&self, name: &str) -> Result<Matrix<'_>> {
         let (shape, values) = match self {
-            Self::Floats(array) => (array.shape(), array.as_slice().unwrap_or_default()),
-            Self::Halves(array, floats) => (array.shape(), &floats[..]),
+            Self::Floats(array) => {
+                let floats = array.as_slice().unwrap_or_default();
+                (array.shape(), Values::Floats(floats))
+            }
+            Self::Halves(array) => {
+                let halves = array.as_slice().unwrap_or_default();
+                (array.shape(), Values::Halves(halves.reinterpret_cast()))
+            }
         };
         let [rows, columns] = *shape else {
             return Err(Error::Adapter(format!(

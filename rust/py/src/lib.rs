@@ -18,6 +18,7 @@ mod events;
 mod gguf_file;
 mod json_shape;
 mod kv_blocks;
+mod learning;
 mod micro_lora;
 mod model;
 mod packed_matrix;
@@ -32,6 +33,7 @@ mod radix_tree;
 mod requests;
 mod row_kernels;
 mod run;
+mod safetensors_head;
 mod sampling;
 mod status;
 mod system;
@@ -61,6 +63,8 @@ mod _native {
     #[pymodule_export]
     use super::kv_blocks::KvBlocks;
     #[pymodule_export]
+    use super::learning::{Captured, Captures, HeadAdapter, HeadLearner};
+    #[pymodule_export]
     use super::micro_lora::MicroLora;
     #[pymodule_export]
     use super::model::Model;
@@ -83,6 +87,8 @@ mod _native {
     use super::radix_tree::{RadixMatch, RadixTree};
     #[pymodule_export]
     use super::row_kernels::{gate, rms_norm, rope, softmax};
+    #[pymodule_export]
+    use super::safetensors_head::safetensors_tensors;
     #[pymodule_export]
     use super::sampling::Sampling;
     #[pymodule_export]

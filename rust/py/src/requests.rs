@@ -1,5 +1,7 @@
 //! What Python asks an engine for, as the engine takes it.
 
+use std::sync::Arc;
+
 use pyo3::prelude::*;
 use ruvllm_core::Result;
 use ruvllm_core::cancel::CancelFlag;
@@ -8,6 +10,7 @@ use ruvllm_core::sequence::{GenerateTask, Request, Task};
 
 use crate::adapter::AdapterUse;
 use crate::convert::{Tokens, choice, random_seed};
+use crate::learning::{CaptureSettings, HeadAdapter};
 
 /// What besides tokens and sampling decides about a generation; any object with these attributes.
 #[derive(FromPyObject)]
@@ -18,6 +21,8 @@ pub(crate) struct GenerationSettings<'py> {
     tenant: String,
     cache_min_tokens: Option<usize>,
     adapters: Vec<AdapterUse<'py>>,
+    head: Option<Bound<'py, HeadAdapter>>,
+    capture: Option<CaptureSettings<'py>>,
 }
 
 impl GenerationSettings<'_> {
@@ -34,6 +39,8 @@ impl GenerationSettings<'_> {
             task: Task::Generate(task),
             cancel: CancelFlag::default(),
             adapters: self.adapters.into_iter().map(Into::into).collect(),
+            head: self.head.map(|head| Arc::clone(&head.get().0)),
+            capture: self.capture.map(Into::into),
             tenant: self.tenant,
             cache_min_tokens: self.cache_min_tokens,
         }
@@ -47,6 +54,8 @@ pub(crate) struct EvaluationSettings<'py> {
     top_logprobs: usize,
     tenant: String,
     adapters: Vec<AdapterUse<'py>>,
+    head: Option<Bound<'py, HeadAdapter>>,
+    capture: Option<CaptureSettings<'py>>,
 }
 
 impl EvaluationSettings<'_> {
@@ -62,6 +71,8 @@ impl EvaluationSettings<'_> {
             task: choice("the kind of evaluation", &self.kind, &kinds)?,
             cancel: CancelFlag::default(),
             adapters: self.adapters.into_iter().map(Into::into).collect(),
+            head: self.head.map(|head| Arc::clone(&head.get().0)),
+            capture: self.capture.map(Into::into),
             tenant: self.tenant,
             cache_min_tokens: None,
         })

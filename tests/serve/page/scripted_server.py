@@ -44,6 +44,7 @@ class Answer:
     held: threading.Event | None = None
     piece_seconds: float = 0.0
     thinking: str = ""
+    completion_id: str | None = None  # where feedback is taken for it
 
 
 @dataclass
@@ -72,6 +73,9 @@ class Script:
     is_loading: bool = False
     metrics: list[str] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
+    # What feedback and its undoing are answered with, in turn, and what was said.
+    taught: list[dict[str, Any] | Refusal] = field(default_factory=list)
+    said: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     num_metrics_requests: int = 0
     num_left: int = 0
     openapi: dict[str, Any] = field(default_factory=dict)
@@ -87,6 +91,8 @@ class ScriptedServer:
         self.app.include_router(router)
         self.app.add_api_route("/v1/models", self._models)
         self.app.add_api_route("/v1/chat/completions", self._chat, methods=["POST"])
+        for path in ("/v1/feedback", "/v1/feedback/rollback"):
+            self.app.add_api_route(path, self._feedback, methods=["POST"])
         self.app.add_api_route("/health", self._health)
         self.app.add_api_route("/metrics", self._metrics)
         self.app.add_api_route("/openapi.json", self._openapi)
@@ -131,6 +137,11 @@ class ScriptedServer:
             return _refusal(answer)
         return StreamingResponse(_events(answer, script), media_type="text/event-stream")
 
+    async def _feedback(self, request: Request) -> Response:
+        self.script.said.append((request.url.path, await request.json()))
+        answer = self.script.taught.pop(0)
+        return _refusal(answer) if isinstance(answer, Refusal) else JSONResponse(answer)
+
 
 def _refusal(refusal: Refusal) -> Response:
     return JSONResponse(refusal.body, refusal.status, refusal.headers)
@@ -159,14 +170,15 @@ async def _told(answer: Answer) -> AsyncIterator[bytes]:
         return
     if answer.finish is None:
         return
-    yield _chunk({}, finish=answer.finish, timings=answer.timings)
+    more = {"id": answer.completion_id, "takes_feedback": True} if answer.completion_id else {}
+    yield _chunk({}, finish=answer.finish, timings=answer.timings, **more)
     yield _frame({"object": "chat.completion.chunk", "choices": [], "usage": USAGE})
     yield b"data: [DONE]\n\n"
 
 
-def _chunk(delta: dict[str, Any], finish: str | None = None, timings: dict[str, Any] | None = None) -> bytes:
+def _chunk(delta: dict[str, Any], finish: str | None = None, **more: Any) -> bytes:
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    more = {} if timings is None else {"timings": timings}
+    more = {name: value for name, value in more.items() if value is not None}
     return _frame({"object": "chat.completion.chunk", "model": "scripted-1b", "choices": [choice], **more})
 
 

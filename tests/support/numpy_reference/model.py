@@ -37,6 +37,15 @@ class Reference:
         `rope_lengths` has, for each token, the length that decides its rotary frequencies: that of the whole
         sequence, unless a cache holds what was computed when the sequence was shorter.
         """
+        hidden = self.hidden(tokens, rope_lengths=rope_lengths)
+        return self.logits_of(hidden)
+
+    def logits_of(self, hidden: Array) -> Array:
+        """The logits of last hidden states."""
+        return _soft_cap(hidden @ self._head().T, self.settings.final_cap)
+
+    def hidden(self, tokens: Sequence[int], *, rope_lengths: Sequence[int] | None = None) -> Array:
+        """The last hidden states, after the norm, `[tokens, hidden]`."""
         settings, lengths = self.settings, rope_lengths or [len(tokens)] * len(tokens)
         rows = self._weights["model.embed_tokens.weight"][np.asarray(tokens)]
         if settings.is_gemma:
@@ -45,9 +54,7 @@ class Reference:
         for index, kind in enumerate(settings.layer_kinds):
             layer = _Layer(settings, self._weights, f"model.layers.{index}.", kind)
             rows = layer(rows, turns[kind])
-        rows = _norm(rows, self._weights["model.norm.weight"], settings)
-        logits = rows @ self._head().T
-        return _soft_cap(logits, settings.final_cap)
+        return _norm(rows, self._weights["model.norm.weight"], settings)
 
     def greedy(self, tokens: Sequence[int], count: int, *, cached: bool = False) -> list[int]:
         """The likeliest next token, `count` times, everything computed anew each time.

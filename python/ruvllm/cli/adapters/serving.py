@@ -2,16 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ruvllm.cli import terminal
 from ruvllm.cli.command import CommonOptions, command, flag
-from ruvllm.cli.options import ApiKeyFlag
-
-if TYPE_CHECKING:
-    from ruvllm.client import ServerClient
+from ruvllm.cli.options import RunningServer
 
 __all__ = ["register"]
 
@@ -19,22 +16,8 @@ _NameArgument = Annotated[str, typer.Argument(help="What requests give as `model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Serving:
-    """Which server, and which model of it."""
-
-    url: Annotated[str, flag("--url", help="Where the server is.")] = "http://127.0.0.1:8000"
-    api_key: ApiKeyFlag = None
-
-    def client(self) -> "ServerClient":
-        """A connection to it."""
-        from ruvllm.client import ServerClient
-
-        return ServerClient(self.url, api_key=self.api_key)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changing(Serving):
-    """The same, to change something there."""
+class Changing(RunningServer):
+    """Which server, and which model of it is to be changed."""
 
     model: Annotated[
         str | None,
@@ -99,7 +82,7 @@ def load(
 
 
 def list_adapters(
-    serving: Serving,
+    serving: RunningServer,
     *,
     json: Annotated[bool, flag("--json", help="For programs.")] = False,
 ) -> None:

@@ -3,6 +3,7 @@
 import { answerFacts, endNote } from "./answer_facts.js";
 import { copyButton } from "./clipboard.js";
 import { element, iconButton } from "./dom.js";
+import { FeedbackView } from "./feedback.js";
 import { GrowingMarkdown } from "./markdown.js";
 import { versionSwitch } from "./version_switch.js";
 
@@ -42,16 +43,18 @@ export class AnswerView {
   }
 
   /** Draws the message for good, with what can be done with it. */
-  finish(versions, { onAgain, onGoOn, onVersion }) {
+  finish(versions, { onAgain, onGoOn, onVersion, onTaught }) {
     if (this.#frame !== null) cancelAnimationFrame(this.#frame);
     this.#frame = null;
     this.#draw(true);
     this.node.removeAttribute("aria-busy");
     this.#text.classList.remove("writing");
+    const feedback = this.#message.completionId ? new FeedbackView(this.#message, onTaught) : null;
     const actions = element("div", { class: "actions", role: "group", "aria-label": "This answer" },
       copyButton("Copy the answer", () => partThinking(this.#message).said),
       iconButton("again", "Answer again", onAgain),
       onGoOn && iconButton("forward", "Go on with this answer", onGoOn),
+      feedback?.buttons,
       versionSwitch("answer", versions, this.#message, onVersion));
     const note = endNote(this.#message);
     const facts = answerFacts(this.#message).map(({ text, title }) => element("span", { title }, text));
@@ -59,6 +62,7 @@ export class AnswerView {
       ...(note ? [element("p", { class: "end-note" }, note)] : []),
       actions,
       element("p", { class: "facts" }, ...facts),
+      ...(feedback ? [feedback.note] : []),
     );
   }
 

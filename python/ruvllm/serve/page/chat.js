@@ -33,6 +33,7 @@ export class Chat {
       onAgain: (answer) => this.#answer(this.current, answer.parent),
       onGoOn: (answer) => this.#goOn(this.current, answer),
       onEdit: (question, text) => this.#ask(question.parent, text),
+      onTaught: () => this.#keep(this.current),
       onVersion: (version) => {
         showVersion(this.current, version);
         this.#keep(this.current);
@@ -121,7 +122,7 @@ export class Chat {
   async #goOn(conversation, message) {
     await this.#end(conversation.id);
     this.#troubles.delete(conversation.id);
-    message.finish = null;
+    Object.assign(message, { finish: null, completionId: null, taught: null });
     await this.#write(conversation, message, requestMessages(conversation, shownMessages(conversation)));
   }
 

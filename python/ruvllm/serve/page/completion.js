@@ -4,13 +4,15 @@ import { ask, errorInStream, ServerError } from "./server.js";
 import { eventData } from "./stream.js";
 
 /**
- * Streams one answer. `onText(text, thinking)` gets each piece. Returns {finish, timings, usage, model, and
- * firstTextMs, totalMs by this browser's clock}. An answer without an end is an error, never a short answer.
+ * Streams one answer. `onText(text, thinking)` gets each piece. Returns {finish, timings, usage, model, completionId
+ * where the server takes feedback for it, and firstTextMs, totalMs by this browser's clock}. An answer without an
+ * end is an error, never a short answer.
  */
 export async function streamAnswer(request, { signal, onText }) {
   const body = { ...request, stream: true, stream_options: { include_usage: true } };
   const started = performance.now();
-  const answer = { finish: null, timings: null, usage: null, model: null, firstTextMs: null, totalMs: null };
+  const answer = { finish: null, timings: null, usage: null, model: null, completionId: null };
+  Object.assign(answer, { firstTextMs: null, totalMs: null });
   const response = await ask("v1/chat/completions", { body, signal });
   for await (const data of guarded(eventData(response.body))) {
     if (data === "[DONE]") break;
@@ -39,6 +41,7 @@ function takeChunk(answer, chunk) {
   answer.model = chunk.model ?? answer.model;
   answer.usage = chunk.usage ?? answer.usage;
   answer.timings = chunk.timings ?? answer.timings;
+  if (chunk.takes_feedback) answer.completionId = chunk.id;
   const choice = chunk.choices?.[0];
   answer.finish = choice?.finish_reason ?? answer.finish;
   return { text: choice?.delta?.content ?? "", thinking: choice?.delta?.reasoning_content ?? "" };

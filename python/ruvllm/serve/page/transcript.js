@@ -56,7 +56,8 @@ export class Transcript {
       view.refresh();
     } else {
       const onGoOn = message === last && endedEarly(message) ? () => this.#handlers.onGoOn(message) : null;
-      view.finish(siblings, { onAgain: () => this.#handlers.onAgain(message), onGoOn, onVersion });
+      const onTaught = () => this.#handlers.onTaught();
+      view.finish(siblings, { onAgain: () => this.#handlers.onAgain(message), onGoOn, onVersion, onTaught });
     }
     return view;
   }

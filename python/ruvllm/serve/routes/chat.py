@@ -38,11 +38,11 @@ async def chat_completions(body: ChatRequest, request: Request) -> Response:
     job = await _job(body, request)
     head = _Head(job)
     if not body.stream:
-        completions = await complete([job], request)
+        completions = await complete([job], request, head.answer_id)
         num_tokens = sum(len(completion.token_ids) for completion in completions)
         size = entries_size(num_tokens, job.params.logprobs)
         return await answer(errand_of(request), size, lambda: head.whole(completions))
-    answers = await Answers.start([job], request)
+    answers = await Answers.start([job], request, head.answer_id)
     frames = _frames(answers, head, body)
     ping_seconds = server_of(request).settings.ping_seconds
     return EventStream(frames, close=answers.aclose, ping_seconds=ping_seconds)
@@ -84,9 +84,10 @@ class _Head:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.llm = job.model.llm
+        self.answer_id = f"chatcmpl-{secrets.token_hex(12)}"
         model = job.model
         self._shared = {
-            "id": f"chatcmpl-{secrets.token_hex(12)}",
+            "id": self.answer_id,
             "created": int(time.time()),
             "model": model.name,
             "system_fingerprint": model.fingerprint,
@@ -121,6 +122,7 @@ class _Head:
             "choices": choices,
             "usage": answers_usage([completion.usage for completion in completions], [self.job]),
             "timings": timings_body(completions[0].usage, completions[0].timings),
+            **_takes_feedback(completions),
         }
 
     def chunk(self, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
@@ -152,11 +154,16 @@ async def _frames(answers: Answers, head: _Head, body: ChatRequest) -> AsyncGene
             usages[index] = last.usage
             timings = timings_body(last.usage, last.timings)
             end = _choice(index, {}, finish_reason=last.finish_reason)
-            yield frame(head.chunk([end], **more, timings=timings))
+            yield frame(head.chunk([end], **more, timings=timings, **_takes_feedback([last])))
     if with_usage:
         usage = answers_usage([usages[index] for index in range(count)], [head.job])
         yield frame(head.chunk([], usage=usage))
     yield DONE
+
+
+def _takes_feedback(answers: Sequence[Completion | Chunk]) -> dict[str, Any]:
+    """Say so, where feedback may come for them by the id: where nobody learns, nothing is said."""
+    return {"takes_feedback": True} if all(one.completion_id is not None for one in answers) else {}
 
 
 def _texts(head: _Head, index: int, more: dict[str, Any]) -> TextFrames:

@@ -66,22 +66,24 @@ async def completions(body: CompletionRequest, request: Request) -> Response:
     count_answers(request, len(prompts_of(body.prompt)) * max(1, _num_answers(body, server.settings)))
     plan = await _plan(errand, model, body, request)
     note(request, prompts=len(plan.jobs), stream=bool(body.stream))
-    head = {
+    head: dict[str, Any] = {
         "id": f"cmpl-{secrets.token_hex(12)}",
         "object": "text_completion",
         "created": int(time.time()),
         "model": model.name,
         "system_fingerprint": model.fingerprint,
     }
+    # Of a choice that was the best of several, nobody knows which it was.
+    answer_id = "" if plan.jobs[0].num_answers > plan.wanted else head["id"]
     # Scores come first, also of a stream: what a prompt is worth stands before what follows it.
     scores: list[tuple[TokenLogprob, ...]] = [() for _ in plan.jobs]
     if plan.scores:
         scores = await unless_disconnected(request, asyncio.ensure_future(_scores(plan)))
     if body.stream:
-        answers = await Answers.start(plan.jobs, request)
+        answers = await Answers.start(plan.jobs, request, answer_id)
         frames = _frames(answers, plan, scores, head)
         return EventStream(frames, close=answers.aclose, ping_seconds=server.settings.ping_seconds)
-    answered = await complete(plan.jobs, request)
+    answered = await complete(plan.jobs, request, answer_id)
     num_tokens = sum(map(len, scores)) + sum(len(completion.token_ids) for completion in answered)
     size = entries_size(num_tokens, body.logprobs)
     return await answer(errand, size, lambda: {**head, **_whole(plan, scores, answered)})

@@ -43,15 +43,18 @@ async def create_message(body: MessageRequest, request: Request) -> Response:
         terms=terms_of(request, model, body.priority),
     )
     note(request, prompt_tokens=len(token_ids), stream=bool(body.stream))
+    answer_id = f"msg_{secrets.token_hex(12)}"
     if not body.stream:
-        (completion,) = await complete([job], request)
+        (completion,) = await complete([job], request, answer_id)
         content = [_text(completion.text)]
         ending = _ending(job, completion)
-        return JSONResponse({**_begun(job), "content": content, **ending, "usage": _usage(completion)})
-    answers = await Answers.start([job], request)
+        return JSONResponse(
+            {**_begun(job, answer_id), "content": content, **ending, "usage": _usage(completion)}
+        )
+    answers = await Answers.start([job], request, answer_id)
     request_id = request.state.request_id
     return EventStream(
-        _frames(answers, job),
+        _frames(answers, job, answer_id),
         close=answers.aclose,
         ping_seconds=server.settings.ping_seconds,
         ping=_PING,
@@ -68,10 +71,10 @@ async def count_tokens(body: CountTokensRequest, request: Request) -> dict[str, 
     return {"input_tokens": len(await conversation_tokens(errand, model, conversation))}
 
 
-def _begun(job: Job) -> dict[str, Any]:
+def _begun(job: Job, answer_id: str) -> dict[str, Any]:
     """A message before its answer. What of its prompt is cached is known when it is computed."""
     return {
-        "id": f"msg_{secrets.token_hex(12)}",
+        "id": answer_id,
         "type": "message",
         "role": "assistant",
         "model": job.model.name,
@@ -119,8 +122,8 @@ def _tokens(*, computed: int, written: int | None, cached: int | None, made: int
     }
 
 
-async def _frames(answers: Answers, job: Job) -> AsyncGenerator[bytes, None]:
-    yield _event("message_start", message=_begun(job))
+async def _frames(answers: Answers, job: Job, answer_id: str) -> AsyncGenerator[bytes, None]:
+    yield _event("message_start", message=_begun(job, answer_id))
     yield _event("content_block_start", index=0, content_block=_text(""))
     yield _PING
     chunks: list[Chunk] = []

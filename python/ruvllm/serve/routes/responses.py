@@ -43,11 +43,11 @@ async def create_response(body: ResponseRequest, request: Request) -> Response:
 
     response = ResponseObject(body, job)
     if not body.stream:
-        (completion,) = await complete([job], request)
+        (completion,) = await complete([job], request, response.response_id)
         whole = response.ended(completion)
         keep(whole)
         return JSONResponse(whole)
-    answers = await Answers.start([job], request)
+    answers = await Answers.start([job], request, response.response_id)
     events = ResponseEvents(response)
     return EventStream(
         _frames(answers, response, events, keep),

@@ -3,10 +3,11 @@
 use crate::error::{Error, Result};
 use crate::ids::SequenceId;
 use crate::kv::{BlockTable, blocks_for};
+use crate::learning::Captured;
 use crate::lora::key_of;
 use crate::prefix::Namespace;
 use crate::sampling::{LogprobMeter, check_logprobs};
-use crate::sequence::{Generation, Request, Scoring, Sequence, Task, Work};
+use crate::sequence::{Capturing, Generation, Request, Scoring, Sequence, Task, Work};
 
 use super::Engine;
 
@@ -14,6 +15,7 @@ impl Engine {
     /// Takes a request in; its events carry the id that is returned.
     pub fn add(&mut self, request: Request) -> Result<SequenceId> {
         self.check_tokens(&request)?;
+        self.check_learning(&request)?;
         let work = self.work_of(&request)?;
         let tenant = match request.tenant.as_str() {
             "" => None,
@@ -49,6 +51,7 @@ impl Engine {
             },
             tokens: request.tokens,
             adapters: request.adapters.into(),
+            head: request.head,
             work,
             failure: None,
         });
@@ -106,6 +109,7 @@ impl Engine {
                     top_logprobs: *top_logprobs,
                     meter: LogprobMeter::new(self.runner.model().shared_kernels()),
                     scores: Vec::with_capacity(request.tokens.len() - 1),
+                    capturing: self.capturing_of(request),
                 }))
             }
             Task::Embed => Work::Embed(vec![0.0; self.runner.model().spec().hidden_size]),
@@ -122,15 +126,47 @@ impl Engine {
                         "stop strings need a tokenizer, and this model has none".to_owned(),
                     ));
                 }
-                let generation = Generation::new(
+                let mut generation = Generation::new(
                     task.clone(),
                     &request.tokens,
                     self.vocabulary.clone(),
                     self.runner.model().shared_kernels(),
                 );
+                generation.capturing = self.capturing_of(request);
                 Work::Generate(Box::new(generation))
             }
         })
+    }
+
+    /// Where what is learned from is kept, if the request wants that.
+    fn capturing_of(&self, request: &Request) -> Option<Capturing> {
+        let capture = request.capture.clone()?;
+        let model = self.runner.model();
+        let head = request.head.clone();
+        Some(Capturing::new(
+            capture,
+            Captured::new(model.spec().hidden_size, head),
+            LogprobMeter::new(model.shared_kernels()),
+        ))
+    }
+
+    /// Refuses what cannot be learned from, or with.
+    fn check_learning(&self, request: &Request) -> Result<()> {
+        let width = self.runner.model().spec().hidden_size;
+        if let Some(head) = &request.head
+            && head.width() != width
+        {
+            return Err(Error::Sona(format!(
+                "the head adapter is for hidden states of {}; the model's have {width}",
+                head.width()
+            )));
+        }
+        if request.capture.is_some() && matches!(request.task, Task::Logits | Task::Embed) {
+            return Err(Error::Sona(
+                "what is learned from is kept of generations and scores alone".to_owned(),
+            ));
+        }
+        Ok(())
     }
 
     /// Room for a row of logits a token, asked for before anything is computed.

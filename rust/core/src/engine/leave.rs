@@ -23,6 +23,7 @@ impl Engine {
             return;
         };
         let usage = sequence.usage();
+        sequence.work.keep_capture();
         let text = match &mut sequence.work {
             Work::Generate(generation) => generation.rest(),
             _ => String::new(),

@@ -45,7 +45,7 @@ impl Engine {
                 let parts = sequences.beside(outputs);
                 compute.timed(Operation::Sampling, || {
                     compute.pool.for_each(parts, 1, |(sequence, output)| {
-                        sequence.take(output.values, output.width);
+                        sequence.take(output);
                     });
                 });
             })?;
@@ -142,6 +142,8 @@ impl Engine {
             rope_length: sequence.tokens.len(),
             wanted: sequence.work.wanted(end == sequence.tokens.len()),
             adapters: Arc::clone(&sequence.adapters),
+            head: sequence.head.clone(),
+            is_captured: sequence.work.captures(),
         };
         batch.push(&sequence.tokens[sequence.computed..end], rows);
         Ok(Added::Rows)

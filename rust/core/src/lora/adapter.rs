@@ -1,10 +1,12 @@
 //! An adapter's matrices as products want them: A of all maps that share an input one behind the other, B in panels.
 
-use ruvllm_kernels::LORA_PANEL;
+use std::ops::Range;
+
+use ruvllm_kernels::{LORA_PANEL, LoraNumbers, LoraStorage};
 
 use crate::error::{Error, Result};
 
-use super::numbers::Numbers;
+use super::numbers::{Matrix, write_panels, write_rows};
 
 /// The linear maps of a layer, by what they read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,14 +36,16 @@ impl Site {
 pub struct Adapter {
     /// Names it among all that were ever made: what was computed under one is never taken for another's.
     generation: u64,
+    /// All matrices, in the order in which a step comes to them.
+    numbers: LoraStorage,
     layers: Vec<[SiteAdapter; 4]>,
 }
 
 /// What an adapter adds at one place.
 #[derive(Debug, Clone, Default)]
 pub struct SiteAdapter {
-    /// `[rank, inputs]`: A of all parts, one behind the other.
-    pub a: Numbers,
+    /// Where A stands, `[rank, inputs]`: that of all parts, one behind the other.
+    pub a: Range<usize>,
     /// Rows of it.
     pub rank: usize,
     /// What becomes of them.
@@ -61,8 +65,8 @@ pub struct Part {
     pub rank: usize,
     /// What the product is multiplied with.
     pub scale: f32,
-    /// B, in the panels of [`ruvllm_kernels::RowDelta`].
-    pub b: Numbers,
+    /// Where B stands, in the panels of [`ruvllm_kernels::RowDelta`].
+    pub b: Range<usize>,
 }
 
 impl Adapter {
@@ -77,84 +81,130 @@ impl Adapter {
         sites.get(site as usize)
     }
 
+    /// Some of its numbers, by where they stand.
+    pub fn numbers(&self, places: &Range<usize>) -> LoraNumbers<'_> {
+        self.numbers.view(places.clone())
+    }
+
     /// Bytes of its matrices.
     pub fn bytes(&self) -> usize {
-        let sites = self.layers.iter().flatten();
-        sites.map(SiteAdapter::bytes).sum()
+        self.numbers.bytes()
     }
 }
 
-impl SiteAdapter {
-    fn bytes(&self) -> usize {
-        let b: usize = self.parts.iter().map(|part| part.b.bytes()).sum();
-        self.a.bytes() + b
+/// What is added to one map, and where that stands in a model; the lengths fit.
+#[derive(Debug, Clone)]
+pub struct PlacedPart<'a> {
+    /// Which layer.
+    pub layer: usize,
+    /// Which place in it.
+    pub site: Site,
+    /// The first output, among those of all maps of the place.
+    pub first_output: usize,
+    /// `[rank, inputs]`
+    pub a: Matrix<'a>,
+    /// `[outputs, rank]`
+    pub b: Matrix<'a>,
+    /// Which rows of B come one behind the other, where they do not stand so.
+    pub order: Option<Vec<u32>>,
+    /// What the product is multiplied with.
+    pub scale: f32,
+}
+
+impl PlacedPart<'_> {
+    /// Numbers of B in its panels, the last filled up.
+    fn panels(&self) -> usize {
+        self.b.rows.next_multiple_of(LORA_PANEL) * self.b.columns
     }
 }
 
-/// Puts an adapter together, map by map.
+/// Puts an adapter together: first all its places, then part by part what stands there.
 #[derive(Debug)]
-pub struct AdapterBuilder {
+pub struct AdapterBuilder<'a> {
+    parts: &'a [PlacedPart<'a>],
+    /// Where A and B of each part stand.
+    places: Vec<(Range<usize>, Range<usize>)>,
+    numbers: LoraStorage,
     layers: Vec<[SiteAdapter; 4]>,
-    is_single_precision: bool,
 }
 
-impl AdapterBuilder {
-    /// Nothing yet, for a model of so many layers; in f16, or in f32 where nothing of the model is rounded.
-    pub fn new(layers: usize, is_single_precision: bool) -> Self {
-        let site = SiteAdapter {
-            a: Numbers::new(is_single_precision),
-            ..SiteAdapter::default()
+impl<'a> AdapterBuilder<'a> {
+    /// For a model of so many layers; in f16, or in f32 where nothing of the model is rounded.
+    pub fn new(
+        layers: usize,
+        is_single_precision: bool,
+        parts: &'a [PlacedPart<'a>],
+    ) -> Result<Self> {
+        let mut sites = vec![Site::ALL.map(|_| SiteAdapter::default()); layers];
+        let mut order: Vec<usize> = (0..parts.len()).collect();
+        order.sort_by_key(|index| (parts[*index].layer, parts[*index].site as usize));
+        let mut places = vec![(0..0, 0..0); parts.len()];
+        let mut end = 0;
+        let mut next = |numbers: usize| {
+            let first = end;
+            end += numbers;
+            first..end
         };
-        let sites = Site::ALL.map(|_| site.clone());
-        Self {
-            layers: vec![sites; layers],
-            is_single_precision,
-        }
-    }
-
-    /// Adds what `scale * B A` is added to outputs of a place: A `[rank, inputs]`, B `[outputs, rank]`.
-    ///
-    /// The lengths are the caller's to check; the values are checked here.
-    pub fn add(
-        &mut self,
-        (layer, site): (usize, Site),
-        (first_output, outputs): (usize, usize),
-        (a, b): (&[f32], &[f32]),
-        scale: f32,
-    ) -> Result<()> {
-        let rank = b.len() / outputs.max(1);
-        let place = &mut self.layers[layer][site as usize];
-        if !scale.is_finite() {
-            return Err(Error::Adapter(format!("its scale is {scale}")));
-        }
-        let mut turned = vec![0.0; rank * outputs.next_multiple_of(LORA_PANEL)];
-        let targets = turned.chunks_mut((rank * LORA_PANEL).max(1));
-        for (rows, panel) in b.chunks((rank * LORA_PANEL).max(1)).zip(targets) {
-            for (lane, row) in rows.chunks_exact(rank).enumerate() {
-                for (place, value) in panel.iter_mut().skip(lane).step_by(LORA_PANEL).zip(row) {
-                    *place = *value;
-                }
+        let together = |one: &usize, other: &usize| {
+            let (one, other) = (&parts[*one], &parts[*other]);
+            (one.layer, one.site) == (other.layer, other.site)
+        };
+        for group in order.chunk_by(together) {
+            for index in group {
+                places[*index].0 = next(parts[*index].a.values.len());
+            }
+            for index in group {
+                let part = &parts[*index];
+                places[*index].1 = next(part.panels());
+                let site = &mut sites[part.layer][part.site as usize];
+                site.parts.push(Part {
+                    first_output: part.first_output,
+                    outputs: part.b.rows,
+                    first: site.rank,
+                    rank: part.b.columns,
+                    scale: part.scale,
+                    b: places[*index].1.clone(),
+                });
+                site.rank += part.b.columns;
+            }
+            if let (Some(first), Some(last)) = (group.first(), group.last()) {
+                let place = &parts[*first];
+                let site = &mut sites[place.layer][place.site as usize];
+                site.a = places[*first].0.start..places[*last].0.end;
             }
         }
-        let mut panels = Numbers::new(self.is_single_precision);
-        panels.extend("B", &turned)?;
-        place.a.extend("A", a)?;
-        place.parts.push(Part {
-            first_output,
-            outputs,
-            first: place.rank,
-            rank,
-            scale,
-            b: panels,
-        });
-        place.rank += rank;
-        Ok(())
+        let numbers = LoraStorage::zeroed(end, is_single_precision)
+            .map_err(|error| Error::OutOfMemory(format!("an adapter of {end} numbers: {error}")))?;
+        Ok(Self {
+            parts,
+            places,
+            numbers,
+            layers: sites,
+        })
+    }
+
+    /// Writes the numbers of a part; an error where one cannot be kept.
+    pub fn write(&mut self, index: usize) -> Result<()> {
+        let (part, (a, b)) = (&self.parts[index], &self.places[index]);
+        if !part.scale.is_finite() {
+            return Err(Error::Adapter(format!("its scale is {}", part.scale)));
+        }
+        let named = |name: &'static str| {
+            move |error| match error {
+                Error::Adapter(what) => Error::Adapter(format!("{name} holds {what}")),
+                other => other,
+            }
+        };
+        write_rows(part.a, self.numbers.view_mut(a.clone())).map_err(named("A"))?;
+        let panels = self.numbers.view_mut(b.clone());
+        write_panels(part.b, part.order.as_deref(), panels).map_err(named("B"))
     }
 
     /// The adapter, under a number that no other has.
     pub fn build(self, generation: u64) -> Adapter {
         Adapter {
             generation,
+            numbers: self.numbers,
             layers: self.layers,
         }
     }

@@ -10,11 +10,11 @@ mod pool;
 mod ready;
 mod uses;
 
-pub use adapter::{Adapter, AdapterBuilder, Part, Site, SiteAdapter};
+pub use adapter::{Adapter, AdapterBuilder, Part, PlacedPart, Site, SiteAdapter};
 pub use micro::{MicroFeedback, MicroLora, MicroSettings, MicroStats};
 pub use micro_ewc::EwcTerm;
 pub use micro_map::{Halves, MAX_RANK, MicroMap};
-pub use numbers::Numbers;
+pub use numbers::{Matrix, Values};
 pub use pool::{AdapterPool, ReadyAdapter};
 pub use ready::AdapterPoolStats;
 pub use uses::{AdapterUse, are_same, key_of};

@@ -1,81 +1,124 @@
-//! An adapter's numbers, in the precision that goes with its model.
+//! From an adapter's matrices, as they were read, to its numbers as they are kept.
 
 use half::f16;
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
-use ruvllm_kernels::LoraNumbers;
+use ruvllm_kernels::{LORA_PANEL, LoraNumbersMut};
 
 use crate::error::{Error, Result};
 
 /// All of these bits are set in an f16 that is no number.
 const EXPONENT: u16 = 0x7c00;
 
-/// A matrix, row by row.
-#[derive(Debug, Clone)]
-pub enum Numbers {
+/// What a matrix holds.
+#[derive(Debug, Clone, Copy)]
+pub enum Values<'a> {
     /// f32.
-    Floats(Vec<f32>),
+    Floats(&'a [f32]),
     /// f16 bits.
-    Halves(Vec<u16>),
+    Halves(&'a [u16]),
 }
 
-impl Default for Numbers {
-    fn default() -> Self {
-        Self::Halves(Vec::new())
-    }
+/// A matrix `[rows, columns]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a> {
+    /// Row by row.
+    pub values: Values<'a>,
+    /// How many rows.
+    pub rows: usize,
+    /// How many columns.
+    pub columns: usize,
 }
 
-impl Numbers {
-    /// None yet.
-    pub(super) fn new(is_single_precision: bool) -> Self {
-        if is_single_precision {
-            Self::Floats(Vec::new())
-        } else {
-            Self::Halves(Vec::new())
+impl Values<'_> {
+    /// How many.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Floats(values) => values.len(),
+            Self::Halves(values) => values.len(),
         }
     }
 
-    /// More of them; an error where one cannot be kept so.
-    pub(super) fn extend(&mut self, name: &str, values: &[f32]) -> Result<()> {
-        let broken = match self {
-            Self::Floats(kept) => {
-                kept.extend_from_slice(values);
-                values.iter().find(|value| !value.is_finite())
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn to_floats(self) -> Vec<f32> {
+        match self {
+            Self::Floats(values) => values.to_vec(),
+            Self::Halves(bits) => bits.reinterpret_cast::<f16>().to_f32_vec(),
+        }
+    }
+
+    /// Rounded to f16; an error where one is no number, or becomes none.
+    fn to_halves(self) -> Result<Vec<u16>> {
+        let bits = match self {
+            Self::Floats(values) => {
+                let mut bits = vec![0; values.len()];
+                let halves = bits.reinterpret_cast_mut::<f16>();
+                halves.convert_from_f32_slice(values);
+                bits
             }
-            Self::Halves(kept) => {
-                let first = kept.len();
-                kept.resize(first + values.len(), 0);
-                let added = &mut kept[first..];
-                added
-                    .reinterpret_cast_mut::<f16>()
-                    .convert_from_f32_slice(values);
-                let is_finite = |bits: &u16| bits & EXPONENT != EXPONENT;
-                let place = added.iter().position(|bits| !is_finite(bits));
-                place.map(|place| &values[place])
-            }
+            Self::Halves(bits) => bits.to_vec(),
         };
-        let Some(value) = broken else { return Ok(()) };
-        let kind = match self {
-            Self::Floats(_) => "no number",
-            Self::Halves(_) => "too large for 16 bits, or no number",
+        let is_broken = |bits: &u16| bits & EXPONENT == EXPONENT;
+        // All are looked at, since that goes in vectors.
+        if !bits.iter().fold(false, |any, bits| any | is_broken(bits)) {
+            return Ok(bits);
+        }
+        let place = bits.iter().position(is_broken).unwrap_or_default();
+        let value = match self {
+            Self::Floats(values) => values[place],
+            Self::Halves(bits) => f16::from_bits(bits[place]).to_f32(),
         };
         Err(Error::Adapter(format!(
-            "{name} holds {value}, which is {kind}"
+            "{value}, which is too large for 16 bits, or no number"
         )))
     }
+}
 
-    /// As products take them.
-    pub(crate) fn view(&self) -> LoraNumbers<'_> {
-        match self {
-            Self::Floats(values) => LoraNumbers::F32(values),
-            Self::Halves(values) => LoraNumbers::F16(values),
+/// Writes A: all as it stands.
+pub(super) fn write_rows(a: Matrix<'_>, target: LoraNumbersMut<'_>) -> Result<()> {
+    match target {
+        LoraNumbersMut::F32(target) => target.copy_from_slice(&finite(a.values)?),
+        LoraNumbersMut::F16(target) => target.copy_from_slice(&a.values.to_halves()?),
+    }
+    Ok(())
+}
+
+/// Writes B in the panels of [`ruvllm_kernels::RowDelta`], its rows in the order that is given.
+pub(super) fn write_panels(
+    b: Matrix<'_>,
+    order: Option<&[u32]>,
+    target: LoraNumbersMut<'_>,
+) -> Result<()> {
+    match target {
+        LoraNumbersMut::F32(target) => turn(&finite(b.values)?, (b.columns, order), target),
+        LoraNumbersMut::F16(target) => turn(&b.values.to_halves()?, (b.columns, order), target),
+    }
+    Ok(())
+}
+
+/// Rows of `rank` numbers, so many at a time, column by column.
+fn turn<T: Copy>(values: &[T], (rank, order): (usize, Option<&[u32]>), target: &mut [T]) {
+    let mut rows: Vec<&[T]> = values.chunks_exact(rank).collect();
+    if let Some(order) = order {
+        rows = order.iter().map(|row| rows[*row as usize]).collect();
+    }
+    let panels = target.chunks_exact_mut(rank * LORA_PANEL);
+    for (rows, panel) in rows.chunks(LORA_PANEL).zip(panels) {
+        for (lane, row) in rows.iter().enumerate() {
+            for (column, value) in panel.chunks_exact_mut(LORA_PANEL).zip(*row) {
+                column[lane] = *value;
+            }
         }
     }
+}
 
-    /// What they take.
-    pub(super) fn bytes(&self) -> usize {
-        match self {
-            Self::Floats(values) => 4 * values.len(),
-            Self::Halves(values) => 2 * values.len(),
-        }
+fn finite(values: Values<'_>) -> Result<Vec<f32>> {
+    let floats = values.to_floats();
+    match floats.iter().find(|value| !value.is_finite()) {
+        Some(value) => Err(Error::Adapter(format!("{value}, which is no number"))),
+        None => Ok(floats),
     }
 }

@@ -58,24 +58,15 @@ impl AdapterPool {
         deadline: Deadline<'_>,
         make: impl FnOnce() -> Result<Adapter>,
     ) -> Result<ReadyAdapter> {
-        self.reserve(bytes, deadline)?;
-        let made = make();
+        let reserved = self.reserve(bytes, deadline)?;
+        let adapter = Arc::new(make()?);
         let mut state = self.lock();
-        let outcome = match made {
-            Err(error) => Err(error),
-            Ok(adapter) => {
-                let Some(there) = self.find(&mut state, generation) else {
-                    let adapter = Arc::new(adapter);
-                    // The reservation becomes the adapter's own.
-                    state.add(generation, Arc::clone(&adapter), bytes);
-                    return Ok(self.ready(adapter));
-                };
-                Ok(there)
-            }
-        };
-        state.unreserve(bytes);
-        self.park(&mut state);
-        outcome
+        if let Some(there) = self.find(&mut state, generation) {
+            return Ok(there);
+        }
+        state.add(generation, Arc::clone(&adapter), bytes);
+        reserved.become_its_own();
+        Ok(self.ready(adapter))
     }
 
     /// Takes an adapter out that nobody will ask for again; who holds it keeps it.
@@ -91,7 +82,7 @@ impl AdapterPool {
     }
 
     /// Takes room that is held for the caller.
-    fn reserve(self: &Arc<Self>, bytes: usize, deadline: Deadline<'_>) -> Result<()> {
+    fn reserve(self: &Arc<Self>, bytes: usize, deadline: Deadline<'_>) -> Result<Reservation<'_>> {
         let page_bytes = self.pages.config().page_bytes;
         let most_bytes = self.most_pages * page_bytes;
         if bytes > most_bytes {
@@ -113,10 +104,13 @@ impl AdapterPool {
             state = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
         state.reserve(bytes);
+        // Dropped behind the lock, wherever this returns.
+        let reserved = Reservation { pool: self, bytes };
+        let mut state = state;
         loop {
             let missing = state.take_pages(&self.pages);
             if missing == 0 {
-                return Ok(());
+                return Ok(reserved);
             }
             state.expect_pages(missing);
             drop(state);
@@ -129,8 +123,6 @@ impl AdapterPool {
                 Ok(lease) => state.hold_pages(missing, lease.into_single_pages()),
                 Err(error) => {
                     state.hold_pages(missing, Vec::new());
-                    state.unreserve(bytes);
-                    self.park(&mut state);
                     return Err(error);
                 }
             }
@@ -165,6 +157,27 @@ impl AdapterPool {
     fn lock(&self) -> MutexGuard<'_, State> {
         // No call under the lock can panic between two changes that belong together.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Room for an adapter that is being made; given back where none comes of it.
+struct Reservation<'a> {
+    pool: &'a Arc<AdapterPool>,
+    bytes: usize,
+}
+
+impl Reservation<'_> {
+    /// The adapter stands on it.
+    fn become_its_own(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        let mut state = self.pool.lock();
+        state.unreserve(self.bytes);
+        self.pool.park(&mut state);
     }
 }
 

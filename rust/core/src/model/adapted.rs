@@ -6,7 +6,7 @@ use std::ops::Range;
 use ruvllm_kernels::{FloatRows, Kernels, RowDelta};
 
 use crate::batch::Batch;
-use crate::lora::{AdapterUse, Site, SiteAdapter, are_same};
+use crate::lora::{Adapter, AdapterUse, Site, SiteAdapter, are_same};
 
 /// Rows of a batch with what is added for them; nothing where no sequence has an adapter.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +71,13 @@ impl<'a> Adapted<'a> {
         }
     }
 
+    /// Asks memory for what [`Self::reduce`] will need.
+    pub(super) fn ask_ahead(self, uses: &'a [AdapterUse]) {
+        for (adapter, site, _) in self.sites(uses) {
+            adapter.numbers(&site.a).ask_ahead();
+        }
+    }
+
     /// Computes `scale * A x` of rows that have the same adapters, for all that is added to each, one behind the other.
     pub(super) fn reduce(
         self,
@@ -80,12 +87,12 @@ impl<'a> Adapted<'a> {
         (reduced, stride): (&mut [f32], usize),
     ) {
         let mut before = 0;
-        for (site, scale) in self.sites(uses) {
+        for (adapter, site, scale) in self.sites(uses) {
             if site.rank == 0 {
                 continue;
             }
             let own = &mut reduced[before..];
-            kernels.lora_reduce(site.a.view(), x, (own, stride));
+            kernels.lora_reduce(adapter.numbers(&site.a), x, (own, stride));
             for row in own.chunks_mut(stride) {
                 for part in &site.parts {
                     let factor = part.scale * scale;
@@ -103,12 +110,12 @@ impl<'a> Adapted<'a> {
         let mut deltas = Vec::new();
         for (rows, uses) in self.runs() {
             let mut before = rows.start * stride;
-            for (site, _) in self.sites(uses) {
+            for (adapter, site, _) in self.sites(uses) {
                 deltas.extend(site.parts.iter().map(|part| RowDelta {
                     rows: rows.clone(),
                     first_output: part.first_output,
                     outputs: part.outputs,
-                    b: part.b.view(),
+                    b: adapter.numbers(&part.b),
                     reduced: &reduced[before + part.first..],
                     stride,
                     rank: part.rank,
@@ -130,13 +137,18 @@ impl<'a> Adapted<'a> {
         })
     }
 
-    fn sites(self, uses: &'a [AdapterUse]) -> impl Iterator<Item = (&'a SiteAdapter, f32)> {
+    fn sites(
+        self,
+        uses: &'a [AdapterUse],
+    ) -> impl Iterator<Item = (&'a Adapter, &'a SiteAdapter, f32)> {
         let (layer, site) = (self.layer, self.site);
-        uses.iter()
-            .filter_map(move |one| Some((one.adapter.at(layer, site)?, one.scale)))
+        uses.iter().filter_map(move |one| {
+            let adapter: &Adapter = &one.adapter;
+            Some((adapter, adapter.at(layer, site)?, one.scale))
+        })
     }
 
     fn rank(self, uses: &'a [AdapterUse]) -> usize {
-        self.sites(uses).map(|(site, _)| site.rank).sum()
+        self.sites(uses).map(|(_, site, _)| site.rank).sum()
     }
 }

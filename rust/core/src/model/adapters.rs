@@ -3,7 +3,7 @@
 use ruvllm_kernels::LORA_PANEL;
 
 use crate::error::{Error, Result};
-use crate::lora::{Adapter, AdapterBuilder, Site};
+use crate::lora::{Adapter, AdapterBuilder, Matrix, PlacedPart, Site};
 
 use super::Model;
 use super::families;
@@ -48,17 +48,6 @@ impl Module {
     ];
 }
 
-/// A matrix `[rows, columns]`.
-#[derive(Debug, Clone, Copy)]
-pub struct Matrix<'a> {
-    /// Row by row.
-    pub values: &'a [f32],
-    /// How many rows.
-    pub rows: usize,
-    /// How many columns.
-    pub columns: usize,
-}
-
 /// What an adapter adds to one linear map: `scale * B A`.
 #[derive(Debug, Clone, Copy)]
 pub struct AdapterPart<'a> {
@@ -76,6 +65,19 @@ pub struct AdapterPart<'a> {
     pub in_file_order: bool,
 }
 
+impl AdapterPart<'_> {
+    /// An error that says which part it is about.
+    fn named(&self, error: Error) -> Error {
+        let mut names = Module::NAMES.iter();
+        let name = names.find(|(_, module)| *module == self.module);
+        let (name, layer) = (name.map_or("", |(name, _)| name), self.layer);
+        match error {
+            Error::Adapter(what) => Error::Adapter(format!("{name} of layer {layer}: {what}")),
+            other => other,
+        }
+    }
+}
+
 /// Where a linear map stands in a layer.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -89,19 +91,15 @@ pub(crate) struct Place {
 impl Model {
     /// An adapter for this model, every matrix of which fits; `generation` names it among all.
     pub fn adapter(&self, parts: &[AdapterPart<'_>], generation: u64) -> Result<Adapter> {
-        let mut builder = AdapterBuilder::new(self.spec.layers.len(), self.is_single_precision());
-        for part in parts {
-            self.add_part(&mut builder, part).map_err(|error| {
-                let names = Module::NAMES.iter();
-                let name = names.clone().find(|(_, module)| *module == part.module);
-                let (name, layer) = (name.map_or("", |(name, _)| name), part.layer);
-                match error {
-                    Error::Adapter(what) => {
-                        Error::Adapter(format!("{name} of layer {layer}: {what}"))
-                    }
-                    other => other,
-                }
-            })?;
+        let placed = parts.iter().map(|part| {
+            let placed = self.placed(part);
+            placed.map_err(|error| part.named(error))
+        });
+        let placed = placed.collect::<Result<Vec<_>>>()?;
+        let (layers, is_single_precision) = (self.spec.layers.len(), self.is_single_precision());
+        let mut builder = AdapterBuilder::new(layers, is_single_precision, &placed)?;
+        for (index, part) in parts.iter().enumerate() {
+            builder.write(index).map_err(|error| part.named(error))?;
         }
         Ok(builder.build(generation))
     }
@@ -126,7 +124,8 @@ impl Model {
         Ok((place.inputs, place.outputs))
     }
 
-    fn add_part(&self, builder: &mut AdapterBuilder, part: &AdapterPart<'_>) -> Result<()> {
+    /// Where a part stands, if it fits.
+    fn placed<'a>(&self, part: &AdapterPart<'a>) -> Result<PlacedPart<'a>> {
         let refuse = |what: String| Err(Error::Adapter(what));
         let layers = self.spec.layers.len();
         if part.layer >= layers {
@@ -159,24 +158,15 @@ impl Model {
             Module::Key if part.in_file_order => self.gguf_order(self.spec.num_kv_heads),
             _ => None,
         };
-        let turned: Vec<f32>;
-        let b_values = match order {
-            None => b.values,
-            Some(order) => {
-                let row = |row: u32| {
-                    let first = row as usize * b.columns;
-                    &b.values[first..first + b.columns]
-                };
-                turned = order.into_iter().flat_map(row).copied().collect();
-                &turned
-            }
-        };
-        builder.add(
-            (part.layer, place.site),
-            (place.first_output, place.outputs),
-            (a.values, b_values),
-            part.scale,
-        )
+        Ok(PlacedPart {
+            layer: part.layer,
+            site: place.site,
+            first_output: place.first_output,
+            a: part.a,
+            b: part.b,
+            order,
+            scale: part.scale,
+        })
     }
 
     /// The architecture's name in GGUF files.

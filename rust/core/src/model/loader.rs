@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ruvllm_formats::ModelFiles;
 use ruvllm_kernels::{Kernels, ThreadPool};
@@ -64,6 +64,7 @@ pub fn load(
         pool,
         precision,
         description,
+        mean_head_row: OnceLock::new(),
     })
 }
 

@@ -6,6 +6,7 @@ mod compute;
 mod decoder;
 mod description;
 pub mod families;
+mod head_rows;
 mod layer;
 mod layer_blocks;
 mod layer_rows;
@@ -19,12 +20,12 @@ pub mod spec;
 mod weight_reader;
 mod weights;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ruvllm_kernels::{Kernels, KvFormat, KvLayout, ThreadPool};
 
 pub(crate) use adapters::Place;
-pub use adapters::{AdapterPart, Matrix, Module};
+pub use adapters::{AdapterPart, Module};
 pub use compute::{ActivationPrecision, Compute};
 pub use description::ModelDescription;
 pub use layer_blocks::LayerBlocks;
@@ -46,6 +47,8 @@ pub struct Model {
     pool: ThreadPool,
     precision: ActivationPrecision,
     description: ModelDescription,
+    /// Of the head; made when learning asks for it.
+    mean_head_row: OnceLock<Vec<f32>>,
 }
 
 impl Model {

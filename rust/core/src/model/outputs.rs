@@ -1,6 +1,6 @@
 //! From the rows that somebody wants to what is said of them: norm, head, cap, in this one place.
 
-use crate::batch::{Batch, BatchSequence, Wanted};
+use crate::batch::{Batch, BatchSequence, OwnedRows, Wanted};
 use crate::ids::SequenceId;
 use crate::profile::Operation;
 
@@ -19,6 +19,8 @@ pub(crate) struct Output<'a> {
     /// Logits or last hidden states, `[rows, width]`.
     pub(crate) values: &'a mut [f32],
     pub(crate) width: usize,
+    /// Beside logits the last hidden states, as they were before any head adapter; empty where nobody keeps them.
+    pub(crate) states: &'a [f32],
 }
 
 /// Buffers between the layers and the outputs, kept between steps.
@@ -28,6 +30,8 @@ pub(super) struct OutputBuffers {
     gathered: Vec<f32>,
     /// After the last norm.
     hidden: Vec<f32>,
+    /// The same before head adapters, where somebody keeps it.
+    kept: Vec<f32>,
     input: InputBuffers,
     logits: Vec<f32>,
 }
@@ -56,6 +60,7 @@ impl Decoder<'_> {
                 owner: sequence.owner,
                 values: &mut buffers.hidden,
                 width,
+                states: &[],
             };
             take(self.compute, vec![output]);
         }
@@ -66,21 +71,57 @@ impl Decoder<'_> {
                 let rows = part.rows.start * width..part.rows.end * width;
                 buffers.gathered.extend_from_slice(&residual[rows]);
             }
+            self.output_norm()
+                .apply(self.compute, &buffers.gathered, &mut buffers.hidden);
+            self.adapt(batch, &group, buffers);
             self.logits(buffers);
-            let width = self.spec.vocab_size;
-            let mut rest = &mut buffers.logits[..];
-            let outputs = group.into_iter().map(|part| {
-                let (values, behind) =
-                    std::mem::take(&mut rest).split_at_mut(part.rows.len() * width);
-                rest = behind;
-                Output {
-                    owner: part.owner,
-                    values,
-                    width,
-                }
-            });
-            take(self.compute, outputs.collect());
+            take(self.compute, self.shares(batch, &group, buffers));
         }
+    }
+
+    /// Adds what each sequence has learned to its hidden states; those that are kept are copied before.
+    fn adapt(self, batch: &Batch, group: &[OwnedRows], buffers: &mut OutputBuffers) {
+        let OutputBuffers { hidden, kept, .. } = buffers;
+        let of = |part: &OwnedRows| &batch.sequences[part.sequence];
+        if group.iter().any(|part| of(part).is_captured) {
+            kept.clone_from(hidden);
+        }
+        let mut rest = &mut hidden[..];
+        for part in group {
+            let length = part.rows.len() * self.spec.hidden_size;
+            let (rows, behind) = std::mem::take(&mut rest).split_at_mut(length);
+            rest = behind;
+            if let Some(head) = &of(part).head {
+                head.add_to(self.compute.kernels, rows);
+            }
+        }
+    }
+
+    /// Each part of a group with its own rows.
+    fn shares<'a>(
+        self,
+        batch: &Batch,
+        group: &[OwnedRows],
+        buffers: &'a mut OutputBuffers,
+    ) -> Vec<Output<'a>> {
+        let (hidden, width) = (self.spec.hidden_size, self.spec.vocab_size);
+        let OutputBuffers { kept, logits, .. } = buffers;
+        let mut rest = &mut logits[..];
+        let mut first = 0;
+        let shares = group.iter().map(|part| {
+            let (values, behind) = std::mem::take(&mut rest).split_at_mut(part.rows.len() * width);
+            rest = behind;
+            let states = first * hidden..(first + part.rows.len()) * hidden;
+            first += part.rows.len();
+            let is_captured = batch.sequences[part.sequence].is_captured;
+            Output {
+                owner: part.owner,
+                values,
+                width,
+                states: if is_captured { &kept[states] } else { &[] },
+            }
+        });
+        shares.collect()
     }
 
     fn output_norm(&self) -> Norm<'_> {
@@ -90,18 +131,17 @@ impl Decoder<'_> {
         }
     }
 
-    /// The logits of the gathered rows, `[rows, vocab]`.
+    /// The logits of the hidden states, `[rows, vocab]`.
     fn logits(self, buffers: &mut OutputBuffers) {
         let OutputBuffers {
-            gathered,
             hidden,
             input,
             logits,
+            ..
         } = buffers;
         let compute = self.compute;
-        self.output_norm().apply(compute, gathered, hidden);
         let head = self.weights.head();
-        logits.resize(gathered.len() / self.spec.hidden_size * head.width(), 0.0);
+        logits.resize(hidden.len() / self.spec.hidden_size * head.width(), 0.0);
         compute.timed(Operation::Head, || {
             head.apply(compute, hidden, input, logits);
         });

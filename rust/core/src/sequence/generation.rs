@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ruvllm_kernels::Kernels;
 
+use super::capturing::Capturing;
 use super::request::GenerateTask;
 use crate::error::Result;
 use crate::events::FinishReason;
@@ -21,6 +22,8 @@ pub(crate) struct Generation {
     pub(crate) generated: usize,
     ignore_end: bool,
     text: Option<TextOut>,
+    /// What is kept of it for learning.
+    pub(crate) capturing: Option<Capturing>,
 }
 
 #[derive(Debug)]
@@ -66,12 +69,17 @@ impl Generation {
             generated: 0,
             ignore_end: task.ignore_end,
             text,
+            capturing: None,
         }
     }
 
     /// Draws the next token; what it leads to is up to [`Self::accept`].
-    pub(super) fn draw(&mut self, logits: &mut [f32]) -> Result<()> {
-        self.drawn = Some(self.sampler.sample(logits)?);
+    pub(super) fn draw(&mut self, logits: &mut [f32], state: &[f32]) -> Result<()> {
+        let drawn = self.sampler.sample(logits)?;
+        if let Some(capturing) = &mut self.capturing {
+            capturing.note(state, logits, drawn.token)?;
+        }
+        self.drawn = Some(drawn);
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! One request's tokens, and what becomes of the rows that are computed for it.
 
+mod capturing;
 mod generation;
 mod request;
 mod work;
@@ -11,11 +12,14 @@ use crate::error::Error;
 use crate::events::Usage;
 use crate::ids::{SequenceId, TokenId};
 use crate::kv::BlockTable;
+use crate::learning::HeadAdapter;
 use crate::lora::AdapterUse;
 use crate::memory::Tenant;
+use crate::model::Output;
 use crate::prefix::radix_tree::NodeId;
 use crate::prefix::{MissReason, Namespace};
 
+pub(crate) use capturing::Capturing;
 pub(crate) use generation::Generation;
 pub use request::{GenerateTask, Request, Task};
 pub(crate) use work::{Scoring, Work};
@@ -49,6 +53,7 @@ pub(crate) struct Sequence {
     pub(crate) paused: Option<Paused>,
     pub(crate) tenant: Option<Arc<Tenant>>,
     pub(crate) adapters: Arc<[AdapterUse]>,
+    pub(crate) head: Option<Arc<HeadAdapter>>,
     /// Under which key the `computed` tokens are known, if at all.
     pub(crate) namespace: Namespace,
     pub(crate) work: Work,
@@ -71,10 +76,10 @@ impl Sequence {
         self.tokens.len() - self.computed
     }
 
-    /// Takes in what was wanted of its next rows, `[rows, width]`.
-    pub(crate) fn take(&mut self, values: &mut [f32], width: usize) {
+    /// Takes in what was wanted of its next rows.
+    pub(crate) fn take(&mut self, output: Output<'_>) {
         if self.failure.is_none() {
-            self.failure = self.work.take(&self.tokens, values, width).err();
+            self.failure = self.work.take(&self.tokens, output).err();
         }
     }
 

@@ -1,7 +1,10 @@
 //! What callers ask for.
 
+use std::sync::Arc;
+
 use crate::cancel::CancelFlag;
 use crate::ids::TokenId;
+use crate::learning::{Capture, HeadAdapter};
 use crate::lora::AdapterUse;
 use crate::sampling::SamplingParams;
 
@@ -16,6 +19,11 @@ pub struct Request {
     pub cancel: CancelFlag,
     /// What is added to the model for it, in this order.
     pub adapters: Vec<AdapterUse>,
+    /// What is added to its last hidden states before the head: in what is generated, scored and given as logits, not in
+    /// embeddings. Keys and values do not depend on it.
+    pub head: Option<Arc<HeadAdapter>>,
+    /// What is kept of its answer for learning.
+    pub capture: Option<Capture>,
     /// On whose account, and whose prefixes; empty for nobody in particular.
     pub tenant: String,
     /// Prompts from this length on are looked up in the prefix cache and kept there; `None`: never.

@@ -1,10 +1,12 @@
 //! What becomes of a sequence's rows: a next token, or what is said about given ones.
 
+use super::capturing::Capturing;
 use super::generation::Generation;
 use crate::batch::Wanted;
 use crate::error::Result;
 use crate::events::Event;
 use crate::ids::{SequenceId, TokenId};
+use crate::model::Output;
 use crate::sampling::{LogprobMeter, TokenLogprobs};
 
 /// What becomes of a sequence's rows.
@@ -22,6 +24,8 @@ pub(crate) struct Scoring {
     pub(crate) top_logprobs: usize,
     pub(crate) meter: LogprobMeter,
     pub(crate) scores: Vec<TokenLogprobs>,
+    /// What is kept of the last of them for learning.
+    pub(crate) capturing: Option<Capturing>,
 }
 
 impl Work {
@@ -35,28 +39,18 @@ impl Work {
         }
     }
 
-    /// Takes in what it wanted of the next rows of `tokens`, `[rows, width]`.
-    pub(super) fn take(
-        &mut self,
-        tokens: &[TokenId],
-        values: &mut [f32],
-        width: usize,
-    ) -> Result<()> {
+    /// Takes in what it wanted of the next rows of `tokens`.
+    pub(super) fn take(&mut self, tokens: &[TokenId], output: Output<'_>) -> Result<()> {
+        let Output {
+            values,
+            width,
+            states,
+            ..
+        } = output;
         match self {
-            Self::Generate(generation) => return generation.draw(values),
+            Self::Generate(generation) => return generation.draw(values, states),
             Self::Logits(logits) => logits.extend_from_slice(values),
-            Self::Score(scoring) => {
-                let Scoring {
-                    top_logprobs,
-                    meter,
-                    scores,
-                } = &mut **scoring;
-                // Each row is about the token after its own; the last one of all has none.
-                let targets = tokens.iter().skip(scores.len() + 1);
-                for (logits, target) in values.chunks_exact(width).zip(targets) {
-                    scores.push(meter.measure(logits, *target, *top_logprobs)?);
-                }
-            }
+            Self::Score(scoring) => return scoring.take(tokens, (values, width), states),
             Self::Embed(sum) => {
                 for row in values.chunks_exact(width) {
                     sum.iter_mut()
@@ -95,8 +89,61 @@ impl Work {
             // Its tokens stay, and only their rows are computed anew.
             Self::Generate(_) => {}
             Self::Logits(values) => values.clear(),
-            Self::Score(scoring) => scoring.scores.clear(),
+            Self::Score(scoring) => scoring.restart(),
             Self::Embed(sum) => sum.fill(0.0),
+        }
+    }
+
+    /// Whether its hidden states are wanted beside its logits.
+    pub(crate) fn captures(&self) -> bool {
+        match self {
+            Self::Generate(generation) => generation.capturing.is_some(),
+            Self::Score(scoring) => scoring.capturing.is_some(),
+            Self::Logits(_) | Self::Embed(_) => false,
+        }
+    }
+
+    /// Gives what was kept of the answer to whoever learns from it.
+    pub(crate) fn keep_capture(&mut self) {
+        let capturing = match self {
+            Self::Generate(generation) => generation.capturing.take(),
+            Self::Score(scoring) => scoring.capturing.take(),
+            Self::Logits(_) | Self::Embed(_) => None,
+        };
+        if let Some(capturing) = capturing {
+            capturing.keep();
+        }
+    }
+}
+
+impl Scoring {
+    /// Each row is about the token after its own; the last one of all has none.
+    fn take(
+        &mut self,
+        tokens: &[TokenId],
+        (values, width): (&[f32], usize),
+        states: &[f32],
+    ) -> Result<()> {
+        let first = self.scores.len() + 1;
+        let targets = tokens.iter().enumerate().skip(first);
+        let hidden = states.len() / (values.len() / width).max(1);
+        for (index, (logits, (place, target))) in
+            values.chunks_exact(width).zip(targets).enumerate()
+        {
+            let score = self.meter.measure(logits, *target, self.top_logprobs)?;
+            self.scores.push(score);
+            if let Some(capturing) = &mut self.capturing {
+                let state = &states[index * hidden..(index + 1) * hidden];
+                capturing.note_given(place, (state, logits), *target)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn restart(&mut self) {
+        self.scores.clear();
+        if let Some(capturing) = &mut self.capturing {
+            capturing.restart();
         }
     }
 }

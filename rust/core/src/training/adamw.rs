@@ -49,7 +49,7 @@ impl StepSettings {
             )));
         }
         match self.max_gradient_norm {
-            Some(norm) if !(norm > 0.0) => Err(Error::Config(format!(
+            Some(norm) if norm.is_nan() || norm <= 0.0 => Err(Error::Config(format!(
                 "max_gradient_norm is {norm}; it must be more than 0"
             ))),
             _ => Ok(()),

@@ -8,10 +8,10 @@ use ruvllm_kernels::{FloatProduct, Grid, OutputTile};
 use crate::model::Compute;
 use crate::model::spec::ModelSpec;
 
-use super::heads::{HeadBuffers, Heads};
+use super::heads::{AttentionHeads, Heads};
 
 /// Queries whose scores are there at once.
-const QUERIES: usize = 64;
+const QUERIES: usize = 32;
 
 /// The attention of one layer.
 #[derive(Clone, Copy)]
@@ -54,9 +54,14 @@ struct Scores {
 
 impl Attention<'_> {
     /// From `[rows, (heads + 2 kv_heads) head_dim]` to `[rows, heads head_dim]`.
-    pub(super) fn forward(self, rotated: &[f32], buffers: &mut HeadBuffers, attended: &mut [f32]) {
+    pub(super) fn forward(
+        self,
+        rotated: &[f32],
+        buffers: &mut AttentionHeads,
+        attended: &mut [f32],
+    ) {
         self.gather(rotated, buffers);
-        let HeadBuffers { attended: own, .. } = buffers;
+        let AttentionHeads { attended: own, .. } = buffers;
         let mut own = std::mem::take(own);
         own.clear();
         own.resize(self.rows * self.query_width(), 0.0);
@@ -84,7 +89,7 @@ impl Attention<'_> {
         self,
         rotated: &[f32],
         attended_gradient: &[f32],
-        buffers: &mut HeadBuffers,
+        buffers: &mut AttentionHeads,
         rotated_gradient: &mut [f32],
     ) {
         self.gather(rotated, buffers);
@@ -114,13 +119,13 @@ impl Attention<'_> {
             work,
             1,
             |(head, (((queries, keys), values), attended)): (Head<'_>, _)| {
-                let gradients = HeadGradients {
+                let mut gradients = HeadGradients {
                     attended,
                     queries,
                     keys,
                     values,
                 };
-                self.attend_back(head, gradients);
+                self.attend_back(head, &mut gradients);
             },
         );
         let (heads, kv_heads) = (self.spec.num_heads, self.spec.num_kv_heads);
@@ -152,7 +157,7 @@ impl Attention<'_> {
         self.spec.num_heads * self.spec.head_dim
     }
 
-    fn gather(self, rotated: &[f32], buffers: &mut HeadBuffers) {
+    fn gather(self, rotated: &[f32], buffers: &mut AttentionHeads) {
         let (dim, kv_heads, heads) = (self.spec.head_dim, self.spec.num_kv_heads, self.layout());
         let first_key = self.query_width();
         let first_value = first_key + kv_heads * dim;
@@ -182,7 +187,7 @@ impl Attention<'_> {
     }
 
     /// Every head of every text, in the order of [`Heads::split`].
-    fn heads(self, buffers: &HeadBuffers) -> Vec<Head<'_>> {
+    fn heads(self, buffers: &AttentionHeads) -> Vec<Head<'_>> {
         let (keys, values) = (
             self.layout().split(&buffers.keys),
             self.layout().split(&buffers.values),
@@ -211,7 +216,7 @@ impl Attention<'_> {
     }
 
     /// Some queries of a text at a time.
-    fn blocks(self, length: usize) -> impl Iterator<Item = Range<usize>> {
+    fn blocks(length: usize) -> impl Iterator<Item = Range<usize>> {
         let firsts = (0..length).step_by(QUERIES);
         firsts.map(move |first| first..length.min(first + QUERIES))
     }
@@ -258,7 +263,7 @@ impl Attention<'_> {
 
     fn attend(self, head: Head<'_>, output: &mut [f32]) {
         let dim = self.spec.head_dim;
-        for queries in self.blocks(head.keys.len() / dim) {
+        for queries in Self::blocks(head.keys.len() / dim) {
             let scores = self.scores(head, queries);
             let product = FloatProduct {
                 left: Grid::rows(&scores.shares, scores.keys.len()),
@@ -274,10 +279,10 @@ impl Attention<'_> {
 
     /// With shares P of scores S, values V, and `dP = dO V^T`: `dV = P^T dO`, `dS = P (dP - sum(P dP))`, times the slope of
     /// the cap, `dQ = dS K` and `dK = dS^T Q`.
-    fn attend_back(self, head: Head<'_>, gradients: HeadGradients<'_>) {
+    fn attend_back(self, head: Head<'_>, gradients: &mut HeadGradients<'_>) {
         let (dim, kernels) = (self.spec.head_dim, self.compute.kernels);
         let length = head.keys.len() / dim;
-        for queries in self.blocks(length) {
+        for queries in Self::blocks(length) {
             let scores = self.scores(head, queries);
             let (rows, width) = (&scores.queries, scores.keys.len());
             let of_rows = rows.start * dim..rows.end * dim;

@@ -9,6 +9,8 @@ use crate::model::{Compute, InputBuffers, Model, Norm};
 /// Bytes of logits that are there at once, for which there are as many rows as fit, and at least these.
 const LOGIT_BYTES: usize = 32 << 20;
 const FEWEST_ROWS: usize = 8;
+/// Rows that one thread takes at a time.
+const ROWS_PER_TASK: usize = 8;
 
 /// A row whose next token is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -20,9 +22,9 @@ pub(super) struct Asked<'a> {
     pub(super) shares: &'a [f32],
 }
 
-/// Norm and head of a model.
-pub(super) struct Head<'a> {
-    model: &'a Model,
+/// What a head works in, kept between passes.
+#[derive(Debug, Default)]
+pub(super) struct HeadBuffers {
     input: InputBuffers,
     transposed: TransposedBuffers,
     /// `[rows, hidden]`: of the residual stream, and after its norm; the former becomes its gradient.
@@ -33,28 +35,15 @@ pub(super) struct Head<'a> {
     logits: Vec<f32>,
 }
 
-/// The logits of a row at work.
-struct Row<'a> {
-    asked: Asked<'a>,
-    logits: &'a mut [f32],
-    loss: &'a mut f64,
+/// Norm and head of a model.
+pub(super) struct Head<'a> {
+    model: &'a Model,
+    buffers: &'a mut HeadBuffers,
 }
 
-impl<'a> Head<'a> {
-    pub(super) fn new(model: &'a Model) -> Self {
-        Self {
-            model,
-            input: InputBuffers::default(),
-            transposed: TransposedBuffers::default(),
-            gathered: Vec::new(),
-            normed: Vec::new(),
-            normed_gradient: Vec::new(),
-            logits: Vec::new(),
-        }
-    }
-
-    /// What it holds.
-    pub(super) fn bytes(&self) -> usize {
+impl HeadBuffers {
+    /// What they take.
+    pub(super) fn bytes(&self, model: &Model) -> usize {
         let own = [
             &self.gathered,
             &self.normed,
@@ -62,9 +51,15 @@ impl<'a> Head<'a> {
             &self.logits,
         ];
         // Each thread has the shares of a row.
-        let shares = self.model.threads() * self.model.spec().vocab_size;
+        let shares = model.threads() * model.spec().vocab_size;
         let floats = own.map(Vec::capacity).iter().sum::<usize>() + shares;
         4 * floats + self.input.bytes() + self.transposed.bytes()
+    }
+}
+
+impl<'a> Head<'a> {
+    pub(super) fn new(model: &'a Model, buffers: &'a mut HeadBuffers) -> Self {
+        Self { model, buffers }
     }
 
     /// The loss of each row that is asked for; writes the gradients of those rows of `residual` to `gradient`.
@@ -80,12 +75,12 @@ impl<'a> Head<'a> {
         for (asked, losses) in asked.chunks(step).zip(losses.chunks_mut(step)) {
             self.compute_logits(residual, asked);
             let cap = self.model.spec().final_soft_cap;
-            self.each_row(asked, losses, |row, shares| {
-                *row.loss = loss_of(&row, shares);
-                to_gradient(row, shares, cap);
+            self.each_row(asked, losses, |loss, (asked, logits), shares| {
+                *loss = loss_of(asked, logits, shares);
+                to_gradient(asked, logits, (shares, cap));
             });
             self.through_head();
-            for (asked, row) in asked.iter().zip(self.gathered.chunks_exact(width)) {
+            for (asked, row) in asked.iter().zip(self.buffers.gathered.chunks_exact(width)) {
                 gradient[asked.row * width..][..width].copy_from_slice(row);
             }
         }
@@ -98,15 +93,13 @@ impl<'a> Head<'a> {
         for asked in asked.chunks(self.rows_at_once()) {
             self.compute_logits(residual, asked);
             let mut found: Vec<Vec<f32>> = vec![Vec::new(); asked.len()];
-            let vocab = self.model.spec().vocab_size;
-            let rows = self.logits.chunks_exact(vocab).zip(asked).zip(&mut found);
-            let Compute { kernels, pool, .. } = self.model.compute();
-            pool.for_each(rows.collect(), 1, |((logits, asked), found)| {
-                let mut shares = vec![0.0; vocab];
-                kernels.softmax(logits, &mut shares);
-                let sum = LogSum::new(logits, &shares);
+            let take = |found: &mut Vec<f32>,
+                        (asked, logits): (&Asked<'_>, &mut [f32]),
+                        shares: &[f32]| {
+                let sum = LogSum::new(logits, shares);
                 found.extend(asked.ids.iter().map(|id| sum.log_prob(logits, *id) as f32));
-            });
+            };
+            self.each_row(asked, &mut found, take);
             values.extend(found.into_iter().flatten());
         }
         values
@@ -125,70 +118,89 @@ impl<'a> Head<'a> {
 
     fn compute_logits(&mut self, residual: &[f32], asked: &[Asked<'_>]) {
         let (width, vocab) = (self.model.spec().hidden_size, self.model.spec().vocab_size);
-        self.gathered.clear();
+        self.buffers.gathered.clear();
         for asked in asked {
-            self.gathered
+            self.buffers
+                .gathered
                 .extend_from_slice(&residual[asked.row * width..][..width]);
         }
         let compute = self.model.compute();
-        self.norm().apply(compute, &self.gathered, &mut self.normed);
-        self.logits.resize(asked.len() * vocab, 0.0);
+        self.norm()
+            .apply(compute, &self.buffers.gathered, &mut self.buffers.normed);
+        self.buffers.logits.resize(asked.len() * vocab, 0.0);
         let head = self.model.weights().head();
-        head.apply(compute, &self.normed, &mut self.input, &mut self.logits);
+        head.apply(
+            compute,
+            &self.buffers.normed,
+            &mut self.buffers.input,
+            &mut self.buffers.logits,
+        );
         if let Some(cap) = self.model.spec().final_soft_cap {
-            let rows = self.logits.chunks_mut(vocab).collect();
+            let rows = self.buffers.logits.chunks_mut(vocab).collect();
             compute.pool.for_each(rows, 1, |row: &mut [f32]| {
                 compute.kernels.soft_cap(row, cap);
             });
         }
     }
 
-    /// Shows each row with the shares of its logits.
-    fn each_row(
+    /// Shows each row that is asked for, with its logits, their shares and the place for what it gives.
+    fn each_row<T: Send>(
         &mut self,
         asked: &[Asked<'_>],
-        losses: &mut [f64],
-        work: impl Fn(Row<'_>, &[f32]) + Sync,
+        results: &mut [T],
+        work: impl Fn(&mut T, (&Asked<'_>, &mut [f32]), &[f32]) + Sync,
     ) {
         let vocab = self.model.spec().vocab_size;
-        let rows = self.logits.chunks_exact_mut(vocab).zip(asked).zip(losses);
+        let logits = self.buffers.logits.chunks_mut(ROWS_PER_TASK * vocab);
+        let tasks = logits.zip(asked.chunks(ROWS_PER_TASK));
+        let tasks = tasks.zip(results.chunks_mut(ROWS_PER_TASK));
         let Compute { kernels, pool, .. } = self.model.compute();
-        pool.for_each(rows.collect(), 1, |((logits, asked), loss)| {
-            let mut shares = vec![0.0; vocab];
-            kernels.softmax(logits, &mut shares);
-            let row = Row {
-                asked: *asked,
-                logits,
-                loss,
-            };
-            work(row, &shares);
-        });
+        pool.for_each(
+            tasks.collect(),
+            1,
+            |((logits, asked), results): (_, &mut [T])| {
+                let mut shares = vec![0.0; vocab];
+                let rows = <[f32]>::chunks_exact_mut(logits, vocab).zip(asked);
+                for (row, result) in rows.zip(results) {
+                    kernels.softmax(row.0, &mut shares);
+                    work(result, (row.1, row.0), &shares);
+                }
+            },
+        );
     }
 
     /// From the gradients of the logits to those of the gathered rows.
     fn through_head(&mut self) {
         let compute = self.model.compute();
         let Compute { kernels, pool, .. } = compute;
-        self.normed_gradient.clear();
-        self.normed_gradient.resize(self.gathered.len(), 0.0);
+        self.buffers.normed_gradient.clear();
+        self.buffers
+            .normed_gradient
+            .resize(self.buffers.gathered.len(), 0.0);
         let matrices = self.model.weights().head().matrices();
         let product = TransposedProduct {
             matrices,
-            rows: &self.logits,
+            rows: &self.buffers.logits,
             precision: compute.row_precision(matrices),
         };
-        let buffers = &mut self.transposed;
-        add_transposed(kernels, pool, &product, buffers, &mut self.normed_gradient);
+        let buffers = &mut self.buffers.transposed;
+        add_transposed(
+            kernels,
+            pool,
+            &product,
+            buffers,
+            &mut self.buffers.normed_gradient,
+        );
         let norm = self.norm();
-        self.normed.fill(0.0);
+        self.buffers.normed.fill(0.0);
         let weight = (norm.weight, norm.epsilon);
         kernels.rms_norm_backward(
-            &self.gathered,
+            &self.buffers.gathered,
             weight,
-            &self.normed_gradient,
-            &mut self.normed,
+            &self.buffers.normed_gradient,
+            &mut self.buffers.normed,
         );
-        std::mem::swap(&mut self.gathered, &mut self.normed);
+        std::mem::swap(&mut self.buffers.gathered, &mut self.buffers.normed);
     }
 }
 
@@ -217,17 +229,16 @@ impl LogSum {
     }
 }
 
-fn loss_of(row: &Row<'_>, shares: &[f32]) -> f64 {
-    let sum = LogSum::new(row.logits, shares);
-    let asked = row.asked.ids.iter().zip(row.asked.shares);
-    let counted = asked.filter(|(_, share)| **share != 0.0);
-    let terms = counted.map(|(id, share)| f64::from(*share) * sum.log_prob(row.logits, *id));
+fn loss_of(asked: &Asked<'_>, logits: &[f32], shares: &[f32]) -> f64 {
+    let sum = LogSum::new(logits, shares);
+    let counted = asked.ids.iter().zip(asked.shares);
+    let counted = counted.filter(|(_, share)| **share != 0.0);
+    let terms = counted.map(|(id, share)| f64::from(*share) * sum.log_prob(logits, *id));
     -terms.sum::<f64>()
 }
 
 /// With `p` the model's shares and `q` the asked ones, `sum(q) p - q`, times the slope of the cap.
-fn to_gradient(row: Row<'_>, shares: &[f32], cap: Option<f32>) {
-    let Row { asked, logits, .. } = row;
+fn to_gradient(asked: &Asked<'_>, logits: &mut [f32], (shares, cap): (&[f32], Option<f32>)) {
     let total = asked
         .shares
         .iter()

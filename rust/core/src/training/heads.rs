@@ -6,7 +6,7 @@ use ruvllm_kernels::ThreadPool;
 
 /// Queries, keys and values, head by head and in it text by text, so that what is multiplied stands together.
 #[derive(Debug, Default)]
-pub(super) struct HeadBuffers {
+pub(super) struct AttentionHeads {
     /// `[heads, rows, head_dim]`, multiplied with the scale.
     pub(super) queries: Vec<f32>,
     /// `[kv_heads, rows, head_dim]`
@@ -22,7 +22,7 @@ pub(super) struct HeadBuffers {
     pub(super) value_gradients: Vec<f32>,
 }
 
-impl HeadBuffers {
+impl AttentionHeads {
     /// What they take.
     pub(super) fn bytes(&self) -> usize {
         let all = [
@@ -103,7 +103,7 @@ impl Heads<'_> {
     }
 
     /// The texts of each head.
-    pub(super) fn split<'b>(self, values: &'b [f32]) -> Vec<&'b [f32]> {
+    pub(super) fn split(self, values: &[f32]) -> Vec<&[f32]> {
         let dim = self.head_dim;
         let heads = values.chunks_exact((self.rows * dim).max(1));
         heads

@@ -9,7 +9,8 @@ use crate::model::spec::ModelSpec;
 use crate::model::{Compute, LayerWeights, Linear, Norm};
 
 use super::attention::Attention;
-use super::rows::{Rotary, Rows, Turn};
+use super::rotation::Rotation;
+use super::rows::Rows;
 use super::site::{SiteRows, SiteWeights};
 use super::tensors::AdapterTensors;
 use super::trace::{LayerBuffers, Trace};
@@ -89,10 +90,11 @@ impl Layer<'_> {
             &mut buffers.input,
             (reduced, &mut trace.rotated),
         );
-        if self.has_head_norms() {
+        let rotation = self.rotation();
+        if rotation.has_norms() {
             trace.projected.clone_from(&trace.rotated);
         }
-        self.rotate(&mut trace.rotated);
+        rotation.forward(&mut trace.rotated);
         let attention = self.attention();
         let width = self.spec.num_heads * self.spec.head_dim;
         trace.attended.resize(self.rows.len() * width, 0.0);
@@ -142,7 +144,8 @@ impl Layer<'_> {
             &mut buffers.heads,
             &mut buffers.rotated_gradient,
         );
-        self.rotate_back(&trace.projected, &mut buffers.rotated_gradient);
+        self.rotation()
+            .backward(&trace.projected, &mut buffers.rotated_gradient);
         let norm = self.norm(&weights.attention_norm);
         norm.apply(self.compute, residual, &mut buffers.normed);
         zeros(&mut buffers.result, residual.len());
@@ -293,12 +296,13 @@ impl Layer<'_> {
         });
     }
 
-    fn has_head_norms(self) -> bool {
-        self.weights.query_norm.is_some() || self.weights.key_norm.is_some()
-    }
-
-    fn rotary(&self) -> &Rotary {
-        &self.rows.rotary[self.spec.layers[self.index].rope]
+    fn rotation(&self) -> Rotation<'_> {
+        Rotation {
+            compute: self.compute,
+            spec: self.spec,
+            weights: self.weights,
+            rotary: &self.rows.rotary[self.spec.layers[self.index].rope],
+        }
     }
 
     fn attention(&self) -> Attention<'_> {
@@ -309,69 +313,6 @@ impl Layer<'_> {
             texts: &self.rows.texts,
             rows: self.rows.len(),
         }
-    }
-
-    /// Queries, and keys, of a row of Q, K and V.
-    fn sides<'a>(self, row: &'a mut [f32]) -> [(&'a mut [f32], Option<&'a [f32]>); 2]
-    where
-        Self: 'a,
-    {
-        let dim = self.spec.head_dim;
-        let (queries, rest) = row.split_at_mut(self.spec.num_heads * dim);
-        let keys = &mut rest[..self.spec.num_kv_heads * dim];
-        [
-            (queries, self.weights.query_norm.as_deref()),
-            (keys, self.weights.key_norm.as_deref()),
-        ]
-    }
-
-    fn width(self) -> usize {
-        (self.spec.num_heads + 2 * self.spec.num_kv_heads) * self.spec.head_dim
-    }
-
-    /// Norms and rotates queries and keys in place.
-    fn rotate(self, rows: &mut [f32]) {
-        let Compute { kernels, pool, .. } = self.compute;
-        let rows = rows.chunks_exact_mut(self.width()).enumerate();
-        pool.for_each(
-            rows.collect(),
-            ROWS_PER_TASK,
-            |(index, row): (usize, &mut [f32])| {
-                let (cosines, sines) = self.rotary().row(index, Turn::There);
-                for (heads, norm) in self.sides(row) {
-                    if let Some(weight) = norm {
-                        let input = heads.to_vec();
-                        kernels.rms_norm(&input, weight, self.spec.norm_epsilon, heads);
-                    }
-                    kernels.rotate(heads, self.spec.head_dim, cosines, sines);
-                }
-            },
-        );
-    }
-
-    /// From gradients after that to those before, in place; `projected` is what was normed, where there are norms.
-    fn rotate_back(self, projected: &[f32], gradients: &mut [f32]) {
-        let Compute { kernels, pool, .. } = self.compute;
-        let rows = gradients.chunks_exact_mut(self.width()).enumerate();
-        pool.for_each(
-            rows.collect(),
-            ROWS_PER_TASK,
-            |(index, row): (usize, &mut [f32])| {
-                let (cosines, sines) = self.rotary().row(index, Turn::Back);
-                let mut first = index * self.width();
-                for (heads, norm) in self.sides(row) {
-                    kernels.rotate(heads, self.spec.head_dim, cosines, sines);
-                    if let Some(weight) = norm {
-                        let output = heads.to_vec();
-                        heads.fill(0.0);
-                        let input = &projected[first..first + output.len()];
-                        let norm = (weight, self.spec.norm_epsilon);
-                        kernels.rms_norm_backward(input, norm, &output, heads);
-                    }
-                    first += heads.len();
-                }
-            },
-        );
     }
 }
 

@@ -16,6 +16,7 @@ mod head;
 mod heads;
 mod layer;
 mod pass;
+mod rotation;
 mod rows;
 mod settings;
 mod site;
@@ -31,7 +32,7 @@ use crate::model::Model;
 pub use example::Example;
 use head::Asked;
 pub use pass::Keeping;
-use pass::Pass;
+use pass::{Pass, PassMemory};
 use rows::Rows;
 pub use settings::{StepSettings, TrainingSettings};
 use tensors::AdapterTensors;
@@ -47,6 +48,7 @@ pub struct Training {
     model: Arc<Model>,
     maps: AdapterTensors,
     steps: u64,
+    memory: PassMemory,
     activation_bytes: usize,
 }
 
@@ -57,6 +59,7 @@ impl Training {
             maps: AdapterTensors::new(&model, settings)?,
             model,
             steps: 0,
+            memory: PassMemory::default(),
             activation_bytes: 0,
         })
     }
@@ -126,7 +129,12 @@ impl Training {
             shares: &[],
         });
         let asked: Vec<_> = asked.collect();
-        Ok(Pass::new(&self.model, &rows).log_probs(&self.maps, &asked))
+        let pass = Pass {
+            model: &self.model,
+            rows: &rows,
+            memory: &mut PassMemory::default(),
+        };
+        Ok(pass.log_probs(&self.maps, &asked))
     }
 
     /// Makes a step of AdamW with what was added up, and clears it; gives the gradient's norm before it was cut.
@@ -155,9 +163,14 @@ impl Training {
         if asked.is_empty() {
             return Ok(losses);
         }
-        let mut pass = Pass::new(&self.model, &rows);
+        let mut pass = Pass {
+            model: &self.model,
+            rows: &rows,
+            memory: &mut self.memory,
+        };
         let of_rows = pass.learn(&mut self.maps, &asked, keeping);
-        self.activation_bytes = self.activation_bytes.max(pass.most_bytes());
+        let bytes = self.memory.bytes(&self.model);
+        self.activation_bytes = self.activation_bytes.max(bytes);
         for (owner, loss) in owners.into_iter().zip(of_rows?) {
             losses[owner] += loss;
         }

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::model::Model;
 
-use super::head::{Asked, Head};
+use super::head::{Asked, Head, HeadBuffers};
 use super::layer::{Extent, Layer};
 use super::rows::Rows;
 use super::tensors::AdapterTensors;
@@ -18,41 +18,46 @@ pub enum Keeping {
     Everything,
 }
 
+/// Memory of passes, kept between them.
+#[derive(Debug, Default)]
+pub(super) struct PassMemory {
+    /// The input of each layer that the way back comes to.
+    inputs: Vec<Vec<f32>>,
+    /// What the way back needs of each of them, where that is kept.
+    traces: Vec<Trace>,
+    /// The trace of a layer whose own is not kept.
+    scratch: Trace,
+    layer: LayerBuffers,
+    head: HeadBuffers,
+    /// The residual stream, and its gradient, `[rows, hidden]`.
+    residual: Vec<f32>,
+    gradient: Vec<f32>,
+}
+
 /// Rows at work on a model.
 pub(super) struct Pass<'a> {
-    model: &'a Model,
-    rows: &'a Rows,
-    /// The input of each layer that the way back comes to, and what it needs of it, where that is kept.
-    inputs: Vec<Vec<f32>>,
-    traces: Vec<Trace>,
-    buffers: LayerBuffers,
-    residual: Vec<f32>,
-    /// Bytes that were held at once, at most.
-    most_bytes: usize,
+    pub(super) model: &'a Model,
+    pub(super) rows: &'a Rows,
+    pub(super) memory: &'a mut PassMemory,
+}
+
+impl PassMemory {
+    /// What it takes.
+    pub(super) fn bytes(&self, model: &Model) -> usize {
+        let traces: usize = self.traces.iter().map(Trace::bytes).sum();
+        let inputs: usize = self.inputs.iter().map(Vec::capacity).sum();
+        let floats = inputs + self.residual.capacity() + self.gradient.capacity();
+        let buffers = self.layer.bytes() + self.head.bytes(model);
+        4 * floats + traces + self.scratch.bytes() + buffers
+    }
 }
 
 impl<'a> Pass<'a> {
-    pub(super) fn new(model: &'a Model, rows: &'a Rows) -> Self {
-        Self {
-            model,
-            rows,
-            inputs: Vec::new(),
-            traces: Vec::new(),
-            buffers: LayerBuffers::default(),
-            residual: Vec::new(),
-            most_bytes: 0,
-        }
-    }
-
-    /// Bytes of activations and gradients that it held at once, at most.
-    pub(super) fn most_bytes(&self) -> usize {
-        self.most_bytes
-    }
-
     /// The log-probabilities of what is asked for.
     pub(super) fn log_probs(mut self, maps: &AdapterTensors, asked: &[Asked<'_>]) -> Vec<f32> {
         self.forward(maps, None);
-        Head::new(self.model).log_probs(&self.residual, asked)
+        let PassMemory { head, residual, .. } = self.memory;
+        Head::new(self.model, head).log_probs(residual, asked)
     }
 
     /// The loss of each row that is asked for; adds to the gradients. An error, with none added, where a loss is no number.
@@ -63,17 +68,21 @@ impl<'a> Pass<'a> {
         keeping: Keeping,
     ) -> Result<Vec<f64>> {
         self.forward(maps, Some(keeping));
-        let mut gradient = vec![0.0; self.residual.len()];
-        let mut head = Head::new(self.model);
-        let losses = head.losses(&self.residual, asked, &mut gradient);
-        self.count(head.bytes() + 4 * gradient.len());
-        drop(head);
+        let PassMemory {
+            head,
+            residual,
+            gradient,
+            ..
+        } = &mut *self.memory;
+        gradient.clear();
+        gradient.resize(residual.len(), 0.0);
+        let losses = Head::new(self.model, head).losses(residual, asked, gradient);
         if let Some(loss) = losses.iter().find(|loss| !loss.is_finite()) {
             return Err(Error::Sona(format!(
                 "the loss is {loss}: the adapter has grown out of all bounds; go back to an earlier one, and learn slower"
             )));
         }
-        self.backward(maps, &mut gradient);
+        self.backward(maps, keeping);
         Ok(losses)
     }
 
@@ -87,68 +96,61 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// Through all layers, to the residual stream behind them.
     fn forward(&mut self, maps: &AdapterTensors, keeping: Option<Keeping>) {
-        let (model, compute) = (self.model, self.model.compute());
+        let weights = self.model.weights();
+        let layers = weights.layers.len();
         let tokens = &self.rows.tokens;
-        let weights = model.weights();
-        weights.embed(compute, model.spec(), tokens, &mut self.residual);
-        let mut scratch = Trace::default();
-        for index in 0..weights.layers.len() {
-            let input = std::mem::take(&mut self.residual);
-            let comes_back = keeping.filter(|_| index >= maps.lowest_layer());
-            let mut trace = match comes_back {
-                Some(Keeping::Everything) => Trace::default(),
-                _ => std::mem::take(&mut scratch),
-            };
-            self.layer(index).forward(
-                maps,
-                &input,
-                &mut trace,
-                (&mut self.buffers, &mut self.residual),
-                Extent::Whole,
-            );
-            match comes_back {
-                Some(Keeping::Everything) => self.traces.push(trace),
-                _ => scratch = trace,
-            }
-            if comes_back.is_some() {
-                self.inputs.push(input);
-            }
+        let memory = &mut *self.memory;
+        // Another way of keeping, or other rows, need not what the last one left.
+        if keeping != Some(Keeping::Everything) {
+            memory.traces.clear();
         }
-        self.count(scratch.bytes());
-    }
-
-    fn backward(&mut self, maps: &mut AdapterTensors, gradient: &mut [f32]) {
-        let (lowest, layers) = (maps.lowest_layer(), self.model.spec().layers.len());
-        let mut scratch = Trace::default();
-        for index in (lowest..layers).rev() {
-            let Some(input) = self.inputs.pop() else {
-                return;
-            };
+        memory.inputs.resize_with(layers, Vec::new);
+        let (compute, spec) = (self.model.compute(), self.model.spec());
+        weights.embed(compute, spec, tokens, &mut memory.residual);
+        if keeping == Some(Keeping::Everything) {
+            memory.traces.resize_with(layers, Trace::default);
+        }
+        for index in 0..layers {
             let layer = self.layer(index);
-            let kept = self.traces.pop();
-            let is_kept = kept.is_some();
-            let mut trace = kept.unwrap_or_else(|| {
-                let mut trace = std::mem::take(&mut scratch);
-                let work = (&mut self.buffers, &mut self.residual);
-                layer.forward(maps, &input, &mut trace, work, Extent::Traced);
-                trace
-            });
-            let needs_input = index > lowest;
-            let of_layer = (&input[..], &mut trace);
-            layer.backward(maps, of_layer, &mut self.buffers, gradient, needs_input);
-            self.count(4 * (gradient.len() + input.capacity()) + trace.bytes());
-            if !is_kept {
-                scratch = trace;
-            }
+            let memory = &mut *self.memory;
+            let is_kept = keeping.is_some() && index >= maps.lowest_layer();
+            // Layers that nothing comes back to share the first's memory.
+            let input = &mut memory.inputs[if is_kept { index } else { 0 }];
+            std::mem::swap(input, &mut memory.residual);
+            let trace = match memory.traces.get_mut(index) {
+                Some(trace) if is_kept => trace,
+                _ => &mut memory.scratch,
+            };
+            let work = (&mut memory.layer, &mut memory.residual);
+            layer.forward(maps, input, trace, work, Extent::Whole);
         }
     }
 
-    /// Takes note of what is held, with so many bytes that others hold.
-    fn count(&mut self, others: usize) {
-        let traces: usize = self.traces.iter().map(Trace::bytes).sum();
-        let inputs: usize = self.inputs.iter().map(Vec::capacity).sum();
-        let own = traces + 4 * (inputs + self.residual.capacity()) + self.buffers.bytes();
-        self.most_bytes = self.most_bytes.max(own + others);
+    fn backward(&mut self, maps: &mut AdapterTensors, keeping: Keeping) {
+        let lowest = maps.lowest_layer();
+        for index in (lowest..self.model.spec().layers.len()).rev() {
+            let layer = self.layer(index);
+            let PassMemory {
+                inputs,
+                traces,
+                scratch,
+                layer: buffers,
+                residual,
+                gradient,
+                ..
+            } = &mut *self.memory;
+            let input = &inputs[index];
+            let trace = match keeping {
+                Keeping::Everything => &mut traces[index],
+                Keeping::Inputs => {
+                    let work = (&mut *buffers, residual);
+                    layer.forward(maps, input, scratch, work, Extent::Traced);
+                    scratch
+                }
+            };
+            layer.backward(maps, (input, trace), buffers, gradient, index > lowest);
+        }
     }
 }

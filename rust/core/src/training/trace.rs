@@ -4,7 +4,7 @@ use ruvllm_kernels::TransposedBuffers;
 
 use crate::model::InputBuffers;
 
-use super::heads::HeadBuffers;
+use super::heads::AttentionHeads;
 
 /// What the way back needs of a layer, beside its input.
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ pub(super) struct Trace {
 #[derive(Debug, Default)]
 pub(super) struct LayerBuffers {
     pub(super) input: InputBuffers,
-    pub(super) heads: HeadBuffers,
+    pub(super) heads: AttentionHeads,
     /// `[rows, hidden]`
     pub(super) normed: Vec<f32>,
     pub(super) result: Vec<f32>,

@@ -72,6 +72,8 @@ pub fn request(tokens: &[TokenId], task: Task) -> Request {
         cancel: CancelFlag::default(),
         tenant: String::new(),
         adapters: vec![],
+        head: None,
+        capture: None,
         cache_min_tokens: None,
     }
 }

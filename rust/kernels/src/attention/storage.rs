@@ -32,11 +32,11 @@ impl KvStorage {
 
     /// The pool, to read.
     pub fn view(&self) -> KvView<'_> {
-        let bytes = self.bytes.as_slice();
+        let bytes = &self.bytes;
         let data = match self.layout.format {
-            KvFormat::F32 => KvData::F32(numbers(bytes)),
-            KvFormat::F16 => KvData::F16(numbers(bytes)),
-            KvFormat::I8 => KvData::I8(numbers(bytes)),
+            KvFormat::F32 => KvData::F32(bytes.numbers()),
+            KvFormat::F16 => KvData::F16(bytes.numbers()),
+            KvFormat::I8 => KvData::I8(bytes.numbers()),
         };
         KvView {
             layout: self.layout,
@@ -46,11 +46,11 @@ impl KvStorage {
 
     /// The numbers, to write.
     pub fn data_mut(&mut self) -> KvDataMut<'_> {
-        let bytes = self.bytes.as_mut_slice();
+        let bytes = &mut self.bytes;
         match self.layout.format {
-            KvFormat::F32 => KvDataMut::F32(numbers_mut(bytes)),
-            KvFormat::F16 => KvDataMut::F16(numbers_mut(bytes)),
-            KvFormat::I8 => KvDataMut::I8(numbers_mut(bytes)),
+            KvFormat::F32 => KvDataMut::F32(bytes.numbers_mut()),
+            KvFormat::F16 => KvDataMut::F16(bytes.numbers_mut()),
+            KvFormat::I8 => KvDataMut::I8(bytes.numbers_mut()),
         }
     }
 }
@@ -80,33 +80,6 @@ impl KvStorage {
     pub fn release(&mut self, bytes: std::ops::Range<usize>) {
         self.bytes.release(bytes);
     }
-}
-
-/// How a number of the pool is stored.
-///
-/// # Safety
-///
-/// Any bits are a value of the type, and any value's bytes may be written.
-unsafe trait AnyBits {}
-// SAFETY: all bits of 32 are floats, of which some are no numbers.
-unsafe impl AnyBits for f32 {}
-// SAFETY: an integer has a value for all its bits.
-unsafe impl AnyBits for u16 {}
-// SAFETY: an integer has a value for all its bits.
-unsafe impl AnyBits for i8 {}
-
-fn numbers<T: AnyBits>(bytes: &[u8]) -> &[T] {
-    // SAFETY: any bits are a `T`, and `align_to` takes care of the alignment.
-    let (before, numbers, _) = unsafe { bytes.align_to() };
-    assert!(before.is_empty(), "numbers begin on their alignment");
-    numbers
-}
-
-fn numbers_mut<T: AnyBits>(bytes: &mut [u8]) -> &mut [T] {
-    // SAFETY: any bits are a `T` and any `T` may be written; `align_to_mut` takes care of the alignment.
-    let (before, numbers, _) = unsafe { bytes.align_to_mut() };
-    assert!(before.is_empty(), "numbers begin on their alignment");
-    numbers
 }
 
 /// The numbers of a pool, to read.

@@ -60,6 +60,12 @@ impl RowDelta<'_> {
         self.rank * self.outputs.next_multiple_of(LORA_PANEL)
     }
 
+    /// Where the numbers of B for some outputs stand.
+    pub(crate) fn numbers_of(&self, outputs: &Range<usize>) -> Range<usize> {
+        let panels = outputs.start / LORA_PANEL..outputs.end.div_ceil(LORA_PANEL);
+        panels.start * self.rank * LORA_PANEL..panels.end * self.rank * LORA_PANEL
+    }
+
     /// Where it meets a tile, whose rows and outputs in the product are given.
     pub(crate) fn meets(&self, (rows, outputs): (&Range<usize>, &Range<usize>)) -> Option<Meeting> {
         let first_row = rows.start.max(self.rows.start);

@@ -5,8 +5,10 @@ mod apply;
 mod deltas;
 mod numbers;
 pub(crate) mod rows;
+mod storage;
 
 pub(crate) use apply::delta;
 pub use apply::{LoraAdapter, LoraMatrices};
 pub use deltas::{Meeting, RowDelta};
-pub use numbers::{LORA_PANEL, LoraNumbers};
+pub use numbers::{LORA_PANEL, LoraNumbers, LoraNumbersMut};
+pub use storage::LoraStorage;

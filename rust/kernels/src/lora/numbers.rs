@@ -1,6 +1,10 @@
 //! An adapter's numbers as they are kept.
 
+use std::ops::Range;
+
 use half::f16;
+
+use crate::read_ahead::ReadAhead;
 
 /// Outputs whose numbers of B stand together.
 pub const LORA_PANEL: usize = 16;
@@ -12,6 +16,15 @@ pub enum LoraNumbers<'a> {
     F32(&'a [f32]),
     /// f16 bits.
     F16(&'a [u16]),
+}
+
+/// The same, to write.
+#[derive(Debug)]
+pub enum LoraNumbersMut<'a> {
+    /// f32.
+    F32(&'a mut [f32]),
+    /// f16 bits.
+    F16(&'a mut [u16]),
 }
 
 impl LoraNumbers<'_> {
@@ -26,6 +39,26 @@ impl LoraNumbers<'_> {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Asks memory for them, for they will be needed soon.
+    pub fn ask_ahead(&self) {
+        match self {
+            Self::F32(values) => ReadAhead::of(values).ask_all(),
+            Self::F16(values) => ReadAhead::of(values).ask_all(),
+        }
+    }
+
+    /// Some of them.
+    ///
+    /// # Panics
+    ///
+    /// Where there are not so many.
+    pub(crate) fn part(&self, places: Range<usize>) -> Self {
+        match self {
+            Self::F32(values) => Self::F32(&values[places]),
+            Self::F16(values) => Self::F16(&values[places]),
+        }
     }
 
     /// One of them.

@@ -191,7 +191,9 @@ fn add_rounded(
             kernels.multiply_quantized(panel, rows, &range, &mut target);
         }
     }
-    panels.into_iter().for_each(|panel| buffers.put_back(panel));
+    for panel in panels {
+        buffers.put_back(panel);
+    }
     true
 }
 

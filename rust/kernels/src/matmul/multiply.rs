@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use super::add_deltas::add_deltas;
+use super::add_deltas::{add_deltas, ask_ahead};
 use super::cut::{Chunk, Cut};
 use super::output::OutputTile;
 use super::product::{Activations, Epilogue, FEW_TOKENS, Product};
@@ -98,8 +98,9 @@ pub fn multiply(
                 let with = (kernels, activation);
                 gate_chunk(with, &chunk, (product, &range), &mut target);
             } else {
-                multiply_range(kernels, &chunk.matrices[0], (product, &range), &mut target);
                 let place = (&range.tokens, &columns);
+                ask_ahead(product.deltas, place);
+                multiply_range(kernels, &chunk.matrices[0], (product, &range), &mut target);
                 add_deltas(kernels, product.deltas, place, &mut target);
             }
         }
@@ -132,13 +133,10 @@ fn gate_chunk(
     let mut outputs = range.rows(&chunk.matrices[0]);
     for (matrix, half) in chunk.matrices.iter().zip([&mut *gate, &mut *up]) {
         let mut half = OutputTile::new(half, columns);
+        let place = (&range.tokens, &outputs);
+        ask_ahead(product.deltas, place);
         multiply_range(kernels, matrix, (product, range), &mut half);
-        add_deltas(
-            kernels,
-            product.deltas,
-            (&range.tokens, &outputs),
-            &mut half,
-        );
+        add_deltas(kernels, product.deltas, place, &mut half);
         outputs = outputs.start + matrix.rows()..outputs.end + matrix.rows();
     }
     kernels.gate_rows(activation, gate, up, output);

@@ -132,8 +132,13 @@ pub(crate) fn decode<L: Lanes>(
     match matrix.elements() {
         Elements::Quantized(layout) => {
             let view = TileBlock::new(layout, values, matrix.tile_scales(tile), block);
+            let mut scales = [[[0.0; TILE_ROWS]; 2]; 2];
+            for (group, scales) in scales.iter_mut().take(layout.groups()).enumerate() {
+                view.scales(lanes, group, scales);
+            }
             for (lane, row) in target.chunks_exact_mut(BLOCK_INPUTS).enumerate() {
-                decode_lane(lanes, &view, (lane, layout.group), row);
+                let scale = |group: usize| scales[group].map(|of_lanes| of_lanes[lane]);
+                decode_lane(lanes, &view, (lane, layout.group), (scale, row));
             }
             return;
         }
@@ -183,12 +188,11 @@ fn decode_lane<L: Lanes>(
     lanes: L,
     view: &TileBlock<'_>,
     (lane, group): (usize, usize),
-    row: &mut [f32],
+    (scale, row): (impl Fn(usize) -> [f32; 2], &mut [f32]),
 ) {
     let integers = view.integers(lane);
     for (index, target) in row.chunks_exact_mut(group).enumerate() {
-        let (scale, minimum) = view.scale(lane, index);
-        let (scale, minimum) = (lanes.splat(scale), lanes.splat(minimum));
+        let [scale, minimum] = scale(index).map(|value| lanes.splat(value));
         let integers = integers[index * group..].chunks_exact(L::WIDTH);
         for (integers, target) in integers.zip(target.chunks_exact_mut(L::WIDTH)) {
             // SAFETY: the chunk has as many bytes as a vector lanes.

@@ -97,15 +97,15 @@ pub(crate) fn turn_over<L: Lanes>(
             decode(lanes, matrix, (2 * part + half, block), target);
         }
         for tile in 0..BLOCK_INPUTS / TILE_ROWS {
-            let target = Target::new(panel, part, tile);
-            quantize_tile(lanes, &weights[tile * TILE_ROWS..], target);
+            let mut target = Target::new(panel, part, tile);
+            quantize_tile(lanes, &weights[tile * TILE_ROWS..], &mut target);
         }
     }
 }
 
 /// Quantizes 32 rows of 16 weights that are [`BLOCK_INPUTS`] apart, each column by its largest.
 #[inline(always)]
-fn quantize_tile<L: Lanes>(lanes: L, weights: &[f32], target: Target<'_>) {
+fn quantize_tile<L: Lanes>(lanes: L, weights: &[f32], target: &mut Target<'_>) {
     let mut inverses = [0.0; TILE_ROWS];
     let mut scales = [0.0; TILE_ROWS];
     for first in (0..TILE_ROWS).step_by(L::WIDTH) {

@@ -45,7 +45,7 @@ fn what_to_read_ahead_outlives_the_job_as_a_hint_only() {
         let ahead = [ReadAhead::of(&bytes); 2];
         pool.run_before(&ahead, 8, &|_| {});
     }
-    let (mut hint, mut lines) = (ReadAhead::of(&[0; 200]), 0);
+    let (mut hint, mut lines) = (ReadAhead::of(&[0_u8; 200]), 0);
     while hint.ask() {
         lines += 1;
     }

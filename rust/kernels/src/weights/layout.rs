@@ -3,6 +3,7 @@
 use half::f16;
 
 use crate::quant::{BlockFormat, ScaleEncoding};
+use crate::simd::Lanes;
 
 /// Rows of a tile: the 32-bit lanes of the widest vector.
 pub const TILE_ROWS: usize = 16;
@@ -213,11 +214,68 @@ impl<'a> TileBlock<'a> {
         )
     }
 
-    /// One weight.
-    pub(crate) fn value(&self, lane: usize, input: usize) -> f32 {
-        let (scale, minimum) = self.scale(lane, input / self.layout.group);
-        let integer = f32::from(self.integer(lane, input)) - f32::from(self.layout.zero);
-        scale * integer + minimum
+    /// The scales, and the minimums or zeros, of a group of all rows.
+    #[inline(always)]
+    pub(crate) fn scales<L: Lanes>(
+        &self,
+        lanes: L,
+        group: usize,
+        [scales, minimums]: &mut [[f32; TILE_ROWS]; 2],
+    ) {
+        let first = group * (1 + usize::from(self.layout.has_minimum)) * TILE_ROWS;
+        self.load_scales(lanes, (0, first), scales);
+        if self.layout.has_minimum {
+            self.load_scales(lanes, (TILE_ROWS, first + TILE_ROWS), minimums);
+        }
+    }
+
+    /// Sixteen scales, or minimums: `base` is the place of the first base in a super-block's header.
+    #[inline(always)]
+    fn load_scales<L: Lanes>(
+        &self,
+        lanes: L,
+        (base, first): (usize, usize),
+        target: &mut [f32; TILE_ROWS],
+    ) {
+        for (index, target) in target.chunks_exact_mut(L::WIDTH).enumerate() {
+            let offset = index * L::WIDTH;
+            let place = first + offset;
+            let vector = match self.layout.encoding {
+                ScaleEncoding::Single => {
+                    let bytes = &self.scales[4 * place..4 * (place + L::WIDTH)];
+                    // SAFETY: as many numbers as a vector has stand there.
+                    unsafe { lanes.load(bytes.as_ptr().cast()) }
+                }
+                ScaleEncoding::Half => {
+                    let bytes = &self.scales[2 * place..2 * (place + L::WIDTH)];
+                    // SAFETY: as many halves as a vector has lanes stand there.
+                    unsafe { lanes.load_half(bytes.as_ptr().cast()) }
+                }
+                ScaleEncoding::Super => {
+                    let bases = &self.header[2 * (base + offset)..][..2 * L::WIDTH];
+                    let factors = &self.scales[place..place + L::WIDTH];
+                    // SAFETY: as many halves, and as many bytes, as a vector has lanes stand there.
+                    unsafe {
+                        let bases = lanes.load_half(bases.as_ptr().cast());
+                        lanes.mul(bases, lanes.load_bytes(factors.as_ptr().cast()))
+                    }
+                }
+            };
+            lanes.store_up_to(target, vector);
+        }
+    }
+
+    /// The weights of a row.
+    pub(crate) fn decode(&self, lane: usize, output: &mut [f32; BLOCK_INPUTS]) {
+        let integers = self.integers(lane);
+        let groups = integers.chunks_exact(self.layout.group);
+        let targets = output.chunks_exact_mut(self.layout.group);
+        for (group, (integers, targets)) in groups.zip(targets).enumerate() {
+            let (scale, minimum) = self.scale(lane, group);
+            for (target, integer) in targets.iter_mut().zip(integers) {
+                *target = scale * f32::from(*integer) + minimum;
+            }
+        }
     }
 }
 

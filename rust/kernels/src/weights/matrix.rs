@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use half::{bf16, f16};
 
 use super::layout::{BLOCK_INPUTS, Elements, TILE_ROWS, TileBlock, lane_bytes};
@@ -146,7 +147,7 @@ impl PackedMatrix {
         &self.scales.as_slice()[tile * bytes..(tile + 1) * bytes]
     }
 
-    /// One row as f32: the embedding's lookup.
+    /// One row as f32: the embedding's lookup, and the head's rows of some tokens.
     ///
     /// # Panics
     ///
@@ -166,23 +167,28 @@ impl PackedMatrix {
                     *value = f32::from_le_bytes(lane_bytes(bytes, lane));
                 }
             }
-            Elements::Half | Elements::Bfloat => {
+            Elements::Half => {
+                // Turned into f32 so many at a time, by an instruction where there is one.
+                let mut halves = [0; 64];
+                let sources = values.as_chunks::<32>().0.chunks(halves.len());
+                for (sources, targets) in sources.zip(output.chunks_mut(halves.len())) {
+                    for (half, bytes) in halves.iter_mut().zip(sources) {
+                        *half = u16::from_le_bytes(lane_bytes(bytes, lane));
+                    }
+                    let halves = halves[..targets.len()].reinterpret_cast::<f16>();
+                    halves.convert_to_f32_slice(targets);
+                }
+            }
+            Elements::Bfloat => {
                 for (value, bytes) in output.iter_mut().zip(values.as_chunks::<32>().0) {
-                    let bits = u16::from_le_bytes(lane_bytes(bytes, lane));
-                    *value = if self.elements == Elements::Half {
-                        f16::from_bits(bits).to_f32()
-                    } else {
-                        bf16::from_bits(bits).to_f32()
-                    };
+                    *value = bf16::from_le_bytes(lane_bytes(bytes, lane)).to_f32();
                 }
             }
             Elements::Quantized(layout) => {
                 let scales = self.tile_scales(tile);
-                for (block, output) in output.chunks_exact_mut(BLOCK_INPUTS).enumerate() {
-                    let view = TileBlock::new(layout, values, scales, block);
-                    for (input, value) in output.iter_mut().enumerate() {
-                        *value = view.value(lane, input);
-                    }
+                let blocks = output.as_chunks_mut::<BLOCK_INPUTS>().0.iter_mut();
+                for (block, output) in blocks.enumerate() {
+                    TileBlock::new(layout, values, scales, block).decode(lane, output);
                 }
             }
         }

@@ -67,6 +67,8 @@ fn tokens(engine: &mut Engine, count: u32) -> Vec<Vec<u32>> {
             cancel: CancelFlag::default(),
             tenant: String::new(),
             adapters: vec![],
+            head: None,
+            capture: None,
             cache_min_tokens: None,
         };
         engine.add(request).unwrap();

@@ -1,0 +1,103 @@
+"""What learning costs: an update, and a token with capture on, or with what was learned in use.
+
+    python -m benches.learning [MODEL] [--threads N]
+    python -m benches.learning --shape 1b
+
+With `--shape` it is a file of that shape (hidden 2048) with random weights. Each round decodes without
+learning, with capture and with both, one after the other; ratios are of one round each, and the median is
+told. An update is of an answer of 64 tokens, given its captured states; the 95th percentile counts.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from statistics import median, quantiles
+
+from benches import files
+from benches.shapes import SHAPES, write_shape
+from benches.workloads import token_ids
+from ruvllm import LLM, GenerateParams, SonaConfig, SonaLlm, SonaLlmConfig
+
+ANSWER, PROMPT = 64, 32
+ROUNDS, UPDATES = 9, 200
+MARKS = {"capture": 1.03, "learned": 1.02}
+UPDATE_MARK_US = 1000
+MADE = GenerateParams(
+    max_tokens=ANSWER, temperature=0.0, repetition_penalty=1.0, ignore_eos=True, cache_prefix=False
+)
+# Nothing holds, and nothing is expected: each of many updates moves something.
+BUSY = SonaConfig(ewc_lambda=0.02, baseline_rate=0.0, max_feedback_per_minute=100_000)
+
+
+def decode_seconds(llm: LLM, prompt: list[int], tenant: str) -> float:
+    """Seconds from the first token to the last."""
+    timings = llm.generate(prompt, MADE, tenant=tenant).timings
+    return timings.total_seconds - timings.first_token_seconds
+
+
+def update_microseconds(llm: LLM) -> list[float]:
+    """How long each update took, of answers that were captured here."""
+    sona = SonaLlm(llm, SonaLlmConfig(sona=BUSY), tenant="updates")
+    found = []
+    for index in range(UPDATES):
+        if index % 20 == 0:
+            answer = sona.generate(token_ids(PROMPT + index // 20, llm.model_info.vocab_size), MADE)
+        began = time.perf_counter()
+        sona.feedback(answer.completion_id, index % 2)
+        found.append((time.perf_counter() - began) * 1e6)
+    return found
+
+
+def ratios(llm: LLM) -> dict[str, float]:
+    """What a decoded token takes with capture, and beside that with what was learned, over one without."""
+    prompt = token_ids(PROMPT, llm.model_info.vocab_size)
+    SonaLlm(llm, tenant="capture")
+    learned = SonaLlm(llm, tenant="learned")
+    learned.feedback(learned.generate(prompt, MADE).completion_id, 1.0)
+    found: dict[str, list[float]] = {name: [] for name in MARKS}
+    for _ in range(ROUNDS):
+        plain = decode_seconds(llm, prompt, "none")
+        capture = decode_seconds(llm, prompt, "capture")
+        found["capture"].append(capture / plain)
+        # Both have capture on: what is left is the adapter.
+        found["learned"].append(decode_seconds(llm, prompt, "learned") / capture)
+    return {name: median(values) for name, values in found.items()}
+
+
+def report(llm: LLM) -> bool:
+    """Tell the figures; whether they keep their marks."""
+    microseconds = update_microseconds(llm)
+    percentile = quantiles(microseconds, n=20)[-1]
+    info = llm.model_info
+    print(f"hidden {info.hidden_size}, {info.quantization}, {info.threads} threads")
+    print(
+        f"update of {ANSWER} tokens: median {median(microseconds):.0f} us, 95th percentile "
+        f"{percentile:.0f} us (mark {UPDATE_MARK_US})"
+    )
+    is_kept = percentile < UPDATE_MARK_US
+    for name, ratio in ratios(llm).items():
+        print(f"decoding, {name}: {ratio:.3f} (mark {MARKS[name]})")
+        is_kept = is_kept and ratio <= MARKS[name]
+    return is_kept
+
+
+def main() -> int:
+    """Run it; 1 where a mark is not kept."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", nargs="?", default="smollm2-135m")
+    parser.add_argument("--shape", choices=sorted(SHAPES))
+    parser.add_argument("--threads", type=int)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = files.path_of(arguments.model) if arguments.shape is None else Path(folder) / "shape.gguf"
+        if arguments.shape is not None:
+            write_shape(arguments.shape, Path(path))
+        with LLM(path, threads=arguments.threads, max_context=1024) as llm:
+            return 0 if report(llm) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

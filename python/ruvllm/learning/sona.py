@@ -1,0 +1,272 @@
+"""`SonaLlm`: a model that learns from feedback while it answers, for one tenant."""
+
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ruvllm._checks import check_type
+from ruvllm.errors import ConfigError, InvalidOperationError, SonaError
+from ruvllm.learning.background import BackgroundLoop
+from ruvllm.learning.config import SonaLlmConfig
+from ruvllm.learning.tenant_learner import TenantLearner, checked_feedback
+from ruvllm.learning.tenant_state import TenantState
+from ruvllm.learning.tenants import Learning
+from ruvllm.learning.values import AdaptationResult, LearningLoopStats
+from ruvllm.outputs import Chunk, Completion
+from ruvllm.params import GenerateParams
+from ruvllm.runtime.evaluations import TokenIds
+from ruvllm.runtime.prompts import Prompt, is_conversation
+from ruvllm.text.messages import MessageLike
+
+__all__ = ["SonaLlm"]
+
+# Answers whose text still leads to what was kept of them.
+MAX_KNOWN_TEXTS = 256
+HEAD = "lm_head"
+
+
+class LearningModel(Protocol):
+    """What learning needs of a model; `LLM` has it."""
+
+    @property
+    def learning(self) -> Learning:
+        """Who learns on it."""
+
+    def generate(
+        self, prompt: Prompt, params: GenerateParams | None = None, *, tenant: str = ""
+    ) -> Completion:
+        """Continue a prompt."""
+
+    def chat(
+        self,
+        messages: str | Sequence[MessageLike],
+        params: GenerateParams | None = None,
+        *,
+        tenant: str = "",
+    ) -> Completion:
+        """Answer a conversation."""
+
+    def stream(
+        self,
+        prompt: Prompt | Sequence[MessageLike],
+        params: GenerateParams | None = None,
+        *,
+        tenant: str = "",
+    ) -> Iterator[Chunk]:
+        """Do either piece by piece."""
+
+    def logits(self, token_ids: TokenIds, *, tenant: str = "") -> NDArray[np.float32]:
+        """Give the logits after each token."""
+
+    def score(self, token_ids: TokenIds, *, tenant: str = "") -> NDArray[np.float32]:
+        """Give how unlikely each token is after those before it."""
+
+    def tokenize(self, text: str, *, add_bos: bool | None = None, parse_special: bool = True) -> list[int]:
+        """Give a text's tokens."""
+
+    def chat_tokens(self, messages: str | Sequence[MessageLike]) -> list[int]:
+        """Give the tokens of a conversation."""
+
+
+class SonaLlm:
+    """A model that learns from feedback while it answers: what one tenant says changes what that tenant gets.
+
+        with LLM("smollm2-135m") as llm:
+            sona = SonaLlm(llm, tenant="acme")
+            answer = sona.chat("What is machine learning?")
+            sona.feedback(answer.completion_id, 1.0)
+
+    Learning begins with the first `SonaLlm` of a tenant; all of one tenant share what is learned, and
+    requests that name the tenant (`llm.generate(..., tenant="acme")`) use it as well. Feedback moves an
+    adapter of rank 1 or 2 on the last hidden state: keys and values do not depend on it, and cached
+    prefixes stay.
+
+    Every method may be called from any thread; in coroutines, await them by `asyncio.to_thread`.
+    """
+
+    def __init__(self, llm: Any, config: SonaLlmConfig | None = None, *, tenant: str = "default") -> None:
+        """Begin to learn, or go on.
+
+        Args:
+            llm: An `LLM`, or an `AsyncEngine`, whose model it is then.
+            config: How; the defaults are `SonaLlmConfig()`. A tenant that learns already keeps its own.
+            tenant: Whose feedback it is, and whose requests it changes.
+        """
+        self._llm = cast("LearningModel", getattr(llm, "llm", llm))
+        self.tenant = tenant
+        learning: Learning = self._llm.learning
+        self._learner: TenantLearner = learning.learner(tenant, config)
+        self._background: BackgroundLoop = learning.background(tenant)
+        # By what was asked and the text of the answer.
+        self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
+
+    @property
+    def config(self) -> SonaLlmConfig:
+        """How it learns."""
+        return self._learner.config
+
+    @property
+    def state(self) -> TenantState:
+        """What is learned now: matrices and numbers that never change."""
+        return self._learner.state
+
+    @property
+    def learner(self) -> TenantLearner:
+        """What learns for the tenant, for whoever keeps a log of it or its state."""
+        return self._learner
+
+    # -- answers
+
+    def generate(self, prompt: Prompt, params: GenerateParams | None = None) -> Completion:
+        """Continue a prompt, as `LLM.generate` does, with what was learned."""
+        return self._noted(prompt, self._llm.generate(prompt, params, tenant=self.tenant))
+
+    def chat(self, messages: str | Sequence[MessageLike], params: GenerateParams | None = None) -> Completion:
+        """Answer a conversation, as `LLM.chat` does, with what was learned."""
+        return self._noted(messages, self._llm.chat(messages, params, tenant=self.tenant))
+
+    def stream(
+        self, prompt: Prompt | Sequence[MessageLike], params: GenerateParams | None = None
+    ) -> Iterator[Chunk]:
+        """Do either piece by piece; the last chunk has the `completion_id`."""
+        return self._llm.stream(prompt, params, tenant=self.tenant)
+
+    def logits(self, token_ids: TokenIds) -> NDArray[np.float32]:
+        """The logits after each token, with what was learned."""
+        return self._llm.logits(token_ids, tenant=self.tenant)
+
+    def score(self, token_ids: TokenIds) -> NDArray[np.float32]:
+        """The negative log-likelihood of each token but the first, with what was learned."""
+        return self._llm.score(token_ids, tenant=self.tenant)
+
+    def forward(self, input: NDArray[np.float32], module: str = HEAD) -> NDArray[np.float32]:
+        """What is added to last hidden states, `[hidden]` or `[rows, hidden]`, before the head.
+
+        The instant loop learns there alone; another `module` is a `ConfigError`.
+        """
+        if module != HEAD:
+            raise ConfigError(f"module is {module!r}; what is learned acts before {HEAD!r} alone")
+        state = self.state
+        rows = np.asarray(input, np.float32)
+        if rows.ndim not in (1, 2) or rows.shape[-1] != state.hidden:
+            raise ConfigError(f"input is of shape {rows.shape}; its rows must have {state.hidden} numbers")
+        added = state.scale * (rows @ state.a.T) @ state.b
+        return cast("NDArray[np.float32]", added.astype(np.float32, copy=False))
+
+    # -- the instant loop
+
+    def instant_adapt(
+        self,
+        request: Prompt | Sequence[MessageLike],
+        response: str | Completion,
+        feedback: float,
+    ) -> AdaptationResult:
+        """Learn that a response was good (1), bad (0), or anything between.
+
+            sona.instant_adapt("What is machine learning?", "Machine learning is...", 0.9)
+
+        Args:
+            request: A prompt as for `generate`, or messages as for `chat`.
+            response: The answer, or its text. Of one that was generated here the captured states are
+                used; another one goes through the model once.
+            feedback: From 0 to 1. It counts by how far it lies from what was expected until now.
+        """
+        checked_feedback(feedback)
+        if isinstance(response, Completion):
+            if response.completion_id is None:
+                raise SonaError("the completion was not kept: nobody learned for its tenant when it was made")
+            return self.feedback(response.completion_id, feedback)
+        check_type("response", response, str)
+        if not response:
+            raise SonaError("response is empty; there is nothing to learn from")
+        known = self._known.get((_key(request), response))
+        if known is not None and self._learner.has(known):
+            return self.feedback(known, feedback)
+        captured = self._llm.learning.captured(
+            self.tenant, self._prompt_tokens(request), self._response_tokens(response)
+        )
+        return self._learner.adapt(captured, f"given-{uuid.uuid4().hex}", feedback)
+
+    def feedback(self, completion_id: str | None, feedback: float) -> AdaptationResult:
+        """The same by the `completion_id` of an answer that was generated for this tenant.
+
+        An id that is not known, another tenant's too, is a `NotFoundError`.
+        """
+        if not isinstance(completion_id, str):
+            raise SonaError(f"completion_id is {completion_id!r}; it must be a completion's, which is a text")
+        return self._learner.feedback(completion_id, feedback)
+
+    # -- the loops behind it
+
+    def background_consolidate(self) -> AdaptationResult:
+        """Make one adapter of what was learned since the last time, by the config's strategy.
+
+        What comes out is measured on the latest answers with feedback; where what there is or what there was
+        before does better, that is kept.
+        """
+        return self._background.consolidate()
+
+    def maybe_background(self) -> AdaptationResult | None:
+        """The same, if enough feedback waits for it and the interval is over; else `None`."""
+        return self._background.maybe()
+
+    def start_background(self) -> None:
+        """Let a thread of low priority do that from here on, until `stop_background`; requests go first."""
+        self._background.start()
+
+    def stop_background(self) -> None:
+        """End that thread."""
+        self._background.stop()
+
+    def deep_optimize(self, samples: Sequence[object]) -> AdaptationResult:
+        """Fine-tune on samples through the whole model; this build cannot, and says so."""
+        raise InvalidOperationError(
+            f"{len(samples)} samples: the deep loop, which trains all layers, is not part of this build; "
+            "instant_adapt and background_consolidate are"
+        )
+
+    def should_trigger_deep(self) -> bool:
+        """Whether the qualities since the deep loop ran last come to `deep_trigger_threshold`."""
+        return self.stats().accumulated_quality >= self.config.deep_trigger_threshold
+
+    # -- back, and figures
+
+    def rollback(self, steps: int = 1) -> AdaptationResult:
+        """Undo so many changes: the next requests are as they were then, to the bit."""
+        return self._learner.rollback(steps)
+
+    def reset(self) -> AdaptationResult:
+        """Forget what was learned; `rollback` brings it back."""
+        return self._learner.reset()
+
+    def stats(self) -> LearningLoopStats:
+        """What the loops did so far."""
+        return self._learner.stats()
+
+    # -- what is asked and answered
+
+    def _noted(self, request: object, completion: Completion) -> Completion:
+        if completion.completion_id is not None:
+            self._known[_key(request), completion.text] = completion.completion_id
+            while len(self._known) > MAX_KNOWN_TEXTS:
+                self._known.popitem(last=False)
+        return completion
+
+    def _prompt_tokens(self, request: Prompt | Sequence[MessageLike]) -> list[int]:
+        if isinstance(request, str):
+            return self._llm.tokenize(request)
+        if is_conversation(request):
+            return self._llm.chat_tokens(cast("Sequence[MessageLike]", request))
+        return [int(token) for token in cast("Sequence[int]", request)]
+
+    def _response_tokens(self, response: str) -> list[int]:
+        return self._llm.tokenize(response, add_bos=False, parse_special=False)
+
+
+def _key(request: object) -> str:
+    """What was asked, as it was given."""
+    return repr(request)
