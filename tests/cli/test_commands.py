@@ -41,13 +41,15 @@ def test_all_commands_are_among_them() -> None:
     named = ["chat", "run", "serve", "pull", "list", "info", "rm", "bench", "bench-serve", "train", "doctor"]
     packs = ["verify", "list", "install", "activate", "rollback", "bench", "keygen", "sign"]
     adapters = ["load", "list", "unload", "info", "merge", "export"]
+    bank = ["add", "search", "distill", "context", "stats"]
     learn = ["status", "feedback", "rollback", "log", "export"]
     inner = [
+        *(f"bank {name}" for name in bank),
         *(f"learn {name}" for name in learn),
         *(f"adapters {name}" for name in adapters),
         *(f"packs {name}" for name in packs),
     ]
-    assert GROUPS == ["adapters", "learn", "packs"]
+    assert GROUPS == ["adapters", "bank", "learn", "packs"]
     assert sorted(COMMANDS) == sorted([*named, *inner])
 
 
