@@ -15,6 +15,9 @@ from ruvllm.training import (
     checkpoint_folder,
     train,
 )
+from ruvllm.training.encoding import Encoder
+from ruvllm.training.order import Order
+from ruvllm.training.records import read_records
 from ruvllm.training.run import _weights
 from ruvllm.training.trainer import values_of
 from tests.conftest import FIXTURES
@@ -263,3 +266,36 @@ def test_maps_and_layers_that_there_are_not_are_refused(model: TrainableModel, t
 def test_layers_that_are_not_chosen_have_no_matrices(model: TrainableModel, tmp_path: Path) -> None:
     train(model, SUMS, config(layers=[1], steps=2), out=tmp_path / "out")
     assert {name.split(".")[0] for name in matrices(tmp_path / "out")} == {"1"}
+
+
+def test_a_step_is_adamw_with_the_mean_gradient_shortened(model: TrainableModel, tmp_path: Path) -> None:
+    """By hand: the first step's means are the gradient itself, which is so short here that epsilon shows."""
+    rate, decay, longest, epsilon = 0.01, 1.0, 1e-6, 1e-8
+    settings = config(
+        steps=1, held_out=0, learning_rate=rate, weight_decay=decay, max_grad_norm=longest, batch_size=2
+    )
+    told: list[TrainingProgress] = []
+    result = train(model, SUMS, settings, out=tmp_path / "out", on_progress=told.append)
+    assert result.steps == 1
+
+    encoder = Encoder(text=model.text, end_tokens=model.end_tokens, max_tokens=99, quality_threshold=0)
+    examples = encoder.conversations(read_records(SUMS))
+    items = Order.of(list(range(len(SUMS))), settings).of_step(0)
+    assert len(items) == 8
+    training = begun(model, seed=settings.seed)
+    for item in items:
+        one = examples[item]
+        training.accumulate([(one.tokens, one.ids, one.shares)])
+    count = sum(examples[item].answer_tokens for item in items)
+    names = [name for name, _ in training.tensors()]
+    mean = {name: training.read(name, "gradient").astype(np.float64) / count for name in names}
+    norm = np.sqrt(sum(float((one**2).sum()) for one in mean.values()))
+    assert told[0].gradient_norm == pytest.approx(norm, rel=1e-4)
+    found = matrices(tmp_path / "out")
+    for name in names:
+        short = mean[name] * longest / norm
+        before = training.read(name).astype(np.float64)
+        expected = before * (1 - rate * decay) - rate * short / (np.abs(short) + epsilon)
+        _, _, layer, _, module, half, _ = name.split(".")
+        scale = 2.0 if half == "lora_B" else 1.0
+        assert np.abs(found[f"{layer}.{module}.{half[-1]}"] - scale * expected).max() < 2e-4
