@@ -28,6 +28,9 @@ pub(super) struct Added<'a> {
 pub(super) struct LogProbs {
     pub(super) pairs: Vec<f32>,
     pub(super) rest: Vec<f32>,
+    /// The probabilities themselves, which are asked for more often than they change.
+    pub(super) pair_weights: Vec<f32>,
+    pub(super) rest_weights: Vec<f32>,
 }
 
 impl Added<'_> {
@@ -70,9 +73,16 @@ impl Measure {
 
     /// The log-probabilities with what is added.
     pub(super) fn log_probs(&self, added: Added<'_>, output: &mut LogProbs) {
-        let LogProbs { pairs, rest } = output;
+        let LogProbs {
+            pairs,
+            rest,
+            pair_weights,
+            rest_weights,
+        } = output;
         pairs.clear();
         rest.clear();
+        pair_weights.clear();
+        rest_weights.clear();
         let rest_row = self.choice.tokens.len();
         for (place, range) in self.choice.places().enumerate() {
             let first = pairs.len();
@@ -84,13 +94,17 @@ impl Measure {
             let of_rest = self.base_rest[place] + added.at(place, rest_row);
             let here = &mut pairs[first..];
             let largest = here.iter().copied().fold(of_rest, f32::max);
-            let weights = here.iter().chain([&of_rest]);
-            let total = weights.map(|logit| (logit - largest).exp()).sum::<f32>();
+            pair_weights.extend(here.iter().map(|logit| (logit - largest).exp()));
+            let weights = &mut pair_weights[first..];
+            let of_rest_weight = (of_rest - largest).exp();
+            let total = weights.iter().sum::<f32>() + of_rest_weight;
             let log_total = largest + total.ln();
-            for logit in here {
+            for (logit, weight) in here.iter_mut().zip(weights) {
                 *logit -= log_total;
+                *weight /= total;
             }
             rest.push(of_rest - log_total);
+            rest_weights.push(of_rest_weight / total);
         }
     }
 
@@ -117,11 +131,13 @@ impl Measure {
 impl LogProbs {
     /// The mean over the places of how far others lie from these: the Kullback-Leibler divergence, in nats.
     pub(super) fn divergence(&self, to: &Self) -> f32 {
-        let pairs = self.pairs.iter().zip(&to.pairs);
-        let all = pairs.chain(self.rest.iter().zip(&to.rest));
-        let sum: f64 = all
-            .map(|(from, to)| f64::from(from.exp()) * f64::from(from - to))
-            .sum();
+        let part = |weights: &[f32], from: &[f32], to: &[f32]| -> f64 {
+            let distances = from.iter().zip(to).map(|(from, to)| from - to);
+            let parts = weights.iter().zip(distances);
+            parts.map(|(weight, far)| f64::from(weight * far)).sum()
+        };
+        let sum = part(&self.pair_weights, &self.pairs, &to.pairs)
+            + part(&self.rest_weights, &self.rest, &to.rest);
         (sum / self.rest.len().max(1) as f64) as f32
     }
 }

@@ -160,10 +160,10 @@ impl Point {
             let said = measure.choice.said[place];
             for index in range {
                 let row = measure.choice.pairs[index].row as usize;
-                let pull = f32::from(u8::from(index == said)) - self.probs.pairs[index].exp();
+                let pull = f32::from(u8::from(index == said)) - self.probs.pair_weights[index];
                 note(row, pull * measure.slope(index, added.at(place, row)));
             }
-            note(rest_row, -self.probs.rest[place].exp());
+            note(rest_row, -self.probs.rest_weights[place]);
         }
         let b = products.sums(products.rows, &of_rows, rank);
         let mut a = products.sums(products.states, &of_states, rank);

@@ -13,6 +13,8 @@ use crate::ids::TokenId;
 
 /// Numbers of the head that one update decodes at most, about, so that it takes the same time at any width.
 const ROW_NUMBERS: usize = 1 << 18;
+/// Rows of it at most; more add little to what is known of the probabilities.
+const MAX_ROWS: usize = 192;
 
 /// The head, row by row.
 pub trait HeadRows {
@@ -133,7 +135,11 @@ impl HeadLearner {
         }
         captured.states(&mut self.states);
         let choice = &mut self.measure.choice;
-        choice.of(captured, (ROW_NUMBERS / width).max(1), cap.is_some());
+        choice.of(
+            captured,
+            (ROW_NUMBERS / width).clamp(1, MAX_ROWS),
+            cap.is_some(),
+        );
         self.rows.resize((choice.tokens.len() + 1) * width, 0.0);
         let (rows, last) = self.rows.split_at_mut(choice.tokens.len() * width);
         head.rows(&choice.tokens, rows);
