@@ -28,8 +28,11 @@ def test_every_example_is_listed() -> None:
 
 @pytest.mark.real_model
 @pytest.mark.parametrize("name", sorted(EXPECTED))
-def test_example(name: str, smollm2_path: Path) -> None:
+def test_example(name: str, smollm2_path: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", str(EXAMPLES / name), "--model", str(smollm2_path)]
-    result = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=55, check=False)
+    # In a folder of its own, for some leave what they made where they run.
+    result = subprocess.run(
+        command, capture_output=True, encoding="utf-8", timeout=55, check=False, cwd=tmp_path
+    )
     assert result.returncode == 0, result.stderr
     assert re.search(EXPECTED[name], result.stdout, re.S), result.stdout
