@@ -54,7 +54,7 @@ RETRY_AFTER = (
     ),
     python_mutant("serve/limits.py", "str(max(1, round(seconds + 0.5)))", '"1"', ("serve/test_access.py",)),
     python_mutant(
-        "serve/limits.py",
+        "runtime/bucket.py",
         "return (count - self._left) * 60 / self._per_minute",
         "return 60 / self._per_minute",
         ("serve/test_access.py",),
@@ -161,13 +161,13 @@ SERVER = (
         "serve/limits.py", "self._limits.give_back(self._key, self._held)", "pass", ("serve/test_access.py",)
     ),
     python_mutant(
-        "serve/limits.py", "if self._left < count:", "if self._left < 0:", ("serve/test_access.py",)
+        "runtime/bucket.py", "if self._left < count:", "if self._left < 0:", ("serve/test_access.py",)
     ),
     python_mutant(
         "serve/limits.py", "if under_way + count > most:", "if count > most:", ("serve/test_access.py",)
     ),
     python_mutant(
-        "serve/limits.py", "min(self._per_minute, refilled)", "refilled", ("serve/test_access.py",)
+        "runtime/bucket.py", "min(self._per_minute, refilled)", "refilled", ("serve/test_access.py",)
     ),
     python_mutant("serve/shelves.py", "shelf.kept.move_to_end(name)", "pass", (STORED, KEPT)),
     python_mutant("serve/shelves.py", "kept.used = next(self._uses)", "pass", (STORED, KEPT)),

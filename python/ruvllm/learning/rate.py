@@ -1,9 +1,10 @@
-"""How often something may be done: so many times a minute, at once or spread."""
+"""How much feedback may come: so many times a minute."""
 
 import time
 from collections.abc import Callable
 
 from ruvllm.errors import OverloadedError
+from ruvllm.runtime.bucket import Bucket
 
 __all__ = ["Allowance"]
 
@@ -14,19 +15,14 @@ class Allowance:
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_minute = per_minute
         self._clock = clock
-        self._left = float(per_minute)
-        self._at = clock()
+        self._bucket = Bucket(per_minute, clock())
 
     def take(self) -> None:
         """Take one turn; an `OverloadedError` where there is none."""
-        now = self._clock()
-        self._left = min(self._per_minute, self._left + (now - self._at) * self._per_minute / 60)
-        self._at = now
-        if self._left < 1:
-            seconds = (1 - self._left) * 60 / self._per_minute
+        if not self._bucket.take(1, self._clock()):
+            seconds = self._bucket.seconds_until(1)
             error = OverloadedError(
                 f"more than {self._per_minute} feedbacks a minute; try again in {seconds:.1f} s"
             )
             error.retry_after_seconds = seconds
             raise error
-        self._left -= 1

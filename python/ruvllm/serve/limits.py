@@ -9,32 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ruvllm.runtime.bucket import Bucket
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.keys import ApiKey
 
 __all__ = ["KeyLimits", "Lease"]
-
-
-class _Bucket:
-    """Answers that may still be asked for: so many at once, refilled over a minute."""
-
-    def __init__(self, per_minute: int, now: float) -> None:
-        self._per_minute = per_minute
-        self._left = float(per_minute)
-        self._at = now
-
-    def take(self, count: int, now: float) -> bool:
-        """Take so many, or none; whether there were so many."""
-        refilled = self._left + (now - self._at) * self._per_minute / 60
-        self._left, self._at = min(self._per_minute, refilled), now
-        if self._left < count:
-            return False
-        self._left -= count
-        return True
-
-    def seconds_until(self, count: int) -> float:
-        """In how many seconds there are so many, where nothing else takes any."""
-        return (count - self._left) * 60 / self._per_minute
 
 
 class KeyLimits:
@@ -42,7 +21,7 @@ class KeyLimits:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._buckets: dict[bytes, _Bucket] = {}
+        self._buckets: dict[bytes, Bucket] = {}
         self._under_way: dict[bytes, int] = {}
 
     @contextmanager
@@ -70,7 +49,7 @@ class KeyLimits:
                 raise _never(
                     f"this request asks for {whole} answers, and this key may have {per_minute} a minute"
                 )
-            bucket = self._buckets.setdefault(key.digest, _Bucket(per_minute, self._clock()))
+            bucket = self._buckets.setdefault(key.digest, Bucket(per_minute, self._clock()))
             if not bucket.take(count, self._clock()):
                 # What is held is not given back, a body was read for it: the next try needs all of them.
                 seconds = bucket.seconds_until(whole)
