@@ -6,6 +6,7 @@ log-probabilities of the labels. See docs/decisions.md.
 
 from ruvllm.decisions.answers import Answer, ChoiceAnswer, Decision, PredicateAnswer, ScoreAnswer
 from ruvllm.decisions.calibration import Calibration, Example, expected_calibration_error
+from ruvllm.decisions.labelled import Labelled
 from ruvllm.decisions.params import DecisionParams
 from ruvllm.decisions.plan import DecisionPlan
 from ruvllm.decisions.questions import Choice, Level, Option, Predicate, Question, Score
@@ -19,6 +20,7 @@ __all__ = [
     "DecisionParams",
     "DecisionPlan",
     "Example",
+    "Labelled",
     "Level",
     "Option",
     "Predicate",

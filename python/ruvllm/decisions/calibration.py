@@ -119,7 +119,9 @@ def probabilities_of(logprobs: Sequence[Sequence[float]], temperature: float) ->
     """The probabilities of labels: those of each order, sharpened or softened, and their mean over orders."""
     scaled = np.asarray(logprobs, dtype=np.float64) / temperature
     shares = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    mean: list[float] = (shares / shares.sum(axis=1, keepdims=True)).mean(axis=0).tolist()
+    # Exact sums, so that not even the last bit depends on the order of the labels.
+    totals = [[math.fsum(row)] for row in shares]
+    mean: list[float] = (shares / np.asarray(totals)).mean(axis=0).tolist()
     return mean
 
 
@@ -139,6 +141,13 @@ def expected_calibration_error(confidences: Sequence[float], right: Sequence[boo
             mean = sum(confidences[index] for index in inside) / len(inside)
             total += abs(mean - sum(right[index] for index in inside) / len(inside)) * len(inside)
     return round(total / max(1, len(confidences)), 12)
+
+
+def calibration_error(examples: Sequence[Example], calibration: Calibration) -> float:
+    """The expected calibration error of examples, with the temperatures of a calibration."""
+    found = [probabilities_of(one.logprobs, calibration.temperature(one.kind)) for one in examples]
+    right = [shares.index(max(shares)) == one.right for shares, one in zip(found, examples, strict=True)]
+    return expected_calibration_error([max(shares) for shares in found], right)
 
 
 def _best_temperature(examples: Sequence[Example]) -> float:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ruvllm.decisions.answers import Decision
+from ruvllm.decisions.calibration import Example
+from ruvllm.decisions.labelled import Labelled
 from ruvllm.decisions.labels import Tokens
 from ruvllm.decisions.params import DecisionParams
 from ruvllm.decisions.plan import DecisionPlan, DecisionText
@@ -92,6 +94,12 @@ class DecisionMethods(TextMethods):
         params = params or DecisionParams()
         text = DecisionText(self._asked_tokens, self._label_tokens, next(iter(self._open.end_tokens), None))
         return DecisionPlan(text, input, questions_of(questions), params.orders)
+
+    def decision_examples(self, labelled: Labelled, params: DecisionParams | None = None) -> list[Example]:
+        """What the model says of questions whose answers are known, for `Calibration.fit`."""
+        plan = self.decision_plan(labelled.input, labelled.questions, params)
+        measured = self._evaluations.branches(plan.beginning, plan.branches, self._terms()).wait()
+        return plan.examples(measured, labelled.right)
 
     def _asked_tokens(self, messages: Sequence[dict[str, Any]]) -> list[int]:
         return self.chat_tokens(messages, variables=_WITHOUT_THINKING)

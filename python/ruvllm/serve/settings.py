@@ -35,7 +35,7 @@ class ServerSettings:
     cors_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] | None = None
     adapter_dirs: tuple[Path, ...] = ()
-    calibration: Calibration = field(default_factory=Calibration)
+    calibration: Calibration | None = None
     max_body_bytes: int = setting(4 * 1024 * 1024, "The largest request.", bounds=1)
     max_choices: int = setting(
         16, "The most answers to one request (`n`, `best_of`).", bounds=1, has_flag=False
