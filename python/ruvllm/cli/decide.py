@@ -84,7 +84,11 @@ class Answering:
     out: Annotated[
         Path | None,
         flag(
-            "--out", "-o", help="Where answers are added; lines that have one are left out.", metavar="FILE"
+            "--out",
+            "-o",
+            variable="RUVLLM_DECIDE_OUT",
+            help="Where answers are added; lines that have one are left out.",
+            metavar="FILE",
         ),
     ] = None
     calibration: Annotated[

@@ -118,8 +118,8 @@ fn those_that_are_set_aside_are_measured_all_the_same() {
 fn places_that_are_none_are_refused() {
     let model = model(MODELS[0]);
     let mut engine = engine(&model, 64);
-    let refusals: [(Vec<(usize, Vec<u32>)>, &str); 5] = [
-        (vec![], "at one place at least"),
+    let refusals = [
+        (Vec::new(), "at one place at least"),
         (vec![(79, vec![3])], "after tokens 0 to 78"),
         (vec![(7, vec![3]), (7, vec![4])], "in rising order"),
         (vec![(7, vec![])], "no candidate after token 7"),
