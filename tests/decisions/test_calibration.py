@@ -44,7 +44,7 @@ def test_it_lowers_the_error_on_a_held_out_half(smollm2: LLM) -> None:
 def test_the_temperature_is_the_one_that_the_answers_were_drawn_with() -> None:
     draw = np.random.default_rng(5)
     examples = []
-    for _ in range(4000):
+    for _ in range(1500):
         logits = draw.normal(scale=3.0, size=4)
         shares = np.exp(logits / 2.5) / np.exp(logits / 2.5).sum()
         examples.append(Example("choice", (tuple(logits),), int(draw.choice(4, p=shares))))
