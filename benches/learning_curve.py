@@ -73,13 +73,14 @@ def main() -> int:
         with LLM(files.path_of(model), threads=arguments.threads, max_context=1024) as llm:
             seeds = range(FIRST_SEED, FIRST_SEED + arguments.seeds)
             found[model] = [run_pair(llm, seed) for seed in seeds]
-    is_kept = all([report(model, pairs) for model, pairs in found.items()])
+    # Each is told, also after one that fails.
+    kept = [report(model, pairs) for model, pairs in found.items()]
     if arguments.json is not None:
         figures = {model: [asdict(pair) for pair in pairs] for model, pairs in found.items()}
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     if arguments.picture is not None:
         arguments.picture.write_text(picture(found), encoding="utf-8")
-    return 0 if is_kept else 1
+    return 0 if all(kept) else 1
 
 
 if __name__ == "__main__":

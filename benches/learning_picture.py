@@ -21,7 +21,7 @@ def picture(found: Mapping[str, Sequence[Pair]]) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" font-family="sans-serif" font-size="12" fill="{INK}">',
-        "<title>Share of right answers on held-out requests, along a stream of requests with feedback</title>",
+        "<title>Right answers on held-out requests, along a stream of requests with feedback</title>",
         f'<rect width="{width}" height="{height}" fill="white"/>',
         f'<text transform="translate(14 {TOP + PANEL_HEIGHT // 2}) rotate(-90)" text-anchor="middle">'
         "right answers, held-out</text>",

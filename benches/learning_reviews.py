@@ -15,7 +15,7 @@ EXAMPLES = (
     "Review: The bus was late again.\nVerdict: bad\nReview: The weather was fine all week.\nVerdict: good\n"
 )
 VERDICTS = ("good", "bad")
-# What an answer is worth that is one of the two verdicts, but the wrong one: it is of the form that was asked for.
+# What the wrong one of the two verdicts is worth: it is of the form that was asked for.
 OF_THE_FORM = 0.3
 
 SENTENCES = (
@@ -29,15 +29,16 @@ SENTENCES = (
     "Our guide was {}.",
 )
 WORDS = {
-    "good": (
-        "wonderful delightful superb charming brilliant lovely excellent splendid fantastic perfect cheerful "
-        "comfortable gorgeous amazing pleasant beautiful"
-    ).split(),
-    "bad": (
-        "awful dreadful terrible boring horrible nasty dirty broken disgusting miserable useless cold "
-        "disappointing dull ugly shabby"
-    ).split(),
-}
+    "good": [
+        "wonderful", "delightful", "superb", "charming", "brilliant", "lovely", "excellent", "splendid",
+        "fantastic", "perfect", "cheerful", "comfortable", "gorgeous", "amazing", "pleasant",
+        "beautiful",
+    ],
+    "bad": [
+        "awful", "dreadful", "terrible", "boring", "horrible", "nasty", "dirty", "broken", "disgusting",
+        "miserable", "useless", "cold", "disappointing", "dull", "ugly", "shabby",
+    ],
+}  # fmt: skip
 HELD_OUT_SENTENCES = (
     "The concert on Sunday was {}.",
     "Everything about this hotel is {}.",
@@ -45,9 +46,14 @@ HELD_OUT_SENTENCES = (
     "I must say that the game was {}.",
 )
 HELD_OUT_WORDS = {
-    "good": "marvellous magnificent impressive exceptional great outstanding enjoyable terrific".split(),
-    "bad": "poor dismal appalling pathetic gloomy annoying unpleasant ghastly".split(),
-}
+    "good": [
+        "marvellous", "magnificent", "impressive", "exceptional", "great", "outstanding", "enjoyable",
+        "terrific",
+    ],
+    "bad": [
+        "poor", "dismal", "appalling", "pathetic", "gloomy", "annoying", "unpleasant", "ghastly",
+    ],
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

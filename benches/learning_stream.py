@@ -1,8 +1,8 @@
-"""Streams of requests with feedback, and how many answers are right as they go on: what `learning_curve` shows.
+"""Streams of requests with feedback, and how many answers are right meanwhile: for `learning_curve`.
 
 A tenant asks, gets an answer that was drawn, and says what it is worth by the rule. Every 25 requests, the
-held-out ones are answered greedily and counted; nothing is said about those. Its control is another tenant who
-asks the same requests with the same draws, and says the same numbers in an order of chance.
+held-out ones are answered greedily and counted; nothing is said about those. Its control is another tenant
+who asks the same requests with the same draws, and says the same numbers in an order of chance.
 """
 
 import random
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from benches import learning_reviews as reviews
-from ruvllm import LLM, GenerateParams, SonaLlm, SonaLlmConfig
+from ruvllm import LLM, GenerateParams, SonaLlm
 
 __all__ = ["EVERY", "Curve", "Pair", "gain", "run_pair"]
 
@@ -56,24 +56,32 @@ def gain(curves: Sequence[Curve]) -> float:
     return fmean(curve.held_out[-1] - curve.first for curve in curves)
 
 
-def run_pair(llm: LLM, seed: int, *, num_requests: int = 200, config: SonaLlmConfig | None = None) -> Pair:
-    """A stream of a seed's, and its control."""
+def run_pair(llm: LLM, seed: int, *, num_requests: int = 200, every: int = EVERY) -> Pair:
+    """A stream of a seed's, and its control; held-out requests are asked before, every so many, and after."""
     asked = reviews.stream(num_requests, seed)
-    real = _run(SonaLlm(llm, config, tenant=f"rule {seed}"), llm, asked, seed, None)
+    plan = _Plan(asked, seed, every)
+    real = _run(llm, SonaLlm(llm, tenant=f"rule {seed}"), plan, None)
     said = list(real.feedback)
     random.Random(seed + 1).shuffle(said)
-    return Pair(real, _run(SonaLlm(llm, config, tenant=f"shuffled {seed}"), llm, asked, seed, said))
+    return Pair(real, _run(llm, SonaLlm(llm, tenant=f"shuffled {seed}"), plan, said))
 
 
-def _run(
-    sona: SonaLlm, llm: LLM, asked: Sequence[reviews.Review], seed: int, said: Sequence[float] | None
-) -> Curve:
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a stream and its control have in common."""
+
+    asked: Sequence[reviews.Review]
+    seed: int
+    every: int
+
+
+def _run(llm: LLM, sona: SonaLlm, plan: _Plan, said: Sequence[float] | None) -> Curve:
     """Ask all, and say what the rule says, or what is given."""
     curve = Curve()
-    for index, review in enumerate(asked):
-        if index % EVERY == 0:
+    for index, review in enumerate(plan.asked):
+        if index % plan.every == 0:
             curve.held_out.append(_share_right(llm, sona.tenant))
-        answer = sona.generate(reviews.prompt(review), _params(1.0, seed * 1_000_003 + index))
+        answer = sona.generate(reviews.prompt(review), _params(1.0, plan.seed * 1_000_003 + index))
         feedback = reviews.feedback(review, answer.text) if said is None else said[index]
         curve.answered.append(reviews.is_right(review, answer.text))
         curve.feedback.append(feedback)
