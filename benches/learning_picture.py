@@ -9,7 +9,7 @@ from benches.learning_stream import EVERY, Curve, Pair
 __all__ = ["picture"]
 
 PANEL_WIDTH, PANEL_HEIGHT = 320, 200
-LEFT, TOP, GAP, BELOW = 52, 34, 28, 68
+LEFT, TOP, GAP, BELOW = 60, 34, 56, 68
 INK, FAINT = "#444444", "#dddddd"
 COLOURS = {"feedback from the rule": "#1b6ca8", "the same feedback, shuffled": "#c2571a"}
 
