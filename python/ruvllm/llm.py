@@ -32,6 +32,7 @@ from ruvllm.runtime.engine_prefix_cache import EnginePrefixCache
 from ruvllm.runtime.evaluations import EvaluationResult, Evaluations, StackedResults, TokenIds
 from ruvllm.runtime.gathering import CompletionsInTurn, completions_in_order
 from ruvllm.runtime.generations import Asked, Generations
+from ruvllm.runtime.infill_methods import InfillMethods
 from ruvllm.runtime.opening import open_model
 from ruvllm.runtime.prompts import Prompt, is_one_prompt
 from ruvllm.runtime.request import Terms
@@ -49,7 +50,7 @@ DEFAULT_MODEL = "smollm2-135m"
 MAX_IN_FLIGHT = 128
 
 
-class LLM(Closing, DecisionMethods, LearningMethods):
+class LLM(Closing, DecisionMethods, InfillMethods, LearningMethods):
     """A language model, loaded.
 
         with LLM("smollm2-135m") as llm:
