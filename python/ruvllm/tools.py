@@ -37,8 +37,9 @@ class ToolDefinition:
 
     def __post_init__(self) -> None:
         _check_name(self.name)
-        if not isinstance(self.parameters, Mapping):
-            kind = type(self.parameters).__name__
+        parameters: object = self.parameters
+        if not isinstance(parameters, Mapping):
+            kind = type(parameters).__name__
             raise ConfigError(f"the parameters of the tool {self.name!r} are a {kind}; give a JSON schema")
         if self.parameters.get("type", "object") != "object":
             raise ConfigError(

@@ -1,10 +1,11 @@
-"""Models that say what they are told to: real files for the real engine, whose next token follows from the last.
+"""Models that say what they are told to: files for the real engine, whose next token follows from the last.
 
-Each token is a dimension of its own, attention and feed-forward networks are zero, and the head's row of a token
-looks for the token before it. So after the prompt's last token the pieces of a script come, one a token, and then
-the end. A script needs no training, no mask and no luck, and everything that serves it is the real thing.
+Each token is a dimension of its own, attention and feed-forward networks are zero, and the head's row of a
+token looks for the token before it. So after the prompt's last token the pieces of a script come, one a
+token, and then the end. That takes no training, no mask and no luck, and what serves it is the real thing.
 """
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def write_script(
     writer.add_chat_template(template)
     head = np.zeros((size, size), np.float32)
     chain = [letters.index(spelled(after)), *range(258, 258 + len(pieces)), 257]
-    for before, following in zip(chain, chain[1:], strict=False):
+    for before, following in itertools.pairwise(chain):
         head[following, before] = 1.0
     head[257] += 0.01  # what is not in the script ends
     shapes = {"attn_q": (BLOCK, size), "attn_k": (BLOCK, size), "attn_v": (BLOCK, size)}

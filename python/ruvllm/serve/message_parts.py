@@ -12,15 +12,15 @@ from ruvllm.text.response import CallArguments, CallBegan, CallEnded, Content, P
 __all__ = ["BlockFrames", "content_blocks", "event"]
 
 
-def content_blocks(reader: AnswerReader) -> list[dict[str, Any]]:
+def content_blocks(reader: AnswerReader, *, shows_thoughts: bool) -> list[dict[str, Any]]:
     """The content of an answer that has ended; at least one text, be it empty.
 
     The input of a call is an object there, so a call whose arguments are none is told as a text.
     """
     blocks: list[dict[str, Any]] = []
     if reader.reasoning:
-        signature = signature_of(reader.reasoning)
-        blocks.append({"type": "thinking", "thinking": reader.reasoning, "signature": signature})
+        thinking = reader.reasoning if shows_thoughts else ""
+        blocks.append({"type": "thinking", "thinking": thinking, "signature": signature_of(thinking)})
     texts, calls = [reader.content] if reader.content else [], []
     for call in reader.calls:
         values = arguments_object(call.arguments)
@@ -36,7 +36,8 @@ def content_blocks(reader: AnswerReader) -> list[dict[str, Any]]:
 class BlockFrames:
     """The events of one stream's blocks, in the order in which the parts come."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shows_thoughts: bool) -> None:
+        self._shows_thoughts = shows_thoughts
         self._index = 0
         self._open: str | None = None
         self._thinking: list[str] = []
@@ -49,8 +50,9 @@ class BlockFrames:
                 yield self._delta({"type": "text_delta", "text": part.text})
             elif isinstance(part, Reasoning):
                 yield from self._begun("thinking", {"type": "thinking", "thinking": "", "signature": ""})
-                self._thinking.append(part.text)
-                yield self._delta({"type": "thinking_delta", "thinking": part.text})
+                if self._shows_thoughts:
+                    self._thinking.append(part.text)
+                    yield self._delta({"type": "thinking_delta", "thinking": part.text})
             elif isinstance(part, CallBegan):
                 yield from self._ended()
                 yield from self._begun("call", _call(part.id, part.name, {}))

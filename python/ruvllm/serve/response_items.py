@@ -18,7 +18,7 @@ _IDS = {"message": "msg", "reasoning": "rs", "function_call": "fc", "custom_tool
 
 
 class OutputItems:
-    """The items of one answer, one open at a time; at the end there is one at least, be it an empty message."""
+    """The items of one answer, one open at a time; at the end there is at least one, be it empty."""
 
     def __init__(self, use: ToolUse) -> None:
         self._use = use

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -9,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from ruvllm.outputs import Chunk, Completion
 from ruvllm.runtime.streams import join_chunks
-from ruvllm.serve.answer_reading import AnswerReader, Reading, reading_of
+from ruvllm.serve.answer_reading import AnswerReader, reading_of
 from ruvllm.serve.asked_model import AskedModel
 from ruvllm.serve.conversation import conversation_tokens, prompt_tokens
 from ruvllm.serve.dialects import anthropic_error
@@ -51,19 +52,21 @@ async def create_message(body: MessageRequest, request: Request) -> Response:
     use = conversation.use
     note(request, prompt_tokens=len(token_ids), stream=bool(body.stream), **use.facts())
     answer_id = f"msg_{secrets.token_hex(12)}"
+    shows = body.thinking is None or body.thinking.display != "omitted"
     if not body.stream:
         reader = reading.reader()
         (completion,) = await complete(
             [job], request, answer_id, observe=lambda _, chunks: reader.read(chunks)
         )
         ending, usage = _ending(job, completion, reader), _usage(completion, reader)
-        whole = {**_begun(job, answer_id), "content": content_blocks(reader), **ending, "usage": usage}
+        content = content_blocks(reader, shows_thoughts=shows)
+        whole = {**_begun(job, answer_id), "content": content, **ending, "usage": usage}
         return use.tell(JSONResponse(whole))
     answers = await Answers.start([job], request, answer_id)
     request_id = request.state.request_id
     return use.tell(
         EventStream(
-            _frames(answers, job, reading, answer_id),
+            _frames(answers, _Telling(job, answer_id, reading.reader(), BlockFrames(shows_thoughts=shows))),
             close=answers.aclose,
             ping_seconds=server.settings.ping_seconds,
             ping=_PING,
@@ -143,13 +146,21 @@ def _tokens(*, computed: int, written: int | None, cached: int | None, made: int
     }
 
 
-async def _frames(
-    answers: Answers, job: Job, reading: Reading, answer_id: str
-) -> AsyncGenerator[bytes, None]:
-    yield event("message_start", message=_begun(job, answer_id))
+@dataclass(frozen=True, slots=True)
+class _Telling:
+    """One message while it is told as a stream."""
+
+    job: Job
+    answer_id: str
+    reader: AnswerReader
+    blocks: BlockFrames
+
+
+async def _frames(answers: Answers, telling: _Telling) -> AsyncGenerator[bytes, None]:
+    job, reader, blocks = telling.job, telling.reader, telling.blocks
+    yield event("message_start", message=_begun(job, telling.answer_id))
     yield _PING
     chunks: list[Chunk] = []
-    reader, blocks = reading.reader(), BlockFrames()
     async for _, pieces in answers.pieces():
         chunks += pieces
         for data in blocks.of(reader.read(pieces)):

@@ -56,7 +56,6 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
     "parallel_tool_calls": (True, False),
     "response_format": ({"type": "text"},),
     "format": ({"type": "text"},),
-    "output_config": ({},),
     "modalities": (["text"],),
     # A prompt is gone on from, and nothing is thought before.
     "reasoning_effort": ("none",),
@@ -104,6 +103,7 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
     "with_pieces": (False,),
     # The one way in which this server works.
     "background": (False,),
+    "context_management": ({"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},),
     "id_slot": (-1,),
     "include_obfuscation": (False,),
     "speed": ("standard",),

@@ -64,7 +64,7 @@ class ResponseRequest(TextFields):
         "top_logprobs": "ask for them at /v1/chat/completions",
         "truncation": "the input is never cut",
     }
-    accepted: ClassVar[frozenset[str]] = ACCEPTED | {"prompt_cache_options"}
+    accepted: ClassVar[frozenset[str]] = ACCEPTED | {"client_metadata", "prompt_cache_options"}
 
     def items(self) -> list[InputItem]:
         """The input as items; a lone text is the user's message."""

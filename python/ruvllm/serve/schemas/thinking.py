@@ -30,7 +30,9 @@ class ThinkingConfig(Body):
 
     type: Literal["enabled", "disabled", "adaptive"]
     budget_tokens: int | None = Field(None, ge=1, le=2**31 - 1)
-    display: Literal["summarized"] | None = None
+    display: Literal["summarized", "omitted"] | None = Field(
+        None, description="'omitted' gives thoughts without their text."
+    )
 
 
 def effort_of(thinking: ThinkingConfig | None, effort: Effort | None) -> Effort | None:

@@ -257,8 +257,8 @@ class NamedCallReader:
 
     def read_bare(self) -> Steps[bool]:
         """There are none without an opening."""
+        yield from ()
         return False
-        yield
 
 
 def _object_in(text: str | None) -> str | None:

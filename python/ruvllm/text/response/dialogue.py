@@ -31,14 +31,12 @@ To call one, write nothing else but, for each call:
 The results come in <tool_response></tool_response>."""
 
 
-def has_tools(messages: str | Sequence[MessageLike]) -> bool:
+def has_tools(messages: object) -> bool:
     """Whether a conversation has calls or results of tools."""
-    if isinstance(messages, str):
+    if isinstance(messages, str) or not isinstance(messages, Sequence):
         return False
-    return any(
-        isinstance(message, Mapping) and (message.get("tool_calls") or message.get("role") == "tool")
-        for message in messages
-    )
+    told = (message for message in messages if isinstance(message, Mapping))
+    return any(message.get("tool_calls") or message.get("role") == "tool" for message in told)
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ class ResponseParser:
     def end(self, finish_reason: FinishReason = "stop") -> list[Part]:
         """Take the answer's end, and give the rest."""
         self._cut = finish_reason != "stop"
-        self._reader.end()
+        self._reader.end(cut=self._cut)
         self._advance()
         self._output.end()
         return self._output.take()
@@ -96,15 +96,18 @@ class ResponseParser:
         yield from self._bare_call()
         thinking = (reasons.opening, reasons.closing) if reasons else ()
         openings, closings = (calls.openings, calls.closings) if calls else ((), ())
-        marks = tuple(dict.fromkeys((*thinking, *openings, *closings)))
-        while (mark := (yield from reader.through(marks, output.content))) is not None:
+        begin = tuple(dict.fromkeys((*thinking, *openings)))
+        # Before any call an end of one is text like any other.
+        either = tuple(dict.fromkeys((*begin, *closings)))
+        while True:
+            marks = either if output.calls else begin
+            if (mark := (yield from reader.through(marks, output.content))) is None:
+                return
             if reasons and mark == reasons.opening:
                 yield from self._reasoning(reasons.closing)
                 yield from self._bare_call()
             elif mark in openings:
                 yield from self._call(mark)
-            elif mark in closings and not output.calls:
-                output.content(mark)
 
     def _reasoning(self, closing: str) -> Steps[None]:
         self._output.begin_reasoning()
@@ -115,9 +118,7 @@ class ResponseParser:
         """Read a call behind its opening."""
         self._reader.pin()
         begun = self._calls is not None and (yield from self._calls.read())
-        read = mark + self._reader.since_pin()
-        if not begun:
-            yield from self._as_content(read)
+        self._leave(mark, begun=begun)
 
     def _bare_call(self) -> Steps[None]:
         """Read a call that stands where content could begin, and has no opening."""
@@ -126,15 +127,22 @@ class ResponseParser:
         self._reader.pin()
         yield from self._reader.white_space()
         begun = yield from self._calls.read_bare()
-        read = self._reader.since_pin()
-        if not begun:
-            yield from self._as_content(read)
+        self._leave("", begun=begun)
 
-    def _as_content(self, text: str) -> Steps[None]:
+    def _leave(self, mark: str, *, begun: bool) -> None:
         """What is no call is content, unless the answer was cut off in it."""
-        at_end = text.strip() != "" and (yield from self._reader.next()) == ""
-        if not (at_end and self._cut):
-            self._output.content(text)
+        read = self._reader.since_pin()
+        could_be_call = begun or mark or _begins_call(read)
+        if could_be_call and self._reader.cut_since_pin():
+            return
+        if not begun:
+            self._output.content(mark + read)
+
+
+def _begins_call(text: str) -> bool:
+    """Whether an object that was cut off would have named a tool; an answer may be another object."""
+    begin, text = '{"name"', "".join(text.split())
+    return text != "" and (text.startswith(begin) or begin.startswith(text))
 
 
 def new_call_id(rule: IdRule) -> str:

@@ -26,7 +26,7 @@ class Reader:
         self._text = ""
         self._place = 0
         self._pinned: int | None = None
-        self._ended = False
+        self._ended = self._cut = self._wanted_more = False
 
     def feed(self, piece: str) -> None:
         """Add a piece; what is read goes, up to a pinned place."""
@@ -36,24 +36,33 @@ class Reader:
         if self._pinned is not None:
             self._pinned = 0
 
-    def end(self) -> None:
-        """There is no more."""
+    def end(self, *, cut: bool) -> None:
+        """There is no more; `cut` says that the writer was stopped, so that half a mark is none of the text."""
         self._ended = True
+        self._cut = cut
 
     def pin(self) -> None:
-        """Remember this place, for `since_pin`."""
+        """Remember this place, for `since_pin` and `cut_since_pin`."""
         self._pinned = self._place
+        self._wanted_more = False
 
     def since_pin(self) -> str:
         """What was read since then; forgets the place."""
         pinned, self._pinned = self._pinned, None
         return "" if pinned is None else self._text[pinned : self._place]
 
+    def cut_since_pin(self) -> bool:
+        """Whether the text was cut off while more was wanted since then; what is left of it goes."""
+        if self._cut and self._wanted_more:
+            self._place = len(self._text)
+        return self._cut and self._wanted_more
+
     def more(self) -> Steps[bool]:
         """Wait for more text; whether there is some."""
         length = len(self._text) - self._place
         while len(self._text) - self._place == length:
             if self._ended:
+                self._wanted_more = True
                 return False
             yield
         return True
@@ -108,7 +117,9 @@ class Reader:
                 self._place = begin
             if not (yield from self.more()):
                 if at_most is None:
-                    emit(self._text[self._place :])
+                    rest = self._text[self._place :]
+                    # A single character may well be the writer's own.
+                    emit("" if self._cut and len(rest) > 1 else rest)
                     self._place = len(self._text)
                 return None
 

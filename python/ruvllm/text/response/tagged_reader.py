@@ -68,8 +68,8 @@ class TaggedCallReader:
 
     def read_bare(self) -> Steps[bool]:
         """There are none without an opening."""
+        yield from ()
         return False
-        yield
 
     def _arguments(self, schema: Mapping[str, Any]) -> Steps[None]:
         reader, syntax, output = self._reader, self._syntax, self._output
