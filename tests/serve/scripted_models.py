@@ -32,15 +32,19 @@ def spelled(text: str) -> str:
 
 
 def write_script(
-    path: Path, pieces: Sequence[str], *, after: str = "\n", template: str = BUILTIN_TEMPLATES["chatml"]
+    path: Path,
+    pieces: Sequence[str],
+    *,
+    template: str = BUILTIN_TEMPLATES["chatml"],
+    control: frozenset[str] = frozenset(),
 ) -> Path:
-    """A model that says these pieces, each a token, to a prompt that ends with the character `after`."""
+    """A model that says these pieces, each a token, some of control, where a prompt ends with a line."""
     assert len(set(pieces)) == len(pieces), "what follows a piece is told by the piece"
     letters = byte_tokens()
     assert all(len(piece) > 1 for piece in pieces)
     tokens = [*letters, START, END, *map(spelled, pieces)]
     kinds = [gguf.TokenType.NORMAL] * 256 + [gguf.TokenType.CONTROL] * 2
-    kinds += [gguf.TokenType.USER_DEFINED] * len(pieces)
+    kinds += [gguf.TokenType.CONTROL if piece in control else gguf.TokenType.USER_DEFINED for piece in pieces]
     # A token of the user's own is spelled in plain text.
     tokens[258:] = pieces
     size = -(-len(tokens) // BLOCK) * BLOCK
@@ -68,7 +72,7 @@ def write_script(
     writer.add_add_bos_token(False)
     writer.add_chat_template(template)
     head = np.zeros((size, size), np.float32)
-    chain = [letters.index(spelled(after)), *range(258, 258 + len(pieces)), 257]
+    chain = [letters.index(spelled("\n")), *range(258, 258 + len(pieces)), 257]
     for before, following in itertools.pairwise(chain):
         head[following, before] = 1.0
     head[257] += 0.01  # what is not in the script ends

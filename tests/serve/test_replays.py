@@ -1,7 +1,7 @@
 """What programs send, as their sources build it: histories with calls, results and broken calls in them.
 
-Each body is answered by a real server, as a stream and whole. Texts and schemas are shortened; fields, types of
-items and odd values are the programs' own.
+Each body is answered by a real server, as a stream and whole. Texts and schemas are shortened; fields, types
+of items and odd values are the programs' own.
 """
 
 import json

@@ -200,6 +200,13 @@ def test_what_is_no_tool_is_refused_by_its_place(tools: RunningServer, tool: dic
     check_error(post(tools, tools=[TOOL] * 257), 400, "tools")
 
 
+def test_calls_that_would_not_be_seen_are_not_asked_for(tools: RunningServer) -> None:
+    answer = post(tools, model="hidden", tools=[TOOL])
+    check_error(answer, 400, "tools", "unsupported_parameter")
+    assert "[TOOL_CALLS]" in answer.json()["error"]["message"]
+    assert post(tools, model="hidden").status_code == 200
+
+
 def test_thoughts_end_where_the_prompt_began_them(tools: RunningServer) -> None:
     told = message(tools, model="thinks")
     assert (told["reasoning_content"], told["content"]) == ("Hmm.", "Because.")

@@ -19,6 +19,8 @@ THINKING = (
     "{%- if enable_thinking is not defined or enable_thinking %}{{ '<think>\n' }}{%- endif %}"
 )
 
+TEMPLATES = {"thinks": THINKING, "hidden": BUILTIN_TEMPLATES["chatml"] + "{# [TOOL_CALLS] #}"}
+
 # By model: the pieces of its answer, each a token.
 SCRIPTS: dict[str, list[str]] = {
     "calls": [
@@ -53,6 +55,7 @@ SCRIPTS: dict[str, list[str]] = {
     ],
     "thinks": ["Hm", "m.", "</think>\n", "\nBe", "cause."],
     "plain": ["Hel", "lo ", "you."],
+    "hidden": ["[TOOL_CALLS]", '[{"name": "weather", ', '"arguments": {}}]'],
 }
 FUNCTION: dict[str, Any] = {
     "name": "weather",
@@ -72,7 +75,8 @@ def tool_server(folder: Path) -> Iterator[RunningServer]:
     with ExitStack() as stack:
         models = {}
         for name, pieces in SCRIPTS.items():
-            template = THINKING if name == "thinks" else BUILTIN_TEMPLATES["chatml"]
-            path = write_script(folder / f"{name}.gguf", pieces, template=template)
+            template = TEMPLATES.get(name, BUILTIN_TEMPLATES["chatml"])
+            control = frozenset({"[TOOL_CALLS]"})
+            path = write_script(folder / f"{name}.gguf", pieces, template=template, control=control)
             models[name] = stack.enter_context(LLM(path))
         yield stack.enter_context(running(create_app(models)))
