@@ -3,6 +3,8 @@
 
 import { element } from "./dom.js";
 
+const EXAMPLE = '[{"type": "function", "function": {"name": …}}]';
+
 /** Adds a stream's fragments to the calls of a message, by their index. */
 export function takeCalls(message, fragments) {
   for (const { index, function: said } of fragments) {
@@ -44,7 +46,7 @@ export function readTools(text) {
     return { problem: `This is no JSON: ${error.message}` };
   }
   const isTools = Array.isArray(tools) && tools.every((tool) => typeof tool?.function?.name === "string");
-  return isTools ? { value: tools } : { problem: 'A list is wanted: [{"type": "function", "function": {"name": …}}]' };
+  return isTools ? { value: tools } : { problem: `A list is wanted: ${EXAMPLE}` };
 }
 
 /** Tools as they are typed. */

@@ -4,9 +4,9 @@ import { ask, errorInStream, ServerError } from "./server.js";
 import { eventData } from "./stream.js";
 
 /**
- * Streams one answer. `onPiece(text, thinking, calls)` gets each piece. Returns {finish, timings, usage, model, completionId
- * where the server takes feedback for it, and firstTextMs, totalMs by this browser's clock}. An answer without an
- * end is an error, never a short answer.
+ * Streams one answer. `onPiece(text, thinking, calls)` gets each piece. Returns {finish, timings, usage, model,
+ * completionId where the server takes feedback for it, and firstTextMs, totalMs by this browser's clock}. An answer
+ * without an end is an error, never a short answer.
  */
 export async function streamAnswer(request, { signal, onPiece }) {
   const body = { ...request, stream: true, stream_options: { include_usage: true } };

@@ -62,7 +62,8 @@ function stopField(stops, onValue) {
 }
 
 function toolsField(tools, onValue) {
-  const area = element("textarea", { rows: "4", placeholder: "JSON, as tools of a chat completion", spellcheck: "false" });
+  const placeholder = "JSON, as tools of a chat completion";
+  const area = element("textarea", { rows: "4", placeholder, spellcheck: "false" });
   area.value = writeTools(tools);
   const hint = "What the model may call. The page shows calls, and runs none.";
   return checkedField("tools", "Tools", hint, area, readTools, onValue);
