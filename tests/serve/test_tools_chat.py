@@ -192,6 +192,18 @@ def test_allowed_tools_are_the_ones_that_the_model_is_told_of(tools: RunningServ
         ({"type": "function", "function": {"name": "a b"}}, "tools[0].function"),
         ({"type": "function", "function": {"name": "f", "parameters": "x"}}, "tools[0].function.parameters"),
         ({"type": "function", "function": {"name": "f", "description": 3}}, "tools[0].function.description"),
+        (
+            {"type": "function", "function": {"name": "f", "parameters": {"required": 5}}},
+            "tools[0].function.parameters.required",
+        ),
+        (
+            {"type": "function", "function": {"name": "f", "parameters": {"required": [{}]}}},
+            "tools[0].function.parameters.required",
+        ),
+        (
+            {"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}},
+            "tools[0].function",
+        ),
     ],
 )
 def test_what_is_no_tool_is_refused_by_its_place(tools: RunningServer, tool: dict, param: str) -> None:

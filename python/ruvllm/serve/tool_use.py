@@ -80,6 +80,10 @@ def definition(tool: Mapping[str, Any], where: str, *, schema_field: str = "para
     if schema is not None and not isinstance(schema, dict):
         place = f"{where}.{schema_field}"
         raise ApiError(400, f"{place} must be a JSON schema", code="invalid_value", param=place)
+    required = (schema or {}).get("required", [])
+    if not isinstance(required, list) or not all(isinstance(one, str) for one in required):
+        place = f"{where}.{schema_field}.required"
+        raise ApiError(400, f"{place} must be a list of names", code="invalid_value", param=place)
     try:
         return ToolDefinition(name=name or "", description=description or "", parameters=schema or {})
     except RuvLLMError as error:
