@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from tests.serve.running import RunningServer
 from tests.serve.test_fields import check_error
+from tests.serve.test_tools_chat import facts_of
 from tests.serve.test_tools_chat import prompt as chat_prompt
 from tests.serve.tool_models import ARGUMENTS, ASK, FLAT, TOOL
 
@@ -156,8 +157,7 @@ def test_kinds_that_others_host_are_left_out_and_named(
     assert "x-ruvllm-tools-left-out" not in post(tools).headers
     assert prompt(tools, tools=[*hosted, FLAT]) == prompt(tools)
     assert prompt(tools, tools=hosted) == prompt(tools, tools=[])
-    told = [vars(record).get("facts", {}).get("tools_left_out") for record in caplog.records]
-    assert "web_search,mcp,namespace" in told
+    assert "web_search,mcp,namespace" in facts_of(caplog, "tools_left_out")
     check_error(post(tools, tools=hosted, tool_choice={"type": "web_search"}), 400, "tool_choice")
     check_error(post(tools, tools=[{"type": "no\nheader"}]), 400, "tools[0].type")
 
