@@ -14,7 +14,9 @@ def test_langchain(tools: RunningServer) -> None:
     from langchain_core.messages import AIMessageChunk, HumanMessage, ToolMessage
     from langchain_openai import ChatOpenAI
 
-    model = ChatOpenAI(base_url=tools.api, api_key="none", model="calls", temperature=0).bind_tools([FUNCTION])
+    model = ChatOpenAI(base_url=tools.api, api_key="none", model="calls", temperature=0).bind_tools(
+        [FUNCTION]
+    )
     question = HumanMessage(ASK[0]["content"])
     answer = model.invoke([question])
     assert [call["args"] for call in answer.tool_calls] == CITIES

@@ -37,7 +37,7 @@ class Reader:
             self._pinned = 0
 
     def end(self, *, cut: bool) -> None:
-        """There is no more; `cut` says that the writer was stopped, so that half a mark is none of the text."""
+        """There is no more; `cut` says that the writer was stopped: half a mark is then none of the text."""
         self._ended = True
         self._cut = cut
 
