@@ -47,6 +47,7 @@ class OpenModel:
     loop: EngineLoop
     max_context: int
     kernel_packs: KernelManager | None
+    grammars: _native.Grammars | None
     learned: LearnedHeads = field(default_factory=LearnedHeads)
 
 
@@ -70,11 +71,12 @@ def open_model(
     memory = EngineMemory.of(plan, settings.kv_format, settings.prefix_cache or PrefixCacheConfig())
     tokenizer = text.tokenizer
     vocabulary = tokenizer.vocabulary(native.vocab_size) if tokenizer else None
-    end_tokens = dict.fromkeys([*native.end_tokens, *(tokenizer.end_tokens if tokenizer else ())])
+    known_ends = dict.fromkeys([*native.end_tokens, *(tokenizer.end_tokens if tokenizer else ())])
+    end_tokens = [token for token in known_ends if token < native.vocab_size]
     engine = _native.Engine(
         native,
         vocabulary=vocabulary,
-        end_tokens=[token for token in end_tokens if token < native.vocab_size],
+        end_tokens=end_tokens,
         memory=memory,
     )
     logger.info(
@@ -96,6 +98,7 @@ def open_model(
         ),
         max_context=plan.max_context,
         kernel_packs=packs,
+        grammars=_native.Grammars(vocabulary, end_tokens) if vocabulary else None,
     )
 
 
