@@ -14,6 +14,7 @@ from ruvllm._settings import takes_settings
 from ruvllm.adapters.generation import Readiness
 from ruvllm.adapters.registry import AdapterChoice, Adapters
 from ruvllm.config import ModelConfig
+from ruvllm.decisions.methods import DecisionMethods
 from ruvllm.engine_settings import EngineKeywords, EngineSettings
 from ruvllm.errors import ConfigError
 from ruvllm.figures import EngineStats, MemoryStats, ModelInfo, PoolStats
@@ -31,11 +32,11 @@ from ruvllm.runtime.engine_prefix_cache import EnginePrefixCache
 from ruvllm.runtime.evaluations import EvaluationResult, Evaluations, StackedResults, TokenIds
 from ruvllm.runtime.gathering import CompletionsInTurn, completions_in_order
 from ruvllm.runtime.generations import Asked, Generations
+from ruvllm.runtime.infill_methods import InfillMethods
 from ruvllm.runtime.opening import open_model
 from ruvllm.runtime.prompts import Prompt, is_one_prompt
 from ruvllm.runtime.request import Terms
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
-from ruvllm.runtime.text_methods import TextMethods
 from ruvllm.text.messages import MessageLike
 from ruvllm.types import DeviceType
 
@@ -49,7 +50,7 @@ DEFAULT_MODEL = "smollm2-135m"
 MAX_IN_FLIGHT = 128
 
 
-class LLM(Closing, TextMethods, LearningMethods):
+class LLM(Closing, DecisionMethods, InfillMethods, LearningMethods):
     """A language model, loaded.
 
         with LLM("smollm2-135m") as llm:

@@ -50,7 +50,7 @@ PACKAGE = [
     {"hub", "text", "kernels", "observability"},
     {"packs", "adapters"},
     {"runtime", "backends.base", "caching"},
-    {"learning"},
+    {"learning", "decisions"},
     {"llm"},
     {"async_engine", "training"},
     # A backend is a face of the whole engine, so the native one stands over `llm`.

@@ -13,6 +13,7 @@ from ruvllm.cli.command import CommonOptions, command, flag
 from ruvllm.cli.model_files import LEARNED, file_of_model
 from ruvllm.cli.options import DEFAULT_MODEL, EngineOptions
 from ruvllm.config import Limits
+from ruvllm.decisions import Calibration
 from ruvllm.errors import ConfigError
 from ruvllm.observability.logs import log_to_stderr
 from ruvllm.observability.stderr import queue_stderr
@@ -73,6 +74,14 @@ class Serving:
     settings: ServerSettings
     max_waiting: Annotated[
         int | None, flag("--max-waiting", help="Requests that may wait; more get a 429.", min=1)
+    ] = None
+    calibration: Annotated[
+        Path | None,
+        flag(
+            "--calibration",
+            help="Temperatures of decisions, as `ruvllm calibrate` wrote them.",
+            metavar="FILE",
+        ),
     ] = None
     prefix_cache_dir: Annotated[
         Path | None,
@@ -184,6 +193,7 @@ def serve(
         keys=keys,
         cors_origins=tuple(listening.cors_origin or ()),
         allowed_hosts=local_names(listening.host),
+        calibration=Calibration.load(serving.calibration) if serving.calibration else None,
         adapter_dirs=tuple(folder.absolute() for folder in serving.adapter_dir or ()),
     )
     if common.log_level == "warning" and not common.quiet:

@@ -46,6 +46,7 @@ class OpenModel:
     adapter_bytes: int
     loop: EngineLoop
     max_context: int
+    end_tokens: tuple[int, ...]
     kernel_packs: KernelManager | None
     grammars: _native.Grammars | None
     learned: LearnedHeads = field(default_factory=LearnedHeads)
@@ -71,8 +72,8 @@ def open_model(
     memory = EngineMemory.of(plan, settings.kv_format, settings.prefix_cache or PrefixCacheConfig())
     tokenizer = text.tokenizer
     vocabulary = tokenizer.vocabulary(native.vocab_size) if tokenizer else None
-    known_ends = dict.fromkeys([*native.end_tokens, *(tokenizer.end_tokens if tokenizer else ())])
-    end_tokens = [token for token in known_ends if token < native.vocab_size]
+    named = dict.fromkeys([*native.end_tokens, *(tokenizer.end_tokens if tokenizer else ())])
+    end_tokens = tuple(token for token in named if token < native.vocab_size)
     engine = _native.Engine(
         native,
         vocabulary=vocabulary,
@@ -97,6 +98,7 @@ def open_model(
             swap_bytes=memory.swap_bytes,
         ),
         max_context=plan.max_context,
+        end_tokens=end_tokens,
         kernel_packs=packs,
         grammars=_native.Grammars(vocabulary, end_tokens) if vocabulary else None,
     )
