@@ -22,6 +22,7 @@ from ruvllm.errors import (
     ContextLengthError,
     EmbeddingError,
     GenerationError,
+    GrammarError,
     InvalidModelError,
     InvalidOperationError,
     IoError,
@@ -50,6 +51,7 @@ from ruvllm.figures import (
     PrefixCacheStats,
     TenantStats,
 )
+from ruvllm.grammar import Grammar
 from ruvllm.outputs import Chunk, Completion, Timings, TokenLogprob, Usage
 from ruvllm.params import GenerateParams
 from ruvllm.tools import ToolCall, ToolChoice, ToolDefinition
@@ -106,6 +108,8 @@ __all__ = [
     "EwcState",
     "GenerateParams",
     "GenerationError",
+    "Grammar",
+    "GrammarError",
     "InvalidModelError",
     "InvalidOperationError",
     "IoError",
