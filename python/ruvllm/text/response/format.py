@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ruvllm.grammar import Grammar
+from ruvllm.text.response.lark import LarkWriter
 from ruvllm.text.response.parser import IdRule, ResponseParser
 from ruvllm.text.response.syntax import CallSyntax, ChannelCalls, JsonCalls, Reasons
-from ruvllm.tools import ToolDefinition
+from ruvllm.tools import ToolChoice, ToolDefinition
 
 __all__ = ["ResponseFormat"]
 
@@ -54,6 +56,36 @@ class ResponseFormat:
         return ResponseParser(
             self.calls, self.reasons, ids=self.ids, thinking_open=thinking_open, tools=tools
         )
+
+    def lark(
+        self,
+        tools: Sequence[ToolDefinition],
+        choice: ToolChoice,
+        parallel: bool = True,  # noqa: FBT001, FBT002 - as requests have it
+        *,
+        thinking_open: bool = False,
+    ) -> str:
+        """The grammar of answers, in llguidance's Lark.
+
+        Under the choice `auto` an answer may say anything, and what opens a call makes one; under `required`
+        it is calls, or a call of the one that is named.
+        """
+        writer = LarkWriter(self.calls, self.reasons, self.special)
+        several = parallel and self.parallel
+        return writer.grammar(tools, choice, parallel=several, thinking_open=thinking_open)
+
+    def grammar(
+        self,
+        tools: Sequence[ToolDefinition],
+        choice: ToolChoice,
+        *,
+        parallel: bool = True,
+        thinking_open: bool = False,
+    ) -> Grammar | None:
+        """The same as a request's grammar; `None` where nothing may be called."""
+        if not tools or choice.kind == "none":
+            return None
+        return Grammar.lark(self.lark(tools, choice, parallel, thinking_open=thinking_open))
 
     def thinking_open(self, prompt: str, *, beginning: str = "") -> bool:
         """Whether a prompt ends in what the model thinks.
