@@ -48,7 +48,7 @@ _FORMATS = (
         name="phi-4-mini",
         calls=JsonCalls(section=("<|tool_call|>", "<|/tool_call|>"), as_list=True, separator=", "),
     ),
-    ResponseFormat(name="gpt-oss", calls=ChannelCalls()),
+    ResponseFormat(name="gpt-oss", calls=ChannelCalls(), parallel=False),
     ResponseFormat(
         name="deepseek",
         calls=NamedCalls(
