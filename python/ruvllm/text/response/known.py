@@ -8,7 +8,7 @@ __all__ = ["GENERIC", "KNOWN_FORMATS"]
 _HERMES = JsonCalls(opening="<tool_call>\n", closing="\n</tool_call>", separator="\n")
 _DEEPSEEK_SECTION = ("<\uff5ctool\u2581calls\u2581begin\uff5c>", "<\uff5ctool\u2581calls\u2581end\uff5c>")
 
-GENERIC = ResponseFormat(name="generic", calls=_HERMES, reasons=Reasons())
+GENERIC = ResponseFormat(name="generic", calls=_HERMES, reasons=Reasons(), native=False)
 
 _FORMATS = (
     GENERIC,

@@ -168,11 +168,10 @@ class LarkWriter:
 
 
 def _bare_object(rule: str, syntax: JsonCalls, tool: ToolDefinition) -> list[str]:
-    """A call that content could become: its head is a text, so that both can be told apart while they last."""
-    name, arguments = _pattern(tool.name), syntax.arguments_field
-    head = rf'\{{\s{{0,4}}"{syntax.name_field}"\s{{0,4}}:\s{{0,4}}"{name}"\s{{0,4}},\s{{0,4}}"{arguments}"\s{{0,4}}: ?'
-    end = r"/\s{0,4}\}/"
-    return [f"{rule}: {rule}_head {_json(_schema(tool))} {end}", f"{rule}_head: /{head}/"]
+    """A call that content could become: its head is a text, so that both can be told apart."""
+    words = ["{", f'"{syntax.name_field}"', ":", f'"{tool.name}"', ",", f'"{syntax.arguments_field}"', ":"]
+    head = r"\s{0,4}".join(map(_pattern, words))
+    return [f"{rule}: {rule}_head {_json(_schema(tool))} /\\s{{0,4}}\\}}/", f"{rule}_head: /{head} ?/"]
 
 
 def _object(syntax: JsonCalls, tool: ToolDefinition) -> dict[str, Any]:
