@@ -4,9 +4,11 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-import llguidance
 import numpy as np
-from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
+import pytest
+
+llguidance = pytest.importorskip("llguidance", reason="it comes with the extra of the tests")
+bitmasks = pytest.importorskip("llguidance.numpy")
 
 FIRST_MARK = 257
 
@@ -69,8 +71,8 @@ class Walk:
                 tokens = self._split(word)
                 if matcher.deep_copy().try_consume_tokens(tokens) == len(tokens):
                     return tokens
-        mask = allocate_token_bitmask(1, len(self._tokens))
-        fill_next_token_bitmask(matcher, mask)
+        mask = bitmasks.allocate_token_bitmask(1, len(self._tokens))
+        bitmasks.fill_next_token_bitmask(matcher, mask)
         bits = np.unpackbits(mask.view(np.uint8), bitorder="little")[: len(self._tokens)]
         allowed = [int(one) for one in np.flatnonzero(bits) if one != 256]
         closing = '"}]' if at_end else '"}],{:abcxy019'
