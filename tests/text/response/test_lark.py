@@ -157,6 +157,8 @@ def test_one_call_where_there_may_be_no_more(name: str) -> None:
 def test_a_named_tool_is_the_only_one() -> None:
     found = KNOWN_FORMATS["hermes"]
     walker = Walk(found.lark(TOOLS, ToolChoice.named("now")), {})
+    call = '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
+    assert not walker.accepts(f"{call}\n{call}")
     assert walker.accepts('<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>')
     assert not walker.accepts(
         '<tool_call>\n{"name": "get_weather", "arguments": {"city": "x"}}\n</tool_call>'

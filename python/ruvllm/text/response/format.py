@@ -70,10 +70,10 @@ class ResponseFormat:
         """The grammar of answers, in llguidance's Lark.
 
         Under the choice `auto` an answer may say anything, and what opens a call makes one; under `required`
-        it is calls, or a call of the one that is named.
+        it is calls, and under a name one call of that tool.
         """
         writer = LarkWriter(self.calls, self.reasons, self.special)
-        several = parallel and self.parallel
+        several = parallel and self.parallel and choice.kind != "named"
         return writer.grammar(tools, choice, parallel=several, thinking_open=thinking_open)
 
     def grammar(
