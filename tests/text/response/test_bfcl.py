@@ -1,4 +1,4 @@
-"""The right calls of a public benchmark, in each family's format, are read back, and its grammar allows them."""
+"""Right calls of a public benchmark, in each family's format, are read back, and its grammar allows them."""
 
 import json
 import subprocess
