@@ -1,16 +1,21 @@
 """Prompts that are to be gone on from, made into tasks and begun; `evaluations` does the same for numbers."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from ruvllm._checks import Interval, check_number
 from ruvllm.errors import ConfigError
+from ruvllm.grammar import Grammar
 from ruvllm.params import GenerateParams
+from ruvllm.runtime.grammars import compiled
 from ruvllm.runtime.opening import OpenModel
 from ruvllm.runtime.prompts import Prompt, check_room, is_conversation
 from ruvllm.runtime.request import GenerationTask, Terms
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
 from ruvllm.text.messages import MessageLike
+
+if TYPE_CHECKING:
+    import ruvllm._native as _native
 
 __all__ = ["Asked", "Generations"]
 
@@ -57,8 +62,12 @@ class Generations:
             max_tokens=max_tokens,
             head=head,
             capture=capture,
+            grammar=self._compiled(params.grammar),
             **terms._asdict(),
         )
+
+    def _compiled(self, grammar: Grammar | None) -> "_native.Grammar | None":
+        return None if grammar is None else compiled(self._model, grammar)
 
     def begin(self, task: GenerationTask) -> CompletionStream:
         """The answer, for a thread that reads it."""
