@@ -12,7 +12,8 @@ from ruvllm.adapters import AdapterWeights, Part, write_peft
 from ruvllm.adapters.registry import MODULES
 from ruvllm.adapters.weights import Matrix
 from ruvllm.errors import ConfigError, NotFoundError, TrainingError
-from ruvllm.llm import LLM
+from ruvllm.runtime.opening import OpenModel
+from ruvllm.runtime.text_methods import TextMethods
 from ruvllm.training.base import TrainableModel
 from ruvllm.training.checkpoint import Checkpoint, Identity, RunState, Values, settings_as_json
 from ruvllm.training.config import TrainingConfig
@@ -36,7 +37,7 @@ _NAME = re.compile(
 
 
 def train(
-    model: TrainableModel | LLM | str | os.PathLike[str],
+    model: TrainableModel | TextMethods | OpenModel | str | os.PathLike[str],
     data: Data,
     config: TrainingConfig | None = None,
     *,
