@@ -183,6 +183,7 @@ def test_deep_is_worth_it_from_a_sum_of_qualities_on(llm: LLM) -> None:
     sona = SonaLlm(llm, SonaLlmConfig(deep_trigger_threshold=1.5), tenant="deep")
     found = []
     for index in range(3):
-        sona.learner.adapt(llm.learning.captured("deep", PROMPT, ANSWERS[0]), f"answer {index}", 0.8)
+        captured = llm.learning.captured("deep", PROMPT, ANSWERS[0])
+        sona.learner.adapt(captured, f"answer {index}", 0.8, prompt=PROMPT)
         found.append(sona.should_trigger_deep())
     assert found == [False, True, True]

@@ -211,8 +211,6 @@ def test_settings_are_checked(llm: LLM) -> None:
         SonaLlm(llm, SonaLlmConfig(), tenant="rank")
     with pytest.raises(ConfigError, match="lm_head"):
         sona.forward(np.zeros(hidden, np.float32), "q_proj")
-    with pytest.raises(InvalidOperationError, match="deep loop"):
-        sona.deep_optimize([])
 
 
 def test_over_asyncio_and_in_pieces(llm: LLM) -> None:

@@ -53,7 +53,7 @@ class BackgroundLoop:
         """Take a turn."""
         with self._turn:
             began = time.perf_counter()
-            states, samples = self._learner.snapshots(self._since), self._learner.samples()
+            states, samples = self._states(), self._learner.samples()
             if not states or not samples:
                 return self._done(began, None, "nothing was learned since the last time", (0, 0))
             # What led to a generation; those that no feedback led to are as good as is expected.
@@ -77,6 +77,11 @@ class BackgroundLoop:
             best = max(candidates, key=worth.__getitem__)
             note, counts = f"kept: {best}", (len(samples), present.generation)
             return self._done(began, candidates[best], note, counts)
+
+    def _states(self) -> tuple[TenantState, ...]:
+        """The generations since the last time that stand on the same layers as the present one."""
+        states = self._learner.snapshots(self._since)
+        return tuple(one for one in states if one.deep == states[-1].deep)
 
     def _done(
         self, began: float, state: TenantState | None, note: str, counts: tuple[int, int]

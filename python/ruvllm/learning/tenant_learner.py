@@ -3,48 +3,28 @@
 import numbers
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 import ruvllm._native as _native
+from ruvllm.adapters.registry import ChosenAdapters
 from ruvllm.errors import InvalidOperationError, NotFoundError, SonaError
 from ruvllm.learning.config import SonaLlmConfig
 from ruvllm.learning.counters import Counters
+from ruvllm.learning.deep_adapters import DeepAdapters
+from ruvllm.learning.event import LearningEvent, Observer
+from ruvllm.learning.history import History
 from ruvllm.learning.rate import Allowance
-from ruvllm.learning.samples import Samples
-from ruvllm.learning.tenant_state import TenantState
-from ruvllm.learning.values import AdaptationResult, LearningLoopStats, LoopType, Sample
-from ruvllm.runtime.learned import Learned, LearnedHeads
+from ruvllm.learning.samples import Collected, Latest
+from ruvllm.learning.tenant_state import MATRICES, TenantState
+from ruvllm.learning.values import AdaptationResult, DeepResult, LearningLoopStats, LoopType, Sample
+from ruvllm.runtime.learned import Learned, LearnedHeads, Taken
 
-__all__ = ["LearningEvent", "TenantLearner", "checked_feedback"]
-
-Observer: TypeAlias = Callable[["LearningEvent"], None]
-# In the order in which an update gives them.
-MATRICES = ("a", "b", "fisher_a", "fisher_b", "anchor_a", "anchor_b")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LearningEvent:
-    """One turn of a loop, for whoever keeps a log or the state.
-
-    Attributes:
-        state: The tenant's state afterwards.
-        generation_before: The generation until then.
-        result: What was done.
-        completion_id: The answer that it was about, where it was one.
-        feedback: What was said of it.
-    """
-
-    state: TenantState
-    generation_before: int
-    result: AdaptationResult
-    completion_id: str | None = None
-    feedback: float | None = None
+__all__ = ["TenantLearner", "checked_feedback"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +45,12 @@ class TenantLearner:
     """
 
     def __init__(
-        self, native: _native.Model, heads: LearnedHeads, tenant: str, config: SonaLlmConfig
+        self,
+        native: _native.Model,
+        heads: LearnedHeads,
+        adapters: DeepAdapters,
+        tenant: str,
+        config: SonaLlmConfig,
     ) -> None:
         self.tenant = tenant
         self.config = config
@@ -88,10 +73,11 @@ class TenantLearner:
             baseline=bounds.initial_baseline,
         )
         self._lock = threading.RLock()
-        self._state = self._new
-        self._earlier: deque[TenantState] = deque(maxlen=bounds.max_generations)
-        self._last_generation = 0
-        self._samples = Samples(max_samples=config.max_pending_samples, max_bytes=bounds.capture_bytes)
+        self._history = History(self._new, adapters, max_generations=bounds.max_generations)
+        self._samples: Latest[Sample] = Latest(
+            max_values=config.max_pending_samples, max_bytes=bounds.capture_bytes
+        )
+        self.collected = Collected(max_samples=config.max_pending_samples, max_bytes=bounds.token_bytes)
         self._allowance = Allowance(bounds.max_feedback_per_minute)
         self._counters = Counters()
         self._observers: list[Observer] = []
@@ -103,7 +89,7 @@ class TenantLearner:
     def state(self) -> TenantState:
         """The generation that is in use."""
         with self._lock:
-            return self._state
+            return self._history.now
 
     @property
     def captures(self) -> _native.Captures:
@@ -113,7 +99,7 @@ class TenantLearner:
     def generations(self) -> tuple[int, ...]:
         """The numbers of those that can be gone back to, the newest last."""
         with self._lock:
-            return tuple(state.generation for state in self._earlier)
+            return tuple(state.generation for state in self._history.earlier)
 
     def samples(self) -> tuple[Sample, ...]:
         """Answers with feedback, the oldest first, as many as are kept."""
@@ -123,12 +109,24 @@ class TenantLearner:
     def snapshots(self, since: int) -> tuple[TenantState, ...]:
         """The states after generation `since` that are kept, the present one last."""
         with self._lock:
-            return tuple(state for state in (*self._earlier, self._state) if state.generation > since)
+            return tuple(
+                state for state in (*self._history.earlier, self._history.now) if state.generation > since
+            )
+
+    def taken(self) -> Taken:
+        """What a request takes now."""
+        return self._heads.of_evaluation(self.tenant, ())
+
+    def num_bytes(self) -> int:
+        """What is kept in memory of answers, of what was asked, and of generations."""
+        with self._lock:
+            kept = self._history.num_bytes + self._samples.num_bytes
+        return kept + self._captures.usage()[1] + self.collected.num_bytes
 
     def stats(self) -> LearningLoopStats:
         """What was done so far."""
         with self._lock:
-            return self._counters.stats(generation=self._state.generation, samples=len(self._samples))
+            return self._counters.stats(generation=self._history.now.generation, samples=len(self._samples))
 
     def watch(self, observer: Observer) -> None:
         """Tell `observer` of every turn, in the thread that takes it, which waits for it."""
@@ -158,10 +156,19 @@ class TenantLearner:
                 )
             return self._adapt(captured, quality, completion_id)
 
-    def adapt(self, captured: _native.Captured, completion_id: str, feedback: float) -> AdaptationResult:
-        """The same of an answer whose states are at hand."""
+    def adapt(
+        self,
+        captured: _native.Captured,
+        completion_id: str,
+        feedback: float,
+        *,
+        prompt: Sequence[int] | None = None,
+    ) -> AdaptationResult:
+        """The same of an answer whose states are at hand; with what was asked the deep loop has it, too."""
         quality = self._admitted(feedback)
         with self._lock:
+            if prompt is not None:
+                self.collected.asked(completion_id, prompt)
             return self._adapt(captured, quality, completion_id)
 
     def _admitted(self, feedback: float) -> float:
@@ -176,7 +183,7 @@ class TenantLearner:
 
     def _adapt(self, captured: _native.Captured, quality: float, completion_id: str) -> AdaptationResult:
         began = time.perf_counter()
-        before = self._state
+        before = self._history.now
         advantage = max(-1.0, min(1.0, quality - before.baseline))
         applied, figures, scale, arrays = self._native.update(captured, advantage, before, self._limits)
         rate = self.config.sona.baseline_rate
@@ -189,7 +196,7 @@ class TenantLearner:
             matrices: dict[str, Any] = dict(zip(MATRICES, map(self._matrix, arrays), strict=True))
             self._succeed(replace(counted, scale=scale, updates=before.updates + 1, **matrices))
         else:
-            self._state = counted
+            self._history.now = counted
         latency_us = (time.perf_counter() - began) * 1e6
         gain, divergence, drift = figures
         result = AdaptationResult(
@@ -202,13 +209,17 @@ class TenantLearner:
             logprob_change=gain,
             divergence=divergence,
             drift=drift,
-            generation=self._state.generation,
+            generation=self._history.now.generation,
         )
         self._counters.instant(latency_us, quality)
         sample = Sample(
-            captured=captured, quality=quality, advantage=advantage, generation=self._state.generation
+            captured=captured,
+            quality=quality,
+            advantage=advantage,
+            generation=self._history.now.generation,
         )
-        self._samples.put(completion_id, sample)
+        self._samples.put(completion_id, sample, captured.num_bytes)
+        self.collected.rated(completion_id, captured.token_ids, quality)
         self._tell(before, result, completion_id, quality)
         return result
 
@@ -222,42 +233,32 @@ class TenantLearner:
         """
         began = time.perf_counter()
         with self._lock:
-            if of is not None and of != self._state.generation:
+            before = self._history.now
+            if of is not None and of != before.generation:
                 raise InvalidOperationError(
-                    f"generation {of} is not the present one any more, which is {self._state.generation}"
+                    f"generation {of} is not the present one any more, which is {before.generation}"
                 )
-            if not 1 <= steps <= len(self._earlier):
-                raise InvalidOperationError(
-                    f"rollback of {steps} generations; {len(self._earlier)} are kept before the present one"
-                )
-            before = self._state
-            for _ in range(steps):
-                earlier = self._earlier.pop()
-            self._set(earlier)
+            earlier = self._history.back(steps)
+            self._publish()
             return self._replaced("rollback", before, began, f"as generation {earlier.generation}")
 
     def reset(self) -> AdaptationResult:
         """Forget what was learned; a rollback brings it back."""
         began = time.perf_counter()
         with self._lock:
-            before = self._state
+            before = self._history.now
             self._succeed(self._new)
             self._samples.clear()
+            self.collected.clear()
             return self._replaced("reset", before, began, "nothing is learned")
 
     def restore(self, state: TenantState, earlier: Sequence[TenantState] = ()) -> None:
-        """Go on from a state that was kept elsewhere, such as on disk; `earlier` can be gone back to."""
-        for one in (*earlier, state):
-            if (one.tenant, one.a.shape) != (self.tenant, self._new.a.shape):
-                raise SonaError(
-                    f"the state is tenant {one.tenant!r}'s, of matrices {one.a.shape}; this is "
-                    f"{self.tenant!r}, of {self._new.a.shape}"
-                )
+        """Go on from a state that was kept elsewhere, such as on disk; `earlier` can be gone back to.
+
+        Where the deep loop's adapter of one cannot be had, that is left out, and said in the log.
+        """
         with self._lock:
-            self._last_generation = max(self._last_generation, state.generation)
-            self._state = state
-            self._earlier.clear()
-            self._earlier.extend(earlier)
+            self._history.restore(state, earlier)
             self._publish()
 
     def consolidated(
@@ -268,13 +269,39 @@ class TenantLearner:
         It is another generation; of what was there the feedback and what is expected are kept.
         """
         with self._lock:
-            before = self._state
+            before = self._history.now
             if state is not None and before.generation == of_generation:
                 self._succeed(replace(state, baseline=before.baseline, feedback=before.feedback))
             elif state is not None:
                 result = replace(result, applied=False, notes=("feedback came in between",))
-            result = replace(result, generation=self._state.generation)
+            result = replace(result, generation=self._history.now.generation)
             self._counters.background(result.latency_us / 1000)
+            self._tell(before, result, None, None)
+            return result
+
+    def next_generation(self) -> int:
+        """A number that no generation has yet."""
+        with self._lock:
+            return self._history.next_number
+
+    def deepened(
+        self, result: DeepResult, number: int, adapters: ChosenAdapters | None, *, keeps_head: bool
+    ) -> DeepResult:
+        """Take over what the deep loop has made, where it made something.
+
+        What feedback taught meanwhile stays where the head's adapter does. Answers that the background loop
+        would measure by are let go: they were given without what there is now.
+        """
+        with self._lock:
+            before = self._history.now
+            if adapters is not None:
+                counts = {name: getattr(before, name) for name in ("baseline", "feedback", "updates")}
+                head = before if keeps_head else replace(self._new, **counts)
+                self._history.stand_on(number, adapters)
+                self._succeed(replace(head, deep=number))
+                self._samples.clear()
+            result = replace(result, generation=self._history.now.generation)
+            self._counters.deep(result.latency_us / 1e6)
             self._tell(before, result, None, None)
             return result
 
@@ -285,24 +312,29 @@ class TenantLearner:
     def stop(self) -> None:
         """Let the tenant's requests be as if nothing had ever been learned; the state stays."""
         self._heads.publish(self.tenant, None)
+        with self._lock:
+            self._history.unload_adapters()
 
     # -- what all of these do; under the lock
 
     def _succeed(self, state: TenantState) -> None:
-        """Make it the next generation; the present one can be gone back to."""
-        self._earlier.append(self._state)
-        self._set(state)
-
-    def _set(self, state: TenantState) -> None:
-        self._last_generation += 1
-        self._state = replace(state, generation=self._last_generation)
+        """Make it the next generation, which requests take from here on."""
+        self._history.succeed(state)
         self._publish()
 
     def _publish(self) -> None:
-        state = self._state
+        state = self._history.now
         # Without it the bits are those of a request that nobody learns for.
         head = _native.HeadAdapter(state.a, state.b, state.scale) if state.b.any() else None
-        self._heads.publish(self.tenant, Learned(head=head, captures=self._captures))
+        self._heads.publish(
+            self.tenant,
+            Learned(
+                head=head,
+                captures=self._captures,
+                adapters=self._history.adapters,
+                asked=self.collected.asked,
+            ),
+        )
 
     def _replaced(
         self, loop_type: LoopType, before: TenantState, began: float, note: str
@@ -312,7 +344,7 @@ class TenantLearner:
             loop_type=loop_type,
             latency_us=(time.perf_counter() - began) * 1e6,
             notes=(note,),
-            generation=self._state.generation,
+            generation=self._history.now.generation,
         )
         self._tell(before, result, None, None)
         return result
@@ -325,7 +357,7 @@ class TenantLearner:
         feedback: float | None,
     ) -> None:
         event = LearningEvent(
-            state=self._state,
+            state=self._history.now,
             generation_before=before.generation,
             result=result,
             completion_id=completion_id,
@@ -333,6 +365,8 @@ class TenantLearner:
         )
         for observer in self._observers:
             observer(event)
+        # When the state that does not name them is on the disk.
+        self._history.forget_adapters()
 
     def _matrix(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         matrix = values.reshape(self._new.a.shape)

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 import ruvllm._native as _native
 from ruvllm._checks import check_type
+from ruvllm.adapters.registry import Adapters
 from ruvllm.errors import ConfigError, NotFoundError, SonaError
 from ruvllm.learning.background import BackgroundLoop
 from ruvllm.learning.config import SonaLlmConfig
+from ruvllm.learning.deep import DeepLoop
+from ruvllm.learning.deep_adapters import DeepAdapters
 from ruvllm.learning.tenant_learner import TenantLearner
 from ruvllm.runtime.evaluations import Evaluations
 from ruvllm.runtime.learned import Capture
@@ -24,11 +27,13 @@ class Learning:
     Every method may be called from any thread.
     """
 
-    def __init__(self, model: OpenModel) -> None:
+    def __init__(self, model: OpenModel, adapters: Adapters) -> None:
         self._model = model
+        self.adapters = DeepAdapters(adapters)
         self._lock = threading.Lock()
         self._learners: dict[str, TenantLearner] = {}
         self._background: dict[str, BackgroundLoop] = {}
+        self._deep: dict[str, DeepLoop] = {}
 
     def learner(self, tenant: str, config: SonaLlmConfig | None = None) -> TenantLearner:
         """The tenant's learner, which begins where there is none.
@@ -46,10 +51,11 @@ class Learning:
             learner = self._learners.get(tenant)
             if learner is None:
                 learner = TenantLearner(
-                    self._model.native, self._model.learned, tenant, config or SonaLlmConfig()
+                    self._model.native, self._model.learned, self.adapters, tenant, config or SonaLlmConfig()
                 )
                 self._learners[tenant] = learner
                 self._background[tenant] = BackgroundLoop(learner, self._is_busy)
+                self._deep[tenant] = DeepLoop(learner, self._model, self.adapters, self._is_busy)
             elif config is not None and config != learner.config:
                 raise ConfigError(f"tenant {tenant!r} learns already, with another config; end that first")
             return learner
@@ -60,6 +66,13 @@ class Learning:
             if tenant not in self._background:
                 raise NotFoundError(f"tenant {tenant!r} does not learn")
             return self._background[tenant]
+
+    def deep(self, tenant: str) -> DeepLoop:
+        """The deep loop of a tenant that learns."""
+        with self._lock:
+            if tenant not in self._deep:
+                raise NotFoundError(f"tenant {tenant!r} does not learn")
+            return self._deep[tenant]
 
     def captured(self, tenant: str, prompt: Sequence[int], response: Sequence[int]) -> _native.Captured:
         """What is learned from, of a response that was not generated here: one pass over it."""
@@ -86,16 +99,17 @@ class Learning:
             learner = self._learners.pop(tenant, None)
             if learner is None:
                 raise NotFoundError(f"tenant {tenant!r} does not learn")
-            background = self._background.pop(tenant)
+            background, deep = self._background.pop(tenant), self._deep.pop(tenant)
             learner.stop()
         background.stop()
+        deep.stop()
 
     def close(self) -> None:
-        """End the threads of all background loops; the model's owner does so."""
+        """End all loops; the model's owner does so."""
         with self._lock:
-            loops = list(self._background.values())
-        for background in loops:
-            background.stop()
+            stops = [one.stop for one in (*self._background.values(), *self._deep.values())]
+        for stop in stops:
+            stop()
 
     def _is_busy(self) -> bool:
         return self._model.loop.load().running_requests > 0

@@ -4,10 +4,19 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from ruvllm.training.values import TrainingResult
+
 if TYPE_CHECKING:
     import ruvllm._native as _native
 
-__all__ = ["AdaptationResult", "ConsolidationStrategy", "LearningLoopStats", "LoopType", "Sample"]
+__all__ = [
+    "AdaptationResult",
+    "ConsolidationStrategy",
+    "DeepResult",
+    "LearningLoopStats",
+    "LoopType",
+    "Sample",
+]
 
 LoopType: TypeAlias = Literal["instant", "background", "deep", "rollback", "reset"]
 """What changed a tenant's adapter, or would have."""
@@ -57,6 +66,25 @@ class AdaptationResult:
     divergence: float = 0.0
     drift: float = 0.0
     generation: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeepResult(AdaptationResult):
+    """What a turn of the deep loop did; what is measured is by answers that were kept out of training.
+
+    Attributes:
+        adapter: What `llm.adapters` calls what was made; `None` where requests stay as they are.
+        judged: Answers that were kept out.
+        logprob_before: The mean log-probability of their tokens, as requests had them until then.
+        logprob_after: The same by what was made, whether it is used or not.
+        training: How training went; `None` where there was too little for it.
+    """
+
+    adapter: str | None = None
+    judged: int = 0
+    logprob_before: float | None = None
+    logprob_after: float | None = None
+    training: TrainingResult | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

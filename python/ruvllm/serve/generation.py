@@ -12,7 +12,6 @@ from typing import Any, TypeAlias, TypeVar
 
 from starlette.requests import Request
 
-from ruvllm.adapters.generation import awaiting
 from ruvllm.errors import RuvLLMError
 from ruvllm.outputs import Chunk, Completion, Timings, Usage
 from ruvllm.params import GenerateParams
@@ -124,8 +123,9 @@ class Answers:
                     num_tokens = 0
                     await asyncio.sleep(0)
                 params = _seeded(job.params, index)
-                async with awaiting(job.terms.adapters):
-                    stream = engine.on(job.terms).stream(
+                work = engine.on(job.terms)
+                async with work.adapters_ready():
+                    stream = work.stream(
                         job.token_ids, params, interval=self._server.settings.stream_interval
                     )
                 await self._ends.enter_async_context(stream)

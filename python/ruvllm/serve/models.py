@@ -136,7 +136,8 @@ class ServedModel:
 
     def adapters(self) -> list[AdapterInfo]:
         """The adapters that requests may ask for now; none before the model is loaded."""
-        return [] if self._engine is None else self._engine.adapters.list()
+        known = [] if self._engine is None else self._engine.adapters.list()
+        return [one for one in known if one.tenant is None]
 
     def has_adapter(self, name: str) -> bool:
         """Whether it has an adapter of this name, or will once it is loaded."""

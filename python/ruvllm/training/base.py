@@ -31,7 +31,9 @@ class TrainableModel:
     path: Path
 
     @classmethod
-    def of(cls, model: "TrainableModel | TextMethods | OpenModel | str | os.PathLike[str]") -> "TrainableModel":
+    def of(
+        cls, model: "TrainableModel | TextMethods | OpenModel | str | os.PathLike[str]"
+    ) -> "TrainableModel":
         """What is given: one, an `LLM`, whose weights are shared, or what `LLM` takes as a name."""
         if isinstance(model, TrainableModel):
             return model
