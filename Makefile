@@ -43,7 +43,7 @@ TESTED_FEATURES := --features ruvllm-packs/precompiled
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
 .PHONY: help setup setup-tests build demo test check lint format test-rust test-py test-isa test-requantized test-mutants test-neon test-embedded \
-	bench bench-peers bench-marks bench-prefix bench-prefix-tree bench-serve bench-streams bench-adapters bench-many-adapters bench-learning bench-bank bench-packs bench-fairness bench-serve-cost constraints pack fuzz wheel docs size clean
+	bench bench-peers bench-marks bench-prefix bench-prefix-tree bench-serve bench-streams bench-adapters bench-many-adapters bench-learning learning-curve bench-bank bench-packs bench-fairness bench-serve-cost constraints pack fuzz wheel docs size clean
 
 help:  ## this page
 	@echo "RuvLLM: make TARGET"
@@ -208,6 +208,9 @@ bench-many-adapters: $(STAMPS)/build $(STAMPS)/test-tools  ## two thousand adapt
 
 bench-learning: $(STAMPS)/build $(STAMPS)/test-tools  ## an update of what is learned, and what capture costs a token
 	$(BIN)/python -m benches.learning $(BENCH_ARGS)
+
+learning-curve: $(STAMPS)/build $(STAMPS)/test-tools  ## right answers along streams with feedback, and the picture of docs/learning.md
+	$(BIN)/python -m benches.learning_curve --picture docs/images/learning-curve.svg $(BENCH_ARGS)
 
 bench-serve: $(STAMPS)/build $(STAMPS)/test-tools  ## our server beside llama-cpp-python's under the same load
 	$(BIN)/python -m benches.serve $(BENCH_ARGS)

@@ -344,7 +344,10 @@ class FinishedEvent:
 
 @final
 class ArrayEvent:
-    """The result of an evaluation that gives an array: logits `[tokens, vocab]` or embedding `[hidden]`."""
+    """The result of an evaluation that gives an array.
+
+    Logits `[tokens, vocab]`, an embedding `[hidden]`, or the log-probabilities of all candidates in turn.
+    """
 
     @property
     def sequence(self) -> int: ...
@@ -587,6 +590,10 @@ class _EvaluationSettings(Protocol):
     def kind(self) -> str: ...
     @property
     def top_logprobs(self) -> int: ...
+    @property
+    def candidates(self) -> Sequence[tuple[int, Sequence[int]]]: ...
+    @property
+    def shared_tokens(self) -> int: ...
     @property
     def tenant(self) -> str: ...
     @property

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from types import TracebackType
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from ruvllm._settings import takes_settings
 from ruvllm.adapters.registry import AdapterChoice, Adapters
 from ruvllm.config import ModelConfig
+from ruvllm.decisions import Decision, DecisionParams
+from ruvllm.decisions.questions import QuestionLike
 from ruvllm.engine_settings import EngineKeywords, EngineSettings
 from ruvllm.errors import ConfigError, InvalidOperationError
 from ruvllm.llm import DEFAULT_MODEL, LLM, Prompt
@@ -181,6 +183,21 @@ class AsyncEngine:
     ) -> NDArray[np.float32]:
         """The mean of the last hidden states at unit length; for a list of texts `adapter` may be one."""
         return await self._llm.aembed(texts, tenant=tenant, priority=priority, adapter=adapter)
+
+    async def decide(
+        self,
+        input: str | Sequence[MessageLike],
+        questions: QuestionLike | Iterable[QuestionLike],
+        params: DecisionParams | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: AdapterChoice = None,
+    ) -> Decision:
+        """Answer typed questions about an input with probabilities; nothing is generated."""
+        return await self._llm.adecide(
+            input, questions, params, tenant=tenant, priority=priority, adapter=adapter
+        )
 
     def on(self, terms: Terms) -> Awaited:
         """The same on terms that stand already, as `LLM.on` gives it."""

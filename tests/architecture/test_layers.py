@@ -51,7 +51,7 @@ PACKAGE = [
     {"packs", "adapters"},
     {"runtime", "backends.base", "caching"},
     {"training"},
-    {"learning"},
+    {"learning", "decisions"},
     {"llm"},
     {"async_engine"},
     # A backend is a face of the whole engine, so the native one stands over `llm`.

@@ -13,6 +13,7 @@ EXPECTED = {
     # Merged it is an adapter like others; replaced it is the first, and what ran kept what it had.
     "adapters.py": r"rank 8, .+\n\[licence\] (.+)\n.+\n\[calm\] (.+)\n\[as it was\] \2\n\[replaced\] \1\n",
     "basic_inference.py": r"M parameters, Q4_1, .+\n.*Paris.*\n\d+ \+ \d+ tokens in ",
+    "decisions.py": r"one order\. -> \S.* \(0\.\d\d\)\n  \d\.\d\d sure, \d+ tokens\n",
     # What it was taught of others it says of one that it was not taught.
     "fine_tuning.py": r"before: .+\nloss .+\nafter: .*Ahoy! .+ be the capital of Portugal, matey\.",
     # How an answer looks is shown by the bank alone.

@@ -203,6 +203,7 @@ def test_concurrent_requests(server: RunningServer, tiny_chat: LLM) -> None:
     assert ask(server, "sk-hundred-0001", **{**HI, "prompt": ["a"] * 100}).status_code == 200
 
 
+PREDICATE = {"type": "predicate", "instructions": "It is polite."}
 TEXT = {"model": TINY, "max_tokens": 1}
 SAID = {**TEXT, "messages": [{"role": "user", "content": "hi"}]}
 
@@ -232,6 +233,11 @@ SAID = {**TEXT, "messages": [{"role": "user", "content": "hi"}]}
         ("/v1/chat/completions", {**SAID, "n": 4}, {**SAID, "n": 5}),
         ("/v1/chat/completions", {**SAID, "n": 4, "stream": True}, {**SAID, "n": 5, "stream": True}),
         ("/v1/embeddings", {"model": TINY, "input": ["a"] * 4}, {"model": TINY, "input": ["a"] * 5}),
+        (
+            "/v1/decisions",
+            {"model": TINY, "input": "a", "questions": [PREDICATE] * 4},
+            {"model": TINY, "input": "a", "questions": [PREDICATE] * 5},
+        ),
     ],
 )
 def test_limits_count_answers(

@@ -108,6 +108,9 @@ def test_the_best_of_several_is_the_likeliest(real) -> None:
     ("fields", "param"),
     [
         ({"suffix": "the end"}, "suffix"),
+        ({"suffix": "the end", "echo": True}, "echo"),
+        ({"suffix": "the end", "prompt": [5]}, "prompt"),
+        ({"suffix": "the end", "extra_body": {"parse_special": True}}, "parse_special"),
         ({"best_of": 2, "n": 3}, "best_of"),
         ({"best_of": 2, "stream": True}, "best_of"),
         ({"max_tokens": 0}, "max_tokens"),

@@ -26,11 +26,14 @@ from tests.serve.running import RunningServer, running
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 HI = {"role": "user", "content": "hi"}
+PREDICATE = {"type": "predicate", "instructions": "It is polite."}
 # A body that each route takes, to be spoiled; routes that are not here begin with nothing.
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"model": TINY, "messages": [HI], "max_tokens": 3},
     "/v1/completions": {"model": TINY, "prompt": "hi", "max_tokens": 3},
     "/v1/embeddings": {"model": TINY, "input": "hi"},
+    "/v1/decisions": {"model": TINY, "input": "hi", "questions": [PREDICATE]},
+    "/v1/systemone": {"model": TINY, "state": "hi", "questions": {"polite": {**PREDICATE, "type": "noul"}}},
     "/v1/responses": {"model": TINY, "input": "hi", "max_output_tokens": 3},
     "/v1/messages": {"model": TINY, "messages": [HI], "max_tokens": 3},
     "/v1/messages/count_tokens": {"model": TINY, "messages": [HI]},

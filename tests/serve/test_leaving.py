@@ -25,6 +25,7 @@ pytestmark = pytest.mark.real_model
 
 # Many seconds of prefill, and many of decoding; neither is over before the client leaves.
 LONG_PROMPT = "All work and no play makes Jack a dull boy, and so it went on. " * 400
+PREDICATE = {"type": "predicate", "instructions": "It is polite."}
 SHORT_PROMPT = "Count from one to a thousand:"
 
 Leave = Callable[[socket.socket], None]
@@ -74,8 +75,9 @@ def test_a_client_that_leaves_frees_its_request(
         ("/v1/completions", {"prompt": [LONG_PROMPT, SHORT_PROMPT], "n": 2, "best_of": 4}),
         ("/v1/completions", {"prompt": LONG_PROMPT, "echo": True, "logprobs": 1, "max_tokens": 0}),
         ("/v1/embeddings", {"input": [LONG_PROMPT, LONG_PROMPT[1:]]}),
+        ("/v1/decisions", {"input": LONG_PROMPT, "questions": [PREDICATE] * 200}),
     ],
-    ids=["chat with answers", "prompts with answers", "scores", "vectors"],
+    ids=["chat with answers", "prompts with answers", "scores", "vectors", "decisions"],
 )
 def test_all_that_a_request_began_ends_with_it(
     real_server: RunningServer, smollm2: LLM, path: str, body: dict[str, Any]

@@ -74,6 +74,14 @@ class Serving:
     max_waiting: Annotated[
         int | None, flag("--max-waiting", help="Requests that may wait; more get a 429.", min=1)
     ] = None
+    calibration: Annotated[
+        Path | None,
+        flag(
+            "--calibration",
+            help="Temperatures of decisions, as `ruvllm calibrate` wrote them.",
+            metavar="FILE",
+        ),
+    ] = None
     prefix_cache_dir: Annotated[
         Path | None,
         flag(
@@ -170,6 +178,7 @@ def serve(
     and for what is served at /server_info and /model_info.
     """
     _require_extra()
+    from ruvllm.decisions import Calibration
     from ruvllm.serve import create_app
     from ruvllm.serve.running import open_closed_streams, run_server
 
@@ -184,6 +193,7 @@ def serve(
         keys=keys,
         cors_origins=tuple(listening.cors_origin or ()),
         allowed_hosts=local_names(listening.host),
+        calibration=Calibration.load(serving.calibration) if serving.calibration else None,
         adapter_dirs=tuple(folder.absolute() for folder in serving.adapter_dir or ()),
     )
     if common.log_level == "warning" and not common.quiet:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ruvllm.adapters.generation import awaiting
 from ruvllm.outputs import TokenLogprob
 from ruvllm.params import GenerateParams
+from ruvllm.runtime.branches import Branch, BranchLogprobs
 from ruvllm.runtime.evaluations import Evaluations
 from ruvllm.runtime.generations import Asked, Generations
 from ruvllm.runtime.prompts import Prompt
@@ -50,6 +51,12 @@ class Awaited:
         """How likely each token but the first is, given those before it."""
         async with self.adapters_ready():
             result = self._evaluations.token_logprobs(token_ids, top_logprobs, self._terms)
+        return await result
+
+    async def branches(self, beginning: Sequence[int], branches: Sequence[Branch]) -> BranchLogprobs:
+        """How likely the tokens that each branch asks for are, behind a beginning that all have."""
+        async with awaiting(self._terms.adapters):
+            result = self._evaluations.branches(beginning, branches, self._terms)
         return await result
 
     async def embed(self, text: Prompt) -> NDArray[np.float32]:

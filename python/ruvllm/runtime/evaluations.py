@@ -17,6 +17,7 @@ from ruvllm._checks import check_integer
 from ruvllm.errors import ConfigError, ContextLengthError, GenerationError
 from ruvllm.outputs import TokenLogprob
 from ruvllm.params import MAX_LOGPROBS
+from ruvllm.runtime.branches import Branch, BranchResults
 from ruvllm.runtime.events import Event, Failed, Finished, Values
 from ruvllm.runtime.learned import Capture, Taken
 from ruvllm.runtime.loop import EngineLoop
@@ -156,6 +157,27 @@ class Evaluations:
             self._task(self._tokens_of(one), "embed", its) for one, its in zip(texts, terms, strict=True)
         ]
         return StackedResults(self._loop, tasks)
+
+    def branches(self, beginning: Sequence[int], branches: Sequence[Branch], terms: Terms) -> BranchResults:
+        """How likely the tokens that each branch asks for are, behind a beginning that all have."""
+        limit = self._model.max_context
+        longest = len(beginning) + max(len(branch.suffix) for branch in branches)
+        if longest > limit:
+            raise ContextLengthError.exceeded(prompt_tokens=longest, max_context=limit)
+        head = self._model.learned.head(terms.tenant)
+
+        def task_of(index: int) -> EvaluationTask:
+            branch = branches[index]
+            return EvaluationTask(
+                token_ids=[*beginning, *branch.suffix],
+                kind="candidates",
+                candidates=branch.places,
+                shared_tokens=branch.shared_tokens,
+                head=head,
+                **terms._asdict(),
+            )
+
+        return BranchResults(self._loop, len(branches), task_of, terms.adapters)
 
     def _checked(self, token_ids: TokenIds) -> list[int]:
         return check_tokens(token_ids, self._model.native.vocab_size)

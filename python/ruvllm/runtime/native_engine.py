@@ -11,7 +11,7 @@ import ruvllm._native as _native
 from ruvllm.errors import BackendError
 from ruvllm.outputs import TokenLogprob
 from ruvllm.runtime.events import Event, Failed, Finished, TokenMade, Values
-from ruvllm.runtime.request import EvaluationKind, GenerationTask, Task
+from ruvllm.runtime.request import EvaluationKind, GenerationTask, Place, Task
 
 if TYPE_CHECKING:
     from ruvllm.adapters.registry import ChosenAdapters
@@ -40,6 +40,8 @@ class _EvaluationSettings:
 
     kind: EvaluationKind
     top_logprobs: int
+    candidates: tuple[Place, ...]
+    shared_tokens: int
     tenant: str
     adapters: "tuple[tuple[_native.Adapter, float], ...]"
     head: "_native.HeadAdapter | None"
@@ -67,6 +69,8 @@ class NativeEngine:
             evaluation = _EvaluationSettings(
                 kind=task.kind,
                 top_logprobs=task.top_logprobs,
+                candidates=task.candidates,
+                shared_tokens=task.shared_tokens,
                 tenant=task.tenant,
                 adapters=_ready(task.adapters),
                 head=task.head,

@@ -46,6 +46,7 @@ class OpenModel:
     adapter_bytes: int
     loop: EngineLoop
     max_context: int
+    end_tokens: tuple[int, ...]
     kernel_packs: KernelManager | None
     learned: LearnedHeads = field(default_factory=LearnedHeads)
 
@@ -70,11 +71,12 @@ def open_model(
     memory = EngineMemory.of(plan, settings.kv_format, settings.prefix_cache or PrefixCacheConfig())
     tokenizer = text.tokenizer
     vocabulary = tokenizer.vocabulary(native.vocab_size) if tokenizer else None
-    end_tokens = dict.fromkeys([*native.end_tokens, *(tokenizer.end_tokens if tokenizer else ())])
+    named = dict.fromkeys([*native.end_tokens, *(tokenizer.end_tokens if tokenizer else ())])
+    end_tokens = tuple(token for token in named if token < native.vocab_size)
     engine = _native.Engine(
         native,
         vocabulary=vocabulary,
-        end_tokens=[token for token in end_tokens if token < native.vocab_size],
+        end_tokens=end_tokens,
         memory=memory,
     )
     logger.info(
@@ -95,6 +97,7 @@ def open_model(
             swap_bytes=memory.swap_bytes,
         ),
         max_context=plan.max_context,
+        end_tokens=end_tokens,
         kernel_packs=packs,
     )
 

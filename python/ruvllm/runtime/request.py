@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from ruvllm.adapters.registry import ChosenAdapters
     from ruvllm.runtime.learned import Capture
 
-__all__ = ["EvaluationKind", "EvaluationTask", "GenerationTask", "Request", "Sink", "Task", "Terms"]
+__all__ = ["EvaluationKind", "EvaluationTask", "GenerationTask", "Place", "Request", "Sink", "Task", "Terms"]
 
-EvaluationKind: TypeAlias = Literal["logits", "score", "embed"]
+EvaluationKind: TypeAlias = Literal["logits", "score", "candidates", "embed"]
+Place: TypeAlias = tuple[int, tuple[int, ...]]
+"""The index of a token, and tokens that could stand right after it."""
 
 
 class Terms(NamedTuple):
@@ -53,11 +55,17 @@ class GenerationTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationTask:
-    """Compute something about given tokens; `top_logprobs` is how many likeliest ones a `score` names."""
+    """Compute something about given tokens.
+
+    `top_logprobs` is how many likeliest ones a `score` names. `candidates` are what is measured at which
+    places, in rising order; of such a task `shared_tokens` of the beginning stand in others too.
+    """
 
     token_ids: Sequence[int]
     kind: EvaluationKind
     top_logprobs: int = 0
+    candidates: tuple[Place, ...] = ()
+    shared_tokens: int = 0
     tenant: str = ""
     priority: int = 0
     rank: int | None = None

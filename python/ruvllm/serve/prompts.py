@@ -9,8 +9,9 @@ from ruvllm.serve.asked_model import AskedModel
 from ruvllm.serve.errors import ApiError, api_error
 from ruvllm.serve.generation import check_length
 from ruvllm.serve.off_loop import Errand
+from ruvllm.text.infill import Infill, InfillTokens
 
-__all__ = ["PromptField", "check_texts", "text_of", "texts_of", "tokens_of"]
+__all__ = ["PromptField", "check_texts", "infills_tokens", "text_of", "texts_of", "tokens_of"]
 
 # A text is taken up to so many bytes of UTF-8, or so many for each token of the context where that is more: a
 # tokenizer takes forty bytes of memory for each.
@@ -84,6 +85,34 @@ def check_texts(model: AskedModel, texts: Iterable[str], *, param: str) -> None:
     if num_bytes > most:
         message = f"the text in {param} has {num_bytes} bytes; at most {most} are turned into tokens"
         raise ApiError(400, message, code="context_length_exceeded", param=param)
+
+
+async def infills_tokens(
+    errand: Errand, model: AskedModel, infills: Sequence[Infill], *, param: str, room_for: int | None = None
+) -> list[InfillTokens]:
+    """The tokens of what is to be filled in; 400 by the field where the model cannot, or it does not fit.
+
+    With `room_for` what is farthest from the cursor is left out, so that an answer has so much room.
+    """
+    texts = [_texts_of_infill(infill) for infill in infills]
+
+    def work() -> list[InfillTokens]:
+        found = []
+        for infill, parts in zip(infills, texts, strict=True):
+            check_texts(model, parts, param=param)
+            found.append(model.llm.infill_prompt(infill, room_for=room_for))
+            check_length(model, len(found[-1].token_ids))
+        return found
+
+    try:
+        return await errand.do(sum(len(part) for parts in texts for part in parts), work)
+    except RuvLLMError as error:
+        raise api_error(error, param=param) from error
+
+
+def _texts_of_infill(infill: Infill) -> list[str]:
+    files = [part for file in infill.extra for part in file]
+    return [infill.prefix, infill.suffix, infill.begun, *files]
 
 
 async def text_of(errand: Errand, model: AskedModel, tokens: list[int], *, param: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ruvllm._checks import Interval
 from ruvllm._settings import check_settings, described, setting
+from ruvllm.decisions import Calibration
 from ruvllm.errors import ConfigError
 from ruvllm.serve.keys import KeyRing
 
@@ -26,6 +27,7 @@ class ServerSettings:
         allowed_hosts: `Host` headers that are answered, `None` for any: a server on this machine alone
             must not answer a page that made its own name point here.
         adapter_dirs: Folders from which admin keys may load adapters; none by default.
+        calibration: The temperatures of decisions, as `ruvllm calibrate` found them; none by default.
         {settings}
     """
 
@@ -33,6 +35,7 @@ class ServerSettings:
     cors_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] | None = None
     adapter_dirs: tuple[Path, ...] = ()
+    calibration: Calibration | None = None
     max_body_bytes: int = setting(4 * 1024 * 1024, "The largest request.", bounds=1)
     max_choices: int = setting(
         16, "The most answers to one request (`n`, `best_of`).", bounds=1, has_flag=False

@@ -53,6 +53,8 @@ pub enum Wanted {
     Last,
     /// The logits of all.
     All,
+    /// The logits of those from this position on.
+    From(usize),
     /// The last hidden states of all.
     Hidden,
 }
@@ -81,6 +83,10 @@ impl BatchSequence {
             Wanted::Nothing | Wanted::Hidden => end..end,
             Wanted::Last => end.saturating_sub(1).max(start)..end,
             Wanted::All => start..end,
+            Wanted::From(position) => {
+                let before = position.saturating_sub(self.first_position);
+                (start + before).min(end)..end
+            }
         }
     }
 }

@@ -84,6 +84,12 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         plain::softmax(input, output);
     }
 
+    /// The largest of every [`WEIGHT_BLOCK`](crate::WEIGHT_BLOCK) values; NaN is passed over, and a block of nothing else has
+    /// -infinity.
+    fn block_maxima(&self, values: &[f32], maxima: &mut [f32]) {
+        plain::block_maxima(values, maxima);
+    }
+
     /// For every [`WEIGHT_BLOCK`](crate::WEIGHT_BLOCK) values the sum of `e^((value - maximum) * inverse_temperature)`.
     ///
     /// What is above the maximum weighs 1; what weighs less than `e^-87`, and NaN, nothing.
@@ -142,6 +148,11 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         output: &mut OutputTile<'_>,
     ) {
         plain::multiply_float(matrix, rows, range, output);
+    }
+
+    /// Some rows of packed weights as f32, one behind the other: bit for bit what [`PackedMatrix::decode_row`] gives.
+    fn decode_rows(&self, matrix: &PackedMatrix, rows: &[u32], output: &mut [f32]) {
+        plain::decode_rows(matrix, rows, output);
     }
 
     /// `output += rows * matrix[:, blocks]` for blocks of 32 inputs of packed weights of any kind: what gradients of outputs

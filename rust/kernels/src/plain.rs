@@ -9,7 +9,8 @@ use crate::matmul::{
 };
 use crate::weights::{BLOCK_INPUTS, Elements, PackedMatrix, TILE_ROWS, TileBlock};
 
-/// Values that share a sum in [`Kernels::weight_sums`](crate::Kernels::weight_sums).
+/// Values that share a sum in [`Kernels::weight_sums`](crate::Kernels::weight_sums), and a largest one in
+/// [`Kernels::block_maxima`](crate::Kernels::block_maxima).
 pub const WEIGHT_BLOCK: usize = 64;
 /// Below it an exponential counts as nothing; the last that is a normal number.
 pub(crate) const LEAST_EXPONENT: f32 = -87.0;
@@ -148,6 +149,13 @@ pub(crate) fn softmax(input: &[f32], output: &mut [f32]) {
     }
 }
 
+pub(crate) fn block_maxima(values: &[f32], maxima: &mut [f32]) {
+    assert_eq!(maxima.len(), values.len().div_ceil(WEIGHT_BLOCK));
+    for (block, maximum) in values.chunks(WEIGHT_BLOCK).zip(maxima) {
+        *maximum = block.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    }
+}
+
 pub(crate) fn weight_sums(
     values: &[f32],
     (maximum, inverse_temperature): (f32, f32),
@@ -159,6 +167,13 @@ pub(crate) fn weight_sums(
     };
     for (block, sum) in values.chunks(WEIGHT_BLOCK).zip(sums) {
         *sum = block.iter().map(weight).sum();
+    }
+}
+
+pub(crate) fn decode_rows(matrix: &PackedMatrix, rows: &[u32], output: &mut [f32]) {
+    assert_eq!(output.len(), rows.len() * matrix.columns());
+    for (row, output) in rows.iter().zip(output.chunks_exact_mut(matrix.columns())) {
+        matrix.decode_row(*row as usize, output);
     }
 }
 

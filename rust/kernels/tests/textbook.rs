@@ -61,6 +61,26 @@ proptest! {
     }
 
     #[test]
+    fn block_maxima_pass_over_nan(length in lengths(), seed in any::<u64>(), share in 0u32..4) {
+        let mut input = row(&mut Numbers(seed), length, (10.0, -5.0));
+        for (index, value) in input.iter_mut().enumerate() {
+            if (index as u32 * 2_654_435_761) >> 30 < share {
+                *value = f32::NAN;
+            }
+        }
+        for kernels in available() {
+            let mut maxima = vec![f32::NAN; length.div_ceil(WEIGHT_BLOCK)];
+            kernels.block_maxima(&input, &mut maxima);
+            for (block, maximum) in input.chunks(WEIGHT_BLOCK).zip(&maxima) {
+                let mut sorted: Vec<f32> = block.iter().copied().filter(|value| !value.is_nan()).collect();
+                sorted.sort_unstable_by(f32::total_cmp);
+                let expected = sorted.last().copied().unwrap_or(f32::NEG_INFINITY);
+                prop_assert_eq!(*maximum, expected, "{}", kernels.name());
+            }
+        }
+    }
+
+    #[test]
     fn weight_sums_are_sums_of_exponentials(
         length in lengths(),
         seed in any::<u64>(),

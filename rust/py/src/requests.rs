@@ -52,6 +52,8 @@ impl GenerationSettings<'_> {
 pub(crate) struct EvaluationSettings<'py> {
     kind: String,
     top_logprobs: usize,
+    candidates: Vec<(usize, Vec<u32>)>,
+    shared_tokens: usize,
     tenant: String,
     adapters: Vec<AdapterUse<'py>>,
     head: Option<Bound<'py, HeadAdapter>>,
@@ -64,6 +66,10 @@ impl EvaluationSettings<'_> {
         let kinds = [
             ("logits", Task::Logits),
             ("score", Task::Score { top_logprobs }),
+            (
+                "candidates",
+                Task::candidates(self.candidates, self.shared_tokens),
+            ),
             ("embed", Task::Embed),
         ];
         Ok(Request {
@@ -74,7 +80,7 @@ impl EvaluationSettings<'_> {
             head: self.head.map(|head| Arc::clone(&head.get().0)),
             capture: self.capture.map(Into::into),
             tenant: self.tenant,
-            cache_min_tokens: None,
+            cache_min_tokens: Some(1),
         })
     }
 }

@@ -27,7 +27,7 @@ from ruvllm.serve.json_answer import answer, encoded
 from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.logprobs import TextLogprobs, entries_size
 from ruvllm.serve.off_loop import Errand
-from ruvllm.serve.prompts import PromptField, texts_of, tokens_of
+from ruvllm.serve.prompts import PromptField, infills_tokens, texts_of, tokens_of
 from ruvllm.serve.rendering import rendered, rendered_size
 from ruvllm.serve.schemas.completions import CompletionRequest, prompts_of
 from ruvllm.serve.server import count_answers, errand_of, note, server_of, terms_of
@@ -133,6 +133,11 @@ async def _plan(errand: Errand, model: AskedModel, body: CompletionRequest, requ
         makes_text=max_tokens > 0,
         parse_special=body.parse_special is not False,
     )
+    if infills := body.infills():
+        filled = await infills_tokens(errand, model, infills, param="suffix")
+        token_lists = [one.token_ids for one in filled]
+    else:
+        token_lists = await tokens_of(errand, model, prompts, field)
     jobs = [
         Job(
             model=model,
@@ -141,7 +146,7 @@ async def _plan(errand: Errand, model: AskedModel, body: CompletionRequest, requ
             num_answers=num_answers,
             terms=terms_of(request, model, body.priority),
         )
-        for token_ids in await tokens_of(errand, model, prompts, field)
+        for token_ids in token_lists
     ]
     echoed = await texts_of(errand, model, prompts, param="prompt") if body.echo else []
     return _Plan(body=body, jobs=jobs, wanted=wanted, echoed=echoed, errand=errand)

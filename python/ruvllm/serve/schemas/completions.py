@@ -1,12 +1,13 @@
 """The body of `/v1/completions`."""
 
-from typing import ClassVar, cast
+from typing import cast
 
 from pydantic import Field
 
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.schemas.base import LogprobCount, SamplingFields
 from ruvllm.serve.schemas.token_ids import Prompts
+from ruvllm.text.infill import Infill
 
 __all__ = ["CompletionRequest", "prompts_of"]
 
@@ -21,12 +22,24 @@ class CompletionRequest(SamplingFields):
     parse_special: bool | None = Field(
         None, description="False takes texts such as <|im_end|> for text, not for control tokens."
     )
+    suffix: str | None = Field(None, description="What stands after the answer: it is filled in between.")
     best_of: int | None = Field(None, ge=1, description="Make so many, give the n likeliest by token.")
 
-    refused: ClassVar[dict[str, str]] = {
-        **SamplingFields.refused,
-        "suffix": "text cannot be filled in before a suffix",
-    }
+    def infills(self) -> list[Infill]:
+        """What is to be filled in between the prompts and `suffix`; nothing where there is no suffix."""
+        if not self.suffix:
+            return []
+        if self.echo:
+            message = "a prompt that goes on to a suffix is not given back: leave echo out"
+            raise ApiError(400, message, code="invalid_value", param="echo")
+        if self.parse_special:
+            message = "with a suffix all of a prompt is text: leave parse_special out"
+            raise ApiError(400, message, code="invalid_value", param="parse_special")
+        prompts = [prompt for prompt in prompts_of(self.prompt) if isinstance(prompt, str)]
+        if not prompts:
+            message = "with a suffix a prompt must be a text, not token ids"
+            raise ApiError(400, message, code="invalid_value", param="prompt")
+        return [Infill(prefix=prompt, suffix=self.suffix) for prompt in prompts]
 
     def candidates(self, most: int) -> tuple[int, int]:
         """How many answers to give, and out of how many."""

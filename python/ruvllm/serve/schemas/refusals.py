@@ -78,7 +78,6 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
     "continue_final_message": (False,),
     "documents": ([],),
     "truncation": ("disabled",),
-    "suffix": ("",),
     # A sampler that does nothing.
     "length_penalty": (1,),
     "use_beam_search": (False,),

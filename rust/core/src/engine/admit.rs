@@ -7,7 +7,9 @@ use crate::learning::Captured;
 use crate::lora::key_of;
 use crate::prefix::Namespace;
 use crate::sampling::{LogprobMeter, check_logprobs};
-use crate::sequence::{Capturing, Generation, Request, Scoring, Sequence, Task, Work};
+use crate::sequence::{
+    Candidates, Capturing, Comparing, Generation, Request, Scoring, Sequence, Task, Work,
+};
 
 use super::Engine;
 
@@ -23,7 +25,7 @@ impl Engine {
         };
         let adapter = key_of(&request.adapters);
         let id = self.sequences.next_id();
-        let is_generation = matches!(work, Work::Generate(_));
+        let has_use = work.reusable_tokens(request.tokens.len()) > 0;
         self.sequences.insert(Sequence {
             id,
             cancel: request.cancel,
@@ -35,8 +37,8 @@ impl Engine {
             is_looked_up: false,
             cached: 0,
             cache_miss: None,
-            // Evaluations want the rows of all tokens, not only of the last.
-            cache_min_tokens: request.cache_min_tokens.filter(|_| is_generation),
+            // Who wants the rows of all tokens has none to take from elsewhere.
+            cache_min_tokens: request.cache_min_tokens.filter(|_| has_use),
             follows: None,
             paused: None,
             tenant,
@@ -112,6 +114,11 @@ impl Engine {
                     capturing: self.capturing_of(request),
                 }))
             }
+            Task::Candidates(candidates) => {
+                self.check_candidates(candidates, request.tokens.len())?;
+                let meter = LogprobMeter::new(self.runner.model().shared_kernels());
+                Work::Compare(Box::new(Comparing::new(candidates.clone(), meter)))
+            }
             Task::Embed => Work::Embed(vec![0.0; self.runner.model().spec().hidden_size]),
             Task::Generate(task) => {
                 task.sampling
@@ -138,6 +145,34 @@ impl Engine {
         })
     }
 
+    /// Refuses places that are not in the prompt, or not in order, and tokens that there are not.
+    fn check_candidates(&self, candidates: &Candidates, tokens: usize) -> Result<()> {
+        let vocab = self.runner.model().spec().vocab_size;
+        let places = &candidates.places;
+        let is_rising = places.windows(2).all(|two| two[0].after < two[1].after);
+        if !is_rising || places.last().is_none_or(|place| place.after >= tokens) {
+            return Err(Error::Generation(format!(
+                "candidates stand after tokens 0 to {} of this prompt, in rising order, at one place at \
+                 least",
+                tokens - 1
+            )));
+        }
+        for place in places {
+            if place.tokens.is_empty() {
+                return Err(Error::Generation(format!(
+                    "there is no candidate after token {}",
+                    place.after
+                )));
+            }
+            if let Some(token) = place.tokens.iter().find(|token| **token as usize >= vocab) {
+                return Err(Error::Tokenization(format!(
+                    "candidate {token} is outside the model's vocabulary of {vocab} tokens"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Where what is learned from is kept, if the request wants that.
     fn capturing_of(&self, request: &Request) -> Option<Capturing> {
         let capture = request.capture.clone()?;
@@ -161,7 +196,9 @@ impl Engine {
                 head.width()
             )));
         }
-        if request.capture.is_some() && matches!(request.task, Task::Logits | Task::Embed) {
+        if request.capture.is_some()
+            && !matches!(request.task, Task::Generate(_) | Task::Score { .. })
+        {
             return Err(Error::Sona(
                 "what is learned from is kept of generations and scores alone".to_owned(),
             ));

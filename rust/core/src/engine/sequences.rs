@@ -101,7 +101,9 @@ impl Sequences {
         });
         let common = leaders.map(|leader| {
             let both = common_length(&leader.tokens, &sequence.tokens);
-            (leader.id, both.min(sequence.tokens.len() - 1))
+            let kept = leader.work.kept_tokens(both);
+            let reusable = sequence.work.reusable_tokens(sequence.tokens.len());
+            (leader.id, kept.min(reusable))
         });
         common
             .max_by_key(|(_, common)| *common)

@@ -17,10 +17,7 @@ impl HeadRows for Model {
 
     fn rows(&self, tokens: &[TokenId], output: &mut [f32]) {
         let head = &self.weights.head().matrices()[0];
-        let rows = output.chunks_exact_mut(self.spec.hidden_size);
-        for (token, row) in tokens.iter().zip(rows) {
-            head.decode_row(*token as usize, row);
-        }
+        self.kernels.decode_rows(head, tokens, output);
     }
 
     fn mean_row(&self) -> &[f32] {

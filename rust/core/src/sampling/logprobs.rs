@@ -8,7 +8,7 @@ use ruvllm_kernels::Kernels;
 
 use super::filters::{Candidate, gather_largest};
 use super::scratch::Scratch;
-use super::softmax::Softmax;
+use super::softmax::{Blocks, Softmax};
 use crate::Result;
 use crate::ids::TokenId;
 
@@ -35,17 +35,7 @@ impl TokenLogprobs {
             candidates,
             spare,
         } = scratch;
-        let softmax = Softmax::new(blocks.maximum, 1.0);
-        let log_total = softmax.total(logits, blocks).ln();
-        // Never below the least finite number: some formats cannot say -inf. NaN is as unlikely.
-        let logprob = |logit: f32| {
-            let distance = if logit.is_nan() {
-                f64::NEG_INFINITY
-            } else {
-                softmax.distance(logit)
-            };
-            ((distance - log_total) as f32).max(f32::MIN)
-        };
+        let logprob = logprob_of(logits, blocks);
         candidates.clear();
         if count > 0 {
             gather_largest(logits, blocks, count, spare, candidates);
@@ -81,5 +71,28 @@ impl LogprobMeter {
     ) -> Result<TokenLogprobs> {
         self.0.scan(logits)?;
         Ok(TokenLogprobs::measure(logits, &mut self.0, token, count))
+    }
+
+    /// How likely `logits` make each of `tokens`, with the same error.
+    pub fn measure_each(&mut self, logits: &[f32], tokens: &[TokenId]) -> Result<Vec<f32>> {
+        self.0.scan(logits)?;
+        let logprob = logprob_of(logits, &mut self.0.blocks);
+        let logits = tokens.iter().map(|token| logits[*token as usize]);
+        Ok(logits.map(logprob).collect())
+    }
+}
+
+/// What makes a log-probability of a logit, among those that `blocks` has scanned.
+fn logprob_of(logits: &[f32], blocks: &mut Blocks) -> impl Fn(f32) -> f32 + use<> {
+    let softmax = Softmax::new(blocks.maximum, 1.0);
+    let log_total = softmax.total(logits, blocks).ln();
+    // Never below the least finite number: some formats cannot say -inf. NaN is as unlikely.
+    move |logit: f32| {
+        let distance = if logit.is_nan() {
+            f64::NEG_INFINITY
+        } else {
+            softmax.distance(logit)
+        };
+        ((distance - log_total) as f32).max(f32::MIN)
     }
 }

@@ -12,9 +12,6 @@ use ruvllm_kernels::{Kernels, Scalar, WEIGHT_BLOCK};
 /// How many logits share one entry of [`Blocks`].
 pub(super) const BLOCK: usize = WEIGHT_BLOCK;
 
-/// Lanes of the widest registers there are, in single precision.
-const LANES: usize = 16;
-
 /// Below this exponent a weight counts as zero; e^-87 is the last one that is a normal number.
 const LEAST_EXPONENT: f32 = -87.0;
 
@@ -52,27 +49,15 @@ impl Blocks {
 
     /// Finds the maxima; false when no logit is left to choose, all being NaN or -inf.
     pub(super) fn scan(&mut self, logits: &[f32]) -> bool {
-        self.maxima.clear();
-        self.maxima.extend(logits.chunks(BLOCK).map(maximum));
-        self.maximum = maximum(&self.maxima);
+        self.maxima.resize(logits.len().div_ceil(BLOCK), 0.0);
+        self.kernels.block_maxima(logits, &mut self.maxima);
+        self.maximum = self
+            .maxima
+            .iter()
+            .copied()
+            .fold(f32::NEG_INFINITY, f32::max);
         self.maximum > f32::NEG_INFINITY
     }
-}
-
-/// The largest value; NaN is passed over, and an empty slice has -inf.
-fn maximum(values: &[f32]) -> f32 {
-    let larger = |held: f32, value: f32| if value > held { value } else { held };
-    let (chunks, rest) = values.as_chunks::<LANES>();
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    for chunk in chunks {
-        for (lane, &value) in lanes.iter_mut().zip(chunk) {
-            *lane = larger(*lane, value);
-        }
-    }
-    lanes
-        .iter()
-        .chain(rest)
-        .fold(f32::NEG_INFINITY, |held, &value| larger(held, value))
 }
 
 /// Turns logits into weights: probabilities of which the largest is 1, yet to be normalized.

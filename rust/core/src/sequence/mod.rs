@@ -1,6 +1,7 @@
 //! One request's tokens, and what becomes of the rows that are computed for it.
 
 mod capturing;
+mod comparing;
 mod generation;
 mod request;
 mod work;
@@ -20,8 +21,9 @@ use crate::prefix::radix_tree::NodeId;
 use crate::prefix::{MissReason, Namespace};
 
 pub(crate) use capturing::Capturing;
+pub(crate) use comparing::Comparing;
 pub(crate) use generation::Generation;
-pub use request::{GenerateTask, Request, Task};
+pub use request::{CandidatePlace, Candidates, GenerateTask, Request, Task};
 pub(crate) use work::{Scoring, Work};
 
 /// A request inside the engine.

@@ -42,8 +42,40 @@ pub enum Task {
         /// The likeliest tokens to name at each place, up to [`SamplingParams::MAXIMUM_LOGPROBS`].
         top_logprobs: usize,
     },
+    /// How likely some tokens are at some places.
+    Candidates(Candidates),
     /// The mean of the last hidden states, of unit length.
     Embed,
+}
+
+/// Tokens that are measured against each other, without being a part of the prompt.
+#[derive(Debug, Clone, Default)]
+pub struct Candidates {
+    /// Where, in rising order; at least one place.
+    pub places: Vec<CandidatePlace>,
+    /// So many tokens of the beginning stand in other requests too: no more is kept in the prefix cache.
+    pub shared_tokens: usize,
+}
+
+impl Task {
+    /// Candidates as pairs: the index of a token, and what could stand after it.
+    pub fn candidates(places: Vec<(usize, Vec<TokenId>)>, shared_tokens: usize) -> Self {
+        let places = places.into_iter();
+        let places = places.map(|(after, tokens)| CandidatePlace { after, tokens });
+        Self::Candidates(Candidates {
+            places: places.collect(),
+            shared_tokens,
+        })
+    }
+}
+
+/// One place, and what could stand there.
+#[derive(Debug, Clone)]
+pub struct CandidatePlace {
+    /// The index of the token before it.
+    pub after: usize,
+    /// Which tokens are measured there; at least one.
+    pub tokens: Vec<TokenId>,
 }
 
 /// How to generate.

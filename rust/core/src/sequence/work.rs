@@ -1,6 +1,7 @@
 //! What becomes of a sequence's rows: a next token, or what is said about given ones.
 
 use super::capturing::Capturing;
+use super::comparing::Comparing;
 use super::generation::Generation;
 use crate::batch::Wanted;
 use crate::error::Result;
@@ -15,6 +16,7 @@ pub(crate) enum Work {
     Generate(Box<Generation>),
     Logits(Vec<f32>),
     Score(Box<Scoring>),
+    Compare(Box<Comparing>),
     Embed(Vec<f32>),
 }
 
@@ -35,7 +37,27 @@ impl Work {
             Self::Generate(_) if complete => Wanted::Last,
             Self::Generate(_) => Wanted::Nothing,
             Self::Logits(_) | Self::Score(_) => Wanted::All,
+            Self::Compare(comparing) => Wanted::From(comparing.first_position()),
             Self::Embed(_) => Wanted::Hidden,
+        }
+    }
+
+    /// How many of `tokens` need not be computed for it, where their keys and values are known.
+    pub(crate) fn reusable_tokens(&self, tokens: usize) -> usize {
+        match self {
+            // Whoever makes tokens needs the logits of the last one to choose from.
+            Self::Generate(_) => tokens - 1,
+            Self::Compare(comparing) => comparing.first_position(),
+            Self::Logits(_) | Self::Score(_) | Self::Embed(_) => 0,
+        }
+    }
+
+    /// How many of so many computed tokens others may have a use for.
+    pub(crate) fn kept_tokens(&self, computed: usize) -> usize {
+        match self {
+            Self::Generate(_) => computed,
+            Self::Compare(comparing) => computed.min(comparing.shared_tokens()),
+            Self::Logits(_) | Self::Score(_) | Self::Embed(_) => 0,
         }
     }
 
@@ -51,6 +73,7 @@ impl Work {
             Self::Generate(generation) => return generation.draw(values, states),
             Self::Logits(logits) => logits.extend_from_slice(values),
             Self::Score(scoring) => return scoring.take(tokens, (values, width), states),
+            Self::Compare(comparing) => return comparing.take(values, width),
             Self::Embed(sum) => {
                 for row in values.chunks_exact(width) {
                     sum.iter_mut()
@@ -73,6 +96,10 @@ impl Work {
                 sequence,
                 values: std::mem::take(values),
             }),
+            Self::Compare(comparing) => Some(Event::Values {
+                sequence,
+                values: comparing.result(),
+            }),
             Self::Score(scoring) => {
                 let targets = tokens.iter().skip(1).copied();
                 Some(Event::Scores {
@@ -90,6 +117,7 @@ impl Work {
             Self::Generate(_) => {}
             Self::Logits(values) => values.clear(),
             Self::Score(scoring) => scoring.restart(),
+            Self::Compare(comparing) => comparing.restart(),
             Self::Embed(sum) => sum.fill(0.0),
         }
     }
@@ -99,7 +127,7 @@ impl Work {
         match self {
             Self::Generate(generation) => generation.capturing.is_some(),
             Self::Score(scoring) => scoring.capturing.is_some(),
-            Self::Logits(_) | Self::Embed(_) => false,
+            Self::Logits(_) | Self::Compare(_) | Self::Embed(_) => false,
         }
     }
 
@@ -108,7 +136,7 @@ impl Work {
         let capturing = match self {
             Self::Generate(generation) => generation.capturing.take(),
             Self::Score(scoring) => scoring.capturing.take(),
-            Self::Logits(_) | Self::Embed(_) => None,
+            Self::Logits(_) | Self::Compare(_) | Self::Embed(_) => None,
         };
         if let Some(capturing) = capturing {
             capturing.keep();

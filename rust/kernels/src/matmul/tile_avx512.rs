@@ -18,8 +18,10 @@ pub(super) struct TilePair {
     pub(super) blocks: usize,
     /// Log of the zero point.
     pub(super) zero_shift: __m128i,
-    /// How far ahead of the weights memory is asked for, in bytes; 0 where they are in the cache.
+    /// How far ahead of the values memory is asked for, in bytes; 0 where all was asked for.
     pub(super) ahead: usize,
+    /// The same for their scales.
+    pub(super) scales_ahead: usize,
     pub(super) quants: *const i8,
     pub(super) activation_scales: *const f32,
     pub(super) activation_sums: *const f32,
@@ -47,31 +49,57 @@ pub(super) unsafe fn all_tokens<
     (columns, sums_stride): (usize, usize),
 ) {
     let mut left = tokens;
+    // What comes next is asked for in equal parts by all passes: at once it would be more than memory gives meanwhile.
+    let passes = if TILES == 1 {
+        1
+    } else {
+        tokens.div_ceil(D::TOKENS)
+    };
+    let mut pass = 0;
     // SAFETY: each step covers tokens that are left, and moves the pointers past them.
     unsafe {
         while left > 0 {
             let step = match left {
                 8 if TILES == 1 && D::TOKENS_OF_ONE == 8 => {
-                    some_tokens::<D, TILES, 8, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, columns)
+                    some_tokens::<D, TILES, 8, BITS, GROUPS, ENCODING, MINIMUM>(
+                        dot,
+                        task,
+                        (columns, pass, passes),
+                    )
                 }
                 6 | 9.. if D::TOKENS == 6 => {
-                    some_tokens::<D, TILES, 6, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, columns)
+                    some_tokens::<D, TILES, 6, BITS, GROUPS, ENCODING, MINIMUM>(
+                        dot,
+                        task,
+                        (columns, pass, passes),
+                    )
                 }
-                4 | 7.. => {
-                    some_tokens::<D, TILES, 4, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, columns)
-                }
-                3 | 5 | 6 => {
-                    some_tokens::<D, TILES, 3, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, columns)
-                }
-                2 => {
-                    some_tokens::<D, TILES, 2, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, columns)
-                }
-                _ => {
-                    some_tokens::<D, TILES, 1, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, columns)
-                }
+                4 | 7.. => some_tokens::<D, TILES, 4, BITS, GROUPS, ENCODING, MINIMUM>(
+                    dot,
+                    task,
+                    (columns, pass, passes),
+                ),
+                3 | 5 | 6 => some_tokens::<D, TILES, 3, BITS, GROUPS, ENCODING, MINIMUM>(
+                    dot,
+                    task,
+                    (columns, pass, passes),
+                ),
+                2 => some_tokens::<D, TILES, 2, BITS, GROUPS, ENCODING, MINIMUM>(
+                    dot,
+                    task,
+                    (columns, pass, passes),
+                ),
+                _ => some_tokens::<D, TILES, 1, BITS, GROUPS, ENCODING, MINIMUM>(
+                    dot,
+                    task,
+                    (columns, pass, passes),
+                ),
             };
             left -= step;
-            task.ahead = 0;
+            pass += 1;
+            if pass == passes {
+                task.ahead = 0;
+            }
             task.quants = task.quants.add(step * columns);
             task.activation_scales = task.activation_scales.add(step * task.blocks);
             task.activation_sums = task.activation_sums.add(step * sums_stride);
@@ -96,7 +124,7 @@ unsafe fn some_tokens<
 >(
     dot: D,
     task: TilePair,
-    columns: usize,
+    (columns, pass, passes): (usize, usize, usize),
 ) -> usize {
     // SAFETY: the streams of each tile hold `blocks` blocks, the activation pointers `TOKENS` rows.
     unsafe {
@@ -105,12 +133,16 @@ unsafe fn some_tokens<
         if TILES == 2 {
             scales[1] = Scales::new(task.scales.add(task.scale_bytes));
         }
+        let mut next_fetch = if task.ahead > 0 { pass } else { usize::MAX };
         for block in 0..task.blocks {
             let mut values = [task.values.add(block * 64 * BITS as usize); TILES];
             if TILES == 2 {
                 values[1] = values[0].add(task.value_bytes);
             }
-            fetch::<TILES, BITS>(&values, task.ahead);
+            if block == next_fetch {
+                next_fetch += passes;
+                fetch::<TILES, BITS, ENCODING, MINIMUM>(&task, &values, &scales);
+            }
             for scales in &mut scales {
                 scales.begin_block(block);
             }
@@ -124,18 +156,7 @@ unsafe fn some_tokens<
                         *dots = [dot.start(_mm512_sll_epi32(debt, task.zero_shift)); TILES];
                     }
                 }
-                if GROUPS == 1 || group == 0 {
-                    add_step::<D, TILES, TOKENS, BITS, 0>(dot, here, &mut dots);
-                    add_step::<D, TILES, TOKENS, BITS, 1>(dot, here, &mut dots);
-                    add_step::<D, TILES, TOKENS, BITS, 2>(dot, here, &mut dots);
-                    add_step::<D, TILES, TOKENS, BITS, 3>(dot, here, &mut dots);
-                }
-                if GROUPS == 1 || group == 1 {
-                    add_step::<D, TILES, TOKENS, BITS, 4>(dot, here, &mut dots);
-                    add_step::<D, TILES, TOKENS, BITS, 5>(dot, here, &mut dots);
-                    add_step::<D, TILES, TOKENS, BITS, 6>(dot, here, &mut dots);
-                    add_step::<D, TILES, TOKENS, BITS, 7>(dot, here, &mut dots);
-                }
+                add_group::<D, TILES, TOKENS, BITS, GROUPS>(dot, here, group, &mut dots);
                 let mut scaled = [(_mm512_setzero_ps(), _mm512_setzero_ps()); TILES];
                 for (scaled, scales) in scaled.iter_mut().zip(&mut scales) {
                     *scaled = scales.next_group();
@@ -161,14 +182,57 @@ unsafe fn some_tokens<
     TOKENS
 }
 
-/// Asks for the block that stands `ahead` bytes further.
+/// Asks for what stands `ahead` bytes further.
 #[inline(always)]
-fn fetch<const TILES: usize, const BITS: u32>(values: &[*const u8; TILES], ahead: usize) {
-    if ahead > 0 {
-        for values in values {
-            for line in 0..BITS as usize {
-                prefetch(values.wrapping_add(ahead + line * 64));
-            }
+fn fetch<const TILES: usize, const BITS: u32, const ENCODING: u8, const MINIMUM: bool>(
+    task: &TilePair,
+    values: &[*const u8; TILES],
+    scales: &[Scales<ENCODING, MINIMUM>; TILES],
+) {
+    for values in values {
+        for line in 0..BITS as usize {
+            prefetch(values.wrapping_add(task.ahead + line * 64));
+        }
+    }
+    // Of one tile they come in one stream with nothing between, which the processor follows by itself.
+    if TILES == 2 {
+        for scales in scales {
+            prefetch(scales.place().wrapping_add(task.scales_ahead));
+        }
+    }
+}
+
+/// Adds the products of all inputs of a group of every row and token.
+///
+/// # Safety
+///
+/// As [`add_step`].
+#[inline(always)]
+unsafe fn add_group<
+    D: WideDot,
+    const TILES: usize,
+    const TOKENS: usize,
+    const BITS: u32,
+    const GROUPS: usize,
+>(
+    dot: D,
+    here: (&[*const u8; TILES], *const i8, usize),
+    group: usize,
+    dots: &mut [[D::Sums; TILES]; TOKENS],
+) {
+    // SAFETY: the caller's pointers stand at a block.
+    unsafe {
+        if GROUPS == 1 || group == 0 {
+            add_step::<D, TILES, TOKENS, BITS, 0>(dot, here, dots);
+            add_step::<D, TILES, TOKENS, BITS, 1>(dot, here, dots);
+            add_step::<D, TILES, TOKENS, BITS, 2>(dot, here, dots);
+            add_step::<D, TILES, TOKENS, BITS, 3>(dot, here, dots);
+        }
+        if GROUPS == 1 || group == 1 {
+            add_step::<D, TILES, TOKENS, BITS, 4>(dot, here, dots);
+            add_step::<D, TILES, TOKENS, BITS, 5>(dot, here, dots);
+            add_step::<D, TILES, TOKENS, BITS, 6>(dot, here, dots);
+            add_step::<D, TILES, TOKENS, BITS, 7>(dot, here, dots);
         }
     }
 }

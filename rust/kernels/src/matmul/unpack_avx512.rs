@@ -79,6 +79,12 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
         }
     }
 
+    /// Where the next group's stand.
+    #[inline(always)]
+    pub(super) fn place(&self) -> *const u8 {
+        self.next
+    }
+
     /// # Safety
     ///
     /// `next` stands at the beginning of `block`.

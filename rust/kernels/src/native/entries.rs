@@ -21,7 +21,7 @@ macro_rules! native_entries {
                 WordRowMut, dense, float_product, transposed, turn_over,
             };
             use crate::ops::{activation, backward, norm, quantize, rope, softmax, vector};
-            use crate::weights::PackedMatrix;
+            use crate::weights::{PackedMatrix, decoded};
 
             #[target_feature(enable = $features)]
             pub(super) fn rms_norm(
@@ -79,6 +79,19 @@ macro_rules! native_entries {
             #[target_feature(enable = $features)]
             pub(super) fn softmax(lanes: $lanes, input: &[f32], output: &mut [f32]) {
                 softmax::softmax(lanes, input, output);
+            }
+            #[target_feature(enable = $features)]
+            pub(super) fn block_maxima(lanes: $lanes, values: &[f32], maxima: &mut [f32]) {
+                softmax::block_maxima(lanes, values, maxima);
+            }
+            #[target_feature(enable = $features)]
+            pub(super) fn decode_rows(
+                lanes: $lanes,
+                matrix: &PackedMatrix,
+                rows: &[u32],
+                output: &mut [f32],
+            ) {
+                decoded::decode_rows(lanes, matrix, rows, output);
             }
             #[target_feature(enable = $features)]
             pub(super) fn weight_sums(

@@ -89,6 +89,16 @@ macro_rules! native_kernels {
                     // SAFETY: `self` proves the features.
                     unsafe { $entries::softmax(self.lanes, input, output) }
                 }
+                fn block_maxima(&self, values: &[f32], maxima: &mut [f32]) {
+                    assert_eq!(maxima.len(), values.len().div_ceil(plain::WEIGHT_BLOCK));
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::block_maxima(self.lanes, values, maxima) }
+                }
+                fn decode_rows(&self, matrix: &PackedMatrix, rows: &[u32], output: &mut [f32]) {
+                    assert_eq!(output.len(), rows.len() * matrix.columns());
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::decode_rows(self.lanes, matrix, rows, output) }
+                }
                 fn weight_sums(&self, values: &[f32], scale: (f32, f32), sums: &mut [f32]) {
                     // SAFETY: `self` proves the features.
                     unsafe { $entries::weight_sums(self.lanes, values, scale, sums) }

@@ -47,6 +47,29 @@ fn weights_below<L: Lanes>(
     lanes.keep_from(exponent, lanes.splat(LEAST_EXPONENT), weight)
 }
 
+/// The largest of each block; see `Kernels::block_maxima`.
+#[inline(always)]
+pub(crate) fn block_maxima<L: Lanes>(lanes: L, values: &[f32], maxima: &mut [f32]) {
+    for (block, maximum) in values.chunks(WEIGHT_BLOCK).zip(maxima) {
+        *maximum = lanes.maximum(largest(lanes, block));
+    }
+}
+
+/// The largest values lane by lane, NaN passed over: of two numbers the second is taken where one is NaN.
+#[inline(always)]
+fn largest<L: Lanes>(lanes: L, values: &[f32]) -> L::Vector {
+    let (whole, last) = vectors::<L>(values);
+    let mut held = lanes.splat(f32::NEG_INFINITY);
+    for values in whole {
+        held = lanes.max(lanes.load_up_to(values), held);
+    }
+    if last.is_empty() {
+        held
+    } else {
+        lanes.max(load_or_nothing(lanes, last), held)
+    }
+}
+
 /// Values whose weights are added in f32; the sums of such chunks are added in f64.
 const CHUNK: usize = 256;
 
@@ -54,13 +77,7 @@ const CHUNK: usize = 256;
 /// rounds the logarithm, which is as large as the offset, and with it every exponent.
 #[inline(always)]
 pub(crate) fn softmax<L: Lanes>(lanes: L, input: &[f32], output: &mut [f32]) {
-    let (inputs, last) = vectors::<L>(input);
-    let mut maximum = lanes.splat(f32::NEG_INFINITY);
-    for values in inputs {
-        maximum = lanes.max(maximum, lanes.load_up_to(values));
-    }
-    maximum = lanes.max(maximum, load_or_nothing(lanes, last));
-    let highest = lanes.maximum(maximum);
+    let highest = lanes.maximum(largest(lanes, input));
     if !highest.is_finite() || input.iter().any(|value| value.is_nan()) {
         return plain::softmax(input, output);
     }

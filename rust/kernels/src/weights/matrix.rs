@@ -147,17 +147,22 @@ impl PackedMatrix {
         &self.scales.as_slice()[tile * bytes..(tile + 1) * bytes]
     }
 
-    /// One row as f32: the embedding's lookup, and the head's rows of some tokens.
-    ///
-    /// # Panics
-    ///
-    /// Where `row` is not below `rows`, or `output` is not `columns` long.
-    pub fn decode_row(&self, row: usize, output: &mut [f32]) {
+    /// Panics unless there is such a row, and `output` takes it.
+    pub(crate) fn check_row(&self, row: usize, output: &[f32]) {
         assert!(
             row < self.rows && output.len() == self.columns,
             "row {row} of {}",
             self.rows
         );
+    }
+
+    /// One row as f32: the embedding's lookup. Of many rows [`Kernels::decode_rows`](crate::Kernels::decode_rows) is quicker.
+    ///
+    /// # Panics
+    ///
+    /// Where `row` is not below `rows`, or `output` is not `columns` long.
+    pub fn decode_row(&self, row: usize, output: &mut [f32]) {
+        self.check_row(row, output);
         let lane = row % TILE_ROWS;
         let tile = row / TILE_ROWS;
         let values = self.tile_values(tile);

@@ -16,6 +16,8 @@
 //! bases first and then small integers. Dense weights go input by input, 16 rows side by side; 16-bit
 //! ones have a byte for each row and block, the power of two of `matmul/words.rs`.
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(crate) mod decoded;
 mod layout;
 mod matrix;
 mod source;

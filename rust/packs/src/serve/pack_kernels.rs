@@ -184,6 +184,14 @@ impl Kernels for PackKernels {
         self.native.softmax(input, output);
     }
 
+    fn block_maxima(&self, values: &[f32], maxima: &mut [f32]) {
+        self.native.block_maxima(values, maxima);
+    }
+
+    fn decode_rows(&self, matrix: &PackedMatrix, rows: &[u32], output: &mut [f32]) {
+        self.native.decode_rows(matrix, rows, output);
+    }
+
     fn weight_sums(&self, values: &[f32], scale: (f32, f32), sums: &mut [f32]) {
         self.native.weight_sums(values, scale, sums);
     }

@@ -23,8 +23,7 @@ impl Memory {
 
     /// Gives a sequence without blocks those that hold its beginning.
     pub(in crate::engine) fn find(&mut self, sequence: &mut Sequence) {
-        // The last token is always computed: there are no logits to choose from otherwise.
-        let limit = sequence.tokens.len() - 1;
+        let limit = sequence.work.reusable_tokens(sequence.tokens.len());
         let tokens = &sequence.tokens[..=limit];
         let found = self.prefix.lookup(&sequence.namespace, tokens, limit);
         sequence.blocks = found.blocks.into_iter().collect();
@@ -58,19 +57,18 @@ impl Memory {
 
     /// Makes known what a sequence has computed.
     pub(in crate::engine) fn keep(&mut self, sequence: &mut Sequence) {
-        let is_long = sequence
-            .cache_min_tokens
-            .is_some_and(|min| sequence.computed >= min);
-        if !is_long || sequence.kept >= sequence.computed {
+        let computed = sequence.work.kept_tokens(sequence.computed);
+        let is_long = sequence.cache_min_tokens.is_some_and(|min| computed >= min);
+        if !is_long || sequence.kept >= computed {
             return;
         }
-        let tokens = &sequence.tokens[..sequence.computed];
+        let tokens = &sequence.tokens[..computed];
         let blocks = sequence.blocks.blocks();
         let pin = self
             .prefix
             .insert(&sequence.namespace, tokens, blocks, &self.kv);
         if pin.is_some() {
-            sequence.kept = sequence.computed;
+            sequence.kept = computed;
             self.unpin(sequence);
             sequence.pin = pin;
         }
