@@ -194,6 +194,29 @@ class SonaLlm:
         captured = self._llm.learning.captured(self.tenant, prompt, self._response_tokens(response))
         return self._learner.adapt(captured, f"given-{uuid.uuid4().hex}", feedback, prompt=prompt)
 
+    def correct(
+        self,
+        request: Prompt | Sequence[MessageLike],
+        response: str | Completion | None,
+        corrected: str,
+    ) -> AdaptationResult:
+        """Learn what the answer should have been; the one that was given counts as bad, where it is kept.
+
+            sona.correct("What is the capital of Australia?", answer, "Canberra.")
+
+        Both together move no farther than one feedback may, and are undone as one.
+        """
+        check_type("corrected", corrected, str)
+        if not corrected:
+            raise SonaError("corrected is empty; there is nothing to learn from")
+        if isinstance(response, Completion):
+            given = response.completion_id
+        else:
+            given = None if response is None else self._known.get((_key(request), response))
+        prompt = self._prompt_tokens(request)
+        captured = self._llm.learning.captured(self.tenant, prompt, self._response_tokens(corrected))
+        return self._learner.correct(captured, f"corrected-{uuid.uuid4().hex}", prompt=prompt, given=given)
+
     def feedback(self, completion_id: str | None, feedback: float) -> AdaptationResult:
         """The same by the `completion_id` of an answer that was generated for this tenant.
 
@@ -219,11 +242,11 @@ class SonaLlm:
 
     def start_background(self) -> None:
         """Let a thread of low priority do that from here on, until `stop_background`; requests go first."""
-        self._background.start()
+        self._llm.learning.background_thread.add(self._background)
 
     def stop_background(self) -> None:
-        """End that thread."""
-        self._background.stop()
+        """Have no more turns taken by it."""
+        self._llm.learning.background_thread.remove(self._background)
 
     def deep_optimize(
         self,

@@ -3,12 +3,9 @@
 import numbers
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import cast
 
 import ruvllm._native as _native
 from ruvllm.adapters.registry import ChosenAdapters
@@ -17,25 +14,15 @@ from ruvllm.learning.config import SonaLlmConfig
 from ruvllm.learning.counters import Counters
 from ruvllm.learning.deep_adapters import DeepAdapters
 from ruvllm.learning.event import LearningEvent, Observer
+from ruvllm.learning.head_updates import HeadUpdate, HeadUpdates
 from ruvllm.learning.history import History
 from ruvllm.learning.rate import Allowance
 from ruvllm.learning.samples import Collected, Latest
-from ruvllm.learning.tenant_state import MATRICES, TenantState
+from ruvllm.learning.tenant_state import TenantState
 from ruvllm.learning.values import AdaptationResult, DeepResult, LearningLoopStats, LoopType, Sample
 from ruvllm.runtime.learned import Learned, LearnedHeads, Taken
 
 __all__ = ["TenantLearner", "checked_feedback"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Limits:
-    """What the update reads."""
-
-    max_divergence: float
-    max_drift: float
-    ewc_lambda: float
-    fisher_decay: float
-    steps: int
 
 
 class TenantLearner:
@@ -55,16 +42,9 @@ class TenantLearner:
         self.tenant = tenant
         self.config = config
         bounds = config.sona
-        self._native = _native.HeadLearner(native)
+        self._updates = HeadUpdates(native, config)
         self._heads = heads
         self._captures = _native.Captures(max_bytes=bounds.capture_bytes, max_tokens=bounds.capture_tokens)
-        self._limits = _Limits(
-            max_divergence=config.instant_lr,
-            max_drift=bounds.max_drift,
-            ewc_lambda=bounds.ewc_lambda,
-            fisher_decay=bounds.fisher_decay,
-            steps=bounds.steps,
-        )
         self._new = TenantState.new(
             tenant,
             hidden=native.hidden_size,
@@ -81,6 +61,7 @@ class TenantLearner:
         self._allowance = Allowance(bounds.max_feedback_per_minute)
         self._counters = Counters()
         self._observers: list[Observer] = []
+        self._is_stopped = False
         self._publish()
 
     # -- what there is
@@ -144,10 +125,7 @@ class TenantLearner:
         """Learn from what is said of an answer of this tenant, from 0 (bad) to 1 (good)."""
         quality = self._admitted(feedback)
         with self._lock:
-            captured = self._captures.take(completion_id)
-            known = self._samples.get(completion_id)
-            if captured is None and known is not None:
-                captured = known.captured
+            captured = self._kept(completion_id)
             if captured is None:
                 self._counters.refused += 1
                 raise NotFoundError(
@@ -184,43 +162,77 @@ class TenantLearner:
     def _adapt(self, captured: _native.Captured, quality: float, completion_id: str) -> AdaptationResult:
         began = time.perf_counter()
         before = self._history.now
-        advantage = max(-1.0, min(1.0, quality - before.baseline))
-        applied, figures, scale, arrays = self._native.update(captured, advantage, before, self._limits)
-        rate = self.config.sona.baseline_rate
-        counted = replace(
-            before,
-            baseline=before.baseline + rate * (quality - before.baseline),
-            feedback=before.feedback + 1,
-        )
+        update = self._updates.update(before, captured, quality)
+        return self._learned(began, before, {completion_id: update})
+
+    def correct(
+        self,
+        captured: _native.Captured,
+        completion_id: str,
+        *,
+        prompt: Sequence[int],
+        given: str | None,
+    ) -> AdaptationResult:
+        """Learn that an answer would have been good (1), in the place of the one that was `given`, bad (0).
+
+        Each moves half as far as it might alone, so that both together are bounded as one is; they are one
+        generation. What was given counts only where it is kept.
+        """
+        self._admitted(1.0)
+        with self._lock:
+            began = time.perf_counter()
+            before = self._history.now
+            self.collected.asked(completion_id, prompt)
+            bad = None if given is None else self._kept(given)
+            if given is None or bad is None:
+                update = self._updates.update(before, captured, 1.0)
+                return self._learned(began, before, {completion_id: update})
+            down = self._updates.update(before, bad, 0.0, share=0.5)
+            up = self._updates.update(down.state, captured, 1.0, share=0.5)
+            gain = self.judge(captured, up.state)[0] - self.judge(captured, before)[0]
+            updates = before.updates + (down.applied or up.applied)
+            state = replace(up.state, feedback=before.feedback + 1, updates=updates)
+            up = replace(up, state=state, logprob_change=gain)
+            return self._learned(began, before, {given: down, completion_id: up})
+
+    def _kept(self, completion_id: str) -> "_native.Captured | None":
+        known = self._samples.get(completion_id)
+        return self._captures.take(completion_id) or (None if known is None else known.captured)
+
+    def _learned(
+        self, began: float, before: TenantState, updates: Mapping[str, HeadUpdate]
+    ) -> AdaptationResult:
+        """Use what one feedback made, by the names of the answers, the last of which it was about."""
+        *others, (completion_id, last) = updates.items()
+        applied = any(one.applied for one in updates.values())
         if applied:
-            matrices: dict[str, Any] = dict(zip(MATRICES, map(self._matrix, arrays), strict=True))
-            self._succeed(replace(counted, scale=scale, updates=before.updates + 1, **matrices))
+            self._succeed(last.state)
         else:
-            self._history.now = counted
+            self._history.now = last.state
         latency_us = (time.perf_counter() - began) * 1e6
-        gain, divergence, drift = figures
+        notes = [] if last.applied else [last.why_not]
+        notes += [f"the answer that was given: {one.logprob_change:+.3f} nats a token" for _, one in others]
+        generation = self._history.now.generation
         result = AdaptationResult(
             applied=applied,
             loop_type="instant",
             latency_us=latency_us,
-            quality_delta=advantage,
-            samples_used=1,
-            notes=() if applied else (_why_not(advantage),),
-            logprob_change=gain,
-            divergence=divergence,
-            drift=drift,
-            generation=self._history.now.generation,
+            quality_delta=last.advantage,
+            samples_used=len(updates),
+            notes=tuple(notes),
+            logprob_change=last.logprob_change,
+            divergence=sum(one.divergence for one in updates.values()),
+            drift=last.drift,
+            generation=generation,
         )
-        self._counters.instant(latency_us, quality)
-        sample = Sample(
-            captured=captured,
-            quality=quality,
-            advantage=advantage,
-            generation=self._history.now.generation,
-        )
-        self._samples.put(completion_id, sample, captured.num_bytes)
-        self.collected.rated(completion_id, captured.token_ids, quality)
-        self._tell(before, result, completion_id, quality)
+        self._counters.instant(latency_us, last.quality)
+        for name, one in updates.items():
+            sample = Sample(
+                captured=one.captured, quality=one.quality, advantage=one.advantage, generation=generation
+            )
+            self._samples.put(name, sample, one.captured.num_bytes)
+            self.collected.rated(name, one.captured.token_ids, one.quality)
+        self._tell(before, result, completion_id, last.quality)
         return result
 
     # -- generations
@@ -307,12 +319,13 @@ class TenantLearner:
 
     def judge(self, captured: _native.Captured, state: TenantState) -> tuple[float, float]:
         """The mean log-probability of an answer's tokens under a state, and its drift there."""
-        return self._native.judge(captured, state)
+        return self._updates.judge(captured, state)
 
     def stop(self) -> None:
         """Let the tenant's requests be as if nothing had ever been learned; the state stays."""
-        self._heads.publish(self.tenant, None)
         with self._lock:
+            self._is_stopped = True
+            self._heads.publish(self.tenant, None)
             self._history.unload_adapters()
 
     # -- what all of these do; under the lock
@@ -323,6 +336,8 @@ class TenantLearner:
         self._publish()
 
     def _publish(self) -> None:
+        if self._is_stopped:
+            return
         state = self._history.now
         # Without it the bits are those of a request that nobody learns for.
         head = _native.HeadAdapter(state.a, state.b, state.scale) if state.b.any() else None
@@ -368,11 +383,6 @@ class TenantLearner:
         # When the state that does not name them is on the disk.
         self._history.forget_adapters()
 
-    def _matrix(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        matrix = values.reshape(self._new.a.shape)
-        matrix.flags.writeable = False
-        return matrix
-
 
 def checked_feedback(feedback: object) -> float:
     """The feedback as a number from 0 to 1; a `SonaError` for anything else, NaN included."""
@@ -380,9 +390,3 @@ def checked_feedback(feedback: object) -> float:
     if not is_number or not 0.0 <= float(cast("float", feedback)) <= 1.0:
         raise SonaError(f"feedback is {feedback!r}; it must be a number from 0 (bad) to 1 (good)")
     return float(cast("float", feedback))
-
-
-def _why_not(advantage: float) -> str:
-    if advantage == 0.0:
-        return "the quality is what was expected"
-    return "no step keeps the bounds on divergence and drift and what must not be forgotten"

@@ -14,6 +14,8 @@ __all__ = [
     "ConsolidationStrategy",
     "DeepResult",
     "LearningLoopStats",
+    "LearningMemory",
+    "LearningTurns",
     "LoopType",
     "Sample",
 ]
@@ -120,6 +122,30 @@ class LearningLoopStats:
     last_deep_secs: float | None = None
     generation: int = 0
     refused: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningMemory:
+    """What learning takes of the memory.
+
+    Attributes:
+        tenants: How many learn.
+        max_tenants: How many may.
+        num_bytes: Of answers, of what was asked, and of generations; adapters of deep loops stand in the pool
+            of all adapters.
+    """
+
+    tenants: int
+    max_tenants: int
+    num_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningTurns:
+    """How often loops ran, of all tenants of a model together."""
+
+    background: int
+    deep: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

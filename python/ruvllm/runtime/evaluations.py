@@ -164,7 +164,7 @@ class Evaluations:
         longest = len(beginning) + max(len(branch.suffix) for branch in branches)
         if longest > limit:
             raise ContextLengthError.exceeded(prompt_tokens=longest, max_context=limit)
-        head = self._model.learned.head(terms.tenant)
+        taken = self._model.learned.of_evaluation(terms.tenant, terms.adapters)
 
         def task_of(index: int) -> EvaluationTask:
             branch = branches[index]
@@ -173,11 +173,10 @@ class Evaluations:
                 kind="candidates",
                 candidates=branch.places,
                 shared_tokens=branch.shared_tokens,
-                head=head,
-                **terms._asdict(),
+                **(terms._asdict() | taken._asdict()),
             )
 
-        return BranchResults(self._loop, len(branches), task_of, terms.adapters)
+        return BranchResults(self._loop, len(branches), task_of, taken.adapters)
 
     def _checked(self, token_ids: TokenIds) -> list[int]:
         return check_tokens(token_ids, self._model.native.vocab_size)

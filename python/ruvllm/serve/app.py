@@ -84,9 +84,9 @@ def create_app(
     """
     settings = settings or ServerSettings()
     served = ServedModels(_served(engine), settings.keys)
-    if settings.learn:
+    if (teaching := settings.teaching) is not None:
         for model in served:
-            model.learn()
+            model.learn(teaching)
     metrics = Metrics(served, prefix=settings.metrics_prefix)
     app = FastAPI(
         title="RuvLLM",

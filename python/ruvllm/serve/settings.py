@@ -9,7 +9,9 @@ from ruvllm._checks import Interval
 from ruvllm._settings import check_settings, described, setting
 from ruvllm.decisions import Calibration
 from ruvllm.errors import ConfigError
+from ruvllm.learning.config import SonaLlmConfig
 from ruvllm.serve.keys import KeyRing
+from ruvllm.serve.model_learning import Teaching
 
 __all__ = ["ServerSettings", "check_exposure", "is_loopback", "local_names"]
 
@@ -72,6 +74,16 @@ class ServerSettings:
         help="Let feedback (`/v1/feedback`, thumbs on the page) change what the model says to whom it comes "
         "from.",
     )
+    learn_tenants: int = setting(
+        64, "So many tenants may teach a model at once, each of whom takes up to 36 MiB.", bounds=1
+    )
+    learn_interval: float = setting(
+        60.0,
+        "Seconds between two turns of a tenant's background loop, which makes one adapter of what feedback "
+        "left, where that helps; 0 takes none.",
+        bounds=Interval(0, 86_400),
+    )
+    learn_samples: int = setting(10, "Answers with feedback that such a turn waits for.", bounds=1)
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -79,6 +91,16 @@ class ServerSettings:
             raise ConfigError(
                 f"metrics_prefix is {self.metrics_prefix!r}; it must be letters, digits and _, no digit first"
             )
+
+    @property
+    def teaching(self) -> Teaching | None:
+        """How tenants teach a model; `None` where nobody does."""
+        if not self.learn:
+            return None
+        config = SonaLlmConfig(
+            background_interval_ms=self.learn_interval * 1000, background_min_samples=self.learn_samples
+        )
+        return Teaching(config, self.learn_tenants, in_background=self.learn_interval > 0)
 
     @property
     def open_tenant(self) -> str:
