@@ -119,6 +119,14 @@ def test_by_default_it_learns_the_answers_that_were_rated_well(llm: LLM) -> None
     assert not sona.learner.collected.samples()
 
 
+def test_answers_that_are_not_good_are_nothing_to_train_on(llm: LLM) -> None:
+    sona = SonaLlm(llm, SonaLlmConfig(training=QUICK, deep_trigger_threshold=0.5), tenant="not good")
+    for index in range(3):
+        sona.feedback(sona.generate([*PROMPT, index], GREEDY).completion_id, 0.4)
+    assert sona.stats().accumulated_quality > 0.5
+    assert not sona.should_trigger_deep()
+
+
 def test_what_does_not_help_is_not_used(llm: LLM) -> None:
     """Trained on one answer and judged by another that it makes less likely."""
     sona, nobody = SonaLlm(llm, tenant="no help"), logits(llm, "")
@@ -214,6 +222,8 @@ def test_a_restart_has_it_and_can_undo_it(tmp_path: Path) -> None:
         assert sona.deep_optimize(SAMPLES, QUICK).applied
         sona.instant_adapt(PROMPT, "abc", 1.0)
         learned = logits(llm, "acme")
+        with pytest.raises(ZeroDivisionError):
+            sona.deep_optimize(SAMPLES, QUICK, on_progress=lambda progress: 1 // 0 and None)
     [folder] = (tmp_path / "adapters").iterdir()
     assert [one.name for one in folder.iterdir()] == ["0000000001"]
     (folder / "0000000009.training").mkdir()  # of a process that was killed

@@ -43,15 +43,19 @@ class DeepAdapters:
 
     @contextmanager
     def place(self, tenant: str, number: int) -> Iterator[Path]:
-        """A folder that is not there yet, for one that is to be trained; where nothing keeps it, it goes."""
+        """A folder that is not there yet, for one that is to be trained; it goes where nothing keeps it."""
         if self.folder is None:
             with tempfile.TemporaryDirectory(prefix="ruvllm-deep-") as folder:
                 yield Path(folder, "adapter")
             return
         place = self._place(self.folder, tenant, number)
         self._remove(place)
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        yield place
+        try:
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            yield place
+        except BaseException:
+            self._remove(place)
+            raise
 
     def load(self, tenant: str, number: int, place: Path) -> ChosenAdapters:
         """Put one that was trained into the registry; gives it as requests take it."""

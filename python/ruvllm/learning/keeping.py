@@ -110,6 +110,7 @@ class LearningKeeper:
     def close(self) -> None:
         """Write what waits, and let another process have the folder; what is learned later is not kept."""
         self._is_closed = True
+        self._learning.adapters.folder = None
         try:
             self._journal.close()
         finally:
