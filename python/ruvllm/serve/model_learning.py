@@ -18,6 +18,7 @@ from ruvllm.learning.keeping import LearningKeeper
 from ruvllm.learning.tenant_learner import TenantLearner
 from ruvllm.learning.values import AdaptationResult, LearningMemory, LearningTurns
 from ruvllm.llm import LLM
+from ruvllm.serve.settings import ServerSettings
 
 __all__ = ["ModelLearning", "Teaching"]
 
@@ -35,6 +36,15 @@ class Teaching:
     config: SonaLlmConfig = field(default_factory=SonaLlmConfig)
     max_tenants: int = 64
     in_background: bool = True
+
+    @classmethod
+    def of(cls, settings: ServerSettings) -> "Teaching":
+        """As a server's settings say."""
+        config = SonaLlmConfig(
+            background_interval_ms=settings.learn_interval * 1000,
+            background_min_samples=settings.learn_samples,
+        )
+        return cls(config, settings.learn_tenants, in_background=settings.learn_interval > 0)
 
 
 class ModelLearning:

@@ -9,9 +9,7 @@ from ruvllm._checks import Interval
 from ruvllm._settings import check_settings, described, setting
 from ruvllm.decisions import Calibration
 from ruvllm.errors import ConfigError
-from ruvllm.learning.config import SonaLlmConfig
 from ruvllm.serve.keys import KeyRing
-from ruvllm.serve.model_learning import Teaching
 
 __all__ = ["ServerSettings", "check_exposure", "is_loopback", "local_names"]
 
@@ -91,16 +89,6 @@ class ServerSettings:
             raise ConfigError(
                 f"metrics_prefix is {self.metrics_prefix!r}; it must be letters, digits and _, no digit first"
             )
-
-    @property
-    def teaching(self) -> Teaching | None:
-        """How tenants teach a model; `None` where nobody does."""
-        if not self.learn:
-            return None
-        config = SonaLlmConfig(
-            background_interval_ms=self.learn_interval * 1000, background_min_samples=self.learn_samples
-        )
-        return Teaching(config, self.learn_tenants, in_background=self.learn_interval > 0)
 
     @property
     def open_tenant(self) -> str:
