@@ -1,7 +1,7 @@
 """Prompts that are to be gone on from, made into tasks and begun; `evaluations` does the same for numbers."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from ruvllm._checks import Interval, check_number
 from ruvllm.errors import ConfigError
@@ -11,6 +11,9 @@ from ruvllm.runtime.prompts import Prompt, check_room, is_conversation
 from ruvllm.runtime.request import GenerationTask, Terms
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
 from ruvllm.text.messages import MessageLike
+
+if TYPE_CHECKING:
+    from ruvllm.adapters.registry import ChosenAdapters
 
 __all__ = ["Asked", "Generations"]
 
@@ -50,15 +53,17 @@ class Generations:
         tokens = self._tokens_of(prompt)
         room = check_room(len(tokens), self._model.max_context)
         max_tokens = min(params.max_tokens, room)
-        head, capture = self._model.learned.of_generation(terms.tenant)
+        taken = self._model.learned.of_generation(terms.tenant, terms.adapters, tokens)
         return GenerationTask(
             token_ids=tokens,
             params=params,
             max_tokens=max_tokens,
-            head=head,
-            capture=capture,
-            **terms._asdict(),
+            **(terms._asdict() | taken._asdict()),
         )
+
+    def adapters(self, terms: Terms) -> "ChosenAdapters":
+        """Those that a task of these terms would have now."""
+        return self._model.learned.adapters(terms.tenant, terms.adapters)
 
     def begin(self, task: GenerationTask) -> CompletionStream:
         """The answer, for a thread that reads it."""
