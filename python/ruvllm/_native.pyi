@@ -227,6 +227,23 @@ class Vocabulary:
     def is_special(self, token_id: int) -> bool: ...
 
 @final
+class Grammars:
+    """The grammars of one model. Any thread; whoever asks first waits for the vocabulary."""
+
+    def __new__(cls, vocabulary: Vocabulary, end_tokens: Sequence[int]) -> Grammars: ...
+    def grammar(self, kind: str, source: str) -> Grammar:
+        """Gives the grammar of a source, compiled unless it is kept."""
+    @property
+    def bytes(self) -> int: ...
+
+@final
+class Grammar:
+    """What one answer must be; any number may use it at the same time."""
+
+    @property
+    def bytes(self) -> int: ...
+
+@final
 class Model:
     """Weights, packed for this machine."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from ruvllm._checks import Interval, check_integer, check_number, check_type
 from ruvllm.errors import ConfigError
+from ruvllm.grammar import Grammar
 
 __all__ = ["GenerateParams"]
 
@@ -48,6 +49,7 @@ class GenerateParams:
         ignore_eos: Goes on past the model's end tokens; for measurements.
         cache_prefix: Takes what was computed before of the same beginning, and keeps what is computed here.
         min_cache_tokens: Shorter prompts are neither looked up nor kept.
+        grammar: What the answer must be.
     """
 
     max_tokens: int = 256
@@ -65,6 +67,7 @@ class GenerateParams:
     ignore_eos: bool = False
     cache_prefix: bool = True
     min_cache_tokens: int = 16
+    grammar: Grammar | None = None
 
     def __post_init__(self) -> None:
         check_integer("max_tokens", self.max_tokens, 1)
@@ -78,6 +81,12 @@ class GenerateParams:
         check_type("ignore_eos", self.ignore_eos, bool)
         check_type("cache_prefix", self.cache_prefix, bool)
         check_integer("min_cache_tokens", self.min_cache_tokens, 1)
+        if self.grammar is not None:
+            check_type("grammar", self.grammar, Grammar)
+            if self.ignore_eos:
+                raise ConfigError(
+                    "ignore_eos goes on past the end of what the grammar allows; set one of them"
+                )
         object.__setattr__(self, "logit_bias", _checked_bias(self.logit_bias))
         object.__setattr__(self, "stop_sequences", _checked_stop_sequences(self.stop_sequences))
 

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 from ruvllm._checks import Interval, check_number
 from ruvllm.errors import ConfigError
+from ruvllm.grammar import Grammar
 from ruvllm.params import GenerateParams
+from ruvllm.runtime.grammars import compiled
 from ruvllm.runtime.opening import OpenModel
 from ruvllm.runtime.prompts import Prompt, check_room, is_conversation
 from ruvllm.runtime.request import GenerationTask, Terms
@@ -13,6 +15,7 @@ from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
 from ruvllm.text.messages import MessageLike
 
 if TYPE_CHECKING:
+    import ruvllm._native as _native
     from ruvllm.adapters.registry import ChosenAdapters
 
 __all__ = ["Asked", "Generations"]
@@ -58,12 +61,16 @@ class Generations:
             token_ids=tokens,
             params=params,
             max_tokens=max_tokens,
+            grammar=self._compiled(params.grammar),
             **(terms._asdict() | taken._asdict()),
         )
 
     def adapters(self, terms: Terms) -> "ChosenAdapters":
         """Those that a task of these terms would have now."""
         return self._model.learned.adapters(terms.tenant, terms.adapters)
+
+    def _compiled(self, grammar: Grammar | None) -> "_native.Grammar | None":
+        return None if grammar is None else compiled(self._model, grammar)
 
     def begin(self, task: GenerationTask) -> CompletionStream:
         """The answer, for a thread that reads it."""

@@ -32,6 +32,8 @@ class _GenerationSettings:
     adapters: "tuple[tuple[_native.Adapter, float], ...]"
     head: "_native.HeadAdapter | None"
     capture: "Capture | None"
+    grammar: "_native.Grammar | None"
+    grammar_after: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,8 @@ class NativeEngine:
             adapters=_ready(task.adapters),
             head=task.head,
             capture=task.capture,
+            grammar=task.grammar,
+            grammar_after=params.grammar.after if params.grammar else None,
         )
         return self._engine.add_generation(task.token_ids, sampling, settings)
 

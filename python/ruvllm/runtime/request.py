@@ -35,7 +35,7 @@ class Terms(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationTask:
-    """Make tokens after a prompt; `max_tokens` fits the context already."""
+    """Make tokens after a prompt; `max_tokens` fits the context already, and `grammar` is compiled."""
 
     token_ids: Sequence[int]
     params: GenerateParams
@@ -46,6 +46,7 @@ class GenerationTask:
     adapters: "ChosenAdapters" = ()
     head: "_native.HeadAdapter | None" = None
     capture: "Capture | None" = None
+    grammar: "_native.Grammar | None" = None
 
     @property
     def reserved_tokens(self) -> int:

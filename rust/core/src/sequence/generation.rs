@@ -8,6 +8,7 @@ use super::capturing::Capturing;
 use super::request::GenerateTask;
 use crate::error::Result;
 use crate::events::FinishReason;
+use crate::grammar::Constraint;
 use crate::ids::TokenId;
 use crate::sampling::{Sampled, Sampler, TokenLogprobs};
 use crate::text::{Detokenizer, StopMatcher, Vocabulary};
@@ -18,6 +19,10 @@ pub(crate) struct Generation {
     sampler: Sampler,
     /// What was drawn and not yet accepted.
     drawn: Option<Sampled>,
+    /// What it may be drawn from, where that is not everything.
+    constraint: Option<Constraint>,
+    /// Whether the constraint allows nothing after what was drawn.
+    is_complete: bool,
     max_tokens: usize,
     pub(crate) generated: usize,
     ignore_end: bool,
@@ -65,6 +70,8 @@ impl Generation {
         Self {
             sampler,
             drawn: None,
+            constraint: task.grammar.map(|(grammar, start)| grammar.begin(&start)),
+            is_complete: false,
             max_tokens: task.max_tokens,
             generated: 0,
             ignore_end: task.ignore_end,
@@ -75,7 +82,14 @@ impl Generation {
 
     /// Draws the next token; what it leads to is up to [`Self::accept`].
     pub(super) fn draw(&mut self, logits: &mut [f32], state: &[f32]) -> Result<()> {
-        let drawn = self.sampler.sample(logits)?;
+        let drawn = match &mut self.constraint {
+            None => self.sampler.sample(logits)?,
+            Some(constraint) => {
+                let drawn = self.sampler.sample_among(logits, constraint)?;
+                self.is_complete = constraint.accept(drawn.token)?;
+                drawn
+            }
+        };
         if let Some(capturing) = &mut self.capturing {
             capturing.note(state, logits, drawn.token)?;
         }
@@ -103,7 +117,7 @@ impl Generation {
             None => (String::new(), false),
         };
         let full = self.generated >= self.max_tokens || room == 0;
-        let finish = match (stopped, full) {
+        let finish = match (stopped || self.is_complete, full) {
             (true, _) => Some(FinishReason::Stop),
             (false, true) => Some(FinishReason::Length),
             (false, false) => None,

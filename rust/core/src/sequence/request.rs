@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::cancel::CancelFlag;
+use crate::grammar::{Grammar, Start};
 use crate::ids::TokenId;
 use crate::learning::{Capture, HeadAdapter};
 use crate::lora::AdapterUse;
@@ -91,4 +92,6 @@ pub struct GenerateTask {
     pub stop: Vec<String>,
     /// Whether end-of-generation tokens are ordinary ones.
     pub ignore_end: bool,
+    /// What the answer must be, and where in it that begins.
+    pub grammar: Option<(Arc<Grammar>, Start)>,
 }

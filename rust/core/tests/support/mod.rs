@@ -62,6 +62,7 @@ pub fn greedy(max_tokens: usize) -> GenerateTask {
         max_tokens,
         stop: vec![],
         ignore_end: true,
+        grammar: None,
     }
 }
 
