@@ -2,7 +2,7 @@
 
 import os
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, cast, overload
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ruvllm._checks import check_integer
 from ruvllm._settings import takes_settings
 from ruvllm.adapters.generation import Readiness
-from ruvllm.adapters.registry import AdapterChoice, Adapters
+from ruvllm.adapters.registry import AdapterChoice, Adapters, is_one_choice
 from ruvllm.config import ModelConfig
 from ruvllm.decisions.methods import DecisionMethods
 from ruvllm.engine_settings import EngineKeywords, EngineSettings
@@ -356,7 +356,7 @@ class LLM(Closing, DecisionMethods, InfillMethods, LearningMethods):
     # -- from arguments to tasks
 
     def _terms(self, tenant: str = "", priority: int = 0, adapter: AdapterChoice = None) -> Terms:
-        if not _is_one_choice(adapter):
+        if not is_one_choice(adapter):
             raise ConfigError(f"adapter is {adapter!r}; a list of adapters is for a list of prompts")
         return Terms(tenant, priority, adapters=self.adapters.chosen(adapter))
 
@@ -364,7 +364,7 @@ class LLM(Closing, DecisionMethods, InfillMethods, LearningMethods):
         self, tenant: str, priority: int, adapter: "AdapterChoice | Sequence[AdapterChoice]", count: int
     ) -> list[Terms]:
         """The terms of each of a list of prompts: one adapter for all, or one for each."""
-        if _is_one_choice(adapter):
+        if is_one_choice(adapter):
             # Found once, so that all have the same one, whatever becomes of the name meanwhile.
             return [self._terms(tenant, priority, cast("AdapterChoice", adapter))] * count
         each = cast("Sequence[AdapterChoice]", adapter)
@@ -394,7 +394,3 @@ class LLM(Closing, DecisionMethods, InfillMethods, LearningMethods):
     @property
     def _evaluations(self) -> Evaluations:
         return Evaluations(self._open, self._tokens)
-
-
-def _is_one_choice(adapter: object) -> bool:
-    return adapter is None or isinstance(adapter, str | Mapping)

@@ -20,7 +20,9 @@ def test_the_rule_and_what_is_held_out() -> None:
     assert [feedback(review, text) for text in (" good", " bad", " good news", "")] == [1.0, 0.3, 0.0, 0.0]
 
 
+@pytest.mark.slow
 @pytest.mark.real_model
+@pytest.mark.timeout(300)
 def test_a_short_stream_learns_from_the_rule_and_not_from_shuffled_feedback(smollm2: LLM) -> None:
     pairs = [run_pair(smollm2, seed, num_requests=100, every=50) for seed in (200, 201)]
     # Single measurements swing: all after the first count.

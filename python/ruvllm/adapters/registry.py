@@ -21,12 +21,26 @@ from ruvllm.adapters.saved_list import SavedAdapter, read_list, write_list
 from ruvllm.adapters.weights import AdapterWeights
 from ruvllm.errors import AdapterError, ConfigError, NotFoundError
 
-__all__ = ["AdapterChoice", "AdapterInfo", "AdapterMemory", "Adapters", "ChosenAdapters", "WhenUsed"]
+__all__ = [
+    "AdapterChoice",
+    "AdapterInfo",
+    "AdapterMemory",
+    "Adapters",
+    "ChosenAdapters",
+    "WhenUsed",
+    "is_one_choice",
+]
 
 # What a caller may say: one by its name, several with scales, or none.
 AdapterChoice: TypeAlias = str | Mapping[str, float] | None
 # The same, as it was when it was said.
 ChosenAdapters: TypeAlias = tuple[tuple[Generation, float], ...]
+
+
+def is_one_choice(adapter: object) -> bool:
+    """Whether it is one request's choice, and no list of them."""
+    return adapter is None or isinstance(adapter, str | Mapping)
+
 
 # What unloading does where requests use the adapter.
 WhenUsed: TypeAlias = Literal["forget", "refuse", "wait"]

@@ -13,7 +13,6 @@ from ruvllm.cli.command import CommonOptions, command, flag
 from ruvllm.cli.model_files import LEARNED, file_of_model
 from ruvllm.cli.options import DEFAULT_MODEL, EngineOptions
 from ruvllm.config import Limits
-from ruvllm.decisions import Calibration
 from ruvllm.errors import ConfigError
 from ruvllm.observability.logs import log_to_stderr
 from ruvllm.observability.stderr import queue_stderr
@@ -179,6 +178,7 @@ def serve(
     and for what is served at /server_info and /model_info.
     """
     _require_extra()
+    from ruvllm.decisions import Calibration
     from ruvllm.serve import create_app
     from ruvllm.serve.running import open_closed_streams, run_server
 

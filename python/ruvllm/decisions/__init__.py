@@ -8,7 +8,6 @@ from ruvllm.decisions.answers import Answer, ChoiceAnswer, Decision, PredicateAn
 from ruvllm.decisions.calibration import Calibration, Example, expected_calibration_error
 from ruvllm.decisions.labelled import Labelled
 from ruvllm.decisions.params import DecisionParams
-from ruvllm.decisions.plan import DecisionPlan
 from ruvllm.decisions.questions import Choice, Level, Option, Predicate, Question, Score
 
 __all__ = [
@@ -18,7 +17,6 @@ __all__ = [
     "ChoiceAnswer",
     "Decision",
     "DecisionParams",
-    "DecisionPlan",
     "Example",
     "Labelled",
     "Level",

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import ruvllm.whole_file as whole_file
 from ruvllm._checks import Interval, check_number
 from ruvllm.decisions.questions import Choice, Predicate, Question
@@ -117,6 +115,9 @@ def kind_of(question: Question) -> str:
 
 def probabilities_of(logprobs: Sequence[Sequence[float]], temperature: float) -> list[float]:
     """The probabilities of labels: those of each order, sharpened or softened, and their mean over orders."""
+    # The command line loads this module at each start, for a server's settings, and must not load arrays.
+    import numpy as np
+
     scaled = np.asarray(logprobs, dtype=np.float64) / temperature
     shares = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     # Exact sums, so that not even the last bit depends on the order of the labels.

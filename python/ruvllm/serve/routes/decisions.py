@@ -10,8 +10,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from ruvllm.decisions import Answer, ChoiceAnswer, Decision, DecisionParams, DecisionPlan, PredicateAnswer
+from ruvllm.decisions import Answer, ChoiceAnswer, Decision, DecisionParams, PredicateAnswer
 from ruvllm.decisions.orders import num_orders
+from ruvllm.decisions.plan import DecisionPlan
 from ruvllm.decisions.questions import Question, questions_of
 from ruvllm.errors import RuvLLMError
 from ruvllm.serve.asked_model import AskedModel

@@ -139,15 +139,9 @@ unsafe fn some_tokens<
             if TILES == 2 {
                 values[1] = values[0].add(task.value_bytes);
             }
-            if TILES == 1 && task.ahead > 0 {
-                fetch::<TILES, BITS>(&values, task.ahead);
-            } else if TILES == 2 && block == next_fetch {
+            if block == next_fetch {
                 next_fetch += passes;
-                fetch::<TILES, BITS>(&values, task.ahead);
-                // Of one tile they come in one stream with nothing between, which the processor follows by itself.
-                for scales in &scales {
-                    prefetch(scales.place().wrapping_add(task.scales_ahead));
-                }
+                fetch::<TILES, BITS, ENCODING, MINIMUM>(&task, &values, &scales);
             }
             for scales in &mut scales {
                 scales.begin_block(block);
@@ -162,18 +156,7 @@ unsafe fn some_tokens<
                         *dots = [dot.start(_mm512_sll_epi32(debt, task.zero_shift)); TILES];
                     }
                 }
-                if GROUPS == 1 || group == 0 {
-                    add_step::<D, TILES, TOKENS, BITS, 0>(dot, here, &mut dots);
-                    add_step::<D, TILES, TOKENS, BITS, 1>(dot, here, &mut dots);
-                    add_step::<D, TILES, TOKENS, BITS, 2>(dot, here, &mut dots);
-                    add_step::<D, TILES, TOKENS, BITS, 3>(dot, here, &mut dots);
-                }
-                if GROUPS == 1 || group == 1 {
-                    add_step::<D, TILES, TOKENS, BITS, 4>(dot, here, &mut dots);
-                    add_step::<D, TILES, TOKENS, BITS, 5>(dot, here, &mut dots);
-                    add_step::<D, TILES, TOKENS, BITS, 6>(dot, here, &mut dots);
-                    add_step::<D, TILES, TOKENS, BITS, 7>(dot, here, &mut dots);
-                }
+                add_group::<D, TILES, TOKENS, BITS, GROUPS>(dot, here, group, &mut dots);
                 let mut scaled = [(_mm512_setzero_ps(), _mm512_setzero_ps()); TILES];
                 for (scaled, scales) in scaled.iter_mut().zip(&mut scales) {
                     *scaled = scales.next_group();
@@ -199,12 +182,57 @@ unsafe fn some_tokens<
     TOKENS
 }
 
-/// Asks for the block that stands `ahead` bytes further.
+/// Asks for what stands `ahead` bytes further.
 #[inline(always)]
-fn fetch<const TILES: usize, const BITS: u32>(values: &[*const u8; TILES], ahead: usize) {
+fn fetch<const TILES: usize, const BITS: u32, const ENCODING: u8, const MINIMUM: bool>(
+    task: &TilePair,
+    values: &[*const u8; TILES],
+    scales: &[Scales<ENCODING, MINIMUM>; TILES],
+) {
     for values in values {
         for line in 0..BITS as usize {
-            prefetch(values.wrapping_add(ahead + line * 64));
+            prefetch(values.wrapping_add(task.ahead + line * 64));
+        }
+    }
+    // Of one tile they come in one stream with nothing between, which the processor follows by itself.
+    if TILES == 2 {
+        for scales in scales {
+            prefetch(scales.place().wrapping_add(task.scales_ahead));
+        }
+    }
+}
+
+/// Adds the products of all inputs of a group of every row and token.
+///
+/// # Safety
+///
+/// As [`add_step`].
+#[inline(always)]
+unsafe fn add_group<
+    D: WideDot,
+    const TILES: usize,
+    const TOKENS: usize,
+    const BITS: u32,
+    const GROUPS: usize,
+>(
+    dot: D,
+    here: (&[*const u8; TILES], *const i8, usize),
+    group: usize,
+    dots: &mut [[D::Sums; TILES]; TOKENS],
+) {
+    // SAFETY: the caller's pointers stand at a block.
+    unsafe {
+        if GROUPS == 1 || group == 0 {
+            add_step::<D, TILES, TOKENS, BITS, 0>(dot, here, dots);
+            add_step::<D, TILES, TOKENS, BITS, 1>(dot, here, dots);
+            add_step::<D, TILES, TOKENS, BITS, 2>(dot, here, dots);
+            add_step::<D, TILES, TOKENS, BITS, 3>(dot, here, dots);
+        }
+        if GROUPS == 1 || group == 1 {
+            add_step::<D, TILES, TOKENS, BITS, 4>(dot, here, dots);
+            add_step::<D, TILES, TOKENS, BITS, 5>(dot, here, dots);
+            add_step::<D, TILES, TOKENS, BITS, 6>(dot, here, dots);
+            add_step::<D, TILES, TOKENS, BITS, 7>(dot, here, dots);
         }
     }
 }
