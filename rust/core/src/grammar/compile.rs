@@ -73,7 +73,24 @@ impl Grammar {
 
     /// The beginning of an answer.
     pub fn begin(&self, start: &Start) -> Constraint {
-        Constraint::new(self.matcher.deep_clone(), Arc::clone(&self.vocabulary), start)
+        Constraint::new(
+            self.matcher.deep_clone(),
+            Arc::clone(&self.vocabulary),
+            start,
+        )
+    }
+
+    /// Whether a text as a whole is what the grammar allows.
+    pub fn accepts(&self, text: &str) -> Result<bool> {
+        let environment = self.vocabulary.factory.tok_env();
+        let tokens = environment.tok_trie().greedy_tokenize(text.as_bytes());
+        let mut matcher = self.matcher.deep_clone();
+        let failed = |error: &dyn std::fmt::Display| Error::Generation(error.to_string());
+        let taken = matcher
+            .try_consume_tokens(&tokens)
+            .map_err(|error| failed(&error))?;
+        let is_whole = taken == tokens.len();
+        Ok(is_whole && matcher.is_accepting().map_err(|error| failed(&error))?)
     }
 
     /// What it takes, about.
@@ -86,16 +103,22 @@ fn whole(message: String) -> Error {
     Error::grammar("", message)
 }
 
-fn json_matcher(vocabulary: &GrammarVocabulary, schema: &Value) -> std::result::Result<(Matcher, usize), String> {
-    let mut schema = match schema {
+fn json_matcher(
+    vocabulary: &GrammarVocabulary,
+    schema: &Value,
+) -> std::result::Result<(Matcher, usize), String> {
+    let mut whole = match schema {
         Value::Bool(true) => json!({}),
         Value::Bool(false) => return Err("nothing is allowed by the schema false".to_owned()),
-        schema => schema.clone(),
+        schema => schema::prepared(schema),
     };
-    if let Value::Object(keys) = &mut schema {
-        keys.insert("x-guidance".to_owned(), json!({"whitespace_pattern": WHITESPACE}));
+    if let Value::Object(keys) = &mut whole {
+        keys.insert(
+            schema::SETTINGS.to_owned(),
+            json!({"whitespace_pattern": WHITESPACE}),
+        );
     }
-    matcher(vocabulary, TopLevelGrammar::from_json_schema(schema))
+    matcher(vocabulary, TopLevelGrammar::from_json_schema(whole))
 }
 
 /// One of the texts, written as strings of Lark, which are JSON's.
@@ -103,8 +126,14 @@ fn choice_grammar(texts: &[String]) -> std::result::Result<TopLevelGrammar, Stri
     if texts.is_empty() || texts.iter().any(String::is_empty) {
         return Err("a choice is a list of one text or more, none of them empty".to_owned());
     }
-    let texts: Vec<String> = texts.iter().map(|text| Value::from(text.as_str()).to_string()).collect();
-    Ok(TopLevelGrammar::from_lark(format!("start: {}", texts.join(" | "))))
+    let texts: Vec<String> = texts
+        .iter()
+        .map(|text| Value::from(text.as_str()).to_string())
+        .collect();
+    Ok(TopLevelGrammar::from_lark(format!(
+        "start: {}",
+        texts.join(" | ")
+    )))
 }
 
 fn matcher(
