@@ -54,6 +54,7 @@ from ruvllm.figures import (
 from ruvllm.grammar import Grammar
 from ruvllm.outputs import Chunk, Completion, Timings, TokenLogprob, Usage
 from ruvllm.params import GenerateParams
+from ruvllm.tools import ToolCall, ToolChoice, ToolDefinition
 from ruvllm.types import DeviceType, ModelSize, Precision, Quantization
 
 if TYPE_CHECKING:
@@ -157,6 +158,9 @@ __all__ = [
     "Timings",
     "TokenLogprob",
     "TokenizationError",
+    "ToolCall",
+    "ToolChoice",
+    "ToolDefinition",
     "TrainingConfig",
     "TrainingError",
     "TrainingSample",

@@ -84,7 +84,9 @@ class GenerateParams:
         if self.grammar is not None:
             check_type("grammar", self.grammar, Grammar)
             if self.ignore_eos:
-                raise ConfigError("ignore_eos goes on past the end of what the grammar allows; set one of them")
+                raise ConfigError(
+                    "ignore_eos goes on past the end of what the grammar allows; set one of them"
+                )
         object.__setattr__(self, "logit_bias", _checked_bias(self.logit_bias))
         object.__setattr__(self, "stop_sequences", _checked_stop_sequences(self.stop_sequences))
 

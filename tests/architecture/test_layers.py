@@ -46,6 +46,7 @@ PACKAGE = [
         "params",
         "outputs",
         "figures",
+        "tools",
     },
     {"hub", "text", "kernels", "observability"},
     {"packs", "adapters"},
