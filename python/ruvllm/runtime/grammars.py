@@ -1,7 +1,8 @@
-"""Grammars of requests, compiled for an open model. On the thread of whoever asks, and never on the engine's."""
+"""Grammars of requests, compiled for an open model: on the thread of whoever asks, never on the engine's."""
 
 import ruvllm._native as _native
 from ruvllm.errors import GrammarError
+from ruvllm.gbnf import lark_of_gbnf
 from ruvllm.grammar import Grammar
 from ruvllm.runtime.opening import OpenModel
 
@@ -13,4 +14,6 @@ def compiled(model: OpenModel, grammar: Grammar) -> _native.Grammar:
     if model.grammars is None:
         model.text.required_tokenizer()
         raise GrammarError("the model has no vocabulary to make a grammar of")
+    if grammar.kind == "gbnf":
+        return model.grammars.grammar("lark", lark_of_gbnf(grammar.source))
     return model.grammars.grammar(grammar.kind, grammar.source)

@@ -38,15 +38,16 @@ impl GenerationSettings<'_> {
         let start = Start {
             after: self.grammar_after,
         };
-        let thinking =
-            self.thinking.map(
-                |(tokens, opening, closing, closing_tokens)| ThinkingBudget {
+        let thinking = self
+            .thinking
+            .map(|(tokens, opening, closing, closing_tokens)| {
+                Box::new(ThinkingBudget {
                     tokens,
                     opening,
                     closing,
                     closing_tokens,
-                },
-            );
+                })
+            });
         let task = GenerateTask {
             seed: sampling.seed.unwrap_or_else(random_seed),
             sampling,

@@ -18,9 +18,9 @@ class ReasoningConfig(Body):
     """OpenAI's `reasoning`. What was thought is given whole, in place of a summary."""
 
     effort: Effort | None = None
+    max_tokens: int | None = Field(None, ge=0, le=2**31 - 1, description="How long it may think.")
     accepted: ClassVar[frozenset[str]] = frozenset({"summary", "generate_summary", "context"})
     refused: ClassVar[dict[str, str]] = {
-        "max_tokens": "thoughts have no limit of their own yet",
         "exclude": "thoughts are always given, in a place of their own",
     }
 

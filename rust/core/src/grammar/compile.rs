@@ -14,8 +14,9 @@ use super::source::GrammarSource;
 use super::vocabulary::GrammarVocabulary;
 use crate::error::{Error, Result};
 
-/// Between two parts of JSON there may be as much; without a bound some models write nothing else.
-const WHITESPACE: &str = r"[\x20\x0A\x0D\x09]{1,8}";
+/// Between two parts of JSON there may be as much, which deep indents need; without a bound some models write
+/// nothing else.
+const WHITESPACE: &str = r"[\x20\x0A\x0D\x09]{1,40}";
 
 /// A grammar over the tokens of a model, as it is before the first token.
 pub struct Grammar {
@@ -141,9 +142,9 @@ fn matcher(
     grammar: TopLevelGrammar,
 ) -> std::result::Result<(Matcher, usize), String> {
     let parser = vocabulary.factory.create_parser(grammar);
-    let mut parser = parser.map_err(|error| first_line(&error.to_string()))?;
+    let mut parser = parser.map_err(|error| gist(&error.to_string()))?;
     if let Some(warning) = parser.grammar_warnings().first() {
-        return Err(first_line(warning));
+        return Err(gist(warning));
     }
     let bytes = lexer_bytes(&parser.parser.lexer_stats());
     let matcher = Matcher::new(Ok(parser));
@@ -153,16 +154,24 @@ fn matcher(
     match warmed.compute_mask() {
         Ok(_) => Ok((warmed, bytes)),
         Err(error) => {
-            let message = first_line(&error.to_string());
+            let message = gist(&error.to_string());
             Err(format!("no token can begin an answer: {message}"))
         }
     }
 }
 
-/// The message without the trace that follows a panic's.
-fn first_line(message: &str) -> String {
-    let line = message.lines().find(|line| !line.trim().is_empty());
-    line.unwrap_or("it cannot be compiled").trim().to_owned()
+/// What a message says, without the trace that follows a panic's and the drawing that precedes a pattern's.
+fn gist(message: &str) -> String {
+    let mut lines = message
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or("it cannot be compiled");
+    let reason = lines.find_map(|line| line.strip_prefix("error: "));
+    match reason {
+        Some(reason) => format!("{} {reason}", first.trim_end_matches(':').to_owned() + ":"),
+        None => first.to_owned(),
+    }
 }
 
 fn lexer_bytes(lexer: &LexerStats) -> usize {

@@ -5,13 +5,10 @@ use std::sync::Arc;
 use llguidance::Matcher;
 use llguidance::toktrie::SimpleVob;
 
-use super::vocabulary::GrammarVocabulary;
+use super::vocabulary::{GAP_BYTES, GrammarVocabulary, is_gap};
 use crate::error::{Error, Result};
 use crate::ids::TokenId;
 use crate::sampling::Allowed;
-
-/// So much white space may stand between the text after which a grammar begins and its first word.
-pub(super) const GAP_BYTES: usize = 8;
 
 /// Where in an answer its grammar begins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -82,11 +79,6 @@ impl Free {
     }
 }
 
-/// Whether bytes are white space that a gap has room for; none are.
-pub(super) fn is_gap(bytes: &[u8]) -> bool {
-    bytes.len() <= GAP_BYTES && bytes.iter().all(u8::is_ascii_whitespace)
-}
-
 impl Constraint {
     pub(super) fn new(matcher: Matcher, vocabulary: Arc<GrammarVocabulary>, start: &Start) -> Self {
         let phase = match start.after.as_deref() {
@@ -141,7 +133,8 @@ impl Constraint {
 
 /// Before the grammar: every token but those that end the answer, or say more than the text's end.
 fn is_free_to_say(vocabulary: &GrammarVocabulary, free: &Free, token: TokenId) -> bool {
-    !vocabulary.end_tokens.contains(&token)
+    (token as usize) < vocabulary.len()
+        && !vocabulary.end_tokens.contains(&token)
         && free.with(vocabulary.bytes_of(token)).1 != Reaches::Beyond
 }
 

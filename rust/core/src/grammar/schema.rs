@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::limits::{SCHEMA_DEPTH, SCHEMA_VALUES};
+use super::limits::{SCHEMA_DEPTH, SCHEMA_NAMES, SCHEMA_VALUES};
 use crate::error::{Error, Result};
 
 /// So many parts are tried when the place of an error is looked for.
@@ -74,6 +74,14 @@ fn check_parts(schema: &Value) -> Result<()> {
             let place = format!("{pointer}/$id");
             let message = "references beside a part with an $id of its own are not followed";
             return Err(Error::grammar(place, message));
+        }
+        if keys
+            .get("properties")
+            .and_then(Value::as_object)
+            .is_some_and(|one| one.len() > SCHEMA_NAMES)
+        {
+            let message = format!("it names more than {SCHEMA_NAMES} keys");
+            return Err(Error::grammar(format!("{pointer}/properties"), message));
         }
         if let Some(least) = least_keys(keys)
             && least

@@ -8,11 +8,13 @@ use llguidance::toktrie::{
     INVALID_TOKEN, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenizerEnv,
 };
 
-use super::constraint::is_gap;
 use super::limits::parser_limits;
 use crate::error::{Error, Result};
 use crate::ids::TokenId;
 use crate::text::Vocabulary;
+
+/// So much white space may stand between the text after which a grammar begins and its first word.
+pub(super) const GAP_BYTES: usize = 8;
 
 /// A node of the tree, and what a token takes beside its bytes.
 const NODE_BYTES: usize = 8;
@@ -84,6 +86,11 @@ impl GrammarVocabulary {
     pub fn bytes(&self) -> usize {
         self.bytes
     }
+}
+
+/// Whether bytes are white space that a gap has room for; none are.
+pub(super) fn is_gap(bytes: &[u8]) -> bool {
+    bytes.len() <= GAP_BYTES && bytes.iter().all(u8::is_ascii_whitespace)
 }
 
 /// The bytes of each token; those of marks behind a byte that is in no text.
