@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from ruvllm.backends.base import LlmBackend
     from ruvllm.backends.native import NativeBackend
     from ruvllm.caching import PrefixCache, RadixTree
-    from ruvllm.chat import BatchInference, ChatSession, RagPipeline
+    from ruvllm.chat import BatchInference, ChatSession, RagPipeline, ToolConversation
     from ruvllm.learning import (
         AdaptationResult,
         ConsolidationStrategy,
@@ -160,6 +160,7 @@ __all__ = [
     "TokenizationError",
     "ToolCall",
     "ToolChoice",
+    "ToolConversation",
     "ToolDefinition",
     "TrainingConfig",
     "TrainingError",
@@ -200,6 +201,7 @@ _LATE = {
     "SonaLlm": ("ruvllm.learning", "SonaLlm"),
     "SonaLlmConfig": ("ruvllm.learning", "SonaLlmConfig"),
     "TargetModule": ("ruvllm.adapters", "TargetModule"),
+    "ToolConversation": ("ruvllm.chat", "ToolConversation"),
     "TrainingConfig": ("ruvllm.training", "TrainingConfig"),
     "TrainingSample": ("ruvllm.training", "TrainingSample"),
     "ReasoningBank": ("ruvllm.reasoning", "ReasoningBank"),

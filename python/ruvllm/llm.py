@@ -26,6 +26,7 @@ from ruvllm.packs.manager import KernelManager
 from ruvllm.params import GenerateParams
 from ruvllm.runtime import accounts
 from ruvllm.runtime.awaited import Awaited
+from ruvllm.runtime.chat_methods import ChatMethods
 from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.configuration import resolve_model, settings_from
 from ruvllm.runtime.engine_prefix_cache import EnginePrefixCache
@@ -38,7 +39,6 @@ from ruvllm.runtime.prompts import Prompt, is_one_prompt
 from ruvllm.runtime.request import Terms
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
 from ruvllm.structured.methods import StructuredMethods
-from ruvllm.text.messages import MessageLike
 from ruvllm.types import DeviceType
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ DEFAULT_MODEL = "smollm2-135m"
 MAX_IN_FLIGHT = 128
 
 
-class LLM(Closing, DecisionMethods, InfillMethods, StructuredMethods, LearningMethods):
+class LLM(Closing, ChatMethods, DecisionMethods, InfillMethods, StructuredMethods, LearningMethods):
     """A language model, loaded.
 
         with LLM("smollm2-135m") as llm:
@@ -151,23 +151,6 @@ class LLM(Closing, DecisionMethods, InfillMethods, StructuredMethods, LearningMe
             for one, terms in zip(prompts, terms_of_each, strict=True)
         ]
         return completions_in_order(self._loop, tasks, max_in_flight=MAX_IN_FLIGHT)
-
-    def chat(
-        self,
-        messages: str | Sequence[MessageLike],
-        params: GenerateParams | None = None,
-        *,
-        tenant: str = "",
-        priority: int = 0,
-        adapter: AdapterChoice = None,
-    ) -> Completion:
-        """Answer a conversation; a lone text is the user's message.
-
-        llm.chat([{"role": "user", "content": "Hello"}]).text
-        """
-        tokens, terms = self.chat_tokens(messages), self._terms(tenant, priority, adapter)
-        generations = self._generations
-        return generations.begin(generations.prompt_task(tokens, params, terms)).completion()
 
     def stream(
         self,

@@ -19,6 +19,7 @@ EXPECTED = {
     # How an answer looks is shown by the bank alone.
     "reasoning_bank.py": r"-> thumb=.*\n9 trajectories, .*\nwithout: (?!thumb=).*\nwith: thumb=down\n",
     "streaming.py": r"\S.*\n\[(length|stop), \d+ tokens\]\nThe sun is .+\nThe sea is ",
+    "tools_agent.py": r"> How many letters .*\n  (count_letters|turn_around)\(\{.*\}\) -> \S.*\n.*\S",
     "chat_multi_turn.py": r"> What is the capital of France\?\n.*Paris.*\n> And of Italy\?\n.*Rome",
 }
 

@@ -80,6 +80,7 @@ ANSWERS: list[tuple[str, str, list[Any]]] = [
         '<|message|>{"a": 1}<|call|><|start|>assistant<|channel|>final<|message|>Done.<|return|>',
         ["Wait.", CALL, "Done."],
     ),
+    ("gpt-oss", ' to=functions.f<|channel|>commentary json<|message|>{"a": 1}<|call|>', [CALL]),
     (
         "deepseek-r1",
         "<think>hm</think>\n\n<\uff5ctool\u2581calls\u2581begin\uff5c><\uff5ctool\u2581call\u2581begin\uff5c>function"

@@ -15,7 +15,10 @@ REASONING_CHANNEL = "analysis"
 def read_channels(syntax: ChannelCalls, reader: Reader, output: Output, *, with_calls: bool) -> Steps[None]:
     """Read a whole answer. It begins behind the template's `<|start|>assistant`."""
     in_header = (syntax.message, syntax.channel, syntax.constrain, syntax.start)
-    mark = yield from reader.through((syntax.start, syntax.channel), output.content)
+    # The recipient may stand at once behind the role, which is the prompt's.
+    mark = yield from reader.one_of((" to=",))
+    if mark is None:
+        mark = yield from reader.through((syntax.start, syntax.channel), output.content)
     while mark is not None:
         header: list[str] = []
         while mark is not None and mark != syntax.message:

@@ -5,7 +5,7 @@ import json
 import re
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -48,8 +48,12 @@ class Dialogue:
 
     @cached_property
     def traits(self) -> TemplateTraits:
-        """What the template can write."""
-        return traits_of(self.template)
+        """What the template can write, of use to the model."""
+        traits = traits_of(self.template)
+        if self.response_format.native:
+            return traits
+        # It tells of tools in other words than the model's answers are read in.
+        return replace(traits, tools=False, tools_of_system=False, calls=False, results=False)
 
     def prepared(
         self, messages: str | Sequence[MessageLike], tools: Sequence[ToolDefinition] = ()

@@ -22,6 +22,7 @@ class ResponseFormat:
         reasons: What stands around the model's thoughts; `None` where it does not think aloud.
         ids: What a call's id looks like.
         parallel: Whether the family's models make several calls in an answer.
+        native: Whether the model's template tells of tools, and writes calls, in this format itself.
         special: The control tokens among the format's marks, with their ids, in this model's vocabulary.
     """
 
@@ -30,6 +31,7 @@ class ResponseFormat:
     reasons: Reasons | None = None
     ids: IdRule = "call"
     parallel: bool = True
+    native: bool = True
     special: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     @property
@@ -68,10 +70,10 @@ class ResponseFormat:
         """The grammar of answers, in llguidance's Lark.
 
         Under the choice `auto` an answer may say anything, and what opens a call makes one; under `required`
-        it is calls, or a call of the one that is named.
+        it is calls, and under a name one call of that tool.
         """
         writer = LarkWriter(self.calls, self.reasons, self.special)
-        several = parallel and self.parallel
+        several = parallel and self.parallel and choice.kind != "named"
         return writer.grammar(tools, choice, parallel=several, thinking_open=thinking_open)
 
     def grammar(

@@ -8,7 +8,7 @@ __all__ = ["GENERIC", "KNOWN_FORMATS"]
 _HERMES = JsonCalls(opening="<tool_call>\n", closing="\n</tool_call>", separator="\n")
 _DEEPSEEK_SECTION = ("<\uff5ctool\u2581calls\u2581begin\uff5c>", "<\uff5ctool\u2581calls\u2581end\uff5c>")
 
-GENERIC = ResponseFormat(name="generic", calls=_HERMES, reasons=Reasons())
+GENERIC = ResponseFormat(name="generic", calls=_HERMES, native=False)
 
 _FORMATS = (
     GENERIC,
@@ -17,7 +17,7 @@ _FORMATS = (
         calls=JsonCalls(arguments_field="parameters", separator="; ", bare_opening="<|python_tag|>"),
         parallel=False,
     ),
-    ResponseFormat(name="hermes", calls=_HERMES, reasons=Reasons()),
+    ResponseFormat(name="hermes", calls=_HERMES),
     ResponseFormat(name="qwen-2.5", calls=_HERMES),
     ResponseFormat(name="qwen-3", calls=_HERMES, reasons=Reasons(variable="enable_thinking")),
     ResponseFormat(
@@ -48,7 +48,7 @@ _FORMATS = (
         name="phi-4-mini",
         calls=JsonCalls(section=("<|tool_call|>", "<|/tool_call|>"), as_list=True, separator=", "),
     ),
-    ResponseFormat(name="gpt-oss", calls=ChannelCalls()),
+    ResponseFormat(name="gpt-oss", calls=ChannelCalls(), parallel=False),
     ResponseFormat(
         name="deepseek",
         calls=NamedCalls(

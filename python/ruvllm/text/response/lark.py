@@ -26,7 +26,7 @@ __all__ = ["LarkWriter"]
 
 # Small models do not find out of unbounded white space.
 _WHITE_SPACE = r"[\x20\x0A\x0D\x09]{1,8}"
-_TEXT = r"TEXT: /(.|\n)*/"
+_ANYTHING = r"ANYTHING: /(.|\n)*/"
 _SPACE = r"SPACE: /[ \n]{0,4}/"
 
 
@@ -51,19 +51,18 @@ class LarkWriter:
             rules += self._channels(self._syntax, required=choice.kind != "auto")
         else:
             rules += self._answer(parallel=parallel, required=choice.kind != "auto")
-            rules.append(self._start(thinking_open=thinking_open))
+            rules += self._start(thinking_open=thinking_open)
         return "\n".join(rules) + "\n"
 
     # -- what stands around calls
 
-    def _start(self, *, thinking_open: bool) -> str:
+    def _start(self, *, thinking_open: bool) -> list[str]:
         if self._reasons is None:
-            return "start: answer"
-        rest = self._lazily("thought", self._reasons.closing)
-        if thinking_open:
-            return f"{rest}\nstart: thought SPACE answer\n{_SPACE}"
+            return [_ANYTHING, "start: answer"]
+        rules = [_ANYTHING, _SPACE, self._lazily("thought", self._reasons.closing)]
         opening = self._marks(self._reasons.opening)
-        return f"{rest}\nstart: ( {opening} thought SPACE )? answer\n{_SPACE}"
+        before = "thought SPACE" if thinking_open else f"( {opening} thought SPACE )?"
+        return [*rules, f"start: {before} answer"]
 
     def _answer(self, *, parallel: bool, required: bool) -> list[str]:
         syntax = self._syntax
@@ -91,7 +90,7 @@ class LarkWriter:
         """Content that does not begin as a call does."""
         assert isinstance(self._syntax, JsonCalls)  # noqa: S101
         field = re.escape(self._syntax.name_field)
-        return "\n".join((_TEXT, rf'CONTENT: TEXT & ~/\s*\{{\s*"{field}"(.|\n)*/'))
+        return rf'CONTENT: ANYTHING & ~/\s*\{{\s*"{field}"(.|\n)*/'
 
     def _content_before(self, opening: str) -> list[str]:
         """Any text, and calls from where it opens them."""
@@ -99,40 +98,47 @@ class LarkWriter:
         mark = next((one for one in self._special if begin.startswith(one)), begin)
         place = opening.index(mark) + len(mark)
         rest = self._marks(opening[place:])
-        text = "CONTENT" if self._reasons and self._reasons.opening not in self._special else "TEXT"
-        rules = [_TEXT]
+        text = "CONTENT" if self._reasons and self._reasons.opening not in self._special else "ANYTHING"
+        rules: list[str] = []
         if text == "CONTENT" and self._reasons:
-            rules.append(rf"CONTENT: TEXT & ~/\s*{_pattern(self._reasons.opening)}(.|\n)*/")
+            rules.append(rf"CONTENT: ANYTHING & ~/\s*{_pattern(self._reasons.opening)}(.|\n)*/")
         if mark in self._special:
             return [*rules, f"answer: {text} | {text} {self._marks(mark)} {rest} calls"]
         return [*rules, f"before[lazy]: {text} {_quoted(mark)}", f"answer: {text} | before {rest} calls"]
 
-    def _lazily(self, name: str, closing: str) -> str:
-        """A rule of any text up to the first mark, with it."""
-        if closing in self._special:
-            return f"{name}: THOUGHT {self._marks(closing)}\nTHOUGHT: /(.|\\n)*/"
-        return f"{name}[lazy]: THOUGHT {_quoted(closing)}\nTHOUGHT: /(.|\\n)*/"
+    def _lazily(self, name: str, text: str) -> str:
+        """A rule of anything up to a text, with it."""
+        first = next((one for one in self._special if text.startswith(one)), "")
+        if first:
+            return f"{name}: ANYTHING {self._marks(text)}"
+        return f"{name}[lazy]: ANYTHING {_quoted(text)}"
 
     def _channels(self, syntax: ChannelCalls, *, required: bool) -> list[str]:
         channel, message = self._marks(syntax.channel), self._marks(syntax.message)
-        next_one = self._marks(f"{syntax.end}{syntax.start}assistant")
-        thought = f'{channel} "analysis" {message} TEXT {next_one}'
-        said = f'{channel} "commentary" {message} TEXT {next_one}'
-        final = f'{channel} "final" {message} TEXT'
+        rest = self._lazily("rest", f"{syntax.end}{syntax.start}assistant")
         start = "( thought )? call" if required else "( thought | said )* ( final | call )"
-        return [_TEXT, f"thought: {thought}", f"said: {said}", f"final: {final}", f"start: {start}"]
+        return [
+            _ANYTHING,
+            rest,
+            f'thought: {channel} "analysis" {message} rest',
+            f'said: {channel} "commentary" {message} rest',
+            f'final: {channel} "final" {message} ANYTHING',
+            f"start: {start}",
+        ]
 
     # -- calls
 
     def _call_rules(self, tools: Sequence[ToolDefinition]) -> list[str]:
         syntax = self._syntax
-        if isinstance(syntax, JsonCalls):
+        if isinstance(syntax, JsonCalls) and syntax.bare_opening is None:
             body = _json_rule([_object(syntax, tool) for tool in tools], syntax.arguments_field)
             return [f"call: object {self._marks(syntax.closing)}", f"object: {body}"]
         rules = [f"call: {' | '.join(f'call_{index}' for index in range(len(tools)))}"]
         for index, tool in enumerate(tools):
             if isinstance(syntax, TaggedCalls):
                 rules += tagged_rule(f"call_{index}", syntax, tool, self._marks)
+            elif isinstance(syntax, JsonCalls):
+                rules += _bare_object(f"call_{index}", syntax, tool)
             else:
                 before, after = self._around(syntax, tool.name)
                 rules.append(f"call_{index}: {self._marks(before)} arguments_{index} {self._marks(after)}")
@@ -159,6 +165,13 @@ class LarkWriter:
             for piece in pieces
             if piece
         )
+
+
+def _bare_object(rule: str, syntax: JsonCalls, tool: ToolDefinition) -> list[str]:
+    """A call that content could become: its head is a text, so that both can be told apart."""
+    words = ["{", f'"{syntax.name_field}"', ":", f'"{tool.name}"', ",", f'"{syntax.arguments_field}"', ":"]
+    head = r"\s{0,4}".join(map(_pattern, words))
+    return [f"{rule}: {rule}_head {_json(_schema(tool))} /\\s{{0,4}}\\}}/", f"{rule}_head: /{head} ?/"]
 
 
 def _object(syntax: JsonCalls, tool: ToolDefinition) -> dict[str, Any]:

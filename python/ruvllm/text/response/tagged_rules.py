@@ -21,13 +21,13 @@ def tagged_rule(
     properties = schema.get("properties")
     properties = properties if isinstance(properties, Mapping) else {}
     required = schema.get("required") or ()
-    rules, arguments = [], []
+    rules, arguments, end = [], [], syntax.value_end.strip()
     for index, (key, value) in enumerate(properties.items()):
         rule = f"{name}_{index}"
         before = marks(f"{syntax.key_opening}{key}{syntax.key_end}")
         rules.append(f"{rule}: {before} {_value(rule, syntax, (schema, key, value), marks)}")
         if kinds_of(schema, key) <= {"string"} and not _choices(value, schema):
-            rules.append(f"{rule}_text[lazy]: /(.|\\n)*/ {json.dumps(syntax.value_end)}")
+            rules.append(f"{rule}_text[lazy]: /(.|\\n)*/ {json.dumps(end)}")
         arguments.append(rule if key in required else f"( {rule} )?")
     around = [marks(f"{tool.name}{syntax.name_end}"), *arguments, marks(syntax.closing)]
     return [f"{name}: {' '.join(around)}", *rules]
@@ -40,13 +40,15 @@ def _value(
     marks: Callable[[str], str],
 ) -> str:
     schema, key, value = argument
-    end = marks(syntax.value_end)
+    whole_end = marks(syntax.value_end)
     if choices := _choices(value, schema):
-        return f"( {' | '.join(json.dumps(one, ensure_ascii=False) for one in choices)} ) {end}"
+        return f"( {' | '.join(json.dumps(one, ensure_ascii=False) for one in choices)} ) {whole_end}"
     if kinds_of(schema, key) <= {"string"}:
-        return f"{rule}_text"
+        # The parser ends a text at the tag; the line's end before it is the text's own, or the family's.
+        after = syntax.value_end[syntax.value_end.index(end := syntax.value_end.strip()) + len(end) :]
+        return f"{rule}_text {marks(after)}"
     whole = {word: schema[word] for word in _ROOT_WORDS if word in schema}
-    return f"%json {json.dumps({**whole, **rebased(value, '#')})} {end}"
+    return f"%json {json.dumps({**whole, **rebased(value, '#')})} {whole_end}"
 
 
 def _choices(value: object, schema: Mapping[str, Any]) -> list[str]:

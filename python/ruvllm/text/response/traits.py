@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ruvllm.errors import TokenizationError
@@ -63,6 +64,7 @@ def sample_turn(arguments: object, *, calls: int = 1) -> list[dict[str, Any]]:
     return [_USER, {"role": "assistant", "content": "", "tool_calls": made}, *results]
 
 
+@lru_cache(maxsize=64)
 def traits_of(template: ChatTemplate) -> TemplateTraits:
     """Let a template write samples, and look for what they say."""
 
