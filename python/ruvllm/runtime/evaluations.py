@@ -4,10 +4,8 @@ A result is the sink of one request. Whoever stops waiting, by an exception or b
 awaits, cancels the request.
 """
 
-import asyncio
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent import futures
-from typing import Any, Generic, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +19,9 @@ from ruvllm.runtime.events import Event, Failed, Finished, Values
 from ruvllm.runtime.learned import Capture
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.opening import OpenModel
+from ruvllm.runtime.outcome import Outcome
 from ruvllm.runtime.prompts import Prompt, check_tokens
 from ruvllm.runtime.request import EvaluationKind, EvaluationTask, Terms
-from ruvllm.runtime.streams import SIGNAL_SECONDS
 
 __all__ = ["EvaluationResult", "Evaluations", "StackedResults", "TokenIds"]
 
@@ -31,15 +29,13 @@ Result = TypeVar("Result")
 TokenIds: TypeAlias = Sequence[int] | NDArray[np.integer[Any]]
 
 
-class EvaluationResult(Generic[Result]):
+class EvaluationResult(Outcome[Result]):
     """What one evaluation gives, once: to the thread that calls `wait`, or to the task that awaits it."""
 
     def __init__(self, loop: EngineLoop, task: EvaluationTask) -> None:
+        super().__init__()
         self._loop = loop
         self._values: object = None
-        self._outcome: futures.Future[Result] = futures.Future()
-        # Running from the beginning: a task that stops waiting must not make an outcome impossible.
-        self._outcome.set_running_or_notify_cancel()
         self._request = loop.submit(task, self)
 
     def deliver(self, events: Sequence[Event], now: float) -> None:
@@ -54,23 +50,6 @@ class EvaluationResult(Generic[Result]):
             elif isinstance(event, Finished):
                 message = f"the evaluation ended without a result ({event.reason})"
                 self._outcome.set_exception(GenerationError(message))
-
-    def wait(self) -> Result:
-        """Wait for the values; an exception while waiting cancels the request."""
-        try:
-            while not self._outcome.done():
-                futures.wait([self._outcome], SIGNAL_SECONDS)
-        except BaseException:
-            self.cancel()
-            raise
-        return self._outcome.result()
-
-    def __await__(self) -> Generator[Any, None, Result]:
-        try:
-            return (yield from asyncio.wrap_future(self._outcome).__await__())
-        except BaseException:
-            self.cancel()
-            raise
 
     def cancel(self) -> None:
         """Stop: nobody wants the values any more."""
