@@ -1,12 +1,13 @@
 """Schemas and grammars made to cost: each ends within bounds of work, as a grammar or as an error."""
 
+import contextlib
 import time
 from typing import Any
 
 import pytest
 
 import ruvllm._native as _native
-from ruvllm.errors import GrammarError
+from ruvllm.errors import GenerationError, GrammarError
 from ruvllm.grammar import Grammar
 
 # Two seconds are allowed on a quick machine in a release; here debug assertions are on, and others run.
@@ -57,16 +58,11 @@ HOSTILE = {
 def test_hostile_grammars_end_within_bounds(byte_grammars: _native.Grammars, name: str) -> None:
     grammar = HOSTILE[name]
     before, _, began = *_native.process_memory(), time.monotonic()
-    try:
+    with contextlib.suppress(GrammarError):
         made = byte_grammars.grammar(grammar.kind, grammar.source)
-    except GrammarError as error:
-        assert str(error)
-    else:
         for text in ("{}", '{"a":{"a":' * 10, "a" * 500, "x" * 300, '"' + "b" * 400):
-            try:
+            with contextlib.suppress(GenerationError):
                 made.accepts(text)
-            except Exception as error:  # noqa: BLE001 - only its kind matters
-                assert type(error).__name__ == "GenerationError", error
     assert time.monotonic() - began < SECONDS
     after, _ = _native.process_memory()
     assert after - before < 200 << 20

@@ -53,7 +53,7 @@ def bounded(schema: Any) -> Any:
 def hot_answers(llm: LLM, schemas: list[Any]) -> tuple[list[tuple[Any, str]], int, int]:
     """Whole answers by their schemas; how many were refused, and how many cut off."""
 
-    def one(numbered: tuple[int, Any]) -> str | None | Exception:
+    def one(numbered: tuple[int, Any]) -> str | Exception | None:
         index, schema = numbered
         params = drawn(seed=index, grammar=Grammar.json_schema(schema), max_tokens=100)
         try:

@@ -11,7 +11,7 @@ from ruvllm.serve.schemas.base import Body, Entries, LogprobCount, ParseSpecial,
 from ruvllm.serve.schemas.calls import CalledTools, CallHistory, CallId, call_message
 from ruvllm.serve.schemas.refusals import SHAPES, refused_beside
 from ruvllm.serve.schemas.shapes import ShapedFields
-from ruvllm.serve.schemas.thinking import Effort, ReasoningConfig, ThinkingConfig, effort_of
+from ruvllm.serve.schemas.thinking import Effort, ReasoningConfig, ThinkingConfig, ThoughtLimit, effort_of
 from ruvllm.serve.schemas.tools import Choice, Tools, chat_tools
 from ruvllm.serve.tool_use import ToolUse
 
@@ -84,6 +84,7 @@ class ChatRequest(ShapedFields):
     reasoning_effort: Effort | None = None
     reasoning: ReasoningConfig | None = None
     thinking: ThinkingConfig | None = None
+    thinking_token_budget: ThoughtLimit | None = None
 
     refused: ClassVar[dict[str, str]] = refused_beside(
         "tools", "tool_choice", "parallel_tool_calls", "reasoning_effort", "reasoning", *SHAPES
@@ -110,7 +111,8 @@ class ChatRequest(ShapedFields):
         """How many tokens a model that thinks first may think."""
         if self.reasoning is not None and self.reasoning.max_tokens is not None:
             return self.reasoning.max_tokens
-        return self.thinking.budget_tokens if self.thinking else None
+        budget = self.thinking.budget_tokens if self.thinking else None
+        return self.thinking_token_budget if budget is None else budget
 
     def conversation(self) -> Conversation:
         """What is to be answered; a last message of the assistant's is the beginning of the answer."""

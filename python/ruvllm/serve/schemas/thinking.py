@@ -6,7 +6,7 @@ from pydantic import Field
 
 from ruvllm.serve.schemas.base import Body
 
-__all__ = ["Effort", "ReasoningConfig", "ThinkingConfig", "effort_of"]
+__all__ = ["Effort", "ReasoningConfig", "ThinkingConfig", "ThoughtLimit", "effort_of"]
 
 Effort = Annotated[
     Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"],
@@ -14,11 +14,14 @@ Effort = Annotated[
 ]
 
 
+ThoughtLimit = Annotated[int, Field(ge=0, le=2**31 - 1, description="How many tokens it may think.")]
+
+
 class ReasoningConfig(Body):
     """OpenAI's `reasoning`. What was thought is given whole, in place of a summary."""
 
     effort: Effort | None = None
-    max_tokens: int | None = Field(None, ge=0, le=2**31 - 1, description="How long it may think.")
+    max_tokens: ThoughtLimit | None = None
     accepted: ClassVar[frozenset[str]] = frozenset({"summary", "generate_summary", "context"})
     refused: ClassVar[dict[str, str]] = {
         "exclude": "thoughts are always given, in a place of their own",

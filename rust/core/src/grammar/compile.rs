@@ -8,15 +8,12 @@ use llguidance::earley::regexvec::LexerStats;
 use serde_json::{Value, json};
 
 use super::constraint::{Constraint, Start};
+use super::lark;
 use super::limits::{NODE_BYTES, RULE_BYTES, SOURCE_BYTES, STATE_BYTES};
-use super::schema;
+use super::schema::{self, WHITESPACE};
 use super::source::GrammarSource;
 use super::vocabulary::GrammarVocabulary;
 use crate::error::{Error, Result};
-
-/// Between two parts of JSON there may be as much, which deep indents need; without a bound some models write
-/// nothing else.
-const WHITESPACE: &str = r"[\x20\x0A\x0D\x09]{1,40}";
 
 /// A grammar over the tokens of a model, as it is before the first token.
 pub struct Grammar {
@@ -58,7 +55,8 @@ impl Grammar {
                 matcher(vocabulary, TopLevelGrammar::from_regex(text)).map_err(whole)
             }
             GrammarSource::Lark(text) => {
-                matcher(vocabulary, TopLevelGrammar::from_lark(text.clone())).map_err(whole)
+                let text = lark::prepared(text)?;
+                matcher(vocabulary, TopLevelGrammar::from_lark(text)).map_err(whole)
             }
             GrammarSource::Choice(texts) => choice_grammar(texts)
                 .and_then(|grammar| matcher(vocabulary, grammar))
@@ -108,17 +106,12 @@ fn json_matcher(
     vocabulary: &GrammarVocabulary,
     schema: &Value,
 ) -> std::result::Result<(Matcher, usize), String> {
-    let mut whole = match schema {
+    let whole = match schema {
         Value::Bool(true) => json!({}),
         Value::Bool(false) => return Err("nothing is allowed by the schema false".to_owned()),
         schema => schema::prepared(schema),
     };
-    if let Value::Object(keys) = &mut whole {
-        keys.insert(
-            schema::SETTINGS.to_owned(),
-            json!({"whitespace_pattern": WHITESPACE}),
-        );
-    }
+    let whole = schema::with_settings(whole, json!({"whitespace_pattern": WHITESPACE}));
     matcher(vocabulary, TopLevelGrammar::from_json_schema(whole))
 }
 

@@ -16,6 +16,9 @@ const NAMED: &[&str] = &["properties", "patternProperties", "$defs", "definition
 const LISTED: &[&str] = &["prefixItems", "items", "anyOf", "oneOf", "allOf"];
 /// Where the compiler looks for its own settings; one of them takes schemas for less than they say.
 pub(super) const SETTINGS: &str = "x-guidance";
+/// Between two parts of JSON there may be as much, which deep indents need; without a bound some models write
+/// nothing else.
+pub(super) const WHITESPACE: &str = r"[\x20\x0A\x0D\x09]{1,40}";
 
 /// Reads a schema; one that is no JSON has no place in it.
 pub(super) fn parse(text: &str) -> Result<Value> {
@@ -144,6 +147,14 @@ pub(super) fn prepared(schema: &Value) -> Value {
         }
     }
     Value::Object(made)
+}
+
+/// The schema with settings for the compiler.
+pub(super) fn with_settings(mut schema: Value, settings: Value) -> Value {
+    if let Value::Object(keys) = &mut schema {
+        keys.insert(SETTINGS.to_owned(), settings);
+    }
+    schema
 }
 
 /// A pattern for those formats that the compiler takes for less than they say: there is no 29th of February in
