@@ -19,7 +19,22 @@ THINKING = (
     "{%- if enable_thinking is not defined or enable_thinking %}{{ '<think>\n' }}{%- endif %}"
 )
 
-TEMPLATES = {"thinks": THINKING, "hidden": BUILTIN_TEMPLATES["chatml"] + "{# [TOOL_CALLS] #}"}
+# One that leaves thoughts of before out, and so says that the model has some.
+FORGETTING = (
+    "{%- for message in messages %}{{ '<|im_start|>' + message.role + '\n' }}"
+    "{{ (message.content.split('</think>') | last) + '<|im_end|>\n' }}{%- endfor %}"
+    "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{%- endif %}"
+)
+# One that writes calls with a control token.
+LISTED = (
+    "{%- for tool in tools or [] %}{{ tool | tojson }}{%- endfor %}"
+    "{%- for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content }}"
+    "{%- for call in message.tool_calls or [] %}"
+    "{{ '[TOOL_CALLS][' + ({'name': call.function.name, 'arguments': call.function.arguments} | tojson) + ']' }}"
+    "{%- endfor %}{{ '<|im_end|>\n' }}{%- endfor %}{{ '<|im_start|>assistant\n' }}"
+)
+
+TEMPLATES = {"thinks": THINKING, "calls": FORGETTING, "hidden": LISTED}
 
 # By model: the pieces of its answer, each a token.
 SCRIPTS: dict[str, list[str]] = {

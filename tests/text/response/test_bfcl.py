@@ -14,6 +14,7 @@ from ruvllm.text.response.writing import write_calls
 from ruvllm.tools import ToolCall, ToolChoice
 from tests.text.response.bfcl import FIXTURE, Case, cases, entries_of
 from tests.text.response.reading import read, seen
+from tests.text.response.walking import Walk
 
 ENTRIES = json.loads(FIXTURE.read_text(encoding="utf-8"))
 
@@ -44,7 +45,6 @@ def test_written_and_read_back(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name, one in KNOWN_FORMATS.items() if name != "gpt-oss"])
 def test_the_grammar_allows_them(name: str) -> None:
-    walking = pytest.importorskip("tests.text.response.walking")
     allowed = 0
     for case in list(cases(ENTRIES))[::2]:
         found = KNOWN_FORMATS[name]
@@ -53,7 +53,7 @@ def test_the_grammar_allows_them(name: str) -> None:
         if not all(fits(values, case, one) for one, values in calls):
             continue
         text = written(name, Case(case.name, case.tools, calls))
-        walk = walking.Walk(found.lark(case.tools, ToolChoice.of("required")), {})
+        walk = Walk(found.lark(case.tools, ToolChoice.of("required")), {})
         assert walk.accepts(text), (case.name, text)
         allowed += 1
     assert allowed >= 40

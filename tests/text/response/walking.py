@@ -7,9 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-llguidance = pytest.importorskip("llguidance", reason="it comes with the extra of the tests")
-bitmasks = pytest.importorskip("llguidance.numpy")
-
 FIRST_MARK = 257
 
 
@@ -34,6 +31,8 @@ class Walk:
     """One grammar, walked many times."""
 
     def __init__(self, grammar: str, special: Mapping[str, int], words: tuple[str, ...] = ()) -> None:
+        llguidance = pytest.importorskip("llguidance", reason="it comes with the extra of the tests")
+        self._bitmasks = pytest.importorskip("llguidance.numpy")
         vocabulary = Bytes(special)
         self._tokens = vocabulary.tokens
         self._tokenizer = llguidance.LLTokenizer(llguidance.TokenizerWrapper(vocabulary))
@@ -71,8 +70,8 @@ class Walk:
                 tokens = self._split(word)
                 if matcher.deep_copy().try_consume_tokens(tokens) == len(tokens):
                     return tokens
-        mask = bitmasks.allocate_token_bitmask(1, len(self._tokens))
-        bitmasks.fill_next_token_bitmask(matcher, mask)
+        mask = self._bitmasks.allocate_token_bitmask(1, len(self._tokens))
+        self._bitmasks.fill_next_token_bitmask(matcher, mask)
         bits = np.unpackbits(mask.view(np.uint8), bitorder="little")[: len(self._tokens)]
         allowed = [int(one) for one in np.flatnonzero(bits) if one != 256]
         closing = '"}]' if at_end else '"}],{:abcxy019'
