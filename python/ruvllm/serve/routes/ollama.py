@@ -28,6 +28,7 @@ from ruvllm.serve.schemas.ollama import (
     OllamaGeneration,
 )
 from ruvllm.serve.server import errand_of, note, server_of, terms_of
+from ruvllm.serve.shaping import shaped
 from ruvllm.serve.sse import LineStream, TextFrames, line
 
 __all__ = ["router"]
@@ -125,10 +126,11 @@ async def _answered(asked: _Asked, token_ids: list[int], reading: Reading | None
     """The answer to a prompt; `reading` is how one to a conversation is read."""
     request, model, words = asked.request, asked.model, asked.words
     streams = asked.body.stream is not False
+    params = asked.body.params(model.llm.model_info.max_context)
     job = Job(
         model=model,
         token_ids=token_ids,
-        params=asked.body.params(model.llm.model_info.max_context),
+        params=await shaped(errand_of(request), model, params, asked.body.shape(), reading),
         terms=terms_of(request, model),
     )
     note(request, prompt_tokens=len(token_ids), stream=streams)

@@ -12,6 +12,7 @@ from ruvllm.serve.errors import ApiError, unsupported
 from ruvllm.serve.schemas.base import Body, Entries, Finite, LogprobCount, StopTexts
 from ruvllm.serve.schemas.calls import MAX_CALLS, CallHistory, CallId, ToolName, call_message
 from ruvllm.serve.schemas.chat import MAX_MESSAGES, check_part, goes_on
+from ruvllm.serve.schemas.shapes import AskedShape, shape_of_schema
 from ruvllm.serve.schemas.thinking import Effort
 from ruvllm.serve.schemas.tools import Tools, chat_tools
 from ruvllm.text.infill import Infill
@@ -25,7 +26,6 @@ __all__ = [
     "OllamaShow",
 ]
 
-_LATER = "this server has no constrained output yet"
 _OTHER_ENGINE = "it is another engine's setting"
 # What Ollama has where nothing is said.
 _TEMPERATURE, _TOP_K, _TOP_P = 0.8, 40, 0.9
@@ -112,6 +112,7 @@ class OllamaGeneration(Body):
     stream: bool | None = Field(None, description="Answer with lines of JSON, unless it is false.")
     options: OllamaOptions | None = None
     keep_alive: KeepAlive | None = None
+    format: Literal["", "json"] | dict[str, Any] | None = Field(None, description="'json', or a JSON schema.")
     think: bool | Literal["low", "medium", "high"] | None = None
     logprobs: bool | None = None
     top_logprobs: LogprobCount | None = None
@@ -119,7 +120,6 @@ class OllamaGeneration(Body):
     # Nothing is cut or shifted, whatever is asked for: what does not fit is a 400.
     accepted: ClassVar[frozenset[str]] = frozenset({"truncate", "shift"})
     refused: ClassVar[dict[str, str]] = {
-        "format": _LATER,
         "images": "the model reads text only",
         "template": "a prompt is written by the model's own template; send it raw to write it otherwise",
     }
@@ -132,6 +132,12 @@ class OllamaGeneration(Body):
         logprobs = (self.top_logprobs or 0) if self.logprobs else None
         options = self.options or OllamaOptions.model_validate({})
         return options.params(max_context=max_context, logprobs=logprobs)
+
+    def shape(self) -> AskedShape | None:
+        """What the answer must be."""
+        if not self.format and self.format != {}:
+            return None
+        return shape_of_schema(None if self.format == "json" else self.format, "format")
 
     def effort(self) -> Effort | None:
         """How hard the model is to think, where that is said."""
