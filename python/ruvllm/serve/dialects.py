@@ -54,8 +54,13 @@ def anthropic_error(error: ApiError, request_id: str) -> dict[str, Any]:
 
 
 def ollama_error(error: ApiError) -> dict[str, Any]:
-    """The JSON that Ollama's clients get."""
-    return {"error": error.message}
+    """The JSON that Ollama's clients get; the field at fault has no place there but the message.
+
+    >>> ollama_error(ApiError(400, "it must be a text", param="prompt"))
+    {'error': 'prompt: it must be a text'}
+    """
+    names_it = error.param is None or error.param in error.message
+    return {"error": error.message if names_it else f"{error.param}: {error.message}"}
 
 
 def error_response(error: ApiError, scope: Scope) -> Response:
