@@ -42,6 +42,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/api/embed": {"model": TINY, "input": "hi"},
     "/api/embeddings": {"model": TINY, "prompt": "hi"},
     "/api/show": {"model": TINY},
+    "/infill": {"input_prefix": "the", "input_suffix": "cat", "n_predict": 3},
     "/tokenize": {"model": TINY, "prompt": "hi"},
     "/detokenize": {"model": TINY, "tokens": [5, 6]},
     "/v1/chat/completions/render": {"model": TINY, "messages": [HI]},

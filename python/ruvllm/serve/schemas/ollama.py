@@ -9,9 +9,10 @@ from pydantic import Field, model_validator
 from ruvllm.params import GenerateParams
 from ruvllm.serve.conversation import Conversation
 from ruvllm.serve.errors import ApiError, unsupported
-from ruvllm.serve.schemas.base import Body, Entries, Finite, LogprobCount, StopTexts
+from ruvllm.serve.schemas.base import Body, Entries, Finite, LogprobCount
 from ruvllm.serve.schemas.calls import MAX_CALLS, CallHistory, CallId, ToolName, call_message
 from ruvllm.serve.schemas.chat import MAX_MESSAGES, check_part, goes_on
+from ruvllm.serve.schemas.llama_sampling import LlamaSampling, length
 from ruvllm.serve.schemas.shapes import AskedShape, shape_of_schema
 from ruvllm.serve.schemas.thinking import Effort
 from ruvllm.serve.schemas.tools import Tools, chat_tools
@@ -26,13 +27,10 @@ __all__ = [
     "OllamaShow",
 ]
 
-_OTHER_ENGINE = "it is another engine's setting"
-# What Ollama has where nothing is said.
-_TEMPERATURE, _TOP_K, _TOP_P = 0.8, 40, 0.9
 # How a model is loaded and held is the operator's; a context that is full is never shifted.
 _LOADING = """
     numa num_ctx num_batch num_gpu main_gpu low_vram f16_kv logits_all use_mmap use_mlock num_thread num_keep
-    num_gqa rope_frequency_base rope_frequency_scale mirostat_tau mirostat_eta
+    num_gqa rope_frequency_base rope_frequency_scale
 """
 _NO_TIME = re.compile(r"-?0+(\.0*)?[a-z]*")
 
@@ -42,67 +40,21 @@ KeepAlive = Annotated[
 ]
 
 
-class OllamaOptions(Body):
+class OllamaOptions(LlamaSampling):
     """How text is made; what is not said is Ollama's default, but for repetitions: they cost nothing."""
 
-    temperature: Finite | None = Field(
-        None, ge=0, le=2, description="0 takes the likeliest token; 0.8 by default."
-    )
-    top_p: Finite | None = Field(None, gt=0, le=1, description="0.9 by default.")
-    top_k: int | None = Field(None, ge=-1, le=2**31 - 1, description="40 by default; 0 keeps all tokens.")
-    min_p: Finite | None = Field(None, ge=0, lt=1)
-    repeat_penalty: Finite | None = Field(
-        None, gt=0, le=10, description="1 changes nothing, and is the default."
-    )
-    repeat_last_n: int | None = Field(None, ge=-1, le=2**31 - 1, description="-1, or 0 for no penalties.")
-    presence_penalty: Finite | None = Field(None, ge=-2, le=2)
-    frequency_penalty: Finite | None = Field(None, ge=-2, le=2)
-    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     num_predict: int | None = Field(
         None,
         ge=-2,
         le=2**31 - 1,
         description="The longest answer; without one, or below 1, the context's end.",
     )
-    stop: str | StopTexts | None = None
 
-    accepted: ClassVar[frozenset[str]] = frozenset(_LOADING.split())
+    accepted: ClassVar[frozenset[str]] = LlamaSampling.accepted | frozenset(_LOADING.split())
     refused: ClassVar[dict[str, str]] = {
-        **dict.fromkeys(("tfs_z", "typical_p", "mirostat", "penalize_newline"), _OTHER_ENGINE),
+        **LlamaSampling.refused,
         **dict.fromkeys(("vocab_only", "embedding_only"), "a model is loaded whole"),
     }
-
-    def params(self, *, max_context: int, logprobs: int | None) -> GenerateParams:
-        """The engine's parameters."""
-
-        def chosen(value: float | None, default: float) -> float:
-            return default if value is None else value
-
-        penalties = [
-            chosen(self.repeat_penalty, 1.0),
-            self.presence_penalty or 0.0,
-            self.frequency_penalty or 0.0,
-        ]
-        if self.repeat_last_n == 0:
-            penalties = [1.0, 0.0, 0.0]
-        elif penalties != [1.0, 0.0, 0.0] and self.repeat_last_n not in (None, -1):
-            why = "penalties look at all tokens: give -1, or 0 for none"
-            raise unsupported("options.repeat_last_n", why)
-        repetition, presence, frequency = penalties
-        stops = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
-        return GenerateParams(
-            max_tokens=self.num_predict if self.num_predict and self.num_predict > 0 else max_context,
-            temperature=chosen(self.temperature, _TEMPERATURE),
-            top_p=chosen(self.top_p, _TOP_P),
-            top_k=max(0, _TOP_K if self.top_k is None else self.top_k),
-            min_p=chosen(self.min_p, 0.0),
-            repetition_penalty=repetition,
-            presence_penalty=presence,
-            frequency_penalty=frequency,
-            stop_sequences=tuple(stop for stop in stops if stop),
-            seed=None if self.seed is None or self.seed < 0 else self.seed,
-            logprobs=logprobs,
-        )
 
 
 class OllamaGeneration(Body):
@@ -131,7 +83,9 @@ class OllamaGeneration(Body):
             raise ApiError(400, message, code="invalid_value", param="top_logprobs")
         logprobs = (self.top_logprobs or 0) if self.logprobs else None
         options = self.options or OllamaOptions.model_validate({})
-        return options.params(max_context=max_context, logprobs=logprobs)
+        return options.sampling(
+            max_tokens=length(options.num_predict, max_context), logprobs=logprobs, place="options."
+        )
 
     def shape(self) -> AskedShape | None:
         """What the answer must be."""

@@ -69,6 +69,8 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
     "context": ([],),
     "template": ("",),
     "penalize_newline": (True,),
+    "typ_p": (1,),
+    "lora": ([],),
     "modalities": (["text"],),
     # A prompt is gone on from, and nothing is thought before.
     "reasoning_effort": ("none",),
