@@ -9,7 +9,8 @@ class InfillBounds:
     """Reads one answer as it comes.
 
     With `indent` it ends before a line, but for the first, that is indented by fewer characters; an empty
-    line is by none. With `seconds` it ends when so many have passed since its first piece and a line is whole.
+    line is by none. With `seconds` it ends when so many have passed since its first piece, and a line is
+    whole.
     """
 
     def __init__(self, *, indent: int = 0, seconds: float | None = None) -> None:
