@@ -51,7 +51,7 @@ def bounded(schema: Any) -> Any:
 
 
 def hot_answers(llm: LLM, schemas: list[Any]) -> tuple[list[tuple[Any, str]], int, int]:
-    """Whole answers by their schemas; how many schemas were refused by a place, and how many answers cut off."""
+    """Whole answers by their schemas; how many were refused, each by a place, and how many cut off."""
 
     def one(numbered: tuple[int, Any]) -> str | GrammarError | None:
         index, schema = numbered

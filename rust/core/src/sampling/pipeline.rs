@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ruvllm_kernels::Kernels;
 
-use super::allowed::{Allowed, mask_logits};
+use super::allowed::{Allowed, Choices};
 use super::filters::{Candidate, gather, gather_largest, keep_mass, mass};
 use super::logprobs::TokenLogprobs;
 use super::params::SamplingParams;
@@ -40,8 +40,8 @@ pub struct Sampler {
     random: Random,
     penalties: Penalties,
     scratch: Scratch,
-    /// The logits of tokens that are allowed, where not all of them are.
-    masked: Vec<f32>,
+    /// Where not all tokens are allowed.
+    choices: Choices,
 }
 
 impl Sampler {
@@ -52,7 +52,7 @@ impl Sampler {
             random: Random::new(seed),
             penalties: Penalties::default(),
             scratch: Scratch::new(kernels),
-            masked: Vec::new(),
+            choices: Choices::default(),
         }
     }
 
@@ -149,10 +149,12 @@ impl Sampler {
                 return Ok(token);
             }
         }
-        let mut masked = std::mem::take(&mut self.masked);
-        mask_logits(logits, allowed.mask()?, &mut masked);
-        let token = self.choose(&masked);
-        self.masked = masked;
+        let mut choices = std::mem::take(&mut self.choices);
+        choices.gather(logits, allowed.mask()?);
+        // Their order is that of their ids, so that the first of equal ones is the same as among all.
+        let place = self.choose(&choices.logits);
+        let token = place.map(|place| choices.tokens[place as usize]);
+        self.choices = choices;
         token
     }
 
