@@ -228,7 +228,7 @@ class Vocabulary:
 
 @final
 class Grammars:
-    """The grammars of one model. Any thread; whoever asks first waits until the vocabulary is ready for all."""
+    """The grammars of one model. Any thread; whoever asks first waits for the vocabulary."""
 
     def __new__(cls, vocabulary: Vocabulary, end_tokens: Sequence[int]) -> Grammars: ...
     def grammar(self, kind: str, source: str) -> Grammar:

@@ -37,7 +37,7 @@ class Grammar:
             raise GrammarError(f"the kind is {self.kind!r}; allowed are {allowed}")
         if not isinstance(self.source, str):
             raise GrammarError(f"the source is a {type(self.source).__name__}; it must be a text")
-        if self.after is not None and (not isinstance(self.after, str) or not self.after):
+        if self.after is not None and not _is_text(self.after):
             raise GrammarError(f"after is {self.after!r}; it must be a text that is not empty, or None")
 
     @classmethod
@@ -63,7 +63,7 @@ class Grammar:
     @classmethod
     def choice(cls, texts: Sequence[str]) -> "Grammar":
         """One of these texts."""
-        if isinstance(texts, str) or not all(isinstance(text, str) and text for text in texts):
+        if isinstance(texts, str) or not all(map(_is_text, texts)):
             raise GrammarError("a choice is a list of texts, none of them empty")
         return cls("choice", json.dumps(list(texts), ensure_ascii=False))
 
@@ -80,3 +80,7 @@ class Grammar:
     def starting_after(self, text: str | None) -> "Grammar":
         """Make the same grammar begin after a text."""
         return replace(self, after=text)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)

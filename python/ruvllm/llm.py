@@ -82,7 +82,7 @@ class LLM(Closing, ChatMethods, DecisionMethods, InfillMethods, LearningMethods)
         self._open = open_model(resolve_model(model, config), configured, progress)
         self._loop = self._open.loop
         self._adapters = Adapters(Readiness(self._open.native, self._open.memory, self._open.adapter_bytes))
-        self._learning = Learning(self._open)
+        self._learning = Learning(self._open, self._adapters)
         self._device = config.device if config else DeviceType.auto()
         # Also at the interpreter's end, where threads that are still in the engine would be cut off.
         self._finalizer = weakref.finalize(self, self._loop.close)
@@ -341,7 +341,7 @@ class LLM(Closing, ChatMethods, DecisionMethods, InfillMethods, LearningMethods)
     def _terms(self, tenant: str = "", priority: int = 0, adapter: AdapterChoice = None) -> Terms:
         if not is_one_choice(adapter):
             raise ConfigError(f"adapter is {adapter!r}; a list of adapters is for a list of prompts")
-        return Terms(tenant, priority, adapters=self.adapters.chosen(adapter))
+        return Terms(tenant, priority, adapters=self.adapters.chosen(adapter, tenant))
 
     def _terms_of_each(
         self, tenant: str, priority: int, adapter: "AdapterChoice | Sequence[AdapterChoice]", count: int

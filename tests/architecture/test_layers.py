@@ -51,9 +51,10 @@ PACKAGE = [
     {"hub", "text", "kernels", "observability"},
     {"packs", "adapters"},
     {"runtime", "backends.base", "caching"},
+    {"training"},
     {"learning", "decisions"},
     {"llm"},
-    {"async_engine", "training"},
+    {"async_engine"},
     # A backend is a face of the whole engine, so the native one stands over `llm`.
     {"backends", "chat", "reasoning"},
     {"serve", "client"},

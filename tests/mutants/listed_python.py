@@ -1,6 +1,7 @@
 """Mutants of the Python package: features taken out one by one, each beside the tests that stand for it."""
 
 from tests.mutants.listed_learning import LEARNING_MUTANTS
+from tests.mutants.listed_loops import LOOP_MUTANTS
 from tests.mutants.listed_scheduler import SCHEDULER_MUTANTS
 from tests.mutants.mutant import Mutant, python_mutant
 
@@ -321,4 +322,5 @@ PYTHON_MUTANTS: dict[str, tuple[Mutant, ...]] = {
     "MicroLoRA": MICRO_LORA,
     "reasoning bank": REASONING_BANK,
     "learning": LEARNING_MUTANTS,
+    "loops": LOOP_MUTANTS,
 }

@@ -5,12 +5,10 @@ computes what branches have in common once. A few are under way at a time: whoev
 queue, and the next one begins as one ends.
 """
 
-import asyncio
 import threading
-from collections.abc import Callable, Generator, Sequence
-from concurrent import futures
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +17,8 @@ from ruvllm.adapters.generation import holding
 from ruvllm.errors import GenerationError, OverloadedError
 from ruvllm.runtime.events import Event, Failed, Finished, Values
 from ruvllm.runtime.loop import EngineLoop
+from ruvllm.runtime.outcome import Outcome
 from ruvllm.runtime.request import EvaluationTask, Place, Request
-from ruvllm.runtime.streams import SIGNAL_SECONDS
 
 if TYPE_CHECKING:
     from ruvllm.adapters.registry import ChosenAdapters
@@ -51,7 +49,7 @@ class BranchLogprobs(NamedTuple):
     computed_tokens: int
 
 
-class BranchResults:
+class BranchResults(Outcome[BranchLogprobs]):
     """What all branches give, once: to the thread that calls `wait`, or to the task that awaits it.
 
     Whoever stops waiting cancels those that are under way, and no other one begins.
@@ -65,6 +63,7 @@ class BranchResults:
         adapters: "ChosenAdapters",
     ) -> None:
         """Begin; `task_of` makes the task of a branch out of its index, once there is room for it."""
+        super().__init__()
         self._loop = loop
         self._task_of = task_of
         self._next = 0
@@ -76,9 +75,6 @@ class BranchResults:
         self._has_ended = False
         # Held by the thread that begins branches and by the one that delivers; under it the loop's own.
         self._lock = threading.RLock()
-        self._outcome: futures.Future[BranchLogprobs] = futures.Future()
-        # Running from the beginning: a task that stops waiting must not make an outcome impossible.
-        self._outcome.set_running_or_notify_cancel()
         # Held by all together, so that no branch has to wait for them anew.
         with holding(adapters) as self._held, self._lock:
             try:
@@ -86,23 +82,6 @@ class BranchResults:
             except BaseException:
                 self.cancel()
                 raise
-
-    def wait(self) -> BranchLogprobs:
-        """Wait for all of them; an exception while waiting cancels them."""
-        try:
-            while not self._outcome.done():
-                futures.wait([self._outcome], SIGNAL_SECONDS)
-        except BaseException:
-            self.cancel()
-            raise
-        return self._outcome.result()
-
-    def __await__(self) -> Generator[Any, None, BranchLogprobs]:
-        try:
-            return (yield from asyncio.wrap_future(self._outcome).__await__())
-        except BaseException:
-            self.cancel()
-            raise
 
     def cancel(self) -> None:
         """Stop: nobody wants the values any more."""

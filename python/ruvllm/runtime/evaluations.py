@@ -4,10 +4,9 @@ A result is the sink of one request. Whoever stops waiting, by an exception or b
 awaits, cancels the request.
 """
 
-import asyncio
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent import futures
-from typing import Any, Generic, TypeAlias, TypeVar, cast
+from dataclasses import replace
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +17,12 @@ from ruvllm.outputs import TokenLogprob
 from ruvllm.params import MAX_LOGPROBS
 from ruvllm.runtime.branches import Branch, BranchResults
 from ruvllm.runtime.events import Event, Failed, Finished, Values
-from ruvllm.runtime.learned import Capture
+from ruvllm.runtime.learned import Capture, Taken
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.opening import OpenModel
+from ruvllm.runtime.outcome import Outcome
 from ruvllm.runtime.prompts import Prompt, check_tokens
 from ruvllm.runtime.request import EvaluationKind, EvaluationTask, Terms
-from ruvllm.runtime.streams import SIGNAL_SECONDS
 
 __all__ = ["EvaluationResult", "Evaluations", "StackedResults", "TokenIds"]
 
@@ -31,15 +30,13 @@ Result = TypeVar("Result")
 TokenIds: TypeAlias = Sequence[int] | NDArray[np.integer[Any]]
 
 
-class EvaluationResult(Generic[Result]):
+class EvaluationResult(Outcome[Result]):
     """What one evaluation gives, once: to the thread that calls `wait`, or to the task that awaits it."""
 
     def __init__(self, loop: EngineLoop, task: EvaluationTask) -> None:
+        super().__init__()
         self._loop = loop
         self._values: object = None
-        self._outcome: futures.Future[Result] = futures.Future()
-        # Running from the beginning: a task that stops waiting must not make an outcome impossible.
-        self._outcome.set_running_or_notify_cancel()
         self._request = loop.submit(task, self)
 
     def deliver(self, events: Sequence[Event], now: float) -> None:
@@ -54,23 +51,6 @@ class EvaluationResult(Generic[Result]):
             elif isinstance(event, Finished):
                 message = f"the evaluation ended without a result ({event.reason})"
                 self._outcome.set_exception(GenerationError(message))
-
-    def wait(self) -> Result:
-        """Wait for the values; an exception while waiting cancels the request."""
-        try:
-            while not self._outcome.done():
-                futures.wait([self._outcome], SIGNAL_SECONDS)
-        except BaseException:
-            self.cancel()
-            raise
-        return self._outcome.result()
-
-    def __await__(self) -> Generator[Any, None, Result]:
-        try:
-            return (yield from asyncio.wrap_future(self._outcome).__await__())
-        except BaseException:
-            self.cancel()
-            raise
 
     def cancel(self) -> None:
         """Stop: nobody wants the values any more."""
@@ -139,6 +119,13 @@ class Evaluations:
             self._loop, self._task(self._checked(token_ids), "score", terms, capture=capture)
         )
 
+    def judged(
+        self, token_ids: TokenIds, terms: Terms, taken: Taken
+    ) -> EvaluationResult[tuple[TokenLogprob, ...]]:
+        """The same as `token_logprobs`, with this in the place of what the tenant has learned."""
+        task = self._task(self._checked(token_ids), "score", terms)
+        return EvaluationResult(self._loop, replace(task, **taken._asdict()))
+
     def embed(self, text: Prompt, terms: Terms) -> EvaluationResult[NDArray[np.float32]]:
         """The mean of the last hidden states at unit length."""
         return EvaluationResult(self._loop, self._task(self._tokens_of(text), "embed", terms))
@@ -156,7 +143,7 @@ class Evaluations:
         longest = len(beginning) + max(len(branch.suffix) for branch in branches)
         if longest > limit:
             raise ContextLengthError.exceeded(prompt_tokens=longest, max_context=limit)
-        head = self._model.learned.head(terms.tenant)
+        taken = self._model.learned.of_evaluation(terms.tenant, terms.adapters)
 
         def task_of(index: int) -> EvaluationTask:
             branch = branches[index]
@@ -165,11 +152,10 @@ class Evaluations:
                 kind="candidates",
                 candidates=branch.places,
                 shared_tokens=branch.shared_tokens,
-                head=head,
-                **terms._asdict(),
+                **(terms._asdict() | taken._asdict()),
             )
 
-        return BranchResults(self._loop, len(branches), task_of, terms.adapters)
+        return BranchResults(self._loop, len(branches), task_of, taken.adapters)
 
     def _checked(self, token_ids: TokenIds) -> list[int]:
         return check_tokens(token_ids, self._model.native.vocab_size)
@@ -185,12 +171,13 @@ class Evaluations:
         limit = self._model.max_context
         if len(tokens) > limit:
             raise ContextLengthError.exceeded(prompt_tokens=len(tokens), max_context=limit)
+        # Embeddings are what they were, whatever was learned.
+        taken = Taken(terms.adapters)
+        if kind != "embed":
+            taken = self._model.learned.of_evaluation(terms.tenant, terms.adapters)
         return EvaluationTask(
             token_ids=tokens,
             kind=kind,
             top_logprobs=top_logprobs,
-            # Embeddings are what they were, whatever was learned.
-            head=None if kind == "embed" else self._model.learned.head(terms.tenant),
-            capture=capture,
-            **terms._asdict(),
+            **(terms._asdict() | taken._replace(capture=capture)._asdict()),
         )

@@ -16,6 +16,7 @@ from ruvllm.text.messages import MessageLike
 
 if TYPE_CHECKING:
     import ruvllm._native as _native
+    from ruvllm.adapters.registry import ChosenAdapters
 
 __all__ = ["Asked", "Generations"]
 
@@ -55,16 +56,18 @@ class Generations:
         tokens = self._tokens_of(prompt)
         room = check_room(len(tokens), self._model.max_context)
         max_tokens = min(params.max_tokens, room)
-        head, capture = self._model.learned.of_generation(terms.tenant)
+        taken = self._model.learned.of_generation(terms.tenant, terms.adapters, tokens)
         return GenerationTask(
             token_ids=tokens,
             params=params,
             max_tokens=max_tokens,
-            head=head,
-            capture=capture,
             grammar=self._compiled(params.grammar),
-            **terms._asdict(),
+            **(terms._asdict() | taken._asdict()),
         )
+
+    def adapters(self, terms: Terms) -> "ChosenAdapters":
+        """Those that a task of these terms would have now."""
+        return self._model.learned.adapters(terms.tenant, terms.adapters)
 
     def _compiled(self, grammar: Grammar | None) -> "_native.Grammar | None":
         return None if grammar is None else compiled(self._model, grammar)

@@ -1,4 +1,4 @@
-"""Grammars of requests, compiled for an open model. On the thread of whoever asks, and never on the engine's."""
+"""Grammars of requests, compiled for an open model: on the thread of whoever asks, never on the engine's."""
 
 import ruvllm._native as _native
 from ruvllm.errors import GrammarError

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from ruvllm._checks import check_integer
 from ruvllm.errors import TokenizationError
@@ -18,9 +19,10 @@ __all__ = ["InfillMethods"]
 class InfillMethods(TextMethods):
     """Filling in the middle with the model in `_open`."""
 
-    @property
-    def _generations(self) -> Generations:
-        raise NotImplementedError
+    if TYPE_CHECKING:
+
+        @property
+        def _generations(self) -> Generations: ...
 
     def infill(
         self,

@@ -12,8 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from starlette.requests import Request
 
-from ruvllm.adapters.generation import awaiting
-from ruvllm.errors import RuvLLMError
+from ruvllm.errors import OverloadedError, RuvLLMError
 from ruvllm.outputs import Chunk, Completion, Timings, Usage
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.prompts import check_room
@@ -126,8 +125,9 @@ class Answers:
                     num_tokens = 0
                     await asyncio.sleep(0)
                 params = _seeded(job.params, index)
-                async with awaiting(job.terms.adapters):
-                    stream = engine.on(job.terms).stream(
+                work = engine.on(job.terms)
+                async with work.adapters_ready():
+                    stream = work.stream(
                         job.token_ids, params, interval=self._server.settings.stream_interval
                     )
                 await self._ends.enter_async_context(stream)
@@ -229,6 +229,9 @@ async def _begin_learning(job: Job, errand: Errand) -> None:
         return
     try:
         await errand.pool.do(errand.tenant, 1, partial(learning.begin, job.terms.tenant))
+    except OverloadedError as error:
+        # As many as may learn do; it is said to whoever gives feedback.
+        logger.debug("%s", error)
     except RuvLLMError as error:
         logger.error("nothing is learned for %s: %s", job.terms.tenant, error)
 

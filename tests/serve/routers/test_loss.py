@@ -65,7 +65,7 @@ class LongStream(threading.Thread):
         body = {
             "model": self._model,
             "prompt": "the cat",
-            "max_tokens": 240,
+            "max_tokens": 960,
             "ignore_eos": True,
             "stream": True,
         }

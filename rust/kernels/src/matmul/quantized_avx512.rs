@@ -174,25 +174,26 @@ unsafe fn for_each_pair(
     };
     let first = range.tokens.start;
     let mut tile = range.tiles.start;
-    let first_tile = (matrix.tile_values(tile), matrix.tile_scales(tile));
-    let (value_bytes, scale_bytes) = (first_tile.0.len(), first_tile.1.len());
     while tile < range.tiles.end {
         // Few tokens wait for memory: one stream, read once, is what comes fastest.
         let pair = range.tokens.len() > FEW && tile + 1 < range.tiles.end;
         let tiles = 1 + usize::from(pair);
         let column = (tile - range.tiles.start) * TILE_ROWS;
-        let ahead = AHEAD.max((tiles - 1) * 2 * value_bytes);
+        let (values, scales) = (matrix.tile_values(tile), matrix.tile_scales(tile));
+        let ahead = AHEAD.max((tiles - 1) * 2 * values.len());
         // SAFETY: the pointers begin at the range's first token and this tile; the range is inside.
         unsafe {
             let task = TilePair {
-                values: matrix.tile_values(tile).as_ptr(),
-                scales: matrix.tile_scales(tile).as_ptr(),
-                value_bytes,
-                scale_bytes,
+                values: values.as_ptr(),
+                scales: scales.as_ptr(),
+                value_bytes: values.len(),
+                scale_bytes: scales.len(),
                 blocks,
                 zero_shift: _mm_cvtsi32_si128(layout.zero.max(1).trailing_zeros() as i32),
                 ahead,
-                scales_ahead: ahead * scale_bytes / value_bytes.max(1),
+                scales_ahead: ahead * scales.len() / values.len().max(1),
+                first_fetch: 0,
+                fetch_every: 1,
                 quants: rows.quants[first * rows.columns()..].as_ptr(),
                 activation_scales: rows.scales[first * blocks..].as_ptr(),
                 activation_sums: sums[first * blocks * groups..].as_ptr(),

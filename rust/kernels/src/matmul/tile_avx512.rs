@@ -18,10 +18,13 @@ pub(super) struct TilePair {
     pub(super) blocks: usize,
     /// Log of the zero point.
     pub(super) zero_shift: __m128i,
-    /// How far ahead of the values memory is asked for, in bytes; 0 where all was asked for.
+    /// How far ahead of the values memory is asked for, in bytes.
     pub(super) ahead: usize,
     /// The same for their scales.
     pub(super) scales_ahead: usize,
+    /// The first block at which it is asked for, and how many blocks it is to the next one.
+    pub(super) first_fetch: usize,
+    pub(super) fetch_every: usize,
     pub(super) quants: *const i8,
     pub(super) activation_scales: *const f32,
     pub(super) activation_sums: *const f32,
@@ -49,57 +52,39 @@ pub(super) unsafe fn all_tokens<
     (columns, sums_stride): (usize, usize),
 ) {
     let mut left = tokens;
-    // What comes next is asked for in equal parts by all passes: at once it would be more than memory gives meanwhile.
-    let passes = if TILES == 1 {
-        1
-    } else {
-        tokens.div_ceil(D::TOKENS)
-    };
-    let mut pass = 0;
+    if TILES == 2 {
+        // What comes next is asked for in equal parts by all passes: at once it would be more than memory gives meanwhile.
+        task.fetch_every = tokens.div_ceil(D::TOKENS);
+    }
     // SAFETY: each step covers tokens that are left, and moves the pointers past them.
     unsafe {
         while left > 0 {
             let step = match left {
                 8 if TILES == 1 && D::TOKENS_OF_ONE == 8 => {
-                    some_tokens::<D, TILES, 8, BITS, GROUPS, ENCODING, MINIMUM>(
-                        dot,
-                        task,
-                        (columns, pass, passes),
-                    )
+                    some_tokens::<D, TILES, 8, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, columns)
                 }
                 6 | 9.. if D::TOKENS == 6 => {
-                    some_tokens::<D, TILES, 6, BITS, GROUPS, ENCODING, MINIMUM>(
-                        dot,
-                        task,
-                        (columns, pass, passes),
-                    )
+                    some_tokens::<D, TILES, 6, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, columns)
                 }
-                4 | 7.. => some_tokens::<D, TILES, 4, BITS, GROUPS, ENCODING, MINIMUM>(
-                    dot,
-                    task,
-                    (columns, pass, passes),
-                ),
-                3 | 5 | 6 => some_tokens::<D, TILES, 3, BITS, GROUPS, ENCODING, MINIMUM>(
-                    dot,
-                    task,
-                    (columns, pass, passes),
-                ),
-                2 => some_tokens::<D, TILES, 2, BITS, GROUPS, ENCODING, MINIMUM>(
-                    dot,
-                    task,
-                    (columns, pass, passes),
-                ),
-                _ => some_tokens::<D, TILES, 1, BITS, GROUPS, ENCODING, MINIMUM>(
-                    dot,
-                    task,
-                    (columns, pass, passes),
-                ),
+                4 | 7.. => {
+                    some_tokens::<D, TILES, 4, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, columns)
+                }
+                3 | 5 | 6 => {
+                    some_tokens::<D, TILES, 3, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, columns)
+                }
+                2 => {
+                    some_tokens::<D, TILES, 2, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, columns)
+                }
+                _ => {
+                    some_tokens::<D, TILES, 1, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, columns)
+                }
             };
             left -= step;
-            pass += 1;
-            if pass == passes {
-                task.ahead = 0;
-            }
+            task.first_fetch = if TILES == 2 {
+                task.first_fetch + 1
+            } else {
+                usize::MAX
+            };
             task.quants = task.quants.add(step * columns);
             task.activation_scales = task.activation_scales.add(step * task.blocks);
             task.activation_sums = task.activation_sums.add(step * sums_stride);
@@ -124,7 +109,7 @@ unsafe fn some_tokens<
 >(
     dot: D,
     task: TilePair,
-    (columns, pass, passes): (usize, usize, usize),
+    columns: usize,
 ) -> usize {
     // SAFETY: the streams of each tile hold `blocks` blocks, the activation pointers `TOKENS` rows.
     unsafe {
@@ -133,14 +118,14 @@ unsafe fn some_tokens<
         if TILES == 2 {
             scales[1] = Scales::new(task.scales.add(task.scale_bytes));
         }
-        let mut next_fetch = if task.ahead > 0 { pass } else { usize::MAX };
+        let mut next_fetch = task.first_fetch;
         for block in 0..task.blocks {
             let mut values = [task.values.add(block * 64 * BITS as usize); TILES];
             if TILES == 2 {
                 values[1] = values[0].add(task.value_bytes);
             }
             if block == next_fetch {
-                next_fetch += passes;
+                next_fetch += task.fetch_every;
                 fetch::<TILES, BITS, ENCODING, MINIMUM>(&task, &values, &scales);
             }
             for scales in &mut scales {
