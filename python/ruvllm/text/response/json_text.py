@@ -36,7 +36,7 @@ def object_in(text: str) -> dict[str, Any] | None:
 
 
 def text_in(text: str) -> str | None:
-    """The text of a string, which may have line ends in it; `None` where it is none, or half of a character."""
+    """The text of a string, which may have line ends in it; `None` where it is none, or half a character."""
     try:
         value = json.loads(text, strict=False)
         str(value).encode()
