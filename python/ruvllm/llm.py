@@ -38,6 +38,7 @@ from ruvllm.runtime.opening import open_model
 from ruvllm.runtime.prompts import Prompt, is_one_prompt
 from ruvllm.runtime.request import Terms
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
+from ruvllm.structured.methods import StructuredMethods
 from ruvllm.types import DeviceType
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ DEFAULT_MODEL = "smollm2-135m"
 MAX_IN_FLIGHT = 128
 
 
-class LLM(Closing, ChatMethods, DecisionMethods, InfillMethods, LearningMethods):
+class LLM(Closing, ChatMethods, DecisionMethods, InfillMethods, StructuredMethods, LearningMethods):
     """A language model, loaded.
 
         with LLM("smollm2-135m") as llm:
@@ -372,7 +373,7 @@ class LLM(Closing, ChatMethods, DecisionMethods, InfillMethods, LearningMethods)
 
     @property
     def _generations(self) -> Generations:
-        return Generations(self._open, self._tokens, self.chat_tokens)
+        return Generations(self._open, self._tokens, self.chat_tokens, lambda: self.response_format.reasons)
 
     @property
     def _evaluations(self) -> Evaluations:

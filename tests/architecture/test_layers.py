@@ -20,7 +20,7 @@ CRATES = {
 # Modules of the core, low to high. A module may use its own level and those below it, without cycles.
 CORE = [
     {"ids", "error", "cancel", "clock", "profile"},
-    {"memory", "sampling", "text"},
+    {"grammar", "memory", "sampling", "text"},
     {"kv", "lora"},
     {"learning"},
     {"prefix"},
@@ -43,6 +43,8 @@ PACKAGE = [
         "types",
         "config",
         "engine_settings",
+        "gbnf",
+        "grammar",
         "params",
         "outputs",
         "figures",
@@ -52,7 +54,7 @@ PACKAGE = [
     {"packs", "adapters"},
     {"runtime", "backends.base", "caching"},
     {"training"},
-    {"learning", "decisions"},
+    {"learning", "decisions", "structured"},
     {"llm"},
     {"async_engine"},
     # A backend is a face of the whole engine, so the native one stands over `llm`.

@@ -37,7 +37,6 @@ def check_error(response: httpx.Response, status: int, param: str | None, code: 
 
 UNSUPPORTED = {
     "functions": [{"name": "f"}],
-    "response_format": {"type": "json_object"},
     "audio": {"voice": "alloy", "format": "mp3"},
     "modalities": ["text", "audio"],
     "web_search_options": {},

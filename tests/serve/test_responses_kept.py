@@ -200,7 +200,8 @@ def test_fields_that_are_done_or_change_nothing_are_taken(tiny_server: RunningSe
         ({"metadata": {"k": 1}}, "metadata.k"),
         ({"metadata": {str(number): "" for number in range(17)}}, "metadata"),
         ({"metadata": {"k": "v" * 513}}, "metadata.k"),
-        ({"text": {"format": {"type": "json_object"}}}, "text.format"),
+        ({"text": {"format": {"type": "wizard"}}}, "text.format.type"),
+        ({"text": {"format": {"type": "json_schema", "schema": {"not": {}}}}}, "text.format.schema/not"),
         ({"stream_options": {"include_obfuscation": True}}, "stream_options.include_obfuscation"),
     ],
 )

@@ -30,7 +30,8 @@ LISTED = (
     "{%- for tool in tools or [] %}{{ tool | tojson }}{%- endfor %}"
     "{%- for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content }}"
     "{%- for call in message.tool_calls or [] %}"
-    "{{ '[TOOL_CALLS][' + ({'name': call.function.name, 'arguments': call.function.arguments} | tojson) }}]"
+    "{{ '[TOOL_CALLS][' }}"
+    "{{ {'name': call.function.name, 'arguments': call.function.arguments} | tojson + ']' }}"
     "{%- endfor %}{{ '<|im_end|>\n' }}{%- endfor %}{{ '<|im_start|>assistant\n' }}"
 )
 

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
-from ruvllm.errors import ConfigError
+from ruvllm.errors import GrammarError
+from ruvllm.grammar import Grammar
 from ruvllm.outputs import Completion
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.generations import Generations
+from ruvllm.runtime.grammars import compiled, strict_fault
 from ruvllm.runtime.request import Terms
 from ruvllm.runtime.text_methods import TextMethods
 from ruvllm.text.messages import MessageLike
@@ -68,7 +70,8 @@ class ChatMethods(TextMethods):
             llm.chat([{"role": "user", "content": "Hello"}]).text
 
         With `tools` the answer's `tool_calls` are what the model calls, and `tool_choice="required"` makes it
-        call. What it thinks is in `reasoning`; neither is in `text`.
+        call; `params.grammar`, of JSON, then says what an answer is that calls nothing. What it thinks is in
+        `reasoning`; neither is in `text`.
 
         Args:
             messages: Each with `role` and `content`; calls and results of tools as OpenAI's clients do it.
@@ -83,30 +86,35 @@ class ChatMethods(TextMethods):
         tools = () if choice.kind == "none" else tools
         rendered = self.render_chat(messages, tools=tools)
         thinking_open = self.response_format.thinking_open(rendered.text)
-        if tools:
-            params = self._calling(params, tools, choice, thinking_open, keywords)
+        shown = self.response_format.keep_special(with_calls=bool(tools))
+        params = replace(params or GenerateParams(), keep_special=shown)
+        parallel = keywords.get("parallel_tool_calls", True)
+        grammar = self.response_format.grammar(
+            tools, choice, parallel=parallel, thinking_open=thinking_open, content=params.grammar
+        )
+        params = self._held(params, grammar, tools)
         generations = self._generations
         tokens = encode_rendered(self._required_tokenizer(), rendered)
         task = generations.prompt_task(tokens, params, self._terms(tenant, priority, adapter))
         return self._told_apart(generations.begin(task).completion(), tools, thinking_open=thinking_open)
 
-    def _calling(
-        self,
-        params: GenerateParams | None,
-        tools: tuple[ToolDefinition, ...],
-        choice: ToolChoice,
-        thinking_open: bool,  # noqa: FBT001
-        keywords: ToolKeywords,
+    def _held(
+        self, params: GenerateParams, grammar: Grammar | None, tools: tuple[ToolDefinition, ...]
     ) -> GenerateParams:
-        """The same parameters, under which what opens a call makes one."""
-        params = params or GenerateParams()
-        if params.grammar is not None:
-            raise ConfigError(
-                "an answer with tools has their grammar; leave out params.grammar, or the tools"
-            )
-        grammar = self.response_format.grammar(
-            tools, choice, parallel=keywords.get("parallel_tool_calls", True), thinking_open=thinking_open
-        )
+        """The same parameters with the grammar, which is compiled: the error says whose schema is refused."""
+
+        def check(grammar: Grammar) -> None:
+            compiled(self._open, grammar)
+
+        if grammar is not None and tools:
+            try:
+                check(grammar)
+            except GrammarError:
+                if (fault := strict_fault(check, tools)) is None:
+                    raise
+                tool, error = fault
+                message = f"the parameters of the tool {tool.name!r}: {error.message}"
+                raise GrammarError(message, pointer=error.pointer) from error
         return replace(params, grammar=grammar)
 
     def _told_apart(
@@ -114,7 +122,7 @@ class ChatMethods(TextMethods):
     ) -> Completion:
         """The answer with thoughts and calls in their places."""
         parser = self.response_format.parser(thinking_open=thinking_open, tools=tools)
-        parts = [*parser.feed(self._text_with_marks(completion)), *parser.end(completion.finish_reason)]
+        parts = [*parser.feed(completion.text), *parser.end(completion.finish_reason)]
         reasoning = "".join(part.text for part in parts if isinstance(part, Reasoning))
         return replace(
             completion,
@@ -122,14 +130,6 @@ class ChatMethods(TextMethods):
             reasoning=reasoning or None,
             tool_calls=tuple(_calls(parts)),
         )
-
-    def _text_with_marks(self, completion: Completion) -> str:
-        """The answer's text, with those control tokens that calls are written with."""
-        tokenizer, special = self._required_tokenizer(), self.response_format.special
-        if not special or not set(special.values()).intersection(completion.token_ids):
-            return completion.text
-        ends = tokenizer.end_tokens
-        return tokenizer.decode([token for token in completion.token_ids if token not in ends])
 
 
 def _calls(parts: Sequence[Part]) -> list[ToolCall]:

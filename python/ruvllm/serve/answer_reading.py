@@ -6,6 +6,7 @@ The one place in the server where a model's text is parsed. Each API writes the 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ruvllm.grammar import Grammar
 from ruvllm.outputs import Chunk, FinishReason
 from ruvllm.serve.asked_model import AskedModel
 from ruvllm.serve.conversation import Conversation
@@ -40,6 +41,23 @@ class Reading:
     response_format: ResponseFormat
     thinking_open: bool
     use: ToolUse
+
+    @property
+    def keep_special(self) -> tuple[str, ...]:
+        """The control tokens that the answer's text must show, so that it can be read."""
+        return self.response_format.keep_special(with_calls=bool(self.use.tools))
+
+    def grammar(self, content: Grammar | None = None) -> Grammar | None:
+        """What an answer must be that is calls, or else `content`; `None` where it may be anything.
+
+        What a model may or may not call, it calls as it can.
+        """
+        use = self.use
+        if content is None and not use.is_held:
+            return None
+        return self.response_format.grammar(
+            use.tools, use.choice, parallel=use.parallel, thinking_open=self.thinking_open, content=content
+        )
 
     def reader(self) -> "AnswerReader":
         """A reader for one answer."""

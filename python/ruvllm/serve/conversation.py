@@ -7,7 +7,7 @@ from typing import Any
 
 from ruvllm.errors import RuvLLMError
 from ruvllm.serve.asked_model import AskedModel
-from ruvllm.serve.errors import api_error, unsupported
+from ruvllm.serve.errors import api_error
 from ruvllm.serve.generation import check_length
 from ruvllm.serve.off_loop import AT_ONCE, Errand
 from ruvllm.serve.prompts import check_texts
@@ -50,8 +50,6 @@ async def conversation_tokens(errand: Errand, model: AskedModel, conversation: C
     """The tokens of a conversation, fit they the context or not; 400 where the template refuses it."""
 
     def work() -> list[int]:
-        if conversation.use.tools:
-            _check_calls_are_seen(model)
         check_texts(model, _texts_of(conversation), param=conversation.param)
         return model.llm.chat_tokens(
             conversation.messages,
@@ -75,17 +73,6 @@ async def prompt_tokens(errand: Errand, model: AskedModel, conversation: Convers
     except RuvLLMError as error:
         raise api_error(error, param=conversation.param) from error
     return token_ids
-
-
-def _check_calls_are_seen(model: AskedModel) -> None:
-    """Refuse tools for a model whose calls would not be found: an answer shows no control tokens."""
-    found = model.llm.response_format
-    needless = {getattr(found.calls, "bare_opening", None)}
-    if found.reasons is not None:
-        needless |= {found.reasons.opening, found.reasons.closing}
-    if hidden := sorted(set(found.keep_special) - needless):
-        why = f"this model writes calls with the control token {hidden[0]}, which answers do not show yet"
-        raise unsupported("tools", why)
 
 
 def _size(conversation: Conversation) -> int:

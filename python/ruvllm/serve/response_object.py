@@ -41,7 +41,7 @@ class ResponseObject:
             "service_tier": "default",
             "store": request.store is not False,
             "temperature": job.params.temperature,
-            "text": {"format": {"type": "text"}},
+            "text": {"format": (request.text.format if request.text else None) or {"type": "text"}},
             "tool_choice": request.tool_choice or "auto",
             "tools": request.tools or [],
             "top_logprobs": 0,

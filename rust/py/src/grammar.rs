@@ -39,6 +39,11 @@ pub(crate) struct Grammar(pub(crate) Arc<grammar::Grammar>);
 
 #[pymethods]
 impl Grammar {
+    /// Whether a text as a whole is what it allows.
+    fn accepts(&self, py: Python<'_>, text: &str) -> PyResult<bool> {
+        run(py, || self.0.accepts(text))
+    }
+
     /// What it takes.
     #[getter]
     fn bytes(&self) -> usize {

@@ -6,8 +6,9 @@ use pyo3::prelude::*;
 use ruvllm_core::Result;
 use ruvllm_core::cancel::CancelFlag;
 use ruvllm_core::grammar::Start;
+use ruvllm_core::ids::TokenId;
 use ruvllm_core::sampling::SamplingParams;
-use ruvllm_core::sequence::{GenerateTask, Request, Task};
+use ruvllm_core::sequence::{GenerateTask, Request, Task, ThinkingBudget};
 
 use crate::adapter::AdapterUse;
 use crate::convert::{Tokens, choice, random_seed};
@@ -27,6 +28,9 @@ pub(crate) struct GenerationSettings<'py> {
     capture: Option<CaptureSettings<'py>>,
     grammar: Option<Bound<'py, Grammar>>,
     grammar_after: Option<String>,
+    /// A budget, the marks around thoughts, and what ends them.
+    thinking: Option<(usize, String, String, Vec<TokenId>)>,
+    keep_special: Vec<String>,
 }
 
 impl GenerationSettings<'_> {
@@ -34,13 +38,27 @@ impl GenerationSettings<'_> {
         let start = Start {
             after: self.grammar_after,
         };
+        let thinking = self
+            .thinking
+            .map(|(tokens, opening, closing, closing_tokens)| {
+                Box::new(ThinkingBudget {
+                    tokens,
+                    opening,
+                    closing,
+                    closing_tokens,
+                })
+            });
         let task = GenerateTask {
             seed: sampling.seed.unwrap_or_else(random_seed),
             sampling,
             max_tokens: self.max_tokens,
             stop: self.stop,
             ignore_end: self.ignore_end,
-            grammar: self.grammar.map(|grammar| (Arc::clone(&grammar.get().0), start)),
+            grammar: self
+                .grammar
+                .map(|grammar| (Arc::clone(&grammar.get().0), start)),
+            thinking,
+            keep_special: self.keep_special,
         };
         Request {
             tokens: tokens.0,

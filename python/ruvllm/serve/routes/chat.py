@@ -27,6 +27,7 @@ from ruvllm.serve.logprobs import ChatLogprobs, entries_size
 from ruvllm.serve.rendering import rendered, rendered_size
 from ruvllm.serve.schemas.chat import ChatRequest, messages_size
 from ruvllm.serve.server import errand_of, note, server_of, terms_of
+from ruvllm.serve.shaping import shaped
 from ruvllm.serve.sse import DONE, EventStream, TextFrames, frame
 from ruvllm.text.response import Content, Part
 
@@ -76,14 +77,15 @@ async def _job(body: ChatRequest, request: Request) -> tuple[Job, Reading]:
     conversation = await errand.do(messages_size(body.messages), body.conversation)
     token_ids = await prompt_tokens(errand, model, conversation)
     note(request, prompt_tokens=len(token_ids), stream=bool(body.stream), **conversation.use.facts())
+    reading = reading_of(model, token_ids, conversation)
     job = Job(
         model=model,
         token_ids=token_ids,
-        params=params,
+        params=await shaped(errand, model, params, body.shape(), reading),
         num_answers=num_answers,
         terms=terms_of(request, model, body.priority),
     )
-    return job, reading_of(model, token_ids, conversation)
+    return job, reading
 
 
 class _Head:

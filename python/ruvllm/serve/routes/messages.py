@@ -11,17 +11,16 @@ from starlette.responses import JSONResponse, Response
 from ruvllm.outputs import Chunk, Completion
 from ruvllm.runtime.streams import join_chunks
 from ruvllm.serve.answer_reading import AnswerReader, reading_of
-from ruvllm.serve.asked_model import AskedModel
 from ruvllm.serve.conversation import conversation_tokens, prompt_tokens
 from ruvllm.serve.dialects import anthropic_error
 from ruvllm.serve.endings import stop_sequence
-from ruvllm.serve.errors import unsupported
 from ruvllm.serve.generation import Answers, Job, complete
 from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.message_parts import BlockFrames, content_blocks, event
 from ruvllm.serve.schemas.chat import messages_size
 from ruvllm.serve.schemas.messages import CountTokensRequest, MessageRequest
 from ruvllm.serve.server import errand_of, note, server_of, terms_of
+from ruvllm.serve.shaping import shaped
 from ruvllm.serve.sse import EventStream, named_frame
 
 __all__ = ["router"]
@@ -39,16 +38,15 @@ async def create_message(body: MessageRequest, request: Request) -> Response:
     params = body.params(
         max_tokens=body.max_tokens, vocab_size=model.llm.model_info.vocab_size, logprobs=None
     )
-    _check_budget(body, model)
     conversation = await errand.do(messages_size(body.messages), body.conversation)
     token_ids = await prompt_tokens(errand, model, conversation)
+    reading = reading_of(model, token_ids, conversation)
     job = Job(
         model=model,
         token_ids=token_ids,
-        params=params,
+        params=await shaped(errand, model, params, body.shape(), reading),
         terms=terms_of(request, model, body.priority),
     )
-    reading = reading_of(model, token_ids, conversation)
     use = conversation.use
     note(request, prompt_tokens=len(token_ids), stream=bool(body.stream), **use.facts())
     answer_id = f"msg_{secrets.token_hex(12)}"
@@ -73,17 +71,6 @@ async def create_message(body: MessageRequest, request: Request) -> Response:
             failure=lambda error: named_frame("error", anthropic_error(error, request_id)),
         )
     )
-
-
-def _check_budget(body: MessageRequest, model: AskedModel) -> None:
-    """Refuse a budget of thoughts that would have to be held: one as large as the answer holds by itself."""
-    budget = body.thinking.budget_tokens if body.thinking else None
-    # A model whose template knows no thinking may be asked for it in vain, whatever the budget.
-    reasons = model.llm.response_format.reasons
-    thinks = reasons is not None and reasons.variable is not None
-    if budget is not None and thinks and budget < body.max_tokens - 1:
-        why = "thoughts have no limit of their own yet, only max_tokens"
-        raise unsupported("thinking.budget_tokens", why)
 
 
 @router.post("/v1/messages/count_tokens", response_model=None)

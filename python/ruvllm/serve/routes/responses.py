@@ -24,6 +24,7 @@ from ruvllm.serve.schemas.calls import call_message
 from ruvllm.serve.schemas.chat import messages_size
 from ruvllm.serve.schemas.responses import ResponseRequest
 from ruvllm.serve.server import errand_of, note, server_of, tenant_of, terms_of
+from ruvllm.serve.shaping import shaped
 from ruvllm.serve.sse import EventStream
 from ruvllm.serve.stored_responses import StoredResponse
 
@@ -99,8 +100,10 @@ async def _job(body: ResponseRequest, request: Request) -> tuple[Job, Reading, t
     token_ids = await prompt_tokens(errand, model, conversation)
     note(request, prompt_tokens=len(token_ids), stream=bool(body.stream), **conversation.use.facts())
     terms = terms_of(request, model, body.priority)
+    reading = reading_of(model, token_ids, conversation)
+    params = await shaped(errand, model, params, body.shape(), reading)
     job = Job(model=model, token_ids=token_ids, params=params, terms=terms)
-    return job, reading_of(model, token_ids, conversation), messages
+    return job, reading, messages
 
 
 def _answered(reader: AnswerReader) -> dict[str, Any]:

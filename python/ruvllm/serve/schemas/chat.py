@@ -7,10 +7,11 @@ from pydantic import Field
 
 from ruvllm.serve.conversation import MESSAGE_SIZE, Conversation
 from ruvllm.serve.errors import ApiError, unsupported
-from ruvllm.serve.schemas.base import Body, Entries, LogprobCount, ParseSpecial, Role, SamplingFields
+from ruvllm.serve.schemas.base import Body, Entries, LogprobCount, ParseSpecial, Role
 from ruvllm.serve.schemas.calls import CalledTools, CallHistory, CallId, call_message
-from ruvllm.serve.schemas.refusals import refused_beside
-from ruvllm.serve.schemas.thinking import Effort, ReasoningConfig, ThinkingConfig, effort_of
+from ruvllm.serve.schemas.refusals import SHAPES, refused_beside
+from ruvllm.serve.schemas.shapes import ShapedFields
+from ruvllm.serve.schemas.thinking import Effort, ReasoningConfig, ThinkingConfig, ThoughtLimit, effort_of
 from ruvllm.serve.schemas.tools import Choice, Tools, chat_tools
 from ruvllm.serve.tool_use import ToolUse
 
@@ -68,7 +69,7 @@ class ChatMessage(Body):
     accepted: ClassVar[frozenset[str]] = frozenset({"refusal", "annotations", "reasoning_details"})
 
 
-class ChatRequest(SamplingFields):
+class ChatRequest(ShapedFields):
     """A conversation that is to be answered."""
 
     messages: Annotated[list[ChatMessage], Entries(MAX_MESSAGES, least=1)]
@@ -83,9 +84,10 @@ class ChatRequest(SamplingFields):
     reasoning_effort: Effort | None = None
     reasoning: ReasoningConfig | None = None
     thinking: ThinkingConfig | None = None
+    thinking_token_budget: ThoughtLimit | None = None
 
     refused: ClassVar[dict[str, str]] = refused_beside(
-        "tools", "tool_choice", "parallel_tool_calls", "reasoning_effort", "reasoning"
+        "tools", "tool_choice", "parallel_tool_calls", "reasoning_effort", "reasoning", *SHAPES
     )
 
     def num_logprobs(self) -> int | None:
@@ -104,6 +106,13 @@ class ChatRequest(SamplingFields):
         """How hard the model is to think, where that is said."""
         asked = self.reasoning_effort or (self.reasoning.effort if self.reasoning else None)
         return effort_of(self.thinking, asked)
+
+    def thought_limit(self) -> int | None:
+        """How many tokens a model that thinks first may think."""
+        if self.reasoning is not None and self.reasoning.max_tokens is not None:
+            return self.reasoning.max_tokens
+        budget = self.thinking.budget_tokens if self.thinking else None
+        return self.thinking_token_budget if budget is None else budget
 
     def conversation(self) -> Conversation:
         """What is to be answered; a last message of the assistant's is the beginning of the answer."""

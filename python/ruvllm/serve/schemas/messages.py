@@ -11,6 +11,7 @@ from ruvllm.serve.schemas.blocks import ContentBlock, block_messages
 from ruvllm.serve.schemas.calls import CallHistory
 from ruvllm.serve.schemas.chat import MAX_MESSAGES, MAX_PARTS, Content, check_part, goes_on, plain_text
 from ruvllm.serve.schemas.refusals import refused_beside
+from ruvllm.serve.schemas.shapes import AskedShape, shape_of_format
 from ruvllm.serve.schemas.thinking import Effort, ThinkingConfig, effort_of
 from ruvllm.serve.schemas.tools import MessageToolChoice, Tools, message_tools
 from ruvllm.serve.tool_use import ToolUse
@@ -26,11 +27,11 @@ class InputMessage(Body):
 
 
 class OutputConfig(Body):
-    """How an answer is made."""
+    """How an answer is made, and what it must be."""
 
     effort: Effort | None = None
+    format: dict[str, Any] | None = Field(None, description="{'type': 'json_schema', 'schema': ...}.")
     refused: ClassVar[dict[str, str]] = {
-        "format": "answers are plain text here",
         "task_budget": "an answer has one limit, max_tokens",
     }
 
@@ -63,7 +64,7 @@ class MessagePrompt(Body):
         "diagnostics": "the server has no diagnostics of requests",
         "inference_geo": "the model runs where the server stands",
         "mcp_servers": "no other servers are asked from here",
-        "output_format": "answers are plain text here",
+        "output_format": "give output_config.format, which came in its place",
         "speed": "the server has one speed",
     }
 
@@ -130,6 +131,16 @@ class MessageRequest(TextFields, MessagePrompt):
         "n": "a message is one answer",
         "stop": "give stop_sequences",
     }
+
+    def thought_limit(self) -> int | None:
+        """How many tokens a model that thinks first may think."""
+        return self.thinking.budget_tokens if self.thinking else None
+
+    def shape(self) -> AskedShape | None:
+        """What the answer must be."""
+        return shape_of_format(
+            self.output_config.format if self.output_config else None, "output_config.format"
+        )
 
     def stops(self) -> tuple[str, ...]:
         """Texts that end an answer."""

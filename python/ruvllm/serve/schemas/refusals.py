@@ -6,17 +6,26 @@ for what it says, not for being there. `HARMLESS` is the one table of such value
 
 from typing import Any
 
-__all__ = ["ACCEPTED", "HARMLESS", "REFUSED", "REFUSED_IN_TEMPLATES", "is_harmless", "refused_beside"]
+__all__ = [
+    "ACCEPTED",
+    "HARMLESS",
+    "REFUSED",
+    "REFUSED_IN_TEMPLATES",
+    "SHAPES",
+    "is_harmless",
+    "refused_beside",
+]
 
-_LATER = "this server has no constrained output yet"
+_SHAPES_ELSEWHERE = "this API says in a way of its own what an answer must be"
 _CONVERSATIONS = "tools and thinking are for conversations: chat completions, responses and messages"
 _OTHER_ENGINE = "it is another engine's setting"
 
 _TOOLS = "tools tool_choice parallel_tool_calls reasoning_effort reasoning"
-_SCHEMAS = """
-    response_format grammar json_schema
-    structured_outputs guided_json guided_regex guided_choice guided_grammar regex ebnf
-"""
+# Fields that say what an answer must be.
+SHAPES = (
+    "response_format", "structured_outputs", "json_schema", "grammar", "regex", "ebnf", "guided_json",
+    "guided_regex", "guided_choice", "guided_grammar",
+)  # fmt: skip
 _TEMPLATES = "chat_template chat_template_kwargs add_generation_prompt continue_final_message documents"
 _OTHER_ENGINES = """
     best_of length_penalty use_beam_search early_stopping stop_token_ids stop_regex min_tokens bad_words
@@ -33,7 +42,7 @@ REFUSED_IN_TEMPLATES = dict.fromkeys(_TEMPLATES.split(), _OTHER_ENGINE)
 # Those of every API that makes text.
 REFUSED = {
     **dict.fromkeys(_TOOLS.split(), _CONVERSATIONS),
-    **dict.fromkeys(_SCHEMAS.split(), _LATER),
+    **dict.fromkeys(SHAPES, _SHAPES_ELSEWHERE),
     **dict.fromkeys(("functions", "function_call"), "give tools, which came in their place"),
     **REFUSED_IN_TEMPLATES,
     **dict.fromkeys(_OTHER_ENGINES.split(), _OTHER_ENGINE),
@@ -55,7 +64,6 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
     # Says something of tools, of which there are none.
     "parallel_tool_calls": (True, False),
     "response_format": ({"type": "text"},),
-    "format": ({"type": "text"},),
     "modalities": (["text"],),
     # A prompt is gone on from, and nothing is thought before.
     "reasoning_effort": ("none",),

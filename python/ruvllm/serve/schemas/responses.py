@@ -10,6 +10,7 @@ from ruvllm.serve.schemas.base import Body, Entries, ParseSpecial, StreamOptions
 from ruvllm.serve.schemas.chat import MAX_MESSAGES
 from ruvllm.serve.schemas.items import InputItem, item_messages
 from ruvllm.serve.schemas.refusals import ACCEPTED, refused_beside
+from ruvllm.serve.schemas.shapes import AskedShape, shape_of_format
 from ruvllm.serve.schemas.thinking import ReasoningConfig
 from ruvllm.serve.schemas.tools import Choice, Tools, response_tools
 from ruvllm.serve.tool_use import ToolUse
@@ -21,9 +22,9 @@ Metadata = Annotated[dict[Annotated[str, Field(max_length=64)], _Label], Entries
 
 
 class TextConfig(Body):
-    """What kind of text an answer is: plain text."""
+    """What kind of text an answer is."""
 
-    refused: ClassVar[dict[str, str]] = {"format": "answers are plain text here, {'type': 'text'}"}
+    format: dict[str, Any] | None = Field(None, description="{'type': 'json_schema', 'schema': ...}.")
     accepted: ClassVar[frozenset[str]] = frozenset({"verbosity"})
 
 
@@ -75,6 +76,14 @@ class ResponseRequest(TextFields):
     def messages(self, earlier: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
         """All messages, with those of the responses before; 400 by its place for what is none."""
         return (*earlier, *item_messages(self.items(), earlier))
+
+    def thought_limit(self) -> int | None:
+        """How many tokens a model that thinks first may think."""
+        return self.reasoning.max_tokens if self.reasoning else None
+
+    def shape(self) -> AskedShape | None:
+        """What the answer must be."""
+        return shape_of_format(self.text.format if self.text else None, "text.format")
 
     def use(self) -> ToolUse:
         """What is said of tools."""

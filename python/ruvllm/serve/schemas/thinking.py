@@ -6,7 +6,7 @@ from pydantic import Field
 
 from ruvllm.serve.schemas.base import Body
 
-__all__ = ["Effort", "ReasoningConfig", "ThinkingConfig", "effort_of"]
+__all__ = ["Effort", "ReasoningConfig", "ThinkingConfig", "ThoughtLimit", "effort_of"]
 
 Effort = Annotated[
     Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"],
@@ -14,13 +14,16 @@ Effort = Annotated[
 ]
 
 
+ThoughtLimit = Annotated[int, Field(ge=0, le=2**31 - 1, description="How many tokens it may think.")]
+
+
 class ReasoningConfig(Body):
     """OpenAI's `reasoning`. What was thought is given whole, in place of a summary."""
 
     effort: Effort | None = None
+    max_tokens: ThoughtLimit | None = None
     accepted: ClassVar[frozenset[str]] = frozenset({"summary", "generate_summary", "context"})
     refused: ClassVar[dict[str, str]] = {
-        "max_tokens": "thoughts have no limit of their own yet",
         "exclude": "thoughts are always given, in a place of their own",
     }
 

@@ -17,21 +17,16 @@ Tools = Annotated[list[dict[str, Any]], Entries(MAX_TOOLS), Field(description="W
 Choice: TypeAlias = str | dict[str, Any]
 _Api = Literal["chat", "responses"]
 
-_TEXT_ARGUMENT = {
-    "type": "object",
-    "properties": {"input": {"type": "string", "description": "The whole text."}},
-    "required": ["input"],
-}
-
 
 def chat_tools(tools: Sequence[dict[str, Any]], choice: Choice | None, *, parallel: bool) -> ToolUse:
     """Those of `/v1/chat/completions`: functions, each in an object of its own."""
-    found = []
+    found: dict[str, ToolDefinition] = {}
     for index, tool in enumerate(tools):
         where = f"tools[{index}]"
         if (kind := kind_of(tool, where)) != "function":
             raise unsupported(where, f"there are functions here, and no {kind!r}")
-        found.append(definition(_inner(tool, "function", where), f"{where}.function"))
+        inner, where = _inner(tool, "function", where), f"{where}.function"
+        found[f"{where}.parameters"] = definition(inner, where)
     asked, allowed = _choice(choice, "chat")
     return _use(found, asked, allowed, parallel=parallel)
 
@@ -41,16 +36,16 @@ def response_tools(tools: Sequence[dict[str, Any]], choice: Choice | None, *, pa
 
     Clients send what others host whether it is there or not, so it is left out.
     """
-    found: list[ToolDefinition] = []
+    found: dict[str, ToolDefinition] = {}
     custom, left_out = set[str](), list[str]()
     for index, tool in enumerate(tools):
         where = f"tools[{index}]"
         kind = kind_of(tool, where)
         if kind == "function":
-            found.append(definition(tool, where))
+            found[f"{where}.parameters"] = definition(tool, where)
         elif kind == "custom":
-            found.append(_text_tool(tool, where))
-            custom.add(found[-1].name)
+            found[f"{where}.format"] = text_tool = _text_tool(tool, where)
+            custom.add(text_tool.name)
         else:
             left_out.append(kind)
     asked, allowed = _choice(choice, "responses")
@@ -59,12 +54,12 @@ def response_tools(tools: Sequence[dict[str, Any]], choice: Choice | None, *, pa
 
 def message_tools(tools: Sequence[dict[str, Any]], choice: "MessageToolChoice | None") -> ToolUse:
     """Those of `/v1/messages`: tools with a schema, and kinds of Anthropic's own, which are left out."""
-    found: list[ToolDefinition] = []
+    found: dict[str, ToolDefinition] = {}
     left_out: list[str] = []
     for index, tool in enumerate(tools):
         where = f"tools[{index}]"
         if (kind := kind_of(tool, where, default="custom")) == "custom":
-            found.append(definition(tool, where, schema_field="input_schema"))
+            found[f"{where}.input_schema"] = definition(tool, where, schema_field="input_schema")
         else:
             left_out.append(kind)
     if choice is None:
@@ -89,7 +84,7 @@ class MessageToolChoice(Body):
 
 
 def _use(
-    found: Sequence[ToolDefinition],
+    found: Mapping[str, ToolDefinition],
     choice: ToolChoice,
     allowed: frozenset[str] | None,
     *,
@@ -151,14 +146,24 @@ def _inner(tool: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
 
 
 def _text_tool(tool: Mapping[str, Any], where: str) -> ToolDefinition:
-    """A tool that takes a text; what the text is to look like is told to the model, and not enforced."""
-    described = definition({**tool, "parameters": None}, where)
+    """A tool that takes a text; the model is told what it is to look like, and held to a regular expression.
+
+    The text is a string of JSON in the call, in which there is no place for another grammar.
+    """
+    described = definition({**tool, "parameters": None, "strict": None}, where)
     asked = tool.get("format")
     words = described.description
+    text = {"type": "string", "description": "The whole text."}
+    is_regex = False
     if isinstance(asked, Mapping) and asked.get("type") == "grammar":
         rule = asked.get("definition")
         if not isinstance(rule, str):
             place = f"{where}.format.definition"
             raise ApiError(400, f"{place} must be a text", code="invalid_value", param=place)
         words += f"\n\nThe text follows this grammar ({json.dumps(asked.get('syntax'))}):\n{rule}"
-    return ToolDefinition(name=described.name, description=words.strip(), parameters=_TEXT_ARGUMENT)
+        if is_regex := asked.get("syntax") == "regex":
+            text["pattern"] = f"^(?:{rule})$"
+    schema: dict[str, Any] = {"type": "object", "properties": {"input": text}, "required": ["input"]}
+    if is_regex:
+        schema["additionalProperties"] = False
+    return ToolDefinition(name=described.name, description=words.strip(), parameters=schema, strict=is_regex)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ruvllm.grammar import Grammar
-from ruvllm.text.response.lark import LarkWriter
+from ruvllm.text.response.lark import JSON_KINDS, LarkWriter
 from ruvllm.text.response.parser import IdRule, ResponseParser
 from ruvllm.text.response.syntax import CallSyntax, ChannelCalls, JsonCalls, Reasons
 from ruvllm.tools import ToolChoice, ToolDefinition
@@ -34,10 +34,12 @@ class ResponseFormat:
     native: bool = True
     special: Mapping[str, int] = field(default_factory=dict, hash=False)
 
-    @property
-    def keep_special(self) -> tuple[str, ...]:
-        """The control tokens that an answer's text must show, so that it can be parsed."""
-        return tuple(self.special)
+    def keep_special(self, *, with_calls: bool) -> tuple[str, ...]:
+        """The control tokens that an answer's text must show, so that its parser finds thoughts and calls."""
+        if with_calls or isinstance(self.calls, ChannelCalls):
+            return tuple(self.special)
+        around = f"{self.reasons.opening} {self.reasons.closing}" if self.reasons else ""
+        return tuple(mark for mark in self.special if mark in around)
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -66,13 +68,14 @@ class ResponseFormat:
         parallel: bool = True,  # noqa: FBT001, FBT002 - as requests have it
         *,
         thinking_open: bool = False,
+        content: Grammar | None = None,
     ) -> str:
         """The grammar of answers, in llguidance's Lark.
 
-        Under the choice `auto` an answer may say anything, and what opens a call makes one; under `required`
-        it is calls, and under a name one call of that tool.
+        Under the choice `auto` an answer may say anything, or what `content` says, and what opens a call
+        makes one; under `required` it is calls, and under a name one call of that tool.
         """
-        writer = LarkWriter(self.calls, self.reasons, self.special)
+        writer = LarkWriter(self.calls, self.reasons, self.special, content)
         several = parallel and self.parallel and choice.kind != "named"
         return writer.grammar(tools, choice, parallel=several, thinking_open=thinking_open)
 
@@ -83,11 +86,26 @@ class ResponseFormat:
         *,
         parallel: bool = True,
         thinking_open: bool = False,
+        content: Grammar | None = None,
     ) -> Grammar | None:
-        """The same as a request's grammar; `None` where nothing may be called."""
+        """The same as a request's grammar; where nothing may be called, it is that of the content."""
         if not tools or choice.kind == "none":
-            return None
-        return Grammar.lark(self.lark(tools, choice, parallel, thinking_open=thinking_open))
+            return None if content is None else self._after_thoughts(content, thinking_open=thinking_open)
+        return Grammar.lark(self.lark(tools, choice, parallel, thinking_open=thinking_open, content=content))
+
+    def _after_thoughts(self, content: Grammar, *, thinking_open: bool) -> Grammar:
+        """The grammar of an answer's content, with room for thoughts before it where the family has some."""
+        if content.after is not None:
+            return content
+        if isinstance(self.calls, ChannelCalls):
+            return content.starting_after(f"{self.calls.channel}final{self.calls.message}")
+        if self.reasons is None:
+            return content
+        if thinking_open:
+            return content.starting_after(self.reasons.closing)
+        if content.kind not in JSON_KINDS:
+            return content
+        return Grammar.lark(LarkWriter(self.calls, self.reasons, self.special, content).content())
 
     def thinking_open(self, prompt: str, *, beginning: str = "") -> bool:
         """Whether a prompt ends in what the model thinks.

@@ -9,7 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ruvllm.errors import ConfigError
+from ruvllm.errors import ConfigError, GrammarError
+from ruvllm.grammar import Grammar
 from ruvllm.text.response.schemas import rebased, shape_of
 from ruvllm.text.response.syntax import (
     CallSyntax,
@@ -22,7 +23,10 @@ from ruvllm.text.response.syntax import (
 from ruvllm.text.response.tagged_rules import tagged_rule
 from ruvllm.tools import ToolChoice, ToolDefinition
 
-__all__ = ["LarkWriter"]
+__all__ = ["JSON_KINDS", "LarkWriter"]
+
+# The grammars of content that can stand in the grammar of an answer with thoughts or calls.
+JSON_KINDS = ("json_schema", "json_object")
 
 # Small models do not find out of unbounded white space.
 _WHITE_SPACE = r"[\x20\x0A\x0D\x09]{1,8}"
@@ -33,10 +37,18 @@ _SPACE = r"SPACE: /[ \n]{0,4}/"
 class LarkWriter:
     """Writes the grammar of a family's answers, in the vocabulary of a model."""
 
-    def __init__(self, calls: CallSyntax, reasons: Reasons | None, special: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        calls: CallSyntax,
+        reasons: Reasons | None,
+        special: Mapping[str, int],
+        content: Grammar | None = None,
+    ) -> None:
+        """Begin; `content` is JSON that an answer is where it is no calls."""
         self._syntax = calls
         self._reasons = reasons
         self._special = special
+        self._said = None if content is None else _said(content)
 
     def grammar(
         self, tools: Sequence[ToolDefinition], choice: ToolChoice, *, parallel: bool, thinking_open: bool
@@ -53,6 +65,10 @@ class LarkWriter:
             rules += self._answer(parallel=parallel, required=choice.kind != "auto")
             rules += self._start(thinking_open=thinking_open)
         return "\n".join(rules) + "\n"
+
+    def content(self) -> str:
+        """The grammar of an answer that calls nothing, and may be thought over."""
+        return "\n".join([f"answer: {self._said}", *self._start(thinking_open=False)]) + "\n"
 
     # -- what stands around calls
 
@@ -77,6 +93,9 @@ class LarkWriter:
         if required:
             # A control token may stand before calls of families that need none.
             return [*rules, f"answer: {self._marks(opening)} calls"]
+        if self._said is not None:
+            mark = self._marks(opening) if opening else self._bare_mark()
+            return [*rules, f"said: {self._said}", f"answer: said | {mark} calls"]
         if not opening:
             return [*rules, self._bare_content(), f"answer: CONTENT | {self._bare_mark()} calls"]
         return [*rules, *self._content_before(opening)]
@@ -122,7 +141,7 @@ class LarkWriter:
             rest,
             f'thought: {channel} "analysis" {message} rest',
             f'said: {channel} "commentary" {message} rest',
-            f'final: {channel} "final" {message} ANYTHING',
+            f'final: {channel} "final" {message} {self._said or "ANYTHING"}',
             f"start: {start}",
         ]
 
@@ -194,6 +213,19 @@ def _json_rule(objects: list[dict[str, Any]], arguments_field: str) -> str:
 
 def _schema(tool: ToolDefinition) -> dict[str, Any]:
     return tool.schema if tool.strict else shape_of(tool.schema)
+
+
+def _said(content: Grammar) -> str:
+    """JSON that content must be."""
+    if content.kind not in JSON_KINDS:
+        raise ConfigError(f"beside tools an answer is held to JSON, and to no {content.kind}")
+    try:
+        schema = {"type": "object"} if content.kind == "json_object" else json.loads(content.source)
+    except (ValueError, RecursionError) as error:
+        raise GrammarError(f"the schema is no JSON: {error}", pointer="") from None
+    if not isinstance(schema, dict):
+        schema = {} if schema is True else {"not": {}}
+    return _json(schema)
 
 
 def _json(schema: Mapping[str, Any]) -> str:

@@ -96,7 +96,7 @@ def _shape(schema: object, depth: int) -> dict[str, Any]:
 def _with_known_names(shape: dict[str, Any]) -> dict[str, Any]:
     """An object that names its properties has no others; what must be there is one of them."""
     properties = shape.get("properties")
-    if properties:
+    if properties is not None:
         shape.setdefault("additionalProperties", False)
     if "required" in shape:
         required = shape["required"] if isinstance(shape["required"], list | tuple) else ()

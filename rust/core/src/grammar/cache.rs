@@ -87,7 +87,10 @@ impl Kept {
         }
         self.uses += 1;
         self.bytes += grammar.bytes();
-        if let Some((same, _)) = self.grammars.insert(source, (Arc::clone(grammar), self.uses)) {
+        if let Some((same, _)) = self
+            .grammars
+            .insert(source, (Arc::clone(grammar), self.uses))
+        {
             self.bytes -= same.bytes();
         }
         while self.bytes > CACHE_BYTES {

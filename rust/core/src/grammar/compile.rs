@@ -8,14 +8,12 @@ use llguidance::earley::regexvec::LexerStats;
 use serde_json::{Value, json};
 
 use super::constraint::{Constraint, Start};
+use super::lark;
 use super::limits::{NODE_BYTES, RULE_BYTES, SOURCE_BYTES, STATE_BYTES};
-use super::schema;
+use super::schema::{self, WHITESPACE};
 use super::source::GrammarSource;
 use super::vocabulary::GrammarVocabulary;
 use crate::error::{Error, Result};
-
-/// Between two parts of JSON there may be as much; without a bound some models write nothing else.
-const WHITESPACE: &str = r"[\x20\x0A\x0D\x09]{1,8}";
 
 /// A grammar over the tokens of a model, as it is before the first token.
 pub struct Grammar {
@@ -57,7 +55,8 @@ impl Grammar {
                 matcher(vocabulary, TopLevelGrammar::from_regex(text)).map_err(whole)
             }
             GrammarSource::Lark(text) => {
-                matcher(vocabulary, TopLevelGrammar::from_lark(text.clone())).map_err(whole)
+                let text = lark::prepared(text)?;
+                matcher(vocabulary, TopLevelGrammar::from_lark(text)).map_err(whole)
             }
             GrammarSource::Choice(texts) => choice_grammar(texts)
                 .and_then(|grammar| matcher(vocabulary, grammar))
@@ -73,7 +72,24 @@ impl Grammar {
 
     /// The beginning of an answer.
     pub fn begin(&self, start: &Start) -> Constraint {
-        Constraint::new(self.matcher.deep_clone(), Arc::clone(&self.vocabulary), start)
+        Constraint::new(
+            self.matcher.deep_clone(),
+            Arc::clone(&self.vocabulary),
+            start,
+        )
+    }
+
+    /// Whether a text as a whole is what the grammar allows.
+    pub fn accepts(&self, text: &str) -> Result<bool> {
+        let environment = self.vocabulary.factory.tok_env();
+        let tokens = environment.tok_trie().greedy_tokenize(text.as_bytes());
+        let mut matcher = self.matcher.deep_clone();
+        let failed = |error: &dyn std::fmt::Display| Error::Generation(error.to_string());
+        let taken = matcher
+            .try_consume_tokens(&tokens)
+            .map_err(|error| failed(&error))?;
+        let is_whole = taken == tokens.len();
+        Ok(is_whole && matcher.is_accepting().map_err(|error| failed(&error))?)
     }
 
     /// What it takes, about.
@@ -86,16 +102,17 @@ fn whole(message: String) -> Error {
     Error::grammar("", message)
 }
 
-fn json_matcher(vocabulary: &GrammarVocabulary, schema: &Value) -> std::result::Result<(Matcher, usize), String> {
-    let mut schema = match schema {
+fn json_matcher(
+    vocabulary: &GrammarVocabulary,
+    schema: &Value,
+) -> std::result::Result<(Matcher, usize), String> {
+    let whole = match schema {
         Value::Bool(true) => json!({}),
         Value::Bool(false) => return Err("nothing is allowed by the schema false".to_owned()),
-        schema => schema.clone(),
+        schema => schema::prepared(schema),
     };
-    if let Value::Object(keys) = &mut schema {
-        keys.insert("x-guidance".to_owned(), json!({"whitespace_pattern": WHITESPACE}));
-    }
-    matcher(vocabulary, TopLevelGrammar::from_json_schema(schema))
+    let whole = schema::with_settings(whole, json!({"whitespace_pattern": WHITESPACE}));
+    matcher(vocabulary, TopLevelGrammar::from_json_schema(whole))
 }
 
 /// One of the texts, written as strings of Lark, which are JSON's.
@@ -103,8 +120,14 @@ fn choice_grammar(texts: &[String]) -> std::result::Result<TopLevelGrammar, Stri
     if texts.is_empty() || texts.iter().any(String::is_empty) {
         return Err("a choice is a list of one text or more, none of them empty".to_owned());
     }
-    let texts: Vec<String> = texts.iter().map(|text| Value::from(text.as_str()).to_string()).collect();
-    Ok(TopLevelGrammar::from_lark(format!("start: {}", texts.join(" | "))))
+    let texts: Vec<String> = texts
+        .iter()
+        .map(|text| Value::from(text.as_str()).to_string())
+        .collect();
+    Ok(TopLevelGrammar::from_lark(format!(
+        "start: {}",
+        texts.join(" | ")
+    )))
 }
 
 fn matcher(
@@ -112,9 +135,9 @@ fn matcher(
     grammar: TopLevelGrammar,
 ) -> std::result::Result<(Matcher, usize), String> {
     let parser = vocabulary.factory.create_parser(grammar);
-    let mut parser = parser.map_err(|error| first_line(&error.to_string()))?;
+    let mut parser = parser.map_err(|error| gist(&error.to_string()))?;
     if let Some(warning) = parser.grammar_warnings().first() {
-        return Err(first_line(warning));
+        return Err(gist(warning));
     }
     let bytes = lexer_bytes(&parser.parser.lexer_stats());
     let matcher = Matcher::new(Ok(parser));
@@ -124,16 +147,24 @@ fn matcher(
     match warmed.compute_mask() {
         Ok(_) => Ok((warmed, bytes)),
         Err(error) => {
-            let message = first_line(&error.to_string());
+            let message = gist(&error.to_string());
             Err(format!("no token can begin an answer: {message}"))
         }
     }
 }
 
-/// The message without the trace that follows a panic's.
-fn first_line(message: &str) -> String {
-    let line = message.lines().find(|line| !line.trim().is_empty());
-    line.unwrap_or("it cannot be compiled").trim().to_owned()
+/// What a message says, without the trace that follows a panic's and the drawing that precedes a pattern's.
+fn gist(message: &str) -> String {
+    let mut lines = message
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or("it cannot be compiled");
+    let reason = lines.find_map(|line| line.strip_prefix("error: "));
+    match reason {
+        Some(reason) => format!("{} {reason}", first.trim_end_matches(':').to_owned() + ":"),
+        None => first.to_owned(),
+    }
 }
 
 fn lexer_bytes(lexer: &LexerStats) -> usize {

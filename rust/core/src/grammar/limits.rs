@@ -8,6 +8,11 @@ pub(super) const SOURCE_BYTES: usize = 256 << 10;
 pub(super) const SCHEMA_DEPTH: usize = 64;
 /// How many values a schema may have, in all.
 pub(super) const SCHEMA_VALUES: usize = 20_000;
+/// How many names one schema may give to keys: each stands in a rule with all that may follow it.
+pub(super) const SCHEMA_NAMES: usize = 2000;
+/// How many ways there may be to read an answer so far. A token takes the square of it, of a step that others
+/// wait for as well; schemas have a few dozen.
+const ROW_ITEMS: usize = 500;
 /// What compiled grammars may hold together when nobody uses them.
 pub(super) const CACHE_BYTES: usize = 64 << 20;
 /// What one state of the lexer takes, its row of transitions included.
@@ -23,7 +28,7 @@ pub(super) fn parser_limits() -> ParserLimits {
         initial_lexer_fuel: 1_000_000,
         step_lexer_fuel: 200_000,
         step_max_items: 50_000,
-        max_items_in_row: 2000,
+        max_items_in_row: ROW_ITEMS,
         max_lexer_states: 30_000,
         max_grammar_size: 200_000,
         precompute_large_lexemes: true,

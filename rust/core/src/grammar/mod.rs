@@ -12,6 +12,7 @@
 mod cache;
 mod compile;
 mod constraint;
+mod lark;
 mod limits;
 mod schema;
 mod source;

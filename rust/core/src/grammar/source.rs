@@ -44,7 +44,10 @@ impl GrammarSource {
         match self {
             Self::JsonSchema(text) | Self::Regex(text) | Self::Lark(text) => text.len(),
             Self::JsonObject => 0,
-            Self::Choice(texts) => texts.iter().map(|text| text.len() + size_of::<String>()).sum(),
+            Self::Choice(texts) => texts
+                .iter()
+                .map(|text| text.len() + size_of::<String>())
+                .sum(),
         }
     }
 }

@@ -13,6 +13,9 @@ use crate::error::{Error, Result};
 use crate::ids::TokenId;
 use crate::text::Vocabulary;
 
+/// So much white space may stand between the text after which a grammar begins and its first word.
+pub(super) const GAP_BYTES: usize = 8;
+
 /// A node of the tree, and what a token takes beside its bytes.
 const NODE_BYTES: usize = 8;
 const TOKEN_BYTES: usize = 12;
@@ -20,8 +23,11 @@ const TOKEN_BYTES: usize = 12;
 /// The tokens of a model, made ready for grammars. It takes a tenth of a second for 50 000 tokens, and is kept.
 pub struct GrammarVocabulary {
     pub(super) factory: ParserFactory,
-    pub(super) tokens: Arc<Vocabulary>,
+    tokens: Arc<Vocabulary>,
     pub(super) end_tokens: Vec<TokenId>,
+    /// Those that are white space and little of it.
+    pub(super) gap_tokens: Vec<TokenId>,
+    length: usize,
     bytes: usize,
 }
 
@@ -45,23 +51,46 @@ impl GrammarVocabulary {
         let environment: TokEnv = Arc::new(Environment(trie));
         let slices = SlicedBiasComputer::general_slices();
         let capabilities = InferenceCapabilities::default();
-        let mut factory = ParserFactory::new(&environment, capabilities, &slices)
-            .map_err(|error| Error::Tokenization(format!("no grammars over these tokens: {error}")))?;
+        let mut factory =
+            ParserFactory::new(&environment, capabilities, &slices).map_err(|error| {
+                Error::Tokenization(format!("no grammars over these tokens: {error}"))
+            })?;
         *factory.limits_mut() = parser_limits();
         factory.quiet();
+        let is_short_gap = |token: &TokenId| {
+            let bytes = tokens.bytes(*token).unwrap_or_default();
+            !bytes.is_empty() && is_gap(bytes)
+        };
         Ok(Self {
             factory,
+            gap_tokens: (0..tokens.len() as TokenId).filter(is_short_gap).collect(),
             tokens,
+            length: words.len(),
             end_tokens: end_tokens.to_vec(),
             // Each slice is a tree of its own, of some of the tokens.
             bytes: bytes * (1 + slices.len()),
         })
     }
 
+    /// What a token says; nothing for one that is none.
+    pub(super) fn bytes_of(&self, token: TokenId) -> &[u8] {
+        self.tokens.bytes(token).unwrap_or_default()
+    }
+
+    /// How many tokens there are, ends of answers counted.
+    pub(super) fn len(&self) -> usize {
+        self.length
+    }
+
     /// What it takes, about.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
+}
+
+/// Whether bytes are white space that a gap has room for; none are.
+pub(super) fn is_gap(bytes: &[u8]) -> bool {
+    bytes.len() <= GAP_BYTES && bytes.iter().all(u8::is_ascii_whitespace)
 }
 
 /// The bytes of each token; those of marks behind a byte that is in no text.

@@ -97,6 +97,11 @@ impl Sampler {
         self.measured(token?, logits)
     }
 
+    /// A token that nobody chose: it stands where the next one would be drawn, and takes no random number.
+    pub fn given(&mut self, token: TokenId, logits: &mut [f32]) -> Result<Sampled> {
+        self.measured(token, logits)
+    }
+
     /// A token that was chosen, with what is to be reported of it.
     fn measured(&mut self, token: TokenId, logits: &[f32]) -> Result<Sampled> {
         let logprob = match self.params.logprobs {

@@ -6,6 +6,7 @@ use ruvllm_kernels::Kernels;
 
 use super::capturing::Capturing;
 use super::request::GenerateTask;
+use super::thinking::Thinking;
 use crate::error::Result;
 use crate::events::FinishReason;
 use crate::grammar::Constraint;
@@ -21,6 +22,8 @@ pub(crate) struct Generation {
     drawn: Option<Sampled>,
     /// What it may be drawn from, where that is not everything.
     constraint: Option<Constraint>,
+    /// How long it may think yet.
+    thinking: Option<Thinking>,
     /// Whether the constraint allows nothing after what was drawn.
     is_complete: bool,
     max_tokens: usize,
@@ -63,14 +66,21 @@ impl Generation {
         for token in prompt {
             sampler.observe(*token, false);
         }
+        let thinking = match (task.thinking, &vocabulary) {
+            (Some(budget), Some(tokens)) => {
+                Some(Thinking::new(*budget, prompt, Arc::clone(tokens)))
+            }
+            _ => None,
+        };
         let text = vocabulary.map(|vocabulary| TextOut {
-            detokenizer: Detokenizer::new(vocabulary, true),
+            detokenizer: Detokenizer::new(vocabulary, true).showing(&task.keep_special),
             stop: StopMatcher::new(&task.stop),
         });
         Self {
             sampler,
             drawn: None,
             constraint: task.grammar.map(|(grammar, start)| grammar.begin(&start)),
+            thinking,
             is_complete: false,
             max_tokens: task.max_tokens,
             generated: 0,
@@ -82,14 +92,18 @@ impl Generation {
 
     /// Draws the next token; what it leads to is up to [`Self::accept`].
     pub(super) fn draw(&mut self, logits: &mut [f32], state: &[f32]) -> Result<()> {
-        let drawn = match &mut self.constraint {
-            None => self.sampler.sample(logits)?,
-            Some(constraint) => {
-                let drawn = self.sampler.sample_among(logits, constraint)?;
-                self.is_complete = constraint.accept(drawn.token)?;
-                drawn
-            }
+        let forced = self.thinking.as_mut().and_then(Thinking::forced);
+        let drawn = match (forced, &mut self.constraint) {
+            (Some(token), _) => self.sampler.given(token, logits)?,
+            (None, None) => self.sampler.sample(logits)?,
+            (None, Some(constraint)) => self.sampler.sample_among(logits, constraint)?,
         };
+        if let Some(thinking) = &mut self.thinking {
+            thinking.accept(drawn.token);
+        }
+        if let Some(constraint) = &mut self.constraint {
+            self.is_complete = constraint.accept(drawn.token)?;
+        }
         if let Some(capturing) = &mut self.capturing {
             capturing.note(state, logits, drawn.token)?;
         }

@@ -63,6 +63,8 @@ pub fn greedy(max_tokens: usize) -> GenerateTask {
         stop: vec![],
         ignore_end: true,
         grammar: None,
+        thinking: None,
+        keep_special: vec![],
     }
 }
 
