@@ -22,6 +22,7 @@ from ruvllm.errors import (
     ContextLengthError,
     EmbeddingError,
     GenerationError,
+    GrammarError,
     InvalidModelError,
     InvalidOperationError,
     IoError,
@@ -50,8 +51,10 @@ from ruvllm.figures import (
     PrefixCacheStats,
     TenantStats,
 )
+from ruvllm.grammar import Grammar
 from ruvllm.outputs import Chunk, Completion, Timings, TokenLogprob, Usage
 from ruvllm.params import GenerateParams
+from ruvllm.tools import ToolCall, ToolChoice, ToolDefinition
 from ruvllm.types import DeviceType, ModelSize, Precision, Quantization
 
 if TYPE_CHECKING:
@@ -68,7 +71,7 @@ if TYPE_CHECKING:
     from ruvllm.backends.base import LlmBackend
     from ruvllm.backends.native import NativeBackend
     from ruvllm.caching import PrefixCache, RadixTree
-    from ruvllm.chat import BatchInference, ChatSession, RagPipeline
+    from ruvllm.chat import BatchInference, ChatSession, RagPipeline, ToolConversation
     from ruvllm.learning import (
         AdaptationResult,
         ConsolidationStrategy,
@@ -105,6 +108,8 @@ __all__ = [
     "EwcState",
     "GenerateParams",
     "GenerationError",
+    "Grammar",
+    "GrammarError",
     "InvalidModelError",
     "InvalidOperationError",
     "IoError",
@@ -153,6 +158,10 @@ __all__ = [
     "Timings",
     "TokenLogprob",
     "TokenizationError",
+    "ToolCall",
+    "ToolChoice",
+    "ToolConversation",
+    "ToolDefinition",
     "TrainingConfig",
     "TrainingError",
     "TrainingSample",
@@ -192,6 +201,7 @@ _LATE = {
     "SonaLlm": ("ruvllm.learning", "SonaLlm"),
     "SonaLlmConfig": ("ruvllm.learning", "SonaLlmConfig"),
     "TargetModule": ("ruvllm.adapters", "TargetModule"),
+    "ToolConversation": ("ruvllm.chat", "ToolConversation"),
     "TrainingConfig": ("ruvllm.training", "TrainingConfig"),
     "TrainingSample": ("ruvllm.training", "TrainingSample"),
     "ReasoningBank": ("ruvllm.reasoning", "ReasoningBank"),

@@ -227,6 +227,25 @@ class Vocabulary:
     def is_special(self, token_id: int) -> bool: ...
 
 @final
+class Grammars:
+    """The grammars of one model. Any thread; whoever asks first waits for the vocabulary."""
+
+    def __new__(cls, vocabulary: Vocabulary, end_tokens: Sequence[int]) -> Grammars: ...
+    def grammar(self, kind: str, source: str) -> Grammar:
+        """Gives the grammar of a source, compiled unless it is kept."""
+    @property
+    def bytes(self) -> int: ...
+
+@final
+class Grammar:
+    """What one answer must be; any number may use it at the same time."""
+
+    def accepts(self, text: str) -> bool:
+        """Whether a text as a whole is what it allows."""
+    @property
+    def bytes(self) -> int: ...
+
+@final
 class Model:
     """Weights, packed for this machine."""
 
@@ -584,6 +603,15 @@ class _GenerationSettings(Protocol):
     @property
     def capture(self) -> tuple[Captures, str, int] | None:
         """Where the answer is kept, under which name, and where one that is given begins."""
+    @property
+    def grammar(self) -> Grammar | None: ...
+    @property
+    def grammar_after(self) -> str | None: ...
+    @property
+    def thinking(self) -> tuple[int, str, str, Sequence[int]] | None:
+        """A budget in tokens, the marks around thoughts, and the tokens that end them."""
+    @property
+    def keep_special(self) -> Sequence[str]: ...
 
 class _EvaluationSettings(Protocol):
     @property

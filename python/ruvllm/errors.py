@@ -17,6 +17,7 @@ __all__ = [
     "ContextLengthError",
     "EmbeddingError",
     "GenerationError",
+    "GrammarError",
     "InvalidModelError",
     "InvalidOperationError",
     "IoError",
@@ -187,6 +188,20 @@ class GenerationError(RuvLLMError, RuntimeError):
     """A request failed while it ran."""
 
     prefix = "Generation error"
+
+
+class GrammarError(RuvLLMError, ValueError):
+    """A grammar or a JSON schema cannot be honoured as it stands; no weaker one takes its place.
+
+    `pointer` is the JSON pointer to what is wrong in a schema: empty for the whole, and `None` where what is
+    wrong is no schema.
+    """
+
+    prefix = "Grammar error"
+
+    def __init__(self, message: str = "", pointer: str | None = None) -> None:
+        super().__init__(message)
+        self.pointer = pointer
 
 
 class EmbeddingError(RuvLLMError, ValueError):

@@ -77,6 +77,7 @@ class MemoryStats:
         kv_used_bytes: What of it requests hold now.
         kv_cached_bytes: What of it only the prefix cache holds; it gives way to requests.
         swapped_bytes: Beside it, what is kept of requests that were set aside.
+        grammar_bytes: The vocabulary as grammars need it, and compiled grammars that are kept, about.
         resident_bytes: The whole process now; 0 where the system does not tell.
         peak_resident_bytes: The whole process at its highest; 0 where the system does not tell.
         running_requests: Requests that hold key-value blocks now.
@@ -90,6 +91,7 @@ class MemoryStats:
     kv_used_bytes: int
     kv_cached_bytes: int
     swapped_bytes: int
+    grammar_bytes: int
     resident_bytes: int
     peak_resident_bytes: int
     running_requests: int

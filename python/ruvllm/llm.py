@@ -26,6 +26,7 @@ from ruvllm.packs.manager import KernelManager
 from ruvllm.params import GenerateParams
 from ruvllm.runtime import accounts
 from ruvllm.runtime.awaited import Awaited
+from ruvllm.runtime.chat_methods import ChatMethods
 from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.configuration import resolve_model, settings_from
 from ruvllm.runtime.engine_prefix_cache import EnginePrefixCache
@@ -37,7 +38,7 @@ from ruvllm.runtime.opening import open_model
 from ruvllm.runtime.prompts import Prompt, is_one_prompt
 from ruvllm.runtime.request import Terms
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
-from ruvllm.text.messages import MessageLike
+from ruvllm.structured.methods import StructuredMethods
 from ruvllm.types import DeviceType
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ DEFAULT_MODEL = "smollm2-135m"
 MAX_IN_FLIGHT = 128
 
 
-class LLM(Closing, DecisionMethods, InfillMethods, LearningMethods):
+class LLM(Closing, ChatMethods, DecisionMethods, InfillMethods, StructuredMethods, LearningMethods):
     """A language model, loaded.
 
         with LLM("smollm2-135m") as llm:
@@ -82,7 +83,7 @@ class LLM(Closing, DecisionMethods, InfillMethods, LearningMethods):
         self._open = open_model(resolve_model(model, config), configured, progress)
         self._loop = self._open.loop
         self._adapters = Adapters(Readiness(self._open.native, self._open.memory, self._open.adapter_bytes))
-        self._learning = Learning(self._open)
+        self._learning = Learning(self._open, self._adapters)
         self._device = config.device if config else DeviceType.auto()
         # Also at the interpreter's end, where threads that are still in the engine would be cut off.
         self._finalizer = weakref.finalize(self, self._loop.close)
@@ -150,23 +151,6 @@ class LLM(Closing, DecisionMethods, InfillMethods, LearningMethods):
             for one, terms in zip(prompts, terms_of_each, strict=True)
         ]
         return completions_in_order(self._loop, tasks, max_in_flight=MAX_IN_FLIGHT)
-
-    def chat(
-        self,
-        messages: str | Sequence[MessageLike],
-        params: GenerateParams | None = None,
-        *,
-        tenant: str = "",
-        priority: int = 0,
-        adapter: AdapterChoice = None,
-    ) -> Completion:
-        """Answer a conversation; a lone text is the user's message.
-
-        llm.chat([{"role": "user", "content": "Hello"}]).text
-        """
-        tokens, terms = self.chat_tokens(messages), self._terms(tenant, priority, adapter)
-        generations = self._generations
-        return generations.begin(generations.prompt_task(tokens, params, terms)).completion()
 
     def stream(
         self,
@@ -358,7 +342,7 @@ class LLM(Closing, DecisionMethods, InfillMethods, LearningMethods):
     def _terms(self, tenant: str = "", priority: int = 0, adapter: AdapterChoice = None) -> Terms:
         if not is_one_choice(adapter):
             raise ConfigError(f"adapter is {adapter!r}; a list of adapters is for a list of prompts")
-        return Terms(tenant, priority, adapters=self.adapters.chosen(adapter))
+        return Terms(tenant, priority, adapters=self.adapters.chosen(adapter, tenant))
 
     def _terms_of_each(
         self, tenant: str, priority: int, adapter: "AdapterChoice | Sequence[AdapterChoice]", count: int
@@ -389,7 +373,7 @@ class LLM(Closing, DecisionMethods, InfillMethods, LearningMethods):
 
     @property
     def _generations(self) -> Generations:
-        return Generations(self._open, self._tokens, self.chat_tokens)
+        return Generations(self._open, self._tokens, self.chat_tokens, lambda: self.response_format.reasons)
 
     @property
     def _evaluations(self) -> Evaluations:

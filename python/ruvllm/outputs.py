@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from ruvllm.tools import ToolCall
+
 __all__ = [
     "Chunk",
     "Completion",
@@ -109,6 +111,8 @@ class Completion:
         timings: Seconds taken.
         logprobs: One for each token, where they were asked for.
         completion_id: What feedback may call it; `None` where nobody learns from it.
+        reasoning: What the model thought before, where `chat` found it.
+        tool_calls: The tools that the model calls, in `chat` with tools.
     """
 
     text: str
@@ -118,6 +122,8 @@ class Completion:
     timings: Timings
     logprobs: tuple[TokenLogprob, ...] | None = None
     completion_id: str | None = None
+    reasoning: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from ruvllm._checks import Interval, check_integer, check_number, check_type
 from ruvllm.errors import ConfigError
+from ruvllm.grammar import Grammar
 
 __all__ = ["GenerateParams"]
 
@@ -48,6 +49,10 @@ class GenerateParams:
         ignore_eos: Goes on past the model's end tokens; for measurements.
         cache_prefix: Takes what was computed before of the same beginning, and keeps what is computed here.
         min_cache_tokens: Shorter prompts are neither looked up nor kept.
+        grammar: What the answer must be.
+        thinking_tokens: The most tokens that a model which thinks first may think; then its thoughts are
+            ended and it answers. A model that does not think has none to end.
+        keep_special: Control tokens whose texts stand in the answer's text, where others are left out.
     """
 
     max_tokens: int = 256
@@ -65,6 +70,9 @@ class GenerateParams:
     ignore_eos: bool = False
     cache_prefix: bool = True
     min_cache_tokens: int = 16
+    grammar: Grammar | None = None
+    thinking_tokens: int | None = None
+    keep_special: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_integer("max_tokens", self.max_tokens, 1)
@@ -78,8 +86,17 @@ class GenerateParams:
         check_type("ignore_eos", self.ignore_eos, bool)
         check_type("cache_prefix", self.cache_prefix, bool)
         check_integer("min_cache_tokens", self.min_cache_tokens, 1)
+        if self.grammar is not None:
+            check_type("grammar", self.grammar, Grammar)
+            if self.ignore_eos:
+                raise ConfigError(
+                    "ignore_eos goes on past the end of what the grammar allows; set one of them"
+                )
+        if self.thinking_tokens is not None:
+            check_integer("thinking_tokens", self.thinking_tokens, 0)
+        object.__setattr__(self, "keep_special", _checked_texts("keep_special", self.keep_special))
         object.__setattr__(self, "logit_bias", _checked_bias(self.logit_bias))
-        object.__setattr__(self, "stop_sequences", _checked_stop_sequences(self.stop_sequences))
+        object.__setattr__(self, "stop_sequences", _checked_texts("stop_sequences", self.stop_sequences))
 
 
 def _checked_bias(bias: object) -> dict[int, float]:
@@ -93,14 +110,13 @@ def _checked_bias(bias: object) -> dict[int, float]:
     }
 
 
-def _checked_stop_sequences(stop_sequences: object) -> tuple[str, ...]:
-    if isinstance(stop_sequences, str) or not isinstance(stop_sequences, list | tuple):
-        raise ConfigError(f"stop_sequences is {stop_sequences!r}; it must be a list or tuple of texts")
-    if len(stop_sequences) > MAX_STOP_SEQUENCES:
-        raise ConfigError(
-            f"stop_sequences has {len(stop_sequences)} texts; at most {MAX_STOP_SEQUENCES} are allowed"
-        )
-    for index, text in enumerate(stop_sequences):
+def _checked_texts(name: str, texts: object) -> tuple[str, ...]:
+    """Up to 64 texts, none of them empty; `ConfigError` otherwise."""
+    if isinstance(texts, str) or not isinstance(texts, list | tuple):
+        raise ConfigError(f"{name} is {texts!r}; it must be a list or tuple of texts")
+    if len(texts) > MAX_STOP_SEQUENCES:
+        raise ConfigError(f"{name} has {len(texts)} texts; at most {MAX_STOP_SEQUENCES} are allowed")
+    for index, text in enumerate(texts):
         if not isinstance(text, str) or not text:
-            raise ConfigError(f"stop_sequences[{index}] is {text!r}; it must be a text that is not empty")
-    return tuple(stop_sequences)
+            raise ConfigError(f"{name}[{index}] is {text!r}; it must be a text that is not empty")
+    return tuple(texts)

@@ -6,6 +6,7 @@ The engine is real, the model tiny; what is asked is who is done before whom, so
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -35,7 +36,7 @@ def make_llm() -> Iterator[Callable[..., LLM]]:
     opened: list[LLM] = []
 
     def make(**settings: Any) -> LLM:
-        opened.append(LLM(GGUF, max_context=256, **settings))
+        opened.append(LLM(GGUF, **({"max_context": 256} | settings)))
         return opened[-1]
 
     yield make
@@ -147,14 +148,15 @@ def test_fault_3_urgency_counts_among_a_tenants_own(make_llm: Callable[..., LLM]
 
 
 def test_a_rank_that_a_key_allows_counts_between_tenants(make_llm: Callable[..., LLM]) -> None:
-    llm = make_llm(limits=Limits(max_running=2))
-    slow = [llm.stream(prompt(number), LONG, tenant=f"tenant-{number}") for number in range(2)]
+    llm = make_llm(limits=Limits(max_running=2), max_context=512)
+    longest = replace(LONG, max_tokens=500)
+    slow = [llm.stream(prompt(number), longest, tenant=f"tenant-{number}") for number in range(2)]
     next(slow[0])
     urgent = llm.stream(prompt(9), SHORT, tenant="urgent", priority=5)
     assert len(urgent.completion().token_ids) == 8
-    assert (llm.memory_stats().running_requests, llm.memory_stats().preemptions >= 1) == (2, True)
-    for stream in slow:
-        stream.close()
+    # One of the two made room, and goes on from where it was; the first's first token is taken already.
+    assert llm.memory_stats().preemptions >= 1
+    assert [len(stream.completion().token_ids) for stream in slow] == [499, 500]
 
 
 def test_fault_4_a_full_queue_has_room_for_those_who_have_little_in_it(make_llm: Callable[..., LLM]) -> None:

@@ -171,6 +171,7 @@ class FakeLLM:
             kv_used_bytes=10,
             kv_cached_bytes=0,
             swapped_bytes=0,
+            grammar_bytes=0,
             resident_bytes=2_000_000,
             peak_resident_bytes=3_000_000,
             running_requests=0,

@@ -43,7 +43,7 @@ def test_all_commands_are_among_them() -> None:
     packs = ["verify", "list", "install", "activate", "rollback", "bench", "keygen", "sign"]
     adapters = ["load", "list", "unload", "info", "merge", "export"]
     bank = ["add", "search", "distill", "context", "stats"]
-    learn = ["status", "feedback", "rollback", "log", "export"]
+    learn = ["status", "feedback", "rollback", "consolidate", "train", "log", "export"]
     inner = [
         *(f"bank {name}" for name in bank),
         *(f"learn {name}" for name in learn),

@@ -82,6 +82,34 @@ def test_feedback_is_given_shown_undone_and_outlives_the_server(
     assert "0 changes of 'acme' can be undone" in nothing_left.stderr
 
 
+def test_the_loops_behind_are_asked_for(ruvllm: Ruvllm, tiny_chat_path: Path, tmp_path: Path) -> None:
+    learned = str(tmp_path / "learned")
+    flags = ("--learn", "--learn-dir", learned, "--learn-interval", "0", "--api-key", ACME)
+    with serving(tiny_chat_path, *flags) as server:
+        url = server.wait_until_ready().url
+
+        def learn(*arguments: str) -> Any:
+            return ruvllm("learn", *arguments, "--url", url, "--api-key", ACME)
+
+        too_few = learn("train")
+        assert too_few.exit_code == 2
+        assert "needs 2" in too_few.stderr
+        assert "nothing was learned" in learn("consolidate").stdout
+        for _ in range(3):
+            assert learn("feedback", ask(server, ACME), "--good").exit_code == 0
+        assert "kept: " in learn("consolidate").stdout
+        done = learn("train", "--wait")
+        assert done.exit_code == 0, done.stderr
+        assert "training on 3 answers" in done.stderr
+        assert done.stdout.split(":")[0] in ("applied", "unchanged")
+        assert "kept out of training" in done.stdout
+        (told,) = json.loads(learn("status", "--json").stdout)
+        assert told["background_turns"] == 2
+        assert told["deep"]["samples"] == 3
+    shown = json.loads(ruvllm("learn", "log", "--learn-dir", learned, "--json").stdout)
+    assert [one["loop"] for one in shown] == ["background", *["instant"] * 3, "background", "deep"]
+
+
 def test_export_gives_the_matrices(ruvllm: Ruvllm, tiny_chat_path: Path, tmp_path: Path) -> None:
     from safetensors.numpy import load_file
 
@@ -129,6 +157,7 @@ def test_a_line_that_was_altered_is_told(ruvllm: Ruvllm, tmp_path: Path) -> None
         (["feedback", "x", "--good", "--bad"], 2, "give one of"),
         (["feedback", "x", "--value", "nan"], 2, ""),
         (["feedback", "x", "--value", "2"], 2, ""),
+        (["train", "--tenant", "acme", "--wait"], 2, "--wait is for the tenant of the key"),
         (["rollback", "--tenant", "acme"], 2, "--tenant goes with --learn-dir"),
         (["status", "--url", "http://127.0.0.1:1"], 1, "127.0.0.1:1"),
     ],

@@ -35,6 +35,9 @@ VALUES: dict[str, tuple[str, object]] = {
     "metrics_prefix": ("vllm", "vllm"),
     # A switch: its flag stands alone.
     "learn": ("", True),
+    "learn_tenants": ("3", 3),
+    "learn_interval": ("5", 5.0),
+    "learn_samples": ("4", 4),
 }
 
 

@@ -18,7 +18,11 @@ EXPECTED = {
     "fine_tuning.py": r"before: .+\nloss .+\nafter: .*Ahoy! .+ be the capital of Portugal, matey\.",
     # How an answer looks is shown by the bank alone.
     "reasoning_bank.py": r"-> thumb=.*\n9 trajectories, .*\nwithout: (?!thumb=).*\nwith: thumb=down\n",
+    # A correction makes its text likelier and marks down what was said, and can be undone.
+    "learning_server.py": r"before: (.+)\ngeneration 1: \+.*: -0.+after: (?!\1).+\n3 updates.+undone: \1\n",
+    "micro_lora_adaptation.py": r"likelier.+stayed: True\nconsolidated: kept: .+\nundone to the bit: True\n",
     "streaming.py": r"\S.*\n\[(length|stop), \d+ tokens\]\nThe sun is .+\nThe sea is ",
+    "tools_agent.py": r"> How many letters .*\n  (count_letters|turn_around)\(\{.*\}\) -> \S.*\n.*\S",
     "chat_multi_turn.py": r"> What is the capital of France\?\n.*Paris.*\n> And of Italy\?\n.*Rome",
 }
 

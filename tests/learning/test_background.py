@@ -1,5 +1,6 @@
 """The background loop: each strategy does what it says, and what does not help is dropped."""
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ruvllm import LLM, ConsolidationStrategy, SonaConfig, SonaLlm, SonaLlmConfig
-from ruvllm.learning import TenantState
+from ruvllm.learning import LearningEvent, TenantState
+from ruvllm.learning.background_thread import BackgroundThread
 from ruvllm.learning.consolidation import Generations, merged
 from tests.conftest import FIXTURES
 
@@ -179,10 +181,68 @@ def test_the_thread_takes_turns_until_it_is_stopped(llm: LLM) -> None:
     assert sona.stats().background_count >= 1
 
 
+def test_one_thread_serves_all_tenants_and_outlives_the_failure_of_one(
+    llm: LLM, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = SonaLlmConfig(sona=FREE, background_min_samples=1, background_interval_ms=10)
+    both = [SonaLlm(llm, config, tenant=f"of many {index}") for index in range(2)]
+    fails = SonaLlm(llm, config, tenant="fails")
+
+    def fail(event: LearningEvent) -> None:
+        if event.result.loop_type == "background":
+            raise RuntimeError("no disk")
+
+    fails.learner.watch(fail)
+    threads = threading.active_count()
+    for sona in (fails, *both):
+        sona.start_background()
+        sona.learner.adapt(llm.learning.captured(sona.tenant, PROMPT, ANSWERS[0]), "answer", 1.0)
+    assert threading.active_count() <= threads + 1
+    until = time.monotonic() + 30
+    while not all(sona.stats().background_count for sona in both) and time.monotonic() < until:
+        time.sleep(0.01)
+    for sona in both:
+        assert sona.stats().background_count
+        sona.stop_background()
+    assert "tenant 'fails' failed" in caplog.text
+    assert llm.learning.background("fails") not in llm.learning.background_thread
+
+
+def test_requests_go_first_for_a_while() -> None:
+    busy = [True]
+    thread = BackgroundThread(lambda: busy[0])
+    loop = _Due()
+    thread.add(loop)  # type: ignore[arg-type]
+    time.sleep(0.1)
+    assert not loop.taken.is_set()
+    busy[0] = False
+    assert loop.taken.wait(30)
+    thread.close()
+
+
+class _Due:
+    """A loop that always has something to do."""
+
+    tenant, interval = "due", 0.01
+
+    def __init__(self) -> None:
+        self.taken = threading.Event()
+
+    def is_due(self) -> bool:
+        return True
+
+    def consolidate(self) -> None:
+        self.taken.set()
+
+    def wait(self) -> None:
+        """Nothing is being taken."""
+
+
 def test_deep_is_worth_it_from_a_sum_of_qualities_on(llm: LLM) -> None:
     sona = SonaLlm(llm, SonaLlmConfig(deep_trigger_threshold=1.5), tenant="deep")
     found = []
     for index in range(3):
-        sona.learner.adapt(llm.learning.captured("deep", PROMPT, ANSWERS[0]), f"answer {index}", 0.8)
+        captured = llm.learning.captured("deep", PROMPT, ANSWERS[0])
+        sona.learner.adapt(captured, f"answer {index}", 0.8, prompt=PROMPT)
         found.append(sona.should_trigger_deep())
     assert found == [False, True, True]

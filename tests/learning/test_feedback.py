@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -211,8 +211,6 @@ def test_settings_are_checked(llm: LLM) -> None:
         SonaLlm(llm, SonaLlmConfig(), tenant="rank")
     with pytest.raises(ConfigError, match="lm_head"):
         sona.forward(np.zeros(hidden, np.float32), "q_proj")
-    with pytest.raises(InvalidOperationError, match="deep loop"):
-        sona.deep_optimize([])
 
 
 def test_over_asyncio_and_in_pieces(llm: LLM) -> None:
@@ -248,3 +246,79 @@ def test_the_token_that_ended_an_answer_is_learned_from(llm: LLM) -> None:
     sona.feedback(answer.completion_id, 1.0)
     [sample] = sona.learner.samples()
     assert sample.captured.token_ids == list(answer.token_ids)
+
+
+def test_a_correction_marks_down_the_answer_within_the_bounds_of_one_feedback(llm: LLM) -> None:
+    bounds = SonaConfig(baseline_rate=0.0)
+    sona = SonaLlm(llm, SonaLlmConfig(sona=bounds), tenant="corrects")
+    answer = sona.generate(PROMPT, GREEDY)
+    wanted = llm.detokenize([203, 11])
+    tokens = llm.tokenize(wanted, add_bos=False, parse_special=False)
+
+    def likely(said: Sequence[int]) -> float:
+        return -float(np.mean(sona.score([*PROMPT, *said])[len(PROMPT) - 1 :]))
+
+    before = likely(answer.token_ids), likely(tokens)
+    result = sona.correct(PROMPT, answer, wanted)
+    down, up = likely(answer.token_ids) - before[0], likely(tokens) - before[1]
+    assert down < -0.005
+    assert up > 0.005
+    assert result.logprob_change == pytest.approx(up, rel=0.3, abs=0.01)
+    assert 0 < result.divergence <= sona.config.instant_lr * 0.5**2 * 1.01
+    assert (result.samples_used, result.generation) == (2, 1)
+    assert "the answer that was given: -" in result.notes[0]
+    stats = sona.stats()
+    assert (stats.instant_count, sona.state.feedback, sona.state.updates) == (1, 1, 1)
+    # Both are known to the loops behind, one as bad and one as good.
+    assert [one.quality for one in sona.learner.collected.samples()] == [0.0, 1.0]
+    assert sorted(one.quality for one in sona.learner.samples()) == [0.0, 1.0]
+    assert {one.generation for one in sona.learner.samples()} == {1}
+    sona.rollback()
+    assert (likely(answer.token_ids), likely(tokens)) == before
+    # Where the answer is not kept, the correction counts alone.
+    alone = sona.correct(PROMPT, None, wanted)
+    assert (alone.applied, alone.samples_used, alone.notes) == (True, 1, ())
+    with pytest.raises(SonaError, match="empty"):
+        sona.correct(PROMPT, answer, "")
+
+
+def test_no_more_tenants_learn_than_may(llm: LLM) -> None:
+    learning = llm.learning
+    before = learning.memory()
+    assert (before.tenants, before.max_tenants) == (len(learning.tenants()), 64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learning, "max_tenants", before.tenants + 1)
+        one = SonaLlm(llm, tenant="the last one")
+        with pytest.raises(OverloadedError, match="no more than") as caught:
+            SonaLlm(llm, tenant="one too many")
+        assert caught.value.retry_after_seconds == 60.0
+        assert llm.generate(PROMPT, GREEDY, tenant="one too many").completion_id is None
+        assert SonaLlm(llm, tenant="the last one").state is one.state
+        learning.end("the last one")
+        SonaLlm(llm, tenant="one too many")
+
+
+def test_the_memory_of_learning_is_counted(llm: LLM) -> None:
+    sona = SonaLlm(llm, tenant="memory")
+    before = sona.learner.num_bytes()
+    answers = [sona.generate([*PROMPT, index], GREEDY) for index in range(4)]
+    waiting = sona.learner.num_bytes() - before
+    # Hidden states of 16 bits, 64 candidates of each token, and the tokens before the answer.
+    assert waiting >= 4 * 8 * (2 * llm.model_info.hidden_size + 500) + 4 * 4 * 6
+    for answer in answers:
+        sona.feedback(answer.completion_id, 1.0)
+    matrices = sona.state.a.nbytes + sona.state.b.nbytes
+    assert sona.learner.num_bytes() - before >= waiting + 4 * matrices
+    assert llm.learning.memory().num_bytes >= sona.learner.num_bytes()
+
+
+def test_what_was_asked_is_bounded(llm: LLM) -> None:
+    config = SonaLlmConfig(sona=SonaConfig(token_bytes=400))
+    sona = SonaLlm(llm, config, tenant="asked")
+    answers = [sona.generate([*PROMPT, index], GREEDY) for index in range(20)]
+    for answer in answers:
+        sona.feedback(answer.completion_id, 1.0)
+    assert sona.learner.collected.num_bytes <= 400
+    kept = sona.learner.collected.samples()
+    assert 1 <= len(kept) <= 4
+    assert kept[-1].prompt.tolist() == [*PROMPT, 19]

@@ -1,6 +1,7 @@
 """Mutants of the Python package: features taken out one by one, each beside the tests that stand for it."""
 
 from tests.mutants.listed_learning import LEARNING_MUTANTS
+from tests.mutants.listed_loops import LOOP_MUTANTS
 from tests.mutants.listed_scheduler import SCHEDULER_MUTANTS
 from tests.mutants.mutant import Mutant, python_mutant
 
@@ -95,30 +96,74 @@ STREAMS = (
     ),
 )
 
+TOOLS = ("serve/test_tools_chat.py", "serve/test_tools_responses.py")
+
 CONVERSATIONS = (
     python_mutant(
         "serve/conversation.py",
-        'variables = None if conversation.thinks else {"enable_thinking": False}',
-        "variables = None",
+        'thinks = effort != "none"',
+        "thinks = True",
         ("serve/test_thinking.py",),
     ),
     python_mutant(
         "serve/schemas/chat.py",
-        "thinks=thinks(self.model_extra)",
-        "thinks=True",
+        "effort=self.effort(),",
+        "effort=None,",
         ("serve/test_thinking.py",),
     ),
     python_mutant(
-        "serve/schemas/messages.py",
-        "thinks=thinks(self.model_extra)",
-        "thinks=True",
+        "serve/schemas/thinking.py",
+        'return "none" if thinking is not None and thinking.type == "disabled" else effort',
+        "return effort",
         ("serve/test_thinking.py",),
     ),
     python_mutant(
         "serve/schemas/responses.py",
-        "thinks=thinks(self.model_extra)",
-        "thinks=True",
+        "effort=self.reasoning.effort if self.reasoning else None,",
+        "effort=None,",
         ("serve/test_thinking.py",),
+    ),
+    python_mutant(
+        "serve/answer_reading.py",
+        "elif part.index and not self._use.parallel:",
+        "elif part.index < 0:",
+        TOOLS,
+    ),
+    python_mutant(
+        "serve/answer_reading.py",
+        'return "tool_calls" if self._finish_reason == "stop" and self._calls else self._finish_reason',
+        "return self._finish_reason",
+        TOOLS,
+    ),
+    python_mutant(
+        "serve/answer_reading.py",
+        "thinking_open=llm.response_format.thinking_open(tail, beginning=beginning),",
+        "thinking_open=False,",
+        TOOLS,
+    ),
+    python_mutant(
+        "serve/schemas/calls.py",
+        "if call_id not in self._names:",
+        "if call_id is None:",
+        TOOLS,
+    ),
+    python_mutant(
+        "serve/tool_use.py",
+        'if choice.kind == "none":',
+        'if choice.kind == "never":',
+        TOOLS,
+    ),
+    python_mutant(
+        "serve/schemas/blocks.py",
+        "if block.thinking and block.signature == signature_of(block.thinking):",
+        "if block.thinking:",
+        ("serve/test_tools_messages.py",),
+    ),
+    python_mutant(
+        "serve/response_items.py",
+        '"custom_tool_call" if part.name in self._use.custom else "function_call"',
+        '"function_call"',
+        ("serve/test_tools_responses.py",),
     ),
     python_mutant(
         "chat/rag.py",
@@ -277,4 +322,5 @@ PYTHON_MUTANTS: dict[str, tuple[Mutant, ...]] = {
     "MicroLoRA": MICRO_LORA,
     "reasoning bank": REASONING_BANK,
     "learning": LEARNING_MUTANTS,
+    "loops": LOOP_MUTANTS,
 }

@@ -11,6 +11,7 @@ from ruvllm.serve import create_app
 from tests.conftest import FIXTURES
 from tests.serve.running import RunningServer, running
 from tests.serve.tiny_models import with_chat_template
+from tests.serve.tool_models import tool_server
 
 REAL = "smollm2-135m"
 TINY = "tiny"
@@ -56,3 +57,10 @@ def tiny(tiny_server: RunningServer) -> Iterator[openai.OpenAI]:
     """OpenAI's client, pointed at the tiny model."""
     with openai.OpenAI(base_url=tiny_server.api, api_key="none", max_retries=0) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """Models that call tools as scripts tell them, behind a server."""
+    with tool_server(tmp_path_factory.mktemp("scripts")) as server:
+        yield server

@@ -162,6 +162,23 @@ def test_a_correction_makes_its_text_likelier(acme: Client, llm: LLM) -> None:
     assert log_probability(llm, "acme", wanted) - likely > 0.5 * done["log_prob_change"]
 
 
+def test_a_correction_marks_down_what_was_said_within_the_same_bounds(acme: Client, llm: LLM) -> None:
+    answer = acme.ask()
+    said, wanted = answer["choices"][0]["message"]["content"], "a dog ran"
+    before = {text: log_probability(llm, "acme", text) for text in (said, wanted)}
+    base = logits(llm, "acme")
+    done = acme.say(answer["id"], corrected=wanted)
+    change = {text: log_probability(llm, "acme", text) - likely for text, likely in before.items()}
+    assert change[said] < -0.01
+    assert change[wanted] > 0
+    assert done["log_prob_change"] == pytest.approx(change[wanted], rel=0.5)
+    assert done["divergence"] <= 0.1 * 1.01  # of one feedback of this advantage, at the most
+    assert "the answer that was given: -" in done["reason"]
+    assert acme.status()["updates"] == acme.status()["feedback"] == done["generation"] == 1
+    acme.post("/v1/feedback/rollback", generation=1)
+    np.testing.assert_array_equal(logits(llm, "acme"), base)
+
+
 def test_answers_of_every_dialect_can_be_judged(acme: Client) -> None:
     text = {"prompt": "the cat", "max_tokens": 4}
     streamed = acme.post("/v1/chat/completions", model=TINY, stream=True, **ASKED)

@@ -130,8 +130,8 @@ def test_events_come_in_order_and_join_to_the_message(claude, real_server: Runni
     assert deltas > 1
     assert kinds == [
         "message_start",
-        "content_block_start",
         "ping",
+        "content_block_start",
         *["content_block_delta"] * deltas,
         "content_block_stop",
         "message_delta",

@@ -137,9 +137,6 @@ def test_their_texts_are_bounded_too() -> None:
 
 
 REFUSED = {
-    "tools": [{"type": "function", "name": "f", "parameters": {}}],
-    "tool_choice": "required",
-    "reasoning": {"effort": "high"},
     "background": True,
     "include": ["message.output_text.logprobs"],
     "conversation": "conv_1",
@@ -183,7 +180,7 @@ def test_fields_that_are_done_or_change_nothing_are_taken(tiny_server: RunningSe
         ({"input": []}, "input"),
         ({"input": 3}, "input"),
         ({"input": None}, "input"),
-        ({"input": [{"type": "function_call_output", "call_id": "c", "output": "o"}]}, "input[0]"),
+        ({"input": [{"type": "function_call_output", "call_id": "c", "output": "o"}]}, "input[0].call_id"),
         ({"input": [{"role": "user", "content": "a"}, {"type": "item_reference", "id": "i"}]}, "input[1]"),
         ({"input": [{"role": "user"}]}, "input[0].content"),
         ({"input": [{"content": "a"}]}, "input[0].role"),
@@ -203,7 +200,8 @@ def test_fields_that_are_done_or_change_nothing_are_taken(tiny_server: RunningSe
         ({"metadata": {"k": 1}}, "metadata.k"),
         ({"metadata": {str(number): "" for number in range(17)}}, "metadata"),
         ({"metadata": {"k": "v" * 513}}, "metadata.k"),
-        ({"text": {"format": {"type": "json_object"}}}, "text.format"),
+        ({"text": {"format": {"type": "wizard"}}}, "text.format.type"),
+        ({"text": {"format": {"type": "json_schema", "schema": {"not": {}}}}}, "text.format.schema/not"),
         ({"stream_options": {"include_obfuscation": True}}, "stream_options.include_obfuscation"),
     ],
 )

@@ -88,7 +88,7 @@ def test_nothing_is_computed_or_kept(tiny_chat: LLM) -> None:
 @pytest.mark.parametrize(
     ("path", "fields", "param", "code"),
     [
-        (PATHS[0], {"messages": SAYS, "tools": [{}]}, "tools", "unsupported_parameter"),
+        (PATHS[0], {"messages": SAYS, "tools": [{}]}, "tools[0].type", "invalid_value"),
         (PATHS[0], {"messages": []}, "messages", "invalid_value"),
         (
             PATHS[0],

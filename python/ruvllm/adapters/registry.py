@@ -8,7 +8,7 @@ import math
 import os
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -64,6 +64,7 @@ class AdapterInfo:
         num_bytes: What it takes in memory while it is ready.
         base_model: What it was made for, as it says itself.
         source: Where it was read; `None` where it came from memory.
+        tenant: Whose it is alone: nobody else's requests can name it. `None` is everybody's.
     """
 
     name: str
@@ -73,6 +74,7 @@ class AdapterInfo:
     num_bytes: int
     base_model: str | None
     source: Path | None
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +137,9 @@ class Adapters:
             self._list = Path(path)
             self._save()
 
-    def load(self, name: str, source: str | os.PathLike[str] | AdapterWeights) -> AdapterInfo:
+    def load(
+        self, name: str, source: str | os.PathLike[str] | AdapterWeights, *, tenant: str | None = None
+    ) -> AdapterInfo:
         """Load a folder of PEFT's, or a GGUF file, under a name that is free.
 
             llm.adapters.load("tone", "adapters/tone")
@@ -144,8 +148,9 @@ class Adapters:
             name: What requests call it.
             source: A folder with `adapter_config.json` and `adapter_model.safetensors`, a `.gguf` file, the
                 Hub's `hf://org/repo`, or matrices.
+            tenant: Whose requests alone may name it; everybody's where it is left out.
         """
-        return self._put(name, source, expects=None)
+        return self._put(name, source, expects=None, tenant=tenant)
 
     def replace(
         self,
@@ -254,8 +259,8 @@ class Adapters:
         write_peft(loaded.generation.weights(), Path(folder))
         return Path(folder)
 
-    def chosen(self, choice: AdapterChoice) -> ChosenAdapters:
-        """What a request's `adapter` means now."""
+    def chosen(self, choice: AdapterChoice, tenant: str | None = None) -> ChosenAdapters:
+        """What the `adapter` of a tenant's request means now; others' own are as if they were not there."""
         if choice is None:
             return ()
         scales = {choice: 1.0} if isinstance(choice, str) else choice
@@ -264,7 +269,7 @@ class Adapters:
         if len(scales) > MAX_AT_ONCE:
             raise ConfigError(f"{len(scales)} adapters on one request; at most {MAX_AT_ONCE} are")
         with self._lock:
-            found = [(self._find(name), float(scale)) for name, scale in scales.items() if scale]
+            found = [(self._found_by(name, tenant), float(scale)) for name, scale in scales.items() if scale]
         num_bytes, most = sum(one.info.num_bytes for one, _ in found), self._readiness.max_bytes
         if len(found) > 1 and num_bytes > most:
             raise ConfigError(
@@ -274,7 +279,12 @@ class Adapters:
         return tuple((one.generation, scale) for one, scale in found)
 
     def _put(
-        self, name: str, source: str | os.PathLike[str] | AdapterWeights, *, expects: str | None
+        self,
+        name: str,
+        source: str | os.PathLike[str] | AdapterWeights,
+        *,
+        expects: str | None,
+        tenant: str | None = None,
     ) -> AdapterInfo:
         _check_name(name)
         generation, weights = Generation.of(source, self._readiness)
@@ -287,6 +297,7 @@ class Adapters:
             num_bytes=native.num_bytes,
             base_model=weights.base_model,
             source=weights.source,
+            tenant=tenant,
         )
         with self._lock:
             if expects is None:
@@ -298,6 +309,8 @@ class Adapters:
                         f"the adapter {name!r} is of generation {found.info.generation}, and not {expects}"
                     )
             before = self._known.get(name)
+            if before is not None:
+                info = replace(info, tenant=before.info.tenant)
             pinned = native if before is not None and before.pinned is not None else None
             self._known[name] = _Loaded(info, generation, pinned)
             if before is not None:
@@ -306,9 +319,9 @@ class Adapters:
         return info
 
     def _save(self) -> None:
-        """Write the list, where one is kept."""
+        """Write the list, where one is kept; what is a tenant's alone is kept by whoever made it."""
         if self._list is not None:
-            infos = (one.info for one in self._known.values())
+            infos = (one.info for one in self._known.values() if one.info.tenant is None)
             named = ((one.name, one.source, one.generation) for one in infos)
             write_list(
                 self._list, [SavedAdapter(name, at, digest) for name, at, digest in named if at is not None]
@@ -324,13 +337,23 @@ class Adapters:
         if name in self._known:
             raise AdapterError(f"the adapter {name!r} is loaded already; replace it, or unload it first")
 
+    def _found_by(self, name: str, tenant: str | None) -> _Loaded:
+        """What a name stands for to a tenant's request."""
+        found = self._find(name)
+        if found.info.tenant not in (None, tenant):
+            raise self._not_found(name)
+        return found
+
     def _find(self, name: str) -> _Loaded:
         found = self._known.get(name)
         if found is None:
-            known: Sequence[str] = sorted(self._known)[:8]
-            others = f"there are {', '.join(known)}" if known else "none is loaded"
-            raise NotFoundError(f"there is no adapter {name!r}; {others}")
+            raise self._not_found(name)
         return found
+
+    def _not_found(self, name: str) -> NotFoundError:
+        known = sorted(name for name, one in self._known.items() if one.info.tenant is None)[:8]
+        others = f"there are {', '.join(known)}" if known else "none is loaded"
+        return NotFoundError(f"there is no adapter {name!r}; {others}")
 
 
 def _check_name(name: str) -> None:

@@ -4,6 +4,7 @@ from ruvllm.chat.batch import BatchInference
 from ruvllm.chat.rag import RagAnswer, RagPipeline, RagStream
 from ruvllm.chat.retrieval import Bm25Index, split_text
 from ruvllm.chat.session import ChatSession, ChatStream
+from ruvllm.chat.tool_conversation import ToolConversation
 
 __all__ = [
     "BatchInference",
@@ -13,5 +14,6 @@ __all__ = [
     "RagAnswer",
     "RagPipeline",
     "RagStream",
+    "ToolConversation",
     "split_text",
 ]

@@ -195,6 +195,18 @@ class ServerClient(Closing):
         done: dict[str, Any] = self._json("POST", f"{self.address.api}/feedback", _without_none(body))
         return done
 
+    def consolidate(self, *, model: str | None = None) -> dict[str, Any]:
+        """Make one adapter of what this key's feedback left, where that helps; gives what that did."""
+        body = _without_none({"model": model})
+        done: dict[str, Any] = self._json("POST", f"{self.address.api}/feedback/consolidate", body)
+        return done
+
+    def begin_training(self, *, tenant: str | None = None, model: str | None = None) -> dict[str, Any]:
+        """Begin to train all layers on a tenant's good answers; `learning` tells how that goes."""
+        body = _without_none({"tenant": tenant, "model": model})
+        done: dict[str, Any] = self._json("POST", f"{self.address.api}/feedback/train", body)
+        return done
+
     def undo_feedback(self, *, steps: int = 1, model: str | None = None) -> dict[str, Any]:
         """Undo what this key's feedback changed last."""
         body = _without_none({"steps": steps, "model": model})

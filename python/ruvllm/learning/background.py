@@ -1,11 +1,7 @@
 """The background loop: makes one adapter of what instant updates left, where that helps."""
 
-import logging
-import os
-import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 from ruvllm.learning.consolidation import Generations, anchored, merged
@@ -15,27 +11,33 @@ from ruvllm.learning.values import AdaptationResult
 
 __all__ = ["BackgroundLoop"]
 
-logger = logging.getLogger(__name__)
-
-# While requests run, a turn that is due waits so long at most.
-MAX_WAIT_SECONDS = 5.0
-LOWEST_PRIORITY = 19
-
 
 class BackgroundLoop:
-    """Consolidates for one tenant, when asked or on a thread of its own; safe to use from many threads.
+    """Consolidates for one tenant; safe to use from many threads.
 
     A turn measures what it made on answers with feedback: the sum over them of advantage times
     log-likelihood. The best stays of what was made, what there is, and what there was before.
     """
 
-    def __init__(self, learner: TenantLearner, is_busy: Callable[[], bool]) -> None:
+    def __init__(self, learner: TenantLearner) -> None:
         self._learner = learner
-        self._is_busy = is_busy
         self._turn = threading.Lock()
         self._since = learner.state.generation
-        self._ends = threading.Event()
-        self._thread: threading.Thread | None = None
+
+    @property
+    def tenant(self) -> str:
+        """Whose it is."""
+        return self._learner.tenant
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two turns at the least."""
+        return self._learner.config.background_interval_ms / 1000
+
+    def wait(self) -> None:
+        """Wait for the turn that is being taken, where one is."""
+        with self._turn:
+            return
 
     def is_due(self) -> bool:
         """Whether enough waits for it, and long enough."""
@@ -53,7 +55,7 @@ class BackgroundLoop:
         """Take a turn."""
         with self._turn:
             began = time.perf_counter()
-            states, samples = self._learner.snapshots(self._since), self._learner.samples()
+            states, samples = self._states(), self._learner.samples()
             if not states or not samples:
                 return self._done(began, None, "nothing was learned since the last time", (0, 0))
             # What led to a generation; those that no feedback led to are as good as is expected.
@@ -78,6 +80,11 @@ class BackgroundLoop:
             note, counts = f"kept: {best}", (len(samples), present.generation)
             return self._done(began, candidates[best], note, counts)
 
+    def _states(self) -> tuple[TenantState, ...]:
+        """The generations since the last time that stand on the same layers as the present one."""
+        states = self._learner.snapshots(self._since)
+        return tuple(one for one in states if one.deep == states[-1].deep)
+
     def _done(
         self, began: float, state: TenantState | None, note: str, counts: tuple[int, int]
     ) -> AdaptationResult:
@@ -94,42 +101,3 @@ class BackgroundLoop:
         if result.applied:
             self._since = result.generation
         return result
-
-    # -- on a thread
-
-    def start(self) -> None:
-        """Take turns when they are due, on a thread of low priority, until `stop`; once is enough."""
-        with self._turn:
-            if self._thread is not None:
-                return
-            self._ends.clear()
-            self._thread = threading.Thread(
-                target=self._run, name=f"learning {self._learner.tenant}", daemon=True
-            )
-            self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread, after the turn that it takes. Twice is the same as once."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            self._ends.set()
-            thread.join()
-
-    def _run(self) -> None:
-        if sys.platform == "linux":
-            # There threads have their own; elsewhere it would be the whole process's.
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
-        interval = max(0.01, self._learner.config.background_interval_ms / 1000)
-        waited = 0.0
-        while not self._ends.wait(interval):
-            if not self.is_due():
-                waited = 0.0
-            elif self._is_busy() and waited < MAX_WAIT_SECONDS:
-                waited += interval
-            else:
-                waited = 0.0
-                try:
-                    self.consolidate()
-                except Exception:
-                    logger.exception("the background loop of tenant %r failed", self._learner.tenant)
-                    return

@@ -1,12 +1,12 @@
 """How a tenant learns: rates, bounds, and what is kept."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from ruvllm._checks import Interval, check_integer, check_number, check_type
 from ruvllm.adapters.micro_config import MicroLoraConfig
 from ruvllm.errors import ConfigError
 from ruvllm.learning.values import ConsolidationStrategy
+from ruvllm.training.config import TrainingConfig, TrainingObjective
 
 __all__ = ["SonaConfig", "SonaLlmConfig"]
 
@@ -33,7 +33,9 @@ class SonaConfig:
         max_generations: How many generations are kept to go back to.
         capture_bytes: What answers that wait for feedback, and those that had it, may take.
         capture_tokens: How much of an answer is kept: its first tokens.
-        replay_samples: Answers with feedback on which the background loop measures what it made.
+        replay_samples: Answers with feedback on which the background loop measures what it made, and at most
+            so many of those that the deep loop keeps out of training.
+        token_bytes: What the tokens of answers and of what was asked may take, for the deep loop.
     """
 
     micro_lora_rank: int = 2
@@ -49,12 +51,13 @@ class SonaConfig:
     capture_bytes: int = 16 << 20
     capture_tokens: int = 512
     replay_samples: int = 32
+    token_bytes: int = 4 << 20
 
     def __post_init__(self) -> None:
         check_integer("micro_lora_rank", self.micro_lora_rank, 1, 2)
         for name in ("base_lora_rank", "steps", "max_feedback_per_minute", "max_generations"):
             check_integer(name, getattr(self, name), 1)
-        for name in ("capture_bytes", "capture_tokens", "replay_samples"):
+        for name in ("capture_bytes", "capture_tokens", "replay_samples", "token_bytes"):
             check_integer(name, getattr(self, name), 1)
         check_number("max_drift", self.max_drift, _POSITIVE)
         check_number("ewc_lambda", self.ewc_lambda, _NOT_NEGATIVE)
@@ -68,7 +71,8 @@ class SonaLlmConfig:
 
     Attributes:
         micro_lora: Its rank counts, in place of `sona.micro_lora_rank`; its widths must be the hidden size.
-        training: How the deep loop trains: a `TrainingConfig`, or `None` for its defaults.
+        training: How the deep loop trains; `None` is `TrainingConfig.realtime()` with `sona.base_lora_rank`,
+            on answers that were rated 0.5 or better.
         sona: What bounds learning.
         instant_lr: How far feedback moves: the divergence, in nats a token, of an update whose feedback is 1
             away from what was expected. Half as far away moves half as much.
@@ -80,7 +84,7 @@ class SonaLlmConfig:
     """
 
     micro_lora: MicroLoraConfig | None = None
-    training: Any = None
+    training: TrainingConfig | None = None
     sona: SonaConfig = field(default_factory=SonaConfig)
     instant_lr: float = 0.1
     background_interval_ms: float = 100.0
@@ -92,6 +96,10 @@ class SonaLlmConfig:
     def __post_init__(self) -> None:
         if self.micro_lora is not None:
             check_type("micro_lora", self.micro_lora, MicroLoraConfig)
+        if self.training is not None:
+            check_type("training", self.training, TrainingConfig)
+            if self.training.objective is TrainingObjective.Dpo:
+                raise ConfigError("training.objective is Dpo; the deep loop learns answers, and no pairs")
         check_type("sona", self.sona, SonaConfig)
         check_number("instant_lr", self.instant_lr, _POSITIVE)
         check_number("background_interval_ms", self.background_interval_ms, _NOT_NEGATIVE)

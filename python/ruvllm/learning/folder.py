@@ -18,6 +18,11 @@ class LearnedFolder:
         return self.path / "tenants"
 
     @property
+    def adapters(self) -> Path:
+        """What the deep loop made, each as PEFT has it."""
+        return self.path / "adapters"
+
+    @property
     def journal(self) -> Path:
         """What `Journal` writes."""
         return self.path / "journal"

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from ruvllm.errors import StorageError
 from ruvllm.learning.config import SonaLlmConfig
+from ruvllm.learning.event import LearningEvent
 from ruvllm.learning.folder import LearnedFolder
 from ruvllm.learning.journal import Journal, JournalSettings, JournalStats
 from ruvllm.learning.journal_entry import JournalEntry
 from ruvllm.learning.state import TenantStates, stored_tenants
-from ruvllm.learning.tenant_learner import LearningEvent, TenantLearner
+from ruvllm.learning.tenant_learner import TenantLearner
 from ruvllm.learning.tenants import Learning
 from ruvllm.runtime.model_digest import model_digest
 
@@ -53,6 +54,7 @@ class LearningKeeper:
         self._told = threading.local()
         self._is_closed = False
         place = LearnedFolder(folder)
+        learning.adapters.folder = place.adapters
         try:
             digest = model_digest(model)
         except OSError as error:
@@ -108,6 +110,7 @@ class LearningKeeper:
     def close(self) -> None:
         """Write what waits, and let another process have the folder; what is learned later is not kept."""
         self._is_closed = True
+        self._learning.adapters.folder = None
         try:
             self._journal.close()
         finally:

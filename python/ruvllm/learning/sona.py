@@ -9,18 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ruvllm._checks import check_type
-from ruvllm.errors import ConfigError, InvalidOperationError, SonaError
+from ruvllm.errors import ConfigError, SonaError
 from ruvllm.learning.background import BackgroundLoop
 from ruvllm.learning.config import SonaLlmConfig
+from ruvllm.learning.deep import FEWEST, DeepLoop, DeepSample
 from ruvllm.learning.tenant_learner import TenantLearner, checked_feedback
 from ruvllm.learning.tenant_state import TenantState
 from ruvllm.learning.tenants import Learning
-from ruvllm.learning.values import AdaptationResult, LearningLoopStats
+from ruvllm.learning.values import AdaptationResult, DeepResult, LearningLoopStats
 from ruvllm.outputs import Chunk, Completion
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.evaluations import TokenIds
 from ruvllm.runtime.prompts import Prompt, is_conversation
 from ruvllm.text.messages import MessageLike
+from ruvllm.training.config import TrainingConfig
+from ruvllm.training.values import OnProgress
 
 __all__ = ["SonaLlm"]
 
@@ -101,6 +104,7 @@ class SonaLlm:
         learning: Learning = self._llm.learning
         self._learner: TenantLearner = learning.learner(tenant, config)
         self._background: BackgroundLoop = learning.background(tenant)
+        self._deep: DeepLoop = learning.deep(tenant)
         # By what was asked and the text of the answer.
         self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
 
@@ -186,10 +190,32 @@ class SonaLlm:
         known = self._known.get((_key(request), response))
         if known is not None and self._learner.has(known):
             return self.feedback(known, feedback)
-        captured = self._llm.learning.captured(
-            self.tenant, self._prompt_tokens(request), self._response_tokens(response)
-        )
-        return self._learner.adapt(captured, f"given-{uuid.uuid4().hex}", feedback)
+        prompt = self._prompt_tokens(request)
+        captured = self._llm.learning.captured(self.tenant, prompt, self._response_tokens(response))
+        return self._learner.adapt(captured, f"given-{uuid.uuid4().hex}", feedback, prompt=prompt)
+
+    def correct(
+        self,
+        request: Prompt | Sequence[MessageLike],
+        response: str | Completion | None,
+        corrected: str,
+    ) -> AdaptationResult:
+        """Learn what the answer should have been; the one that was given counts as bad, where it is kept.
+
+            sona.correct("What is the capital of Australia?", answer, "Canberra.")
+
+        Both together move no farther than one feedback may, and are undone as one.
+        """
+        check_type("corrected", corrected, str)
+        if not corrected:
+            raise SonaError("corrected is empty; there is nothing to learn from")
+        if isinstance(response, Completion):
+            given = response.completion_id
+        else:
+            given = None if response is None else self._known.get((_key(request), response))
+        prompt = self._prompt_tokens(request)
+        captured = self._llm.learning.captured(self.tenant, prompt, self._response_tokens(corrected))
+        return self._learner.correct(captured, f"corrected-{uuid.uuid4().hex}", prompt=prompt, given=given)
 
     def feedback(self, completion_id: str | None, feedback: float) -> AdaptationResult:
         """The same by the `completion_id` of an answer that was generated for this tenant.
@@ -216,22 +242,38 @@ class SonaLlm:
 
     def start_background(self) -> None:
         """Let a thread of low priority do that from here on, until `stop_background`; requests go first."""
-        self._background.start()
+        self._llm.learning.background_thread.add(self._background)
 
     def stop_background(self) -> None:
-        """End that thread."""
-        self._background.stop()
+        """Have no more turns taken by it."""
+        self._llm.learning.background_thread.remove(self._background)
 
-    def deep_optimize(self, samples: Sequence[object]) -> AdaptationResult:
-        """Fine-tune on samples through the whole model; this build cannot, and says so."""
-        raise InvalidOperationError(
-            f"{len(samples)} samples: the deep loop, which trains all layers, is not part of this build; "
-            "instant_adapt and background_consolidate are"
-        )
+    def deep_optimize(
+        self,
+        samples: Sequence[DeepSample] | None = None,
+        config: TrainingConfig | None = None,
+        *,
+        on_progress: OnProgress | None = None,
+    ) -> DeepResult:
+        """Train an adapter of all layers, for minutes, which the tenant's next requests have if it helps.
+
+        Whether it does is measured by a share of the samples that is kept out of training. Requests go on
+        meanwhile, and go first. `rollback` undoes it.
+
+        Args:
+            samples: What to learn; by default the answers of this tenant that had good feedback.
+            config: How; by default the `training` of `SonaLlmConfig`.
+            on_progress: Called after each step; what it raises ends the turn, and nothing has changed.
+        """
+        return self._deep.optimize(samples, config, on_progress)
 
     def should_trigger_deep(self) -> bool:
-        """Whether the qualities since the deep loop ran last come to `deep_trigger_threshold`."""
-        return self.stats().accumulated_quality >= self.config.deep_trigger_threshold
+        """Whether the qualities since the deep loop ran last come to `deep_trigger_threshold`.
+
+        Only where there is something to train on as well.
+        """
+        is_due = self.stats().accumulated_quality >= self.config.deep_trigger_threshold
+        return is_due and len(self._deep.samples()) >= FEWEST
 
     # -- back, and figures
 

@@ -18,7 +18,7 @@ from safetensors.numpy import load, save
 
 from ruvllm._checks import Interval, check_integer, check_number
 from ruvllm.errors import ConfigError, StorageError
-from ruvllm.learning.tenant_state import TenantState
+from ruvllm.learning.tenant_state import MATRICES, TenantState
 
 __all__ = ["MAX_BYTES", "DamagedStateError", "SavedState", "check_state", "read_state", "written_state"]
 
@@ -33,7 +33,6 @@ MAX_RANK = 64
 MAX_EARLIER = 1024
 # Ten digits in a file's name.
 MAX_NUMBER = 10**10 - 1
-MATRICES = ("a", "b", "fisher_a", "fisher_b", "anchor_a", "anchor_b")
 _FINITE = Interval(-math.inf, math.inf)
 
 
@@ -64,6 +63,8 @@ def check_state(state: TenantState) -> None:
         )
     for name in ("generation", "feedback", "updates"):
         check_integer(name, getattr(state, name), 0, MAX_NUMBER)
+    if state.deep is not None:
+        check_integer("deep", state.deep, 1, MAX_NUMBER)
     for name in ("scale", "baseline"):
         check_number(name, getattr(state, name), _FINITE)
     shape = np.shape(state.a)
@@ -95,6 +96,8 @@ def written_state(saved: SavedState) -> bytes:
         "scale": float(state.scale).hex(),
         "baseline": float(state.baseline).hex(),
     }
+    if state.deep is not None:
+        metadata["deep"] = str(int(state.deep))
     matrices = {name: np.ascontiguousarray(getattr(state, name)) for name in MATRICES}
     data: bytes = save(matrices, metadata={**metadata, "digest": _digest(metadata, matrices)})
     if len(data) > MAX_BYTES:
@@ -122,6 +125,7 @@ def read_state(data: bytes) -> SavedState:
             updates=int(metadata["updates"]),
             scale=float.fromhex(metadata["scale"]),
             baseline=float.fromhex(metadata["baseline"]),
+            deep=int(metadata["deep"]) if "deep" in metadata else None,
             **matrices,
         )
         check_state(state)

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TenantState"]
+__all__ = ["MATRICES", "TenantState"]
 
 Matrix = NDArray[np.float32]
+# In the order in which an update gives them.
+MATRICES = ("a", "b", "fisher_a", "fisher_b", "anchor_a", "anchor_b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,6 +37,7 @@ class TenantState:
         baseline: The quality that is expected; feedback counts for what it differs from that.
         feedback: How often feedback was given until then.
         updates: How often it changed the adapter.
+        deep: The number of the deep loop's adapter that the layers have; `None` is the model as it is.
     """
 
     tenant: str
@@ -49,6 +52,7 @@ class TenantState:
     baseline: float
     feedback: int
     updates: int
+    deep: int | None = None
 
     @classmethod
     def new(cls, tenant: str, *, hidden: int, rank: int, scale: float, baseline: float) -> "TenantState":

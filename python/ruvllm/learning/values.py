@@ -4,10 +4,21 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from ruvllm.training.values import TrainingResult
+
 if TYPE_CHECKING:
     import ruvllm._native as _native
 
-__all__ = ["AdaptationResult", "ConsolidationStrategy", "LearningLoopStats", "LoopType", "Sample"]
+__all__ = [
+    "AdaptationResult",
+    "ConsolidationStrategy",
+    "DeepResult",
+    "LearningLoopStats",
+    "LearningMemory",
+    "LearningTurns",
+    "LoopType",
+    "Sample",
+]
 
 LoopType: TypeAlias = Literal["instant", "background", "deep", "rollback", "reset"]
 """What changed a tenant's adapter, or would have."""
@@ -60,6 +71,25 @@ class AdaptationResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeepResult(AdaptationResult):
+    """What a turn of the deep loop did; what is measured is by answers that were kept out of training.
+
+    Attributes:
+        adapter: What `llm.adapters` calls what was made; `None` where requests stay as they are.
+        judged: Answers that were kept out.
+        logprob_before: The mean log-probability of their tokens, as requests had them until then.
+        logprob_after: The same by what was made, whether it is used or not.
+        training: How training went; `None` where there was too little for it.
+    """
+
+    adapter: str | None = None
+    judged: int = 0
+    logprob_before: float | None = None
+    logprob_after: float | None = None
+    training: TrainingResult | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LearningLoopStats:
     """What a tenant's loops did so far.
 
@@ -92,6 +122,30 @@ class LearningLoopStats:
     last_deep_secs: float | None = None
     generation: int = 0
     refused: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningMemory:
+    """What learning takes of the memory.
+
+    Attributes:
+        tenants: How many learn.
+        max_tenants: How many may.
+        num_bytes: Of answers, of what was asked, and of generations; adapters of deep loops stand in the pool
+            of all adapters.
+    """
+
+    tenants: int
+    max_tenants: int
+    num_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningTurns:
+    """How often loops ran, of all tenants of a model together."""
+
+    background: int
+    deep: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

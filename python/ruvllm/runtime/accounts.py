@@ -44,6 +44,7 @@ def memory_stats(model: OpenModel) -> MemoryStats:
         kv_used_bytes=load.used_block_bytes,
         kv_cached_bytes=load.cached_block_bytes,
         swapped_bytes=load.swapped_bytes,
+        grammar_bytes=model.grammars.bytes if model.grammars else 0,
         resident_bytes=resident,
         peak_resident_bytes=peak,
         running_requests=load.running_requests,

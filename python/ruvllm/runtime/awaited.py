@@ -5,6 +5,7 @@ before, from a key and a body, and keeps them for all that a request comes to.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import numpy as np
@@ -40,11 +41,15 @@ class Awaited:
         task = self._generations.task(asked, params, self._terms)
         return self._generations.begin_for_asyncio(task, interval=interval)
 
+    def adapters_ready(self) -> AbstractAsyncContextManager[None]:
+        """Within, an answer begins at once: the adapters of these terms are ready, learned ones too."""
+        return awaiting(self._generations.adapters(self._terms))
+
     async def token_logprobs(
         self, token_ids: Sequence[int] | NDArray[np.integer[Any]], *, top_logprobs: int = 0
     ) -> tuple[TokenLogprob, ...]:
         """How likely each token but the first is, given those before it."""
-        async with awaiting(self._terms.adapters):
+        async with self.adapters_ready():
             result = self._evaluations.token_logprobs(token_ids, top_logprobs, self._terms)
         return await result
 

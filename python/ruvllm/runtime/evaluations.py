@@ -5,6 +5,7 @@ awaits, cancels the request.
 """
 
 from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -16,7 +17,7 @@ from ruvllm.outputs import TokenLogprob
 from ruvllm.params import MAX_LOGPROBS
 from ruvllm.runtime.branches import Branch, BranchResults
 from ruvllm.runtime.events import Event, Failed, Finished, Values
-from ruvllm.runtime.learned import Capture
+from ruvllm.runtime.learned import Capture, Taken
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.opening import OpenModel
 from ruvllm.runtime.outcome import Outcome
@@ -118,6 +119,13 @@ class Evaluations:
             self._loop, self._task(self._checked(token_ids), "score", terms, capture=capture)
         )
 
+    def judged(
+        self, token_ids: TokenIds, terms: Terms, taken: Taken
+    ) -> EvaluationResult[tuple[TokenLogprob, ...]]:
+        """The same as `token_logprobs`, with this in the place of what the tenant has learned."""
+        task = self._task(self._checked(token_ids), "score", terms)
+        return EvaluationResult(self._loop, replace(task, **taken._asdict()))
+
     def embed(self, text: Prompt, terms: Terms) -> EvaluationResult[NDArray[np.float32]]:
         """The mean of the last hidden states at unit length."""
         return EvaluationResult(self._loop, self._task(self._tokens_of(text), "embed", terms))
@@ -135,7 +143,7 @@ class Evaluations:
         longest = len(beginning) + max(len(branch.suffix) for branch in branches)
         if longest > limit:
             raise ContextLengthError.exceeded(prompt_tokens=longest, max_context=limit)
-        head = self._model.learned.head(terms.tenant)
+        taken = self._model.learned.of_evaluation(terms.tenant, terms.adapters)
 
         def task_of(index: int) -> EvaluationTask:
             branch = branches[index]
@@ -144,11 +152,10 @@ class Evaluations:
                 kind="candidates",
                 candidates=branch.places,
                 shared_tokens=branch.shared_tokens,
-                head=head,
-                **terms._asdict(),
+                **(terms._asdict() | taken._asdict()),
             )
 
-        return BranchResults(self._loop, len(branches), task_of, terms.adapters)
+        return BranchResults(self._loop, len(branches), task_of, taken.adapters)
 
     def _checked(self, token_ids: TokenIds) -> list[int]:
         return check_tokens(token_ids, self._model.native.vocab_size)
@@ -164,12 +171,13 @@ class Evaluations:
         limit = self._model.max_context
         if len(tokens) > limit:
             raise ContextLengthError.exceeded(prompt_tokens=len(tokens), max_context=limit)
+        # Embeddings are what they were, whatever was learned.
+        taken = Taken(terms.adapters)
+        if kind != "embed":
+            taken = self._model.learned.of_evaluation(terms.tenant, terms.adapters)
         return EvaluationTask(
             token_ids=tokens,
             kind=kind,
             top_logprobs=top_logprobs,
-            # Embeddings are what they were, whatever was learned.
-            head=None if kind == "embed" else self._model.learned.head(terms.tenant),
-            capture=capture,
-            **terms._asdict(),
+            **(terms._asdict() | taken._replace(capture=capture)._asdict()),
         )

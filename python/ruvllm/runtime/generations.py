@@ -1,16 +1,23 @@
 """Prompts that are to be gone on from, made into tasks and begun; `evaluations` does the same for numbers."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from ruvllm._checks import Interval, check_number
 from ruvllm.errors import ConfigError
+from ruvllm.grammar import Grammar
 from ruvllm.params import GenerateParams
+from ruvllm.runtime.grammars import compiled
 from ruvllm.runtime.opening import OpenModel
 from ruvllm.runtime.prompts import Prompt, check_room, is_conversation
-from ruvllm.runtime.request import GenerationTask, Terms
+from ruvllm.runtime.request import GenerationTask, Terms, ThinkingBudget
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
 from ruvllm.text.messages import MessageLike
+from ruvllm.text.response.syntax import Reasons
+
+if TYPE_CHECKING:
+    import ruvllm._native as _native
+    from ruvllm.adapters.registry import ChosenAdapters
 
 __all__ = ["Asked", "Generations"]
 
@@ -29,10 +36,12 @@ class Generations:
         model: OpenModel,
         tokens_of: Callable[[Prompt], list[int]],
         chat_tokens: Callable[[Sequence[MessageLike]], list[int]],
+        reasons: Callable[[], Reasons | None] = lambda: None,
     ) -> None:
         self._model = model
         self._tokens_of = tokens_of
         self._chat_tokens = chat_tokens
+        self._reasons = reasons
 
     def task(self, asked: Asked, params: GenerateParams | None, terms: Terms) -> GenerationTask:
         """What is to be computed for a prompt, or for a conversation."""
@@ -50,15 +59,30 @@ class Generations:
         tokens = self._tokens_of(prompt)
         room = check_room(len(tokens), self._model.max_context)
         max_tokens = min(params.max_tokens, room)
-        head, capture = self._model.learned.of_generation(terms.tenant)
+        taken = self._model.learned.of_generation(terms.tenant, terms.adapters, tokens)
         return GenerationTask(
             token_ids=tokens,
             params=params,
             max_tokens=max_tokens,
-            head=head,
-            capture=capture,
-            **terms._asdict(),
+            grammar=self._compiled(params.grammar),
+            thinking=self._budget(params.thinking_tokens),
+            **(terms._asdict() | taken._asdict()),
         )
+
+    def adapters(self, terms: Terms) -> "ChosenAdapters":
+        """Those that a task of these terms would have now."""
+        return self._model.learned.adapters(terms.tenant, terms.adapters)
+
+    def _compiled(self, grammar: Grammar | None) -> "_native.Grammar | None":
+        return None if grammar is None else compiled(self._model, grammar)
+
+    def _budget(self, tokens: int | None) -> ThinkingBudget | None:
+        """How long it may think; `None` also for a model that does not think aloud."""
+        if tokens is None or (reasons := self._reasons()) is None:
+            return None
+        # A model ends its thoughts in a line of their own.
+        ending = self._model.text.required_tokenizer().encode(f"\n{reasons.closing}\n\n", add_bos=False)
+        return ThinkingBudget(tokens, reasons.opening, reasons.closing, ending)
 
     def begin(self, task: GenerationTask) -> CompletionStream:
         """The answer, for a thread that reads it."""

@@ -11,7 +11,7 @@ import ruvllm._native as _native
 from ruvllm.errors import BackendError
 from ruvllm.outputs import TokenLogprob
 from ruvllm.runtime.events import Event, Failed, Finished, TokenMade, Values
-from ruvllm.runtime.request import EvaluationKind, GenerationTask, Place, Task
+from ruvllm.runtime.request import EvaluationKind, GenerationTask, Place, Task, ThinkingBudget
 
 if TYPE_CHECKING:
     from ruvllm.adapters.registry import ChosenAdapters
@@ -32,6 +32,10 @@ class _GenerationSettings:
     adapters: "tuple[tuple[_native.Adapter, float], ...]"
     head: "_native.HeadAdapter | None"
     capture: "Capture | None"
+    grammar: "_native.Grammar | None"
+    grammar_after: str | None
+    thinking: ThinkingBudget | None
+    keep_special: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +103,10 @@ class NativeEngine:
             adapters=_ready(task.adapters),
             head=task.head,
             capture=task.capture,
+            grammar=task.grammar,
+            grammar_after=params.grammar.after if params.grammar else None,
+            thinking=task.thinking,
+            keep_special=params.keep_special,
         )
         return self._engine.add_generation(task.token_ids, sampling, settings)
 

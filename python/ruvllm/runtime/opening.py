@@ -48,6 +48,7 @@ class OpenModel:
     max_context: int
     end_tokens: tuple[int, ...]
     kernel_packs: KernelManager | None
+    grammars: _native.Grammars | None
     learned: LearnedHeads = field(default_factory=LearnedHeads)
 
 
@@ -99,6 +100,7 @@ def open_model(
         max_context=plan.max_context,
         end_tokens=end_tokens,
         kernel_packs=packs,
+        grammars=_native.Grammars(vocabulary, end_tokens) if vocabulary else None,
     )
 
 

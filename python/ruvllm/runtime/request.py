@@ -13,11 +13,30 @@ if TYPE_CHECKING:
     from ruvllm.adapters.registry import ChosenAdapters
     from ruvllm.runtime.learned import Capture
 
-__all__ = ["EvaluationKind", "EvaluationTask", "GenerationTask", "Place", "Request", "Sink", "Task", "Terms"]
+__all__ = [
+    "EvaluationKind",
+    "EvaluationTask",
+    "GenerationTask",
+    "Place",
+    "Request",
+    "Sink",
+    "Task",
+    "Terms",
+    "ThinkingBudget",
+]
 
 EvaluationKind: TypeAlias = Literal["logits", "score", "candidates", "embed"]
 Place: TypeAlias = tuple[int, tuple[int, ...]]
 """The index of a token, and tokens that could stand right after it."""
+
+
+class ThinkingBudget(NamedTuple):
+    """So many tokens of thoughts, the marks around them, and the tokens that end them then."""
+
+    tokens: int
+    opening: str
+    closing: str
+    closing_tokens: Sequence[int]
 
 
 class Terms(NamedTuple):
@@ -35,7 +54,7 @@ class Terms(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationTask:
-    """Make tokens after a prompt; `max_tokens` fits the context already."""
+    """Make tokens after a prompt; `max_tokens` fits the context already, and `grammar` is compiled."""
 
     token_ids: Sequence[int]
     params: GenerateParams
@@ -46,6 +65,8 @@ class GenerationTask:
     adapters: "ChosenAdapters" = ()
     head: "_native.HeadAdapter | None" = None
     capture: "Capture | None" = None
+    grammar: "_native.Grammar | None" = None
+    thinking: ThinkingBudget | None = None
 
     @property
     def reserved_tokens(self) -> int:

@@ -11,7 +11,9 @@ from ruvllm.runtime.prompts import Prompt, check_tokens
 from ruvllm.text.chat_template import ChatTemplate
 from ruvllm.text.marks import Rendered
 from ruvllm.text.messages import MessageLike
+from ruvllm.text.response import Dialogue, ResponseFormat, has_tools, response_format_of
 from ruvllm.text.tokenizer import Tokenizer, encode_own, encode_rendered
+from ruvllm.tools import ToolChoice, ToolLike, check_tools
 
 __all__ = ["TextMethods"]
 
@@ -61,6 +63,7 @@ class TextMethods:
         *,
         add_generation_prompt: bool = True,
         variables: Mapping[str, Any] | None = None,
+        tools: Sequence[ToolLike] = (),
     ) -> str:
         """Give the text that the model sees for a conversation.
 
@@ -68,7 +71,9 @@ class TextMethods:
             messages: Each with `role` and `content`; a lone text is the user's message.
             add_generation_prompt: Whether the text ends where the answer begins.
             variables: More for the template, such as `{"enable_thinking": False}`.
+            tools: What may be called, as the model is told of it.
         """
+        messages, variables = self._with_tools(messages, variables, tools)
         return self._required_template().render(
             messages, add_generation_prompt=add_generation_prompt, variables=variables
         )
@@ -80,6 +85,7 @@ class TextMethods:
         continue_last: bool = False,
         variables: Mapping[str, Any] | None = None,
         parse_special: bool = False,
+        tools: Sequence[ToolLike] = (),
     ) -> list[int]:
         """Give the tokens that the model sees for a conversation.
 
@@ -91,10 +97,14 @@ class TextMethods:
             variables: More for the template.
             parse_special: Whether marks in messages and variables become tokens too. Only for texts of your
                 own: whoever writes such a text can end its message and begin one with any role.
+            tools: As for `apply_chat_template`.
         """
         if not parse_special:
-            rendered = self.render_chat(messages, continue_last=continue_last, variables=variables)
+            rendered = self.render_chat(
+                messages, continue_last=continue_last, variables=variables, tools=tools
+            )
             return encode_rendered(self._required_tokenizer(), rendered)
+        messages, variables = self._with_tools(messages, variables, tools)
         template = self._required_template()
         render = template.render_open if continue_last else template.render
         return encode_own(self._required_tokenizer(), render(messages, variables=variables))
@@ -105,9 +115,33 @@ class TextMethods:
         *,
         continue_last: bool = False,
         variables: Mapping[str, Any] | None = None,
+        tools: Sequence[ToolLike] = (),
     ) -> Rendered:
         """Give what `chat_tokens` makes tokens of: the text, with the template's marks told apart."""
+        messages, variables = self._with_tools(messages, variables, tools)
         return self._required_template().rendered(messages, continue_last=continue_last, variables=variables)
+
+    @property
+    def response_format(self) -> ResponseFormat:
+        """How the model writes what it thinks and the calls of tools."""
+        return self._dialogue.response_format
+
+    @cached_property
+    def _dialogue(self) -> Dialogue:
+        template = self._required_template()
+        return Dialogue(template, response_format_of(template, self.tokenizer))
+
+    def _with_tools(
+        self,
+        messages: str | Sequence[MessageLike],
+        variables: Mapping[str, Any] | None,
+        tools: Sequence[ToolLike],
+    ) -> tuple[str | Sequence[MessageLike], Mapping[str, Any] | None]:
+        """What the template gets of a conversation with tools; any other is as it is."""
+        if not tools and not has_tools(messages):
+            return messages, variables
+        told, more = self._dialogue.prepared(messages, check_tools(tools, ToolChoice()))
+        return told, {**more, **(variables or {})}
 
     def _tokens(self, prompt: Prompt) -> list[int]:
         """The tokens of a prompt, which has at least one."""

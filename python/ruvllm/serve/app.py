@@ -23,6 +23,7 @@ from ruvllm.serve.entrance import Entrance
 from ruvllm.serve.errors import ApiError, api_error
 from ruvllm.serve.json_body import validation_error
 from ruvllm.serve.metrics import Metrics
+from ruvllm.serve.model_learning import Teaching
 from ruvllm.serve.models import ServedModel, ServedModels
 from ruvllm.serve.origins import Origins
 from ruvllm.serve.routes import (
@@ -86,7 +87,7 @@ def create_app(
     served = ServedModels(_served(engine), settings.keys)
     if settings.learn:
         for model in served:
-            model.learn()
+            model.learn(Teaching.of(settings))
     metrics = Metrics(served, prefix=settings.metrics_prefix)
     app = FastAPI(
         title="RuvLLM",

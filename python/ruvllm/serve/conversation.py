@@ -1,6 +1,7 @@
 """Conversations on their way into a model: the one place where any API's messages become tokens."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,14 @@ from ruvllm.serve.errors import api_error
 from ruvllm.serve.generation import check_length
 from ruvllm.serve.off_loop import Errand
 from ruvllm.serve.prompts import check_texts
+from ruvllm.serve.tool_use import NO_TOOLS, ToolUse
 
 __all__ = ["MESSAGE_SIZE", "Conversation", "conversation_tokens", "prompt_tokens"]
 
 # How long a message takes on its way, be it empty, in the unit of `off_loop.AT_ONCE`.
 MESSAGE_SIZE = 32
+# The same of a tool, whose schema is written as JSON.
+TOOL_SIZE = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,33 +29,35 @@ class Conversation:
         messages: Each with `role` and `content`, a text.
         continues_last: Whether the last message, the assistant's, is the beginning of the answer.
         parse_special: Whether texts of control tokens in messages become these tokens.
-        thinks: Whether a model that may think first does so; templates know it as `enable_thinking`.
+        use: The tools that the model is told of.
+        effort: How hard a model that may think first is to think; `none` answers at once, `None` leaves it to
+            the template.
         param: The field that they came in, for errors.
     """
 
     messages: Sequence[Mapping[str, Any]]
     continues_last: bool = False
     parse_special: bool = False
-    thinks: bool = True
+    use: ToolUse = NO_TOOLS
+    effort: str | None = None
     param: str = "messages"
 
 
 async def conversation_tokens(errand: Errand, model: AskedModel, conversation: Conversation) -> list[int]:
     """The tokens of a conversation, fit they the context or not; 400 where the template refuses it."""
-    variables = None if conversation.thinks else {"enable_thinking": False}
-    contents = [message["content"] for message in conversation.messages]
 
     def work() -> list[int]:
-        check_texts(model, contents, param=conversation.param)
+        check_texts(model, _texts_of(conversation), param=conversation.param)
         return model.llm.chat_tokens(
             conversation.messages,
             continue_last=conversation.continues_last,
-            variables=variables,
+            variables=_variables(model, conversation.effort),
             parse_special=conversation.parse_special,
+            tools=conversation.use.tools,
         )
 
     try:
-        return await errand.do(sum(map(len, contents)) + MESSAGE_SIZE * len(contents), work)
+        return await errand.do(_size(conversation), work)
     except RuvLLMError as error:
         raise api_error(error, param=conversation.param) from error
 
@@ -64,3 +70,37 @@ async def prompt_tokens(errand: Errand, model: AskedModel, conversation: Convers
     except RuvLLMError as error:
         raise api_error(error, param=conversation.param) from error
     return token_ids
+
+
+def _size(conversation: Conversation) -> int:
+    """How long a conversation takes to become tokens, in the unit of `off_loop.AT_ONCE`."""
+    tools = TOOL_SIZE * len(conversation.use.tools)
+    return tools + sum(MESSAGE_SIZE + sum(map(len, _texts_in(one))) for one in conversation.messages)
+
+
+def _texts_of(conversation: Conversation) -> Iterator[str]:
+    """All that a template may write of a conversation."""
+    for message in conversation.messages:
+        yield from _texts_in(message)
+    for tool in conversation.use.tools:
+        yield json.dumps(tool.as_dict(), ensure_ascii=False)
+
+
+def _texts_in(message: Mapping[str, Any]) -> Iterator[str]:
+    yield message["content"]
+    if thoughts := message.get("reasoning_content"):
+        yield thoughts
+    for call in message.get("tool_calls", ()):
+        yield call["function"]["name"]
+        yield call["function"]["arguments"]
+
+
+def _variables(model: AskedModel, effort: str | None) -> dict[str, Any] | None:
+    """What the template is told of thinking."""
+    if effort is None:
+        return None
+    reasons = model.llm.response_format.reasons
+    switch = (reasons.variable if reasons else None) or "enable_thinking"
+    thinks = effort != "none"
+    told = {switch: thinks, "enable_thinking": thinks}
+    return {**told, "reasoning_effort": effort} if thinks else told

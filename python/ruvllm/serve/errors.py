@@ -14,6 +14,7 @@ from ruvllm.errors import (
     AdapterError,
     ConfigError,
     ContextLengthError,
+    GrammarError,
     InvalidOperationError,
     NotFoundError,
     OutOfMemoryError,
@@ -104,7 +105,7 @@ def api_error(error: BaseException, *, param: str | None = None) -> ApiError:
         return ApiError(400, message, code="context_length_exceeded", param=param)
     if isinstance(error, OutOfMemoryError):
         return ApiError(400, message, code="insufficient_memory", param=param)
-    if isinstance(error, ConfigError | TokenizationError | AdapterError):
+    if isinstance(error, ConfigError | GrammarError | TokenizationError | AdapterError):
         return ApiError(400, message, code="invalid_value", param=param)
     if isinstance(error, NotFoundError):
         return ApiError(404, message, code="not_found", param=param)

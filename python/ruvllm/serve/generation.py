@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,8 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from starlette.requests import Request
 
-from ruvllm.adapters.generation import awaiting
-from ruvllm.errors import RuvLLMError
+from ruvllm.errors import OverloadedError, RuvLLMError
 from ruvllm.outputs import Chunk, Completion, Timings, Usage
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.prompts import check_room
@@ -58,6 +57,8 @@ class Job:
     num_answers: int = 1
 
 
+Observe: TypeAlias = Callable[[int, Sequence[Chunk]], object]
+"""Is told the number of an answer, and pieces of it."""
 _Pieces: TypeAlias = "asyncio.Queue[tuple[int, list[Chunk] | Exception]]"
 
 
@@ -124,8 +125,9 @@ class Answers:
                     num_tokens = 0
                     await asyncio.sleep(0)
                 params = _seeded(job.params, index)
-                async with awaiting(job.terms.adapters):
-                    stream = engine.on(job.terms).stream(
+                work = engine.on(job.terms)
+                async with work.adapters_ready():
+                    stream = work.stream(
                         job.token_ids, params, interval=self._server.settings.stream_interval
                     )
                 await self._ends.enter_async_context(stream)
@@ -184,11 +186,13 @@ class Answers:
                 raise ApiError(503, message, code="unavailable", headers={"retry-after": "1"})
         return chunks
 
-    async def completions(self, errand: Errand) -> list[Completion]:
-        """All answers, whole."""
+    async def completions(self, errand: Errand, observe: Observe | None = None) -> list[Completion]:
+        """All answers, whole; `observe` is told of their pieces as they come."""
         chunks_of: list[list[Chunk]] = [[] for _ in self._streams]
         async for index, chunks in self.pieces():
             chunks_of[index].extend(chunks)
+            if observe is not None:
+                observe(index, chunks)
         size = sum(map(len, chunks_of))
         return await errand.do(size, lambda: [join_chunks(chunks) for chunks in chunks_of])
 
@@ -225,6 +229,9 @@ async def _begin_learning(job: Job, errand: Errand) -> None:
         return
     try:
         await errand.pool.do(errand.tenant, 1, partial(learning.begin, job.terms.tenant))
+    except OverloadedError as error:
+        # As many as may learn do; it is said to whoever gives feedback.
+        logger.debug("%s", error)
     except RuvLLMError as error:
         logger.error("nothing is learned for %s: %s", job.terms.tenant, error)
 
@@ -236,12 +243,14 @@ def _seeded(params: GenerateParams, index: int) -> GenerateParams:
     return replace(params, seed=(params.seed + index) % 2**64)
 
 
-async def complete(jobs: Sequence[Job], request: Request, answer_id: str = "") -> list[Completion]:
-    """All answers to jobs, unless the client leaves before; see `Answers.start` for their id."""
+async def complete(
+    jobs: Sequence[Job], request: Request, answer_id: str = "", *, observe: Observe | None = None
+) -> list[Completion]:
+    """All answers to jobs, unless the client leaves before; see `Answers.start` and `completions`."""
 
     async def work() -> list[Completion]:
         async with await Answers.start(jobs, request, answer_id) as answers:
-            return await answers.completions(errand_of(request))
+            return await answers.completions(errand_of(request), observe)
 
     completions: list[Completion] = await unless_disconnected(request, asyncio.ensure_future(work()))
     return completions
@@ -252,7 +261,9 @@ def check_length(model: AskedModel, num_tokens: int) -> None:
     check_room(num_tokens, model.llm.model_info.max_context)
 
 
-def usage_body(prompts: Sequence[Usage], *, completion_tokens: int) -> dict[str, Any]:
+def usage_body(
+    prompts: Sequence[Usage], *, completion_tokens: int, reasoning_tokens: int = 0
+) -> dict[str, Any]:
     """Tokens of prompts, each counted once, and of all answers to them."""
     prompt_tokens = sum(usage.prompt_tokens for usage in prompts)
     cached_tokens = sum(usage.cached_tokens for usage in prompts)
@@ -264,17 +275,20 @@ def usage_body(prompts: Sequence[Usage], *, completion_tokens: int) -> dict[str,
             "cached_tokens": cached_tokens,
             "cache_write_tokens": prompt_tokens - cached_tokens,
         },
-        "completion_tokens_details": {"reasoning_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": reasoning_tokens},
     }
 
 
-def answers_usage(usages: Sequence[Usage], jobs: Sequence[Job]) -> dict[str, Any]:
+def answers_usage(
+    usages: Sequence[Usage], jobs: Sequence[Job], *, reasoning_tokens: int = 0
+) -> dict[str, Any]:
     """The tokens of all answers to jobs, in their order."""
     firsts, place = [], 0
     for job in jobs:
         firsts.append(usages[place])
         place += job.num_answers
-    return usage_body(firsts, completion_tokens=sum(usage.completion_tokens for usage in usages))
+    made = sum(usage.completion_tokens for usage in usages)
+    return usage_body(firsts, completion_tokens=made, reasoning_tokens=reasoning_tokens)
 
 
 def timings_body(usage: Usage, timings: Timings) -> dict[str, Any]:

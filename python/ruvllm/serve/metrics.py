@@ -13,9 +13,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from ruvllm.errors import RuvLLMError
+from ruvllm.learning.values import LearningMemory, LearningTurns
 from ruvllm.outputs import Chunk
 from ruvllm.serve.asked_model import AskedModel
 from ruvllm.serve.learning_metrics import LearningMetrics
+from ruvllm.serve.model_learning import ModelLearning
 from ruvllm.serve.models import ServedModel, ServedModels
 
 __all__ = ["Metrics", "RequestWatch"]
@@ -244,6 +246,7 @@ class _Engines(Collector):
                 "lora_adapters": "Adapters that requests may ask for.",
                 "lora_adapter_bytes": "Memory of those that are ready.",
                 "learning_tenants": "Tenants whose feedback changes their answers.",
+                "learning_bytes": "Memory of what is kept to learn from, and of what was learned.",
             }.items()
         }
         counters = {
@@ -252,6 +255,8 @@ class _Engines(Collector):
                 "prefix_cache_queries": "Prompt tokens that were looked up.",
                 "prefix_cache_hits": "Prompt tokens that were found.",
                 "num_preemptions": "Requests that were set aside for others.",
+                "learning_background_turns": "Turns of the loop that makes one adapter of many.",
+                "learning_deep_turns": "Turns of the loop that trains all layers.",
             }.items()
         }
         cache = self._cache_config()
@@ -287,7 +292,18 @@ def _figures(model: ServedModel) -> dict[str, float]:
         "num_preemptions": memory.preemptions,
         "lora_adapters": len(model.adapters()),
         "lora_adapter_bytes": model.llm.adapters.memory().ready_bytes,
-        "learning_tenants": 0 if model.learning is None else model.learning.num_tenants,
+        **_learning(model.learning),
+    }
+
+
+def _learning(learning: ModelLearning | None) -> dict[str, float]:
+    memory = LearningMemory(tenants=0, max_tenants=0, num_bytes=0) if learning is None else learning.memory()
+    turns = LearningTurns(background=0, deep=0) if learning is None else learning.turns()
+    return {
+        "learning_tenants": memory.tenants,
+        "learning_bytes": memory.num_bytes,
+        "learning_background_turns": turns.background,
+        "learning_deep_turns": turns.deep,
     }
 
 

@@ -19,7 +19,7 @@ from ruvllm.llm import LLM
 from ruvllm.serve.disclosure import public_message
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.keys import KeyRing
-from ruvllm.serve.model_learning import ModelLearning
+from ruvllm.serve.model_learning import ModelLearning, Teaching
 from ruvllm.serve.retrying import LoadFailures
 
 __all__ = ["KvBlocks", "ServedModel", "ServedModels"]
@@ -74,7 +74,7 @@ class ServedModel:
         self.adapter_list: Path | None = None
         self.learned_folder: Path | None = None
         self.learning: ModelLearning | None = None
-        self._learns = False
+        self._teaching: Teaching | None = None
         self._open_llm = open_llm
         self._adapters = dict(adapters or {})
         self._engine: AsyncEngine | None = None
@@ -136,7 +136,8 @@ class ServedModel:
 
     def adapters(self) -> list[AdapterInfo]:
         """The adapters that requests may ask for now; none before the model is loaded."""
-        return [] if self._engine is None else self._engine.adapters.list()
+        known = [] if self._engine is None else self._engine.adapters.list()
+        return [one for one in known if one.tenant is None]
 
     def has_adapter(self, name: str) -> bool:
         """Whether it has an adapter of this name, or will once it is loaded."""
@@ -230,15 +231,15 @@ class ServedModel:
         if self._engine is not None:
             self._prepare(self._engine.llm)
 
-    def learn(self) -> None:
+    def learn(self, teaching: Teaching) -> None:
         """Let tenants teach it, now or once it is loaded."""
-        self._learns = True
+        self._teaching = teaching
         if self._engine is not None:
             self._begin_learning(self._engine.llm)
 
     def _begin_learning(self, llm: LLM) -> None:
-        if self._learns and self.learning is None:
-            self.learning = ModelLearning(llm, self.learned_folder)
+        if self._teaching is not None and self.learning is None:
+            self.learning = ModelLearning(llm, self.learned_folder, self._teaching)
 
     def _prepare(self, llm: LLM) -> None:
         """Set quotas, load adapters, read what the last run computed; where that does not fit, it is left."""

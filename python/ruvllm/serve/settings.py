@@ -72,6 +72,16 @@ class ServerSettings:
         help="Let feedback (`/v1/feedback`, thumbs on the page) change what the model says to whom it comes "
         "from.",
     )
+    learn_tenants: int = setting(
+        64, "So many tenants may teach a model at once, each of whom takes up to 36 MiB.", bounds=1
+    )
+    learn_interval: float = setting(
+        60.0,
+        "Seconds between two turns of a tenant's background loop, which makes one adapter of what feedback "
+        "left, where that helps; 0 takes none.",
+        bounds=Interval(0, 86_400),
+    )
+    learn_samples: int = setting(10, "Answers with feedback that such a turn waits for.", bounds=1)
 
     def __post_init__(self) -> None:
         check_settings(self)

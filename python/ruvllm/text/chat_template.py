@@ -7,7 +7,7 @@ template takes before its steps run out: one that doubles a text again and again
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -290,6 +290,8 @@ def _environment(fuel: int) -> "Environment":
     environment.add_global("raise_exception", _raise_exception)
     environment.add_global("strftime_now", _strftime_now)
     environment.add_filter("tojson", _to_json)
+    # To minijinja nothing is iterable, too; templates ask so whether they have tools.
+    environment.add_test("iterable", lambda value: isinstance(value, Iterable))
     return environment
 
 

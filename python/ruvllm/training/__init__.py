@@ -3,10 +3,11 @@
 from ruvllm.training.base import TrainableModel
 from ruvllm.training.config import LearningRateSchedule, TrainingConfig, TrainingObjective
 from ruvllm.training.run import checkpoint_folder, train
-from ruvllm.training.values import TrainingProgress, TrainingResult, TrainingSample
+from ruvllm.training.values import TokenSample, TrainingProgress, TrainingResult, TrainingSample
 
 __all__ = [
     "LearningRateSchedule",
+    "TokenSample",
     "TrainableModel",
     "TrainingConfig",
     "TrainingObjective",

@@ -9,7 +9,8 @@ import ruvllm._native as _native
 import ruvllm.hub as hub
 from ruvllm._settings import of_this_machine
 from ruvllm.engine_settings import EngineSettings
-from ruvllm.llm import LLM
+from ruvllm.runtime.opening import OpenModel
+from ruvllm.runtime.text_methods import TextMethods
 from ruvllm.text.loading import ModelText, load_text
 
 __all__ = ["TrainableModel"]
@@ -17,7 +18,7 @@ __all__ = ["TrainableModel"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainableModel:
-    """A model in memory, for training alone or beside an `LLM` that goes on serving.
+    """A model in memory, for training alone or beside requests that it goes on serving.
 
     Attributes:
         native: Its weights.
@@ -30,14 +31,16 @@ class TrainableModel:
     path: Path
 
     @classmethod
-    def of(cls, model: "TrainableModel | LLM | str | os.PathLike[str]") -> "TrainableModel":
-        """What is given: one, a loaded model, whose weights are shared, or what `LLM` takes as a name."""
+    def of(
+        cls, model: "TrainableModel | TextMethods | OpenModel | str | os.PathLike[str]"
+    ) -> "TrainableModel":
+        """What is given: one, an `LLM`, whose weights are shared, or what `LLM` takes as a name."""
         if isinstance(model, TrainableModel):
             return model
-        if isinstance(model, LLM):
-            opened = model._open
+        opened = model._open if isinstance(model, TextMethods) else model
+        if isinstance(opened, OpenModel):
             return cls(native=opened.native, text=opened.text, path=opened.path)
-        return cls.load(model)
+        return cls.load(opened)
 
     @classmethod
     def load(

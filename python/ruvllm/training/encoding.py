@@ -18,7 +18,7 @@ from ruvllm.text.loading import ModelText
 from ruvllm.text.marks import Rendered
 from ruvllm.text.messages import Message
 from ruvllm.text.tokenizer import Tokenizer, encode_rendered
-from ruvllm.training.records import Conversation, Preference, Record, complain
+from ruvllm.training.records import Conversation, Preference, Record, TokenRecord, complain
 
 __all__ = ["Encoder", "Example", "Lengths"]
 
@@ -113,7 +113,7 @@ class Encoder:
         pairs: list[tuple[Example, Example]] = []
         reasons: list[str] = []
         for record in records:
-            if isinstance(record, Conversation):
+            if not isinstance(record, Preference):
                 reasons.append(f"{record.where}: no pair of answers; dpo wants prompt, chosen, rejected")
             elif self._is_good(record.chosen):
                 both = [self._tried(one, reasons) for one in (record.chosen, record.rejected)]
@@ -125,7 +125,7 @@ class Encoder:
         complain(reasons)
         return pairs
 
-    def _is_good(self, record: Conversation) -> bool:
+    def _is_good(self, record: Conversation | TokenRecord) -> bool:
         if record.quality is None or record.quality >= self.quality_threshold:
             return True
         self.lengths.below_quality += 1
@@ -140,7 +140,12 @@ class Encoder:
             self.lengths.cut += 1
         examples.append(Example.of(tokens, is_answer))
 
-    def _tried(self, record: Conversation, reasons: list[str]) -> tuple[list[int], list[bool]] | None:
+    def _tried(
+        self, record: Conversation | TokenRecord, reasons: list[str]
+    ) -> tuple[list[int], list[bool]] | None:
+        if isinstance(record, TokenRecord):
+            prompt, answer = record.sample.prompt.tolist(), record.sample.answer.tolist()
+            return [*prompt, *answer], [False] * len(prompt) + [True] * len(answer)
         try:
             tokens, is_answer = self._encoded(record)
         except TokenizationError as error:

@@ -17,10 +17,10 @@ from typing import Any, TypeAlias
 
 from ruvllm.errors import IoError, RuvLLMError, TokenizationError, TrainingError
 from ruvllm.text.messages import Message, check_messages
-from ruvllm.training.values import TrainingSample
+from ruvllm.training.values import TokenSample, TrainingSample
 from ruvllm.whole_file import open_regular
 
-__all__ = ["Conversation", "Data", "Preference", "Record", "complain", "read_records"]
+__all__ = ["Conversation", "Data", "Preference", "Record", "TokenRecord", "complain", "read_records"]
 
 # A line of this file's size is no example.
 MAX_LINE_BYTES = 16 * 1024**2
@@ -57,8 +57,21 @@ class Preference:
     rejected: Conversation
 
 
-Record: TypeAlias = Conversation | Preference
-Data: TypeAlias = str | os.PathLike[str] | Iterable[Mapping[str, Any] | TrainingSample]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRecord:
+    """An answer in tokens, which no template has to find."""
+
+    where: str
+    sample: TokenSample
+
+    @property
+    def quality(self) -> float:
+        """As it was told."""
+        return self.sample.quality
+
+
+Record: TypeAlias = Conversation | Preference | TokenRecord
+Data: TypeAlias = str | os.PathLike[str] | Iterable[Mapping[str, Any] | TrainingSample | TokenSample]
 
 
 class _Wrong(Exception):  # noqa: N818 - it never leaves this module
@@ -113,6 +126,8 @@ def _lines(path: str) -> Iterator[tuple[int, bytes]]:
 def _record(where: str, given: Any) -> Record:
     if isinstance(given, TrainingSample):
         return _of_sample(where, given)
+    if isinstance(given, TokenSample):
+        return TokenRecord(where=where, sample=given)
     value = _parsed(given) if isinstance(given, bytes) else given
     if not isinstance(value, Mapping):
         raise _Wrong(f"it is {_kind(value)}; it must be an object with {_SHAPES}")

@@ -12,7 +12,8 @@ from ruvllm.adapters import AdapterWeights, Part, write_peft
 from ruvllm.adapters.registry import MODULES
 from ruvllm.adapters.weights import Matrix
 from ruvllm.errors import ConfigError, NotFoundError, TrainingError
-from ruvllm.llm import LLM
+from ruvllm.runtime.opening import OpenModel
+from ruvllm.runtime.text_methods import TextMethods
 from ruvllm.training.base import TrainableModel
 from ruvllm.training.checkpoint import Checkpoint, Identity, RunState, Values, settings_as_json
 from ruvllm.training.config import TrainingConfig
@@ -24,7 +25,7 @@ from ruvllm.training.trainer import Trainer, mean_loss, values_of
 from ruvllm.training.values import OnProgress, TrainingResult
 from ruvllm.whole_file import placing_folder
 
-__all__ = ["checkpoint_folder", "train"]
+__all__ = ["checkpoint_folder", "encoder_of", "train"]
 
 # Longer examples are cut, where nothing else is said.
 MAX_TOKENS = 1024
@@ -36,7 +37,7 @@ _NAME = re.compile(
 
 
 def train(
-    model: TrainableModel | LLM | str | os.PathLike[str],
+    model: TrainableModel | TextMethods | OpenModel | str | os.PathLike[str],
     data: Data,
     config: TrainingConfig | None = None,
     *,
@@ -65,6 +66,16 @@ def train(
     result = run.finish(target, trainable.text.name)
     shutil.rmtree(run.trainer.checkpoint.folder, ignore_errors=True)
     return result
+
+
+def encoder_of(model: TrainableModel, config: TrainingConfig) -> Encoder:
+    """What makes examples for a run of that config."""
+    return Encoder(
+        text=model.text,
+        end_tokens=model.end_tokens,
+        max_tokens=config.max_tokens or min(MAX_TOKENS, model.native.max_context),
+        quality_threshold=config.quality_threshold,
+    )
 
 
 def checkpoint_folder(out: Path) -> Path:
@@ -127,12 +138,7 @@ def _check_free(target: Path, *, resume: bool) -> None:
 def _prepared(
     model: TrainableModel, data: Data, config: TrainingConfig, target: Path, *, resume: bool
 ) -> _Run:
-    encoder = Encoder(
-        text=model.text,
-        end_tokens=model.end_tokens,
-        max_tokens=config.max_tokens or min(MAX_TOKENS, model.native.max_context),
-        quality_threshold=config.quality_threshold,
-    )
+    encoder = encoder_of(model, config)
     material = Material.of(encoder, data, config)
     trained, held_out = split(len(material), config.held_out, config.seed)
     held = _looked_at(held_out)

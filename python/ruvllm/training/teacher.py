@@ -5,8 +5,12 @@ It need not be in memory together with the activations of training, and is gone 
 
 import numpy as np
 
+from ruvllm.engine_settings import EngineSettings
 from ruvllm.errors import TrainingError
-from ruvllm.llm import LLM
+from ruvllm.runtime.configuration import resolve_model, settings_from
+from ruvllm.runtime.evaluations import Evaluations
+from ruvllm.runtime.opening import OpenModel, open_model
+from ruvllm.runtime.request import Terms
 from ruvllm.text.tokenizer import Tokenizer
 from ruvllm.training.base import TrainableModel
 from ruvllm.training.config import TrainingConfig
@@ -19,14 +23,18 @@ def taught(examples: list[Example], model: TrainableModel, config: TrainingConfi
     """The same examples with a teacher's tokens in place of the one that stands there, or beside it."""
     if config.teacher is None:
         raise TrainingError("there is no teacher")
-    with LLM(config.teacher) as teacher:
+    teacher = open_model(resolve_model(config.teacher, None), settings_from(None, EngineSettings()))
+    try:
         _check_same_words(model.text.required_tokenizer(), teacher)
-        return [_one(example, teacher, config, model.native.vocab_size) for example in examples]
+        asked = Evaluations(teacher, list)
+        return [_one(example, asked, config, model.native.vocab_size) for example in examples]
+    finally:
+        teacher.loop.close()
 
 
-def _one(example: Example, teacher: LLM, config: TrainingConfig, vocab_size: int) -> Example:
+def _one(example: Example, teacher: Evaluations, config: TrainingConfig, vocab_size: int) -> Example:
     """In each place first the token that stands there, then the teacher's that the model has."""
-    told = teacher.token_logprobs(example.whole, top_logprobs=config.teacher_top)
+    told = teacher.token_logprobs(example.whole, config.teacher_top, Terms()).wait()
     ids = np.repeat(example.ids, 1 + config.teacher_top, axis=1)
     shares = np.zeros(ids.shape)
     for place, one in enumerate(told):
@@ -43,11 +51,11 @@ def _one(example: Example, teacher: LLM, config: TrainingConfig, vocab_size: int
     )
 
 
-def _check_same_words(own: Tokenizer, teacher: LLM) -> None:
+def _check_same_words(own: Tokenizer, teacher: OpenModel) -> None:
     """A teacher's tokens must be the learner's: the same numbers for the same texts."""
-    other = teacher.tokenizer
+    other = teacher.text.tokenizer
     if other is None:
-        raise TrainingError(f"the teacher {teacher!r} has no tokenizer, so its tokens cannot be compared")
+        raise TrainingError(f"the teacher {teacher.path} has no tokenizer, so its tokens cannot be compared")
     count = min(own.vocab_size, other.vocab_size)
     for token in range(count):
         if own.token_text(token) != other.token_text(token):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ruvllm._checks import Interval, check_integer, check_number, check_type
 from ruvllm.errors import ConfigError
 
-__all__ = ["OnProgress", "TrainingProgress", "TrainingResult", "TrainingSample"]
+__all__ = ["OnProgress", "TokenSample", "TrainingProgress", "TrainingResult", "TrainingSample"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +82,34 @@ class TrainingSample:
     def with_session_id(self, session_id: str) -> "TrainingSample":
         """The same with the conversation that it belongs to."""
         return replace(self, session_id=session_id)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class TokenSample:
+    """An answer as the model gave it: its tokens, and those before it.
+
+    Attributes:
+        prompt: What the model saw.
+        answer: What it said, the token that ended it included.
+        quality: From 0 to 1.
+    """
+
+    prompt: NDArray[np.uint32]
+    answer: NDArray[np.uint32]
+    quality: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("prompt", "answer"):
+            given = np.asarray(getattr(self, name))
+            if given.ndim != 1 or not given.size or given.dtype.kind not in "ui" or given.min() < 0:
+                raise ConfigError(f"{name} is {given.dtype} {list(given.shape)}; it must be a list of tokens")
+            object.__setattr__(self, name, given.astype(np.uint32))
+        check_number("quality", self.quality, Interval(0, 1))
+
+    @property
+    def num_bytes(self) -> int:
+        """Of its tokens."""
+        return self.prompt.nbytes + self.answer.nbytes
 
 
 def _vector(name: str, given: Any) -> NDArray[np.float32]:

@@ -42,6 +42,14 @@ pub enum Error {
     /// Text and tokens cannot be turned into each other.
     #[error("Tokenization error: {0}")]
     Tokenization(String),
+    /// A grammar cannot be honoured; `pointer` is the place in a JSON schema.
+    #[error("Grammar error: {message}")]
+    Grammar {
+        /// A JSON pointer; empty for the whole.
+        pointer: String,
+        /// What is wrong there.
+        message: String,
+    },
     /// Generation could not go on.
     #[error("Generation error: {0}")]
     Generation(String),
@@ -66,6 +74,16 @@ impl From<ruvllm_formats::FormatError> for Error {
                 message: error.to_string(),
             },
             _ => Self::Model(error.to_string()),
+        }
+    }
+}
+
+impl Error {
+    /// The error of a grammar, at a place of its schema.
+    pub(crate) fn grammar(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Grammar {
+            pointer: pointer.into(),
+            message: message.into(),
         }
     }
 }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Modules, low to high; a module may use only those before it:
-//! `ids`, `error`, `cancel`, `clock`, `profile` → `memory`, `sampling`, `text` → `kv`, `lora` → `learning` → `prefix` → `batch` → `model` → `sequence`, `events` → `engine`, `training`.
+//! `ids`, `error`, `cancel`, `clock`, `profile` → `grammar`, `memory`, `sampling`, `text` → `kv`, `lora` → `learning` → `prefix` → `batch` → `model` → `sequence`, `events` → `engine`, `training`.
 
 pub mod batch;
 pub mod cancel;
@@ -15,6 +15,7 @@ pub mod clock;
 pub mod engine;
 pub mod error;
 pub mod events;
+pub mod grammar;
 pub mod ids;
 pub mod kv;
 pub mod learning;

@@ -6,6 +6,8 @@
 use pyo3::{PyErr, import_exception};
 use ruvllm_core::Error;
 
+import_exception!(ruvllm.errors, GrammarError);
+
 macro_rules! exceptions {
     ($($variant:ident => $class:ident,)*) => {
         $(import_exception!(ruvllm.errors, $class);)*
@@ -14,6 +16,7 @@ macro_rules! exceptions {
         pub(crate) fn exception(error: &Error) -> PyErr {
             let message = error.to_string();
             match error {
+                Error::Grammar { pointer, .. } => GrammarError::new_err((message, pointer.clone())),
                 $(Error::$variant { .. } => $class::new_err(message),)*
             }
         }

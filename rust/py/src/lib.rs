@@ -16,6 +16,7 @@ mod engine_memory;
 mod errors;
 mod events;
 mod gguf_file;
+mod grammar;
 mod json_shape;
 mod kv_blocks;
 mod learning;
@@ -58,6 +59,8 @@ mod _native {
     use super::events::{ArrayEvent, FailedEvent, FinishedEvent, ScoresEvent, TokenEvent};
     #[pymodule_export]
     use super::gguf_file::GgufFile;
+    #[pymodule_export]
+    use super::grammar::{Grammar, Grammars};
     #[pymodule_export]
     use super::json_shape::json_shape;
     #[pymodule_export]

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use ruvllm_core::Result;
 use ruvllm_core::cancel::CancelFlag;
+use ruvllm_core::grammar::Start;
+use ruvllm_core::ids::TokenId;
 use ruvllm_core::sampling::SamplingParams;
-use ruvllm_core::sequence::{GenerateTask, Request, Task};
+use ruvllm_core::sequence::{GenerateTask, Request, Task, ThinkingBudget};
 
 use crate::adapter::AdapterUse;
 use crate::convert::{Tokens, choice, random_seed};
+use crate::grammar::Grammar;
 use crate::learning::{CaptureSettings, HeadAdapter};
 
 /// What besides tokens and sampling decides about a generation; any object with these attributes.
@@ -23,16 +26,39 @@ pub(crate) struct GenerationSettings<'py> {
     adapters: Vec<AdapterUse<'py>>,
     head: Option<Bound<'py, HeadAdapter>>,
     capture: Option<CaptureSettings<'py>>,
+    grammar: Option<Bound<'py, Grammar>>,
+    grammar_after: Option<String>,
+    /// A budget, the marks around thoughts, and what ends them.
+    thinking: Option<(usize, String, String, Vec<TokenId>)>,
+    keep_special: Vec<String>,
 }
 
 impl GenerationSettings<'_> {
     pub(crate) fn request(self, tokens: Tokens, sampling: SamplingParams) -> Request {
+        let start = Start {
+            after: self.grammar_after,
+        };
+        let thinking = self
+            .thinking
+            .map(|(tokens, opening, closing, closing_tokens)| {
+                Box::new(ThinkingBudget {
+                    tokens,
+                    opening,
+                    closing,
+                    closing_tokens,
+                })
+            });
         let task = GenerateTask {
             seed: sampling.seed.unwrap_or_else(random_seed),
             sampling,
             max_tokens: self.max_tokens,
             stop: self.stop,
             ignore_end: self.ignore_end,
+            grammar: self
+                .grammar
+                .map(|grammar| (Arc::clone(&grammar.get().0), start)),
+            thinking,
+            keep_special: self.keep_special,
         };
         Request {
             tokens: tokens.0,

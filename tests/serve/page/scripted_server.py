@@ -44,6 +44,7 @@ class Answer:
     held: threading.Event | None = None
     piece_seconds: float = 0.0
     thinking: str = ""
+    calls: list[dict[str, Any]] = field(default_factory=list)
     completion_id: str | None = None  # where feedback is taken for it
 
 
@@ -163,6 +164,8 @@ async def _told(answer: Answer) -> AsyncIterator[bytes]:
     for piece in answer.pieces:
         yield _chunk({"content": piece})
         await asyncio.sleep(answer.piece_seconds)
+    for call in answer.calls:
+        yield _chunk({"tool_calls": [call]})
     while answer.held is not None and not answer.held.is_set():
         await asyncio.sleep(0.02)
     if answer.error is not None:

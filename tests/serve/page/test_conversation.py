@@ -335,6 +335,43 @@ def test_thoughts_are_folded_away(page: Page, script: Script, ask: Ask) -> None:
     expect(page.locator(".thoughts-text").nth(1)).to_have_text("Hm again.")
 
 
+def test_tools_are_sent_and_calls_are_shown(page: Page, script: Script, ask: Ask) -> None:
+    tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
+    page.get_by_role("button", name="Settings").click()
+    field = page.get_by_label("Tools", exact=True)
+    field.fill('{"no": "list"}')
+    expect(page.locator("#setting-tools-hint")).to_contain_text("A list is wanted")
+    field.fill(json.dumps(tools))
+    page.keyboard.press("Escape")
+    hostile = "<img src=x onerror=alert(1)>"
+    script.answers = [
+        Answer(
+            ["I look."],
+            finish="tool_calls",
+            calls=[
+                {
+                    "index": 0,
+                    "id": "call_1",
+                    "type": "function",
+                    "function": {"name": "weather", "arguments": ""},
+                },
+                {"index": 0, "function": {"arguments": '{"city": '}},
+                {"index": 0, "function": {"arguments": '"Paris"}'}},
+                {"index": 1, "id": "call_2", "function": {"name": hostile, "arguments": hostile}},
+            ],
+        )
+    ]
+    ask("How is the weather?")
+    assert last_request(script)["tools"] == tools
+    calls = page.locator(".answer .call")
+    expect(calls.locator("summary")).to_have_text(["Called weather", f"Called {hostile}"])
+    expect(calls.locator("pre").first).to_have_text('{ "city": "Paris" }')
+    expect(calls.locator("pre").nth(1)).to_have_text(hostile)
+    expect(page.locator(".end-note")).to_contain_text("runs no tools")
+    page.reload()
+    expect(calls).to_have_count(2)
+
+
 def test_copying(page: Page, script: Script, ask: Ask) -> None:
     script.answers = [Answer(["Look:\n\n```python\nprint('a < b')\n\treturn\n```\n"])]
     ask("Code, please.")

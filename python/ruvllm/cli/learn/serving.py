@@ -1,6 +1,7 @@
 """`ruvllm learn status`, `feedback` and `rollback`: over a server that runs, or in the folder of one."""
 
 import math
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,21 @@ from ruvllm.cli.options import RunningServer
 from ruvllm.errors import ConfigError
 
 __all__ = ["register"]
+
+
+# Between two looks at a turn that takes minutes.
+POLL_SECONDS = 0.5
+
+LearnedModelFlag = Annotated[
+    str | None,
+    flag(
+        "--model",
+        "-m",
+        variable="RUVLLM_LEARN_MODEL",
+        help="Which model of the server; its first where it is left out.",
+        metavar="MODEL",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +94,20 @@ def register(app: typer.Typer) -> None:
             "ruvllm learn rollback --learn-dir learned --tenant acme --steps 3",
         ],
     )(rollback)
+
+    command(
+        app,
+        "consolidate",
+        examples=["ruvllm learn consolidate    what the background loop does by itself, now"],
+    )(consolidate)
+    command(
+        app,
+        "train",
+        examples=[
+            "ruvllm learn train                     all layers, on the good answers of this key's tenant",
+            "ruvllm learn train --tenant acme --wait",
+        ],
+    )(train)
 
 
 def status(
@@ -145,6 +175,66 @@ def rollback(
         with running.client() as server:
             done = server.undo_feedback(steps=steps, model=stored.model)
     terminal.print_text(f"generation {done.get('generation')}: {done.get('reason')}\n")
+
+
+def consolidate(
+    running: RunningServer,
+    *,
+    model: LearnedModelFlag = None,
+    json: Annotated[bool, flag("--json", help="For programs.")] = False,
+) -> None:
+    """Make one adapter of what your key's feedback left since the last time, where that helps."""
+    with running.client() as server:
+        done = server.consolidate(model=model)
+    if json:
+        terminal.print_json(done)
+    else:
+        terminal.print_text(f"generation {done.get('generation')}: {done.get('reason')}\n")
+
+
+def train(
+    running: RunningServer,
+    common: CommonOptions,
+    *,
+    model: LearnedModelFlag = None,
+    tenant: Annotated[
+        str | None,
+        flag("--tenant", variable="RUVLLM_LEARN_TENANT", help="Whose answers; this key's.", metavar="NAME"),
+    ] = None,
+    wait: Annotated[bool, flag("--wait", help="Wait until it has ended; for your key's own tenant.")] = False,
+    json: Annotated[bool, flag("--json", help="For programs.")] = False,
+) -> None:
+    """Train all layers on a tenant's good answers, in the server, which takes minutes: for admin keys.
+
+    What comes out is used where it makes answers likelier that were kept out of training.
+    """
+    if wait and tenant is not None:
+        raise ConfigError("--wait is for the tenant of the key; `ruvllm learn status` with another's tells")
+    with running.client() as server:
+        done = server.begin_training(tenant=tenant, model=model)
+        if not common.quiet:
+            terminal.note(f"training on {done.get('samples')} answers of {done.get('tenant')!r}")
+        while wait and done.get("status") == "running":
+            time.sleep(POLL_SECONDS)
+            done = _deep(server.learning(), done)
+    if json:
+        terminal.print_json(done)
+    elif wait:
+        terminal.print_text(f"{done.get('status')}{_told_deep(done)}\n")
+
+
+def _deep(told: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """Where a tenant's deep turn stands."""
+    model = before.get("model")
+    found = next((one.get("deep") for one in told["data"] if one.get("model") == model), None)
+    return {"model": model, "tenant": told.get("tenant"), **(found or {"status": "gone"})}
+
+
+def _told_deep(done: dict[str, Any]) -> str:
+    if done.get("log_prob_after") is None:
+        return f": {done.get('reason')}"
+    before, after = _cell(done["log_prob_before"]), _cell(done["log_prob_after"])
+    return f": {before} to {after} nats a token on {done.get('judged')} answers kept out of training"
 
 
 def _text_of(path: Path) -> str:

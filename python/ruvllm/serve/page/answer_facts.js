@@ -52,7 +52,7 @@ export function endNote({ finish, content, thinking }) {
 
 /** Whether the model could go on with an answer: it has begun, and not by its own will ended. */
 export function endedEarly({ finish, content }) {
-  return content !== "" && finish !== "stop" && finish !== "content_filter";
+  return content !== "" && !["stop", "tool_calls", "content_filter"].includes(finish);
 }
 
 const NOTES = {
@@ -60,6 +60,7 @@ const NOTES = {
   length: "The answer reached its token limit (max tokens in the settings).",
   stopped: "You stopped this answer.",
   broken: "This answer broke off.",
+  tool_calls: "The model waits for what its calls come to; this page runs no tools.",
   content_filter: "The server held the rest of this answer back.",
   interrupted: "The page was closed before this answer was complete.",
 };

@@ -1,6 +1,8 @@
-// One answer on the page: what the model thinks (folded away), what it says, and the buttons and facts below.
+// One answer on the page: what the model thinks (folded away), what it says, what it calls, and the buttons and
+// facts below.
 
 import { answerFacts, endNote } from "./answer_facts.js";
+import { callView } from "./calls.js";
 import { copyButton } from "./clipboard.js";
 import { element, iconButton } from "./dom.js";
 import { FeedbackView } from "./feedback.js";
@@ -23,13 +25,14 @@ export class AnswerView {
   #markdown = new GrowingMarkdown(this.#text);
   #thoughts = element("div", { class: "thoughts-text" });
   #thinking = element("details", { class: "thoughts", hidden: true }, element("summary"), this.#thoughts);
+  #calls = element("div", { class: "calls" });
   #below = element("div", { class: "below" });
   #frame = null;
 
   constructor(message) {
     this.#message = message;
     this.#text.classList.add("writing");
-    const parts = [this.#thinking, this.#text, this.#below];
+    const parts = [this.#thinking, this.#text, this.#calls, this.#below];
     this.node = element("article", { class: "message answer", "aria-label": "Answer", "aria-busy": "true" }, ...parts);
   }
 
@@ -72,5 +75,14 @@ export class AnswerView {
     if (this.#thoughts.textContent !== thinking) this.#thoughts.textContent = thinking;
     this.#thinking.firstChild.textContent = said || complete ? "Thoughts" : "Thinking…";
     this.#markdown.update(said, complete);
+    this.#drawCalls(complete);
+  }
+
+  // Calls that are whole stay as they are; the last one grows.
+  #drawCalls(complete) {
+    const calls = this.#message.calls ?? [];
+    const kept = complete ? 0 : Math.max(0, calls.length - 1);
+    while (this.#calls.childElementCount > kept) this.#calls.lastChild.remove();
+    for (const call of calls.slice(this.#calls.childElementCount)) this.#calls.append(callView(call));
   }
 }

@@ -1,6 +1,7 @@
 // Conversations as a JSON file, out and in. What comes in was made by somebody: it is taken apart field by
 // field, and a file that is none of ours is refused with the reason.
 
+import { checkedCalls } from "./calls.js";
 import { randomId } from "./dom.js";
 import { checkedSettings } from "./settings.js";
 
@@ -63,6 +64,8 @@ function readMessage(message, where) {
   }
   const read = { id, parent, role, content };
   if (typeof message.thinking === "string") read.thinking = message.thinking;
+  const calls = checkedCalls(message.calls);
+  if (calls) read.calls = calls;
   if (typeof message.finish === "string") read.finish = message.finish;
   if (typeof message.model === "string") read.model = message.model;
   for (const name of ["timings", "usage", "clock"]) if (isNumbers(message[name])) read[name] = message[name];

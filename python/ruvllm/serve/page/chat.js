@@ -3,6 +3,7 @@
 
 import { announce } from "./announce.js";
 import { partThinking } from "./answer_view.js";
+import { takeCalls } from "./calls.js";
 import { streamAnswer } from "./completion.js";
 import { addMessage, newConversation, requestMessages, showVersion, shownMessages } from "./conversation.js";
 import { ask, ServerError } from "./server.js";
@@ -140,15 +141,16 @@ export class Chat {
   async #follow(run, messages) {
     const model = await this.#hooks.model();
     const request = { model, messages, ...samplingFields(run.conversation.settings) };
-    const onText = (text, thinking) => {
+    const onPiece = (text, thinking, calls) => {
       run.message.content += text;
       run.message.thinking += thinking;
+      takeCalls(run.message, calls);
       if (run.conversation === this.current) this.#transcript.refreshAnswer();
       if (Date.now() - run.saved < SAVE_EVERY_MS) return;
       run.saved = Date.now();
       this.#keep(run.conversation);
     };
-    const { firstTextMs, totalMs, ...answer } = await streamAnswer(request, { signal: run.abort.signal, onText });
+    const { firstTextMs, totalMs, ...answer } = await streamAnswer(request, { signal: run.abort.signal, onPiece });
     Object.assign(run.message, answer, { clock: { firstTextMs, totalMs } });
   }
 
@@ -166,7 +168,8 @@ export class Chat {
 
   async #putAway({ conversation, message }, trouble) {
     this.#runs.delete(conversation.id);
-    const isEmpty = !message.content && !message.thinking && message.finish !== "stop" && message.finish !== "length";
+    const hasSaid = message.content || message.thinking || message.calls?.length;
+    const isEmpty = !hasSaid && message.finish !== "stop" && message.finish !== "length";
     if (isEmpty) {
       conversation.messages = conversation.messages.filter(({ id }) => id !== message.id);
       conversation.leaf = message.parent;

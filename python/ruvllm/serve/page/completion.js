@@ -4,11 +4,11 @@ import { ask, errorInStream, ServerError } from "./server.js";
 import { eventData } from "./stream.js";
 
 /**
- * Streams one answer. `onText(text, thinking)` gets each piece. Returns {finish, timings, usage, model, completionId
- * where the server takes feedback for it, and firstTextMs, totalMs by this browser's clock}. An answer without an
- * end is an error, never a short answer.
+ * Streams one answer. `onPiece(text, thinking, calls)` gets each piece. Returns {finish, timings, usage, model,
+ * completionId where the server takes feedback for it, and firstTextMs, totalMs by this browser's clock}. An answer
+ * without an end is an error, never a short answer.
  */
-export async function streamAnswer(request, { signal, onText }) {
+export async function streamAnswer(request, { signal, onPiece }) {
   const body = { ...request, stream: true, stream_options: { include_usage: true } };
   const started = performance.now();
   const answer = { finish: null, timings: null, usage: null, model: null, completionId: null };
@@ -16,10 +16,10 @@ export async function streamAnswer(request, { signal, onText }) {
   const response = await ask("v1/chat/completions", { body, signal });
   for await (const data of guarded(eventData(response.body))) {
     if (data === "[DONE]") break;
-    const { text, thinking } = takeChunk(answer, parsed(data));
-    if (!text && !thinking) continue;
+    const { text, thinking, calls } = takeChunk(answer, parsed(data));
+    if (!text && !thinking && !calls.length) continue;
     answer.firstTextMs ??= performance.now() - started;
-    onText(text, thinking);
+    onPiece(text, thinking, calls);
   }
   answer.totalMs = performance.now() - started;
   if (answer.finish === null) throw new ServerError("broken", "The connection closed before the answer was complete.");
@@ -44,7 +44,8 @@ function takeChunk(answer, chunk) {
   if (chunk.takes_feedback) answer.completionId = chunk.id;
   const choice = chunk.choices?.[0];
   answer.finish = choice?.finish_reason ?? answer.finish;
-  return { text: choice?.delta?.content ?? "", thinking: choice?.delta?.reasoning_content ?? "" };
+  const { content, reasoning_content: thinking, tool_calls: calls } = choice?.delta ?? {};
+  return { text: content ?? "", thinking: thinking ?? "", calls: calls ?? [] };
 }
 
 // A connection that breaks while it is read is an error like the others; stopping on purpose is not.

@@ -1,6 +1,8 @@
 // What a conversation asks the server for besides its messages. A field that is empty is not sent: the server's
 // own choice stands. Each conversation has its settings; a new one begins with those that were used last.
 
+import { readTools } from "./calls.js";
+
 const NAME = "ruvllm.settings";
 const MAX_STOPS = 16;
 
@@ -62,6 +64,8 @@ export function checkedSettings(stored) {
     const value = stored?.[field.name];
     if (typeof value === "number" && readField(field, String(value)).value === value) settings[field.name] = value;
   }
+  const tools = readTools(JSON.stringify(stored?.tools ?? [])).value;
+  if (tools?.length) settings.tools = tools;
   const stops = stored?.stop;
   const isStops = Array.isArray(stops) && stops.every((stop) => typeof stop === "string" && stop !== "");
   if (isStops && stops.length && stops.length <= MAX_STOPS) settings.stop = stops;

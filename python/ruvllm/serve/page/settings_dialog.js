@@ -1,6 +1,7 @@
 // The dialog for a conversation's settings. What is typed counts at once if it is well formed; else the field
 // says what is wrong and the former value stands.
 
+import { readTools, writeTools } from "./calls.js";
 import { openDialog } from "./dialogs.js";
 import { element, textButton } from "./dom.js";
 import { FIELDS, FIRST_SETTINGS, readField, readStops, writeStops } from "./settings.js";
@@ -22,11 +23,13 @@ export function openSettings(settings, { onChange, onKey }) {
       element("h3", {}, "Sampling"),
       element("p", { class: "hint" }, "An empty field leaves the choice to the server, which does as OpenAI’s does."),
       element("div", { class: "field-grid" }, ...numbers, stopField(current.stop, (value) => change("stop", value))),
+      element("h3", {}, "Tools"),
+      toolsField(current.tools, (value) => change("tools", value)),
     );
   };
   const form = element("div", { class: "dialog-form" });
   const reset = textButton("Sampling as at first", () => {
-    current = { ...FIRST_SETTINGS, system: current.system };
+    current = { ...FIRST_SETTINGS, system: current.system, ...(current.tools && { tools: current.tools }) };
     onChange(current);
     draw();
   });
@@ -56,6 +59,14 @@ function stopField(stops, onValue) {
   area.value = writeStops(stops);
   const hint = "The answer ends before them; \\n stands for a line end.";
   return checkedField("stop", "Stop sequences", hint, area, readStops, onValue);
+}
+
+function toolsField(tools, onValue) {
+  const placeholder = "JSON, as tools of a chat completion";
+  const area = element("textarea", { rows: "4", placeholder, spellcheck: "false" });
+  area.value = writeTools(tools);
+  const hint = "What the model may call. The page shows calls, and runs none.";
+  return checkedField("tools", "Tools", hint, area, readTools, onValue);
 }
 
 function checkedField(name, label, hint, input, read, onValue) {

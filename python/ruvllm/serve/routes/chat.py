@@ -10,6 +10,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from ruvllm.outputs import Chunk, Completion, Usage
+from ruvllm.serve.answer_reading import AnswerReader, Reading, reading_of
+from ruvllm.serve.chat_parts import deltas, whole_message
 from ruvllm.serve.conversation import prompt_tokens
 from ruvllm.serve.generation import (
     Answers,
@@ -25,7 +27,9 @@ from ruvllm.serve.logprobs import ChatLogprobs, entries_size
 from ruvllm.serve.rendering import rendered, rendered_size
 from ruvllm.serve.schemas.chat import ChatRequest, messages_size
 from ruvllm.serve.server import errand_of, note, server_of, terms_of
+from ruvllm.serve.shaping import shaped
 from ruvllm.serve.sse import DONE, EventStream, TextFrames, frame
+from ruvllm.text.response import Content, Part
 
 __all__ = ["router"]
 
@@ -35,13 +39,16 @@ router = APIRouter(route_class=JsonRoute, tags=["chat"])
 @router.post("/v1/chat/completions", response_model=None)
 async def chat_completions(body: ChatRequest, request: Request) -> Response:
     """Answer a conversation, at once or as a stream of server-sent events."""
-    job = await _job(body, request)
-    head = _Head(job)
+    job, reading = await _job(body, request)
+    head = _Head(job, reading)
     if not body.stream:
-        completions = await complete([job], request, head.answer_id)
+        readers = head.readers(job.num_answers)
+        completions = await complete(
+            [job], request, head.answer_id, observe=lambda index, chunks: readers[index].read(chunks)
+        )
         num_tokens = sum(len(completion.token_ids) for completion in completions)
         size = entries_size(num_tokens, job.params.logprobs)
-        return await answer(errand_of(request), size, lambda: head.whole(completions))
+        return await answer(errand_of(request), size, lambda: head.whole(completions, readers))
     answers = await Answers.start([job], request, head.answer_id)
     frames = _frames(answers, head, body)
     ping_seconds = server_of(request).settings.ping_seconds
@@ -51,13 +58,14 @@ async def chat_completions(body: ChatRequest, request: Request) -> Response:
 @router.post("/v1/chat/completions/render", response_model=None)
 async def render_chat(body: ChatRequest, request: Request) -> Response:
     """Give the tokens from which a conversation would be answered, and compute nothing."""
-    job = await _job(body, request)
+    job, _ = await _job(body, request)
     request_id = f"chatcmpl-{secrets.token_hex(12)}"
     make = partial(rendered, job, body, request_id=request_id)
     return await answer(errand_of(request), rendered_size([job]), make)
 
 
-async def _job(body: ChatRequest, request: Request) -> Job:
+async def _job(body: ChatRequest, request: Request) -> tuple[Job, Reading]:
+    """What is to be computed, and how what comes of it is read."""
     server, errand = server_of(request), errand_of(request)
     model = await server.model_for(request, body)
     params = body.params(
@@ -68,21 +76,24 @@ async def _job(body: ChatRequest, request: Request) -> Job:
     num_answers = body.choices(server.settings.max_choices)
     conversation = await errand.do(messages_size(body.messages), body.conversation)
     token_ids = await prompt_tokens(errand, model, conversation)
-    note(request, prompt_tokens=len(token_ids), stream=bool(body.stream))
-    return Job(
+    note(request, prompt_tokens=len(token_ids), stream=bool(body.stream), **conversation.use.facts())
+    reading = reading_of(model, token_ids, conversation)
+    job = Job(
         model=model,
         token_ids=token_ids,
-        params=params,
+        params=await shaped(errand, model, params, body.shape(), reading),
         num_answers=num_answers,
         terms=terms_of(request, model, body.priority),
     )
+    return job, reading
 
 
 class _Head:
     """What all parts of an answer have in common."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, reading: Reading) -> None:
         self.job = job
+        self._reading = reading
         self.llm = job.model.llm
         self.answer_id = f"chatcmpl-{secrets.token_hex(12)}"
         model = job.model
@@ -94,36 +105,39 @@ class _Head:
             "service_tier": "default",
         }
 
-    def whole(self, completions: Sequence[Completion]) -> dict[str, Any]:
+    def readers(self, count: int) -> list[AnswerReader]:
+        """Those that tell the parts of so many answers apart."""
+        return [self._reading.reader() for _ in range(count)]
+
+    def whole(self, completions: Sequence[Completion], readers: Sequence[AnswerReader]) -> dict[str, Any]:
         """The answer in one piece."""
         choices = []
-        for index, completion in enumerate(completions):
+        for index, (completion, reader) in enumerate(zip(completions, readers, strict=True)):
             logprobs = None
             if completion.logprobs is not None:
                 chunk = Chunk(text=completion.text, logprobs=completion.logprobs)
                 logprobs = ChatLogprobs(self.llm).body([chunk])
-            message: dict[str, Any] = {
-                "role": "assistant",
-                "content": completion.text,
-                "refusal": None,
-                "annotations": [],
-            }
             choices.append(
                 {
                     "index": index,
-                    "message": message,
+                    "message": whole_message(reader),
                     "logprobs": logprobs,
-                    "finish_reason": completion.finish_reason,
+                    "finish_reason": reader.finish_reason,
                 }
             )
         return {
             **self._shared,
             "object": "chat.completion",
             "choices": choices,
-            "usage": answers_usage([completion.usage for completion in completions], [self.job]),
+            "usage": self.usage([completion.usage for completion in completions], readers),
             "timings": timings_body(completions[0].usage, completions[0].timings),
             **_takes_feedback(completions),
         }
+
+    def usage(self, usages: Sequence[Usage], readers: Sequence[AnswerReader]) -> dict[str, Any]:
+        """The tokens of all answers."""
+        thought = sum(reader.reasoning_tokens for reader in readers)
+        return answers_usage(usages, [self.job], reasoning_tokens=thought)
 
     def chunk(self, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
         """A piece of the answer."""
@@ -135,6 +149,7 @@ async def _frames(answers: Answers, head: _Head, body: ChatRequest) -> AsyncGene
     more: dict[str, Any] = {"usage": None} if with_usage else {}
     usages: dict[int, Usage] = {}
     count = answers.count
+    readers = head.readers(count)
     logprobs = [ChatLogprobs(head.llm) if body.logprobs else None for _ in range(count)]
     texts = [_texts(head, index, more) for index in range(count)]
     for index in range(count):
@@ -142,21 +157,25 @@ async def _frames(answers: Answers, head: _Head, body: ChatRequest) -> AsyncGene
         yield frame(head.chunk([_choice(index, delta)], **more))
     pieces = in_slices(answers.pieces()) if body.logprobs else answers.pieces()
     async for index, chunks in pieces:
-        text = "".join(chunk.text for chunk in chunks)
+        parts = readers[index].read(chunks)
         aligner = logprobs[index]
-        entries = aligner.body(chunks) if aligner else None
-        if text and entries is None:
-            yield texts[index].frame(text)
-        elif entries and (text or entries["content"]):
-            yield frame(head.chunk([_choice(index, {"content": text}, logprobs=entries)], **more))
+        if aligner is None:
+            for part in parts:
+                if isinstance(part, Content):
+                    yield texts[index].frame(part.text)
+                for delta in () if isinstance(part, Content) else deltas([part]):
+                    yield frame(head.chunk([_choice(index, delta)], **more))
+        else:
+            for choice in _with_logprobs(index, parts, aligner.body(chunks)):
+                yield frame(head.chunk([choice], **more))
         last = chunks[-1]
         if last.finish_reason is not None and last.usage is not None and last.timings is not None:
             usages[index] = last.usage
             timings = timings_body(last.usage, last.timings)
-            end = _choice(index, {}, finish_reason=last.finish_reason)
+            end = _choice(index, {}, finish_reason=readers[index].finish_reason)
             yield frame(head.chunk([end], **more, timings=timings, **_takes_feedback([last])))
     if with_usage:
-        usage = answers_usage([usages[index] for index in range(count)], [head.job])
+        usage = head.usage([usages[index] for index in range(count)], readers)
         yield frame(head.chunk([], usage=usage))
     yield DONE
 
@@ -164,6 +183,15 @@ async def _frames(answers: Answers, head: _Head, body: ChatRequest) -> AsyncGene
 def _takes_feedback(answers: Sequence[Completion | Chunk]) -> dict[str, Any]:
     """Say so, where feedback may come for them by the id: where nobody learns, nothing is said."""
     return {"takes_feedback": True} if all(one.completion_id is not None for one in answers) else {}
+
+
+def _with_logprobs(index: int, parts: Sequence[Part], entries: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The parts of a piece; the entries of its tokens come with the first, or alone."""
+    choices = [_choice(index, delta) for delta in deltas(parts)]
+    if entries and (choices or entries["content"]):
+        choices = choices or [_choice(index, {"content": ""})]
+        choices[0]["logprobs"] = entries
+    return choices
 
 
 def _texts(head: _Head, index: int, more: dict[str, Any]) -> TextFrames:

@@ -32,6 +32,7 @@ from ruvllm.serve.rendering import rendered, rendered_size
 from ruvllm.serve.schemas.completions import CompletionRequest, prompts_of
 from ruvllm.serve.server import count_answers, errand_of, note, server_of, terms_of
 from ruvllm.serve.settings import ServerSettings
+from ruvllm.serve.shaping import shaped
 from ruvllm.serve.sse import DONE, EventStream, TextFrames, frame, unless_disconnected
 
 __all__ = ["router"]
@@ -127,6 +128,7 @@ async def _plan(errand: Errand, model: AskedModel, body: CompletionRequest, requ
     params = body.params(
         max_tokens=max(1, max_tokens), vocab_size=model.llm.model_info.vocab_size, logprobs=logprobs
     )
+    params = await shaped(errand, model, params, body.shape())
     field = PromptField(
         name="prompt",
         if_empty="the prompt is empty",

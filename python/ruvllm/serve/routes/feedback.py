@@ -17,8 +17,16 @@ from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.model_learning import ModelLearning
 from ruvllm.serve.models import ServedModel
 from ruvllm.serve.off_loop import AT_ONCE
-from ruvllm.serve.schemas.feedback import FeedbackRequest, RollbackRequest
-from ruvllm.serve.server import Server, errand_of, note, server_of, tenant_of
+from ruvllm.serve.schemas.feedback import ConsolidateRequest, FeedbackRequest, RollbackRequest, TrainRequest
+from ruvllm.serve.server import (
+    Server,
+    admin,
+    count_answers,
+    errand_of,
+    note,
+    server_of,
+    tenant_of,
+)
 
 __all__ = ["router"]
 
@@ -37,11 +45,21 @@ async def give_feedback(body: FeedbackRequest, request: Request) -> dict[str, An
     _check_fields(body, request)
     body.check()
     answer = name_of(body.completion_id, body.index or 0)
-    given = server.given_answers.find(tenant, answer)
+    try:
+        given = server.given_answers.find(tenant, answer)
+    except ApiError as unknown:
+        raise _why_nothing_is_kept(server, tenant) or unknown from None
     learning = _learning_of(given.model)
     try:
         if body.corrected is not None:
-            correct = partial(learning.correct, tenant, given.prompt.tolist(), body.corrected, answer)
+            correct = partial(
+                learning.correct,
+                tenant,
+                given.prompt.tolist(),
+                body.corrected,
+                kept_as=given.kept_as,
+                answer=answer,
+            )
             result = await _in_turn(server, tenant, correct)
         else:
             quality = ((body.feedback or 0.0) + 1) / 2
@@ -62,10 +80,7 @@ async def undo_feedback(body: RollbackRequest, request: Request) -> dict[str, An
     """Undo what this tenant's feedback changed; the next answers are as they were before, to the bit."""
     server, tenant = server_of(request), tenant_of(request)
     _check_fields(body, request)
-    model = server.models.first if body.model is None else server.models.find(body.model)
-    if model is None:
-        raise server.models.not_found(body.model or "")
-    await model.ready()
+    model = await _model_of(server, body)
     undo = partial(_learning_of(model).rollback, tenant, body.steps or 1, body.generation)
     try:
         result = await errand_of(request).do(UPDATE_SIZE, undo)
@@ -74,6 +89,58 @@ async def undo_feedback(body: RollbackRequest, request: Request) -> dict[str, An
     server.metrics.learning.undone(model.name)
     note(request, model=model.name, generation=result.generation)
     return {"object": "feedback.rollback"} | _done(model, result)
+
+
+@router.post("/v1/feedback/consolidate", response_model=None)
+async def consolidate(body: ConsolidateRequest, request: Request) -> dict[str, Any]:
+    """Make one adapter of what this tenant's feedback left since the last time, where that helps."""
+    server, tenant = server_of(request), tenant_of(request)
+    _check_fields(body, request)
+    count_answers(request, 1)
+    model = await _model_of(server, body)
+    turn = partial(_learning_of(model).consolidate, tenant)
+    try:
+        # It measures what it made on many answers.
+        result = await server.correcting.do(turn)
+    except RuvLLMError as error:
+        raise _refusal(error) from error
+    note(request, model=model.name, generation=result.generation)
+    done = _done(model, result)
+    told = ("model", "applied", "reason", "generation", "latency_us")
+    return {"object": "feedback.consolidation", **{name: done[name] for name in told}} | {
+        "samples": result.samples_used
+    }
+
+
+@router.post("/v1/feedback/train", response_model=None)
+async def train(body: TrainRequest, request: Request) -> dict[str, Any]:
+    """Begin to train all layers on a tenant's good answers: minutes of the processor, so for admin keys.
+
+    `GET /v1/feedback` tells where it stands and how it ended, with a key of that tenant.
+    """
+    admin(request)
+    server = server_of(request)
+    _check_fields(body, request)
+    tenant = body.tenant or tenant_of(request)
+    model = await _model_of(server, body)
+    learning = _learning_of(model)
+    if body.tenant is not None and not learning.learns_for(tenant):
+        message = f"nothing is learned for the tenant {tenant[:100]!r}"
+        raise ApiError(404, message, code="not_found", param="tenant")
+    try:
+        num_samples = await errand_of(request).do(UPDATE_SIZE, partial(learning.train, tenant))
+    except InvalidOperationError as error:
+        raise ApiError(409, error.message, code="training_already") from error
+    except RuvLLMError as error:
+        raise _refusal(error) from error
+    note(request, model=model.name, samples=num_samples)
+    return {
+        "object": "feedback.training",
+        "model": model.name,
+        "tenant": tenant,
+        "status": "running",
+        "samples": num_samples,
+    }
 
 
 @router.get("/v1/feedback", response_model=None)
@@ -101,7 +168,27 @@ async def _in_turn(server: Server, tenant: str, correct: Callable[[], Adaptation
             del server.corrections[tenant]
 
 
-def _check_fields(body: FeedbackRequest | RollbackRequest, request: Request) -> None:
+async def _model_of(server: Server, body: "ConsolidateRequest | RollbackRequest") -> ServedModel:
+    """The model that a body means, loaded."""
+    model = server.models.first if body.model is None else server.models.find(body.model)
+    if model is None:
+        raise server.models.not_found(body.model or "")
+    await model.ready()
+    return model
+
+
+def _why_nothing_is_kept(server: Server, tenant: str) -> ApiError | None:
+    """The reason that is not the client's, where there is one: as many learn as may."""
+    try:
+        for model in server.models:
+            if model.learning is not None:
+                model.learning.check_room(tenant)
+    except OverloadedError as error:
+        return api_error(error)
+    return None
+
+
+def _check_fields(body: "FeedbackRequest | ConsolidateRequest | RollbackRequest", request: Request) -> None:
     server = server_of(request)
     if not server.settings.learn:
         message = "this server does not learn: it was started without --learn"

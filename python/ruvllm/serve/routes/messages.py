@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -9,14 +10,17 @@ from starlette.responses import JSONResponse, Response
 
 from ruvllm.outputs import Chunk, Completion
 from ruvllm.runtime.streams import join_chunks
+from ruvllm.serve.answer_reading import AnswerReader, reading_of
 from ruvllm.serve.conversation import conversation_tokens, prompt_tokens
 from ruvllm.serve.dialects import anthropic_error
 from ruvllm.serve.endings import stop_sequence
 from ruvllm.serve.generation import Answers, Job, complete
 from ruvllm.serve.json_body import JsonRoute
+from ruvllm.serve.message_parts import BlockFrames, content_blocks, event
 from ruvllm.serve.schemas.chat import messages_size
 from ruvllm.serve.schemas.messages import CountTokensRequest, MessageRequest
 from ruvllm.serve.server import errand_of, note, server_of, terms_of
+from ruvllm.serve.shaping import shaped
 from ruvllm.serve.sse import EventStream, named_frame
 
 __all__ = ["router"]
@@ -36,29 +40,36 @@ async def create_message(body: MessageRequest, request: Request) -> Response:
     )
     conversation = await errand.do(messages_size(body.messages), body.conversation)
     token_ids = await prompt_tokens(errand, model, conversation)
+    reading = reading_of(model, token_ids, conversation)
     job = Job(
         model=model,
         token_ids=token_ids,
-        params=params,
+        params=await shaped(errand, model, params, body.shape(), reading),
         terms=terms_of(request, model, body.priority),
     )
-    note(request, prompt_tokens=len(token_ids), stream=bool(body.stream))
+    use = conversation.use
+    note(request, prompt_tokens=len(token_ids), stream=bool(body.stream), **use.facts())
     answer_id = f"msg_{secrets.token_hex(12)}"
+    shows = body.thinking is None or body.thinking.display != "omitted"
     if not body.stream:
-        (completion,) = await complete([job], request, answer_id)
-        content = [_text(completion.text)]
-        ending = _ending(job, completion)
-        return JSONResponse(
-            {**_begun(job, answer_id), "content": content, **ending, "usage": _usage(completion)}
+        reader = reading.reader()
+        (completion,) = await complete(
+            [job], request, answer_id, observe=lambda _, chunks: reader.read(chunks)
         )
+        ending, usage = _ending(job, completion, reader), _usage(completion, reader)
+        content = content_blocks(reader, shows_thoughts=shows)
+        whole = {**_begun(job, answer_id), "content": content, **ending, "usage": usage}
+        return use.tell(JSONResponse(whole))
     answers = await Answers.start([job], request, answer_id)
     request_id = request.state.request_id
-    return EventStream(
-        _frames(answers, job, answer_id),
-        close=answers.aclose,
-        ping_seconds=server.settings.ping_seconds,
-        ping=_PING,
-        failure=lambda error: named_frame("error", anthropic_error(error, request_id)),
+    return use.tell(
+        EventStream(
+            _frames(answers, _Telling(job, answer_id, reading.reader(), BlockFrames(shows_thoughts=shows))),
+            close=answers.aclose,
+            ping_seconds=server.settings.ping_seconds,
+            ping=_PING,
+            failure=lambda error: named_frame("error", anthropic_error(error, request_id)),
+        )
     )
 
 
@@ -87,25 +98,25 @@ def _begun(job: Job, answer_id: str) -> dict[str, Any]:
     }
 
 
-def _text(text: str) -> dict[str, Any]:
-    return {"type": "text", "text": text, "citations": None}
-
-
-def _ending(job: Job, completion: Completion) -> dict[str, Any]:
+def _ending(job: Job, completion: Completion, reader: AnswerReader) -> dict[str, Any]:
     """Why the answer ended; one that filled the context is not one that came to its own limit."""
     found = stop_sequence(job.model.llm, completion, job.params.stop_sequences)
     reason = "end_turn" if found is None else "stop_sequence"
     if completion.finish_reason == "length":
         reached = completion.usage.completion_tokens >= job.params.max_tokens
         reason = "max_tokens" if reached else "model_context_window_exceeded"
+    elif reader.finish_reason == "tool_calls":
+        reason, found = "tool_use", None
     return {"stop_reason": reason, "stop_sequence": found}
 
 
-def _usage(completion: Completion) -> dict[str, Any]:
+def _usage(completion: Completion, reader: AnswerReader) -> dict[str, Any]:
     """The prompt in two parts: computed, and read from the cache. Writing it is part of computing."""
     usage = completion.usage
-    computed = usage.prompt_tokens - usage.cached_tokens
-    return _tokens(computed=computed, written=0, cached=usage.cached_tokens, made=usage.completion_tokens)
+    computed, made = usage.prompt_tokens - usage.cached_tokens, usage.completion_tokens
+    thought = {"thinking_tokens": reader.reasoning_tokens}
+    tokens = _tokens(computed=computed, written=0, cached=usage.cached_tokens, made=made)
+    return {**tokens, "output_tokens_details": thought}
 
 
 def _tokens(*, computed: int, written: int | None, cached: int | None, made: int) -> dict[str, Any]:
@@ -122,21 +133,28 @@ def _tokens(*, computed: int, written: int | None, cached: int | None, made: int
     }
 
 
-async def _frames(answers: Answers, job: Job, answer_id: str) -> AsyncGenerator[bytes, None]:
-    yield _event("message_start", message=_begun(job, answer_id))
-    yield _event("content_block_start", index=0, content_block=_text(""))
+@dataclass(frozen=True, slots=True)
+class _Telling:
+    """One message while it is told as a stream."""
+
+    job: Job
+    answer_id: str
+    reader: AnswerReader
+    blocks: BlockFrames
+
+
+async def _frames(answers: Answers, telling: _Telling) -> AsyncGenerator[bytes, None]:
+    job, reader, blocks = telling.job, telling.reader, telling.blocks
+    yield event("message_start", message=_begun(job, telling.answer_id))
     yield _PING
     chunks: list[Chunk] = []
     async for _, pieces in answers.pieces():
         chunks += pieces
-        text = "".join(chunk.text for chunk in pieces)
-        if text:
-            yield _event("content_block_delta", index=0, delta={"type": "text_delta", "text": text})
+        for data in blocks.of(reader.read(pieces)):
+            yield data
+    for data in blocks.end():
+        yield data
     completion = join_chunks(chunks)
-    yield _event("content_block_stop", index=0)
-    yield _event("message_delta", delta=_ending(job, completion), usage=_usage(completion))
-    yield _event("message_stop")
-
-
-def _event(kind: str, **facts: Any) -> bytes:
-    return named_frame(kind, {"type": kind, **facts})
+    ending, usage = _ending(job, completion, reader), _usage(completion, reader)
+    yield event("message_delta", delta=ending, usage=usage)
+    yield event("message_stop")

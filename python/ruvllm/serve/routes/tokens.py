@@ -16,6 +16,7 @@ from ruvllm.serve.off_loop import Errand
 from ruvllm.serve.prompts import check_texts, text_of
 from ruvllm.serve.schemas.chat import messages_size, plain_messages
 from ruvllm.serve.schemas.tokens import DetokenizeRequest, TokenizeRequest
+from ruvllm.serve.schemas.tools import chat_tools
 from ruvllm.serve.server import errand_of, server_of
 
 __all__ = ["router"]
@@ -55,7 +56,8 @@ async def tokenize(body: TokenizeRequest, request: Request) -> Response:
 async def _tokens(errand: Errand, model: AskedModel, body: TokenizeRequest) -> list[int]:
     if (messages := body.messages) is not None:
         plain = await errand.do(messages_size(messages), lambda: plain_messages(messages))
-        conversation = Conversation(messages=plain, parse_special=bool(body.parse_special))
+        use = chat_tools(body.tools or (), None, parallel=True)
+        conversation = Conversation(messages=plain, use=use, parse_special=bool(body.parse_special))
         return await conversation_tokens(errand, model, conversation)
     text = body.prompt if body.prompt is not None else body.content or ""
     check_texts(model, [text], param="prompt" if body.prompt is not None else "content")

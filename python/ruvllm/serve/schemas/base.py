@@ -141,6 +141,10 @@ class TextFields(Body):
         """Texts that end an answer."""
         return ()
 
+    def thought_limit(self) -> int | None:
+        """How many tokens a model that thinks first may think."""
+        return None
+
     def params(self, *, max_tokens: int, vocab_size: int, logprobs: int | None) -> GenerateParams:
         """The engine's parameters; OpenAI's defaults where nothing was said."""
 
@@ -162,6 +166,7 @@ class TextFields(Body):
             logprobs=logprobs,
             ignore_eos=bool(self.ignore_eos),
             cache_prefix=self.cache_prefix is not False,
+            thinking_tokens=self.thought_limit(),
         )
 
 

@@ -7,14 +7,21 @@ from pydantic import Field
 
 from ruvllm.serve.conversation import MESSAGE_SIZE, Conversation
 from ruvllm.serve.errors import ApiError, unsupported
-from ruvllm.serve.schemas.base import Body, Entries, LogprobCount, ParseSpecial, Role, SamplingFields
-from ruvllm.serve.schemas.refusals import thinks
+from ruvllm.serve.schemas.base import Body, Entries, LogprobCount, ParseSpecial, Role
+from ruvllm.serve.schemas.calls import CalledTools, CallHistory, CallId, call_message
+from ruvllm.serve.schemas.refusals import SHAPES, refused_beside
+from ruvllm.serve.schemas.shapes import ShapedFields
+from ruvllm.serve.schemas.thinking import Effort, ReasoningConfig, ThinkingConfig, ThoughtLimit, effort_of
+from ruvllm.serve.schemas.tools import Choice, Tools, chat_tools
+from ruvllm.serve.tool_use import ToolUse
 
 __all__ = [
     "ChatMessage",
     "ChatRequest",
     "Content",
     "ContentPart",
+    "check_part",
+    "goes_on",
     "messages_size",
     "plain_message",
     "plain_messages",
@@ -41,7 +48,7 @@ class HasContent(Protocol):
     """Any API's message."""
 
     @property
-    def content(self) -> Content | None:
+    def content(self) -> str | Sequence[Any] | None:
         """What it says."""
 
 
@@ -51,16 +58,18 @@ class ChatMessage(Body):
     role: Role
     content: Content | None = None
     name: str | None = Field(None, max_length=256)
+    tool_calls: CalledTools | None = None
+    tool_call_id: CallId | None = None
+    reasoning_content: str | None = Field(None, description="What was thought before it.")
+    reasoning: str | None = Field(None, description="Another name of reasoning_content.")
     refused: ClassVar[dict[str, str]] = {
-        "tool_calls": "this server has no tools yet",
-        "tool_call_id": "this server has no tools yet",
-        "function_call": "this server has no tools yet",
+        "function_call": "give tool_calls, which came in its place",
         "audio": "the model reads text only",
     }
-    accepted: ClassVar[frozenset[str]] = frozenset({"refusal", "annotations", "reasoning_content"})
+    accepted: ClassVar[frozenset[str]] = frozenset({"refusal", "annotations", "reasoning_details"})
 
 
-class ChatRequest(SamplingFields):
+class ChatRequest(ShapedFields):
     """A conversation that is to be answered."""
 
     messages: Annotated[list[ChatMessage], Entries(MAX_MESSAGES, least=1)]
@@ -69,6 +78,17 @@ class ChatRequest(SamplingFields):
     logprobs: bool | None = None
     top_logprobs: LogprobCount | None = None
     parse_special: ParseSpecial = None
+    tools: Tools | None = None
+    tool_choice: Choice | None = Field(None, description="'auto', 'none', or which tools are allowed.")
+    parallel_tool_calls: bool | None = Field(None, description="False: an answer has one call at most.")
+    reasoning_effort: Effort | None = None
+    reasoning: ReasoningConfig | None = None
+    thinking: ThinkingConfig | None = None
+    thinking_token_budget: ThoughtLimit | None = None
+
+    refused: ClassVar[dict[str, str]] = refused_beside(
+        "tools", "tool_choice", "parallel_tool_calls", "reasoning_effort", "reasoning", *SHAPES
+    )
 
     def num_logprobs(self) -> int | None:
         """How many likeliest tokens to report; `None` for no logprobs at all."""
@@ -77,42 +97,98 @@ class ChatRequest(SamplingFields):
             raise ApiError(400, message, code="invalid_value", param="top_logprobs")
         return (self.top_logprobs or 0) if self.logprobs else None
 
+    def use(self) -> ToolUse:
+        """What is said of tools."""
+        parallel = self.parallel_tool_calls is not False
+        return chat_tools(self.tools or (), self.tool_choice, parallel=parallel)
+
+    def effort(self) -> Effort | None:
+        """How hard the model is to think, where that is said."""
+        asked = self.reasoning_effort or (self.reasoning.effort if self.reasoning else None)
+        return effort_of(self.thinking, asked)
+
+    def thought_limit(self) -> int | None:
+        """How many tokens a model that thinks first may think."""
+        if self.reasoning is not None and self.reasoning.max_tokens is not None:
+            return self.reasoning.max_tokens
+        budget = self.thinking.budget_tokens if self.thinking else None
+        return self.thinking_token_budget if budget is None else budget
+
     def conversation(self) -> Conversation:
         """What is to be answered; a last message of the assistant's is the beginning of the answer."""
         messages = plain_messages(self.messages)
-        last = messages[-1]
         return Conversation(
             messages=messages,
-            continues_last=last["role"] == "assistant" and bool(last["content"].strip()),
-            thinks=thinks(self.model_extra),
+            continues_last=goes_on(messages[-1]),
+            use=self.use(),
+            effort=self.effort(),
             parse_special=bool(self.parse_special),
         )
 
 
+def goes_on(last: dict[str, Any]) -> bool:
+    """Whether a last message is the beginning of the answer."""
+    return last["role"] == "assistant" and bool(last["content"].strip()) and not last.get("tool_calls")
+
+
 def messages_size(messages: Iterable["HasContent"]) -> int:
     """How long `plain_messages` takes, in the unit of `off_loop.AT_ONCE`."""
-    return MESSAGE_SIZE * sum(len(one.content) if isinstance(one.content, list) else 1 for one in messages)
+    return MESSAGE_SIZE * sum(map(_size, messages))
+
+
+def _size(message: "HasContent") -> int:
+    parts = len(message.content) if isinstance(message.content, list) else 1
+    return parts + len(getattr(message, "tool_calls", None) or ())
 
 
 def plain_messages(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
     """Messages with texts as contents; 400 by its place for what a text model cannot read."""
-    return [plain_message(message, f"messages[{index}]") for index, message in enumerate(messages)]
+    history = CallHistory()
+    return [plain_message(message, f"messages[{index}]", history) for index, message in enumerate(messages)]
 
 
-def plain_message(message: ChatMessage, where: str) -> dict[str, Any]:
+def plain_message(message: ChatMessage, where: str, history: CallHistory) -> dict[str, Any]:
     """One message as a template takes it; `where` names it in an error."""
-    try:
-        message.check_fields()
-    except ApiError as error:
-        raise unsupported(f"{where}.{error.param}", error.message.partition(": ")[2]) from None
-    if message.role in ("tool", "function"):
-        raise unsupported(f"{where}.role", "this server has no tools yet")
+    check_part(message, where)
+    if message.role == "function":
+        raise unsupported(f"{where}.role", "results of tools have the role 'tool'")
+    if message.role == "tool":
+        content = plain_text(message.content, f"{where}.content")
+        return history.result(message.tool_call_id, content, f"{where}.tool_call_id")
+    if message.tool_calls and message.role != "assistant":
+        raise unsupported(f"{where}.tool_calls", "only an assistant's message calls tools")
     if message.content is None and message.role != "assistant":
         raise ApiError(400, f"{where}.content is missing", code="invalid_value", param=f"{where}.content")
     # Few templates know `developer`; it is what `system` was called before.
     plain: dict[str, Any] = {"role": "system" if message.role == "developer" else message.role}
     plain["content"] = plain_text(message.content, f"{where}.content")
-    return plain if message.name is None else {**plain, "name": message.name}
+    if message.name is not None:
+        plain["name"] = message.name
+    if message.role == "assistant":
+        plain |= _thoughts_and_calls(message, history)
+    return plain
+
+
+def check_part(part: Body, where: str) -> None:
+    """Refuse by its place what is not done in a part of a body."""
+    try:
+        part.check_fields()
+    except ApiError as error:
+        raise unsupported(f"{where}.{error.param}", error.message.partition(": ")[2]) from None
+
+
+def _thoughts_and_calls(message: ChatMessage, history: CallHistory) -> dict[str, Any]:
+    """What an assistant's message has beside its content; the template decides what it tells of thoughts."""
+    more: dict[str, Any] = {}
+    if thoughts := message.reasoning_content or message.reasoning:
+        more["reasoning_content"] = thoughts
+    if message.tool_calls:
+        for call in message.tool_calls:
+            history.made(call.id, call.function.name)
+        more["tool_calls"] = [
+            call_message(call.id, call.function.name, call.function.arguments) for call in message.tool_calls
+        ]
+    return more
 
 
 def plain_text(content: str | list[ContentPart] | None, where: str) -> str:

@@ -1,18 +1,20 @@
 """The body of `/v1/completions`."""
 
-from typing import cast
+from typing import ClassVar, cast
 
 from pydantic import Field
 
 from ruvllm.serve.errors import ApiError
-from ruvllm.serve.schemas.base import LogprobCount, SamplingFields
+from ruvllm.serve.schemas.base import LogprobCount
+from ruvllm.serve.schemas.refusals import SHAPES, refused_beside
+from ruvllm.serve.schemas.shapes import ShapedFields
 from ruvllm.serve.schemas.token_ids import Prompts
 from ruvllm.text.infill import Infill
 
 __all__ = ["CompletionRequest", "prompts_of"]
 
 
-class CompletionRequest(SamplingFields):
+class CompletionRequest(ShapedFields):
     """Texts, or token ids, that are to be continued."""
 
     prompt: Prompts = Field(description="A text, token ids, or a list of these.")
@@ -24,6 +26,8 @@ class CompletionRequest(SamplingFields):
     )
     suffix: str | None = Field(None, description="What stands after the answer: it is filled in between.")
     best_of: int | None = Field(None, ge=1, description="Make so many, give the n likeliest by token.")
+
+    refused: ClassVar[dict[str, str]] = refused_beside(*SHAPES)
 
     def infills(self) -> list[Infill]:
         """What is to be filled in between the prompts and `suffix`; nothing where there is no suffix."""

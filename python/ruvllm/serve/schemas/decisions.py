@@ -10,7 +10,7 @@ from ruvllm.decisions.questions import MAX_OPTIONS, MAX_QUESTIONS
 from ruvllm.serve.errors import ApiError, unsupported
 from ruvllm.serve.schemas.base import Body, Entries, Finite
 from ruvllm.serve.schemas.chat import MAX_MESSAGES, MAX_PARTS
-from ruvllm.serve.schemas.responses import InputItem
+from ruvllm.serve.schemas.items import InputItem, item_messages
 
 __all__ = ["DecisionFields", "DecisionRequest", "SystemOneRequest"]
 
@@ -45,7 +45,7 @@ class DecisionRequest(DecisionFields):
         """The input as messages; 400 by the place of what is none."""
         if isinstance(self.input, str):
             return [{"role": "user", "content": self.input}]
-        return [item.message(f"input[{index}]") for index, item in enumerate(self.input)]
+        return item_messages(self.input, ())
 
     def asked(self) -> list[dict[str, Any]]:
         """The questions as the library reads them: instructions of several parts are one text."""

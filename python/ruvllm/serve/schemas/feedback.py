@@ -7,7 +7,7 @@ from pydantic import Field
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.schemas.base import Body, Finite
 
-__all__ = ["FeedbackRequest", "RollbackRequest"]
+__all__ = ["ConsolidateRequest", "FeedbackRequest", "RollbackRequest", "TrainRequest"]
 
 MAX_CORRECTION = 100_000
 # Generations are numbered.
@@ -28,6 +28,20 @@ class FeedbackRequest(Body):
         """400 unless exactly one thing is said."""
         if (self.feedback is None) == (self.corrected is None):
             raise ApiError(400, "give either feedback or corrected", code="invalid_value", param="feedback")
+
+
+class ConsolidateRequest(Body):
+    """Where what was learned is to be made one."""
+
+    model: str | None = Field(None, description="On which model; the first where it is left out.")
+
+
+class TrainRequest(ConsolidateRequest):
+    """Whose answers are to be trained on."""
+
+    tenant: str | None = Field(
+        None, min_length=1, max_length=300, description="Whose; the key's own where it is left out."
+    )
 
 
 class RollbackRequest(Body):

@@ -4,18 +4,28 @@ Whoever stands in front of the server may write into each body what its sender l
 for what it says, not for being there. `HARMLESS` is the one table of such values, for the bodies of all APIs.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["ACCEPTED", "HARMLESS", "REFUSED", "REFUSED_IN_TEMPLATES", "is_harmless", "thinks"]
+__all__ = [
+    "ACCEPTED",
+    "HARMLESS",
+    "REFUSED",
+    "REFUSED_IN_TEMPLATES",
+    "SHAPES",
+    "is_harmless",
+    "refused_beside",
+]
 
-_LATER = "this server has no tools and no constrained output yet"
+_SHAPES_ELSEWHERE = "this API says in a way of its own what an answer must be"
+_CONVERSATIONS = "tools and thinking are for conversations: chat completions, responses and messages"
 _OTHER_ENGINE = "it is another engine's setting"
 
-_TOOLS_AND_SCHEMAS = """
-    tools tool_choice parallel_tool_calls functions function_call response_format grammar json_schema
-    structured_outputs guided_json guided_regex guided_choice guided_grammar regex ebnf
-"""
+_TOOLS = "tools tool_choice parallel_tool_calls reasoning_effort reasoning"
+# Fields that say what an answer must be.
+SHAPES = (
+    "response_format", "structured_outputs", "json_schema", "grammar", "regex", "ebnf", "guided_json",
+    "guided_regex", "guided_choice", "guided_grammar",
+)  # fmt: skip
 _TEMPLATES = "chat_template chat_template_kwargs add_generation_prompt continue_final_message documents"
 _OTHER_ENGINES = """
     best_of length_penalty use_beam_search early_stopping stop_token_ids stop_regex min_tokens bad_words
@@ -31,7 +41,9 @@ REFUSED_IN_TEMPLATES = dict.fromkeys(_TEMPLATES.split(), _OTHER_ENGINE)
 
 # Those of every API that makes text.
 REFUSED = {
-    **dict.fromkeys(_TOOLS_AND_SCHEMAS.split(), _LATER),
+    **dict.fromkeys(_TOOLS.split(), _CONVERSATIONS),
+    **dict.fromkeys(SHAPES, _SHAPES_ELSEWHERE),
+    **dict.fromkeys(("functions", "function_call"), "give tools, which came in their place"),
     **REFUSED_IN_TEMPLATES,
     **dict.fromkeys(_OTHER_ENGINES.split(), _OTHER_ENGINE),
     "audio": "the model makes text only",
@@ -39,22 +51,12 @@ REFUSED = {
     "web_search_options": "nothing is searched here",
     "prediction": "predicted outputs are not used here",
     "moderation": "nothing is moderated here",
-    "reasoning_effort": "the model's reasoning cannot be set",
-    "reasoning": "the model's reasoning cannot be set",
-}
-
-# How each API says that a model which may think first is not to.
-_NO_THINKING: dict[str, Any] = {
-    "reasoning_effort": "none",
-    "reasoning": {"effort": "none"},
-    "thinking": {"type": "disabled"},
 }
 
 # Values that ask for what happens anyway, by the field's name, of whatever API it is. A null always does.
 HARMLESS: dict[str, tuple[Any, ...]] = {
     # No tools and no shape of the answer.
     "tools": ([],),
-    "tool_calls": ([],),
     "tool_choice": ("none", "auto", {"type": "none"}, {"type": "auto"}),
     "functions": ([],),
     "function_call": ("none", "auto"),
@@ -62,16 +64,14 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
     # Says something of tools, of which there are none.
     "parallel_tool_calls": (True, False),
     "response_format": ({"type": "text"},),
-    "format": ({"type": "text"},),
-    "output_config": ({},),
     "modalities": (["text"],),
-    # What `thinks` obeys, and what says nothing of it.
-    **{name: (no_thinking,) for name, no_thinking in _NO_THINKING.items()},
-    "reasoning": ({}, {"effort": None}, _NO_THINKING["reasoning"]),
-    # Thoughts are part of the answer's text, whatever is said of their place: routers say it in every body.
+    # A prompt is gone on from, and nothing is thought before.
+    "reasoning_effort": ("none",),
+    "reasoning": ({}, {"effort": None}, {"effort": "none"}),
+    # Thoughts have a place of their own, and come as they are made: routers say it in every body.
     "include_reasoning": (True,),
-    "separate_reasoning": (True, False),
-    "stream_reasoning": (True, False),
+    "separate_reasoning": (True,),
+    "stream_reasoning": (True,),
     # The prompt as its messages and the model's template make it.
     "chat_template_kwargs": ({},),
     "add_generation_prompt": (True,),
@@ -105,10 +105,12 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
     "top_logprobs": (0,),
     "n_probs": (0,),
     "return_hidden_states": (False,),
-    "include": ([],),
+    # What was thought comes as it is, and nothing of it encrypted.
+    "include": ([], ["reasoning.encrypted_content"]),
     "with_pieces": (False,),
     # The one way in which this server works.
     "background": (False,),
+    "context_management": ({"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},),
     "id_slot": (-1,),
     "include_obfuscation": (False,),
     "speed": ("standard",),
@@ -144,10 +146,6 @@ def is_harmless(name: str, value: Any) -> bool:
     )
 
 
-def thinks(fields: Mapping[str, Any] | None) -> bool:
-    """Whether a model that may think first does so, by the fields of a body that are not done here.
-
-    >>> thinks({"reasoning": {}}), thinks({"reasoning": {"effort": "none"}}), thinks(None)
-    (True, False, True)
-    """
-    return not any((fields or {}).get(name) == no_thinking for name, no_thinking in _NO_THINKING.items())
+def refused_beside(*done: str) -> dict[str, str]:
+    """What an API refuses that does some of the fields which others refuse."""
+    return {name: why for name, why in REFUSED.items() if name not in done}

@@ -1,67 +1,31 @@
-"""The body of `/v1/responses`, and its items."""
+"""The body of `/v1/responses`."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from ruvllm.serve.conversation import Conversation
-from ruvllm.serve.errors import ApiError, unsupported
-from ruvllm.serve.schemas.base import Body, Entries, ParseSpecial, Role, StreamOptions, TextFields
-from ruvllm.serve.schemas.chat import MAX_MESSAGES, ChatMessage, Content, plain_message
-from ruvllm.serve.schemas.refusals import ACCEPTED, REFUSED, thinks
+from ruvllm.serve.schemas.base import Body, Entries, ParseSpecial, StreamOptions, TextFields
+from ruvllm.serve.schemas.chat import MAX_MESSAGES
+from ruvllm.serve.schemas.items import InputItem, item_messages
+from ruvllm.serve.schemas.refusals import ACCEPTED, refused_beside
+from ruvllm.serve.schemas.shapes import AskedShape, shape_of_format
+from ruvllm.serve.schemas.thinking import ReasoningConfig
+from ruvllm.serve.schemas.tools import Choice, Tools, response_tools
+from ruvllm.serve.tool_use import ToolUse
 
-__all__ = ["InputItem", "ResponseRequest", "TextConfig"]
+__all__ = ["ResponseRequest", "TextConfig"]
 
 _Label = Annotated[str, Field(max_length=512)]
 Metadata = Annotated[dict[Annotated[str, Field(max_length=64)], _Label], Entries(16)]
 
 
 class TextConfig(Body):
-    """What kind of text an answer is: plain text."""
+    """What kind of text an answer is."""
 
-    refused: ClassVar[dict[str, str]] = {"format": "answers are plain text here, {'type': 'text'}"}
+    format: dict[str, Any] | None = Field(None, description="{'type': 'json_schema', 'schema': ...}.")
     accepted: ClassVar[frozenset[str]] = frozenset({"verbosity"})
-
-
-class InputItem(Body):
-    """A message of the input; items of other types have other fields, and are refused."""
-
-    type: str | None = None
-    role: Role | None = None
-    content: Content | None = None
-    accepted: ClassVar[frozenset[str]] = frozenset({"id", "status", "phase"})
-
-    def message(self, where: str) -> dict[str, Any]:
-        """The message as a template takes it; 400 by its place for what is none."""
-        if self.type not in (None, "message"):
-            raise unsupported(where, f"this server reads messages, not {self.type[:40]!r}")
-        for name in ("role", "content"):
-            if getattr(self, name) is None:
-                place = f"{where}.{name}"
-                raise ApiError(400, f"{place} is missing", code="missing_required_parameter", param=place)
-        assert self.role is not None  # noqa: S101 - just checked
-        return plain_message(ChatMessage(role=self.role, content=self.content, name=None), where)
-
-    def listed(self, item_id: str) -> dict[str, Any]:
-        """The item as `/v1/responses/ID/input_items` gives it; its message was found in order before."""
-        content = self.content or []
-        texts = [content] if isinstance(content, str) else [part.text or "" for part in content]
-        if self.role == "assistant":
-            parts = [output_text(text) for text in texts]
-        else:
-            parts = [{"type": "input_text", "text": text} for text in texts]
-        return {
-            "id": item_id,
-            "type": "message",
-            "role": self.role,
-            "status": "completed",
-            "content": parts,
-        }
-
-
-def output_text(text: str) -> dict[str, Any]:
-    """A part of an answer."""
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
 class ResponseRequest(TextFields):
@@ -80,9 +44,13 @@ class ResponseRequest(TextFields):
     max_tool_calls: int | None = Field(None, ge=0, le=2**31 - 1)
     prompt_cache_key: _Label | None = None
     safety_identifier: _Label | None = None
+    tools: Tools | None = None
+    tool_choice: Choice | None = Field(None, description="'auto', 'none', or which tools are allowed.")
+    parallel_tool_calls: bool | None = Field(None, description="False: a response has one call at most.")
+    reasoning: ReasoningConfig | None = None
 
     refused: ClassVar[dict[str, str]] = {
-        **REFUSED,
+        **refused_beside("tools", "tool_choice", "parallel_tool_calls", "reasoning"),
         "background": "a response is made while its client waits",
         "context_management": "the input is never shortened",
         "conversation": "conversations go on by previous_response_id",
@@ -97,7 +65,7 @@ class ResponseRequest(TextFields):
         "top_logprobs": "ask for them at /v1/chat/completions",
         "truncation": "the input is never cut",
     }
-    accepted: ClassVar[frozenset[str]] = ACCEPTED | {"prompt_cache_options"}
+    accepted: ClassVar[frozenset[str]] = ACCEPTED | {"client_metadata", "prompt_cache_options"}
 
     def items(self) -> list[InputItem]:
         """The input as items; a lone text is the user's message."""
@@ -105,16 +73,30 @@ class ResponseRequest(TextFields):
             return [InputItem(role="user", content=self.input)]
         return self.input
 
-    def messages(self) -> list[dict[str, Any]]:
-        """The messages of the input; 400 by its place for what is none."""
-        return [item.message(f"input[{index}]") for index, item in enumerate(self.items())]
+    def messages(self, earlier: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+        """All messages, with those of the responses before; 400 by its place for what is none."""
+        return (*earlier, *item_messages(self.items(), earlier))
+
+    def thought_limit(self) -> int | None:
+        """How many tokens a model that thinks first may think."""
+        return self.reasoning.max_tokens if self.reasoning else None
+
+    def shape(self) -> AskedShape | None:
+        """What the answer must be."""
+        return shape_of_format(self.text.format if self.text else None, "text.format")
+
+    def use(self) -> ToolUse:
+        """What is said of tools."""
+        parallel = self.parallel_tool_calls is not False
+        return response_tools(self.tools or (), self.tool_choice, parallel=parallel)
 
     def conversation(self, messages: tuple[dict[str, Any], ...]) -> Conversation:
         """What is to be answered, out of all messages up to now."""
         system = [] if self.instructions is None else [{"role": "system", "content": self.instructions}]
         return Conversation(
             messages=[*system, *messages],
-            thinks=thinks(self.model_extra),
+            use=self.use(),
+            effort=self.reasoning.effort if self.reasoning else None,
             parse_special=bool(self.parse_special),
             param="input",
         )

@@ -8,6 +8,7 @@ from ruvllm.serve.schemas.base import Body, Entries
 from ruvllm.serve.schemas.chat import MAX_MESSAGES, ChatMessage
 from ruvllm.serve.schemas.refusals import REFUSED_IN_TEMPLATES
 from ruvllm.serve.schemas.token_ids import AnyTokenIds
+from ruvllm.serve.schemas.tools import Tools
 
 __all__ = ["DetokenizeRequest", "TokenizeRequest"]
 
@@ -26,9 +27,9 @@ class TokenizeRequest(Body):
         description="Take texts such as <|im_end|> for control tokens: in a text unless false, in "
         "messages if true.",
     )
+    tools: Tools | None = None
     refused: ClassVar[dict[str, str]] = {
         **REFUSED_IN_TEMPLATES,
-        "tools": "this server has no tools yet",
         "with_pieces": "ask for return_token_strs",
     }
 

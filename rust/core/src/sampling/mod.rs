@@ -4,6 +4,7 @@
 //! seed and the tokens it was shown: what else runs in the same batch cannot change a draw.
 //! `pipeline` is the one place that fixes the order of the steps; each step is a file.
 
+mod allowed;
 mod filters;
 mod logprobs;
 mod params;
@@ -14,6 +15,7 @@ mod random;
 mod scratch;
 mod softmax;
 
+pub use allowed::Allowed;
 pub use logprobs::{LogprobMeter, TokenLogprobs};
 pub use params::SamplingParams;
 pub(crate) use params::check_logprobs;

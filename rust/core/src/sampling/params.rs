@@ -61,6 +61,11 @@ impl SamplingParams {
     /// The most alternatives whose log-probabilities can be asked for.
     pub const MAXIMUM_LOGPROBS: usize = 20;
 
+    /// Whether a draw is made from all tokens.
+    pub(super) fn keeps_all(&self) -> bool {
+        self.top_k == 0 && self.top_p >= 1.0 && self.min_p <= 0.0
+    }
+
     /// Checks every field against its range, and the biased tokens against the vocabulary.
     ///
     /// Returns [`Error::Config`] naming the first field that is out of range, its value and

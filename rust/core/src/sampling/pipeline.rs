@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use ruvllm_kernels::Kernels;
 
+use super::allowed::{Allowed, mask_logits};
 use super::filters::{Candidate, gather, gather_largest, keep_mass, mass};
 use super::logprobs::TokenLogprobs;
 use super::params::SamplingParams;
@@ -39,6 +40,8 @@ pub struct Sampler {
     random: Random,
     penalties: Penalties,
     scratch: Scratch,
+    /// The logits of tokens that are allowed, where not all of them are.
+    masked: Vec<f32>,
 }
 
 impl Sampler {
@@ -49,6 +52,7 @@ impl Sampler {
             random: Random::new(seed),
             penalties: Penalties::default(),
             scratch: Scratch::new(kernels),
+            masked: Vec::new(),
         }
     }
 
@@ -74,7 +78,32 @@ impl Sampler {
         self.penalties.apply(&self.params, logits);
         let token = self.choose(logits);
         self.penalties.restore(logits);
-        let token = token?;
+        self.measured(token?, logits)
+    }
+
+    /// Chooses the next token among those that are allowed, as likely as each is among them.
+    ///
+    /// A draw from all tokens is made first, and again among the allowed ones only where it fell on another:
+    /// that gives p + (1 - P) p / P = p / P for a token of probability p and allowed ones of P together. What is
+    /// allowed thus is mostly not looked for. Filters count among the allowed alone, so that they need it at once.
+    pub fn sample_among(
+        &mut self,
+        logits: &mut [f32],
+        allowed: &mut dyn Allowed,
+    ) -> Result<Sampled> {
+        self.penalties.apply(&self.params, logits);
+        let token = self.choose_among(logits, allowed);
+        self.penalties.restore(logits);
+        self.measured(token?, logits)
+    }
+
+    /// A token that nobody chose: it stands where the next one would be drawn, and takes no random number.
+    pub fn given(&mut self, token: TokenId, logits: &mut [f32]) -> Result<Sampled> {
+        self.measured(token, logits)
+    }
+
+    /// A token that was chosen, with what is to be reported of it.
+    fn measured(&mut self, token: TokenId, logits: &[f32]) -> Result<Sampled> {
         let logprob = match self.params.logprobs {
             Some(count) => {
                 self.scratch.scan(logits)?;
@@ -113,6 +142,20 @@ impl Sampler {
             .collect())
     }
 
+    fn choose_among(&mut self, logits: &[f32], allowed: &mut dyn Allowed) -> Result<TokenId> {
+        if self.params.temperature == 0.0 || self.params.keeps_all() {
+            let token = self.choose(logits)?;
+            if allowed.allows(token)? {
+                return Ok(token);
+            }
+        }
+        let mut masked = std::mem::take(&mut self.masked);
+        mask_logits(logits, allowed.mask()?, &mut masked);
+        let token = self.choose(&masked);
+        self.masked = masked;
+        token
+    }
+
     /// From logits that have had their penalties to a token.
     fn choose(&mut self, logits: &[f32]) -> Result<TokenId> {
         self.scratch.scan(logits)?;
@@ -121,8 +164,7 @@ impl Sampler {
             return Ok(argmax(logits, &self.scratch.blocks));
         }
         let unit = self.random.unit();
-        let all_kept = params.top_k == 0 && params.top_p >= 1.0 && params.min_p <= 0.0;
-        if all_kept {
+        if params.keeps_all() {
             let blocks = &mut self.scratch.blocks;
             let softmax = Softmax::new(blocks.maximum, params.temperature);
             return Ok(draw_from_all(logits, blocks, softmax, unit));

@@ -6,8 +6,10 @@ use ruvllm_kernels::Kernels;
 
 use super::capturing::Capturing;
 use super::request::GenerateTask;
+use super::thinking::Thinking;
 use crate::error::Result;
 use crate::events::FinishReason;
+use crate::grammar::Constraint;
 use crate::ids::TokenId;
 use crate::sampling::{Sampled, Sampler, TokenLogprobs};
 use crate::text::{Detokenizer, StopMatcher, Vocabulary};
@@ -18,6 +20,12 @@ pub(crate) struct Generation {
     sampler: Sampler,
     /// What was drawn and not yet accepted.
     drawn: Option<Sampled>,
+    /// What it may be drawn from, where that is not everything.
+    constraint: Option<Constraint>,
+    /// How long it may think yet.
+    thinking: Option<Thinking>,
+    /// Whether the constraint allows nothing after what was drawn.
+    is_complete: bool,
     max_tokens: usize,
     pub(crate) generated: usize,
     ignore_end: bool,
@@ -58,13 +66,22 @@ impl Generation {
         for token in prompt {
             sampler.observe(*token, false);
         }
+        let thinking = match (task.thinking, &vocabulary) {
+            (Some(budget), Some(tokens)) => {
+                Some(Thinking::new(*budget, prompt, Arc::clone(tokens)))
+            }
+            _ => None,
+        };
         let text = vocabulary.map(|vocabulary| TextOut {
-            detokenizer: Detokenizer::new(vocabulary, true),
+            detokenizer: Detokenizer::new(vocabulary, true).showing(&task.keep_special),
             stop: StopMatcher::new(&task.stop),
         });
         Self {
             sampler,
             drawn: None,
+            constraint: task.grammar.map(|(grammar, start)| grammar.begin(&start)),
+            thinking,
+            is_complete: false,
             max_tokens: task.max_tokens,
             generated: 0,
             ignore_end: task.ignore_end,
@@ -75,7 +92,18 @@ impl Generation {
 
     /// Draws the next token; what it leads to is up to [`Self::accept`].
     pub(super) fn draw(&mut self, logits: &mut [f32], state: &[f32]) -> Result<()> {
-        let drawn = self.sampler.sample(logits)?;
+        let forced = self.thinking.as_mut().and_then(Thinking::forced);
+        let drawn = match (forced, &mut self.constraint) {
+            (Some(token), _) => self.sampler.given(token, logits)?,
+            (None, None) => self.sampler.sample(logits)?,
+            (None, Some(constraint)) => self.sampler.sample_among(logits, constraint)?,
+        };
+        if let Some(thinking) = &mut self.thinking {
+            thinking.accept(drawn.token);
+        }
+        if let Some(constraint) = &mut self.constraint {
+            self.is_complete = constraint.accept(drawn.token)?;
+        }
         if let Some(capturing) = &mut self.capturing {
             capturing.note(state, logits, drawn.token)?;
         }
@@ -103,7 +131,7 @@ impl Generation {
             None => (String::new(), false),
         };
         let full = self.generated >= self.max_tokens || room == 0;
-        let finish = match (stopped, full) {
+        let finish = match (stopped || self.is_complete, full) {
             (true, _) => Some(FinishReason::Stop),
             (false, true) => Some(FinishReason::Length),
             (false, false) => None,

@@ -4,6 +4,7 @@ mod capturing;
 mod comparing;
 mod generation;
 mod request;
+mod thinking;
 mod work;
 
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use crate::prefix::{MissReason, Namespace};
 pub(crate) use capturing::Capturing;
 pub(crate) use comparing::Comparing;
 pub(crate) use generation::Generation;
-pub use request::{CandidatePlace, Candidates, GenerateTask, Request, Task};
+pub use request::{CandidatePlace, Candidates, GenerateTask, Request, Task, ThinkingBudget};
 pub(crate) use work::{Scoring, Work};
 
 /// A request inside the engine.

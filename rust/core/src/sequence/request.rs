@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::cancel::CancelFlag;
+use crate::grammar::{Grammar, Start};
 use crate::ids::TokenId;
 use crate::learning::{Capture, HeadAdapter};
 use crate::lora::AdapterUse;
@@ -91,4 +92,23 @@ pub struct GenerateTask {
     pub stop: Vec<String>,
     /// Whether end-of-generation tokens are ordinary ones.
     pub ignore_end: bool,
+    /// What the answer must be, and where in it that begins.
+    pub grammar: Option<(Arc<Grammar>, Start)>,
+    /// How long the model may think before it answers; `None`: as long as it likes.
+    pub thinking: Option<Box<ThinkingBudget>>,
+    /// Special tokens whose texts are part of the answer's.
+    pub keep_special: Vec<String>,
+}
+
+/// How long a model may think, and how its thoughts end.
+#[derive(Debug, Clone)]
+pub struct ThinkingBudget {
+    /// Tokens of thoughts, the marks around them not counted.
+    pub tokens: usize,
+    /// The mark before thoughts; it may be the prompt's end, or the answer's beginning.
+    pub opening: String,
+    /// The mark after them.
+    pub closing: String,
+    /// What ends them when the budget is used up; it has the mark.
+    pub closing_tokens: Vec<TokenId>,
 }

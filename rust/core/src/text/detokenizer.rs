@@ -14,6 +14,8 @@ use crate::ids::TokenId;
 pub struct Detokenizer {
     vocabulary: Arc<Vocabulary>,
     skip_special: bool,
+    /// Special tokens that are written though others are skipped.
+    shown: Vec<TokenId>,
     /// The beginning of a character (at most three bytes) between two calls.
     pending: Vec<u8>,
     /// What the last call gave out; kept to reuse its memory.
@@ -26,9 +28,22 @@ impl Detokenizer {
         Self {
             vocabulary,
             skip_special,
+            shown: Vec::new(),
             pending: Vec::new(),
             output: String::new(),
         }
+    }
+
+    /// The same, but for the special tokens of these texts, which are written.
+    #[must_use]
+    pub fn showing(mut self, texts: &[String]) -> Self {
+        let special = self.vocabulary.special().iter().copied();
+        let is_shown = |token: &TokenId| {
+            let bytes = self.vocabulary.bytes(*token).unwrap_or_default();
+            texts.iter().any(|text| text.as_bytes() == bytes)
+        };
+        self.shown = special.filter(is_shown).collect();
+        self
     }
 
     /// Adds a token and returns the characters that are now complete.
@@ -36,7 +51,8 @@ impl Detokenizer {
     /// An id outside the vocabulary adds nothing: models are often padded to more rows than there are tokens.
     pub fn push(&mut self, token: TokenId) -> &str {
         self.output.clear();
-        let is_skipped = self.skip_special && self.vocabulary.is_special(token);
+        let is_skipped =
+            self.skip_special && self.vocabulary.is_special(token) && !self.shown.contains(&token);
         if let Some(bytes) = self.vocabulary.bytes(token).filter(|_| !is_skipped) {
             self.pending.extend_from_slice(bytes);
             let num_taken = take_complete(&self.pending, &mut self.output);
@@ -115,5 +131,9 @@ mod tests {
         assert_eq!(skipping.push(1), "hi");
         assert_eq!(skipping.push(7), "");
         assert_eq!(detokenizer(tokens, vec![0], false).push(0), "<s>");
+        let shown = ["<s>".to_owned(), "hi".to_owned(), "none".to_owned()];
+        let mut showing = detokenizer(tokens, vec![0], true).showing(&shown);
+        assert_eq!(showing.push(0), "<s>");
+        assert_eq!(showing.push(1), "hi");
     }
 }

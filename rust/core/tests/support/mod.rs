@@ -62,6 +62,9 @@ pub fn greedy(max_tokens: usize) -> GenerateTask {
         max_tokens,
         stop: vec![],
         ignore_end: true,
+        grammar: None,
+        thinking: None,
+        keep_special: vec![],
     }
 }
 

@@ -15,6 +15,9 @@ pub(super) struct Chunk<'a> {
     pub(super) column: usize,
 }
 
+/// Kernels take tiles in pairs.
+const PAIR: usize = 2;
+
 /// Cuts the matrices so that each thread gets several chunks, of tiles that share their activations.
 pub(super) struct Cut<'a> {
     matrices: &'a [PackedMatrix],
@@ -37,12 +40,23 @@ impl<'a> Cut<'a> {
             _ if product.activations.tokens() <= FEW_TOKENS => threads * 4,
             _ => threads * 8,
         };
-        Self {
+        let size = tiles.div_ceil(pieces).max(1).next_multiple_of(PAIR);
+        let of_size = |size| Self {
             matrices,
             together,
-            // Kernels take tiles in pairs.
-            size: tiles.div_ceil(pieces).max(1).next_multiple_of(2),
-        }
+            size,
+        };
+        // A little more or less than that where the threads' shares are more even so.
+        let sizes = [size, size.saturating_sub(PAIR).max(PAIR), size + PAIR];
+        let even = sizes
+            .into_iter()
+            .min_by_key(|size| of_size(*size).share(threads));
+        of_size(even.unwrap_or(size))
+    }
+
+    /// The most tiles that one of the threads has, where all take chunks as fast.
+    fn share(&self, threads: usize) -> usize {
+        self.chunks().div_ceil(threads.max(1)) * self.size
     }
 
     fn groups(&self) -> impl Iterator<Item = &'a [PackedMatrix]> + use<'a> {

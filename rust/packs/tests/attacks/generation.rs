@@ -60,6 +60,9 @@ fn tokens(engine: &mut Engine, count: u32) -> Vec<Vec<u32>> {
             max_tokens: GENERATED,
             stop: vec![],
             ignore_end: true,
+            grammar: None,
+            thinking: None,
+            keep_special: vec![],
         };
         let request = Request {
             tokens: (0..12).map(|index| 3 + (first + 5 * index) % 60).collect(),

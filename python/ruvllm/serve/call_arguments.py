@@ -1,0 +1,33 @@
+"""The arguments of calls; a tool that takes a text (`custom`) is to the model a function of one field."""
+
+import json
+from typing import Any
+
+__all__ = ["arguments_object", "custom_arguments", "custom_input"]
+
+FIELD = "input"
+
+
+def custom_arguments(text: str) -> str:
+    """The arguments of the function for a text."""
+    return json.dumps({FIELD: text}, ensure_ascii=False)
+
+
+def custom_input(arguments: str) -> str:
+    r"""The text in a function's arguments; where the model wrote others, what it wrote.
+
+    >>> custom_input(custom_arguments("a\nb"))
+    'a\nb'
+    """
+    values = arguments_object(arguments)
+    text = values.get(FIELD) if values is not None else None
+    return text if isinstance(text, str) else arguments
+
+
+def arguments_object(text: str) -> dict[str, Any] | None:
+    """A call's arguments as an object; nothing where they are none."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
