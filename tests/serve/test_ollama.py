@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ import openai
 import pytest
 
 from ruvllm import LLM, GenerateParams
-from ruvllm.serve import ServerSettings, create_app
+from ruvllm.serve import ApiKey, KeyRing, ServerSettings, create_app
 from tests.attacks.marked_model import CONTROL, write_marked_model
 from tests.conftest import FIXTURES
 from tests.serve.conftest import TINY
@@ -269,3 +270,18 @@ def test_pings_are_empty_pieces(coding: ollama.Client, coder: LLM) -> None:
     assert [piece.done for piece in pieces] == [False] * (len(pieces) - 1) + [True]
     longest = GenerateParams(temperature=0, top_p=1, repetition_penalty=1, max_tokens=10**6)
     assert "".join(piece.response for piece in pieces) == coder.generate("the cat", longest).text
+
+
+def test_keys_and_their_limits_hold(tiny_chat: LLM) -> None:
+    key = replace(ApiKey.of("sk-0000001"), requests_per_minute=2)
+    with running(create_app({TINY: tiny_chat}, ServerSettings(keys=KeyRing([key])))) as server:
+        assert "key" in error_of(post(server, "/api/chat", messages=HI), 401)
+        error_of(httpx.get(f"{server.url}/api/tags"), 401)
+        headers = {"authorization": "Bearer sk-0000001"}
+        with ollama.Client(host=server.url, headers=headers) as known:
+            assert len(known.list().models) == 1
+            # Each text counts, as in the other APIs.
+            with pytest.raises(ollama.ResponseError) as refused:
+                known.embed(TINY, ["a", "b", "c"])
+            assert refused.value.status_code == 429
+            assert known.chat(TINY, HI, options=GREEDY).done

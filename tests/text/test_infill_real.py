@@ -21,7 +21,7 @@ def test_what_stands_before_and_after_decides(qwen_coder: LLM) -> None:
     name = qwen_coder.infill(
         "", "(numbers):\n    return sum(numbers) / len(numbers)\n\n\nprint(mean([1, 2]))\n", GREEDY
     )
-    assert name.text.strip().endswith("def mean")
+    assert name.text.startswith("def mean")
 
 
 def test_other_files_are_seen(qwen_coder: LLM) -> None:
