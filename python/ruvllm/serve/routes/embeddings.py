@@ -3,7 +3,6 @@
 Any model gives these; only one that was trained for it gives good ones.
 """
 
-import asyncio
 import base64
 from collections.abc import Sequence
 from typing import Any
@@ -14,14 +13,14 @@ from numpy.typing import NDArray
 from starlette.responses import Response
 
 from ruvllm.serve.errors import ApiError
+from ruvllm.serve.evaluating import evaluated
 from ruvllm.serve.generation import gather_in_turn
 from ruvllm.serve.json_answer import answer
 from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.prompts import PromptField, tokens_of
 from ruvllm.serve.schemas.completions import prompts_of
 from ruvllm.serve.schemas.embeddings import EmbeddingRequest
-from ruvllm.serve.server import count_answers, errand_of, note, server_of, terms_of
-from ruvllm.serve.sse import unless_disconnected
+from ruvllm.serve.server import count_answers, errand_of, server_of, terms_of
 
 __all__ = ["router"]
 
@@ -49,14 +48,13 @@ async def embeddings(body: EmbeddingRequest, request: Request) -> Response:
         raise ApiError(400, message, code="invalid_value", param="dimensions")
     tokens = await tokens_of(errand, model, inputs, _INPUT)
     num_tokens = sum(len(one) for one in tokens)
-    note(request, prompt_tokens=num_tokens)
     terms = terms_of(request, model)
 
     async def work() -> list[NDArray[np.float32]]:
         engine = await model.ready()
         return await gather_in_turn(engine.on(terms).embed(one) for one in tokens)
 
-    vectors = await unless_disconnected(request, asyncio.ensure_future(work()))
+    vectors = await evaluated(request, model, num_tokens, work())
     usage = {"prompt_tokens": num_tokens, "total_tokens": num_tokens}
 
     def whole() -> dict[str, Any]:
