@@ -90,9 +90,7 @@ def test_questions_come_and_go_and_what_is_typed_stays(page: Page, dialog: Locat
     [asked] = script.asked
     assert asked["orders"] == "all"
     levels = [{"label": "low"}, {"label": "high"}]
-    assert asked["questions"] == [
-        {"type": "score", "instructions": "How urgent is it?", "levels": levels}
-    ]
+    assert asked["questions"] == [{"type": "score", "instructions": "How urgent is it?", "levels": levels}]
 
 
 def test_a_refusal_is_told_and_an_abstention_is_said(dialog: Locator, script: Script, watch: Watch) -> None:
