@@ -1,6 +1,5 @@
 """Texts on their way to vectors, in whatever API they came: counted, bounded, computed."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,10 +9,10 @@ from starlette.requests import Request
 
 from ruvllm.serve.asked_model import AskedModel
 from ruvllm.serve.errors import ApiError
+from ruvllm.serve.evaluating import evaluated
 from ruvllm.serve.generation import gather_in_turn
 from ruvllm.serve.prompts import PromptField, tokens_of
-from ruvllm.serve.server import count_answers, errand_of, note, server_of, terms_of
-from ruvllm.serve.sse import unless_disconnected
+from ruvllm.serve.server import count_answers, errand_of, server_of, terms_of
 
 __all__ = ["Embedded", "embedded"]
 
@@ -59,14 +58,13 @@ async def embedded(
         raise ApiError(400, message, code="invalid_value", param="dimensions")
     tokens = await tokens_of(errand, model, inputs, prompt_field)
     num_tokens = sum(len(one) for one in tokens)
-    note(request, prompt_tokens=num_tokens)
     terms = terms_of(request, model)
 
     async def work() -> list[NDArray[np.float32]]:
         engine = await model.ready()
         return await gather_in_turn(engine.on(terms).embed(one) for one in tokens)
 
-    vectors = await unless_disconnected(request, asyncio.ensure_future(work()))
+    vectors = await evaluated(request, model, num_tokens, work())
     return Embedded(
         vectors=[_shortened(vector, dimensions) for vector in vectors],
         num_tokens=num_tokens,

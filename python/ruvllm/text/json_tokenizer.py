@@ -149,6 +149,11 @@ class JsonTokenizer:
             named[::2] = [piece.replace(word, names[word]) for piece in named[::2]]
         return self._encode(tokenizer, "".join(named), add_bos=add_bos)
 
+    @property
+    def cuts_lines(self) -> bool:
+        """Not known: the file may say anything about what is normalized and cut."""
+        return False
+
     def _encode(self, tokenizer: "tokenizers.Tokenizer", text: str, *, add_bos: bool | None) -> list[int]:
         wanted = self.adds_bos if add_bos is None else add_bos
         as_the_file_says = add_bos is None and wanted == self._post_processor_adds_bos
