@@ -1,6 +1,6 @@
 """Many questions about one input: against its tokens read plainly, and against llama-cpp-python.
 
-    python -m benches.decisions [MODEL] [--questions N] [--threads N] [--ways WAY,...] [--peer-python PYTHON]
+    python -m benches.decisions [MODEL] [--questions N] [--peer-questions N] [--ways WAY,...] [--no-peer]
 
 The first figure is the time of a decision over that of its tokens: the input, and behind it, where it is in
 the cache, the ends of all questions as a few long texts.
@@ -8,7 +8,8 @@ the cache, the ends of all questions as a few long texts.
 The others are llama-cpp-python's, with the same file, prompts and threads, asked as its users ask it: for one
 token of each prompt, in turn. It finds the input in its context each time. There are three ways to ask:
 `whole`, a completion with `logprobs`; `stream`, the same as a stream, which computes less with what it has;
-and `text`, which gives the likeliest answer, and no probability. `--no-peer` leaves it out.
+and `text`, which gives the likeliest answer, and no probability. The fewer questions there are, the more of
+both is the input.
 """
 
 import argparse
@@ -109,41 +110,48 @@ def show(name: str, seconds: float, ratio: float, mark: str, *, reached: bool) -
     print(f"{name:44} {seconds:8.2f} s   {ratio:6.2f} times   {mark}   {verdict}")
 
 
-def farthest(ours: list[float], likely: list[dict[str, float]]) -> float:
+def apart(ours: list[float], likely: list[dict[str, float]]) -> float:
     """How far the peer's order of yes and no is from ours, as a difference of logarithms of odds, median."""
-    apart = [
+    differences = [
         abs(math.log(share / (1 - share)) - (found["Yes"] - found["No"]))
         for share, found in zip(ours, likely, strict=True)
         if "Yes" in found and "No" in found
     ]
-    return median(apart) if apart else math.nan
+    return median(differences) if differences else math.nan
 
 
-def measure(llm: LLM, model: Path, options: argparse.Namespace) -> None:
-    """All in turn."""
-    work = Work.of(options.questions)
+def measure(llm: LLM, num_questions: int, repeat: int) -> None:
+    """A decision and its tokens, in turn."""
+    work = Work.of(num_questions)
     plan = llm.decision_plan(work.text, work.questions)
     length = len(plan.beginning)
-    print(f"{len(work.questions)} questions about {length} tokens; {plan.num_tokens} tokens in all")
+    print(f"{num_questions} questions about {length} tokens; {plan.num_tokens} tokens in all")
     seconds_of(llm, Work.of(2))
     runs = []
-    for _ in range(options.repeat):
-        seconds, ours = seconds_of(llm, work)
+    for _ in range(repeat):
+        seconds, _ = seconds_of(llm, work)
         runs.append((seconds, seconds_of_tokens(llm, plan.beginning, plan.num_tokens - length)))
     ratio = median(seconds / plain for seconds, plain in runs)
-    best = median(seconds for seconds, _ in runs)
     within = ratio <= MARK_OF_TOKENS
-    show("decide", best, ratio, f"<= {MARK_OF_TOKENS} times its tokens", reached=within)
-    if options.no_peer:
-        return
+    taken = median(seconds for seconds, _ in runs)
+    show("decide", taken, ratio, f"<= {MARK_OF_TOKENS} times its tokens", reached=within)
+
+
+def measure_beside(llm: LLM, model: Path, options: argparse.Namespace) -> None:
+    """A decision beside the peer's ways to the same answers."""
     python = options.peer_python or make_environment("native", upgrade=False)
+    work = Work.of(options.peer_questions)
+    print(f"{len(work.questions)} questions about the same")
     for way in options.ways.split(","):
+        runs = [seconds_of(llm, work) for _ in range(options.repeat)]
+        ours = median(seconds for seconds, _ in runs)
         peer = of_peer(python, llm, model, work, way)
-        lead = peer["seconds"] / best
+        lead = peer["seconds"] / ours
         name = f"llama-cpp-python {peer['version']}, {way}"
         show(name, peer["seconds"], lead, f">= {MARK_OF_PEER:.0f} times ours", reached=lead >= MARK_OF_PEER)
         if way != "text":
-            print(f"    log odds of yes, median of what they are apart: {farthest(ours, peer['likely']):.3f}")
+            far = apart(runs[0][1], peer["likely"])
+            print(f"    log odds of yes: {far:.3f} apart, median")
 
 
 def main() -> None:
@@ -153,6 +161,7 @@ def main() -> None:
     )
     parser.add_argument("model", nargs="?", default="smollm2-Q4_1", help="as in benches.peers.compare")
     parser.add_argument("--questions", type=int, default=400)
+    parser.add_argument("--peer-questions", type=int, default=40, help="the peer takes its time")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--ways", default=",".join(WAYS))
@@ -163,7 +172,9 @@ def main() -> None:
     model = files.path_of(options.model)
     with LLM(model, threads=options.threads) as llm:
         print(f"{model.name}, {llm.model_info.isa}, {llm.model_info.threads} threads")
-        measure(llm, model, options)
+        measure(llm, options.questions, options.repeat)
+        if not options.no_peer:
+            measure_beside(llm, model, options)
 
 
 if __name__ == "__main__":
