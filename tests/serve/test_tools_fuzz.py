@@ -171,3 +171,19 @@ def test_messages(client: httpx.Client, tools: Any, choice: Any, messages: Any, 
     is_answered(client, "/v1/messages", tools=tools, tool_choice=choice, **fields)
     is_answered(client, "/v1/messages", tools=tools, **fields)
     is_answered(client, "/v1/messages", **fields)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", ["endless", "half", "nested", "broken", "no-call"])
+def test_what_a_model_writes_is_never_an_error(client: httpx.Client, model: str, stream: bool) -> None:
+    fields = {"model": model, "stream": stream, "temperature": 0}
+    text = {"type": "custom", "name": "weather"}
+    for path, more in (
+        ("/v1/chat/completions", {"messages": ASK, "tools": [TOOL]}),
+        ("/v1/responses", {"input": "Weather?", "tools": [FLAT]}),
+        ("/v1/responses", {"input": "Weather?", "tools": [text]}),
+        ("/v1/messages", {"messages": ASK, "tools": [CLAUDE], "max_tokens": 64}),
+    ):
+        answer = client.post(path, json={**fields, **more})
+        assert answer.status_code == 200, answer.text
+        assert "unexpected" not in answer.text

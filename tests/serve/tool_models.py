@@ -60,6 +60,9 @@ SCRIPTS: dict[str, list[str]] = {
         ": 'Paris'}",
         "}\n</tool_call>",
     ],
+    "endless": ["<tool_call>\n", '{"name": "weather", "arguments": ', '{"input": 1e999, "b": NaN}', "}\n"],
+    "half": ["<tool_call>\n", '{"id": "\\ud800", "name": "weather", "argum', 'ents": {"input": "\\udfff"}}'],
+    "nested": ["<tool_call>\n", '{"function": ' * 600, "{ "],
     "ends-early": ["<tool_call>\n", '{"name": "weather", "arg', 'uments": {"ci', 'ty": "Par'],
     "no-call": ["<tool_call>\n", "{not a call}", "\n</tool_call>", " So."],
     "text": [

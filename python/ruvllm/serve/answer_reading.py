@@ -85,6 +85,7 @@ class AnswerReader:
             thinking_open=reading.thinking_open, tools=reading.use.tools
         )
         self._calls: list[_Call] = []
+        self._ids: set[str] = set()
         self._content: list[str] = []
         self._reasoning: list[str] = []
         self._finish_reason: FinishReason | None = None
@@ -132,8 +133,9 @@ class AnswerReader:
         elif part.index and not self._use.parallel:
             return None
         elif isinstance(part, CallBegan):
-            if any(part.id == one.id for one in self._calls):  # a model that writes ids may repeat one
+            if part.id in self._ids:  # a model that writes ids may repeat one
                 part = replace(part, id=f"{part.id}_{part.index}")
+            self._ids.add(part.id)
             self._calls.append(_Call(part.id, part.name, []))
         elif isinstance(part, CallArguments):
             self._calls[part.index].arguments.append(part.fragment)

@@ -1,9 +1,10 @@
 """The arguments of calls; a tool that takes a text (`custom`) is to the model a function of one field."""
 
 import json
-from typing import Any
 
-__all__ = ["arguments_object", "custom_arguments", "custom_input"]
+from ruvllm.text.response import object_in
+
+__all__ = ["custom_arguments", "custom_input"]
 
 FIELD = "input"
 
@@ -19,15 +20,6 @@ def custom_input(arguments: str) -> str:
     >>> custom_input(custom_arguments("a\nb"))
     'a\nb'
     """
-    values = arguments_object(arguments)
+    values = object_in(arguments)
     text = values.get(FIELD) if values is not None else None
     return text if isinstance(text, str) else arguments
-
-
-def arguments_object(text: str) -> dict[str, Any] | None:
-    """A call's arguments as an object; nothing where they are none."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None

@@ -9,9 +9,10 @@ from ruvllm.errors import RuvLLMError
 from ruvllm.serve.asked_model import AskedModel
 from ruvllm.serve.errors import api_error
 from ruvllm.serve.generation import check_length
-from ruvllm.serve.off_loop import Errand
+from ruvllm.serve.off_loop import AT_ONCE, Errand
 from ruvllm.serve.prompts import check_texts
 from ruvllm.serve.tool_use import NO_TOOLS, ToolUse
+from ruvllm.tools import ToolDefinition
 
 __all__ = ["MESSAGE_SIZE", "Conversation", "conversation_tokens", "prompt_tokens"]
 
@@ -19,6 +20,8 @@ __all__ = ["MESSAGE_SIZE", "Conversation", "conversation_tokens", "prompt_tokens
 MESSAGE_SIZE = 32
 # The same of a tool, whose schema is written as JSON.
 TOOL_SIZE = 1024
+# And of a value in one.
+VALUE_SIZE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +77,24 @@ async def prompt_tokens(errand: Errand, model: AskedModel, conversation: Convers
 
 def _size(conversation: Conversation) -> int:
     """How long a conversation takes to become tokens, in the unit of `off_loop.AT_ONCE`."""
-    tools = TOOL_SIZE * len(conversation.use.tools)
+    tools = _tools_size(conversation.use.tools)
     return tools + sum(MESSAGE_SIZE + sum(map(len, _texts_in(one))) for one in conversation.messages)
+
+
+def _tools_size(tools: Sequence[ToolDefinition]) -> int:
+    """The same of tools; of those that are too large to be done at once, as far as it was looked for."""
+    size, waiting = TOOL_SIZE * len(tools), list[Any]()
+    for tool in tools:
+        waiting += [tool.description, tool.parameters]
+    while waiting and size <= AT_ONCE:
+        one = waiting.pop()
+        size += len(one) if isinstance(one, str) else VALUE_SIZE
+        if isinstance(one, dict):
+            waiting += one
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+    return size
 
 
 def _texts_of(conversation: Conversation) -> Iterator[str]:

@@ -4,10 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ruvllm.serve.answer_reading import AnswerReader
-from ruvllm.serve.call_arguments import arguments_object
 from ruvllm.serve.schemas.blocks import signature_of
 from ruvllm.serve.sse import named_frame
-from ruvllm.text.response import CallArguments, CallBegan, CallEnded, Content, Part, Reasoning
+from ruvllm.text.response import CallArguments, CallBegan, CallEnded, Content, Part, Reasoning, object_in
 
 __all__ = ["BlockFrames", "content_blocks", "event"]
 
@@ -23,7 +22,7 @@ def content_blocks(reader: AnswerReader, *, shows_thoughts: bool) -> list[dict[s
         blocks.append({"type": "thinking", "thinking": thinking, "signature": signature_of(thinking)})
     texts, calls = [reader.content] if reader.content else [], []
     for call in reader.calls:
-        values = arguments_object(call.arguments)
+        values = object_in(call.arguments)
         if values is None:
             texts.append(f"{call.name}: {call.arguments}")
         else:

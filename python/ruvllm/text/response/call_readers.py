@@ -4,11 +4,11 @@ What is no call is content again, the mark included. A call is said to have begu
 there on its arguments are given on as the model writes them, whatever becomes of them.
 """
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
+from ruvllm.text.response.json_text import object_in, text_in
 from ruvllm.text.response.output import Output
 from ruvllm.text.response.reader import Reader, Steps
 from ruvllm.text.response.syntax import JsonCalls, NamedCalls
@@ -76,7 +76,7 @@ class JsonCallReader:
         while True:
             yield from self._reader.white_space()
             call = _Call()
-            yield from self._object(call)
+            yield from self._object(call, inner=False)
             yield from self._finish(call)
             begun = begun or call.begun
             if not call.whole or not (yield from self._another()):
@@ -118,7 +118,8 @@ class JsonCallReader:
 
     # -- the object
 
-    def _object(self, call: _Call) -> Steps[bool]:
+    def _object(self, call: _Call, *, inner: bool) -> Steps[bool]:
+        """Read a call's object, or the one that it has as its `function`."""
         reader = self._reader
         if (yield from reader.one_of(("{",))) is None:
             return False
@@ -126,7 +127,7 @@ class JsonCallReader:
             yield from reader.white_space()
             if (yield from reader.next()) == "}":
                 break
-            if not (yield from self._field(call)):
+            if not (yield from self._field(call, inner=inner)):
                 return False
             yield from reader.white_space()
             if (yield from reader.one_of((",",))) is None:
@@ -137,7 +138,7 @@ class JsonCallReader:
             self._begin(call, "{}")
         return True
 
-    def _field(self, call: _Call) -> Steps[bool]:
+    def _field(self, call: _Call, *, inner: bool) -> Steps[bool]:
         reader = self._reader
         key = yield from self._string()
         yield from reader.white_space()
@@ -145,8 +146,8 @@ class JsonCallReader:
             return False
         yield from reader.white_space()
         first = yield from reader.next()
-        if key == "function" and first == "{":
-            return (yield from self._object(call))
+        if key == "function" and first == "{" and not inner:
+            return (yield from self._object(call, inner=True))
         if key in (self._syntax.name_field, "name", "function") and first == '"' and not call.name:
             return (yield from self._name(call))
         if key in (self._syntax.arguments_field, "arguments", "parameters") and not call.whole:
@@ -175,8 +176,8 @@ class JsonCallReader:
 
     def _arguments(self, call: _Call, first: str) -> Steps[bool]:
         if first == '"':
-            text = yield from self._string()
-            arguments = _object_in(text)
+            text = (yield from self._string()) or ""
+            arguments = text if object_in(text) is not None else None
         elif first == "{" and call.name:
             self._output.begin_call(call.name, call.id)
             call.begun = True
@@ -209,10 +210,7 @@ class JsonCallReader:
             return None
         pieces: list[str] = []
         whole = yield from self._reader.json_value(pieces.append)
-        try:
-            return str(json.loads("".join(pieces), strict=False)) if whole else None
-        except ValueError:
-            return None
+        return text_in("".join(pieces)) if whole else None
 
 
 class NamedCallReader:
@@ -259,14 +257,6 @@ class NamedCallReader:
         """There are none without an opening."""
         yield from ()
         return False
-
-
-def _object_in(text: str | None) -> str | None:
-    """The text of an object that was written as a string."""
-    try:
-        return text if text and isinstance(json.loads(text), dict) else None
-    except (ValueError, RecursionError):
-        return None
 
 
 def _ignore(text: str) -> None:

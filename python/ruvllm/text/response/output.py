@@ -12,28 +12,29 @@ class _Trimmed:
 
     def __init__(self, emit: Callable[[str], None], *, from_begin: bool) -> None:
         self._emit = emit
-        self._held = ""
+        self._held: list[str] = []
         self._at_begin = from_begin
 
     def add(self, piece: str) -> None:
-        text = self._held + piece
         if self._at_begin:
-            text = text.lstrip()
-        shown = text.rstrip()
-        self._held = text[len(shown) :]
-        if shown:
+            piece = piece.lstrip()
+        if shown := piece.rstrip():
+            self._emit("".join(self._held) + shown)
+            self._held.clear()
             self._at_begin = False
-            self._emit(shown)
+        if len(shown) < len(piece):
+            self._held.append(piece[len(shown) :])
 
     def begin_anew(self) -> None:
         """Leave out the white space here and what follows of it."""
-        self._held, self._at_begin = "", True
+        self._held.clear()
+        self._at_begin = True
 
     def flush(self) -> None:
         """White space at the end of everything belongs to it."""
         if self._held:
-            self._emit(self._held)
-            self._held = ""
+            self._emit("".join(self._held))
+            self._held.clear()
 
 
 class Output:
@@ -42,6 +43,9 @@ class Output:
     def __init__(self, new_id: Callable[[], str]) -> None:
         self._new_id = new_id
         self._parts: list[Part] = []
+        # Pieces of the part that is being made, and what makes it of them.
+        self._pieces: list[str] = []
+        self._made_by: Callable[[str], Part] = Content
         self._content = _Trimmed(self._add_content, from_begin=False)
         self._reasoning = _Trimmed(self._add_reasoning, from_begin=True)
         self._reasoned = False
@@ -54,6 +58,7 @@ class Output:
 
     def take(self) -> list[Part]:
         """The parts since the last time."""
+        self._join()
         parts, self._parts = self._parts, []
         return parts
 
@@ -80,21 +85,18 @@ class Output:
     def begin_call(self, name: str, call_id: str = "") -> None:
         """A call whose name is known."""
         self._content.begin_anew()
+        self._join()
         self._parts.append(CallBegan(self._calls, call_id or self._new_id(), name))
         self._calls += 1
 
     def arguments(self, fragment: str) -> None:
         """More of the last call's arguments."""
-        if not fragment:
-            return
-        last = self._parts[-1] if self._parts else None
-        if isinstance(last, CallArguments):
-            self._parts[-1] = CallArguments(last.index, last.fragment + fragment)
-        else:
-            self._parts.append(CallArguments(self._calls - 1, fragment))
+        if fragment:
+            self._add(self._call_arguments, fragment)
 
     def end_call(self) -> None:
         """The last call is whole."""
+        self._join()
         self._parts.append(CallEnded(self._calls - 1))
 
     def end(self) -> None:
@@ -102,20 +104,27 @@ class Output:
         self._content.flush()
 
     def _add_content(self, text: str) -> None:
-        last = self._parts[-1] if self._parts else None
-        if isinstance(last, Content):
-            self._parts[-1] = Content(last.text + text)
-        else:
-            self._parts.append(Content(text))
+        self._add(Content, text)
 
     def _add_reasoning(self, text: str) -> None:
         self._reasoned = True
-        last = self._parts[-1] if self._parts else None
-        if isinstance(last, Reasoning):
-            self._parts[-1] = Reasoning(last.text + text)
-        else:
-            self._parts.append(Reasoning(text))
+        self._add(Reasoning, text)
 
     def _add_further_reasoning(self, text: str) -> None:
         self._reasoning = _Trimmed(self._add_reasoning, from_begin=False)
         self._add_reasoning("\n" + text)
+
+    def _call_arguments(self, text: str) -> Part:
+        return CallArguments(self._calls - 1, text)
+
+    def _add(self, made_by: Callable[[str], Part], text: str) -> None:
+        """More of a part of this kind; pieces that came together are one part."""
+        if made_by != self._made_by:
+            self._join()
+            self._made_by = made_by
+        self._pieces.append(text)
+
+    def _join(self) -> None:
+        if self._pieces:
+            self._parts.append(self._made_by("".join(self._pieces)))
+            self._pieces.clear()

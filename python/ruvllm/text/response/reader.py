@@ -25,16 +25,18 @@ class Reader:
     def __init__(self) -> None:
         self._text = ""
         self._place = 0
+        # Where what is kept of the text begins, after those pieces of it that were read before.
         self._pinned: int | None = None
+        self._behind: list[str] = []
         self._ended = self._cut = self._wanted_more = False
 
     def feed(self, piece: str) -> None:
-        """Add a piece; what is read goes, up to a pinned place."""
-        kept = self._place if self._pinned is None else self._pinned
-        self._text = self._text[kept:] + piece
-        self._place -= kept
+        """Add a piece; what is read goes, but for what was read since a pinned place."""
         if self._pinned is not None:
+            self._behind.append(self._text[self._pinned : self._place])
             self._pinned = 0
+        self._text = self._text[self._place :] + piece
+        self._place = 0
 
     def end(self, *, cut: bool) -> None:
         """There is no more; `cut` says that the writer was stopped: half a mark is then none of the text."""
@@ -44,12 +46,13 @@ class Reader:
     def pin(self) -> None:
         """Remember this place, for `since_pin` and `cut_since_pin`."""
         self._pinned = self._place
+        self._behind.clear()
         self._wanted_more = False
 
     def since_pin(self) -> str:
         """What was read since then; forgets the place."""
         pinned, self._pinned = self._pinned, None
-        return "" if pinned is None else self._text[pinned : self._place]
+        return "".join([*self._behind, self._text[pinned : self._place]])
 
     def cut_since_pin(self) -> bool:
         """Whether the text was cut off while more was wanted since then; what is left of it goes."""
@@ -85,12 +88,13 @@ class Reader:
 
     def one_of(self, texts: Sequence[str]) -> Steps[str | None]:
         """Read one of some texts if it stands here."""
+        longest = max(map(len, texts), default=0)
         while True:
             for text in texts:
                 if self._text.startswith(text, self._place):
                     self._place += len(text)
                     return text
-            rest = self._text[self._place :]
+            rest = self._text[self._place : self._place + longest]
             if not any(text.startswith(rest) for text in texts) or not (yield from self.more()):
                 return None
 

@@ -5,7 +5,6 @@ from typing import Any
 
 __all__ = ["kinds_of", "rebased", "resolved", "shape_of"]
 
-_MAX_DEPTH = 8
 _KINDS = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 
 
@@ -16,13 +15,26 @@ def kinds_of(schema: Mapping[str, Any], name: str) -> frozenset[str]:
     ['integer', 'null']
     """
     properties = schema.get("properties")
-    found = properties.get(name) if isinstance(properties, Mapping) else None
-    return frozenset(_kinds(found, schema, _MAX_DEPTH))
+    waiting = [properties.get(name)] if isinstance(properties, Mapping) else []
+    found, seen = set[str](), set[str]()
+    while waiting:
+        one = waiting.pop()
+        if not isinstance(one, Mapping):
+            continue
+        if (kinds := _own_kinds(one)) is not None:
+            found |= kinds
+            continue
+        reference = one.get("$ref")
+        if isinstance(reference, str) and reference not in seen:
+            seen.add(reference)
+            waiting.append(resolved(reference, schema))
+        for word in ("anyOf", "oneOf", "allOf"):
+            waiting += one[word] if isinstance(one.get(word), list) else ()
+    return frozenset(found)
 
 
-def _kinds(schema: object, root: Mapping[str, Any], depth: int) -> set[str]:
-    if not isinstance(schema, Mapping) or not depth:
-        return set()
+def _own_kinds(schema: Mapping[str, Any]) -> set[str] | None:
+    """The types that a schema itself names; `None` where it leaves that to others."""
     if isinstance(kind := schema.get("type"), str):
         return {kind, "integer"} if kind == "number" else {kind}
     if isinstance(kind, list):
@@ -31,13 +43,7 @@ def _kinds(schema: object, root: Mapping[str, Any], depth: int) -> set[str]:
         return {_KINDS.get(type(value), "null") for value in values}
     if "const" in schema:
         return {_KINDS.get(type(schema["const"]), "null")}
-    found: set[str] = set()
-    if isinstance(schema.get("$ref"), str):
-        found |= _kinds(resolved(schema["$ref"], root), root, depth - 1)
-    for word in ("anyOf", "oneOf", "allOf"):
-        for one in schema.get(word) or ():
-            found |= _kinds(one, root, depth - 1)
-    return found
+    return None
 
 
 def resolved(reference: str, root: Mapping[str, Any]) -> object:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from ruvllm.text.response.call_readers import MAX_NAME_CHARACTERS
+from ruvllm.text.response.json_text import value_in
 from ruvllm.text.response.output import Output
 from ruvllm.text.response.reader import Reader, Steps
 from ruvllm.text.response.schemas import kinds_of
@@ -118,8 +119,8 @@ class TaggedCallReader:
 def _as_json(text: str, kinds: Collection[str]) -> str:
     """A value's JSON: the model's own where it is some of an allowed kind, else the text as a string."""
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = value_in(text)
+    except ValueError:
         value = text
     if isinstance(value, str) or ("string" in kinds and _kind(value) not in kinds):
         return json.dumps(text, ensure_ascii=False)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ruvllm.text.response.json_text import object_in
 from ruvllm.text.response.syntax import CallSyntax, ChannelCalls, JsonCalls, NamedCalls, TaggedCalls
 from ruvllm.tools import ToolCall
 
@@ -34,11 +35,8 @@ def write_calls(syntax: CallSyntax, calls: Sequence[ToolCall]) -> str:
 
 def arguments_of(text: str) -> Any:
     """The arguments of a call in a conversation: an object where they are one, else the text as it is."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    return value if isinstance(value, dict) else text
+    values = object_in(text)
+    return text if values is None else values
 
 
 def _as_object(syntax: JsonCalls, call: ToolCall) -> str:
