@@ -11,9 +11,8 @@ from typing import Any, Literal, TypeVar
 
 from ruvllm.outputs import Chunk, Timings, Usage
 from ruvllm.serve.answer_reading import AnswerReader
-from ruvllm.serve.call_arguments import arguments_object
 from ruvllm.serve.logprobs import ChatLogprobs
-from ruvllm.text.response import CallEnded, Content, Part, Reasoning
+from ruvllm.text.response import CallEnded, Content, Part, Reasoning, object_in
 
 __all__ = ["Clock", "Ollama", "Said", "Sayings", "all_said", "timestamp"]
 
@@ -121,7 +120,7 @@ class Sayings:
         assert self._reader is not None  # noqa: S101 - only a reader finds calls
         for index, call in enumerate(self._reader.calls[self._num_told : end], self._num_told):
             self._num_told += 1
-            values = arguments_object(call.arguments)
+            values = object_in(call.arguments)
             if values is None:
                 yield Said(content=f"{call.name}: {call.arguments}")
             else:
