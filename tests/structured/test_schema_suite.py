@@ -106,12 +106,30 @@ def test_dates_hold_to_the_calendar(byte_grammars: _native.Grammars) -> None:
         assert date.accepts(f'"{text}"') is is_day, text
 
 
+def test_formats_that_no_draft_defines_ask_for_nothing(byte_grammars: _native.Grammars) -> None:
+    grammar = compiled(byte_grammars, {"properties": {"a": {"type": "string", "format": "path"}}})
+    assert isinstance(grammar, _native.Grammar)
+    assert grammar.accepts('{"a":"/tmp"}')
+    outcome = compiled(byte_grammars, {"properties": {"a": {"type": "string", "format": "iri"}}})
+    assert isinstance(outcome, GrammarError)
+    assert outcome.pointer == "/properties/a/format"
+
+
 def test_keys_named_like_keywords_are_only_names(byte_grammars: _native.Grammars) -> None:
     schema = {"type": "object", "properties": {"format": {"const": "date"}, "$id": {"type": "integer"}}}
     grammar = compiled(byte_grammars, schema)
     assert isinstance(grammar, _native.Grammar)
     assert grammar.accepts('{"format":"date","$id":1}')
     assert not grammar.accepts('{"format":"x"}')
+
+
+def test_a_choice_has_any_number_of_texts(byte_grammars: _native.Grammars) -> None:
+    """Also such that begin alike, or with each other."""
+    texts = [f"{index:x}" * 3 for index in range(3000)] + ["yes", "yesterday"]
+    grammar = Grammar.choice(texts)
+    made = byte_grammars.grammar(grammar.kind, grammar.source)
+    assert all(made.accepts(text) for text in (*texts[::100], "yes", "yesterday"))
+    assert not any(made.accepts(text) for text in ("yest", "", "fff0", "yesyes"))
 
 
 def test_white_space_has_a_bound(byte_grammars: _native.Grammars) -> None:

@@ -14,6 +14,28 @@ const ONE: &[&str] = &["items", "additionalItems", "additionalProperties"];
 const NAMED: &[&str] = &["properties", "patternProperties", "$defs", "definitions"];
 /// Keys whose value is a list of schemas.
 const LISTED: &[&str] = &["prefixItems", "items", "anyOf", "oneOf", "allOf"];
+/// The formats that drafts define; all others are words for the reader.
+const FORMATS: &[&str] = &[
+    "date",
+    "date-time",
+    "duration",
+    "email",
+    "hostname",
+    "idn-email",
+    "idn-hostname",
+    "ipv4",
+    "ipv6",
+    "iri",
+    "iri-reference",
+    "json-pointer",
+    "regex",
+    "relative-json-pointer",
+    "time",
+    "uri",
+    "uri-reference",
+    "uri-template",
+    "uuid",
+];
 /// Where the compiler looks for its own settings; one of them takes schemas for less than they say.
 pub(super) const SETTINGS: &str = "x-guidance";
 /// Between two parts of JSON there may be as much, which deep indents need; without a bound some models write
@@ -116,7 +138,8 @@ fn least_keys(keys: &Map<String, Value>) -> Option<usize> {
         .map(|count| count as usize)
 }
 
-/// The schema as it is compiled: formats of dates and times are patterns that hold to the calendar.
+/// The schema as it is compiled: formats of dates and times are patterns that hold to the calendar, and those
+/// that no draft defines, such as `int32`, ask for nothing.
 pub(super) fn prepared(schema: &Value) -> Value {
     let Value::Object(keys) = schema else {
         return schema.clone();
@@ -137,7 +160,9 @@ pub(super) fn prepared(schema: &Value) -> Value {
         made.insert(key.clone(), value);
     }
     let format = made.get("format").and_then(Value::as_str);
-    if let Some(pattern) = format.and_then(pattern_of_format) {
+    if format.is_some_and(|name| !FORMATS.contains(&name)) {
+        made.remove("format");
+    } else if let Some(pattern) = format.and_then(pattern_of_format) {
         made.remove("format");
         let all = made
             .entry("allOf")
