@@ -108,8 +108,9 @@ def test_an_update_says_what_it_made_of_the_probabilities(
         numbers = np.random.default_rng(3)
         shape = nothing.a.shape
         a, b = (np.float32(0.2) * numbers.standard_normal(shape, dtype=np.float32) for _ in range(2))
-        fisher = np.float32(50.0) * numbers.random(shape, dtype=np.float32)
-        start = replace(nothing, generation=7, a=a, b=b, scale=0.5, fisher_a=fisher, fisher_b=fisher)
+        fisher = np.float32(0.5) * numbers.random(shape, dtype=np.float32)
+        held = {"fisher_a": fisher, "fisher_b": fisher, "anchor_a": a, "anchor_b": b}
+        start = replace(nothing, generation=7, a=a, b=b, scale=0.5, **held)
         sona.learner.restore(start)
     before = sona.state
     found = places(reference, before)
@@ -124,9 +125,10 @@ def test_an_update_says_what_it_made_of_the_probabilities(
         (result.drift, divergence(found, nothing, after)),
     ):
         assert measured == pytest.approx(exact, rel=0.01, abs=2e-5)
-    # It goes as far as it may, about: the trials found where that is.
+    # It goes as far as it may, about, where nothing holds it: the trials found where that is.
     allowed = config.instant_lr * (feedback - 0.5) ** 2
-    assert 0.3 * allowed < result.divergence <= allowed
+    assert result.divergence <= allowed
+    assert has_learned or result.divergence > 0.3 * allowed
     # Nothing of it is by chance.
     again = SonaLlm(llm, config, tenant=f"again {sona.tenant}")
     again.learner.restore(replace(before, tenant=again.tenant))
