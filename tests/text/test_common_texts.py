@@ -38,6 +38,9 @@ def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
 @given(beginning=TEXT, ends=st.lists(TEXT, min_size=2, max_size=4), asked=st.booleans())
 @example(beginning="word ", ends=["", " "], asked=True)
 @example(beginning="", ends=["a", "a"], asked=False)
+@example(beginning="inter", ends=[" ", "national"], asked=False)
+@example(beginning="1 + 2 = ", ends=["\n", "  3"], asked=False)
+@example(beginning="x\n", ends=["a", "\n\n", " "], asked=False)
 def test_the_tokens_are_those_of_whole_texts(
     tokenizer: Tokenizer, beginning: str, ends: list[str], asked: bool
 ) -> None:
