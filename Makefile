@@ -43,7 +43,7 @@ TESTED_FEATURES := --features ruvllm-packs/precompiled
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
 .PHONY: help setup setup-tests build demo test check lint format test-rust test-py test-isa test-requantized test-mutants test-neon test-embedded \
-	bench bench-peers bench-marks bench-prefix bench-prefix-tree bench-serve bench-streams bench-adapters bench-many-adapters bench-learning learning-curve bench-bank bench-packs bench-fairness bench-serve-cost constraints pack fuzz wheel docs size clean
+	bench bench-peers bench-marks bench-structured bench-prefix bench-prefix-tree bench-serve bench-streams bench-adapters bench-many-adapters bench-learning learning-curve bench-bank bench-packs bench-fairness bench-serve-cost bench-decisions constraints pack fuzz wheel docs size clean
 
 help:  ## this page
 	@echo "RuvLLM: make TARGET"
@@ -188,6 +188,9 @@ bench-peers: $(STAMPS)/build $(STAMPS)/test-tools  ## us beside llama.cpp on the
 bench-marks: $(STAMPS)/build $(STAMPS)/test-tools  ## long context, eight requests together, loading; BENCH_ARGS='smollm2-Q4_0'
 	$(BIN)/python -m benches.marks $(BENCH_ARGS)
 
+bench-structured: $(STAMPS)/build $(STAMPS)/test-tools  ## what grammars cost: compiled, and a token; BENCH_ARGS='gemma-3-270m-Q4_K_M'
+	$(BIN)/python -m benches.structured $(BENCH_ARGS)
+
 bench-prefix: $(STAMPS)/build $(STAMPS)/test-tools  ## what the prefix cache is worth, cold against warm; BENCH_ARGS='smollm2-Q4_0'
 	$(BIN)/python -m benches.prefix $(BENCH_ARGS)
 
@@ -220,6 +223,9 @@ bench-fairness: $(STAMPS)/build $(STAMPS)/test-tools  ## what one tenant can do 
 
 bench-serve-cost: $(STAMPS)/build $(STAMPS)/test-tools  ## what the server costs beside the engine, for sixteen streams
 	$(BIN)/python -m benches.serve_cost $(BENCH_ARGS)
+
+bench-decisions: $(STAMPS)/build $(STAMPS)/test-tools  ## 400 questions about one input: beside their tokens, and llama-cpp-python
+	$(BIN)/python -m benches.decisions $(BENCH_ARGS)
 
 bench-prefix-tree: $(STAMPS)/build $(STAMPS)/test-tools  ## the tree of prefixes against its marks, beside one in plain Python
 	$(BIN)/python -m benches.prefix_marks $(BENCH_ARGS)

@@ -12,6 +12,8 @@ CONTEXT = 4096
 # A block of Q4_0: a scale in f16, then 32 numbers of 4 bits.
 BLOCK_NUMBERS, BLOCK_BYTES = 32, 18
 SCALE = 0.0008
+# Of the norm before the head: logits then spread as those of a trained model do, and a few tokens are likely.
+OUTPUT_NORM = 24.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,11 @@ def write_shape(name: str, path: Path) -> None:
         blocks = random_blocks(rows, columns, numbers)
         writer.add_tensor(f"{tensor}.weight", blocks, raw_dtype=gguf.GGMLQuantizationType.Q4_0)
 
-    def norm(tensor: str) -> None:
-        writer.add_tensor(f"{tensor}.weight", np.ones(shape.hidden, np.float32))
+    def norm(tensor: str, weight: float = 1.0) -> None:
+        writer.add_tensor(f"{tensor}.weight", np.full(shape.hidden, weight, np.float32))
 
     matrix("token_embd", VOCABULARY, shape.hidden)
-    norm("output_norm")
+    norm("output_norm", OUTPUT_NORM)
     keys = shape.kv_heads * shape.head_dim
     for layer in range(shape.layers):
         block = f"blk.{layer}"

@@ -7,6 +7,7 @@ import pytest
 
 from ruvllm import hub
 from ruvllm.llm import LLM
+from tests.support.coder_model import coder_path
 
 FIXTURES = Path(__file__).parent / "fixtures"
 REFERENCE_MODELS = sorted(path.name for path in (FIXTURES / "models").iterdir() if path.is_dir())
@@ -23,6 +24,13 @@ def smollm2_path() -> Path:
 def gemma3_path() -> Path:
     """Gemma-3-270M, Q4_K_M; fetched once into the user's cache."""
     return hub.resolve("gemma-3-270m", quiet=True)
+
+
+@pytest.fixture(scope="session")
+def qwen_coder() -> Iterator[LLM]:
+    """Qwen2.5-Coder-0.5B-Instruct, which fills in the middle and calls tools: for slow tests."""
+    with LLM(coder_path(), max_context=4096) as llm:
+        yield llm
 
 
 @pytest.fixture(scope="session")

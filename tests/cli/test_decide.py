@@ -46,6 +46,7 @@ def test_a_calibration_is_written_and_read(tmp_path: Path, smollm2_path: Path) -
     run = ruvllm("calibrate", labelled, "--out", out, "--model", smollm2_path)
     assert run.returncode == 0, run.stderr
     assert "4 answers, temperature" in run.stderr
+    assert "by chance alone" in " ".join(run.stderr.split())
     calibration = Calibration.load(out)
     assert calibration.examples == {"choice": 4}
     assert calibration.temperature("choice") != 1.0

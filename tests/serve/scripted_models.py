@@ -37,8 +37,12 @@ def write_script(
     *,
     template: str = BUILTIN_TEMPLATES["chatml"],
     control: frozenset[str] = frozenset(),
+    marks: Sequence[str] = (),
 ) -> Path:
-    """A model that says these pieces, each a token, some of control, where a prompt ends with a line."""
+    """A model that says these pieces, each a token, some of control, where a prompt ends with a line.
+
+    `marks` are further tokens of control, which it never says.
+    """
     assert len(set(pieces)) == len(pieces), "what follows a piece is told by the piece"
     letters = byte_tokens()
     assert all(len(piece) > 1 for piece in pieces)
@@ -46,7 +50,8 @@ def write_script(
     kinds = [gguf.TokenType.NORMAL] * 256 + [gguf.TokenType.CONTROL] * 2
     kinds += [gguf.TokenType.CONTROL if piece in control else gguf.TokenType.USER_DEFINED for piece in pieces]
     # A token of the user's own is spelled in plain text.
-    tokens[258:] = pieces
+    tokens[258:] = [*pieces, *marks]
+    kinds += [gguf.TokenType.CONTROL] * len(marks)
     size = -(-len(tokens) // BLOCK) * BLOCK
     tokens += [f"<unused{index}>" for index in range(size - len(tokens))]
     kinds += [gguf.TokenType.UNUSED] * (size - len(kinds))

@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import response_schema_conformance
 
 from ruvllm import LLM
 from ruvllm.serve import ServerSettings, create_app
-from ruvllm.serve.dialects import is_anthropic
+from ruvllm.serve.dialects import is_anthropic, is_ollama
 from tests.serve.conftest import TINY
 from tests.serve.running import RunningServer, running
 
@@ -37,6 +37,12 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/responses": {"model": TINY, "input": "hi", "max_output_tokens": 3},
     "/v1/messages": {"model": TINY, "messages": [HI], "max_tokens": 3},
     "/v1/messages/count_tokens": {"model": TINY, "messages": [HI]},
+    "/api/chat": {"model": TINY, "messages": [HI], "options": {"num_predict": 3}},
+    "/api/generate": {"model": TINY, "prompt": "hi", "options": {"num_predict": 3}},
+    "/api/embed": {"model": TINY, "input": "hi"},
+    "/api/embeddings": {"model": TINY, "prompt": "hi"},
+    "/api/show": {"model": TINY},
+    "/infill": {"input_prefix": "the", "input_suffix": "cat", "n_predict": 3},
     "/tokenize": {"model": TINY, "prompt": "hi"},
     "/detokenize": {"model": TINY, "tokens": [5, 6]},
     "/v1/chat/completions/render": {"model": TINY, "messages": [HI]},
@@ -152,6 +158,10 @@ def check_error(response: httpx.Response) -> None:
         return
     assert set(body) == {"error"}
     error = body["error"]
+    if is_ollama(response.request.url.path):
+        assert isinstance(error, str)
+        assert 0 < len(error) < 2000
+        return
     assert set(error) == {"message", "type", "param", "code"}
     assert error["message"]
     assert isinstance(error["message"], str)
@@ -167,6 +177,9 @@ def check_answer(response: httpx.Response) -> None:
     """It is an answer that can be read to its end, or an error."""
     if response.status_code != 200:
         check_error(response)
+    elif response.headers["content-type"] == "application/x-ndjson":
+        pieces = [json.loads(line) for line in response.content.decode().splitlines()]
+        assert [piece["done"] for piece in pieces] == [False] * (len(pieces) - 1) + [True], pieces[-1]
     elif response.headers["content-type"].startswith("text/event-stream"):
         *events, empty = response.content.decode().split("\n\n")
         assert not empty

@@ -14,6 +14,13 @@ from ruvllm.serve import create_app
 from tests.serve.conftest import REAL, TINY
 from tests.serve.running import RunningServer, running
 
+# What a request that makes no tokens adds to.
+COUNTED_OF_READING = (
+    "prompt_tokens_total",
+    "request_success_total",
+    "request_prompt_tokens_count",
+    "e2e_request_latency_seconds_count",
+)
 TEXTS = ["The cat sat on the mat.", "A dog lay on the rug."]
 
 
@@ -162,6 +169,20 @@ def test_metrics_count_what_happened(smollm2: LLM) -> None:
     assert grown("prefix_cache_hits_total") == cached > 0
     assert 0 < grown("time_to_first_token_seconds_sum") < grown("e2e_request_latency_seconds_sum")
     assert after["ruvllm:num_requests_running"] == after["ruvllm:num_requests_waiting"] == 0
+
+
+@pytest.mark.real_model
+def test_requests_that_make_no_tokens_are_counted_too(real_server: RunningServer) -> None:
+    asked = {"type": "predicate", "instructions": "It is a greeting."}
+    before = metrics(real_server)
+    read = []
+    for route, body in [("decisions", {"questions": [asked]}), ("embeddings", {})]:
+        answer = httpx.post(f"{real_server.api}/{route}", json={"model": REAL, "input": "Good day", **body})
+        usage = answer.raise_for_status().json()["usage"]
+        read.append(usage["total_tokens"])
+    after = metrics(real_server)
+    grown = {name: after[f"ruvllm:{name}"] - before.get(f"ruvllm:{name}", 0) for name in COUNTED_OF_READING}
+    assert grown == {**dict.fromkeys(COUNTED_OF_READING, 2), "prompt_tokens_total": sum(read)}
 
 
 def test_the_cache_is_told_of_and_flushed(tiny_server: RunningServer, tiny) -> None:

@@ -51,9 +51,9 @@ def bounded(schema: Any) -> Any:
 
 
 def hot_answers(llm: LLM, schemas: list[Any]) -> tuple[list[tuple[Any, str]], int, int]:
-    """Whole answers by their schemas; how many were refused, and how many cut off."""
+    """Whole answers by their schemas; how many were refused, each by a place, and how many cut off."""
 
-    def one(numbered: tuple[int, Any]) -> str | Exception | None:
+    def one(numbered: tuple[int, Any]) -> str | GrammarError | None:
         index, schema = numbered
         params = drawn(seed=index, grammar=Grammar.json_schema(schema), max_tokens=100)
         try:
@@ -65,7 +65,9 @@ def hot_answers(llm: LLM, schemas: list[Any]) -> tuple[list[tuple[Any, str]], in
     with ThreadPoolExecutor(16) as threads:
         outcomes = list(threads.map(one, enumerate(schemas)))
     whole = [(schema, text) for schema, text in zip(schemas, outcomes, strict=True) if isinstance(text, str)]
-    return whole, sum(isinstance(one, Exception) for one in outcomes), outcomes.count(None)
+    refused = [outcome for outcome in outcomes if isinstance(outcome, GrammarError)]
+    assert all(error.pointer is not None for error in refused), refused
+    return whole, len(refused), outcomes.count(None)
 
 
 def check_all(answers: list[tuple[Any, str]]) -> None:
@@ -74,11 +76,12 @@ def check_all(answers: list[tuple[Any, str]]) -> None:
         dialect(schema, format_checker=dialect.FORMAT_CHECKER).validate(json.loads(text))
 
 
-@pytest.mark.parametrize("part", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_hot_answers_to_schemas_of_functions_are_valid(smollm2: LLM, part: int) -> None:
-    schemas = list(map(bounded, FUNCTIONS[part::2]))
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
+def test_hot_answers_to_schemas_of_functions_are_valid(smollm2: LLM, every: int) -> None:
+    schemas = list(map(bounded, FUNCTIONS[::every]))
     answers, refused, cut = hot_answers(smollm2, schemas)
     check_all(answers)
+    print(f"{len(schemas)} schemas: {len(answers)} valid, {refused} refused, {cut} cut off")
     assert refused <= 0.09 * len(schemas)
     assert cut < 0.3 * len(schemas)
     assert len(answers) > 0.6 * len(schemas)
@@ -86,9 +89,9 @@ def test_hot_answers_to_schemas_of_functions_are_valid(smollm2: LLM, part: int) 
 
 def test_hot_answers_to_schemas_of_the_suite_are_valid(smollm2: LLM) -> None:
     schemas = [one["schema"] for one in SUITE if one["file"].startswith("draft2020-12")]
-    answers, _, _ = hot_answers(smollm2, schemas[::2][:100])
+    answers, _, _ = hot_answers(smollm2, schemas[::4][:60])
     check_all(answers)
-    assert len(answers) > 25
+    assert len(answers) > 15
 
 
 def test_generate_json_gives_values(smollm2: LLM) -> None:

@@ -13,6 +13,7 @@ from ruvllm.text import JsonTokenizer
 from ruvllm.text.infill import Infill, infill_format
 from tests.attacks.marked_model import CONTROL, write_marked_model
 from tests.conftest import FIXTURES
+from tests.hostile.gguf_file import GgufFile
 from tests.support.tiny_tokenizers import byte_level
 
 QWEN = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|repo_name|>", "<|file_sep|>"]
@@ -75,6 +76,43 @@ def test_a_model_file_with_other_files_beside_the_cursor(llm: LLM) -> None:
         "<|repo_name|>project\n<|file_sep|>a.py\na = 1\n<|file_sep|>b.py\nb\n<|file_sep|>current\n"
         "<|fim_prefix|>the cat<|fim_suffix|> sat<|fim_middle|>ca",
     )
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_what_a_file_says_goes_before_what_is_known(tmp_path: Path, older: bool) -> None:
+    """Marks of a family that nobody knows, which its file names; the known ones beside them are not taken."""
+    own = ["<|before|>", "<|after|>", "<|here|>", "<|project|>", "<|another|>"]
+    path = tmp_path / "coder.gguf"
+    marks = dict.fromkeys([*QWEN, *own], CONTROL)
+    write_marked_model(FIXTURES / "gguf" / "llama-gqa.gguf", path, "", marks)
+    file = GgufFile.read(path)
+    with LLM(path) as known:
+        ids = [known.tokenizer.token_id(mark) for mark in own]
+        assert known.infill_tokens("a", "b") == written(known, f"{QWEN[0]}a{QWEN[1]}b{QWEN[2]}")
+    names = ["prefix", "suffix", "middle"] if older else ["fim_pre", "fim_suf", "fim_mid"]
+    for name, token in zip([*names, "fim_rep", "fim_sep"], ids, strict=True):
+        file.set_number(f"tokenizer.ggml.{name}_token_id", token)
+    path.write_bytes(file.to_bytes())
+    with LLM(path) as llm:
+        assert llm.infill_tokens("a", "b") == written(llm, "<|before|>a<|after|>b<|here|>")
+        with_files = llm.infill_tokens("a", "b", extra=[("a.py", "x")])
+        files = "<|project|>project\n<|another|>a.py\nx\n<|another|>current\n"
+        assert with_files == written(llm, f"{files}<|before|>a<|after|>b<|here|>")
+
+
+@pytest.mark.parametrize("token", [2**31, 7, -1])
+def test_a_file_that_names_what_is_no_mark_says_nothing(tmp_path: Path, token: int) -> None:
+    path = tmp_path / "coder.gguf"
+    write_marked_model(FIXTURES / "gguf" / "llama-gqa.gguf", path, "", dict.fromkeys(QWEN, CONTROL))
+    file = GgufFile.read(path)
+    for name in ("fim_pre", "fim_suf", "fim_mid"):
+        if token < 0:
+            file.set_text(f"tokenizer.ggml.{name}_token_id", "seven")
+        else:
+            file.set_number(f"tokenizer.ggml.{name}_token_id", token)
+    path.write_bytes(file.to_bytes())
+    with LLM(path) as llm:
+        assert llm.infill_tokens("a", "b") == written(llm, f"{QWEN[0]}a{QWEN[1]}b{QWEN[2]}")
 
 
 def test_the_answer_is_that_of_the_prompt(llm: LLM) -> None:

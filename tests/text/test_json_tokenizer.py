@@ -257,6 +257,16 @@ def test_end_tokens() -> None:
     assert tokenizer.end_tokens == (tokenizer.token_id("<|begin|>"), tokenizer.token_id("<|im_end|>"))
 
 
+def test_marks_of_other_files_end_answers() -> None:
+    """Of padding, repository and file the first one each, as llama.cpp counts them in the same vocabulary."""
+    marks = ["<|fim_pad|>", "<|repo_name|>", "<reponame>", "<|file_sep|>", "<|fim_middle|>"]
+    tokenizer = tiny_tokenizers.byte_level()
+    tokenizer.add_special_tokens([AddedToken(mark, special=True) for mark in marks])
+    found = JsonTokenizer(tokenizer.to_str())
+    ends = [found.token_text(token) for token in found.end_tokens]
+    assert ends == ["<|im_end|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>"]
+
+
 def test_unknown_ids_are_refused() -> None:
     tokenizer = ours("byte-level")
     with pytest.raises(TokenizationError, match=r"token_ids\[1\] is 99999"):

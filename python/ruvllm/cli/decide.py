@@ -169,21 +169,23 @@ def calibrate(
     calibration = Calibration.fit(examples, model=deciding.model)
     calibration.save(out)
     for kind, temperature in calibration.temperatures.items():
-        before, after = _errors([one for one in examples if one.kind == kind])
+        before, after, by_chance = _errors([one for one in examples if one.kind == kind])
         terminal.note(
             f"{kind}: {calibration.examples[kind]} answers, temperature {temperature:.3f}; expected "
-            f"calibration error of a half that it was not fitted on {before:.3f}, with it {after:.3f}"
+            f"calibration error of a half that it was not fitted on {before:.3f}, with it {after:.3f} "
+            f"({by_chance:.3f} by chance alone)"
         )
 
 
-def _errors(examples: "list[Example]") -> tuple[float, float]:
-    """The calibration error of every second example, as it is and with the temperature of the others."""
+def _errors(examples: "list[Example]") -> tuple[float, float, float]:
+    """The error of every second example: as it is, with the temperature of the others, by chance."""
     from ruvllm.decisions import Calibration
-    from ruvllm.decisions.calibration import calibration_error
+    from ruvllm.decisions.calibration import calibration_error, error_by_chance
 
     fitted = Calibration.fit(examples[::2])
     held_out = examples[1::2] or examples
-    return calibration_error(held_out, Calibration()), calibration_error(held_out, fitted)
+    before, after = (calibration_error(held_out, one) for one in (Calibration(), fitted))
+    return before, after, error_by_chance(held_out, fitted)
 
 
 def _questions(path: Path) -> "list[Question]":

@@ -8,15 +8,20 @@ each kind of question; a file holds them, for the model that they were found wit
 import json
 import math
 import os
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ruvllm.whole_file as whole_file
 from ruvllm._checks import Interval, check_number
 from ruvllm.decisions.questions import Choice, Predicate, Question
 from ruvllm.errors import ConfigError, IoError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["KINDS", "Calibration", "Example", "expected_calibration_error", "kind_of", "probabilities_of"]
 
@@ -25,6 +30,7 @@ TEMPERATURES = Interval(0.05, 20.0)
 MAX_BYTES = 1 << 20
 # Halvings of the interval of temperatures: down to less than a thousandth.
 STEPS = 40
+DRAWS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ class Calibration:
 
     @classmethod
     def fit(cls, examples: Sequence[Example], *, model: str = "") -> "Calibration":
-        """The temperatures that make the right answers likeliest."""
+        """The temperatures that make the right answers likeliest; few answers move them little from 1."""
         of_kinds = {kind: [one for one in examples if one.kind == kind] for kind in KINDS}
         found = {kind: _best_temperature(some) for kind, some in of_kinds.items() if some}
         return cls(found, model, {kind: len(some) for kind, some in of_kinds.items() if some})
@@ -118,12 +124,20 @@ def probabilities_of(logprobs: Sequence[Sequence[float]], temperature: float) ->
     # The command line loads this module at each start, for a server's settings, and must not load arrays.
     import numpy as np
 
-    scaled = np.asarray(logprobs, dtype=np.float64) / temperature
-    shares = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    # Exact sums, so that not even the last bit depends on the order of the labels.
-    totals = [[math.fsum(row)] for row in shares]
-    mean: list[float] = (shares / np.asarray(totals)).mean(axis=0).tolist()
+    mean: list[float] = _mean_shares(np.asarray(logprobs, dtype=np.float64), temperature).tolist()
     return mean
+
+
+def _mean_shares(logprobs: "NDArray[np.float64]", temperature: float) -> "NDArray[np.float64]":
+    """The same for arrays whose last axes are orders and labels."""
+    import numpy as np
+
+    scaled = logprobs / temperature
+    shares = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    # Exact sums, so that not even the last bit depends on the order of the labels.
+    totals = [math.fsum(row) for row in shares.reshape(-1, shares.shape[-1]).tolist()]
+    means: NDArray[np.float64] = (shares / np.reshape(totals, (*shares.shape[:-1], 1))).mean(axis=-2)
+    return means
 
 
 def expected_calibration_error(confidences: Sequence[float], right: Sequence[bool], bins: int = 10) -> float:
@@ -151,13 +165,38 @@ def calibration_error(examples: Sequence[Example], calibration: Calibration) -> 
     return expected_calibration_error([max(shares) for shares in found], right)
 
 
+def error_by_chance(examples: Sequence[Example], calibration: Calibration) -> float:
+    """The error that as many answers have on average where their confidences are exactly true.
+
+    A few dozen answers are never as often right as they should be; less than this shows nothing.
+    """
+    found = [max(probabilities_of(one.logprobs, calibration.temperature(one.kind))) for one in examples]
+    draw = random.Random(len(found))  # noqa: S311 - the same each time
+    errors = [expected_calibration_error(found, [draw.random() < one for one in found]) for _ in range(DRAWS)]
+    return sum(errors) / DRAWS
+
+
 def _best_temperature(examples: Sequence[Example]) -> float:
-    """The temperature of the least mean loss, which has one valley: golden cuts close in on it."""
+    """The temperature of the least loss, which has one valley: golden cuts close in on it.
+
+    The square of its logarithm is part of the loss, the same for one answer and for thousands: a few answers
+    that happen to be all right or all wrong would else send it to an end of what is allowed.
+    """
+    import numpy as np
+
+    alike: dict[tuple[int, int], list[Example]] = {}
+    for one in examples:
+        alike.setdefault((len(one.logprobs), len(one.logprobs[0])), []).append(one)
+    stacked = [
+        (np.array([one.logprobs for one in some]), [one.right for one in some]) for some in alike.values()
+    ]
 
     def loss(logarithm: float) -> float:
-        temperature = math.exp(logarithm)
-        shares = (probabilities_of(one.logprobs, temperature)[one.right] for one in examples)
-        return -sum(math.log(max(share, 1e-300)) for share in shares) / len(examples)
+        total = logarithm**2
+        for logprobs, right in stacked:
+            shares = _mean_shares(logprobs, math.exp(logarithm))[range(len(right)), right]
+            total -= float(np.log(np.maximum(shares, 1e-300)).sum())
+        return total
 
     low, high = math.log(TEMPERATURES.low), math.log(TEMPERATURES.high)
     golden = (math.sqrt(5) - 1) / 2

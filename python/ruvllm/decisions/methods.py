@@ -14,6 +14,7 @@ from ruvllm.runtime.evaluations import Evaluations
 from ruvllm.runtime.opening import OpenModel
 from ruvllm.runtime.request import Terms
 from ruvllm.runtime.text_methods import TextMethods
+from ruvllm.text.common_texts import encode_each
 from ruvllm.text.messages import MessageLike
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class DecisionMethods(TextMethods):
     ) -> DecisionPlan:
         """What `decide` computes: tokens of prompts, and which tokens are measured where."""
         params = params or DecisionParams()
-        text = DecisionText(self._asked_tokens, self._label_tokens, next(iter(self._open.end_tokens), None))
+        text = DecisionText(self._prompts_tokens, self._label_tokens, next(iter(self._open.end_tokens), None))
         return DecisionPlan(text, input, questions_of(questions), params.orders)
 
     def decision_examples(self, labelled: Labelled, params: DecisionParams | None = None) -> list[Example]:
@@ -101,12 +102,14 @@ class DecisionMethods(TextMethods):
         measured = self._evaluations.branches(plan.beginning, plan.branches, self._terms()).wait()
         return plan.examples(measured, labelled.right)
 
-    def _asked_tokens(self, messages: Sequence[dict[str, Any]]) -> list[int]:
-        return self.chat_tokens(messages, variables=_WITHOUT_THINKING)
+    def _prompts_tokens(self, asked: Sequence[Sequence[dict[str, Any]]]) -> list[list[int]]:
+        """The tokens of several conversations; what they have in common is tokenized once."""
+        rendered = [self.render_chat(messages, variables=_WITHOUT_THINKING) for messages in asked]
+        return encode_each(self._required_tokenizer(), rendered)
 
     def _label_tokens(self, label: str) -> Tokens:
         """The tokens of a label at the beginning of an answer."""
-        before = self._asked_tokens([_SOMETHING])
+        before = self.chat_tokens([_SOMETHING], variables=_WITHOUT_THINKING)
         answered = [_SOMETHING, {"role": "assistant", "content": label}]
         whole = self.chat_tokens(answered, continue_last=True, variables=_WITHOUT_THINKING)
         if len(whole) > len(before) and whole[: len(before)] == before:

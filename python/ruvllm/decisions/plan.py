@@ -22,6 +22,7 @@ from ruvllm.decisions.wording import asked_messages
 from ruvllm.errors import ConfigError
 from ruvllm.outputs import Usage
 from ruvllm.runtime.branches import Branch, BranchLogprobs
+from ruvllm.text.common_texts import common_length
 from ruvllm.text.messages import MessageLike
 
 __all__ = ["DecisionPlan", "DecisionText"]
@@ -36,7 +37,7 @@ _ANOTHER = Predicate("?")
 class DecisionText(NamedTuple):
     """What a model does with the text of decisions: tokens of prompts, of labels, of an answer's end."""
 
-    prompt_tokens: Callable[[Sequence[dict[str, Any]]], list[int]]
+    prompts_tokens: Callable[[Sequence[Sequence[dict[str, Any]]]], list[list[int]]]
     label_tokens: Callable[[str], Tokens]
     end: int | None
 
@@ -73,12 +74,10 @@ class DecisionPlan:
                 f"{len(questions)} questions make {len(listings)} prompts, one for each order; at most "
                 f"{MAX_PROMPTS} are asked at once"
             )
-        prompts = [
-            text.prompt_tokens(asked_messages(messages, questions[place], order)) for place, order in listings
-        ]
-        another = text.prompt_tokens(asked_messages(messages, _ANOTHER, (0, 1)))
-        length = min(_common_length(prompt, another) for prompt in prompts)
-        self.beginning = prompts[0][:length]
+        asked = [asked_messages(messages, questions[place], order) for place, order in listings]
+        *prompts, another = text.prompts_tokens([*asked, asked_messages(messages, _ANOTHER, (0, 1))])
+        length = common_length([*prompts, another])
+        self.beginning = another[:length]
         trees = _Trees(text)
         self._shown: list[_Shown] = []
         ends: list[tuple[Tokens, Any]] = []
@@ -159,15 +158,10 @@ class _Trees:
         return self._tokens[label]
 
 
-def _common_length(one: Sequence[int], other: Sequence[int]) -> int:
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
-
-
 def _shared_lengths(ends: Sequence[Tokens]) -> tuple[list[int], int]:
     """How many tokens each has in common with some other one, and how many there are if those count once."""
     order = sorted(range(len(ends)), key=ends.__getitem__)
-    with_next = [_common_length(ends[one], ends[other]) for one, other in itertools.pairwise(order)]
+    with_next = [common_length((ends[one], ends[other])) for one, other in itertools.pairwise(order)]
     shared = [0] * len(ends)
     for place, index in enumerate(order):
         around = with_next[max(0, place - 1) : place + 1]

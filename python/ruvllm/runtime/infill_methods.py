@@ -11,7 +11,7 @@ from ruvllm.params import GenerateParams
 from ruvllm.runtime.generations import Generations
 from ruvllm.runtime.request import Terms
 from ruvllm.runtime.text_methods import TextMethods
-from ruvllm.text.infill import Infill, InfillFormat, InfillTokens, infill_format
+from ruvllm.text.infill import Infill, InfillFormat, InfillTokens, infill_format, stated_marks
 
 __all__ = ["InfillMethods"]
 
@@ -96,7 +96,7 @@ class InfillMethods(TextMethods):
     @cached_property
     def _infill_format(self) -> InfillFormat | None:
         tokenizer = self.tokenizer
-        return None if tokenizer is None else infill_format(tokenizer)
+        return None if tokenizer is None else infill_format(tokenizer, stated_marks(self._open.path))
 
     def _required_infill_format(self) -> InfillFormat:
         self._required_tokenizer()

@@ -122,6 +122,11 @@ class TextMethods:
         return self._required_template().rendered(messages, continue_last=continue_last, variables=variables)
 
     @property
+    def chat_template(self) -> str | None:
+        """The template by which conversations become text, in Jinja; `None` where none fits the model."""
+        return None if self.tokenizer is None or self._template is None else self._template.source
+
+    @property
     def response_format(self) -> ResponseFormat:
         """How the model writes what it thinks and the calls of tools."""
         return self._dialogue.response_format

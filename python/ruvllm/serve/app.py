@@ -18,7 +18,7 @@ from ruvllm.llm import LLM
 from ruvllm.serve.access import Access
 from ruvllm.serve.adapter_folders import AdapterFolders
 from ruvllm.serve.boundary import Boundary
-from ruvllm.serve.dialects import error_response, is_anthropic
+from ruvllm.serve.dialects import error_response, is_anthropic, is_ollama
 from ruvllm.serve.entrance import Entrance
 from ruvllm.serve.errors import ApiError, api_error
 from ruvllm.serve.json_body import validation_error
@@ -35,9 +35,12 @@ from ruvllm.serve.routes import (
     embeddings,
     feedback,
     health,
+    infill,
     info,
     messages,
     models,
+    ollama,
+    ollama_models,
     page,
     responses,
     tokens,
@@ -56,6 +59,9 @@ _ROUTERS = (
     responses,
     messages,
     embeddings,
+    infill,
+    ollama,
+    ollama_models,
     decisions,
     feedback,
     models,
@@ -92,7 +98,7 @@ def create_app(
     app = FastAPI(
         title="RuvLLM",
         version=version("ruvllm"),
-        description="Language models on this machine's CPU, behind the APIs of OpenAI and Anthropic.",
+        description="Language models on this machine's CPU, behind the APIs of OpenAI, Anthropic and Ollama.",
         lifespan=_lifespan,
         docs_url=None,
         redoc_url=None,
@@ -195,13 +201,13 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         schema = FastAPI.openapi(app)
         for path, operations in schema["paths"].items():
-            name = "AnthropicError" if is_anthropic(path) else "Error"
+            name = "AnthropicError" if is_anthropic(path) else "OllamaError" if is_ollama(path) else "Error"
             for operation in operations.values():
                 operation["responses"].pop("422", None)
                 operation["responses"]["default"] = {"$ref": f"#/components/responses/{name}"}
         components = schema.setdefault("components", {})
         components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        components["responses"] = {"Error": _ERROR, "AnthropicError": _ANTHROPIC_ERROR}
+        components["responses"] = _ERRORS
         schemas = components.get("schemas", {})
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
@@ -209,17 +215,24 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     return app.openapi_schema or {}
 
 
-def _error_schema(properties: dict[str, Any], error: dict[str, Any]) -> dict[str, Any]:
+def _object_schema(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _error_schema(error: dict[str, Any], **properties: Any) -> dict[str, Any]:
     """How an error is described: an object with `error` inside, and what stands beside it."""
-    inner = {"type": "object", "required": list(error), "properties": error}
-    everything = {**properties, "error": inner}
-    outer = {"type": "object", "required": list(everything), "properties": everything}
-    return {"description": "What went wrong.", "content": {"application/json": {"schema": outer}}}
+    schema = _object_schema({**properties, "error": error})
+    return {"description": "What went wrong.", "content": {"application/json": {"schema": schema}}}
 
 
 _TEXT = {"type": "string"}
 _TEXT_OR_NULL = {"anyOf": [_TEXT, {"type": "null"}]}
-_ERROR = _error_schema({}, {"message": _TEXT, "type": _TEXT, "param": _TEXT_OR_NULL, "code": _TEXT_OR_NULL})
-_ANTHROPIC_ERROR = _error_schema(
-    {"type": {"const": "error"}, "request_id": _TEXT}, {"type": _TEXT, "message": _TEXT}
-)
+_ERRORS = {
+    "Error": _error_schema(
+        _object_schema({"message": _TEXT, "type": _TEXT, "param": _TEXT_OR_NULL, "code": _TEXT_OR_NULL})
+    ),
+    "AnthropicError": _error_schema(
+        _object_schema({"type": _TEXT, "message": _TEXT}), type={"const": "error"}, request_id=_TEXT
+    ),
+    "OllamaError": _error_schema(_TEXT),
+}

@@ -59,7 +59,7 @@ async def asked_model(models: ServedModels, name: str | None) -> AskedModel:
     served, adapter = models.meant_by(name)
     engine = await served.ready()
     if adapter is None:
-        return AskedModel(name=served.name, served=served)
+        return AskedModel(name=name or served.name, served=served)
     try:
         chosen = engine.adapters.chosen(adapter)
     except NotFoundError:

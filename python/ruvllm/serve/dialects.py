@@ -1,8 +1,8 @@
 """How errors are written: as the API has them to which a path belongs.
 
 OpenAI's is `{"error": {message, type, param, code}}`, Anthropic's
-`{"type": "error", "error": {type, message}, "request_id"}`. Whoever answers with an error, be it a route, the
-validation of a body or the boundary before them, asks here.
+`{"type": "error", "error": {type, message}, "request_id"}`, Ollama's `{"error": message}`. Whoever answers
+with an error, be it a route, the validation of a body or the boundary before them, asks here.
 """
 
 import json
@@ -13,7 +13,7 @@ from starlette.types import Scope
 
 from ruvllm.serve.errors import ApiError
 
-__all__ = ["anthropic_error", "error_response", "is_anthropic"]
+__all__ = ["anthropic_error", "error_response", "is_anthropic", "is_ollama", "ollama_error"]
 
 _ANTHROPIC_TYPES = {
     400: "invalid_request_error",
@@ -36,6 +36,15 @@ def is_anthropic(path: str, root_path: str = "") -> bool:
     return path == "/v1/messages" or path.startswith("/v1/messages/")
 
 
+def is_ollama(path: str, root_path: str = "") -> bool:
+    """Whether Ollama's clients ask there.
+
+    >>> is_ollama("/api/chat"), is_ollama("/v1/chat/completions")
+    (True, False)
+    """
+    return path.removeprefix(root_path).startswith("/api/")
+
+
 def anthropic_error(error: ApiError, request_id: str) -> dict[str, Any]:
     """The JSON that Anthropic's clients get."""
     other = "api_error" if error.status_code >= 500 else "invalid_request_error"
@@ -44,11 +53,24 @@ def anthropic_error(error: ApiError, request_id: str) -> dict[str, Any]:
     return {"type": "error", "error": body, "request_id": request_id}
 
 
+def ollama_error(error: ApiError) -> dict[str, Any]:
+    """The JSON that Ollama's clients get; the field at fault has no place there but the message.
+
+    >>> ollama_error(ApiError(400, "it must be a text", param="prompt"))
+    {'error': 'prompt: it must be a text'}
+    """
+    names_it = error.param is None or error.param in error.message
+    return {"error": error.message if names_it else f"{error.param}: {error.message}"}
+
+
 def error_response(error: ApiError, scope: Scope) -> Response:
     """The error as a response to the request of this scope."""
+    path, root_path = scope["path"], scope.get("root_path", "")
     content = error.body()
-    if is_anthropic(scope["path"], scope.get("root_path", "")):
+    if is_anthropic(path, root_path):
         content = anthropic_error(error, scope.get("state", {}).get("request_id", ""))
+    elif is_ollama(path, root_path):
+        content = ollama_error(error)
     # Only ASCII, since a message may quote what no encoding can carry.
     body = json.dumps(content).encode()
     headers = dict(error.headers or {})

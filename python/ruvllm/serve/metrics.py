@@ -175,6 +175,14 @@ class RequestWatch:
         self._model.generation_tokens.inc(self._uncounted)
         self._uncounted = 0
 
+    def has_read(self, now: float) -> None:
+        """Its tokens were read, and it makes none: a decision, or an embedding."""
+        self._open = False
+        self._model.prompt_tokens.inc(self._prompt_tokens)
+        self._model.prompt_length.observe(self._prompt_tokens)
+        self._model.total.observe(now - self._started)
+        self._model.ended("stop")
+
     def left(self) -> None:
         """Nobody waits for it any more; nothing where it had ended."""
         if self._open:

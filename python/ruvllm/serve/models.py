@@ -22,7 +22,7 @@ from ruvllm.serve.keys import KeyRing
 from ruvllm.serve.model_learning import ModelLearning, Teaching
 from ruvllm.serve.retrying import LoadFailures
 
-__all__ = ["KvBlocks", "ServedModel", "ServedModels"]
+__all__ = ["LATEST", "KvBlocks", "ServedModel", "ServedModels"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ OpenLLM = Callable[[], LLM]
 
 # Adapters of each model that an error names.
 SHOWN = 8
+# The version of a model that names without one mean to Ollama's clients.
+LATEST = "latest"
 
 
 class KvBlocks(NamedTuple):
@@ -319,9 +321,12 @@ class ServedModels:
 
         A model goes before an adapter of its name, and of adapters of one name that of the earlier model;
         `BASE:NAME` says which is meant. Whether that one is there is known once its model is loaded.
+        `NAME:latest`, as Ollama's clients complete a name, is `NAME` where it is not itself a name.
         """
         if name is None:
             return self.first, None
+        if name not in self._models:
+            name = self._without_version(name)
         if (model := self._models.get(name)) is not None:
             return model, None
         if (model := next((one for one in self if one.has_adapter(name)), None)) is not None:
@@ -331,6 +336,12 @@ class ServedModels:
         if (model := self._models.get(base)) is not None:
             return model, adapter
         raise self.not_found(name)
+
+    def _without_version(self, name: str) -> str:
+        base, _, version = name.rpartition(":")
+        model = self._models.get(base)
+        is_adapter = model is not None and model.has_adapter(LATEST)
+        return base if base and version == LATEST and not is_adapter else name
 
     def adapter_id(self, model: ServedModel, adapter: str) -> str:
         """What requests call an adapter of a model: its name, where that means no other."""

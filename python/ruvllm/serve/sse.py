@@ -21,8 +21,10 @@ __all__ = [
     "DONE",
     "UNWRAPPED_SEND",
     "EventStream",
+    "LineStream",
     "TextFrames",
     "frame",
+    "line",
     "named_frame",
     "unless_disconnected",
 ]
@@ -33,11 +35,7 @@ DONE = b"data: [DONE]\n\n"
 # In a request's state: `send` as the server gave it, for the pieces of a stream that has begun.
 UNWRAPPED_SEND = "unwrapped_send"
 _PING = b": ping\n\n"
-_HEADERS = {
-    "cache-control": "no-cache",
-    "x-accel-buffering": "no",
-    "content-type": "text/event-stream; charset=utf-8",
-}
+_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 # Made once: `json.dumps` would make an encoder for each token.
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -58,11 +56,16 @@ def named_frame(name: str, data: Any) -> bytes:
     return b"event: " + name.encode() + b"\n" + frame(data)
 
 
+def line(data: Any) -> bytes:
+    """A line of JSON, as Ollama's streams have it."""
+    return _encode(data).encode() + b"\n"
+
+
 class TextFrames:
     """Events that differ in one text alone: all the rest is encoded once, and not for each token."""
 
-    def __init__(self, make: Callable[[str], Any]) -> None:
-        self._before, gap, self._after = frame(make(_GAP)).partition(_encode(_GAP).encode())
+    def __init__(self, make: Callable[[str], Any], write: Callable[[Any], bytes] = frame) -> None:
+        self._before, gap, self._after = write(make(_GAP)).partition(_encode(_GAP).encode())
         if not gap:
             raise ValueError("the event has no place for the text")
 
@@ -83,6 +86,8 @@ class EventStream(Response):
     frames are made of.
     """
 
+    content_type = "text/event-stream; charset=utf-8"
+
     def __init__(
         self,
         frames: Frames,
@@ -92,7 +97,7 @@ class EventStream(Response):
         ping: bytes = _PING,
         failure: Callable[[ApiError], bytes] | None = None,
     ) -> None:
-        super().__init__(headers=_HEADERS)
+        super().__init__(headers={**_HEADERS, "content-type": self.content_type})
         del self.headers["content-length"]
         self._frames = frames
         self._close = close
@@ -144,6 +149,12 @@ class EventStream(Response):
             body = {"type": "http.response.body", "body": self._ping, "more_body": True}
             self._sent_ping = asyncio.ensure_future(_sent(self._send, body))
         self._ping_later()
+
+
+class LineStream(EventStream):
+    """The same for lines of JSON."""
+
+    content_type = "application/x-ndjson"
 
 
 async def unless_disconnected(request: Request, work: "asyncio.Future[Any]") -> Any:

@@ -1,16 +1,21 @@
 """Fill in the middle: the texts before and after a cursor, as a model that was trained for it wants them.
 
-Which marks a family writes follows from the model's own vocabulary: a model without them never learned to do
-this, and is refused. What the texts say is text, as in conversations: a mark comes of the format alone.
+Which marks a family writes, a GGUF file may say; else it follows from the model's own vocabulary. A model
+without marks never learned to do this, and is refused. What the texts say is text, as in conversations: a
+mark comes of the format alone.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from ruvllm.errors import ContextLengthError, TokenizationError
+from ruvllm.errors import ContextLengthError, RuvLLMError, TokenizationError
 from ruvllm.text.tokenizer import Tokenizer
 
-__all__ = ["Infill", "InfillFormat", "InfillTokens", "infill_format"]
+__all__ = ["Infill", "InfillFormat", "InfillTokens", "infill_format", "stated_marks"]
+
+logger = logging.getLogger(__name__)
 
 # What repositories and files are called that nobody named.
 _REPOSITORY_NAME = "project"
@@ -44,6 +49,15 @@ _FAMILIES = (
 )
 _REPOSITORY_MARKS = ("<|repo_name|>", "<|fim_repo|>", "<fim-repo>", "<REPO>", "<repo_name>", "<reponame>")
 _FILE_MARKS = ("<|file_sep|>", "<|file_separator|>", "<file_sep>", "<filename>")
+
+# Where a GGUF file says which token is which mark; the later names are the older ones.
+_KEYS = {
+    "prefix": ("fim_pre", "prefix"),
+    "suffix": ("fim_suf", "suffix"),
+    "middle": ("fim_mid", "middle"),
+    "repository": ("fim_rep",),
+    "file": ("fim_sep",),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,18 +194,57 @@ class InfillFormat:
         return [head, *files, encoded(self.file, f"{_FILE_NAME}\n")]
 
 
-def infill_format(tokenizer: Tokenizer) -> InfillFormat | None:
-    """How a model wants to be asked; `None` for one whose vocabulary has no marks for it."""
+def infill_format(tokenizer: Tokenizer, stated: Mapping[str, int] | None = None) -> InfillFormat | None:
+    """How a model wants to be asked; `None` for one whose vocabulary has no marks for it.
+
+    `stated` is what its file says, as `stated_marks` gives it; what no template could write counts as unsaid.
+    """
     marks = tokenizer.marks
-    for family in _FAMILIES:
-        wanted = {family.prefix, family.suffix, family.middle or family.prefix}
-        if wanted <= marks:
-            return InfillFormat(
-                family=family,
-                repository=next((mark for mark in _REPOSITORY_MARKS if mark in marks), None),
-                file=next((mark for mark in _FILE_MARKS if mark in marks), None),
-            )
-    return None
+    known = {role: token for role, token in (stated or {}).items() if token < tokenizer.vocab_size}
+    said = {role: tokenizer.token_text(token) for role, token in known.items()}
+    texts = {role: text for role, text in said.items() if text is not None and text in marks}
+    family = _stated_family(texts) or next((one for one in _FAMILIES if _texts_of(one) <= marks), None)
+    if family is None:
+        return None
+    return InfillFormat(
+        family=family,
+        repository=texts.get("repository")
+        or next((mark for mark in _REPOSITORY_MARKS if mark in marks), None),
+        file=texts.get("file") or next((mark for mark in _FILE_MARKS if mark in marks), None),
+    )
+
+
+def stated_marks(path: Path) -> dict[str, int]:
+    """The tokens that a GGUF file names as marks, by their role; none of another file."""
+    import ruvllm._native as _native
+
+    try:
+        file = _native.GgufFile.open(path) if path.is_file() else None
+    except (RuvLLMError, OSError) as error:
+        # The model is loaded already; what its file says of marks is known from the vocabulary, too.
+        logger.warning("%s cannot be asked for its marks: %s", path.name, error)
+        return {}
+    if file is None:
+        return {}
+    found = {}
+    for role, names in _KEYS.items():
+        values = (file.value(f"tokenizer.ggml.{name}_token_id") for name in names)
+        token = next((value for value in values if isinstance(value, int)), None)
+        if token is not None and token >= 0:
+            found[role] = token
+    return found
+
+
+def _stated_family(texts: Mapping[str, str]) -> _Family | None:
+    """The marks of a file that names all three; a family that is known has its own order."""
+    if not {"prefix", "suffix", "middle"} <= texts.keys():
+        return None
+    stated = _Family(prefix=texts["prefix"], suffix=texts["suffix"], middle=texts["middle"])
+    return next((one for one in _FAMILIES if _texts_of(one) == _texts_of(stated)), stated)
+
+
+def _texts_of(family: _Family) -> set[str]:
+    return {family.prefix, family.suffix, family.middle or family.prefix}
 
 
 def _joined(parts: list[list[int]]) -> list[int]:

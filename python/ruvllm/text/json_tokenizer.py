@@ -47,6 +47,13 @@ _END_TEXTS = (
     "</s>",
     "<eos>",
 )
+# And those that end what is filled in, of padding, repository and file the first that there is: as llama.cpp
+# counts them, and the reader of GGUF files.
+_INFILL_END_TEXTS = (
+    ("<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"),
+    ("<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"),
+    ("<|file_sep|>",),
+)
 
 
 class JsonTokenizer:
@@ -97,8 +104,10 @@ class JsonTokenizer:
     @cached_property
     def end_tokens(self) -> tuple[int, ...]:
         """Every token that ends an answer: the configured one and well-known ones among the added tokens."""
-        known = (self._vocabulary_ids.get(text) for text in _END_TEXTS)
-        ids = [self.eos_token, *(index for index in known if index in self._added)]
+        added = {token.content: index for index, token in self._added.items()}
+        known = [added.get(text) for text in _END_TEXTS]
+        known += [next((added[text] for text in texts if text in added), None) for texts in _INFILL_END_TEXTS]
+        ids = [self.eos_token, *known]
         return tuple(dict.fromkeys(index for index in ids if index is not None))
 
     @cached_property
@@ -139,6 +148,11 @@ class JsonTokenizer:
         for word in names.keys() - self.marks:  # special, but a word: it is what it says
             named[::2] = [piece.replace(word, names[word]) for piece in named[::2]]
         return self._encode(tokenizer, "".join(named), add_bos=add_bos)
+
+    @property
+    def cuts_lines(self) -> bool:
+        """Not known: the file may say anything about what is normalized and cut."""
+        return False
 
     def _encode(self, tokenizer: "tokenizers.Tokenizer", text: str, *, add_bos: bool | None) -> list[int]:
         wanted = self.adds_bos if add_bos is None else add_bos

@@ -3,6 +3,7 @@
 `ruvllm.text.json_tokenizer` has the one out of `tokenizer.json`.
 """
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -57,6 +58,10 @@ class Tokenizer(Protocol):
 
         The text is cut as if all stood together. No mark comes out of it, whatever it spells.
         """
+
+    @property
+    def cuts_lines(self) -> bool:
+        """Whether what ends a line and a letter (a to z) behind it are always tokenized each by itself."""
 
     def decode(self, token_ids: Sequence[int], *, skip_special: bool = False) -> str:
         """Give the tokens' text; bytes that are not characters become U+FFFD."""
@@ -149,6 +154,17 @@ class GgufTokenizer:
             return self._native.encode_pieces(pieces, True)  # noqa: FBT003
         token_ids = self._native.encode_pieces(pieces, False)  # noqa: FBT003
         return with_bos(token_ids, self.bos_token) if add_bos else token_ids
+
+    @cached_property
+    def cuts_lines(self) -> bool:
+        """Whether a line's end and a letter are always apart: each way to cut words does that.
+
+        SentencePiece's has no words, and tokens that are found in a text as they are come before them: with
+        these it is so where no token spells both.
+        """
+        vocabulary = self._native.vocabulary()
+        spelled = b"\0".join(vocabulary.bytes(token) or b"" for token in range(len(vocabulary)))
+        return re.search(rb"\n[A-Za-z]", spelled) is None
 
     def decode(self, token_ids: Sequence[int], *, skip_special: bool = False) -> str:
         """Give the tokens' text; bytes that are not characters become U+FFFD."""

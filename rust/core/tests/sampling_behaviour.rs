@@ -1,7 +1,8 @@
 //! What callers rely on: seeds, shares of draws, odd numbers, penalties, messages.
 
 use ruvllm_core::Error;
-use ruvllm_core::sampling::{Sampler, SamplingParams};
+use ruvllm_core::ids::TokenId;
+use ruvllm_core::sampling::{Allowed, LogprobMeter, Sampler, SamplingParams};
 
 fn plain(temperature: f32) -> SamplingParams {
     SamplingParams {
@@ -221,6 +222,53 @@ fn masked_nan_and_infinite_logits() {
                 for (_, logprob) in sampled.logprob.into_iter().flat_map(|l| l.top) {
                     assert!(logprob <= 0.0 && logprob.is_finite(), "{logprob}");
                 }
+            }
+        }
+    }
+}
+
+/// Every third token.
+struct Thirds(Vec<u32>);
+
+impl Allowed for Thirds {
+    fn allows(&mut self, token: TokenId) -> ruvllm_core::Result<bool> {
+        Ok(token.is_multiple_of(3))
+    }
+
+    fn mask(&mut self) -> ruvllm_core::Result<&[u32]> {
+        let of_word = |word| (0..32).filter(move |bit| (word * 32 + bit) % 3 == 0);
+        self.0 = (0..20)
+            .map(|word| of_word(word).fold(0, |mask, bit| mask | 1 << bit))
+            .collect();
+        Ok(&self.0)
+    }
+}
+
+#[test]
+fn what_a_choice_has_seen_measures_as_logits_that_are_seen_first() {
+    let mut meter = LogprobMeter::new(ruvllm_kernels::best());
+    let biased = |params: &SamplingParams| SamplingParams {
+        logit_bias: vec![(7, 30.0)],
+        ..params.clone()
+    };
+    let with_bias: Vec<_> = paths().iter().map(biased).collect();
+    for params in paths().into_iter().chain(with_bias) {
+        let mut sampler = Sampler::new(params, 5, ruvllm_kernels::best());
+        for turn in 0..12 {
+            let logits = (0..640).map(|index| (((index + turn) * 7919) % 1013) as f32 / 64.0);
+            let mut logits: Vec<f32> = logits.collect();
+            let drawn = match turn % 3 {
+                0 => sampler.sample(&mut logits),
+                1 => sampler.sample_among(&mut logits, &mut Thirds(vec![])),
+                _ => sampler.given(9, &mut logits),
+            };
+            let token = drawn.expect("something to choose").token;
+            sampler.observe(token, true);
+            // The second time after one that has seen them for certain.
+            for (token, count) in [(token, 64), (3, 5)] {
+                let found = sampler.measure(&logits, token, count).expect("logits");
+                let expected = meter.measure(&logits, token, count).expect("logits");
+                assert_eq!(found, expected, "{:?} {turn}", sampler.params());
             }
         }
     }

@@ -84,6 +84,12 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         plain::softmax(input, output);
     }
 
+    /// The logarithms of a row's [`Self::softmax`], each as exact where the share itself is too small for a number, and the
+    /// shares.
+    fn log_softmax(&self, input: &[f32], logs: &mut [f32], shares: &mut [f32]) {
+        plain::log_softmax(input, logs, shares);
+    }
+
     /// The largest of every [`WEIGHT_BLOCK`](crate::WEIGHT_BLOCK) values; NaN is passed over, and a block of nothing else has
     /// -infinity.
     fn block_maxima(&self, values: &[f32], maxima: &mut [f32]) {

@@ -149,6 +149,17 @@ pub(crate) fn softmax(input: &[f32], output: &mut [f32]) {
     }
 }
 
+pub(crate) fn log_softmax(input: &[f32], logs: &mut [f32], shares: &mut [f32]) {
+    assert!(input.len() == logs.len() && input.len() == shares.len());
+    let highest = input.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let distance = |value: &f32| f64::from(*value) - f64::from(highest);
+    let total: f64 = input.iter().map(|value| distance(value).exp()).sum();
+    for ((value, log), share) in input.iter().zip(logs).zip(shares) {
+        let exact = distance(value) - total.ln();
+        (*log, *share) = (exact as f32, exact.exp() as f32);
+    }
+}
+
 pub(crate) fn block_maxima(values: &[f32], maxima: &mut [f32]) {
     assert_eq!(maxima.len(), values.len().div_ceil(WEIGHT_BLOCK));
     for (block, maximum) in values.chunks(WEIGHT_BLOCK).zip(maxima) {

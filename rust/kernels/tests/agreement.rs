@@ -76,6 +76,14 @@ proptest! {
             Scalar.softmax(&scaled, &mut expected);
             kernels.softmax(&scaled, &mut actual);
             assert_close("softmax", &expected, &actual, 2e-6);
+            let logs = |kernels: &dyn Kernels| {
+                let (mut logs, mut shares) = (vec![0.0; length], vec![0.0; length]);
+                kernels.log_softmax(&scaled, &mut logs, &mut shares);
+                (logs, shares)
+            };
+            let (expected, actual) = (logs(&Scalar), logs(&*kernels));
+            assert_close("log_softmax", &expected.0, &actual.0, FUNCTION_TOLERANCE);
+            assert_close("its shares", &expected.1, &actual.1, 2e-6);
             let weights = |kernels: &dyn Kernels| {
                 let mut values = [&scaled[..], &[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 400.0]].concat();
                 values.rotate_left(length / 2);

@@ -61,6 +61,34 @@ proptest! {
     }
 
     #[test]
+    fn log_softmax_has_the_logarithms_of_the_shares(
+        length in lengths(),
+        seed in any::<u64>(),
+        scale in select(vec![1e-40f32, 0.01, 1.0, 30.0, 1e4]),
+        offset in select(vec![0.0f32, 50.0, -1e3, 1e5, 1e7, -1e7]),
+    ) {
+        let input = row(&mut Numbers(seed), length, (scale, offset));
+        for kernels in available() {
+            let (mut logs, mut shares) = (vec![f32::NAN; length], vec![f32::NAN; length]);
+            kernels.log_softmax(&input, &mut logs, &mut shares);
+            let log = |index: usize| {
+                let others = input.iter().map(|other| (f64::from(*other) - f64::from(input[index])).exp());
+                -others.sum::<f64>().ln()
+            };
+            check(&format!("log_softmax {}", kernels.name()), &logs, |index| {
+                let exact = log(index);
+                // Where the sum of the others overflows, what is exact says nothing.
+                let bound = if exact.is_finite() { 2e-6 + 2e-7 * exact.abs() } else { f64::INFINITY };
+                (exact.max(f64::from(f32::MIN)), bound)
+            });
+            check(&format!("shares {}", kernels.name()), &shares, |index| {
+                let share = log(index).exp();
+                (share, 2e-6 * share + 1e-12)
+            });
+        }
+    }
+
+    #[test]
     fn block_maxima_pass_over_nan(length in lengths(), seed in any::<u64>(), share in 0u32..4) {
         let mut input = row(&mut Numbers(seed), length, (10.0, -5.0));
         for (index, value) in input.iter_mut().enumerate() {

@@ -77,6 +77,8 @@ class Script:
     # What feedback and its undoing are answered with, in turn, and what was said.
     taught: list[dict[str, Any] | Refusal] = field(default_factory=list)
     said: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    # What decisions are answered with, in turn.
+    decided: list[list[dict[str, Any]] | Refusal] = field(default_factory=list)
     num_metrics_requests: int = 0
     num_left: int = 0
     openapi: dict[str, Any] = field(default_factory=dict)
@@ -94,6 +96,7 @@ class ScriptedServer:
         self.app.add_api_route("/v1/chat/completions", self._chat, methods=["POST"])
         for path in ("/v1/feedback", "/v1/feedback/rollback"):
             self.app.add_api_route(path, self._feedback, methods=["POST"])
+        self.app.add_api_route("/v1/decisions", self._decisions, methods=["POST"])
         self.app.add_api_route("/health", self._health)
         self.app.add_api_route("/metrics", self._metrics)
         self.app.add_api_route("/openapi.json", self._openapi)
@@ -142,6 +145,11 @@ class ScriptedServer:
         self.script.said.append((request.url.path, await request.json()))
         answer = self.script.taught.pop(0)
         return _refusal(answer) if isinstance(answer, Refusal) else JSONResponse(answer)
+
+    async def _decisions(self, request: Request) -> Response:
+        self.script.asked.append(await request.json())
+        answers = self.script.decided.pop(0)
+        return _refusal(answers) if isinstance(answers, Refusal) else JSONResponse({"answers": answers})
 
 
 def _refusal(refusal: Refusal) -> Response:

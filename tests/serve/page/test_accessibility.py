@@ -105,7 +105,7 @@ def test_names_and_contrast_everywhere(page: Page, script: Script, ask: Ask, sch
     ask("More.")
     page.get_by_role("button", name="The server now", exact=True).click()
     check()
-    for name in ("Settings", "Keys"):
+    for name in ("Settings", "Keys", "Decisions"):
         page.get_by_role("button", name=name, exact=True).click()
         check()
         page.keyboard.press("Escape")

@@ -42,7 +42,7 @@ class Reference:
 
     def logits_of(self, hidden: Array) -> Array:
         """The logits of last hidden states."""
-        return _soft_cap(hidden @ self._head().T, self.settings.final_cap)
+        return _soft_cap(hidden @ self.head().T, self.settings.final_cap)
 
     def hidden(self, tokens: Sequence[int], *, rope_lengths: Sequence[int] | None = None) -> Array:
         """The last hidden states, after the norm, `[tokens, hidden]`."""
@@ -68,7 +68,7 @@ class Reference:
             sequence.append(int(self.logits(sequence, rope_lengths=lengths)[-1].argmax()))
         return sequence[len(tokens) :]
 
-    def _head(self) -> Array:
+    def head(self) -> Array:
         """The head; a tied model's is the embedding, unless its file has another."""
         stored = self._weights.get("lm_head.weight")
         return self._weights["model.embed_tokens.weight"] if stored is None else stored

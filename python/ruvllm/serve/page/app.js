@@ -3,6 +3,7 @@
 import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
 import { Conversations } from "./conversations.js";
+import { openDecisions } from "./decisions.js";
 import { askForText, askWhether, tell } from "./dialogs.js";
 import { byId, element, icon, iconButton, textButton } from "./dom.js";
 import { exchangeButtons } from "./exchange.js";
@@ -126,7 +127,8 @@ function furnish() {
   byId("new-conversation-place").append(begin);
   const keys = iconButton("keyboard", "Keys", openShortcuts);
   byId("sidebar-tools").prepend(themeButton(), ...exchangeButtons(store, changed), keys);
-  byId("topbar-tools").append(iconButton("sliders", "Settings", editSettings), panel.button);
+  const decisions = iconButton("scales", "Decisions", () => openDecisions({ model: () => models.chosen() }));
+  byId("topbar-tools").append(decisions, iconButton("sliders", "Settings", editSettings), panel.button);
   byId("suggestions").append(...SUGGESTIONS.map((text) => textButton(text, () => composer.suggest(text))));
   byId("keeping-notice").hidden = store.isKept;
 }

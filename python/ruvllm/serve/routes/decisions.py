@@ -4,7 +4,6 @@ Both are the same decisions in another form: OpenAI's, with a list of questions,
 ones.
 """
 
-import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -17,12 +16,12 @@ from ruvllm.decisions.questions import Question, questions_of
 from ruvllm.errors import RuvLLMError
 from ruvllm.serve.asked_model import AskedModel
 from ruvllm.serve.errors import api_error
+from ruvllm.serve.evaluating import evaluated
 from ruvllm.serve.json_answer import answer
 from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.prompts import check_texts
 from ruvllm.serve.schemas.decisions import DecisionFields, DecisionRequest, SystemOneRequest
-from ruvllm.serve.server import count_answers, errand_of, note, server_of, terms_of
-from ruvllm.serve.sse import unless_disconnected
+from ruvllm.serve.server import count_answers, errand_of, server_of, terms_of
 
 __all__ = ["router"]
 
@@ -97,7 +96,6 @@ async def _decided(
         plan = await errand.do(num_prompts * sum(map(len, texts)) + ANSWER_SIZE * num_prompts, work)
     except RuvLLMError as error:
         raise api_error(error, param="input") from error
-    note(request, prompt_tokens=plan.num_tokens)
     terms = terms_of(request, model, body.priority)
 
     async def decide() -> Decision:
@@ -105,8 +103,7 @@ async def _decided(
         measured = await engine.on(terms).branches(plan.beginning, plan.branches)
         return plan.decision(measured, params)
 
-    decision: Decision = await unless_disconnected(request, asyncio.ensure_future(decide()))
-    return decision
+    return await evaluated(request, model, plan.num_tokens, decide())
 
 
 def _checked(

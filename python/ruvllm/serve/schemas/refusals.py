@@ -64,6 +64,13 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
     # Says something of tools, of which there are none.
     "parallel_tool_calls": (True, False),
     "response_format": ({"type": "text"},),
+    # Nothing beside the prompt, and nothing in place of the model's template.
+    "images": ([],),
+    "context": ([],),
+    "template": ("",),
+    "penalize_newline": (True,),
+    "typ_p": (1,),
+    "lora": ([],),
     "modalities": (["text"],),
     # A prompt is gone on from, and nothing is thought before.
     "reasoning_effort": ("none",),

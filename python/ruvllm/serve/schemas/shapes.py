@@ -10,7 +10,7 @@ from ruvllm.grammar import Grammar
 from ruvllm.serve.errors import ApiError, unsupported
 from ruvllm.serve.schemas.base import Entries, SamplingFields
 
-__all__ = ["AskedShape", "ShapedFields", "shape_of_format"]
+__all__ = ["AskedShape", "ShapedFields", "shape_of_format", "shape_of_schema"]
 
 MAX_CHOICES = 10_000
 JsonSchema = dict[str, Any] | bool | str
@@ -74,16 +74,17 @@ def shape_of_format(asked: Mapping[str, Any] | None, param: str) -> AskedShape |
     if kind == "json_object" and asked.get("schema") is None:
         return AskedShape(Grammar.json_object(), param)
     if kind == "json_schema" and isinstance(inner, Mapping):
-        return _schema_or_object(inner.get("schema"), f"{param}.json_schema.schema")
+        return shape_of_schema(inner.get("schema"), f"{param}.json_schema.schema")
     if kind in ("json_schema", "json_object"):
-        return _schema_or_object(asked.get("schema"), f"{param}.schema")
+        return shape_of_schema(asked.get("schema"), f"{param}.schema")
     if kind == "regex" and isinstance(asked.get("pattern"), str):
         return AskedShape(Grammar.regex(asked["pattern"]), f"{param}.pattern")
     message = "must be 'text', 'json_object' or 'json_schema', with what belongs to it"
     raise ApiError(400, f"{param}.type {message}", code="invalid_value", param=f"{param}.type")
 
 
-def _schema_or_object(schema: Any, param: str) -> AskedShape:
+def shape_of_schema(schema: Any, param: str) -> AskedShape:
+    """A JSON schema; any object where there is none."""
     if schema is None:
         return AskedShape(Grammar.json_object(), param)
     return _shape("json", schema, param)

@@ -181,7 +181,6 @@ impl Engine {
         Some(Capturing::new(
             capture,
             Captured::new(model.spec().hidden_size, head),
-            LogprobMeter::new(model.shared_kernels()),
         ))
     }
 

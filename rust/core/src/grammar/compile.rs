@@ -115,7 +115,8 @@ fn json_matcher(
     matcher(vocabulary, TopLevelGrammar::from_json_schema(whole))
 }
 
-/// One of the texts, written as strings of Lark, which are JSON's.
+/// One of the texts, written as strings of Lark, which are JSON's. They are one word, of whose many ways to go
+/// on the lexer keeps count, and not the parser.
 fn choice_grammar(texts: &[String]) -> std::result::Result<TopLevelGrammar, String> {
     if texts.is_empty() || texts.iter().any(String::is_empty) {
         return Err("a choice is a list of one text or more, none of them empty".to_owned());
@@ -125,7 +126,7 @@ fn choice_grammar(texts: &[String]) -> std::result::Result<TopLevelGrammar, Stri
         .map(|text| Value::from(text.as_str()).to_string())
         .collect();
     Ok(TopLevelGrammar::from_lark(format!(
-        "start: {}",
+        "start: CHOICE\nCHOICE: {}",
         texts.join(" | ")
     )))
 }

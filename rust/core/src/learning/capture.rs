@@ -111,6 +111,11 @@ impl Captured {
         self.tokens.is_empty()
     }
 
+    /// How many candidates all of its tokens have together.
+    pub(super) fn candidates(&self) -> usize {
+        self.candidates.len()
+    }
+
     /// The tokens.
     pub fn tokens(&self) -> impl Iterator<Item = CapturedToken<'_>> {
         let begins = [0]

@@ -11,97 +11,182 @@ const LEAST_WEIGHT: f32 = 0.02;
 const SAID: f32 = 1e6;
 /// What the rest of a place has at least, so that it has a logarithm.
 const LEAST_REST: f32 = 1e-6;
+/// Where a token has no row, and a slot no token.
+const NONE: u32 = u32::MAX;
 
-/// An answer's places, each with its candidates; all tokens without a row of their own are one candidate more, the rest.
+/// An answer's places, each with its candidates: first the token that was said, last the rest, which is all tokens
+/// without a row of their own.
 #[derive(Debug, Default)]
 pub(super) struct Choice {
     /// The tokens with a row, ascending.
     pub(super) tokens: Vec<TokenId>,
-    pub(super) pairs: Vec<Pair>,
-    /// Where each place's pairs end.
+    /// The row of each candidate: its place in `tokens`, and behind those that of the rest.
+    pub(super) rows: Vec<u32>,
+    /// Beside it its logit or its log-probability; of the rest the logarithm of what it weighs beside those.
+    pub(super) logits: Vec<f32>,
+    /// Where each place's candidates end.
     pub(super) ends: Vec<usize>,
-    /// Which of the pairs each place's token is.
-    pub(super) said: Vec<usize>,
-    /// The logarithm of what each place's rest weighs, beside its pairs' logits.
-    pub(super) rest: Vec<f32>,
-    weights: Vec<(TokenId, f32)>,
+    found: Vec<Found>,
+    /// Where each place's `found` end.
+    found_ends: Vec<usize>,
+    weights: Weights,
 }
 
-/// A candidate at a place.
+/// A token at a place, that may have a row.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pair {
-    /// Its place in `tokens`.
-    pub(super) row: u32,
-    /// Its logit, or its log-probability.
-    pub(super) logit: f32,
+struct Found {
+    logprob: f32,
+    probability: f32,
+    /// Its place among the weights.
+    weight: usize,
+}
+
+/// What the tokens of an answer weigh, each once, in the order in which they were found.
+#[derive(Debug, Default)]
+struct Weights {
+    tokens: Vec<Weight>,
+    /// A table of their places by a hash of the token, at most half full.
+    slots: Vec<u32>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Weight {
+    token: TokenId,
+    sum: f32,
+    row: u32,
 }
 
 impl Choice {
     /// Looks at an answer; at most so many rows, though each token of the answer has one. With `as_logits`
     /// logits are those before any softmax, else log-probabilities, which differ by a number of each place.
     pub(super) fn of(&mut self, captured: &Captured, max_rows: usize, as_logits: bool) {
-        self.choose_rows(captured, max_rows);
-        self.pairs.clear();
+        self.find(captured);
+        self.choose(max_rows);
+        self.rows.clear();
+        self.logits.clear();
         self.ends.clear();
-        self.said.clear();
-        self.rest.clear();
-        for place in captured.tokens() {
+        let mut begin = 0;
+        for (place, end) in captured.tokens().zip(&self.found_ends) {
             let above = if as_logits { place.log_total } else { 0.0 };
-            let first = self.pairs.len();
             let mut rest = 1.0;
-            let said = (place.token, place.logprob);
-            let others = place.candidates.iter().copied();
-            let others = others.filter(|(token, _)| *token != place.token);
-            for (token, logprob) in [said].into_iter().chain(others) {
-                let is_said = self.pairs.len() == first;
-                if !is_said && logprob.exp() < LEAST_PROBABILITY {
-                    break;
-                }
-                if let Ok(row) = self.tokens.binary_search(&token) {
-                    rest -= logprob.exp();
-                    self.pairs.push(Pair {
-                        row: row as u32,
-                        logit: logprob + above,
-                    });
+            for found in &self.found[begin..*end] {
+                let row = self.weights.tokens[found.weight].row;
+                if row != NONE {
+                    rest -= found.probability;
+                    self.rows.push(row);
+                    self.logits.push(found.logprob + above);
                 }
             }
-            self.said.push(first);
-            self.ends.push(self.pairs.len());
-            self.rest.push(rest.max(LEAST_REST).ln() + above);
+            self.rows.push(self.tokens.len() as u32);
+            self.logits.push(rest.max(LEAST_REST).ln() + above);
+            self.ends.push(self.rows.len());
+            begin = *end;
         }
     }
 
-    /// The pairs of each place.
+    /// The candidates of each place.
     pub(super) fn places(&self) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
         let begins = [0].into_iter().chain(self.ends.iter().copied());
         begins.zip(&self.ends).map(|(begin, end)| begin..*end)
     }
 
-    fn choose_rows(&mut self, captured: &Captured, max_rows: usize) {
-        let weights = &mut self.weights;
-        weights.clear();
+    /// Where each place's token stands.
+    pub(super) fn said(&self) -> impl Iterator<Item = usize> + '_ {
+        self.places().map(|range| range.start)
+    }
+
+    /// Takes in what was said, and what was likely, at all places.
+    fn find(&mut self, captured: &Captured) {
+        let Self {
+            found,
+            found_ends,
+            weights,
+            ..
+        } = self;
+        found.clear();
+        found_ends.clear();
+        weights.clear(captured.candidates() + captured.len());
         for place in captured.tokens() {
-            weights.push((place.token, SAID));
-            let likely = place.candidates.iter().map(|(token, p)| (*token, p.exp()));
-            weights.extend(likely.take_while(|(_, p)| *p >= LEAST_PROBABILITY));
-        }
-        weights.sort_unstable_by_key(|(token, _)| *token);
-        weights.dedup_by(|next, kept| {
-            let is_same = next.0 == kept.0;
-            if is_same {
-                kept.1 += next.1;
+            found.push(Found {
+                logprob: place.logprob,
+                probability: place.logprob.exp(),
+                weight: weights.add(place.token, SAID),
+            });
+            for (token, logprob) in place.candidates {
+                let probability = logprob.exp();
+                if probability < LEAST_PROBABILITY {
+                    break;
+                }
+                if *token != place.token {
+                    found.push(Found {
+                        logprob: *logprob,
+                        probability,
+                        weight: weights.add(*token, probability),
+                    });
+                }
             }
-            is_same
-        });
-        weights.retain(|(_, weight)| *weight >= LEAST_WEIGHT);
-        let said = weights.iter().filter(|(_, weight)| *weight >= SAID).count();
+            found_ends.push(found.len());
+        }
+    }
+
+    /// Chooses the tokens with a row, and gives each its own.
+    fn choose(&mut self, max_rows: usize) {
+        let weights = &mut self.weights.tokens;
+        let enough = |weight: &Weight| weight.sum >= LEAST_WEIGHT;
+        let mut chosen: Vec<Weight> = weights.iter().copied().filter(enough).collect();
+        let said = chosen.iter().filter(|one| one.sum >= SAID).count();
         let most = max_rows.max(said);
-        if weights.len() > most {
-            weights.select_nth_unstable_by(most, |one, other| other.1.total_cmp(&one.1));
-            weights.truncate(most);
+        if chosen.len() > most {
+            chosen.select_nth_unstable_by(most, |one, other| other.sum.total_cmp(&one.sum));
+            chosen.truncate(most);
         }
         self.tokens.clear();
-        self.tokens.extend(weights.iter().map(|(token, _)| *token));
+        self.tokens.extend(chosen.iter().map(|one| one.token));
         self.tokens.sort_unstable();
+        for (token, row) in self.tokens.iter().zip(0..) {
+            let place = self.weights.place(*token);
+            self.weights.tokens[place].row = row;
+        }
+    }
+}
+
+impl Weights {
+    /// Forgets all; at most so many tokens come.
+    fn clear(&mut self, most: usize) {
+        self.tokens.clear();
+        self.slots.clear();
+        self.slots
+            .resize((2 * most.max(1)).next_power_of_two(), NONE);
+    }
+
+    /// Makes a token heavier; its place.
+    fn add(&mut self, token: TokenId, weight: f32) -> usize {
+        let place = self.place(token);
+        self.tokens[place].sum += weight;
+        place
+    }
+
+    /// The place of a token, which has one from now on.
+    fn place(&mut self, token: TokenId) -> usize {
+        // Fibonacci hashing: neighbours are far from each other, and the high bits are the good ones.
+        let shift = 32 - self.slots.len().trailing_zeros();
+        let mut slot = (token.wrapping_mul(0x9e37_79b9) >> shift) as usize;
+        loop {
+            let place = self.slots[slot];
+            if place == NONE {
+                break;
+            }
+            if self.tokens[place as usize].token == token {
+                return place as usize;
+            }
+            slot = (slot + 1) & (self.slots.len() - 1);
+        }
+        self.slots[slot] = self.tokens.len() as u32;
+        self.tokens.push(Weight {
+            token,
+            sum: 0.0,
+            row: NONE,
+        });
+        self.tokens.len() - 1
     }
 }

@@ -5,6 +5,7 @@ mod capture;
 mod choice;
 mod direction;
 mod head;
+mod line;
 mod measure;
 mod point;
 mod state;

@@ -1,13 +1,16 @@
 //! A state beside an answer: what it makes of the answer's probabilities, and the gradient there.
 
-use ruvllm_kernels::Kernels;
+use ruvllm_kernels::{FloatProduct, FloatRows, Grid, Kernels, LoraNumbers, OutputTile};
 
 use super::direction::leading;
-use super::measure::{Added, LogProbs, Measure};
+use super::measure::{Added, Measure, Probs, Reduced};
 use super::state::HeadState;
+use crate::lora::MAX_RANK;
 
 /// How large a direction of the states is taken to be at least, beside their length.
 const LEAST_SIZE: f32 = 0.05;
+/// Rows that are added up at once, while the sums stay in the nearest cache.
+const ROWS_AT_ONCE: usize = 8;
 
 /// What products are of: the states of an answer, and the rows of the head.
 #[derive(Clone, Copy)]
@@ -21,22 +24,23 @@ pub(super) struct Products<'a> {
 }
 
 /// A state, and what it makes of the answer.
-#[derive(Clone)]
+#[derive(Debug)]
 pub(super) struct Point {
     pub(super) state: HeadState,
-    /// `scale * A h` of each place, `[places, rank]`.
-    pub(super) of_states: Vec<f32>,
-    /// `w B` of each row, `[rows, rank]`.
-    pub(super) of_rows: Vec<f32>,
-    pub(super) probs: LogProbs,
+    /// `scale * A h` of each place, and `w B` of each row.
+    pub(super) added: Added,
+    /// The logits before the cap.
+    pub(super) raw: Vec<f32>,
+    pub(super) probs: Probs,
 }
 
 /// The gradient of the mean log-probability of what was said, and what it makes of states and rows.
 pub(super) struct Slope {
     pub(super) a: Vec<f32>,
     pub(super) b: Vec<f32>,
-    pub(super) of_states: Vec<f32>,
-    pub(super) of_rows: Vec<f32>,
+    pub(super) added: Added,
+    /// How steeply each logit rises with the one before the cap.
+    pub(super) of_cap: Vec<f32>,
 }
 
 impl Products<'_> {
@@ -70,69 +74,63 @@ impl Products<'_> {
         }
     }
 
-    pub(super) fn of_states(&self, a: &[f32], scale: f32) -> Vec<f32> {
-        scaled_products(self.kernels, self.states, a, self.width, scale)
+    /// What matrices make of the states and of the rows.
+    pub(super) fn added(&self, a: &[f32], b: &[f32], scale: f32) -> Added {
+        let mut states = products(self.kernels, self.states, a, self.width);
+        for number in states.as_flattened_mut() {
+            *number *= scale;
+        }
+        let rows = products(self.kernels, self.rows, b, self.width);
+        Added { states, rows }
     }
 
-    pub(super) fn of_rows(&self, b: &[f32]) -> Vec<f32> {
-        scaled_products(self.kernels, self.rows, b, self.width, 1.0)
-    }
-
-    /// The sum of rows, each times its numbers of `factors` `[rows, rank]`: `[rank, width]`.
-    fn sums(&self, rows: &[f32], factors: &[f32], rank: usize) -> Vec<f32> {
+    /// The sum of rows, each times its numbers of `factors`: `[rank, width]`.
+    fn sums(&self, rows: &[f32], factors: &[Reduced], rank: usize) -> Vec<f32> {
         let mut sums = vec![0.0; rank * self.width];
-        for (row, factors) in rows
-            .chunks_exact(self.width)
-            .zip(factors.chunks_exact(rank))
-        {
-            for (factor, sum) in factors.iter().zip(sums.chunks_exact_mut(self.width)) {
-                self.kernels.add_scaled(*factor, row, sum);
-            }
+        let rows = rows.chunks(ROWS_AT_ONCE * self.width);
+        for (rows, factors) in rows.zip(factors.chunks(ROWS_AT_ONCE)) {
+            let product = FloatProduct {
+                left: Grid::rows(factors.as_flattened(), MAX_RANK).turned(),
+                right: rows,
+                right_stride: self.width,
+                depth: factors.len(),
+            };
+            let mut sums = OutputTile::new(&mut sums, self.width);
+            self.kernels.add_product(&product, &mut sums);
         }
         sums
     }
 }
 
-/// The products of each row of `rows` with each of `vectors`, `[rows, vectors]`.
-pub(super) fn scaled_products(
-    kernels: &dyn Kernels,
-    rows: &[f32],
-    vectors: &[f32],
-    width: usize,
-    scale: f32,
-) -> Vec<f32> {
-    let rows = rows.chunks_exact(width);
-    rows.flat_map(|row| {
-        let vectors = vectors.chunks_exact(width);
-        vectors.map(move |vector| scale * kernels.dot(row, vector))
-    })
-    .collect()
+/// The products of each row of `rows` with each of at most [`MAX_RANK`] `vectors`. There are more rows than fit a cache that
+/// is near, so that each meets all vectors at once: to the kernel they are the matrix, and the vectors its inputs.
+fn products(kernels: &dyn Kernels, rows: &[f32], vectors: &[f32], width: usize) -> Vec<Reduced> {
+    let count = rows.len() / width;
+    let mut by_vector = vec![0.0; vectors.len() / width * count];
+    let vectors = FloatRows {
+        values: vectors,
+        columns: width,
+    };
+    kernels.lora_reduce(LoraNumbers::F32(rows), vectors, (&mut by_vector, count));
+    let mut products = vec![[0.0; MAX_RANK]; count];
+    for (rank, of_vector) in by_vector.chunks_exact(count).enumerate() {
+        for (product, value) in products.iter_mut().zip(of_vector) {
+            product[rank] = *value;
+        }
+    }
+    products
 }
 
 impl Point {
     pub(super) fn new(products: Products<'_>, state: HeadState) -> Self {
-        let of_states = products.of_states(&state.a, state.scale);
-        let of_rows = products.of_rows(&state.b);
-        Self::with(products, state, (of_states, of_rows))
-    }
-
-    /// The same where the products are known.
-    pub(super) fn with(
-        products: Products<'_>,
-        state: HeadState,
-        (of_states, of_rows): (Vec<f32>, Vec<f32>),
-    ) -> Self {
-        let mut probs = LogProbs::default();
-        let added = Added {
-            rank: state.a.len() / products.width,
-            states: &of_states,
-            rows: &of_rows,
-        };
-        products.measure.log_probs(added, &mut probs);
+        let added = products.added(&state.a, &state.b, state.scale);
+        let raw = products.measure.raw(&added);
+        let mut probs = Probs::default();
+        products.measure.probs(products.kernels, &raw, &mut probs);
         Self {
             state,
-            of_states,
-            of_rows,
+            added,
+            raw,
             probs,
         }
     }
@@ -140,41 +138,35 @@ impl Point {
     /// The gradient here.
     pub(super) fn slope(&self, products: Products<'_>) -> Slope {
         let (measure, rank) = (products.measure, self.state.a.len() / products.width);
-        let added = Added {
-            rank,
-            states: &self.of_states,
-            rows: &self.of_rows,
-        };
-        let mut of_rows = vec![0.0; self.of_rows.len()];
-        let mut of_states = vec![0.0; self.of_states.len()];
         let part = 1.0 / products.places as f32;
-        let rest_row = measure.choice.tokens.len();
-        for (place, range) in measure.choice.places().enumerate() {
-            let mut note = |row: usize, pull: f32| {
-                for index in 0..rank {
-                    let (state, row) = (place * rank + index, row * rank + index);
-                    of_rows[row] += part * pull * self.of_states[state];
-                    of_states[state] += part * pull * self.of_rows[row];
-                }
-            };
-            let said = measure.choice.said[place];
-            for index in range {
-                let row = measure.choice.pairs[index].row as usize;
-                let pull = f32::from(u8::from(index == said)) - self.probs.pair_weights[index];
-                note(row, pull * measure.slope(index, added.at(place, row)));
-            }
-            note(rest_row, -self.probs.rest_weights[place]);
+        let mut pulls: Vec<f32> = self.probs.shares.iter().map(|share| -share).collect();
+        for said in measure.choice.said() {
+            pulls[said] += 1.0;
         }
+        let of_cap = measure.slopes(products.kernels, &self.raw);
+        for (pull, slope) in pulls.iter_mut().zip(&of_cap) {
+            *pull *= part * slope;
+        }
+        let mut of_rows = vec![[0.0; MAX_RANK]; self.added.rows.len()];
+        let mut of_states = vec![[0.0; MAX_RANK]; self.added.states.len()];
+        measure.each(|place, row, index| {
+            let (state, of_row) = (&self.added.states[place], &self.added.rows[row]);
+            for rank in 0..MAX_RANK {
+                of_rows[row][rank] += pulls[index] * state[rank];
+                of_states[place][rank] += pulls[index] * of_row[rank];
+            }
+        });
         let b = products.sums(products.rows, &of_rows, rank);
         let mut a = products.sums(products.states, &of_states, rank);
         for value in &mut a {
             *value *= self.state.scale;
         }
+        let added = products.added(&a, &b, self.state.scale);
         Slope {
-            of_states: products.of_states(&a, self.state.scale),
-            of_rows: products.of_rows(&b),
             a,
             b,
+            added,
+            of_cap,
         }
     }
 }

@@ -1,11 +1,14 @@
 //! One step of an update: as far along the gradient as the bounds allow, with the pull of what must not be forgotten.
 
-use super::measure::{Added, LogProbs};
+use super::line::Line;
+use super::measure::{Added, Probs, Reduced};
 use super::point::{Point, Products, Slope};
 use super::state::{HeadState, StepLimits};
 
 /// Corrections of a step's length, until its divergence is near the one that is allowed.
 const CORRECTIONS: usize = 4;
+/// What of the divergence that is allowed a length aims at.
+const AIM: f32 = 0.95;
 /// Halvings of a step that does not keep its bounds.
 const HALVINGS: usize = 6;
 
@@ -17,31 +20,46 @@ pub(super) struct Step<'a> {
     /// The importance before this update.
     pub(super) held_by: &'a (Vec<f32>, Vec<f32>),
     /// What the answer's probabilities were before this update.
-    pub(super) before: &'a LogProbs,
+    pub(super) before: &'a Probs,
 }
 
 impl Step<'_> {
     /// The point after it; `None` where every step would break a bound or go the wrong way.
     pub(super) fn take(&self, from: &Point, slope: &Slope) -> Option<Point> {
-        let products = self.products;
+        let Products {
+            kernels, measure, ..
+        } = self.products;
         let length = self.length(from, slope)?;
         let (a, b) = self.moved(&from.state, slope, length);
-        let of_states = products.of_states(&a, from.state.scale);
-        let of_rows = products.of_rows(&b);
+        let to = self.products.added(&a, &b, from.state.scale);
+        let by = Added {
+            states: gaps(&from.added.states, &to.states),
+            rows: gaps(&from.added.rows, &to.rows),
+        };
+        let line = Line::new(measure, from, &by);
+        let (mut raw, mut probs) = (Vec::new(), Probs::default());
         let mut share = 1.0;
         for _ in 0..HALVINGS {
-            let state = HeadState {
-                a: along(&from.state.a, &a, share),
-                b: along(&from.state.b, &b, share),
-                ..from.state.clone()
-            };
-            let known = (
-                along(&from.of_states, &of_states, share),
-                along(&from.of_rows, &of_rows, share),
-            );
-            let point = Point::with(products, state, known);
-            if self.keeps_bounds(from, &point) {
-                return Some(point);
+            line.logits(share, &mut raw);
+            measure.probs(kernels, &raw, &mut probs);
+            if self.keeps_bounds(from, &probs) {
+                let state = HeadState {
+                    a: along(&from.state.a, &a, share),
+                    b: along(&from.state.b, &b, share),
+                    scale: from.state.scale,
+                    fisher: from.state.fisher.clone(),
+                    anchor: from.state.anchor.clone(),
+                };
+                let added = Added {
+                    states: farther(&from.added.states, &by.states, share),
+                    rows: farther(&from.added.rows, &by.rows, share),
+                };
+                return Some(Point {
+                    state,
+                    added,
+                    raw,
+                    probs,
+                });
             }
             share *= 0.5;
         }
@@ -54,45 +72,34 @@ impl Step<'_> {
         self.limits.max_divergence * self.advantage.powi(2)
     }
 
-    fn keeps_bounds(&self, from: &Point, to: &Point) -> bool {
+    fn keeps_bounds(&self, from: &Point, to: &Probs) -> bool {
         let measure = self.products.measure;
-        let gain = measure.said(&to.probs) - measure.said(&from.probs);
-        let drift = measure.drift(&to.probs);
+        let gain = measure.said(to) - measure.said(&from.probs);
+        let drift = measure.drift(to);
         gain * self.advantage > 0.0
-            && self.before.divergence(&to.probs) <= self.allowed()
+            && measure.divergence(self.before, to) <= self.allowed()
             && (drift <= self.limits.max_drift || drift < measure.drift(&from.probs))
     }
 
     /// How far along the gradient the divergence is this step's part of what it may be.
     fn length(&self, from: &Point, slope: &Slope) -> Option<f32> {
-        let measure = self.products.measure;
+        let Products {
+            kernels, measure, ..
+        } = self.products;
         let allowed = self.allowed() / (self.limits.steps.max(1) as f32).powi(2);
         let sign = self.advantage.signum();
-        let mut probs = LogProbs::default();
-        let mut divergence = |length: f32| {
-            let moved = |from: &[f32], slope: &[f32]| -> Vec<f32> {
-                let pairs = from.iter().zip(slope);
-                pairs
-                    .map(|(from, slope)| from + sign * length * slope)
-                    .collect()
-            };
-            let added = Added {
-                rank: slope.a.len() / self.products.width,
-                states: &moved(&from.of_states, &slope.of_states),
-                rows: &moved(&from.of_rows, &slope.of_rows),
-            };
-            measure.log_probs(added, &mut probs);
-            from.probs.divergence(&probs)
-        };
-        let squares = [&slope.a, &slope.b].into_iter().flatten();
-        let squares: f32 = squares.map(|value| value * value).sum();
-        if !(squares > 0.0 && squares.is_finite()) {
+        let line = Line::new(measure, from, &slope.added);
+        let curvature = line.curvature(measure, &from.probs, &slope.of_cap);
+        if !(curvature > 0.0 && curvature.is_finite()) {
             return None;
         }
-        // As if the likelihood rose by what is allowed; what divergence that makes says the rest.
-        let mut length = allowed / squares;
+        // As if the divergence were a square; what it is says the rest.
+        let mut length = (2.0 * AIM * allowed / curvature).sqrt();
+        let (mut raw, mut probs) = (Vec::new(), Probs::default());
         for _ in 0..CORRECTIONS {
-            let found = divergence(length);
+            line.logits(sign * length, &mut raw);
+            measure.probs(kernels, &raw, &mut probs);
+            let found = measure.divergence(&from.probs, &probs);
             if !found.is_finite() || found > 16.0 * allowed {
                 length *= 0.25;
                 continue;
@@ -100,7 +107,7 @@ impl Step<'_> {
             if (0.85..=1.0).contains(&(found / allowed)) {
                 break;
             }
-            length *= (0.95 * allowed / found.max(allowed * 1e-3)).sqrt();
+            length *= (AIM * allowed / found.max(allowed * 1e-3)).sqrt();
         }
         Some(length)
     }
@@ -132,4 +139,20 @@ impl Step<'_> {
 fn along(from: &[f32], to: &[f32], share: f32) -> Vec<f32> {
     let pairs = from.iter().zip(to);
     pairs.map(|(from, to)| from + share * (to - from)).collect()
+}
+
+/// How far each is from where it was.
+fn gaps(from: &[Reduced], to: &[Reduced]) -> Vec<Reduced> {
+    let pairs = from.iter().zip(to);
+    let gap = |(from, to): (&Reduced, &Reduced)| std::array::from_fn(|rank| to[rank] - from[rank]);
+    pairs.map(gap).collect()
+}
+
+/// Each with a share of something more.
+fn farther(from: &[Reduced], by: &[Reduced], share: f32) -> Vec<Reduced> {
+    let pairs = from.iter().zip(by);
+    let sum = |(from, by): (&Reduced, &Reduced)| {
+        std::array::from_fn(|rank| from[rank] + share * by[rank])
+    };
+    pairs.map(sum).collect()
 }

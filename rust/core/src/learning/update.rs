@@ -4,8 +4,8 @@
 use ruvllm_kernels::Kernels;
 
 use super::capture::Captured;
-use super::measure::{Added, Measure};
-use super::point::{Point, Products, scaled_products};
+use super::measure::Measure;
+use super::point::{Point, Products};
 use super::state::{HeadState, StepLimits};
 use super::step::Step;
 use crate::error::{Error, Result};
@@ -97,29 +97,29 @@ impl HeadLearner {
             held_by: &state.fisher,
             before: &first.probs,
         };
-        let mut best = first.clone();
+        let mut best: Option<Point> = None;
         let steps = if advantage == 0.0 { 0 } else { limits.steps };
-        let mut moved = false;
         for _ in 0..steps {
-            let slope = best.slope(products);
-            let Some(mut next) = step.take(&best, &slope) else {
+            let from = best.as_ref().unwrap_or(&first);
+            let slope = from.slope(products);
+            let Some(mut next) = step.take(from, &slope) else {
                 break;
             };
-            if !moved {
+            if best.is_none() {
                 let slope = (&slope.a[..], &slope.b[..]);
                 let decay = limits.fisher_decay;
                 next.state.note_importance(slope, products.places, decay);
             }
-            moved = true;
-            best = next;
+            best = Some(next);
         }
         let measure = products.measure;
+        let probs = &best.as_ref().unwrap_or(&first).probs;
         Ok(Update {
-            applied: moved,
-            gain: measure.said(&best.probs) - measure.said(&first.probs),
-            divergence: first.probs.divergence(&best.probs),
-            drift: measure.drift(&best.probs),
-            state: if moved { best.state } else { state.clone() },
+            applied: best.is_some(),
+            gain: measure.said(probs) - measure.said(&first.probs),
+            divergence: measure.divergence(&first.probs, probs),
+            drift: measure.drift(probs),
+            state: best.map_or_else(|| state.clone(), |best| best.state),
         })
     }
 
@@ -144,24 +144,11 @@ impl HeadLearner {
         let (rows, last) = self.rows.split_at_mut(choice.tokens.len() * width);
         head.rows(&choice.tokens, rows);
         last.copy_from_slice(mean);
-        let Some(added) = captured.head() else {
-            self.measure.take_base(cap, None);
-            return Ok(());
-        };
-        let of_states = scaled_products(
-            head.kernels(),
-            &self.states,
-            added.a(),
-            width,
-            added.scale(),
-        );
-        let of_rows = scaled_products(head.kernels(), &self.rows, added.b(), width, 1.0);
-        let added = Added {
-            rank: added.a().len() / width,
-            states: &of_states,
-            rows: &of_rows,
-        };
-        self.measure.take_base(cap, Some(added));
+        let added = captured.head().map(|head_adapter| {
+            let products = self.products(head.kernels(), captured);
+            products.added(head_adapter.a(), head_adapter.b(), head_adapter.scale())
+        });
+        self.measure.take_base(head.kernels(), cap, added.as_ref());
         Ok(())
     }
 

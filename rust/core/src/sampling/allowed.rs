@@ -12,27 +12,35 @@ pub trait Allowed {
     fn mask(&mut self) -> Result<&[u32]>;
 }
 
-/// Copies the logits of the tokens of `mask` as they are, and has -inf for all others.
-pub(super) fn mask_logits(logits: &[f32], mask: &[u32], masked: &mut Vec<f32>) {
-    const WORD: usize = u32::BITS as usize;
-    masked.clear();
-    masked.resize(logits.len(), f32::NEG_INFINITY);
-    for ((word, from), to) in mask
-        .iter()
-        .zip(logits.chunks(WORD))
-        .zip(masked.chunks_mut(WORD))
-    {
-        if *word == u32::MAX {
-            to.copy_from_slice(from);
-            continue;
-        }
-        let mut rest = *word;
-        while rest != 0 {
-            let bit = rest.trailing_zeros() as usize;
-            if let (Some(to), Some(from)) = (to.get_mut(bit), from.get(bit)) {
-                *to = *from;
+/// The tokens that may come next, by rising id, and their logits as they are.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Choices {
+    pub(super) tokens: Vec<TokenId>,
+    pub(super) logits: Vec<f32>,
+}
+
+impl Choices {
+    /// Takes those of `mask`, which mostly are few, in place of what was there.
+    pub(super) fn gather(&mut self, logits: &[f32], mask: &[u32]) {
+        const WORD: usize = u32::BITS as usize;
+        self.tokens.clear();
+        self.logits.clear();
+        for (index, (word, part)) in mask.iter().zip(logits.chunks(WORD)).enumerate() {
+            let first = (index * WORD) as TokenId;
+            if *word == u32::MAX {
+                self.tokens.extend(first..first + part.len() as TokenId);
+                self.logits.extend_from_slice(part);
+                continue;
             }
-            rest &= rest - 1;
+            let mut rest = *word;
+            while rest != 0 {
+                let bit = rest.trailing_zeros();
+                if let Some(logit) = part.get(bit as usize) {
+                    self.tokens.push(first + bit);
+                    self.logits.push(*logit);
+                }
+                rest &= rest - 1;
+            }
         }
     }
 }
@@ -42,21 +50,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn allowed_logits_are_as_they_were_and_others_can_never_be_chosen() {
+    fn allowed_logits_are_as_they_were_and_others_are_no_choice() {
         let logits: Vec<f32> = (0..70).map(|index| index as f32 / 7.0).collect();
-        let mut masked = vec![5.0; 3];
-        mask_logits(&logits, &[u32::MAX, 0b1001], &mut masked);
-        for (index, logit) in masked.iter().enumerate() {
-            if index <= 32 || index == 35 {
-                assert_eq!(logit.to_bits(), logits[index].to_bits());
-            } else {
-                assert_eq!(*logit, f32::NEG_INFINITY, "{index}");
-            }
+        let mut choices = Choices::default();
+        for (mask, allowed) in [
+            (
+                &[u32::MAX, 0b1001][..],
+                (0..33).chain([35]).collect::<Vec<TokenId>>(),
+            ),
+            // A mask may be longer than a vocabulary, whose last word it fills.
+            (&[0, 0, u32::MAX - 1, 7], (65..70).collect()),
+            (&[0, 0, u32::MAX], (64..70).collect()),
+            (&[], Vec::new()),
+        ] {
+            choices.gather(&logits, mask);
+            assert_eq!(choices.tokens, allowed);
+            let bits = |logit: &f32| logit.to_bits();
+            let expected = allowed
+                .iter()
+                .map(|token| logits[*token as usize].to_bits());
+            assert!(choices.logits.iter().map(bits).eq(expected));
         }
-        // A mask may be longer than a vocabulary, whose last word it fills.
-        mask_logits(&logits, &[0, 0, u32::MAX - 1, 7], &mut masked);
-        assert_eq!(masked.len(), 70);
-        assert_eq!(masked[64], f32::NEG_INFINITY);
-        assert_eq!(masked[65..], logits[65..]);
     }
 }

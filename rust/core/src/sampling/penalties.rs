@@ -65,6 +65,11 @@ impl Penalties {
         }
     }
 
+    /// Whether the last [`Penalties::apply`] left all logits as they were.
+    pub(super) fn is_nothing_changed(&self) -> bool {
+        self.originals.is_empty()
+    }
+
     /// Takes the changes of [`Penalties::apply`] back, the last one first.
     pub(super) fn restore(&mut self, logits: &mut [f32]) {
         for (token, original) in self.originals.drain(..).rev() {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ruvllm_kernels::Kernels;
 
-use super::allowed::{Allowed, mask_logits};
+use super::allowed::{Allowed, Choices};
 use super::filters::{Candidate, gather, gather_largest, keep_mass, mass};
 use super::logprobs::TokenLogprobs;
 use super::params::SamplingParams;
@@ -40,8 +40,10 @@ pub struct Sampler {
     random: Random,
     penalties: Penalties,
     scratch: Scratch,
-    /// The logits of tokens that are allowed, where not all of them are.
-    masked: Vec<f32>,
+    /// Whether that has scanned the logits of the last choice as the model made them.
+    is_scanned: bool,
+    /// Where not all tokens are allowed.
+    choices: Choices,
 }
 
 impl Sampler {
@@ -52,7 +54,8 @@ impl Sampler {
             random: Random::new(seed),
             penalties: Penalties::default(),
             scratch: Scratch::new(kernels),
-            masked: Vec::new(),
+            is_scanned: false,
+            choices: Choices::default(),
         }
     }
 
@@ -76,9 +79,10 @@ impl Sampler {
     /// [`Error::Generation`] when no token is left.
     pub fn sample(&mut self, logits: &mut [f32]) -> Result<Sampled> {
         self.penalties.apply(&self.params, logits);
+        self.is_scanned = self.penalties.is_nothing_changed();
         let token = self.choose(logits);
         self.penalties.restore(logits);
-        self.measured(token?, logits)
+        self.measured(token, logits)
     }
 
     /// Chooses the next token among those that are allowed, as likely as each is among them.
@@ -92,24 +96,40 @@ impl Sampler {
         allowed: &mut dyn Allowed,
     ) -> Result<Sampled> {
         self.penalties.apply(&self.params, logits);
+        self.is_scanned = self.penalties.is_nothing_changed();
         let token = self.choose_among(logits, allowed);
         self.penalties.restore(logits);
-        self.measured(token?, logits)
+        self.measured(token, logits)
     }
 
     /// A token that nobody chose: it stands where the next one would be drawn, and takes no random number.
     pub fn given(&mut self, token: TokenId, logits: &mut [f32]) -> Result<Sampled> {
-        self.measured(token, logits)
+        self.is_scanned = false;
+        self.measured(Ok(token), logits)
+    }
+
+    /// How likely `logits`, those of the last choice as they came, make `token`, with the `count` most likely tokens.
+    /// What the choice has seen of them is not looked at again.
+    pub fn measure(
+        &mut self,
+        logits: &[f32],
+        token: TokenId,
+        count: usize,
+    ) -> Result<TokenLogprobs> {
+        if !self.is_scanned {
+            self.scratch.scan(logits)?;
+            self.is_scanned = true;
+        }
+        let scratch = &mut self.scratch;
+        Ok(TokenLogprobs::measure(logits, scratch, token, count))
     }
 
     /// A token that was chosen, with what is to be reported of it.
-    fn measured(&mut self, token: TokenId, logits: &[f32]) -> Result<Sampled> {
+    fn measured(&mut self, token: Result<TokenId>, logits: &[f32]) -> Result<Sampled> {
+        self.is_scanned &= token.is_ok();
+        let token = token?;
         let logprob = match self.params.logprobs {
-            Some(count) => {
-                self.scratch.scan(logits)?;
-                let scratch = &mut self.scratch;
-                Some(TokenLogprobs::measure(logits, scratch, token, count))
-            }
+            Some(count) => Some(self.measure(logits, token, count)?),
             None => None,
         };
         Ok(Sampled { token, logprob })
@@ -120,6 +140,7 @@ impl Sampler {
     /// Takes no random number and, like [`Sampler::sample`], leaves `logits` as they came.
     pub fn distribution(&mut self, logits: &mut [f32]) -> Result<Vec<(TokenId, f32)>> {
         self.penalties.apply(&self.params, logits);
+        self.is_scanned = false;
         let scanned = self.scratch.scan(logits);
         if scanned.is_ok() {
             if self.params.temperature == 0.0 {
@@ -149,10 +170,13 @@ impl Sampler {
                 return Ok(token);
             }
         }
-        let mut masked = std::mem::take(&mut self.masked);
-        mask_logits(logits, allowed.mask()?, &mut masked);
-        let token = self.choose(&masked);
-        self.masked = masked;
+        self.is_scanned = false;
+        let mut choices = std::mem::take(&mut self.choices);
+        choices.gather(logits, allowed.mask()?);
+        // Their order is that of their ids, so that the first of equal ones is the same as among all.
+        let place = self.choose(&choices.logits);
+        let token = place.map(|place| choices.tokens[place as usize]);
+        self.choices = choices;
         token
     }
 

@@ -1,33 +1,39 @@
 //! What a sequence keeps of its answer, row by row, for whoever gives feedback on it.
 
-use crate::error::Result;
 use crate::ids::TokenId;
-use crate::learning::{CANDIDATES, Capture, Captured, CapturedToken};
-use crate::sampling::LogprobMeter;
+use crate::learning::{Capture, Captured, CapturedToken};
+use crate::sampling::TokenLogprobs;
 
 /// An answer that is being kept.
 #[derive(Debug)]
 pub(crate) struct Capturing {
     wanted: Capture,
     captured: Captured,
-    meter: LogprobMeter,
 }
 
 impl Capturing {
-    pub(crate) fn new(wanted: Capture, captured: Captured, meter: LogprobMeter) -> Self {
-        Self {
-            wanted,
-            captured,
-            meter,
-        }
+    pub(crate) fn new(wanted: Capture, captured: Captured) -> Self {
+        Self { wanted, captured }
     }
 
-    /// Keeps a token of the answer, the state that it was said in and what else was likely there.
-    pub(super) fn note(&mut self, state: &[f32], logits: &[f32], token: TokenId) -> Result<()> {
-        if self.captured.len() >= self.wanted.ring.max_tokens() {
-            return Ok(());
-        }
-        let measured = self.meter.measure(logits, token, CANDIDATES)?;
+    /// Whether the token at a place of given ones belongs to the answer, and is kept.
+    pub(super) fn wants_given(&self, place: usize) -> bool {
+        place >= self.wanted.first && self.wants_more()
+    }
+
+    /// Whether another token is kept.
+    pub(super) fn wants_more(&self) -> bool {
+        self.captured.len() < self.wanted.ring.max_tokens()
+    }
+
+    /// Keeps a token of the answer and the state that it was said in; `measured` is how likely it was, and the
+    /// likeliest tokens there.
+    pub(super) fn note(
+        &mut self,
+        (state, logits): (&[f32], &[f32]),
+        token: TokenId,
+        measured: &TokenLogprobs,
+    ) {
         let log_total = measured.top.first().map_or(0.0, |(likeliest, logprob)| {
             logits[*likeliest as usize] - logprob
         });
@@ -40,20 +46,6 @@ impl Capturing {
                 candidates: &measured.top,
             },
         );
-        Ok(())
-    }
-
-    /// The same of the token at a place of given ones, where it belongs to the answer.
-    pub(super) fn note_given(
-        &mut self,
-        place: usize,
-        (state, logits): (&[f32], &[f32]),
-        token: TokenId,
-    ) -> Result<()> {
-        if place < self.wanted.first {
-            return Ok(());
-        }
-        self.note(state, logits, token)
     }
 
     /// Forgets what will be computed again.

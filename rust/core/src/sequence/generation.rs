@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::events::FinishReason;
 use crate::grammar::Constraint;
 use crate::ids::TokenId;
+use crate::learning::CANDIDATES;
 use crate::sampling::{Sampled, Sampler, TokenLogprobs};
 use crate::text::{Detokenizer, StopMatcher, Vocabulary};
 
@@ -104,8 +105,11 @@ impl Generation {
         if let Some(constraint) = &mut self.constraint {
             self.is_complete = constraint.accept(drawn.token)?;
         }
-        if let Some(capturing) = &mut self.capturing {
-            capturing.note(state, logits, drawn.token)?;
+        if let Some(capturing) = &mut self.capturing
+            && capturing.wants_more()
+        {
+            let measured = self.sampler.measure(logits, drawn.token, CANDIDATES)?;
+            capturing.note((state, logits), drawn.token, &measured);
         }
         self.drawn = Some(drawn);
         Ok(())

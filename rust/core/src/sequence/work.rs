@@ -7,6 +7,7 @@ use crate::batch::Wanted;
 use crate::error::Result;
 use crate::events::Event;
 use crate::ids::{SequenceId, TokenId};
+use crate::learning::CANDIDATES;
 use crate::model::Output;
 use crate::sampling::{LogprobMeter, TokenLogprobs};
 
@@ -158,12 +159,16 @@ impl Scoring {
         for (index, (logits, (place, target))) in
             values.chunks_exact(width).zip(targets).enumerate()
         {
-            let score = self.meter.measure(logits, *target, self.top_logprobs)?;
-            self.scores.push(score);
-            if let Some(capturing) = &mut self.capturing {
+            let capturing = self.capturing.as_mut();
+            let capturing = capturing.filter(|capturing| capturing.wants_given(place));
+            let count = capturing.as_ref().map_or(self.top_logprobs, |_| CANDIDATES);
+            let mut score = self.meter.measure(logits, *target, count)?;
+            if let Some(capturing) = capturing {
                 let state = &states[index * hidden..(index + 1) * hidden];
-                capturing.note_given(place, (state, logits), *target)?;
+                capturing.note((state, logits), *target, &score);
+                score.top.truncate(self.top_logprobs);
             }
+            self.scores.push(score);
         }
         Ok(())
     }

@@ -190,6 +190,43 @@ mod tests {
         );
     }
 
+    /// `GgufTokenizer.cuts_lines` of the Python package promises it.
+    #[test]
+    fn a_line_s_end_and_a_letter_are_cut_whatever_stands_around_them() {
+        let parts = [
+            "", " ", "  ", "\n", "\r\n", "\t", "\u{a0}", "\u{3000}", "a", "B", "'s", "12", ".",
+            "?!", "(", "日", "e\u{301}", "\u{301}", "🤖", "_", "`", "\0",
+        ];
+        for pre in PRE_TYPES {
+            let name = pre.names[0];
+            let splitter = PreTokenizer::new(pre).unwrap();
+            let cuts = |text: &str| -> Vec<usize> {
+                splitter.split(text).iter().map(|word| word.start).collect()
+            };
+            for (one, other) in parts.iter().flat_map(|one| parts.map(|other| (one, other))) {
+                let before = format!("{one}{other}\n");
+                assert_eq!(
+                    cuts(&format!("{before}Q")).last(),
+                    Some(&before.len()),
+                    "{name}: {before:?}"
+                );
+                let behind = format!("Q{one}{other}");
+                let rest = cuts(&behind);
+                for left in ["a\n", " \n\n", &before] {
+                    let found = cuts(&format!("{left}{behind}"));
+                    let known = cuts(&format!("{left}Q"));
+                    let moved = rest.iter().map(|start| start + left.len());
+                    let wanted: Vec<usize> = known[..known.len() - 1]
+                        .iter()
+                        .copied()
+                        .chain(moved)
+                        .collect();
+                    assert_eq!(found, wanted, "{name}: {left:?} {behind:?}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn unknown_names_are_listed_against_the_known_ones() {
         let Err(Error::Tokenization(message)) = pre_type("klingon") else {

@@ -81,6 +81,15 @@ macro_rules! native_entries {
                 softmax::softmax(lanes, input, output);
             }
             #[target_feature(enable = $features)]
+            pub(super) fn log_softmax(
+                lanes: $lanes,
+                input: &[f32],
+                logs: &mut [f32],
+                shares: &mut [f32],
+            ) {
+                softmax::log_softmax(lanes, input, logs, shares);
+            }
+            #[target_feature(enable = $features)]
             pub(super) fn block_maxima(lanes: $lanes, values: &[f32], maxima: &mut [f32]) {
                 softmax::block_maxima(lanes, values, maxima);
             }

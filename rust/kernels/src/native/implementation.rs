@@ -89,6 +89,11 @@ macro_rules! native_kernels {
                     // SAFETY: `self` proves the features.
                     unsafe { $entries::softmax(self.lanes, input, output) }
                 }
+                fn log_softmax(&self, input: &[f32], logs: &mut [f32], shares: &mut [f32]) {
+                    assert!(input.len() == logs.len() && input.len() == shares.len());
+                    // SAFETY: `self` proves the features.
+                    unsafe { $entries::log_softmax(self.lanes, input, logs, shares) }
+                }
                 fn block_maxima(&self, values: &[f32], maxima: &mut [f32]) {
                     assert_eq!(maxima.len(), values.len().div_ceil(plain::WEIGHT_BLOCK));
                     // SAFETY: `self` proves the features.

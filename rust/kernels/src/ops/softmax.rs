@@ -81,6 +81,36 @@ pub(crate) fn softmax<L: Lanes>(lanes: L, input: &[f32], output: &mut [f32]) {
     if !highest.is_finite() || input.iter().any(|value| value.is_nan()) {
         return plain::softmax(input, output);
     }
+    let total = weigh_all(lanes, input, highest, output);
+    multiply(lanes, (1.0 / total) as f32, output);
+}
+
+/// Logarithms of the shares, and the shares; all of one length. See `Kernels::log_softmax`.
+#[inline(always)]
+pub(crate) fn log_softmax<L: Lanes>(lanes: L, input: &[f32], logs: &mut [f32], shares: &mut [f32]) {
+    let highest = lanes.maximum(largest(lanes, input));
+    if !highest.is_finite() || input.iter().any(|value| value.is_nan()) {
+        return plain::log_softmax(input, logs, shares);
+    }
+    let total = weigh_all(lanes, input, highest, shares);
+    multiply(lanes, (1.0 / total) as f32, shares);
+    let (highest, log_total) = (lanes.splat(highest), lanes.splat(total.ln() as f32));
+    // The maximum first: what it leaves is as large as the result.
+    let log = |values: &[f32]| {
+        let distance = lanes.sub(lanes.load_up_to(values), highest);
+        lanes.sub(distance, log_total)
+    };
+    let (inputs, last_inputs) = vectors::<L>(input);
+    let (targets, last_targets) = vectors_mut::<L>(logs);
+    for (values, targets) in inputs.zip(targets) {
+        lanes.store_up_to(targets, log(values));
+    }
+    lanes.store_up_to(last_targets, log(last_inputs));
+}
+
+/// Writes `e^(x - highest)` of each value; their sum.
+#[inline(always)]
+fn weigh_all<L: Lanes>(lanes: L, input: &[f32], highest: f32, output: &mut [f32]) -> f64 {
     let mut total = 0.0f64;
     for (input, output) in input.chunks(CHUNK).zip(output.chunks_mut(CHUNK)) {
         let (inputs, last_inputs) = vectors::<L>(input);
@@ -94,12 +124,18 @@ pub(crate) fn softmax<L: Lanes>(lanes: L, input: &[f32], output: &mut [f32]) {
         }
         total += f64::from(lanes.sum(sum));
     }
-    let share = lanes.splat((1.0 / total) as f32);
-    let (weights, last) = vectors_mut::<L>(output);
-    for weights in weights {
-        lanes.store_up_to(weights, lanes.mul(lanes.load_up_to(weights), share));
+    total
+}
+
+/// Each value times a number.
+#[inline(always)]
+fn multiply<L: Lanes>(lanes: L, factor: f32, values: &mut [f32]) {
+    let factor = lanes.splat(factor);
+    let (values, last) = vectors_mut::<L>(values);
+    for values in values {
+        lanes.store_up_to(values, lanes.mul(lanes.load_up_to(values), factor));
     }
-    lanes.store_up_to(last, lanes.mul(lanes.load_up_to(last), share));
+    lanes.store_up_to(last, lanes.mul(lanes.load_up_to(last), factor));
 }
 
 /// The weights of up to a vector of values, which are written too.

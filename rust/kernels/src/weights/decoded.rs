@@ -1,6 +1,6 @@
 //! Rows of packed weights as f32, in vectors.
 
-use super::layout::{BLOCK_INPUTS, Elements, TILE_ROWS, TileBlock};
+use super::layout::{BLOCK_INPUTS, Elements, QuantLayout, TILE_ROWS, TileBlock};
 use super::matrix::PackedMatrix;
 use crate::simd::{Lanes, prefetch};
 
@@ -16,10 +16,58 @@ pub(crate) fn decode_rows<L: Lanes>(
     rows: &[u32],
     output: &mut [f32],
 ) {
+    let Elements::Quantized(layout) = matrix.elements() else {
+        for (row, target) in rows.iter().zip(output.chunks_exact_mut(matrix.columns())) {
+            matrix.decode_row(*row as usize, target);
+        }
+        return;
+    };
+    // Once for each width, so that how integers are put together is known where that is done.
+    match layout.bits {
+        4 => decode_all(
+            lanes,
+            matrix,
+            QuantLayout { bits: 4, ..layout },
+            rows,
+            output,
+        ),
+        5 => decode_all(
+            lanes,
+            matrix,
+            QuantLayout { bits: 5, ..layout },
+            rows,
+            output,
+        ),
+        6 => decode_all(
+            lanes,
+            matrix,
+            QuantLayout { bits: 6, ..layout },
+            rows,
+            output,
+        ),
+        _ => decode_all(
+            lanes,
+            matrix,
+            QuantLayout { bits: 8, ..layout },
+            rows,
+            output,
+        ),
+    }
+}
+
+#[inline(always)]
+fn decode_all<L: Lanes>(
+    lanes: L,
+    matrix: &PackedMatrix,
+    layout: QuantLayout,
+    rows: &[u32],
+    output: &mut [f32],
+) {
     let targets = output.chunks_exact_mut(matrix.columns());
     for ((index, row), target) in rows.iter().enumerate().zip(targets) {
         let next = rows.get(index + 1).unwrap_or(row);
-        decode_row(lanes, matrix, (*row as usize, *next as usize), target);
+        let rows = (*row as usize, *next as usize);
+        decode_row(lanes, matrix, layout, rows, target);
     }
 }
 
@@ -27,12 +75,10 @@ pub(crate) fn decode_rows<L: Lanes>(
 fn decode_row<L: Lanes>(
     lanes: L,
     matrix: &PackedMatrix,
+    layout: QuantLayout,
     (row, next): (usize, usize),
     output: &mut [f32],
 ) {
-    let Elements::Quantized(layout) = matrix.elements() else {
-        return matrix.decode_row(row, output);
-    };
     matrix.check_row(row, output);
     let (tile, lane) = (row / TILE_ROWS, row % TILE_ROWS);
     let (values, scales) = (matrix.tile_values(tile), matrix.tile_scales(tile));

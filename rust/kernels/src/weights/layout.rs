@@ -117,6 +117,7 @@ pub(crate) struct TileBlock<'a> {
 }
 
 impl<'a> TileBlock<'a> {
+    #[inline(always)]
     pub(crate) fn new(
         layout: QuantLayout,
         values: &'a [u8],

@@ -184,6 +184,10 @@ impl Kernels for PackKernels {
         self.native.softmax(input, output);
     }
 
+    fn log_softmax(&self, input: &[f32], logs: &mut [f32], shares: &mut [f32]) {
+        self.native.log_softmax(input, logs, shares);
+    }
+
     fn block_maxima(&self, values: &[f32], maxima: &mut [f32]) {
         self.native.block_maxima(values, maxima);
     }

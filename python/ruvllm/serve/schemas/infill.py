@@ -1,0 +1,104 @@
+"""The body of llama.cpp's `/infill`."""
+
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from ruvllm.params import GenerateParams
+from ruvllm.serve.errors import ApiError
+from ruvllm.serve.schemas.base import Body, Entries, Finite
+from ruvllm.serve.schemas.llama_sampling import LlamaSampling, length
+from ruvllm.text.infill import Infill
+
+__all__ = ["InfillRequest"]
+
+MAX_FILES = 1024
+MAX_FIELDS = 64
+# The samplers of llama.cpp. What those do that are not here is off, or refused by its field.
+_SAMPLERS = {
+    *("penalties", "dry", "top_n_sigma", "top_k", "typ_p", "typical_p", "top_p", "min_p", "xtc"),
+    *("temperature", "infill"),
+}
+# What a sampler does that a list leaves out: nothing.
+_OFF: dict[str, Any] = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
+_NO_PENALTIES: dict[str, Any] = {
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+}
+
+
+class InfillFile(Body):
+    """Another file that belongs to the text around the cursor."""
+
+    text: str
+    filename: str | None = None
+    accepted: ClassVar[frozenset[str]] = frozenset({"time"})
+
+
+class InfillRequest(LlamaSampling):
+    """What stands before and after a cursor, and what is to be written there."""
+
+    model: str | None = Field(None, description="A name that /v1/models lists; the first model without one.")
+    input_prefix: str = ""
+    input_suffix: str = ""
+    input_extra: Annotated[list[InfillFile], Entries(MAX_FILES)] | None = Field(
+        None, description="Other files, the most important last."
+    )
+    prompt: str = Field("", description="How the answer begins; it is not given back.")
+    n_predict: int | None = Field(
+        None, ge=-1, le=2**31 - 1, description="The longest answer; 0 only computes the prompt."
+    )
+    stream: bool | None = None
+    samplers: Annotated[list[str], Entries(MAX_FIELDS)] | None = None
+    n_indent: int | None = Field(
+        None, ge=0, le=1024, description="Ends before a line that is indented by less."
+    )
+    t_max_predict_ms: Finite | None = Field(
+        None, description="After so many milliseconds, and a line, the answer ends."
+    )
+    response_fields: Annotated[list[str], Entries(MAX_FIELDS)] | None = Field(
+        None, description="Give these fields alone, as timings/prompt_n."
+    )
+
+    defaults: ClassVar[dict[str, Any]] = {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05}
+    # A prompt is cached by itself, and never computed in part.
+    accepted: ClassVar[frozenset[str]] = LlamaSampling.accepted | {"cache_prompt", "t_max_prompt_ms"}
+    refused: ClassVar[dict[str, str]] = {
+        **LlamaSampling.refused,
+        "lora": "an adapter is asked for by its name, as the model",
+        **dict.fromkeys(
+            ("n_probs", "id_slot", "grammar", "json_schema"), "it is not done in the middle of a text"
+        ),
+        "logit_bias": "it is not done in the middle of a text",
+    }
+
+    def infill(self) -> Infill:
+        """What is to be filled in."""
+        files = [
+            (file.filename or f"file{index}", file.text) for index, file in enumerate(self.input_extra or ())
+        ]
+        return Infill(prefix=self.input_prefix, suffix=self.input_suffix, extra=files, begun=self.prompt)
+
+    @property
+    def makes_nothing(self) -> bool:
+        """Whether only the prompt is to be computed, for a later request."""
+        return self.n_predict == 0
+
+    def params(self, max_context: int) -> GenerateParams:
+        """The engine's parameters; the sampler `infill` comes to the likeliest token."""
+        longest = 1 if self.makes_nothing else length(self.n_predict, max_context)
+        if self.samplers is None:
+            return self.sampling(max_tokens=longest)
+        for index, name in enumerate(self.samplers):
+            if name not in _SAMPLERS:
+                place = f"samplers[{index}]"
+                message = f"{place} is {name[:40]!r}; there are {', '.join(sorted(_SAMPLERS))}"
+                raise ApiError(400, message, code="invalid_value", param=place)
+        left_out = {name: value for name, value in _OFF.items() if name not in self.samplers}
+        if "penalties" not in self.samplers:
+            left_out |= _NO_PENALTIES
+        if "infill" in self.samplers:
+            left_out["temperature"] = 0.0
+        return replace(self.sampling(max_tokens=longest), **left_out)
