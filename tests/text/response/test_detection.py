@@ -165,6 +165,7 @@ OFFICIAL = {
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_official_templates_are_told_of_everything(official: list[Path]) -> None:
     assert len(official) >= 70
     refused = []
@@ -183,7 +184,7 @@ def test_official_templates_are_told_of_everything(official: list[Path]) -> None
     assert all("the chat template chat_template" in one for one in refused), refused
 
 
-# Where Jinja2 fails over tools that are `None`, or over what `map` gives to `tojson`, or writes entities for quotes.
+# Where Jinja2 fails over tools that are `None` or what `map` gives to `tojson`, or writes entities for quotes.
 ELSEWHERE = {
     ("CohereForAI-c4ai-command-r-plus-tool_use", False),
     ("NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use", False),
@@ -196,6 +197,7 @@ REFUSED = {"fireworks-ai-llama-3-firefunction-v2"}
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_official_templates_write_what_jinja2_writes(official: list[Path]) -> None:
     said = ("Oslo?", "Which day?", 'Today: <b> & "quotes", \u00e9.')
     messages = [
