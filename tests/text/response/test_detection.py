@@ -184,7 +184,7 @@ def test_official_templates_are_told_of_everything(official: list[Path]) -> None
     assert all("the chat template chat_template" in one for one in refused), refused
 
 
-# Where Jinja2 fails over tools that are `None` or what `map` gives to `tojson`, or writes entities for quotes.
+# Where Jinja2 fails over tools that are `None`, what `map` gives to `tojson`, or writes entities.
 ELSEWHERE = {
     ("CohereForAI-c4ai-command-r-plus-tool_use", False),
     ("NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use", False),
