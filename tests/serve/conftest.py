@@ -1,7 +1,10 @@
 """Servers that many tests ask: the real model, and a tiny one where the text does not matter."""
 
+import asyncio
+import gc
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import openai
 import pytest
@@ -64,3 +67,19 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """Models that call tools as scripts tell them, behind a server."""
     with tool_server(tmp_path_factory.mktemp("scripts")) as server:
         yield server
+
+
+@pytest.fixture
+def litellm(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """LiteLLM, which keeps a list of prices, connections and a loop of its own."""
+    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    import litellm
+
+    yield litellm
+    # What it leaves open is to trouble no other test.
+    asyncio.set_event_loop(None)
+    loop.close()
+    litellm.in_memory_llm_clients_cache.flush_cache()
+    gc.collect()

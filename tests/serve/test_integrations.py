@@ -1,5 +1,7 @@
 """Other people's clients, unmodified: LangChain and LiteLLM complete a chat."""
 
+from types import ModuleType
+
 import pytest
 
 from tests.serve.conftest import REAL
@@ -21,9 +23,7 @@ def test_langchain(real_server: RunningServer) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # its own, of pydantic and asyncio
-def test_litellm(real_server: RunningServer) -> None:
-    import litellm
-
+def test_litellm(real_server: RunningServer, litellm: ModuleType) -> None:
     fields = {"model": f"openai/{REAL}", "api_base": real_server.api, "api_key": "none", "temperature": 0}
     messages = [{"role": "user", "content": QUESTION}]
     answer = litellm.completion(**fields, messages=messages, max_tokens=24)

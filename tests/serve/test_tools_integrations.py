@@ -1,6 +1,7 @@
 """Other people's clients, unmodified, with tools: LangChain and LiteLLM, there and back."""
 
 import json
+from types import ModuleType
 
 import pytest
 
@@ -34,9 +35,7 @@ def test_langchain(tools: RunningServer) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # its own, of pydantic and asyncio
-def test_litellm(tools: RunningServer) -> None:
-    import litellm
-
+def test_litellm(tools: RunningServer, litellm: ModuleType) -> None:
     fields = {"model": "openai/calls", "api_base": tools.api, "api_key": "none", "temperature": 0}
     answer = litellm.completion(**fields, messages=ASK, tools=[TOOL]).choices[0]
     assert answer.finish_reason == "tool_calls"

@@ -57,7 +57,7 @@ def cases(entries: list[dict[str, Any]]) -> Iterator[Case]:
     for entry in entries:
         tools = {
             function["name"]: ToolDefinition(
-                name=function["name"], parameters=_schema(function["parameters"])
+                name=function["name"], parameters=schema_of(function["parameters"])
             )
             for function in entry["function"]
         }
@@ -89,12 +89,12 @@ def _lines(archive: zipfile.ZipFile, name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in archive.read(name).decode().splitlines() if line.strip()]
 
 
-def _schema(schema: Any) -> Any:
+def schema_of(schema: Any) -> Any:
     if isinstance(schema, list):
-        return [_schema(one) for one in schema]
+        return [schema_of(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    changed = {key: _schema(value) for key, value in schema.items()}
+    changed = {key: schema_of(value) for key, value in schema.items()}
     if isinstance(kind := changed.get("type"), str):
         changed["type"] = TYPES.get(kind, kind)
         if changed["type"] in ("any", "char", "Bigint", "set"):

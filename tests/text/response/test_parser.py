@@ -45,6 +45,13 @@ ANSWERS: list[tuple[str, str, list[Any]]] = [
     ("hermes", '<tool_call>{"type": "function", "function": {"name": "f", "arguments": {"a": 1}}}', [CALL]),
     ("hermes", '<tool_call>{"name": "f", "arguments": {"a": 1}}}}\n</tool_call> Done.', [CALL, "Done."]),
     ("hermes", 'a <tool_call> b <tool_call>{"x": 1}</tool_call>', ['a <tool_call> b <tool_call>{"x": 1}</tool_call>']),
+    # Small models leave the tags out, or know their kind of calls from code.
+    ("qwen-2.5", '```json\n{"name": "f", "arguments": {"a": 1}}\n```', [CALL]),
+    ("qwen-2.5", '{"name": "f", "arguments": {"a": 1}}', [CALL]),
+    ("qwen-3", '<think>\nhm\n</think>\n\n```json\n{"name": "f", "arguments": {"a": 1}}\n```', [("thought", "hm"), CALL]),
+    ("qwen-2.5", '```json\n{"name": "Bob", "age": 3}\n```', ['```json\n{"name": "Bob", "age": 3}\n```']),
+    ("qwen-2.5", '```json\n{"age": 3}\n```', ['```json\n{"age": 3}\n```']),
+    ("qwen-2.5", 'So:\n```json\n{"name": "f", "arguments": {}}\n```', ['So:\n```json\n{"name": "f", "arguments": {}}\n```']),
     ("llama-3", '{"name": "f", "parameters": {"a": 1}}', [CALL]),
     ("llama-3", '<|python_tag|>{"name": "f", "parameters": {"a": 1}}', [CALL]),
     (

@@ -17,6 +17,8 @@ __all__ = ["CallReader", "JsonCallReader", "NamedCallReader"]
 
 # A longer name is none.
 MAX_NAME_CHARACTERS = 256
+# What may stand before the name.
+_BEFORE_NAME = ("name", "function", "type", "id")
 
 
 class CallReader(Protocol):
@@ -58,6 +60,7 @@ class JsonCallReader:
         self._reader = reader
         self._output = output
         self._names = names
+        self._must_name_tool = syntax.bare_opening is not None
         self._section = syntax.section[0].strip()
         self._opening = syntax.opening.strip()
         self._bare_opening = (syntax.bare_opening or "").strip()
@@ -83,10 +86,21 @@ class JsonCallReader:
                 return begun
 
     def read_bare(self) -> Steps[bool]:
-        """The same where an object stands for itself."""
-        if self._syntax.bare_opening is None or (yield from self._reader.next()) != "{":
+        """The same where an object stands for itself, or in a block of code."""
+        reader, fenced = self._reader, self._syntax.fenced
+        if self._syntax.bare_opening is None and fenced is None:
             return False
-        return (yield from self.read())
+        is_fenced = fenced is not None and (yield from reader.one_of((fenced[0],))) is not None
+        yield from reader.white_space()
+        if (yield from reader.next()) != "{":
+            return False
+        self._must_name_tool = True
+        begun = yield from self.read()
+        self._must_name_tool = self._syntax.bare_opening is not None
+        if fenced is not None and is_fenced and begun:
+            yield from reader.white_space()
+            yield from reader.one_of((fenced[1],))
+        return begun
 
     def _finish(self, call: _Call) -> Steps[None]:
         if not call.begun:
@@ -144,6 +158,9 @@ class JsonCallReader:
         yield from reader.white_space()
         if key is None or (yield from reader.one_of((":",))) is None:
             return False
+        # An answer that is another object is not held back for what may come in it.
+        if self._must_name_tool and not call.name and key not in (self._syntax.name_field, *_BEFORE_NAME):
+            return False
         yield from reader.white_space()
         first = yield from reader.next()
         if key == "function" and first == "{" and not inner:
@@ -162,7 +179,7 @@ class JsonCallReader:
         if not name or len(name) > MAX_NAME_CHARACTERS:
             return False
         # Without an opening an object is the answer itself, unless it names a tool.
-        if self._syntax.bare_opening is not None and self._names is not None and name not in self._names:
+        if self._must_name_tool and self._names is not None and name not in self._names:
             return False
         call.name = name
         if call.waiting:

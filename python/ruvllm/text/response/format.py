@@ -51,7 +51,10 @@ class ResponseFormat:
         if self.reasons:
             found += [self.reasons.opening, self.reasons.closing]
         fields = (syntax.name_field, syntax.arguments_field) if isinstance(syntax, JsonCalls) else ()
-        return tuple(dict.fromkeys(text.strip() for text in found if text.strip() and text not in fields))
+        fenced = (syntax.fenced or ()) if isinstance(syntax, JsonCalls) else ()
+        return tuple(
+            dict.fromkeys(text.strip() for text in found if text.strip() and text not in (*fields, *fenced))
+        )
 
     def parser(
         self, *, thinking_open: bool = False, tools: Sequence[ToolDefinition] | None = None

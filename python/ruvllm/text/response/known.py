@@ -5,7 +5,9 @@ from ruvllm.text.response.syntax import ChannelCalls, JsonCalls, NamedCalls, Rea
 
 __all__ = ["GENERIC", "KNOWN_FORMATS"]
 
-_HERMES = JsonCalls(opening="<tool_call>\n", closing="\n</tool_call>", separator="\n")
+_HERMES = JsonCalls(
+    opening="<tool_call>\n", closing="\n</tool_call>", separator="\n", fenced=("```json", "```")
+)
 _DEEPSEEK_SECTION = ("<\uff5ctool\u2581calls\u2581begin\uff5c>", "<\uff5ctool\u2581calls\u2581end\uff5c>")
 
 GENERIC = ResponseFormat(name="generic", calls=_HERMES, native=False)

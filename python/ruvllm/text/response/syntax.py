@@ -38,6 +38,8 @@ class JsonCalls:
         arguments_field: Where it has the arguments.
         bare_opening: What may stand before calls, and need not; without it an object at the beginning of the
             answer that names a tool is a call. `None` where calls always have an opening.
+        fenced: The marks of a block of code. With them an object that names a tool is a call with no opening
+            at the beginning of an answer, in such a block or bare.
     """
 
     section: tuple[str, str] = ("", "")
@@ -48,6 +50,7 @@ class JsonCalls:
     name_field: str = "name"
     arguments_field: str = "arguments"
     bare_opening: str | None = None
+    fenced: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
