@@ -39,8 +39,8 @@ SAMPLER = (
     ),
     rust_mutant(
         "core/src/sampling/pipeline.rs",
-        "self.scratch.scan(logits)?;\n                let scratch",
-        "let scratch",
+        "if !self.is_scanned {",
+        "if false {",
         SAMPLES,
     ),
 )
