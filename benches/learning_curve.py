@@ -2,9 +2,10 @@
 
     python -m benches.learning_curve [MODEL ...] [--seeds N] [--json FILE] [--picture FILE]
 
-The requests and the rule are those of `learning_reviews`, all settings the defaults. It fails where the share
-of right answers on held-out requests does not rise by 0.2 on the mean of the seeds, or where that of the
-control, the same stream with the same feedback in an order of chance, rises by more than 0.05.
+The requests and the rule are those of `learning_reviews`, all settings the defaults: SmolLM2 is asked for
+verdicts, Gemma, which gives most of those as it should, for replies. It fails where the share of right
+answers on held-out requests does not rise by 0.2 on the mean of the seeds, or where that of the control, the
+same stream with the same feedback in an order of chance, rises by more than 0.05.
 """
 
 import argparse
@@ -16,11 +17,12 @@ from statistics import fmean, pstdev
 
 from benches import files
 from benches.learning_picture import picture
+from benches.learning_reviews import REPLY, VERDICT
 from benches.learning_stream import EVERY, Curve, Pair, gain, run_pair
 from ruvllm import LLM
 
-MODELS = ("smollm2-135m", "gemma-3-270m")
-# Others than those with which the task was chosen, which were 0 to 5.
+QUESTIONS = {"smollm2-135m": VERDICT, "gemma-3-270m": REPLY}
+# Others than those with which the questions were chosen, which were 0 to 5.
 FIRST_SEED = 100
 MARK, CONTROL_MARK = 0.2, 0.05
 
@@ -62,7 +64,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("models", nargs="*", default=MODELS)
+    parser.add_argument(
+        "models",
+        nargs="*",
+        default=list(QUESTIONS),
+        help="others than these are asked for verdicts",
+    )
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--json", type=Path, help="write the figures there")
@@ -70,9 +77,10 @@ def main() -> int:
     arguments = parser.parse_args()
     found: dict[str, list[Pair]] = {}
     for model in arguments.models:
+        question = QUESTIONS.get(model, VERDICT)
         with LLM(files.path_of(model), threads=arguments.threads, max_context=1024) as llm:
             seeds = range(FIRST_SEED, FIRST_SEED + arguments.seeds)
-            found[model] = [run_pair(llm, seed) for seed in seeds]
+            found[model] = [run_pair(llm, question, seed) for seed in seeds]
     # Each is told, also after one that fails.
     kept = [report(model, pairs) for model, pairs in found.items()]
     if arguments.json is not None:

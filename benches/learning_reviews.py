@@ -1,4 +1,4 @@
-"""A stream of requests to learn from: one-line reviews that want a verdict, and the rule that judges answers.
+"""A stream of requests to learn from: one-line reviews that want an answer of one word, and the rule for it.
 
 All of it is written here. A held-out review shares neither its sentence nor its judging word with any review
 of the stream, so what is measured there is not what was learned by heart.
@@ -7,15 +7,10 @@ of the stream, so what is measured there is not what was learned by heart.
 import random
 from dataclasses import dataclass
 
-__all__ = ["Review", "feedback", "held_out", "is_right", "prompt", "stream"]
+__all__ = ["REPLY", "VERDICT", "Question", "Review", "held_out", "stream"]
 
-# Both examples are in the prompt of each request; the small models know which words are kind, but do not
-# always answer by one of the two.
-EXAMPLES = (
-    "Review: The bus was late again.\nVerdict: bad\nReview: The weather was fine all week.\nVerdict: good\n"
-)
-VERDICTS = ("good", "bad")
-# What the wrong one of the two verdicts is worth: it is of the form that was asked for.
+SENSES = ("good", "bad")
+# What the wrong one of the two answers is worth: it is of the form that was asked for.
 OF_THE_FORM = 0.3
 
 SENTENCES = (
@@ -58,10 +53,49 @@ HELD_OUT_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A review, and what its verdict must be."""
+    """A review, and whether it is good or bad."""
 
     text: str
-    verdict: str
+    sense: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of each review, and the right answers.
+
+    Attributes:
+        name: What stands before an answer.
+        good: The answer to a good review.
+        bad: The answer to a bad one.
+    """
+
+    name: str
+    good: str
+    bad: str
+
+    def prompt(self, review: Review) -> str:
+        """What the model is to continue; both answers have an example in it."""
+        return (
+            f"Review: The bus was late again.\n{self.name}: {self.bad}\n"
+            f"Review: The weather was fine all week.\n{self.name}: {self.good}\n"
+            f"Review: {review.text}\n{self.name}:"
+        )
+
+    def is_right(self, review: Review, answer: str) -> bool:
+        """Whether the answer is the right word, and nothing else."""
+        return answer.strip() == (self.good if review.sense == "good" else self.bad)
+
+    def feedback(self, review: Review, answer: str) -> float:
+        """The rule: 1 for the right word, 0.3 for the other one, 0 for everything else."""
+        if self.is_right(review, answer):
+            return 1.0
+        return OF_THE_FORM if answer.strip() in (self.good, self.bad) else 0.0
+
+
+# The small models know which words are kind, but do not always answer by one of the two; Gemma mostly gives
+# verdicts as it should, so that it has little to learn there.
+VERDICT = Question("Verdict", good="good", bad="bad")
+REPLY = Question("Reply", good="thanks", bad="sorry")
 
 
 def stream(num_requests: int, seed: int) -> list[Review]:
@@ -74,27 +108,10 @@ def held_out() -> list[Review]:
     return _all(HELD_OUT_SENTENCES, HELD_OUT_WORDS)
 
 
-def prompt(review: Review) -> str:
-    """What the model is to continue."""
-    return f"{EXAMPLES}Review: {review.text}\nVerdict:"
-
-
-def is_right(review: Review, answer: str) -> bool:
-    """Whether the answer is the verdict, and nothing else."""
-    return answer.strip() == review.verdict
-
-
-def feedback(review: Review, answer: str) -> float:
-    """The rule: 1 for the verdict, 0.3 for the other one, 0 for everything else."""
-    if is_right(review, answer):
-        return 1.0
-    return OF_THE_FORM if answer.strip() in VERDICTS else 0.0
-
-
 def _all(sentences: tuple[str, ...], words: dict[str, list[str]]) -> list[Review]:
     return [
-        Review(sentence.format(word), verdict)
-        for verdict in VERDICTS
-        for word in words[verdict]
+        Review(sentence.format(word), sense)
+        for sense in SENSES
+        for word in words[sense]
         for sentence in sentences
     ]

@@ -56,10 +56,12 @@ def gain(curves: Sequence[Curve]) -> float:
     return fmean(curve.held_out[-1] - curve.first for curve in curves)
 
 
-def run_pair(llm: LLM, seed: int, *, num_requests: int = 200, every: int = EVERY) -> Pair:
+def run_pair(
+    llm: LLM, question: reviews.Question, seed: int, *, num_requests: int = 200, every: int = EVERY
+) -> Pair:
     """A stream of a seed's, and its control; held-out requests are asked before, every so many, and after."""
     asked = reviews.stream(num_requests, seed)
-    plan = _Plan(asked, seed, every)
+    plan = _Plan(question, asked, seed, every)
     real = _run(llm, SonaLlm(llm, tenant=f"rule {seed}"), plan, None)
     said = list(real.feedback)
     random.Random(seed + 1).shuffle(said)
@@ -70,6 +72,7 @@ def run_pair(llm: LLM, seed: int, *, num_requests: int = 200, every: int = EVERY
 class _Plan:
     """What a stream and its control have in common."""
 
+    question: reviews.Question
     asked: Sequence[reviews.Review]
     seed: int
     every: int
@@ -77,26 +80,26 @@ class _Plan:
 
 def _run(llm: LLM, sona: SonaLlm, plan: _Plan, said: Sequence[float] | None) -> Curve:
     """Ask all, and say what the rule says, or what is given."""
-    curve = Curve()
+    curve, question = Curve(), plan.question
     for index, review in enumerate(plan.asked):
         if index % plan.every == 0:
-            curve.held_out.append(_share_right(llm, sona.tenant))
-        answer = sona.generate(reviews.prompt(review), _params(1.0, plan.seed * 1_000_003 + index))
-        feedback = reviews.feedback(review, answer.text) if said is None else said[index]
-        curve.answered.append(reviews.is_right(review, answer.text))
+            curve.held_out.append(_share_right(llm, question, sona.tenant))
+        answer = sona.generate(question.prompt(review), _params(1.0, plan.seed * 1_000_003 + index))
+        feedback = question.feedback(review, answer.text) if said is None else said[index]
+        curve.answered.append(question.is_right(review, answer.text))
         curve.feedback.append(feedback)
         curve.applied += sona.feedback(answer.completion_id, feedback).applied
-    curve.held_out.append(_share_right(llm, sona.tenant))
+    curve.held_out.append(_share_right(llm, question, sona.tenant))
     sona.reset()
     return curve
 
 
-def _share_right(llm: LLM, tenant: str) -> float:
+def _share_right(llm: LLM, question: reviews.Question, tenant: str) -> float:
     """Of the held-out requests, with what the tenant has taught."""
     asked = reviews.held_out()
-    answers = llm.generate([reviews.prompt(review) for review in asked], _params(0.0, 0), tenant=tenant)
+    answers = llm.generate([question.prompt(review) for review in asked], _params(0.0, 0), tenant=tenant)
     pairs = zip(asked, answers, strict=True)
-    return fmean(reviews.is_right(review, answer.text) for review, answer in pairs)
+    return fmean(question.is_right(review, answer.text) for review, answer in pairs)
 
 
 def _params(temperature: float, seed: int) -> GenerateParams:
