@@ -91,6 +91,9 @@ def test_documented_defaults() -> None:
         "ignore_eos": False,
         "cache_prefix": True,
         "min_cache_tokens": 16,
+        "grammar": None,
+        "thinking_tokens": None,
+        "keep_special": (),
     }
     config = ModelConfig()
     assert (config.max_context, config.use_flash_attention) == (4096, True)
