@@ -37,11 +37,6 @@ class Curve:
     feedback: list[float] = field(default_factory=list)
     applied: int = 0
 
-    @property
-    def first(self) -> float:
-        """The most that the beginning can claim: before anything was said, or on the mean of the first 50."""
-        return max(self.held_out[0], fmean(self.held_out[: FIRST // EVERY + 1]))
-
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -52,8 +47,12 @@ class Pair:
 
 
 def gain(curves: Sequence[Curve]) -> float:
-    """How much larger the share of right answers is at the end than it was first, on the mean of streams."""
-    return fmean(curve.held_out[-1] - curve.first for curve in curves)
+    """How much larger the share of right answers is at the end than at the beginning, on the mean of streams.
+
+    The beginning is before anything was said, or the mean of the first 50 requests: whichever is the larger.
+    """
+    means = [fmean(shares) for shares in zip(*(curve.held_out for curve in curves), strict=True)]
+    return means[-1] - max(means[0], fmean(means[: FIRST // EVERY + 1]))
 
 
 def run_pair(
