@@ -29,7 +29,7 @@ def gemma3_path() -> Path:
 @pytest.fixture(scope="session")
 def qwen_coder() -> Iterator[LLM]:
     """Qwen2.5-Coder-0.5B-Instruct, which fills in the middle and calls tools: for slow tests."""
-    with LLM(coder_path(), max_context=4096) as llm:
+    with LLM(coder_path(), max_context=8192) as llm:
         yield llm
 
 

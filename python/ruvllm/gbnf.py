@@ -196,9 +196,7 @@ def _set(token: _Token) -> str:
     negated = inner.startswith("^")
     parts = []
     # Each character by its number, so that nothing means more here than there; a dash between two is a range.
-    for piece in re.findall(
-        r"\\(?:x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|.)|.", inner[negated:], re.DOTALL
-    ):
+    for piece in _PIECE.findall(inner[negated:]):
         text = _unescaped(piece)
         parts.append("-" if piece == "-" else f"\\x{{{ord(text):x}}}" if not text.isalnum() else text)
     if not parts:

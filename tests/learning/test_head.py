@@ -1,6 +1,5 @@
 """The adapter before the head, and the step that feedback makes, against NumPy in f64."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -18,23 +17,10 @@ TOKENS = PROMPT + ANSWER
 GREEDY = GenerateParams(max_tokens=6, temperature=0.0, repetition_penalty=1.0, ignore_eos=True)
 # As for the models themselves.
 TOLERANCE = 1e-3
-MODELS = ["llama-gqa", "gemma2-softcap"]
 ONE_STEP = SonaLlmConfig(sona=SonaConfig(ewc_lambda=0.0, steps=1))
 FREE = SonaLlmConfig(sona=SonaConfig(ewc_lambda=0.0, baseline_rate=0.0))
 
 Array = NDArray[np.float64]
-
-
-@pytest.fixture(scope="module", params=MODELS)
-def name(request: pytest.FixtureRequest) -> str:
-    found: str = request.param
-    return found
-
-
-@pytest.fixture(scope="module")
-def llm(name: str) -> Iterator[LLM]:
-    with LLM(FIXTURES / "models" / name, activations="f32", kv_format="f32") as llm:
-        yield llm
 
 
 @pytest.fixture(scope="module")

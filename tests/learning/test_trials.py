@@ -4,7 +4,6 @@ The update measures each length that it tries along a line, without any product 
 matrices that came out are multiplied with all of them.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,21 +18,8 @@ from tests.support.numpy_reference import Reference
 PROMPT, ANSWER = [5, 17, 42, 99, 3], [203, 11, 7, 60, 11, 250, 7, 31]
 TOKENS = PROMPT + ANSWER
 CANDIDATES, LEAST_PROBABILITY, LEAST_WEIGHT = 64, 1e-3, 0.02
-MODELS = ["llama-gqa", "gemma2-softcap"]
 
 Array = NDArray[np.float64]
-
-
-@pytest.fixture(scope="module", params=MODELS)
-def name(request: pytest.FixtureRequest) -> str:
-    found: str = request.param
-    return found
-
-
-@pytest.fixture(scope="module")
-def llm(name: str) -> Iterator[LLM]:
-    with LLM(FIXTURES / "models" / name, activations="f32", kv_format="f32") as llm:
-        yield llm
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ questions are left out. `python -m tests.text.response.bfcl WHEEL` takes that pa
 """
 
 import json
+import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 
 from ruvllm.tools import ToolDefinition
 
+PACKAGE = "bfcl-eval==2026.3.23"
 FIXTURE = Path(__file__).parent / "bfcl.json"
 # How many of each set are in the fixture.
 PARTS = {
@@ -42,6 +44,13 @@ TYPES = {
     "String": "string",
     "Boolean": "boolean",
 }
+
+
+def fetch_wheel(folder: Path) -> Path:
+    """The whole benchmark, over the package index."""
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
+    subprocess.run([*pip, PACKAGE], check=True, capture_output=True)
+    return next(folder.glob("*.whl"))
 
 
 @dataclass(frozen=True)

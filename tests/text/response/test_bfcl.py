@@ -1,8 +1,6 @@
 """Right calls of a public benchmark, in each family's format, are read back, and its grammar allows them."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import pytest
 from ruvllm.text.response import KNOWN_FORMATS
 from ruvllm.text.response.writing import write_calls
 from ruvllm.tools import ToolCall, ToolChoice
-from tests.text.response.bfcl import FIXTURE, Case, cases, entries_of
+from tests.text.response.bfcl import FIXTURE, Case, cases, entries_of, fetch_wheel
 from tests.text.response.reading import read, seen
 from tests.text.response.walking import Walk
 
@@ -80,16 +78,4 @@ def test_all_of_them(name: str, wheel: Path) -> None:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The whole benchmark, over the package index."""
-    folder = tmp_path_factory.mktemp("bfcl")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--dest",
-        str(folder),
-        "bfcl-eval==2026.3.23",
-    ]
-    subprocess.run(command, check=True, capture_output=True)
-    return next(folder.glob("*.whl"))
+    return fetch_wheel(tmp_path_factory.mktemp("bfcl"))
