@@ -7,7 +7,7 @@
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use memmap2::MmapMut;
+use memmap2::{MmapMut, MmapOptions};
 
 /// What one mapping holds at least; it is committed as it is written.
 const MAPPING_BYTES: usize = 64 << 20;
@@ -84,7 +84,12 @@ impl Mapping {
         let whole = length
             .checked_add(HUGE_PAGE_BYTES)
             .ok_or(std::io::ErrorKind::OutOfMemory)?;
-        let mut map = MmapMut::map_anon(whole)?;
+        // What is reserved and never written shall not count: the system puts mappings that touch together, and
+        // where one is then larger than its memory, it refuses to fork the process.
+        let mut map = MmapOptions::new()
+            .len(whole)
+            .no_reserve_swap()
+            .map_anon()?;
         let skipped = map
             .as_ptr()
             .align_offset(HUGE_PAGE_BYTES)
