@@ -100,7 +100,7 @@ def open_model(
         max_context=plan.max_context,
         end_tokens=end_tokens,
         kernel_packs=packs,
-        grammars=_native.Grammars(vocabulary, end_tokens) if vocabulary else None,
+        grammars=_native.Grammars(vocabulary, end_tokens, native.tokenizer()) if vocabulary else None,
     )
 
 

@@ -86,10 +86,7 @@ impl Mapping {
             .ok_or(std::io::ErrorKind::OutOfMemory)?;
         // What is reserved and never written shall not count: the system puts mappings that touch together, and
         // where one is then larger than its memory, it refuses to fork the process.
-        let mut map = MmapOptions::new()
-            .len(whole)
-            .no_reserve_swap()
-            .map_anon()?;
+        let mut map = MmapOptions::new().len(whole).no_reserve_swap().map_anon()?;
         let skipped = map
             .as_ptr()
             .align_offset(HUGE_PAGE_BYTES)

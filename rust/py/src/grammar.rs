@@ -7,7 +7,7 @@ use ruvllm_core::grammar::{self, GrammarSource};
 
 use crate::convert::Tokens;
 use crate::run::run;
-use crate::tokenizer::Vocabulary;
+use crate::tokenizer::{Tokenizer, Vocabulary};
 
 /// The grammars of one model. Any thread; whoever asks first waits until the vocabulary is ready for all.
 #[pyclass(frozen, module = "ruvllm._native")]
@@ -16,9 +16,10 @@ pub(crate) struct Grammars(grammar::Grammars);
 #[pymethods]
 impl Grammars {
     #[new]
-    fn new(vocabulary: &Bound<'_, Vocabulary>, end_tokens: Tokens) -> Self {
-        let tokens = Arc::clone(&vocabulary.get().0);
-        Self(grammar::Grammars::new(tokens, end_tokens.0))
+    #[pyo3(signature = (vocabulary, end_tokens, tokenizer=None))]
+    fn new(vocabulary: &Vocabulary, end_tokens: Tokens, tokenizer: Option<&Tokenizer>) -> Self {
+        let (tokens, tokenizer) = (&vocabulary.0, tokenizer.map(|one| &one.0));
+        Self(grammar::Grammars::new(tokens, end_tokens.0, tokenizer))
     }
 
     /// The grammar of a source, compiled unless it is kept.

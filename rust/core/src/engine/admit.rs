@@ -74,12 +74,12 @@ impl Engine {
             )));
         }
         let room = usize::from(matches!(request.task, Task::Generate(_)));
-        if tokens.len() + room > self.max_context {
+        if tokens.len() + room > self.ground.max_context {
             return Err(Error::Config(format!(
                 "the prompt has {} tokens; max_context = {} allows {} here",
                 tokens.len(),
-                self.max_context,
-                self.max_context - room
+                self.ground.max_context,
+                self.ground.max_context - room
             )));
         }
         let (needed, total) = (
@@ -128,17 +128,13 @@ impl Engine {
                         "max_tokens = 0; at least 1 is allowed".to_owned(),
                     ));
                 }
-                if self.vocabulary.is_none() && !task.stop.is_empty() {
+                if self.ground.vocabulary.is_none() && !task.stop.is_empty() {
                     return Err(Error::Tokenization(
                         "stop strings need a tokenizer, and this model has none".to_owned(),
                     ));
                 }
-                let mut generation = Generation::new(
-                    task.clone(),
-                    &request.tokens,
-                    self.vocabulary.clone(),
-                    self.runner.model().shared_kernels(),
-                );
+                let mut generation =
+                    Generation::new(task.clone(), &request.tokens, self.ground.clone());
                 generation.capturing = self.capturing_of(request);
                 Work::Generate(Box::new(generation))
             }

@@ -26,6 +26,7 @@ use crate::model::{Model, Runner};
 use crate::prefix::file::{Loaded, Snapshot};
 use crate::prefix::{PrefixCache, PrefixLimits, PrefixStats};
 use crate::profile::ProfileReport;
+use crate::sequence::Ground;
 use crate::text::Vocabulary;
 
 use memory::Memory;
@@ -133,9 +134,8 @@ pub struct Engine {
     memory: Memory,
     sequences: Sequences,
     controls: Controls,
-    vocabulary: Option<Arc<Vocabulary>>,
-    end_tokens: Vec<TokenId>,
-    max_context: usize,
+    /// What all that generate have in common.
+    ground: Ground,
 }
 
 impl Engine {
@@ -159,14 +159,18 @@ impl Engine {
             watermarks: config.watermarks,
         };
         let kv = KvPool::new(model.kv_layout(config.kv_format), pages)?;
+        let ground = Ground {
+            vocabulary,
+            end_tokens: end_tokens.into(),
+            kernels: model.shared_kernels(),
+            max_context: config.max_context,
+        };
         Ok(Self {
             runner: Runner::new(model),
             memory: Memory::new(kv, PrefixCache::new(config.prefix)),
             sequences: Sequences::default(),
             controls: Controls::default(),
-            vocabulary,
-            end_tokens,
-            max_context: config.max_context,
+            ground,
         })
     }
 
@@ -282,7 +286,8 @@ impl Engine {
 
     /// Reads prefixes that were written before, as far as there is room.
     pub fn load_prefixes<F: Read + Seek>(&mut self, model: &str, file: &mut F) -> Result<Loaded> {
-        self.memory.load_prefixes(model, self.max_context, file)
+        let most = self.ground.max_context;
+        self.memory.load_prefixes(model, most, file)
     }
 
     /// What must hold between steps; a text that says what does not.

@@ -50,12 +50,11 @@ impl Engine {
                 });
             })?;
         // Those who are left: whoever cancelled meanwhile is out of the batch, and ends before the next step.
-        for rows in &batch.sequences {
-            self.count_computed(rows);
-        }
+        let rows = batch.sequences.iter();
+        let outcomes: Vec<_> = rows.map(|rows| self.outcome_of(rows)).collect();
         let mut finished = false;
-        for rows in &batch.sequences {
-            match self.outcome_of(rows.owner) {
+        for (rows, outcome) in batch.sequences.iter().zip(outcomes) {
+            match outcome {
                 Ok(None) => continue,
                 Ok(Some(reason)) => self.finish(rows.owner, reason),
                 Err(error) => self.fail(rows.owner, error),
@@ -174,43 +173,35 @@ impl Engine {
         true
     }
 
-    /// Takes the rows of a step as computed; a prompt that is complete becomes known to others.
-    fn count_computed(&mut self, rows: &BatchSequence) {
+    /// What a step made of a sequence; a reason when it is done. Its rows are taken as computed, a prompt that is
+    /// complete becomes known to others, and tokens that follow become a part of the sequence.
+    fn outcome_of(&mut self, rows: &BatchSequence) -> Result<Option<FinishReason>> {
         let Some(sequence) = self.sequences.get_mut(rows.owner) else {
-            return;
+            return Ok(None);
         };
         let before = sequence.computed;
         sequence.computed += rows.rows;
         if before < sequence.prompt_tokens && sequence.computed >= sequence.prompt_tokens {
             self.memory.keep(sequence);
         }
-    }
-
-    /// What a step made of a sequence; a reason when it is done. A token that was drawn becomes a part of it.
-    fn outcome_of(&mut self, id: SequenceId) -> Result<Option<FinishReason>> {
-        let Some(sequence) = self.sequences.get_mut(id) else {
-            return Ok(None);
-        };
-        if let Some(error) = sequence.failure.take() {
-            return Err(error);
-        }
         let is_complete = sequence.remaining() == 0;
         let Work::Generate(generation) = &mut sequence.work else {
-            return Ok(is_complete.then_some(FinishReason::Done));
+            let failure = sequence.failure.take();
+            return failure.map_or(Ok(is_complete.then_some(FinishReason::Done)), Err);
         };
-        let room = self.max_context.saturating_sub(sequence.tokens.len() + 1);
-        let Some(accepted) = generation.accept(&self.end_tokens, room) else {
-            return Ok(None);
-        };
-        if let Some(part) = accepted.part {
-            sequence.tokens.push(part.token);
-            self.controls.events.push(Event::Token {
-                sequence: id,
-                token: part.token,
-                text: part.text,
-                logprobs: part.logprob,
-            });
+        let mut finish = None;
+        for accepted in generation.accepted.drain(..) {
+            finish = accepted.finish;
+            if let Some(part) = accepted.part {
+                sequence.tokens.push(part.token);
+                self.controls.events.push(Event::Token {
+                    sequence: rows.owner,
+                    token: part.token,
+                    text: part.text,
+                    logprobs: part.logprob,
+                });
+            }
         }
-        Ok(accepted.finish)
+        sequence.failure.take().map_or(Ok(finish), Err)
     }
 }

@@ -9,13 +9,14 @@ use super::source::GrammarSource;
 use super::vocabulary::GrammarVocabulary;
 use crate::error::Result;
 use crate::ids::TokenId;
-use crate::text::Vocabulary;
+use crate::text::{Tokenizer, Vocabulary};
 
 /// Compiles for one model, on the thread of whoever asks; any number may.
 #[derive(Debug)]
 pub struct Grammars {
     tokens: Arc<Vocabulary>,
     end_tokens: Vec<TokenId>,
+    tokenizer: Option<Arc<Tokenizer>>,
     vocabulary: OnceLock<Result<Arc<GrammarVocabulary>>>,
     kept: Mutex<Kept>,
 }
@@ -30,10 +31,15 @@ struct Kept {
 
 impl Grammars {
     /// Nothing is made ready before somebody asks.
-    pub fn new(tokens: Arc<Vocabulary>, end_tokens: Vec<TokenId>) -> Self {
+    pub fn new(
+        tokens: &Arc<Vocabulary>,
+        end_tokens: Vec<TokenId>,
+        tokenizer: Option<&Arc<Tokenizer>>,
+    ) -> Self {
         Self {
-            tokens,
+            tokens: Arc::clone(tokens),
             end_tokens,
+            tokenizer: tokenizer.cloned(),
             vocabulary: OnceLock::new(),
             kept: Mutex::default(),
         }
@@ -42,7 +48,8 @@ impl Grammars {
     /// Makes the vocabulary ready; the first call takes its time, and others wait for it.
     pub fn vocabulary(&self) -> Result<&Arc<GrammarVocabulary>> {
         let made = self.vocabulary.get_or_init(|| {
-            GrammarVocabulary::new(Arc::clone(&self.tokens), &self.end_tokens).map(Arc::new)
+            let (tokens, tokenizer) = (Arc::clone(&self.tokens), self.tokenizer.clone());
+            GrammarVocabulary::new(tokens, &self.end_tokens, tokenizer).map(Arc::new)
         });
         made.as_ref().map_err(Clone::clone)
     }

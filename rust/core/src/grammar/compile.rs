@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 
 /// A grammar over the tokens of a model, as it is before the first token.
 pub struct Grammar {
-    matcher: Matcher,
+    matcher: Arc<Matcher>,
     vocabulary: Arc<GrammarVocabulary>,
     bytes: usize,
 }
@@ -65,7 +65,7 @@ impl Grammar {
         Ok(Self {
             // Of rules there is no count; a schema becomes some thirty times its text.
             bytes: bytes * RULE_BYTES + lexer_bytes,
-            matcher,
+            matcher: Arc::new(matcher),
             vocabulary: Arc::clone(vocabulary),
         })
     }
@@ -73,7 +73,7 @@ impl Grammar {
     /// The beginning of an answer.
     pub fn begin(&self, start: &Start) -> Constraint {
         Constraint::new(
-            self.matcher.deep_clone(),
+            Arc::clone(&self.matcher),
             Arc::clone(&self.vocabulary),
             start,
         )

@@ -19,7 +19,10 @@ pub struct Start {
 
 /// What an answer may go on with.
 pub struct Constraint {
-    matcher: Matcher,
+    /// The grammar before the first token, and as far as the answer has come; a copy takes time, which is the
+    /// time of whoever draws the first token.
+    beginning: Arc<Matcher>,
+    matcher: Option<Matcher>,
     vocabulary: Arc<GrammarVocabulary>,
     phase: Phase,
     mask: SimpleVob,
@@ -80,7 +83,11 @@ impl Free {
 }
 
 impl Constraint {
-    pub(super) fn new(matcher: Matcher, vocabulary: Arc<GrammarVocabulary>, start: &Start) -> Self {
+    pub(super) fn new(
+        beginning: Arc<Matcher>,
+        vocabulary: Arc<GrammarVocabulary>,
+        start: &Start,
+    ) -> Self {
         let phase = match start.after.as_deref() {
             None | Some("") => Phase::Grammar,
             Some(text) => Phase::Free(Free {
@@ -89,7 +96,8 @@ impl Constraint {
             }),
         };
         Self {
-            matcher,
+            beginning,
+            matcher: None,
             vocabulary,
             phase,
             mask: SimpleVob::new(),
@@ -116,8 +124,26 @@ impl Constraint {
             return Ok(false);
         }
         self.phase = Phase::Grammar;
-        self.matcher.consume_token(token).map_err(failed)?;
-        Ok(self.matcher.is_stopped())
+        let matcher = self.matcher();
+        matcher.consume_token(token).map_err(failed)?;
+        Ok(matcher.is_stopped())
+    }
+
+    fn matcher(&mut self) -> &mut Matcher {
+        let beginning = &self.beginning;
+        self.matcher.get_or_insert_with(|| beginning.deep_clone())
+    }
+
+    /// The tokens that must come next, since the grammar leaves one text and a model writes it with these.
+    pub fn forced(&mut self) -> Result<Vec<TokenId>> {
+        if !matches!(self.phase, Phase::Grammar) {
+            return Ok(Vec::new());
+        }
+        let matcher = self.matcher();
+        let tokens = matcher.compute_ff_tokens();
+        matcher
+            .get_error()
+            .map_or(Ok(tokens), |error| Err(failed(error)))
     }
 
     /// Whether the grammar has the token next.
@@ -126,7 +152,7 @@ impl Constraint {
         if token as usize >= self.vocabulary.len() {
             return Ok(false);
         }
-        let count = self.matcher.validate_tokens(&[token]).map_err(failed)?;
+        let count = self.matcher().validate_tokens(&[token]).map_err(failed)?;
         Ok(count == 1)
     }
 }
@@ -162,15 +188,16 @@ impl Allowed for Constraint {
                 mask
             }
             Phase::Gap(left) => {
-                let mut mask = self.matcher.compute_mask().map_err(failed)?;
+                let left = *left;
+                let mut mask = self.matcher().compute_mask().map_err(failed)?;
                 for token in &self.vocabulary.gap_tokens {
-                    if self.vocabulary.bytes_of(*token).len() <= *left {
+                    if self.vocabulary.bytes_of(*token).len() <= left {
                         mask.allow_token(*token);
                     }
                 }
                 mask
             }
-            Phase::Grammar => self.matcher.compute_mask().map_err(failed)?,
+            Phase::Grammar => self.matcher().compute_mask().map_err(failed)?,
         };
         Ok(self.mask.as_slice())
     }
@@ -211,7 +238,7 @@ mod tests {
 
     fn grammar(source: &GrammarSource) -> Grammar {
         let tokens = Vocabulary::from_tokens(TOKENS, vec![END]).unwrap();
-        let vocabulary = GrammarVocabulary::new(Arc::new(tokens), &[END]).unwrap();
+        let vocabulary = GrammarVocabulary::new(Arc::new(tokens), &[END], None).unwrap();
         Grammar::compile(&Arc::new(vocabulary), source).unwrap()
     }
 

@@ -11,7 +11,7 @@ use llguidance::toktrie::{
 use super::limits::parser_limits;
 use crate::error::{Error, Result};
 use crate::ids::TokenId;
-use crate::text::Vocabulary;
+use crate::text::{EncodeOptions, MarkPlaces, Tokenizer, Vocabulary};
 
 /// So much white space may stand between the text after which a grammar begins and its first word.
 pub(super) const GAP_BYTES: usize = 8;
@@ -40,7 +40,12 @@ impl std::fmt::Debug for GrammarVocabulary {
 
 impl GrammarVocabulary {
     /// Makes it; `end_tokens` end an answer, where the grammar allows that.
-    pub fn new(tokens: Arc<Vocabulary>, end_tokens: &[TokenId]) -> Result<Self> {
+    /// Where there is a tokenizer, texts that must come are written as it writes them.
+    pub fn new(
+        tokens: Arc<Vocabulary>,
+        end_tokens: &[TokenId],
+        tokenizer: Option<Arc<Tokenizer>>,
+    ) -> Result<Self> {
         let words = words_of(&tokens, end_tokens);
         let end = end_tokens.first().copied().unwrap_or(INVALID_TOKEN);
         let mut trie = TokTrie::from(&TokRxInfo::new(words.len() as u32, end), &words);
@@ -48,7 +53,7 @@ impl GrammarVocabulary {
             trie = trie.with_eos_tokens(end_tokens);
         }
         let bytes = bytes_of(&trie, &words);
-        let environment: TokEnv = Arc::new(Environment(trie));
+        let environment: TokEnv = Arc::new(Environment { trie, tokenizer });
         let slices = SlicedBiasComputer::general_slices();
         let capabilities = InferenceCapabilities::default();
         let mut factory =
@@ -115,19 +120,33 @@ fn bytes_of(trie: &TokTrie, words: &[Vec<u8>]) -> usize {
 }
 
 /// The tree where llguidance looks for it.
-struct Environment(TokTrie);
+struct Environment {
+    trie: TokTrie,
+    tokenizer: Option<Arc<Tokenizer>>,
+}
 
 impl TokenizerEnv for Environment {
     fn tok_trie(&self) -> &TokTrie {
-        &self.0
+        &self.trie
     }
 
     fn tokenize_bytes(&self, text: &[u8]) -> Vec<TokenId> {
-        self.0.greedy_tokenize(text)
+        let options = EncodeOptions {
+            add_special: false,
+            marks: MarkPlaces::Within(&[]),
+        };
+        let written = |text: &str| {
+            let tokens = self.tokenizer.as_ref()?.encode(text, options).ok()?;
+            // Some tokenizers change a text, or put a space before it.
+            (self.trie.decode_raw(&tokens) == text.as_bytes()).then_some(tokens)
+        };
+        self.trie.tokenize_with_greedy_fallback(text, |text| {
+            written(text).unwrap_or_else(|| self.trie.greedy_tokenize(text.as_bytes()))
+        })
     }
 
     /// The longest token first is not how models were taught to write.
     fn tokenize_is_canonical(&self) -> bool {
-        false
+        self.tokenizer.is_some()
     }
 }

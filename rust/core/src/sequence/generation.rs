@@ -1,5 +1,6 @@
 //! A generation in progress: draws, what they make of the text, and when it is over.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ruvllm_kernels::Kernels;
@@ -19,17 +20,19 @@ use crate::text::{Detokenizer, StopMatcher, Vocabulary};
 #[derive(Debug)]
 pub(crate) struct Generation {
     sampler: Sampler,
-    /// What was drawn and not yet accepted.
-    drawn: Option<Sampled>,
+    /// What must come next.
+    forced: VecDeque<TokenId>,
+    /// What the last step has made a part of the answer.
+    pub(crate) accepted: Vec<Accepted>,
     /// What it may be drawn from, where that is not everything.
     constraint: Option<Constraint>,
     /// How long it may think yet.
     thinking: Option<Thinking>,
-    /// Whether the constraint allows nothing after what was drawn.
-    is_complete: bool,
-    max_tokens: usize,
+    /// At most so many tokens, by the request or the context.
+    most_tokens: usize,
     pub(crate) generated: usize,
-    ignore_end: bool,
+    /// What ends it, and is no part of it.
+    end_tokens: Arc<[TokenId]>,
     text: Option<TextOut>,
     /// What is kept of it for learning.
     pub(crate) capturing: Option<Capturing>,
@@ -41,7 +44,8 @@ struct TextOut {
     stop: StopMatcher,
 }
 
-/// What a drawn token led to.
+/// What a token led to.
+#[derive(Debug)]
 pub(crate) struct Accepted {
     /// `None` for an end-of-generation token, which does not belong to the answer.
     pub(crate) part: Option<Part>,
@@ -49,6 +53,7 @@ pub(crate) struct Accepted {
 }
 
 /// A token of an answer.
+#[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) token: TokenId,
     /// What became safe to show with it.
@@ -56,74 +61,110 @@ pub(crate) struct Part {
     pub(crate) logprob: Option<TokenLogprobs>,
 }
 
+/// What generations of a model have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Ground {
+    pub(crate) vocabulary: Option<Arc<Vocabulary>>,
+    pub(crate) end_tokens: Arc<[TokenId]>,
+    pub(crate) kernels: Arc<dyn Kernels>,
+    /// Positions of the longest sequence.
+    pub(crate) max_context: usize,
+}
+
 impl Generation {
-    pub(crate) fn new(
-        task: GenerateTask,
-        prompt: &[TokenId],
-        vocabulary: Option<Arc<Vocabulary>>,
-        kernels: Arc<dyn Kernels>,
-    ) -> Self {
-        let mut sampler = Sampler::new(task.sampling, task.seed, kernels);
+    pub(crate) fn new(task: GenerateTask, prompt: &[TokenId], ground: Ground) -> Self {
+        let mut sampler = Sampler::new(task.sampling, task.seed, ground.kernels);
         for token in prompt {
             sampler.observe(*token, false);
         }
-        let thinking = match (task.thinking, &vocabulary) {
+        let thinking = match (task.thinking, &ground.vocabulary) {
             (Some(budget), Some(tokens)) => {
                 Some(Thinking::new(*budget, prompt, Arc::clone(tokens)))
             }
             _ => None,
         };
-        let text = vocabulary.map(|vocabulary| TextOut {
+        let text = ground.vocabulary.map(|vocabulary| TextOut {
             detokenizer: Detokenizer::new(vocabulary, true).showing(&task.keep_special),
             stop: StopMatcher::new(&task.stop),
         });
         Self {
             sampler,
-            drawn: None,
+            forced: VecDeque::new(),
+            accepted: Vec::new(),
             constraint: task.grammar.map(|(grammar, start)| grammar.begin(&start)),
             thinking,
-            is_complete: false,
-            max_tokens: task.max_tokens,
+            most_tokens: task
+                .max_tokens
+                .min(ground.max_context.saturating_sub(prompt.len())),
             generated: 0,
-            ignore_end: task.ignore_end,
+            end_tokens: if task.ignore_end {
+                Arc::default()
+            } else {
+                ground.end_tokens
+            },
             text,
             capturing: None,
         }
     }
 
-    /// Draws the next token; what it leads to is up to [`Self::accept`].
-    pub(super) fn draw(&mut self, logits: &mut [f32], state: &[f32]) -> Result<()> {
-        let forced = self.thinking.as_mut().and_then(Thinking::forced);
-        let drawn = match (forced, &mut self.constraint) {
+    /// Draws the next token, and goes on with what must follow it: that needs no row to be drawn from.
+    pub(super) fn take(&mut self, logits: &mut [f32], state: &[f32]) -> Result<()> {
+        let drawn = match (self.forced()?, &mut self.constraint) {
             (Some(token), _) => self.sampler.given(token, logits)?,
             (None, None) => self.sampler.sample(logits)?,
             (None, Some(constraint)) => self.sampler.sample_among(logits, constraint)?,
         };
-        if let Some(thinking) = &mut self.thinking {
-            thinking.accept(drawn.token);
-        }
-        if let Some(constraint) = &mut self.constraint {
-            self.is_complete = constraint.accept(drawn.token)?;
-        }
         if let Some(capturing) = &mut self.capturing
             && capturing.wants_more()
         {
             let measured = self.sampler.measure(logits, drawn.token, CANDIDATES)?;
             capturing.note((state, logits), drawn.token, &measured);
         }
-        self.drawn = Some(drawn);
+        let mut is_over = self.accept(drawn)?;
+        // Who wants to know how likely each token was needs its row.
+        let is_measured = self.sampler.params().logprobs.is_some() || self.capturing.is_some();
+        while !is_over
+            && !is_measured
+            && let Some(token) = self.forced()?
+        {
+            is_over = self.accept(Sampled {
+                token,
+                logprob: None,
+            })?;
+        }
         Ok(())
     }
 
-    /// Makes the token that was drawn a part of the answer; `room` is how many more positions the context
-    /// has after it. `None` where none was.
-    pub(crate) fn accept(&mut self, end_tokens: &[TokenId], room: usize) -> Option<Accepted> {
-        let Sampled { token, logprob } = self.drawn.take()?;
-        if !self.ignore_end && end_tokens.contains(&token) {
-            return Some(Accepted {
+    /// The next token, where it must be this one.
+    fn forced(&mut self) -> Result<Option<TokenId>> {
+        if self.forced.is_empty()
+            && let Some(thinking) = &mut self.thinking
+        {
+            self.forced = thinking.forced();
+        }
+        if self.forced.is_empty()
+            && let Some(constraint) = &mut self.constraint
+        {
+            self.forced = constraint.forced()?.into();
+        }
+        Ok(self.forced.pop_front())
+    }
+
+    /// Makes a token a part of the answer; whether that is over with it.
+    fn accept(&mut self, Sampled { token, logprob }: Sampled) -> Result<bool> {
+        if let Some(thinking) = &mut self.thinking {
+            thinking.accept(token);
+        }
+        let is_complete = match &mut self.constraint {
+            Some(constraint) => constraint.accept(token)?,
+            None => false,
+        };
+        if self.end_tokens.contains(&token) {
+            self.accepted.push(Accepted {
                 part: None,
                 finish: Some(FinishReason::Stop),
             });
+            return Ok(true);
         }
         self.sampler.observe(token, true);
         self.generated += 1;
@@ -134,20 +175,20 @@ impl Generation {
             }
             None => (String::new(), false),
         };
-        let full = self.generated >= self.max_tokens || room == 0;
-        let finish = match (stopped || self.is_complete, full) {
+        let finish = match (stopped || is_complete, self.generated >= self.most_tokens) {
             (true, _) => Some(FinishReason::Stop),
             (false, true) => Some(FinishReason::Length),
             (false, false) => None,
         };
-        Some(Accepted {
+        self.accepted.push(Accepted {
             part: Some(Part {
                 token,
                 text,
                 logprob,
             }),
             finish,
-        })
+        });
+        Ok(finish.is_some())
     }
 
     /// The text that was held back, when the sequence ends.

@@ -23,7 +23,7 @@ use crate::prefix::{MissReason, Namespace};
 
 pub(crate) use capturing::Capturing;
 pub(crate) use comparing::Comparing;
-pub(crate) use generation::Generation;
+pub(crate) use generation::{Generation, Ground};
 pub use request::{CandidatePlace, Candidates, GenerateTask, Request, Task, ThinkingBudget};
 pub(crate) use work::{Scoring, Work};
 

@@ -53,9 +53,9 @@ impl Thinking {
         thinking
     }
 
-    /// The token that must come next, if one must.
-    pub(super) fn forced(&mut self) -> Option<TokenId> {
-        self.forced.pop_front()
+    /// The tokens that must come next; they are told once.
+    pub(super) fn forced(&mut self) -> VecDeque<TokenId> {
+        std::mem::take(&mut self.forced)
     }
 
     /// Takes a token that has become a part of the answer.
@@ -151,8 +151,10 @@ mod tests {
     /// What comes of an answer that would say these tokens.
     fn written(mut thinking: Thinking, wanted: &[TokenId]) -> Vec<TokenId> {
         let mut written = Vec::new();
+        let mut forced = VecDeque::new();
         for token in wanted {
-            let token = thinking.forced().unwrap_or(*token);
+            forced.extend(thinking.forced());
+            let token = forced.pop_front().unwrap_or(*token);
             thinking.accept(token);
             written.push(token);
         }

@@ -71,7 +71,7 @@ impl Work {
             ..
         } = output;
         match self {
-            Self::Generate(generation) => return generation.draw(values, states),
+            Self::Generate(generation) => return generation.take(values, states),
             Self::Logits(logits) => logits.extend_from_slice(values),
             Self::Score(scoring) => return scoring.take(tokens, (values, width), states),
             Self::Compare(comparing) => return comparing.take(values, width),
