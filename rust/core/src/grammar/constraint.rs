@@ -5,6 +5,7 @@ use std::sync::Arc;
 use llguidance::Matcher;
 use llguidance::toktrie::SimpleVob;
 
+use super::free::{Free, Reaches};
 use super::vocabulary::{GAP_BYTES, GrammarVocabulary, is_gap};
 use crate::error::{Error, Result};
 use crate::ids::TokenId;
@@ -44,44 +45,6 @@ enum Phase {
     Grammar,
 }
 
-/// The text before a grammar begins.
-#[derive(Debug)]
-struct Free {
-    /// What ends it.
-    after: Vec<u8>,
-    /// The last bytes that were written, one fewer than those.
-    tail: Vec<u8>,
-}
-
-/// Where a token would leave the text before a grammar.
-#[derive(Debug, PartialEq, Eq)]
-enum Reaches {
-    Before,
-    /// It ends that text, with so much white space after it.
-    End(usize),
-    /// It ends it, and says something more.
-    Beyond,
-}
-
-impl Free {
-    fn with(&self, bytes: &[u8]) -> (Vec<u8>, Reaches) {
-        let text = [&self.tail, bytes].concat();
-        let length = self.after.len();
-        let found = text.windows(length).position(|part| part == self.after);
-        let reaches = match found.map(|place| &text[place + length..]) {
-            None => Reaches::Before,
-            Some(rest) if is_gap(rest) => Reaches::End(rest.len()),
-            Some(_) => Reaches::Beyond,
-        };
-        (text, reaches)
-    }
-
-    fn keep(&mut self, mut text: Vec<u8>) {
-        let kept = text.len().min(self.after.len() - 1);
-        self.tail = text.split_off(text.len() - kept);
-    }
-}
-
 impl Constraint {
     pub(super) fn new(
         beginning: Arc<Matcher>,
@@ -90,10 +53,7 @@ impl Constraint {
     ) -> Self {
         let phase = match start.after.as_deref() {
             None | Some("") => Phase::Grammar,
-            Some(text) => Phase::Free(Free {
-                after: text.as_bytes().to_vec(),
-                tail: Vec::new(),
-            }),
+            Some(text) => Phase::Free(Free::new(vocabulary.afters.get(text, &vocabulary))),
         };
         Self {
             beginning,
@@ -107,9 +67,8 @@ impl Constraint {
     /// Takes the token that was chosen; whether the answer is complete with it.
     pub fn accept(&mut self, token: TokenId) -> Result<bool> {
         if let Phase::Free(free) = &mut self.phase {
-            let (text, reaches) = free.with(self.vocabulary.bytes_of(token));
-            match reaches {
-                Reaches::Before => free.keep(text),
+            match free.write(self.vocabulary.bytes_of(token)) {
+                Reaches::Before => {}
                 Reaches::End(gap) => self.phase = Phase::Gap(GAP_BYTES - gap),
                 // Only what is forced, and not chosen, may say more: the grammar has not begun with it.
                 Reaches::Beyond => self.phase = Phase::Gap(0),
@@ -157,17 +116,10 @@ impl Constraint {
     }
 }
 
-/// Before the grammar: every token but those that end the answer, or say more than the text's end.
-fn is_free_to_say(vocabulary: &GrammarVocabulary, free: &Free, token: TokenId) -> bool {
-    (token as usize) < vocabulary.len()
-        && !vocabulary.end_tokens.contains(&token)
-        && free.with(vocabulary.bytes_of(token)).1 != Reaches::Beyond
-}
-
 impl Allowed for Constraint {
     fn allows(&mut self, token: TokenId) -> Result<bool> {
         match &self.phase {
-            Phase::Free(free) => Ok(is_free_to_say(&self.vocabulary, free, token)),
+            Phase::Free(free) => Ok(free.may_say(&self.vocabulary, token)),
             Phase::Gap(left) => {
                 let bytes = self.vocabulary.bytes_of(token);
                 let fits = !bytes.is_empty() && bytes.len() <= *left && is_gap(bytes);
@@ -179,14 +131,7 @@ impl Allowed for Constraint {
 
     fn mask(&mut self) -> Result<&[u32]> {
         self.mask = match &self.phase {
-            Phase::Free(free) => {
-                let mut mask = SimpleVob::alloc(self.vocabulary.len());
-                for token in 0..self.vocabulary.len() {
-                    let is_free = is_free_to_say(&self.vocabulary, free, token as TokenId);
-                    mask.set(token, is_free);
-                }
-                mask
-            }
+            Phase::Free(free) => free.mask(&self.vocabulary),
             Phase::Gap(left) => {
                 let left = *left;
                 let mut mask = self.matcher().compute_mask().map_err(failed)?;

@@ -12,6 +12,7 @@
 mod cache;
 mod compile;
 mod constraint;
+mod free;
 mod lark;
 mod limits;
 mod schema;

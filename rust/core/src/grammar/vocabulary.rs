@@ -8,6 +8,7 @@ use llguidance::toktrie::{
     INVALID_TOKEN, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenizerEnv,
 };
 
+use super::free::Afters;
 use super::limits::parser_limits;
 use crate::error::{Error, Result};
 use crate::ids::TokenId;
@@ -27,6 +28,8 @@ pub struct GrammarVocabulary {
     pub(super) end_tokens: Vec<TokenId>,
     /// Those that are white space and little of it.
     pub(super) gap_tokens: Vec<TokenId>,
+    /// Texts after which grammars begin.
+    pub(super) afters: Afters,
     length: usize,
     bytes: usize,
 }
@@ -70,6 +73,7 @@ impl GrammarVocabulary {
             factory,
             gap_tokens: (0..tokens.len() as TokenId).filter(is_short_gap).collect(),
             tokens,
+            afters: Afters::default(),
             length: words.len(),
             end_tokens: end_tokens.to_vec(),
             // Each slice is a tree of its own, of some of the tokens.

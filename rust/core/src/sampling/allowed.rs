@@ -12,6 +12,44 @@ pub trait Allowed {
     fn mask(&mut self) -> Result<&[u32]>;
 }
 
+const WORD: usize = u32::BITS as usize;
+
+/// Whether a mask leaves out less than half of the tokens.
+pub(super) fn is_dense(mask: &[u32], tokens: usize) -> bool {
+    let allowed: usize = mask.iter().map(|word| word.count_ones() as usize).sum();
+    allowed > tokens / 2
+}
+
+/// The logits of tokens that may not come next, while they count as -inf.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Forbidden(Vec<(TokenId, f32)>);
+
+impl Forbidden {
+    /// Leaves the tokens of `mask` as they are, and takes the others out.
+    pub(super) fn take_out(&mut self, logits: &mut [f32], mask: &[u32]) {
+        self.0.clear();
+        let words = mask.iter().copied().chain(std::iter::repeat(0));
+        for (index, (word, part)) in words.zip(logits.chunks_mut(WORD)).enumerate() {
+            let mut rest = !word;
+            while rest != 0 {
+                let bit = rest.trailing_zeros();
+                if let Some(logit) = part.get_mut(bit as usize) {
+                    self.0.push(((index * WORD) as TokenId + bit, *logit));
+                    *logit = f32::NEG_INFINITY;
+                }
+                rest &= rest - 1;
+            }
+        }
+    }
+
+    /// Puts them back.
+    pub(super) fn restore(&self, logits: &mut [f32]) {
+        for (token, logit) in &self.0 {
+            logits[*token as usize] = *logit;
+        }
+    }
+}
+
 /// The tokens that may come next, by rising id, and their logits as they are.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Choices {
@@ -20,9 +58,8 @@ pub(super) struct Choices {
 }
 
 impl Choices {
-    /// Takes those of `mask`, which mostly are few, in place of what was there.
+    /// Takes those of `mask`, where they are few, in place of what was there.
     pub(super) fn gather(&mut self, logits: &[f32], mask: &[u32]) {
-        const WORD: usize = u32::BITS as usize;
         self.tokens.clear();
         self.logits.clear();
         for (index, (word, part)) in mask.iter().zip(logits.chunks(WORD)).enumerate() {
@@ -63,6 +100,13 @@ mod tests {
             (&[0, 0, u32::MAX], (64..70).collect()),
             (&[], Vec::new()),
         ] {
+            let mut changed = logits.clone();
+            let mut forbidden = Forbidden::default();
+            forbidden.take_out(&mut changed, mask);
+            let left = (0..70).filter(|token| changed[*token as usize] > f32::NEG_INFINITY);
+            assert!(left.eq(allowed.iter().copied()));
+            forbidden.restore(&mut changed);
+            assert_eq!(changed, logits);
             choices.gather(&logits, mask);
             assert_eq!(choices.tokens, allowed);
             let bits = |logit: &f32| logit.to_bits();

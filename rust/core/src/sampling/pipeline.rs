@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ruvllm_kernels::Kernels;
 
-use super::allowed::{Allowed, Choices};
+use super::allowed::{Allowed, Choices, Forbidden, is_dense};
 use super::filters::{Candidate, gather, gather_largest, keep_mass, mass};
 use super::logprobs::TokenLogprobs;
 use super::params::SamplingParams;
@@ -44,6 +44,7 @@ pub struct Sampler {
     is_scanned: bool,
     /// Where not all tokens are allowed.
     choices: Choices,
+    forbidden: Forbidden,
 }
 
 impl Sampler {
@@ -56,6 +57,7 @@ impl Sampler {
             scratch: Scratch::new(kernels),
             is_scanned: false,
             choices: Choices::default(),
+            forbidden: Forbidden::default(),
         }
     }
 
@@ -163,7 +165,7 @@ impl Sampler {
             .collect())
     }
 
-    fn choose_among(&mut self, logits: &[f32], allowed: &mut dyn Allowed) -> Result<TokenId> {
+    fn choose_among(&mut self, logits: &mut [f32], allowed: &mut dyn Allowed) -> Result<TokenId> {
         if self.params.temperature == 0.0 || self.params.keeps_all() {
             let token = self.choose(logits)?;
             if allowed.allows(token)? {
@@ -171,8 +173,15 @@ impl Sampler {
             }
         }
         self.is_scanned = false;
+        let mask = allowed.mask()?;
+        if is_dense(mask, logits.len()) {
+            self.forbidden.take_out(logits, mask);
+            let token = self.choose(logits);
+            self.forbidden.restore(logits);
+            return token;
+        }
         let mut choices = std::mem::take(&mut self.choices);
-        choices.gather(logits, allowed.mask()?);
+        choices.gather(logits, mask);
         // Their order is that of their ids, so that the first of equal ones is the same as among all.
         let place = self.choose(&choices.logits);
         let token = place.map(|place| choices.tokens[place as usize]);

@@ -1,0 +1,136 @@
+//! The text before a grammar begins, which is free but for its end.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use llguidance::toktrie::SimpleVob;
+
+use super::vocabulary::{GrammarVocabulary, is_gap};
+use crate::ids::TokenId;
+
+/// Texts of which it is kept which tokens may overrun them: models have one or two.
+const KEPT_TEXTS: usize = 8;
+
+/// How far such a text has come.
+#[derive(Debug)]
+pub(super) struct Free {
+    after: Arc<After>,
+    /// The last bytes that were written, one fewer than those that end it.
+    tail: Vec<u8>,
+}
+
+/// Where a token would leave the text before a grammar.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Reaches {
+    Before,
+    /// It ends that text, with so much white space after it.
+    End(usize),
+    /// It ends it, and says something more.
+    Beyond,
+}
+
+/// What ends a free text, and what tokens have to do with it.
+#[derive(Debug)]
+pub(super) struct After {
+    text: Vec<u8>,
+    /// Every token but those that end an answer.
+    mask: SimpleVob,
+    /// Those that may say more than the text's end, depending on what stands before them.
+    suspects: Vec<TokenId>,
+}
+
+/// What was made of such texts, for those who ask again.
+#[derive(Debug, Default)]
+pub(super) struct Afters(Mutex<HashMap<Vec<u8>, Arc<After>>>);
+
+impl Afters {
+    /// Looks through all tokens where the text is a new one.
+    pub(super) fn get(&self, text: &str, vocabulary: &GrammarVocabulary) -> Arc<After> {
+        // What a panic leaves behind is a whole map.
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= KEPT_TEXTS && !kept.contains_key(text.as_bytes()) {
+            kept.clear();
+        }
+        let made = || Arc::new(After::new(text.as_bytes(), vocabulary));
+        let after = kept.entry(text.as_bytes().to_vec()).or_insert_with(made);
+        Arc::clone(after)
+    }
+}
+
+impl After {
+    fn new(text: &[u8], vocabulary: &GrammarVocabulary) -> Self {
+        let mut mask = SimpleVob::alloc(vocabulary.len());
+        mask.set_all(true);
+        for token in &vocabulary.end_tokens {
+            mask.disallow_token(*token);
+        }
+        let overruns = |bytes: &[u8], end: usize| bytes.len() > end && !is_gap(&bytes[end..]);
+        let is_suspect = |token: &TokenId| {
+            let bytes = vocabulary.bytes_of(*token);
+            let mut begins = 1..text.len();
+            begins.any(|begin| {
+                bytes.starts_with(&text[begin..]) && overruns(bytes, text.len() - begin)
+            }) || place_of(bytes, text).is_some_and(|place| overruns(bytes, place + text.len()))
+        };
+        Self {
+            text: text.to_vec(),
+            mask,
+            suspects: (0..vocabulary.len() as TokenId)
+                .filter(is_suspect)
+                .collect(),
+        }
+    }
+}
+
+impl Free {
+    /// Nothing of it is written.
+    pub(super) fn new(after: Arc<After>) -> Self {
+        Self {
+            after,
+            tail: Vec::new(),
+        }
+    }
+
+    /// Takes bytes that were written.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Reaches {
+        let (mut text, reaches) = self.with(bytes);
+        if reaches == Reaches::Before {
+            let kept = text.len().min(self.after.text.len() - 1);
+            self.tail = text.split_off(text.len() - kept);
+        }
+        reaches
+    }
+
+    /// Every token but those that end the answer, or say more than the text's end.
+    pub(super) fn may_say(&self, vocabulary: &GrammarVocabulary, token: TokenId) -> bool {
+        (token as usize) < vocabulary.len()
+            && !vocabulary.end_tokens.contains(&token)
+            && self.with(vocabulary.bytes_of(token)).1 != Reaches::Beyond
+    }
+
+    /// The same of all tokens.
+    pub(super) fn mask(&self, vocabulary: &GrammarVocabulary) -> SimpleVob {
+        let mut mask = self.after.mask.clone();
+        for token in &self.after.suspects {
+            if !self.may_say(vocabulary, *token) {
+                mask.disallow_token(*token);
+            }
+        }
+        mask
+    }
+
+    fn with(&self, bytes: &[u8]) -> (Vec<u8>, Reaches) {
+        let text = [&self.tail, bytes].concat();
+        let end = place_of(&text, &self.after.text).map(|place| place + self.after.text.len());
+        let reaches = match end.map(|end| &text[end..]) {
+            None => Reaches::Before,
+            Some(rest) if is_gap(rest) => Reaches::End(rest.len()),
+            Some(_) => Reaches::Beyond,
+        };
+        (text, reaches)
+    }
+}
+
+fn place_of(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
+}
