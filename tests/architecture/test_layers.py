@@ -43,6 +43,7 @@ PACKAGE = [
         "types",
         "config",
         "engine_settings",
+        "builtin_grammars",
         "gbnf",
         "grammar",
         "params",
