@@ -47,6 +47,7 @@ PACKAGE = [
         "gbnf",
         "grammar",
         "params",
+        "regular_lark",
         "outputs",
         "figures",
         "tools",
