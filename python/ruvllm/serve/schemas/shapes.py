@@ -10,7 +10,14 @@ from ruvllm.grammar import Grammar
 from ruvllm.serve.errors import ApiError, unsupported
 from ruvllm.serve.schemas.base import Entries, SamplingFields
 
-__all__ = ["AskedShape", "ShapedFields", "shape_of_format", "shape_of_schema"]
+__all__ = [
+    "AskedShape",
+    "JsonSchema",
+    "ShapedFields",
+    "shape_of_fields",
+    "shape_of_format",
+    "shape_of_schema",
+]
 
 MAX_CHOICES = 10_000
 JsonSchema = dict[str, Any] | bool | str
@@ -44,11 +51,7 @@ class ShapedFields(SamplingFields):
         found = [
             shape_of_format(self.response_format, "response_format"),
             _structured_outputs(self.structured_outputs),
-            *(
-                _shape(kind, getattr(self, name), name)
-                for name, kind in _FIELDS.items()
-                if getattr(self, name) not in (None, "")
-            ),
+            *(shape_of_fields({name: getattr(self, name)}) for name in _FIELDS),
         ]
         return _only([shape for shape in found if shape is not None])
 
@@ -64,6 +67,12 @@ _FIELDS = {
     "guided_choice": "choice",
     "guided_grammar": "grammar",
 }
+
+
+def shape_of_fields(fields: Mapping[str, Any]) -> AskedShape | None:
+    """What some of these fields say; nothing where all are empty, and 400 where several are not."""
+    given = {name: value for name, value in fields.items() if value not in (None, "")}
+    return _only([_shape(_FIELDS[name], value, name) for name, value in given.items()])
 
 
 def shape_of_format(asked: Mapping[str, Any] | None, param: str) -> AskedShape | None:
