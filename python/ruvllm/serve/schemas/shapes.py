@@ -1,5 +1,6 @@
 """What an answer must be, as each API says it: one grammar comes of all of them."""
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple
 
@@ -9,6 +10,7 @@ from ruvllm.errors import GrammarError
 from ruvllm.grammar import Grammar
 from ruvllm.serve.errors import ApiError, unsupported
 from ruvllm.serve.schemas.base import Entries, SamplingFields
+from ruvllm.structured.closing import closed
 
 __all__ = [
     "AskedShape",
@@ -123,7 +125,7 @@ def _shape(kind: str, value: Any, param: str) -> AskedShape:
 
 def _grammar(kind: str, value: Any) -> Grammar:
     if kind == "json":
-        return Grammar.json_schema(value)
+        return Grammar.json_schema(_closed(value))
     if kind == "choice":
         if not isinstance(value, list) or len(value) > MAX_CHOICES:
             raise GrammarError(f"a choice is a list of at most {MAX_CHOICES} texts")
@@ -133,6 +135,16 @@ def _grammar(kind: str, value: Any) -> Grammar:
     if kind == "regex":
         return Grammar.regex(value)
     return Grammar.gbnf(value) if "::=" in value else Grammar.lark(value)
+
+
+def _closed(schema: JsonSchema) -> JsonSchema:
+    """What is not JSON stays as it is: the grammar's compiler says what is wrong with it."""
+    try:
+        read = json.loads(schema) if isinstance(schema, str) else schema
+    except (ValueError, RecursionError):
+        return schema
+    tight: JsonSchema = closed(read)
+    return tight if tight != read else schema
 
 
 def _only(found: list[AskedShape]) -> AskedShape | None:
