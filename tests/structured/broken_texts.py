@@ -206,6 +206,8 @@ HOPELESS: list[tuple[str, str]] = [
     ("{1, 2}", "stands '1"),
     ("[1, 2}", "stands '}'"),
     ('{"a": "one "two" three', "not clear"),
+    ('{"a": "b": "c"}', "a key or a value"),
+    ('{"a": "one", "two"}', "stands '}'"),
     ('["a" + "b"]', "joins texts"),
     ("```json\n1\n```\n```json\n2\n```", "several blocks"),
     ("```json\n```", "before there is a value"),

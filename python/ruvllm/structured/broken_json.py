@@ -264,6 +264,8 @@ class BrokenJson:
             return True
         if _COMMENT.match(self._text, end):
             return True
+        if self._open and self._text[end] == ":":
+            raise RepairError("it is not clear whether a text is a key or a value")
         # A comma was left out: what comes is another text.
         is_apart = end > self.place or self._text[end] != quote
         return not self._open or (self._text[end] in _CLOSING_QUOTE and is_apart)
