@@ -57,7 +57,7 @@ def regex_of_lark(grammar: str) -> str:
     r"""A pattern of the same texts; `GrammarError` where there is none, with what stands against it.
 
     >>> print(regex_of_lark('start: "+" LINE LF?\nLINE: /[a-z]+/\n%import common.LF'))
-    (?:\+(?:(?:[a-z]+))(?:\n)?)
+    (?:\+(?:(?:[a-z]+))(?:(?:\n))?)
     """
     rules = _rules(grammar)
     if "start" not in rules:
