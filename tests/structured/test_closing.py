@@ -7,6 +7,8 @@ import pytest
 from pydantic import BaseModel
 
 from ruvllm.structured.closing import closed
+from ruvllm.structured.schemas import Shape
+from tests.structured.conftest import Accepts
 from tests.structured.test_schema_suite import FUNCTIONS, SUITE
 
 
@@ -50,6 +52,17 @@ def test_what_programs_send_is_closed() -> None:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(more, schema)
     assert sum(closed(one) != one for one in FUNCTIONS) > 0.2 * len(FUNCTIONS)
+
+
+def test_types_have_the_keys_of_their_fields(accepts: Accepts) -> None:
+    class Bag(BaseModel):
+        x: int
+        model_config = {"extra": "allow"}
+
+    assert not accepts(Shape.of(Point).grammar, '{"x": 1, "y": 2}')
+    assert accepts(Shape.of(Point).grammar, '{"x": 1}')
+    assert accepts(Shape.of(Bag).grammar, '{"x": 1, "y": 2}')
+    assert accepts(Shape.of(Point.model_json_schema()).grammar, '{"x": 1, "y": 2}')
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from ruvllm.errors import ConfigError, GenerationError, GrammarError
 from ruvllm.grammar import Grammar
+from ruvllm.structured.closing import closed
 
 __all__ = ["Schema", "Shape"]
 
@@ -54,7 +55,8 @@ class Shape:
             described = adapter.json_schema()
         except pydantic.errors.PydanticUserError as error:
             raise GrammarError(f"{schema!r} is no type that has a JSON schema: {error}") from None
-        return cls(Grammar.json_schema(described), adapter.validate_json)
+        # What a type has no field for it drops, or says that it takes.
+        return cls(Grammar.json_schema(closed(described)), adapter.validate_json)
 
     def checker(self) -> Callable[[Any], None]:
         """Says `GenerationError` of a value that is none of the schema; for answers without a mask."""
