@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     )
     from ruvllm.llm import LLM
     from ruvllm.reasoning import Pattern, ReasoningBank, Step, Trajectory, Verdict
+    from ruvllm.structured import JsonAnswer, JsonModeConfig
     from ruvllm.training import TrainingConfig, TrainingSample
 
     __version__: str
@@ -113,6 +114,8 @@ __all__ = [
     "InvalidModelError",
     "InvalidOperationError",
     "IoError",
+    "JsonAnswer",
+    "JsonModeConfig",
     "KernelError",
     "KernelPackStats",
     "KvCacheConfig",
@@ -186,6 +189,8 @@ _LATE = {
     "ChatSession": ("ruvllm.chat", "ChatSession"),
     "ConsolidationStrategy": ("ruvllm.learning", "ConsolidationStrategy"),
     "EwcState": ("ruvllm.adapters", "EwcState"),
+    "JsonAnswer": ("ruvllm.structured", "JsonAnswer"),
+    "JsonModeConfig": ("ruvllm.structured", "JsonModeConfig"),
     "LLM": ("ruvllm.llm", "LLM"),
     "LearningLoopStats": ("ruvllm.learning", "LearningLoopStats"),
     "LlmBackend": ("ruvllm.backends.base", "LlmBackend"),

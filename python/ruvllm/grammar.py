@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
+from ruvllm.builtin_grammars import csv_lark, jsonl_lark, xml_lark
 from ruvllm.errors import GrammarError
 
 __all__ = ["Grammar", "GrammarKind"]
@@ -54,6 +55,36 @@ class Grammar:
     def json_object(cls) -> "Grammar":
         """Any JSON object."""
         return cls("json_object", "")
+
+    @classmethod
+    def json(cls) -> "Grammar":
+        """Any JSON value."""
+        return cls("json_schema", "true")
+
+    @classmethod
+    def jsonl(cls, schema: "Mapping[str, Any] | None" = None) -> "Grammar":
+        """A JSON value in each line, of a schema if there is one."""
+        return cls("lark", jsonl_lark(schema))
+
+    @classmethod
+    def csv(cls, columns: Sequence[str] | None = None) -> "Grammar":
+        """Rows of as many fields each: under a row of names, or of up to 16 columns without.
+
+        >>> Grammar.csv(["city", "people"]).kind
+        'lark'
+        """
+        return cls("lark", csv_lark(columns))
+
+    @classmethod
+    def xml(
+        cls, elements: Sequence[str] = ("root", "item", "name", "value"), attributes: Sequence[str] = ()
+    ) -> "Grammar":
+        """An XML element of these names, with others and text in it.
+
+        The names must be known, as no grammar can close an element by a name that it does not know. Each
+        element may have each of the attributes, in their order.
+        """
+        return cls("lark", xml_lark(elements, attributes))
 
     @classmethod
     def regex(cls, pattern: str) -> "Grammar":

@@ -1,5 +1,6 @@
 """Completions with a suffix, by OpenAI's client, of a tiny model that has the marks of Qwen2.5-Coder."""
 
+import re
 from collections.abc import Iterator
 
 import httpx
@@ -73,3 +74,13 @@ def test_what_does_not_fit_is_refused_and_not_cut(client: openai.OpenAI, llm: LL
     with pytest.raises(openai.BadRequestError) as refused:
         filled(client, BEFORE, "a" * 2_000_000)
     assert refused.value.code == "context_length_exceeded"
+
+
+def test_a_suffix_goes_with_a_grammar(client: openai.OpenAI) -> None:
+    for fields in (
+        {"grammar": 'root ::= [0-9] "+" [0-9]'},
+        {"structured_outputs": {"regex": r"[0-9]\+[0-9]"}},
+    ):
+        for seed in range(3):
+            answer = filled(client, BEFORE, AFTER, temperature=1.5, seed=seed, extra_body=fields)
+            assert re.fullmatch(r"\d\+\d", answer.choices[0].text)

@@ -1,6 +1,7 @@
 """`/infill` as llama.vim and llama.vscode send it, and the fields that they read."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.conftest import FIXTURES
 from tests.serve.conftest import TINY
 from tests.serve.running import RunningServer, running
 from tests.serve.scripted_models import write_script
+from tests.serve.test_fields import check_error
 
 MARKS = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|repo_name|>", "<|file_sep|>"]
 GREEDY = GenerateParams(temperature=0, top_p=1, repetition_penalty=1, max_tokens=8)
@@ -196,3 +198,41 @@ def test_a_model_that_never_learned_it_is_refused(tiny_server: RunningServer) ->
     answer = ask(tiny_server, **VIM, model=TINY)
     assert answer.status_code == 400
     assert "fill in the middle" in answer.json()["error"]["message"]
+
+
+NUMBER = {"type": "integer", "minimum": 10, "maximum": 99}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_is_written_keeps_to_a_grammar(server: RunningServer, stream: bool) -> None:
+    body = {
+        "input_prefix": BEFORE,
+        "input_suffix": AFTER,
+        "model": "coder",
+        "n_predict": 20,
+        "temperature": 1.5,
+    }
+
+    def written(**fields: Any) -> str:
+        answer = ask(server, **body, stream=stream, **fields)
+        assert answer.status_code == 200, answer.text
+        if not stream:
+            return answer.json()["content"]
+        frames = [json.loads(line.removeprefix("data: ")) for line in answer.text.split("\n\n") if line]
+        return "".join(one["content"] for one in frames)
+
+    for seed in range(3):
+        assert re.fullmatch("return [ab]{2}", written(grammar='root ::= "return " [ab] [ab]', seed=seed))
+        assert 10 <= int(written(json_schema=NUMBER, seed=seed)) <= 99
+        # Of an answer that has begun it is what follows.
+        assert written(prompt="return ", grammar='start: "x" | "y"', seed=seed) in ("x", "y")
+    assert written(grammar="", seed=1) == written(seed=1)
+
+
+def test_a_grammar_that_cannot_be_kept_to_is_named(server: RunningServer) -> None:
+    body = {"input_prefix": BEFORE, "input_suffix": AFTER, "model": "coder"}
+    answer = ask(server, **body, json_schema={"properties": {"a": {"not": {}}}})
+    check_error(answer, 400, "json_schema/properties/a/not", "invalid_json_schema")
+    check_error(ask(server, **body, grammar='root ::= "a" x'), 400, "grammar", "invalid_grammar")
+    both = ask(server, **body, grammar='root ::= "a"', json_schema=NUMBER)
+    check_error(both, 400, "json_schema", "invalid_value")

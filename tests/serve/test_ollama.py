@@ -242,7 +242,11 @@ def test_the_older_name_of_a_model(tiny_server: RunningServer) -> None:
     answer = httpx.post(f"{tiny_server.url}/api/show", json={"name": TINY})
     assert answer.json()["details"]["family"] == "llama"
     assert "model" in error_of(httpx.post(f"{tiny_server.url}/api/show", json={}), 400)
-    assert httpx.get(f"{tiny_server.url}/api/version").json()["server"].startswith("ruvllm ")
+    told = httpx.get(f"{tiny_server.url}/api/version").json()
+    assert told["server"].startswith("ruvllm ")
+    # What `codex --oss` asks for before it goes on to /v1/responses, which must be there then.
+    assert tuple(map(int, told["version"].split("."))) >= (0, 13, 4)
+    assert httpx.post(f"{tiny_server.url}/v1/responses", json={}).status_code == 400
 
 
 def test_who_asks_for_what_is_not_there(tiny_server: RunningServer, client: ollama.Client) -> None:

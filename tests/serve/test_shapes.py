@@ -73,6 +73,19 @@ def test_each_field_holds_the_answer(
     assert text_of(api, post(tools, api, **fields)) in allowed
 
 
+@pytest.mark.parametrize("written", [dict, json.dumps])
+def test_objects_have_the_keys_that_their_schema_names(tools: RunningServer, written: Any) -> None:
+    schema = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"]}
+    for seed in range(4):
+        hot = {"temperature": 1.5, "seed": seed, "max_tokens": 200}
+        answer = post(tools, "chat", json_schema=written(schema), **hot)
+        assert json.loads(text_of("chat", answer)) in ({"a": 1}, {"a": 2})
+    # Others where it says so: there must be two.
+    opened = {**schema, "additionalProperties": {"const": 0}, "required": ["a", "b"]}
+    answer = post(tools, "chat", json_schema=written(opened), temperature=1.5, seed=1, max_tokens=200)
+    assert len(json.loads(text_of("chat", answer))) >= 2
+
+
 def test_formats_that_ask_for_nothing_change_nothing(tools: RunningServer) -> None:
     free = text_of("chat", post(tools, "chat"))
     for fields in ({"response_format": {"type": "text"}}, {"grammar": ""}, {"structured_outputs": {}}):

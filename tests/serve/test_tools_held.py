@@ -1,6 +1,7 @@
 """Calls that must come, and keep to a schema, of models that would write something else."""
 
 import json
+import re
 from typing import Any
 
 import httpx
@@ -137,6 +138,55 @@ def test_a_text_of_a_tool_keeps_to_its_regular_expression(tools: RunningServer) 
     broken = {**tool, "format": {**pattern, "definition": "(?=a)b"}}
     answer = httpx.post(tools.url + "/v1/responses", json={**body, "tools": [broken]}, timeout=20)
     check_error(answer, 400, "tools[0].format/properties/input/pattern", "invalid_json_schema")
+
+
+LINES = """
+start: "BEGIN" LF line+ "END"
+line: ("+" | "-") /[a-c]{1,3}/ LF
+%import common.LF
+"""
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"tool_choice": {"type": "custom", "name": "patch"}},
+        {"tool_choice": "required"},
+        {
+            "tool_choice": {
+                "type": "allowed_tools",
+                "mode": "required",
+                "tools": [{"type": "custom", "name": "patch"}],
+            }
+        },
+    ],
+)
+def test_a_text_in_lark_is_kept_to_where_it_must_come(tools: RunningServer, asked: dict[str, Any]) -> None:
+    grammar = {"type": "grammar", "syntax": "lark", "definition": LINES}
+    tool = {"type": "custom", "name": "patch", "format": grammar}
+    body = {"model": "plain", "input": ASK, "tools": [tool], "parallel_tool_calls": False, **asked}
+    for seed in range(3):
+        (item,) = post(tools, "/v1/responses", {**body, "temperature": 1.5, "seed": seed})["output"]
+        assert item["type"] == "custom_tool_call"
+        assert re.fullmatch(r"BEGIN\n([+-][a-c]{1,3}\n)+END", item["input"]), item
+
+
+def test_a_grammar_that_cannot_be_kept_to_is_refused_where_it_must_be(tools: RunningServer) -> None:
+    nested = {"type": "grammar", "syntax": "lark", "definition": 'start: "(" start? ")"'}
+    tool = {"type": "custom", "name": "patch", "format": nested}
+    body = {**BODY, "input": ASK, "tools": [tool, {"type": "function", **OTHER}], "max_output_tokens": 20}
+    place = "tools[0].format.definition"
+    named = {"tool_choice": {"type": "custom", "name": "patch"}}
+    for asked in (named, {"tool_choice": "required"}, {"tools": [{**tool, "strict": True}]}):
+        answer = httpx.post(f"{tools.url}/v1/responses", json={**body, **asked}, timeout=30)
+        check_error(answer, 400, place, "invalid_grammar")
+        assert "leads back to itself" in answer.text
+    post(tools, "/v1/responses", body)
+    other = {"tool_choice": {"type": "function", "name": "now"}}
+    post(tools, "/v1/responses", {**body, **other})
+    unknown = {**tool, "format": {**nested, "syntax": "ebnf"}}
+    answer = httpx.post(f"{tools.url}/v1/responses", json={**body, **named, "tools": [unknown]}, timeout=30)
+    check_error(answer, 400, "tools[0].format.syntax", "invalid_value")
 
 
 def test_an_answer_beside_tools_is_a_call_or_what_was_asked_for(tools: RunningServer) -> None:

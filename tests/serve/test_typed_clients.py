@@ -108,7 +108,9 @@ def instructor(tmp_path_factory: pytest.TempPathFactory) -> Any:
             del sys.modules[name]
 
 
-@pytest.mark.parametrize("mode", ["TOOLS", "TOOLS_STRICT", "RESPONSES_TOOLS"])
+# Its modes JSON and MD_JSON tell the model of the schema and ask for any object, or for nothing: SmolLM2
+# answers with the schema itself, and the server cannot know that it is wrong. Qwen2.5-Coder gives values.
+@pytest.mark.parametrize("mode", ["TOOLS", "TOOLS_STRICT", "RESPONSES_TOOLS", "JSON_SCHEMA"])
 @pytest.mark.filterwarnings("ignore")  # its own, of pydantic
 def test_instructor(instructor: Any, real: openai.OpenAI, mode: str) -> None:
     client = instructor.from_openai(real, mode=instructor.Mode[mode])

@@ -1,5 +1,6 @@
 """What a loaded model does with schemas. `LLM` has these methods."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,7 @@ from ruvllm.errors import ConfigError, GenerationError
 from ruvllm.grammar import Grammar
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.grammars import compiled
+from ruvllm.structured.json_mode import JsonAnswer, JsonModeConfig, answer_of
 from ruvllm.structured.schemas import Schema, Shape
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class StructuredMethods:
     def generate_json(
         self,
         prompt: "Asked",
-        schema: Schema,
+        schema: "Schema | JsonModeConfig",
         params: GenerateParams | None = None,
         *,
         tenant: str = "",
@@ -56,24 +58,56 @@ class StructuredMethods:
         Args:
             prompt: A text, token ids, or messages.
             schema: A JSON schema, a Pydantic model or any type that Pydantic knows; of these the value is an
-                instance.
+                instance. Or a `JsonModeConfig`, which also says what is done with an answer that is no JSON.
             params: How; the defaults are `GenerateParams()`.
             tenant: On whose account.
             priority: Higher ones go first.
             adapter: The name of a loaded adapter.
         """
+        config = schema if isinstance(schema, JsonModeConfig) else JsonModeConfig(schema=schema)
+        return self.answer_json(
+            prompt, config, params, tenant=tenant, priority=priority, adapter=adapter
+        ).value
+
+    def answer_json(
+        self,
+        prompt: "Asked",
+        config: JsonModeConfig,
+        params: GenerateParams | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice" = None,
+    ) -> JsonAnswer:
+        """Do the same as `generate_json`; gives the value with the answer behind it, and what was mended.
+
+        llm.answer_json("Ann, as JSON: ", JsonModeConfig(repair=True, constrained_decoding=False)).repairs
+        """
+        if not isinstance(config, JsonModeConfig):
+            raise ConfigError(f"config is a {type(config).__name__}; it must be a JsonModeConfig")
         params = GenerateParams() if params is None else params
         if params.grammar is not None:
             raise ConfigError(
                 "params.grammar is set, and generate_json makes one of the schema: leave it out"
             )
-        shape = Shape.of(schema)
-        params = replace(params, grammar=shape.grammar)
+        shape = config.shape
+        check = self._check_of(config, shape)
+        if config.constrained_decoding:
+            params = replace(params, grammar=shape.grammar)
         task = self._generations.task(prompt, params, self._terms(tenant, priority, adapter))
-        completion = self._generations.begin(task).completion()
-        if completion.finish_reason != "stop":
-            raise GenerationError(
-                f"the answer ended after {len(completion.token_ids)} tokens and is not whole: "
-                f"{completion.finish_reason}; raise max_tokens, or bound texts and lists in the schema"
-            )
-        return shape.value(completion.text)
+        return answer_of(self._generations.begin(task).completion(), config, shape, check)
+
+    def _check_of(self, config: JsonModeConfig, shape: Shape) -> Callable[[str, Any], None]:
+        """What an answer must pass that no mask has held to its end; made before anything is computed."""
+        if not config.strict or (config.constrained_decoding and not config.repair):
+            return lambda text, value: None
+        if config.grammar is None:
+            check = shape.checker()
+            return lambda text, value: check(value)
+        allowed = compiled(self._open, shape.grammar)
+
+        def check_grammar(text: str, value: Any) -> None:
+            if not allowed.accepts(text):
+                raise GenerationError(f"the answer is JSON, but none that the grammar allows: {text[:80]!r}")
+
+        return check_grammar

@@ -79,6 +79,9 @@ class Script:
     said: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     # What decisions are answered with, in turn.
     decided: list[list[dict[str, Any]] | Refusal] = field(default_factory=list)
+    # What a schema is refused with; `None` takes it.
+    against_schema: Refusal | None = None
+    num_schemas: int = 0
     num_metrics_requests: int = 0
     num_left: int = 0
     openapi: dict[str, Any] = field(default_factory=dict)
@@ -94,6 +97,7 @@ class ScriptedServer:
         self.app.include_router(router)
         self.app.add_api_route("/v1/models", self._models)
         self.app.add_api_route("/v1/chat/completions", self._chat, methods=["POST"])
+        self.app.add_api_route("/v1/chat/completions/render", self._render, methods=["POST"])
         for path in ("/v1/feedback", "/v1/feedback/rollback"):
             self.app.add_api_route(path, self._feedback, methods=["POST"])
         self.app.add_api_route("/v1/decisions", self._decisions, methods=["POST"])
@@ -140,6 +144,12 @@ class ScriptedServer:
         if isinstance(answer, Refusal):
             return _refusal(answer)
         return StreamingResponse(_events(answer, script), media_type="text/event-stream")
+
+    async def _render(self, request: Request) -> Response:
+        self.script.num_schemas += 1
+        assert (await request.json())["response_format"]["type"] == "json_schema"
+        against = self.script.against_schema
+        return JSONResponse({"token_ids": [1]}) if against is None else _refusal(against)
 
     async def _feedback(self, request: Request) -> Response:
         self.script.said.append((request.url.path, await request.json()))

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.serve.page.scripted_server import Answer, Script, ScriptedServer
+from tests.serve.page.conftest import Watch
+from tests.serve.page.scripted_server import Answer, Refusal, Script, ScriptedServer
 
 Ask = Callable[[str], None]
 
@@ -426,3 +427,59 @@ def test_a_scrolled_reader_is_left_in_peace(page: Page, script: Script, send: As
     release.set()
     expect(page.locator(".answer[aria-busy]")).to_have_count(0)
     assert scroller.evaluate("(node) => node.scrollHeight - node.scrollTop - node.clientHeight") < 5
+
+
+SCHEMA = {"type": "object", "properties": {"city": {"enum": ["Paris", "Rome"]}}, "required": ["city"]}
+
+
+def test_a_schema_is_sent_with_messages_and_kept(page: Page, script: Script, ask: Ask) -> None:
+    page.get_by_role("button", name="Settings").click()
+    field, hint = page.get_by_label("JSON schema", exact=True), page.locator("#setting-schema-hint")
+    for wrong, words in (("{", "This is no JSON"), ("[1]", "A schema is an object")):
+        field.fill(wrong)
+        expect(hint).to_contain_text(words)
+        expect(field).to_have_attribute("aria-invalid", "true")
+    field.fill(json.dumps(SCHEMA))
+    expect(hint).to_contain_text("Answers are JSON that it allows")
+    expect(field).to_have_attribute("aria-invalid", "false")
+    page.get_by_role("button", name="Sampling as at first").click()
+    assert json.loads(field.input_value()) == SCHEMA
+    page.keyboard.press("Escape")
+    ask("Which city?")
+    asked = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}
+    assert last_request(script)["response_format"] == asked
+    assert "schema" not in last_request(script)
+    page.get_by_role("button", name="Settings").click()
+    field.fill("")
+    page.keyboard.press("Escape")
+    ask("And now?")
+    assert "response_format" not in last_request(script)
+
+
+def test_what_the_server_says_of_a_schema_stands_at_its_field(
+    page: Page, script: Script, watch: Watch
+) -> None:
+    watch.expected += ["status of 400"]
+    script.against_schema = Refusal.of(400, "<b>not</b> is not done (at /not)", "invalid_json_schema")
+    page.get_by_role("button", name="Settings").click()
+    field, hint = page.get_by_label("JSON schema", exact=True), page.locator("#setting-schema-hint")
+    field.fill('{"not": {}}')
+    expect(hint).to_have_text("<b>not</b> is not done (at /not)")
+    expect(field).to_have_attribute("aria-invalid", "true")
+    # It is said again when the settings are opened again, and no more once another one is taken.
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Settings").click()
+    expect(hint).to_have_text("<b>not</b> is not done (at /not)")
+    script.against_schema = None
+    field.fill(json.dumps(SCHEMA))
+    expect(field).to_have_attribute("aria-invalid", "false")
+    # Other trouble is none of the schema's.
+    script.against_schema = Refusal.of(503, "the model is loading", "loading")
+    watch.expected += ["status of 503"]
+    asked = script.num_schemas
+    field.fill('{"type": "integer"}')
+    deadline = time.monotonic() + 5
+    while script.num_schemas == asked and time.monotonic() < deadline:
+        page.wait_for_timeout(50)
+    assert script.num_schemas > asked
+    expect(field).to_have_attribute("aria-invalid", "false")

@@ -1,5 +1,6 @@
 """The page upon the server and SmolLM2, as a user has them."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 
@@ -19,6 +20,8 @@ def page(browser: Browser, real_server: RunningServer) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1200, "height": 800})
     opened = context.new_page()
     watch = Watch(real_server.url)
+    # What a test provokes, by a schema that cannot be held.
+    watch.expected += ["status of 400"]
     watch.attach(opened)
     opened.goto(real_server.url)
     expect(opened.locator("#model-name")).to_have_text("smollm2-135m")
@@ -86,3 +89,17 @@ def test_the_description_of_the_real_interface(page: Page, real_server: RunningS
     chat = page.get_by_role("region", name="POST /v1/chat/completions", exact=True)
     expect(chat.locator("th", has_text=re.compile(r"^temperature$"))).to_have_count(1)
     expect(chat.locator("th", has_text="messages[].role")).to_have_count(1)
+
+
+def test_answers_follow_a_schema_or_the_server_says_why_not(page: Page, ask: Ask) -> None:
+    page.get_by_role("button", name="Settings").click()
+    field, hint = page.get_by_label("JSON schema", exact=True), page.locator("#setting-schema-hint")
+    field.fill('{"properties": {"a": {"not": {}}}}')
+    expect(hint).to_contain_text("(at response_format.json_schema.schema/properties/a/not)")
+    city = {"city": {"enum": ["Paris", "Rome"]}}
+    field.fill(json.dumps({"type": "object", "properties": city, "required": ["city"]}))
+    expect(field).to_have_attribute("aria-invalid", "false")
+    page.keyboard.press("Escape")
+    ask("What is the capital of Italy? Answer as JSON.")
+    said = page.locator(".answer .markdown").inner_text()
+    assert json.loads(said) in ({"city": "Paris"}, {"city": "Rome"})

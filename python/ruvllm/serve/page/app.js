@@ -85,6 +85,7 @@ async function remove({ id, title }) {
 
 function editSettings() {
   openSettings(chat.current.settings, {
+    model: () => models.chosen(),
     onChange: (settings) => {
       chat.current.settings = settings;
       rememberSettings(settings);

@@ -57,6 +57,22 @@ export function writeStops(stops) {
   return (stops ?? []).map((stop) => stop.replaceAll("\n", "\\n").replaceAll("\t", "\\t")).join("\n");
 }
 
+/** Reads a JSON schema as it is typed: an object. */
+export function readSchema(text) {
+  if (text.trim() === "") return { value: null };
+  try {
+    const schema = JSON.parse(text);
+    return isSchema(schema) ? { value: schema } : { problem: "A schema is an object: {\"type\": \"object\", ...}" };
+  } catch (error) {
+    return { problem: `This is no JSON: ${error.message}` };
+  }
+}
+
+const isSchema = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** How a request asks for answers of a schema. */
+export const formatOf = (schema) => ({ type: "json_schema", json_schema: { name: "answer", schema } });
+
 /** The known fields of something that was stored or imported; what is not as it should be is left out. */
 export function checkedSettings(stored) {
   const settings = { system: typeof stored?.system === "string" ? stored.system : "" };
@@ -66,6 +82,7 @@ export function checkedSettings(stored) {
   }
   const tools = readTools(JSON.stringify(stored?.tools ?? [])).value;
   if (tools?.length) settings.tools = tools;
+  if (isSchema(stored?.schema)) settings.schema = stored.schema;
   const stops = stored?.stop;
   const isStops = Array.isArray(stops) && stops.every((stop) => typeof stop === "string" && stop !== "");
   if (isStops && stops.length && stops.length <= MAX_STOPS) settings.stop = stops;
@@ -73,8 +90,8 @@ export function checkedSettings(stored) {
 }
 
 /** The request's part of the settings. */
-export function samplingFields({ system, ...fields }) {
-  return fields;
+export function samplingFields({ system, schema, ...fields }) {
+  return schema ? { ...fields, response_format: formatOf(schema) } : fields;
 }
 
 /** The settings that a new conversation begins with. */

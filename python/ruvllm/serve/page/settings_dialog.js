@@ -4,10 +4,11 @@
 import { readTools, writeTools } from "./calls.js";
 import { openDialog } from "./dialogs.js";
 import { element, textButton } from "./dom.js";
+import { schemaField } from "./schema_field.js";
 import { FIELDS, FIRST_SETTINGS, readField, readStops, writeStops } from "./settings.js";
 
-/** Opens the dialog; `onChange(settings)` gets the whole settings after each change. */
-export function openSettings(settings, { onChange, onKey }) {
+/** Opens the dialog; `onChange(settings)` gets the whole settings after each change, `model()` gives a model's name. */
+export function openSettings(settings, { onChange, onKey, model }) {
   let current = { ...settings };
   const change = (name, value) => {
     current = { ...current, [name]: value };
@@ -23,13 +24,16 @@ export function openSettings(settings, { onChange, onKey }) {
       element("h3", {}, "Sampling"),
       element("p", { class: "hint" }, "An empty field leaves the choice to the server, which does as OpenAI’s does."),
       element("div", { class: "field-grid" }, ...numbers, stopField(current.stop, (value) => change("stop", value))),
+      element("h3", {}, "Answers"),
+      schemaField(current.schema, { model, onValue: (value) => change("schema", value) }),
       element("h3", {}, "Tools"),
       toolsField(current.tools, (value) => change("tools", value)),
     );
   };
   const form = element("div", { class: "dialog-form" });
   const reset = textButton("Sampling as at first", () => {
-    current = { ...FIRST_SETTINGS, system: current.system, ...(current.tools && { tools: current.tools }) };
+    const { system, tools, schema } = current;
+    current = { ...FIRST_SETTINGS, system, ...(tools && { tools }), ...(schema && { schema }) };
     onChange(current);
     draw();
   });

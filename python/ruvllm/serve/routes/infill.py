@@ -18,6 +18,7 @@ from ruvllm.serve.prompts import infills_tokens
 from ruvllm.serve.schemas.infill import InfillRequest
 from ruvllm.serve.schemas.llama_sampling import length
 from ruvllm.serve.server import errand_of, note, server_of, terms_of
+from ruvllm.serve.shaping import shaped
 from ruvllm.serve.sse import EventStream, frame, unless_disconnected
 
 __all__ = ["router"]
@@ -33,12 +34,13 @@ async def infill(body: InfillRequest, request: Request) -> Response:
     """Write what stands between two texts; where they do not fit, what is farthest from the cursor goes."""
     server, errand = server_of(request), errand_of(request)
     model = await server.model_for(request, body)
+    params = await shaped(errand, model, body.params(model.llm.model_info.max_context), body.shape())
     room = max(1, length(body.n_predict, ROOM))
     (prompt,) = await infills_tokens(errand, model, [body.infill()], param="input_prefix", room_for=room)
     job = Job(
         model=model,
         token_ids=prompt.token_ids,
-        params=body.params(model.llm.model_info.max_context),
+        params=params,
         terms=terms_of(request, model),
     )
     note(request, prompt_tokens=len(prompt.token_ids), stream=bool(body.stream))

@@ -21,8 +21,11 @@ __all__ = ["router"]
 
 router = APIRouter(route_class=JsonRoute, tags=["ollama"])
 
-# The API is Ollama's as of this version; clients look whether it is new enough for what they use of it.
-API_VERSION = "0.12.11"
+# Clients look whether the server is new enough for what they use of it, and some go no further with an older
+# one: VS Code's chat asks for 0.6.4, and `codex --oss` for 0.13.4, with which Ollama's /v1/responses began.
+# That is here, and so is what came before it for asking a model. A newer version would promise what nobody
+# has compared with what is here, and one of our own would be too old for all of them.
+API_VERSION = "0.13.4"
 # When a model is given up again: never.
 NEVER = "9999-12-31T23:59:59Z"
 

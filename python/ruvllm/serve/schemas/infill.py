@@ -9,6 +9,7 @@ from ruvllm.params import GenerateParams
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.schemas.base import Body, Entries, Finite
 from ruvllm.serve.schemas.llama_sampling import LlamaSampling, length
+from ruvllm.serve.schemas.shapes import AskedShape, JsonSchema, shape_of_fields
 from ruvllm.text.infill import Infill
 
 __all__ = ["InfillRequest"]
@@ -58,6 +59,8 @@ class InfillRequest(LlamaSampling):
     t_max_predict_ms: Finite | None = Field(
         None, description="After so many milliseconds, and a line, the answer ends."
     )
+    grammar: str | None = Field(None, description="What is written, in GBNF, as llama.cpp has it, or Lark.")
+    json_schema: JsonSchema | None = None
     response_fields: Annotated[list[str], Entries(MAX_FIELDS)] | None = Field(
         None, description="Give these fields alone, as timings/prompt_n."
     )
@@ -68,10 +71,7 @@ class InfillRequest(LlamaSampling):
     refused: ClassVar[dict[str, str]] = {
         **LlamaSampling.refused,
         "lora": "an adapter is asked for by its name, as the model",
-        **dict.fromkeys(
-            ("n_probs", "id_slot", "grammar", "json_schema"), "it is not done in the middle of a text"
-        ),
-        "logit_bias": "it is not done in the middle of a text",
+        **dict.fromkeys(("n_probs", "id_slot", "logit_bias"), "it is not done in the middle of a text"),
     }
 
     def infill(self) -> Infill:
@@ -80,6 +80,12 @@ class InfillRequest(LlamaSampling):
             (file.filename or f"file{index}", file.text) for index, file in enumerate(self.input_extra or ())
         ]
         return Infill(prefix=self.input_prefix, suffix=self.input_suffix, extra=files, begun=self.prompt)
+
+    def shape(self) -> AskedShape | None:
+        """What is to be written must be; with `prompt` that is what follows it."""
+        if self.makes_nothing:
+            return None
+        return shape_of_fields({"grammar": self.grammar, "json_schema": self.json_schema})
 
     @property
     def makes_nothing(self) -> bool:

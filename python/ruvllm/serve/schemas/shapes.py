@@ -1,5 +1,6 @@
 """What an answer must be, as each API says it: one grammar comes of all of them."""
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple
 
@@ -9,8 +10,16 @@ from ruvllm.errors import GrammarError
 from ruvllm.grammar import Grammar
 from ruvllm.serve.errors import ApiError, unsupported
 from ruvllm.serve.schemas.base import Entries, SamplingFields
+from ruvllm.structured.closing import closed
 
-__all__ = ["AskedShape", "ShapedFields", "shape_of_format", "shape_of_schema"]
+__all__ = [
+    "AskedShape",
+    "JsonSchema",
+    "ShapedFields",
+    "shape_of_fields",
+    "shape_of_format",
+    "shape_of_schema",
+]
 
 MAX_CHOICES = 10_000
 JsonSchema = dict[str, Any] | bool | str
@@ -44,11 +53,7 @@ class ShapedFields(SamplingFields):
         found = [
             shape_of_format(self.response_format, "response_format"),
             _structured_outputs(self.structured_outputs),
-            *(
-                _shape(kind, getattr(self, name), name)
-                for name, kind in _FIELDS.items()
-                if getattr(self, name) not in (None, "")
-            ),
+            *(shape_of_fields({name: getattr(self, name)}) for name in _FIELDS),
         ]
         return _only([shape for shape in found if shape is not None])
 
@@ -64,6 +69,12 @@ _FIELDS = {
     "guided_choice": "choice",
     "guided_grammar": "grammar",
 }
+
+
+def shape_of_fields(fields: Mapping[str, Any]) -> AskedShape | None:
+    """What some of these fields say; nothing where all are empty, and 400 where several are not."""
+    given = {name: value for name, value in fields.items() if value not in (None, "")}
+    return _only([_shape(_FIELDS[name], value, name) for name, value in given.items()])
 
 
 def shape_of_format(asked: Mapping[str, Any] | None, param: str) -> AskedShape | None:
@@ -114,7 +125,7 @@ def _shape(kind: str, value: Any, param: str) -> AskedShape:
 
 def _grammar(kind: str, value: Any) -> Grammar:
     if kind == "json":
-        return Grammar.json_schema(value)
+        return Grammar.json_schema(_closed(value))
     if kind == "choice":
         if not isinstance(value, list) or len(value) > MAX_CHOICES:
             raise GrammarError(f"a choice is a list of at most {MAX_CHOICES} texts")
@@ -124,6 +135,16 @@ def _grammar(kind: str, value: Any) -> Grammar:
     if kind == "regex":
         return Grammar.regex(value)
     return Grammar.gbnf(value) if "::=" in value else Grammar.lark(value)
+
+
+def _closed(schema: JsonSchema) -> JsonSchema:
+    """What is not JSON stays as it is: the grammar's compiler says what is wrong with it."""
+    try:
+        read = json.loads(schema) if isinstance(schema, str) else schema
+    except (ValueError, RecursionError):
+        return schema
+    tight: JsonSchema = closed(read)
+    return tight if tight != read else schema
 
 
 def _only(found: list[AskedShape]) -> AskedShape | None:

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
+from ruvllm.errors import GrammarError
+from ruvllm.regular_lark import regex_of_lark
 from ruvllm.serve.errors import ApiError, unsupported
 from ruvllm.serve.schemas.base import Body, Entries
 from ruvllm.serve.tool_use import MAX_TOOLS, NO_TOOLS, ToolUse, chosen, definition, kind_of
@@ -36,6 +38,7 @@ def response_tools(tools: Sequence[dict[str, Any]], choice: Choice | None, *, pa
 
     Clients send what others host whether it is there or not, so it is left out.
     """
+    asked, allowed = _choice(choice, "responses")
     found: dict[str, ToolDefinition] = {}
     custom, left_out = set[str](), list[str]()
     for index, tool in enumerate(tools):
@@ -44,11 +47,11 @@ def response_tools(tools: Sequence[dict[str, Any]], choice: Choice | None, *, pa
         if kind == "function":
             found[f"{where}.parameters"] = definition(tool, where)
         elif kind == "custom":
-            found[f"{where}.format"] = text_tool = _text_tool(tool, where)
+            must_hold = tool.get("strict") is True or _may_have_to_be_called(tool, asked, allowed)
+            found[f"{where}.format"] = text_tool = _text_tool(tool, where, must_hold=must_hold)
             custom.add(text_tool.name)
         else:
             left_out.append(kind)
-    asked, allowed = _choice(choice, "responses")
     return _use(found, asked, allowed, parallel=parallel, custom=frozenset(custom), left_out=left_out)
 
 
@@ -145,25 +148,57 @@ def _inner(tool: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
     return inner
 
 
-def _text_tool(tool: Mapping[str, Any], where: str) -> ToolDefinition:
-    """A tool that takes a text; the model is told what it is to look like, and held to a regular expression.
+def _may_have_to_be_called(
+    tool: Mapping[str, Any], choice: ToolChoice, allowed: frozenset[str] | None
+) -> bool:
+    name = tool.get("name")
+    if choice.kind == "named":
+        return choice.name == name
+    return choice.kind == "required" and (allowed is None or name in allowed)
 
-    The text is a string of JSON in the call, in which there is no place for another grammar.
+
+def _text_tool(tool: Mapping[str, Any], where: str, *, must_hold: bool) -> ToolDefinition:
+    """A tool that takes a text; the model is told what it is to look like, and held to it by a pattern.
+
+    The text is a string of JSON in the call, in which there is a place for a pattern and none for another
+    grammar. So a grammar that has no pattern is refused where it must hold, and told where it need not.
     """
     described = definition({**tool, "parameters": None, "strict": None}, where)
     asked = tool.get("format")
     words = described.description
     text = {"type": "string", "description": "The whole text."}
-    is_regex = False
+    pattern = None
     if isinstance(asked, Mapping) and asked.get("type") == "grammar":
         rule = asked.get("definition")
         if not isinstance(rule, str):
             place = f"{where}.format.definition"
             raise ApiError(400, f"{place} must be a text", code="invalid_value", param=place)
         words += f"\n\nThe text follows this grammar ({json.dumps(asked.get('syntax'))}):\n{rule}"
-        if is_regex := asked.get("syntax") == "regex":
-            text["pattern"] = f"^(?:{rule})$"
+        pattern = _pattern(asked.get("syntax"), rule, f"{where}.format", must_hold=must_hold)
     schema: dict[str, Any] = {"type": "object", "properties": {"input": text}, "required": ["input"]}
-    if is_regex:
+    if pattern is not None:
+        text["pattern"] = f"^(?:{pattern})$"
         schema["additionalProperties"] = False
-    return ToolDefinition(name=described.name, description=words.strip(), parameters=schema, strict=is_regex)
+    return ToolDefinition(
+        name=described.name, description=words.strip(), parameters=schema, strict=pattern is not None
+    )
+
+
+def _pattern(syntax: object, rule: str, where: str, *, must_hold: bool) -> str | None:
+    """What the text is held to; `None` where it is only told."""
+    if syntax == "regex":
+        return rule
+    if not must_hold:
+        return None
+    if syntax != "lark":
+        place = f"{where}.syntax"
+        raise ApiError(400, f"{place} must be 'lark' or 'regex'", code="invalid_value", param=place)
+    try:
+        return regex_of_lark(rule)
+    except GrammarError as error:
+        place = f"{where}.definition"
+        message = (
+            f"{error.message} (at {place}); a call is held only to a grammar that is a pattern, too: "
+            "with tool_choice 'auto' and without strict the model is told of it"
+        )
+        raise ApiError(400, message, code="invalid_grammar", param=place) from error

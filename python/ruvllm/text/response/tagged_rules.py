@@ -1,6 +1,7 @@
 """The grammar of a call whose arguments stand in tags."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,7 +28,7 @@ def tagged_rule(
         before = marks(f"{syntax.key_opening}{key}{syntax.key_end}")
         rules.append(f"{rule}: {before} {_value(rule, syntax, (schema, key, value), marks)}")
         if kinds_of(schema, key) <= {"string"} and not _choices(value, schema):
-            rules.append(f"{rule}_text[lazy]: /(.|\\n)*/ {json.dumps(end)}")
+            rules.append(f"{rule}_text[lazy]: {_text_rule(value, syntax)} {json.dumps(end)}")
         arguments.append(rule if key in required else f"( {rule} )?")
     around = [marks(f"{tool.name}{syntax.name_end}"), *arguments, marks(syntax.closing)]
     return [f"{name}: {' '.join(around)}", *rules]
@@ -49,6 +50,17 @@ def _value(
         return f"{rule}_text {marks(after)}"
     whole = {word: schema[word] for word in _ROOT_WORDS if word in schema}
     return f"%json {json.dumps({**whole, **rebased(value, '#')})} {whole_end}"
+
+
+def _text_rule(value: object, syntax: TaggedCalls) -> str:
+    """A text of any kind, or one that a pattern matches as a whole; with what stands before its tag."""
+    pattern = value.get("pattern") if isinstance(value, Mapping) else None
+    whole = re.fullmatch(r"\^\(\?:(.*)\)\$", pattern, re.DOTALL) if isinstance(pattern, str) else None
+    if whole is None:
+        return "/(.|\\n)*/"
+    before = syntax.value_end[: syntax.value_end.index(syntax.value_end.strip())]
+    slashed = re.sub(r"(\\.)|/", lambda found: found[1] or r"\/", whole[1], flags=re.DOTALL)
+    return f"/(?:{slashed}){before}/".replace("\n", "\\n")
 
 
 def _choices(value: object, schema: Mapping[str, Any]) -> list[str]:
