@@ -174,7 +174,8 @@ QuestionLike: TypeAlias = Question | Mapping[str, Any]
 def questions_of(given: "QuestionLike | Iterable[QuestionLike]") -> list[Question]:
     """The questions of a list, or of a lone one; `ConfigError` by the place of one that is none."""
     alone = isinstance(given, Predicate | Choice | Score | Mapping)
-    if not alone and (isinstance(given, str) or not isinstance(given, Iterable)):
+    anything: object = given
+    if not alone and (isinstance(anything, str) or not isinstance(anything, Iterable)):
         raise ConfigError(f"questions is {given!r:.80}; it must be a question or a list of them")
     listed = [given] if alone else list(cast("Iterable[QuestionLike]", given))
     if not 1 <= len(listed) <= MAX_QUESTIONS:

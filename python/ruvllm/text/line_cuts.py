@@ -1,7 +1,8 @@
 """What a `tokenizer.json` says of the end of a line and a letter behind it: whether these are always apart.
 
-Texts are cut into words before any are merged. The ways to cut that are known here end a word at the last end of
-a line, and look at nothing that stands before the word; any other may do what it likes, and promises nothing.
+Texts are cut into words before any are merged. The ways to cut that are known here end a word at the last end
+of a line, and look at nothing that stands before the word. Any other may do what it likes, and promises
+nothing.
 """
 
 import re
@@ -28,7 +29,7 @@ def cuts_lines(source: Mapping[str, Any], added_texts: Iterable[str]) -> bool:
         return False
     if any(_LINE_AND_LETTER.search(text) for text in added_texts):
         return False
-    cutting = source.get("pre_tokenizer")
+    cutting: Any = source.get("pre_tokenizer")
     # What comes behind it cuts words smaller, and what came before it did.
     steps = cutting.get("pretokenizers") if _type(cutting) == "Sequence" else [cutting]
     return isinstance(steps, list) and all(map(_is_known, steps)) and any(map(_cuts_words, steps))
