@@ -45,9 +45,13 @@ def check_number(name: str, value: object, interval: Interval) -> float:
     """The value as a float inside the interval; `ConfigError` otherwise."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise ConfigError(f"{name} is {value!r}; it must be a number {interval}")
-    if float(value) not in interval:
-        raise ConfigError(f"{name} is {value}; it must be {interval}")
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        number = math.inf
+    if number not in interval:
+        raise ConfigError(f"{name} is {value if math.isfinite(number) else number}; it must be {interval}")
+    return number
 
 
 def check_type(name: str, value: object, kind: type) -> None:

@@ -53,7 +53,12 @@ def test_a_calibration_is_written_and_read(tmp_path: Path, smollm2_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("line", "message"), [("{", "line 1 is no JSON"), ("3", "line 1: .*a line is a text, or an object")]
+    ("line", "message"),
+    [
+        ("{", "line 1 is no JSON"),
+        ("[" * 100_000, "line 1 is no JSON"),
+        ("3", "line 1: .*a line is a text, or an object"),
+    ],
 )
 def test_a_line_that_is_none_is_named(tmp_path: Path, smollm2_path: Path, line: str, message: str) -> None:
     questions, inputs = tmp_path / "q.json", tmp_path / "in.jsonl"
@@ -62,3 +67,24 @@ def test_a_line_that_is_none_is_named(tmp_path: Path, smollm2_path: Path, line: 
     run = ruvllm("decide", questions, "-i", inputs, "--model", smollm2_path, "-q")
     assert run.returncode == 2
     assert re.search(message, " ".join(run.stderr.split()))
+
+
+def test_answers_before_a_broken_line_are_kept(tmp_path: Path, smollm2_path: Path) -> None:
+    questions, inputs, out = (tmp_path / name for name in ("q.json", "in.jsonl", "out.jsonl"))
+    questions.write_text(json.dumps(QUESTIONS))
+    # The mark that some editors begin a file with is no part of the first line.
+    whole = "".join(json.dumps(one) + "\n" for one in INPUTS).encode("utf-8-sig")
+    inputs.write_bytes(whole + b'"\xff"\n"behind"\n')
+    run = ruvllm("decide", questions, "-i", inputs, "-o", out, "--model", smollm2_path, "-q")
+    assert run.returncode == 2
+    assert "line 5 is no JSON" in " ".join(run.stderr.split())
+    assert [json.loads(line)["line"] for line in out.read_text().splitlines()] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"[" * 100_000, b"{"])
+def test_questions_that_are_no_json_are_refused(tmp_path: Path, content: bytes) -> None:
+    questions = tmp_path / "q.json"
+    questions.write_bytes(content)
+    run = ruvllm("decide", questions, "-q")
+    assert run.returncode == 2
+    assert "q.json is no JSON" in "".join(run.stderr.split("\n"))

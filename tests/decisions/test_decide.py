@@ -18,6 +18,7 @@ from ruvllm.decisions import (
     Question,
     Score,
 )
+from ruvllm.text.tokenizer import GgufTokenizer
 
 INPUT = "My card was charged twice, and nobody answers the phone. I want my money back today."
 TEAMS = ["billing", "technical support", "sales", "technical"]
@@ -95,6 +96,38 @@ def test_the_input_is_computed_once(smollm2: LLM) -> None:
     again = smollm2.decide(text, questions)
     assert again.usage.cached_tokens >= len(plan.beginning)
     assert again.answers == decision.answers
+
+
+def test_the_input_is_tokenized_once(smollm2: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "The parcel left on a rainy morning, and the driver wrote it down. " * 20
+    questions = [Predicate(f"It says something about the number {number}.") for number in range(25)]
+    characters = 0
+
+    def counting(
+        tokenizer: GgufTokenizer, pieces: Sequence[str], *, add_bos: bool | None = None
+    ) -> list[int]:
+        nonlocal characters
+        characters += sum(map(len, pieces))
+        return encode(tokenizer, pieces, add_bos=add_bos)
+
+    encode = GgufTokenizer.encode_pieces
+    monkeypatch.setattr(GgufTokenizer, "encode_pieces", counting)
+    smollm2.decision_plan(text, questions)
+    # Of each question its own end, of which the system message is no part.
+    assert len(text) < characters < len(text) + 27 * 300
+
+
+def test_options_that_are_the_same_to_the_model_are_named(smollm2: LLM) -> None:
+    with pytest.raises(ConfigError, match="'b' and 'b ' are the same to the model; change one"):
+        smollm2.decide(INPUT, Choice("Which?", ["a", "b", "b ", "c"]))
+
+
+def test_two_hundred_options_that_begin_alike_are_told_apart(smollm2: LLM) -> None:
+    options = [f"street number {number}" for number in range(200)]
+    [answer] = smollm2.decide(INPUT, Choice("Where?", options)).answers
+    assert [value for value, _ in answer.probabilities] == options
+    assert sum(share for _, share in answer.probabilities) == pytest.approx(1)
+    assert all(share > 0 for _, share in answer.probabilities)
 
 
 def test_conversations_and_asyncio_and_tenants(smollm2: LLM) -> None:

@@ -1,5 +1,6 @@
 """Texts that begin alike are tokenized as if each stood alone, whatever stands where they part."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,8 +10,10 @@ from hypothesis import strategies as st
 
 from ruvllm import LLM
 from ruvllm.text.common_texts import encode_each
+from ruvllm.text.json_tokenizer import JsonTokenizer
 from ruvllm.text.marks import Rendered
 from ruvllm.text.tokenizer import Tokenizer, encode_rendered
+from tests.support import tiny_tokenizers
 
 # What tokenizers cut by: blanks, ends of lines, numbers, marks of writing, several alphabets, a spelled mark.
 PART = st.sampled_from([
@@ -26,12 +29,73 @@ def rendered(beginning: str, end: str) -> Rendered:
     return Rendered(f"\U000f0000user\n{beginning}{end}\U000f0001\n\U000f0000assistant\n", MARKS)
 
 
-@pytest.fixture(scope="module", params=["smollm2", "gemma3"])
+QWEN_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+SPELLING = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+WORDS = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+
+
+def split_by(regex: str) -> dict[str, Any]:
+    """Words by a pattern, and their bytes as characters."""
+    words = {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": False}
+    return {"type": "Sequence", "pretokenizers": [words, SPELLING]}
+
+
+# How the folders of models cut: GPT-2's, SmolLM2's, Qwen's and Llama 3's.
+CUTTINGS: dict[str, Any] = {
+    "gpt2": WORDS,
+    "digits": {"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": True}, WORDS]},
+    "qwen": split_by(QWEN_WORDS),
+    "llama3": split_by(QWEN_WORDS.replace(r"|\p{N}|", r"|\p{N}{1,3}|")),
+}
+
+
+def of_json(**changed: Any) -> JsonTokenizer:
+    """A small tokenizer of a folder, of which some parts are others."""
+    source = json.loads(tiny_tokenizers.byte_level(bos=True).to_str())
+    return JsonTokenizer(json.dumps(source | changed), {"bos_token": "<|begin|>", "eos_token": "<|im_end|>"})
+
+
+@pytest.fixture(scope="module", params=["smollm2", "gemma3", *CUTTINGS])
 def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
     """One that cuts words and merges within them, and one that merges whatever is beside each other."""
-    found = request.getfixturevalue(request.param).tokenizer
+    found: Tokenizer
+    if request.param in CUTTINGS:
+        found = of_json(pre_tokenizer=CUTTINGS[request.param], normalizer={"type": "NFC"})
+    else:
+        found = request.getfixturevalue(request.param).tokenizer
     assert found.cuts_lines
-    return found  # type: ignore[no-any-return]
+    return found
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"pre_tokenizer": None},
+        {"pre_tokenizer": WORDS | {"add_prefix_space": True}},
+        {"pre_tokenizer": SPELLING},
+        {
+            "pre_tokenizer": {
+                "type": "Metaspace",
+                "replacement": "▁",
+                "prepend_scheme": "first",
+                "split": True,
+            }
+        },
+        {"pre_tokenizer": split_by(r"[^.]+|.")},
+        {"normalizer": {"type": "NFKC"}},
+        {"truncation": {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}},
+    ],
+)
+def test_a_file_that_cuts_otherwise_promises_nothing(changed: dict[str, Any]) -> None:
+    assert not of_json(**changed).cuts_lines
+
+
+def test_an_added_token_over_a_line_s_end_promises_nothing() -> None:
+    added = tiny_tokenizers.with_plain_added_token(tiny_tokenizers.byte_level(), "x\nQuestion")
+    assert not JsonTokenizer(added.to_str()).cuts_lines
 
 
 @settings(max_examples=300, deadline=None)

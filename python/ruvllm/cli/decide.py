@@ -1,5 +1,6 @@
 """`ruvllm decide` and `ruvllm calibrate`: typed questions about each line of a file."""
 
+import codecs
 import json
 import sys
 from collections import deque
@@ -196,15 +197,18 @@ def _questions(path: Path) -> "list[Question]":
             return questions_of(json.loads(file.read(MAX_QUESTIONS_BYTES)))
     except OSError as error:
         raise IoError(f"{path}: {error.strerror or error}") from error
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, ConfigError):
+            raise
         raise ConfigError(f"{path} is no JSON: {error}") from None
 
 
-def _lines(path: Path | None, stack: ExitStack) -> IO[str]:
+def _lines(path: Path | None, stack: ExitStack) -> IO[bytes]:
+    """Lines as bytes, so that one that is no text is known by its number."""
     if path is None:
-        return sys.stdin
+        return sys.stdin.buffer
     try:
-        return stack.enter_context(path.open(encoding="utf-8"))
+        return stack.enter_context(path.open("rb"))
     except OSError as error:
         raise IoError(f"{path}: {error.strerror or error}") from error
 
@@ -242,30 +246,42 @@ def _last_line(answers: bytes, path: Path) -> int:
         raise ConfigError(f"{path} holds something else than answers; give another --out") from None
 
 
-def _rows(lines: IO[str], done: int) -> Iterator[tuple[int, object]]:
+def _rows(lines: IO[bytes], done: int) -> Iterator[tuple[int, object]]:
     """The lines that are not done, with their numbers from 1; empty ones are none."""
     for number, line in enumerate(lines, 1):
-        if number <= done or not line.strip():
+        # Some editors put a mark before the first character of a file.
+        read = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+        if number <= done or not read.strip():
             continue
         try:
-            yield number, json.loads(line)
-        except json.JSONDecodeError as error:
+            row = json.loads(read.decode("utf-8"))
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"line {number} is no JSON: {error}") from None
+        yield number, row
 
 
 def _in_turn(
     work: Callable[[object], Result], rows: Iterator[tuple[int, object]]
 ) -> Iterator[tuple[int, Result]]:
-    """What comes of each row, in their order; a few are under way at once."""
+    """What comes of each row, in their order; a few are under way at once.
+
+    A row that is none ends it, once those before it are there: what was computed is not lost.
+    """
     waiting: deque[tuple[int, Future[Result]]] = deque()
+    broken: ConfigError | None = None
     with ThreadPoolExecutor(AHEAD, thread_name_prefix="ruvllm-decide") as pool:
         try:
-            for number, row in rows:
-                waiting.append((number, pool.submit(work, row)))
-                if len(waiting) > AHEAD:
-                    yield _outcome(*waiting.popleft())
+            try:
+                for number, row in rows:
+                    waiting.append((number, pool.submit(work, row)))
+                    if len(waiting) > AHEAD:
+                        yield _outcome(*waiting.popleft())
+            except ConfigError as error:
+                broken = error
             while waiting:
                 yield _outcome(*waiting.popleft())
+            if broken is not None:
+                raise broken
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -147,8 +147,13 @@ class _Trees:
         tree = self._trees.get(labels)
         if tree is None:
             tokens = [self._tokens_of(label) for label in labels]
-            if len(set(tokens)) < len(tokens):
-                raise ConfigError(f"two of {', '.join(map(repr, labels))} are the same to the model")
+            first: dict[Tokens, str] = {}
+            for label, its in zip(labels, tokens, strict=True):
+                other = first.setdefault(its, label)
+                if other is not label:
+                    raise ConfigError(
+                        f"{other!r:.80} and {label!r:.80} are the same to the model; change one"
+                    )
             tree = self._trees[labels] = LabelTree.of(tokens, self._text.end)
         return tree
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias, cast
 
+from ruvllm._checks import Interval, check_number
 from ruvllm.errors import ConfigError
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
 
 MAX_OPTIONS = 255
 MAX_QUESTIONS = 400
+# What levels may stand for: an expected value of them is a number.
+_VALUES = Interval(-1e15, 1e15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ class Choice:
         for index, option in enumerate(options):
             if not isinstance(option.value, str | bool):
                 raise ConfigError(f"options[{index}] is {option.value!r}; it must be a text, true or false")
+            _check_description(f"options[{index}]", option.description)
         _check_labels("options", self.labels)
 
     @property
@@ -170,6 +174,9 @@ QuestionLike: TypeAlias = Question | Mapping[str, Any]
 def questions_of(given: "QuestionLike | Iterable[QuestionLike]") -> list[Question]:
     """The questions of a list, or of a lone one; `ConfigError` by the place of one that is none."""
     alone = isinstance(given, Predicate | Choice | Score | Mapping)
+    anything: object = given
+    if not alone and (isinstance(anything, str) or not isinstance(anything, Iterable)):
+        raise ConfigError(f"questions is {given!r:.80}; it must be a question or a list of them")
     listed = [given] if alone else list(cast("Iterable[QuestionLike]", given))
     if not 1 <= len(listed) <= MAX_QUESTIONS:
         raise ConfigError(f"there are {len(listed)} questions; ask from 1 to {MAX_QUESTIONS} at once")
@@ -261,17 +268,28 @@ def _listed(question: object, name: str) -> Sequence[Any]:
 
 def _level(index: int, given: Any) -> Level:
     if isinstance(given, int) and not isinstance(given, bool):
+        check_number(f"levels[{index}]", given, _VALUES)
         return Level(str(given), value=given)
     level = given if isinstance(given, Level) else Level(given)
     value: Any = level.value
-    if isinstance(value, bool) or not isinstance(value, int | float | None):
-        raise ConfigError(f"levels[{index}].value is {value!r}; it must be a number")
+    if value is not None:
+        check_number(f"levels[{index}].value", value, _VALUES)
+    _check_description(f"levels[{index}]", level.description)
     return level
+
+
+def _check_description(where: str, description: object) -> None:
+    if description is not None and not isinstance(description, str):
+        raise ConfigError(f"{where}.description is {description!r:.80}; it must be a text")
 
 
 def _check_labels(name: str, labels: Sequence[Any]) -> None:
     for index, label in enumerate(labels):
         if not isinstance(label, str) or not label.strip():
             raise ConfigError(f"{name}[{index}] is {label!r}; it must be a text that says something")
+        if any("\ud800" <= character <= "\udfff" for character in label):
+            raise ConfigError(
+                f"{name}[{index}] is {label!r:.80}, which has half a character (a lone surrogate)"
+            )
         if label in labels[:index]:
             raise ConfigError(f"{name}[{index}] is {label!r}, which is there already; each must be another")

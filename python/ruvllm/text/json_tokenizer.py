@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ruvllm.errors import IoError, TokenizationError
+from ruvllm.text.line_cuts import cuts_lines
 from ruvllm.text.marks import MarkFinder, can_be_mark
 from ruvllm.text.token_pieces import piece_decoder
 from ruvllm.text.tokenizer import with_bos
@@ -149,10 +150,10 @@ class JsonTokenizer:
             named[::2] = [piece.replace(word, names[word]) for piece in named[::2]]
         return self._encode(tokenizer, "".join(named), add_bos=add_bos)
 
-    @property
+    @cached_property
     def cuts_lines(self) -> bool:
-        """Not known: the file may say anything about what is normalized and cut."""
-        return False
+        """Whether a line's end and a letter are always apart: where the file is known to say so."""
+        return cuts_lines(json.loads(self._source), (token.content for token in self._added.values()))
 
     def _encode(self, tokenizer: "tokenizers.Tokenizer", text: str, *, add_bos: bool | None) -> list[int]:
         wanted = self.adds_bos if add_bos is None else add_bos
