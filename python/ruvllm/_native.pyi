@@ -231,7 +231,7 @@ class Grammars:
     """The grammars of one model. Any thread; whoever asks first waits for the vocabulary."""
 
     def __new__(
-        cls, vocabulary: Vocabulary, end_tokens: Sequence[int], tokenizer: Tokenizer | None = None
+        cls, vocabulary: Vocabulary, end_tokens: Sequence[int], tokenizer: Tokenizer | None
     ) -> Grammars: ...
     def grammar(self, kind: str, source: str) -> Grammar:
         """Gives the grammar of a source, compiled unless it is kept."""

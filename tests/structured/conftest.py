@@ -17,7 +17,7 @@ END = 256
 def byte_grammars() -> _native.Grammars:
     """Every byte is a token, and there is one that ends an answer."""
     pieces = [bytes([byte]) for byte in range(256)]
-    return _native.Grammars(_native.Vocabulary([*pieces, b"<end>"], [END]), [END])
+    return _native.Grammars(_native.Vocabulary([*pieces, b"<end>"], [END]), [END], None)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,6 @@ pub(crate) struct Grammars(grammar::Grammars);
 #[pymethods]
 impl Grammars {
     #[new]
-    #[pyo3(signature = (vocabulary, end_tokens, tokenizer=None))]
     fn new(vocabulary: &Vocabulary, end_tokens: Tokens, tokenizer: Option<&Tokenizer>) -> Self {
         let (tokens, tokenizer) = (&vocabulary.0, tokenizer.map(|one| &one.0));
         Self(grammar::Grammars::new(tokens, end_tokens.0, tokenizer))
