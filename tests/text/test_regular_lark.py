@@ -155,7 +155,7 @@ def test_a_string_of_json_is_held_to_the_pattern(byte_vocabulary: _native.Gramma
 @pytest.fixture(scope="module")
 def byte_vocabulary() -> _native.Grammars:
     pieces = [bytes([byte]) for byte in range(256)]
-    return _native.Grammars(_native.Vocabulary([*pieces, b"<end>"], [256]), [256])
+    return _native.Grammars(_native.Vocabulary([*pieces, b"<end>"], [256]), [256], None)
 
 
 CALLS = {
