@@ -42,6 +42,22 @@ PEOPLE: dict[str, Any] = {
     },
 }
 PROMPT = "Some people, as JSON:\n"
+# As models that were trained for tools write a call.
+FORECAST = {
+    "type": "object",
+    "properties": {
+        "city": {"type": "string", "maxLength": 20},
+        "unit": {"enum": ["celsius", "fahrenheit"]},
+        "days": {"type": "integer", "minimum": 1, "maximum": 9},
+    },
+    "required": ["city", "unit", "days"],
+    "additionalProperties": False,
+}
+CALL = rf"""
+start: "<tool_call>\n{{\"name\": \"get_weather_forecast\", \"arguments\": " arguments "}}\n</tool_call>"
+arguments: %json {json.dumps(FORECAST)}
+"""
+ASKED = "What will the weather be in Paris? "
 
 
 def show(name: str, figures: str, mark: str, *, reached: bool) -> None:
@@ -107,6 +123,24 @@ def measure_answers(llm: LLM, repeat: int, limit: float) -> None:
             show(title, figures, f"<= {100 * most:.0f}%", reached=costs <= most)
 
 
+def measure_calls(llm: LLM, repeat: int) -> None:
+    """Calls of a function: what must come next as runs of rows, and token by token for log-probabilities."""
+    for name, plain in (("the likeliest token", PLAIN), ("drawn with top-p", DRAWN)):
+        run = replace(plain, ignore_eos=False, grammar=Grammar.lark(CALL))
+        free = replace(plain, max_tokens=TOKENS // 2)
+        ratios, measuring = [], []
+        for _ in range(3 * repeat):
+            seconds = [
+                seconds_of(lambda: llm.generate(ASKED, params))  # noqa: B023
+                for params in (run, replace(run, logprobs=0), free, replace(free, logprobs=0))
+            ]
+            measuring.append(seconds[3] / seconds[2])
+            ratios.append(seconds[1] / seconds[0])
+        ratio = median(ratios) / median(measuring)
+        figures = f"{ratio:.2f} times as fast as token by token"
+        show(f"a call of a function, {name}", figures, ">= 1.1", reached=ratio >= 1.1)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
@@ -122,6 +156,7 @@ def main() -> None:
         print(f"{path.name}, {info.isa}, {info.threads} threads")
         measure_compiling(llm, info.vocab_size)
         measure_answers(llm, options.repeat, 0.03 if info.vocab_size < 100_000 else 0.05)
+        measure_calls(llm, options.repeat)
 
 
 if __name__ == "__main__":

@@ -171,6 +171,11 @@ impl Sampler {
             if allowed.allows(token)? {
                 return Ok(token);
             }
+        } else if let Some(token) = self.certain(logits)?
+            && allowed.allows(token)?
+        {
+            self.random.unit();
+            return Ok(token);
         }
         self.is_scanned = false;
         let mask = allowed.mask()?;
@@ -187,6 +192,22 @@ impl Sampler {
         let token = place.map(|place| choices.tokens[place as usize]);
         self.choices = choices;
         token
+    }
+
+    /// The one token that filters leave, if it is so likely that they leave no other one beside it, whatever tokens
+    /// may not come: those only take from what the rest has together.
+    fn certain(&mut self, logits: &[f32]) -> Result<Option<TokenId>> {
+        self.scratch.scan(logits)?;
+        let (params, blocks) = (&self.params, &mut self.scratch.blocks);
+        let softmax = Softmax::new(blocks.maximum, params.temperature);
+        // The likeliest token weighs 1, so all may weigh so much.
+        let most = 1.0 / f64::from(params.top_p);
+        let cutoff = softmax.cutoff(most - 1.0);
+        let above = blocks.maxima.iter().filter(|&&maximum| maximum > cutoff);
+        let is_certain = params.top_p < 1.0
+            && above.take(2).count() == 1
+            && softmax.total(logits, blocks) <= most;
+        Ok(is_certain.then(|| argmax(logits, blocks)))
     }
 
     /// From logits that have had their penalties to a token.
