@@ -43,7 +43,7 @@ TESTED_FEATURES := --features ruvllm-packs/precompiled
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
 .PHONY: help setup setup-tests build demo test check lint format test-rust test-py test-isa test-requantized test-mutants test-neon test-embedded \
-	bench bench-peers bench-marks bench-structured bench-prefix bench-prefix-tree bench-serve bench-streams bench-adapters bench-many-adapters bench-learning learning-curve bench-bank bench-packs bench-fairness bench-serve-cost bench-decisions constraints pack fuzz wheel docs size clean
+	bench bench-peers bench-marks bench-structured bench-prefix bench-prefix-tree bench-serve bench-streams bench-adapters bench-many-adapters bench-learning learning-curve bench-bank bench-packs bench-fairness bench-serve-cost bench-decisions bench-tools constraints pack fuzz wheel docs size clean
 
 help:  ## this page
 	@echo "RuvLLM: make TARGET"
@@ -226,6 +226,9 @@ bench-serve-cost: $(STAMPS)/build $(STAMPS)/test-tools  ## what the server costs
 
 bench-decisions: $(STAMPS)/build $(STAMPS)/test-tools  ## 400 questions about one input: beside their tokens, and llama-cpp-python
 	$(BIN)/python -m benches.decisions $(BENCH_ARGS)
+
+bench-tools: $(STAMPS)/build $(STAMPS)/test-tools  ## calls of functions: 100 questions of a public leaderboard, beside llama-cpp-python
+	$(BIN)/python -m benches.tools $(BENCH_ARGS)
 
 bench-prefix-tree: $(STAMPS)/build $(STAMPS)/test-tools  ## the tree of prefixes against its marks, beside one in plain Python
 	$(BIN)/python -m benches.prefix_marks $(BENCH_ARGS)

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use llguidance::Matcher;
 use llguidance::toktrie::SimpleVob;
 
-use super::free::{Free, Reaches};
-use super::vocabulary::{GAP_BYTES, GrammarVocabulary, is_gap};
+use super::free::{Free, GAP_BYTES, Reaches, is_gap};
+use super::vocabulary::GrammarVocabulary;
 use crate::error::{Error, Result};
 use crate::ids::TokenId;
 use crate::sampling::Allowed;
@@ -53,7 +53,7 @@ impl Constraint {
     ) -> Self {
         let phase = match start.after.as_deref() {
             None | Some("") => Phase::Grammar,
-            Some(text) => Phase::Free(Free::new(vocabulary.afters.get(text, &vocabulary))),
+            Some(text) => Phase::Free(Free::new(vocabulary.after(text))),
         };
         Self {
             beginning,
@@ -67,7 +67,7 @@ impl Constraint {
     /// Takes the token that was chosen; whether the answer is complete with it.
     pub fn accept(&mut self, token: TokenId) -> Result<bool> {
         if let Phase::Free(free) = &mut self.phase {
-            match free.write(self.vocabulary.bytes_of(token)) {
+            match free.write(token) {
                 Reaches::Before => {}
                 Reaches::End(gap) => self.phase = Phase::Gap(GAP_BYTES - gap),
                 // Only what is forced, and not chosen, may say more: the grammar has not begun with it.
@@ -119,7 +119,7 @@ impl Constraint {
 impl Allowed for Constraint {
     fn allows(&mut self, token: TokenId) -> Result<bool> {
         match &self.phase {
-            Phase::Free(free) => Ok(free.may_say(&self.vocabulary, token)),
+            Phase::Free(free) => Ok(free.may_say(token)),
             Phase::Gap(left) => {
                 let bytes = self.vocabulary.bytes_of(token);
                 let fits = !bytes.is_empty() && bytes.len() <= *left && is_gap(bytes);
@@ -131,7 +131,7 @@ impl Allowed for Constraint {
 
     fn mask(&mut self) -> Result<&[u32]> {
         self.mask = match &self.phase {
-            Phase::Free(free) => free.mask(&self.vocabulary),
+            Phase::Free(free) => free.mask(),
             Phase::Gap(left) => {
                 let left = *left;
                 let mut mask = self.matcher().compute_mask().map_err(failed)?;

@@ -8,14 +8,11 @@ use llguidance::toktrie::{
     INVALID_TOKEN, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenizerEnv,
 };
 
-use super::free::Afters;
+use super::free::{After, Afters, Words, is_gap};
 use super::limits::parser_limits;
 use crate::error::{Error, Result};
 use crate::ids::TokenId;
 use crate::text::{EncodeOptions, MarkPlaces, Tokenizer, Vocabulary};
-
-/// So much white space may stand between the text after which a grammar begins and its first word.
-pub(super) const GAP_BYTES: usize = 8;
 
 /// A node of the tree, and what a token takes beside its bytes.
 const NODE_BYTES: usize = 8;
@@ -24,19 +21,17 @@ const TOKEN_BYTES: usize = 12;
 /// The tokens of a model, made ready for grammars. It takes a tenth of a second for 50 000 tokens, and is kept.
 pub struct GrammarVocabulary {
     pub(super) factory: ParserFactory,
-    tokens: Arc<Vocabulary>,
-    pub(super) end_tokens: Vec<TokenId>,
+    words: Words,
     /// Those that are white space and little of it.
     pub(super) gap_tokens: Vec<TokenId>,
     /// Texts after which grammars begin.
-    pub(super) afters: Afters,
-    length: usize,
+    afters: Afters,
     bytes: usize,
 }
 
 impl std::fmt::Debug for GrammarVocabulary {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let tokens = self.tokens.len();
+        let tokens = self.words.length;
         write!(formatter, "GrammarVocabulary({tokens} tokens)")
     }
 }
@@ -72,10 +67,12 @@ impl GrammarVocabulary {
         Ok(Self {
             factory,
             gap_tokens: (0..tokens.len() as TokenId).filter(is_short_gap).collect(),
-            tokens,
+            words: Words {
+                tokens,
+                end_tokens: end_tokens.into(),
+                length: words.len(),
+            },
             afters: Afters::default(),
-            length: words.len(),
-            end_tokens: end_tokens.to_vec(),
             // Each slice is a tree of its own, of some of the tokens.
             bytes: bytes * (1 + slices.len()),
         })
@@ -83,23 +80,23 @@ impl GrammarVocabulary {
 
     /// What a token says; nothing for one that is none.
     pub(super) fn bytes_of(&self, token: TokenId) -> &[u8] {
-        self.tokens.bytes(token).unwrap_or_default()
+        self.words.bytes_of(token)
+    }
+
+    /// What ends a text before a grammar.
+    pub(super) fn after(&self, text: &str) -> Arc<After> {
+        self.afters.get(text, &self.words)
     }
 
     /// How many tokens there are, ends of answers counted.
     pub(super) fn len(&self) -> usize {
-        self.length
+        self.words.length
     }
 
     /// What it takes, about.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
-}
-
-/// Whether bytes are white space that a gap has room for; none are.
-pub(super) fn is_gap(bytes: &[u8]) -> bool {
-    bytes.len() <= GAP_BYTES && bytes.iter().all(u8::is_ascii_whitespace)
 }
 
 /// The bytes of each token; those of marks behind a byte that is in no text.
