@@ -2,10 +2,11 @@
 
     python -m benches.tools [--questions N] [--no-peer] [--peer-python PYTHON]
 
-The same file, questions, tools and threads, the likeliest token each time and no penalty. What is called is
-compared with the leaderboard's right answers, as `tests/chat/bfcl_questions.py` says. llama-cpp-python is asked
-in two ways: with the template of the file, where it gives the text, which is read here as ours is, blocks of
-code included; and with its own format `chatml-function-calling`, which holds calls by a grammar.
+The same file, questions, tools and threads, the likeliest token each time and no penalty. What is
+called is compared with the leaderboard's right answers, as `tests/chat/bfcl_questions.py` says.
+llama-cpp-python is asked in two ways: with the template of the file, where it gives the text, which
+is read here as ours is, blocks of code included; and with its own format `chatml-function-calling`,
+which holds calls by a grammar.
 """
 
 import argparse
