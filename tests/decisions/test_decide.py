@@ -51,8 +51,8 @@ def test_probabilities_are_those_of_the_logits(smollm2: LLM) -> None:
     decision = smollm2.decide(INPUT, questions)
     angry, team, urgency = decision.answers
     asked = (
-        f"{INPUT}\n\nQuestion: The customer is angry.\nYes: It complains.\n"
-        "Answer with Yes or No and nothing else."
+        f"{INPUT}\n\nAnswer with Yes or No and nothing else.\n"
+        "Question: The customer is angry.\nYes: It complains."
     )
     assert angry.probability == pytest.approx(by_hand(smollm2, asked, ["Yes", "No"])[0], abs=1e-4)
     asked = (

@@ -29,7 +29,7 @@ def called(server: RunningServer, api: str, choice: Any, **fields: Any) -> list[
     tools: list[dict[str, Any]] = [OTHER, FUNCTION]
     if api == "chat":
         nested = [{"type": "function", "function": tool} for tool in tools]
-        body = {**BODY, "messages": ASK, "max_tokens": 300, "tools": nested, "tool_choice": choice, **fields}
+        body = {**BODY, "messages": ASK, "max_tokens": 450, "tools": nested, "tool_choice": choice, **fields}
         (told,) = post(server, "/v1/chat/completions", body)["choices"]
         assert told["finish_reason"] == "tool_calls"
         assert not told["message"]["content"]
@@ -41,7 +41,7 @@ def called(server: RunningServer, api: str, choice: Any, **fields: Any) -> list[
         items = post(server, "/v1/responses", body)["output"]
         return [(item["name"], json.loads(item["arguments"])) for item in items]
     claude = [{"name": tool["name"], "input_schema": tool["parameters"]} for tool in tools]
-    body = {**BODY, "messages": ASK, "max_tokens": 300, "tools": claude, "tool_choice": choice, **fields}
+    body = {**BODY, "messages": ASK, "max_tokens": 450, "tools": claude, "tool_choice": choice, **fields}
     told = post(server, "/v1/messages", body)
     assert told["stop_reason"] == "tool_use"
     return [(block["name"], block["input"]) for block in told["content"]]

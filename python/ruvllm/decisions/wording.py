@@ -19,7 +19,7 @@ def asked_messages(
     r"""The conversation that asks a question about messages, its labels in an order.
 
     >>> asked_messages("Hello", Predicate("It is a greeting."), (0, 1))[0]["content"]
-    'Hello\n\nQuestion: It is a greeting.\nAnswer with Yes or No and nothing else.'
+    'Hello\n\nAnswer with Yes or No and nothing else.\nQuestion: It is a greeting.'
     """
     asked = check_messages(messages)
     text = _question_text(question, order)
@@ -34,9 +34,10 @@ def _question_text(question: Question, order: Sequence[int]) -> str:
     shown = [(question.labels[place], question.descriptions[place]) for place in order]
     lines = [f"Question: {question.instructions}"]
     if isinstance(question, Predicate):
+        # First, so that many predicates about one input have it in common: what is left of each is half as long.
+        form = f"Answer with {' or '.join(label for label, _ in shown)} and nothing else."
         lines += [f"{label}: {description}" for label, description in shown if description]
-        lines.append(f"Answer with {' or '.join(label for label, _ in shown)} and nothing else.")
-        return "\n".join(lines)
+        return "\n".join([form, *lines])
     lines.append("Options:")
     lines += [f"- {label}: {description}" if description else f"- {label}" for label, description in shown]
     lines.append("Answer with one of the options and nothing else.")

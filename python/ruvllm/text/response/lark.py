@@ -28,8 +28,8 @@ __all__ = ["JSON_KINDS", "LarkWriter"]
 # The grammars of content that can stand in the grammar of an answer with thoughts or calls.
 JSON_KINDS = ("json_schema", "json_object")
 
-# Small models do not find out of unbounded white space; deep indents need this much.
-_WHITE_SPACE = r"[\x20\x0A\x0D\x09]{1,40}"
+# Small models do not find out of unbounded white space; three levels of indent need 13.
+_WHITE_SPACE = r"[\x20\x0A\x0D\x09]{1,16}"
 _ANYTHING = r"ANYTHING: /(.|\n)*/"
 _SPACE = r"SPACE: /[ \n]{0,4}/"
 
