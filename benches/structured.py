@@ -123,6 +123,25 @@ def measure_answers(llm: LLM, repeat: int, limit: float) -> None:
             show(title, figures, f"<= {100 * most:.0f}%", reached=costs <= most)
 
 
+def choosing_us(llm: LLM, params: GenerateParams) -> float:
+    """Microseconds of the choice of a token, all that a grammar does with it included."""
+    llm.start_profile()
+    completion = llm.generate(PROMPT, params)
+    profile = llm.take_profile()
+    seconds = sum(time.seconds for time in profile.times if time.operation == "sampling")
+    return 1e6 * seconds / len(completion.token_ids)
+
+
+def measure_choosing(llm: LLM, limit: float) -> None:
+    """What a mask takes, where each token may need one: those of log-probabilities are chosen one by one."""
+    drawn = replace(DRAWN, logprobs=0)
+    held = replace(drawn, ignore_eos=False, grammar=Grammar.json_schema(PEOPLE))
+    pairs = [(choosing_us(llm, drawn), choosing_us(llm, held)) for _ in range(6)][1:]
+    added = median(second - first for first, second in pairs)
+    figures = f"{median(first for first, _ in pairs):.0f} us without, {added:+.0f} us"
+    show("the choice of a token with top-p", figures, f"<= {limit:.0f} us", reached=added <= limit)
+
+
 def measure_calls(llm: LLM, repeat: int) -> None:
     """Calls of a function: what must come next as runs of rows, and token by token for log-probabilities."""
     for name, plain in (("the likeliest token", PLAIN), ("drawn with top-p", DRAWN)):
@@ -156,6 +175,7 @@ def main() -> None:
         print(f"{path.name}, {info.isa}, {info.threads} threads")
         measure_compiling(llm, info.vocab_size)
         measure_answers(llm, options.repeat, 0.03 if info.vocab_size < 100_000 else 0.05)
+        measure_choosing(llm, 60 if info.vocab_size < 100_000 else 160)
         measure_calls(llm, options.repeat)
 
 

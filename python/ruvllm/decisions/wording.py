@@ -34,7 +34,7 @@ def _question_text(question: Question, order: Sequence[int]) -> str:
     shown = [(question.labels[place], question.descriptions[place]) for place in order]
     lines = [f"Question: {question.instructions}"]
     if isinstance(question, Predicate):
-        # First, so that many predicates about one input have it in common: what is left of each is half as long.
+        # First, so that many predicates about one input have it in common: half of what each would have.
         form = f"Answer with {' or '.join(label for label, _ in shown)} and nothing else."
         lines += [f"{label}: {description}" for label, description in shown if description]
         return "\n".join([form, *lines])
