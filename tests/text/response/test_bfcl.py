@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 
 from ruvllm.text.response import KNOWN_FORMATS
+from ruvllm.text.response.syntax import TaggedCalls
 from ruvllm.text.response.writing import write_calls
 from ruvllm.tools import ToolCall, ToolChoice
 from tests.text.response.bfcl import FIXTURE, Case, cases, entries_of, fetch_wheel
@@ -27,6 +28,9 @@ def written(name: str, case: Case) -> str:
 
 def check(name: str, entries: list[dict[str, Any]]) -> None:
     for case in cases(entries):
+        # Texts stand there as they are, so that a schema alone says what is none.
+        if isinstance(KNOWN_FORMATS[name].calls, TaggedCalls) and not (fits_all(case) and tells_texts(case)):
+            continue
         text = written(name, case)
         expected = [("call", *call) for call in case.calls]
         found = KNOWN_FORMATS[name]
@@ -57,10 +61,28 @@ def test_the_grammar_allows_them(name: str) -> None:
     assert allowed >= 40
 
 
+def fits_all(case: Case) -> bool:
+    return all(fits(values, case, name) for name, values in case.calls)
+
+
+def tells_texts(case: Case) -> bool:
+    """Whether the schemas say of each value that is no text that it is none."""
+    schemas = {tool.name: tool.schema["properties"] for tool in case.tools}
+    return all(
+        isinstance(value, str) or "type" in schemas[name].get(argument, {})
+        for name, values in case.calls
+        for argument, value in values.items()
+    )
+
+
 def fits(values: dict[str, Any], case: Case, name: str) -> bool:
     schema = next(tool.schema for tool in case.tools if tool.name == name)
     validator = jsonschema.Draft202012Validator(schema)
-    return validator.is_valid(values) and not _empty_names(schema)
+    try:
+        return validator.is_valid(values) and not _empty_names(schema)
+    except jsonschema.exceptions.UnknownType:
+        # Some of its schemas have types of other languages.
+        return False
 
 
 def _empty_names(schema: dict[str, Any]) -> bool:
@@ -72,6 +94,7 @@ def _empty_names(schema: dict[str, Any]) -> bool:
 def test_all_of_them(name: str, wheel: Path) -> None:
     entries = entries_of(wheel)
     assert len(entries) > 2000
+    assert sum(map(fits_all, cases(entries))) > 0.9 * len(entries)
     check(name, entries)
 
 
