@@ -93,10 +93,11 @@ def test_whoever_opens_and_drops_holds_up_nobody(callers: int) -> None:
 
 
 def test_fault_2_one_tenants_requests_leave_slots_to_others(make_llm: Callable[..., LLM]) -> None:
-    llm = make_llm(limits=Limits(max_running=4))
-    expected = [alone(llm, prompt(number), LONG) for number in range(8)]
+    llm = make_llm(limits=Limits(max_running=4), max_context=512)
+    longest = replace(LONG, max_tokens=480)
+    expected = [alone(llm, prompt(number), longest) for number in range(8)]
     bobs = alone(llm, prompt(99), SHORT)
-    alice = [llm.stream(prompt(number), LONG, tenant="alice") for number in range(8)]
+    alice = [llm.stream(prompt(number), longest, tenant="alice") for number in range(8)]
     next(alice[0])
     bob = llm.stream(prompt(99), SHORT, tenant="bob").completion()
     assert bob.token_ids == bobs

@@ -106,6 +106,9 @@ def test_the_loops_behind_are_asked_for(ruvllm: Ruvllm, tiny_chat_path: Path, tm
         (told,) = json.loads(learn("status", "--json").stdout)
         assert told["background_turns"] == 2
         assert told["deep"]["samples"] == 3
+        # The log is written once a second, and where the server ends.
+        server.process.terminate()
+        assert server.ended() == 0
     shown = json.loads(ruvllm("learn", "log", "--learn-dir", learned, "--json").stdout)
     assert [one["loop"] for one in shown] == ["background", *["instant"] * 3, "background", "deep"]
 

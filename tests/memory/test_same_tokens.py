@@ -107,7 +107,7 @@ def test_after_preemption(
     with LLM(path, max_context=512) as llm:
         if llm.model_info.num_layers < 10:
             # The tiny model would have made a short answer before the next request could disturb it.
-            params = replace(params, max_tokens=160)
+            params = replace(params, max_tokens=500 - max(map(len, prompts(llm))))
         expected = alone(llm, params)
         longest = max(map(len, prompts(llm))) + params.max_tokens
         # Four prompts fit, their answers do not.
@@ -116,8 +116,12 @@ def test_after_preemption(
     config = PrefixCacheConfig(swap_bytes=swap_bytes)
     limits = Limits(growth_tokens=0, max_running=2)
     with LLM(path, max_context=longest, kv_cache_bytes=budget, prefix_cache=config, limits=limits) as llm:
-        assert each_more_urgent(llm, replace(params, cache_prefix=cache_prefix)) == expected
-        stats = llm.memory_stats()
+        # On a fast machine an answer may be made before the next request comes.
+        for _ in range(20):
+            assert each_more_urgent(llm, replace(params, cache_prefix=cache_prefix)) == expected
+            stats = llm.memory_stats()
+            if stats.preemptions:
+                break
         assert stats.preemptions > 0, "nobody was set aside, so the test shows nothing"
         pool = llm.pool_stats()
         assert pool.free_blocks + pool.cached_blocks == pool.total_blocks

@@ -167,7 +167,7 @@ def test_a_refusal_for_now_reaches_the_client(router: Router, keyed_front: str) 
 
 def test_signs_of_life_pass(router: Router, keyed_front: str) -> None:
     """What keeps a connection open while a long prompt is read: comments between the events of a stream."""
-    body = {"model": "tiny", "prompt": ["a b"] * 16, "max_tokens": 440, "ignore_eos": True, "stream": True}
+    body = {"model": "tiny", "prompt": ["a b"] * 64, "max_tokens": 440, "ignore_eos": True, "stream": True}
     key = {"authorization": "Bearer sk-tenant-a"}
     answer = httpx.post(f"{keyed_front}/v1/completions", json=body, headers=key, timeout=30)
     assert answer.status_code == 200
