@@ -13,10 +13,7 @@ both is the input.
 """
 
 import argparse
-import json
 import math
-import subprocess
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +21,7 @@ from statistics import median
 from typing import Any
 
 from benches import files
-from benches.peers.environment import make_environment, warn_of_company
+from benches.peers.environment import answer_of, make_environment, warn_of_company
 from benches.workloads import token_ids
 from ruvllm import LLM, GenerateParams
 from ruvllm.decisions import Predicate
@@ -95,12 +92,7 @@ def of_peer(python: Path, llm: LLM, model: Path, work: Work, way: str) -> dict[s
         "warm_up": WARM_UP,
         "prompts": work.prompts(llm),
     }
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "work.json"
-        path.write_text(json.dumps(content), encoding="utf-8")
-        program = Path(__file__).with_name("decisions_llama_cpp.py")
-        run = subprocess.run([str(python), str(program), str(path)], stdout=subprocess.PIPE, check=True)
-    answer: dict[str, Any] = json.loads(run.stdout)
+    answer: dict[str, Any] = answer_of(python, "decisions_llama_cpp.py", content)
     return answer
 
 

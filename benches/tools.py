@@ -10,14 +10,11 @@ which holds calls by a grammar.
 """
 
 import argparse
-import json
-import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
-from benches.peers.environment import make_environment, warn_of_company
+from benches.peers.environment import answer_of, make_environment, warn_of_company
 from ruvllm import LLM, GenerateParams
 from ruvllm.text.response import CallArguments, CallBegan
 from ruvllm.tools import ToolCall
@@ -75,12 +72,7 @@ def measure_peer(python: Path, llm: LLM, model: Path, asked: list[Question], way
             {"messages": one.messages, "tools": [tool.as_dict() for tool in one.tools]} for one in asked
         ],
     }
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "work.json"
-        path.write_text(json.dumps(work), encoding="utf-8")
-        program = Path(__file__).with_name("tools_llama_cpp.py")
-        run = subprocess.run([str(python), str(program), str(path)], stdout=subprocess.PIPE, check=True)
-    said: dict[str, Any] = json.loads(run.stdout)
+    said = answer_of(python, "tools_llama_cpp.py", work)
     calls = [
         [
             ToolCall(id=str(index), name=name, arguments=text)

@@ -3,11 +3,14 @@
 pip keeps what it compiled and would give the same wheel to both builds, so its cache stays out.
 """
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
 import venv
 from pathlib import Path
+from typing import Any
 
 from benches.files import BENCH
 
@@ -49,6 +52,16 @@ def add_server(python: Path) -> None:
     if subprocess.run(probe, capture_output=True, check=False).returncode:
         command = [str(python), "-m", "pip", "install", "--quiet", f"{REQUIREMENT}[server]"]
         subprocess.run(command, check=True)
+
+
+def answer_of(python: Path, program: str, work: dict[str, Any]) -> Any:
+    """What a program of `benches` for a peer's interpreter says of some work; both are JSON."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "work.json"
+        path.write_text(json.dumps(work), encoding="utf-8")
+        command = [str(python), str(Path(__file__).parents[1] / program), str(path)]
+        run = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    return json.loads(run.stdout)
 
 
 def warn_of_company() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias
 
 __all__ = ["BrokenJson", "Repair", "RepairError"]
@@ -109,38 +110,35 @@ class BrokenJson:
 
     def _list(self) -> list[Any]:
         items: list[Any] = []
-        is_after_comma = True
-        while not self._is_closed("]", is_after_comma=is_after_comma and bool(items)):
-            if self._text[self.place] == ",":
-                self._comma(is_surplus=is_after_comma)
-                is_after_comma = True
-                continue
-            if not is_after_comma:
-                self.note("comma")
+        for _ in self._places("]"):
             value = self._value()
             if isinstance(value, _Missing):
                 break
             items.append(value)
-            is_after_comma = False
         return items
 
     def _object(self) -> dict[str, Any]:
         members: dict[str, Any] = {}
-        is_after_comma = True
-        while not self._is_closed("}", is_after_comma=is_after_comma and bool(members)):
-            if self._text[self.place] == ",":
-                self._comma(is_surplus=is_after_comma)
-                is_after_comma = True
-                continue
-            if not is_after_comma:
-                self.note("comma")
+        for _ in self._places("}"):
             key = self._key()
             value = _MISSING if key is None else self._value()
             if key is None or isinstance(value, _Missing):
                 break
             members[key] = value
-            is_after_comma = False
         return members
+
+    def _places(self, mark: str) -> Iterator[None]:
+        """Where an item or a member begins, each time up to the mark; it is to be read there."""
+        is_first = is_after_comma = True
+        while not self._is_closed(mark, is_after_comma=is_after_comma and not is_first):
+            if self._text[self.place] == ",":
+                self._comma(is_surplus=is_after_comma)
+                is_after_comma = True
+                continue
+            if not is_after_comma:
+                self.note("comma")
+            yield
+            is_first = is_after_comma = False
 
     def _is_closed(self, mark: str, *, is_after_comma: bool) -> bool:
         """Whether an object or a list ends here, by its mark, another one's or the text's end."""

@@ -35,7 +35,7 @@ fn random(state: &mut u64) -> u64 {
     *state >> 33
 }
 
-/// Words of bits of which about one in `dense` is set, or not set.
+/// Words of bits of which most are set, or few.
 fn mask(state: &mut u64, dense: bool) -> Mask {
     let words = (0..TOKENS.div_ceil(32)).map(|_| {
         let few = (random(state) & random(state) & random(state)) as u32;

@@ -197,6 +197,9 @@ impl Sampler {
     /// The one token that filters leave, if it is so likely that they leave no other one beside it, whatever tokens
     /// may not come: those only take from what the rest has together.
     fn certain(&mut self, logits: &[f32]) -> Result<Option<TokenId>> {
+        if self.params.top_p >= 1.0 {
+            return Ok(None);
+        }
         self.scratch.scan(logits)?;
         let (params, blocks) = (&self.params, &mut self.scratch.blocks);
         let softmax = Softmax::new(blocks.maximum, params.temperature);
@@ -204,9 +207,7 @@ impl Sampler {
         let most = 1.0 / f64::from(params.top_p);
         let cutoff = softmax.cutoff(most - 1.0);
         let above = blocks.maxima.iter().filter(|&&maximum| maximum > cutoff);
-        let is_certain = params.top_p < 1.0
-            && above.take(2).count() == 1
-            && softmax.total(logits, blocks) <= most;
+        let is_certain = above.take(2).count() == 1 && softmax.total(logits, blocks) <= most;
         Ok(is_certain.then(|| argmax(logits, blocks)))
     }
 
