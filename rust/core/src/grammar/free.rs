@@ -87,7 +87,8 @@ impl After {
         let overruns = |bytes: &[u8], end: usize| bytes.len() > end && !is_gap(&bytes[end..]);
         let is_suspect = |token: &TokenId| {
             let bytes = words.bytes_of(*token);
-            let mut begins = 1..text.len();
+            // Of a longer end of the text nothing of the token would be left over.
+            let mut begins = (text.len() + 1).saturating_sub(bytes.len()).max(1)..text.len();
             begins.any(|begin| {
                 bytes.starts_with(&text[begin..]) && overruns(bytes, text.len() - begin)
             }) || place_of(bytes, text).is_some_and(|place| overruns(bytes, place + text.len()))
