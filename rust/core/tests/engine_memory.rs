@@ -242,6 +242,45 @@ fn prefixes_give_way_to_sequences_and_eviction_changes_no_token() {
 }
 
 #[test]
+fn a_prefix_that_a_sequence_found_is_no_block_that_it_goes_without() {
+    let model = model("models/llama-gqa");
+    // Of 24 tokens the second block is copied, and its original stays. Three blocks hold 48 tokens.
+    let mut alone_in_it = engine(&model, 3);
+    for request in [cached(&prompt(24, 1), 1), cached(&prompt(24, 1), 20)] {
+        let id = alone_in_it.add(request.clone()).unwrap();
+        let outcome = run_all(&mut alone_in_it, 512).remove(&id).unwrap();
+        assert_eq!(outcome, alone(&model, &request));
+        check(&alone_in_it);
+    }
+    // Two who found the same, with a copy each, fill four blocks, and then each wants one more: one goes on
+    // until it ends, then the other.
+    let mut both_in_it = engine(&model, 4);
+    both_in_it.add(cached(&prompt(24, 1), 1)).unwrap();
+    run_all(&mut both_in_it, 512);
+    let tasks = [cached(&prompt(24, 1), 20), cached(&prompt(24, 1), 21)];
+    for request in &tasks {
+        both_in_it.add(request.clone()).unwrap();
+    }
+    let controls = both_in_it.controls();
+    let mut ended = 0;
+    for _ in 0..200 {
+        let sequences = both_in_it.sequences();
+        let rows = sequences.map(|status| PlanRow {
+            sequence: status.sequence,
+            prefill_tokens: 512,
+        });
+        let rows: Vec<_> = rows.collect();
+        if rows.is_empty() {
+            break;
+        }
+        both_in_it.advance(&Plan { rows, max_steps: 8 }).unwrap();
+        ended += finished(&controls).len();
+    }
+    assert_eq!(ended, tasks.len(), "nobody gives way to anybody");
+    check(&both_in_it);
+}
+
+#[test]
 fn what_a_request_computed_itself_does_not_count_as_cached() {
     let model = model("models/llama-gqa");
     let mut engine = engine(&model, 64);

@@ -60,10 +60,14 @@ impl Memory {
     }
 
     /// Gives a sequence so many blocks; whether there were enough. Those that there were it keeps.
+    ///
+    /// Its pin may keep blocks in the cache that it does not stand on: the original of the block that it
+    /// copied, or the blocks of another one that computed the same. Before it goes without, it lets those go.
     pub(super) fn give_blocks(&mut self, sequence: &mut Sequence, blocks: usize) -> bool {
         while sequence.blocks.len() < blocks {
             match self.take_block(sequence.tenant.as_ref()) {
                 Some(block) => sequence.blocks.push(block),
+                None if sequence.pin.is_some() => self.unpin(sequence),
                 None => return false,
             }
         }

@@ -83,7 +83,7 @@ impl Memory {
         sequence.kept = 0;
     }
 
-    fn unpin(&mut self, sequence: &mut Sequence) {
+    pub(super) fn unpin(&mut self, sequence: &mut Sequence) {
         if let Some(pin) = sequence.pin.take() {
             self.prefix.unpin(pin);
         }
