@@ -3,11 +3,14 @@
     python -m benches.structured [MODEL] [--threads N] [--repeat N]
 
 Answers with and without a grammar are measured in turn, in one process; the schemas are those of
-`tests/fixtures/json_schema`. Prints each figure beside its mark, and saves nothing.
+`tests/fixtures/json_schema`. `cargo bench` times masks, along the model's answers to a third of those, and along
+answers in which strings have bounds, which take longest. Prints each figure beside its mark, and saves nothing.
 """
 
 import argparse
 import json
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -60,9 +63,10 @@ arguments: %json {json.dumps(FORECAST)}
 ASKED = "What will the weather be in Paris? "
 
 
-def show(name: str, figures: str, mark: str, *, reached: bool) -> None:
+def show(name: str, figures: str, mark: str = "", *, reached: bool = True) -> None:
     """One line."""
-    print(f"{name:40} {figures:52} {mark:12} {'reached' if reached else 'MISSED'}")
+    verdict = "" if not mark else "reached" if reached else "MISSED"
+    print(f"{name:40} {figures:52} {mark:12} {verdict}".rstrip())
 
 
 def seconds_of(work: Callable[[], object]) -> float:
@@ -132,14 +136,35 @@ def choosing_us(llm: LLM, params: GenerateParams) -> float:
     return 1e6 * seconds / len(completion.token_ids)
 
 
-def measure_choosing(llm: LLM, limit: float) -> None:
-    """What a mask takes, where each token may need one: those of log-probabilities are chosen one by one."""
+def measure_choosing(llm: LLM) -> None:
+    """What a grammar adds to a choice, where no token is forced: for log-probabilities each is chosen."""
     drawn = replace(DRAWN, logprobs=0)
     held = replace(drawn, ignore_eos=False, grammar=Grammar.json_schema(PEOPLE))
     pairs = [(choosing_us(llm, drawn), choosing_us(llm, held)) for _ in range(6)][1:]
     added = median(second - first for first, second in pairs)
-    figures = f"{median(first for first, _ in pairs):.0f} us without, {added:+.0f} us"
-    show("the choice of a token with top-p", figures, f"<= {limit:.0f} us", reached=added <= limit)
+    show("the choice of a token with top-p", f"{median(first for first, _ in pairs):.0f} us, {added:+.0f} us")
+
+
+def measure_masks(llm: LLM, limit: float) -> None:
+    """How long it takes to tell which tokens may come next."""
+    functions = [json.loads(line) for line in SCHEMAS.read_text("utf-8").splitlines()[::3]]
+    for title, schemas in (("of functions", functions), ("strings with bounds", [PEOPLE] * 8)):
+        with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
+            for seed, schema in enumerate(schemas):
+                params = replace(DRAWN, seed=seed, ignore_eos=False, grammar=Grammar.json_schema(schema))
+                try:
+                    tokens = llm.generate(PROMPT, params).token_ids
+                except GrammarError:
+                    continue
+                file.write(json.dumps({"schema": schema, "tokens": tokens}) + "\n")
+            file.flush()
+            command = ["cargo", "bench", "-q", "-p", "ruvllm-core", "--bench", "masks", "--"]
+            command += [str(llm.model_info.path), file.name]
+            printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        figures = json.loads(printed.splitlines()[-1])
+        average = figures["average_us"]
+        shown = f"{average:.0f} us on average of {figures['masks']}, 99 of 100 within {figures['p99_us']:.0f}"
+        show(f"a mask, {title}", shown, f"<= {limit:.0f} us", reached=average <= limit)
 
 
 def measure_calls(llm: LLM, repeat: int) -> None:
@@ -175,7 +200,8 @@ def main() -> None:
         print(f"{path.name}, {info.isa}, {info.threads} threads")
         measure_compiling(llm, info.vocab_size)
         measure_answers(llm, options.repeat, 0.03 if info.vocab_size < 100_000 else 0.05)
-        measure_choosing(llm, 60 if info.vocab_size < 100_000 else 160)
+        measure_choosing(llm)
+        measure_masks(llm, 60 if info.vocab_size < 100_000 else 160)
         measure_calls(llm, options.repeat)
 
 

@@ -4,7 +4,7 @@
 //! not to lose one, and then decides exactly among those few. Tokens are ranked by weight,
 //! equal ones by the lower id; what stays is always a prefix of that ranking.
 
-use super::softmax::{BLOCK, Blocks};
+use super::softmax::{BLOCK, Blocks, Softmax};
 use crate::ids::TokenId;
 
 /// Up to here sorting is quicker than splitting once more.
@@ -104,6 +104,13 @@ pub(super) fn gather_largest(
         let (_, nth, _) = spare.select_nth_unstable_by_key(count - 1, Candidate::rank);
         let border = nth.rank();
         candidates.retain(|candidate| candidate.rank() <= border);
+    }
+}
+
+/// Makes weights of the candidates' logits.
+pub(super) fn weigh(candidates: &mut [Candidate], softmax: Softmax) {
+    for candidate in candidates {
+        candidate.weight = softmax.weight(candidate.weight);
     }
 }
 

@@ -13,6 +13,7 @@ mod pick;
 mod pipeline;
 mod random;
 mod scratch;
+mod settled;
 mod softmax;
 
 pub use allowed::Allowed;

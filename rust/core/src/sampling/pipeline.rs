@@ -10,13 +10,14 @@ use std::sync::Arc;
 use ruvllm_kernels::Kernels;
 
 use super::allowed::{Allowed, Choices, Forbidden, is_dense};
-use super::filters::{Candidate, gather, gather_largest, keep_mass, mass};
+use super::filters::{Candidate, gather, gather_largest, keep_mass, mass, weigh};
 use super::logprobs::TokenLogprobs;
 use super::params::SamplingParams;
 use super::penalties::Penalties;
 use super::pick::{argmax, draw, draw_from_all};
 use super::random::Random;
 use super::scratch::Scratch;
+use super::settled::keep_settled;
 use super::softmax::Softmax;
 use crate::Result;
 use crate::ids::TokenId;
@@ -91,7 +92,8 @@ impl Sampler {
     ///
     /// A draw from all tokens is made first, and again among the allowed ones only where it fell on another:
     /// that gives p + (1 - P) p / P = p / P for a token of probability p and allowed ones of P together. What is
-    /// allowed thus is mostly not looked for. Filters count among the allowed alone, so that they need it at once.
+    /// allowed thus is mostly not looked for. Filters count among the allowed alone: they need it at once, except
+    /// where the likeliest few tell what is kept.
     pub fn sample_among(
         &mut self,
         logits: &mut [f32],
@@ -171,11 +173,11 @@ impl Sampler {
             if allowed.allows(token)? {
                 return Ok(token);
             }
-        } else if let Some(token) = self.certain(logits)?
-            && allowed.allows(token)?
-        {
-            self.random.unit();
-            return Ok(token);
+        } else {
+            self.scratch.scan(logits)?;
+            if keep_settled(logits, &self.params, &mut self.scratch, allowed)? {
+                return Ok(draw(&self.scratch.candidates, self.random.unit()));
+            }
         }
         self.is_scanned = false;
         let mask = allowed.mask()?;
@@ -192,23 +194,6 @@ impl Sampler {
         let token = place.map(|place| choices.tokens[place as usize]);
         self.choices = choices;
         token
-    }
-
-    /// The one token that filters leave, if it is so likely that they leave no other one beside it, whatever tokens
-    /// may not come: those only take from what the rest has together.
-    fn certain(&mut self, logits: &[f32]) -> Result<Option<TokenId>> {
-        if self.params.top_p >= 1.0 {
-            return Ok(None);
-        }
-        self.scratch.scan(logits)?;
-        let (params, blocks) = (&self.params, &mut self.scratch.blocks);
-        let softmax = Softmax::new(blocks.maximum, params.temperature);
-        // The likeliest token weighs 1, so all may weigh so much.
-        let most = 1.0 / f64::from(params.top_p);
-        let cutoff = softmax.cutoff(most - 1.0);
-        let above = blocks.maxima.iter().filter(|&&maximum| maximum > cutoff);
-        let is_certain = above.take(2).count() == 1 && softmax.total(logits, blocks) <= most;
-        Ok(is_certain.then(|| argmax(logits, blocks)))
     }
 
     /// From logits that have had their penalties to a token.
@@ -270,12 +255,5 @@ impl Sampler {
         }
         let least = params.min_p.max(f32::MIN_POSITIVE);
         candidates.retain(|candidate| candidate.weight >= least);
-    }
-}
-
-/// Makes weights of the candidates' logits.
-fn weigh(candidates: &mut [Candidate], softmax: Softmax) {
-    for candidate in candidates {
-        candidate.weight = softmax.weight(candidate.weight);
     }
 }
