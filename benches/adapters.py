@@ -158,7 +158,7 @@ def of_shape(name: str, threads: int | None, repeat: int) -> int:
     shape = SHAPES[name]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.gguf"
-        write_shape(name, path)
+        write_shape(shape, path)
         with LLM(path, threads=threads, max_context=512) as llm:
             print(
                 f"{llm.model_info.isa} with {llm.model_info.threads} threads, shape {name}, rank {SHAPE_RANK}"

@@ -111,7 +111,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = files.path_of(arguments.model) if arguments.shape is None else Path(folder) / "shape.gguf"
         if arguments.shape is not None:
-            write_shape(arguments.shape, Path(path))
+            write_shape(SHAPES[arguments.shape], Path(path))
         with LLM(path, threads=arguments.threads, max_context=1024) as llm:
             return 0 if report(llm, arguments.rounds) else 1
 

@@ -11,57 +11,35 @@ makes those formats of SmolLM2 that cannot be fetched.
 """
 
 import argparse
-import json
 import sys
-import time
+from dataclasses import replace
 from pathlib import Path
 
 from benches import files
 from benches.peers.engine import Engine
 from benches.peers.environment import BUILDS, make_environment, warn_of_company
-from benches.peers.report import Machine, Measured, Report, Row
+from benches.peers.report import Machine, Report, Row
+from benches.peers.tasks import Task, rates
 from benches.peers.work import Work
-from benches.workloads import token_ids
 from ruvllm.observability.peaks import InstructionPeak, MachinePeaks, measure_peaks
-
-# An engine's threads look for work a while before they sleep; the other one must not feel that.
-SETTLE_SECONDS = 0.3
-
-
-def rates(
-    engines: tuple[Engine, Engine], test: str, prompt: list[int], options: argparse.Namespace
-) -> Measured:
-    """Tokens a second of both, run by run."""
-    num_tokens = len(prompt) if test == "prefill" else options.generate
-    name = f"pp{num_tokens}" if test == "prefill" else f"tg{num_tokens}"
-    measured: tuple[list[float], list[float]] = ([], [])
-    for repeat in range(options.repeat + 1):
-        # Who goes first changes, so that a drifting clock favours neither; the first round warms up.
-        for index in (0, 1) if repeat % 2 else (1, 0):
-            time.sleep(SETTLE_SECONDS)
-            seconds = engines[index].seconds(test, prompt, options.generate)
-            if repeat:
-                measured[index].append(num_tokens / seconds)
-    return Measured(name=name, ours=measured[0], peer=measured[1], bound=None)
 
 
 def compare(model: str, python: Path, options: argparse.Namespace) -> tuple[Row, str, str]:
     """Every test of one model, the engines in turn; and what the engines call themselves."""
     path = files.path_of(model)
     arguments = [str(path), str(options.threads)]
-    our_arguments = [*arguments, options.isa] if options.isa else arguments
+    our_arguments = [*arguments, "--isa", options.isa] if options.isa else arguments
     with (
         Engine(sys.executable, "measure_ruvllm.py", *our_arguments) as ours,
         Engine(python, "measure_llama_cpp.py", *arguments) as peer,
     ):
-        vocab_size = ours.ready["vocab_size"]
         engines = (ours, peer)
         row = Row(
             model=model if model in files.NAMES else path.name,
             isa=ours.ready["isa"],
             operands=ours.ready["operands"],
-            prefill=rates(engines, "prefill", token_ids(options.prompt, vocab_size), options),
-            decode=rates(engines, "decode", token_ids(1, vocab_size), options),
+            prefill=rates(engines, Task("prefill", options.prompt), options.repeat),
+            decode=rates(engines, Task("decode", 1, options.generate), options.repeat),
         )
         return row, ours.ready["engine"], peer.ready["engine"]
 
@@ -69,17 +47,11 @@ def compare(model: str, python: Path, options: argparse.Namespace) -> tuple[Row,
 def bounded(row: Row, work: Work, peaks: MachinePeaks, prompt_tokens: int) -> Row:
     """The row with what this machine allows at most."""
     instruction = peaks.best(row.isa, row.operands)
-    operations = work.operations(prompt_tokens) / prompt_tokens
-    memory = peaks.memory_bytes_per_second
-    bounds = (
-        instruction.operations_per_second / operations if instruction else None,
-        memory / work.bytes_per_token if memory else None,
+    return replace(
+        row,
+        prefill=replace(row.prefill, bound=work.prefill_bound(instruction, prompt_tokens)),
+        decode=replace(row.decode, bound=work.decode_bound(peaks.memory_bytes_per_second)),
     )
-    prefill, decode = (
-        Measured(name=test.name, ours=test.ours, peer=test.peer, bound=bound)
-        for test, bound in zip((row.prefill, row.decode), bounds, strict=True)
-    )
-    return Row(model=row.model, isa=row.isa, operands=row.operands, prefill=prefill, decode=decode)
 
 
 def best_of(measured: list[MachinePeaks]) -> MachinePeaks:
@@ -155,11 +127,7 @@ def main() -> None:
     options = parse_arguments()
     report = run(options)
     print(report.markdown())
-    options.output.mkdir(parents=True, exist_ok=True)
-    stem = options.output / "-".join(["peers", options.build, report.rows[0].isa, f"{options.threads}t"])
-    stem.with_suffix(".json").write_text(json.dumps(report.as_json(), indent=1) + "\n", encoding="utf-8")
-    stem.with_suffix(".md").write_text(report.markdown(), encoding="utf-8")
-    print(f"saved as {stem}.json and .md", file=sys.stderr)
+    report.save(options.output, "peers")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,22 @@
 """What compare.py measured: rows, and both as JSON and as the table that a README shows."""
 
 import datetime
+import json
 import os
 import platform
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
 from ruvllm.observability.peaks import MachinePeaks
 
-__all__ = ["Machine", "Measured", "Report", "Row"]
+__all__ = ["Line", "Machine", "Measured", "Report", "Row"]
+
+# Below it a figure has one place after the point.
+FEW_TOKENS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +44,12 @@ class Measured:
         """What part of the bound the median of `rates` reaches."""
         return median(rates) / self.bound if self.bound else None
 
+    def cells(self) -> list[str]:
+        """Ours, the peer's, the ratio, and what part of the bound both are."""
+        ours, peer = self.share(self.ours), self.share(self.peer)
+        shares = "" if ours is None or peer is None else f"{ours:.0%} ({peer:.0%})"
+        return [_rate(median(self.ours)), _rate(median(self.peer)), f"**{self.ratio:.2f}**", shares]
+
     def as_json(self) -> dict[str, Any]:
         """Everything, the derived numbers too."""
         return {
@@ -50,9 +62,26 @@ class Measured:
         }
 
 
+class Line(Protocol):
+    """What a report's table is made of, all of one kind."""
+
+    @property
+    def isa(self) -> str:
+        """What RuvLLM computed with."""
+
+    def titles(self) -> list[str]:
+        """The head of the table."""
+
+    def cells(self) -> list[str]:
+        """As many as there are titles; the first one is words, the others are figures."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One file."""
+    """One file: a prompt and an answer."""
 
     model: str
     isa: str
@@ -60,14 +89,16 @@ class Row:
     prefill: Measured
     decode: Measured
 
+    def titles(self) -> list[str]:
+        """What the cells are."""
+        return [
+            *("file", f"{self.prefill.name}: RuvLLM", "llama.cpp", "ratio", "of the peak"),
+            *(f"{self.decode.name}: RuvLLM", "llama.cpp", "ratio", "of the memory"),
+        ]
+
     def cells(self) -> list[str]:
         """In the order of the table."""
-        cells = [self.model]
-        for test in (self.prefill, self.decode):
-            ours, peer = test.share(test.ours), test.share(test.peer)
-            shares = "" if ours is None or peer is None else f"{ours:.0%} ({peer:.0%})"
-            cells += [f"{median(test.ours):.0f}", f"{median(test.peer):.0f}", f"**{test.ratio:.2f}**", shares]
-        return cells
+        return [self.model, *self.prefill.cells(), *self.decode.cells()]
 
     def as_json(self) -> dict[str, Any]:
         """Everything."""
@@ -108,7 +139,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Everything of one run."""
+    """Everything of one run; `remarks` are sentences for those who read its Markdown."""
 
     ours: str
     peer: str
@@ -116,15 +147,12 @@ class Report:
     threads: int
     repeat: int
     machine: Machine
-    rows: list[Row]
+    rows: Sequence[Line]
+    remarks: tuple[str, ...] = ()
 
     def table(self) -> str:
         """The rows in Markdown; shares are ours, and llama.cpp's in brackets."""
-        prefill, decode = self.rows[0].prefill.name, self.rows[0].decode.name
-        titles = [
-            *("file", f"{prefill}: RuvLLM", "llama.cpp", "ratio", "of the peak"),
-            *(f"{decode}: RuvLLM", "llama.cpp", "ratio", "of the memory"),
-        ]
+        titles = self.rows[0].titles()
         lines = [titles, ["---"] + ["---:"] * (len(titles) - 1), *(row.cells() for row in self.rows)]
         return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
@@ -140,6 +168,7 @@ class Report:
                 f"Tokens a second, medians of {self.repeat} runs in turn; ratios are medians of the pairs'.",
                 "Shares are of the operations that the instruction gives and of the bytes that memory gives,",
                 "llama.cpp's in brackets.",
+                *self.remarks,
                 "",
                 self.table(),
                 "",
@@ -158,6 +187,18 @@ class Report:
             "machine": asdict(self.machine),
             "rows": [row.as_json() for row in self.rows],
         }
+
+    def save(self, folder: Path, name: str) -> None:
+        """Write JSON and Markdown, by the build, the instruction set and the threads, and say where."""
+        folder.mkdir(parents=True, exist_ok=True)
+        stem = folder / "-".join([name, self.build, self.rows[0].isa, f"{self.threads}t"])
+        stem.with_suffix(".json").write_text(json.dumps(self.as_json(), indent=1) + "\n", encoding="utf-8")
+        stem.with_suffix(".md").write_text(self.markdown(), encoding="utf-8")
+        print(f"saved as {stem}.json and .md", file=sys.stderr)
+
+
+def _rate(tokens_per_second: float) -> str:
+    return f"{tokens_per_second:.0f}" if tokens_per_second >= FEW_TOKENS else f"{tokens_per_second:.1f}"
 
 
 def _processor() -> str:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from ruvllm.observability.peaks import InstructionPeak
+
 __all__ = ["Work"]
 
 
@@ -43,3 +45,15 @@ class Work:
     def operations(self, prompt_tokens: int) -> int:
         """Multiplications and additions of a prompt's products."""
         return 2 * (self.layer_weights * prompt_tokens + self.head_weights)
+
+    def prefill_bound(self, instruction: InstructionPeak | None, prompt_tokens: int) -> float | None:
+        """Tokens a second of a prompt that the instruction allows; `None` where there is none."""
+        if instruction is None:
+            return None
+        return instruction.operations_per_second * prompt_tokens / self.operations(prompt_tokens)
+
+    def decode_bound(self, memory_bytes_per_second: float, cached_bytes: float = 0.0) -> float | None:
+        """Tokens a second, one by one, that the memory allows; each reads so many bytes of a cache, too."""
+        if not memory_bytes_per_second:
+            return None
+        return memory_bytes_per_second / (self.bytes_per_token + cached_bytes)
