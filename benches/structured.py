@@ -3,8 +3,8 @@
     python -m benches.structured [MODEL] [--threads N] [--repeat N]
 
 Answers with and without a grammar are measured in turn, in one process; the schemas are those of
-`tests/fixtures/json_schema`. `cargo bench` times masks, along the model's answers to a third of those, and along
-answers in which strings have bounds, which take longest. Prints each figure beside its mark, and saves nothing.
+`tests/fixtures/json_schema`. `cargo bench` times masks, along the model's answers to a third of those, and
+along answers in which strings have bounds, which take longest. Prints each figure beside its mark.
 """
 
 import argparse
