@@ -431,8 +431,8 @@ class Status:
     @property
     def block_bytes(self) -> int: ...
     @property
-    def cached_blocks(self) -> int:
-        """Blocks that the prefix cache holds, alone or with sequences."""
+    def room_blocks(self) -> int:
+        """Blocks for which there are pages, held or not; the adapters in use have the rest of them."""
     @property
     def swapped_bytes(self) -> int:
         """Bytes kept of sequences that are set aside."""

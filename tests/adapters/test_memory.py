@@ -119,6 +119,25 @@ def test_what_a_request_uses_stays_and_another_waits(llm: LLM, monkeypatch: pyte
     assert llm.generate(PROMPT, PARAMS, adapter="a38").token_ids
 
 
+def test_requests_share_what_adapters_in_use_leave(folders: list[Path]) -> None:
+    """What adapters hold is not counted as free: requests that wait for it would wait for each other."""
+    prompts = [[(7 * row + one) % 300 + 3 for one in range(60)] for row in range(12)]
+    params = GenerateParams(max_tokens=40, temperature=0.0, ignore_eos=True)
+    with LLM(MODEL, threads=1) as llm:
+        expected = [one.token_ids for one in llm.generate(prompts, params)]
+    with LLM(MODEL, kv_cache_bytes=KV_BYTES, adapter_bytes=KV_BYTES - PAGE_BYTES, threads=1) as llm:
+        for number, path in enumerate(folders):
+            llm.adapters.load(f"a{number}", path)
+        fitting = (KV_BYTES - PAGE_BYTES) // llm.adapters.info("a0").num_bytes
+        held = [HeldAdapters([llm.adapters.chosen(f"a{one}")[0][0]]) for one in range(fitting - 1)]
+        stats = llm.pool_stats()
+        assert stats.adapter_pages == stats.total_pages - 1
+        assert [one.token_ids for one in llm.generate(prompts, params)] == expected
+        assert llm.memory_stats().kv_cached_bytes <= PAGE_BYTES
+        for one_held in held:
+            one_held.let_go()
+
+
 def test_one_that_is_too_large_is_refused(llm: LLM) -> None:
     rank = 4 * PAGE_BYTES // 64
     part = Part(

@@ -136,6 +136,17 @@ def test_many_requests_from_many_threads(make_loop: MakeLoop) -> None:
     wait_for_free_blocks(engine)
 
 
+def test_blocks_that_were_counted_and_are_not_there(make_loop: MakeLoop) -> None:
+    """Two that wait for the same block would wait for good; one of them is set aside instead."""
+    loop, engine = make_loop(Limits(growth_tokens=0), total_blocks=16)
+    engine.lost_blocks = 6
+    streams = [CompletionStream(loop, task([one] * 12, 16)) for one in (1, 2, 3)]
+    for one, stream in zip((1, 2, 3), streams, strict=True):
+        assert stream.completion().token_ids == tuple(expected_tokens([one] * 12, 16))
+    assert engine.preempted
+    wait_for_free_blocks(engine)
+
+
 def test_a_new_request_joins_at_once(make_loop: MakeLoop) -> None:
     loop, engine = make_loop(Limits(horizon_steps=10_000), total_blocks=2000)
     hold(engine)

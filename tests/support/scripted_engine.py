@@ -45,6 +45,7 @@ class Status:
     sequences: list[SequenceStatus]
     free_blocks: int
     held_blocks: int
+    room_blocks: int
     total_blocks: int
     block_tokens: int
     block_bytes: int
@@ -79,6 +80,7 @@ class ScriptedEngine:
 
     total_blocks: int = 64
     block_tokens: int = 4
+    lost_blocks: int = 0  # counted as free, and not to be had
     before_step: Callable[["ScriptedEngine"], None] = lambda engine: None
     step_seconds: float = 0.0
     steps: int = 0
@@ -129,6 +131,7 @@ class ScriptedEngine:
             block_tokens=self.block_tokens,
             block_bytes=100,
             held_blocks=self.total_blocks - free,
+            room_blocks=self.total_blocks,
             swapped_bytes=sum(one.swapped_blocks for one in self._sequences.values()) * 100,
             steps=self.steps,
             rows=self.rows,
@@ -187,7 +190,7 @@ class ScriptedEngine:
                 continue
             count = min(one.remaining, max(portion, 1))
             needed = -(-(one.computed + count) // self.block_tokens)
-            if needed - one.blocks > self.free_blocks:
+            if needed - one.blocks > self.free_blocks - self.lost_blocks:
                 short = True
                 continue
             one.blocks = max(one.blocks, needed)

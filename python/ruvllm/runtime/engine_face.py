@@ -19,8 +19,8 @@ class EngineFace(Protocol):
     def add(self, task: Task) -> int:
         """Put a task in; gives its sequence."""
 
-    def advance(self, plan: Sequence[tuple[int, int]], max_steps: int) -> object:
-        """Run steps until someone has to decide. Why it came back, the next status tells well enough."""
+    def advance(self, plan: Sequence[tuple[int, int]], max_steps: int) -> str:
+        """Run steps until someone has to decide; "blocks" where some have to wait for a block."""
 
     def preempt(self, sequence: int, swap: bool) -> None:  # noqa: FBT001 - the engine's own face
         """Set a sequence aside; a plan that names it takes it up again."""

@@ -28,10 +28,10 @@ from ruvllm.runtime.events import (
     is_last,
 )
 from ruvllm.runtime.pace import Pace
-from ruvllm.runtime.plans import Costs, Shares, View
+from ruvllm.runtime.plans import Shares, View
 from ruvllm.runtime.request import Request, Sink, Task
 from ruvllm.runtime.scheduler import Scheduler
-from ruvllm.runtime.view import load_of, view_of
+from ruvllm.runtime.view import costs_of, load_of, view_of
 from ruvllm.runtime.waiting import WaitingRequests
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ class EngineLoop:
         self._pace = Pace()
         self._counted = (0, 0)  # steps and rows that are part of the pace
         self._advance_seconds = 0.0  # of those that are not yet
+        self._is_stuck = False  # whether the last plan came to nothing for want of blocks
         self._preemptions = 0
         self._threads = (
             threading.Thread(target=self._run_engine, name="ruvllm-engine", daemon=True),
@@ -278,7 +279,7 @@ class EngineLoop:
                 rows.append((request.sequence, row.prefill_tokens))
         if rows:
             began = self._clock()
-            self._engine.advance(rows, shares.max_steps)
+            self._is_stuck = self._engine.advance(rows, shares.max_steps) == "blocks"
             self._advance_seconds += self._clock() - began
         elif self._running:
             # They ended in the engine, and their last events are on the way.
@@ -291,18 +292,14 @@ class EngineLoop:
         with self._changed:
             running, quotas = dict(self._running), dict(self._quotas)
             waiting = self._waiting.first()
-        block_bytes = max(1, status.block_bytes)
-        costs = Costs(
-            recompute_token_seconds=1 / self._pace.tokens_per_second,
-            swap_block_seconds=self._pace.swap_block_seconds(block_bytes),
-            swap_free_blocks=max(0, self._swap_bytes - status.swapped_bytes) // block_bytes,
-        )
-        return view_of(status, waiting, running, costs=costs, quotas=quotas)
+        costs = costs_of(status, self._pace, self._swap_bytes)
+        return view_of(status, waiting, running, costs=costs, quotas=quotas, is_stuck=self._is_stuck)
 
     def _engine_status(self) -> "_native.Status":
         """What the engine says; what was run since the last time becomes part of the pace."""
         status = self._engine.status()
         steps, rows = self._counted
+        self._is_stuck &= status.rows == rows
         self._pace.note(steps=status.steps - steps, rows=status.rows - rows, seconds=self._advance_seconds)
         self._counted, self._advance_seconds = (status.steps, status.rows), 0.0
         with self._changed:

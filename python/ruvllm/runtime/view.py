@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ruvllm.runtime.engine_face import Load
+from ruvllm.runtime.pace import Pace
 from ruvllm.runtime.plans import Costs, Running, View, Waiting
 from ruvllm.runtime.request import Request, Task
 
 if TYPE_CHECKING:
     import ruvllm._native as _native
 
-__all__ = ["load_of", "view_of"]
+__all__ = ["costs_of", "load_of", "view_of"]
 
 
 def view_of(
@@ -20,8 +21,12 @@ def view_of(
     *,
     costs: Costs,
     quotas: Mapping[str, int],
+    is_stuck: bool = False,
 ) -> View:
-    """All that a plan depends on; `running` by the engine's sequence, `quotas` in bytes."""
+    """All that a plan depends on; `running` by the engine's sequence, `quotas` in bytes.
+
+    An engine that is stuck had no block for anybody: whatever was counted, none is free.
+    """
     return View(
         waiting=tuple(
             Waiting(
@@ -53,7 +58,7 @@ def view_of(
             for one in status.sequences
             if (request := running.get(one.sequence)) is not None
         ),
-        free_blocks=status.total_blocks - status.held_blocks,
+        free_blocks=0 if is_stuck else max(0, status.room_blocks - status.held_blocks),
         total_blocks=status.total_blocks,
         block_tokens=status.block_tokens,
         costs=costs,
@@ -66,9 +71,19 @@ def _rank(task: Task) -> int:
     return task.priority if task.rank is None else task.rank
 
 
+def costs_of(status: "_native.Status", pace: Pace, swap_bytes: int) -> Costs:
+    """What it takes to set somebody aside, where so many bytes may be kept of those who are."""
+    block_bytes = max(1, status.block_bytes)
+    return Costs(
+        recompute_token_seconds=1 / pace.tokens_per_second,
+        swap_block_seconds=pace.swap_block_seconds(block_bytes),
+        swap_free_blocks=max(0, swap_bytes - status.swapped_bytes) // block_bytes,
+    )
+
+
 def load_of(status: "_native.Status") -> Load:
     """What the engine holds; who runs and waits, the loop adds."""
-    cached = status.total_blocks - status.free_blocks - status.held_blocks
+    cached = max(0, status.room_blocks - status.free_blocks - status.held_blocks)
     return Load(
         paused_requests=sum(one.is_paused for one in status.sequences),
         used_block_bytes=status.held_blocks * status.block_bytes,

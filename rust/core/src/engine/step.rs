@@ -157,10 +157,12 @@ impl Engine {
         };
         let kv = &self.memory.kv;
         let error = Error::OutOfMemory(format!(
-            "a sequence of {} tokens needs another key-value block; of {} blocks {} are free, tenant {:?} \
-             may take {} bytes more; lower max_tokens, or raise kv_cache_bytes or the quota",
+            "a sequence of {} tokens needs another key-value block; of {} blocks {} have room beside the \
+             adapters in use and {} are free, tenant {:?} may take {} bytes more; lower max_tokens, or raise \
+             kv_cache_bytes or the quota",
             sequence.tokens.len(),
             kv.total_blocks(),
+            kv.room_blocks(),
             kv.free_blocks(),
             sequence.namespace.tenant,
             sequence

@@ -77,9 +77,13 @@ impl KvPool {
     /// Blocks that nobody holds, and for which there are pages.
     pub fn free_blocks(&self) -> usize {
         let free = self.ledger.free_blocks();
+        free.min(self.room_blocks().saturating_sub(self.total - free))
+    }
+
+    /// Blocks for which there are pages, held or not: others of the budget may have the rest of them in use.
+    pub fn room_blocks(&self) -> usize {
         let bytes = self.pages.pages_for(Kind::Kv) * self.pages.config().page_bytes;
-        let blocks = bytes / self.layout.block_bytes();
-        free.min(blocks.saturating_sub(self.total - free))
+        self.total.min(bytes / self.layout.block_bytes())
     }
 
     /// Blocks in all.
