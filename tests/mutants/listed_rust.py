@@ -143,6 +143,12 @@ STEPS = ("engine", "engine_exchange", "engine_memory", "engine_together")
 
 ENGINE = (
     rust_mutant(
+        "core/src/engine/memory/mod.rs",
+        "None if sequence.pin.is_some() => self.unpin(sequence),\n",
+        "",
+        STEPS,
+    ),
+    rust_mutant(
         "core/src/kv/table.rs",
         "self.blocks.iter().for_each(|block| block.leave_table());",
         "",

@@ -11,10 +11,22 @@ SHARES = "engine/test_step_shares.py"
 ADMISSION = (
     python_mutant("runtime/admission.py", "self._swap_free -= one.blocks", "pass", (SCHEDULER,)),
     python_mutant(
-        "runtime/loop.py",
-        "max(0, self._swap_bytes - status.swapped_bytes)",
-        "self._swap_bytes",
+        "runtime/view.py",
+        "max(0, swap_bytes - status.swapped_bytes)",
+        "swap_bytes",
         ("memory/test_pressure.py",),
+    ),
+    python_mutant(
+        "runtime/loop.py",
+        "self._is_stuck &= status.rows == rows",
+        "self._is_stuck = False",
+        ("engine/test_loop.py",),
+    ),
+    python_mutant(
+        "runtime/view.py",
+        "cached = max(0, status.room_blocks - status.free_blocks",
+        "cached = max(0, status.total_blocks - status.free_blocks",
+        ("adapters/test_memory.py",),
     ),
     python_mutant("runtime/admission.py", "fits and swap_seconds <", "fits and swap_seconds >", (SCHEDULER,)),
     python_mutant(
