@@ -21,7 +21,7 @@ def view_of(
     *,
     costs: Costs,
     quotas: Mapping[str, int],
-    is_stuck: bool = False,
+    is_stuck: bool,
 ) -> View:
     """All that a plan depends on; `running` by the engine's sequence, `quotas` in bytes.
 

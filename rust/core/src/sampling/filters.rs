@@ -114,6 +114,12 @@ pub(super) fn weigh(candidates: &mut [Candidate], softmax: Softmax) {
     }
 }
 
+/// Keeps what weighs at least so much, and anything at all.
+pub(super) fn keep_heavy(candidates: &mut Vec<Candidate>, least: f32) {
+    let least = least.max(f32::MIN_POSITIVE);
+    candidates.retain(|candidate| candidate.weight >= least);
+}
+
 /// The sum of the weights.
 pub(super) fn mass(candidates: &[Candidate]) -> f64 {
     candidates.iter().map(|c| f64::from(c.weight)).sum()

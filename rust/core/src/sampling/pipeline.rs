@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ruvllm_kernels::Kernels;
 
 use super::allowed::{Allowed, Choices, Forbidden, is_dense};
-use super::filters::{Candidate, gather, gather_largest, keep_mass, mass, weigh};
+use super::filters::{Candidate, gather, gather_largest, keep_heavy, keep_mass, mass, weigh};
 use super::logprobs::TokenLogprobs;
 use super::params::SamplingParams;
 use super::penalties::Penalties;
@@ -173,11 +173,8 @@ impl Sampler {
             if allowed.allows(token)? {
                 return Ok(token);
             }
-        } else {
-            self.scratch.scan(logits)?;
-            if keep_settled(logits, &self.params, &mut self.scratch, allowed)? {
-                return Ok(draw(&self.scratch.candidates, self.random.unit()));
-            }
+        } else if keep_settled(logits, &self.params, &mut self.scratch, allowed)? {
+            return Ok(draw(&self.scratch.candidates, self.random.unit()));
         }
         self.is_scanned = false;
         let mask = allowed.mask()?;
@@ -253,7 +250,6 @@ impl Sampler {
             gather(logits, blocks, softmax.cutoff(least / 2.0), candidates);
             weigh(candidates, softmax);
         }
-        let least = params.min_p.max(f32::MIN_POSITIVE);
-        candidates.retain(|candidate| candidate.weight >= least);
+        keep_heavy(candidates, params.min_p);
     }
 }

@@ -2,7 +2,7 @@
 //! looked for.
 
 use super::allowed::Allowed;
-use super::filters::{Candidate, gather, mass, weigh};
+use super::filters::{Candidate, gather, keep_heavy, mass, weigh};
 use super::params::SamplingParams;
 use super::scratch::Scratch;
 use super::softmax::Softmax;
@@ -17,19 +17,14 @@ const LEAST_SHARE: f64 = 1.0 / 8.0;
 /// Sums of weights are taken for so much more, or less, than they are.
 const ROUNDING: f64 = 1e-5;
 
-/// Leaves in the scratch, which has scanned the logits, what filters keep of the allowed tokens, by rising id and
-/// with their weights, if that is certain whichever of the tokens that are not asked about may come as well.
+/// Leaves in the scratch what filters keep of the allowed tokens, by rising id and with their weights, if that is
+/// certain whichever of the tokens that are not asked about may come as well.
 pub(super) fn keep_settled(
     logits: &[f32],
     params: &SamplingParams,
     scratch: &mut Scratch,
     allowed: &mut dyn Allowed,
 ) -> Result<bool> {
-    let Scratch {
-        blocks,
-        candidates,
-        spare: kept,
-    } = scratch;
     let top_p = f64::from(params.top_p);
     let least = if top_p < 1.0 {
         (1.0 - top_p) * LEAST_SHARE
@@ -39,6 +34,12 @@ pub(super) fn keep_settled(
     if least <= 0.0 {
         return Ok(false);
     }
+    scratch.scan(logits)?;
+    let Scratch {
+        blocks,
+        candidates,
+        spare: kept,
+    } = scratch;
     let softmax = Softmax::new(blocks.maximum, params.temperature);
     gather(logits, blocks, softmax.cutoff(least), candidates);
     if candidates.len() > MOST_ASKED {
@@ -62,8 +63,7 @@ pub(super) fn keep_settled(
     for candidate in kept.iter_mut() {
         candidate.weight = softmax.weight(logits[candidate.token as usize]);
     }
-    let least = params.min_p.max(f32::MIN_POSITIVE);
-    kept.retain(|candidate| candidate.weight >= least);
+    keep_heavy(kept, params.min_p);
     kept.sort_unstable_by_key(|candidate| candidate.token);
     std::mem::swap(candidates, kept);
     Ok(true)
@@ -93,15 +93,20 @@ fn ask(
         if is_full {
             unknown = 0.0;
         }
-        if is_full || top_p < 1.0 && border(kept, unknown, top_p).is_some() {
-            break;
+        let count = if top_p < 1.0 {
+            border(kept, unknown, top_p)
+        } else {
+            is_full.then_some(kept.len())
+        };
+        if let Some(count) = count {
+            kept.truncate(count);
+            return Ok(true);
+        }
+        if is_full {
+            return Ok(false);
         }
     }
-    if top_p < 1.0 {
-        let count = border(kept, unknown, top_p);
-        kept.truncate(count.unwrap_or(0));
-    }
-    Ok(!kept.is_empty())
+    Ok(top_p >= 1.0 && !kept.is_empty())
 }
 
 /// How many of the best reach the share `top_p` of all that is allowed: these, and of others so much at most as
