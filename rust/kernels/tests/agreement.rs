@@ -237,6 +237,8 @@ impl Sample {
                 epilogue: Epilogue::Replace,
                 deltas: &[],
                 ahead: &ReadAhead::for_threads(std::slice::from_ref(&*self.matrix), 2),
+                // Whatever is asked for meanwhile, results do not know of it.
+                meanwhile: &[ReadAhead::of(&self.inputs), ReadAhead::default()],
             },
             &mut output,
         );

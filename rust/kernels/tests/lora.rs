@@ -121,6 +121,7 @@ fn product(
         epilogue,
         deltas,
         ahead: &[],
+        meanwhile: &[],
     };
     let mut output = vec![0.5; x.len() / columns * product.width()];
     multiply(kernels, &ThreadPool::new(2), &product, &mut output);

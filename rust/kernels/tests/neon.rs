@@ -56,6 +56,7 @@ fn times(kernels: &dyn Kernels, matrix: &PackedMatrix, inputs: &[f32]) -> Vec<f3
         epilogue: Epilogue::Replace,
         deltas: &[],
         ahead: &[],
+        meanwhile: &[],
     };
     let mut output = vec![0.0; tokens * ROWS];
     multiply(kernels, &ThreadPool::new(1), &product, &mut output);

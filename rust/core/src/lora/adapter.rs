@@ -29,6 +29,16 @@ impl Site {
         Self::FeedForwardInput,
         Self::FeedForwardOutput,
     ];
+
+    /// Where a step comes after this place of a layer.
+    pub fn next(self, layer: usize) -> (usize, Self) {
+        match self {
+            Self::AttentionInput => (layer, Self::AttentionOutput),
+            Self::AttentionOutput => (layer, Self::FeedForwardInput),
+            Self::FeedForwardInput => (layer, Self::FeedForwardOutput),
+            Self::FeedForwardOutput => (layer + 1, Self::AttentionInput),
+        }
+    }
 }
 
 /// An adapter; it never changes.

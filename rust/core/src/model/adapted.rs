@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use ruvllm_kernels::{FloatRows, Kernels, RowDelta};
+use ruvllm_kernels::{FloatRows, Kernels, ReadAhead, RowDelta};
 
 use crate::batch::Batch;
 use crate::lora::{Adapter, AdapterUse, Site, SiteAdapter, are_same};
@@ -71,11 +71,17 @@ impl<'a> Adapted<'a> {
         }
     }
 
-    /// Asks memory for what [`Self::reduce`] will need.
-    pub(super) fn ask_ahead(self, uses: &'a [AdapterUse]) {
-        for (adapter, site, _) in self.sites(uses) {
-            adapter.numbers(&site.a).ask_ahead();
-        }
+    /// What [`Self::reduce`] reads at the place that comes after this one, in the order of the rows.
+    pub(super) fn read_next(self) -> Vec<ReadAhead> {
+        let (layer, site) = self.site.next(self.layer);
+        let next = Self {
+            layer,
+            site,
+            ..self
+        };
+        let uses = next.runs().flat_map(|(_, uses)| next.sites(uses));
+        uses.map(|(adapter, site, _)| adapter.numbers(&site.a).read_ahead())
+            .collect()
     }
 
     /// Computes `scale * A x` of rows that have the same adapters, for all that is added to each, one behind the other.

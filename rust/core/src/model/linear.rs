@@ -203,6 +203,7 @@ impl Turn<'_> {
             epilogue,
             deltas: &deltas,
             ahead: self.ahead,
+            meanwhile: &adapted.read_next(),
         };
         compute.count_product(&product);
         multiply(compute.kernels, compute.pool, &product, output);
@@ -263,9 +264,6 @@ impl<'a> Rows<'a> {
         while row < count {
             let most = ROWS_AT_HAND.min(count - row);
             let (rows, uses) = adapted.together(first + row, most);
-            if row == 0 {
-                adapted.ask_ahead(uses);
-            }
             let mut values = &rows_of_task[row * columns..(row + rows) * columns];
             if let Source::Normed(_, norm) = source {
                 normed.resize(values.len(), 0.0);
@@ -274,11 +272,6 @@ impl<'a> Rows<'a> {
                     norm.apply_row(compute, row, target);
                 }
                 values = &normed;
-            }
-            if row + rows < count {
-                // Of those behind, while these are computed.
-                let (_, next) = adapted.together(first + row + rows, 1);
-                adapted.ask_ahead(next);
             }
             if !uses.is_empty() && stride > 0 {
                 let reduced = &mut reduced[row * stride..(row + rows) * stride];

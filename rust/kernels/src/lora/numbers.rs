@@ -41,11 +41,11 @@ impl LoraNumbers<'_> {
         self.len() == 0
     }
 
-    /// Asks memory for them, for they will be needed soon.
-    pub fn ask_ahead(&self) {
+    /// Where they stand, to ask memory for them.
+    pub fn read_ahead(&self) -> ReadAhead {
         match self {
-            Self::F32(values) => ReadAhead::of(values).ask_all(),
-            Self::F16(values) => ReadAhead::of(values).ask_all(),
+            Self::F32(values) => ReadAhead::beginning_of(values),
+            Self::F16(values) => ReadAhead::beginning_of(values),
         }
     }
 

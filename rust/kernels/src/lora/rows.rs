@@ -91,45 +91,79 @@ fn reduce_rows<L: Lanes, S: Stored, const ROWS: usize>(
     stride: usize,
 ) {
     let columns = x.len() / ROWS;
-    for (r, a) in a.chunks_exact(columns).enumerate() {
-        let sums = dots::<L, S, ROWS>(lanes, a, x);
+    let rank = a.len() / columns;
+    let mut r = 0;
+    while r < rank {
+        let (a, reduced) = (&a[r * columns..], &mut reduced[r..]);
+        // Few rows of `x` meet several of A, so that there is enough to do at once.
+        r += match (ROWS, rank - r) {
+            (1, 4..) => some_of_rank::<L, S, ROWS, 4>(lanes, a, x, reduced, stride),
+            (1..=2, 2..) => some_of_rank::<L, S, ROWS, 2>(lanes, a, x, reduced, stride),
+            _ => some_of_rank::<L, S, ROWS, 1>(lanes, a, x, reduced, stride),
+        };
+    }
+}
+
+#[inline(always)]
+fn some_of_rank<L: Lanes, S: Stored, const ROWS: usize, const RANK: usize>(
+    lanes: L,
+    a: &[S],
+    x: &[f32],
+    reduced: &mut [f32],
+    stride: usize,
+) -> usize {
+    let sums = dots::<L, S, ROWS, RANK>(lanes, a, x);
+    for (r, sums) in sums.into_iter().enumerate() {
         for (row, sum) in sums.into_iter().enumerate() {
             reduced[row * stride + r] = sum;
         }
     }
+    RANK
 }
 
-/// The dot products of a row of A with rows of its length, one behind the other.
+/// The dot products of the first rows of A with rows of their length, one behind the other.
 #[inline(always)]
-fn dots<L: Lanes, S: Stored, const ROWS: usize>(lanes: L, a: &[S], x: &[f32]) -> [f32; ROWS] {
-    let length = a.len().min(x.len() / ROWS);
+fn dots<L: Lanes, S: Stored, const ROWS: usize, const RANK: usize>(
+    lanes: L,
+    a: &[S],
+    x: &[f32],
+) -> [[f32; ROWS]; RANK] {
+    let length = (x.len() / ROWS).min(a.len() / RANK);
     let (a, x) = (a.as_ptr(), x.as_ptr());
-    let mut sums = [[lanes.splat(0.0); CHAINS]; ROWS];
+    let mut sums = [[[lanes.splat(0.0); CHAINS]; ROWS]; RANK];
     let mut index = 0;
-    // SAFETY: whole vectors before `length` are loaded, then as many numbers as are left; `x` has `ROWS` rows of that.
+    // SAFETY: whole vectors before `length` are loaded, then as many numbers as are left; `x` has `ROWS` rows of that,
+    // and `a` has `RANK`.
     unsafe {
         while index + CHAINS * L::WIDTH <= length {
             for chain in 0..CHAINS {
                 let place = index + chain * L::WIDTH;
-                let a = S::load(lanes, a.add(place));
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    let x = lanes.load(x.add(row * length + place));
-                    sums[chain] = lanes.fma(a, x, sums[chain]);
+                let mut values = [lanes.splat(0.0); ROWS];
+                for (row, values) in values.iter_mut().enumerate() {
+                    *values = lanes.load(x.add(row * length + place));
+                }
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let a = S::load(lanes, a.add(r * length + place));
+                    for (sums, values) in sums.iter_mut().zip(values) {
+                        sums[chain] = lanes.fma(a, values, sums[chain]);
+                    }
                 }
             }
             index += CHAINS * L::WIDTH;
         }
         while index < length {
             let count = (length - index).min(L::WIDTH);
-            let a = S::load_partial(lanes, a.add(index), count);
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let x = lanes.load_partial(x.add(row * length + index), count);
-                sums[0] = lanes.fma(a, x, sums[0]);
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let a = S::load_partial(lanes, a.add(r * length + index), count);
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let x = lanes.load_partial(x.add(row * length + index), count);
+                    sums[0] = lanes.fma(a, x, sums[0]);
+                }
             }
             index += count;
         }
     }
-    sums.map(|[first, second]| lanes.sum(lanes.add(first, second)))
+    sums.map(|sums| sums.map(|[first, second]| lanes.sum(lanes.add(first, second))))
 }
 
 /// As [`plain_expand`], in vectors.

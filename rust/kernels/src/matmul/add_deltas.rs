@@ -5,15 +5,23 @@ use std::ops::Range;
 use super::output::OutputTile;
 use crate::kernels::Kernels;
 use crate::lora::RowDelta;
+use crate::read_ahead::ReadAhead;
 
-/// Asks memory for what [`add_deltas`] will add to a tile, which is computed meanwhile: each adapter's part of it is
+/// What [`add_deltas`] reads for a tile: to be asked for while that is computed, since each adapter's part of it is
 /// too short for the processor to see what comes.
-pub(super) fn ask_ahead(deltas: &[RowDelta<'_>], place: (&Range<usize>, &Range<usize>)) {
-    for delta in deltas {
-        if let Some(meeting) = delta.meets(place) {
-            delta.b.part(delta.numbers_of(&meeting.outputs)).ask_ahead();
-        }
-    }
+pub(super) fn numbers_for<'a>(
+    deltas: &'a [RowDelta<'_>],
+    place: (&'a Range<usize>, &'a Range<usize>),
+) -> impl Iterator<Item = ReadAhead> + 'a {
+    let meetings = deltas
+        .iter()
+        .filter_map(move |delta| Some((delta, delta.meets(place)?)));
+    meetings.map(|(delta, meeting)| {
+        delta
+            .b
+            .part(delta.numbers_of(&meeting.outputs))
+            .read_ahead()
+    })
 }
 
 /// Adds to a tile, whose rows and outputs in the product are given, what is its own of each delta.

@@ -180,6 +180,7 @@ fn add_rounded(
     let range = TileRange {
         tiles: 0..BLOCK_INPUTS / TILE_ROWS,
         tokens: 0..count,
+        ahead: Vec::new(),
     };
     for block in blocks.clone() {
         let matrices = product.matrices.iter().zip(&mut panels);

@@ -107,7 +107,7 @@ impl ReadAhead {
     pub fn for_threads(matrices: &[PackedMatrix], threads: usize) -> Vec<Self> {
         (0..threads)
             .map(|thread| {
-                first_tile(matrices, thread, threads).map_or_else(Self::default, Self::of)
+                first_tile(matrices, thread, threads).map_or_else(Self::default, Self::beginning_of)
             })
             .collect()
     }

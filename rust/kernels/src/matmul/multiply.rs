@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use super::add_deltas::{add_deltas, ask_ahead};
+use super::add_deltas::{add_deltas, numbers_for};
 use super::cut::{Chunk, Cut};
 use super::output::OutputTile;
 use super::product::{Activations, Epilogue, FEW_TOKENS, Product};
@@ -11,6 +11,7 @@ use super::rows::TileRange;
 use super::words::takes_words;
 use crate::Activation;
 use crate::kernels::Kernels;
+use crate::read_ahead::{ReadAhead, ask_all, lines_in, lines_of};
 use crate::threads::ThreadPool;
 use crate::weights::{Elements, PackedMatrix, TILE_ROWS};
 
@@ -78,16 +79,23 @@ pub fn multiply(
     } else {
         &[]
     };
-    pool.run_before(ahead, cut.chunks(), &|index| {
+    let chunks = cut.chunks();
+    pool.run_before(ahead, chunks, &|index| {
         let Some(chunk) = cut.chunk(index) else {
             return;
         };
         let tiles = chunk.tiles.clone();
         let step = token_step(product, tiles.len());
         for first in (0..tokens).step_by(step) {
-            let range = TileRange {
+            let mut range = TileRange {
                 tiles: tiles.clone(),
                 tokens: first..tokens.min(first + step),
+                ahead: Vec::new(),
+            };
+            let share = Share {
+                index,
+                of: chunks,
+                is_first_pass: first == 0,
             };
             let rows = range.rows(&chunk.matrices[0]);
             let columns = chunk.column + rows.start..chunk.column + rows.end;
@@ -96,15 +104,53 @@ pub fn multiply(
             let mut target = unsafe { shared.tile(&range.tokens, &columns) };
             if let Epilogue::Gate(activation) = product.epilogue {
                 let with = (kernels, activation);
-                gate_chunk(with, &chunk, (product, &range), &mut target);
+                gate_chunk(with, &chunk, (product, share), range, &mut target);
             } else {
-                let place = (&range.tokens, &columns);
-                ask_ahead(product.deltas, place);
+                let place = (&range.tokens.clone(), &columns);
+                range.ahead = share.read_ahead(product, place);
                 multiply_range(kernels, &chunk.matrices[0], (product, &range), &mut target);
                 add_deltas(kernels, product.deltas, place, &mut target);
             }
         }
     });
+}
+
+/// Which part of a product something is, of how many that threads begin with in this order.
+#[derive(Clone, Copy)]
+struct Share {
+    index: usize,
+    of: usize,
+    /// Whether its weights pass by for the first time.
+    is_first_pass: bool,
+}
+
+impl Share {
+    /// Half of it.
+    fn half(self, second: bool) -> Self {
+        Self {
+            index: 2 * self.index + usize::from(second),
+            of: 2 * self.of,
+            ..self
+        }
+    }
+
+    /// What is asked of memory while it is computed: what is added to it, and its share of what comes soon.
+    fn read_ahead(
+        self,
+        product: &Product<'_>,
+        place: (&Range<usize>, &Range<usize>),
+    ) -> Vec<ReadAhead> {
+        let mut ahead: Vec<_> = numbers_for(product.deltas, place).collect();
+        if self.is_first_pass {
+            let lines = lines_in(product.meanwhile);
+            let until = |part| lines * part / self.of;
+            ahead.extend(lines_of(
+                product.meanwhile,
+                until(self.index)..until(self.index + 1),
+            ));
+        }
+        ahead
+    }
 }
 
 fn multiply_range(
@@ -114,9 +160,15 @@ fn multiply_range(
     output: &mut OutputTile<'_>,
 ) {
     match product.activations {
-        Activations::Float(rows) => kernels.multiply_float(matrix, rows, range, output),
+        Activations::Float(rows) => {
+            ask_all(&range.ahead);
+            kernels.multiply_float(matrix, rows, range, output);
+        }
         Activations::Quantized(rows) => kernels.multiply_quantized(matrix, rows, range, output),
-        Activations::Words(rows) => kernels.multiply_words(matrix, rows, range, output),
+        Activations::Words(rows) => {
+            ask_all(&range.ahead);
+            kernels.multiply_words(matrix, rows, range, output);
+        }
     }
 }
 
@@ -124,18 +176,21 @@ fn multiply_range(
 fn gate_chunk(
     (kernels, activation): (&dyn Kernels, Activation),
     chunk: &Chunk<'_>,
-    (product, range): (&Product<'_>, &TileRange),
+    (product, share): (&Product<'_>, Share),
+    mut range: TileRange,
     output: &mut OutputTile<'_>,
 ) {
     let columns = output.columns();
     let mut halves = vec![0.0; 2 * range.tokens.len() * columns];
     let (gate, up) = halves.split_at_mut(range.tokens.len() * columns);
     let mut outputs = range.rows(&chunk.matrices[0]);
-    for (matrix, half) in chunk.matrices.iter().zip([&mut *gate, &mut *up]) {
+    let tokens = range.tokens.clone();
+    for (is_up, half) in [(false, &mut *gate), (true, &mut *up)] {
+        let matrix = &chunk.matrices[usize::from(is_up)];
         let mut half = OutputTile::new(half, columns);
-        let place = (&range.tokens, &outputs);
-        ask_ahead(product.deltas, place);
-        multiply_range(kernels, matrix, (product, range), &mut half);
+        let place = (&tokens, &outputs);
+        range.ahead = share.half(is_up).read_ahead(product, place);
+        multiply_range(kernels, matrix, (product, &range), &mut half);
         add_deltas(kernels, product.deltas, place, &mut half);
         outputs = outputs.start + matrix.rows()..outputs.end + matrix.rows();
     }

@@ -64,6 +64,9 @@ pub struct Product<'a> {
     pub deltas: &'a [RowDelta<'a>],
     /// What threads ask memory for when they wait, where few tokens make them wait for memory.
     pub ahead: &'a [ReadAhead],
+    /// What is read soon after, in the order in which the threads come to it: asked for while the product is
+    /// computed.
+    pub meanwhile: &'a [ReadAhead],
 }
 
 impl Product<'_> {

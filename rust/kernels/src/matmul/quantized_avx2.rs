@@ -14,6 +14,7 @@ use super::rows::{QuantizedRows, TileRange};
 use super::unpack_avx2::Scales;
 use super::words_avx2;
 use crate::quant::{HALF_SCALES, SINGLE_SCALES, SUPER_SCALES, ScaleEncoding};
+use crate::read_ahead::{Asking, ask_all};
 use crate::weights::{Elements, PackedMatrix, QuantLayout, TILE_ROWS};
 
 /// Up to so many tokens the weights come from memory, which is asked this far ahead, in bytes.
@@ -54,6 +55,7 @@ pub(crate) unsafe fn multiply(
     unsafe {
         match matrix.elements() {
             Elements::Quantized(layout) if layout.bits == 8 && range.tokens.len() > FEW => {
+                ask_all(&range.ahead);
                 words_avx2::multiply_bytes(matrix, layout, (rows, range), output)
             }
             _ => multiply_with(Maddubs::new(), matrix, (rows, range), output),
@@ -166,6 +168,8 @@ unsafe fn all<
         (&rows.half_sums, &rows.half_debts)
     };
     let count = range.tokens.len();
+    let passes = 2 * range.tiles.len() * count.div_ceil(D::tokens(BITS));
+    let mut asking = Asking::in_steps(&range.ahead, passes * blocks);
     let halves = range.tiles.clone().flat_map(|tile| [(tile, 0), (tile, 1)]);
     for (index, (tile, half)) in halves.enumerate() {
         let mut done = 0;
@@ -175,11 +179,7 @@ unsafe fn all<
                 values: matrix.tile_values(tile).as_ptr(),
                 scales: matrix.tile_scales(tile).as_ptr(),
                 half,
-                ahead: if done == 0 && half == 0 && count <= FEW {
-                    AHEAD
-                } else {
-                    0
-                },
+                ahead: AHEAD * usize::from(done == 0 && half == 0 && count <= FEW),
                 blocks,
                 // SAFETY: one register is filled; the caller has AVX2.
                 zero_shift: unsafe {
@@ -194,12 +194,30 @@ unsafe fn all<
             // SAFETY: as many tokens as the instance takes stand behind the pointers.
             done += unsafe {
                 match count - done {
-                    4.. if D::tokens(BITS) == 4 => {
-                        some::<D, 4, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, target)
-                    }
-                    3.. => some::<D, 3, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, target),
-                    2.. => some::<D, 2, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, target),
-                    _ => some::<D, 1, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, target),
+                    4.. if D::tokens(BITS) == 4 => some::<D, 4, BITS, GROUPS, ENCODING, MINIMUM>(
+                        dot,
+                        task,
+                        target,
+                        &mut asking,
+                    ),
+                    3.. => some::<D, 3, BITS, GROUPS, ENCODING, MINIMUM>(
+                        dot,
+                        task,
+                        target,
+                        &mut asking,
+                    ),
+                    2.. => some::<D, 2, BITS, GROUPS, ENCODING, MINIMUM>(
+                        dot,
+                        task,
+                        target,
+                        &mut asking,
+                    ),
+                    _ => some::<D, 1, BITS, GROUPS, ENCODING, MINIMUM>(
+                        dot,
+                        task,
+                        target,
+                        &mut asking,
+                    ),
                 }
             };
         }
@@ -221,9 +239,10 @@ unsafe fn some<
     dot: D,
     task: HalfTile,
     (output, row, column): (&mut OutputTile<'_>, usize, usize),
+    asking: &mut Asking<'_>,
 ) -> usize {
     // SAFETY: the streams hold `blocks` blocks, the activation pointers `COUNT` rows.
-    let sums = unsafe { products::<D, COUNT, BITS, GROUPS, ENCODING, MINIMUM>(dot, task) };
+    let sums = unsafe { products::<D, COUNT, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, asking) };
     for (token, sum) in sums.into_iter().enumerate() {
         let mut lanes = [0.0; TILE_ROWS / 2];
         // SAFETY: eight floats.
@@ -247,6 +266,7 @@ unsafe fn products<
 >(
     dot: D,
     task: HalfTile,
+    asking: &mut Asking<'_>,
 ) -> [__m256; COUNT] {
     let columns = task.blocks * 32;
     // SAFETY: the streams hold `blocks` blocks of the layout, and the activation pointers `COUNT` rows of as many.
@@ -261,6 +281,7 @@ unsafe fn products<
                     _mm_prefetch::<_MM_HINT_T0>(address.cast());
                 }
             }
+            asking.step();
             let values = values.add(task.half * 32);
             let quants = (task.quants.add(block * 32), columns);
             scales.begin_block(block);

@@ -16,10 +16,14 @@ use super::output::OutputTile;
 use super::rows::{QuantizedRows, TileRange};
 use super::tile_avx512::{TilePair, all_tokens};
 use crate::quant::{HALF_SCALES, SINGLE_SCALES, SUPER_SCALES, ScaleEncoding};
+use crate::read_ahead::Asking;
 use crate::weights::{Elements, PackedMatrix, QuantLayout, TILE_ROWS};
 
 /// Up to so many tokens pass over one tile at a time, for the weights come from memory.
 const FEW: usize = 8;
+
+/// About so many of more tokens pass over two at a time.
+const TOKENS: usize = 6;
 
 /// How far ahead of one tile's weights memory is asked for, in bytes; two tiles ask for the next two.
 const AHEAD: usize = 8192;
@@ -93,7 +97,7 @@ unsafe fn multiply_with<D: Enter>(
     true
 }
 
-type MultiplyTiles = unsafe fn(TilePair, usize, (usize, usize));
+type MultiplyTiles = unsafe fn(TilePair, usize, (usize, usize), &mut Asking<'_>);
 
 /// Where the algorithm is compiled with the features of a [`WideDot`].
 trait Enter: WideDot {
@@ -132,12 +136,13 @@ macro_rules! enter {
             task: TilePair,
             tokens: usize,
             widths: (usize, usize),
+            asking: &mut Asking<'_>,
         ) {
             // SAFETY: the features of the dot are on, and the caller has the tokens and tiles.
             unsafe {
                 let dot = $dot::new();
                 all_tokens::<$dot, TILES, BITS, GROUPS, ENCODING, MINIMUM>(
-                    dot, task, tokens, widths,
+                    dot, task, tokens, widths, asking,
                 );
             }
         }
@@ -173,6 +178,11 @@ unsafe fn for_each_pair(
         (&rows.half_sums, &rows.half_debts)
     };
     let first = range.tokens.start;
+    let passes = match range.tokens.len() {
+        ..=FEW => range.tiles.len(),
+        tokens => range.tiles.len().div_ceil(2) * tokens.div_ceil(TOKENS),
+    };
+    let mut asking = Asking::in_steps(&range.ahead, passes * blocks);
     let mut tile = range.tiles.start;
     while tile < range.tiles.end {
         // Few tokens wait for memory: one stream, read once, is what comes fastest.
@@ -201,7 +211,7 @@ unsafe fn for_each_pair(
                 destination: Destination::new(output, column, tiles),
             };
             let widths = (rows.columns(), blocks * groups);
-            multiply_tiles[tiles - 1](task, range.tokens.len(), widths);
+            multiply_tiles[tiles - 1](task, range.tokens.len(), widths, &mut asking);
         }
         tile += tiles;
     }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::read_ahead::ReadAhead;
 use crate::weights::{BLOCK_INPUTS, PackedMatrix, TILE_ROWS};
 
 /// Float activations `[tokens, columns]`.
@@ -188,6 +189,8 @@ pub struct TileRange {
     pub tiles: Range<usize>,
     /// Rows of the activations.
     pub tokens: Range<usize>,
+    /// What memory is asked for meanwhile, by implementations that have the time.
+    pub ahead: Vec<ReadAhead>,
 }
 
 impl TileRange {

@@ -5,6 +5,7 @@ use std::arch::x86_64::*;
 use super::destination_avx512::Destination;
 use super::dot_avx512::WideDot;
 use super::unpack_avx512::{Scales, weights};
+use crate::read_ahead::Asking;
 use crate::simd::prefetch;
 
 /// One or two tiles and some tokens, as pointers.
@@ -50,6 +51,7 @@ pub(super) unsafe fn all_tokens<
     mut task: TilePair,
     tokens: usize,
     (columns, sums_stride): (usize, usize),
+    asking: &mut Asking<'_>,
 ) {
     let mut left = tokens;
     if TILES == 2 {
@@ -61,23 +63,27 @@ pub(super) unsafe fn all_tokens<
         while left > 0 {
             let step = match left {
                 8 if TILES == 1 && D::TOKENS_OF_ONE == 8 => {
-                    some_tokens::<D, TILES, 8, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, columns)
+                    some_tokens::<D, TILES, 8, BITS, GROUPS, ENCODING, MINIMUM>(
+                        dot, task, columns, asking,
+                    )
                 }
                 6 | 9.. if D::TOKENS == 6 => {
-                    some_tokens::<D, TILES, 6, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, columns)
+                    some_tokens::<D, TILES, 6, BITS, GROUPS, ENCODING, MINIMUM>(
+                        dot, task, columns, asking,
+                    )
                 }
-                4 | 7.. => {
-                    some_tokens::<D, TILES, 4, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, columns)
-                }
-                3 | 5 | 6 => {
-                    some_tokens::<D, TILES, 3, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, columns)
-                }
-                2 => {
-                    some_tokens::<D, TILES, 2, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, columns)
-                }
-                _ => {
-                    some_tokens::<D, TILES, 1, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, columns)
-                }
+                4 | 7.. => some_tokens::<D, TILES, 4, BITS, GROUPS, ENCODING, MINIMUM>(
+                    dot, task, columns, asking,
+                ),
+                3 | 5 | 6 => some_tokens::<D, TILES, 3, BITS, GROUPS, ENCODING, MINIMUM>(
+                    dot, task, columns, asking,
+                ),
+                2 => some_tokens::<D, TILES, 2, BITS, GROUPS, ENCODING, MINIMUM>(
+                    dot, task, columns, asking,
+                ),
+                _ => some_tokens::<D, TILES, 1, BITS, GROUPS, ENCODING, MINIMUM>(
+                    dot, task, columns, asking,
+                ),
             };
             left -= step;
             task.first_fetch = if TILES == 2 {
@@ -110,6 +116,7 @@ unsafe fn some_tokens<
     dot: D,
     task: TilePair,
     columns: usize,
+    asking: &mut Asking<'_>,
 ) -> usize {
     // SAFETY: the streams of each tile hold `blocks` blocks, the activation pointers `TOKENS` rows.
     unsafe {
@@ -128,6 +135,7 @@ unsafe fn some_tokens<
                 next_fetch += task.fetch_every;
                 fetch::<TILES, BITS, ENCODING, MINIMUM>(&task, &values, &scales);
             }
+            asking.step();
             for scales in &mut scales {
                 scales.begin_block(block);
             }

@@ -4,6 +4,7 @@ use std::arch::{aarch64::*, asm};
 
 use super::output::OutputTile;
 use super::rows::{QuantizedRows, TileRange};
+use crate::read_ahead::ask_all;
 use crate::simd::{Lanes, neon::Neon};
 use crate::weights::{Elements, PackedMatrix, QuantLayout, TILE_ROWS, VECTOR_BYTES};
 
@@ -152,6 +153,7 @@ pub(super) fn for_each_tile(
     output: &mut OutputTile<'_>,
     multiply_tile: impl Fn(TileTask),
 ) {
+    ask_all(&range.ahead);
     let (sums, debts) = sums_of(rows, layout);
     let first = range.tokens.start;
     let first_group = first * rows.blocks() * layout.groups();
