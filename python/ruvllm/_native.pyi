@@ -260,8 +260,14 @@ class Model:
         activations: str = "auto",
         progress: Callable[[int, int], None] | None = None,
         packs: KernelPacks | None = None,
+        images: str | None = None,
+        keep_image: bool = False,
     ) -> Model:
-        """Reads a GGUF file or a folder; `activations` is `auto` or `f32`."""
+        """Reads a GGUF file or a folder; `activations` is `auto` or `f32`.
+
+        Where `images`, a folder, has the packed weights of this model, they are mapped from it; with `keep_image` they
+        are written there where they are not.
+        """
     @property
     def architecture(self) -> str: ...
     @property
@@ -273,11 +279,11 @@ class Model:
     def quantization(self) -> str:
         """The tensor type that holds most weights: `Q4_1`, `F32`, ..."""
     @property
-    def num_parameters(self) -> int: ...
+    def sizes(self) -> tuple[int, int, int, int]:
+        """Weights in all, bytes of the files, of the packed weights, and how many of these are mapped."""
     @property
-    def file_bytes(self) -> int: ...
-    @property
-    def weight_bytes(self) -> int: ...
+    def image(self) -> tuple[Path | None, str | None]:
+        """The image of the packed weights, and why there is none or it was not used."""
     @property
     def vocab_size(self) -> int: ...
     @property
@@ -285,11 +291,8 @@ class Model:
     @property
     def num_layers(self) -> int: ...
     @property
-    def num_heads(self) -> int: ...
-    @property
-    def num_kv_heads(self) -> int: ...
-    @property
-    def head_dim(self) -> int: ...
+    def heads(self) -> tuple[int, int, int]:
+        """Heads of queries, heads of keys and values, and how wide each is."""
     def kv_block_bytes(self, kv_format: str) -> int:
         """Bytes of a block of key-value cache, all layers, in a format that `Engine` takes."""
     def map_shape(self, module: str) -> tuple[int, int]:

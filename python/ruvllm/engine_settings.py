@@ -17,10 +17,11 @@ from typing import Any, Literal, TypeAlias, TypedDict
 from ruvllm._settings import check_settings, described, setting, settings_of
 from ruvllm.config import Limits, PrefixCacheConfig
 
-__all__ = ["Activations", "EngineKeywords", "EngineSettings", "Isa", "KvFormat"]
+__all__ = ["Activations", "EngineKeywords", "EngineSettings", "Isa", "KvFormat", "WeightImage"]
 
 Activations: TypeAlias = Literal["auto", "f32"]
 KvFormat: TypeAlias = Literal["auto", "f16", "f32", "int8"]
+WeightImage: TypeAlias = Literal["use", "keep", "off"]
 Isa: TypeAlias = Literal[
     "avx512",
     "avx2-vnni",
@@ -46,6 +47,7 @@ class EngineKeywords(TypedDict, total=False):
     kv_cache_bytes: int | None
     adapter_bytes: int | None
     kernel_pack: str | os.PathLike[str] | None
+    weight_image: WeightImage
     prefix_cache: PrefixCacheConfig | None
     limits: Limits | None
 
@@ -102,6 +104,11 @@ class EngineSettings:
         None,
         "A signed kernel pack to compute with: a folder, `reference`, or the name of an installed one; by "
         "default none. One that is refused is a `PackError`.",
+    )
+    weight_image: WeightImage = setting(
+        "use",
+        "Weights that `ruvllm prepare` packed are mapped from their file, in a blink and once for all processes: `use` "
+        "looks for it, `keep` makes it where it is missing and the disk has room, `off` packs anew.",
     )
     prefix_cache: PrefixCacheConfig | None = setting(
         None, "What computed prefixes may keep, and when they give way.", has_flag=False

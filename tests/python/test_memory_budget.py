@@ -77,7 +77,7 @@ def test_a_machine_without_limits(tmp_path: Path) -> None:
     write(tmp_path, "proc/self/cgroup", "0::/\n")
     write(tmp_path, "sys/fs/cgroup/memory.max", "max\n")
     write(tmp_path, "sys/fs/cgroup/memory.current", "5\n")
-    assert available_memory(tmp_path) == 800 * 1024
+    assert available_memory(root=tmp_path) == 800 * 1024
 
 
 def test_cgroup_2_the_tightest_of_the_chain(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_cgroup_2_the_tightest_of_the_chain(tmp_path: Path) -> None:
     write(tmp_path, "sys/fs/cgroup/outer/memory.stat", "anon 1\ninactive_file 20000\n")
     write(tmp_path, "sys/fs/cgroup/outer/inner/memory.max", "200000\n")
     write(tmp_path, "sys/fs/cgroup/outer/inner/memory.current", "50000\n")
-    assert available_memory(tmp_path) == 70_000
+    assert available_memory(root=tmp_path) == 70_000
 
 
 def test_cgroup_1(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_cgroup_1(tmp_path: Path) -> None:
     write(tmp_path, "sys/fs/cgroup/memory/x/memory.usage_in_bytes", "50000\n")
     write(tmp_path, "sys/fs/cgroup/memory/memory.limit_in_bytes", str(2**63 - 4096))
     write(tmp_path, "sys/fs/cgroup/memory/memory.usage_in_bytes", "50000\n")
-    assert available_memory(tmp_path) == 40_000
+    assert available_memory(root=tmp_path) == 40_000
 
 
 def test_this_machine() -> None:

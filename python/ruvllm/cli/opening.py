@@ -12,7 +12,7 @@ from ruvllm.hub.progress import Report, wants_bar
 if TYPE_CHECKING:
     from ruvllm.llm import LLM
 
-__all__ = ["open_model"]
+__all__ = ["loading_bar", "open_model"]
 
 
 def open_model(name: str, engine: EngineOptions, *, quiet: bool) -> "LLM":
@@ -20,12 +20,13 @@ def open_model(name: str, engine: EngineOptions, *, quiet: bool) -> "LLM":
     path = hub.resolve(name, quiet=quiet, cache=engine.cache_dir)
     from ruvllm.llm import LLM
 
-    with _loading_bar(f"Loading {name}", quiet=quiet) as report:
+    with loading_bar(f"Loading {name}", quiet=quiet) as report:
         return LLM(str(path), progress=report, **engine.settings.keywords())
 
 
 @contextmanager
-def _loading_bar(title: str, *, quiet: bool) -> Iterator[Report]:
+def loading_bar(title: str, *, quiet: bool) -> Iterator[Report]:
+    """A bar on stderr, where somebody looks at it; gives what is called with the bytes done and in all."""
     if not wants_bar(quiet=quiet):
         yield lambda done, total: None
         return

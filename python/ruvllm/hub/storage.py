@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["cache_folder", "model_folder", "state_folder"]
+__all__ = ["cache_folder", "image_folder", "model_folder", "state_folder"]
 
 
 def cache_folder(environment: Mapping[str, str] | None = None) -> Path:
@@ -32,6 +32,11 @@ def state_folder(environment: Mapping[str, str] | None = None) -> Path:
 def model_folder(cache: Path, name: str) -> Path:
     """Return the folder of one model out of the registry."""
     return cache / "models" / name
+
+
+def image_folder(cache: Path) -> Path:
+    """Return the folder of weights that were packed before."""
+    return cache / "images"
 
 
 def _platform_folder(variables: Mapping[str, str], xdg_name: str, default: str, mac_name: str) -> Path:

@@ -12,22 +12,24 @@ __all__ = ["engine_stats", "memory_stats", "model_info", "pool_stats", "set_quot
 def model_info(model: OpenModel, device: DeviceType) -> ModelInfo:
     """What the model is and how it runs."""
     native = model.native
+    num_heads, num_kv_heads, head_dim = native.heads
+    num_parameters, file_bytes, weight_bytes, _ = native.sizes
     return ModelInfo(
         name=model.text.name,
         path=model.path,
         architecture=native.architecture,
         quantization=native.quantization,
-        num_parameters=native.num_parameters,
+        num_parameters=num_parameters,
         vocab_size=native.vocab_size,
         hidden_size=native.hidden_size,
         num_layers=native.num_layers,
-        num_heads=native.num_heads,
-        num_kv_heads=native.num_kv_heads,
-        head_dim=native.head_dim,
+        num_heads=num_heads,
+        num_kv_heads=num_kv_heads,
+        head_dim=head_dim,
         model_max_context=native.max_context,
         max_context=model.max_context,
-        file_bytes=native.file_bytes,
-        weight_bytes=native.weight_bytes,
+        file_bytes=file_bytes,
+        weight_bytes=weight_bytes,
         device=device,
         isa=native.isa,
         threads=native.threads,
@@ -38,8 +40,9 @@ def memory_stats(model: OpenModel) -> MemoryStats:
     """Memory in use now; the key-value blocks as of the last plan."""
     load = model.loop.load()
     resident, peak = _native.process_memory()
+    _, _, weight_bytes, _ = model.native.sizes
     return MemoryStats(
-        weight_bytes=model.native.weight_bytes,
+        weight_bytes=weight_bytes,
         kv_total_bytes=load.total_block_bytes,
         kv_used_bytes=load.used_block_bytes,
         kv_cached_bytes=load.cached_block_bytes,

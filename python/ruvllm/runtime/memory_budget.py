@@ -136,9 +136,14 @@ def _within_budget(request: KvRequest, wanted: int, budget: int) -> KvPlan:
     return KvPlan(max_context=fitting, kv_cache_bytes=budget)
 
 
-def available_memory(root: Path = Path("/")) -> int | None:
-    """Bytes that this process may still take; `None` where the system does not tell."""
-    known = [size for size in (_machine_free(root), _cgroup_free(root)) if size is not None]
+def available_memory(mapped_bytes: int = 0, root: Path = Path("/")) -> int | None:
+    """Bytes that this process may still take; `None` where the system does not tell.
+
+    Weights that are mapped from a file could give way, which the system counts as free; they must not.
+    """
+    machine = _machine_free(root)
+    left = None if machine is None else max(0, machine - mapped_bytes)
+    known = [size for size in (left, _cgroup_free(root, mapped_bytes)) if size is not None]
     return min(known) if known else None
 
 
@@ -155,14 +160,14 @@ def _machine_free(root: Path) -> int | None:
         return None
 
 
-def _cgroup_free(root: Path) -> int | None:
+def _cgroup_free(root: Path, mapped_bytes: int) -> int | None:
     """What the control group leaves, version 2 or 1: the least of its own limit and those above it."""
     free: int | None = None
     for folder, limit_name, used_name in _cgroup_folders(root):
         limit, used = _number(folder / limit_name), _number(folder / used_name)
         if limit is None or used is None or limit >= 2**60:  # version 1 writes "no limit" as a huge number
             continue
-        left = max(0, limit - used + _reclaimable(folder))
+        left = max(0, limit - used + max(0, _reclaimable(folder) - mapped_bytes))
         free = left if free is None else min(free, left)
     return free
 

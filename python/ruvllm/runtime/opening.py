@@ -26,6 +26,7 @@ from ruvllm.runtime.memory_budget import (
 )
 from ruvllm.runtime.native_engine import NativeEngine
 from ruvllm.runtime.scheduler import Scheduler
+from ruvllm.runtime.weight_images import ImageChoice, mapped_bytes
 from ruvllm.text.loading import ModelText, load_text
 from ruvllm.types import Precision
 
@@ -58,6 +59,7 @@ def open_model(
     """Load the model and start its loop."""
     settings = of_this_machine(settings)
     packs = _open_pack(settings.kernel_pack, settings.isa)
+    images = ImageChoice.of(settings.weight_image, path)
     native = _native.Model.load(
         str(path),
         threads=settings.threads,
@@ -65,6 +67,8 @@ def open_model(
         activations=settings.activations,
         progress=progress,
         packs=packs.native if packs else None,
+        images=images.folder,
+        keep_image=images.keep,
     )
     _check_quantization(settings.quantization, native.quantization, path)
     text = load_text(native, path)
@@ -141,4 +145,4 @@ def _plan_memory(native: _native.Model, settings: ConfiguredSettings) -> KvPlan:
         max_context=wanted,
         kv_cache_bytes=settings.kv_cache_bytes,
     )
-    return plan_kv_cache(request, available_memory())
+    return plan_kv_cache(request, available_memory(mapped_bytes(native)))

@@ -169,6 +169,7 @@ fn loaded(folder: &Path) -> Arc<Model> {
         kernels: ruvllm_kernels::best(),
         threads: 2,
         precision: ActivationPrecision::Float,
+        images: None,
     };
     Arc::new(load(&open(folder).unwrap(), &options, &mut |_, _| Ok(())).unwrap())
 }

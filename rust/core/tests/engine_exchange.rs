@@ -53,6 +53,7 @@ fn logits_are_computed_with_what_the_layers_were() {
         kernels: Arc::clone(&switch) as Arc<dyn Kernels>,
         threads: 2,
         precision: ActivationPrecision::Auto,
+        images: None,
     };
     let files = open(&fixture(CAPPED)).unwrap();
     let exchanged = Arc::new(load(&files, &options, &mut |_, _| Ok(())).unwrap());

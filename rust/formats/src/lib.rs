@@ -8,7 +8,9 @@
 mod budget;
 mod cursor;
 mod error;
+mod fingerprint;
 pub mod gguf;
+mod image;
 mod json;
 mod json_shape;
 mod mapping;
@@ -22,6 +24,7 @@ mod tensor_type;
 
 pub use error::FormatError;
 pub use gguf::{Metadata, Value};
+pub use image::{ImageMark, ImagePiece, ImageWriter, PackedImage};
 pub use json_shape::JsonShape;
 pub use model_files::{FileKind, ModelFiles};
 pub use strings::Strings;

@@ -49,6 +49,14 @@ impl Mapping {
         Ok(Self { map })
     }
 
+    /// Asks the system for huge pages, where it keeps files in some: what is read again and again is then found
+    /// through a few entries of the address cache.
+    pub(crate) fn ask_for_huge_pages(&self) {
+        #[cfg(target_os = "linux")]
+        // Only a hint: a system without them refuses it.
+        drop(self.map.advise(memmap2::Advice::HugePage));
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.map
     }

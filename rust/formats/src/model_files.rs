@@ -101,10 +101,12 @@ impl ModelFiles {
 
     /// Bytes of all files.
     pub fn total_bytes(&self) -> u64 {
-        self.mappings
-            .iter()
-            .map(|mapping| mapping.bytes().len() as u64)
-            .sum()
+        self.all_bytes().map(|bytes| bytes.len() as u64).sum()
+    }
+
+    /// Each of the files.
+    pub(crate) fn all_bytes(&self) -> impl Iterator<Item = &[u8]> {
+        self.mappings.iter().map(Mapping::bytes)
     }
 
     /// The files.

@@ -59,7 +59,8 @@ pub use plain::WEIGHT_BLOCK;
 pub use read_ahead::ReadAhead;
 pub use threads::ThreadPool;
 pub use weights::{
-    BLOCK_INPUTS, Elements, PackedMatrix, PackingError, QuantLayout, TILE_ROWS, WeightSource,
+    BLOCK_INPUTS, Elements, PackedBefore, PackedMatrix, PackingError, QuantLayout, SharedBytes,
+    TILE_ROWS, WeightSource,
 };
 
 /// The non-linearity of a gated feed-forward half.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 use ruvllm_core::ids::TokenId;
-use ruvllm_core::model::{self, ActivationPrecision, LoadOptions, Module};
+use ruvllm_core::model::{self, ActivationPrecision, Images, LoadOptions, Module};
 use ruvllm_core::{Result, text};
 use ruvllm_kernels::thread_choice;
 
@@ -65,7 +65,7 @@ impl Model {
         clippy::too_many_arguments,
         reason = "keyword arguments of the face in Python"
     )]
-    #[pyo3(signature = (path, *, threads=None, isa=None, activations="auto", progress=None, packs=None))]
+    #[pyo3(signature = (path, *, threads=None, isa=None, activations="auto", progress=None, packs=None, images=None, keep_image=false))]
     fn load(
         py: Python<'_>,
         path: PathBuf,
@@ -74,6 +74,8 @@ impl Model {
         activations: &str,
         progress: Option<Py<PyAny>>,
         packs: Option<&KernelPacks>,
+        images: Option<PathBuf>,
+        keep_image: bool,
     ) -> PyResult<Self> {
         let packs = packs.map(|packs| packs.0.kernels());
         run_with_progress(py, progress, |progress| {
@@ -81,6 +83,7 @@ impl Model {
                 kernels: packs.map_or_else(|| choose_kernels(isa), Ok)?,
                 threads: thread_choice(threads).threads,
                 precision: choice("activations", activations, &PRECISIONS)?,
+                images: images.map(|folder| Images::new(folder, keep_image)),
             };
             Self::read(&path, &options, progress)
         })
@@ -107,19 +110,24 @@ impl Model {
         &self.model.description().quantization
     }
 
+    /// Weights in all, bytes of the files, bytes of the packed weights, and how many of these are mapped from a file.
     #[getter]
-    fn num_parameters(&self) -> u64 {
-        self.model.description().num_parameters
+    fn sizes(&self) -> [u64; 4] {
+        let about = self.model.description();
+        let mapped = about.image.mapped_bytes;
+        [
+            about.num_parameters,
+            about.file_bytes,
+            about.weight_bytes,
+            mapped,
+        ]
     }
 
+    /// The image of the packed weights, and why there is none or it was not used.
     #[getter]
-    fn file_bytes(&self) -> u64 {
-        self.model.description().file_bytes
-    }
-
-    #[getter]
-    fn weight_bytes(&self) -> u64 {
-        self.model.description().weight_bytes
+    fn image(&self) -> (Option<&Path>, Option<&str>) {
+        let image = &self.model.description().image;
+        (image.path.as_deref(), image.problem.as_deref())
     }
 
     #[getter]
@@ -137,19 +145,11 @@ impl Model {
         self.model.spec().layers.len()
     }
 
+    /// Heads of queries, heads of keys and values, and how wide each is.
     #[getter]
-    fn num_heads(&self) -> usize {
-        self.model.spec().num_heads
-    }
-
-    #[getter]
-    fn num_kv_heads(&self) -> usize {
-        self.model.spec().num_kv_heads
-    }
-
-    #[getter]
-    fn head_dim(&self) -> usize {
-        self.model.spec().head_dim
+    fn heads(&self) -> [usize; 3] {
+        let spec = self.model.spec();
+        [spec.num_heads, spec.num_kv_heads, spec.head_dim]
     }
 
     /// Bytes of a block of key-value cache in that format.

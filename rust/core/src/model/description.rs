@@ -1,5 +1,7 @@
 //! What a loaded model says of itself.
 
+use super::image::ImageUse;
+
 /// What a user wants to know of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelDescription {
@@ -13,6 +15,8 @@ pub struct ModelDescription {
     pub file_bytes: u64,
     /// Bytes of the packed weights in memory.
     pub weight_bytes: u64,
+    /// The image of them in a file, if any.
+    pub image: ImageUse,
     /// The chat template of GGUF metadata.
     pub chat_template: Option<String>,
 }

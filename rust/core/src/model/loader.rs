@@ -13,6 +13,7 @@ use super::Model;
 use super::compute::ActivationPrecision;
 use super::description::ModelDescription;
 use super::families::spec_from_files;
+use super::image::{ImageWork, Images};
 use super::weight_reader::WeightReader;
 
 /// How to load.
@@ -24,6 +25,8 @@ pub struct LoadOptions {
     pub threads: usize,
     /// In which precision activations meet the weights.
     pub precision: ActivationPrecision,
+    /// Where weights are found that were packed before.
+    pub images: Option<Images>,
 }
 
 /// Opens, checks and packs a model; `progress` hears of bytes done and in all, and may stop it.
@@ -34,7 +37,8 @@ pub fn load(
 ) -> Result<Model> {
     let spec = spec_from_files(files)?;
     let pool = ThreadPool::new(options.threads);
-    let weights = WeightReader::new(files, &spec, &pool, progress).read()?;
+    let image = ImageWork::begin(options.images.as_ref(), files, &pool, progress)?;
+    let (weights, image) = WeightReader::new(files, &spec, &pool, image, progress).read()?;
     let mut bytes_by_type: BTreeMap<&str, u64> = BTreeMap::new();
     let mut num_parameters = 0;
     for info in files.tensors() {
@@ -51,6 +55,7 @@ pub fn load(
         num_parameters,
         file_bytes: files.total_bytes(),
         weight_bytes: weights.bytes() as u64,
+        image,
         chat_template: files
             .metadata()
             .and_then(|m| m.get_str("tokenizer.chat_template"))

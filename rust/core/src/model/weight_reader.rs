@@ -8,6 +8,7 @@ use ruvllm_kernels::{Arena, PackedMatrix, PackingError, ThreadPool, WeightSource
 
 use crate::error::{Error, Result};
 
+use super::image::{ImageUse, ImageWork};
 use super::linear::Linear;
 use super::spec::{AttentionInput, FeedForwardInput, ModelSpec, RotaryLayout};
 use super::weights::{LayerWeights, Weights};
@@ -21,6 +22,7 @@ pub(crate) struct WeightReader<'a> {
     arena: Arena,
     taken: BTreeSet<String>,
     taken_bytes: u64,
+    image: ImageWork,
     progress: &'a mut dyn FnMut(u64, u64) -> Result<()>,
 }
 
@@ -29,10 +31,12 @@ impl<'a> WeightReader<'a> {
         files: &'a ModelFiles,
         spec: &'a ModelSpec,
         pool: &'a ThreadPool,
+        image: ImageWork,
         progress: &'a mut dyn FnMut(u64, u64) -> Result<()>,
     ) -> Self {
         let taken = spec.consumed_tensors.iter().cloned().collect();
         Self {
+            image,
             files,
             spec,
             pool,
@@ -44,7 +48,7 @@ impl<'a> WeightReader<'a> {
     }
 
     /// Reads every tensor that the spec names; a tensor that is left over is an error.
-    pub(crate) fn read(mut self) -> Result<Weights> {
+    pub(crate) fn read(mut self) -> Result<(Weights, ImageUse)> {
         let names = &self.spec.tensors;
         let (vocab, hidden) = (self.spec.vocab_size, self.spec.hidden_size);
         let embedding = self.linear(&names.embedding, (vocab, hidden))?;
@@ -59,12 +63,13 @@ impl<'a> WeightReader<'a> {
             _ => None,
         };
         self.refuse_leftovers()?;
-        Ok(Weights {
+        let weights = Weights {
             embedding,
             layers,
             output_norm,
             output,
-        })
+        };
+        Ok((weights, self.image.end(self.pool)))
     }
 
     /// Whether a tied model has no head of its own: none in the file, or a copy of the embedding.
@@ -178,7 +183,8 @@ impl<'a> WeightReader<'a> {
         let (gate, up) = bytes.split_at(bytes.len() / 2);
         let matrices = [gate, up]
             .into_iter()
-            .map(|bytes| {
+            .enumerate()
+            .map(|(part, bytes)| {
                 let source = WeightSource {
                     block_type,
                     bytes,
@@ -186,7 +192,7 @@ impl<'a> WeightReader<'a> {
                     columns,
                     row_order: None,
                 };
-                self.pack(name, &source)
+                self.pack(name, part, &source)
             })
             .collect::<Result<_>>()?;
         self.finish(info)?;
@@ -207,16 +213,23 @@ impl<'a> WeightReader<'a> {
             columns,
             row_order,
         };
-        let packed = self.pack(name, &source)?;
+        let packed = self.pack(name, 0, &source)?;
         self.finish(info)?;
         Ok(packed)
     }
 
-    fn pack(&self, name: &str, source: &WeightSource<'_>) -> Result<PackedMatrix> {
-        PackedMatrix::pack(source, self.pool, &self.arena).map_err(|error| match error {
+    /// Packs a matrix; `part` counts those that one tensor becomes.
+    fn pack(&mut self, name: &str, part: usize, source: &WeightSource<'_>) -> Result<PackedMatrix> {
+        if let Some(packed) = self.image.matrix(name, part, source) {
+            return Ok(packed);
+        }
+        let packed = PackedMatrix::pack(source, self.pool, &self.arena);
+        let packed = packed.map_err(|error| match error {
             PackingError::Memory { .. } => Error::OutOfMemory(format!("tensor '{name}': {error}")),
             error => Error::Model(format!("tensor '{name}': {error}")),
-        })
+        })?;
+        self.image.add(name, part, &packed);
+        Ok(packed)
     }
 
     fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>> {
@@ -278,6 +291,9 @@ impl<'a> WeightReader<'a> {
     fn finish(&mut self, info: &TensorInfo) -> Result<()> {
         self.files.release(info);
         self.taken_bytes += info.byte_length() as u64;
+        if !self.image.reads_files() {
+            return Ok(());
+        }
         (self.progress)(self.taken_bytes, self.files.total_bytes())
     }
 

@@ -26,6 +26,7 @@ pub fn model(name: &str) -> Arc<Model> {
         kernels: ruvllm_kernels::best(),
         threads: 2,
         precision: ActivationPrecision::Auto,
+        images: None,
     };
     Arc::new(load(&files, &options, &mut |_, _| Ok(())).unwrap())
 }

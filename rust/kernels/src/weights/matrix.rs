@@ -5,10 +5,11 @@ use std::sync::Mutex;
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use half::{bf16, f16};
 
+use super::bytes::{PackedBytes, SharedBytes};
 use super::layout::{BLOCK_INPUTS, Elements, TILE_ROWS, TileBlock, lane_bytes};
 use super::source::{PackingError, WeightSource};
 use super::tiles::{TileBuffers, layout_of, tile_bytes};
-use crate::aligned::{AlignedBytes, Arena};
+use crate::aligned::Arena;
 use crate::quant::BlockType;
 use crate::threads::ThreadPool;
 
@@ -19,8 +20,22 @@ pub struct PackedMatrix {
     columns: usize,
     elements: Elements,
     block_type: BlockType,
-    values: AlignedBytes,
-    scales: AlignedBytes,
+    values: PackedBytes,
+    scales: PackedBytes,
+}
+
+/// A matrix that was packed before.
+pub struct PackedBefore {
+    /// What was packed.
+    pub block_type: BlockType,
+    /// Outputs.
+    pub rows: usize,
+    /// Inputs.
+    pub columns: usize,
+    /// What [`PackedMatrix::values`] were.
+    pub values: SharedBytes,
+    /// What [`PackedMatrix::scales`] were.
+    pub scales: SharedBytes,
 }
 
 impl PackedMatrix {
@@ -77,6 +92,30 @@ impl PackedMatrix {
         }
     }
 
+    /// A matrix that was packed before; `None` where the bytes are not as many as it has, or do not begin on a cache line.
+    pub fn packed_before(before: PackedBefore) -> Option<Self> {
+        let PackedBefore {
+            block_type,
+            rows,
+            columns,
+            values,
+            scales,
+        } = before;
+        let is_shape =
+            rows > 0 && columns > 0 && columns.is_multiple_of(block_type.block_elements());
+        let (elements, _) = layout_of(block_type);
+        let (value_bytes, scale_bytes) = tile_bytes(elements, columns);
+        let tiles = rows.div_ceil(TILE_ROWS);
+        is_shape.then_some(Self {
+            rows,
+            columns,
+            elements,
+            block_type,
+            values: PackedBytes::shared(values, tiles.checked_mul(value_bytes)?)?,
+            scales: PackedBytes::shared(scales, tiles.checked_mul(scale_bytes)?)?,
+        })
+    }
+
     /// Room for 32 inputs of another matrix turned over, see [`Kernels::turn_over`](crate::Kernels::turn_over): 32 rows
     /// of 8-bit integers, of so many columns, which are whole blocks, with a scale for each block.
     pub(crate) fn panel(columns: usize, arena: &Arena) -> Result<Self, PackingError> {
@@ -122,6 +161,16 @@ impl PackedMatrix {
     /// The type that the file had.
     pub fn block_type(&self) -> BlockType {
         self.block_type
+    }
+
+    /// The values of all tiles.
+    pub fn values(&self) -> &[u8] {
+        self.values.as_slice()
+    }
+
+    /// The scales of all tiles; empty for f32 elements.
+    pub fn scales(&self) -> &[u8] {
+        self.scales.as_slice()
     }
 
     /// Bytes in memory.
@@ -200,9 +249,10 @@ impl PackedMatrix {
     }
 }
 
-fn reserve(arena: &Arena, bytes: usize) -> Result<AlignedBytes, PackingError> {
-    arena.zeroed(bytes).map_err(|error| PackingError::Memory {
+fn reserve(arena: &Arena, bytes: usize) -> Result<PackedBytes, PackingError> {
+    let room = arena.zeroed(bytes).map_err(|error| PackingError::Memory {
         bytes,
         problem: error.to_string(),
-    })
+    })?;
+    Ok(PackedBytes::Own(room))
 }

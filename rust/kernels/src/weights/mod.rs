@@ -16,6 +16,7 @@
 //! bases first and then small integers. Dense weights go input by input, 16 rows side by side; 16-bit
 //! ones have a byte for each row and block, the power of two of `matmul/words.rs`.
 
+mod bytes;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) mod decoded;
 mod layout;
@@ -23,7 +24,8 @@ mod matrix;
 mod source;
 mod tiles;
 
+pub use bytes::SharedBytes;
 pub use layout::{BLOCK_INPUTS, Elements, QuantLayout, TILE_ROWS};
 pub(crate) use layout::{TileBlock, VECTOR_BYTES, high_bits_place};
-pub use matrix::PackedMatrix;
+pub use matrix::{PackedBefore, PackedMatrix};
 pub use source::{PackingError, WeightSource};

@@ -31,6 +31,7 @@ fn engine(model: &str, kernels: Arc<dyn Kernels>) -> Engine {
         kernels,
         threads: 2,
         precision: ActivationPrecision::Auto,
+        images: None,
     };
     let model = Arc::new(load(&files, &options, &mut |_, _| Ok(())).unwrap());
     let config = EngineConfig {
