@@ -265,8 +265,8 @@ class Model:
     ) -> Model:
         """Reads a GGUF file or a folder; `activations` is `auto` or `f32`.
 
-        Where `images`, a folder, has the packed weights of this model, they are mapped from it; with `keep_image` they
-        are written there where they are not.
+        Where `images`, a folder, has the packed weights of this model, they are mapped; with `keep_image`
+        they are written there where they are not.
         """
     @property
     def architecture(self) -> str: ...

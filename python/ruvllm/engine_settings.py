@@ -107,8 +107,8 @@ class EngineSettings:
     )
     weight_image: WeightImage = setting(
         "use",
-        "Weights that `ruvllm prepare` packed are mapped from their file, in a blink and once for all processes: `use` "
-        "looks for it, `keep` makes it where it is missing and the disk has room, `off` packs anew.",
+        "Weights that `ruvllm prepare` packed are mapped from its file, at once and shared by processes: "
+        "`use` looks for it, `keep` makes it where it is missing and the disk has room, `off` packs anew.",
     )
     prefix_cache: PrefixCacheConfig | None = setting(
         None, "What computed prefixes may keep, and when they give way.", has_flag=False

@@ -101,6 +101,20 @@ def test_cgroup_1(tmp_path: Path) -> None:
     assert available_memory(root=tmp_path) == 40_000
 
 
+def test_mapped_weights_are_not_free_though_they_could_give_way(tmp_path: Path) -> None:
+    """The system counts them as free; in a group, as far as they are among what it would take first."""
+    write(tmp_path, "proc/meminfo", MEMINFO)
+    assert available_memory(700 * 1024, root=tmp_path) == 100 * 1024
+    assert available_memory(900 * 1024, root=tmp_path) == 0
+    write(tmp_path, "proc/self/cgroup", "0::/one\n")
+    write(tmp_path, "sys/fs/cgroup/one/memory.max", "300000\n")
+    write(tmp_path, "sys/fs/cgroup/one/memory.current", "250000\n")
+    write(tmp_path, "sys/fs/cgroup/one/memory.stat", "inactive_file 20000\n")
+    assert available_memory(5000, root=tmp_path) == 300_000 - 250_000 + 15_000
+    # Those that are in use count as used already.
+    assert available_memory(40_000, root=tmp_path) == 50_000
+
+
 def test_this_machine() -> None:
     free = available_memory()
     assert free is None or free > 0

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,8 +11,9 @@ from ruvllm.cli import terminal
 from ruvllm.cli.command import CommonOptions, command, flag
 from ruvllm.cli.opening import loading_bar
 from ruvllm.cli.options import CacheOptions
-from ruvllm.runtime import weight_images
-from ruvllm.runtime.weight_images import Image
+
+if TYPE_CHECKING:
+    from ruvllm.runtime.weight_images import Image
 
 __all__ = ["register"]
 
@@ -35,7 +36,8 @@ def prepare(
     common: CommonOptions,
     *,
     models: Annotated[
-        list[str] | None, typer.Argument(help="Names of models; without one, all that are prepared are listed.")
+        list[str] | None,
+        typer.Argument(help="Names of models; without one, all that are prepared are listed."),
     ] = None,
     remove: Annotated[
         bool, flag("--remove", variable="RUVLLM_PREPARE_REMOVE", help="Delete the images instead.")
@@ -44,9 +46,11 @@ def prepare(
 ) -> None:
     """Pack weights as this engine computes with them into a file that every later start maps instead.
 
-    An 8B model is then ready within a second, and processes that serve it share its weights. The file is about as large
-    as the model's own and lies in the cache folder; a model that changes is packed anew.
+    A model of 8B is then ready within a second, and processes that serve it share its weights. The image is
+    about as large as the model's file and lies in the cache folder; a model that changed is packed anew.
     """
+    from ruvllm.runtime import weight_images
+
     if not models:
         _show(list(weight_images.images_in()), json=json)
         return
@@ -68,11 +72,11 @@ def prepare(
         terminal.print_json({"images": rows})
 
 
-def _row(image: Image) -> dict[str, Any]:
+def _row(image: "Image") -> dict[str, Any]:
     return {"model": image.model, "path": str(image.path), "size_bytes": image.size_bytes}
 
 
-def _show(images: list[Image], *, json: bool) -> None:
+def _show(images: "list[Image]", *, json: bool) -> None:
     if json:
         terminal.print_json({"images": [_row(one) for one in images]})
     elif images:
@@ -82,8 +86,10 @@ def _show(images: list[Image], *, json: bool) -> None:
         terminal.note("no model is prepared yet; prepare one with `ruvllm prepare smollm2-135m`")
 
 
-def _removed(name: str, *, quiet: bool) -> list[Image]:
+def _removed(name: str, *, quiet: bool) -> "list[Image]":
     """Delete the images of a name as it is listed, or as models are called."""
+    from ruvllm.runtime import weight_images
+
     entry = hub.DEFAULT_REGISTRY.find(name)
     stem = Path(entry.file_name if entry else name).name.removesuffix(".gguf")
     found = [one for one in weight_images.images_in() if one.model in (name, stem)]
