@@ -1,14 +1,18 @@
 //! A fork-join pool: one job at a time, cut into chunks. Each thread has a run of them that it works
 //! through, so that it walks through neighbouring memory; then it helps the others with theirs.
 //!
-//! The calling thread works too, and waits only for workers that have entered the job: one that
-//! sleeps, or that the system has put aside, costs nothing but its help. Workers spin shortly for
-//! the next job, because a forward pass has hundreds, and then sleep.
+//! The calling thread works too, and waits only for chunks that workers have taken: one that sleeps, or that the
+//! system has put aside, costs nothing but its help. Workers spin shortly for the next job, because a forward pass
+//! has hundreds, and then sleep.
+//!
+//! No line of memory is written by all threads. A worker looks at its own run, which the caller fills when a job
+//! begins; to take a chunk is to be inside the job, which cannot end before the chunk is done; and what a thread has
+//! done it counts for itself.
 
 use std::cell::UnsafeCell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -17,24 +21,21 @@ use crate::read_ahead::ReadAhead;
 
 /// How long a worker looks for the next job before it sleeps.
 const SPIN: Duration = Duration::from_micros(300);
-/// Low half of the state: workers inside. High half: the job's number, odd while it is open.
-const INSIDE: u64 = 0xffff_ffff;
-const EPOCH: u64 = 1 << 32;
-
 type Work<'a> = &'a (dyn Fn(usize) + Sync);
 
 /// Threads that share the chunks of a job.
 pub struct ThreadPool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
-    /// One job at a time, whoever calls.
-    turn: Mutex<()>,
+    /// One job at a time, whoever calls; chunks that workers have done of all jobs.
+    turn: Mutex<u64>,
 }
 
 struct Shared {
-    state: AtomicU64,
-    /// The next chunk of each thread's run.
-    next_chunks: Vec<OwnLine<AtomicUsize>>,
+    /// What is left of each thread's run.
+    runs: Vec<OwnLine<Run>>,
+    /// How many chunks each worker has done of all jobs.
+    done: Vec<OwnLine<AtomicU64>>,
     job: UnsafeCell<Job>,
     panicked: AtomicBool,
     stopping: AtomicBool,
@@ -47,31 +48,65 @@ struct Shared {
 #[repr(align(128))]
 struct OwnLine<T>(T);
 
+/// Neighbouring chunks: the first that nobody has taken in the low half, the end in the high one.
+#[derive(Default)]
+struct Run(AtomicU64);
+
+impl Run {
+    fn fill(&self, chunks: &Range<usize>) {
+        let value = (chunks.end as u64) << 32 | chunks.start as u64;
+        self.0.store(value, Ordering::Release);
+    }
+
+    fn left(value: u64) -> Range<u64> {
+        value & 0xffff_ffff..value >> 32
+    }
+
+    fn is_empty(&self) -> bool {
+        Self::left(self.0.load(Ordering::Acquire)).is_empty()
+    }
+
+    /// The next chunk. Whoever holds it is inside its job, whichever that has become.
+    fn take(&self) -> Option<usize> {
+        if self.is_empty() {
+            return None;
+        }
+        let left = Self::left(self.0.fetch_add(1, Ordering::Acquire));
+        (!left.is_empty()).then_some(left.start as usize)
+    }
+
+    /// Takes all that is left; how many chunks.
+    fn take_all(&self) -> usize {
+        let left = Self::left(self.0.swap(0, Ordering::Acquire));
+        left.end.saturating_sub(left.start) as usize
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Job {
     work: *const (dyn Fn(usize) + Sync + 'static),
-    chunks: usize,
     /// For each thread what it may ask memory for when it is done.
     ahead: *const [ReadAhead],
 }
 
-// SAFETY: `job` is written by the thread that holds `turn`, only while the state is closed and
-// nobody is inside; workers read it only after they have entered an open state (acquire).
+// SAFETY: `job` is written by the thread that holds `turn`, only while all chunks of the job before are done and none
+// of the next can be taken; workers read it only while they hold a chunk, which they took after it was written (acquire).
 unsafe impl Sync for Shared {}
-// SAFETY: the pointers in `job` are used only inside an open job, whose closure outlives it.
+// SAFETY: the pointers in `job` are used only while a chunk of it is held, which its closure outlives.
 unsafe impl Send for Shared {}
 
 impl ThreadPool {
     /// A pool of `threads`, the calling one included; at least one.
     pub fn new(threads: usize) -> Self {
         let shared = Arc::new(Shared {
-            state: AtomicU64::new(0),
-            next_chunks: (0..threads.max(1))
-                .map(|_| OwnLine(AtomicUsize::new(0)))
+            runs: (0..threads.max(1))
+                .map(|_| OwnLine(Run::default()))
+                .collect(),
+            done: (1..threads.max(1))
+                .map(|_| OwnLine(AtomicU64::new(0)))
                 .collect(),
             job: UnsafeCell::new(Job {
                 work: &|_| {},
-                chunks: 0,
                 ahead: &[],
             }),
             panicked: AtomicBool::new(false),
@@ -92,7 +127,7 @@ impl ThreadPool {
         Self {
             shared,
             workers,
-            turn: Mutex::new(()),
+            turn: Mutex::new(0),
         }
     }
 
@@ -143,13 +178,27 @@ impl ThreadPool {
             (0..chunks).for_each(work);
             return;
         }
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut done = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.open(work, chunks, ahead);
+        let mut own = 0;
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            self.shared.take_chunks(work, chunks, 0);
+            self.shared.take_chunks(0, |chunk| {
+                own += 1;
+                work(chunk);
+            });
         }));
+        if outcome.is_err() {
+            // Nobody will do what is left.
+            own += self
+                .shared
+                .runs
+                .iter()
+                .map(|run| run.0.take_all())
+                .sum::<usize>();
+        }
+        *done += (chunks - own) as u64;
         self.shared
-            .close(ahead.first().copied().unwrap_or_default());
+            .wait_for(*done, ahead.first().copied().unwrap_or_default());
         let panicked = self.shared.panicked.swap(false, Ordering::AcqRel);
         match outcome {
             Err(payload) => std::panic::resume_unwind(payload),
@@ -163,33 +212,34 @@ impl ThreadPool {
 
 impl Shared {
     fn open(&self, work: Work<'_>, chunks: usize, ahead: &[ReadAhead]) {
-        // SAFETY: the lifetime is widened only for storage: `run` does not return before `close`
-        // has seen the last worker leave, so the closure outlives every use. The cell is ours:
-        // the state is closed, nobody is inside, and `turn` keeps other callers out.
+        // SAFETY: the lifetime is widened only for storage: `run_before` does not return before all chunks are done, so
+        // the closure outlives every use. The cell is ours: all runs are empty, so nobody holds a chunk, and `turn`
+        // keeps other callers out.
         unsafe {
             let work = std::mem::transmute::<Work<'_>, Work<'static>>(work);
-            *self.job.get() = Job {
-                work,
-                chunks,
-                ahead,
-            };
+            *self.job.get() = Job { work, ahead };
         }
-        for (thread, next) in self.next_chunks.iter().enumerate() {
-            next.0
-                .store(self.run_of(thread, chunks).start, Ordering::Relaxed);
+        let threads = self.runs.len();
+        for (thread, run) in self.runs.iter().enumerate() {
+            run.0
+                .fill(&(chunks * thread / threads..chunks * (thread + 1) / threads));
         }
-        self.state.fetch_add(EPOCH, Ordering::SeqCst);
-        if self.sleepers.load(Ordering::SeqCst) > 0 {
+        // A worker says that it sleeps and then looks once more for chunks; these come before its word is read.
+        fence(Ordering::SeqCst);
+        if self.sleepers.load(Ordering::Relaxed) > 0 {
             let _guard = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
             self.wake.notify_all();
         }
     }
 
-    /// Lets nobody in any more and waits for those inside.
-    fn close(&self, mut ahead: ReadAhead) {
-        self.state.fetch_add(EPOCH, Ordering::AcqRel);
+    /// Waits until workers have done so many chunks of all jobs.
+    fn wait_for(&self, done: u64, mut ahead: ReadAhead) {
         let mut spins = 0u32;
-        while self.state.load(Ordering::Acquire) & INSIDE != 0 {
+        let sum = || -> u64 {
+            let counts = self.done.iter();
+            counts.map(|done| done.0.load(Ordering::Acquire)).sum()
+        };
+        while sum() != done {
             spins += 1;
             if spins.is_multiple_of(4096) {
                 std::thread::yield_now();
@@ -200,86 +250,60 @@ impl Shared {
         }
     }
 
-    /// The chunks that a thread begins with.
-    fn run_of(&self, thread: usize, chunks: usize) -> Range<usize> {
-        let threads = self.next_chunks.len();
-        chunks * thread / threads..chunks * (thread + 1) / threads
-    }
-
     /// Works through the own run, then through what is left of the others'.
-    fn take_chunks(&self, work: Work<'_>, chunks: usize, thread: usize) {
-        let threads = self.next_chunks.len();
-        for owner in (thread..threads).chain(0..thread) {
-            let end = self.run_of(owner, chunks).end;
-            let next = &self.next_chunks[owner].0;
-            loop {
-                let chunk = next.fetch_add(1, Ordering::Relaxed);
-                if chunk >= end {
-                    break;
-                }
+    fn take_chunks(&self, thread: usize, mut work: impl FnMut(usize)) {
+        for owner in (thread..self.runs.len()).chain(0..thread) {
+            while let Some(chunk) = self.runs[owner].0.take() {
                 work(chunk);
             }
         }
     }
 
-    fn is_open(state: u64) -> bool {
-        (state / EPOCH) % 2 == 1
-    }
-
-    /// A worker's life: find an open job it has not served, enter, work, leave.
+    /// A worker's life: chunks of its own run, chunks of others, and nothing for a while.
     fn serve(&self, thread: usize) {
-        let mut served = 0;
+        let done = &self.done[thread - 1].0;
+        let mut count = 0;
         let mut ahead = ReadAhead::default();
-        while let Some(state) = self.wait_for_job(served, &mut ahead) {
-            let entered =
-                self.state
-                    .compare_exchange(state, state + 1, Ordering::AcqRel, Ordering::Relaxed);
-            if entered.is_err() {
-                continue;
-            }
-            served = state / EPOCH;
-            // SAFETY: this thread is counted inside an open job, so the cell is not written and
-            // the closure lives until it leaves.
-            let (work, chunks, hints) = unsafe {
-                let job = *self.job.get();
-                (&*job.work, job.chunks, &*job.ahead)
-            };
-            let take = AssertUnwindSafe(|| self.take_chunks(work, chunks, thread));
-            if catch_unwind(take).is_err() {
-                self.panicked.store(true, Ordering::Release);
-            }
-            if let Some(hint) = hints.get(thread) {
-                ahead = *hint;
-            }
-            self.state.fetch_sub(1, Ordering::AcqRel);
+        while self.wait_for_run(thread, &mut ahead) {
+            self.take_chunks(thread, |chunk| {
+                // SAFETY: a chunk is held, so the cell is not written, and what it points to lives until this is done.
+                let (work, hints) = unsafe {
+                    let job = *self.job.get();
+                    (&*job.work, &*job.ahead)
+                };
+                ahead = hints.get(thread).copied().unwrap_or_default();
+                if catch_unwind(AssertUnwindSafe(|| work(chunk))).is_err() {
+                    self.panicked.store(true, Ordering::Release);
+                }
+                count += 1;
+                done.store(count, Ordering::Release);
+            });
         }
     }
 
-    /// The state of an open job other than `served`; `None` when the pool stops.
-    fn wait_for_job(&self, served: u64, ahead: &mut ReadAhead) -> Option<u64> {
-        let fresh = |state: u64| Self::is_open(state) && state / EPOCH != served;
+    /// Whether a worker has chunks of its own before the pool stops.
+    fn wait_for_run(&self, thread: usize, ahead: &mut ReadAhead) -> bool {
+        let run = &self.runs[thread].0;
         let mut spinning_since = Instant::now();
         loop {
             for _ in 0..64 {
-                let state = self.state.load(Ordering::Acquire);
-                if fresh(state) {
-                    return Some(state);
+                if !run.is_empty() {
+                    return true;
                 }
                 if !ahead.ask() {
                     std::hint::spin_loop();
                 }
             }
             if self.stopping.load(Ordering::Acquire) {
-                return None;
+                return false;
             }
             if spinning_since.elapsed() < SPIN {
                 continue;
             }
             let guard = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
             self.sleepers.fetch_add(1, Ordering::SeqCst);
-            let idle = || {
-                !fresh(self.state.load(Ordering::SeqCst)) && !self.stopping.load(Ordering::SeqCst)
-            };
+            fence(Ordering::SeqCst);
+            let idle = || run.is_empty() && !self.stopping.load(Ordering::SeqCst);
             let guard = self.wake.wait_while(guard, |()| idle());
             self.sleepers.fetch_sub(1, Ordering::SeqCst);
             drop(guard);

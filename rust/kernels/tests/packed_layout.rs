@@ -69,7 +69,7 @@ fn layouts_are_those_of_images_that_were_made() {
 struct Lines(Vec<u8>, usize);
 
 impl Lines {
-    fn new(bytes: &[u8], behind: usize) -> SharedBytes {
+    fn of(bytes: &[u8], behind: usize) -> SharedBytes {
         let mut room = vec![0; bytes.len() + 128];
         let first = room.as_ptr().align_offset(64) + behind;
         room[first..first + bytes.len()].copy_from_slice(bytes);
@@ -90,7 +90,7 @@ fn before(matrix: &PackedMatrix, values: SharedBytes) -> PackedBefore {
         rows: matrix.rows(),
         columns: matrix.columns(),
         values,
-        scales: Lines::new(matrix.scales(), 0),
+        scales: Lines::of(matrix.scales(), 0),
     }
 }
 
@@ -98,7 +98,7 @@ fn before(matrix: &PackedMatrix, values: SharedBytes) -> PackedBefore {
 fn a_matrix_that_was_packed_before_is_the_same() {
     for block_type in BlockType::ALL {
         let matrix = packed(block_type);
-        let again = PackedMatrix::packed_before(before(&matrix, Lines::new(matrix.values(), 0)));
+        let again = PackedMatrix::packed_before(before(&matrix, Lines::of(matrix.values(), 0)));
         let again = again.unwrap();
         assert_eq!(again.elements(), matrix.elements());
         assert_eq!(again.bytes(), matrix.bytes());
@@ -116,14 +116,14 @@ fn bytes_that_do_not_make_it_are_none() {
     let matrix = packed(BlockType::ALL[0]);
     let values = matrix.values();
     for (bytes, behind) in [(&values[1..], 0), (values, 32), (&[][..], 0)] {
-        let refused = PackedMatrix::packed_before(before(&matrix, Lines::new(bytes, behind)));
+        let refused = PackedMatrix::packed_before(before(&matrix, Lines::of(bytes, behind)));
         assert!(
             refused.is_none(),
             "{} bytes {behind} behind a line",
             bytes.len()
         );
     }
-    let whole = || before(&matrix, Lines::new(values, 0));
+    let whole = || before(&matrix, Lines::of(values, 0));
     for (rows, columns) in [
         (0, COLUMNS),
         (ROWS, 0),

@@ -96,3 +96,56 @@ fn callers_from_many_threads_take_turns() {
     });
     assert_eq!(seen.load(Ordering::Relaxed), 1200);
 }
+
+/// Short jobs one behind the other, by more threads than there are processors: whoever is late finds the run of a job
+/// that it knows nothing of, and works on that.
+#[test]
+fn nobody_works_on_a_job_that_is_over() {
+    let pool = ThreadPool::new(9);
+    for job in 0..3000_usize {
+        let chunks = 1 + job % 23;
+        let hits: Vec<AtomicUsize> = (0..chunks).map(|_| AtomicUsize::new(0)).collect();
+        pool.run(chunks, &|chunk| {
+            if (job + chunk).is_multiple_of(7) {
+                std::thread::yield_now();
+            }
+            hits[chunk].fetch_add(1, Ordering::Relaxed);
+        });
+        let hits: Vec<_> = hits.into_iter().map(AtomicUsize::into_inner).collect();
+        assert_eq!(hits, vec![1; chunks], "job {job}");
+    }
+}
+
+/// Wherever it happens, chunks that others hold are done before the caller goes on, and those that nobody holds are
+/// not waited for.
+#[test]
+fn a_panic_ends_a_job_whoever_has_it() {
+    let pool = ThreadPool::new(4);
+    for job in 0..400_usize {
+        let chunks = 2 + job % 11;
+        let inside = AtomicUsize::new(0);
+        let failed = catch_unwind(AssertUnwindSafe(|| {
+            pool.run(chunks, &|chunk| {
+                inside.fetch_add(1, Ordering::SeqCst);
+                std::thread::yield_now();
+                inside.fetch_sub(1, Ordering::SeqCst);
+                if chunk == job % chunks {
+                    std::panic::resume_unwind(Box::new("on purpose"));
+                }
+            });
+        }));
+        assert!(
+            failed.is_err() && inside.load(Ordering::SeqCst) == 0,
+            "job {job}"
+        );
+        let seen = AtomicUsize::new(0);
+        pool.run(chunks, &|_| {
+            seen.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(
+            seen.load(Ordering::Relaxed),
+            chunks,
+            "the next one is whole"
+        );
+    }
+}
