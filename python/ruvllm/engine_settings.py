@@ -66,7 +66,7 @@ class EngineSettings:
 
     threads: int | None = setting(
         None,
-        "Threads of the kernels; by default as many as the affinity mask and the cgroup allow.",
+        "Threads of the kernels; by default one for each large core that the process may use.",
         short="-t",
         bounds=1,
         of_machine=True,

@@ -1,5 +1,9 @@
 //! What this machine offers: features of its processor, and how many threads to use.
 
+use std::path::Path;
+
+use crate::topology::{Processors, processors};
+
 /// How many threads, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ThreadChoice {
@@ -9,7 +13,7 @@ pub struct ThreadChoice {
     pub reason: String,
 }
 
-/// `requested`, or as many as the affinity mask and the cgroup's quota leave, rounded down.
+/// `requested`, or one for each large core in the affinity mask, as far as the cgroup's quota, rounded down, allows.
 pub fn thread_choice(requested: Option<usize>) -> ThreadChoice {
     if let Some(threads) = requested {
         return ThreadChoice {
@@ -20,10 +24,7 @@ pub fn thread_choice(requested: Option<usize>) -> ThreadChoice {
     // The standard library reads the affinity mask and the quota of cgroups v1 and v2, and rounds
     // the quota down.
     match std::thread::available_parallelism() {
-        Ok(threads) => ThreadChoice {
-            threads: threads.get(),
-            reason: reason(threads.get(), allowed_cpus()),
-        },
+        Ok(threads) => choice(threads.get(), processors(Path::new("/"))),
         Err(error) => ThreadChoice {
             threads: 1,
             reason: format!("the system does not tell: {error}"),
@@ -31,34 +32,33 @@ pub fn thread_choice(requested: Option<usize>) -> ThreadChoice {
     }
 }
 
-fn reason(threads: usize, allowed: Option<usize>) -> String {
-    match allowed {
-        Some(allowed) if threads < allowed => {
-            format!(
-                "the affinity mask allows {allowed}, the cgroup's quota, rounded down, {threads}"
-            )
-        }
-        Some(allowed) => format!("the affinity mask allows {allowed}, and no quota less"),
-        None => "what the system offers this process".to_owned(),
+fn choice(most: usize, processors: Option<Processors>) -> ThreadChoice {
+    let Some(Processors {
+        allowed,
+        cores,
+        large,
+    }) = processors
+    else {
+        return ThreadChoice {
+            threads: most,
+            reason: "what the system offers this process".to_owned(),
+        };
+    };
+    let mut reason = vec![format!("the affinity mask allows {allowed}")];
+    if cores < allowed {
+        reason.push(format!(", which are {cores} cores"));
     }
-}
-
-/// Processors in the affinity mask, where the system tells.
-fn allowed_cpus() -> Option<usize> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let list = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
-    count_cpus(list)
-}
-
-/// How many numbers a list such as `0-3,8` holds.
-fn count_cpus(list: &str) -> Option<usize> {
-    list.trim().split(',').try_fold(0usize, |total, part| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
-        total.checked_add(last.checked_sub(first)?.checked_add(1)?)
-    })
+    if large < cores {
+        reason.push(format!(", {large} of them large"));
+    }
+    reason.push(if most < allowed.min(large) {
+        format!("; the cgroup's quota, rounded down, allows {most}")
+    } else {
+        ", and no quota less".to_owned()
+    });
+    let reason = reason.concat();
+    let threads = most.min(large);
+    ThreadChoice { threads, reason }
 }
 
 /// The features that matter to the kernels, as far as the processor and the system have them.
@@ -94,26 +94,38 @@ pub fn cpu_features() -> Vec<&'static str> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn lists_of_processors_are_counted() {
-        let cases = [
-            ("0-3,8", Some(5)),
-            (" 7\n", Some(1)),
-            ("0,2-2", Some(2)),
-            ("3-1", None),
-            ("", None),
-            ("a", None),
-        ];
-        for (list, expected) in cases {
-            assert_eq!(count_cpus(list), expected, "{list:?}");
-        }
+    fn chosen(most: usize, allowed: usize, cores: usize, large: usize) -> (usize, String) {
+        let ThreadChoice { threads, reason } = choice(
+            most,
+            Some(Processors {
+                allowed,
+                cores,
+                large,
+            }),
+        );
+        (threads, reason)
     }
 
     #[test]
-    fn the_reason_names_what_limits() {
-        assert!(reason(2, Some(8)).contains("allows 8") && reason(2, Some(8)).contains("quota"));
-        assert!(reason(8, Some(8)).contains("no quota"));
+    fn one_thread_for_each_large_core() {
+        let because = |reason: &str| format!("the affinity mask allows {reason}");
+        assert_eq!(chosen(8, 8, 8, 8), (8, because("8, and no quota less")));
+        assert_eq!(
+            chosen(8, 8, 4, 4),
+            (4, because("8, which are 4 cores, and no quota less"))
+        );
+        let hybrid = "12, which are 8 cores, 4 of them large, and no quota less";
+        assert_eq!(chosen(12, 12, 8, 4), (4, because(hybrid)));
+        let limited = "8, which are 4 cores; the cgroup's quota, rounded down, allows 2";
+        assert_eq!(chosen(2, 8, 4, 4), (2, because(limited)));
+        assert_eq!(chosen(3, 4, 2, 2).0, 2, "a quota that is no tighter");
+        assert_eq!(choice(6, None).threads, 6);
+    }
+
+    #[test]
+    fn what_is_asked_for_is_taken() {
         assert_eq!(thread_choice(Some(3)).threads, 3);
         assert_eq!(thread_choice(Some(0)).threads, 1);
+        assert!(thread_choice(None).threads >= 1);
     }
 }

@@ -33,6 +33,7 @@ pub mod quant;
 mod read_ahead;
 mod simd;
 mod threads;
+mod topology;
 mod weights;
 
 pub use aligned::Arena;
