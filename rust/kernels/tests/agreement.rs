@@ -236,6 +236,7 @@ impl Sample {
                 activations,
                 epilogue: Epilogue::Replace,
                 deltas: &[],
+                bias: None,
                 ahead: &ReadAhead::for_threads(std::slice::from_ref(&*self.matrix), 2),
                 // Whatever is asked for meanwhile, results do not know of it.
                 meanwhile: &[ReadAhead::of(&self.inputs), ReadAhead::default()],

@@ -120,6 +120,7 @@ fn product(
         activations: Activations::Float(rows),
         epilogue,
         deltas,
+        bias: None,
         ahead: &[],
         meanwhile: &[],
     };

@@ -55,6 +55,7 @@ fn times(kernels: &dyn Kernels, matrix: &PackedMatrix, inputs: &[f32]) -> Vec<f3
         activations: Activations::Quantized(&rows),
         epilogue: Epilogue::Replace,
         deltas: &[],
+        bias: None,
         ahead: &[],
         meanwhile: &[],
     };

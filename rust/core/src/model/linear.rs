@@ -202,16 +202,12 @@ impl Turn<'_> {
             activations,
             epilogue,
             deltas: &deltas,
+            bias: bias.as_deref(),
             ahead: self.ahead,
             meanwhile: &adapted.read_next(),
         };
         compute.count_product(&product);
         multiply(compute.kernels, compute.pool, &product, output);
-        if let Some(bias) = bias {
-            for row in output.chunks_exact_mut(bias.len()) {
-                compute.kernels.add(bias, row);
-            }
-        }
     }
 }
 

@@ -110,9 +110,18 @@ pub fn multiply(
                 range.ahead = share.read_ahead(product, place);
                 multiply_range(kernels, &chunk.matrices[0], (product, &range), &mut target);
                 add_deltas(kernels, product.deltas, place, &mut target);
+                if let Some(bias) = product.bias {
+                    add_bias(kernels, &bias[columns.clone()], &mut target);
+                }
             }
         }
     });
+}
+
+fn add_bias(kernels: &dyn Kernels, bias: &[f32], output: &mut OutputTile<'_>) {
+    for row in 0..output.rows() {
+        kernels.add(bias, output.row_mut(row));
+    }
 }
 
 /// Which part of a product something is, of how many that threads begin with in this order.

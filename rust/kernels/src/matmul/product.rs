@@ -62,6 +62,8 @@ pub struct Product<'a> {
     pub epilogue: Epilogue,
     /// What adapters add to the results of some rows, before anything becomes of them.
     pub deltas: &'a [RowDelta<'a>],
+    /// What is added to every row, after that.
+    pub bias: Option<&'a [f32]>,
     /// What threads ask memory for when they wait, where few tokens make them wait for memory.
     pub ahead: &'a [ReadAhead],
     /// What is read soon after, in the order in which the threads come to it: asked for while the product is
@@ -89,7 +91,11 @@ impl Product<'_> {
         self.deltas
             .iter()
             .for_each(|delta| delta.check(tokens, outputs));
+        if let Some(bias) = self.bias {
+            assert_eq!(bias.len(), width, "a bias for each result");
+        }
         if let Epilogue::Gate(_) = self.epilogue {
+            assert!(self.bias.is_none(), "nothing is added to what is gated");
             let heights: Vec<_> = self.matrices.iter().map(PackedMatrix::rows).collect();
             assert!(
                 matches!(heights[..], [gate, up] if gate == up),

@@ -79,12 +79,12 @@ impl QuantizedRows {
         let blocks = columns / BLOCK_INPUTS;
         self.tokens = tokens;
         self.columns = columns;
-        self.quants.resize(tokens * columns, 0);
-        self.scales.resize(tokens * blocks, 0.0);
-        self.block_sums.resize(tokens * blocks, 0.0);
-        self.half_sums.resize(tokens * blocks * 2, 0.0);
-        self.block_debts.resize(tokens * blocks, 0);
-        self.half_debts.resize(tokens * blocks * 2, 0);
+        grow(&mut self.quants, tokens * columns);
+        grow(&mut self.scales, tokens * blocks);
+        grow(&mut self.block_sums, tokens * blocks);
+        grow(&mut self.half_sums, tokens * blocks * 2);
+        grow(&mut self.block_debts, tokens * blocks);
+        grow(&mut self.half_debts, tokens * blocks * 2);
     }
 
     /// What they take.
@@ -122,13 +122,15 @@ impl QuantizedRows {
     pub fn chunks_mut(&mut self, tokens: usize) -> impl Iterator<Item = QuantizedRowsMut<'_>> {
         let columns = self.columns.max(1);
         let blocks = (self.columns / BLOCK_INPUTS).max(1);
-        self.quants
+        // The rows that were there before may have been more.
+        let all = self.tokens * self.columns / BLOCK_INPUTS;
+        self.quants[..self.tokens * self.columns]
             .chunks_mut(tokens * columns)
-            .zip(self.scales.chunks_mut(tokens * blocks))
-            .zip(self.block_sums.chunks_mut(tokens * blocks))
-            .zip(self.half_sums.chunks_mut(tokens * 2 * blocks))
-            .zip(self.block_debts.chunks_mut(tokens * blocks))
-            .zip(self.half_debts.chunks_mut(tokens * 2 * blocks))
+            .zip(self.scales[..all].chunks_mut(tokens * blocks))
+            .zip(self.block_sums[..all].chunks_mut(tokens * blocks))
+            .zip(self.half_sums[..2 * all].chunks_mut(tokens * 2 * blocks))
+            .zip(self.block_debts[..all].chunks_mut(tokens * blocks))
+            .zip(self.half_debts[..2 * all].chunks_mut(tokens * 2 * blocks))
             .map(
                 move |(((((quants, scales), block_sums), half_sums), block_debts), half_debts)| {
                     QuantizedRowsMut {
@@ -144,6 +146,14 @@ impl QuantizedRows {
                     }
                 },
             )
+    }
+}
+
+/// Makes a buffer as long as that, or leaves it longer: one that is used for rows of several widths in turn is not
+/// filled with zeros each time.
+pub(super) fn grow<T: Copy + Default>(buffer: &mut Vec<T>, length: usize) {
+    if buffer.len() < length {
+        buffer.resize(length, T::default());
     }
 }
 

@@ -6,6 +6,7 @@
 //! and a sign with a scale a block. 32 products of such numbers fit 32 bits, so the order of
 //! integer additions does not matter, and a block costs one conversion and one multiply-add.
 
+use super::rows::grow;
 use crate::weights::{BLOCK_INPUTS, Elements, PackedMatrix, TILE_ROWS};
 
 /// The largest magnitude of a word.
@@ -60,8 +61,8 @@ impl WordRows {
         );
         self.tokens = tokens;
         self.columns = columns;
-        self.words.resize(tokens * columns, 0);
-        self.scales.resize(tokens * columns / BLOCK_INPUTS, 0.0);
+        grow(&mut self.words, tokens * columns);
+        grow(&mut self.scales, tokens * columns / BLOCK_INPUTS);
     }
 
     /// How many rows.
@@ -83,9 +84,10 @@ impl WordRows {
     pub fn chunks_mut(&mut self, tokens: usize) -> impl Iterator<Item = Vec<WordRowMut<'_>>> {
         let columns = self.columns.max(1);
         let blocks = (columns / BLOCK_INPUTS).max(1);
-        self.words
+        let all = self.tokens * self.columns;
+        self.words[..all]
             .chunks_mut(tokens * columns)
-            .zip(self.scales.chunks_mut(tokens * blocks))
+            .zip(self.scales[..all / BLOCK_INPUTS].chunks_mut(tokens * blocks))
             .map(move |(words, scales)| {
                 words
                     .chunks_exact_mut(columns)
