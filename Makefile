@@ -43,7 +43,7 @@ TESTED_FEATURES := --features ruvllm-packs/precompiled
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
 .PHONY: help setup setup-tests build demo test check lint format test-rust test-py test-isa test-requantized test-mutants test-neon test-embedded \
-	bench bench-peers bench-sizes bench-gate bench-marks bench-structured bench-prefix bench-prefix-tree bench-serve bench-streams bench-start bench-adapters bench-many-adapters bench-learning learning-curve bench-bank bench-packs bench-fairness bench-serve-cost bench-decisions bench-tools constraints pack fuzz wheel docs size clean
+	bench bench-peers bench-sizes bench-gate bench-marks bench-structured bench-prefix bench-prefix-tree bench-serve bench-streams bench-start bench-adapters bench-many-adapters bench-learning learning-curve bench-bank bench-packs bench-fairness bench-long-prompt bench-serve-cost bench-decisions bench-tools constraints pack fuzz wheel docs size clean
 
 help:  ## this page
 	@echo "RuvLLM: make TARGET"
@@ -229,6 +229,9 @@ bench-serve: $(STAMPS)/build $(STAMPS)/test-tools  ## our server beside llama-cp
 
 bench-fairness: $(STAMPS)/build $(STAMPS)/test-tools  ## what one tenant can do to another: drops, the worst of all, shares
 	$(BIN)/python -m benches.fairness $(BENCH_ARGS)
+
+bench-long-prompt: $(STAMPS)/build $(STAMPS)/test-tools  ## what a stream waits while a prompt of 4000 tokens comes in, and what that loses; BENCH_ARGS='--shape 8b'
+	$(BIN)/python -m benches.long_prompt $(BENCH_ARGS)
 
 bench-serve-cost: $(STAMPS)/build $(STAMPS)/test-tools  ## what the server costs beside the engine, for sixteen streams
 	$(BIN)/python -m benches.serve_cost $(BENCH_ARGS)

@@ -93,8 +93,9 @@ class Limits:
 
     Attributes:
         prefill_tokens: Prompt tokens in one step, all requests together.
-        step_seconds: How long a step with prompts may take, by the measured pace; four times as long where
-            there is one request alone.
+        step_seconds: How long a step with prompts should take, by the times that were measured of this model
+            on this machine: whoever makes tokens waits for so long. Four times as long where there is one
+            request alone; a part longer than the answers of a step where they take longer by themselves.
         max_running: Requests that are in at once.
         horizon_steps: Steps before the next plan where nothing else ends it; a new request does.
         growth_tokens: For so many more tokens of each request that is in blocks are kept free; and so many

@@ -51,3 +51,17 @@ def test_the_last_measurements_count_the_most() -> None:
 def test_what_says_nothing_is_left_out() -> None:
     times = times_of([(0, 1.0), (5, 0.0), (5, -1.0)])
     assert not times
+
+
+def test_one_measurement_far_from_all_others_counts_little() -> None:
+    times = times_of([*[(8, 1.0)] * 5, (8, 100.0)])
+    assert times.seconds(8) < 1.5
+    # What stays so is believed.
+    assert times_of([*[(8, 1.0)] * 5, *[(8, 3.0)] * 20]).seconds(8) == pytest.approx(3, rel=0.01)
+
+
+def test_a_size_that_was_thought_too_slow_is_corrected_by_smaller_ones() -> None:
+    times = times_of([(8, 1.0), (16, 50.0), *[(8, 1.0)] * 20])
+    assert times.seconds(16) == pytest.approx(2.0, rel=0.01)
+    # What a smaller size allows stays as it was measured.
+    assert times_of([(8, 1.0), (16, 1.9), *[(8, 1.0)] * 20]).seconds(16) == pytest.approx(1.9)

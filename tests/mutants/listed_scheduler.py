@@ -7,6 +7,7 @@ __all__ = ["SCHEDULER_MUTANTS"]
 SCHEDULER = "engine/test_scheduler.py"
 FAIR = "engine/test_fair_scheduling.py"
 SHARES = "engine/test_step_shares.py"
+BUDGET = "engine/test_step_budget.py"
 
 ADMISSION = (
     python_mutant("runtime/admission.py", "self._swap_free -= one.blocks", "pass", (SCHEDULER,)),
@@ -167,6 +168,35 @@ STEPS = (
         "min(prompt_rows, max(rows - answers, rows // 2))",
         "min(prompt_rows, max(0, rows - answers))",
         (FAIR,),
+    ),
+    python_mutant(
+        "runtime/step_shares.py",
+        "most = min(most, _prompt_tokens(split, times, within_time))",
+        "pass",
+        (BUDGET,),
+    ),
+    python_mutant(
+        "runtime/step_shares.py",
+        "max_steps = min(max_steps, max(1, int(limits.step_seconds / times.seconds(sum(map(sum, split))))))",
+        "pass",
+        (BUDGET,),
+    ),
+    python_mutant(
+        "runtime/step_shares.py",
+        "max_steps = 1 if is_unmeasured else limits.horizon_steps",
+        "max_steps = limits.horizon_steps",
+        (BUDGET,),
+    ),
+    python_mutant("runtime/step_shares.py", "UNMEASURED_TOKENS = 16", "UNMEASURED_TOKENS = 512", (BUDGET,)),
+    python_mutant("runtime/step_shares.py", "PROMPT_SHARE = 0.25", "PROMPT_SHARE = 0.0", (BUDGET,)),
+    python_mutant(
+        "runtime/step_times.py",
+        "seconds = min(seconds, LONGEST_OF_KNOWN * known_seconds)",
+        "pass",
+        ("engine/test_step_times.py",),
+    ),
+    python_mutant(
+        "runtime/step_times.py", "self._correct_larger(size)", "pass", ("engine/test_step_times.py",)
     ),
     python_mutant(
         "runtime/step_times.py",

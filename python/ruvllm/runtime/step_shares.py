@@ -6,6 +6,11 @@ the one whose step would be the shortest has all of its rows, the others as many
 in that time. So of n tenants each keeps at least an n-th of its pace, whatever the others ask for, and what
 it is cheaper to compute together is everybody's gain. Whoever has more answers than rows lets them take
 turns.
+
+Prompts beside answers have what is left of `Limits.step_seconds`, by the times that were measured of this
+model on this machine: whoever makes tokens waits for a step, not for a prompt. Until something is measured a
+plan is a small step, which measures it; and a plan with prompts is made anew about as often as such a step
+ends, since steps become dearer with every token that a prompt is deep.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,8 +22,12 @@ from ruvllm.runtime.step_times import StepTimes
 
 __all__ = ["share_step"]
 
-# Prompts get at least so many tokens a step by themselves: fewer would be all overhead.
-MIN_PROMPT_TOKENS = 16
+# Where there are prompts, a step has at least so many rows: fewer read all weights for next to nothing.
+MIN_ROWS = 4
+# Where answers alone take longer than a step should, prompts may add such a part to them: nobody starves.
+PROMPT_SHARE = 0.25
+# Before anything is measured: short on any model, and enough to know the next step by.
+UNMEASURED_TOKENS = 16
 # One request alone holds nobody up but those who may come: its steps may be so many times as long.
 ALONE = 4
 # Answers that take turns have the engine for so long.
@@ -43,13 +52,17 @@ def share_step(running: Iterable[Running], limits: Limits, times: StepTimes | No
     if not tenants:
         return Shares()
     split = _split(tenants, limits, times)
+    # Whoever passes no times has none to come: plans are then counted in tokens.
+    is_unmeasured = times is not None and not times
     parts = [
         _parts_of(tenant, *rows, limits.prefill_tokens) for tenant, rows in zip(tenants, split, strict=True)
     ]
-    max_steps = limits.horizon_steps
+    max_steps = 1 if is_unmeasured else limits.horizon_steps
     if any(part.is_short for part in parts):
         # Once a prompt is through, somebody else may have its rows.
         max_steps = min([max_steps, *(steps for part in parts for steps in part.prompt_steps)])
+        if times:
+            max_steps = min(max_steps, max(1, int(limits.step_seconds / times.seconds(sum(map(sum, split))))))
     if any(part.has_turns for part in parts):
         seconds = times.seconds(sum(map(sum, split))) if times else TURN_SECONDS
         max_steps = min(max_steps, max(1, int(TURN_SECONDS / seconds)))
@@ -68,13 +81,13 @@ def _by_tenant(running: Iterable[Running]) -> list[_Tenant]:
 
 def _split(tenants: Sequence[_Tenant], limits: Limits, times: StepTimes | None) -> list[tuple[int, int]]:
     """How many answers of each tenant go on, and how many rows its prompts have."""
-    most = limits.prefill_tokens
+    most = limits.prefill_tokens if times or times is None else min(UNMEASURED_TOKENS, limits.prefill_tokens)
     split = [(len(tenant.answers), tenant.prompt_rows) for tenant in tenants]
     # Where answers of one tenant are all there is, they all go on, and nobody asks for the time.
     if times and (len(tenants) > 1 or tenants[0].prompts):
         seconds = limits.step_seconds * (ALONE if sum(map(_requests, tenants)) == 1 else 1)
         within_time = times.rows_within(seconds)
-        alone = [_by_itself(tenant, limits, within_time) for tenant in tenants]
+        alone = [_by_itself(tenant, limits, times, within_time) for tenant in tenants]
         by_itself = [times.seconds(sum(rows)) for rows in alone]
         shortest = min(by_itself)
         split = [_in_time(*rows, shortest / time) for rows, time in zip(alone, by_itself, strict=True)]
@@ -85,8 +98,7 @@ def _split(tenants: Sequence[_Tenant], limits: Limits, times: StepTimes | None) 
         rows_of_cut = _shared([sum(split[place]) for place in cut], max(room, len(cut)))
         for place, rows in zip(cut, rows_of_cut, strict=True):
             split[place] = _in_time(*split[place], rows / sum(split[place]))
-        if not any(answers for answers, _ in split):
-            most = min(most, within_time)
+        most = min(most, _prompt_tokens(split, times, within_time))
     prompts = _shared([prompt_rows for _, prompt_rows in split], most)
     return [(answers, rows) for (answers, _), rows in zip(split, prompts, strict=True)]
 
@@ -95,11 +107,27 @@ def _requests(tenant: _Tenant) -> int:
     return len(tenant.answers) + len(tenant.prompts)
 
 
-def _by_itself(tenant: _Tenant, limits: Limits, within_time: int) -> tuple[int, int]:
+def _by_itself(tenant: _Tenant, limits: Limits, times: StepTimes, within_time: int) -> tuple[int, int]:
     """Answers and prompt rows of a step that a tenant would have for itself."""
     answers = len(tenant.answers)
-    portion = min(max(within_time - answers, MIN_PROMPT_TOKENS), limits.prefill_tokens)
+    if not tenant.prompts:
+        return answers, 0
+    portion = min(_prompt_tokens([(answers, 0)], times, within_time), limits.prefill_tokens)
     return answers, min(portion, tenant.prompt_rows)
+
+
+def _prompt_tokens(split: Sequence[tuple[int, int]], times: StepTimes, within_time: int) -> int:
+    """The most prompt tokens beside the answers of a step, which should have `within_time` rows at the most.
+
+    Where answers by themselves take longer than that, prompts add a part to it; and where tenants have
+    prompts alone, as much for each of them as the answers take: a share is not less for being one of prompts.
+    """
+    answers = sum(answers for answers, _ in split)
+    if answers == 0:
+        return max(within_time, MIN_ROWS)
+    with_prompts_alone = sum(1 for answers, prompt_rows in split if not answers and prompt_rows)
+    longer = times.seconds(answers) * (1 + max(PROMPT_SHARE, with_prompts_alone))
+    return max(within_time, times.rows_within(longer), MIN_ROWS, answers + 1) - answers
 
 
 def _in_time(answers: int, prompt_rows: int, share: float) -> tuple[int, int]:

@@ -6,10 +6,12 @@ from itertools import accumulate
 
 __all__ = ["StepTimes"]
 
-# A new measurement counts so much.
-WEIGHT = 0.2
+# A new measurement counts so much: steps become dearer with every portion of a long prompt.
+WEIGHT = 0.4
 # What a step costs whatever its rows, counted in rows: for sizes far from any that were measured.
 FIXED_ROWS = 4.0
+# One measurement counts as so many times what is known at the most: machines do other work, too.
+LONGEST_OF_KNOWN = 2.0
 
 
 class StepTimes:
@@ -37,14 +39,29 @@ class StepTimes:
             return
         size = int(math.log2(rows))
         known_rows, known_seconds = self._points.get(size, (rows, seconds))
+        seconds = min(seconds, LONGEST_OF_KNOWN * known_seconds)
         self._points[size] = (
             known_rows + WEIGHT * (rows - known_rows),
             known_seconds + WEIGHT * (seconds - known_seconds),
         )
+        self._correct_larger(size)
         longest = accumulate((point[1] for point in sorted(self._points.values())), max)
         self._curve = [
             (point[0], time) for point, time in zip(sorted(self._points.values()), longest, strict=True)
         ]
+
+    def _correct_larger(self, size: int) -> None:
+        """Bring down what larger steps are thought to take where this size shows that it is too much.
+
+        No row costs more in a larger step. Without this, one slow step would keep all others small for good:
+        a size that is thought too slow is never tried again.
+        """
+        rows, seconds = self._points[size]
+        for larger in [known for known in self._points if known > size]:
+            larger_rows, known = self._points[larger]
+            most = seconds * larger_rows / rows
+            if known > most:
+                self._points[larger] = (larger_rows, known + WEIGHT * (most - known))
 
     def seconds(self, rows: float) -> float:
         """How long a step of so many rows takes; something must have been measured."""
