@@ -43,7 +43,7 @@ TESTED_FEATURES := --features ruvllm-packs/precompiled
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
 .PHONY: help setup setup-tests build demo test check lint format test-rust test-py test-isa test-requantized test-mutants test-neon test-embedded \
-	bench bench-peers bench-sizes bench-gate bench-marks bench-structured bench-prefix bench-prefix-tree bench-serve bench-streams bench-start bench-adapters bench-many-adapters bench-learning learning-curve bench-bank bench-packs bench-fairness bench-long-prompt bench-serve-cost bench-decisions bench-tools constraints pack fuzz wheel docs size clean
+	bench bench-peers bench-sizes bench-gate bench-marks bench-structured bench-prefix bench-prefix-tree bench-serve bench-streams bench-start bench-company bench-adapters bench-many-adapters bench-learning learning-curve bench-bank bench-packs bench-fairness bench-long-prompt bench-serve-cost bench-decisions bench-tools constraints pack fuzz wheel docs size clean
 
 help:  ## this page
 	@echo "RuvLLM: make TARGET"
@@ -190,6 +190,9 @@ bench-sizes: $(STAMPS)/build $(STAMPS)/test-tools  ## the same on random weights
 
 bench-start: $(STAMPS)/build $(STAMPS)/test-tools  ## from nothing to the first token, with and without an image of packed weights; BENCH_ARGS='--shape 8b'
 	$(BIN)/python -m benches.start $(BENCH_ARGS)
+
+bench-company: $(STAMPS)/build $(STAMPS)/test-tools  ## what is left of the speed beside busy programs, and of the fair share of the processors
+	$(BIN)/python -m benches.company $(BENCH_ARGS)
 
 bench-gate: $(STAMPS)/build $(STAMPS)/test-tools  ## is the working tree slower than a commit? fails where it is; BENCH_ARGS='COMMIT_A [COMMIT_B]'
 	$(BIN)/python -m benches.gate $(BENCH_ARGS)

@@ -1,5 +1,6 @@
 """Mutants of the crates: features taken out one by one, each beside the test targets that stand for it."""
 
+from tests.mutants.listed_images import IMAGE_RUST_MUTANTS
 from tests.mutants.mutant import Mutant, rust_mutant
 
 __all__ = ["RUST_MUTANTS"]
@@ -211,4 +212,5 @@ RUST_MUTANTS: dict[str, tuple[Mutant, ...]] = {
     "pool": POOL,
     "engine": ENGINE,
     "MicroLoRA": MICRO_LORA,
+    "start": IMAGE_RUST_MUTANTS,
 }
