@@ -30,11 +30,18 @@ def answer(model: Path, **settings: str) -> tuple[list[int], list[float]]:
     return list(done.token_ids), [one.logprob for one in done.logprobs]
 
 
-def is_mapped(cache: Path, **settings: str) -> bool:
-    """Whether an engine with these settings has an image mapped; it is gone afterwards."""
-    with LLM(TINY, max_context=64, **settings):  # type: ignore[arg-type]
-        maps = Path("/proc/self/maps").read_text(encoding="utf-8")
-    return any(str(image.path) in maps for image in weight_images.images_in(cache))
+MAPS = """
+import sys
+from ruvllm import LLM
+with LLM(sys.argv[1], max_context=64, weight_image=sys.argv[2]):
+    print(open("/proc/self/maps").read())
+"""
+
+
+def is_mapped(image: Path, setting: str) -> bool:
+    """Whether an engine has it mapped, in a process in which no other one was."""
+    command = [sys.executable, "-c", MAPS, str(TINY), setting]
+    return str(image) in subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 @pytest.mark.parametrize("name", ["gguf/llama-gqa.gguf", "models/gemma3-dual-rope", "models/phi3-fused"])
@@ -53,12 +60,12 @@ def test_an_image_gives_the_same_answers_to_the_bit(name: str, cache: Path) -> N
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what is mapped is read from /proc")
-def test_use_maps_what_is_prepared_and_off_does_not(cache: Path) -> None:
+def test_use_maps_what_is_prepared_and_off_does_not() -> None:
     image, was_there = weight_images.prepare(TINY)
     assert (image.model, was_there) == ("llama-gqa", False)
     assert weight_images.prepare(TINY) == (image, True)
-    assert is_mapped(cache)
-    assert not is_mapped(cache, weight_image="off")
+    assert is_mapped(image.path, "use")
+    assert not is_mapped(image.path, "off")
 
 
 def test_a_damaged_image_is_said_and_not_used(cache: Path, caplog: pytest.LogCaptureFixture) -> None:

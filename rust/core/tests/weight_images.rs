@@ -116,6 +116,16 @@ fn people_find_it_by_the_models_name() {
     }
 }
 
+/// Names are as long as file systems have them; that of the image must still be one.
+#[test]
+fn a_long_name_is_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = folder.path().join(format!("{}.gguf", "ä".repeat(120)));
+    std::fs::copy(fixture(MODEL), &long).unwrap();
+    let made = kept(&long, folder.path());
+    assert!(made.path.unwrap().is_file() && made.problem.is_none());
+}
+
 /// An image of the model, changed; what a start then says, and what one says that makes it anew.
 fn after(change: impl Fn(&Path)) -> (String, PathBuf) {
     let (path, folder) = (fixture(MODEL), tempfile::tempdir().unwrap());

@@ -10,6 +10,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::Result;
 
+/// Of a model's name in that of its image: file systems end names somewhere.
+const LONGEST_NAME: usize = 50;
 /// Which way of packing this is. An image of another one is not looked into: whoever changes what a packed matrix is
 /// made of, or in which order its rows stand, counts on.
 const PACKING: u32 = 1;
@@ -194,6 +196,7 @@ fn path_of(folder: &Path, files: &ModelFiles, fingerprint: u128) -> PathBuf {
         }
         stem => stem.unwrap_or_default(),
     };
+    let name: String = name.chars().take(LONGEST_NAME).collect();
     folder.join(format!("{name}-{fingerprint:032x}.image"))
 }
 
