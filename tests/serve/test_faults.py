@@ -340,7 +340,7 @@ def test_an_upgrade_is_not_taken_up(server: RunningServer) -> None:
 
 def test_who_does_not_read_holds_up_nobody(server: RunningServer) -> None:
     """Streams that nobody reads stand still; others' requests go on, and so do the streams, once read."""
-    flood = {"model": TINY, "prompt": "hi", "max_tokens": 500, "ignore_eos": True, "n": 4, "logprobs": 20}
+    flood = {"model": TINY, "prompt": "hi", "max_tokens": 500, "ignore_eos": True, "n": 5, "logprobs": 20}
     with ExitStack() as ends:
         slow = []
         for _ in range(4):
