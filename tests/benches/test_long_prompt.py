@@ -5,19 +5,15 @@ from pathlib import Path
 import pytest
 
 from benches.long_prompt import LongPrompt, measure, report
-from benches.shapes import UNIFORM, ModelShape, write_shape
 from ruvllm import LLM
 
-TINY = ModelShape(layers=2, hidden=256, feed_forward=512, heads=4, kv_heads=2, vocabulary=320)
 
-
-def test_it_measures(tmp_path: Path) -> None:
-    path = tmp_path / "tiny.gguf"
-    write_shape(TINY, path, UNIFORM)
-    with LLM(path, max_context=2048) as llm:
-        run = measure(llm, 600, seed=1)
+@pytest.mark.real_model
+def test_it_measures(smollm2_path: Path) -> None:
+    with LLM(smollm2_path, max_context=2048) as llm:
+        run = measure(llm, 1500, seed=1)
     assert run.gaps
-    assert sum(run.gaps) <= 2 * 600 / run.beside
+    assert sum(run.gaps) <= 2 * 1500 / run.beside
     assert run.alone > 0
 
 
