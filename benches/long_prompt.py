@@ -123,9 +123,7 @@ def report(runs: Sequence[LongPrompt]) -> bool:
 def _path(options: argparse.Namespace) -> Path:
     if options.model:
         return files.path_of(options.model)
-    shape = SHAPES[options.shape]
-    path = size_files.path_of(options.shape, options.format, shape)
-    return size_files.written(path, shape, FORMATS[options.format])
+    return size_files.file_of(options.shape, options.format, SHAPES[options.shape])
 
 
 def main() -> int:

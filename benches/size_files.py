@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 from benches import files
-from benches.shapes import ModelShape, Weights, file_bytes, write_shape
+from benches.shapes import FORMATS, ModelShape, Weights, file_bytes, write_shape
 
-__all__ = ["NoRoom", "path_of", "require_memory", "written"]
+__all__ = ["NoRoom", "file_of", "path_of", "require_memory", "written"]
 
 GB = 1e9
 # What stays free on the disk, and what two engines need beside weights and caches.
@@ -50,6 +50,11 @@ def written(path: Path, shape: ModelShape, weights: Weights) -> Path:
     finally:
         half.unlink(missing_ok=True)
     return path
+
+
+def file_of(name: str, format_name: str, shape: ModelShape) -> Path:
+    """The file of a shape in a format, which is written first where it is not there."""
+    return written(path_of(name, format_name, shape), shape, FORMATS[format_name])
 
 
 def require_memory(shape: ModelShape, weights: Weights, context: int, free: int | None) -> None:

@@ -58,8 +58,7 @@ class Case:
         """The file, written where it must be; `NoRoom` where disk or memory do not suffice."""
         weights = FORMATS[self.format_name]
         size_files.require_memory(self.shape, weights, self.context, available_memory())
-        path = size_files.path_of(self.name, self.format_name, self.shape)
-        return size_files.written(path, self.shape, weights)
+        return size_files.file_of(self.name, self.format_name, self.shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,8 +103,7 @@ def model_of(options: argparse.Namespace) -> Path:
     if not options.shape:
         return files.path_of(options.model)
     shape = replace(SHAPES[options.shape], vocabulary=VOCABULARY)
-    weights = FORMATS[options.format]
-    return size_files.written(size_files.path_of(options.shape, options.format, shape), shape, weights)
+    return size_files.file_of(options.shape, options.format, shape)
 
 
 def main() -> int:

@@ -92,6 +92,12 @@ def test_an_image_that_cannot_be_written(cache: Path) -> None:
     assert answer(TINY, weight_image="keep") == answer(TINY, weight_image="off")
 
 
+def test_nothing_is_looked_for_where_nothing_was_prepared(tmp_path: Path) -> None:
+    assert ImageChoice.of("use", TINY, tmp_path) == ImageChoice(folder=None, keep=False)
+    (tmp_path / "images").mkdir()
+    assert ImageChoice.of("use", TINY, tmp_path) == ImageChoice(str(tmp_path / "images"), keep=False)
+
+
 def test_none_is_kept_where_it_would_fill_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

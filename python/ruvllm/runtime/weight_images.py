@@ -49,7 +49,9 @@ class ImageChoice:
         if setting == "off":
             return cls(folder=None, keep=False)
         folder = image_folder(cache or cache_folder())
-        return cls(folder=str(folder), keep=setting == "keep" and _has_room(folder, model))
+        keep = setting == "keep" and _has_room(folder, model)
+        # Where nothing was ever prepared, no model is sampled for its fingerprint.
+        return cls(folder=str(folder) if keep or folder.is_dir() else None, keep=keep)
 
 
 def mapped_bytes(native: _native.Model) -> int:
