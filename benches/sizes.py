@@ -31,8 +31,9 @@ from ruvllm.runtime.memory_budget import available_memory
 
 # That of the models whose shapes these are.
 VOCABULARY = 128_256
-# Bytes of a number in RuvLLM's key-value cache; `int8` has a scale in f32 for each key and value of a head.
-F16_BYTES = 2.0
+# Bytes of a number in RuvLLM's key-value cache, and of the scale of a head's key, or value.
+NUMBER_BYTES = {"int16": 2.0, "int8": 1.0}
+SCALE_BYTES = 4.0
 CONTEXT_STEP = 256
 REMARKS = (
     "Weights are random. pp512 is a prompt of 512 tokens, tg64@2048 are 64 tokens after 2048;",
@@ -112,7 +113,7 @@ def measure(case: Case, python: Path, threads: int, options: argparse.Namespace)
 
 def cached_bytes(shape: ModelShape, kv_format: str, tokens: float) -> float:
     """What a step reads of RuvLLM's keys and values of so many tokens."""
-    number = 1.0 + 4.0 / shape.head_dim if kv_format == "int8" else F16_BYTES
+    number = NUMBER_BYTES[kv_format] + SCALE_BYTES / shape.head_dim
     return shape.cached_numbers * number * tokens
 
 
@@ -170,7 +171,7 @@ def reports(options: argparse.Namespace) -> list[Report]:
                 repeat=options.repeat,
                 machine=Machine.here(best),
                 rows=rows,
-                remarks=REMARKS + (stored if options.kv_format != "f16" else ()),
+                remarks=REMARKS + (stored if options.kv_format != "int16" else ()),
             )
         )
     return made
@@ -189,7 +190,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--threads", nargs="+", type=int, help="of both engines; else what RuvLLM would take")
     parser.add_argument("--repeat", type=int, default=5, help="pairs of runs")
     parser.add_argument("--vocabulary", type=int, default=VOCABULARY, help="tokens of the models")
-    parser.add_argument("--kv-format", choices=["f16", "int8"], default="f16", help="of RuvLLM's cache")
+    parser.add_argument("--kv-format", choices=["int16", "int8"], default="int16", help="of RuvLLM's cache")
     parser.add_argument("--isa", help="of RuvLLM; else the best")
     parser.add_argument("--build", choices=BUILDS, default="native", help="of llama.cpp")
     parser.add_argument("--peer-python", type=Path, help="an interpreter that has llama_cpp already")

@@ -29,7 +29,7 @@ PEAKS = MachinePeaks(
 
 def row(test: Measured) -> SizeRow:
     return SizeRow(
-        model="1b Q4_0", file_bytes=800_000_000, isa="avx2", operands="int8", kv_format="f16", test=test
+        model="1b Q4_0", file_bytes=800_000_000, isa="avx2", operands="int8", kv_format="int16", test=test
     )
 
 
@@ -45,7 +45,7 @@ def test_tasks_have_names_and_room() -> None:
 
 def test_a_step_reads_weights_and_the_context() -> None:
     shape = SHAPES["8b"]
-    assert sizes.cached_bytes(shape, "f16", 1) == 131_072
+    assert sizes.cached_bytes(shape, "int16", 1) == 133_120
     assert sizes.cached_bytes(shape, "int8", 1) == 65_536 + 2 * 32 * 8 * 4
     work = Work(bytes_per_token=10**9 - 131_072 * 48, layer_weights=500, head_weights=0)
     test = Measured(name="tg64@16", ours=[0.5], peer=[0.25], bound=None)

@@ -39,7 +39,7 @@ def two(tail: Precision, store: Precision, **fields: Any) -> KvCacheConfig:
 def test_a_cache_of_two_tiers_is_refused(cache: KvCacheConfig, asked: str) -> None:
     config = ModelConfig(kv_cache_config=cache)
     # Whatever else is said, and before anything is loaded: there is no such file.
-    for settings in ({}, {"kv_format": "f16"}):
+    for settings in ({}, {"kv_format": "int16"}):
         with pytest.raises(ConfigError, match="kv_cache_config asks for") as refused:
             LLM("/no/such/model.gguf", config=config, **settings)
         assert asked in str(refused.value)
@@ -50,11 +50,11 @@ def test_a_cache_of_two_tiers_is_refused(cache: KvCacheConfig, asked: str) -> No
     ("cache", "kv_format"),
     [
         (None, "auto"),
-        (two(FP16, FP16), "f16"),
+        (two(FP16, FP16), "int16"),
         (two(FP32, FP32, tail_length=1), "f32"),
         (two(Q8, Q8), "int8"),
         (two(FP16, Q8, tail_length=0), "int8"),  # all of it is the store
-        (two(FP16, Q4, tail_length=4096), "f16"),  # all of it is the tail
+        (two(FP16, Q4, tail_length=4096), "int16"),  # all of it is the tail
         (two(FP32, Q4, tail_length=300, max_tokens=300), "f32"),
     ],
 )
@@ -67,7 +67,7 @@ def test_what_is_one_tier_in_effect_is_done(cache: KvCacheConfig | None, kv_form
 
 def test_a_context_beyond_the_tail_makes_two_tiers_of_it() -> None:
     config = ModelConfig(kv_cache_config=two(FP16, Q4, tail_length=4096))
-    assert settings_from(config, EngineSettings(max_context=4096)).kv_format == "f16"
+    assert settings_from(config, EngineSettings(max_context=4096)).kv_format == "int16"
     with pytest.raises(ConfigError, match="one tier"):
         settings_from(config, EngineSettings(max_context=4097))
 

@@ -50,7 +50,7 @@ def test_a_class_shows_what_its_beginning_takes() -> None:
 @pytest.mark.parametrize("face", [LLM, AsyncEngine])
 def test_a_name_that_is_none_is_a_type_error_that_helps(face: Any) -> None:
     with pytest.raises(TypeError, match=r"'kv_formt'.*did you mean 'kv_format'"):
-        face(MODEL, kv_formt="f16")
+        face(MODEL, kv_formt="int16")
     with pytest.raises(TypeError, match=r"'quux'.*there are threads, isa, "):
         face(MODEL, quux=1)
 

@@ -82,13 +82,16 @@ class PagedKvCache:
     """Keys and values in blocks of `block_tokens` tokens, in the engine's own layout.
 
     A sequence's block table says which blocks hold its positions: position `p` is in block
-    `block_table[p // block_tokens]`. Numbers are stored as `kv_format` says: `f16`, `f32`, or `int8`, which
-    keeps bytes and, for each token and head, one scale of the key and one of the value.
+    `block_table[p // block_tokens]`. Numbers are stored as `kv_format` says: `f32`, or `int16` or `int8`,
+    which keep integers and, for each token and head, one scale of the key and one of the value. Heads are rounded up to
+    a multiple of sixteen dimensions.
     """
 
     block_tokens: int = _native.KvBlocks.BLOCK_TOKENS
 
-    def __init__(self, num_blocks: int, num_kv_heads: int, head_dim: int, *, kv_format: str = "f16") -> None:
+    def __init__(
+        self, num_blocks: int, num_kv_heads: int, head_dim: int, *, kv_format: str = "int16"
+    ) -> None:
         check_integer("num_blocks", num_blocks, 1)
         check_integer("num_kv_heads", num_kv_heads, 1)
         check_integer("head_dim", head_dim, 1)
@@ -106,7 +109,7 @@ class PagedKvCache:
         """Bytes of a block, keys and values of all heads, with their scales where the format has some.
 
         >>> PagedKvCache(1, 3, 64).block_bytes, PagedKvCache(1, 3, 64, kv_format="int8").block_bytes
-        (12288, 6528)
+        (12672, 6528)
         """
         return self._native.block_bytes
 

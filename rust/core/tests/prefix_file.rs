@@ -17,7 +17,7 @@ const LAYOUT: KvLayout = KvLayout {
     layers: 2,
     kv_heads: 1,
     head_dim: 4,
-    format: KvFormat::F16,
+    format: KvFormat::I16,
 };
 const NO_PARENT: u32 = u32::MAX;
 const MAX_TOKENS: usize = 20_000;

@@ -19,7 +19,7 @@ const LAYOUT: KvLayout = KvLayout {
     layers: 1,
     kv_heads: 1,
     head_dim: 4,
-    format: KvFormat::F16,
+    format: KvFormat::I16,
 };
 
 #[derive(Debug, Clone)]

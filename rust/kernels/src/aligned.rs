@@ -150,6 +150,8 @@ unsafe impl AnyBits for f32 {}
 unsafe impl AnyBits for u16 {}
 // SAFETY: an integer has a value for all its bits.
 unsafe impl AnyBits for i8 {}
+// SAFETY: an integer has a value for all its bits.
+unsafe impl AnyBits for i16 {}
 
 /// A buffer of its own.
 pub(crate) struct AlignedBytes {

@@ -21,7 +21,7 @@ const READ_BYTES: usize = 1 << 20;
 /// The formats of the cache, for a model that may choose its own.
 pub(crate) const KV_FORMATS: [(&str, Option<KvFormat>); 4] = [
     ("auto", None),
-    ("f16", Some(KvFormat::F16)),
+    ("int16", Some(KvFormat::I16)),
     ("f32", Some(KvFormat::F32)),
     ("int8", Some(KvFormat::I8)),
 ];

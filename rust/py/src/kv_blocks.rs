@@ -14,7 +14,7 @@ use crate::run::run;
 use crate::system::choose_kernels;
 
 const FORMATS: [(&str, KvFormat); 3] = [
-    ("f16", KvFormat::F16),
+    ("int16", KvFormat::I16),
     ("f32", KvFormat::F32),
     ("int8", KvFormat::I8),
 ];

@@ -185,7 +185,7 @@ mod tests {
         layers: 2,
         kv_heads: 1,
         head_dim: 4,
-        format: KvFormat::F16,
+        format: KvFormat::I16,
     };
 
     fn pool(blocks: usize, page_bytes: usize) -> KvPool {

@@ -104,7 +104,7 @@ impl Model {
         let fitting = if self.is_single_precision() {
             KvFormat::F32
         } else {
-            KvFormat::F16
+            KvFormat::I16
         };
         KvLayout {
             layers: self.spec.layers.len(),

@@ -2,9 +2,12 @@
 //!
 //! A block holds [`BLOCK_TOKENS`] positions of every layer and KV head. For each of these, keys come
 //! dimension by dimension with the block's tokens side by side, `[head_dim][16]`, so that one
-//! vector holds one dimension of sixteen keys; values come token by token, `[16][head_dim]`.
+//! vector holds one dimension of sixteen keys; values come token by token, `[16][head_dim]`. Heads are
+//! rounded up to sixteen dimensions, so that all vectors are whole.
 //!
-//! Where numbers are integers, each token's key and each token's value has a scale. A head's scales,
+//! Where numbers are integers, two of those that are added up stand side by side, as the processor
+//! multiplies them: keys are `[head_dim / 2][16][2]`, values `[8][head_dim][2]`. Each token's key and each
+//! token's value has a scale. A head's scales,
 //! sixteen of keys and sixteen of values, stand between its keys and its values: the score that
 //! ends the keys and the weight that comes before the values want them then. So a block is one
 //! piece of bytes that needs nothing beside it.
@@ -16,13 +19,17 @@ pub(super) const SCALE_BYTES: usize = 2 * BLOCK_TOKENS * size_of::<f32>();
 // Scales and what follows them stand as the block's beginning does.
 const _: () = assert!(SCALE_BYTES.is_multiple_of(64));
 
+/// Dimensions to whose multiple heads are rounded up: whole vectors of every width.
+const HEAD_STEP: usize = 16;
+
 /// How a cached number is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KvFormat {
     /// 32 bits, for exactness.
     F32,
-    /// 16 bits.
-    F16,
+    /// 16 bits, a whole number times one scale for a token's key and one for its value. A key is 32 766 units
+    /// long, and a value's largest number has 4095: as near as f16 is, and nothing is too large for it.
+    I16,
     /// 8 bits, a whole number of -127..=127, times one scale for a token's key and one for its value.
     I8,
 }
@@ -32,16 +39,30 @@ impl KvFormat {
     pub fn bytes(self) -> usize {
         match self {
             Self::F32 => 4,
-            Self::F16 => 2,
+            Self::I16 => 2,
             Self::I8 => 1,
         }
     }
 
+    /// Whether each token's key and value has a scale.
+    fn has_scales(self) -> bool {
+        match self {
+            Self::F32 => false,
+            Self::I16 | Self::I8 => true,
+        }
+    }
+
+    /// Numbers that are multiplied in one step, and so stand side by side.
+    fn together(self) -> usize {
+        if self.has_scales() { 2 } else { 1 }
+    }
+
     /// Numbers whose place the scales of a head take.
     fn scale_elements(self) -> usize {
-        match self {
-            Self::F32 | Self::F16 => 0,
-            Self::I8 => SCALE_BYTES,
+        if self.has_scales() {
+            SCALE_BYTES / self.bytes()
+        } else {
+            0
         }
     }
 }
@@ -60,9 +81,28 @@ pub struct KvLayout {
 }
 
 impl KvLayout {
+    /// Numbers of a key or value, those that only fill it up included.
+    pub(crate) fn padded_dim(self) -> usize {
+        self.head_dim.next_multiple_of(HEAD_STEP)
+    }
+
     /// Numbers of one head's keys, or values, in one block.
     pub(crate) fn panel_elements(self) -> usize {
-        BLOCK_TOKENS * self.head_dim
+        BLOCK_TOKENS * self.padded_dim()
+    }
+
+    /// Where a number of a key stands, from the beginning of the head's keys.
+    pub fn key_place(self, token: usize, dimension: usize) -> usize {
+        place((dimension, token), BLOCK_TOKENS, self.format.together())
+    }
+
+    /// Where a number of a value stands, from the beginning of the head's values.
+    pub fn value_place(self, token: usize, dimension: usize) -> usize {
+        place(
+            (token, dimension),
+            self.padded_dim(),
+            self.format.together(),
+        )
     }
 
     /// The same with the place of the scales, which follow the keys.
@@ -107,4 +147,10 @@ impl KvLayout {
     pub fn scale_offset(self, block: u32, layer: usize, kv_head: usize) -> usize {
         self.key_offset(block, layer, kv_head) + self.panel_elements()
     }
+}
+
+/// The place of a number in rows of `width`, of which so many stand `together`, number beside number.
+#[inline(always)]
+pub(super) fn place((row, column): (usize, usize), width: usize, together: usize) -> usize {
+    row / together * together * width + column * together + row % together
 }

@@ -4,21 +4,24 @@
 //! (maximum, sum, weighted values), and segments are joined in order. So a row comes out the same to
 //! the bit whether one thread walks its whole context or many share it, alone or in a batch.
 
+mod ahead;
+pub(crate) mod arithmetic;
 mod batch;
 pub(crate) mod flash;
 pub(crate) mod join;
 mod layout;
 pub(crate) mod plain;
-pub(crate) mod product;
 mod rows;
 mod run;
 mod scale;
 pub(crate) mod scratch;
 mod segment;
 pub(crate) mod setting;
+mod soften;
 mod storage;
 pub(crate) mod store;
 mod store_batch;
+mod stored;
 mod task;
 pub(crate) mod tile;
 

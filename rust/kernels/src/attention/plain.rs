@@ -2,14 +2,13 @@
 
 use std::ops::Range;
 
-use half::f16;
-
 use super::join::check_parts;
 use super::layout::{BLOCK_TOKENS, KvLayout};
 use super::rows::RowsMut;
 use super::run::{KvRows, KvRun};
 use super::scale::{self, Scale, Side};
 use super::storage::{KvDataMut, KvView};
+use super::stored::Stored;
 use super::task::{AttentionShape, AttentionTask, SEGMENT_BLOCKS, SEGMENT_TOKENS, visible};
 
 pub(crate) fn attend(
@@ -73,8 +72,9 @@ fn attend_segment(
                 .end
                 .min((segment * SEGMENT_BLOCKS) * BLOCK_TOKENS + SEGMENT_TOKENS);
         let scores = positions.clone().map(|position| {
-            let begin = begin(position, KvLayout::key_offset) + position % BLOCK_TOKENS;
-            let key = |dimension: usize| kv.number(begin + dimension * BLOCK_TOKENS);
+            let begin = begin(position, KvLayout::key_offset);
+            let token = position % BLOCK_TOKENS;
+            let key = |dimension| kv.number(begin + kv.layout.key_place(token, dimension));
             let products = query[..head_dim].iter().enumerate();
             let score: f32 = products
                 .map(|(dimension, value)| value * key(dimension))
@@ -92,10 +92,10 @@ fn attend_segment(
             let weight = (*weight - maxima[row]).exp();
             sums[row] += weight;
             let weight = weight * scale(position, Side::Value);
-            let begin =
-                begin(position, KvLayout::value_offset) + position % BLOCK_TOKENS * head_dim;
+            let begin = begin(position, KvLayout::value_offset);
+            let token = position % BLOCK_TOKENS;
             for (dimension, sum) in output.iter_mut().enumerate() {
-                *sum += weight * kv.number(begin + dimension);
+                *sum += weight * kv.number(begin + kv.layout.value_place(token, dimension));
             }
         }
     }
@@ -181,32 +181,47 @@ fn write_token(
     layout: KvLayout,
     data: &mut KvDataMut<'_>,
     (begin, position): (usize, usize),
-    (keys, values): (&[f32], &[f32]),
+    rows: (&[f32], &[f32]),
 ) {
-    let head_dim = layout.head_dim;
     for kv_head in 0..layout.kv_heads {
-        let columns = kv_head * head_dim..(kv_head + 1) * head_dim;
+        let columns = kv_head * layout.head_dim..(kv_head + 1) * layout.head_dim;
         let begin = begin + kv_head * layout.head_elements();
-        for (side, row) in [
-            (Side::Key, &keys[columns.clone()]),
-            (Side::Value, &values[columns]),
-        ] {
-            let scale = Scale::of(row);
-            if let KvDataMut::I8(data) = data {
-                let scales = begin + layout.panel_elements();
-                scale::write(data, scales + side.place(position), scale.unit);
-            }
-            for (dimension, number) in row.iter().enumerate() {
-                let offset = match side {
-                    Side::Key => dimension * BLOCK_TOKENS + position,
-                    Side::Value => layout.key_panel_elements() + position * head_dim + dimension,
-                };
-                match data {
-                    KvDataMut::F32(data) => data[begin + offset] = *number,
-                    KvDataMut::F16(data) => data[begin + offset] = f16::from_f32(*number).to_bits(),
-                    KvDataMut::I8(data) => data[begin + offset] = scale.byte(*number),
+        let head = begin..begin + layout.head_elements();
+        let place = (layout, position);
+        let rows = (&rows.0[columns.clone()], &rows.1[columns]);
+        match data {
+            KvDataMut::F32(data) => write_head(place, &mut data[head], rows, |number, _| number),
+            KvDataMut::I16(data) => write_head(place, &mut data[head], rows, |number, scale| {
+                scale.integer(number, i16::MOST) as i16
+            }),
+            KvDataMut::I8(data) => write_head(place, &mut data[head], rows, |number, scale| {
+                scale.integer(number, i8::MOST) as i8
+            }),
+        }
+    }
+}
+
+/// One head of a token.
+fn write_head<S: Stored>(
+    (layout, position): (KvLayout, usize),
+    head: &mut [S],
+    (keys, values): (&[f32], &[f32]),
+    stored: impl Fn(f32, Scale) -> S,
+) {
+    for (side, row) in [(Side::Key, keys), (Side::Value, values)] {
+        let scale = S::scale(row, side);
+        if S::HAS_SCALES {
+            let scales = &mut head[layout.panel_elements()..];
+            scale::write(scales, (side, position), scale.unit);
+        }
+        for (dimension, number) in row.iter().enumerate() {
+            let place = match side {
+                Side::Key => layout.key_place(position, dimension),
+                Side::Value => {
+                    layout.key_panel_elements() + layout.value_place(position, dimension)
                 }
-            }
+            };
+            head[place] = stored(*number, scale);
         }
     }
 }

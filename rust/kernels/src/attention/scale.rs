@@ -1,53 +1,88 @@
-//! The scales of 8-bit keys and values: one a vector, which so depends on no other token.
+//! The scales of keys and values as integers: one a vector, which so depends on no other token.
 
 use super::layout::BLOCK_TOKENS;
+use super::stored::Stored;
 
-/// The largest magnitude of a stored byte.
-pub(super) const LARGEST_BYTE: f32 = 127.0;
+/// The length of a vector that is measured by its length, in units. By the inequality of Cauchy and Schwarz the product
+/// of two such fits into 32 bits, however many dimensions they have: each is longer by half a unit a dimension at most.
+const MOST_LENGTH: f32 = 32_766.0;
 /// A vector of smaller numbers is stored as zeros; the inverse of its scale would be infinite.
 const LEAST_MAGNITUDE: f32 = 1e-30;
 
-/// What turns a vector of floats into bytes, and back.
+/// What turns a vector of floats into integers, and back.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Scale {
-    /// A byte's unit; NaN where a number of the vector is infinite or none.
+pub(crate) struct Scale {
+    /// An integer's unit; NaN where a number of the vector is infinite or none.
     pub(super) unit: f32,
-    /// Bytes of a float's unit.
+    /// Integers of a float's unit.
     pub(super) inverse: f32,
 }
 
 impl Scale {
-    /// The scale that gives the largest magnitude the largest byte.
+    /// Of what is stored as it is.
+    pub(super) const NONE: Self = Self {
+        unit: 1.0,
+        inverse: 1.0,
+    };
+
+    /// The scale that makes the largest magnitude `most`.
     #[inline(always)]
-    pub(super) fn of(vector: &[f32]) -> Self {
-        // Bits of magnitudes are ordered as the magnitudes are, with NaN above all.
-        let bits = |value: &f32| value.abs().to_bits();
-        let largest = f32::from_bits(vector.iter().map(bits).fold(0, u32::max));
+    pub(super) fn of_largest(vector: &[f32], most: f32) -> Self {
+        Self::new(largest(vector), most)
+    }
+
+    /// The scale that makes the vector [`MOST_LENGTH`] long.
+    #[inline(always)]
+    pub(super) fn of_length(vector: &[f32]) -> Self {
+        let largest = largest(vector);
+        if !(LEAST_MAGNITUDE..f32::INFINITY).contains(&largest) {
+            return Self::new(largest, MOST_LENGTH);
+        }
+        // The same sixteen sums on every instruction set, of what can neither overflow nor vanish.
+        let inverse = 1.0 / largest;
+        let mut sums = [0.0f32; 16];
+        for numbers in vector.chunks(sums.len()) {
+            for (sum, number) in sums.iter_mut().zip(numbers) {
+                let share = number * inverse;
+                *sum += share * share;
+            }
+        }
+        let total: f32 = sums.iter().sum();
+        Self::new(largest, MOST_LENGTH / total.sqrt())
+    }
+
+    /// The scale under which `largest` becomes `units`.
+    #[inline(always)]
+    fn new(largest: f32, units: f32) -> Self {
         let (unit, inverse) = if !largest.is_finite() {
             (f32::NAN, 0.0)
         } else if largest < LEAST_MAGNITUDE {
             (0.0, 0.0)
         } else {
-            (largest / LARGEST_BYTE, LARGEST_BYTE / largest)
+            (largest / units, units / largest)
         };
         Self { unit, inverse }
     }
 
     /// One number as it is stored: the plain program.
-    pub(super) fn byte(self, value: f32) -> i8 {
+    pub(super) fn integer(self, value: f32, most: f32) -> f32 {
         let scaled = (value * self.inverse).round_ties_even();
-        // What is no number becomes the largest byte here and in every vector.
-        (if scaled < LARGEST_BYTE {
-            scaled
-        } else {
-            LARGEST_BYTE
-        }) as i8
+        // What is no number becomes the largest integer here and in every vector.
+        if scaled < most { scaled } else { most }
     }
+}
+
+/// The largest magnitude; NaN where one is none.
+#[inline(always)]
+fn largest(vector: &[f32]) -> f32 {
+    // Bits of magnitudes are ordered as the magnitudes are, with NaN above all.
+    let bits = |value: &f32| value.abs().to_bits();
+    f32::from_bits(vector.iter().map(bits).fold(0, u32::max))
 }
 
 /// Which of a token's two scales.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
+pub(crate) enum Side {
     Key,
     Value,
 }
@@ -64,44 +99,83 @@ impl Side {
     }
 }
 
-/// The scale at `place`.
-pub(super) fn read(bytes: &[i8], place: usize) -> f32 {
-    f32::from_ne_bytes(std::array::from_fn(|index| bytes[place + index] as u8))
+/// A token's scale among those of a head.
+pub(super) fn read<S: Stored>(scales: &[S], side: Side, token: usize) -> f32 {
+    let first = side.place(token) / size_of::<S>();
+    let numbers = &scales[first..][..size_of::<f32>() / size_of::<S>()];
+    let mut bits = 0;
+    for (index, number) in numbers.iter().enumerate() {
+        bits |= number.bits() << (8 * size_of::<S>() * index);
+    }
+    f32::from_bits(bits)
 }
 
-/// Writes the scale at `place`.
+/// Writes a token's scale to its place among those of a head.
 #[inline(always)]
-pub(super) fn write(bytes: &mut [i8], place: usize, unit: f32) {
-    let target = &mut bytes[place..][..size_of::<f32>()];
-    target.copy_from_slice(&unit.to_ne_bytes().map(|byte| byte as i8));
+pub(super) fn write<S: Stored>(scales: &mut [S], (side, token): (Side, usize), unit: f32) {
+    let first = side.place(token) / size_of::<S>();
+    let numbers = &mut scales[first..][..size_of::<f32>() / size_of::<S>()];
+    for (index, number) in numbers.iter_mut().enumerate() {
+        *number = S::from_bits(unit.to_bits() >> (8 * size_of::<S>() * index));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const MOST: f32 = 127.0;
+
     #[test]
-    fn a_vector_fills_the_bytes_whatever_its_size() {
+    fn a_vector_fills_the_integers_whatever_its_size() {
         for largest in [1e-30, 1e-20, 0.3, 1.0, 65504.0, f32::MAX] {
             let vector = [largest, -largest, largest * 0.5, 0.0];
-            let scale = Scale::of(&vector);
+            let scale = Scale::of_largest(&vector, MOST);
             assert!(scale.unit.is_finite() && scale.inverse.is_finite());
-            assert_eq!(vector.map(|value| scale.byte(value)), [127, -127, 64, 0]);
-            let ratio = f64::from(scale.unit) * f64::from(LARGEST_BYTE) / f64::from(largest);
+            let integers = vector.map(|value| scale.integer(value, MOST));
+            assert_eq!(integers, [127.0, -127.0, 64.0, 0.0]);
+            let ratio = f64::from(scale.unit) * f64::from(MOST) / f64::from(largest);
             assert!((ratio - 1.0).abs() < 1e-6);
+            // 3 : 4 : 12 is 13 long, however long that is.
+            let vector = [3.0, -4.0, 12.0].map(|side| side / 13.0 * largest);
+            let scale = Scale::of_length(&vector);
+            let integers = vector.map(|value| scale.integer(value, MOST_LENGTH));
+            assert_eq!(integers, [7561.0, -10082.0, 30246.0]);
         }
     }
 
     #[test]
     fn vectors_without_a_scale() {
+        let scales = |vector: &[f32]| [Scale::of_largest(vector, MOST), Scale::of_length(vector)];
         for vector in [[0.0, -0.0], [1e-40, -9e-31]] {
-            let scale = Scale::of(&vector);
-            assert_eq!((scale.unit, scale.byte(vector[1])), (0.0, 0));
+            for scale in scales(&vector) {
+                assert_eq!((scale.unit, scale.integer(vector[1], MOST)), (0.0, 0.0));
+            }
         }
         for strange in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            let scale = Scale::of(&[1.0, strange, 2.0]);
-            assert!(scale.unit.is_nan());
-            assert_eq!((scale.byte(1.0), scale.byte(strange)), (0, 127));
+            for scale in scales(&[1.0, strange, 2.0]) {
+                assert!(scale.unit.is_nan());
+                let integers = [scale.integer(1.0, MOST), scale.integer(strange, MOST)];
+                assert_eq!(integers, [0.0, 127.0]);
+            }
+        }
+    }
+
+    #[test]
+    fn products_of_two_as_long_as_can_be_fit_into_32_bits() {
+        for dimensions in [1, 2, 63, 128, 4096] {
+            for numbers in [
+                vec![1.0; dimensions],
+                [vec![0.0; dimensions - 1], vec![3.5]].concat(),
+            ] {
+                let scale = Scale::of_length(&numbers);
+                let integers = numbers
+                    .iter()
+                    .map(|value| scale.integer(*value, f32::from(i16::MAX)) as i64);
+                let product: i64 = integers.map(|integer| integer * integer).sum();
+                assert!(product <= i64::from(i32::MAX), "{dimensions}");
+                assert!(product > 1 << 29, "{dimensions}: {product}");
+            }
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Memory of one task of attention: its scaled queries, and what a tile gathers.
+//! Memory of one task of attention: its prepared queries, and what a tile gathers.
 
 use std::f32::consts::LOG2_E;
 use std::mem::MaybeUninit;
 
+use super::arithmetic::Arithmetic;
 use super::setting::{QUERY_ROWS, Setting};
 use super::task::{Dimensions, SEGMENT_TOKENS};
 use crate::simd::prefetch;
@@ -29,22 +30,31 @@ impl Scratch {
     /// Lines of a row of weights.
     const WEIGHT_LINES: usize = SEGMENT_TOKENS / LINE_FLOATS;
 
-    /// The memory, with the scaled queries in it.
-    #[inline(always)]
+    /// The memory; queries are to be prepared.
     pub(super) fn new(setting: Setting<'_>) -> Self {
-        let Dimensions {
-            group, head_dim, ..
-        } = setting.dimensions;
-        let lines = head_dim.div_ceil(LINE_FLOATS);
+        let lines = setting.kv.layout.padded_dim() / LINE_FLOATS;
         let rows = setting.dimensions.rows();
-        let length = (rows + QUERY_ROWS) * lines + QUERY_ROWS * Self::WEIGHT_LINES;
+        let units = rows.div_ceil(LINE_FLOATS);
+        let length = (rows + QUERY_ROWS) * lines + QUERY_ROWS * Self::WEIGHT_LINES + units;
         let mut owner = vec![MaybeUninit::<Line>::uninit(); length];
-        let scratch = Self {
+        Self {
             memory: owner.as_mut_ptr().cast(),
             _owner: owner,
             rows,
             lines,
-        };
+        }
+    }
+
+    /// Writes the queries of the setting as the arithmetic takes them.
+    ///
+    /// # Safety
+    ///
+    /// The memory is of this setting.
+    #[inline(always)]
+    pub(crate) unsafe fn prepare<A: Arithmetic>(&self, arithmetic: A, setting: Setting<'_>) {
+        let Dimensions {
+            group, head_dim, ..
+        } = setting.dimensions;
         // Scores come out as powers of two; where there is a cap, first as what `tanh` takes.
         let scale = match setting.shape.soft_cap {
             Some(cap) => setting.shape.scale / cap,
@@ -58,23 +68,20 @@ impl Scratch {
                 prefetch(line.as_ptr().cast());
             }
         }
-        for row in 0..rows {
+        for row in 0..self.rows {
             let head = setting.task.kv_head * group + row % group;
             let query = &queries.values[row / group * queries.stride + head * head_dim..];
-            let target = scratch.query(row);
-            for (dimension, value) in query[..head_dim].iter().enumerate() {
-                // SAFETY: a row of queries has `head_dim` floats, rounded up to lines.
-                unsafe { *target.add(dimension) = value * scale };
-            }
+            let query = &query[..head_dim];
+            // SAFETY: a row has `head_dim` floats, filled up to lines, and a unit.
+            unsafe { *self.unit(row) = arithmetic.prepare_query(query, scale, self.query(row)) };
         }
-        scratch
     }
 
     fn line(&self, index: usize) -> *mut f32 {
         self.memory.wrapping_add(index).cast()
     }
 
-    /// A scaled query, `[lines]`.
+    /// A prepared query, `[lines]`.
     pub(super) fn query(&self, row: usize) -> *mut f32 {
         self.line(row * self.lines)
     }
@@ -87,5 +94,21 @@ impl Scratch {
     /// Scores, then weights, of a row of the tile, `[positions of a segment]`.
     pub(super) fn weights(&self, row: usize) -> *mut f32 {
         self.line((self.rows + QUERY_ROWS) * self.lines + row * Self::WEIGHT_LINES)
+    }
+
+    fn unit(&self, row: usize) -> *mut f32 {
+        self.line((self.rows + QUERY_ROWS) * self.lines + QUERY_ROWS * Self::WEIGHT_LINES)
+            .wrapping_add(row)
+    }
+
+    /// What the scores of a prepared query are multiplied by.
+    ///
+    /// # Safety
+    ///
+    /// The task has the row, and its queries were prepared.
+    #[inline(always)]
+    pub(super) unsafe fn query_unit(&self, row: usize) -> f32 {
+        // SAFETY: a unit of each row stands behind the weights, and was written.
+        unsafe { *self.unit(row) }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
-use super::product::{Ahead, Stored};
+use super::ahead::Ahead;
+use super::layout::BLOCK_TOKENS;
 use super::scale::Side;
 use super::setting::Setting;
+use super::stored::Stored;
 use super::task::{SEGMENT_BLOCKS, SEGMENT_TOKENS, visible};
 
 /// How far ahead of the sums memory is asked for.
@@ -52,6 +54,16 @@ pub(super) struct Segment<'a, S> {
 }
 
 impl<'a, S> Segment<'a, S> {
+    /// Before the first.
+    pub(super) fn none() -> Self {
+        Self {
+            first_position: 0,
+            blocks: 0..0,
+            panels: &[],
+            keys: 0,
+        }
+    }
+
     /// The segment whose panels come first, which are then taken away.
     pub(super) fn take(
         (panels, first): (&'a Panels<'_, S>, &mut usize),
@@ -119,5 +131,11 @@ impl<const ROWS: usize> Seen<ROWS> {
             some: rows[0].start..rows[ROWS - 1].end,
             rows,
         }
+    }
+
+    /// The blocks of what some row sees, counted from the segment's beginning.
+    #[inline(always)]
+    pub(super) fn blocks(&self) -> Range<usize> {
+        self.some.start / BLOCK_TOKENS..self.some.end.div_ceil(BLOCK_TOKENS)
     }
 }

@@ -1,7 +1,5 @@
 //! The numbers of a pool: zeroed memory in huge pages, and views of it by format.
 
-use half::f16;
-
 use super::layout::{KvFormat, KvLayout};
 use super::scale::{self, Side};
 use crate::aligned::{AlignedBytes, Arena};
@@ -35,7 +33,7 @@ impl KvStorage {
         let bytes = &self.bytes;
         let data = match self.layout.format {
             KvFormat::F32 => KvData::F32(bytes.numbers()),
-            KvFormat::F16 => KvData::F16(bytes.numbers()),
+            KvFormat::I16 => KvData::I16(bytes.numbers()),
             KvFormat::I8 => KvData::I8(bytes.numbers()),
         };
         KvView {
@@ -49,7 +47,7 @@ impl KvStorage {
         let bytes = &mut self.bytes;
         match self.layout.format {
             KvFormat::F32 => KvDataMut::F32(bytes.numbers_mut()),
-            KvFormat::F16 => KvDataMut::F16(bytes.numbers_mut()),
+            KvFormat::I16 => KvDataMut::I16(bytes.numbers_mut()),
             KvFormat::I8 => KvDataMut::I8(bytes.numbers_mut()),
         }
     }
@@ -87,8 +85,8 @@ impl KvStorage {
 pub enum KvData<'a> {
     /// f32.
     F32(&'a [f32]),
-    /// f16 bits.
-    F16(&'a [u16]),
+    /// Words, and the words of their scales.
+    I16(&'a [i16]),
     /// Bytes, and the bytes of their scales.
     I8(&'a [i8]),
 }
@@ -98,8 +96,8 @@ pub enum KvData<'a> {
 pub enum KvDataMut<'a> {
     /// f32.
     F32(&'a mut [f32]),
-    /// f16 bits.
-    F16(&'a mut [u16]),
+    /// Words, and the words of their scales.
+    I16(&'a mut [i16]),
     /// Bytes, and the bytes of their scales.
     I8(&'a mut [i8]),
 }
@@ -109,7 +107,7 @@ impl KvDataMut<'_> {
     pub(crate) fn elements(&self) -> usize {
         match self {
             Self::F32(data) => data.len(),
-            Self::F16(data) => data.len(),
+            Self::I16(data) => data.len(),
             Self::I8(data) => data.len(),
         }
     }
@@ -129,7 +127,7 @@ impl KvView<'_> {
     pub fn blocks(&self) -> usize {
         let elements = match self.data {
             KvData::F32(data) => data.len(),
-            KvData::F16(data) => data.len(),
+            KvData::I16(data) => data.len(),
             KvData::I8(data) => data.len(),
         };
         elements / self.layout.block_elements().max(1)
@@ -139,7 +137,7 @@ impl KvView<'_> {
     pub(crate) fn number(&self, offset: usize) -> f32 {
         match self.data {
             KvData::F32(data) => data[offset],
-            KvData::F16(data) => f16::from_bits(data[offset]).to_f32(),
+            KvData::I16(data) => f32::from(data[offset]),
             KvData::I8(data) => f32::from(data[offset]),
         }
     }
@@ -147,8 +145,9 @@ impl KvView<'_> {
     /// What a token's numbers are multiplied by, where the head's scales begin at `offset`.
     pub(super) fn scale(&self, offset: usize, side: Side, token: usize) -> f32 {
         match self.data {
-            KvData::F32(_) | KvData::F16(_) => 1.0,
-            KvData::I8(data) => scale::read(data, offset + side.place(token)),
+            KvData::F32(_) => 1.0,
+            KvData::I16(data) => scale::read(&data[offset..], side, token),
+            KvData::I8(data) => scale::read(&data[offset..], side, token),
         }
     }
 }
@@ -159,7 +158,7 @@ mod tests {
 
     #[test]
     fn views_have_the_pool_s_length_and_are_zero() {
-        for format in [KvFormat::F32, KvFormat::F16, KvFormat::I8] {
+        for format in [KvFormat::F32, KvFormat::I16, KvFormat::I8] {
             let layout = KvLayout {
                 layers: 2,
                 kv_heads: 3,
@@ -170,7 +169,7 @@ mod tests {
             assert_eq!(storage.view().blocks(), 7);
             match storage.data_mut() {
                 KvDataMut::F32(numbers) => numbers[6 * layout.block_elements()] = 1.0,
-                KvDataMut::F16(numbers) => numbers[6 * layout.block_elements()] = 0x3c00,
+                KvDataMut::I16(numbers) => numbers[6 * layout.block_elements()] = 1,
                 KvDataMut::I8(numbers) => numbers[6 * layout.block_elements()] = 1,
             }
             let view = storage.view();

@@ -1,10 +1,10 @@
 //! Writing keys and values into a block, many tokens at once.
 
-use super::layout::{BLOCK_TOKENS, KvLayout};
-use super::product::Stored;
+use super::layout::{BLOCK_TOKENS, KvLayout, place};
 use super::run::{KvRows, KvRun};
-use super::scale::{Scale, Side};
+use super::scale::{self, Side};
 use super::storage::KvDataMut;
+use super::stored::Stored;
 use crate::simd::Lanes;
 
 /// Writes the rows of a run to `piece`, the layer's numbers in its block.
@@ -24,7 +24,7 @@ pub(crate) unsafe fn store_run<L: Lanes>(
     unsafe {
         match piece {
             KvDataMut::F32(piece) => store_heads(lanes, layout, rows, run, piece),
-            KvDataMut::F16(piece) => store_heads(lanes, layout, rows, run, piece),
+            KvDataMut::I16(piece) => store_heads(lanes, layout, rows, run, piece),
             KvDataMut::I8(piece) => store_heads(lanes, layout, rows, run, piece),
         }
     }
@@ -60,7 +60,7 @@ unsafe fn store_heads<L: Lanes, S: Stored>(
             let key_rows = source(rows.keys, rows.stride, Side::Key);
             let value_rows = source(rows.values, rows.stride, Side::Value);
             store_keys(lanes, &key_rows, run, layout.head_dim, keys);
-            store_values(lanes, &value_rows, run, layout.head_dim, values);
+            store_values(lanes, &value_rows, run, layout, values);
         }
     }
 }
@@ -83,8 +83,8 @@ fn factors<S: Stored>(
     let mut factors = [1.0; BLOCK_TOKENS];
     if S::HAS_SCALES {
         for (row, factor) in factors[..run.rows].iter_mut().enumerate() {
-            let scale = Scale::of(&rows[row * stride..][..head_dim]);
-            S::write_scale(scales, side.place(run.position + row), scale.unit);
+            let scale = S::scale(&rows[row * stride..][..head_dim], side);
+            scale::write(scales, (side, run.position + row), scale.unit);
             *factor = scale.inverse;
         }
     }
@@ -105,41 +105,46 @@ unsafe fn store_keys<L: Lanes, S: Stored>(
     keys: &mut [S],
 ) {
     let stride = rows.stride;
+    let key_place = |token, dimension| place((dimension, token), BLOCK_TOKENS, S::TOGETHER);
     let mut token = 0;
     while token < run.rows {
-        let together = L::WIDTH.min(run.rows - token);
+        let tokens = L::WIDTH.min(run.rows - token);
         for dimension in (0..head_dim).step_by(L::WIDTH) {
             let count = L::WIDTH.min(head_dim - dimension);
-            let begin = dimension * BLOCK_TOKENS + run.position + token;
-            // SAFETY: as many dimensions as `count` and tokens as `together` are left of the rows; whole columns
-            // go to rows of sixteen that hold `together` more.
+            // SAFETY: as many dimensions as `count` and tokens as `tokens` are left of the rows; whole columns
+            // go to rows of sixteen that hold as many more.
             unsafe {
                 let source = rows.first.add(token * stride + dimension);
-                let factors = &rows.factors[token..][..together];
-                if together == L::WIDTH && count == L::WIDTH {
+                let factors = &rows.factors[token..][..tokens];
+                let begin = key_place(run.position + token, dimension);
+                if tokens == L::WIDTH && count == L::WIDTH {
                     let target = keys[begin..].as_mut_ptr();
                     let factors = lanes.load(factors.as_ptr());
+                    let mut columns = [factors; 2];
                     lanes.for_each_column(source, stride, |column, vector| {
-                        let vector = scaled::<L, S>(lanes, vector, factors);
-                        S::store(lanes, target.add(column * BLOCK_TOKENS), vector);
+                        columns[column % S::TOGETHER] = S::scaled(lanes, vector, factors);
+                        if column % S::TOGETHER == S::TOGETHER - 1 {
+                            let row = column / S::TOGETHER * S::TOGETHER * BLOCK_TOKENS;
+                            S::store_together(lanes, target.add(row), columns);
+                        }
                     });
                 } else {
                     for (row, factor) in factors.iter().enumerate() {
                         let source = source.add(row * stride);
                         let numbers = converted(lanes, source, count, *factor);
-                        let targets = keys[begin + row..].iter_mut().step_by(BLOCK_TOKENS);
-                        for (target, number) in targets.zip(&numbers[..count]) {
-                            *target = *number;
+                        for (index, number) in numbers[..count].iter().enumerate() {
+                            keys[key_place(run.position + token + row, dimension + index)] =
+                                *number;
                         }
                     }
                 }
             }
         }
-        token += together;
+        token += tokens;
     }
 }
 
-/// Values token by token.
+/// Values token by token, or as many at once as stand side by side.
 ///
 /// # Safety
 ///
@@ -149,24 +154,40 @@ unsafe fn store_values<L: Lanes, S: Stored>(
     lanes: L,
     rows: &Source,
     run: KvRun,
-    head_dim: usize,
+    layout: KvLayout,
     values: &mut [S],
 ) {
-    for (token, factor) in rows.factors[..run.rows].iter().enumerate() {
-        let target = &mut values[(run.position + token) * head_dim..][..head_dim];
-        for (index, target) in target.chunks_mut(L::WIDTH).enumerate() {
-            // SAFETY: source and target have as many numbers left as the chunk.
+    let (head_dim, width) = (layout.head_dim, layout.padded_dim());
+    let value_place = |token, dimension| place((token, dimension), width, S::TOGETHER);
+    let mut token = 0;
+    while token < run.rows {
+        let position = run.position + token;
+        let are_all = position.is_multiple_of(S::TOGETHER) && run.rows - token >= S::TOGETHER;
+        let tokens = if are_all { S::TOGETHER } else { 1 };
+        for dimension in (0..head_dim).step_by(L::WIDTH) {
+            let count = L::WIDTH.min(head_dim - dimension);
+            // SAFETY: as many dimensions as `count` and tokens as `tokens` are left of the rows; what stands side by
+            // side of whole vectors has its place in the block.
             unsafe {
-                let source = rows.first.add(token * rows.stride + index * L::WIDTH);
-                if target.len() == L::WIDTH {
-                    let vector = scaled::<L, S>(lanes, lanes.load(source), lanes.splat(*factor));
-                    S::store(lanes, target.as_mut_ptr(), vector);
+                let source = |token: usize| rows.first.add(token * rows.stride + dimension);
+                if are_all && count == L::WIDTH {
+                    let target = &mut values[value_place(position, dimension)..];
+                    let vectors = [token, token + S::TOGETHER - 1].map(|token| {
+                        let factor = lanes.splat(rows.factors[token]);
+                        S::scaled(lanes, lanes.load(source(token)), factor)
+                    });
+                    S::store_together(lanes, target.as_mut_ptr(), vectors);
                 } else {
-                    let numbers = converted(lanes, source, target.len(), *factor);
-                    target.copy_from_slice(&numbers[..target.len()]);
+                    for token in token..token + tokens {
+                        let numbers = converted(lanes, source(token), count, rows.factors[token]);
+                        for (index, number) in numbers[..count].iter().enumerate() {
+                            values[value_place(run.position + token, dimension + index)] = *number;
+                        }
+                    }
                 }
             }
         }
+        token += tokens;
     }
 }
 
@@ -190,18 +211,8 @@ unsafe fn converted<L: Lanes, S: Stored>(
         } else {
             lanes.load_partial(source, count)
         };
-        let vector = scaled::<L, S>(lanes, vector, lanes.splat(factor));
+        let vector = S::scaled(lanes, vector, lanes.splat(factor));
         S::store(lanes, numbers.as_mut_ptr(), vector);
     }
     numbers
-}
-
-/// A vector in the unit in which it is stored.
-#[inline(always)]
-fn scaled<L: Lanes, S: Stored>(lanes: L, vector: L::Vector, factors: L::Vector) -> L::Vector {
-    if S::HAS_SCALES {
-        lanes.mul(vector, factors)
-    } else {
-        vector
-    }
 }

@@ -41,8 +41,8 @@ pub fn store_batch(
         KvDataMut::F32(data) => pieces(layout, target.layer, data, runs)
             .map(|(run, piece)| (run, KvDataMut::F32(piece)))
             .collect::<Vec<_>>(),
-        KvDataMut::F16(data) => pieces(layout, target.layer, data, runs)
-            .map(|(run, piece)| (run, KvDataMut::F16(piece)))
+        KvDataMut::I16(data) => pieces(layout, target.layer, data, runs)
+            .map(|(run, piece)| (run, KvDataMut::I16(piece)))
             .collect(),
         KvDataMut::I8(data) => pieces(layout, target.layer, data, runs)
             .map(|(run, piece)| (run, KvDataMut::I8(piece)))

@@ -1,27 +1,54 @@
-//! One segment for the rows of a register tile: scores, softmax, weighted values.
+//! One segment for the rows of a register tile, in three steps: scores, softmax, weighted values.
+//!
+//! Scores are queries times keys, results are weights times values; in both, some numbers of each row
+//! meet vectors that stand `stride` apart, and every lane of every row is a chain of its own. So
+//! what a lane computes does not depend on how many rows and vectors a tile has.
 
-use std::f32::consts::LOG2_E;
 use std::ops::Range;
 
+use super::ahead::Ahead;
+use super::arithmetic::{Arithmetic, Weights};
 use super::join::{Gathered, Share, join};
 use super::layout::{BLOCK_TOKENS, SCALE_BYTES};
-use super::product::{Ahead, Stored, multiply, multiply_partial};
 use super::scale::Side;
 use super::scratch::Scratch;
 use super::segment::{Seen, Segment};
 use super::setting::Setting;
+use super::soften::{Softened, mask, soften};
+use super::stored::Stored;
 use super::task::SEGMENT_TOKENS;
-use crate::simd::{Lanes, exp2, tanh};
+use crate::simd::Lanes;
 
 /// Blocks that go through all columns of a wide head before the next ones do.
 const WIDE_BLOCKS: usize = 4;
+/// Steps between two requests for memory ahead.
+const STEPS_AHEAD: usize = 8;
 
 /// On the way through a segment.
-pub(crate) struct Walk<'a, 'b, L, S> {
-    pub(super) lanes: L,
+pub(crate) struct Walk<'a, 'b, A: Arithmetic> {
+    pub(super) arithmetic: A,
     pub(super) setting: Setting<'a>,
-    pub(super) segment: Segment<'b, S>,
-    pub(super) ahead: Option<&'a mut Ahead<'b, S>>,
+    pub(super) segment: Segment<'b, A::Stored>,
+    pub(super) ahead: Ahead<'b, A::Stored>,
+    /// Whether what is read now comes for the first time, and what comes behind it is to be asked for.
+    pub(super) is_asking: bool,
+}
+
+impl<'b, A: Arithmetic> Walk<'_, 'b, A> {
+    #[inline(always)]
+    fn ahead(&mut self) -> Option<&mut Ahead<'b, A::Stored>> {
+        self.is_asking.then_some(&mut self.ahead)
+    }
+}
+
+/// Numbers of a row that meet in one step.
+const fn together<A: Arithmetic>() -> usize {
+    <A::Stored as Stored>::TOGETHER
+}
+
+/// Lanes of a vector.
+const fn width<A: Arithmetic>() -> usize {
+    <A::Lanes as Lanes>::WIDTH
 }
 
 /// One segment for some rows.
@@ -30,8 +57,8 @@ pub(crate) struct Walk<'a, 'b, L, S> {
 ///
 /// The scratch memory is of the walk's setting, which has `ROWS` query rows from `first_row` on.
 #[inline(always)]
-pub(crate) unsafe fn tile<L: Lanes, S: Stored, const ROWS: usize>(
-    walk: &mut Walk<'_, '_, L, S>,
+pub(crate) unsafe fn tile<A: Arithmetic, const ROWS: usize>(
+    walk: &mut Walk<'_, '_, A>,
     first_row: usize,
     scratch: &Scratch,
     gathered: &mut Gathered<'_>,
@@ -40,42 +67,32 @@ pub(crate) unsafe fn tile<L: Lanes, S: Stored, const ROWS: usize>(
     if seen.some.is_empty() {
         return;
     }
-    let blocks = seen.some.start / BLOCK_TOKENS..seen.some.end.div_ceil(BLOCK_TOKENS);
-    let cap = walk.setting.shape.soft_cap;
     let head_dim = walk.setting.dimensions.head_dim;
-    let lanes = walk.lanes;
-    // SAFETY: the blocks that some row sees are among those of the segment; scores come before what reads them, and the
-    // results of a row, `head_dim` of them, before the slice of it.
+    // SAFETY: each step comes after the one before, and the results of a row, `head_dim` of them, before the slice of them.
     unsafe {
-        all_scores::<L, S, ROWS>(walk, first_row, blocks.clone(), scratch);
-        // Step by step for all rows: what follows from one row need not wait for the next step.
-        let mut highest = [lanes.splat(f32::NEG_INFINITY); ROWS];
-        for (row, highest) in highest.iter_mut().enumerate() {
-            *highest = mask(lanes, scratch.weights(row), &blocks, &seen.rows[row], cap);
-        }
-        let mut maxima = [f32::NEG_INFINITY; ROWS];
-        for (maximum, highest) in maxima.iter_mut().zip(highest) {
-            *maximum = lanes.maximum(highest);
-        }
-        let mut sums = [lanes.splat(0.0); ROWS];
-        for (row, sum) in sums.iter_mut().enumerate() {
-            let place = (scratch.weights(row), &seen.rows[row]);
-            *sum = soften(lanes, &walk.segment, place, maxima[row]);
-        }
-        let mut totals = [0.0; ROWS];
-        for (total, sum) in totals.iter_mut().zip(sums) {
-            *total = lanes.sum(sum);
-        }
-        all_values::<L, S, ROWS>(walk, &seen.some, scratch);
-        for row in 0..ROWS {
+        scores::<A, ROWS>(walk, first_row, seen.blocks(), scratch);
+        let statistics = weights::<A, ROWS>(walk, &seen, scratch);
+        values::<A, ROWS>(walk, &seen.some, scratch, &statistics);
+        for (row, Statistics { maximum, sum, .. }) in statistics.into_iter().enumerate() {
             let share = Share {
                 values: std::slice::from_raw_parts(scratch.results(row), head_dim),
-                maximum: maxima[row],
-                sum: totals[row],
+                maximum,
+                sum,
             };
-            join(lanes, gathered, first_row + row, share);
+            join(walk.arithmetic.lanes(), gathered, first_row + row, share);
         }
     }
+}
+
+/// What belongs to a row of a tile as a whole.
+#[derive(Clone, Copy)]
+struct Statistics {
+    /// The highest score.
+    maximum: f32,
+    /// The sum of the weights.
+    sum: f32,
+    /// What sums of weighted values are multiplied by.
+    unit: f32,
 }
 
 /// Scores of every row and block.
@@ -84,8 +101,8 @@ pub(crate) unsafe fn tile<L: Lanes, S: Stored, const ROWS: usize>(
 ///
 /// As [`tile`]; the blocks lie in the segment.
 #[inline(always)]
-unsafe fn all_scores<L: Lanes, S: Stored, const ROWS: usize>(
-    walk: &mut Walk<'_, '_, L, S>,
+unsafe fn scores<A: Arithmetic, const ROWS: usize>(
+    walk: &mut Walk<'_, '_, A>,
     first_row: usize,
     blocks: Range<usize>,
     scratch: &Scratch,
@@ -96,178 +113,70 @@ unsafe fn all_scores<L: Lanes, S: Stored, const ROWS: usize>(
         // SAFETY: as many blocks are left as the instance takes; four vectors of four lanes, or two of eight,
         // are one block.
         block += unsafe {
-            if L::WIDTH == 4 {
-                scores::<L, S, ROWS, 4>(walk, first_row, block, scratch)
-            } else if L::WIDTH == 8 {
-                scores::<L, S, ROWS, 2>(walk, first_row, block, scratch)
+            if width::<A>() == 4 {
+                block_scores::<A, ROWS, 4>(walk, first_row, block, scratch)
+            } else if width::<A>() == 8 {
+                block_scores::<A, ROWS, 2>(walk, first_row, block, scratch)
             } else if left >= 4 {
-                scores::<L, S, ROWS, 4>(walk, first_row, block, scratch)
+                block_scores::<A, ROWS, 4>(walk, first_row, block, scratch)
             } else if left >= 2 {
-                scores::<L, S, ROWS, 2>(walk, first_row, block, scratch)
+                block_scores::<A, ROWS, 2>(walk, first_row, block, scratch)
             } else {
-                scores::<L, S, ROWS, 1>(walk, first_row, block, scratch)
+                block_scores::<A, ROWS, 1>(walk, first_row, block, scratch)
             }
         };
     }
 }
 
-/// Scores of a few blocks, which the vectors cover exactly; how many these were.
+/// Turns the scores of every row into weights.
 ///
 /// # Safety
 ///
-/// As [`tile`]; as many blocks as the vectors cover lie in the segment.
+/// As [`tile`]; the scores of all blocks were written.
 #[inline(always)]
-unsafe fn scores<L: Lanes, S: Stored, const ROWS: usize, const VECTORS: usize>(
-    walk: &mut Walk<'_, '_, L, S>,
-    first_row: usize,
-    block: usize,
+unsafe fn weights<A: Arithmetic, const ROWS: usize>(
+    walk: &Walk<'_, '_, A>,
+    seen: &Seen<ROWS>,
     scratch: &Scratch,
-) -> usize {
-    let lanes = walk.lanes;
-    // SAFETY: keys and scales are those of blocks of the segment, a query and a row of weights those of the tile.
+) -> [Statistics; ROWS] {
+    let blocks = seen.blocks();
+    let cap = walk.setting.shape.soft_cap;
+    let (arithmetic, lanes) = (walk.arithmetic, walk.arithmetic.lanes());
+    // SAFETY: scores were written of the blocks that some row sees, and these are among those of the segment.
     unsafe {
-        let mut sums = [[lanes.splat(0.0); VECTORS]; ROWS];
-        let queries: [_; ROWS] =
-            std::array::from_fn(|row| scratch.query(first_row + row).cast_const());
-        let keys: [_; VECTORS] = std::array::from_fn(|vector| {
-            let token = vector * L::WIDTH;
-            walk.segment
-                .keys(block + token / BLOCK_TOKENS)
-                .add(token % BLOCK_TOKENS)
-        });
-        let head_dim = walk.setting.dimensions.head_dim;
-        let (keys, ahead) = ((&keys, BLOCK_TOKENS), walk.ahead.as_deref_mut());
-        multiply(lanes, &mut sums, &queries, keys, (head_dim, ahead));
-        if S::HAS_SCALES {
-            for vector in 0..VECTORS {
-                let token = vector * L::WIDTH;
-                let place = (block + token / BLOCK_TOKENS, token % BLOCK_TOKENS);
-                let scales = lanes.load(walk.segment.scales(place.0, Side::Key, place.1));
-                for sums in &mut sums {
-                    sums[vector] = lanes.mul(sums[vector], scales);
-                }
-            }
-            if let Some(ahead) = &mut walk.ahead {
-                ahead.advance(VECTORS * L::WIDTH / BLOCK_TOKENS * SCALE_BYTES);
-            }
+        // Step by step for all rows: what follows from one row need not wait for the next step.
+        let mut highest = [lanes.splat(f32::NEG_INFINITY); ROWS];
+        for (row, highest) in highest.iter_mut().enumerate() {
+            *highest = mask(lanes, scratch.weights(row), &blocks, &seen.rows[row], cap);
         }
-        for (row, sums) in sums.into_iter().enumerate() {
-            for (vector, sum) in sums.into_iter().enumerate() {
-                let position = block * BLOCK_TOKENS + vector * L::WIDTH;
-                lanes.store(scratch.weights(row).add(position), sum);
-            }
+        let maxima = highest.map(|highest| lanes.maximum(highest));
+        let mut softened = [Softened::none(lanes); ROWS];
+        for (row, softened) in softened.iter_mut().enumerate() {
+            let place = (scratch.weights(row), &seen.rows[row]);
+            *softened = soften(lanes, &walk.segment, place, maxima[row]);
         }
-    }
-    VECTORS * L::WIDTH / BLOCK_TOKENS
-}
-
-/// The scores of what a row sees, and 0 for what it does not; the highest one by lane.
-///
-/// # Safety
-///
-/// `weights` is a row of scratch memory, with a place for every position of a segment.
-#[inline(always)]
-unsafe fn mask<L: Lanes>(
-    lanes: L,
-    weights: *mut f32,
-    blocks: &Range<usize>,
-    seen: &Range<usize>,
-    cap: Option<f32>,
-) -> L::Vector {
-    let (begin, end) = (blocks.start * BLOCK_TOKENS, blocks.end * BLOCK_TOKENS);
-    // SAFETY: whole vectors around what is seen lie in the blocks, since a vector divides one, and these in the row.
-    unsafe {
-        let mut highest = lanes.splat(f32::NEG_INFINITY);
-        if seen.is_empty() {
-            fill_zero(lanes, weights, begin, end);
-            return highest;
-        }
-        let (first, last) = whole_vectors::<L>(seen);
-        fill_zero(lanes, weights, begin, first);
-        fill_zero(lanes, weights, last, end);
-        if let Some(cap) = cap {
-            for position in (first..last).step_by(L::WIDTH) {
-                let score = tanh(lanes, lanes.load(weights.add(position)));
-                lanes.store(
-                    weights.add(position),
-                    lanes.mul(score, lanes.splat(cap * LOG2_E)),
-                );
-            }
-        }
-        if first < seen.start {
-            let score = lanes.load(weights.add(first));
-            let score = lanes.mask_range(score, seen.start - first, L::WIDTH);
-            lanes.store(weights.add(first), score);
-        }
-        if seen.end < last {
-            let score = lanes.load(weights.add(last - L::WIDTH));
-            let score = lanes.mask_range(score, 0, seen.end + L::WIDTH - last);
-            lanes.store(weights.add(last - L::WIDTH), score);
-        }
-        for position in (first..last).step_by(L::WIDTH) {
-            highest = lanes.max(highest, lanes.load(weights.add(position)));
-        }
-        highest
-    }
-}
-
-/// Turns the scores of what a row sees into weights under their maximum; the sum of these by lane.
-/// What is kept of a weight is its product with the scale of its value.
-///
-/// # Safety
-///
-/// As [`mask`].
-#[inline(always)]
-unsafe fn soften<L: Lanes, S: Stored>(
-    lanes: L,
-    segment: &Segment<'_, S>,
-    (weights, seen): (*mut f32, &Range<usize>),
-    maximum: f32,
-) -> L::Vector {
-    let (first, last) = whole_vectors::<L>(seen);
-    // SAFETY: whole vectors around what is seen lie in the row, and their scales in the block of their first token.
-    unsafe {
-        let mut sum = lanes.splat(0.0);
-        if !seen.is_empty() {
-            for position in (first..last).step_by(L::WIDTH) {
-                let score = lanes.load(weights.add(position));
-                let weight = exp2(lanes, lanes.sub(score, lanes.splat(maximum)));
-                sum = lanes.add(sum, weight);
-                let kept = if S::HAS_SCALES {
-                    let place = (position / BLOCK_TOKENS, position % BLOCK_TOKENS);
-                    lanes.mul(
-                        weight,
-                        lanes.load(segment.scales(place.0, Side::Value, place.1)),
-                    )
-                } else {
-                    weight
+        let positions = blocks.start * BLOCK_TOKENS..blocks.end * BLOCK_TOKENS;
+        std::array::from_fn(|row| {
+            let Softened {
+                sum,
+                largest,
+                total,
+            } = softened[row];
+            let unit = if <A::Stored as Stored>::HAS_SCALES {
+                let known = Weights {
+                    largest: lanes.maximum(largest),
+                    total: lanes.sum(total),
                 };
-                lanes.store(weights.add(position), kept);
+                arithmetic.prepare_weights(scratch.weights(row), positions.clone(), known)
+            } else {
+                1.0
+            };
+            Statistics {
+                maximum: maxima[row],
+                sum: lanes.sum(sum),
+                unit,
             }
-        }
-        sum
-    }
-}
-
-/// Where the vectors that hold some positions begin and end.
-#[inline(always)]
-fn whole_vectors<L: Lanes>(seen: &Range<usize>) -> (usize, usize) {
-    (
-        seen.start / L::WIDTH * L::WIDTH,
-        seen.end.next_multiple_of(L::WIDTH),
-    )
-}
-
-/// Whole vectors of 0.
-///
-/// # Safety
-///
-/// As [`mask`]; `begin` and `end` are whole vectors of a segment.
-#[inline(always)]
-unsafe fn fill_zero<L: Lanes>(lanes: L, weights: *mut f32, begin: usize, end: usize) {
-    for position in (begin..end).step_by(L::WIDTH) {
-        // SAFETY: a whole vector before `end`, which lies in the row.
-        unsafe { lanes.store(weights.add(position), lanes.splat(0.0)) };
+        })
     }
 }
 
@@ -275,93 +184,216 @@ unsafe fn fill_zero<L: Lanes>(lanes: L, weights: *mut f32, begin: usize, end: us
 ///
 /// # Safety
 ///
-/// As [`tile`]; the weights of `seen`, and of the whole blocks around it, were written.
+/// As [`tile`]; the weights of `seen`, and of the whole blocks around it, were made.
 #[inline(always)]
-unsafe fn all_values<L: Lanes, S: Stored, const ROWS: usize>(
-    walk: &mut Walk<'_, '_, L, S>,
+unsafe fn values<A: Arithmetic, const ROWS: usize>(
+    walk: &mut Walk<'_, '_, A>,
     seen: &Range<usize>,
     scratch: &Scratch,
+    statistics: &[Statistics; ROWS],
 ) {
-    let head_dim = walk.setting.dimensions.head_dim;
+    let padded_dim = walk.setting.kv.layout.padded_dim();
     // Sixteen registers of eight lanes hold fewer sums than 32 of four or sixteen.
-    let widest = if L::WIDTH == 8 { 2 } else { 4 };
-    let step = if head_dim <= widest * L::WIDTH {
+    let widest = if width::<A>() == 8 { 2 } else { 4 };
+    let step = if padded_dim <= widest * width::<A>() {
         SEGMENT_TOKENS
     } else {
         WIDE_BLOCKS * BLOCK_TOKENS
     };
-    let mut begin = seen.start / BLOCK_TOKENS * BLOCK_TOKENS;
-    let mut first = true;
-    while begin < seen.end {
-        let tokens = begin..seen.end.min(begin + step);
+    let begin = seen.start / BLOCK_TOKENS * BLOCK_TOKENS;
+    for first in (begin..seen.end).step_by(step) {
+        let part = Part {
+            tokens: first..seen.end.min(first + step),
+            is_first: first == begin,
+            is_last: first + step >= seen.end,
+        };
         let mut column = 0;
-        while column < head_dim {
-            let place = (column, first);
-            let left = (head_dim - column) / L::WIDTH;
-            // SAFETY: as many whole vectors are left in the head as the instance takes; one that is not whole
-            // goes alone.
+        while column < padded_dim {
+            let left = (padded_dim - column) / width::<A>();
+            let place = (&part, column);
+            // SAFETY: as many whole vectors are left in the head as the instance takes.
             unsafe {
-                column += L::WIDTH
+                column += width::<A>()
                     * if left >= 4 && widest == 4 {
-                        values::<L, S, ROWS, 4>(walk, tokens.clone(), place, scratch)
+                        column_values::<A, ROWS, 4>(walk, place, scratch, statistics)
                     } else if left >= 2 {
-                        values::<L, S, ROWS, 2>(walk, tokens.clone(), place, scratch)
+                        column_values::<A, ROWS, 2>(walk, place, scratch, statistics)
                     } else {
-                        values::<L, S, ROWS, 1>(walk, tokens.clone(), place, scratch)
+                        column_values::<A, ROWS, 1>(walk, place, scratch, statistics)
                     };
             }
         }
-        begin += step;
-        first = false;
     }
+}
+
+/// Scores of a few blocks, which the vectors cover exactly; how many these were.
+///
+/// # Safety
+///
+/// As [`scores`]; as many blocks as the vectors cover lie in the segment.
+#[inline(always)]
+unsafe fn block_scores<A: Arithmetic, const ROWS: usize, const VECTORS: usize>(
+    walk: &mut Walk<'_, '_, A>,
+    first_row: usize,
+    block: usize,
+    scratch: &Scratch,
+) -> usize {
+    let (arithmetic, lanes) = (walk.arithmetic, walk.arithmetic.lanes());
+    // SAFETY: keys and scales are those of blocks of the segment, a query and a row of weights those of the tile.
+    unsafe {
+        let mut sums = [[arithmetic.zero(); VECTORS]; ROWS];
+        let queries: [_; ROWS] =
+            std::array::from_fn(|row| scratch.query(first_row + row).cast_const());
+        let keys: [_; VECTORS] = std::array::from_fn(|vector| {
+            let token = vector * width::<A>();
+            walk.segment
+                .keys(block + token / BLOCK_TOKENS)
+                .add(token % BLOCK_TOKENS * together::<A>())
+        });
+        let steps = 0..walk.setting.dimensions.head_dim.div_ceil(together::<A>());
+        let keys = (&keys, BLOCK_TOKENS * together::<A>());
+        let ahead = walk.ahead();
+        multiply(arithmetic, &mut sums, &queries, keys, (steps, ahead));
+        let mut scores = sums.map(|sums| sums.map(|sum| arithmetic.floats(sum)));
+        if <A::Stored as Stored>::HAS_SCALES {
+            for vector in 0..VECTORS {
+                let token = vector * width::<A>();
+                let place = (block + token / BLOCK_TOKENS, token % BLOCK_TOKENS);
+                let scales = lanes.load(walk.segment.scales(place.0, Side::Key, place.1));
+                for (row, scores) in scores.iter_mut().enumerate() {
+                    let unit = lanes.splat(scratch.query_unit(first_row + row));
+                    scores[vector] = lanes.mul(lanes.mul(scores[vector], scales), unit);
+                }
+            }
+            if let Some(ahead) = walk.ahead() {
+                ahead.advance(VECTORS * width::<A>() / BLOCK_TOKENS * SCALE_BYTES);
+            }
+        }
+        for (row, scores) in scores.into_iter().enumerate() {
+            for (vector, score) in scores.into_iter().enumerate() {
+                let position = block * BLOCK_TOKENS + vector * width::<A>();
+                lanes.store(scratch.weights(row).add(position), score);
+            }
+        }
+    }
+    VECTORS * width::<A>() / BLOCK_TOKENS
+}
+
+/// Some tokens of a segment, of which some may have gone before and some may follow.
+struct Part {
+    tokens: Range<usize>,
+    is_first: bool,
+    is_last: bool,
 }
 
 /// Adds the weighted values of some tokens in some columns; how many vectors these were.
 ///
 /// # Safety
 ///
-/// As [`all_values`], for tokens of it; the vectors from `column` on begin inside the head.
+/// As [`values`], for tokens of the segment; the vectors from `column` on lie inside the head.
 #[inline(always)]
-unsafe fn values<L: Lanes, S: Stored, const ROWS: usize, const VECTORS: usize>(
-    walk: &mut Walk<'_, '_, L, S>,
-    tokens: Range<usize>,
-    (column, first): (usize, bool),
+unsafe fn column_values<A: Arithmetic, const ROWS: usize, const VECTORS: usize>(
+    walk: &mut Walk<'_, '_, A>,
+    (part, column): (&Part, usize),
     scratch: &Scratch,
+    statistics: &[Statistics; ROWS],
 ) -> usize {
-    let (lanes, head_dim) = (walk.lanes, walk.setting.dimensions.head_dim);
-    // SAFETY: rows of results are whole cache lines, so a vector that begins inside the head has its place
-    // there; of the
-    // cache no more than the head's numbers are read, `count` of them in a vector that is not whole.
+    let (arithmetic, lanes) = (walk.arithmetic, walk.arithmetic.lanes());
+    let padded_dim = walk.setting.kv.layout.padded_dim();
+    // SAFETY: rows of results are as wide as the head, filled up; the values of a token and the one beside it lie in the
+    // panel, and so do their weights in the row: what is not seen weighs nothing.
     unsafe {
-        let mut sums = [[lanes.splat(0.0); VECTORS]; ROWS];
-        if !first {
+        let mut sums = [[arithmetic.zero(); VECTORS]; ROWS];
+        let result =
+            |row: usize, vector: usize| scratch.results(row).add(column + vector * width::<A>());
+        if !part.is_first {
             for (row, sums) in sums.iter_mut().enumerate() {
                 for (vector, sum) in sums.iter_mut().enumerate() {
-                    *sum = lanes.load(scratch.results(row).add(column + vector * L::WIDTH));
+                    *sum = arithmetic.load_sum(result(row, vector));
                 }
             }
         }
-        for begin in tokens.clone().step_by(BLOCK_TOKENS) {
+        let weights: [_; ROWS] = std::array::from_fn(|row| scratch.weights(row).cast_const());
+        for begin in part.tokens.clone().step_by(BLOCK_TOKENS) {
             let panel = walk.segment.values(begin / BLOCK_TOKENS);
-            let steps = BLOCK_TOKENS.min(tokens.end - begin);
-            let weights: [_; ROWS] =
-                std::array::from_fn(|row| scratch.weights(row).add(begin).cast_const());
-            let vectors: [_; VECTORS] =
-                std::array::from_fn(|vector| panel.add(column + vector * L::WIDTH));
-            let panel = (&vectors, head_dim);
-            if head_dim - column < L::WIDTH {
-                let count = head_dim - column;
-                multiply_partial(lanes, &mut sums, &weights, panel, (steps, count));
-            } else {
-                let ahead = walk.ahead.as_deref_mut();
-                multiply(lanes, &mut sums, &weights, panel, (steps, ahead));
-            }
+            let end = part.tokens.end.min(begin + BLOCK_TOKENS);
+            let steps = begin / together::<A>()..end.div_ceil(together::<A>());
+            let vectors: [_; VECTORS] = std::array::from_fn(|vector| {
+                panel.add((column + vector * width::<A>()) * together::<A>())
+            });
+            let vectors = (&vectors, padded_dim * together::<A>());
+            let ahead = walk.ahead();
+            multiply(arithmetic, &mut sums, &weights, vectors, (steps, ahead));
         }
         for (row, sums) in sums.into_iter().enumerate() {
             for (vector, sum) in sums.into_iter().enumerate() {
-                lanes.store(scratch.results(row).add(column + vector * L::WIDTH), sum);
+                let target = result(row, vector);
+                if part.is_last && <A::Stored as Stored>::HAS_SCALES {
+                    let unit = lanes.splat(statistics[row].unit);
+                    lanes.store(target, lanes.mul(arithmetic.floats(sum), unit));
+                } else {
+                    arithmetic.store_sum(target, sum);
+                }
             }
         }
     }
     VECTORS
+}
+
+/// `sums[row][c] += rows[row][step] * vectors[c][(step - first) * stride..]` over all steps.
+///
+/// # Safety
+///
+/// Every step of a row and every whole vector named is valid to read.
+#[inline(always)]
+unsafe fn multiply<A: Arithmetic, const ROWS: usize, const VECTORS: usize>(
+    arithmetic: A,
+    sums: &mut [[A::Sum; VECTORS]; ROWS],
+    rows: &[*const f32; ROWS],
+    (vectors, stride): (&[*const A::Stored; VECTORS], usize),
+    (steps, mut ahead): (Range<usize>, Option<&mut Ahead<'_, A::Stored>>),
+) {
+    // SAFETY: the caller has each of the steps, of rows and of vectors.
+    unsafe {
+        let mut step = steps.start;
+        while step + STEPS_AHEAD <= steps.end {
+            if let Some(ahead) = &mut ahead {
+                let vector = width::<A>() * together::<A>() * size_of::<A::Stored>();
+                ahead.advance(STEPS_AHEAD * VECTORS * vector);
+            }
+            for inner in step..step + STEPS_AHEAD {
+                let offset = (inner - steps.start) * stride;
+                multiply_step(arithmetic, sums, (rows, inner), (vectors, offset));
+            }
+            step += STEPS_AHEAD;
+        }
+        while step < steps.end {
+            let offset = (step - steps.start) * stride;
+            multiply_step(arithmetic, sums, (rows, step), (vectors, offset));
+            step += 1;
+        }
+    }
+}
+
+/// # Safety
+///
+/// As [`multiply`], for one step.
+#[inline(always)]
+unsafe fn multiply_step<A: Arithmetic, const ROWS: usize, const VECTORS: usize>(
+    arithmetic: A,
+    sums: &mut [[A::Sum; VECTORS]; ROWS],
+    (rows, step): (&[*const f32; ROWS], usize),
+    (vectors, offset): (&[*const A::Stored; VECTORS], usize),
+) {
+    // SAFETY: a vector at the offset behind each pointer, and the step of each row: the caller has both.
+    unsafe {
+        let loaded: [A::Factor; VECTORS] =
+            std::array::from_fn(|vector| arithmetic.load(vectors[vector].add(offset)));
+        for (sums, row) in sums.iter_mut().zip(rows) {
+            let factor = arithmetic.splat(*row, step);
+            for (sum, loaded) in sums.iter_mut().zip(loaded) {
+                *sum = arithmetic.add_product(*sum, factor, loaded);
+            }
+        }
+    }
 }

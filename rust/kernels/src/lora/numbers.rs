@@ -5,6 +5,7 @@ use std::ops::Range;
 use half::f16;
 
 use crate::read_ahead::ReadAhead;
+use crate::simd::Lanes;
 
 /// Outputs whose numbers of B stand together.
 pub const LORA_PANEL: usize = 16;
@@ -25,6 +26,44 @@ pub enum LoraNumbersMut<'a> {
     F32(&'a mut [f32]),
     /// f16 bits.
     F16(&'a mut [u16]),
+}
+
+/// A number as it is kept, f32 or the bits of f16, which becomes f32 as it is read.
+pub(crate) trait LoraNumber: Copy {
+    /// # Safety
+    ///
+    /// As [`Lanes::load`].
+    unsafe fn load<L: Lanes>(lanes: L, source: *const Self) -> L::Vector;
+    /// # Safety
+    ///
+    /// As [`Lanes::load_partial`].
+    unsafe fn load_partial<L: Lanes>(lanes: L, source: *const Self, count: usize) -> L::Vector;
+}
+
+impl LoraNumber for f32 {
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(lanes: L, source: *const Self) -> L::Vector {
+        // SAFETY: the caller's pointer is what the method of `Lanes` asks for, element for element.
+        unsafe { lanes.load(source) }
+    }
+    #[inline(always)]
+    unsafe fn load_partial<L: Lanes>(lanes: L, source: *const Self, count: usize) -> L::Vector {
+        // SAFETY: the caller's pointer is what the method of `Lanes` asks for, element for element.
+        unsafe { lanes.load_partial(source, count) }
+    }
+}
+
+impl LoraNumber for u16 {
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(lanes: L, source: *const Self) -> L::Vector {
+        // SAFETY: the caller's pointer is what the method of `Lanes` asks for, element for element.
+        unsafe { lanes.load_half(source) }
+    }
+    #[inline(always)]
+    unsafe fn load_partial<L: Lanes>(lanes: L, source: *const Self, count: usize) -> L::Vector {
+        // SAFETY: the caller's pointer is what the method of `Lanes` asks for, element for element.
+        unsafe { lanes.load_half_partial(source, count) }
+    }
 }
 
 impl LoraNumbers<'_> {

@@ -4,8 +4,7 @@
 //! in a batch. Rows of one adapter come together, so that its numbers are read and widened once for several of them.
 
 use super::deltas::{Meeting, RowDelta};
-use super::numbers::{LORA_PANEL, LoraNumbers};
-use crate::attention::product::Stored;
+use super::numbers::{LORA_PANEL, LoraNumber, LoraNumbers};
 use crate::matmul::{FloatRows, OutputTile};
 use crate::simd::Lanes;
 
@@ -63,7 +62,7 @@ pub(crate) fn plain_expand(delta: &RowDelta<'_>, meeting: &Meeting, tile: &mut O
 
 /// As [`plain_reduce`], in vectors.
 #[inline(always)]
-pub(crate) fn reduce<L: Lanes, S: Stored>(
+pub(crate) fn reduce<L: Lanes, S: LoraNumber>(
     lanes: L,
     a: &[S],
     x: FloatRows<'_>,
@@ -83,7 +82,7 @@ pub(crate) fn reduce<L: Lanes, S: Stored>(
 }
 
 #[inline(always)]
-fn reduce_rows<L: Lanes, S: Stored, const ROWS: usize>(
+fn reduce_rows<L: Lanes, S: LoraNumber, const ROWS: usize>(
     lanes: L,
     a: &[S],
     x: &[f32],
@@ -105,7 +104,7 @@ fn reduce_rows<L: Lanes, S: Stored, const ROWS: usize>(
 }
 
 #[inline(always)]
-fn some_of_rank<L: Lanes, S: Stored, const ROWS: usize, const RANK: usize>(
+fn some_of_rank<L: Lanes, S: LoraNumber, const ROWS: usize, const RANK: usize>(
     lanes: L,
     a: &[S],
     x: &[f32],
@@ -123,7 +122,7 @@ fn some_of_rank<L: Lanes, S: Stored, const ROWS: usize, const RANK: usize>(
 
 /// The dot products of the first rows of A with rows of their length, one behind the other.
 #[inline(always)]
-fn dots<L: Lanes, S: Stored, const ROWS: usize, const RANK: usize>(
+fn dots<L: Lanes, S: LoraNumber, const ROWS: usize, const RANK: usize>(
     lanes: L,
     a: &[S],
     x: &[f32],
@@ -172,7 +171,7 @@ fn dots<L: Lanes, S: Stored, const ROWS: usize, const RANK: usize>(
 ///
 /// The meeting was checked, and `b` is what the delta has.
 #[inline(always)]
-pub(crate) unsafe fn expand<L: Lanes, S: Stored>(
+pub(crate) unsafe fn expand<L: Lanes, S: LoraNumber>(
     lanes: L,
     b: &[S],
     delta: &RowDelta<'_>,
@@ -231,7 +230,7 @@ pub(crate) unsafe fn expand<L: Lanes, S: Stored>(
 ///
 /// `y` is valid for a panel's columns at each of `ROWS` multiples of its stride.
 #[inline(always)]
-unsafe fn add_panel<L: Lanes, S: Stored, const ROWS: usize>(
+unsafe fn add_panel<L: Lanes, S: LoraNumber, const ROWS: usize>(
     lanes: L,
     panel: &[S],
     (factors, apart): (&[f32], usize),

@@ -8,13 +8,8 @@ macro_rules! native_entries {
         mod $entries {
             use super::*;
             use crate::Activation;
-            use crate::attention::flash::{self, Target, Tile};
             use crate::attention::join::{self, Gathered};
-            use crate::attention::product::Stored;
-            use crate::attention::scratch::Scratch;
-            use crate::attention::setting::{QUERY_ROWS, Setting};
-            use crate::attention::tile::{self, Walk};
-            use crate::attention::{KvData, KvDataMut, KvLayout, KvRows, KvRun, store};
+            use crate::attention::{KvDataMut, KvLayout, KvRows, KvRun, store};
             use crate::lora::{LoraNumbers, Meeting, RowDelta, rows};
             use crate::matmul::{
                 FloatProduct, FloatRows, OutputRows, OutputTile, QuantizedRowMut, TileRange,
@@ -186,47 +181,6 @@ macro_rules! native_entries {
             ) {
                 backward::gate(lanes, kind, output_gradient, halves);
             }
-            pub(super) fn gather(
-                lanes: $lanes,
-                setting: Setting<'_>,
-                segments: std::ops::Range<usize>,
-                target: Target<'_, '_>,
-            ) {
-                match setting.kv.data {
-                    KvData::F32(data) => {
-                        flash::gather(lanes, data, setting, segments, target, tiles())
-                    }
-                    KvData::F16(data) => {
-                        flash::gather(lanes, data, setting, segments, target, tiles())
-                    }
-                    KvData::I8(data) => {
-                        flash::gather(lanes, data, setting, segments, target, tiles())
-                    }
-                }
-            }
-            fn tiles<S: Stored>() -> [Tile<$lanes, S>; QUERY_ROWS] {
-                [
-                    tile::<S, 1>,
-                    tile::<S, 2>,
-                    tile::<S, 3>,
-                    tile::<S, 4>,
-                    tile::<S, 5>,
-                    tile::<S, 6>,
-                ]
-            }
-            /// # Safety
-            ///
-            /// As of the tile itself.
-            #[target_feature(enable = $features)]
-            unsafe fn tile<S: Stored, const ROWS: usize>(
-                walk: &mut Walk<'_, '_, $lanes, S>,
-                first_row: usize,
-                scratch: &Scratch,
-                gathered: &mut Gathered<'_>,
-            ) {
-                // SAFETY: what the caller promises.
-                unsafe { tile::tile::<$lanes, S, ROWS>(walk, first_row, scratch, gathered) }
-            }
             #[target_feature(enable = $features)]
             pub(super) fn finish(lanes: $lanes, gathered: &mut Gathered<'_>) {
                 join::finish(lanes, gathered);
@@ -283,3 +237,82 @@ macro_rules! native_entries {
     };
 }
 pub(crate) use native_entries;
+
+/// Attention on one instruction set, which a value of its [`Pairs`](crate::simd::pairs::Pairs) proves.
+macro_rules! attention_entries {
+    ($entries:ident, $pairs:ty, $features:literal) => {
+        mod $entries {
+            use std::ops::Range;
+
+            use super::*;
+            use crate::attention::KvData;
+            use crate::attention::arithmetic::{Arithmetic, Floats, Integers};
+            use crate::attention::flash::{self, Entries, Target};
+            use crate::attention::join::Gathered;
+            use crate::attention::scratch::Scratch;
+            use crate::attention::setting::Setting;
+            use crate::attention::tile::{self, Walk};
+            use crate::simd::pairs::Pairs;
+
+            type Words = Integers<$pairs, i16>;
+            type Bytes = Integers<$pairs, i8>;
+
+            pub(super) fn gather(
+                pairs: $pairs,
+                work: (Setting<'_>, Range<usize>),
+                target: Target<'_, '_>,
+            ) {
+                match work.0.kv.data {
+                    KvData::F32(data) => {
+                        flash::gather(Floats(pairs.lanes()), data, work, target, &entries())
+                    }
+                    KvData::I16(data) => {
+                        flash::gather(Words::new(pairs), data, work, target, &entries())
+                    }
+                    KvData::I8(data) => {
+                        flash::gather(Bytes::new(pairs), data, work, target, &entries())
+                    }
+                }
+            }
+            fn entries<A: Arithmetic>() -> Entries<A> {
+                Entries {
+                    prepare: prepare::<A>,
+                    tiles: [
+                        tile::<A, 1>,
+                        tile::<A, 2>,
+                        tile::<A, 3>,
+                        tile::<A, 4>,
+                        tile::<A, 5>,
+                        tile::<A, 6>,
+                    ],
+                }
+            }
+            /// # Safety
+            ///
+            /// As of what it enters.
+            #[target_feature(enable = $features)]
+            unsafe fn prepare<A: Arithmetic>(
+                arithmetic: A,
+                setting: Setting<'_>,
+                scratch: &Scratch,
+            ) {
+                // SAFETY: what the caller promises.
+                unsafe { scratch.prepare(arithmetic, setting) }
+            }
+            /// # Safety
+            ///
+            /// As of the tile itself.
+            #[target_feature(enable = $features)]
+            unsafe fn tile<A: Arithmetic, const ROWS: usize>(
+                walk: &mut Walk<'_, '_, A>,
+                first_row: usize,
+                scratch: &Scratch,
+                gathered: &mut Gathered<'_>,
+            ) {
+                // SAFETY: what the caller promises.
+                unsafe { tile::tile::<A, ROWS>(walk, first_row, scratch, gathered) }
+            }
+        }
+    };
+}
+pub(crate) use attention_entries;

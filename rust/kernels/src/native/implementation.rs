@@ -2,7 +2,7 @@
 
 /// The `Kernels` of one instruction set, over its entries.
 macro_rules! native_kernels {
-    ($module:ident, $kernels:ident, $entries:ident, $name:literal, $multiply_quantized:path, $multiply_words:expr) => {
+    ($module:ident, $kernels:ident, ($entries:ident, $attention:ident), $name:literal, $multiply_quantized:path, $multiply_words:expr) => {
         mod $module {
             use super::*;
             use crate::attention::flash::Target;
@@ -244,7 +244,7 @@ macro_rules! native_kernels {
                     let mut gathered = Gathered::new(output.reborrow(), &mut statistics);
                     let segments = task.segments(shape.window);
                     let target = Target::Joined(&mut gathered);
-                    $entries::gather(self.lanes, setting, segments, target);
+                    $attention::gather(self.pairs, (setting, segments), target);
                     // SAFETY: `self` proves the features.
                     unsafe { $entries::finish(self.lanes, &mut gathered) }
                 }
@@ -258,7 +258,8 @@ macro_rules! native_kernels {
                     let setting = Setting::new(kv, shape, task);
                     let length = setting.dimensions.part_length();
                     assert_eq!(parts.len(), segments.len() * length, "parts");
-                    $entries::gather(self.lanes, setting, segments, Target::Parts(parts));
+                    let target = Target::Parts(parts);
+                    $attention::gather(self.pairs, (setting, segments), target);
                 }
                 fn join_segments(&self, parts: &[f32], head_dim: usize, output: &mut RowsMut<'_>) {
                     let rows = join::check_parts(parts, head_dim, output);

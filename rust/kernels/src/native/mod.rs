@@ -11,10 +11,11 @@ mod implementation;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86;
 
-use entries::native_entries;
+use entries::{attention_entries, native_entries};
 use implementation::native_kernels;
 
 use crate::matmul::{OutputTile, TileRange, WordRows, quantized_portable};
+use crate::simd::pairs::portable::PortablePairs;
 use crate::simd::portable::PortableLanes;
 use crate::weights::PackedMatrix;
 
@@ -25,6 +26,7 @@ type MultiplyWords = unsafe fn(&PackedMatrix, &WordRows, &TileRange, &mut Output
 #[derive(Debug)]
 pub(crate) struct PortableKernels {
     lanes: PortableLanes,
+    pairs: PortablePairs,
 }
 
 impl PortableKernels {
@@ -32,6 +34,7 @@ impl PortableKernels {
     pub(crate) fn new() -> Self {
         Self {
             lanes: PortableLanes,
+            pairs: PortablePairs,
         }
     }
 }
@@ -39,12 +42,16 @@ impl PortableKernels {
 // The macro names the features of an entry; here they are ones that every machine of the target has.
 #[cfg(target_arch = "x86_64")]
 native_entries!(portable_entries, PortableLanes, "sse2");
+#[cfg(target_arch = "x86_64")]
+attention_entries!(portable_attention, PortablePairs, "sse2");
 #[cfg(target_arch = "aarch64")]
 native_entries!(portable_entries, PortableLanes, "neon");
+#[cfg(target_arch = "aarch64")]
+attention_entries!(portable_attention, PortablePairs, "neon");
 native_kernels!(
     portable,
     PortableKernels,
-    portable_entries,
+    (portable_entries, portable_attention),
     "portable",
     quantized_portable::multiply,
     None

@@ -118,16 +118,6 @@ impl Lanes for Avx2 {
         unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(source.cast()))) }
     }
     #[inline(always)]
-    unsafe fn load_bytes_partial(self, source: *const i8, count: usize) -> __m256 {
-        let mut lanes = [0i8; 8];
-        // SAFETY: `self` proves the instructions; the caller gives `count` bytes, and at most eight are copied
-        // to an array of as many.
-        unsafe {
-            std::ptr::copy_nonoverlapping(source, lanes.as_mut_ptr(), count.min(8));
-            self.load_bytes(lanes.as_ptr())
-        }
-    }
-    #[inline(always)]
     unsafe fn store(self, target: *mut f32, value: __m256) {
         // SAFETY: `self` proves the instructions; the caller gives room for eight numbers.
         unsafe { _mm256_storeu_ps(target, value) }
@@ -167,14 +157,6 @@ impl Lanes for Avx2 {
     unsafe fn half_sums(self, source: *const i8) -> [i32; 2] {
         // SAFETY: `self` proves the instructions; the caller gives 32 bytes to read.
         unsafe { half_sums(source) }
-    }
-    #[inline(always)]
-    unsafe fn store_half(self, target: *mut u16, value: __m256) {
-        // SAFETY: `self` proves the instructions; the caller gives room for eight halves.
-        unsafe {
-            let halves = _mm256_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT }>(value);
-            _mm_storeu_si128(target.cast(), halves);
-        }
     }
     #[inline(always)]
     unsafe fn for_each_column(

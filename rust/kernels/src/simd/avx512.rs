@@ -31,6 +31,16 @@ fn prefix(count: usize) -> u16 {
     }
 }
 
+/// Lanes that are whole numbers of 16 bits: those of `even` in the lower halves, those of `odd` in the upper ones.
+#[inline(always)]
+unsafe fn word_pairs(even: __m512, odd: __m512) -> __m512i {
+    // SAFETY: the caller has AVX-512 F and BW, and only registers are touched.
+    unsafe {
+        let upper = _mm512_slli_epi32::<16>(_mm512_cvtps_epi32(odd));
+        _mm512_mask_mov_epi16(upper, 0x5555_5555, _mm512_cvtps_epi32(even))
+    }
+}
+
 /// Rows become columns: first inside the 128-bit quarters, then the quarters themselves.
 #[inline(always)]
 unsafe fn transpose(rows: [__m512; 16]) -> [__m512; 16] {
@@ -114,15 +124,6 @@ impl Lanes for Avx512 {
         unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(source.cast()))) }
     }
     #[inline(always)]
-    unsafe fn load_bytes_partial(self, source: *const i8, count: usize) -> __m512 {
-        // SAFETY: `self` proves the instructions; the caller gives `count` bytes to read, and no lane behind
-        // them is touched.
-        unsafe {
-            let bytes = _mm_maskz_loadu_epi8(prefix(count), source);
-            _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))
-        }
-    }
-    #[inline(always)]
     unsafe fn store(self, target: *mut f32, value: __m512) {
         // SAFETY: `self` proves the instructions; the caller gives room for sixteen numbers.
         unsafe { _mm512_storeu_ps(target, value) }
@@ -150,17 +151,22 @@ impl Lanes for Avx512 {
         }
     }
     #[inline(always)]
+    unsafe fn store_word_pairs(self, target: *mut i16, even: __m512, odd: __m512) {
+        // SAFETY: `self` proves the instructions; the caller gives room for 32 words.
+        unsafe { _mm512_storeu_si512(target.cast(), word_pairs(even, odd)) }
+    }
+    #[inline(always)]
+    unsafe fn store_byte_pairs(self, target: *mut i8, even: __m512, odd: __m512) {
+        // SAFETY: `self` proves the instructions; the caller gives room for 32 bytes, and no more are written.
+        unsafe {
+            let bytes = _mm512_cvtepi16_epi8(word_pairs(even, odd));
+            _mm256_storeu_si256(target.cast(), bytes);
+        }
+    }
+    #[inline(always)]
     unsafe fn half_sums(self, source: *const i8) -> [i32; 2] {
         // SAFETY: `self` proves the instructions; the caller gives 32 bytes to read.
         unsafe { half_sums(source) }
-    }
-    #[inline(always)]
-    unsafe fn store_half(self, target: *mut u16, value: __m512) {
-        // SAFETY: `self` proves the instructions; the caller gives room for sixteen halves.
-        unsafe {
-            let halves = _mm512_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT }>(value);
-            _mm256_storeu_si256(target.cast(), halves);
-        }
     }
     #[inline(always)]
     unsafe fn for_each_column(

@@ -13,6 +13,8 @@ pub(crate) mod avx512;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(crate) mod pairs;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) mod portable;
 
 /// Methods of a [`Lanes`] that touch registers alone, as `fn name(arguments) -> result = instructions;`.
@@ -67,10 +69,6 @@ pub(crate) trait Lanes: Copy {
     unsafe fn load_bytes(self, source: *const i8) -> Self::Vector;
     /// # Safety
     ///
-    /// `source` is valid for `count` bytes, or for `WIDTH`.
-    unsafe fn load_bytes_partial(self, source: *const i8, count: usize) -> Self::Vector;
-    /// # Safety
-    ///
     /// `target` is valid for `WIDTH` numbers.
     unsafe fn store(self, target: *mut f32, value: Self::Vector);
     /// # Safety
@@ -89,12 +87,42 @@ pub(crate) trait Lanes: Copy {
     ///
     /// `target` is valid for `WIDTH` integers.
     unsafe fn store_words(self, target: *mut i16, value: Self::Vector);
-    /// To f16, ties to even.
+    /// Lanes of `even` and of `odd` in turn, as [`store_words`](Self::store_words) writes them.
     ///
     /// # Safety
     ///
-    /// `target` is valid for `WIDTH` halves.
-    unsafe fn store_half(self, target: *mut u16, value: Self::Vector);
+    /// `target` is valid for twice `WIDTH` integers.
+    #[inline(always)]
+    unsafe fn store_word_pairs(self, target: *mut i16, even: Self::Vector, odd: Self::Vector) {
+        let mut halves = [[0; 16]; 2];
+        // SAFETY: a vector has no more lanes than a half, and the caller has room for both.
+        unsafe {
+            self.store_words(halves[0].as_mut_ptr(), even);
+            self.store_words(halves[1].as_mut_ptr(), odd);
+            for lane in 0..Self::WIDTH {
+                *target.add(2 * lane) = halves[0][lane];
+                *target.add(2 * lane + 1) = halves[1][lane];
+            }
+        }
+    }
+    /// Lanes of `even` and of `odd` in turn, as [`store_bytes`](Self::store_bytes) writes them.
+    ///
+    /// # Safety
+    ///
+    /// `target` is valid for twice `WIDTH` bytes.
+    #[inline(always)]
+    unsafe fn store_byte_pairs(self, target: *mut i8, even: Self::Vector, odd: Self::Vector) {
+        let mut halves = [[0; 16]; 2];
+        // SAFETY: a vector has no more lanes than a half, and the caller has room for both.
+        unsafe {
+            self.store_bytes(halves[0].as_mut_ptr(), even);
+            self.store_bytes(halves[1].as_mut_ptr(), odd);
+            for lane in 0..Self::WIDTH {
+                *target.add(2 * lane) = halves[0][lane];
+                *target.add(2 * lane + 1) = halves[1][lane];
+            }
+        }
+    }
     /// The sums of the first and of the second sixteen of 32 bytes.
     ///
     /// # Safety

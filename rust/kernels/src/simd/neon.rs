@@ -82,16 +82,6 @@ impl Lanes for Neon {
         }
     }
     #[inline(always)]
-    unsafe fn load_bytes_partial(self, source: *const i8, count: usize) -> float32x4_t {
-        let mut lanes = [0i8; 4];
-        // SAFETY: `self` proves the instructions; the caller gives `count` bytes, and at most four are copied to
-        // an array of as many.
-        unsafe {
-            std::ptr::copy_nonoverlapping(source, lanes.as_mut_ptr(), count.min(4));
-            self.load_bytes(lanes.as_ptr())
-        }
-    }
-    #[inline(always)]
     unsafe fn store(self, target: *mut f32, value: float32x4_t) {
         // SAFETY: `self` proves the instructions; the caller gives room for four numbers.
         unsafe { vst1q_f32(target, value) }
@@ -127,11 +117,6 @@ impl Lanes for Neon {
     unsafe fn store_words(self, target: *mut i16, value: float32x4_t) {
         // SAFETY: `self` proves the instructions; the caller gives room for four words.
         unsafe { vst1_s16(target, vqmovn_s32(vcvtnq_s32_f32(value))) }
-    }
-    #[inline(always)]
-    unsafe fn store_half(self, target: *mut u16, value: float32x4_t) {
-        // SAFETY: `self` proves the instructions; the caller gives room for four halves.
-        unsafe { vst1_u16(target, vreinterpret_u16_f16(vcvt_f16_f32(value))) }
     }
     #[inline(always)]
     unsafe fn for_each_column(

@@ -1,6 +1,6 @@
 //! Eight lanes in plain arrays, which the compiler turns into whatever the baseline of the target has.
 
-use half::{bf16, f16};
+use half::bf16;
 
 use super::Lanes;
 
@@ -93,13 +93,6 @@ impl Lanes for PortableLanes {
         Eight(bytes.map(f32::from))
     }
     #[inline(always)]
-    unsafe fn load_bytes_partial(self, source: *const i8, count: usize) -> Eight {
-        let mut bytes = [0; WIDTH];
-        // SAFETY: the caller gives `count` bytes, and at most eight are copied to an array of as many.
-        unsafe { std::ptr::copy_nonoverlapping(source, bytes.as_mut_ptr(), count.min(WIDTH)) };
-        Eight(bytes.map(f32::from))
-    }
-    #[inline(always)]
     unsafe fn store(self, target: *mut f32, value: Eight) {
         // SAFETY: the caller gives room for eight numbers.
         unsafe { target.cast::<[f32; WIDTH]>().write_unaligned(value.0) }
@@ -131,12 +124,6 @@ impl Lanes for PortableLanes {
                 .map(|byte| i32::from(*byte))
                 .sum()
         })
-    }
-    #[inline(always)]
-    unsafe fn store_half(self, target: *mut u16, value: Eight) {
-        let bits = value.0.map(|lane| f16::from_f32(lane).to_bits());
-        // SAFETY: the caller gives room for eight halves.
-        unsafe { target.cast::<[u16; WIDTH]>().write_unaligned(bits) }
     }
     #[inline(always)]
     unsafe fn for_each_column(
@@ -242,6 +229,8 @@ impl Lanes for PortableLanes {
 
 #[cfg(test)]
 mod tests {
+    use half::f16;
+
     use super::*;
 
     #[test]

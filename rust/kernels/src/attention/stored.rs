@@ -1,0 +1,150 @@
+//! The element types of the cache: how a number is written there, and with which scale.
+
+use super::scale::{Scale, Side};
+use crate::simd::Lanes;
+
+/// The largest magnitude of a stored byte.
+const MOST_BYTE: f32 = 127.0;
+/// The largest magnitude of a value in words: with it a segment's weights can be words too, and their products with the
+/// values of all its tokens fit into 32 bits.
+const MOST_VALUE: f32 = 4095.0;
+/// The largest magnitude of a word.
+const MOST_WORD: f32 = 32_767.0;
+
+/// The element type of the cache.
+///
+/// Where it has scales, a sum over one token's numbers, or a token's weight, is multiplied by the
+/// token's scale, and the loops over numbers know nothing of it.
+pub(crate) trait Stored: Copy {
+    /// Zero.
+    const ZERO: Self;
+    /// Whether each token's key and value has a scale.
+    const HAS_SCALES: bool = true;
+    /// Numbers that are multiplied in one step, and so stand side by side.
+    const TOGETHER: usize = 2;
+    /// The largest magnitude of a stored number.
+    const MOST: f32;
+    /// The largest magnitude of a number of a value.
+    const MOST_VALUE: f32;
+
+    /// Its bits, and zeros above them.
+    fn bits(self) -> u32;
+    /// The lowest bits.
+    fn from_bits(bits: u32) -> Self;
+    /// The scale of a key or value.
+    fn scale(vector: &[f32], side: Side) -> Scale;
+    /// # Safety
+    ///
+    /// As [`Lanes::store`].
+    unsafe fn store<L: Lanes>(lanes: L, target: *mut Self, vector: L::Vector);
+    /// The first [`TOGETHER`](Self::TOGETHER) vectors, lanes of all in turn.
+    ///
+    /// # Safety
+    ///
+    /// `target` is valid for so many lanes.
+    unsafe fn store_together<L: Lanes>(lanes: L, target: *mut Self, vectors: [L::Vector; 2]);
+
+    /// A vector in the unit in which it is stored, what is no number as the largest one (as `Scale::integer`: the smaller one
+    /// of a vector is the second where the first is no number).
+    #[inline(always)]
+    fn scaled<L: Lanes>(lanes: L, vector: L::Vector, factors: L::Vector) -> L::Vector {
+        if Self::HAS_SCALES {
+            let rounded = lanes.round(lanes.mul(vector, factors));
+            lanes.min(rounded, lanes.splat(Self::MOST))
+        } else {
+            vector
+        }
+    }
+}
+
+impl Stored for f32 {
+    const ZERO: Self = 0.0;
+    const HAS_SCALES: bool = false;
+    const TOGETHER: usize = 1;
+    const MOST: f32 = f32::MAX;
+    const MOST_VALUE: f32 = f32::MAX;
+
+    #[inline(always)]
+    fn bits(self) -> u32 {
+        self.to_bits()
+    }
+    #[inline(always)]
+    fn from_bits(bits: u32) -> Self {
+        f32::from_bits(bits)
+    }
+    #[inline(always)]
+    fn scale(_: &[f32], _: Side) -> Scale {
+        Scale::NONE
+    }
+    #[inline(always)]
+    unsafe fn store<L: Lanes>(lanes: L, target: *mut Self, vector: L::Vector) {
+        // SAFETY: the caller's pointer is what the method of `Lanes` asks for, element for element.
+        unsafe { lanes.store(target, vector) }
+    }
+    #[inline(always)]
+    unsafe fn store_together<L: Lanes>(lanes: L, target: *mut Self, vectors: [L::Vector; 2]) {
+        // SAFETY: the caller's pointer is what the method of `Lanes` asks for, element for element.
+        unsafe { lanes.store(target, vectors[0]) }
+    }
+}
+
+impl Stored for i16 {
+    const ZERO: Self = 0;
+    const MOST: f32 = MOST_WORD;
+    const MOST_VALUE: f32 = MOST_VALUE;
+
+    #[inline(always)]
+    fn bits(self) -> u32 {
+        u32::from(self as u16)
+    }
+    #[inline(always)]
+    fn from_bits(bits: u32) -> Self {
+        bits as i16
+    }
+    #[inline(always)]
+    fn scale(vector: &[f32], side: Side) -> Scale {
+        match side {
+            Side::Key => Scale::of_length(vector),
+            Side::Value => Scale::of_largest(vector, MOST_VALUE),
+        }
+    }
+    #[inline(always)]
+    unsafe fn store<L: Lanes>(lanes: L, target: *mut Self, vector: L::Vector) {
+        // SAFETY: the caller's pointer is what the method of `Lanes` asks for, element for element.
+        unsafe { lanes.store_words(target, vector) }
+    }
+    #[inline(always)]
+    unsafe fn store_together<L: Lanes>(lanes: L, target: *mut Self, vectors: [L::Vector; 2]) {
+        // SAFETY: the caller's pointer is what the method of `Lanes` asks for, element for element.
+        unsafe { lanes.store_word_pairs(target, vectors[0], vectors[1]) }
+    }
+}
+
+impl Stored for i8 {
+    const ZERO: Self = 0;
+    const MOST: f32 = MOST_BYTE;
+    const MOST_VALUE: f32 = MOST_BYTE;
+
+    #[inline(always)]
+    fn bits(self) -> u32 {
+        u32::from(self as u8)
+    }
+    #[inline(always)]
+    fn from_bits(bits: u32) -> Self {
+        bits as i8
+    }
+    #[inline(always)]
+    fn scale(vector: &[f32], _: Side) -> Scale {
+        Scale::of_largest(vector, MOST_BYTE)
+    }
+    #[inline(always)]
+    unsafe fn store<L: Lanes>(lanes: L, target: *mut Self, vector: L::Vector) {
+        // SAFETY: the caller's pointer is what the method of `Lanes` asks for, element for element.
+        unsafe { lanes.store_bytes(target, vector) }
+    }
+    #[inline(always)]
+    unsafe fn store_together<L: Lanes>(lanes: L, target: *mut Self, vectors: [L::Vector; 2]) {
+        // SAFETY: the caller's pointer is what the method of `Lanes` asks for, element for element.
+        unsafe { lanes.store_byte_pairs(target, vectors[0], vectors[1]) }
+    }
+}

@@ -1,0 +1,63 @@
+//! Four pairs: NEON multiplies words of one place with words of another, so the halves of pairs lie apart in registers.
+
+use std::arch::aarch64::*;
+
+use super::Pairs;
+use crate::simd::neon::Neon;
+use crate::simd::register_methods;
+
+/// Widening multiply-adds of four words.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NeonPairs {
+    lanes: Neon,
+}
+
+impl NeonPairs {
+    /// Every machine of the target has them.
+    pub(crate) fn new(lanes: Neon) -> Self {
+        Self { lanes }
+    }
+}
+
+impl Pairs for NeonPairs {
+    type Lanes = Neon;
+    type Sums = int32x4_t;
+    type Words = int16x4x2_t;
+
+    #[inline(always)]
+    fn lanes(self) -> Neon {
+        self.lanes
+    }
+    #[inline(always)]
+    unsafe fn load_words(self, source: *const i16) -> int16x4x2_t {
+        // SAFETY: `self` proves the instructions; the caller gives eight words to read.
+        unsafe { vld2_s16(source) }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(self, source: *const i8) -> int16x4x2_t {
+        // SAFETY: `self` proves the instructions; the caller gives eight bytes to read.
+        unsafe {
+            let words = vmovl_s8(vld1_s8(source));
+            let halves = vuzpq_s16(words, words);
+            int16x4x2_t(vget_low_s16(halves.0), vget_low_s16(halves.1))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_sums(self, source: *const i32) -> int32x4_t {
+        // SAFETY: `self` proves the instructions; the caller gives four sums to read.
+        unsafe { vld1q_s32(source) }
+    }
+    #[inline(always)]
+    unsafe fn store_sums(self, target: *mut i32, sums: int32x4_t) {
+        // SAFETY: `self` proves the instructions; the caller gives room for four sums.
+        unsafe { vst1q_s32(target, sums) }
+    }
+    register_methods! {
+        fn zero() -> int32x4_t = vdupq_n_s32(0);
+        fn splat(pair: i32) -> int16x4x2_t =
+            int16x4x2_t(vdup_n_s16(pair as i16), vdup_n_s16((pair >> 16) as i16));
+        fn add_products(sums: int32x4_t, a: int16x4x2_t, b: int16x4x2_t) -> int32x4_t =
+            vmlal_s16(vmlal_s16(sums, a.0, b.0), a.1, b.1);
+        fn floats(sums: int32x4_t) -> float32x4_t = vcvtq_f32_s32(sums);
+    }
+}
