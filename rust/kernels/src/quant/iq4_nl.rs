@@ -77,7 +77,7 @@ impl Codes for SharedCodebook {
     fn nearest<const G: usize>(value: Side<G>) -> Side<G> {
         let mut nearest = Side::splat(entry(0));
         for index in 1..16 {
-            let border = Side::splat((entry(index - 1) + entry(index)) / 2.0);
+            let border = Side::splat((entry(index - 1) + entry(index)) * 0.5);
             nearest = value.below(border, nearest, Side::splat(entry(index)));
         }
         nearest

@@ -7,11 +7,7 @@
 /// The first value of largest magnitude; a NaN counts as largest.
 #[inline(always)]
 pub(super) fn largest_magnitude(values: &[f32; 32]) -> f32 {
-    let largest = folded(
-        values,
-        |value| value.abs(),
-        |a, b| if b > a { b } else { a },
-    );
+    let largest = folded(values, f32::abs, |a, b| if b > a { b } else { a });
     // Where a NaN came in between, nothing can be said of what stands beside it.
     if values.iter().fold(false, |any, value| any | value.is_nan()) {
         let is_nan = values.iter().copied().find(|value| value.is_nan());

@@ -68,9 +68,10 @@ proptest! {
                     "{block_type}: {value} became {output}, beside {largest}"
                 );
             }
-            // Once more changes less than it did.
+            // Once more changes less than it did, but for what scales of half precision resolve.
             let again = stored(block_type, &output);
-            prop_assert!(between(&output, &again) <= between(&values, &output), "{block_type}");
+            let (first, second) = (between(&values, &output), between(&output, &again));
+            prop_assert!(second <= first + f64::from(largest) / 1000.0, "{block_type}: {second} after {first}");
         }
     }
 
