@@ -1,4 +1,5 @@
 //! A GGUF file written as it was read.
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use std::path::Path;
 

@@ -62,7 +62,10 @@ impl GgufFile {
     }
 }
 
-/// Writes a model of that mix into a file; name, types and bytes of each tensor, both before and after.
+/// Name, types and bytes of a tensor, both before and after.
+type Requantized = (String, [&'static str; 2], [u64; 2]);
+
+/// Writes a model of that mix into a file; what became of each tensor.
 #[pyfunction]
 pub(crate) fn quantize_model(
     py: Python<'_>,
@@ -71,7 +74,7 @@ pub(crate) fn quantize_model(
     mix: &str,
     threads: Option<usize>,
     progress: Option<Py<PyAny>>,
-) -> PyResult<Vec<(String, [&'static str; 2], [u64; 2])>> {
+) -> PyResult<Vec<Requantized>> {
     run_with_progress(py, progress, |progress| {
         let (mix, files) = (Mix::named(mix)?, model::open(&path)?);
         let pool = ThreadPool::new(thread_choice(threads).threads);
