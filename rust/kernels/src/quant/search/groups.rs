@@ -66,10 +66,15 @@ impl<const G: usize, const E: usize> Groups<G, E> {
     }
 
     /// The number of half precision that is nearest to a scale, in bytes and in units of `unit`.
+    ///
+    /// Among the smallest, which are far apart, it is one that does not fall short: no multiple would make up for it.
     #[inline(always)]
     pub(in crate::quant) fn half(&self, scale: f32) -> ([u8; 2], f32) {
         let scale = (scale * self.unit).clamp(-LARGEST_HALF, LARGEST_HALF);
-        let half = f16::from_f32(scale);
+        let mut half = f16::from_f32(scale);
+        if half.to_f32().abs() < scale.abs() * (1.0 - 1.0 / 1024.0) {
+            half = f16::from_bits(half.to_bits() + 1);
+        }
         (half.to_le_bytes(), half.to_f32() / self.unit)
     }
 }

@@ -16,6 +16,9 @@ const SEARCHED: [(BlockType, f32); 7] = [
     (BlockType::Iq4Xs, 0.28),
 ];
 
+/// Twice the smallest number of half precision: nothing is nearer than its scale allows.
+const SMALLEST_SCALE: f32 = 1.2e-7;
+
 /// What becomes of values.
 fn stored(block_type: BlockType, values: &[f32]) -> Vec<f32> {
     let blocks = values.len() / block_type.block_elements();
@@ -64,14 +67,14 @@ proptest! {
             let output = stored(block_type, &values);
             for (value, output) in values.iter().zip(&output) {
                 prop_assert!(
-                    (value - output).abs() <= bound * largest,
+                    (value - output).abs() <= bound * largest + SMALLEST_SCALE,
                     "{block_type}: {value} became {output}, beside {largest}"
                 );
             }
             // Once more changes less than it did, but for what scales of half precision resolve.
             let again = stored(block_type, &output);
             let (first, second) = (between(&values, &output), between(&output, &again));
-            prop_assert!(second <= first + f64::from(largest) / 1000.0, "{block_type}: {second} after {first}");
+            prop_assert!(second <= first + f64::from(largest) / 1000.0 + f64::from(SMALLEST_SCALE), "{block_type}: {second} after {first}");
         }
     }
 
@@ -150,7 +153,7 @@ fn what_was_stored_changes_little() {
 fn errors_are_as_small_as_they_were() {
     let values = weights(64 * 256, 11);
     let width = typical(values.iter().copied());
-    let expected = [0.2745, 0.1524, 0.0742, 0.0363, 0.0185, 0.0776, 0.0785];
+    let expected = [0.2638, 0.1407, 0.0696, 0.0342, 0.0168, 0.0733, 0.0739];
     for ((block_type, _), expected) in SEARCHED.into_iter().zip(expected) {
         let error = between(&values, &stored(block_type, &values)) / width;
         assert!(error < 1.01 * expected, "{block_type}: {error:.4}");
