@@ -81,6 +81,7 @@ if TYPE_CHECKING:
         SonaLlmConfig,
     )
     from ruvllm.llm import LLM
+    from ruvllm.quantizing import QuantizedModel, QuantizedTensor, quantize
     from ruvllm.reasoning import Pattern, ReasoningBank, Step, Trajectory, Verdict
     from ruvllm.structured import JsonAnswer, JsonModeConfig
     from ruvllm.training import TrainingConfig, TrainingSample
@@ -145,6 +146,8 @@ __all__ = [
     "PrefixCacheConfig",
     "PrefixCacheStats",
     "Quantization",
+    "QuantizedModel",
+    "QuantizedTensor",
     "RadixTree",
     "RagPipeline",
     "ReasoningBank",
@@ -175,6 +178,7 @@ __all__ = [
     "hub",
     "kernels",
     "packs",
+    "quantize",
     "training",
 ]
 
@@ -200,6 +204,8 @@ _LATE = {
     "NativeBackend": ("ruvllm.backends.native", "NativeBackend"),
     "Pattern": ("ruvllm.reasoning", "Pattern"),
     "PrefixCache": ("ruvllm.caching", "PrefixCache"),
+    "QuantizedModel": ("ruvllm.quantizing", "QuantizedModel"),
+    "QuantizedTensor": ("ruvllm.quantizing", "QuantizedTensor"),
     "RadixTree": ("ruvllm.caching", "RadixTree"),
     "RagPipeline": ("ruvllm.chat", "RagPipeline"),
     "SonaConfig": ("ruvllm.learning", "SonaConfig"),
@@ -216,6 +222,7 @@ _LATE = {
     "hub": ("ruvllm.hub", None),
     "kernels": ("ruvllm.kernels", None),
     "packs": ("ruvllm.packs", None),
+    "quantize": ("ruvllm.quantizing", "quantize"),
     "training": ("ruvllm.training", None),
 }
 

@@ -938,6 +938,15 @@ class GgufFile:
     def data(self, name: str) -> NDArray[np.uint8] | None:
         """A tensor's bytes."""
 
+def quantize_model(
+    path: str | Path,
+    target: BinaryIO,
+    mix: str,
+    threads: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> list[tuple[str, list[str], list[int]]]:
+    """Write a model of that mix into a file; of each tensor name, types and bytes, both before and after."""
+
 def safetensors_tensors(file: bytes) -> list[tuple[str, str, list[int], int, int, bool]]:
     """Of each tensor: name, type, shape, where its bytes begin and end, whether all are numbers."""
 

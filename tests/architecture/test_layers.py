@@ -25,7 +25,7 @@ CORE = [
     {"learning"},
     {"prefix"},
     {"batch"},
-    {"model"},
+    {"model", "quantize"},
     {"events", "sequence"},
     {"engine", "training"},
 ]
@@ -53,7 +53,7 @@ PACKAGE = [
         "tools",
     },
     {"hub", "text", "kernels", "observability"},
-    {"packs", "adapters"},
+    {"packs", "adapters", "quantizing"},
     {"runtime", "backends.base", "caching"},
     {"training"},
     {"learning", "decisions", "structured"},

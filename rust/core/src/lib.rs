@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Modules, low to high; a module may use only those before it:
-//! `ids`, `error`, `cancel`, `clock`, `profile` → `grammar`, `memory`, `sampling`, `text` → `kv`, `lora` → `learning` → `prefix` → `batch` → `model` → `sequence`, `events` → `engine`, `training`.
+//! `ids`, `error`, `cancel`, `clock`, `profile` → `grammar`, `memory`, `sampling`, `text` → `kv`, `lora` → `learning` → `prefix` → `batch` → `model`, `quantize` → `sequence`, `events` → `engine`, `training`.
 
 pub mod batch;
 pub mod cancel;
@@ -24,6 +24,7 @@ pub mod memory;
 pub mod model;
 pub mod prefix;
 pub mod profile;
+pub mod quantize;
 pub mod sampling;
 pub mod sequence;
 pub mod text;

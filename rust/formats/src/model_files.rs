@@ -79,6 +79,21 @@ impl ModelFiles {
         self.tensors.iter()
     }
 
+    /// All tensors, as they stand one behind the other.
+    pub fn tensors_in_file_order(&self) -> Vec<&TensorInfo> {
+        let mut tensors: Vec<_> = self.tensors.iter().collect();
+        tensors.sort_unstable_by_key(|info| (info.file, info.offset));
+        tensors
+    }
+
+    /// GGUF's key-values as they stand in the first file.
+    pub fn entries(&self) -> Result<Vec<gguf::Entry<'_>>, FormatError> {
+        match (self.kind, self.mappings.first()) {
+            (FileKind::Gguf, Some(first)) => gguf::entries(first.bytes()),
+            _ => Ok(Vec::new()),
+        }
+    }
+
     /// A tensor and its bytes.
     pub fn tensor(&self, name: &str) -> Option<(&TensorInfo, &[u8])> {
         let index = self
@@ -94,8 +109,13 @@ impl ModelFiles {
 
     /// Tells the system that a tensor's bytes are not needed soon.
     pub fn release(&self, info: &TensorInfo) {
+        self.release_first(info, info.length);
+    }
+
+    /// The same of its first `length` bytes.
+    pub fn release_first(&self, info: &TensorInfo, length: usize) {
         if let Some(mapping) = self.mappings.get(info.file) {
-            mapping.release(info.offset, info.length);
+            mapping.release(info.offset, length.min(info.length));
         }
     }
 

@@ -13,6 +13,16 @@ macro_rules! tensor_types {
                 match number { $($number => Some(Self::$variant),)* _ => None }
             }
 
+            /// Its GGUF number.
+            pub fn number(self) -> u32 {
+                match self { $(Self::$variant => $number),* }
+            }
+
+            /// The type of that name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$variant),)* _ => None }
+            }
+
             /// The name that GGUF tools print.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),* }

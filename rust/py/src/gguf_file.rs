@@ -1,14 +1,17 @@
-//! `GgufFile`: what a GGUF file says, and its tensors' bytes, for what is no model.
+//! `GgufFile`: what a GGUF file says, and its tensors' bytes, for what is no model; and a model's in fewer bits.
 
 use std::path::PathBuf;
 
 use numpy::PyArray1;
 use pyo3::prelude::*;
 use ruvllm_core::model;
+use ruvllm_core::quantize::{self, Mix};
 use ruvllm_formats::{FileKind, ModelFiles, Value};
+use ruvllm_kernels::{ThreadPool, thread_choice};
 
 use crate::arrays::flat;
-use crate::run::run;
+use crate::prefix_file::PythonFile;
+use crate::run::{run, run_with_progress};
 
 /// An opened file; every description in it is checked.
 #[pyclass(frozen, module = "ruvllm._native")]
@@ -57,4 +60,26 @@ impl GgufFile {
         })?;
         Ok(bytes.map(|bytes| flat(py, bytes)))
     }
+}
+
+/// Name, types and bytes of a tensor, both before and after.
+type Requantized = (String, [&'static str; 2], [u64; 2]);
+
+/// Writes a model of that mix into a file; what became of each tensor.
+#[pyfunction]
+pub(crate) fn quantize_model(
+    py: Python<'_>,
+    path: PathBuf,
+    target: Py<PyAny>,
+    mix: &str,
+    threads: Option<usize>,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Vec<Requantized>> {
+    run_with_progress(py, progress, |progress| {
+        let (mix, files) = (Mix::named(mix)?, model::open(&path)?);
+        let pool = ThreadPool::new(thread_choice(threads).threads);
+        let target = &mut PythonFile(target);
+        let made = quantize::quantize(&files, mix, &pool, target, progress)?.into_iter();
+        Ok(made.map(|one| (one.name, one.types, one.bytes)).collect())
+    })
 }

@@ -1,6 +1,6 @@
 //! A prefix cache and its file: written by Python from pieces, read from a file that Python opened.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use numpy::PyArray1;
@@ -52,6 +52,17 @@ impl Read for PythonFile {
                 .copy_from_slice(bytes);
             Ok(bytes.len())
         })
+    }
+}
+
+/// What its maker flushes.
+impl Write for PythonFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Python::attach(|py| Ok(self.0.call_method1(py, "write", (bytes,))?.extract(py)?))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -1,9 +1,13 @@
 //! GGUF, versions 2 and 3: header, key-values, tensor descriptions, then the tensors' bytes.
 
+mod entries;
 mod metadata;
 mod values;
+mod writer;
 
+pub use entries::{Entry, entries};
 pub use metadata::{Metadata, Value};
+pub use writer::{GgufWriter, PlannedTensor};
 
 use std::collections::HashSet;
 
@@ -53,6 +57,28 @@ pub fn parse(bytes: &[u8]) -> Result<GgufHeader, FormatError> {
 /// The same, with the memory that a model's other files leave.
 pub(crate) fn parse_within(bytes: &[u8], budgets: &mut Budgets) -> Result<GgufHeader, FormatError> {
     let mut cursor = Cursor::new(bytes);
+    let head = read_head(&mut cursor)?;
+    let metadata = values::read(&mut cursor, head.values, &mut budgets.metadata)?;
+    let alignment = alignment(&metadata)?;
+    let mut tensors = read_tensors(&mut cursor, head.tensors, alignment, &mut budgets.tensors)?;
+    let data = (cursor.offset() as u64).checked_next_multiple_of(alignment);
+    place(&mut tensors, data.unwrap_or(u64::MAX), bytes.len())?;
+    refuse_overlaps(&tensors)?;
+    Ok(GgufHeader {
+        version: head.version,
+        metadata,
+        tensors,
+    })
+}
+
+/// What a file begins with.
+struct Head {
+    version: u32,
+    tensors: usize,
+    values: usize,
+}
+
+fn read_head(cursor: &mut Cursor<'_>) -> Result<Head, FormatError> {
     let magic = cursor.array::<4>("GGUF magic")?;
     if magic != MAGIC {
         return Err(FormatError::invalid(
@@ -75,18 +101,12 @@ pub(crate) fn parse_within(bytes: &[u8], budgets: &mut Budgets) -> Result<GgufHe
         ));
     }
     // Name length, dimensions count, one dimension, type, offset; key length, type, one byte.
-    let tensor_count = cursor.count(8 + 4 + 8 + 4 + 8, "tensor count")?;
-    let value_count = cursor.count(8 + 4 + 1, "metadata count")?;
-    let metadata = values::read(&mut cursor, value_count, &mut budgets.metadata)?;
-    let alignment = alignment(&metadata)?;
-    let mut tensors = read_tensors(&mut cursor, tensor_count, alignment, &mut budgets.tensors)?;
-    let data = (cursor.offset() as u64).checked_next_multiple_of(alignment);
-    place(&mut tensors, data.unwrap_or(u64::MAX), bytes.len())?;
-    refuse_overlaps(&tensors)?;
-    Ok(GgufHeader {
+    let tensors = cursor.count(8 + 4 + 8 + 4 + 8, "tensor count")?;
+    let values = cursor.count(8 + 4 + 1, "metadata count")?;
+    Ok(Head {
         version,
-        metadata,
         tensors,
+        values,
     })
 }
 

@@ -1,6 +1,6 @@
 //! What can be wrong with a request to decode or encode blocks.
 //!
-//! Any bytes are valid blocks, so only lengths and missing encoders can be refused.
+//! Any bytes are valid blocks; what can be refused are lengths, missing encoders, and numbers that no block holds.
 
 use super::BlockType;
 
@@ -48,10 +48,26 @@ pub enum QuantError {
         /// Values that many blocks hold.
         expected_elements: usize,
     },
-    /// The format can be read but not written.
+    /// A number that no block can stand for.
+    #[error("value {index} is not finite: {block_type} holds finite values alone")]
+    NotFinite {
+        /// The format asked for.
+        block_type: BlockType,
+        /// Which of the values.
+        index: usize,
+    },
+    /// Weights of errors that are not one a value, or no weights.
     #[error(
-        "no encoder for {block_type}: F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0 can be encoded"
+        "importance has {num_weights} numbers for {num_elements} values: there must be one for each, finite and not negative"
     )]
+    Importance {
+        /// How many values.
+        num_elements: usize,
+        /// How many weights.
+        num_weights: usize,
+    },
+    /// The format can be read but not written.
+    #[error("no encoder for {block_type}: all others can be encoded")]
     NoEncoder {
         /// The format asked for.
         block_type: BlockType,

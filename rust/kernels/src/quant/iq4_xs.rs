@@ -3,8 +3,10 @@
 //! Layout, 136 bytes: base (2), upper two bits of the scales (2; group `g` at bit `2g`), their low
 //! nibbles (4; groups `2k` low and `2k + 1` high), elements (128; each group as in IQ4_NL).
 
-use super::fields::{exact, exact_mut, field, half_at};
-use super::iq4_nl::look_up_shared;
+use super::fields::{exact, exact_mut, field, half_at, pack_nibbles};
+use super::iq4_nl::{SharedCodebook, indices, look_up_shared};
+use super::search::groups::Groups;
+use super::search::scaled;
 use super::{BlockFormat, BlockScales, BlockType, ScaleEncoding};
 
 /// The format IQ4_XS.
@@ -42,5 +44,33 @@ impl BlockFormat for Iq4Xs {
         for (quants, packed) in quants.as_chunks_mut::<32>().0.iter_mut().zip(packed) {
             look_up_shared(packed, quants);
         }
+    }
+}
+
+/// The best scales, as `search` finds them.
+#[inline(always)]
+pub(super) fn encode(
+    values: &[f32; 256],
+    importance: Option<&[f32; 256]>,
+    block: &mut [u8; Iq4Xs::BYTES],
+) {
+    *block = [0; Iq4Xs::BYTES];
+    let Some(groups) = Groups::<8, 32>::of(values, importance) else {
+        return;
+    };
+    let chosen = scaled::choose::<SharedCodebook, 8, 32>(&groups, 32.0);
+    let (mut high, mut low) = (0_u16, 0_u32);
+    for (group, scale) in chosen.scales.iter().enumerate() {
+        let bits = (scale + 32) as u8;
+        high |= u16::from(bits >> 4) << (2 * group);
+        low |= u32::from(bits & 0x0F) << (4 * group);
+    }
+    block[..2].copy_from_slice(&chosen.base);
+    block[2..4].copy_from_slice(&high.to_le_bytes());
+    block[4..8].copy_from_slice(&low.to_le_bytes());
+    let indices = indices(&chosen.codes);
+    let packed = block[8..].as_chunks_mut::<16>().0;
+    for (packed, indices) in packed.iter_mut().zip(indices.as_chunks::<32>().0) {
+        pack_nibbles(indices, packed);
     }
 }

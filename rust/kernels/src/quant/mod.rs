@@ -27,13 +27,14 @@ mod q5_k;
 mod q6_k;
 mod q8_0;
 mod rounding;
+mod search;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub use block_type::BlockType;
 pub use decode::decode;
-pub use encode::encode;
+pub use encode::{encode, encode_weighted};
 pub use error::QuantError;
 pub use format::{BlockFormat, BlockScales, BlockVisitor, ScaleEncoding};
 pub(crate) use format::{HALF_SCALES, SINGLE_SCALES, SUPER_SCALES};

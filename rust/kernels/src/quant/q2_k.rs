@@ -4,6 +4,8 @@
 //! base (2), base of the minima (2). In each half, bits `2j` of byte `l` are element `32j + l`.
 
 use super::fields::{exact, exact_mut, field, half_at, negated};
+use super::search::affine;
+use super::search::groups::{Groups, in_order};
 use super::{BlockFormat, BlockScales, BlockType, ScaleEncoding};
 
 /// The format Q2_K.
@@ -45,6 +47,45 @@ pub(super) fn unpack_two_bits(packed: &[u8; 64], quants: &mut [u8; 256]) {
         let (rows, _) = half.as_chunks_mut::<32>();
         for (j, row) in rows.iter_mut().enumerate() {
             *row = packed.map(|byte| byte >> (2 * j) & 3);
+        }
+    }
+}
+
+/// The best scales and minima, as `search` finds them.
+#[inline(always)]
+pub(super) fn encode(
+    values: &[f32; 256],
+    importance: Option<&[f32; 256]>,
+    block: &mut [u8; Q2K::BYTES],
+) {
+    *block = [0; Q2K::BYTES];
+    let Some(groups) = Groups::<16, 16>::of(values, importance) else {
+        return;
+    };
+    let chosen = affine::choose(&groups, 3.0, 15.0);
+    for (byte, (scale, minimum)) in block
+        .iter_mut()
+        .zip(chosen.scales.into_iter().zip(chosen.minima))
+    {
+        *byte = scale | minimum << 4;
+    }
+    pack_two_bits(&in_order(&chosen.codes, 0.0), exact_mut(&mut block[16..80]));
+    block[80..].copy_from_slice(chosen.bases.as_flattened());
+}
+
+/// The inverse of [`unpack_two_bits`]; bits above the lowest two are dropped.
+#[inline(always)]
+pub(super) fn pack_two_bits(quants: &[u8; 256], packed: &mut [u8; 64]) {
+    for (half, packed) in quants
+        .as_chunks::<128>()
+        .0
+        .iter()
+        .zip(packed.as_chunks_mut::<32>().0)
+    {
+        for (j, row) in half.as_chunks::<32>().0.iter().enumerate() {
+            for (byte, quant) in packed.iter_mut().zip(row) {
+                *byte |= (quant & 3) << (2 * j);
+            }
         }
     }
 }

@@ -5,7 +5,9 @@
 //! bits of group `4j + k` at bits `2j` of byte `8 + k`), base (2).
 
 use super::fields::{exact, exact_mut, field, half_at};
-use super::q2_k::unpack_two_bits;
+use super::q2_k::{pack_two_bits, unpack_two_bits};
+use super::search::groups::{Groups, in_order};
+use super::search::scaled::{self, Whole};
 use super::{BlockFormat, BlockScales, BlockType, ScaleEncoding};
 
 /// The format Q3_K.
@@ -51,4 +53,37 @@ fn unpack_scales(packed: &[u8; 12]) -> [i8; 16] {
         let high = packed[8 + group % 4] >> (2 * (group / 4)) & 3;
         (low | high << 4) as i8 - 32
     })
+}
+
+/// The best scales, as `search` finds them.
+#[inline(always)]
+pub(super) fn encode(
+    values: &[f32; 256],
+    importance: Option<&[f32; 256]>,
+    block: &mut [u8; Q3K::BYTES],
+) {
+    *block = [0; Q3K::BYTES];
+    let Some(groups) = Groups::<16, 16>::of(values, importance) else {
+        return;
+    };
+    let chosen = scaled::choose::<Whole<4>, 16, 16>(&groups, 32.0);
+    let quants = in_order(&chosen.codes, 4.0);
+    for (j, row) in quants.as_chunks::<32>().0.iter().enumerate() {
+        for (byte, quant) in block.iter_mut().zip(row) {
+            *byte |= (quant >> 2) << j;
+        }
+    }
+    pack_two_bits(&quants, exact_mut(&mut block[32..96]));
+    pack_scales(&chosen.scales, exact_mut(&mut block[96..108]));
+    block[108..].copy_from_slice(&chosen.base);
+}
+
+/// The inverse of [`unpack_scales`].
+#[inline(always)]
+fn pack_scales(scales: &[i8; 16], packed: &mut [u8; 12]) {
+    for (group, scale) in scales.iter().enumerate() {
+        let bits = (scale + 32) as u8;
+        packed[group % 8] |= (bits & 0x0F) << (4 * (group / 8));
+        packed[8 + group % 4] |= (bits >> 4) << (2 * (group / 4));
+    }
 }

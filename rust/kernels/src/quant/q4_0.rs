@@ -3,7 +3,7 @@
 //! Layout, 18 bytes: scale (2), nibbles (16; low ones are the first half).
 
 use super::fields::{exact, exact_mut, field, half_at, pack_nibbles, unpack_nibbles, write_half};
-use super::rounding::{inverse, largest_magnitude, low_byte};
+use super::rounding::{inverse, largest_magnitude, low_bytes};
 use super::{BlockFormat, BlockScales, BlockType, ScaleEncoding};
 
 /// The format Q4_0.
@@ -31,10 +31,11 @@ impl BlockFormat for Q4_0 {
 }
 
 /// The value of largest magnitude becomes -8.
+#[inline(always)]
 pub(super) fn encode(values: &[f32; 32], block: &mut [u8; Q4_0::BYTES]) {
     let scale = largest_magnitude(values) / -8.0;
     let inverse = inverse(scale);
-    let quants = values.map(|value| low_byte(value * inverse + 8.5).min(15));
+    let quants = low_bytes(values.map(|value| value * inverse + 8.5)).map(|quant| quant.min(15));
     write_half(block, 0, scale);
     pack_nibbles(&quants, &mut block[2..]);
 }

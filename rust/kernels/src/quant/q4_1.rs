@@ -3,7 +3,7 @@
 //! Layout, 20 bytes: scale (2), minimum (2), nibbles (16; low ones are the first half).
 
 use super::fields::{exact, exact_mut, field, half_at, pack_nibbles, unpack_nibbles, write_half};
-use super::rounding::{inverse, low_byte, range};
+use super::rounding::{inverse, low_bytes, range};
 use super::{BlockFormat, BlockScales, BlockType, ScaleEncoding};
 
 /// The format Q4_1.
@@ -31,11 +31,13 @@ impl BlockFormat for Q4_1 {
 }
 
 /// The smallest value becomes 0, the largest 15.
+#[inline(always)]
 pub(super) fn encode(values: &[f32; 32], block: &mut [u8; Q4_1::BYTES]) {
     let (minimum, maximum) = range(values);
     let scale = (maximum - minimum) / 15.0;
     let inverse = inverse(scale);
-    let quants = values.map(|value| low_byte((value - minimum) * inverse + 0.5).min(15));
+    let quants =
+        low_bytes(values.map(|value| (value - minimum) * inverse + 0.5)).map(|quant| quant.min(15));
     write_half(block, 0, scale);
     write_half(block, 2, minimum);
     pack_nibbles(&quants, &mut block[4..]);

@@ -5,6 +5,8 @@
 //! subtracted, so `base_minimum` is the stored base negated.
 
 use super::fields::{exact, exact_mut, field, half_at, negated};
+use super::search::affine::{self, Affine};
+use super::search::groups::{Groups, in_order};
 use super::{BlockFormat, BlockScales, BlockType, ScaleEncoding};
 
 /// The format Q4_K.
@@ -63,6 +65,51 @@ pub(super) fn unpack_paired_nibbles(packed: &[u8; 128], quants: &mut [u8; 256]) 
         for ((low, high), &byte) in low.iter_mut().zip(high).zip(packed) {
             *low = byte & 0x0F;
             *high = byte >> 4;
+        }
+    }
+}
+
+/// The best scales and minima, as `search` finds them.
+#[inline(always)]
+pub(super) fn encode(
+    values: &[f32; 256],
+    importance: Option<&[f32; 256]>,
+    block: &mut [u8; Q4K::BYTES],
+) {
+    *block = [0; Q4K::BYTES];
+    let Some(groups) = Groups::<8, 32>::of(values, importance) else {
+        return;
+    };
+    let chosen = affine::choose(&groups, 15.0, 63.0);
+    pack_header(&chosen, exact_mut(&mut block[..16]));
+    pack_paired_nibbles(&in_order(&chosen.codes, 0.0), exact_mut(&mut block[16..]));
+}
+
+/// The inverse of [`unpack_header`].
+#[inline(always)]
+pub(super) fn pack_header(chosen: &Affine<8, 32>, header: &mut [u8; 16]) {
+    header[..4].copy_from_slice(chosen.bases.as_flattened());
+    let packed: &mut [u8; 12] = exact_mut(&mut header[4..]);
+    for group in 0..4 {
+        let (scale, minimum) = (chosen.scales[4 + group], chosen.minima[4 + group]);
+        packed[group] = chosen.scales[group] | scale >> 4 << 6;
+        packed[4 + group] = chosen.minima[group] | minimum >> 4 << 6;
+        packed[8 + group] = scale & 0x0F | minimum << 4;
+    }
+}
+
+/// The inverse of [`unpack_paired_nibbles`]; bits above the lowest four are dropped.
+#[inline(always)]
+pub(super) fn pack_paired_nibbles(quants: &[u8; 256], packed: &mut [u8; 128]) {
+    for (quarter, packed) in quants
+        .as_chunks::<64>()
+        .0
+        .iter()
+        .zip(packed.as_chunks_mut::<32>().0)
+    {
+        let (low, high) = quarter.split_at(32);
+        for ((byte, &low), &high) in packed.iter_mut().zip(low).zip(high) {
+            *byte = (low & 0x0F) | high << 4;
         }
     }
 }

@@ -7,7 +7,7 @@ use super::fields::{
     add_fifth_bits, exact, exact_mut, field, fifth_bits, half_at, pack_nibbles, unpack_nibbles,
     write_half,
 };
-use super::rounding::{inverse, largest_magnitude, low_byte};
+use super::rounding::{inverse, largest_magnitude, low_bytes};
 use super::{BlockFormat, BlockScales, BlockType, ScaleEncoding};
 
 /// The format Q5_0.
@@ -37,10 +37,11 @@ impl BlockFormat for Q5_0 {
 }
 
 /// The value of largest magnitude becomes -16.
+#[inline(always)]
 pub(super) fn encode(values: &[f32; 32], block: &mut [u8; Q5_0::BYTES]) {
     let scale = largest_magnitude(values) / -16.0;
     let inverse = inverse(scale);
-    let quants = values.map(|value| low_byte(value * inverse + 16.5).min(31));
+    let quants = low_bytes(values.map(|value| value * inverse + 16.5)).map(|quant| quant.min(31));
     write_half(block, 0, scale);
     block[2..6].copy_from_slice(&fifth_bits(&quants));
     pack_nibbles(&quants, &mut block[6..]);

@@ -7,7 +7,7 @@ use super::fields::{
     add_fifth_bits, exact, exact_mut, field, fifth_bits, half_at, pack_nibbles, unpack_nibbles,
     write_half,
 };
-use super::rounding::{inverse, low_byte, range};
+use super::rounding::{inverse, low_bytes, range};
 use super::{BlockFormat, BlockScales, BlockType, ScaleEncoding};
 
 /// The format Q5_1.
@@ -37,11 +37,13 @@ impl BlockFormat for Q5_1 {
 }
 
 /// The smallest value becomes 0, the largest 31.
+#[inline(always)]
 pub(super) fn encode(values: &[f32; 32], block: &mut [u8; Q5_1::BYTES]) {
     let (minimum, maximum) = range(values);
     let scale = (maximum - minimum) / 31.0;
     let inverse = inverse(scale);
-    let quants = values.map(|value| low_byte((value - minimum) * inverse + 0.5).min(31));
+    let quants =
+        low_bytes(values.map(|value| (value - minimum) * inverse + 0.5)).map(|quant| quant.min(31));
     write_half(block, 0, scale);
     write_half(block, 2, minimum);
     block[4..8].copy_from_slice(&fifth_bits(&quants));

@@ -4,7 +4,9 @@
 //! `l` is element `32j + l`), nibbles (128, as in Q4_K).
 
 use super::fields::{exact, exact_mut, field};
-use super::q4_k::{unpack_header, unpack_paired_nibbles};
+use super::q4_k::{pack_header, pack_paired_nibbles, unpack_header, unpack_paired_nibbles};
+use super::search::affine;
+use super::search::groups::{Groups, in_order};
 use super::{BlockFormat, BlockScales, BlockType, ScaleEncoding};
 
 /// The format Q5_K.
@@ -36,4 +38,26 @@ impl BlockFormat for Q5K {
             }
         }
     }
+}
+
+/// The best scales and minima, as `search` finds them.
+#[inline(always)]
+pub(super) fn encode(
+    values: &[f32; 256],
+    importance: Option<&[f32; 256]>,
+    block: &mut [u8; Q5K::BYTES],
+) {
+    *block = [0; Q5K::BYTES];
+    let Some(groups) = Groups::<8, 32>::of(values, importance) else {
+        return;
+    };
+    let chosen = affine::choose(&groups, 31.0, 63.0);
+    pack_header(&chosen, exact_mut(&mut block[..16]));
+    let quants = in_order(&chosen.codes, 0.0);
+    for (j, row) in quants.as_chunks::<32>().0.iter().enumerate() {
+        for (byte, quant) in block[16..48].iter_mut().zip(row) {
+            *byte |= (quant >> 4) << j;
+        }
+    }
+    pack_paired_nibbles(&quants, exact_mut(&mut block[48..]));
 }

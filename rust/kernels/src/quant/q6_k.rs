@@ -5,6 +5,8 @@
 //! bits `2j` of byte `l`.
 
 use super::fields::{exact, exact_mut, field, half_at};
+use super::search::groups::{Groups, in_order};
+use super::search::scaled::{self, Whole};
 use super::{BlockFormat, BlockScales, BlockType, ScaleEncoding};
 
 /// The format Q6_K.
@@ -49,6 +51,48 @@ fn unpack_half(lower: &[u8; 64], upper: &[u8; 32], quants: &mut [u8; 128]) {
         let nibbles: &[u8; 32] = field(lower, 32 * (j % 2));
         for ((quant, &nibble), &bits) in row.iter_mut().zip(nibbles).zip(upper) {
             *quant = nibble >> (4 * (j / 2)) & 0x0F | (bits >> (2 * j) & 3) << 4;
+        }
+    }
+}
+
+/// The best scales, as `search` finds them.
+#[inline(always)]
+pub(super) fn encode(
+    values: &[f32; 256],
+    importance: Option<&[f32; 256]>,
+    block: &mut [u8; Q6K::BYTES],
+) {
+    *block = [0; Q6K::BYTES];
+    let Some(groups) = Groups::<16, 16>::of(values, importance) else {
+        return;
+    };
+    let chosen = scaled::choose::<Whole<32>, 16, 16>(&groups, 128.0);
+    let quants = in_order(&chosen.codes, 32.0);
+    let (lower, rest) = block.split_at_mut(128);
+    let (upper, rest) = rest.split_at_mut(64);
+    let halves = quants.as_chunks::<128>().0.iter();
+    let packed = lower
+        .as_chunks_mut()
+        .0
+        .iter_mut()
+        .zip(upper.as_chunks_mut().0);
+    for (half, (lower, upper)) in halves.zip(packed) {
+        pack_half(half, lower, upper);
+    }
+    for (byte, scale) in rest.iter_mut().zip(chosen.scales) {
+        *byte = scale as u8;
+    }
+    rest[16..].copy_from_slice(&chosen.base);
+}
+
+/// The inverse of [`unpack_half`].
+#[inline(always)]
+fn pack_half(quants: &[u8; 128], lower: &mut [u8; 64], upper: &mut [u8; 32]) {
+    for (j, row) in quants.as_chunks::<32>().0.iter().enumerate() {
+        let nibbles = &mut lower[32 * (j % 2)..][..32];
+        for ((&quant, nibble), bits) in row.iter().zip(nibbles).zip(upper.iter_mut()) {
+            *nibble |= (quant & 0x0F) << (4 * (j / 2));
+            *bits |= (quant >> 4) << (2 * j);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Layout, 34 bytes: scale (2), elements (32). Unpacked, they are moved up by 128.
 
 use super::fields::{exact, exact_mut, field, half_at, write_half};
-use super::rounding::{inverse, largest_magnitude, low_byte};
+use super::rounding::{inverse, largest_magnitude, low_bytes};
 use super::{BlockFormat, BlockScales, BlockType, ScaleEncoding};
 
 /// The format Q8_0.
@@ -33,10 +33,11 @@ impl BlockFormat for Q8_0 {
 }
 
 /// The value of largest magnitude becomes 127 or -127; halves are rounded away from zero.
+#[inline(always)]
 pub(super) fn encode(values: &[f32; 32], block: &mut [u8; Q8_0::BYTES]) {
     let scale = largest_magnitude(values).abs() / 127.0;
     let inverse = inverse(scale);
-    let quants = values.map(|value| low_byte((value * inverse).round()));
+    let quants = low_bytes(values.map(|value| (value * inverse).round()));
     write_half(block, 0, scale);
     block[2..].copy_from_slice(&quants);
 }

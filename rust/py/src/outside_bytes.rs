@@ -1,10 +1,25 @@
-//! `safetensors_tensors`: what a safetensors file says of its tensors, checked against its bytes.
+//! What bytes from outside hold, looked at before they are believed: a piece of JSON, a safetensors file.
+
+use std::collections::BTreeMap;
 
 use pyo3::prelude::*;
 use ruvllm_core::Error;
-use ruvllm_formats::safetensors;
+use ruvllm_formats::{JsonShape, safetensors};
 
 use crate::run::run;
+
+/// So many bytes are counted sooner than another thread would hand the interpreter back.
+const AT_ONCE_BYTES: usize = 64 * 1024;
+
+/// Counts what stands in `text`, whether it is JSON or not.
+#[pyfunction]
+pub(crate) fn json_shape(py: Python<'_>, text: &[u8]) -> PyResult<BTreeMap<&'static str, usize>> {
+    let count = || JsonShape::of(text).by_name();
+    if text.len() <= AT_ONCE_BYTES {
+        return Ok(count().into());
+    }
+    run(py, || Ok(count().into()))
+}
 
 /// Name, type and shape, where the bytes begin and end, and whether all of it are numbers.
 type Tensor = (String, &'static str, Vec<usize>, usize, usize, bool);
