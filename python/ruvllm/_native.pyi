@@ -864,7 +864,7 @@ class Engine:
         end_tokens: Sequence[int],
         memory: _MemorySettings,
     ) -> Engine:
-        """`kv_format`: `auto` (int16, or f32 where weights or activations are f32), `int16`, `f32` or `int8`."""
+        """`kv_format`: `auto` (int16, or f32 where weights or activations are), `int16`, `f32` or `int8`."""
     def add_generation(
         self, tokens: Sequence[int], sampling: Sampling, settings: _GenerationSettings
     ) -> int: ...

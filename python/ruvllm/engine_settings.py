@@ -88,8 +88,8 @@ class EngineSettings:
     )
     kv_format: KvFormat = setting(
         "auto",
-        "How the key-value cache stores numbers: `int16`, which is as exact as f16, `f32`, or `int8`, which is "
-        "half as large and rounds a little; `auto` is int16, or f32 where weights or activations are.",
+        "How the key-value cache stores numbers: `int16`, which is as exact as f16, `f32`, or `int8`, which "
+        "is half as large and rounds a little; `auto` is int16, or f32 where weights or activations are.",
     )
     kv_cache_bytes: int | None = setting(
         None, "Budget of keys, values and adapters; by default a share of the free memory.", bounds=1

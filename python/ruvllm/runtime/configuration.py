@@ -13,7 +13,7 @@ from ruvllm.types import Precision
 
 __all__ = ["ConfiguredSettings", "resolve_model", "settings_from"]
 
-# The precisions of a `KvCacheConfig` that the engine's cache has: 16 bits are integers there, as exact as floats.
+# The precisions of a `KvCacheConfig` that the engine has: 16 bits are integers there, as exact as floats.
 KV_PRECISIONS: dict[Precision, KvFormat] = {
     Precision.FP16: "int16",
     Precision.FP32: "f32",
