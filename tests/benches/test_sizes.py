@@ -47,7 +47,7 @@ def test_a_step_reads_weights_and_the_context() -> None:
     shape = SHAPES["8b"]
     assert sizes.cached_bytes(shape, "int16", 1) == 133_120
     assert sizes.cached_bytes(shape, "int8", 1) == 65_536 + 2 * 32 * 8 * 4
-    work = Work(bytes_per_token=10**9 - 131_072 * 48, layer_weights=500, head_weights=0)
+    work = Work(bytes_per_token=10**9 - 133_120 * 48, layer_weights=500, head_weights=0)
     test = Measured(name="tg64@16", ours=[0.5], peer=[0.25], bound=None)
     bounded = sizes.bounded(row(test), work, shape, Task("deep", 16, 64), PEAKS)
     assert bounded.test.bound == 1.0

@@ -121,8 +121,10 @@ def test_blocks_of_bytes_hold_what_rounding_leaves(isa: str) -> None:
     queries = draw(3, 5, 6, 20)
     actual = kernels.paged_attention(queries, cache, table, length=400, soft_cap=20.0, isa=isa)
     rounded = reference(queries, as_bytes(keys), as_bytes(values), config, 395)
-    np.testing.assert_allclose(actual, rounded, rtol=0, atol=3e-5)
+    # Queries and weights are integers too, of 16 bits: beside what is lost by bytes that is little.
+    np.testing.assert_allclose(actual, rounded, rtol=0, atol=1e-3)
     given = reference(queries, keys, values, config, 395)
+    assert np.square(actual - rounded).mean() < 0.1**2 * np.square(actual - given).mean()
     assert 1e-4 < np.abs(actual - given).max() < 0.01 * np.abs(values).max()
     one = kernels.paged_attention(queries[2], cache, table, length=398, soft_cap=20.0, isa=isa)
     np.testing.assert_array_equal(one, actual[2])

@@ -6,9 +6,9 @@ use super::join::check_parts;
 use super::layout::{BLOCK_TOKENS, KvLayout};
 use super::rows::RowsMut;
 use super::run::{KvRows, KvRun};
-use super::scale::{self, Scale, Side};
+use super::scale::{Scale, Side};
 use super::storage::{KvDataMut, KvView};
-use super::stored::Stored;
+use super::stored::{Stored, write_scale};
 use super::task::{AttentionShape, AttentionTask, SEGMENT_BLOCKS, SEGMENT_TOKENS, visible};
 
 pub(crate) fn attend(
@@ -212,7 +212,7 @@ fn write_head<S: Stored>(
         let scale = S::scale(row, side);
         if S::HAS_SCALES {
             let scales = &mut head[layout.panel_elements()..];
-            scale::write(scales, (side, position), scale.unit);
+            write_scale(scales, (side, position), scale.unit);
         }
         for (dimension, number) in row.iter().enumerate() {
             let place = match side {

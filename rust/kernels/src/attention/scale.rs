@@ -1,7 +1,6 @@
 //! The scales of keys and values as integers: one a vector, which so depends on no other token.
 
 use super::layout::BLOCK_TOKENS;
-use super::stored::Stored;
 
 /// The length of a vector that is measured by its length, in units. By the inequality of Cauchy and Schwarz the product
 /// of two such fits into 32 bits, however many dimensions they have: each is longer by half a unit a dimension at most.
@@ -96,27 +95,6 @@ impl Side {
             Self::Value => BLOCK_TOKENS,
         };
         (first + token) * size_of::<f32>()
-    }
-}
-
-/// A token's scale among those of a head.
-pub(super) fn read<S: Stored>(scales: &[S], side: Side, token: usize) -> f32 {
-    let first = side.place(token) / size_of::<S>();
-    let numbers = &scales[first..][..size_of::<f32>() / size_of::<S>()];
-    let mut bits = 0;
-    for (index, number) in numbers.iter().enumerate() {
-        bits |= number.bits() << (8 * size_of::<S>() * index);
-    }
-    f32::from_bits(bits)
-}
-
-/// Writes a token's scale to its place among those of a head.
-#[inline(always)]
-pub(super) fn write<S: Stored>(scales: &mut [S], (side, token): (Side, usize), unit: f32) {
-    let first = side.place(token) / size_of::<S>();
-    let numbers = &mut scales[first..][..size_of::<f32>() / size_of::<S>()];
-    for (index, number) in numbers.iter_mut().enumerate() {
-        *number = S::from_bits(unit.to_bits() >> (8 * size_of::<S>() * index));
     }
 }
 

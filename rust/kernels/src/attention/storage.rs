@@ -1,7 +1,8 @@
 //! The numbers of a pool: zeroed memory in huge pages, and views of it by format.
 
 use super::layout::{KvFormat, KvLayout};
-use super::scale::{self, Side};
+use super::scale::Side;
+use super::stored::read_scale;
 use crate::aligned::{AlignedBytes, Arena};
 
 /// The numbers of a pool.
@@ -146,8 +147,8 @@ impl KvView<'_> {
     pub(super) fn scale(&self, offset: usize, side: Side, token: usize) -> f32 {
         match self.data {
             KvData::F32(_) => 1.0,
-            KvData::I16(data) => scale::read(&data[offset..], side, token),
-            KvData::I8(data) => scale::read(&data[offset..], side, token),
+            KvData::I16(data) => read_scale(&data[offset..], side, token),
+            KvData::I8(data) => read_scale(&data[offset..], side, token),
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use super::layout::{BLOCK_TOKENS, KvLayout, place};
 use super::run::{KvRows, KvRun};
-use super::scale::{self, Side};
+use super::scale::Side;
 use super::storage::KvDataMut;
-use super::stored::Stored;
+use super::stored::{Stored, write_scale};
 use crate::simd::Lanes;
 
 /// Writes the rows of a run to `piece`, the layer's numbers in its block.
@@ -84,7 +84,7 @@ fn factors<S: Stored>(
     if S::HAS_SCALES {
         for (row, factor) in factors[..run.rows].iter_mut().enumerate() {
             let scale = S::scale(&rows[row * stride..][..head_dim], side);
-            scale::write(scales, (side, run.position + row), scale.unit);
+            write_scale(scales, (side, run.position + row), scale.unit);
             *factor = scale.inverse;
         }
     }

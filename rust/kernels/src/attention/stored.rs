@@ -148,3 +148,24 @@ impl Stored for i8 {
         unsafe { lanes.store_byte_pairs(target, vectors[0], vectors[1]) }
     }
 }
+
+/// A token's scale among those of a head.
+pub(super) fn read_scale<S: Stored>(scales: &[S], side: Side, token: usize) -> f32 {
+    let first = side.place(token) / size_of::<S>();
+    let numbers = &scales[first..][..size_of::<f32>() / size_of::<S>()];
+    let mut bits = 0;
+    for (index, number) in numbers.iter().enumerate() {
+        bits |= number.bits() << (8 * size_of::<S>() * index);
+    }
+    f32::from_bits(bits)
+}
+
+/// Writes a token's scale to its place among those of a head.
+#[inline(always)]
+pub(super) fn write_scale<S: Stored>(scales: &mut [S], (side, token): (Side, usize), unit: f32) {
+    let first = side.place(token) / size_of::<S>();
+    let numbers = &mut scales[first..][..size_of::<f32>() / size_of::<S>()];
+    for (index, number) in numbers.iter_mut().enumerate() {
+        *number = S::from_bits(unit.to_bits() >> (8 * size_of::<S>() * index));
+    }
+}
