@@ -323,6 +323,53 @@ proptest! {
     }
 }
 
+/// The last query over all keys, in words.
+fn in_words(query: &[f32], keys: &[f32], values: &[f32], scale: f32) -> Vec<f32> {
+    let head_dim = query.len();
+    let tokens = keys.len() / head_dim;
+    let table: Vec<u32> = (0..tokens.div_ceil(BLOCK_TOKENS) as u32).collect();
+    let layout = layout(1, head_dim, KvFormat::I16);
+    let mut storage = KvStorage::zeroed(layout, table.len()).unwrap();
+    let rows = KvRows {
+        keys,
+        values,
+        stride: head_dim,
+    };
+    let mut runs: Vec<KvRun> = KvRun::of_table(&table, 0, tokens, 0).collect();
+    let kernels = available().into_iter().next().unwrap();
+    let target = KvTarget {
+        layout,
+        data: storage.data_mut(),
+        layer: 0,
+    };
+    store_batch(&*kernels, &ThreadPool::new(1), target, rows, &mut runs);
+    let shape = AttentionShape {
+        num_heads: 1,
+        scale,
+        soft_cap: None,
+        window: None,
+    };
+    let task = AttentionTask {
+        queries: QueryRows {
+            values: query,
+            stride: head_dim,
+        },
+        tokens: 1,
+        first_position: tokens - 1,
+        block_table: &table,
+        layer: 0,
+        kv_head: 0,
+    };
+    let mut output = vec![f32::NAN; head_dim];
+    kernels.attend(
+        &storage.view(),
+        &shape,
+        &task,
+        &mut RowsMut::new(&mut output, head_dim),
+    );
+    output
+}
+
 /// Words are as near to what was given as f16 would be: of the textbook's result from keys and values in f16 the error is
 /// as large, whether numbers are alike or some stand out as in real keys.
 #[test]
@@ -334,63 +381,20 @@ fn words_are_as_exact_as_halves() {
         for _ in 0..8 {
             let mut rows = |count: usize| {
                 let mut rows = numbers.row(count * head_dim);
-                rows.iter_mut()
-                    .step_by(head_dim)
-                    .for_each(|number| *number *= outlier);
+                let first = rows.iter_mut().step_by(head_dim);
+                first.for_each(|number| *number *= outlier);
                 rows
             };
-            let (mut query, keys) = (rows(1), rows(tokens));
+            let (mut query, keys, values) = (rows(1), rows(tokens), rows(tokens));
             query[0] /= outlier;
-            let values = rows(tokens);
             let scale = 3.0 / (head_dim as f32).sqrt();
-            let expected = textbook(&query, &keys, &values, f64::from(scale));
             let halves = |numbers: &[f32]| -> Vec<f32> {
-                numbers
-                    .iter()
-                    .map(|number| f16::from_f32(*number).to_f32())
-                    .collect()
+                let halves = numbers.iter().map(|number| f16::from_f32(*number).to_f32());
+                halves.collect()
             };
+            let expected = textbook(&query, &keys, &values, f64::from(scale));
             let rounded = textbook(&query, &halves(&keys), &halves(&values), f64::from(scale));
-            let table: Vec<u32> = (0..tokens as u32 / 16).collect();
-            let layout = layout(1, head_dim, KvFormat::I16);
-            let mut storage = KvStorage::zeroed(layout, table.len()).unwrap();
-            let rows = KvRows {
-                keys: &keys,
-                values: &values,
-                stride: head_dim,
-            };
-            let mut runs: Vec<KvRun> = KvRun::of_table(&table, 0, tokens, 0).collect();
-            let kernels = available().into_iter().next().unwrap();
-            let target = KvTarget {
-                layout,
-                data: storage.data_mut(),
-                layer: 0,
-            };
-            store_batch(&*kernels, &ThreadPool::new(1), target, rows, &mut runs);
-            let shape = AttentionShape {
-                num_heads: 1,
-                scale,
-                soft_cap: None,
-                window: None,
-            };
-            let task = AttentionTask {
-                queries: QueryRows {
-                    values: &query,
-                    stride: head_dim,
-                },
-                tokens: 1,
-                first_position: tokens - 1,
-                block_table: &table,
-                layer: 0,
-                kv_head: 0,
-            };
-            let mut actual = vec![f32::NAN; head_dim];
-            kernels.attend(
-                &storage.view(),
-                &shape,
-                &task,
-                &mut RowsMut::new(&mut actual, head_dim),
-            );
+            let actual = in_words(&query, &keys, &values, scale);
             for (index, expected) in expected.iter().enumerate() {
                 errors[0] += (expected - rounded[index]).powi(2);
                 errors[1] += (expected - f64::from(actual[index])).powi(2);

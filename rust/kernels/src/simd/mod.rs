@@ -99,9 +99,10 @@ pub(crate) trait Lanes: Copy {
         unsafe {
             self.store_words(halves[0].as_mut_ptr(), even);
             self.store_words(halves[1].as_mut_ptr(), odd);
-            for lane in 0..Self::WIDTH {
-                *target.add(2 * lane) = halves[0][lane];
-                *target.add(2 * lane + 1) = halves[1][lane];
+            for (half, numbers) in halves.iter().enumerate() {
+                for (lane, number) in numbers[..Self::WIDTH].iter().enumerate() {
+                    *target.add(2 * lane + half) = *number;
+                }
             }
         }
     }
@@ -117,9 +118,10 @@ pub(crate) trait Lanes: Copy {
         unsafe {
             self.store_bytes(halves[0].as_mut_ptr(), even);
             self.store_bytes(halves[1].as_mut_ptr(), odd);
-            for lane in 0..Self::WIDTH {
-                *target.add(2 * lane) = halves[0][lane];
-                *target.add(2 * lane + 1) = halves[1][lane];
+            for (half, numbers) in halves.iter().enumerate() {
+                for (lane, number) in numbers[..Self::WIDTH].iter().enumerate() {
+                    *target.add(2 * lane + half) = *number;
+                }
             }
         }
     }
