@@ -64,8 +64,10 @@ class TestSmolLM2:
     def test_statistics(self, smollm2: LLM) -> None:
         check_statistics(smollm2, self.name)
 
-    def test_paris(self, smollm2: LLM) -> None:
-        completion = smollm2.chat("What is the capital of France?", GenerateParams(temperature=0.0))
+    def test_paris(self, smollm2_path: Path) -> None:
+        # In 8 bits what it says first is as likely French as English; with nothing rounded it is English.
+        with LLM(smollm2_path, activations="f32") as exact:
+            completion = exact.chat("What is the capital of France?", GenerateParams(temperature=0.0))
         assert "Paris" in completion.text
         assert completion.finish_reason in ("stop", "length")
 

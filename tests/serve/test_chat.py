@@ -142,10 +142,10 @@ def test_the_newer_name_of_the_limit_wins(real) -> None:
 
 
 def test_several_answers_are_numbered(real) -> None:
-    answer = ask(real, n=3, temperature=1, seed=5)
+    answer = ask(real, STORY, n=3, temperature=1, seed=5)
     assert [choice.index for choice in answer.choices] == [0, 1, 2]
     assert len({choice.message.content for choice in answer.choices}) > 1
-    chunks = streamed(real, n=3, temperature=1, seed=5)
+    chunks = streamed(real, STORY, n=3, temperature=1, seed=5)
     for choice in answer.choices:
         assert text_of(chunks, choice.index) == choice.message.content
     order = [choice.index for chunk in chunks for choice in chunk.choices]
