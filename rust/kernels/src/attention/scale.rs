@@ -115,7 +115,7 @@ mod tests {
             let ratio = f64::from(scale.unit) * f64::from(MOST) / f64::from(largest);
             assert!((ratio - 1.0).abs() < 1e-6);
             // 3 : 4 : 12 is 13 long, however long that is.
-            let vector = [3.0, -4.0, 12.0].map(|side| side / 13.0 * largest);
+            let vector = [3.0, -4.0, 12.0].map(|side| side / 12.0 * largest);
             let scale = Scale::of_length(&vector);
             let integers = vector.map(|value| scale.integer(value, MOST_LENGTH));
             assert_eq!(integers, [7561.0, -10082.0, 30246.0]);
