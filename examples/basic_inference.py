@@ -19,7 +19,11 @@ def main() -> None:
         info = llm.model_info
         print(f"{info.name}: {info.num_parameters / 1e6:.0f} M parameters, {info.quantization}, {info.isa}")
 
-        answer = llm.chat(arguments.question, GenerateParams(temperature=0.0, max_tokens=64))
+        messages = [
+            {"role": "system", "content": "Answer in one sentence."},
+            {"role": "user", "content": arguments.question},
+        ]
+        answer = llm.chat(messages, GenerateParams(temperature=0.0, max_tokens=64))
         print(answer.text)
 
         usage, timings = answer.usage, answer.timings

@@ -152,7 +152,11 @@ async def test_the_asynchronous_client(real_server: RunningServer, real: openai.
         response = await client.responses.create(model=REAL, input=COLOUR, temperature=0)
         assert response.output_text == respond(real).output_text
         async with client.responses.stream(
-            model=REAL, input="Another one.", temperature=0, previous_response_id=response.id
+            model=REAL,
+            input="Another one.",
+            temperature=0,
+            max_output_tokens=60,
+            previous_response_id=response.id,
         ) as stream:
             text = "".join([e.delta async for e in stream if e.type == "response.output_text.delta"])
         follow = respond(real, "Another one.", previous_response_id=response.id)
