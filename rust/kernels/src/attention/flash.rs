@@ -57,7 +57,7 @@ pub(crate) fn gather<A: Arithmetic>(
         setting,
         segment: Segment::none(),
         ahead: panels.ahead(),
-        is_asking: true,
+        is_asking: false,
     };
     for index in segments {
         walk.segment = take(index);

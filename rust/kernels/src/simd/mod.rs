@@ -99,11 +99,7 @@ pub(crate) trait Lanes: Copy {
         unsafe {
             self.store_words(halves[0].as_mut_ptr(), even);
             self.store_words(halves[1].as_mut_ptr(), odd);
-            for (half, numbers) in halves.iter().enumerate() {
-                for (lane, number) in numbers[..Self::WIDTH].iter().enumerate() {
-                    *target.add(2 * lane + half) = *number;
-                }
-            }
+            interleave(&halves, Self::WIDTH, target);
         }
     }
     /// Lanes of `even` and of `odd` in turn, as [`store_bytes`](Self::store_bytes) writes them.
@@ -118,11 +114,7 @@ pub(crate) trait Lanes: Copy {
         unsafe {
             self.store_bytes(halves[0].as_mut_ptr(), even);
             self.store_bytes(halves[1].as_mut_ptr(), odd);
-            for (half, numbers) in halves.iter().enumerate() {
-                for (lane, number) in numbers[..Self::WIDTH].iter().enumerate() {
-                    *target.add(2 * lane + half) = *number;
-                }
-            }
+            interleave(&halves, Self::WIDTH, target);
         }
     }
     /// The sums of the first and of the second sixteen of 32 bytes.
@@ -179,6 +171,21 @@ pub(crate) trait Lanes: Copy {
     fn mask_range(self, value: Self::Vector, begin: usize, end: usize) -> Self::Vector;
     fn sum(self, a: Self::Vector) -> f32;
     fn maximum(self, a: Self::Vector) -> f32;
+}
+
+/// Writes the first `width` numbers of both halves in turn.
+///
+/// # Safety
+///
+/// `target` is valid for twice `width` numbers.
+#[inline(always)]
+unsafe fn interleave<T: Copy>(halves: &[[T; 16]; 2], width: usize, target: *mut T) {
+    for (half, numbers) in halves.iter().enumerate() {
+        for (lane, number) in numbers[..width].iter().enumerate() {
+            // SAFETY: the caller has room for both halves.
+            unsafe { *target.add(2 * lane + half) = *number };
+        }
+    }
 }
 
 /// The whole vectors of a slice, and what is left for a last one: apart, because the compiler knows the length of the former.
