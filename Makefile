@@ -34,6 +34,9 @@ NEON_TARGET := aarch64-unknown-linux-gnu
 NEON_PROCESSORS := max:neon-i8mm neoverse-n1:neon-dotprod cortex-a72:neon
 NEON_LINKER ?= aarch64-linux-gnu-gcc
 NEON_LIBRARIES ?= /usr/aarch64-linux-gnu
+# What `make test-x86` runs the kernels for x86-64 on: processors of the years before AVX, and the first with AVX2.
+X86_PROCESSORS := Conroe:portable Nehalem:sse42 Haswell:avx2
+QEMU_X86 ?= $(shell command -v qemu-x86_64-static || command -v qemu-x86_64)
 QEMU_AARCH64 ?= $(shell command -v qemu-aarch64-static || command -v qemu-aarch64)
 TEST_PARTS := setup-tests check test-rust test-py
 # The crates that hold tests; ruvllm-py only translates and is tested from Python.
@@ -42,7 +45,7 @@ RUST_TESTED := --workspace --exclude ruvllm-py
 TESTED_FEATURES := --features ruvllm-packs/precompiled
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
-.PHONY: help setup setup-tests build demo test check lint format test-rust test-py test-isa test-requantized test-mutants test-neon test-embedded \
+.PHONY: help setup setup-tests build demo test check lint format test-rust test-py test-isa test-requantized test-mutants test-neon test-x86 test-embedded \
 	bench bench-peers bench-sizes bench-gate bench-marks bench-structured bench-prefix bench-prefix-tree bench-serve bench-streams bench-start bench-company bench-adapters bench-many-adapters bench-learning learning-curve bench-bank bench-packs bench-fairness bench-long-prompt bench-serve-cost bench-decisions bench-tools constraints pack fuzz wheel docs size clean
 
 help:  ## this page
@@ -164,6 +167,12 @@ test-neon:  ## kernels for 64-bit ARM, on such a machine or as qemu plays three 
 	for processor in $(NEON_PROCESSORS); do export RUVLLM_REQUIRE_ISA=$${processor#*:} PROPTEST_CASES=8; echo "== $$processor"; \
 		export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="$(QEMU_AARCH64) -cpu $${processor%:*} -L $(NEON_LIBRARIES)"; \
 		cargo test -p ruvllm-kernels --target $(NEON_TARGET) --quiet; done
+
+test-x86:  ## kernels for x86-64 on older processors, as qemu plays them
+	@[ -n "$(QEMU_X86)" ] || { echo "qemu for x86_64 is missing: on Debian, apt install qemu-user-static" >&2; exit 1; }; \
+	for processor in $(X86_PROCESSORS); do export RUVLLM_REQUIRE_ISA=$${processor#*:} PROPTEST_CASES=8; echo "== $$processor"; \
+		export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(QEMU_X86) -cpu $${processor%:*}"; \
+		cargo test -p ruvllm-kernels --quiet; done
 
 # New kernels for it: cargo run -p ruvllm-packs --features precompiled --example precompile -- KERNEL.wat KERNEL.cwasm
 test-embedded:  ## kernel packs on a device without a compiler

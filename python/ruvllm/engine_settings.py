@@ -27,6 +27,7 @@ Isa: TypeAlias = Literal[
     "avx2-vnni",
     "avx512-base",
     "avx2",
+    "sse42",
     "neon-i8mm",
     "neon-dotprod",
     "neon",

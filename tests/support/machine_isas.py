@@ -16,6 +16,7 @@ NEEDS = {
     "avx2-vnni": "avx2 fma f16c avx_vnni",
     "avx512-base": "avx2 fma f16c avx512f avx512bw avx512dq avx512vl",
     "avx2": "avx2 fma f16c",
+    "sse42": "ssse3 sse4_2",
     "neon-i8mm": "asimd asimddp i8mm",
     "neon-dotprod": "asimd asimddp",
     "neon": "asimd",

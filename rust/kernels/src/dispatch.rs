@@ -9,12 +9,15 @@ pub fn available() -> Vec<Arc<dyn Kernels>> {
     let mut found: Vec<Arc<dyn Kernels>> = Vec::new();
     #[cfg(target_arch = "x86_64")]
     {
-        use crate::native::x86::{Avx2Kernels, Avx2VnniKernels, Avx512BaseKernels, Avx512Kernels};
+        use crate::native::x86::{
+            Avx2Kernels, Avx2VnniKernels, Avx512BaseKernels, Avx512Kernels, Sse42Kernels,
+        };
         found.extend(Avx512Kernels::new().map(shared));
         // Half as wide, but a product of bytes is one instruction instead of three.
         found.extend(Avx2VnniKernels::new().map(shared));
         found.extend(Avx512BaseKernels::new().map(shared));
         found.extend(Avx2Kernels::new().map(shared));
+        found.extend(Sse42Kernels::new().map(shared));
     }
     #[cfg(target_arch = "aarch64")]
     {

@@ -2,9 +2,10 @@
 
 use std::arch::x86_64::*;
 
-use super::unpack_avx2::Scales;
+use super::unpack_x86::Scales;
 use super::words::LAST_BITS;
 use super::words::source::{F16, WORDS};
+use crate::simd::avx2::Avx2;
 use crate::weights::{BLOCK_INPUTS, TILE_ROWS};
 
 /// Vectors of a block and half a tile: two inputs of eight rows each.
@@ -27,7 +28,7 @@ pub(super) unsafe fn read_scales<const ENCODING: u8>(
     for half in 0..2 {
         // SAFETY: the stream has a group for every block, and each half of a block's factors has room for a vector.
         unsafe {
-            let mut scales = Scales::<ENCODING, false>::new(stream, half);
+            let mut scales = Scales::<_, ENCODING, false>::new(Avx2::assume(), stream, half);
             for (block, factors) in factors.iter_mut().enumerate() {
                 scales.begin_block(block);
                 let (scale, _) = scales.next_group();

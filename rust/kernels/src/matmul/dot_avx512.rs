@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::dot_avx2::together;
+use super::dot_x86::together;
 
 /// Integer products of sixteen rows and a token, as they add up inside a group of inputs, by a value that proves the
 /// instructions.

@@ -9,17 +9,15 @@ pub(crate) mod dense;
 #[cfg(target_arch = "x86_64")]
 mod destination_avx512;
 #[cfg(target_arch = "x86_64")]
-mod dot_avx2;
-#[cfg(target_arch = "x86_64")]
 mod dot_avx512;
 #[cfg(target_arch = "aarch64")]
 mod dot_neon;
+#[cfg(target_arch = "x86_64")]
+mod dot_x86;
 pub(crate) mod float_product;
 mod multiply;
 mod output;
 mod product;
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod quantized_avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod quantized_avx512;
 #[cfg(target_arch = "aarch64")]
@@ -28,6 +26,10 @@ pub(crate) mod quantized_mmla;
 pub(crate) mod quantized_neon;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) mod quantized_portable;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod quantized_x86;
+#[cfg(target_arch = "x86_64")]
+mod register_x86;
 mod rows;
 #[cfg(target_arch = "x86_64")]
 mod tile_avx512;
@@ -36,11 +38,11 @@ mod tile_neon;
 pub(crate) mod transposed;
 pub(crate) mod turn_over;
 #[cfg(target_arch = "x86_64")]
-mod unpack_avx2;
-#[cfg(target_arch = "x86_64")]
 mod unpack_avx512;
 #[cfg(target_arch = "aarch64")]
 mod unpack_neon;
+#[cfg(target_arch = "x86_64")]
+mod unpack_x86;
 pub(crate) mod words;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod words_avx2;

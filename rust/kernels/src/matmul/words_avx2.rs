@@ -11,7 +11,7 @@ use std::arch::x86_64::*;
 use super::convert_avx2::{
     AHEAD, VECTOR_BYTES, VECTORS, convert_bytes, convert_floats, pairs, read_scales, word_scales,
 };
-use super::dot_avx2::{Madd, VnniWords, WordDot};
+use super::dot_x86::{Madd, VnniWords, WordDot};
 use super::output::OutputTile;
 use super::rows::{QuantizedRows, TileRange};
 use super::words::WordRows;

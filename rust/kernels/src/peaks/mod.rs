@@ -87,6 +87,7 @@ mod tests {
             "avx512-base",
             "avx2-vnni",
             "avx2",
+            "sse42",
             "neon-i8mm",
             "neon-dotprod",
             "neon",

@@ -10,16 +10,23 @@ const CHAINS_OF_ONE: u32 = 12;
 static OPERAND: u32 = 0x3f80_3f80;
 
 /// Adds a function that runs rounds of twelve chains. `$load` fills registers 12 and up from
-/// `[{operand}]`; in `$step`, `\n` is the number of the accumulator.
+/// `[{operand}]`; in `$step`, `\n` is the number of the accumulator. `$zero` and `$leave` are as processors before AVX
+/// write them, where it says so.
 macro_rules! chain {
     ($name:ident, [$($load:literal),+], [$($step:literal),+]) => {
+        chain!($name, "vpxor xmm\\n, xmm\\n, xmm\\n", "vzeroupper", [$($load),+], [$($step),+]);
+    };
+    ($name:ident, before AVX, [$($load:literal),+], [$($step:literal),+]) => {
+        chain!($name, "pxor xmm\\n, xmm\\n", "", [$($load),+], [$($step),+]);
+    };
+    ($name:ident, $zero:literal, $leave:literal, [$($load:literal),+], [$($step:literal),+]) => {
         unsafe fn $name(rounds: u64) {
             // SAFETY: reads `OPERAND` and changes only the registers that it names; that the machine
             // has the instruction is what `Chain::run` asks for.
             unsafe {
                 asm!(
                     ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11",
-                    "vpxor xmm\\n, xmm\\n, xmm\\n",
+                    $zero,
                     ".endr",
                     $($load,)+
                     "2:",
@@ -28,7 +35,7 @@ macro_rules! chain {
                     ".endr",
                     "dec {rounds}",
                     "jnz 2b",
-                    "vzeroupper",
+                    $leave,
                     operand = in(reg) &raw const OPERAND,
                     rounds = inout(reg) rounds => _,
                     out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
@@ -97,6 +104,31 @@ chain!(
     ["vfmadd231ps ymm\\n, ymm12, ymm12"]
 );
 
+chain!(
+    maddubs_128,
+    before AVX,
+    ["movd xmm12, dword ptr [{operand}]", "pshufd xmm12, xmm12, 0"],
+    [
+        "movdqa xmm13, xmm12",
+        "pmaddubsw xmm13, xmm12",
+        "paddw xmm\\n, xmm13"
+    ]
+);
+chain!(
+    multiply_add_128,
+    before AVX,
+    ["movd xmm12, dword ptr [{operand}]", "pshufd xmm12, xmm12, 0"],
+    [
+        "movaps xmm13, xmm12",
+        "mulps xmm13, xmm12",
+        "addps xmm\\n, xmm13"
+    ]
+);
+
+fn has_sse42() -> bool {
+    is_x86_feature_detected!("ssse3") && is_x86_feature_detected!("sse4.2")
+}
+
 fn has_avx512() -> bool {
     is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")
 }
@@ -114,7 +146,7 @@ fn has_avx2() -> bool {
 }
 
 /// Every product, the widest first. Sums of 16 bits are widened seldom enough not to count.
-pub(super) static CHAINS: [Chain; 9] = [
+pub(super) static CHAINS: [Chain; 11] = [
     Chain {
         isas: &["avx512"],
         instruction: "vpdpbusd zmm",
@@ -186,5 +218,21 @@ pub(super) static CHAINS: [Chain; 9] = [
         operations: CHAINS_OF_ONE * 8 * 2,
         is_here: has_avx2,
         run: fma_256,
+    },
+    Chain {
+        isas: &["sse42"],
+        instruction: "pmaddubsw, paddw xmm",
+        operands: Operands::Bytes,
+        operations: CHAINS_OF_ONE * 16 * 2,
+        is_here: has_sse42,
+        run: maddubs_128,
+    },
+    Chain {
+        isas: &["sse42"],
+        instruction: "mulps, addps xmm",
+        operands: Operands::Floats,
+        operations: CHAINS_OF_ONE * 4 * 2,
+        is_here: has_sse42,
+        run: multiply_add_128,
     },
 ];

@@ -16,6 +16,14 @@ impl Avx2 {
             && is_x86_feature_detected!("f16c");
         there.then_some(Self(()))
     }
+
+    /// # Safety
+    ///
+    /// The machine has AVX2, FMA and F16C.
+    #[inline(always)]
+    pub(crate) unsafe fn assume() -> Self {
+        Self(())
+    }
 }
 
 /// All ones in the first `count` lanes.

@@ -16,6 +16,8 @@ pub(crate) mod neon;
 pub(crate) mod pairs;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) mod portable;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod sse42;
 
 /// Methods of a [`Lanes`] that touch registers alone, as `fn name(arguments) -> result = instructions;`.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -29,7 +31,7 @@ macro_rules! register_methods {
     )*};
 }
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-use register_methods;
+pub(crate) use register_methods;
 
 /// Vectors of f32, by a value that exists only where the machine has the instructions. So what touches registers alone is
 /// safe; it becomes an instruction where it is inlined into a function that has the features.

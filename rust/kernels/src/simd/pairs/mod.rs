@@ -13,6 +13,8 @@ pub(crate) mod avx512;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 pub(crate) mod portable;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod sse42;
 
 /// Pairs of 16-bit integers, one beside the other in a lane of 32 bits, by a value that exists only where the machine
 /// has the instructions.

@@ -1,33 +1,35 @@
-//! Packed integers times 8-bit activations, eight rows at a time: `vpmaddubsw`, or `vpdpbusd` where
-//! AVX-VNNI has it.
+//! Packed integers times 8-bit activations, eight rows at a time with AVX2 and four with SSE4.2: `pmaddubsw`, or
+//! `vpdpbusd` where AVX-VNNI has it.
 //!
 //! The same sum as the AVX-512 version: a weight vector is unpacked once for three or four tokens, each
 //! token's four activation bytes are broadcast, a zero point starts the integer product. The
-//! algorithm is generic over the [`ByteDot`] and becomes vector code inside the two functions that
+//! algorithm is generic over the [`ByteDot`] and becomes vector code inside the functions that
 //! have the features.
 
 use std::arch::x86_64::*;
 
-use super::dot_avx2::{ByteDot, Maddubs, Vnni};
+use super::dot_x86::{ByteDot, Maddubs, Vnni};
 use super::output::OutputTile;
+use super::register_x86::{EightRows, FourRows, Register};
 use super::rows::{QuantizedRows, TileRange};
-use super::unpack_avx2::Scales;
+use super::unpack_x86::Scales;
 use super::words_avx2;
 use crate::quant::{HALF_SCALES, SINGLE_SCALES, SUPER_SCALES, ScaleEncoding};
 use crate::read_ahead::{Asking, ask_all};
+use crate::simd::Lanes;
 use crate::weights::{Elements, PackedMatrix, QuantLayout, TILE_ROWS};
 
 /// Up to so many tokens the weights come from memory, which is asked this far ahead, in bytes.
 const FEW: usize = 8;
 const AHEAD: usize = 8192;
 
-/// Half a tile and some tokens, as pointers.
+/// The rows of a register and some tokens, as pointers.
 #[derive(Clone, Copy)]
-struct HalfTile {
+struct PartOfTile {
     values: *const u8,
     scales: *const u8,
-    /// 0 for the first eight rows of the tile, 1 for the others.
-    half: usize,
+    /// Which rows of the tile: so many times those of a register stand before them.
+    part: usize,
     ahead: usize,
     blocks: usize,
     /// Log of the zero point.
@@ -58,7 +60,7 @@ pub(crate) unsafe fn multiply(
                 ask_all(&range.ahead);
                 words_avx2::multiply_bytes(matrix, layout, (rows, range), output)
             }
-            _ => multiply_with(Maddubs::new(), matrix, (rows, range), output),
+            _ => multiply_with(Maddubs::<EightRows>::new(), matrix, (rows, range), output),
         }
     }
 }
@@ -79,9 +81,25 @@ pub(crate) unsafe fn multiply_vnni(
     unsafe { multiply_with(Vnni::new(), matrix, (rows, range), output) }
 }
 
+/// Multiplies the range with `pmaddubsw`; `false` where no instance fits the layout.
+///
 /// # Safety
 ///
-/// As `multiply`.
+/// Needs SSE4.2; else as `multiply`.
+#[target_feature(enable = "sse4.2")]
+pub(crate) unsafe fn multiply_sse42(
+    matrix: &PackedMatrix,
+    rows: &QuantizedRows,
+    range: &TileRange,
+    output: &mut OutputTile<'_>,
+) -> bool {
+    // SAFETY: SSE4.2 is on, and the caller checked the product.
+    unsafe { multiply_with(Maddubs::<FourRows>::new(), matrix, (rows, range), output) }
+}
+
+/// # Safety
+///
+/// As `multiply`, with the instructions of the dot.
 #[inline(always)]
 unsafe fn multiply_with<D: ByteDot>(
     dot: D,
@@ -144,7 +162,7 @@ unsafe fn multiply_with<D: ByteDot>(
     true
 }
 
-/// Every half tile with every token of the range.
+/// Every part of a tile with every token of the range.
 ///
 /// # Safety
 ///
@@ -168,20 +186,22 @@ unsafe fn all<
         (&rows.half_sums, &rows.half_debts)
     };
     let count = range.tokens.len();
-    let passes = 2 * range.tiles.len() * count.div_ceil(D::tokens(BITS));
+    let parts = TILE_ROWS / width::<D>();
+    let passes = parts * range.tiles.len() * count.div_ceil(D::tokens(BITS));
     let mut asking = Asking::in_steps(&range.ahead, passes * blocks);
-    let halves = range.tiles.clone().flat_map(|tile| [(tile, 0), (tile, 1)]);
-    for (index, (tile, half)) in halves.enumerate() {
+    let tiles = range.tiles.clone();
+    let each_part = tiles.flat_map(|tile| (0..parts).map(move |part| (tile, part)));
+    for (index, (tile, part)) in each_part.enumerate() {
         let mut done = 0;
         while done < count {
             let first = range.tokens.start + done;
-            let task = HalfTile {
+            let task = PartOfTile {
                 values: matrix.tile_values(tile).as_ptr(),
                 scales: matrix.tile_scales(tile).as_ptr(),
-                half,
-                ahead: AHEAD * usize::from(done == 0 && half == 0 && count <= FEW),
+                part,
+                ahead: AHEAD * usize::from(done == 0 && part == 0 && count <= FEW),
                 blocks,
-                // SAFETY: one register is filled; the caller has AVX2.
+                // SAFETY: one register is filled, of a set that every machine of the target has.
                 zero_shift: unsafe {
                     _mm_cvtsi32_si128(layout.zero.max(1).trailing_zeros() as i32)
                 },
@@ -190,7 +210,7 @@ unsafe fn all<
                 activation_sums: sums[first * blocks * GROUPS..].as_ptr(),
                 activation_debts: debts[first * blocks * GROUPS..].as_ptr(),
             };
-            let target = (&mut *output, done, index * TILE_ROWS / 2);
+            let target = (&mut *output, done, index * width::<D>());
             // SAFETY: as many tokens as the instance takes stand behind the pointers.
             done += unsafe {
                 match count - done {
@@ -224,9 +244,16 @@ unsafe fn all<
     }
 }
 
+/// Rows of a register.
+const fn width<D: ByteDot>() -> usize {
+    <<D::Register as Register>::Lanes as Lanes>::WIDTH
+}
+
+type Vector<D> = <<<D as ByteDot>::Register as Register>::Lanes as Lanes>::Vector;
+
 /// # Safety
 ///
-/// Needs AVX2 and FMA; `COUNT` tokens stand behind the half tile's pointers.
+/// `COUNT` tokens stand behind the part's pointers.
 #[inline(always)]
 unsafe fn some<
     D: ByteDot,
@@ -237,17 +264,18 @@ unsafe fn some<
     const MINIMUM: bool,
 >(
     dot: D,
-    task: HalfTile,
+    task: PartOfTile,
     (output, row, column): (&mut OutputTile<'_>, usize, usize),
     asking: &mut Asking<'_>,
 ) -> usize {
     // SAFETY: the streams hold `blocks` blocks, the activation pointers `COUNT` rows.
     let sums = unsafe { products::<D, COUNT, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, asking) };
     for (token, sum) in sums.into_iter().enumerate() {
-        let mut lanes = [0.0; TILE_ROWS / 2];
-        // SAFETY: eight floats.
-        unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), sum) };
-        output.put(row + token, column, &lanes);
+        let mut lanes = [0.0; TILE_ROWS];
+        dot.register()
+            .lanes()
+            .store_up_to(&mut lanes[..width::<D>()], sum);
+        output.put(row + token, column, &lanes[..width::<D>()]);
     }
     COUNT
 }
@@ -265,14 +293,15 @@ unsafe fn products<
     const MINIMUM: bool,
 >(
     dot: D,
-    task: HalfTile,
+    task: PartOfTile,
     asking: &mut Asking<'_>,
-) -> [__m256; COUNT] {
+) -> [Vector<D>; COUNT] {
     let columns = task.blocks * 32;
+    let (register, lanes) = (dot.register(), dot.register().lanes());
+    let mut sums = [lanes.splat(0.0); COUNT];
+    let mut scales = Scales::<_, ENCODING, MINIMUM>::new(lanes, task.scales, task.part);
     // SAFETY: the streams hold `blocks` blocks of the layout, and the activation pointers `COUNT` rows of as many.
     unsafe {
-        let mut sums = [_mm256_setzero_ps(); COUNT];
-        let mut scales = Scales::<ENCODING, MINIMUM>::new(task.scales, task.half);
         for block in 0..task.blocks {
             let values = task.values.add(block * 64 * BITS as usize);
             if task.ahead > 0 {
@@ -282,7 +311,7 @@ unsafe fn products<
                 }
             }
             asking.step();
-            let values = values.add(task.half * 32);
+            let values = values.add(task.part * width::<D>() * 4);
             let quants = (task.quants.add(block * 32), columns);
             scales.begin_block(block);
             for group in 0..GROUPS {
@@ -304,20 +333,20 @@ unsafe fn products<
                     let place = (token * task.blocks + block) * GROUPS + group;
                     let mut sum = dot.total::<BITS>(dots[token]);
                     if !MINIMUM {
-                        let debt = _mm256_set1_epi32(*task.activation_debts.add(place));
-                        sum = _mm256_add_epi32(sum, _mm256_sll_epi32(debt, task.zero_shift));
+                        let debt = register.splat_four(*task.activation_debts.add(place));
+                        sum = register.add_sums(sum, register.scale_sums(debt, task.zero_shift));
                     }
                     let factor = *task.activation_scales.add(token * task.blocks + block);
-                    let factor = _mm256_mul_ps(scale, _mm256_set1_ps(factor));
+                    let factor = lanes.mul(scale, lanes.splat(factor));
                     let total = &mut sums[token];
-                    *total = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), factor, *total);
+                    *total = lanes.fma(register.floats(sum), factor, *total);
                     if MINIMUM {
-                        let offset = _mm256_set1_ps(*task.activation_sums.add(place));
-                        *total = _mm256_fmadd_ps(minimum, offset, *total);
+                        let offset = lanes.splat(*task.activation_sums.add(place));
+                        *total = lanes.fma(minimum, offset, *total);
                     }
                 }
             }
         }
-        sums
     }
+    sums
 }

@@ -1,13 +1,15 @@
-//! Products of eight rows with what AVX2 has for them: unsigned bytes times signed bytes of some tokens, and pairs of
-//! words.
+//! Products with what AVX2 and SSE4.2 have for them: unsigned bytes times signed bytes of some tokens, and pairs of words.
 
 use std::arch::x86_64::*;
 
-use super::unpack_avx2::weights;
+use super::register_x86::{EightRows, Register};
+use super::unpack_x86::weights;
 
-/// Integer products of eight rows and a token, as they add up inside a group of inputs, by a value that proves the
-/// instructions.
+/// Integer products of a register's rows and a token, as they add up inside a group of inputs, by a value that proves
+/// the instructions.
 pub(super) trait ByteDot: Copy {
+    /// The registers of the weights.
+    type Register: Register;
     /// What adds up.
     type Sums: Copy;
 
@@ -15,10 +17,11 @@ pub(super) trait ByteDot: Copy {
     fn tokens(bits: u32) -> usize;
     /// # Safety
     ///
-    /// The machine has AVX2, and what the instance is named after.
+    /// The machine has what the instance is named after.
     unsafe fn new() -> Self;
+    fn register(self) -> Self::Register;
     fn zero(self) -> Self::Sums;
-    /// Adds the products of inputs `4 * STEP..` for `COUNT` tokens: `values` stands at half a
+    /// Adds the products of inputs `4 * STEP..` for `COUNT` tokens: `values` stands at the register's part of a
     /// block, `quants` at the first token's block, the next one `columns` further.
     ///
     /// # Safety
@@ -30,31 +33,39 @@ pub(super) trait ByteDot: Copy {
         quants: (*const i8, usize),
         sums: &mut [Self::Sums; COUNT],
     );
-    /// The sums of eight rows.
-    fn total<const BITS: u32>(self, sums: Self::Sums) -> __m256i;
+    /// The sums of the rows.
+    fn total<const BITS: u32>(self, sums: Self::Sums) -> Bytes<Self::Register>;
 }
+
+type Bytes<R> = <R as Register>::Bytes;
 
 /// Four activation bytes of a token, for every row.
 ///
 /// # Safety
 ///
-/// Needs AVX2; `quants` is valid for four bytes.
+/// `quants` is valid for four bytes.
 #[inline(always)]
-unsafe fn four(quants: *const i8) -> __m256i {
-    // SAFETY: the caller has AVX2 and gives four bytes to read.
-    unsafe { _mm256_set1_epi32(quants.cast::<i32>().read_unaligned()) }
+unsafe fn four<R: Register>(register: R, quants: *const i8) -> R::Bytes {
+    // SAFETY: the caller gives four bytes to read.
+    register.splat_four(unsafe { quants.cast::<i32>().read_unaligned() })
 }
 
 /// `vpdpbusd`.
 #[derive(Clone, Copy)]
-pub(super) struct Vnni(());
+pub(super) struct Vnni(EightRows);
 
 impl ByteDot for Vnni {
+    type Register = EightRows;
     type Sums = __m256i;
 
     #[inline(always)]
     unsafe fn new() -> Self {
-        Self(())
+        // SAFETY: a machine with AVX-VNNI has AVX2.
+        Self(unsafe { EightRows::new() })
+    }
+    #[inline(always)]
+    fn register(self) -> EightRows {
+        self.0
     }
     #[inline(always)]
     fn tokens(_bits: u32) -> usize {
@@ -62,8 +73,7 @@ impl ByteDot for Vnni {
     }
     #[inline(always)]
     fn zero(self) -> __m256i {
-        // SAFETY: `self` proves AVX2; only a register is touched.
-        unsafe { _mm256_setzero_si256() }
+        self.0.zero()
     }
     #[inline(always)]
     unsafe fn add<const COUNT: usize, const BITS: u32, const STEP: usize>(
@@ -75,9 +85,9 @@ impl ByteDot for Vnni {
         // SAFETY: the caller has the blocks: a half has 32 bytes of weights for each bit, a token 32 quants;
         // `self` proves AVX-VNNI.
         unsafe {
-            let weights = weights::<BITS, STEP>(values);
+            let weights = weights::<EightRows, BITS, STEP>(self.0, values);
             for (token, sum) in sums.iter_mut().enumerate() {
-                let inputs = four(quants.add(token * columns + 4 * STEP));
+                let inputs = four(self.0, quants.add(token * columns + 4 * STEP));
                 *sum = _mm256_dpbusd_avx_epi32(*sum, weights, inputs);
             }
         }
@@ -88,17 +98,17 @@ impl ByteDot for Vnni {
     }
 }
 
-/// `vpmaddubsw`, whose pairs saturate at 16 bits: products are added there as long as they fit, and
+/// `pmaddubsw`, whose pairs saturate at 16 bits: products are added there as long as they fit, and
 /// 8-bit weights go as two nibbles.
 #[derive(Clone, Copy)]
-pub(super) struct Maddubs(());
+pub(super) struct Maddubs<R>(R);
 
 /// Sums in 16 bits, of low and high nibbles, and what had to be widened meanwhile.
 #[derive(Clone, Copy)]
-pub(super) struct Pairs {
-    low: __m256i,
-    high: __m256i,
-    wide: __m256i,
+pub(super) struct Pairs<B> {
+    low: B,
+    high: B,
+    wide: B,
 }
 
 /// How many products a 16-bit lane can add up: each pair is at most `2 * 127 * 2^BITS`.
@@ -110,21 +120,26 @@ pub(super) const fn together(bits: u32) -> usize {
     }
 }
 
-impl ByteDot for Maddubs {
-    type Sums = Pairs;
+impl<R: Register> ByteDot for Maddubs<R> {
+    type Register = R;
+    type Sums = Pairs<R::Bytes>;
 
     #[inline(always)]
     unsafe fn new() -> Self {
-        Self(())
+        // SAFETY: the caller has the instruction set.
+        Self(unsafe { R::new() })
+    }
+    #[inline(always)]
+    fn register(self) -> R {
+        self.0
     }
     #[inline(always)]
     fn tokens(bits: u32) -> usize {
         if bits == 8 { 3 } else { 4 }
     }
     #[inline(always)]
-    fn zero(self) -> Pairs {
-        // SAFETY: `self` proves AVX2; only a register is touched.
-        let zero = unsafe { _mm256_setzero_si256() };
+    fn zero(self) -> Self::Sums {
+        let zero = self.0.zero();
         Pairs {
             low: zero,
             high: zero,
@@ -136,46 +151,43 @@ impl ByteDot for Maddubs {
         self,
         values: *const u8,
         (quants, columns): (*const i8, usize),
-        sums: &mut [Pairs; COUNT],
+        sums: &mut [Self::Sums; COUNT],
     ) {
-        // SAFETY: the caller has the blocks: a half has 32 bytes of weights for each bit, a token 32 quants;
-        // `self` proves AVX2.
-        unsafe {
-            let weights = weights::<BITS, STEP>(values);
-            let nibble = _mm256_set1_epi8(15);
-            let low = if BITS == 8 {
-                _mm256_and_si256(weights, nibble)
-            } else {
-                weights
-            };
-            let high = _mm256_and_si256(_mm256_srli_epi16::<4>(weights), nibble);
-            for (token, sum) in sums.iter_mut().enumerate() {
-                let inputs = four(quants.add(token * columns + 4 * STEP));
-                sum.low = _mm256_add_epi16(sum.low, _mm256_maddubs_epi16(low, inputs));
-                if BITS == 8 {
-                    sum.high = _mm256_add_epi16(sum.high, _mm256_maddubs_epi16(high, inputs));
-                } else if together(BITS) < 8 && (STEP + 1).is_multiple_of(together(BITS)) {
-                    let wide = _mm256_madd_epi16(sum.low, _mm256_set1_epi16(1));
-                    sum.wide = _mm256_add_epi32(sum.wide, wide);
-                    sum.low = _mm256_setzero_si256();
-                }
+        let register = self.0;
+        // SAFETY: the caller has the blocks: a part has its weights for each bit.
+        let weights = unsafe { weights::<R, BITS, STEP>(register, values) };
+        let nibble = register.splat(15);
+        let low = if BITS == 8 {
+            register.and(weights, nibble)
+        } else {
+            weights
+        };
+        let high = register.and(register.right::<4>(weights), nibble);
+        for (token, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: a token has 32 quants.
+            let inputs = unsafe { four(register, quants.add(token * columns + 4 * STEP)) };
+            sum.low = register.add_words(sum.low, register.byte_products(low, inputs));
+            if BITS == 8 {
+                sum.high = register.add_words(sum.high, register.byte_products(high, inputs));
+            } else if together(BITS) < 8 && (STEP + 1).is_multiple_of(together(BITS)) {
+                let wide = register.word_products(sum.low, register.splat_word(1));
+                sum.wide = register.add_sums(sum.wide, wide);
+                sum.low = register.zero();
             }
         }
     }
     #[inline(always)]
-    fn total<const BITS: u32>(self, sums: Pairs) -> __m256i {
-        // SAFETY: `self` proves AVX2; only registers are touched.
-        unsafe {
-            if together(BITS) < 8 {
-                return sums.wide;
-            }
-            let low = _mm256_madd_epi16(sums.low, _mm256_set1_epi16(1));
-            if BITS == 8 {
-                let high = _mm256_madd_epi16(sums.high, _mm256_set1_epi16(16));
-                _mm256_add_epi32(low, high)
-            } else {
-                low
-            }
+    fn total<const BITS: u32>(self, sums: Self::Sums) -> R::Bytes {
+        let register = self.0;
+        if together(BITS) < 8 {
+            return sums.wide;
+        }
+        let low = register.word_products(sums.low, register.splat_word(1));
+        if BITS == 8 {
+            let high = register.word_products(sums.high, register.splat_word(16));
+            register.add_sums(low, high)
+        } else {
+            low
         }
     }
 }

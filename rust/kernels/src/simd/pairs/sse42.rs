@@ -1,0 +1,58 @@
+//! Four pairs: SSE4.2.
+
+use std::arch::x86_64::*;
+
+use super::Pairs;
+use crate::simd::register_methods;
+use crate::simd::sse42::Sse42;
+
+/// Products and their sum in two instructions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sse42Pairs {
+    lanes: Sse42,
+}
+
+impl Sse42Pairs {
+    /// Every machine with the lanes has them.
+    pub(crate) fn new(lanes: Sse42) -> Self {
+        Self { lanes }
+    }
+}
+
+impl Pairs for Sse42Pairs {
+    type Lanes = Sse42;
+    type Sums = __m128i;
+    type Words = __m128i;
+
+    #[inline(always)]
+    fn lanes(self) -> Sse42 {
+        self.lanes
+    }
+    #[inline(always)]
+    unsafe fn load_words(self, source: *const i16) -> __m128i {
+        // SAFETY: `self` proves the instructions; the caller gives eight words to read.
+        unsafe { _mm_loadu_si128(source.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(self, source: *const i8) -> __m128i {
+        // SAFETY: `self` proves the instructions; the caller gives eight bytes to read, and no more are.
+        unsafe { _mm_cvtepi8_epi16(_mm_loadl_epi64(source.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_sums(self, source: *const i32) -> __m128i {
+        // SAFETY: `self` proves the instructions; the caller gives four sums to read.
+        unsafe { _mm_loadu_si128(source.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn store_sums(self, target: *mut i32, sums: __m128i) {
+        // SAFETY: `self` proves the instructions; the caller gives room for four sums.
+        unsafe { _mm_storeu_si128(target.cast(), sums) }
+    }
+    register_methods! {
+        fn zero() -> __m128i = _mm_setzero_si128();
+        fn splat(pair: i32) -> __m128i = _mm_set1_epi32(pair);
+        fn add_products(sums: __m128i, a: __m128i, b: __m128i) -> __m128i =
+            _mm_add_epi32(sums, _mm_madd_epi16(a, b));
+        fn floats(sums: __m128i) -> __m128 = _mm_cvtepi32_ps(sums);
+    }
+}
