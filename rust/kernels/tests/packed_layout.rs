@@ -25,20 +25,24 @@ const LAYOUTS: [(&str, u64); 16] = [
     ("Q4_K", 0xb69b_ae9d_80db_5d39),
     ("Q5_K", 0xe963_d775_7cc7_2bfe),
     ("Q6_K", 0x3e3c_fad4_937b_27c6),
-    ("IQ4_NL", 0x1040_2d56_ea9f_9b47),
-    ("IQ4_XS", 0x635e_f8dc_c112_b2e5),
-    ("MXFP4", 0x6689_1f81_add7_381a),
+    ("IQ4_NL", 0xf30f_0ae7_cea9_5418),
+    ("IQ4_XS", 0xf177_b3c3_f916_a4d2),
+    ("MXFP4", 0x3107_4d49_126a_3870),
 ];
 
 fn packed(block_type: BlockType) -> PackedMatrix {
-    let length = ROWS * COLUMNS / block_type.block_elements() * block_type.block_bytes();
+    packed_rows(block_type, ROWS)
+}
+
+fn packed_rows(block_type: BlockType, rows: usize) -> PackedMatrix {
+    let length = rows * COLUMNS / block_type.block_elements() * block_type.block_bytes();
     // Of no type a number with these bytes is infinite.
     let bytes: Vec<u8> = (0..length).map(|place| (place * 31 % 89) as u8).collect();
-    let order: Vec<u32> = (0..ROWS as u32).rev().collect();
+    let order: Vec<u32> = (0..rows as u32).rev().collect();
     let source = WeightSource {
         block_type,
         bytes: &bytes,
-        rows: ROWS,
+        rows,
         columns: COLUMNS,
         row_order: Some(&order),
     };
@@ -50,6 +54,23 @@ fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
+}
+
+/// What has 2 or 3 bits in its file takes 4 in memory.
+#[test]
+fn weights_take_about_as_much_as_in_their_file() {
+    let narrow = [BlockType::Q2K, BlockType::Q3K];
+    for block_type in BlockType::ALL {
+        let rows = 32;
+        let in_file = rows * COLUMNS / block_type.block_elements() * block_type.block_bytes();
+        let in_memory = packed_rows(*block_type, rows).bytes();
+        let is_close = 10 * in_memory <= 11 * in_file;
+        let is_narrow = narrow.contains(block_type);
+        assert_eq!(
+            is_close, !is_narrow,
+            "{block_type}: {in_memory} of {in_file}"
+        );
+    }
 }
 
 #[test]

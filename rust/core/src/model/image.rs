@@ -14,7 +14,7 @@ use crate::error::Result;
 const LONGEST_NAME: usize = 50;
 /// Which way of packing this is. An image of another one is not looked into: whoever changes what a packed matrix is
 /// made of, or in which order its rows stand, counts on.
-const PACKING: u32 = 1;
+const PACKING: u32 = 2;
 /// Bytes that a thread checks at a time.
 const CHECKED_BYTES: usize = 1 << 20;
 /// Pieces that threads check before somebody is told how far they are.

@@ -2,9 +2,11 @@
 
 use std::arch::x86_64::*;
 
-use super::unpack_x86::Scales;
+use super::register_x86::{EightRows, Register};
+use super::unpack_x86::{Scales, weights};
 use super::words::LAST_BITS;
 use super::words::source::{F16, WORDS};
+use crate::quant::coding::stored_bits;
 use crate::simd::avx2::Avx2;
 use crate::weights::{BLOCK_INPUTS, TILE_ROWS};
 
@@ -38,28 +40,47 @@ pub(super) unsafe fn read_scales<const ENCODING: u8>(
     }
 }
 
-/// Makes words of a tile of bytes, which stand in fours of a row.
+/// Makes words of a tile of bytes, or of what places choose, which stand in fours of a row.
 ///
 /// # Safety
 ///
-/// Needs AVX2; `values` has 64 bytes for every two words of the tile.
+/// Needs AVX2; the tile has as many blocks of that coding as there are words for.
 #[inline(always)]
-pub(super) unsafe fn convert_bytes(values: *const u8, zero: u8, words: &mut [[__m256i; 2]]) {
-    // SAFETY: four inputs of a tile are 64 bytes and make two vectors, and there are as many as there is room
-    // for words.
+pub(super) unsafe fn convert_bytes<const CODING: u32>(
+    values: *const u8,
+    zero: u8,
+    words: &mut [[__m256i; 2]],
+) {
+    let block_bytes = VECTOR_BYTES * stored_bits(CODING) as usize;
+    // SAFETY: there is a block for every block's words; the caller has AVX2.
     unsafe {
+        let rows = EightRows::new();
         let zero = _mm256_set1_epi16(i16::from(zero));
         let first = _mm256_set1_epi64x(i64::from_le_bytes([0, 255, 1, 255, 4, 255, 5, 255]));
         let second = _mm256_set1_epi64x(i64::from_le_bytes([8, 255, 9, 255, 12, 255, 13, 255]));
         let even = _mm256_unpacklo_epi64(first, second);
         let odd = _mm256_add_epi8(even, _mm256_set1_epi16(2));
-        for (four, pair) in words.as_chunks_mut::<2>().0.iter_mut().enumerate() {
-            let source = values.add(four * VECTOR_BYTES);
-            _mm_prefetch::<_MM_HINT_T0>(source.wrapping_add(AHEAD).cast());
+        for (block, words) in words.as_chunks_mut::<VECTORS>().0.iter_mut().enumerate() {
+            let block = values.add(block * block_bytes);
+            for line in 0..stored_bits(CODING) as usize {
+                _mm_prefetch::<_MM_HINT_T0>(block.wrapping_add(AHEAD + line * VECTOR_BYTES).cast());
+            }
             for half in 0..2 {
-                let bytes = _mm256_loadu_si256(source.add(half * 32).cast());
-                for (word, order) in pair.iter_mut().zip([even, odd]) {
-                    word[half] = _mm256_sub_epi16(_mm256_shuffle_epi8(bytes, order), zero);
+                let part = block.add(half * VECTOR_BYTES / 2);
+                let fours = [
+                    weights::<_, CODING, 0>(rows, part),
+                    weights::<_, CODING, 1>(rows, part),
+                    weights::<_, CODING, 2>(rows, part),
+                    weights::<_, CODING, 3>(rows, part),
+                    weights::<_, CODING, 4>(rows, part),
+                    weights::<_, CODING, 5>(rows, part),
+                    weights::<_, CODING, 6>(rows, part),
+                    weights::<_, CODING, 7>(rows, part),
+                ];
+                for (bytes, pair) in fours.into_iter().zip(words.as_chunks_mut::<2>().0) {
+                    for (word, order) in pair.iter_mut().zip([even, odd]) {
+                        word[half] = _mm256_sub_epi16(_mm256_shuffle_epi8(bytes, order), zero);
+                    }
                 }
             }
         }

@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::dot_x86::together;
+use crate::quant::coding::product_bits;
 
 /// Integer products of sixteen rows and a token, as they add up inside a group of inputs, by a value that proves the
 /// instructions.
@@ -20,19 +21,19 @@ pub(super) trait WideDot: Copy {
     /// Tokens whose sums for one tile do.
     const TOKENS_OF_ONE: usize;
 
-    /// Weights of `BITS` bits, four inputs a row.
-    fn weights<const BITS: u32>(self, vector: __m512i) -> Self::Weights;
+    /// Weights of that coding, four inputs a row.
+    fn weights<const CODING: u32>(self, vector: __m512i) -> Self::Weights;
     /// The sums of a group of which `debt` is the first summand.
     fn start(self, debt: __m512i) -> Self::Sums;
     /// Adds the products of inputs `4 * STEP..` of a block.
-    fn add<const BITS: u32, const STEP: usize>(
+    fn add<const CODING: u32, const STEP: usize>(
         self,
         sums: &mut Self::Sums,
         weights: Self::Weights,
         inputs: __m512i,
     );
     /// The sums of sixteen rows.
-    fn total<const BITS: u32>(self, sums: Self::Sums) -> __m512i;
+    fn total<const CODING: u32>(self, sums: Self::Sums) -> __m512i;
 }
 
 /// `vpdpbusd`.
@@ -51,7 +52,7 @@ impl WideDot for Vnni {
     }
 
     #[inline(always)]
-    fn weights<const BITS: u32>(self, vector: __m512i) -> __m512i {
+    fn weights<const CODING: u32>(self, vector: __m512i) -> __m512i {
         vector
     }
     #[inline(always)]
@@ -59,7 +60,7 @@ impl WideDot for Vnni {
         debt
     }
     #[inline(always)]
-    fn add<const BITS: u32, const STEP: usize>(
+    fn add<const CODING: u32, const STEP: usize>(
         self,
         sums: &mut __m512i,
         weights: __m512i,
@@ -69,7 +70,7 @@ impl WideDot for Vnni {
         *sums = unsafe { _mm512_dpbusd_epi32(*sums, weights, inputs) };
     }
     #[inline(always)]
-    fn total<const BITS: u32>(self, sums: __m512i) -> __m512i {
+    fn total<const CODING: u32>(self, sums: __m512i) -> __m512i {
         sums
     }
 }
@@ -99,8 +100,8 @@ impl WideDot for Maddubs {
     }
 
     #[inline(always)]
-    fn weights<const BITS: u32>(self, vector: __m512i) -> [__m512i; 2] {
-        if BITS < 8 {
+    fn weights<const CODING: u32>(self, vector: __m512i) -> [__m512i; 2] {
+        if product_bits(CODING) < 8 {
             return [vector; 2];
         }
         // SAFETY: `self` proves AVX-512 BW; only registers are touched.
@@ -121,7 +122,7 @@ impl WideDot for Maddubs {
         }
     }
     #[inline(always)]
-    fn add<const BITS: u32, const STEP: usize>(
+    fn add<const CODING: u32, const STEP: usize>(
         self,
         sums: &mut Pairs,
         [low, high]: [__m512i; 2],
@@ -130,9 +131,11 @@ impl WideDot for Maddubs {
         // SAFETY: `self` proves AVX-512 BW; only registers are touched.
         unsafe {
             sums.low = _mm512_add_epi16(sums.low, _mm512_maddubs_epi16(low, inputs));
-            if BITS == 8 {
+            if product_bits(CODING) == 8 {
                 sums.high = _mm512_add_epi16(sums.high, _mm512_maddubs_epi16(high, inputs));
-            } else if together(BITS) < 8 && (STEP + 1).is_multiple_of(together(BITS)) {
+            } else if together(product_bits(CODING)) < 8
+                && (STEP + 1).is_multiple_of(together(product_bits(CODING)))
+            {
                 let wide = _mm512_madd_epi16(sums.low, _mm512_set1_epi16(1));
                 sums.wide = _mm512_add_epi32(sums.wide, wide);
                 sums.low = _mm512_setzero_si512();
@@ -140,15 +143,15 @@ impl WideDot for Maddubs {
         }
     }
     #[inline(always)]
-    fn total<const BITS: u32>(self, sums: Pairs) -> __m512i {
+    fn total<const CODING: u32>(self, sums: Pairs) -> __m512i {
         // SAFETY: `self` proves AVX-512 BW; only registers are touched.
         unsafe {
-            if together(BITS) < 8 {
+            if together(product_bits(CODING)) < 8 {
                 return sums.wide;
             }
             let low = _mm512_madd_epi16(sums.low, _mm512_set1_epi16(1));
             let wide = _mm512_add_epi32(sums.wide, low);
-            if BITS < 8 {
+            if product_bits(CODING) < 8 {
                 return wide;
             }
             let high = _mm512_madd_epi16(sums.high, _mm512_set1_epi16(16));

@@ -7,8 +7,10 @@
 
 use std::arch::{aarch64::*, asm};
 
+use crate::quant::coding::product_bits;
+
 /// A way to add up products of 8 rows and one token, by a value that proves the instructions.
-pub(super) trait Dot<const BITS: u32>: Copy {
+pub(super) trait Dot<const CODING: u32>: Copy {
     /// Tokens of which the accumulators stay in registers.
     const TOKENS: usize;
     /// Accumulators.
@@ -35,7 +37,7 @@ pub(super) trait Dot<const BITS: u32>: Copy {
 #[derive(Clone, Copy)]
 pub(super) struct Sdot(());
 
-impl<const BITS: u32> Dot<BITS> for Sdot {
+impl<const CODING: u32> Dot<CODING> for Sdot {
     const TOKENS: usize = 8;
     type Sums = [int32x4_t; 2];
 
@@ -92,7 +94,7 @@ pub(super) struct WideningSums {
     wide: [[int32x4_t; 2]; 2],
 }
 
-impl<const BITS: u32> Dot<BITS> for Widening {
+impl<const CODING: u32> Dot<CODING> for Widening {
     const TOKENS: usize = 4;
     type Sums = WideningSums;
 
@@ -125,7 +127,7 @@ impl<const BITS: u32> Dot<BITS> for Widening {
             let inputs = vdupq_laneq_s32::<LANE>(vreinterpretq_s32_s8(inputs));
             let inputs = vreinterpretq_s8_s32(inputs);
             for (quarter, weights) in weights.into_iter().enumerate() {
-                if BITS == 8 {
+                if product_bits(CODING) == 8 {
                     add_wide(&mut sums.wide[quarter], weights, inputs);
                 } else {
                     add_narrow(&mut sums.narrow[quarter], weights, inputs);
@@ -140,7 +142,7 @@ impl<const BITS: u32> Dot<BITS> for Widening {
         unsafe {
             let mut rows = [sums.start; 2];
             for (quarter, rows) in rows.iter_mut().enumerate() {
-                let [low, high] = if BITS == 8 {
+                let [low, high] = if product_bits(CODING) == 8 {
                     sums.wide[quarter]
                 } else {
                     sums.narrow[quarter].map(|narrow| vpaddlq_s16(narrow))

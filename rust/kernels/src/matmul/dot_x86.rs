@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use super::register_x86::{EightRows, Register};
 use super::unpack_x86::weights;
+use crate::quant::coding::product_bits;
 
 /// Integer products of a register's rows and a token, as they add up inside a group of inputs, by a value that proves
 /// the instructions.
@@ -14,7 +15,7 @@ pub(super) trait ByteDot: Copy {
     type Sums: Copy;
 
     /// How many tokens' sums fit the registers: 3 or 4.
-    fn tokens(bits: u32) -> usize;
+    fn tokens(coding: u32) -> usize;
     /// # Safety
     ///
     /// The machine has what the instance is named after.
@@ -27,14 +28,14 @@ pub(super) trait ByteDot: Copy {
     /// # Safety
     ///
     /// Those blocks are there.
-    unsafe fn add<const COUNT: usize, const BITS: u32, const STEP: usize>(
+    unsafe fn add<const COUNT: usize, const CODING: u32, const STEP: usize>(
         self,
         values: *const u8,
         quants: (*const i8, usize),
         sums: &mut [Self::Sums; COUNT],
     );
     /// The sums of the rows.
-    fn total<const BITS: u32>(self, sums: Self::Sums) -> Bytes<Self::Register>;
+    fn total<const CODING: u32>(self, sums: Self::Sums) -> Bytes<Self::Register>;
 }
 
 type Bytes<R> = <R as Register>::Bytes;
@@ -68,7 +69,7 @@ impl ByteDot for Vnni {
         self.0
     }
     #[inline(always)]
-    fn tokens(_bits: u32) -> usize {
+    fn tokens(_coding: u32) -> usize {
         4
     }
     #[inline(always)]
@@ -76,7 +77,7 @@ impl ByteDot for Vnni {
         self.0.zero()
     }
     #[inline(always)]
-    unsafe fn add<const COUNT: usize, const BITS: u32, const STEP: usize>(
+    unsafe fn add<const COUNT: usize, const CODING: u32, const STEP: usize>(
         self,
         values: *const u8,
         (quants, columns): (*const i8, usize),
@@ -85,7 +86,7 @@ impl ByteDot for Vnni {
         // SAFETY: the caller has the blocks: a half has 32 bytes of weights for each bit, a token 32 quants;
         // `self` proves AVX-VNNI.
         unsafe {
-            let weights = weights::<EightRows, BITS, STEP>(self.0, values);
+            let weights = weights::<EightRows, CODING, STEP>(self.0, values);
             for (token, sum) in sums.iter_mut().enumerate() {
                 let inputs = four(self.0, quants.add(token * columns + 4 * STEP));
                 *sum = _mm256_dpbusd_avx_epi32(*sum, weights, inputs);
@@ -93,7 +94,7 @@ impl ByteDot for Vnni {
         }
     }
     #[inline(always)]
-    fn total<const BITS: u32>(self, sums: __m256i) -> __m256i {
+    fn total<const CODING: u32>(self, sums: __m256i) -> __m256i {
         sums
     }
 }
@@ -111,7 +112,7 @@ pub(super) struct Pairs<B> {
     wide: B,
 }
 
-/// How many products a 16-bit lane can add up: each pair is at most `2 * 127 * 2^BITS`.
+/// How many products a 16-bit lane can add up: each pair is at most `2 * 127 * 2^bits`.
 pub(super) const fn together(bits: u32) -> usize {
     match bits {
         5 => 4,
@@ -134,8 +135,8 @@ impl<R: Register> ByteDot for Maddubs<R> {
         self.0
     }
     #[inline(always)]
-    fn tokens(bits: u32) -> usize {
-        if bits == 8 { 3 } else { 4 }
+    fn tokens(coding: u32) -> usize {
+        if product_bits(coding) == 8 { 3 } else { 4 }
     }
     #[inline(always)]
     fn zero(self) -> Self::Sums {
@@ -147,7 +148,7 @@ impl<R: Register> ByteDot for Maddubs<R> {
         }
     }
     #[inline(always)]
-    unsafe fn add<const COUNT: usize, const BITS: u32, const STEP: usize>(
+    unsafe fn add<const COUNT: usize, const CODING: u32, const STEP: usize>(
         self,
         values: *const u8,
         (quants, columns): (*const i8, usize),
@@ -155,9 +156,9 @@ impl<R: Register> ByteDot for Maddubs<R> {
     ) {
         let register = self.0;
         // SAFETY: the caller has the blocks: a part has its weights for each bit.
-        let weights = unsafe { weights::<R, BITS, STEP>(register, values) };
+        let weights = unsafe { weights::<R, CODING, STEP>(register, values) };
         let nibble = register.splat(15);
-        let low = if BITS == 8 {
+        let low = if product_bits(CODING) == 8 {
             register.and(weights, nibble)
         } else {
             weights
@@ -167,9 +168,11 @@ impl<R: Register> ByteDot for Maddubs<R> {
             // SAFETY: a token has 32 quants.
             let inputs = unsafe { four(register, quants.add(token * columns + 4 * STEP)) };
             sum.low = register.add_words(sum.low, register.byte_products(low, inputs));
-            if BITS == 8 {
+            if product_bits(CODING) == 8 {
                 sum.high = register.add_words(sum.high, register.byte_products(high, inputs));
-            } else if together(BITS) < 8 && (STEP + 1).is_multiple_of(together(BITS)) {
+            } else if together(product_bits(CODING)) < 8
+                && (STEP + 1).is_multiple_of(together(product_bits(CODING)))
+            {
                 let wide = register.word_products(sum.low, register.splat_word(1));
                 sum.wide = register.add_sums(sum.wide, wide);
                 sum.low = register.zero();
@@ -177,13 +180,13 @@ impl<R: Register> ByteDot for Maddubs<R> {
         }
     }
     #[inline(always)]
-    fn total<const BITS: u32>(self, sums: Self::Sums) -> R::Bytes {
+    fn total<const CODING: u32>(self, sums: Self::Sums) -> R::Bytes {
         let register = self.0;
-        if together(BITS) < 8 {
+        if together(product_bits(CODING)) < 8 {
             return sums.wide;
         }
         let low = register.word_products(sums.low, register.splat_word(1));
-        if BITS == 8 {
+        if product_bits(CODING) == 8 {
             let high = register.word_products(sums.high, register.splat_word(16));
             register.add_sums(low, high)
         } else {

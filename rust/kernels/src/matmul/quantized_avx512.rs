@@ -15,7 +15,8 @@ use super::dot_avx512::{Maddubs, Vnni, WideDot};
 use super::output::OutputTile;
 use super::rows::{QuantizedRows, TileRange};
 use super::tile_avx512::{TilePair, all_tokens};
-use crate::quant::{HALF_SCALES, SINGLE_SCALES, SUPER_SCALES, ScaleEncoding};
+use crate::quant::coding::{FLOATS, NONLINEAR};
+use crate::quant::{BFLOAT_SCALES, HALF_SCALES, SINGLE_SCALES, SUPER_SCALES, ScaleEncoding};
 use crate::read_ahead::Asking;
 use crate::weights::{Elements, PackedMatrix, QuantLayout, TILE_ROWS};
 
@@ -72,7 +73,7 @@ unsafe fn multiply_with<D: Enter>(
         return false;
     };
     let key = (
-        layout.bits,
+        layout.coding(),
         layout.groups(),
         layout.encoding,
         layout.has_minimum,
@@ -89,7 +90,11 @@ unsafe fn multiply_with<D: Enter>(
         (6, 2, ScaleEncoding::Super, false) => D::both::<6, 2, SUPER_SCALES, false>(),
         (8, 1, ScaleEncoding::Half, false) => D::both::<8, 1, HALF_SCALES, false>(),
         (8, 1, ScaleEncoding::Single, false) => D::both::<8, 1, SINGLE_SCALES, false>(),
-        (8, 1, ScaleEncoding::Super, false) => D::both::<8, 1, SUPER_SCALES, false>(),
+        (NONLINEAR, 1, ScaleEncoding::Half, false) => D::both::<NONLINEAR, 1, HALF_SCALES, false>(),
+        (NONLINEAR, 1, ScaleEncoding::Super, false) => {
+            D::both::<NONLINEAR, 1, SUPER_SCALES, false>()
+        }
+        (FLOATS, 1, ScaleEncoding::Bfloat, false) => D::both::<FLOATS, 1, BFLOAT_SCALES, false>(),
         _ => return false,
     };
     // SAFETY: the caller has the instructions of the instances, and checked the product.
@@ -102,7 +107,7 @@ type MultiplyTiles = unsafe fn(TilePair, usize, (usize, usize), &mut Asking<'_>)
 /// Where the algorithm is compiled with the features of a [`WideDot`].
 trait Enter: WideDot {
     /// The instances for one tile and for two.
-    fn both<const BITS: u32, const GROUPS: usize, const ENCODING: u8, const MINIMUM: bool>()
+    fn both<const CODING: u32, const GROUPS: usize, const ENCODING: u8, const MINIMUM: bool>()
     -> [MultiplyTiles; 2];
 }
 
@@ -110,14 +115,14 @@ macro_rules! enter {
     ($dot:ident, $entry:ident, $features:literal) => {
         impl Enter for $dot {
             fn both<
-                const BITS: u32,
+                const CODING: u32,
                 const GROUPS: usize,
                 const ENCODING: u8,
                 const MINIMUM: bool,
             >() -> [MultiplyTiles; 2] {
                 [
-                    $entry::<1, BITS, GROUPS, ENCODING, MINIMUM>,
-                    $entry::<2, BITS, GROUPS, ENCODING, MINIMUM>,
+                    $entry::<1, CODING, GROUPS, ENCODING, MINIMUM>,
+                    $entry::<2, CODING, GROUPS, ENCODING, MINIMUM>,
                 ]
             }
         }
@@ -128,7 +133,7 @@ macro_rules! enter {
         #[target_feature(enable = $features)]
         unsafe fn $entry<
             const TILES: usize,
-            const BITS: u32,
+            const CODING: u32,
             const GROUPS: usize,
             const ENCODING: u8,
             const MINIMUM: bool,
@@ -141,7 +146,7 @@ macro_rules! enter {
             // SAFETY: the features of the dot are on, and the caller has the tokens and tiles.
             unsafe {
                 let dot = $dot::new();
-                all_tokens::<$dot, TILES, BITS, GROUPS, ENCODING, MINIMUM>(
+                all_tokens::<$dot, TILES, CODING, GROUPS, ENCODING, MINIMUM>(
                     dot, task, tokens, widths, asking,
                 );
             }

@@ -13,6 +13,7 @@ use super::quantized_neon::{dotprod, instance};
 use super::rows::{QuantizedRows, TileRange};
 use super::tile_neon::{TileTask, for_each_tile, layout_of, sums_of};
 use super::unpack_neon::{HALF_VECTOR, Scales, paired_weights};
+use crate::quant::coding::product_bits;
 use crate::weights::{BLOCK_INPUTS, PackedMatrix};
 
 /// Tokens that fewest pairs hold; fewer gain nothing from being paired.
@@ -175,7 +176,7 @@ type MultiplyPairs = unsafe fn(TileTask, &PairedRows, usize);
 /// As `multiply`; there are `pairs` pairs, an even number.
 #[target_feature(enable = "neon,dotprod,i8mm")]
 unsafe fn all_pairs<
-    const BITS: u32,
+    const CODING: u32,
     const GROUPS: usize,
     const ENCODING: u8,
     const MINIMUM: bool,
@@ -189,9 +190,9 @@ unsafe fn all_pairs<
         // SAFETY: each step covers pairs that are left.
         unsafe {
             first += if pairs - first >= 4 {
-                some_pairs::<4, BITS, GROUPS, ENCODING, MINIMUM>(task, rows, first)
+                some_pairs::<4, CODING, GROUPS, ENCODING, MINIMUM>(task, rows, first)
             } else {
-                some_pairs::<2, BITS, GROUPS, ENCODING, MINIMUM>(task, rows, first)
+                some_pairs::<2, CODING, GROUPS, ENCODING, MINIMUM>(task, rows, first)
             };
         }
         task.tile.ahead = 0;
@@ -204,7 +205,7 @@ unsafe fn all_pairs<
 #[target_feature(enable = "neon,dotprod,i8mm")]
 unsafe fn some_pairs<
     const PAIRS: usize,
-    const BITS: u32,
+    const CODING: u32,
     const GROUPS: usize,
     const ENCODING: u8,
     const MINIMUM: bool,
@@ -218,29 +219,29 @@ unsafe fn some_pairs<
     unsafe {
         let mut scales = Scales::<ENCODING, MINIMUM>::new(task.tile.scales);
         for block in 0..task.tile.blocks {
-            let values = task.tile.block::<BITS>(block);
+            let values = task.tile.block::<CODING>(block);
             scales.begin_block(block);
             for group in 0..GROUPS {
                 let in_row = block * GROUPS + group;
                 for half in 0..2 {
                     let mut dots = [[vdupq_n_s32(0); 4]; PAIRS];
-                    if BITS != 8 && !MINIMUM {
+                    if product_bits(CODING) != 8 && !MINIMUM {
                         dots = std::array::from_fn(|pair| [rows.debts(first + pair, in_row); 4]);
                     }
                     let inputs = |pair, step| rows.inputs(first + pair, block, step);
                     let values = values.add(half * HALF_VECTOR);
                     // What shares packed bytes goes together where one group has it all.
                     if GROUPS == 1 {
-                        add_step::<PAIRS, BITS, 0>(values, inputs, &mut dots);
-                        add_step::<PAIRS, BITS, 2>(values, inputs, &mut dots);
-                        add_step::<PAIRS, BITS, 1>(values, inputs, &mut dots);
-                        add_step::<PAIRS, BITS, 3>(values, inputs, &mut dots);
+                        add_step::<PAIRS, CODING, 0>(values, inputs, &mut dots);
+                        add_step::<PAIRS, CODING, 2>(values, inputs, &mut dots);
+                        add_step::<PAIRS, CODING, 1>(values, inputs, &mut dots);
+                        add_step::<PAIRS, CODING, 3>(values, inputs, &mut dots);
                     } else if group == 0 {
-                        add_step::<PAIRS, BITS, 0>(values, inputs, &mut dots);
-                        add_step::<PAIRS, BITS, 1>(values, inputs, &mut dots);
+                        add_step::<PAIRS, CODING, 0>(values, inputs, &mut dots);
+                        add_step::<PAIRS, CODING, 1>(values, inputs, &mut dots);
                     } else {
-                        add_step::<PAIRS, BITS, 2>(values, inputs, &mut dots);
-                        add_step::<PAIRS, BITS, 3>(values, inputs, &mut dots);
+                        add_step::<PAIRS, CODING, 2>(values, inputs, &mut dots);
+                        add_step::<PAIRS, CODING, 3>(values, inputs, &mut dots);
                     }
                     let (scale, minimum) = scales.of_half(half);
                     let (scale, minimum) = (twice(scale), twice(minimum));
@@ -293,7 +294,7 @@ unsafe fn twice([low, high]: [float32x4_t; 2]) -> [float32x4_t; 4] {
 ///
 /// `values` stand at the half's bytes of a block, `inputs` gives those of the block.
 #[inline(always)]
-unsafe fn add_step<const PAIRS: usize, const BITS: u32, const STEP: usize>(
+unsafe fn add_step<const PAIRS: usize, const CODING: u32, const STEP: usize>(
     values: *const u8,
     inputs: impl Fn(usize, usize) -> int8x16_t,
     dots: &mut [[int32x4_t; 4]; PAIRS],
@@ -301,7 +302,7 @@ unsafe fn add_step<const PAIRS: usize, const BITS: u32, const STEP: usize>(
     // SAFETY: the half's bytes of a block are behind `values`; the caller has `smmla`, which touches nothing but
     // registers.
     unsafe {
-        let weights = paired_weights::<BITS, STEP>(values);
+        let weights = paired_weights::<CODING, STEP>(values);
         for (pair, dots) in dots.iter_mut().enumerate() {
             let inputs = inputs(pair, STEP);
             for (dot, weights) in dots.iter_mut().zip(weights) {

@@ -15,16 +15,18 @@ use super::output::OutputTile;
 use super::rows::{QuantizedRows, TileRange};
 use super::tile_neon::{Inputs, TileTask, for_each_tile, layout_of};
 use super::unpack_neon::{HALF_VECTOR, Scales, weights};
+use crate::quant::coding::product_bits;
 use crate::weights::{BLOCK_INPUTS, PackedMatrix, QuantLayout};
 
 /// The instance of a generic function for a layout, or none.
 macro_rules! instance {
     ($layout:expr, $function:ident) => {{
-        use crate::quant::ScaleEncoding::{Half, Single, Super};
-        use crate::quant::{HALF_SCALES, SINGLE_SCALES, SUPER_SCALES};
+        use crate::quant::ScaleEncoding::{Bfloat, Half, Single, Super};
+        use crate::quant::coding::{FLOATS, NONLINEAR};
+        use crate::quant::{BFLOAT_SCALES, HALF_SCALES, SINGLE_SCALES, SUPER_SCALES};
         let layout: crate::weights::QuantLayout = $layout;
         match (
-            layout.bits,
+            layout.coding(),
             layout.groups(),
             layout.encoding,
             layout.has_minimum,
@@ -40,7 +42,11 @@ macro_rules! instance {
             (6, 2, Super, false) => Some($function::<6, 2, SUPER_SCALES, false> as _),
             (8, 1, Half, false) => Some($function::<8, 1, HALF_SCALES, false> as _),
             (8, 1, Single, false) => Some($function::<8, 1, SINGLE_SCALES, false> as _),
-            (8, 1, Super, false) => Some($function::<8, 1, SUPER_SCALES, false> as _),
+            (NONLINEAR, 1, Half, false) => Some($function::<NONLINEAR, 1, HALF_SCALES, false> as _),
+            (NONLINEAR, 1, Super, false) => {
+                Some($function::<NONLINEAR, 1, SUPER_SCALES, false> as _)
+            }
+            (FLOATS, 1, Bfloat, false) => Some($function::<FLOATS, 1, BFLOAT_SCALES, false> as _),
             _ => None,
         }
     }};
@@ -90,7 +96,7 @@ macro_rules! dot_kernel {
 
             #[target_feature(enable = $features)]
             unsafe fn tile<
-                const BITS: u32,
+                const CODING: u32,
                 const GROUPS: usize,
                 const ENCODING: u8,
                 const MINIMUM: bool,
@@ -100,8 +106,8 @@ macro_rules! dot_kernel {
             ) {
                 // SAFETY: the features of the dot are on, and the caller has the tokens.
                 unsafe {
-                    let dot = <$dot as Dot<BITS>>::new();
-                    all_tokens::<$dot, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, tokens);
+                    let dot = <$dot as Dot<CODING>>::new();
+                    all_tokens::<$dot, CODING, GROUPS, ENCODING, MINIMUM>(dot, task, tokens);
                 }
             }
         }
@@ -118,8 +124,8 @@ dot_kernel!(dotprod, Sdot, "neon,dotprod");
 /// As `multiply`, with `tokens` rows behind the task's pointers.
 #[inline(always)]
 unsafe fn all_tokens<
-    D: Dot<BITS>,
-    const BITS: u32,
+    D: Dot<CODING>,
+    const CODING: u32,
     const GROUPS: usize,
     const ENCODING: u8,
     const MINIMUM: bool,
@@ -134,11 +140,11 @@ unsafe fn all_tokens<
         while left > 0 {
             let step = match left {
                 8.. if D::TOKENS == 8 => {
-                    some_tokens::<D, 8, BITS, GROUPS, ENCODING, MINIMUM>(dot, &task)
+                    some_tokens::<D, 8, CODING, GROUPS, ENCODING, MINIMUM>(dot, &task)
                 }
-                4.. => some_tokens::<D, 4, BITS, GROUPS, ENCODING, MINIMUM>(dot, &task),
-                2.. => some_tokens::<D, 2, BITS, GROUPS, ENCODING, MINIMUM>(dot, &task),
-                _ => some_tokens::<D, 1, BITS, GROUPS, ENCODING, MINIMUM>(dot, &task),
+                4.. => some_tokens::<D, 4, CODING, GROUPS, ENCODING, MINIMUM>(dot, &task),
+                2.. => some_tokens::<D, 2, CODING, GROUPS, ENCODING, MINIMUM>(dot, &task),
+                _ => some_tokens::<D, 1, CODING, GROUPS, ENCODING, MINIMUM>(dot, &task),
             };
             left -= step;
             task.skip(step, GROUPS);
@@ -151,9 +157,9 @@ unsafe fn all_tokens<
 /// As `multiply`, with `TOKENS` rows behind the task's pointers.
 #[inline(always)]
 unsafe fn some_tokens<
-    D: Dot<BITS>,
+    D: Dot<CODING>,
     const TOKENS: usize,
-    const BITS: u32,
+    const CODING: u32,
     const GROUPS: usize,
     const ENCODING: u8,
     const MINIMUM: bool,
@@ -167,10 +173,10 @@ unsafe fn some_tokens<
         let mut sums = [[vdupq_n_f32(0.0); 4]; TOKENS];
         let mut scales = Scales::<ENCODING, MINIMUM>::new(tile.scales);
         for block in 0..tile.blocks {
-            let values = tile.block::<BITS>(block);
+            let values = tile.block::<CODING>(block);
             scales.begin_block(block);
             for group in 0..GROUPS {
-                let group = Group::<'_, BITS, GROUPS, ENCODING, MINIMUM> {
+                let group = Group::<'_, CODING, GROUPS, ENCODING, MINIMUM> {
                     values,
                     scales: &scales,
                     blocks: tile.blocks,
@@ -198,7 +204,7 @@ unsafe fn some_tokens<
 
 /// Inputs of a tile that share their scales.
 #[derive(Clone, Copy)]
-struct Group<'a, const BITS: u32, const GROUPS: usize, const ENCODING: u8, const MINIMUM: bool> {
+struct Group<'a, const CODING: u32, const GROUPS: usize, const ENCODING: u8, const MINIMUM: bool> {
     /// The integers of the block.
     values: *const u8,
     scales: &'a Scales<ENCODING, MINIMUM>,
@@ -208,8 +214,8 @@ struct Group<'a, const BITS: u32, const GROUPS: usize, const ENCODING: u8, const
     index: usize,
 }
 
-impl<const BITS: u32, const GROUPS: usize, const ENCODING: u8, const MINIMUM: bool>
-    Group<'_, BITS, GROUPS, ENCODING, MINIMUM>
+impl<const CODING: u32, const GROUPS: usize, const ENCODING: u8, const MINIMUM: bool>
+    Group<'_, CODING, GROUPS, ENCODING, MINIMUM>
 {
     /// Adds the products of the rows `8 * half..`.
     ///
@@ -217,7 +223,7 @@ impl<const BITS: u32, const GROUPS: usize, const ENCODING: u8, const MINIMUM: bo
     ///
     /// As `multiply`, with `TOKENS` rows behind the pointers of `inputs`.
     #[inline(always)]
-    unsafe fn add_half<D: Dot<BITS>, const TOKENS: usize>(
+    unsafe fn add_half<D: Dot<CODING>, const TOKENS: usize>(
         &self,
         dot: D,
         half: usize,
@@ -249,7 +255,7 @@ impl<const BITS: u32, const GROUPS: usize, const ENCODING: u8, const MINIMUM: bo
     ///
     /// As `add_half`.
     #[inline(always)]
-    unsafe fn products<D: Dot<BITS>, const TOKENS: usize>(
+    unsafe fn products<D: Dot<CODING>, const TOKENS: usize>(
         &self,
         dot: D,
         half: usize,
@@ -258,7 +264,7 @@ impl<const BITS: u32, const GROUPS: usize, const ENCODING: u8, const MINIMUM: bo
         // SAFETY: the block has its values behind `values`, and each token 32 quants and a debt for the group.
         unsafe {
             let mut dots = [dot.begin(vdupq_n_s32(0)); TOKENS];
-            if BITS != 8 && !MINIMUM {
+            if product_bits(CODING) != 8 && !MINIMUM {
                 for (token, sums) in dots.iter_mut().enumerate() {
                     let debt = *inputs.debts.add(self.place(token)) * inputs.zero;
                     *sums = dot.begin(vdupq_n_s32(debt));
@@ -268,17 +274,57 @@ impl<const BITS: u32, const GROUPS: usize, const ENCODING: u8, const MINIMUM: bo
             let quants = inputs.quants.add(self.block * BLOCK_INPUTS);
             if GROUPS == 1 || self.index == 0 {
                 let inputs = sixteen((quants, inputs.columns));
-                add_step::<D, TOKENS, BITS, 0>(dot, weights::<BITS, 0>(values), &inputs, &mut dots);
-                add_step::<D, TOKENS, BITS, 1>(dot, weights::<BITS, 1>(values), &inputs, &mut dots);
-                add_step::<D, TOKENS, BITS, 2>(dot, weights::<BITS, 2>(values), &inputs, &mut dots);
-                add_step::<D, TOKENS, BITS, 3>(dot, weights::<BITS, 3>(values), &inputs, &mut dots);
+                add_step::<D, TOKENS, CODING, 0>(
+                    dot,
+                    weights::<CODING, 0>(values),
+                    &inputs,
+                    &mut dots,
+                );
+                add_step::<D, TOKENS, CODING, 1>(
+                    dot,
+                    weights::<CODING, 1>(values),
+                    &inputs,
+                    &mut dots,
+                );
+                add_step::<D, TOKENS, CODING, 2>(
+                    dot,
+                    weights::<CODING, 2>(values),
+                    &inputs,
+                    &mut dots,
+                );
+                add_step::<D, TOKENS, CODING, 3>(
+                    dot,
+                    weights::<CODING, 3>(values),
+                    &inputs,
+                    &mut dots,
+                );
             }
             if GROUPS == 1 || self.index == 1 {
                 let inputs = sixteen((quants.add(16), inputs.columns));
-                add_step::<D, TOKENS, BITS, 0>(dot, weights::<BITS, 4>(values), &inputs, &mut dots);
-                add_step::<D, TOKENS, BITS, 1>(dot, weights::<BITS, 5>(values), &inputs, &mut dots);
-                add_step::<D, TOKENS, BITS, 2>(dot, weights::<BITS, 6>(values), &inputs, &mut dots);
-                add_step::<D, TOKENS, BITS, 3>(dot, weights::<BITS, 7>(values), &inputs, &mut dots);
+                add_step::<D, TOKENS, CODING, 0>(
+                    dot,
+                    weights::<CODING, 4>(values),
+                    &inputs,
+                    &mut dots,
+                );
+                add_step::<D, TOKENS, CODING, 1>(
+                    dot,
+                    weights::<CODING, 5>(values),
+                    &inputs,
+                    &mut dots,
+                );
+                add_step::<D, TOKENS, CODING, 2>(
+                    dot,
+                    weights::<CODING, 6>(values),
+                    &inputs,
+                    &mut dots,
+                );
+                add_step::<D, TOKENS, CODING, 3>(
+                    dot,
+                    weights::<CODING, 7>(values),
+                    &inputs,
+                    &mut dots,
+                );
             }
             dots
         }
@@ -306,7 +352,7 @@ unsafe fn sixteen<const TOKENS: usize>(
 
 /// Adds the products of four inputs of eight rows and every token.
 #[inline(always)]
-fn add_step<D: Dot<BITS>, const TOKENS: usize, const BITS: u32, const LANE: i32>(
+fn add_step<D: Dot<CODING>, const TOKENS: usize, const CODING: u32, const LANE: i32>(
     dot: D,
     weights: [int8x16_t; 2],
     inputs: &[int8x16_t; TOKENS],

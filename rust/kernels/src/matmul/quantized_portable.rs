@@ -5,6 +5,7 @@
 
 use super::output::OutputTile;
 use super::rows::{QuantizedRows, TileRange};
+use crate::quant::coding::Codebook;
 use crate::weights::{
     BLOCK_INPUTS, Elements, PackedMatrix, QuantLayout, TILE_ROWS, TileBlock, VECTOR_BYTES,
     high_bits_place,
@@ -80,15 +81,17 @@ fn some_tokens(
 fn unpack(layout: QuantLayout, packed: &[u8], weights: &mut [[i16; TILE_ROWS]; BLOCK_INPUTS]) {
     let vectors = packed.as_chunks::<VECTOR_BYTES>().0;
     let zero = i16::from(layout.zero);
+    let entries = layout.codebook.map(Codebook::entries);
+    let integer = |nibble: u8| entries.map_or(nibble, |entries| entries[usize::from(nibble)]);
     for (vector, bytes) in vectors.iter().take(BLOCK_INPUTS / 4).enumerate() {
         if layout.bits == 8 {
             spread(bytes, 4 * vector, weights, |byte| i16::from(byte) - zero);
         } else if vector < 4 {
             spread(bytes, 4 * vector, weights, |byte| {
-                i16::from(byte & 15) - zero
+                i16::from(integer(byte & 15)) - zero
             });
             spread(bytes, 4 * vector + 16, weights, |byte| {
-                i16::from(byte >> 4) - zero
+                i16::from(integer(byte >> 4)) - zero
             });
         }
     }

@@ -14,7 +14,8 @@ use super::register_x86::{EightRows, FourRows, Register};
 use super::rows::{QuantizedRows, TileRange};
 use super::unpack_x86::Scales;
 use super::words_avx2;
-use crate::quant::{HALF_SCALES, SINGLE_SCALES, SUPER_SCALES, ScaleEncoding};
+use crate::quant::coding::{FLOATS, NONLINEAR, product_bits, stored_bits};
+use crate::quant::{BFLOAT_SCALES, HALF_SCALES, SINGLE_SCALES, SUPER_SCALES, ScaleEncoding};
 use crate::read_ahead::{Asking, ask_all};
 use crate::simd::Lanes;
 use crate::weights::{Elements, PackedMatrix, QuantLayout, TILE_ROWS};
@@ -56,7 +57,9 @@ pub(crate) unsafe fn multiply(
     // SAFETY: AVX2, FMA and F16C are on, and the caller checked the product.
     unsafe {
         match matrix.elements() {
-            Elements::Quantized(layout) if layout.bits == 8 && range.tokens.len() > FEW => {
+            Elements::Quantized(layout)
+                if product_bits(layout.coding()) == 8 && range.tokens.len() > FEW =>
+            {
                 ask_all(&range.ahead);
                 words_avx2::multiply_bytes(matrix, layout, (rows, range), output)
             }
@@ -111,7 +114,7 @@ unsafe fn multiply_with<D: ByteDot>(
         return false;
     };
     let key = (
-        layout.bits,
+        layout.coding(),
         layout.groups(),
         layout.encoding,
         layout.has_minimum,
@@ -153,8 +156,14 @@ unsafe fn multiply_with<D: ByteDot>(
             (8, 1, ScaleEncoding::Single, false) => {
                 all::<D, 8, 1, SINGLE_SCALES, false>(each, work, output);
             }
-            (8, 1, ScaleEncoding::Super, false) => {
-                all::<D, 8, 1, SUPER_SCALES, false>(each, work, output);
+            (NONLINEAR, 1, ScaleEncoding::Half, false) => {
+                all::<D, NONLINEAR, 1, HALF_SCALES, false>(each, work, output);
+            }
+            (NONLINEAR, 1, ScaleEncoding::Super, false) => {
+                all::<D, NONLINEAR, 1, SUPER_SCALES, false>(each, work, output);
+            }
+            (FLOATS, 1, ScaleEncoding::Bfloat, false) => {
+                all::<D, FLOATS, 1, BFLOAT_SCALES, false>(each, work, output);
             }
             _ => return false,
         }
@@ -170,7 +179,7 @@ unsafe fn multiply_with<D: ByteDot>(
 #[inline(always)]
 unsafe fn all<
     D: ByteDot,
-    const BITS: u32,
+    const CODING: u32,
     const GROUPS: usize,
     const ENCODING: u8,
     const MINIMUM: bool,
@@ -187,7 +196,7 @@ unsafe fn all<
     };
     let count = range.tokens.len();
     let parts = TILE_ROWS / width::<D>();
-    let passes = parts * range.tiles.len() * count.div_ceil(D::tokens(BITS));
+    let passes = parts * range.tiles.len() * count.div_ceil(D::tokens(CODING));
     let mut asking = Asking::in_steps(&range.ahead, passes * blocks);
     let tiles = range.tiles.clone();
     let each_part = tiles.flat_map(|tile| (0..parts).map(move |part| (tile, part)));
@@ -214,25 +223,27 @@ unsafe fn all<
             // SAFETY: as many tokens as the instance takes stand behind the pointers.
             done += unsafe {
                 match count - done {
-                    4.. if D::tokens(BITS) == 4 => some::<D, 4, BITS, GROUPS, ENCODING, MINIMUM>(
+                    4.. if D::tokens(CODING) == 4 => {
+                        some::<D, 4, CODING, GROUPS, ENCODING, MINIMUM>(
+                            dot,
+                            task,
+                            target,
+                            &mut asking,
+                        )
+                    }
+                    3.. => some::<D, 3, CODING, GROUPS, ENCODING, MINIMUM>(
                         dot,
                         task,
                         target,
                         &mut asking,
                     ),
-                    3.. => some::<D, 3, BITS, GROUPS, ENCODING, MINIMUM>(
+                    2.. => some::<D, 2, CODING, GROUPS, ENCODING, MINIMUM>(
                         dot,
                         task,
                         target,
                         &mut asking,
                     ),
-                    2.. => some::<D, 2, BITS, GROUPS, ENCODING, MINIMUM>(
-                        dot,
-                        task,
-                        target,
-                        &mut asking,
-                    ),
-                    _ => some::<D, 1, BITS, GROUPS, ENCODING, MINIMUM>(
+                    _ => some::<D, 1, CODING, GROUPS, ENCODING, MINIMUM>(
                         dot,
                         task,
                         target,
@@ -258,7 +269,7 @@ type Vector<D> = <<<D as ByteDot>::Register as Register>::Lanes as Lanes>::Vecto
 unsafe fn some<
     D: ByteDot,
     const COUNT: usize,
-    const BITS: u32,
+    const CODING: u32,
     const GROUPS: usize,
     const ENCODING: u8,
     const MINIMUM: bool,
@@ -269,7 +280,8 @@ unsafe fn some<
     asking: &mut Asking<'_>,
 ) -> usize {
     // SAFETY: the streams hold `blocks` blocks, the activation pointers `COUNT` rows.
-    let sums = unsafe { products::<D, COUNT, BITS, GROUPS, ENCODING, MINIMUM>(dot, task, asking) };
+    let sums =
+        unsafe { products::<D, COUNT, CODING, GROUPS, ENCODING, MINIMUM>(dot, task, asking) };
     for (token, sum) in sums.into_iter().enumerate() {
         let mut lanes = [0.0; TILE_ROWS];
         dot.register()
@@ -287,7 +299,7 @@ unsafe fn some<
 unsafe fn products<
     D: ByteDot,
     const COUNT: usize,
-    const BITS: u32,
+    const CODING: u32,
     const GROUPS: usize,
     const ENCODING: u8,
     const MINIMUM: bool,
@@ -303,9 +315,9 @@ unsafe fn products<
     // SAFETY: the streams hold `blocks` blocks of the layout, and the activation pointers `COUNT` rows of as many.
     unsafe {
         for block in 0..task.blocks {
-            let values = task.values.add(block * 64 * BITS as usize);
+            let values = task.values.add(block * 64 * stored_bits(CODING) as usize);
             if task.ahead > 0 {
-                for line in 0..BITS as usize {
+                for line in 0..stored_bits(CODING) as usize {
                     let address = values.wrapping_add(task.ahead + line * 64);
                     _mm_prefetch::<_MM_HINT_T0>(address.cast());
                 }
@@ -317,21 +329,21 @@ unsafe fn products<
             for group in 0..GROUPS {
                 let mut dots = [dot.zero(); COUNT];
                 if GROUPS == 1 || group == 0 {
-                    dot.add::<COUNT, BITS, 0>(values, quants, &mut dots);
-                    dot.add::<COUNT, BITS, 1>(values, quants, &mut dots);
-                    dot.add::<COUNT, BITS, 2>(values, quants, &mut dots);
-                    dot.add::<COUNT, BITS, 3>(values, quants, &mut dots);
+                    dot.add::<COUNT, CODING, 0>(values, quants, &mut dots);
+                    dot.add::<COUNT, CODING, 1>(values, quants, &mut dots);
+                    dot.add::<COUNT, CODING, 2>(values, quants, &mut dots);
+                    dot.add::<COUNT, CODING, 3>(values, quants, &mut dots);
                 }
                 if GROUPS == 1 || group == 1 {
-                    dot.add::<COUNT, BITS, 4>(values, quants, &mut dots);
-                    dot.add::<COUNT, BITS, 5>(values, quants, &mut dots);
-                    dot.add::<COUNT, BITS, 6>(values, quants, &mut dots);
-                    dot.add::<COUNT, BITS, 7>(values, quants, &mut dots);
+                    dot.add::<COUNT, CODING, 4>(values, quants, &mut dots);
+                    dot.add::<COUNT, CODING, 5>(values, quants, &mut dots);
+                    dot.add::<COUNT, CODING, 6>(values, quants, &mut dots);
+                    dot.add::<COUNT, CODING, 7>(values, quants, &mut dots);
                 }
                 let (scale, minimum) = scales.next_group();
                 for token in 0..COUNT {
                     let place = (token * task.blocks + block) * GROUPS + group;
-                    let mut sum = dot.total::<BITS>(dots[token]);
+                    let mut sum = dot.total::<CODING>(dots[token]);
                     if !MINIMUM {
                         let debt = register.splat_four(*task.activation_debts.add(place));
                         sum = register.add_sums(sum, register.scale_sums(debt, task.zero_shift));

@@ -43,6 +43,8 @@ pub(super) trait Register: Copy {
     fn byte_products(self, unsigned: Self::Bytes, signed: Self::Bytes) -> Self::Bytes;
     /// Words times words, neighbours added up in a sum.
     fn word_products(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
+    /// The entry that each byte, below 16, chooses.
+    fn look_up(self, entries: [u8; 16], places: Self::Bytes) -> Self::Bytes;
     /// The nearest floats of sums.
     fn floats(self, sums: Self::Bytes) -> <Self::Lanes as Lanes>::Vector;
 }
@@ -52,7 +54,8 @@ macro_rules! register {
     (
         $name:ident, $lanes:ident, $bytes:ty, $floats:ty, $load:ident, $zero:ident, $splat:ident, $splat_word:ident,
         $splat_four:ident, $and:ident, $or:ident, $left:ident, $right:ident, $scale:ident, $add_words:ident,
-        $add_sums:ident, $byte_products:ident, $word_products:ident, $to_floats:ident
+        $add_sums:ident, $byte_products:ident, $word_products:ident, $to_floats:ident,
+        |$entries:ident, $places:ident| $look_up:expr
     ) => {
         impl Register for $name {
             type Lanes = $lanes;
@@ -81,6 +84,14 @@ macro_rules! register {
             fn right<const BITS: i32>(self, a: $bytes) -> $bytes {
                 // SAFETY: `self` proves the instructions; only registers are touched.
                 unsafe { $right::<BITS>(a) }
+            }
+            #[inline(always)]
+            fn look_up(self, entries: [u8; 16], $places: $bytes) -> $bytes {
+                // SAFETY: `self` proves the instructions; sixteen bytes are read of as many.
+                unsafe {
+                    let $entries = _mm_loadu_si128(entries.as_ptr().cast());
+                    $look_up
+                }
             }
             crate::simd::register_methods! {
                 fn zero() -> $bytes = $zero();
@@ -122,7 +133,8 @@ register!(
     _mm256_add_epi32,
     _mm256_maddubs_epi16,
     _mm256_madd_epi16,
-    _mm256_cvtepi32_ps
+    _mm256_cvtepi32_ps,
+    |entries, places| _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(entries), places)
 );
 
 /// Four rows.
@@ -147,5 +159,6 @@ register!(
     _mm_add_epi32,
     _mm_maddubs_epi16,
     _mm_madd_epi16,
-    _mm_cvtepi32_ps
+    _mm_cvtepi32_ps,
+    |entries, places| _mm_shuffle_epi8(entries, places)
 );

@@ -5,6 +5,7 @@ use std::arch::x86_64::*;
 use super::destination_avx512::Destination;
 use super::dot_avx512::WideDot;
 use super::unpack_avx512::{Scales, weights};
+use crate::quant::coding::stored_bits;
 use crate::read_ahead::Asking;
 use crate::simd::prefetch;
 
@@ -42,7 +43,7 @@ pub(super) struct TilePair {
 pub(super) unsafe fn all_tokens<
     D: WideDot,
     const TILES: usize,
-    const BITS: u32,
+    const CODING: u32,
     const GROUPS: usize,
     const ENCODING: u8,
     const MINIMUM: bool,
@@ -63,25 +64,25 @@ pub(super) unsafe fn all_tokens<
         while left > 0 {
             let step = match left {
                 8 if TILES == 1 && D::TOKENS_OF_ONE == 8 => {
-                    some_tokens::<D, TILES, 8, BITS, GROUPS, ENCODING, MINIMUM>(
+                    some_tokens::<D, TILES, 8, CODING, GROUPS, ENCODING, MINIMUM>(
                         dot, task, columns, asking,
                     )
                 }
                 6 | 9.. if D::TOKENS == 6 => {
-                    some_tokens::<D, TILES, 6, BITS, GROUPS, ENCODING, MINIMUM>(
+                    some_tokens::<D, TILES, 6, CODING, GROUPS, ENCODING, MINIMUM>(
                         dot, task, columns, asking,
                     )
                 }
-                4 | 7.. => some_tokens::<D, TILES, 4, BITS, GROUPS, ENCODING, MINIMUM>(
+                4 | 7.. => some_tokens::<D, TILES, 4, CODING, GROUPS, ENCODING, MINIMUM>(
                     dot, task, columns, asking,
                 ),
-                3 | 5 | 6 => some_tokens::<D, TILES, 3, BITS, GROUPS, ENCODING, MINIMUM>(
+                3 | 5 | 6 => some_tokens::<D, TILES, 3, CODING, GROUPS, ENCODING, MINIMUM>(
                     dot, task, columns, asking,
                 ),
-                2 => some_tokens::<D, TILES, 2, BITS, GROUPS, ENCODING, MINIMUM>(
+                2 => some_tokens::<D, TILES, 2, CODING, GROUPS, ENCODING, MINIMUM>(
                     dot, task, columns, asking,
                 ),
-                _ => some_tokens::<D, TILES, 1, BITS, GROUPS, ENCODING, MINIMUM>(
+                _ => some_tokens::<D, TILES, 1, CODING, GROUPS, ENCODING, MINIMUM>(
                     dot, task, columns, asking,
                 ),
             };
@@ -108,7 +109,7 @@ unsafe fn some_tokens<
     D: WideDot,
     const TILES: usize,
     const TOKENS: usize,
-    const BITS: u32,
+    const CODING: u32,
     const GROUPS: usize,
     const ENCODING: u8,
     const MINIMUM: bool,
@@ -127,13 +128,13 @@ unsafe fn some_tokens<
         }
         let mut next_fetch = task.first_fetch;
         for block in 0..task.blocks {
-            let mut values = [task.values.add(block * 64 * BITS as usize); TILES];
+            let mut values = [task.values.add(block * 64 * stored_bits(CODING) as usize); TILES];
             if TILES == 2 {
                 values[1] = values[0].add(task.value_bytes);
             }
             if block == next_fetch {
                 next_fetch += task.fetch_every;
-                fetch::<TILES, BITS, ENCODING, MINIMUM>(&task, &values, &scales);
+                fetch::<TILES, CODING, ENCODING, MINIMUM>(&task, &values, &scales);
             }
             asking.step();
             for scales in &mut scales {
@@ -149,7 +150,7 @@ unsafe fn some_tokens<
                         *dots = [dot.start(_mm512_sll_epi32(debt, task.zero_shift)); TILES];
                     }
                 }
-                add_group::<D, TILES, TOKENS, BITS, GROUPS>(dot, here, group, &mut dots);
+                add_group::<D, TILES, TOKENS, CODING, GROUPS>(dot, here, group, &mut dots);
                 let mut scaled = [(_mm512_setzero_ps(), _mm512_setzero_ps()); TILES];
                 for (scaled, scales) in scaled.iter_mut().zip(&mut scales) {
                     *scaled = scales.next_group();
@@ -158,7 +159,7 @@ unsafe fn some_tokens<
                     let factor = *task.activation_scales.add(token * task.blocks + block);
                     let offset = *task.activation_sums.add(place(token));
                     for tile in 0..TILES {
-                        let product = _mm512_cvtepi32_ps(dot.total::<BITS>(dots[token][tile]));
+                        let product = _mm512_cvtepi32_ps(dot.total::<CODING>(dots[token][tile]));
                         let (scale, minimum) = scaled[tile];
                         let factor = _mm512_mul_ps(scale, _mm512_set1_ps(factor));
                         let sum = &mut sums[token][tile];
@@ -177,13 +178,13 @@ unsafe fn some_tokens<
 
 /// Asks for what stands `ahead` bytes further.
 #[inline(always)]
-fn fetch<const TILES: usize, const BITS: u32, const ENCODING: u8, const MINIMUM: bool>(
+fn fetch<const TILES: usize, const CODING: u32, const ENCODING: u8, const MINIMUM: bool>(
     task: &TilePair,
     values: &[*const u8; TILES],
     scales: &[Scales<ENCODING, MINIMUM>; TILES],
 ) {
     for values in values {
-        for line in 0..BITS as usize {
+        for line in 0..stored_bits(CODING) as usize {
             prefetch(values.wrapping_add(task.ahead + line * 64));
         }
     }
@@ -205,7 +206,7 @@ unsafe fn add_group<
     D: WideDot,
     const TILES: usize,
     const TOKENS: usize,
-    const BITS: u32,
+    const CODING: u32,
     const GROUPS: usize,
 >(
     dot: D,
@@ -216,16 +217,16 @@ unsafe fn add_group<
     // SAFETY: the caller's pointers stand at a block.
     unsafe {
         if GROUPS == 1 || group == 0 {
-            add_step::<D, TILES, TOKENS, BITS, 0>(dot, here, dots);
-            add_step::<D, TILES, TOKENS, BITS, 1>(dot, here, dots);
-            add_step::<D, TILES, TOKENS, BITS, 2>(dot, here, dots);
-            add_step::<D, TILES, TOKENS, BITS, 3>(dot, here, dots);
+            add_step::<D, TILES, TOKENS, CODING, 0>(dot, here, dots);
+            add_step::<D, TILES, TOKENS, CODING, 1>(dot, here, dots);
+            add_step::<D, TILES, TOKENS, CODING, 2>(dot, here, dots);
+            add_step::<D, TILES, TOKENS, CODING, 3>(dot, here, dots);
         }
         if GROUPS == 1 || group == 1 {
-            add_step::<D, TILES, TOKENS, BITS, 4>(dot, here, dots);
-            add_step::<D, TILES, TOKENS, BITS, 5>(dot, here, dots);
-            add_step::<D, TILES, TOKENS, BITS, 6>(dot, here, dots);
-            add_step::<D, TILES, TOKENS, BITS, 7>(dot, here, dots);
+            add_step::<D, TILES, TOKENS, CODING, 4>(dot, here, dots);
+            add_step::<D, TILES, TOKENS, CODING, 5>(dot, here, dots);
+            add_step::<D, TILES, TOKENS, CODING, 6>(dot, here, dots);
+            add_step::<D, TILES, TOKENS, CODING, 7>(dot, here, dots);
         }
     }
 }
@@ -240,7 +241,7 @@ unsafe fn add_step<
     D: WideDot,
     const TILES: usize,
     const TOKENS: usize,
-    const BITS: u32,
+    const CODING: u32,
     const STEP: usize,
 >(
     dot: D,
@@ -249,15 +250,15 @@ unsafe fn add_step<
 ) {
     // SAFETY: each tile has a block behind its pointer, and each token 32 quants, of which `STEP` names four.
     unsafe {
-        let mut vectors = [dot.weights::<BITS>(_mm512_setzero_si512()); TILES];
+        let mut vectors = [dot.weights::<CODING>(_mm512_setzero_si512()); TILES];
         for (vector, values) in vectors.iter_mut().zip(values) {
-            *vector = dot.weights::<BITS>(weights::<BITS, STEP>(*values));
+            *vector = dot.weights::<CODING>(weights::<CODING, STEP>(*values));
         }
         for (token, dots) in dots.iter_mut().enumerate() {
             let four = quants.add(token * columns + 4 * STEP).cast::<i32>();
             let inputs = _mm512_set1_epi32(four.read_unaligned());
             for (sums, vector) in dots.iter_mut().zip(vectors) {
-                dot.add::<BITS, STEP>(sums, vector, inputs);
+                dot.add::<CODING, STEP>(sums, vector, inputs);
             }
         }
     }

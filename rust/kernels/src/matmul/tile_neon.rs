@@ -4,6 +4,7 @@ use std::arch::{aarch64::*, asm};
 
 use super::output::OutputTile;
 use super::rows::{QuantizedRows, TileRange};
+use crate::quant::coding::{product_bits, stored_bits};
 use crate::read_ahead::ask_all;
 use crate::simd::{Lanes, neon::Neon};
 use crate::weights::{Elements, PackedMatrix, QuantLayout, TILE_ROWS, VECTOR_BYTES};
@@ -26,14 +27,16 @@ impl Tile {
     ///
     /// # Safety
     ///
-    /// The tile has the block, packed in `BITS` bits.
+    /// The tile has the block, of that coding.
     #[inline(always)]
-    pub(super) unsafe fn block<const BITS: u32>(&self, block: usize) -> *const u8 {
+    pub(super) unsafe fn block<const CODING: u32>(&self, block: usize) -> *const u8 {
         // SAFETY: the tile has the block; asking for memory never faults.
         unsafe {
-            let values = self.values.add(block * VECTOR_BYTES * BITS as usize);
+            let values = self
+                .values
+                .add(block * VECTOR_BYTES * stored_bits(CODING) as usize);
             if self.ahead > 0 {
-                for line in 0..BITS as usize {
+                for line in 0..stored_bits(CODING) as usize {
                     let address = values.addr() + self.ahead + line * VECTOR_BYTES;
                     asm!(
                         "prfm pldl1keep, [{}]",
@@ -128,7 +131,7 @@ pub(super) fn layout_of(matrix: &PackedMatrix) -> Option<QuantLayout> {
     match matrix.elements() {
         // What the instances take for granted beside what they are generic over.
         Elements::Quantized(layout)
-            if (layout.bits != 8 || layout.zero == 128)
+            if (product_bits(layout.coding()) != 8 || layout.zero == 128)
                 && (!layout.has_minimum || layout.zero == 0) =>
         {
             Some(layout)

@@ -2,20 +2,21 @@
 
 use std::arch::x86_64::*;
 
-use crate::quant::{HALF_SCALES, SINGLE_SCALES, SUPER_SCALES};
+use crate::quant::coding::entries;
+use crate::quant::{BFLOAT_SCALES, HALF_SCALES, SINGLE_SCALES, SUPER_SCALES};
 use crate::weights::VECTOR_BYTES;
 
 /// Inputs `4 * STEP..` of a block, four bytes a row.
 ///
 /// # Safety
 ///
-/// Needs AVX-512 F and BW; `block` is valid for one packed block of `BITS` bits.
+/// Needs AVX-512 F and BW; `block` is valid for one packed block of that coding.
 #[inline(always)]
-pub(super) unsafe fn weights<const BITS: u32, const STEP: usize>(block: *const u8) -> __m512i {
+pub(super) unsafe fn weights<const CODING: u32, const STEP: usize>(block: *const u8) -> __m512i {
     // SAFETY: the caller has AVX-512; a block is 64 bytes for every bit of a weight.
     unsafe {
         let load = |vector: usize| _mm512_loadu_si512(block.add(vector * VECTOR_BYTES).cast());
-        if BITS == 8 {
+        if CODING == 8 {
             return load(STEP);
         }
         let packed = load(STEP % 4);
@@ -26,7 +27,7 @@ pub(super) unsafe fn weights<const BITS: u32, const STEP: usize>(block: *const u
             _mm512_and_si512(_mm512_srli_epi16::<4>(packed), low)
         };
         // The bits above come to their place by a shift; `a | (b & c)` is one instruction.
-        match BITS {
+        match CODING {
             5 => {
                 let plane = load(4);
                 let high = match STEP {
@@ -51,7 +52,13 @@ pub(super) unsafe fn weights<const BITS: u32, const STEP: usize>(block: *const u
                 };
                 _mm512_ternarylogic_epi32::<0xf8>(nibbles, high, _mm512_set1_epi8(0x30))
             }
-            _ => nibbles,
+            _ => match entries(CODING) {
+                Some(entries) => {
+                    let entries = _mm_loadu_si128(entries.as_ptr().cast());
+                    _mm512_shuffle_epi8(_mm512_broadcast_i32x4(entries), nibbles)
+                }
+                None => nibbles,
+            },
         }
     }
 }
@@ -129,6 +136,11 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
         unsafe {
             match ENCODING {
                 HALF_SCALES => self.take_half(),
+                BFLOAT_SCALES => {
+                    let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(self.next.cast()));
+                    self.next = self.next.add(32);
+                    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+                }
                 SINGLE_SCALES => {
                     let value = _mm512_loadu_ps(self.next.cast());
                     self.next = self.next.add(64);

@@ -2,32 +2,33 @@
 
 use std::arch::aarch64::*;
 
-use crate::quant::{HALF_SCALES, SINGLE_SCALES, SUPER_SCALES};
+use crate::quant::coding::{FLOATS, NONLINEAR, entries};
+use crate::quant::{BFLOAT_SCALES, HALF_SCALES, SINGLE_SCALES, SUPER_SCALES};
 use crate::simd::{Lanes, neon::Neon};
 use crate::weights::{TILE_ROWS, VECTOR_BYTES};
 
 /// Bytes of eight rows in a packed vector.
 pub(super) const HALF_VECTOR: usize = VECTOR_BYTES / 2;
 
-/// Inputs `4 * STEP..` of eight rows, four bytes a row; 8-bit integers come less 128.
+/// Inputs `4 * STEP..` of eight rows, four bytes a row; 8-bit integers, and what places choose, come less 128.
 ///
 /// # Safety
 ///
-/// `values` stands at the half's bytes of a packed block of `BITS` bits.
+/// `values` stands at the half's bytes of a packed block of that coding.
 #[inline(always)]
-pub(super) unsafe fn weights<const BITS: u32, const STEP: usize>(
+pub(super) unsafe fn weights<const CODING: u32, const STEP: usize>(
     values: *const u8,
 ) -> [int8x16_t; 2] {
     // SAFETY: a block is 64 bytes for every bit of a weight, 32 of them for each half.
     unsafe {
         let of_four_rows = |quarter: usize| {
             let load = |vector: usize| vld1q_u8(values.add(vector * VECTOR_BYTES + quarter * 16));
-            if BITS == 8 {
+            if CODING == 8 {
                 return vreinterpretq_s8_u8(veorq_u8(load(STEP), vdupq_n_u8(128)));
             }
             let packed = load(STEP % 4);
             let nibbles = nibbles::<STEP>(packed);
-            vreinterpretq_s8_u8(match BITS {
+            vreinterpretq_s8_u8(match CODING {
                 5 => {
                     let plane = load(4);
                     let high = match STEP {
@@ -52,20 +53,21 @@ pub(super) unsafe fn weights<const BITS: u32, const STEP: usize>(
                     };
                     vbslq_u8(vdupq_n_u8(0x30), high, nibbles)
                 }
-                _ => nibbles,
+                _ => chosen::<CODING>(nibbles),
             })
         };
         [of_four_rows(0), of_four_rows(1)]
     }
 }
 
-/// Inputs `8 * STEP..` of eight rows, two rows of eight bytes a vector; 8-bit integers come less 128.
+/// Inputs `8 * STEP..` of eight rows, two rows of eight bytes a vector; 8-bit integers, and what places choose, come less
+/// 128.
 ///
 /// # Safety
 ///
 /// As `weights`.
 #[inline(always)]
-pub(super) unsafe fn paired_weights<const BITS: u32, const STEP: usize>(
+pub(super) unsafe fn paired_weights<const CODING: u32, const STEP: usize>(
     values: *const u8,
 ) -> [int8x16_t; 4] {
     // SAFETY: a block is 64 bytes for every bit of a weight, 32 of them for each half.
@@ -77,10 +79,10 @@ pub(super) unsafe fn paired_weights<const BITS: u32, const STEP: usize>(
                 vreinterpretq_u32_u8(bytes)
             };
             // Four inputs of a row and the four that follow stand in neighbouring vectors.
-            let first = if BITS == 8 { 2 * STEP } else { 2 * STEP % 4 };
+            let first = if CODING == 8 { 2 * STEP } else { 2 * STEP % 4 };
             let (even, odd) = (load(first), load(first + 1));
             let both = [vzip1q_u32(even, odd), vzip2q_u32(even, odd)];
-            let planes = match BITS {
+            let planes = match CODING {
                 5 => load(4),
                 6 => load(4 + STEP / 2),
                 _ => even,
@@ -88,11 +90,11 @@ pub(super) unsafe fn paired_weights<const BITS: u32, const STEP: usize>(
             let planes = [vzip1q_u32(planes, planes), vzip2q_u32(planes, planes)];
             for (pair, (packed, plane)) in both.into_iter().zip(planes).enumerate() {
                 let packed = vreinterpretq_u8_u32(packed);
-                let integers = match BITS {
+                let integers = match CODING {
                     8 => veorq_u8(packed, vdupq_n_u8(128)),
-                    4 => nibbles_of_eight::<STEP>(packed),
+                    4 | NONLINEAR | FLOATS => chosen::<CODING>(nibbles_of_eight::<STEP>(packed)),
                     _ => {
-                        let width = BITS as i32 - 4;
+                        let width = CODING as i32 - 4;
                         let high = vshlq_u8(vreinterpretq_u8_u32(plane), to_place::<STEP>(width));
                         let mask = vdupq_n_u8(((1 << width) - 1) << 4);
                         vbslq_u8(mask, high, nibbles_of_eight::<STEP>(packed))
@@ -102,6 +104,19 @@ pub(super) unsafe fn paired_weights<const BITS: u32, const STEP: usize>(
             }
         }
         pairs
+    }
+}
+
+/// The entries that places choose, less 128; integers as they are.
+#[inline(always)]
+unsafe fn chosen<const CODING: u32>(nibbles: uint8x16_t) -> uint8x16_t {
+    let Some(entries) = entries(CODING) else {
+        return nibbles;
+    };
+    // SAFETY: NEON is the baseline of the target; sixteen bytes are read of as many.
+    unsafe {
+        let signed = veorq_u8(vld1q_u8(entries.as_ptr()), vdupq_n_u8(128));
+        vqtbl1q_u8(signed, nibbles)
     }
 }
 
@@ -155,7 +170,7 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
     /// Bytes of the sixteen scales, or minimums, of a group.
     const BYTES: usize = TILE_ROWS
         * match ENCODING {
-            HALF_SCALES => 2,
+            HALF_SCALES | BFLOAT_SCALES => 2,
             SINGLE_SCALES => 4,
             _ => 1,
         };
@@ -225,6 +240,10 @@ impl<const ENCODING: u8, const MINIMUM: bool> Scales<ENCODING, MINIMUM> {
             let values = group.add(half * Self::BYTES / 2);
             match ENCODING {
                 HALF_SCALES => eight_halves(values),
+                BFLOAT_SCALES => [
+                    Neon::new().load_bfloat(values.cast()),
+                    Neon::new().load_bfloat(values.add(8).cast()),
+                ],
                 SINGLE_SCALES => [
                     Neon::new().load(values.cast()),
                     Neon::new().load(values.add(16).cast()),

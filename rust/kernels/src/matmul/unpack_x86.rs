@@ -1,7 +1,8 @@
 //! The packed streams as vectors of AVX2 and SSE4.2: integers of the rows of a register, and their scales.
 
 use super::register_x86::Register;
-use crate::quant::{HALF_SCALES, SINGLE_SCALES, SUPER_SCALES};
+use crate::quant::coding::entries;
+use crate::quant::{BFLOAT_SCALES, HALF_SCALES, SINGLE_SCALES, SUPER_SCALES};
 use crate::simd::Lanes;
 use crate::weights::{TILE_ROWS, VECTOR_BYTES};
 
@@ -9,15 +10,15 @@ use crate::weights::{TILE_ROWS, VECTOR_BYTES};
 ///
 /// # Safety
 ///
-/// `block` stands at the register's part of a packed block of `BITS` bits.
+/// `block` stands at the register's part of a packed block of that coding.
 #[inline(always)]
-pub(super) unsafe fn weights<R: Register, const BITS: u32, const STEP: usize>(
+pub(super) unsafe fn weights<R: Register, const CODING: u32, const STEP: usize>(
     register: R,
     block: *const u8,
 ) -> R::Bytes {
     // SAFETY: a block is a vector for every bit of a weight, and the register's part of each is there.
     let load = |vector: usize| unsafe { register.load(block.add(vector * VECTOR_BYTES)) };
-    if BITS == 8 {
+    if CODING == 8 {
         return load(STEP);
     }
     let packed = load(STEP % 4);
@@ -27,7 +28,7 @@ pub(super) unsafe fn weights<R: Register, const BITS: u32, const STEP: usize>(
     } else {
         register.and(register.right::<4>(packed), low)
     };
-    let (high, mask) = match BITS {
+    let (high, mask) = match CODING {
         5 => {
             let plane = load(4);
             let high = match STEP {
@@ -52,7 +53,7 @@ pub(super) unsafe fn weights<R: Register, const BITS: u32, const STEP: usize>(
             };
             (high, 0x30)
         }
-        _ => return nibbles,
+        _ => return entries(CODING).map_or(nibbles, |entries| register.look_up(entries, nibbles)),
     };
     register.or(nibbles, register.and(high, register.splat(mask)))
 }
@@ -124,6 +125,7 @@ impl<L: Lanes, const ENCODING: u8, const MINIMUM: bool> Scales<L, ENCODING, MINI
         unsafe {
             match ENCODING {
                 HALF_SCALES => self.take_half(),
+                BFLOAT_SCALES => self.lanes.load_bfloat(self.bytes::<2>().cast()),
                 SINGLE_SCALES => self.lanes.load(self.bytes::<4>().cast()),
                 _ => {
                     let small = self.lanes.load_bytes(self.bytes::<1>().cast());

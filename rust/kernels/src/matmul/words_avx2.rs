@@ -16,7 +16,8 @@ use super::output::OutputTile;
 use super::rows::{QuantizedRows, TileRange};
 use super::words::WordRows;
 use super::words::source::{BF16, F16, WORDS};
-use crate::quant::{HALF_SCALES, SINGLE_SCALES, SUPER_SCALES, ScaleEncoding};
+use crate::quant::coding::{FLOATS, NONLINEAR, product_bits};
+use crate::quant::{BFLOAT_SCALES, HALF_SCALES, SINGLE_SCALES, SUPER_SCALES, ScaleEncoding};
 use crate::weights::{BLOCK_INPUTS, Elements, PackedMatrix, QuantLayout, TILE_ROWS};
 
 /// Up to so many tokens, weights become words on the way.
@@ -131,7 +132,7 @@ unsafe fn multiply_with<D: WordDot>(
     }
 }
 
-/// 8-bit weights times 8-bit activations, for many tokens; `false` where no instance fits.
+/// Weights whose integers have 8 bits times 8-bit activations, for many tokens; `false` where no instance fits.
 ///
 /// # Safety
 ///
@@ -143,15 +144,14 @@ pub(super) unsafe fn multiply_bytes(
     (rows, range): (&QuantizedRows, &TileRange),
     output: &mut OutputTile<'_>,
 ) -> bool {
-    if (layout.bits, layout.groups(), layout.has_minimum) != (8, 1, false) {
+    let bits = product_bits(layout.coding());
+    if (bits, layout.groups(), layout.has_minimum) != (8, 1, false) {
         return false;
     }
     let (blocks, first) = (rows.blocks(), range.tokens.start);
     let bytes = &rows.quants[first * rows.columns()..][..range.tokens.len() * rows.columns()];
     let words: Vec<i16> = bytes.iter().map(|byte| i16::from(*byte)).collect();
-    // SAFETY: a tile of bytes holds 64 for every four inputs, and its scales a group for every block; the
-    // activations begin at
-    // the range's first token.
+    // SAFETY: a tile holds its blocks, and its scales a group for each; the activations begin at the range's first token.
     unsafe {
         let mut scratch = Scratch::new(blocks, true);
         for (index, tile) in range.tiles.clone().enumerate() {
@@ -159,10 +159,16 @@ pub(super) unsafe fn multiply_bytes(
             let factors = &mut scratch.factors;
             match layout.encoding {
                 ScaleEncoding::Half => read_scales::<HALF_SCALES>(scales.as_ptr(), factors),
+                ScaleEncoding::Bfloat => read_scales::<BFLOAT_SCALES>(scales.as_ptr(), factors),
                 ScaleEncoding::Single => read_scales::<SINGLE_SCALES>(scales.as_ptr(), factors),
                 ScaleEncoding::Super => read_scales::<SUPER_SCALES>(scales.as_ptr(), factors),
             }
-            convert_bytes(values.as_ptr(), layout.zero, &mut scratch.words);
+            let (values, zero) = (values.as_ptr(), layout.zero);
+            match layout.coding() {
+                NONLINEAR => convert_bytes::<NONLINEAR>(values, zero, &mut scratch.words),
+                FLOATS => convert_bytes::<FLOATS>(values, zero, &mut scratch.words),
+                _ => convert_bytes::<8>(values, zero, &mut scratch.words),
+            }
             let task = WordTile {
                 weights: scratch.words.as_ptr().cast(),
                 worths: std::ptr::null(),

@@ -4,6 +4,7 @@
 //! The packer uses `unpack` too, so packed and decoded weights cannot disagree.
 
 use super::BlockType;
+use super::coding::Codebook;
 
 /// Most elements a block can have.
 const MAX_ELEMENTS: usize = 256;
@@ -17,7 +18,9 @@ pub enum ScaleEncoding {
     Half,
     /// One `f16` base per 256 elements and a small integer per group.
     Super,
-    /// One scale per 32 elements that needs the range of `f32`; every sub-scale is 1.
+    /// One scale per 32 elements that needs the range of `f32` and is a `bf16`; every sub-scale is 1.
+    Bfloat,
+    /// One `f32` scale per 32 elements.
     Single,
 }
 
@@ -25,6 +28,8 @@ pub enum ScaleEncoding {
 pub(crate) const HALF_SCALES: u8 = ScaleEncoding::Half as u8;
 /// [`ScaleEncoding::Super`] as one.
 pub(crate) const SUPER_SCALES: u8 = ScaleEncoding::Super as u8;
+/// [`ScaleEncoding::Bfloat`] as one.
+pub(crate) const BFLOAT_SCALES: u8 = ScaleEncoding::Bfloat as u8;
 /// [`ScaleEncoding::Single`] as one.
 pub(crate) const SINGLE_SCALES: u8 = ScaleEncoding::Single as u8;
 
@@ -78,8 +83,10 @@ pub trait BlockFormat {
     const BYTES: usize;
     /// Consecutive elements that share a sub-scale: 16 or 32.
     const GROUP: usize;
-    /// Bits an unpacked integer needs in a packed layout: 4, 5, 6 or 8.
+    /// Bits an unpacked integer takes in a packed layout: 4, 5, 6 or 8.
     const BITS: u32;
+    /// What the bits choose from, where they are not the integer itself.
+    const CODEBOOK: Option<Codebook> = None;
     /// The unpacked integer that stands for zero (before the minimum is added).
     const ZERO: u8;
     /// How the scales are stored.
@@ -87,7 +94,8 @@ pub trait BlockFormat {
     /// Whether groups have a minimum.
     const HAS_MINIMUM: bool;
 
-    /// Shows `block` (`BYTES` long) as integers (`ELEMENTS` of them, below `1 << BITS`) and scales.
+    /// Shows `block` (`BYTES` long) as integers (`ELEMENTS` of them, below `1 << BITS` or
+    /// entries of the codebook) and scales.
     ///
     /// # Panics
     /// If a slice has another length.

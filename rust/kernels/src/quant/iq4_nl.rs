@@ -3,6 +3,7 @@
 //! Layout, 18 bytes: scale (2), nibbles (16; low ones are the first half). Unpacked, elements are
 //! codebook entries moved up by 128, not indices.
 
+use super::coding::Codebook;
 use super::fields::{exact, exact_mut, field, half_at, pack_nibbles, unpack_nibbles};
 use super::search::groups::{Groups, in_order};
 use super::search::scaled::{self, Codes};
@@ -15,17 +16,16 @@ pub struct Iq4Nl;
 
 const _: () = assert!(Iq4Nl::BYTES == 2 + Iq4Nl::ELEMENTS / 2);
 
-/// Entries of the codebook, denser around zero, plus 128.
-const CODEBOOK: [u8; 16] = moved_up([
-    -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
-]);
+/// Entries of the codebook, plus 128.
+const CODEBOOK: [u8; 16] = Codebook::Nonlinear.entries();
 
 impl BlockFormat for Iq4Nl {
     const BLOCK_TYPE: BlockType = BlockType::Iq4Nl;
     const ELEMENTS: usize = 32;
     const BYTES: usize = 18;
     const GROUP: usize = 32;
-    const BITS: u32 = 8;
+    const BITS: u32 = 4;
+    const CODEBOOK: Option<Codebook> = Some(Codebook::Nonlinear);
     const ZERO: u8 = 128;
     const ENCODING: ScaleEncoding = ScaleEncoding::Half;
     const HAS_MINIMUM: bool = false;
@@ -36,17 +36,6 @@ impl BlockFormat for Iq4Nl {
         *scales = BlockScales::single(half_at(block, 0));
         look_up(&CODEBOOK, field(block, 2), exact_mut(quants));
     }
-}
-
-/// Codebook entries as unpacked integers, which are not negative.
-pub(super) const fn moved_up(codebook: [i8; 16]) -> [u8; 16] {
-    let mut moved = [0; 16];
-    let mut index = 0;
-    while index < 16 {
-        moved[index] = (codebook[index] as i16 + 128) as u8;
-        index += 1;
-    }
-    moved
 }
 
 /// Looks 32 nibbles up in `codebook`.

@@ -3,6 +3,7 @@
 //! Layout, 136 bytes: base (2), upper two bits of the scales (2; group `g` at bit `2g`), their low
 //! nibbles (4; groups `2k` low and `2k + 1` high), elements (128; each group as in IQ4_NL).
 
+use super::coding::Codebook;
 use super::fields::{exact, exact_mut, field, half_at, pack_nibbles};
 use super::iq4_nl::{SharedCodebook, indices, look_up_shared};
 use super::search::groups::Groups;
@@ -20,7 +21,8 @@ impl BlockFormat for Iq4Xs {
     const ELEMENTS: usize = 256;
     const BYTES: usize = 136;
     const GROUP: usize = 32;
-    const BITS: u32 = 8;
+    const BITS: u32 = 4;
+    const CODEBOOK: Option<Codebook> = Some(Codebook::Nonlinear);
     const ZERO: u8 = 128;
     const ENCODING: ScaleEncoding = ScaleEncoding::Super;
     const HAS_MINIMUM: bool = false;

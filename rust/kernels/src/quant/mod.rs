@@ -7,6 +7,7 @@
 //! file or a tensor.
 
 mod block_type;
+pub(crate) mod coding;
 mod decode;
 mod encode;
 mod error;
@@ -33,11 +34,13 @@ mod table;
 mod tests;
 
 pub use block_type::BlockType;
+pub use coding::Codebook;
 pub use decode::decode;
 pub use encode::{encode, encode_weighted};
 pub use error::QuantError;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(crate) use format::{BFLOAT_SCALES, HALF_SCALES, SINGLE_SCALES, SUPER_SCALES};
 pub use format::{BlockFormat, BlockScales, BlockVisitor, ScaleEncoding};
-pub(crate) use format::{HALF_SCALES, SINGLE_SCALES, SUPER_SCALES};
 pub use iq4_nl::Iq4Nl;
 pub use iq4_xs::Iq4Xs;
 pub use mxfp4::Mxfp4;

@@ -5,8 +5,9 @@
 //! exponent says. Unpacked, elements are codebook entries moved up by 128. The largest elements of
 //! the largest exponent overflow to infinity in `f32`, as they do in `gguf`.
 
+use super::coding::Codebook;
 use super::fields::{exact, exact_mut, field};
-use super::iq4_nl::{look_up, moved_up};
+use super::iq4_nl::look_up;
 use super::{BlockFormat, BlockScales, BlockType, ScaleEncoding};
 
 /// The format MXFP4.
@@ -15,17 +16,18 @@ pub struct Mxfp4;
 
 const _: () = assert!(Mxfp4::BYTES == 1 + Mxfp4::ELEMENTS / 2);
 
-/// Twice the E2M1 values (the sign is the upper bit of the index), plus 128.
-const CODEBOOK: [u8; 16] = moved_up([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12]);
+/// Twice the E2M1 values, plus 128.
+const CODEBOOK: [u8; 16] = Codebook::Floats.entries();
 
 impl BlockFormat for Mxfp4 {
     const BLOCK_TYPE: BlockType = BlockType::Mxfp4;
     const ELEMENTS: usize = 32;
     const BYTES: usize = 17;
     const GROUP: usize = 32;
-    const BITS: u32 = 8;
+    const BITS: u32 = 4;
+    const CODEBOOK: Option<Codebook> = Some(Codebook::Floats);
     const ZERO: u8 = 128;
-    const ENCODING: ScaleEncoding = ScaleEncoding::Single;
+    const ENCODING: ScaleEncoding = ScaleEncoding::Bfloat;
     const HAS_MINIMUM: bool = false;
 
     #[inline]

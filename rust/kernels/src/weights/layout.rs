@@ -1,7 +1,8 @@
 //! How a packed matrix is laid out, and its plain view, value by value.
 
-use half::f16;
+use half::{bf16, f16};
 
+use crate::quant::coding::{Codebook, coding};
 use crate::quant::{BlockFormat, ScaleEncoding};
 use crate::simd::Lanes;
 
@@ -45,6 +46,8 @@ pub(crate) fn high_bits_place(width: u32, vector: usize) -> (usize, u32) {
 pub struct QuantLayout {
     /// 4, 5, 6 or 8 bits a weight.
     pub bits: u32,
+    /// What the bits choose from, where they are not the integer itself.
+    pub codebook: Option<Codebook>,
     /// Inputs that share a scale: 16 or 32.
     pub group: usize,
     /// What is subtracted from each integer.
@@ -59,11 +62,17 @@ impl QuantLayout {
     pub(super) fn of<F: BlockFormat>() -> Self {
         Self {
             bits: F::BITS,
+            codebook: F::CODEBOOK,
             group: F::GROUP,
             zero: F::ZERO,
             encoding: F::ENCODING,
             has_minimum: F::HAS_MINIMUM,
         }
+    }
+
+    /// How the integers are kept, as one number.
+    pub(crate) fn coding(self) -> u32 {
+        coding(self.bits, self.codebook)
     }
 
     /// Scale groups of a block.
@@ -80,7 +89,7 @@ impl QuantLayout {
     pub(crate) fn block_scale_bytes(self) -> usize {
         let kinds = 1 + usize::from(self.has_minimum);
         let width = match self.encoding {
-            ScaleEncoding::Half => 2,
+            ScaleEncoding::Half | ScaleEncoding::Bfloat => 2,
             ScaleEncoding::Single => 4,
             ScaleEncoding::Super => 1,
         };
@@ -145,7 +154,8 @@ impl<'a> TileBlock<'a> {
         let byte = self.values[input % 16 / 4 * VECTOR_BYTES + position];
         let low = if input < 16 { byte & 15 } else { byte >> 4 };
         if self.layout.bits == 4 {
-            return low;
+            let chosen = |codebook: Codebook| codebook.entries()[usize::from(low)];
+            return self.layout.codebook.map_or(low, chosen);
         }
         let width = self.layout.bits - 4;
         let (plane, shift) = high_bits_place(width, input / 4);
@@ -179,9 +189,11 @@ impl<'a> TileBlock<'a> {
             }
         }
         let mut integers = [0; BLOCK_INPUTS];
+        let entries = self.layout.codebook.map(Codebook::entries);
         for (word, target) in words.into_iter().zip(integers.as_chunks_mut::<4>().0) {
             *target = word
                 .to_le_bytes()
+                .map(|byte| entries.map_or(byte, |entries| entries[usize::from(byte & 15)]))
                 .map(|byte| byte.wrapping_sub(self.layout.zero).cast_signed());
         }
         integers
@@ -196,6 +208,10 @@ impl<'a> TileBlock<'a> {
         let minimum = index + TILE_ROWS;
         let (scale, minimum_of): (f32, &dyn Fn() -> f32) = match self.layout.encoding {
             ScaleEncoding::Single => (f32::from_le_bytes(lane_bytes(self.scales, index)), &|| 0.0),
+            ScaleEncoding::Bfloat => {
+                let scale = bf16::from_le_bytes(lane_bytes(self.scales, index));
+                (scale.to_f32(), &|| 0.0)
+            }
             ScaleEncoding::Half => (half(self.scales, index), &|| half(self.scales, minimum)),
             ScaleEncoding::Super => (
                 half(self.header, lane) * f32::from(self.scales[index].cast_signed()),
@@ -246,6 +262,11 @@ impl<'a> TileBlock<'a> {
                     let bytes = &self.scales[4 * place..4 * (place + L::WIDTH)];
                     // SAFETY: as many numbers as a vector has stand there.
                     unsafe { lanes.load(bytes.as_ptr().cast()) }
+                }
+                ScaleEncoding::Bfloat => {
+                    let bytes = &self.scales[2 * place..2 * (place + L::WIDTH)];
+                    // SAFETY: as many bfloats as a vector has lanes stand there.
+                    unsafe { lanes.load_bfloat(bytes.as_ptr().cast()) }
                 }
                 ScaleEncoding::Half => {
                     let bytes = &self.scales[2 * place..2 * (place + L::WIDTH)];

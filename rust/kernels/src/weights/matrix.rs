@@ -6,11 +6,11 @@ use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use half::{bf16, f16};
 
 use super::bytes::{PackedBytes, SharedBytes};
-use super::layout::{BLOCK_INPUTS, Elements, TILE_ROWS, TileBlock, lane_bytes};
+use super::layout::{BLOCK_INPUTS, Elements, QuantLayout, TILE_ROWS, TileBlock, lane_bytes};
 use super::source::{PackingError, WeightSource};
 use super::tiles::{TileBuffers, layout_of, tile_bytes};
 use crate::aligned::Arena;
-use crate::quant::BlockType;
+use crate::quant::{BlockType, ScaleEncoding};
 use crate::threads::ThreadPool;
 
 /// A matrix `[rows, columns]`, packed.
@@ -119,15 +119,21 @@ impl PackedMatrix {
     /// Room for 32 inputs of another matrix turned over, see [`Kernels::turn_over`](crate::Kernels::turn_over): 32 rows
     /// of 8-bit integers, of so many columns, which are whole blocks, with a scale for each block.
     pub(crate) fn panel(columns: usize, arena: &Arena) -> Result<Self, PackingError> {
-        let block_type = BlockType::Mxfp4;
-        let (elements, _) = layout_of(block_type);
+        let elements = Elements::Quantized(QuantLayout {
+            bits: 8,
+            codebook: None,
+            group: BLOCK_INPUTS,
+            zero: 128,
+            encoding: ScaleEncoding::Single,
+            has_minimum: false,
+        });
         let (value_bytes, scale_bytes) = tile_bytes(elements, columns);
         let tiles = BLOCK_INPUTS / TILE_ROWS;
         Ok(Self {
             rows: BLOCK_INPUTS,
             columns,
             elements,
-            block_type,
+            block_type: BlockType::F32,
             values: reserve(arena, tiles * value_bytes)?,
             scales: reserve(arena, tiles * scale_bytes)?,
         })

@@ -1,12 +1,13 @@
 //! Filling a tile: rows of a file's blocks into lanes.
 
-use half::f16;
+use half::{bf16, f16};
 
 use super::layout::{
     BLOCK_INPUTS, Elements, NIBBLES, QuantLayout, SUPER_INPUTS, TILE_ROWS, VECTOR_BYTES,
     WORD_LEADING_BIT, high_bits_place,
 };
 use super::source::{PackingError, WeightSource};
+use crate::quant::coding::Codebook;
 use crate::quant::{BlockFormat, BlockScales, BlockType, BlockVisitor, ScaleEncoding, decode};
 
 /// One tile being filled.
@@ -99,6 +100,7 @@ fn pack_quantized_tile<F: BlockFormat>(
     buffers: &mut TileBuffers<'_>,
 ) -> Result<(), PackingError> {
     let layout = QuantLayout::of::<F>();
+    let places = F::CODEBOOK.map(Codebook::places);
     let mut quants = [0u8; SUPER_INPUTS];
     let mut scales = BlockScales::default();
     for (lane, row) in tile_rows(source, tile) {
@@ -113,6 +115,11 @@ fn pack_quantized_tile<F: BlockFormat>(
             }
             let first_block = index * F::ELEMENTS / BLOCK_INPUTS;
             place_scales(layout, buffers.scales, first_block, lane, &scales);
+            if let Some(places) = &places {
+                for quant in &mut quants[..F::ELEMENTS] {
+                    *quant = places[usize::from(*quant)];
+                }
+            }
             for (offset, inputs) in quants[..F::ELEMENTS]
                 .as_chunks::<BLOCK_INPUTS>()
                 .0
@@ -197,6 +204,10 @@ fn place_scales(
     match layout.encoding {
         ScaleEncoding::Single => {
             stream[begin + lane * 4..][..4].copy_from_slice(&scales.base.to_le_bytes());
+        }
+        ScaleEncoding::Bfloat => {
+            let scale = bf16::from_f32(scales.base).to_le_bytes();
+            stream[begin + lane * 2..][..2].copy_from_slice(&scale);
         }
         ScaleEncoding::Half => {
             put_half(begin, scales.base);
