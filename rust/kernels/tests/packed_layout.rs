@@ -63,9 +63,9 @@ fn weights_take_about_as_much_as_in_their_file() {
     for block_type in BlockType::ALL {
         let rows = 32;
         let in_file = rows * COLUMNS / block_type.block_elements() * block_type.block_bytes();
-        let in_memory = packed_rows(*block_type, rows).bytes();
+        let in_memory = packed_rows(block_type, rows).bytes();
         let is_close = 10 * in_memory <= 11 * in_file;
-        let is_narrow = narrow.contains(block_type);
+        let is_narrow = narrow.contains(&block_type);
         assert_eq!(
             is_close, !is_narrow,
             "{block_type}: {in_memory} of {in_file}"

@@ -274,57 +274,17 @@ impl<const CODING: u32, const GROUPS: usize, const ENCODING: u8, const MINIMUM: 
             let quants = inputs.quants.add(self.block * BLOCK_INPUTS);
             if GROUPS == 1 || self.index == 0 {
                 let inputs = sixteen((quants, inputs.columns));
-                add_step::<D, TOKENS, CODING, 0>(
-                    dot,
-                    weights::<CODING, 0>(values),
-                    &inputs,
-                    &mut dots,
-                );
-                add_step::<D, TOKENS, CODING, 1>(
-                    dot,
-                    weights::<CODING, 1>(values),
-                    &inputs,
-                    &mut dots,
-                );
-                add_step::<D, TOKENS, CODING, 2>(
-                    dot,
-                    weights::<CODING, 2>(values),
-                    &inputs,
-                    &mut dots,
-                );
-                add_step::<D, TOKENS, CODING, 3>(
-                    dot,
-                    weights::<CODING, 3>(values),
-                    &inputs,
-                    &mut dots,
-                );
+                add_step::<D, TOKENS, CODING, 0, 0>(dot, values, &inputs, &mut dots);
+                add_step::<D, TOKENS, CODING, 1, 1>(dot, values, &inputs, &mut dots);
+                add_step::<D, TOKENS, CODING, 2, 2>(dot, values, &inputs, &mut dots);
+                add_step::<D, TOKENS, CODING, 3, 3>(dot, values, &inputs, &mut dots);
             }
             if GROUPS == 1 || self.index == 1 {
                 let inputs = sixteen((quants.add(16), inputs.columns));
-                add_step::<D, TOKENS, CODING, 0>(
-                    dot,
-                    weights::<CODING, 4>(values),
-                    &inputs,
-                    &mut dots,
-                );
-                add_step::<D, TOKENS, CODING, 1>(
-                    dot,
-                    weights::<CODING, 5>(values),
-                    &inputs,
-                    &mut dots,
-                );
-                add_step::<D, TOKENS, CODING, 2>(
-                    dot,
-                    weights::<CODING, 6>(values),
-                    &inputs,
-                    &mut dots,
-                );
-                add_step::<D, TOKENS, CODING, 3>(
-                    dot,
-                    weights::<CODING, 7>(values),
-                    &inputs,
-                    &mut dots,
-                );
+                add_step::<D, TOKENS, CODING, 4, 0>(dot, values, &inputs, &mut dots);
+                add_step::<D, TOKENS, CODING, 5, 1>(dot, values, &inputs, &mut dots);
+                add_step::<D, TOKENS, CODING, 6, 2>(dot, values, &inputs, &mut dots);
+                add_step::<D, TOKENS, CODING, 7, 3>(dot, values, &inputs, &mut dots);
             }
             dots
         }
@@ -351,13 +311,25 @@ unsafe fn sixteen<const TOKENS: usize>(
 }
 
 /// Adds the products of four inputs of eight rows and every token.
+///
+/// # Safety
+///
+/// `values` stands at the half's bytes of a block.
 #[inline(always)]
-fn add_step<D: Dot<CODING>, const TOKENS: usize, const CODING: u32, const LANE: i32>(
+unsafe fn add_step<
+    D: Dot<CODING>,
+    const TOKENS: usize,
+    const CODING: u32,
+    const STEP: usize,
+    const LANE: i32,
+>(
     dot: D,
-    weights: [int8x16_t; 2],
+    values: *const u8,
     inputs: &[int8x16_t; TOKENS],
     dots: &mut [D::Sums; TOKENS],
 ) {
+    // SAFETY: the caller has the half's bytes of a block.
+    let weights = unsafe { weights::<CODING, STEP>(values) };
     for (sums, inputs) in dots.iter_mut().zip(inputs) {
         dot.add::<LANE>(sums, weights, *inputs);
     }

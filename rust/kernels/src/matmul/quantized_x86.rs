@@ -220,37 +220,43 @@ unsafe fn all<
                 activation_debts: debts[first * blocks * GROUPS..].as_ptr(),
             };
             let target = (&mut *output, done, index * width::<D>());
-            // SAFETY: as many tokens as the instance takes stand behind the pointers.
+            let left = count - done;
+            // SAFETY: so many tokens stand behind the pointers.
             done += unsafe {
-                match count - done {
-                    4.. if D::tokens(CODING) == 4 => {
-                        some::<D, 4, CODING, GROUPS, ENCODING, MINIMUM>(
-                            dot,
-                            task,
-                            target,
-                            &mut asking,
-                        )
-                    }
-                    3.. => some::<D, 3, CODING, GROUPS, ENCODING, MINIMUM>(
-                        dot,
-                        task,
-                        target,
-                        &mut asking,
-                    ),
-                    2.. => some::<D, 2, CODING, GROUPS, ENCODING, MINIMUM>(
-                        dot,
-                        task,
-                        target,
-                        &mut asking,
-                    ),
-                    _ => some::<D, 1, CODING, GROUPS, ENCODING, MINIMUM>(
-                        dot,
-                        task,
-                        target,
-                        &mut asking,
-                    ),
-                }
+                next::<D, CODING, GROUPS, ENCODING, MINIMUM>(dot, task, left, target, &mut asking)
             };
+        }
+    }
+}
+
+/// As many tokens as fit the registers; how many that were.
+///
+/// # Safety
+///
+/// `left` tokens stand behind the part's pointers.
+#[inline(always)]
+unsafe fn next<
+    D: ByteDot,
+    const CODING: u32,
+    const GROUPS: usize,
+    const ENCODING: u8,
+    const MINIMUM: bool,
+>(
+    dot: D,
+    task: PartOfTile,
+    left: usize,
+    target: (&mut OutputTile<'_>, usize, usize),
+    asking: &mut Asking<'_>,
+) -> usize {
+    // SAFETY: no instance takes more tokens than are left.
+    unsafe {
+        match left {
+            4.. if D::tokens(CODING) == 4 => {
+                some::<D, 4, CODING, GROUPS, ENCODING, MINIMUM>(dot, task, target, asking)
+            }
+            3.. => some::<D, 3, CODING, GROUPS, ENCODING, MINIMUM>(dot, task, target, asking),
+            2.. => some::<D, 2, CODING, GROUPS, ENCODING, MINIMUM>(dot, task, target, asking),
+            _ => some::<D, 1, CODING, GROUPS, ENCODING, MINIMUM>(dot, task, target, asking),
         }
     }
 }
