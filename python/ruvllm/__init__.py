@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from ruvllm.backends.native import NativeBackend
     from ruvllm.caching import PrefixCache, RadixTree
     from ruvllm.chat import BatchInference, ChatSession, RagPipeline, ToolConversation
+    from ruvllm.evaluating import Evaluation, EvaluationParams, evaluate
     from ruvllm.learning import (
         AdaptationResult,
         ConsolidationStrategy,
@@ -107,6 +108,8 @@ __all__ = [
     "DeviceType",
     "EmbeddingError",
     "EngineStats",
+    "Evaluation",
+    "EvaluationParams",
     "EwcState",
     "GenerateParams",
     "GenerationError",
@@ -175,6 +178,7 @@ __all__ = [
     "Usage",
     "Verdict",
     "__version__",
+    "evaluate",
     "hub",
     "kernels",
     "packs",
@@ -192,6 +196,8 @@ _LATE = {
     "BatchInference": ("ruvllm.chat", "BatchInference"),
     "ChatSession": ("ruvllm.chat", "ChatSession"),
     "ConsolidationStrategy": ("ruvllm.learning", "ConsolidationStrategy"),
+    "Evaluation": ("ruvllm.evaluating", "Evaluation"),
+    "EvaluationParams": ("ruvllm.evaluating", "EvaluationParams"),
     "EwcState": ("ruvllm.adapters", "EwcState"),
     "JsonAnswer": ("ruvllm.structured", "JsonAnswer"),
     "JsonModeConfig": ("ruvllm.structured", "JsonModeConfig"),
@@ -219,6 +225,7 @@ _LATE = {
     "Step": ("ruvllm.reasoning", "Step"),
     "Trajectory": ("ruvllm.reasoning", "Trajectory"),
     "Verdict": ("ruvllm.reasoning", "Verdict"),
+    "evaluate": ("ruvllm.evaluating", "evaluate"),
     "hub": ("ruvllm.hub", None),
     "kernels": ("ruvllm.kernels", None),
     "packs": ("ruvllm.packs", None),

@@ -228,6 +228,13 @@ class LLM(Closing, ChatMethods, DecisionMethods, InfillMethods, StructuredMethod
         scored = self.token_logprobs(token_ids, tenant=tenant, adapter=adapter)
         return np.array([-one.logprob for one in scored], dtype=np.float32)
 
+    def score_endings(
+        self, beginning: TokenIds, endings: Sequence[Sequence[int]]
+    ) -> list[NDArray[np.float32]]:
+        """The negative log-likelihood of each token of each ending; the beginning is computed once."""
+        branches = self._evaluations.endings(beginning, endings, self._terms()).wait()
+        return [-logprobs for logprobs in branches.logprobs]
+
     def token_logprobs(
         self,
         token_ids: TokenIds,

@@ -60,7 +60,7 @@ PACKAGE = [
     {"llm"},
     {"async_engine"},
     # A backend is a face of the whole engine, so the native one stands over `llm`.
-    {"backends", "chat", "reasoning"},
+    {"backends", "chat", "reasoning", "evaluating"},
     {"serve", "client"},
     {"cli"},
     {"__init__", "__main__"},
