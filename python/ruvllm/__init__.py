@@ -72,7 +72,8 @@ if TYPE_CHECKING:
     from ruvllm.backends.native import NativeBackend
     from ruvllm.caching import PrefixCache, RadixTree
     from ruvllm.chat import BatchInference, ChatSession, RagPipeline, ToolConversation
-    from ruvllm.evaluating import Evaluation, EvaluationParams, evaluate
+    from ruvllm.evaluating import Evaluation, EvaluationParams, evaluate, measure_importance
+    from ruvllm.importance import ImportanceMatrix
     from ruvllm.learning import (
         AdaptationResult,
         ConsolidationStrategy,
@@ -115,6 +116,7 @@ __all__ = [
     "GenerationError",
     "Grammar",
     "GrammarError",
+    "ImportanceMatrix",
     "InvalidModelError",
     "InvalidOperationError",
     "IoError",
@@ -181,6 +183,7 @@ __all__ = [
     "evaluate",
     "hub",
     "kernels",
+    "measure_importance",
     "packs",
     "quantize",
     "training",
@@ -227,7 +230,9 @@ _LATE = {
     "Verdict": ("ruvllm.reasoning", "Verdict"),
     "evaluate": ("ruvllm.evaluating", "evaluate"),
     "hub": ("ruvllm.hub", None),
+    "ImportanceMatrix": ("ruvllm.importance", "ImportanceMatrix"),
     "kernels": ("ruvllm.kernels", None),
+    "measure_importance": ("ruvllm.evaluating", "measure_importance"),
     "packs": ("ruvllm.packs", None),
     "quantize": ("ruvllm.quantizing", "quantize"),
     "training": ("ruvllm.training", None),

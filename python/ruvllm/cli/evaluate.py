@@ -1,9 +1,7 @@
 """`ruvllm eval`: how good a model is, and how much worse than another one."""
 
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,18 +11,15 @@ import typer
 import ruvllm.hub as hub
 import ruvllm.whole_file as whole_file
 from ruvllm.cli import terminal
+from ruvllm.cli.calibration_text import counting_bar, read_text
 from ruvllm.cli.command import CommonOptions, command, flag
 from ruvllm.cli.options import EngineOptions, ModelArgument
 from ruvllm.errors import ConfigError, IoError
-from ruvllm.hub.progress import Report, wants_bar
 
 if TYPE_CHECKING:
     from ruvllm.evaluating import Comparison, Estimate, Evaluation
 
 __all__ = ["register"]
-
-# What is read of a text at most: far more than any figure needs.
-MAX_TEXT_BYTES = 256 * 1024 * 1024
 
 
 def register(app: typer.Typer) -> None:
@@ -89,14 +84,14 @@ def evaluate(
 
     if options.plot and text is None:
         raise ConfigError("--plot draws along a text; give TEXT")
-    read = None if text is None else _text(text)
+    read = None if text is None else read_text(text)
     params = EvaluationParams(context=options.context, max_chunks=options.chunks)
     reference = options.reference and _resolved(options.reference, engine, quiet=common.quiet)
     begin = time.perf_counter()
     found: dict[str, Evaluation] = {}
     for name in [model, *([options.compare] if options.compare else [])]:
         path = _resolved(name, engine, quiet=common.quiet)
-        with _bar(f"Evaluating {name}", quiet=common.quiet) as report:
+        with counting_bar(f"Evaluating {name}", quiet=common.quiet) as report:
             found[name] = measure(
                 path,
                 read,
@@ -120,43 +115,12 @@ def _resolved(name: str, engine: EngineOptions, *, quiet: bool) -> str:
     return str(hub.resolve(name, quiet=quiet, cache=engine.cache_dir))
 
 
-def _text(path: Path) -> str:
-    try:
-        if str(path) == "-":
-            read = sys.stdin.buffer.read(MAX_TEXT_BYTES + 1)
-        else:
-            with whole_file.open_regular(path) as file:
-                read = file.read(MAX_TEXT_BYTES + 1)
-    except OSError as error:
-        raise IoError(f"{path}: {error.strerror or error}") from error
-    if len(read) > MAX_TEXT_BYTES:
-        raise ConfigError(f"{path} has more than {MAX_TEXT_BYTES} bytes; give a part of it")
-    try:
-        return read.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is no text in UTF-8: {error.reason} at byte {error.start}") from None
-
-
 def _write(path: Path, picture: str) -> None:
     try:
         with whole_file.replacing(path, private=False) as file:
             file.write(picture.encode())
     except OSError as error:
         raise IoError(f"{path} cannot be written: {error.strerror or error}") from error
-
-
-@contextmanager
-def _bar(title: str, *, quiet: bool) -> Iterator[Report]:
-    """Tokens or questions done, with the time that is left, where somebody looks."""
-    if not wants_bar(quiet=quiet):
-        yield lambda done, total: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=terminal.err(), transient=True) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def _print_json(found: "dict[str, Evaluation]", comparison: "Comparison | None", seconds: float) -> None:

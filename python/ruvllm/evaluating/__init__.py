@@ -5,6 +5,7 @@ from ruvllm.evaluating.comparison import Comparison
 from ruvllm.evaluating.divergence import Divergence
 from ruvllm.evaluating.estimate import Estimate
 from ruvllm.evaluating.evaluation import Evaluation, evaluate
+from ruvllm.evaluating.importance import measure_importance
 from ruvllm.evaluating.picture import picture
 from ruvllm.evaluating.text_scores import EvaluationParams, TextScores
 
@@ -18,6 +19,7 @@ __all__ = [
     "EvaluationParams",
     "TextScores",
     "evaluate",
+    "measure_importance",
     "picture",
     "read_questions",
 ]

@@ -18,7 +18,7 @@ from ruvllm.llm import LLM
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["AnyModel", "Evaluation", "evaluate", "opened"]
 
 AnyModel: TypeAlias = str | os.PathLike[str] | LLM
 
@@ -86,14 +86,14 @@ def evaluate(
     # Before anything is loaded: a file that is none is said at once.
     questions = read_questions(Path(choices)) if isinstance(choices, str | os.PathLike) else choices
     with ExitStack() as stack:
-        llm = stack.enter_context(_opened(model, settings))
+        llm = stack.enter_context(opened(model, settings))
         scores = divergence = answered = None
         if text is not None:
             chunks = Chunks.of(llm, text, params or EvaluationParams())
             if reference is None:
                 scores = score_text(llm, chunks, report)
             else:
-                with _opened(reference, settings) as other:
+                with opened(reference, settings) as other:
                     _check_same_tokens(chunks, Chunks.of(other, text, params or EvaluationParams()))
                     divergence = compare_text(llm, other, chunks, report)
                 scores = divergence.scores
@@ -102,7 +102,8 @@ def evaluate(
         return Evaluation(model=llm.model_info.path, text=scores, divergence=divergence, choices=answered)
 
 
-def _opened(model: AnyModel, settings: EngineKeywords) -> "AbstractContextManager[LLM]":
+def opened(model: AnyModel, settings: EngineKeywords) -> "AbstractContextManager[LLM]":
+    """A model that is closed afterwards where it was opened here."""
     if isinstance(model, LLM):
         return nullcontext(model)
     return LLM(model, **settings)

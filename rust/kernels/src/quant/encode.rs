@@ -17,7 +17,8 @@ pub fn encode(block_type: BlockType, values: &[f32], bytes: &mut [u8]) -> Result
 
 /// As [`encode`]; of each value, `importance` says what the square of its error counts, beside others.
 ///
-/// The formats that equal the package `gguf` do not look at it. It must be as long as `values`, finite, and not negative.
+/// With it `Q4_0` and `Q5_0` are searched, too; the other formats that equal the package `gguf` do not look at it. It must
+/// be as long as `values`, finite, and not negative.
 pub fn encode_weighted(
     block_type: BlockType,
     values: &[f32],
@@ -31,7 +32,7 @@ pub fn encode_weighted(
         BlockType::Bf16 => float::encode_bf16(values, bytes),
         BlockType::Mxfp4 => return Err(QuantError::NoEncoder { block_type }),
         _ => {
-            if is_searched(block_type) {
+            if is_searched(block_type) || importance.is_some() {
                 check_numbers(block_type, values, importance)?;
             }
             dispatch(block_type, &Input { values, importance }, bytes);
@@ -103,6 +104,12 @@ fn encode_avx2(block_type: BlockType, input: &Input<'_>, bytes: &mut [u8]) {
 #[inline(always)]
 fn encode_whole(block_type: BlockType, input: &Input<'_>, bytes: &mut [u8]) {
     match block_type {
+        BlockType::Q4_0 if input.importance.is_some() => {
+            encode_eights(input, bytes, q4_0::encode_eight);
+        }
+        BlockType::Q5_0 if input.importance.is_some() => {
+            encode_eights(input, bytes, q5_0::encode_eight);
+        }
         BlockType::Q4_0 => encode_blocks(input.values, bytes, q4_0::encode),
         BlockType::Q4_1 => encode_blocks(input.values, bytes, q4_1::encode),
         BlockType::Q5_0 => encode_blocks(input.values, bytes, q5_0::encode),
