@@ -6,7 +6,7 @@ use crate::kv::KvPool;
 use crate::profile::Operation;
 
 use super::compute::Compute;
-use super::importance::InputSquares;
+use super::input_squares::InputSquares;
 use super::layer::{LayerBuffers, LayerCall, RotaryTables};
 use super::spec::ModelSpec;
 use super::weights::Weights;

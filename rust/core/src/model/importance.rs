@@ -4,13 +4,12 @@
 //! engine, and the sums do not depend on the number of threads. Matrices are named as GGUF files name them; those that
 //! share their input share its sums. The head is left out: the quantizer gives it more bits in any case.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use ruvllm_kernels::BLOCK_TOKENS;
 
 use super::Model;
-use super::compute::Compute;
-use super::linear::Source;
+use super::input_squares::InputSquares;
 use super::runner::Runner;
 use super::spec::{AttentionInput, FeedForwardInput, ModelSpec};
 use crate::batch::{Batch, BatchSequence, Wanted};
@@ -20,46 +19,6 @@ use crate::ids::{SequenceId, TokenId};
 use crate::kv::KvPool;
 use crate::lora::Site;
 use crate::memory::{PagePoolConfig, Watermarks, page_bytes_for};
-
-/// The sums of all inputs of a model, so far.
-#[derive(Debug)]
-pub(super) struct InputSquares(Mutex<Vec<[Vec<f64>; Site::ALL.len()]>>);
-
-impl InputSquares {
-    pub(super) fn of(spec: &ModelSpec) -> Self {
-        let heads = spec.num_heads * spec.head_dim;
-        let widths = [
-            spec.hidden_size,
-            heads,
-            spec.hidden_size,
-            spec.feed_forward_size,
-        ];
-        let layer = || widths.map(|width| vec![0.0; width]);
-        Self(Mutex::new(spec.layers.iter().map(|_| layer()).collect()))
-    }
-
-    /// Adds the squares of all rows of an input.
-    pub(super) fn add(&self, compute: Compute<'_>, (layer, site): (usize, Site), source: Source) {
-        let mut normed = Vec::new();
-        let rows = match source {
-            Source::Rows(rows) => rows,
-            Source::Normed(rows, norm) => {
-                norm.apply(compute, rows, &mut normed);
-                &normed
-            }
-        };
-        let mut sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = Site::ALL.iter().position(|one| *one == site);
-        let Some(sums) = sums.get_mut(layer).zip(place).map(|(of, at)| &mut of[at]) else {
-            return;
-        };
-        for row in rows.chunks_exact(sums.len()) {
-            for (sum, value) in sums.iter_mut().zip(row) {
-                *sum += f64::from(*value) * f64::from(*value);
-            }
-        }
-    }
-}
 
 /// For each matrix of the layers, by its name in GGUF files, the sums of squares of what goes into its columns over
 /// `tokens`, in chunks of so many; what fills no chunk is left out.
@@ -97,12 +56,9 @@ pub fn importance(
         runner.run(&mut kv, &mut batch, &mut |_, _| {})?;
         progress(((index + 1) * chunk) as u64, total)?;
     }
-    let Some(InputSquares(sums)) = runner.take_inputs() else {
-        return Ok(Vec::new());
-    };
-    let sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut named = Vec::new();
-    for (layer, of_layer) in sums.into_iter().enumerate() {
+    let squares = runner.take_inputs().into_iter();
+    for (layer, of_layer) in squares.flat_map(InputSquares::sums).enumerate() {
         for (site, sums) in Site::ALL.into_iter().zip(of_layer) {
             let sums: Vec<f32> = sums.into_iter().map(|sum| sum as f32).collect();
             if !sums.iter().all(|sum| sum.is_finite()) {

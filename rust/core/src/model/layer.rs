@@ -11,7 +11,7 @@ use crate::profile::Operation;
 
 use super::adapted::Adapted;
 use super::compute::{Compute, ROWS_PER_TASK};
-use super::importance::InputSquares;
+use super::input_squares::InputSquares;
 use super::layer_rows::LayerRows;
 use super::linear::{Input, InputBuffers, Linear, Source, Turn};
 use super::norm::Norm;

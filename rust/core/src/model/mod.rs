@@ -9,6 +9,7 @@ pub mod families;
 mod head_rows;
 mod image;
 mod importance;
+mod input_squares;
 mod layer;
 mod layer_blocks;
 mod layer_rows;

@@ -12,7 +12,7 @@ use crate::profile::{Profile, ProfileReport};
 use super::Model;
 use super::compute::Compute;
 use super::decoder::{Decoder, Workspace};
-use super::importance::InputSquares;
+use super::input_squares::InputSquares;
 use super::outputs::{OutputBuffers, Taking};
 
 /// A model with the memory that it works in.

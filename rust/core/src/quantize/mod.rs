@@ -16,8 +16,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::Write;
 
-use ruvllm_formats::ModelFiles;
 use ruvllm_formats::gguf::{Entry, GgufWriter, PlannedTensor};
+use ruvllm_formats::{FileKind, ModelFiles};
 use ruvllm_kernels::ThreadPool;
 
 pub use blocks::{block_type, blocks_of_values, values_of_blocks};
@@ -68,7 +68,7 @@ pub fn quantize(
     target: &mut dyn Write,
     progress: &mut dyn FnMut(u64, u64) -> Result<()>,
 ) -> Result<Vec<Requantized>> {
-    let plan = Plan::of(files)?;
+    let plan = plan_of(files)?;
     check_importance(&plan.tensors, &wanted.importance)?;
     let planned: Vec<_> = kind::kinds(&plan.tensors, &plan.metadata)
         .into_iter()
@@ -124,6 +124,26 @@ pub fn quantize(
     }
     writer.finish()?;
     Ok(made)
+}
+
+/// For a GGUF file that is written anew, or for a folder of safetensors.
+fn plan_of(files: &ModelFiles) -> Result<Plan> {
+    if files.kind() == FileKind::SafeTensors {
+        return folder::plan(files);
+    }
+    let tensors = files.tensors_in_file_order().into_iter();
+    Ok(Plan {
+        tensors: tensors
+            .map(|info| Outgoing {
+                name: info.name.clone(),
+                shape: info.shape.clone(),
+                kept_type: info.tensor_type,
+                origin: Origin::Tensor(info.name.clone(), None),
+            })
+            .collect(),
+        metadata: files.metadata().cloned().unwrap_or_default(),
+        said: Vec::new(),
+    })
 }
 
 /// What is small and ready; it stays in 32 bits.

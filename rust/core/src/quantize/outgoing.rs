@@ -1,8 +1,7 @@
 //! What goes into the new file: of each tensor its name there, its shape, and where its numbers come from.
 
-use ruvllm_formats::{FileKind, Metadata, ModelFiles, TensorType};
+use ruvllm_formats::{Metadata, TensorType};
 
-use super::folder;
 use crate::error::{Error, Result};
 use crate::model::families::StoredTensors;
 
@@ -32,28 +31,6 @@ pub(super) struct Plan {
     pub(super) metadata: Metadata,
     /// What it says that the model's own file does not.
     pub(super) said: Vec<ruvllm_formats::gguf::Entry<'static>>,
-}
-
-impl Plan {
-    /// For a GGUF file that is written anew, or for a folder of safetensors.
-    pub(super) fn of(files: &ModelFiles) -> Result<Self> {
-        if files.kind() == FileKind::SafeTensors {
-            return folder::plan(files);
-        }
-        let tensors = files.tensors_in_file_order().into_iter();
-        Ok(Self {
-            tensors: tensors
-                .map(|info| Outgoing {
-                    name: info.name.clone(),
-                    shape: info.shape.clone(),
-                    kept_type: info.tensor_type,
-                    origin: Origin::Tensor(info.name.clone(), None),
-                })
-                .collect(),
-            metadata: files.metadata().cloned().unwrap_or_default(),
-            said: Vec::new(),
-        })
-    }
 }
 
 /// A file that is not written yet, to those who ask what it would be.
