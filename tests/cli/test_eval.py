@@ -78,6 +78,9 @@ def test_what_is_refused(ruvllm: Ruvllm, text: str, tmp_path: Path) -> None:
     plot = ruvllm("eval", TINY, "--plot", str(tmp_path / "x.svg"))
     assert plot.exit_code == 2
     assert "--plot draws along a text" in plot.stderr
+    itself = ruvllm("eval", TINY, text, "--compare", TINY)
+    assert itself.exit_code == 2
+    assert "the model itself" in itself.stderr
     broken = tmp_path / "broken.txt"
     broken.write_bytes(b"abc\xff")
     assert "no text in UTF-8: invalid start byte at byte 3" in ruvllm("eval", TINY, str(broken)).stderr

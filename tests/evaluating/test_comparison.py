@@ -72,7 +72,7 @@ def points(element: ElementTree.Element) -> list[tuple[float, float]]:
 
 @pytest.mark.parametrize("apart", [False, True])
 def test_a_picture_is_well_formed(apart: bool) -> None:
-    names = {"<a & b>\x1b[0m": made(1, apart=apart), "second": made(2, apart=apart)}
+    names = {"<a & b>\x1b[0m": made(1, apart=apart), "long" * 30: made(2, apart=apart)}
     root = ElementTree.fromstring(picture(names))
     assert root.tag == f"{SVG}svg"
     width, height = float(root.attrib["width"]), float(root.attrib["height"])
@@ -80,6 +80,7 @@ def test_a_picture_is_well_formed(apart: bool) -> None:
     assert len(lines) == len(root.findall(f".//{SVG}polygon")) == 2
     texts = [element.text or "" for element in root.iter(f"{SVG}text")]
     assert "<a & b>?[0m" in texts
+    assert [len(text) for text in texts if text.endswith("longlong")] == [36]
     style = root.findtext(f"{SVG}style") or ""
     assert "prefers-color-scheme: dark" in style
     for element in [*lines, *root.findall(f".//{SVG}polygon")]:

@@ -84,6 +84,8 @@ def evaluate(
 
     if options.plot and text is None:
         raise ConfigError("--plot draws along a text; give TEXT")
+    if options.compare == model:
+        raise ConfigError("--compare names the model itself; name another one")
     read = None if text is None else read_text(text)
     params = EvaluationParams(context=options.context, max_chunks=options.chunks)
     reference = options.reference and _resolved(options.reference, engine, quiet=common.quiet)

@@ -15,6 +15,8 @@ __all__ = ["picture"]
 WIDTH, HEIGHT = 560, 280
 LEFT, TOP, RIGHT, BELOW = 74, 40, 20, 70
 MOST_POINTS = 240
+# Of a name, beside its colour.
+LONGEST_NAME = 36
 # The beginning, where a few tokens decide, is left out.
 FIRST_SHARE = 0.02
 # Both schemes in one file: whoever shows it says which is wanted.
@@ -123,5 +125,6 @@ def _points(places: Floats, values: Floats, longest: int, ticks: list[float]) ->
 
 
 def _printable(name: str) -> str:
-    """XML has no place for control characters, however they are written."""
-    return "".join(character if character.isprintable() else "?" for character in name)
+    """The end of a long name, for which there is room. XML has no place for control characters."""
+    shown = name if len(name) <= LONGEST_NAME else f"\u2026{name[1 - LONGEST_NAME :]}"
+    return "".join(character if character.isprintable() else "?" for character in shown)
