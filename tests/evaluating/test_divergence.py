@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import ruvllm
 from ruvllm import LLM, EvaluationParams
-from ruvllm.errors import ConfigError
+from ruvllm.errors import ConfigError, GenerationError
 from ruvllm.evaluating.divergence import LOGITS_AT_ONCE, compare_rows
 from tests.conftest import FIXTURES
 
@@ -103,4 +103,15 @@ def test_another_vocabulary_is_refused(
     info = dataclasses.replace(tiny_folder.model_info, vocab_size=5)
     monkeypatch.setitem(vars(tiny_folder), "model_info", info)
     with pytest.raises(ConfigError, match="the reference 5; a reference must have the same vocabulary"):
+        ruvllm.evaluate(tiny_gguf, IDS, reference=tiny_folder, params=PARAMS)
+
+
+def test_broken_logits_are_said(tiny_gguf: LLM, tiny_folder: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(tokens: list[int]) -> np.ndarray:
+        logits = np.zeros((len(tokens), tiny_folder.model_info.vocab_size), np.float32)
+        logits[20, 3] = np.nan
+        return logits
+
+    monkeypatch.setattr(tiny_folder, "logits", broken, raising=False)
+    with pytest.raises(GenerationError, match="logits of chunk 1 are not finite"):
         ruvllm.evaluate(tiny_gguf, IDS, reference=tiny_folder, params=PARAMS)

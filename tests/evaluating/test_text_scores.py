@@ -10,6 +10,7 @@ import ruvllm
 from ruvllm import LLM, EvaluationParams
 from ruvllm.errors import ConfigError
 from ruvllm.evaluating import Estimate
+from ruvllm.evaluating.estimate import exponential
 from ruvllm.evaluating.text_scores import Chunks
 from tests.conftest import FIXTURES
 
@@ -117,3 +118,5 @@ def test_estimates_are_written_by_their_error() -> None:
     assert str(Estimate(1.0, 0.0)) == "1.0000 ± 0.0000"
     assert str(Estimate(0.5, math.nan)) == "0.5"
     assert Estimate(0.5, math.nan).to_json() == {"value": 0.5, "standard_error": None}
+    hopeless = exponential(Estimate(1e4, 1.0))
+    assert (hopeless.value, hopeless.to_json()) == (math.inf, {"value": None, "standard_error": None})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ruvllm.errors import ConfigError
+from ruvllm.errors import ConfigError, GenerationError
 from ruvllm.evaluating.estimate import Estimate, exponential, mean, root
 from ruvllm.evaluating.text_scores import Chunks, Report, TextScores
 
@@ -140,7 +140,12 @@ def compare_text(llm: "LLM", reference: "LLM", chunks: Chunks, report: Report) -
         # A copy, so that what is not scored need not be kept while the reference computes.
         ours = llm.logits(tokens)[chunks.first : -1].copy()
         theirs = reference.logits(tokens)[chunks.first : -1]
-        rows.append(compare_rows(ours, theirs, chunks.scored[index]))
+        found = compare_rows(ours, theirs, chunks.scored[index])
+        if np.isnan(found.divergences).any():
+            raise GenerationError(
+                f"logits of chunk {index + 1} are not finite, so nothing can be said of them"
+            )
+        rows.append(found)
         report((index + 1) * len(tokens), chunks.token_ids.size)
     context = chunks.token_ids.shape[1]
     return Divergence(

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 __all__ = ["Estimate", "exponential", "mean", "root"]
 
+# What exponentials in 64 bits go up to.
+LARGEST_EXPONENT = 709.0
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -29,9 +32,9 @@ class Estimate:
         return f"{self.value:.{places}f} ± {self.standard_error:.{places}f}"
 
     def to_json(self) -> dict[str, float | None]:
-        """The same for programs; JSON has no NaN."""
-        known = math.isfinite(self.standard_error)
-        return {"value": self.value, "standard_error": self.standard_error if known else None}
+        """The same for programs; JSON has neither NaN nor infinity."""
+        both = {"value": self.value, "standard_error": self.standard_error}
+        return {name: number if math.isfinite(number) else None for name, number in both.items()}
 
 
 def _order(number: float) -> int:
@@ -46,7 +49,7 @@ def mean(values: NDArray[Any]) -> Estimate:
 
 def exponential(of: Estimate) -> Estimate:
     """The exponential of an estimate, to first order."""
-    value = math.exp(of.value)
+    value = math.exp(of.value) if of.value < LARGEST_EXPONENT else math.inf
     return Estimate(value, value * of.standard_error)
 
 
