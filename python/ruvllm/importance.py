@@ -52,9 +52,14 @@ class ImportanceMatrix:
     chunk_size: int = 512
 
     def weights(self) -> dict[str, Floats]:
-        """What an error in each column counts, beside others of its matrix; their mean is 1."""
+        """What an error in each column counts, beside others of its matrix; their mean is 1.
+
+        Of a matrix that nothing went into there is none. `ConfigError` where a sum is no sum of squares.
+        """
         found = {}
         for name, sums in self.sums.items():
+            if not (np.isfinite(sums).all() and (sums >= 0).all()):
+                raise ConfigError(f"the importance of '{name}' has a number that is no sum of squares")
             mean = float(sums.mean(dtype=np.float64))
             if self.counts[name] > 0 and mean > 0:
                 found[name] = np.maximum(sums / mean, LEAST_WEIGHT).astype(np.float32)

@@ -189,6 +189,10 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="64 finite numbers"):
         ruvllm.quantize(GGUF, tmp_path / "made.gguf", importance=narrow)
     assert not list(tmp_path.iterdir())
+    for broken in (np.nan, np.inf, -1.0):
+        wrong = ImportanceMatrix(sums={name: np.full(64, broken, np.float32)}, counts={name: 1})
+        with pytest.raises(ConfigError, match=f"'{name}' has a number that is no sum of squares"):
+            wrong.weights()
     # Nothing went into it: nothing is known.
     empty = ImportanceMatrix(sums={name: np.zeros(64, np.float32)}, counts={name: 0})
     assert empty.weights() == {}
