@@ -11,7 +11,7 @@ const COLUMNS: usize = 512;
 
 /// Whoever makes these others counts on `PACKING` in `rust/core/src/model/image.rs`, or what was packed before is taken
 /// for what it is not.
-const LAYOUTS: [(&str, u64); 16] = [
+const LAYOUTS: [(&str, u64); 19] = [
     ("F32", 0xd95f_43fb_91f9_e6ad),
     ("F16", 0x1a76_799d_2cb8_1f0c),
     ("BF16", 0xebab_7d1b_a009_3c4f),
@@ -28,6 +28,9 @@ const LAYOUTS: [(&str, u64); 16] = [
     ("IQ4_NL", 0x1040_2d56_ea9f_9b47),
     ("IQ4_XS", 0x635e_f8dc_c112_b2e5),
     ("MXFP4", 0x6689_1f81_add7_381a),
+    ("IQ3_S", 0x2e1e_33c7_9e90_dd47),
+    ("TQ1_0", 0x0422_4d67_6196_aa61),
+    ("TQ2_0", 0x2c44_86b6_198a_cdec),
 ];
 
 fn packed(block_type: BlockType) -> PackedMatrix {
