@@ -72,6 +72,8 @@ if TYPE_CHECKING:
     from ruvllm.backends.native import NativeBackend
     from ruvllm.caching import PrefixCache, RadixTree
     from ruvllm.chat import BatchInference, ChatSession, RagPipeline, ToolConversation
+    from ruvllm.evaluating import Evaluation, EvaluationParams, evaluate, measure_importance
+    from ruvllm.importance import ImportanceMatrix
     from ruvllm.learning import (
         AdaptationResult,
         ConsolidationStrategy,
@@ -107,11 +109,14 @@ __all__ = [
     "DeviceType",
     "EmbeddingError",
     "EngineStats",
+    "Evaluation",
+    "EvaluationParams",
     "EwcState",
     "GenerateParams",
     "GenerationError",
     "Grammar",
     "GrammarError",
+    "ImportanceMatrix",
     "InvalidModelError",
     "InvalidOperationError",
     "IoError",
@@ -175,8 +180,10 @@ __all__ = [
     "Usage",
     "Verdict",
     "__version__",
+    "evaluate",
     "hub",
     "kernels",
+    "measure_importance",
     "packs",
     "quantize",
     "training",
@@ -192,6 +199,8 @@ _LATE = {
     "BatchInference": ("ruvllm.chat", "BatchInference"),
     "ChatSession": ("ruvllm.chat", "ChatSession"),
     "ConsolidationStrategy": ("ruvllm.learning", "ConsolidationStrategy"),
+    "Evaluation": ("ruvllm.evaluating", "Evaluation"),
+    "EvaluationParams": ("ruvllm.evaluating", "EvaluationParams"),
     "EwcState": ("ruvllm.adapters", "EwcState"),
     "JsonAnswer": ("ruvllm.structured", "JsonAnswer"),
     "JsonModeConfig": ("ruvllm.structured", "JsonModeConfig"),
@@ -219,8 +228,11 @@ _LATE = {
     "Step": ("ruvllm.reasoning", "Step"),
     "Trajectory": ("ruvllm.reasoning", "Trajectory"),
     "Verdict": ("ruvllm.reasoning", "Verdict"),
+    "evaluate": ("ruvllm.evaluating", "evaluate"),
     "hub": ("ruvllm.hub", None),
+    "ImportanceMatrix": ("ruvllm.importance", "ImportanceMatrix"),
     "kernels": ("ruvllm.kernels", None),
+    "measure_importance": ("ruvllm.evaluating", "measure_importance"),
     "packs": ("ruvllm.packs", None),
     "quantize": ("ruvllm.quantizing", "quantize"),
     "training": ("ruvllm.training", None),

@@ -4,7 +4,7 @@ One engine belongs to one thread (the loop in `runtime/`): `add`, `advance`, `re
 `status` are called there alone. `cancel`, `interrupt` and `events` may be called from any thread.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Protocol, TypeAlias, final
 
@@ -312,6 +312,10 @@ class Model:
     def end_tokens(self) -> list[int]: ...
     def tokenizer(self) -> Tokenizer | None:
         """The GGUF file's tokenizer; `None` for a folder."""
+    def importance(
+        self, tokens: Sequence[int], chunk: int, progress: Callable[[int, int], None] | None
+    ) -> list[tuple[str, NDArray[np.float32]]]:
+        """Sums of squares of what goes into each matrix, by its name in GGUF files, over chunks of tokens."""
 
 @final
 class Sampling:
@@ -938,11 +942,24 @@ class GgufFile:
     def data(self, name: str) -> NDArray[np.uint8] | None:
         """A tensor's bytes."""
 
+class _QuantizeSettings(Protocol):
+    """How a model is written anew."""
+
+    @property
+    def mix(self) -> str: ...
+    @property
+    def threads(self) -> int | None: ...
+    @property
+    def entries(self) -> Sequence[tuple[str, bytes]]:
+        """What the file says besides, by key: a value as GGUF has it, behind the number of its type."""
+    @property
+    def importance(self) -> Mapping[str, Sequence[float]]:
+        """Of matrices by name: what the square of an error in each column counts."""
+
 def quantize_model(
     path: str | Path,
     target: BinaryIO,
-    mix: str,
-    threads: int | None,
+    settings: _QuantizeSettings,
     progress: Callable[[int, int], None] | None,
 ) -> list[tuple[str, list[str], list[int]]]:
     """Write a model of that mix into a file; of each tensor name, types and bytes, both before and after."""

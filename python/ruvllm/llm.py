@@ -228,6 +228,19 @@ class LLM(Closing, ChatMethods, DecisionMethods, InfillMethods, StructuredMethod
         scored = self.token_logprobs(token_ids, tenant=tenant, adapter=adapter)
         return np.array([-one.logprob for one in scored], dtype=np.float32)
 
+    def score_endings(
+        self, beginning: TokenIds, endings: Sequence[Sequence[int]]
+    ) -> list[NDArray[np.float32]]:
+        """The negative log-likelihood of each token of each ending; the beginning is computed once."""
+        branches = self._evaluations.endings(beginning, endings, self._terms()).wait()
+        return [-logprobs for logprobs in branches.logprobs]
+
+    def input_squares(
+        self, token_ids: TokenIds, chunk: int, progress: Callable[[int, int], None] | None = None
+    ) -> dict[str, NDArray[np.float32]]:
+        """Sums of squares of what goes into each matrix's columns over chunks, by its name in GGUF files."""
+        return dict(self._open.native.importance(self._checked_tokens(token_ids), chunk, progress))
+
     def token_logprobs(
         self,
         token_ids: TokenIds,

@@ -1,16 +1,33 @@
-"""A model's weights in fewer bits: one file in, another one out, whole or not at all."""
+"""A model's weights in fewer bits: a file or folder in, a file out, whole or not at all."""
 
+import json
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import ruvllm._native as _native
 import ruvllm.hub as hub
 import ruvllm.whole_file as whole_file
-from ruvllm.errors import ConfigError, InvalidOperationError, IoError
+from ruvllm.errors import ConfigError, InvalidOperationError, IoError, ModelError
+from ruvllm.gguf_values import Entry, encoded
+from ruvllm.importance import ImportanceMatrix
+from ruvllm.text.gguf_tokenizer import tokenizer_entries
+from ruvllm.text.json_tokenizer import MAX_CONFIG_BYTES, JsonTokenizer, read_config
+from ruvllm.text.loading import template_source
 
-__all__ = ["QuantizedModel", "QuantizedTensor", "quantize"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["QuantizedModel", "QuantizedTensor", "Work", "quantize"]
+
+
+class Work(TypedDict, total=False):
+    """How it is done: threads (all large cores), and what is called with the bytes read and in all."""
+
+    threads: int | None
+    progress: Callable[[int, int], None] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,33 +72,48 @@ class QuantizedModel:
         return any(one.old_type not in floats and one.old_type != one.new_type for one in self.tensors)
 
 
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """What the extension asks for."""
+
+    mix: str
+    threads: int | None
+    entries: Sequence[Entry]
+    importance: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+
 def quantize(
     model: str | os.PathLike[str],
     target: str | os.PathLike[str],
     type_name: str = "Q4_K_M",
     *,
     overwrite: bool = False,
-    threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    importance: "str | os.PathLike[str] | ImportanceMatrix | None" = None,
+    **work: "Unpack[Work]",
 ) -> QuantizedModel:
-    """Write a model's GGUF file anew with weights of another type; tokenizer and chat template go with it.
+    """Write a model as a GGUF file with weights of another type; tokenizer and chat template go with it.
 
-    Which tensor of a mix gets which type is as llama.cpp has it, which reads the file as well. Some rows are
-    in memory at a time, never a tensor. `progress` is called with the bytes read and in all.
+    The model is a GGUF file, or a folder of safetensors with its `config.json`. Which tensor of a mix gets
+    which type is as llama.cpp has it, which reads the file as well. Some rows are in memory at a time, never
+    a matrix. With an `importance` matrix errors count by what goes into their columns. `progress` is called
+    with the bytes read and in all, `threads` are those of the machine where they are not given.
 
         ruvllm.quantize("SmolLM2-F16.gguf", "SmolLM2-Q4_K_M.gguf")
 
     Raises `InvalidOperationError` where the target is there already and `overwrite` is not set, `ConfigError`
     for an unknown type, and `ModelError` with a tensor's name where it holds what no weights can be made of.
     """
+    if unknown := work.keys() - Work.__annotations__.keys():
+        raise TypeError(f"unexpected keyword argument {min(unknown)!r}")
     source, place = hub.resolve(os.fspath(model), quiet=True), Path(target).absolute()
     if place.exists() and source.exists() and os.path.samefile(source, place):
         raise ConfigError(f"{place} is the model itself; name another file")
     if os.path.lexists(place) and not overwrite:
         raise InvalidOperationError(f"{place} is there already, and would have to be overwritten")
+    settings = _settings(source, type_name, importance, work.get("threads"))
     try:
         with whole_file.replacing(place, private=False) as file:
-            made = _native.quantize_model(source, file, type_name, threads, progress)
+            made = _native.quantize_model(source, file, settings, work.get("progress"))
             size = file.tell()
     except OSError as error:
         if isinstance(error, IoError):
@@ -92,3 +124,51 @@ def quantize(
         for name, (old, new), (before, after) in made
     )
     return QuantizedModel(path=place, type_name=type_name, size_bytes=size, tensors=tuple(tensors))
+
+
+def _settings(
+    source: Path,
+    type_name: str,
+    importance: "str | os.PathLike[str] | ImportanceMatrix | None",
+    threads: int | None,
+) -> _Settings:
+    entries = _folder_entries(source)
+    if importance is None:
+        return _Settings(type_name, threads, entries)
+    read = importance if isinstance(importance, ImportanceMatrix) else ImportanceMatrix.load(importance)
+    name = "" if isinstance(importance, ImportanceMatrix) else Path(importance).name
+    weights = {matrix: each.tolist() for matrix, each in read.weights().items()}
+    return _Settings(type_name, threads, [*entries, *read.entries(name)], weights)
+
+
+def _folder_entries(source: Path) -> list[Entry]:
+    """What a GGUF file says of a folder: its name, its tokenizer; nothing for one that says it itself."""
+    folder = source if source.is_dir() else source.parent
+    is_folder = source.is_dir() or source.suffix == ".safetensors"
+    if not is_folder or not (folder / "config.json").is_file():
+        return []
+    config = _config(folder / "config.json")
+    # A folder is mostly called as its model.
+    entries = [] if config.get("_name_or_path") else [("general.name", encoded(folder.absolute().name))]
+    tokenizer = JsonTokenizer.from_folder(folder)
+    if tokenizer is None:
+        return entries
+    num_tokens = config.get("vocab_size")
+    if not isinstance(num_tokens, int):
+        raise ModelError(f"{folder / 'config.json'} has no vocab_size")
+    return [
+        *entries,
+        *tokenizer_entries(tokenizer, template_source(read_config(folder)), num_tokens),
+    ]
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        with whole_file.open_regular(path) as file:
+            read = json.loads(file.read(MAX_CONFIG_BYTES))
+    except OSError as error:
+        raise IoError(f"{path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError):
+        read = None
+    # What else may be wrong with it is said where the model is read.
+    return read if isinstance(read, dict) else {}

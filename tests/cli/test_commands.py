@@ -39,7 +39,7 @@ COMMANDS = [name for name in every_command() if name not in GROUPS]
 
 def test_all_commands_are_among_them() -> None:
     named = ["chat", "run", "serve", "pull", "list", "info", "rm", "bench", "bench-serve", "train", "doctor"]
-    named += ["decide", "calibrate", "prepare", "quantize"]
+    named += ["decide", "calibrate", "prepare", "quantize", "eval", "imatrix"]
     packs = ["verify", "list", "install", "activate", "rollback", "bench", "keygen", "sign"]
     adapters = ["load", "list", "unload", "info", "merge", "export"]
     bank = ["add", "search", "distill", "context", "stats"]

@@ -61,3 +61,20 @@ def test_what_is_no_number_is_refused(name: str, broken: float) -> None:
     values[300] = broken
     with pytest.raises(ConfigError, match=f"value 300 is not finite: {name}"):
         kernels.quantize(name, values)
+
+
+@pytest.mark.parametrize("type_name", ["IQ3_S", "TQ1_0", "TQ2_0"])
+@given(seed=st.integers(0, 2**32 - 1))
+def test_types_that_are_only_read(type_name: str, seed: int) -> None:
+    """Any bytes are what the package `gguf` says, bit for bit, but where a scale is no number."""
+    size = SIZES[type_name].block_bytes
+    data = np.random.default_rng(seed).integers(0, 256, 4 * size, np.uint8)
+    blocks = data.reshape(4, size)
+    # The scale's exponent, so that it is finite.
+    place = {"IQ3_S": 1, "TQ1_0": 53, "TQ2_0": 65}[type_name]
+    blocks[:, place] &= 0xBF
+    expected = gguf.dequantize(data, gguf.GGMLQuantizationType[type_name])
+    found = kernels.dequantize(type_name, data)
+    np.testing.assert_array_equal(found.view(np.uint32), expected.astype("<f4").view(np.uint32))
+    with pytest.raises(ConfigError, match=f"no encoder for {type_name}"):
+        kernels.quantize(type_name, np.zeros(256, np.float32))

@@ -1,5 +1,6 @@
 """Mutants of the Python package: features taken out one by one, each beside the tests that stand for it."""
 
+from tests.mutants.listed_evaluating import EVALUATING_MUTANTS
 from tests.mutants.listed_images import IMAGE_MUTANTS
 from tests.mutants.listed_learning import LEARNING_MUTANTS
 from tests.mutants.listed_loops import LOOP_MUTANTS
@@ -325,4 +326,5 @@ PYTHON_MUTANTS: dict[str, tuple[Mutant, ...]] = {
     "learning": LEARNING_MUTANTS,
     "loops": LOOP_MUTANTS,
     "start": IMAGE_MUTANTS,
+    "evaluating": EVALUATING_MUTANTS,
 }

@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
             "ruvllm quantize model-F16.gguf model-Q4_K_M.gguf              a good choice, 4.8 bits a weight",
             "ruvllm quantize model-F16.gguf small.gguf --type Q3_K_M       smaller, and worse",
             "ruvllm quantize model-F16.gguf exact.gguf --type Q8_0         hardly told from the original",
+            "ruvllm quantize folder/ model.gguf --imatrix imatrix.gguf     from safetensors, by what matters",
             "ruvllm run --model model-Q4_K_M.gguf --chat 'Hello'           and it answers",
         ],
     )(quantize)
@@ -46,6 +47,10 @@ class QuantizeOptions:
             help="Q8_0, Q6_K, Q5_K_M, Q4_K_M, Q4_K_S, IQ4_XS, Q3_K_M, Q2_K and others: many bits to few.",
         ),
     ] = "Q4_K_M"
+    imatrix: Annotated[
+        Path | None,
+        flag("--imatrix", help="Weigh errors by this, which `ruvllm imatrix` wrote.", metavar="FILE"),
+    ] = None
     force: Annotated[
         bool, flag("--force", variable="RUVLLM_QUANTIZE_FORCE", help="Replace OUT where it is there already.")
     ] = False
@@ -54,7 +59,7 @@ class QuantizeOptions:
 
 def quantize(
     model: Annotated[
-        str, typer.Argument(help="The model: a GGUF file, best of 16 or 32 bits.", metavar="IN")
+        str, typer.Argument(help="The model, best of 16 or 32 bits: a GGUF file, or a folder.", metavar="IN")
     ],
     target: Annotated[Path, typer.Argument(help="The file to write.", metavar="OUT")],
     options: QuantizeOptions,
@@ -80,6 +85,7 @@ def quantize(
                 target,
                 options.type_name,
                 overwrite=options.force,
+                importance=options.imatrix,
                 threads=options.threads,
                 progress=report,
             )

@@ -157,6 +157,19 @@ class Evaluations:
 
         return BranchResults(self._loop, len(branches), task_of, taken.adapters)
 
+    def endings(self, beginning: TokenIds, endings: Sequence[Sequence[int]], terms: Terms) -> BranchResults:
+        """How likely every token of each ending is, behind a beginning that all have."""
+        begun = self._checked(beginning)
+        if not endings:
+            raise ConfigError("endings is empty; there must be at least one")
+        # A beginning that no other ending has is not worth keeping.
+        shared = len(begun) if len(endings) > 1 else 0
+        branches = []
+        for ending in map(self._checked, endings):
+            places = tuple((len(begun) - 1 + place, (token,)) for place, token in enumerate(ending))
+            branches.append(Branch(tuple(ending), places, shared))
+        return self.branches(begun, branches, terms)
+
     def _checked(self, token_ids: TokenIds) -> list[int]:
         return check_tokens(token_ids, self._model.native.vocab_size)
 

@@ -88,6 +88,11 @@ class JsonTokenizer:
         return cls(_read_text(path, MAX_TOKENIZER_BYTES), read_config(folder))
 
     @property
+    def source(self) -> str:
+        """The text of `tokenizer.json`."""
+        return self._source
+
+    @property
     def vocab_size(self) -> int:
         """How many token ids it knows."""
         return self._size
@@ -95,12 +100,12 @@ class JsonTokenizer:
     @cached_property
     def bos_token(self) -> int | None:
         """The token that begins a text, where there is one."""
-        return self._configured_token("bos_token")
+        return self.configured_token("bos_token")
 
     @cached_property
     def eos_token(self) -> int | None:
         """The token that ends a text, where there is one."""
-        return self._configured_token("eos_token")
+        return self.configured_token("eos_token")
 
     @cached_property
     def end_tokens(self) -> tuple[int, ...]:
@@ -223,7 +228,8 @@ class JsonTokenizer:
             pieces[token_id] = decode(text)
         return pieces
 
-    def _configured_token(self, key: str) -> int | None:
+    def configured_token(self, key: str) -> int | None:
+        """The token that the configuration names so: `pad_token` and others."""
         text = token_content(self.config.get(key))
         return None if text is None else self._vocabulary_ids.get(text)
 

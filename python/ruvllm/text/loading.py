@@ -13,7 +13,7 @@ from ruvllm.text.tokenizer import GgufTokenizer, Tokenizer
 if TYPE_CHECKING:
     import ruvllm._native as _native
 
-__all__ = ["ModelText", "load_text"]
+__all__ = ["ModelText", "load_text", "template_source"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +64,13 @@ def load_text(model: "_native.Model", path: Path) -> ModelText:
     folder = path if path.is_dir() else path.parent
     return ModelText(
         tokenizer=JsonTokenizer.from_folder(folder),
-        template_source=_template_source(read_config(folder)) or model.chat_template,
+        template_source=template_source(read_config(folder)) or model.chat_template,
         architecture=model.architecture,
         name=name,
     )
 
 
-def _template_source(config: Mapping[str, Any]) -> str | None:
+def template_source(config: Mapping[str, Any]) -> str | None:
     """The template of `tokenizer_config.json`: a text, or a list of named ones of which `default` counts."""
     template = config.get("chat_template")
     if isinstance(template, list):

@@ -2,9 +2,10 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 #![allow(clippy::disallowed_methods, reason = "files are damaged here")]
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use ruvllm_core::quantize::{Mix, Requantized, quantize};
+use ruvllm_core::quantize::{Mix, Requantized, Wanted, quantize};
 use ruvllm_core::{Error, Result, model};
 use ruvllm_formats::gguf::parse;
 use ruvllm_kernels::ThreadPool;
@@ -14,13 +15,23 @@ fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/gguf/llama-gqa.gguf")
 }
 
+fn wanted(name: &str) -> Result<Wanted> {
+    Ok(Wanted {
+        mix: Mix::named(name)?,
+        entries: Vec::new(),
+        importance: HashMap::new(),
+    })
+}
+
 fn made(path: &Path, name: &str, threads: usize) -> Result<(Vec<u8>, Vec<Requantized>)> {
+    made_as(path, &wanted(name)?, threads)
+}
+
+fn made_as(path: &Path, wanted: &Wanted, threads: usize) -> Result<(Vec<u8>, Vec<Requantized>)> {
     let mut file = Vec::new();
     let pool = ThreadPool::new(threads);
     let files = model::open(path)?;
-    let tensors = quantize(&files, Mix::named(name)?, &pool, &mut file, &mut |_, _| {
-        Ok(())
-    })?;
+    let tensors = quantize(&files, wanted, &pool, &mut file, &mut |_, _| Ok(()))?;
     Ok((file, tensors))
 }
 
@@ -129,21 +140,17 @@ fn numbers_that_no_weights_are_made_of_are_refused_by_their_tensor() {
 }
 
 #[test]
-fn another_name_a_folder_and_a_stop() {
+fn another_name_and_a_stop() {
     let error = Mix::named("Q4_K").unwrap_err().to_string();
     assert!(
         error.contains("allowed here: F32, F16") && error.contains("Q4_K_M"),
         "{error}"
     );
-    let folder =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models/llama-gqa");
-    let error = made(&folder, "Q8_0", 1).unwrap_err().to_string();
-    assert!(error.contains("only GGUF files"), "{error}");
     let files = model::open(&fixture()).unwrap();
     let (mut seen, mut file) = (Vec::new(), Vec::new());
     let stopped = quantize(
         &files,
-        Mix::named("Q8_0").unwrap(),
+        &wanted("Q8_0").unwrap(),
         &ThreadPool::new(1),
         &mut file,
         &mut |done, total| {
@@ -161,4 +168,87 @@ fn another_name_a_folder_and_a_stop() {
         seen.windows(2)
             .all(|pair| pair[0].0 < pair[1].0 && pair[0].1 == pair[1].1)
     );
+}
+
+/// The folder of which the fixture was made; its tensors are compared in Python, family by family.
+#[test]
+fn a_folder_in_any_number_of_threads() {
+    let folder =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/models/llama-gqa");
+    let (one, tensors) = made(&folder, "Q8_0", 1).unwrap();
+    let (three, _) = made(&folder, "Q8_0", 3).unwrap();
+    assert!(one == three);
+    let header = parse(&one).unwrap();
+    let original = parse(&std::fs::read(fixture()).unwrap()).unwrap();
+    assert_eq!(header.tensors.len(), original.tensors.len());
+    assert_eq!(tensors.len(), header.tensors.len());
+    let query = tensors.iter().find(|one| one.name == "blk.0.attn_q.weight");
+    assert_eq!(query.unwrap().types, ["F32", "Q8_0"]);
+}
+
+#[test]
+fn what_matters_is_nearer_and_must_be_of_the_model() {
+    let name = "blk.1.ffn_up.weight";
+    let original = std::fs::read(fixture()).unwrap();
+    let header = parse(&original).unwrap();
+    let of = |header: &ruvllm_formats::gguf::GgufHeader| {
+        let found = header.tensors.iter().find(|info| info.name == name);
+        found.unwrap().clone()
+    };
+    let before = of(&header);
+    let exact = values(BlockType::F32, &original[before.place()]);
+    let columns = before.shape[1];
+    let weights: Vec<f32> = (0..columns)
+        .map(|column| if column % 5 == 0 { 50.0 } else { 1.0 })
+        .collect();
+    let error = |importance: HashMap<String, Vec<f32>>| {
+        let wanted = Wanted {
+            importance,
+            ..wanted("Q4_0").unwrap()
+        };
+        let (file, _) = made_as(&fixture(), &wanted, 2).unwrap();
+        let after = of(&parse(&file).unwrap());
+        let stored = values(BlockType::Q4_0, &file[after.place()]);
+        let pairs = stored.iter().zip(&exact).enumerate();
+        pairs.fold(0.0, |sum, (index, (a, b))| {
+            sum + (a - b).powi(2) * weights[index % columns]
+        })
+    };
+    let (plain, weighted) = (
+        error(HashMap::new()),
+        error(HashMap::from([(name.to_owned(), weights.clone())])),
+    );
+    assert!(weighted < 0.9 * plain, "{weighted} {plain}");
+    for (name, weights, words) in [
+        ("blk.9.ffn_up.weight", weights.clone(), "of another model"),
+        (name, vec![1.0; columns - 1], "finite numbers"),
+        (name, vec![-1.0; columns], "finite numbers"),
+        (name, vec![f32::NAN; columns], "finite numbers"),
+    ] {
+        let wanted = Wanted {
+            importance: HashMap::from([(name.to_owned(), weights)]),
+            ..wanted("Q4_0").unwrap()
+        };
+        let error = made_as(&fixture(), &wanted, 1).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn entries_stand_above_those_of_the_file() {
+    let text = |text: &str| {
+        let length = (text.len() as u64).to_le_bytes();
+        [&8_u32.to_le_bytes()[..], &length, text.as_bytes()].concat()
+    };
+    let wanted = Wanted {
+        entries: vec![
+            ("general.name".to_owned(), text("another")),
+            ("quantize.imatrix.file".to_owned(), text("imatrix.gguf")),
+        ],
+        ..wanted("Q8_0").unwrap()
+    };
+    let (file, _) = made_as(&fixture(), &wanted, 1).unwrap();
+    let said = parse(&file).unwrap().metadata;
+    assert_eq!(said.get_str("general.name"), Some("another"));
+    assert_eq!(said.get_str("quantize.imatrix.file"), Some("imatrix.gguf"));
 }

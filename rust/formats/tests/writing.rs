@@ -64,6 +64,16 @@ fn tensors_begin_where_the_entries_say() {
         carried.last().unwrap(),
         &Entry::number("general.alignment", 4096)
     );
+    let said = [Entry::text("a", "text\u{e9}"), Entry::float("b", 0.5)];
+    let (written, _) = GgufWriter::begin(Vec::new(), &said, &[])
+        .unwrap()
+        .finish()
+        .unwrap();
+    let read = parse(&written).unwrap().metadata;
+    assert_eq!(
+        (read.get_str("a"), read.get_f32("b")),
+        (Some("text\u{e9}"), Some(0.5))
+    );
     for number in [0, 3, 1 << 21] {
         let entry = Entry::number("general.alignment", number);
         let error = GgufWriter::begin(Vec::new(), &[entry], &[]).unwrap_err();

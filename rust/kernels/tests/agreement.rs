@@ -372,6 +372,8 @@ fn scales_that_are_not_finite_are_refused() {
             BlockType::Q2K => 80,
             BlockType::Q3K => 108,
             BlockType::Q6K => 208,
+            BlockType::Tq1_0 => 52,
+            BlockType::Tq2_0 => 64,
             _ => 0,
         };
         match block_type {

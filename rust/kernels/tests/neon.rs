@@ -112,6 +112,8 @@ fn the_largest_products_do_not_overflow() {
                 BlockType::Q2K => &[80, 82],
                 BlockType::Q3K => &[108],
                 BlockType::Q6K => &[208],
+                BlockType::Tq1_0 => &[52],
+                BlockType::Tq2_0 => &[64],
                 BlockType::Mxfp4 => &[],
                 _ => &[0],
             };

@@ -11,7 +11,7 @@ const COLUMNS: usize = 512;
 
 /// Whoever makes these others counts on `PACKING` in `rust/core/src/model/image.rs`, or what was packed before is taken
 /// for what it is not.
-const LAYOUTS: [(&str, u64); 16] = [
+const LAYOUTS: [(&str, u64); 19] = [
     ("F32", 0xd95f_43fb_91f9_e6ad),
     ("F16", 0x1a76_799d_2cb8_1f0c),
     ("BF16", 0xebab_7d1b_a009_3c4f),
@@ -28,6 +28,9 @@ const LAYOUTS: [(&str, u64); 16] = [
     ("IQ4_NL", 0xf30f_0ae7_cea9_5418),
     ("IQ4_XS", 0xf177_b3c3_f916_a4d2),
     ("MXFP4", 0x3107_4d49_126a_3870),
+    ("IQ3_S", 0x05d9_e5c1_1980_b7a3),
+    ("TQ1_0", 0x0422_4d67_6196_aa61),
+    ("TQ2_0", 0x2c44_86b6_198a_cdec),
 ];
 
 fn packed(block_type: BlockType) -> PackedMatrix {
@@ -56,10 +59,11 @@ fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
     })
 }
 
-/// What has 2 or 3 bits in its file takes 4 in memory.
+/// What has less than 4 bits in its file takes 4 in memory.
 #[test]
 fn weights_take_about_as_much_as_in_their_file() {
-    let narrow = [BlockType::Q2K, BlockType::Q3K];
+    use BlockType::{Iq3S, Q2K, Q3K, Tq1_0, Tq2_0};
+    let narrow = [Q2K, Q3K, Iq3S, Tq1_0, Tq2_0];
     for block_type in BlockType::ALL {
         let rows = 32;
         let in_file = rows * COLUMNS / block_type.block_elements() * block_type.block_bytes();

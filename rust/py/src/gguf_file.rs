@@ -1,11 +1,12 @@
 //! `GgufFile`: what a GGUF file says, and its tensors' bytes, for what is no model; and a model's in fewer bits.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use numpy::PyArray1;
 use pyo3::prelude::*;
 use ruvllm_core::model;
-use ruvllm_core::quantize::{self, Mix};
+use ruvllm_core::quantize::{self, Mix, Wanted};
 use ruvllm_formats::{FileKind, ModelFiles, Value};
 use ruvllm_kernels::{ThreadPool, thread_choice};
 
@@ -65,21 +66,34 @@ impl GgufFile {
 /// Name, types and bytes of a tensor, both before and after.
 type Requantized = (String, [&'static str; 2], [u64; 2]);
 
+/// How a model is written anew; any object with these attributes.
+#[derive(FromPyObject)]
+pub(crate) struct QuantizeSettings {
+    mix: String,
+    threads: Option<usize>,
+    entries: Vec<(String, Vec<u8>)>,
+    importance: HashMap<String, Vec<f32>>,
+}
+
 /// Writes a model of that mix into a file; what became of each tensor.
 #[pyfunction]
 pub(crate) fn quantize_model(
     py: Python<'_>,
     path: PathBuf,
     target: Py<PyAny>,
-    mix: &str,
-    threads: Option<usize>,
+    settings: QuantizeSettings,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Vec<Requantized>> {
     run_with_progress(py, progress, |progress| {
-        let (mix, files) = (Mix::named(mix)?, model::open(&path)?);
-        let pool = ThreadPool::new(thread_choice(threads).threads);
+        let wanted = Wanted {
+            mix: Mix::named(&settings.mix)?,
+            entries: settings.entries,
+            importance: settings.importance,
+        };
+        let files = model::open(&path)?;
+        let pool = ThreadPool::new(thread_choice(settings.threads).threads);
         let target = &mut PythonFile(target);
-        let made = quantize::quantize(&files, mix, &pool, target, progress)?.into_iter();
+        let made = quantize::quantize(&files, &wanted, &pool, target, progress)?.into_iter();
         Ok(made.map(|one| (one.name, one.types, one.bytes)).collect())
     })
 }

@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use numpy::PyArray1;
 use pyo3::prelude::*;
 use ruvllm_core::ids::TokenId;
 use ruvllm_core::model::{self, ActivationPrecision, Images, LoadOptions, Module};
 use ruvllm_core::{Result, text};
 use ruvllm_kernels::thread_choice;
 
-use crate::convert::choice;
+use crate::arrays::flat;
+use crate::convert::{Tokens, choice};
 use crate::engine_memory::KV_FORMATS;
 use crate::errors::exception;
 use crate::packs::KernelPacks;
@@ -209,5 +211,20 @@ impl Model {
         built
             .map(|tokenizer| tokenizer.map(Tokenizer))
             .map_err(|error| exception(&error))
+    }
+
+    /// Sums of squares of what goes into each matrix, by its name in GGUF files, over chunks of tokens.
+    fn importance<'py>(
+        &self,
+        py: Python<'py>,
+        tokens: Tokens,
+        chunk: usize,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Vec<(String, Bound<'py, PyArray1<f32>>)>> {
+        let sums = run_with_progress(py, progress, |progress| {
+            model::importance(&self.model, &tokens.0, chunk, progress)
+        })?;
+        let named = sums.into_iter().map(|(name, sums)| (name, flat(py, sums)));
+        Ok(named.collect())
     }
 }

@@ -9,11 +9,11 @@ use ruvllm_core::model::{ActivationPrecision, Compute, Linear};
 use ruvllm_kernels::{Arena, Kernels, ThreadPool, WeightSource, thread_choice};
 
 use crate::arrays::{contiguous, flat};
-use crate::block_formats::named;
 use crate::convert::choice;
 use crate::model::PRECISIONS;
 use crate::run::run;
 use crate::system::choose_kernels;
+use ruvllm_core::quantize::block_type;
 
 /// The threads of all stand-alone kernels, made when the first asks for them.
 pub(crate) static POOL: LazyLock<ThreadPool> =
@@ -53,7 +53,7 @@ impl PackedMatrix {
         let bytes = view.as_slice()?;
         run(data.py(), || {
             let source = WeightSource {
-                block_type: named(type_name)?,
+                block_type: block_type(type_name)?,
                 bytes,
                 rows,
                 columns,

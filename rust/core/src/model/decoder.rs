@@ -6,6 +6,7 @@ use crate::kv::KvPool;
 use crate::profile::Operation;
 
 use super::compute::Compute;
+use super::input_squares::InputSquares;
 use super::layer::{LayerBuffers, LayerCall, RotaryTables};
 use super::spec::ModelSpec;
 use super::weights::Weights;
@@ -25,6 +26,8 @@ pub(super) struct Decoder<'a> {
     pub(super) spec: &'a ModelSpec,
     pub(super) weights: &'a Weights,
     pub(super) compute: Compute<'a>,
+    /// Who watches what goes into the layers' maps.
+    pub(super) squares: Option<&'a InputSquares>,
 }
 
 type Half = for<'a> fn(&LayerCall<'a>, &mut KvPool, &mut [f32], &mut LayerBuffers);
@@ -68,6 +71,7 @@ impl Decoder<'_> {
                 }
                 let call = LayerCall {
                     compute: self.compute,
+                    squares: self.squares,
                     spec: self.spec,
                     layer: index,
                     window: layer_spec.window,

@@ -11,6 +11,7 @@ use crate::profile::Operation;
 
 use super::adapted::Adapted;
 use super::compute::{Compute, ROWS_PER_TASK};
+use super::input_squares::InputSquares;
 use super::layer_rows::LayerRows;
 use super::linear::{Input, InputBuffers, Linear, Source, Turn};
 use super::norm::Norm;
@@ -74,6 +75,8 @@ pub(crate) struct LayerBuffers {
 /// A layer at work on a batch.
 pub(crate) struct LayerCall<'a> {
     pub(crate) compute: Compute<'a>,
+    /// Who watches what goes into the maps.
+    pub(super) squares: Option<&'a InputSquares>,
     pub(crate) spec: &'a ModelSpec,
     pub(crate) layer: usize,
     pub(crate) window: Option<usize>,
@@ -165,6 +168,9 @@ impl LayerCall<'_> {
 
     /// Rows, with what the batch's adapters add for them at a place of this layer.
     fn input<'a>(&'a self, source: Source<'a>, site: Site) -> Input<'a> {
+        if let Some(squares) = self.squares {
+            squares.add(self.compute, (self.layer, site), source);
+        }
         let adapted = Adapted::new(self.batch, self.layer, site);
         Input { source, adapted }
     }

@@ -12,6 +12,7 @@ use crate::profile::{Profile, ProfileReport};
 use super::Model;
 use super::compute::Compute;
 use super::decoder::{Decoder, Workspace};
+use super::input_squares::InputSquares;
 use super::outputs::{OutputBuffers, Taking};
 
 /// A model with the memory that it works in.
@@ -21,6 +22,7 @@ pub(crate) struct Runner {
     work: Workspace,
     outputs: OutputBuffers,
     profile: Option<Arc<Profile>>,
+    squares: Option<InputSquares>,
     steps: u64,
     rows: u64,
 }
@@ -32,6 +34,7 @@ impl Runner {
             work: Workspace::default(),
             outputs: OutputBuffers::default(),
             profile: None,
+            squares: None,
             steps: 0,
             rows: 0,
         }
@@ -68,6 +71,7 @@ impl Runner {
                 precision: *precision,
                 profile: self.profile.as_deref(),
             },
+            squares: self.squares.as_ref(),
         };
         decoder.forward(kv, batch, &mut self.work)?;
         if batch.is_empty() {
@@ -77,6 +81,16 @@ impl Runner {
         self.steps += 1;
         self.rows += batch.tokens.len() as u64;
         Ok(())
+    }
+
+    /// Adds up the squares of what goes into each map from here on.
+    pub(super) fn watch_inputs(&mut self) {
+        self.squares = Some(InputSquares::of(&self.model.spec));
+    }
+
+    /// What was added up.
+    pub(super) fn take_inputs(&mut self) -> Option<InputSquares> {
+        self.squares.take()
     }
 
     /// Batches that were run to their end.

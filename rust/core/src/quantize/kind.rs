@@ -1,6 +1,8 @@
 //! What part of a model a tensor is, and where in it: by that it gets more bits or fewer.
 
-use ruvllm_formats::{Metadata, ModelFiles};
+use ruvllm_formats::Metadata;
+
+use super::outgoing::Outgoing;
 
 /// Layers of a model so deep that several heads share their values with few more bytes.
 const DEEP_LAYERS: u32 = 80;
@@ -42,10 +44,9 @@ pub(super) struct Kind {
     pub(super) has_experts: bool,
 }
 
-/// Those of all tensors, in the order of the files.
-pub(super) fn kinds(files: &ModelFiles) -> Vec<Kind> {
-    let tensors = files.tensors_in_file_order();
-    let is_tied = files.tensor("output.weight").is_none();
+/// Those of all tensors of a file that says this.
+pub(super) fn kinds(tensors: &[Outgoing], metadata: &Metadata) -> Vec<Kind> {
+    let is_tied = tensors.iter().all(|one| one.name != "output.weight");
     let parts: Vec<_> = tensors
         .iter()
         .map(|info| part_of(&info.name, &info.shape, is_tied))
@@ -58,7 +59,7 @@ pub(super) fn kinds(files: &ModelFiles) -> Vec<Kind> {
             .collect()
     };
     let (values, downs) = (layers_of(Part::Values), layers_of(Part::Down));
-    let model = Shape::of(files.metadata());
+    let model = Shape::of(metadata);
     parts
         .iter()
         .zip(&layers)
@@ -94,9 +95,8 @@ struct Shape {
 }
 
 impl Shape {
-    fn of(metadata: Option<&Metadata>) -> Self {
+    fn of(metadata: &Metadata) -> Self {
         let number = |name: &str| -> Option<u32> {
-            let metadata = metadata?;
             let architecture = metadata.get_str("general.architecture")?;
             metadata.get_u32(&format!("{architecture}.{name}"))
         };

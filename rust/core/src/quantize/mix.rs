@@ -6,9 +6,10 @@
 use TensorType::{
     Bf16, F16, F32, Iq4Nl, Iq4Xs, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0,
 };
-use ruvllm_formats::{TensorInfo, TensorType};
+use ruvllm_formats::TensorType;
 
 use super::kind::{Kind, Part};
+use super::outgoing::Outgoing;
 use crate::error::{Error, Result};
 
 /// When a tensor gets another type than usual.
@@ -150,11 +151,11 @@ impl Mix {
     }
 
     /// The type that a tensor gets.
-    pub(super) fn tensor_type(self, info: &TensorInfo, kind: &Kind) -> TensorType {
+    pub(super) fn tensor_type(self, tensor: &Outgoing, kind: &Kind) -> TensorType {
         let usual = self.0.usual;
-        let columns = info.shape.last().copied().unwrap_or(1);
+        let columns = tensor.shape.last().copied().unwrap_or(1);
         let wanted = match kind.part {
-            Part::Kept => return info.tensor_type,
+            Part::Kept => return tensor.kept_type,
             _ if !is_blocks(usual) => return usual,
             // What every token goes through twice.
             Part::Head if !columns.is_multiple_of(usual.block_elements()) => Q8_0,

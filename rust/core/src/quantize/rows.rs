@@ -2,9 +2,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use ruvllm_formats::{ModelFiles, TensorInfo, TensorType};
+use ruvllm_formats::{TensorInfo, TensorType};
 use ruvllm_kernels::ThreadPool;
-use ruvllm_kernels::quant::{BlockType, decode, encode};
+use ruvllm_kernels::quant::{BlockType, decode, encode_weighted};
 
 use crate::error::{Error, Result};
 
@@ -25,18 +25,30 @@ pub(super) fn bytes_of(info: &TensorInfo, tensor_type: TensorType) -> u64 {
     (info.element_count() / tensor_type.block_elements() * tensor_type.block_bytes()) as u64
 }
 
+/// A tensor's rows, in the order in which they go out, and what errors in their columns count.
+#[derive(Clone, Copy)]
+pub(super) struct Weighted<'a> {
+    pub(super) info: &'a TensorInfo,
+    pub(super) bytes: &'a [u8],
+    /// Where each row stands; `None`: as they are.
+    pub(super) order: Option<&'a [u32]>,
+    pub(super) importance: Option<&'a [f32]>,
+}
+
 /// Gives a tensor's bytes in another type.
 pub(super) fn convert(
-    files: &ModelFiles,
-    info: &TensorInfo,
+    rows: Weighted<'_>,
     into: TensorType,
     pool: &ThreadPool,
     take: &mut Take<'_>,
 ) -> Result<()> {
-    let (_, bytes) = files
-        .tensor(&info.name)
-        .ok_or_else(|| refused(info, "it has no bytes"))?;
-    if info.tensor_type == into {
+    let Weighted {
+        info,
+        bytes,
+        order,
+        importance,
+    } = rows;
+    if info.tensor_type == into && order.is_none() {
         if !into.is_finite(bytes) {
             return Err(refused(info, NOT_FINITE));
         }
@@ -46,12 +58,26 @@ pub(super) fn convert(
     }
     let (from, into) = (block_type(info, info.tensor_type)?, block_type(info, into)?);
     let columns = info.shape.last().copied().unwrap_or(1);
+    let row_bytes = |kind: BlockType| columns / kind.block_elements() * kind.block_bytes();
     let rows = (VALUES_AT_A_TIME / columns).max(1);
-    let piece = |kind: BlockType| rows * (columns / kind.block_elements() * kind.block_bytes());
+    let piece = |kind: BlockType| rows * row_bytes(kind);
     let pieces = PIECES_A_THREAD * pool.threads();
-    let mut made = vec![0; pieces * piece(into)];
+    let (mut made, mut gathered) = (vec![0; pieces * piece(into)], Vec::new());
     let mut done = 0;
-    for some in bytes.chunks(pieces * piece(from)) {
+    for (index, some) in bytes.chunks(pieces * piece(from)).enumerate() {
+        let some = match order {
+            None => some,
+            Some(order) => {
+                let first = index * pieces * rows;
+                let width = row_bytes(from);
+                gathered.clear();
+                for row in &order[first..first + some.len() / width] {
+                    let begin = *row as usize * width;
+                    gathered.extend_from_slice(&bytes[begin..begin + width]);
+                }
+                &gathered
+            }
+        };
         let values = some.len() / from.block_bytes() * from.block_elements();
         let target = &mut made[..values / into.block_elements() * into.block_bytes()];
         let work: Vec<_> = some
@@ -60,7 +86,7 @@ pub(super) fn convert(
             .collect();
         let problem = Mutex::new(None);
         pool.for_each(work, 1, |(read, write)| {
-            if let Err(error) = convert_piece([from, into], read, write) {
+            if let Err(error) = convert_piece([from, into], importance, read, write) {
                 *problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             }
         });
@@ -79,6 +105,7 @@ const NOT_FINITE: &str =
 
 fn convert_piece(
     [from, into]: [BlockType; 2],
+    importance: Option<&[f32]>,
     bytes: &[u8],
     target: &mut [u8],
 ) -> std::result::Result<(), String> {
@@ -98,7 +125,9 @@ fn convert_piece(
             "it has a value beyond {LARGEST_HALF}, which {into} cannot hold; F32 and BF16 can"
         ));
     }
-    encode(into, &values, target).map_err(|error| error.to_string())
+    // The same of each row.
+    let weights = importance.map(|weights| weights.repeat(values.len() / weights.len()));
+    encode_weighted(into, &values, weights.as_deref(), target).map_err(|error| error.to_string())
 }
 
 fn block_type(info: &TensorInfo, tensor_type: TensorType) -> Result<BlockType> {

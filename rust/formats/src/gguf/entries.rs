@@ -6,8 +6,10 @@ use super::{Budgets, read_head, values};
 use crate::FormatError;
 use crate::cursor::Cursor;
 
-/// GGUF's number for a value of four bytes without a sign.
+/// GGUF's numbers for values of four bytes without a sign, of a float of four bytes, of a text.
 const UNSIGNED: u32 = 4;
+const FLOAT: u32 = 6;
+const TEXT: u32 = 8;
 
 /// A key and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,10 +23,24 @@ pub struct Entry<'a> {
 impl Entry<'_> {
     /// A number of 32 bits.
     pub fn number(key: &str, number: u32) -> Entry<'static> {
-        let bytes = [UNSIGNED.to_le_bytes(), number.to_le_bytes()].concat();
+        Entry::of(key, UNSIGNED, &number.to_le_bytes())
+    }
+
+    /// A float of 32 bits.
+    pub fn float(key: &str, number: f32) -> Entry<'static> {
+        Entry::of(key, FLOAT, &number.to_le_bytes())
+    }
+
+    /// A text.
+    pub fn text(key: &str, text: &str) -> Entry<'static> {
+        let length = (text.len() as u64).to_le_bytes();
+        Entry::of(key, TEXT, &[&length, text.as_bytes()].concat())
+    }
+
+    fn of(key: &str, kind: u32, value: &[u8]) -> Entry<'static> {
         Entry {
             key: Cow::Owned(key.to_owned()),
-            bytes: Cow::Owned(bytes),
+            bytes: Cow::Owned([&kind.to_le_bytes(), value].concat()),
         }
     }
 }

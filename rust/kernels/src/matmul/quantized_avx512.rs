@@ -15,7 +15,7 @@ use super::dot_avx512::{Maddubs, Vnni, WideDot};
 use super::output::OutputTile;
 use super::rows::{QuantizedRows, TileRange};
 use super::tile_avx512::{TilePair, all_tokens};
-use crate::quant::coding::{FLOATS, NONLINEAR};
+use crate::quant::coding::{FLOATS, NONLINEAR, ODD};
 use crate::quant::{BFLOAT_SCALES, HALF_SCALES, SINGLE_SCALES, SUPER_SCALES, ScaleEncoding};
 use crate::read_ahead::Asking;
 use crate::weights::{Elements, PackedMatrix, QuantLayout, TILE_ROWS};
@@ -94,6 +94,7 @@ unsafe fn multiply_with<D: Enter>(
         (NONLINEAR, 1, ScaleEncoding::Super, false) => {
             D::both::<NONLINEAR, 1, SUPER_SCALES, false>()
         }
+        (ODD, 1, ScaleEncoding::Super, false) => D::both::<ODD, 1, SUPER_SCALES, false>(),
         (FLOATS, 1, ScaleEncoding::Bfloat, false) => D::both::<FLOATS, 1, BFLOAT_SCALES, false>(),
         _ => return false,
     };

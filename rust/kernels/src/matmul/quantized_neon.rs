@@ -22,7 +22,7 @@ use crate::weights::{BLOCK_INPUTS, PackedMatrix, QuantLayout};
 macro_rules! instance {
     ($layout:expr, $function:ident) => {{
         use crate::quant::ScaleEncoding::{Bfloat, Half, Single, Super};
-        use crate::quant::coding::{FLOATS, NONLINEAR};
+        use crate::quant::coding::{FLOATS, NONLINEAR, ODD};
         use crate::quant::{BFLOAT_SCALES, HALF_SCALES, SINGLE_SCALES, SUPER_SCALES};
         let layout: crate::weights::QuantLayout = $layout;
         match (
@@ -46,6 +46,7 @@ macro_rules! instance {
             (NONLINEAR, 1, Super, false) => {
                 Some($function::<NONLINEAR, 1, SUPER_SCALES, false> as _)
             }
+            (ODD, 1, Super, false) => Some($function::<ODD, 1, SUPER_SCALES, false> as _),
             (FLOATS, 1, Bfloat, false) => Some($function::<FLOATS, 1, BFLOAT_SCALES, false> as _),
             _ => None,
         }

@@ -14,7 +14,7 @@ use super::register_x86::{EightRows, FourRows, Register};
 use super::rows::{QuantizedRows, TileRange};
 use super::unpack_x86::Scales;
 use super::words_avx2;
-use crate::quant::coding::{FLOATS, NONLINEAR, product_bits, stored_bits};
+use crate::quant::coding::{FLOATS, NONLINEAR, ODD, product_bits, stored_bits};
 use crate::quant::{BFLOAT_SCALES, HALF_SCALES, SINGLE_SCALES, SUPER_SCALES, ScaleEncoding};
 use crate::read_ahead::{Asking, ask_all};
 use crate::simd::Lanes;
@@ -119,52 +119,29 @@ unsafe fn multiply_with<D: ByteDot>(
         layout.encoding,
         layout.has_minimum,
     );
-    let each = (dot, matrix, layout);
+    macro_rules! all {
+        ($coding:tt, $groups:tt, $encoding:tt, $minimum:tt) => {
+            all::<D, $coding, $groups, $encoding, $minimum>((dot, matrix, layout), work, output)
+        };
+    }
     // SAFETY: the caller checked the product, and each arm is the instance of the layout.
     unsafe {
         match key {
-            (4, 1, ScaleEncoding::Half, false) => {
-                all::<D, 4, 1, HALF_SCALES, false>(each, work, output);
-            }
-            (4, 1, ScaleEncoding::Half, true) => {
-                all::<D, 4, 1, HALF_SCALES, true>(each, work, output);
-            }
-            (4, 1, ScaleEncoding::Super, true) => {
-                all::<D, 4, 1, SUPER_SCALES, true>(each, work, output);
-            }
-            (4, 2, ScaleEncoding::Super, false) => {
-                all::<D, 4, 2, SUPER_SCALES, false>(each, work, output);
-            }
-            (4, 2, ScaleEncoding::Super, true) => {
-                all::<D, 4, 2, SUPER_SCALES, true>(each, work, output);
-            }
-            (5, 1, ScaleEncoding::Half, false) => {
-                all::<D, 5, 1, HALF_SCALES, false>(each, work, output);
-            }
-            (5, 1, ScaleEncoding::Half, true) => {
-                all::<D, 5, 1, HALF_SCALES, true>(each, work, output);
-            }
-            (5, 1, ScaleEncoding::Super, true) => {
-                all::<D, 5, 1, SUPER_SCALES, true>(each, work, output);
-            }
-            (6, 2, ScaleEncoding::Super, false) => {
-                all::<D, 6, 2, SUPER_SCALES, false>(each, work, output);
-            }
-            (8, 1, ScaleEncoding::Half, false) => {
-                all::<D, 8, 1, HALF_SCALES, false>(each, work, output);
-            }
-            (8, 1, ScaleEncoding::Single, false) => {
-                all::<D, 8, 1, SINGLE_SCALES, false>(each, work, output);
-            }
-            (NONLINEAR, 1, ScaleEncoding::Half, false) => {
-                all::<D, NONLINEAR, 1, HALF_SCALES, false>(each, work, output);
-            }
-            (NONLINEAR, 1, ScaleEncoding::Super, false) => {
-                all::<D, NONLINEAR, 1, SUPER_SCALES, false>(each, work, output);
-            }
-            (FLOATS, 1, ScaleEncoding::Bfloat, false) => {
-                all::<D, FLOATS, 1, BFLOAT_SCALES, false>(each, work, output);
-            }
+            (4, 1, ScaleEncoding::Half, false) => all!(4, 1, HALF_SCALES, false),
+            (4, 1, ScaleEncoding::Half, true) => all!(4, 1, HALF_SCALES, true),
+            (4, 1, ScaleEncoding::Super, true) => all!(4, 1, SUPER_SCALES, true),
+            (4, 2, ScaleEncoding::Super, false) => all!(4, 2, SUPER_SCALES, false),
+            (4, 2, ScaleEncoding::Super, true) => all!(4, 2, SUPER_SCALES, true),
+            (5, 1, ScaleEncoding::Half, false) => all!(5, 1, HALF_SCALES, false),
+            (5, 1, ScaleEncoding::Half, true) => all!(5, 1, HALF_SCALES, true),
+            (5, 1, ScaleEncoding::Super, true) => all!(5, 1, SUPER_SCALES, true),
+            (6, 2, ScaleEncoding::Super, false) => all!(6, 2, SUPER_SCALES, false),
+            (8, 1, ScaleEncoding::Half, false) => all!(8, 1, HALF_SCALES, false),
+            (8, 1, ScaleEncoding::Single, false) => all!(8, 1, SINGLE_SCALES, false),
+            (NONLINEAR, 1, ScaleEncoding::Half, false) => all!(NONLINEAR, 1, HALF_SCALES, false),
+            (NONLINEAR, 1, ScaleEncoding::Super, false) => all!(NONLINEAR, 1, SUPER_SCALES, false),
+            (ODD, 1, ScaleEncoding::Super, false) => all!(ODD, 1, SUPER_SCALES, false),
+            (FLOATS, 1, ScaleEncoding::Bfloat, false) => all!(FLOATS, 1, BFLOAT_SCALES, false),
             _ => return false,
         }
     }

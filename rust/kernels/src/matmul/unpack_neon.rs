@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use crate::quant::coding::{FLOATS, NONLINEAR, entries};
+use crate::quant::coding::{FLOATS, NONLINEAR, ODD, entries};
 use crate::quant::{BFLOAT_SCALES, HALF_SCALES, SINGLE_SCALES, SUPER_SCALES};
 use crate::simd::{Lanes, neon::Neon};
 use crate::weights::{TILE_ROWS, VECTOR_BYTES};
@@ -92,7 +92,9 @@ pub(super) unsafe fn paired_weights<const CODING: u32, const STEP: usize>(
                 let packed = vreinterpretq_u8_u32(packed);
                 let integers = match CODING {
                     8 => veorq_u8(packed, vdupq_n_u8(128)),
-                    4 | NONLINEAR | FLOATS => chosen::<CODING>(nibbles_of_eight::<STEP>(packed)),
+                    4 | NONLINEAR | FLOATS | ODD => {
+                        chosen::<CODING>(nibbles_of_eight::<STEP>(packed))
+                    }
                     _ => {
                         let width = CODING as i32 - 4;
                         let high = vshlq_u8(vreinterpretq_u8_u32(plane), to_place::<STEP>(width));

@@ -16,7 +16,7 @@ use super::output::OutputTile;
 use super::rows::{QuantizedRows, TileRange};
 use super::words::WordRows;
 use super::words::source::{BF16, F16, WORDS};
-use crate::quant::coding::{FLOATS, NONLINEAR, product_bits};
+use crate::quant::coding::{FLOATS, NONLINEAR, ODD, product_bits};
 use crate::quant::{BFLOAT_SCALES, HALF_SCALES, SINGLE_SCALES, SUPER_SCALES, ScaleEncoding};
 use crate::weights::{BLOCK_INPUTS, Elements, PackedMatrix, QuantLayout, TILE_ROWS};
 
@@ -166,6 +166,7 @@ pub(super) unsafe fn multiply_bytes(
             let (values, zero) = (values.as_ptr(), layout.zero);
             match layout.coding() {
                 NONLINEAR => convert_bytes::<NONLINEAR>(values, zero, &mut scratch.words),
+                ODD => convert_bytes::<ODD>(values, zero, &mut scratch.words),
                 FLOATS => convert_bytes::<FLOATS>(values, zero, &mut scratch.words),
                 _ => convert_bytes::<8>(values, zero, &mut scratch.words),
             }

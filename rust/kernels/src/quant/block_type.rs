@@ -40,11 +40,17 @@ pub enum BlockType {
     Iq4Xs,
     /// 4-bit floats (E2M1), a power-of-two scale per 32.
     Mxfp4,
+    /// Quadruples out of a codebook of 512, a sign an element, 4-bit scales per 32, super-blocks of 256.
+    Iq3S,
+    /// -1, 0 or 1, five to a byte, a scale per 256.
+    Tq1_0,
+    /// -1, 0 or 1, two bits each, a scale per 256.
+    Tq2_0,
 }
 
 impl BlockType {
     /// Every format, floats first.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::F32,
         Self::F16,
         Self::Bf16,
@@ -61,6 +67,9 @@ impl BlockType {
         Self::Iq4Nl,
         Self::Iq4Xs,
         Self::Mxfp4,
+        Self::Iq3S,
+        Self::Tq1_0,
+        Self::Tq2_0,
     ];
 
     /// The name as GGUF spells it, for example `Q4_K`.
@@ -82,12 +91,20 @@ impl BlockType {
             Self::Iq4Nl => "IQ4_NL",
             Self::Iq4Xs => "IQ4_XS",
             Self::Mxfp4 => "MXFP4",
+            Self::Iq3S => "IQ3_S",
+            Self::Tq1_0 => "TQ1_0",
+            Self::Tq2_0 => "TQ2_0",
         }
     }
 
     /// The format of that [`name`](Self::name), in exactly this spelling.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|each| each.name() == name)
+    }
+
+    /// Whether it can be made, and not only read.
+    pub fn has_encoder(self) -> bool {
+        !matches!(self, Self::Mxfp4 | Self::Iq3S | Self::Tq1_0 | Self::Tq2_0)
     }
 
     /// Whether elements are integers with scales, in other words whether

@@ -7,6 +7,8 @@ pub enum Codebook {
     Nonlinear,
     /// Twice the E2M1 floats, whose sign is the upper bit of the place: MXFP4.
     Floats,
+    /// The odd numbers from -15 to 15: IQ3_S.
+    Odd,
 }
 
 impl Codebook {
@@ -16,6 +18,7 @@ impl Codebook {
             Self::Nonlinear => [
                 -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
             ],
+            Self::Odd => [-15, -13, -11, -9, -7, -5, -3, -1, 1, 3, 5, 7, 9, 11, 13, 15],
             Self::Floats => [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12],
         })
     }
@@ -50,6 +53,7 @@ pub(crate) const fn coding(bits: u32, codebook: Option<Codebook>) -> u32 {
         None => bits,
         Some(Codebook::Nonlinear) => bits | 1 << 4,
         Some(Codebook::Floats) => bits | 2 << 4,
+        Some(Codebook::Odd) => bits | 3 << 4,
     }
 }
 
@@ -57,6 +61,8 @@ pub(crate) const fn coding(bits: u32, codebook: Option<Codebook>) -> u32 {
 pub(crate) const NONLINEAR: u32 = coding(4, Some(Codebook::Nonlinear));
 /// Places in [`Codebook::Floats`].
 pub(crate) const FLOATS: u32 = coding(4, Some(Codebook::Floats));
+/// Places in [`Codebook::Odd`].
+pub(crate) const ODD: u32 = coding(4, Some(Codebook::Odd));
 
 /// Bits of a weight in memory.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -79,6 +85,7 @@ pub(crate) const fn entries(coding: u32) -> Option<[u8; 16]> {
     match coding {
         NONLINEAR => Some(Codebook::Nonlinear.entries()),
         FLOATS => Some(Codebook::Floats.entries()),
+        ODD => Some(Codebook::Odd.entries()),
         _ => None,
     }
 }

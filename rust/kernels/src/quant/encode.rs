@@ -9,7 +9,7 @@ const TOGETHER: usize = 256;
 
 /// Encodes `values` as whole blocks into `bytes`, which must be exactly as long as they are.
 ///
-/// `MXFP4` has no encoder. `F32` to `Q8_0` equal those of the Python package `gguf`, also in what they make of
+/// `MXFP4`, `IQ3_S`, `TQ1_0` and `TQ2_0` have no encoder. `F32` to `Q8_0` equal those of the Python package `gguf`, also in what they make of
 /// numbers that are not finite; the others refuse such.
 pub fn encode(block_type: BlockType, values: &[f32], bytes: &mut [u8]) -> Result<(), QuantError> {
     encode_weighted(block_type, values, None, bytes)
@@ -17,7 +17,8 @@ pub fn encode(block_type: BlockType, values: &[f32], bytes: &mut [u8]) -> Result
 
 /// As [`encode`]; of each value, `importance` says what the square of its error counts, beside others.
 ///
-/// The formats that equal the package `gguf` do not look at it. It must be as long as `values`, finite, and not negative.
+/// With it `Q4_0` and `Q5_0` are searched, too; the other formats that equal the package `gguf` do not look at it. It must
+/// be as long as `values`, finite, and not negative.
 pub fn encode_weighted(
     block_type: BlockType,
     values: &[f32],
@@ -29,9 +30,9 @@ pub fn encode_weighted(
         BlockType::F32 => float::encode_f32(values, bytes),
         BlockType::F16 => float::encode_f16(values, bytes),
         BlockType::Bf16 => float::encode_bf16(values, bytes),
-        BlockType::Mxfp4 => return Err(QuantError::NoEncoder { block_type }),
+        _ if !block_type.has_encoder() => return Err(QuantError::NoEncoder { block_type }),
         _ => {
-            if is_searched(block_type) {
+            if is_searched(block_type) || importance.is_some() {
                 check_numbers(block_type, values, importance)?;
             }
             dispatch(block_type, &Input { values, importance }, bytes);
@@ -103,6 +104,12 @@ fn encode_avx2(block_type: BlockType, input: &Input<'_>, bytes: &mut [u8]) {
 #[inline(always)]
 fn encode_whole(block_type: BlockType, input: &Input<'_>, bytes: &mut [u8]) {
     match block_type {
+        BlockType::Q4_0 if input.importance.is_some() => {
+            encode_eights(input, bytes, q4_0::encode_eight);
+        }
+        BlockType::Q5_0 if input.importance.is_some() => {
+            encode_eights(input, bytes, q5_0::encode_eight);
+        }
         BlockType::Q4_0 => encode_blocks(input.values, bytes, q4_0::encode),
         BlockType::Q4_1 => encode_blocks(input.values, bytes, q4_1::encode),
         BlockType::Q5_0 => encode_blocks(input.values, bytes, q5_0::encode),
@@ -195,7 +202,7 @@ mod tests {
         .collect();
         let weights: Vec<f32> = values.iter().map(|value| 1.0 + value).collect();
         for block_type in BlockType::ALL {
-            if !block_type.is_quantized() {
+            if !block_type.is_quantized() || !block_type.has_encoder() {
                 continue;
             }
             let blocks = values.len() / block_type.block_elements();

@@ -67,7 +67,7 @@ pub enum QuantError {
         num_weights: usize,
     },
     /// The format can be read but not written.
-    #[error("no encoder for {block_type}: all others can be encoded")]
+    #[error("no encoder for {block_type}: it can be read and not made")]
     NoEncoder {
         /// The format asked for.
         block_type: BlockType,

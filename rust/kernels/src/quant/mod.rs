@@ -14,6 +14,7 @@ mod error;
 mod fields;
 mod float;
 mod format;
+mod iq3_s;
 mod iq4_nl;
 mod iq4_xs;
 mod mxfp4;
@@ -32,6 +33,8 @@ mod search;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tq1_0;
+mod tq2_0;
 
 pub use block_type::BlockType;
 pub use coding::Codebook;
@@ -41,6 +44,7 @@ pub use error::QuantError;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) use format::{BFLOAT_SCALES, HALF_SCALES, SINGLE_SCALES, SUPER_SCALES};
 pub use format::{BlockFormat, BlockScales, BlockVisitor, ScaleEncoding};
+pub use iq3_s::Iq3S;
 pub use iq4_nl::Iq4Nl;
 pub use iq4_xs::Iq4Xs;
 pub use mxfp4::Mxfp4;
@@ -54,3 +58,5 @@ pub use q5_1::Q5_1;
 pub use q5_k::Q5K;
 pub use q6_k::Q6K;
 pub use q8_0::Q8_0;
+pub use tq1_0::Tq1_0;
+pub use tq2_0::Tq2_0;

@@ -1,8 +1,8 @@
 //! The way from a value of the list of formats to the format's own type, and what that says.
 
 use super::{
-    BlockFormat, BlockType, BlockVisitor, Iq4Nl, Iq4Xs, Mxfp4, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0,
-    Q5_1, Q5K, Q6K, Q8_0,
+    BlockFormat, BlockType, BlockVisitor, Iq3S, Iq4Nl, Iq4Xs, Mxfp4, Q2K, Q3K, Q4_0, Q4_1, Q4K,
+    Q5_0, Q5_1, Q5K, Q6K, Q8_0, Tq1_0, Tq2_0,
 };
 
 impl BlockType {
@@ -38,6 +38,9 @@ impl BlockType {
             Self::Iq4Nl => visitor.visit::<Iq4Nl>(),
             Self::Iq4Xs => visitor.visit::<Iq4Xs>(),
             Self::Mxfp4 => visitor.visit::<Mxfp4>(),
+            Self::Iq3S => visitor.visit::<Iq3S>(),
+            Self::Tq1_0 => visitor.visit::<Tq1_0>(),
+            Self::Tq2_0 => visitor.visit::<Tq2_0>(),
         };
         Some(output)
     }

@@ -58,8 +58,9 @@ fn block_sizes() {
     let floats = [(1, 4), (1, 2), (1, 2)];
     let simple = [(32, 18), (32, 20), (32, 22), (32, 24), (32, 34)];
     let super_blocks = [(256, 84), (256, 110), (256, 144), (256, 176), (256, 210)];
-    let codebooks = [(32, 18), (256, 136), (32, 17)];
-    let expected = [&floats[..], &simple, &super_blocks, &codebooks].concat();
+    let codebooks = [(32, 18), (256, 136), (32, 17), (256, 110)];
+    let ternary = [(256, 54), (256, 66)];
+    let expected = [&floats[..], &simple, &super_blocks, &codebooks, &ternary].concat();
     assert_eq!(sizes.as_slice(), expected);
 }
 

@@ -93,6 +93,8 @@ pub(crate) fn weights(
             BlockType::Q2K => &[80, 82],
             BlockType::Q3K => &[108],
             BlockType::Q6K => &[208],
+            BlockType::Tq1_0 => &[52],
+            BlockType::Tq2_0 => &[64],
             _ => &[0],
         };
         for (offset, value) in offsets.iter().zip([first, second]) {

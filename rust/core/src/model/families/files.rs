@@ -36,17 +36,7 @@ impl StoredTensors for ModelFiles {
 /// The spec of an opened model.
 pub fn spec_from_files(files: &ModelFiles) -> Result<ModelSpec> {
     if let Some(metadata) = files.metadata() {
-        let architecture = metadata.get_str("general.architecture").ok_or_else(|| {
-            Error::Model("GGUF metadata: 'general.architecture' is missing or no string".to_owned())
-        })?;
-        let keys = architecture_keys(metadata, architecture);
-        let name = metadata.get_str("general.name");
-        return spec_from_metadata(&GgufSource {
-            architecture,
-            name,
-            keys: &keys,
-            tensors: files,
-        });
+        return spec_of_gguf(metadata, files);
     }
     let config = files.config().and_then(Json::as_object);
     let config =
@@ -56,6 +46,19 @@ pub fn spec_from_files(files: &ModelFiles) -> Result<ModelSpec> {
         config,
         generation,
         tensors: files,
+    })
+}
+
+/// The spec of a GGUF file that says this and has these tensors.
+pub fn spec_of_gguf(metadata: &Metadata, tensors: &dyn StoredTensors) -> Result<ModelSpec> {
+    let architecture = metadata.get_str("general.architecture").ok_or_else(|| {
+        Error::Model("GGUF metadata: 'general.architecture' is missing or no string".to_owned())
+    })?;
+    spec_from_metadata(&GgufSource {
+        architecture,
+        name: metadata.get_str("general.name"),
+        keys: &architecture_keys(metadata, architecture),
+        tensors,
     })
 }
 

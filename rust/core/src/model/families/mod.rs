@@ -19,7 +19,7 @@ mod rope_config;
 mod rope_gguf;
 mod source;
 
-pub use files::spec_from_files;
+pub use files::{spec_from_files, spec_of_gguf};
 pub use source::{ConfigSource, GgufSource, StoredTensors};
 
 use super::spec::{ModelSpec, RotaryLayout};
