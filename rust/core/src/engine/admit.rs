@@ -136,6 +136,9 @@ impl Engine {
                 let mut generation =
                     Generation::new(task.clone(), &request.tokens, self.ground.clone());
                 generation.capturing = self.capturing_of(request);
+                if let Some(prediction) = &task.prediction {
+                    generation.drafting = self.drafting(prediction);
+                }
                 Work::Generate(Box::new(generation))
             }
         })

@@ -5,6 +5,7 @@
 //! reached. Who is in a plan is decided elsewhere.
 
 mod admit;
+mod drafts;
 mod leave;
 mod memory;
 mod sequences;
@@ -29,6 +30,7 @@ use crate::profile::ProfileReport;
 use crate::sequence::Ground;
 use crate::text::Vocabulary;
 
+use drafts::Drafts;
 use memory::Memory;
 use sequences::Sequences;
 
@@ -136,6 +138,8 @@ pub struct Engine {
     controls: Controls,
     /// What all that generate have in common.
     ground: Ground,
+    /// What is guessed of answers; `None` where nothing is.
+    drafts: Option<Drafts>,
 }
 
 impl Engine {
@@ -171,6 +175,7 @@ impl Engine {
             sequences: Sequences::default(),
             controls: Controls::default(),
             ground,
+            drafts: None,
         })
     }
 

@@ -105,6 +105,26 @@ impl Constraint {
             .map_or(Ok(tokens), |error| Err(failed(error)))
     }
 
+    /// How many of these tokens it may go on with, one after the other, as far as that is told without them.
+    pub fn possible(&mut self, tokens: &[TokenId]) -> usize {
+        match self.phase {
+            Phase::Free(_) => tokens.len(),
+            Phase::Gap(_) => {
+                let first = tokens.first();
+                usize::from(first.is_some_and(|token| self.allows(*token).unwrap_or(false)))
+            }
+            Phase::Grammar => {
+                let known = self.vocabulary.len();
+                let known = tokens.iter().take_while(|token| (**token as usize) < known);
+                let known = known.count();
+                // What a grammar cannot go on with is said where a token is drawn.
+                self.matcher()
+                    .validate_tokens(&tokens[..known])
+                    .unwrap_or(0)
+            }
+        }
+    }
+
     /// Whether the grammar has the token next.
     fn matches(&mut self, token: TokenId) -> Result<bool> {
         // Beyond the vocabulary there may be rows that no token has.

@@ -9,7 +9,7 @@ use std::io::{Read, Seek};
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::kv::{BlockRef, KvPool, Shortage};
+use crate::kv::{BlockRef, KvPool, Shortage, blocks_for};
 use crate::memory::Tenant;
 use crate::prefix::file::{Loaded, Snapshot};
 use crate::prefix::{PrefixCache, PrefixStats};
@@ -72,6 +72,22 @@ impl Memory {
             }
         }
         true
+    }
+
+    /// Gives a sequence up to so many blocks, as far as no other sequence has to give way for them.
+    pub(super) fn give_spare_blocks(&mut self, sequence: &mut Sequence, blocks: usize) {
+        while sequence.blocks.len() < blocks
+            && let Some(block) = self.take_block(sequence.tenant.as_ref())
+        {
+            sequence.blocks.push(block);
+        }
+    }
+
+    /// Takes the blocks back that nothing computed of a sequence stands on.
+    pub(super) fn take_spare_blocks(&mut self, sequence: &mut Sequence) {
+        while sequence.blocks.len() > blocks_for(sequence.computed) {
+            sequence.blocks.pop();
+        }
     }
 
     /// Evicts until so many blocks more are free, as far as there is something to evict: always of the
