@@ -13,7 +13,8 @@ use guessing::{Answer, Guesses, answers_alone, run_in_turns, speculation, vocabu
 use proptest::prelude::*;
 use ruvllm_core::engine::Engine;
 use ruvllm_core::grammar::{Grammar, GrammarSource, GrammarVocabulary, Start};
-use ruvllm_core::model::Model;
+use ruvllm_core::lora::{AdapterUse, Matrix, Values};
+use ruvllm_core::model::{AdapterPart, Model, Module};
 use ruvllm_core::sampling::SamplingParams;
 use ruvllm_core::sequence::{GenerateTask, Request, Task};
 use ruvllm_core::speculation::Lengths;
@@ -40,6 +41,7 @@ struct Asked {
     grammar: usize,
     logprobs: Option<usize>,
     is_cached: bool,
+    is_adapted: bool,
 }
 
 fn asked() -> impl Strategy<Value = Asked> {
@@ -62,10 +64,11 @@ fn asked() -> impl Strategy<Value = Asked> {
     );
     let rest = (
         1_usize..40,
-        prop_oneof![2 => Just(None), 1 => (b'a'..b'z').prop_map(Some)],
+        prop_oneof![2 => Just(None), 1 => (b'a'..=b'z').prop_map(Some)],
         prop_oneof![2 => Just(0_usize), 1 => 0_usize..5],
         prop_oneof![Just(None), Just(Some(0)), Just(Some(3))],
         any::<bool>(),
+        prop_oneof![2 => Just(false), 1 => Just(true)],
     );
     (prompt, sampling, rest).prop_map(|(prompt, sampling, rest)| Asked {
         prompt,
@@ -78,6 +81,7 @@ fn asked() -> impl Strategy<Value = Asked> {
         grammar: rest.2,
         logprobs: rest.3,
         is_cached: rest.4,
+        is_adapted: rest.5,
     })
 }
 
@@ -98,8 +102,33 @@ fn grammars(model: &Model) -> Vec<Option<Arc<Grammar>>> {
     ]
 }
 
+/// What changes every answer's queries, alone and beside others.
+fn adapter(model: &Model) -> AdapterUse {
+    let (inputs, outputs) = model.map_shape(Module::Query).unwrap();
+    let number = |index: usize| ((index * 37) % 19) as f32 / 19.0 - 0.5;
+    let a: Vec<f32> = (0..2 * inputs).map(number).collect();
+    let b: Vec<f32> = (0..outputs * 2).map(number).collect();
+    let matrix = |values, rows, columns| Matrix {
+        values: Values::Floats(values),
+        rows,
+        columns,
+    };
+    let part = AdapterPart {
+        layer: 0,
+        module: Module::Query,
+        a: matrix(&a, 2, inputs),
+        b: matrix(&b, outputs, 2),
+        scale: 1.5,
+        in_file_order: false,
+    };
+    AdapterUse {
+        adapter: Arc::new(model.adapter(&[part], 7).unwrap().into()),
+        scale: 1.0,
+    }
+}
+
 impl Asked {
-    fn request(&self, grammars: &[Option<Arc<Grammar>>]) -> Request {
+    fn request(&self, grammars: &[Option<Arc<Grammar>>], adapter: &AdapterUse) -> Request {
         let sampling = SamplingParams {
             temperature: self.temperature,
             top_k: self.filters.0,
@@ -127,6 +156,11 @@ impl Asked {
         };
         Request {
             cache_min_tokens: self.is_cached.then_some(1),
+            adapters: self
+                .is_adapted
+                .then(|| adapter.clone())
+                .into_iter()
+                .collect(),
             ..request(&self.prompt, Task::Generate(task))
         }
     }
@@ -141,7 +175,9 @@ fn compare(
 ) -> std::result::Result<(), TestCaseError> {
     let model = model(name);
     let grammars = grammars(&model);
-    let requests: Vec<_> = load.iter().map(|one| one.request(&grammars)).collect();
+    let adapter = adapter(&model);
+    let requests = load.iter().map(|one| one.request(&grammars, &adapter));
+    let requests: Vec<_> = requests.collect();
     let mut settings = config(&model, blocks);
     settings.kv_format = format;
     settings.kv_bytes = model.kv_layout(format).block_bytes() * blocks;

@@ -137,7 +137,9 @@ impl Engine {
                     Generation::new(task.clone(), &request.tokens, self.ground.clone());
                 generation.capturing = self.capturing_of(request);
                 if let Some(prediction) = &task.prediction {
-                    generation.drafting = self.drafting(prediction);
+                    let drafts = self.drafts.as_ref();
+                    generation.drafting =
+                        drafts.map(|drafts| Box::new(drafts.drafting(prediction)));
                 }
                 Work::Generate(Box::new(generation))
             }

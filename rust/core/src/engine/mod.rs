@@ -6,6 +6,7 @@
 
 mod admit;
 mod drafts;
+mod guesses;
 mod leave;
 mod memory;
 mod sequences;

@@ -55,15 +55,14 @@ impl Drafting {
     /// Takes in what is new of prompt and answer, and learns whether it was guessed.
     pub fn follow(&mut self, tokens: &[TokenId], prompt_tokens: usize) {
         let end = tokens.len().min(self.seen + MOST_TAKEN);
-        for place in self.seen..end {
-            let token = tokens[place];
+        for (place, token) in tokens.iter().enumerate().take(end).skip(self.seen) {
             if place >= prompt_tokens {
                 self.guess();
                 if let Some(guess) = self.guesses.first() {
-                    self.acceptance.learn(self.match_length, *guess == token);
+                    self.acceptance.learn(self.match_length, guess == token);
                 }
             }
-            self.proposer.observe(token);
+            self.proposer.observe(*token);
         }
         self.seen = end;
         self.guess();

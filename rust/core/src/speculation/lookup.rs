@@ -22,7 +22,9 @@ impl Proposers for Lookups {
     fn begin(&self, prediction: &[TokenId]) -> Box<dyn Proposer> {
         let mut lookup = Lookup::default();
         if !prediction.is_empty() {
-            prediction.iter().for_each(|token| lookup.observe(*token));
+            for token in prediction {
+                lookup.observe(*token);
+            }
             lookup.observe(BORDER);
         }
         Box::new(lookup)

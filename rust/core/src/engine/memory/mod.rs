@@ -9,7 +9,7 @@ use std::io::{Read, Seek};
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::kv::{BlockRef, KvPool, Shortage, blocks_for};
+use crate::kv::{BlockRef, KvPool, Shortage};
 use crate::memory::Tenant;
 use crate::prefix::file::{Loaded, Snapshot};
 use crate::prefix::{PrefixCache, PrefixStats};
@@ -80,13 +80,6 @@ impl Memory {
             && let Some(block) = self.take_block(sequence.tenant.as_ref())
         {
             sequence.blocks.push(block);
-        }
-    }
-
-    /// Takes the blocks back that nothing computed of a sequence stands on.
-    pub(super) fn take_spare_blocks(&mut self, sequence: &mut Sequence) {
-        while sequence.blocks.len() > blocks_for(sequence.computed) {
-            sequence.blocks.pop();
         }
     }
 
