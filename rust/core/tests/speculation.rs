@@ -16,8 +16,9 @@ use ruvllm_core::grammar::{Grammar, GrammarSource, GrammarVocabulary, Start};
 use ruvllm_core::lora::{AdapterUse, Matrix, Values};
 use ruvllm_core::model::{AdapterPart, Model, Module};
 use ruvllm_core::sampling::SamplingParams;
-use ruvllm_core::sequence::{GenerateTask, Request, Task};
+use ruvllm_core::sequence::{GenerateTask, Request, Task, ThinkingBudget};
 use ruvllm_core::speculation::Lengths;
+use ruvllm_core::text::Vocabulary;
 use ruvllm_kernels::KvFormat;
 use support::{config, greedy, model, request};
 
@@ -42,6 +43,7 @@ struct Asked {
     logprobs: Option<usize>,
     is_cached: bool,
     is_adapted: bool,
+    thinks: bool,
 }
 
 fn asked() -> impl Strategy<Value = Asked> {
@@ -69,6 +71,7 @@ fn asked() -> impl Strategy<Value = Asked> {
         prop_oneof![Just(None), Just(Some(0)), Just(Some(3))],
         any::<bool>(),
         prop_oneof![2 => Just(false), 1 => Just(true)],
+        prop_oneof![2 => Just(false), 1 => Just(true)],
     );
     (prompt, sampling, rest).prop_map(|(prompt, sampling, rest)| Asked {
         prompt,
@@ -82,6 +85,7 @@ fn asked() -> impl Strategy<Value = Asked> {
         logprobs: rest.3,
         is_cached: rest.4,
         is_adapted: rest.5,
+        thinks: rest.6,
     })
 }
 
@@ -127,8 +131,24 @@ fn adapter(model: &Model) -> AdapterUse {
     }
 }
 
+/// Thoughts that the prompt has begun, and that tokens end which nobody chooses.
+fn budget(prompt: &[u32], words: &Vocabulary) -> Option<Box<ThinkingBudget>> {
+    let opening = words.bytes(*prompt.last()?)?;
+    Some(Box::new(ThinkingBudget {
+        tokens: 3,
+        opening: String::from_utf8(opening.to_vec()).unwrap(),
+        closing: "}".to_owned(),
+        closing_tokens: vec![40, 41, 42, 43],
+    }))
+}
+
 impl Asked {
-    fn request(&self, grammars: &[Option<Arc<Grammar>>], adapter: &AdapterUse) -> Request {
+    fn request(
+        &self,
+        grammars: &[Option<Arc<Grammar>>],
+        adapter: &AdapterUse,
+        words: &Vocabulary,
+    ) -> Request {
         let sampling = SamplingParams {
             temperature: self.temperature,
             top_k: self.filters.0,
@@ -151,6 +171,7 @@ impl Asked {
                 .into_iter()
                 .collect(),
             ignore_end: grammar.is_none() && self.seed.is_multiple_of(3),
+            thinking: budget(&self.prompt, words).filter(|_| self.thinks),
             grammar: grammar.map(|grammar| (grammar, Start { after })),
             ..greedy(self.max_tokens)
         };
@@ -176,7 +197,10 @@ fn compare(
     let model = model(name);
     let grammars = grammars(&model);
     let adapter = adapter(&model);
-    let requests = load.iter().map(|one| one.request(&grammars, &adapter));
+    let words = vocabulary(&model);
+    let requests = load
+        .iter()
+        .map(|one| one.request(&grammars, &adapter, &words));
     let requests: Vec<_> = requests.collect();
     let mut settings = config(&model, blocks);
     settings.kv_format = format;

@@ -240,6 +240,25 @@ mod tests {
     }
 
     #[test]
+    fn of_tokens_in_a_row_those_are_possible_that_it_can_go_on_with() {
+        let all = |texts: &[&str]| texts.iter().map(|text| token(text)).collect::<Vec<_>>();
+        let mut constraint =
+            grammar(&GrammarSource::Regex("ab*".to_owned())).begin(&Start::default());
+        assert_eq!(constraint.possible(&all(&["a", "b", "b", "a", "b"])), 3);
+        assert_eq!(constraint.possible(&all(&["b"])), 0);
+        assert_eq!(constraint.possible(&[token("a"), 10_000]), 1);
+        // Nothing was taken in.
+        assert_eq!(allowed(&mut constraint), ["a"]);
+        let mut constraint = answer(Some("a."));
+        assert_eq!(constraint.possible(&all(&["b", "no"])), 2);
+        constraint.accept(token("a")).unwrap();
+        constraint.accept(token(".")).unwrap();
+        assert_eq!(constraint.possible(&all(&["\n\n", "yes"])), 1);
+        assert_eq!(constraint.possible(&all(&["a", "yes"])), 0);
+        assert_eq!(constraint.possible(&[]), 0);
+    }
+
+    #[test]
     fn end_tokens_are_allowed_where_the_text_may_end() {
         let mut constraint =
             grammar(&GrammarSource::Regex("ab*".to_owned())).begin(&Start::default());
