@@ -35,13 +35,13 @@ def part(path: str, first: str, characters: int) -> str:
 
 
 CODE = part("python/ruvllm/runtime/step_times.py", "class StepTimes", 1400)
-PAGE = part("docs/architecture.md", "## Memory", 1300)
-FACTS = part("docs/kernels.md", "#", 1300)
+PAGE = part("LICENSE-APACHE", "2. Grant of Copyright License", 1400)
+FACTS = part("LICENSE-APACHE", "7. Disclaimer of Warranty", 1500)
 ASKED = {
     "edit a file": f"Write this file again with the class StepTimes renamed to Durations:\n\n{CODE}",
     "copy a text": f"Repeat this text word for word:\n\n{PAGE}",
     "summary that quotes": f"Summarize this text by quoting its most important sentences:\n\n{PAGE}",
-    "answer from a text": f"{FACTS}\n\nQuote the sentences of this text that say how the kernels are tested.",
+    "answer from a text": f"{FACTS}\n\nWhat does this text say of liability? Quote it.",
     "chat": "What should I see in Paris in three days?",
     "story": "Write a short story about a lighthouse keeper and a whale.",
 }
@@ -152,7 +152,10 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5)
     args = parser.parse_args()
     path = files.path_of(args.model)
-    with LLM(path, threads=args.threads) as llm, LLM(path, threads=args.threads, speculation="off") as off:
+    with (
+        LLM(path, threads=args.threads, speculation="auto") as llm,
+        LLM(path, threads=args.threads, speculation="off") as off,
+    ):
         info = llm.model_info
         print(f"{args.model}, {info.isa}, {info.threads} threads; medians of {args.repeat} pairs")
         measure(llm, off, args.repeat)

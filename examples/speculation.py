@@ -31,7 +31,7 @@ def main() -> None:
 
     greedy = GenerateParams(temperature=0.0, repetition_penalty=1.0, max_tokens=64)
     plain = replace(greedy, speculate=False)
-    with LLM(arguments.model) as llm:
+    with LLM(arguments.model, speculation="auto") as llm:
         copy = f"Repeat this text word for word:\n\n{TEXT}"
         guessed = llm.chat(copy, greedy)
         show("copied", guessed)

@@ -27,6 +27,12 @@ CASES = {
 }
 
 
+@pytest.fixture(scope="module")
+def guessing(smollm2_path: Path) -> Iterator[LLM]:
+    with LLM(smollm2_path, speculation="auto") as llm:
+        yield llm
+
+
 def seen(answer: Completion) -> object:
     """All of an answer but times and how it was made."""
     return answer.text, answer.token_ids, answer.logprobs, answer.finish_reason
@@ -34,22 +40,22 @@ def seen(answer: Completion) -> object:
 
 @pytest.mark.real_model
 @pytest.mark.parametrize("name", sorted(CASES))
-def test_answers_are_the_same_without(smollm2: LLM, name: str) -> None:
+def test_answers_are_the_same_without(guessing: LLM, name: str) -> None:
     params = CASES[name]
-    guessed = smollm2.chat(COPY, params)
-    plain = smollm2.chat(COPY, replace(params, speculate=False))
+    guessed = guessing.chat(COPY, params)
+    plain = guessing.chat(COPY, replace(params, speculate=False))
     assert seen(guessed) == seen(plain)
     assert (plain.usage.drafted_tokens, plain.usage.accepted_tokens) == (0, 0)
 
 
 @pytest.mark.real_model
-def test_answers_of_many_are_the_same_without(smollm2: LLM) -> None:
+def test_answers_of_many_are_the_same_without(guessing: LLM) -> None:
     prompts = [f"{number}. {COPY}" for number in range(6)]
     params = [replace(case, seed=number) for number, case in enumerate(CASES.values())][:6]
 
     def answers(*, speculate: bool) -> list[object]:
         streams = [
-            smollm2.stream(prompt, replace(one, speculate=speculate))
+            guessing.stream(prompt, replace(one, speculate=speculate))
             for prompt, one in zip(prompts, params, strict=True)
         ]
         return [[token for chunk in stream for token in chunk.token_ids] for stream in streams]
@@ -57,36 +63,30 @@ def test_answers_of_many_are_the_same_without(smollm2: LLM) -> None:
     assert answers(speculate=True) == answers(speculate=False)
 
 
-@pytest.fixture(scope="module")
-def silent(smollm2_path: Path) -> Iterator[LLM]:
-    with LLM(smollm2_path, speculation="off") as llm:
-        yield llm
-
-
 @pytest.mark.real_model
-def test_off_is_off(smollm2: LLM, silent: LLM) -> None:
+def test_off_is_off(guessing: LLM, smollm2: LLM) -> None:
     foretold = replace(GREEDY, prediction=TEXT)
-    answer = silent.chat(COPY, foretold)
+    answer = smollm2.chat(COPY, foretold)
     assert answer.usage.drafted_tokens == 0
-    assert seen(answer) == seen(smollm2.chat(COPY, foretold))
-    stats = silent.stats().speculation
+    assert seen(answer) == seen(guessing.chat(COPY, foretold))
+    stats = smollm2.stats().speculation
     assert (stats.drafted_tokens, stats.accepted_tokens, stats.step_costs) == (0, 0, {})
 
 
 @pytest.mark.real_model
-def test_a_prediction_is_taken_from(smollm2: LLM) -> None:
+def test_a_prediction_is_taken_from(guessing: LLM) -> None:
     asked = "Name ten things that float on water, one a line."
-    plain = smollm2.chat(asked, replace(GREEDY, speculate=False))
-    before = smollm2.stats().speculation
-    foretold = smollm2.chat(asked, replace(GREEDY, prediction=plain.text))
+    plain = guessing.chat(asked, replace(GREEDY, speculate=False))
+    before = guessing.stats().speculation
+    foretold = guessing.chat(asked, replace(GREEDY, prediction=plain.text))
     assert seen(foretold) == seen(plain)
     usage = foretold.usage
     # How many are computed depends on what steps cost here; that they are known does not.
     assert 0 < 0.9 * usage.drafted_tokens <= usage.accepted_tokens
     # Counted as of the last plan.
-    while smollm2.stats().speculation.drafted_tokens == before.drafted_tokens:
+    while guessing.stats().speculation.drafted_tokens == before.drafted_tokens:
         time.sleep(0.01)
-    stats = smollm2.stats().speculation
+    stats = guessing.stats().speculation
     assert stats.drafted_tokens - before.drafted_tokens >= usage.drafted_tokens
     assert stats.accepted_tokens - before.accepted_tokens >= usage.accepted_tokens
     assert stats.step_costs[1] == 1.0

@@ -1,11 +1,26 @@
 """Guesses over HTTP: a prediction is used, what came of it is in the usage, and the tokens are the same."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import httpx
 import openai
 import pytest
 
+from ruvllm import LLM
+from ruvllm.serve import create_app
 from tests.serve.conftest import REAL
-from tests.serve.running import RunningServer
+from tests.serve.running import RunningServer, running
+
+
+@pytest.fixture(scope="module")
+def guessing_server(smollm2_path: Path) -> Iterator[RunningServer]:
+    with (
+        LLM(smollm2_path, speculation="auto") as llm,
+        running(create_app({REAL: llm})) as server,
+    ):
+        yield server
+
 
 ASKED = [{"role": "user", "content": "Name ten things that float on water, one a line."}]
 SAMPLING = {"max_tokens": 48, "temperature": 0}
@@ -21,8 +36,9 @@ def details(answer: openai.types.chat.ChatCompletion) -> tuple[int, int]:
 
 
 @pytest.mark.real_model
-def test_a_prediction_is_used_and_counted(real: openai.OpenAI, real_server: RunningServer) -> None:
-    ask = real.chat.completions.create
+def test_a_prediction_is_used_and_counted(guessing_server: RunningServer) -> None:
+    client = openai.OpenAI(base_url=guessing_server.api, api_key="none", max_retries=0)
+    ask = client.chat.completions.create
     plain = ask(model=REAL, messages=ASKED, **SAMPLING, extra_body={"speculate": False})
     text = plain.choices[0].message.content or ""
     assert details(plain) == (0, 0)
@@ -35,7 +51,8 @@ def test_a_prediction_is_used_and_counted(real: openai.OpenAI, real_server: Runn
     parts = [{"type": "text", "text": text[:20]}, {"type": "text", "text": text[20:]}]
     again = ask(model=REAL, messages=ASKED, **SAMPLING, prediction={"type": "content", "content": parts})
     assert again.choices[0].message.content == text
-    metrics = httpx.get(f"{real_server.url}/metrics").text
+    client.close()
+    metrics = httpx.get(f"{guessing_server.url}/metrics").text
     counted = {
         name: float(line.rsplit(" ", 1)[1])
         for line in metrics.splitlines()

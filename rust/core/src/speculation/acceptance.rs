@@ -3,7 +3,7 @@
 /// Matches of 1, 2, 3 to 4, 5 to 8, 9 to 16, 17 to 32 and of more tokens.
 const CLASSES: usize = 7;
 /// Before any was seen.
-const ASSUMED: [f64; CLASSES] = [0.2, 0.35, 0.5, 0.65, 0.8, 0.88, 0.92];
+const ASSUMED: [f64; CLASSES] = [0.1, 0.25, 0.4, 0.6, 0.75, 0.85, 0.92];
 /// A guess that was seen counts so much.
 const WEIGHT: f64 = 0.08;
 
