@@ -132,6 +132,8 @@ def measure(llm: LLM, off: LLM, repeat: int) -> None:
     short = replace(GREEDY, max_tokens=96)
     show(f"{STREAMS} chats at once", pairs_of(QUESTIONS, short), LOSES_NOTHING)
     show(f"{STREAMS} edits at once", pairs_of([ASKED["edit a file"]] * STREAMS, short), LOSES_NOTHING)
+    costs = llm.stats().speculation.step_costs
+    print("a step by its rows:", ", ".join(f"{rows}: {times:.2f}" for rows, times in costs.items()))
     plain = replace(GREEDY, speculate=False)
     pairs = [
         pair(
@@ -159,8 +161,6 @@ def main() -> None:
         info = llm.model_info
         print(f"{args.model}, {info.isa}, {info.threads} threads; medians of {args.repeat} pairs")
         measure(llm, off, args.repeat)
-        costs = llm.stats().speculation.step_costs
-        print("a step by its rows:", ", ".join(f"{rows}: {times:.2f}" for rows, times in costs.items()))
 
 
 if __name__ == "__main__":

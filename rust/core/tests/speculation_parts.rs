@@ -243,7 +243,8 @@ fn a_draft_holds_as_long_as_it_comes_true() {
     // What was forced needs no row of its own.
     let mut draft = Draft::of(vec![5, 6, 7]);
     assert!(draft.holds_next_row());
-    [5, 6].iter().for_each(|said| draft.compare(*said));
+    draft.compare(5);
+    draft.compare(6);
     assert!(!draft.holds_next_row());
     assert!(draft.holds_next_row());
     draft.compare(7);
@@ -255,7 +256,9 @@ fn a_draft_holds_as_long_as_it_comes_true() {
 #[test]
 fn a_prediction_is_looked_up_before_the_prompt_and_ends_where_it_ends() {
     let mut lookup = Lookups.begin(&[1, 2, 3, 4]);
-    [9, 9, 1, 2].iter().for_each(|token| lookup.observe(*token));
+    for token in [9, 9, 1, 2] {
+        lookup.observe(token);
+    }
     let mut draft = Vec::new();
     assert_eq!(lookup.propose(8, &mut draft), 2);
     assert_eq!(draft, [3, 4]);
