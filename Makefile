@@ -46,7 +46,7 @@ TESTED_FEATURES := --features ruvllm-packs/precompiled
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
 .PHONY: help setup setup-tests build demo test check lint format test-rust test-py test-isa test-requantized test-mutants test-neon test-x86 test-embedded \
-	bench bench-peers bench-sizes bench-gate bench-marks bench-structured bench-prefix bench-prefix-tree bench-serve bench-streams bench-start bench-company bench-adapters bench-many-adapters bench-learning learning-curve bench-bank bench-packs bench-fairness bench-long-prompt bench-serve-cost bench-decisions bench-tools constraints pack fuzz wheel docs size clean
+	bench bench-peers bench-sizes bench-gate bench-marks bench-structured bench-speculation bench-prefix bench-prefix-tree bench-serve bench-streams bench-start bench-company bench-adapters bench-many-adapters bench-learning learning-curve bench-bank bench-packs bench-fairness bench-long-prompt bench-serve-cost bench-decisions bench-tools constraints pack fuzz wheel docs size clean
 
 help:  ## this page
 	@echo "RuvLLM: make TARGET"
@@ -220,6 +220,9 @@ bench-packs: $(STAMPS)/build $(STAMPS)/test-tools  ## what the reference kernel 
 
 bench-bank: $(STAMPS)/build $(STAMPS)/test-tools  ## the reasoning bank: what it finds, how soon, beside NumPy in turn
 	$(BIN)/python -m benches.bank $(BENCH_ARGS)
+
+bench-speculation: $(STAMPS)/build $(STAMPS)/test-tools  ## what guesses of next tokens gain, and that they cost nothing elsewhere; BENCH_ARGS='smollm2-Q8_0'
+	$(BIN)/python -m benches.speculation $(BENCH_ARGS)
 
 bench-streams: $(STAMPS)/build $(STAMPS)/test-tools  ## sixteen requests together, against one and against llama.cpp in turn
 	$(BIN)/python -m benches.streams $(BENCH_ARGS)

@@ -369,6 +369,12 @@ class FinishedEvent:
     def cached_tokens(self) -> int: ...
     @property
     def cache_miss(self) -> str | None: ...
+    @property
+    def drafted_tokens(self) -> int:
+        """Guesses of the answer's tokens that were computed."""
+    @property
+    def accepted_tokens(self) -> int:
+        """Those that came true."""
 
 @final
 class ArrayEvent:
@@ -449,6 +455,14 @@ class Status:
     @property
     def rows(self) -> int:
         """Tokens that were computed in all of them."""
+    @property
+    def drafted_tokens(self) -> int:
+        """Guesses that were computed, and those that came true."""
+    @property
+    def accepted_tokens(self) -> int: ...
+    @property
+    def step_costs(self) -> list[tuple[int, float]]:
+        """Rows of a step, and how many times as long as a single one they were seen to take."""
 
 @final
 class PrefixStats:
@@ -621,6 +635,9 @@ class _GenerationSettings(Protocol):
         """A budget in tokens, the marks around thoughts, and the tokens that end them."""
     @property
     def keep_special(self) -> Sequence[str]: ...
+    @property
+    def prediction(self) -> Sequence[int] | None:
+        """What the answer may be like; `None` where nothing is to be guessed."""
 
 class _EvaluationSettings(Protocol):
     @property
@@ -867,6 +884,7 @@ class Engine:
         vocabulary: Vocabulary | None,
         end_tokens: Sequence[int],
         memory: _MemorySettings,
+        speculates: bool,
     ) -> Engine:
         """`kv_format`: `auto` (int16, or f32 where weights or activations are), `int16`, `f32` or `int8`."""
     def add_generation(

@@ -17,10 +17,11 @@ from typing import Any, Literal, TypeAlias, TypedDict
 from ruvllm._settings import check_settings, described, setting, settings_of
 from ruvllm.config import Limits, PrefixCacheConfig
 
-__all__ = ["Activations", "EngineKeywords", "EngineSettings", "Isa", "KvFormat", "WeightImage"]
+__all__ = ["Activations", "EngineKeywords", "EngineSettings", "Isa", "KvFormat", "Speculation", "WeightImage"]
 
 Activations: TypeAlias = Literal["auto", "f32"]
 KvFormat: TypeAlias = Literal["auto", "int16", "f32", "int8"]
+Speculation: TypeAlias = Literal["auto", "off"]
 WeightImage: TypeAlias = Literal["use", "keep", "off"]
 Isa: TypeAlias = Literal[
     "avx512",
@@ -49,6 +50,7 @@ class EngineKeywords(TypedDict, total=False):
     adapter_bytes: int | None
     kernel_pack: str | os.PathLike[str] | None
     weight_image: WeightImage
+    speculation: Speculation
     prefix_cache: PrefixCacheConfig | None
     limits: Limits | None
 
@@ -110,6 +112,12 @@ class EngineSettings:
         "use",
         "Weights that `ruvllm prepare` packed are mapped from its file, at once and shared by processes: "
         "`use` looks for it, `keep` makes it where it is missing and the disk has room, `off` packs anew.",
+    )
+    speculation: Speculation = setting(
+        "off",
+        "Guesses of next tokens, taken from what prompt and answer said before, are computed beside the last "
+        "token where that pays, and kept as far as they come true: `auto`; `off` makes one token a step. No "
+        "token depends on it.",
     )
     prefix_cache: PrefixCacheConfig | None = setting(
         None, "What computed prefixes may keep, and when they give way.", has_flag=False

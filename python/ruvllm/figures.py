@@ -13,6 +13,7 @@ __all__ = [
     "ModelInfo",
     "PoolStats",
     "PrefixCacheStats",
+    "SpeculationStats",
     "TenantStats",
 ]
 
@@ -245,9 +246,25 @@ class KernelPackStats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpeculationStats:
+    """What was guessed of answers, since the model was loaded.
+
+    Attributes:
+        drafted_tokens: Guesses that were computed.
+        accepted_tokens: Those that came true.
+        step_costs: By rows of a step, how many times as long as a single one they were seen to take lately.
+    """
+
+    drafted_tokens: int
+    accepted_tokens: int
+    step_costs: dict[int, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStats:
     """What an engine holds and has done; `kernel_pack` is `None` where it was loaded without one."""
 
     memory: MemoryStats
     prefix_cache: PrefixCacheStats
+    speculation: SpeculationStats
     kernel_pack: KernelPackStats | None

@@ -32,12 +32,16 @@ class Usage:
         cache_miss: Why there were none: `too_short` (for `min_cache_tokens`), `empty` (nothing is kept for
             this tenant), `evicted` (it had to go), `unknown_prefix` (nothing that is kept begins so);
             `None` where there were some, or the cache was not asked.
+        drafted_tokens: Guesses of the answer's tokens that were computed.
+        accepted_tokens: Those that came true.
     """
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
     cache_miss: str | None = None
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -50,6 +54,8 @@ class Usage:
             prompt_tokens=self.prompt_tokens + other.prompt_tokens,
             completion_tokens=self.completion_tokens + other.completion_tokens,
             cached_tokens=self.cached_tokens + other.cached_tokens,
+            drafted_tokens=self.drafted_tokens + other.drafted_tokens,
+            accepted_tokens=self.accepted_tokens + other.accepted_tokens,
         )
 
 

@@ -53,6 +53,8 @@ class GenerateParams:
         thinking_tokens: The most tokens that a model which thinks first may think; then its thoughts are
             ended and it answers. A model that does not think has none to end.
         keep_special: Control tokens whose texts stand in the answer's text, where others are left out.
+        speculate: Lets an engine that guesses next tokens do so here; the tokens are the same either way.
+        prediction: What much of the answer may be like, for guesses; it changes no token.
     """
 
     max_tokens: int = 256
@@ -73,6 +75,8 @@ class GenerateParams:
     grammar: Grammar | None = None
     thinking_tokens: int | None = None
     keep_special: tuple[str, ...] = ()
+    speculate: bool = True
+    prediction: str | None = None
 
     def __post_init__(self) -> None:
         check_integer("max_tokens", self.max_tokens, 1)
@@ -86,6 +90,9 @@ class GenerateParams:
         check_type("ignore_eos", self.ignore_eos, bool)
         check_type("cache_prefix", self.cache_prefix, bool)
         check_integer("min_cache_tokens", self.min_cache_tokens, 1)
+        check_type("speculate", self.speculate, bool)
+        if self.prediction is not None:
+            check_type("prediction", self.prediction, str)
         if self.grammar is not None:
             check_type("grammar", self.grammar, Grammar)
             if self.ignore_eos:

@@ -20,7 +20,7 @@ CRATES = {
 # Modules of the core, low to high. A module may use its own level and those below it, without cycles.
 CORE = [
     {"ids", "error", "cancel", "clock", "profile"},
-    {"grammar", "memory", "sampling", "text"},
+    {"grammar", "memory", "sampling", "speculation", "text"},
     {"kv", "lora"},
     {"learning"},
     {"prefix"},

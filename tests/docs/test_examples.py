@@ -21,6 +21,7 @@ EXPECTED = {
     # A correction makes its text likelier and marks down what was said, and can be undone.
     "learning_server.py": r"before: (.+)\ngeneration 1: \+.*: -0.+after: (?!\1).+\n3 updates.+undone: \1\n",
     "micro_lora_adaptation.py": r"likelier.+stayed: True\nconsolidated: kept: .+\nundone to the bit: True\n",
+    "speculation.py": r"came true\nthe same without: True\n.+ 0 guessed.+\nthe same foretold: True\n",
     "streaming.py": r"\S.*\n\[(length|stop), \d+ tokens\]\nThe sun is .+\nThe sea is ",
     "structured_output.py": r"city='[A-Z][a-z]+', platform=\d+\)\n(morning|evening)\nrefused at /items/not\n",
     "tools_agent.py": r"> How many letters .*\n  (count_letters|turn_around)\(\{.*\}\) -> \S.*\n.*\S",

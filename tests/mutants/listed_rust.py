@@ -1,6 +1,7 @@
 """Mutants of the crates: features taken out one by one, each beside the test targets that stand for it."""
 
 from tests.mutants.listed_evaluating import EVALUATING_RUST_MUTANTS
+from tests.mutants.listed_guesses import GUESS_MUTANTS
 from tests.mutants.listed_images import IMAGE_RUST_MUTANTS
 from tests.mutants.mutant import Mutant, rust_mutant
 
@@ -215,4 +216,5 @@ RUST_MUTANTS: dict[str, tuple[Mutant, ...]] = {
     "MicroLoRA": MICRO_LORA,
     "start": IMAGE_RUST_MUTANTS,
     "evaluating": EVALUATING_RUST_MUTANTS,
+    "guesses": GUESS_MUTANTS,
 }

@@ -94,6 +94,8 @@ def test_documented_defaults() -> None:
         "grammar": None,
         "thinking_tokens": None,
         "keep_special": (),
+        "speculate": True,
+        "prediction": None,
     }
     config = ModelConfig()
     assert (config.max_context, config.use_flash_attention) == (4096, True)

@@ -40,7 +40,6 @@ UNSUPPORTED = {
     "audio": {"voice": "alloy", "format": "mp3"},
     "modalities": ["text", "audio"],
     "web_search_options": {},
-    "prediction": {"type": "content", "content": "x"},
     "moderation": True,
     "best_of": 2,
     "cache_salt": "abc",

@@ -52,6 +52,9 @@ class Status:
     swapped_bytes: int
     steps: int = 0
     rows: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
+    step_costs: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass

@@ -2,11 +2,19 @@
 
 import ruvllm._native as _native
 from ruvllm._checks import check_integer
-from ruvllm.figures import EngineStats, MemoryStats, ModelInfo, PoolStats, PrefixCacheStats, TenantStats
+from ruvllm.figures import (
+    EngineStats,
+    MemoryStats,
+    ModelInfo,
+    PoolStats,
+    PrefixCacheStats,
+    SpeculationStats,
+    TenantStats,
+)
 from ruvllm.runtime.opening import OpenModel
 from ruvllm.types import DeviceType
 
-__all__ = ["engine_stats", "memory_stats", "model_info", "pool_stats", "set_quota"]
+__all__ = ["engine_stats", "memory_stats", "model_info", "pool_stats", "set_quota", "speculation_stats"]
 
 
 def model_info(model: OpenModel, device: DeviceType) -> ModelInfo:
@@ -62,7 +70,18 @@ def engine_stats(model: OpenModel, prefix_cache: PrefixCacheStats) -> EngineStat
     return EngineStats(
         memory=memory_stats(model),
         prefix_cache=prefix_cache,
+        speculation=speculation_stats(model),
         kernel_pack=model.kernel_packs.stats() if model.kernel_packs else None,
+    )
+
+
+def speculation_stats(model: OpenModel) -> SpeculationStats:
+    """What was guessed, as of the last plan."""
+    load = model.loop.load()
+    return SpeculationStats(
+        drafted_tokens=load.drafted_tokens,
+        accepted_tokens=load.accepted_tokens,
+        step_costs=dict(load.step_costs),
     )
 
 

@@ -55,7 +55,7 @@ class Load:
     """Requests that are in, set aside and waiting, and bytes of key-value blocks, as of the last plan.
 
     `used_block_bytes` counts what requests hold, `cached_block_bytes` what only the prefix cache holds;
-    `preemptions` counts since the beginning.
+    `preemptions` and guesses count since the beginning.
     """
 
     running_requests: int = 0
@@ -66,3 +66,6 @@ class Load:
     cached_block_bytes: int = 0
     swapped_bytes: int = 0
     total_block_bytes: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
+    step_costs: tuple[tuple[int, float], ...] = ()

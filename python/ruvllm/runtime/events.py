@@ -47,6 +47,8 @@ class Finished:
     completion_tokens: int = 0
     cached_tokens: int = 0
     cache_miss: str | None = None
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

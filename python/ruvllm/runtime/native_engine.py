@@ -36,6 +36,7 @@ class _GenerationSettings:
     grammar_after: str | None
     thinking: ThinkingBudget | None
     keep_special: tuple[str, ...]
+    prediction: tuple[int, ...] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +108,7 @@ class NativeEngine:
             grammar_after=params.grammar.after if params.grammar else None,
             thinking=task.thinking,
             keep_special=params.keep_special,
+            prediction=task.prediction if params.speculate else None,
         )
         return self._engine.add_generation(task.token_ids, sampling, settings)
 
@@ -153,6 +155,8 @@ def _finished(event: _native.FinishedEvent) -> Event:
         completion_tokens=event.completion_tokens,
         cached_tokens=event.cached_tokens,
         cache_miss=event.cache_miss,
+        drafted_tokens=event.drafted_tokens,
+        accepted_tokens=event.accepted_tokens,
     )
 
 

@@ -83,6 +83,7 @@ def open_model(
         vocabulary=vocabulary,
         end_tokens=end_tokens,
         memory=memory,
+        speculates=settings.speculation == "auto",
     )
     logger.info(
         "%s: %s, %s, context %d, key-value cache %d bytes, %s with %d threads",

@@ -67,6 +67,7 @@ class GenerationTask:
     capture: "Capture | None" = None
     grammar: "_native.Grammar | None" = None
     thinking: ThinkingBudget | None = None
+    prediction: tuple[int, ...] = ()
 
     @property
     def reserved_tokens(self) -> int:

@@ -110,6 +110,8 @@ class ChunkMaker:
                 completion_tokens=event.completion_tokens,
                 cached_tokens=event.cached_tokens,
                 cache_miss=event.cache_miss,
+                drafted_tokens=event.drafted_tokens,
+                accepted_tokens=event.accepted_tokens,
             ),
             timings=Timings(
                 first_token_seconds=first - self._submitted_at,

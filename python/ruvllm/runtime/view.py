@@ -90,4 +90,7 @@ def load_of(status: "_native.Status") -> Load:
         cached_block_bytes=cached * status.block_bytes,
         swapped_bytes=status.swapped_bytes,
         total_block_bytes=status.total_blocks * status.block_bytes,
+        drafted_tokens=status.drafted_tokens,
+        accepted_tokens=status.accepted_tokens,
+        step_costs=tuple(status.step_costs),
     )

@@ -262,7 +262,12 @@ def check_length(model: AskedModel, num_tokens: int) -> None:
 
 
 def usage_body(
-    prompts: Sequence[Usage], *, completion_tokens: int, reasoning_tokens: int = 0
+    prompts: Sequence[Usage],
+    *,
+    completion_tokens: int,
+    reasoning_tokens: int = 0,
+    drafted_tokens: int = 0,
+    accepted_tokens: int = 0,
 ) -> dict[str, Any]:
     """Tokens of prompts, each counted once, and of all answers to them."""
     prompt_tokens = sum(usage.prompt_tokens for usage in prompts)
@@ -275,7 +280,11 @@ def usage_body(
             "cached_tokens": cached_tokens,
             "cache_write_tokens": prompt_tokens - cached_tokens,
         },
-        "completion_tokens_details": {"reasoning_tokens": reasoning_tokens},
+        "completion_tokens_details": {
+            "reasoning_tokens": reasoning_tokens,
+            "accepted_prediction_tokens": accepted_tokens,
+            "rejected_prediction_tokens": drafted_tokens - accepted_tokens,
+        },
     }
 
 
@@ -288,7 +297,13 @@ def answers_usage(
         firsts.append(usages[place])
         place += job.num_answers
     made = sum(usage.completion_tokens for usage in usages)
-    return usage_body(firsts, completion_tokens=made, reasoning_tokens=reasoning_tokens)
+    return usage_body(
+        firsts,
+        completion_tokens=made,
+        reasoning_tokens=reasoning_tokens,
+        drafted_tokens=sum(usage.drafted_tokens for usage in usages),
+        accepted_tokens=sum(usage.accepted_tokens for usage in usages),
+    )
 
 
 def timings_body(usage: Usage, timings: Timings) -> dict[str, Any]:
@@ -302,4 +317,6 @@ def timings_body(usage: Usage, timings: Timings) -> dict[str, Any]:
         "predicted_n": timings.completion_tokens,
         "predicted_ms": round(answer_ms, 3),
         "predicted_per_second": round(timings.decode_tokens_per_second, 2),
+        "draft_n": usage.drafted_tokens,
+        "draft_n_accepted": usage.accepted_tokens,
     }

@@ -263,6 +263,8 @@ class _Engines(Collector):
                 "prefix_cache_queries": "Prompt tokens that were looked up.",
                 "prefix_cache_hits": "Prompt tokens that were found.",
                 "num_preemptions": "Requests that were set aside for others.",
+                "spec_decode_num_draft_tokens": "Guesses of next tokens that were computed.",
+                "spec_decode_num_accepted_tokens": "Guesses that came true.",
                 "learning_background_turns": "Turns of the loop that makes one adapter of many.",
                 "learning_deep_turns": "Turns of the loop that trains all layers.",
             }.items()
@@ -288,7 +290,8 @@ class _Engines(Collector):
 
 
 def _figures(model: ServedModel) -> dict[str, float]:
-    memory, prefixes = model.llm.memory_stats(), model.llm.prefix_cache.stats()
+    stats = model.llm.stats()
+    memory, prefixes, guesses = stats.memory, stats.prefix_cache, stats.speculation
     return {
         "num_requests_running": memory.running_requests,
         "num_requests_waiting": memory.waiting_requests,
@@ -298,6 +301,8 @@ def _figures(model: ServedModel) -> dict[str, float]:
         "prefix_cache_queries": prefixes.lookup_tokens,
         "prefix_cache_hits": prefixes.reused_tokens,
         "num_preemptions": memory.preemptions,
+        "spec_decode_num_draft_tokens": guesses.drafted_tokens,
+        "spec_decode_num_accepted_tokens": guesses.accepted_tokens,
         "lora_adapters": len(model.adapters()),
         "lora_adapter_bytes": model.llm.adapters.memory().ready_bytes,
         **_learning(model.learning),

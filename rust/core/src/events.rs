@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::ids::{SequenceId, TokenId};
 use crate::prefix::MissReason;
 use crate::sampling::TokenLogprobs;
+use crate::speculation::DraftCounts;
 
 /// One thing that happened to a sequence.
 #[derive(Debug, Clone)]
@@ -94,6 +95,8 @@ pub struct Usage {
     pub cached_tokens: usize,
     /// Why there are none of these; `None` where there are, or where none were looked for.
     pub cache_miss: Option<MissReason>,
+    /// Guesses of the answer's tokens that were computed, and those that came true.
+    pub drafts: DraftCounts,
 }
 
 /// While tokens come faster than this they are handed out together: waking a reader for each of them

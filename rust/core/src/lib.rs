@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Modules, low to high; a module may use only those before it:
-//! `ids`, `error`, `cancel`, `clock`, `profile` → `grammar`, `memory`, `sampling`, `text` → `kv`, `lora` → `learning` → `prefix` → `batch` → `model`, `quantize` → `sequence`, `events` → `engine`, `training`.
+//! `ids`, `error`, `cancel`, `clock`, `profile` → `grammar`, `memory`, `sampling`, `speculation`, `text` → `kv`, `lora` → `learning` → `prefix` → `batch` → `model`, `quantize` → `sequence`, `events` → `engine`, `training`.
 
 pub mod batch;
 pub mod cancel;
@@ -27,6 +27,7 @@ pub mod profile;
 pub mod quantize;
 pub mod sampling;
 pub mod sequence;
+pub mod speculation;
 pub mod text;
 pub mod training;
 

@@ -39,13 +39,15 @@ pub enum Operation {
     Head,
     /// What happens to logits.
     Sampling,
+    /// Guesses of next tokens, and what is learned of them.
+    Draft,
     /// All the rest.
     Other,
 }
 
 impl Operation {
     /// In the order of a step.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Embed,
         Self::Norm,
         Self::Quantize,
@@ -58,6 +60,7 @@ impl Operation {
         Self::Down,
         Self::Head,
         Self::Sampling,
+        Self::Draft,
         Self::Other,
     ];
 
@@ -76,6 +79,7 @@ impl Operation {
             Self::Down => "matmul down",
             Self::Head => "matmul head",
             Self::Sampling => "sampling",
+            Self::Draft => "drafts",
             Self::Other => "other",
         }
     }

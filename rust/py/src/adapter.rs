@@ -177,14 +177,13 @@ impl AdapterPool {
 
     /// Those ready, their bytes and pages; how often one was made, and had to go.
     fn stats(&self) -> (usize, usize, usize, u64, u64) {
-        let stats = self.inner.stats();
         let AdapterPoolStats {
             ready,
             ready_bytes,
             pages,
             made,
             evicted,
-        } = stats;
+        } = self.inner.stats();
         (ready, ready_bytes, pages, made, evicted)
     }
 }

@@ -11,6 +11,7 @@ use ruvllm_core::engine::{self, Controls, Pause, Plan, PlanRow};
 use ruvllm_core::events::Event;
 use ruvllm_core::ids::SequenceId;
 use ruvllm_core::sequence::{Request, Task};
+use ruvllm_core::speculation::Speculation;
 
 use crate::convert::{Tokens, seconds};
 use crate::engine_memory::{EngineMemory, MemorySettings};
@@ -78,25 +79,31 @@ impl Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (model, *, vocabulary, end_tokens, memory))]
+    #[pyo3(signature = (model, *, vocabulary, end_tokens, memory, speculates))]
     fn new(
         model: &Bound<'_, Model>,
         vocabulary: Option<&Vocabulary>,
         end_tokens: Tokens,
         memory: MemorySettings,
+        speculates: bool,
     ) -> PyResult<Self> {
         let (py, model) = (model.py(), Arc::clone(&model.get().model));
         let vocabulary = vocabulary.map(|vocabulary| Arc::clone(&vocabulary.0));
         let vocab_size = model.spec().vocab_size;
         run(py, || {
-            let engine = engine::Engine::new(model, vocabulary, end_tokens.0, memory.config()?)?;
+            let clock = Arc::new(SystemClock::new());
+            let end_tokens = end_tokens.0;
+            let mut engine = engine::Engine::new(model, vocabulary, end_tokens, memory.config()?)?;
+            if speculates {
+                engine.speculate(Speculation::lookup(clock.clone()));
+            }
             Ok(Self {
                 controls: engine.controls(),
                 inner: Arc::new(Mutex::new(engine)),
                 open: Mutex::default(),
                 closed: AtomicBool::new(false),
                 vocab_size,
-                clock: Arc::new(SystemClock::new()),
+                clock,
             })
         })
     }

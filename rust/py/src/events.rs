@@ -29,6 +29,8 @@ pub(crate) struct FinishedEvent {
     completion_tokens: usize,
     cached_tokens: usize,
     cache_miss: Option<&'static str>,
+    drafted_tokens: usize,
+    accepted_tokens: usize,
 }
 
 /// The result of an evaluation that gives an array.
@@ -92,6 +94,8 @@ pub(crate) fn to_python(
                 completion_tokens: usage.completion_tokens,
                 cached_tokens: usage.cached_tokens,
                 cache_miss: usage.cache_miss.map(MissReason::name),
+                drafted_tokens: usage.drafts.drafted,
+                accepted_tokens: usage.drafts.accepted,
             };
             Bound::new(py, event)?.into_any()
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pyo3::prelude::*;
 use ruvllm_core::engine::Engine;
-use ruvllm_core::memory::{PagePoolStats, TenantStats};
+use ruvllm_core::memory::TenantStats;
 use ruvllm_core::prefix::{self, MissReason};
 
 /// Counters of the prefix cache.
@@ -73,24 +73,18 @@ pub(crate) struct PoolStats {
 impl PoolStats {
     pub(crate) fn of(engine: &Engine) -> Self {
         let kv = engine.kv();
-        let PagePoolStats {
-            page_bytes,
-            total_pages,
-            used_pages: [kv_pages, adapter_pages, scratch_pages],
-            idle_pages,
-            highest_pages,
-            evictions,
-        } = kv.pages().stats();
+        let pages = kv.pages().stats();
+        let [kv_pages, adapter_pages, scratch_pages] = pages.used_pages;
         let tenants = kv.pages().tenants().stats().into_iter();
         Self {
-            page_bytes,
-            total_pages,
+            page_bytes: pages.page_bytes,
+            total_pages: pages.total_pages,
             kv_pages,
             adapter_pages,
             scratch_pages,
-            idle_pages,
-            highest_pages,
-            evictions,
+            idle_pages: pages.idle_pages,
+            highest_pages: pages.highest_pages,
+            evictions: pages.evictions,
             block_bytes: kv.layout().block_bytes(),
             total_blocks: kv.total_blocks(),
             free_blocks: kv.free_blocks(),

@@ -1,6 +1,5 @@
 //! `RadixTree`: the engine's tree of token prefixes, over any Python object.
 
-use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use numpy::{PyReadonlyArray1, PyUntypedArrayMethods};
@@ -66,7 +65,7 @@ fn with_tokens<T>(
         return work(array.as_slice()?);
     }
     let Tokens(owned) = tokens.extract()?;
-    work(&Cow::from(owned))
+    work(&owned)
 }
 
 #[pymethods]
@@ -94,8 +93,7 @@ impl RadixTree {
     }
 
     /// The longest known beginning, pinned; every node on the way counts a hit.
-    fn find(&self, py: Python<'_>, tokens: &Bound<'_, PyAny>) -> PyResult<RadixMatch> {
-        let _ = py;
+    fn find(&self, tokens: &Bound<'_, PyAny>) -> PyResult<RadixMatch> {
         with_tokens(tokens, |tokens| {
             let (tree, root) = &mut *lock(&self.inner);
             let found = tree.find(*root, tokens);

@@ -8,7 +8,7 @@ use ruvllm_core::cancel::CancelFlag;
 use ruvllm_core::grammar::Start;
 use ruvllm_core::ids::TokenId;
 use ruvllm_core::sampling::SamplingParams;
-use ruvllm_core::sequence::{GenerateTask, Request, Task, ThinkingBudget};
+use ruvllm_core::sequence::{GenerateTask, Request, Task};
 
 use crate::adapter::AdapterUse;
 use crate::convert::{Tokens, choice, random_seed};
@@ -31,6 +31,7 @@ pub(crate) struct GenerationSettings<'py> {
     /// A budget, the marks around thoughts, and what ends them.
     thinking: Option<(usize, String, String, Vec<TokenId>)>,
     keep_special: Vec<String>,
+    prediction: Option<Vec<TokenId>>,
 }
 
 impl GenerationSettings<'_> {
@@ -38,16 +39,6 @@ impl GenerationSettings<'_> {
         let start = Start {
             after: self.grammar_after,
         };
-        let thinking = self
-            .thinking
-            .map(|(tokens, opening, closing, closing_tokens)| {
-                Box::new(ThinkingBudget {
-                    tokens,
-                    opening,
-                    closing,
-                    closing_tokens,
-                })
-            });
         let task = GenerateTask {
             seed: sampling.seed.unwrap_or_else(random_seed),
             sampling,
@@ -57,8 +48,9 @@ impl GenerationSettings<'_> {
             grammar: self
                 .grammar
                 .map(|grammar| (Arc::clone(&grammar.get().0), start)),
-            thinking,
+            thinking: self.thinking.map(|budget| Box::new(budget.into())),
             keep_special: self.keep_special,
+            prediction: self.prediction,
         };
         Request {
             tokens: tokens.0,

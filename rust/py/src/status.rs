@@ -29,6 +29,9 @@ pub(crate) struct Status {
     swapped_bytes: usize,
     steps: u64,
     rows: u64,
+    drafted_tokens: usize,
+    accepted_tokens: usize,
+    step_costs: Vec<(usize, f64)>,
 }
 
 impl Status {
@@ -45,6 +48,9 @@ impl Status {
             swapped_bytes: engine.swapped_bytes(),
             steps: engine.steps(),
             rows: engine.rows(),
+            drafted_tokens: engine.draft_counts().drafted,
+            accepted_tokens: engine.draft_counts().accepted,
+            step_costs: engine.step_costs(),
         }
     }
 }

@@ -120,6 +120,7 @@ class TextFields(Body):
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     ignore_eos: bool | None = Field(None, description="Goes on past the model's end; for measurements.")
     cache_prefix: bool | None = Field(None, description="False neither uses nor fills the prefix cache.")
+    speculate: bool | None = Field(None, description="False guesses no tokens; they are the same either way.")
     priority: int | None = Field(None, ge=-1000, le=1000, description="Higher ones go first among one's own.")
 
     accepted: ClassVar[frozenset[str]] = ACCEPTED
@@ -145,6 +146,10 @@ class TextFields(Body):
         """How many tokens a model that thinks first may think."""
         return None
 
+    def predicted(self) -> str | None:
+        """What much of the answer may be like."""
+        return None
+
     def params(self, *, max_tokens: int, vocab_size: int, logprobs: int | None) -> GenerateParams:
         """The engine's parameters; OpenAI's defaults where nothing was said."""
 
@@ -167,6 +172,8 @@ class TextFields(Body):
             ignore_eos=bool(self.ignore_eos),
             cache_prefix=self.cache_prefix is not False,
             thinking_tokens=self.thought_limit(),
+            speculate=self.speculate is not False,
+            prediction=self.predicted(),
         )
 
 

@@ -1,7 +1,7 @@
 """The body of `/v1/chat/completions`, and its messages."""
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import Field
 
@@ -30,6 +30,8 @@ __all__ = [
 
 MAX_MESSAGES = 4096
 MAX_PARTS = 4096
+# Characters of a prediction; what is behind them is not guessed.
+MAX_PREDICTION = 100_000
 
 
 class ContentPart(Body):
@@ -42,6 +44,13 @@ class ContentPart(Body):
 
 Content = str | Annotated[list[ContentPart], Entries(MAX_PARTS)]
 """What a message says, in one piece or in several."""
+
+
+class Prediction(Body):
+    """What much of the answer may be like, as OpenAI has it."""
+
+    type: Literal["content"]
+    content: Content
 
 
 class HasContent(Protocol):
@@ -85,9 +94,10 @@ class ChatRequest(ShapedFields):
     reasoning: ReasoningConfig | None = None
     thinking: ThinkingConfig | None = None
     thinking_token_budget: ThoughtLimit | None = None
+    prediction: Prediction | None = Field(None, description="What much of the answer may be like.")
 
     refused: ClassVar[dict[str, str]] = refused_beside(
-        "tools", "tool_choice", "parallel_tool_calls", "reasoning_effort", "reasoning", *SHAPES
+        "tools", "tool_choice", "parallel_tool_calls", "reasoning_effort", "reasoning", "prediction", *SHAPES
     )
 
     def num_logprobs(self) -> int | None:
@@ -113,6 +123,12 @@ class ChatRequest(ShapedFields):
             return self.reasoning.max_tokens
         budget = self.thinking.budget_tokens if self.thinking else None
         return self.thinking_token_budget if budget is None else budget
+
+    def predicted(self) -> str | None:
+        """What much of the answer may be like; no longer than takes no time to read."""
+        if self.prediction is None:
+            return None
+        return plain_text(self.prediction.content, "prediction.content")[:MAX_PREDICTION]
 
     def conversation(self) -> Conversation:
         """What is to be answered; a last message of the assistant's is the beginning of the answer."""

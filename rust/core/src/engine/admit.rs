@@ -136,6 +136,11 @@ impl Engine {
                 let mut generation =
                     Generation::new(task.clone(), &request.tokens, self.ground.clone());
                 generation.capturing = self.capturing_of(request);
+                if let Some(prediction) = &task.prediction {
+                    let drafts = self.drafts.as_ref();
+                    generation.drafting =
+                        drafts.map(|drafts| Box::new(drafts.drafting(prediction)));
+                }
                 Work::Generate(Box::new(generation))
             }
         })

@@ -5,6 +5,8 @@
 //! reached. Who is in a plan is decided elsewhere.
 
 mod admit;
+mod drafts;
+mod guesses;
 mod leave;
 mod memory;
 mod sequences;
@@ -29,6 +31,7 @@ use crate::profile::ProfileReport;
 use crate::sequence::Ground;
 use crate::text::Vocabulary;
 
+use drafts::Drafts;
 use memory::Memory;
 use sequences::Sequences;
 
@@ -136,6 +139,8 @@ pub struct Engine {
     controls: Controls,
     /// What all that generate have in common.
     ground: Ground,
+    /// What is guessed of answers; `None` where nothing is.
+    drafts: Option<Drafts>,
 }
 
 impl Engine {
@@ -171,6 +176,7 @@ impl Engine {
             sequences: Sequences::default(),
             controls: Controls::default(),
             ground,
+            drafts: None,
         })
     }
 

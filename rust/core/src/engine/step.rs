@@ -39,6 +39,11 @@ impl Engine {
         if batch.is_empty() {
             return Ok(Some(if short { Pause::Blocks } else { Pause::Horizon }));
         }
+        let began = self.begin_answers(&batch);
+        if began.is_some() {
+            batch = self.with_drafts(batch);
+        }
+        let rows = batch.tokens.len();
         let sequences = &mut self.sequences;
         self.runner
             .run(&mut self.memory.kv, &mut batch, &mut |compute, outputs| {
@@ -50,8 +55,8 @@ impl Engine {
                 });
             })?;
         // Those who are left: whoever cancelled meanwhile is out of the batch, and ends before the next step.
-        let rows = batch.sequences.iter();
-        let outcomes: Vec<_> = rows.map(|rows| self.outcome_of(rows)).collect();
+        let outcomes = batch.sequences.iter();
+        let outcomes: Vec<_> = outcomes.map(|rows| self.outcome_of(rows)).collect();
         let mut finished = false;
         for (rows, outcome) in batch.sequences.iter().zip(outcomes) {
             match outcome {
@@ -60,6 +65,11 @@ impl Engine {
                 Err(error) => self.fail(rows.owner, error),
             }
             finished = true;
+        }
+        if let Some(began) = began
+            && rows == batch.tokens.len()
+        {
+            self.end_answers(began, rows);
         }
         Ok(match (finished, short && !batch.is_empty()) {
             (true, _) => Some(Pause::Finished),
@@ -182,7 +192,8 @@ impl Engine {
             return Ok(None);
         };
         let before = sequence.computed;
-        sequence.computed += rows.rows;
+        let draft = sequence.work.take_draft();
+        sequence.computed += rows.rows - draft.tokens().len();
         if before < sequence.prompt_tokens && sequence.computed >= sequence.prompt_tokens {
             self.memory.keep(sequence);
         }
@@ -192,6 +203,7 @@ impl Engine {
             return failure.map_or(Ok(is_complete.then_some(FinishReason::Done)), Err);
         };
         let mut finish = None;
+        let said = generation.accepted.len();
         for accepted in generation.accepted.drain(..) {
             finish = accepted.finish;
             if let Some(part) = accepted.part {
@@ -204,6 +216,8 @@ impl Engine {
                 });
             }
         }
-        sequence.failure.take().map_or(Ok(finish), Err)
+        let failure = sequence.failure.take();
+        self.end_draft(rows, &draft, said);
+        failure.map_or(Ok(finish), Err)
     }
 }

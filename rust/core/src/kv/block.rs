@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::ids::BlockId;
 use crate::memory::Charge;
 
-/// A block and its holders; positions that were written are never written again, so holders share it
-/// without asking.
+/// A block and its holders; positions that are computed are never written again, so holders share it
+/// without asking. What was guessed and refused lies behind them, and nobody reads it.
 pub type BlockRef = Arc<KvBlock>;
 
 /// One block of the pool, until the last reference to it is gone.

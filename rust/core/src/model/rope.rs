@@ -56,6 +56,16 @@ impl ModelSpec {
             bits << 1 | u64::from(regime == RopeRegime::Long)
         })
     }
+
+    /// Whether a sequence has the same frequencies at this length and at every one up to `longer`.
+    pub fn is_rope_steady(&self, length: usize, longer: usize) -> bool {
+        self.ropes.iter().all(|rope| match rope.scaling {
+            RopeScaling::DynamicNtk {
+                original_context, ..
+            } => longer <= original_context || longer <= length,
+            _ => rope.regime(length) == rope.regime(longer),
+        })
+    }
 }
 
 impl RopeSpec {

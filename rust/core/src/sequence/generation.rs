@@ -14,6 +14,7 @@ use crate::grammar::Constraint;
 use crate::ids::TokenId;
 use crate::learning::CANDIDATES;
 use crate::sampling::{Sampled, Sampler, TokenLogprobs};
+use crate::speculation::{Draft, DraftCounts, Drafting};
 use crate::text::{Detokenizer, StopMatcher, Vocabulary};
 
 /// A generation in progress.
@@ -36,6 +37,10 @@ pub(crate) struct Generation {
     text: Option<TextOut>,
     /// What is kept of it for learning.
     pub(crate) capturing: Option<Capturing>,
+    /// Who guesses what comes next, where anybody does.
+    pub(crate) drafting: Option<Box<Drafting>>,
+    /// What is guessed in this step.
+    pub(crate) draft: Draft,
 }
 
 #[derive(Debug)]
@@ -104,11 +109,24 @@ impl Generation {
             },
             text,
             capturing: None,
+            drafting: None,
+            draft: Draft::default(),
         }
     }
 
+    /// Draws from the rows in order, as far as each is behind what the answer has become.
+    pub(super) fn take(&mut self, rows: &mut [f32], width: usize, states: &[f32]) -> Result<()> {
+        let hidden = states.len() / (rows.len() / width).max(1);
+        for (row, logits) in rows.chunks_exact_mut(width).enumerate() {
+            if self.draft.holds_next_row() {
+                self.draw(logits, &states[row * hidden..(row + 1) * hidden])?;
+            }
+        }
+        Ok(())
+    }
+
     /// Draws the next token, and goes on with what must follow it: that needs no row to be drawn from.
-    pub(super) fn take(&mut self, logits: &mut [f32], state: &[f32]) -> Result<()> {
+    fn draw(&mut self, logits: &mut [f32], state: &[f32]) -> Result<()> {
         let drawn = match (self.forced()?, &mut self.constraint) {
             (Some(token), _) => self.sampler.given(token, logits)?,
             (None, None) => self.sampler.sample(logits)?,
@@ -132,7 +150,27 @@ impl Generation {
                 logprob: None,
             })?;
         }
+        if is_over {
+            self.draft.stop();
+        }
         Ok(())
+    }
+
+    /// How many of these may be guessed: the answer may not have more tokens, or its grammar not these.
+    pub(crate) fn possible(&mut self, guesses: &[TokenId]) -> usize {
+        let room = self.most_tokens.saturating_sub(self.generated + 1);
+        let guesses = &guesses[..guesses.len().min(room)];
+        match &mut self.constraint {
+            Some(constraint) => constraint.possible(guesses),
+            None => guesses.len(),
+        }
+    }
+
+    /// Guesses so far.
+    pub(crate) fn draft_counts(&self) -> DraftCounts {
+        self.drafting
+            .as_ref()
+            .map_or_else(DraftCounts::default, |drafting| drafting.counts)
     }
 
     /// The next token, where it must be this one.
@@ -152,6 +190,7 @@ impl Generation {
 
     /// Makes a token a part of the answer; whether that is over with it.
     fn accept(&mut self, Sampled { token, logprob }: Sampled) -> Result<bool> {
+        self.draft.compare(token);
         if let Some(thinking) = &mut self.thinking {
             thinking.accept(token);
         }

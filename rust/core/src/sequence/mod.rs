@@ -20,6 +20,7 @@ use crate::memory::Tenant;
 use crate::model::Output;
 use crate::prefix::radix_tree::NodeId;
 use crate::prefix::{MissReason, Namespace};
+use crate::speculation::DraftCounts;
 
 pub(crate) use capturing::Capturing;
 pub(crate) use comparing::Comparing;
@@ -96,6 +97,10 @@ impl Sequence {
             },
             cached_tokens: self.cached,
             cache_miss: self.cache_miss,
+            drafts: match &self.work {
+                Work::Generate(generation) => generation.draft_counts(),
+                _ => DraftCounts::default(),
+            },
         }
     }
 }

@@ -98,6 +98,9 @@ pub struct GenerateTask {
     pub thinking: Option<Box<ThinkingBudget>>,
     /// Special tokens whose texts are part of the answer's.
     pub keep_special: Vec<String>,
+    /// What the answer may be like, for an engine that guesses; `None`: nothing is guessed of it. No token
+    /// depends on it.
+    pub prediction: Option<Vec<TokenId>>,
 }
 
 /// How long a model may think, and how its thoughts end.
@@ -111,4 +114,17 @@ pub struct ThinkingBudget {
     pub closing: String,
     /// What ends them when the budget is used up; it has the mark.
     pub closing_tokens: Vec<TokenId>,
+}
+
+impl From<(usize, String, String, Vec<TokenId>)> for ThinkingBudget {
+    /// Its fields in their order.
+    fn from(fields: (usize, String, String, Vec<TokenId>)) -> Self {
+        let (tokens, opening, closing, closing_tokens) = fields;
+        Self {
+            tokens,
+            opening,
+            closing,
+            closing_tokens,
+        }
+    }
 }

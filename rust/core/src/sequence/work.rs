@@ -10,6 +10,7 @@ use crate::ids::{SequenceId, TokenId};
 use crate::learning::CANDIDATES;
 use crate::model::Output;
 use crate::sampling::{LogprobMeter, TokenLogprobs};
+use crate::speculation::Draft;
 
 /// What becomes of a sequence's rows.
 #[derive(Debug)]
@@ -71,7 +72,7 @@ impl Work {
             ..
         } = output;
         match self {
-            Self::Generate(generation) => return generation.take(values, states),
+            Self::Generate(generation) => return generation.take(values, width, states),
             Self::Logits(logits) => logits.extend_from_slice(values),
             Self::Score(scoring) => return scoring.take(tokens, (values, width), states),
             Self::Compare(comparing) => return comparing.take(values, width),
@@ -120,6 +121,14 @@ impl Work {
             Self::Score(scoring) => scoring.restart(),
             Self::Compare(comparing) => comparing.restart(),
             Self::Embed(sum) => sum.fill(0.0),
+        }
+    }
+
+    /// What was guessed in the step that is over; the next one begins without.
+    pub(crate) fn take_draft(&mut self) -> Draft {
+        match self {
+            Self::Generate(generation) => std::mem::take(&mut generation.draft),
+            _ => Draft::default(),
         }
     }
 

@@ -66,6 +66,7 @@ pub fn greedy(max_tokens: usize) -> GenerateTask {
         grammar: None,
         thinking: None,
         keep_special: vec![],
+        prediction: None,
     }
 }
 

@@ -74,6 +74,15 @@ impl Memory {
         true
     }
 
+    /// Gives a sequence up to so many blocks, as far as no other sequence has to give way for them.
+    pub(super) fn give_spare_blocks(&mut self, sequence: &mut Sequence, blocks: usize) {
+        while sequence.blocks.len() < blocks
+            && let Some(block) = self.take_block(sequence.tenant.as_ref())
+        {
+            sequence.blocks.push(block);
+        }
+    }
+
     /// Evicts until so many blocks more are free, as far as there is something to evict: always of the
     /// tenant that has the most cached, whoever needs them.
     fn evict_blocks(&mut self, blocks: usize) {

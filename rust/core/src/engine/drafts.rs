@@ -1,0 +1,64 @@
+//! What an engine knows of guesses: who makes them, what steps cost, and how many came true.
+
+use crate::batch::{Batch, BatchSequence};
+use crate::ids::TokenId;
+use crate::sequence::Work;
+use crate::speculation::policy::{Candidate, MOST_GUESSES, lengths};
+use crate::speculation::{DraftCounts, Drafting, Lengths, Speculation, StepCosts};
+
+use super::sequences::Sequences;
+
+/// Guesses of all answers.
+#[derive(Debug)]
+pub(super) struct Drafts {
+    pub(super) settings: Speculation,
+    pub(super) costs: StepCosts,
+    pub(super) counts: DraftCounts,
+}
+
+impl Drafts {
+    pub(super) fn new(settings: Speculation) -> Self {
+        Self {
+            settings,
+            costs: StepCosts::default(),
+            counts: DraftCounts::default(),
+        }
+    }
+
+    /// Who guesses for an answer.
+    pub(super) fn drafting(&self, prediction: &[TokenId]) -> Drafting {
+        Drafting::new(self.settings.proposers.begin(prediction))
+    }
+
+    /// How many guesses each answer of a batch has.
+    pub(super) fn lengths(&self, sequences: &Sequences, batch: &Batch) -> Vec<usize> {
+        let most = match self.settings.lengths {
+            Lengths::AsPays => MOST_GUESSES,
+            Lengths::Always(most) => most,
+        };
+        let candidates = batch.sequences.iter();
+        let candidates: Vec<_> = candidates
+            .map(|rows| candidate(sequences, rows, most))
+            .collect();
+        match self.settings.lengths {
+            Lengths::AsPays => lengths(&self.costs, &candidates),
+            Lengths::Always(_) => candidates.iter().map(|one| one.chances.len()).collect(),
+        }
+    }
+}
+
+/// An answer, and how likely up to `most` guesses of it are.
+fn candidate(sequences: &Sequences, rows: &BatchSequence, most: usize) -> Candidate {
+    let mut candidate = Candidate {
+        rows: rows.rows,
+        chances: Vec::new(),
+    };
+    if let Some(sequence) = sequences.get(rows.owner)
+        && let Work::Generate(generation) = &sequence.work
+        && let Some(drafting) = &generation.drafting
+    {
+        let count = drafting.guesses(sequence.tokens.len(), most).len();
+        drafting.chances(count, &mut candidate.chances);
+    }
+    candidate
+}

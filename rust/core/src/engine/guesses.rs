@@ -1,0 +1,152 @@
+//! Guesses in a step: those that are added to a batch of answers, and what becomes of them.
+
+use std::sync::Arc;
+
+use crate::batch::{Batch, BatchSequence, Wanted};
+use crate::kv::{BLOCK_TOKENS, blocks_for};
+use crate::profile::{Operation, timed};
+use crate::sequence::{Sequence, Work};
+use crate::speculation::{Draft, DraftCounts, Speculation};
+
+use super::Engine;
+use super::drafts::Drafts;
+
+/// Rows of an answer in a step, at most, beside which something is guessed: more are a prompt's.
+const MOST_ROWS: usize = 16;
+
+impl Engine {
+    /// Guesses tokens from here on; answers that are under way go on without.
+    pub fn speculate(&mut self, settings: Speculation) {
+        self.drafts = Some(Drafts::new(settings));
+    }
+
+    /// Guesses that were computed, and those that came true.
+    pub fn draft_counts(&self) -> DraftCounts {
+        let drafts = self.drafts.as_ref();
+        drafts.map_or_else(DraftCounts::default, |drafts| drafts.counts)
+    }
+
+    /// What steps were seen to cost: rows, and how many times as long as a single one they take.
+    pub fn step_costs(&self) -> Vec<(usize, f64)> {
+        let drafts = self.drafts.as_ref();
+        drafts.map_or_else(Vec::new, |drafts| drafts.costs.table())
+    }
+
+    /// When the step of a batch of answers began, which is timed; `None` for one that has parts of prompts.
+    pub(super) fn begin_answers(&self, batch: &Batch) -> Option<u64> {
+        let drafts = self.drafts.as_ref()?;
+        let is_answer = |rows: &BatchSequence| {
+            let wants = matches!(rows.wanted, Wanted::Last | Wanted::From(_));
+            wants && rows.rows <= MOST_ROWS && self.generates(rows)
+        };
+        let are_answers = batch.sequences.iter().all(is_answer);
+        are_answers.then(|| drafts.settings.clock.nanoseconds())
+    }
+
+    fn generates(&self, rows: &BatchSequence) -> bool {
+        let sequence = self.sequences.get(rows.owner);
+        sequence.is_some_and(|sequence| matches!(sequence.work, Work::Generate(_)))
+    }
+
+    /// Takes in how long the step of such a batch took.
+    pub(super) fn end_answers(&mut self, began: u64, rows: usize) {
+        if let Some(drafts) = &mut self.drafts {
+            let now = drafts.settings.clock.nanoseconds();
+            drafts.costs.note(rows, now.saturating_sub(began));
+        }
+    }
+
+    /// The same batch of answers with as many guesses of each as pay.
+    pub(super) fn with_drafts(&mut self, batch: Batch) -> Batch {
+        let profile = self.runner.profile();
+        timed(profile.as_deref(), Operation::Draft, || {
+            let drafts = self.drafts.as_ref();
+            let lengths =
+                drafts.map_or_else(Vec::new, |drafts| drafts.lengths(&self.sequences, &batch));
+            if lengths.iter().all(|length| *length == 0) {
+                return batch;
+            }
+            let mut drafted = Batch::default();
+            for (rows, length) in batch.sequences.iter().zip(lengths) {
+                let mut tokens = batch.tokens[rows.range()].to_vec();
+                let mut rows = rows.clone();
+                self.add_draft(length, &mut tokens, &mut rows);
+                drafted.push(&tokens, rows);
+            }
+            drafted
+        })
+    }
+
+    /// Adds up to `length` guesses to the rows of an answer, as far as they can be and there is room for them.
+    fn add_draft(&mut self, length: usize, tokens: &mut Vec<u32>, rows: &mut BatchSequence) {
+        let spec = self.runner.model().spec();
+        let Some(sequence) = self.sequences.get_mut(rows.owner) else {
+            return;
+        };
+        let known = sequence.tokens.len();
+        let Work::Generate(generation) = &mut sequence.work else {
+            return;
+        };
+        let Some(drafting) = &generation.drafting else {
+            return;
+        };
+        let mut guesses = drafting.guesses(known, length).to_vec();
+        guesses.truncate(generation.possible(&guesses));
+        // Where frequencies change, what was computed before is computed anew, or each length has its own.
+        while !guesses.is_empty() && !spec.is_rope_steady(known, known + guesses.len()) {
+            guesses.pop();
+        }
+        let blocks = blocks_for(known + guesses.len());
+        self.memory.give_spare_blocks(sequence, blocks);
+        guesses.truncate(sequence.blocks.len() * BLOCK_TOKENS - known);
+        if guesses.is_empty() {
+            return;
+        }
+        rows.block_table = Arc::clone(sequence.blocks.ids());
+        rows.wanted = Wanted::From(known - 1);
+        tokens.extend_from_slice(&guesses);
+        if let Work::Generate(generation) = &mut sequence.work {
+            generation.draft = Draft::of(guesses);
+        }
+    }
+
+    /// What becomes of a step's guesses, once the answer has `said` tokens more, the one that ended it counted: those
+    /// that came true are computed, and of the others nothing is left.
+    pub(super) fn end_draft(&mut self, rows: &BatchSequence, draft: &Draft, said: usize) {
+        let Some(drafts) = &mut self.drafts else {
+            return;
+        };
+        let Some(sequence) = self.sequences.get_mut(rows.owner) else {
+            return;
+        };
+        if !draft.tokens().is_empty() {
+            // The last token of an answer is computed by the next step, or never.
+            let accepted = draft.agreed().min(said.saturating_sub(1));
+            sequence.computed += accepted;
+            while sequence.blocks.len() > blocks_for(sequence.computed) {
+                sequence.blocks.pop();
+            }
+            let counts = DraftCounts {
+                drafted: draft.tokens().len(),
+                accepted: draft.agreed(),
+            };
+            drafts.counts.add(counts);
+            if let Work::Generate(generation) = &mut sequence.work
+                && let Some(drafting) = &mut generation.drafting
+            {
+                drafting.counts.add(counts);
+            }
+        }
+        let profile = self.runner.profile();
+        timed(profile.as_deref(), Operation::Draft, || follow(sequence));
+    }
+}
+
+/// Shows those who guess what an answer has become.
+fn follow(sequence: &mut Sequence) {
+    if let Work::Generate(generation) = &mut sequence.work
+        && let Some(drafting) = &mut generation.drafting
+    {
+        drafting.follow(&sequence.tokens, sequence.prompt_tokens);
+    }
+}

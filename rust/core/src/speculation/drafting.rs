@@ -1,0 +1,91 @@
+//! One answer's guesses: who makes them, and how good they have been.
+
+use super::acceptance::Acceptance;
+use super::policy::MOST_GUESSES;
+use super::proposer::Proposer;
+use crate::ids::TokenId;
+
+/// Tokens of a prompt that are taken in at once: a long one that was found in a cache holds nobody up.
+const MOST_TAKEN: usize = 4096;
+
+/// Guesses that were computed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DraftCounts {
+    /// All of them.
+    pub drafted: usize,
+    /// Those that came true.
+    pub accepted: usize,
+}
+
+impl DraftCounts {
+    /// Adds others.
+    pub fn add(&mut self, other: Self) {
+        self.drafted += other.drafted;
+        self.accepted += other.accepted;
+    }
+}
+
+/// The guesses of one answer.
+#[derive(Debug)]
+pub struct Drafting {
+    proposer: Box<dyn Proposer>,
+    acceptance: Acceptance,
+    /// Tokens of prompt and answer that the proposer has seen.
+    seen: usize,
+    /// What it guesses of the next ones.
+    guesses: Vec<TokenId>,
+    /// Upon how many tokens in a row that rests.
+    match_length: usize,
+    pub(crate) counts: DraftCounts,
+}
+
+impl Drafting {
+    /// Of an answer to come.
+    pub fn new(proposer: Box<dyn Proposer>) -> Self {
+        Self {
+            proposer,
+            acceptance: Acceptance::default(),
+            seen: 0,
+            guesses: Vec::with_capacity(MOST_GUESSES),
+            match_length: 0,
+            counts: DraftCounts::default(),
+        }
+    }
+
+    /// Takes in what is new of prompt and answer, and learns whether it was guessed.
+    pub fn follow(&mut self, tokens: &[TokenId], prompt_tokens: usize) {
+        let end = tokens.len().min(self.seen + MOST_TAKEN);
+        for (place, token) in tokens.iter().enumerate().take(end).skip(self.seen) {
+            if place >= prompt_tokens {
+                self.guess();
+                if let Some(guess) = self.guesses.first() {
+                    self.acceptance.learn(self.match_length, guess == token);
+                }
+            }
+            self.proposer.observe(*token);
+        }
+        self.seen = end;
+        self.guess();
+    }
+
+    fn guess(&mut self) {
+        self.guesses.clear();
+        self.match_length = self.proposer.propose(MOST_GUESSES, &mut self.guesses);
+    }
+
+    /// What may come behind so many tokens; nothing where not all of them were taken in yet.
+    pub fn guesses(&self, tokens: usize, most: usize) -> &[TokenId] {
+        let is_ready = self.seen == tokens && self.match_length > 0;
+        let count = if is_ready {
+            self.guesses.len().min(most)
+        } else {
+            0
+        };
+        &self.guesses[..count]
+    }
+
+    /// How likely so many of them are, one after the other.
+    pub fn chances(&self, count: usize, chances: &mut Vec<f64>) {
+        self.acceptance.chances(self.match_length, count, chances);
+    }
+}
