@@ -4,6 +4,7 @@ Written as GGUF, as llama.cpp does today; read as that and in the older form. Wh
 `ruvllm.evaluating`; whoever uses it is `quantize`.
 """
 
+import math
 import os
 import struct
 from collections.abc import Mapping
@@ -26,7 +27,8 @@ SUMS, COUNTS = ".in_sum2", ".counts"
 ALIGNMENT = 32
 F32 = 0
 # Of the older form: entries, and bytes of a name or a file, that are believed.
-MOST_ENTRIES, MOST_NAME_BYTES, MOST_FILE_BYTES = 1 << 16, 1024, 1 << 31
+MOST_ENTRIES, MOST_NAME_BYTES, MOST_FILE_BYTES = 1 << 16, 1024, 1 << 28
+MOST_CHUNKS = 2**31
 # Columns that nothing went into count so much beside the mean: another text may use them.
 LEAST_WEIGHT = 1e-6
 
@@ -126,6 +128,8 @@ def _padded(length: int) -> int:
 
 
 def _from_gguf(path: Path) -> ImportanceMatrix:
+    if path.stat().st_size > MOST_FILE_BYTES:
+        raise ConfigError(f"{path} is larger than an importance matrix may be, {MOST_FILE_BYTES} bytes")
     file = _native.GgufFile.open(path)
     if file is None or file.value("general.type") != "imatrix":
         raise ConfigError(f"{path} is no importance matrix; `ruvllm imatrix` writes one")
@@ -137,12 +141,14 @@ def _from_gguf(path: Path) -> ImportanceMatrix:
         if count is None or count.size != 1:
             raise ConfigError(f"{path}: '{name}' has no count of its own; experts are not supported")
         counts[name] = float(count[0])
+        if not (math.isfinite(counts[name]) and counts[name] >= 0):
+            raise ConfigError(f"{path}: the count of '{name}' is {counts[name]}")
     chunks, size = (file.value(f"imatrix.{key}") for key in ("chunk_count", "chunk_size"))
     return ImportanceMatrix(
         sums={name: arrays[name + SUMS] for name in names},
         counts=counts,
-        chunk_count=chunks if isinstance(chunks, int) else 0,
-        chunk_size=size if isinstance(size, int) else 0,
+        chunk_count=chunks if isinstance(chunks, int) and 0 <= chunks < MOST_CHUNKS else 0,
+        chunk_size=size if isinstance(size, int) and 0 <= size < MOST_CHUNKS else 0,
     )
 
 

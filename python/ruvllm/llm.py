@@ -382,6 +382,10 @@ class LLM(Closing, ChatMethods, DecisionMethods, InfillMethods, StructuredMethod
         each = cast("Sequence[Prompt]", texts)
         return self._evaluations.embed_each(each, self._terms_of_each(tenant, priority, adapter, len(each)))
 
+    def foretold(self, params: GenerateParams) -> tuple[int, ...]:
+        """The tokens of a `prediction`; none where nothing is guessed."""
+        return self._generations.foretold(params)
+
     # Neither is kept: its way back to the model would keep a forgotten model alive.
 
     @property

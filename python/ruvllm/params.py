@@ -54,7 +54,7 @@ class GenerateParams:
             ended and it answers. A model that does not think has none to end.
         keep_special: Control tokens whose texts stand in the answer's text, where others are left out.
         speculate: Lets an engine that guesses next tokens do so here; the tokens are the same either way.
-        prediction: What much of the answer may be like, for guesses; it changes no token.
+        prediction: What much of the answer may be like, a text or token ids, for guesses: no token changes.
     """
 
     max_tokens: int = 256
@@ -76,7 +76,7 @@ class GenerateParams:
     thinking_tokens: int | None = None
     keep_special: tuple[str, ...] = ()
     speculate: bool = True
-    prediction: str | None = None
+    prediction: str | tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         check_integer("max_tokens", self.max_tokens, 1)
@@ -92,7 +92,7 @@ class GenerateParams:
         check_integer("min_cache_tokens", self.min_cache_tokens, 1)
         check_type("speculate", self.speculate, bool)
         if self.prediction is not None:
-            check_type("prediction", self.prediction, str)
+            object.__setattr__(self, "prediction", _checked_prediction(self.prediction))
         if self.grammar is not None:
             check_type("grammar", self.grammar, Grammar)
             if self.ignore_eos:
@@ -115,6 +115,14 @@ def _checked_bias(bias: object) -> dict[int, float]:
         )
         for token, value in bias.items()
     }
+
+
+def _checked_prediction(given: object) -> str | tuple[int, ...]:
+    if isinstance(given, str):
+        return given
+    if not isinstance(given, list | tuple):
+        raise ConfigError(f"prediction is a {type(given).__name__}; it must be a text or token ids")
+    return tuple(check_integer("a token id of prediction", token, 0, 2**32 - 1) for token in given)
 
 
 def _checked_texts(name: str, texts: object) -> tuple[str, ...]:

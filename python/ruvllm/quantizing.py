@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["QuantizedModel", "QuantizedTensor", "Work", "quantize"]
 
+# Tokens of a vocabulary that are believed.
+MOST_TOKENS = 1 << 20
+
 
 class Work(TypedDict, total=False):
     """How it is done: threads (all large cores), and what is called with the bytes read and in all."""
@@ -106,8 +109,9 @@ def quantize(
     if unknown := work.keys() - Work.__annotations__.keys():
         raise TypeError(f"unexpected keyword argument {min(unknown)!r}")
     source, place = hub.resolve(os.fspath(model), quiet=True), Path(target).absolute()
-    if place.exists() and source.exists() and os.path.samefile(source, place):
-        raise ConfigError(f"{place} is the model itself; name another file")
+    own = source.iterdir() if source.is_dir() else [source] if source.exists() else []
+    if place.exists() and any(os.path.samefile(one, place) for one in own):
+        raise ConfigError(f"{place} is a file of the model itself; name another one")
     if os.path.lexists(place) and not overwrite:
         raise InvalidOperationError(f"{place} is there already, and would have to be overwritten")
     settings = _settings(source, type_name, importance, work.get("threads"))
@@ -148,18 +152,26 @@ def _folder_entries(source: Path) -> list[Entry]:
     if not is_folder or not (folder / "config.json").is_file():
         return []
     config = _config(folder / "config.json")
-    # A folder is mostly called as its model.
-    entries = [] if config.get("_name_or_path") else [("general.name", encoded(folder.absolute().name))]
+    named = config.get("_name_or_path")
+    name = named if isinstance(named, str) and named else _name_of(folder.absolute())
+    entries = [] if named else [("general.name", encoded(name))]
     tokenizer = JsonTokenizer.from_folder(folder)
     if tokenizer is None:
         return entries
     num_tokens = config.get("vocab_size")
-    if not isinstance(num_tokens, int):
-        raise ModelError(f"{folder / 'config.json'} has no vocab_size")
+    if type(num_tokens) is not int or not 0 < num_tokens <= MOST_TOKENS:
+        raise ModelError(f"{folder / 'config.json'} has the vocab_size {num_tokens!r:.80}")
     return [
         *entries,
-        *tokenizer_entries(tokenizer, template_source(read_config(folder)), num_tokens),
+        *tokenizer_entries(tokenizer, template_source(read_config(folder)), num_tokens, name),
     ]
+
+
+def _name_of(folder: Path) -> str:
+    """A folder is mostly called as its model; in the hub's cache one two above is."""
+    if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--"):
+        return folder.parent.parent.name.rpartition("--")[2]
+    return folder.name
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -86,6 +86,10 @@ def evaluate(
         raise ConfigError("--plot draws along a text; give TEXT")
     if options.compare == model:
         raise ConfigError("--compare names the model itself; name another one")
+    if options.plot and not options.plot.absolute().parent.is_dir():
+        raise ConfigError(
+            f"{options.plot.absolute().parent} is no folder; --plot must lie in one that is there"
+        )
     read = None if text is None else read_text(text)
     params = EvaluationParams(context=options.context, max_chunks=options.chunks)
     reference = options.reference and _resolved(options.reference, engine, quiet=common.quiet)
@@ -105,12 +109,12 @@ def evaluate(
             )
     each = list(found.values())
     comparison = each[0].compared_with(each[1]) if len(each) > 1 else None
-    if options.plot:
-        _write(options.plot, picture(found))
     if json:
         _print_json(found, comparison, time.perf_counter() - begin)
     else:
         _show(found, comparison)
+    if options.plot:
+        _write(options.plot, picture(found))
 
 
 def _resolved(name: str, engine: EngineOptions, *, quiet: bool) -> str:

@@ -12,6 +12,7 @@ from ruvllm.cli import terminal
 from ruvllm.cli.calibration_text import counting_bar, read_text
 from ruvllm.cli.command import CommonOptions, command, flag
 from ruvllm.cli.options import EngineOptions, ModelArgument
+from ruvllm.errors import ConfigError, RuvLLMError
 
 __all__ = ["register"]
 
@@ -59,10 +60,11 @@ def imatrix(
 ) -> None:
     """Measure how much each column of a model's matrices matters, over a text like those that it will read.
 
-    Written as llama.cpp's `imatrix` does, which reads it as well. An existing file is replaced.
+    Written as llama.cpp's `imatrix` does, which reads it as well. One that is there is replaced.
     """
     from ruvllm.evaluating import EvaluationParams, measure_importance
 
+    _check_target(options.out)
     read = read_text(text)
     path = hub.resolve(model, quiet=common.quiet, cache=engine.cache_dir)
     begin = time.perf_counter()
@@ -90,3 +92,16 @@ def imatrix(
     elif not common.quiet:
         told = f"{len(found.sums)} matrices over {found.chunk_count} chunks of {found.chunk_size} tokens"
         terminal.note(f"{options.out}: {told}, in {seconds:.1f} s")
+
+
+def _check_target(place: Path) -> None:
+    """Nothing is measured for a place where it could not be written, or would cost somebody a model."""
+    if not place.absolute().parent.is_dir():
+        raise ConfigError(f"{place.absolute().parent} is no folder; --out must lie in one that is there")
+    if place.exists():
+        from ruvllm.importance import ImportanceMatrix
+
+        try:
+            ImportanceMatrix.load(place)
+        except RuvLLMError as error:
+            raise ConfigError(f"{place} is there and no importance matrix; name another --out") from error

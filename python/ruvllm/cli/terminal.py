@@ -56,7 +56,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: 
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", no_wrap=True)
+        table.add_column(Text(visible(column)), justify="right" if column in right else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(visible(cell)) for cell in row))
     _print_wide(table)

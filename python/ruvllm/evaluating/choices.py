@@ -128,7 +128,7 @@ def score_choices(llm: "LLM", questions: Sequence[ChoiceQuestion], report: Repor
     for index, asked in enumerate(questions):
         try:
             likelihoods = _likelihoods(llm, asked)
-        except ContextLengthError as error:
+        except (ConfigError, ContextLengthError) as error:
             raise ConfigError(f"question {index + 1}: {error.message}") from error
         lengths = [len(choice) for choice in asked.choices]
         found[0, index] = likelihoods.argmax() == asked.answer
@@ -141,7 +141,9 @@ def _likelihoods(llm: "LLM", asked: ChoiceQuestion) -> NDArray[np.float64]:
     tokens = [llm.tokenize(asked.text(choice), parse_special=False) for choice in asked.choices]
     # A token may span the question's end and the choice's beginning: it is measured, then.
     shared = common_length([llm.tokenize(asked.question, parse_special=False), *tokens])
-    shared = max(1, min(shared, *(len(one) - 1 for one in tokens)))
+    shared = min(shared, *(len(one) - 1 for one in tokens))
+    if shared < 1:
+        raise ConfigError("it has no token before its choices; put more text before them")
     losses = llm.score_endings(tokens[0][:shared], [one[shared:] for one in tokens])
     return np.array([-loss.sum(dtype=np.float64) for loss in losses])
 
@@ -150,7 +152,7 @@ def _place(answer: Any, choices: Sequence[str]) -> int:
     if isinstance(answer, str):
         if answer in choices:
             return list(choices).index(answer)
-        if answer and answer in LETTERS[: len(choices)]:
+        if len(answer) == 1 and answer in LETTERS[: len(choices)]:
             return LETTERS.index(answer)
     elif isinstance(answer, int) and not isinstance(answer, bool):
         return answer

@@ -35,6 +35,10 @@ class Comparison:
         """The difference of two evaluations of the same text or questions; any other is a `ConfigError`."""
         found: dict[str, Estimate] = {}
         if first.text and second.text:
+            if first.text.context != second.text.context:
+                raise ConfigError(
+                    f"the text was read in chunks of {first.text.context} and of {second.text.context} tokens"
+                )
             if not np.array_equal(first.text.token_ids, second.text.token_ids):
                 raise ConfigError(
                     "the two models read the text in other tokens, of which perplexities are not comparable"

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ruvllm._checks import check_integer
-from ruvllm.errors import ConfigError
+from ruvllm.errors import ConfigError, GenerationError
 from ruvllm.evaluating.estimate import Estimate, exponential, mean
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ __all__ = ["Chunks", "EvaluationParams", "Report", "TextScores", "score_text"]
 
 Report: TypeAlias = Callable[[int, int], None]
 SHORTEST_CONTEXT = 8
+# A loss of so much is that of a number that is none.
+NO_LOSS = 1e30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,5 +124,7 @@ def score_text(llm: "LLM", chunks: Chunks, report: Report) -> TextScores:
     losses = np.empty(chunks.scored.shape)
     for index, tokens in enumerate(chunks):
         [losses[index]] = llm.score_endings(tokens[: chunks.first + 1], [tokens[chunks.first + 1 :]])
+        if not (np.isfinite(losses[index]) & (losses[index] < NO_LOSS)).all():
+            raise GenerationError(f"in chunk {index + 1} of the text the model gives numbers that are none")
         report((index + 1) * len(tokens), chunks.token_ids.size)
     return TextScores(chunks.scored, losses, chunks.token_ids.shape[1])

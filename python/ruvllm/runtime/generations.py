@@ -66,7 +66,7 @@ class Generations:
             max_tokens=max_tokens,
             grammar=self._compiled(params.grammar),
             thinking=self._budget(params.thinking_tokens),
-            prediction=self._predicted(params.prediction),
+            prediction=self.foretold(params),
             **(terms._asdict() | taken._asdict()),
         )
 
@@ -77,12 +77,18 @@ class Generations:
     def _compiled(self, grammar: Grammar | None) -> "_native.Grammar | None":
         return None if grammar is None else compiled(self._model, grammar)
 
-    def _predicted(self, text: str | None) -> tuple[int, ...]:
-        """What is thought of the answer, in tokens: no more of it than an answer could have."""
-        if not text:
+    def foretold(self, params: GenerateParams) -> tuple[int, ...]:
+        """What is thought of the answer, in tokens: no more of it than an answer could have.
+
+        Nothing where nothing is guessed.
+        """
+        given = params.prediction
+        if not (given and params.speculate and self._model.speculates):
             return ()
-        tokens = self._model.text.required_tokenizer().encode(text, add_bos=False)
-        return tuple(tokens[: self._model.max_context])
+        most = self._model.max_context
+        if isinstance(given, str):
+            return tuple(self._model.text.required_tokenizer().encode(given, add_bos=False)[:most])
+        return given[:most]
 
     def _budget(self, tokens: int | None) -> ThinkingBudget | None:
         """How long it may think; `None` also for a model that does not think aloud."""

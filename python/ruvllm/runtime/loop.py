@@ -203,7 +203,7 @@ class EngineLoop:
 
     def _check_room(self, task: Task) -> None:
         """Refuse what would make the queue longer than it may be; the caller can come back."""
-        if self._waiting.has_room(task.tenant, len(task.token_ids)):
+        if self._waiting.has_room(task.tenant, task.held_tokens):
             return
         # What they will compute is not known; what they ask for is the most.
         seconds = self._pace.wait_seconds(self._waiting.mean_reserved_tokens)

@@ -50,6 +50,7 @@ class OpenModel:
     end_tokens: tuple[int, ...]
     kernel_packs: KernelManager | None
     grammars: _native.Grammars | None
+    speculates: bool = False
     learned: LearnedHeads = field(default_factory=LearnedHeads)
 
 
@@ -103,6 +104,7 @@ def open_model(
             swap_bytes=memory.swap_bytes,
         ),
         max_context=plan.max_context,
+        speculates=settings.speculation == "auto",
         end_tokens=end_tokens,
         kernel_packs=packs,
         grammars=_native.Grammars(vocabulary, end_tokens, native.tokenizer()) if vocabulary else None,

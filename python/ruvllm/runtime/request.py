@@ -74,6 +74,11 @@ class GenerationTask:
         """Positions that it may take at its longest."""
         return len(self.token_ids) + self.max_tokens
 
+    @property
+    def held_tokens(self) -> int:
+        """Tokens that it holds while it waits."""
+        return len(self.token_ids) + len(self.prediction)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationTask:
@@ -98,6 +103,11 @@ class EvaluationTask:
     @property
     def reserved_tokens(self) -> int:
         """Positions that it takes."""
+        return len(self.token_ids)
+
+    @property
+    def held_tokens(self) -> int:
+        """Tokens that it holds while it waits."""
         return len(self.token_ids)
 
 

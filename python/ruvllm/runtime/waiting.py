@@ -98,7 +98,7 @@ class WaitingRequests:
 
     def _count(self, request: Request, sign: int) -> None:
         task = request.task
-        num_tokens = sign * len(task.token_ids)
+        num_tokens = sign * task.held_tokens
         self._requests_of[task.tenant] += sign
         self._tokens_of[task.tenant] += num_tokens
         if not self._requests_of[task.tenant]:

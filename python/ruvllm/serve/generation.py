@@ -89,7 +89,7 @@ class Answers:
         try:
             if server.settings.learn:
                 await _begin_learning(jobs[0], errand_of(request))
-            await answers._submit()
+            await answers._submit(errand_of(request))
         except BaseException:
             await answers.aclose()
             raise
@@ -114,17 +114,18 @@ class Answers:
     ) -> None:
         await self.aclose()
 
-    async def _submit(self) -> None:
+    async def _submit(self, errand: Errand) -> None:
         num_tokens = 0
         for job in self._jobs:
             engine = await job.model.ready()
+            asked = await _with_prediction_read(job, errand)
             for index in range(job.num_answers):
                 # Each prompt is looked through once more; between many long ones others have their turn.
                 num_tokens += len(job.token_ids)
                 if num_tokens > AT_ONCE:
                     num_tokens = 0
                     await asyncio.sleep(0)
-                params = _seeded(job.params, index)
+                params = _seeded(asked, index)
                 work = engine.on(job.terms)
                 async with work.adapters_ready():
                     stream = work.stream(
@@ -219,6 +220,15 @@ async def gather_in_turn(works: Iterable[Awaitable[Result]]) -> list[Result]:
     finally:
         for task in tasks:
             task.cancel()
+
+
+async def _with_prediction_read(job: Job, errand: Errand) -> GenerateParams:
+    """A prediction becomes tokens once for all answers, and in a thread: it may be as long as a prompt."""
+    text = job.params.prediction
+    if not isinstance(text, str):
+        return job.params
+    tokens = await errand.do(len(text), partial(job.model.llm.foretold, job.params))
+    return replace(job.params, prediction=tokens)
 
 
 async def _begin_learning(job: Job, errand: Errand) -> None:

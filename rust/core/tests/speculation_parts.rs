@@ -256,6 +256,13 @@ fn a_draft_holds_as_long_as_it_comes_true() {
 #[test]
 fn a_prediction_is_looked_up_before_the_prompt_and_ends_where_it_ends() {
     let mut lookup = Lookups.begin(&[1, 2, 3, 4]);
+    assert!(
+        !lookup.catch_up(&mut 3),
+        "no more at once than there is room for"
+    );
+    let mut room = 3;
+    assert!(lookup.catch_up(&mut room));
+    assert_eq!(room, 2);
     for token in [9, 9, 1, 2] {
         lookup.observe(token);
     }
@@ -268,7 +275,7 @@ fn a_prediction_is_looked_up_before_the_prompt_and_ends_where_it_ends() {
 fn what_is_learned_comes_from_answers_alone_and_from_every_guess() {
     let text = [7, 8, 9, 7, 8, 9, 7, 8, 1];
     let mut drafting = Drafting::new(Lookups.begin(&[]));
-    drafting.follow(&text[..5], 5);
+    drafting.follow(&text[..5], 5, &mut 100);
     assert_eq!(drafting.guesses(5, 3), [9, 7, 8]);
     assert_eq!(drafting.guesses(6, 3), [0; 0]);
     let chance = |drafting: &Drafting| {
@@ -277,10 +284,40 @@ fn what_is_learned_comes_from_answers_alone_and_from_every_guess() {
         chances[0]
     };
     let before = chance(&drafting);
-    drafting.follow(&text[..8], 5);
+    drafting.follow(&text[..8], 5, &mut 100);
     assert!(chance(&drafting) > before);
-    drafting.follow(&text, 5);
+    drafting.follow(&text, 5, &mut 100);
     assert_eq!(drafting.guesses(9, 3), [0; 0]);
+}
+
+#[test]
+fn an_answer_takes_in_no_more_at_once_than_there_is_room_for_and_always_what_a_step_gives() {
+    let text: Vec<TokenId> = (0..40).map(|index| index % 8).collect();
+    let mut drafting = Drafting::new(Lookups.begin(&[]));
+    let mut room = 25;
+    drafting.follow(&text, 40, &mut room);
+    assert_eq!((room, drafting.guesses(40, 3)), (0, &[][..]));
+    drafting.follow(&text, 40, &mut room);
+    assert_eq!(drafting.guesses(34, 3), [2, 3, 4]);
+    drafting.follow(&text, 40, &mut room);
+    assert_eq!(drafting.guesses(40, 3), [0, 1, 2]);
+}
+
+#[test]
+fn a_step_has_no_more_rows_than_costs_are_told_of() {
+    let candidate = Candidate {
+        rows: 1,
+        chances: vec![1.0; 8],
+    };
+    let mut costs = StepCosts::default();
+    // Rows cost nothing here, however many.
+    for _ in 0..200 {
+        costs.note(1, 1_000_000);
+        costs.note(64, 1_000_000);
+        costs.note(256, 1_000_000);
+    }
+    let lengths = lengths(&costs, &vec![candidate; 64]);
+    assert_eq!(64 + lengths.iter().sum::<usize>(), 256);
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn images_are_those_that_were_made_before() {
     for (name, check) in checks {
         let image = kept(&fixture(name), folder.path()).path.unwrap();
         let image = PackedImage::open(&image).unwrap().unwrap();
-        assert_eq!(image.mark().packing, 1);
+        assert_eq!(image.mark().packing, 2);
         assert_eq!(image.check(), check, "{name}");
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct Drafts {
     pub(super) settings: Speculation,
     pub(super) costs: StepCosts,
     pub(super) counts: DraftCounts,
+    /// Tokens that those who guess may still take in beside this step: long prompts hold nobody up.
+    pub(super) room: usize,
 }
 
 impl Drafts {
@@ -22,6 +24,7 @@ impl Drafts {
             settings,
             costs: StepCosts::default(),
             counts: DraftCounts::default(),
+            room: 0,
         }
     }
 

@@ -11,8 +11,8 @@ use crate::speculation::{Draft, DraftCounts, Speculation};
 use super::Engine;
 use super::drafts::Drafts;
 
-/// Rows of an answer in a step, at most, beside which something is guessed: more are a prompt's.
-const MOST_ROWS: usize = 16;
+/// Rows that an answer has anyway in a step, at most, beside which something is guessed: more are a prompt's.
+const MOST_OWN_ROWS: usize = 16;
 
 impl Engine {
     /// Guesses tokens from here on; answers that are under way go on without.
@@ -36,8 +36,9 @@ impl Engine {
     pub(super) fn begin_answers(&self, batch: &Batch) -> Option<u64> {
         let drafts = self.drafts.as_ref()?;
         let is_answer = |rows: &BatchSequence| {
-            let wants = matches!(rows.wanted, Wanted::Last | Wanted::From(_));
-            wants && rows.rows <= MOST_ROWS && self.generates(rows)
+            matches!(rows.wanted, Wanted::Last)
+                && rows.rows <= MOST_OWN_ROWS
+                && self.generates(rows)
         };
         let are_answers = batch.sequences.iter().all(is_answer);
         are_answers.then(|| drafts.settings.clock.nanoseconds())
@@ -48,7 +49,7 @@ impl Engine {
         sequence.is_some_and(|sequence| matches!(sequence.work, Work::Generate(_)))
     }
 
-    /// Takes in how long the step of such a batch took.
+    /// Takes in how long the forward pass and the choices of such a batch took.
     pub(super) fn end_answers(&mut self, began: u64, rows: usize) {
         if let Some(drafts) = &mut self.drafts {
             let now = drafts.settings.clock.nanoseconds();
@@ -91,7 +92,16 @@ impl Engine {
             return;
         };
         let mut guesses = drafting.guesses(known, length).to_vec();
-        guesses.truncate(generation.possible(&guesses));
+        guesses.truncate(generation.room_for_guesses());
+        // A tokenizer may have tokens that the model has no row for.
+        let is_token = |token: &u32| (*token as usize) < spec.vocab_size;
+        guesses.truncate(
+            guesses
+                .iter()
+                .copied()
+                .take_while(|token| is_token(token))
+                .count(),
+        );
         // Where frequencies change, what was computed before is computed anew, or each length has its own.
         while !guesses.is_empty() && !spec.is_rope_steady(known, known + guesses.len()) {
             guesses.pop();
@@ -110,9 +120,15 @@ impl Engine {
         }
     }
 
-    /// What becomes of a step's guesses, once the answer has `said` tokens more, the one that ended it counted: those
-    /// that came true are computed, and of the others nothing is left.
-    pub(super) fn end_draft(&mut self, rows: &BatchSequence, draft: &Draft, said: usize) {
+    /// What becomes of a step's guesses, once so many tokens more were `drawn` and so many of them are a part of the
+    /// answer: those that came true are computed, and of the others nothing is left.
+    pub(super) fn end_draft(
+        &mut self,
+        rows: &BatchSequence,
+        draft: &Draft,
+        drawn: usize,
+        said: usize,
+    ) {
         let Some(drafts) = &mut self.drafts else {
             return;
         };
@@ -121,14 +137,13 @@ impl Engine {
         };
         if !draft.tokens().is_empty() {
             // The last token of an answer is computed by the next step, or never.
-            let accepted = draft.agreed().min(said.saturating_sub(1));
-            sequence.computed += accepted;
+            sequence.computed += draft.agreed().min(drawn.saturating_sub(1));
             while sequence.blocks.len() > blocks_for(sequence.computed) {
                 sequence.blocks.pop();
             }
             let counts = DraftCounts {
                 drafted: draft.tokens().len(),
-                accepted: draft.agreed(),
+                accepted: draft.agreed().min(said),
             };
             drafts.counts.add(counts);
             if let Work::Generate(generation) = &mut sequence.work
@@ -138,15 +153,18 @@ impl Engine {
             }
         }
         let profile = self.runner.profile();
-        timed(profile.as_deref(), Operation::Draft, || follow(sequence));
+        let room = &mut drafts.room;
+        timed(profile.as_deref(), Operation::Draft, || {
+            follow(sequence, room);
+        });
     }
 }
 
 /// Shows those who guess what an answer has become.
-fn follow(sequence: &mut Sequence) {
+fn follow(sequence: &mut Sequence, room: &mut usize) {
     if let Work::Generate(generation) = &mut sequence.work
         && let Some(drafting) = &mut generation.drafting
     {
-        drafting.follow(&sequence.tokens, sequence.prompt_tokens);
+        drafting.follow(&sequence.tokens, sequence.prompt_tokens, room);
     }
 }

@@ -9,6 +9,7 @@ use crate::ids::SequenceId;
 use crate::kv::blocks_for;
 use crate::profile::Operation;
 use crate::sequence::{Sequence, Work};
+use crate::speculation::MOST_TAKEN;
 
 use super::{Engine, Pause, Plan, PlanRow};
 
@@ -39,6 +40,9 @@ impl Engine {
         if batch.is_empty() {
             return Ok(Some(if short { Pause::Blocks } else { Pause::Horizon }));
         }
+        if let Some(drafts) = &mut self.drafts {
+            drafts.room = MOST_TAKEN;
+        }
         let began = self.begin_answers(&batch);
         if began.is_some() {
             batch = self.with_drafts(batch);
@@ -54,6 +58,11 @@ impl Engine {
                     });
                 });
             })?;
+        if let Some(began) = began
+            && rows == batch.tokens.len()
+        {
+            self.end_answers(began, rows);
+        }
         // Those who are left: whoever cancelled meanwhile is out of the batch, and ends before the next step.
         let outcomes = batch.sequences.iter();
         let outcomes: Vec<_> = outcomes.map(|rows| self.outcome_of(rows)).collect();
@@ -65,11 +74,6 @@ impl Engine {
                 Err(error) => self.fail(rows.owner, error),
             }
             finished = true;
-        }
-        if let Some(began) = began
-            && rows == batch.tokens.len()
-        {
-            self.end_answers(began, rows);
         }
         Ok(match (finished, short && !batch.is_empty()) {
             (true, _) => Some(Pause::Finished),
@@ -137,6 +141,8 @@ impl Engine {
                 id.0
             )));
         }
+        // Of a step that failed.
+        let _ = sequence.work.take_draft();
         let end = sequence.computed + count;
         if !memory.give_blocks(sequence, blocks_for(end)) {
             return Ok(Added::Short);
@@ -203,10 +209,12 @@ impl Engine {
             return failure.map_or(Ok(is_complete.then_some(FinishReason::Done)), Err);
         };
         let mut finish = None;
-        let said = generation.accepted.len();
+        let drawn = generation.accepted.len();
+        let mut said = 0;
         for accepted in generation.accepted.drain(..) {
             finish = accepted.finish;
             if let Some(part) = accepted.part {
+                said += 1;
                 sequence.tokens.push(part.token);
                 self.controls.events.push(Event::Token {
                     sequence: rows.owner,
@@ -217,7 +225,7 @@ impl Engine {
             }
         }
         let failure = sequence.failure.take();
-        self.end_draft(rows, &draft, said);
+        self.end_draft(rows, &draft, drawn, said);
         failure.map_or(Ok(finish), Err)
     }
 }

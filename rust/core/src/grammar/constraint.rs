@@ -105,26 +105,6 @@ impl Constraint {
             .map_or(Ok(tokens), |error| Err(failed(error)))
     }
 
-    /// How many of these tokens it may go on with, one after the other, as far as that is told without them.
-    pub fn possible(&mut self, tokens: &[TokenId]) -> usize {
-        match self.phase {
-            Phase::Free(_) => tokens.len(),
-            Phase::Gap(_) => {
-                let first = tokens.first();
-                usize::from(first.is_some_and(|token| self.allows(*token).unwrap_or(false)))
-            }
-            Phase::Grammar => {
-                let known = self.vocabulary.len();
-                let known = tokens.iter().take_while(|token| (**token as usize) < known);
-                let known = known.count();
-                // What a grammar cannot go on with is said where a token is drawn.
-                self.matcher()
-                    .validate_tokens(&tokens[..known])
-                    .unwrap_or(0)
-            }
-        }
-    }
-
     /// Whether the grammar has the token next.
     fn matches(&mut self, token: TokenId) -> Result<bool> {
         // Beyond the vocabulary there may be rows that no token has.
@@ -237,25 +217,6 @@ mod tests {
         assert!(!constraint.accept(token("y")).unwrap());
         assert_eq!(allowed(&mut constraint), ["es"]);
         assert!(constraint.accept(token("es")).unwrap());
-    }
-
-    #[test]
-    fn of_tokens_in_a_row_those_are_possible_that_it_can_go_on_with() {
-        let all = |texts: &[&str]| texts.iter().map(|text| token(text)).collect::<Vec<_>>();
-        let mut constraint =
-            grammar(&GrammarSource::Regex("ab*".to_owned())).begin(&Start::default());
-        assert_eq!(constraint.possible(&all(&["a", "b", "b", "a", "b"])), 3);
-        assert_eq!(constraint.possible(&all(&["b"])), 0);
-        assert_eq!(constraint.possible(&[token("a"), 10_000]), 1);
-        // Nothing was taken in.
-        assert_eq!(allowed(&mut constraint), ["a"]);
-        let mut constraint = answer(Some("a."));
-        assert_eq!(constraint.possible(&all(&["b", "no"])), 2);
-        constraint.accept(token("a")).unwrap();
-        constraint.accept(token(".")).unwrap();
-        assert_eq!(constraint.possible(&all(&["\n\n", "yes"])), 1);
-        assert_eq!(constraint.possible(&all(&["a", "yes"])), 0);
-        assert_eq!(constraint.possible(&[]), 0);
     }
 
     #[test]

@@ -72,11 +72,12 @@ impl Tensors<'_> {
             RopeScaling::Llama3 { .. } => self.values(DIVISORS, divisors(&spec.ropes[0])),
             _ => {}
         }
-        self.matrix(&names.embedding, "token_embd.weight", None)?;
+        let vocabulary = [spec.vocab_size, spec.hidden_size];
+        self.matrix(&names.embedding, "token_embd.weight", vocabulary, None)?;
         for layer in 0..spec.layers.len() {
             self.layer(layer)?;
         }
-        self.norm(&names.output_norm, "output_norm.weight")?;
+        self.norm(&names.output_norm, "output_norm.weight", spec.hidden_size)?;
         let bytes = |name: &String| self.files.tensor(name).map(|(_, bytes)| bytes);
         match &names.output {
             Some(head)
@@ -85,69 +86,100 @@ impl Tensors<'_> {
             {
                 Ok(())
             }
-            Some(head) => self.matrix(head, "output.weight", None),
+            Some(head) => self.matrix(head, "output.weight", vocabulary, None),
             None => Ok(()),
         }
     }
 
     fn layer(&mut self, layer: usize) -> Result<()> {
-        let spec = self.spec;
+        self.attention(layer)?;
+        let (spec, hidden) = (self.spec, self.spec.hidden_size);
         let names = &spec.tensors.layer;
         let theirs = |name: &String| name.replace("{}", &layer.to_string());
         let ours = |name: &str| format!("blk.{layer}.{name}");
-        self.norm(&theirs(&names.attention_norm), &ours("attn_norm.weight"))?;
-        match &names.attention_input {
+        let optional = [
+            (&names.query_norm, "attn_q_norm.weight", spec.head_dim),
+            (&names.key_norm, "attn_k_norm.weight", spec.head_dim),
+            (
+                &names.post_attention_norm,
+                "post_attention_norm.weight",
+                hidden,
+            ),
+            (
+                &names.post_feed_forward_norm,
+                "post_ffw_norm.weight",
+                hidden,
+            ),
+        ];
+        for (name, new, length) in optional {
+            if let Some(name) = name {
+                self.norm(&theirs(name), &ours(new), length)?;
+            }
+        }
+        let output = theirs(&names.attention_output);
+        let shape = [hidden, spec.num_heads * spec.head_dim];
+        self.matrix(&output, &ours("attn_output.weight"), shape, None)?;
+        let norm = theirs(&names.feed_forward_norm);
+        self.norm(&norm, &ours("ffn_norm.weight"), hidden)?;
+        let inner = spec.feed_forward_size;
+        match &names.feed_forward_input {
+            FeedForwardInput::Fused(both) => {
+                let shape = [2 * inner, hidden];
+                self.matrix(&theirs(both), &ours("ffn_up.weight"), shape, None)?;
+            }
+            FeedForwardInput::Split { gate, up } => {
+                let shape = [inner, hidden];
+                self.matrix(&theirs(gate), &ours("ffn_gate.weight"), shape, None)?;
+                self.matrix(&theirs(up), &ours("ffn_up.weight"), shape, None)?;
+            }
+        }
+        let down = theirs(&names.feed_forward_output);
+        self.matrix(&down, &ours("ffn_down.weight"), [hidden, inner], None)
+    }
+
+    /// What makes queries, keys and values.
+    fn attention(&mut self, layer: usize) -> Result<()> {
+        let (spec, hidden) = (self.spec, self.spec.hidden_size);
+        let names = &spec.tensors.layer;
+        let theirs = |name: &String| name.replace("{}", &layer.to_string());
+        let ours = |name: &str| format!("blk.{layer}.{name}");
+        let queries = spec.num_heads * spec.head_dim;
+        let keys = spec.num_kv_heads * spec.head_dim;
+        let norm = theirs(&names.attention_norm);
+        self.norm(&norm, &ours("attn_norm.weight"), hidden)?;
+        let (parts, biases) = match &names.attention_input {
             AttentionInput::Fused(all) => {
-                self.matrix(&theirs(all), &ours("attn_qkv.weight"), None)?;
+                let shape = [queries + 2 * keys, hidden];
+                return self.matrix(&theirs(all), &ours("attn_qkv.weight"), shape, None);
             }
             AttentionInput::Split {
                 query,
                 key,
                 value,
                 biases,
-            } => {
-                let heads = [spec.num_heads, spec.num_kv_heads, 0];
-                let parts = [(query, "attn_q"), (key, "attn_k"), (value, "attn_v")];
-                for (index, (name, ours_of)) in parts.into_iter().enumerate() {
-                    let order = self.order(heads[index]);
-                    let new = ours(&format!("{ours_of}.weight"));
-                    self.matrix(&theirs(name), &new, order.clone())?;
-                    if let Some(biases) = biases {
-                        let bias = self.read(&theirs(&biases[index]))?;
-                        let bias = match order {
-                            None => bias,
-                            Some(order) => order.iter().map(|row| bias[*row as usize]).collect(),
-                        };
-                        self.values(&ours(&format!("{ours_of}.bias")), bias);
-                    }
-                }
+            } => (
+                [
+                    (query, "attn_q", queries, spec.num_heads),
+                    (key, "attn_k", keys, spec.num_kv_heads),
+                    (value, "attn_v", keys, 0),
+                ],
+                biases,
+            ),
+        };
+        for (index, (name, new, length, turned)) in parts.into_iter().enumerate() {
+            let order = self.order(turned);
+            let weight = ours(&format!("{new}.weight"));
+            self.matrix(&theirs(name), &weight, [length, hidden], order.clone())?;
+            if let Some(biases) = biases {
+                let bias = self.read(&theirs(&biases[index]), length)?;
+                let bias = match order {
+                    None => bias,
+                    Some(order) => order.iter().map(|row| bias[*row as usize]).collect(),
+                };
+                self.values(&ours(&format!("{new}.bias")), bias);
             }
         }
-        let optional = [
-            (&names.query_norm, "attn_q_norm.weight"),
-            (&names.key_norm, "attn_k_norm.weight"),
-            (&names.post_attention_norm, "post_attention_norm.weight"),
-            (&names.post_feed_forward_norm, "post_ffw_norm.weight"),
-        ];
-        for (name, new) in optional {
-            if let Some(name) = name {
-                self.norm(&theirs(name), &ours(new))?;
-            }
-        }
-        let output = theirs(&names.attention_output);
-        self.matrix(&output, &ours("attn_output.weight"), None)?;
-        self.norm(&theirs(&names.feed_forward_norm), &ours("ffn_norm.weight"))?;
-        match &names.feed_forward_input {
-            FeedForwardInput::Fused(both) => {
-                self.matrix(&theirs(both), &ours("ffn_up.weight"), None)?;
-            }
-            FeedForwardInput::Split { gate, up } => {
-                self.matrix(&theirs(gate), &ours("ffn_gate.weight"), None)?;
-                self.matrix(&theirs(up), &ours("ffn_up.weight"), None)?;
-            }
-        }
-        let down = theirs(&names.feed_forward_output);
-        self.matrix(&down, &ours("ffn_down.weight"), None)
+        Ok(())
     }
 
     /// For each row of the file where it stands in the folder, whose heads' halves turn together.
@@ -163,15 +195,15 @@ impl Tensors<'_> {
         })
     }
 
-    fn matrix(&mut self, name: &str, new: &str, order: Option<Vec<u32>>) -> Result<()> {
+    fn matrix(
+        &mut self,
+        name: &str,
+        new: &str,
+        shape: [usize; 2],
+        order: Option<Vec<u32>>,
+    ) -> Result<()> {
         let (info, _) = self.files.tensor(name).ok_or_else(|| missing(name))?;
-        let rows = order.as_ref().map(Vec::len);
-        if info.shape.len() != 2 || rows.is_some_and(|rows| rows != info.shape[0]) {
-            return Err(Error::Model(format!(
-                "tensor '{name}' has shape {:?}, which is not the configuration's",
-                info.shape
-            )));
-        }
+        check_shape(name, &info.shape, &shape)?;
         self.planned.push(Outgoing {
             name: new.to_owned(),
             shape: info.shape.clone(),
@@ -182,8 +214,8 @@ impl Tensors<'_> {
     }
 
     /// A norm's weights as the file has them: whole, where the folder's lack a 1.
-    fn norm(&mut self, name: &str, new: &str) -> Result<()> {
-        let mut weights = self.read(name)?;
+    fn norm(&mut self, name: &str, new: &str, length: usize) -> Result<()> {
+        let mut weights = self.read(name, length)?;
         for weight in &mut weights {
             *weight += self.spec.norm_weight_offset;
         }
@@ -201,8 +233,9 @@ impl Tensors<'_> {
     }
 
     /// The numbers of a vector.
-    fn read(&self, name: &str) -> Result<Vec<f32>> {
+    fn read(&self, name: &str, length: usize) -> Result<Vec<f32>> {
         let (info, bytes) = self.files.tensor(name).ok_or_else(|| missing(name))?;
+        check_shape(name, &info.shape, &[length])?;
         let block_type = BlockType::from_name(info.tensor_type.name());
         let mut values = vec![0.0; info.element_count()];
         let is_read = block_type.is_some_and(|kind| decode(kind, bytes, &mut values).is_ok());
@@ -213,6 +246,15 @@ impl Tensors<'_> {
         }
         Ok(values)
     }
+}
+
+fn check_shape(name: &str, found: &[usize], expected: &[usize]) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::Model(format!(
+        "tensor '{name}' has shape {found:?}, where the configuration says {expected:?}"
+    )))
 }
 
 fn missing(name: &str) -> Error {

@@ -156,14 +156,10 @@ impl Generation {
         Ok(())
     }
 
-    /// How many of these may be guessed: the answer may not have more tokens, or its grammar not these.
-    pub(crate) fn possible(&mut self, guesses: &[TokenId]) -> usize {
-        let room = self.most_tokens.saturating_sub(self.generated + 1);
-        let guesses = &guesses[..guesses.len().min(room)];
-        match &mut self.constraint {
-            Some(constraint) => constraint.possible(guesses),
-            None => guesses.len(),
-        }
+    /// How many tokens may be guessed: the answer may not have more. What its grammar cannot go on with is not
+    /// asked here: that could use up what a grammar may spend on the answer itself.
+    pub(crate) fn room_for_guesses(&self) -> usize {
+        self.most_tokens.saturating_sub(self.generated + 1)
     }
 
     /// Guesses so far.

@@ -1,8 +1,9 @@
 //! What a step costs by its rows, as it was seen.
 
 /// Steps of more rows are not told apart.
-const MOST_ROWS: usize = 256;
-/// What another row is thought to cost of a step of one, where nothing is known: little, so that it is tried.
+pub(super) const MOST_ROWS: usize = 256;
+/// What another row is thought to cost of a step of one, where nothing is known: little, so that it is tried. Where
+/// fewer rows were seen to cost more, so do these.
 const ASSUMED_ROW: f64 = 0.1;
 /// How much one step says of the pace of all, which changes with the context and with the company.
 const PACE_WEIGHT: f64 = 0.05;
@@ -84,7 +85,8 @@ impl StepCosts {
         let (low_rows, low) = below.unwrap_or((1, 1.0));
         let above = (rows + 1..=MOST_ROWS).find_map(|size| Some((size, self.known(size)?)));
         let Some((high_rows, high)) = above else {
-            return low + ASSUMED_ROW * (rows - low_rows) as f64;
+            let seen = (low - 1.0) / (low_rows.max(2) - 1) as f64;
+            return low + ASSUMED_ROW.max(seen) * (rows - low_rows) as f64;
         };
         low + (high - low) * (rows - low_rows) as f64 / (high_rows - low_rows) as f64
     }

@@ -5,8 +5,11 @@ use super::policy::MOST_GUESSES;
 use super::proposer::Proposer;
 use crate::ids::TokenId;
 
-/// Tokens of a prompt that are taken in at once: a long one that was found in a cache holds nobody up.
-const MOST_TAKEN: usize = 4096;
+/// Tokens that are taken in beside a step, all answers together: a long prompt that was found in a cache, or a long
+/// prediction, holds nobody up.
+pub(crate) const MOST_TAKEN: usize = 4096;
+/// What an answer takes in whatever others do: what a step gives it.
+const ALWAYS_TAKEN: usize = MOST_GUESSES + 1;
 
 /// Guesses that were computed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,9 +55,14 @@ impl Drafting {
         }
     }
 
-    /// Takes in what is new of prompt and answer, and learns whether it was guessed.
-    pub fn follow(&mut self, tokens: &[TokenId], prompt_tokens: usize) {
-        let end = tokens.len().min(self.seen + MOST_TAKEN);
+    /// Takes in what is new of prediction, prompt and answer, and learns whether it was guessed: up to `room` tokens,
+    /// which are taken off.
+    pub fn follow(&mut self, tokens: &[TokenId], prompt_tokens: usize, room: &mut usize) {
+        if !self.proposer.catch_up(room) {
+            return;
+        }
+        let end = tokens.len().min(self.seen + (*room).max(ALWAYS_TAKEN));
+        *room = room.saturating_sub(end - self.seen);
         for (place, token) in tokens.iter().enumerate().take(end).skip(self.seen) {
             if place >= prompt_tokens {
                 self.guess();

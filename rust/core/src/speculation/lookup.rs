@@ -1,5 +1,7 @@
 //! Guesses by looking the text's end up in the text: answers repeat prompts and themselves.
 
+use std::collections::VecDeque;
+
 use super::automaton::Automaton;
 use super::proposer::{Proposer, Proposers};
 use crate::ids::TokenId;
@@ -10,6 +12,8 @@ const BORDER: TokenId = TokenId::MAX;
 /// Guesses what followed upon the longest end of the text that stood in it before, where it stood last.
 #[derive(Debug, Default)]
 pub struct Lookup {
+    /// What is left of a prediction to take in.
+    prediction: VecDeque<TokenId>,
     text: Vec<TokenId>,
     automaton: Automaton,
 }
@@ -20,14 +24,10 @@ pub struct Lookups;
 
 impl Proposers for Lookups {
     fn begin(&self, prediction: &[TokenId]) -> Box<dyn Proposer> {
-        let mut lookup = Lookup::default();
-        if !prediction.is_empty() {
-            for token in prediction {
-                lookup.observe(*token);
-            }
-            lookup.observe(BORDER);
-        }
-        Box::new(lookup)
+        Box::new(Lookup {
+            prediction: prediction.iter().copied().collect(),
+            ..Lookup::default()
+        })
     }
 }
 
@@ -35,6 +35,19 @@ impl Proposer for Lookup {
     fn observe(&mut self, token: TokenId) {
         self.text.push(token);
         self.automaton.push(token);
+    }
+
+    fn catch_up(&mut self, room: &mut usize) -> bool {
+        while *room > 0
+            && let Some(token) = self.prediction.pop_front()
+        {
+            self.observe(token);
+            *room -= 1;
+            if self.prediction.is_empty() {
+                self.observe(BORDER);
+            }
+        }
+        self.prediction.is_empty()
     }
 
     fn propose(&self, most: usize, draft: &mut Vec<TokenId>) -> usize {

@@ -18,6 +18,7 @@ use std::sync::Arc;
 pub use acceptance::Acceptance;
 pub use costs::StepCosts;
 pub use draft::Draft;
+pub(crate) use drafting::MOST_TAKEN;
 pub use drafting::{DraftCounts, Drafting};
 pub use lookup::{Lookup, Lookups};
 pub use proposer::{Proposer, Proposers};

@@ -5,7 +5,7 @@
 //! all answers together; and no answer may come slower for the guesses of others. With many answers in a step
 //! their rows cost as much as they give, and nothing is guessed any more.
 
-use super::costs::StepCosts;
+use super::costs::{MOST_ROWS, StepCosts};
 
 /// Guesses of one answer in one step, at most.
 pub const MOST_GUESSES: usize = 8;
@@ -42,6 +42,9 @@ pub fn lengths(costs: &StepCosts, candidates: &[Candidate]) -> Vec<usize> {
     let mut lengths = best.clone();
     let (mut total, mut best_gain) = (candidates.len() as f64, LEAST_GAIN);
     for (added, (index, chance)) in guesses.into_iter().enumerate() {
+        if rows + added >= MOST_ROWS {
+            break;
+        }
         tokens[index] += chance;
         lengths[index] += 1;
         total += chance;

@@ -9,6 +9,12 @@ pub trait Proposer: Debug + Send + Sync {
     /// Takes the next token of the text in: of the prompt, then of the answer.
     fn observe(&mut self, token: TokenId);
 
+    /// Takes in what it was given beforehand, up to `room` tokens of it, which are taken off; whether that is all.
+    fn catch_up(&mut self, room: &mut usize) -> bool {
+        let _ = room;
+        true
+    }
+
     /// Adds up to `most` guesses to `draft`, which is empty. Returns upon how many tokens in a row they rest: the
     /// more, the likelier they are. 0 where there is no guess.
     fn propose(&self, most: usize, draft: &mut Vec<TokenId>) -> usize;

@@ -74,10 +74,10 @@ impl Memory {
         true
     }
 
-    /// Gives a sequence up to so many blocks, as far as no other sequence has to give way for them.
+    /// Gives a sequence up to so many blocks, as far as they are free: nobody's prefix goes for them.
     pub(super) fn give_spare_blocks(&mut self, sequence: &mut Sequence, blocks: usize) {
         while sequence.blocks.len() < blocks
-            && let Some(block) = self.take_block(sequence.tenant.as_ref())
+            && let Ok(block) = self.kv.take(sequence.tenant.as_ref())
         {
             sequence.blocks.push(block);
         }
