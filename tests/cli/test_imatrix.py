@@ -1,6 +1,7 @@
 """`ruvllm imatrix`, and `ruvllm quantize` with what it wrote, on a tiny model, for real."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,15 @@ def test_what_is_refused(ruvllm: Ruvllm, tmp_path: Path) -> None:
     short = ruvllm("imatrix", TINY, str(text), "-o", str(tmp_path / "imatrix.gguf"))
     assert short.exit_code == 2
     assert "which is no chunk of 512" in short.stderr.replace("\n", " ")
+    nowhere = ruvllm("imatrix", TINY, str(text), "-o", str(tmp_path / "none" / "imatrix.gguf"))
+    assert nowhere.exit_code == 2
+    assert "is no folder" in nowhere.stderr
+    model = tmp_path / "model.bin"
+    shutil.copyfile(TINY, model)
+    replacing = ruvllm("imatrix", str(model), str(text), "-o", str(model))
+    assert replacing.exit_code == 2
+    assert "no importance matrix" in replacing.stderr.replace("\n", " ")
+    assert model.read_bytes() == Path(TINY).read_bytes()
     other = ruvllm("quantize", TINY, str(tmp_path / "made.gguf"), "--imatrix", str(text))
     assert other.exit_code == 2
     assert "is no importance matrix" in other.stderr.replace("\n", " ")

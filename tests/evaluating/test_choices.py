@@ -114,6 +114,7 @@ def test_what_a_line_may_say() -> None:
         ({"question": "q", "choices": ["a", ""], "answer": 0}, "none of them empty"),
         ({"question": "q", "choices": ["a", "b"], "answer": 2}, "answer is 2; it must be from 0 to 1"),
         ({"question": "q", "choices": ["a", "b"], "answer": "C"}, "its letter from A"),
+        ({"question": "q", "choices": ["a", "b"], "answer": "AB"}, "its letter from A"),
         ({"question": "q", "choices": ["a", "b"], "answer": True}, "answer is True"),
         ({"question": "q", "choices": ["a", "b"]}, "answer is None"),
     ],

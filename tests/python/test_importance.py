@@ -175,6 +175,15 @@ def test_what_is_none_is_refused(tmp_path: Path, data: bytes) -> None:
         ImportanceMatrix.load(path)
 
 
+@pytest.mark.parametrize("count", [float("nan"), float("inf"), -1.0])
+def test_a_count_that_is_none_is_refused(tmp_path: Path, count: float) -> None:
+    found, path = measured(), tmp_path / "imatrix.gguf"
+    counts = dict.fromkeys(found.counts, count)
+    ImportanceMatrix(sums=found.sums, counts=counts).save(path)
+    with pytest.raises(ConfigError, match="the count of"):
+        ImportanceMatrix.load(path)
+
+
 def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is no importance matrix"):
         ImportanceMatrix.load(GGUF)

@@ -11,7 +11,7 @@ import safetensors.numpy
 
 import ruvllm
 from ruvllm import LLM
-from ruvllm.errors import ModelError, TokenizationError
+from ruvllm.errors import ConfigError, ModelError, TokenizationError
 from tests.conftest import FIXTURES
 
 MODELS = FIXTURES / "models"
@@ -123,6 +123,32 @@ def test_a_broken_tensor_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=f"{name}.*not finite"):
         ruvllm.quantize(folder, tmp_path / "made.gguf", "Q8_0")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.embed_tokens.weight",
+        "model.layers.0.self_attn.q_proj.bias",
+        "model.layers.1.self_attn.v_proj.weight",
+        "model.layers.1.mlp.down_proj.weight",
+        "model.layers.0.input_layernorm.weight",
+        "model.norm.weight",
+    ],
+)
+def test_a_shape_that_is_not_the_configurations_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    folder = copied("qwen2-bias-tied", tmp_path / "folder")
+    tensors = safetensors.numpy.load_file(folder / "model.safetensors")
+    tensors[name] = np.ascontiguousarray(tensors[name][:-1])
+    safetensors.numpy.save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(ModelError, match=f"{name}.*shape"):
+        ruvllm.quantize(folder, tmp_path / "made.gguf", "Q8_0")
+
+
+def test_a_file_of_the_folder_is_not_overwritten(tmp_path: Path) -> None:
+    folder = copied("llama-gqa", tmp_path / "folder")
+    with pytest.raises(ConfigError, match="a file of the model itself"):
+        ruvllm.quantize(folder, folder / "model.safetensors", overwrite=True)
 
 
 # -- the tokenizer
@@ -259,3 +285,26 @@ def test_a_tokenizer_that_gguf_cannot_name_is_refused(
     with_tokenizer(folder, {**source, "model": model}, {})
     with pytest.raises(TokenizationError, match="ignore_merges"):
         ruvllm.quantize(folder, tmp_path / "made.gguf")
+
+
+def added_token(**said: object) -> dict[str, object]:
+    """A special token behind the others, as `tokenizer.json` has it."""
+    flags = {"normalized": False, "lstrip": False, "rstrip": False, "single_word": False, "special": True}
+    return {"content": "<|image|>", **flags, **said}
+
+
+def test_a_special_token_without_a_row_is_left_out_and_another_is_refused(tmp_path: Path) -> None:
+    source = byte_level(FIXTURES / "gguf" / "llama-gqa.gguf")
+    folder = copied("llama-gqa", tmp_path / "folder")
+    rows = json.loads((folder / "config.json").read_text())["vocab_size"]
+    added = list(source["added_tokens"])  # type: ignore[call-overload]
+    with_tokenizer(folder, {**source, "added_tokens": [*added, added_token(id=rows)]}, {})
+    made = ruvllm.quantize(folder, tmp_path / "made.gguf")
+    tokens = gguf.GGUFReader(made.path).fields["tokenizer.ggml.tokens"].contents()
+    assert len(tokens) == rows
+    assert "<|image|>" not in tokens
+    for flags, said in (({"special": False}, "has no row"), ({"rstrip": True}, "blanks or words")):
+        source_of = {**source, "added_tokens": [*added, added_token(id=rows, **flags)]}
+        with_tokenizer(folder, source_of, {})
+        with pytest.raises(TokenizationError, match=said):
+            ruvllm.quantize(folder, tmp_path / "other.gguf")

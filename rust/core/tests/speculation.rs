@@ -332,6 +332,29 @@ fn usage_says_what_was_guessed_and_what_of_it_came_true() {
 }
 
 #[test]
+fn a_guess_that_the_model_has_no_row_for_is_none() {
+    let model = model(MODELS[0]);
+    let asked = request(&repeating(3), Task::Generate(greedy(20)));
+    let settings = config(&model, 64);
+    let alone = answers_alone(&model, settings, std::slice::from_ref(&asked));
+    let mut foretold = alone[0].foretold(&asked);
+    if let Task::Generate(task) = &mut foretold.task
+        && let Some(prediction) = &mut task.prediction
+    {
+        // A tokenizer may have more tokens than the model; here it says one in the middle of the answer.
+        let middle = prediction.len() - 10;
+        prediction[middle] = model.spec().vocab_size as u32;
+    }
+    let words = Some(guessing::vocabulary(&model));
+    let mut engine = Engine::new(Arc::clone(&model), words, vec![2], settings).unwrap();
+    engine.speculate(speculation(Guesses::Right, Lengths::Always(5)));
+    let id = engine.add(foretold).unwrap();
+    let answers = run_in_turns(&mut engine, 0);
+    assert_eq!(answers[&id], alone[0]);
+    assert!(engine.draft_counts().accepted > 10);
+}
+
+#[test]
 fn no_block_is_kept_for_what_was_refused() {
     let model = model(MODELS[0]);
     for kind in [
