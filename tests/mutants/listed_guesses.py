@@ -10,7 +10,7 @@ PARTS = ("speculation_parts",)
 GUESS_MUTANTS = (
     rust_mutant(
         "core/src/engine/guesses.rs",
-        "sequence.computed += accepted;",
+        "sequence.computed += draft.agreed().min(drawn.saturating_sub(1));",
         "sequence.computed += draft.tokens().len();",
         ANSWERS,
     ),
