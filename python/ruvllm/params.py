@@ -121,7 +121,7 @@ def _checked_prediction(given: object) -> str | tuple[int, ...]:
     if isinstance(given, str):
         return given
     if not isinstance(given, list | tuple):
-        raise ConfigError(f"prediction is a {type(given).__name__}; it must be a text or token ids")
+        raise ConfigError(f"prediction is {given!r:.80}; it must be a text or token ids")
     return tuple(check_integer("a token id of prediction", token, 0, 2**32 - 1) for token in given)
 
 
