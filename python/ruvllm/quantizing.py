@@ -161,10 +161,16 @@ def _folder_entries(source: Path) -> list[Entry]:
     num_tokens = config.get("vocab_size")
     if type(num_tokens) is not int or not 0 < num_tokens <= MOST_TOKENS:
         raise ModelError(f"{folder / 'config.json'} has the vocab_size {num_tokens!r:.80}")
-    return [
-        *entries,
-        *tokenizer_entries(tokenizer, template_source(read_config(folder)), num_tokens, name),
-    ]
+    template, ends = template_source(read_config(folder)), _ends(folder, config)
+    return [*entries, *tokenizer_entries(tokenizer, template, num_tokens, name, ends)]
+
+
+def _ends(folder: Path, config: Mapping[str, Any]) -> list[int]:
+    """The tokens that end an answer, as transformers has it: those of generation_config.json go before."""
+    path = folder / "generation_config.json"
+    generation = _config(path) if path.is_file() else {}
+    said = generation.get("eos_token_id", config.get("eos_token_id"))
+    return [token for token in (said if isinstance(said, list) else [said]) if type(token) is int]
 
 
 def _name_of(folder: Path) -> str:

@@ -308,3 +308,25 @@ def test_a_special_token_without_a_row_is_left_out_and_another_is_refused(tmp_pa
         with_tokenizer(folder, source_of, {})
         with pytest.raises(TokenizationError, match=said):
             ruvllm.quantize(folder, tmp_path / "other.gguf")
+
+
+def with_ends(folder: Path, ends: list[int]) -> Path:
+    """A folder whose tokenizer says of no token that it ends an answer, with a configuration that does."""
+    source = byte_level(FIXTURES / "gguf" / "llama-gqa.gguf")
+    with_tokenizer(copied("llama-gqa", folder, eos_token_id=5), source, {})
+    if ends:
+        (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": ends}))
+    return folder
+
+
+@pytest.mark.parametrize(("ends", "said"), [([], [5]), ([7, 9, 11], [7, 9, 11])])
+def test_tokens_that_end_an_answer_are_said(tmp_path: Path, ends: list[int], said: list[int]) -> None:
+    made = ruvllm.quantize(with_ends(tmp_path / "folder", ends), tmp_path / "made.gguf")
+    fields = gguf.GGUFReader(made.path).fields
+    keys = [f"tokenizer.ggml.{role}_token_id" for role in ("eos", "eot", "eom")]
+    assert [fields[key].contents() for key in keys if key in fields] == said
+
+
+def test_more_ends_than_there_are_names_for_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TokenizationError, match="4 tokens that end an answer"):
+        ruvllm.quantize(with_ends(tmp_path / "folder", [6, 7, 9, 11]), tmp_path / "made.gguf")

@@ -7,7 +7,7 @@ is worth nothing.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ruvllm.errors import TokenizationError
@@ -36,9 +36,12 @@ _WHOLE_WORDS = ("llama-bpe",)
 
 
 def tokenizer_entries(
-    tokenizer: JsonTokenizer, template: str | None, num_tokens: int, name: str
+    tokenizer: JsonTokenizer, template: str | None, num_tokens: int, name: str, ends: Sequence[int]
 ) -> list[Entry]:
-    """What a GGUF file says of a tokenizer and its chat template, for so many rows of a model's embedding."""
+    """What a GGUF file says of a tokenizer and its chat template, for so many rows of a model's embedding.
+
+    `ends` are the tokens that end an answer, whatever the tokenizer says.
+    """
     source = json.loads(tokenizer.source)
     model = source.get("model") or {}
     if model.get("type") != "BPE":
@@ -55,7 +58,7 @@ def tokenizer_entries(
         said |= {"model": "llama", "pre": "default", "tokens": tokens}
         said |= {"scores": _scores(model, tokens), "token_type": _with_bytes(model, tokens, types)}
         said["add_space_prefix"] = _adds_space(source)
-    ids = {"bos": tokenizer.bos_token, "eos": tokenizer.eos_token}
+    ids = {"bos": tokenizer.bos_token, **_ends(tokenizer, ends)}
     ids["padding"] = tokenizer.configured_token("pad_token")
     ids["unknown"] = tokenizer.configured_token("unk_token")
     known = {role: index for role, index in ids.items() if index is not None and index < num_tokens}
@@ -63,6 +66,15 @@ def tokenizer_entries(
     said |= {"add_bos_token": tokenizer.adds_bos and "bos" in known, "add_eos_token": False}
     entries = [(f"tokenizer.ggml.{key}", encoded(value)) for key, value in said.items()]
     return entries if template is None else [*entries, ("tokenizer.chat_template", encoded(template))]
+
+
+def _ends(tokenizer: JsonTokenizer, ends: Sequence[int]) -> dict[str, int | None]:
+    """What ends an answer: one token, and two that no reader would know by their texts."""
+    eos = tokenizer.eos_token if tokenizer.eos_token is not None else next(iter(ends), None)
+    others = [token for token in dict.fromkeys(ends) if token not in (eos, *tokenizer.end_tokens)]
+    if len(others) > 2:
+        raise _refused(f"{1 + len(others)} tokens that end an answer")
+    return {"eos": eos, **dict(zip(("eot", "eom"), others, strict=False))}
 
 
 def _check_added(source: Mapping[str, Any], name: str) -> None:
