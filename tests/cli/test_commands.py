@@ -220,6 +220,8 @@ def test_run_json(ruvllm: Ruvllm, model: str) -> None:
         "completion_tokens": 5,
         "cached_tokens": 0,
         "cache_miss": None,
+        "drafted_tokens": 0,
+        "accepted_tokens": 0,
         "total_tokens": 8,
     }
     assert json.loads(ruvllm("run", "x", "-m", model, "--json", "--chat").stdout)["text"] == "An answer."

@@ -57,7 +57,7 @@ def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
         ruvllm.quantize(TINY, target, "Q4_K", overwrite=True)
     assert target.read_bytes() == b"mine"
     assert ruvllm.quantize(TINY, target, overwrite=True).size_bytes == target.stat().st_size
-    with pytest.raises(ConfigError, match="is the model itself"):
+    with pytest.raises(ConfigError, match="a file of the model itself"):
         ruvllm.quantize(target, target, overwrite=True)
     with pytest.raises(IoError, match="cannot be written"):
         ruvllm.quantize(TINY, tmp_path / "nowhere" / "made.gguf")
