@@ -118,14 +118,12 @@ class Answers:
         num_tokens = 0
         for job in self._jobs:
             engine = await job.model.ready()
-            asked = await _with_prediction_read(job, errand)
-            for index in range(job.num_answers):
+            for params in await _params_of_answers(job, errand):
                 # Each prompt is looked through once more; between many long ones others have their turn.
                 num_tokens += len(job.token_ids)
                 if num_tokens > AT_ONCE:
                     num_tokens = 0
                     await asyncio.sleep(0)
-                params = _seeded(asked, index)
                 work = engine.on(job.terms)
                 async with work.adapters_ready():
                     stream = work.stream(
@@ -222,13 +220,20 @@ async def gather_in_turn(works: Iterable[Awaitable[Result]]) -> list[Result]:
             task.cancel()
 
 
-async def _with_prediction_read(job: Job, errand: Errand) -> GenerateParams:
-    """A prediction becomes tokens once for all answers, and in a thread: it may be as long as a prompt."""
+async def _params_of_answers(job: Job, errand: Errand) -> list[GenerateParams]:
+    """Those of each answer, made in a thread where a prediction is among them.
+
+    It becomes tokens once for all answers, and is checked again wherever params are made anew.
+    """
     text = job.params.prediction
-    if not isinstance(text, str):
-        return job.params
-    tokens = await errand.do(len(text), partial(job.model.llm.foretold, job.params))
-    return replace(job.params, prediction=tokens)
+
+    def made() -> list[GenerateParams]:
+        params = job.params
+        if isinstance(text, str):
+            params = replace(params, prediction=job.model.llm.foretold(params))
+        return [_seeded(params, index) for index in range(job.num_answers)]
+
+    return await errand.do(len(text) * job.num_answers, made) if isinstance(text, str) else made()
 
 
 async def _begin_learning(job: Job, errand: Errand) -> None:
