@@ -46,7 +46,7 @@ TESTED_FEATURES := --features ruvllm-packs/precompiled
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
 .PHONY: help setup setup-tests build demo test check lint format test-rust test-py test-isa test-requantized test-mutants test-neon test-x86 test-embedded \
-	bench bench-peers bench-sizes bench-gate bench-marks bench-structured bench-speculation bench-prefix bench-prefix-tree bench-serve bench-streams bench-start bench-company bench-adapters bench-many-adapters bench-learning learning-curve bench-bank bench-packs bench-fairness bench-long-prompt bench-serve-cost bench-decisions bench-tools constraints pack fuzz wheel docs size clean
+	bench bench-peers bench-sizes bench-gate bench-marks bench-kv-formats bench-structured bench-speculation bench-prefix bench-prefix-tree bench-serve bench-streams bench-start bench-company bench-adapters bench-many-adapters bench-learning learning-curve bench-bank bench-packs bench-fairness bench-long-prompt bench-serve-cost bench-decisions bench-tools constraints pack fuzz wheel docs size clean
 
 help:  ## this page
 	@echo "RuvLLM: make TARGET"
@@ -208,6 +208,9 @@ bench-gate: $(STAMPS)/build $(STAMPS)/test-tools  ## is the working tree slower 
 
 bench-marks: $(STAMPS)/build $(STAMPS)/test-tools  ## long context, eight requests together, loading; BENCH_ARGS='smollm2-Q4_0'
 	$(BIN)/python -m benches.marks $(BENCH_ARGS)
+
+bench-kv-formats: $(STAMPS)/build $(STAMPS)/test-tools  ## the table of docs/kv-cache.md: bytes, perplexity, recall and speed of each format
+	$(BIN)/python -m benches.kv_formats $(BENCH_ARGS)
 
 bench-structured: $(STAMPS)/build $(STAMPS)/test-tools  ## what grammars cost: compiled, and a token; BENCH_ARGS='gemma-3-270m-Q4_K_M'
 	$(BIN)/python -m benches.structured $(BENCH_ARGS)

@@ -32,7 +32,7 @@ from ruvllm.runtime.memory_budget import available_memory
 # That of the models whose shapes these are.
 VOCABULARY = 128_256
 # Bytes of a number in RuvLLM's key-value cache, and of the scale of a head's key, or value.
-NUMBER_BYTES = {"int16": 2.0, "int8": 1.0}
+NUMBER_BYTES = {"int16": 2.0, "int8": 1.0, "k8v4": 0.75}
 SCALE_BYTES = 4.0
 CONTEXT_STEP = 256
 REMARKS = (
@@ -190,7 +190,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--threads", nargs="+", type=int, help="of both engines; else what RuvLLM would take")
     parser.add_argument("--repeat", type=int, default=5, help="pairs of runs")
     parser.add_argument("--vocabulary", type=int, default=VOCABULARY, help="tokens of the models")
-    parser.add_argument("--kv-format", choices=["int16", "int8"], default="int16", help="of RuvLLM's cache")
+    parser.add_argument("--kv-format", choices=list(NUMBER_BYTES), default="int16", help="of RuvLLM's cache")
     parser.add_argument("--isa", help="of RuvLLM; else the best")
     parser.add_argument("--build", choices=BUILDS, default="native", help="of llama.cpp")
     parser.add_argument("--peer-python", type=Path, help="an interpreter that has llama_cpp already")

@@ -886,7 +886,7 @@ class Engine:
         memory: _MemorySettings,
         speculates: bool,
     ) -> Engine:
-        """`kv_format`: `auto` (int16, or f32 where weights or activations are), `int16`, `f32` or `int8`."""
+        """`kv_format`: `auto` (int16, or f32 where weights or activations are), or a format's name."""
     def add_generation(
         self, tokens: Sequence[int], sampling: Sampling, settings: _GenerationSettings
     ) -> int: ...

@@ -20,7 +20,7 @@ from ruvllm.config import Limits, PrefixCacheConfig
 __all__ = ["Activations", "EngineKeywords", "EngineSettings", "Isa", "KvFormat", "Speculation", "WeightImage"]
 
 Activations: TypeAlias = Literal["auto", "f32"]
-KvFormat: TypeAlias = Literal["auto", "int16", "f32", "int8"]
+KvFormat: TypeAlias = Literal["auto", "int16", "f32", "int8", "k8v4"]
 Speculation: TypeAlias = Literal["auto", "off"]
 WeightImage: TypeAlias = Literal["use", "keep", "off"]
 Isa: TypeAlias = Literal[
@@ -91,8 +91,9 @@ class EngineSettings:
     )
     kv_format: KvFormat = setting(
         "auto",
-        "How the key-value cache stores numbers: `int16`, which is as exact as f16, `f32`, or `int8`, which "
-        "is half as large and rounds a little; `auto` is int16, or f32 where weights or activations are.",
+        "How the key-value cache stores numbers: `int16`, which is as exact as f16, `f32`, `int8`, which is "
+        "half as large and rounds a little, or `k8v4`, keys of 8 and values of 4 bits, which is a quarter "
+        "smaller again and rounds more; `auto` is int16, or f32 where weights or activations are.",
     )
     kv_cache_bytes: int | None = setting(
         None, "Budget of keys, values and adapters; by default a share of the free memory.", bounds=1

@@ -115,7 +115,10 @@ def test_all_of_them_reach_what_is_served(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["run", "x", "--kv-format", "q4"], "kv_format is 'q4'; it must be one of auto, int16, f32, int8"),
+        (
+            ["run", "x", "--kv-format", "q4"],
+            "kv_format is 'q4'; it must be one of auto, int16, f32, int8, k8v4",
+        ),
         (["run", "x", "--activations", "int4"], "activations is 'int4'"),
         (["serve", "--stream-interval", "2"], "stream_interval is 2.0; it must be between 0 and 1"),
         (["serve", "--ping-seconds", "0"], "ping_seconds is 0.0; it must be above 0 and at most 3600"),

@@ -1,4 +1,4 @@
-"""The key-value cache in 8 bits: how little it changes, and that a request stays its own."""
+"""The key-value cache in 8 bits and fewer: how little it changes, and that a request stays its own."""
 
 import time
 from pathlib import Path
@@ -12,8 +12,11 @@ from ruvllm.runtime.configuration import settings_from
 from tests.conftest import FIXTURES
 
 GGUF = FIXTURES / "gguf" / "llama-gqa.gguf"
-# llama.cpp moves by 0.4 % when it computes attention in another order; see fixtures/README.md.
-PERPLEXITY_CHANGE = 0.005
+# What perplexity may change. llama.cpp moves by 0.4 % when it computes attention in another order; see
+# fixtures/README.md.
+PERPLEXITY_CHANGE = {"int8": 0.002, "k8v4": 0.015}
+# The same of how much the logarithm of a token's probability changes, and it must: it is another format.
+SCORE_CHANGE = {"int8": (1e-4, 0.03), "k8v4": (0.01, 0.1)}
 GREEDY = GenerateParams(max_tokens=24, temperature=0.0, repetition_penalty=1.0, ignore_eos=True)
 
 
@@ -28,21 +31,24 @@ def scores(path: Path, kv_format: str) -> np.ndarray:
 @pytest.mark.timeout(240)
 @pytest.mark.real_model
 def test_perplexity_stays(smollm2_path: Path) -> None:
-    difference = scores(smollm2_path, "int8") - scores(smollm2_path, "int16")
-    assert abs(np.expm1(difference.mean())) < PERPLEXITY_CHANGE
-    # It is another format, not that one under another name.
-    assert 1e-4 < np.abs(difference).mean() < 0.1
+    exact = scores(smollm2_path, "int16")
+    for kv_format, most in PERPLEXITY_CHANGE.items():
+        difference = scores(smollm2_path, kv_format) - exact
+        assert abs(np.expm1(difference.mean())) < most, kv_format
+        low, high = SCORE_CHANGE[kv_format]
+        assert low < np.abs(difference).mean() < high, kv_format
 
 
+@pytest.mark.parametrize("kv_format", ["int8", "k8v4"])
 @pytest.mark.real_model
-def test_requests_together_say_what_each_says_alone(smollm2_path: Path) -> None:
+def test_requests_together_say_what_each_says_alone(smollm2_path: Path, kv_format: str) -> None:
     prompts = [
         "The capital of France is",
         "Once upon a time there was a queen who",
         "def fibonacci(n):\n",
         "Water boils at a temperature of " * 9,
     ]
-    with LLM(smollm2_path, kv_format="int8") as llm:
+    with LLM(smollm2_path, kv_format=kv_format) as llm:
         together = llm.generate(prompts, GREEDY)
         assert isinstance(together, list)
         for prompt, one in zip(prompts, together, strict=True):
@@ -54,16 +60,17 @@ def test_requests_together_say_what_each_says_alone(smollm2_path: Path) -> None:
 def test_logits_of_a_reference_model_stay_near() -> None:
     ids = list(range(3, 200))
     logits = {}
-    for kv_format in ("f32", "int8"):
+    for kv_format in ("f32", "int8", "k8v4"):
         with LLM(GGUF, kv_format=kv_format) as llm:
             logits[kv_format] = llm.logits(ids)
-    difference = np.abs(logits["int8"] - logits["f32"]).max() / np.abs(logits["f32"]).max()
-    assert 1e-5 < difference < 0.02
+    for kv_format, (low, high) in {"int8": (1e-5, 0.02), "k8v4": (1e-3, 0.2)}.items():
+        difference = np.abs(logits[kv_format] - logits["f32"]).max() / np.abs(logits["f32"]).max()
+        assert low < difference < high, kv_format
 
 
 def test_the_memory_is_planned_for_the_format() -> None:
     # Blocks of 2 x 16 x 16 numbers, for 2 heads and 3 layers; beside integers 32 scales a head.
-    for kv_format, block_bytes in {"f32": 12288, "int16": 6912, "int8": 3840}.items():
+    for kv_format, block_bytes in {"f32": 12288, "int16": 6912, "int8": 3840, "k8v4": 3072}.items():
         with LLM(GGUF, kv_format=kv_format, kv_cache_bytes=1 << 20) as llm:
             # The figures are those of the last plan, and the first one is on its way.
             deadline = time.monotonic() + 10

@@ -357,7 +357,11 @@ def test_params_of_another_type(tiny_gguf: LLM) -> None:
     [
         ({"threads": 0}, ConfigError, "threads is 0"),
         ({"activations": "int4"}, ConfigError, "activations is 'int4'; it must be one of auto, f32"),
-        ({"kv_format": "q4"}, ConfigError, "kv_format is 'q4'; it must be one of auto, int16, f32, int8"),
+        (
+            {"kv_format": "q4"},
+            ConfigError,
+            "kv_format is 'q4'; it must be one of auto, int16, f32, int8, k8v4",
+        ),
         ({"max_context": 0}, ConfigError, "max_context is 0"),
         ({"max_context": 513}, ConfigError, "max_context is 513; this model was made for 512 tokens"),
         ({"kv_cache_bytes": 10}, OutOfMemoryError, "10 bytes holds 0 tokens"),

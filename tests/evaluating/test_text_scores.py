@@ -79,6 +79,11 @@ def test_what_is_refused(tiny_gguf: LLM) -> None:
         ruvllm.evaluate(tiny_gguf, "short")
     with pytest.raises(ConfigError, match="context is 1024; the model holds 512"):
         ruvllm.evaluate(tiny_gguf, TEXT, params=EvaluationParams(context=1024))
+    # What belongs to `params`, or to an engine that is running already, would be ignored.
+    with pytest.raises(ConfigError, match="context, threads: settings of an engine, but the model is loaded"):
+        ruvllm.evaluate(tiny_gguf, TEXT, context=64, threads=2)  # type: ignore[call-arg]
+    with pytest.raises(ConfigError, match="kv_format: settings of an engine, but the model is loaded"):
+        ruvllm.measure_importance(tiny_gguf, TEXT, kv_format="int8")
     with pytest.raises(ConfigError, match="context is 7"):
         EvaluationParams(context=7)
     with pytest.raises(ConfigError, match="max_chunks is 0"):

@@ -18,7 +18,7 @@ from ruvllm.llm import LLM
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["AnyModel", "Evaluation", "evaluate", "opened"]
+__all__ = ["AnyModel", "Evaluation", "evaluate", "opened", "refuse_unused"]
 
 AnyModel: TypeAlias = str | os.PathLike[str] | LLM
 
@@ -73,7 +73,7 @@ def evaluate(
             16 bits. It is loaded beside the other one.
         params: How the text is read; the defaults are `EvaluationParams()`.
         progress: Called with the tokens done and in all, then with questions.
-        **settings: As for `LLM`, for both models.
+        **settings: As for `LLM`, for the models that are loaded here; refused where none is.
     """
     if text is None and choices is None:
         raise ConfigError(
@@ -82,6 +82,7 @@ def evaluate(
         )
     if reference is not None and text is None:
         raise ConfigError("a reference is compared over a text; give one")
+    refuse_unused(settings, model, reference)
     report = progress or (lambda done, total: None)
     # Before anything is loaded: a file that is none is said at once.
     questions = read_questions(Path(choices)) if isinstance(choices, str | os.PathLike) else choices
@@ -107,6 +108,15 @@ def opened(model: AnyModel, settings: EngineKeywords) -> "AbstractContextManager
     if isinstance(model, LLM):
         return nullcontext(model)
     return LLM(model, **settings)
+
+
+def refuse_unused(settings: EngineKeywords, *models: AnyModel | None) -> None:
+    """An error where there are settings and nothing that would be opened with them."""
+    if settings and not any(isinstance(model, str | os.PathLike) for model in models):
+        raise ConfigError(
+            f"{', '.join(sorted(settings))}: settings of an engine, but the model is loaded already; give "
+            "them to LLM, or name a file here (how the text is read is said by `params`)"
+        )
 
 
 def _check_same_tokens(ours: Chunks, theirs: Chunks) -> None:

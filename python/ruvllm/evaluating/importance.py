@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ruvllm.engine_settings import EngineKeywords
-from ruvllm.evaluating.evaluation import AnyModel, opened
+from ruvllm.evaluating.evaluation import AnyModel, opened, refuse_unused
 from ruvllm.evaluating.text_scores import Chunks, EvaluationParams
 from ruvllm.importance import ImportanceMatrix
 
@@ -37,8 +37,9 @@ def measure_importance(
         name: What the text is called, which the file says.
         params: How the text is read; the defaults are `EvaluationParams()`.
         progress: Called with the tokens done and in all.
-        **settings: As for `LLM`.
+        **settings: As for `LLM`; none where the model is loaded.
     """
+    refuse_unused(settings, model)
     params = params or EvaluationParams()
     with opened(model, settings) as llm:
         chunks = Chunks.of(llm, text, params)

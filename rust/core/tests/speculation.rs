@@ -258,6 +258,7 @@ proptest! {
             Just(Some(KvFormat::I16)),
             Just(Some(KvFormat::F32)),
             Just(Some(KvFormat::I8)),
+            Just(Some(KvFormat::K8V4)),
         ],
         blocks in prop_oneof![Just(12_usize), Just(40)],
         steps in any::<u64>(),

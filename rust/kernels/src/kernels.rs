@@ -231,8 +231,8 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
     }
 
     /// Joins the parts of all segments in order; bit for bit what [`Self::attend`] gives.
-    fn join_segments(&self, parts: &[f32], head_dim: usize, output: &mut RowsMut<'_>) {
-        attention::plain::join_segments(parts, head_dim, output);
+    fn join_segments(&self, parts: &[f32], layout: KvLayout, output: &mut RowsMut<'_>) {
+        attention::plain::join_segments(parts, layout, output);
     }
 
     /// Writes keys and values to `piece`, one layer of the run's block.

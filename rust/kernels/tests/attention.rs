@@ -12,7 +12,7 @@ use ruvllm_kernels::{
     KvTarget, KvView, QueryRows, RowsMut, SEGMENT_TOKENS, Scalar, ThreadPool, attend_batch,
     available, store_batch, store_kv,
 };
-use support::{Numbers, SUM_TOLERANCE, assert_close, cases};
+use support::{Numbers, SUM_TOLERANCE, assert_close, cases, turned};
 
 /// Two layers of keys and values of one sequence, with NaN wherever nothing is stored.
 struct Cache {
@@ -80,16 +80,39 @@ impl Cache {
         }
     }
 
-    /// Where a number of a key, or of a value, stands from the beginning of these: numbers that stand side by side,
-    /// rows, and in rows of values what fills them up.
-    fn places(&self, token: usize, dimension: usize) -> [usize; 2] {
+    /// A number of a key, where those of the block begin: numbers that are multiplied together stand side by side.
+    fn key(&self, begin: usize, token: usize, dimension: usize) -> f64 {
+        self.number(match self.layout.format {
+            KvFormat::F32 => begin + dimension * 16 + token,
+            _ => begin + dimension / 2 * 32 + token * 2 + dimension % 2,
+        })
+    }
+
+    /// A number of a value, where those of the block begin: rows, and in them what fills them up.
+    fn value(&self, begin: usize, token: usize, dimension: usize) -> f64 {
         let padded = self.layout.head_dim.div_ceil(16) * 16;
+        let beside = token / 2 * 2 * padded + dimension * 2 + token % 2;
         match self.layout.format {
-            KvFormat::F32 => [dimension * 16 + token, token * padded + dimension],
-            KvFormat::I16 | KvFormat::I8 => [
-                dimension / 2 * 32 + token * 2 + dimension % 2,
-                token / 2 * 2 * padded + dimension * 2 + token % 2,
-            ],
+            KvFormat::F32 => self.number(begin + token * padded + dimension),
+            KvFormat::I16 | KvFormat::I8 => self.number(begin + beside),
+            KvFormat::K8V4 => {
+                // A half is a number of -8..=7 and stands for an odd one.
+                let byte = (self.number(begin + token / 2 * padded + dimension) as i8) as u8;
+                let half = f64::from(if token % 2 == 0 {
+                    byte & 0xF
+                } else {
+                    byte >> 4
+                });
+                2.0 * (if half < 8.0 { half } else { half - 16.0 }) + 1.0
+            }
+        }
+    }
+
+    /// A query or a result as the format turns it.
+    fn turned(&self, numbers: Vec<f64>) -> Vec<f64> {
+        match self.layout.format {
+            KvFormat::F32 | KvFormat::I16 => numbers,
+            KvFormat::I8 | KvFormat::K8V4 => turned(&numbers),
         }
     }
 
@@ -104,6 +127,7 @@ impl Cache {
         let first = shape
             .window
             .map_or(0, |window| (position + 1).saturating_sub(window));
+        let query = self.turned(query.iter().copied().map(f64::from).collect());
         let place = |position: usize| {
             (
                 self.block_table[position / BLOCK_TOKENS],
@@ -115,9 +139,7 @@ impl Cache {
             let begin = self.layout.key_offset(block, 1, kv_head);
             let products = query.iter().enumerate();
             let score: f64 = products
-                .map(|(dimension, value)| {
-                    f64::from(*value) * self.number(begin + self.places(token, dimension)[0])
-                })
+                .map(|(dimension, value)| value * self.key(begin, token, dimension))
                 .sum();
             let score = score * self.scale(block, kv_head, token) * f64::from(shape.scale);
             shape.soft_cap.map_or(score, |cap| {
@@ -133,11 +155,12 @@ impl Cache {
             let begin = self.layout.value_offset(block, 1, kv_head);
             let scale = self.scale(block, kv_head, BLOCK_TOKENS + token);
             for (dimension, sum) in output.iter_mut().enumerate() {
-                let value = self.number(begin + self.places(token, dimension)[1]) * scale;
+                let value = self.value(begin, token, dimension) * scale;
                 *sum += (score - highest).exp() / total * value;
             }
         }
-        output.into_iter().map(|sum| sum as f32).collect()
+        let output = self.turned(output).into_iter();
+        output.map(|sum| sum as f32).collect()
     }
 }
 
@@ -191,7 +214,7 @@ impl Case {
     }
 }
 
-const FORMATS: [KvFormat; 3] = [KvFormat::F32, KvFormat::I16, KvFormat::I8];
+const FORMATS: [KvFormat; 4] = [KvFormat::F32, KvFormat::I16, KvFormat::I8, KvFormat::K8V4];
 
 /// Contexts that end within a segment, at its end, and some segments later.
 fn case(most_tokens: usize) -> impl Strategy<Value = Case> {

@@ -13,12 +13,6 @@ use crate::packed_matrix::compute;
 use crate::run::run;
 use crate::system::choose_kernels;
 
-const FORMATS: [(&str, KvFormat); 3] = [
-    ("int16", KvFormat::I16),
-    ("f32", KvFormat::F32),
-    ("int8", KvFormat::I8),
-];
-
 /// Blocks of one layer.
 #[pyclass(frozen, module = "ruvllm._native")]
 pub(crate) struct KvBlocks {
@@ -43,7 +37,7 @@ impl KvBlocks {
         kv_format: &str,
     ) -> PyResult<Self> {
         run(py, || {
-            let format = choice("kv_format", kv_format, &FORMATS)?;
+            let format = choice("kv_format", kv_format, &KvFormat::NAMED)?;
             let blocks = LayerBlocks::new(blocks, (kv_heads, head_dim), format)?;
             Ok(Self {
                 num_blocks: blocks.num_blocks(),

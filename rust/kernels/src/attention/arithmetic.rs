@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use super::scale::Scale;
 use super::stored::Stored;
+use super::values::{Values, Widened};
 use crate::simd::Lanes;
 use crate::simd::pairs::Pairs;
 
@@ -22,8 +23,10 @@ pub(crate) type Vector<A> = <<A as Arithmetic>::Lanes as Lanes>::Vector;
 pub(crate) trait Arithmetic: Copy {
     /// The floats beside it.
     type Lanes: Lanes;
-    /// What keys and values are.
+    /// What keys are, and what values stand in.
     type Stored: Stored;
+    /// Elements that a lane takes of values in one step.
+    const VALUE_ELEMENTS: usize;
     /// A running sum for each lane.
     type Sum: Copy;
     /// What meets in one step in each lane.
@@ -37,10 +40,18 @@ pub(crate) trait Arithmetic: Copy {
     fn add_product(self, sum: Self::Sum, a: Self::Factor, b: Self::Factor) -> Self::Sum;
     /// Sums as numbers, before any scale.
     fn floats(self, sum: Self::Sum) -> Vector<Self>;
+    /// Of keys.
+    ///
     /// # Safety
     ///
     /// `source` is valid for as many numbers as meet in a step.
     unsafe fn load(self, source: *const Self::Stored) -> Self::Factor;
+    /// Of values.
+    ///
+    /// # Safety
+    ///
+    /// `source` is valid for as many elements as hold what meets in a step.
+    unsafe fn load_value(self, source: *const Self::Stored) -> Self::Factor;
     /// What of a prepared row meets in a step, in every lane.
     ///
     /// # Safety
@@ -88,6 +99,7 @@ pub(crate) struct Floats<L>(pub(crate) L);
 impl<L: Lanes> Arithmetic for Floats<L> {
     type Lanes = L;
     type Stored = f32;
+    const VALUE_ELEMENTS: usize = 1;
     type Sum = L::Vector;
     type Factor = L::Vector;
 
@@ -109,6 +121,11 @@ impl<L: Lanes> Arithmetic for Floats<L> {
     }
     #[inline(always)]
     unsafe fn load(self, source: *const f32) -> L::Vector {
+        // SAFETY: what the caller promises.
+        unsafe { self.0.load(source) }
+    }
+    #[inline(always)]
+    unsafe fn load_value(self, source: *const f32) -> L::Vector {
         // SAFETY: what the caller promises.
         unsafe { self.0.load(source) }
     }
@@ -141,50 +158,29 @@ impl<L: Lanes> Arithmetic for Floats<L> {
     }
 }
 
-/// Integers of 16 bits, two in a step: keys and values as they are stored, or as bytes are widened; queries and weights
-/// under a scale for each row.
+/// Integers of 16 bits, two in a step: keys and values as they are stored, or as bytes and halves are widened; queries and
+/// weights under a scale for each row. The format is named by its values.
 #[derive(Clone, Copy)]
-pub(crate) struct Integers<P, S> {
+pub(crate) struct Integers<P, V> {
     pairs: P,
-    stored: PhantomData<S>,
+    values: PhantomData<V>,
 }
 
-impl<P, S> Integers<P, S> {
+impl<P, V> Integers<P, V> {
     pub(crate) fn new(pairs: P) -> Self {
         Self {
             pairs,
-            stored: PhantomData,
+            values: PhantomData,
         }
     }
 }
 
-/// What is widened to words as it is read.
-pub(crate) trait Integer: Stored {
-    /// # Safety
-    ///
-    /// `source` is valid for a pair of each lane.
-    unsafe fn load<P: Pairs>(pairs: P, source: *const Self) -> P::Words;
-}
-
-impl Integer for i16 {
-    #[inline(always)]
-    unsafe fn load<P: Pairs>(pairs: P, source: *const Self) -> P::Words {
-        // SAFETY: what the caller promises.
-        unsafe { pairs.load_words(source) }
-    }
-}
-
-impl Integer for i8 {
-    #[inline(always)]
-    unsafe fn load<P: Pairs>(pairs: P, source: *const Self) -> P::Words {
-        // SAFETY: what the caller promises.
-        unsafe { pairs.load_bytes(source) }
-    }
-}
-
-impl<P: Pairs, S: Integer> Arithmetic for Integers<P, S> {
+impl<P: Pairs, V: Widened<Element: Widened<Element = <V as Values>::Element>>> Arithmetic
+    for Integers<P, V>
+{
     type Lanes = P::Lanes;
-    type Stored = S;
+    type Stored = V::Element;
+    const VALUE_ELEMENTS: usize = V::ELEMENTS;
     type Sum = P::Sums;
     type Factor = P::Words;
 
@@ -205,9 +201,14 @@ impl<P: Pairs, S: Integer> Arithmetic for Integers<P, S> {
         self.pairs.floats(sum)
     }
     #[inline(always)]
-    unsafe fn load(self, source: *const S) -> P::Words {
+    unsafe fn load(self, source: *const V::Element) -> P::Words {
         // SAFETY: what the caller promises.
-        unsafe { S::load(self.pairs, source) }
+        unsafe { <V::Element as Widened>::load(self.pairs, source) }
+    }
+    #[inline(always)]
+    unsafe fn load_value(self, source: *const V::Element) -> P::Words {
+        // SAFETY: what the caller promises.
+        unsafe { V::load(self.pairs, source) }
     }
     #[inline(always)]
     unsafe fn splat(self, row: *const f32, step: usize) -> P::Words {
@@ -255,7 +256,7 @@ impl<P: Pairs, S: Integer> Arithmetic for Integers<P, S> {
         weights: Weights,
     ) -> f32 {
         let lanes = self.lanes();
-        let most_total = MOST_SUM / (S::MOST_VALUE + 1.0) - WEIGHT_ROUNDING;
+        let most_total = MOST_SUM / (V::MOST_WEIGHED + 1.0) - WEIGHT_ROUNDING;
         let inverse = (MOST_WEIGHT / weights.largest).min(most_total / weights.total);
         // Where nothing weighs anything, nothing is added up.
         let (inverse, unit) = if inverse.is_finite() {

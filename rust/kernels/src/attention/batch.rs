@@ -266,7 +266,7 @@ impl Step<'_> {
             let parts = unsafe { self.parts(begin..place(piece.segments.end)) };
             let mut output = self.output(piece);
             self.kernels
-                .join_segments(parts, dimensions.head_dim, &mut output);
+                .join_segments(parts, batch.kv.layout, &mut output);
         }
     }
 

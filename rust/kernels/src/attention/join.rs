@@ -1,5 +1,7 @@
 //! Joining what segments gathered: the one formula for it, in whichever thread.
 
+use super::layout::KvLayout;
+use super::rotation;
 use super::rows::RowsMut;
 use super::task::Dimensions;
 use crate::simd::{Lanes, exp2};
@@ -102,9 +104,9 @@ fn store<L: Lanes>(lanes: L, target: &mut [f32], vector: L::Vector) {
     }
 }
 
-/// Divides every row by the sum of its weights.
+/// Divides every row by the sum of its weights, and turns it back where the cache is turned.
 #[inline(always)]
-pub(crate) fn finish<L: Lanes>(lanes: L, gathered: &mut Gathered<'_>) {
+pub(crate) fn finish<L: Lanes>(lanes: L, layout: KvLayout, gathered: &mut Gathered<'_>) {
     for row in 0..gathered.sums.len() {
         let inverse = 1.0 / gathered.sums[row];
         if gathered.maxima[row] == f32::NEG_INFINITY {
@@ -116,6 +118,7 @@ pub(crate) fn finish<L: Lanes>(lanes: L, gathered: &mut Gathered<'_>) {
             let scaled = lanes.mul(load(lanes, target), lanes.splat(inverse));
             store(lanes, target, scaled);
         }
+        rotation::turn(gathered.row(row), layout.turned_together());
     }
 }
 

@@ -12,6 +12,8 @@
 //! ends the keys and the weight that comes before the values want them then. So a block is one
 //! piece of bytes that needs nothing beside it.
 
+use super::rotation;
+
 /// Positions of a block.
 pub const BLOCK_TOKENS: usize = 16;
 /// Bytes of a head's scales in one block: f32, of keys and of values.
@@ -30,17 +32,29 @@ pub enum KvFormat {
     /// 16 bits, a whole number times one scale for a token's key and one for its value. A key is 32 766 units
     /// long, and a value's largest number has 4095: as near as f16 is, and nothing is too large for it.
     I16,
-    /// 8 bits, a whole number of -127..=127, times one scale for a token's key and one for its value.
+    /// 8 bits, a whole number of -127..=127, times one scale for a token's key and one for its value, of heads that were
+    /// turned (`rotation.rs`).
     I8,
+    /// Keys as [`I8`](Self::I8) has them; values, turned too, have 4 bits, an odd number of -15..=15, so that two tokens share
+    /// a byte. Small models lose much more by keys of 4 bits than by values.
+    K8V4,
 }
 
 impl KvFormat {
+    /// All of them by name, the usual one first.
+    pub const NAMED: [(&'static str, Self); 4] = [
+        ("int16", Self::I16),
+        ("f32", Self::F32),
+        ("int8", Self::I8),
+        ("k8v4", Self::K8V4),
+    ];
+
     /// Bytes of one number.
     pub fn bytes(self) -> usize {
         match self {
             Self::F32 => 4,
             Self::I16 => 2,
-            Self::I8 => 1,
+            Self::I8 | Self::K8V4 => 1,
         }
     }
 
@@ -48,13 +62,26 @@ impl KvFormat {
     fn has_scales(self) -> bool {
         match self {
             Self::F32 => false,
-            Self::I16 | Self::I8 => true,
+            Self::I16 | Self::I8 | Self::K8V4 => true,
         }
     }
 
     /// Numbers that are multiplied in one step, and so stand side by side.
     fn together(self) -> usize {
         if self.has_scales() { 2 } else { 1 }
+    }
+
+    /// Numbers of values that share one element.
+    pub(super) fn values_of_element(self) -> usize {
+        match self {
+            Self::K8V4 => 2,
+            Self::F32 | Self::I16 | Self::I8 => 1,
+        }
+    }
+
+    /// Whether heads are turned before they are stored.
+    fn is_turned(self) -> bool {
+        matches!(self, Self::I8 | Self::K8V4)
     }
 
     /// Numbers whose place the scales of a head take.
@@ -91,12 +118,26 @@ impl KvLayout {
         BLOCK_TOKENS * self.padded_dim()
     }
 
+    /// Elements of one head's values in one block.
+    pub(crate) fn value_panel_elements(self) -> usize {
+        self.panel_elements() / self.format.values_of_element()
+    }
+
+    /// How many numbers of a head are turned together: 1 where none are.
+    pub(super) fn turned_together(self) -> usize {
+        if self.format.is_turned() {
+            rotation::length(self.head_dim)
+        } else {
+            1
+        }
+    }
+
     /// Where a number of a key stands, from the beginning of the head's keys.
     pub fn key_place(self, token: usize, dimension: usize) -> usize {
         place((dimension, token), BLOCK_TOKENS, self.format.together())
     }
 
-    /// Where a number of a value stands, from the beginning of the head's values.
+    /// Where a number of a value stands, from the beginning of the head's values, in a format that gives each an element.
     pub fn value_place(self, token: usize, dimension: usize) -> usize {
         place(
             (token, dimension),
@@ -112,7 +153,7 @@ impl KvLayout {
 
     /// Numbers of one head in one block: keys, scales, values.
     pub(crate) fn head_elements(self) -> usize {
-        self.key_panel_elements() + self.panel_elements()
+        self.key_panel_elements() + self.value_panel_elements()
     }
 
     /// Numbers of a layer in one block: every head.

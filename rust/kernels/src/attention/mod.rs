@@ -10,7 +10,9 @@ mod batch;
 pub(crate) mod flash;
 pub(crate) mod join;
 mod layout;
+mod multiply;
 pub(crate) mod plain;
+mod rotation;
 mod rows;
 mod run;
 mod scale;
@@ -24,6 +26,7 @@ mod store_batch;
 mod stored;
 mod task;
 pub(crate) mod tile;
+pub(crate) mod values;
 
 pub use batch::{AttentionBatch, AttentionBuffers, AttentionSequence, attend_batch};
 pub use layout::{BLOCK_TOKENS, KvFormat, KvLayout};

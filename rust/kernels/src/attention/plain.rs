@@ -3,13 +3,15 @@
 use std::ops::Range;
 
 use super::join::check_parts;
-use super::layout::{BLOCK_TOKENS, KvLayout};
+use super::layout::{BLOCK_TOKENS, KvFormat, KvLayout};
+use super::rotation;
 use super::rows::RowsMut;
 use super::run::{KvRows, KvRun};
-use super::scale::{Scale, Side};
+use super::scale::Side;
 use super::storage::{KvDataMut, KvView};
 use super::stored::{Stored, write_scale};
 use super::task::{AttentionShape, AttentionTask, SEGMENT_BLOCKS, SEGMENT_TOKENS, visible};
+use super::values::{Halves, Values, Whole};
 
 pub(crate) fn attend(
     kv: &KvView<'_>,
@@ -25,7 +27,7 @@ pub(crate) fn attend(
     let segments = task.segments(shape.window);
     let mut parts = vec![0.0; segments.len() * dimensions.part_length()];
     attend_segments(kv, shape, task, (segments, &mut parts));
-    join_segments(&parts, dimensions.head_dim, output);
+    join_segments(&parts, kv.layout, output);
 }
 
 pub(crate) fn attend_segments(
@@ -66,6 +68,8 @@ fn attend_segment(
     for (row, output) in values.chunks_exact_mut(head_dim).enumerate() {
         let head = task.kv_head * group + row % group;
         let query = &task.queries.values[row / group * task.queries.stride + head * head_dim..];
+        let mut query = query[..head_dim].to_vec();
+        rotation::turn(&mut query, kv.layout.turned_together());
         let seen = visible(task.first_position + row / group, shape.window);
         let positions = seen.start.max(blocks.start * BLOCK_TOKENS)
             ..seen
@@ -75,7 +79,7 @@ fn attend_segment(
             let begin = begin(position, KvLayout::key_offset);
             let token = position % BLOCK_TOKENS;
             let key = |dimension| kv.number(begin + kv.layout.key_place(token, dimension));
-            let products = query[..head_dim].iter().enumerate();
+            let products = query.iter().enumerate();
             let score: f32 = products
                 .map(|(dimension, value)| value * key(dimension))
                 .sum();
@@ -95,13 +99,14 @@ fn attend_segment(
             let begin = begin(position, KvLayout::value_offset);
             let token = position % BLOCK_TOKENS;
             for (dimension, sum) in output.iter_mut().enumerate() {
-                *sum += weight * kv.number(begin + kv.layout.value_place(token, dimension));
+                *sum += weight * kv.value(begin, token, dimension);
             }
         }
     }
 }
 
-pub(crate) fn join_segments(parts: &[f32], head_dim: usize, output: &mut RowsMut<'_>) {
+pub(crate) fn join_segments(parts: &[f32], layout: KvLayout, output: &mut RowsMut<'_>) {
+    let head_dim = layout.head_dim;
     let rows = check_parts(parts, head_dim, output);
     let group = output.width() / head_dim;
     for row in 0..rows {
@@ -123,9 +128,10 @@ pub(crate) fn join_segments(parts: &[f32], head_dim: usize, output: &mut RowsMut
                 *target = *target * old + value * new;
             }
         }
-        for target in target {
+        for target in target.iter_mut() {
             *target /= sum;
         }
+        rotation::turn(target, layout.turned_together());
     }
 }
 
@@ -190,38 +196,40 @@ fn write_token(
         let place = (layout, position);
         let rows = (&rows.0[columns.clone()], &rows.1[columns]);
         match data {
-            KvDataMut::F32(data) => write_head(place, &mut data[head], rows, |number, _| number),
-            KvDataMut::I16(data) => write_head(place, &mut data[head], rows, |number, scale| {
-                scale.integer(number, i16::MOST) as i16
-            }),
-            KvDataMut::I8(data) => write_head(place, &mut data[head], rows, |number, scale| {
-                scale.integer(number, i8::MOST) as i8
-            }),
+            KvDataMut::F32(data) => write_head::<f32>(place, &mut data[head], rows),
+            KvDataMut::I16(data) => write_head::<i16>(place, &mut data[head], rows),
+            KvDataMut::I8(data) if layout.format == KvFormat::K8V4 => {
+                write_head::<Halves>(place, &mut data[head], rows);
+            }
+            KvDataMut::I8(data) => write_head::<i8>(place, &mut data[head], rows),
         }
     }
 }
 
 /// One head of a token.
-fn write_head<S: Stored>(
+fn write_head<V: Values<Element: Whole>>(
     (layout, position): (KvLayout, usize),
-    head: &mut [S],
-    (keys, values): (&[f32], &[f32]),
-    stored: impl Fn(f32, Scale) -> S,
+    head: &mut [V::Element],
+    (key, value): (&[f32], &[f32]),
 ) {
-    for (side, row) in [(Side::Key, keys), (Side::Value, values)] {
-        let scale = S::scale(row, side);
-        if S::HAS_SCALES {
-            let scales = &mut head[layout.panel_elements()..];
-            write_scale(scales, (side, position), scale.unit);
+    let [key, value] = [key, value].map(|row| {
+        let mut row = row.to_vec();
+        rotation::turn(&mut row, layout.turned_together());
+        row
+    });
+    let scales = [V::Element::key_scale(&key), V::scale(&value)];
+    if V::Element::HAS_SCALES {
+        let place = &mut head[layout.panel_elements()..];
+        for (side, scale) in [Side::Key, Side::Value].into_iter().zip(scales) {
+            write_scale(place, (side, position), scale.unit);
         }
-        for (dimension, number) in row.iter().enumerate() {
-            let place = match side {
-                Side::Key => layout.key_place(position, dimension),
-                Side::Value => {
-                    layout.key_panel_elements() + layout.value_place(position, dimension)
-                }
-            };
-            head[place] = stored(*number, scale);
-        }
+    }
+    let (keys, values) = head.split_at_mut(layout.key_panel_elements());
+    for (dimension, number) in key.iter().enumerate() {
+        keys[layout.key_place(position, dimension)] = V::Element::element(*number, scales[0]);
+    }
+    for (dimension, number) in value.iter().enumerate() {
+        let part = V::part(*number, scales[1]);
+        V::put(values, (position, dimension), layout.padded_dim(), part);
     }
 }

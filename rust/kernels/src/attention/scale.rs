@@ -8,6 +8,12 @@ const MOST_LENGTH: f32 = 32_766.0;
 /// A vector of smaller numbers is stored as zeros; the inverse of its scale would be infinite.
 const LEAST_MAGNITUDE: f32 = 1e-30;
 
+/// What a half of a byte can hold.
+pub(super) const LEAST_HALF: f32 = -8.0;
+pub(super) const MOST_HALF: f32 = 7.0;
+/// The shares of the largest magnitude that halves may reach to.
+const HALF_CUTS: [f32; 5] = [1.0, 0.92, 0.84, 0.76, 0.68];
+
 /// What turns a vector of floats into integers, and back.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scale {
@@ -50,6 +56,41 @@ impl Scale {
         Self::new(largest, MOST_LENGTH / total.sqrt())
     }
 
+    /// The scale for halves of a byte, odd numbers of units up to 15, whose error over the vector is the smallest of a few:
+    /// what stands out may be cut off for the sake of the rest. The unit is the one that fits the numbers best then.
+    #[inline(always)]
+    pub(super) fn of_halves(vector: &[f32]) -> Self {
+        let largest = largest(vector);
+        let mut best = Self::new(largest, 8.0);
+        if !(LEAST_MAGNITUDE..f32::INFINITY).contains(&largest) {
+            return best;
+        }
+        let mut most = f32::NEG_INFINITY;
+        for cut in HALF_CUTS {
+            let inverse = 8.0 / (largest * cut);
+            // The same sixteen sums on every instruction set.
+            let (mut products, mut squares) = ([0.0f32; 16], [0.0f32; 16]);
+            for numbers in vector.chunks(16) {
+                for (lane, number) in numbers.iter().enumerate() {
+                    let odd = 2.0 * half(*number, inverse) + 1.0;
+                    products[lane] += odd * (number / largest);
+                    squares[lane] += odd * odd;
+                }
+            }
+            let [product, square] = [products, squares].map(|sums| sums.iter().sum::<f32>());
+            // The error is what this leaves of the vector's own square.
+            let covered = product * (product / square);
+            if covered > most {
+                most = covered;
+                best = Self {
+                    unit: product / square * largest,
+                    inverse,
+                };
+            }
+        }
+        best
+    }
+
     /// The scale under which `largest` becomes `units`.
     #[inline(always)]
     fn new(largest: f32, units: f32) -> Self {
@@ -63,12 +104,29 @@ impl Scale {
         Self { unit, inverse }
     }
 
+    /// The half of a byte that a number becomes: the plain program.
+    pub(super) fn half(self, value: f32) -> f32 {
+        half(value, self.inverse)
+    }
+
     /// One number as it is stored: the plain program.
     pub(super) fn integer(self, value: f32, most: f32) -> f32 {
         let scaled = (value * self.inverse).round_ties_even();
         // What is no number becomes the largest integer here and in every vector.
         if scaled < most { scaled } else { most }
     }
+}
+
+/// The half, -8..=7, whose odd number `2 * half + 1` is nearest; what is no number becomes the largest.
+#[inline(always)]
+fn half(value: f32, inverse: f32) -> f32 {
+    let rounded = (value * inverse - 0.5).round_ties_even();
+    let cut = if rounded < MOST_HALF {
+        rounded
+    } else {
+        MOST_HALF
+    };
+    if cut > LEAST_HALF { cut } else { LEAST_HALF }
 }
 
 /// The largest magnitude; NaN where one is none.

@@ -4,6 +4,7 @@ use std::f32::consts::LOG2_E;
 use std::mem::MaybeUninit;
 
 use super::arithmetic::Arithmetic;
+use super::rotation;
 use super::setting::{QUERY_ROWS, Setting};
 use super::task::{Dimensions, SEGMENT_TOKENS};
 use crate::simd::prefetch;
@@ -68,10 +69,18 @@ impl Scratch {
                 prefetch(line.as_ptr().cast());
             }
         }
+        let turned_together = setting.kv.layout.turned_together();
+        let mut turned = Vec::new();
         for row in 0..self.rows {
             let head = setting.task.kv_head * group + row % group;
             let query = &queries.values[row / group * queries.stride + head * head_dim..];
-            let query = &query[..head_dim];
+            let mut query = &query[..head_dim];
+            if turned_together > 1 {
+                turned.clear();
+                turned.extend_from_slice(query);
+                rotation::turn(&mut turned, turned_together);
+                query = &turned;
+            }
             // SAFETY: a row has `head_dim` floats, filled up to lines, and a unit.
             unsafe { *self.unit(row) = arithmetic.prepare_query(query, scale, self.query(row)) };
         }

@@ -35,7 +35,7 @@ impl KvStorage {
         let data = match self.layout.format {
             KvFormat::F32 => KvData::F32(bytes.numbers()),
             KvFormat::I16 => KvData::I16(bytes.numbers()),
-            KvFormat::I8 => KvData::I8(bytes.numbers()),
+            KvFormat::I8 | KvFormat::K8V4 => KvData::I8(bytes.numbers()),
         };
         KvView {
             layout: self.layout,
@@ -49,7 +49,7 @@ impl KvStorage {
         match self.layout.format {
             KvFormat::F32 => KvDataMut::F32(bytes.numbers_mut()),
             KvFormat::I16 => KvDataMut::I16(bytes.numbers_mut()),
-            KvFormat::I8 => KvDataMut::I8(bytes.numbers_mut()),
+            KvFormat::I8 | KvFormat::K8V4 => KvDataMut::I8(bytes.numbers_mut()),
         }
     }
 }
@@ -134,7 +134,22 @@ impl KvView<'_> {
         elements / self.layout.block_elements().max(1)
     }
 
-    /// One number as f32, before its scale.
+    /// One number of a value as f32, before its scale, where the values of its head begin at `offset`.
+    pub(super) fn value(&self, offset: usize, token: usize, dimension: usize) -> f32 {
+        let layout = self.layout;
+        if layout.format != KvFormat::K8V4 {
+            return self.number(offset + layout.value_place(token, dimension));
+        }
+        let byte = self.number(offset + token / 2 * layout.padded_dim() + dimension) as i8;
+        let half = if token.is_multiple_of(2) {
+            byte << 4 >> 4
+        } else {
+            byte >> 4
+        };
+        f32::from(2 * half + 1)
+    }
+
+    /// One element as f32, before its scale.
     pub(crate) fn number(&self, offset: usize) -> f32 {
         match self.data {
             KvData::F32(data) => data[offset],
@@ -159,7 +174,7 @@ mod tests {
 
     #[test]
     fn views_have_the_pool_s_length_and_are_zero() {
-        for format in [KvFormat::F32, KvFormat::I16, KvFormat::I8] {
+        for format in [KvFormat::F32, KvFormat::I16, KvFormat::I8, KvFormat::K8V4] {
             let layout = KvLayout {
                 layers: 2,
                 kv_heads: 3,

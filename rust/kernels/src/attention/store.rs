@@ -1,10 +1,12 @@
 //! Writing keys and values into a block, many tokens at once.
 
-use super::layout::{BLOCK_TOKENS, KvLayout, place};
+use super::layout::{BLOCK_TOKENS, KvFormat, KvLayout, place};
+use super::rotation;
 use super::run::{KvRows, KvRun};
-use super::scale::Side;
+use super::scale::{Scale, Side};
 use super::storage::KvDataMut;
 use super::stored::{Stored, write_scale};
+use super::values::{Halves, Values, Whole};
 use crate::simd::Lanes;
 
 /// Writes the rows of a run to `piece`, the layer's numbers in its block.
@@ -23,9 +25,12 @@ pub(crate) unsafe fn store_run<L: Lanes>(
     // SAFETY: the caller checked the run.
     unsafe {
         match piece {
-            KvDataMut::F32(piece) => store_heads(lanes, layout, rows, run, piece),
-            KvDataMut::I16(piece) => store_heads(lanes, layout, rows, run, piece),
-            KvDataMut::I8(piece) => store_heads(lanes, layout, rows, run, piece),
+            KvDataMut::F32(piece) => store_heads::<L, f32>(lanes, layout, (rows, run), piece),
+            KvDataMut::I16(piece) => store_heads::<L, i16>(lanes, layout, (rows, run), piece),
+            KvDataMut::I8(piece) if layout.format == KvFormat::K8V4 => {
+                store_heads::<L, Halves>(lanes, layout, (rows, run), piece);
+            }
+            KvDataMut::I8(piece) => store_heads::<L, i8>(lanes, layout, (rows, run), piece),
         }
     }
 }
@@ -34,34 +39,70 @@ pub(crate) unsafe fn store_run<L: Lanes>(
 ///
 /// As [`store_run`].
 #[inline(always)]
-unsafe fn store_heads<L: Lanes, S: Stored>(
+unsafe fn store_heads<L: Lanes, V: Values<Element: Whole>>(
     lanes: L,
     layout: KvLayout,
-    rows: KvRows<'_>,
-    run: KvRun,
-    piece: &mut [S],
+    (rows, run): (KvRows<'_>, KvRun),
+    piece: &mut [V::Element],
 ) {
+    let mut turned = Turned::new(layout);
     let heads = piece.chunks_exact_mut(layout.head_elements());
     for (head, piece) in heads.take(layout.kv_heads).enumerate() {
         let begin = run.first_row * rows.stride + head * layout.head_dim;
         let (keys, rest) = piece.split_at_mut(layout.panel_elements());
-        let (scales, values) = rest.split_at_mut(rest.len() - layout.panel_elements());
-        let mut source = |rows: &'_ [f32], stride, side| {
-            let first = &rows[begin..];
-            Source {
-                first: first.as_ptr(),
-                stride,
-                factors: factors::<S>((first, stride), (run, layout.head_dim), (scales, side)),
-            }
-        };
+        let (scales, values) = rest.split_at_mut(rest.len() - layout.value_panel_elements());
+        let head_dim = layout.head_dim;
         // SAFETY: the run was checked, so each source has `run.rows` rows of `head_dim`, and each target has
         // the sixteen of a block.
         unsafe {
-            let key_rows = source(rows.keys, rows.stride, Side::Key);
-            let value_rows = source(rows.values, rows.stride, Side::Value);
-            store_keys(lanes, &key_rows, run, layout.head_dim, keys);
-            store_values(lanes, &value_rows, run, layout, values);
+            let (numbers, stride) = turned.turn(&rows.keys[begin..], run.rows, rows.stride);
+            let scale = V::Element::key_scale;
+            let source = Source::new((numbers, stride, head_dim), run, (scale, Side::Key), scales);
+            store_keys(lanes, &source, run, layout.head_dim, keys);
+            let (numbers, stride) = turned.turn(&rows.values[begin..], run.rows, rows.stride);
+            let source = Source::new(
+                (numbers, stride, head_dim),
+                run,
+                (V::scale, Side::Value),
+                scales,
+            );
+            store_values::<L, V>(lanes, &source, run, layout, values);
         }
+    }
+}
+
+/// Rows of one head, as they are stored: turned where the format asks for it.
+struct Turned {
+    layout: KvLayout,
+    rows: Vec<f32>,
+}
+
+impl Turned {
+    fn new(layout: KvLayout) -> Self {
+        let numbers = if layout.turned_together() > 1 {
+            BLOCK_TOKENS * layout.head_dim
+        } else {
+            0
+        };
+        Self {
+            layout,
+            rows: vec![0.0; numbers],
+        }
+    }
+
+    /// The rows, and how far they are apart.
+    #[inline(always)]
+    fn turn<'a>(&'a mut self, rows: &'a [f32], count: usize, stride: usize) -> (&'a [f32], usize) {
+        let (head_dim, length) = (self.layout.head_dim, self.layout.turned_together());
+        if length <= 1 {
+            return (rows, stride);
+        }
+        let targets = self.rows.chunks_exact_mut(head_dim);
+        for (index, target) in targets.take(count).enumerate() {
+            target.copy_from_slice(&rows[index * stride..][..head_dim]);
+            rotation::turn(target, length);
+        }
+        (&self.rows, head_dim)
     }
 }
 
@@ -73,22 +114,29 @@ struct Source {
     factors: [f32; BLOCK_TOKENS],
 }
 
-/// The factors of some rows; their inverses, the scales, are written where the format has them.
-#[inline(always)]
-fn factors<S: Stored>(
-    (rows, stride): (&[f32], usize),
-    (run, head_dim): (KvRun, usize),
-    (scales, side): (&mut [S], Side),
-) -> [f32; BLOCK_TOKENS] {
-    let mut factors = [1.0; BLOCK_TOKENS];
-    if S::HAS_SCALES {
-        for (row, factor) in factors[..run.rows].iter_mut().enumerate() {
-            let scale = S::scale(&rows[row * stride..][..head_dim], side);
-            write_scale(scales, (side, run.position + row), scale.unit);
-            *factor = scale.inverse;
+impl Source {
+    /// Rows with their factors; the inverses of these, the scales, are written where the format has them.
+    #[inline(always)]
+    fn new<S: Stored>(
+        (rows, stride, head_dim): (&[f32], usize, usize),
+        run: KvRun,
+        (scale, side): (fn(&[f32]) -> Scale, Side),
+        scales: &mut [S],
+    ) -> Self {
+        let mut factors = [1.0; BLOCK_TOKENS];
+        if S::HAS_SCALES {
+            for (row, factor) in factors[..run.rows].iter_mut().enumerate() {
+                let scale = scale(&rows[row * stride..][..head_dim]);
+                write_scale(scales, (side, run.position + row), scale.unit);
+                *factor = scale.inverse;
+            }
+        }
+        Self {
+            first: rows.as_ptr(),
+            stride,
+            factors,
         }
     }
-    factors
 }
 
 /// Keys dimension by dimension.
@@ -97,7 +145,7 @@ fn factors<S: Stored>(
 ///
 /// There are `run.rows` rows of `head_dim` numbers.
 #[inline(always)]
-unsafe fn store_keys<L: Lanes, S: Stored>(
+unsafe fn store_keys<L: Lanes, S: Whole>(
     lanes: L,
     rows: &Source,
     run: KvRun,
@@ -131,10 +179,9 @@ unsafe fn store_keys<L: Lanes, S: Stored>(
                 } else {
                     for (row, factor) in factors.iter().enumerate() {
                         let source = source.add(row * stride);
-                        let numbers = converted(lanes, source, count, *factor);
-                        for (index, number) in numbers[..count].iter().enumerate() {
-                            keys[key_place(run.position + token + row, dimension + index)] =
-                                *number;
+                        let parts = S::parts(lanes, vector(lanes, source, count), *factor);
+                        for (index, part) in parts[..count].iter().enumerate() {
+                            keys[key_place(run.position + token + row, dimension + index)] = *part;
                         }
                     }
                 }
@@ -150,20 +197,20 @@ unsafe fn store_keys<L: Lanes, S: Stored>(
 ///
 /// As [`store_keys`].
 #[inline(always)]
-unsafe fn store_values<L: Lanes, S: Stored>(
+unsafe fn store_values<L: Lanes, V: Values>(
     lanes: L,
     rows: &Source,
     run: KvRun,
     layout: KvLayout,
-    values: &mut [S],
+    values: &mut [V::Element],
 ) {
     let (head_dim, width) = (layout.head_dim, layout.padded_dim());
-    let value_place = |token, dimension| place((token, dimension), width, S::TOGETHER);
+    let together = V::Element::TOGETHER;
     let mut token = 0;
     while token < run.rows {
         let position = run.position + token;
-        let are_all = position.is_multiple_of(S::TOGETHER) && run.rows - token >= S::TOGETHER;
-        let tokens = if are_all { S::TOGETHER } else { 1 };
+        let are_all = position.is_multiple_of(together) && run.rows - token >= together;
+        let tokens = if are_all { together } else { 1 };
         for dimension in (0..head_dim).step_by(L::WIDTH) {
             let count = L::WIDTH.min(head_dim - dimension);
             // SAFETY: as many dimensions as `count` and tokens as `tokens` are left of the rows; what stands side by
@@ -171,17 +218,19 @@ unsafe fn store_values<L: Lanes, S: Stored>(
             unsafe {
                 let source = |token: usize| rows.first.add(token * rows.stride + dimension);
                 if are_all && count == L::WIDTH {
-                    let target = &mut values[value_place(position, dimension)..];
-                    let vectors = [token, token + S::TOGETHER - 1].map(|token| {
-                        let factor = lanes.splat(rows.factors[token]);
-                        S::scaled(lanes, lanes.load(source(token)), factor)
-                    });
-                    S::store_together(lanes, target.as_mut_ptr(), vectors);
+                    let first = position / together * width + dimension;
+                    let target = &mut values[first * V::ELEMENTS..];
+                    let both = [token, token + together - 1];
+                    let vectors = both.map(|token| lanes.load(source(token)));
+                    let factors = both.map(|token| rows.factors[token]);
+                    V::store_together(lanes, target.as_mut_ptr(), vectors, factors);
                 } else {
                     for token in token..token + tokens {
-                        let numbers = converted(lanes, source(token), count, rows.factors[token]);
-                        for (index, number) in numbers[..count].iter().enumerate() {
-                            values[value_place(run.position + token, dimension + index)] = *number;
+                        let vector = vector(lanes, source(token), count);
+                        let parts = V::parts(lanes, vector, rows.factors[token]);
+                        for (index, part) in parts[..count].iter().enumerate() {
+                            let place = (run.position + token, dimension + index);
+                            V::put(values, place, width, *part);
                         }
                     }
                 }
@@ -191,28 +240,19 @@ unsafe fn store_values<L: Lanes, S: Stored>(
     }
 }
 
-/// Up to a vector of numbers as they are stored.
+/// Up to a vector of numbers, 0 behind them.
 ///
 /// # Safety
 ///
 /// `count` numbers, at most a vector of them, are valid to read.
 #[inline(always)]
-unsafe fn converted<L: Lanes, S: Stored>(
-    lanes: L,
-    source: *const f32,
-    count: usize,
-    factor: f32,
-) -> [S; BLOCK_TOKENS] {
-    let mut numbers = [S::ZERO; BLOCK_TOKENS];
-    // SAFETY: the caller has the numbers; a vector is at most as long as the array.
+unsafe fn vector<L: Lanes>(lanes: L, source: *const f32, count: usize) -> L::Vector {
+    // SAFETY: the caller has the numbers.
     unsafe {
-        let vector = if count == L::WIDTH {
+        if count == L::WIDTH {
             lanes.load(source)
         } else {
             lanes.load_partial(source, count)
-        };
-        let vector = S::scaled(lanes, vector, lanes.splat(factor));
-        S::store(lanes, numbers.as_mut_ptr(), vector);
+        }
     }
-    numbers
 }

@@ -5,9 +5,6 @@ use crate::simd::Lanes;
 
 /// The largest magnitude of a stored byte.
 const MOST_BYTE: f32 = 127.0;
-/// The largest magnitude of a value in words: with it a segment's weights can be words too, and their products with the
-/// values of all its tokens fit into 32 bits.
-const MOST_VALUE: f32 = 4095.0;
 /// The largest magnitude of a word.
 const MOST_WORD: f32 = 32_767.0;
 
@@ -24,15 +21,13 @@ pub(crate) trait Stored: Copy {
     const TOGETHER: usize = 2;
     /// The largest magnitude of a stored number.
     const MOST: f32;
-    /// The largest magnitude of a number of a value.
-    const MOST_VALUE: f32;
 
     /// Its bits, and zeros above them.
     fn bits(self) -> u32;
     /// The lowest bits.
     fn from_bits(bits: u32) -> Self;
-    /// The scale of a key or value.
-    fn scale(vector: &[f32], side: Side) -> Scale;
+    /// The scale of a key.
+    fn key_scale(key: &[f32]) -> Scale;
     /// # Safety
     ///
     /// As [`Lanes::store`].
@@ -62,7 +57,6 @@ impl Stored for f32 {
     const HAS_SCALES: bool = false;
     const TOGETHER: usize = 1;
     const MOST: f32 = f32::MAX;
-    const MOST_VALUE: f32 = f32::MAX;
 
     #[inline(always)]
     fn bits(self) -> u32 {
@@ -73,7 +67,7 @@ impl Stored for f32 {
         f32::from_bits(bits)
     }
     #[inline(always)]
-    fn scale(_: &[f32], _: Side) -> Scale {
+    fn key_scale(_: &[f32]) -> Scale {
         Scale::NONE
     }
     #[inline(always)]
@@ -91,7 +85,6 @@ impl Stored for f32 {
 impl Stored for i16 {
     const ZERO: Self = 0;
     const MOST: f32 = MOST_WORD;
-    const MOST_VALUE: f32 = MOST_VALUE;
 
     #[inline(always)]
     fn bits(self) -> u32 {
@@ -102,11 +95,8 @@ impl Stored for i16 {
         bits as i16
     }
     #[inline(always)]
-    fn scale(vector: &[f32], side: Side) -> Scale {
-        match side {
-            Side::Key => Scale::of_length(vector),
-            Side::Value => Scale::of_largest(vector, MOST_VALUE),
-        }
+    fn key_scale(key: &[f32]) -> Scale {
+        Scale::of_length(key)
     }
     #[inline(always)]
     unsafe fn store<L: Lanes>(lanes: L, target: *mut Self, vector: L::Vector) {
@@ -123,7 +113,6 @@ impl Stored for i16 {
 impl Stored for i8 {
     const ZERO: Self = 0;
     const MOST: f32 = MOST_BYTE;
-    const MOST_VALUE: f32 = MOST_BYTE;
 
     #[inline(always)]
     fn bits(self) -> u32 {
@@ -134,8 +123,8 @@ impl Stored for i8 {
         bits as i8
     }
     #[inline(always)]
-    fn scale(vector: &[f32], _: Side) -> Scale {
-        Scale::of_largest(vector, MOST_BYTE)
+    fn key_scale(key: &[f32]) -> Scale {
+        Scale::of_largest(key, MOST_BYTE)
     }
     #[inline(always)]
     unsafe fn store<L: Lanes>(lanes: L, target: *mut Self, vector: L::Vector) {

@@ -10,6 +10,7 @@ use super::ahead::Ahead;
 use super::arithmetic::{Arithmetic, Weights};
 use super::join::{Gathered, Share, join};
 use super::layout::{BLOCK_TOKENS, SCALE_BYTES};
+use super::multiply::{Panel, multiply};
 use super::scale::Side;
 use super::scratch::Scratch;
 use super::segment::{Seen, Segment};
@@ -21,8 +22,6 @@ use crate::simd::Lanes;
 
 /// Blocks that go through all columns of a wide head before the next ones do.
 const WIDE_BLOCKS: usize = 4;
-/// Steps between two requests for memory ahead.
-const STEPS_AHEAD: usize = 8;
 
 /// On the way through a segment.
 pub(crate) struct Walk<'a, 'b, A: Arithmetic> {
@@ -42,12 +41,12 @@ impl<'b, A: Arithmetic> Walk<'_, 'b, A> {
 }
 
 /// Numbers of a row that meet in one step.
-const fn together<A: Arithmetic>() -> usize {
+pub(super) const fn together<A: Arithmetic>() -> usize {
     <A::Stored as Stored>::TOGETHER
 }
 
 /// Lanes of a vector.
-const fn width<A: Arithmetic>() -> usize {
+pub(super) const fn width<A: Arithmetic>() -> usize {
     <A::Lanes as Lanes>::WIDTH
 }
 
@@ -251,9 +250,12 @@ unsafe fn block_scores<A: Arithmetic, const ROWS: usize, const VECTORS: usize>(
                 .add(token % BLOCK_TOKENS * together::<A>())
         });
         let steps = 0..walk.setting.dimensions.head_dim.div_ceil(together::<A>());
-        let keys = (&keys, BLOCK_TOKENS * together::<A>());
-        let ahead = walk.ahead();
-        multiply(arithmetic, &mut sums, &queries, keys, (steps, ahead));
+        let keys = Panel {
+            side: Side::Key,
+            vectors: &keys,
+            stride: BLOCK_TOKENS * together::<A>(),
+        };
+        multiply(arithmetic, &mut sums, &queries, keys, (steps, walk.ahead()));
         let mut scores = sums.map(|sums| sums.map(|sum| arithmetic.floats(sum)));
         if <A::Stored as Stored>::HAS_SCALES {
             for vector in 0..VECTORS {
@@ -319,11 +321,20 @@ unsafe fn column_values<A: Arithmetic, const ROWS: usize, const VECTORS: usize>(
             let end = part.tokens.end.min(begin + BLOCK_TOKENS);
             let steps = begin / together::<A>()..end.div_ceil(together::<A>());
             let vectors: [_; VECTORS] = std::array::from_fn(|vector| {
-                panel.add((column + vector * width::<A>()) * together::<A>())
+                panel.add((column + vector * width::<A>()) * A::VALUE_ELEMENTS)
             });
-            let vectors = (&vectors, padded_dim * together::<A>());
-            let ahead = walk.ahead();
-            multiply(arithmetic, &mut sums, &weights, vectors, (steps, ahead));
+            let values = Panel {
+                side: Side::Value,
+                vectors: &vectors,
+                stride: padded_dim * A::VALUE_ELEMENTS,
+            };
+            multiply(
+                arithmetic,
+                &mut sums,
+                &weights,
+                values,
+                (steps, walk.ahead()),
+            );
         }
         for (row, sums) in sums.into_iter().enumerate() {
             for (vector, sum) in sums.into_iter().enumerate() {
@@ -338,62 +349,4 @@ unsafe fn column_values<A: Arithmetic, const ROWS: usize, const VECTORS: usize>(
         }
     }
     VECTORS
-}
-
-/// `sums[row][c] += rows[row][step] * vectors[c][(step - first) * stride..]` over all steps.
-///
-/// # Safety
-///
-/// Every step of a row and every whole vector named is valid to read.
-#[inline(always)]
-unsafe fn multiply<A: Arithmetic, const ROWS: usize, const VECTORS: usize>(
-    arithmetic: A,
-    sums: &mut [[A::Sum; VECTORS]; ROWS],
-    rows: &[*const f32; ROWS],
-    (vectors, stride): (&[*const A::Stored; VECTORS], usize),
-    (steps, mut ahead): (Range<usize>, Option<&mut Ahead<'_, A::Stored>>),
-) {
-    // SAFETY: the caller has each of the steps, of rows and of vectors.
-    unsafe {
-        let mut step = steps.start;
-        while step + STEPS_AHEAD <= steps.end {
-            if let Some(ahead) = &mut ahead {
-                let vector = width::<A>() * together::<A>() * size_of::<A::Stored>();
-                ahead.advance(STEPS_AHEAD * VECTORS * vector);
-            }
-            for inner in step..step + STEPS_AHEAD {
-                let offset = (inner - steps.start) * stride;
-                multiply_step(arithmetic, sums, (rows, inner), (vectors, offset));
-            }
-            step += STEPS_AHEAD;
-        }
-        while step < steps.end {
-            let offset = (step - steps.start) * stride;
-            multiply_step(arithmetic, sums, (rows, step), (vectors, offset));
-            step += 1;
-        }
-    }
-}
-
-/// # Safety
-///
-/// As [`multiply`], for one step.
-#[inline(always)]
-unsafe fn multiply_step<A: Arithmetic, const ROWS: usize, const VECTORS: usize>(
-    arithmetic: A,
-    sums: &mut [[A::Sum; VECTORS]; ROWS],
-    (rows, step): (&[*const f32; ROWS], usize),
-    (vectors, offset): (&[*const A::Stored; VECTORS], usize),
-) {
-    // SAFETY: a vector at the offset behind each pointer, and the step of each row: the caller has both.
-    unsafe {
-        let loaded: [A::Factor; VECTORS] =
-            std::array::from_fn(|vector| arithmetic.load(vectors[vector].add(offset)));
-        for (sums, row) in sums.iter_mut().zip(rows) {
-            let factor = arithmetic.splat(*row, step);
-            for (sum, loaded) in sums.iter_mut().zip(loaded) {
-                *sum = arithmetic.add_product(*sum, factor, loaded);
-            }
-        }
-    }
 }

@@ -182,8 +182,8 @@ macro_rules! native_entries {
                 backward::gate(lanes, kind, output_gradient, halves);
             }
             #[target_feature(enable = $features)]
-            pub(super) fn finish(lanes: $lanes, gathered: &mut Gathered<'_>) {
-                join::finish(lanes, gathered);
+            pub(super) fn finish(lanes: $lanes, layout: KvLayout, gathered: &mut Gathered<'_>) {
+                join::finish(lanes, layout, gathered);
             }
             #[target_feature(enable = $features)]
             pub(super) fn join_parts(lanes: $lanes, parts: &[f32], gathered: &mut Gathered<'_>) {
@@ -245,17 +245,19 @@ macro_rules! attention_entries {
             use std::ops::Range;
 
             use super::*;
-            use crate::attention::KvData;
             use crate::attention::arithmetic::{Arithmetic, Floats, Integers};
             use crate::attention::flash::{self, Entries, Target};
             use crate::attention::join::Gathered;
             use crate::attention::scratch::Scratch;
             use crate::attention::setting::Setting;
             use crate::attention::tile::{self, Walk};
+            use crate::attention::values::Halves;
+            use crate::attention::{KvData, KvFormat};
             use crate::simd::pairs::Pairs;
 
             type Words = Integers<$pairs, i16>;
             type Bytes = Integers<$pairs, i8>;
+            type BytesAndHalves = Integers<$pairs, Halves>;
 
             pub(super) fn gather(
                 pairs: $pairs,
@@ -268,6 +270,10 @@ macro_rules! attention_entries {
                     }
                     KvData::I16(data) => {
                         flash::gather(Words::new(pairs), data, work, target, &entries())
+                    }
+                    KvData::I8(data) if work.0.kv.layout.format == KvFormat::K8V4 => {
+                        let arithmetic = BytesAndHalves::new(pairs);
+                        flash::gather(arithmetic, data, work, target, &entries())
                     }
                     KvData::I8(data) => {
                         flash::gather(Bytes::new(pairs), data, work, target, &entries())

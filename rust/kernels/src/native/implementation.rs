@@ -246,7 +246,7 @@ macro_rules! native_kernels {
                     let target = Target::Joined(&mut gathered);
                     $attention::gather(self.pairs, (setting, segments), target);
                     // SAFETY: `self` proves the features.
-                    unsafe { $entries::finish(self.lanes, &mut gathered) }
+                    unsafe { $entries::finish(self.lanes, kv.layout, &mut gathered) }
                 }
                 fn attend_segments(
                     &self,
@@ -261,14 +261,14 @@ macro_rules! native_kernels {
                     let target = Target::Parts(parts);
                     $attention::gather(self.pairs, (setting, segments), target);
                 }
-                fn join_segments(&self, parts: &[f32], head_dim: usize, output: &mut RowsMut<'_>) {
-                    let rows = join::check_parts(parts, head_dim, output);
+                fn join_segments(&self, parts: &[f32], layout: KvLayout, output: &mut RowsMut<'_>) {
+                    let rows = join::check_parts(parts, layout.head_dim, output);
                     let mut statistics = vec![0.0; 2 * rows];
                     let mut gathered = Gathered::new(output.reborrow(), &mut statistics);
                     // SAFETY: `self` proves the features.
                     unsafe {
                         $entries::join_parts(self.lanes, parts, &mut gathered);
-                        $entries::finish(self.lanes, &mut gathered);
+                        $entries::finish(self.lanes, layout, &mut gathered);
                     }
                 }
                 fn lora_reduce(

@@ -41,6 +41,21 @@ impl Numbers {
     }
 }
 
+/// Numbers turned by the Hadamard matrix of the largest power of two that divides their count, by its definition: the
+/// sign is that of the ones which row and column have in common.
+pub(crate) fn turned(numbers: &[f64]) -> Vec<f64> {
+    let length = numbers.len() & numbers.len().wrapping_neg();
+    let turn = |index: usize| {
+        let (begin, row) = (index / length * length, index % length);
+        let signed = |column: usize| match (row & column).count_ones() % 2 {
+            0 => numbers[begin + column],
+            _ => -numbers[begin + column],
+        };
+        (0..length).map(signed).sum::<f64>() / (length as f64).sqrt()
+    };
+    (0..numbers.len()).map(turn).collect()
+}
+
 /// Every implementation of this machine but the plain one.
 pub(crate) fn fast() -> Vec<Arc<dyn Kernels>> {
     available()

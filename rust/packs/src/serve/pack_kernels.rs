@@ -302,8 +302,8 @@ impl Kernels for PackKernels {
         self.native.attend_segments(kv, shape, task, parts);
     }
 
-    fn join_segments(&self, parts: &[f32], head_dim: usize, output: &mut RowsMut<'_>) {
-        self.native.join_segments(parts, head_dim, output);
+    fn join_segments(&self, parts: &[f32], layout: KvLayout, output: &mut RowsMut<'_>) {
+        self.native.join_segments(parts, layout, output);
     }
 
     fn store_kv(&self, layout: KvLayout, rows: KvRows<'_>, run: KvRun, piece: &mut KvDataMut<'_>) {

@@ -3,7 +3,7 @@
 use crate::error::Error;
 
 pub(super) const MAGIC: &[u8; 8] = b"RUVLLMKV";
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 /// The parent of a node that stands under its namespace's root.
 pub(super) const NO_PARENT: u32 = u32::MAX;
 

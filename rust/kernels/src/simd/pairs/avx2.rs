@@ -54,6 +54,20 @@ macro_rules! eight_pairs {
                 unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(source.cast())) }
             }
             #[inline(always)]
+            unsafe fn load_halves(self, source: *const i8) -> __m256i {
+                // SAFETY: `self` proves the instructions; the caller gives eight bytes to read.
+                unsafe {
+                    let bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(source.cast()));
+                    // Each half at the top of its word, from where it comes down with its sign; the last bit is set anyway.
+                    let (low, high) = (
+                        _mm256_slli_epi32::<12>(bytes),
+                        _mm256_slli_epi32::<24>(bytes),
+                    );
+                    let halves = _mm256_blend_epi16::<0xAA>(low, high);
+                    _mm256_or_si256(_mm256_srai_epi16::<11>(halves), _mm256_set1_epi16(1))
+                }
+            }
+            #[inline(always)]
             unsafe fn load_sums(self, source: *const i32) -> __m256i {
                 // SAFETY: `self` proves the instructions; the caller gives eight sums to read.
                 unsafe { _mm256_loadu_si256(source.cast()) }

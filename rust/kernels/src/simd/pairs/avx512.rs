@@ -6,6 +6,18 @@ use super::Pairs;
 use crate::simd::avx512::Avx512;
 use crate::simd::register_methods;
 
+/// What a half stands for, twice.
+const ODD: [i16; 32] = {
+    let mut odd = [0; 32];
+    let mut index = 0;
+    while index < 32 {
+        let half = index as i16 % 16;
+        odd[index] = 2 * (if half < 8 { half } else { half - 16 }) + 1;
+        index += 1;
+    }
+    odd
+};
+
 /// Products and their sum in two instructions.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Avx512Pairs {
@@ -52,6 +64,18 @@ macro_rules! sixteen_pairs {
             unsafe fn load_bytes(self, source: *const i8) -> __m512i {
                 // SAFETY: `self` proves the instructions; the caller gives 32 bytes to read.
                 unsafe { _mm512_cvtepi8_epi16(_mm256_loadu_si256(source.cast())) }
+            }
+            #[inline(always)]
+            unsafe fn load_halves(self, source: *const i8) -> __m512i {
+                // SAFETY: `self` proves the instructions; the caller gives sixteen bytes to read.
+                unsafe {
+                    let bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(source.cast()));
+                    // A half in the low bits of each word; of what stands above it, the look-up sees one bit, for which the
+                    // table stands twice.
+                    let halves = _mm512_or_si512(bytes, _mm512_slli_epi32::<12>(bytes));
+                    let odd = _mm512_loadu_si512(ODD.as_ptr().cast());
+                    _mm512_permutexvar_epi16(halves, odd)
+                }
             }
             #[inline(always)]
             unsafe fn load_sums(self, source: *const i32) -> __m512i {

@@ -44,6 +44,12 @@ pub(crate) trait Pairs: Copy {
     ///
     /// `source` is valid for a pair of bytes for each lane.
     unsafe fn load_bytes(self, source: *const i8) -> Self::Words;
+    /// Pairs that share a byte, low half first: of each half `h` of -8..=7 the odd number `2h + 1`.
+    ///
+    /// # Safety
+    ///
+    /// `source` is valid for a byte for each lane.
+    unsafe fn load_halves(self, source: *const i8) -> Self::Words;
     /// # Safety
     ///
     /// `source` is valid for a number of 32 bits for each lane.

@@ -43,6 +43,19 @@ impl Pairs for NeonPairs {
         }
     }
     #[inline(always)]
+    unsafe fn load_halves(self, source: *const i8) -> int16x4x2_t {
+        // SAFETY: `self` proves the instructions; the caller gives four bytes to read.
+        unsafe {
+            let bytes = source.cast::<[i8; 4]>().read();
+            let bytes =
+                vreinterpret_s8_u32(vdup_n_u32(u32::from_le_bytes(bytes.map(|byte| byte as u8))));
+            // Each half at the top of its byte, from where it comes down with its sign; the last bit is set anyway.
+            let words =
+                |halves| vget_low_s16(vmovl_s8(vorr_s8(vshr_n_s8::<3>(halves), vdup_n_s8(1))));
+            int16x4x2_t(words(vshl_n_s8::<4>(bytes)), words(bytes))
+        }
+    }
+    #[inline(always)]
     unsafe fn load_sums(self, source: *const i32) -> int32x4_t {
         // SAFETY: `self` proves the instructions; the caller gives four sums to read.
         unsafe { vld1q_s32(source) }

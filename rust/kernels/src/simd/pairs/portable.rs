@@ -52,6 +52,12 @@ impl Pairs for PortablePairs {
         bytes.map(|pair| pair.map(i16::from))
     }
     #[inline(always)]
+    unsafe fn load_halves(self, source: *const i8) -> Self::Words {
+        // SAFETY: the caller gives eight bytes to read.
+        let bytes = unsafe { source.cast::<[i8; WIDTH]>().read_unaligned() };
+        bytes.map(|byte| [byte << 4 >> 4, byte >> 4].map(|half| 2 * i16::from(half) + 1))
+    }
+    #[inline(always)]
     unsafe fn load_sums(self, source: *const i32) -> Self::Sums {
         // SAFETY: the caller gives eight sums to read.
         unsafe { source.cast::<Self::Sums>().read_unaligned() }

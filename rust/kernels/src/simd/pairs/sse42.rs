@@ -39,6 +39,17 @@ impl Pairs for Sse42Pairs {
         unsafe { _mm_cvtepi8_epi16(_mm_loadl_epi64(source.cast())) }
     }
     #[inline(always)]
+    unsafe fn load_halves(self, source: *const i8) -> __m128i {
+        // SAFETY: `self` proves the instructions; the caller gives four bytes to read, and no more are.
+        unsafe {
+            let bytes = _mm_cvtepu8_epi32(_mm_cvtsi32_si128(source.cast::<i32>().read_unaligned()));
+            // Each half at the top of its word, from where it comes down with its sign; the last bit is set anyway.
+            let (low, high) = (_mm_slli_epi32::<12>(bytes), _mm_slli_epi32::<24>(bytes));
+            let halves = _mm_blend_epi16::<0xAA>(low, high);
+            _mm_or_si128(_mm_srai_epi16::<11>(halves), _mm_set1_epi16(1))
+        }
+    }
+    #[inline(always)]
     unsafe fn load_sums(self, source: *const i32) -> __m128i {
         // SAFETY: `self` proves the instructions; the caller gives four sums to read.
         unsafe { _mm_loadu_si128(source.cast()) }
