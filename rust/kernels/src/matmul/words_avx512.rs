@@ -5,6 +5,7 @@
 //! once a tile, and two tiles then meet up to six tokens at a time as in `quantized_avx512.rs`.
 
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 use super::destination_avx512::Destination;
 use super::output::OutputTile;
@@ -20,7 +21,10 @@ const FEW: usize = 8;
 /// How far ahead of the conversion memory is asked for, in bytes.
 const AHEAD: usize = 8192;
 
-/// Some tiles and some tokens, as pointers.
+/// Blocks of a panel: words of two tiles take half of the first cache, beside a block of some tokens.
+const PANEL: usize = 8;
+
+/// Some blocks of some tiles and some tokens, as pointers.
 #[derive(Clone, Copy)]
 struct WordTiles {
     /// Weights of the first tile: as they are packed, or as words.
@@ -31,8 +35,15 @@ struct WordTiles {
     weight_bytes: usize,
     worth_bytes: usize,
     blocks: usize,
+    /// Blocks of a row of activations.
+    row_blocks: usize,
     words: *const i16,
     scales: *const f32,
+    /// `[tokens, tiles]`: the sums over the blocks before, or over these.
+    sums: *mut __m512,
+    /// Whether there are blocks before these, and whether there are none behind.
+    goes_on: bool,
+    ends: bool,
     destination: Destination,
 }
 
@@ -50,62 +61,67 @@ pub(crate) unsafe fn multiply(
     range: &TileRange,
     output: &mut OutputTile<'_>,
 ) {
-    let blocks = rows.blocks();
-    let many = range.tokens.len() > FEW;
-    let mut words = vec![_mm512_setzero_si512(); if many { 2 * blocks * VECTORS } else { 0 }];
-    let first = range.tokens.start;
+    let (tokens, row_blocks) = (range.tokens.len(), rows.blocks());
+    let many = tokens > FEW;
+    let mut panel = [[_mm512_setzero_si512(); PANEL * VECTORS]; 2];
+    let mut sums = vec![[_mm512_setzero_ps(); 2]; if many { tokens } else { 0 }];
+    let size = if many { PANEL } else { row_blocks.max(1) };
     let mut tile = range.tiles.start;
     while tile < range.tiles.end {
         let tiles = 1 + usize::from(many && tile + 1 < range.tiles.end);
         let column = (tile - range.tiles.start) * TILE_ROWS;
         let (packed, worths) = (matrix.tile_values(tile), matrix.tile_scales(tile));
-        if many {
-            for (index, words) in words
-                .chunks_exact_mut(blocks * VECTORS)
-                .take(tiles)
-                .enumerate()
-            {
-                convert_tile(matrix, tile + index, words);
+        for first in (0..row_blocks).step_by(size) {
+            let blocks = first..row_blocks.min(first + size);
+            if many {
+                for (index, words) in panel.iter_mut().take(tiles).enumerate() {
+                    convert(matrix, tile + index, &blocks, words);
+                }
             }
-        }
-        // SAFETY: the pointers begin at the range's first token and this tile; the range is inside.
-        unsafe {
+            let (weights, weight_bytes) = if many {
+                (panel.as_ptr().cast(), size_of_val(&panel[0]))
+            } else {
+                (packed.as_ptr(), packed.len())
+            };
+            let place = range.tokens.start * row_blocks + first;
             let task = WordTiles {
-                weights: if many {
-                    words.as_ptr().cast()
-                } else {
-                    packed.as_ptr()
-                },
-                worths: worths.as_ptr(),
-                weight_bytes: packed.len(),
+                weights,
+                worths: worths[first * TILE_ROWS..].as_ptr(),
+                weight_bytes,
                 worth_bytes: worths.len(),
-                blocks,
-                words: rows.words[first * rows.columns()..].as_ptr(),
-                scales: rows.scales[first * blocks..].as_ptr(),
+                blocks: blocks.len(),
+                row_blocks,
+                words: rows.words[place * BLOCK_INPUTS..].as_ptr(),
+                scales: rows.scales[place..].as_ptr(),
+                sums: sums.as_mut_ptr().cast(),
+                goes_on: first > 0,
+                ends: blocks.end == row_blocks,
                 destination: Destination::new(output, column, tiles),
             };
-            let tokens = range.tokens.len();
-            match (matrix.elements(), tiles) {
-                (_, 2) => all_tokens::<2, WORDS>(task, tokens),
-                _ if many => all_tokens::<1, WORDS>(task, tokens),
-                (Elements::Half, _) => all_tokens::<1, F16>(task, tokens),
-                _ => all_tokens::<1, BF16>(task, tokens),
+            // SAFETY: the pointers begin at the range's first token and this tile; the range is inside.
+            unsafe {
+                match (matrix.elements(), tiles) {
+                    (_, 2) => all_tokens::<2, WORDS>(task, tokens),
+                    _ if many => all_tokens::<1, WORDS>(task, tokens),
+                    (Elements::Half, _) => all_tokens::<1, F16>(task, tokens),
+                    _ => all_tokens::<1, BF16>(task, tokens),
+                }
             }
         }
         tile += tiles;
     }
 }
 
-/// Makes integers of a tile.
+/// Makes integers of some blocks of a tile.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,f16c")]
-fn convert_tile(matrix: &PackedMatrix, tile: usize, words: &mut [__m512i]) {
+fn convert(matrix: &PackedMatrix, tile: usize, blocks: &Range<usize>, words: &mut [__m512i]) {
     let packed = matrix.tile_values(tile).as_ptr();
     let worths = matrix.tile_scales(tile).as_chunks::<TILE_ROWS>().0;
     let half = matrix.elements() == Elements::Half;
-    for (block, (words, worths)) in words.chunks_exact_mut(VECTORS).zip(worths).enumerate() {
-        // SAFETY: sixteen bytes; the tile has as many blocks of packed weights as of words.
+    for (block, words) in blocks.clone().zip(words.chunks_exact_mut(VECTORS)) {
+        // SAFETY: sixteen bytes; the tile has as many blocks of packed weights as of worths.
         unsafe {
-            let (_, scale) = word_scales(worths.as_ptr());
+            let (_, scale) = word_scales(worths[block].as_ptr());
             for (vector, word) in words.iter_mut().enumerate() {
                 let source = packed.add((block * VECTORS + vector) * 64);
                 _mm_prefetch::<_MM_HINT_T0>(source.wrapping_add(AHEAD).cast());
@@ -180,8 +196,9 @@ unsafe fn all_tokens<const TILES: usize, const SOURCE: u8>(mut task: WordTiles, 
                 _ => some_tokens::<TILES, 1, SOURCE>(task),
             };
             left -= step;
-            task.words = task.words.add(step * task.blocks * BLOCK_INPUTS);
-            task.scales = task.scales.add(step * task.blocks);
+            task.words = task.words.add(step * task.row_blocks * BLOCK_INPUTS);
+            task.scales = task.scales.add(step * task.row_blocks);
+            task.sums = task.sums.wrapping_add(step * TILES);
             task.destination = task.destination.after(step);
         }
     }
@@ -194,10 +211,16 @@ unsafe fn all_tokens<const TILES: usize, const SOURCE: u8>(mut task: WordTiles, 
 unsafe fn some_tokens<const TILES: usize, const TOKENS: usize, const SOURCE: u8>(
     task: WordTiles,
 ) -> usize {
-    let mut sums = [[_mm512_setzero_ps(); TILES]; TOKENS];
-    let columns = task.blocks * BLOCK_INPUTS;
-    // SAFETY: each tile holds `blocks` blocks, the activation pointers `TOKENS` rows.
+    let columns = task.row_blocks * BLOCK_INPUTS;
+    let kept = task.sums.cast::<[[__m512; TILES]; TOKENS]>();
+    // SAFETY: each tile holds `blocks` blocks, the activation pointers `TOKENS` rows; where blocks stand before or
+    // behind, so many sums do.
     unsafe {
+        let mut sums = if task.goes_on {
+            kept.read()
+        } else {
+            [[_mm512_setzero_ps(); TILES]; TOKENS]
+        };
         for block in 0..task.blocks {
             let mut dots = [[_mm512_setzero_si512(); TILES]; TOKENS];
             let mut worths = [_mm512_setzero_ps(); TILES];
@@ -225,7 +248,7 @@ unsafe fn some_tokens<const TILES: usize, const TOKENS: usize, const SOURCE: u8>
                 }
             }
             for token in 0..TOKENS {
-                let factor = _mm512_set1_ps(*task.scales.add(token * task.blocks + block));
+                let factor = _mm512_set1_ps(*task.scales.add(token * task.row_blocks + block));
                 for tile in 0..TILES {
                     let factor = _mm512_mul_ps(worths[tile], factor);
                     let dot = _mm512_cvtepi32_ps(dots[token][tile]);
@@ -233,7 +256,11 @@ unsafe fn some_tokens<const TILES: usize, const TOKENS: usize, const SOURCE: u8>
                 }
             }
         }
-        task.destination.store(sums);
+        if task.ends {
+            task.destination.store(sums);
+        } else {
+            kept.write(sums);
+        }
     }
     TOKENS
 }
