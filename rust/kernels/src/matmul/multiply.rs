@@ -219,17 +219,21 @@ impl Steps {
     /// Of a chunk of so many tiles. Many tokens meet few tiles rather than few tokens many: what a kernel makes of
     /// weights before they meet tokens it makes once a step.
     fn new(product: &Product<'_>, tiles: usize) -> Self {
+        let present = product.activations.tokens().max(1);
         let bytes = product.activations.row_bytes().max(1);
-        let mut tokens = (ACTIVATION_BYTES / bytes).min(4096);
+        let mut most = (ACTIVATION_BYTES / bytes).clamp(1, 4096);
         let mut tiles = tiles.max(1);
         if let Epilogue::Gate(_) = product.epilogue {
-            let present = tokens.min(product.activations.tokens()).max(1);
-            let fitting = GATED_FLOATS / (TILE_ROWS * present) / PAIR * PAIR;
+            let fitting = GATED_FLOATS / (TILE_ROWS * most.min(present)) / PAIR * PAIR;
             tiles = tiles.min(fitting.max(PAIR));
-            tokens = tokens.min(GATED_FLOATS / (TILE_ROWS * tiles));
+            most = most.min(GATED_FLOATS / (TILE_ROWS * tiles)).max(1);
         }
-        let tokens = (tokens / TOKEN_GROUP).max(1) * TOKEN_GROUP;
-        Self { tokens, tiles }
+        // Steps of one size, for in a short last one weights would be unpacked for few.
+        let tokens = present.div_ceil(present.div_ceil(most));
+        Self {
+            tokens: tokens.next_multiple_of(TOKEN_GROUP),
+            tiles,
+        }
     }
 }
 
@@ -255,5 +259,45 @@ impl RowPrecision {
         } else {
             Self::Float
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::words::WordRows;
+    use super::*;
+
+    fn steps(epilogue: Epilogue, (tokens, columns): (usize, usize), tiles: usize) -> [usize; 2] {
+        let mut rows = WordRows::default();
+        rows.reset(tokens, columns);
+        let product = Product {
+            matrices: &[],
+            activations: Activations::Words(&rows),
+            epilogue,
+            deltas: &[],
+            bias: None,
+            ahead: &[],
+            meanwhile: &[],
+        };
+        let steps = Steps::new(&product, tiles);
+        [steps.tokens, steps.tiles]
+    }
+
+    #[test]
+    fn a_prompt_passes_by_each_tile_at_once() {
+        let gate = Epilogue::Gate(Activation::Silu);
+        // Both halves of what is gated stay in the cache: of fewer tiles rather than of fewer tokens.
+        assert_eq!(steps(gate, (128, 2048), 32), [132, 4]);
+        assert_eq!(steps(gate, (1, 2048), 512), [12, 512]);
+        assert_eq!(steps(Epilogue::Replace, (128, 8192), 8), [132, 8]);
+        assert_eq!(steps(Epilogue::Add, (0, 2048), 8), [12, 8]);
+    }
+
+    #[test]
+    fn longer_prompts_pass_by_in_steps_of_one_size() {
+        let gate = Epilogue::Gate(Activation::GeluTanh);
+        assert_eq!(steps(gate, (512, 2048), 32), [264, PAIR]);
+        assert_eq!(steps(gate, (300, 2048), 32), [156, PAIR]);
+        assert_eq!(steps(Epilogue::Replace, (140, 8192), 8), [72, 8]);
     }
 }
