@@ -208,12 +208,23 @@ MICRO_LORA = (
     rust_mutant("core/src/lora/micro_ewc.rs", "pull / (1.0 + pull)", "pull", LEARNING),
 )
 
+PRODUCTS = (
+    rust_mutant("kernels/src/matmul/multiply.rs", "tiles = tiles.min(fitting.max(PAIR));", "", ("lib",)),
+    rust_mutant(
+        "kernels/src/matmul/multiply.rs",
+        "present.div_ceil(present.div_ceil(most))",
+        "most",
+        ("lib",),
+    ),
+)
+
 RUST_MUTANTS: dict[str, tuple[Mutant, ...]] = {
     "sampler": SAMPLER,
     "prefix cache": PREFIX_CACHE,
     "pool": POOL,
     "engine": ENGINE,
     "MicroLoRA": MICRO_LORA,
+    "products": PRODUCTS,
     "start": IMAGE_RUST_MUTANTS,
     "evaluating": EVALUATING_RUST_MUTANTS,
     "guesses": GUESS_MUTANTS,

@@ -325,6 +325,32 @@ fn a_row_does_not_depend_on_the_batch_around_it() {
     }
 }
 
+/// Words of many tokens are made of some blocks at a time: fewer than those, as many, and some more; of an odd tile, too.
+#[test]
+fn words_of_any_number_of_blocks_agree_alone_and_together() {
+    for block_type in [BlockType::F16, BlockType::Bf16] {
+        for (rows, blocks, tokens) in [(16, 1, 13), (33, 8, 9), (50, 11, 26), (17, 19, 12)] {
+            let many = product(block_type, (rows, 32 * blocks, tokens), 5);
+            let expected = many.words(&Scalar);
+            for kernels in fast() {
+                let name = format!("{} {} of {blocks}", kernels.name(), block_type.name());
+                let together = many.words(&*kernels);
+                assert_close(&name, &expected, &together, SUM_TOLERANCE);
+                let inputs = many.inputs.chunks_exact(32 * blocks);
+                for (inputs, together) in inputs.zip(together.chunks_exact(rows)) {
+                    let alone = Sample {
+                        matrix: Arc::clone(&many.matrix),
+                        decoded: vec![],
+                        inputs: inputs.to_vec(),
+                        tokens: 1,
+                    };
+                    assert_eq!(alone.words(&*kernels), together, "{name}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn embedding_rows_are_the_decoded_ones() {
     for block_type in BlockType::ALL {

@@ -16,7 +16,7 @@ pub(super) struct Chunk<'a> {
 }
 
 /// Kernels take tiles in pairs.
-const PAIR: usize = 2;
+pub(super) const PAIR: usize = 2;
 
 /// Cuts the matrices so that each thread gets several chunks, of tiles that share their activations.
 pub(super) struct Cut<'a> {

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::add_deltas::{add_deltas, numbers_for};
-use super::cut::{Chunk, Cut};
+use super::cut::{Chunk, Cut, PAIR};
 use super::output::OutputTile;
 use super::product::{Activations, Epilogue, FEW_TOKENS, Product};
 use super::rows::TileRange;
@@ -15,8 +15,9 @@ use crate::read_ahead::{ReadAhead, ask_all, lines_in, lines_of};
 use crate::threads::ThreadPool;
 use crate::weights::{Elements, PackedMatrix, TILE_ROWS};
 
-/// Bytes of activations that should stay in a core's cache while tiles pass by.
-const ACTIVATION_BYTES: usize = 256 << 10;
+/// Bytes of activations that pass by each tile before the next tokens do: of a few tiles more than weights, since those
+/// are unpacked for each step of tokens anew.
+const ACTIVATION_BYTES: usize = 2 << 20;
 /// Floats of each half of a gated product that stay there too.
 const GATED_FLOATS: usize = 8 << 10;
 /// Tokens come in multiples of what the kernels take at once.
@@ -84,34 +85,36 @@ pub fn multiply(
         let Some(chunk) = cut.chunk(index) else {
             return;
         };
-        let tiles = chunk.tiles.clone();
-        let step = token_step(product, tiles.len());
-        for first in (0..tokens).step_by(step) {
-            let mut range = TileRange {
-                tiles: tiles.clone(),
-                tokens: first..tokens.min(first + step),
-                ahead: Vec::new(),
-            };
-            let share = Share {
-                index,
-                of: chunks,
-                is_first_pass: first == 0,
-            };
-            let rows = range.rows(&chunk.matrices[0]);
-            let columns = chunk.column + rows.start..chunk.column + rows.end;
-            // SAFETY: chunks cover disjoint rows of the matrices, so disjoint columns; the
-            // output's length was checked above.
-            let mut target = unsafe { shared.tile(&range.tokens, &columns) };
-            if let Epilogue::Gate(activation) = product.epilogue {
-                let with = (kernels, activation);
-                gate_chunk(with, &chunk, (product, share), range, &mut target);
-            } else {
-                let place = (&range.tokens.clone(), &columns);
-                range.ahead = share.read_ahead(product, place);
-                multiply_range(kernels, &chunk.matrices[0], (product, &range), &mut target);
-                add_deltas(kernels, product.deltas, place, &mut target);
-                if let Some(bias) = product.bias {
-                    add_bias(kernels, &bias[columns.clone()], &mut target);
+        let steps = Steps::new(product, chunk.tiles.len());
+        let pieces = chunk.tiles.len().div_ceil(steps.tiles);
+        for first in (0..tokens).step_by(steps.tokens) {
+            for (piece, tile) in chunk.tiles.clone().step_by(steps.tiles).enumerate() {
+                let mut range = TileRange {
+                    tiles: tile..chunk.tiles.end.min(tile + steps.tiles),
+                    tokens: first..tokens.min(first + steps.tokens),
+                    ahead: Vec::new(),
+                };
+                let share = Share {
+                    index: index * pieces + piece,
+                    of: chunks * pieces,
+                    is_first_pass: first == 0,
+                };
+                let rows = range.rows(&chunk.matrices[0]);
+                let columns = chunk.column + rows.start..chunk.column + rows.end;
+                // SAFETY: chunks cover disjoint rows of the matrices, so disjoint columns; the
+                // output's length was checked above.
+                let mut target = unsafe { shared.tile(&range.tokens, &columns) };
+                if let Epilogue::Gate(activation) = product.epilogue {
+                    let with = (kernels, activation);
+                    gate_chunk(with, &chunk, (product, share), range, &mut target);
+                } else {
+                    let place = (&range.tokens.clone(), &columns);
+                    range.ahead = share.read_ahead(product, place);
+                    multiply_range(kernels, &chunk.matrices[0], (product, &range), &mut target);
+                    add_deltas(kernels, product.deltas, place, &mut target);
+                    if let Some(bias) = product.bias {
+                        add_bias(kernels, &bias[columns.clone()], &mut target);
+                    }
                 }
             }
         }
@@ -206,15 +209,32 @@ fn gate_chunk(
     kernels.gate_rows(activation, gate, up, output);
 }
 
-/// Tokens whose activations, and gated halves, stay in a core's cache while tiles pass by.
-fn token_step(product: &Product<'_>, tiles: usize) -> usize {
-    let bytes = product.activations.row_bytes().max(1);
-    let step = (ACTIVATION_BYTES / bytes).min(4096);
-    let step = match product.epilogue {
-        Epilogue::Gate(_) => step.min(GATED_FLOATS / (tiles * TILE_ROWS).max(1)),
-        _ => step,
-    };
-    (step / TOKEN_GROUP).max(1) * TOKEN_GROUP
+/// In what steps a chunk is computed: what of tokens and tiles stays in a core's cache.
+struct Steps {
+    tokens: usize,
+    tiles: usize,
+}
+
+impl Steps {
+    /// Of a chunk of so many tiles. Many tokens meet few tiles rather than few tokens many: what a kernel makes of
+    /// weights before they meet tokens it makes once a step.
+    fn new(product: &Product<'_>, tiles: usize) -> Self {
+        let present = product.activations.tokens().max(1);
+        let bytes = product.activations.row_bytes().max(1);
+        let mut most = (ACTIVATION_BYTES / bytes).clamp(1, 4096);
+        let mut tiles = tiles.max(1);
+        if let Epilogue::Gate(_) = product.epilogue {
+            let fitting = GATED_FLOATS / (TILE_ROWS * most.min(present)) / PAIR * PAIR;
+            tiles = tiles.min(fitting.max(PAIR));
+            most = most.min(GATED_FLOATS / (TILE_ROWS * tiles)).max(1);
+        }
+        // Steps of one size, for in a short last one weights would be unpacked for few.
+        let tokens = present.div_ceil(present.div_ceil(most));
+        Self {
+            tokens: tokens.next_multiple_of(TOKEN_GROUP),
+            tiles,
+        }
+    }
 }
 
 /// In which precision rows meet matrices best.
@@ -239,5 +259,45 @@ impl RowPrecision {
         } else {
             Self::Float
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::words::WordRows;
+    use super::*;
+
+    fn steps(epilogue: Epilogue, (tokens, columns): (usize, usize), tiles: usize) -> [usize; 2] {
+        let mut rows = WordRows::default();
+        rows.reset(tokens, columns);
+        let product = Product {
+            matrices: &[],
+            activations: Activations::Words(&rows),
+            epilogue,
+            deltas: &[],
+            bias: None,
+            ahead: &[],
+            meanwhile: &[],
+        };
+        let steps = Steps::new(&product, tiles);
+        [steps.tokens, steps.tiles]
+    }
+
+    #[test]
+    fn a_prompt_passes_by_each_tile_at_once() {
+        let gate = Epilogue::Gate(Activation::Silu);
+        // Both halves of what is gated stay in the cache: of fewer tiles rather than of fewer tokens.
+        assert_eq!(steps(gate, (128, 2048), 32), [132, 4]);
+        assert_eq!(steps(gate, (1, 2048), 512), [12, 512]);
+        assert_eq!(steps(Epilogue::Replace, (128, 8192), 8), [132, 8]);
+        assert_eq!(steps(Epilogue::Add, (0, 2048), 8), [12, 8]);
+    }
+
+    #[test]
+    fn longer_prompts_pass_by_in_steps_of_one_size() {
+        let gate = Epilogue::Gate(Activation::GeluTanh);
+        assert_eq!(steps(gate, (512, 2048), 32), [264, PAIR]);
+        assert_eq!(steps(gate, (300, 2048), 32), [156, PAIR]);
+        assert_eq!(steps(Epilogue::Replace, (140, 8192), 8), [72, 8]);
     }
 }

@@ -1,26 +1,34 @@
 //! 16-bit weights as 14-bit integers times 14-bit activations with `vpdpwssd`.
 //!
 //! Weights become integers (see `words.rs`) in the order of the products: each lane two consecutive
-//! inputs of a row. For few tokens that happens in registers, on the way to the product; for many,
-//! once a tile, and two tiles then meet up to six tokens at a time as in `quantized_avx512.rs`.
+//! inputs of a row. For few tokens that happens in registers, on the way to the product; for many, in
+//! panels of two tiles and a few blocks, which stay in the first cache while up to six tokens at a time
+//! pass by. Sums between panels are kept as they are, so no bit depends on the panels.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 use super::destination_avx512::Destination;
 use super::output::OutputTile;
 use super::rows::TileRange;
 use super::words::source::{BF16, F16, WORDS};
 use super::words::{LAST_BITS, WordRows};
-use crate::weights::{BLOCK_INPUTS, Elements, PackedMatrix, TILE_ROWS};
+use crate::weights::{BLOCK_INPUTS, Elements, PackedMatrix, TILE_ROWS, VECTOR_BYTES};
 
 /// Vectors of a block: two inputs of sixteen rows each.
 const VECTORS: usize = BLOCK_INPUTS / 2;
 /// Tokens that meet one tile at a time where there are no more.
 const FEW: usize = 8;
+/// Tokens that meet two tiles at a time.
+const MANY: usize = 6;
 /// How far ahead of the conversion memory is asked for, in bytes.
 const AHEAD: usize = 8192;
 
-/// Some tiles and some tokens, as pointers.
+/// Blocks of a panel: words of two tiles take half of the first cache, beside a block of some tokens.
+const PANEL: usize = 8;
+
+/// Some blocks of some tiles and some tokens, as pointers.
 #[derive(Clone, Copy)]
 struct WordTiles {
     /// Weights of the first tile: as they are packed, or as words.
@@ -31,9 +39,36 @@ struct WordTiles {
     weight_bytes: usize,
     worth_bytes: usize,
     blocks: usize,
+    /// Blocks of a row of activations.
+    row_blocks: usize,
     words: *const i16,
     scales: *const f32,
+    /// `[tokens, tiles]`: the sums over the blocks before, or over these.
+    sums: *mut __m512,
+    /// Whether there are blocks before these, and whether there are none behind.
+    goes_on: bool,
+    ends: bool,
+    /// Packed weights of the first tile that become words next, and the lines of them that each block asks memory for.
+    next: *const u8,
+    next_bytes: usize,
+    next_lines: usize,
     destination: Destination,
+}
+
+impl WordTiles {
+    /// Asks memory for a block's share of what becomes words next.
+    #[inline(always)]
+    fn ask_ahead(&self, tiles: usize, block: usize) {
+        for line in block * self.next_lines..(block + 1) * self.next_lines {
+            let line = self.next.wrapping_add(line * VECTOR_BYTES);
+            for tile in 0..tiles {
+                // SAFETY: every x86-64 processor has the instruction, which may name any address.
+                unsafe {
+                    _mm_prefetch::<_MM_HINT_T1>(line.wrapping_add(tile * self.next_bytes).cast());
+                }
+            }
+        }
+    }
 }
 
 /// Multiplies the range.
@@ -50,65 +85,88 @@ pub(crate) unsafe fn multiply(
     range: &TileRange,
     output: &mut OutputTile<'_>,
 ) {
-    let blocks = rows.blocks();
-    let many = range.tokens.len() > FEW;
-    let mut words = vec![_mm512_setzero_si512(); if many { 2 * blocks * VECTORS } else { 0 }];
-    let first = range.tokens.start;
+    let (tokens, row_blocks) = (range.tokens.len(), rows.blocks());
+    let many = tokens > FEW;
+    let room = if many { 2 * PANEL * VECTORS } else { 0 };
+    let mut panel = vec![_mm512_setzero_si512(); room];
+    let mut sums = vec![[_mm512_setzero_ps(); 2]; if many { tokens } else { 0 }];
+    let size = if many { PANEL } else { row_blocks.max(1) };
     let mut tile = range.tiles.start;
     while tile < range.tiles.end {
         let tiles = 1 + usize::from(many && tile + 1 < range.tiles.end);
         let column = (tile - range.tiles.start) * TILE_ROWS;
         let (packed, worths) = (matrix.tile_values(tile), matrix.tile_scales(tile));
-        if many {
-            for (index, words) in words
-                .chunks_exact_mut(blocks * VECTORS)
-                .take(tiles)
-                .enumerate()
-            {
-                convert_tile(matrix, tile + index, words);
+        for first in (0..row_blocks).step_by(size) {
+            let blocks = first..row_blocks.min(first + size);
+            if many {
+                for index in 0..tiles {
+                    convert(matrix, tile + index, &blocks, (&mut panel[index..], tiles));
+                }
             }
-        }
-        // SAFETY: the pointers begin at the range's first token and this tile; the range is inside.
-        unsafe {
+            let (weights, weight_bytes) = if many {
+                (panel.as_ptr().cast(), VECTOR_BYTES)
+            } else {
+                (packed.as_ptr(), packed.len())
+            };
+            let place = range.tokens.start * row_blocks + first;
             let task = WordTiles {
-                weights: if many {
-                    words.as_ptr().cast()
-                } else {
-                    packed.as_ptr()
-                },
-                worths: worths.as_ptr(),
-                weight_bytes: packed.len(),
+                weights,
+                worths: worths[first * TILE_ROWS..].as_ptr(),
+                weight_bytes,
                 worth_bytes: worths.len(),
-                blocks,
-                words: rows.words[first * rows.columns()..].as_ptr(),
-                scales: rows.scales[first * blocks..].as_ptr(),
+                blocks: blocks.len(),
+                row_blocks,
+                words: rows.words[place * BLOCK_INPUTS..].as_ptr(),
+                scales: rows.scales[place..].as_ptr(),
+                sums: sums.as_mut_ptr().cast(),
+                next: next_panel(matrix, (tile, tiles), blocks.end),
+                next_bytes: packed.len(),
+                next_lines: (PANEL * VECTORS).div_ceil(tokens.div_ceil(MANY) * PANEL),
+                goes_on: first > 0,
+                ends: blocks.end == row_blocks,
                 destination: Destination::new(output, column, tiles),
             };
-            let tokens = range.tokens.len();
-            match (matrix.elements(), tiles) {
-                (_, 2) => all_tokens::<2, WORDS>(task, tokens),
-                _ if many => all_tokens::<1, WORDS>(task, tokens),
-                (Elements::Half, _) => all_tokens::<1, F16>(task, tokens),
-                _ => all_tokens::<1, BF16>(task, tokens),
+            // SAFETY: the pointers begin at the range's first token and this tile; the range is inside.
+            unsafe {
+                match (matrix.elements(), tiles) {
+                    (_, 2) => all_tokens::<2, WORDS>(task, tokens),
+                    _ if many => all_tokens::<1, WORDS>(task, tokens),
+                    (Elements::Half, _) => all_tokens::<1, F16>(task, tokens),
+                    _ => all_tokens::<1, BF16>(task, tokens),
+                }
             }
         }
         tile += tiles;
     }
 }
 
-/// Makes integers of a tile.
+/// Where what becomes words after `block` of some tiles begins: the next panel, or the first of the next tiles.
+fn next_panel(matrix: &PackedMatrix, (tile, tiles): (usize, usize), block: usize) -> *const u8 {
+    let packed = matrix.tile_values(tile);
+    let offset = block * VECTORS * VECTOR_BYTES;
+    let skipped = if offset < packed.len() { 0 } else { tiles - 1 };
+    packed
+        .as_ptr()
+        .wrapping_add(offset + skipped * packed.len())
+}
+
+/// Makes integers of some blocks of a tile.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,f16c")]
-fn convert_tile(matrix: &PackedMatrix, tile: usize, words: &mut [__m512i]) {
+fn convert(
+    matrix: &PackedMatrix,
+    tile: usize,
+    blocks: &Range<usize>,
+    (panel, tiles): (&mut [__m512i], usize),
+) {
     let packed = matrix.tile_values(tile).as_ptr();
     let worths = matrix.tile_scales(tile).as_chunks::<TILE_ROWS>().0;
     let half = matrix.elements() == Elements::Half;
-    for (block, (words, worths)) in words.chunks_exact_mut(VECTORS).zip(worths).enumerate() {
-        // SAFETY: sixteen bytes; the tile has as many blocks of packed weights as of words.
+    for (block, words) in blocks.clone().zip(panel.chunks_mut(tiles * VECTORS)) {
+        // SAFETY: sixteen bytes; the tile has as many blocks of packed weights as of worths.
         unsafe {
-            let (_, scale) = word_scales(worths.as_ptr());
-            for (vector, word) in words.iter_mut().enumerate() {
-                let source = packed.add((block * VECTORS + vector) * 64);
-                _mm_prefetch::<_MM_HINT_T0>(source.wrapping_add(AHEAD).cast());
+            let (_, scale) = word_scales(worths[block].as_ptr());
+            for (vector, word) in words.iter_mut().step_by(tiles).enumerate() {
+                let source = packed.add((block * VECTORS + vector) * VECTOR_BYTES);
                 *word = if half {
                     pairs::<F16>(source, scale)
                 } else {
@@ -174,14 +232,18 @@ unsafe fn all_tokens<const TILES: usize, const SOURCE: u8>(mut task: WordTiles, 
             let step = match left {
                 8 if TILES == 1 => some_tokens::<TILES, FEW, SOURCE>(task),
                 4 | 7 | 8 => some_tokens::<TILES, 4, SOURCE>(task),
-                6.. => some_tokens::<TILES, 6, SOURCE>(task),
+                MANY.. => some_tokens::<TILES, MANY, SOURCE>(task),
                 3 | 5 => some_tokens::<TILES, 3, SOURCE>(task),
                 2 => some_tokens::<TILES, 2, SOURCE>(task),
                 _ => some_tokens::<TILES, 1, SOURCE>(task),
             };
             left -= step;
-            task.words = task.words.add(step * task.blocks * BLOCK_INPUTS);
-            task.scales = task.scales.add(step * task.blocks);
+            task.words = task.words.add(step * task.row_blocks * BLOCK_INPUTS);
+            task.scales = task.scales.add(step * task.row_blocks);
+            task.sums = task.sums.wrapping_add(step * TILES);
+            task.next = task
+                .next
+                .wrapping_add(PANEL * task.next_lines * VECTOR_BYTES);
             task.destination = task.destination.after(step);
         }
     }
@@ -194,10 +256,18 @@ unsafe fn all_tokens<const TILES: usize, const SOURCE: u8>(mut task: WordTiles, 
 unsafe fn some_tokens<const TILES: usize, const TOKENS: usize, const SOURCE: u8>(
     task: WordTiles,
 ) -> usize {
-    let mut sums = [[_mm512_setzero_ps(); TILES]; TOKENS];
-    let columns = task.blocks * BLOCK_INPUTS;
-    // SAFETY: each tile holds `blocks` blocks, the activation pointers `TOKENS` rows.
+    let columns = task.row_blocks * BLOCK_INPUTS;
+    // Two tiles are words of a panel, a vector of each in turn.
+    let vector_bytes = TILES * VECTOR_BYTES;
+    let kept = task.sums.cast::<[[__m512; TILES]; TOKENS]>();
+    // SAFETY: each tile holds `blocks` blocks, the activation pointers `TOKENS` rows; where blocks stand before or
+    // behind, so many sums do.
     unsafe {
+        let mut sums = if task.goes_on {
+            kept.read()
+        } else {
+            [[_mm512_setzero_ps(); TILES]; TOKENS]
+        };
         for block in 0..task.blocks {
             let mut dots = [[_mm512_setzero_si512(); TILES]; TOKENS];
             let mut worths = [_mm512_setzero_ps(); TILES];
@@ -206,8 +276,11 @@ unsafe fn some_tokens<const TILES: usize, const TOKENS: usize, const SOURCE: u8>
                 let place = task.worths.add(tile * task.worth_bytes + block * TILE_ROWS);
                 (worths[tile], scales[tile]) = word_scales(place);
             }
+            if SOURCE == WORDS {
+                task.ask_ahead(TILES, block);
+            }
             for vector in 0..VECTORS {
-                let weights = task.weights.add((block * VECTORS + vector) * 64);
+                let weights = task.weights.add((block * VECTORS + vector) * vector_bytes);
                 if SOURCE != WORDS {
                     _mm_prefetch::<_MM_HINT_T0>(weights.wrapping_add(AHEAD).cast());
                 }
@@ -220,12 +293,12 @@ unsafe fn some_tokens<const TILES: usize, const TOKENS: usize, const SOURCE: u8>
                     let inputs = task.words.add(token * columns + block * BLOCK_INPUTS);
                     let inputs = inputs.cast::<i32>().add(vector).read_unaligned();
                     for (dot, words) in dots.iter_mut().zip(words) {
-                        *dot = _mm512_dpwssd_epi32(*dot, words, _mm512_set1_epi32(inputs));
+                        *dot = add_pairs::<SOURCE>(*dot, words, _mm512_set1_epi32(inputs));
                     }
                 }
             }
             for token in 0..TOKENS {
-                let factor = _mm512_set1_ps(*task.scales.add(token * task.blocks + block));
+                let factor = _mm512_set1_ps(*task.scales.add(token * task.row_blocks + block));
                 for tile in 0..TILES {
                     let factor = _mm512_mul_ps(worths[tile], factor);
                     let dot = _mm512_cvtepi32_ps(dots[token][tile]);
@@ -233,7 +306,34 @@ unsafe fn some_tokens<const TILES: usize, const TOKENS: usize, const SOURCE: u8>
                 }
             }
         }
-        task.destination.store(sums);
+        if task.ends {
+            task.destination.store(sums);
+        } else {
+            kept.write(sums);
+        }
     }
     TOKENS
+}
+
+/// Adds to each lane the products of its two words.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn add_pairs<const SOURCE: u8>(dots: __m512i, words: __m512i, inputs: __m512i) -> __m512i {
+    if SOURCE != WORDS {
+        return _mm512_dpwssd_epi32(dots, words, inputs);
+    }
+    let mut sums = dots;
+    // The compiler takes the intrinsic apart into a product and a sum, which are ready sooner. That is good for few
+    // tokens; the sums of many never wait for one another, and a second instruction costs a quarter of the rate.
+    // SAFETY: only registers are touched, by an instruction that the features have.
+    unsafe {
+        asm!(
+            "vpdpwssd {sums}, {words}, {inputs}",
+            sums = inout(zmm_reg) sums,
+            words = in(zmm_reg) words,
+            inputs = in(zmm_reg) inputs,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sums
 }
