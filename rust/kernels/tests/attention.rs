@@ -98,7 +98,7 @@ impl Cache {
             KvFormat::K8V4 => {
                 // A half is a number of -8..=7 and stands for an odd one.
                 let byte = (self.number(begin + token / 2 * padded + dimension) as i8) as u8;
-                let half = f64::from(if token % 2 == 0 {
+                let half = f64::from(if token.is_multiple_of(2) {
                     byte & 0xF
                 } else {
                     byte >> 4

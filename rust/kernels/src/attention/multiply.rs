@@ -27,7 +27,7 @@ pub(super) unsafe fn multiply<A: Arithmetic, const ROWS: usize, const VECTORS: u
     arithmetic: A,
     sums: &mut [[A::Sum; VECTORS]; ROWS],
     rows: &[*const f32; ROWS],
-    panel: Panel<'_, A::Stored, VECTORS>,
+    panel: &Panel<'_, A::Stored, VECTORS>,
     (steps, mut ahead): (Range<usize>, Option<&mut Ahead<'_, A::Stored>>),
 ) {
     let elements = match panel.side {
@@ -44,13 +44,13 @@ pub(super) unsafe fn multiply<A: Arithmetic, const ROWS: usize, const VECTORS: u
             }
             for inner in step..step + STEPS_AHEAD {
                 let offset = (inner - steps.start) * panel.stride;
-                multiply_step(arithmetic, sums, (rows, inner), (&panel, offset));
+                multiply_step(arithmetic, sums, (rows, inner), (panel, offset));
             }
             step += STEPS_AHEAD;
         }
         while step < steps.end {
             let offset = (step - steps.start) * panel.stride;
-            multiply_step(arithmetic, sums, (rows, step), (&panel, offset));
+            multiply_step(arithmetic, sums, (rows, step), (panel, offset));
             step += 1;
         }
     }

@@ -46,7 +46,7 @@ pub(super) fn turn(numbers: &mut [f32], length: usize) {
 fn cross_within<const DISTANCE: usize>(vector: &mut [f32; LANES]) {
     let mut index = 0;
     while index < LANES {
-        if index / DISTANCE % 2 == 0 {
+        if (index / DISTANCE).is_multiple_of(2) {
             let (a, b) = (vector[index], vector[index + DISTANCE]);
             (vector[index], vector[index + DISTANCE]) = (a + b, a - b);
         }

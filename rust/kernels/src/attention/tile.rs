@@ -255,7 +255,13 @@ unsafe fn block_scores<A: Arithmetic, const ROWS: usize, const VECTORS: usize>(
             vectors: &keys,
             stride: BLOCK_TOKENS * together::<A>(),
         };
-        multiply(arithmetic, &mut sums, &queries, keys, (steps, walk.ahead()));
+        multiply(
+            arithmetic,
+            &mut sums,
+            &queries,
+            &keys,
+            (steps, walk.ahead()),
+        );
         let mut scores = sums.map(|sums| sums.map(|sum| arithmetic.floats(sum)));
         if <A::Stored as Stored>::HAS_SCALES {
             for vector in 0..VECTORS {
@@ -332,7 +338,7 @@ unsafe fn column_values<A: Arithmetic, const ROWS: usize, const VECTORS: usize>(
                 arithmetic,
                 &mut sums,
                 &weights,
-                values,
+                &values,
                 (steps, walk.ahead()),
             );
         }
