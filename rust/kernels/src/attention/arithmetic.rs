@@ -85,6 +85,16 @@ pub(crate) trait Arithmetic: Copy {
     ) -> f32;
 }
 
+/// Numbers of a row that meet in one step.
+pub(super) const fn together<A: Arithmetic>() -> usize {
+    <A::Stored as Stored>::TOGETHER
+}
+
+/// Lanes of a vector.
+pub(super) const fn width<A: Arithmetic>() -> usize {
+    <A::Lanes as Lanes>::WIDTH
+}
+
 /// What is known of a row of weights.
 #[derive(Clone, Copy)]
 pub(crate) struct Weights {

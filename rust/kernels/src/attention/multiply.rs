@@ -3,9 +3,8 @@
 use std::ops::Range;
 
 use super::ahead::Ahead;
-use super::arithmetic::Arithmetic;
+use super::arithmetic::{Arithmetic, together, width};
 use super::scale::Side;
-use super::tile::{together, width};
 
 /// Steps between two requests for memory ahead.
 const STEPS_AHEAD: usize = 8;

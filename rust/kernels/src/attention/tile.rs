@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::ahead::Ahead;
-use super::arithmetic::{Arithmetic, Weights};
+use super::arithmetic::{Arithmetic, Weights, together, width};
 use super::join::{Gathered, Share, join};
 use super::layout::{BLOCK_TOKENS, SCALE_BYTES};
 use super::multiply::{Panel, multiply};
@@ -38,16 +38,6 @@ impl<'b, A: Arithmetic> Walk<'_, 'b, A> {
     fn ahead(&mut self) -> Option<&mut Ahead<'b, A::Stored>> {
         self.is_asking.then_some(&mut self.ahead)
     }
-}
-
-/// Numbers of a row that meet in one step.
-pub(super) const fn together<A: Arithmetic>() -> usize {
-    <A::Stored as Stored>::TOGETHER
-}
-
-/// Lanes of a vector.
-pub(super) const fn width<A: Arithmetic>() -> usize {
-    <A::Lanes as Lanes>::WIDTH
 }
 
 /// One segment for some rows.
