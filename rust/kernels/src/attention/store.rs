@@ -56,16 +56,22 @@ unsafe fn store_heads<L: Lanes, V: Values<Element: Whole>>(
         // the sixteen of a block.
         unsafe {
             let (numbers, stride) = turned.turn(&rows.keys[begin..], run.rows, rows.stride);
-            let scale = V::Element::key_scale;
-            let source = Source::new((numbers, stride, head_dim), run, (scale, Side::Key), scales);
-            store_keys(lanes, &source, run, layout.head_dim, keys);
+            let mut source = Source::new(numbers, stride);
+            if V::Element::HAS_SCALES {
+                for row in 0..run.rows {
+                    let scale = V::Element::key_scale(&numbers[row * stride..][..head_dim]);
+                    source.scale((row, scale), (Side::Key, run), scales);
+                }
+            }
+            store_keys(lanes, &source, run, head_dim, keys);
             let (numbers, stride) = turned.turn(&rows.values[begin..], run.rows, rows.stride);
-            let source = Source::new(
-                (numbers, stride, head_dim),
-                run,
-                (V::scale, Side::Value),
-                scales,
-            );
+            let mut source = Source::new(numbers, stride);
+            if V::Element::HAS_SCALES {
+                for row in 0..run.rows {
+                    let scale = V::scale(&numbers[row * stride..][..head_dim]);
+                    source.scale((row, scale), (Side::Value, run), scales);
+                }
+            }
             store_values::<L, V>(lanes, &source, run, layout, values);
         }
     }
@@ -115,27 +121,25 @@ struct Source {
 }
 
 impl Source {
-    /// Rows with their factors; the inverses of these, the scales, are written where the format has them.
     #[inline(always)]
-    fn new<S: Stored>(
-        (rows, stride, head_dim): (&[f32], usize, usize),
-        run: KvRun,
-        (scale, side): (fn(&[f32]) -> Scale, Side),
-        scales: &mut [S],
-    ) -> Self {
-        let mut factors = [1.0; BLOCK_TOKENS];
-        if S::HAS_SCALES {
-            for (row, factor) in factors[..run.rows].iter_mut().enumerate() {
-                let scale = scale(&rows[row * stride..][..head_dim]);
-                write_scale(scales, (side, run.position + row), scale.unit);
-                *factor = scale.inverse;
-            }
-        }
+    fn new(rows: &[f32], stride: usize) -> Self {
         Self {
             first: rows.as_ptr(),
             stride,
-            factors,
+            factors: [1.0; BLOCK_TOKENS],
         }
+    }
+
+    /// Gives a row its scale, which is written to those of its head.
+    #[inline(always)]
+    fn scale<S: Stored>(
+        &mut self,
+        (row, scale): (usize, Scale),
+        (side, run): (Side, KvRun),
+        scales: &mut [S],
+    ) {
+        write_scale(scales, (side, run.position + row), scale.unit);
+        self.factors[row] = scale.inverse;
     }
 }
 
