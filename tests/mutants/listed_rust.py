@@ -1,5 +1,6 @@
 """Mutants of the crates: features taken out one by one, each beside the test targets that stand for it."""
 
+from tests.mutants.listed_attention import ATTENTION_MUTANTS
 from tests.mutants.listed_evaluating import EVALUATING_RUST_MUTANTS
 from tests.mutants.listed_guesses import GUESS_MUTANTS
 from tests.mutants.listed_images import IMAGE_RUST_MUTANTS
@@ -225,6 +226,7 @@ RUST_MUTANTS: dict[str, tuple[Mutant, ...]] = {
     "engine": ENGINE,
     "MicroLoRA": MICRO_LORA,
     "products": PRODUCTS,
+    "attention": ATTENTION_MUTANTS,
     "start": IMAGE_RUST_MUTANTS,
     "evaluating": EVALUATING_RUST_MUTANTS,
     "guesses": GUESS_MUTANTS,
