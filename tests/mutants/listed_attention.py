@@ -16,6 +16,10 @@ ATTENTION_MUTANTS = (
     ),
     rust_mutant("kernels/src/attention/values.rs", "(*byte & 0xF) | (half << 4)", "half << 4", FORMATS),
     rust_mutant(
-        "kernels/src/attention/scale.rs", "unit: product / square * largest,", "unit: largest / 8.0,", FORMATS
+        "kernels/src/attention/scale.rs",
+        "unit: product / square * largest,",
+        "unit: largest * cut / 16.0,",
+        ("lib",),
     ),
+    rust_mutant("kernels/src/attention/scale.rs", "[1.0, 0.92, 0.84, 0.76, 0.68]", "[1.0; 5]", ("lib",)),
 )

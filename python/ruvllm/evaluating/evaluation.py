@@ -112,7 +112,7 @@ def opened(model: AnyModel, settings: EngineKeywords) -> "AbstractContextManager
 
 def refuse_unused(settings: EngineKeywords, *models: AnyModel | None) -> None:
     """An error where there are settings and nothing that would be opened with them."""
-    if settings and not any(isinstance(model, str | os.PathLike) for model in models):
+    if settings and all(model is None or isinstance(model, LLM) for model in models):
         raise ConfigError(
             f"{', '.join(sorted(settings))}: settings of an engine, but the model is loaded already; give "
             "them to LLM, or name a file here (how the text is read is said by `params`)"

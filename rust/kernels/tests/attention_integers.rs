@@ -71,9 +71,17 @@ fn store(kernels: &dyn Kernels, storage: &mut KvStorage, position: usize, rows: 
 #[test]
 fn a_block_of_bytes_is_half_of_one_of_words_and_its_parts_stand_on_cache_lines() {
     // Keys and values, and of each sixteen scales of four bytes.
-    for (format, bytes) in [(KvFormat::I16, 2), (KvFormat::I8, 1)] {
+    for (format, bytes, value_bits) in [
+        (KvFormat::I16, 2, 16),
+        (KvFormat::I8, 1, 8),
+        (KvFormat::K8V4, 1, 4),
+    ] {
         let layout = layout(3, 64, format);
-        assert_eq!(layout.block_bytes(), 3 * (2 * 16 * 64 * bytes + 2 * 16 * 4));
+        let numbers = 16 * 64;
+        assert_eq!(
+            layout.block_bytes(),
+            3 * (numbers * bytes + numbers * value_bits / 8 + 2 * 16 * 4)
+        );
         for kv_head in 0..3 {
             for block in 0..2 {
                 let places = [

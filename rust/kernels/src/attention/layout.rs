@@ -7,7 +7,7 @@
 //!
 //! Where numbers are integers, two of those that are added up stand side by side, as the processor
 //! multiplies them: keys are `[head_dim / 2][16][2]`, values `[8][head_dim][2]`. Each token's key and each
-//! token's value has a scale. A head's scales,
+//! token's value has a scale. Where values have 4 bits they are `[8][head_dim]` bytes, of two tokens each. A head's scales,
 //! sixteen of keys and sixteen of values, stand between its keys and its values: the score that
 //! ends the keys and the weight that comes before the values want them then. So a block is one
 //! piece of bytes that needs nothing beside it.
@@ -49,7 +49,7 @@ impl KvFormat {
         ("k8v4", Self::K8V4),
     ];
 
-    /// Bytes of one number.
+    /// Bytes of one element: a number, or two of values of 4 bits.
     pub fn bytes(self) -> usize {
         match self {
             Self::F32 => 4,
@@ -113,7 +113,7 @@ impl KvLayout {
         self.head_dim.next_multiple_of(HEAD_STEP)
     }
 
-    /// Numbers of one head's keys, or values, in one block.
+    /// Numbers of one head's keys, or values, in one block, of which each key is an element.
     pub(crate) fn panel_elements(self) -> usize {
         BLOCK_TOKENS * self.padded_dim()
     }
@@ -138,7 +138,8 @@ impl KvLayout {
     }
 
     /// Where a number of a value stands, from the beginning of the head's values, in a format that gives each an element.
-    pub fn value_place(self, token: usize, dimension: usize) -> usize {
+    pub(super) fn value_place(self, token: usize, dimension: usize) -> usize {
+        debug_assert_eq!(self.format.values_of_element(), 1);
         place(
             (token, dimension),
             self.padded_dim(),
@@ -151,17 +152,17 @@ impl KvLayout {
         self.panel_elements() + self.format.scale_elements()
     }
 
-    /// Numbers of one head in one block: keys, scales, values.
+    /// Elements of one head in one block: keys, scales, values.
     pub(crate) fn head_elements(self) -> usize {
         self.key_panel_elements() + self.value_panel_elements()
     }
 
-    /// Numbers of a layer in one block: every head.
+    /// Elements of a layer in one block: every head.
     pub(crate) fn layer_elements(self) -> usize {
         self.kv_heads * self.head_elements()
     }
 
-    /// Numbers of a block, the place of scales included.
+    /// Elements of a block, the place of scales included.
     pub fn block_elements(self) -> usize {
         self.layers * self.layer_elements()
     }

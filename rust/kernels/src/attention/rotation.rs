@@ -15,7 +15,7 @@ pub(super) fn turn(numbers: &mut [f32], length: usize) {
     if length <= 1 {
         return;
     }
-    // First, so that what is finite stays so: a turned number is at most as large as all were long.
+    // First, so that nothing overflows on the way: a turned number is at most as large as all were long.
     let share = 1.0 / (length as f32).sqrt();
     for number in numbers.iter_mut() {
         *number *= share;
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_finite_stays_finite() {
+    fn what_is_no_longer_than_a_float_stays_finite() {
         let mut numbers = [f32::MAX / 16.0; 256];
         turn(&mut numbers, 256);
         assert!(numbers.iter().all(|number| number.is_finite()));

@@ -63,6 +63,7 @@ impl KvRun {
             rows.stride >= width && fits(rows.keys) && fits(rows.values),
             "{self:?} in rows of {width}"
         );
+        assert!(piece.are_of(layout.format), "a block of another format");
         let numbers = piece.elements();
         assert_eq!(numbers, layout.layer_elements(), "a layer of a block");
     }

@@ -61,7 +61,7 @@ impl Scale {
     #[inline(always)]
     pub(super) fn of_halves(vector: &[f32]) -> Self {
         let largest = largest(vector);
-        let mut best = Self::new(largest, 8.0);
+        let mut best = Self::new(largest, 16.0);
         if !(LEAST_MAGNITUDE..f32::INFINITY).contains(&largest) {
             return best;
         }
@@ -195,6 +195,48 @@ mod tests {
                 assert_eq!(integers, [0.0, 127.0]);
             }
         }
+    }
+
+    /// The squared error of a vector in halves.
+    fn error(vector: &[f32], scale: Scale) -> f32 {
+        let errors = vector.iter().map(|number| {
+            let error = number - scale.unit * (2.0 * scale.half(*number) + 1.0);
+            error * error
+        });
+        errors.sum()
+    }
+
+    /// Against sixteen levels from end to end, which is what the largest magnitude alone would make.
+    #[test]
+    fn halves_cut_off_what_stands_out_for_the_sake_of_the_rest() {
+        let mut vector: Vec<f32> = (0..1024).map(|index| (index as f32 * 1.7).sin()).collect();
+        vector[9] = 2.2;
+        let end_to_end = Scale {
+            unit: 2.2 / 16.0,
+            inverse: 8.0 / 2.2,
+        };
+        let found = Scale::of_halves(&vector);
+        assert!(found.inverse > 1.2 * end_to_end.inverse);
+        assert!(error(&vector, found) < 0.7 * error(&vector, end_to_end));
+        // The levels themselves come back.
+        let levels: Vec<f32> = (-8..8)
+            .map(|half| 0.3 * (2.0 * half as f32 + 1.0))
+            .collect();
+        let found = Scale::of_halves(&levels);
+        assert!(error(&levels, found) < 1e-10, "{found:?}");
+    }
+
+    #[test]
+    fn halves_of_vectors_without_a_scale() {
+        assert_eq!(Scale::of_halves(&[0.0, -0.0]).unit, 0.0);
+        assert_eq!(Scale::of_halves(&[1e-40]).unit, 0.0);
+        for strange in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let scale = Scale::of_halves(&[1.0, strange]);
+            assert!(scale.unit.is_nan());
+            assert_eq!((scale.half(1.0), scale.half(f32::NAN)), (0.0, 7.0));
+        }
+        let scale = Scale::of_halves(&[f32::MAX, -f32::MAX, 1.0]);
+        assert!(scale.unit.is_finite() && scale.unit > 0.0);
     }
 
     #[test]

@@ -104,6 +104,15 @@ pub enum KvDataMut<'a> {
 }
 
 impl KvDataMut<'_> {
+    /// Whether these are the elements of a format.
+    pub(super) fn are_of(&self, format: KvFormat) -> bool {
+        match format {
+            KvFormat::F32 => matches!(self, Self::F32(_)),
+            KvFormat::I16 => matches!(self, Self::I16(_)),
+            KvFormat::I8 | KvFormat::K8V4 => matches!(self, Self::I8(_)),
+        }
+    }
+
     /// Numbers, the place of scales included.
     pub(crate) fn elements(&self) -> usize {
         match self {
@@ -124,6 +133,15 @@ pub struct KvView<'a> {
 }
 
 impl KvView<'_> {
+    /// Whether the numbers are those of the layout's format.
+    pub(super) fn is_of_its_format(&self) -> bool {
+        match self.layout.format {
+            KvFormat::F32 => matches!(self.data, KvData::F32(_)),
+            KvFormat::I16 => matches!(self.data, KvData::I16(_)),
+            KvFormat::I8 | KvFormat::K8V4 => matches!(self.data, KvData::I8(_)),
+        }
+    }
+
     /// How many whole blocks there are.
     pub fn blocks(&self) -> usize {
         let elements = match self.data {

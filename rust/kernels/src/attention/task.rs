@@ -44,6 +44,7 @@ impl AttentionTask<'_> {
     /// Checks everything that does not depend on the segment.
     pub(crate) fn check(&self, kv: &KvView<'_>, shape: &AttentionShape) -> Dimensions {
         let layout = kv.layout;
+        assert!(kv.is_of_its_format(), "blocks of another format");
         assert!(
             layout.kv_heads > 0 && shape.num_heads.is_multiple_of(layout.kv_heads),
             "{} query heads over {} KV heads",

@@ -141,7 +141,7 @@ impl<S: Whole> Values for S {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Halves;
 
-/// One half more than there is.
+/// How many halves there are.
 const SIXTEEN: f32 = 16.0;
 
 impl Values for Halves {

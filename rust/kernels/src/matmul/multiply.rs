@@ -15,8 +15,8 @@ use crate::read_ahead::{ReadAhead, ask_all, lines_in, lines_of};
 use crate::threads::ThreadPool;
 use crate::weights::{Elements, PackedMatrix, TILE_ROWS};
 
-/// Bytes of activations that pass by each tile before the next tokens do: of a few tiles more than weights, since those
-/// are unpacked for each step of tokens anew.
+/// Bytes of activations that pass by a tile before the next step of tokens does: more than the weights of a few tiles,
+/// since weights are unpacked anew for each step.
 const ACTIVATION_BYTES: usize = 2 << 20;
 /// Floats of each half of a gated product that stay there too.
 const GATED_FLOATS: usize = 8 << 10;

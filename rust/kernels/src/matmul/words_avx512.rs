@@ -121,7 +121,7 @@ pub(crate) unsafe fn multiply(
                 sums: sums.as_mut_ptr().cast(),
                 next: next_panel(matrix, (tile, tiles), blocks.end),
                 next_bytes: packed.len(),
-                next_lines: (PANEL * VECTORS).div_ceil(tokens.div_ceil(MANY) * PANEL),
+                next_lines: (PANEL * VECTORS).div_ceil(tokens.div_ceil(MANY).max(1) * PANEL),
                 goes_on: first > 0,
                 ends: blocks.end == row_blocks,
                 destination: Destination::new(output, column, tiles),
