@@ -153,7 +153,7 @@ fn crafted(blocks: u32, tenants: &[&str], nodes: &[Node<'_>]) -> Vec<u8> {
         number(file, text.len() as u32);
         file.extend(text.as_bytes());
     };
-    number(&mut file, 3);
+    number(&mut file, 4);
     name(&mut file, "m");
     name(&mut file, &format!("{LAYOUT:?}"));
     file.resize(file.len() + blocks as usize * LAYOUT.block_bytes(), 7);
