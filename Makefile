@@ -209,7 +209,7 @@ bench-gate: $(STAMPS)/build $(STAMPS)/test-tools  ## is the working tree slower 
 bench-marks: $(STAMPS)/build $(STAMPS)/test-tools  ## long context, eight requests together, loading; BENCH_ARGS='smollm2-Q4_0'
 	$(BIN)/python -m benches.marks $(BENCH_ARGS)
 
-bench-kv-formats: $(STAMPS)/build $(STAMPS)/test-tools  ## the table of docs/kv-cache.md: bytes, perplexity, recall and speed of each format
+bench-kv-formats: $(STAMPS)/build $(STAMPS)/test-tools  ## bytes, perplexity, recall and speed of each format of the key-value cache, as a table
 	$(BIN)/python -m benches.kv_formats $(BENCH_ARGS)
 
 bench-structured: $(STAMPS)/build $(STAMPS)/test-tools  ## what grammars cost: compiled, and a token; BENCH_ARGS='gemma-3-270m-Q4_K_M'

@@ -6,7 +6,7 @@ The text is Python's own help (`pydoc_data.topics`). Perplexity is that of chunk
 that of chunks of 512 (their logits are held), both beside the same engine with its cache in f32, with
 activations in f32, so that nothing but the cache is rounded. A needle is a number that stands somewhere in
 3500 tokens of the text; it is recalled where the model goes on with its digits when asked for it. A token's
-time is taken behind 4000 tokens, the formats in turn. What is printed is the table of docs/kv-cache.md.
+time is taken behind 4000 tokens, the formats in turn. What is printed is a table for Markdown.
 """
 
 import argparse
