@@ -25,6 +25,16 @@ fn rows(numbers: &mut Numbers, count: usize, outlier: f32) -> Vec<f32> {
     rows.collect()
 }
 
+/// One layer of one head.
+const fn layout(head_dim: usize, format: KvFormat) -> KvLayout {
+    KvLayout {
+        layers: 1,
+        kv_heads: 1,
+        head_dim,
+        format,
+    }
+}
+
 fn attention(
     kernels: &dyn Kernels,
     format: KvFormat,
@@ -32,12 +42,7 @@ fn attention(
     (keys, values): (&[f32], &[f32]),
 ) -> Vec<f32> {
     let table: Vec<u32> = (0..TOKENS.div_ceil(BLOCK_TOKENS) as u32).collect();
-    let layout = KvLayout {
-        layers: 1,
-        kv_heads: 1,
-        head_dim: HEAD_DIM,
-        format,
-    };
+    let layout = layout(HEAD_DIM, format);
     let mut storage = KvStorage::zeroed(layout, table.len()).unwrap();
     let rows = keys
         .chunks_exact(HEAD_DIM)
@@ -121,12 +126,7 @@ fn values_of_four_bits_are_as_exact_as_these_can_be() {
 /// pointer is made of them.
 #[test]
 fn elements_of_another_format_are_refused() {
-    let layout = KvLayout {
-        layers: 1,
-        kv_heads: 1,
-        head_dim: 16,
-        format: KvFormat::K8V4,
-    };
+    let layout = layout(16, KvFormat::K8V4);
     let words = vec![0i16; 4096];
     let view = KvView {
         layout,

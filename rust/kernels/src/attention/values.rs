@@ -10,8 +10,6 @@ use crate::simd::pairs::Pairs;
 pub(crate) trait Values: Copy {
     /// What keys are.
     type Element: Stored;
-    /// What one number becomes.
-    type Part: Copy;
     /// Elements that a lane takes in one step.
     const ELEMENTS: usize;
     /// The largest magnitude of what meets weights.
@@ -31,11 +29,11 @@ pub(crate) trait Values: Copy {
         factors: [f32; 2],
     );
     /// What each number of a vector becomes.
-    fn parts<L: Lanes>(lanes: L, vector: L::Vector, factor: f32) -> [Self::Part; BLOCK_TOKENS];
+    fn parts<L: Lanes>(lanes: L, vector: L::Vector, factor: f32) -> [Self::Element; BLOCK_TOKENS];
     /// The same of one number: the plain program.
-    fn part(number: f32, scale: Scale) -> Self::Part;
+    fn part(number: f32, scale: Scale) -> Self::Element;
     /// Writes it to its place, `(token, column)`, among values of `width`.
-    fn put(values: &mut [Self::Element], place: (usize, usize), width: usize, part: Self::Part);
+    fn put(values: &mut [Self::Element], place: (usize, usize), width: usize, part: Self::Element);
 }
 
 /// What is widened to words as it is read.
@@ -99,7 +97,6 @@ impl Whole for i8 {
 
 impl<S: Whole> Values for S {
     type Element = S;
-    type Part = S;
     const ELEMENTS: usize = S::TOGETHER;
     const MOST_WEIGHED: f32 = S::MOST_VALUE;
 
@@ -146,7 +143,6 @@ const SIXTEEN: f32 = 16.0;
 
 impl Values for Halves {
     type Element = i8;
-    type Part = i8;
     const ELEMENTS: usize = 1;
     const MOST_WEIGHED: f32 = 2.0 * MOST_HALF + 1.0;
 
