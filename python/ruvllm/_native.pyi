@@ -293,8 +293,8 @@ class Model:
     @property
     def heads(self) -> tuple[int, int, int]:
         """Heads of queries, heads of keys and values, and how wide each is."""
-    def kv_block_bytes(self, kv_format: str) -> int:
-        """Bytes of a block of key-value cache, all layers, in a format that `Engine` takes."""
+    def kv_shape(self, kv_format: str) -> tuple[int, list[int | None]]:
+        """Bytes of a block of key-value cache in a format, and what each group of layers sees."""
     def map_shape(self, module: str) -> tuple[int, int]:
         """Inputs and outputs of a linear map, by PEFT's name for it."""
     @property
@@ -442,6 +442,9 @@ class Status:
     @property
     def block_tokens(self) -> int: ...
     @property
+    def windows(self) -> list[int | None]:
+        """What a query sees in the layers of each group: each has blocks of its own."""
+    @property
     def block_bytes(self) -> int: ...
     @property
     def room_blocks(self) -> int:
@@ -521,6 +524,8 @@ class PoolStats:
     def evictions(self) -> int: ...
     @property
     def block_bytes(self) -> int: ...
+    @property
+    def windows(self) -> list[int | None]: ...
     @property
     def total_blocks(self) -> int: ...
     @property

@@ -189,7 +189,8 @@ class PoolStats:
         idle_pages: Of all these, pages that may be evicted at once.
         peak_pages: The most that were in use.
         evictions: Owners that were evicted.
-        block_bytes: Bytes of a key-value block.
+        block_bytes: Bytes of a key-value block, of one group of layers.
+        windows: What a token sees in the layers of each group; `None` is all before it.
         total_blocks: Blocks that the budget has room for.
         free_blocks: Blocks that nobody holds.
         cached_blocks: Blocks that the prefix cache holds, alone or with requests.
@@ -206,6 +207,7 @@ class PoolStats:
     peak_pages: int
     evictions: int
     block_bytes: int
+    windows: tuple[int | None, ...]
     total_blocks: int
     free_blocks: int
     cached_blocks: int

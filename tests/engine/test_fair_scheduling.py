@@ -15,13 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ruvllm.config import Limits
-from ruvllm.runtime.plans import Running, View, Waiting, blocks_for
+from ruvllm.runtime.kv_shape import KvShape
+from ruvllm.runtime.plans import Running, View, Waiting
 from ruvllm.runtime.scheduler import Scheduler
 from ruvllm.runtime.step_times import StepTimes
 
 FIXED_SECONDS = 0.004
 ROW_SECONDS = 0.0008
-BLOCK_TOKENS = 16
+SHAPE = KvShape(16)
 
 
 def step_seconds(rows: int) -> float:
@@ -114,7 +115,7 @@ class World:
         for job, count in counts:
             job.planned_at = self.plans
             job.computed += count
-            job.blocks = max(job.blocks, blocks_for(job.computed, BLOCK_TOKENS))
+            job.blocks = max(job.blocks, SHAPE.rows(job.computed))
             if job.computed == job.total:
                 job.made += 1
                 job.first_token = job.first_token or self.now
@@ -162,7 +163,7 @@ class World:
             running=tuple(self._running(job) for job in self.jobs if job.is_inside),
             free_blocks=self.total_blocks - held,
             total_blocks=self.total_blocks,
-            block_tokens=BLOCK_TOKENS,
+            shape=SHAPE,
         )
 
     def _running(self, job: Job) -> Running:
@@ -309,7 +310,7 @@ def test_no_tenant_waits_longer_than_the_bound(
     attackers: list[Client], victim: Client, max_running: int, spare: int
 ) -> None:
     clients = [*attackers, victim]
-    longest = max(blocks_for(client.prompt + client.answer, BLOCK_TOKENS) for client in clients)
+    longest = max(SHAPE.rows(client.prompt + client.answer) for client in clients)
     limits = Limits(max_running=max_running)
     world = World(clients, limits, total_blocks=longest + spare)
     world.run(12)

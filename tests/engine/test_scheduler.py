@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ruvllm.config import Limits
 from ruvllm.errors import ConfigError
+from ruvllm.runtime.kv_shape import KvShape
 from ruvllm.runtime.plans import (
     Costs,
     Decision,
@@ -18,11 +19,12 @@ from ruvllm.runtime.plans import (
     Shares,
     View,
     Waiting,
-    blocks_for,
     levels,
 )
 from ruvllm.runtime.scheduler import Scheduler
 from ruvllm.runtime.step_times import StepTimes
+
+SHAPE = KvShape(16)
 
 
 def waiting(request_id: int, prompt: int, reserved: int, *, tenant: str = "", priority: int = 0) -> Waiting:
@@ -52,7 +54,7 @@ def running(
         total_tokens=total,
         computed_tokens=computed,
         reserved_tokens=reserved,
-        blocks=0 if paused else blocks_for(computed, 16),
+        blocks=0 if paused else SHAPE.rows(computed),
         tenant=tenant,
         priority=priority,
         rank=priority,
@@ -76,7 +78,7 @@ def view(
         running=running,
         free_blocks=total - held,
         total_blocks=total,
-        block_tokens=16,
+        shape=SHAPE,
         costs=costs or Costs(),
         quota_blocks=quotas or {},
     )
@@ -130,7 +132,7 @@ def test_only_so_many_run() -> None:
 
 def test_what_never_fits_is_refused_and_does_not_stop_the_others() -> None:
     queue = (waiting(1, 10, 161), waiting(2, 10, 160))
-    assert decide(view(waiting=queue, total=10)) == Decision(refused=((1, 10),), admitted=(2,))
+    assert decide(view(waiting=queue, total=10)) == Decision(refused=((1, 160),), admitted=(2,))
 
 
 def test_the_higher_priority_comes_first_and_takes_the_place_of_lower_ones() -> None:
@@ -158,7 +160,7 @@ def test_a_tenant_at_its_quota_waits_for_itself_alone() -> None:
     queue = (waiting(2, 16, 48, tenant="a/y"), waiting(3, 16, 48, tenant="b"))
     assert decide(view(running=inside, waiting=queue, quotas={"a": 6})).admitted == (3,)
     assert decide(view(running=inside, waiting=queue, quotas={"a": 7})).admitted == (2, 3)
-    assert decide(view(waiting=queue, quotas={"a": 2})).refused == ((2, 2),)
+    assert decide(view(waiting=queue, quotas={"a": 2})).refused == ((2, 32),)
     assert list(levels("a/b/c")) == ["a/b/c", "a/b", "a"]
 
 
@@ -333,7 +335,7 @@ class World:
     jobs: list[Job]
     limits: Limits
     total_blocks: int
-    block_tokens: int = 4
+    shape: KvShape = field(default_factory=lambda: KvShape(4))
     step: int = 0
     inside: list[Job] = field(default_factory=list)
     preemptions: int = 0
@@ -354,7 +356,7 @@ class World:
             running=self.running(),
             free_blocks=self.free_blocks,
             total_blocks=self.total_blocks,
-            block_tokens=self.block_tokens,
+            shape=self.shape,
             costs=Costs(swap_free_blocks=3),
         )
 
@@ -434,14 +436,15 @@ class World:
         for planned in shares.rows:
             job = jobs[planned.request_id]
             count = min(job.total - job.computed, planned.prefill_tokens)
-            needed = blocks_for(job.computed + count, self.block_tokens)
+            needed = self.shape.blocks_at(job.computed, job.computed + count)
             if needed - job.blocks > self.free_blocks:
                 stops = True
                 continue
             job.paused = False
             prompt_tokens += count if count > 1 else 0
             job.computed += count
-            job.blocks = needed
+            # What the windows have passed is free when the step is done.
+            job.blocks = self.shape.blocks_at(job.computed, job.computed)
             if job.computed == job.total:
                 job.made += 1
                 if job.made == job.answer:
@@ -474,6 +477,7 @@ JOBS = st.lists(
     horizon=st.integers(1, 20),
     growth=st.integers(0, 30),
     spare=st.integers(0, 20),
+    windows=st.lists(st.none() | st.integers(1, 30), min_size=1, max_size=3).map(tuple),
 )
 def test_traces(
     arrivals: list[tuple[int, int, int, str, int]],
@@ -482,13 +486,15 @@ def test_traces(
     horizon: int,
     growth: int,
     spare: int,
+    windows: tuple[int | None, ...],
 ) -> None:
     jobs = [Job(index, *arrival) for index, arrival in enumerate(sorted(arrivals))]
-    largest = max(blocks_for(job.reserved, 4) for job in jobs)
+    shape = KvShape(4, windows)
+    largest = max(shape.most_blocks(job.reserved, prefill) for job in jobs)
     limits = Limits(
         prefill_tokens=prefill, max_running=max_running, horizon_steps=horizon, growth_tokens=growth
     )
-    World(jobs, limits, total_blocks=largest + spare).run()
+    World(jobs, limits, total_blocks=largest + spare, shape=shape).run()
     for job in jobs:
         assert job.made == job.answer
     for queue in Counter((job.tenant, job.priority) for job in jobs):

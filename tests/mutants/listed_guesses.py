@@ -16,8 +16,8 @@ GUESS_MUTANTS = (
     ),
     rust_mutant(
         "core/src/engine/guesses.rs",
-        "while sequence.blocks.len() > blocks_for(sequence.computed) {",
-        "while false {",
+        "sequence.blocks.truncate(rows_for(sequence.computed));",
+        "",
         ANSWERS,
     ),
     rust_mutant(

@@ -4,6 +4,7 @@ from tests.mutants.listed_attention import ATTENTION_MUTANTS
 from tests.mutants.listed_evaluating import EVALUATING_RUST_MUTANTS
 from tests.mutants.listed_guesses import GUESS_MUTANTS
 from tests.mutants.listed_images import IMAGE_RUST_MUTANTS
+from tests.mutants.listed_windows import WINDOW_MUTANTS
 from tests.mutants.mutant import Mutant, rust_mutant
 
 __all__ = ["RUST_MUTANTS"]
@@ -230,4 +231,5 @@ RUST_MUTANTS: dict[str, tuple[Mutant, ...]] = {
     "start": IMAGE_RUST_MUTANTS,
     "evaluating": EVALUATING_RUST_MUTANTS,
     "guesses": GUESS_MUTANTS,
+    "windows": WINDOW_MUTANTS,
 }

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ruvllm.errors import OutOfMemoryError
+from ruvllm.runtime.kv_shape import KvShape
 from ruvllm.runtime.memory_budget import KvPlan, KvRequest, available_memory, plan_kv_cache
 
 MIB = 1024**2
@@ -14,8 +15,9 @@ MIB = 1024**2
 def request(max_context: int | None = None, kv_cache_bytes: int | None = None) -> KvRequest:
     """A model of 8192 tokens at 16 KiB each: 128 MiB for a full context."""
     return KvRequest(
-        token_bytes=16 * 1024,
-        block_tokens=16,
+        shape=KvShape(16),
+        block_bytes=256 * 1024,
+        step_tokens=512,
         model_max_context=8192,
         max_context=max_context,
         kv_cache_bytes=kv_cache_bytes,
@@ -28,7 +30,7 @@ def request(max_context: int | None = None, kv_cache_bytes: int | None = None) -
         # Plenty: four full contexts, or 2 GiB where those are less.
         (request(), 64 * 1024 * MIB, KvPlan(max_context=8192, kv_cache_bytes=2048 * MIB)),
         (
-            replace(request(), token_bytes=128 * 1024),
+            replace(request(), block_bytes=2048 * 1024),
             64 * 1024 * MIB,
             KvPlan(max_context=8192, kv_cache_bytes=4096 * MIB),
         ),
@@ -61,6 +63,19 @@ def test_plans(asked: KvRequest, free: int | None, plan: KvPlan) -> None:
 def test_what_does_not_fit(asked: KvRequest, free: int, words: str) -> None:
     with pytest.raises(OutOfMemoryError, match=words):
         plan_kv_cache(asked, free)
+
+
+def test_layers_with_a_window_need_what_it_reaches() -> None:
+    """Of six groups five see 512 tokens: beside a step's 512 never more than 65 blocks each."""
+    windows = (None, *[512] * 5)
+    asked = replace(request(), shape=KvShape(16, windows), block_bytes=MIB)
+    rows = 8192 // 16
+    assert plan_kv_cache(asked, 64 * 1024 * MIB).kv_cache_bytes == 4 * (rows + 5 * 65) * MIB
+    # In a quarter of what layers without windows would take, the whole context fits.
+    tight = replace(asked, kv_cache_bytes=(rows + 5 * 65) * MIB)
+    assert plan_kv_cache(tight, None).max_context == 8192
+    everything = replace(tight, shape=KvShape(16, (None,) * 6))
+    assert plan_kv_cache(everything, None).max_context == (rows + 5 * 65) // 6 * 16
 
 
 def write(root: Path, name: str, text: str) -> None:

@@ -48,6 +48,7 @@ class Status:
     room_blocks: int
     total_blocks: int
     block_tokens: int
+    windows: tuple[int | None, ...]
     block_bytes: int
     swapped_bytes: int
     steps: int = 0
@@ -132,6 +133,7 @@ class ScriptedEngine:
             free_blocks=free,
             total_blocks=self.total_blocks,
             block_tokens=self.block_tokens,
+            windows=(None,),
             block_bytes=100,
             held_blocks=self.total_blocks - free,
             room_blocks=self.total_blocks,

@@ -98,6 +98,7 @@ def pool_stats(model: OpenModel) -> PoolStats:
         peak_pages=stats.highest_pages,
         evictions=stats.evictions,
         block_bytes=stats.block_bytes,
+        windows=tuple(stats.windows),
         total_blocks=stats.total_blocks,
         free_blocks=stats.free_blocks,
         cached_blocks=stats.cached_blocks,

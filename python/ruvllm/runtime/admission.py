@@ -17,7 +17,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 
 from ruvllm.config import Limits
-from ruvllm.runtime.plans import Decision, Preemption, Running, View, Waiting, blocks_for, levels
+from ruvllm.runtime.plans import Decision, Preemption, Running, View, Waiting, levels
 
 __all__ = ["Admission"]
 
@@ -65,7 +65,7 @@ class Admission:
 
     def _needed_now(self, one: Running) -> int:
         end = min(one.total_tokens, one.computed_tokens + self._limits.prefill_tokens)
-        return max(0, self._inside.blocks(end) - one.blocks)
+        return max(0, self._view.shape.blocks_at(one.computed_tokens, end) - one.blocks)
 
     def _preempt(self, one: Running) -> None:
         costs = self._view.costs
@@ -99,7 +99,7 @@ class Admission:
         longest = inside.longest(candidate)
         limit = min(self._view.total_blocks, inside.quota_limit(tenant))
         if longest > limit:
-            self._refused.append((candidate.request_id, limit))
+            self._refused.append((candidate.request_id, inside.tokens_in(limit, candidate)))
         elif inside.exceeds_quota(tenant, longest):
             # This tenant waits for itself; the others go on.
             del queues[tenant]
@@ -225,15 +225,19 @@ class _Inside:
     def wanted(self, candidate: Candidate) -> int:
         """Blocks for what is known of it and some growth."""
         known = candidate.prompt_tokens if isinstance(candidate, Waiting) else candidate.total_tokens
-        return self.blocks(min(candidate.reserved_tokens, known + self._limits.growth_tokens))
+        # What is computed one by one needs no room for a step of many.
+        is_answer = isinstance(candidate, Running) and candidate.remaining_tokens <= 1
+        step_tokens = 1 if is_answer else min(known, self._limits.prefill_tokens)
+        wanted = min(candidate.reserved_tokens, known + self._limits.growth_tokens)
+        return self._view.shape.most_blocks(wanted, step_tokens)
 
     def longest(self, one: Candidate) -> int:
         """Blocks that it may come to hold."""
-        return self.blocks(one.reserved_tokens)
+        return self._view.shape.most_blocks(one.reserved_tokens, self._limits.prefill_tokens)
 
-    def blocks(self, num_tokens: int) -> int:
-        """Blocks that hold so many tokens."""
-        return blocks_for(num_tokens, self._view.block_tokens)
+    def tokens_in(self, blocks: int, one: Candidate) -> int:
+        """Tokens of one that so many blocks have room for."""
+        return self._view.shape.tokens_in(blocks, self._limits.prefill_tokens, one.reserved_tokens)
 
     def quota_limit(self, tenant: str) -> int:
         """Blocks that one request of a tenant may come to hold."""

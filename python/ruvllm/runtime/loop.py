@@ -247,8 +247,8 @@ class EngineLoop:
         self._calls.run()
         view = self._view()
         decision = self._scheduler.decide(view)
-        for request_id, blocks in decision.refused:
-            self._refuse(request_id, blocks * view.block_tokens)
+        for request_id, tokens in decision.refused:
+            self._refuse(request_id, tokens)
         inside = self._inside()
         for preemption in decision.preempted:
             if preemption.request_id in inside:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ruvllm.config import PrefixCacheConfig
 from ruvllm.errors import ConfigError, OutOfMemoryError
+from ruvllm.runtime.kv_shape import KvShape
 
 __all__ = ["EngineMemory", "KvPlan", "KvRequest", "adapter_budget", "available_memory", "plan_kv_cache"]
 
@@ -32,15 +33,17 @@ class KvRequest:
     """What is known of the cache before it is made.
 
     Attributes:
-        token_bytes: Bytes of one token, all layers.
-        block_tokens: Tokens of a block.
+        shape: How many blocks tokens need.
+        block_bytes: Bytes of a block.
+        step_tokens: Tokens of a prompt that are computed together.
         model_max_context: Tokens that the model was made for.
         max_context: What the caller asked for, if anything.
         kv_cache_bytes: The caller's budget, if any.
     """
 
-    token_bytes: int
-    block_tokens: int
+    shape: KvShape
+    block_bytes: int
+    step_tokens: int
     model_max_context: int
     max_context: int | None = None
     kv_cache_bytes: int | None = None
@@ -121,13 +124,11 @@ def plan_kv_cache(request: KvRequest, free_bytes: int | None) -> KvPlan:
 
 
 def _bytes_for(request: KvRequest, num_tokens: int) -> int:
-    blocks = -(-num_tokens // request.block_tokens)
-    return blocks * request.block_tokens * request.token_bytes
+    return request.shape.most_blocks(num_tokens, request.step_tokens) * request.block_bytes
 
 
 def _within_budget(request: KvRequest, wanted: int, budget: int) -> KvPlan:
-    blocks = budget // (request.block_tokens * request.token_bytes)
-    fitting = min(wanted, blocks * request.block_tokens)
+    fitting = request.shape.tokens_in(budget // request.block_bytes, request.step_tokens, wanted)
     if fitting == 0 or (request.max_context is not None and fitting < wanted):
         needed = _bytes_for(request, wanted if request.max_context is not None else 1)
         raise OutOfMemoryError(

@@ -14,6 +14,7 @@ from ruvllm.hub.selection import quantization_of
 from ruvllm.packs.manager import KernelManager
 from ruvllm.packs.store import PackStore
 from ruvllm.runtime.configuration import ConfiguredSettings
+from ruvllm.runtime.kv_shape import KvShape
 from ruvllm.runtime.learned import LearnedHeads
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.memory_budget import (
@@ -140,10 +141,11 @@ def _plan_memory(native: _native.Model, settings: ConfiguredSettings) -> KvPlan:
         raise ConfigError(
             f"max_context is {wanted}; this model was made for {native.max_context} tokens at most"
         )
-    block_tokens = _native.KvBlocks.BLOCK_TOKENS
+    block_bytes, windows = native.kv_shape(settings.kv_format)
     request = KvRequest(
-        token_bytes=native.kv_block_bytes(settings.kv_format) // block_tokens,
-        block_tokens=block_tokens,
+        shape=KvShape(_native.KvBlocks.BLOCK_TOKENS, tuple(windows)),
+        block_bytes=block_bytes,
+        step_tokens=(settings.limits or Limits()).prefill_tokens,
         model_max_context=min(native.max_context, settings.context_limit or native.max_context),
         max_context=wanted,
         kv_cache_bytes=settings.kv_cache_bytes,

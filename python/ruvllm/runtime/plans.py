@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from ruvllm.runtime.kv_shape import KvShape
+
 __all__ = [
     "Costs",
     "Decision",
@@ -12,7 +14,6 @@ __all__ = [
     "Shares",
     "View",
     "Waiting",
-    "blocks_for",
     "levels",
 ]
 
@@ -82,7 +83,7 @@ class View:
     running: tuple[Running, ...] = ()
     free_blocks: int
     total_blocks: int
-    block_tokens: int
+    shape: KvShape
     costs: Costs = field(default_factory=Costs)
     quota_blocks: Mapping[str, int] = field(default_factory=dict)
 
@@ -97,7 +98,7 @@ class Preemption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Who comes in, who is taken up again, who is set aside, and who never fits (and the blocks it has)."""
+    """Who comes in, who is taken up again, who is set aside, and who never fits (and what would of it)."""
 
     admitted: tuple[int, ...] = ()
     resumed: tuple[int, ...] = ()
@@ -119,11 +120,6 @@ class Shares:
 
     rows: tuple[PlannedRow, ...] = ()
     max_steps: int = 0
-
-
-def blocks_for(num_tokens: int, block_tokens: int) -> int:
-    """Blocks that hold so many tokens."""
-    return -(-num_tokens // block_tokens)
 
 
 def levels(tenant: str) -> Iterable[str]:

@@ -16,9 +16,10 @@ __all__ = ["Scheduler"]
 class Scheduler:
     """The policy: what is short is shared by tenants, not by requests.
 
+    >>> from ruvllm.runtime.kv_shape import KvShape
     >>> from ruvllm.runtime.plans import Waiting
     >>> view = View(waiting=(Waiting(request_id=1, prompt_tokens=5, reserved_tokens=9),), free_blocks=4,
-    ...             total_blocks=4, block_tokens=4)
+    ...             total_blocks=4, shape=KvShape(4))
     >>> Scheduler().decide(view).admitted
     (1,)
     """

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ruvllm.runtime.engine_face import Load
+from ruvllm.runtime.kv_shape import KvShape
 from ruvllm.runtime.pace import Pace
 from ruvllm.runtime.plans import Costs, Running, View, Waiting
 from ruvllm.runtime.request import Request, Task
@@ -60,7 +61,7 @@ def view_of(
         ),
         free_blocks=0 if is_stuck else max(0, status.room_blocks - status.held_blocks),
         total_blocks=status.total_blocks,
-        block_tokens=status.block_tokens,
+        shape=KvShape(status.block_tokens, tuple(status.windows)),
         costs=costs,
         quota_blocks={name: quota // max(1, status.block_bytes) for name, quota in quotas.items()},
     )

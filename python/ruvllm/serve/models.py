@@ -37,7 +37,7 @@ LATEST = "latest"
 
 
 class KvBlocks(NamedTuple):
-    """What a model's key-value cache has room for."""
+    """What a model's key-value cache has room for: blocks of all layers, as if each saw all of a context."""
 
     num_blocks: int
     block_tokens: int
@@ -153,7 +153,8 @@ class ServedModel:
 
     def kv_blocks(self) -> KvBlocks:
         """What there is room for; asks the engine, so it may take a moment."""
-        return KvBlocks(self.llm.pool_stats().total_blocks, _native.KvBlocks.BLOCK_TOKENS)
+        stats = self.llm.pool_stats()
+        return KvBlocks(stats.total_blocks // len(stats.windows), _native.KvBlocks.BLOCK_TOKENS)
 
     @property
     def fingerprint(self) -> str:

@@ -30,8 +30,9 @@ pub struct BatchSequence {
     pub rows: usize,
     /// The position of the first row; all positions before are in the cache.
     pub first_position: usize,
-    /// The blocks of positions `0..first_position + rows`.
-    pub block_table: Arc<Vec<u32>>,
+    /// The blocks of positions `0..first_position + rows`, for each group of layers; what their windows do not
+    /// reach any more is no block.
+    pub block_tables: Arc<Vec<Vec<u32>>>,
     /// The length that decides the rotary frequencies of long-context models.
     pub rope_length: usize,
     /// What its rows are computed for.
@@ -202,7 +203,7 @@ mod tests {
             first_row: 0,
             rows: 0,
             first_position: 7,
-            block_table: Arc::default(),
+            block_tables: Arc::default(),
             rope_length: 10,
             wanted,
             adapters: Arc::default(),

@@ -152,7 +152,9 @@ fn counts_are_those_of_a_recount_whatever_happens() {
             engine.check_invariants().unwrap();
             let in_tables: usize = engine.sequences().map(|status| status.blocks).sum();
             let held = engine.kv().held_blocks();
-            assert!(held <= in_tables && held + engine.kv().free_blocks() <= 20);
+            assert!(
+                held <= in_tables && held + engine.kv().free_blocks() <= engine.kv().total_blocks()
+            );
             most_shared = most_shared.max(in_tables - held);
             most_swapped = most_swapped.max(engine.swapped_bytes());
         }

@@ -3,13 +3,14 @@
 #![allow(clippy::disallowed_methods, reason = "a test may have a clock")]
 
 use std::io::Cursor;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ruvllm_core::Error;
-use ruvllm_core::kv::{BLOCK_TOKENS, BlockRef, KvPool, blocks_for};
+use ruvllm_core::kv::{BLOCK_TOKENS, BlockRef, KvGroups, KvPool, rows_for};
 use ruvllm_core::memory::{PAGE_BYTES, PagePoolConfig, Watermarks};
 use ruvllm_core::prefix::file::Loaded;
-use ruvllm_core::prefix::{Namespace, PrefixCache, PrefixLimits};
+use ruvllm_core::prefix::{Known, Namespace, PrefixCache, PrefixLimits};
 use ruvllm_kernels::{KvFormat, KvLayout};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -35,8 +36,13 @@ impl Kept {
 
     fn with_entries(blocks: usize, max_entries: usize) -> Self {
         let max_bytes = LAYOUT.block_bytes() * blocks;
+        let limits = PrefixLimits {
+            max_bytes,
+            max_entries,
+        };
         let pool = KvPool::new(
             LAYOUT,
+            KvGroups::whole(LAYOUT.layers),
             PagePoolConfig {
                 budget_bytes: max_bytes,
                 page_bytes: PAGE_BYTES,
@@ -45,19 +51,17 @@ impl Kept {
                     low: 1.0,
                 },
             },
-        );
+        )
+        .unwrap();
         Self {
-            cache: PrefixCache::new(PrefixLimits {
-                max_bytes,
-                max_entries,
-            }),
-            pool: pool.unwrap(),
+            cache: PrefixCache::new(limits, Arc::clone(pool.groups())),
+            pool,
         }
     }
 
     /// Keeps a prefix whose blocks say for each position what stands up to it.
     fn keep(&mut self, namespace: &Namespace, tokens: &[u32]) {
-        let blocks: Vec<BlockRef> = (0..blocks_for(tokens.len()))
+        let blocks: Vec<Option<BlockRef>> = (0..rows_for(tokens.len()))
             .map(|index| {
                 let block = self.pool.take(None).unwrap();
                 let bytes = self.pool.bytes_mut(&block);
@@ -66,13 +70,15 @@ impl Kept {
                     let place = (position - first) * 8;
                     bytes[place..place + 8].copy_from_slice(&mark(&tokens[..=position]));
                 }
-                block
+                Some(block)
             })
             .collect();
-        let pin = self
-            .cache
-            .insert(namespace, tokens, &blocks, &self.pool)
-            .unwrap();
+        let known = Known {
+            tokens,
+            blocks: &blocks,
+            is_end: true,
+        };
+        let pin = self.cache.insert(namespace, known, &self.pool).unwrap();
         self.cache.unpin(pin);
     }
 
@@ -80,7 +86,9 @@ impl Kept {
     fn known(&mut self, namespace: &Namespace, tokens: &[u32]) -> usize {
         let found = self.cache.lookup(namespace, tokens, tokens.len());
         for position in 0..found.length {
-            let bytes = self.pool.bytes(&found.blocks[position / BLOCK_TOKENS]);
+            let bytes = self
+                .pool
+                .bytes(found.blocks[position / BLOCK_TOKENS].as_ref().unwrap());
             let place = position % BLOCK_TOKENS * 8;
             assert_eq!(bytes[place..place + 8], mark(&tokens[..=position]));
         }
@@ -153,9 +161,9 @@ fn crafted(blocks: u32, tenants: &[&str], nodes: &[Node<'_>]) -> Vec<u8> {
         number(file, text.len() as u32);
         file.extend(text.as_bytes());
     };
-    number(&mut file, 4);
+    number(&mut file, 5);
     name(&mut file, "m");
-    name(&mut file, &format!("{LAYOUT:?}"));
+    name(&mut file, &format!("{LAYOUT:?}, groups [None]"));
     file.resize(file.len() + blocks as usize * LAYOUT.block_bytes(), 7);
     number(&mut file, tenants.len() as u32);
     for tenant in tenants {
@@ -170,6 +178,7 @@ fn crafted(blocks: u32, tenants: &[&str], nodes: &[Node<'_>]) -> Vec<u8> {
             number(&mut file, numbers.len() as u32);
             file.extend(numbers.iter().flat_map(|one| one.to_le_bytes()));
         }
+        number(&mut file, 1);
     }
     number(&mut file, blocks);
     signed(file)
@@ -235,7 +244,7 @@ fn fault_5_a_prefix_longer_than_the_context() {
     // The number alone is enough: nothing is made as long as it says.
     let tokens = [1];
     let mut file = crafted(1, &["a"], &[(NO_PARENT, 0, &tokens, &[0])]);
-    let place = file.len() - 8 - 4 - 8 - 8;
+    let place = file.len() - 8 - 4 - 4 - 8 - 8;
     file.truncate(file.len() - 8);
     file[place..place + 4].copy_from_slice(&u32::MAX.to_le_bytes());
     let error = kept.load(&signed(file)).unwrap_err().to_string();
@@ -256,6 +265,11 @@ fn crafted_trees_that_are_none() {
         ("does not fit", A, &[FIRST, (NO_PARENT, 0, &[1, 3], &[0])]),
         ("does not fit", A, &[FIRST, SECOND, SECOND]),
         ("block that is not there", A, &[(NO_PARENT, 0, &[1], &[1])]),
+        (
+            "block that is not there",
+            A,
+            &[(NO_PARENT, 0, &[1], &[u32::MAX])],
+        ),
         ("namespace stands there twice", &["a", "a"], &[FIRST]),
     ];
     for (expected, tenants, nodes) in cases {

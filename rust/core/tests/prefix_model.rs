@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use ruvllm_core::ids::TokenId;
-use ruvllm_core::kv::{BLOCK_TOKENS, BlockRef, KvPool, blocks_for};
+use ruvllm_core::kv::{BLOCK_TOKENS, BlockRef, KvGroups, KvPool, rows_for};
 use ruvllm_core::memory::{PagePoolConfig, Watermarks};
 use ruvllm_core::prefix::radix_tree::{COUNTED_HITS, EdgeValue, HIT_TICKS, NodeId, RadixTree};
-use ruvllm_core::prefix::{Namespace, PrefixCache, PrefixLimits};
+use ruvllm_core::prefix::{Known, Namespace, PrefixCache, PrefixLimits};
 use ruvllm_kernels::{KvFormat, KvLayout};
 
 const BLOCKS: usize = 24;
@@ -32,6 +33,8 @@ enum Operation {
     Keep(usize),
     /// The same, and end.
     End(usize),
+    /// Let what its windows have passed go, after making it known or not.
+    Pass(usize, bool),
     Evict,
     Clear,
 }
@@ -43,6 +46,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         2 => (0..4_usize, tokens(20)).prop_map(|(one, tokens)| Operation::Extend(one, tokens)),
         2 => (0..4_usize).prop_map(Operation::Keep),
         4 => (0..4_usize).prop_map(Operation::End),
+        3 => (0..4_usize, any::<bool>()).prop_map(|(one, keeps)| Operation::Pass(one, keeps)),
         1 => Just(Operation::Evict),
         1 => Just(Operation::Clear),
     ];
@@ -53,7 +57,8 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
 struct Running {
     namespace: Namespace,
     tokens: Vec<TokenId>,
-    blocks: Vec<BlockRef>,
+    /// Row by row, a block of each group.
+    blocks: Vec<Option<BlockRef>>,
     pin: Option<NodeId>,
 }
 
@@ -89,22 +94,23 @@ fn content(namespace: &Namespace, tokens: &[TokenId]) -> u8 {
 
 impl World {
     fn new(is_short_of_entries: bool) -> Self {
-        let limits = PrefixLimits {
-            max_bytes: MAX_CACHED * LAYOUT.block_bytes(),
-            max_entries: if is_short_of_entries { 12 } else { usize::MAX },
-        };
-        Self::with_limits(limits)
+        Self::of(KvGroups::whole(1), is_short_of_entries)
     }
 
-    fn with_limits(limits: PrefixLimits) -> Self {
+    fn of(groups: KvGroups, is_short_of_entries: bool) -> Self {
+        let limits = PrefixLimits {
+            max_bytes: MAX_CACHED * groups.count() * LAYOUT.block_bytes(),
+            max_entries: if is_short_of_entries { 12 } else { usize::MAX },
+        };
         let config = PagePoolConfig {
-            budget_bytes: BLOCKS * LAYOUT.block_bytes(),
+            budget_bytes: BLOCKS * groups.count() * LAYOUT.block_bytes(),
             page_bytes: 5 * LAYOUT.block_bytes() / 2,
             watermarks: Watermarks::default(),
         };
+        let pool = KvPool::new(LAYOUT, groups, config).unwrap();
         Self {
-            pool: KvPool::new(LAYOUT, config).unwrap(),
-            cache: PrefixCache::new(limits),
+            cache: PrefixCache::new(limits, Arc::clone(pool.groups())),
+            pool,
             limits,
             running: Vec::new(),
             kept: BTreeSet::new(),
@@ -169,10 +175,23 @@ impl World {
                     one.pin.inspect(|pin| self.cache.unpin(*pin));
                 }
             }
+            Operation::Pass(index, keeps) => {
+                if let Some(mut one) = self.take(index) {
+                    if keeps {
+                        self.keep(&mut one);
+                    }
+                    self.pass(&mut one);
+                    self.running.push(one);
+                }
+            }
             Operation::Evict => {
                 let (entries, _) = self.sizes();
+                let free = self.pool.free_blocks();
                 let is_evicted = self.evict(None);
-                assert_eq!(self.sizes().0, entries - usize::from(is_evicted));
+                let left = self.sizes().0;
+                // An entry goes, or blocks that no text needs to be gone on with.
+                let is_shed = left == entries && self.pool.free_blocks() > free;
+                assert!(left == entries - usize::from(is_evicted) || is_shed);
             }
             Operation::Clear => self.cache.clear(),
         }
@@ -190,7 +209,12 @@ impl World {
         }
         let known = self.cache.peek(&namespace, tokens);
         let found = self.cache.lookup(&namespace, tokens, tokens.len() - 1);
-        assert_eq!(found.length, known.min(tokens.len() - 1));
+        if self.pool.groups().has_windows() {
+            // A shorter one may need what a longer one does not.
+            assert!(found.length <= known.min(tokens.len() - 1));
+        } else {
+            assert_eq!(found.length, known.min(tokens.len() - 1));
+        }
         assert_eq!(found.miss.is_some(), found.length == 0);
         let mut one = Running {
             namespace,
@@ -198,15 +222,22 @@ impl World {
             blocks: found.blocks,
             pin: found.pin,
         };
+        self.pass(&mut one);
         self.check_content(&one);
+        let width = self.pool.groups().count();
         if !found.length.is_multiple_of(BLOCK_TOKENS) {
-            let shared = one.blocks.pop().unwrap();
-            match self.pool.take(None) {
-                Ok(own) => {
-                    self.pool.copy(&shared, &own);
-                    one.blocks.push(own);
+            let row = found.length / BLOCK_TOKENS;
+            let shared = one.blocks.split_off(row * width);
+            let own: Result<Vec<_>, _> = shared.iter().map(|_| self.pool.take(None)).collect();
+            if let Ok(own) = own {
+                for (shared, own) in shared.iter().zip(own) {
+                    self.pool.copy(shared.as_ref().unwrap(), &own);
+                    one.blocks.push(Some(own));
                 }
-                Err(_) => one.tokens.truncate(one.blocks.len() * BLOCK_TOKENS),
+            } else {
+                // Without room for a copy this one begins anew.
+                one.tokens.clear();
+                one.blocks.clear();
             }
         }
         let rest = tokens[one.tokens.len()..].to_vec();
@@ -216,9 +247,10 @@ impl World {
 
     /// As far as there are blocks, which are evicted for it.
     fn compute(&mut self, one: &mut Running, tokens: &[TokenId]) {
+        let width = self.pool.groups().count();
         for token in tokens {
             let position = one.tokens.len();
-            if blocks_for(position + 1) > one.blocks.len() {
+            while one.blocks.len() < rows_for(position + 1) * width {
                 let block = loop {
                     match self.pool.take(None) {
                         Ok(block) => break Some(block),
@@ -226,33 +258,46 @@ impl World {
                         Err(_) => break None,
                     }
                 };
-                let Some(block) = block else { return };
+                if block.is_none() {
+                    let whole = one.blocks.len() / width * width;
+                    one.blocks.truncate(whole);
+                    return;
+                }
                 one.blocks.push(block);
             }
             one.tokens.push(*token);
             let value = content(&one.namespace, &one.tokens);
-            let block = one.blocks.last().unwrap();
-            self.pool.bytes_mut(block)[position % BLOCK_TOKENS] = value;
+            for block in &one.blocks[position / BLOCK_TOKENS * width..] {
+                self.pool.bytes_mut(block.as_ref().unwrap())[position % BLOCK_TOKENS] = value;
+            }
+        }
+    }
+
+    /// Lets go what no window of a sequence reaches any more.
+    fn pass(&self, one: &mut Running) {
+        let groups = self.pool.groups();
+        for (index, block) in one.blocks.iter_mut().enumerate() {
+            let (row, group) = (index / groups.count(), index % groups.count());
+            if row < groups.first_row(group, one.tokens.len()) {
+                *block = None;
+            }
         }
     }
 
     fn keep(&mut self, one: &mut Running) {
         let before = self.holdings();
         let known = self.cache.peek(&one.namespace, &one.tokens) / BLOCK_TOKENS;
-        let fresh = one.blocks.iter().skip(known);
-        let fresh = fresh.filter(|block| !block.is_cached()).count();
-        let pin = self
-            .cache
-            .insert(&one.namespace, &one.tokens, &one.blocks, &self.pool);
+        let fresh = one.blocks.iter().skip(known * self.pool.groups().count());
+        let fresh = fresh.flatten().filter(|block| !block.is_cached()).count();
+        let pin = self.insert(&one.namespace, &one.tokens, &one.blocks);
         let left = self.cache.blocks_of(&one.namespace.tenant);
-        self.check_losses(&before, left - pin.map_or(0, |_| fresh));
+        self.check_losses(&before, left - pin.map_or(0, |_| fresh.min(left)));
         if pin.is_some() {
             self.kept
                 .insert((one.namespace.clone(), one.tokens.clone()));
-            assert_eq!(
-                self.cache.peek(&one.namespace, &one.tokens),
-                one.tokens.len()
-            );
+            let length = self.cache.peek(&one.namespace, &one.tokens);
+            // What is known already and was shed may find no room again.
+            assert!(length == one.tokens.len() || self.pool.groups().has_windows());
             one.pin.inspect(|pin| self.cache.unpin(*pin));
             one.pin = pin;
         }
@@ -269,12 +314,31 @@ impl World {
     }
 
     fn check_content(&self, one: &Running) {
-        for position in 0..one.tokens.len() {
-            let block = &one.blocks[position / BLOCK_TOKENS];
-            let found = self.pool.bytes(block)[position % BLOCK_TOKENS];
-            let expected = content(&one.namespace, &one.tokens[..=position]);
-            assert_eq!(found, expected, "position {position} of {:?}", one.tokens);
+        let groups = self.pool.groups();
+        for group in 0..groups.count() {
+            let first = groups.first_row(group, one.tokens.len());
+            for position in first * BLOCK_TOKENS..one.tokens.len() {
+                let block = &one.blocks[position / BLOCK_TOKENS * groups.count() + group];
+                let block = block.as_ref().expect("a window reaches it");
+                let found = self.pool.bytes(block)[position % BLOCK_TOKENS];
+                let expected = content(&one.namespace, &one.tokens[..=position]);
+                assert_eq!(found, expected, "position {position} of {:?}", one.tokens);
+            }
         }
+    }
+
+    fn insert(
+        &mut self,
+        namespace: &Namespace,
+        tokens: &[TokenId],
+        blocks: &[Option<BlockRef>],
+    ) -> Option<NodeId> {
+        let known = Known {
+            tokens,
+            blocks,
+            is_end: true,
+        };
+        self.cache.insert(namespace, known, &self.pool)
     }
 
     fn sizes(&self) -> (usize, usize) {
@@ -287,13 +351,13 @@ impl World {
         let held: BTreeSet<_> = self
             .running
             .iter()
-            .flat_map(|one| one.blocks.iter().map(|block| block.id()))
+            .flat_map(|one| one.blocks.iter().flatten().map(|block| block.id()))
             .collect();
         let cached = self.pool.cached_blocks();
         // The ledger counts blocks, the tree what tenants hold; both are to come to the same.
         let by_tenant: usize = self.holdings().iter().map(|(blocks, _)| blocks).sum();
         assert_eq!(cached, by_tenant, "{:?}", self.holdings());
-        let used = BLOCKS - self.pool.free_blocks();
+        let used = self.pool.total_blocks() - self.pool.free_blocks();
         assert!(used >= held.len().max(cached) && used <= held.len() + cached);
         assert_eq!(
             self.sizes().1,
@@ -310,8 +374,14 @@ proptest! {
     fn cache_and_pool_agree_with_what_the_sequences_computed(
         operations in operations(),
         is_short_of_entries: bool,
+        windows in prop_oneof![
+            Just(vec![None]),
+            Just(vec![None, Some(20)]),
+            Just(vec![Some(1), Some(40), None]),
+            Just(vec![Some(33)]),
+        ],
     ) {
-        let mut world = World::new(is_short_of_entries);
+        let mut world = World::of(KvGroups::of(&windows), is_short_of_entries);
         for operation in operations {
             world.apply(operation);
             world.check();
@@ -321,7 +391,7 @@ proptest! {
         }
         world.cache.clear();
         world.pool.trim();
-        prop_assert_eq!(world.pool.free_blocks(), BLOCKS);
+        prop_assert_eq!(world.pool.free_blocks(), world.pool.total_blocks());
         prop_assert_eq!(world.pool.pages().stats().used_pages, [0, 0, 0]);
         prop_assert_eq!(world.sizes(), (0, 0));
     }
@@ -422,10 +492,10 @@ fn a_tenant_s_quota_takes_from_it_and_those_below_it() {
     for (space, length) in spaces.iter().zip([17, 60, 33, 60]) {
         let tenant = tenants.tenants().tenant(&space.tenant).unwrap();
         let tokens = text(length, 1);
-        let blocks: Vec<_> = (0..blocks_for(tokens.len()))
-            .map(|_| world.pool.take(Some(&tenant)).unwrap())
+        let blocks: Vec<_> = (0..rows_for(tokens.len()))
+            .map(|_| Some(world.pool.take(Some(&tenant)).unwrap()))
             .collect();
-        let pin = world.cache.insert(space, &tokens, &blocks, &world.pool);
+        let pin = world.insert(space, &tokens, &blocks);
         world.cache.unpin(pin.unwrap());
     }
     let left = |world: &World| names.map(|name| world.cache.blocks_of(name));
@@ -446,14 +516,14 @@ fn a_quota_takes_nothing_that_is_on_another_account() {
     let mut world = World::new(false);
     let payer = world.pool.pages().tenants().tenant("payer").unwrap();
     let tokens = text(20, 1);
-    let blocks: Vec<_> = (0..blocks_for(tokens.len()))
-        .map(|_| world.pool.take(Some(&payer)).unwrap())
+    let blocks: Vec<_> = (0..rows_for(tokens.len()))
+        .map(|_| Some(world.pool.take(Some(&payer)).unwrap()))
         .collect();
     let space = Namespace {
         tenant: "a".to_owned(),
         ..Namespace::default()
     };
-    let pin = world.cache.insert(&space, &tokens, &blocks, &world.pool);
+    let pin = world.insert(&space, &tokens, &blocks);
     world.cache.unpin(pin.unwrap());
     assert!(!world.cache.evict_one_of("a"));
     assert_eq!(world.cache.blocks_of("a"), 2);

@@ -204,7 +204,8 @@ fn compare(
     let requests: Vec<_> = requests.collect();
     let mut settings = config(&model, blocks);
     settings.kv_format = format;
-    settings.kv_bytes = model.kv_layout(format).block_bytes() * blocks;
+    let row_bytes = model.kv_layout(format).block_bytes() * model.kv_groups().count();
+    settings.kv_bytes = row_bytes * blocks;
     let alone = answers_alone(&model, settings, &requests);
     let guesses = [
         (Guesses::Lookup, Lengths::Always(8)),

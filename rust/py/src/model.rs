@@ -154,11 +154,12 @@ impl Model {
         [spec.num_heads, spec.num_kv_heads, spec.head_dim]
     }
 
-    /// Bytes of a block of key-value cache in that format.
-    fn kv_block_bytes(&self, py: Python<'_>, kv_format: &str) -> PyResult<usize> {
+    /// Bytes of a block of key-value cache in that format, and what each group of layers sees.
+    fn kv_shape(&self, py: Python<'_>, kv_format: &str) -> PyResult<(usize, Vec<Option<usize>>)> {
         run(py, || {
             let format = choice("kv_format", kv_format, &KV_FORMATS)?;
-            Ok(self.model.kv_layout(format).block_bytes())
+            let windows = self.model.kv_groups().windows().to_vec();
+            Ok((self.model.kv_layout(format).block_bytes(), windows))
         })
     }
 

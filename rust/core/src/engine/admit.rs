@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::ids::SequenceId;
-use crate::kv::{BlockTable, blocks_for};
+use crate::kv::BlockTable;
 use crate::learning::Captured;
 use crate::lora::key_of;
 use crate::prefix::Namespace;
@@ -31,7 +31,7 @@ impl Engine {
             cancel: request.cancel,
             prompt_tokens: request.tokens.len(),
             computed: 0,
-            blocks: BlockTable::default(),
+            blocks: BlockTable::new(self.memory.kv.groups()),
             pin: None,
             kept: 0,
             is_looked_up: false,
@@ -82,16 +82,17 @@ impl Engine {
                 self.ground.max_context - room
             )));
         }
+        let kv = &self.memory.kv;
         let (needed, total) = (
-            blocks_for(tokens.len() + room),
-            self.memory.kv.total_blocks(),
+            kv.groups().least_blocks(tokens.len() + room),
+            kv.total_blocks(),
         );
         if needed > total {
             return Err(Error::OutOfMemory(format!(
                 "the prompt of {} tokens needs {needed} key-value blocks, the pool has {total}; \
                  raise kv_cache_bytes to at least {}",
                 tokens.len(),
-                needed * self.memory.kv.layout().block_bytes()
+                needed * kv.layout().block_bytes()
             )));
         }
         Ok(())

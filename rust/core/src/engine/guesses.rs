@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::batch::{Batch, BatchSequence, Wanted};
-use crate::kv::{BLOCK_TOKENS, blocks_for};
+use crate::kv::{BLOCK_TOKENS, rows_for};
 use crate::profile::{Operation, timed};
 use crate::sequence::{Sequence, Work};
 use crate::speculation::{Draft, DraftCounts, Speculation};
@@ -106,13 +106,13 @@ impl Engine {
         while !guesses.is_empty() && !spec.is_rope_steady(known, known + guesses.len()) {
             guesses.pop();
         }
-        let blocks = blocks_for(known + guesses.len());
-        self.memory.give_spare_blocks(sequence, blocks);
-        guesses.truncate(sequence.blocks.len() * BLOCK_TOKENS - known);
+        let rows_of_blocks = rows_for(known + guesses.len());
+        self.memory.give_spare_blocks(sequence, rows_of_blocks);
+        guesses.truncate(sequence.blocks.rows() * BLOCK_TOKENS - known);
         if guesses.is_empty() {
             return;
         }
-        rows.block_table = Arc::clone(sequence.blocks.ids());
+        rows.block_tables = Arc::clone(sequence.blocks.ids());
         rows.wanted = Wanted::From(known - 1);
         tokens.extend_from_slice(&guesses);
         if let Work::Generate(generation) = &mut sequence.work {
@@ -138,9 +138,7 @@ impl Engine {
         if !draft.tokens().is_empty() {
             // The last token of an answer is computed by the next step, or never.
             sequence.computed += draft.agreed().min(drawn.saturating_sub(1));
-            while sequence.blocks.len() > blocks_for(sequence.computed) {
-                sequence.blocks.pop();
-            }
+            sequence.blocks.truncate(rows_for(sequence.computed));
             let counts = DraftCounts {
                 drafted: draft.tokens().len(),
                 accepted: draft.agreed().min(said),

@@ -26,7 +26,7 @@ use crate::kv::KvPool;
 use crate::memory::{PagePoolConfig, Watermarks, page_bytes_for};
 use crate::model::{Model, Runner};
 use crate::prefix::file::{Loaded, Snapshot};
-use crate::prefix::{PrefixCache, PrefixLimits, PrefixStats};
+use crate::prefix::{PrefixLimits, PrefixStats};
 use crate::profile::ProfileReport;
 use crate::sequence::Ground;
 use crate::text::Vocabulary;
@@ -163,7 +163,7 @@ impl Engine {
             page_bytes: page_bytes_for(config.kv_bytes),
             watermarks: config.watermarks,
         };
-        let kv = KvPool::new(model.kv_layout(config.kv_format), pages)?;
+        let kv = KvPool::new(model.kv_layout(config.kv_format), model.kv_groups(), pages)?;
         let ground = Ground {
             vocabulary,
             end_tokens: end_tokens.into(),
@@ -172,7 +172,7 @@ impl Engine {
         };
         Ok(Self {
             runner: Runner::new(model),
-            memory: Memory::new(kv, PrefixCache::new(config.prefix)),
+            memory: Memory::new(kv, config.prefix),
             sequences: Sequences::default(),
             controls: Controls::default(),
             ground,
@@ -218,7 +218,7 @@ impl Engine {
             prompt_tokens: sequence.prompt_tokens,
             computed_tokens: sequence.computed,
             total_tokens: sequence.tokens.len(),
-            blocks: sequence.blocks.len(),
+            blocks: sequence.blocks.held(),
             is_paused: sequence.paused.is_some(),
         })
     }

@@ -6,7 +6,7 @@ use crate::batch::{Batch, BatchSequence};
 use crate::error::{Error, Result};
 use crate::events::{Event, FinishReason};
 use crate::ids::SequenceId;
-use crate::kv::blocks_for;
+use crate::kv::rows_for;
 use crate::profile::Operation;
 use crate::sequence::{Sequence, Work};
 use crate::speculation::MOST_TAKEN;
@@ -134,7 +134,7 @@ impl Engine {
         let Some(sequence) = self.sequences.get_mut(id) else {
             return Ok(Added::Waits);
         };
-        let count = sequence.remaining().min(row.prefill_tokens.max(1));
+        let mut count = sequence.remaining().min(row.prefill_tokens.max(1));
         if count == 0 {
             return Err(Error::InvalidOperation(format!(
                 "sequence {} has nothing to compute",
@@ -143,17 +143,20 @@ impl Engine {
         }
         // Of a step that failed.
         let _ = sequence.work.take_draft();
-        let end = sequence.computed + count;
-        if !memory.give_blocks(sequence, blocks_for(end)) {
-            return Ok(Added::Short);
+        if !memory.give_blocks(sequence, rows_for(sequence.computed + count)) {
+            count = count.min(memory.reach(sequence));
+            if count == 0 {
+                return Ok(Added::Short);
+            }
         }
+        let end = sequence.computed + count;
         let rows = BatchSequence {
             owner: id,
             cancel: sequence.cancel.clone(),
             first_row: 0,
             rows: 0,
             first_position: sequence.computed,
-            block_table: Arc::clone(sequence.blocks.ids()),
+            block_tables: Arc::clone(sequence.blocks.ids()),
             rope_length: sequence.tokens.len(),
             wanted: sequence.work.wanted(end == sequence.tokens.len()),
             adapters: Arc::clone(&sequence.adapters),
@@ -206,6 +209,7 @@ impl Engine {
         let is_complete = sequence.remaining() == 0;
         let Work::Generate(generation) = &mut sequence.work else {
             let failure = sequence.failure.take();
+            self.memory.let_passed_go(sequence);
             return failure.map_or(Ok(is_complete.then_some(FinishReason::Done)), Err);
         };
         let mut finish = None;
@@ -226,6 +230,9 @@ impl Engine {
         }
         let failure = sequence.failure.take();
         self.end_draft(rows, &draft, drawn, said);
+        if let Some(sequence) = self.sequences.get_mut(rows.owner) {
+            self.memory.let_passed_go(sequence);
+        }
         failure.map_or(Ok(finish), Err)
     }
 }

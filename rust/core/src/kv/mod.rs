@@ -1,15 +1,17 @@
 //! Keys and values in blocks of [`BLOCK_TOKENS`] tokens, held by reference.
 
 mod block;
+mod groups;
 mod pool;
 mod table;
 
 pub use block::{BlockRef, CachedBlock, KvBlock};
+pub use groups::{KvGroups, LayerPlace};
 pub use pool::{KvPool, Shortage};
 pub use ruvllm_kernels::BLOCK_TOKENS;
 pub use table::BlockTable;
 
-/// Blocks that so many tokens need.
-pub fn blocks_for(tokens: usize) -> usize {
+/// Rows of blocks that so many tokens need.
+pub fn rows_for(tokens: usize) -> usize {
     tokens.div_ceil(BLOCK_TOKENS)
 }

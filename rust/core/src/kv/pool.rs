@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ruvllm_kernels::{BLOCK_TOKENS, KvLayout, KvStorage, KvTarget, KvView};
 
 use super::block::{BlockRef, Ledger};
+use super::groups::KvGroups;
 use crate::error::{Error, Result};
 use crate::memory::{Kind, Lease, PagePool, PagePoolConfig, Tenant};
 
@@ -16,6 +17,7 @@ use crate::memory::{Kind, Lease, PagePool, PagePoolConfig, Tenant};
 #[derive(Debug)]
 pub struct KvPool {
     layout: KvLayout,
+    groups: Arc<KvGroups>,
     storage: KvStorage,
     ledger: Arc<Ledger>,
     total: usize,
@@ -36,8 +38,8 @@ pub enum Shortage {
 }
 
 impl KvPool {
-    /// As many blocks as fit into the budget.
-    pub fn new(layout: KvLayout, config: PagePoolConfig) -> Result<Self> {
+    /// As many blocks as fit into the budget; a block has the layers of one of the groups.
+    pub fn new(layout: KvLayout, groups: KvGroups, config: PagePoolConfig) -> Result<Self> {
         let (bytes, block_bytes) = (config.budget_bytes, layout.block_bytes());
         let blocks = bytes / block_bytes.max(1);
         let count = u32::try_from(blocks).ok().filter(|count| *count > 0);
@@ -56,6 +58,7 @@ impl KvPool {
         leases.resize_with(pages.stats().total_pages, || None);
         Ok(Self {
             layout,
+            groups: Arc::new(groups),
             storage,
             ledger: Arc::new(Ledger::new(count, block_bytes, config.page_bytes)),
             total: blocks,
@@ -67,6 +70,11 @@ impl KvPool {
     /// The layout of every block.
     pub fn layout(&self) -> KvLayout {
         self.layout
+    }
+
+    /// Which layers share blocks.
+    pub fn groups(&self) -> &Arc<KvGroups> {
+        &self.groups
     }
 
     /// The budget that the pages come from.
@@ -163,7 +171,7 @@ impl KvPool {
         self.storage.view()
     }
 
-    /// One layer of the pool, to write.
+    /// One layer of the blocks, to write.
     pub fn target(&mut self, layer: usize) -> KvTarget<'_> {
         KvTarget {
             layout: self.layout,
@@ -194,7 +202,7 @@ mod tests {
             page_bytes,
             watermarks: Watermarks::default(),
         };
-        KvPool::new(LAYOUT, config).unwrap()
+        KvPool::new(LAYOUT, KvGroups::whole(2), config).unwrap()
     }
 
     #[test]
@@ -271,16 +279,25 @@ mod tests {
     fn a_block_counts_for_sequences_once_however_many_tables_it_stands_in() {
         let mut pool = pool(3, PAGE_BYTES);
         let blocks: Vec<_> = (0..3).map(|_| pool.take(None).unwrap()).collect();
-        let mut first: BlockTable = blocks.iter().cloned().collect();
-        let second: BlockTable = blocks[..2].iter().cloned().collect();
-        assert_eq!((pool.held_blocks(), &first.ids()[..]), (3, &[0, 1, 2][..]));
+        let table = |blocks: &[BlockRef]| {
+            BlockTable::of(pool.groups(), blocks.iter().cloned().map(Some).collect())
+        };
+        let mut first = table(&blocks);
+        let second = table(&blocks[..2]);
+        assert_eq!(
+            (pool.held_blocks(), &first.ids()[0][..]),
+            (3, &[0, 1, 2][..])
+        );
         // A step that is under way keeps the table that it was given.
         let shared = Arc::clone(first.ids());
-        assert!(first.pop().is_some());
-        assert_eq!((shared.len(), first.len(), first.ids().len()), (3, 2, 2));
+        first.truncate(2);
+        assert_eq!(
+            (shared[0].len(), first.rows(), first.ids()[0].len()),
+            (3, 2, 2)
+        );
         assert_eq!(pool.held_blocks(), 2);
         first.clear();
-        assert!(first.is_empty() && first.ids().is_empty());
+        assert!(first.is_empty() && first.ids()[0].is_empty());
         assert_eq!(pool.held_blocks(), 2);
         drop(second);
         assert_eq!((pool.held_blocks(), pool.free_blocks()), (0, 0));
@@ -319,6 +336,9 @@ mod tests {
             page_bytes: PAGE_BYTES,
             watermarks: Watermarks::default(),
         };
-        assert!(matches!(KvPool::new(LAYOUT, config), Err(Error::Config(_))));
+        assert!(matches!(
+            KvPool::new(LAYOUT, KvGroups::whole(2), config),
+            Err(Error::Config(_))
+        ));
     }
 }

@@ -36,23 +36,27 @@ pub fn importance(
         )));
     }
     let layout = model.kv_layout(None);
+    let groups = model.kv_groups();
     let blocks = chunk.div_ceil(BLOCK_TOKENS);
-    let budget_bytes = blocks * layout.block_bytes();
+    let budget_bytes = blocks * groups.count() * layout.block_bytes();
     let mut kv = KvPool::new(
         layout,
+        groups,
         PagePoolConfig {
             budget_bytes,
             page_bytes: page_bytes_for(budget_bytes),
             watermarks: Watermarks::default(),
         },
     )?;
-    let table = Arc::new((0..blocks as u32).collect());
+    let groups = kv.groups().count() as u32;
+    let blocks_of = |group| (0..blocks as u32).map(|row| row * groups + group).collect();
+    let tables = Arc::new((0..groups).map(blocks_of).collect());
     let mut runner = Runner::new(Arc::clone(model));
     runner.watch_inputs();
     let total = (tokens.len() / chunk * chunk) as u64;
     for (index, some) in tokens.chunks_exact(chunk).enumerate() {
         let mut batch = Batch::default();
-        batch.push(some, sequence(chunk, Arc::clone(&table)));
+        batch.push(some, sequence(chunk, Arc::clone(&tables)));
         runner.run(&mut kv, &mut batch, &mut |_, _| {})?;
         progress(((index + 1) * chunk) as u64, total)?;
     }
@@ -75,14 +79,14 @@ pub fn importance(
 }
 
 /// A chunk, of which nothing but its way through the layers is wanted.
-fn sequence(chunk: usize, block_table: Arc<Vec<u32>>) -> BatchSequence {
+fn sequence(chunk: usize, block_tables: Arc<Vec<Vec<u32>>>) -> BatchSequence {
     BatchSequence {
         owner: SequenceId(0),
         cancel: CancelFlag::default(),
         first_row: 0,
         rows: 0,
         first_position: 0,
-        block_table,
+        block_tables,
         rope_length: chunk,
         wanted: Wanted::Nothing,
         adapters: Arc::new([]),

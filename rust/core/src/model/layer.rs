@@ -5,7 +5,7 @@ use ruvllm_kernels::{
 };
 
 use crate::batch::{Batch, KeptRows};
-use crate::kv::KvPool;
+use crate::kv::{KvPool, LayerPlace};
 use crate::lora::Site;
 use crate::profile::Operation;
 
@@ -113,7 +113,8 @@ impl LayerCall<'_> {
         });
         self.compute
             .timed(Operation::Rope, || self.rotate_rows(buffers));
-        let rows = self.rows();
+        let place = kv.groups().place(self.layer);
+        let rows = self.rows(place);
         self.compute.timed(Operation::Store, || {
             self.store(&rows, kv, &buffers.projected);
         });
@@ -241,17 +242,18 @@ impl LayerCall<'_> {
             .rms_norm(&input, weight, self.spec.norm_epsilon, heads);
     }
 
-    fn rows(&self) -> LayerRows<'_> {
+    /// The rows of the batch, where this layer's keys and values are.
+    fn rows(&self, place: LayerPlace) -> LayerRows<'_> {
         let sequences = self.batch.sequences.iter();
         LayerRows {
             compute: self.compute,
-            layer: self.layer,
+            layer: place.layer,
             sequences: sequences
                 .map(|sequence| AttentionSequence {
                     first_row: sequence.first_row,
                     rows: sequence.rows,
                     first_position: sequence.first_position,
-                    block_table: &sequence.block_table,
+                    block_table: &sequence.block_tables[place.group],
                 })
                 .collect(),
         }
@@ -265,7 +267,7 @@ impl LayerCall<'_> {
             values: &projected[query_width + key_width..],
             stride: query_width + 2 * key_width,
         };
-        rows.store(kv.target(self.layer), projected);
+        rows.store(kv.target(rows.layer), projected);
     }
 
     /// The attention of every row, from the projection into `attended`.

@@ -27,6 +27,8 @@ use std::sync::{Arc, OnceLock};
 
 use ruvllm_kernels::{Kernels, KvFormat, KvLayout, ThreadPool};
 
+use crate::kv::KvGroups;
+
 pub(crate) use adapters::Place;
 pub use adapters::{AdapterPart, Module};
 pub use compute::{ActivationPrecision, Compute};
@@ -102,6 +104,15 @@ impl Model {
         self.precision == ActivationPrecision::Float || self.description.is_single_precision
     }
 
+    /// Which of its layers share blocks.
+    pub fn kv_groups(&self) -> KvGroups {
+        let layers = self.spec.layers.iter();
+        // A window over the longest context is none.
+        let seen = |window: Option<usize>| window.filter(|window| *window < self.spec.max_context);
+        let windows: Vec<_> = layers.map(|layer| seen(layer.window)).collect();
+        KvGroups::of(&windows)
+    }
+
     /// The layout of its key-value blocks; `None` chooses the format that goes with its precision.
     pub fn kv_layout(&self, format: Option<KvFormat>) -> KvLayout {
         let fitting = if self.is_single_precision() {
@@ -110,7 +121,7 @@ impl Model {
             KvFormat::I16
         };
         KvLayout {
-            layers: self.spec.layers.len(),
+            layers: self.kv_groups().block_layers(),
             kv_heads: self.spec.num_kv_heads,
             head_dim: self.spec.head_dim,
             format: format.unwrap_or(fitting),

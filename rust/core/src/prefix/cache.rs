@@ -1,18 +1,16 @@
 //! The engine's prefix cache: which tokens were computed under which key, and where their blocks are.
 
 use std::cmp::Reverse;
-use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::hash::{Hash, Hasher};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::edge::EdgeBlocks;
-use super::radix_tree::{Held, NodeId, RadixTree};
+use super::radix_tree::{Held, Match, NodeId, RadixTree};
+use super::remembered::{Remembered, beginning_of};
 use super::stats::{MissReason, PrefixStats};
+use super::windows::{Known, Windows};
 use crate::ids::TokenId;
-use crate::kv::{BLOCK_TOKENS, BlockRef, KvPool, blocks_for};
-
-/// Beginnings of evicted prefixes that are remembered, to tell a miss's reason.
-const REMEMBERED: usize = 4096;
+use crate::kv::{BLOCK_TOKENS, BlockRef, KvGroups, KvPool, rows_for};
 
 /// What besides the tokens decides about keys and values. Model and format are the engine's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,8 +37,9 @@ pub struct PrefixLimits {
 pub struct Lookup {
     /// Tokens that need not be computed.
     pub length: usize,
-    /// The blocks that hold them; the last one may hold more, and must be copied before it is written.
-    pub blocks: Vec<BlockRef>,
+    /// The blocks that hold them, as in a table; those of the last row may hold more, and must be copied before
+    /// they are written.
+    pub blocks: Vec<Option<BlockRef>>,
     /// Keeps them in the cache until it is given back with [`PrefixCache::unpin`].
     pub pin: Option<NodeId>,
     /// Why there is nothing.
@@ -55,24 +54,19 @@ pub struct PrefixCache {
     pub(super) roots: BTreeMap<Namespace, NodeId>,
     pub(super) limits: PrefixLimits,
     pub(super) stats: PrefixStats,
+    pub(super) windows: Windows,
     evicted: Remembered,
 }
 
-/// The last so many hashes.
-#[derive(Debug, Default)]
-struct Remembered {
-    known: BTreeSet<u64>,
-    order: VecDeque<u64>,
-}
-
 impl PrefixCache {
-    /// An empty cache.
-    pub fn new(limits: PrefixLimits) -> Self {
+    /// An empty cache, of blocks of these groups.
+    pub fn new(limits: PrefixLimits, groups: Arc<KvGroups>) -> Self {
         Self {
             tree: RadixTree::default(),
             roots: BTreeMap::new(),
             limits,
             stats: PrefixStats::default(),
+            windows: Windows::new(groups),
             evicted: Remembered::default(),
         }
     }
@@ -100,23 +94,14 @@ impl PrefixCache {
             return self.missed(namespace, tokens, limit);
         };
         let found = self.tree.find(root, tokens);
-        let length = found.length.min(limit);
+        let (length, mut blocks) = self.usable(&found, limit);
         if length == 0 {
             return self.missed(namespace, tokens, limit);
         }
         self.stats.count(length, limit, None);
-        let mut blocks = Vec::new();
-        let mut pin = None;
-        for id in found.path {
-            if self.tree.start(id) >= length {
-                break;
-            }
-            pin = Some(id);
-            if let Some(edge) = self.tree.value(id) {
-                edge.lay_over(&mut blocks);
-            }
-        }
-        blocks.truncate(blocks_for(length));
+        blocks.truncate(rows_for(length) * self.windows.groups.count());
+        let mut used = found.path.into_iter();
+        let pin = used.rfind(|id| self.tree.start(*id) < length);
         if let Some(id) = pin {
             self.tree.pin(id);
         }
@@ -130,13 +115,32 @@ impl PrefixCache {
 
     /// How many of `tokens` a lookup would find; leaves no trace.
     pub fn peek(&self, namespace: &Namespace, tokens: &[TokenId]) -> usize {
-        self.roots
+        let found = self
+            .roots
             .get(namespace)
-            .map_or(0, |root| self.tree.peek(*root, tokens).length)
+            .map(|root| self.tree.peek(*root, tokens));
+        found.map_or(0, |found| self.usable(&found, tokens.len()).0)
+    }
+
+    /// Behind how many tokens of a match, at most `limit`, one can go on, and the blocks of the whole match.
+    fn usable(&self, found: &Match, limit: usize) -> (usize, Vec<Option<BlockRef>>) {
+        let mut blocks = Vec::new();
+        for edge in found.path.iter().filter_map(|id| self.tree.value(*id)) {
+            edge.lay_over(&mut blocks);
+        }
+        let width = self.windows.groups.count();
+        let has = |row: usize, group: usize| blocks[row * width + group].is_some();
+        let length = self
+            .windows
+            .groups
+            .usable_length(found.length.min(limit), has);
+        (length, blocks)
     }
 
     /// Lets a node be evicted again.
     pub fn unpin(&mut self, pin: NodeId) {
+        // What its holder used alone becomes idle with it.
+        self.windows.note_change();
         self.tree.unpin(pin);
     }
 
@@ -145,20 +149,20 @@ impl PrefixCache {
     pub fn insert(
         &mut self,
         namespace: &Namespace,
-        tokens: &[TokenId],
-        blocks: &[BlockRef],
+        known: Known<'_>,
         pool: &KvPool,
     ) -> Option<NodeId> {
-        if tokens.is_empty() || blocks.len() < blocks_for(tokens.len()) {
+        let Known { tokens, blocks, .. } = known;
+        let width = self.windows.groups.count();
+        let end = rows_for(tokens.len()) * width;
+        if tokens.is_empty() || blocks.len() < end {
             return None;
         }
         let root = self.root_of(namespace);
         let found = self.tree.peek(root, tokens);
         if found.length < tokens.len() {
-            let fresh = blocks[found.length / BLOCK_TOKENS..blocks_for(tokens.len())]
-                .iter()
-                .filter(|block| !block.is_cached())
-                .count();
+            let fresh = blocks[found.length / BLOCK_TOKENS * width..end].iter();
+            let fresh = fresh.flatten().filter(|block| !block.is_cached()).count();
             // What leads there must not be evicted for it, the root not even with its last leaf.
             let way = found.path.last().copied().unwrap_or(root);
             self.tree.pin(way);
@@ -174,9 +178,12 @@ impl PrefixCache {
             self.stats.insertions += 1;
         }
         let inserted = self.tree.insert(root, tokens, |start| {
-            EdgeBlocks::of(blocks, start, tokens.len())
+            EdgeBlocks::of(blocks, width, start..tokens.len())
         });
         self.tree.pin(inserted.node);
+        let room = self.spare_blocks(pool);
+        self.windows
+            .mend(&mut self.tree, inserted.node, known, room);
         Some(inserted.node)
     }
 
@@ -196,11 +203,14 @@ impl PrefixCache {
     /// Evicts until so many blocks and one entry more fit under a root; whether they do.
     fn make_room(&mut self, root: NodeId, blocks: usize, pool: &KvPool) -> bool {
         while let Some(measure) = self.shortage(blocks, pool) {
-            let Some(id) = self.tree.least_valuable_by(measure) else {
-                return false;
-            };
+            let own = self.tree.held_beside(root);
+            let victim = self.tree.least_valuable_by(measure);
+            let theirs = victim.map_or(own, |id| self.tree.held_beside(id));
+            if self.spare_blocks(pool) < blocks && self.shed_one(theirs.weight.max(own.weight)) {
+                continue;
+            }
+            let Some(id) = victim else { return false };
             // To keep more is a favour, for which nobody gives way that holds less.
-            let (theirs, own) = (self.tree.held_beside(id), self.tree.held_beside(root));
             if measure(&theirs) < measure(&own) || !self.evict(id) {
                 return false;
             }
@@ -219,17 +229,26 @@ impl PrefixCache {
         if self.entries() + 2 > self.limits.max_entries {
             return Some(|held| held.nodes);
         }
-        let bytes = cached_bytes(pool) + blocks * pool.layout().block_bytes();
-        (bytes > self.limits.max_bytes).then_some(|held| held.weight)
+        (blocks > self.spare_blocks(pool)).then_some(|held| held.weight)
     }
 
-    /// Evicts the least valuable leaf of the tenant that holds the most blocks and has one; whether
-    /// there was any.
+    /// Blocks that may be cached besides those that are.
+    pub(super) fn spare_blocks(&self, pool: &KvPool) -> usize {
+        let spare = self.limits.max_bytes.saturating_sub(cached_bytes(pool));
+        spare / pool.layout().block_bytes()
+    }
+
+    fn shed_one(&mut self, at_least: usize) -> bool {
+        self.windows
+            .shed_one(&mut self.tree, self.roots.values(), at_least)
+    }
+
+    /// Evicts the least valuable leaf of the tenant that holds the most blocks and has one, or before that blocks
+    /// that no text needs to be gone on with; whether there was any.
     pub fn evict_one(&mut self) -> bool {
-        match self.tree.least_valuable() {
-            Some(id) => self.evict(id),
-            None => false,
-        }
+        let victim = self.tree.least_valuable();
+        let held = victim.map_or(0, |id| self.tree.held_beside(id).weight);
+        self.shed_one(held) || victim.is_some_and(|id| self.evict(id))
     }
 
     /// The same among one tenant and the tenants below it; only what is on their account.
@@ -245,12 +264,16 @@ impl PrefixCache {
             .map(|(_, root)| *root)
             .collect();
         roots.sort_by_key(|root| Reverse(self.tree.held_beside(*root).weight));
+        let mut shed = |root: &NodeId| self.windows.shed(&mut self.tree, *root);
+        if roots.iter().any(&mut shed) {
+            return true;
+        }
         let leaves = roots
             .into_iter()
             .flat_map(|root| self.tree.leaves_by_value(root));
         let theirs = leaves.into_iter().find(|id| {
-            let blocks = self.tree.value(*id).map_or(&[][..], EdgeBlocks::blocks);
-            blocks.iter().any(|one| is_theirs(one.block().tenant()))
+            let edge = self.tree.value(*id);
+            edge.is_some_and(|edge| edge.blocks().any(|one| is_theirs(one.block().tenant())))
         });
         theirs.is_some_and(|id| self.evict(id))
     }
@@ -289,7 +312,7 @@ impl PrefixCache {
             if let Some(beginning) = beginning {
                 let namespace = self.roots.iter().find(|(_, known)| **known == root);
                 if let Some((namespace, _)) = namespace {
-                    self.evicted.add(hash(namespace, &beginning));
+                    self.evicted.add(namespace, &beginning);
                 }
             }
             self.drop_empty_root(root);
@@ -322,8 +345,8 @@ impl PrefixCache {
     }
 
     fn missed(&mut self, namespace: &Namespace, tokens: &[TokenId], limit: usize) -> Lookup {
-        let was_there = beginning_of(tokens)
-            .is_some_and(|beginning| self.evicted.has(hash(namespace, beginning)));
+        let was_there =
+            beginning_of(tokens).is_some_and(|beginning| self.evicted.has(namespace, beginning));
         let reason = if was_there {
             MissReason::Evicted
         } else if self.roots.contains_key(namespace) {
@@ -355,53 +378,6 @@ impl PrefixCache {
     }
 }
 
-impl Remembered {
-    fn add(&mut self, value: u64) {
-        if self.known.insert(value) {
-            self.order.push_back(value);
-        }
-        if self.order.len() > REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-    }
-
-    fn has(&self, value: u64) -> bool {
-        self.known.contains(&value)
-    }
-}
-
 fn cached_bytes(pool: &KvPool) -> usize {
     pool.cached_blocks() * pool.layout().block_bytes()
-}
-
-/// The first block's worth of tokens, by which a prefix is remembered.
-fn beginning_of(tokens: &[TokenId]) -> Option<&[TokenId]> {
-    tokens.get(..BLOCK_TOKENS)
-}
-
-fn hash(namespace: &Namespace, beginning: &[TokenId]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (namespace, beginning).hash(&mut hasher);
-    hasher.finish()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_so_many_are_remembered_and_no_more() {
-        let mut remembered = Remembered::default();
-        let all = 0..REMEMBERED as u64 + 100;
-        for value in all.clone() {
-            remembered.add(value);
-            remembered.add(value);
-        }
-        assert_eq!(remembered.known.len(), REMEMBERED);
-        assert_eq!(remembered.order.len(), REMEMBERED);
-        let kept: Vec<u64> = all.filter(|value| remembered.has(*value)).collect();
-        assert_eq!(kept, (100..REMEMBERED as u64 + 100).collect::<Vec<_>>());
-    }
 }

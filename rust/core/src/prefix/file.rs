@@ -3,7 +3,7 @@
 //! ```text
 //! magic, version, model, layout          what it is and belongs to
 //! blocks                                 their bytes, one after the other
-//! namespaces, nodes (parents first)      which tokens, and which blocks hold them
+//! namespaces, nodes (parents first)      which tokens, and which blocks hold them, where windows left them
 //! number of blocks
 //! checksum                               XXH3 of all before
 //! ```
@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
 
 use self::contents::{Bounds, Node, read_contents, verify};
-use self::format::io;
+use self::format::{NO_BLOCK, io};
 pub use self::snapshot::Snapshot;
 use super::cache::PrefixCache;
 use super::edge::EdgeBlocks;
@@ -80,6 +80,7 @@ impl PrefixCache {
             loaded.loaded_nodes += usize::from(known < node.tokens.len());
             loaded.loaded_tokens += node.tokens.len() - known;
         }
+        self.windows.note_change();
         Ok(loaded)
     }
 
@@ -93,10 +94,13 @@ impl PrefixCache {
         pool: &mut KvPool,
         reading: &mut Reading<'_, F>,
     ) -> Result<Option<NodeId>> {
+        let width = self.windows.groups.count();
         let mut blocks = Vec::new();
         if known < node.tokens.len() {
             let first = node.start / BLOCK_TOKENS;
-            let missing = &node.blocks[(node.start + known) / BLOCK_TOKENS - first..];
+            let before =
+                ((node.start + known) / BLOCK_TOKENS - first) * self.windows.groups.count();
+            let missing = &node.blocks[before..];
             if !self.has_room(reading.num_unread(missing), pool) {
                 return Ok(None);
             }
@@ -108,9 +112,12 @@ impl PrefixCache {
         } else if !self.has_room(0, pool) {
             return Ok(None);
         }
-        let extended = self
-            .tree
-            .extend(above, &node.tokens, |start| EdgeBlocks::new(start, &blocks));
+        let extended = self.tree.extend(above, &node.tokens, |start| {
+            EdgeBlocks::new(start, width, &blocks)
+        });
+        if node.is_end {
+            self.tree.change(extended.node, EdgeBlocks::set_end);
+        }
         Ok(Some(extended.node))
     }
 }
@@ -129,16 +136,21 @@ impl<F: Read + Seek> Reading<'_, F> {
     fn num_unread(&self, table: &[u32]) -> usize {
         let unread = table
             .iter()
-            .filter(|index| !self.blocks.contains_key(index));
+            .filter(|index| **index != NO_BLOCK && !self.blocks.contains_key(index));
         unread.count()
     }
 
     /// The blocks of a table; `None` where the pool has no room without eviction.
-    fn blocks(&mut self, pool: &mut KvPool, table: &[u32]) -> Result<Option<Vec<BlockRef>>> {
+    fn blocks(
+        &mut self,
+        pool: &mut KvPool,
+        table: &[u32],
+    ) -> Result<Option<Vec<Option<BlockRef>>>> {
         let mut blocks = Vec::with_capacity(table.len());
         for index in table {
-            if let Some(block) = self.blocks.get(index) {
-                blocks.push(BlockRef::clone(block));
+            let known = self.blocks.get(index);
+            if *index == NO_BLOCK || known.is_some() {
+                blocks.push(known.map(BlockRef::clone));
                 continue;
             }
             if pool.excess_blocks(1) > 0 {
@@ -149,7 +161,7 @@ impl<F: Read + Seek> Reading<'_, F> {
             };
             self.read(*index, pool.bytes_mut(&block))?;
             self.blocks.insert(*index, BlockRef::clone(&block));
-            blocks.push(block);
+            blocks.push(Some(block));
         }
         Ok(Some(blocks))
     }

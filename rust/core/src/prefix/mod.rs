@@ -2,14 +2,16 @@
 //! and values.
 //!
 //! [`radix_tree`] is the tree alone, over any value; [`cache`] is the engine's use of it, with keys,
-//! budgets and counters; [`file`] keeps it over a restart. Sliding-window layers need no rule of their
-//! own: blocks hold every position of every layer, so whatever matches is whole.
+//! budgets and counters; [`file`] keeps it over a restart; [`windows`] has the rules of layers with a window.
 
 pub mod cache;
 mod edge;
 pub mod file;
 pub mod radix_tree;
+mod remembered;
 pub mod stats;
+mod windows;
 
 pub use cache::{Lookup, Namespace, PrefixCache, PrefixLimits};
 pub use stats::{MissReason, PrefixStats};
+pub use windows::Known;

@@ -31,9 +31,9 @@ pub fn model(name: &str) -> Arc<Model> {
     Arc::new(load(&files, &options, &mut |_, _| Ok(())).unwrap())
 }
 
-/// Settings with room for `blocks` blocks of sixteen tokens.
-pub fn config(model: &Model, blocks: usize) -> EngineConfig {
-    let kv_bytes = model.kv_layout(None).block_bytes() * blocks;
+/// Settings with room for `rows` times sixteen tokens of all layers.
+pub fn config(model: &Model, rows: usize) -> EngineConfig {
+    let kv_bytes = model.kv_layout(None).block_bytes() * model.kv_groups().count() * rows;
     EngineConfig {
         max_context: model.spec().max_context.min(512),
         kv_bytes,
@@ -46,9 +46,9 @@ pub fn config(model: &Model, blocks: usize) -> EngineConfig {
     }
 }
 
-/// An engine with room for `blocks` blocks of sixteen tokens.
-pub fn engine(model: &Arc<Model>, blocks: usize) -> Engine {
-    Engine::new(Arc::clone(model), None, vec![2], config(model, blocks)).unwrap()
+/// An engine with room for `rows` times sixteen tokens of all layers.
+pub fn engine(model: &Arc<Model>, rows: usize) -> Engine {
+    Engine::new(Arc::clone(model), None, vec![2], config(model, rows)).unwrap()
 }
 
 pub fn greedy(max_tokens: usize) -> GenerateTask {

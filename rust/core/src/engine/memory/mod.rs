@@ -9,10 +9,10 @@ use std::io::{Read, Seek};
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::kv::{BlockRef, KvPool, Shortage};
+use crate::kv::{BLOCK_TOKENS, BlockRef, KvPool, Shortage};
 use crate::memory::Tenant;
 use crate::prefix::file::{Loaded, Snapshot};
-use crate::prefix::{PrefixCache, PrefixStats};
+use crate::prefix::{PrefixCache, PrefixLimits, PrefixStats};
 use crate::sequence::Sequence;
 
 /// Blocks, prefixes, and bytes set aside.
@@ -25,10 +25,10 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    pub(super) fn new(kv: KvPool, prefix: PrefixCache) -> Self {
+    pub(super) fn new(kv: KvPool, prefixes: PrefixLimits) -> Self {
         Self {
+            prefix: PrefixCache::new(prefixes, Arc::clone(kv.groups())),
             kv,
-            prefix,
             swapped_bytes: 0,
         }
     }
@@ -59,12 +59,16 @@ impl Memory {
         }
     }
 
-    /// Gives a sequence so many blocks; whether there were enough. Those that there were it keeps.
+    /// Gives a sequence so many rows of blocks; whether there were enough. Those that there were it keeps.
     ///
     /// Its pin may keep blocks in the cache that it does not stand on: the original of the block that it
     /// copied, or the blocks of another one that computed the same. Before it goes without, it lets those go.
-    pub(super) fn give_blocks(&mut self, sequence: &mut Sequence, blocks: usize) -> bool {
-        while sequence.blocks.len() < blocks {
+    pub(super) fn give_blocks(&mut self, sequence: &mut Sequence, rows: usize) -> bool {
+        while sequence.blocks.rows() < rows {
+            if sequence.blocks.is_next_passed(sequence.computed) {
+                sequence.blocks.skip();
+                continue;
+            }
             match self.take_block(sequence.tenant.as_ref()) {
                 Some(block) => sequence.blocks.push(block),
                 None if sequence.pin.is_some() => self.unpin(sequence),
@@ -74,13 +78,27 @@ impl Memory {
         true
     }
 
-    /// Gives a sequence up to so many blocks, as far as they are free: nobody's prefix goes for them.
-    pub(super) fn give_spare_blocks(&mut self, sequence: &mut Sequence, blocks: usize) {
-        while sequence.blocks.len() < blocks
+    /// How many tokens a sequence can compute with the blocks that it has, where that gives some back: windows pass
+    /// what was computed.
+    pub(super) fn reach(&self, sequence: &Sequence) -> usize {
+        let tokens = sequence.blocks.rows() * BLOCK_TOKENS;
+        let left = tokens.saturating_sub(sequence.computed);
+        if self.kv.groups().has_windows() {
+            left
+        } else {
+            0
+        }
+    }
+
+    /// Gives a sequence up to so many rows, as far as blocks are free: nobody's prefix goes for them.
+    pub(super) fn give_spare_blocks(&mut self, sequence: &mut Sequence, rows: usize) {
+        while sequence.blocks.rows() < rows
             && let Ok(block) = self.kv.take(sequence.tenant.as_ref())
         {
             sequence.blocks.push(block);
         }
+        // A part of a row is of no use.
+        sequence.blocks.truncate(sequence.blocks.rows());
     }
 
     /// Evicts until so many blocks more are free, as far as there is something to evict: always of the
@@ -135,11 +153,14 @@ impl Memory {
         let (mut ids, mut swapped_bytes) = (Vec::new(), 0);
         for sequence in sequences {
             let table = &sequence.blocks;
-            let of_blocks: Vec<u32> = table.blocks().iter().map(|block| block.id().0).collect();
-            if of_blocks != table.ids()[..] {
-                return Err(format!("{of_blocks:?} have the ids {:?}", table.ids()));
+            table.check_invariants()?;
+            if table.has_passed(sequence.computed) {
+                return Err(format!(
+                    "sequence {} holds what it has passed",
+                    sequence.id.0
+                ));
             }
-            ids.extend(of_blocks);
+            ids.extend(table.blocks().iter().flatten().map(|block| block.id().0));
             let paused = sequence.paused.as_ref();
             swapped_bytes += paused.map_or(0, |paused| paused.bytes.len());
         }

@@ -1,7 +1,7 @@
 //! What a sequence finds of itself in the prefix cache, and what it leaves there.
 
-use crate::kv::BLOCK_TOKENS;
-use crate::prefix::MissReason;
+use crate::kv::{BLOCK_TOKENS, BlockTable, rows_for};
+use crate::prefix::{Known, MissReason};
 use crate::sequence::Sequence;
 
 use super::Memory;
@@ -26,7 +26,7 @@ impl Memory {
         let limit = sequence.work.reusable_tokens(sequence.tokens.len());
         let tokens = &sequence.tokens[..=limit];
         let found = self.prefix.lookup(&sequence.namespace, tokens, limit);
-        sequence.blocks = found.blocks.into_iter().collect();
+        sequence.blocks = BlockTable::of(self.kv.groups(), found.blocks);
         sequence.computed = found.length;
         sequence.pin = found.pin;
         // What is found again after it was set aside, it may have computed itself.
@@ -35,40 +35,68 @@ impl Memory {
             sequence.cached = found.length;
             sequence.cache_miss = found.miss;
         }
-        self.own_last_block(sequence);
+        self.own_last_row(sequence);
+        sequence.blocks.let_passed_go(sequence.computed);
     }
 
-    /// Copies the last, partly filled block: what comes next is written into it. Without room for a copy
-    /// its tokens are computed anew.
-    fn own_last_block(&mut self, sequence: &mut Sequence) {
+    /// Copies the last row of blocks where it is partly filled: what comes next is written into it. Without room
+    /// for a copy its tokens are computed anew.
+    fn own_last_row(&mut self, sequence: &mut Sequence) {
         if sequence.computed.is_multiple_of(BLOCK_TOKENS) {
             return;
         }
-        let shared = sequence.blocks.pop();
-        let own = self.take_block(sequence.tenant.as_ref());
-        if let (Some(shared), Some(own)) = (shared, own) {
-            self.kv.copy(&shared, &own);
-            sequence.blocks.push(own);
-        } else {
-            sequence.computed = sequence.blocks.len() * BLOCK_TOKENS;
+        let before = sequence.computed / BLOCK_TOKENS;
+        let shared: Vec<_> = sequence.blocks.blocks()[before * self.kv.groups().count()..].to_vec();
+        sequence.blocks.truncate(before);
+        for shared in shared {
+            let own = self.take_block(sequence.tenant.as_ref());
+            if let (Some(shared), Some(own)) = (shared, own) {
+                self.kv.copy(&shared, &own);
+                sequence.blocks.push(own);
+            }
+        }
+        if sequence.blocks.rows() == before {
+            sequence.computed = sequence.blocks.usable_length(before * BLOCK_TOKENS);
+            sequence.blocks.truncate(rows_for(sequence.computed));
             sequence.cached = sequence.cached.min(sequence.computed);
         }
     }
 
     /// Makes known what a sequence has computed.
     pub(in crate::engine) fn keep(&mut self, sequence: &mut Sequence) {
-        let computed = sequence.work.kept_tokens(sequence.computed);
+        self.keep_first(sequence, sequence.computed, true);
+    }
+
+    /// Lets blocks go that the windows of a sequence have passed. Those of its prompt are known before, since others
+    /// may begin like it and go on elsewhere: they stay as long as there is room.
+    pub(in crate::engine) fn let_passed_go(&mut self, sequence: &mut Sequence) {
+        if !sequence.blocks.has_passed(sequence.computed) {
+            return;
+        }
+        if sequence.computed < sequence.prompt_tokens {
+            // In whole rows: two nodes that share one both keep it.
+            let whole = sequence.computed / BLOCK_TOKENS * BLOCK_TOKENS;
+            self.keep_first(sequence, whole, false);
+        }
+        sequence.blocks.let_passed_go(sequence.computed);
+    }
+
+    /// Makes the first `tokens` of a sequence known, which may end there or go on.
+    fn keep_first(&mut self, sequence: &mut Sequence, tokens: usize, is_end: bool) {
+        let computed = sequence.work.kept_tokens(tokens);
         let is_long = sequence.cache_min_tokens.is_some_and(|min| computed >= min);
         if !is_long || sequence.kept >= computed {
             return;
         }
-        let tokens = &sequence.tokens[..computed];
-        let blocks = sequence.blocks.blocks();
-        let pin = self
-            .prefix
-            .insert(&sequence.namespace, tokens, blocks, &self.kv);
+        let known = Known {
+            tokens: &sequence.tokens[..computed],
+            blocks: sequence.blocks.blocks(),
+            is_end,
+        };
+        let pin = self.prefix.insert(&sequence.namespace, known, &self.kv);
         if pin.is_some() {
-            sequence.kept = computed;
+            // Who goes on is to be asked again at the end.
+            sequence.kept = if is_end { computed } else { sequence.kept };
             self.unpin(sequence);
             sequence.pin = pin;
         }

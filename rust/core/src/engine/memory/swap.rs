@@ -1,6 +1,6 @@
 //! Sequences that are set aside so that others have their blocks.
 
-use crate::kv::blocks_for;
+use crate::kv::rows_for;
 use crate::sequence::{Paused, Sequence};
 
 use super::Memory;
@@ -14,7 +14,7 @@ impl Memory {
         let computed = sequence.computed;
         let mut paused = Paused::default();
         if swap && computed > 0 {
-            for block in &sequence.blocks.blocks()[..blocks_for(computed)] {
+            for block in sequence.blocks.held_in(rows_for(computed)) {
                 paused.bytes.extend_from_slice(self.kv.bytes(block));
             }
             paused.computed = computed;
@@ -34,18 +34,21 @@ impl Memory {
         let Some(paused) = sequence.paused.take() else {
             return true;
         };
-        if !self.give_blocks(sequence, blocks_for(paused.computed)) {
+        let rows = rows_for(paused.computed);
+        // Its windows have passed what they had passed when it was set aside.
+        sequence.computed = paused.computed;
+        if !self.give_blocks(sequence, rows) {
             sequence.blocks.clear();
+            sequence.computed = 0;
             sequence.paused = Some(paused);
             return false;
         }
         let block_bytes = self.kv.layout().block_bytes();
-        let blocks = sequence.blocks.blocks().iter();
+        let blocks = sequence.blocks.held_in(rows);
         for (block, bytes) in blocks.zip(paused.bytes.chunks_exact(block_bytes)) {
             self.kv.bytes_mut(block).copy_from_slice(bytes);
         }
         self.swapped_bytes -= paused.bytes.len();
-        sequence.computed = paused.computed;
         true
     }
 

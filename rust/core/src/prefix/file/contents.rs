@@ -5,10 +5,10 @@ use std::io::{Read, Seek, SeekFrom};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::format::{MAGIC, NO_PARENT, VERSION, broken, io};
+use super::format::{MAGIC, NO_BLOCK, NO_PARENT, VERSION, broken, io, layout_of};
 use crate::error::Result;
 use crate::ids::TokenId;
-use crate::kv::{BLOCK_TOKENS, KvPool, blocks_for};
+use crate::kv::{BLOCK_TOKENS, KvGroups, KvPool, rows_for};
 use crate::prefix::cache::Namespace;
 
 /// Bytes of a name in the file.
@@ -32,8 +32,10 @@ pub(super) struct Node {
     /// Tokens before it.
     pub(super) start: usize,
     pub(super) tokens: Vec<TokenId>,
-    /// Those of all its positions, the first of which may hold what stands before as well.
+    /// Those of all its positions, the first of which may hold what stands before as well, or [`NO_BLOCK`].
     pub(super) blocks: Vec<u32>,
+    /// Whether a text ended there.
+    pub(super) is_end: bool,
 }
 
 /// What is taken from a file at most.
@@ -165,6 +167,7 @@ pub(super) fn read_contents<F: Read + Seek>(
     let num_nodes = input.number()? as usize;
     let mut tree = Tree {
         bounds,
+        groups: pool.groups(),
         num_namespaces: namespaces.len(),
         num_blocks,
         nodes: Vec::new(),
@@ -190,7 +193,7 @@ fn check_owner<F: Read>(input: &mut Reader<'_, F>, pool: &KvPool, model: &str) -
     if theirs != model {
         return Err(broken(&format!("it belongs to {theirs}, this is {model}")));
     }
-    let own = format!("{:?}", pool.layout());
+    let own = layout_of(pool);
     if layout != own {
         return Err(broken(&format!(
             "its blocks are {layout}, the engine's {own}"
@@ -216,8 +219,9 @@ fn read_namespaces<F: Read>(input: &mut Reader<'_, F>) -> Result<Vec<Namespace>>
 }
 
 /// The nodes that were read so far.
-struct Tree {
+struct Tree<'a> {
     bounds: Bounds,
+    groups: &'a KvGroups,
     num_namespaces: usize,
     num_blocks: u32,
     nodes: Vec<Node>,
@@ -226,7 +230,7 @@ struct Tree {
     beginnings: BTreeSet<(u32, u32, TokenId)>,
 }
 
-impl Tree {
+impl Tree<'_> {
     fn read_node<F: Read>(&mut self, input: &mut Reader<'_, F>) -> Result<()> {
         let (parent, namespace) = (input.number()?, input.number()?);
         let above = match parent {
@@ -249,15 +253,23 @@ impl Tree {
             )));
         }
         let tokens = input.numbers(length)?;
-        let needed = blocks_for(end) - start / BLOCK_TOKENS;
+        let needed = (rows_for(end) - start / BLOCK_TOKENS) * self.groups.count();
         let fits = namespace_fits && input.number()? as usize == needed;
         let first = tokens.first().filter(|_| fits).copied();
         if first.is_none_or(|first| !self.beginnings.insert((parent, namespace, first))) {
             return Err(broken("a node does not fit its place"));
         }
         let blocks = input.numbers(needed)?;
-        if blocks.iter().any(|index| *index >= self.num_blocks) {
+        let is_there = |(place, index): (usize, &u32)| match *index {
+            NO_BLOCK => self.groups.may_lack(place),
+            index => index < self.num_blocks,
+        };
+        if !blocks.iter().enumerate().all(is_there) {
             return Err(broken("a node names a block that is not there"));
+        }
+        let is_end = input.number()?;
+        if is_end > 1 {
+            return Err(broken("a node says what is neither true nor false"));
         }
         self.nodes.push(Node {
             parent: (parent != NO_PARENT).then_some(parent as usize),
@@ -265,6 +277,7 @@ impl Tree {
             start,
             tokens,
             blocks,
+            is_end: is_end == 1,
         });
         Ok(())
     }

@@ -9,10 +9,11 @@ use std::sync::{Arc, Weak};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::format::{MAGIC, NO_PARENT, VERSION};
+use super::format::{MAGIC, NO_BLOCK, NO_PARENT, VERSION, layout_of};
 use crate::ids::{BlockId, TokenId};
-use crate::kv::{BlockRef, KvBlock, KvPool};
+use crate::kv::{CachedBlock, KvBlock, KvGroups, KvPool};
 use crate::prefix::cache::{Namespace, PrefixCache};
+use crate::prefix::edge::EdgeBlocks;
 
 /// What is still to be written.
 pub struct Snapshot {
@@ -22,6 +23,7 @@ pub struct Snapshot {
     places: Vec<Option<u32>>,
     written_blocks: u32,
     namespaces: Vec<Namespace>,
+    groups: Arc<KvGroups>,
     nodes: Vec<Node>,
     written_nodes: usize,
     /// Elsewhere, since it is aligned to 64 bytes: Python's memory, in which a snapshot may lie, is to 16.
@@ -34,8 +36,9 @@ struct Node {
     parent: u32,
     namespace: u32,
     tokens: Box<[TokenId]>,
-    /// Indexes of the snapshot's blocks.
+    /// Indexes of the snapshot's blocks, or [`NO_BLOCK`].
     blocks: Vec<u32>,
+    is_end: bool,
 }
 
 impl PrefixCache {
@@ -44,7 +47,7 @@ impl PrefixCache {
         let mut head = MAGIC.to_vec();
         put_number(&mut head, VERSION);
         put_name(&mut head, model);
-        put_name(&mut head, &format!("{:?}", pool.layout()));
+        put_name(&mut head, &layout_of(pool));
         let mut open = Vec::new();
         for (index, root) in self.roots.values().enumerate() {
             let below = self.tree.children(*root);
@@ -55,15 +58,17 @@ impl PrefixCache {
             let own = nodes.len() as u32;
             let below = self.tree.children(id);
             open.extend(below.map(|child| (child, own, namespace)));
-            let held = self.tree.value(id).map_or(&[][..], |edge| edge.blocks());
+            let edge = self.tree.value(id);
+            let held = edge.map_or(&[][..], EdgeBlocks::places);
             nodes.push(Node {
                 parent,
                 namespace,
                 tokens: self.tree.edge(id).into(),
                 blocks: held
                     .iter()
-                    .map(|one| blocks.index_of(one.block()))
+                    .map(|one| blocks.index_of(one.as_ref()))
                     .collect(),
+                is_end: edge.is_some_and(EdgeBlocks::is_end),
             });
         }
         Snapshot {
@@ -72,6 +77,7 @@ impl PrefixCache {
             places: Vec::new(),
             written_blocks: 0,
             namespaces: self.roots.keys().cloned().collect(),
+            groups: Arc::clone(&self.windows.groups),
             nodes,
             written_nodes: 0,
             checksum: Box::new(Xxh3::new()),
@@ -132,19 +138,30 @@ impl Snapshot {
         put_number(out, self.written_blocks);
     }
 
-    /// `None`, and nothing written, where the node or one above it has lost a block.
+    /// `None`, and nothing written, where the node or one above it has lost a block that it cannot do without.
     fn put_node(&self, node: &Node, kept: &[Option<u32>], out: &mut Vec<u8>) -> Option<()> {
         let parent = match node.parent {
             NO_PARENT => NO_PARENT,
             above => kept[above as usize]?,
         };
-        let places = node.blocks.iter().map(|index| self.places[*index as usize]);
+        let places = node.blocks.iter().enumerate();
+        let places = places.map(|(place, index)| self.place_of(place, *index));
         let places: Vec<_> = places.collect::<Option<_>>()?;
         put_number(out, parent);
         put_number(out, node.namespace);
         put_numbers(out, &node.tokens);
         put_numbers(out, &places);
+        put_number(out, u32::from(node.is_end));
         Some(())
+    }
+
+    /// Where the block of a place of a node stands in the file.
+    fn place_of(&self, place: usize, index: u32) -> Option<u32> {
+        let found = match index {
+            NO_BLOCK => None,
+            index => self.places[index as usize],
+        };
+        found.or_else(|| self.groups.may_lack(place).then_some(NO_BLOCK))
     }
 }
 
@@ -156,7 +173,10 @@ struct BlockTable {
 }
 
 impl BlockTable {
-    fn index_of(&mut self, block: &BlockRef) -> u32 {
+    fn index_of(&mut self, block: Option<&CachedBlock>) -> u32 {
+        let Some(block) = block.map(CachedBlock::block) else {
+            return NO_BLOCK;
+        };
         let next = self.order.len() as u32;
         let index = *self.indexes.entry(block.id()).or_insert(next);
         if index == next {

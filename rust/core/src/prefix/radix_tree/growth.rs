@@ -72,6 +72,18 @@ impl<V: EdgeValue> RadixTree<V> {
         id
     }
 
+    /// Changes what an edge carries, and with it what it counts for.
+    pub fn change(&mut self, id: NodeId, change: impl FnOnce(&mut V)) {
+        let Some(node) = self.nodes.get_mut(id.0 as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let Some(value) = &mut node.value else { return };
+        let before = value.weight();
+        change(value);
+        let held = &mut self.holders.of_mut(node.holder).held;
+        held.weight = held.weight + value.weight() - before;
+    }
+
     /// The node that ends at a position of the edge to `id`, which is cut there where need be.
     pub(super) fn cut(&mut self, id: NodeId, position: usize) -> NodeId {
         let at = position - self.start(id);

@@ -1,0 +1,225 @@
+//! Layers with a window keep what it reaches: memory stays bounded, no token changes, and what is cached is found.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::io::Cursor;
+use std::sync::Arc;
+
+use ruvllm_core::engine::{Engine, Plan, PlanRow};
+use ruvllm_core::ids::TokenId;
+use ruvllm_core::model::Model;
+use ruvllm_core::sequence::{Request, Task};
+use support::{Outcome, config, engine, greedy, model, request, run_all};
+
+/// Windows of eight tokens over two of three layers, and over six of seven.
+const MODELS: [&str; 2] = ["models/gemma2-softcap", "models/gemma3-dual-rope"];
+
+fn prompt(length: usize, salt: u32) -> Vec<TokenId> {
+    (0..length as u32)
+        .map(|index| 3 + (index * 37 + salt * 101) % 300)
+        .collect()
+}
+
+fn cached(tokens: &[TokenId], max_tokens: usize) -> Request {
+    Request {
+        cache_min_tokens: Some(1),
+        ..request(tokens, Task::Generate(greedy(max_tokens)))
+    }
+}
+
+fn run(engine: &mut Engine, request: &Request) -> Outcome {
+    let id = engine.add(request.clone()).unwrap();
+    run_all(engine, 64).remove(&id).unwrap()
+}
+
+/// How many tokens of a request were found, and what came of it.
+fn found(engine: &mut Engine, request: &Request) -> (usize, Outcome) {
+    let id = engine.add(request.clone()).unwrap();
+    let computed = engine.sequences().next().unwrap().computed_tokens;
+    let outcome = run_all(engine, 64).remove(&id).unwrap();
+    assert_eq!(engine.prefix_stats().pinned, 0);
+    let (free, cached) = (engine.kv().free_blocks(), engine.kv().cached_blocks());
+    assert_eq!(free + cached, engine.kv().total_blocks(), "a block leaked");
+    (computed, outcome)
+}
+
+/// A pool of so many blocks, whatever the groups.
+fn with_blocks(model: &Arc<Model>, blocks: usize) -> Engine {
+    let mut settings = config(model, 1);
+    settings.kv_bytes = model.kv_layout(None).block_bytes() * blocks;
+    settings.prefix.max_bytes = settings.kv_bytes;
+    Engine::new(Arc::clone(model), None, vec![2], settings).unwrap()
+}
+
+/// Blocks that hold what one at `position` sees of what is before it.
+fn seen_before(model: &Model, position: usize) -> usize {
+    let mut held = BTreeSet::new();
+    for (group, window) in model.kv_groups().windows().iter().enumerate() {
+        let first = window.map_or(0, |window| (position + 1).saturating_sub(window));
+        held.extend((first..position).map(|seen| (group, seen / 16)));
+    }
+    held.len()
+}
+
+#[test]
+fn a_sequence_holds_what_its_layers_see_and_no_more() {
+    for name in MODELS {
+        let model = model(name);
+        let mut engine = engine(&model, 64);
+        let request = request(&prompt(150, 1), Task::Generate(greedy(100)));
+        let id = engine.add(request).unwrap();
+        let mut lengths = Vec::new();
+        loop {
+            let status = engine.sequences().next();
+            let Some(status) = status else { break };
+            let computed = status.computed_tokens;
+            // A block that was begun and is not seen yet is there as well.
+            let expected = seen_before(&model, computed);
+            assert_eq!(status.blocks, expected, "{name}: {computed} computed");
+            assert_eq!(engine.kv().held_blocks(), expected);
+            lengths.push(computed);
+            let row = PlanRow {
+                sequence: id,
+                prefill_tokens: 23,
+            };
+            let plan = Plan {
+                rows: vec![row],
+                max_steps: 1,
+            };
+            engine.advance(&plan).unwrap();
+            engine.check_invariants().unwrap();
+        }
+        assert!(lengths.contains(&23) && lengths.contains(&248));
+        assert_eq!(engine.kv().free_blocks(), engine.kv().total_blocks());
+    }
+}
+
+#[test]
+fn a_pool_that_holds_the_windows_is_enough_and_gives_the_same_tokens() {
+    for name in MODELS {
+        let model = model(name);
+        let groups = model.kv_groups();
+        let request = request(&prompt(300, 1), Task::Generate(greedy(60)));
+        let expected = run(&mut engine(&model, 64), &request);
+        // 23 rows of what sees all, and of the others what is seen beside the part of the prompt that fits.
+        let blocks = groups.least_blocks(360) + 2 * groups.count();
+        assert!(blocks < 23 * groups.count() / 2, "{blocks}");
+        let mut small = with_blocks(&model, blocks);
+        assert_eq!(run(&mut small, &request), expected, "{name}");
+        // One less than what the last token needs is refused before anything is computed.
+        let mut smaller = with_blocks(&model, groups.least_blocks(301) - 1);
+        let error = smaller.add(request).unwrap_err().to_string();
+        assert!(error.contains("key-value blocks"), "{error}");
+    }
+}
+
+#[test]
+fn what_windows_have_passed_is_found_while_there_is_room_and_the_ends_of_texts_longer() {
+    for name in MODELS {
+        let model = model(name);
+        let groups = model.kv_groups();
+        let long = prompt(200, 1);
+        let first = cached(&long, 4);
+        let leaves = |at: usize| {
+            let mut tokens = long[..at].to_vec();
+            tokens.extend(prompt(10, 2));
+            cached(&tokens, 4)
+        };
+        let mut fresh = engine(&model, 64);
+        let alone = |request: &Request, fresh: &mut Engine| {
+            let without = Request {
+                cache_min_tokens: None,
+                ..request.clone()
+            };
+            run(fresh, &without)
+        };
+        let mut warm = with_blocks(&model, 64 * groups.count());
+        run(&mut warm, &first);
+        // There is room: whoever leaves the text anywhere goes on there.
+        for at in [100, 37, 183] {
+            let request = leaves(at);
+            let (computed, outcome) = found(&mut warm, &request);
+            assert_eq!(computed, at, "{name}");
+            assert_eq!(outcome, alone(&request, &mut fresh), "{name}");
+        }
+        // A text that needs all but what the first one's end does.
+        let mut tight = with_blocks(&model, 16 * groups.count());
+        run(&mut tight, &first);
+        let cached_before = tight.kv().cached_blocks();
+        run(
+            &mut tight,
+            &request(&prompt(90, 3), Task::Generate(greedy(4))),
+        );
+        assert!(
+            tight.kv().cached_blocks() < cached_before,
+            "{name}: nothing had to go"
+        );
+        let (computed, outcome) = found(&mut tight, &first);
+        assert_eq!(computed, 199, "{name}: its end stayed");
+        assert_eq!(outcome, alone(&first, &mut fresh), "{name}");
+        // In its middle it cannot be gone on with, until somebody computes that anew.
+        let request = leaves(100);
+        let (computed, outcome) = found(&mut tight, &request);
+        assert!(computed < 100, "{name}: {computed}");
+        assert_eq!(outcome, alone(&request, &mut fresh), "{name}");
+        let (computed, outcome) = found(&mut tight, &request);
+        assert_eq!(computed, 109, "{name}: it came back");
+        assert_eq!(outcome, alone(&request, &mut fresh), "{name}");
+    }
+}
+
+#[test]
+fn what_is_set_aside_or_saved_is_what_windows_reach() {
+    for name in MODELS {
+        let model = model(name);
+        let request = cached(&prompt(120, 1), 40);
+        let expected = run(&mut engine(&model, 64), &request);
+
+        let mut swapping = engine(&model, 64);
+        let id = swapping.add(request.clone()).unwrap();
+        let row = PlanRow {
+            sequence: id,
+            prefill_tokens: 64,
+        };
+        let plan = |max_steps| Plan {
+            rows: vec![row],
+            max_steps,
+        };
+        swapping.advance(&plan(20)).unwrap();
+        let status = swapping.sequences().next().unwrap();
+        let bytes =
+            seen_before(&model, status.computed_tokens) * swapping.kv().layout().block_bytes();
+        swapping.preempt(id, true).unwrap();
+        assert_eq!(swapping.swapped_bytes(), bytes, "{name}");
+        swapping.check_invariants().unwrap();
+        let outcome = run_all(&mut swapping, 64).remove(&id).unwrap();
+        assert_eq!(outcome, expected, "{name}");
+
+        let mut snapshot = swapping.snapshot_prefixes("tiny");
+        let mut file = Vec::new();
+        loop {
+            let piece = swapping.next_piece(&mut snapshot, 1000);
+            if piece.is_empty() {
+                break;
+            }
+            file.extend(piece);
+        }
+        let mut after = engine(&model, 64);
+        let loaded = after
+            .load_prefixes("tiny", &mut Cursor::new(&file))
+            .unwrap();
+        assert!(loaded.loaded_nodes == loaded.nodes && loaded.nodes > 0);
+        assert_eq!(after.kv().cached_blocks(), swapping.kv().cached_blocks());
+        let (computed, outcome) = found(&mut after, &request);
+        assert_eq!((computed, outcome), (119, expected), "{name}");
+        // Nor is it another model's, whose layers see something else.
+        let mut other = engine(&support::model("models/llama-gqa"), 64);
+        assert!(
+            other
+                .load_prefixes("tiny", &mut Cursor::new(&file))
+                .is_err()
+        );
+    }
+}
