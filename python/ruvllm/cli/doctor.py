@@ -139,20 +139,12 @@ def _cpu_model() -> str:
 
 
 def _memory() -> dict[str, Any]:
-    """Return bytes; `limit` is the control group's, where it sets one."""
-    facts: dict[str, Any] = {"total_bytes": None, "available_bytes": None, "limit_bytes": None}
-    for line in _lines("/proc/meminfo"):
-        name, _, value = line.partition(":")
-        if name in ("MemTotal", "MemAvailable"):
-            facts["total_bytes" if name == "MemTotal" else "available_bytes"] = int(value.split()[0]) * 1024
-    if facts["total_bytes"] is None and "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
-        facts["total_bytes"] = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        for line in _lines(path):
-            # Without a limit, version 1 says a number near 2^63.
-            if line.isdigit() and int(line) < 1 << 60:
-                facts["limit_bytes"] = int(line)
-    return facts
+    """Return bytes; `available` is what this process may take, `limit` what its control group allows."""
+    from dataclasses import asdict
+
+    from ruvllm.observability.machine_memory import MachineMemory
+
+    return asdict(MachineMemory.now())
 
 
 def _folders(cache: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from ruvllm._settings import of_this_machine
 from ruvllm.config import Limits, PrefixCacheConfig
 from ruvllm.errors import ConfigError
 from ruvllm.hub.selection import quantization_of
+from ruvllm.observability.machine_memory import available_memory
 from ruvllm.packs.manager import KernelManager
 from ruvllm.packs.store import PackStore
 from ruvllm.runtime.configuration import ConfiguredSettings
@@ -21,7 +22,6 @@ from ruvllm.runtime.memory_budget import (
     KvPlan,
     KvRequest,
     adapter_budget,
-    available_memory,
     plan_kv_cache,
 )
 from ruvllm.runtime.native_engine import NativeEngine
