@@ -20,7 +20,7 @@ from ruvllm.text.loading import template_source
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["QuantizedModel", "QuantizedTensor", "Work", "quantize"]
+__all__ = ["QuantizedModel", "QuantizedTensor", "Work", "quantize", "read_object"]
 
 # Tokens of a vocabulary that are believed.
 MOST_TOKENS = 1 << 20
@@ -151,7 +151,7 @@ def _folder_entries(source: Path) -> list[Entry]:
     is_folder = source.is_dir() or source.suffix == ".safetensors"
     if not is_folder or not (folder / "config.json").is_file():
         return []
-    config = _config(folder / "config.json")
+    config = read_object(folder / "config.json")
     named = config.get("_name_or_path")
     name = named if isinstance(named, str) and named else _name_of(folder.absolute())
     entries = [] if named else [("general.name", encoded(name))]
@@ -168,7 +168,7 @@ def _folder_entries(source: Path) -> list[Entry]:
 def _ends(folder: Path, config: Mapping[str, Any]) -> list[int]:
     """The tokens that end an answer, as transformers has it: those of generation_config.json go before."""
     path = folder / "generation_config.json"
-    generation = _config(path) if path.is_file() else {}
+    generation = read_object(path) if path.is_file() else {}
     said = generation.get("eos_token_id", config.get("eos_token_id"))
     return [token for token in (said if isinstance(said, list) else [said]) if type(token) is int]
 
@@ -180,10 +180,11 @@ def _name_of(folder: Path) -> str:
     return folder.name
 
 
-def _config(path: Path) -> dict[str, Any]:
+def read_object(path: Path, max_bytes: int = MAX_CONFIG_BYTES) -> dict[str, Any]:
+    """What a file of a model's folder says in JSON; nothing, where it is no object or longer."""
     try:
         with whole_file.open_regular(path) as file:
-            read = json.loads(file.read(MAX_CONFIG_BYTES))
+            read = json.loads(file.read(max_bytes))
     except OSError as error:
         raise IoError(f"{path}: {error.strerror or error}") from error
     except (ValueError, RecursionError):
