@@ -122,6 +122,14 @@ def test_what_a_configuration_leaves_out_or_stretches(
     check(changed(name, **values))
 
 
+def test_what_phi_calls_yarn_reaches_no_further(changed: Callable[..., Path]) -> None:
+    rope = json.loads((FIXTURES / "models" / "phi3-longrope" / "config.json").read_text())["rope_parameters"]
+    del rope["type"]
+    path = changed("phi3-longrope", rope_parameters=rope | {"rope_type": "yarn", "factor": 100.0})
+    check(path)
+    assert read_header(path).max_context == 256
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [

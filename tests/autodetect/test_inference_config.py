@@ -176,5 +176,7 @@ def test_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     system = SystemCapabilities.detect()
     assert (system.isa, system.threads) == ("portable", 1)
     assert InferenceConfig.auto(GGUF).threads == 1
+    # Another machine is as it was told.
+    assert InferenceConfig.auto(GGUF, MACHINE).threads == 6
     with pytest.raises(ConfigError, match="isa is 'none'"):
         SystemCapabilities.detect(isa="none")  # type: ignore[arg-type]

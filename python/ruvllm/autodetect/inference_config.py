@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import ruvllm.hub as hub
-from ruvllm._settings import of_this_machine, takes_settings
+from ruvllm._settings import takes_settings
 from ruvllm.autodetect.folder_header import read_header
 from ruvllm.autodetect.reasons import reasons_of
 from ruvllm.autodetect.recommendation import ModelNeeds, Recommendation, recommend
@@ -90,7 +90,7 @@ class InferenceConfig:
             **settings: Settings of `LLM` that are to stand; the rest is chosen:
                 {settings}
         """
-        given = of_this_machine(settings_from(None, EngineSettings.given(settings)))
+        given = settings_from(None, EngineSettings.given(settings))
         header = read_header(hub.find(model))
         system = capabilities or SystemCapabilities.detect(isa=given.isa, threads=given.threads)
         needs = ModelNeeds(
