@@ -137,7 +137,7 @@ def test_a_model_that_does_not_fit(tmp_path: Path) -> None:
     # Of 32-bit weights a quarter would do.
     config = InferenceConfig.auto(GGUF, replace(MACHINE, free_bytes=520_000), max_context=16)
     assert config.better_quantization == "Q8_0"
-    assert "`ruvllm quantize` make it" in config.reasons["quantization"]
+    assert "`ruvllm quantize` make it of the original" in config.reasons["quantization"]
 
 
 def test_settings_stand_and_are_said_to() -> None:

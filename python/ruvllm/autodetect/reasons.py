@@ -43,7 +43,9 @@ def _of_quantization(model: ModelNeeds, chosen: Recommendation, free_bytes: int 
             "the original, not of this file"
         )
     room = "which is too little" if chosen.plan is None else "which leaves little for a conversation"
-    return f"{said}, {room}. {weights} fits: take such a file, or have `ruvllm quantize` make it"
+    return (
+        f"{said}, {room}. {weights} fits: take such a file, or have `ruvllm quantize` make it of the original"
+    )
 
 
 def _of_kv_format(model: ModelNeeds, chosen: Recommendation, settings: ConfiguredSettings) -> str:
