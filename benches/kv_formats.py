@@ -22,6 +22,7 @@ from benches import files
 from ruvllm import LLM, EvaluationParams, GenerateParams, evaluate
 from ruvllm.engine_settings import Activations, KvFormat
 from ruvllm.kernels import PagedKvCache
+from ruvllm.runtime.kv_shape import KvShape
 
 FORMATS: tuple[KvFormat, ...] = ("int16", "int8", "k8v4")
 EXACT: KvFormat = "f32"
@@ -41,6 +42,7 @@ class Cost:
     """What one format was found to be."""
 
     block_bytes: int
+    shape: KvShape
     perplexity: float
     divergence: float
     recalled: int
@@ -77,8 +79,10 @@ def cost(path: Path, kv_format: KvFormat, args: argparse.Namespace) -> Cost:
             divergence = evaluate(llm, TEXT, reference=exact, params=short).divergence
         assert scores is not None
         assert divergence is not None
+        stats = llm.pool_stats()
         return Cost(
-            block_bytes=llm.pool_stats().block_bytes,
+            block_bytes=stats.block_bytes,
+            shape=KvShape(PagedKvCache.block_tokens, stats.windows),
             perplexity=scores.perplexity.value,
             divergence=divergence.mean.value,
             recalled=recalled(llm),
@@ -112,7 +116,7 @@ def table(name: str, path: Path, args: argparse.Namespace) -> Iterator[str]:
             name,
             f"`{kv_format}`",
             f"{8 * found.block_bytes / numbers:.2f}",
-            f"{found.block_bytes * TOKENS / PagedKvCache.block_tokens / 1e6:.1f} MB",
+            f"{found.shape.blocks_at(TOKENS, TOKENS) * found.block_bytes / 1e6:.1f} MB",
             f"{2 * numbers / found.block_bytes:.2f}",
             f"{found.perplexity / exact.perplexity - 1:+.2%}",
             f"{found.divergence:.4f}",

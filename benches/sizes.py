@@ -26,8 +26,8 @@ from benches.peers.tasks import Task, rates
 from benches.peers.work import Work
 from benches.shapes import FORMATS, SHAPES, ModelShape
 from benches.size_rows import SizeRow
+from ruvllm.observability.machine_memory import available_memory
 from ruvllm.observability.peaks import MachinePeaks, measure_peaks
-from ruvllm.runtime.memory_budget import available_memory
 
 # That of the models whose shapes these are.
 VOCABULARY = 128_256

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         TargetModule,
     )
     from ruvllm.async_engine import AsyncEngine
+    from ruvllm.autodetect import InferenceConfig, SystemCapabilities
     from ruvllm.backends.base import LlmBackend
     from ruvllm.backends.native import NativeBackend
     from ruvllm.caching import PrefixCache, RadixTree
@@ -117,6 +118,7 @@ __all__ = [
     "Grammar",
     "GrammarError",
     "ImportanceMatrix",
+    "InferenceConfig",
     "InvalidModelError",
     "InvalidOperationError",
     "IoError",
@@ -164,6 +166,7 @@ __all__ = [
     "SonaLlmConfig",
     "Step",
     "StorageError",
+    "SystemCapabilities",
     "TargetModule",
     "TenantStats",
     "Timings",
@@ -202,6 +205,7 @@ _LATE = {
     "Evaluation": ("ruvllm.evaluating", "Evaluation"),
     "EvaluationParams": ("ruvllm.evaluating", "EvaluationParams"),
     "EwcState": ("ruvllm.adapters", "EwcState"),
+    "InferenceConfig": ("ruvllm.autodetect", "InferenceConfig"),
     "JsonAnswer": ("ruvllm.structured", "JsonAnswer"),
     "JsonModeConfig": ("ruvllm.structured", "JsonModeConfig"),
     "LLM": ("ruvllm.llm", "LLM"),
@@ -220,6 +224,7 @@ _LATE = {
     "SonaConfig": ("ruvllm.learning", "SonaConfig"),
     "SonaLlm": ("ruvllm.learning", "SonaLlm"),
     "SonaLlmConfig": ("ruvllm.learning", "SonaLlmConfig"),
+    "SystemCapabilities": ("ruvllm.autodetect", "SystemCapabilities"),
     "TargetModule": ("ruvllm.adapters", "TargetModule"),
     "ToolConversation": ("ruvllm.chat", "ToolConversation"),
     "TrainingConfig": ("ruvllm.training", "TrainingConfig"),

@@ -247,8 +247,40 @@ class Grammar:
     @property
     def bytes(self) -> int: ...
 
+class ModelHeader:
+    """What the head of a model's files says."""
+
+    @staticmethod
+    def read(path: str | Path, activations: str) -> ModelHeader:
+        """Checks a GGUF file or a folder as loading does, and reads no weight."""
+    @property
+    def architecture(self) -> str: ...
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def quantization(self) -> str:
+        """The tensor type that holds most weights: `Q4_1`, `F32`, ..."""
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Weights in all, and bytes of the files."""
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def hidden_size(self) -> int: ...
+    @property
+    def num_layers(self) -> int: ...
+    @property
+    def heads(self) -> tuple[int, int, int]:
+        """Heads of queries, heads of keys and values, and how wide each is."""
+    @property
+    def max_context(self) -> int: ...
+    def tensors(self) -> list[tuple[str, str, list[int]]]:
+        """Name, type and shape of each tensor, outermost dimension first."""
+    def kv_shape(self, kv_format: str) -> tuple[str, int, list[int | None]]:
+        """The format that a name stands for, bytes of a block in it, and what each group of layers sees."""
+
 @final
-class Model:
+class Model(ModelHeader):
     """Weights, packed for this machine."""
 
     @staticmethod
@@ -269,36 +301,16 @@ class Model:
         they are written there where they are not.
         """
     @property
-    def architecture(self) -> str: ...
-    @property
     def gguf_architecture(self) -> str:
         """The same as GGUF files have it."""
     @property
-    def name(self) -> str | None: ...
-    @property
-    def quantization(self) -> str:
-        """The tensor type that holds most weights: `Q4_1`, `F32`, ..."""
-    @property
-    def sizes(self) -> tuple[int, int, int, int]:
-        """Weights in all, bytes of the files, of the packed weights, and how many of these are mapped."""
+    def weight_bytes(self) -> tuple[int, int]:
+        """Bytes of the packed weights, and how many of these are mapped from a file."""
     @property
     def image(self) -> tuple[Path | None, str | None]:
         """The image of the packed weights, and why there is none or it was not used."""
-    @property
-    def vocab_size(self) -> int: ...
-    @property
-    def hidden_size(self) -> int: ...
-    @property
-    def num_layers(self) -> int: ...
-    @property
-    def heads(self) -> tuple[int, int, int]:
-        """Heads of queries, heads of keys and values, and how wide each is."""
-    def kv_shape(self, kv_format: str) -> tuple[int, list[int | None]]:
-        """Bytes of a block of key-value cache in a format, and what each group of layers sees."""
     def map_shape(self, module: str) -> tuple[int, int]:
         """Inputs and outputs of a linear map, by PEFT's name for it."""
-    @property
-    def max_context(self) -> int: ...
     @property
     def threads(self) -> int: ...
     @property

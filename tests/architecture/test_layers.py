@@ -56,7 +56,7 @@ PACKAGE = [
     {"hub", "text", "kernels", "observability"},
     {"packs", "adapters", "importance", "quantizing"},
     {"runtime", "backends.base", "caching"},
-    {"training"},
+    {"training", "autodetect"},
     {"learning", "decisions", "structured"},
     {"llm"},
     {"async_engine"},

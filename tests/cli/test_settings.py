@@ -17,7 +17,7 @@ from tests.cli.fake_engine import FakeLLM
 Ruvllm = Callable[..., Any]
 OF_ENGINE = [one for one in settings_of(EngineSettings) if one.has_flag]
 OF_SERVER = [one for one in settings_of(ServerSettings) if one.has_flag]
-LOADING = ["chat", "run", "bench", "info", "serve"]
+LOADING = ["chat", "run", "bench", "info", "serve", "doctor"]
 # A value of each that is not its default, as it is written. A setting without one here fails below.
 VALUES: dict[str, tuple[str, object]] = {
     "threads": ("3", 3),

@@ -88,6 +88,16 @@ def test_the_default_and_then_no_network(local_hub: LocalHub) -> None:
     assert local_hub.requests != []
 
 
+def test_finding_asks_no_network(local_hub: LocalHub) -> None:
+    with pytest.raises(NotFoundError, match=r"not on this machine; `ruvllm pull org/gguf` fetches it"):
+        hub.find("org/gguf")
+    assert local_hub.requests == []
+    path = hub.resolve("org/gguf")
+    local_hub.requests.clear()
+    assert hub.find("org/gguf") == path
+    assert local_hub.requests == []
+
+
 def test_a_name_does_not_change_its_meaning_with_what_is_cached(local_hub: LocalHub) -> None:
     hub.resolve("org/gguf:Q8_0")
     assert hub.resolve("org/gguf").read_bytes() == Q4

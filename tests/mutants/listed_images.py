@@ -14,16 +14,16 @@ IMAGE_MUTANTS = (
         (IMAGES,),
     ),
     python_mutant(
-        "runtime/memory_budget.py",
+        "observability/machine_memory.py",
         "max(0, machine - mapped_bytes)",
         "machine",
-        ("python/test_memory_budget.py",),
+        ("python/test_machine_memory.py",),
     ),
     python_mutant(
-        "runtime/memory_budget.py",
+        "observability/machine_memory.py",
         "max(0, _reclaimable(folder) - mapped_bytes)",
         "_reclaimable(folder)",
-        ("python/test_memory_budget.py",),
+        ("python/test_machine_memory.py",),
     ),
     python_mutant(
         "runtime/weight_images.py",

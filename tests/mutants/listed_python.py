@@ -1,5 +1,6 @@
 """Mutants of the Python package: features taken out one by one, each beside the tests that stand for it."""
 
+from tests.mutants.listed_autodetect import AUTODETECT_MUTANTS
 from tests.mutants.listed_evaluating import EVALUATING_MUTANTS
 from tests.mutants.listed_images import IMAGE_MUTANTS
 from tests.mutants.listed_learning import LEARNING_MUTANTS
@@ -327,4 +328,5 @@ PYTHON_MUTANTS: dict[str, tuple[Mutant, ...]] = {
     "loops": LOOP_MUTANTS,
     "start": IMAGE_MUTANTS,
     "evaluating": EVALUATING_MUTANTS,
+    "autodetect": AUTODETECT_MUTANTS,
 }

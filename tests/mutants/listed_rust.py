@@ -73,8 +73,8 @@ PREFIX_CACHE = (
     ),
     rust_mutant(
         "core/src/prefix/cache.rs",
-        "blocks.iter().any(|one| is_theirs(one.block().tenant()))",
-        "!blocks.is_empty()",
+        "edge.blocks().any(|one| is_theirs(one.block().tenant()))",
+        "edge.blocks().next().is_some()",
         TREE,
     ),
     rust_mutant(
@@ -155,14 +155,14 @@ ENGINE = (
     ),
     rust_mutant(
         "core/src/kv/table.rs",
-        "self.blocks.iter().for_each(|block| block.leave_table());",
-        "",
+        ".for_each(|block| block.leave_table());",
+        ".for_each(|_| ());",
         STEPS,
     ),
     rust_mutant(
         "core/src/engine/memory/swap.rs",
-        "        self.swapped_bytes -= paused.bytes.len();\n        sequence.computed",
-        "        sequence.computed",
+        "        self.swapped_bytes -= paused.bytes.len();\n        true",
+        "        true",
         STEPS,
     ),
     rust_mutant(

@@ -23,7 +23,12 @@ WINDOW_MUTANTS = (
         "    }\n\n    /// Makes the first",
         ENGINE,
     ),
-    rust_mutant("core/src/engine/memory/mod.rs", "{ left } else { 0 }", "{ 0 } else { 0 }", ENGINE),
+    rust_mutant(
+        "core/src/engine/memory/mod.rs",
+        "let left = tokens.saturating_sub(sequence.computed);",
+        "let left = tokens & 0;",
+        ENGINE,
+    ),
     rust_mutant("core/src/prefix/windows.rs", "room -= edge.mend(known.blocks, &above, room)", "()", ENGINE),
     rust_mutant(
         "core/src/prefix/cache.rs",
@@ -34,8 +39,8 @@ WINDOW_MUTANTS = (
     rust_mutant("core/src/prefix/windows.rs", "*weight >= at_least", "true", CACHE),
     rust_mutant(
         "core/src/prefix/windows.rs",
-        "self.shed_edge(id, end, nearest.saturating_sub(NEAR_THE_END))",
-        "self.shed_edge(id, end, usize::MAX / 2)",
+        "(id, end), nearest.saturating_sub(NEAR_THE_END)",
+        "(id, end), usize::MAX / 2",
         ENGINE,
     ),
     rust_mutant("core/src/prefix/edge.rs", "self.shared += usize::from(is_above);", "", CACHE),

@@ -11,13 +11,18 @@ from typing import Annotated, Any
 import typer
 
 import ruvllm.hub as hub
+from ruvllm._settings import settings_of
 from ruvllm.cli import terminal
-from ruvllm.cli.command import command, flag
-from ruvllm.cli.options import CacheOptions
+from ruvllm.cli.command import command, flag, flags_on_the_line
+from ruvllm.cli.doctor_model import diagnose
+from ruvllm.cli.options import EngineOptions
+from ruvllm.engine_settings import EngineSettings
 
 __all__ = ["register"]
 
 _PACKAGES = ("ruvllm", "numpy", "safetensors", "tokenizers", "huggingface_hub", "typer", "rich", "minijinja")
+
+_OF_MACHINE = [name for one in settings_of(EngineSettings) if one.of_machine for name in one.flags]
 
 # A report is made to be shown to others.
 _SECRETS = ("_KEY", "_KEYS")
@@ -33,15 +38,20 @@ def register(app: typer.Typer) -> None:
             "ruvllm doctor --isa avx2 --threads 2   would that work?",
             "ruvllm doctor --measure                what can it do at most? takes a second",
             "ruvllm doctor --json                   to attach to a report",
+            "ruvllm doctor smollm2-135m             does it fit, and how is it best run? nothing is loaded",
+            "ruvllm doctor model.gguf -c 32768      would so long a context fit?",
         ],
     )(doctor)
 
 
 def doctor(
-    cache: CacheOptions,
+    engine: EngineOptions,
+    context: typer.Context,
     *,
-    isa: Annotated[str | None, flag("--isa", help="Ask for this instruction set.")] = None,
-    threads: Annotated[int | None, flag("--threads", "-t", help="Ask for so many threads.", min=1)] = None,
+    model: Annotated[
+        str | None,
+        typer.Argument(help="A model that is here: tell how it is best run, and why.", metavar="MODEL"),
+    ] = None,
     measure: Annotated[
         bool, flag("--measure", help="Also measure the memory and the arithmetic, for a second.")
     ] = False,
@@ -49,10 +59,25 @@ def doctor(
 ) -> None:
     """Tell what CPU, memory and caches are there, what the engine chose and why, and what is wrong.
 
+    With MODEL, tell how that is best run here, and why: whether it fits, or which quantization of it would,
+    and the format of the key-value cache, the context and the threads. The head of its files is read; nothing
+    is loaded or fetched. The other commands do the same with the same flags, but for a format of the cache
+    that is only recommended: it changes tokens, so it is yours to ask for.
+
     Ends with 1 where a problem was found. Shows no tokens and no passwords.
     """
+    if model is not None:
+        if measure:
+            raise typer.BadParameter("it is about the machine: leave MODEL out", param_hint="--measure")
+        if not diagnose(model, engine, json=json):
+            raise typer.Exit(1)
+        return
+    asked = [name for name in flags_on_the_line(context, EngineSettings) if name not in _OF_MACHINE]
+    if asked:
+        raise typer.BadParameter("it is about a model: name one", param_hint=asked[0])
+    isa, threads = engine.settings.isa, engine.settings.threads
     problems: list[str] = []
-    folder = cache.cache_dir or hub.cache_folder()
+    folder = engine.cache_dir or hub.cache_folder()
     sections: dict[str, dict[str, Any]] = {
         "cpu": _guarded(problems, "engine", lambda: _engine(isa, threads)),
         "memory": _memory(),
@@ -139,20 +164,12 @@ def _cpu_model() -> str:
 
 
 def _memory() -> dict[str, Any]:
-    """Return bytes; `limit` is the control group's, where it sets one."""
-    facts: dict[str, Any] = {"total_bytes": None, "available_bytes": None, "limit_bytes": None}
-    for line in _lines("/proc/meminfo"):
-        name, _, value = line.partition(":")
-        if name in ("MemTotal", "MemAvailable"):
-            facts["total_bytes" if name == "MemTotal" else "available_bytes"] = int(value.split()[0]) * 1024
-    if facts["total_bytes"] is None and "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
-        facts["total_bytes"] = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        for line in _lines(path):
-            # Without a limit, version 1 says a number near 2^63.
-            if line.isdigit() and int(line) < 1 << 60:
-                facts["limit_bytes"] = int(line)
-    return facts
+    """Return bytes; `available` is what this process may take, `limit` what its control group allows."""
+    from dataclasses import asdict
+
+    from ruvllm.observability.machine_memory import MachineMemory
+
+    return asdict(MachineMemory.now())
 
 
 def _folders(cache: Path) -> dict[str, Any]:

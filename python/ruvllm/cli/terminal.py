@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from ruvllm.observability.sizes import size
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
@@ -122,13 +124,3 @@ def visible(text: str) -> str:
     return "".join(
         character for character in text if character in "\n\t" or unicodedata.category(character) != "Cc"
     )
-
-
-def size(num_bytes: int) -> str:
-    """Write bytes for people: 98.4 MB."""
-    value = float(num_bytes)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"

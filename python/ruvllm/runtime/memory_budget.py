@@ -1,20 +1,15 @@
 """How much memory the key-value cache may take, and how long a context fits into it.
 
-The budget is a share of what this process may still take: the machine's free memory or the cgroup's,
-whichever is less.
+The budget is a share of what this process may still take (`observability/machine_memory.py`).
 """
 
-import ctypes
-import os
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from ruvllm.config import PrefixCacheConfig
 from ruvllm.errors import ConfigError, OutOfMemoryError
 from ruvllm.runtime.kv_shape import KvShape
 
-__all__ = ["EngineMemory", "KvPlan", "KvRequest", "adapter_budget", "available_memory", "plan_kv_cache"]
+__all__ = ["EngineMemory", "KvPlan", "KvRequest", "adapter_budget", "plan_kv_cache"]
 
 SHARE_OF_FREE_MEMORY = 0.5
 # No more than so many sequences at full length, or so many bytes for small models: prefixes stay there, too.
@@ -135,96 +130,3 @@ def _within_budget(request: KvRequest, wanted: int, budget: int) -> KvPlan:
             f"a key-value cache of {budget} bytes holds {fitting} tokens; {needed} bytes are needed here"
         )
     return KvPlan(max_context=fitting, kv_cache_bytes=budget)
-
-
-def available_memory(mapped_bytes: int = 0, root: Path = Path("/")) -> int | None:
-    """Bytes that this process may still take; `None` where the system does not tell.
-
-    Weights that are mapped from a file could give way, which the system counts as free; they must not.
-    """
-    machine = _machine_free(root)
-    left = None if machine is None else max(0, machine - mapped_bytes)
-    known = [size for size in (left, _cgroup_free(root, mapped_bytes)) if size is not None]
-    return min(known) if known else None
-
-
-def _machine_free(root: Path) -> int | None:
-    if sys.platform == "win32":
-        return _windows_free()
-    for line in _lines(root / "proc/meminfo"):
-        name, _, value = line.partition(":")
-        if name == "MemAvailable":
-            return int(value.split()[0]) * 1024
-    try:  # macOS tells the whole only
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    except (ValueError, OSError):
-        return None
-
-
-def _cgroup_free(root: Path, mapped_bytes: int) -> int | None:
-    """What the control group leaves, version 2 or 1: the least of its own limit and those above it."""
-    free: int | None = None
-    for folder, limit_name, used_name in _cgroup_folders(root):
-        limit, used = _number(folder / limit_name), _number(folder / used_name)
-        if limit is None or used is None or limit >= 2**60:  # version 1 writes "no limit" as a huge number
-            continue
-        left = max(0, limit - used + max(0, _reclaimable(folder) - mapped_bytes))
-        free = left if free is None else min(free, left)
-    return free
-
-
-def _cgroup_folders(root: Path) -> list[tuple[Path, str, str]]:
-    folders: list[tuple[Path, str, str]] = []
-    for line in _lines(root / "proc/self/cgroup"):
-        number, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if number == "0":
-            base, names = root / "sys/fs/cgroup", ("memory.max", "memory.current")
-        elif "memory" in controllers.split(","):
-            base, names = root / "sys/fs/cgroup/memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")
-        else:
-            continue
-        own = base / path.strip().lstrip("/")
-        inside = [own, *own.parents]
-        folders += [(folder, *names) for folder in inside if folder == base or base in folder.parents]
-    return folders
-
-
-def _reclaimable(folder: Path) -> int:
-    """Page cache that counts as used but gives way, the mapped model file among it."""
-    for line in _lines(folder / "memory.stat"):
-        name, _, value = line.partition(" ")
-        if name in ("inactive_file", "total_inactive_file"):
-            return int(value)
-    return 0
-
-
-def _number(path: Path) -> int | None:
-    lines = _lines(path)
-    return int(lines[0]) if lines and lines[0].strip().isdigit() else None
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return []
-
-
-def _windows_free() -> int | None:  # pragma: no cover - Windows only
-    class _Status(ctypes.Structure):
-        _fields_ = (
-            ("length", ctypes.c_ulong),
-            ("load", ctypes.c_ulong),
-            ("total_physical", ctypes.c_ulonglong),
-            ("free_physical", ctypes.c_ulonglong),
-            ("total_page", ctypes.c_ulonglong),
-            ("free_page", ctypes.c_ulonglong),
-            ("total_virtual", ctypes.c_ulonglong),
-            ("free_virtual", ctypes.c_ulonglong),
-            ("free_extended", ctypes.c_ulonglong),
-        )
-
-    status = _Status(length=ctypes.sizeof(_Status))
-    kernel32 = getattr(ctypes, "windll").kernel32  # noqa: B009 - absent from other systems' stubs
-    return int(status.free_physical) if kernel32.GlobalMemoryStatusEx(ctypes.byref(status)) else None

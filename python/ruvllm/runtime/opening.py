@@ -5,12 +5,14 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import ruvllm._native as _native
 from ruvllm._settings import of_this_machine
 from ruvllm.config import Limits, PrefixCacheConfig
 from ruvllm.errors import ConfigError
 from ruvllm.hub.selection import quantization_of
+from ruvllm.observability.machine_memory import available_memory
 from ruvllm.packs.manager import KernelManager
 from ruvllm.packs.store import PackStore
 from ruvllm.runtime.configuration import ConfiguredSettings
@@ -22,7 +24,6 @@ from ruvllm.runtime.memory_budget import (
     KvPlan,
     KvRequest,
     adapter_budget,
-    available_memory,
     plan_kv_cache,
 )
 from ruvllm.runtime.native_engine import NativeEngine
@@ -31,9 +32,20 @@ from ruvllm.runtime.weight_images import ImageChoice, mapped_bytes
 from ruvllm.text.loading import ModelText, load_text
 from ruvllm.types import Precision
 
-__all__ = ["OpenModel", "open_model"]
+__all__ = ["OpenModel", "PlannedModel", "open_model", "plan_memory"]
 
 logger = logging.getLogger(__name__)
+
+
+class PlannedModel(Protocol):
+    """What planning asks of a model: of one that is loaded, or of the header of its files."""
+
+    @property
+    def max_context(self) -> int:
+        """Tokens that it was made for."""
+
+    def kv_shape(self, kv_format: str) -> tuple[str, int, list[int | None]]:
+        """A format of the key-value cache, bytes of a block in it, and what each group of layers sees."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +86,7 @@ def open_model(
     )
     _check_quantization(settings.quantization, native.quantization, path)
     text = load_text(native, path)
-    plan = _plan_memory(native, settings)
+    plan = plan_memory(native, settings, available_memory(mapped_bytes(native)))
     memory = EngineMemory.of(plan, settings.kv_format, settings.prefix_cache or PrefixCacheConfig())
     tokenizer = text.tokenizer
     vocabulary = tokenizer.vocabulary(native.vocab_size) if tokenizer else None
@@ -135,13 +147,14 @@ def _open_pack(pack: str | os.PathLike[str] | None, isa: str | None) -> KernelMa
     return manager
 
 
-def _plan_memory(native: _native.Model, settings: ConfiguredSettings) -> KvPlan:
+def plan_memory(native: PlannedModel, settings: ConfiguredSettings, free_bytes: int | None) -> KvPlan:
+    """Context and budget of a model, by the settings, where so many bytes are free beside its weights."""
     wanted = settings.max_context
     if wanted is not None and wanted > native.max_context:
         raise ConfigError(
             f"max_context is {wanted}; this model was made for {native.max_context} tokens at most"
         )
-    block_bytes, windows = native.kv_shape(settings.kv_format)
+    _, block_bytes, windows = native.kv_shape(settings.kv_format)
     request = KvRequest(
         shape=KvShape(_native.KvBlocks.BLOCK_TOKENS, tuple(windows)),
         block_bytes=block_bytes,
@@ -150,4 +163,4 @@ def _plan_memory(native: _native.Model, settings: ConfiguredSettings) -> KvPlan:
         max_context=wanted,
         kv_cache_bytes=settings.kv_cache_bytes,
     )
-    return plan_kv_cache(request, available_memory(mapped_bytes(native)))
+    return plan_kv_cache(request, free_bytes)

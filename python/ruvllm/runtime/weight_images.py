@@ -59,7 +59,7 @@ def mapped_bytes(native: _native.Model) -> int:
     path, problem = native.image
     if problem:
         logger.warning("the image of packed weights is not used: %s; weights are packed anew", problem)
-    _, _, _, mapped = native.sizes
+    _, mapped = native.weight_bytes
     if path:
         logger.info("packed weights: %s", path)
     return mapped
@@ -76,7 +76,7 @@ def prepare(model: Path, progress: Callable[[int, int], None] | None = None) -> 
     path, problem = native.image
     if path is None:
         raise IoError(f"no image of {model.name} could be kept: {problem}")
-    _, _, _, mapped = native.sizes
+    _, mapped = native.weight_bytes
     return _image(path), mapped > 0
 
 

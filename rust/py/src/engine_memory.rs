@@ -21,10 +21,10 @@ const READ_BYTES: usize = 1 << 20;
 /// The formats of the cache, for a model that may choose its own.
 pub(crate) const KV_FORMATS: [(&str, Option<KvFormat>); 5] = [
     ("auto", None),
-    ("int16", Some(KvFormat::I16)),
-    ("f32", Some(KvFormat::F32)),
-    ("int8", Some(KvFormat::I8)),
-    ("k8v4", Some(KvFormat::K8V4)),
+    (KvFormat::I16.name(), Some(KvFormat::I16)),
+    (KvFormat::F32.name(), Some(KvFormat::F32)),
+    (KvFormat::I8.name(), Some(KvFormat::I8)),
+    (KvFormat::K8V4.name(), Some(KvFormat::K8V4)),
 ];
 
 /// How an engine's memory is set up; any object with these attributes.

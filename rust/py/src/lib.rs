@@ -21,6 +21,7 @@ mod kv_blocks;
 mod learning;
 mod micro_lora;
 mod model;
+mod model_header;
 mod outside_bytes;
 mod packed_matrix;
 #[cfg_attr(not(feature = "packs"), path = "no_packs.rs")]
@@ -61,6 +62,7 @@ mod _native {
         learning::{Captured, Captures, HeadAdapter, HeadLearner},
         micro_lora::MicroLora,
         model::Model,
+        model_header::ModelHeader,
         outside_bytes::{json_shape, safetensors_tensors},
         packed_matrix::PackedMatrix,
         peaks::{InstructionPeak, Peaks, measure_peaks},

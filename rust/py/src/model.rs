@@ -6,26 +6,21 @@ use std::sync::Arc;
 use numpy::PyArray1;
 use pyo3::prelude::*;
 use ruvllm_core::ids::TokenId;
-use ruvllm_core::model::{self, ActivationPrecision, Images, LoadOptions, Module};
+use ruvllm_core::model::{self, Images, LoadOptions, Module};
 use ruvllm_core::{Result, text};
 use ruvllm_kernels::thread_choice;
 
 use crate::arrays::flat;
 use crate::convert::{Tokens, choice};
-use crate::engine_memory::KV_FORMATS;
 use crate::errors::exception;
+use crate::model_header::{ModelHeader, precision};
 use crate::packs::KernelPacks;
 use crate::run::{run, run_with_progress};
 use crate::system::choose_kernels;
 use crate::tokenizer::Tokenizer;
 
-pub(crate) const PRECISIONS: [(&str, ActivationPrecision); 2] = [
-    ("auto", ActivationPrecision::Auto),
-    ("f32", ActivationPrecision::Float),
-];
-
 /// Weights, packed for this machine.
-#[pyclass(frozen, module = "ruvllm._native")]
+#[pyclass(frozen, extends = ModelHeader, module = "ruvllm._native")]
 pub(crate) struct Model {
     pub(crate) model: Arc<model::Model>,
     /// `None` for a folder; an error where the file's is of a kind that is not known.
@@ -78,22 +73,21 @@ impl Model {
         packs: Option<&KernelPacks>,
         images: Option<PathBuf>,
         keep_image: bool,
-    ) -> PyResult<Self> {
+    ) -> PyResult<Py<Self>> {
         let packs = packs.map(|packs| packs.0.kernels());
-        run_with_progress(py, progress, |progress| {
+        let precision = precision(activations).map_err(|error| exception(&error))?;
+        let read = run_with_progress(py, progress, |progress| {
             let options = LoadOptions {
                 kernels: packs.map_or_else(|| choose_kernels(isa), Ok)?,
                 threads: thread_choice(threads).threads,
-                precision: choice("activations", activations, &PRECISIONS)?,
+                precision,
                 images: images.map(|folder| Images::new(folder, keep_image)),
             };
             Self::read(&path, &options, progress)
-        })
-    }
-
-    #[getter]
-    fn architecture(&self) -> &str {
-        &self.model.spec().architecture
+        })?;
+        let header = Arc::clone(read.model.header());
+        let base = PyClassInitializer::from(ModelHeader { header, precision });
+        Py::new(py, base.add_subclass(read))
     }
 
     /// The same as GGUF files have it.
@@ -102,27 +96,11 @@ impl Model {
         self.model.gguf_architecture()
     }
 
+    /// Bytes of the packed weights, and how many of these are mapped from a file.
     #[getter]
-    fn name(&self) -> Option<&str> {
-        self.model.spec().name.as_deref()
-    }
-
-    #[getter]
-    fn quantization(&self) -> &str {
-        &self.model.description().quantization
-    }
-
-    /// Weights in all, bytes of the files, bytes of the packed weights, and how many of these are mapped from a file.
-    #[getter]
-    fn sizes(&self) -> [u64; 4] {
+    fn weight_bytes(&self) -> (u64, u64) {
         let about = self.model.description();
-        let mapped = about.image.mapped_bytes;
-        [
-            about.num_parameters,
-            about.file_bytes,
-            about.weight_bytes,
-            mapped,
-        ]
+        (about.weight_bytes, about.image.mapped_bytes)
     }
 
     /// The image of the packed weights, and why there is none or it was not used.
@@ -132,48 +110,12 @@ impl Model {
         (image.path.as_deref(), image.problem.as_deref())
     }
 
-    #[getter]
-    fn vocab_size(&self) -> usize {
-        self.model.spec().vocab_size
-    }
-
-    #[getter]
-    fn hidden_size(&self) -> usize {
-        self.model.spec().hidden_size
-    }
-
-    #[getter]
-    fn num_layers(&self) -> usize {
-        self.model.spec().layers.len()
-    }
-
-    /// Heads of queries, heads of keys and values, and how wide each is.
-    #[getter]
-    fn heads(&self) -> [usize; 3] {
-        let spec = self.model.spec();
-        [spec.num_heads, spec.num_kv_heads, spec.head_dim]
-    }
-
-    /// Bytes of a block of key-value cache in that format, and what each group of layers sees.
-    fn kv_shape(&self, py: Python<'_>, kv_format: &str) -> PyResult<(usize, Vec<Option<usize>>)> {
-        run(py, || {
-            let format = choice("kv_format", kv_format, &KV_FORMATS)?;
-            let windows = self.model.kv_groups().windows().to_vec();
-            Ok((self.model.kv_layout(format).block_bytes(), windows))
-        })
-    }
-
     /// Inputs and outputs of a linear map.
     fn map_shape(&self, py: Python<'_>, module: &str) -> PyResult<(usize, usize)> {
         run(py, || {
             let module = choice("the module", module, &Module::NAMES)?;
             self.model.map_shape(module)
         })
-    }
-
-    #[getter]
-    fn max_context(&self) -> usize {
-        self.model.spec().max_context
     }
 
     #[getter]

@@ -9,8 +9,7 @@ use ruvllm_core::model::{ActivationPrecision, Compute, Linear};
 use ruvllm_kernels::{Arena, Kernels, ThreadPool, WeightSource, thread_choice};
 
 use crate::arrays::{contiguous, flat};
-use crate::convert::choice;
-use crate::model::PRECISIONS;
+use crate::model_header::precision;
 use crate::run::run;
 use crate::system::choose_kernels;
 use ruvllm_core::quantize::block_type;
@@ -96,7 +95,7 @@ impl PackedMatrix {
         let input = view.as_slice()?;
         let output = run(x.py(), || {
             let kernels = choose_kernels(isa)?;
-            let precision = choice("activations", activations, &PRECISIONS)?;
+            let precision = precision(activations)?;
             self.0.multiply(compute(&*kernels, precision), input)
         })?;
         Ok(flat(x.py(), output))

@@ -96,7 +96,7 @@ impl Model {
             placed.map_err(|error| part.named(error))
         });
         let placed = placed.collect::<Result<Vec<_>>>()?;
-        let (layers, is_single_precision) = (self.spec.layers.len(), self.is_single_precision());
+        let (layers, is_single_precision) = (self.header.spec.layers.len(), self.is_exact());
         let mut builder = AdapterBuilder::new(layers, is_single_precision, &placed)?;
         for (index, part) in parts.iter().enumerate() {
             builder.write(index).map_err(|error| part.named(error))?;
@@ -106,7 +106,7 @@ impl Model {
 
     /// Bytes that such an adapter takes; parts that do not fit are found by [`Self::adapter`].
     pub fn adapter_bytes(&self, parts: &[AdapterPart<'_>]) -> usize {
-        let size = if self.is_single_precision() { 4 } else { 2 };
+        let size = if self.is_exact() { 4 } else { 2 };
         let numbers = |part: &AdapterPart<'_>| {
             let filled_up = part.b.rows.next_multiple_of(LORA_PANEL);
             let b = filled_up.saturating_mul(part.b.columns);
@@ -127,7 +127,7 @@ impl Model {
     /// Where a part stands, if it fits.
     fn placed<'a>(&self, part: &AdapterPart<'a>) -> Result<PlacedPart<'a>> {
         let refuse = |what: String| Err(Error::Adapter(what));
-        let layers = self.spec.layers.len();
+        let layers = self.header.spec.layers.len();
         if part.layer >= layers {
             return refuse(format!("the model has {layers} layers"));
         }
@@ -154,8 +154,8 @@ impl Model {
             ));
         }
         let order = match part.module {
-            Module::Query if part.in_file_order => self.gguf_order(self.spec.num_heads),
-            Module::Key if part.in_file_order => self.gguf_order(self.spec.num_kv_heads),
+            Module::Query if part.in_file_order => self.gguf_order(self.header.spec.num_heads),
+            Module::Key if part.in_file_order => self.gguf_order(self.header.spec.num_kv_heads),
             _ => None,
         };
         Ok(PlacedPart {
@@ -171,19 +171,19 @@ impl Model {
 
     /// The architecture's name in GGUF files.
     pub fn gguf_architecture(&self) -> &str {
-        let named = &self.spec.architecture;
+        let named = &self.header.spec.architecture;
         families::in_gguf(named).map_or(named, |family| family.architecture)
     }
 
     /// Where a GGUF file of this model has each row of Q or K; `None` where they stand as here.
     fn gguf_order(&self, heads: usize) -> Option<Vec<u32>> {
-        let family = families::in_gguf(&self.spec.architecture)?;
-        rotary_order(family.rotary_layout, heads, self.spec.head_dim)
+        let family = families::in_gguf(&self.header.spec.architecture)?;
+        rotary_order(family.rotary_layout, heads, self.header.spec.head_dim)
     }
 
     /// Where a map stands, the same in every layer.
     pub(crate) fn place_of(&self, module: Module) -> Result<Place> {
-        let spec = &self.spec;
+        let spec = &self.header.spec;
         let (queries, keys) = (
             spec.num_heads * spec.head_dim,
             spec.num_kv_heads * spec.head_dim,

@@ -1,18 +1,10 @@
-//! What a loaded model says of itself.
+//! What a loaded model says of itself, besides its header.
 
 use super::image::ImageUse;
 
 /// What a user wants to know of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelDescription {
-    /// The tensor type that holds most weights.
-    pub quantization: String,
-    /// Whether that type is f32.
-    pub is_single_precision: bool,
-    /// Weights in all.
-    pub num_parameters: u64,
-    /// Bytes of the files.
-    pub file_bytes: u64,
     /// Bytes of the packed weights in memory.
     pub weight_bytes: u64,
     /// The image of them in a file, if any.

@@ -22,10 +22,10 @@ impl HeadRows for Model {
 
     fn mean_row(&self) -> &[f32] {
         self.mean_head_row.get_or_init(|| {
-            let vocab = self.spec.vocab_size;
+            let vocab = self.header.spec.vocab_size;
             let step = vocab.div_ceil(MEAN_ROWS);
             let count = vocab.div_ceil(step) as f32;
-            let mut row = vec![0.0; self.spec.hidden_size];
+            let mut row = vec![0.0; self.header.spec.hidden_size];
             let mut mean = row.clone();
             for token in (0..vocab).step_by(step) {
                 self.rows(&[token as TokenId], &mut row);
@@ -36,6 +36,6 @@ impl HeadRows for Model {
     }
 
     fn soft_cap(&self) -> Option<f32> {
-        self.spec.final_soft_cap
+        self.header.spec.final_soft_cap
     }
 }

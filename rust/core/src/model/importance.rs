@@ -28,11 +28,11 @@ pub fn importance(
     chunk: usize,
     progress: &mut dyn FnMut(u64, u64) -> Result<()>,
 ) -> Result<Vec<(String, Vec<f32>)>> {
-    if chunk == 0 || tokens.len() < chunk || chunk > model.spec.max_context {
+    if chunk == 0 || tokens.len() < chunk || chunk > model.header.spec.max_context {
         return Err(Error::Config(format!(
             "{} tokens are no chunk of {chunk}; there must be one of 1 to {}",
             tokens.len(),
-            model.spec.max_context
+            model.header.spec.max_context
         )));
     }
     let layout = model.kv_layout(None);
@@ -70,7 +70,7 @@ pub fn importance(
                     "what layer {layer} computes of the text is not finite"
                 )));
             }
-            for name in names_of(&model.spec, site) {
+            for name in names_of(&model.header.spec, site) {
                 named.push((format!("blk.{layer}.{name}.weight"), sums.clone()));
             }
         }

@@ -7,6 +7,7 @@ mod decoder;
 mod description;
 pub mod families;
 mod head_rows;
+mod header;
 mod image;
 mod importance;
 mod input_squares;
@@ -33,6 +34,7 @@ pub(crate) use adapters::Place;
 pub use adapters::{AdapterPart, Module};
 pub use compute::{ActivationPrecision, Compute};
 pub use description::ModelDescription;
+pub use header::ModelHeader;
 pub use image::{ImageUse, Images};
 pub use importance::importance;
 pub use layer_blocks::LayerBlocks;
@@ -48,7 +50,7 @@ pub(crate) use weights::{LayerWeights, Weights};
 /// A loaded model: what it is, its packed weights, and what computes with them.
 #[derive(Debug)]
 pub struct Model {
-    spec: ModelSpec,
+    header: Arc<ModelHeader>,
     weights: Weights,
     kernels: Arc<dyn Kernels>,
     pool: ThreadPool,
@@ -61,7 +63,12 @@ pub struct Model {
 impl Model {
     /// Everything in which this model differs from others.
     pub fn spec(&self) -> &ModelSpec {
-        &self.spec
+        &self.header.spec
+    }
+
+    /// What was known of it before its weights.
+    pub fn header(&self) -> &Arc<ModelHeader> {
+        &self.header
     }
 
     /// What a user wants to know of it.
@@ -99,32 +106,18 @@ impl Model {
         self.pool.threads()
     }
 
-    /// Whether nothing of it is rounded, so that nothing beside it should be.
-    fn is_single_precision(&self) -> bool {
-        self.precision == ActivationPrecision::Float || self.description.is_single_precision
+    /// Whether nothing of it is rounded.
+    fn is_exact(&self) -> bool {
+        self.header.is_exact(self.precision)
     }
 
     /// Which of its layers share blocks.
     pub fn kv_groups(&self) -> KvGroups {
-        let layers = self.spec.layers.iter();
-        // A window over the longest context is none.
-        let seen = |window: Option<usize>| window.filter(|window| *window < self.spec.max_context);
-        let windows: Vec<_> = layers.map(|layer| seen(layer.window)).collect();
-        KvGroups::of(&windows)
+        self.header.kv_groups()
     }
 
     /// The layout of its key-value blocks; `None` chooses the format that goes with its precision.
     pub fn kv_layout(&self, format: Option<KvFormat>) -> KvLayout {
-        let fitting = if self.is_single_precision() {
-            KvFormat::F32
-        } else {
-            KvFormat::I16
-        };
-        KvLayout {
-            layers: self.kv_groups().block_layers(),
-            kv_heads: self.spec.num_kv_heads,
-            head_dim: self.spec.head_dim,
-            format: format.unwrap_or(fitting),
-        }
+        self.header.kv_layout(format, self.precision)
     }
 }

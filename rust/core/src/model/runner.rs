@@ -53,7 +53,7 @@ impl Runner {
         take: &mut Taking<'_>,
     ) -> Result<()> {
         let Model {
-            spec,
+            header,
             weights,
             kernels,
             pool,
@@ -63,7 +63,7 @@ impl Runner {
         // One arithmetic from the first layer to the head, whatever is exchanged meanwhile.
         let for_step = kernels.for_step();
         let decoder = Decoder {
-            spec,
+            spec: &header.spec,
             weights,
             compute: Compute {
                 kernels: for_step.as_deref().unwrap_or(&**kernels),
@@ -85,7 +85,7 @@ impl Runner {
 
     /// Adds up the squares of what goes into each map from here on.
     pub(super) fn watch_inputs(&mut self) {
-        self.squares = Some(InputSquares::of(&self.model.spec));
+        self.squares = Some(InputSquares::of(&self.model.header.spec));
     }
 
     /// What was added up.

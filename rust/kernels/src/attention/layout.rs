@@ -43,11 +43,21 @@ pub enum KvFormat {
 impl KvFormat {
     /// All of them by name, the usual one first.
     pub const NAMED: [(&'static str, Self); 4] = [
-        ("int16", Self::I16),
-        ("f32", Self::F32),
-        ("int8", Self::I8),
-        ("k8v4", Self::K8V4),
+        (Self::I16.name(), Self::I16),
+        (Self::F32.name(), Self::F32),
+        (Self::I8.name(), Self::I8),
+        (Self::K8V4.name(), Self::K8V4),
     ];
+
+    /// What users call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::I16 => "int16",
+            Self::F32 => "f32",
+            Self::I8 => "int8",
+            Self::K8V4 => "k8v4",
+        }
+    }
 
     /// Bytes of one element: a number, or two of values of 4 bits.
     pub fn bytes(self) -> usize {
