@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, ClassVar, Protocol, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 def dequantize(type_name: str, data: NDArray[np.uint8]) -> NDArray[np.float32]: ...
 def quantize(type_name: str, values: NDArray[np.float32]) -> NDArray[np.uint8]: ...
@@ -247,6 +248,7 @@ class Grammar:
     @property
     def bytes(self) -> int: ...
 
+@disjoint_base
 class ModelHeader:
     """What the head of a model's files says."""
 
