@@ -279,7 +279,7 @@ class ModelHeader:
     def tensors(self) -> list[tuple[str, str, list[int]]]:
         """Name, type and shape of each tensor, outermost dimension first."""
     def kv_shape(self, kv_format: str) -> tuple[str, int, list[int | None]]:
-        """The format that a name stands for, bytes of a block in it, and what each group of layers sees."""
+        """The format that a name stands for, bytes of a block, and of how many last tokens each group has some."""
 
 @final
 class Model(ModelHeader):
@@ -457,7 +457,7 @@ class Status:
     def block_tokens(self) -> int: ...
     @property
     def windows(self) -> list[int | None]:
-        """What a query sees in the layers of each group: each has blocks of its own."""
+        """Of how many of the last tokens each group of layers has blocks."""
     @property
     def block_bytes(self) -> int: ...
     @property

@@ -190,7 +190,7 @@ class PoolStats:
         peak_pages: The most that were in use.
         evictions: Owners that were evicted.
         block_bytes: Bytes of a key-value block, of one group of layers.
-        windows: What a token sees in the layers of each group; `None` is all before it.
+        windows: Of how many of the last tokens each group of layers has blocks; `None` is all.
         total_blocks: Blocks that the budget has room for.
         free_blocks: Blocks that nobody holds.
         cached_blocks: Blocks that the prefix cache holds, alone or with requests.

@@ -9,8 +9,8 @@ CACHE = ("prefix_model",)
 BOTH = ("engine_windows", "prefix_model")
 
 WINDOW_MUTANTS = (
-    rust_mutant("core/src/kv/groups.rs", "(length, group) = (row * BLOCK_TOKENS, 0);", "let _ = row;", BOTH),
-    rust_mutant("core/src/kv/table.rs", "row < self.groups.first_row(group, position)", "false", ENGINE),
+    rust_mutant("core/src/kv/groups.rs", "length = row * BLOCK_TOKENS;", "break;", BOTH),
+    rust_mutant("core/src/kv/table.rs", "row < self.groups.first_held_row(group, position)", "false", ENGINE),
     rust_mutant(
         "core/src/engine/memory/prefixes.rs",
         "self.keep_first(sequence, whole, false);",
@@ -36,11 +36,18 @@ WINDOW_MUTANTS = (
         "victim",
         ENGINE,
     ),
+    rust_mutant("core/src/prefix/windows.rs", "let rows = if goes_on {", "let rows = if false && goes_on {", CACHE),
+    rust_mutant(
+        "core/src/engine/sequences.rs",
+        "is_planned(leader.id) && leader.computed < common\n        });",
+        "leader.computed < common\n        });",
+        ("engine_memory",),
+    ),
     rust_mutant("core/src/prefix/windows.rs", "*weight >= at_least", "true", CACHE),
     rust_mutant(
         "core/src/prefix/windows.rs",
-        "(id, end), nearest.saturating_sub(NEAR_THE_END)",
-        "(id, end), usize::MAX / 2",
+        "let needed = nearest.saturating_sub(NEAR_THE_END);",
+        "let needed = usize::MAX / 2;",
         ENGINE,
     ),
     rust_mutant("core/src/prefix/edge.rs", "self.shared += usize::from(is_above);", "", CACHE),

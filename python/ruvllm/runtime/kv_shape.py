@@ -12,7 +12,7 @@ __all__ = ["KvShape"]
 
 @dataclass(frozen=True, slots=True)
 class KvShape:
-    """Tokens of a block, and what a query sees in the layers of each group; `None` is all."""
+    """Tokens of a block, and of how many last tokens each group of layers has some; `None` is all."""
 
     block_tokens: int
     windows: tuple[int | None, ...] = (None,)
@@ -40,7 +40,7 @@ class KvShape:
         return min(limit, low * self.block_tokens)
 
     def _first_row(self, window: int | None, position: int) -> int:
-        """The first row that a query at `position` sees something of."""
+        """The first row that is held where one goes on at `position`."""
         return 0 if window is None else max(0, position + 1 - window) // self.block_tokens
 
     def _most_rows(self, window: int | None, step_tokens: int, rows: int) -> int:

@@ -45,7 +45,7 @@ class PlannedModel(Protocol):
         """Tokens that it was made for."""
 
     def kv_shape(self, kv_format: str) -> tuple[str, int, list[int | None]]:
-        """A format of the key-value cache, bytes of a block in it, and what each group of layers sees."""
+        """A format of the key-value cache, bytes of a block, and of how many tokens each group has some."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

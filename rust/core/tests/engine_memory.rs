@@ -174,6 +174,32 @@ fn a_leader_that_is_cancelled_leaves_its_followers_whole() {
 }
 
 /// How far each of some requests is after two steps of 8 prompt tokens; a follower stands still.
+#[test]
+fn who_follows_one_that_is_not_planned_computes_for_itself() {
+    for name in MODELS {
+        let model = model(name);
+        let mut engine = engine(&model, 64);
+        let leader = engine.add(cached(&branch(100, 40, 1), 4)).unwrap();
+        let request = cached(&branch(100, 40, 2), 4);
+        let plan = |sequence, max_steps| Plan {
+            rows: vec![PlanRow {
+                sequence,
+                prefill_tokens: 16,
+            }],
+            max_steps,
+        };
+        engine.advance(&plan(leader, 1)).unwrap();
+        let follower = engine.add(request.clone()).unwrap();
+        // Nobody names the leader any more; ten steps are enough for what both have in common, and the rest.
+        engine.advance(&plan(follower, 20)).unwrap();
+        let status: Vec<_> = engine.sequences().collect();
+        assert_eq!(status.len(), 1, "{name}: {status:?}");
+        let outcome = support::outcomes(&mut engine).remove(&follower).unwrap();
+        assert_eq!(outcome, alone(&model, &request), "{name}");
+        engine.check_invariants().unwrap();
+    }
+}
+
 fn computed_after_two_steps(engine: &mut Engine, requests: &[Request]) -> Vec<usize> {
     let ids: Vec<_> = requests
         .iter()

@@ -27,11 +27,15 @@ const LAYOUT: KvLayout = KvLayout {
 enum Operation {
     /// Begin a sequence: a namespace, and tokens of a small alphabet so that many begin alike.
     Begin(u8, Vec<TokenId>),
+    /// Begin like the beginning of a text that was kept, and go on otherwise.
+    Again(usize, usize, Vec<TokenId>),
     /// Compute so many tokens more of a running one.
     Extend(usize, Vec<TokenId>),
     /// Make what it has computed known, and go on.
     Keep(usize),
-    /// The same, and end.
+    /// Make a part of it known, that ends there or goes on.
+    KeepPart(usize, usize, bool),
+    /// The same with all, and end.
     End(usize),
     /// Let what its windows have passed go, after making it known or not.
     Pass(usize, bool),
@@ -43,8 +47,12 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
     let tokens = |longest| prop::collection::vec(0..2_u32, 1..longest);
     let operation = prop_oneof![
         4 => (0..2 * TENANTS, tokens(90)).prop_map(|(space, tokens)| Operation::Begin(space, tokens)),
+        4 => (any::<usize>(), any::<usize>(), tokens(30))
+            .prop_map(|(text, at, rest)| Operation::Again(text, at, rest)),
         2 => (0..4_usize, tokens(20)).prop_map(|(one, tokens)| Operation::Extend(one, tokens)),
         2 => (0..4_usize).prop_map(Operation::Keep),
+        2 => (0..4_usize, any::<usize>(), any::<bool>())
+            .prop_map(|(one, at, is_end)| Operation::KeepPart(one, at, is_end)),
         4 => (0..4_usize).prop_map(Operation::End),
         3 => (0..4_usize, any::<bool>()).prop_map(|(one, keeps)| Operation::Pass(one, keeps)),
         1 => Just(Operation::Evict),
@@ -156,7 +164,16 @@ impl World {
 
     fn apply(&mut self, operation: Operation) {
         match operation {
-            Operation::Begin(space, tokens) => self.begin(space, &tokens),
+            Operation::Begin(space, tokens) => self.begin(&namespace(space), &tokens),
+            Operation::Again(text, at, rest) => {
+                let known = self.kept.iter().nth(text % self.kept.len().max(1));
+                if let Some((namespace, tokens)) = known.cloned() {
+                    let mut tokens = tokens[..=at % tokens.len()].to_vec();
+                    tokens.extend(rest);
+                    tokens.truncate(120);
+                    self.begin(&namespace, &tokens);
+                }
+            }
             Operation::Extend(index, tokens) => {
                 if let Some(mut one) = self.take(index) {
                     self.compute(&mut one, &tokens);
@@ -166,6 +183,12 @@ impl World {
             Operation::Keep(index) => {
                 if let Some(mut one) = self.take(index) {
                     self.keep(&mut one);
+                    self.running.push(one);
+                }
+            }
+            Operation::KeepPart(index, at, is_end) => {
+                if let Some(mut one) = self.take(index) {
+                    self.keep_part(&mut one, at, is_end);
                     self.running.push(one);
                 }
             }
@@ -202,13 +225,12 @@ impl World {
         (!self.running.is_empty()).then(|| self.running.remove(index % self.running.len()))
     }
 
-    fn begin(&mut self, space: u8, tokens: &[TokenId]) {
-        let namespace = namespace(space);
+    fn begin(&mut self, namespace: &Namespace, tokens: &[TokenId]) {
         if self.running.len() >= 4 {
             return;
         }
-        let known = self.cache.peek(&namespace, tokens);
-        let found = self.cache.lookup(&namespace, tokens, tokens.len() - 1);
+        let known = self.cache.peek(namespace, tokens);
+        let found = self.cache.lookup(namespace, tokens, tokens.len() - 1);
         if self.pool.groups().has_windows() {
             // A shorter one may need what a longer one does not.
             assert!(found.length <= known.min(tokens.len() - 1));
@@ -217,7 +239,7 @@ impl World {
         }
         assert_eq!(found.miss.is_some(), found.length == 0);
         let mut one = Running {
-            namespace,
+            namespace: namespace.clone(),
             tokens: tokens[..found.length].to_vec(),
             blocks: found.blocks,
             pin: found.pin,
@@ -281,6 +303,21 @@ impl World {
             if row < groups.first_row(group, one.tokens.len()) {
                 *block = None;
             }
+        }
+    }
+
+    /// Makes the beginning of a text known, by the table of all of it.
+    fn keep_part(&mut self, one: &mut Running, at: usize, is_end: bool) {
+        let tokens = one.tokens[..at % (one.tokens.len() + 1)].to_vec();
+        let known = Known {
+            tokens: &tokens,
+            blocks: &one.blocks,
+            is_end,
+        };
+        let pin = self.cache.insert(&one.namespace, known, &self.pool);
+        if let Some(pin) = pin {
+            self.cache.unpin(pin);
+            self.kept.insert((one.namespace.clone(), tokens));
         }
     }
 
@@ -399,7 +436,7 @@ proptest! {
 
 /// A sequence that computes `tokens`, is kept, and ends, unless it is to run on.
 fn live(world: &mut World, space: u8, tokens: &[TokenId], runs_on: bool) {
-    world.begin(space, tokens);
+    world.begin(&namespace(space), tokens);
     let mut one = world.running.pop().unwrap();
     world.keep(&mut one);
     if runs_on {
@@ -416,6 +453,37 @@ fn text(length: u32, salt: u32) -> Vec<TokenId> {
 
 fn known(world: &World, space: u8, tokens: &[TokenId]) -> usize {
     world.cache.peek(&namespace(space), tokens)
+}
+
+/// A text whose windowed layers have its last rows alone, and one that leaves it after 40 tokens.
+fn with_a_gap() -> (World, Vec<TokenId>) {
+    let mut world = World::of(KvGroups::of(&[None, Some(20)]), false);
+    let text = text(90, 1);
+    world.begin(&namespace(0), &text);
+    let mut one = world.running.pop().unwrap();
+    world.pass(&mut one);
+    world.keep(&mut one);
+    one.pin.inspect(|pin| world.cache.unpin(*pin));
+    let other: Vec<_> = text[..40].iter().copied().chain(500..520).collect();
+    world.begin(&namespace(0), &other);
+    assert_eq!(world.running[0].tokens, other);
+    (world, text)
+}
+
+#[test]
+fn what_was_missing_comes_back_as_far_as_texts_are_one() {
+    for is_end in [true, false] {
+        let (mut world, text) = with_a_gap();
+        assert_eq!(known(&world, 0, &text[..50]), 0);
+        let mut one = world.running.pop().unwrap();
+        // Its third row goes on as the other text does not.
+        world.keep_part(&mut one, 40, is_end);
+        world.running.push(one);
+        assert_eq!(known(&world, 0, &text[..50]), 32);
+        assert_eq!(known(&world, 0, &text[..40]), if is_end { 40 } else { 32 });
+        world.begin(&namespace(0), &text[..50]);
+        world.check();
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub(crate) struct ModelHeader {
     pub(crate) precision: ActivationPrecision,
 }
 
-/// A format of the key-value cache, bytes of a block in it, and what each group of layers sees.
+/// A format of the key-value cache, bytes of a block in it, and of how many tokens each group of layers has some.
 type KvShape = (&'static str, usize, Vec<Option<usize>>);
 
 /// The precision of that name.
@@ -100,7 +100,7 @@ impl ModelHeader {
         run(py, || {
             let format = choice("kv_format", kv_format, &KV_FORMATS)?;
             let layout = self.header.kv_layout(format, self.precision);
-            let windows = self.header.kv_groups().windows().to_vec();
+            let windows = self.header.kv_groups().held_windows();
             Ok((layout.format.name(), layout.block_bytes(), windows))
         })
     }

@@ -87,7 +87,7 @@ impl PoolStats {
             highest_pages: pages.highest_pages,
             evictions: pages.evictions,
             block_bytes: kv.layout().block_bytes(),
-            windows: kv.groups().windows().to_vec(),
+            windows: kv.groups().held_windows(),
             total_blocks: kv.total_blocks(),
             free_blocks: kv.free_blocks(),
             cached_blocks: kv.cached_blocks(),

@@ -44,7 +44,7 @@ impl Status {
             held_blocks: kv.held_blocks(),
             total_blocks: kv.total_blocks(),
             block_tokens: BLOCK_TOKENS,
-            windows: kv.groups().windows().to_vec(),
+            windows: kv.groups().held_windows(),
             block_bytes: kv.layout().block_bytes(),
             room_blocks: kv.room_blocks(),
             swapped_bytes: engine.swapped_bytes(),

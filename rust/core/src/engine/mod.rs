@@ -216,7 +216,10 @@ impl Engine {
         self.sequences.iter().map(|sequence| SequenceStatus {
             sequence: sequence.id,
             prompt_tokens: sequence.prompt_tokens,
-            computed_tokens: sequence.computed,
+            computed_tokens: sequence
+                .paused
+                .as_ref()
+                .map_or(sequence.computed, |paused| paused.computed),
             total_tokens: sequence.tokens.len(),
             blocks: sequence.blocks.held(),
             is_paused: sequence.paused.is_some(),

@@ -72,13 +72,23 @@ impl Sequences {
 
     /// Looks for what is computed already of a sequence that has no blocks, or is about to be.
     pub(super) fn find_prefix(&mut self, id: SequenceId, memory: &mut Memory) {
+        self.find_or_follow(id, memory, |_, _| true);
+    }
+
+    /// The same, where it may be followed who has something in common of that length.
+    fn find_or_follow(
+        &mut self,
+        id: SequenceId,
+        memory: &mut Memory,
+        may_follow: impl Fn(&Sequence, usize) -> bool,
+    ) {
         let Some(sequence) = self.by_id.get_mut(&id) else {
             return;
         };
         let Some(known) = memory.known_tokens(sequence) else {
             return;
         };
-        let leader = self.leader_of(id, known);
+        let leader = self.leader_of(id, known, may_follow);
         if let Some(sequence) = self.by_id.get_mut(&id) {
             sequence.follows = leader;
             if leader.is_none() {
@@ -89,7 +99,12 @@ impl Sequences {
 
     /// A sequence that is about to compute what this one has in common with it, beyond what is known.
     /// Keys and values are the same in one namespace alone, whatever the tokens.
-    fn leader_of(&self, id: SequenceId, known: usize) -> Option<(SequenceId, usize)> {
+    fn leader_of(
+        &self,
+        id: SequenceId,
+        known: usize,
+        may_follow: impl Fn(&Sequence, usize) -> bool,
+    ) -> Option<(SequenceId, usize)> {
         let sequence = self.by_id.get(&id)?;
         let leaders = self.by_id.range(..id).map(|(_, leader)| leader);
         let leaders = leaders.filter(|leader| {
@@ -99,11 +114,12 @@ impl Sequences {
                 && leader.computed < leader.prompt_tokens
                 && leader.namespace == sequence.namespace
         });
-        let common = leaders.map(|leader| {
+        let common = leaders.filter_map(|leader| {
             let both = common_length(&leader.tokens, &sequence.tokens);
             let kept = leader.work.kept_tokens(both);
             let reusable = sequence.work.reusable_tokens(sequence.tokens.len());
-            (leader.id, kept.min(reusable))
+            let common = kept.min(reusable);
+            may_follow(leader, common).then_some((leader.id, common))
         });
         common
             .max_by_key(|(_, common)| *common)
@@ -126,12 +142,15 @@ impl Sequences {
                 return true;
             }
             // Set aside or not part of the plan: nobody computes it in this one's place.
-            memory.keep(leader);
+            memory.keep_on_the_way(leader);
         }
         if let Some(sequence) = self.by_id.get_mut(&id) {
             sequence.follows = None;
         }
-        self.find_prefix(id, memory);
+        // Whoever has computed what both have in common has nothing more to give, even where not all of that is found.
+        self.find_or_follow(id, memory, |leader, common| {
+            is_planned(leader.id) && leader.computed < common
+        });
         self.by_id
             .get(&id)
             .is_some_and(|sequence| sequence.follows.is_some())

@@ -6,6 +6,9 @@
 
 use super::BLOCK_TOKENS;
 
+/// So many tokens more than a window reaches are held: what follows an answer is often written a little differently
+/// the next time, and who comes back then leaves the text that far before its end.
+pub const NEAR_THE_END: usize = 4 * BLOCK_TOKENS;
 /// Of the places of a block at most one in so many stays empty, where groups do not come out even.
 const PLACES_FOR_AN_EMPTY_ONE: usize = 32;
 
@@ -37,7 +40,7 @@ impl KvGroups {
                 None => kinds.push((*window, 1)),
             }
         }
-        // Those that see all come first: a text that is known at all is known there.
+        // Those that see all come first.
         kinds.sort_by_key(|(window, _)| window.unwrap_or(0));
         let block_layers = block_layers(&kinds);
         let mut groups = Self {
@@ -82,6 +85,12 @@ impl KvGroups {
         &self.windows
     }
 
+    /// How many of the last tokens each group's blocks are held of.
+    pub fn held_windows(&self) -> Vec<Option<usize>> {
+        let held = |window: &Option<usize>| window.map(|window| window.max(1) + NEAR_THE_END);
+        self.windows.iter().map(held).collect()
+    }
+
     /// Whether some layers do not see all.
     pub fn has_windows(&self) -> bool {
         self.windows.iter().any(Option::is_some)
@@ -103,26 +112,35 @@ impl KvGroups {
         self.windows[group].map_or(0, begin) / BLOCK_TOKENS
     }
 
+    /// The first row of a group that whoever goes on at `position` holds.
+    pub fn first_held_row(&self, group: usize, position: usize) -> usize {
+        self.first_row(group, position.saturating_sub(NEAR_THE_END))
+    }
+
     /// Blocks that hold so many tokens when the last of them is computed by itself: no window has to reach further.
     pub fn least_blocks(&self, tokens: usize) -> usize {
         let rows = tokens.div_ceil(BLOCK_TOKENS);
-        let needed = |group| rows - self.first_row(group, tokens.saturating_sub(1));
+        let needed = |group| rows - self.first_held_row(group, tokens.saturating_sub(1));
         (0..self.count()).map(needed).sum()
     }
 
     /// The most of `length` tokens behind which one can go on, where `has` says which blocks, by row and group,
     /// are there: every window that reaches back needs its own.
     pub fn usable_length(&self, length: usize, has: impl Fn(usize, usize) -> bool) -> usize {
-        let mut length = length;
-        let mut group = 0;
+        let (mut length, mut group) = (length, 0);
         while group < self.count() {
             let rows = self.first_row(group, length)..length.div_ceil(BLOCK_TOKENS);
             let missing = rows.rev().find(|row| !has(*row, group));
-            group += 1;
-            if let Some(row) = missing {
-                // A shorter one reaches further back in every group.
-                (length, group) = (row * BLOCK_TOKENS, 0);
+            let Some(mut row) = missing else {
+                group += 1;
+                continue;
+            };
+            while self.first_row(group, row * BLOCK_TOKENS) < row && !has(row - 1, group) {
+                row -= 1;
             }
+            // A shorter one reaches further back in every group with a window; the others lack nothing.
+            length = row * BLOCK_TOKENS;
+            group = self.windows.iter().position(Option::is_some).unwrap_or(0);
         }
         length
     }

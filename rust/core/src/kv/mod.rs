@@ -6,7 +6,7 @@ mod pool;
 mod table;
 
 pub use block::{BlockRef, CachedBlock, KvBlock};
-pub use groups::{KvGroups, LayerPlace};
+pub use groups::{KvGroups, LayerPlace, NEAR_THE_END};
 pub use pool::{KvPool, Shortage};
 pub use ruvllm_kernels::BLOCK_TOKENS;
 pub use table::BlockTable;

@@ -48,7 +48,7 @@ impl BlockTable {
     /// Whether what comes next is of no use to who goes on at `position`: a window has passed it.
     pub fn is_next_passed(&self, position: usize) -> bool {
         let (row, group) = self.place(self.blocks.len());
-        row < self.groups.first_row(group, position)
+        row < self.groups.first_held_row(group, position)
     }
 
     /// Adds the next block.
@@ -93,7 +93,7 @@ impl BlockTable {
     pub fn has_passed(&self, position: usize) -> bool {
         let mut passed = self.passed.iter().enumerate();
         passed.any(|(group, passed)| {
-            *passed < self.groups.first_row(group, position).min(self.rows())
+            *passed < self.groups.first_held_row(group, position).min(self.rows())
         })
     }
 
@@ -101,7 +101,7 @@ impl BlockTable {
     pub fn let_passed_go(&mut self, position: usize) {
         let count = self.groups.count();
         for group in 0..count {
-            let end = self.groups.first_row(group, position).min(self.rows());
+            let end = self.groups.first_held_row(group, position).min(self.rows());
             for row in self.passed[group]..end {
                 if let Some(block) = self.blocks[row * count + group].take() {
                     block.leave_table();
@@ -138,9 +138,9 @@ impl BlockTable {
         &self.blocks
     }
 
-    /// The blocks of the first rows that are there, to be copied out of the pool, or into it.
-    pub fn held_in(&self, rows: usize) -> impl Iterator<Item = &BlockRef> {
-        self.blocks[..rows * self.groups.count()].iter().flatten()
+    /// The places of the first rows.
+    pub fn places_in(&self, rows: usize) -> &[Option<BlockRef>] {
+        &self.blocks[..rows * self.groups.count()]
     }
 
     /// The most of `length` tokens behind which its holder can go on.

@@ -10,7 +10,7 @@ use super::remembered::{Remembered, beginning_of};
 use super::stats::{MissReason, PrefixStats};
 use super::windows::{Known, Windows};
 use crate::ids::TokenId;
-use crate::kv::{BLOCK_TOKENS, BlockRef, KvGroups, KvPool, rows_for};
+use crate::kv::{BLOCK_TOKENS, BlockRef, CachedBlock, KvGroups, KvPool, rows_for};
 
 /// What besides the tokens decides about keys and values. Model and format are the engine's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,12 +91,12 @@ impl PrefixCache {
     /// The longest known beginning of `tokens`, at most `limit` of them; pinned.
     pub fn lookup(&mut self, namespace: &Namespace, tokens: &[TokenId], limit: usize) -> Lookup {
         let Some(root) = self.roots.get(namespace).copied() else {
-            return self.missed(namespace, tokens, limit);
+            return self.missed(namespace, tokens, limit, 0);
         };
         let found = self.tree.find(root, tokens);
         let (length, mut blocks) = self.usable(&found, limit);
         if length == 0 {
-            return self.missed(namespace, tokens, limit);
+            return self.missed(namespace, tokens, limit, found.length);
         }
         self.stats.count(length, limit, None);
         blocks.truncate(rows_for(length) * self.windows.groups.count());
@@ -171,7 +171,7 @@ impl PrefixCache {
             self.tree.unpin(root);
             self.tree.unpin(way);
             if !fits {
-                self.stats.refused += 1;
+                self.stats.refused += u64::from(known.is_end);
                 self.drop_empty_root(root);
                 return None;
             }
@@ -180,11 +180,15 @@ impl PrefixCache {
         let inserted = self.tree.insert(root, tokens, |start| {
             EdgeBlocks::of(blocks, width, start..tokens.len())
         });
-        self.tree.pin(inserted.node);
+        let mut node = inserted.node;
+        if known.is_end && self.windows.groups.has_windows() && self.shortage(0, pool).is_none() {
+            // What goes on behind it has ends of its own.
+            node = self.tree.cut(node, tokens.len());
+        }
+        self.tree.pin(node);
         let room = self.spare_blocks(pool);
-        self.windows
-            .mend(&mut self.tree, inserted.node, known, room);
-        Some(inserted.node)
+        self.windows.mend(&mut self.tree, node, known, room);
+        Some(node)
     }
 
     /// The root of a namespace, a new one where there is none.
@@ -238,6 +242,12 @@ impl PrefixCache {
         spare / pool.layout().block_bytes()
     }
 
+    /// Lets go what the ends of texts need, of those that somebody uses: the others are evicted before.
+    fn shed_ends(&mut self) -> bool {
+        let mut roots = self.roots.values();
+        roots.any(|root| self.windows.shed_ends(&mut self.tree, *root))
+    }
+
     fn shed_one(&mut self, at_least: usize) -> bool {
         self.windows
             .shed_one(&mut self.tree, self.roots.values(), at_least)
@@ -248,7 +258,7 @@ impl PrefixCache {
     pub fn evict_one(&mut self) -> bool {
         let victim = self.tree.least_valuable();
         let held = victim.map_or(0, |id| self.tree.held_beside(id).weight);
-        self.shed_one(held) || victim.is_some_and(|id| self.evict(id))
+        self.shed_one(held) || victim.is_some_and(|id| self.evict(id)) || self.shed_ends()
     }
 
     /// The same among one tenant and the tenants below it; only what is on their account.
@@ -264,7 +274,8 @@ impl PrefixCache {
             .map(|(_, root)| *root)
             .collect();
         roots.sort_by_key(|root| Reverse(self.tree.held_beside(*root).weight));
-        let mut shed = |root: &NodeId| self.windows.shed(&mut self.tree, *root);
+        let may_go = |one: &CachedBlock| is_theirs(one.block().tenant());
+        let mut shed = |root: &NodeId| self.windows.shed(&mut self.tree, *root, may_go);
         if roots.iter().any(&mut shed) {
             return true;
         }
@@ -344,10 +355,18 @@ impl PrefixCache {
         self.tree.num_nodes() - self.roots.len()
     }
 
-    fn missed(&mut self, namespace: &Namespace, tokens: &[TokenId], limit: usize) -> Lookup {
+    /// Nothing was found to go on with, of so many tokens that are known.
+    fn missed(
+        &mut self,
+        namespace: &Namespace,
+        tokens: &[TokenId],
+        limit: usize,
+        known: usize,
+    ) -> Lookup {
         let was_there =
             beginning_of(tokens).is_some_and(|beginning| self.evicted.has(namespace, beginning));
-        let reason = if was_there {
+        // Of a text that is known without its windows, these are what had to go.
+        let reason = if was_there || known.min(limit) > 0 {
             MissReason::Evicted
         } else if self.roots.contains_key(namespace) {
             MissReason::Unknown

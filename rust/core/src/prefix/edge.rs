@@ -98,7 +98,8 @@ impl EdgeBlocks {
         let mut taken = 0;
         let first = self.start / BLOCK_TOKENS * self.width;
         let is_inside = !self.start.is_multiple_of(BLOCK_TOKENS);
-        let places = self.blocks.iter_mut().zip(&table[first..]).enumerate();
+        let known = table.get(first..).unwrap_or_default();
+        let places = self.blocks.iter_mut().zip(known).enumerate();
         for (index, (place, block)) in places {
             let Some(block) = block.as_ref().filter(|_| place.is_none()) else {
                 continue;
@@ -114,15 +115,25 @@ impl EdgeBlocks {
         taken
     }
 
-    /// Lets the blocks of a group go that stand before a row, as far as nobody else holds them; how many they were.
+    /// Lets the blocks of a group go that stand before a row, as far as they may and nobody else holds them; how many
+    /// they were.
     /// Rows that the neighbours share stay.
-    pub(super) fn shed(&mut self, group: usize, before: usize, end: usize) -> usize {
+    pub(super) fn shed(
+        &mut self,
+        group: usize,
+        before: usize,
+        end: usize,
+        may_go: impl Fn(&CachedBlock) -> bool,
+    ) -> usize {
         let first = self.start / BLOCK_TOKENS;
         let rows = self.start.div_ceil(BLOCK_TOKENS)..before.min(end / BLOCK_TOKENS);
         let mut shed = 0;
         for row in rows {
             let place = &mut self.blocks[(row - first) * self.width + group];
-            if place.as_ref().is_some_and(CachedBlock::is_idle) {
+            if place
+                .as_ref()
+                .is_some_and(|one| one.is_idle() && may_go(one))
+            {
                 *place = None;
                 shed += 1;
             }

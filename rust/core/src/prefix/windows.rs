@@ -11,11 +11,7 @@ use std::sync::Arc;
 use super::edge::EdgeBlocks;
 use super::radix_tree::{NodeId, RadixTree};
 use crate::ids::TokenId;
-use crate::kv::{BLOCK_TOKENS, BlockRef, KvGroups};
-
-/// So many tokens before the end of a text one can go on as well: what follows an answer is often written a
-/// little differently the next time.
-const NEAR_THE_END: usize = 4 * BLOCK_TOKENS;
+use crate::kv::{BLOCK_TOKENS, BlockRef, CachedBlock, KvGroups, NEAR_THE_END, rows_for};
 
 /// Computed tokens that become known.
 #[derive(Debug, Clone, Copy)]
@@ -69,9 +65,18 @@ impl Windows {
         }
         // From above, so that a row that two nodes share is counted in the upper one.
         let mut above = Vec::new();
+        let length = known.tokens.len();
         for id in way.into_iter().rev() {
+            // Where an edge goes on elsewhere, the last row is another one's as well.
+            let goes_on = tree.start(id) + tree.edge(id).len() > length;
+            let rows = if goes_on {
+                length / BLOCK_TOKENS
+            } else {
+                rows_for(length)
+            };
+            let table = &known.blocks[..rows * self.groups.count()];
             if tree.value(id).is_some_and(|edge| edge.num_missing() > 0) {
-                tree.change(id, |edge| room -= edge.mend(known.blocks, &above, room));
+                tree.change(id, |edge| room -= edge.mend(table, &above, room));
             }
             above = tree.value(id).map_or_else(Vec::new, EdgeBlocks::last_row);
         }
@@ -94,32 +99,38 @@ impl Windows {
         let all = held.len();
         held.retain(|(weight, _)| *weight >= at_least);
         held.sort_by_key(|(weight, _)| Reverse(*weight));
-        let is_shed = held.iter().any(|(_, root)| self.shed(tree, *root));
+        let is_shed = held
+            .iter()
+            .any(|(_, root)| self.shed(tree, *root, |_| true));
         // Where all were asked and had nothing, none needs to be asked before something changes.
         self.may_shed = is_shed || held.len() < all;
         is_shed
     }
 
-    /// The same below one root, whatever it holds.
-    pub(super) fn shed(&self, tree: &mut RadixTree<EdgeBlocks>, root: NodeId) -> bool {
+    /// The same below one root, whatever it holds, as far as they may go.
+    pub(super) fn shed(
+        &self,
+        tree: &mut RadixTree<EdgeBlocks>,
+        root: NodeId,
+        may_go: impl Fn(&CachedBlock) -> bool,
+    ) -> bool {
         if !self.may_shed {
             return false;
-        }
-        let mut order = vec![root];
-        let mut next = 0;
-        while let Some(id) = order.get(next) {
-            order.extend(tree.children(*id));
-            next += 1;
         }
         // Of each node, where the first text ends that leads through it: who goes on there reaches back furthest.
         let mut nearest_ends = BTreeMap::new();
         let mut shed = 0;
-        for id in order.into_iter().skip(1).rev() {
+        for id in below(tree, root).into_iter().rev() {
             let end = tree.start(id) + tree.edge(id).len();
-            let is_end = tree.value(id).is_some_and(EdgeBlocks::is_end);
-            let below = nearest_ends.remove(&id).filter(|_| !is_end);
-            let nearest = below.unwrap_or(end);
-            shed += self.shed_edge(tree, (id, end), nearest.saturating_sub(NEAR_THE_END));
+            // Where texts part, somebody left the others there.
+            let parts = tree.children(id).nth(1).is_some();
+            let is_end = parts || tree.value(id).is_some_and(EdgeBlocks::is_end);
+            let behind = nearest_ends.remove(&id).filter(|_| !is_end);
+            let nearest = behind.unwrap_or(end);
+            let needed = nearest.saturating_sub(NEAR_THE_END);
+            shed += self.shed_edge(tree, id, &may_go, |group| {
+                self.groups.first_row(group, needed)
+            });
             if let Some(above) = tree.parent(id) {
                 let known = nearest_ends.entry(above).or_insert(nearest);
                 *known = nearest.min(*known);
@@ -128,19 +139,40 @@ impl Windows {
         shed > 0
     }
 
-    /// Lets go what of the edge to a node is not reached from `position`.
+    /// Lets even go what the ends of texts need, as far as no sequence holds it: where nothing else can go.
+    pub(super) fn shed_ends(&self, tree: &mut RadixTree<EdgeBlocks>, root: NodeId) -> bool {
+        let nodes = below(tree, root).into_iter();
+        let shed = nodes.map(|id| self.shed_edge(tree, id, |_| true, |_| usize::MAX));
+        self.groups.has_windows() && shed.sum::<usize>() > 0
+    }
+
+    /// Lets go what of the edge to a node stands before a row of each group with a window.
     fn shed_edge(
         &self,
         tree: &mut RadixTree<EdgeBlocks>,
-        (id, end): (NodeId, usize),
-        position: usize,
+        id: NodeId,
+        may_go: impl Fn(&CachedBlock) -> bool,
+        before: impl Fn(usize) -> usize,
     ) -> usize {
+        let end = tree.start(id) + tree.edge(id).len();
+        let windows = self.groups.windows().iter().enumerate();
+        let windowed = windows.filter(|(_, window)| window.is_some());
         let mut shed = 0;
         tree.change(id, |edge| {
-            for group in 0..self.groups.count() {
-                shed += edge.shed(group, self.groups.first_row(group, position), end);
-            }
+            let each = windowed.map(|(group, _)| edge.shed(group, before(group), end, &may_go));
+            shed = each.sum();
         });
         shed
     }
+}
+
+/// The nodes below a root, each before those below it.
+fn below(tree: &RadixTree<EdgeBlocks>, root: NodeId) -> Vec<NodeId> {
+    let mut nodes: Vec<_> = tree.children(root).collect();
+    let mut next = 0;
+    while let Some(id) = nodes.get(next) {
+        nodes.extend(tree.children(*id));
+        next += 1;
+    }
+    nodes
 }

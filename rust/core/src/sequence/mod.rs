@@ -70,7 +70,9 @@ pub(crate) struct Sequence {
 pub(crate) struct Paused {
     /// Tokens whose keys and values are in `bytes`; 0 where they are to be computed anew.
     pub(crate) computed: usize,
-    /// Whole blocks, one after the other.
+    /// Which places of its table had a block.
+    pub(crate) places: Vec<bool>,
+    /// These blocks, one after the other.
     pub(crate) bytes: Vec<u8>,
 }
 

@@ -121,7 +121,7 @@ pub fn run_rows(engine: &mut Engine, prefill: usize) {
     }
 }
 
-fn outcomes(engine: &Engine) -> BTreeMap<SequenceId, Outcome> {
+pub fn outcomes(engine: &Engine) -> BTreeMap<SequenceId, Outcome> {
     let mut outcomes: BTreeMap<SequenceId, Outcome> = BTreeMap::default();
     for event in engine.controls().events().take() {
         match event {

@@ -60,22 +60,31 @@ impl Memory {
     }
 
     /// Gives a sequence so many rows of blocks; whether there were enough. Those that there were it keeps.
-    ///
-    /// Its pin may keep blocks in the cache that it does not stand on: the original of the block that it
-    /// copied, or the blocks of another one that computed the same. Before it goes without, it lets those go.
     pub(super) fn give_blocks(&mut self, sequence: &mut Sequence, rows: usize) -> bool {
         while sequence.blocks.rows() < rows {
             if sequence.blocks.is_next_passed(sequence.computed) {
                 sequence.blocks.skip();
                 continue;
             }
-            match self.take_block(sequence.tenant.as_ref()) {
+            match self.block_for(sequence) {
                 Some(block) => sequence.blocks.push(block),
-                None if sequence.pin.is_some() => self.unpin(sequence),
                 None => return false,
             }
         }
         true
+    }
+
+    /// A block for a sequence.
+    ///
+    /// Its pin may keep blocks in the cache that it does not stand on: the original of the block that it
+    /// copied, or the blocks of another one that computed the same. Before it goes without, it lets those go.
+    fn block_for(&mut self, sequence: &mut Sequence) -> Option<BlockRef> {
+        loop {
+            match self.take_block(sequence.tenant.as_ref()) {
+                None if sequence.pin.is_some() => self.unpin(sequence),
+                taken => return taken,
+            }
+        }
     }
 
     /// How many tokens a sequence can compute with the blocks that it has, where that gives some back: windows pass

@@ -74,11 +74,20 @@ impl Memory {
             return;
         }
         if sequence.computed < sequence.prompt_tokens {
+            self.keep_on_the_way(sequence);
+        }
+        sequence.blocks.let_passed_go(sequence.computed);
+    }
+
+    /// Makes known what a sequence has computed of a text that goes on.
+    pub(in crate::engine) fn keep_on_the_way(&mut self, sequence: &mut Sequence) {
+        if self.kv.groups().has_windows() {
             // In whole rows: two nodes that share one both keep it.
             let whole = sequence.computed / BLOCK_TOKENS * BLOCK_TOKENS;
             self.keep_first(sequence, whole, false);
+        } else {
+            self.keep(sequence);
         }
-        sequence.blocks.let_passed_go(sequence.computed);
     }
 
     /// Makes the first `tokens` of a sequence known, which may end there or go on.
@@ -90,7 +99,7 @@ impl Memory {
         }
         let known = Known {
             tokens: &sequence.tokens[..computed],
-            blocks: sequence.blocks.blocks(),
+            blocks: sequence.blocks.places_in(rows_for(computed)),
             is_end,
         };
         let pin = self.prefix.insert(&sequence.namespace, known, &self.kv);

@@ -14,8 +14,11 @@ impl Memory {
         let computed = sequence.computed;
         let mut paused = Paused::default();
         if swap && computed > 0 {
-            for block in sequence.blocks.held_in(rows_for(computed)) {
-                paused.bytes.extend_from_slice(self.kv.bytes(block));
+            for place in sequence.blocks.places_in(rows_for(computed)) {
+                paused.places.push(place.is_some());
+                if let Some(block) = place {
+                    paused.bytes.extend_from_slice(self.kv.bytes(block));
+                }
             }
             paused.computed = computed;
             // Its blocks are to be free, not to stay as someone's prefix.
@@ -34,20 +37,22 @@ impl Memory {
         let Some(paused) = sequence.paused.take() else {
             return true;
         };
-        let rows = rows_for(paused.computed);
-        // Its windows have passed what they had passed when it was set aside.
-        sequence.computed = paused.computed;
-        if !self.give_blocks(sequence, rows) {
-            sequence.blocks.clear();
-            sequence.computed = 0;
-            sequence.paused = Some(paused);
-            return false;
-        }
         let block_bytes = self.kv.layout().block_bytes();
-        let blocks = sequence.blocks.held_in(rows);
-        for (block, bytes) in blocks.zip(paused.bytes.chunks_exact(block_bytes)) {
-            self.kv.bytes_mut(block).copy_from_slice(bytes);
+        let mut kept = paused.bytes.chunks_exact(block_bytes);
+        for is_held in &paused.places {
+            if !is_held {
+                sequence.blocks.skip();
+                continue;
+            }
+            let Some((bytes, block)) = kept.next().zip(self.block_for(sequence)) else {
+                sequence.blocks.clear();
+                sequence.paused = Some(paused);
+                return false;
+            };
+            self.kv.bytes_mut(&block).copy_from_slice(bytes);
+            sequence.blocks.push(block);
         }
+        sequence.computed = paused.computed;
         self.swapped_bytes -= paused.bytes.len();
         true
     }

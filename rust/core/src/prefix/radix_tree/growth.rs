@@ -84,8 +84,8 @@ impl<V: EdgeValue> RadixTree<V> {
         held.weight = held.weight + value.weight() - before;
     }
 
-    /// The node that ends at a position of the edge to `id`, which is cut there where need be.
-    pub(super) fn cut(&mut self, id: NodeId, position: usize) -> NodeId {
+    /// The node that ends at a position of the edge to `id`, which is cut there where need be; pins stay on what is behind.
+    pub fn cut(&mut self, id: NodeId, position: usize) -> NodeId {
         let at = position - self.start(id);
         if at < self.edge(id).len() {
             self.split(id, at)
