@@ -194,7 +194,7 @@ fn who_follows_one_that_is_not_planned_computes_for_itself() {
         engine.advance(&plan(follower, 20)).unwrap();
         let status: Vec<_> = engine.sequences().collect();
         assert_eq!(status.len(), 1, "{name}: {status:?}");
-        let outcome = support::outcomes(&mut engine).remove(&follower).unwrap();
+        let outcome = support::outcomes(&engine).remove(&follower).unwrap();
         assert_eq!(outcome, alone(&model, &request), "{name}");
         engine.check_invariants().unwrap();
     }
