@@ -279,7 +279,7 @@ class ModelHeader:
     def tensors(self) -> list[tuple[str, str, list[int]]]:
         """Name, type and shape of each tensor, outermost dimension first."""
     def kv_shape(self, kv_format: str) -> tuple[str, int, list[int | None]]:
-        """The format that a name stands for, bytes of a block, and of how many last tokens each group has some."""
+        """The format that a name stands for, bytes of a block, and of how many tokens each group has some."""
 
 @final
 class Model(ModelHeader):

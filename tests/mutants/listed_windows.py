@@ -19,8 +19,8 @@ WINDOW_MUTANTS = (
     ),
     rust_mutant(
         "core/src/engine/memory/prefixes.rs",
-        "        sequence.blocks.let_passed_go(sequence.computed);\n    }\n\n    /// Makes the first",
-        "    }\n\n    /// Makes the first",
+        "        sequence.blocks.let_passed_go(sequence.computed);\n    }\n\n    /// Makes known what",
+        "    }\n\n    /// Makes known what",
         ENGINE,
     ),
     rust_mutant(
@@ -29,14 +29,16 @@ WINDOW_MUTANTS = (
         "let left = tokens & 0;",
         ENGINE,
     ),
-    rust_mutant("core/src/prefix/windows.rs", "room -= edge.mend(known.blocks, &above, room)", "()", ENGINE),
+    rust_mutant("core/src/prefix/windows.rs", "room -= edge.mend(table, &above, room)", "()", ENGINE),
     rust_mutant(
         "core/src/prefix/cache.rs",
         "self.shed_one(held) || victim",
         "victim",
         ENGINE,
     ),
-    rust_mutant("core/src/prefix/windows.rs", "let rows = if goes_on {", "let rows = if false && goes_on {", CACHE),
+    rust_mutant(
+        "core/src/prefix/windows.rs", "let rows = if goes_on {", "let rows = if false && goes_on {", CACHE
+    ),
     rust_mutant(
         "core/src/engine/sequences.rs",
         "is_planned(leader.id) && leader.computed < common\n        });",

@@ -5,23 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::edge::EdgeBlocks;
+use super::namespace::Namespace;
 use super::radix_tree::{Held, Match, NodeId, RadixTree};
 use super::remembered::{Remembered, beginning_of};
 use super::stats::{MissReason, PrefixStats};
 use super::windows::{Known, Windows};
 use crate::ids::TokenId;
 use crate::kv::{BLOCK_TOKENS, BlockRef, CachedBlock, KvGroups, KvPool, rows_for};
-
-/// What besides the tokens decides about keys and values. Model and format are the engine's own.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Namespace {
-    /// Whose: tenants share nothing, so that none can tell by the time what another one asked.
-    pub tenant: String,
-    /// The generation of the adapter; 0 is the model alone.
-    pub adapter: u64,
-    /// Under which rotary frequencies, a bit for each of the model's.
-    pub rotary: u64,
-}
 
 /// What a cache may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

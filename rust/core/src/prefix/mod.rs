@@ -7,11 +7,13 @@
 pub mod cache;
 mod edge;
 pub mod file;
+mod namespace;
 pub mod radix_tree;
 mod remembered;
 pub mod stats;
 mod windows;
 
-pub use cache::{Lookup, Namespace, PrefixCache, PrefixLimits};
+pub use cache::{Lookup, PrefixCache, PrefixLimits};
+pub use namespace::Namespace;
 pub use stats::{MissReason, PrefixStats};
 pub use windows::Known;

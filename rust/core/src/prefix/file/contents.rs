@@ -9,7 +9,7 @@ use super::format::{MAGIC, NO_BLOCK, NO_PARENT, VERSION, broken, io, layout_of};
 use crate::error::Result;
 use crate::ids::TokenId;
 use crate::kv::{BLOCK_TOKENS, KvGroups, KvPool, rows_for};
-use crate::prefix::cache::Namespace;
+use crate::prefix::namespace::Namespace;
 
 /// Bytes of a name in the file.
 const MAX_NAME: usize = 4096;

@@ -12,8 +12,9 @@ use xxhash_rust::xxh3::Xxh3;
 use super::format::{MAGIC, NO_BLOCK, NO_PARENT, VERSION, layout_of};
 use crate::ids::{BlockId, TokenId};
 use crate::kv::{CachedBlock, KvBlock, KvGroups, KvPool};
-use crate::prefix::cache::{Namespace, PrefixCache};
+use crate::prefix::cache::PrefixCache;
 use crate::prefix::edge::EdgeBlocks;
+use crate::prefix::namespace::Namespace;
 
 /// What is still to be written.
 pub struct Snapshot {
