@@ -36,7 +36,12 @@ FASTER = 2.5
 # Of a larger model: rows, each with an adapter of its own, and what they may cost.
 SHAPE_RANK, SHAPE_MARKS = 16, {1: 1.15, 8: 1.3}
 MADE = GenerateParams(
-    max_tokens=ANSWER, temperature=0.0, repetition_penalty=1.0, ignore_eos=True, cache_prefix=False
+    max_tokens=ANSWER,
+    temperature=0.0,
+    repetition_penalty=1.0,
+    ignore_eos=True,
+    cache_prefix=False,
+    speculate=False,
 )
 READ = GenerateParams(max_tokens=1, temperature=0.0, ignore_eos=True, cache_prefix=False)
 

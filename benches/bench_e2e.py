@@ -19,7 +19,12 @@ def start(llm: LLM, prompt_tokens: int, max_tokens: int) -> CompletionStream:
     """A greedy answer of exactly so many tokens, begun."""
     prompt = token_ids(prompt_tokens, llm.model_info.vocab_size)
     params = GenerateParams(
-        max_tokens=max_tokens, temperature=0.0, repetition_penalty=1.0, ignore_eos=True, cache_prefix=False
+        max_tokens=max_tokens,
+        temperature=0.0,
+        repetition_penalty=1.0,
+        ignore_eos=True,
+        cache_prefix=False,
+        speculate=False,
     )
     return llm.stream(prompt, params)
 

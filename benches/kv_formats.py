@@ -92,7 +92,7 @@ def cost(path: Path, kv_format: KvFormat, args: argparse.Namespace) -> Cost:
 def token_seconds(path: Path, args: argparse.Namespace) -> dict[KvFormat, float]:
     """The time of a token behind a long prompt: the median of rounds in which the formats take turns."""
     found: dict[KvFormat, list[float]] = {kv_format: [] for kv_format in FORMATS}
-    params = GenerateParams(max_tokens=33, temperature=0.0, ignore_eos=True)
+    params = GenerateParams(max_tokens=33, temperature=0.0, ignore_eos=True, speculate=False)
     for _ in range(args.repeat):
         for kv_format, times in found.items():
             with opened(path, kv_format, args.threads) as llm:

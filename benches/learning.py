@@ -31,7 +31,12 @@ MARKS = {"capture": 1.03, "learned": 1.02}
 UPDATE_MARK_US = 1000
 MOVED_MARK = 0.8
 MADE = GenerateParams(
-    max_tokens=ANSWER, temperature=0.0, repetition_penalty=1.0, ignore_eos=True, cache_prefix=False
+    max_tokens=ANSWER,
+    temperature=0.0,
+    repetition_penalty=1.0,
+    ignore_eos=True,
+    cache_prefix=False,
+    speculate=False,
 )
 # Nothing holds, and nothing is expected: each of many updates moves something.
 BUSY = SonaConfig(ewc_lambda=0.02, baseline_rate=0.0, max_feedback_per_minute=100_000)

@@ -89,7 +89,12 @@ def measure(llm: LLM, tokens: int, seed: int) -> LongPrompt:
 
 def _params(tokens: int) -> GenerateParams:
     return GenerateParams(
-        max_tokens=tokens, temperature=0.0, repetition_penalty=1.0, ignore_eos=True, cache_prefix=False
+        max_tokens=tokens,
+        temperature=0.0,
+        repetition_penalty=1.0,
+        ignore_eos=True,
+        cache_prefix=False,
+        speculate=False,
     )
 
 

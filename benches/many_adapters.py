@@ -32,7 +32,9 @@ RANK = 8
 FEED_FORWARD = 1536
 ZIPF = 1.2
 PROMPT = [1, 504, 2367, 282, 260]
-PARAMS = GenerateParams(max_tokens=4, temperature=0.0, repetition_penalty=1.0, ignore_eos=True)
+PARAMS = GenerateParams(
+    max_tokens=4, temperature=0.0, repetition_penalty=1.0, ignore_eos=True, speculate=False
+)
 HOT_SECONDS, COLD_SECONDS = 100e-6, 10e-3
 
 

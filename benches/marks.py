@@ -25,7 +25,12 @@ MOST_LOAD_SECONDS = 0.2
 def greedy(num_tokens: int) -> GenerateParams:
     """Exactly so many tokens."""
     return GenerateParams(
-        max_tokens=num_tokens, temperature=0.0, repetition_penalty=1.0, ignore_eos=True, cache_prefix=False
+        max_tokens=num_tokens,
+        temperature=0.0,
+        repetition_penalty=1.0,
+        ignore_eos=True,
+        cache_prefix=False,
+        speculate=False,
     )
 
 

@@ -15,6 +15,7 @@ PARAMS = GenerateParams(
     repetition_penalty=1,
     top_p=1,
     ignore_eos=True,
+    speculate=False,
     cache_prefix=False,
 )
 

@@ -22,7 +22,12 @@ STREAMS = 16
 PROMPT = 128
 ANSWER = 64
 PARAMS = GenerateParams(
-    max_tokens=ANSWER, temperature=0.0, repetition_penalty=1.0, ignore_eos=True, cache_prefix=False
+    max_tokens=ANSWER,
+    temperature=0.0,
+    repetition_penalty=1.0,
+    ignore_eos=True,
+    cache_prefix=False,
+    speculate=False,
 )
 
 

@@ -25,7 +25,12 @@ SCHEMAS = Path(__file__).resolve().parents[1] / "tests" / "fixtures" / "json_sch
 STREAMS = 16
 TOKENS = 96
 PLAIN = GenerateParams(
-    max_tokens=TOKENS, temperature=0.0, repetition_penalty=1.0, ignore_eos=True, cache_prefix=False
+    max_tokens=TOKENS,
+    temperature=0.0,
+    repetition_penalty=1.0,
+    ignore_eos=True,
+    cache_prefix=False,
+    speculate=False,
 )
 DRAWN = replace(PLAIN, temperature=0.8, top_p=0.95, seed=1)
 # Longer than any answer, so that each has the same number of tokens.

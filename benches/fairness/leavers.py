@@ -24,7 +24,9 @@ SERVED_TOKENS = 200
 # Different ones over HTTP; none is ever answered, so that none is known when it comes again.
 REQUESTS = 2000
 _Rates: TypeAlias = dict[int, list[float]]
-ENDLESS = GenerateParams(max_tokens=4000, temperature=0.0, repetition_penalty=1.0, ignore_eos=True)
+ENDLESS = GenerateParams(
+    max_tokens=4000, temperature=0.0, repetition_penalty=1.0, ignore_eos=True, speculate=False
+)
 
 
 def measure(llm: LLM, *, seconds: float, repeat: int) -> bool:

@@ -12,7 +12,9 @@ __all__ = ["jain", "measure"]
 
 LOADS = ((1, 64), (4, 32), (1, 4, 16, 64), (2, 2, 2, 64), (1, 2, 4, 8, 16, 32, 64, 64), (1,) * 7 + (64,))
 PROMPT = 50
-PARAMS = GenerateParams(max_tokens=60, temperature=0.0, repetition_penalty=1.0, ignore_eos=True)
+PARAMS = GenerateParams(
+    max_tokens=60, temperature=0.0, repetition_penalty=1.0, ignore_eos=True, speculate=False
+)
 MARK = 0.9
 # The first part of a run, in which everybody begins at once, is not counted.
 WARM_SECONDS = 2.0

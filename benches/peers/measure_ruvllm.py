@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import ruvllm
 from ruvllm import LLM, Completion, GenerateParams
@@ -17,6 +18,8 @@ from ruvllm._native import System
 
 # As in tasks.py, which this program cannot import: it runs with the package of another tree.
 STREAMS = 16
+# Packages of before there were guesses have no word for it.
+UNGUESSED: dict[str, Any] = {"speculate": False} if hasattr(GenerateParams(), "speculate") else {}
 
 
 def greedy(num_tokens: int, *, may_cache: bool) -> GenerateParams:
@@ -27,6 +30,7 @@ def greedy(num_tokens: int, *, may_cache: bool) -> GenerateParams:
         repetition_penalty=1.0,
         ignore_eos=True,
         cache_prefix=may_cache,
+        **UNGUESSED,
     )
 
 

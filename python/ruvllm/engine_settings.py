@@ -115,7 +115,7 @@ class EngineSettings:
         "`use` looks for it, `keep` makes it where it is missing and the disk has room, `off` packs anew.",
     )
     speculation: Speculation = setting(
-        "off",
+        "auto",
         "Guesses of next tokens, taken from what prompt and answer said before, are computed beside the last "
         "token where that pays, and kept as far as they come true: `auto`; `off` makes one token a step. No "
         "token depends on it.",

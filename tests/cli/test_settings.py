@@ -29,7 +29,7 @@ VALUES: dict[str, tuple[str, object]] = {
     "adapter_bytes": ("500000", 500_000),
     "kernel_pack": ("reference", "reference"),
     "weight_image": ("off", "off"),
-    "speculation": ("auto", "auto"),
+    "speculation": ("off", "off"),
     "max_body_bytes": ("2048", 2048),
     "stream_interval": ("0.5", 0.5),
     "ping_seconds": ("2", 2.0),

@@ -29,7 +29,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def guessing(smollm2_path: Path) -> Iterator[LLM]:
-    with LLM(smollm2_path, speculation="auto") as llm:
+    with LLM(smollm2_path) as llm:
         yield llm
 
 
@@ -64,13 +64,19 @@ def test_answers_of_many_are_the_same_without(guessing: LLM) -> None:
 
 
 @pytest.mark.real_model
-def test_off_is_off(guessing: LLM, smollm2: LLM) -> None:
+def test_off_is_off(guessing: LLM, smollm2_path: Path) -> None:
     foretold = replace(GREEDY, prediction=TEXT)
-    answer = smollm2.chat(COPY, foretold)
-    assert answer.usage.drafted_tokens == 0
-    assert seen(answer) == seen(guessing.chat(COPY, foretold))
-    stats = smollm2.stats().speculation
+    with LLM(smollm2_path, speculation="off") as off:
+        answer = off.chat(COPY, foretold)
+        assert answer.usage.drafted_tokens == 0
+        assert seen(answer) == seen(guessing.chat(COPY, foretold))
+        stats = off.stats().speculation
     assert (stats.drafted_tokens, stats.accepted_tokens, stats.step_costs) == (0, 0, {})
+
+
+@pytest.mark.real_model
+def test_it_is_on_for_everyone(smollm2: LLM) -> None:
+    assert smollm2.chat(COPY, GREEDY).usage.accepted_tokens > 0
 
 
 @pytest.mark.real_model

@@ -104,7 +104,8 @@ def bench(
     """Measure prompt reading (pp) and text generation (tg) in tokens a second.
 
     Measured through the public interface, after a warm-up. pp512 reads 512 random tokens, others in each
-    run; tg128 makes 128 tokens out of one. Greedy, end tokens ignored. Compares with llama-bench.
+    run; tg128 makes 128 tokens out of one. Greedy, end tokens ignored, nothing guessed.
+    Compares with llama-bench.
     """
     if not workload.prompt and not workload.generate:
         raise ConfigError("--prompt and --generate are both 0; there is nothing to measure")
@@ -177,7 +178,12 @@ def _time(llm: "LLM", tokens: list[int], max_tokens: int) -> float:
     from ruvllm.params import GenerateParams
 
     params = GenerateParams(
-        max_tokens=max_tokens, temperature=0.0, repetition_penalty=1.0, ignore_eos=True, cache_prefix=False
+        max_tokens=max_tokens,
+        temperature=0.0,
+        repetition_penalty=1.0,
+        ignore_eos=True,
+        cache_prefix=False,
+        speculate=False,
     )
     start = time.perf_counter()
     completion = llm.generate(tokens, params)
