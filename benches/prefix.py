@@ -30,7 +30,9 @@ WORDS = (
 )
 # Soon full.
 SMALL_BYTES = 128 * 1024**2
-GREEDY = GenerateParams(max_tokens=16, temperature=0.0, repetition_penalty=1.0, ignore_eos=True)
+GREEDY = GenerateParams(
+    max_tokens=16, temperature=0.0, repetition_penalty=1.0, ignore_eos=True, speculate=False
+)
 
 
 @dataclass(frozen=True)

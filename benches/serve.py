@@ -186,7 +186,8 @@ def main() -> None:
     print(f"{path.name}, {threads} threads")
     with ExitStack() as stack:
         port = free_port()
-        own = stack.enter_context(started("RuvLLM", ours(path, threads, port), port, {"ignore_eos": True}))
+        fields: dict[str, object] = {"ignore_eos": True, "speculate": False}
+        own = stack.enter_context(started("RuvLLM", ours(path, threads, port), port, fields))
         servers = [own]
         if python is not None:
             port = free_port()

@@ -101,6 +101,7 @@ def client_of(server: Server, batch: list[list[int]], answer: int) -> Iterator[C
         "temperature": 0,
         "ignore_eos": True,
         "cache_prefix": False,
+        "speculate": False,
         "stream": True,
     }
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as bodies:

@@ -23,7 +23,7 @@ from tests.support.coder_model import coder_path
 from tests.text.response.bfcl import fetch_wheel
 
 CONTEXT = 8192
-PLAIN = GenerateParams(temperature=0.0, repetition_penalty=1.0, max_tokens=160)
+PLAIN = GenerateParams(temperature=0.0, repetition_penalty=1.0, max_tokens=160, speculate=False)
 # With the template of the file, and the format that holds calls.
 WAYS = (None, "chatml-function-calling")
 

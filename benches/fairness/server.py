@@ -64,6 +64,7 @@ class Server:
         first = None
         received = b""
         body = {"prompt": prompt, "max_tokens": tokens, "ignore_eos": True, "temperature": 0, "stream": True}
+        body["speculate"] = False
         with self.open(tenant, "/v1/completions", **body, **more) as opened:
             while b"[DONE]" not in received:
                 data = opened.recv(65536)

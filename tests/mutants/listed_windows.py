@@ -10,7 +10,6 @@ BOTH = ("engine_windows", "prefix_model")
 
 WINDOW_MUTANTS = (
     rust_mutant("core/src/kv/groups.rs", "length = row * BLOCK_TOKENS;", "break;", BOTH),
-    rust_mutant("core/src/kv/table.rs", "row < self.groups.first_held_row(group, position)", "false", ENGINE),
     rust_mutant(
         "core/src/engine/memory/prefixes.rs",
         "self.keep_first(sequence, whole, false);",

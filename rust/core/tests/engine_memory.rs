@@ -173,7 +173,6 @@ fn a_leader_that_is_cancelled_leaves_its_followers_whole() {
     check(&engine);
 }
 
-/// How far each of some requests is after two steps of 8 prompt tokens; a follower stands still.
 #[test]
 fn who_follows_one_that_is_not_planned_computes_for_itself() {
     for name in MODELS {
@@ -200,6 +199,7 @@ fn who_follows_one_that_is_not_planned_computes_for_itself() {
     }
 }
 
+/// How far each of some requests is after two steps of 8 prompt tokens; a follower stands still.
 fn computed_after_two_steps(engine: &mut Engine, requests: &[Request]) -> Vec<usize> {
     let ids: Vec<_> = requests
         .iter()
@@ -432,7 +432,7 @@ fn sequences_that_were_set_aside_go_on_as_if_nothing_had_been() {
                         adapters: vec![],
                         cache_min_tokens: min,
                         task: Task::Generate(drawn(u64::from(salt), 10)),
-                        ..cached(&branch(11, 7, salt), 10)
+                        ..cached(&branch(11, 100, salt), 10)
                     })
                     .collect();
                 let ids: Vec<_> = requests

@@ -108,7 +108,7 @@ fn random(state: &mut u64, below: usize) -> usize {
 
 fn add_some(engine: &mut Engine, state: &mut u64, flags: &mut BTreeMap<SequenceId, CancelFlag>) {
     // Few beginnings, so that many share one; phi3's frequencies change at 16 tokens.
-    let mut tokens = prompt(10 + 16 * random(state, 3), random(state, 2) as u32);
+    let mut tokens = prompt(10 + 16 * random(state, 8), random(state, 2) as u32);
     tokens.extend(prompt(1 + random(state, 8), random(state, 50) as u32));
     let request = Request {
         adapters: vec![],
@@ -125,7 +125,7 @@ fn counts_are_those_of_a_recount_whatever_happens() {
     let (mut most_shared, mut most_swapped) = (0, 0);
     for name in MODELS {
         let model = model(name);
-        let mut engine = engine(&model, 20);
+        let mut engine = engine(&model, 30);
         let (mut state, mut flags) = (7, BTreeMap::new());
         for _ in 0..300 {
             let ids: Vec<_> = engine.sequences().map(|status| status.sequence).collect();

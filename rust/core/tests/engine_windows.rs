@@ -223,3 +223,49 @@ fn what_is_set_aside_or_saved_is_what_windows_reach() {
         );
     }
 }
+
+/// What each sequence has, by its id.
+fn computed(engine: &Engine) -> Vec<usize> {
+    engine
+        .sequences()
+        .map(|status| status.computed_tokens)
+        .collect()
+}
+
+#[test]
+fn what_is_found_with_gaps_is_set_aside_and_taken_up_with_them() {
+    for name in MODELS {
+        let model = model(name);
+        let long = prompt(200, 1);
+        // Leaves the text so far before its end that the last of the held rows are not there.
+        let mut leaving = long[..150].to_vec();
+        leaving.extend(prompt(10, 2));
+        let leaving = cached(&leaving, 30);
+        let expected = run(&mut engine(&model, 64), &leaving);
+        let mut tight = with_blocks(&model, 20 * model.kv_groups().count());
+        run(&mut tight, &cached(&long, 4));
+        run(
+            &mut tight,
+            &request(&prompt(90, 3), Task::Generate(greedy(4))),
+        );
+        let id = tight.add(leaving).unwrap();
+        let row = PlanRow {
+            sequence: id,
+            prefill_tokens: 64,
+        };
+        let plan = Plan {
+            rows: vec![row],
+            max_steps: 4,
+        };
+        tight.advance(&plan).unwrap();
+        let before = computed(&tight);
+        tight.preempt(id, true).unwrap();
+        assert!(tight.swapped_bytes() > 0);
+        // It is told how far it is while it waits, and goes on from there.
+        assert_eq!(computed(&tight), before, "{name}");
+        tight.check_invariants().unwrap();
+        let outcome = run_all(&mut tight, 64).remove(&id).unwrap();
+        assert_eq!(outcome, expected, "{name}");
+        assert_eq!(tight.swapped_bytes(), 0);
+    }
+}

@@ -137,7 +137,10 @@ impl Engine {
                 let mut generation =
                     Generation::new(task.clone(), &request.tokens, self.ground.clone());
                 generation.capturing = self.capturing_of(request);
-                if let Some(prediction) = &task.prediction {
+                // Nothing is guessed of a single token.
+                if task.max_tokens > 1
+                    && let Some(prediction) = &task.prediction
+                {
                     let drafts = self.drafts.as_ref();
                     generation.drafting =
                         drafts.map(|drafts| Box::new(drafts.drafting(prediction)));

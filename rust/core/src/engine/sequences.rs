@@ -147,6 +147,11 @@ impl Sequences {
         if let Some(sequence) = self.by_id.get_mut(&id) {
             sequence.follows = None;
         }
+        // Somebody else may have computed it meanwhile, and go on with a prompt that is not known yet.
+        let other = self.leader_of(id, 0, |leader, common| leader.computed >= common);
+        if let Some(other) = other.and_then(|(other, _)| self.by_id.get_mut(&other)) {
+            memory.keep_on_the_way(other);
+        }
         // Whoever has computed what both have in common has nothing more to give, even where not all of that is found.
         self.find_or_follow(id, memory, |leader, common| {
             is_planned(leader.id) && leader.computed < common

@@ -45,12 +45,6 @@ impl BlockTable {
         table
     }
 
-    /// Whether what comes next is of no use to who goes on at `position`: a window has passed it.
-    pub fn is_next_passed(&self, position: usize) -> bool {
-        let (row, group) = self.place(self.blocks.len());
-        row < self.groups.first_held_row(group, position)
-    }
-
     /// Adds the next block.
     pub fn push(&mut self, block: BlockRef) {
         self.put(Some(block));

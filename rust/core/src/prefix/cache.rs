@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::edge::EdgeBlocks;
-use super::namespace::Namespace;
+use super::namespace::{Namespace, is_of};
 use super::radix_tree::{Held, Match, NodeId, RadixTree};
 use super::remembered::{Remembered, beginning_of};
 use super::stats::{MissReason, PrefixStats};
@@ -232,10 +232,13 @@ impl PrefixCache {
         spare / pool.layout().block_bytes()
     }
 
-    /// Lets go what the ends of texts need, of those that somebody uses: the others are evicted before.
-    fn shed_ends(&mut self) -> bool {
-        let mut roots = self.roots.values();
-        roots.any(|root| self.windows.shed_ends(&mut self.tree, *root))
+    /// Lets go what an end of a text needs that somebody uses and has passed, of the tenant that holds the most blocks
+    /// and has one, as far as it is on the account of `tenant` where one is named: when nothing else can go.
+    pub fn evict_end(&mut self, tenant: Option<&str>) -> bool {
+        let may_go =
+            |one: &CachedBlock| tenant.is_none_or(|tenant| is_of(one.block().tenant(), tenant));
+        self.windows
+            .shed_end(&mut self.tree, self.roots.values(), may_go)
     }
 
     fn shed_one(&mut self, at_least: usize) -> bool {
@@ -248,15 +251,12 @@ impl PrefixCache {
     pub fn evict_one(&mut self) -> bool {
         let victim = self.tree.least_valuable();
         let held = victim.map_or(0, |id| self.tree.held_beside(id).weight);
-        self.shed_one(held) || victim.is_some_and(|id| self.evict(id)) || self.shed_ends()
+        self.shed_one(held) || victim.is_some_and(|id| self.evict(id))
     }
 
     /// The same among one tenant and the tenants below it; only what is on their account.
     pub fn evict_one_of(&mut self, tenant: &str) -> bool {
-        let is_theirs = |name: &str| {
-            name.strip_prefix(tenant)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
+        let is_theirs = |name: &str| is_of(name, tenant);
         let mut roots: Vec<_> = self
             .roots_from(tenant)
             .take_while(|(namespace, _)| namespace.tenant.starts_with(tenant))

@@ -10,3 +10,9 @@ pub struct Namespace {
     /// Under which rotary frequencies, a bit for each of the model's.
     pub rotary: u64,
 }
+
+/// Whether an account is a tenant's, or that of one below it.
+pub(super) fn is_of(name: &str, tenant: &str) -> bool {
+    name.strip_prefix(tenant)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}

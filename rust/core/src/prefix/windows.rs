@@ -139,11 +139,26 @@ impl Windows {
         shed > 0
     }
 
-    /// Lets even go what the ends of texts need, as far as no sequence holds it: where nothing else can go.
-    pub(super) fn shed_ends(&self, tree: &mut RadixTree<EdgeBlocks>, root: NodeId) -> bool {
-        let nodes = below(tree, root).into_iter();
-        let shed = nodes.map(|id| self.shed_edge(tree, id, |_| true, |_| usize::MAX));
-        self.groups.has_windows() && shed.sum::<usize>() > 0
+    /// Lets even go what an end of a text needs, as far as it may and no sequence holds it: of the holder that holds the
+    /// most and has one. Whether there was one.
+    pub(super) fn shed_end<'a>(
+        &self,
+        tree: &mut RadixTree<EdgeBlocks>,
+        roots: impl Iterator<Item = &'a NodeId>,
+        may_go: impl Fn(&CachedBlock) -> bool,
+    ) -> bool {
+        if !self.groups.has_windows() {
+            return false;
+        }
+        let mut roots: Vec<_> = roots.copied().collect();
+        roots.sort_by_key(|root| Reverse(tree.held_beside(*root).weight));
+        let nodes: Vec<_> = roots
+            .into_iter()
+            .flat_map(|root| below(tree, root))
+            .collect();
+        nodes
+            .into_iter()
+            .any(|id| self.shed_edge(tree, id, &may_go, |_| usize::MAX) > 0)
     }
 
     /// Lets go what of the edge to a node stands before a row of each group with a window.

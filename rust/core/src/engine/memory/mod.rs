@@ -50,8 +50,13 @@ impl Memory {
         loop {
             let is_evicted = match self.kv.take(tenant) {
                 Ok(block) => return Some(block),
-                Err(Shortage::Blocks | Shortage::Pages) => self.prefix.evict_one(),
-                Err(Shortage::Quota(full)) => self.prefix.evict_one_of(full.name()),
+                Err(Shortage::Blocks | Shortage::Pages) => {
+                    self.prefix.evict_one() || self.prefix.evict_end(None)
+                }
+                Err(Shortage::Quota(full)) => {
+                    let tenant = full.name();
+                    self.prefix.evict_one_of(tenant) || self.prefix.evict_end(Some(tenant))
+                }
             };
             if !is_evicted {
                 return None;
@@ -62,10 +67,6 @@ impl Memory {
     /// Gives a sequence so many rows of blocks; whether there were enough. Those that there were it keeps.
     pub(super) fn give_blocks(&mut self, sequence: &mut Sequence, rows: usize) -> bool {
         while sequence.blocks.rows() < rows {
-            if sequence.blocks.is_next_passed(sequence.computed) {
-                sequence.blocks.skip();
-                continue;
-            }
             match self.block_for(sequence) {
                 Some(block) => sequence.blocks.push(block),
                 None => return false,
