@@ -78,7 +78,7 @@ PREFIX_CACHE = (
         TREE,
     ),
     rust_mutant(
-        "core/src/prefix/cache.rs",
+        "core/src/prefix/namespace.rs",
         "rest.is_empty() || rest.starts_with('/')",
         "true",
         TREE,
