@@ -4,8 +4,8 @@ By itself a tenant would have a row for each of its answers and a portion of its
 that follows from the time of such a step. Beside others, every tenant keeps the same share of its own pace:
 the one whose step would be the shortest has all of its rows, the others as many as they would have computed
 in that time. So of n tenants each keeps at least an n-th of its pace (without guesses of next tokens: beside
-prompts there are none), whatever the others ask for, and what it is cheaper to compute together is everybody's
-gain. Whoever has more answers than rows lets them take turns.
+prompts there are none), whatever the others ask for, and what it is cheaper to compute together is
+everybody's gain. Whoever has more answers than rows lets them take turns.
 
 Prompts beside answers have what is left of `Limits.step_seconds`, by the times that were measured of this
 model on this machine: whoever makes tokens waits for a step, not for a prompt. Until something is measured a
