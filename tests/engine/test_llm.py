@@ -1,6 +1,7 @@
 """`LLM` over the real engine: prompts, answers, streams, limits. The models are tiny; the text is real."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,10 @@ def test_a_stream_is_the_completion(tiny_gguf: LLM) -> None:
     assert join(chunks) == completion.text
     assert tuple(token for chunk in chunks for token in chunk.token_ids) == completion.token_ids
     assert chunks[-1].finish_reason == completion.finish_reason
-    assert chunks[-1].usage == completion.usage
+    # How many guesses were computed depends on what steps took.
+    counted = [one.usage for one in (chunks[-1], completion) if one.usage is not None]
+    streamed, whole = (replace(usage, drafted_tokens=0, accepted_tokens=0) for usage in counted)
+    assert streamed == whole
     assert all(chunk.finish_reason is None for chunk in chunks[:-1])
 
 
