@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from benches import files
 from benches.shapes import SHAPES, write_shape
-from benches.workloads import token_ids
+from benches.workloads import exactly, token_ids
 from ruvllm import LLM, GenerateParams
 from ruvllm.adapters import AdapterWeights, Part
 
@@ -35,14 +35,7 @@ MARKS = {"decode": 1.35, "prefill": 1.2}
 FASTER = 2.5
 # Of a larger model: rows, each with an adapter of its own, and what they may cost.
 SHAPE_RANK, SHAPE_MARKS = 16, {1: 1.15, 8: 1.3}
-MADE = GenerateParams(
-    max_tokens=ANSWER,
-    temperature=0.0,
-    repetition_penalty=1.0,
-    ignore_eos=True,
-    cache_prefix=False,
-    speculate=False,
-)
+MADE = exactly(ANSWER)
 READ = GenerateParams(max_tokens=1, temperature=0.0, ignore_eos=True, cache_prefix=False)
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from benches.conftest import report_rate
-from benches.workloads import token_ids
-from ruvllm import LLM, GenerateParams
+from benches.workloads import exactly, token_ids
+from ruvllm import LLM
 from ruvllm.runtime.streams import CompletionStream
 
 ROUNDS = 3
@@ -18,14 +18,7 @@ pytestmark = [pytest.mark.real_model, pytest.mark.timeout(600)]
 def start(llm: LLM, prompt_tokens: int, max_tokens: int) -> CompletionStream:
     """A greedy answer of exactly so many tokens, begun."""
     prompt = token_ids(prompt_tokens, llm.model_info.vocab_size)
-    params = GenerateParams(
-        max_tokens=max_tokens,
-        temperature=0.0,
-        repetition_penalty=1.0,
-        ignore_eos=True,
-        cache_prefix=False,
-        speculate=False,
-    )
+    params = exactly(max_tokens)
     return llm.stream(prompt, params)
 
 

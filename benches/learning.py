@@ -20,8 +20,8 @@ from statistics import median, quantiles
 
 from benches import files
 from benches.shapes import SHAPES, write_shape
-from benches.workloads import token_ids
-from ruvllm import LLM, GenerateParams, SonaConfig, SonaLlm, SonaLlmConfig
+from benches.workloads import exactly, token_ids
+from ruvllm import LLM, SonaConfig, SonaLlm, SonaLlmConfig
 
 ANSWER, PROMPT = 64, 32
 ROUNDS, UPDATES, ANSWERS = 31, 400, 20
@@ -30,14 +30,7 @@ BESIDE = {"capture": "none", "learned": "capture"}
 MARKS = {"capture": 1.03, "learned": 1.02}
 UPDATE_MARK_US = 1000
 MOVED_MARK = 0.8
-MADE = GenerateParams(
-    max_tokens=ANSWER,
-    temperature=0.0,
-    repetition_penalty=1.0,
-    ignore_eos=True,
-    cache_prefix=False,
-    speculate=False,
-)
+MADE = exactly(ANSWER)
 # Nothing holds, and nothing is expected: each of many updates moves something.
 BUSY = SonaConfig(ewc_lambda=0.02, baseline_rate=0.0, max_feedback_per_minute=100_000)
 

@@ -23,7 +23,8 @@ from statistics import mean, median, quantiles
 
 from benches import files, size_files
 from benches.shapes import FORMATS, SHAPES
-from ruvllm import LLM, GenerateParams
+from benches.workloads import exactly
+from ruvllm import LLM
 
 __all__ = ["LongPrompt", "measure", "report"]
 
@@ -63,7 +64,7 @@ def measure(llm: LLM, tokens: int, seed: int) -> LongPrompt:
 
     def stream() -> None:
         room = llm.model_info.max_context - 64
-        with llm.stream(_prompt(llm, order, 30), _params(room)) as chunks:
+        with llm.stream(_prompt(llm, order, 30), exactly(room)) as chunks:
             for _ in chunks:
                 times.append(time.perf_counter())
                 if len(times) == TOKENS_BEFORE:
@@ -87,17 +88,6 @@ def measure(llm: LLM, tokens: int, seed: int) -> LongPrompt:
     return LongPrompt(gaps=gaps, alone=mean((before, after)), beside=beside)
 
 
-def _params(tokens: int) -> GenerateParams:
-    return GenerateParams(
-        max_tokens=tokens,
-        temperature=0.0,
-        repetition_penalty=1.0,
-        ignore_eos=True,
-        cache_prefix=False,
-        speculate=False,
-    )
-
-
 def _prompt(llm: LLM, order: random.Random, tokens: int) -> list[int]:
     vocabulary = llm.model_info.vocab_size
     return [order.randrange(vocabulary // 8, vocabulary) for _ in range(tokens)]
@@ -105,7 +95,7 @@ def _prompt(llm: LLM, order: random.Random, tokens: int) -> list[int]:
 
 def _rate(llm: LLM, prompt: Sequence[int]) -> float:
     began = time.perf_counter()
-    llm.generate(list(prompt), _params(1))
+    llm.generate(list(prompt), exactly(1))
     return len(prompt) / (time.perf_counter() - began)
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import median
 
 from benches import files
-from benches.workloads import token_ids
-from ruvllm import LLM, Completion, GenerateParams
+from benches.workloads import exactly, token_ids
+from ruvllm import LLM, Completion
 
 SHORT, LONG = 16, 2048
 MOST_LOSS = 0.25
@@ -22,22 +22,10 @@ LEAST_GAIN = 4.0
 MOST_LOAD_SECONDS = 0.2
 
 
-def greedy(num_tokens: int) -> GenerateParams:
-    """Exactly so many tokens."""
-    return GenerateParams(
-        max_tokens=num_tokens,
-        temperature=0.0,
-        repetition_penalty=1.0,
-        ignore_eos=True,
-        cache_prefix=False,
-        speculate=False,
-    )
-
-
 def decode_rate(llm: LLM, context: int, generate: int) -> float:
     """Tokens a second after a context of so many, whose prefill does not count."""
     prompt = token_ids(context, llm.model_info.vocab_size)
-    completion = llm.generate(prompt, greedy(generate + 1))
+    completion = llm.generate(prompt, exactly(generate + 1))
     assert isinstance(completion, Completion)
     assert completion.usage.completion_tokens == generate + 1
     timings = completion.timings
@@ -48,7 +36,7 @@ def batch_rate(llm: LLM, rows: int, generate: int) -> float:
     """Tokens a second of so many requests together, once all of them have their first token."""
     ids = token_ids(SHORT * rows, llm.model_info.vocab_size)
     prompts = [ids[row * SHORT : (row + 1) * SHORT] for row in range(rows)]
-    completions = llm.generate(prompts, greedy(generate + 1))
+    completions = llm.generate(prompts, exactly(generate + 1))
     assert isinstance(completions, list)
     assert [one.usage.completion_tokens for one in completions] == [generate + 1] * rows
     timings = [one.timings for one in completions]

@@ -15,20 +15,13 @@ from statistics import median
 from benches import files
 from benches.peers.engine import Engine
 from benches.peers.environment import make_environment
-from benches.workloads import token_ids
-from ruvllm import LLM, GenerateParams
+from benches.workloads import exactly, token_ids
+from ruvllm import LLM
 
 STREAMS = 16
 PROMPT = 128
 ANSWER = 64
-PARAMS = GenerateParams(
-    max_tokens=ANSWER,
-    temperature=0.0,
-    repetition_penalty=1.0,
-    ignore_eos=True,
-    cache_prefix=False,
-    speculate=False,
-)
+PARAMS = exactly(ANSWER)
 
 
 def prompts(vocab_size: int) -> list[list[int]]:

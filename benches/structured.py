@@ -19,19 +19,13 @@ from statistics import median, quantiles
 from typing import Any
 
 from benches import files
+from benches.workloads import exactly
 from ruvllm import LLM, GenerateParams, Grammar, GrammarError
 
 SCHEMAS = Path(__file__).resolve().parents[1] / "tests" / "fixtures" / "json_schema" / "functions.jsonl"
 STREAMS = 16
 TOKENS = 96
-PLAIN = GenerateParams(
-    max_tokens=TOKENS,
-    temperature=0.0,
-    repetition_penalty=1.0,
-    ignore_eos=True,
-    cache_prefix=False,
-    speculate=False,
-)
+PLAIN = exactly(TOKENS)
 DRAWN = replace(PLAIN, temperature=0.8, top_p=0.95, seed=1)
 # Longer than any answer, so that each has the same number of tokens.
 PEOPLE: dict[str, Any] = {

@@ -24,8 +24,8 @@ WINDOW_MUTANTS = (
     ),
     rust_mutant(
         "core/src/engine/memory/mod.rs",
-        "let left = tokens.saturating_sub(sequence.computed);",
-        "let left = tokens & 0;",
+        "        tokens.saturating_sub(sequence.computed)\n    }",
+        "        tokens & 0\n    }",
         ENGINE,
     ),
     rust_mutant("core/src/prefix/windows.rs", "room -= edge.mend(table, &above, room)", "()", ENGINE),

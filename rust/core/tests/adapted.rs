@@ -4,6 +4,8 @@
 
 #[path = "support/cancelling_clock.rs"]
 mod cancelling_clock;
+#[path = "support/prompts.rs"]
+mod prompts;
 mod support;
 
 use std::collections::BTreeMap;
@@ -11,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cancelling_clock::CancellingClock;
+use prompts::prompt;
 use ruvllm_core::cancel::CancelFlag;
 use ruvllm_core::engine::{Engine, EngineConfig, Plan, PlanRow};
 use ruvllm_core::lora::{AdapterUse, Matrix, ReadyAdapter, Values};
@@ -179,12 +182,6 @@ fn new_engine(model: &Arc<Model>) -> Engine {
     settings.kv_format = Some(KvFormat::F32);
     settings.kv_bytes = model.kv_layout(settings.kv_format).block_bytes() * 64;
     Engine::new(Arc::clone(model), None, vec![2], settings).unwrap()
-}
-
-fn prompt(length: usize, salt: u32) -> Vec<u32> {
-    (0..length as u32)
-        .map(|index| 3 + (index * 37 + salt * 101) % 300)
-        .collect()
 }
 
 fn uses(chosen: &[(&Arc<ReadyAdapter>, f32)]) -> Vec<AdapterUse> {

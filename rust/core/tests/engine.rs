@@ -1,8 +1,11 @@
 //! The engine on tiny reference models: alone = batched, chunked = whole, nothing leaks.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+#[path = "support/prompts.rs"]
+mod prompts;
 mod support;
 
+use prompts::prompt;
 use ruvllm_core::Error;
 use ruvllm_core::engine::{Pause, Plan, PlanRow};
 use ruvllm_core::sequence::Task;
@@ -17,12 +20,6 @@ const MODELS: [&str; 5] = [
 ];
 
 const SCORE: Task = Task::Score { top_logprobs: 3 };
-
-fn prompt(length: usize, salt: u32) -> Vec<u32> {
-    (0..length as u32)
-        .map(|index| 3 + (index * 37 + salt * 101) % 300)
-        .collect()
-}
 
 #[test]
 fn alone_batched_and_chunked_give_the_same_tokens() {

@@ -3,20 +3,17 @@
 
 #[path = "support/cancelling_clock.rs"]
 mod cancelling_clock;
+#[path = "support/prompts.rs"]
+mod prompts;
 mod support;
 
 use std::sync::Arc;
 
 use cancelling_clock::CancellingClock;
+use prompts::prompt;
 use ruvllm_core::engine::{Pause, Plan, PlanRow};
 use ruvllm_core::sequence::Task;
 use support::{engine, greedy, model, request, run_all};
-
-fn prompt(length: usize, salt: u32) -> Vec<u32> {
-    (0..length as u32)
-        .map(|index| 3 + (index * 37 + salt * 101) % 300)
-        .collect()
-}
 
 #[test]
 fn whoever_leaves_within_a_step_takes_nobodys_rows_along() {

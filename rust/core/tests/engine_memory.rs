@@ -1,12 +1,15 @@
 //! The same tokens whatever memory does: cached, partly cached, evicted, set aside, loaded from disk.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+#[path = "support/prompts.rs"]
+mod prompts;
 mod support;
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::sync::Arc;
 
+use prompts::prompt;
 use ruvllm_core::engine::{Controls, Engine, Plan, PlanRow};
 use ruvllm_core::events::{Event, Usage};
 use ruvllm_core::ids::{SequenceId, TokenId};
@@ -20,12 +23,6 @@ const MODELS: [&str; 4] = [
     "models/phi3-longrope",
     "gguf/qwen3-qknorm.gguf",
 ];
-
-fn prompt(length: usize, salt: u32) -> Vec<TokenId> {
-    (0..length as u32)
-        .map(|index| 3 + (index * 37 + salt * 101) % 300)
-        .collect()
-}
 
 /// `shared` tokens that all have in common, then others.
 fn branch(shared: usize, own: usize, salt: u32) -> Vec<TokenId> {

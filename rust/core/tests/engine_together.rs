@@ -1,11 +1,14 @@
 //! Tasks of all kinds in the same steps, and counts that are kept as sequences come, share, give way and go.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+#[path = "support/prompts.rs"]
+mod prompts;
 mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use prompts::prompt;
 use ruvllm_core::cancel::CancelFlag;
 use ruvllm_core::clock::SteppedClock;
 use ruvllm_core::engine::{Engine, Plan, PlanRow};
@@ -19,12 +22,6 @@ const MODELS: [&str; 3] = [
     "models/gemma2-softcap",
     "models/phi3-longrope",
 ];
-
-fn prompt(length: usize, salt: u32) -> Vec<u32> {
-    (0..length as u32)
-        .map(|index| 3 + (index * 37 + salt * 101) % 300)
-        .collect()
-}
 
 /// More wanted rows than one product of the head takes, and those who want none between those who do.
 fn tasks() -> Vec<Request> {

@@ -1,26 +1,23 @@
 //! Layers with a window keep what it reaches: memory stays bounded, no token changes, and what is cached is found.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+#[path = "support/prompts.rs"]
+mod prompts;
 mod support;
 
 use std::collections::BTreeSet;
 use std::io::Cursor;
 use std::sync::Arc;
 
+use prompts::prompt;
 use ruvllm_core::engine::{Engine, Plan, PlanRow};
-use ruvllm_core::ids::TokenId;
+use ruvllm_core::ids::{SequenceId, TokenId};
 use ruvllm_core::model::Model;
 use ruvllm_core::sequence::{Request, Task};
 use support::{Outcome, config, engine, greedy, model, request, run_all};
 
 /// Windows of eight tokens over two of three layers, and over six of seven.
 const MODELS: [&str; 2] = ["models/gemma2-softcap", "models/gemma3-dual-rope"];
-
-fn prompt(length: usize, salt: u32) -> Vec<TokenId> {
-    (0..length as u32)
-        .map(|index| 3 + (index * 37 + salt * 101) % 300)
-        .collect()
-}
 
 fn cached(tokens: &[TokenId], max_tokens: usize) -> Request {
     Request {
@@ -43,6 +40,18 @@ fn found(engine: &mut Engine, request: &Request) -> (usize, Outcome) {
     let (free, cached) = (engine.kv().free_blocks(), engine.kv().cached_blocks());
     assert_eq!(free + cached, engine.kv().total_blocks(), "a block leaked");
     (computed, outcome)
+}
+
+/// So many steps of one sequence, and tokens of its prompt in each.
+fn plan(sequence: SequenceId, prefill_tokens: usize, max_steps: usize) -> Plan {
+    let row = PlanRow {
+        sequence,
+        prefill_tokens,
+    };
+    Plan {
+        rows: vec![row],
+        max_steps,
+    }
 }
 
 /// A pool of so many blocks, whatever the groups.
@@ -80,15 +89,7 @@ fn a_sequence_holds_what_its_layers_see_and_no_more() {
             assert_eq!(status.blocks, expected, "{name}: {computed} computed");
             assert_eq!(engine.kv().held_blocks(), expected);
             lengths.push(computed);
-            let row = PlanRow {
-                sequence: id,
-                prefill_tokens: 23,
-            };
-            let plan = Plan {
-                rows: vec![row],
-                max_steps: 1,
-            };
-            engine.advance(&plan).unwrap();
+            engine.advance(&plan(id, 23, 1)).unwrap();
             engine.check_invariants().unwrap();
         }
         assert!(lengths.contains(&23) && lengths.contains(&248));
@@ -179,15 +180,7 @@ fn what_is_set_aside_or_saved_is_what_windows_reach() {
 
         let mut swapping = engine(&model, 64);
         let id = swapping.add(request.clone()).unwrap();
-        let row = PlanRow {
-            sequence: id,
-            prefill_tokens: 64,
-        };
-        let plan = |max_steps| Plan {
-            rows: vec![row],
-            max_steps,
-        };
-        swapping.advance(&plan(20)).unwrap();
+        swapping.advance(&plan(id, 64, 20)).unwrap();
         let status = swapping.sequences().next().unwrap();
         let bytes =
             held_before(&model, status.computed_tokens) * swapping.kv().layout().block_bytes();
@@ -249,15 +242,7 @@ fn what_is_found_with_gaps_is_set_aside_and_taken_up_with_them() {
             &request(&prompt(90, 3), Task::Generate(greedy(4))),
         );
         let id = tight.add(leaving).unwrap();
-        let row = PlanRow {
-            sequence: id,
-            prefill_tokens: 64,
-        };
-        let plan = Plan {
-            rows: vec![row],
-            max_steps: 4,
-        };
-        tight.advance(&plan).unwrap();
+        tight.advance(&plan(id, 64, 4)).unwrap();
         let before = computed(&tight);
         tight.preempt(id, true).unwrap();
         assert!(tight.swapped_bytes() > 0);

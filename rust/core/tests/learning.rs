@@ -1,10 +1,13 @@
 //! Adapters before the head and captured answers inside the engine: each row is its own sequence's, whatever is around it.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+#[path = "support/prompts.rs"]
+mod prompts;
 mod support;
 
 use std::sync::Arc;
 
+use prompts::prompt;
 use ruvllm_core::engine::{Engine, Plan, PlanRow};
 use ruvllm_core::ids::{SequenceId, TokenId};
 use ruvllm_core::learning::{
@@ -19,12 +22,6 @@ const MODELS: [&str; 3] = [
     "models/gemma2-softcap",
     "gguf/qwen3-qknorm.gguf",
 ];
-
-fn prompt(length: usize, salt: u32) -> Vec<TokenId> {
-    (0..length as u32)
-        .map(|index| 3 + (index * 37 + salt * 101) % 300)
-        .collect()
-}
 
 fn score() -> Task {
     Task::Score { top_logprobs: 0 }

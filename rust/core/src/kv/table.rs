@@ -86,16 +86,14 @@ impl BlockTable {
     /// Whether there are blocks that whoever goes on at `position` has no use for.
     pub fn has_passed(&self, position: usize) -> bool {
         let mut passed = self.passed.iter().enumerate();
-        passed.any(|(group, passed)| {
-            *passed < self.groups.first_held_row(group, position).min(self.rows())
-        })
+        passed.any(|(group, passed)| *passed < self.end_of_passed(group, position))
     }
 
     /// Lets those go.
     pub fn let_passed_go(&mut self, position: usize) {
         let count = self.groups.count();
         for group in 0..count {
-            let end = self.groups.first_held_row(group, position).min(self.rows());
+            let end = self.end_of_passed(group, position);
             for row in self.passed[group]..end {
                 if let Some(block) = self.blocks[row * count + group].take() {
                     block.leave_table();
@@ -165,6 +163,11 @@ impl BlockTable {
             return Err("a table has more ids than blocks".to_owned());
         }
         Ok(())
+    }
+
+    /// The first row of a group that whoever goes on at `position` holds, as far as there are rows.
+    fn end_of_passed(&self, group: usize, position: usize) -> usize {
+        self.groups.first_held_row(group, position).min(self.rows())
     }
 
     /// The row and the group of a place.

@@ -116,8 +116,7 @@ impl EdgeBlocks {
     }
 
     /// Lets the blocks of a group go that stand before a row, as far as they may and nobody else holds them; how many
-    /// they were.
-    /// Rows that the neighbours share stay.
+    /// they were. Rows that the neighbours share stay.
     pub(super) fn shed(
         &mut self,
         group: usize,

@@ -98,9 +98,8 @@ impl PrefixCache {
         let mut blocks = Vec::new();
         if known < node.tokens.len() {
             let first = node.start / BLOCK_TOKENS;
-            let before =
-                ((node.start + known) / BLOCK_TOKENS - first) * self.windows.groups.count();
-            let missing = &node.blocks[before..];
+            let before = (node.start + known) / BLOCK_TOKENS - first;
+            let missing = &node.blocks[before * width..];
             if !self.has_room(reading.num_unread(missing), pool) {
                 return Ok(None);
             }

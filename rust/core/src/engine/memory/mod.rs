@@ -91,13 +91,11 @@ impl Memory {
     /// How many tokens a sequence can compute with the blocks that it has, where that gives some back: windows pass
     /// what was computed.
     pub(super) fn reach(&self, sequence: &Sequence) -> usize {
-        let tokens = sequence.blocks.rows() * BLOCK_TOKENS;
-        let left = tokens.saturating_sub(sequence.computed);
-        if self.kv.groups().has_windows() {
-            left
-        } else {
-            0
+        if !self.kv.groups().has_windows() {
+            return 0;
         }
+        let tokens = sequence.blocks.rows() * BLOCK_TOKENS;
+        tokens.saturating_sub(sequence.computed)
     }
 
     /// Gives a sequence up to so many rows, as far as blocks are free: nobody's prefix goes for them.

@@ -49,11 +49,11 @@ impl Memory {
         let shared: Vec<_> = sequence.blocks.blocks()[before * self.kv.groups().count()..].to_vec();
         sequence.blocks.truncate(before);
         for shared in shared {
-            let own = self.take_block(sequence.tenant.as_ref());
-            if let (Some(shared), Some(own)) = (shared, own) {
-                self.kv.copy(&shared, &own);
-                sequence.blocks.push(own);
-            }
+            let Some((shared, own)) = shared.zip(self.take_block(sequence.tenant.as_ref())) else {
+                break;
+            };
+            self.kv.copy(&shared, &own);
+            sequence.blocks.push(own);
         }
         if sequence.blocks.rows() == before {
             sequence.computed = sequence.blocks.usable_length(before * BLOCK_TOKENS);
