@@ -24,7 +24,7 @@ from ruvllm.engine_settings import Activations, KvFormat
 from ruvllm.kernels import PagedKvCache
 from ruvllm.runtime.kv_shape import KvShape
 
-FORMATS: tuple[KvFormat, ...] = ("int16", "int8", "k8v4")
+FORMATS: tuple[KvFormat, ...] = ("int16", "int8", "k8v4", "q4")
 EXACT: KvFormat = "f32"
 TOKENS = 4096
 DEPTH = 4000
@@ -46,6 +46,10 @@ class Cost:
     perplexity: float
     divergence: float
     recalled: int
+
+    def bytes_at(self, num_tokens: int) -> int:
+        """What a context of so many tokens takes, tails and what fills blocks up included."""
+        return self.shape.blocks_at(num_tokens, num_tokens) * self.block_bytes
 
 
 def opened(path: Path, kv_format: KvFormat, threads: int | None, activations: Activations = "auto") -> LLM:
@@ -109,15 +113,15 @@ def table(name: str, path: Path, args: argparse.Namespace) -> Iterator[str]:
     exact = cost(path, EXACT, args)
     seconds = token_seconds(path, args)
     # What a format's bits come to is told from the bytes of f32, which has nothing beside its numbers.
-    numbers = exact.block_bytes / 4
+    as_halves = exact.bytes_at(TOKENS) / 2
     for kv_format in FORMATS:
         found = cost(path, kv_format, args)
         cells = (
             name,
             f"`{kv_format}`",
-            f"{8 * found.block_bytes / numbers:.2f}",
-            f"{found.shape.blocks_at(TOKENS, TOKENS) * found.block_bytes / 1e6:.1f} MB",
-            f"{2 * numbers / found.block_bytes:.2f}",
+            f"{16 * found.bytes_at(TOKENS) / as_halves:.2f}",
+            f"{found.bytes_at(TOKENS) / 1e6:.1f} MB",
+            f"{as_halves / found.bytes_at(TOKENS):.2f}",
             f"{found.perplexity / exact.perplexity - 1:+.2%}",
             f"{found.divergence:.4f}",
             f"{found.recalled} of {len(CODES)} ({exact.recalled})",

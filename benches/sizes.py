@@ -32,7 +32,7 @@ from ruvllm.observability.peaks import MachinePeaks, measure_peaks
 # That of the models whose shapes these are.
 VOCABULARY = 128_256
 # Bytes of a number in RuvLLM's key-value cache, and of the scale of a head's key, or value.
-NUMBER_BYTES = {"int16": 2.0, "int8": 1.0, "k8v4": 0.75}
+NUMBER_BYTES = {"int16": 2.0, "int8": 1.0, "k8v4": 0.75, "q4": 0.5}
 SCALE_BYTES = 4.0
 CONTEXT_STEP = 256
 REMARKS = (

@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from ruvllm.chat import BatchInference, ChatSession, RagPipeline, ToolConversation
     from ruvllm.evaluating import Evaluation, EvaluationParams, evaluate, measure_importance
     from ruvllm.importance import ImportanceMatrix
+    from ruvllm.kernels import CacheQuantization, KvCacheStats, TwoTierKvCache
     from ruvllm.learning import (
         AdaptationResult,
         ConsolidationStrategy,
@@ -101,6 +102,7 @@ __all__ = [
     "BackendError",
     "BatchError",
     "BatchInference",
+    "CacheQuantization",
     "ChatSession",
     "Chunk",
     "Completion",
@@ -128,6 +130,7 @@ __all__ = [
     "KernelPackStats",
     "KvCacheConfig",
     "KvCacheError",
+    "KvCacheStats",
     "LearningLoopStats",
     "Limits",
     "LlmBackend",
@@ -180,6 +183,7 @@ __all__ = [
     "TrainingError",
     "TrainingSample",
     "Trajectory",
+    "TwoTierKvCache",
     "Usage",
     "Verdict",
     "__version__",
@@ -200,6 +204,7 @@ _LATE = {
     "AdaptationResult": ("ruvllm.learning", "AdaptationResult"),
     "AsyncEngine": ("ruvllm.async_engine", "AsyncEngine"),
     "BatchInference": ("ruvllm.chat", "BatchInference"),
+    "CacheQuantization": ("ruvllm.kernels", "CacheQuantization"),
     "ChatSession": ("ruvllm.chat", "ChatSession"),
     "ConsolidationStrategy": ("ruvllm.learning", "ConsolidationStrategy"),
     "Evaluation": ("ruvllm.evaluating", "Evaluation"),
@@ -208,6 +213,7 @@ _LATE = {
     "InferenceConfig": ("ruvllm.autodetect", "InferenceConfig"),
     "JsonAnswer": ("ruvllm.structured", "JsonAnswer"),
     "JsonModeConfig": ("ruvllm.structured", "JsonModeConfig"),
+    "KvCacheStats": ("ruvllm.kernels", "KvCacheStats"),
     "LLM": ("ruvllm.llm", "LLM"),
     "LearningLoopStats": ("ruvllm.learning", "LearningLoopStats"),
     "LlmBackend": ("ruvllm.backends.base", "LlmBackend"),
@@ -233,6 +239,7 @@ _LATE = {
     "Step": ("ruvllm.reasoning", "Step"),
     "Trajectory": ("ruvllm.reasoning", "Trajectory"),
     "Verdict": ("ruvllm.reasoning", "Verdict"),
+    "TwoTierKvCache": ("ruvllm.kernels", "TwoTierKvCache"),
     "evaluate": ("ruvllm.evaluating", "evaluate"),
     "hub": ("ruvllm.hub", None),
     "ImportanceMatrix": ("ruvllm.importance", "ImportanceMatrix"),

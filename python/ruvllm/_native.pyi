@@ -106,10 +106,10 @@ class KvBlocks:
 
     BLOCK_TOKENS: ClassVar[int]
     def __new__(cls, blocks: int, kv_heads: int, head_dim: int, kv_format: str) -> KvBlocks: ...
+    NO_BLOCK: ClassVar[int]
     @property
-    def num_blocks(self) -> int: ...
-    @property
-    def block_bytes(self) -> int: ...
+    def size(self) -> tuple[int, int]:
+        """How many blocks there are, and bytes of each."""
     def store(
         self,
         block_table: list[int],
@@ -124,8 +124,14 @@ class KvBlocks:
         sequences: list[tuple[int, int]],
         block_table: list[int],
         isa: str | None,
+        tail: tuple[KvBlocks, list[int], int] | None,
     ) -> NDArray[np.float32]:
-        """`shape`: heads, scale, soft cap, window. `sequences`: rows and the position of the first."""
+        """`shape`: heads, scale, soft cap, window. `sequences`: rows and the position of the first. `tail`:
+        other blocks, their table, and how many of the last tokens are seen there."""
+    def rows(
+        self, block_table: list[int], begin: int, end: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Keys and values as they were stored, from one position up to another."""
 
 @final
 class PackedMatrix:
@@ -278,7 +284,7 @@ class ModelHeader:
     def max_context(self) -> int: ...
     def tensors(self) -> list[tuple[str, str, list[int]]]:
         """Name, type and shape of each tensor, outermost dimension first."""
-    def kv_shape(self, kv_format: str) -> tuple[str, int, list[int | None]]:
+    def kv_shape(self, formats: tuple[str, int | None, str | None]) -> tuple[str, int, list[int | None]]:
         """The format that a name stands for, bytes of a block, and of how many tokens each group has some."""
 
 @final
@@ -617,7 +623,7 @@ class _MemorySettings(Protocol):
     @property
     def kv_bytes(self) -> int: ...
     @property
-    def kv_format(self) -> str: ...
+    def kv(self) -> tuple[str, int | None, str | None]: ...
     @property
     def prefix_bytes(self) -> int: ...
     @property

@@ -13,12 +13,13 @@ __all__ = ["KvCacheConfig", "Limits", "ModelConfig", "PrefixCacheConfig"]
 class KvCacheConfig:
     """A key-value cache of two tiers: the newest tokens precise, the older ones packed.
 
-    The engine's cache has one tier. A model that is loaded with this takes what is one tier in effect: both
-    precisions FP16, both FP32 or both Q8; or no tail (`tail_length=0`); or nothing but tail (as long as the
-    context). It refuses all else, these defaults among it.
+    `TwoTierKvCache` is such a cache by itself. A model that is loaded with this keeps its cache so: tails of
+    FP16 (integers of 16 bits, as exact), FP32 or Q8, over stores of these or Q4. One precision for both, no
+    tail (`tail_length=0`) or nothing but tail (as long as the context) is one tier. BF16 and Q4K are refused.
+    The engine packs each token when it comes and moves the border with each, so no token depends on when.
 
-    >>> KvCacheConfig(tail_precision=Precision.Q8, store_precision=Precision.Q8).max_tokens
-    4096
+    >>> KvCacheConfig(tail_length=128, tail_precision=Precision.Q8).store_precision.name
+    'Q4'
 
     Attributes:
         tail_length: So many newest tokens stay at `tail_precision`.

@@ -17,10 +17,23 @@ from typing import Any, Literal, TypeAlias, TypedDict
 from ruvllm._settings import check_settings, described, setting, settings_of
 from ruvllm.config import Limits, PrefixCacheConfig
 
-__all__ = ["Activations", "EngineKeywords", "EngineSettings", "Isa", "KvFormat", "Speculation", "WeightImage"]
+__all__ = [
+    "Activations",
+    "EngineKeywords",
+    "EngineSettings",
+    "Isa",
+    "KvFormat",
+    "KvFormats",
+    "KvTailFormat",
+    "Speculation",
+    "WeightImage",
+]
 
 Activations: TypeAlias = Literal["auto", "f32"]
-KvFormat: TypeAlias = Literal["auto", "int16", "f32", "int8", "k8v4"]
+KvFormat: TypeAlias = Literal["auto", "int16", "f32", "int8", "k8v4", "q4"]
+KvTailFormat: TypeAlias = Literal["int8", "int16", "f32"]
+KvFormats: TypeAlias = tuple[KvFormat, int | None, KvTailFormat | None]
+"""How the key-value cache is kept: its format, tokens of its tail, and the tail's format."""
 Speculation: TypeAlias = Literal["auto", "off"]
 WeightImage: TypeAlias = Literal["use", "keep", "off"]
 Isa: TypeAlias = Literal[
@@ -46,6 +59,8 @@ class EngineKeywords(TypedDict, total=False):
     max_context: int | None
     activations: Activations
     kv_format: KvFormat
+    kv_tail: int | None
+    kv_tail_format: KvTailFormat | None
     kv_cache_bytes: int | None
     adapter_bytes: int | None
     kernel_pack: str | os.PathLike[str] | None
@@ -92,8 +107,18 @@ class EngineSettings:
     kv_format: KvFormat = setting(
         "auto",
         "How the key-value cache stores numbers: `int16`, which is as exact as f16, `f32`, `int8`, which is "
-        "half as large and rounds a little, or `k8v4`, keys of 8 and values of 4 bits, which is a quarter "
-        "smaller again and rounds more; `auto` is int16, or f32 where weights or activations are.",
+        "half as large and rounds a little, `k8v4`, keys of 8 and values of 4 bits, which is a quarter "
+        "smaller again and rounds more, or `q4`, 4 bits for all but the last tokens, less than a third; "
+        "`auto` is int16, or f32 where weights or activations are.",
+    )
+    kv_tail: int | None = setting(
+        None,
+        "How many of the last tokens the key-value cache keeps in more bits besides; by default 128 with "
+        "`q4`, and none with the others.",
+        bounds=0,
+    )
+    kv_tail_format: KvTailFormat | None = setting(
+        None, "How it stores these: `int8`, unless another is asked for, `int16` or `f32`."
     )
     kv_cache_bytes: int | None = setting(
         None, "Budget of keys, values and adapters; by default a share of the free memory.", bounds=1
@@ -126,6 +151,11 @@ class EngineSettings:
     limits: Limits | None = setting(
         None, "How many requests may be in at once, and how many may wait.", has_flag=False
     )
+
+    @property
+    def kv_formats(self) -> KvFormats:
+        """All that is said of how the key-value cache stores numbers."""
+        return self.kv_format, self.kv_tail, self.kv_tail_format
 
     def __post_init__(self) -> None:
         check_settings(self)

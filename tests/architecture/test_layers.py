@@ -44,6 +44,7 @@ PACKAGE = [
         "types",
         "config",
         "engine_settings",
+        "kv_precisions",
         "builtin_grammars",
         "gbnf",
         "grammar",

@@ -19,8 +19,9 @@ def check(path: Path) -> None:
         loaded = _native.Model.load(str(path), threads=1, activations=activations)
         for name in ("architecture", "name", "quantization", "sizes", "num_layers", "heads", "max_context"):
             assert getattr(header, name) == getattr(loaded, name)
-        for kv_format in ("auto", "f32", "int16", "int8", "k8v4"):
-            assert header.kv_shape(kv_format) == loaded.kv_shape(kv_format)
+        for kv_format in ("auto", "f32", "int16", "int8", "k8v4", "q4"):
+            formats = (kv_format, None, None)
+            assert header.kv_shape(formats) == loaded.kv_shape(formats)
         tensors = [StoredTensor(*one) for one in header.tensors()]
         assert sum(one.num_weights for one in tensors) == header.sizes[0]
         assert packed_bytes(tensors) == pytest.approx(loaded.weight_bytes[0], rel=0.001)
@@ -52,7 +53,7 @@ def test_real_models(smollm2_path: Path, gemma3_path: Path) -> None:
     check(smollm2_path)
     check(gemma3_path)
     # Three of its layers see all; those that see 512 tokens are five groups of three, and hold 64 more.
-    _, _, windows = _native.ModelHeader.read(gemma3_path, "auto").kv_shape("auto")
+    _, _, windows = _native.ModelHeader.read(gemma3_path, "auto").kv_shape(("auto", None, None))
     assert windows == [None, *[576] * 5]
 
 

@@ -45,7 +45,8 @@ def plans(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> 
                 "weight_bytes": llm.model_info.weight_bytes,
                 "block_bytes": llm.pool_stats().block_bytes,
                 "kv_format": {
-                    llm._open.native.kv_shape(each)[1]: each for each in ("f32", "int16", "int8", "k8v4")
+                    llm._open.native.kv_shape((each, None, None))[1]: each
+                    for each in ("f32", "int16", "int8", "k8v4")
                 }[llm.pool_stats().block_bytes],
             }
 

@@ -13,7 +13,7 @@ from ruvllm.runtime.configuration import ConfiguredSettings, settings_from
 
 GB = 10**9
 # Bytes of a value in a key-value block: those of an 8B, 16 tokens of 2 * 8 heads of 128 in 32 layers.
-BLOCK = {"f32": 4 * 1_064_960, "int16": 2 * 1_064_960, "int8": 1_081_344, "k8v4": 819_200}
+BLOCK = {"f32": 4 * 1_064_960, "int16": 2 * 1_064_960, "int8": 1_081_344, "k8v4": 819_200, "q4": 557_056}
 MIXTURES = {"Q8_0": 8.6, "Q6_K": 6.6, "Q5_K_M": 5.8, "Q4_K_M": 5.0, "Q4_0": 4.6, "Q3_K_M": 4.8}
 FREE = settings_from(None, EngineSettings())
 
@@ -88,10 +88,11 @@ def test_int8_only_where_it_holds_more() -> None:
     assert chosen(model_of(5), 30, kv_format="int16").kv_format == "int16"
 
 
-def test_k8v4_is_spoken_of_and_never_chosen() -> None:
+def test_what_costs_quality_is_spoken_of_and_never_chosen() -> None:
     best = chosen(model_of(5), 20)
     assert (best.kv_format, best.roomier_format) == ("int8", "k8v4")
     assert chosen(model_of(5), 30).roomier_format is None
+    assert chosen(model_of(5), 16).roomier_format == "q4"
     assert chosen(model_of(5), 12).roomier_format is None
     assert chosen(model_of(5), 20, kv_format="k8v4").kv_format == "k8v4"
 
@@ -134,6 +135,7 @@ MODELS = st.builds(
                 "int16": 32 * token + 64,
                 "int8": 16 * token + 64,
                 "k8v4": 12 * token + 64,
+                "q4": 8 * token + 64,
             },
             kv_format,
         ),
@@ -151,7 +153,7 @@ SETTINGS = st.builds(
     ),
     st.none() | st.integers(1, 1 << 20),
     st.none() | st.integers(1, 50 * GB),
-    st.sampled_from(["auto", "int16", "int8", "k8v4"]),
+    st.sampled_from(["auto", "int16", "int8", "k8v4", "q4"]),
 )
 
 
@@ -170,7 +172,7 @@ def test_what_is_recommended_fits(model: ModelNeeds, settings: ConfiguredSetting
     if best.plan is not None:
         assert model.weight_bytes + best.plan.kv_cache_bytes <= free
         blocks = -(-best.plan.max_context // 16)
-        _, block_bytes, _ = model.kv_shape(best.kv_format)
+        _, block_bytes, _ = model.kv_shape((best.kv_format, None, None))
         assert blocks * block_bytes <= best.plan.kv_cache_bytes
     if best.quantization is not None:
         made = replace(model, weight_bytes=model.mixture_bytes[best.quantization])

@@ -25,6 +25,8 @@ VALUES: dict[str, tuple[str, object]] = {
     "max_context": ("512", 512),
     "activations": ("f32", "f32"),
     "kv_format": ("int8", "int8"),
+    "kv_tail": ("64", 64),
+    "kv_tail_format": ("int16", "int16"),
     "kv_cache_bytes": ("1000000", 1_000_000),
     "adapter_bytes": ("500000", 500_000),
     "kernel_pack": ("reference", "reference"),
@@ -116,8 +118,8 @@ def test_all_of_them_reach_what_is_served(
     ("arguments", "said"),
     [
         (
-            ["run", "x", "--kv-format", "q4"],
-            "kv_format is 'q4'; it must be one of auto, int16, f32, int8, k8v4",
+            ["run", "x", "--kv-format", "q5"],
+            "kv_format is 'q5'; it must be one of auto, int16, f32, int8, k8v4, q4",
         ),
         (["run", "x", "--activations", "int4"], "activations is 'int4'"),
         (["serve", "--stream-interval", "2"], "stream_interval is 2.0; it must be between 0 and 1"),

@@ -24,52 +24,65 @@ def two(tail: Precision, store: Precision, **fields: Any) -> KvCacheConfig:
 
 
 @pytest.mark.parametrize(
-    ("cache", "asked"),
+    ("cache", "problem"),
     [
-        (DOCUMENTED, "a tail of 256 tokens in FP16 over a store in Q4"),
-        (KvCacheConfig(), "a tail of 256 tokens in FP16 over a store in Q4"),
-        (KvCacheConfig(tail_length=128), "a tail of 128 tokens in FP16 over a store in Q4"),
-        (two(FP16, Q8), "a tail of 256 tokens in FP16 over a store in Q8"),
-        (two(BF16, BF16), "asks for BF16 throughout"),
-        (two(FP16, Q4, tail_length=0), "asks for Q4 throughout"),
-        (two(BF16, Q4, tail_length=4096), "asks for BF16 throughout"),
-        (two(FP16, Q4, tail_length=4095), "a tail of 4095 tokens in FP16 over a store in Q4"),
+        (two(BF16, BF16), "a store in BF16 cannot be kept; it may be FP16, FP32, Q8, Q4"),
+        (two(BF16, Q8), "a tail in BF16 cannot be kept; it may be FP16, FP32, Q8"),
+        (two(FP16, Precision.Q4K), "a store in Q4K cannot be kept"),
+        (two(BF16, Q4, tail_length=4096), "a store in BF16 cannot be kept"),
     ],
 )
-def test_a_cache_of_two_tiers_is_refused(cache: KvCacheConfig, asked: str) -> None:
+def test_a_precision_without_a_format_is_refused(cache: KvCacheConfig, problem: str) -> None:
     config = ModelConfig(kv_cache_config=cache)
     # Whatever else is said, and before anything is loaded: there is no such file.
     for settings in ({}, {"kv_format": "int16"}):
-        with pytest.raises(ConfigError, match="kv_cache_config asks for") as refused:
+        with pytest.raises(ConfigError, match=problem):
             LLM("/no/such/model.gguf", config=config, **settings)
-        assert asked in str(refused.value)
-        assert "both to FP16, both to FP32 or both to Q8" in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("cache", "kv_format"),
+    ("cache", "kv_format", "tail", "tail_format"),
     [
-        (None, "auto"),
-        (two(FP16, FP16), "int16"),
-        (two(FP32, FP32, tail_length=1), "f32"),
-        (two(Q8, Q8), "int8"),
-        (two(FP16, Q8, tail_length=0), "int8"),  # all of it is the store
-        (two(FP16, Q4, tail_length=4096), "int16"),  # all of it is the tail
-        (two(FP32, Q4, tail_length=300, max_tokens=300), "f32"),
+        (None, "auto", None, None),
+        (two(FP16, FP16), "int16", 0, None),
+        (two(FP32, FP32, tail_length=1), "f32", 0, None),
+        (two(Q8, Q8), "int8", 0, None),
+        (two(FP16, Q8, tail_length=0), "int8", 0, None),  # all of it is the store
+        (two(FP16, Q4, tail_length=4096), "int16", 0, None),  # all of it is the tail
+        (two(FP32, Q4, tail_length=300, max_tokens=300), "f32", 0, None),
+        (DOCUMENTED, "q4", 256, "int16"),
+        (KvCacheConfig(), "q4", 256, "int16"),
+        (two(FP16, Q8), "int8", 256, "int16"),
+        (two(Q8, Q4, tail_length=64), "q4", 64, "int8"),
+        (two(FP32, FP16, tail_length=4095), "int16", 4095, "f32"),
+        (two(FP16, Q4, tail_length=0), "q4", 0, None),
     ],
 )
-def test_what_is_one_tier_in_effect_is_done(cache: KvCacheConfig | None, kv_format: str) -> None:
-    config = ModelConfig(kv_cache_config=cache)
-    assert settings_from(config, EngineSettings()).kv_format == kv_format
-    most = min(4096, cache.max_tokens if cache else 4096)
-    assert settings_from(config, EngineSettings()).context_limit == most
+def test_what_is_configured_is_done(
+    cache: KvCacheConfig | None, kv_format: str, tail: int | None, tail_format: str | None
+) -> None:
+    settings = settings_from(ModelConfig(kv_cache_config=cache), EngineSettings())
+    assert (settings.kv_format, settings.kv_tail, settings.kv_tail_format) == (kv_format, tail, tail_format)
+    assert settings.context_limit == min(4096, cache.max_tokens if cache else 4096)
+    # A format that is named stands above all of it.
+    given = settings_from(ModelConfig(kv_cache_config=cache), EngineSettings(kv_format="int8"))
+    assert (given.kv_format, given.kv_tail, given.kv_tail_format) == ("int8", None, None)
+    shorter = settings_from(ModelConfig(kv_cache_config=cache), EngineSettings(kv_tail=7))
+    assert (shorter.kv_format, shorter.kv_tail) == (kv_format, 7)
+
+
+def test_the_documents_own_cache_runs() -> None:
+    with LLM(FOLDER, config=ModelConfig(kv_cache_config=DOCUMENTED)) as llm:
+        assert llm.generate([3, 4, 5]).usage.completion_tokens > 0
+        # What sees all, and its tail: the last 256 tokens, and 64 that one may go back to.
+        assert set(llm.pool_stats().windows) == {None, 256 + 64}
 
 
 def test_a_context_beyond_the_tail_makes_two_tiers_of_it() -> None:
     config = ModelConfig(kv_cache_config=two(FP16, Q4, tail_length=4096))
     assert settings_from(config, EngineSettings(max_context=4096)).kv_format == "int16"
-    with pytest.raises(ConfigError, match="one tier"):
-        settings_from(config, EngineSettings(max_context=4097))
+    beyond = settings_from(config, EngineSettings(max_context=4097))
+    assert (beyond.kv_format, beyond.kv_tail) == ("q4", 4096)
 
 
 @pytest.mark.parametrize("wanted", [Precision.Q4K, Q4, Q8, FP16, BF16])

@@ -6,17 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ruvllm import LLM, Completion, GenerateParams, KvCacheConfig, ModelConfig, Precision
+import ruvllm._native as _native
+from ruvllm import LLM, Completion, ConfigError, GenerateParams, KvCacheConfig, ModelConfig, Precision
 from ruvllm.engine_settings import EngineSettings
+from ruvllm.kernels import PagedKvCache
 from ruvllm.runtime.configuration import settings_from
+from ruvllm.runtime.kv_shape import KvShape
 from tests.conftest import FIXTURES
 
 GGUF = FIXTURES / "gguf" / "llama-gqa.gguf"
 # What perplexity may change. llama.cpp moves by 0.4 % when it computes attention in another order; see
 # fixtures/README.md.
-PERPLEXITY_CHANGE = {"int8": 0.002, "k8v4": 0.015}
+PERPLEXITY_CHANGE = {"int8": 0.002, "k8v4": 0.015, "q4": 0.015}
 # The same of how much the logarithm of a token's probability changes, and it must: it is another format.
-SCORE_CHANGE = {"int8": (1e-4, 0.03), "k8v4": (0.01, 0.1)}
+SCORE_CHANGE = {"int8": (1e-4, 0.03), "k8v4": (0.01, 0.1), "q4": (0.01, 0.1)}
 GREEDY = GenerateParams(max_tokens=24, temperature=0.0, repetition_penalty=1.0, ignore_eos=True)
 
 
@@ -39,7 +42,7 @@ def test_perplexity_stays(smollm2_path: Path) -> None:
         assert low < np.abs(difference).mean() < high, kv_format
 
 
-@pytest.mark.parametrize("kv_format", ["int8", "k8v4"])
+@pytest.mark.parametrize("kv_format", ["int8", "k8v4", "q4"])
 @pytest.mark.real_model
 def test_requests_together_say_what_each_says_alone(smollm2_path: Path, kv_format: str) -> None:
     prompts = [
@@ -60,10 +63,10 @@ def test_requests_together_say_what_each_says_alone(smollm2_path: Path, kv_forma
 def test_logits_of_a_reference_model_stay_near() -> None:
     ids = list(range(3, 200))
     logits = {}
-    for kv_format in ("f32", "int8", "k8v4"):
+    for kv_format in ("f32", "int8", "k8v4", "q4"):
         with LLM(GGUF, kv_format=kv_format) as llm:
             logits[kv_format] = llm.logits(ids)
-    for kv_format, (low, high) in {"int8": (1e-5, 0.02), "k8v4": (1e-3, 0.2)}.items():
+    for kv_format, (low, high) in {"int8": (1e-5, 0.02), "k8v4": (1e-3, 0.2), "q4": (1e-3, 0.3)}.items():
         difference = np.abs(logits[kv_format] - logits["f32"]).max() / np.abs(logits["f32"]).max()
         assert low < difference < high, kv_format
 
@@ -81,6 +84,24 @@ def test_the_memory_is_planned_for_the_format() -> None:
             assert llm.model_info.max_context == 512
         with LLM(GGUF, kv_format=kv_format, kv_cache_bytes=5 * block_bytes) as llm:
             assert llm.model_info.max_context == 5 * 16
+
+
+@pytest.mark.real_model
+def test_four_bits_with_their_tail_take_less_than_a_third_of_f16(smollm2_path: Path) -> None:
+    header = _native.ModelHeader.read(smollm2_path, "auto")
+    _, block_bytes, windows = header.kv_shape(("q4", None, None))
+    held = KvShape(PagedKvCache.block_tokens, tuple(windows)).blocks_at(4096, 4096) * block_bytes
+    # Keys and values of 3 heads of 64 numbers in 30 layers.
+    assert 3 * held < 4096 * 30 * 2 * 3 * 64 * 2
+
+
+def test_a_tail_that_keeps_no_more_is_refused() -> None:
+    with pytest.raises(ConfigError, match="kv_tail is 16, and a tail in int8 keeps no more than int8"):
+        LLM(GGUF, kv_format="int8", kv_tail=16)
+    with pytest.raises(ConfigError, match="kv_tail_format is 'int16', and there is no tail"):
+        LLM(GGUF, kv_format="int8", kv_tail_format="int16")
+    with LLM(GGUF, kv_format="int8", kv_tail=16, kv_tail_format="int16") as llm:
+        assert set(llm.pool_stats().windows) == {None, 16 + 64}
 
 
 def test_the_documented_configuration_chooses_it() -> None:

@@ -17,7 +17,7 @@ TEXT = "".join(f"Line {line}: the register holds {line * 7919 % 1000}. " for lin
 
 @pytest.fixture(scope="module")
 def layers(gemma3_path: Path) -> tuple[int, KvShape]:
-    _, block_bytes, windows = _native.ModelHeader.read(gemma3_path, "auto").kv_shape("auto")
+    _, block_bytes, windows = _native.ModelHeader.read(gemma3_path, "auto").kv_shape(("auto", None, None))
     return block_bytes, KvShape(_native.KvBlocks.BLOCK_TOKENS, tuple(windows))
 
 

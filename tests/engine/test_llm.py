@@ -362,16 +362,20 @@ def test_params_of_another_type(tiny_gguf: LLM) -> None:
         ({"threads": 0}, ConfigError, "threads is 0"),
         ({"activations": "int4"}, ConfigError, "activations is 'int4'; it must be one of auto, f32"),
         (
-            {"kv_format": "q4"},
+            {"kv_format": "q5"},
             ConfigError,
-            "kv_format is 'q4'; it must be one of auto, int16, f32, int8, k8v4",
+            "kv_format is 'q5'; it must be one of auto, int16, f32, int8, k8v4, q4",
         ),
         ({"max_context": 0}, ConfigError, "max_context is 0"),
         ({"max_context": 513}, ConfigError, "max_context is 513; this model was made for 512 tokens"),
         ({"kv_cache_bytes": 10}, OutOfMemoryError, "10 bytes holds 0 tokens"),
         ({"isa": "sse9"}, ConfigError, "sse9"),
         ({"config": ModelConfig(use_flash_attention=False)}, ConfigError, "use_flash_attention is False"),
-        ({"config": ModelConfig(kv_cache_config=KvCacheConfig(tail_length=1))}, ConfigError, "one tier"),
+        (
+            {"config": ModelConfig(kv_cache_config=KvCacheConfig(tail_precision=Precision.BF16))},
+            ConfigError,
+            "a tail in BF16",
+        ),
     ],
 )
 def test_settings_that_are_refused(settings: dict[str, Any], error: type[Exception], words: str) -> None:

@@ -88,7 +88,7 @@ def test_queries_in_the_middle() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kv_format", "tolerance"), [("f32", 3e-5), ("int16", 1e-3), ("int8", 3e-2), ("k8v4", 2e-1)]
+    ("kv_format", "tolerance"), [("f32", 3e-5), ("int16", 1e-3), ("int8", 3e-2), ("k8v4", 2e-1), ("q4", 4e-1)]
 )
 def test_blocks_in_any_order(kv_format: str, tolerance: float) -> None:
     config = AttentionConfig(num_heads=6, num_kv_heads=2, head_dim=20)
@@ -140,7 +140,7 @@ def test_blocks_of_bytes_hold_what_rounding_leaves(isa: str) -> None:
 
 
 def test_bytes_of_a_block() -> None:
-    names = ("f32", "int16", "int8", "k8v4")
+    names = ("f32", "int16", "int8", "k8v4", "q4")
     sizes = {name: PagedKvCache(1, 3, 64, kv_format=name).block_bytes for name in names}
     # Keys and values of sixteen tokens; beside integers, a scale of four bytes for each key and each value.
     scales = 3 * 2 * 16 * 4
@@ -149,6 +149,7 @@ def test_bytes_of_a_block() -> None:
         "int16": 2 * 6144 + scales,
         "int8": 6144 + scales,
         "k8v4": 4608 + scales,
+        "q4": 3072 + scales,
     }
 
 
@@ -182,7 +183,7 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
         "block 1 stands there twice": lambda: cache.store([1, 1], 0, x, x),
         "17 positions need 2 blocks": lambda: cache.store([1], 13, x, x),
         "length is 3": lambda: kernels.paged_attention(x, cache, [0], length=3),
-        "kv_format": lambda: PagedKvCache(1, 1, 8, kv_format="q4"),
+        "kv_format": lambda: PagedKvCache(1, 1, 8, kv_format="q5"),
     }
     for message, call in refused.items():
         with pytest.raises(ConfigError) as caught:

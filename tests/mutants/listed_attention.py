@@ -7,14 +7,32 @@ __all__ = ["ATTENTION_MUTANTS"]
 FORMATS = ("attention", "attention_integers", "attention_turned")
 
 ATTENTION_MUTANTS = (
-    rust_mutant("kernels/src/attention/layout.rs", "matches!(self, Self::I8 | Self::K8V4)", "false", FORMATS),
+    rust_mutant(
+        "kernels/src/attention/layout.rs",
+        "matches!(self, Self::I8 | Self::K8V4 | Self::Q4)",
+        "false",
+        FORMATS,
+    ),
     rust_mutant(
         "kernels/src/attention/join.rs",
         "rotation::turn(gathered.row(row), layout.turned_together());",
         "",
         FORMATS,
     ),
-    rust_mutant("kernels/src/attention/values.rs", "(*byte & 0xF) | (half << 4)", "half << 4", FORMATS),
+    # What a tier has would be joined as if it were turned as the next one is.
+    rust_mutant("kernels/src/attention/join.rs", "if before == after {", "if true {", FORMATS),
+    # Every query would see all of the store besides its tail.
+    rust_mutant(
+        "kernels/src/attention/task.rs",
+        "(position + 1).saturating_sub(self.behind)",
+        "position + 1",
+        FORMATS,
+    ),
+    # Segments of the tail would be taken for those of the store.
+    rust_mutant(
+        "kernels/src/attention/batch.rs", "self.segments[..tier].iter().map(Range::len).sum()", "0", FORMATS
+    ),
+    rust_mutant("kernels/src/attention/packing.rs", "(*byte & 0xF) | (half << 4)", "half << 4", FORMATS),
     rust_mutant(
         "kernels/src/attention/scale.rs",
         "unit: product / square * largest,",

@@ -26,8 +26,8 @@ AUTODETECT_MUTANTS = (
     # Loading would choose the format by what is free, or would be said to.
     python_mutant(
         "runtime/opening.py",
-        "memory = EngineMemory.of(plan, settings.kv_format,",
-        'memory = EngineMemory.of(plan, "int8" if plan.max_context < native.max_context else "auto",',
+        "memory = EngineMemory.of(plan, settings)",
+        'memory = EngineMemory.of(plan, ConfiguredSettings(**{**settings.keywords(), "kv_format": "int8"}))',
         BESIDE,
     ),
     python_mutant(

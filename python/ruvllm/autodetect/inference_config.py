@@ -11,7 +11,7 @@ from ruvllm.autodetect.reasons import reasons_of
 from ruvllm.autodetect.recommendation import ModelNeeds, Recommendation, recommend
 from ruvllm.autodetect.system_capabilities import SystemCapabilities
 from ruvllm.autodetect.weight_sizes import MIXTURES, StoredTensor, mixture_bytes, packed_bytes
-from ruvllm.engine_settings import EngineKeywords, EngineSettings, KvFormat
+from ruvllm.engine_settings import EngineKeywords, EngineSettings, KvFormat, KvTailFormat
 from ruvllm.errors import OutOfMemoryError
 from ruvllm.runtime.configuration import ConfiguredSettings, settings_from
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["InferenceConfig", "UnaskedCache"]
 
-FORMATS: tuple[KvFormat, ...] = ("auto", "f32", "int16", "int8", "k8v4")
+FORMATS: tuple[KvFormat, ...] = ("auto", "f32", "int16", "int8", "k8v4", "q4")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +51,8 @@ class InferenceConfig:
             file does not, or one of more bits, where there is plenty of room; `None` where there is none.
         weight_bytes: What the weights take in memory.
         kv_format: How the key-value cache should store numbers.
+        kv_tail: The last tokens that it should keep better, as asked; `None` as goes with the format.
+        kv_tail_format: How it should keep these, likewise.
         max_context: Tokens of a prompt and its answer; 0 where the model does not fit.
         kv_cache_bytes: Budget of keys, values and adapters; 0 likewise.
         threads: Threads of the kernels.
@@ -64,6 +66,8 @@ class InferenceConfig:
     better_quantization: str | None
     weight_bytes: int
     kv_format: KvFormat
+    kv_tail: int | None
+    kv_tail_format: KvTailFormat | None
     max_context: int
     kv_cache_bytes: int
     threads: int
@@ -94,10 +98,11 @@ class InferenceConfig:
         header = _native.ModelHeader.read(hub.find(model), given.activations)
         tensors = [StoredTensor(*one) for one in header.tensors()]
         system = capabilities or SystemCapabilities.detect(isa=given.isa, threads=given.threads)
+        shapes = {str(each): header.kv_shape((each, None, None)) for each in FORMATS}
         needs = ModelNeeds(
             weight_bytes=packed_bytes(tensors),
             mixture_bytes={name: mixture_bytes(name, tensors) for name in MIXTURES},
-            kv_shapes={each: header.kv_shape(each) for each in FORMATS},
+            kv_shapes={**shapes, given.kv_format: header.kv_shape(given.kv_formats)},
             max_context=header.max_context,
         )
         chosen = recommend(needs, given, system.free_bytes)
@@ -110,6 +115,8 @@ class InferenceConfig:
         return {
             "threads": self.threads,
             "kv_format": self.kv_format,
+            "kv_tail": self.kv_tail,
+            "kv_tail_format": self.kv_tail_format,
             "max_context": self.max_context,
             "kv_cache_bytes": self.kv_cache_bytes,
         }
@@ -129,6 +136,8 @@ def _configuration(
         better_quantization=chosen.quantization,
         weight_bytes=needs.weight_bytes,
         kv_format=chosen.kv_format,
+        kv_tail=settings.kv_tail,
+        kv_tail_format=settings.kv_tail_format,
         max_context=chosen.plan.max_context if chosen.plan else 0,
         kv_cache_bytes=chosen.plan.kv_cache_bytes if chosen.plan else 0,
         threads=settings.threads or system.threads,

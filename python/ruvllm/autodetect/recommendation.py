@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import cast
 
-from ruvllm.engine_settings import KvFormat
+from ruvllm.engine_settings import KvFormat, KvFormats
 from ruvllm.errors import OutOfMemoryError
 from ruvllm.runtime.configuration import ConfiguredSettings
 from ruvllm.runtime.memory_budget import KvPlan
@@ -22,8 +22,9 @@ LEAST_TOKENS = 4096
 ROOMY_SHARE = 0.5
 # ... and more bits are worth a new file where they are a tenth more.
 WORTH = 1.1
-# Formats of the cache that may be recommended, by what they cost: k8v4 costs quality, and is only spoken of.
+# Formats of the cache that may be recommended, by what they cost; those that cost quality are only spoken of.
 OFFERED: tuple[KvFormat, ...] = ("int16", "int8")
+ROOMIER: tuple[KvFormat, ...] = ("k8v4", "q4")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +49,9 @@ class ModelNeeds:
         name, _, _ = self.kv_shapes["auto"]
         return cast("KvFormat", name)
 
-    def kv_shape(self, kv_format: str) -> tuple[str, int, list[int | None]]:
-        """How the cache is made in a format."""
-        return self.kv_shapes[kv_format]
+    def kv_shape(self, formats: KvFormats) -> tuple[str, int, list[int | None]]:
+        """How the cache is made in a format; with the tail that its shapes were asked for."""
+        return self.kv_shapes[formats[0]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,4 +166,5 @@ def _roomier(
     wanted = _wanted(model, settings)
     if settings.kv_format != "auto" or _context(plan) >= wanted:
         return None
-    return "k8v4" if _context(_planned(model, settings, "k8v4", left)[0]) >= wanted else None
+    roomier = (each for each in ROOMIER if _context(_planned(model, settings, each, left)[0]) >= wanted)
+    return next(roomier, None)

@@ -16,12 +16,16 @@ from ruvllm.kernels.attention import (
 from ruvllm.kernels.matrices import PackedMatrix, matmul, pack
 from ruvllm.kernels.quantization import BlockType, block_types, dequantize, quantize
 from ruvllm.kernels.rows import gate, rms_norm, rope, softmax
+from ruvllm.kernels.two_tier_cache import CacheQuantization, KvCacheStats, TwoTierKvCache
 
 __all__ = [
     "AttentionConfig",
     "BlockType",
+    "CacheQuantization",
+    "KvCacheStats",
     "PackedMatrix",
     "PagedKvCache",
+    "TwoTierKvCache",
     "block_types",
     "dequantize",
     "flash_attention",

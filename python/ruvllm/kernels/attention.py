@@ -82,9 +82,9 @@ class PagedKvCache:
     """Keys and values in blocks of `block_tokens` tokens, in the engine's own layout.
 
     A sequence's block table says which blocks hold its positions: position `p` is in block
-    `block_table[p // block_tokens]`. Numbers are stored as `kv_format` says: `f32`, or `int16`, `int8` or
-    `k8v4` (keys of 8 bits, values of 4), which keep integers and, for each token and head, one scale of the
-    key and one of the value. Heads are rounded up to a multiple of sixteen dimensions.
+    `block_table[p // block_tokens]`. Numbers are stored as `kv_format` says: `f32`, or `int16`, `int8`,
+    `k8v4` (keys of 8 bits, values of 4) or `q4`, which keep integers and, for each token and head, one scale
+    of the key and one of the value. Heads are rounded up to a multiple of sixteen dimensions.
     """
 
     block_tokens: int = _native.KvBlocks.BLOCK_TOKENS
@@ -102,7 +102,7 @@ class PagedKvCache:
     @property
     def num_blocks(self) -> int:
         """How many blocks there are."""
-        return self._native.num_blocks
+        return self._native.size[0]
 
     @property
     def block_bytes(self) -> int:
@@ -111,7 +111,7 @@ class PagedKvCache:
         >>> PagedKvCache(1, 3, 64).block_bytes, PagedKvCache(1, 3, 64, kv_format="int8").block_bytes
         (12672, 6528)
         """
-        return self._native.block_bytes
+        return self._native.size[1]
 
     def store(self, block_table: Sequence[int], position: int, keys: Array, values: Array) -> None:
         """Write keys and values `[tokens, num_kv_heads, head_dim]` from `position` on."""
@@ -260,7 +260,7 @@ def _attend(
     isa: str | None,
 ) -> Array:
     shape = (config.num_heads, config.effective_scale(), config.soft_cap, config.window)
-    return native.attend(queries, shape, sequences, table, isa)
+    return native.attend(queries, shape, sequences, table, isa, None)
 
 
 def _table(block_table: Sequence[int]) -> list[int]:

@@ -6,19 +6,13 @@ from pathlib import Path
 
 import ruvllm.hub as hub
 from ruvllm.config import KvCacheConfig, ModelConfig
-from ruvllm.engine_settings import EngineSettings, KvFormat
+from ruvllm.engine_settings import EngineKeywords, EngineSettings
 from ruvllm.errors import ConfigError
 from ruvllm.hub.selection import DEFAULT_QUANTIZATION
+from ruvllm.kv_precisions import store_format, tail_format
 from ruvllm.types import Precision
 
 __all__ = ["ConfiguredSettings", "resolve_model", "settings_from"]
-
-# The precisions of a `KvCacheConfig` that the engine has: 16 bits are integers there, as exact as floats.
-KV_PRECISIONS: dict[Precision, KvFormat] = {
-    Precision.FP16: "int16",
-    Precision.FP32: "f32",
-    Precision.Q8: "int8",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +57,14 @@ def settings_from(config: ModelConfig | None, given: EngineSettings) -> Configur
     cache, cache_tokens = config.kv_cache_config, config.max_context
     if cache is not None:
         cache_tokens = min(cache_tokens, cache.max_tokens)
-        configured = _one_tier(cache, given.max_context or cache_tokens)
+        configured = _tiers(cache, given.max_context or cache_tokens)
         if given.kv_format == "auto":
-            keywords["kv_format"] = configured
+            keywords.update(configured)
+        # Each by itself stands above the configuration.
+        if given.kv_tail is not None:
+            keywords["kv_tail"] = given.kv_tail
+        if given.kv_tail_format is not None:
+            keywords["kv_tail_format"] = given.kv_tail_format
     return ConfiguredSettings(
         **keywords,
         context_limit=None if given.max_context else cache_tokens,
@@ -73,19 +72,17 @@ def settings_from(config: ModelConfig | None, given: EngineSettings) -> Configur
     )
 
 
-def _one_tier(cache: KvCacheConfig, max_tokens: int) -> KvFormat:
-    """The format of a cache that is one tier in effect; `ConfigError` where it is two."""
+def _tiers(cache: KvCacheConfig, max_tokens: int) -> EngineKeywords:
+    """The formats of a cache; `ConfigError` for what the engine does not have."""
     tail, store = cache.tail_precision, cache.store_precision
     if cache.tail_length >= max_tokens:
         store = tail
     if cache.tail_length == 0:
         tail = store
-    if tail is store and tail in KV_PRECISIONS:
-        return KV_PRECISIONS[tail]
-    asked = f"{tail.name} throughout"
-    if tail is not store:
-        asked = f"a tail of {cache.tail_length} tokens in {tail.name} over a store in {store.name}"
-    raise ConfigError(
-        f"kv_cache_config asks for {asked}; this engine has one tier: set tail_precision and store_precision "
-        "both to FP16, both to FP32 or both to Q8, or leave kv_cache_config out"
-    )
+    if tail is store:
+        return {"kv_format": store_format(store), "kv_tail": 0}
+    return {
+        "kv_format": store_format(store),
+        "kv_tail": cache.tail_length,
+        "kv_tail_format": tail_format(tail),
+    }

@@ -6,6 +6,7 @@ The budget is a share of what this process may still take (`observability/machin
 from dataclasses import dataclass
 
 from ruvllm.config import PrefixCacheConfig
+from ruvllm.engine_settings import EngineSettings, KvFormats
 from ruvllm.errors import ConfigError, OutOfMemoryError
 from ruvllm.runtime.kv_shape import KvShape
 
@@ -70,7 +71,7 @@ class EngineMemory:
 
     max_context: int
     kv_bytes: int
-    kv_format: str
+    kv: KvFormats
     prefix_bytes: int
     prefix_entries: int
     high_watermark: float
@@ -78,14 +79,15 @@ class EngineMemory:
     swap_bytes: int
 
     @classmethod
-    def of(cls, plan: KvPlan, kv_format: str, config: PrefixCacheConfig) -> "EngineMemory":
+    def of(cls, plan: KvPlan, settings: EngineSettings) -> "EngineMemory":
         """Fit the prefix cache to the planned key-value cache."""
+        config = settings.prefix_cache or PrefixCacheConfig()
         swap = config.swap_bytes
         prefix = config.max_memory_bytes
         return cls(
             max_context=plan.max_context,
             kv_bytes=plan.kv_cache_bytes,
-            kv_format=kv_format,
+            kv=settings.kv_formats,
             prefix_bytes=min(ENOUGH_BYTES if prefix is None else prefix, plan.kv_cache_bytes),
             prefix_entries=config.max_entries,
             high_watermark=config.high_watermark,

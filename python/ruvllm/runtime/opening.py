@@ -9,7 +9,8 @@ from typing import Protocol
 
 import ruvllm._native as _native
 from ruvllm._settings import of_this_machine
-from ruvllm.config import Limits, PrefixCacheConfig
+from ruvllm.config import Limits
+from ruvllm.engine_settings import KvFormats
 from ruvllm.errors import ConfigError
 from ruvllm.hub.selection import quantization_of
 from ruvllm.observability.machine_memory import available_memory
@@ -44,8 +45,8 @@ class PlannedModel(Protocol):
     def max_context(self) -> int:
         """Tokens that it was made for."""
 
-    def kv_shape(self, kv_format: str) -> tuple[str, int, list[int | None]]:
-        """A format of the key-value cache, bytes of a block, and of how many tokens each group has some."""
+    def kv_shape(self, formats: KvFormats) -> tuple[str, int, list[int | None]]:
+        """The format of a key-value cache, bytes of a block, and of how many tokens each group has some."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,7 @@ def open_model(
     _check_quantization(settings.quantization, native.quantization, path)
     text = load_text(native, path)
     plan = plan_memory(native, settings, available_memory(mapped_bytes(native)))
-    memory = EngineMemory.of(plan, settings.kv_format, settings.prefix_cache or PrefixCacheConfig())
+    memory = EngineMemory.of(plan, settings)
     tokenizer = text.tokenizer
     vocabulary = tokenizer.vocabulary(native.vocab_size) if tokenizer else None
     named = dict.fromkeys([*native.end_tokens, *(tokenizer.end_tokens if tokenizer else ())])
@@ -154,7 +155,7 @@ def plan_memory(native: PlannedModel, settings: ConfiguredSettings, free_bytes: 
         raise ConfigError(
             f"max_context is {wanted}; this model was made for {native.max_context} tokens at most"
         )
-    _, block_bytes, windows = native.kv_shape(settings.kv_format)
+    _, block_bytes, windows = native.kv_shape(settings.kv_formats)
     request = KvRequest(
         shape=KvShape(_native.KvBlocks.BLOCK_TOKENS, tuple(windows)),
         block_bytes=block_bytes,

@@ -16,6 +16,7 @@ use cancelling_clock::CancellingClock;
 use prompts::prompt;
 use ruvllm_core::cancel::CancelFlag;
 use ruvllm_core::engine::{Engine, EngineConfig, Plan, PlanRow};
+use ruvllm_core::kv::KvWanted;
 use ruvllm_core::lora::{AdapterUse, Matrix, ReadyAdapter, Values};
 use ruvllm_core::model::{
     ActivationPrecision, AdapterPart, LoadOptions, Model, Module, load, open,
@@ -179,8 +180,8 @@ fn loaded(folder: &Path) -> Arc<Model> {
 
 fn new_engine(model: &Arc<Model>) -> Engine {
     let mut settings: EngineConfig = config(model, 64);
-    settings.kv_format = Some(KvFormat::F32);
-    settings.kv_bytes = model.kv_layout(settings.kv_format).block_bytes() * 64;
+    settings.kv = KvWanted::format(KvFormat::F32);
+    settings.kv_bytes = model.kv_groups(settings.kv).unwrap().block_bytes() * 64;
     Engine::new(Arc::clone(model), None, vec![2], settings).unwrap()
 }
 

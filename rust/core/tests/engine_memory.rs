@@ -361,7 +361,7 @@ fn tenants_share_nothing() {
 fn a_tenant_beyond_its_quota_loses_its_own_prefixes_and_then_its_request() {
     let model = model("models/llama-gqa");
     let mut engine = engine(&model, 64);
-    let block_bytes = engine.kv().layout().block_bytes();
+    let block_bytes = engine.kv().block_bytes();
     let set = |engine: &Engine, blocks: usize| {
         let tenants = engine.kv().pages().tenants();
         tenants.set_quota("a", Some(blocks * block_bytes)).unwrap();

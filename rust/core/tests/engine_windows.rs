@@ -1,4 +1,5 @@
-//! Layers with a window keep what it reaches: memory stays bounded, no token changes, and what is cached is found.
+//! Layers with a window keep what it reaches, and so do tails in a format of their own: memory stays bounded, no token
+//! changes, and what is cached is found.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 #[path = "support/prompts.rs"]
@@ -12,12 +13,40 @@ use std::sync::Arc;
 use prompts::prompt;
 use ruvllm_core::engine::{Engine, Plan, PlanRow};
 use ruvllm_core::ids::{SequenceId, TokenId};
+use ruvllm_core::kv::KvWanted;
 use ruvllm_core::model::Model;
 use ruvllm_core::sequence::{Request, Task};
-use support::{Outcome, config, engine, greedy, model, request, run_all};
+use ruvllm_kernels::KvFormat;
+use support::{Outcome, config, greedy, model, request, run_all};
 
-/// Windows of eight tokens over two of three layers, and over six of seven.
-const MODELS: [&str; 2] = ["models/gemma2-softcap", "models/gemma3-dual-rope"];
+/// Windows of eight tokens over two of three layers, and over six of seven; none, but a tail; both.
+const CASES: [(&str, KvWanted); 4] = [
+    ("models/gemma2-softcap", USUAL),
+    ("models/gemma3-dual-rope", USUAL),
+    ("models/llama-gqa", with_tail(KvFormat::Q4, 8, KvFormat::I8)),
+    (
+        "models/gemma3-dual-rope",
+        with_tail(KvFormat::K8V4, 5, KvFormat::I16),
+    ),
+];
+const USUAL: KvWanted = KvWanted {
+    format: None,
+    tail_tokens: None,
+    tail_format: None,
+};
+
+const fn with_tail(format: KvFormat, tokens: usize, tail_format: KvFormat) -> KvWanted {
+    KvWanted {
+        format: Some(format),
+        tail_tokens: Some(tokens),
+        tail_format: Some(tail_format),
+    }
+}
+
+/// An engine with room for `rows` times sixteen tokens of all layers.
+fn engine(model: &Arc<Model>, kv: KvWanted, rows: usize) -> Engine {
+    with_blocks(model, kv, rows * model.kv_groups(kv).unwrap().count())
+}
 
 fn cached(tokens: &[TokenId], max_tokens: usize) -> Request {
     Request {
@@ -55,17 +84,18 @@ fn plan(sequence: SequenceId, prefill_tokens: usize, max_steps: usize) -> Plan {
 }
 
 /// A pool of so many blocks, whatever the groups.
-fn with_blocks(model: &Arc<Model>, blocks: usize) -> Engine {
+fn with_blocks(model: &Arc<Model>, kv: KvWanted, blocks: usize) -> Engine {
     let mut settings = config(model, 1);
-    settings.kv_bytes = model.kv_layout(None).block_bytes() * blocks;
+    settings.kv = kv;
+    settings.kv_bytes = model.kv_groups(settings.kv).unwrap().block_bytes() * blocks;
     settings.prefix.max_bytes = settings.kv_bytes;
     Engine::new(Arc::clone(model), None, vec![2], settings).unwrap()
 }
 
 /// Blocks that hold what one at `position` sees of what is before it, or one up to 64 tokens before.
-fn held_before(model: &Model, position: usize) -> usize {
+fn held_before(model: &Model, kv: KvWanted, position: usize) -> usize {
     let mut held = BTreeSet::new();
-    for (group, window) in model.kv_groups().windows().iter().enumerate() {
+    for (group, window) in model.kv_groups(kv).unwrap().windows().iter().enumerate() {
         let first = window.map_or(0, |window| (position + 1).saturating_sub(window + 64));
         held.extend((first..position).map(|seen| (group, seen / 16)));
     }
@@ -74,9 +104,9 @@ fn held_before(model: &Model, position: usize) -> usize {
 
 #[test]
 fn a_sequence_holds_what_its_layers_see_and_no_more() {
-    for name in MODELS {
+    for (name, kv) in CASES {
         let model = model(name);
-        let mut engine = engine(&model, 64);
+        let mut engine = engine(&model, kv, 64);
         let request = request(&prompt(150, 1), Task::Generate(greedy(100)));
         let id = engine.add(request).unwrap();
         let mut lengths = Vec::new();
@@ -85,7 +115,7 @@ fn a_sequence_holds_what_its_layers_see_and_no_more() {
             let Some(status) = status else { break };
             let computed = status.computed_tokens;
             // A block that was begun and is not seen yet is there as well.
-            let expected = held_before(&model, computed);
+            let expected = held_before(&model, kv, computed);
             assert_eq!(status.blocks, expected, "{name}: {computed} computed");
             assert_eq!(engine.kv().held_blocks(), expected);
             lengths.push(computed);
@@ -99,18 +129,18 @@ fn a_sequence_holds_what_its_layers_see_and_no_more() {
 
 #[test]
 fn a_pool_that_holds_the_windows_is_enough_and_gives_the_same_tokens() {
-    for name in MODELS {
+    for (name, kv) in CASES {
         let model = model(name);
-        let groups = model.kv_groups();
+        let groups = model.kv_groups(kv).unwrap();
         let request = request(&prompt(300, 1), Task::Generate(greedy(60)));
-        let expected = run(&mut engine(&model, 64), &request);
+        let expected = run(&mut engine(&model, kv, 64), &request);
         // 23 rows of what sees all, and of the others what is seen beside the part of the prompt that fits.
         let blocks = groups.least_blocks(360) + 2 * groups.count();
         assert!(10 * blocks < 23 * groups.count() * 7, "{blocks}");
-        let mut small = with_blocks(&model, blocks);
+        let mut small = with_blocks(&model, kv, blocks);
         assert_eq!(run(&mut small, &request), expected, "{name}");
         // One less than what the last token needs is refused before anything is computed.
-        let mut smaller = with_blocks(&model, groups.least_blocks(301) - 1);
+        let mut smaller = with_blocks(&model, kv, groups.least_blocks(301) - 1);
         let error = smaller.add(request).unwrap_err().to_string();
         assert!(error.contains("key-value blocks"), "{error}");
     }
@@ -118,9 +148,9 @@ fn a_pool_that_holds_the_windows_is_enough_and_gives_the_same_tokens() {
 
 #[test]
 fn what_windows_have_passed_is_found_while_there_is_room_and_the_ends_of_texts_longer() {
-    for name in MODELS {
+    for (name, kv) in CASES {
         let model = model(name);
-        let groups = model.kv_groups();
+        let groups = model.kv_groups(kv).unwrap();
         let long = prompt(200, 1);
         let first = cached(&long, 4);
         let leaves = |at: usize| {
@@ -128,7 +158,7 @@ fn what_windows_have_passed_is_found_while_there_is_room_and_the_ends_of_texts_l
             tokens.extend(prompt(10, 2));
             cached(&tokens, 4)
         };
-        let mut fresh = engine(&model, 64);
+        let mut fresh = engine(&model, kv, 64);
         let alone = |request: &Request, fresh: &mut Engine| {
             let without = Request {
                 cache_min_tokens: None,
@@ -136,7 +166,7 @@ fn what_windows_have_passed_is_found_while_there_is_room_and_the_ends_of_texts_l
             };
             run(fresh, &without)
         };
-        let mut warm = with_blocks(&model, 64 * groups.count());
+        let mut warm = with_blocks(&model, kv, 64 * groups.count());
         run(&mut warm, &first);
         // There is room: whoever leaves the text anywhere goes on there.
         for at in [100, 37, 183] {
@@ -146,7 +176,7 @@ fn what_windows_have_passed_is_found_while_there_is_room_and_the_ends_of_texts_l
             assert_eq!(outcome, alone(&request, &mut fresh), "{name}");
         }
         // A text that needs all but what the first one's end does.
-        let mut tight = with_blocks(&model, 20 * groups.count());
+        let mut tight = with_blocks(&model, kv, 20 * groups.count());
         run(&mut tight, &first);
         let cached_before = tight.kv().cached_blocks();
         run(
@@ -173,17 +203,16 @@ fn what_windows_have_passed_is_found_while_there_is_room_and_the_ends_of_texts_l
 
 #[test]
 fn what_is_set_aside_or_saved_is_what_windows_reach() {
-    for name in MODELS {
+    for (name, kv) in CASES {
         let model = model(name);
         let request = cached(&prompt(120, 1), 40);
-        let expected = run(&mut engine(&model, 64), &request);
+        let expected = run(&mut engine(&model, kv, 64), &request);
 
-        let mut swapping = engine(&model, 64);
+        let mut swapping = engine(&model, kv, 64);
         let id = swapping.add(request.clone()).unwrap();
         swapping.advance(&plan(id, 64, 20)).unwrap();
         let status = swapping.sequences().next().unwrap();
-        let bytes =
-            held_before(&model, status.computed_tokens) * swapping.kv().layout().block_bytes();
+        let bytes = held_before(&model, kv, status.computed_tokens) * swapping.kv().block_bytes();
         swapping.preempt(id, true).unwrap();
         assert_eq!(swapping.swapped_bytes(), bytes, "{name}");
         swapping.check_invariants().unwrap();
@@ -199,7 +228,7 @@ fn what_is_set_aside_or_saved_is_what_windows_reach() {
             }
             file.extend(piece);
         }
-        let mut after = engine(&model, 64);
+        let mut after = engine(&model, kv, 64);
         let loaded = after
             .load_prefixes("tiny", &mut Cursor::new(&file))
             .unwrap();
@@ -208,13 +237,44 @@ fn what_is_set_aside_or_saved_is_what_windows_reach() {
         let (computed, outcome) = found(&mut after, &request);
         assert_eq!((computed, outcome), (119, expected), "{name}");
         // Nor is it another model's, whose layers see something else.
-        let mut other = engine(&support::model("models/llama-gqa"), 64);
+        let mut other = support::engine(&support::model("models/mistral-window"), 64);
         assert!(
             other
                 .load_prefixes("tiny", &mut Cursor::new(&file))
                 .is_err()
         );
     }
+}
+
+/// The logits of a text, in a cache of its own.
+fn logits(model: &Arc<Model>, kv: KvWanted, tokens: &[TokenId]) -> Vec<f32> {
+    run(&mut engine(model, kv, 32), &request(tokens, Task::Logits)).values
+}
+
+#[test]
+fn a_tail_is_what_is_read_of_the_last_tokens_and_the_store_of_all_others() {
+    let model = model("models/llama-gqa");
+    let tokens = prompt(130, 1);
+    let of = |kv| logits(&model, kv, &tokens);
+    let tailed = |tokens| with_tail(KvFormat::Q4, tokens, KvFormat::I8);
+    let bytes = of(KvWanted::format(KvFormat::I8));
+    // Nothing is old enough for the store, and all of it is.
+    assert_eq!(of(tailed(200)), bytes);
+    let short = of(tailed(50));
+    let halves = of(KvWanted {
+        tail_format: None,
+        ..tailed(0)
+    });
+    // As long as nothing left the tail there is no difference; from then on there is, and it is less than without.
+    let width = bytes.len() / tokens.len();
+    assert_eq!(short[..50 * width], bytes[..50 * width]);
+    let error = |some: &[f32]| -> f32 {
+        let pairs = some.iter().zip(&bytes);
+        pairs.map(|(a, b)| (a - b).abs()).sum()
+    };
+    assert!(error(&short) > 0.0 && 2.0 * error(&short) < error(&halves));
+    // How the tail is kept matters, too.
+    assert_ne!(of(with_tail(KvFormat::Q4, 50, KvFormat::F32)), short);
 }
 
 /// What each sequence has, by its id.
@@ -227,15 +287,15 @@ fn computed(engine: &Engine) -> Vec<usize> {
 
 #[test]
 fn what_is_found_with_gaps_is_set_aside_and_taken_up_with_them() {
-    for name in MODELS {
+    for (name, kv) in CASES {
         let model = model(name);
         let long = prompt(200, 1);
         // Leaves the text so far before its end that the last of the held rows are not there.
         let mut leaving = long[..150].to_vec();
         leaving.extend(prompt(10, 2));
         let leaving = cached(&leaving, 30);
-        let expected = run(&mut engine(&model, 64), &leaving);
-        let mut tight = with_blocks(&model, 20 * model.kv_groups().count());
+        let expected = run(&mut engine(&model, kv, 64), &leaving);
+        let mut tight = with_blocks(&model, kv, 20 * model.kv_groups(kv).unwrap().count());
         run(&mut tight, &cached(&long, 4));
         run(
             &mut tight,

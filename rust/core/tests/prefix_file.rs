@@ -14,12 +14,7 @@ use ruvllm_core::prefix::{Known, Namespace, PrefixCache, PrefixLimits};
 use ruvllm_kernels::{KvFormat, KvLayout};
 use xxhash_rust::xxh3::xxh3_64;
 
-const LAYOUT: KvLayout = KvLayout {
-    layers: 2,
-    kv_heads: 1,
-    head_dim: 4,
-    format: KvFormat::I16,
-};
+const LAYOUT: KvLayout = KvLayout::new(2, (1, 4), KvFormat::I16);
 const NO_PARENT: u32 = u32::MAX;
 const MAX_TOKENS: usize = 20_000;
 
@@ -41,8 +36,11 @@ impl Kept {
             max_entries,
         };
         let pool = KvPool::new(
-            LAYOUT,
-            KvGroups::whole(LAYOUT.layers),
+            KvGroups::whole(
+                LAYOUT.layers,
+                (LAYOUT.kv_heads, LAYOUT.head_dim),
+                LAYOUT.format,
+            ),
             PagePoolConfig {
                 budget_bytes: max_bytes,
                 page_bytes: PAGE_BYTES,
@@ -161,9 +159,13 @@ fn crafted(blocks: u32, tenants: &[&str], nodes: &[Node<'_>]) -> Vec<u8> {
         number(file, text.len() as u32);
         file.extend(text.as_bytes());
     };
-    number(&mut file, 5);
+    number(&mut file, 6);
     name(&mut file, "m");
-    name(&mut file, &format!("{LAYOUT:?}, groups [None]"));
+    let bytes = LAYOUT.block_bytes();
+    name(
+        &mut file,
+        &format!("1 x 2 layers of 1 x 4 int16 of all, {bytes} bytes"),
+    );
     file.resize(file.len() + blocks as usize * LAYOUT.block_bytes(), 7);
     number(&mut file, tenants.len() as u32);
     for tenant in tenants {

@@ -7,9 +7,10 @@ mod prefix_world;
 use prefix_world::{MAX_CACHED, World, namespace, operations, tenant};
 use proptest::prelude::*;
 use ruvllm_core::ids::TokenId;
-use ruvllm_core::kv::{KvGroups, rows_for};
+use ruvllm_core::kv::{KvScheme, KvTail, rows_for};
 use ruvllm_core::prefix::Namespace;
 use ruvllm_core::prefix::radix_tree::{COUNTED_HITS, EdgeValue, HIT_TICKS, RadixTree};
+use ruvllm_kernels::KvFormat;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
@@ -24,8 +25,13 @@ proptest! {
             Just(vec![Some(1), Some(40), None]),
             Just(vec![Some(33)]),
         ],
+        tail in prop_oneof![Just(None), Just(Some(20))],
     ) {
-        let mut world = World::of(KvGroups::of(&windows), is_short_of_entries);
+        let scheme = KvScheme {
+            store: KvFormat::I16,
+            tail: tail.map(|tokens| KvTail { tokens, format: KvFormat::F32 }),
+        };
+        let mut world = World::of(&windows, scheme, is_short_of_entries);
         for operation in operations {
             world.apply(operation);
             world.check();
@@ -64,7 +70,7 @@ fn known(world: &World, space: u8, tokens: &[TokenId]) -> usize {
 
 /// A text whose windowed layers have its last rows alone, and one that leaves it after 40 tokens.
 fn with_a_gap() -> (World, Vec<TokenId>) {
-    let mut world = World::of(KvGroups::of(&[None, Some(20)]), false);
+    let mut world = World::of(&[None, Some(20)], KvScheme::plain(KvFormat::I16), false);
     let text = text(90, 1);
     world.begin(&namespace(0), &text);
     let mut one = world.running.pop().unwrap();

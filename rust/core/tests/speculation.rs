@@ -13,6 +13,7 @@ use guessing::{Answer, Guesses, answers_alone, run_in_turns, speculation, vocabu
 use proptest::prelude::*;
 use ruvllm_core::engine::Engine;
 use ruvllm_core::grammar::{Grammar, GrammarSource, GrammarVocabulary, Start};
+use ruvllm_core::kv::KvWanted;
 use ruvllm_core::lora::{AdapterUse, Matrix, Values};
 use ruvllm_core::model::{AdapterPart, Model, Module};
 use ruvllm_core::sampling::SamplingParams;
@@ -191,7 +192,7 @@ impl Asked {
 fn compare(
     name: &str,
     load: &[Asked],
-    format: Option<KvFormat>,
+    kv: KvWanted,
     (blocks, steps): (usize, u64),
 ) -> std::result::Result<(), TestCaseError> {
     let model = model(name);
@@ -203,9 +204,8 @@ fn compare(
         .map(|one| one.request(&grammars, &adapter, &words));
     let requests: Vec<_> = requests.collect();
     let mut settings = config(&model, blocks);
-    settings.kv_format = format;
-    let row_bytes = model.kv_layout(format).block_bytes() * model.kv_groups().count();
-    settings.kv_bytes = row_bytes * blocks;
+    settings.kv = kv;
+    settings.kv_bytes = model.kv_groups(kv).unwrap().row_bytes() * blocks;
     let alone = answers_alone(&model, settings, &requests);
     let guesses = [
         (Guesses::Lookup, Lengths::Always(8)),
@@ -254,17 +254,18 @@ proptest! {
     fn answers_are_those_of_an_engine_that_guesses_nothing(
         model in 0_usize..MODELS.len(),
         load in prop::collection::vec(asked(), 1..6),
-        format in prop_oneof![
-            Just(None),
-            Just(Some(KvFormat::I16)),
-            Just(Some(KvFormat::F32)),
-            Just(Some(KvFormat::I8)),
-            Just(Some(KvFormat::K8V4)),
+        kv in prop_oneof![
+            Just(KvWanted::default()),
+            Just(KvWanted::format(KvFormat::I16)),
+            Just(KvWanted::format(KvFormat::F32)),
+            Just(KvWanted::format(KvFormat::I8)),
+            Just(KvWanted::format(KvFormat::K8V4)),
+            Just(KvWanted { tail_tokens: Some(10), ..KvWanted::format(KvFormat::Q4) }),
         ],
         blocks in prop_oneof![Just(12_usize), Just(40)],
         steps in any::<u64>(),
     ) {
-        compare(MODELS[model], &load, format, (blocks, steps))?;
+        compare(MODELS[model], &load, kv, (blocks, steps))?;
     }
 }
 
@@ -276,7 +277,7 @@ proptest! {
         load in prop::collection::vec(asked(), 16),
         steps in any::<u64>(),
     ) {
-        compare(MODELS[0], &load, None, (90, steps))?;
+        compare(MODELS[0], &load, KvWanted::default(), (90, steps))?;
     }
 }
 

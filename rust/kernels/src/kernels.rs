@@ -7,9 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::attention::{
-    self, AttentionShape, AttentionTask, KvDataMut, KvLayout, KvRows, KvRun, KvView, RowsMut,
-};
+use crate::attention::{self, AttentionTask, KvDataMut, KvLayout, KvRows, KvRun, RowsMut};
 use crate::kv_groups::{self, KvGroups};
 use crate::lora::{self, LoraAdapter, LoraNumbers, Meeting, RowDelta};
 use crate::matmul::{
@@ -206,33 +204,22 @@ pub trait Kernels: Send + Sync + std::fmt::Debug {
         plain::gate_backward(activation, output_gradient, (gate, up));
     }
 
-    /// Attention of some queries over one KV head; a row of `output` is `[group, head_dim]`.
-    fn attend(
-        &self,
-        kv: &KvView<'_>,
-        shape: &AttentionShape,
-        task: &AttentionTask<'_>,
-        output: &mut RowsMut<'_>,
-    ) {
-        attention::plain::attend(kv, shape, task, output);
+    /// Attention of some queries over one KV head; a row of `output` is `[group, head_dim]`. Where keys and values are in
+    /// tiers, each is a task with the same queries.
+    fn attend(&self, tiers: &[AttentionTask<'_>], output: &mut RowsMut<'_>) {
+        attention::plain::attend(tiers, output);
     }
 
-    /// What consecutive segments of the context add to [`Self::attend`], for [`Self::join_segments`] of
+    /// What consecutive segments of a tier add to [`Self::attend`], for [`Self::join_segments`] of
     /// the same implementation. The part of each is, for `rows = tokens * group`, weighted values
     /// `[rows, head_dim]`, maxima `[rows]` and sums `[rows]`.
-    fn attend_segments(
-        &self,
-        kv: &KvView<'_>,
-        shape: &AttentionShape,
-        task: &AttentionTask<'_>,
-        parts: (Range<usize>, &mut [f32]),
-    ) {
-        attention::plain::attend_segments(kv, shape, task, parts);
+    fn attend_segments(&self, task: &AttentionTask<'_>, parts: (Range<usize>, &mut [f32])) {
+        attention::plain::attend_segments(task, parts);
     }
 
-    /// Joins the parts of all segments in order; bit for bit what [`Self::attend`] gives.
-    fn join_segments(&self, parts: &[f32], layout: KvLayout, output: &mut RowsMut<'_>) {
-        attention::plain::join_segments(parts, layout, output);
+    /// Joins the parts of all segments of all tiers in order; bit for bit what [`Self::attend`] gives.
+    fn join_segments(&self, tiers: &[(KvLayout, &[f32])], output: &mut RowsMut<'_>) {
+        attention::plain::join_segments(tiers, output);
     }
 
     /// Writes keys and values to `piece`, one layer of the run's block.

@@ -39,8 +39,9 @@ mod weights;
 pub use aligned::Arena;
 pub use attention::{
     AttentionBatch, AttentionBuffers, AttentionSequence, AttentionShape, AttentionTask,
-    BLOCK_TOKENS, KvData, KvDataMut, KvFormat, KvLayout, KvRows, KvRun, KvSlot, KvStorage,
-    KvTarget, KvView, QueryRows, RowsMut, SEGMENT_TOKENS, attend_batch, store_batch, store_kv,
+    AttentionTier, BLOCK_TOKENS, KvData, KvDataMut, KvFormat, KvLayout, KvRows, KvRun, KvSlot,
+    KvStorage, KvTarget, KvView, QueryRows, RowsMut, SEGMENT_TOKENS, attend_batch, load_kv,
+    store_batch, store_kv,
 };
 pub use cpu::{ThreadChoice, cpu_features, thread_choice};
 pub use dispatch::{available, best, named};

@@ -2,172 +2,27 @@
 //! f64, and every way to cut the same work against every other, bit for bit.
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/cache.rs"]
+mod cache;
 mod support;
 
+use cache::{Cache, Tiers};
 use proptest::prelude::*;
 use proptest::sample::select;
 use ruvllm_kernels::{
     AttentionBatch, AttentionBuffers, AttentionSequence, AttentionShape, AttentionTask,
-    BLOCK_TOKENS, Kernels, KvData, KvDataMut, KvFormat, KvLayout, KvRows, KvRun, KvSlot, KvStorage,
-    KvTarget, KvView, QueryRows, RowsMut, SEGMENT_TOKENS, Scalar, ThreadPool, attend_batch,
+    AttentionTier, BLOCK_TOKENS, Kernels, KvData, KvFormat, KvLayout, KvRows, KvRun, KvSlot,
+    KvStorage, KvTarget, QueryRows, RowsMut, SEGMENT_TOKENS, Scalar, ThreadPool, attend_batch,
     available, store_batch, store_kv,
 };
-use support::{Numbers, SUM_TOLERANCE, assert_close, cases, turned};
-
-/// Two layers of keys and values of one sequence, with NaN wherever nothing is stored.
-struct Cache {
-    storage: KvStorage,
-    layout: KvLayout,
-    block_table: Vec<u32>,
-}
-
-impl Cache {
-    fn filled(layout: KvLayout, tokens: usize, numbers: &mut Numbers) -> Self {
-        let blocks = tokens.div_ceil(BLOCK_TOKENS);
-        let mut cache = Self {
-            storage: KvStorage::zeroed(layout, blocks + 2).unwrap(),
-            layout,
-            // Backwards, so that no two blocks follow each other in the pool.
-            block_table: (0..blocks as u32)
-                .map(|block| blocks as u32 + 1 - block)
-                .collect(),
-        };
-        match cache.storage.data_mut() {
-            KvDataMut::F32(data) => data.fill(f32::NAN),
-            // Two such words, or four such bytes, are a scale that is no number.
-            KvDataMut::I16(data) => data.fill(-1),
-            KvDataMut::I8(data) => data.fill(-1),
-        }
-        let width = layout.kv_heads * layout.head_dim;
-        for position in 0..tokens {
-            let (keys, values) = (numbers.row(width), numbers.row(width));
-            let slot = KvSlot {
-                block: cache.block_table[position / BLOCK_TOKENS],
-                position: position % BLOCK_TOKENS,
-                layer: 1,
-            };
-            store_kv(layout, &mut cache.storage.data_mut(), slot, &keys, &values);
-        }
-        cache
-    }
-
-    fn view(&self) -> KvView<'_> {
-        self.storage.view()
-    }
-
-    fn number(&self, offset: usize) -> f64 {
-        match self.view().data {
-            KvData::F32(data) => f64::from(data[offset]),
-            KvData::I16(data) => f64::from(data[offset]),
-            KvData::I8(data) => f64::from(data[offset]),
-        }
-    }
-
-    /// The scale of a key, or of a value, which stand sixteen further on.
-    fn scale(&self, block: u32, kv_head: usize, index: usize) -> f64 {
-        match self.view().data {
-            KvData::F32(_) => 1.0,
-            KvData::I16(data) => {
-                let place = self.layout.scale_offset(block, 1, kv_head) + 2 * index;
-                let [low, high] = [data[place], data[place + 1]].map(|word| u32::from(word as u16));
-                f64::from(f32::from_bits(low | high << 16))
-            }
-            KvData::I8(data) => {
-                let place = self.layout.scale_offset(block, 1, kv_head) + 4 * index;
-                let bytes = std::array::from_fn(|byte| data[place + byte] as u8);
-                f64::from(f32::from_ne_bytes(bytes))
-            }
-        }
-    }
-
-    /// A number of a key, where those of the block begin: numbers that are multiplied together stand side by side.
-    fn key(&self, begin: usize, token: usize, dimension: usize) -> f64 {
-        self.number(match self.layout.format {
-            KvFormat::F32 => begin + dimension * 16 + token,
-            _ => begin + dimension / 2 * 32 + token * 2 + dimension % 2,
-        })
-    }
-
-    /// A number of a value, where those of the block begin: rows, and in them what fills them up.
-    fn value(&self, begin: usize, token: usize, dimension: usize) -> f64 {
-        let padded = self.layout.head_dim.div_ceil(16) * 16;
-        let beside = token / 2 * 2 * padded + dimension * 2 + token % 2;
-        match self.layout.format {
-            KvFormat::F32 => self.number(begin + token * padded + dimension),
-            KvFormat::I16 | KvFormat::I8 => self.number(begin + beside),
-            KvFormat::K8V4 => {
-                // A half is a number of -8..=7 and stands for an odd one.
-                let byte = (self.number(begin + token / 2 * padded + dimension) as i8) as u8;
-                let half = f64::from(if token.is_multiple_of(2) {
-                    byte & 0xF
-                } else {
-                    byte >> 4
-                });
-                2.0 * (if half < 8.0 { half } else { half - 16.0 }) + 1.0
-            }
-        }
-    }
-
-    /// A query or a result as the format turns it.
-    fn turned(&self, numbers: Vec<f64>) -> Vec<f64> {
-        match self.layout.format {
-            KvFormat::F32 | KvFormat::I16 => numbers,
-            KvFormat::I8 | KvFormat::K8V4 => turned(&numbers),
-        }
-    }
-
-    /// The attention of one query of head `head` at `position`, by the textbook.
-    fn expected(
-        &self,
-        shape: &AttentionShape,
-        query: &[f32],
-        (position, head): (usize, usize),
-    ) -> Vec<f32> {
-        let kv_head = head / (shape.num_heads / self.layout.kv_heads);
-        let first = shape
-            .window
-            .map_or(0, |window| (position + 1).saturating_sub(window));
-        let query = self.turned(query.iter().copied().map(f64::from).collect());
-        let place = |position: usize| {
-            (
-                self.block_table[position / BLOCK_TOKENS],
-                position % BLOCK_TOKENS,
-            )
-        };
-        let scores = (first..=position).map(|position| {
-            let (block, token) = place(position);
-            let begin = self.layout.key_offset(block, 1, kv_head);
-            let products = query.iter().enumerate();
-            let score: f64 = products
-                .map(|(dimension, value)| value * self.key(begin, token, dimension))
-                .sum();
-            let score = score * self.scale(block, kv_head, token) * f64::from(shape.scale);
-            shape.soft_cap.map_or(score, |cap| {
-                f64::from(cap) * (score / f64::from(cap)).tanh()
-            })
-        });
-        let scores: Vec<f64> = scores.collect();
-        let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let total: f64 = scores.iter().map(|score| (score - highest).exp()).sum();
-        let mut output = vec![0.0; self.layout.head_dim];
-        for (position, score) in (first..=position).zip(scores) {
-            let (block, token) = place(position);
-            let begin = self.layout.value_offset(block, 1, kv_head);
-            let scale = self.scale(block, kv_head, BLOCK_TOKENS + token);
-            for (dimension, sum) in output.iter_mut().enumerate() {
-                let value = self.value(begin, token, dimension) * scale;
-                *sum += (score - highest).exp() / total * value;
-            }
-        }
-        let output = self.turned(output).into_iter();
-        output.map(|sum| sum as f32).collect()
-    }
-}
+use support::{Numbers, SUM_TOLERANCE, assert_close, cases};
 
 /// The sizes of a case.
 #[derive(Debug, Clone, Copy)]
 struct Case {
     layout: KvLayout,
+    /// So many of the last tokens are in another cache, of this format.
+    tail: Option<(usize, KvFormat)>,
     shape: AttentionShape,
     /// Positions before the first query.
     context: usize,
@@ -188,7 +43,7 @@ impl Case {
     /// dimension, of which 32 766 are its length, and so a weight by twice that times a key; the weights of a segment by
     /// half a unit each, of which the largest has 32 767, or all of them half a million.
     fn rounding(&self, queries: &[f32]) -> f32 {
-        if self.layout.format == KvFormat::F32 {
+        if self.layout.format == KvFormat::F32 && self.tail.is_none() {
             return 0.0;
         }
         let head_dim = self.layout.head_dim;
@@ -206,15 +61,35 @@ impl Case {
     }
 
     /// Queries in rows that are `gap` wider than they must be, and the cache.
-    fn make(&self, gap: usize) -> (Vec<f32>, Cache) {
+    fn make(&self, gap: usize) -> (Vec<f32>, Tiers) {
         let mut numbers = Numbers(self.seed);
         let queries = numbers.row(self.tokens * (self.width() + gap));
         let tokens = self.context + self.tokens;
-        (queries, Cache::filled(self.layout, tokens, &mut numbers))
+        let tail = self.tail.map(|(length, format)| {
+            let heads = (self.layout.kv_heads, self.layout.head_dim);
+            let layout = KvLayout::new(self.layout.layers, heads, format);
+            let mut tail = Cache::filled(layout, tokens, &mut numbers);
+            // What no query sees is nowhere.
+            let passed = (self.context + 1).saturating_sub(length) / BLOCK_TOKENS;
+            tail.block_table[..passed].fill(u32::MAX);
+            (length, tail)
+        });
+        let behind = tail.as_ref().map_or(0, |(length, _)| *length);
+        let mut store = Cache::filled(self.layout, tokens, &mut numbers);
+        store
+            .block_table
+            .truncate(tokens.saturating_sub(behind).div_ceil(BLOCK_TOKENS));
+        (queries, Tiers { store, tail })
     }
 }
 
-const FORMATS: [KvFormat; 4] = [KvFormat::F32, KvFormat::I16, KvFormat::I8, KvFormat::K8V4];
+const FORMATS: [KvFormat; 5] = [
+    KvFormat::F32,
+    KvFormat::I16,
+    KvFormat::I8,
+    KvFormat::K8V4,
+    KvFormat::Q4,
+];
 
 /// Contexts that end within a segment, at its end, and some segments later.
 fn case(most_tokens: usize) -> impl Strategy<Value = Case> {
@@ -243,20 +118,21 @@ fn case(most_tokens: usize) -> impl Strategy<Value = Case> {
         1..=most_tokens,
         select(FORMATS.to_vec()),
     );
-    (sizes, window, soft_cap, any::<u64>()).prop_map(|(sizes, window, soft_cap, seed)| {
+    let length = prop_oneof![1usize..40, 200usize..400];
+    let tail = proptest::option::of((length, select(FORMATS.to_vec())));
+    let sees = (window, tail, soft_cap);
+    (sizes, sees, any::<u64>()).prop_map(|(sizes, sees, seed)| {
         let ((kv_heads, group), head_dim, context, tokens, format) = sizes;
+        let (window, tail, soft_cap) = sees;
         Case {
-            layout: KvLayout {
-                layers: 2,
-                kv_heads,
-                head_dim,
-                format,
-            },
+            tail,
+            layout: KvLayout::new(2, (kv_heads, head_dim), format),
             shape: AttentionShape {
                 num_heads: kv_heads * group,
                 scale: 2.0 / (head_dim as f32).sqrt(),
                 soft_cap,
                 window,
+                behind: 0,
             },
             context,
             tokens,
@@ -270,7 +146,7 @@ fn in_batches(
     kernels: &dyn Kernels,
     pool: &ThreadPool,
     case: &Case,
-    (queries, cache): (&[f32], &Cache),
+    (queries, cache): (&[f32], &Tiers),
     steps: &[usize],
 ) -> Vec<f32> {
     let width = case.width();
@@ -279,21 +155,31 @@ fn in_batches(
     let mut buffers = AttentionBuffers::default();
     let mut first = 0;
     for rows in steps {
-        let sequences = [AttentionSequence {
-            first_row: 0,
-            rows: *rows,
-            first_position: case.context + first,
-            block_table: &cache.block_table,
-        }];
+        let caches = cache.each(case.shape);
+        let sequences = caches.iter().map(|(cache, _)| {
+            [AttentionSequence {
+                first_row: 0,
+                rows: *rows,
+                first_position: case.context + first,
+                block_table: &cache.block_table,
+            }]
+        });
+        let sequences: Vec<_> = sequences.collect();
+        let tiers = caches.iter().zip(&sequences);
+        let tiers: Vec<_> = tiers
+            .map(|((cache, shape), sequences)| AttentionTier {
+                kv: cache.view(),
+                shape: *shape,
+                layer: 1,
+                sequences,
+            })
+            .collect();
         let batch = AttentionBatch {
-            kv: cache.view(),
-            shape: case.shape,
-            layer: 1,
             queries: QueryRows {
                 values: &queries[first * stride..],
                 stride,
             },
-            sequences: &sequences,
+            tiers: &tiers,
         };
         let output = &mut output[first * width..];
         attend_batch(kernels, pool, &batch, &mut buffers, output);
@@ -311,14 +197,17 @@ proptest! {
         let (width, group, head_dim) = (case.width(), case.group(), case.layout.head_dim);
         let kv_head = case.layout.kv_heads - 1;
         let rows = QueryRows { values: &queries[..queries.len() - gap], stride: width + gap };
-        let task = AttentionTask {
+        let tasks = cache.each(case.shape).into_iter().map(|(cache, shape)| AttentionTask {
+            kv: cache.view(),
+            shape,
             queries: rows,
             tokens: case.tokens,
             first_position: case.context,
             block_table: &cache.block_table,
             layer: 1,
             kv_head,
-        };
+        });
+        let tasks: Vec<_> = tasks.collect();
         let mut expected = Vec::new();
         for token in 0..case.tokens {
             for head in kv_head * group..(kv_head + 1) * group {
@@ -330,7 +219,7 @@ proptest! {
         for kernels in available() {
             let mut actual = vec![f32::NAN; expected.len()];
             let mut output = RowsMut::new(&mut actual, group * head_dim);
-            kernels.attend(&cache.view(), &case.shape, &task, &mut output);
+            kernels.attend(&tasks, &mut output);
             assert_close(kernels.name(), &expected, &actual, tolerance);
         }
     }
@@ -365,7 +254,7 @@ proptest! {
         lengths in proptest::collection::vec((0usize..BLOCK_TOKENS, 1usize..=BLOCK_TOKENS), 1..9),
         (seed, threads) in (any::<u64>(), 1usize..4),
     ) {
-        let layout = KvLayout { layers: 2, kv_heads, head_dim, format };
+        let layout = KvLayout::new(2, (kv_heads, head_dim), format);
         let width = kv_heads * head_dim;
         let mut numbers = Numbers(seed);
         let scales = [1.0, 1e-4, 3e-8, 7e4];
@@ -412,31 +301,41 @@ fn bits(storage: &KvStorage) -> Vec<u32> {
 }
 
 fn batch_layout(format: KvFormat) -> KvLayout {
-    KvLayout {
-        layers: 2,
-        kv_heads: 3,
-        head_dim: 64,
-        format,
-    }
+    KvLayout::new(2, (3, 64), format)
 }
 const BATCH_SHAPE: AttentionShape = AttentionShape {
     num_heads: 9,
     scale: 0.125,
     soft_cap: None,
     window: None,
+    behind: 0,
 };
 
 /// A batch of many sequences of different lengths, and each of them alone.
 #[test]
 fn sequences_of_a_batch_do_not_touch_each_other() {
     for format in FORMATS {
-        check_sequences_of_a_batch(format);
+        check_sequences_of_a_batch(format, None);
     }
 }
 
-fn check_sequences_of_a_batch(format: KvFormat) {
+/// The same where the last tokens are elsewhere.
+#[test]
+fn nor_do_they_in_tiers() {
+    check_sequences_of_a_batch(KvFormat::Q4, Some((40, KvFormat::I8)));
+    check_sequences_of_a_batch(KvFormat::K8V4, Some((300, KvFormat::I16)));
+    check_sequences_of_a_batch(KvFormat::I8, Some((17, KvFormat::F32)));
+}
+
+fn check_sequences_of_a_batch(format: KvFormat, tail: Option<(usize, KvFormat)>) {
     let mut numbers = Numbers(7);
-    let cache = Cache::filled(batch_layout(format), 1100, &mut numbers);
+    let cache = Tiers {
+        store: Cache::filled(batch_layout(format), 1100, &mut numbers),
+        tail: tail.map(|(length, format)| {
+            let tail = Cache::filled(batch_layout(format), 1100, &mut numbers);
+            (length, tail)
+        }),
+    };
     let (width, stride) = (9 * 64, 9 * 64 + 6 * 64);
     // (position of the first token, tokens); between some of them rows that nobody owns.
     let sizes = [
@@ -449,41 +348,53 @@ fn check_sequences_of_a_batch(format: KvFormat) {
     ];
     let queries = numbers.row(170 * stride);
     let mut first_row = 0;
-    let sequences = sizes.map(|(first_position, rows)| {
-        let sequence = AttentionSequence {
-            first_row,
-            rows,
-            first_position,
-            block_table: &cache.block_table,
-        };
+    let places = sizes.map(|(first_position, rows)| {
+        let place = (first_row, first_position, rows);
         first_row += rows + usize::from(rows == 1);
-        sequence
+        place
     });
     let mut buffers = AttentionBuffers::default();
-    let mut run = |kernels: &dyn Kernels, threads, sequences: &[AttentionSequence<'_>]| {
+    let mut run = |kernels: &dyn Kernels, threads, places: &[(usize, usize, usize)]| {
         let mut output = vec![-3.0; 170 * width];
+        let caches = cache.each(BATCH_SHAPE);
+        let sequences = caches.iter().map(|(cache, _)| {
+            let sequences = places.iter().map(|place| AttentionSequence {
+                first_row: place.0,
+                rows: place.2,
+                first_position: place.1,
+                block_table: &cache.block_table,
+            });
+            sequences.collect::<Vec<_>>()
+        });
+        let sequences: Vec<_> = sequences.collect();
+        let tiers = caches.iter().zip(&sequences);
+        let tiers: Vec<_> = tiers
+            .map(|((cache, shape), sequences)| AttentionTier {
+                kv: cache.view(),
+                shape: *shape,
+                layer: 1,
+                sequences,
+            })
+            .collect();
         let batch = AttentionBatch {
-            kv: cache.view(),
-            shape: BATCH_SHAPE,
-            layer: 1,
             queries: QueryRows {
                 values: &queries,
                 stride,
             },
-            sequences,
+            tiers: &tiers,
         };
         let pool = ThreadPool::new(threads);
         attend_batch(kernels, &pool, &batch, &mut buffers, &mut output);
         output
     };
     for kernels in available() {
-        let together = run(&*kernels, 4, &sequences);
+        let together = run(&*kernels, 4, &places);
         let mut owned = [false; 170];
-        for sequence in sequences {
-            let alone = run(&*kernels, 1, &[sequence]);
-            let rows = sequence.first_row..sequence.first_row + sequence.rows;
+        for place in places {
+            let alone = run(&*kernels, 1, &[place]);
+            let rows = place.0..place.0 + place.2;
             let columns = rows.start * width..rows.end * width;
-            assert_eq!(together[columns.clone()], alone[columns], "{sequence:?}");
+            assert_eq!(together[columns.clone()], alone[columns], "{place:?}");
             owned[rows].fill(true);
         }
         for (row, owned) in together.chunks_exact(width).zip(owned) {
@@ -492,21 +403,68 @@ fn check_sequences_of_a_batch(format: KvFormat) {
     }
 }
 
+/// Tiers of one layer belong together.
+#[test]
+fn tiers_that_do_not_go_together_are_refused() {
+    let mut numbers = Numbers(3);
+    let layout = |heads, width| KvLayout::new(2, (heads, width), KvFormat::I8);
+    let own = Cache::filled(layout(1, 16), 40, &mut numbers);
+    let others = [layout(1, 32), layout(2, 16), layout(1, 16)];
+    let others = others.map(|layout| Cache::filled(layout, 40, &mut numbers));
+    let queries = numbers.row(4 * 64);
+    let refused = |caches: &[(&Cache, usize)]| {
+        let sequences: Vec<_> = caches
+            .iter()
+            .map(|(cache, rows)| {
+                [AttentionSequence {
+                    first_row: 0,
+                    rows: *rows,
+                    first_position: 30,
+                    block_table: &cache.block_table,
+                }]
+            })
+            .collect();
+        let tiers: Vec<_> = caches
+            .iter()
+            .zip(&sequences)
+            .map(|((cache, _), sequences)| AttentionTier {
+                kv: cache.view(),
+                shape: AttentionShape::new(2, 1.0, None, None),
+                layer: 1,
+                sequences,
+            })
+            .collect();
+        let batch = AttentionBatch {
+            queries: QueryRows {
+                values: &queries,
+                stride: 64,
+            },
+            tiers: &tiers,
+        };
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let (pool, mut buffers) = (ThreadPool::new(1), AttentionBuffers::default());
+            attend_batch(&Scalar, &pool, &batch, &mut buffers, &mut [0.0; 4 * 64]);
+        }))
+        .is_err()
+    };
+    let [wider, more, like] = &others;
+    assert!(!refused(&[(&own, 3), (like, 3)]));
+    assert!(refused(&[(&own, 3), (wider, 3)]) && refused(&[(&own, 3), (more, 3)]));
+    assert!(refused(&[(&own, 3), (like, 2)]), "other rows");
+    assert!(refused(&[]) && refused(&[(&own, 1), (like, 1), (like, 1)]));
+}
+
 /// What threads write without asking is checked before.
 #[test]
 fn a_batch_that_does_not_fit_is_refused() {
-    let layout = KvLayout {
-        layers: 1,
-        kv_heads: 1,
-        head_dim: 4,
-        format: KvFormat::F32,
-    };
+    let layout = KvLayout::new(1, (1, 4), KvFormat::F32);
     let storage = KvStorage::zeroed(layout, 2).unwrap();
     let shape = AttentionShape {
         num_heads: 2,
         scale: 1.0,
         soft_cap: None,
         window: None,
+        behind: 0,
     };
     let refused = |sequences: &[(usize, usize, &[u32])], queries: usize, output: usize| {
         let sequences: Vec<_> = sequences
@@ -519,15 +477,18 @@ fn a_batch_that_does_not_fit_is_refused() {
             })
             .collect();
         let (queries, mut output) = (vec![0.5; queries], vec![0.0; output]);
-        let batch = AttentionBatch {
+        let tier = AttentionTier {
             kv: storage.view(),
             shape,
             layer: 0,
+            sequences: &sequences,
+        };
+        let batch = AttentionBatch {
             queries: QueryRows {
                 values: &queries,
                 stride: 8,
             },
-            sequences: &sequences,
+            tiers: &[tier],
         };
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let (pool, mut buffers) = (ThreadPool::new(2), AttentionBuffers::default());
@@ -545,12 +506,7 @@ fn a_batch_that_does_not_fit_is_refused() {
 
 #[test]
 fn runs_that_do_not_fit_are_refused() {
-    let layout = KvLayout {
-        layers: 1,
-        kv_heads: 1,
-        head_dim: 4,
-        format: KvFormat::I16,
-    };
+    let layout = KvLayout::new(1, (1, 4), KvFormat::I16);
     let run = |block, position, first_row, rows| KvRun {
         block,
         position,

@@ -15,15 +15,10 @@ use ruvllm_kernels::{
 use support::{Numbers, cases, turned};
 
 const fn layout(kv_heads: usize, head_dim: usize, format: KvFormat) -> KvLayout {
-    KvLayout {
-        layers: 1,
-        kv_heads,
-        head_dim,
-        format,
-    }
+    KvLayout::new(1, (kv_heads, head_dim), format)
 }
 
-const INTEGERS: [KvFormat; 3] = [KvFormat::I16, KvFormat::I8, KvFormat::K8V4];
+const INTEGERS: [KvFormat; 4] = [KvFormat::I16, KvFormat::I8, KvFormat::K8V4, KvFormat::Q4];
 /// Those in which each number is one element.
 const WHOLE: [KvFormat; 2] = [KvFormat::I16, KvFormat::I8];
 
@@ -71,17 +66,15 @@ fn store(kernels: &dyn Kernels, storage: &mut KvStorage, position: usize, rows: 
 #[test]
 fn a_block_of_bytes_is_half_of_one_of_words_and_its_parts_stand_on_cache_lines() {
     // Keys and values, and of each sixteen scales of four bytes.
-    for (format, bytes, value_bits) in [
-        (KvFormat::I16, 2, 16),
-        (KvFormat::I8, 1, 8),
-        (KvFormat::K8V4, 1, 4),
+    for (format, bytes, bits) in [
+        (KvFormat::I16, 2, 16 + 16),
+        (KvFormat::I8, 1, 8 + 8),
+        (KvFormat::K8V4, 1, 8 + 4),
+        (KvFormat::Q4, 1, 4 + 4),
     ] {
         let layout = layout(3, 64, format);
         let numbers = 16 * 64;
-        assert_eq!(
-            layout.block_bytes(),
-            3 * (numbers * bytes + numbers * value_bits / 8 + 2 * 16 * 4)
-        );
+        assert_eq!(layout.block_bytes(), 3 * (numbers * bits / 8 + 2 * 16 * 4));
         for kv_head in 0..3 {
             for block in 0..2 {
                 let places = [
@@ -297,8 +290,10 @@ proptest! {
         let weights = 0.5 * 256.0 / 32_767.0;
         let bound = (2.0 * score_error).exp() - 1.0 + 0.5 * value_unit + weights + 2e-5;
         let bound = f64::from(bound);
-        let shape = AttentionShape { num_heads: 1, scale, soft_cap: None, window: None };
+        let shape = AttentionShape { num_heads: 1, scale, soft_cap: None, window: None, behind: 0 };
         let task = AttentionTask {
+            kv: storage.view(),
+            shape,
             queries: QueryRows { values: &query, stride: head_dim },
             tokens: 1,
             first_position: tokens - 1,
@@ -309,7 +304,7 @@ proptest! {
         for kernels in available() {
             let mut actual = vec![f32::NAN; head_dim];
             let mut output = RowsMut::new(&mut actual, head_dim);
-            kernels.attend(&storage.view(), &shape, &task, &mut output);
+            kernels.attend(&[task], &mut output);
             for (expected, actual) in expected.iter().zip(&actual) {
                 let error = (expected - f64::from(*actual)).abs();
                 prop_assert!(error <= bound, "{}: {error} of {bound}", kernels.name());
@@ -371,8 +366,11 @@ fn in_words(query: &[f32], keys: &[f32], values: &[f32], scale: f32) -> Vec<f32>
         scale,
         soft_cap: None,
         window: None,
+        behind: 0,
     };
     let task = AttentionTask {
+        kv: storage.view(),
+        shape,
         queries: QueryRows {
             values: query,
             stride: head_dim,
@@ -384,12 +382,7 @@ fn in_words(query: &[f32], keys: &[f32], values: &[f32], scale: f32) -> Vec<f32>
         kv_head: 0,
     };
     let mut output = vec![f32::NAN; head_dim];
-    kernels.attend(
-        &storage.view(),
-        &shape,
-        &task,
-        &mut RowsMut::new(&mut output, head_dim),
-    );
+    kernels.attend(&[task], &mut RowsMut::new(&mut output, head_dim));
     output
 }
 

@@ -27,12 +27,7 @@ fn rows(numbers: &mut Numbers, count: usize, outlier: f32) -> Vec<f32> {
 
 /// One layer of one head.
 const fn layout(head_dim: usize, format: KvFormat) -> KvLayout {
-    KvLayout {
-        layers: 1,
-        kv_heads: 1,
-        head_dim,
-        format,
-    }
+    KvLayout::new(1, (1, head_dim), format)
 }
 
 fn attention(
@@ -60,8 +55,11 @@ fn attention(
         scale: 0.02,
         soft_cap: None,
         window: None,
+        behind: 0,
     };
     let task = AttentionTask {
+        kv: storage.view(),
+        shape,
         queries: QueryRows {
             values: query,
             stride: HEAD_DIM,
@@ -74,7 +72,7 @@ fn attention(
     };
     let mut output = vec![f32::NAN; HEAD_DIM];
     let mut target = RowsMut::new(&mut output, HEAD_DIM);
-    kernels.attend(&storage.view(), &shape, &task, &mut target);
+    kernels.attend(&[task], &mut target);
     output
 }
 
@@ -138,8 +136,11 @@ fn elements_of_another_format_are_refused() {
         scale: 1.0,
         soft_cap: None,
         window: None,
+        behind: 0,
     };
     let task = AttentionTask {
+        kv: view,
+        shape,
         queries: QueryRows {
             values: &row,
             stride: 16,
@@ -165,7 +166,7 @@ fn elements_of_another_format_are_refused() {
         let attended = std::panic::catch_unwind(AssertUnwindSafe(|| {
             let mut output = [0.0; 16];
             let mut target = RowsMut::new(&mut output, 16);
-            kernels.attend(&view, &shape, &task, &mut target);
+            kernels.attend(&[task], &mut target);
         }));
         let stored = std::panic::catch_unwind(AssertUnwindSafe(|| {
             let mut piece = vec![0i16; layout.block_elements()];

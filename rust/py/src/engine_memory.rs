@@ -5,12 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use pyo3::prelude::*;
 use ruvllm_core::engine::{Engine, EngineConfig};
+use ruvllm_core::kv::KvWanted;
 use ruvllm_core::memory::Watermarks;
 use ruvllm_core::prefix::PrefixLimits;
 use ruvllm_core::{Error, Result};
-use ruvllm_kernels::KvFormat;
 
-use crate::convert::choice;
 use crate::prefix::{PoolStats, PrefixStats};
 use crate::prefix_file::{PrefixSnapshot, PythonFile};
 use crate::run::{lock, run};
@@ -18,21 +17,19 @@ use crate::run::{lock, run};
 /// How much of a file is read at once.
 const READ_BYTES: usize = 1 << 20;
 
-/// The formats of the cache, for a model that may choose its own.
-pub(crate) const KV_FORMATS: [(&str, Option<KvFormat>); 5] = [
-    ("auto", None),
-    (KvFormat::I16.name(), Some(KvFormat::I16)),
-    (KvFormat::F32.name(), Some(KvFormat::F32)),
-    (KvFormat::I8.name(), Some(KvFormat::I8)),
-    (KvFormat::K8V4.name(), Some(KvFormat::K8V4)),
-];
+/// How a cache is to be kept: a format, tokens of its tail, and the tail's format.
+pub(crate) type KvNames = (String, Option<usize>, Option<String>);
+
+pub(crate) fn kv_wanted((format, tail, tail_format): &KvNames) -> Result<KvWanted> {
+    KvWanted::named(format, *tail, tail_format.as_deref())
+}
 
 /// How an engine's memory is set up; any object with these attributes.
 #[derive(FromPyObject)]
 pub(crate) struct MemorySettings {
     max_context: usize,
     kv_bytes: usize,
-    kv_format: String,
+    kv: KvNames,
     prefix_bytes: usize,
     prefix_entries: usize,
     high_watermark: f64,
@@ -44,7 +41,7 @@ impl MemorySettings {
         Ok(EngineConfig {
             max_context: self.max_context,
             kv_bytes: self.kv_bytes,
-            kv_format: choice("kv_format", &self.kv_format, &KV_FORMATS)?,
+            kv: kv_wanted(&self.kv)?,
             prefix: PrefixLimits {
                 max_bytes: self.prefix_bytes,
                 max_entries: self.prefix_entries,

@@ -1,10 +1,8 @@
 //! `KvBlocks`: keys and values in the engine's blocks, and attention over them.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use numpy::PyArray1;
 use pyo3::prelude::*;
-use ruvllm_core::model::{ActivationPrecision, LayerBlocks};
+use ruvllm_core::model::{ActivationPrecision, NO_BLOCK, SharedLayerBlocks};
 use ruvllm_kernels::{AttentionShape, BLOCK_TOKENS, KvFormat};
 
 use crate::arrays::{contiguous, flat};
@@ -15,16 +13,12 @@ use crate::system::choose_kernels;
 
 /// Blocks of one layer.
 #[pyclass(frozen, module = "ruvllm._native")]
-pub(crate) struct KvBlocks {
-    #[pyo3(get)]
-    num_blocks: usize,
-    #[pyo3(get)]
-    block_bytes: usize,
-    blocks: Mutex<LayerBlocks>,
-}
+pub(crate) struct KvBlocks(SharedLayerBlocks);
 
 /// Heads, scale, soft cap and window of the queries.
 type Shape = (usize, f32, Option<f32>, Option<usize>);
+/// Blocks, their table, and how many tokens are seen there.
+type Tail = (Py<KvBlocks>, Vec<u32>, usize);
 
 #[pymethods]
 impl KvBlocks {
@@ -38,18 +32,22 @@ impl KvBlocks {
     ) -> PyResult<Self> {
         run(py, || {
             let format = choice("kv_format", kv_format, &KvFormat::NAMED)?;
-            let blocks = LayerBlocks::new(blocks, (kv_heads, head_dim), format)?;
-            Ok(Self {
-                num_blocks: blocks.num_blocks(),
-                block_bytes: blocks.block_bytes(),
-                blocks: Mutex::new(blocks),
-            })
+            SharedLayerBlocks::new(blocks, (kv_heads, head_dim), format).map(Self)
         })
+    }
+
+    /// How many blocks there are, and bytes of each.
+    #[getter]
+    fn size(&self) -> (usize, usize) {
+        self.0.size()
     }
 
     /// Tokens of a block.
     #[classattr]
     const BLOCK_TOKENS: usize = BLOCK_TOKENS;
+    /// Stands in a block table where nobody looks.
+    #[classattr]
+    const NO_BLOCK: u32 = NO_BLOCK;
 
     /// Writes rows of keys and values, `[kv_heads, head_dim]` each, from a position on.
     fn store(
@@ -59,21 +57,32 @@ impl KvBlocks {
         keys: &Bound<'_, PyAny>,
         values: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        let views = (
-            contiguous::<f32>("keys", keys)?,
-            contiguous::<f32>("values", values)?,
-        );
-        let (key_rows, value_rows) = (views.0.as_slice()?, views.1.as_slice()?);
+        let own_keys = contiguous::<f32>("keys", keys)?;
+        let own_values = contiguous::<f32>("values", values)?;
+        let (key_rows, value_rows) = (own_keys.as_slice()?, own_values.as_slice()?);
         run(keys.py(), || {
             let kernels = choose_kernels(None)?;
             let compute = compute(&*kernels, ActivationPrecision::Float);
             let place = (&block_table[..], position);
-            self.blocks().store(compute, place, key_rows, value_rows)
+            self.0.store(compute, place, key_rows, value_rows)
         })
     }
 
+    /// Rows of keys and values as they were stored, from one position up to another.
+    fn rows<'py>(
+        &self,
+        py: Python<'py>,
+        block_table: Vec<u32>,
+        begin: usize,
+        end: usize,
+    ) -> PyResult<(Bound<'py, PyArray1<f32>>, Bound<'py, PyArray1<f32>>)> {
+        let (keys, values) = run(py, || self.0.rows(&block_table, begin..end))?;
+        Ok((flat(py, keys), flat(py, values)))
+    }
+
     /// Attention of query rows `[heads, head_dim]`. Each of `sequences` is how many rows come next and
-    /// the position of the first; all share the block table.
+    /// the position of the first; all share the block table. A tail is other blocks, their table, and how many of the last
+    /// tokens are seen there.
     fn attend<'py>(
         &self,
         queries: &Bound<'py, PyAny>,
@@ -81,28 +90,21 @@ impl KvBlocks {
         sequences: Vec<(usize, usize)>,
         block_table: Vec<u32>,
         isa: Option<&str>,
+        tail: Option<Tail>,
     ) -> PyResult<Bound<'py, PyArray1<f32>>> {
         let view = contiguous::<f32>("queries", queries)?;
         let input = view.as_slice()?;
-        let (num_heads, scale, soft_cap, window) = shape;
-        let shape = AttentionShape {
-            num_heads,
-            scale,
-            soft_cap,
-            window,
-        };
+        let (heads, scale, cap, window) = shape;
+        let shape = AttentionShape::new(heads, scale, cap, window);
         let output = run(queries.py(), || {
             let kernels = choose_kernels(isa)?;
             let compute = compute(&*kernels, ActivationPrecision::Float);
             let rows = (&sequences[..], &block_table[..]);
-            self.blocks().attend(compute, shape, input, rows)
+            let near = tail
+                .as_ref()
+                .map(|(near, table, tokens)| (&near.get().0, &table[..], *tokens));
+            self.0.attend(compute, shape, input, rows, near)
         })?;
         Ok(flat(queries.py(), output))
-    }
-}
-
-impl KvBlocks {
-    fn blocks(&self) -> MutexGuard<'_, LayerBlocks> {
-        self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use ruvllm_core::model::{self, ActivationPrecision};
 
 use crate::convert::choice;
-use crate::engine_memory::KV_FORMATS;
+use crate::engine_memory::{KvNames, kv_wanted};
 use crate::run::run;
 
 /// A model before its weights, and in which precision it is to compute.
@@ -95,13 +95,14 @@ impl ModelHeader {
         self.header.tensors.clone()
     }
 
-    /// How the key-value cache is made in a format, or in the one that goes with the model.
-    fn kv_shape(&self, py: Python<'_>, kv_format: &str) -> PyResult<KvShape> {
+    /// How the key-value cache is made in a format, or in the one that goes with the model, with a tail.
+    fn kv_shape(&self, py: Python<'_>, formats: KvNames) -> PyResult<KvShape> {
         run(py, || {
-            let format = choice("kv_format", kv_format, &KV_FORMATS)?;
-            let layout = self.header.kv_layout(format, self.precision);
-            let windows = self.header.kv_groups().held_windows();
-            Ok((layout.format.name(), layout.block_bytes(), windows))
+            let groups = self
+                .header
+                .kv_groups(kv_wanted(&formats)?, self.precision)?;
+            let format = groups.scheme().store.name();
+            Ok((format, groups.block_bytes(), groups.held_windows()))
         })
     }
 }

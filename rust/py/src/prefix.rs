@@ -86,7 +86,7 @@ impl PoolStats {
             idle_pages: pages.idle_pages,
             highest_pages: pages.highest_pages,
             evictions: pages.evictions,
-            block_bytes: kv.layout().block_bytes(),
+            block_bytes: kv.block_bytes(),
             windows: kv.groups().held_windows(),
             total_blocks: kv.total_blocks(),
             free_blocks: kv.free_blocks(),

@@ -45,7 +45,7 @@ impl Status {
             total_blocks: kv.total_blocks(),
             block_tokens: BLOCK_TOKENS,
             windows: kv.groups().held_windows(),
-            block_bytes: kv.layout().block_bytes(),
+            block_bytes: kv.block_bytes(),
             room_blocks: kv.room_blocks(),
             swapped_bytes: engine.swapped_bytes(),
             steps: engine.steps(),

@@ -92,7 +92,7 @@ impl Engine {
                 "the prompt of {} tokens needs {needed} key-value blocks, the pool has {total}; \
                  raise kv_cache_bytes to at least {}",
                 tokens.len(),
-                needed * kv.layout().block_bytes()
+                needed * kv.block_bytes()
             )));
         }
         Ok(())

@@ -16,13 +16,11 @@ use std::io::{Read, Seek};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ruvllm_kernels::KvFormat;
-
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::events::EventQueue;
 use crate::ids::{SequenceId, TokenId};
-use crate::kv::KvPool;
+use crate::kv::{KvPool, KvWanted};
 use crate::memory::{PagePoolConfig, Watermarks, page_bytes_for};
 use crate::model::{Model, Runner};
 use crate::prefix::file::{Loaded, Snapshot};
@@ -42,8 +40,8 @@ pub struct EngineConfig {
     pub max_context: usize,
     /// Bytes of the key-value pool.
     pub kv_bytes: usize,
-    /// How the pool stores numbers; `None`: as fits the model.
-    pub kv_format: Option<KvFormat>,
+    /// How the pool stores numbers.
+    pub kv: KvWanted,
     /// What of the pool prefixes that nobody uses may hold.
     pub prefix: PrefixLimits,
     /// When they have to go.
@@ -163,7 +161,7 @@ impl Engine {
             page_bytes: page_bytes_for(config.kv_bytes),
             watermarks: config.watermarks,
         };
-        let kv = KvPool::new(model.kv_layout(config.kv_format), model.kv_groups(), pages)?;
+        let kv = KvPool::new(model.kv_groups(config.kv)?, pages)?;
         let ground = Ground {
             vocabulary,
             end_tokens: end_tokens.into(),

@@ -1,73 +1,101 @@
-//! Which layers share blocks: those that see the same of a context.
+//! Which layers share blocks: those that see the same of a context, in the same format.
 //!
 //! A block holds some tokens of a few layers. Layers that see all of a context need all of its blocks; layers
-//! with a window need those that a window reaches, and what it has passed is free for others. So that one pool
-//! serves both, all groups have equally many layers.
+//! with a window need those that a window reaches, and what it has passed is free for others. Where the last tokens have
+//! a format of their own, that is a window too, of every layer. So that one pool serves all, blocks have one size, and
+//! groups as many layers as fit.
+
+use std::fmt;
+
+use ruvllm_kernels::{KvFormat, KvLayout};
 
 use super::BLOCK_TOKENS;
+use super::scheme::{KvScheme, TierFormat};
 
 /// So many tokens more than a window reaches are held: what follows an answer is often written a little differently
 /// the next time, and who comes back then leaves the text that far before its end.
 pub const NEAR_THE_END: usize = 4 * BLOCK_TOKENS;
-/// Of the places of a block at most one in so many stays empty, where groups do not come out even.
-const PLACES_FOR_AN_EMPTY_ONE: usize = 32;
+/// Beside the size of block that leaves the least empty, so many bytes may have one more.
+const BYTES_FOR_ONE_MORE: usize = 26;
 
 /// The groups of a model's layers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KvGroups {
+    scheme: KvScheme,
     /// What a query sees in the layers of each group, itself included.
     windows: Vec<Option<usize>>,
-    places: Vec<LayerPlace>,
-    block_layers: usize,
+    /// What the blocks of each group look like; all are as large.
+    layouts: Vec<KvLayout>,
+    /// Of each layer.
+    tiers: Vec<Vec<LayerTier>>,
 }
 
-/// Where the keys and values of a layer are.
+/// Some of a layer's keys and values: all, or those that have one format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LayerPlace {
+pub struct LayerTier {
     /// In the blocks of which group.
     pub group: usize,
     /// In which of a block's layers.
     pub layer: usize,
+    /// A query sees so many positions, itself included...
+    pub window: Option<usize>,
+    /// ... but for so many of the last ones.
+    pub behind: usize,
+}
+
+/// Tiers of layers that can share blocks.
+struct TierKind {
+    format: KvFormat,
+    window: Option<usize>,
+    layer_bytes: usize,
+    /// Which layers, and the tier of each.
+    members: Vec<(usize, usize)>,
 }
 
 impl KvGroups {
-    /// The groups of layers that see so much each; `None` is all.
-    pub fn of(layers: &[Option<usize>]) -> Self {
-        let mut kinds: Vec<(Option<usize>, usize)> = Vec::new();
-        for window in layers {
-            match kinds.iter_mut().find(|(known, _)| known == window) {
-                Some((_, count)) => *count += 1,
-                None => kinds.push((*window, 1)),
-            }
-        }
-        // Those that see all come first.
-        kinds.sort_by_key(|(window, _)| window.unwrap_or(0));
-        let block_layers = block_layers(&kinds);
-        let mut groups = Self {
-            windows: Vec::new(),
-            places: vec![LayerPlace { group: 0, layer: 0 }; layers.len()],
-            block_layers,
+    /// The groups of layers that see so much each, `None` being all, with heads of so many numbers.
+    pub fn of(layers: &[Option<usize>], heads: (usize, usize), scheme: KvScheme) -> Self {
+        let formats: Vec<_> = layers.iter().map(|window| scheme.tiers(*window)).collect();
+        let kinds = kinds_of(&formats, heads);
+        let block_bytes = block_bytes(&kinds);
+        let place = |tier: &TierFormat| LayerTier {
+            group: 0,
+            layer: 0,
+            window: tier.window,
+            behind: tier.behind,
         };
-        for (window, _) in &kinds {
-            let first = groups.windows.len();
-            let mut count = 0;
-            let own = layers.iter().zip(&mut groups.places);
-            for (_, place) in own.filter(|(layer, _)| *layer == window) {
-                *place = LayerPlace {
-                    group: first + count / block_layers,
-                    layer: count % block_layers,
-                };
-                count += 1;
+        let tiers = formats
+            .iter()
+            .map(|tiers| tiers.iter().map(place).collect());
+        let mut groups = Self {
+            scheme,
+            windows: Vec::new(),
+            layouts: Vec::new(),
+            tiers: tiers.collect(),
+        };
+        for kind in &kinds {
+            let per_block = kind.layers_in(block_bytes).max(1);
+            for members in kind.members.chunks(per_block) {
+                for (layer, (owner, tier)) in members.iter().enumerate() {
+                    let tier = &mut groups.tiers[*owner][*tier];
+                    (tier.group, tier.layer) = (groups.windows.len(), layer);
+                }
+                let layout = KvLayout::new(per_block, heads, kind.format);
+                groups.layouts.push(layout.in_blocks_of(block_bytes));
+                groups.windows.push(kind.window);
             }
-            let number = count.div_ceil(block_layers);
-            groups.windows.resize(first + number, *window);
         }
         groups
     }
 
-    /// One group of so many layers that see all.
-    pub fn whole(layers: usize) -> Self {
-        Self::of(&vec![None; layers])
+    /// One group of so many layers that see all, in one format.
+    pub fn whole(layers: usize, heads: (usize, usize), format: KvFormat) -> Self {
+        Self::of(&vec![None; layers], heads, KvScheme::plain(format))
+    }
+
+    /// In which formats keys and values are kept.
+    pub fn scheme(&self) -> KvScheme {
+        self.scheme
     }
 
     /// How many groups: so many blocks hold [`BLOCK_TOKENS`] tokens of all layers.
@@ -75,9 +103,19 @@ impl KvGroups {
         self.windows.len()
     }
 
-    /// Layers of a block.
-    pub fn block_layers(&self) -> usize {
-        self.block_layers
+    /// Bytes of a block.
+    pub fn block_bytes(&self) -> usize {
+        self.layouts[0].block_bytes()
+    }
+
+    /// Bytes of a block of each group.
+    pub fn row_bytes(&self) -> usize {
+        self.count() * self.block_bytes()
+    }
+
+    /// What the blocks of a group look like.
+    pub fn layout(&self, group: usize) -> KvLayout {
+        self.layouts[group]
     }
 
     /// What a query sees in the layers of each group.
@@ -101,9 +139,9 @@ impl KvGroups {
         self.windows[place % self.count()].is_some()
     }
 
-    /// Where a layer is.
-    pub fn place(&self, layer: usize) -> LayerPlace {
-        self.places[layer]
+    /// Where a layer is. What is computed is written to all of its tiers.
+    pub fn tiers(&self, layer: usize) -> &[LayerTier] {
+        &self.tiers[layer]
     }
 
     /// The first row of blocks of a group that a query at `position` sees something of.
@@ -146,24 +184,81 @@ impl KvGroups {
     }
 }
 
-/// As many layers a block as leave few places empty: the fewer blocks, the less there is to count.
-fn block_layers(kinds: &[(Option<usize>, usize)]) -> usize {
-    let all: usize = kinds.iter().map(|(_, count)| count).sum();
-    let most = kinds.iter().map(|(_, count)| *count).min().unwrap_or(1);
-    let places = |layers: usize| -> usize {
-        let of_kind = |(_, count): &(_, usize)| count.next_multiple_of(layers);
+/// What blocks look like, as files of prefixes say it: groups that are alike are told once.
+impl fmt::Display for KvGroups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let groups: Vec<_> = self.windows.iter().zip(&self.layouts).collect();
+        for alike in groups.chunk_by(|a, b| a == b) {
+            let (window, layout) = alike[0];
+            let (count, layers, format) = (alike.len(), layout.layers, layout.format.name());
+            let (heads, width) = (layout.kv_heads, layout.head_dim);
+            write!(f, "{count} x {layers} layers of {heads} x {width} {format}")?;
+            match window {
+                Some(window) => write!(f, " of {window} positions, ")?,
+                None => write!(f, " of all, ")?,
+            }
+        }
+        write!(f, "{} bytes", self.block_bytes())
+    }
+}
+
+impl TierKind {
+    /// How many layers of it a block holds.
+    fn layers_in(&self, block_bytes: usize) -> usize {
+        (block_bytes / self.layer_bytes.max(1)).min(self.members.len())
+    }
+}
+
+/// Those that see all first.
+fn kinds_of(layers: &[Vec<TierFormat>], (kv_heads, head_dim): (usize, usize)) -> Vec<TierKind> {
+    let mut kinds: Vec<TierKind> = Vec::new();
+    for (layer, tiers) in layers.iter().enumerate() {
+        for (index, tier) in tiers.iter().enumerate() {
+            let is_same =
+                |kind: &&mut TierKind| (kind.format, kind.window) == (tier.format, tier.window);
+            if let Some(known) = kinds.iter_mut().find(is_same) {
+                known.members.push((layer, index));
+                continue;
+            }
+            kinds.push(TierKind {
+                format: tier.format,
+                window: tier.window,
+                layer_bytes: KvLayout::new(1, (kv_heads, head_dim), tier.format).layer_bytes(),
+                members: vec![(layer, index)],
+            });
+        }
+    }
+    kinds.sort_by_key(|kind| kind.window.unwrap_or(0));
+    kinds
+}
+
+/// The size of blocks that makes the fewest groups of those that leave little empty: the fewer blocks, the less there is to
+/// count.
+fn block_bytes(kinds: &[TierKind]) -> usize {
+    let sizes = kinds.iter().flat_map(|kind| {
+        let counts = 1..=kind.members.len();
+        counts.map(|count| count * kind.layer_bytes)
+    });
+    let fits_all = |bytes: &usize| kinds.iter().all(|kind| kind.layer_bytes <= *bytes);
+    let groups = |bytes: usize| -> usize {
+        let of_kind = |kind: &TierKind| kind.members.len().div_ceil(kind.layers_in(bytes));
         kinds.iter().map(of_kind).sum()
     };
-    let is_full = |layers: &usize| {
-        let places = places(*layers);
-        (places - all) * PLACES_FOR_AN_EMPTY_ONE <= places
-    };
-    (1..=most).rev().find(is_full).unwrap_or(1)
+    let sizes: Vec<_> = sizes
+        .filter(fits_all)
+        .map(|bytes| (groups(bytes), groups(bytes) * bytes, bytes))
+        .collect();
+    let least = sizes.iter().map(|(_, all, _)| *all).min().unwrap_or(0);
+    let is_tight =
+        |(_, all, _): &&(usize, usize, usize)| (all - least) * BYTES_FOR_ONE_MORE <= least;
+    let best = sizes.iter().filter(is_tight).min();
+    best.map_or(0, |(_, _, bytes)| *bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kv::{KvTail, KvWanted};
 
     /// Every so many layers see all, the others a window.
     fn alternating(layers: usize, period: usize, window: usize) -> Vec<Option<usize>> {
@@ -171,17 +266,23 @@ mod tests {
         (0..layers).map(window_of).collect()
     }
 
+    const HEADS: (usize, usize) = (1, 64);
+
+    fn of(windows: &[Option<usize>], scheme: KvScheme) -> KvGroups {
+        KvGroups::of(windows, HEADS, scheme)
+    }
+
     #[test]
     fn layers_without_windows_are_one_group() {
-        let groups = KvGroups::whole(30);
-        assert_eq!((groups.count(), groups.block_layers()), (1, 30));
-        assert_eq!(
-            groups.place(29),
-            LayerPlace {
-                group: 0,
-                layer: 29
-            }
-        );
+        let groups = KvGroups::whole(30, HEADS, KvFormat::I16);
+        assert_eq!((groups.count(), groups.layout(0).layers), (1, 30));
+        let last = LayerTier {
+            group: 0,
+            layer: 29,
+            window: None,
+            behind: 0,
+        };
+        assert_eq!(groups.tiers(29), [last]);
     }
 
     #[test]
@@ -196,25 +297,88 @@ mod tests {
             (26, 2, (2, 13)),
         ] {
             let windows = alternating(layers, period, 512);
-            let groups = KvGroups::of(&windows);
-            assert_eq!((groups.count(), groups.block_layers()), expected);
+            let groups = of(&windows, KvScheme::plain(KvFormat::I16));
+            assert_eq!((groups.count(), groups.layout(0).layers), expected);
             assert_eq!(groups.windows()[0], None);
-            let mut places = Vec::new();
-            for (layer, window) in windows.iter().enumerate() {
-                let place = groups.place(layer);
-                assert_eq!(groups.windows()[place.group], *window);
-                assert!(place.layer < groups.block_layers());
-                places.push((place.group, place.layer));
+            check_places(&groups, &windows);
+        }
+    }
+
+    /// Each tier of each layer has a place of its own, in blocks that have its format and see what it sees.
+    fn check_places(groups: &KvGroups, windows: &[Option<usize>]) {
+        let mut places = Vec::new();
+        for layer in 0..windows.len() {
+            for tier in groups.tiers(layer) {
+                let layout = groups.layout(tier.group);
+                assert_eq!(groups.windows()[tier.group], tier.window);
+                assert!(tier.layer < layout.layers);
+                assert_eq!(layout.block_bytes(), groups.block_bytes());
+                places.push((tier.group, tier.layer));
             }
-            places.sort_unstable();
-            places.dedup();
-            assert_eq!(places.len(), layers);
+        }
+        let count = places.len();
+        places.sort_unstable();
+        places.dedup();
+        assert_eq!(places.len(), count);
+    }
+
+    #[test]
+    fn a_tail_is_a_window_of_all_layers_that_see_further() {
+        let scheme = KvScheme {
+            store: KvFormat::Q4,
+            tail: Some(KvTail {
+                tokens: 100,
+                format: KvFormat::I16,
+            }),
+        };
+        // All, far, and so near that it is kept as a tail.
+        let windows = [None, Some(2000), Some(512), None];
+        let groups = of(&windows, scheme);
+        check_places(&groups, &windows);
+        let seen = |layer: usize| {
+            let tiers = groups.tiers(layer).iter();
+            let format = |tier: &LayerTier| groups.layout(tier.group).format;
+            tiers
+                .map(|tier| (format(tier), tier.window, tier.behind))
+                .collect::<Vec<_>>()
+        };
+        let tail = (KvFormat::I16, Some(100), 0);
+        assert_eq!(seen(0), [(KvFormat::Q4, None, 100), tail]);
+        assert_eq!(seen(1), [(KvFormat::Q4, Some(2000), 100), tail]);
+        assert_eq!(seen(2), [(KvFormat::I16, Some(512), 0)]);
+        assert_eq!(seen(3), seen(0));
+    }
+
+    #[test]
+    fn tiers_leave_little_of_a_block_empty() {
+        // SmolLM2, an 8B, and Gemma 3 with 270M.
+        let gemma = alternating(18, 6, 512);
+        for (windows, heads, most, count) in [
+            (&vec![None; 30], (3, 64), 0.04, 3),
+            (&vec![None; 32], (8, 128), 0.03, 3),
+            (&gemma, (1, 256), 0.08, 7),
+            (&alternating(62, 6, 1024), (16, 128), 0.05, 34),
+        ] {
+            let scheme = KvWanted::format(KvFormat::Q4)
+                .scheme(KvFormat::I16, 8192)
+                .unwrap();
+            let groups = KvGroups::of(windows, heads, scheme);
+            check_places(&groups, windows);
+            let tiers = (0..windows.len()).flat_map(|layer| groups.tiers(layer));
+            let bytes = |tier: &LayerTier| groups.layout(tier.group).layer_bytes();
+            let used: usize = tiers.map(bytes).sum();
+            let all = groups.count() * groups.block_bytes();
+            let empty = (all - used) as f64 / all as f64;
+            assert!(
+                empty <= most && groups.count() <= count,
+                "{empty} of {groups}"
+            );
         }
     }
 
     #[test]
     fn what_a_window_does_not_reach_is_not_needed() {
-        let groups = KvGroups::of(&[None, Some(20)]);
+        let groups = of(&[None, Some(20)], KvScheme::plain(KvFormat::I16));
         assert_eq!(groups.count(), 2);
         // A query at 35 sees 16 to 35.
         let rows = [34, 35, 36, 50, 51].map(|position| groups.first_row(1, position));

@@ -3,12 +3,14 @@
 mod block;
 mod groups;
 mod pool;
+mod scheme;
 mod table;
 
 pub use block::{BlockRef, CachedBlock, KvBlock};
-pub use groups::{KvGroups, LayerPlace, NEAR_THE_END};
+pub use groups::{KvGroups, LayerTier, NEAR_THE_END};
 pub use pool::{KvPool, Shortage};
 pub use ruvllm_kernels::BLOCK_TOKENS;
+pub use scheme::{KvScheme, KvTail, KvWanted};
 pub use table::BlockTable;
 
 /// Rows of blocks that so many tokens need.

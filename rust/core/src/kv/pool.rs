@@ -6,17 +6,17 @@
 
 use std::sync::Arc;
 
-use ruvllm_kernels::{BLOCK_TOKENS, KvLayout, KvStorage, KvTarget, KvView};
+use ruvllm_kernels::{BLOCK_TOKENS, KvStorage, KvTarget, KvView};
 
 use super::block::{BlockRef, Ledger};
-use super::groups::KvGroups;
+use super::groups::{KvGroups, LayerTier};
 use crate::error::{Error, Result};
 use crate::memory::{Kind, Lease, PagePool, PagePoolConfig, Tenant};
 
 /// All blocks of an engine.
 #[derive(Debug)]
 pub struct KvPool {
-    layout: KvLayout,
+    block_bytes: usize,
     groups: Arc<KvGroups>,
     storage: KvStorage,
     ledger: Arc<Ledger>,
@@ -39,8 +39,8 @@ pub enum Shortage {
 
 impl KvPool {
     /// As many blocks as fit into the budget; a block has the layers of one of the groups.
-    pub fn new(layout: KvLayout, groups: KvGroups, config: PagePoolConfig) -> Result<Self> {
-        let (bytes, block_bytes) = (config.budget_bytes, layout.block_bytes());
+    pub fn new(groups: KvGroups, config: PagePoolConfig) -> Result<Self> {
+        let (bytes, block_bytes) = (config.budget_bytes, groups.block_bytes());
         let blocks = bytes / block_bytes.max(1);
         let count = u32::try_from(blocks).ok().filter(|count| *count > 0);
         let Some(count) = count else {
@@ -48,7 +48,7 @@ impl KvPool {
                 "kv_cache_bytes = {bytes} makes {blocks} blocks; a block of {BLOCK_TOKENS} tokens needs {block_bytes} bytes"
             )));
         };
-        let storage = KvStorage::zeroed(layout, blocks).map_err(|error| {
+        let storage = KvStorage::zeroed(groups.layout(0), blocks).map_err(|error| {
             Error::OutOfMemory(format!(
                 "the key-value pool of {blocks} blocks, {block_bytes} bytes each, cannot be reserved: {error}"
             ))
@@ -57,7 +57,7 @@ impl KvPool {
         let mut leases = Vec::new();
         leases.resize_with(pages.stats().total_pages, || None);
         Ok(Self {
-            layout,
+            block_bytes,
             groups: Arc::new(groups),
             storage,
             ledger: Arc::new(Ledger::new(count, block_bytes, config.page_bytes)),
@@ -67,9 +67,9 @@ impl KvPool {
         })
     }
 
-    /// The layout of every block.
-    pub fn layout(&self) -> KvLayout {
-        self.layout
+    /// Bytes of a block.
+    pub fn block_bytes(&self) -> usize {
+        self.block_bytes
     }
 
     /// Which layers share blocks.
@@ -91,7 +91,7 @@ impl KvPool {
     /// Blocks for which there are pages, held or not: others of the budget may have the rest of them in use.
     pub fn room_blocks(&self) -> usize {
         let bytes = self.pages.pages_for(Kind::Kv) * self.pages.config().page_bytes;
-        self.total.min(bytes / self.layout.block_bytes())
+        self.total.min(bytes / self.block_bytes)
     }
 
     /// Blocks in all.
@@ -123,11 +123,7 @@ impl KvPool {
     ) -> std::result::Result<BlockRef, Shortage> {
         let pages = self.ledger.pages_of_next().ok_or(Shortage::Blocks)?;
         let charge = match tenant {
-            Some(tenant) => Some(
-                tenant
-                    .charge(self.layout.block_bytes())
-                    .map_err(Shortage::Quota)?,
-            ),
+            Some(tenant) => Some(tenant.charge(self.block_bytes).map_err(Shortage::Quota)?),
             None => None,
         };
         for page in pages {
@@ -166,35 +162,31 @@ impl KvPool {
         self.storage.block_mut(block.id().0 as usize)
     }
 
-    /// The pool as attention reads it.
-    pub fn view(&self) -> KvView<'_> {
-        self.storage.view()
+    /// The pool as attention reads blocks of a group.
+    pub fn view(&self, group: usize) -> KvView<'_> {
+        self.storage.view_as(self.groups.layout(group))
     }
 
-    /// One layer of the blocks, to write.
-    pub fn target(&mut self, layer: usize) -> KvTarget<'_> {
+    /// One layer of the blocks of its group, to write.
+    pub fn target(&mut self, tier: LayerTier) -> KvTarget<'_> {
+        let layout = self.groups.layout(tier.group);
         KvTarget {
-            layout: self.layout,
-            data: self.storage.data_mut(),
-            layer,
+            layout,
+            data: self.storage.data_mut_as(layout),
+            layer: tier.layer,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use ruvllm_kernels::KvFormat;
+    use ruvllm_kernels::{KvFormat, KvLayout};
 
     use super::*;
     use crate::kv::{BlockTable, CachedBlock};
     use crate::memory::{PAGE_BYTES, Watermarks};
 
-    const LAYOUT: KvLayout = KvLayout {
-        layers: 2,
-        kv_heads: 1,
-        head_dim: 4,
-        format: KvFormat::I16,
-    };
+    const LAYOUT: KvLayout = KvLayout::new(2, (1, 4), KvFormat::I16);
 
     fn pool(blocks: usize, page_bytes: usize) -> KvPool {
         let config = PagePoolConfig {
@@ -202,7 +194,7 @@ mod tests {
             page_bytes,
             watermarks: Watermarks::default(),
         };
-        KvPool::new(LAYOUT, KvGroups::whole(2), config).unwrap()
+        KvPool::new(KvGroups::whole(2, (1, 4), LAYOUT.format), config).unwrap()
     }
 
     #[test]
@@ -337,7 +329,7 @@ mod tests {
             watermarks: Watermarks::default(),
         };
         assert!(matches!(
-            KvPool::new(LAYOUT, KvGroups::whole(2), config),
+            KvPool::new(KvGroups::whole(2, (1, 4), LAYOUT.format), config),
             Err(Error::Config(_))
         ));
     }

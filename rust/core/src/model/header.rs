@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use ruvllm_formats::{ModelFiles, TensorInfo};
-use ruvllm_kernels::{KvFormat, KvLayout};
+use ruvllm_kernels::KvFormat;
 
 use crate::error::Result;
-use crate::kv::KvGroups;
+use crate::kv::{KvGroups, KvWanted};
 
 use super::compute::ActivationPrecision;
 use super::families::spec_from_files;
@@ -58,33 +58,25 @@ impl ModelHeader {
         })
     }
 
-    /// Which of its layers share key-value blocks.
-    pub fn kv_groups(&self) -> KvGroups {
-        let layers = self.spec.layers.iter();
-        // A window over the longest context is none.
-        let seen = |window: Option<usize>| window.filter(|window| *window < self.spec.max_context);
-        let windows: Vec<_> = layers.map(|layer| seen(layer.window)).collect();
-        KvGroups::of(&windows)
-    }
-
     /// Whether nothing of it is rounded, so that nothing beside it should be.
     pub fn is_exact(&self, precision: ActivationPrecision) -> bool {
         precision == ActivationPrecision::Float || self.quantization == "F32"
     }
 
-    /// The layout of its key-value blocks; `None` chooses the format that goes with the precision.
-    pub fn kv_layout(&self, format: Option<KvFormat>, precision: ActivationPrecision) -> KvLayout {
+    /// How its key-value blocks are made; a format that is not given is the one that goes with the precision.
+    pub fn kv_groups(&self, wanted: KvWanted, precision: ActivationPrecision) -> Result<KvGroups> {
+        let layers = self.spec.layers.iter();
+        // A window over the longest context is none.
+        let seen = |window: Option<usize>| window.filter(|window| *window < self.spec.max_context);
+        let windows: Vec<_> = layers.map(|layer| seen(layer.window)).collect();
         let fitting = if self.is_exact(precision) {
             KvFormat::F32
         } else {
             KvFormat::I16
         };
-        KvLayout {
-            layers: self.kv_groups().block_layers(),
-            kv_heads: self.spec.num_kv_heads,
-            head_dim: self.spec.head_dim,
-            format: format.unwrap_or(fitting),
-        }
+        let heads = (self.spec.num_kv_heads, self.spec.head_dim);
+        let scheme = wanted.scheme(fitting, self.spec.max_context)?;
+        Ok(KvGroups::of(&windows, heads, scheme))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::batch::{Batch, BatchSequence, Wanted};
 use crate::cancel::CancelFlag;
 use crate::error::{Error, Result};
 use crate::ids::{SequenceId, TokenId};
-use crate::kv::KvPool;
+use crate::kv::{KvPool, KvWanted};
 use crate::lora::Site;
 use crate::memory::{PagePoolConfig, Watermarks, page_bytes_for};
 
@@ -35,12 +35,10 @@ pub fn importance(
             model.header.spec.max_context
         )));
     }
-    let layout = model.kv_layout(None);
-    let groups = model.kv_groups();
+    let groups = model.kv_groups(KvWanted::default())?;
     let blocks = chunk.div_ceil(BLOCK_TOKENS);
-    let budget_bytes = blocks * groups.count() * layout.block_bytes();
+    let budget_bytes = blocks * groups.row_bytes();
     let mut kv = KvPool::new(
-        layout,
         groups,
         PagePoolConfig {
             budget_bytes,

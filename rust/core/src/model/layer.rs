@@ -1,18 +1,20 @@
 //! One layer: its attention half and its feed-forward half.
 
+use std::sync::Arc;
+
 use ruvllm_kernels::{
-    AttentionBuffers, AttentionSequence, AttentionShape, Epilogue, KvRows, KvView, QueryRows,
+    AttentionBuffers, AttentionSequence, AttentionShape, Epilogue, KvRows, QueryRows,
 };
 
 use crate::batch::{Batch, KeptRows};
-use crate::kv::{KvPool, LayerPlace};
+use crate::kv::{KvPool, LayerTier};
 use crate::lora::Site;
 use crate::profile::Operation;
 
 use super::adapted::Adapted;
 use super::compute::{Compute, ROWS_PER_TASK};
 use super::input_squares::InputSquares;
-use super::layer_rows::LayerRows;
+use super::layer_rows::{self, TierRows};
 use super::linear::{Input, InputBuffers, Linear, Source, Turn};
 use super::norm::Norm;
 use super::spec::{ModelSpec, RopeSpec};
@@ -113,13 +115,14 @@ impl LayerCall<'_> {
         });
         self.compute
             .timed(Operation::Rope, || self.rotate_rows(buffers));
-        let place = kv.groups().place(self.layer);
-        let rows = self.rows(place);
+        let groups = Arc::clone(kv.groups());
+        let tiers = groups.tiers(self.layer).iter();
+        let tiers: Vec<_> = tiers.map(|tier| (*tier, self.rows(*tier))).collect();
         self.compute.timed(Operation::Store, || {
-            self.store(&rows, kv, &buffers.projected);
+            self.store(&tiers, kv, &buffers.projected);
         });
         self.compute.timed(Operation::Attention, || {
-            self.attend(&rows, kv.view(), buffers);
+            self.attend(&tiers, kv, buffers);
         });
         let attended = std::mem::take(&mut buffers.attended);
         let norm = weights.post_attention_norm.as_deref();
@@ -242,49 +245,62 @@ impl LayerCall<'_> {
             .rms_norm(&input, weight, self.spec.norm_epsilon, heads);
     }
 
-    /// The rows of the batch, where this layer's keys and values are.
-    fn rows(&self, place: LayerPlace) -> LayerRows<'_> {
+    /// The rows of the batch, where keys and values of a tier of this layer are.
+    fn rows(&self, tier: LayerTier) -> TierRows<'_> {
         let sequences = self.batch.sequences.iter();
-        LayerRows {
-            compute: self.compute,
-            layer: place.layer,
+        TierRows {
+            layer: tier.layer,
             sequences: sequences
                 .map(|sequence| AttentionSequence {
                     first_row: sequence.first_row,
                     rows: sequence.rows,
                     first_position: sequence.first_position,
-                    block_table: &sequence.block_tables[place.group],
+                    block_table: &sequence.block_tables[tier.group],
                 })
                 .collect(),
         }
     }
 
-    /// Writes the keys and values of the batch to their blocks.
-    fn store(&self, rows: &LayerRows<'_>, kv: &mut KvPool, projected: &[f32]) {
+    /// Writes the keys and values of the batch to their blocks in all tiers.
+    fn store(&self, tiers: &[(LayerTier, TierRows<'_>)], kv: &mut KvPool, projected: &[f32]) {
         let (query_width, key_width) = (self.query_width(), self.key_width());
         let projected = KvRows {
             keys: &projected[query_width..],
             values: &projected[query_width + key_width..],
             stride: query_width + 2 * key_width,
         };
-        rows.store(kv.target(rows.layer), projected);
+        for (tier, rows) in tiers {
+            rows.store(self.compute, kv.target(*tier), projected);
+        }
     }
 
     /// The attention of every row, from the projection into `attended`.
-    fn attend(&self, rows: &LayerRows<'_>, kv: KvView<'_>, buffers: &mut LayerBuffers) {
+    fn attend(&self, tiers: &[(LayerTier, TierRows<'_>)], kv: &KvPool, buffers: &mut LayerBuffers) {
         let query_width = self.query_width();
         let attended = &mut buffers.attended;
         attended.resize(self.batch.tokens.len() * query_width, 0.0);
-        let shape = AttentionShape {
-            num_heads: self.spec.num_heads,
-            scale: self.spec.attention_scale,
-            soft_cap: self.spec.attention_soft_cap,
-            window: self.window,
-        };
+        let tiers = tiers.iter().map(|(tier, rows)| {
+            let shape = AttentionShape {
+                num_heads: self.spec.num_heads,
+                scale: self.spec.attention_scale,
+                soft_cap: self.spec.attention_soft_cap,
+                // As the layer says: a window over the longest context is none for its blocks.
+                window: tier.window.or(self.window),
+                behind: tier.behind,
+            };
+            rows.tier(kv.view(tier.group), shape)
+        });
+        let tiers: Vec<_> = tiers.collect();
         let queries = QueryRows {
             values: &buffers.projected,
             stride: query_width + 2 * self.key_width(),
         };
-        rows.attend(kv, shape, queries, &mut buffers.attention, attended);
+        layer_rows::attend(
+            self.compute,
+            &tiers,
+            queries,
+            &mut buffers.attention,
+            attended,
+        );
     }
 }

@@ -1,23 +1,23 @@
 //! Where the rows of a step meet the cache, a layer at a time: keys and values into blocks, queries over them.
 
 use ruvllm_kernels::{
-    AttentionBatch, AttentionBuffers, AttentionSequence, AttentionShape, KvRows, KvRun, KvTarget,
-    KvView, QueryRows, attend_batch, store_batch,
+    AttentionBatch, AttentionBuffers, AttentionSequence, AttentionShape, AttentionTier, KvRows,
+    KvRun, KvTarget, KvView, QueryRows, attend_batch, store_batch,
 };
 
 use super::compute::Compute;
 
-/// The rows of some sequences at one layer.
-pub(super) struct LayerRows<'a> {
-    pub(super) compute: Compute<'a>,
+/// The rows of some sequences at one tier of a layer.
+pub(super) struct TierRows<'a> {
+    /// In the blocks.
     pub(super) layer: usize,
     /// Who owns which rows, in order of rows.
     pub(super) sequences: Vec<AttentionSequence<'a>>,
 }
 
-impl LayerRows<'_> {
+impl TierRows<'_> {
     /// Writes keys and values to their blocks.
-    pub(super) fn store(&self, target: KvTarget<'_>, rows: KvRows<'_>) {
+    pub(super) fn store(&self, compute: Compute<'_>, target: KvTarget<'_>, rows: KvRows<'_>) {
         let runs = self.sequences.iter().flat_map(|sequence| {
             let AttentionSequence {
                 first_row,
@@ -31,27 +31,28 @@ impl LayerRows<'_> {
         if runs.is_empty() {
             return;
         }
-        let Compute { kernels, pool, .. } = self.compute;
-        store_batch(kernels, pool, target, rows, &mut runs);
+        store_batch(compute.kernels, compute.pool, target, rows, &mut runs);
     }
 
-    /// The attention of every row into `output`, one row behind the other.
-    pub(super) fn attend(
-        &self,
-        kv: KvView<'_>,
-        shape: AttentionShape,
-        queries: QueryRows<'_>,
-        buffers: &mut AttentionBuffers,
-        output: &mut [f32],
-    ) {
-        let batch = AttentionBatch {
+    /// The same, to be read.
+    pub(super) fn tier<'a>(&'a self, kv: KvView<'a>, shape: AttentionShape) -> AttentionTier<'a> {
+        AttentionTier {
             kv,
             shape,
             layer: self.layer,
-            queries,
             sequences: &self.sequences,
-        };
-        let Compute { kernels, pool, .. } = self.compute;
-        attend_batch(kernels, pool, &batch, buffers, output);
+        }
     }
+}
+
+/// The attention of every row over all tiers into `output`, one row behind the other.
+pub(super) fn attend(
+    compute: Compute<'_>,
+    tiers: &[AttentionTier<'_>],
+    queries: QueryRows<'_>,
+    buffers: &mut AttentionBuffers,
+    output: &mut [f32],
+) {
+    let batch = AttentionBatch { queries, tiers };
+    attend_batch(compute.kernels, compute.pool, &batch, buffers, output);
 }

@@ -20,15 +20,16 @@ mod norm;
 mod outputs;
 pub mod rope;
 mod runner;
+mod shared_blocks;
 pub mod spec;
 mod weight_reader;
 mod weights;
 
 use std::sync::{Arc, OnceLock};
 
-use ruvllm_kernels::{Kernels, KvFormat, KvLayout, ThreadPool};
+use ruvllm_kernels::{Kernels, ThreadPool};
 
-use crate::kv::KvGroups;
+use crate::kv::{KvGroups, KvWanted};
 
 pub(crate) use adapters::Place;
 pub use adapters::{AdapterPart, Module};
@@ -37,13 +38,14 @@ pub use description::ModelDescription;
 pub use header::ModelHeader;
 pub use image::{ImageUse, Images};
 pub use importance::importance;
-pub use layer_blocks::LayerBlocks;
+pub use layer_blocks::NO_BLOCK;
 pub(crate) use linear::InputBuffers;
 pub use linear::Linear;
 pub use loader::{LoadOptions, load, open};
 pub(crate) use norm::Norm;
 pub(crate) use outputs::Output;
 pub(crate) use runner::Runner;
+pub use shared_blocks::SharedLayerBlocks;
 use spec::ModelSpec;
 pub(crate) use weights::{LayerWeights, Weights};
 
@@ -111,13 +113,8 @@ impl Model {
         self.header.is_exact(self.precision)
     }
 
-    /// Which of its layers share blocks.
-    pub fn kv_groups(&self) -> KvGroups {
-        self.header.kv_groups()
-    }
-
-    /// The layout of its key-value blocks; `None` chooses the format that goes with its precision.
-    pub fn kv_layout(&self, format: Option<KvFormat>) -> KvLayout {
-        self.header.kv_layout(format, self.precision)
+    /// How its key-value blocks are made.
+    pub fn kv_groups(&self, wanted: KvWanted) -> crate::error::Result<KvGroups> {
+        self.header.kv_groups(wanted, self.precision)
     }
 }

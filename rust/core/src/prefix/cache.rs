@@ -229,7 +229,7 @@ impl PrefixCache {
     /// Blocks that may be cached besides those that are.
     pub(super) fn spare_blocks(&self, pool: &KvPool) -> usize {
         let spare = self.limits.max_bytes.saturating_sub(cached_bytes(pool));
-        spare / pool.layout().block_bytes()
+        spare / pool.block_bytes()
     }
 
     /// Lets go what an end of a text needs that somebody uses and has passed, of the tenant that holds the most blocks
@@ -388,5 +388,5 @@ impl PrefixCache {
 }
 
 fn cached_bytes(pool: &KvPool) -> usize {
-    pool.cached_blocks() * pool.layout().block_bytes()
+    pool.cached_blocks() * pool.block_bytes()
 }

@@ -8,6 +8,7 @@ use ruvllm_core::cancel::CancelFlag;
 use ruvllm_core::engine::{Engine, EngineConfig, Pause, Plan, PlanRow};
 use ruvllm_core::events::{Event, FinishReason};
 use ruvllm_core::ids::{SequenceId, TokenId};
+use ruvllm_core::kv::KvWanted;
 use ruvllm_core::memory::Watermarks;
 use ruvllm_core::model::{ActivationPrecision, LoadOptions, Model, load, open};
 use ruvllm_core::prefix::PrefixLimits;
@@ -33,11 +34,11 @@ pub fn model(name: &str) -> Arc<Model> {
 
 /// Settings with room for `rows` times sixteen tokens of all layers.
 pub fn config(model: &Model, rows: usize) -> EngineConfig {
-    let kv_bytes = model.kv_layout(None).block_bytes() * model.kv_groups().count() * rows;
+    let kv_bytes = model.kv_groups(KvWanted::default()).unwrap().row_bytes() * rows;
     EngineConfig {
         max_context: model.spec().max_context.min(512),
         kv_bytes,
-        kv_format: None,
+        kv: KvWanted::default(),
         prefix: PrefixLimits {
             max_bytes: kv_bytes,
             max_entries: 1000,

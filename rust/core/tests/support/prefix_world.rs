@@ -6,21 +6,15 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use ruvllm_core::ids::TokenId;
-use ruvllm_core::kv::{BLOCK_TOKENS, BlockRef, KvGroups, KvPool, rows_for};
+use ruvllm_core::kv::{BLOCK_TOKENS, BlockRef, KvGroups, KvPool, KvScheme, rows_for};
 use ruvllm_core::memory::{PagePoolConfig, Watermarks};
 use ruvllm_core::prefix::radix_tree::NodeId;
 use ruvllm_core::prefix::{Known, Namespace, PrefixCache, PrefixLimits};
-use ruvllm_kernels::{KvFormat, KvLayout};
+use ruvllm_kernels::KvFormat;
 
 pub const BLOCKS: usize = 24;
 pub const MAX_CACHED: usize = 15;
 pub const TENANTS: u8 = 3;
-pub const LAYOUT: KvLayout = KvLayout {
-    layers: 1,
-    kv_heads: 1,
-    head_dim: 4,
-    format: KvFormat::I16,
-};
 
 #[derive(Debug, Clone)]
 pub enum Operation {
@@ -101,20 +95,23 @@ pub fn content(namespace: &Namespace, tokens: &[TokenId]) -> u8 {
 
 impl World {
     pub fn new(is_short_of_entries: bool) -> Self {
-        Self::of(KvGroups::whole(1), is_short_of_entries)
+        let scheme = KvScheme::plain(KvFormat::I16);
+        Self::of(&[None], scheme, is_short_of_entries)
     }
 
-    pub fn of(groups: KvGroups, is_short_of_entries: bool) -> Self {
+    /// Layers that see so much each.
+    pub fn of(windows: &[Option<usize>], scheme: KvScheme, is_short_of_entries: bool) -> Self {
+        let groups = KvGroups::of(windows, (1, 4), scheme);
         let limits = PrefixLimits {
-            max_bytes: MAX_CACHED * groups.count() * LAYOUT.block_bytes(),
+            max_bytes: MAX_CACHED * groups.row_bytes(),
             max_entries: if is_short_of_entries { 12 } else { usize::MAX },
         };
         let config = PagePoolConfig {
-            budget_bytes: BLOCKS * groups.count() * LAYOUT.block_bytes(),
-            page_bytes: 5 * LAYOUT.block_bytes() / 2,
+            budget_bytes: BLOCKS * groups.row_bytes(),
+            page_bytes: 5 * groups.block_bytes() / 2,
             watermarks: Watermarks::default(),
         };
-        let pool = KvPool::new(LAYOUT, groups, config).unwrap();
+        let pool = KvPool::new(groups, config).unwrap();
         Self {
             cache: PrefixCache::new(limits, Arc::clone(pool.groups())),
             pool,

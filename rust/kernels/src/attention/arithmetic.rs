@@ -2,9 +2,9 @@
 
 use std::marker::PhantomData;
 
+use super::packing::{Packing, Widened};
 use super::scale::Scale;
 use super::stored::Stored;
-use super::values::{Values, Widened};
 use crate::simd::Lanes;
 use crate::simd::pairs::Pairs;
 
@@ -23,8 +23,10 @@ pub(crate) type Vector<A> = <<A as Arithmetic>::Lanes as Lanes>::Vector;
 pub(crate) trait Arithmetic: Copy {
     /// The floats beside it.
     type Lanes: Lanes;
-    /// What keys are, and what values stand in.
+    /// What keys and values stand in.
     type Stored: Stored;
+    /// Elements that a lane takes of keys in one step.
+    const KEY_ELEMENTS: usize;
     /// Elements that a lane takes of values in one step.
     const VALUE_ELEMENTS: usize;
     /// A running sum for each lane.
@@ -44,8 +46,8 @@ pub(crate) trait Arithmetic: Copy {
     ///
     /// # Safety
     ///
-    /// `source` is valid for as many numbers as meet in a step.
-    unsafe fn load(self, source: *const Self::Stored) -> Self::Factor;
+    /// `source` is valid for as many elements as hold what meets in a step.
+    unsafe fn load_key(self, source: *const Self::Stored) -> Self::Factor;
     /// Of values.
     ///
     /// # Safety
@@ -109,6 +111,7 @@ pub(crate) struct Floats<L>(pub(crate) L);
 impl<L: Lanes> Arithmetic for Floats<L> {
     type Lanes = L;
     type Stored = f32;
+    const KEY_ELEMENTS: usize = 1;
     const VALUE_ELEMENTS: usize = 1;
     type Sum = L::Vector;
     type Factor = L::Vector;
@@ -130,7 +133,7 @@ impl<L: Lanes> Arithmetic for Floats<L> {
         sum
     }
     #[inline(always)]
-    unsafe fn load(self, source: *const f32) -> L::Vector {
+    unsafe fn load_key(self, source: *const f32) -> L::Vector {
         // SAFETY: what the caller promises.
         unsafe { self.0.load(source) }
     }
@@ -169,27 +172,28 @@ impl<L: Lanes> Arithmetic for Floats<L> {
 }
 
 /// Integers of 16 bits, two in a step: keys and values as they are stored, or as bytes and halves are widened; queries and
-/// weights under a scale for each row. The format is named by its values.
+/// weights under a scale for each row. The format is named by how its keys and its values stand.
 #[derive(Clone, Copy)]
-pub(crate) struct Integers<P, V> {
+pub(crate) struct Integers<P, K, V> {
     pairs: P,
-    values: PhantomData<V>,
+    format: PhantomData<(K, V)>,
 }
 
-impl<P, V> Integers<P, V> {
+impl<P, K, V> Integers<P, K, V> {
     pub(crate) fn new(pairs: P) -> Self {
         Self {
             pairs,
-            values: PhantomData,
+            format: PhantomData,
         }
     }
 }
 
-impl<P: Pairs, V: Widened<Element: Widened<Element = <V as Values>::Element>>> Arithmetic
-    for Integers<P, V>
+impl<P: Pairs, K: Widened, V: Widened + Packing<Element = K::Element>> Arithmetic
+    for Integers<P, K, V>
 {
     type Lanes = P::Lanes;
-    type Stored = V::Element;
+    type Stored = K::Element;
+    const KEY_ELEMENTS: usize = K::ELEMENTS;
     const VALUE_ELEMENTS: usize = V::ELEMENTS;
     type Sum = P::Sums;
     type Factor = P::Words;
@@ -211,12 +215,12 @@ impl<P: Pairs, V: Widened<Element: Widened<Element = <V as Values>::Element>>> A
         self.pairs.floats(sum)
     }
     #[inline(always)]
-    unsafe fn load(self, source: *const V::Element) -> P::Words {
+    unsafe fn load_key(self, source: *const K::Element) -> P::Words {
         // SAFETY: what the caller promises.
-        unsafe { <V::Element as Widened>::load(self.pairs, source) }
+        unsafe { K::load(self.pairs, source) }
     }
     #[inline(always)]
-    unsafe fn load_value(self, source: *const V::Element) -> P::Words {
+    unsafe fn load_value(self, source: *const K::Element) -> P::Words {
         // SAFETY: what the caller promises.
         unsafe { V::load(self.pairs, source) }
     }

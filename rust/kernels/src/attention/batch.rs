@@ -3,6 +3,7 @@
 //! A piece of work is some tokens of a sequence against one KV head. Where these are too few to
 //! keep the threads busy (one token of one sequence over a long context, say), the context is
 //! cut too: a few segments of a piece are then a work of their own, and whoever ends the last joins.
+//! Where keys and values are in tiers, the segments of one come behind those of the other.
 
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -34,20 +35,30 @@ pub struct AttentionSequence<'a> {
     pub block_table: &'a [u32],
 }
 
-/// The attention of one layer for all rows of a step.
+/// Some of what queries see, in blocks of one layout.
 #[derive(Debug, Clone, Copy)]
-pub struct AttentionBatch<'a> {
+pub struct AttentionTier<'a> {
     /// Keys and values.
     pub kv: KvView<'a>,
     /// What is the same for every query.
     pub shape: AttentionShape,
     /// The layer.
     pub layer: usize,
-    /// One row a token.
-    pub queries: QueryRows<'a>,
-    /// Who owns which rows, in order of rows.
+    /// Who owns which rows, in order of rows: the same in every tier, but for the blocks.
     pub sequences: &'a [AttentionSequence<'a>],
 }
+
+/// The attention of one layer for all rows of a step.
+#[derive(Debug, Clone, Copy)]
+pub struct AttentionBatch<'a> {
+    /// One row a token.
+    pub queries: QueryRows<'a>,
+    /// Where keys and values are, two at most. Which tier comes first matters for bits.
+    pub tiers: &'a [AttentionTier<'a>],
+}
+
+/// So many tiers can be joined.
+const MOST_TIERS: usize = 2;
 
 /// Memory of [`attend_batch`], kept between calls.
 #[derive(Debug, Default)]
@@ -65,7 +76,8 @@ struct Piece {
     /// Of the sequence.
     tokens: Range<usize>,
     kv_head: usize,
-    segments: Range<usize>,
+    /// Of each tier.
+    segments: [Range<usize>; MOST_TIERS],
     /// Where its parts begin; `None` where it is not cut.
     parts: Option<usize>,
     /// Segments that are not done yet.
@@ -74,10 +86,26 @@ struct Piece {
     cost: usize,
 }
 
+impl Piece {
+    /// How many segments.
+    fn len(&self) -> usize {
+        self.segments.iter().map(Range::len).sum()
+    }
+
+    /// Which of the segments of a tier are among those counted through all tiers.
+    fn of_tier(&self, tier: usize, counted: &Range<usize>) -> Range<usize> {
+        let before: usize = self.segments[..tier].iter().map(Range::len).sum();
+        let own = &self.segments[tier];
+        let inside = |count: usize| own.start + count.saturating_sub(before).min(own.len());
+        inside(counted.start)..inside(counted.end)
+    }
+}
+
 /// What one thread does at a time: a piece, or some segments of one that is cut.
 #[derive(Debug, Clone)]
 struct Work {
     piece: usize,
+    /// Counted through all tiers.
     segments: Range<usize>,
     cost: usize,
 }
@@ -94,8 +122,7 @@ pub fn attend_batch(
     buffers: &mut AttentionBuffers,
     output: &mut [f32],
 ) {
-    let width = batch.shape.num_heads * batch.kv.layout.head_dim;
-    batch.check(width, output);
+    let width = batch.check(output);
     let cost = batch.cut(pool.threads(), buffers);
     let step = Step {
         kernels,
@@ -114,16 +141,39 @@ pub fn attend_batch(
 }
 
 impl<'a> AttentionBatch<'a> {
-    /// What makes it sound that threads write their rows and heads without asking.
-    fn check(&self, width: usize, output: &[f32]) {
-        let kv_heads = self.kv.layout.kv_heads;
+    /// What makes it sound that threads write their rows and heads without asking; how wide a row is.
+    fn check(&self, output: &[f32]) -> usize {
+        let dimensions = |tier: &AttentionTier<'_>| {
+            let layout = tier.kv.layout;
+            (tier.shape.num_heads, layout.kv_heads, layout.head_dim)
+        };
+        let rows = |sequence: &AttentionSequence<'_>| {
+            (sequence.first_row, sequence.rows, sequence.first_position)
+        };
         assert!(
-            kv_heads > 0 && self.shape.num_heads.is_multiple_of(kv_heads),
-            "{} query heads over {kv_heads} KV heads",
-            self.shape.num_heads
+            (1..=MOST_TIERS).contains(&self.tiers.len()),
+            "{} tiers",
+            self.tiers.len()
+        );
+        let first = &self.tiers[0];
+        for tier in self.tiers {
+            assert!(
+                dimensions(tier) == dimensions(first)
+                    && tier
+                        .sequences
+                        .iter()
+                        .map(rows)
+                        .eq(first.sequences.iter().map(rows)),
+                "tiers of different shapes or rows"
+            );
+        }
+        let (num_heads, kv_heads, head_dim) = dimensions(first);
+        assert!(
+            kv_heads > 0 && num_heads.is_multiple_of(kv_heads),
+            "{num_heads} query heads over {kv_heads} KV heads"
         );
         let mut end = 0;
-        for sequence in self.sequences {
+        for sequence in first.sequences {
             assert!(
                 sequence.first_row >= end,
                 "row {} stands in two sequences",
@@ -131,30 +181,39 @@ impl<'a> AttentionBatch<'a> {
             );
             end = sequence.first_row + sequence.rows;
         }
+        let width = num_heads * head_dim;
         assert!(
             self.queries.holds(end, width) && output.len() >= end * width,
             "queries and output of {end} rows, {width} wide"
         );
+        width
+    }
+
+    /// Query heads of a KV head.
+    fn group(&self) -> usize {
+        self.tiers[0].shape.num_heads / self.tiers[0].kv.layout.kv_heads
     }
 
     fn dimensions(&self, piece: &Piece) -> Dimensions {
         Dimensions {
             tokens: piece.tokens.len(),
-            group: self.shape.num_heads / self.kv.layout.kv_heads,
-            head_dim: self.kv.layout.head_dim,
+            group: self.group(),
+            head_dim: self.tiers[0].kv.layout.head_dim,
         }
     }
 
-    fn task(&self, piece: &Piece) -> AttentionTask<'a> {
-        let sequence = &self.sequences[piece.sequence];
+    fn task(&self, piece: &Piece, tier: &AttentionTier<'a>) -> AttentionTask<'a> {
+        let sequence = &tier.sequences[piece.sequence];
         AttentionTask {
+            kv: tier.kv,
+            shape: tier.shape,
             queries: self
                 .queries
                 .starting_at(sequence.first_row + piece.tokens.start),
             tokens: piece.tokens.len(),
             first_position: sequence.first_position + piece.tokens.start,
             block_table: sequence.block_table,
-            layer: self.layer,
+            layer: tier.layer,
             kv_head: piece.kv_head,
         }
     }
@@ -171,18 +230,18 @@ impl<'a> AttentionBatch<'a> {
         buffers.work.clear();
         let mut parts = 0;
         for (index, piece) in buffers.pieces.iter_mut().enumerate() {
-            let segments = piece.segments.clone();
-            let mut step = segments.len();
-            if piece.cost > fair && segments.len() > 1 {
+            let segments = piece.len();
+            let mut step = segments;
+            if piece.cost > fair && segments > 1 {
                 piece.parts = Some(parts);
-                parts += segments.len() * self.dimensions(piece).part_length();
-                step = (segments.len() * fair / 2).div_ceil(piece.cost).max(1);
+                parts += segments * self.dimensions(piece).part_length();
+                step = (segments * fair / 2).div_ceil(piece.cost).max(1);
             }
-            for first in segments.clone().step_by(step.max(1)) {
-                let part = first..segments.end.min(first + step);
+            for first in (0..segments).step_by(step.max(1)) {
+                let part = first..segments.min(first + step);
                 buffers.work.push(Work {
                     piece: index,
-                    cost: piece.cost * part.len() / segments.len(),
+                    cost: piece.cost * part.len() / segments,
                     segments: part,
                 });
             }
@@ -195,31 +254,32 @@ impl<'a> AttentionBatch<'a> {
     }
 
     fn cut_rows(&self, pieces: &mut Vec<Piece>) {
-        let kv_heads = self.kv.layout.kv_heads;
-        let group = self.shape.num_heads / kv_heads;
+        let kv_heads = self.tiers[0].kv.layout.kv_heads;
+        let group = self.group();
         let step = (PIECE_ROWS / group).max(1);
         pieces.clear();
-        for (index, sequence) in self.sequences.iter().enumerate() {
+        for (index, sequence) in self.tiers[0].sequences.iter().enumerate() {
             for first in (0..sequence.rows).step_by(step) {
                 let mut piece = Piece {
                     sequence: index,
                     tokens: first..sequence.rows.min(first + step),
                     kv_head: 0,
-                    segments: 0..0,
+                    segments: [0..0, 0..0],
                     parts: None,
                     left: AtomicUsize::new(0),
                     cost: 0,
                 };
-                let task = self.task(&piece);
-                let seen = task.seen(self.shape.window);
-                piece.cost = piece.tokens.len() * group * seen.len();
-                piece.segments = task.segments(self.shape.window);
+                for (index, tier) in self.tiers.iter().enumerate() {
+                    let task = self.task(&piece, tier);
+                    piece.cost += piece.tokens.len() * group * task.seen().len();
+                    piece.segments[index] = task.segments();
+                }
                 for kv_head in 0..kv_heads {
                     pieces.push(Piece {
                         kv_head,
                         tokens: piece.tokens.clone(),
                         segments: piece.segments.clone(),
-                        left: AtomicUsize::new(piece.segments.len()),
+                        left: AtomicUsize::new(piece.len()),
                         ..piece
                     });
                 }
@@ -241,32 +301,36 @@ struct Step<'a> {
 impl Step<'_> {
     fn run(&self, work: &Work) {
         let piece = &self.pieces[work.piece];
-        let batch = self.batch;
-        let task = batch.task(piece);
+        let tiers = self.batch.tiers;
+        let tasks: [_; MOST_TIERS] = std::array::from_fn(|tier| {
+            let tier = tiers.get(tier).unwrap_or(&tiers[0]);
+            self.batch.task(piece, tier)
+        });
+        let tasks = &tasks[..tiers.len()];
         let Some(begin) = piece.parts else {
-            let mut output = self.output(piece);
-            return self
-                .kernels
-                .attend(&batch.kv, &batch.shape, &task, &mut output);
+            return self.kernels.attend(tasks, &mut self.output(piece));
         };
-        let dimensions = batch.dimensions(piece);
-        let place =
-            |segment: usize| begin + (segment - piece.segments.start) * dimensions.part_length();
-        let Range { start, end } = work.segments;
-        // SAFETY: `cut` gave each piece a range of its own with room for all its segments, and each
-        // segment is part of one work.
-        let parts = unsafe { self.parts(place(start)..place(end)) };
-        let own = (work.segments.clone(), parts);
-        self.kernels
-            .attend_segments(&batch.kv, &batch.shape, &task, own);
+        let length = self.batch.dimensions(piece).part_length();
+        let mut place = begin + work.segments.start * length;
+        for (index, task) in tasks.iter().enumerate() {
+            let segments = piece.of_tier(index, &work.segments);
+            let end = place + segments.len() * length;
+            // SAFETY: `cut` gave each piece a range of its own with room for all its segments, and each
+            // segment is part of one work.
+            let parts = unsafe { self.parts(place..end) };
+            self.kernels.attend_segments(task, (segments, parts));
+            place = end;
+        }
         // The last one sees what the others wrote before they counted down.
         let done = work.segments.len();
         if piece.left.fetch_sub(done, Ordering::AcqRel) == done {
             // SAFETY: all segments of the piece are done, and their slices are gone.
-            let parts = unsafe { self.parts(begin..place(piece.segments.end)) };
-            let mut output = self.output(piece);
-            self.kernels
-                .join_segments(parts, batch.kv.layout, &mut output);
+            let parts = unsafe { self.parts(begin..begin + piece.len() * length) };
+            let (first, second) = parts.split_at(piece.segments[0].len() * length);
+            let parts = [first, second];
+            let tiers = tiers.iter().zip(parts);
+            let parts: Vec<_> = tiers.map(|(tier, part)| (tier.kv.layout, part)).collect();
+            self.kernels.join_segments(&parts, &mut self.output(piece));
         }
     }
 
@@ -289,7 +353,8 @@ impl Step<'_> {
     /// The rows and columns of a piece.
     fn output(&self, piece: &Piece) -> RowsMut<'_> {
         let dimensions = self.batch.dimensions(piece);
-        let row = self.batch.sequences[piece.sequence].first_row + piece.tokens.start;
+        let sequence = &self.batch.tiers[0].sequences[piece.sequence];
+        let row = sequence.first_row + piece.tokens.start;
         let columns = dimensions.group * dimensions.head_dim;
         // SAFETY: `check` made sure that sequences do not share rows and that all rows are inside
         // the output, which is borrowed mutably while the step runs; `cut_rows` makes pieces of

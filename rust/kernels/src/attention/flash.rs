@@ -45,6 +45,9 @@ pub(crate) fn gather<A: Arithmetic>(
     mut target: Target<'_, '_>,
     entries: &Entries<A>,
 ) {
+    if segments.is_empty() {
+        return;
+    }
     let dimensions = setting.dimensions;
     let panels = Panels::new(data, setting, segments.clone());
     let scratch = Scratch::new(setting);

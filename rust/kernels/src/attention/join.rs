@@ -104,6 +104,21 @@ fn store<L: Lanes>(lanes: L, target: &mut [f32], vector: L::Vector) {
     }
 }
 
+/// Turns what was gathered of one tier as the next one is turned, to which it is joined.
+pub(crate) fn pass_on(from: KvLayout, to: KvLayout, gathered: &mut Gathered<'_>) {
+    let (before, after) = (from.turned_together(), to.turned_together());
+    if before == after {
+        return;
+    }
+    for row in 0..gathered.sums.len() {
+        // Where nothing was joined, nothing is there to turn.
+        if gathered.maxima[row] != f32::NEG_INFINITY {
+            // One of the two is not turned, and a turn is its own way back.
+            rotation::turn(gathered.row(row), before.max(after));
+        }
+    }
+}
+
 /// Divides every row by the sum of its weights, and turns it back where the cache is turned.
 #[inline(always)]
 pub(crate) fn finish<L: Lanes>(lanes: L, layout: KvLayout, gathered: &mut Gathered<'_>) {
@@ -138,17 +153,22 @@ pub(crate) fn join_parts<L: Lanes>(lanes: L, parts: &[f32], gathered: &mut Gathe
     }
 }
 
-/// How many query rows the parts have.
-pub(crate) fn check_parts(parts: &[f32], head_dim: usize, output: &RowsMut<'_>) -> usize {
+/// How many query rows the parts of all tiers have, and how wide a head is.
+pub(crate) fn check_parts(tiers: &[(KvLayout, &[f32])], output: &RowsMut<'_>) -> (usize, usize) {
+    let head_dim = tiers.first().map_or(0, |(layout, _)| layout.head_dim);
     assert!(
         head_dim > 0 && output.width().is_multiple_of(head_dim),
         "rows of {} for heads of {head_dim}",
         output.width()
     );
     let rows = output.rows() * (output.width() / head_dim);
-    assert!(
-        rows > 0 && parts.len().is_multiple_of(rows * (head_dim + 2)),
-        "parts of {rows} rows"
-    );
-    rows
+    for (layout, parts) in tiers {
+        assert!(
+            rows > 0
+                && layout.head_dim == head_dim
+                && parts.len().is_multiple_of(rows * (head_dim + 2)),
+            "parts of {rows} rows"
+        );
+    }
+    (rows, head_dim)
 }

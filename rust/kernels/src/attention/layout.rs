@@ -7,10 +7,10 @@
 //!
 //! Where numbers are integers, two of those that are added up stand side by side, as the processor
 //! multiplies them: keys are `[head_dim / 2][16][2]`, values `[8][head_dim][2]`. Each token's key and each
-//! token's value has a scale. Where values have 4 bits they are `[8][head_dim]` bytes, of two tokens each. A head's scales,
-//! sixteen of keys and sixteen of values, stand between its keys and its values: the score that
-//! ends the keys and the weight that comes before the values want them then. So a block is one
-//! piece of bytes that needs nothing beside it.
+//! token's value has a scale. Where values have 4 bits they are `[8][head_dim]` bytes, of two tokens each, and where keys do
+//! `[head_dim / 2][16]`, of two dimensions each. A head's scales, sixteen of keys and sixteen of values, stand between its
+//! keys and its values: the score that ends the keys and the weight that comes before the values want them then. So a block
+//! is one piece of bytes that needs nothing beside it.
 
 use super::rotation;
 
@@ -23,6 +23,25 @@ const _: () = assert!(SCALE_BYTES.is_multiple_of(64));
 
 /// Dimensions to whose multiple heads are rounded up: whole vectors of every width.
 const HEAD_STEP: usize = 16;
+
+/// Keys or values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Key,
+    Value,
+}
+
+impl Side {
+    /// Where the scale of a token stands among those of a head, in bytes.
+    #[inline(always)]
+    pub(super) fn place(self, token: usize) -> usize {
+        let first = match self {
+            Self::Key => 0,
+            Self::Value => BLOCK_TOKENS,
+        };
+        (first + token) * size_of::<f32>()
+    }
+}
 
 /// How a cached number is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,15 +57,19 @@ pub enum KvFormat {
     /// Keys as [`I8`](Self::I8) has them; values, turned too, have 4 bits, an odd number of -15..=15, so that two tokens share
     /// a byte. Small models lose much more by keys of 4 bits than by values.
     K8V4,
+    /// Keys and values as [`K8V4`](Self::K8V4) has its values: for tokens that are not among the last, whose keys have more
+    /// bits elsewhere.
+    Q4,
 }
 
 impl KvFormat {
     /// All of them by name, the usual one first.
-    pub const NAMED: [(&'static str, Self); 4] = [
+    pub const NAMED: [(&'static str, Self); 5] = [
         (Self::I16.name(), Self::I16),
         (Self::F32.name(), Self::F32),
         (Self::I8.name(), Self::I8),
         (Self::K8V4.name(), Self::K8V4),
+        (Self::Q4.name(), Self::Q4),
     ];
 
     /// What users call it.
@@ -56,15 +79,21 @@ impl KvFormat {
             Self::F32 => "f32",
             Self::I8 => "int8",
             Self::K8V4 => "k8v4",
+            Self::Q4 => "q4",
         }
     }
 
-    /// Bytes of one element: a number, or two of values of 4 bits.
+    /// Bits of a number of a key.
+    pub fn key_bits(self) -> usize {
+        8 * self.bytes() / self.numbers_of_element(Side::Key)
+    }
+
+    /// Bytes of one element: a number, or two of 4 bits.
     pub fn bytes(self) -> usize {
         match self {
             Self::F32 => 4,
             Self::I16 => 2,
-            Self::I8 | Self::K8V4 => 1,
+            Self::I8 | Self::K8V4 | Self::Q4 => 1,
         }
     }
 
@@ -72,7 +101,7 @@ impl KvFormat {
     fn has_scales(self) -> bool {
         match self {
             Self::F32 => false,
-            Self::I16 | Self::I8 | Self::K8V4 => true,
+            Self::I16 | Self::I8 | Self::K8V4 | Self::Q4 => true,
         }
     }
 
@@ -81,17 +110,17 @@ impl KvFormat {
         if self.has_scales() { 2 } else { 1 }
     }
 
-    /// Numbers of values that share one element.
-    pub(super) fn values_of_element(self) -> usize {
-        match self {
-            Self::K8V4 => 2,
-            Self::F32 | Self::I16 | Self::I8 => 1,
+    /// Numbers of one side that share an element.
+    pub(super) fn numbers_of_element(self, side: Side) -> usize {
+        match (self, side) {
+            (Self::K8V4, Side::Value) | (Self::Q4, _) => 2,
+            (Self::F32 | Self::I16 | Self::I8 | Self::K8V4, _) => 1,
         }
     }
 
     /// Whether heads are turned before they are stored.
     fn is_turned(self) -> bool {
-        matches!(self, Self::I8 | Self::K8V4)
+        matches!(self, Self::I8 | Self::K8V4 | Self::Q4)
     }
 
     /// Numbers whose place the scales of a head take.
@@ -107,7 +136,7 @@ impl KvFormat {
 /// The shape of a pool's blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KvLayout {
-    /// Layers of the model.
+    /// Layers of a block.
     pub layers: usize,
     /// Key and value heads of a layer.
     pub kv_heads: usize,
@@ -115,22 +144,52 @@ pub struct KvLayout {
     pub head_dim: usize,
     /// How numbers are stored.
     pub format: KvFormat,
+    /// What blocks are larger than their layers are: all of a pool have one size, whatever their format.
+    spare_bytes: usize,
 }
 
 impl KvLayout {
+    /// Blocks of so many layers, with heads of so many numbers.
+    pub const fn new(
+        layers: usize,
+        (kv_heads, head_dim): (usize, usize),
+        format: KvFormat,
+    ) -> Self {
+        Self {
+            layers,
+            kv_heads,
+            head_dim,
+            format,
+            spare_bytes: 0,
+        }
+    }
+
+    /// The same in blocks of another size.
+    ///
+    /// # Panics
+    ///
+    /// Where the layers do not fit into a block, or the next one would not begin on a number.
+    #[must_use]
+    pub fn in_blocks_of(self, bytes: usize) -> Self {
+        let own = self.block_bytes() - self.spare_bytes;
+        assert!(
+            bytes >= own && bytes.is_multiple_of(SCALE_BYTES),
+            "blocks of {bytes} bytes for layers of {own}"
+        );
+        Self {
+            spare_bytes: bytes - own,
+            ..self
+        }
+    }
+
     /// Numbers of a key or value, those that only fill it up included.
     pub(crate) fn padded_dim(self) -> usize {
         self.head_dim.next_multiple_of(HEAD_STEP)
     }
 
-    /// Numbers of one head's keys, or values, in one block, of which each key is an element.
-    pub(crate) fn panel_elements(self) -> usize {
-        BLOCK_TOKENS * self.padded_dim()
-    }
-
-    /// Elements of one head's values in one block.
-    pub(crate) fn value_panel_elements(self) -> usize {
-        self.panel_elements() / self.format.values_of_element()
+    /// Elements of one head's keys, or values, in one block.
+    pub(crate) fn panel_elements(self, side: Side) -> usize {
+        BLOCK_TOKENS * self.padded_dim() / self.format.numbers_of_element(side)
     }
 
     /// How many numbers of a head are turned together: 1 where none are.
@@ -142,29 +201,36 @@ impl KvLayout {
         }
     }
 
-    /// Where a number of a key stands, from the beginning of the head's keys.
-    pub fn key_place(self, token: usize, dimension: usize) -> usize {
-        place((dimension, token), BLOCK_TOKENS, self.format.together())
+    /// The rows that numbers of a side stand in: the row and the column of one of them, and how wide a row is.
+    pub(super) fn row_place(
+        self,
+        side: Side,
+        (token, dimension): (usize, usize),
+    ) -> ((usize, usize), usize) {
+        match side {
+            Side::Key => ((dimension, token), BLOCK_TOKENS),
+            Side::Value => ((token, dimension), self.padded_dim()),
+        }
     }
 
-    /// Where a number of a value stands, from the beginning of the head's values, in a format that gives each an element.
-    pub(super) fn value_place(self, token: usize, dimension: usize) -> usize {
-        debug_assert_eq!(self.format.values_of_element(), 1);
-        place(
-            (token, dimension),
-            self.padded_dim(),
-            self.format.together(),
-        )
+    /// Where the element stands that holds a number, from the beginning of those of its side, and whether the number is the
+    /// second one of it.
+    pub(super) fn place_of(self, side: Side, at: (usize, usize)) -> (usize, bool) {
+        let ((row, column), width) = self.row_place(side, at);
+        if self.format.numbers_of_element(side) == 2 {
+            return (row / 2 * width + column, row % 2 == 1);
+        }
+        (place((row, column), width, self.format.together()), false)
     }
 
-    /// The same with the place of the scales, which follow the keys.
+    /// Elements of one head's keys in one block, with the place of the scales, which follow them.
     pub(crate) fn key_panel_elements(self) -> usize {
-        self.panel_elements() + self.format.scale_elements()
+        self.panel_elements(Side::Key) + self.format.scale_elements()
     }
 
     /// Elements of one head in one block: keys, scales, values.
     pub(crate) fn head_elements(self) -> usize {
-        self.key_panel_elements() + self.value_panel_elements()
+        self.key_panel_elements() + self.panel_elements(Side::Value)
     }
 
     /// Elements of a layer in one block: every head.
@@ -174,12 +240,17 @@ impl KvLayout {
 
     /// Elements of a block, the place of scales included.
     pub fn block_elements(self) -> usize {
-        self.layers * self.layer_elements()
+        self.layers * self.layer_elements() + self.spare_bytes / self.format.bytes()
     }
 
     /// Bytes of a block.
     pub fn block_bytes(self) -> usize {
         self.block_elements() * self.format.bytes()
+    }
+
+    /// Bytes of a layer in one block.
+    pub fn layer_bytes(self) -> usize {
+        self.layer_elements() * self.format.bytes()
     }
 
     /// Where the keys of a head begin, in numbers from the pool's beginning.
@@ -197,7 +268,7 @@ impl KvLayout {
     /// Where the scales of a head begin, in a format that has them: sixteen f32 of the keys, then
     /// sixteen of the values.
     pub fn scale_offset(self, block: u32, layer: usize, kv_head: usize) -> usize {
-        self.key_offset(block, layer, kv_head) + self.panel_elements()
+        self.key_offset(block, layer, kv_head) + self.panel_elements(Side::Key)
     }
 }
 

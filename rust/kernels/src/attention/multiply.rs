@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::ahead::Ahead;
-use super::arithmetic::{Arithmetic, together, width};
-use super::scale::Side;
+use super::arithmetic::{Arithmetic, width};
+use super::layout::Side;
 
 /// Steps between two requests for memory ahead.
 const STEPS_AHEAD: usize = 8;
@@ -30,7 +30,7 @@ pub(super) unsafe fn multiply<A: Arithmetic, const ROWS: usize, const VECTORS: u
     (steps, mut ahead): (Range<usize>, Option<&mut Ahead<'_, A::Stored>>),
 ) {
     let elements = match panel.side {
-        Side::Key => together::<A>(),
+        Side::Key => A::KEY_ELEMENTS,
         Side::Value => A::VALUE_ELEMENTS,
     };
     let bytes = STEPS_AHEAD * VECTORS * width::<A>() * elements * size_of::<A::Stored>();
@@ -97,7 +97,7 @@ unsafe fn load<A: Arithmetic, const VECTORS: usize>(
     unsafe {
         let source = panel.vectors[vector].add(offset);
         match panel.side {
-            Side::Key => arithmetic.load(source),
+            Side::Key => arithmetic.load_key(source),
             Side::Value => arithmetic.load_value(source),
         }
     }

@@ -3,55 +3,50 @@
 use std::ops::Range;
 
 use super::join::check_parts;
-use super::layout::{BLOCK_TOKENS, KvFormat, KvLayout};
+use super::layout::{BLOCK_TOKENS, KvFormat, KvLayout, Side};
+use super::packing::{Halves, Packing};
 use super::rotation;
 use super::rows::RowsMut;
 use super::run::{KvRows, KvRun};
-use super::scale::Side;
 use super::storage::{KvDataMut, KvView};
 use super::stored::{Stored, write_scale};
-use super::task::{AttentionShape, AttentionTask, SEGMENT_BLOCKS, SEGMENT_TOKENS, visible};
-use super::values::{Halves, Values, Whole};
+use super::task::{AttentionTask, SEGMENT_BLOCKS, SEGMENT_TOKENS};
 
-pub(crate) fn attend(
-    kv: &KvView<'_>,
-    shape: &AttentionShape,
-    task: &AttentionTask<'_>,
-    output: &mut RowsMut<'_>,
-) {
-    let dimensions = task.check(kv, shape);
-    dimensions.check_output(output);
-    if task.tokens == 0 {
-        return;
+pub(crate) fn attend(tiers: &[AttentionTask<'_>], output: &mut RowsMut<'_>) {
+    let mut parts = Vec::new();
+    for task in tiers {
+        let dimensions = task.check();
+        dimensions.check_output(output);
+        let segments = task.segments();
+        let mut own = vec![0.0; segments.len() * dimensions.part_length()];
+        attend_segments(task, (segments, &mut own));
+        parts.push((task.kv.layout, own));
     }
-    let segments = task.segments(shape.window);
-    let mut parts = vec![0.0; segments.len() * dimensions.part_length()];
-    attend_segments(kv, shape, task, (segments, &mut parts));
-    join_segments(&parts, kv.layout, output);
+    if tiers.iter().all(|task| task.tokens > 0) {
+        let parts: Vec<_> = parts
+            .iter()
+            .map(|(layout, own)| (*layout, &own[..]))
+            .collect();
+        join_segments(&parts, output);
+    }
 }
 
 pub(crate) fn attend_segments(
-    kv: &KvView<'_>,
-    shape: &AttentionShape,
     task: &AttentionTask<'_>,
     (segments, parts): (Range<usize>, &mut [f32]),
 ) {
-    let dimensions = task.check(kv, shape);
+    let dimensions = task.check();
     let length = dimensions.part_length();
     assert_eq!(parts.len(), segments.len() * length, "parts");
     for (segment, part) in segments.zip(parts.chunks_exact_mut(length)) {
-        attend_segment(kv, shape, task, (segment, part));
+        attend_segment(task, (segment, part));
     }
 }
 
-fn attend_segment(
-    kv: &KvView<'_>,
-    shape: &AttentionShape,
-    task: &AttentionTask<'_>,
-    (segment, part): (usize, &mut [f32]),
-) {
-    let dimensions = task.check(kv, shape);
-    let blocks = task.blocks(kv, shape.window, segment);
+fn attend_segment(task: &AttentionTask<'_>, (segment, part): (usize, &mut [f32])) {
+    let AttentionTask { kv, shape, .. } = task;
+    let dimensions = task.check();
+    let blocks = task.blocks(segment);
     let (group, head_dim, rows) = (dimensions.group, dimensions.head_dim, dimensions.rows());
     let (values, statistics) = part.split_at_mut(rows * head_dim);
     let (maxima, sums) = statistics.split_at_mut(rows);
@@ -70,7 +65,7 @@ fn attend_segment(
         let query = &task.queries.values[row / group * task.queries.stride + head * head_dim..];
         let mut query = query[..head_dim].to_vec();
         rotation::turn(&mut query, kv.layout.turned_together());
-        let seen = visible(task.first_position + row / group, shape.window);
+        let seen = shape.visible(task.first_position + row / group);
         let positions = seen.start.max(blocks.start * BLOCK_TOKENS)
             ..seen
                 .end
@@ -78,7 +73,7 @@ fn attend_segment(
         let scores = positions.clone().map(|position| {
             let begin = begin(position, KvLayout::key_offset);
             let token = position % BLOCK_TOKENS;
-            let key = |dimension| kv.number(begin + kv.layout.key_place(token, dimension));
+            let key = |dimension| kv.number_of(Side::Key, begin, (token, dimension));
             let products = query.iter().enumerate();
             let score: f32 = products
                 .map(|(dimension, value)| value * key(dimension))
@@ -99,39 +94,41 @@ fn attend_segment(
             let begin = begin(position, KvLayout::value_offset);
             let token = position % BLOCK_TOKENS;
             for (dimension, sum) in output.iter_mut().enumerate() {
-                *sum += weight * kv.value(begin, token, dimension);
+                *sum += weight * kv.number_of(Side::Value, begin, (token, dimension));
             }
         }
     }
 }
 
-pub(crate) fn join_segments(parts: &[f32], layout: KvLayout, output: &mut RowsMut<'_>) {
-    let head_dim = layout.head_dim;
-    let rows = check_parts(parts, head_dim, output);
+pub(crate) fn join_segments(tiers: &[(KvLayout, &[f32])], output: &mut RowsMut<'_>) {
+    let (rows, head_dim) = check_parts(tiers, output);
     let group = output.width() / head_dim;
     for row in 0..rows {
         let target = &mut output.row(row / group)[row % group * head_dim..][..head_dim];
         target.fill(0.0);
         let (mut maximum, mut sum) = (f32::NEG_INFINITY, 0.0);
-        for part in parts.chunks_exact(rows * (head_dim + 2)) {
-            let (part_maximum, part_sum) = (
-                part[rows * head_dim + row],
-                part[rows * (head_dim + 1) + row],
-            );
-            if part_maximum == f32::NEG_INFINITY {
-                continue;
-            }
-            let highest = part_maximum.max(maximum);
-            let (old, new) = ((maximum - highest).exp(), (part_maximum - highest).exp());
-            (maximum, sum) = (highest, sum * old + part_sum * new);
-            for (target, value) in target.iter_mut().zip(&part[row * head_dim..]) {
-                *target = *target * old + value * new;
+        for (layout, parts) in tiers {
+            for part in parts.chunks_exact(rows * (head_dim + 2)) {
+                let (part_maximum, part_sum) = (
+                    part[rows * head_dim + row],
+                    part[rows * (head_dim + 1) + row],
+                );
+                if part_maximum == f32::NEG_INFINITY {
+                    continue;
+                }
+                let highest = part_maximum.max(maximum);
+                let (old, new) = ((maximum - highest).exp(), (part_maximum - highest).exp());
+                (maximum, sum) = (highest, sum * old + part_sum * new);
+                let mut values = part[row * head_dim..][..head_dim].to_vec();
+                rotation::turn(&mut values, layout.turned_together());
+                for (target, value) in target.iter_mut().zip(&values) {
+                    *target = *target * old + value * new;
+                }
             }
         }
         for target in target.iter_mut() {
             *target /= sum;
         }
-        rotation::turn(target, layout.turned_together());
     }
 }
 
@@ -196,40 +193,70 @@ fn write_token(
         let place = (layout, position);
         let rows = (&rows.0[columns.clone()], &rows.1[columns]);
         match data {
-            KvDataMut::F32(data) => write_head::<f32>(place, &mut data[head], rows),
-            KvDataMut::I16(data) => write_head::<i16>(place, &mut data[head], rows),
-            KvDataMut::I8(data) if layout.format == KvFormat::K8V4 => {
-                write_head::<Halves>(place, &mut data[head], rows);
-            }
-            KvDataMut::I8(data) => write_head::<i8>(place, &mut data[head], rows),
+            KvDataMut::F32(data) => write_head::<f32, f32>(place, &mut data[head], rows),
+            KvDataMut::I16(data) => write_head::<i16, i16>(place, &mut data[head], rows),
+            KvDataMut::I8(data) => match layout.format {
+                KvFormat::K8V4 => write_head::<i8, Halves>(place, &mut data[head], rows),
+                KvFormat::Q4 => write_head::<Halves, Halves>(place, &mut data[head], rows),
+                _ => write_head::<i8, i8>(place, &mut data[head], rows),
+            },
         }
     }
 }
 
+/// The keys and values of one token as they were stored, `[kv_heads, head_dim]` each.
+///
+/// # Panics
+///
+/// Where the slot is outside the pool.
+pub fn load_kv(kv: &KvView<'_>, slot: KvSlot) -> (Vec<f32>, Vec<f32>) {
+    let layout = kv.layout;
+    let side = |side: Side, offset: fn(KvLayout, u32, usize, usize) -> usize| {
+        let heads = (0..layout.kv_heads).flat_map(|kv_head| {
+            let begin = offset(layout, slot.block, slot.layer, kv_head);
+            let scales = layout.scale_offset(slot.block, slot.layer, kv_head);
+            let scale = kv.scale(scales, side, slot.position);
+            let at = |dimension| (slot.position, dimension);
+            let numbers = (0..layout.head_dim).map(|index| kv.number_of(side, begin, at(index)));
+            let mut head: Vec<f32> = numbers.map(|number| number * scale).collect();
+            rotation::turn(&mut head, layout.turned_together());
+            head
+        });
+        heads.collect()
+    };
+    (
+        side(Side::Key, KvLayout::key_offset),
+        side(Side::Value, KvLayout::value_offset),
+    )
+}
+
 /// One head of a token.
-fn write_head<V: Values<Element: Whole>>(
+fn write_head<K: Packing, V: Packing<Element = K::Element>>(
     (layout, position): (KvLayout, usize),
-    head: &mut [V::Element],
+    head: &mut [K::Element],
     (key, value): (&[f32], &[f32]),
 ) {
-    let [key, value] = [key, value].map(|row| {
-        let mut row = row.to_vec();
-        rotation::turn(&mut row, layout.turned_together());
-        row
-    });
-    let scales = [V::Element::key_scale(&key), V::scale(&value)];
-    if V::Element::HAS_SCALES {
-        let place = &mut head[layout.panel_elements()..];
-        for (side, scale) in [Side::Key, Side::Value].into_iter().zip(scales) {
-            write_scale(place, (side, position), scale.unit);
-        }
+    let (keys, rest) = head.split_at_mut(layout.panel_elements(Side::Key));
+    let (scales, values) = rest.split_at_mut(rest.len() - layout.panel_elements(Side::Value));
+    write_side::<K>((layout, Side::Key, position), keys, scales, key);
+    write_side::<V>((layout, Side::Value, position), values, scales, value);
+}
+
+/// A key or a value of one head.
+fn write_side<P: Packing>(
+    (layout, side, position): (KvLayout, Side, usize),
+    numbers: &mut [P::Element],
+    scales: &mut [P::Element],
+    row: &[f32],
+) {
+    let mut row = row.to_vec();
+    rotation::turn(&mut row, layout.turned_together());
+    let scale = P::scale(side, &row);
+    if P::Element::HAS_SCALES {
+        write_scale(scales, (side, position), scale.unit);
     }
-    let (keys, values) = head.split_at_mut(layout.key_panel_elements());
-    for (dimension, number) in key.iter().enumerate() {
-        keys[layout.key_place(position, dimension)] = V::Element::element(*number, scales[0]);
-    }
-    for (dimension, number) in value.iter().enumerate() {
-        let part = V::part(*number, scales[1]);
-        V::put(values, (position, dimension), layout.padded_dim(), part);
+    for (dimension, number) in row.iter().enumerate() {
+        let (place, width) = layout.row_place(side, (position, dimension));
+        P::put(numbers, place, width, P::part(*number, scale));
     }
 }

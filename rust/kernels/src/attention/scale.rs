@@ -1,7 +1,5 @@
 //! The scales of keys and values as integers: one a vector, which so depends on no other token.
 
-use super::layout::BLOCK_TOKENS;
-
 /// The length of a vector that is measured by its length, in units. By the inequality of Cauchy and Schwarz the product
 /// of two such fits into 32 bits, however many dimensions they have: each is longer by half a unit a dimension at most.
 const MOST_LENGTH: f32 = 32_766.0;
@@ -135,25 +133,6 @@ fn largest(vector: &[f32]) -> f32 {
     // Bits of magnitudes are ordered as the magnitudes are, with NaN above all.
     let bits = |value: &f32| value.abs().to_bits();
     f32::from_bits(vector.iter().map(bits).fold(0, u32::max))
-}
-
-/// Which of a token's two scales.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    Key,
-    Value,
-}
-
-impl Side {
-    /// Where the scale of a token stands among those of a head, in bytes.
-    #[inline(always)]
-    pub(super) fn place(self, token: usize) -> usize {
-        let first = match self {
-            Self::Key => 0,
-            Self::Value => BLOCK_TOKENS,
-        };
-        (first + token) * size_of::<f32>()
-    }
 }
 
 #[cfg(test)]

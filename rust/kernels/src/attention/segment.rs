@@ -3,11 +3,10 @@
 use std::ops::Range;
 
 use super::ahead::Ahead;
-use super::layout::BLOCK_TOKENS;
-use super::scale::Side;
+use super::layout::{BLOCK_TOKENS, Side};
 use super::setting::Setting;
 use super::stored::Stored;
-use super::task::{SEGMENT_BLOCKS, SEGMENT_TOKENS, visible};
+use super::task::{SEGMENT_BLOCKS, SEGMENT_TOKENS};
 
 /// How far ahead of the sums memory is asked for.
 const AHEAD_BYTES: usize = 8 << 10;
@@ -20,13 +19,11 @@ pub(super) struct Panels<'a, S> {
 
 impl<'a, S: Stored> Panels<'a, S> {
     pub(super) fn new(data: &'a [S], setting: Setting<'_>, segments: Range<usize>) -> Self {
-        let Setting {
-            kv, shape, task, ..
-        } = setting;
+        let Setting { kv, task, .. } = setting;
         let (keys, all) = (kv.layout.key_panel_elements(), kv.layout.head_elements());
         let mut panels = Vec::with_capacity(2 * SEGMENT_BLOCKS * segments.len());
         for segment in segments {
-            let blocks = task.blocks(kv, shape.window, segment);
+            let blocks = task.blocks(segment);
             for place in [0..keys, keys..all] {
                 panels.extend(task.block_table[blocks.clone()].iter().map(|block| {
                     let begin = kv.layout.key_offset(*block, task.layer, task.kv_head);
@@ -70,10 +67,8 @@ impl<'a, S> Segment<'a, S> {
         setting: Setting<'_>,
         index: usize,
     ) -> Self {
-        let Setting {
-            kv, shape, task, ..
-        } = setting;
-        let blocks = task.blocks(kv, shape.window, index);
+        let Setting { kv, task, .. } = setting;
+        let blocks = task.blocks(index);
         let begin = *first;
         *first += 2 * blocks.len();
         let before = index * SEGMENT_BLOCKS;
@@ -81,7 +76,7 @@ impl<'a, S> Segment<'a, S> {
             first_position: index * SEGMENT_TOKENS,
             blocks: blocks.start - before..blocks.end - before,
             panels: &panels.panels[begin..*first],
-            keys: kv.layout.panel_elements(),
+            keys: kv.layout.panel_elements(Side::Key),
         }
     }
 
@@ -120,7 +115,7 @@ impl<const ROWS: usize> Seen<ROWS> {
     pub(super) fn new(setting: Setting<'_>, first_position: usize, first_row: usize) -> Self {
         let rows: [_; ROWS] = std::array::from_fn(|row| {
             let token = (first_row + row) / setting.dimensions.group;
-            let seen = visible(setting.task.first_position + token, setting.shape.window);
+            let seen = setting.shape.visible(setting.task.first_position + token);
             let inside = |position: usize| {
                 position.clamp(first_position, first_position + SEGMENT_TOKENS) - first_position
             };

@@ -16,16 +16,12 @@ pub(crate) struct Setting<'a> {
 }
 
 impl<'a> Setting<'a> {
-    pub(crate) fn new(
-        kv: &'a KvView<'a>,
-        shape: &'a AttentionShape,
-        task: &'a AttentionTask<'a>,
-    ) -> Self {
+    pub(crate) fn new(task: &'a AttentionTask<'a>) -> Self {
         Self {
-            kv,
-            shape,
+            kv: &task.kv,
+            shape: &task.shape,
             task,
-            dimensions: task.check(kv, shape),
+            dimensions: task.check(),
         }
     }
 }

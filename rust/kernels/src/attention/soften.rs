@@ -3,8 +3,7 @@
 use std::f32::consts::LOG2_E;
 use std::ops::Range;
 
-use super::layout::BLOCK_TOKENS;
-use super::scale::Side;
+use super::layout::{BLOCK_TOKENS, Side};
 use super::segment::Segment;
 use super::stored::Stored;
 use crate::simd::{Lanes, exp2, tanh};

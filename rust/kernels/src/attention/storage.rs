@@ -1,7 +1,6 @@
 //! The numbers of a pool: zeroed memory in huge pages, and views of it by format.
 
-use super::layout::{KvFormat, KvLayout};
-use super::scale::Side;
+use super::layout::{KvFormat, KvLayout, Side};
 use super::stored::read_scale;
 use crate::aligned::{AlignedBytes, Arena};
 
@@ -31,30 +30,47 @@ impl KvStorage {
 
     /// The pool, to read.
     pub fn view(&self) -> KvView<'_> {
+        self.view_as(self.layout)
+    }
+
+    /// The pool, to read blocks of another layout, which are as large.
+    pub fn view_as(&self, layout: KvLayout) -> KvView<'_> {
+        self.check(layout);
         let bytes = &self.bytes;
-        let data = match self.layout.format {
+        let data = match layout.format {
             KvFormat::F32 => KvData::F32(bytes.numbers()),
             KvFormat::I16 => KvData::I16(bytes.numbers()),
-            KvFormat::I8 | KvFormat::K8V4 => KvData::I8(bytes.numbers()),
+            KvFormat::I8 | KvFormat::K8V4 | KvFormat::Q4 => KvData::I8(bytes.numbers()),
         };
-        KvView {
-            layout: self.layout,
-            data,
-        }
+        KvView { layout, data }
     }
 
     /// The numbers, to write.
     pub fn data_mut(&mut self) -> KvDataMut<'_> {
+        self.data_mut_as(self.layout)
+    }
+
+    /// The numbers, to write blocks of another layout, which are as large.
+    pub fn data_mut_as(&mut self, layout: KvLayout) -> KvDataMut<'_> {
+        self.check(layout);
         let bytes = &mut self.bytes;
-        match self.layout.format {
+        match layout.format {
             KvFormat::F32 => KvDataMut::F32(bytes.numbers_mut()),
             KvFormat::I16 => KvDataMut::I16(bytes.numbers_mut()),
-            KvFormat::I8 | KvFormat::K8V4 => KvDataMut::I8(bytes.numbers_mut()),
+            KvFormat::I8 | KvFormat::K8V4 | KvFormat::Q4 => KvDataMut::I8(bytes.numbers_mut()),
         }
     }
 }
 
 impl KvStorage {
+    fn check(&self, layout: KvLayout) {
+        assert_eq!(
+            layout.block_bytes(),
+            self.layout.block_bytes(),
+            "blocks of another size"
+        );
+    }
+
     /// The bytes of a block.
     pub fn block(&self, block: usize) -> &[u8] {
         let length = self.layout.block_bytes();
@@ -109,7 +125,7 @@ impl KvDataMut<'_> {
         match format {
             KvFormat::F32 => matches!(self, Self::F32(_)),
             KvFormat::I16 => matches!(self, Self::I16(_)),
-            KvFormat::I8 | KvFormat::K8V4 => matches!(self, Self::I8(_)),
+            KvFormat::I8 | KvFormat::K8V4 | KvFormat::Q4 => matches!(self, Self::I8(_)),
         }
     }
 
@@ -138,7 +154,7 @@ impl KvView<'_> {
         match self.layout.format {
             KvFormat::F32 => matches!(self.data, KvData::F32(_)),
             KvFormat::I16 => matches!(self.data, KvData::I16(_)),
-            KvFormat::I8 | KvFormat::K8V4 => matches!(self.data, KvData::I8(_)),
+            KvFormat::I8 | KvFormat::K8V4 | KvFormat::Q4 => matches!(self.data, KvData::I8(_)),
         }
     }
 
@@ -152,18 +168,15 @@ impl KvView<'_> {
         elements / self.layout.block_elements().max(1)
     }
 
-    /// One number of a value as f32, before its scale, where the values of its head begin at `offset`.
-    pub(super) fn value(&self, offset: usize, token: usize, dimension: usize) -> f32 {
-        let layout = self.layout;
-        if layout.format != KvFormat::K8V4 {
-            return self.number(offset + layout.value_place(token, dimension));
+    /// One number of a key or a value as f32, before its scale, where those of its side of the head begin at `offset`.
+    pub(super) fn number_of(&self, side: Side, offset: usize, at: (usize, usize)) -> f32 {
+        let (place, is_second) = self.layout.place_of(side, at);
+        let element = self.number(offset + place);
+        if self.layout.format.numbers_of_element(side) == 1 {
+            return element;
         }
-        let byte = self.number(offset + token / 2 * layout.padded_dim() + dimension) as i8;
-        let half = if token.is_multiple_of(2) {
-            byte << 4 >> 4
-        } else {
-            byte >> 4
-        };
+        let byte = element as i8;
+        let half = if is_second { byte >> 4 } else { byte << 4 >> 4 };
         f32::from(2 * half + 1)
     }
 
@@ -192,13 +205,8 @@ mod tests {
 
     #[test]
     fn views_have_the_pool_s_length_and_are_zero() {
-        for format in [KvFormat::F32, KvFormat::I16, KvFormat::I8, KvFormat::K8V4] {
-            let layout = KvLayout {
-                layers: 2,
-                kv_heads: 3,
-                head_dim: 5,
-                format,
-            };
+        for (_, format) in KvFormat::NAMED {
+            let layout = KvLayout::new(2, (3, 5), format);
             let mut storage = KvStorage::zeroed(layout, 7).unwrap();
             assert_eq!(storage.view().blocks(), 7);
             match storage.data_mut() {

@@ -1,12 +1,11 @@
 //! Writing keys and values into a block, many tokens at once.
 
-use super::layout::{BLOCK_TOKENS, KvFormat, KvLayout, place};
+use super::layout::{BLOCK_TOKENS, KvFormat, KvLayout, Side};
+use super::packing::{Halves, Packing};
 use super::rotation;
 use super::run::{KvRows, KvRun};
-use super::scale::{Scale, Side};
 use super::storage::KvDataMut;
 use super::stored::{Stored, write_scale};
-use super::values::{Halves, Values, Whole};
 use crate::simd::Lanes;
 
 /// Writes the rows of a run to `piece`, the layer's numbers in its block.
@@ -25,12 +24,13 @@ pub(crate) unsafe fn store_run<L: Lanes>(
     // SAFETY: the caller checked the run.
     unsafe {
         match piece {
-            KvDataMut::F32(piece) => store_heads::<L, f32>(lanes, layout, (rows, run), piece),
-            KvDataMut::I16(piece) => store_heads::<L, i16>(lanes, layout, (rows, run), piece),
-            KvDataMut::I8(piece) if layout.format == KvFormat::K8V4 => {
-                store_heads::<L, Halves>(lanes, layout, (rows, run), piece);
-            }
-            KvDataMut::I8(piece) => store_heads::<L, i8>(lanes, layout, (rows, run), piece),
+            KvDataMut::F32(piece) => store_heads::<L, f32, f32>(lanes, layout, (rows, run), piece),
+            KvDataMut::I16(piece) => store_heads::<L, i16, i16>(lanes, layout, (rows, run), piece),
+            KvDataMut::I8(piece) => match layout.format {
+                KvFormat::K8V4 => store_heads::<L, i8, Halves>(lanes, layout, (rows, run), piece),
+                KvFormat::Q4 => store_heads::<L, Halves, Halves>(lanes, layout, (rows, run), piece),
+                _ => store_heads::<L, i8, i8>(lanes, layout, (rows, run), piece),
+            },
         }
     }
 }
@@ -39,39 +39,28 @@ pub(crate) unsafe fn store_run<L: Lanes>(
 ///
 /// As [`store_run`].
 #[inline(always)]
-unsafe fn store_heads<L: Lanes, V: Values<Element: Whole>>(
+unsafe fn store_heads<L: Lanes, K: Packing, V: Packing<Element = K::Element>>(
     lanes: L,
     layout: KvLayout,
     (rows, run): (KvRows<'_>, KvRun),
-    piece: &mut [V::Element],
+    piece: &mut [K::Element],
 ) {
     let mut turned = Turned::new(layout);
     let heads = piece.chunks_exact_mut(layout.head_elements());
     for (head, piece) in heads.take(layout.kv_heads).enumerate() {
         let begin = run.first_row * rows.stride + head * layout.head_dim;
-        let (keys, rest) = piece.split_at_mut(layout.panel_elements());
-        let (scales, values) = rest.split_at_mut(rest.len() - layout.value_panel_elements());
-        let head_dim = layout.head_dim;
+        let (keys, rest) = piece.split_at_mut(layout.panel_elements(Side::Key));
+        let (scales, values) = rest.split_at_mut(rest.len() - layout.panel_elements(Side::Value));
         // SAFETY: the run was checked, so each source has `run.rows` rows of `head_dim`, and each target has
         // the sixteen of a block.
         unsafe {
             let (numbers, stride) = turned.turn(&rows.keys[begin..], run.rows, rows.stride);
             let mut source = Source::new(numbers, stride);
-            if V::Element::HAS_SCALES {
-                for row in 0..run.rows {
-                    let scale = V::Element::key_scale(&numbers[row * stride..][..head_dim]);
-                    source.scale((row, scale), (Side::Key, run), scales);
-                }
-            }
-            store_keys(lanes, &source, run, head_dim, keys);
+            source.scale::<K>((numbers, layout), (Side::Key, run), scales);
+            store_keys::<L, K>(lanes, &source, run, layout.head_dim, keys);
             let (numbers, stride) = turned.turn(&rows.values[begin..], run.rows, rows.stride);
             let mut source = Source::new(numbers, stride);
-            if V::Element::HAS_SCALES {
-                for row in 0..run.rows {
-                    let scale = V::scale(&numbers[row * stride..][..head_dim]);
-                    source.scale((row, scale), (Side::Value, run), scales);
-                }
-            }
+            source.scale::<V>((numbers, layout), (Side::Value, run), scales);
             store_values::<L, V>(lanes, &source, run, layout, values);
         }
     }
@@ -130,16 +119,22 @@ impl Source {
         }
     }
 
-    /// Gives a row its scale, which is written to those of its head.
+    /// Gives each row its scale, which is written to those of its head.
     #[inline(always)]
-    fn scale<S: Stored>(
+    fn scale<P: Packing>(
         &mut self,
-        (row, scale): (usize, Scale),
+        (numbers, layout): (&[f32], KvLayout),
         (side, run): (Side, KvRun),
-        scales: &mut [S],
+        scales: &mut [P::Element],
     ) {
-        write_scale(scales, (side, run.position + row), scale.unit);
-        self.factors[row] = scale.inverse;
+        if !P::Element::HAS_SCALES {
+            return;
+        }
+        for row in 0..run.rows {
+            let scale = P::scale(side, &numbers[row * self.stride..][..layout.head_dim]);
+            write_scale(scales, (side, run.position + row), scale.unit);
+            self.factors[row] = scale.inverse;
+        }
     }
 }
 
@@ -149,15 +144,14 @@ impl Source {
 ///
 /// There are `run.rows` rows of `head_dim` numbers.
 #[inline(always)]
-unsafe fn store_keys<L: Lanes, S: Whole>(
+unsafe fn store_keys<L: Lanes, K: Packing>(
     lanes: L,
     rows: &Source,
     run: KvRun,
     head_dim: usize,
-    keys: &mut [S],
+    keys: &mut [K::Element],
 ) {
-    let stride = rows.stride;
-    let key_place = |token, dimension| place((dimension, token), BLOCK_TOKENS, S::TOGETHER);
+    let (stride, together) = (rows.stride, K::Element::TOGETHER);
     let mut token = 0;
     while token < run.rows {
         let tokens = L::WIDTH.min(run.rows - token);
@@ -168,24 +162,25 @@ unsafe fn store_keys<L: Lanes, S: Whole>(
             unsafe {
                 let source = rows.first.add(token * stride + dimension);
                 let factors = &rows.factors[token..][..tokens];
-                let begin = key_place(run.position + token, dimension);
                 if tokens == L::WIDTH && count == L::WIDTH {
-                    let target = keys[begin..].as_mut_ptr();
+                    let begin = dimension / together * BLOCK_TOKENS + run.position + token;
+                    let target = keys[begin * K::ELEMENTS..].as_mut_ptr();
                     let factors = lanes.load(factors.as_ptr());
                     let mut columns = [factors; 2];
                     lanes.for_each_column(source, stride, |column, vector| {
-                        columns[column % S::TOGETHER] = S::scaled(lanes, vector, factors);
-                        if column % S::TOGETHER == S::TOGETHER - 1 {
-                            let row = column / S::TOGETHER * S::TOGETHER * BLOCK_TOKENS;
-                            S::store_together(lanes, target.add(row), columns);
+                        columns[column % together] = vector;
+                        if column % together == together - 1 {
+                            let row = column / together * BLOCK_TOKENS * K::ELEMENTS;
+                            K::store_together(lanes, target.add(row), columns, [factors; 2]);
                         }
                     });
                 } else {
                     for (row, factor) in factors.iter().enumerate() {
                         let source = source.add(row * stride);
-                        let parts = S::parts(lanes, vector(lanes, source, count), *factor);
+                        let parts = K::parts(lanes, vector(lanes, source, count), *factor);
                         for (index, part) in parts[..count].iter().enumerate() {
-                            keys[key_place(run.position + token + row, dimension + index)] = *part;
+                            let place = (dimension + index, run.position + token + row);
+                            K::put(keys, place, BLOCK_TOKENS, *part);
                         }
                     }
                 }
@@ -201,7 +196,7 @@ unsafe fn store_keys<L: Lanes, S: Whole>(
 ///
 /// As [`store_keys`].
 #[inline(always)]
-unsafe fn store_values<L: Lanes, V: Values>(
+unsafe fn store_values<L: Lanes, V: Packing>(
     lanes: L,
     rows: &Source,
     run: KvRun,
@@ -226,7 +221,7 @@ unsafe fn store_values<L: Lanes, V: Values>(
                     let target = &mut values[first * V::ELEMENTS..];
                     let both = [token, token + together - 1];
                     let vectors = both.map(|token| lanes.load(source(token)));
-                    let factors = both.map(|token| rows.factors[token]);
+                    let factors = both.map(|token| lanes.splat(rows.factors[token]));
                     V::store_together(lanes, target.as_mut_ptr(), vectors, factors);
                 } else {
                     for token in token..token + tokens {

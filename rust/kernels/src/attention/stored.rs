@@ -1,6 +1,7 @@
 //! The element types of the cache: how a number is written there, and with which scale.
 
-use super::scale::{Scale, Side};
+use super::layout::Side;
+use super::scale::Scale;
 use crate::simd::Lanes;
 
 /// The largest magnitude of a stored byte.

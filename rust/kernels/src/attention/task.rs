@@ -21,11 +21,42 @@ pub struct AttentionShape {
     pub soft_cap: Option<f32>,
     /// A query sees this many positions, itself included.
     pub window: Option<usize>,
+    /// Of so many of them, the last ones, it sees nothing here: they are another tier's.
+    pub behind: usize,
 }
 
-/// Queries of consecutive positions of one sequence, against one KV head.
+impl AttentionShape {
+    /// Of what is in one tier.
+    pub const fn new(
+        num_heads: usize,
+        scale: f32,
+        soft_cap: Option<f32>,
+        window: Option<usize>,
+    ) -> Self {
+        Self {
+            num_heads,
+            scale,
+            soft_cap,
+            window,
+            behind: 0,
+        }
+    }
+
+    /// The positions that a query at `position` sees.
+    pub(crate) fn visible(&self, position: usize) -> std::ops::Range<usize> {
+        let end = (position + 1).saturating_sub(self.behind);
+        let begin = |window: usize| (position + 1).saturating_sub(window.max(1));
+        self.window.map_or(0, begin).min(end)..end
+    }
+}
+
+/// Queries of consecutive positions of one sequence, against one KV head of one tier.
 #[derive(Debug, Clone, Copy)]
 pub struct AttentionTask<'a> {
+    /// Keys and values.
+    pub kv: KvView<'a>,
+    /// What is the same for every query.
+    pub shape: AttentionShape,
     /// One row a token, rotated; a row begins with all heads, `[num_heads, head_dim]`.
     pub queries: QueryRows<'a>,
     /// How many tokens.
@@ -42,7 +73,8 @@ pub struct AttentionTask<'a> {
 
 impl AttentionTask<'_> {
     /// Checks everything that does not depend on the segment.
-    pub(crate) fn check(&self, kv: &KvView<'_>, shape: &AttentionShape) -> Dimensions {
+    pub(crate) fn check(&self) -> Dimensions {
+        let Self { kv, shape, .. } = self;
         let layout = kv.layout;
         assert!(kv.is_of_its_format(), "blocks of another format");
         assert!(
@@ -69,27 +101,30 @@ impl AttentionTask<'_> {
     }
 
     /// The positions that some query sees.
-    pub(crate) fn seen(&self, window: Option<usize>) -> std::ops::Range<usize> {
-        if self.tokens == 0 {
+    pub(crate) fn seen(&self) -> std::ops::Range<usize> {
+        let Some(last) = self.tokens.checked_sub(1) else {
+            return 0..0;
+        };
+        let is_behind = |window: usize| window.max(1) <= self.shape.behind;
+        if self.shape.window.is_some_and(is_behind) {
             return 0..0;
         }
-        visible(self.first_position, window).start..self.first_position + self.tokens
+        let first = self.shape.visible(self.first_position);
+        first.start..self.shape.visible(self.first_position + last).end
     }
 
     /// The segments of which some query sees something.
-    pub(crate) fn segments(&self, window: Option<usize>) -> std::ops::Range<usize> {
-        let seen = self.seen(window);
+    pub(crate) fn segments(&self) -> std::ops::Range<usize> {
+        let seen = self.seen();
+        if seen.is_empty() {
+            return 0..0;
+        }
         seen.start / SEGMENT_TOKENS..seen.end.div_ceil(SEGMENT_TOKENS)
     }
 
     /// The blocks of a segment that hold something seen, each checked to lie in the pool.
-    pub(crate) fn blocks(
-        &self,
-        kv: &KvView<'_>,
-        window: Option<usize>,
-        segment: usize,
-    ) -> std::ops::Range<usize> {
-        let seen = self.seen(window);
+    pub(crate) fn blocks(&self, segment: usize) -> std::ops::Range<usize> {
+        let seen = self.seen();
         let begin = (seen.start / BLOCK_TOKENS).max(segment * SEGMENT_BLOCKS);
         let end = seen.end.div_ceil(BLOCK_TOKENS);
         let blocks = begin..end.min((segment + 1) * SEGMENT_BLOCKS).max(begin);
@@ -99,7 +134,7 @@ impl AttentionTask<'_> {
             self.block_table.len(),
             blocks.end
         );
-        let known = kv.blocks();
+        let known = self.kv.blocks();
         assert!(
             self.block_table[blocks.clone()]
                 .iter()
@@ -111,7 +146,7 @@ impl AttentionTask<'_> {
 }
 
 /// The checked sizes of a task.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Dimensions {
     pub(crate) tokens: usize,
     /// Query heads of a KV head.
@@ -137,10 +172,4 @@ impl Dimensions {
             "output of {self:?}"
         );
     }
-}
-
-/// The positions that a query at `position` sees.
-pub(crate) fn visible(position: usize, window: Option<usize>) -> std::ops::Range<usize> {
-    let begin = window.map_or(0, |window| (position + 1).saturating_sub(window.max(1)));
-    begin..position + 1
 }

@@ -9,9 +9,8 @@ use std::ops::Range;
 use super::ahead::Ahead;
 use super::arithmetic::{Arithmetic, Weights, together, width};
 use super::join::{Gathered, Share, join};
-use super::layout::{BLOCK_TOKENS, SCALE_BYTES};
+use super::layout::{BLOCK_TOKENS, SCALE_BYTES, Side};
 use super::multiply::{Panel, multiply};
-use super::scale::Side;
 use super::scratch::Scratch;
 use super::segment::{Seen, Segment};
 use super::setting::Setting;
@@ -237,13 +236,13 @@ unsafe fn block_scores<A: Arithmetic, const ROWS: usize, const VECTORS: usize>(
             let token = vector * width::<A>();
             walk.segment
                 .keys(block + token / BLOCK_TOKENS)
-                .add(token % BLOCK_TOKENS * together::<A>())
+                .add(token % BLOCK_TOKENS * A::KEY_ELEMENTS)
         });
         let steps = 0..walk.setting.dimensions.head_dim.div_ceil(together::<A>());
         let keys = Panel {
             side: Side::Key,
             vectors: &keys,
-            stride: BLOCK_TOKENS * together::<A>(),
+            stride: BLOCK_TOKENS * A::KEY_ELEMENTS,
         };
         multiply(
             arithmetic,

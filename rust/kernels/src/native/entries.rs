@@ -248,16 +248,17 @@ macro_rules! attention_entries {
             use crate::attention::arithmetic::{Arithmetic, Floats, Integers};
             use crate::attention::flash::{self, Entries, Target};
             use crate::attention::join::Gathered;
+            use crate::attention::packing::Halves;
             use crate::attention::scratch::Scratch;
             use crate::attention::setting::Setting;
             use crate::attention::tile::{self, Walk};
-            use crate::attention::values::Halves;
             use crate::attention::{KvData, KvFormat};
             use crate::simd::pairs::Pairs;
 
-            type Words = Integers<$pairs, i16>;
-            type Bytes = Integers<$pairs, i8>;
-            type BytesAndHalves = Integers<$pairs, Halves>;
+            type Words = Integers<$pairs, i16, i16>;
+            type Bytes = Integers<$pairs, i8, i8>;
+            type BytesAndHalves = Integers<$pairs, i8, Halves>;
+            type AllHalves = Integers<$pairs, Halves, Halves>;
 
             pub(super) fn gather(
                 pairs: $pairs,
@@ -271,13 +272,16 @@ macro_rules! attention_entries {
                     KvData::I16(data) => {
                         flash::gather(Words::new(pairs), data, work, target, &entries())
                     }
-                    KvData::I8(data) if work.0.kv.layout.format == KvFormat::K8V4 => {
-                        let arithmetic = BytesAndHalves::new(pairs);
-                        flash::gather(arithmetic, data, work, target, &entries())
-                    }
-                    KvData::I8(data) => {
-                        flash::gather(Bytes::new(pairs), data, work, target, &entries())
-                    }
+                    KvData::I8(data) => match work.0.kv.layout.format {
+                        KvFormat::K8V4 => {
+                            let arithmetic = BytesAndHalves::new(pairs);
+                            flash::gather(arithmetic, data, work, target, &entries())
+                        }
+                        KvFormat::Q4 => {
+                            flash::gather(AllHalves::new(pairs), data, work, target, &entries())
+                        }
+                        _ => flash::gather(Bytes::new(pairs), data, work, target, &entries()),
+                    },
                 }
             }
             fn entries<A: Arithmetic>() -> Entries<A> {

@@ -8,9 +8,7 @@ macro_rules! native_kernels {
             use crate::attention::flash::Target;
             use crate::attention::join::{self, Gathered};
             use crate::attention::setting::Setting;
-            use crate::attention::{
-                AttentionShape, AttentionTask, KvDataMut, KvLayout, KvRows, KvRun, KvView, RowsMut,
-            };
+            use crate::attention::{AttentionTask, KvDataMut, KvLayout, KvRows, KvRun, RowsMut};
             use crate::kernels::Kernels;
             use crate::lora::{LoraNumbers, Meeting, RowDelta, rows};
             use crate::matmul::{
@@ -231,45 +229,48 @@ macro_rules! native_kernels {
                         $entries::gate_backward(self.lanes, activation, output_gradient, halves)
                     }
                 }
-                fn attend(
-                    &self,
-                    kv: &KvView<'_>,
-                    shape: &AttentionShape,
-                    task: &AttentionTask<'_>,
-                    output: &mut RowsMut<'_>,
-                ) {
-                    let setting = Setting::new(kv, shape, task);
-                    setting.dimensions.check_output(output);
-                    let mut statistics = vec![0.0; 2 * setting.dimensions.rows()];
+                fn attend(&self, tiers: &[AttentionTask<'_>], output: &mut RowsMut<'_>) {
+                    let [first, ..] = tiers else { return };
+                    let dimensions = first.check();
+                    dimensions.check_output(output);
+                    let mut statistics = vec![0.0; 2 * dimensions.rows()];
                     let mut gathered = Gathered::new(output.reborrow(), &mut statistics);
-                    let segments = task.segments(shape.window);
-                    let target = Target::Joined(&mut gathered);
-                    $attention::gather(self.pairs, (setting, segments), target);
+                    let mut layout = first.kv.layout;
+                    for task in tiers {
+                        let setting = Setting::new(task);
+                        assert_eq!(setting.dimensions, dimensions, "tiers of different shapes");
+                        join::pass_on(layout, task.kv.layout, &mut gathered);
+                        layout = task.kv.layout;
+                        let target = Target::Joined(&mut gathered);
+                        $attention::gather(self.pairs, (setting, task.segments()), target);
+                    }
                     // SAFETY: `self` proves the features.
-                    unsafe { $entries::finish(self.lanes, kv.layout, &mut gathered) }
+                    unsafe { $entries::finish(self.lanes, layout, &mut gathered) }
                 }
                 fn attend_segments(
                     &self,
-                    kv: &KvView<'_>,
-                    shape: &AttentionShape,
                     task: &AttentionTask<'_>,
                     (segments, parts): (std::ops::Range<usize>, &mut [f32]),
                 ) {
-                    let setting = Setting::new(kv, shape, task);
+                    let setting = Setting::new(task);
                     let length = setting.dimensions.part_length();
                     assert_eq!(parts.len(), segments.len() * length, "parts");
                     let target = Target::Parts(parts);
                     $attention::gather(self.pairs, (setting, segments), target);
                 }
-                fn join_segments(&self, parts: &[f32], layout: KvLayout, output: &mut RowsMut<'_>) {
-                    let rows = join::check_parts(parts, layout.head_dim, output);
+                fn join_segments(&self, tiers: &[(KvLayout, &[f32])], output: &mut RowsMut<'_>) {
+                    let (rows, _) = join::check_parts(tiers, output);
                     let mut statistics = vec![0.0; 2 * rows];
                     let mut gathered = Gathered::new(output.reborrow(), &mut statistics);
-                    // SAFETY: `self` proves the features.
-                    unsafe {
-                        $entries::join_parts(self.lanes, parts, &mut gathered);
-                        $entries::finish(self.lanes, layout, &mut gathered);
+                    let mut layout = tiers[0].0;
+                    for (own, parts) in tiers {
+                        join::pass_on(layout, *own, &mut gathered);
+                        layout = *own;
+                        // SAFETY: `self` proves the features.
+                        unsafe { $entries::join_parts(self.lanes, parts, &mut gathered) }
                     }
+                    // SAFETY: `self` proves the features, here too.
+                    unsafe { $entries::finish(self.lanes, layout, &mut gathered) }
                 }
                 fn lora_reduce(
                     &self,

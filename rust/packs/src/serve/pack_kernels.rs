@@ -8,10 +8,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ruvllm_kernels::{
-    Activation, AttentionShape, AttentionTask, FloatProduct, FloatRows, Kernels, KvDataMut,
-    KvGroups, KvLayout, KvRows, KvRun, KvView, LoraAdapter, LoraNumbers, Meeting, OutputRows,
-    OutputTile, PackedMatrix, QuantizedRowMut, QuantizedRows, RowDelta, RowsMut, TileRange,
-    WordRowMut, WordRows,
+    Activation, AttentionTask, FloatProduct, FloatRows, Kernels, KvDataMut, KvGroups, KvLayout,
+    KvRows, KvRun, LoraAdapter, LoraNumbers, Meeting, OutputRows, OutputTile, PackedMatrix,
+    QuantizedRowMut, QuantizedRows, RowDelta, RowsMut, TileRange, WordRowMut, WordRows,
 };
 
 use crate::pack::Pack;
@@ -282,28 +281,16 @@ impl Kernels for PackKernels {
             .gate_backward(activation, output_gradient, halves);
     }
 
-    fn attend(
-        &self,
-        kv: &KvView<'_>,
-        shape: &AttentionShape,
-        task: &AttentionTask<'_>,
-        output: &mut RowsMut<'_>,
-    ) {
-        self.native.attend(kv, shape, task, output);
+    fn attend(&self, tiers: &[AttentionTask<'_>], output: &mut RowsMut<'_>) {
+        self.native.attend(tiers, output);
     }
 
-    fn attend_segments(
-        &self,
-        kv: &KvView<'_>,
-        shape: &AttentionShape,
-        task: &AttentionTask<'_>,
-        parts: (Range<usize>, &mut [f32]),
-    ) {
-        self.native.attend_segments(kv, shape, task, parts);
+    fn attend_segments(&self, task: &AttentionTask<'_>, parts: (Range<usize>, &mut [f32])) {
+        self.native.attend_segments(task, parts);
     }
 
-    fn join_segments(&self, parts: &[f32], layout: KvLayout, output: &mut RowsMut<'_>) {
-        self.native.join_segments(parts, layout, output);
+    fn join_segments(&self, tiers: &[(KvLayout, &[f32])], output: &mut RowsMut<'_>) {
+        self.native.join_segments(tiers, output);
     }
 
     fn store_kv(&self, layout: KvLayout, rows: KvRows<'_>, run: KvRun, piece: &mut KvDataMut<'_>) {

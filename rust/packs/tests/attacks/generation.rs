@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ruvllm_core::cancel::CancelFlag;
 use ruvllm_core::engine::{Engine, EngineConfig, Plan, PlanRow};
 use ruvllm_core::events::Event;
+use ruvllm_core::kv::KvWanted;
 use ruvllm_core::memory::Watermarks;
 use ruvllm_core::model::{ActivationPrecision, LoadOptions, load, open};
 use ruvllm_core::prefix::PrefixLimits;
@@ -36,8 +37,8 @@ fn engine(model: &str, kernels: Arc<dyn Kernels>) -> Engine {
     let model = Arc::new(load(&files, &options, &mut |_, _| Ok(())).unwrap());
     let config = EngineConfig {
         max_context: 256,
-        kv_bytes: model.kv_layout(None).block_bytes() * 128,
-        kv_format: None,
+        kv_bytes: model.kv_groups(KvWanted::default()).unwrap().block_bytes() * 128,
+        kv: KvWanted::default(),
         prefix: PrefixLimits {
             max_bytes: 0,
             max_entries: 0,

@@ -126,7 +126,7 @@ impl Memory {
 
     /// Evicts so many bytes, as far as there are prefixes that nobody uses.
     pub(super) fn give_back(&mut self, bytes: usize) {
-        self.evict_blocks(bytes.div_ceil(self.kv.layout().block_bytes()));
+        self.evict_blocks(bytes.div_ceil(self.kv.block_bytes()));
         self.kv.trim();
     }
 

@@ -37,7 +37,7 @@ impl Memory {
         let Some(paused) = sequence.paused.take() else {
             return true;
         };
-        let block_bytes = self.kv.layout().block_bytes();
+        let block_bytes = self.kv.block_bytes();
         let mut kept = paused.bytes.chunks_exact(block_bytes);
         for is_held in &paused.places {
             if !is_held {

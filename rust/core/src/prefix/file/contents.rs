@@ -152,7 +152,7 @@ pub(super) fn read_contents<F: Read + Seek>(
     };
     last.file.seek(SeekFrom::Start(end)).map_err(io)?;
     let num_blocks = last.number()?;
-    let blocks_bytes = u64::from(num_blocks) * pool.layout().block_bytes() as u64;
+    let blocks_bytes = u64::from(num_blocks) * pool.block_bytes() as u64;
     let Some(left) = (end - first_block).checked_sub(blocks_bytes) else {
         return Err(broken(&format!(
             "{num_blocks} blocks are more than its {length} bytes"

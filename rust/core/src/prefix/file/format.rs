@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::kv::KvPool;
 
 pub(super) const MAGIC: &[u8; 8] = b"RUVLLMKV";
-pub(super) const VERSION: u32 = 5;
+pub(super) const VERSION: u32 = 6;
 /// Stands for a block that is not there: windows had passed it.
 pub(super) const NO_BLOCK: u32 = u32::MAX;
 /// The parent of a node that stands under its namespace's root.
@@ -12,7 +12,7 @@ pub(super) const NO_PARENT: u32 = u32::MAX;
 
 /// What blocks look like, and which layers share them.
 pub(super) fn layout_of(pool: &KvPool) -> String {
-    format!("{:?}, groups {:?}", pool.layout(), pool.groups().windows())
+    pool.groups().to_string()
 }
 
 pub(super) fn broken(problem: &str) -> Error {

@@ -94,7 +94,7 @@ impl Snapshot {
             return Vec::new();
         }
         let mut piece = std::mem::take(&mut self.head);
-        let block_bytes = pool.layout().block_bytes();
+        let block_bytes = pool.block_bytes();
         piece.reserve(limit.min((self.blocks.len() - self.places.len()) * block_bytes));
         while piece.len() < limit && self.places.len() < self.blocks.len() {
             let block = self.blocks[self.places.len()].upgrade();

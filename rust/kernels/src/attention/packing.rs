@@ -1,23 +1,23 @@
-//! How values stand in a block: as its keys do, or two tokens in a byte.
+//! How numbers of keys or values stand in a block: each an element, or two in a byte.
 
-use super::layout::{BLOCK_TOKENS, place};
+use super::layout::{BLOCK_TOKENS, Side, place};
 use super::scale::{LEAST_HALF, MOST_HALF, Scale};
 use super::stored::Stored;
 use crate::simd::Lanes;
 use crate::simd::pairs::Pairs;
 
-/// Values among elements of the type of the keys.
-pub(crate) trait Values: Copy {
-    /// What keys are.
+/// How the numbers of one side stand in rows: those of a key's dimension by token, those of a value's token by dimension.
+pub(crate) trait Packing: Copy {
+    /// What they stand in.
     type Element: Stored;
     /// Elements that a lane takes in one step.
     const ELEMENTS: usize;
     /// The largest magnitude of what meets weights.
     const MOST_WEIGHED: f32;
 
-    /// The scale of a value.
-    fn scale(value: &[f32]) -> Scale;
-    /// Writes vectors of tokens that stand side by side.
+    /// The scale of a key or value.
+    fn scale(side: Side, numbers: &[f32]) -> Scale;
+    /// Writes vectors of rows that are multiplied together, each lane times its factor.
     ///
     /// # Safety
     ///
@@ -26,25 +26,25 @@ pub(crate) trait Values: Copy {
         lanes: L,
         target: *mut Self::Element,
         vectors: [L::Vector; 2],
-        factors: [f32; 2],
+        factors: [L::Vector; 2],
     );
     /// What each number of a vector becomes.
     fn parts<L: Lanes>(lanes: L, vector: L::Vector, factor: f32) -> [Self::Element; BLOCK_TOKENS];
     /// The same of one number: the plain program.
     fn part(number: f32, scale: Scale) -> Self::Element;
-    /// Writes it to its place, `(token, column)`, among values of `width`.
-    fn put(values: &mut [Self::Element], place: (usize, usize), width: usize, part: Self::Element);
+    /// Writes it to its place, `(row, column)`, among rows of `width`.
+    fn put(numbers: &mut [Self::Element], place: (usize, usize), width: usize, part: Self::Element);
 }
 
 /// What is widened to words as it is read.
-pub(crate) trait Widened: Values {
+pub(crate) trait Widened: Packing {
     /// # Safety
     ///
     /// `source` is valid for a pair of each lane.
     unsafe fn load<P: Pairs>(pairs: P, source: *const Self::Element) -> P::Words;
 }
 
-/// Values that stand as keys do, one number an element.
+/// Numbers that are an element each.
 pub(crate) trait Whole: Stored {
     /// The largest magnitude of a number of a value.
     const MOST_VALUE: f32;
@@ -95,25 +95,29 @@ impl Whole for i8 {
     }
 }
 
-impl<S: Whole> Values for S {
+impl<S: Whole> Packing for S {
     type Element = S;
     const ELEMENTS: usize = S::TOGETHER;
     const MOST_WEIGHED: f32 = S::MOST_VALUE;
 
     #[inline(always)]
-    fn scale(value: &[f32]) -> Scale {
-        S::value_scale(value)
+    fn scale(side: Side, numbers: &[f32]) -> Scale {
+        match side {
+            Side::Key => S::key_scale(numbers),
+            Side::Value => S::value_scale(numbers),
+        }
     }
     #[inline(always)]
     unsafe fn store_together<L: Lanes>(
         lanes: L,
         target: *mut S,
         vectors: [L::Vector; 2],
-        factors: [f32; 2],
+        factors: [L::Vector; 2],
     ) {
-        let scaled = |index: usize| S::scaled(lanes, vectors[index], lanes.splat(factors[index]));
+        let first = S::scaled(lanes, vectors[0], factors[0]);
+        let second = S::scaled(lanes, vectors[1], factors[1]);
         // SAFETY: what the caller promises.
-        unsafe { <S as Stored>::store_together(lanes, target, [scaled(0), scaled(1)]) }
+        unsafe { <S as Stored>::store_together(lanes, target, [first, second]) }
     }
     #[inline(always)]
     fn parts<L: Lanes>(lanes: L, vector: L::Vector, factor: f32) -> [S; BLOCK_TOKENS] {
@@ -128,37 +132,37 @@ impl<S: Whole> Values for S {
         S::element(number, scale)
     }
     #[inline(always)]
-    fn put(values: &mut [S], at: (usize, usize), width: usize, part: S) {
-        values[place(at, width, S::TOGETHER)] = part;
+    fn put(numbers: &mut [S], at: (usize, usize), width: usize, part: S) {
+        numbers[place(at, width, S::TOGETHER)] = part;
     }
 }
 
-/// Two tokens in a byte, the first one in its low half, beside keys of bytes. A half `h` of -8..=7 stands for the odd number
-/// `2h + 1`, so that none is wasted on zero.
+/// Two rows in a byte, the first one in its low half: two tokens of a value, two dimensions of a key. A half `h` of -8..=7
+/// stands for the odd number `2h + 1`, so that none is wasted on zero.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Halves;
 
 /// How many halves there are.
 const SIXTEEN: f32 = 16.0;
 
-impl Values for Halves {
+impl Packing for Halves {
     type Element = i8;
     const ELEMENTS: usize = 1;
     const MOST_WEIGHED: f32 = 2.0 * MOST_HALF + 1.0;
 
     #[inline(always)]
-    fn scale(value: &[f32]) -> Scale {
-        Scale::of_halves(value)
+    fn scale(_: Side, numbers: &[f32]) -> Scale {
+        Scale::of_halves(numbers)
     }
     #[inline(always)]
     unsafe fn store_together<L: Lanes>(
         lanes: L,
         target: *mut i8,
         vectors: [L::Vector; 2],
-        factors: [f32; 2],
+        factors: [L::Vector; 2],
     ) {
-        let half = |index: usize| halves(lanes, vectors[index], factors[index]);
-        let (low, high) = (half(0), half(1));
+        let low = halves(lanes, vectors[0], factors[0]);
+        let high = halves(lanes, vectors[1], factors[1]);
         // The low half without its sign: sixteen more where it is below zero.
         let below = lanes.max(lanes.sub(lanes.splat(0.0), low), lanes.splat(0.0));
         let below = lanes.min(below, lanes.splat(1.0));
@@ -171,7 +175,12 @@ impl Values for Halves {
     fn parts<L: Lanes>(lanes: L, vector: L::Vector, factor: f32) -> [i8; BLOCK_TOKENS] {
         let mut parts = [0; BLOCK_TOKENS];
         // SAFETY: a vector is at most as long as the array.
-        unsafe { lanes.store_bytes(parts.as_mut_ptr(), halves(lanes, vector, factor)) };
+        unsafe {
+            lanes.store_bytes(
+                parts.as_mut_ptr(),
+                halves(lanes, vector, lanes.splat(factor)),
+            );
+        };
         parts
     }
     #[inline(always)]
@@ -179,9 +188,9 @@ impl Values for Halves {
         scale.half(number) as i8
     }
     #[inline(always)]
-    fn put(values: &mut [i8], (token, column): (usize, usize), width: usize, half: i8) {
-        let byte = &mut values[token / 2 * width + column];
-        *byte = if token.is_multiple_of(2) {
+    fn put(numbers: &mut [i8], (row, column): (usize, usize), width: usize, half: i8) {
+        let byte = &mut numbers[row / 2 * width + column];
+        *byte = if row.is_multiple_of(2) {
             (*byte & !0xF) | (half & 0xF)
         } else {
             (*byte & 0xF) | (half << 4)
@@ -191,8 +200,8 @@ impl Values for Halves {
 
 /// The halves that the lanes become; what is no number becomes the largest.
 #[inline(always)]
-fn halves<L: Lanes>(lanes: L, vector: L::Vector, factor: f32) -> L::Vector {
-    let scaled = lanes.mul(vector, lanes.splat(factor));
+fn halves<L: Lanes>(lanes: L, vector: L::Vector, factors: L::Vector) -> L::Vector {
+    let scaled = lanes.mul(vector, factors);
     let rounded = lanes.round(lanes.sub(scaled, lanes.splat(0.5)));
     let cut = lanes.min(rounded, lanes.splat(MOST_HALF));
     lanes.max(cut, lanes.splat(LEAST_HALF))
