@@ -21,7 +21,7 @@ from ruvllm.engine_settings import EngineKeywords, EngineSettings
 from ruvllm.errors import ConfigError, InvalidOperationError
 from ruvllm.llm import DEFAULT_MODEL, LLM, Prompt
 from ruvllm.outputs import Completion, TokenLogprob
-from ruvllm.params import GenerateParams
+from ruvllm.params import GenerateKeywords, GenerateParams
 from ruvllm.runtime.awaited import Awaited
 from ruvllm.runtime.generations import Asked
 from ruvllm.runtime.request import Terms
@@ -125,8 +125,13 @@ class AsyncEngine:
         tenant: str = "",
         priority: int = 0,
         adapter: AdapterChoice = None,
+        **keywords: "Unpack[GenerateKeywords]",
     ) -> Completion:
-        """Continue a prompt, or answer a conversation."""
+        """Continue a prompt, or answer a conversation; `params` are changed by keywords, as in `LLM`.
+
+        answer = await engine.generate("The capital of France is", max_tokens=8)
+        """
+        params = GenerateParams.of(params, keywords)
         async with self.stream(prompt, params, tenant=tenant, priority=priority, adapter=adapter) as stream:
             return join_chunks([chunk async for chunk in stream])
 
@@ -138,10 +143,12 @@ class AsyncEngine:
         tenant: str = "",
         priority: int = 0,
         adapter: AdapterChoice = None,
+        **keywords: "Unpack[GenerateKeywords]",
     ) -> Completion:
         """Answer a conversation; a lone text is the user's message."""
         if isinstance(messages, str):
             messages = [{"role": "user", "content": messages}]
+        params = GenerateParams.of(params, keywords)
         return await self.generate(messages, params, tenant=tenant, priority=priority, adapter=adapter)
 
     def stream(
@@ -153,8 +160,10 @@ class AsyncEngine:
         priority: int = 0,
         adapter: AdapterChoice = None,
         interval: float = 0.0,
+        **keywords: "Unpack[GenerateKeywords]",
     ) -> AsyncCompletionStream:
         """Do the same piece by piece, for `async for`; pieces come at least `interval` seconds apart."""
+        params = GenerateParams.of(params, keywords, beside=("interval",))
         return self._llm.astream(
             prompt, params, tenant=tenant, priority=priority, adapter=adapter, interval=interval
         )

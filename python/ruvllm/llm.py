@@ -2,14 +2,13 @@
 
 import os
 import weakref
-from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, cast, overload
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ruvllm._checks import check_integer
 from ruvllm._settings import takes_settings
 from ruvllm.adapters.generation import Readiness
 from ruvllm.adapters.registry import AdapterChoice, Adapters, is_one_choice
@@ -21,7 +20,7 @@ from ruvllm.figures import EngineStats, MemoryStats, ModelInfo, PoolStats
 from ruvllm.learning.methods import LearningMethods
 from ruvllm.learning.tenants import Learning
 from ruvllm.observability.profile import StepProfile
-from ruvllm.outputs import Completion, TokenLogprob
+from ruvllm.outputs import TokenLogprob
 from ruvllm.packs.manager import KernelManager
 from ruvllm.params import GenerateParams
 from ruvllm.runtime import accounts
@@ -31,13 +30,12 @@ from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.configuration import resolve_model, settings_from
 from ruvllm.runtime.engine_prefix_cache import EnginePrefixCache
 from ruvllm.runtime.evaluations import EvaluationResult, Evaluations, StackedResults, TokenIds
-from ruvllm.runtime.gathering import CompletionsInTurn, completions_in_order
-from ruvllm.runtime.generations import Asked, Generations
+from ruvllm.runtime.generate_methods import GenerateMethods
+from ruvllm.runtime.generations import Generations
 from ruvllm.runtime.infill_methods import InfillMethods
 from ruvllm.runtime.opening import open_model
 from ruvllm.runtime.prompts import Prompt, is_one_prompt
 from ruvllm.runtime.request import Terms
-from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
 from ruvllm.structured.methods import StructuredMethods
 from ruvllm.types import DeviceType
 
@@ -47,11 +45,17 @@ if TYPE_CHECKING:
 __all__ = ["LLM", "Prompt"]
 
 DEFAULT_MODEL = "smollm2-135m"
-# Of many prompts, so many are under way at once; the others wait here and not in the engine's queue.
-MAX_IN_FLIGHT = 128
 
 
-class LLM(Closing, ChatMethods, DecisionMethods, InfillMethods, StructuredMethods, LearningMethods):
+class LLM(
+    Closing,
+    GenerateMethods,
+    ChatMethods,
+    DecisionMethods,
+    InfillMethods,
+    StructuredMethods,
+    LearningMethods,
+):
     """A language model, loaded.
 
         with LLM("smollm2-135m") as llm:
@@ -95,123 +99,6 @@ class LLM(Closing, ChatMethods, DecisionMethods, InfillMethods, StructuredMethod
         """End what is running and stop the threads. Twice is the same as once."""
         self._learning.close()
         self._finalizer()
-
-    # -- making text
-
-    @overload
-    def generate(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
-        self,
-        prompt: Prompt,
-        params: GenerateParams | None = None,
-        *,
-        tenant: str = "",
-        priority: int = 0,
-        adapter: AdapterChoice = None,
-    ) -> Completion: ...
-    @overload
-    def generate(
-        self,
-        prompt: Sequence[str] | Sequence[Sequence[int]],
-        params: GenerateParams | None = None,
-        *,
-        tenant: str = "",
-        priority: int = 0,
-        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
-    ) -> list[Completion]: ...
-    def generate(
-        self,
-        prompt: Prompt | Sequence[str] | Sequence[Sequence[int]],
-        params: GenerateParams | None = None,
-        *,
-        tenant: str = "",
-        priority: int = 0,
-        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
-    ) -> Completion | list[Completion]:
-        """Continue a prompt, or each of a list of prompts together.
-
-            llm.generate("The capital of France is", GenerateParams(max_tokens=8)).text
-
-        Args:
-            prompt: A text, token ids, or a list of either.
-            params: How; the defaults are `GenerateParams()`.
-            tenant: On whose account, as `org/team/user`. Tenants take turns and share no cached prefix.
-            priority: Higher ones go first, if need be in the place of lower ones.
-            adapter: The name of a loaded adapter, or several with scales: `{"tone": 1.0, "law": 0.5}`; for a
-                list of prompts also a list, one for each.
-        """
-        generations = self._generations
-        if is_one_prompt(prompt):
-            terms = self._terms(tenant, priority, cast("AdapterChoice", adapter))
-            task = generations.prompt_task(cast("Prompt", prompt), params, terms)
-            return generations.begin(task).completion()
-        prompts = list(cast("Sequence[Prompt]", prompt))
-        terms_of_each = self._terms_of_each(tenant, priority, adapter, len(prompts))
-        tasks = [
-            generations.prompt_task(one, params, terms)
-            for one, terms in zip(prompts, terms_of_each, strict=True)
-        ]
-        return completions_in_order(self._loop, tasks, max_in_flight=MAX_IN_FLIGHT)
-
-    def stream(
-        self,
-        prompt: Asked,
-        params: GenerateParams | None = None,
-        *,
-        tenant: str = "",
-        priority: int = 0,
-        adapter: AdapterChoice = None,
-    ) -> CompletionStream:
-        """Continue a prompt, or answer a conversation, piece by piece.
-
-            for chunk in llm.stream([{"role": "user", "content": "Hello"}]):
-                print(chunk.text, end="", flush=True)
-
-        The request begins at once; closing the stream ends it.
-        """
-        generations = self._generations
-        return generations.begin(generations.task(prompt, params, self._terms(tenant, priority, adapter)))
-
-    def astream(
-        self,
-        prompt: Asked,
-        params: GenerateParams | None = None,
-        *,
-        tenant: str = "",
-        priority: int = 0,
-        adapter: AdapterChoice = None,
-        interval: float = 0.0,
-    ) -> AsyncCompletionStream:
-        """Do the same as `stream` for `async for`; cancelling the task that reads ends the request.
-
-        With an `interval` pieces come at least so many seconds apart, but for the first and the last: many
-        streams cost less processor time.
-
-        async for chunk in llm.astream("Once upon a time"):
-            print(chunk.text, end="", flush=True)
-        """
-        return self.on(self._terms(tenant, priority, adapter)).stream(prompt, params, interval=interval)
-
-    def as_completed(
-        self,
-        prompts: Iterable[Asked],
-        params: GenerateParams | None = None,
-        *,
-        tenant: str = "",
-        priority: int = 0,
-        adapter: AdapterChoice = None,
-        max_in_flight: int = MAX_IN_FLIGHT,
-    ) -> CompletionsInTurn:
-        """Answer any number of prompts or conversations together; gives each when it is done.
-
-            for index, outcome in llm.as_completed(["Paris is", "Rome is"]):
-                print(index, outcome)
-
-        An outcome is a `Completion`, or the error of this one prompt. At most `max_in_flight` are under way;
-        the others are taken from their iterable when there is room.
-        """
-        check_integer("max_in_flight", max_in_flight, 1)
-        make = partial(self._generations.task, params=params, terms=self._terms(tenant, priority, adapter))
-        return CompletionsInTurn(self._loop, prompts, make, max_in_flight=max_in_flight)
 
     # -- numbers
 

@@ -10,13 +10,15 @@ from ruvllm.chat.retrieval import Bm25Index, split_text
 from ruvllm.chat.room import room_for_prompt
 from ruvllm.errors import ConfigError, InvalidOperationError, TokenizationError
 from ruvllm.outputs import Chunk, Completion, Usage
-from ruvllm.params import GenerateParams
+from ruvllm.params import GenerateKeywords, GenerateParams
 from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.streams import CompletionStream, join_chunks
 from ruvllm.text.marks import Rendered
 from ruvllm.text.tokenizer import Tokenizer, encode_rendered
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from ruvllm.llm import LLM
 
 __all__ = ["RagAnswer", "RagPipeline", "RagStream", "Retrieve"]
@@ -126,15 +128,19 @@ class RagPipeline:
         """The chunks for a question, in the order in which they stand in the context."""
         return self._ordered(self._found(question))
 
-    def query(self, question: str, params: GenerateParams | None = None) -> RagAnswer:
+    def query(
+        self, question: str, params: GenerateParams | None = None, **keywords: "Unpack[GenerateKeywords]"
+    ) -> RagAnswer:
         """Find chunks, and answer from them."""
-        with self.stream(question, params) as stream:
+        with self.stream(question, params, **keywords) as stream:
             completion = join_chunks(list(stream))
             return RagAnswer(text=completion.text.strip(), chunks=stream.chunks, completion=completion)
 
-    def stream(self, question: str, params: GenerateParams | None = None) -> "RagStream":
+    def stream(
+        self, question: str, params: GenerateParams | None = None, **keywords: "Unpack[GenerateKeywords]"
+    ) -> "RagStream":
         """Do the same piece by piece; the stream's `chunks` are there from the beginning."""
-        params = params or self._params
+        params = GenerateParams.of(params or self._params, keywords)
         found = self._found(question)
         limit = room_for_prompt(self._llm.model_info.max_context, params)
         while True:

@@ -10,13 +10,15 @@ from ruvllm.chat.room import room_for_prompt
 from ruvllm.chat.transcript import Piece, Turn
 from ruvllm.errors import TokenizationError
 from ruvllm.outputs import Chunk, Completion, Usage
-from ruvllm.params import GenerateParams
+from ruvllm.params import GenerateKeywords, GenerateParams
 from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.prompts import check_room
 from ruvllm.runtime.streams import join_chunks
 from ruvllm.text.tokenizer import Tokenizer, encode_rendered
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from ruvllm.adapters import AdapterChoice
     from ruvllm.llm import LLM
 
@@ -80,12 +82,19 @@ class ChatSession(Conversation):
 
     # -- asking
 
-    def send(self, text: str, params: GenerateParams | None = None) -> Completion:
-        """Ask, and wait for the whole answer."""
-        with self.stream(text, params) as stream:
+    def send(
+        self, text: str, params: GenerateParams | None = None, **keywords: "Unpack[GenerateKeywords]"
+    ) -> Completion:
+        """Ask, and wait for the whole answer; keywords change the parameters for this turn.
+
+        session.send("And of Italy?", temperature=0).text
+        """
+        with self.stream(text, params, **keywords) as stream:
             return join_chunks(list(stream))
 
-    def stream(self, text: str, params: GenerateParams | None = None) -> "ChatStream":
+    def stream(
+        self, text: str, params: GenerateParams | None = None, **keywords: "Unpack[GenerateKeywords]"
+    ) -> "ChatStream":
         """Ask, and give the answer piece by piece; closed early, the history gets what there was.
 
             with session.stream("Tell me a joke.") as answer:
@@ -96,7 +105,7 @@ class ChatSession(Conversation):
         `SessionError` while another answer is being made.
         """
         with self._begin_answer():
-            params = params or self.params
+            params = GenerateParams.of(params or self.params, keywords)
             prompt = self._prompt(text, params)
             chunks = self._llm.stream(
                 prompt.tokens, params, tenant=self._tenant, priority=self._priority, adapter=self._adapter

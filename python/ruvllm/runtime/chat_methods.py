@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 from ruvllm.errors import GrammarError
 from ruvllm.grammar import Grammar
 from ruvllm.outputs import Completion
-from ruvllm.params import GenerateParams
+from ruvllm.params import GenerateKeywords, GenerateParams
 from ruvllm.runtime.generations import Generations
 from ruvllm.runtime.grammars import compiled, strict_fault
 from ruvllm.runtime.request import Terms
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from ruvllm.adapters.registry import AdapterChoice
 
-__all__ = ["ChatMethods", "ToolKeywords"]
+__all__ = ["ChatKeywords", "ChatMethods", "ToolKeywords"]
 
 
 class ToolKeywords(TypedDict, total=False):
@@ -43,6 +43,10 @@ class ToolKeywords(TypedDict, total=False):
     tools: Sequence[ToolLike]
     tool_choice: ToolChoiceLike
     parallel_tool_calls: bool
+
+
+class ChatKeywords(GenerateKeywords, ToolKeywords, total=False):
+    """The keywords of `chat`: how the answer is made, and what may be called."""
 
 
 class ChatMethods(TextMethods):
@@ -63,11 +67,11 @@ class ChatMethods(TextMethods):
         tenant: str = "",
         priority: int = 0,
         adapter: "AdapterChoice" = None,
-        **keywords: "Unpack[ToolKeywords]",
+        **keywords: "Unpack[ChatKeywords]",
     ) -> Completion:
         """Answer a conversation; a lone text is the user's message.
 
-            llm.chat([{"role": "user", "content": "Hello"}]).text
+            llm.chat([{"role": "user", "content": "Hello"}], temperature=0).text
 
         With `tools` the answer's `tool_calls` are what the model calls, and `tool_choice="required"` makes it
         call; `params.grammar`, of JSON, then says what an answer is that calls nothing. What it thinks is in
@@ -79,15 +83,19 @@ class ChatMethods(TextMethods):
             tenant: As for `generate`.
             priority: As for `generate`.
             adapter: As for `generate`.
-            **keywords: `tools`, `tool_choice` and `parallel_tool_calls`; see `ToolKeywords`.
+            **keywords: What `params` are to be other in, as for `generate`; and `tools`, `tool_choice` and
+                `parallel_tool_calls`, see `ToolKeywords`.
         """
+        of_tools = ToolKeywords.__annotations__
+        changes = {name: value for name, value in keywords.items() if name not in of_tools}
+        params = GenerateParams.of(params, changes, beside=tuple(of_tools))
         choice = ToolChoice.of(keywords.get("tool_choice"))
         tools = check_tools(keywords.get("tools", ()), choice)
         tools = () if choice.kind == "none" else tools
         rendered = self.render_chat(messages, tools=tools)
         thinking_open = self.response_format.thinking_open(rendered.text)
         shown = self.response_format.keep_special(with_calls=bool(tools))
-        params = replace(params or GenerateParams(), keep_special=shown)
+        params = replace(params, keep_special=shown)
         parallel = keywords.get("parallel_tool_calls", True)
         grammar = self.response_format.grammar(
             tools, choice, parallel=parallel, thinking_open=thinking_open, content=params.grammar
