@@ -184,7 +184,7 @@ class AsyncEngine:
 
     async def embed(
         self,
-        texts: Prompt | Sequence[str] | Sequence[Sequence[int]],
+        texts: Prompt | Iterable[str] | Sequence[Sequence[int]],
         *,
         tenant: str = "",
         priority: int = 0,

@@ -2,7 +2,7 @@
 
 import os
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
@@ -34,7 +34,7 @@ from ruvllm.runtime.generate_methods import GenerateMethods
 from ruvllm.runtime.generations import Generations
 from ruvllm.runtime.infill_methods import InfillMethods
 from ruvllm.runtime.opening import open_model
-from ruvllm.runtime.prompts import Prompt, is_one_prompt
+from ruvllm.runtime.prompts import Prompt, prompts_of
 from ruvllm.runtime.request import Terms
 from ruvllm.structured.methods import StructuredMethods
 from ruvllm.types import DeviceType
@@ -146,7 +146,7 @@ class LLM(
 
     def embed(
         self,
-        texts: Prompt | Sequence[str] | Sequence[Sequence[int]],
+        texts: Prompt | Iterable[str] | Sequence[Sequence[int]],
         *,
         tenant: str = "",
         priority: int = 0,
@@ -173,7 +173,7 @@ class LLM(
 
     async def aembed(
         self,
-        texts: Prompt | Sequence[str] | Sequence[Sequence[int]],
+        texts: Prompt | Iterable[str] | Sequence[Sequence[int]],
         *,
         tenant: str = "",
         priority: int = 0,
@@ -245,12 +245,17 @@ class LLM(
         return Terms(tenant, priority, adapters=self.adapters.chosen(adapter, tenant))
 
     def _terms_of_each(
-        self, tenant: str, priority: int, adapter: "AdapterChoice | Sequence[AdapterChoice]", count: int
+        self,
+        tenant: str,
+        priority: int,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]",
+        count: int | None,
     ) -> list[Terms]:
-        """The terms of each of a list of prompts: one adapter for all, or one for each."""
-        if is_one_choice(adapter):
+        """The terms of each of a list of prompts: one adapter for all, or one for each; of one at `None`."""
+        if count is None or is_one_choice(adapter):
             # Found once, so that all have the same one, whatever becomes of the name meanwhile.
-            return [self._terms(tenant, priority, cast("AdapterChoice", adapter))] * count
+            terms = self._terms(tenant, priority, cast("AdapterChoice", adapter))
+            return [terms] * (1 if count is None else count)
         each = cast("Sequence[AdapterChoice]", adapter)
         if len(each) != count:
             raise ConfigError(f"there are {len(each)} adapters for {count} prompts")
@@ -258,16 +263,16 @@ class LLM(
 
     def _embedded(
         self,
-        texts: Prompt | Sequence[str] | Sequence[Sequence[int]],
+        texts: Prompt | Iterable[str] | Sequence[Sequence[int]],
         tenant: str,
         priority: int,
         adapter: "AdapterChoice | Sequence[AdapterChoice]",
     ) -> "EvaluationResult[NDArray[np.float32]] | StackedResults":
-        if is_one_prompt(texts):
-            terms = self._terms(tenant, priority, cast("AdapterChoice", adapter))
-            return self._evaluations.embed(cast("Prompt", texts), terms)
-        each = cast("Sequence[Prompt]", texts)
-        return self._evaluations.embed_each(each, self._terms_of_each(tenant, priority, adapter, len(each)))
+        each, count = prompts_of(texts)
+        terms = self._terms_of_each(tenant, priority, adapter, count)
+        if count is None:
+            return self._evaluations.embed(each[0], terms[0])
+        return self._evaluations.embed_each(each, terms)
 
     def foretold(self, params: GenerateParams) -> tuple[int, ...]:
         """The tokens of a `prediction`; none where nothing is guessed."""

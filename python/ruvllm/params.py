@@ -8,7 +8,7 @@ import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from ruvllm._checks import Interval, check_integer, check_number, check_type
 from ruvllm.errors import ConfigError
@@ -158,6 +158,31 @@ class GenerateParams:
         if not isinstance(params, cls):
             raise ConfigError(f"params is a {type(params).__name__}; it must be GenerateParams")
         return replace(params, **_changes(keywords, beside)) if keywords else params
+
+    @classmethod
+    def of_each(
+        cls,
+        params: "GenerateParams | Sequence[GenerateParams] | None",
+        keywords: Mapping[str, object],
+        count: int | None,
+        *,
+        beside: Sequence[str] = (),
+    ) -> "list[GenerateParams]":
+        """The same for each of `count` prompts: one for all, or a list with one for each.
+
+        A `count` of `None` is one prompt that is no list.
+        """
+        if not isinstance(params, list | tuple):
+            made = cls.of(cast("GenerateParams | None", params), keywords, beside=beside)
+            return [made] * (1 if count is None else count)
+        if count is None:
+            raise ConfigError(
+                f"params is a {type(params).__name__} of {len(params)}, which is for a list of prompts; "
+                "for one prompt it must be GenerateParams"
+            )
+        if len(params) != count:
+            raise ConfigError(f"there are {len(params)} params for {count} prompts; give one, or as many")
+        return [cls.of(one, keywords, beside=beside) for one in params]
 
 
 def _changes(keywords: Mapping[str, object], beside: Sequence[str]) -> dict[str, Any]:

@@ -25,6 +25,11 @@ async def opened() -> AsyncEngine:
 
 def asked(llm: LLM, session: ChatSession, params: GenerateParams) -> str:
     llm.generate(["a", "b"], params, max_tokens=3)[0].text
+    llm.generate([], max_tokens=3).append(llm.generate([3, 4]))
+    llm.generate(("a" for _ in range(3)), [params, params, params]).clear()
+    llm.generate([[{"role": "user", "content": "a"}]]).append(llm.generate([{"role": "user"}]))
+    llm.chat(["a", "b"], [params, params]).append(llm.chat([{"role": "user", "content": "a"}]))
+    llm.chat([]).clear()
     llm.generate("a", stop="b", seed=None).text
     for chunk in llm.stream("a", temperature=0, stop=["b", "c"]):
         print(chunk.text)
@@ -43,8 +48,8 @@ LLM(activations="int4")  # Argument "activations" to "LLM" has incompatible type
 LLM(threads="two")  # Argument "threads" to "LLM" has incompatible type "str"
 AsyncEngine.open("m", kv_formt="int8")  # Unexpected keyword argument "kv_formt"
 AsyncEngine.open("m", limits=3)  # Argument "limits" to "open" of "AsyncEngine" has incompatible type "int"
-LLM().chat("a", max_token=3)  # Unexpected keyword argument "max_token" for "chat"
-LLM().chat("a", temperature="cold")  # Argument "temperature" to "chat"
+LLM().chat("a", max_token=3)  # No overload variant of "chat"
+LLM().chat("a", temperature="cold")  # No overload variant of "chat"
 LLM().stream("a", max_tokens=None)  # Argument "max_tokens" to "stream"
 LLM().stream("a", tools=[])  # Unexpected keyword argument "tools" for "stream"
 LLM().generate("a", max_token=3)  # No overload variant of "generate"

@@ -18,11 +18,13 @@ from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.request import GenerationTask, Request
 from ruvllm.runtime.streams import SIGNAL_SECONDS, ChunkMaker, join_chunks
 
-__all__ = ["CompletionsInTurn", "Outcome", "completions_in_order"]
+__all__ = ["MAX_IN_FLIGHT", "CompletionsInTurn", "Outcome", "completions_in_order"]
 
 Outcome: TypeAlias = Completion | Exception
 """An answer, or why there is none."""
 
+# Of many prompts, so many are under way at once; the others wait here and not in the engine's queue.
+MAX_IN_FLIGHT = 128
 # So long it waits for others' requests to leave, where the queue is full and none of its own is in it.
 OVERLOAD_PAUSE_SECONDS = 0.05
 

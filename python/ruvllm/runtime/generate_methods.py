@@ -2,28 +2,26 @@
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, cast, overload
+from typing import TYPE_CHECKING, overload
 
 from ruvllm._checks import check_integer
 from ruvllm.outputs import Completion
 from ruvllm.params import GenerateKeywords, GenerateParams
 from ruvllm.runtime.awaited import Awaited
-from ruvllm.runtime.gathering import CompletionsInTurn, completions_in_order
+from ruvllm.runtime.gathering import MAX_IN_FLIGHT, CompletionsInTurn, completions_in_order
 from ruvllm.runtime.generations import Asked, Generations
 from ruvllm.runtime.opening import OpenModel
-from ruvllm.runtime.prompts import Prompt, is_one_prompt
+from ruvllm.runtime.prompts import prompts_of
 from ruvllm.runtime.request import Terms
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
+from ruvllm.text.messages import MessageLike
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing_extensions import Never, Unpack
 
     from ruvllm.adapters.registry import AdapterChoice
 
-__all__ = ["MAX_IN_FLIGHT", "GenerateMethods"]
-
-# Of many prompts, so many are under way at once; the others wait here and not in the engine's queue.
-MAX_IN_FLIGHT = 128
+__all__ = ["GenerateMethods"]
 
 
 class GenerateMethods:
@@ -37,16 +35,31 @@ class GenerateMethods:
         def _generations(self) -> Generations: ...
         def _terms(self, tenant: str = "", priority: int = 0, adapter: AdapterChoice = None) -> Terms: ...
         def _terms_of_each(
-            self, tenant: str, priority: int, adapter: AdapterChoice | Sequence[AdapterChoice], count: int
+            self,
+            tenant: str,
+            priority: int,
+            adapter: AdapterChoice | Sequence[AdapterChoice],
+            count: int | None,
         ) -> list[Terms]: ...
 
         def on(self, terms: Terms) -> Awaited:
             """Stands in `LLM`."""
 
     @overload
+    def generate(  # type: ignore[overload-overlap]  # of no prompts, none of which is a token
+        self,
+        prompt: "list[Never]",
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
+        **keywords: "Unpack[GenerateKeywords]",
+    ) -> list[Completion]: ...
+    @overload
     def generate(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
         self,
-        prompt: Prompt,
+        prompt: Asked,
         params: GenerateParams | None = None,
         *,
         tenant: str = "",
@@ -57,8 +70,8 @@ class GenerateMethods:
     @overload
     def generate(
         self,
-        prompt: Sequence[str] | Sequence[Sequence[int]],
-        params: GenerateParams | None = None,
+        prompt: Iterable[str] | Iterable[Sequence[int]] | Iterable[Sequence[MessageLike]],
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -67,40 +80,37 @@ class GenerateMethods:
     ) -> list[Completion]: ...
     def generate(
         self,
-        prompt: Prompt | Sequence[str] | Sequence[Sequence[int]],
-        params: GenerateParams | None = None,
+        prompt: Asked | Iterable[Asked],
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
         *,
         tenant: str = "",
         priority: int = 0,
         adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
         **keywords: "Unpack[GenerateKeywords]",
     ) -> Completion | list[Completion]:
-        """Continue a prompt, or each of a list of prompts together.
+        """Continue a prompt, or each of many together.
 
             llm.generate("The capital of France is", max_tokens=8).text
+            llm.generate(table["question"], max_tokens=8)  # a list of as many completions
 
         Args:
-            prompt: A text, token ids, or a list of either.
-            params: How; the defaults are `GenerateParams()`.
+            prompt: A text, token ids or a conversation; or many of these in a list, a column of a table or
+                any other iterable. Of an empty list nothing comes but an empty list.
+            params: How; the defaults are `GenerateParams()`. For many prompts also a list, one for each.
             tenant: On whose account, as `org/team/user`. Tenants take turns and share no cached prefix.
             priority: Higher ones go first, if need be in the place of lower ones.
-            adapter: The name of a loaded adapter, or several with scales: `{"tone": 1.0, "law": 0.5}`; for a
-                list of prompts also a list, one for each.
+            adapter: The name of a loaded adapter, or several with scales: `{"tone": 1.0, "law": 0.5}`; for
+                many prompts also a list, one for each.
             **keywords: What `params` are to be other in: any field of `GenerateParams`, and `stop` for
                 `stop_sequences`.
         """
         generations = self._generations
-        params = GenerateParams.of(params, keywords)
-        if is_one_prompt(prompt):
-            terms = self._terms(tenant, priority, cast("AdapterChoice", adapter))
-            task = generations.prompt_task(cast("Prompt", prompt), params, terms)
-            return generations.begin(task).completion()
-        prompts = list(cast("Sequence[Prompt]", prompt))
-        terms_of_each = self._terms_of_each(tenant, priority, adapter, len(prompts))
-        tasks = [
-            generations.prompt_task(one, params, terms)
-            for one, terms in zip(prompts, terms_of_each, strict=True)
-        ]
+        prompts, count = prompts_of(prompt)
+        each = GenerateParams.of_each(params, keywords, count)
+        terms = self._terms_of_each(tenant, priority, adapter, count)
+        tasks = [generations.task(*one) for one in zip(prompts, each, terms, strict=True)]
+        if count is None:
+            return generations.begin(tasks[0]).completion()
         return completions_in_order(self._open.loop, tasks, max_in_flight=MAX_IN_FLIGHT)
 
     def stream(
