@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,14 @@ from ruvllm.llm import DEFAULT_MODEL, LLM, Prompt
 from ruvllm.outputs import Completion, TokenLogprob
 from ruvllm.params import GenerateKeywords, GenerateParams
 from ruvllm.runtime.awaited import Awaited
-from ruvllm.runtime.generations import Asked
+from ruvllm.runtime.chat_methods import ChatKeywords, ManyConversations
+from ruvllm.runtime.generations import Asked, ManyAsked
 from ruvllm.runtime.request import Terms
-from ruvllm.runtime.streams import AsyncCompletionStream, join_chunks
+from ruvllm.runtime.streams import AsyncCompletionStream
 from ruvllm.text.messages import MessageLike
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing_extensions import Never, Unpack
 
 __all__ = ["AsyncEngine", "OpeningEngine"]
 
@@ -117,39 +118,110 @@ class AsyncEngine:
         """The adapters that requests may name. To load one takes a while: `await asyncio.to_thread(...)`."""
         return self._llm.adapters
 
-    async def generate(
+    @overload
+    async def generate(  # type: ignore[overload-overlap]  # as in `LLM`
+        self,
+        prompt: "list[Never]",
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
+        **keywords: "Unpack[GenerateKeywords]",
+    ) -> list[Completion]: ...
+    @overload
+    async def generate(  # type: ignore[overload-overlap]  # as in `LLM`
         self,
         prompt: Asked,
         params: GenerateParams | None = None,
         *,
         tenant: str = "",
         priority: int = 0,
-        adapter: AdapterChoice = None,
+        adapter: "AdapterChoice" = None,
         **keywords: "Unpack[GenerateKeywords]",
-    ) -> Completion:
-        """Continue a prompt, or answer a conversation; `params` are changed by keywords, as in `LLM`.
+    ) -> Completion: ...
+    @overload
+    async def generate(
+        self,
+        prompt: ManyAsked,
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
+        **keywords: "Unpack[GenerateKeywords]",
+    ) -> list[Completion]: ...
+    async def generate(
+        self,
+        prompt: Asked | ManyAsked,
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
+        **keywords: "Unpack[GenerateKeywords]",
+    ) -> Completion | list[Completion]:
+        """Continue a prompt, or answer a conversation, or each of many together, as `LLM.generate` does.
 
         answer = await engine.generate("The capital of France is", max_tokens=8)
         """
-        params = GenerateParams.of(params, keywords)
-        async with self.stream(prompt, params, tenant=tenant, priority=priority, adapter=adapter) as stream:
-            return join_chunks([chunk async for chunk in stream])
+        # None of the overloads takes what may be one or many.
+        arguments: Any = (prompt, params)
+        return await self._llm.agenerate(
+            *arguments, tenant=tenant, priority=priority, adapter=adapter, **keywords
+        )
 
-    async def chat(
+    @overload
+    async def chat(  # type: ignore[overload-overlap]  # as in `LLM`
+        self,
+        messages: "list[Never]",
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
+        **keywords: "Unpack[ChatKeywords]",
+    ) -> list[Completion]: ...
+    @overload
+    async def chat(  # type: ignore[overload-overlap]  # as in `LLM`
         self,
         messages: str | Sequence[MessageLike],
         params: GenerateParams | None = None,
         *,
         tenant: str = "",
         priority: int = 0,
-        adapter: AdapterChoice = None,
-        **keywords: "Unpack[GenerateKeywords]",
-    ) -> Completion:
-        """Answer a conversation; a lone text is the user's message."""
-        if isinstance(messages, str):
-            messages = [{"role": "user", "content": messages}]
-        params = GenerateParams.of(params, keywords)
-        return await self.generate(messages, params, tenant=tenant, priority=priority, adapter=adapter)
+        adapter: "AdapterChoice" = None,
+        **keywords: "Unpack[ChatKeywords]",
+    ) -> Completion: ...
+    @overload
+    async def chat(
+        self,
+        messages: ManyConversations,
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
+        **keywords: "Unpack[ChatKeywords]",
+    ) -> list[Completion]: ...
+    async def chat(
+        self,
+        messages: str | Sequence[MessageLike] | ManyConversations,
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
+        **keywords: "Unpack[ChatKeywords]",
+    ) -> Completion | list[Completion]:
+        """Answer a conversation, or each of many together, as `LLM.chat` does: with tools and all.
+
+        answer = await engine.chat("Hello", max_tokens=40)
+        """
+        arguments: Any = (messages, params)  # as in `generate`
+        return await self._llm.achat(
+            *arguments, tenant=tenant, priority=priority, adapter=adapter, **keywords
+        )
 
     def stream(
         self,

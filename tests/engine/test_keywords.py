@@ -1,6 +1,5 @@
 """The choices of `GenerateParams` as keywords of the calls themselves."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, get_type_hints
@@ -142,8 +141,3 @@ def test_type_checkers_are_told_of_each_field() -> None:
     more = {"stop_sequences": list[str], "keep_special": list[str], "prediction": list[int]}
     for name, annotation in get_type_hints(GenerateParams).items():
         assert told[name] == (annotation | more[name] if name in more else annotation), name
-
-
-def test_help_speaks_of_them() -> None:
-    for call in (LLM.generate, LLM.chat, AsyncEngine.generate):
-        assert "keywords" in (inspect.getdoc(call) or "")

@@ -1,12 +1,14 @@
 """Many prompts or conversations in one call: lists, columns of tables, generators, none at all."""
 
+import asyncio
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ruvllm import LLM, ConfigError, GenerateParams
+from ruvllm import LLM, AsyncEngine, ConfigError, GenerateParams, Limits, OverloadedError
 from tests.chat.conftest import with_template
 from tests.conftest import FIXTURES
 
@@ -62,6 +64,7 @@ def test_no_prompts_have_no_answers(llm: LLM) -> None:
 
 
 async def test_nor_awaited(llm: LLM) -> None:
+    assert await llm.agenerate([]) == await llm.achat([]) == []
     assert (await llm.aembed([])).shape == (0, 64)
 
 
@@ -134,3 +137,56 @@ def test_what_is_no_list_of_prompts(llm: LLM, given: Any, words: str) -> None:
         llm.generate(given)
     with pytest.raises(ConfigError, match=f"the conversation {words}"):
         llm.chat(given)
+
+
+# -- awaited
+
+
+async def test_the_engine_for_asyncio_takes_as_many(llm: LLM, alone: list[tuple[int, ...]]) -> None:
+    engine = AsyncEngine(llm)
+    assert [one.token_ids for one in await engine.generate(Column(PROMPTS), GREEDY)] == alone  # type: ignore[call-overload]
+    assert (await engine.generate(PROMPTS[0], GREEDY)).token_ids == alone[0]
+    params = [GREEDY, GenerateParams(max_tokens=1), GREEDY]
+    assert len((await engine.generate(PROMPTS, params))[1].token_ids) == 1
+    chats = await engine.chat(CONVERSATIONS, GREEDY)
+    assert [one.token_ids for one in chats] == [one.token_ids for one in llm.chat(CONVERSATIONS, GREEDY)]
+    with pytest.raises(ConfigError, match="there are 1 params for 3 prompts"):
+        await engine.generate(PROMPTS, [GREEDY])
+
+
+async def test_an_error_ends_them_all(llm: LLM) -> None:
+    long = GenerateParams(temperature=0.0, max_tokens=200, ignore_eos=True)
+    asked = asyncio.ensure_future(AsyncEngine(llm).generate(PROMPTS, long))
+    while not llm.memory_stats().running_requests and not asked.done():
+        await asyncio.sleep(0.001)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    end = time.monotonic() + 5
+    while llm.memory_stats().running_requests:
+        assert time.monotonic() < end, "they go on"
+        await asyncio.sleep(0.005)
+
+
+async def test_more_than_the_queue_holds() -> None:
+    """As for threads, what finds no room waits for it, where one alone is refused."""
+    with LLM(
+        FIXTURES / "gguf" / "llama-gqa.gguf", max_context=64, limits=Limits(max_waiting=2, max_running=1)
+    ) as small:
+        answers = await small.agenerate([[5, index] for index in range(20)], max_tokens=2, ignore_eos=True)
+        assert [len(one.token_ids) for one in answers] == [2] * 20
+        with pytest.raises(OverloadedError):
+            _ = [small.stream([5, index], max_tokens=50, ignore_eos=True) for index in range(20)]
+
+
+async def test_tools_are_told_of_as_by_the_model() -> None:
+    tool: Any = {"name": "f", "parameters": {"type": "object"}}
+    params: Any = {"temperature": 0.0, "max_tokens": 60}
+    with LLM(FIXTURES / "gguf" / "llama-gqa.gguf") as plain:
+        llm = with_template(plain)
+        plainly = llm.chat("a", **params)
+        called = llm.chat("a", tools=[tool], tool_choice="required", **params)
+        awaited = await AsyncEngine(llm).chat("a", tools=[tool], tool_choice="required", **params)
+    assert awaited.usage.prompt_tokens == called.usage.prompt_tokens > plainly.usage.prompt_tokens
+    assert (awaited.token_ids, awaited.text) == (called.token_ids, called.text)
+    assert [one.name for one in awaited.tool_calls] == [one.name for one in called.tool_calls]

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple, TypedDict, overload
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypedDict, overload
 
 from ruvllm.errors import GrammarError
 from ruvllm.grammar import Grammar
 from ruvllm.outputs import Completion
 from ruvllm.params import GenerateKeywords, GenerateParams
-from ruvllm.runtime.gathering import MAX_IN_FLIGHT, completions_in_order
+from ruvllm.runtime.gathering import MAX_IN_FLIGHT, awaited_in_order, completions_in_order
 from ruvllm.runtime.generations import Generations
 from ruvllm.runtime.grammars import compiled, strict_fault
 from ruvllm.runtime.prompts import prompts_of
@@ -31,7 +32,12 @@ if TYPE_CHECKING:
 
     from ruvllm.adapters.registry import AdapterChoice
 
-__all__ = ["ChatKeywords", "ChatMethods", "ToolKeywords"]
+__all__ = ["ChatKeywords", "ChatMethods", "ManyConversations", "ToolKeywords"]
+
+ManyConversations: TypeAlias = (
+    Iterable[str] | Iterable[Sequence[MessageLike]] | Iterable[str | Sequence[MessageLike]]
+)
+"""A lone text is the user's message."""
 
 
 class ToolKeywords(TypedDict, total=False):
@@ -93,7 +99,7 @@ class ChatMethods(TextMethods):
     @overload
     def chat(
         self,
-        messages: Iterable[str] | Iterable[Sequence[MessageLike]] | Iterable[str | Sequence[MessageLike]],
+        messages: ManyConversations,
         params: GenerateParams | Sequence[GenerateParams] | None = None,
         *,
         tenant: str = "",
@@ -103,7 +109,7 @@ class ChatMethods(TextMethods):
     ) -> list[Completion]: ...
     def chat(
         self,
-        messages: str | Sequence[MessageLike] | Iterable[str | Sequence[MessageLike]],
+        messages: str | Sequence[MessageLike] | ManyConversations,
         params: GenerateParams | Sequence[GenerateParams] | None = None,
         *,
         tenant: str = "",
@@ -130,17 +136,84 @@ class ChatMethods(TextMethods):
             **keywords: What `params` are to be other in, as for `generate`; and `tools`, `tool_choice` and
                 `parallel_tool_calls`, see `ToolKeywords`.
         """
+        asked, is_one = self._asked_of_each(messages, params, keywords, tenant, priority, adapter)
+        if is_one:
+            return asked[0].answer(self._generations.begin(asked[0].task).completion())
+        tasks = [one.task for one in asked]
+        made = completions_in_order(self._open.loop, tasks, max_in_flight=MAX_IN_FLIGHT)
+        return [one.answer(completion) for one, completion in zip(asked, made, strict=True)]
+
+    @overload
+    async def achat(  # type: ignore[overload-overlap]  # of no conversations, none of which is a message
+        self,
+        messages: "list[Never]",
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
+        **keywords: "Unpack[ChatKeywords]",
+    ) -> list[Completion]: ...
+    @overload
+    async def achat(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
+        self,
+        messages: str | Sequence[MessageLike],
+        params: GenerateParams | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice" = None,
+        **keywords: "Unpack[ChatKeywords]",
+    ) -> Completion: ...
+    @overload
+    async def achat(
+        self,
+        messages: ManyConversations,
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
+        **keywords: "Unpack[ChatKeywords]",
+    ) -> list[Completion]: ...
+    async def achat(
+        self,
+        messages: str | Sequence[MessageLike] | ManyConversations,
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
+        **keywords: "Unpack[ChatKeywords]",
+    ) -> Completion | list[Completion]:
+        """Do the same as `chat`, to be awaited; cancelling the task that waits ends the requests.
+
+        answer = await llm.achat("Hello", max_tokens=40)
+        """
+        asked, is_one = self._asked_of_each(messages, params, keywords, tenant, priority, adapter)
+        begin = partial(self._generations.begin_for_asyncio, interval=0.0)
+        if is_one:
+            return asked[0].answer(await begin(asked[0].task).completion())
+        made = await awaited_in_order(begin, [one.task for one in asked], max_in_flight=MAX_IN_FLIGHT)
+        return [one.answer(completion) for one, completion in zip(asked, made, strict=True)]
+
+    def _asked_of_each(
+        self,
+        messages: str | Sequence[MessageLike] | ManyConversations,
+        params: GenerateParams | Sequence[GenerateParams] | None,
+        keywords: "ChatKeywords",
+        tenant: str,
+        priority: int,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]",
+    ) -> "tuple[list[_Asked], bool]":
+        """What is asked, and whether it is one conversation and no list of them."""
         of_tools = ToolKeywords.__optional_keys__
         changes = {name: value for name, value in keywords.items() if name not in of_tools}
         conversations, count = prompts_of(messages, "conversation")
         each = GenerateParams.of_each(params, changes, count, beside=tuple(of_tools))
         terms = self._terms_of_each(tenant, priority, adapter, count)
-        asked = [self._asked(*one, keywords=keywords) for one in zip(conversations, each, terms, strict=True)]
-        if count is None:
-            return asked[0].answer(self._generations.begin(asked[0].task).completion())
-        tasks = [one.task for one in asked]
-        made = completions_in_order(self._open.loop, tasks, max_in_flight=MAX_IN_FLIGHT)
-        return [one.answer(completion) for one, completion in zip(asked, made, strict=True)]
+        asked = [self._asked(*one, keywords) for one in zip(conversations, each, terms, strict=True)]
+        return asked, count is None
 
     def _asked(
         self,

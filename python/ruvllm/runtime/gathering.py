@@ -4,6 +4,7 @@ All of them report to one queue, so that one thread waits for all; what is made 
 `CompletionStream` would have made of it.
 """
 
+import asyncio
 import queue
 import time
 from collections import deque
@@ -16,9 +17,9 @@ from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.events import Event, is_last
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.request import GenerationTask, Request
-from ruvllm.runtime.streams import SIGNAL_SECONDS, ChunkMaker, join_chunks
+from ruvllm.runtime.streams import SIGNAL_SECONDS, AsyncCompletionStream, ChunkMaker, join_chunks
 
-__all__ = ["MAX_IN_FLIGHT", "CompletionsInTurn", "Outcome", "completions_in_order"]
+__all__ = ["MAX_IN_FLIGHT", "CompletionsInTurn", "Outcome", "awaited_in_order", "completions_in_order"]
 
 Outcome: TypeAlias = Completion | Exception
 """An answer, or why there is none."""
@@ -166,3 +167,31 @@ def completions_in_order(
                 raise outcome
             completions[index] = outcome
     return [completions[index] for index in range(len(tasks))]
+
+
+async def awaited_in_order(
+    begin: Callable[[GenerationTask], AsyncCompletionStream],
+    tasks: Sequence[GenerationTask],
+    *,
+    max_in_flight: int,
+) -> list[Completion]:
+    """The same for a coroutine; cancelling it ends what is under way."""
+    room = asyncio.Semaphore(max_in_flight)
+
+    async def answer(task: GenerationTask) -> Completion:
+        async with room:
+            while True:
+                try:
+                    stream = begin(task)
+                    break
+                except OverloadedError:
+                    await asyncio.sleep(OVERLOAD_PAUSE_SECONDS)
+            return await stream.completion()
+
+    answers = [asyncio.ensure_future(answer(task)) for task in tasks]
+    try:
+        return await asyncio.gather(*answers)
+    finally:
+        for one in answers:
+            one.cancel()
+        await asyncio.gather(*answers, return_exceptions=True)

@@ -8,13 +8,12 @@ from ruvllm._checks import check_integer
 from ruvllm.outputs import Completion
 from ruvllm.params import GenerateKeywords, GenerateParams
 from ruvllm.runtime.awaited import Awaited
-from ruvllm.runtime.gathering import MAX_IN_FLIGHT, CompletionsInTurn, completions_in_order
-from ruvllm.runtime.generations import Asked, Generations
+from ruvllm.runtime.gathering import MAX_IN_FLIGHT, CompletionsInTurn, awaited_in_order, completions_in_order
+from ruvllm.runtime.generations import Asked, Generations, ManyAsked
 from ruvllm.runtime.opening import OpenModel
 from ruvllm.runtime.prompts import prompts_of
-from ruvllm.runtime.request import Terms
+from ruvllm.runtime.request import GenerationTask, Terms
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
-from ruvllm.text.messages import MessageLike
 
 if TYPE_CHECKING:
     from typing_extensions import Never, Unpack
@@ -70,7 +69,7 @@ class GenerateMethods:
     @overload
     def generate(
         self,
-        prompt: Iterable[str] | Iterable[Sequence[int]] | Iterable[Sequence[MessageLike]],
+        prompt: ManyAsked,
         params: GenerateParams | Sequence[GenerateParams] | None = None,
         *,
         tenant: str = "",
@@ -80,7 +79,7 @@ class GenerateMethods:
     ) -> list[Completion]: ...
     def generate(
         self,
-        prompt: Asked | Iterable[Asked],
+        prompt: Asked | ManyAsked,
         params: GenerateParams | Sequence[GenerateParams] | None = None,
         *,
         tenant: str = "",
@@ -104,14 +103,79 @@ class GenerateMethods:
             **keywords: What `params` are to be other in: any field of `GenerateParams`, and `stop` for
                 `stop_sequences`.
         """
-        generations = self._generations
+        tasks, is_one = self._tasks(prompt, params, keywords, tenant, priority, adapter)
+        if is_one:
+            return self._generations.begin(tasks[0]).completion()
+        return completions_in_order(self._open.loop, tasks, max_in_flight=MAX_IN_FLIGHT)
+
+    @overload
+    async def agenerate(  # type: ignore[overload-overlap]  # of no prompts, none of which is a token
+        self,
+        prompt: "list[Never]",
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
+        **keywords: "Unpack[GenerateKeywords]",
+    ) -> list[Completion]: ...
+    @overload
+    async def agenerate(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
+        self,
+        prompt: Asked,
+        params: GenerateParams | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice" = None,
+        **keywords: "Unpack[GenerateKeywords]",
+    ) -> Completion: ...
+    @overload
+    async def agenerate(
+        self,
+        prompt: ManyAsked,
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
+        **keywords: "Unpack[GenerateKeywords]",
+    ) -> list[Completion]: ...
+    async def agenerate(
+        self,
+        prompt: Asked | ManyAsked,
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
+        **keywords: "Unpack[GenerateKeywords]",
+    ) -> Completion | list[Completion]:
+        """Do the same as `generate`, to be awaited; cancelling the task that waits ends the requests.
+
+        answers = await llm.agenerate(["Paris is", "Rome is"], max_tokens=8)
+        """
+        tasks, is_one = self._tasks(prompt, params, keywords, tenant, priority, adapter)
+        begin = partial(self._generations.begin_for_asyncio, interval=0.0)
+        if is_one:
+            return await begin(tasks[0]).completion()
+        return await awaited_in_order(begin, tasks, max_in_flight=MAX_IN_FLIGHT)
+
+    def _tasks(
+        self,
+        prompt: Asked | ManyAsked,
+        params: GenerateParams | Sequence[GenerateParams] | None,
+        keywords: "GenerateKeywords",
+        tenant: str,
+        priority: int,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]",
+    ) -> tuple[list[GenerationTask], bool]:
+        """What is to be computed, and whether it is one prompt and no list of them."""
         prompts, count = prompts_of(prompt)
         each = GenerateParams.of_each(params, keywords, count)
         terms = self._terms_of_each(tenant, priority, adapter, count)
-        tasks = [generations.task(*one) for one in zip(prompts, each, terms, strict=True)]
-        if count is None:
-            return generations.begin(tasks[0]).completion()
-        return completions_in_order(self._open.loop, tasks, max_in_flight=MAX_IN_FLIGHT)
+        make = self._generations.task
+        return [make(*one) for one in zip(prompts, each, terms, strict=True)], count is None
 
     def stream(
         self,

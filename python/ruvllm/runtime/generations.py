@@ -1,6 +1,6 @@
 """Prompts that are to be gone on from, made into tasks and begun; `evaluations` does the same for numbers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from ruvllm._checks import Interval, check_number
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     import ruvllm._native as _native
     from ruvllm.adapters.registry import ChosenAdapters
 
-__all__ = ["Asked", "Generations"]
+__all__ = ["Asked", "Generations", "ManyAsked"]
 
 Asked: TypeAlias = Prompt | Sequence[MessageLike]
 """What is gone on from, or answered."""
+ManyAsked: TypeAlias = Iterable[str] | Iterable[Sequence[int]] | Iterable[Sequence[MessageLike]]
+"""Many of these."""
 
 # Seconds between two pieces of a stream; a larger number is likely meant as milliseconds.
 MAX_INTERVAL = 10.0

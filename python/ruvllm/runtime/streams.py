@@ -211,6 +211,11 @@ class AsyncCompletionStream(AsyncIterator[Chunk]):
         self._done = chunks[-1].finish_reason is not None
         return chunks
 
+    async def completion(self) -> Completion:
+        """Wait for all that is left and join it."""
+        async with self:
+            return join_chunks([chunk async for chunk in self])
+
     async def aclose(self) -> None:
         """Stop: the engine ends the request, and there are no more chunks."""
         self._cancel()
