@@ -27,6 +27,7 @@ from ruvllm.runtime.chat_methods import ChatKeywords, ManyConversations
 from ruvllm.runtime.generations import Asked, ManyAsked
 from ruvllm.runtime.request import Terms
 from ruvllm.runtime.streams import AsyncCompletionStream
+from ruvllm.runtime.unpicklable import Unpicklable
 from ruvllm.text.messages import MessageLike
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncEngine", "OpeningEngine"]
 
 
-class AsyncEngine:
+class AsyncEngine(Unpicklable):
     """What `LLM` does, to be awaited.
 
         async with AsyncEngine.open("smollm2-135m") as engine:
@@ -107,6 +108,11 @@ class AsyncEngine:
         engine = cls(llm)
         engine._is_owner = True
         return engine
+
+    _instead = "pass the name of the model, and open an engine there"
+
+    def __repr__(self) -> str:
+        return f"AsyncEngine({self._llm!r})"
 
     @property
     def llm(self) -> LLM:
@@ -313,6 +319,10 @@ class OpeningEngine:
         self._name = name
         self._thread: threading.Thread | None = None
         self._engine: AsyncEngine | None = None
+
+    def __repr__(self) -> str:
+        state = "not begun" if self._thread is None else "loading" if self.is_loading else "done"
+        return f"OpeningEngine({self._name!r}, {state})"
 
     @property
     def is_loading(self) -> bool:

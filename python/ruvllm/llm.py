@@ -36,6 +36,7 @@ from ruvllm.runtime.infill_methods import InfillMethods
 from ruvllm.runtime.opening import open_model
 from ruvllm.runtime.prompts import Prompt, prompts_of
 from ruvllm.runtime.request import Terms
+from ruvllm.runtime.unpicklable import Unpicklable
 from ruvllm.structured.methods import StructuredMethods
 from ruvllm.types import DeviceType
 
@@ -48,6 +49,7 @@ DEFAULT_MODEL = "smollm2-135m"
 
 
 class LLM(
+    Unpicklable,
     Closing,
     GenerateMethods,
     ChatMethods,
@@ -93,7 +95,13 @@ class LLM(
         self._finalizer = weakref.finalize(self, self._loop.close)
 
     def __repr__(self) -> str:
-        return f"LLM({str(self._open.path)!r})"
+        opened = self._open
+        return (
+            f"LLM({opened.path.stem!r:.64}, {opened.native.quantization}, max_context={opened.max_context})"
+        )
+
+    def _hint(self) -> str:
+        return f"pass the name of the model and load it there: LLM({str(self._open.path)!r})"
 
     def close(self) -> None:
         """End what is running and stop the threads. Twice is the same as once."""
@@ -282,7 +290,7 @@ class LLM(
 
     @property
     def _generations(self) -> Generations:
-        return Generations(self._open, self._tokens, self.chat_tokens, lambda: self.response_format.reasons)
+        return Generations(self._open, self._tokens, self.render_chat, lambda: self.response_format.reasons)
 
     @property
     def _evaluations(self) -> Evaluations:

@@ -116,6 +116,9 @@ class PrefixCache:
         self._counts: Counter[str] = Counter()
         self._miss_reasons: Counter[str] = Counter()
 
+    def __repr__(self) -> str:
+        return f"PrefixCache(tokens={self._tree.token_count}, bytes={self._bytes})"
+
     def lookup(self, tokens: Tokens, *, limit: int | None = None) -> CachedPrefix | None:
         """The longest known beginning; `None` where nothing is known.
 

@@ -102,6 +102,9 @@ class RadixTree:
     def __init__(self) -> None:
         self._tree = _native.RadixTree()
 
+    def __repr__(self) -> str:
+        return f"RadixTree(nodes={self.node_count}, tokens={self.token_count})"
+
     def insert(self, tokens: Tokens, payload: Any = None) -> int:
         """Make tokens known; gives how many were known before. The payload stands for the others."""
         return self._tree.insert(listed(tokens), payload)

@@ -9,6 +9,7 @@ from ruvllm.errors import BatchError
 from ruvllm.outputs import Completion, Usage
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.gathering import Outcome
+from ruvllm.runtime.unpicklable import Unpicklable
 
 if TYPE_CHECKING:
     from ruvllm.llm import LLM
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["BatchInference"]
 
 
-class BatchInference:
+class BatchInference(Unpicklable):
     """Puts one instruction before each of many inputs.
 
         with LLM("smollm2-135m") as llm:
@@ -61,6 +62,11 @@ class BatchInference:
         self._priority = priority
         self._usage = Usage(prompt_tokens=0, completion_tokens=0)
         self._usage_lock = threading.Lock()
+
+    _instead = "pass the name of the model and the instruction, and make one there"
+
+    def __repr__(self) -> str:
+        return f"BatchInference({self._llm!r}, {self.instruction_prefix!r:.64})"
 
     @property
     def usage(self) -> Usage:

@@ -1,8 +1,8 @@
 """`ChatSession`: a conversation of which each turn computes only what is new."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol, cast
 
 from ruvllm.chat import transcript
 from ruvllm.chat.conversation import Conversation
@@ -13,7 +13,9 @@ from ruvllm.outputs import Chunk, Completion, Usage
 from ruvllm.params import GenerateKeywords, GenerateParams
 from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.prompts import check_room
+from ruvllm.runtime.request import GenerationTask
 from ruvllm.runtime.streams import join_chunks
+from ruvllm.runtime.unpicklable import Unpicklable
 from ruvllm.text.tokenizer import Tokenizer, encode_rendered
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class _Prompt:
     dropped: int
 
 
-class ChatSession(Conversation):
+class ChatSession(Unpicklable, Conversation):
     """A system prompt, and questions and answers by turns.
 
         with LLM("smollm2-135m") as llm:
@@ -80,6 +82,11 @@ class ChatSession(Conversation):
         self._priority = priority
         self._adapter = adapter
 
+    _instead = "pass its `history`, which is plain data"
+
+    def __repr__(self) -> str:
+        return f"ChatSession({self._llm!r}, turns={len(self._turns)})"
+
     # -- asking
 
     def send(
@@ -90,7 +97,7 @@ class ChatSession(Conversation):
         session.send("And of Italy?", temperature=0).text
         """
         with self.stream(text, params, **keywords) as stream:
-            return join_chunks(list(stream))
+            return join_chunks(list(stream), stream.task)
 
     def stream(
         self, text: str, params: GenerateParams | None = None, **keywords: "Unpack[GenerateKeywords]"
@@ -111,7 +118,8 @@ class ChatSession(Conversation):
                 prompt.tokens, params, tenant=self._tenant, priority=self._priority, adapter=self._adapter
             )
         self._dropped = prompt.dropped
-        return ChatStream(chunks, lambda made, *, failed: self._end(text, prompt, made, failed=failed))
+        task = replace(cast("GenerationTask", chunks.task), prompt=prompt.text)
+        return ChatStream(chunks, lambda made, *, failed: self._end(text, prompt, made, failed=failed), task)
 
     def fork(self) -> "ChatSession":
         """A session with the same past that goes its own way; both share what is computed so far."""
@@ -198,10 +206,15 @@ class ChatStream(Closing, Iterator[Chunk]):
     as it was made; an error of the engine takes the question back.
     """
 
-    def __init__(self, chunks: _Chunks, end: Callable[..., None]) -> None:
+    def __init__(self, chunks: _Chunks, end: Callable[..., None], task: GenerationTask | None = None) -> None:
+        self.task = task
         self._chunks = chunks
         self._made: list[Chunk] = []
         self._end: Callable[..., None] | None = end
+
+    def __repr__(self) -> str:
+        state = "at its end" if self._end is None else "under way"
+        return f"ChatStream(chunks={len(self._made)}, {state})"
 
     def __iter__(self) -> "ChatStream":
         return self

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ruvllm.errors import SessionError
 from ruvllm.outputs import Completion
 from ruvllm.params import GenerateParams
+from ruvllm.runtime.unpicklable import Unpicklable
 from ruvllm.tools import ToolCall, ToolChoice, ToolChoiceLike, ToolDefinition, ToolLike, check_tools
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["ToolConversation"]
 
 
-class ToolConversation:
+class ToolConversation(Unpicklable):
     """Messages, calls and results, in the order in which they come.
 
         with LLM("smollm2-135m") as llm:
@@ -54,6 +55,11 @@ class ToolConversation:
         self._pending: tuple[ToolCall, ...] = ()
         if system_prompt:
             self._messages.append({"role": "system", "content": system_prompt})
+
+    _instead = "pass its `messages`, which are plain data"
+
+    def __repr__(self) -> str:
+        return f"ToolConversation({self._llm!r}, tools={len(self.tools)}, messages={len(self._messages)})"
 
     @property
     def messages(self) -> list[dict[str, Any]]:

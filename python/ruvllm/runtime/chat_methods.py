@@ -24,7 +24,6 @@ from ruvllm.text.response import (
     Reasoning,
     ResponseParser,
 )
-from ruvllm.text.tokenizer import encode_rendered
 from ruvllm.tools import ToolCall, ToolChoice, ToolChoiceLike, ToolDefinition, ToolLike, check_tools
 
 if TYPE_CHECKING:
@@ -235,8 +234,7 @@ class ChatMethods(TextMethods):
             tools, choice, parallel=parallel, thinking_open=thinking_open, content=params.grammar
         )
         params = self._held(params, grammar, tools)
-        tokens = encode_rendered(self._required_tokenizer(), rendered)
-        task = self._generations.prompt_task(tokens, params, terms)
+        task = self._generations.rendered_task(rendered, params, terms)
         return _Asked(task, lambda: self.response_format.parser(thinking_open=thinking_open, tools=tools))
 
     def _held(

@@ -57,7 +57,7 @@ class _Answer:
             self._chunks.extend(self._maker.chunk(event, now) for event in events)
         except Exception as error:  # noqa: BLE001 - it is this request's, and the others go on
             return error
-        return join_chunks(self._chunks) if is_last(events[-1]) else None
+        return join_chunks(self._chunks, self.request.task) if is_last(events[-1]) else None
 
 
 class CompletionsInTurn(Closing, Iterator[tuple[int, Outcome]]):
@@ -84,6 +84,9 @@ class CompletionsInTurn(Closing, Iterator[tuple[int, Outcome]]):
         self._held_back: tuple[int, GenerationTask] | None = None
         self._done: deque[tuple[int, Outcome]] = deque()
         self._closed = False
+
+    def __repr__(self) -> str:
+        return f"CompletionsInTurn(under_way={len(self._answers)})"
 
     def __iter__(self) -> "CompletionsInTurn":
         return self
