@@ -5,7 +5,8 @@
     with LLM("smollm2-135m") as llm:
         print(llm.chat("What is the capital of France?").text)
 
-The library logs to the logger `ruvllm` and prints nothing.
+The library logs to the logger `ruvllm` and prints nothing but bars, while a model is fetched and loaded and
+where a person looks: in a terminal or a notebook (`progress=False` shows none).
 """
 
 import importlib

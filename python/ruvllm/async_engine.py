@@ -25,6 +25,7 @@ from ruvllm.params import GenerateKeywords, GenerateParams
 from ruvllm.runtime.awaited import Awaited
 from ruvllm.runtime.chat_methods import ChatKeywords, ManyConversations
 from ruvllm.runtime.generations import Asked, ManyAsked
+from ruvllm.runtime.loading_progress import Progress
 from ruvllm.runtime.request import Terms
 from ruvllm.runtime.streams import AsyncCompletionStream
 from ruvllm.runtime.unpicklable import Unpicklable
@@ -52,7 +53,7 @@ class AsyncEngine(Unpicklable):
         model: str | os.PathLike[str] | LLM = DEFAULT_MODEL,
         *,
         config: ModelConfig | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = True,
         **settings: "Unpack[EngineKeywords]",
     ) -> None:
         """Load a model here and now, as `LLM` does; in a coroutine, await `open`, which holds nobody up.
@@ -66,7 +67,11 @@ class AsyncEngine(Unpicklable):
         """
         self._is_owner = not isinstance(model, LLM)
         if isinstance(model, LLM):
-            given = [*settings, *(["config"] if config else []), *(["progress"] if progress else [])]
+            given = [
+                *settings,
+                *(["config"] if config else []),
+                *(["progress"] if callable(progress) else []),
+            ]
             if given:
                 raise ConfigError(f"{', '.join(given)}: a model that is loaded already cannot be set up anew")
             self._llm = model
@@ -80,7 +85,7 @@ class AsyncEngine(Unpicklable):
         model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
         config: ModelConfig | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = True,
         **settings: "Unpack[EngineKeywords]",
     ) -> "OpeningEngine":
         """Fetch and load a model beside the event loop, which goes on meanwhile.

@@ -33,6 +33,7 @@ from ruvllm.runtime.evaluations import EvaluationResult, Evaluations, StackedRes
 from ruvllm.runtime.generate_methods import GenerateMethods
 from ruvllm.runtime.generations import Generations
 from ruvllm.runtime.infill_methods import InfillMethods
+from ruvllm.runtime.loading_progress import Progress, reporting
 from ruvllm.runtime.opening import open_model
 from ruvllm.runtime.prompts import Prompt, prompts_of
 from ruvllm.runtime.request import Terms
@@ -73,7 +74,7 @@ class LLM(
         model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
         config: ModelConfig | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = True,
         **settings: "Unpack[EngineKeywords]",
     ) -> None:
         """Load a model.
@@ -81,12 +82,16 @@ class LLM(
         Args:
             model: A path, `org/repo`, `org/repo:Q4_K_M`, `hf://...` or a name that `ruvllm list` knows.
             config: The documented settings; the arguments below stand above it.
-            progress: Called with the bytes done and in all while loading.
+            progress: Bars on stderr while it fetches and loads, where a person looks: in a terminal or a
+                notebook. `False` shows none; a function is called with the bytes done and in all instead
+                of showing the second.
             **settings: Each may be left out:
                 {settings}
         """
         configured = settings_from(config, EngineSettings.given(settings))
-        self._open = open_model(resolve_model(model, config), configured, progress)
+        path = resolve_model(model, config, quiet=progress is False)
+        with reporting(progress, path.name) as report:
+            self._open = open_model(path, configured, report)
         self._loop = self._open.loop
         self._adapters = Adapters(Readiness(self._open.native, self._open.memory, self._open.adapter_bytes))
         self._learning = Learning(self._open, self._adapters)

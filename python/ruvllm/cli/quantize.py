@@ -11,8 +11,8 @@ import typer
 import ruvllm.hub as hub
 from ruvllm.cli import terminal
 from ruvllm.cli.command import CommonOptions, command, flag
-from ruvllm.cli.opening import loading_bar
 from ruvllm.cli.options import CacheOptions
+from ruvllm.hub.progress import loading_bar
 
 if TYPE_CHECKING:
     from ruvllm.quantizing import QuantizedModel

@@ -271,4 +271,5 @@ def _open(path: Path, engine: EngineOptions, serving: Serving) -> "LLM":
     from ruvllm.llm import LLM
 
     limits = Limits(max_waiting=serving.max_waiting) if serving.max_waiting else None
-    return LLM(path, **replace(engine.settings, limits=limits).keywords())
+    # It may load while it serves, and says so in its log.
+    return LLM(path, progress=False, **replace(engine.settings, limits=limits).keywords())
