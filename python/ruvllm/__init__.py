@@ -43,6 +43,7 @@ from ruvllm.errors import (
     TrainingError,
 )
 from ruvllm.figures import (
+    CacheStats,
     EngineStats,
     KernelPackStats,
     LoadedPrefixes,
@@ -102,6 +103,7 @@ __all__ = [
     "BackendError",
     "BatchError",
     "BatchInference",
+    "CacheStats",
     "ChatSession",
     "Chunk",
     "Completion",

@@ -113,6 +113,10 @@ class RadixTree:
         """The longest known beginning, kept in the tree until it is released."""
         return RadixMatch(self._tree.find(listed(tokens)))
 
+    def longest_match(self, tokens: Tokens) -> RadixMatch:
+        """Do the same as `match`, by the documents' name."""
+        return self.match(tokens)
+
     def peek(self, tokens: Tokens) -> int:
         """How many of the tokens are known; leaves no trace."""
         return self._tree.peek(listed(tokens))
