@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
+import ruvllm.hub as hub
 from ruvllm._settings import takes_settings
 from ruvllm.adapters.generation import Readiness
 from ruvllm.adapters.registry import AdapterChoice, Adapters, is_one_choice
@@ -89,6 +90,7 @@ class LLM(
                 {settings}
         """
         configured = settings_from(config, EngineSettings.given(settings))
+        self._name = hub.called(model, hub.DEFAULT_REGISTRY)
         path = resolve_model(model, config, quiet=progress is False)
         with reporting(progress, path.name) as report:
             self._open = open_model(path, configured, report)
@@ -101,9 +103,7 @@ class LLM(
 
     def __repr__(self) -> str:
         opened = self._open
-        return (
-            f"LLM({opened.path.stem!r:.64}, {opened.native.quantization}, max_context={opened.max_context})"
-        )
+        return f"LLM({self.name!r:.64}, {opened.native.quantization}, max_context={opened.max_context})"
 
     def _hint(self) -> str:
         return f"pass the name of the model and load it there: LLM({str(self._open.path)!r})"
@@ -200,6 +200,11 @@ class LLM(
         return Awaited(self._generations, self._evaluations, terms)
 
     # -- what it is
+
+    @property
+    def name(self) -> str:
+        """The name that it was loaded by; of a path what it ends in, without a file's ending."""
+        return self._name
 
     @cached_property
     def model_info(self) -> ModelInfo:

@@ -237,8 +237,8 @@ def _served(argument: str, engine: EngineOptions, serving: Serving, *, quiet: bo
         name, reference = argument, argument
     # Whole, so that answers, which name no folder, know one where they see it.
     path = hub.resolve(reference, quiet=quiet, cache=engine.cache_dir).absolute()
-    if name == reference and Path(reference).exists():
-        name = Path(reference).stem
+    if name == reference:
+        name = hub.called(reference, hub.DEFAULT_REGISTRY)
     served = ServedModel(
         name,
         lambda: _open(path, engine, serving),
