@@ -75,6 +75,14 @@ class FakeLLM:
             report(1, 1)
         FakeLLM.opened.append(self)
 
+    @property
+    def brings_chat_template(self) -> bool:
+        return True
+
+    @property
+    def name(self) -> str:
+        return "fake"
+
     def __enter__(self) -> "FakeLLM":
         return self
 

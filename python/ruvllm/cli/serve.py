@@ -10,6 +10,7 @@ import typer
 import ruvllm.hub as hub
 from ruvllm.cli import terminal
 from ruvllm.cli.command import CommonOptions, command, flag
+from ruvllm.cli.fetching import fetched
 from ruvllm.cli.model_files import LEARNED, file_of_model
 from ruvllm.cli.options import DEFAULT_MODEL, EngineOptions
 from ruvllm.config import Limits
@@ -236,7 +237,7 @@ def _served(argument: str, engine: EngineOptions, serving: Serving, *, quiet: bo
     if not separator or Path(argument).exists():
         name, reference = argument, argument
     # Whole, so that answers, which name no folder, know one where they see it.
-    path = hub.resolve(reference, quiet=quiet, cache=engine.cache_dir).absolute()
+    path = fetched(reference, quiet=quiet, cache=engine.cache_dir).absolute()
     if name == reference:
         name = hub.called(reference, hub.DEFAULT_REGISTRY)
     served = ServedModel(
