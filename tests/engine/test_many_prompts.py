@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ruvllm import LLM, AsyncEngine, ConfigError, GenerateParams, Limits, OverloadedError
+from ruvllm.runtime.gathering import awaited_in_order
 from tests.chat.conftest import with_template
 from tests.conftest import FIXTURES
 
@@ -154,7 +155,7 @@ async def test_the_engine_for_asyncio_takes_as_many(llm: LLM, alone: list[tuple[
         await engine.generate(PROMPTS, [GREEDY])
 
 
-async def test_an_error_ends_them_all(llm: LLM) -> None:
+async def test_cancelling_the_task_ends_them_all(llm: LLM) -> None:
     long = GenerateParams(temperature=0.0, max_tokens=200, ignore_eos=True)
     asked = asyncio.ensure_future(AsyncEngine(llm).generate(PROMPTS, long))
     while not llm.memory_stats().running_requests and not asked.done():
@@ -166,6 +167,32 @@ async def test_an_error_ends_them_all(llm: LLM) -> None:
     while llm.memory_stats().running_requests:
         assert time.monotonic() < end, "they go on"
         await asyncio.sleep(0.005)
+
+
+class Failing:
+    """An answer that fails at once, beside others that never end."""
+
+    def __init__(self, task: Any) -> None:
+        self.task = task
+
+    async def completion(self) -> Any:
+        if self.task == "fails":
+            raise ConfigError("it failed")
+        try:
+            await asyncio.sleep(60)
+        finally:
+            LEFT.append(self.task)
+
+
+LEFT: list[str] = []
+
+
+async def test_an_error_ends_the_others() -> None:
+    LEFT.clear()
+    tasks: Any = ["one", "fails", "two"]
+    with pytest.raises(ConfigError, match="it failed"):
+        await awaited_in_order(Failing, tasks, max_in_flight=3)  # type: ignore[arg-type]
+    assert sorted(LEFT) == ["one", "two"]
 
 
 async def test_more_than_the_queue_holds() -> None:
