@@ -6,7 +6,17 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from ruvllm import LLM, AsyncEngine, ChatSession, Completion, ConfigError, GenerateParams, RagPipeline
+from ruvllm import (
+    LLM,
+    AsyncEngine,
+    BatchInference,
+    ChatSession,
+    Completion,
+    ConfigError,
+    GenerateParams,
+    RagPipeline,
+    ToolConversation,
+)
 from ruvllm.outputs import Chunk
 from ruvllm.params import GenerateKeywords
 from tests.chat.conftest import with_template
@@ -46,7 +56,16 @@ CALLS: dict[str, Callable[..., tuple[int, ...]]] = {
     "query": lambda llm, *params, **more: (
         RagPipeline(llm, ["a text"]).query(PROMPT, *params, **more).completion.token_ids
     ),
+    "session": lambda llm, *params, **more: ChatSession(llm, **given(params), **more).send(PROMPT).token_ids,
+    "batch": lambda llm, *params, **more: (
+        BatchInference(llm, "Say: ", **given(params), **more).run([PROMPT])[0].token_ids
+    ),
 }
+
+
+def given(params: tuple[GenerateParams, ...]) -> dict[str, Any]:
+    """As what makes answers for long takes it."""
+    return {"params": params[0]} if params else {}
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -94,6 +113,14 @@ async def test_the_engine_for_asyncio_takes_them(llm: LLM) -> None:
         await engine.generate(PROMPT, max_tokns=3)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=r"did you mean 'interval'\?"):
         engine.stream(PROMPT, intervall=3)  # type: ignore[call-arg]
+
+
+def test_a_conversation_with_tools_takes_them(llm: LLM) -> None:
+    tool: Any = {"name": "add", "parameters": {"type": "object"}}
+    conversation = ToolConversation(llm, [tool], params=GREEDY, max_tokens=5)
+    assert (conversation.params.max_tokens, conversation.params.temperature) == (5, 0.0)
+    with pytest.raises(TypeError, match=r"did you mean 'parallel_tool_calls'\?"):
+        ToolConversation(llm, [tool], parallel_tool_call=True)  # type: ignore[call-arg]
 
 
 def test_json_takes_them(llm: LLM) -> None:

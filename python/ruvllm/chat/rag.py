@@ -139,7 +139,10 @@ class RagPipeline(Unpicklable):
     def query(
         self, question: str, params: GenerateParams | None = None, **keywords: "Unpack[GenerateKeywords]"
     ) -> RagAnswer:
-        """Find chunks, and answer from them."""
+        """Find chunks, and answer from them; keywords change the parameters for this question.
+
+        `top_k` is the sampler's here; how many chunks stand in the context is said to the pipeline itself.
+        """
         with self.stream(question, params, **keywords) as stream:
             completion = join_chunks(list(stream), stream.task)
             return RagAnswer(text=completion.text.strip(), chunks=stream.chunks, completion=completion)

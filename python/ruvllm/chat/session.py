@@ -64,6 +64,7 @@ class ChatSession(Unpicklable, Conversation):
         tenant: str = "",
         priority: int = 0,
         adapter: "AdapterChoice" = None,
+        **keywords: "Unpack[GenerateKeywords]",
     ) -> None:
         """Begin a conversation.
 
@@ -74,9 +75,10 @@ class ChatSession(Unpicklable, Conversation):
             tenant: On whose account, as in `LLM.generate`.
             priority: As in `LLM.generate`.
             adapter: As in `LLM.generate`; a name means in each turn what it stands for then.
+            **keywords: What `params` are to be other in, as in `LLM.generate`.
         """
         super().__init__(system_prompt)
-        self.params = params or GenerateParams()
+        self.params = GenerateParams.of(params, keywords, beside=("system_prompt",))
         self._llm = llm
         self._tenant = tenant
         self._priority = priority
