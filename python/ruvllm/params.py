@@ -29,6 +29,17 @@ _NUMBERS = {
 }
 # What calls take beside these, for whoever misspells one of them.
 _OF_CALLS = ("tenant", "priority", "adapter")
+# What other libraries call what is not spelt much like it here.
+_ELSEWHERE = {
+    "n_predict": "max_tokens",
+    "num_predict": "max_tokens",
+    "max_new_tokens": "max_tokens",
+    "max_length": "max_tokens",
+    "temp": "temperature",
+    "do_sample": "temperature",
+    "repeat_penalty": "repetition_penalty",
+    "stop_token_ids": "stop",
+}
 
 
 class GenerateKeywords(TypedDict, total=False):
@@ -190,8 +201,10 @@ def _changes(keywords: Mapping[str, object], beside: Sequence[str]) -> dict[str,
     names = [one.name for one in fields(GenerateParams)]
     for name in keywords:
         if name not in (*names, "stop"):
-            meant = difflib.get_close_matches(name, (*names, "stop", *_OF_CALLS, *beside), n=1)
-            hint = f"did you mean {meant[0]!r}?" if meant else f"there are {', '.join(names)}"
+            known = (*names, "stop", *_OF_CALLS, *beside)
+            close = difflib.get_close_matches(name, known, n=1)
+            meant = _ELSEWHERE.get(name, close[0] if close else None)
+            hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(names)}"
             raise TypeError(
                 f"unexpected keyword argument {name!r}: no choice of GenerateParams is called so; {hint}"
             )

@@ -102,6 +102,21 @@ def test_other_arguments_are_named_too(llm: LLM) -> None:
             call(PROMPT, **{name: 1})  # type: ignore[operator]
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("max_new_tokens", "max_tokens"),
+        ("n_predict", "max_tokens"),
+        ("temp", "temperature"),
+        ("repeat_penalty", "repetition_penalty"),
+        ("stop_token_ids", "stop"),
+    ],
+)
+def test_names_of_other_libraries_lead_to_ours(llm: LLM, theirs: str, ours: str) -> None:
+    with pytest.raises(TypeError, match=rf"{theirs!r}.*did you mean {ours!r}\?"):
+        llm.generate(PROMPT, **{theirs: 1})  # type: ignore[call-overload]
+
+
 async def test_the_engine_for_asyncio_takes_them(llm: LLM) -> None:
     engine = AsyncEngine(llm)
     tokens = llm.generate(PROMPT, GREEDY).token_ids

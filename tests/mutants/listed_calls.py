@@ -16,7 +16,9 @@ CALL_MUTANTS = (
         "return params",
         KEYWORDS,
     ),
-    python_mutant("params.py", '(*names, "stop", *_OF_CALLS, *beside)', "(*names,)", KEYWORDS),
+    python_mutant(
+        "params.py", 'known = (*names, "stop", *_OF_CALLS, *beside)', "known = (*names,)", KEYWORDS
+    ),
     python_mutant("params.py", "if len(params) != count:", "if False:", MANY),
     python_mutant("runtime/prompts.py", "if isinstance(given, Set):", "if False:", MANY),
     python_mutant("runtime/gathering.py", "            one.cancel()\n", "            pass\n", MANY),
