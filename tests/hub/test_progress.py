@@ -10,6 +10,7 @@ import pytest
 
 from ruvllm import LLM, AsyncEngine, ConfigError, hub
 from ruvllm.hub import progress
+from ruvllm.runtime.loading_progress import reporting
 from tests.conftest import FIXTURES
 
 GGUF = FIXTURES / "gguf" / "llama-gqa.gguf"
@@ -72,6 +73,8 @@ def test_loading_shows_a_line_in_a_notebook(notebook: None) -> None:
 
 def test_where_nobody_looks_nothing_is_said() -> None:
     assert said_on(io.StringIO()) == ""
+    with contextlib.redirect_stderr(io.StringIO()), reporting(True, "it") as report:
+        assert report is None, "loading reports to nobody"
 
 
 @pytest.mark.parametrize("given", [False, lambda done, total: None], ids=["False", "a function"])

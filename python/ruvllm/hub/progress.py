@@ -28,7 +28,7 @@ def audience() -> Literal["terminal", "notebook"] | None:
         return None
     # Nothing is imported: who is in a notebook has it.
     ipython = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
+    shell = getattr(ipython, "get_ipython", lambda: None)()
     if shell is not None and type(shell).__name__ in _NOTEBOOK_SHELLS:
         return "notebook"
     return "terminal" if sys.stderr.isatty() else None

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TypeAlias
 
 from ruvllm.errors import ConfigError
-from ruvllm.hub.progress import Report, loading_bar
+from ruvllm.hub.progress import Report, loading_bar, wants_bar
 
 __all__ = ["Progress", "reporting"]
 
@@ -14,9 +14,12 @@ Progress: TypeAlias = Callable[[int, int], None] | bool
 
 
 def reporting(progress: Progress, name: str) -> AbstractContextManager[Report | None]:
-    """What loading calls, for as long as it takes; `ConfigError` for what is no `Progress`."""
+    """What loading calls, `None` where nobody is told; `ConfigError` for what is no `Progress`."""
     if callable(progress):
         return nullcontext(progress)
     if not isinstance(progress, bool):
         raise ConfigError(f"progress is {progress!r}; it must be True, False or a function of two numbers")
-    return loading_bar(f"Loading {name}", quiet=not progress)
+    if not wants_bar(quiet=not progress):
+        # The engine then asks for no lock of the interpreter while it loads.
+        return nullcontext(None)
+    return loading_bar(f"Loading {name}", quiet=False)
