@@ -5,7 +5,8 @@
     with LLM("smollm2-135m") as llm:
         print(llm.chat("What is the capital of France?").text)
 
-The library logs to the logger `ruvllm` and prints nothing.
+The library logs to the logger `ruvllm` and prints nothing but bars, while a model is fetched and loaded and
+where a person looks: in a terminal or a notebook (`progress=False` shows none).
 """
 
 import importlib
@@ -42,6 +43,7 @@ from ruvllm.errors import (
     TrainingError,
 )
 from ruvllm.figures import (
+    CacheStats,
     EngineStats,
     KernelPackStats,
     LoadedPrefixes,
@@ -103,6 +105,7 @@ __all__ = [
     "BatchError",
     "BatchInference",
     "CacheQuantization",
+    "CacheStats",
     "ChatSession",
     "Chunk",
     "Completion",

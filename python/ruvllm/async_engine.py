@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,20 +21,23 @@ from ruvllm.engine_settings import EngineKeywords, EngineSettings
 from ruvllm.errors import ConfigError, InvalidOperationError
 from ruvllm.llm import DEFAULT_MODEL, LLM, Prompt
 from ruvllm.outputs import Completion, TokenLogprob
-from ruvllm.params import GenerateParams
+from ruvllm.params import GenerateKeywords, GenerateParams
 from ruvllm.runtime.awaited import Awaited
-from ruvllm.runtime.generations import Asked
+from ruvllm.runtime.chat_methods import ChatKeywords, ManyConversations
+from ruvllm.runtime.generations import Asked, ManyAsked
+from ruvllm.runtime.loading_progress import Progress
 from ruvllm.runtime.request import Terms
-from ruvllm.runtime.streams import AsyncCompletionStream, join_chunks
+from ruvllm.runtime.streams import AsyncCompletionStream
+from ruvllm.runtime.unpicklable import Unpicklable
 from ruvllm.text.messages import MessageLike
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing_extensions import Never, Unpack
 
 __all__ = ["AsyncEngine", "OpeningEngine"]
 
 
-class AsyncEngine:
+class AsyncEngine(Unpicklable):
     """What `LLM` does, to be awaited.
 
         async with AsyncEngine.open("smollm2-135m") as engine:
@@ -50,7 +53,7 @@ class AsyncEngine:
         model: str | os.PathLike[str] | LLM = DEFAULT_MODEL,
         *,
         config: ModelConfig | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = True,
         **settings: "Unpack[EngineKeywords]",
     ) -> None:
         """Load a model here and now, as `LLM` does; in a coroutine, await `open`, which holds nobody up.
@@ -64,7 +67,11 @@ class AsyncEngine:
         """
         self._is_owner = not isinstance(model, LLM)
         if isinstance(model, LLM):
-            given = [*settings, *(["config"] if config else []), *(["progress"] if progress else [])]
+            given = [
+                *settings,
+                *(["config"] if config else []),
+                *(["progress"] if callable(progress) else []),
+            ]
             if given:
                 raise ConfigError(f"{', '.join(given)}: a model that is loaded already cannot be set up anew")
             self._llm = model
@@ -78,7 +85,7 @@ class AsyncEngine:
         model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
         config: ModelConfig | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = True,
         **settings: "Unpack[EngineKeywords]",
     ) -> "OpeningEngine":
         """Fetch and load a model beside the event loop, which goes on meanwhile.
@@ -107,6 +114,11 @@ class AsyncEngine:
         engine._is_owner = True
         return engine
 
+    _instead = "pass the name of the model, and open an engine there"
+
+    def __repr__(self) -> str:
+        return f"AsyncEngine({self._llm!r})"
+
     @property
     def llm(self) -> LLM:
         """The model: tokens, templates, figures, the prefix cache."""
@@ -117,32 +129,110 @@ class AsyncEngine:
         """The adapters that requests may name. To load one takes a while: `await asyncio.to_thread(...)`."""
         return self._llm.adapters
 
-    async def generate(
+    @overload
+    async def generate(  # type: ignore[overload-overlap]  # as in `LLM`
+        self,
+        prompt: "list[Never]",
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
+        **keywords: "Unpack[GenerateKeywords]",
+    ) -> list[Completion]: ...
+    @overload
+    async def generate(  # type: ignore[overload-overlap]  # as in `LLM`
         self,
         prompt: Asked,
         params: GenerateParams | None = None,
         *,
         tenant: str = "",
         priority: int = 0,
-        adapter: AdapterChoice = None,
-    ) -> Completion:
-        """Continue a prompt, or answer a conversation."""
-        async with self.stream(prompt, params, tenant=tenant, priority=priority, adapter=adapter) as stream:
-            return join_chunks([chunk async for chunk in stream])
+        adapter: "AdapterChoice" = None,
+        **keywords: "Unpack[GenerateKeywords]",
+    ) -> Completion: ...
+    @overload
+    async def generate(
+        self,
+        prompt: ManyAsked,
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
+        **keywords: "Unpack[GenerateKeywords]",
+    ) -> list[Completion]: ...
+    async def generate(
+        self,
+        prompt: Asked | ManyAsked,
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
+        **keywords: "Unpack[GenerateKeywords]",
+    ) -> Completion | list[Completion]:
+        """Continue a prompt, or answer a conversation, or each of many together, as `LLM.generate` does.
 
-    async def chat(
+        answer = await engine.generate("The capital of France is", max_tokens=8)
+        """
+        # None of the overloads takes what may be one or many.
+        arguments: Any = (prompt, params)
+        return await self._llm.agenerate(
+            *arguments, tenant=tenant, priority=priority, adapter=adapter, **keywords
+        )
+
+    @overload
+    async def chat(  # type: ignore[overload-overlap]  # as in `LLM`
+        self,
+        messages: "list[Never]",
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
+        **keywords: "Unpack[ChatKeywords]",
+    ) -> list[Completion]: ...
+    @overload
+    async def chat(  # type: ignore[overload-overlap]  # as in `LLM`
         self,
         messages: str | Sequence[MessageLike],
         params: GenerateParams | None = None,
         *,
         tenant: str = "",
         priority: int = 0,
-        adapter: AdapterChoice = None,
-    ) -> Completion:
-        """Answer a conversation; a lone text is the user's message."""
-        if isinstance(messages, str):
-            messages = [{"role": "user", "content": messages}]
-        return await self.generate(messages, params, tenant=tenant, priority=priority, adapter=adapter)
+        adapter: "AdapterChoice" = None,
+        **keywords: "Unpack[ChatKeywords]",
+    ) -> Completion: ...
+    @overload
+    async def chat(
+        self,
+        messages: ManyConversations,
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
+        **keywords: "Unpack[ChatKeywords]",
+    ) -> list[Completion]: ...
+    async def chat(
+        self,
+        messages: str | Sequence[MessageLike] | ManyConversations,
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
+        **keywords: "Unpack[ChatKeywords]",
+    ) -> Completion | list[Completion]:
+        """Answer a conversation, or each of many together, as `LLM.chat` does: with tools and all.
+
+        answer = await engine.chat("Hello", max_tokens=40)
+        """
+        arguments: Any = (messages, params)  # as in `generate`
+        return await self._llm.achat(
+            *arguments, tenant=tenant, priority=priority, adapter=adapter, **keywords
+        )
 
     def stream(
         self,
@@ -153,8 +243,10 @@ class AsyncEngine:
         priority: int = 0,
         adapter: AdapterChoice = None,
         interval: float = 0.0,
+        **keywords: "Unpack[GenerateKeywords]",
     ) -> AsyncCompletionStream:
         """Do the same piece by piece, for `async for`; pieces come at least `interval` seconds apart."""
+        params = GenerateParams.of(params, keywords, beside=("interval",))
         return self._llm.astream(
             prompt, params, tenant=tenant, priority=priority, adapter=adapter, interval=interval
         )
@@ -175,7 +267,7 @@ class AsyncEngine:
 
     async def embed(
         self,
-        texts: Prompt | Sequence[str] | Sequence[Sequence[int]],
+        texts: Prompt | Iterable[str] | Sequence[Sequence[int]],
         *,
         tenant: str = "",
         priority: int = 0,
@@ -232,6 +324,10 @@ class OpeningEngine:
         self._name = name
         self._thread: threading.Thread | None = None
         self._engine: AsyncEngine | None = None
+
+    def __repr__(self) -> str:
+        state = "not begun" if self._thread is None else "loading" if self.is_loading else "done"
+        return f"OpeningEngine({self._name!r}, {state})"
 
     @property
     def is_loading(self) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from ruvllm.types import DeviceType, ModelSize
 
 __all__ = [
+    "CacheStats",
     "EngineStats",
     "KernelPackStats",
     "LoadedPrefixes",
@@ -149,6 +150,10 @@ class PrefixCacheStats:
     def token_hit_rate(self) -> float:
         """Tokens that were found, of all that were looked up; 0 where there was none."""
         return self.reused_tokens / self.lookup_tokens if self.lookup_tokens else 0.0
+
+
+CacheStats = PrefixCacheStats
+"""The other name that the documents use for `PrefixCacheStats`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

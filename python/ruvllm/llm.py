@@ -3,13 +3,13 @@
 import os
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, cast, overload
+from functools import cached_property
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ruvllm._checks import check_integer
+import ruvllm.hub as hub
 from ruvllm._settings import takes_settings
 from ruvllm.adapters.generation import Readiness
 from ruvllm.adapters.registry import AdapterChoice, Adapters, is_one_choice
@@ -21,7 +21,7 @@ from ruvllm.figures import EngineStats, MemoryStats, ModelInfo, PoolStats
 from ruvllm.learning.methods import LearningMethods
 from ruvllm.learning.tenants import Learning
 from ruvllm.observability.profile import StepProfile
-from ruvllm.outputs import Completion, TokenLogprob
+from ruvllm.outputs import TokenLogprob
 from ruvllm.packs.manager import KernelManager
 from ruvllm.params import GenerateParams
 from ruvllm.runtime import accounts
@@ -31,13 +31,14 @@ from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.configuration import resolve_model, settings_from
 from ruvllm.runtime.engine_prefix_cache import EnginePrefixCache
 from ruvllm.runtime.evaluations import EvaluationResult, Evaluations, StackedResults, TokenIds
-from ruvllm.runtime.gathering import CompletionsInTurn, completions_in_order
-from ruvllm.runtime.generations import Asked, Generations
+from ruvllm.runtime.generate_methods import GenerateMethods
+from ruvllm.runtime.generations import Generations
 from ruvllm.runtime.infill_methods import InfillMethods
+from ruvllm.runtime.loading_progress import Progress, reporting
 from ruvllm.runtime.opening import open_model
-from ruvllm.runtime.prompts import Prompt, is_one_prompt
+from ruvllm.runtime.prompts import Prompt, prompts_of
 from ruvllm.runtime.request import Terms
-from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
+from ruvllm.runtime.unpicklable import Unpicklable
 from ruvllm.structured.methods import StructuredMethods
 from ruvllm.types import DeviceType
 
@@ -47,11 +48,18 @@ if TYPE_CHECKING:
 __all__ = ["LLM", "Prompt"]
 
 DEFAULT_MODEL = "smollm2-135m"
-# Of many prompts, so many are under way at once; the others wait here and not in the engine's queue.
-MAX_IN_FLIGHT = 128
 
 
-class LLM(Closing, ChatMethods, DecisionMethods, InfillMethods, StructuredMethods, LearningMethods):
+class LLM(
+    Unpicklable,
+    Closing,
+    GenerateMethods,
+    ChatMethods,
+    DecisionMethods,
+    InfillMethods,
+    StructuredMethods,
+    LearningMethods,
+):
     """A language model, loaded.
 
         with LLM("smollm2-135m") as llm:
@@ -67,7 +75,7 @@ class LLM(Closing, ChatMethods, DecisionMethods, InfillMethods, StructuredMethod
         model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
         config: ModelConfig | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = True,
         **settings: "Unpack[EngineKeywords]",
     ) -> None:
         """Load a model.
@@ -75,12 +83,17 @@ class LLM(Closing, ChatMethods, DecisionMethods, InfillMethods, StructuredMethod
         Args:
             model: A path, `org/repo`, `org/repo:Q4_K_M`, `hf://...` or a name that `ruvllm list` knows.
             config: The documented settings; the arguments below stand above it.
-            progress: Called with the bytes done and in all while loading.
+            progress: Bars on stderr while it fetches and loads, where a person looks: in a terminal or a
+                notebook. `False` shows none; a function is called with the bytes done and in all instead
+                of showing the second.
             **settings: Each may be left out:
                 {settings}
         """
         configured = settings_from(config, EngineSettings.given(settings))
-        self._open = open_model(resolve_model(model, config), configured, progress)
+        self._name = hub.called(model, hub.DEFAULT_REGISTRY)
+        path = resolve_model(model, config, quiet=progress is False)
+        with reporting(progress, path.name) as report:
+            self._open = open_model(path, configured, report)
         self._loop = self._open.loop
         self._adapters = Adapters(Readiness(self._open.native, self._open.memory, self._open.adapter_bytes))
         self._learning = Learning(self._open, self._adapters)
@@ -89,129 +102,16 @@ class LLM(Closing, ChatMethods, DecisionMethods, InfillMethods, StructuredMethod
         self._finalizer = weakref.finalize(self, self._loop.close)
 
     def __repr__(self) -> str:
-        return f"LLM({str(self._open.path)!r})"
+        opened = self._open
+        return f"LLM({self.name!r:.64}, {opened.native.quantization}, max_context={opened.max_context})"
+
+    def _hint(self) -> str:
+        return f"pass the name of the model and load it there: LLM({str(self._open.path)!r})"
 
     def close(self) -> None:
         """End what is running and stop the threads. Twice is the same as once."""
         self._learning.close()
         self._finalizer()
-
-    # -- making text
-
-    @overload
-    def generate(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
-        self,
-        prompt: Prompt,
-        params: GenerateParams | None = None,
-        *,
-        tenant: str = "",
-        priority: int = 0,
-        adapter: AdapterChoice = None,
-    ) -> Completion: ...
-    @overload
-    def generate(
-        self,
-        prompt: Sequence[str] | Sequence[Sequence[int]],
-        params: GenerateParams | None = None,
-        *,
-        tenant: str = "",
-        priority: int = 0,
-        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
-    ) -> list[Completion]: ...
-    def generate(
-        self,
-        prompt: Prompt | Sequence[str] | Sequence[Sequence[int]],
-        params: GenerateParams | None = None,
-        *,
-        tenant: str = "",
-        priority: int = 0,
-        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
-    ) -> Completion | list[Completion]:
-        """Continue a prompt, or each of a list of prompts together.
-
-            llm.generate("The capital of France is", GenerateParams(max_tokens=8)).text
-
-        Args:
-            prompt: A text, token ids, or a list of either.
-            params: How; the defaults are `GenerateParams()`.
-            tenant: On whose account, as `org/team/user`. Tenants take turns and share no cached prefix.
-            priority: Higher ones go first, if need be in the place of lower ones.
-            adapter: The name of a loaded adapter, or several with scales: `{"tone": 1.0, "law": 0.5}`; for a
-                list of prompts also a list, one for each.
-        """
-        generations = self._generations
-        if is_one_prompt(prompt):
-            terms = self._terms(tenant, priority, cast("AdapterChoice", adapter))
-            task = generations.prompt_task(cast("Prompt", prompt), params, terms)
-            return generations.begin(task).completion()
-        prompts = list(cast("Sequence[Prompt]", prompt))
-        terms_of_each = self._terms_of_each(tenant, priority, adapter, len(prompts))
-        tasks = [
-            generations.prompt_task(one, params, terms)
-            for one, terms in zip(prompts, terms_of_each, strict=True)
-        ]
-        return completions_in_order(self._loop, tasks, max_in_flight=MAX_IN_FLIGHT)
-
-    def stream(
-        self,
-        prompt: Asked,
-        params: GenerateParams | None = None,
-        *,
-        tenant: str = "",
-        priority: int = 0,
-        adapter: AdapterChoice = None,
-    ) -> CompletionStream:
-        """Continue a prompt, or answer a conversation, piece by piece.
-
-            for chunk in llm.stream([{"role": "user", "content": "Hello"}]):
-                print(chunk.text, end="", flush=True)
-
-        The request begins at once; closing the stream ends it.
-        """
-        generations = self._generations
-        return generations.begin(generations.task(prompt, params, self._terms(tenant, priority, adapter)))
-
-    def astream(
-        self,
-        prompt: Asked,
-        params: GenerateParams | None = None,
-        *,
-        tenant: str = "",
-        priority: int = 0,
-        adapter: AdapterChoice = None,
-        interval: float = 0.0,
-    ) -> AsyncCompletionStream:
-        """Do the same as `stream` for `async for`; cancelling the task that reads ends the request.
-
-        With an `interval` pieces come at least so many seconds apart, but for the first and the last: many
-        streams cost less processor time.
-
-        async for chunk in llm.astream("Once upon a time"):
-            print(chunk.text, end="", flush=True)
-        """
-        return self.on(self._terms(tenant, priority, adapter)).stream(prompt, params, interval=interval)
-
-    def as_completed(
-        self,
-        prompts: Iterable[Asked],
-        params: GenerateParams | None = None,
-        *,
-        tenant: str = "",
-        priority: int = 0,
-        adapter: AdapterChoice = None,
-        max_in_flight: int = MAX_IN_FLIGHT,
-    ) -> CompletionsInTurn:
-        """Answer any number of prompts or conversations together; gives each when it is done.
-
-            for index, outcome in llm.as_completed(["Paris is", "Rome is"]):
-                print(index, outcome)
-
-        An outcome is a `Completion`, or the error of this one prompt. At most `max_in_flight` are under way;
-        the others are taken from their iterable when there is room.
-        """
-        check_integer("max_in_flight", max_in_flight, 1)
-        make = partial(self._generations.task, params=params, terms=self._terms(tenant, priority, adapter))
-        return CompletionsInTurn(self._loop, prompts, make, max_in_flight=max_in_flight)
 
     # -- numbers
 
@@ -259,7 +159,7 @@ class LLM(Closing, ChatMethods, DecisionMethods, InfillMethods, StructuredMethod
 
     def embed(
         self,
-        texts: Prompt | Sequence[str] | Sequence[Sequence[int]],
+        texts: Prompt | Iterable[str] | Sequence[Sequence[int]],
         *,
         tenant: str = "",
         priority: int = 0,
@@ -286,7 +186,7 @@ class LLM(Closing, ChatMethods, DecisionMethods, InfillMethods, StructuredMethod
 
     async def aembed(
         self,
-        texts: Prompt | Sequence[str] | Sequence[Sequence[int]],
+        texts: Prompt | Iterable[str] | Sequence[Sequence[int]],
         *,
         tenant: str = "",
         priority: int = 0,
@@ -300,6 +200,11 @@ class LLM(Closing, ChatMethods, DecisionMethods, InfillMethods, StructuredMethod
         return Awaited(self._generations, self._evaluations, terms)
 
     # -- what it is
+
+    @property
+    def name(self) -> str:
+        """The name that it was loaded by; of a path what it ends in, without a file's ending."""
+        return self._name
 
     @cached_property
     def model_info(self) -> ModelInfo:
@@ -358,12 +263,17 @@ class LLM(Closing, ChatMethods, DecisionMethods, InfillMethods, StructuredMethod
         return Terms(tenant, priority, adapters=self.adapters.chosen(adapter, tenant))
 
     def _terms_of_each(
-        self, tenant: str, priority: int, adapter: "AdapterChoice | Sequence[AdapterChoice]", count: int
+        self,
+        tenant: str,
+        priority: int,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]",
+        count: int | None,
     ) -> list[Terms]:
-        """The terms of each of a list of prompts: one adapter for all, or one for each."""
-        if is_one_choice(adapter):
+        """The terms of each of a list of prompts: one adapter for all, or one for each; of one at `None`."""
+        if count is None or is_one_choice(adapter):
             # Found once, so that all have the same one, whatever becomes of the name meanwhile.
-            return [self._terms(tenant, priority, cast("AdapterChoice", adapter))] * count
+            terms = self._terms(tenant, priority, cast("AdapterChoice", adapter))
+            return [terms] * (1 if count is None else count)
         each = cast("Sequence[AdapterChoice]", adapter)
         if len(each) != count:
             raise ConfigError(f"there are {len(each)} adapters for {count} prompts")
@@ -371,16 +281,16 @@ class LLM(Closing, ChatMethods, DecisionMethods, InfillMethods, StructuredMethod
 
     def _embedded(
         self,
-        texts: Prompt | Sequence[str] | Sequence[Sequence[int]],
+        texts: Prompt | Iterable[str] | Sequence[Sequence[int]],
         tenant: str,
         priority: int,
         adapter: "AdapterChoice | Sequence[AdapterChoice]",
     ) -> "EvaluationResult[NDArray[np.float32]] | StackedResults":
-        if is_one_prompt(texts):
-            terms = self._terms(tenant, priority, cast("AdapterChoice", adapter))
-            return self._evaluations.embed(cast("Prompt", texts), terms)
-        each = cast("Sequence[Prompt]", texts)
-        return self._evaluations.embed_each(each, self._terms_of_each(tenant, priority, adapter, len(each)))
+        each, count = prompts_of(texts)
+        terms = self._terms_of_each(tenant, priority, adapter, count)
+        if count is None:
+            return self._evaluations.embed(each[0], terms[0])
+        return self._evaluations.embed_each(each, terms)
 
     def foretold(self, params: GenerateParams) -> tuple[int, ...]:
         """The tokens of a `prediction`; none where nothing is guessed."""
@@ -390,7 +300,7 @@ class LLM(Closing, ChatMethods, DecisionMethods, InfillMethods, StructuredMethod
 
     @property
     def _generations(self) -> Generations:
-        return Generations(self._open, self._tokens, self.chat_tokens, lambda: self.response_format.reasons)
+        return Generations(self._open, self._tokens, self.render_chat, lambda: self.response_format.reasons)
 
     @property
     def _evaluations(self) -> Evaluations:

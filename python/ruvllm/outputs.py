@@ -1,5 +1,6 @@
 """What a request gives back: plain values that do not change."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -107,7 +108,13 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """A finished answer.
+    """A finished answer; as a text, its own.
+
+    >>> usage, timings = Usage(prompt_tokens=3, completion_tokens=1), Timings(
+    ...     first_token_seconds=0.1, total_seconds=0.1
+    ... )
+    >>> print(Completion(text="Yes.", token_ids=(5,), finish_reason="stop", usage=usage, timings=timings))
+    Yes.
 
     Attributes:
         text: The answer, without the stop sequence or end token that ended it.
@@ -117,6 +124,9 @@ class Completion:
         timings: Seconds taken.
         logprobs: One for each token, where they were asked for.
         completion_id: What feedback may call it; `None` where nobody learns from it.
+        prompt: The text that was gone on from, of a conversation as the model's template wrote it; `None`
+            where token ids were given, or nobody here saw it.
+        stop_reason: The stop sequence that ended it; `None` where an end token or a limit did.
         reasoning: What the model thought before, where `chat` found it.
         tool_calls: The tools that the model calls, in `chat` with tools.
     """
@@ -128,8 +138,23 @@ class Completion:
     timings: Timings
     logprobs: tuple[TokenLogprob, ...] | None = None
     completion_id: str | None = None
+    prompt: str | None = None
+    stop_reason: str | None = None
     reasoning: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows: the answer as the Markdown that models write, and what it calls."""
+        calls = [f"`{call.name}({call.arguments})`" for call in self.tool_calls]
+        return "\n\n".join([*([self.text] if self.text else []), *calls])
+
+    @property
+    def cumulative_logprob(self) -> float | None:
+        """The logarithm of how likely the whole answer was; `None` where no `logprobs` were asked for."""
+        return None if self.logprobs is None else math.fsum(one.logprob for one in self.logprobs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,14 +1,20 @@
-"""How a request wants its text made. The defaults stand here; the engine checks the same ranges again."""
+"""How a request wants its text made. The defaults stand here; the engine checks the same ranges again.
 
+A choice is a field of `GenerateParams` and, for type checkers, a line of `GenerateKeywords`, by which calls
+take it as a keyword: no checker takes a function's keywords from a dataclass, and a test compares the two.
+"""
+
+import difflib
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypedDict, cast
 
 from ruvllm._checks import Interval, check_integer, check_number, check_type
 from ruvllm.errors import ConfigError
 from ruvllm.grammar import Grammar
 
-__all__ = ["GenerateParams"]
+__all__ = ["GenerateKeywords", "GenerateParams"]
 
 MAX_LOGPROBS = 20
 MAX_STOP_SEQUENCES = 64
@@ -21,6 +27,49 @@ _NUMBERS = {
     "presence_penalty": Interval(-2, 2),
     "frequency_penalty": Interval(-2, 2),
 }
+# What calls take beside these, for whoever misspells one of them.
+_OF_CALLS = ("tenant", "priority", "adapter")
+# What other libraries call what is not spelt much like it here.
+_ELSEWHERE = {
+    "n_predict": "max_tokens",
+    "num_predict": "max_tokens",
+    "max_new_tokens": "max_tokens",
+    "max_length": "max_tokens",
+    "temp": "temperature",
+    "do_sample": "temperature",
+    "repeat_penalty": "repetition_penalty",
+    "stop_token_ids": "stop",
+}
+
+
+class GenerateKeywords(TypedDict, total=False):
+    """The keywords of calls that make text: `GenerateParams` again, for type checkers.
+
+    Attributes:
+        stop: `stop_sequences` by the name that other libraries have: a text, or several.
+    """
+
+    max_tokens: int
+    temperature: float
+    top_p: float
+    top_k: int
+    min_p: float
+    repetition_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
+    logit_bias: Mapping[int, float]
+    stop_sequences: tuple[str, ...] | list[str]
+    seed: int | None
+    logprobs: int | None
+    ignore_eos: bool
+    cache_prefix: bool
+    min_cache_tokens: int
+    grammar: Grammar | None
+    thinking_tokens: int | None
+    keep_special: tuple[str, ...] | list[str]
+    speculate: bool
+    prediction: str | tuple[int, ...] | list[int] | None
+    stop: str | Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +153,68 @@ class GenerateParams:
         object.__setattr__(self, "keep_special", _checked_texts("keep_special", self.keep_special))
         object.__setattr__(self, "logit_bias", _checked_bias(self.logit_bias))
         object.__setattr__(self, "stop_sequences", _checked_texts("stop_sequences", self.stop_sequences))
+
+    @classmethod
+    def of(
+        cls, params: "GenerateParams | None", keywords: Mapping[str, object], *, beside: Sequence[str] = ()
+    ) -> "GenerateParams":
+        """The given parameters, the defaults where there are none, with what a call's keywords change.
+
+        `TypeError`, as ever, for a keyword that there is not; `beside` are others that the call has.
+
+        >>> GenerateParams.of(GenerateParams(seed=3), {"max_tokens": 5}).seed
+        3
+        """
+        params = cls() if params is None else params
+        if not isinstance(params, cls):
+            raise ConfigError(f"params is a {type(params).__name__}; it must be GenerateParams")
+        return replace(params, **_changes(keywords, beside)) if keywords else params
+
+    @classmethod
+    def of_each(
+        cls,
+        params: "GenerateParams | Sequence[GenerateParams] | None",
+        keywords: Mapping[str, object],
+        count: int | None,
+        *,
+        beside: Sequence[str] = (),
+    ) -> "list[GenerateParams]":
+        """The same for each of `count` prompts: one for all, or a list with one for each.
+
+        A `count` of `None` is one prompt that is no list.
+        """
+        if not isinstance(params, list | tuple):
+            made = cls.of(cast("GenerateParams | None", params), keywords, beside=beside)
+            return [made] * (1 if count is None else count)
+        if count is None:
+            raise ConfigError(
+                f"params is a {type(params).__name__} of {len(params)}, which is for a list of prompts; "
+                "for one prompt it must be GenerateParams"
+            )
+        if len(params) != count:
+            raise ConfigError(f"there are {len(params)} params for {count} prompts; give one, or as many")
+        return [cls.of(one, keywords, beside=beside) for one in params]
+
+
+def _changes(keywords: Mapping[str, object], beside: Sequence[str]) -> dict[str, Any]:
+    """What keywords say of the fields."""
+    names = [one.name for one in fields(GenerateParams)]
+    for name in keywords:
+        if name not in (*names, "stop"):
+            known = (*names, "stop", *_OF_CALLS, *beside)
+            close = difflib.get_close_matches(name, known, n=1)
+            meant = _ELSEWHERE.get(name, close[0] if close else None)
+            hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(names)}"
+            raise TypeError(
+                f"unexpected keyword argument {name!r}: no choice of GenerateParams is called so; {hint}"
+            )
+    changes = dict(keywords)
+    if "stop" in changes:
+        if "stop_sequences" in changes:
+            raise ConfigError("stop and stop_sequences are two names of one thing; give one of them")
+        stop = changes.pop("stop")
+        changes["stop_sequences"] = _checked_texts("stop", [stop] if isinstance(stop, str) else stop)
+    return changes
 
 
 def _checked_bias(bias: object) -> dict[int, float]:

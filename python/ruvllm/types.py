@@ -9,11 +9,20 @@ from ruvllm.errors import ConfigError
 __all__ = ["DeviceType", "ModelSize", "Precision", "Quantization"]
 
 
+class BytesPerElement(float):
+    """A number of bytes, which may also be called, as the documents do: it is then itself."""
+
+    __slots__ = ()
+
+    def __call__(self) -> "BytesPerElement":
+        return self
+
+
 class Precision(enum.Enum):
     """How a number is stored.
 
-    >>> Precision.Q4K.bytes_per_element
-    0.5625
+    >>> Precision.Q4K.bytes_per_element, Precision.Q4K.bytes_per_element()
+    (0.5625, 0.5625)
     """
 
     FP32 = "fp32"
@@ -24,9 +33,9 @@ class Precision(enum.Enum):
     Q4K = "q4k"
 
     @property
-    def bytes_per_element(self) -> float:
+    def bytes_per_element(self) -> BytesPerElement:
         """Bytes a value costs, the scales of its block counted."""
-        return _BYTES_PER_ELEMENT[self]
+        return BytesPerElement(_BYTES_PER_ELEMENT[self])
 
     @property
     def tensor_type(self) -> str:

@@ -33,6 +33,8 @@ def test_a_part_of_an_entry_is_reused() -> None:
     assert found
     assert found.length == 3
     assert found.keys.shape == (2, 1, 3, 3, 2)
+    assert found.token_ids == (1, 2, 9)
+    assert repr(found) == "CachedPrefix(length=3)"
     assert_right(found, [1, 2, 9])
 
 

@@ -141,3 +141,10 @@ def test_many_threads() -> None:
     assert not errors
     assert tree.pinned == 0
     tree.check_invariants()
+
+
+def test_the_documented_name_of_a_match() -> None:
+    tree = RadixTree()
+    tree.insert([1, 2, 3], "a")
+    with tree.longest_match([1, 2, 9]) as found:
+        assert (found.length, found.segments) == (2, tree.match([1, 2, 9]).segments)

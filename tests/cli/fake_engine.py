@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -17,6 +17,7 @@ from ruvllm.figures import MemoryStats, ModelInfo
 from ruvllm.observability.profile import OperationTime, StepProfile
 from ruvllm.outputs import Chunk, Completion, Timings, Usage
 from ruvllm.params import GenerateParams
+from ruvllm.runtime.request import GenerationTask
 from ruvllm.text.marks import Rendered
 from ruvllm.types import DeviceType
 
@@ -45,6 +46,18 @@ class FakeTokenizer:
         return "".join(self._words[token] for token in token_ids)
 
 
+class FakeStream(Iterator[Chunk]):
+    """Chunks, and the request that they answer."""
+
+    def __init__(self, chunks: Generator[Chunk, None, None], params: GenerateParams) -> None:
+        self.task = GenerationTask(token_ids=(), params=params, max_tokens=params.max_tokens)
+        self.close = chunks.close
+        self._chunks = chunks
+
+    def __next__(self) -> Chunk:
+        return next(self._chunks)
+
+
 class FakeLLM:
     """Answers with what it was asked; `slowly` takes its time over many words, `too long` is refused."""
 
@@ -61,6 +74,14 @@ class FakeLLM:
         if report := settings.get("progress"):
             report(1, 1)
         FakeLLM.opened.append(self)
+
+    @property
+    def brings_chat_template(self) -> bool:
+        return True
+
+    @property
+    def name(self) -> str:
+        return "fake"
 
     def __enter__(self) -> "FakeLLM":
         return self
@@ -79,7 +100,10 @@ class FakeLLM:
             return re.findall(r"<user>(.*?)</>", self.tokenizer.decode(prompt), re.S)[-1]
         return prompt[-1]["content"]  # type: ignore[index]
 
-    def stream(self, prompt: Prompt, params: GenerateParams, **owner: Any) -> Iterator[Chunk]:
+    def stream(self, prompt: Prompt, params: GenerateParams, **owner: Any) -> FakeStream:
+        return FakeStream(self._chunks(prompt, params), params)
+
+    def _chunks(self, prompt: Prompt, params: GenerateParams) -> Generator[Chunk, None, None]:
         self.requests.append((prompt, params))
         text = self._last_question(prompt)
         if "too long" in text:

@@ -154,7 +154,7 @@ def test_verbose_adds_where(ruvllm: Ruvllm, monkeypatch: pytest.MonkeyPatch) -> 
         raise ValueError("inner\nfault")
 
     monkeypatch.setattr(hub, "resolve", broken)
-    result = ruvllm("run", "x")
+    result = ruvllm("run", "x", "--quiet")
     assert result.exit_code == 1
     assert (
         result.stderr == "error: unexpected ValueError: inner fault (run it again with --verbose for where)\n"

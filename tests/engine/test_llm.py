@@ -335,7 +335,7 @@ def test_a_folder_with_a_tokenizer(tmp_path: Path) -> None:
     ("prompt", "error", "words"),
     [
         ("", ConfigError, "the prompt is empty"),
-        ([], ConfigError, "the prompt is empty"),
+        (np.array([], dtype=np.int64), ConfigError, "the prompt is empty"),
         ([5, -1], ConfigError, r"token_ids\[1\] is -1; it must be from 0 to 319"),
         ([5, 320], ConfigError, r"token_ids\[1\] is 320"),
         ([5, 1.5], ConfigError, r"token_ids\[1\] is 1.5"),

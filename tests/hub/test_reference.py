@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ruvllm.errors import ConfigError, NotFoundError
-from ruvllm.hub import DEFAULT_REGISTRY, HubModel, LocalModelPath, RegistryModel, parse
+from ruvllm.hub import DEFAULT_REGISTRY, HubModel, LocalModelPath, RegistryModel, called, parse
 
 
 @pytest.mark.parametrize(
@@ -147,3 +147,19 @@ def test_local_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_missing_paths(name: str) -> None:
     with pytest.raises(NotFoundError, match="no file or folder"):
         parse(name, DEFAULT_REGISTRY)
+
+
+def test_what_a_model_is_called(tmp_path: Path) -> None:
+    """Its name as it was given, or what a path ends in; only a file's name has an ending."""
+    folder = tmp_path / "Qwen2.5-0.5B"
+    folder.mkdir()
+    (folder / "a.b.gguf").touch()
+    for given, name in (
+        ("smollm2-135m", "smollm2-135m"),
+        ("SmolLM2", "SmolLM2"),
+        ("org/repo:Q4_K_M", "org/repo:Q4_K_M"),
+        (folder, "Qwen2.5-0.5B"),
+        (str(folder), "Qwen2.5-0.5B"),
+        (folder / "a.b.gguf", "a.b"),
+    ):
+        assert called(given, DEFAULT_REGISTRY) == name

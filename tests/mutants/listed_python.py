@@ -1,6 +1,7 @@
 """Mutants of the Python package: features taken out one by one, each beside the tests that stand for it."""
 
 from tests.mutants.listed_autodetect import AUTODETECT_MUTANTS
+from tests.mutants.listed_calls import CALL_MUTANTS
 from tests.mutants.listed_evaluating import EVALUATING_MUTANTS
 from tests.mutants.listed_images import IMAGE_MUTANTS
 from tests.mutants.listed_learning import LEARNING_MUTANTS
@@ -319,6 +320,7 @@ PYTHON_MUTANTS: dict[str, tuple[Mutant, ...]] = {
     "scheduler": SCHEDULER_MUTANTS,
     "sampler": SAMPLING,
     "engine": STREAMS,
+    "calls": CALL_MUTANTS,
     "server limits": (*RETRY_AFTER, *SERVER),
     "conversations": CONVERSATIONS,
     "behind routers": BEHIND_ROUTERS,

@@ -34,7 +34,15 @@ def test_precision() -> None:
     sizes = {"FP32": 4, "FP16": 2, "BF16": 2, "Q8": 34 / 32, "Q4": 18 / 32, "Q4K": 144 / 256}
     assert {one.name: one.bytes_per_element for one in Precision} == sizes
     assert all(isinstance(one.bytes_per_element, float) for one in Precision)
+    assert {one.name: one.bytes_per_element() for one in Precision} == sizes
+    assert str(Precision.Q8.bytes_per_element * 32) == "34.0"
     assert ruvllm.Quantization is Precision
+
+
+def test_documented_names_that_only_differ() -> None:
+    assert ruvllm.CacheStats is ruvllm.PrefixCacheStats
+    documented = "total_lookups cache_hits partial_hits cache_misses evictions memory_usage_bytes"
+    assert {*documented.split()} <= {one.name for one in dataclasses.fields(ruvllm.CacheStats)}
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,9 @@ class MicroLoRA:
         self._native = _native.MicroLora(maps, config, isa)
         self._publishing = threading.Lock()
 
+    def __repr__(self) -> str:
+        return f"MicroLoRA(modules={len(self._names)})"
+
     def forward(self, input: Vector, module: MapName) -> Vector:
         """What the adapter adds to a map's output for this input."""
         return self._native.forward(self._place(module), input)

@@ -116,6 +116,9 @@ class Adapters:
         self._known: dict[str, _Loaded] = {}
         self._list: Path | None = None
 
+    def __repr__(self) -> str:
+        return f"Adapters({', '.join(map(repr, list(self._known)))})"
+
     def keep_list(self, path: str | os.PathLike[str]) -> None:
         """Load what a list on disk names, and write it anew at each change: a restart has the same adapters.
 

@@ -8,12 +8,13 @@ from ruvllm.errors import InvalidOperationError
 from ruvllm.figures import MemoryStats, ModelInfo
 from ruvllm.llm import LLM
 from ruvllm.params import GenerateParams
+from ruvllm.runtime.unpicklable import Unpicklable
 from ruvllm.text.tokenizer import Tokenizer
 
 __all__ = ["NativeBackend"]
 
 
-class NativeBackend:
+class NativeBackend(Unpicklable):
     """`LlmBackend` over `LLM`.
 
     backend = NativeBackend()
@@ -24,6 +25,11 @@ class NativeBackend:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._llm: LLM | None = None
+
+    _instead = "make one there, and load the model by its name"
+
+    def __repr__(self) -> str:
+        return f"NativeBackend({'' if self._llm is None else repr(self._llm)})"
 
     def load_model(self, model_id_or_path: str, config: ModelConfig | None = None) -> None:
         """Load a model in place of the one that is loaded; where that fails, the old one stays."""

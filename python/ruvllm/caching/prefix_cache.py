@@ -31,10 +31,19 @@ class CachedPrefix:
         length: For how many tokens there are keys and values.
     """
 
-    def __init__(self, match: RadixMatch, length: int) -> None:
+    def __init__(self, match: RadixMatch, ids: NDArray[np.uint32]) -> None:
         self._match = match
+        self._ids = ids
         self._arrays: tuple[NDArray[Any], NDArray[Any]] | None = None
-        self.length = length
+        self.length = len(ids)
+
+    def __repr__(self) -> str:
+        return f"CachedPrefix(length={self.length})"
+
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        """The tokens that these are the keys and values of."""
+        return tuple(self._ids.tolist())
 
     @property
     def keys(self) -> NDArray[Any]:
@@ -116,6 +125,9 @@ class PrefixCache:
         self._counts: Counter[str] = Counter()
         self._miss_reasons: Counter[str] = Counter()
 
+    def __repr__(self) -> str:
+        return f"PrefixCache(tokens={self._tree.token_count}, bytes={self._bytes})"
+
     def lookup(self, tokens: Tokens, *, limit: int | None = None) -> CachedPrefix | None:
         """The longest known beginning; `None` where nothing is known.
 
@@ -136,7 +148,7 @@ class PrefixCache:
                 return None
             self._counts["hits" if length == wanted else "partial_hits"] += 1
             self._counts["reused_tokens"] += length
-            return CachedPrefix(match, length)
+            return CachedPrefix(match, ids[:length].copy())
 
     def insert(self, tokens: Tokens, keys: NDArray[Any], values: NDArray[Any]) -> bool:
         """Keep what is not known yet, as a copy, evicting others where the bounds demand it.

@@ -102,6 +102,9 @@ class RadixTree:
     def __init__(self) -> None:
         self._tree = _native.RadixTree()
 
+    def __repr__(self) -> str:
+        return f"RadixTree(nodes={self.node_count}, tokens={self.token_count})"
+
     def insert(self, tokens: Tokens, payload: Any = None) -> int:
         """Make tokens known; gives how many were known before. The payload stands for the others."""
         return self._tree.insert(listed(tokens), payload)
@@ -109,6 +112,10 @@ class RadixTree:
     def match(self, tokens: Tokens) -> RadixMatch:
         """The longest known beginning, kept in the tree until it is released."""
         return RadixMatch(self._tree.find(listed(tokens)))
+
+    def longest_match(self, tokens: Tokens) -> RadixMatch:
+        """Do the same as `match`, by the documents' name."""
+        return self.match(tokens)
 
     def peek(self, tokens: Tokens) -> int:
         """How many of the tokens are known; leaves no trace."""

@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING
 from ruvllm._checks import check_integer
 from ruvllm.errors import BatchError
 from ruvllm.outputs import Completion, Usage
-from ruvllm.params import GenerateParams
+from ruvllm.params import GenerateKeywords, GenerateParams
 from ruvllm.runtime.gathering import Outcome
+from ruvllm.runtime.unpicklable import Unpicklable
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from ruvllm.llm import LLM
     from ruvllm.text.messages import MessageLike
 
 __all__ = ["BatchInference"]
 
 
-class BatchInference:
+class BatchInference(Unpicklable):
     """Puts one instruction before each of many inputs.
 
         with LLM("smollm2-135m") as llm:
@@ -39,6 +42,7 @@ class BatchInference:
         max_in_flight: int = 128,
         tenant: str = "",
         priority: int = 0,
+        **keywords: "Unpack[GenerateKeywords]",
     ) -> None:
         """Take an instruction.
 
@@ -51,16 +55,22 @@ class BatchInference:
             max_in_flight: So many inputs are with the engine at once; the others wait here, not in its queue.
             tenant: On whose account, as in `LLM.generate`.
             priority: As in `LLM.generate`.
+            **keywords: What `params` are to be other in, as in `LLM.generate`.
         """
         self.instruction_prefix = instruction_prefix
         self._llm = llm
         self._chat = chat
-        self._params = params
+        self._params = GenerateParams.of(params, keywords, beside=("max_in_flight",))
         self._max_in_flight = check_integer("max_in_flight", max_in_flight, 1)
         self._tenant = tenant
         self._priority = priority
         self._usage = Usage(prompt_tokens=0, completion_tokens=0)
         self._usage_lock = threading.Lock()
+
+    _instead = "pass the name of the model and the instruction, and make one there"
+
+    def __repr__(self) -> str:
+        return f"BatchInference({self._llm!r}, {self.instruction_prefix!r:.64})"
 
     @property
     def usage(self) -> Usage:

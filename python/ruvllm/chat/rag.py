@@ -3,20 +3,24 @@
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from ruvllm._checks import check_integer, check_type
 from ruvllm.chat.retrieval import Bm25Index, split_text
 from ruvllm.chat.room import room_for_prompt
 from ruvllm.errors import ConfigError, InvalidOperationError, TokenizationError
 from ruvllm.outputs import Chunk, Completion, Usage
-from ruvllm.params import GenerateParams
+from ruvllm.params import GenerateKeywords, GenerateParams
 from ruvllm.runtime.closing import Closing
+from ruvllm.runtime.request import GenerationTask
 from ruvllm.runtime.streams import CompletionStream, join_chunks
+from ruvllm.runtime.unpicklable import Unpicklable
 from ruvllm.text.marks import Rendered
 from ruvllm.text.tokenizer import Tokenizer, encode_rendered
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from ruvllm.llm import LLM
 
 __all__ = ["RagAnswer", "RagPipeline", "RagStream", "Retrieve"]
@@ -46,7 +50,7 @@ class RagAnswer:
     completion: Completion
 
 
-class RagPipeline:
+class RagPipeline(Unpicklable):
     r"""Answers questions from documents, or from what a function of yours finds.
 
         with LLM("smollm2-135m") as llm:
@@ -122,29 +126,43 @@ class RagPipeline:
                 self._index.add(chunk)
         return len(chunks)
 
+    _instead = "pass the name of the model and the documents, and make one there"
+
+    def __repr__(self) -> str:
+        found_by = f"chunks={len(self._index)}" if self._retrieve is None else "retrieve=..."
+        return f"RagPipeline({self._llm!r}, {found_by})"
+
     def retrieve(self, question: str) -> tuple[str, ...]:
         """The chunks for a question, in the order in which they stand in the context."""
         return self._ordered(self._found(question))
 
-    def query(self, question: str, params: GenerateParams | None = None) -> RagAnswer:
-        """Find chunks, and answer from them."""
-        with self.stream(question, params) as stream:
-            completion = join_chunks(list(stream))
+    def query(
+        self, question: str, params: GenerateParams | None = None, **keywords: "Unpack[GenerateKeywords]"
+    ) -> RagAnswer:
+        """Find chunks, and answer from them; keywords change the parameters for this question.
+
+        `top_k` is the sampler's here; how many chunks stand in the context is said to the pipeline itself.
+        """
+        with self.stream(question, params, **keywords) as stream:
+            completion = join_chunks(list(stream), stream.task)
             return RagAnswer(text=completion.text.strip(), chunks=stream.chunks, completion=completion)
 
-    def stream(self, question: str, params: GenerateParams | None = None) -> "RagStream":
+    def stream(
+        self, question: str, params: GenerateParams | None = None, **keywords: "Unpack[GenerateKeywords]"
+    ) -> "RagStream":
         """Do the same piece by piece; the stream's `chunks` are there from the beginning."""
-        params = params or self._params
+        params = GenerateParams.of(params or self._params, keywords)
         found = self._found(question)
         limit = room_for_prompt(self._llm.model_info.max_context, params)
         while True:
             chunks = self._ordered(found)
-            tokens = encode_rendered(self._tokenizer(), self._rendered(question, chunks))
+            rendered = self._rendered(question, chunks)
+            tokens = encode_rendered(self._tokenizer(), rendered)
             if len(tokens) <= limit or not found:
                 break
             found = found[:-1]
         stream = self._llm.stream(tokens, params, tenant=self._tenant, priority=self._priority)
-        return RagStream(stream, chunks)
+        return RagStream(stream, chunks, rendered.text)
 
     def warm(self, chunks: Iterable[str]) -> Usage:
         """Compute the context of these chunks, in the order given, and keep it for questions to come.
@@ -195,9 +213,13 @@ def _context_and_question(question: str, chunks: Sequence[str]) -> str:
 class RagStream(Closing, Iterator[Chunk]):
     """An answer, piece by piece; `chunks` are the texts of its context. Closing it ends the request."""
 
-    def __init__(self, stream: CompletionStream, chunks: tuple[str, ...]) -> None:
+    def __init__(self, stream: CompletionStream, chunks: tuple[str, ...], prompt: str) -> None:
         self.chunks = chunks
+        self.task = replace(cast("GenerationTask", stream.task), prompt=prompt)
         self._stream = stream
+
+    def __repr__(self) -> str:
+        return f"RagStream(chunks={len(self.chunks)})"
 
     def __iter__(self) -> "RagStream":
         return self

@@ -1,8 +1,8 @@
 """`ChatSession`: a conversation of which each turn computes only what is new."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol, cast
 
 from ruvllm.chat import transcript
 from ruvllm.chat.conversation import Conversation
@@ -10,13 +10,17 @@ from ruvllm.chat.room import room_for_prompt
 from ruvllm.chat.transcript import Piece, Turn
 from ruvllm.errors import TokenizationError
 from ruvllm.outputs import Chunk, Completion, Usage
-from ruvllm.params import GenerateParams
+from ruvllm.params import GenerateKeywords, GenerateParams
 from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.prompts import check_room
+from ruvllm.runtime.request import GenerationTask
 from ruvllm.runtime.streams import join_chunks
+from ruvllm.runtime.unpicklable import Unpicklable
 from ruvllm.text.tokenizer import Tokenizer, encode_rendered
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from ruvllm.adapters import AdapterChoice
     from ruvllm.llm import LLM
 
@@ -37,7 +41,7 @@ class _Prompt:
     dropped: int
 
 
-class ChatSession(Conversation):
+class ChatSession(Unpicklable, Conversation):
     """A system prompt, and questions and answers by turns.
 
         with LLM("smollm2-135m") as llm:
@@ -60,6 +64,7 @@ class ChatSession(Conversation):
         tenant: str = "",
         priority: int = 0,
         adapter: "AdapterChoice" = None,
+        **keywords: "Unpack[GenerateKeywords]",
     ) -> None:
         """Begin a conversation.
 
@@ -70,22 +75,35 @@ class ChatSession(Conversation):
             tenant: On whose account, as in `LLM.generate`.
             priority: As in `LLM.generate`.
             adapter: As in `LLM.generate`; a name means in each turn what it stands for then.
+            **keywords: What `params` are to be other in, as in `LLM.generate`.
         """
         super().__init__(system_prompt)
-        self.params = params or GenerateParams()
+        self.params = GenerateParams.of(params, keywords, beside=("system_prompt",))
         self._llm = llm
         self._tenant = tenant
         self._priority = priority
         self._adapter = adapter
 
+    _instead = "pass its `history`, which is plain data"
+
+    def __repr__(self) -> str:
+        return f"ChatSession({self._llm!r}, turns={len(self._turns)})"
+
     # -- asking
 
-    def send(self, text: str, params: GenerateParams | None = None) -> Completion:
-        """Ask, and wait for the whole answer."""
-        with self.stream(text, params) as stream:
-            return join_chunks(list(stream))
+    def send(
+        self, text: str, params: GenerateParams | None = None, **keywords: "Unpack[GenerateKeywords]"
+    ) -> Completion:
+        """Ask, and wait for the whole answer; keywords change the parameters for this turn.
 
-    def stream(self, text: str, params: GenerateParams | None = None) -> "ChatStream":
+        session.send("And of Italy?", temperature=0).text
+        """
+        with self.stream(text, params, **keywords) as stream:
+            return join_chunks(list(stream), stream.task)
+
+    def stream(
+        self, text: str, params: GenerateParams | None = None, **keywords: "Unpack[GenerateKeywords]"
+    ) -> "ChatStream":
         """Ask, and give the answer piece by piece; closed early, the history gets what there was.
 
             with session.stream("Tell me a joke.") as answer:
@@ -96,13 +114,14 @@ class ChatSession(Conversation):
         `SessionError` while another answer is being made.
         """
         with self._begin_answer():
-            params = params or self.params
+            params = GenerateParams.of(params or self.params, keywords)
             prompt = self._prompt(text, params)
             chunks = self._llm.stream(
                 prompt.tokens, params, tenant=self._tenant, priority=self._priority, adapter=self._adapter
             )
         self._dropped = prompt.dropped
-        return ChatStream(chunks, lambda made, *, failed: self._end(text, prompt, made, failed=failed))
+        task = replace(cast("GenerationTask", chunks.task), prompt=prompt.text)
+        return ChatStream(chunks, lambda made, *, failed: self._end(text, prompt, made, failed=failed), task)
 
     def fork(self) -> "ChatSession":
         """A session with the same past that goes its own way; both share what is computed so far."""
@@ -189,10 +208,15 @@ class ChatStream(Closing, Iterator[Chunk]):
     as it was made; an error of the engine takes the question back.
     """
 
-    def __init__(self, chunks: _Chunks, end: Callable[..., None]) -> None:
+    def __init__(self, chunks: _Chunks, end: Callable[..., None], task: GenerationTask | None = None) -> None:
+        self.task = task
         self._chunks = chunks
         self._made: list[Chunk] = []
         self._end: Callable[..., None] | None = end
+
+    def __repr__(self) -> str:
+        state = "at its end" if self._end is None else "under way"
+        return f"ChatStream(chunks={len(self._made)}, {state})"
 
     def __iter__(self) -> "ChatStream":
         return self

@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from ruvllm.errors import SessionError
 from ruvllm.outputs import Completion
-from ruvllm.params import GenerateParams
+from ruvllm.params import GenerateKeywords, GenerateParams
+from ruvllm.runtime.unpicklable import Unpicklable
 from ruvllm.tools import ToolCall, ToolChoice, ToolChoiceLike, ToolDefinition, ToolLike, check_tools
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from ruvllm.llm import LLM
 
 __all__ = ["ToolConversation"]
 
 
-class ToolConversation:
+class ToolConversation(Unpicklable):
     """Messages, calls and results, in the order in which they come.
 
         with LLM("smollm2-135m") as llm:
@@ -36,6 +39,7 @@ class ToolConversation:
         *,
         params: GenerateParams | None = None,
         parallel_tool_calls: bool = True,
+        **keywords: "Unpack[GenerateKeywords]",
     ) -> None:
         """Begin a conversation.
 
@@ -45,15 +49,21 @@ class ToolConversation:
             system_prompt: What stands before all.
             params: How answers are made.
             parallel_tool_calls: Whether an answer may have several calls.
+            **keywords: What `params` are to be other in, as in `LLM.generate`.
         """
         self.tools: tuple[ToolDefinition, ...] = check_tools(tools, ToolChoice())
-        self.params = params
+        self.params = GenerateParams.of(params, keywords, beside=("system_prompt", "parallel_tool_calls"))
         self._llm = llm
         self._parallel = parallel_tool_calls
         self._messages: list[dict[str, Any]] = []
         self._pending: tuple[ToolCall, ...] = ()
         if system_prompt:
             self._messages.append({"role": "system", "content": system_prompt})
+
+    _instead = "pass its `messages`, which are plain data"
+
+    def __repr__(self) -> str:
+        return f"ToolConversation({self._llm!r}, tools={len(self.tools)}, messages={len(self._messages)})"
 
     @property
     def messages(self) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import typer
 
 from ruvllm.cli import terminal
 from ruvllm.cli.command import CommonOptions, command, flag, flags_on_the_line, is_given
-from ruvllm.cli.opening import open_model
+from ruvllm.cli.opening import open_model, warn_without_template
 from ruvllm.cli.options import DEFAULT_MODEL, AdapterOptions, ApiKeyFlag, EngineOptions, SamplingOptions
 from ruvllm.cli.streaming import stream_answer
 
@@ -118,6 +118,7 @@ def _local_partner(
 ) -> Iterator["Partner"]:
     params = sampling.params(max_tokens=MAX_TOKENS)
     with open_model(model, local.engine, quiet=quiet) as llm:
+        warn_without_template(llm, quiet=quiet)
         from ruvllm.chat.session import ChatSession
         from ruvllm.cli.partner import Partner
 

@@ -7,7 +7,8 @@ flags as they stand: `_settings.py`. Exit codes: 0 done, 1 failed, 2 wrong usage
 
 import inspect
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import partial
 from typing import Annotated, Any, TypeVar, cast, get_type_hints
@@ -80,11 +81,12 @@ def command(app: typer.Typer, name: str, *, examples: Sequence[str]) -> Callable
         common = _flags_of(CommonOptions)
 
         def run(**values: Any) -> None:
+            as_json = values.get("json") is True
             options = _gathered(CommonOptions, values)
             arguments: dict[str, Any] = {name: _gathered(group, values) for name, group in groups.items()}
             if "common" in inspect.signature(function).parameters:
                 arguments["common"] = options
-            _run(partial(function, **values, **arguments), options)
+            _run(partial(function, **values, **arguments), options, as_json=as_json)
 
         run.__name__ = function.__name__
         every = sorted(
@@ -98,10 +100,11 @@ def command(app: typer.Typer, name: str, *, examples: Sequence[str]) -> Callable
     return register
 
 
-def _run(function: Callable[[], None], options: CommonOptions) -> None:
+def _run(function: Callable[[], None], options: CommonOptions, *, as_json: bool) -> None:
     _set_up_logging(options)
     try:
-        function()
+        with _told_to_programs(asked=as_json):
+            function()
     except KeyboardInterrupt:
         terminal.note("interrupted")
         raise typer.Exit(130) from None
@@ -114,6 +117,20 @@ def _run(function: Callable[[], None], options: CommonOptions) -> None:
         what = f"unexpected {type(error).__name__}: {error}"
         _show(error, f"{what} (run it again with --verbose for where)", verbose=options.verbose)
         raise typer.Exit(1) from None
+
+
+@contextmanager
+def _told_to_programs(*, asked: bool) -> Iterator[None]:
+    """What goes wrong is one line of JSON on stdout, too, where a program asked for JSON."""
+    try:
+        yield
+    except (typer.Exit, typer.Abort, BrokenPipeError):
+        raise
+    except Exception as error:
+        if asked:
+            message = error.message if isinstance(error, typer.BadParameter) else str(error)
+            terminal.print_json_line({"error": {"type": type(error).__name__, "message": message}})
+        raise
 
 
 def _show(error: Exception, message: str, *, verbose: bool) -> None:

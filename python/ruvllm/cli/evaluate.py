@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-import ruvllm.hub as hub
 import ruvllm.whole_file as whole_file
 from ruvllm.cli import terminal
 from ruvllm.cli.calibration_text import counting_bar, read_text
 from ruvllm.cli.command import CommonOptions, command, flag
+from ruvllm.cli.fetching import fetched
 from ruvllm.cli.options import EngineOptions, ModelArgument
 from ruvllm.errors import ConfigError, IoError
 
@@ -118,7 +118,7 @@ def evaluate(
 
 
 def _resolved(name: str, engine: EngineOptions, *, quiet: bool) -> str:
-    return str(hub.resolve(name, quiet=quiet, cache=engine.cache_dir))
+    return str(fetched(name, quiet=quiet, cache=engine.cache_dir))
 
 
 def _write(path: Path, picture: str) -> None:

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-import ruvllm.hub as hub
 from ruvllm.cli import terminal
 from ruvllm.cli.calibration_text import counting_bar, read_text
 from ruvllm.cli.command import CommonOptions, command, flag
+from ruvllm.cli.fetching import fetched
 from ruvllm.cli.options import EngineOptions, ModelArgument
 from ruvllm.errors import ConfigError, RuvLLMError
 
@@ -66,7 +66,7 @@ def imatrix(
 
     _check_target(options.out)
     read = read_text(text)
-    path = hub.resolve(model, quiet=common.quiet, cache=engine.cache_dir)
+    path = fetched(model, quiet=common.quiet, cache=engine.cache_dir)
     begin = time.perf_counter()
     with counting_bar(f"Reading {text}", quiet=common.quiet) as report:
         found = measure_importance(

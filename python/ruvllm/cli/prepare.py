@@ -9,8 +9,9 @@ import typer
 import ruvllm.hub as hub
 from ruvllm.cli import terminal
 from ruvllm.cli.command import CommonOptions, command, flag
-from ruvllm.cli.opening import loading_bar
+from ruvllm.cli.fetching import fetched
 from ruvllm.cli.options import CacheOptions
+from ruvllm.hub.progress import loading_bar
 
 if TYPE_CHECKING:
     from ruvllm.runtime.weight_images import Image
@@ -59,7 +60,7 @@ def prepare(
         if remove:
             rows += [_row(one) for one in _removed(name, quiet=common.quiet)]
             continue
-        path = hub.resolve(name, quiet=common.quiet, cache=cache.cache_dir)
+        path = fetched(name, quiet=common.quiet, cache=cache.cache_dir)
         begin = time.perf_counter()
         with loading_bar(f"Packing {name}", quiet=common.quiet) as report:
             image, was_there = weight_images.prepare(path, report)

@@ -7,6 +7,7 @@ import typer
 import ruvllm.hub as hub
 from ruvllm.cli import terminal
 from ruvllm.cli.command import CommonOptions, command, flag
+from ruvllm.cli.fetching import say_what_it_is
 from ruvllm.cli.options import CacheOptions
 
 __all__ = ["register"]
@@ -39,11 +40,7 @@ def pull(
     A pull that broke off goes on where it stopped. What is here already is checked, not fetched again.
     """
     for name in models:
-        entry = hub.DEFAULT_REGISTRY.find(name)
-        if entry and not common.quiet:
-            terminal.note(
-                f"{entry.name}: {terminal.size(entry.size_bytes)}, "
-                f"licence {entry.licence} ({entry.licence_url})"
-            )
+        if not common.quiet:
+            say_what_it_is(name)
         path = hub.pull(name, quiet=common.quiet, force=force, cache=cache.cache_dir)
         terminal.print_text(f"{path}\n")

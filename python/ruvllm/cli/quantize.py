@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-import ruvllm.hub as hub
 from ruvllm.cli import terminal
 from ruvllm.cli.command import CommonOptions, command, flag
-from ruvllm.cli.opening import loading_bar
+from ruvllm.cli.fetching import fetched
 from ruvllm.cli.options import CacheOptions
+from ruvllm.hub.progress import loading_bar
 
 if TYPE_CHECKING:
     from ruvllm.quantizing import QuantizedModel
@@ -76,7 +76,7 @@ def quantize(
     from ruvllm.errors import InvalidOperationError
     from ruvllm.quantizing import quantize as make
 
-    source = hub.resolve(model, quiet=common.quiet, cache=cache.cache_dir)
+    source = fetched(model, quiet=common.quiet, cache=cache.cache_dir)
     begin = time.perf_counter()
     try:
         with loading_bar(f"Quantizing {model}", quiet=common.quiet) as report:

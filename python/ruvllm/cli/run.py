@@ -8,7 +8,7 @@ import typer
 
 from ruvllm.cli import terminal
 from ruvllm.cli.command import CommonOptions, command, flag
-from ruvllm.cli.opening import open_model
+from ruvllm.cli.opening import open_model, warn_without_template
 from ruvllm.cli.options import DEFAULT_MODEL, AdapterOptions, EngineOptions, ModelFlag, SamplingOptions
 from ruvllm.cli.streaming import stream_answer
 
@@ -70,6 +70,8 @@ def run(
         raise typer.BadParameter("the prompt is empty", param_hint="PROMPT")
     params = sampling.params(max_tokens=MAX_TOKENS)
     with open_model(manner.model, engine, quiet=common.quiet) as llm:
+        if manner.chat or manner.system:
+            warn_without_template(llm, quiet=common.quiet)
         adapter = adapters.load(llm)
         if manner.json:
             _print_completion(llm, manner.prompt(text), params, adapter)

@@ -10,6 +10,7 @@ import typer
 import ruvllm.hub as hub
 from ruvllm.cli import terminal
 from ruvllm.cli.command import CommonOptions, command, flag
+from ruvllm.cli.fetching import fetched
 from ruvllm.cli.model_files import LEARNED, file_of_model
 from ruvllm.cli.options import DEFAULT_MODEL, EngineOptions
 from ruvllm.config import Limits
@@ -236,9 +237,9 @@ def _served(argument: str, engine: EngineOptions, serving: Serving, *, quiet: bo
     if not separator or Path(argument).exists():
         name, reference = argument, argument
     # Whole, so that answers, which name no folder, know one where they see it.
-    path = hub.resolve(reference, quiet=quiet, cache=engine.cache_dir).absolute()
-    if name == reference and Path(reference).exists():
-        name = Path(reference).stem
+    path = fetched(reference, quiet=quiet, cache=engine.cache_dir).absolute()
+    if name == reference:
+        name = hub.called(reference, hub.DEFAULT_REGISTRY)
     served = ServedModel(
         name,
         lambda: _open(path, engine, serving),
@@ -271,4 +272,5 @@ def _open(path: Path, engine: EngineOptions, serving: Serving) -> "LLM":
     from ruvllm.llm import LLM
 
     limits = Limits(max_waiting=serving.max_waiting) if serving.max_waiting else None
-    return LLM(path, **replace(engine.settings, limits=limits).keywords())
+    # It may load while it serves, and says so in its log.
+    return LLM(path, progress=False, **replace(engine.settings, limits=limits).keywords())

@@ -41,8 +41,12 @@ class Answer:
             return "stopped"
         first = f"first after {self.timings.first_token_seconds:.2f} s"
         if self.usage:
-            speed = f"{self.timings.decode_tokens_per_second:.1f} tokens/s"
-            parts = [f"{self.usage.completion_tokens} tokens", speed, first]
+            made = self.usage.completion_tokens
+            parts = [f"{made} token{'' if made == 1 else 's'}"]
+            # The first token's time is the prompt's: of one alone nothing is known.
+            if speed := self.timings.decode_tokens_per_second:
+                parts.append(f"{speed:.1f} tokens/s")
+            parts.append(first)
         else:
             parts = [first, f"{self.timings.total_seconds:.2f} s in all", "the server counts no tokens"]
         if self.finish_reason == "length":

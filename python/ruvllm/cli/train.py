@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-import ruvllm.hub as hub
 from ruvllm.cli import terminal
 from ruvllm.cli.command import CommonOptions, command, flag
+from ruvllm.cli.fetching import fetched
 from ruvllm.cli.options import DEFAULT_MODEL, ModelFlag
 from ruvllm.cli.train_options import AdapterShape, Course, Goal, MachineOptions, Place, config_of
 from ruvllm.errors import ConfigError
@@ -63,7 +63,7 @@ def train(  # noqa: PLR0913 - the groups of flags
     if place.out is None:
         raise ConfigError("--out is missing; it must name the folder to write")
     config = config_of(place, shape, goal, course)
-    path = hub.resolve(model, quiet=common.quiet, cache=machine.cache_dir)
+    path = fetched(model, quiet=common.quiet, cache=machine.cache_dir)
     from ruvllm.training import TrainableModel
     from ruvllm.training import train as trained
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from ruvllm.errors import ConfigError, IoError, NotFoundError
 from ruvllm.hub import download, pypi
 from ruvllm.hub.progress import bar
-from ruvllm.hub.reference import HubModel, LocalModelPath, Reference, RegistryModel, parse
+from ruvllm.hub.reference import HubModel, LocalModelPath, Reference, RegistryModel, called, parse
 from ruvllm.hub.registry import DEFAULT_REGISTRY, Registry, RegistryEntry, WheelPart
 from ruvllm.hub.selection import select_adapter
 from ruvllm.hub.storage import cache_folder, model_folder, state_folder
@@ -33,6 +33,7 @@ __all__ = [
     "RegistryModel",
     "WheelPart",
     "cache_folder",
+    "called",
     "find",
     "list",
     "parse",

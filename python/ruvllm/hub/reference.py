@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from ruvllm.errors import ConfigError, NotFoundError
 from ruvllm.hub.registry import Registry
 
-__all__ = ["ALLOWED_HOSTS", "HubModel", "LocalModelPath", "Reference", "RegistryModel", "parse"]
+__all__ = ["ALLOWED_HOSTS", "HubModel", "LocalModelPath", "Reference", "RegistryModel", "called", "parse"]
 
 ALLOWED_HOSTS = ("huggingface.co", "hf.co")
 MAX_NAME_BYTES = 4096
@@ -92,6 +92,20 @@ def parse(name: str | os.PathLike[str], registry: Registry) -> Reference:
     if "/" in name:
         return _parse_hub_path(name, name)
     raise NotFoundError(_unknown(name, registry))
+
+
+def called(name: str | os.PathLike[str], registry: Registry) -> str:
+    """What a model is called that was given so: its name, or what a path ends in, without a file's ending.
+
+    >>> from ruvllm.hub.registry import DEFAULT_REGISTRY
+    >>> called("smollm2-135m", DEFAULT_REGISTRY)
+    'smollm2-135m'
+    """
+    reference = parse(name, registry)
+    if not isinstance(reference, LocalModelPath):
+        return str(name)
+    # A folder's name may have a dot in it: Qwen2.5-0.5B.
+    return reference.path.name if reference.path.is_dir() else reference.path.stem
 
 
 def _check_text(name: str) -> None:

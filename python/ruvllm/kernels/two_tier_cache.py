@@ -91,6 +91,10 @@ class TwoTierKvCache:
         require(most >= BLOCK_TOKENS, f"max_tokens is {most}; a block has {BLOCK_TOKENS} tokens")
         self._make_tiers()
 
+    def __repr__(self) -> str:
+        stats = self.stats()
+        return f"TwoTierKvCache(tail_tokens={stats.tail_tokens}, store_tokens={stats.store_tokens})"
+
     def _make_tiers(self) -> None:
         config = self.config
         rows = -(-config.max_tokens // BLOCK_TOKENS)

@@ -108,6 +108,9 @@ class SonaLlm:
         # By what was asked and the text of the answer.
         self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
 
+    def __repr__(self) -> str:
+        return f"SonaLlm({self._llm!r}, tenant={self.tenant!r})"
+
     @property
     def config(self) -> SonaLlmConfig:
         """How it learns."""

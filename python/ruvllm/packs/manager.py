@@ -50,6 +50,11 @@ class KernelManager:
         self._native = native_packs(trusted_keys, floors=floors, isa=isa)
         self._paths: dict[str, Path] = {}
 
+    def __repr__(self) -> str:
+        current = self.current()
+        active = "native" if current is None else f"{current.name} {current.version}"
+        return f"KernelManager({active})"
+
     @property
     def native(self) -> "_native.KernelPacks":
         """The extension's part, which a model is loaded with."""

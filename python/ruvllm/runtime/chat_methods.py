@@ -1,16 +1,19 @@
 """Answers to conversations, told apart into what is said, thought and called. `LLM` has these methods."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypedDict
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypedDict, overload
 
 from ruvllm.errors import GrammarError
 from ruvllm.grammar import Grammar
 from ruvllm.outputs import Completion
-from ruvllm.params import GenerateParams
+from ruvllm.params import GenerateKeywords, GenerateParams
+from ruvllm.runtime.gathering import MAX_IN_FLIGHT, awaited_in_order, completions_in_order
 from ruvllm.runtime.generations import Generations
 from ruvllm.runtime.grammars import compiled, strict_fault
-from ruvllm.runtime.request import Terms
+from ruvllm.runtime.prompts import prompts_of
+from ruvllm.runtime.request import GenerationTask, Terms
 from ruvllm.runtime.text_methods import TextMethods
 from ruvllm.text.messages import MessageLike
 from ruvllm.text.response import (
@@ -19,16 +22,21 @@ from ruvllm.text.response import (
     Content,
     Part,
     Reasoning,
+    ResponseParser,
 )
-from ruvllm.text.tokenizer import encode_rendered
 from ruvllm.tools import ToolCall, ToolChoice, ToolChoiceLike, ToolDefinition, ToolLike, check_tools
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing_extensions import Never, Unpack
 
     from ruvllm.adapters.registry import AdapterChoice
 
-__all__ = ["ChatMethods", "ToolKeywords"]
+__all__ = ["ChatKeywords", "ChatMethods", "ManyConversations", "ToolKeywords"]
+
+ManyConversations: TypeAlias = (
+    Iterable[str] | Iterable[Sequence[MessageLike]] | Iterable[str | Sequence[MessageLike]]
+)
+"""A lone text is the user's message."""
 
 
 class ToolKeywords(TypedDict, total=False):
@@ -45,6 +53,10 @@ class ToolKeywords(TypedDict, total=False):
     parallel_tool_calls: bool
 
 
+class ChatKeywords(GenerateKeywords, ToolKeywords, total=False):
+    """The keywords of `chat`: how the answer is made, and what may be called."""
+
+
 class ChatMethods(TextMethods):
     """Conversations with the model in `_open`."""
 
@@ -52,10 +64,28 @@ class ChatMethods(TextMethods):
     def _generations(self) -> Generations:
         raise NotImplementedError
 
-    def _terms(self, tenant: str = "", priority: int = 0, adapter: "AdapterChoice" = None) -> Terms:
+    def _terms_of_each(
+        self,
+        tenant: str,
+        priority: int,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]",
+        count: int | None,
+    ) -> list[Terms]:
         raise NotImplementedError
 
-    def chat(
+    @overload
+    def chat(  # type: ignore[overload-overlap]  # of no conversations, none of which is a message
+        self,
+        messages: "list[Never]",
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
+        **keywords: "Unpack[ChatKeywords]",
+    ) -> list[Completion]: ...
+    @overload
+    def chat(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
         self,
         messages: str | Sequence[MessageLike],
         params: GenerateParams | None = None,
@@ -63,40 +93,149 @@ class ChatMethods(TextMethods):
         tenant: str = "",
         priority: int = 0,
         adapter: "AdapterChoice" = None,
-        **keywords: "Unpack[ToolKeywords]",
-    ) -> Completion:
-        """Answer a conversation; a lone text is the user's message.
+        **keywords: "Unpack[ChatKeywords]",
+    ) -> Completion: ...
+    @overload
+    def chat(
+        self,
+        messages: ManyConversations,
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
+        **keywords: "Unpack[ChatKeywords]",
+    ) -> list[Completion]: ...
+    def chat(
+        self,
+        messages: str | Sequence[MessageLike] | ManyConversations,
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
+        **keywords: "Unpack[ChatKeywords]",
+    ) -> Completion | list[Completion]:
+        """Answer a conversation, or each of many together; a lone text is the user's message.
 
-            llm.chat([{"role": "user", "content": "Hello"}]).text
+            llm.chat([{"role": "user", "content": "Hello"}], temperature=0).text
+            llm.chat(["Name a colour.", "Name a city."])[1].text
 
         With `tools` the answer's `tool_calls` are what the model calls, and `tool_choice="required"` makes it
         call; `params.grammar`, of JSON, then says what an answer is that calls nothing. What it thinks is in
         `reasoning`; neither is in `text`.
 
         Args:
-            messages: Each with `role` and `content`; calls and results of tools as OpenAI's clients do it.
+            messages: Each with `role` and `content`; calls and results of tools as OpenAI's clients do it. Of
+                many conversations a list, a column of a table or any other iterable.
             params: As for `generate`.
             tenant: As for `generate`.
             priority: As for `generate`.
             adapter: As for `generate`.
-            **keywords: `tools`, `tool_choice` and `parallel_tool_calls`; see `ToolKeywords`.
+            **keywords: What `params` are to be other in, as for `generate`; and `tools`, `tool_choice` and
+                `parallel_tool_calls`, see `ToolKeywords`.
         """
+        asked, is_one = self._asked_of_each(messages, params, keywords, tenant, priority, adapter)
+        if is_one:
+            return asked[0].answer(self._generations.begin(asked[0].task).completion())
+        tasks = [one.task for one in asked]
+        made = completions_in_order(self._open.loop, tasks, max_in_flight=MAX_IN_FLIGHT)
+        return [one.answer(completion) for one, completion in zip(asked, made, strict=True)]
+
+    @overload
+    async def achat(  # type: ignore[overload-overlap]  # of no conversations, none of which is a message
+        self,
+        messages: "list[Never]",
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
+        **keywords: "Unpack[ChatKeywords]",
+    ) -> list[Completion]: ...
+    @overload
+    async def achat(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
+        self,
+        messages: str | Sequence[MessageLike],
+        params: GenerateParams | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice" = None,
+        **keywords: "Unpack[ChatKeywords]",
+    ) -> Completion: ...
+    @overload
+    async def achat(
+        self,
+        messages: ManyConversations,
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
+        **keywords: "Unpack[ChatKeywords]",
+    ) -> list[Completion]: ...
+    async def achat(
+        self,
+        messages: str | Sequence[MessageLike] | ManyConversations,
+        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        *,
+        tenant: str = "",
+        priority: int = 0,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
+        **keywords: "Unpack[ChatKeywords]",
+    ) -> Completion | list[Completion]:
+        """Do the same as `chat`, to be awaited; cancelling the task that waits ends the requests.
+
+        answer = await llm.achat("Hello", max_tokens=40)
+        """
+        asked, is_one = self._asked_of_each(messages, params, keywords, tenant, priority, adapter)
+        begin = partial(self._generations.begin_for_asyncio, interval=0.0)
+        if is_one:
+            return asked[0].answer(await begin(asked[0].task).completion())
+        made = await awaited_in_order(begin, [one.task for one in asked], max_in_flight=MAX_IN_FLIGHT)
+        return [one.answer(completion) for one, completion in zip(asked, made, strict=True)]
+
+    def _asked_of_each(
+        self,
+        messages: str | Sequence[MessageLike] | ManyConversations,
+        params: GenerateParams | Sequence[GenerateParams] | None,
+        keywords: "ChatKeywords",
+        tenant: str,
+        priority: int,
+        adapter: "AdapterChoice | Sequence[AdapterChoice]",
+    ) -> "tuple[list[_Asked], bool]":
+        """What is asked, and whether it is one conversation and no list of them."""
+        of_tools = ToolKeywords.__optional_keys__
+        changes = {name: value for name, value in keywords.items() if name not in of_tools}
+        conversations, count = prompts_of(messages, "conversation")
+        each = GenerateParams.of_each(params, changes, count, beside=tuple(of_tools))
+        terms = self._terms_of_each(tenant, priority, adapter, count)
+        asked = [self._asked(*one, keywords) for one in zip(conversations, each, terms, strict=True)]
+        return asked, count is None
+
+    def _asked(
+        self,
+        messages: str | Sequence[MessageLike],
+        params: GenerateParams,
+        terms: Terms,
+        keywords: "ChatKeywords",
+    ) -> "_Asked":
+        """What is to be computed for a conversation, and how its answer is read."""
         choice = ToolChoice.of(keywords.get("tool_choice"))
         tools = check_tools(keywords.get("tools", ()), choice)
         tools = () if choice.kind == "none" else tools
         rendered = self.render_chat(messages, tools=tools)
         thinking_open = self.response_format.thinking_open(rendered.text)
         shown = self.response_format.keep_special(with_calls=bool(tools))
-        params = replace(params or GenerateParams(), keep_special=shown)
+        params = replace(params, keep_special=shown)
         parallel = keywords.get("parallel_tool_calls", True)
         grammar = self.response_format.grammar(
             tools, choice, parallel=parallel, thinking_open=thinking_open, content=params.grammar
         )
         params = self._held(params, grammar, tools)
-        generations = self._generations
-        tokens = encode_rendered(self._required_tokenizer(), rendered)
-        task = generations.prompt_task(tokens, params, self._terms(tenant, priority, adapter))
-        return self._told_apart(generations.begin(task).completion(), tools, thinking_open=thinking_open)
+        task = self._generations.rendered_task(rendered, params, terms)
+        return _Asked(task, lambda: self.response_format.parser(thinking_open=thinking_open, tools=tools))
 
     def _held(
         self, params: GenerateParams, grammar: Grammar | None, tools: tuple[ToolDefinition, ...]
@@ -117,11 +256,16 @@ class ChatMethods(TextMethods):
                 raise GrammarError(message, pointer=error.pointer) from error
         return replace(params, grammar=grammar)
 
-    def _told_apart(
-        self, completion: Completion, tools: tuple[ToolDefinition, ...], *, thinking_open: bool
-    ) -> Completion:
-        """The answer with thoughts and calls in their places."""
-        parser = self.response_format.parser(thinking_open=thinking_open, tools=tools)
+
+class _Asked(NamedTuple):
+    """A conversation that is to be answered."""
+
+    task: GenerationTask
+    parser: Callable[[], ResponseParser]
+
+    def answer(self, completion: Completion) -> Completion:
+        """The completion with thoughts and calls in their places."""
+        parser = self.parser()
         parts = [*parser.feed(completion.text), *parser.end(completion.finish_reason)]
         reasoning = "".join(part.text for part in parts if isinstance(part, Reasoning))
         return replace(

@@ -28,10 +28,10 @@ class ConfiguredSettings(EngineSettings):
     quantization: Precision | None = None
 
 
-def resolve_model(model: str | os.PathLike[str], config: ModelConfig | None) -> Path:
-    """Find the model's file or folder, fetching it where it is not on this machine."""
+def resolve_model(model: str | os.PathLike[str], config: ModelConfig | None, *, quiet: bool = False) -> Path:
+    """Find the model's file or folder, fetching it where it is not on this machine; with a bar or quietly."""
     token = config.hf_token if config else None
-    return hub.resolve(_with_quantization(model, config), token=token)
+    return hub.resolve(_with_quantization(model, config), quiet=quiet, token=token)
 
 
 def _with_quantization(model: str | os.PathLike[str], config: ModelConfig | None) -> str | os.PathLike[str]:

@@ -28,6 +28,10 @@ class EnginePrefixCache:
         self._path = path
         self._fingerprint: str | None = None
 
+    def __repr__(self) -> str:
+        # Without figures: those are the engine's, which may be in a step.
+        return f"EnginePrefixCache({self._path.stem!r:.64})"
+
     def stats(self) -> PrefixCacheStats:
         """Counters since the model was loaded, and what the cache holds now."""
         stats = self._loop.call(self._memory.prefix_stats)

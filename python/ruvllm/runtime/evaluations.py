@@ -58,9 +58,10 @@ class EvaluationResult(Outcome[Result]):
 
 
 class StackedResults:
-    """The arrays of several evaluations as one; whoever stops waiting cancels them all."""
+    """The rows of several evaluations as one array; whoever stops waiting cancels them all."""
 
-    def __init__(self, loop: EngineLoop, tasks: Iterable[EvaluationTask]) -> None:
+    def __init__(self, loop: EngineLoop, tasks: Iterable[EvaluationTask], width: int) -> None:
+        self._width = width
         self._results: list[EvaluationResult[NDArray[np.float32]]] = []
         try:
             self._results.extend(EvaluationResult(loop, task) for task in tasks)
@@ -71,7 +72,7 @@ class StackedResults:
     def wait(self) -> NDArray[np.float32]:
         """Wait for all of them."""
         try:
-            return np.stack([result.wait() for result in self._results])
+            return self._stacked([result.wait() for result in self._results])
         finally:
             self._cancel()
 
@@ -80,9 +81,12 @@ class StackedResults:
 
     async def _gather(self) -> NDArray[np.float32]:
         try:
-            return np.stack([await result for result in self._results])
+            return self._stacked([await result for result in self._results])
         finally:
             self._cancel()
+
+    def _stacked(self, rows: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        return np.stack(rows) if rows else np.empty((0, self._width), np.float32)
 
     def _cancel(self) -> None:
         for result in self._results:
@@ -135,7 +139,7 @@ class Evaluations:
         tasks = [
             self._task(self._tokens_of(one), "embed", its) for one, its in zip(texts, terms, strict=True)
         ]
-        return StackedResults(self._loop, tasks)
+        return StackedResults(self._loop, tasks, self._model.native.hidden_size)
 
     def branches(self, beginning: Sequence[int], branches: Sequence[Branch], terms: Terms) -> BranchResults:
         """How likely the tokens that each branch asks for are, behind a beginning that all have."""

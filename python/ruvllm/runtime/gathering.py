@@ -4,6 +4,7 @@ All of them report to one queue, so that one thread waits for all; what is made 
 `CompletionStream` would have made of it.
 """
 
+import asyncio
 import queue
 import time
 from collections import deque
@@ -16,13 +17,15 @@ from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.events import Event, is_last
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.request import GenerationTask, Request
-from ruvllm.runtime.streams import SIGNAL_SECONDS, ChunkMaker, join_chunks
+from ruvllm.runtime.streams import SIGNAL_SECONDS, AsyncCompletionStream, ChunkMaker, join_chunks
 
-__all__ = ["CompletionsInTurn", "Outcome", "completions_in_order"]
+__all__ = ["MAX_IN_FLIGHT", "CompletionsInTurn", "Outcome", "awaited_in_order", "completions_in_order"]
 
 Outcome: TypeAlias = Completion | Exception
 """An answer, or why there is none."""
 
+# Of many prompts, so many are under way at once; the others wait here and not in the engine's queue.
+MAX_IN_FLIGHT = 128
 # So long it waits for others' requests to leave, where the queue is full and none of its own is in it.
 OVERLOAD_PAUSE_SECONDS = 0.05
 
@@ -54,7 +57,7 @@ class _Answer:
             self._chunks.extend(self._maker.chunk(event, now) for event in events)
         except Exception as error:  # noqa: BLE001 - it is this request's, and the others go on
             return error
-        return join_chunks(self._chunks) if is_last(events[-1]) else None
+        return join_chunks(self._chunks, self.request.task) if is_last(events[-1]) else None
 
 
 class CompletionsInTurn(Closing, Iterator[tuple[int, Outcome]]):
@@ -81,6 +84,9 @@ class CompletionsInTurn(Closing, Iterator[tuple[int, Outcome]]):
         self._held_back: tuple[int, GenerationTask] | None = None
         self._done: deque[tuple[int, Outcome]] = deque()
         self._closed = False
+
+    def __repr__(self) -> str:
+        return f"CompletionsInTurn(under_way={len(self._answers)})"
 
     def __iter__(self) -> "CompletionsInTurn":
         return self
@@ -164,3 +170,31 @@ def completions_in_order(
                 raise outcome
             completions[index] = outcome
     return [completions[index] for index in range(len(tasks))]
+
+
+async def awaited_in_order(
+    begin: Callable[[GenerationTask], AsyncCompletionStream],
+    tasks: Sequence[GenerationTask],
+    *,
+    max_in_flight: int,
+) -> list[Completion]:
+    """The same for a coroutine; cancelling it ends what is under way."""
+    room = asyncio.Semaphore(max_in_flight)
+
+    async def answer(task: GenerationTask) -> Completion:
+        async with room:
+            while True:
+                try:
+                    stream = begin(task)
+                    break
+                except OverloadedError:
+                    await asyncio.sleep(OVERLOAD_PAUSE_SECONDS)
+            return await stream.completion()
+
+    answers = [asyncio.ensure_future(answer(task)) for task in tasks]
+    try:
+        return await asyncio.gather(*answers)
+    finally:
+        for one in answers:
+            one.cancel()
+        await asyncio.gather(*answers, return_exceptions=True)

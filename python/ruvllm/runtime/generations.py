@@ -1,6 +1,7 @@
 """Prompts that are to be gone on from, made into tasks and begun; `evaluations` does the same for numbers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from ruvllm._checks import Interval, check_number
@@ -12,17 +13,21 @@ from ruvllm.runtime.opening import OpenModel
 from ruvllm.runtime.prompts import Prompt, check_room, is_conversation
 from ruvllm.runtime.request import GenerationTask, Terms, ThinkingBudget
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
+from ruvllm.text.marks import Rendered
 from ruvllm.text.messages import MessageLike
 from ruvllm.text.response.syntax import Reasons
+from ruvllm.text.tokenizer import encode_rendered
 
 if TYPE_CHECKING:
     import ruvllm._native as _native
     from ruvllm.adapters.registry import ChosenAdapters
 
-__all__ = ["Asked", "Generations"]
+__all__ = ["Asked", "Generations", "ManyAsked"]
 
 Asked: TypeAlias = Prompt | Sequence[MessageLike]
 """What is gone on from, or answered."""
+ManyAsked: TypeAlias = Iterable[str] | Iterable[Sequence[int]] | Iterable[Sequence[MessageLike]]
+"""Many of these."""
 
 # Seconds between two pieces of a stream; a larger number is likely meant as milliseconds.
 MAX_INTERVAL = 10.0
@@ -35,19 +40,26 @@ class Generations:
         self,
         model: OpenModel,
         tokens_of: Callable[[Prompt], list[int]],
-        chat_tokens: Callable[[Sequence[MessageLike]], list[int]],
+        render: Callable[[Sequence[MessageLike]], Rendered],
         reasons: Callable[[], Reasons | None] = lambda: None,
     ) -> None:
         self._model = model
         self._tokens_of = tokens_of
-        self._chat_tokens = chat_tokens
+        self._render = render
         self._reasons = reasons
 
     def task(self, asked: Asked, params: GenerateParams | None, terms: Terms) -> GenerationTask:
         """What is to be computed for a prompt, or for a conversation."""
         if is_conversation(asked):
-            asked = self._chat_tokens(cast("Sequence[MessageLike]", asked))
+            return self.rendered_task(self._render(cast("Sequence[MessageLike]", asked)), params, terms)
         return self.prompt_task(cast("Prompt", asked), params, terms)
+
+    def rendered_task(
+        self, rendered: Rendered, params: GenerateParams | None, terms: Terms
+    ) -> GenerationTask:
+        """The same for a conversation as the model's template wrote it."""
+        tokens = encode_rendered(self._model.text.required_tokenizer(), rendered)
+        return replace(self.prompt_task(tokens, params, terms), prompt=rendered.text)
 
     def prompt_task(self, prompt: Prompt, params: GenerateParams | None, terms: Terms) -> GenerationTask:
         """The same for what is a prompt for certain: an empty list is an empty prompt."""
@@ -67,6 +79,8 @@ class Generations:
             grammar=self._compiled(params.grammar),
             thinking=self._budget(params.thinking_tokens),
             prediction=self.foretold(params),
+            prompt=prompt if isinstance(prompt, str) else None,
+            vocabulary=self._model.vocabulary if params.stop_sequences else None,
             **(terms._asdict() | taken._asdict()),
         )
 

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 from ruvllm._checks import check_integer
 from ruvllm.errors import TokenizationError
 from ruvllm.outputs import Completion
-from ruvllm.params import GenerateParams
+from ruvllm.params import GenerateKeywords, GenerateParams
 from ruvllm.runtime.generations import Generations
 from ruvllm.runtime.request import Terms
 from ruvllm.runtime.text_methods import TextMethods
 from ruvllm.text.infill import Infill, InfillFormat, InfillTokens, infill_format, stated_marks
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["InfillMethods"]
 
@@ -33,6 +36,7 @@ class InfillMethods(TextMethods):
         extra: Sequence[tuple[str, str]] = (),
         cut: bool = False,
         tenant: str = "",
+        **keywords: "Unpack[GenerateKeywords]",
     ) -> Completion:
         r"""Write what stands between two texts, with a model that was trained for it.
 
@@ -48,8 +52,9 @@ class InfillMethods(TextMethods):
             cut: Leave out what is farthest from the cursor, where the texts do not fit with
                 `params.max_tokens`; else they are refused.
             tenant: As for `generate`.
+            **keywords: As for `generate`.
         """
-        params = GenerateParams() if params is None else params
+        params = GenerateParams.of(params, keywords, beside=("extra", "cut"))
         tokens = self.infill_tokens(prefix, suffix, extra=extra, room_for=params.max_tokens if cut else None)
         generations = self._generations
         return generations.begin(generations.prompt_task(tokens, params, Terms(tenant))).completion()

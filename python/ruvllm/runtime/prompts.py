@@ -1,7 +1,7 @@
 """What callers may give as a prompt, checked before anything is computed."""
 
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -10,25 +10,49 @@ from numpy.typing import NDArray
 from ruvllm.errors import ConfigError, ContextLengthError
 from ruvllm.token_lists import check_token_list
 
-__all__ = ["Prompt", "check_room", "check_tokens", "is_conversation", "is_one_prompt"]
+__all__ = ["Prompt", "check_room", "check_tokens", "is_conversation", "prompts_of"]
 
 Prompt: TypeAlias = str | Sequence[int] | NDArray[np.integer[Any]]
 """A text, or token ids that are taken as they are."""
 
 
-def is_one_prompt(prompt: object) -> bool:
-    """Whether it is a text or one list of token ids, not a list of such."""
-    if isinstance(prompt, str):
-        return True
-    if isinstance(prompt, np.ndarray) and prompt.dtype.kind in "biufc":
-        return prompt.ndim < 2
+def prompts_of(given: object, name: str = "prompt") -> tuple[list[Any], int | None]:
+    """The prompts of what a caller gave, and how many there are; `None` where it is one and no list of them.
+
+    One is a text, a row of token ids or a conversation; a list of them is any other iterable, in its order. A
+    list without anything is one of no prompts.
+    """
+    if isinstance(given, str):
+        return [given], None
+    items = _items(given, name)
+    is_array = isinstance(items, np.ndarray)
     # Arrays of objects may hold texts, lists or integers.
-    is_list = isinstance(prompt, Sequence) or (isinstance(prompt, np.ndarray) and prompt.ndim > 0)
-    if isinstance(prompt, bytes | bytearray | memoryview) or not is_list:
-        kind = type(prompt).__name__
-        raise ConfigError(f"the prompt is a {kind}; it must be text (a str), token ids or a list of these")
-    first = next(iter(cast("Sequence[object]", prompt)), 0)
-    return isinstance(first, numbers.Integral)
+    if is_array and items.dtype.kind in "biufc":
+        return ([items], None) if items.ndim < 2 else (list(items), len(items))
+    first = next(iter(items), None)
+    if isinstance(first, numbers.Integral | Mapping):
+        return [items], None
+    for index, item in enumerate(items):
+        if not isinstance(item, str | Sequence | np.ndarray):
+            kind = type(item).__name__
+            raise ConfigError(f"the {name} at index {index} is a {kind}; it must be text or a list")
+    return list(items), len(items)
+
+
+def _items(given: object, name: str) -> Any:
+    """A sequence of what was given; a Series, a generator and the like as a list."""
+    kind = type(given).__name__
+    if isinstance(given, Mapping):
+        raise ConfigError(f"the {name} is a {kind}; a message stands in a list: [{{'role': ..., ...}}]")
+    if isinstance(given, Set):
+        raise ConfigError(f"the {name} is a {kind}, whose answers would have no order; give a list")
+    is_row = isinstance(given, Sequence | np.ndarray)
+    if isinstance(given, bytes | bytearray | memoryview) or not (is_row or isinstance(given, Iterable)):
+        raise ConfigError(f"the {name} is a {kind}; it must be text (a str), token ids or a list of these")
+    if isinstance(given, np.ndarray) and not given.ndim:
+        # No row: what token ids are, says what is wrong with it.
+        return given if given.dtype.kind in "biufc" else check_token_list("token_ids", given)
+    return given if is_row else list(cast("Iterable[object]", given))
 
 
 def is_conversation(prompt: object) -> bool:

@@ -54,7 +54,11 @@ class Terms(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationTask:
-    """Make tokens after a prompt; `max_tokens` fits the context already, and `grammar` is compiled."""
+    """Make tokens after a prompt; `max_tokens` fits the context already, and `grammar` is compiled.
+
+    `prompt` is the text of its tokens, where there was one, and `vocabulary` what finds the stop sequence
+    that ended the answer, where one can.
+    """
 
     token_ids: Sequence[int]
     params: GenerateParams
@@ -68,6 +72,8 @@ class GenerationTask:
     grammar: "_native.Grammar | None" = None
     thinking: ThinkingBudget | None = None
     prediction: tuple[int, ...] = ()
+    prompt: str | None = None
+    vocabulary: "_native.Vocabulary | None" = None
 
     @property
     def reserved_tokens(self) -> int:

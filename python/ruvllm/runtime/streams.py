@@ -14,10 +14,11 @@ from typing import cast
 from ruvllm.errors import GenerationError
 from ruvllm.outputs import Chunk, Completion, FinishReason, Timings, TokenLogprob, Usage
 from ruvllm.runtime.closing import Closing
+from ruvllm.runtime.endings import told_of
 from ruvllm.runtime.events import Event, Failed, Finished, TokenMade, is_last
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.mailbox import Batch, mailbox_of
-from ruvllm.runtime.request import Request, Task
+from ruvllm.runtime.request import GenerationTask, Request, Task
 
 __all__ = ["AsyncCompletionStream", "ChunkMaker", "CompletionStream", "join_chunks"]
 
@@ -138,6 +139,9 @@ class CompletionStream(Closing, Iterator[Chunk]):
         self._request = loop.submit(task, self._sink)
         self._maker = ChunkMaker(self._request, with_logprobs=with_logprobs)
 
+    def __repr__(self) -> str:
+        return f"CompletionStream({'at its end' if self._done else 'under way'})"
+
     def __iter__(self) -> "CompletionStream":
         return self
 
@@ -161,9 +165,14 @@ class CompletionStream(Closing, Iterator[Chunk]):
             self._done = True
             self._loop.cancel(self._request)
 
+    @property
+    def task(self) -> Task:
+        """What is computed."""
+        return self._request.task
+
     def completion(self) -> Completion:
         """Wait for all that is left and join it."""
-        return join_chunks(list(self))
+        return join_chunks(list(self), self.task)
 
     def __del__(self) -> None:
         if hasattr(self, "_request"):
@@ -186,6 +195,9 @@ class AsyncCompletionStream(AsyncIterator[Chunk]):
         self._chunks: deque[Chunk] = deque()
         self._request = loop.submit(task, self._sink)
         self._maker = ChunkMaker(self._request, with_logprobs=with_logprobs)
+
+    def __repr__(self) -> str:
+        return f"AsyncCompletionStream({'at its end' if self._done else 'under way'})"
 
     def __aiter__(self) -> "AsyncCompletionStream":
         return self
@@ -211,6 +223,11 @@ class AsyncCompletionStream(AsyncIterator[Chunk]):
         self._done = chunks[-1].finish_reason is not None
         return chunks
 
+    async def completion(self) -> Completion:
+        """Wait for all that is left and join it."""
+        async with self:
+            return join_chunks([chunk async for chunk in self], self._request.task)
+
     async def aclose(self) -> None:
         """Stop: the engine ends the request, and there are no more chunks."""
         self._cancel()
@@ -233,15 +250,15 @@ class AsyncCompletionStream(AsyncIterator[Chunk]):
             self._cancel()
 
 
-def join_chunks(chunks: Sequence[Chunk]) -> Completion:
-    """Join the chunks of a whole answer."""
+def join_chunks(chunks: Sequence[Chunk], task: Task | None = None) -> Completion:
+    """Join the chunks of a whole answer, with what its task tells of it."""
     last = chunks[-1] if chunks else None
     if last is None or last.finish_reason is None or last.usage is None or last.timings is None:
         raise GenerationError("the answer was closed before its end")
     logprobs = None
     if last.logprobs is not None:
         logprobs = tuple(entry for chunk in chunks for entry in chunk.logprobs or ())
-    return Completion(
+    completion = Completion(
         text="".join(chunk.text for chunk in chunks),
         token_ids=tuple(token for chunk in chunks for token in chunk.token_ids),
         finish_reason=last.finish_reason,
@@ -250,3 +267,4 @@ def join_chunks(chunks: Sequence[Chunk]) -> Completion:
         logprobs=logprobs,
         completion_id=last.completion_id,
     )
+    return told_of(completion, task) if isinstance(task, GenerationTask) else completion

@@ -127,6 +127,15 @@ class TextMethods:
         return None if self.tokenizer is None or self._template is None else self._template.source
 
     @property
+    def brings_chat_template(self) -> bool:
+        """Whether a chat template came with the model.
+
+        Where not, a built-in one may fit it, as far as its vocabulary tells; it may be a base model then,
+        which was trained to continue texts alone.
+        """
+        return self._open.text.template_source is not None
+
+    @property
     def response_format(self) -> ResponseFormat:
         """How the model writes what it thinks and the calls of tools."""
         return self._dialogue.response_format

@@ -21,6 +21,11 @@ _LATE = {"ServedModel": "ruvllm.serve.models", "create_app": "ruvllm.serve.app"}
 def __getattr__(name: str) -> Any:
     if name not in _LATE:
         raise AttributeError(f"module 'ruvllm.serve' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_LATE[name]), name)
+    try:
+        value = getattr(importlib.import_module(_LATE[name]), name)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"ruvllm.serve.{name} needs more packages: pip install 'ruvllm[serve]' ({error})", name=error.name
+        ) from error
     globals()[name] = value
     return value

@@ -84,7 +84,8 @@ def create_app(
         app = create_app(AsyncEngine("smollm2-135m"))
 
     Args:
-        engine: A loaded model, or several by the names that clients ask for. They stay their owner's to
+        engine: A loaded model, which clients ask for by the name that it was loaded by, or several by names
+            of their own. They stay their owner's to
             close. `ServedModel`s instead are loaded on first use, the first at the start, and closed at
             the end.
         settings: Keys, limits, origins.
@@ -128,7 +129,7 @@ def _served(engine: Engine | Mapping[str, Engine] | Sequence[ServedModel]) -> li
     if isinstance(engine, Sequence):
         served = list(engine)
     else:
-        named = engine if isinstance(engine, Mapping) else {_name_of(engine): engine}
+        named = engine if isinstance(engine, Mapping) else {_model_of(engine).name: engine}
         served = [
             ServedModel.loaded(name, one if isinstance(one, AsyncEngine) else AsyncEngine(one))
             for name, one in named.items()
@@ -138,8 +139,8 @@ def _served(engine: Engine | Mapping[str, Engine] | Sequence[ServedModel]) -> li
     return served
 
 
-def _name_of(engine: Engine) -> str:
-    return (engine.llm if isinstance(engine, AsyncEngine) else engine).model_info.path.stem
+def _model_of(engine: Engine) -> LLM:
+    return engine.llm if isinstance(engine, AsyncEngine) else engine
 
 
 @asynccontextmanager

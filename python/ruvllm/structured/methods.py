@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from ruvllm.errors import ConfigError, GenerationError
 from ruvllm.grammar import Grammar
-from ruvllm.params import GenerateParams
+from ruvllm.params import GenerateKeywords, GenerateParams
 from ruvllm.runtime.grammars import compiled
 from ruvllm.structured.json_mode import JsonAnswer, JsonModeConfig, answer_of
 from ruvllm.structured.schemas import Schema, Shape
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from ruvllm.adapters.registry import AdapterChoice
     from ruvllm.runtime.generations import Asked, Generations
     from ruvllm.runtime.opening import OpenModel
@@ -47,6 +49,7 @@ class StructuredMethods:
         tenant: str = "",
         priority: int = 0,
         adapter: "AdapterChoice" = None,
+        **keywords: "Unpack[GenerateKeywords]",
     ) -> Any:
         """Continue a prompt, or answer a conversation, with JSON of a schema; gives the value.
 
@@ -63,8 +66,10 @@ class StructuredMethods:
             tenant: On whose account.
             priority: Higher ones go first.
             adapter: The name of a loaded adapter.
+            **keywords: As for `generate`.
         """
         config = schema if isinstance(schema, JsonModeConfig) else JsonModeConfig(schema=schema)
+        params = GenerateParams.of(params, keywords, beside=("schema",))
         return self.answer_json(
             prompt, config, params, tenant=tenant, priority=priority, adapter=adapter
         ).value
@@ -78,6 +83,7 @@ class StructuredMethods:
         tenant: str = "",
         priority: int = 0,
         adapter: "AdapterChoice" = None,
+        **keywords: "Unpack[GenerateKeywords]",
     ) -> JsonAnswer:
         """Do the same as `generate_json`; gives the value with the answer behind it, and what was mended.
 
@@ -85,7 +91,7 @@ class StructuredMethods:
         """
         if not isinstance(config, JsonModeConfig):
             raise ConfigError(f"config is a {type(config).__name__}; it must be a JsonModeConfig")
-        params = GenerateParams() if params is None else params
+        params = GenerateParams.of(params, keywords, beside=("config",))
         if params.grammar is not None:
             raise ConfigError(
                 "params.grammar is set, and generate_json makes one of the schema: leave it out"

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.serve.page.conftest import Watch
-from tests.serve.page.scripted_server import Answer, Refusal, Script, ScriptedServer
+from tests.serve.page.scripted_server import TIMINGS, Answer, Refusal, Script, ScriptedServer
 
 Ask = Callable[[str], None]
 
@@ -35,6 +35,15 @@ def test_a_message_is_sent_and_answered(page: Page, script: Script, ask: Ask) ->
     expect(facts).to_contain_text("first token after 0.12 s")
     expect(facts).to_contain_text("30 of 40 prompt tokens cached")
     expect(facts).to_contain_text("64 tokens")
+
+
+def test_fault_7_one_token_has_no_speed(page: Page, script: Script, ask: Ask) -> None:
+    timings = {**TIMINGS, "predicted_n": 1, "predicted_ms": 0.0, "predicted_per_second": 0.0}
+    script.answers = [Answer(["Yes"], timings=timings)]
+    ask("Well?")
+    facts = page.locator(".facts")
+    expect(facts).to_contain_text("1 tokenfirst token after 0.12 s")
+    expect(facts).not_to_contain_text("tokens/s")
 
 
 def test_text_shows_while_it_comes_and_stop_ends_the_request(page: Page, script: Script, send: Ask) -> None:

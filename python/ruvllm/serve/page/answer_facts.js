@@ -16,11 +16,12 @@ export function answerFacts({ timings, usage, clock }) {
   return facts;
 }
 
-const lengthFact = (tokens) => ({ text: `${tokens} tokens`, title: "Length of the answer" });
+const lengthFact = (tokens) => ({ text: `${tokens} token${tokens === 1 ? "" : "s"}`, title: "Length of the answer" });
 
 function serverFacts(timings) {
   const facts = [];
-  if (Number.isFinite(timings.predicted_per_second)) {
+  // The first token's time is the prompt's: of one alone nothing is known.
+  if (timings.predicted_per_second > 0) {
     const title = `${timings.predicted_n} tokens in ${seconds(timings.predicted_ms ?? 0)}, measured by the server`;
     facts.push({ text: speed(timings.predicted_per_second), title });
   }

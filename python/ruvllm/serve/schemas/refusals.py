@@ -32,7 +32,7 @@ _OTHER_ENGINES = """
     allowed_token_ids prompt_logprobs truncate_prompt_tokens cache_salt echo
     include_stop_str_in_output skip_special_tokens no_stop_trim return_hidden_states
     include_reasoning separate_reasoning stream_reasoning lora_path session_params sampling_seed
-    spaces_between_special_tokens typical_p tfs_z mirostat mirostat_tau mirostat_eta dry_multiplier
+    spaces_between_special_tokens typical_p tfs_z mirostat dry_multiplier
     xtc_probability dynatemp_range n_probs id_slot
 """
 
@@ -127,6 +127,9 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
 ACCEPTED = frozenset(
     (
         "metadata",
+        # How something is done that is refused where it is asked for.
+        "mirostat_eta",
+        "mirostat_tau",
         "prompt_cache_key",
         "prompt_cache_retention",
         "safety_identifier",

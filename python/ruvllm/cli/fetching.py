@@ -1,0 +1,28 @@
+"""From a name to the files of its model; what will be fetched is said before it is."""
+
+from pathlib import Path
+
+import ruvllm.hub as hub
+from ruvllm.cli import terminal
+from ruvllm.errors import NotFoundError
+
+__all__ = ["fetched", "say_what_it_is"]
+
+
+def fetched(name: str, *, quiet: bool, cache: Path | None) -> Path:
+    """The file or folder of a model, which is fetched where it is not on this machine."""
+    if not quiet:
+        try:
+            hub.find(name, cache=cache)
+        except NotFoundError:
+            say_what_it_is(name)
+    return hub.resolve(name, quiet=quiet, cache=cache)
+
+
+def say_what_it_is(name: str) -> None:
+    """Size and licence of a model of the registry, on stderr; of others the Hub says it while it fetches."""
+    entry = hub.DEFAULT_REGISTRY.find(name)
+    if entry is not None:
+        terminal.note(
+            f"{entry.name}: {terminal.size(entry.size_bytes)}, licence {entry.licence} ({entry.licence_url})"
+        )

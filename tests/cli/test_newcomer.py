@@ -1,0 +1,138 @@
+"""What a first day with the command line found, each under its number."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ruvllm import hub
+from ruvllm.cli.streaming import Answer
+from ruvllm.errors import IoError
+from ruvllm.llm import LLM
+from ruvllm.outputs import Timings, Usage
+from tests.cli.fake_engine import FakeLLM
+from tests.cli.test_without_extras import without
+
+Ruvllm = Callable[..., Any]
+
+
+def summary(tokens: int) -> str:
+    return Answer(
+        text="Yes",
+        interrupted=False,
+        finish_reason="stop",
+        usage=Usage(prompt_tokens=5, completion_tokens=tokens),
+        timings=Timings(first_token_seconds=0.25, total_seconds=0.75, completion_tokens=tokens),
+    ).summary()
+
+
+def test_fault_7_one_token_has_no_speed() -> None:
+    assert summary(0) == "0 tokens, first after 0.25 s"
+    assert summary(1) == "1 token, first after 0.25 s"
+    assert summary(2) == "2 tokens, 2.0 tokens/s, first after 0.25 s"
+
+
+def test_fault_9_a_server_without_the_extra_says_what_to_install() -> None:
+    for name in ("create_app", "ServedModel"):
+        done = without(["fastapi"], f"from ruvllm.serve import {name}")
+        last = done.stderr.splitlines()[-1]
+        assert last.startswith("ModuleNotFoundError: ")
+        assert "pip install 'ruvllm[serve]'" in last
+        assert "fastapi" in last
+    assert without(["fastapi"], "from ruvllm.serve import ServerSettings").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "command", [("run", "--chat", "hi"), ("run", "-s", "Be short.", "hi"), ("chat", "-p", "hi")]
+)
+def test_fault_10_a_base_model_in_a_chat_is_warned_of(
+    ruvllm: Ruvllm, model: str, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = [model] if command[0] == "chat" else ["-m", model]
+    assert "chat template" not in ruvllm(*command, *where).stderr
+    monkeypatch.setattr(FakeLLM, "brings_chat_template", property(lambda _: False))
+    warned = ruvllm(*command, *where)
+    assert "brings no chat template" in warned.stderr
+    assert "You said: hi" in warned.stdout
+    assert ruvllm(*command, *where, "--quiet").stderr == ""
+
+
+def test_fault_10_who_continues_a_text_is_not(
+    ruvllm: Ruvllm, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeLLM, "brings_chat_template", property(lambda _: False))
+    assert ruvllm("run", "hi", "-m", model).stderr == ""
+
+
+def test_fault_10_what_brings_one(tiny_gguf: LLM) -> None:
+    assert tiny_gguf.brings_chat_template is False
+
+
+@pytest.mark.real_model
+def test_fault_10_an_instruct_model_does(smollm2: LLM) -> None:
+    assert smollm2.brings_chat_template is True
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_fault_10_the_size_is_said_before_it_is_fetched(
+    ruvllm: Ruvllm, model: str, quiet: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+
+    def resolve(name: str, **rest: object) -> Path:
+        fetched.append(name)
+        raise IoError("no network here")
+
+    monkeypatch.setattr(hub, "resolve", resolve)
+    for command in (
+        ("run", "hi", "-m", "gemma-3-270m"),
+        ("info", "gemma-3-270m"),
+        ("prepare", "gemma-3-270m"),
+    ):
+        said = ruvllm(*command, *(["--quiet"] if quiet else [])).stderr
+        entry = hub.DEFAULT_REGISTRY.find("gemma-3-270m")
+        assert entry is not None
+        assert ("gemma-3-270m: 253" in said) is not quiet
+        assert (entry.licence_url in said) is not quiet
+    assert fetched == ["gemma-3-270m"] * 3
+
+
+def test_fault_10_what_is_here_is_taken_in_silence(ruvllm: Ruvllm, model: str) -> None:
+    assert ruvllm("run", "hi", "-m", model).stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "kind", "words"),
+    [
+        (("run", "-m", "nope", "hi"), "NotFoundError", "nope"),
+        (("run", "-m", "nope", ""), "BadParameter", "the prompt is empty"),
+        (("info", "nope"), "NotFoundError", "nope"),
+        (("bench", "nope"), "NotFoundError", "nope"),
+        (("prepare", "nope"), "NotFoundError", "nope"),
+    ],
+)
+def test_fault_12_errors_are_json_where_json_was_asked_for(
+    ruvllm: Ruvllm, command: tuple[str, ...], kind: str, words: str
+) -> None:
+    told = ruvllm(*command, "--json")
+    plain = ruvllm(*command)
+    assert plain.stdout == ""
+    assert told.exit_code == plain.exit_code != 0
+    # People who look on see the same as ever.
+    assert told.stderr == plain.stderr != ""
+    [line] = told.stdout.splitlines()
+    error = json.loads(line)["error"]
+    assert error["type"] == kind
+    assert words in error["message"]
+
+
+def test_fault_12_what_nobody_expected(ruvllm: Ruvllm, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*arguments: object, **rest: object) -> None:
+        raise RuntimeError("out of cheese")
+
+    monkeypatch.setattr(FakeLLM, "generate", fails)
+    told = ruvllm("run", "hi", "-m", model, "--json")
+    assert told.exit_code == 1
+    assert json.loads(told.stdout)["error"] == {"type": "RuntimeError", "message": "out of cheese"}

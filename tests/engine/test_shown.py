@@ -1,0 +1,219 @@
+"""What a notebook shows of answers and of the things that give them, and why these stay in their process."""
+
+import copy
+import enum
+import math
+import pickle
+from typing import Any
+
+import pytest
+
+import ruvllm
+from ruvllm import (
+    LLM,
+    AsyncEngine,
+    BatchInference,
+    ChatSession,
+    Completion,
+    GenerateParams,
+    NativeBackend,
+    PrefixCache,
+    RadixTree,
+    RagPipeline,
+    Timings,
+    ToolCall,
+    ToolConversation,
+    Usage,
+)
+from ruvllm.packs import KernelManager
+from tests.chat.conftest import with_template
+from tests.conftest import FIXTURES
+
+GGUF = FIXTURES / "gguf" / "llama-gqa.gguf"
+PROMPT = "The terms of this license"
+GREEDY = GenerateParams(temperature=0.0, repetition_penalty=1.0, max_tokens=12, ignore_eos=True)
+TOOL = {"name": "add", "parameters": {"type": "object"}}
+
+
+@pytest.fixture(scope="module")
+def llm() -> Any:
+    with LLM(GGUF, max_context=256) as llm:
+        yield with_template(llm)
+
+
+def completion_of(text: str, **more: Any) -> Completion:
+    return Completion(
+        text=text,
+        token_ids=(5,),
+        finish_reason="stop",
+        usage=Usage(prompt_tokens=3, completion_tokens=1),
+        timings=Timings(first_token_seconds=0.1, total_seconds=0.1),
+        **more,
+    )
+
+
+# -- a completion
+
+
+def test_a_completion_as_a_text_is_its_own(llm: LLM) -> None:
+    completion = llm.generate(PROMPT, GREEDY)
+    assert str(completion) == f"{completion}" == completion.text != ""
+    assert "token_ids" in repr(completion)
+
+
+def test_a_notebook_renders_the_markdown() -> None:
+    assert completion_of("**Yes.**")._repr_markdown_() == "**Yes.**"
+    call = ToolCall(id="1", name="add", arguments='{"a": 1}')
+    assert completion_of("", tool_calls=(call,))._repr_markdown_() == '`add({"a": 1})`'
+    assert completion_of("Well:", tool_calls=(call, call))._repr_markdown_().count("`add(") == 2
+
+
+async def test_the_prompt_of_a_completion(llm: LLM) -> None:
+    rendered = llm.apply_chat_template(PROMPT)
+    assert rendered != PROMPT
+    assert llm.generate(PROMPT, GREEDY).prompt == PROMPT
+    assert [one.prompt for one in llm.generate([PROMPT, "you"], GREEDY)] == [PROMPT, "you"]
+    assert llm.generate([5, 6], GREEDY).prompt is None
+    assert llm.stream(PROMPT, GREEDY).completion().prompt == PROMPT
+    assert next(llm.as_completed([PROMPT], GREEDY))[1].prompt == PROMPT  # type: ignore[union-attr]
+    assert llm.chat(PROMPT, GREEDY).prompt == rendered
+    assert [one.prompt for one in llm.chat([PROMPT, PROMPT], GREEDY)] == [rendered, rendered]
+    assert llm.generate([{"role": "user", "content": PROMPT}], GREEDY).prompt == rendered
+    assert (await llm.agenerate(PROMPT, GREEDY)).prompt == PROMPT
+    assert (await llm.achat([PROMPT], GREEDY))[0].prompt == rendered
+
+
+def test_the_prompts_of_sessions_and_documents(llm: LLM) -> None:
+    session = ChatSession(llm)
+    first = session.send(PROMPT, GREEDY)
+    assert first.prompt == llm.apply_chat_template(PROMPT)
+    second = session.send("you", GREEDY)
+    assert second.prompt is not None
+    assert second.prompt.startswith(first.prompt + first.text)
+    pipeline = RagPipeline(llm, ["a text"])
+    answer = pipeline.query("What?", GREEDY)
+    assert answer.completion.prompt == pipeline.prompt("What?", answer.chunks)
+
+
+async def test_the_stop_sequence_that_ended_it(llm: LLM) -> None:
+    whole = llm.generate(PROMPT, GREEDY).text
+    stops = ["no such text", whole[4:6], whole[8:]]
+    for made in (
+        llm.generate(PROMPT, GREEDY, stop=stops),
+        llm.generate([PROMPT], GREEDY, stop=stops)[0],
+        llm.stream(PROMPT, GREEDY, stop=stops).completion(),
+        await llm.agenerate(PROMPT, GREEDY, stop=stops),
+    ):
+        assert (made.stop_reason, made.finish_reason) == (whole[4:6], "stop")
+    assert llm.generate(PROMPT, GREEDY, stop="no such text").stop_reason is None
+    assert llm.generate(PROMPT, GREEDY).stop_reason is None
+    end = llm.tokenizer.eos_token  # type: ignore[union-attr]
+    ended = llm.generate(PROMPT, temperature=0, logit_bias={end: 100.0}, stop="x")  # type: ignore[dict-item]
+    assert (ended.finish_reason, ended.stop_reason) == ("stop", None)
+
+
+def test_a_stop_sequence_behind_a_mark_that_is_shown(llm: LLM) -> None:
+    mark = next(one for one in llm.tokenizer.marks if llm.tokenizer.token_id(one) is not None)  # type: ignore[union-attr]
+    token = llm.tokenizer.token_id(mark)  # type: ignore[union-attr]
+    assert token is not None
+    made = llm.generate(
+        PROMPT,
+        temperature=0,
+        max_tokens=3,
+        ignore_eos=True,
+        logit_bias={token: 100.0},
+        keep_special=[mark],
+        stop=mark * 2,
+    )
+    assert (made.text, made.stop_reason) in [("", mark * 2), (mark * 3, None)]
+
+
+def test_how_likely_the_whole_was(llm: LLM) -> None:
+    assert llm.generate(PROMPT, GREEDY).cumulative_logprob is None
+    made = llm.generate(PROMPT, GREEDY, logprobs=0)
+    scored = llm.score([*llm.tokenize(PROMPT), *made.token_ids])
+    assert made.cumulative_logprob == pytest.approx(-math.fsum(scored[-12:]), abs=1e-3)
+    assert completion_of("").cumulative_logprob is None
+
+
+# -- what gives them
+
+
+def test_no_public_class_is_shown_by_its_address() -> None:
+    bare = [
+        name
+        for name in ruvllm.__all__
+        if isinstance(one := getattr(ruvllm, name), type)
+        and not issubclass(one, BaseException | enum.Enum)
+        and one.__repr__ is object.__repr__
+    ]
+    # An interface, of which there are no objects.
+    assert bare == ["LlmBackend"]
+
+
+def test_what_is_shown_is_short_and_says_what_it_is(llm: LLM) -> None:
+    session = ChatSession(llm, params=GREEDY)
+    session.send("a")
+    backend = NativeBackend()
+    cache: Any = llm.prefix_cache
+    stream = llm.stream(PROMPT, GREEDY)
+    answers = llm.as_completed([PROMPT], GREEDY)
+    with session.stream("b") as turn:
+        shown = {
+            repr(llm): "LLM('llama-gqa', F32, max_context=256)",
+            repr(AsyncEngine(llm)): "AsyncEngine(LLM('llama-gqa', F32, max_context=256))",
+            repr(AsyncEngine.open("smollm2-135m")): "OpeningEngine('model', not begun)",
+            repr(turn): "ChatStream(chunks=0, under way)",
+            repr(stream): "CompletionStream(under way)",
+            repr(answers): "CompletionsInTurn(under_way=0)",
+            repr(cache): "EnginePrefixCache('llama-gqa')",
+            repr(llm.adapters): "Adapters()",
+            repr(backend): "NativeBackend()",
+            repr(RadixTree()): "RadixTree(nodes=0, tokens=0)",
+            repr(PrefixCache()): "PrefixCache(tokens=0, bytes=0)",
+            repr(KernelManager()): "KernelManager(native)",
+            repr(ToolConversation(llm, [TOOL])): f"ToolConversation({llm!r}, tools=1, messages=0)",
+            repr(RagPipeline(llm, ["a text"])): f"RagPipeline({llm!r}, chunks=1)",
+            repr(RagPipeline(llm, retrieve=lambda question, k: [])): f"RagPipeline({llm!r}, retrieve=...)",
+            repr(BatchInference(llm, "Say: ")): f"BatchInference({llm!r}, 'Say: ')",
+        }
+    assert repr(session) == f"ChatSession({llm!r}, turns=1)"
+    stream.completion()
+    assert repr(stream) == "CompletionStream(at its end)"
+    answers.close()
+    for said, wanted in shown.items():
+        assert said == wanted
+        assert len(said) < 90
+
+
+def test_a_closed_model_is_still_shown() -> None:
+    with LLM(GGUF, max_context=64) as llm:
+        pass
+    assert repr(llm) == "LLM('llama-gqa', F32, max_context=64)"
+
+
+# -- pickles
+
+
+def unpicklable(llm: LLM) -> list[tuple[Any, str]]:
+    return [
+        (llm, rf"pass the name of the model and load it there: LLM\('.*{GGUF.name}'\)"),
+        (AsyncEngine(llm), "pass the name of the model, and open an engine there"),
+        (ChatSession(llm), "pass its `history`"),
+        (ToolConversation(llm, [TOOL]), "pass its `messages`"),
+        (RagPipeline(llm, ["a text"]), "the name of the model and the documents"),
+        (BatchInference(llm, "Say: "), "the name of the model and the instruction"),
+        (NativeBackend(), "load the model by its name"),
+    ]
+
+
+def test_a_pickle_says_what_to_do_instead(llm: LLM) -> None:
+    for one, words in unpicklable(llm):
+        for take in (pickle.dumps, copy.copy, copy.deepcopy):
+            with pytest.raises(TypeError, match=words):
+                take(one)
+
+
+def test_answers_go_into_pickles(llm: LLM) -> None:
+    completion = llm.generate(PROMPT, GREEDY, logprobs=1, stop="no such text")
+    assert pickle.loads(pickle.dumps(completion)) == completion

@@ -1,0 +1,29 @@
+"""Mutants of the calls that make text: keywords, many prompts at once, what is told of an answer."""
+
+from tests.mutants.mutant import python_mutant
+
+__all__ = ["CALL_MUTANTS"]
+
+KEYWORDS = ("engine/test_keywords.py",)
+MANY = ("engine/test_many_prompts.py",)
+SHOWN = ("engine/test_shown.py",)
+PROGRESS = ("hub/test_progress.py",)
+
+CALL_MUTANTS = (
+    python_mutant(
+        "params.py",
+        "return replace(params, **_changes(keywords, beside)) if keywords else params",
+        "return params",
+        KEYWORDS,
+    ),
+    python_mutant(
+        "params.py", 'known = (*names, "stop", *_OF_CALLS, *beside)', "known = (*names,)", KEYWORDS
+    ),
+    python_mutant("params.py", "if len(params) != count:", "if False:", MANY),
+    python_mutant("runtime/prompts.py", "if isinstance(given, Set):", "if False:", MANY),
+    python_mutant("runtime/gathering.py", "            one.cancel()\n", "            pass\n", MANY),
+    python_mutant("runtime/endings.py", "or piece.decode() in task.params.keep_special", "or False", SHOWN),
+    python_mutant("chat/session.py", "prompt=prompt.text)", "prompt=None)", SHOWN),
+    python_mutant("llm.py", "quiet=progress is False)", "quiet=False)", PROGRESS),
+    python_mutant("hub/progress.py", "time.monotonic() - begun >= SHOWN_AFTER_SECONDS", "True", PROGRESS),
+)
