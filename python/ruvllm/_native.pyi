@@ -121,16 +121,13 @@ class KvBlocks:
         self,
         queries: NDArray[np.float32],
         shape: tuple[int, float, float | None, int | None],
-        sequences: list[tuple[int, int]],
-        block_table: list[int],
+        rows: tuple[list[tuple[int, int]], list[int]],
         isa: str | None,
         tail: tuple[KvBlocks, list[int], int] | None,
     ) -> NDArray[np.float32]:
-        """`shape`: heads, scale, soft cap, window. `sequences`: rows and the position of the first. `tail`:
-        other blocks, their table, and how many of the last tokens are seen there."""
-    def rows(
-        self, block_table: list[int], begin: int, end: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """`shape`: heads, scale, soft cap, window. `rows`: how many and the position of the first, of each
+        sequence, and the block table. `tail`: other blocks, their table, and how many tokens they show."""
+    def rows(self, block_table: list[int], begin: int, end: int) -> list[NDArray[np.float32]]:
         """Keys and values as they were stored, from one position up to another."""
 
 @final

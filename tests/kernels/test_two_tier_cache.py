@@ -219,6 +219,6 @@ def test_a_tail_that_does_not_go_with_its_store_is_refused() -> None:
     ]
     for message, tail in refused:
         with pytest.raises(ConfigError, match=message):
-            store.attend(query, shape, [(1, 2)], [0], None, tail)
+            store.attend(query, shape, ([(1, 2)], [0]), None, tail)
     with pytest.raises(ConfigError, match="is not among 2"):
-        store.attend(query, shape, [(1, 2)], [_native.KvBlocks.NO_BLOCK], None, None)
+        store.attend(query, shape, ([(1, 2)], [_native.KvBlocks.NO_BLOCK]), None, None)

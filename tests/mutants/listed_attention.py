@@ -1,10 +1,11 @@
 """Mutants of the key-value cache's formats: how heads are turned, and how halves stand in bytes."""
 
-from tests.mutants.mutant import rust_mutant
+from tests.mutants.mutant import python_mutant, rust_mutant
 
 __all__ = ["ATTENTION_MUTANTS"]
 
 FORMATS = ("attention", "attention_integers", "attention_turned")
+TWO_TIERS, TWO_TIER_TESTS = "kernels/two_tier_cache.py", ("kernels/test_two_tier_cache.py",)
 
 ATTENTION_MUTANTS = (
     rust_mutant(
@@ -40,4 +41,16 @@ ATTENTION_MUTANTS = (
         ("lib",),
     ),
     rust_mutant("kernels/src/attention/scale.rs", "[1.0, 0.92, 0.84, 0.76, 0.68]", "[1.0; 5]", ("lib",)),
+    # The store would be read up to the end.
+    python_mutant(TWO_TIERS, "if near else None", "if False else None", TWO_TIER_TESTS),
+    # The tail would be read where its blocks went.
+    python_mutant(
+        TWO_TIERS,
+        "max(min(self._border, first), self._border - BLOCK_TOKENS)",
+        "self._border - BLOCK_TOKENS",
+        TWO_TIER_TESTS,
+    ),
+    python_mutant(TWO_TIERS, "over - over % self.config.migration_batch", "over", TWO_TIER_TESTS),
+    # Blocks that the tail has passed would never be free.
+    python_mutant(TWO_TIERS, "self._tail.let_go(self._border // BLOCK_TOKENS)", "pass", TWO_TIER_TESTS),
 )

@@ -260,7 +260,7 @@ def _attend(
     isa: str | None,
 ) -> Array:
     shape = (config.num_heads, config.effective_scale(), config.soft_cap, config.window)
-    return native.attend(queries, shape, sequences, table, isa, None)
+    return native.attend(queries, shape, (sequences, table), isa, None)
 
 
 def _table(block_table: Sequence[int]) -> list[int]:

@@ -157,10 +157,8 @@ class TwoTierKvCache:
         shape = (query.shape[0], factor, None, None)
         near = self._total - self._border
         tail = (self._tail.native, self._tail.table, near) if near else None
-        place = [(1, self._total - 1)]
-        return self._store.native.attend(query, shape, place, self._store.table, isa, tail).reshape(
-            query.shape
-        )
+        last = ([(1, self._total - 1)], self._store.table)
+        return self._store.native.attend(query, shape, last, isa, tail).reshape(query.shape)
 
     def stats(self) -> KvCacheStats:
         """What it holds."""

@@ -141,6 +141,42 @@ fn case(most_tokens: usize) -> impl Strategy<Value = Case> {
     })
 }
 
+/// What stands where in a batch: the first row, its position, and how many rows, of each sequence.
+type Place = (usize, usize, usize);
+
+/// The same sequences over each cache.
+fn placed<'a>(
+    caches: &[(&'a Cache, AttentionShape)],
+    places: &[Place],
+) -> Vec<Vec<AttentionSequence<'a>>> {
+    let over = |cache: &'a Cache| {
+        let sequences = places.iter().map(|place| AttentionSequence {
+            first_row: place.0,
+            rows: place.2,
+            first_position: place.1,
+            block_table: &cache.block_table,
+        });
+        sequences.collect()
+    };
+    caches.iter().map(|(cache, _)| over(cache)).collect()
+}
+
+/// Each cache as a tier.
+fn in_tiers<'a>(
+    caches: &[(&'a Cache, AttentionShape)],
+    sequences: &'a [Vec<AttentionSequence<'a>>],
+) -> Vec<AttentionTier<'a>> {
+    let tiers = caches.iter().zip(sequences);
+    let tier =
+        |((cache, shape), sequences): (&(&'a Cache, AttentionShape), &'a Vec<_>)| AttentionTier {
+            kv: cache.view(),
+            shape: *shape,
+            layer: 1,
+            sequences,
+        };
+    tiers.map(tier).collect()
+}
+
 /// The whole case in one call, as a batch.
 fn in_batches(
     kernels: &dyn Kernels,
@@ -156,24 +192,8 @@ fn in_batches(
     let mut first = 0;
     for rows in steps {
         let caches = cache.each(case.shape);
-        let sequences = caches.iter().map(|(cache, _)| {
-            [AttentionSequence {
-                first_row: 0,
-                rows: *rows,
-                first_position: case.context + first,
-                block_table: &cache.block_table,
-            }]
-        });
-        let sequences: Vec<_> = sequences.collect();
-        let tiers = caches.iter().zip(&sequences);
-        let tiers: Vec<_> = tiers
-            .map(|((cache, shape), sequences)| AttentionTier {
-                kv: cache.view(),
-                shape: *shape,
-                layer: 1,
-                sequences,
-            })
-            .collect();
+        let sequences = placed(&caches, &[(0, case.context + first, *rows)]);
+        let tiers = in_tiers(&caches, &sequences);
         let batch = AttentionBatch {
             queries: QueryRows {
                 values: &queries[first * stride..],
@@ -354,28 +374,11 @@ fn check_sequences_of_a_batch(format: KvFormat, tail: Option<(usize, KvFormat)>)
         place
     });
     let mut buffers = AttentionBuffers::default();
-    let mut run = |kernels: &dyn Kernels, threads, places: &[(usize, usize, usize)]| {
+    let mut run = |kernels: &dyn Kernels, threads, places: &[Place]| {
         let mut output = vec![-3.0; 170 * width];
         let caches = cache.each(BATCH_SHAPE);
-        let sequences = caches.iter().map(|(cache, _)| {
-            let sequences = places.iter().map(|place| AttentionSequence {
-                first_row: place.0,
-                rows: place.2,
-                first_position: place.1,
-                block_table: &cache.block_table,
-            });
-            sequences.collect::<Vec<_>>()
-        });
-        let sequences: Vec<_> = sequences.collect();
-        let tiers = caches.iter().zip(&sequences);
-        let tiers: Vec<_> = tiers
-            .map(|((cache, shape), sequences)| AttentionTier {
-                kv: cache.view(),
-                shape: *shape,
-                layer: 1,
-                sequences,
-            })
-            .collect();
+        let sequences = placed(&caches, places);
+        let tiers = in_tiers(&caches, &sequences);
         let batch = AttentionBatch {
             queries: QueryRows {
                 values: &queries,
@@ -413,27 +416,13 @@ fn tiers_that_do_not_go_together_are_refused() {
     let others = others.map(|layout| Cache::filled(layout, 40, &mut numbers));
     let queries = numbers.row(4 * 64);
     let refused = |caches: &[(&Cache, usize)]| {
-        let sequences: Vec<_> = caches
-            .iter()
-            .map(|(cache, rows)| {
-                [AttentionSequence {
-                    first_row: 0,
-                    rows: *rows,
-                    first_position: 30,
-                    block_table: &cache.block_table,
-                }]
-            })
-            .collect();
-        let tiers: Vec<_> = caches
-            .iter()
-            .zip(&sequences)
-            .map(|((cache, _), sequences)| AttentionTier {
-                kv: cache.view(),
-                shape: AttentionShape::new(2, 1.0, None, None),
-                layer: 1,
-                sequences,
-            })
-            .collect();
+        let shape = AttentionShape::new(2, 1.0, None, None);
+        let rows = caches.iter().map(|(_, rows)| *rows);
+        let caches: Vec<_> = caches.iter().map(|(cache, _)| (*cache, shape)).collect();
+        let each = caches.iter().zip(rows);
+        let sequences = each.flat_map(|(cache, rows)| placed(&[*cache], &[(0, 30, rows)]));
+        let sequences: Vec<_> = sequences.collect();
+        let tiers = in_tiers(&caches, &sequences);
         let batch = AttentionBatch {
             queries: QueryRows {
                 values: &queries,

@@ -75,20 +75,19 @@ impl KvBlocks {
         block_table: Vec<u32>,
         begin: usize,
         end: usize,
-    ) -> PyResult<(Bound<'py, PyArray1<f32>>, Bound<'py, PyArray1<f32>>)> {
+    ) -> PyResult<[Bound<'py, PyArray1<f32>>; 2]> {
         let (keys, values) = run(py, || self.0.rows(&block_table, begin..end))?;
-        Ok((flat(py, keys), flat(py, values)))
+        Ok([flat(py, keys), flat(py, values)])
     }
 
-    /// Attention of query rows `[heads, head_dim]`. Each of `sequences` is how many rows come next and
-    /// the position of the first; all share the block table. A tail is other blocks, their table, and how many of the last
+    /// Attention of query rows `[heads, head_dim]`. `rows` says how many rows come next and the
+    /// position of the first, of each sequence, and the block table that all share. A tail is other blocks, their table, and how many of the last
     /// tokens are seen there.
     fn attend<'py>(
         &self,
         queries: &Bound<'py, PyAny>,
         shape: Shape,
-        sequences: Vec<(usize, usize)>,
-        block_table: Vec<u32>,
+        rows: (Vec<(usize, usize)>, Vec<u32>),
         isa: Option<&str>,
         tail: Option<Tail>,
     ) -> PyResult<Bound<'py, PyArray1<f32>>> {
@@ -99,7 +98,7 @@ impl KvBlocks {
         let output = run(queries.py(), || {
             let kernels = choose_kernels(isa)?;
             let compute = compute(&*kernels, ActivationPrecision::Float);
-            let rows = (&sequences[..], &block_table[..]);
+            let rows = (&rows.0[..], &rows.1[..]);
             let near = tail
                 .as_ref()
                 .map(|(near, table, tokens)| (&near.get().0, &table[..], *tokens));
