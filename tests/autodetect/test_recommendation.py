@@ -94,6 +94,10 @@ def test_what_costs_quality_is_spoken_of_and_never_chosen() -> None:
     assert chosen(model_of(5), 30).roomier_format is None
     assert chosen(model_of(5), 16).roomier_format == "q4"
     assert chosen(model_of(5), 12).roomier_format is None
+    # Where a model cannot have it, nobody speaks of it.
+    model = model_of(5)
+    without = replace(model, kv_shapes={name: one for name, one in model.kv_shapes.items() if name != "q4"})
+    assert chosen(without, 16).roomier_format is None
     assert chosen(model_of(5), 20, kv_format="k8v4").kv_format == "k8v4"
 
 

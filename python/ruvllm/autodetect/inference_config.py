@@ -1,6 +1,7 @@
 """`InferenceConfig`: how a model is best run on this machine, and why."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from ruvllm.autodetect.recommendation import ModelNeeds, Recommendation, recomme
 from ruvllm.autodetect.system_capabilities import SystemCapabilities
 from ruvllm.autodetect.weight_sizes import MIXTURES, StoredTensor, mixture_bytes, packed_bytes
 from ruvllm.engine_settings import EngineKeywords, EngineSettings, KvFormat, KvTailFormat
-from ruvllm.errors import OutOfMemoryError
+from ruvllm.errors import ConfigError, OutOfMemoryError
 from ruvllm.runtime.configuration import ConfiguredSettings, settings_from
 
 if TYPE_CHECKING:
@@ -98,7 +99,11 @@ class InferenceConfig:
         header = _native.ModelHeader.read(hub.find(model), given.activations)
         tensors = [StoredTensor(*one) for one in header.tensors()]
         system = capabilities or SystemCapabilities.detect(isa=given.isa, threads=given.threads)
-        shapes = {str(each): header.kv_shape((each, None, None)) for each in FORMATS}
+        shapes: dict[str, tuple[str, int, list[int | None]]] = {}
+        for each in FORMATS:
+            # Of one that the model cannot have there is nothing to recommend.
+            with suppress(ConfigError):
+                shapes[each] = header.kv_shape((each, None, None))
         needs = ModelNeeds(
             weight_bytes=packed_bytes(tensors),
             mixture_bytes={name: mixture_bytes(name, tensors) for name in MIXTURES},

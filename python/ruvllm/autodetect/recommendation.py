@@ -166,5 +166,7 @@ def _roomier(
     wanted = _wanted(model, settings)
     if settings.kv_format != "auto" or _context(plan) >= wanted:
         return None
-    roomier = (each for each in ROOMIER if _context(_planned(model, settings, each, left)[0]) >= wanted)
-    return next(roomier, None)
+    known = (each for each in ROOMIER if each in model.kv_shapes)
+    return next(
+        (each for each in known if _context(_planned(model, settings, each, left)[0]) >= wanted), None
+    )

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ruvllm_formats::{ModelFiles, TensorInfo};
 use ruvllm_kernels::KvFormat;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kv::{KvGroups, KvWanted};
 
 use super::compute::ActivationPrecision;
@@ -76,6 +76,13 @@ impl ModelHeader {
         };
         let heads = (self.spec.num_kv_heads, self.spec.head_dim);
         let scheme = wanted.scheme(fitting, self.spec.max_context)?;
+        if scheme.store == KvFormat::Q4 && self.spec.tensors.layer.attention_input.has_key_bias() {
+            return Err(Error::Config(
+                "kv_format q4: the keys of this model have a bias, beside which 4 bits leave nothing of them \
+                 (answers would be nonsense); take k8v4"
+                    .to_owned(),
+            ));
+        }
         Ok(KvGroups::of(&windows, heads, scheme))
     }
 }

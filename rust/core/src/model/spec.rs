@@ -214,6 +214,19 @@ pub enum AttentionInput {
     Fused(String),
 }
 
+impl AttentionInput {
+    /// Whether keys have a bias: what it adds is the same for every token, and often many times as large as the rest.
+    pub fn has_key_bias(&self) -> bool {
+        matches!(
+            self,
+            Self::Split {
+                biases: Some(_),
+                ..
+            }
+        )
+    }
+}
+
 /// How gate and up stand in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FeedForwardInput {
