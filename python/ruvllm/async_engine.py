@@ -25,7 +25,7 @@ from ruvllm.params import GenerateKeywords, GenerateParams
 from ruvllm.runtime.awaited import Awaited
 from ruvllm.runtime.chat_methods import ChatKeywords, ManyConversations
 from ruvllm.runtime.generations import Asked, ManyAsked
-from ruvllm.runtime.loading_progress import Progress
+from ruvllm.runtime.loading_progress import Progress, checked_progress
 from ruvllm.runtime.request import Terms
 from ruvllm.runtime.streams import AsyncCompletionStream
 from ruvllm.runtime.unpicklable import Unpicklable
@@ -66,6 +66,7 @@ class AsyncEngine(Unpicklable):
                 {settings}
         """
         self._is_owner = not isinstance(model, LLM)
+        progress = checked_progress(progress)
         if isinstance(model, LLM):
             given = [
                 *settings,

@@ -24,6 +24,7 @@ from ruvllm import (
     ToolCall,
     ToolConversation,
     Usage,
+    hub,
 )
 from ruvllm.packs import KernelManager
 from tests.chat.conftest import with_template
@@ -184,6 +185,12 @@ def test_what_is_shown_is_short_and_says_what_it_is(llm: LLM) -> None:
     for said, wanted in shown.items():
         assert said == wanted
         assert len(said) < 90
+
+
+def test_a_prefix_cache_is_shown_by_the_name_of_its_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "resolve", lambda *given, **more: GGUF)
+    with LLM("smollm2-135m", max_context=64) as llm:
+        assert repr(llm.prefix_cache) == "EnginePrefixCache('smollm2-135m')"
 
 
 def test_a_closed_model_is_still_shown() -> None:

@@ -25,5 +25,5 @@ CALL_MUTANTS = (
     python_mutant("runtime/endings.py", "or piece.decode() in task.params.keep_special", "or False", SHOWN),
     python_mutant("chat/session.py", "prompt=prompt.text)", "prompt=None)", SHOWN),
     python_mutant("llm.py", "quiet=progress is False)", "quiet=False)", PROGRESS),
-    python_mutant("hub/progress.py", "time.monotonic() - begun >= SHOWN_AFTER_SECONDS", "True", PROGRESS),
+    python_mutant("hub/progress.py", "after_seconds=SHOWN_AFTER_SECONDS", "after_seconds=0.0", PROGRESS),
 )
