@@ -113,6 +113,21 @@ async def test_the_stop_sequence_that_ended_it(llm: LLM) -> None:
     assert (ended.finish_reason, ended.stop_reason) == ("stop", None)
 
 
+async def test_the_stop_sequence_of_a_stream_that_was_read_in_part(llm: LLM) -> None:
+    whole = llm.generate(PROMPT, GREEDY).text
+    # The first ends in what the first chunk's token says, the other one goes on over several.
+    for stop in (llm.detokenize(llm.generate(PROMPT, GREEDY).token_ids[:1]), whole[3:9]):
+        assert whole.count(stop)
+        stream = llm.stream(PROMPT, GREEDY, stop=["no such text", stop])
+        first = next(stream)
+        left = stream.completion()
+        assert left.stop_reason == stop
+        assert first.text + left.text == whole[: whole.index(stop)]
+        awaited = llm.astream(PROMPT, GREEDY, stop=["no such text", stop])
+        await anext(awaited)
+        assert (await awaited.completion()).stop_reason == stop
+
+
 def test_a_stop_sequence_behind_a_mark_that_is_shown(llm: LLM) -> None:
     mark = next(one for one in llm.tokenizer.marks if llm.tokenizer.token_id(one) is not None)  # type: ignore[union-attr]
     token = llm.tokenizer.token_id(mark)  # type: ignore[union-attr]
