@@ -21,7 +21,7 @@ from ruvllm.engine_settings import EngineKeywords, EngineSettings
 from ruvllm.errors import ConfigError, InvalidOperationError
 from ruvllm.llm import DEFAULT_MODEL, LLM, Prompt
 from ruvllm.outputs import Completion, TokenLogprob
-from ruvllm.params import GenerateKeywords, GenerateParams
+from ruvllm.params import TERMS_KEYWORDS, GenerateKeywords, GenerateParams
 from ruvllm.runtime.awaited import Awaited
 from ruvllm.runtime.chat_methods import ChatKeywords, ManyConversations
 from ruvllm.runtime.generations import Asked, ManyAsked
@@ -247,7 +247,7 @@ class AsyncEngine(Unpicklable):
         **keywords: "Unpack[GenerateKeywords]",
     ) -> AsyncCompletionStream:
         """Do the same piece by piece, for `async for`; pieces come at least `interval` seconds apart."""
-        params = GenerateParams.of(params, keywords, beside=("interval",))
+        params = GenerateParams.of(params, keywords, beside=(*TERMS_KEYWORDS, "interval"))
         return self._llm.astream(
             prompt, params, tenant=tenant, priority=priority, adapter=adapter, interval=interval
         )

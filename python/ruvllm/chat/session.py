@@ -10,7 +10,7 @@ from ruvllm.chat.room import room_for_prompt
 from ruvllm.chat.transcript import Piece, Turn
 from ruvllm.errors import TokenizationError
 from ruvllm.outputs import Chunk, Completion, Usage
-from ruvllm.params import GenerateKeywords, GenerateParams
+from ruvllm.params import TERMS_KEYWORDS, GenerateKeywords, GenerateParams
 from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.prompts import check_room
 from ruvllm.runtime.request import GenerationTask
@@ -78,7 +78,7 @@ class ChatSession(Unpicklable, Conversation):
             **keywords: What `params` are to be other in, as in `LLM.generate`.
         """
         super().__init__(system_prompt)
-        self.params = GenerateParams.of(params, keywords, beside=("system_prompt",))
+        self.params = GenerateParams.of(params, keywords, beside=(*TERMS_KEYWORDS, "system_prompt"))
         self._llm = llm
         self._tenant = tenant
         self._priority = priority

@@ -23,9 +23,7 @@ def checked_progress(progress: object) -> Callable[[int, int], None] | bool:
     return progress
 
 
-def reporting(
-    progress: Callable[[int, int], None] | bool, name: str
-) -> AbstractContextManager[Report | None]:
+def reporting(progress: Progress, name: str) -> AbstractContextManager[Report | None]:
     """What loading calls, `None` where nobody is told."""
     if callable(progress):
         return nullcontext(progress)
