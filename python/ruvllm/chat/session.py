@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from ruvllm.chat import transcript
 from ruvllm.chat.conversation import Conversation
@@ -84,7 +84,10 @@ class ChatSession(Unpicklable, Conversation):
         self._priority = priority
         self._adapter = adapter
 
-    _instead = "pass its `history`, which is plain data"
+    _instead = (
+        "pass its `history`, which is plain data, load the model there, and go on by "
+        'llm.chat([*history, {"role": "user", "content": ...}])'
+    )
 
     def __repr__(self) -> str:
         return f"ChatSession({self._llm!r}, turns={len(self._turns)})"
@@ -120,7 +123,9 @@ class ChatSession(Unpicklable, Conversation):
                 prompt.tokens, params, tenant=self._tenant, priority=self._priority, adapter=self._adapter
             )
         self._dropped = prompt.dropped
-        task = replace(cast("GenerationTask", chunks.task), prompt=prompt.text)
+        # Streams of other makers may not say what they compute.
+        task = getattr(chunks, "task", None)
+        task = replace(task, prompt=prompt.text) if isinstance(task, GenerationTask) else None
         return ChatStream(chunks, lambda made, *, failed: self._end(text, prompt, made, failed=failed), task)
 
     def fork(self) -> "ChatSession":
