@@ -17,7 +17,7 @@ CALL_MUTANTS = (
         KEYWORDS,
     ),
     python_mutant("params.py", 'known = (*names, "stop", *beside)', "known = (*names,)", KEYWORDS),
-    python_mutant("params.py", "if len(params) != count:", "if False:", MANY),
+    python_mutant("params.py", "if len(each) != count:", "if False:", MANY),
     python_mutant("runtime/prompts.py", "if isinstance(given, Set):", "if False:", MANY),
     python_mutant("runtime/gathering.py", "            one.cancel()\n", "            pass\n", MANY),
     python_mutant("runtime/gathering.py", "            await asyncio.sleep(0)\n", "            pass\n", MANY),
