@@ -103,6 +103,8 @@ def test_nobody_looks_at_a_stream_that_can_only_be_written_to() -> None:
         assert getattr(stream, "said", "") == ""
 
 
+# The thread in which rich draws may be the first that finds the terminal gone.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("writes", [0, 1, 3])
 @pytest.mark.parametrize("where", ["terminal", "notebook"])
 def test_what_cannot_be_drawn_ends_the_bar_alone(

@@ -88,14 +88,18 @@ def _drawn(draw: _Draw, title: str, *, after_seconds: float) -> Iterator[Report]
                 drawn(done, total)
         except Exception:  # noqa: BLE001 - a stream that is closed, a terminal that is gone, whatever it is
             failed = True
+            close()
+
+    def close() -> None:
+        with suppress(Exception):
+            stack.close()
 
     try:
         # What is fetched shows that it begins, before its first bytes are there.
         report(0, None)
         yield report
     finally:
-        with suppress(Exception):
-            stack.close()
+        close()
 
 
 @contextmanager
