@@ -19,13 +19,14 @@ from ruvllm.decisions import Decision, DecisionParams
 from ruvllm.decisions.questions import QuestionLike
 from ruvllm.engine_settings import EngineKeywords, EngineSettings
 from ruvllm.errors import ConfigError, InvalidOperationError
+from ruvllm.hub.reference import called_unseen
 from ruvllm.llm import DEFAULT_MODEL, LLM, Prompt
 from ruvllm.outputs import Completion, TokenLogprob
-from ruvllm.params import GenerateKeywords, GenerateParams
+from ruvllm.params import TERMS_KEYWORDS, GenerateKeywords, GenerateParams
 from ruvllm.runtime.awaited import Awaited
 from ruvllm.runtime.chat_methods import ChatKeywords, ManyConversations
 from ruvllm.runtime.generations import Asked, ManyAsked
-from ruvllm.runtime.loading_progress import Progress
+from ruvllm.runtime.loading_progress import Progress, checked_progress
 from ruvllm.runtime.request import Terms
 from ruvllm.runtime.streams import AsyncCompletionStream
 from ruvllm.runtime.unpicklable import Unpicklable
@@ -66,6 +67,7 @@ class AsyncEngine(Unpicklable):
                 {settings}
         """
         self._is_owner = not isinstance(model, LLM)
+        progress = checked_progress(progress)
         if isinstance(model, LLM):
             given = [
                 *settings,
@@ -101,11 +103,14 @@ class AsyncEngine(Unpicklable):
             **settings: Each may be left out:
                 {settings}
         """
-        return cls.opened_by(partial(LLM, model, config=config, progress=progress, **settings))
+        return cls.opened_by(
+            partial(LLM, model, config=config, progress=progress, **settings),
+            name=called_unseen(model),
+        )
 
     @classmethod
     def opened_by(cls, open_llm: Callable[[], LLM], *, name: str = "model") -> "OpeningEngine":
-        """The same for a function that loads the model; the engine closes it. `name` is the thread's."""
+        """The same for a function that loads the model; the engine closes it. `name` is what is shown."""
         return OpeningEngine(open_llm, cls._owning, name)
 
     @classmethod
@@ -246,7 +251,7 @@ class AsyncEngine(Unpicklable):
         **keywords: "Unpack[GenerateKeywords]",
     ) -> AsyncCompletionStream:
         """Do the same piece by piece, for `async for`; pieces come at least `interval` seconds apart."""
-        params = GenerateParams.of(params, keywords, beside=("interval",))
+        params = GenerateParams.of(params, keywords, beside=(*TERMS_KEYWORDS, "interval"))
         return self._llm.astream(
             prompt, params, tenant=tenant, priority=priority, adapter=adapter, interval=interval
         )
@@ -324,10 +329,12 @@ class OpeningEngine:
         self._name = name
         self._thread: threading.Thread | None = None
         self._engine: AsyncEngine | None = None
+        self._has_failed = False
 
     def __repr__(self) -> str:
-        state = "not begun" if self._thread is None else "loading" if self.is_loading else "done"
-        return f"OpeningEngine({self._name!r}, {state})"
+        ended = "failed" if self._has_failed else "done"
+        state = "not begun" if self._thread is None else "loading" if self.is_loading else ended
+        return f"OpeningEngine({self._name!r:.64}, {state})"
 
     @property
     def is_loading(self) -> bool:
@@ -368,6 +375,7 @@ class OpeningEngine:
         try:
             llm = self._open_llm()
         except BaseException as error:  # noqa: BLE001 - raised again by the one who waits
+            self._has_failed = True
             outcome.set_exception(error)
         else:
             outcome.set_result(llm)

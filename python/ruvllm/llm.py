@@ -34,7 +34,7 @@ from ruvllm.runtime.evaluations import EvaluationResult, Evaluations, StackedRes
 from ruvllm.runtime.generate_methods import GenerateMethods
 from ruvllm.runtime.generations import Generations
 from ruvllm.runtime.infill_methods import InfillMethods
-from ruvllm.runtime.loading_progress import Progress, reporting
+from ruvllm.runtime.loading_progress import Progress, checked_progress, reporting
 from ruvllm.runtime.opening import open_model
 from ruvllm.runtime.prompts import Prompt, prompts_of
 from ruvllm.runtime.request import Terms
@@ -89,10 +89,12 @@ class LLM(
             **settings: Each may be left out:
                 {settings}
         """
+        # Before anything is fetched: that may take long.
+        progress = checked_progress(progress)
         configured = settings_from(config, EngineSettings.given(settings))
         self._name = hub.called(model, hub.DEFAULT_REGISTRY)
         path = resolve_model(model, config, quiet=progress is False)
-        with reporting(progress, path.name) as report:
+        with reporting(progress, self._name) as report:
             self._open = open_model(path, configured, report)
         self._loop = self._open.loop
         self._adapters = Adapters(Readiness(self._open.native, self._open.memory, self._open.adapter_bytes))
@@ -237,7 +239,7 @@ class LLM(
     @cached_property
     def prefix_cache(self) -> EnginePrefixCache:
         """What the model has computed and keeps."""
-        return EnginePrefixCache(self._open.memory, self._loop, self._open.path)
+        return EnginePrefixCache(self._open.memory, self._loop, self._open.path, self.name)
 
     def pool_stats(self) -> PoolStats:
         """The pages, blocks and tenants of the key-value cache, now."""

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from ruvllm.markdown import code_span, without_elements
 from ruvllm.tools import ToolCall
 
 __all__ = [
@@ -118,7 +119,7 @@ class Completion:
 
     Attributes:
         text: The answer, without the stop sequence or end token that ended it.
-        token_ids: Its tokens; the one that ended it included, where one did.
+        token_ids: Its tokens; those of the stop sequence that ended it included, an end token not.
         finish_reason: Why it ended.
         usage: Tokens counted.
         timings: Seconds taken.
@@ -147,13 +148,20 @@ class Completion:
         return self.text
 
     def _repr_markdown_(self) -> str:
-        """What a notebook shows: the answer as the Markdown that models write, and what it calls."""
-        calls = [f"`{call.name}({call.arguments})`" for call in self.tool_calls]
-        return "\n\n".join([*([self.text] if self.text else []), *calls])
+        """What a notebook shows: the answer as the Markdown that models write, and what it calls.
+
+        What looks like an element of HTML is text; code is as it is.
+        """
+        calls = [code_span(f"{call.name}({call.arguments})") for call in self.tool_calls]
+        return "\n\n".join([*([without_elements(self.text)] if self.text else []), *calls])
 
     @property
     def cumulative_logprob(self) -> float | None:
-        """The logarithm of how likely the whole answer was; `None` where no `logprobs` were asked for."""
+        """The sum of `logprobs`: the logarithm of how likely the answer's tokens were, one after the other.
+
+        The tokens of a stop sequence that ended it are in the sum, as they are in `token_ids`; an end token
+        is in neither. `None` where no `logprobs` were asked for.
+        """
         return None if self.logprobs is None else math.fsum(one.logprob for one in self.logprobs)
 
 

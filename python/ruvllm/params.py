@@ -6,7 +6,7 @@ take it as a keyword: no checker takes a function's keywords from a dataclass, a
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypedDict, cast
 
@@ -14,7 +14,7 @@ from ruvllm._checks import Interval, check_integer, check_number, check_type
 from ruvllm.errors import ConfigError
 from ruvllm.grammar import Grammar
 
-__all__ = ["GenerateKeywords", "GenerateParams"]
+__all__ = ["TERMS_KEYWORDS", "GenerateKeywords", "GenerateParams"]
 
 MAX_LOGPROBS = 20
 MAX_STOP_SEQUENCES = 64
@@ -27,8 +27,8 @@ _NUMBERS = {
     "presence_penalty": Interval(-2, 2),
     "frequency_penalty": Interval(-2, 2),
 }
-# What calls take beside these, for whoever misspells one of them.
-_OF_CALLS = ("tenant", "priority", "adapter")
+# What most calls take beside these; each names what it takes, for whoever misspells one of them.
+TERMS_KEYWORDS = ("tenant", "priority", "adapter")
 # What other libraries call what is not spelt much like it here.
 _ELSEWHERE = {
     "n_predict": "max_tokens",
@@ -46,7 +46,7 @@ class GenerateKeywords(TypedDict, total=False):
     """The keywords of calls that make text: `GenerateParams` again, for type checkers.
 
     Attributes:
-        stop: `stop_sequences` by the name that other libraries have: a text, or several.
+        stop: `stop_sequences` by the name that other libraries have: a text, or several; `None` is none.
     """
 
     max_tokens: int
@@ -69,7 +69,7 @@ class GenerateKeywords(TypedDict, total=False):
     keep_special: tuple[str, ...] | list[str]
     speculate: bool
     prediction: str | tuple[int, ...] | list[int] | None
-    stop: str | Sequence[str]
+    stop: str | Sequence[str] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,27 +173,35 @@ class GenerateParams:
     @classmethod
     def of_each(
         cls,
-        params: "GenerateParams | Sequence[GenerateParams] | None",
+        params: "GenerateParams | Iterable[GenerateParams] | None",
         keywords: Mapping[str, object],
         count: int | None,
         *,
         beside: Sequence[str] = (),
     ) -> "list[GenerateParams]":
-        """The same for each of `count` prompts: one for all, or a list with one for each.
+        """The same for each of `count` prompts: one for all, or a list or column with one for each.
 
         A `count` of `None` is one prompt that is no list.
         """
-        if not isinstance(params, list | tuple):
+        if not _are_many(params):
             made = cls.of(cast("GenerateParams | None", params), keywords, beside=beside)
             return [made] * (1 if count is None else count)
+        each = list(cast("Iterable[GenerateParams]", params))
         if count is None:
             raise ConfigError(
-                f"params is a {type(params).__name__} of {len(params)}, which is for a list of prompts; "
+                f"params is a {type(params).__name__} of {len(each)}, which is for a list of prompts; "
                 "for one prompt it must be GenerateParams"
             )
-        if len(params) != count:
-            raise ConfigError(f"there are {len(params)} params for {count} prompts; give one, or as many")
-        return [cls.of(one, keywords, beside=beside) for one in params]
+        if len(each) != count:
+            raise ConfigError(f"there are {len(each)} params for {count} prompts; give one, or as many")
+        # Also where there are none: a keyword that is none is wrong before the first prompt comes.
+        cls.of(None, keywords, beside=beside)
+        return [cls.of(one, keywords, beside=beside) for one in each]
+
+
+def _are_many(params: object) -> bool:
+    """Whether these are parameters for many prompts: a list, a column of a table, any other order of them."""
+    return isinstance(params, Iterable) and not isinstance(params, str | bytes | Mapping | Set)
 
 
 def _changes(keywords: Mapping[str, object], beside: Sequence[str]) -> dict[str, Any]:
@@ -201,7 +209,7 @@ def _changes(keywords: Mapping[str, object], beside: Sequence[str]) -> dict[str,
     names = [one.name for one in fields(GenerateParams)]
     for name in keywords:
         if name not in (*names, "stop"):
-            known = (*names, "stop", *_OF_CALLS, *beside)
+            known = (*names, "stop", *beside)
             close = difflib.get_close_matches(name, known, n=1)
             meant = _ELSEWHERE.get(name, close[0] if close else None)
             hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(names)}"
@@ -213,7 +221,8 @@ def _changes(keywords: Mapping[str, object], beside: Sequence[str]) -> dict[str,
         if "stop_sequences" in changes:
             raise ConfigError("stop and stop_sequences are two names of one thing; give one of them")
         stop = changes.pop("stop")
-        changes["stop_sequences"] = _checked_texts("stop", [stop] if isinstance(stop, str) else stop)
+        stops = () if stop is None else [stop] if isinstance(stop, str) else stop
+        changes["stop_sequences"] = _checked_texts("stop", stops)
     return changes
 
 

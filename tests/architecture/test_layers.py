@@ -48,6 +48,7 @@ PACKAGE = [
         "builtin_grammars",
         "gbnf",
         "grammar",
+        "markdown",
         "params",
         "regular_lark",
         "outputs",

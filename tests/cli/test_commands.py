@@ -214,6 +214,9 @@ def test_the_kernel_pack_reaches_the_engine(ruvllm: Ruvllm, model: str) -> None:
 
 def test_run_json(ruvllm: Ruvllm, model: str) -> None:
     result = json.loads(ruvllm("run", "x", "-m", model, "--json").stdout)
+    # What programs read: more keys, or fewer, are a change for them.
+    keys = "text token_ids finish_reason usage timings logprobs completion_id reasoning tool_calls"
+    assert [*result] == keys.split()
     assert result["text"] == "You said: x"
     assert result["usage"] == {
         "prompt_tokens": 3,

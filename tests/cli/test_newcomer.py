@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from ruvllm import hub
+from ruvllm.cli import command as commands
+from ruvllm.cli.run import Manner
 from ruvllm.cli.streaming import Answer
-from ruvllm.errors import IoError
+from ruvllm.errors import ConfigError, IoError
 from ruvllm.llm import LLM
 from ruvllm.outputs import Timings, Usage
 from tests.cli.fake_engine import FakeLLM
@@ -136,3 +138,40 @@ def test_fault_12_what_nobody_expected(ruvllm: Ruvllm, model: str, monkeypatch: 
     told = ruvllm("run", "hi", "-m", model, "--json")
     assert told.exit_code == 1
     assert json.loads(told.stdout)["error"] == {"type": "RuntimeError", "message": "out of cheese"}
+
+
+def test_fault_12_before_a_command_begins(
+    ruvllm: Ruvllm, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: object, **rest: object) -> None:
+        raise ConfigError("no such log")
+
+    monkeypatch.setattr(commands, "log_to_stderr", fails)
+    told = ruvllm("run", "hi", "-m", model, "--json")
+    assert told.exit_code == 2
+    assert json.loads(told.stdout)["error"] == {
+        "type": "ConfigError",
+        "message": "Configuration error: no such log",
+    }
+    assert "no such log" in told.stderr
+
+
+def test_fault_12_settings_that_do_not_fit_together(
+    ruvllm: Ruvllm, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(group: Any, values: dict[str, Any]) -> Any:
+        if group is Manner:
+            raise ConfigError("these do not fit together")
+        return gathered(group, values)
+
+    gathered = commands._gathered
+    monkeypatch.setattr(commands, "_gathered", fails)
+    told = ruvllm("run", "hi", "-m", model, "--json")
+    assert told.exit_code == 2
+    assert json.loads(told.stdout)["error"]["type"] == "ConfigError"
+
+
+def test_fault_12_a_line_that_cannot_be_read_is_text(ruvllm: Ruvllm) -> None:
+    told = ruvllm("run", "hi", "--json", "--no-such-flag")
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "--no-such-flag" in told.stderr

@@ -13,6 +13,7 @@ from ruvllm import (
     ChatSession,
     Completion,
     ConfigError,
+    ContextLengthError,
     GenerateParams,
     RagPipeline,
     ToolConversation,
@@ -93,13 +94,33 @@ def test_a_misspelt_keyword_names_what_is_meant(llm: LLM, name: str) -> None:
 
 def test_other_arguments_are_named_too(llm: LLM) -> None:
     for call, name, meant in (
+        (ChatSession, "system_promt", "system_prompt"),
         (llm.generate, "priorty", "priority"),
         (llm.chat, "tool_choise", "tool_choice"),
         (llm.astream, "intervall", "interval"),
         (llm.generate, "stops", "stop"),
     ):
         with pytest.raises(TypeError, match=rf"did you mean '{meant}'\?"):
-            call(PROMPT, **{name: 1})  # type: ignore[operator]
+            call(llm if call is ChatSession else PROMPT, **{name: 1})  # type: ignore[operator]
+
+
+def test_what_a_call_does_not_take_is_not_offered(llm: LLM) -> None:
+    for call, name in (
+        (ChatSession(llm).send, "priorty"),
+        (RagPipeline(llm, ["a text"]).query, "adaptr"),
+        (llm.learn(tenant="offered").chat, "tennant"),
+        (lambda prompt, **more: BatchInference(llm, prompt, **more), "adaptr"),
+        (llm.generate, "tool_choise"),
+        (llm.generate, "intervall"),
+    ):
+        with pytest.raises(TypeError, match=rf"{name!r}.*there are max_tokens, "):
+            call(PROMPT, **{name: 1})
+
+
+def test_a_misspelt_keyword_is_found_without_prompts(llm: LLM) -> None:
+    for params in (None, [], GREEDY):
+        with pytest.raises(TypeError, match=r"did you mean 'max_tokens'\?"):
+            llm.generate([], params, max_tokns=3)  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize(
@@ -167,10 +188,71 @@ def test_stop_is_stop_sequences(llm: LLM, several: bool) -> None:
 def test_two_names_of_one_thing(llm: LLM) -> None:
     with pytest.raises(ConfigError, match="stop and stop_sequences are two names of one thing"):
         llm.generate(PROMPT, stop="a", stop_sequences=["b"])
+    with pytest.raises(ConfigError, match=r"stop\[0\] is ''"):
+        llm.generate(PROMPT, stop="")
     with pytest.raises(ConfigError, match=r"stop\[1\] is ''"):
         llm.generate(PROMPT, stop=["a", ""])
     with pytest.raises(ConfigError, match="stop is 3"):
         llm.generate(PROMPT, stop=3)  # type: ignore[call-overload]
+
+
+def test_no_stop(llm: LLM) -> None:
+    whole = llm.generate(PROMPT, GREEDY)
+    stops = GenerateParams(
+        temperature=0.0, repetition_penalty=1.0, max_tokens=12, stop_sequences=(whole.text[3:5],)
+    )
+    for params in (GREEDY, stops):
+        assert llm.generate(PROMPT, params, stop=None, ignore_eos=True).token_ids == whole.token_ids
+
+
+# -- what a chat shows
+
+
+def test_a_chat_shows_what_its_caller_wants_to_see(llm: LLM) -> None:
+    mark = next(one for one in llm.tokenizer.marks if llm.tokenizer.token_id(one) is not None)  # type: ignore[union-attr]
+    token: Any = llm.tokenizer.token_id(mark)  # type: ignore[union-attr]
+    shown = llm.chat(
+        PROMPT, temperature=0, max_tokens=2, ignore_eos=True, logit_bias={token: 100.0}, keep_special=[mark]
+    )
+    assert mark in shown.text
+    tool: Any = {"name": "add", "parameters": {"type": "object"}}
+    talk = ToolConversation(
+        llm,
+        [tool],
+        temperature=0,
+        max_tokens=2,
+        ignore_eos=True,
+        logit_bias={token: 100.0},
+        keep_special=[mark],
+    )
+    assert mark in talk.send_message(PROMPT, tool_choice="none").text
+
+
+# -- what learns
+
+
+def test_what_learns_takes_them(llm: LLM) -> None:
+    sona = llm.learn(tenant="keywords")
+    tokens = sona.generate(PROMPT, GREEDY).token_ids
+    assert sona.generate(PROMPT, GREEDY, max_tokens=5).token_ids == tokens[:5]
+    assert len(sona.chat(PROMPT, **CHANGES).token_ids) == 3
+    assert joined(sona.stream(PROMPT, **CHANGES)) == tokens[:3]
+    tool: Any = {"name": "add", "parameters": {"type": "object"}}
+    # What the model is told of tools is more than this one's context holds.
+    with pytest.raises(ContextLengthError, match="the prompt has 3"):
+        sona.chat("a", tools=[tool])
+    with pytest.raises(TypeError, match=r"did you mean 'max_tokens'\?"):
+        sona.generate(PROMPT, max_token=3)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("given", [[PROMPT, "you"], [], [[5, 6], [7]]])
+def test_what_learns_takes_one_prompt(llm: LLM, given: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sona = llm.learn(tenant="one")
+    monkeypatch.setattr(LLM, "generate", lambda *arguments, **more: pytest.fail("it was computed"))
+    monkeypatch.setattr(LLM, "chat", lambda *arguments, **more: pytest.fail("it was computed"))
+    for call in (sona.generate, sona.chat):
+        with pytest.raises(ConfigError, match=rf"is a list of {len(given)}; `SonaLlm` takes one"):
+            call(given)
 
 
 # -- one list of names

@@ -10,6 +10,7 @@ import pytest
 
 from ruvllm import LLM, AsyncEngine, ConfigError, GenerateParams, Limits, OverloadedError
 from ruvllm.runtime.gathering import awaited_in_order
+from ruvllm.runtime.generations import Generations
 from tests.chat.conftest import with_template
 from tests.conftest import FIXTURES
 
@@ -40,6 +41,20 @@ class Column:
         return Column([value == other for value in self._values])
 
     __hash__ = None  # type: ignore[assignment]
+
+
+class Table(Column):
+    """As pandas' DataFrame, whose iterator gives the names of its columns."""
+
+    def __init__(self) -> None:
+        super().__init__(["question", "answer"])
+        self.columns = ["question", "answer"]
+
+
+class Square(Column):
+    """What has rows and columns without names."""
+
+    ndim = 2
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +94,9 @@ async def test_nor_awaited(llm: LLM) -> None:
         lambda prompts: np.array(prompts, dtype=object),
         lambda prompts: (prompt for prompt in prompts),
         lambda prompts: dict(enumerate(prompts)).values(),
+        lambda prompts: dict.fromkeys(prompts).keys(),
     ],
-    ids=["tuple", "column", "iterator", "array of texts", "array of objects", "generator", "values"],
+    ids=["tuple", "column", "iterator", "array of texts", "array of objects", "generator", "values", "keys"],
 )
 def test_any_iterable_is_a_list_of_prompts(llm: LLM, alone: list[tuple[int, ...]], make: Any) -> None:
     assert [one.token_ids for one in llm.generate(make(PROMPTS), GREEDY)] == alone
@@ -110,6 +126,8 @@ def test_params_of_each(llm: LLM, call: str) -> None:
     params = [GenerateParams(max_tokens=count, ignore_eos=True) for count in (1, 2, 3)]
     lengths = [len(one.token_ids) for one in ask(PROMPTS, params)]
     assert lengths == [1, 2, 3]
+    for many in (Column, tuple, iter):
+        assert [len(one.token_ids) for one in ask(PROMPTS, many(params))] == lengths
     # Keywords change each of them.
     made = ask(PROMPTS, params, temperature=0.0, repetition_penalty=1.0)
     alone = [ask(prompt, GREEDY).token_ids for prompt in PROMPTS]
@@ -128,6 +146,8 @@ def test_params_of_each(llm: LLM, call: str) -> None:
         (["a", float("nan")], "at index 1 is a float; it must be text or a list"),
         (Column(["a", None]), "at index 1 is a NoneType"),
         ({"role": "user", "content": "a"}, "is a dict; a message stands in a list"),
+        (Table(), "is a Table, a table; give one column of it"),
+        (Square([["a"], ["b"]]), "is a Square, a table; give one column of it"),
         ({"a", "b"}, "is a set, whose answers would have no order"),
         (b"abc", "is a bytes; it must be"),
         (5, "is a int; it must be"),
@@ -193,6 +213,79 @@ async def test_an_error_ends_the_others() -> None:
     with pytest.raises(ConfigError, match="it failed"):
         await awaited_in_order(Failing, tasks, max_in_flight=3)  # type: ignore[arg-type]
     assert sorted(LEFT) == ["one", "two"]
+
+
+async def test_so_many_wait_and_no_more() -> None:
+    asked: list[int] = []
+
+    class Slow:
+        def __init__(self, task: Any) -> None:
+            asked.append(task)
+
+        async def completion(self) -> Any:
+            await asyncio.sleep(0.001)
+            return asked[-1]
+
+    others = len(asyncio.all_tasks())
+    most = 0
+
+    async def count() -> None:
+        nonlocal most
+        while True:
+            most = max(most, len(asyncio.all_tasks()))
+            await asyncio.sleep(0)
+
+    counting = asyncio.ensure_future(count())
+    tasks: Any = range(100)
+    made = await awaited_in_order(Slow, tasks, max_in_flight=4)  # type: ignore[arg-type]
+    counting.cancel()
+    assert asked == [*tasks]
+    assert len(made) == 100
+    assert most <= others + 1 + 4
+
+
+async def test_one_waits_for_room_and_the_others_for_that_one() -> None:
+    tries = 0
+
+    def full(task: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        raise OverloadedError("the queue is full")
+
+    tasks: Any = range(50)
+    waiting = asyncio.ensure_future(awaited_in_order(full, tasks, max_in_flight=50))
+    await asyncio.sleep(0.2)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert 2 <= tries <= 5
+
+
+@pytest.mark.parametrize("call", ["agenerate", "achat"])
+async def test_preparing_many_leaves_the_loop_its_turns(
+    llm: LLM, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = most = 0
+    real = Generations.prompt_task
+
+    def prompt_task(*arguments: Any) -> Any:
+        nonlocal prepared
+        prepared += 1
+        return real(*arguments)
+
+    async def look() -> None:
+        nonlocal most
+        before = 0
+        while True:
+            most, before = max(most, prepared - before), prepared
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(Generations, "prompt_task", prompt_task)
+    looking = asyncio.ensure_future(look())
+    await getattr(llm, call)(["a"] * 20, max_tokens=1)
+    looking.cancel()
+    assert prepared == 20
+    assert most <= 2
 
 
 async def test_more_than_the_queue_holds() -> None:

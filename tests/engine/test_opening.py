@@ -74,6 +74,17 @@ async def test_what_is_wrong_is_raised_where_it_is_awaited() -> None:
             pass
 
 
+async def test_what_is_opened_says_which_and_how_far() -> None:
+    opening = AsyncEngine.open(TINY, max_context=64)
+    assert repr(opening) == "OpeningEngine('llama-gqa', not begun)"
+    async with opening:
+        wait_for(lambda: repr(opening) == "OpeningEngine('llama-gqa', done)")
+    fails = AsyncEngine.open("/no/such/model.gguf")
+    with pytest.raises(NotFoundError):
+        await fails
+    wait_for(lambda: repr(fails) == "OpeningEngine('model', failed)")
+
+
 @pytest.mark.parametrize("late", [False, True], ids=["while it loads", "as it is loaded"])
 async def test_whoever_gives_up_leaves_nothing(late: bool) -> None:
     gate, opened = threading.Event(), []

@@ -24,6 +24,7 @@ from ruvllm import (
     ToolCall,
     ToolConversation,
     Usage,
+    hub,
 )
 from ruvllm.packs import KernelManager
 from tests.chat.conftest import with_template
@@ -65,6 +66,8 @@ def test_a_notebook_renders_the_markdown() -> None:
     assert completion_of("**Yes.**")._repr_markdown_() == "**Yes.**"
     call = ToolCall(id="1", name="add", arguments='{"a": 1}')
     assert completion_of("", tool_calls=(call,))._repr_markdown_() == '`add({"a": 1})`'
+    call = ToolCall(id="1", name="add", arguments='{"a": "``x`"}')
+    assert completion_of("", tool_calls=(call,))._repr_markdown_() == '```add({"a": "``x`"})```'
     assert completion_of("Well:", tool_calls=(call, call))._repr_markdown_().count("`add(") == 2
 
 
@@ -95,6 +98,28 @@ def test_the_prompts_of_sessions_and_documents(llm: LLM) -> None:
     assert answer.completion.prompt == pipeline.prompt("What?", answer.chunks)
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("<think>a</think> 1 < 2", "&lt;think>a&lt;/think> 1 &lt; 2"),
+        ("`<b>` <b> ``<b>`<b>`` <b>", "`<b>` &lt;b> ``<b>`<b>`` &lt;b>"),
+        ("a ` <b>", "a ` &lt;b>"),
+        ("a `\n\n<b> `", "a `\n\n&lt;b> `"),
+        (r"\`<b>`", r"\`&lt;b>`"),
+        (r"\\`<b>`", r"\\`<b>`"),
+        ("```html\n<b>\n```\n<b>", "```html\n<b>\n```\n&lt;b>"),
+        ("~~~\n<b>\n```\n<b>\n~~~~\n<b>", "~~~\n<b>\n```\n<b>\n~~~~\n&lt;b>"),
+        ("````\n```\n<b>\n````\n<b>", "````\n```\n<b>\n````\n&lt;b>"),
+        ("1. a\n   ```\n   <b>\n<b>", "1. a\n   ```\n   <b>\n&lt;b>"),
+        ("  ```\ncode\n```\n  <b>", "  ```\ncode\n```\n  &lt;b>"),
+        ("``` <b>", "``` &lt;b>"),
+        ("", ""),
+    ],
+)
+def test_what_looks_like_an_element_is_text(text: str, shown: str) -> None:
+    assert completion_of(text)._repr_markdown_() == shown
+
+
 async def test_the_stop_sequence_that_ended_it(llm: LLM) -> None:
     whole = llm.generate(PROMPT, GREEDY).text
     stops = ["no such text", whole[4:6], whole[8:]]
@@ -110,6 +135,21 @@ async def test_the_stop_sequence_that_ended_it(llm: LLM) -> None:
     end = llm.tokenizer.eos_token  # type: ignore[union-attr]
     ended = llm.generate(PROMPT, temperature=0, logit_bias={end: 100.0}, stop="x")  # type: ignore[dict-item]
     assert (ended.finish_reason, ended.stop_reason) == ("stop", None)
+
+
+async def test_the_stop_sequence_of_a_stream_that_was_read_in_part(llm: LLM) -> None:
+    whole = llm.generate(PROMPT, GREEDY).text
+    # The first ends in what the first chunk's token says, the other one goes on over several.
+    for stop in (llm.detokenize(llm.generate(PROMPT, GREEDY).token_ids[:1]), whole[3:9]):
+        assert whole.count(stop)
+        stream = llm.stream(PROMPT, GREEDY, stop=["no such text", stop])
+        first = next(stream)
+        left = stream.completion()
+        assert left.stop_reason == stop
+        assert first.text + left.text == whole[: whole.index(stop)]
+        awaited = llm.astream(PROMPT, GREEDY, stop=["no such text", stop])
+        await anext(awaited)
+        assert (await awaited.completion()).stop_reason == stop
 
 
 def test_a_stop_sequence_behind_a_mark_that_is_shown(llm: LLM) -> None:
@@ -134,6 +174,17 @@ def test_how_likely_the_whole_was(llm: LLM) -> None:
     scored = llm.score([*llm.tokenize(PROMPT), *made.token_ids])
     assert made.cumulative_logprob == pytest.approx(-math.fsum(scored[-12:]), abs=1e-3)
     assert completion_of("").cumulative_logprob is None
+    stopped = llm.generate(PROMPT, GREEDY, logprobs=0, stop=made.text[4:6])
+    assert stopped.cumulative_logprob is not None
+    # The tokens that made the stop sequence are in it.
+    assert made.text[4:6] in llm.detokenize(stopped.token_ids)
+    assert stopped.cumulative_logprob == pytest.approx(
+        math.fsum(one.logprob for one in made.logprobs[: len(stopped.token_ids)]),  # type: ignore[index]
+        abs=1e-6,
+    )
+    end: Any = llm.tokenizer.eos_token  # type: ignore[union-attr]
+    ended = llm.generate(PROMPT, temperature=0, logit_bias={end: 100.0}, logprobs=0)
+    assert (ended.token_ids, ended.cumulative_logprob) == ((), 0.0)
 
 
 # -- what gives them
@@ -162,7 +213,7 @@ def test_what_is_shown_is_short_and_says_what_it_is(llm: LLM) -> None:
         shown = {
             repr(llm): "LLM('llama-gqa', F32, max_context=256)",
             repr(AsyncEngine(llm)): "AsyncEngine(LLM('llama-gqa', F32, max_context=256))",
-            repr(AsyncEngine.open("smollm2-135m")): "OpeningEngine('model', not begun)",
+            repr(AsyncEngine.open("smollm2-135m")): "OpeningEngine('smollm2-135m', not begun)",
             repr(turn): "ChatStream(chunks=0, under way)",
             repr(stream): "CompletionStream(under way)",
             repr(answers): "CompletionsInTurn(under_way=0)",
@@ -186,6 +237,21 @@ def test_what_is_shown_is_short_and_says_what_it_is(llm: LLM) -> None:
         assert len(said) < 90
 
 
+def test_a_prefix_cache_is_shown_by_the_name_of_its_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "resolve", lambda *given, **more: GGUF)
+    with LLM("smollm2-135m", max_context=64) as llm:
+        assert repr(llm.prefix_cache) == "EnginePrefixCache('smollm2-135m')"
+
+
+def test_many_adapters_are_shown_short(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    known: Any = {f"adapter-{index}-{'x' * 100}": None for index in range(40)}
+    monkeypatch.setattr(llm.adapters, "_known", known)
+    assert repr(llm.adapters).endswith(", and 37 more)")
+    assert "adapter-2-" in repr(llm.adapters)
+    assert "adapter-3-" not in repr(llm.adapters)
+    assert len(repr(llm.adapters)) < 150
+
+
 def test_a_closed_model_is_still_shown() -> None:
     with LLM(GGUF, max_context=64) as llm:
         pass
@@ -199,8 +265,8 @@ def unpicklable(llm: LLM) -> list[tuple[Any, str]]:
     return [
         (llm, rf"pass the name of the model and load it there: LLM\('.*{GGUF.name}'\)"),
         (AsyncEngine(llm), "pass the name of the model, and open an engine there"),
-        (ChatSession(llm), "pass its `history`"),
-        (ToolConversation(llm, [TOOL]), "pass its `messages`"),
+        (ChatSession(llm), r"pass its `history`.*go on by llm\.chat\(\[\*history, "),
+        (ToolConversation(llm, [TOOL]), r"pass its `messages`.*go on by llm\.chat\(\[\*messages, "),
         (RagPipeline(llm, ["a text"]), "the name of the model and the documents"),
         (BatchInference(llm, "Say: "), "the name of the model and the instruction"),
         (NativeBackend(), "load the model by its name"),
@@ -212,6 +278,14 @@ def test_a_pickle_says_what_to_do_instead(llm: LLM) -> None:
         for take in (pickle.dumps, copy.copy, copy.deepcopy):
             with pytest.raises(TypeError, match=words):
                 take(one)
+
+
+def test_a_conversation_goes_on_as_it_is_said(llm: LLM) -> None:
+    session = ChatSession(llm)
+    session.send("a", GREEDY)
+    history = pickle.loads(pickle.dumps(session.history))
+    asked: Any = {"role": "user", "content": "b"}
+    assert llm.chat([*history, asked], GREEDY).prompt == session.send("b", GREEDY).prompt
 
 
 def test_answers_go_into_pickles(llm: LLM) -> None:

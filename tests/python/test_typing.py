@@ -42,7 +42,7 @@ from ruvllm import LLM, AsyncEngine, ChatSession
 
 AsyncEngine("m", kv_formt="int8")  # Unexpected keyword argument "kv_formt"
 AsyncEngine("m", thraeds=3)  # Unexpected keyword argument "thraeds"
-LLM(kv_format="q4")  # Argument "kv_format" to "LLM" has incompatible type "Literal['q4']"
+LLM(kv_format="q3")  # Argument "kv_format" to "LLM" has incompatible type "Literal['q3']"
 LLM(isa="sse9")  # Argument "isa" to "LLM" has incompatible type "Literal['sse9']"
 LLM(activations="int4")  # Argument "activations" to "LLM" has incompatible type "Literal['int4']"
 LLM(threads="two")  # Argument "threads" to "LLM" has incompatible type "str"

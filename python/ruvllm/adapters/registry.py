@@ -107,6 +107,10 @@ class _Loaded:
     pinned: "_native.Adapter | None" = None
 
 
+# So many of them stand in what `repr` gives.
+SHOWN_NAMES = 3
+
+
 class Adapters:
     """What `LLM.adapters` is. Every method may be called from any thread."""
 
@@ -117,7 +121,10 @@ class Adapters:
         self._list: Path | None = None
 
     def __repr__(self) -> str:
-        return f"Adapters({', '.join(map(repr, list(self._known)))})"
+        names = list(self._known)
+        more = len(names) - SHOWN_NAMES
+        shown = [f"{name!r:.32}" for name in names[:SHOWN_NAMES]]
+        return f"Adapters({', '.join([*shown, *([f'and {more} more'] if more > 0 else [])])})"
 
     def keep_list(self, path: str | os.PathLike[str]) -> None:
         """Load what a list on disk names, and write it anew at each change: a restart has the same adapters.

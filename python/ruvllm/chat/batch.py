@@ -60,7 +60,9 @@ class BatchInference(Unpicklable):
         self.instruction_prefix = instruction_prefix
         self._llm = llm
         self._chat = chat
-        self._params = GenerateParams.of(params, keywords, beside=("max_in_flight",))
+        self._params = GenerateParams.of(
+            params, keywords, beside=("chat", "max_in_flight", "tenant", "priority")
+        )
         self._max_in_flight = check_integer("max_in_flight", max_in_flight, 1)
         self._tenant = tenant
         self._priority = priority

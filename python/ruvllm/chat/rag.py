@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ruvllm._checks import check_integer, check_type
 from ruvllm.chat.retrieval import Bm25Index, split_text
@@ -215,7 +215,9 @@ class RagStream(Closing, Iterator[Chunk]):
 
     def __init__(self, stream: CompletionStream, chunks: tuple[str, ...], prompt: str) -> None:
         self.chunks = chunks
-        self.task = replace(cast("GenerationTask", stream.task), prompt=prompt)
+        # Streams of other makers may not say what they compute.
+        task = getattr(stream, "task", None)
+        self.task = replace(task, prompt=prompt) if isinstance(task, GenerationTask) else None
         self._stream = stream
 
     def __repr__(self) -> str:

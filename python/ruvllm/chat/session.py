@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from ruvllm.chat import transcript
 from ruvllm.chat.conversation import Conversation
@@ -10,7 +10,7 @@ from ruvllm.chat.room import room_for_prompt
 from ruvllm.chat.transcript import Piece, Turn
 from ruvllm.errors import TokenizationError
 from ruvllm.outputs import Chunk, Completion, Usage
-from ruvllm.params import GenerateKeywords, GenerateParams
+from ruvllm.params import TERMS_KEYWORDS, GenerateKeywords, GenerateParams
 from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.prompts import check_room
 from ruvllm.runtime.request import GenerationTask
@@ -78,13 +78,16 @@ class ChatSession(Unpicklable, Conversation):
             **keywords: What `params` are to be other in, as in `LLM.generate`.
         """
         super().__init__(system_prompt)
-        self.params = GenerateParams.of(params, keywords, beside=("system_prompt",))
+        self.params = GenerateParams.of(params, keywords, beside=(*TERMS_KEYWORDS, "system_prompt"))
         self._llm = llm
         self._tenant = tenant
         self._priority = priority
         self._adapter = adapter
 
-    _instead = "pass its `history`, which is plain data"
+    _instead = (
+        "pass its `history`, which is plain data, load the model there, and go on by "
+        'llm.chat([*history, {"role": "user", "content": ...}])'
+    )
 
     def __repr__(self) -> str:
         return f"ChatSession({self._llm!r}, turns={len(self._turns)})"
@@ -120,7 +123,9 @@ class ChatSession(Unpicklable, Conversation):
                 prompt.tokens, params, tenant=self._tenant, priority=self._priority, adapter=self._adapter
             )
         self._dropped = prompt.dropped
-        task = replace(cast("GenerationTask", chunks.task), prompt=prompt.text)
+        # Streams of other makers may not say what they compute.
+        task = getattr(chunks, "task", None)
+        task = replace(task, prompt=prompt.text) if isinstance(task, GenerationTask) else None
         return ChatStream(chunks, lambda made, *, failed: self._end(text, prompt, made, failed=failed), task)
 
     def fork(self) -> "ChatSession":

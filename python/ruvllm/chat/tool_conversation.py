@@ -60,7 +60,10 @@ class ToolConversation(Unpicklable):
         if system_prompt:
             self._messages.append({"role": "system", "content": system_prompt})
 
-    _instead = "pass its `messages`, which are plain data"
+    _instead = (
+        "pass its `messages`, which are plain data, load the model there, and go on by "
+        "llm.chat([*messages, ...], tools=...)"
+    )
 
     def __repr__(self) -> str:
         return f"ToolConversation({self._llm!r}, tools={len(self.tools)}, messages={len(self._messages)})"

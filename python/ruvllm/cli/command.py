@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from functools import partial
 from typing import Annotated, Any, TypeVar, cast, get_type_hints
 
 import typer
@@ -83,10 +82,14 @@ def command(app: typer.Typer, name: str, *, examples: Sequence[str]) -> Callable
         def run(**values: Any) -> None:
             as_json = values.get("json") is True
             options = _gathered(CommonOptions, values)
-            arguments: dict[str, Any] = {name: _gathered(group, values) for name, group in groups.items()}
-            if "common" in inspect.signature(function).parameters:
-                arguments["common"] = options
-            _run(partial(function, **values, **arguments), options, as_json=as_json)
+
+            def work() -> None:
+                arguments: dict[str, Any] = {name: _gathered(group, values) for name, group in groups.items()}
+                if "common" in inspect.signature(function).parameters:
+                    arguments["common"] = options
+                function(**values, **arguments)
+
+            _run(work, options, as_json=as_json)
 
         run.__name__ = function.__name__
         every = sorted(
@@ -101,9 +104,9 @@ def command(app: typer.Typer, name: str, *, examples: Sequence[str]) -> Callable
 
 
 def _run(function: Callable[[], None], options: CommonOptions, *, as_json: bool) -> None:
-    _set_up_logging(options)
     try:
         with _told_to_programs(asked=as_json):
+            _set_up_logging(options)
             function()
     except KeyboardInterrupt:
         terminal.note("interrupted")

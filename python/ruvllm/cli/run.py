@@ -91,6 +91,7 @@ def _print_completion(
         completion = llm.generate(prompt, params, adapter=adapter)
     else:
         completion = llm.chat(prompt, params, adapter=adapter)
-    result = asdict(completion)
+    # The keys of this output are its users' interface; what it was asked stands on their command line.
+    result = {key: value for key, value in asdict(completion).items() if key not in ("prompt", "stop_reason")}
     result["usage"]["total_tokens"] = completion.usage.total_tokens
     terminal.print_json(result)

@@ -107,7 +107,7 @@ def opened(model: AnyModel, settings: EngineKeywords) -> "AbstractContextManager
     """A model that is closed afterwards where it was opened here."""
     if isinstance(model, LLM):
         return nullcontext(model)
-    return LLM(model, progress=False, **settings)
+    return LLM(model, **settings)
 
 
 def refuse_unused(settings: EngineKeywords, *models: AnyModel | None) -> None:

@@ -13,13 +13,22 @@ import os
 import re
 import unicodedata
 from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePath, PureWindowsPath
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from ruvllm.errors import ConfigError, NotFoundError
 from ruvllm.hub.registry import Registry
 
-__all__ = ["ALLOWED_HOSTS", "HubModel", "LocalModelPath", "Reference", "RegistryModel", "called", "parse"]
+__all__ = [
+    "ALLOWED_HOSTS",
+    "HubModel",
+    "LocalModelPath",
+    "Reference",
+    "RegistryModel",
+    "called",
+    "called_unseen",
+    "parse",
+]
 
 ALLOWED_HOSTS = ("huggingface.co", "hf.co")
 MAX_NAME_BYTES = 4096
@@ -106,6 +115,18 @@ def called(name: str | os.PathLike[str], registry: Registry) -> str:
         return str(name)
     # A folder's name may have a dot in it: Qwen2.5-0.5B.
     return reference.path.name if reference.path.is_dir() else reference.path.stem
+
+
+def called_unseen(name: str | os.PathLike[str]) -> str:
+    """The same before it is looked for: no disk is asked, which may not answer, and nothing is refused.
+
+    >>> called_unseen("/models/smollm2.gguf"), called_unseen("org/repo")
+    ('smollm2', 'org/repo')
+    """
+    path = PurePath(str(name))
+    if path.suffix.lower() == ".gguf":
+        return path.stem
+    return str(name) if isinstance(name, str) and not path.is_absolute() else path.name
 
 
 def _check_text(name: str) -> None:

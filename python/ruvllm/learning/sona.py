@@ -3,7 +3,7 @@
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,16 @@ from ruvllm.learning.tenant_state import TenantState
 from ruvllm.learning.tenants import Learning
 from ruvllm.learning.values import AdaptationResult, DeepResult, LearningLoopStats
 from ruvllm.outputs import Chunk, Completion
-from ruvllm.params import GenerateParams
+from ruvllm.params import GenerateKeywords, GenerateParams
+from ruvllm.runtime.chat_methods import ChatKeywords, ToolKeywords, told_apart
 from ruvllm.runtime.evaluations import TokenIds
-from ruvllm.runtime.prompts import Prompt, is_conversation
+from ruvllm.runtime.prompts import Prompt, is_conversation, prompts_of
 from ruvllm.text.messages import MessageLike
 from ruvllm.training.config import TrainingConfig
 from ruvllm.training.values import OnProgress
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["SonaLlm"]
 
@@ -50,6 +54,7 @@ class LearningModel(Protocol):
         params: GenerateParams | None = None,
         *,
         tenant: str = "",
+        **keywords: "Unpack[ToolKeywords]",
     ) -> Completion:
         """Answer a conversation."""
 
@@ -128,19 +133,40 @@ class SonaLlm:
 
     # -- answers
 
-    def generate(self, prompt: Prompt, params: GenerateParams | None = None) -> Completion:
-        """Continue a prompt, as `LLM.generate` does, with what was learned."""
+    def generate(
+        self,
+        prompt: Prompt,
+        params: GenerateParams | None = None,
+        **keywords: "Unpack[GenerateKeywords]",
+    ) -> Completion:
+        """Continue one prompt, as `LLM.generate` does, with what was learned.
+
+        sona.generate("Once upon a time", max_tokens=40)
+        """
+        params = GenerateParams.of(params, keywords)
+        prompt = _one(prompt, "prompt")
         return self._noted(prompt, self._llm.generate(prompt, params, tenant=self.tenant))
 
-    def chat(self, messages: str | Sequence[MessageLike], params: GenerateParams | None = None) -> Completion:
-        """Answer a conversation, as `LLM.chat` does, with what was learned."""
-        return self._noted(messages, self._llm.chat(messages, params, tenant=self.tenant))
+    def chat(
+        self,
+        messages: str | Sequence[MessageLike],
+        params: GenerateParams | None = None,
+        **keywords: "Unpack[ChatKeywords]",
+    ) -> Completion:
+        """Answer one conversation, as `LLM.chat` does, with what was learned."""
+        changes, of_tools = told_apart(keywords)
+        params = GenerateParams.of(params, changes, beside=tuple(ToolKeywords.__optional_keys__))
+        messages = _one(messages, "conversation")
+        return self._noted(messages, self._llm.chat(messages, params, tenant=self.tenant, **of_tools))
 
     def stream(
-        self, prompt: Prompt | Sequence[MessageLike], params: GenerateParams | None = None
+        self,
+        prompt: Prompt | Sequence[MessageLike],
+        params: GenerateParams | None = None,
+        **keywords: "Unpack[GenerateKeywords]",
     ) -> Iterator[Chunk]:
         """Do either piece by piece; the last chunk has the `completion_id`."""
-        return self._llm.stream(prompt, params, tenant=self.tenant)
+        return self._llm.stream(prompt, GenerateParams.of(params, keywords), tenant=self.tenant)
 
     def logits(self, token_ids: TokenIds) -> NDArray[np.float32]:
         """The logits after each token, with what was learned."""
@@ -310,6 +336,17 @@ class SonaLlm:
 
     def _response_tokens(self, response: str) -> list[int]:
         return self._llm.tokenize(response, add_bos=False, parse_special=False)
+
+
+def _one(request: Any, name: str) -> Any:
+    """The one that was given; `ConfigError` for a list, since each answer is learned from by itself."""
+    each, count = prompts_of(request, name)
+    if count is not None:
+        raise ConfigError(
+            f"the {name} is a list of {count}; `SonaLlm` takes one {name} in a call: call it for each, or "
+            "`LLM` with the same `tenant` for all"
+        )
+    return each[0]
 
 
 def _key(request: object) -> str:

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypedDict, overload
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypedDict, cast, overload
 
 from ruvllm.errors import GrammarError
 from ruvllm.grammar import Grammar
 from ruvllm.outputs import Completion
-from ruvllm.params import GenerateKeywords, GenerateParams
-from ruvllm.runtime.gathering import MAX_IN_FLIGHT, awaited_in_order, completions_in_order
+from ruvllm.params import TERMS_KEYWORDS, GenerateKeywords, GenerateParams
+from ruvllm.runtime.gathering import MAX_IN_FLIGHT, awaited_in_order, completions_in_order, made_of_each
 from ruvllm.runtime.generations import Generations
 from ruvllm.runtime.grammars import compiled, strict_fault
 from ruvllm.runtime.prompts import prompts_of
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from ruvllm.adapters.registry import AdapterChoice
 
-__all__ = ["ChatKeywords", "ChatMethods", "ManyConversations", "ToolKeywords"]
+__all__ = ["ChatKeywords", "ChatMethods", "ManyConversations", "ToolKeywords", "told_apart"]
 
 ManyConversations: TypeAlias = (
     Iterable[str] | Iterable[Sequence[MessageLike]] | Iterable[str | Sequence[MessageLike]]
@@ -135,7 +135,8 @@ class ChatMethods(TextMethods):
             **keywords: What `params` are to be other in, as for `generate`; and `tools`, `tool_choice` and
                 `parallel_tool_calls`, see `ToolKeywords`.
         """
-        asked, is_one = self._asked_of_each(messages, params, keywords, tenant, priority, adapter)
+        each, is_one = self._each_conversation(messages, params, keywords, tenant, priority, adapter)
+        asked = [self._asked(*one) for one in each]
         if is_one:
             return asked[0].answer(self._generations.begin(asked[0].task).completion())
         tasks = [one.task for one in asked]
@@ -189,14 +190,15 @@ class ChatMethods(TextMethods):
 
         answer = await llm.achat("Hello", max_tokens=40)
         """
-        asked, is_one = self._asked_of_each(messages, params, keywords, tenant, priority, adapter)
+        each, is_one = self._each_conversation(messages, params, keywords, tenant, priority, adapter)
+        asked = await made_of_each(self._asked, each)
         begin = partial(self._generations.begin_for_asyncio, interval=0.0)
         if is_one:
             return asked[0].answer(await begin(asked[0].task).completion())
         made = await awaited_in_order(begin, [one.task for one in asked], max_in_flight=MAX_IN_FLIGHT)
         return [one.answer(completion) for one, completion in zip(asked, made, strict=True)]
 
-    def _asked_of_each(
+    def _each_conversation(
         self,
         messages: str | Sequence[MessageLike] | ManyConversations,
         params: GenerateParams | Sequence[GenerateParams] | None,
@@ -204,22 +206,22 @@ class ChatMethods(TextMethods):
         tenant: str,
         priority: int,
         adapter: "AdapterChoice | Sequence[AdapterChoice]",
-    ) -> "tuple[list[_Asked], bool]":
-        """What is asked, and whether it is one conversation and no list of them."""
-        of_tools = ToolKeywords.__optional_keys__
-        changes = {name: value for name, value in keywords.items() if name not in of_tools}
+    ) -> "tuple[list[tuple[str | Sequence[MessageLike], GenerateParams, Terms, ToolKeywords]], bool]":
+        """What is asked of each conversation, and whether it is one and no list of them."""
+        changes, of_tools = told_apart(keywords)
         conversations, count = prompts_of(messages, "conversation")
-        each = GenerateParams.of_each(params, changes, count, beside=tuple(of_tools))
+        beside = (*TERMS_KEYWORDS, *ToolKeywords.__optional_keys__)
+        each = GenerateParams.of_each(params, changes, count, beside=beside)
         terms = self._terms_of_each(tenant, priority, adapter, count)
-        asked = [self._asked(*one, keywords) for one in zip(conversations, each, terms, strict=True)]
-        return asked, count is None
+        asked = zip(conversations, each, terms, strict=True)
+        return [(*one, of_tools) for one in asked], count is None
 
     def _asked(
         self,
         messages: str | Sequence[MessageLike],
         params: GenerateParams,
         terms: Terms,
-        keywords: "ChatKeywords",
+        keywords: ToolKeywords,
     ) -> "_Asked":
         """What is to be computed for a conversation, and how its answer is read."""
         choice = ToolChoice.of(keywords.get("tool_choice"))
@@ -228,7 +230,8 @@ class ChatMethods(TextMethods):
         rendered = self.render_chat(messages, tools=tools)
         thinking_open = self.response_format.thinking_open(rendered.text)
         shown = self.response_format.keep_special(with_calls=bool(tools))
-        params = replace(params, keep_special=shown)
+        # What the parser needs, and what the caller wants to see.
+        params = replace(params, keep_special=tuple(dict.fromkeys((*shown, *params.keep_special))))
         parallel = keywords.get("parallel_tool_calls", True)
         grammar = self.response_format.grammar(
             tools, choice, parallel=parallel, thinking_open=thinking_open, content=params.grammar
@@ -255,6 +258,14 @@ class ChatMethods(TextMethods):
                 message = f"the parameters of the tool {tool.name!r}: {error.message}"
                 raise GrammarError(message, pointer=error.pointer) from error
         return replace(params, grammar=grammar)
+
+
+def told_apart(keywords: "ChatKeywords") -> tuple[dict[str, object], ToolKeywords]:
+    """What keywords of `chat` say of how the answer is made, and what of tools."""
+    of_tools = ToolKeywords.__optional_keys__
+    changes = {name: value for name, value in keywords.items() if name not in of_tools}
+    told = {name: value for name, value in keywords.items() if name in of_tools}
+    return changes, cast("ToolKeywords", told)
 
 
 class _Asked(NamedTuple):

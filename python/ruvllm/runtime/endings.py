@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from ruvllm.outputs import Completion
+from ruvllm.outputs import Chunk, Completion
 from ruvllm.runtime.request import GenerationTask
 
 __all__ = ["first_stop", "stop_sequence", "told_of"]
 
 
-def told_of(completion: Completion, task: GenerationTask) -> Completion:
-    """The same completion with what its request knows of it."""
+def told_of(completion: Completion, task: GenerationTask, before: Sequence[Chunk] = ()) -> Completion:
+    """The same completion with what its request knows of it; `before` is what had been given out of it."""
     stops, vocabulary = task.params.stop_sequences, task.vocabulary
     ended_at = None
     if stops and vocabulary is not None:
@@ -20,7 +20,12 @@ def told_of(completion: Completion, task: GenerationTask) -> Completion:
             is_shown = not vocabulary.is_special(token) or piece.decode() in task.params.keep_special
             return piece if is_shown else b""
 
-        ended_at = stop_sequence(token_bytes, completion, stops)
+        whole = replace(
+            completion,
+            text="".join(chunk.text for chunk in before) + completion.text,
+            token_ids=(*(token for chunk in before for token in chunk.token_ids), *completion.token_ids),
+        )
+        ended_at = stop_sequence(token_bytes, whole, stops)
     return replace(completion, prompt=task.prompt, stop_reason=ended_at)
 
 

@@ -22,15 +22,16 @@ class EnginePrefixCache:
     Requests use it without being told; `GenerateParams.cache_prefix` says otherwise for one of them.
     """
 
-    def __init__(self, memory: _native.EngineMemory, loop: EngineLoop, path: Path) -> None:
+    def __init__(self, memory: _native.EngineMemory, loop: EngineLoop, path: Path, name: str) -> None:
         self._memory = memory
         self._loop = loop
         self._path = path
+        self._name = name
         self._fingerprint: str | None = None
 
     def __repr__(self) -> str:
         # Without figures: those are the engine's, which may be in a step.
-        return f"EnginePrefixCache({self._path.stem!r:.64})"
+        return f"EnginePrefixCache({self._name!r:.64})"
 
     def stats(self) -> PrefixCacheStats:
         """Counters since the model was loaded, and what the cache holds now."""

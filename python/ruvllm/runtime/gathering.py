@@ -9,7 +9,7 @@ import queue
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from ruvllm.errors import OverloadedError, RuvLLMError
 from ruvllm.outputs import Chunk, Completion
@@ -19,7 +19,16 @@ from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.request import GenerationTask, Request
 from ruvllm.runtime.streams import SIGNAL_SECONDS, AsyncCompletionStream, ChunkMaker, join_chunks
 
-__all__ = ["MAX_IN_FLIGHT", "CompletionsInTurn", "Outcome", "awaited_in_order", "completions_in_order"]
+__all__ = [
+    "MAX_IN_FLIGHT",
+    "CompletionsInTurn",
+    "Outcome",
+    "awaited_in_order",
+    "completions_in_order",
+    "made_of_each",
+]
+
+_Made = TypeVar("_Made")
 
 Outcome: TypeAlias = Completion | Exception
 """An answer, or why there is none."""
@@ -172,6 +181,16 @@ def completions_in_order(
     return [completions[index] for index in range(len(tasks))]
 
 
+async def made_of_each(make: Callable[..., _Made], given: Iterable[Sequence[Any]]) -> list[_Made]:
+    """What is made of each one's arguments, while the event loop has its turn between any two."""
+    made: list[_Made] = []
+    for arguments in given:
+        if made:
+            await asyncio.sleep(0)
+        made.append(make(*arguments))
+    return made
+
+
 async def awaited_in_order(
     begin: Callable[[GenerationTask], AsyncCompletionStream],
     tasks: Sequence[GenerationTask],
@@ -179,22 +198,33 @@ async def awaited_in_order(
     max_in_flight: int,
 ) -> list[Completion]:
     """The same for a coroutine; cancelling it ends what is under way."""
-    room = asyncio.Semaphore(max_in_flight)
+    completions: dict[int, Completion] = {}
+    waiting = enumerate(tasks)
+    # Where the engine's queue is full, one waits for room, and the others for that one.
+    door = asyncio.Lock()
 
-    async def answer(task: GenerationTask) -> Completion:
-        async with room:
-            while True:
-                try:
-                    stream = begin(task)
-                    break
-                except OverloadedError:
-                    await asyncio.sleep(OVERLOAD_PAUSE_SECONDS)
-            return await stream.completion()
+    async def answer_in_turn() -> None:
+        for index, task in waiting:
+            async with door:
+                stream = await _begun(begin, task)
+            completions[index] = await stream.completion()
 
-    answers = [asyncio.ensure_future(answer(task)) for task in tasks]
+    answers = [asyncio.ensure_future(answer_in_turn()) for _ in tasks[:max_in_flight]]
     try:
-        return await asyncio.gather(*answers)
+        await asyncio.gather(*answers)
     finally:
         for one in answers:
             one.cancel()
         await asyncio.gather(*answers, return_exceptions=True)
+    return [completions[index] for index in range(len(tasks))]
+
+
+async def _begun(
+    begin: Callable[[GenerationTask], AsyncCompletionStream], task: GenerationTask
+) -> AsyncCompletionStream:
+    """The answer on its way, as soon as there is room for it."""
+    while True:
+        try:
+            return begin(task)
+        except OverloadedError:
+            await asyncio.sleep(OVERLOAD_PAUSE_SECONDS)

@@ -6,13 +6,19 @@ from typing import TYPE_CHECKING, overload
 
 from ruvllm._checks import check_integer
 from ruvllm.outputs import Completion
-from ruvllm.params import GenerateKeywords, GenerateParams
+from ruvllm.params import TERMS_KEYWORDS, GenerateKeywords, GenerateParams
 from ruvllm.runtime.awaited import Awaited
-from ruvllm.runtime.gathering import MAX_IN_FLIGHT, CompletionsInTurn, awaited_in_order, completions_in_order
+from ruvllm.runtime.gathering import (
+    MAX_IN_FLIGHT,
+    CompletionsInTurn,
+    awaited_in_order,
+    completions_in_order,
+    made_of_each,
+)
 from ruvllm.runtime.generations import Asked, Generations, ManyAsked
 from ruvllm.runtime.opening import OpenModel
 from ruvllm.runtime.prompts import prompts_of
-from ruvllm.runtime.request import GenerationTask, Terms
+from ruvllm.runtime.request import Terms
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
 
 if TYPE_CHECKING:
@@ -94,8 +100,10 @@ class GenerateMethods:
 
         Args:
             prompt: A text, token ids or a conversation; or many of these in a list, a column of a table or
-                any other iterable. Of an empty list nothing comes but an empty list.
-            params: How; the defaults are `GenerateParams()`. For many prompts also a list, one for each.
+                any other iterable. Of an empty list nothing comes but an empty list, also where it stands
+                for token ids: `tokenize` may give none.
+            params: How; the defaults are `GenerateParams()`. For many prompts also a list or a column, one
+                for each.
             tenant: On whose account, as `org/team/user`. Tenants take turns and share no cached prefix.
             priority: Higher ones go first, if need be in the place of lower ones.
             adapter: The name of a loaded adapter, or several with scales: `{"tone": 1.0, "law": 0.5}`; for
@@ -103,9 +111,11 @@ class GenerateMethods:
             **keywords: What `params` are to be other in: any field of `GenerateParams`, and `stop` for
                 `stop_sequences`.
         """
-        tasks, is_one = self._tasks(prompt, params, keywords, tenant, priority, adapter)
+        each, is_one = self._each(prompt, params, keywords, tenant, priority, adapter)
+        make = self._generations.task
         if is_one:
-            return self._generations.begin(tasks[0]).completion()
+            return self._generations.begin(make(*each[0])).completion()
+        tasks = [make(*one) for one in each]
         return completions_in_order(self._open.loop, tasks, max_in_flight=MAX_IN_FLIGHT)
 
     @overload
@@ -155,13 +165,15 @@ class GenerateMethods:
 
         answers = await llm.agenerate(["Paris is", "Rome is"], max_tokens=8)
         """
-        tasks, is_one = self._tasks(prompt, params, keywords, tenant, priority, adapter)
+        each, is_one = self._each(prompt, params, keywords, tenant, priority, adapter)
+        make = self._generations.task
         begin = partial(self._generations.begin_for_asyncio, interval=0.0)
         if is_one:
-            return await begin(tasks[0]).completion()
+            return await begin(make(*each[0])).completion()
+        tasks = await made_of_each(make, each)
         return await awaited_in_order(begin, tasks, max_in_flight=MAX_IN_FLIGHT)
 
-    def _tasks(
+    def _each(
         self,
         prompt: Asked | ManyAsked,
         params: GenerateParams | Sequence[GenerateParams] | None,
@@ -169,13 +181,12 @@ class GenerateMethods:
         tenant: str,
         priority: int,
         adapter: "AdapterChoice | Sequence[AdapterChoice]",
-    ) -> tuple[list[GenerationTask], bool]:
-        """What is to be computed, and whether it is one prompt and no list of them."""
+    ) -> "tuple[list[tuple[Asked, GenerateParams, Terms]], bool]":
+        """What a task is made of for each prompt, and whether it is one prompt and no list of them."""
         prompts, count = prompts_of(prompt)
-        each = GenerateParams.of_each(params, keywords, count)
+        each = GenerateParams.of_each(params, keywords, count, beside=TERMS_KEYWORDS)
         terms = self._terms_of_each(tenant, priority, adapter, count)
-        make = self._generations.task
-        return [make(*one) for one in zip(prompts, each, terms, strict=True)], count is None
+        return list(zip(prompts, each, terms, strict=True)), count is None
 
     def stream(
         self,
@@ -194,7 +205,7 @@ class GenerateMethods:
 
         The request begins at once; closing the stream ends it. Arguments are as for `generate`.
         """
-        params = GenerateParams.of(params, keywords)
+        params = GenerateParams.of(params, keywords, beside=TERMS_KEYWORDS)
         generations = self._generations
         return generations.begin(generations.task(prompt, params, self._terms(tenant, priority, adapter)))
 
@@ -217,7 +228,7 @@ class GenerateMethods:
         async for chunk in llm.astream("Once upon a time", max_tokens=40):
             print(chunk.text, end="", flush=True)
         """
-        params = GenerateParams.of(params, keywords, beside=("interval",))
+        params = GenerateParams.of(params, keywords, beside=(*TERMS_KEYWORDS, "interval"))
         return self.on(self._terms(tenant, priority, adapter)).stream(prompt, params, interval=interval)
 
     def as_completed(
@@ -240,6 +251,6 @@ class GenerateMethods:
         the others are taken from their iterable when there is room.
         """
         check_integer("max_in_flight", max_in_flight, 1)
-        params = GenerateParams.of(params, keywords, beside=("max_in_flight",))
+        params = GenerateParams.of(params, keywords, beside=(*TERMS_KEYWORDS, "max_in_flight"))
         make = partial(self._generations.task, params=params, terms=self._terms(tenant, priority, adapter))
         return CompletionsInTurn(self._open.loop, prompts, make, max_in_flight=max_in_flight)

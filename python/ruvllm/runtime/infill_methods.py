@@ -54,7 +54,7 @@ class InfillMethods(TextMethods):
             tenant: As for `generate`.
             **keywords: As for `generate`.
         """
-        params = GenerateParams.of(params, keywords, beside=("extra", "cut"))
+        params = GenerateParams.of(params, keywords, beside=("extra", "cut", "tenant"))
         tokens = self.infill_tokens(prefix, suffix, extra=extra, room_for=params.max_tokens if cut else None)
         generations = self._generations
         return generations.begin(generations.prompt_task(tokens, params, Terms(tenant))).completion()

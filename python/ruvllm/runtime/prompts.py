@@ -1,7 +1,7 @@
 """What callers may give as a prompt, checked before anything is computed."""
 
 import numbers
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, KeysView, Mapping, Sequence, Set
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -44,8 +44,13 @@ def _items(given: object, name: str) -> Any:
     kind = type(given).__name__
     if isinstance(given, Mapping):
         raise ConfigError(f"the {name} is a {kind}; a message stands in a list: [{{'role': ..., ...}}]")
+    if isinstance(given, KeysView):
+        # A view of keys is a set that has an order, the dict's.
+        return list(given)
     if isinstance(given, Set):
         raise ConfigError(f"the {name} is a {kind}, whose answers would have no order; give a list")
+    if hasattr(given, "columns") or (not isinstance(given, np.ndarray) and getattr(given, "ndim", 1) == 2):
+        raise ConfigError(f"the {name} is a {kind}, a table; give one column of it: table['prompt']")
     is_row = isinstance(given, Sequence | np.ndarray)
     if isinstance(given, bytes | bytearray | memoryview) or not (is_row or isinstance(given, Iterable)):
         raise ConfigError(f"the {name} is a {kind}; it must be text (a str), token ids or a list of these")

@@ -7,7 +7,7 @@ the object, cancels the request.
 import asyncio
 import queue
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import cast
 
@@ -124,6 +124,28 @@ class ChunkMaker:
         )
 
 
+class _Made:
+    """All chunks of an answer that a stop sequence may end, since it is found in all that was said.
+
+    Of other answers nothing is kept: their readers may drop what they have read.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._are_kept = isinstance(task, GenerationTask) and task.vocabulary is not None
+        self._chunks: list[Chunk] = []
+
+    def noted(self, chunks: Iterable[Chunk]) -> list[Chunk]:
+        """The same chunks, kept."""
+        made = list(chunks)
+        if self._are_kept:
+            self._chunks += made
+        return made
+
+    def before(self, left: Sequence[Chunk]) -> Sequence[Chunk]:
+        """What was given out before the last ones."""
+        return self._chunks[: len(self._chunks) - len(left)] if self._are_kept else ()
+
+
 class CompletionStream(Closing, Iterator[Chunk]):
     """An answer, piece by piece.
 
@@ -138,6 +160,7 @@ class CompletionStream(Closing, Iterator[Chunk]):
         self._chunks: deque[Chunk] = deque()
         self._request = loop.submit(task, self._sink)
         self._maker = ChunkMaker(self._request, with_logprobs=with_logprobs)
+        self._made = _Made(task)
 
     def __repr__(self) -> str:
         return f"CompletionStream({'at its end' if self._done else 'under way'})"
@@ -151,7 +174,7 @@ class CompletionStream(Closing, Iterator[Chunk]):
         try:
             while not self._chunks:
                 events, now = self._sink.take()
-                self._chunks.extend(self._maker.chunk(event, now) for event in events)
+                self._chunks.extend(self._made.noted(self._maker.chunk(event, now) for event in events))
         except BaseException:
             self.close()
             raise
@@ -171,8 +194,9 @@ class CompletionStream(Closing, Iterator[Chunk]):
         return self._request.task
 
     def completion(self) -> Completion:
-        """Wait for all that is left and join it."""
-        return join_chunks(list(self), self.task)
+        """Wait for all that is left and join it; its `stop_reason` is the whole answer's."""
+        left = list(self)
+        return join_chunks(left, self.task, self._made.before(left))
 
     def __del__(self) -> None:
         if hasattr(self, "_request"):
@@ -195,6 +219,7 @@ class AsyncCompletionStream(AsyncIterator[Chunk]):
         self._chunks: deque[Chunk] = deque()
         self._request = loop.submit(task, self._sink)
         self._maker = ChunkMaker(self._request, with_logprobs=with_logprobs)
+        self._made = _Made(task)
 
     def __repr__(self) -> str:
         return f"AsyncCompletionStream({'at its end' if self._done else 'under way'})"
@@ -214,9 +239,10 @@ class AsyncCompletionStream(AsyncIterator[Chunk]):
         if self._done:
             return []
         try:
-            chunks = [
-                self._maker.chunk(event, now) for events, now in await self._sink.take() for event in events
-            ]
+            batches = await self._sink.take()
+            chunks = self._made.noted(
+                self._maker.chunk(event, now) for events, now in batches for event in events
+            )
         except BaseException:
             self._cancel()
             raise
@@ -224,9 +250,10 @@ class AsyncCompletionStream(AsyncIterator[Chunk]):
         return chunks
 
     async def completion(self) -> Completion:
-        """Wait for all that is left and join it."""
+        """Wait for all that is left and join it; its `stop_reason` is the whole answer's."""
         async with self:
-            return join_chunks([chunk async for chunk in self], self._request.task)
+            left = [chunk async for chunk in self]
+            return join_chunks(left, self._request.task, self._made.before(left))
 
     async def aclose(self) -> None:
         """Stop: the engine ends the request, and there are no more chunks."""
@@ -250,8 +277,13 @@ class AsyncCompletionStream(AsyncIterator[Chunk]):
             self._cancel()
 
 
-def join_chunks(chunks: Sequence[Chunk], task: Task | None = None) -> Completion:
-    """Join the chunks of a whole answer, with what its task tells of it."""
+def join_chunks(
+    chunks: Sequence[Chunk], task: Task | None = None, before: Sequence[Chunk] = ()
+) -> Completion:
+    """Join the chunks of a whole answer, with what its task tells of it.
+
+    Of an answer whose first chunks were taken out, `before` are these.
+    """
     last = chunks[-1] if chunks else None
     if last is None or last.finish_reason is None or last.usage is None or last.timings is None:
         raise GenerationError("the answer was closed before its end")
@@ -267,4 +299,4 @@ def join_chunks(chunks: Sequence[Chunk], task: Task | None = None) -> Completion
         logprobs=logprobs,
         completion_id=last.completion_id,
     )
-    return told_of(completion, task) if isinstance(task, GenerationTask) else completion
+    return told_of(completion, task, before) if isinstance(task, GenerationTask) else completion

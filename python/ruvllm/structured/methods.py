@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ruvllm.errors import ConfigError, GenerationError
 from ruvllm.grammar import Grammar
-from ruvllm.params import GenerateKeywords, GenerateParams
+from ruvllm.params import TERMS_KEYWORDS, GenerateKeywords, GenerateParams
 from ruvllm.runtime.grammars import compiled
 from ruvllm.structured.json_mode import JsonAnswer, JsonModeConfig, answer_of
 from ruvllm.structured.schemas import Schema, Shape
@@ -69,7 +69,7 @@ class StructuredMethods:
             **keywords: As for `generate`.
         """
         config = schema if isinstance(schema, JsonModeConfig) else JsonModeConfig(schema=schema)
-        params = GenerateParams.of(params, keywords, beside=("schema",))
+        params = GenerateParams.of(params, keywords, beside=(*TERMS_KEYWORDS, "schema"))
         return self.answer_json(
             prompt, config, params, tenant=tenant, priority=priority, adapter=adapter
         ).value
@@ -91,7 +91,7 @@ class StructuredMethods:
         """
         if not isinstance(config, JsonModeConfig):
             raise ConfigError(f"config is a {type(config).__name__}; it must be a JsonModeConfig")
-        params = GenerateParams.of(params, keywords, beside=("config",))
+        params = GenerateParams.of(params, keywords, beside=(*TERMS_KEYWORDS, "config"))
         if params.grammar is not None:
             raise ConfigError(
                 "params.grammar is set, and generate_json makes one of the schema: leave it out"
