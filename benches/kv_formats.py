@@ -1,6 +1,6 @@
 """What each format of the key-value cache costs and gains: bytes, perplexity, recall, speed.
 
-    python -m benches.kv_formats [MODEL ...] [--chunks N] [--threads N] [--repeat N]
+    python -m benches.kv_formats [MODEL ...] [--chunks N] [--threads N] [--repeat N] [--tail N]
 
 The text is Python's own help (`pydoc_data.topics`). Perplexity is that of chunks of 2048 tokens, divergence
 that of chunks of 512 (their logits are held), both beside the same engine with its cache in f32, with
@@ -26,6 +26,8 @@ from ruvllm.runtime.kv_shape import KvShape
 
 FORMATS: tuple[KvFormat, ...] = ("int16", "int8", "k8v4", "q4")
 EXACT: KvFormat = "f32"
+# Those that may have a tail in int8, the usual one.
+TAILED: tuple[KvFormat, ...] = ("k8v4", "q4")
 TOKENS = 4096
 DEPTH = 4000
 HAYSTACK = 3500
@@ -52,9 +54,21 @@ class Cost:
         return self.shape.blocks_at(num_tokens, num_tokens) * self.block_bytes
 
 
-def opened(path: Path, kv_format: KvFormat, threads: int | None, activations: Activations = "auto") -> LLM:
+def opened(
+    path: Path,
+    kv_format: KvFormat,
+    args: argparse.Namespace,
+    activations: Activations = "auto",
+) -> LLM:
     """An engine with room for what is asked here."""
-    return LLM(path, kv_format=kv_format, threads=threads, activations=activations, max_context=TOKENS + 64)
+    return LLM(
+        path,
+        kv_format=kv_format,
+        kv_tail=args.tail if kv_format in TAILED else None,
+        threads=args.threads,
+        activations=activations,
+        max_context=TOKENS + 64,
+    )
 
 
 def recalled(llm: LLM) -> int:
@@ -75,11 +89,11 @@ def recalled(llm: LLM) -> int:
 
 def cost(path: Path, kv_format: KvFormat, args: argparse.Namespace) -> Cost:
     """Everything about one format but its speed; nothing but the cache is rounded."""
-    with opened(path, kv_format, args.threads, "f32") as llm:
+    with opened(path, kv_format, args, "f32") as llm:
         long = EvaluationParams(context=2048, max_chunks=args.chunks)
         scores = evaluate(llm, TEXT, params=long).text
         short = EvaluationParams(context=512, max_chunks=args.chunks)
-        with opened(path, EXACT, args.threads, "f32") as exact:
+        with opened(path, EXACT, args, "f32") as exact:
             divergence = evaluate(llm, TEXT, reference=exact, params=short).divergence
         assert scores is not None
         assert divergence is not None
@@ -99,7 +113,7 @@ def token_seconds(path: Path, args: argparse.Namespace) -> dict[KvFormat, float]
     params = GenerateParams(max_tokens=33, temperature=0.0, ignore_eos=True, speculate=False)
     for _ in range(args.repeat):
         for kv_format, times in found.items():
-            with opened(path, kv_format, args.threads) as llm:
+            with opened(path, kv_format, args) as llm:
                 stream = llm.stream(llm.tokenize(TEXT)[:DEPTH], params)
                 next(stream)
                 begin = time.perf_counter()
@@ -150,6 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--chunks", type=int, default=12, help="of the text, of 2048 and of 512 tokens")
     parser.add_argument("--repeat", type=int, default=3, help="rounds of the speed")
+    parser.add_argument("--tail", type=int, help="tokens of the tails; else as goes with the format")
     args = parser.parse_args(arguments)
     print(f"| {' | '.join(HEAD)} |")
     print(f"|{'---|' * 2}{'---:|' * (len(HEAD) - 2)}")

@@ -108,7 +108,8 @@ class EngineSettings:
         "auto",
         "How the key-value cache stores numbers: `int16`, which is as exact as f16, `f32`, `int8`, which is "
         "half as large and rounds a little, `k8v4`, keys of 8 and values of 4 bits, which is a quarter "
-        "smaller again and rounds more, or `q4`, 4 bits for all but the last tokens, less than a third; "
+        "smaller again and rounds more, or `q4`, 4 bits for all but the last tokens, less than a third of a "
+        "long context; "
         "`auto` is int16, or f32 where weights or activations are.",
     )
     kv_tail: int | None = setting(

@@ -4,7 +4,7 @@ from ruvllm.engine_settings import KvFormat, KvTailFormat
 from ruvllm.errors import ConfigError
 from ruvllm.types import Precision
 
-__all__ = ["store_format", "tail_format"]
+__all__ = ["check_tiers", "store_format", "tail_format"]
 
 # 16 bits are integers in the engine, as exact as floats.
 TAIL_FORMATS: dict[Precision, KvTailFormat] = {
@@ -13,6 +13,7 @@ TAIL_FORMATS: dict[Precision, KvTailFormat] = {
     Precision.Q8: "int8",
 }
 STORE_FORMATS: dict[Precision, KvFormat] = {**TAIL_FORMATS, Precision.Q4: "q4"}
+BEST_FIRST = (Precision.FP32, Precision.FP16, Precision.Q8, Precision.Q4)
 
 
 def tail_format(precision: Precision) -> KvTailFormat:
@@ -27,6 +28,17 @@ def store_format(precision: Precision) -> KvFormat:
     if precision not in STORE_FORMATS:
         raise ConfigError(f"a store in {precision.name} cannot be kept; it may be {_names(STORE_FORMATS)}")
     return STORE_FORMATS[precision]
+
+
+def check_tiers(tail: Precision, store: Precision) -> None:
+    """`ConfigError` where there is no such tier, or the tail would keep the newest tokens no better."""
+    tail_format(tail)
+    store_format(store)
+    if BEST_FIRST.index(tail) >= BEST_FIRST.index(store):
+        raise ConfigError(
+            f"a tail in {tail.name} keeps no more than a store in {store.name}; give another "
+            "tail_precision or store_precision, or one for both"
+        )
 
 
 def _names(formats: dict[Precision, KvTailFormat] | dict[Precision, KvFormat]) -> str:

@@ -181,3 +181,15 @@ def test_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert InferenceConfig.auto(GGUF, MACHINE).threads == 6
     with pytest.raises(ConfigError, match="isa is 'none'"):
         SystemCapabilities.detect(isa="none")  # type: ignore[arg-type]
+
+
+def test_a_tail_is_planned_with_and_handed_on() -> None:
+    tail: Any = {"kv_format": "int8", "kv_tail": 16, "kv_tail_format": "int16"}
+    config = InferenceConfig.auto(GGUF, MACHINE, kv_cache_bytes=10**6, **tail)
+    keywords = config.keywords()
+    assert {name: keywords[name] for name in tail} == tail  # type: ignore[literal-required]
+    with LLM(GGUF, **keywords) as llm:
+        assert set(llm.pool_stats().windows) == {None, 16 + 64}
+        assert llm.model_info.max_context == config.max_context
+    with pytest.raises(ConfigError, match="a tail in int16 keeps no more than int16"):
+        InferenceConfig.auto(GGUF, MACHINE, kv_format="int16", kv_tail=16, kv_tail_format="int16")

@@ -30,6 +30,7 @@ def two(tail: Precision, store: Precision, **fields: Any) -> KvCacheConfig:
         (two(BF16, Q8), "a tail in BF16 cannot be kept; it may be FP16, FP32, Q8"),
         (two(FP16, Precision.Q4K), "a store in Q4K cannot be kept"),
         (two(BF16, Q4, tail_length=4096), "a store in BF16 cannot be kept"),
+        (two(Q8, FP16), "a tail in Q8 keeps no more than a store in FP16; give another tail_precision"),
     ],
 )
 def test_a_precision_without_a_format_is_refused(cache: KvCacheConfig, problem: str) -> None:
@@ -67,8 +68,10 @@ def test_what_is_configured_is_done(
     # A format that is named stands above all of it.
     given = settings_from(ModelConfig(kv_cache_config=cache), EngineSettings(kv_format="int8"))
     assert (given.kv_format, given.kv_tail, given.kv_tail_format) == ("int8", None, None)
-    shorter = settings_from(ModelConfig(kv_cache_config=cache), EngineSettings(kv_tail=7))
-    assert (shorter.kv_format, shorter.kv_tail) == (kv_format, 7)
+    for named in (0, 7):
+        other = settings_from(ModelConfig(kv_cache_config=cache), EngineSettings(kv_tail=named))
+        assert (other.kv_format, other.kv_tail) == (kv_format, named)
+        assert other.kv_tail_format == (tail_format if named else None)
 
 
 def test_the_documents_own_cache_runs() -> None:
@@ -76,6 +79,8 @@ def test_the_documents_own_cache_runs() -> None:
         assert llm.generate([3, 4, 5]).usage.completion_tokens > 0
         # What sees all, and its tail: the last 256 tokens, and 64 that one may go back to.
         assert set(llm.pool_stats().windows) == {None, 256 + 64}
+    with LLM(FOLDER, config=ModelConfig(kv_cache_config=DOCUMENTED), kv_tail=0) as llm:
+        assert set(llm.pool_stats().windows) == {None}
 
 
 def test_a_context_beyond_the_tail_makes_two_tiers_of_it() -> None:

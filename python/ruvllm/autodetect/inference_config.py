@@ -103,7 +103,7 @@ class InferenceConfig:
         for each in FORMATS:
             # Of one that the model cannot have there is nothing to recommend.
             with suppress(ConfigError):
-                shapes[each] = header.kv_shape((each, None, None))
+                shapes[each] = header.kv_shape((each, given.kv_tail, given.kv_tail_format))
         needs = ModelNeeds(
             weight_bytes=packed_bytes(tensors),
             mixture_bytes={name: mixture_bytes(name, tensors) for name in MIXTURES},

@@ -129,7 +129,8 @@ def _best(
 def _allowed(model: ModelNeeds, settings: ConfiguredSettings) -> tuple[KvFormat, ...]:
     if settings.kv_format != "auto":
         return (settings.kv_format,)
-    return (model.kv_format, *(one for one in OFFERED if one != model.kv_format))
+    others = (one for one in OFFERED if one != model.kv_format and one in model.kv_shapes)
+    return (model.kv_format, *others)
 
 
 def _wanted(model: ModelNeeds, settings: ConfiguredSettings) -> int:

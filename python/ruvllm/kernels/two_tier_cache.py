@@ -192,10 +192,9 @@ class TwoTierKvCache:
 
     def _rows(self, name: str, rows: Array) -> Array:
         float_array(name, rows, dimensions=(2, 3))
-        many = rows.reshape(-1, *rows.shape[-2:])
         wanted = (self.config.num_kv_heads, self.config.head_dim)
-        require(many.shape[1:] == wanted, f"{name} has the shape {rows.shape}; a token has {wanted}")
-        return many
+        require(rows.shape[-2:] == wanted, f"{name} has the shape {rows.shape}; a token has {wanted}")
+        return rows.reshape(-1, *wanted)
 
 
 class _Tier:

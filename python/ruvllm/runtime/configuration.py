@@ -9,7 +9,7 @@ from ruvllm.config import KvCacheConfig, ModelConfig
 from ruvllm.engine_settings import EngineKeywords, EngineSettings
 from ruvllm.errors import ConfigError
 from ruvllm.hub.selection import DEFAULT_QUANTIZATION
-from ruvllm.kv_precisions import store_format, tail_format
+from ruvllm.kv_precisions import check_tiers, store_format, tail_format
 from ruvllm.types import Precision
 
 __all__ = ["ConfiguredSettings", "resolve_model", "settings_from"]
@@ -63,6 +63,8 @@ def settings_from(config: ModelConfig | None, given: EngineSettings) -> Configur
         # Each by itself stands above the configuration.
         if given.kv_tail is not None:
             keywords["kv_tail"] = given.kv_tail
+            if given.kv_tail == 0:
+                keywords["kv_tail_format"] = None
         if given.kv_tail_format is not None:
             keywords["kv_tail_format"] = given.kv_tail_format
     return ConfiguredSettings(
@@ -81,6 +83,7 @@ def _tiers(cache: KvCacheConfig, max_tokens: int) -> EngineKeywords:
         tail = store
     if tail is store:
         return {"kv_format": store_format(store), "kv_tail": 0}
+    check_tiers(tail, store)
     return {
         "kv_format": store_format(store),
         "kv_tail": cache.tail_length,

@@ -81,7 +81,8 @@ impl KvWanted {
                 ))),
             };
         }
-        if tail.format.key_bits() <= store.key_bits() {
+        let (near, all) = (tail.format.bits(), store.bits());
+        if near.0 < all.0 || near.1 < all.1 || near == all {
             return Err(Error::Config(format!(
                 "kv_tail is {}, and a tail in {} keeps no more than {} does for all tokens; leave it out, or \
                  give kv_tail_format or kv_format",
@@ -216,6 +217,22 @@ mod tests {
 
     #[test]
     fn what_keeps_no_more_is_refused() {
+        // One of each pair keeps more of keys, of values or of both, or it is no tail of the other.
+        let bits = |name: &str| match name {
+            "f32" => (32, 32),
+            "int16" => (16, 16),
+            "int8" => (8, 8),
+            "k8v4" => (8, 4),
+            _ => (4, 4),
+        };
+        for (store, _) in KvFormat::NAMED {
+            for (near, _) in KvFormat::NAMED {
+                let (s, n) = (bits(store), bits(near));
+                let keeps_more = n != s && n.0 >= s.0 && n.1 >= s.1;
+                let is_taken = scheme(store, Some(16), Some(near)).is_ok();
+                assert_eq!(is_taken, keeps_more, "{near} over {store}");
+            }
+        }
         for (format, tail, tail_format, problem) in [
             (
                 "int8",

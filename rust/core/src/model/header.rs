@@ -79,7 +79,7 @@ impl ModelHeader {
         if scheme.store == KvFormat::Q4 && self.spec.tensors.layer.attention_input.has_key_bias() {
             return Err(Error::Config(
                 "kv_format q4: the keys of this model have a bias, beside which 4 bits leave nothing of them \
-                 (answers would be nonsense); take k8v4"
+                 (answers would be nonsense); take kv_format k8v4, or store_precision Q8"
                     .to_owned(),
             ));
         }

@@ -182,7 +182,10 @@ impl LayerBlocks {
                 ..sequence
             };
             let window = shape.window.unwrap_or(usize::MAX).max(1);
-            self.check(&seen, (first_position + 1).saturating_sub(window))?;
+            self.check(
+                &seen,
+                first_position.saturating_add(1).saturating_sub(window),
+            )?;
             placed.push(sequence);
             first_row += rows;
         }
@@ -226,7 +229,7 @@ impl LayerBlocks {
 pub(super) struct LayerTail<'a> {
     /// Where they are.
     pub(super) blocks: &'a LayerBlocks,
-    /// The table of all positions; who is not seen there may have any block.
+    /// The table of all positions; where none is seen it may have [`NO_BLOCK`].
     pub(super) table: &'a [u32],
     /// A query sees so many of them, itself included.
     pub(super) tokens: usize,

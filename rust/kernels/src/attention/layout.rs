@@ -83,9 +83,10 @@ impl KvFormat {
         }
     }
 
-    /// Bits of a number of a key.
-    pub fn key_bits(self) -> usize {
-        8 * self.bytes() / self.numbers_of_element(Side::Key)
+    /// Bits of a number of a key, and of a value.
+    pub fn bits(self) -> (usize, usize) {
+        let of = |side| 8 * self.bytes() / self.numbers_of_element(side);
+        (of(Side::Key), of(Side::Value))
     }
 
     /// Bytes of one element: a number, or two of 4 bits.
