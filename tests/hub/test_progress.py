@@ -2,9 +2,11 @@
 
 import contextlib
 import io
+import logging
 import sys
 import threading
 import types
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -55,6 +57,16 @@ def closed_stream() -> io.StringIO:
     stream = Terminal()
     stream.close()
     return stream
+
+
+@pytest.fixture(autouse=True)
+def the_log_says_nothing() -> Iterator[None]:
+    """A command that ran before in this process may have set the log up, on the same stream."""
+    log = logging.getLogger("ruvllm")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    yield
+    log.setLevel(level)
 
 
 @pytest.fixture(autouse=True)
