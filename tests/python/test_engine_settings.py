@@ -59,7 +59,7 @@ WRONG = {
     "threads": 0,
     "max_context": -1,
     "activations": "int4",
-    "kv_format": "q4",
+    "kv_format": "q5",
     "kv_cache_bytes": 1.5,
     "prefix_cache": 3,
     "limits": {"max_waiting": 3},
