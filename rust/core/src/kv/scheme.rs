@@ -48,9 +48,9 @@ impl KvWanted {
     ) -> Result<Self> {
         let format = match format {
             "auto" => None,
-            name => Some(known("kv_format", name, &KvFormat::NAMED)?),
+            name => Some(known("kv_format", name)?),
         };
-        let tail = tail_format.map(|name| known("kv_tail_format", name, &KvFormat::NAMED));
+        let tail = tail_format.map(|name| known("kv_tail_format", name));
         Ok(Self {
             format,
             tail_tokens,
@@ -102,11 +102,10 @@ impl KvWanted {
 }
 
 /// The format of a name.
-fn known(setting: &str, name: &str, formats: &[(&str, KvFormat)]) -> Result<KvFormat> {
-    let found = formats.iter().find(|(known, _)| *known == name);
+fn known(setting: &str, name: &str) -> Result<KvFormat> {
+    let found = KvFormat::NAMED.iter().find(|(known, _)| *known == name);
     found.map(|(_, format)| *format).ok_or_else(|| {
-        let names: Vec<_> = formats.iter().map(|(known, _)| *known).collect();
-        let names = names.join(", ");
+        let names = KvFormat::NAMED.map(|(known, _)| known).join(", ");
         Error::Config(format!("{setting} is '{name}'; allowed here: {names}"))
     })
 }
