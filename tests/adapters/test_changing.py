@@ -49,6 +49,7 @@ class Streaming:
         self.begun = 0
         self.replaced = 0
         self.pieces = threading.Semaphore(0)
+        self.has_begun = threading.Event()
         self.is_over = threading.Event()
 
     def stream(self, number: int) -> list[Answer]:
@@ -57,6 +58,8 @@ class Streaming:
             before = self.replaced
             with self.llm.stream(PROMPTS[number], PARAMS, adapter="tone") as pieces:
                 after = self.begun
+                if before == after:
+                    self.has_begun.set()
                 token_ids: list[int] = []
                 for piece in pieces:
                     token_ids += piece.token_ids
@@ -65,13 +68,15 @@ class Streaming:
         return answers
 
     def replace(self) -> None:
-        """Again and again, when there were so many pieces since the last time."""
+        """Again and again, when a request has begun since the last time, and so many pieces were given."""
         try:
             for number in range(1, TIMES + 1):
+                assert self.has_begun.wait(20)
                 for _ in range(PIECES):
                     assert self.pieces.acquire(timeout=20)
                 self.begun = number
                 self.llm.adapters.replace("tone", CONTENTS[number % 2])
+                self.has_begun.clear()
                 self.replaced = number
         finally:
             self.is_over.set()
