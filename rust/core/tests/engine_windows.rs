@@ -19,14 +19,19 @@ use ruvllm_core::sequence::{Request, Task};
 use ruvllm_kernels::KvFormat;
 use support::{Outcome, config, greedy, model, request, run_all};
 
-/// Windows of eight tokens over two of three layers, and over six of seven; none, but a tail; both.
-const CASES: [(&str, KvWanted); 4] = [
+/// Windows of eight tokens over two of three layers, and over six of seven; none, but a tail; both; keys that are stored
+/// without their bias.
+const CASES: [(&str, KvWanted); 5] = [
     ("models/gemma2-softcap", USUAL),
     ("models/gemma3-dual-rope", USUAL),
     ("models/llama-gqa", with_tail(KvFormat::Q4, 8, KvFormat::I8)),
     (
         "models/gemma3-dual-rope",
         with_tail(KvFormat::K8V4, 5, KvFormat::I16),
+    ),
+    (
+        "models/qwen2-bias-tied",
+        with_tail(KvFormat::Q4, 8, KvFormat::I8),
     ),
 ];
 const USUAL: KvWanted = KvWanted {

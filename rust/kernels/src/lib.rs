@@ -39,8 +39,8 @@ mod weights;
 pub use aligned::Arena;
 pub use attention::{
     AttentionBatch, AttentionBuffers, AttentionSequence, AttentionShape, AttentionTask,
-    AttentionTier, BLOCK_TOKENS, KvData, KvDataMut, KvFormat, KvLayout, KvRows, KvRun, KvSlot,
-    KvStorage, KvTarget, KvView, QueryRows, RowsMut, SEGMENT_TOKENS, attend_batch, load_kv,
+    AttentionTier, BLOCK_TOKENS, BlockKeys, KvData, KvDataMut, KvFormat, KvLayout, KvRows, KvRun,
+    KvSlot, KvStorage, KvTarget, KvView, QueryRows, RowsMut, SEGMENT_TOKENS, attend_batch, load_kv,
     store_batch, store_kv,
 };
 pub use cpu::{ThreadChoice, cpu_features, thread_choice};

@@ -11,9 +11,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use ruvllm_kernels::{
     AttentionBatch, AttentionBuffers, AttentionSequence, AttentionShape, AttentionTask,
-    AttentionTier, BLOCK_TOKENS, Kernels, KvData, KvFormat, KvLayout, KvRows, KvRun, KvSlot,
-    KvStorage, KvTarget, QueryRows, RowsMut, SEGMENT_TOKENS, Scalar, ThreadPool, attend_batch,
-    available, store_batch, store_kv,
+    AttentionTier, BLOCK_TOKENS, BlockKeys, Kernels, KvData, KvFormat, KvLayout, KvRows, KvRun,
+    KvSlot, KvStorage, KvTarget, QueryRows, RowsMut, SEGMENT_TOKENS, Scalar, ThreadPool,
+    attend_batch, available, store_batch, store_kv,
 };
 use support::{Numbers, SUM_TOLERANCE, assert_close, cases};
 
@@ -24,6 +24,8 @@ struct Case {
     /// So many of the last tokens are in another cache, of this format.
     tail: Option<(usize, KvFormat)>,
     shape: AttentionShape,
+    /// Whether blocks have keys of their own.
+    has_block_keys: bool,
     /// Positions before the first query.
     context: usize,
     tokens: usize,
@@ -58,6 +60,26 @@ impl Case {
         let score = 0.5 / 32_766.0 * longest * head_dim as f32 * self.shape.scale;
         let weights = 0.5 * SEGMENT_TOKENS as f32 / 32_767.0;
         2.0 * score + weights
+    }
+
+    /// Second queries, and the keys of blocks, each behind the other.
+    fn block_keys(&self) -> (Vec<f32>, Vec<f32>) {
+        let mut numbers = Numbers(!self.seed);
+        let blocks = (self.context + self.tokens).div_ceil(BLOCK_TOKENS);
+        let queries = numbers.row(self.tokens * self.width());
+        (queries, numbers.row(blocks * self.layout.head_dim))
+    }
+
+    /// The keys of blocks as attention takes them; what belongs to no block is no number.
+    fn placed(&self, keys: &[f32]) -> Vec<f32> {
+        let head_dim = self.layout.head_dim;
+        let elements = BlockKeys::elements(self.context + self.tokens, head_dim);
+        let mut placed = vec![f32::NAN; elements];
+        for (index, number) in keys.iter().enumerate() {
+            let (block, dimension) = (index / head_dim, index % head_dim);
+            placed[BlockKeys::place(block, dimension, head_dim)] = *number;
+        }
+        placed
     }
 
     /// Queries in rows that are `gap` wider than they must be, and the cache.
@@ -120,10 +142,10 @@ fn case(most_tokens: usize) -> impl Strategy<Value = Case> {
     );
     let length = prop_oneof![1usize..40, 200usize..400];
     let tail = proptest::option::of((length, select(FORMATS.to_vec())));
-    let sees = (window, tail, soft_cap);
+    let sees = (window, tail, soft_cap, any::<bool>());
     (sizes, sees, any::<u64>()).prop_map(|(sizes, sees, seed)| {
         let ((kv_heads, group), head_dim, context, tokens, format) = sizes;
-        let (window, tail, soft_cap) = sees;
+        let (window, tail, soft_cap, has_block_keys) = sees;
         Case {
             tail,
             layout: KvLayout::new(2, (kv_heads, head_dim), format),
@@ -134,6 +156,7 @@ fn case(most_tokens: usize) -> impl Strategy<Value = Case> {
                 window,
                 behind: 0,
             },
+            has_block_keys,
             context,
             tokens,
             seed,
@@ -190,6 +213,8 @@ fn in_batches(
     let mut output = vec![f32::NAN; case.tokens * width];
     let mut buffers = AttentionBuffers::default();
     let mut first = 0;
+    let (second, keys) = case.block_keys();
+    let keys = case.placed(&keys);
     for rows in steps {
         let caches = cache.each(case.shape);
         let sequences = placed(&caches, &[(0, case.context + first, *rows)]);
@@ -199,6 +224,13 @@ fn in_batches(
                 values: &queries[first * stride..],
                 stride,
             },
+            block_keys: case.has_block_keys.then_some(BlockKeys {
+                queries: QueryRows {
+                    values: &second[first * width..],
+                    stride: width,
+                },
+                keys: &keys,
+            }),
             tiers: &tiers,
         };
         let output = &mut output[first * width..];
@@ -217,10 +249,17 @@ proptest! {
         let (width, group, head_dim) = (case.width(), case.group(), case.layout.head_dim);
         let kv_head = case.layout.kv_heads - 1;
         let rows = QueryRows { values: &queries[..queries.len() - gap], stride: width + gap };
+        let (second, keys) = case.block_keys();
+        let placed = case.placed(&keys);
+        let block_keys = case.has_block_keys.then_some(BlockKeys {
+            queries: QueryRows { values: &second, stride: width },
+            keys: &placed,
+        });
         let tasks = cache.each(case.shape).into_iter().map(|(cache, shape)| AttentionTask {
             kv: cache.view(),
             shape,
             queries: rows,
+            block_keys,
             tokens: case.tokens,
             first_position: case.context,
             block_table: &cache.block_table,
@@ -232,7 +271,15 @@ proptest! {
         for token in 0..case.tokens {
             for head in kv_head * group..(kv_head + 1) * group {
                 let query = &queries[token * (width + gap) + head * head_dim..][..head_dim];
-                expected.extend(cache.expected(&case.shape, query, (case.context + token, head)));
+                let second = &second[token * width + head * head_dim..][..head_dim];
+                let of_block = |block: usize| {
+                    let key = &keys[block * head_dim..][..head_dim];
+                    let products = second.iter().zip(key);
+                    let sum: f64 = products.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                    if case.has_block_keys { sum } else { 0.0 }
+                };
+                let place = (case.context + token, head);
+                expected.extend(cache.expected(&case.shape, query, place, &of_block));
             }
         }
         let tolerance = SUM_TOLERANCE + case.rounding(&queries);
@@ -384,6 +431,7 @@ fn check_sequences_of_a_batch(format: KvFormat, tail: Option<(usize, KvFormat)>)
                 values: &queries,
                 stride,
             },
+            block_keys: None,
             tiers: &tiers,
         };
         let pool = ThreadPool::new(threads);
@@ -428,6 +476,7 @@ fn tiers_that_do_not_go_together_are_refused() {
                 values: &queries,
                 stride: 64,
             },
+            block_keys: None,
             tiers: &tiers,
         };
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -477,6 +526,7 @@ fn a_batch_that_does_not_fit_is_refused() {
                 values: &queries,
                 stride: 8,
             },
+            block_keys: None,
             tiers: &[tier],
         };
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

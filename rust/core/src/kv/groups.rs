@@ -28,6 +28,7 @@ pub struct KvGroups {
     layouts: Vec<KvLayout>,
     /// Of each layer.
     tiers: Vec<Vec<LayerTier>>,
+    lack_key_bias: bool,
 }
 
 /// Some of a layer's keys and values: all, or those that have one format.
@@ -72,6 +73,7 @@ impl KvGroups {
             windows: Vec::new(),
             layouts: Vec::new(),
             tiers: tiers.collect(),
+            lack_key_bias: false,
         };
         for kind in &kinds {
             let per_block = kind.layers_in(block_bytes).max(1);
@@ -91,6 +93,19 @@ impl KvGroups {
     /// One group of so many layers that see all, in one format.
     pub fn whole(layers: usize, heads: (usize, usize), format: KvFormat) -> Self {
         Self::of(&vec![None; layers], heads, KvScheme::plain(format))
+    }
+
+    /// The same, where keys are stored without what a bias makes of them.
+    pub fn without_key_bias(self) -> Self {
+        Self {
+            lack_key_bias: true,
+            ..self
+        }
+    }
+
+    /// Whether keys are stored without what a bias makes of them.
+    pub fn lack_key_bias(&self) -> bool {
+        self.lack_key_bias
     }
 
     /// In which formats keys and values are kept.
@@ -197,6 +212,9 @@ impl fmt::Display for KvGroups {
                 Some(window) => write!(f, " of {window} positions, ")?,
                 None => write!(f, " of all, ")?,
             }
+        }
+        if self.lack_key_bias {
+            write!(f, "keys without bias, ")?;
         }
         write!(f, "{} bytes", self.block_bytes())
     }

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::kv::KvPool;
 use crate::profile::Operation;
 
+use super::common_key::{BlockTurns, CommonKeys};
 use super::compute::Compute;
 use super::input_squares::InputSquares;
 use super::layer::{LayerBuffers, LayerCall, RotaryTables};
@@ -18,6 +19,8 @@ pub(super) struct Workspace {
     pub(super) residual: Vec<f32>,
     layer: LayerBuffers,
     rotary: Vec<RotaryTables>,
+    /// By rotary embedding.
+    block_turns: Vec<BlockTurns>,
 }
 
 /// What a pass reads, and what it computes with.
@@ -60,6 +63,10 @@ impl Decoder<'_> {
             work.rotary
                 .extend(ropes.map(|rope| RotaryTables::new(rope, batch)));
         });
+        let is_parted = kv.groups().lack_key_bias();
+        if is_parted {
+            self.turn_blocks(batch, work);
+        }
         let layers = &self.weights.layers;
         for (index, weights) in layers.iter().enumerate() {
             let layer_spec = self.spec.layers[index];
@@ -69,6 +76,7 @@ impl Decoder<'_> {
                 if batch.is_empty() {
                     return Ok(());
                 }
+                let parted = weights.common_key.as_ref().filter(|_| is_parted);
                 let call = LayerCall {
                     compute: self.compute,
                     squares: self.squares,
@@ -79,12 +87,30 @@ impl Decoder<'_> {
                     next: following
                         .map_or_else(|| self.weights.head(), |next| &next.attention_input),
                     rotary: &work.rotary[layer_spec.rope],
+                    common_keys: parted.map(|key| CommonKeys {
+                        key,
+                        turns: &work.block_turns[layer_spec.rope],
+                    }),
                     batch,
                 };
                 half(&call, kv, &mut work.residual, &mut work.layer);
             }
         }
         Ok(())
+    }
+
+    /// Knows how every block of the batch's sequences is turned.
+    fn turn_blocks(self, batch: &Batch, work: &mut Workspace) {
+        let ends = batch.sequences.iter();
+        let longest = ends
+            .map(|sequence| sequence.first_position + sequence.rows)
+            .max();
+        let ropes = &self.spec.ropes;
+        work.block_turns
+            .resize_with(ropes.len(), BlockTurns::default);
+        for (rope, turns) in ropes.iter().zip(&mut work.block_turns) {
+            turns.cover(rope, self.spec.head_dim, longest.unwrap_or(0));
+        }
     }
 
     /// Takes the rows out that nobody wants any more, between two halves of a layer.

@@ -76,14 +76,20 @@ impl ModelHeader {
         };
         let heads = (self.spec.num_kv_heads, self.spec.head_dim);
         let scheme = wanted.scheme(fitting, self.spec.max_context)?;
-        if scheme.store == KvFormat::Q4 && self.spec.tensors.layer.attention_input.has_key_bias() {
-            return Err(Error::Config(
-                "kv_format q4: the keys of this model have a bias, beside which 4 bits leave nothing of them \
-                 (answers would be nonsense); take kv_format k8v4, or store_precision Q8"
-                    .to_owned(),
-            ));
+        let mut groups = KvGroups::of(&windows, heads, scheme);
+        if self.spec.has_bare_key_bias() && scheme.store.bits().0 <= 8 {
+            if self.spec.is_key_bias_known() {
+                groups = groups.without_key_bias();
+            } else if scheme.store == KvFormat::Q4 {
+                return Err(Error::Config(
+                    "kv_format q4: the keys of this model have a bias, beside which 4 bits leave nothing of them \
+                     (answers would be nonsense), and its positions change with the length of a text, so that the bias \
+                     cannot be kept apart; take kv_format k8v4, or store_precision Q8"
+                        .to_owned(),
+                ));
+            }
         }
-        Ok(KvGroups::of(&windows, heads, scheme))
+        Ok(groups)
     }
 }
 

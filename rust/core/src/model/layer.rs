@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use ruvllm_kernels::{
-    AttentionBuffers, AttentionSequence, AttentionShape, Epilogue, KvRows, QueryRows,
+    AttentionBatch, AttentionBuffers, AttentionSequence, AttentionShape, Epilogue, KvRows,
+    QueryRows, attend_batch,
 };
 
 use crate::batch::{Batch, KeptRows};
@@ -12,9 +13,10 @@ use crate::lora::Site;
 use crate::profile::Operation;
 
 use super::adapted::Adapted;
+use super::common_key::CommonKeys;
 use super::compute::{Compute, ROWS_PER_TASK};
 use super::input_squares::InputSquares;
-use super::layer_rows::{self, TierRows};
+use super::layer_rows::TierRows;
 use super::linear::{Input, InputBuffers, Linear, Source, Turn};
 use super::norm::Norm;
 use super::spec::{ModelSpec, RopeSpec};
@@ -65,6 +67,8 @@ pub(crate) struct LayerBuffers {
     input: InputBuffers,
     /// `[tokens, (heads + 2 * kv_heads) * head_dim]`
     projected: Vec<f32>,
+    /// What of the queries meets the common keys, `[tokens, heads * head_dim]`.
+    second_queries: Vec<f32>,
     attention: AttentionBuffers,
     /// `[tokens, heads * head_dim]`
     attended: Vec<f32>,
@@ -86,6 +90,8 @@ pub(crate) struct LayerCall<'a> {
     /// What is read after the layer.
     pub(crate) next: &'a Linear,
     pub(crate) rotary: &'a RotaryTables,
+    /// What keys are stored without.
+    pub(super) common_keys: Option<CommonKeys<'a>>,
     pub(crate) batch: &'a Batch,
 }
 
@@ -115,6 +121,12 @@ impl LayerCall<'_> {
         });
         self.compute
             .timed(Operation::Rope, || self.rotate_rows(buffers));
+        if let Some(common) = self.common_keys {
+            let (projected, second) = (&mut buffers.projected, &mut buffers.second_queries);
+            self.compute.timed(Operation::Rope, || {
+                common.part(self.compute, self.batch, projected, second);
+            });
+        }
         let groups = Arc::clone(kv.groups());
         let tiers = groups.tiers(self.layer).iter();
         let tiers: Vec<_> = tiers.map(|tier| (*tier, self.rows(*tier))).collect();
@@ -295,12 +307,15 @@ impl LayerCall<'_> {
             values: &buffers.projected,
             stride: query_width + 2 * self.key_width(),
         };
-        layer_rows::attend(
-            self.compute,
-            &tiers,
+        let second = &buffers.second_queries;
+        let batch = AttentionBatch {
             queries,
-            &mut buffers.attention,
-            attended,
-        );
+            block_keys: self
+                .common_keys
+                .map(|common| common.of_blocks(second, query_width)),
+            tiers: &tiers,
+        };
+        let (kernels, pool) = (self.compute.kernels, self.compute.pool);
+        attend_batch(kernels, pool, &batch, &mut buffers.attention, attended);
     }
 }

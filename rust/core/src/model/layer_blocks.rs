@@ -1,14 +1,14 @@
 //! Blocks of one layer whose tables the caller keeps: attention as the engine does it, without an engine.
 
 use ruvllm_kernels::{
-    AttentionBuffers, AttentionSequence, AttentionShape, BLOCK_TOKENS, KvFormat, KvLayout, KvRows,
-    KvSlot, KvStorage, KvTarget, QueryRows, load_kv,
+    AttentionBatch, AttentionBuffers, AttentionSequence, AttentionShape, BLOCK_TOKENS, KvFormat,
+    KvLayout, KvRows, KvSlot, KvStorage, KvTarget, QueryRows, attend_batch, load_kv,
 };
 
 use crate::error::{Error, Result, whole_rows};
 
 use super::compute::Compute;
-use super::layer_rows::{self, TierRows};
+use super::layer_rows::TierRows;
 
 /// Stands in a table for a block that nobody looks at.
 pub const NO_BLOCK: u32 = u32::MAX;
@@ -157,7 +157,18 @@ impl LayerBlocks {
         if let (Some(tail), Some((near, shape))) = (tail, &near) {
             tiers.push(near.tier(tail.blocks.storage.view(), *shape));
         }
-        layer_rows::attend(compute, &tiers, rows, &mut buffers, &mut output);
+        let batch = AttentionBatch {
+            queries: rows,
+            block_keys: None,
+            tiers: &tiers,
+        };
+        attend_batch(
+            compute.kernels,
+            compute.pool,
+            &batch,
+            &mut buffers,
+            &mut output,
+        );
         Ok(output)
     }
 

@@ -1,8 +1,7 @@
 //! Where the rows of a step meet the cache, a layer at a time: keys and values into blocks, queries over them.
 
 use ruvllm_kernels::{
-    AttentionBatch, AttentionBuffers, AttentionSequence, AttentionShape, AttentionTier, KvRows,
-    KvRun, KvTarget, KvView, QueryRows, attend_batch, store_batch,
+    AttentionSequence, AttentionShape, AttentionTier, KvRows, KvRun, KvTarget, KvView, store_batch,
 };
 
 use super::compute::Compute;
@@ -43,16 +42,4 @@ impl TierRows<'_> {
             sequences: &self.sequences,
         }
     }
-}
-
-/// The attention of every row over all tiers into `output`, one row behind the other.
-pub(super) fn attend(
-    compute: Compute<'_>,
-    tiers: &[AttentionTier<'_>],
-    queries: QueryRows<'_>,
-    buffers: &mut AttentionBuffers,
-    output: &mut [f32],
-) {
-    let batch = AttentionBatch { queries, tiers };
-    attend_batch(compute.kernels, compute.pool, &batch, buffers, output);
 }

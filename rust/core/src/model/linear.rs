@@ -103,6 +103,11 @@ impl Linear {
         self.matrices.iter().map(PackedMatrix::rows).sum()
     }
 
+    /// What is added to the outputs.
+    pub(super) fn bias(&self) -> Option<&[f32]> {
+        self.bias.as_deref()
+    }
+
     /// The packed matrices.
     pub fn matrices(&self) -> &[PackedMatrix] {
         &self.matrices

@@ -2,6 +2,7 @@
 
 mod adapted;
 mod adapters;
+mod common_key;
 mod compute;
 mod decoder;
 mod description;

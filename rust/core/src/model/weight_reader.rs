@@ -8,6 +8,7 @@ use ruvllm_kernels::{Arena, PackedMatrix, PackingError, ThreadPool, WeightSource
 
 use crate::error::{Error, Result};
 
+use super::common_key::CommonKey;
 use super::image::{ImageUse, ImageWork};
 use super::linear::Linear;
 use super::spec::{AttentionInput, FeedForwardInput, ModelSpec, RotaryLayout};
@@ -102,9 +103,12 @@ impl<'a> WeightReader<'a> {
             ],
             FeedForwardInput::Fused(fused) => self.gate_and_up(&name(fused))?,
         };
+        let attention_norm = self.norm(&name(&names.attention_norm), hidden)?;
+        let attention_input = self.attention_input(&name)?;
         Ok(LayerWeights {
-            attention_norm: self.norm(&name(&names.attention_norm), hidden)?,
-            attention_input: self.attention_input(&name)?,
+            attention_norm,
+            common_key: self.common_key(index, &attention_input),
+            attention_input,
             query_norm: self.optional_norm(names.query_norm.as_ref().map(name), spec.head_dim)?,
             key_norm: self.optional_norm(names.key_norm.as_ref().map(name), spec.head_dim)?,
             attention_output: self.linear(&name(&names.attention_output), (hidden, heads_width))?,
@@ -117,6 +121,16 @@ impl<'a> WeightReader<'a> {
             post_feed_forward_norm: self
                 .optional_norm(names.post_feed_forward_norm.as_ref().map(name), hidden)?,
         })
+    }
+
+    /// What the bias of a layer makes of its keys.
+    fn common_key(&self, layer: usize, attention_input: &Linear) -> Option<CommonKey> {
+        let spec = self.spec;
+        let is_of_use = spec.has_bare_key_bias() && spec.is_key_bias_known();
+        let bias = attention_input.bias().filter(|_| is_of_use)?;
+        let keys = &bias[spec.num_heads * spec.head_dim..][..spec.num_kv_heads * spec.head_dim];
+        let rope = &spec.ropes[spec.layers[layer].rope];
+        Some(CommonKey::new(keys, rope, spec.head_dim))
     }
 
     fn attention_input(&mut self, name: &dyn Fn(&String) -> String) -> Result<Linear> {

@@ -4,6 +4,7 @@ use ruvllm_kernels::PackedMatrix;
 
 use crate::ids::TokenId;
 
+use super::common_key::CommonKey;
 use super::compute::{Compute, ROWS_PER_TASK};
 use super::linear::Linear;
 use super::spec::ModelSpec;
@@ -24,6 +25,8 @@ pub(crate) struct LayerWeights {
     pub(crate) attention_norm: Vec<f32>,
     /// Q over K over V.
     pub(crate) attention_input: Linear,
+    /// What its bias makes of all keys of a block.
+    pub(super) common_key: Option<CommonKey>,
     pub(crate) query_norm: Option<Vec<f32>>,
     pub(crate) key_norm: Option<Vec<f32>>,
     pub(crate) attention_output: Linear,

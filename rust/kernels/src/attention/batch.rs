@@ -9,6 +9,7 @@ use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
+use super::block_keys::BlockKeys;
 use super::rows::{QueryRows, RowsMut};
 use super::storage::KvView;
 use super::task::{AttentionShape, AttentionTask, Dimensions};
@@ -53,6 +54,8 @@ pub struct AttentionTier<'a> {
 pub struct AttentionBatch<'a> {
     /// One row a token.
     pub queries: QueryRows<'a>,
+    /// What the keys of all tiers lack.
+    pub block_keys: Option<BlockKeys<'a>>,
     /// Where keys and values are, two at most. Which tier comes first matters for bits.
     pub tiers: &'a [AttentionTier<'a>],
 }
@@ -182,6 +185,8 @@ impl<'a> AttentionBatch<'a> {
             end = sequence.first_row + sequence.rows;
         }
         let width = num_heads * head_dim;
+        let holds = |own: BlockKeys<'_>| own.queries.holds(end, width);
+        assert!(self.block_keys.is_none_or(holds), "second queries");
         assert!(
             self.queries.holds(end, width) && output.len() >= end * width,
             "queries and output of {end} rows, {width} wide"
@@ -204,12 +209,15 @@ impl<'a> AttentionBatch<'a> {
 
     fn task(&self, piece: &Piece, tier: &AttentionTier<'a>) -> AttentionTask<'a> {
         let sequence = &tier.sequences[piece.sequence];
+        let first_row = sequence.first_row + piece.tokens.start;
         AttentionTask {
             kv: tier.kv,
             shape: tier.shape,
-            queries: self
-                .queries
-                .starting_at(sequence.first_row + piece.tokens.start),
+            queries: self.queries.starting_at(first_row),
+            block_keys: self.block_keys.map(|own| BlockKeys {
+                queries: own.queries.starting_at(first_row),
+                ..own
+            }),
             tokens: piece.tokens.len(),
             first_position: sequence.first_position + piece.tokens.start,
             block_table: sequence.block_table,

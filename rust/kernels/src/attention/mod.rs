@@ -7,6 +7,7 @@
 mod ahead;
 pub(crate) mod arithmetic;
 mod batch;
+mod block_keys;
 pub(crate) mod flash;
 pub(crate) mod join;
 mod layout;
@@ -29,6 +30,7 @@ mod task;
 pub(crate) mod tile;
 
 pub use batch::{AttentionBatch, AttentionBuffers, AttentionSequence, AttentionTier, attend_batch};
+pub use block_keys::BlockKeys;
 pub use layout::{BLOCK_TOKENS, KvFormat, KvLayout};
 pub use plain::{KvSlot, load_kv, store_kv};
 pub use rows::{QueryRows, RowsMut};

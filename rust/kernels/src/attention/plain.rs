@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::block_keys::BlockKeys;
 use super::join::check_parts;
 use super::layout::{BLOCK_TOKENS, KvFormat, KvLayout, Side};
 use super::packing::{Halves, Packing};
@@ -65,6 +66,17 @@ fn attend_segment(task: &AttentionTask<'_>, (segment, part): (usize, &mut [f32])
         let query = &task.queries.values[row / group * task.queries.stride + head * head_dim..];
         let mut query = query[..head_dim].to_vec();
         rotation::turn(&mut query, kv.layout.turned_together());
+        let of_block = |position: usize| {
+            let Some(own) = task.block_keys else {
+                return 0.0;
+            };
+            let query = &own.queries.values[row / group * own.queries.stride + head * head_dim..];
+            let products = query[..head_dim].iter().enumerate();
+            let place = |index| BlockKeys::place(position / BLOCK_TOKENS, index, head_dim);
+            products
+                .map(|(index, value)| value * own.keys[place(index)])
+                .sum()
+        };
         let seen = shape.visible(task.first_position + row / group);
         let positions = seen.start.max(blocks.start * BLOCK_TOKENS)
             ..seen
@@ -78,7 +90,7 @@ fn attend_segment(task: &AttentionTask<'_>, (segment, part): (usize, &mut [f32])
             let score: f32 = products
                 .map(|(dimension, value)| value * key(dimension))
                 .sum();
-            let score = score * scale(position, Side::Key) * shape.scale;
+            let score = (score * scale(position, Side::Key) + of_block(position)) * shape.scale;
             shape
                 .soft_cap
                 .map_or(score, |cap| cap * (score / cap).tanh())

@@ -1,5 +1,6 @@
 //! What one call of attention is about: the shape of a layer, some queries, and what of the context they see.
 
+use super::block_keys::BlockKeys;
 use super::layout::BLOCK_TOKENS;
 use super::rows::{QueryRows, RowsMut};
 use super::storage::KvView;
@@ -59,6 +60,8 @@ pub struct AttentionTask<'a> {
     pub shape: AttentionShape,
     /// One row a token, rotated; a row begins with all heads, `[num_heads, head_dim]`.
     pub queries: QueryRows<'a>,
+    /// What the stored keys lack.
+    pub block_keys: Option<BlockKeys<'a>>,
     /// How many tokens.
     pub tokens: usize,
     /// The position of the first query.
@@ -93,6 +96,14 @@ impl AttentionTask<'_> {
             "{} query rows of {width}",
             self.tokens
         );
+        if let Some(own) = self.block_keys {
+            let keys = BlockKeys::elements(self.seen().end, layout.head_dim);
+            assert!(
+                own.queries.holds(self.tokens, width) && own.keys.len() >= keys,
+                "{keys} numbers of block keys, and {} queries",
+                self.tokens
+            );
+        }
         Dimensions {
             tokens: self.tokens,
             group: shape.num_heads / layout.kv_heads,

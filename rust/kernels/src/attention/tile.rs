@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use super::ahead::Ahead;
 use super::arithmetic::{Arithmetic, Weights, together, width};
+use super::block_keys;
 use super::join::{Gathered, Share, join};
 use super::layout::{BLOCK_TOKENS, SCALE_BYTES, Side};
 use super::multiply::{Panel, multiply};
@@ -59,6 +60,7 @@ pub(crate) unsafe fn tile<A: Arithmetic, const ROWS: usize>(
     // SAFETY: each step comes after the one before, and the results of a row, `head_dim` of them, before the slice of them.
     unsafe {
         scores::<A, ROWS>(walk, first_row, seen.blocks(), scratch);
+        block_keys::add_scores::<A, ROWS>(walk, first_row, seen.blocks(), scratch);
         let statistics = weights::<A, ROWS>(walk, &seen, scratch);
         values::<A, ROWS>(walk, &seen.some, scratch, &statistics);
         for (row, Statistics { maximum, sum, .. }) in statistics.into_iter().enumerate() {

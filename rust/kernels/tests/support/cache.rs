@@ -168,12 +168,14 @@ impl Tiers {
         ]
     }
 
-    /// The attention of one query of head `head` at `position`, by the textbook.
+    /// The attention of one query of head `head` at `position`, by the textbook, with what is added to its products with the
+    /// keys of each block.
     pub(crate) fn expected(
         &self,
         shape: &AttentionShape,
         query: &[f32],
         (position, head): (usize, usize),
+        of_block: &dyn Fn(usize) -> f64,
     ) -> Vec<f32> {
         let kv_head = head / (shape.num_heads / self.store.layout.kv_heads);
         let first = shape
@@ -194,7 +196,8 @@ impl Tiers {
         };
         let scores = (first..=position).map(|seen| {
             let (own, query) = (self.at(seen, position), &turned[index(seen)]);
-            let score = own.score(query, (seen, kv_head)) * f64::from(shape.scale);
+            let product = own.score(query, (seen, kv_head)) + of_block(seen / BLOCK_TOKENS);
+            let score = product * f64::from(shape.scale);
             shape.soft_cap.map_or(score, |cap| {
                 f64::from(cap) * (score / f64::from(cap)).tanh()
             })
