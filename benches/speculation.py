@@ -11,6 +11,7 @@ import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple, TypeAlias
@@ -51,6 +52,11 @@ MARKS = {
     "summary that quotes": 2.5,
     "answer from a text": 2.5,
 }
+# Answers to these are alike in form.
+FORM = (
+    "Answer with these four lines and nothing else.\nName: {0}\nCountry:\nContinent:\nWhat it is known for:"
+)
+TOWNS = ["Lisbon", "Oslo", "Nairobi", "Quito", "Hanoi", "Cairo", "Lima", "Kyoto"]
 QUESTIONS = [
     "Why is the sky blue?", "How do I bake bread?", "What is a prime number?", "Who was Marie Curie?",
     "How do bees make honey?", "What does a compiler do?", "Why do cats purr?", "What is inflation?",
@@ -110,6 +116,25 @@ def show(name: str, pairs: Sequence[Pair], mark: float, *, within: float | None 
     print(f"{name:24} {figures}   {asked:10} {'reached' if reached else 'MISSED'}", flush=True)
 
 
+def one_by_one(llm: LLM, prompts: Sequence[str], params: GenerateParams) -> tuple[float, list[Completion]]:
+    """Answers one after the other; seconds from the first token of each."""
+    each = [answered(llm, [prompt], params) for prompt in prompts]
+    return sum(seconds for seconds, _ in each), [end for _, ends in each for end in ends]
+
+
+def after_others(llm: LLM, first: str, prompts: Sequence[str], repeat: int) -> list[Pair]:
+    """Answers that come after another one, which only here leave a trace; each turn begins with none."""
+    kept = replace(GREEDY, max_tokens=128, cache_prefix=True)
+    plain = replace(kept, speculate=False)
+    pairs = []
+    for turn in range(repeat):
+        llm.prefix_cache.clear()
+        answered(llm, [first], kept)
+        works = [partial(one_by_one, llm, prompts, params) for params in (kept, plain)]
+        pairs.append(pair(*works, guessing_first=bool(turn % 2)))
+    return pairs
+
+
 def measure(llm: LLM, off: LLM, repeat: int) -> None:
     """Every kind of answer, then sixteen at once, then what it costs to be able to."""
 
@@ -131,6 +156,10 @@ def measure(llm: LLM, off: LLM, repeat: int) -> None:
         # Half a second each: it takes more of them to tell 0.97 from 1.
         pairs = [one for _ in range(3) for one in pairs_of([ASKED[name]], DRAWN)]
         show(f"{name}, temperature 0.7", pairs, LOSES_NOTHING)
+    again = after_others(llm, QUESTIONS[0], QUESTIONS[:1], repeat)
+    show("the same asked again", again, LOSES_NOTHING)
+    forms = after_others(llm, FORM.format("Paris"), [FORM.format(town) for town in TOWNS], repeat)
+    show("a form, after another", forms, LOSES_NOTHING)
     short = replace(GREEDY, max_tokens=96)
     show(f"{STREAMS} chats at once", pairs_of(QUESTIONS, short), LOSES_NOTHING)
     show(f"{STREAMS} edits at once", pairs_of([ASKED["edit a file"]] * STREAMS, short), LOSES_NOTHING)

@@ -6,7 +6,7 @@ use ruvllm_core::ids::TokenId;
 use ruvllm_core::speculation::automaton::{Automaton, Match};
 use ruvllm_core::speculation::policy::{Candidate, lengths};
 use ruvllm_core::speculation::{
-    Acceptance, Draft, Drafting, Lookup, Lookups, Proposer, Proposers, StepCosts,
+    Acceptance, Draft, Drafting, Lookup, Lookups, Proposer, Proposers, Source, StepCosts, Support,
 };
 
 /// The longest end of the text that ends before as well, found by looking everywhere, and all places behind it.
@@ -65,7 +65,7 @@ proptest! {
         for end in 1..=text.len() {
             lookup.observe(text[end - 1]);
             let mut draft = Vec::new();
-            let length = lookup.propose(most, &mut draft);
+            let length = lookup.propose(most, &mut draft).map_or(0, |support| support.length);
             let Some((longest, places)) = longest(&text[..end]) else {
                 prop_assert!(length == 0 && draft.is_empty());
                 continue;
@@ -213,17 +213,24 @@ fn nobody_loses_for_the_guesses_of_others() {
 
 #[test]
 fn acceptance_follows_what_came_true() {
+    let rests = |length| Support::in_text(length).unwrap();
     let mut acceptance = Acceptance::default();
     for _ in 0..100 {
-        acceptance.learn(1, false);
-        acceptance.learn(40, true);
+        acceptance.learn(rests(1), false);
+        acceptance.learn(rests(40), true);
     }
-    assert!(acceptance.of(1) < 0.01 && acceptance.of(40) > 0.99 && acceptance.of(40) <= 1.0);
-    // The others are what they were.
-    assert!(acceptance.of(2) < acceptance.of(4) && acceptance.of(4) < acceptance.of(16));
+    let of = |length| acceptance.of(rests(length));
+    assert!(of(1) < 0.01 && of(40) > 0.99 && of(40) <= 1.0);
+    // The others are what they were, and so is what rests upon answers before.
+    assert!(of(2) < of(4) && of(4) < of(16));
+    let before = Support {
+        source: Source::History,
+        length: 1,
+    };
+    assert!(acceptance.of(before) == Acceptance::default().of(before));
     let mut chances = Vec::new();
-    acceptance.chances(16, 3, &mut chances);
-    let (first, next) = (acceptance.of(16), acceptance.of(17));
+    acceptance.chances(rests(16), 3, &mut chances);
+    let (first, next) = (of(16), of(17));
     assert_eq!(chances, [first, first * next, first * next * next]);
 }
 
@@ -255,7 +262,7 @@ fn a_draft_holds_as_long_as_it_comes_true() {
 
 #[test]
 fn a_prediction_is_looked_up_before_the_prompt_and_ends_where_it_ends() {
-    let mut lookup = Lookups.begin(&[1, 2, 3, 4]);
+    let mut lookup = Lookups::default().begin(None, &[1, 2, 3, 4]);
     assert!(
         !lookup.catch_up(&mut 3),
         "no more at once than there is room for"
@@ -267,14 +274,14 @@ fn a_prediction_is_looked_up_before_the_prompt_and_ends_where_it_ends() {
         lookup.observe(token);
     }
     let mut draft = Vec::new();
-    assert_eq!(lookup.propose(8, &mut draft), 2);
+    assert_eq!(lookup.propose(8, &mut draft), Support::in_text(2));
     assert_eq!(draft, [3, 4]);
 }
 
 #[test]
 fn what_is_learned_comes_from_answers_alone_and_from_every_guess() {
     let text = [7, 8, 9, 7, 8, 9, 7, 8, 1];
-    let mut drafting = Drafting::new(Lookups.begin(&[]));
+    let mut drafting = Drafting::new(Lookups::default().begin(None, &[]));
     drafting.follow(&text[..5], 5, &mut 100);
     assert_eq!(drafting.guesses(5, 3), [9, 7, 8]);
     assert_eq!(drafting.guesses(6, 3), [0; 0]);
@@ -293,7 +300,7 @@ fn what_is_learned_comes_from_answers_alone_and_from_every_guess() {
 #[test]
 fn an_answer_takes_in_no_more_at_once_than_there_is_room_for_and_always_what_a_step_gives() {
     let text: Vec<TokenId> = (0..40).map(|index| index % 8).collect();
-    let mut drafting = Drafting::new(Lookups.begin(&[]));
+    let mut drafting = Drafting::new(Lookups::default().begin(None, &[]));
     let mut room = 25;
     drafting.follow(&text, 40, &mut room);
     assert_eq!((room, drafting.guesses(40, 3)), (0, &[][..]));

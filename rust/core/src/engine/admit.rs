@@ -18,12 +18,20 @@ impl Engine {
     pub fn add(&mut self, request: Request) -> Result<SequenceId> {
         self.check_tokens(&request)?;
         self.check_learning(&request)?;
-        let work = self.work_of(&request)?;
+        let namespace = Namespace {
+            tenant: request.tenant.clone(),
+            adapter: key_of(&request.adapters),
+            rotary: self
+                .runner
+                .model()
+                .spec()
+                .rope_regimes(request.tokens.len()),
+        };
+        let work = self.work_of(&request, &namespace)?;
         let tenant = match request.tenant.as_str() {
             "" => None,
             name => Some(self.memory.kv.pages().tenants().tenant(name)?),
         };
-        let adapter = key_of(&request.adapters);
         let id = self.sequences.next_id();
         let has_use = work.reusable_tokens(request.tokens.len()) > 0;
         self.sequences.insert(Sequence {
@@ -42,15 +50,7 @@ impl Engine {
             follows: None,
             paused: None,
             tenant,
-            namespace: Namespace {
-                tenant: request.tenant,
-                adapter,
-                rotary: self
-                    .runner
-                    .model()
-                    .spec()
-                    .rope_regimes(request.tokens.len()),
-            },
+            namespace,
             tokens: request.tokens,
             adapters: request.adapters.into(),
             head: request.head,
@@ -98,7 +98,7 @@ impl Engine {
         Ok(())
     }
 
-    fn work_of(&self, request: &Request) -> Result<Work> {
+    fn work_of(&self, request: &Request, namespace: &Namespace) -> Result<Work> {
         Ok(match &request.task {
             Task::Logits => Work::Logits(self.room_for_logits(request.tokens.len())?),
             Task::Score { .. } if request.tokens.len() < 2 => {
@@ -141,9 +141,10 @@ impl Engine {
                 if task.max_tokens > 1
                     && let Some(prediction) = &task.prediction
                 {
+                    let owner = request.cache_min_tokens.map(|_| namespace);
                     let drafts = self.drafts.as_ref();
                     generation.drafting =
-                        drafts.map(|drafts| Box::new(drafts.drafting(prediction)));
+                        drafts.map(|drafts| Box::new(drafts.drafting(owner, prediction)));
                 }
                 Work::Generate(Box::new(generation))
             }

@@ -2,7 +2,8 @@
 
 use crate::batch::{Batch, BatchSequence};
 use crate::ids::TokenId;
-use crate::sequence::Work;
+use crate::prefix::Namespace;
+use crate::sequence::{Sequence, Work};
 use crate::speculation::policy::{Candidate, MOST_GUESSES, lengths};
 use crate::speculation::{DraftCounts, Drafting, Lengths, Speculation, StepCosts};
 
@@ -29,8 +30,21 @@ impl Drafts {
     }
 
     /// Who guesses for an answer.
-    pub(super) fn drafting(&self, prediction: &[TokenId]) -> Drafting {
-        Drafting::new(self.settings.proposers.begin(prediction))
+    pub(super) fn drafting(&self, owner: Option<&Namespace>, prediction: &[TokenId]) -> Drafting {
+        Drafting::new(self.settings.proposers.begin(owner, prediction))
+    }
+
+    /// Keeps what became of an answer for those that follow, if it may leave a trace.
+    pub(super) fn keep(&self, sequence: &Sequence) {
+        let guesses = matches!(&sequence.work, Work::Generate(one) if one.drafting.is_some());
+        if guesses && sequence.cache_min_tokens.is_some() {
+            let proposers = &self.settings.proposers;
+            proposers.end(
+                &sequence.namespace,
+                &sequence.tokens,
+                sequence.prompt_tokens,
+            );
+        }
     }
 
     /// How many guesses each answer of a batch has.

@@ -22,6 +22,11 @@ impl Engine {
         let Some(mut sequence) = self.take_out(id) else {
             return;
         };
+        if reason != FinishReason::Cancelled
+            && let Some(drafts) = &self.drafts
+        {
+            drafts.keep(&sequence);
+        }
         let usage = sequence.usage();
         sequence.work.keep_capture();
         let text = match &mut sequence.work {

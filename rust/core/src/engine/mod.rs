@@ -276,8 +276,11 @@ impl Engine {
         self.memory.prefix_stats()
     }
 
-    /// Forgets every prefix that nobody uses, and gives its memory back.
+    /// Forgets every prefix that nobody uses, and gives its memory back; what answers said is forgotten with them.
     pub fn clear_prefixes(&mut self) {
+        if let Some(drafts) = &self.drafts {
+            drafts.settings.proposers.forget();
+        }
         self.memory.clear_prefixes();
     }
 

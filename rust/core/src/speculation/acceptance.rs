@@ -1,15 +1,20 @@
-//! How often guesses come true, by how much they rest upon.
+//! How often guesses come true, by what they rest upon.
+
+use super::proposer::{Source, Support};
 
 /// Matches of 1, 2, 3 to 4, 5 to 8, 9 to 16, 17 to 32 and of more tokens.
 const CLASSES: usize = 7;
-/// Before any was seen.
-const ASSUMED: [f64; CLASSES] = [0.1, 0.25, 0.4, 0.6, 0.75, 0.85, 0.92];
+/// Before any was seen. What others were told says less than what this text says.
+const ASSUMED: [[f64; CLASSES]; 2] = [
+    [0.1, 0.25, 0.4, 0.6, 0.75, 0.85, 0.92],
+    [0.05, 0.1, 0.2, 0.35, 0.55, 0.75, 0.9],
+];
 /// A guess that was seen counts so much.
 const WEIGHT: f64 = 0.08;
 
 /// The share of guesses that come true, as it was seen lately.
 #[derive(Debug, Clone)]
-pub struct Acceptance([f64; CLASSES]);
+pub struct Acceptance([[f64; CLASSES]; 2]);
 
 impl Default for Acceptance {
     fn default() -> Self {
@@ -18,29 +23,38 @@ impl Default for Acceptance {
 }
 
 impl Acceptance {
-    /// How likely a guess is that rests upon a match of so many tokens, at least one.
-    pub fn of(&self, match_length: usize) -> f64 {
-        self.0[class_of(match_length)]
+    /// How likely a guess is that rests upon this.
+    pub fn of(&self, support: Support) -> f64 {
+        let (source, class) = place_of(support);
+        self.0[source][class]
     }
 
     /// Takes in what became of one, whether it was computed or not.
-    pub fn learn(&mut self, match_length: usize, came_true: bool) {
-        let share = &mut self.0[class_of(match_length)];
+    pub fn learn(&mut self, support: Support, came_true: bool) {
+        let (source, class) = place_of(support);
+        let share = &mut self.0[source][class];
         *share += WEIGHT * (f64::from(u8::from(came_true)) - *share);
     }
 
     /// How likely it is that the first one of some guesses comes true, the first two, and so on. A guess behind
     /// one that came true rests upon that, too.
-    pub fn chances(&self, match_length: usize, guesses: usize, chances: &mut Vec<f64>) {
+    pub fn chances(&self, support: Support, guesses: usize, chances: &mut Vec<f64>) {
         let mut all = 1.0;
-        chances.extend((match_length..match_length + guesses).map(|length| {
-            all *= self.of(length);
+        chances.extend((0..guesses).map(|guess| {
+            all *= self.of(Support {
+                length: support.length + guess,
+                ..support
+            });
             all
         }));
     }
 }
 
-fn class_of(match_length: usize) -> usize {
-    let bits = match_length.max(1).next_power_of_two().ilog2() as usize;
-    bits.min(CLASSES - 1)
+fn place_of(support: Support) -> (usize, usize) {
+    let bits = support.length.max(1).next_power_of_two().ilog2() as usize;
+    let source = match support.source {
+        Source::Text => 0,
+        Source::History => 1,
+    };
+    (source, bits.min(CLASSES - 1))
 }

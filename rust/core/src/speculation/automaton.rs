@@ -54,6 +54,20 @@ struct Edge {
     older: u32,
 }
 
+/// The longest end of another text that stands in that of an automaton, which may grow meanwhile.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Walk {
+    state: u32,
+    length: u32,
+}
+
+impl Walk {
+    /// How many tokens that end has.
+    pub fn length(self) -> usize {
+        self.length as usize
+    }
+}
+
 impl Default for Automaton {
     fn default() -> Self {
         let root = State {
@@ -117,6 +131,35 @@ impl Automaton {
                 next: before as usize + 1,
             }
         });
+    }
+
+    /// Goes on with the next token of the other text.
+    pub fn walk(&self, walk: &mut Walk, token: TokenId) {
+        loop {
+            // The state may have been taken apart since: shorter strings have one of their own.
+            let mut at = walk.state;
+            while at != ROOT
+                && walk.length <= self.states[self.states[at as usize].link as usize].length
+            {
+                at = self.states[at as usize].link;
+            }
+            if let Some(edge) = self.edge(at, token) {
+                walk.state = self.edges[edge].to;
+                walk.length += 1;
+                return;
+            }
+            if at == ROOT {
+                *walk = Walk::default();
+                return;
+            }
+            walk.state = self.states[at as usize].link;
+            walk.length = self.states[walk.state as usize].length;
+        }
+    }
+
+    /// The place behind where the end of the other text stands here; `None` where none does.
+    pub fn place_behind(&self, walk: Walk) -> Option<usize> {
+        (walk.length > 0).then(|| self.states[walk.state as usize].end as usize + 1)
     }
 
     /// The state of just the longest string of `at` with the token behind it, to which `edge` leads among others.

@@ -2,7 +2,7 @@
 
 use super::acceptance::Acceptance;
 use super::policy::MOST_GUESSES;
-use super::proposer::Proposer;
+use super::proposer::{Proposer, Support};
 use crate::ids::TokenId;
 
 /// Tokens that are taken in beside a step, all answers together: a long prompt that was found in a cache, or a long
@@ -37,8 +37,8 @@ pub struct Drafting {
     seen: usize,
     /// What it guesses of the next ones.
     guesses: Vec<TokenId>,
-    /// Upon how many tokens in a row that rests.
-    match_length: usize,
+    /// Upon what that rests; `None` where there is none.
+    support: Option<Support>,
     pub(crate) counts: DraftCounts,
 }
 
@@ -50,7 +50,7 @@ impl Drafting {
             acceptance: Acceptance::default(),
             seen: 0,
             guesses: Vec::with_capacity(MOST_GUESSES),
-            match_length: 0,
+            support: None,
             counts: DraftCounts::default(),
         }
     }
@@ -66,8 +66,8 @@ impl Drafting {
         for (place, token) in tokens.iter().enumerate().take(end).skip(self.seen) {
             if place >= prompt_tokens {
                 self.guess();
-                if let Some(guess) = self.guesses.first() {
-                    self.acceptance.learn(self.match_length, guess == token);
+                if let (Some(support), Some(guess)) = (self.support, self.guesses.first()) {
+                    self.acceptance.learn(support, guess == token);
                 }
             }
             self.proposer.observe(*token);
@@ -78,12 +78,12 @@ impl Drafting {
 
     fn guess(&mut self) {
         self.guesses.clear();
-        self.match_length = self.proposer.propose(MOST_GUESSES, &mut self.guesses);
+        self.support = self.proposer.propose(MOST_GUESSES, &mut self.guesses);
     }
 
     /// What may come behind so many tokens; nothing where not all of them were taken in yet.
     pub fn guesses(&self, tokens: usize, most: usize) -> &[TokenId] {
-        let is_ready = self.seen == tokens && self.match_length > 0;
+        let is_ready = self.seen == tokens && self.support.is_some();
         let count = if is_ready {
             self.guesses.len().min(most)
         } else {
@@ -94,6 +94,8 @@ impl Drafting {
 
     /// How likely so many of them are, one after the other.
     pub fn chances(&self, count: usize, chances: &mut Vec<f64>) {
-        self.acceptance.chances(self.match_length, count, chances);
+        if let Some(support) = self.support {
+            self.acceptance.chances(support, count, chances);
+        }
     }
 }

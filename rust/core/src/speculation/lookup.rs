@@ -1,13 +1,15 @@
-//! Guesses by looking the text's end up in the text: answers repeat prompts and themselves.
+//! Guesses by looking the text's end up in the text, since answers repeat prompts and themselves, and in answers before.
 
 use std::collections::VecDeque;
 
 use super::automaton::Automaton;
-use super::proposer::{Proposer, Proposers};
+use super::history::{Following, Histories};
+use super::proposer::{Proposer, Proposers, Source, Support};
 use crate::ids::TokenId;
+use crate::prefix::Namespace;
 
-/// Between a prediction and the prompt; no model has so many tokens.
-const BORDER: TokenId = TokenId::MAX;
+/// Behind a prediction or an answer; no model has so many tokens.
+pub(super) const BORDER: TokenId = TokenId::MAX;
 
 /// Guesses what followed upon the longest end of the text that stood in it before, where it stood last.
 #[derive(Debug, Default)]
@@ -16,18 +18,43 @@ pub struct Lookup {
     prediction: VecDeque<TokenId>,
     text: Vec<TokenId>,
     automaton: Automaton,
+    /// What answers before said.
+    history: Option<Following>,
 }
 
-/// Gives every answer a [`Lookup`].
-#[derive(Debug)]
-pub struct Lookups;
+/// Gives every answer a [`Lookup`], and keeps what became of it for those that follow.
+#[derive(Debug, Default)]
+pub struct Lookups {
+    histories: Histories,
+}
+
+impl Lookups {
+    /// With a history of its own.
+    pub fn over(histories: Histories) -> Self {
+        Self { histories }
+    }
+
+    /// What is kept of answers takes so many bytes.
+    pub fn bytes(&self) -> usize {
+        self.histories.bytes()
+    }
+}
 
 impl Proposers for Lookups {
-    fn begin(&self, prediction: &[TokenId]) -> Box<dyn Proposer> {
+    fn begin(&self, owner: Option<&Namespace>, prediction: &[TokenId]) -> Box<dyn Proposer> {
         Box::new(Lookup {
+            history: owner.map(|owner| self.histories.follow(owner)),
             prediction: prediction.iter().copied().collect(),
             ..Lookup::default()
         })
+    }
+
+    fn end(&self, owner: &Namespace, tokens: &[TokenId], prompt_tokens: usize) {
+        self.histories.keep(owner, tokens, prompt_tokens);
+    }
+
+    fn forget(&self) {
+        self.histories.forget();
     }
 }
 
@@ -35,6 +62,9 @@ impl Proposer for Lookup {
     fn observe(&mut self, token: TokenId) {
         self.text.push(token);
         self.automaton.push(token);
+        if let Some(history) = &mut self.history {
+            history.observe(token);
+        }
     }
 
     fn catch_up(&mut self, room: &mut usize) -> bool {
@@ -50,13 +80,19 @@ impl Proposer for Lookup {
         self.prediction.is_empty()
     }
 
-    fn propose(&self, most: usize, draft: &mut Vec<TokenId>) -> usize {
-        let Some(found) = self.automaton.found() else {
-            return 0;
-        };
+    fn propose(&self, most: usize, draft: &mut Vec<TokenId>) -> Option<Support> {
+        let found = self.automaton.found();
+        let least = found.map_or(0, |found| found.length);
+        if let Some(history) = &self.history {
+            let length = history.propose(least, most, draft);
+            if length > 0 {
+                return Support::of(Source::History, length);
+            }
+        }
+        let found = found?;
         // A text that repeats itself goes on repeating.
         let source = self.text[found.next..].iter().cycle().take(most);
         draft.extend(source.take_while(|token| **token != BORDER));
-        if draft.is_empty() { 0 } else { found.length }
+        Support::in_text(found.length).filter(|_| !draft.is_empty())
     }
 }

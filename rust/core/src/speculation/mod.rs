@@ -9,6 +9,7 @@ pub mod automaton;
 mod costs;
 mod draft;
 mod drafting;
+mod history;
 mod lookup;
 pub mod policy;
 mod proposer;
@@ -20,8 +21,9 @@ pub use costs::StepCosts;
 pub use draft::Draft;
 pub(crate) use drafting::MOST_TAKEN;
 pub use drafting::{DraftCounts, Drafting};
+pub use history::Histories;
 pub use lookup::{Lookup, Lookups};
-pub use proposer::{Proposer, Proposers};
+pub use proposer::{Proposer, Proposers, Source, Support};
 
 use crate::clock::Clock;
 
@@ -37,10 +39,10 @@ pub struct Speculation {
 }
 
 impl Speculation {
-    /// Guesses by looking up what prompt and answer said before, as many as pay.
+    /// Guesses by looking up what prompt and answer said before, and answers before them, as many as pay.
     pub fn lookup(clock: Arc<dyn Clock>) -> Self {
         Self {
-            proposers: Arc::new(Lookups),
+            proposers: Arc::new(Lookups::default()),
             lengths: Lengths::AsPays,
             clock,
         }

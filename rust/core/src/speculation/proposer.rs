@@ -3,6 +3,36 @@
 use std::fmt::Debug;
 
 use crate::ids::TokenId;
+use crate::prefix::Namespace;
+
+/// Upon what guesses rest: the longer the match, the likelier they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Support {
+    /// Where it was found.
+    pub source: Source,
+    /// Tokens in a row, at least one.
+    pub length: usize,
+}
+
+/// Where guesses come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The text itself, or what was given as its prediction.
+    Text,
+    /// Answers before it.
+    History,
+}
+
+impl Support {
+    /// A match in the text itself; `None` where it has no token.
+    pub fn in_text(length: usize) -> Option<Self> {
+        Self::of(Source::Text, length)
+    }
+
+    pub(super) fn of(source: Source, length: usize) -> Option<Self> {
+        (length > 0).then_some(Self { source, length })
+    }
+}
 
 /// Guesses the next tokens of one answer.
 pub trait Proposer: Debug + Send + Sync {
@@ -15,13 +45,21 @@ pub trait Proposer: Debug + Send + Sync {
         true
     }
 
-    /// Adds up to `most` guesses to `draft`, which is empty. Returns upon how many tokens in a row they rest: the
-    /// more, the likelier they are. 0 where there is no guess.
-    fn propose(&self, most: usize, draft: &mut Vec<TokenId>) -> usize;
+    /// Adds up to `most` guesses to `draft`, which is empty. Returns upon what they rest; `None` where there is no guess.
+    fn propose(&self, most: usize, draft: &mut Vec<TokenId>) -> Option<Support>;
 }
 
 /// Makes a proposer for every answer.
 pub trait Proposers: Debug + Send + Sync {
-    /// One that has seen nothing of the text yet; `prediction` is what the caller thinks that the answer will be.
-    fn begin(&self, prediction: &[TokenId]) -> Box<dyn Proposer>;
+    /// One that has seen nothing of the text yet; `prediction` is what the caller thinks that the answer will be. Whoever
+    /// wants to leave no trace has no `owner`.
+    fn begin(&self, owner: Option<&Namespace>, prediction: &[TokenId]) -> Box<dyn Proposer>;
+
+    /// Hears what became of an answer: a text of which the prompt is the beginning.
+    fn end(&self, owner: &Namespace, tokens: &[TokenId], prompt_tokens: usize) {
+        let _ = (owner, tokens, prompt_tokens);
+    }
+
+    /// Forgets what became of answers.
+    fn forget(&self) {}
 }

@@ -8,15 +8,18 @@ use ruvllm_core::engine::{Engine, EngineConfig, Pause, Plan, PlanRow};
 use ruvllm_core::events::{Event, FinishReason, Usage};
 use ruvllm_core::ids::{SequenceId, TokenId};
 use ruvllm_core::model::Model;
+use ruvllm_core::prefix::Namespace;
 use ruvllm_core::sampling::TokenLogprobs;
 use ruvllm_core::sequence::{Request, Task};
-use ruvllm_core::speculation::{Lengths, Lookups, Proposer, Proposers, Speculation};
+use ruvllm_core::speculation::{Lengths, Lookups, Proposer, Proposers, Speculation, Support};
 use ruvllm_core::text::Vocabulary;
 
-/// Who guesses. All but the first are given the answer as their prediction.
+/// Who guesses. All but history are given the answer as their prediction.
 #[derive(Debug, Clone, Copy)]
 pub enum Guesses {
     Lookup,
+    /// Of what was said before, and no prediction.
+    History,
     Right,
     Wrong,
     Random,
@@ -26,7 +29,7 @@ pub enum Guesses {
 
 pub fn speculation(kind: Guesses, lengths: Lengths) -> Speculation {
     let proposers: Arc<dyn Proposers> = match kind {
-        Guesses::Lookup => Arc::new(Lookups),
+        Guesses::Lookup | Guesses::History => Arc::new(Lookups::default()),
         _ => Arc::new(Scripts(kind)),
     };
     Speculation {
@@ -40,7 +43,7 @@ pub fn speculation(kind: Guesses, lengths: Lengths) -> Speculation {
 struct Scripts(Guesses);
 
 impl Proposers for Scripts {
-    fn begin(&self, prediction: &[TokenId]) -> Box<dyn Proposer> {
+    fn begin(&self, _: Option<&Namespace>, prediction: &[TokenId]) -> Box<dyn Proposer> {
         Box::new(Script {
             kind: self.0,
             text: prediction.to_vec(),
@@ -62,7 +65,7 @@ impl Proposer for Script {
         self.place += 1;
     }
 
-    fn propose(&self, most: usize, draft: &mut Vec<TokenId>) -> usize {
+    fn propose(&self, most: usize, draft: &mut Vec<TokenId>) -> Option<Support> {
         for place in self.place..self.text.len().min(self.place + most) {
             let token = self.text[place];
             draft.push(match self.kind {
@@ -72,7 +75,7 @@ impl Proposer for Script {
                 _ => token,
             });
         }
-        if draft.is_empty() { 0 } else { 20 }
+        Support::in_text(20).filter(|_| !draft.is_empty())
     }
 }
 
@@ -106,6 +109,15 @@ pub struct Answer {
 type Measured = (u32, Vec<(TokenId, u32)>);
 
 impl Answer {
+    /// The request as `kind` is asked it.
+    pub fn asked(&self, kind: Guesses, request: &Request) -> Request {
+        let mut foretold = self.foretold(request);
+        if let (Guesses::History, Task::Generate(task)) = (kind, &mut foretold.task) {
+            task.prediction = Some(Vec::new());
+        }
+        foretold
+    }
+
     /// The request with this answer as what will come.
     pub fn foretold(&self, request: &Request) -> Request {
         let mut request = request.clone();

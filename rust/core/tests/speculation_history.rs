@@ -1,0 +1,209 @@
+//! What finished answers said is there for answers to come, for their own tenant and adapter alone, and within its bytes.
+#![allow(missing_docs, unreachable_pub, dead_code, clippy::unwrap_used)]
+
+#[path = "support/guessing.rs"]
+mod guessing;
+mod support;
+
+use std::sync::Arc;
+
+use guessing::{Guesses, answers_alone, run_in_turns, speculation};
+use proptest::prelude::*;
+use ruvllm_core::engine::Engine;
+use ruvllm_core::ids::TokenId;
+use ruvllm_core::prefix::Namespace;
+use ruvllm_core::sequence::{Request, Task};
+use ruvllm_core::speculation::automaton::{Automaton, Walk};
+use ruvllm_core::speculation::{
+    DraftCounts, Histories, Lengths, Lookups, Proposers, Source, Support,
+};
+use support::{config, greedy, model, request};
+
+fn text(tokens: u32) -> impl Strategy<Value = Vec<TokenId>> {
+    prop::collection::vec(0..tokens, 0..80)
+}
+
+/// Where a string ends in a text.
+fn ends(text: &[TokenId], string: &[TokenId]) -> Vec<usize> {
+    let ends = string.len()..=text.len();
+    ends.filter(|end| text[..*end].ends_with(string)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// At each step of the walk as much of the text is told as `grown` says: a walk that began later knows the longest
+    /// end that stands there, one that was under way at least one that does.
+    #[test]
+    fn a_walk_is_at_an_end_that_stands_in_the_text(
+        (text, other) in (1_u32..5).prop_flat_map(|tokens| (text(tokens), text(tokens))),
+        grown in prop::collection::vec(0_usize..6, 80),
+    ) {
+        let mut automaton = Automaton::default();
+        let mut told = 0;
+        let mut walk = Walk::default();
+        for (place, token) in other.iter().enumerate() {
+            for token in &text[told..text.len().min(told + grown[place])] {
+                automaton.push(*token);
+                told += 1;
+            }
+            automaton.walk(&mut walk, *token);
+            let seen = &other[..=place];
+            let found = ends(&text[..told], &seen[seen.len() - walk.length()..]);
+            match automaton.place_behind(walk) {
+                Some(next) => prop_assert!(found.contains(&next)),
+                None => prop_assert_eq!(walk.length(), 0),
+            }
+            let mut fresh = Walk::default();
+            seen.iter().for_each(|token| automaton.walk(&mut fresh, *token));
+            let longest = (0..=seen.len()).rev().find(|length| {
+                *length == 0 || !ends(&text[..told], &seen[seen.len() - length..]).is_empty()
+            });
+            prop_assert_eq!(Some(fresh.length()), longest);
+            prop_assert!(walk.length() <= fresh.length());
+        }
+    }
+}
+
+fn of(tenant: &str, adapter: u64) -> Namespace {
+    Namespace {
+        tenant: tenant.to_owned(),
+        adapter,
+        rotary: 0,
+    }
+}
+
+/// What is guessed behind a prompt.
+fn guessed(
+    lookups: &Lookups,
+    owner: Option<&Namespace>,
+    prompt: &[TokenId],
+) -> (Option<Support>, Vec<TokenId>) {
+    let mut proposer = lookups.begin(owner, &[]);
+    prompt.iter().for_each(|token| proposer.observe(*token));
+    let mut draft = Vec::new();
+    (proposer.propose(4, &mut draft), draft)
+}
+
+#[test]
+fn what_was_answered_is_guessed_for_its_owner_alone() {
+    let lookups = Lookups::default();
+    let prompt: Vec<_> = (10..20).collect();
+    let said = [&prompt[..], &[1, 2, 3]].concat();
+    lookups.end(&of("a", 1), &said, prompt.len());
+    let found = Support {
+        source: Source::History,
+        length: 10,
+    };
+    assert_eq!(
+        guessed(&lookups, Some(&of("a", 1)), &prompt),
+        (Some(found), vec![1, 2, 3])
+    );
+    for other in [Some(of("a", 2)), Some(of("b", 1)), Some(of("", 1)), None] {
+        assert_eq!(guessed(&lookups, other.as_ref(), &prompt), (None, vec![]));
+    }
+    // What the text itself says weighs more where it is as long.
+    let twice = [&prompt[8..], &[7, 7][..], &prompt[8..]].concat();
+    let (support, draft) = guessed(&lookups, Some(&of("a", 1)), &twice);
+    assert_eq!((support, draft[0]), (Support::in_text(2), 7));
+}
+
+/// An answer under way goes on through what is newer and older when these change places.
+#[test]
+fn an_answer_under_way_sees_the_halves_change_places() {
+    let lookups = Lookups::over(Histories::of_bytes(1 << 20));
+    let owner = of("a", 0);
+    let long: Vec<TokenId> = (0..600).map(|index| 1000 + index).collect();
+    lookups.end(&owner, &long, 1);
+    let mut proposer = lookups.begin(Some(&owner), &[]);
+    let mut was_guessed = Vec::new();
+    for (place, token) in long.iter().enumerate() {
+        proposer.observe(*token);
+        let mut draft = Vec::new();
+        proposer.propose(1, &mut draft);
+        was_guessed.push(draft == long[place + 1..(place + 2).min(long.len())]);
+        if place % 100 == 50 && place < 200 {
+            let salt = 10_000 * place as u32;
+            let other: Vec<TokenId> = (0..900).map(|index| 5000 + salt + index).collect();
+            lookups.end(&owner, &other, 1);
+        }
+    }
+    // Only what begins anew is not known at once; where it was let go nothing is guessed, and never anything wrong.
+    let known = was_guessed.iter().filter(|is_known| **is_known).count();
+    assert!(known > 100, "{known}");
+}
+
+#[test]
+fn histories_keep_within_their_bytes() {
+    let budget = 1 << 20;
+    let lookups = Lookups::over(Histories::of_bytes(budget));
+    let mut state = 1_u64;
+    for index in 0..600_u64 {
+        let text: Vec<TokenId> = (0..200 + index as usize % 700)
+            .map(|_| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                (state >> 40) as u32 % 30_000
+            })
+            .collect();
+        let owner = of(["a", "b", "c", "d"][index as usize % 4], index % 3);
+        lookups.end(&owner, &text, 20);
+        assert!(lookups.bytes() <= budget, "{} bytes", lookups.bytes());
+        // The newest is there.
+        let (support, _) = guessed(&lookups, Some(&owner), &text[..60]);
+        assert!(support.is_some_and(|one| one.length >= 59), "{index}");
+    }
+    // The same again costs nothing.
+    let before = lookups.bytes();
+    let text: Vec<TokenId> = (0..400).collect();
+    lookups.end(&of("a", 0), &text, 10);
+    let once = lookups.bytes();
+    (0..50).for_each(|_| lookups.end(&of("a", 0), &text, 10));
+    assert!(lookups.bytes() == once && once >= before);
+}
+
+/// Counts of guesses and steps of a request, after others.
+fn counted(engine: &mut Engine, asked: Request) -> (DraftCounts, u64) {
+    let (counts, steps) = (engine.draft_counts(), engine.steps());
+    engine.add(asked).unwrap();
+    run_in_turns(engine, 0);
+    let now = engine.draft_counts();
+    let own = DraftCounts {
+        drafted: now.drafted - counts.drafted,
+        accepted: now.accepted - counts.accepted,
+    };
+    (own, engine.steps() - steps)
+}
+
+#[test]
+fn who_asks_again_is_answered_in_fewer_steps() {
+    let model = model("models/llama-gqa");
+    let settings = config(&model, 64);
+    let prompt: Vec<TokenId> = (0..24).map(|index| 3 + (index * 17) % 250).collect();
+    let asked = |tenant: &str, is_cached: bool| Request {
+        tenant: tenant.to_owned(),
+        cache_min_tokens: is_cached.then_some(16),
+        ..request(&prompt, Task::Generate(greedy(60)))
+    };
+    let alone = answers_alone(&model, settings, &[asked("", true)]);
+    let asked = |tenant, is_cached| alone[0].asked(Guesses::History, &asked(tenant, is_cached));
+    let mut engine = Engine::new(Arc::clone(&model), None, vec![2], settings).unwrap();
+    engine.speculate(speculation(Guesses::History, Lengths::Always(5)));
+    // Who leaves no trace is not remembered.
+    counted(&mut engine, asked("", false));
+    let (_, first) = counted(&mut engine, asked("", true));
+    let (again, second) = counted(&mut engine, asked("", true));
+    assert!(
+        again.accepted > 45 && second < first / 2,
+        "{again:?}, {second} of {first} steps"
+    );
+    // Neither is he shown what others were told.
+    for other in [asked("", false), asked("else", true)] {
+        let (_, steps) = counted(&mut engine, other);
+        assert_eq!(steps, first);
+    }
+    // Nor anybody, once prefixes are cleared.
+    engine.clear_prefixes();
+    assert_eq!(counted(&mut engine, asked("", true)).1, first);
+}
