@@ -61,7 +61,8 @@ def rows() -> Iterator[Row]:
 
 def preparation() -> str:
     """The block of code that stands before the rows."""
-    found = re.search(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+    behind = PAGE.read_text(encoding="utf-8").partition("\n## In Python\n")[2]
+    found = re.search(r"^```python\n(.*?)^```$", behind, re.M | re.S)
     assert found is not None
     return found[1]
 
