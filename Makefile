@@ -274,14 +274,14 @@ wheel: $(STAMPS)/venv  ## a wheel and a source distribution in dist/
 	$(IN_VENV) maturin build --release --sdist --out dist
 
 # In an environment of its own, since nothing of it is needed to work on the code. What is wrong with a link, a name
-# or a setting ends it.
+# or a setting ends it; `--quiet` would leave mkdocs no warning to be strict about.
 $(DOCS)/installed: docs/site/requirements.txt
 	$(PYTHON) -m venv $(DOCS)/venv
 	$(DOCS)/venv/bin/python -m pip install --quiet --requirement docs/site/requirements.txt
 	@touch $@
 
 docs: $(DOCS)/installed  ## the documentation as a site, with a reference of every name, in .docs/html
-	NO_MKDOCS_2_WARNING=1 $(DOCS)/venv/bin/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/venv/bin/mkdocs build
 	$(DOCS)/venv/bin/python docs/site/check.py $(DOCS)/html
 	@echo "to read it, with the search: $(PYTHON) -m http.server --bind 127.0.0.1 --directory $(DOCS)/html 8080"
 

@@ -74,6 +74,12 @@ def test_every_page_is_in_the_table_of_contents() -> None:
     assert [page for page in pages if f'"{page}"' not in said and page != "reference/index.md"] == []
 
 
+def test_a_warning_ends_the_build() -> None:
+    """`--quiet` takes warnings away before they are counted."""
+    assert re.search(r"^strict: true$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.M)
+    assert re.search(r"/mkdocs build$", (ROOT / "Makefile").read_text("utf-8"), re.M)
+
+
 def test_what_it_is_built_with_is_pinned() -> None:
     lines = (SITE / "requirements.txt").read_text("utf-8").splitlines()
     wanted = [line for line in lines if line and not line.startswith("#")]
