@@ -24,6 +24,7 @@ BENCH_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
+DOCS := .docs
 # A virtual environment or conda that happens to be active must not decide where maturin installs.
 IN_VENV := env -u CONDA_PREFIX VIRTUAL_ENV=$(CURDIR)/$(VENV) PATH="$(CURDIR)/$(BIN):$$PATH"
 # For maturin too, which asks pip for what the package depends on.
@@ -46,7 +47,7 @@ TESTED_FEATURES := --features ruvllm-packs/precompiled
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
 .PHONY: help setup setup-tests build demo test check lint format test-rust test-py test-isa test-requantized test-mutants test-neon test-x86 test-embedded \
-	bench bench-peers bench-sizes bench-gate bench-marks bench-kv-formats bench-structured bench-speculation bench-prefix bench-prefix-tree bench-serve bench-streams bench-start bench-company bench-adapters bench-many-adapters bench-learning learning-curve bench-bank bench-packs bench-fairness bench-long-prompt bench-serve-cost bench-decisions bench-tools constraints pack fuzz wheel docs size clean
+	bench bench-peers bench-sizes bench-gate bench-marks bench-kv-formats bench-structured bench-speculation bench-prefix bench-prefix-tree bench-serve bench-streams bench-start bench-company bench-adapters bench-many-adapters bench-learning learning-curve bench-bank bench-packs bench-fairness bench-long-prompt bench-serve-cost bench-decisions bench-tools constraints pack fuzz wheel docs docs-rust size clean
 
 help:  ## this page
 	@echo "RuvLLM: make TARGET"
@@ -272,11 +273,23 @@ size:  ## lines by crate and package, and what the wheel weighs
 wheel: $(STAMPS)/venv  ## a wheel and a source distribution in dist/
 	$(IN_VENV) maturin build --release --sdist --out dist
 
-docs:  ## the Rust documentation, warnings being errors
+# In an environment of its own, since nothing of it is needed to work on the code. What is wrong with a link, a name
+# or a setting ends it; `--quiet` would leave mkdocs no warning to be strict about.
+$(DOCS)/installed: docs/site/requirements.txt
+	$(PYTHON) -m venv $(DOCS)/venv
+	$(DOCS)/venv/bin/python -m pip install --quiet --requirement docs/site/requirements.txt
+	@touch $@
+
+docs: $(DOCS)/installed  ## the documentation as a site, with a reference of every name, in .docs/html
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/venv/bin/mkdocs build
+	$(DOCS)/venv/bin/python docs/site/check.py $(DOCS)/html
+	@echo "to read it, with the search: $(PYTHON) -m http.server --bind 127.0.0.1 --directory $(DOCS)/html 8080"
+
+docs-rust:  ## the Rust documentation, warnings being errors
 	RUSTDOCFLAGS="-D warnings" cargo doc $(RUST_TESTED) --no-deps --document-private-items
 
 clean:  ## remove what was built; fetched models stay
-	rm -rf $(VENV) dist .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) $(DOCS) dist .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find python tests benches examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 	rm -f python/ruvllm/_native*.so
 	cargo clean

@@ -1,8 +1,10 @@
 """The pages name what there is: every command, every make target, every short name of a model."""
 
 import re
+import shlex
 from pathlib import Path
 
+import pytest
 import typer.main
 
 from ruvllm import errors, hub
@@ -71,3 +73,32 @@ def test_make_help_lists_every_target_that_the_pages_name() -> None:
     targets = set(re.findall(r"^([a-z-]+):.*## ", page("Makefile"), re.M))
     for name in ("README.md", "CONTRIBUTING.md", "docs/security.md"):
         assert set(re.findall(r"\bmake ([a-z-]+)", page(name))) <= targets | {"is"}, name
+
+
+# What the commands of these pages read.
+WRITTEN_BY_READERS = (
+    "keys.txt",
+    "text.txt",
+    "matters.txt",
+    "answers.jsonl",
+    "imatrix.gguf",
+    "questions.jsonl",
+)
+PAGES = [*sorted((ROOT / "docs" / "tutorials").glob("*.md")), ROOT / "docs" / "lm-eval.md"]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_the_commands_of_first_steps_are_understood(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command line takes each, as it stands there; nothing is carried out."""
+    for name in WRITTEN_BY_READERS:
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    text = path.read_text(encoding="utf-8")
+    lines = re.findall(r"^    ruvllm (.+)$", text, re.M) + re.findall(r"`ruvllm ([^`]+ [^`]+)`", text)
+    # The page on structured output has none.
+    assert lines or path.stem == "structured-output"
+    for line in lines:
+        name, *arguments = shlex.split(line, comments=True)
+        typer.main.get_command(app).commands[name].make_context(name, arguments)  # type: ignore[attr-defined]

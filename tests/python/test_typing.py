@@ -1,5 +1,6 @@
 """What a type checker says to a program that uses the package: mypy, as strict as it gets, on small files."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,32 +37,12 @@ def asked(llm: LLM, session: ChatSession, params: GenerateParams) -> str:
     session.send("a", top_k=1)
     return llm.chat("a", temperature=0, tool_choice="none").text
 """
-# Each line is refused, for what stands behind it.
-WRONG = """
-from ruvllm import LLM, AsyncEngine, ChatSession
-
-AsyncEngine("m", kv_formt="int8")  # Unexpected keyword argument "kv_formt"
-AsyncEngine("m", thraeds=3)  # Unexpected keyword argument "thraeds"
-LLM(kv_format="q3")  # Argument "kv_format" to "LLM" has incompatible type "Literal['q3']"
-LLM(isa="sse9")  # Argument "isa" to "LLM" has incompatible type "Literal['sse9']"
-LLM(activations="int4")  # Argument "activations" to "LLM" has incompatible type "Literal['int4']"
-LLM(threads="two")  # Argument "threads" to "LLM" has incompatible type "str"
-AsyncEngine.open("m", kv_formt="int8")  # Unexpected keyword argument "kv_formt"
-AsyncEngine.open("m", limits=3)  # Argument "limits" to "open" of "AsyncEngine" has incompatible type "int"
-LLM().chat("a", max_token=3)  # No overload variant of "chat"
-LLM().chat("a", temperature="cold")  # No overload variant of "chat"
-LLM().stream("a", max_tokens=None)  # Argument "max_tokens" to "stream"
-LLM().stream("a", tools=[])  # Unexpected keyword argument "tools" for "stream"
-LLM().generate("a", max_token=3)  # No overload variant of "generate"
-LLM().as_completed(["a"], stop=3)  # Argument "stop" to "as_completed"
-AsyncEngine().stream("a", sead=3)  # Unexpected keyword argument "sead" for "stream"
-ChatSession(LLM()).send("a", seed="x")  # Argument "seed" to "send"
-"""
+# Each line of it that has a comment behind it is refused, for what that says.
+WRONG = Path(__file__).with_name("wrong_uses.py")
+MARKED = re.compile(r"  # (?P<code>[a-z-]+): (?P<said>.+)")
 
 
-def said_by_mypy(source: str, folder: Path) -> list[str]:
-    path = folder / "program.py"
-    path.write_text(source, encoding="utf-8")
+def said_by_mypy(path: Path) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), str(path)],
         cwd=ROOT,
@@ -75,17 +56,23 @@ def said_by_mypy(source: str, folder: Path) -> list[str]:
 
 @pytest.mark.timeout(SECONDS)
 def test_what_is_right_passes(tmp_path: Path) -> None:
-    assert said_by_mypy(RIGHT, tmp_path) == []
+    path = tmp_path / "program.py"
+    path.write_text(RIGHT, encoding="utf-8")
+    assert said_by_mypy(path) == []
 
 
 @pytest.mark.timeout(SECONDS)
-def test_what_is_wrong_is_refused_where_it_stands(tmp_path: Path) -> None:
-    wanted = {
-        number: line.partition("  # ")[2]
-        for number, line in enumerate(WRONG.splitlines(), 1)
-        if "  # " in line
+def test_what_is_wrong_is_refused_where_it_stands() -> None:
+    marks = {
+        number: marked.groupdict()
+        for number, line in enumerate(WRONG.read_text(encoding="utf-8").splitlines(), 1)
+        if (marked := MARKED.search(line))
     }
-    said = said_by_mypy(WRONG, tmp_path)
-    found = {int(line.split(":")[1]): line for line in said}
-    assert found.keys() == wanted.keys(), said
-    assert [line for number, line in found.items() if wanted[number] not in line] == []
+    assert len(marks) >= 25
+    said = "\n".join(said_by_mypy(WRONG))
+    found = {
+        (int(number), code) for number, code in re.findall(r":(\d+): error: .*\[([a-z-]+)\]$", said, re.M)
+    }
+    assert found == {(number, mark["code"]) for number, mark in marks.items()}, said
+    lines = {number: re.findall(rf":{number}: error: (.*)", said) for number in marks}
+    assert [mark for number, mark in marks.items() if mark["said"] not in "\n".join(lines[number])] == []

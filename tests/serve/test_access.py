@@ -80,7 +80,8 @@ def code_of(answer: httpx.Response) -> str:
     ],
 )
 def test_without_a_key_nothing_is_answered(server: RunningServer, headers: dict[str, str]) -> None:
-    for path in ("/v1/models", "/metrics", "/v1/cache", "/server_info", "/model_info", "/nothing"):
+    told = ("/server_info", "/model_info", "/tokenizer_info")
+    for path in ("/v1/models", "/metrics", "/v1/cache", *told, "/nothing"):
         answer = httpx.get(f"{server.url}{path}", headers=headers)
         assert answer.status_code == 401, path
         assert answer.headers["www-authenticate"] == "Bearer"

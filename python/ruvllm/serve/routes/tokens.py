@@ -1,4 +1,4 @@
-"""`POST /tokenize` and `POST /detokenize`."""
+"""`POST /tokenize`, `POST /detokenize` and `GET /tokenizer_info`."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from ruvllm.errors import RuvLLMError
-from ruvllm.serve.asked_model import AskedModel
+from ruvllm.serve.asked_model import AskedModel, asked_model
 from ruvllm.serve.conversation import Conversation, conversation_tokens
 from ruvllm.serve.errors import ApiError, api_error
 from ruvllm.serve.json_answer import answer
@@ -67,6 +67,29 @@ async def _tokens(errand: Errand, model: AskedModel, body: TokenizeRequest) -> l
     return await errand.do(
         len(text), lambda: model.llm.tokenize(text, add_bos=add_bos, parse_special=parse_special)
     )
+
+
+@router.get("/tokenizer_info", response_model=None)
+async def tokenizer_info(request: Request) -> Response:
+    """Tell the first model's marks and chat template, under vLLM's names: lm-eval asks before it scores."""
+    model = await asked_model(server_of(request).models, None)
+    llm, tokenizer = model.llm, model.llm.tokenizer
+    if tokenizer is None:
+        raise ApiError(400, f"the model {model.name} has no tokenizer", code="invalid_value")
+
+    def whole() -> dict[str, Any]:
+        def text(token: int | None) -> str | None:
+            return None if token is None else tokenizer.token_text(token)
+
+        return {
+            "bos_token": text(tokenizer.bos_token),
+            "eos_token": text(tokenizer.eos_token),
+            "add_bos_token": tokenizer.adds_bos,
+            "model_max_length": llm.model_info.max_context,
+            "chat_template": llm.chat_template,
+        }
+
+    return await answer(errand_of(request), len(llm.chat_template or ""), whole)
 
 
 @router.post("/detokenize", response_model=None)

@@ -1,0 +1,78 @@
+"""What must come out of the rows of docs/coming-from.md that ask a server, and of those that are commands."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openai
+import pytest
+
+from tests.docs.coming_from_checks import Names, check, holds, is_a_call, is_a_city, is_a_decision
+
+holds("which models there are", lambda it: it == "smollm2-135m")
+holds("a chat", lambda it: it.choices[0].message.content and it.usage.completion_tokens <= 8)
+holds("a chat as a stream", lambda it: any(one.choices[0].delta.content for one in it if one.choices))
+holds("usage in a stream", lambda it: 1 <= it.completion_tokens <= 8)
+holds("several answers", lambda it: [one.index for one in it] == [0, 1])
+holds("a text that goes on", lambda it: it)
+holds("a response", lambda it: it)
+holds("an answer in a schema", lambda it: is_a_city(json.loads(it)))
+holds("a call of a tool", lambda it: is_a_call(it[0].function.name, it[0].function.arguments))
+holds("samplers that OpenAI has not", lambda it: it in ("stop", "length"))
+
+
+@check("the score of a text")
+def _(value: Any, names: Names) -> None:
+    score = names["llm"].score(names["llm"].tokenize("Paris is a city"))
+    assert value.token_logprobs[0] is None
+    assert [-one for one in value.token_logprobs[1:]] == pytest.approx(list(score), abs=1e-4)
+
+
+@check("vectors")
+def _(value: Any, names: Names) -> None:
+    own = names["llm"].embed(["Paris", "Rome"])
+    assert np.allclose([one.embedding for one in value], own, atol=1e-5)
+
+
+def no_route(what: str, call: Callable[[openai.OpenAI], object], condition: Callable[[Any], object]) -> None:
+    @check(what)
+    def _(value: Any, names: Names) -> None:
+        with pytest.raises(openai.NotFoundError):
+            call(names["client"])
+        assert condition(value), value
+
+
+no_route("speech", lambda it: it.audio.speech.create(input="a", model="m", voice="a"), lambda it: it is None)
+no_route("images", lambda it: it.images.generate(prompt="a"), lambda it: it is None)
+no_route("files and batches", lambda it: it.batches.list(), lambda it: sorted(it) == [0, 1])
+no_route("moderation", lambda it: it.moderations.create(input="a"), is_a_decision)
+
+
+# What the command line understands of each row of the second part.
+SMOLLM2 = "smollm2-135m"
+COMMANDS: dict[str, dict[str, object]] = {
+    "fetch a model": {"models": [SMOLLM2]},
+    "which are here": {"available": False},
+    "delete one": {"models": [SMOLLM2], "yes": True},
+    "what a model is": {"model": SMOLLM2},
+    "chat on the terminal": {"model": SMOLLM2, "prompt": None},
+    "one question": {"model": SMOLLM2, "prompt": "Hello"},
+    "serve": {"models": [SMOLLM2], "host": "127.0.0.1", "port": 8000},
+    "address and port": {"host": "0.0.0.0", "port": 8080, "insecure": True},
+    "a key": {"api_key": ["sk-12345678"]},
+    "a name of one's own": {"models": ["mine=smollm2-135m"]},
+    "several models": {"models": [SMOLLM2, "gemma-3-270m"]},
+    "length of the context": {"max_context": 4096},
+    "threads": {"threads": 2},
+    "keys and values in fewer bits": {"kv_format": "int8"},
+    "how many may wait": {"max_waiting": 100},
+    "adapters": {"adapter": ["tone=folder"]},
+    "write a smaller file": {"model": SMOLLM2, "target": Path("out.gguf"), "type_name": "Q4_K_M"},
+    "measure what matters": {"model": SMOLLM2, "text": Path("README.md"), "out": Path("imatrix.gguf")},
+    "perplexity": {"model": SMOLLM2, "text": Path("README.md"), "reference": None},
+    "speed of the engine": {"model": SMOLLM2},
+    "speed of a server": {"url": "http://127.0.0.1:8000"},
+    "does it fit": {"model": SMOLLM2},
+}
