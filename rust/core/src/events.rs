@@ -11,6 +11,25 @@ use crate::prefix::MissReason;
 use crate::sampling::TokenLogprobs;
 use crate::speculation::DraftCounts;
 
+/// What of a request ended its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoppedAt {
+    /// Its stop string of this index.
+    Text(usize),
+    /// One of its stop tokens.
+    Token(TokenId),
+}
+
+impl StoppedAt {
+    /// The index of the stop string, or the token.
+    pub fn parts(self) -> (Option<usize>, Option<TokenId>) {
+        match self {
+            Self::Text(index) => (Some(index), None),
+            Self::Token(token) => (None, Some(token)),
+        }
+    }
+}
+
 /// One thing that happened to a sequence.
 #[derive(Debug, Clone)]
 pub enum Event {
@@ -31,6 +50,8 @@ pub enum Event {
         sequence: SequenceId,
         /// Why.
         reason: FinishReason,
+        /// At what the request named it stopped.
+        stopped_at: Option<StoppedAt>,
         /// Text that was held back until the end.
         text: String,
         /// What it took.

@@ -174,7 +174,7 @@ fn end_tokens_and_limits_end_a_sequence() {
     let mut engine =
         ruvllm_core::engine::Engine::new(model.clone(), None, vec![end], config).unwrap();
     let mut task = greedy(10);
-    task.ignore_end = false;
+    task.bounds.ignore_end = false;
     let id = engine
         .add(request(&prompt(8, 1), Task::Generate(task)))
         .unwrap();
@@ -312,7 +312,7 @@ fn requests_that_cannot_be_served_are_refused_with_the_numbers() {
         assert!(error.contains(words), "{error} lacks '{words}'");
     }
     let mut task = greedy(3);
-    task.stop = vec!["x".to_owned()];
+    task.bounds.stop = vec!["x".to_owned()];
     let error = engine.add(request(&[3], Task::Generate(task))).unwrap_err();
     assert!(matches!(error, Error::Tokenization(_)), "{error}");
 }

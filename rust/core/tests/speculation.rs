@@ -17,7 +17,7 @@ use ruvllm_core::kv::KvWanted;
 use ruvllm_core::lora::{AdapterUse, Matrix, Values};
 use ruvllm_core::model::{AdapterPart, Model, Module};
 use ruvllm_core::sampling::SamplingParams;
-use ruvllm_core::sequence::{GenerateTask, Request, Task, ThinkingBudget};
+use ruvllm_core::sequence::{Bounds, GenerateTask, Request, Task, ThinkingBudget};
 use ruvllm_core::speculation::Lengths;
 use ruvllm_core::text::Vocabulary;
 use ruvllm_kernels::KvFormat;
@@ -45,6 +45,10 @@ struct Asked {
     is_cached: bool,
     is_adapted: bool,
     thinks: bool,
+    /// Letters that must not be in it, as a text; a stop token; and tokens before it may end.
+    banned: Option<String>,
+    stop_token: Option<u32>,
+    min_tokens: usize,
 }
 
 fn asked() -> impl Strategy<Value = Asked> {
@@ -74,7 +78,15 @@ fn asked() -> impl Strategy<Value = Asked> {
         prop_oneof![2 => Just(false), 1 => Just(true)],
         prop_oneof![2 => Just(false), 1 => Just(true)],
     );
-    (prompt, sampling, rest).prop_map(|(prompt, sampling, rest)| Asked {
+    let ends = (
+        prop_oneof![2 => Just(None), 1 => "[a-e]{1,3}".prop_map(Some)],
+        prop_oneof![2 => Just(None), 1 => (3_u32..40).prop_map(Some)],
+        prop_oneof![2 => Just(0_usize), 1 => 0_usize..20],
+    );
+    (prompt, sampling, rest, ends).prop_map(|(prompt, sampling, rest, ends)| Asked {
+        banned: ends.0,
+        stop_token: ends.1,
+        min_tokens: ends.2,
         prompt,
         temperature: sampling.0,
         filters: sampling.1,
@@ -144,6 +156,27 @@ fn budget(prompt: &[u32], words: &Vocabulary) -> Option<Box<ThinkingBudget>> {
 }
 
 impl Asked {
+    fn bounds(&self, has_grammar: bool) -> Bounds {
+        let letter = |letter: u8| (letter as char).to_string();
+        Bounds {
+            stop: self.stop.map(letter).into_iter().collect(),
+            stop_tokens: self.stop_token.into_iter().collect(),
+            min_tokens: if has_grammar {
+                0
+            } else {
+                self.min_tokens.min(self.max_tokens)
+            },
+            ignore_end: !has_grammar && self.seed.is_multiple_of(3),
+            // A grammar may leave nothing else.
+            banned: self
+                .banned
+                .clone()
+                .filter(|_| !has_grammar)
+                .into_iter()
+                .collect(),
+        }
+    }
+
     fn request(
         &self,
         grammars: &[Option<Arc<Grammar>>],
@@ -166,12 +199,7 @@ impl Asked {
         let task = GenerateTask {
             sampling,
             seed: self.seed,
-            stop: self
-                .stop
-                .map(|letter| (letter as char).to_string())
-                .into_iter()
-                .collect(),
-            ignore_end: grammar.is_none() && self.seed.is_multiple_of(3),
+            bounds: self.bounds(grammar.is_some()),
             thinking: budget(&self.prompt, words).filter(|_| self.thinks),
             grammar: grammar.map(|grammar| (grammar, Start { after })),
             ..greedy(self.max_tokens)

@@ -11,11 +11,10 @@ use guessing::{Guesses, answers_alone, run_in_turns, speculation};
 use proptest::prelude::*;
 use ruvllm_core::engine::Engine;
 use ruvllm_core::ids::TokenId;
-use ruvllm_core::prefix::Namespace;
 use ruvllm_core::sequence::{Request, Task};
 use ruvllm_core::speculation::automaton::{Automaton, Walk};
 use ruvllm_core::speculation::{
-    DraftCounts, Histories, Lengths, Lookups, Proposers, Source, Support,
+    DraftCounts, Histories, Lengths, Lookups, Owner, Proposers, Source, Support,
 };
 use support::{config, greedy, model, request};
 
@@ -65,18 +64,17 @@ proptest! {
     }
 }
 
-fn of(tenant: &str, adapter: u64) -> Namespace {
-    Namespace {
+fn of(tenant: &str, adapter: u64) -> Owner {
+    Owner {
         tenant: tenant.to_owned(),
         adapter,
-        rotary: 0,
     }
 }
 
 /// What is guessed behind a prompt.
 fn guessed(
     lookups: &Lookups,
-    owner: Option<&Namespace>,
+    owner: Option<&Owner>,
     prompt: &[TokenId],
 ) -> (Option<Support>, Vec<TokenId>) {
     let mut proposer = lookups.begin(owner, &[]);

@@ -2,7 +2,7 @@
 
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
-use ruvllm_core::events::Event;
+use ruvllm_core::events::{Event, StoppedAt};
 use ruvllm_core::ids::TokenId;
 use ruvllm_core::prefix::MissReason;
 
@@ -24,6 +24,8 @@ pub(crate) struct TokenEvent {
 pub(crate) struct FinishedEvent {
     sequence: u64,
     reason: &'static str,
+    /// The index of the stop string, or the stop token, that ended it.
+    stopped_at: Option<(Option<usize>, Option<TokenId>)>,
     text: String,
     prompt_tokens: usize,
     completion_tokens: usize,
@@ -83,12 +85,14 @@ pub(crate) fn to_python(
         Event::Finished {
             sequence,
             reason,
+            stopped_at,
             text,
             usage,
         } => {
             let event = FinishedEvent {
                 sequence: sequence.0,
                 reason: reason.name(),
+                stopped_at: stopped_at.map(StoppedAt::parts),
                 text,
                 prompt_tokens: usage.prompt_tokens,
                 completion_tokens: usage.completion_tokens,

@@ -19,8 +19,8 @@ use crate::learning::{CaptureSettings, HeadAdapter};
 #[derive(FromPyObject)]
 pub(crate) struct GenerationSettings<'py> {
     max_tokens: usize,
-    stop: Vec<String>,
-    ignore_end: bool,
+    /// Stop strings and tokens, how early none may come, whether the model's own count, and what is banned.
+    bounds: (Vec<String>, Vec<TokenId>, usize, bool, Vec<String>),
     tenant: String,
     cache_min_tokens: Option<usize>,
     adapters: Vec<AdapterUse<'py>>,
@@ -43,8 +43,7 @@ impl GenerationSettings<'_> {
             seed: sampling.seed.unwrap_or_else(random_seed),
             sampling,
             max_tokens: self.max_tokens,
-            stop: self.stop,
-            ignore_end: self.ignore_end,
+            bounds: self.bounds.into(),
             grammar: self
                 .grammar
                 .map(|grammar| (Arc::clone(&grammar.get().0), start)),

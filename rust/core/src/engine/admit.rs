@@ -8,7 +8,8 @@ use crate::lora::key_of;
 use crate::prefix::Namespace;
 use crate::sampling::{LogprobMeter, check_logprobs};
 use crate::sequence::{
-    Candidates, Capturing, Comparing, Generation, Request, Scoring, Sequence, Task, Work,
+    Candidates, Capturing, Comparing, GenerateTask, Generation, Request, Scoring, Sequence, Task,
+    Work,
 };
 
 use super::Engine;
@@ -129,11 +130,12 @@ impl Engine {
                         "max_tokens = 0; at least 1 is allowed".to_owned(),
                     ));
                 }
-                if self.ground.vocabulary.is_none() && !task.stop.is_empty() {
+                if self.ground.vocabulary.is_none() && !task.bounds.stop.is_empty() {
                     return Err(Error::Tokenization(
                         "stop strings need a tokenizer, and this model has none".to_owned(),
                     ));
                 }
+                self.check_ends(task)?;
                 let mut generation =
                     Generation::new(task.clone(), &request.tokens, self.ground.clone());
                 generation.capturing = self.capturing_of(request);
@@ -149,6 +151,39 @@ impl Engine {
                 Work::Generate(Box::new(generation))
             }
         })
+    }
+
+    /// Refuses ends that cannot be, and texts that cannot be known.
+    fn check_ends(&self, task: &GenerateTask) -> Result<()> {
+        let vocab = self.runner.model().spec().vocab_size;
+        let bounds = &task.bounds;
+        if let Some(token) = bounds
+            .stop_tokens
+            .iter()
+            .find(|token| **token as usize >= vocab)
+        {
+            return Err(Error::Config(format!(
+                "stop_token_ids has {token}; the model has {vocab} tokens"
+            )));
+        }
+        if bounds.min_tokens > task.max_tokens {
+            return Err(Error::Config(format!(
+                "min_tokens is {}; max_tokens = {} allows no more than that",
+                bounds.min_tokens, task.max_tokens
+            )));
+        }
+        if bounds.min_tokens > 0 && task.grammar.is_some() {
+            return Err(Error::Config(
+                "min_tokens goes on past the end of what the grammar allows; set one of them"
+                    .to_owned(),
+            ));
+        }
+        if self.ground.vocabulary.is_none() && !bounds.banned.is_empty() {
+            return Err(Error::Tokenization(
+                "bad_words need a tokenizer, and this model has none".to_owned(),
+            ));
+        }
+        Ok(())
     }
 
     /// Refuses places that are not in the prompt, or not in order, and tokens that there are not.

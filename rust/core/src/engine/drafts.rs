@@ -5,7 +5,7 @@ use crate::ids::TokenId;
 use crate::prefix::Namespace;
 use crate::sequence::{Sequence, Work};
 use crate::speculation::policy::{Candidate, MOST_GUESSES, lengths};
-use crate::speculation::{DraftCounts, Drafting, Lengths, Speculation, StepCosts};
+use crate::speculation::{DraftCounts, Drafting, Lengths, Owner, Speculation, StepCosts};
 
 use super::sequences::Sequences;
 
@@ -31,7 +31,8 @@ impl Drafts {
 
     /// Who guesses for an answer.
     pub(super) fn drafting(&self, owner: Option<&Namespace>, prediction: &[TokenId]) -> Drafting {
-        Drafting::new(self.settings.proposers.begin(owner, prediction))
+        let owner = owner.map(owner_of);
+        Drafting::new(self.settings.proposers.begin(owner.as_ref(), prediction))
     }
 
     /// Keeps what became of an answer for those that follow, if it may leave a trace.
@@ -40,7 +41,7 @@ impl Drafts {
         if guesses && sequence.cache_min_tokens.is_some() {
             let proposers = &self.settings.proposers;
             proposers.end(
-                &sequence.namespace,
+                &owner_of(&sequence.namespace),
                 &sequence.tokens,
                 sequence.prompt_tokens,
             );
@@ -61,6 +62,14 @@ impl Drafts {
             Lengths::AsPays => lengths(&self.costs, &candidates),
             Lengths::Always(_) => candidates.iter().map(|one| one.chances.len()).collect(),
         }
+    }
+}
+
+/// Whose answers are alike, of what decides about keys and values.
+fn owner_of(namespace: &Namespace) -> Owner {
+    Owner {
+        tenant: namespace.tenant.clone(),
+        adapter: namespace.adapter,
     }
 }
 

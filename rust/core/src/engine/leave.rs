@@ -29,9 +29,9 @@ impl Engine {
         }
         let usage = sequence.usage();
         sequence.work.keep_capture();
-        let text = match &mut sequence.work {
-            Work::Generate(generation) => generation.rest(),
-            _ => String::new(),
+        let (text, stopped_at) = match &mut sequence.work {
+            Work::Generate(generation) => (generation.rest(), generation.stopped_at),
+            _ => Default::default(),
         };
         if reason == FinishReason::Done
             && let Some(result) = sequence.work.result(id, &sequence.tokens)
@@ -41,6 +41,7 @@ impl Engine {
         self.controls.events.push(Event::Finished {
             sequence: id,
             reason,
+            stopped_at,
             text,
             usage,
         });

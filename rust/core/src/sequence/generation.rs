@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use ruvllm_kernels::Kernels;
 
+use super::bans::Bans;
 use super::capturing::Capturing;
 use super::request::GenerateTask;
 use super::thinking::Thinking;
 use crate::error::Result;
-use crate::events::FinishReason;
+use crate::events::{FinishReason, StoppedAt};
 use crate::grammar::Constraint;
 use crate::ids::TokenId;
 use crate::learning::CANDIDATES;
@@ -32,8 +33,15 @@ pub(crate) struct Generation {
     /// At most so many tokens, by the request or the context.
     most_tokens: usize,
     pub(crate) generated: usize,
-    /// What ends it, and is no part of it.
+    /// What ends it, and is no part of it: for all requests, and for this one.
     end_tokens: Arc<[TokenId]>,
+    stop_tokens: Vec<TokenId>,
+    /// Before so many tokens nothing of that is drawn.
+    min_tokens: usize,
+    /// What must not be in it.
+    bans: Option<Bans>,
+    /// What of the request has ended it.
+    pub(crate) stopped_at: Option<StoppedAt>,
     text: Option<TextOut>,
     /// What is kept of it for learning.
     pub(crate) capturing: Option<Capturing>,
@@ -88,9 +96,11 @@ impl Generation {
             }
             _ => None,
         };
+        let bounds = task.bounds;
+        let bans = Bans::new(&bounds.banned, ground.vocabulary.as_ref());
         let text = ground.vocabulary.map(|vocabulary| TextOut {
             detokenizer: Detokenizer::new(vocabulary, true).showing(&task.keep_special),
-            stop: StopMatcher::new(&task.stop),
+            stop: StopMatcher::new(&bounds.stop),
         });
         Self {
             sampler,
@@ -102,11 +112,15 @@ impl Generation {
                 .max_tokens
                 .min(ground.max_context.saturating_sub(prompt.len())),
             generated: 0,
-            end_tokens: if task.ignore_end {
+            end_tokens: if bounds.ignore_end {
                 Arc::default()
             } else {
                 ground.end_tokens
             },
+            stop_tokens: bounds.stop_tokens,
+            min_tokens: bounds.min_tokens,
+            bans,
+            stopped_at: None,
             text,
             capturing: None,
             drafting: None,
@@ -127,10 +141,9 @@ impl Generation {
 
     /// Draws the next token, and goes on with what must follow it: that needs no row to be drawn from.
     fn draw(&mut self, logits: &mut [f32], state: &[f32]) -> Result<()> {
-        let drawn = match (self.forced()?, &mut self.constraint) {
-            (Some(token), _) => self.sampler.given(token, logits)?,
-            (None, None) => self.sampler.sample(logits)?,
-            (None, Some(constraint)) => self.sampler.sample_among(logits, constraint)?,
+        let drawn = match self.forced()? {
+            Some(token) => self.sampler.given(token, logits)?,
+            None => self.drawn(logits)?,
         };
         if let Some(capturing) = &mut self.capturing
             && capturing.wants_more()
@@ -154,6 +167,27 @@ impl Generation {
             self.draft.stop();
         }
         Ok(())
+    }
+
+    /// Draws a token that may come next.
+    fn drawn(&mut self, logits: &mut [f32]) -> Result<Sampled> {
+        self.sampler.banned().clear();
+        if self.generated < self.min_tokens {
+            let ends = self.end_tokens.iter().chain(&self.stop_tokens);
+            self.sampler.banned().extend(ends);
+        }
+        loop {
+            let drawn = match &mut self.constraint {
+                None => self.sampler.sample(logits)?,
+                Some(constraint) => self.sampler.sample_among(logits, constraint)?,
+            };
+            match &self.bans {
+                Some(bans) if bans.complete_with(drawn.token) => {
+                    bans.refuse(drawn.token, self.sampler.banned());
+                }
+                _ => return Ok(drawn),
+            }
+        }
     }
 
     /// How many tokens may be guessed: the answer may not have more. What its grammar cannot go on with is not
@@ -194,7 +228,11 @@ impl Generation {
             Some(constraint) => constraint.accept(token)?,
             None => false,
         };
-        if self.end_tokens.contains(&token) {
+        let is_stop = self.stop_tokens.contains(&token);
+        if is_stop {
+            self.stopped_at = Some(StoppedAt::Token(token));
+        }
+        if is_stop || self.end_tokens.contains(&token) {
             self.accepted.push(Accepted {
                 part: None,
                 finish: Some(FinishReason::Stop),
@@ -203,9 +241,13 @@ impl Generation {
         }
         self.sampler.observe(token, true);
         self.generated += 1;
+        if let Some(bans) = &mut self.bans {
+            bans.accept(token);
+        }
         let (text, stopped) = match &mut self.text {
             Some(out) => {
                 let outcome = out.stop.push(out.detokenizer.push(token));
+                self.stopped_at = outcome.matched.map(StoppedAt::Text);
                 (outcome.emit, outcome.matched.is_some())
             }
             None => (String::new(), false),
@@ -232,7 +274,8 @@ impl Generation {
             return String::new();
         };
         let outcome = out.stop.push(out.detokenizer.finish());
-        if outcome.matched.is_some() {
+        if let Some(matched) = outcome.matched {
+            self.stopped_at = Some(StoppedAt::Text(matched));
             outcome.emit
         } else {
             outcome.emit + &out.stop.finish()

@@ -1,5 +1,6 @@
 //! One request's tokens, and what becomes of the rows that are computed for it.
 
+mod bans;
 mod capturing;
 mod comparing;
 mod generation;
@@ -25,7 +26,9 @@ use crate::speculation::DraftCounts;
 pub(crate) use capturing::Capturing;
 pub(crate) use comparing::Comparing;
 pub(crate) use generation::{Generation, Ground};
-pub use request::{CandidatePlace, Candidates, GenerateTask, Request, Task, ThinkingBudget};
+pub use request::{
+    Bounds, CandidatePlace, Candidates, GenerateTask, Request, Task, ThinkingBudget,
+};
 pub(crate) use work::{Scoring, Work};
 
 /// A request inside the engine.

@@ -88,10 +88,8 @@ pub struct GenerateTask {
     pub seed: u64,
     /// At most so many.
     pub max_tokens: usize,
-    /// Strings that end the text and are not part of it.
-    pub stop: Vec<String>,
-    /// Whether end-of-generation tokens are ordinary ones.
-    pub ignore_end: bool,
+    /// What ends it, and what must not be in it.
+    pub bounds: Bounds,
     /// What the answer must be, and where in it that begins.
     pub grammar: Option<(Arc<Grammar>, Start)>,
     /// How long the model may think before it answers; `None`: as long as it likes.
@@ -101,6 +99,35 @@ pub struct GenerateTask {
     /// What the answer may be like, for an engine that guesses; `None`: nothing is guessed of it. No token
     /// depends on it.
     pub prediction: Option<Vec<TokenId>>,
+}
+
+/// What ends an answer, and what must not be in it.
+#[derive(Debug, Clone, Default)]
+pub struct Bounds {
+    /// Strings that end the text and are not part of it.
+    pub stop: Vec<String>,
+    /// Tokens that end it and are not part of it.
+    pub stop_tokens: Vec<TokenId>,
+    /// Before so many tokens none is drawn that ends it.
+    pub min_tokens: usize,
+    /// Whether end-of-generation tokens are ordinary ones.
+    pub ignore_end: bool,
+    /// Texts that are nowhere in it, but for what a grammar or a budget leaves no choice of.
+    pub banned: Vec<String>,
+}
+
+impl From<(Vec<String>, Vec<TokenId>, usize, bool, Vec<String>)> for Bounds {
+    /// Its fields in their order.
+    fn from(fields: (Vec<String>, Vec<TokenId>, usize, bool, Vec<String>)) -> Self {
+        let (stop, stop_tokens, min_tokens, ignore_end, banned) = fields;
+        Self {
+            stop,
+            stop_tokens,
+            min_tokens,
+            ignore_end,
+            banned,
+        }
+    }
 }
 
 /// How long a model may think, and how its thoughts end.

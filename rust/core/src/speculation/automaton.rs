@@ -11,6 +11,8 @@ const NONE: u32 = u32::MAX;
 /// The empty string.
 const ROOT: u32 = 0;
 const FIRST_SLOTS: usize = 64;
+/// Stands behind one of several texts; no model has so many tokens.
+pub(super) const BORDER: TokenId = TokenId::MAX;
 
 /// The longest end of a text that stands in it elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

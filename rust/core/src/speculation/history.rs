@@ -7,10 +7,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::automaton::{Automaton, Walk};
-use super::lookup::BORDER;
+use super::automaton::{Automaton, BORDER, Walk};
+use super::proposer::Owner;
 use crate::ids::TokenId;
-use crate::prefix::Namespace;
 
 /// What all histories of an engine may take.
 const BUDGET_BYTES: usize = 16 << 20;
@@ -34,9 +33,6 @@ struct Known {
     /// Counts uses.
     uses: u64,
 }
-
-/// Whose answers, and by which adapter.
-type Owner = (String, u64);
 
 /// The answers of one owner.
 #[derive(Debug, Default)]
@@ -78,12 +74,11 @@ impl Histories {
     }
 
     /// Follows an answer of one owner through what others were told.
-    pub(super) fn follow(&self, namespace: &Namespace) -> Following {
+    pub(super) fn follow(&self, owner: &Owner) -> Following {
         let mut known = lock(&self.known);
         known.uses += 1;
         let used = known.uses;
-        let owner = (namespace.tenant.clone(), namespace.adapter);
-        let history = Arc::clone(known.by_owner.entry(owner).or_default());
+        let history = Arc::clone(known.by_owner.entry(owner.clone()).or_default());
         let generation = {
             let mut history = lock(&history);
             history.used = used;
@@ -98,13 +93,13 @@ impl Histories {
     }
 
     /// Takes in what an answer has become: a text of which the prompt is the beginning.
-    pub(super) fn keep(&self, namespace: &Namespace, tokens: &[TokenId], prompt_tokens: usize) {
+    pub(super) fn keep(&self, owner: &Owner, tokens: &[TokenId], prompt_tokens: usize) {
         let begin = prompt_tokens.saturating_sub(PROMPT_TOKENS);
         let end = tokens.len().min(prompt_tokens + MOST_TOKENS);
         if end <= prompt_tokens {
             return;
         }
-        let Following { history, .. } = self.follow(namespace);
+        let Following { history, .. } = self.follow(owner);
         lock(&history).add(&tokens[begin..end], self.budget / PART_OF_BUDGET);
         while self.bytes() > self.budget && self.forget_one() {}
     }

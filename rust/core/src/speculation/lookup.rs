@@ -2,14 +2,10 @@
 
 use std::collections::VecDeque;
 
-use super::automaton::Automaton;
+use super::automaton::{Automaton, BORDER};
 use super::history::{Following, Histories};
-use super::proposer::{Proposer, Proposers, Source, Support};
+use super::proposer::{Owner, Proposer, Proposers, Source, Support};
 use crate::ids::TokenId;
-use crate::prefix::Namespace;
-
-/// Behind a prediction or an answer; no model has so many tokens.
-pub(super) const BORDER: TokenId = TokenId::MAX;
 
 /// Guesses what followed upon the longest end of the text that stood in it before, where it stood last.
 #[derive(Debug, Default)]
@@ -41,7 +37,7 @@ impl Lookups {
 }
 
 impl Proposers for Lookups {
-    fn begin(&self, owner: Option<&Namespace>, prediction: &[TokenId]) -> Box<dyn Proposer> {
+    fn begin(&self, owner: Option<&Owner>, prediction: &[TokenId]) -> Box<dyn Proposer> {
         Box::new(Lookup {
             history: owner.map(|owner| self.histories.follow(owner)),
             prediction: prediction.iter().copied().collect(),
@@ -49,7 +45,7 @@ impl Proposers for Lookups {
         })
     }
 
-    fn end(&self, owner: &Namespace, tokens: &[TokenId], prompt_tokens: usize) {
+    fn end(&self, owner: &Owner, tokens: &[TokenId], prompt_tokens: usize) {
         self.histories.keep(owner, tokens, prompt_tokens);
     }
 

@@ -23,7 +23,7 @@ pub(crate) use drafting::MOST_TAKEN;
 pub use drafting::{DraftCounts, Drafting};
 pub use history::Histories;
 pub use lookup::{Lookup, Lookups};
-pub use proposer::{Proposer, Proposers, Source, Support};
+pub use proposer::{Owner, Proposer, Proposers, Source, Support};
 
 use crate::clock::Clock;
 

@@ -3,7 +3,15 @@
 use std::fmt::Debug;
 
 use crate::ids::TokenId;
-use crate::prefix::Namespace;
+
+/// Whose answers are kept for each other.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Owner {
+    /// On whose account: tenants learn nothing of each other, not even by the time.
+    pub tenant: String,
+    /// The generation of the adapter; 0 is the model alone.
+    pub adapter: u64,
+}
 
 /// Upon what guesses rest: the longer the match, the likelier they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,10 +61,10 @@ pub trait Proposer: Debug + Send + Sync {
 pub trait Proposers: Debug + Send + Sync {
     /// One that has seen nothing of the text yet; `prediction` is what the caller thinks that the answer will be. Whoever
     /// wants to leave no trace has no `owner`.
-    fn begin(&self, owner: Option<&Namespace>, prediction: &[TokenId]) -> Box<dyn Proposer>;
+    fn begin(&self, owner: Option<&Owner>, prediction: &[TokenId]) -> Box<dyn Proposer>;
 
     /// Hears what became of an answer: a text of which the prompt is the beginning.
-    fn end(&self, owner: &Namespace, tokens: &[TokenId], prompt_tokens: usize) {
+    fn end(&self, owner: &Owner, tokens: &[TokenId], prompt_tokens: usize) {
         let _ = (owner, tokens, prompt_tokens);
     }
 

@@ -29,6 +29,7 @@ mod word_rules;
 pub use detokenizer::Detokenizer;
 pub use source::VocabularySource;
 pub use special::MarkPlaces;
+pub(crate) use stop::Pattern;
 pub use stop::{StopMatcher, StopOutcome};
 pub use tokenizer::{EncodeOptions, Tokenizer};
 pub use vocabulary::Vocabulary;

@@ -24,7 +24,7 @@ pub struct StopMatcher {
 
 /// One stop string as a Knuth-Morris-Pratt automaton.
 #[derive(Debug, Clone)]
-struct Pattern {
+pub(crate) struct Pattern {
     bytes: Vec<u8>,
     /// `borders[i]`: the longest proper prefix of `bytes[..=i]` that is also its suffix.
     borders: Vec<usize>,
@@ -33,7 +33,7 @@ struct Pattern {
 }
 
 impl Pattern {
-    fn new(bytes: &[u8]) -> Self {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
         let mut borders = vec![0; bytes.len()];
         let mut length = 0;
         for index in 1..bytes.len() {
@@ -53,17 +53,37 @@ impl Pattern {
     }
 
     /// Takes one byte and tells whether the stop string is now complete. An empty one never is.
-    fn advance(&mut self, byte: u8) -> bool {
+    pub(crate) fn advance(&mut self, byte: u8) -> bool {
+        self.num_matched = self.behind(self.num_matched, byte);
+        self.is_whole(self.num_matched)
+    }
+
+    /// How long the longest prefix is that the text ends with, behind one with `num_matched` and a byte more.
+    fn behind(&self, mut num_matched: usize, byte: u8) -> usize {
         if self.bytes.is_empty() {
-            return false;
+            return 0;
         }
-        while self.num_matched > 0 && self.bytes[self.num_matched] != byte {
-            self.num_matched = self.borders[self.num_matched - 1];
+        // What was found may begin again within itself.
+        if num_matched == self.bytes.len() {
+            num_matched = self.borders[num_matched - 1];
         }
-        if self.bytes[self.num_matched] == byte {
-            self.num_matched += 1;
+        while num_matched > 0 && self.bytes[num_matched] != byte {
+            num_matched = self.borders[num_matched - 1];
         }
-        self.num_matched == self.bytes.len()
+        num_matched + usize::from(self.bytes[num_matched] == byte)
+    }
+
+    fn is_whole(&self, num_matched: usize) -> bool {
+        num_matched > 0 && num_matched == self.bytes.len()
+    }
+
+    /// Whether it would be complete somewhere in `bytes`, if these came next.
+    pub(crate) fn is_complete_within(&self, bytes: &[u8]) -> bool {
+        let mut num_matched = self.num_matched;
+        bytes.iter().any(|byte| {
+            num_matched = self.behind(num_matched, *byte);
+            self.is_whole(num_matched)
+        })
     }
 }
 

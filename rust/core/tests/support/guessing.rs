@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use ruvllm_core::clock::SteppedClock;
 use ruvllm_core::engine::{Engine, EngineConfig, Pause, Plan, PlanRow};
-use ruvllm_core::events::{Event, FinishReason, Usage};
+use ruvllm_core::events::{Event, FinishReason, StoppedAt, Usage};
 use ruvllm_core::ids::{SequenceId, TokenId};
 use ruvllm_core::model::Model;
-use ruvllm_core::prefix::Namespace;
 use ruvllm_core::sampling::TokenLogprobs;
 use ruvllm_core::sequence::{Request, Task};
-use ruvllm_core::speculation::{Lengths, Lookups, Proposer, Proposers, Speculation, Support};
+use ruvllm_core::speculation::{
+    Lengths, Lookups, Owner, Proposer, Proposers, Speculation, Support,
+};
 use ruvllm_core::text::Vocabulary;
 
 /// Who guesses. All but history are given the answer as their prediction.
@@ -43,7 +44,7 @@ pub fn speculation(kind: Guesses, lengths: Lengths) -> Speculation {
 struct Scripts(Guesses);
 
 impl Proposers for Scripts {
-    fn begin(&self, _: Option<&Namespace>, prediction: &[TokenId]) -> Box<dyn Proposer> {
+    fn begin(&self, _: Option<&Owner>, prediction: &[TokenId]) -> Box<dyn Proposer> {
         Box::new(Script {
             kind: self.0,
             text: prediction.to_vec(),
@@ -101,6 +102,7 @@ pub struct Answer {
     pub text: String,
     pub logprobs: Vec<Option<Measured>>,
     pub reason: Option<&'static str>,
+    pub stopped_at: Option<StoppedAt>,
     pub completion_tokens: usize,
     pub error: Option<String>,
 }
@@ -153,12 +155,14 @@ pub fn collect(engine: &mut Engine, answers: &mut BTreeMap<SequenceId, Answer>) 
             Event::Finished {
                 sequence,
                 reason,
+                stopped_at,
                 text,
                 usage,
             } => {
                 let answer = answers.entry(sequence).or_default();
                 answer.text += &text;
                 answer.reason = Some(FinishReason::name(reason));
+                answer.stopped_at = stopped_at;
                 answer.completion_tokens = usage.completion_tokens;
             }
             Event::Failed { sequence, error } => {

@@ -13,7 +13,7 @@ use ruvllm_core::memory::Watermarks;
 use ruvllm_core::model::{ActivationPrecision, LoadOptions, Model, load, open};
 use ruvllm_core::prefix::PrefixLimits;
 use ruvllm_core::sampling::{SamplingParams, TokenLogprobs};
-use ruvllm_core::sequence::{GenerateTask, Request, Task};
+use ruvllm_core::sequence::{Bounds, GenerateTask, Request, Task};
 
 pub fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -62,8 +62,10 @@ pub fn greedy(max_tokens: usize) -> GenerateTask {
         sampling,
         seed: 1,
         max_tokens,
-        stop: vec![],
-        ignore_end: true,
+        bounds: Bounds {
+            ignore_end: true,
+            ..Bounds::default()
+        },
         grammar: None,
         thinking: None,
         keep_special: vec![],

@@ -13,7 +13,7 @@ use super::join::Gathered;
 use super::scratch::Scratch;
 use super::segment::{Panels, Segment};
 use super::setting::{QUERY_ROWS, Setting};
-use super::tile::Walk;
+use super::walk::Walk;
 
 /// Where it goes what the segments hold.
 pub(crate) enum Target<'a, 'b> {

@@ -16,6 +16,11 @@ use super::rotation;
 
 /// Positions of a block.
 pub const BLOCK_TOKENS: usize = 16;
+/// Positions of a segment: so many of a context have a softmax of their own.
+pub const SEGMENT_TOKENS: usize = 256;
+/// Blocks of a segment.
+pub(crate) const SEGMENT_BLOCKS: usize = SEGMENT_TOKENS / BLOCK_TOKENS;
+const _: () = assert!(SEGMENT_TOKENS.is_multiple_of(BLOCK_TOKENS));
 /// Bytes of a head's scales in one block: f32, of keys and of values.
 pub(super) const SCALE_BYTES: usize = 2 * BLOCK_TOKENS * size_of::<f32>();
 // Scales and what follows them stand as the block's beginning does.

@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use super::block_keys::BlockKeys;
 use super::join::check_parts;
-use super::layout::{BLOCK_TOKENS, KvFormat, KvLayout, Side};
+use super::layout::{BLOCK_TOKENS, KvFormat, KvLayout, SEGMENT_BLOCKS, SEGMENT_TOKENS, Side};
 use super::packing::{Halves, Packing};
 use super::rotation;
 use super::rows::RowsMut;
 use super::run::{KvRows, KvRun};
 use super::storage::{KvDataMut, KvView};
 use super::stored::{Stored, write_scale};
-use super::task::{AttentionTask, SEGMENT_BLOCKS, SEGMENT_TOKENS};
+use super::task::AttentionTask;
 
 pub(crate) fn attend(tiers: &[AttentionTask<'_>], output: &mut RowsMut<'_>) {
     let mut parts = Vec::new();

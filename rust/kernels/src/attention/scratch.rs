@@ -4,10 +4,11 @@ use std::f32::consts::LOG2_E;
 use std::mem::MaybeUninit;
 
 use super::arithmetic::{Arithmetic, Floats};
+use super::layout::SEGMENT_TOKENS;
 use super::rotation;
 use super::rows::QueryRows;
 use super::setting::{QUERY_ROWS, Setting};
-use super::task::{Dimensions, SEGMENT_TOKENS};
+use super::task::Dimensions;
 use crate::simd::prefetch;
 
 /// Floats of a cache line; rows of scratch memory begin on one.

@@ -3,10 +3,9 @@
 use std::ops::Range;
 
 use super::ahead::Ahead;
-use super::layout::{BLOCK_TOKENS, Side};
+use super::layout::{BLOCK_TOKENS, SEGMENT_BLOCKS, SEGMENT_TOKENS, Side};
 use super::setting::Setting;
 use super::stored::Stored;
-use super::task::{SEGMENT_BLOCKS, SEGMENT_TOKENS};
 
 /// How far ahead of the sums memory is asked for.
 const AHEAD_BYTES: usize = 8 << 10;

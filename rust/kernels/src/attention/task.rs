@@ -1,15 +1,9 @@
 //! What one call of attention is about: the shape of a layer, some queries, and what of the context they see.
 
 use super::block_keys::BlockKeys;
-use super::layout::BLOCK_TOKENS;
+use super::layout::{BLOCK_TOKENS, SEGMENT_BLOCKS, SEGMENT_TOKENS};
 use super::rows::{QueryRows, RowsMut};
 use super::storage::KvView;
-
-/// Positions of a segment.
-pub const SEGMENT_TOKENS: usize = 256;
-/// Blocks of a segment.
-pub(crate) const SEGMENT_BLOCKS: usize = SEGMENT_TOKENS / BLOCK_TOKENS;
-const _: () = assert!(SEGMENT_TOKENS.is_multiple_of(BLOCK_TOKENS));
 
 /// What is the same for every query of a layer.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -6,39 +6,20 @@
 
 use std::ops::Range;
 
-use super::ahead::Ahead;
 use super::arithmetic::{Arithmetic, Weights, together, width};
-use super::block_keys;
+use super::block_scores;
 use super::join::{Gathered, Share, join};
-use super::layout::{BLOCK_TOKENS, SCALE_BYTES, Side};
+use super::layout::{BLOCK_TOKENS, SCALE_BYTES, SEGMENT_TOKENS, Side};
 use super::multiply::{Panel, multiply};
 use super::scratch::Scratch;
-use super::segment::{Seen, Segment};
-use super::setting::Setting;
+use super::segment::Seen;
 use super::soften::{Softened, mask, soften};
 use super::stored::Stored;
-use super::task::SEGMENT_TOKENS;
+use super::walk::Walk;
 use crate::simd::Lanes;
 
 /// Blocks that go through all columns of a wide head before the next ones do.
 const WIDE_BLOCKS: usize = 4;
-
-/// On the way through a segment.
-pub(crate) struct Walk<'a, 'b, A: Arithmetic> {
-    pub(super) arithmetic: A,
-    pub(super) setting: Setting<'a>,
-    pub(super) segment: Segment<'b, A::Stored>,
-    pub(super) ahead: Ahead<'b, A::Stored>,
-    /// Whether what is read now comes for the first time, and what comes behind it is to be asked for.
-    pub(super) is_asking: bool,
-}
-
-impl<'b, A: Arithmetic> Walk<'_, 'b, A> {
-    #[inline(always)]
-    fn ahead(&mut self) -> Option<&mut Ahead<'b, A::Stored>> {
-        self.is_asking.then_some(&mut self.ahead)
-    }
-}
 
 /// One segment for some rows.
 ///
@@ -60,7 +41,7 @@ pub(crate) unsafe fn tile<A: Arithmetic, const ROWS: usize>(
     // SAFETY: each step comes after the one before, and the results of a row, `head_dim` of them, before the slice of them.
     unsafe {
         scores::<A, ROWS>(walk, first_row, seen.blocks(), scratch);
-        block_keys::add_scores::<A, ROWS>(walk, first_row, seen.blocks(), scratch);
+        block_scores::add::<A, ROWS>(walk, first_row, seen.blocks(), scratch);
         let statistics = weights::<A, ROWS>(walk, &seen, scratch);
         values::<A, ROWS>(walk, &seen.some, scratch, &statistics);
         for (row, Statistics { maximum, sum, .. }) in statistics.into_iter().enumerate() {

@@ -251,7 +251,8 @@ macro_rules! attention_entries {
             use crate::attention::packing::Halves;
             use crate::attention::scratch::Scratch;
             use crate::attention::setting::Setting;
-            use crate::attention::tile::{self, Walk};
+            use crate::attention::tile;
+            use crate::attention::walk::Walk;
             use crate::attention::{KvData, KvFormat};
             use crate::simd::pairs::Pairs;
 

@@ -13,7 +13,7 @@ use ruvllm_core::memory::Watermarks;
 use ruvllm_core::model::{ActivationPrecision, LoadOptions, load, open};
 use ruvllm_core::prefix::PrefixLimits;
 use ruvllm_core::sampling::SamplingParams;
-use ruvllm_core::sequence::{GenerateTask, Request, Task};
+use ruvllm_core::sequence::{Bounds, GenerateTask, Request, Task};
 use ruvllm_kernels::Kernels;
 use ruvllm_packs::{Downgrade, Floors, Operation, PackManager};
 
@@ -60,8 +60,10 @@ fn tokens(engine: &mut Engine, count: u32) -> Vec<Vec<u32>> {
             sampling,
             seed: 1,
             max_tokens: GENERATED,
-            stop: vec![],
-            ignore_end: true,
+            bounds: Bounds {
+                ignore_end: true,
+                ..Bounds::default()
+            },
             grammar: None,
             thinking: None,
             keep_special: vec![],
