@@ -44,15 +44,21 @@ def test_chat_answers_a_prompt() -> None:
     assert "Paris" in ruvllm("chat", *SYSTEM, "--prompt", "What is the capital of France?", "-T", "0")
 
 
-def test_run_is_repeatable_with_a_seed() -> None:
-    arguments = ("run", "Once upon a time", "-m", MODEL, "-n", "24", "--seed", "7")
+def test_run_answers_a_prompt_about_what_stdin_holds() -> None:
+    """As Ollama's does."""
+    text = "The capital of France is Paris.\n"
+    assert "Paris" in ruvllm("run", MODEL, "What is the capital of France?", *SYSTEM, "-T", "0", stdin=text)
+
+
+def test_complete_is_repeatable_with_a_seed() -> None:
+    arguments = ("complete", MODEL, "Once upon a time", "-n", "24", "--seed", "7")
     first = ruvllm(*arguments)
     assert len(first) > 20
     assert ruvllm(*arguments) == first
 
 
-def test_run_json() -> None:
-    result = json.loads(ruvllm("run", "Two and two is", "-m", MODEL, "-n", "8", "-T", "0", "--json"))
+def test_complete_json() -> None:
+    result = json.loads(ruvllm("complete", MODEL, "Two and two is", "-n", "8", "-T", "0", "--json"))
     assert result["text"]
     assert result["usage"]["completion_tokens"] == len(result["token_ids"]) <= 8
     assert result["timings"]["first_token_seconds"] <= result["timings"]["total_seconds"]

@@ -16,10 +16,11 @@ import typer
 
 from ruvllm._settings import Setting, settings_of
 from ruvllm.cli import terminal
+from ruvllm.cli.foreign import RuvllmCommand
 from ruvllm.errors import ConfigError, RuvLLMError
 from ruvllm.observability.logs import log_to_stderr
 
-__all__ = ["CommonOptions", "command", "flag", "flags_on_the_line", "is_given"]
+__all__ = ["CommonOptions", "command", "flag", "flags_on_the_line", "is_given", "stands_on_the_line"]
 
 Function = Callable[..., None]
 Group = TypeVar("Group")
@@ -28,8 +29,11 @@ LOG_LEVELS = ("debug", "info", "warning", "error", "off")
 
 def flag(*names: str, help: str, variable: str | None = None, **settings: Any) -> Any:
     """Return a typer option whose variable is `RUVLLM_` and its first name, unless told otherwise."""
-    variable = variable or "RUVLLM_" + names[0].lstrip("-").upper().replace("-", "_")
-    return typer.Option(*names, help=help, envvar=variable, **settings)
+    by_rule = "RUVLLM_" + names[0].lstrip("-").upper().replace("-", "_")
+    # The rule stands below the examples, once; what does not follow it is said.
+    return typer.Option(
+        *names, help=help, envvar=variable or by_rule, show_envvar=variable is not None, **settings
+    )
 
 
 def is_given(context: typer.Context, name: str) -> bool:
@@ -38,15 +42,19 @@ def is_given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT")
 
 
+def stands_on_the_line(context: typer.Context, name: str) -> bool:
+    """Whether a flag stands on the command line itself."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def flags_on_the_line(context: typer.Context, group: type) -> list[str]:
     """The flags of a group that stand on the command line itself, as users write them."""
     names = {member.name for member in _flags_of(group)}
     return [
         parameter.opts[0]
         for parameter in context.command.params
-        if parameter.name in names
-        and (source := context.get_parameter_source(parameter.name)) is not None
-        and source.name == "COMMANDLINE"
+        if parameter.name in names and stands_on_the_line(context, parameter.name)
     ]
 
 
@@ -97,7 +105,7 @@ def command(app: typer.Typer, name: str, *, examples: Sequence[str]) -> Callable
         )
         run.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in every}
-        app.command(name, help=inspect.getdoc(function), epilog=_epilog(examples))(run)
+        app.command(name, cls=RuvllmCommand, help=inspect.getdoc(function), epilog=_epilog(examples))(run)
         return function
 
     return register
@@ -178,14 +186,15 @@ def _flags_of(group: type) -> list[inspect.Parameter]:
             flat += _flags_of(hint)
         elif settings:
             if field.name in settings and settings[field.name].has_flag:
-                flat.append(_flag_of(settings[field.name]))
+                panel = group.__name__.removesuffix("Settings")
+                flat.append(_flag_of(settings[field.name], panel))
         else:
             assert field.default is not MISSING, f"{group.__name__}.{field.name} needs a default"  # noqa: S101
             flat.append(_keyword(field.name, field.default, hint))
     return flat
 
 
-def _flag_of(setting: Setting) -> inspect.Parameter:
+def _flag_of(setting: Setting, panel: str) -> inspect.Parameter:
     """The flag of one of the library's settings; a value is refused by it as a program's would be."""
 
     def checked(value: Any) -> Any:
@@ -199,7 +208,14 @@ def _flag_of(setting: Setting) -> inspect.Parameter:
     kind: Any = next((one for one in setting.kinds if one in (bool, int, float)), str)
     least = setting.bounds if isinstance(setting.bounds, int) else None
     choices = "|".join(setting.choices) or None
-    option = flag(*setting.flags, help=setting.help, min=least, metavar=choices, callback=checked)
+    option = flag(
+        *setting.flags,
+        help=setting.help,
+        min=least,
+        metavar=choices,
+        callback=checked,
+        rich_help_panel=panel,
+    )
     annotation: Any = Annotated[kind if setting.default is not None else kind | None, option]
     return _keyword(setting.name, setting.default, annotation)
 
@@ -223,5 +239,9 @@ def _keyword(name: str, default: Any, annotation: Any) -> inspect.Parameter:
 
 def _epilog(examples: Sequence[str]) -> str:
     # typer joins single line breaks; square brackets would be markup.
-    lines = ["[bold]Examples[/bold]", *(f"  {example}".replace("[", r"\[") for example in examples)]
+    lines = [
+        "[bold]Examples[/bold]",
+        *(f"  {example}".replace("[", r"\[") for example in examples),
+        "Every flag can be set by a variable: RUVLLM_QUIET=1 is --quiet.",
+    ]
     return "\n\n".join(lines)

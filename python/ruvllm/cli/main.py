@@ -11,6 +11,7 @@ from ruvllm.cli import (
     bench,
     bench_serve,
     chat,
+    complete,
     decide,
     doctor,
     evaluate,
@@ -23,15 +24,17 @@ from ruvllm.cli import (
     pull,
     quantize,
     remove,
-    run,
+    running_models,
     serve,
     train,
 )
+from ruvllm.cli.foreign import RuvllmGroup
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="ruvllm",
+    cls=RuvllmGroup,
     help="Language models on the CPU you have. Start with: [bold]ruvllm chat[/bold]",
     epilog="Every flag can be set by a variable: RUVLLM_THREADS=4 is --threads 4. "
     "`ruvllm COMMAND --help` has examples.",
@@ -42,8 +45,9 @@ app = typer.Typer(
 )
 for module in (
     chat,
-    run,
+    complete,
     serve,
+    running_models,
     pull,
     list_models,
     info,

@@ -16,7 +16,7 @@ from ruvllm.hub import download, pypi
 from ruvllm.hub.progress import bar
 from ruvllm.hub.reference import HubModel, LocalModelPath, Reference, RegistryModel, called, parse
 from ruvllm.hub.registry import DEFAULT_REGISTRY, Registry, RegistryEntry, WheelPart
-from ruvllm.hub.selection import select_adapter
+from ruvllm.hub.selection import quantization_of, select_adapter
 from ruvllm.hub.storage import cache_folder, model_folder, state_folder
 from ruvllm.hub.store import LocalModel
 from ruvllm.hub.store import list_models as list  # the interface's name; no `list[...]` in this module
@@ -38,6 +38,7 @@ __all__ = [
     "list",
     "parse",
     "pull",
+    "quantization_of",
     "remove",
     "resolve",
     "resolve_adapter",
