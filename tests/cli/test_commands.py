@@ -14,17 +14,18 @@ import pytest
 import typer.main
 
 from ruvllm import hub
-from ruvllm.cli.main import app
+from ruvllm.cli.main import MODULES, _app_of, whole_app
 from ruvllm.cli.options import SamplingOptions
 from ruvllm.params import GenerateParams
 from tests.cli.fake_engine import FakeLLM
+from tests.conftest import FIXTURES
 
 Ruvllm = Callable[..., Any]
 
 
 def every_command() -> dict[str, Any]:
     """All commands by name, those of groups as `packs verify`; and the groups themselves."""
-    tops = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    tops = typer.main.get_command(whole_app()).commands  # type: ignore[attr-defined]
     inner = {
         f"{name} {part}": command
         for name, group in tops.items()
@@ -419,6 +420,35 @@ def test_start_is_quick() -> None:
     assert min(help_seconds / nothing for help_seconds, nothing in times) < 16, times
 
 
+def test_a_module_registers_what_the_table_says() -> None:
+    """Of a command that is called no other module is imported."""
+    for module, names in MODULES.items():
+        found = typer.main.get_command(_app_of([module])).commands  # type: ignore[attr-defined]
+        assert tuple(found) == names
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["info", "MODEL"], ["--version"]])
+def test_what_tells_loads_little(arguments: list[str]) -> None:
+    """No command but the one that is called, and of the engine no more than its reader of heads."""
+    heavy = [
+        "numpy",
+        "pydantic_settings",
+        "httpx",
+        "fastapi",
+        "ruvllm.llm",
+        "ruvllm.serve",
+        "ruvllm.cli.chat",
+    ]
+    heavy += [] if arguments[0] == "info" else ["ruvllm._native"]
+    words = [str(FIXTURES / "gguf" / "llama-gqa.gguf") if word == "MODEL" else word for word in arguments]
+    script = (
+        f"import sys; sys.argv[1:] = {words}\nfrom ruvllm.cli.main import main\n"
+        f"try: main()\nfinally: print([name for name in {heavy} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
 def test_starting_loads_nothing_heavy() -> None:
     heavy = [
         "numpy",
@@ -429,6 +459,9 @@ def test_starting_loads_nothing_heavy() -> None:
         "huggingface_hub.hf_api",
         "httpx",
     ]
-    script = f"import ruvllm.cli.main, sys; print([name for name in {heavy} if name in sys.modules])"
+    script = (
+        "import ruvllm.cli.main, sys; ruvllm.cli.main.whole_app(); "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
     found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
     assert found.strip() == "[]"

@@ -8,7 +8,7 @@ import pytest
 import typer.main
 
 from ruvllm.cli.foreign import COMMANDS, OTHER_FLAGS, SAME_FLAGS
-from ruvllm.cli.main import app
+from ruvllm.cli.main import whole_app
 from tests.cli.fake_engine import FakeLLM
 
 Ruvllm = Callable[..., Any]
@@ -26,7 +26,7 @@ def test_a_command_of_others_is_answered(ruvllm: Ruvllm, name: str) -> None:
 
 
 def test_what_they_are_told_to_use_is_there() -> None:
-    ours = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    ours = typer.main.get_command(whole_app()).commands  # type: ignore[attr-defined]
     assert not set(COMMANDS) & set(ours)
     for advice in COMMANDS.values():
         for named in advice.split("`ruvllm ")[1:]:
@@ -57,7 +57,7 @@ def test_llama_cpps_flags_are_taken(ruvllm: Ruvllm, model: str, command: str) ->
 
 @pytest.mark.parametrize(("theirs", "ours"), SAME_FLAGS.items())
 def test_what_is_the_same_has_a_flag_here(theirs: str, ours: str) -> None:
-    command = typer.main.get_command(app).commands["run"]  # type: ignore[attr-defined]
+    command = typer.main.get_command(whole_app()).commands["run"]  # type: ignore[attr-defined]
     names = {name for parameter in command.params for name in parameter.opts}
     assert ours in names
     assert theirs not in names

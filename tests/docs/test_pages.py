@@ -6,7 +6,7 @@ from pathlib import Path
 import typer.main
 
 from ruvllm import errors, hub
-from ruvllm.cli.main import app
+from ruvllm.cli.main import whole_app
 from ruvllm.llm import LLM
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,14 +17,14 @@ def page(name: str) -> str:
 
 
 def test_every_command_stands_in_its_page() -> None:
-    commands = {one.name for one in [*app.registered_commands, *app.registered_groups]}
+    commands = {one.name for one in [*whole_app().registered_commands, *whole_app().registered_groups]}
     assert commands == set(re.findall(r"^\| `ruvllm ([\w-]+)", page("docs/cli.md"), re.M))
 
 
 def test_every_variable_is_named_as_the_page_says() -> None:
     """`RUVLLM_` and the flag's name; where the command's stands before it, the page has it by name."""
     others = set()
-    commands = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    commands = dict(typer.main.get_command(whole_app()).commands)  # type: ignore[attr-defined]
     for name, command in list(commands.items()):
         commands |= {f"{name} {part}": inner for part, inner in getattr(command, "commands", {}).items()}
     for name, command in commands.items():
