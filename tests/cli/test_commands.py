@@ -16,6 +16,7 @@ import typer.main
 from ruvllm import hub
 from ruvllm.cli.main import MODULES, _app_of, whole_app
 from ruvllm.cli.options import SamplingOptions
+from ruvllm.observability.machine_memory import MachineMemory
 from ruvllm.params import GenerateParams
 from tests.cli.fake_engine import FakeLLM
 from tests.conftest import FIXTURES
@@ -386,6 +387,21 @@ def test_list_available(ruvllm: Ruvllm) -> None:
     assert "Gemma Terms of Use" in ruvllm("list", "--available").stdout
     names = [row["name"] for row in json.loads(ruvllm("list", "--available", "--json").stdout)["models"]]
     assert names == hub.DEFAULT_REGISTRY.names()
+
+
+def test_list_what_fits(ruvllm: Ruvllm, monkeypatch: pytest.MonkeyPatch) -> None:
+    def names_with(free: int | None) -> Any:
+        memory = MachineMemory(total_bytes=None, available_bytes=free, limit_bytes=None)
+        monkeypatch.setattr(MachineMemory, "now", lambda: memory)
+        return ruvllm("list", "--fits", "--json")
+
+    rows = {entry.name: hub.needed_bytes(entry) for entry in hub.DEFAULT_REGISTRY}
+    for free in (0, 600_000_000, rows["qwen2.5:0.5b"], 10**12):
+        found = [row["name"] for row in json.loads(names_with(free).stdout)["models"]]
+        assert found == [name for name, needed in rows.items() if needed <= free]
+    told = names_with(None)
+    assert told.exit_code == 1
+    assert "leave out --fits" in told.stderr
 
 
 def test_pull_prints_the_path(ruvllm: Ruvllm, monkeypatch: pytest.MonkeyPatch) -> None:

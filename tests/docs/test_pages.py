@@ -8,6 +8,7 @@ import typer.main
 from ruvllm import errors, hub
 from ruvllm.cli.main import whole_app
 from ruvllm.llm import LLM
+from ruvllm.observability.sizes import size
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -62,9 +63,19 @@ def parents(name: str) -> list[type]:
     return [one for one in getattr(errors, name).__mro__ if one not in (Exception, BaseException, object)]
 
 
+def test_the_rows_of_short_names_say_what_the_table_says() -> None:
+    rows = page("docs/models.md").splitlines()
+    for entry in hub.DEFAULT_REGISTRY:
+        if isinstance(entry, hub.HubEntry):
+            names = ", ".join(f"`{name}`" for name in (entry.name, *entry.aliases))
+            sizes = f"{size(entry.size_bytes)} | {size(hub.needed_bytes(entry))}"
+            licence = f"[{entry.licence}]({entry.licence_url})"
+            assert f"| {names} | `{entry.repo_id}:{entry.quantization}` | {sizes} | {licence} |" in rows
+
+
 def test_every_short_name_stands_in_its_page() -> None:
     for name in hub.DEFAULT_REGISTRY.names():
-        assert f"| `{name}` |" in page("docs/models.md")
+        assert f"\n| `{name}`" in page("docs/models.md")
 
 
 def test_make_help_lists_every_target_that_the_pages_name() -> None:

@@ -20,9 +20,9 @@ def fetched(name: str, *, quiet: bool, cache: Path | None) -> Path:
 
 
 def say_what_it_is(name: str) -> None:
-    """Size and licence of a model of the registry, on stderr; of others the Hub says it while it fetches."""
+    """Size and licence of a model with a short name, on stderr; of others the Hub says it as it fetches."""
     entry = hub.DEFAULT_REGISTRY.find(name)
     if entry is not None:
-        terminal.note(
-            f"{entry.name}: {terminal.size(entry.size_bytes)}, licence {entry.licence} ({entry.licence_url})"
-        )
+        about = "about " if isinstance(entry, hub.HubEntry) else ""
+        size = terminal.size(entry.size_bytes)
+        terminal.note(f"{entry.name}: {about}{size}, licence {entry.licence} ({entry.licence_url})")

