@@ -46,7 +46,7 @@ def list_models(
     ] = False,
     json: Annotated[bool, flag("--json", help="For programs.")] = False,
 ) -> None:
-    """List the models on this machine, the newest first."""
+    """List the models on this machine, Ollama's and LM Studio's as well, the newest first."""
     if available or fits:
         _available(_that_fit() if fits else list(hub.DEFAULT_REGISTRY), json=json)
         return
@@ -72,6 +72,9 @@ def list_models(
         ],
         right=["size"],
     )
+    for owner in dict.fromkeys(hub.owner_of(model.path) for model in models):
+        if owner:
+            terminal.note(f"{owner.name}'s lie in {owner.folder}, and are opened there")
 
 
 def _that_fit() -> list[hub.Entry]:

@@ -5,8 +5,9 @@
     org/repo  org/repo:Q4_K_M          a repository of the Hugging Face Hub, and one of its quantizations
     hf://org/repo/file.gguf            one file of it; `hf.co/...` and `https://huggingface.co/...` as well
     org/repo@revision                  a branch, tag or commit of it
+    mistral-nemo:12b                   what Ollama has on this machine under a name that is none of these
 
-Pure: asks the file system only whether a path exists, and the network nothing.
+Asks the file system what is here, and the network nothing.
 """
 
 import os
@@ -17,6 +18,8 @@ from pathlib import Path, PurePath, PureWindowsPath
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from ruvllm.errors import ConfigError, NotFoundError
+from ruvllm.hub import ollama
+from ruvllm.hub.ollama import OllamaModel
 from ruvllm.hub.registry import Registry, RegistryEntry
 
 __all__ = [
@@ -74,7 +77,7 @@ class HubModel:
         return f"{self.repo_id}{revision}" + (f":{self.quantization}" if self.quantization else "")
 
 
-Reference = LocalModelPath | RegistryModel | HubModel
+Reference = LocalModelPath | RegistryModel | HubModel | OllamaModel
 
 
 def parse(name: str | os.PathLike[str], registry: Registry) -> Reference:
@@ -105,6 +108,8 @@ def parse(name: str | os.PathLike[str], registry: Registry) -> Reference:
         return HubModel(repo_id=entry.repo_id, quantization=entry.quantization)
     if "/" in name:
         return _parse_hub_path(name, name)
+    if found := ollama.find(name):
+        return found
     raise NotFoundError(_unknown(name, registry))
 
 

