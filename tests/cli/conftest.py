@@ -41,7 +41,7 @@ def model(tmp_path: Path) -> str:
 def ruvllm() -> Callable[..., object]:
     """Run `ruvllm` with arguments and give its result: exit_code, stdout, stderr."""
     from ruvllm.cli import terminal
-    from ruvllm.cli.main import whole_app
+    from ruvllm.cli.app import whole_app
 
     def run(*arguments: str, stdin: str | None = None) -> object:
         terminal._console.cache_clear()

@@ -14,7 +14,7 @@ import pytest
 import typer.main
 
 from ruvllm import hub
-from ruvllm.cli.main import MODULES, _app_of, whole_app
+from ruvllm.cli.app import MODULES, _app_of, whole_app
 from ruvllm.cli.options import SamplingOptions
 from ruvllm.observability.machine_memory import MachineMemory
 from ruvllm.params import GenerateParams
@@ -476,7 +476,7 @@ def test_starting_loads_nothing_heavy() -> None:
         "httpx",
     ]
     script = (
-        "import ruvllm.cli.main, sys; ruvllm.cli.main.whole_app(); "
+        "import ruvllm.cli.app, sys; ruvllm.cli.app.whole_app(); "
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout

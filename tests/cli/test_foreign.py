@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import typer.main
 
+from ruvllm.cli.app import whole_app
 from ruvllm.cli.foreign import COMMANDS, OTHER_FLAGS, SAME_FLAGS
-from ruvllm.cli.main import whole_app
 from tests.cli.fake_engine import FakeLLM
 
 Ruvllm = Callable[..., Any]

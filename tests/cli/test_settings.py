@@ -9,7 +9,7 @@ import typer.main
 # The server's application is loaded with the real engine, before a stand-in is in its place.
 import ruvllm.serve.app  # noqa: F401
 from ruvllm._settings import Setting, settings_of
-from ruvllm.cli.main import whole_app
+from ruvllm.cli.app import whole_app
 from ruvllm.engine_settings import EngineSettings
 from ruvllm.serve.settings import ServerSettings
 from tests.cli.fake_engine import FakeLLM

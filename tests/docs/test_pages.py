@@ -6,7 +6,7 @@ from pathlib import Path
 import typer.main
 
 from ruvllm import errors, hub
-from ruvllm.cli.main import whole_app
+from ruvllm.cli.app import whole_app
 from ruvllm.llm import LLM
 from ruvllm.observability.sizes import size
 

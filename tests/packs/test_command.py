@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from ruvllm.cli import terminal
-from ruvllm.cli.main import whole_app
+from ruvllm.cli.app import whole_app
 from ruvllm.packs import find_pack, reference_pack
 from tests.packs.kernel_cases import ENTRIES
 from tests.packs.pack_copies import TRUSTED, copy_pack

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from ruvllm import LLM, BackendError, _native
 from ruvllm.cli import terminal
-from ruvllm.cli.main import whole_app
+from ruvllm.cli.app import whole_app
 from ruvllm.packs import KernelManager, KernelPack, KernelRuntime, make_key, reference_pack, sign_pack
 from tests.conftest import FIXTURES
 

@@ -24,7 +24,7 @@ Run = Callable[..., Any]
 def bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs `ruvllm bank COMMAND` on a folder."""
     from ruvllm.cli import terminal
-    from ruvllm.cli.main import whole_app
+    from ruvllm.cli.app import whole_app
 
     monkeypatch.setenv("COLUMNS", "200")
 

@@ -215,6 +215,7 @@ def _flag_of(setting: Setting, panel: str) -> inspect.Parameter:
         metavar=choices,
         callback=checked,
         rich_help_panel=panel,
+        autocompletion=lambda: list(setting.choices),
     )
     annotation: Any = Annotated[kind if setting.default is not None else kind | None, option]
     return _keyword(setting.name, setting.default, annotation)

@@ -123,20 +123,32 @@ def _remove_registry_model(name: str, cache: Path, registry: Registry) -> list[L
 
 
 def _hub_models() -> Iterator[LocalModel]:
-    scan = _scan()
-    for repo in scan.repos if scan else ():
-        if repo.repo_type != "model":
-            continue
-        for revision in repo.revisions:
-            # What no branch points to any more cannot be named, and `hf cache prune` deletes it.
-            if revision.refs:
-                suffix = "" if "main" in revision.refs else f"@{sorted(revision.refs)[0]}"
-                yield from _revision_models(f"{repo.repo_id}{suffix}", revision)
+    """What the Hub's cache holds; looked at directly: `scan_cache_dir` takes longer than all the rest."""
+    from huggingface_hub import constants
+
+    for repo in sorted(Path(constants.HF_HUB_CACHE).glob("models--*")):
+        names: dict[str, list[str]] = {}
+        for reference in (repo / "refs").rglob("*"):
+            if commit := _commit(reference):
+                names.setdefault(commit, []).append(reference.relative_to(repo / "refs").as_posix())
+        # What no branch points to any more cannot be named, and `hf cache prune` deletes it.
+        for commit, references in names.items():
+            suffix = "" if "main" in references else f"@{min(references)}"
+            repo_id = repo.name.removeprefix("models--").replace("--", "/")
+            yield from _revision_models(f"{repo_id}{suffix}", repo / "snapshots" / commit)
 
 
-def _revision_models(name: str, revision: "CachedRevisionInfo") -> Iterator[LocalModel]:
-    root = revision.snapshot_path
-    files = {file.file_path.relative_to(root).as_posix(): file for file in revision.files}
+def _commit(reference: Path) -> str:
+    """What a branch points to; empty where that is not told."""
+    try:
+        return reference.read_text(errors="replace").strip() if reference.is_file() else ""
+    except OSError as error:
+        logger.info("the Hub's cache: %s", error)
+        return ""
+
+
+def _revision_models(name: str, root: Path) -> Iterator[LocalModel]:
+    files = {path.relative_to(root).as_posix(): path.stat() for path in root.rglob("*") if path.is_file()}
     # A repository that holds safetensors is one model as a folder; each GGUF file in it is another.
     choices = gguf_models(files)
     try:
@@ -154,10 +166,10 @@ def _revision_models(name: str, revision: "CachedRevisionInfo") -> Iterator[Loca
         yield LocalModel(
             name=full_name,
             path=root / (choice.entry_file or ""),
-            size_bytes=sum(files[file].size_on_disk for file in choice.files),
+            size_bytes=sum(files[file].st_size for file in choice.files),
             source="huggingface",
             quantization=choice.quantization,
-            modified=_time(max(files[file].blob_last_modified for file in choice.files)),
+            modified=_time(max(files[file].st_mtime for file in choice.files)),
         )
 
 
@@ -176,7 +188,7 @@ def _remove_hub_model(model: HubModel) -> list[LocalModel]:
         return removed
     removed = []
     for revision in repos[0].revisions:
-        for entry in _revision_models(model.repo_id, revision):
+        for entry in _revision_models(model.repo_id, revision.snapshot_path):
             if entry.path.is_file() and _is_meant(entry, model, revision):
                 _delete_files(entry, revision, scan)
                 removed.append(entry)
