@@ -79,6 +79,22 @@ def test_help_teaches(ruvllm: Ruvllm, command: str) -> None:
     assert result.stdout.count(f"ruvllm {command}") >= 2
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_every_flag_and_explains_the_usual(ruvllm: Ruvllm, command: str) -> None:
+    short = ruvllm(*command.split(), "--help").stdout
+    whole = ruvllm(*command.split(), "--help-all").stdout
+    flags = [one for one in every_command()[command].params if one.opts[0].startswith("--")]
+    for flag in flags:
+        assert flag.opts[0] in short
+        assert re.search(rf"^│.*{flag.opts[0]} ", whole, re.M), flag.opts
+    assert short == ruvllm(*command.split(), "--help").stdout
+    explained = [flag.opts[0] for flag in flags if re.search(rf"^│.*{flag.opts[0]} ", short, re.M)]
+    assert {"--threads", "--temperature"} & {flag.opts[0] for flag in flags} <= set(explained)
+    if "--kv-format" in short:
+        assert "--kv-format" not in explained
+        assert len(short.splitlines()) < 100
+
+
 @pytest.mark.parametrize("group", ["", *GROUPS])
 def test_help_lists_the_commands(ruvllm: Ruvllm, group: str) -> None:
     result = ruvllm(*group.split(), "--help")

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import typer.main
 
+# The stand-in for `ruvllm.llm` has less than these modules import of it.
+import ruvllm.serve.app  # noqa: F401
 from ruvllm.cli.app import whole_app
 from ruvllm.cli.foreign import COMMANDS, OTHER_FLAGS, SAME_FLAGS
 from tests.cli.fake_engine import FakeLLM

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from ruvllm.cli.foreign import RuvllmGroup
+from ruvllm.cli.reading import RuvllmGroup
 
 __all__ = ["MODULES", "app_for", "whole_app"]
 

@@ -16,7 +16,7 @@ import typer
 
 from ruvllm._settings import Setting, settings_of
 from ruvllm.cli import terminal
-from ruvllm.cli.foreign import RuvllmCommand
+from ruvllm.cli.reading import RuvllmCommand
 from ruvllm.errors import ConfigError, RuvLLMError
 from ruvllm.observability.logs import log_to_stderr
 
@@ -105,7 +105,7 @@ def command(app: typer.Typer, name: str, *, examples: Sequence[str]) -> Callable
         )
         run.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in every}
-        app.command(name, cls=RuvllmCommand, help=inspect.getdoc(function), epilog=_epilog(examples))(run)
+        app.command(name, cls=RuvllmCommand, help=_help(function), epilog=_epilog(examples))(run)
         return function
 
     return register
@@ -236,6 +236,12 @@ def _gathered(group: type[Group], values: dict[str, Any]) -> Group:
 
 def _keyword(name: str, default: Any, annotation: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _help(function: Function) -> str:
+    """A docstring, whose lines typer would break where the source does."""
+    paragraphs = (inspect.getdoc(function) or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def _epilog(examples: Sequence[str]) -> str:

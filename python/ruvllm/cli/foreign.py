@@ -9,9 +9,8 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
-__all__ = ["RuvllmCommand", "RuvllmGroup"]
+__all__ = ["COMMANDS", "OTHER_FLAGS", "SAME_FLAGS", "refuse_command", "translated"]
 
 _NO_STOP = "a model that is loaded stays so until its server ends, which Ctrl-C or SIGTERM tells it to"
 _NO_REGISTRY = "models are fetched from the Hugging Face Hub, which is where to publish one"
@@ -100,16 +99,8 @@ OTHER_FLAGS: MappingProxyType[str, tuple[str | None, str]] = MappingProxyType(
 """Other flags of llama.cpp: the value that is so in any case, if any, and what to do instead."""
 
 
-class RuvllmCommand(TyperCommand):
-    """A command that knows llama.cpp's flags."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the command line, with theirs as ours."""
-        own = {name for parameter in self.params for name in parameter.opts}
-        return super().parse_args(ctx, list(_translated(ctx, args, own)))
-
-
-def _translated(context: Any, arguments: Sequence[str], own: set[str]) -> Iterator[str]:
+def translated(context: Any, arguments: Sequence[str], own: set[str]) -> Iterator[str]:
+    """A command's arguments, with theirs as ours; `own` are the names of its flags and arguments."""
     rest = iter(arguments)
     for argument in rest:
         name, equals, value = argument.partition("=")
@@ -130,14 +121,10 @@ def _translated(context: Any, arguments: Sequence[str], own: set[str]) -> Iterat
             _refuse(context, f"{name} is {ours} here, which `{context.command_path}` does not have")
 
 
-class RuvllmGroup(TyperGroup):
-    """A group that answers commands of other programs with its own."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command, or say which one is meant."""
-        if args and args[0] not in self.commands and args[0] in COMMANDS:
-            _refuse(ctx, f"No such command {args[0]!r}: {COMMANDS[args[0]]}")
-        return super().resolve_command(ctx, args)
+def refuse_command(context: Any, name: str) -> None:
+    """End where a command of theirs is called, with what does the same here."""
+    if name in COMMANDS:
+        _refuse(context, f"No such command {name!r}: {COMMANDS[name]}")
 
 
 def _refuse(context: Any, message: str) -> NoReturn:
