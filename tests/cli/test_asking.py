@@ -55,6 +55,18 @@ def test_the_variable_names_a_model_where_nothing_else_does(
     assert [llm.model for llm in FakeLLM.opened] == [str(other), model]
 
 
+def test_whoever_names_no_model_is_told_that_it_is_a_small_one(
+    ruvllm: Ruvllm, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault 1: the first contact is with the smallest model that there is."""
+    monkeypatch.setattr("ruvllm.cli.opening.fetched", lambda name, **rest: Path(model))
+    said = "often wrong: `ruvllm list --fits` names better models"
+    result = ruvllm("run", "-p", "x")
+    assert (result.stdout, said in result.stderr) == ("You said: x\n", True)
+    assert said not in ruvllm("run", "-p", "x", "--quiet").stderr
+    assert said not in ruvllm("run", "smollm2-135m", "x").stderr
+
+
 @pytest.mark.parametrize("name", ["run", "chat", "complete"])
 @pytest.mark.parametrize(
     ("words", "said"),

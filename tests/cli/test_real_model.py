@@ -1,11 +1,17 @@
 """The command line with the real engine and the real default model."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from ruvllm.cli.chat import EXAMPLES
+
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.real_model
 
 MODEL = "smollm2-135m"
@@ -42,6 +48,25 @@ def test_chat_without_a_terminal_answers_and_ends() -> None:
 
 def test_chat_answers_a_prompt() -> None:
     assert "Paris" in ruvllm("chat", *SYSTEM, "--prompt", "What is the capital of France?", "-T", "0")
+
+
+def shown() -> list[str]:
+    """What help and pages show to ask the smallest model, as it is typed."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    lines = [line.strip() for page in pages for line in page.read_text(encoding="utf-8").splitlines()]
+    lines += [example for examples in EXAMPLES.values() for example in examples]
+    asking = re.compile(r"ruvllm (?:run|chat|complete) .*capital of France")
+    return [line for line in lines if asking.match(line) and not re.search(r"qwen|--url", line)]
+
+
+@pytest.mark.parametrize("line", shown())
+def test_what_is_shown_is_answered_rightly(line: str) -> None:
+    """Fault 1: bare, and always the likeliest token, it said that France's capital is l'Etoile."""
+    assert "Paris" in ruvllm(*shlex.split(line)[1:])
+
+
+def test_there_is_something_shown() -> None:
+    assert len(shown()) >= 2
 
 
 def test_run_answers_a_prompt_about_what_stdin_holds() -> None:

@@ -32,7 +32,7 @@ MAX_TOKENS = 1024
 # `run` is what Ollama's users type.
 EXAMPLES = {
     "run": [
-        'ruvllm run smollm2-135m "What is the capital of France?" --temperature 0',
+        "ruvllm run qwen2.5:1.5b 'What is the capital of France?'",
         "ruvllm run smollm2-135m                a chat",
         "git diff | ruvllm run org/repo:Q4_K_M 'Review this.'",
         "ruvllm run smollm2-135m 'Hello' --json --seed 7 | jq .usage",
@@ -40,7 +40,7 @@ EXAMPLES = {
     "chat": [
         "ruvllm chat                            with smollm2-135m",
         "ruvllm chat org/repo:Q4_K_M --system 'Answer in one sentence.'",
-        "ruvllm chat --prompt 'What is the capital of France?' --temperature 0",
+        "ruvllm chat --system 'Answer in one sentence.' -T 0 -p 'What is the capital of France?'",
         "echo 'Tell me a joke.' | ruvllm chat   one answer, without a terminal",
         "ruvllm chat --adapter adapters/tone        with an adapter on the model",
         "ruvllm chat --url http://127.0.0.1:8000    with what `ruvllm serve` serves",
@@ -92,7 +92,7 @@ def chat(
     question = _question(asked.text(context, between="\n\n"), as_json=opening.json)
     model = asked.model_name(context)
     if opening.url is None:
-        partner = _local_partner(opening, local, sampling, model or DEFAULT_MODEL, quiet=common.quiet)
+        partner = _local_partner(opening, local, sampling, model, quiet=common.quiet)
     else:
         partner = _server_partner(context, opening, sampling, model)
     with partner as other:
@@ -126,9 +126,14 @@ def _question(text: str | None, *, as_json: bool) -> str | None:
 
 @contextmanager
 def _local_partner(
-    opening: Opening, local: LocalOptions, sampling: SamplingOptions, model: str, *, quiet: bool
+    opening: Opening, local: LocalOptions, sampling: SamplingOptions, model: str | None, *, quiet: bool
 ) -> Iterator["Partner"]:
     params = sampling.params(max_tokens=MAX_TOKENS)
+    if model is None and not quiet:
+        terminal.note(
+            f"{DEFAULT_MODEL} is very small and often wrong: `ruvllm list --fits` names better models"
+        )
+    model = model or DEFAULT_MODEL
     with open_model(model, local.engine, quiet=quiet) as llm:
         warn_without_template(llm, quiet=quiet)
         from ruvllm.chat.session import ChatSession
