@@ -169,7 +169,30 @@ def test_fault_12_settings_that_do_not_fit_together(
     assert json.loads(told.stdout)["error"]["type"] == "ConfigError"
 
 
-def test_fault_12_a_line_that_cannot_be_read_is_text(ruvllm: Ruvllm) -> None:
-    told = ruvllm("complete", "hi", "--json", "--no-such-flag")
+@pytest.mark.parametrize(
+    ("line", "kind", "words"),
+    [
+        (("complete", "hi", "--json", "--no-such-flag"), "NoSuchOption", "--no-such-flag"),
+        (("complete", "hi", "--json", "--threads", "0"), "BadParameter", "--threads"),
+        (("complete", "hi", "--json", "--mlock"), "UsageError", "llama.cpp's"),
+        (("list", "--json", "--max-tokens"), "NoSuchOption", "--max-tokens"),
+        (("lst", "--json"), "UsageError", "Did you mean 'list'?"),
+        (("stop", "--json"), "UsageError", "until its server ends"),
+    ],
+)
+def test_fault_12_a_line_that_cannot_be_read(
+    ruvllm: Ruvllm, line: tuple[str, ...], kind: str, words: str
+) -> None:
+    told = ruvllm(*line)
+    assert told.exit_code == 2
+    [written] = told.stdout.splitlines()
+    error = json.loads(written)["error"]
+    assert (error["type"], words in error["message"]) == (kind, True), error
+    # People who look on see the same as ever.
+    assert told.stderr == ruvllm(*(word for word in line if word != "--json")).stderr != ""
+
+
+def test_fault_12_a_line_without_json_is_text(ruvllm: Ruvllm) -> None:
+    told = ruvllm("complete", "hi", "--no-such-flag", "--", "--json")
     assert (told.exit_code, told.stdout) == (2, "")
     assert "--no-such-flag" in told.stderr

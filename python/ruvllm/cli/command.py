@@ -7,8 +7,7 @@ flags as they stand: `_settings.py`. Exit codes: 0 done, 1 failed, 2 wrong usage
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Annotated, Any, TypeVar, cast, get_type_hints
 
@@ -16,7 +15,7 @@ import typer
 
 from ruvllm._settings import Setting, settings_of
 from ruvllm.cli import terminal
-from ruvllm.cli.reading import RuvllmCommand
+from ruvllm.cli.reading import RuvllmCommand, told_to_programs
 from ruvllm.errors import ConfigError, RuvLLMError
 from ruvllm.observability.logs import log_to_stderr
 
@@ -113,7 +112,7 @@ def command(app: typer.Typer, name: str, *, examples: Sequence[str]) -> Callable
 
 def _run(function: Callable[[], None], options: CommonOptions, *, as_json: bool) -> None:
     try:
-        with _told_to_programs(asked=as_json):
+        with told_to_programs(asked=as_json):
             _set_up_logging(options)
             function()
     except KeyboardInterrupt:
@@ -128,20 +127,6 @@ def _run(function: Callable[[], None], options: CommonOptions, *, as_json: bool)
         what = f"unexpected {type(error).__name__}: {error}"
         _show(error, f"{what} (run it again with --verbose for where)", verbose=options.verbose)
         raise typer.Exit(1) from None
-
-
-@contextmanager
-def _told_to_programs(*, asked: bool) -> Iterator[None]:
-    """What goes wrong is one line of JSON on stdout, too, where a program asked for JSON."""
-    try:
-        yield
-    except (typer.Exit, typer.Abort, BrokenPipeError):
-        raise
-    except Exception as error:
-        if asked:
-            message = error.message if isinstance(error, typer.BadParameter) else str(error)
-            terminal.print_json_line({"error": {"type": type(error).__name__, "message": message}})
-        raise
 
 
 def _show(error: Exception, message: str, *, verbose: bool) -> None:

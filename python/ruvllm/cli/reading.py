@@ -7,17 +7,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
+from ruvllm.cli import terminal
 from ruvllm.cli.foreign import refuse_command, translated
 
-__all__ = ["HELP_ALL", "RuvllmCommand", "RuvllmGroup"]
+__all__ = ["HELP_ALL", "RuvllmCommand", "RuvllmGroup", "told_to_programs"]
 
 HELP_ALL = "--help-all"
 SETTINGS = ("Engine", "Server")
 """Panels of help with flags that are mostly left alone ..."""
 USUAL = frozenset({"--threads", "--max-context", "--learn"})
 """... but for these."""
+
+
+@contextmanager
+def told_to_programs(*, asked: bool) -> Iterator[None]:
+    """What goes wrong is one line of JSON on stdout, too, where a program asked for JSON."""
+    try:
+        yield
+    except (typer.Exit, typer.Abort, BrokenPipeError):
+        raise
+    except Exception as error:
+        if asked:
+            # Those of typer name the flag in what they print, and not in their text.
+            formatted = getattr(error, "format_message", None)
+            message = formatted() if formatted else str(error)
+            terminal.print_json_line({"error": {"type": type(error).__name__, "message": message}})
+        raise
 
 
 class RuvllmCommand(TyperCommand):
@@ -30,7 +48,8 @@ class RuvllmCommand(TyperCommand):
             ctx.meta[HELP_ALL] = True
             return super().parse_args(ctx, ["--help"])
         own = {name for parameter in self.params for name in parameter.opts}
-        return super().parse_args(ctx, list(translated(ctx, args, own)))
+        with told_to_programs(asked="--json" in own and "--json" in before_dashes):
+            return super().parse_args(ctx, list(translated(ctx, args, own)))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Show help, of rare flags the names alone."""
@@ -63,6 +82,7 @@ class RuvllmGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command, or say which one is meant."""
-        if args and args[0] not in self.commands:
-            refuse_command(ctx, args[0])
-        return super().resolve_command(ctx, args)
+        with told_to_programs(asked="--json" in args):
+            if args and args[0] not in self.commands:
+                refuse_command(ctx, args[0])
+            return super().resolve_command(ctx, args)
