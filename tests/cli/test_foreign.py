@@ -67,9 +67,10 @@ def test_what_is_the_same_has_a_flag_here(theirs: str, ours: str) -> None:
 
 @pytest.mark.parametrize("name", OTHER_FLAGS)
 def test_the_others_end_the_command_with_what_to_do(ruvllm: Ruvllm, model: str, name: str) -> None:
-    result = ruvllm("complete", model, "x", name, "1")
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert f"{name} is llama.cpp's: {OTHER_FLAGS[name][1]}" in said(result)
+    for value in ("1", None):
+        result = ruvllm("complete", model, "x", name, *([value] if value else []))
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert f"{name} is llama.cpp's: {OTHER_FLAGS[name][1]}" in said(result)
     assert FakeLLM.opened == []
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import ruvllm._native as _native
+from ruvllm import hub
 from ruvllm.errors import NotFoundError
 from ruvllm.hub import DEFAULT_REGISTRY, HubEntry, HubModel, LocalModelPath, called, needed_bytes, parse
 from ruvllm.hub.selection import select
@@ -62,6 +63,7 @@ def test_what_lies_here_wins_over_the_hub(tmp_path: Path, monkeypatch: pytest.Mo
         ("gema3:1b", "gemma3:1b"),
         ("deepseek-r1", "deepseek-r1:1.5b"),
         ("qwen-2.5", "qwen2.5:7b"),
+        ("phi3:14b-medium-128k-instruct-q8_0", "phi3:3.8b"),
     ],
 )
 def test_a_near_miss_is_answered(name: str, near: str) -> None:
@@ -73,13 +75,29 @@ def test_a_near_miss_is_answered(name: str, near: str) -> None:
     assert set(suggested) <= set(DEFAULT_REGISTRY.names())
 
 
+def test_what_was_fetched_by_a_short_name_is_listed_by_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cache as `huggingface_hub` lays it out, with one quantization that has a name and one without."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    repo = tmp_path / "models--Qwen--Qwen2.5-0.5B-Instruct-GGUF"
+    snapshot = repo / "snapshots" / "c0ffee"
+    snapshot.mkdir(parents=True)
+    (repo / "refs").mkdir()
+    (repo / "refs/main").write_text("c0ffee")
+    for quantization in ("q4_k_m", "q8_0"):
+        (snapshot / f"qwen2.5-0.5b-instruct-{quantization}.gguf").write_bytes(b"GGUF")
+    listed = {model.name: model.path for model in hub.list(cache=tmp_path / "none")}
+    assert set(listed) == {"qwen2.5:0.5b", "Qwen/Qwen2.5-0.5B-Instruct-GGUF:Q8_0"}
+    assert hub.find("qwen2.5:0.5b") == listed["qwen2.5:0.5b"]
+
+
 @pytest.mark.real_model
 @pytest.mark.parametrize("name", ["smollm2-135m", "gemma-3-270m"])
 def test_keys_and_values_are_as_large_as_the_engine_has_them(
     name: str, request: pytest.FixtureRequest
 ) -> None:
-    from ruvllm import hub
-
     entry = DEFAULT_REGISTRY.find(name)
     assert entry is not None
     header = _native.ModelHeader.read(hub.resolve(name, quiet=True), "auto")
