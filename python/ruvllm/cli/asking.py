@@ -21,7 +21,7 @@ __all__ = ["Asked"]
 class Asked:
     """Arguments and flags of a command that asks a model."""
 
-    first_word: Annotated[
+    model: Annotated[
         str | None,
         typer.Argument(
             help=f"{MODEL_FORMS}; with --url, its name at the server.",
@@ -33,7 +33,7 @@ class Asked:
         list[str] | None,
         typer.Argument(help="What is asked; stdin is read, too, where it is no terminal.", metavar="PROMPT"),
     ] = None
-    model: Annotated[
+    model_flag: Annotated[
         str | None,
         flag("--model", "-m", help="The model, for which then no argument stands.", metavar="MODEL"),
     ] = None
@@ -43,9 +43,9 @@ class Asked:
 
     def model_name(self, context: typer.Context) -> str | None:
         """The model that is named, if one is; that of RUVLLM_MODEL only where none is given here."""
-        if stands_on_the_line(context, "model"):
-            return self.model
-        return self.first_word or self.model
+        if stands_on_the_line(context, "model_flag"):
+            return self.model_flag
+        return self.model or self.model_flag
 
     def text(self, context: typer.Context, *, between: str) -> str | None:
         """The prompt: what stdin holds, then what stands here; `None` where a person is to be asked for it.
@@ -55,10 +55,10 @@ class Asked:
             between: What stands between the two where there are both.
         """
         words = list(self.words or ())
-        if not stands_on_the_line(context, "model"):
+        if not stands_on_the_line(context, "model_flag"):
             self._refuse_no_model()
-        elif self.first_word:
-            words.insert(0, self.first_word)
+        elif self.model:
+            words.insert(0, self.model)
         if words and stands_on_the_line(context, "prompt"):
             raise typer.BadParameter("the prompt is given twice: leave --prompt out", param_hint="PROMPT")
         given = " ".join(words) if words else self.prompt
@@ -73,9 +73,9 @@ class Asked:
 
     def _refuse_no_model(self) -> None:
         """A question where the model stands is the commonest slip: nothing else would say so."""
-        if self.first_word and " " in self.first_word.strip() and not Path(self.first_word).exists():
+        if self.model and " " in self.model.strip() and not Path(self.model).exists():
             raise typer.BadParameter(
-                f"{self.first_word!r} stands where the model does: MODEL PROMPT, or --prompt PROMPT alone "
+                f"{self.model!r} stands where the model does: MODEL PROMPT, or --prompt PROMPT alone "
                 f"for {DEFAULT_MODEL}",
                 param_hint="MODEL",
             )
