@@ -3,7 +3,7 @@
     from ruvllm import LLM
 
     with LLM("smollm2-135m") as llm:
-        print(llm.chat("What is the capital of France?").text)
+        print(llm.chat("What is the chemical formula of water?", temperature=0.0).text)
 
 The library logs to the logger `ruvllm` and prints nothing but bars, while a model is fetched and loaded and
 where a person looks: in a terminal or a notebook (`progress=False` shows none).

@@ -63,7 +63,7 @@ class LLM(
     """A language model, loaded.
 
         with LLM("smollm2-135m") as llm:
-            print(llm.chat("What is the capital of France?").text)
+            print(llm.chat("What is the chemical formula of water?", temperature=0.0).text)
 
     Every method may be called from any thread; requests that overlap share the engine's steps. Closing, or
     leaving a `with` block, ends what is still running.

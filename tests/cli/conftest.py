@@ -41,10 +41,10 @@ def model(tmp_path: Path) -> str:
 def ruvllm() -> Callable[..., object]:
     """Run `ruvllm` with arguments and give its result: exit_code, stdout, stderr."""
     from ruvllm.cli import terminal
-    from ruvllm.cli.main import app
+    from ruvllm.cli.app import whole_app
 
     def run(*arguments: str, stdin: str | None = None) -> object:
         terminal._console.cache_clear()
-        return CliRunner().invoke(app, list(arguments), input=stdin, prog_name="ruvllm")
+        return CliRunner().invoke(whole_app(), list(arguments), input=stdin, prog_name="ruvllm")
 
     return run

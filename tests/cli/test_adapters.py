@@ -25,10 +25,20 @@ GREEDY = ("-T", "0", "-n", "12", "--repetition-penalty", "1")
 
 @pytest.fixture
 def engine(tiny_chat_path: Path) -> Callable[..., dict[str, Any]]:
-    """Runs `ruvllm run` on the real engine and gives its answer."""
+    """Runs `ruvllm complete` on the real engine and gives its answer."""
 
     def run(*arguments: object) -> dict[str, Any]:
-        command = [sys.executable, "-m", "ruvllm", "run", PROMPT, "-m", tiny_chat_path, "--json", *GREEDY]
+        command = [
+            sys.executable,
+            "-m",
+            "ruvllm",
+            "complete",
+            PROMPT,
+            "-m",
+            tiny_chat_path,
+            "--json",
+            *GREEDY,
+        ]
         done = subprocess.run(
             [str(one) for one in (*command, *arguments)],
             capture_output=True,
@@ -43,7 +53,7 @@ def engine(tiny_chat_path: Path) -> Callable[..., dict[str, Any]]:
     return run
 
 
-def test_run_adds_adapters_up_each_with_its_scale(
+def test_complete_adds_adapters_up_each_with_its_scale(
     engine: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     """Beside merges of them: what adds up at run time is what they are merged to before."""
@@ -60,7 +70,7 @@ def test_run_adds_adapters_up_each_with_its_scale(
     "given", [["--adapter", "nowhere"], ["--adapter", "nowhere:0.5"], ["--adapter", "nowhere:much"]]
 )
 def test_what_is_no_adapter_is_told(given: list[str], tiny_chat_path: Path, tmp_path: Path) -> None:
-    for first in (["run", "x", "-m"], ["chat", "--prompt", "x"]):
+    for first in (["complete", "x", "-m"], ["chat", "--prompt", "x"]):
         command = [sys.executable, "-m", "ruvllm", *first, str(tiny_chat_path), *given]
         done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False, cwd=tmp_path)
         assert done.returncode == 1, done.stderr

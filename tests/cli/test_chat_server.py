@@ -73,7 +73,7 @@ def test_all_sampling_flags_are_sent(ruvllm: Ruvllm, stranger: ScriptedServer) -
     flags = (
         "--temperature 0 --top-p 0.5 --top-k 5 --min-p 0.1 --repetition-penalty 1.1 -n 7 --seed 9 --stop a"
     )
-    result = ruvllm("chat", "two", "--url", stranger.url, "-p", "x", "-s", "Be brief.", *flags.split())
+    result = ruvllm("chat", "two", "--url", stranger.url, "-p", "x", "--system", "Be brief.", *flags.split())
     assert (result.exit_code, result.stdout) == (0, "Hm.\n"), result.output
     assert stranger.requests[-1].body == {
         "model": "two",

@@ -14,17 +14,19 @@ import pytest
 import typer.main
 
 from ruvllm import hub
-from ruvllm.cli.main import app
+from ruvllm.cli.app import MODULES, _app_of, whole_app
 from ruvllm.cli.options import SamplingOptions
+from ruvllm.observability.machine_memory import MachineMemory
 from ruvllm.params import GenerateParams
 from tests.cli.fake_engine import FakeLLM
+from tests.conftest import FIXTURES
 
 Ruvllm = Callable[..., Any]
 
 
 def every_command() -> dict[str, Any]:
     """All commands by name, those of groups as `packs verify`; and the groups themselves."""
-    tops = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    tops = typer.main.get_command(whole_app()).commands  # type: ignore[attr-defined]
     inner = {
         f"{name} {part}": command
         for name, group in tops.items()
@@ -38,7 +40,22 @@ COMMANDS = [name for name in every_command() if name not in GROUPS]
 
 
 def test_all_commands_are_among_them() -> None:
-    named = ["chat", "run", "serve", "pull", "list", "info", "rm", "bench", "bench-serve", "train", "doctor"]
+    named = [
+        "chat",
+        "run",
+        "complete",
+        "serve",
+        "ps",
+        "show",
+        "pull",
+        "list",
+        "info",
+        "rm",
+        "bench",
+        "bench-serve",
+        "train",
+        "doctor",
+    ]
     named += ["decide", "calibrate", "prepare", "quantize", "eval", "imatrix"]
     packs = ["verify", "list", "install", "activate", "rollback", "bench", "keygen", "sign"]
     adapters = ["load", "list", "unload", "info", "merge", "export"]
@@ -60,6 +77,22 @@ def test_help_teaches(ruvllm: Ruvllm, command: str) -> None:
     assert result.exit_code == 0
     assert "Examples" in result.stdout
     assert result.stdout.count(f"ruvllm {command}") >= 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_every_flag_and_explains_the_usual(ruvllm: Ruvllm, command: str) -> None:
+    short = ruvllm(*command.split(), "--help").stdout
+    whole = ruvllm(*command.split(), "--help-all").stdout
+    flags = [one for one in every_command()[command].params if one.opts[0].startswith("--")]
+    for flag in flags:
+        assert flag.opts[0] in short
+        assert re.search(rf"^│.*{flag.opts[0]} ", whole, re.M), flag.opts
+    assert short == ruvllm(*command.split(), "--help").stdout
+    explained = [flag.opts[0] for flag in flags if re.search(rf"^│.*{flag.opts[0]} ", short, re.M)]
+    assert {"--threads", "--temperature"} & {flag.opts[0] for flag in flags} <= set(explained)
+    if "--kv-format" in short:
+        assert "--kv-format" not in explained
+        assert len(short.splitlines()) < 100
 
 
 @pytest.mark.parametrize("group", ["", *GROUPS])
@@ -115,18 +148,19 @@ def test_version(ruvllm: Ruvllm, monkeypatch: pytest.MonkeyPatch) -> None:
     "arguments",
     [
         ["nonsense"],
+        ["complete", "x", "--nonsense"],
+        ["complete", "x", "--threads", "0"],
+        ["complete", "x", "--temperature", "-1"],
+        ["complete", "x", "--top-p", "1.5"],
+        ["complete", "x", "--log-level", "loud"],
         ["run"],
-        ["run", "x", "--nonsense"],
-        ["run", "x", "--threads", "0"],
-        ["run", "x", "--temperature", "-1"],
-        ["run", "x", "--top-p", "1.5"],
-        ["run", "x", "--log-level", "loud"],
-        ["run", ""],
+        ["complete"],
+        ["complete", "-m", "MODEL", ""],
         ["pull"],
         ["pull", "org/.."],
         ["pull", "http://example.org/org/repo"],
-        ["run", "x", "-m", "MODEL", "--isa", "none"],
-        ["run", "x", "-m", "MODEL", "--top-p", "0"],
+        ["complete", "x", "-m", "MODEL", "--isa", "none"],
+        ["complete", "x", "-m", "MODEL", "--top-p", "0"],
         ["bench", "MODEL", "--prompt", "0", "--generate", "0"],
     ],
 )
@@ -138,7 +172,7 @@ def test_wrong_usage_is_2(ruvllm: Ruvllm, model: str, arguments: list[str]) -> N
 
 
 def test_an_error_is_one_line_on_stderr(ruvllm: Ruvllm) -> None:
-    result = ruvllm("run", "x", "--model", "smolm2")
+    result = ruvllm("complete", "x", "--model", "smolm2")
     assert result.exit_code == 1
     assert result.stdout == ""
     assert result.stderr.startswith(
@@ -148,13 +182,13 @@ def test_an_error_is_one_line_on_stderr(ruvllm: Ruvllm) -> None:
 
 
 def test_verbose_adds_where(ruvllm: Ruvllm, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "Traceback" in ruvllm("run", "x", "-m", "smolm2", "-v").stderr
+    assert "Traceback" in ruvllm("complete", "x", "-m", "smolm2", "-v").stderr
 
     def broken(*arguments: object, **options: object) -> None:
         raise ValueError("inner\nfault")
 
     monkeypatch.setattr(hub, "resolve", broken)
-    result = ruvllm("run", "x", "--quiet")
+    result = ruvllm("complete", "-p", "x", "--quiet")
     assert result.exit_code == 1
     assert (
         result.stderr == "error: unexpected ValueError: inner fault (run it again with --verbose for where)\n"
@@ -169,16 +203,17 @@ def test_interrupted_is_130(ruvllm: Ruvllm, monkeypatch: pytest.MonkeyPatch) -> 
     assert ruvllm("pull", "smollm2-135m").exit_code == 130
 
 
-def test_run_streams_to_stdout(ruvllm: Ruvllm, model: str) -> None:
-    result = ruvllm("run", "the sky", "--model", model)
+def test_complete_streams_to_stdout(ruvllm: Ruvllm, model: str) -> None:
+    result = ruvllm("complete", "the sky", "--model", model)
     assert (result.exit_code, result.stdout, result.stderr) == (0, "You said: the sky\n", "")
     [llm] = FakeLLM.opened
     assert llm.closed
     assert llm.requests == [("the sky", GenerateParams())]
 
 
-def test_run_reads_stdin(ruvllm: Ruvllm, model: str) -> None:
-    assert ruvllm("run", "-", "-m", model, stdin="from a pipe").stdout == "You said: from a pipe\n"
+def test_complete_reads_stdin(ruvllm: Ruvllm, model: str) -> None:
+    assert ruvllm("complete", model, stdin="from a pipe\n").stdout == "You said: from a pipe\n"
+    assert ruvllm("complete", model, " and here", stdin="a pipe").stdout == "You said: a pipe and here\n"
 
 
 def test_run_with_flags_and_variables(ruvllm: Ruvllm, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,13 +222,13 @@ def test_run_with_flags_and_variables(ruvllm: Ruvllm, model: str, monkeypatch: p
     monkeypatch.setenv("RUVLLM_THREADS", "3")
     monkeypatch.setenv("RUVLLM_ISA", "avx2")
     flags = "--temperature 0 --top-k 5 --min-p 0.1 -n 7 --seed 9 --repetition-penalty 1 --stop a --stop b"
-    result = ruvllm("run", "x", "--system", "Be brief.", "--max-context", "512", *flags.split())
+    result = ruvllm("run", "-p", "x", "--system", "Be brief.", "--max-context", "512", *flags.split())
     assert result.exit_code == 0, result.output
     [llm] = FakeLLM.opened
     assert llm.settings["threads"] == 3
     assert (llm.settings["isa"], llm.settings["max_context"]) == ("avx2", 512)
-    [(messages, params)] = llm.requests
-    assert messages == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "x"}]
+    [(prompt, params)] = llm.requests
+    assert llm.tokenizer.decode(prompt) == "<system>Be brief.</><user>x</><assistant>"
     assert params == GenerateParams(
         temperature=0,
         top_k=5,
@@ -206,14 +241,14 @@ def test_run_with_flags_and_variables(ruvllm: Ruvllm, model: str, monkeypatch: p
 
 
 def test_the_kernel_pack_reaches_the_engine(ruvllm: Ruvllm, model: str) -> None:
-    assert ruvllm("run", "Hello", "--model", model).exit_code == 0
+    assert ruvllm("complete", "Hello", "--model", model).exit_code == 0
     assert FakeLLM.opened[-1].settings["kernel_pack"] is None
-    assert ruvllm("run", "Hello", "--model", model, "--kernel-pack", "reference").exit_code == 0
+    assert ruvllm("complete", "Hello", "--model", model, "--kernel-pack", "reference").exit_code == 0
     assert FakeLLM.opened[-1].settings["kernel_pack"] == "reference"
 
 
-def test_run_json(ruvllm: Ruvllm, model: str) -> None:
-    result = json.loads(ruvllm("run", "x", "-m", model, "--json").stdout)
+def test_complete_json(ruvllm: Ruvllm, model: str) -> None:
+    result = json.loads(ruvllm("complete", "x", "-m", model, "--json").stdout)
     # What programs read: more keys, or fewer, are a change for them.
     keys = "text token_ids finish_reason usage timings logprobs completion_id reasoning tool_calls"
     assert [*result] == keys.split()
@@ -227,11 +262,10 @@ def test_run_json(ruvllm: Ruvllm, model: str) -> None:
         "accepted_tokens": 0,
         "total_tokens": 8,
     }
-    assert json.loads(ruvllm("run", "x", "-m", model, "--json", "--chat").stdout)["text"] == "An answer."
 
 
-def test_verbose_run_says_how_fast(ruvllm: Ruvllm, model: str) -> None:
-    result = ruvllm("run", "x", "-m", model, "--verbose", "-n", "2")
+def test_verbose_says_how_fast(ruvllm: Ruvllm, model: str) -> None:
+    result = ruvllm("complete", "x", "-m", model, "--verbose", "-n", "2")
     assert "3 tokens, 2.0 tokens/s, first after 0.10 s, cut off" in result.stderr
 
 
@@ -248,7 +282,7 @@ def test_chat_without_a_terminal(ruvllm: Ruvllm, model: str) -> None:
 def test_chat_with_nothing_to_answer(ruvllm: Ruvllm, model: str) -> None:
     result = ruvllm("chat", model, stdin="\n")
     assert result.exit_code == 2
-    assert "--prompt" in result.stderr
+    assert "PROMPT" in result.stderr
     assert FakeLLM.opened == []
 
 
@@ -298,13 +332,6 @@ def test_bench_profile(ruvllm: Ruvllm, model: str) -> None:
     assert re.search(r"matmul down +30 +3\.0 +75\.0% +35\.0 +50%", text)
     assert "memory 70.0 GB/s, f32 125 GOP/s (vfmadd231ps ymm)" in text
     assert "profiles" not in json.loads(ruvllm("bench", model, *flags[:-1], "--json").stdout)
-
-
-def test_info(ruvllm: Ruvllm, model: str) -> None:
-    facts = json.loads(ruvllm("info", model, "--json").stdout)
-    assert (facts["architecture"], facts["num_parameters"], facts["path"]) == ("llama", 134_515_008, model)
-    assert (facts["device"], facts["size"]) == ("cpu", "tiny")
-    assert "134 515 008" in ruvllm("info", model).stdout
 
 
 def test_doctor(ruvllm: Ruvllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,6 +405,21 @@ def test_list_available(ruvllm: Ruvllm) -> None:
     assert names == hub.DEFAULT_REGISTRY.names()
 
 
+def test_list_what_fits(ruvllm: Ruvllm, monkeypatch: pytest.MonkeyPatch) -> None:
+    def names_with(free: int | None) -> Any:
+        memory = MachineMemory(total_bytes=None, available_bytes=free, limit_bytes=None)
+        monkeypatch.setattr(MachineMemory, "now", lambda: memory)
+        return ruvllm("list", "--fits", "--json")
+
+    rows = {entry.name: hub.needed_bytes(entry) for entry in hub.DEFAULT_REGISTRY}
+    for free in (0, 600_000_000, rows["qwen2.5:0.5b"], 10**12):
+        found = [row["name"] for row in json.loads(names_with(free).stdout)["models"]]
+        assert found == [name for name, needed in rows.items() if needed <= free]
+    told = names_with(None)
+    assert told.exit_code == 1
+    assert "leave out --fits" in told.stderr
+
+
 def test_pull_prints_the_path(ruvllm: Ruvllm, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[str, dict[str, object]]] = []
 
@@ -410,6 +452,35 @@ def test_start_is_quick() -> None:
     assert min(help_seconds / nothing for help_seconds, nothing in times) < 16, times
 
 
+def test_a_module_registers_what_the_table_says() -> None:
+    """Of a command that is called no other module is imported."""
+    for module, names in MODULES.items():
+        found = typer.main.get_command(_app_of([module])).commands  # type: ignore[attr-defined]
+        assert tuple(found) == names
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["info", "MODEL"], ["--version"]])
+def test_what_tells_loads_little(arguments: list[str]) -> None:
+    """No command but the one that is called, and of the engine no more than its reader of heads."""
+    heavy = [
+        "numpy",
+        "pydantic_settings",
+        "httpx",
+        "fastapi",
+        "ruvllm.llm",
+        "ruvllm.serve",
+        "ruvllm.cli.chat",
+    ]
+    heavy += [] if arguments[0] == "info" else ["ruvllm._native"]
+    words = [str(FIXTURES / "gguf" / "llama-gqa.gguf") if word == "MODEL" else word for word in arguments]
+    script = (
+        f"import sys; sys.argv[1:] = {words}\nfrom ruvllm.cli.main import main\n"
+        f"try: main()\nfinally: print([name for name in {heavy} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
 def test_starting_loads_nothing_heavy() -> None:
     heavy = [
         "numpy",
@@ -420,6 +491,9 @@ def test_starting_loads_nothing_heavy() -> None:
         "huggingface_hub.hf_api",
         "httpx",
     ]
-    script = f"import ruvllm.cli.main, sys; print([name for name in {heavy} if name in sys.modules])"
+    script = (
+        "import ruvllm.cli.app, sys; ruvllm.cli.app.whole_app(); "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
     found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
     assert found.strip() == "[]"

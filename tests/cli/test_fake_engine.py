@@ -37,7 +37,7 @@ def test_a_property_is_one_of_the_engine_s(name: str) -> None:
 
 
 def test_what_the_command_line_sets_is_a_setting_of_the_engine(ruvllm: Ruvllm, model: str) -> None:
-    assert ruvllm("run", "x", "--model", model).exit_code == 0
+    assert ruvllm("complete", "x", "--model", model).exit_code == 0
     given = set(FakeLLM.opened[-1].settings)
     assert len(given) > 5
     assert given <= {one.name for one in parameters(LLM, "__init__")}

@@ -9,7 +9,7 @@ import pytest
 
 from ruvllm import hub
 from ruvllm.cli import command as commands
-from ruvllm.cli.run import Manner
+from ruvllm.cli.asking import Asked
 from ruvllm.cli.streaming import Answer
 from ruvllm.errors import ConfigError, IoError
 from ruvllm.llm import LLM
@@ -46,13 +46,11 @@ def test_fault_9_a_server_without_the_extra_says_what_to_install() -> None:
     assert without(["fastapi"], "from ruvllm.serve import ServerSettings").returncode == 0
 
 
-@pytest.mark.parametrize(
-    "command", [("run", "--chat", "hi"), ("run", "-s", "Be short.", "hi"), ("chat", "-p", "hi")]
-)
+@pytest.mark.parametrize("command", [("run", "-p", "hi"), ("chat", "--system", "Be short.", "-p", "hi")])
 def test_fault_10_a_base_model_in_a_chat_is_warned_of(
     ruvllm: Ruvllm, model: str, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    where = [model] if command[0] == "chat" else ["-m", model]
+    where = [model]
     assert "chat template" not in ruvllm(*command, *where).stderr
     monkeypatch.setattr(FakeLLM, "brings_chat_template", property(lambda _: False))
     warned = ruvllm(*command, *where)
@@ -65,7 +63,7 @@ def test_fault_10_who_continues_a_text_is_not(
     ruvllm: Ruvllm, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FakeLLM, "brings_chat_template", property(lambda _: False))
-    assert ruvllm("run", "hi", "-m", model).stderr == ""
+    assert ruvllm("complete", "hi", "-m", model).stderr == ""
 
 
 def test_fault_10_what_brings_one(tiny_gguf: LLM) -> None:
@@ -89,8 +87,8 @@ def test_fault_10_the_size_is_said_before_it_is_fetched(
 
     monkeypatch.setattr(hub, "resolve", resolve)
     for command in (
-        ("run", "hi", "-m", "gemma-3-270m"),
-        ("info", "gemma-3-270m"),
+        ("complete", "hi", "-m", "gemma-3-270m"),
+        ("bench", "gemma-3-270m"),
         ("prepare", "gemma-3-270m"),
     ):
         said = ruvllm(*command, *(["--quiet"] if quiet else [])).stderr
@@ -102,14 +100,14 @@ def test_fault_10_the_size_is_said_before_it_is_fetched(
 
 
 def test_fault_10_what_is_here_is_taken_in_silence(ruvllm: Ruvllm, model: str) -> None:
-    assert ruvllm("run", "hi", "-m", model).stderr == ""
+    assert ruvllm("complete", "hi", "-m", model).stderr == ""
 
 
 @pytest.mark.parametrize(
     ("command", "kind", "words"),
     [
-        (("run", "-m", "nope", "hi"), "NotFoundError", "nope"),
-        (("run", "-m", "nope", ""), "BadParameter", "the prompt is empty"),
+        (("complete", "-m", "nope", "hi"), "NotFoundError", "nope"),
+        (("complete", "-m", "nope", ""), "BadParameter", "the prompt is empty"),
         (("info", "nope"), "NotFoundError", "nope"),
         (("bench", "nope"), "NotFoundError", "nope"),
         (("prepare", "nope"), "NotFoundError", "nope"),
@@ -135,7 +133,7 @@ def test_fault_12_what_nobody_expected(ruvllm: Ruvllm, model: str, monkeypatch: 
         raise RuntimeError("out of cheese")
 
     monkeypatch.setattr(FakeLLM, "generate", fails)
-    told = ruvllm("run", "hi", "-m", model, "--json")
+    told = ruvllm("complete", "hi", "-m", model, "--json")
     assert told.exit_code == 1
     assert json.loads(told.stdout)["error"] == {"type": "RuntimeError", "message": "out of cheese"}
 
@@ -147,7 +145,7 @@ def test_fault_12_before_a_command_begins(
         raise ConfigError("no such log")
 
     monkeypatch.setattr(commands, "log_to_stderr", fails)
-    told = ruvllm("run", "hi", "-m", model, "--json")
+    told = ruvllm("complete", "hi", "-m", model, "--json")
     assert told.exit_code == 2
     assert json.loads(told.stdout)["error"] == {
         "type": "ConfigError",
@@ -160,18 +158,41 @@ def test_fault_12_settings_that_do_not_fit_together(
     ruvllm: Ruvllm, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(group: Any, values: dict[str, Any]) -> Any:
-        if group is Manner:
+        if group is Asked:
             raise ConfigError("these do not fit together")
         return gathered(group, values)
 
     gathered = commands._gathered
     monkeypatch.setattr(commands, "_gathered", fails)
-    told = ruvllm("run", "hi", "-m", model, "--json")
+    told = ruvllm("complete", "hi", "-m", model, "--json")
     assert told.exit_code == 2
     assert json.loads(told.stdout)["error"]["type"] == "ConfigError"
 
 
-def test_fault_12_a_line_that_cannot_be_read_is_text(ruvllm: Ruvllm) -> None:
-    told = ruvllm("run", "hi", "--json", "--no-such-flag")
+@pytest.mark.parametrize(
+    ("line", "kind", "words"),
+    [
+        (("complete", "hi", "--json", "--no-such-flag"), "NoSuchOption", "--no-such-flag"),
+        (("complete", "hi", "--json", "--threads", "0"), "BadParameter", "--threads"),
+        (("complete", "hi", "--json", "--mlock"), "UsageError", "llama.cpp's"),
+        (("list", "--json", "--max-tokens"), "NoSuchOption", "--max-tokens"),
+        (("lst", "--json"), "UsageError", "Did you mean 'list'?"),
+        (("stop", "--json"), "UsageError", "until its server ends"),
+    ],
+)
+def test_fault_12_a_line_that_cannot_be_read(
+    ruvllm: Ruvllm, line: tuple[str, ...], kind: str, words: str
+) -> None:
+    told = ruvllm(*line)
+    assert told.exit_code == 2
+    [written] = told.stdout.splitlines()
+    error = json.loads(written)["error"]
+    assert (error["type"], words in error["message"]) == (kind, True), error
+    # People who look on see the same as ever.
+    assert told.stderr == ruvllm(*(word for word in line if word != "--json")).stderr != ""
+
+
+def test_fault_12_a_line_without_json_is_text(ruvllm: Ruvllm) -> None:
+    told = ruvllm("complete", "hi", "--no-such-flag", "--", "--json")
     assert (told.exit_code, told.stdout) == (2, "")
     assert "--no-such-flag" in told.stderr

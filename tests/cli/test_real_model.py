@@ -1,11 +1,17 @@
 """The command line with the real engine and the real default model."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from ruvllm.cli.chat import EXAMPLES
+
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.real_model
 
 MODEL = "smollm2-135m"
@@ -44,15 +50,40 @@ def test_chat_answers_a_prompt() -> None:
     assert "Paris" in ruvllm("chat", *SYSTEM, "--prompt", "What is the capital of France?", "-T", "0")
 
 
-def test_run_is_repeatable_with_a_seed() -> None:
-    arguments = ("run", "Once upon a time", "-m", MODEL, "-n", "24", "--seed", "7")
+def shown() -> list[str]:
+    """What help and pages show to ask the smallest model, as it is typed."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    lines = [line.strip() for page in pages for line in page.read_text(encoding="utf-8").splitlines()]
+    lines += [example for examples in EXAMPLES.values() for example in examples]
+    asking = re.compile(r"ruvllm (?:run|chat|complete) .*capital of France")
+    return [line for line in lines if asking.match(line) and not re.search(r"qwen|--url", line)]
+
+
+@pytest.mark.parametrize("line", shown())
+def test_what_is_shown_is_answered_rightly(line: str) -> None:
+    """Fault 1: bare, and always the likeliest token, it said that France's capital is l'Etoile."""
+    assert "Paris" in ruvllm(*shlex.split(line)[1:])
+
+
+def test_there_is_something_shown() -> None:
+    assert len(shown()) >= 2
+
+
+def test_run_answers_a_prompt_about_what_stdin_holds() -> None:
+    """As Ollama's does."""
+    text = "The capital of France is Paris.\n"
+    assert "Paris" in ruvllm("run", MODEL, "What is the capital of France?", *SYSTEM, "-T", "0", stdin=text)
+
+
+def test_complete_is_repeatable_with_a_seed() -> None:
+    arguments = ("complete", MODEL, "Once upon a time", "-n", "24", "--seed", "7")
     first = ruvllm(*arguments)
     assert len(first) > 20
     assert ruvllm(*arguments) == first
 
 
-def test_run_json() -> None:
-    result = json.loads(ruvllm("run", "Two and two is", "-m", MODEL, "-n", "8", "-T", "0", "--json"))
+def test_complete_json() -> None:
+    result = json.loads(ruvllm("complete", MODEL, "Two and two is", "-n", "8", "-T", "0", "--json"))
     assert result["text"]
     assert result["usage"]["completion_tokens"] == len(result["token_ids"]) <= 8
     assert result["timings"]["first_token_seconds"] <= result["timings"]["total_seconds"]

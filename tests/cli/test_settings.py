@@ -9,7 +9,7 @@ import typer.main
 # The server's application is loaded with the real engine, before a stand-in is in its place.
 import ruvllm.serve.app  # noqa: F401
 from ruvllm._settings import Setting, settings_of
-from ruvllm.cli.main import app
+from ruvllm.cli.app import whole_app
 from ruvllm.engine_settings import EngineSettings
 from ruvllm.serve.settings import ServerSettings
 from tests.cli.fake_engine import FakeLLM
@@ -17,7 +17,7 @@ from tests.cli.fake_engine import FakeLLM
 Ruvllm = Callable[..., Any]
 OF_ENGINE = [one for one in settings_of(EngineSettings) if one.has_flag]
 OF_SERVER = [one for one in settings_of(ServerSettings) if one.has_flag]
-LOADING = ["chat", "run", "bench", "info", "serve", "doctor"]
+LOADING = ["chat", "run", "complete", "bench", "serve", "doctor"]
 # A value of each that is not its default, as it is written. A setting without one here fails below.
 VALUES: dict[str, tuple[str, object]] = {
     "threads": ("3", 3),
@@ -52,7 +52,7 @@ def name_of(one: Any) -> str:
 def flag(command: str, one: Setting) -> Any:
     [found] = [
         each
-        for each in typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]
+        for each in typer.main.get_command(whole_app()).commands[command].params  # type: ignore[attr-defined]
         if each.name == one.name
     ]
     return found
@@ -84,10 +84,10 @@ def test_it_reaches_the_engine_by_flag_and_by_variable(
 ) -> None:
     text, value = VALUES[one.name]
     for arguments in ([], [one.flags[0], text], [one.flags[-1], text]):
-        assert ruvllm("run", "Hello", "--model", model, *arguments).exit_code == 0
+        assert ruvllm("complete", "Hello", "--model", model, *arguments).exit_code == 0
         assert FakeLLM.opened[-1].settings[one.name] == (value if arguments else one.default)
     monkeypatch.setenv(one.variable, text)
-    assert ruvllm("run", "Hello", "--model", model).exit_code == 0
+    assert ruvllm("complete", "Hello", "--model", model).exit_code == 0
     assert FakeLLM.opened[-1].settings[one.name] == value
 
 
@@ -118,10 +118,10 @@ def test_all_of_them_reach_what_is_served(
     ("arguments", "said"),
     [
         (
-            ["run", "x", "--kv-format", "q5"],
+            ["complete", "x", "--kv-format", "q5"],
             "kv_format is 'q5'; it must be one of auto, int16, f32, int8, k8v4, q4",
         ),
-        (["run", "x", "--activations", "int4"], "activations is 'int4'"),
+        (["complete", "x", "--activations", "int4"], "activations is 'int4'"),
         (["serve", "--stream-interval", "2"], "stream_interval is 2.0; it must be between 0 and 1"),
         (["serve", "--ping-seconds", "0"], "ping_seconds is 0.0; it must be above 0 and at most 3600"),
     ],

@@ -8,8 +8,9 @@ import pytest
 import typer.main
 
 from ruvllm import errors, hub
-from ruvllm.cli.main import app
+from ruvllm.cli.app import whole_app
 from ruvllm.llm import LLM
+from ruvllm.observability.sizes import size
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,14 +20,14 @@ def page(name: str) -> str:
 
 
 def test_every_command_stands_in_its_page() -> None:
-    commands = {one.name for one in [*app.registered_commands, *app.registered_groups]}
+    commands = {one.name for one in [*whole_app().registered_commands, *whole_app().registered_groups]}
     assert commands == set(re.findall(r"^\| `ruvllm ([\w-]+)", page("docs/cli.md"), re.M))
 
 
 def test_every_variable_is_named_as_the_page_says() -> None:
     """`RUVLLM_` and the flag's name; where the command's stands before it, the page has it by name."""
     others = set()
-    commands = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    commands = dict(typer.main.get_command(whole_app()).commands)  # type: ignore[attr-defined]
     for name, command in list(commands.items()):
         commands |= {f"{name} {part}": inner for part, inner in getattr(command, "commands", {}).items()}
     for name, command in commands.items():
@@ -64,9 +65,19 @@ def parents(name: str) -> list[type]:
     return [one for one in getattr(errors, name).__mro__ if one not in (Exception, BaseException, object)]
 
 
+def test_the_rows_of_short_names_say_what_the_table_says() -> None:
+    rows = page("docs/models.md").splitlines()
+    for entry in hub.DEFAULT_REGISTRY:
+        if isinstance(entry, hub.HubEntry):
+            names = ", ".join(f"`{name}`" for name in (entry.name, *entry.aliases))
+            sizes = f"{size(entry.size_bytes)} | {size(hub.needed_bytes(entry))}"
+            licence = f"[{entry.licence}]({entry.licence_url})"
+            assert f"| {names} | `{entry.repo_id}:{entry.quantization}` | {sizes} | {licence} |" in rows
+
+
 def test_every_short_name_stands_in_its_page() -> None:
     for name in hub.DEFAULT_REGISTRY.names():
-        assert f"| `{name}` |" in page("docs/models.md")
+        assert f"\n| `{name}`" in page("docs/models.md")
 
 
 def test_make_help_lists_every_target_that_the_pages_name() -> None:

@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from ruvllm.cli import terminal
-from ruvllm.cli.main import app
+from ruvllm.cli.app import whole_app
 from ruvllm.packs import find_pack, reference_pack
 from tests.packs.kernel_cases import ENTRIES
 from tests.packs.pack_copies import TRUSTED, copy_pack
@@ -29,13 +29,13 @@ def packs(monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def run(*arguments: object) -> Any:
         terminal._console.cache_clear()
-        return CliRunner().invoke(app, ["packs", *map(str, arguments)], prog_name="ruvllm")
+        return CliRunner().invoke(whole_app(), ["packs", *map(str, arguments)], prog_name="ruvllm")
 
     return run
 
 
 def test_the_group_is_complete() -> None:
-    group = typer.main.get_command(app).commands["packs"]  # type: ignore[attr-defined]
+    group = typer.main.get_command(whole_app()).commands["packs"]  # type: ignore[attr-defined]
     assert sorted(group.commands) == sorted(COMMANDS)
 
 
@@ -45,7 +45,7 @@ def test_help_teaches_and_flags_have_variables(packs: Run, command: str) -> None
     assert result.exit_code == 0
     assert "Examples" in result.stdout
     assert result.stdout.count(f"ruvllm packs {command}") >= 2
-    parameters = typer.main.get_command(app).commands["packs"].commands[command].params  # type: ignore[attr-defined]
+    parameters = typer.main.get_command(whole_app()).commands["packs"].commands[command].params  # type: ignore[attr-defined]
     flags = [one for one in parameters if one.opts[0].startswith("--") and one.name != "help"]
     variables = [flag.envvar for flag in flags]
     assert all(isinstance(variable, str) and variable.startswith("RUVLLM_") for variable in variables)

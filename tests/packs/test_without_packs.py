@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from ruvllm import LLM, BackendError, _native
 from ruvllm.cli import terminal
-from ruvllm.cli.main import app
+from ruvllm.cli.app import whole_app
 from ruvllm.packs import KernelManager, KernelPack, KernelRuntime, make_key, reference_pack, sign_pack
 from tests.conftest import FIXTURES
 
@@ -54,6 +54,6 @@ def test_a_model_with_a_pack_says_so_and_without_one_loads() -> None:
 @pytest.mark.usefixtures("without_packs")
 def test_the_command_says_so() -> None:
     terminal._console.cache_clear()
-    result = CliRunner().invoke(app, ["packs", "verify", "reference"], prog_name="ruvllm")
+    result = CliRunner().invoke(whole_app(), ["packs", "verify", "reference"], prog_name="ruvllm")
     assert result.exit_code != 0
     assert "no kernel packs" in result.stderr

@@ -24,14 +24,14 @@ Run = Callable[..., Any]
 def bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs `ruvllm bank COMMAND` on a folder."""
     from ruvllm.cli import terminal
-    from ruvllm.cli.main import app
+    from ruvllm.cli.app import whole_app
 
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(name: str, *arguments: str, stdin: str | None = None, code: int = 0) -> Any:
         terminal._console.cache_clear()
         line = ["bank", name, str(tmp_path / "bank"), *arguments, "-m", MODEL, "--quiet"]
-        done = CliRunner().invoke(app, line, input=stdin, prog_name="ruvllm")
+        done = CliRunner().invoke(whole_app(), line, input=stdin, prog_name="ruvllm")
         assert done.exit_code == code, done.stderr
         return done
 

@@ -1,4 +1,4 @@
-"""`ruvllm chat`: a conversation on the terminal, or one answer where there is none."""
+"""`ruvllm run` and `ruvllm chat`, the same under two names: one answer, or a conversation on the terminal."""
 
 import sys
 from collections.abc import Iterator
@@ -9,10 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ruvllm.cli import terminal
+from ruvllm.cli.asking import Asked
 from ruvllm.cli.command import CommonOptions, command, flag, flags_on_the_line, is_given
 from ruvllm.cli.opening import open_model, warn_without_template
-from ruvllm.cli.options import DEFAULT_MODEL, AdapterOptions, ApiKeyFlag, EngineOptions, SamplingOptions
-from ruvllm.cli.streaming import stream_answer
+from ruvllm.cli.options import (
+    DEFAULT_MODEL,
+    AdapterOptions,
+    ApiKeyFlag,
+    EngineOptions,
+    LocalOptions,
+    SamplingOptions,
+)
+from ruvllm.cli.streaming import end_answer, stream_answer
 
 if TYPE_CHECKING:
     from ruvllm.cli.partner import Partner
@@ -21,26 +29,31 @@ __all__ = ["register"]
 
 MAX_TOKENS = 1024
 
-_ModelArgument = Annotated[
-    str | None,
-    typer.Argument(
-        help="smollm2-135m, org/repo, org/repo:Q4_K_M, hf://org/repo/file.gguf or a path; with --url, its "
-        "name at the server.",
-        envvar="RUVLLM_MODEL",
-        metavar="MODEL",
-        show_default=f"{DEFAULT_MODEL}; with --url, the server's first",
-    ),
-]
+# `run` is what Ollama's users type.
+EXAMPLES = {
+    "run": [
+        "ruvllm run qwen2.5:1.5b 'What is the capital of France?'",
+        "ruvllm run smollm2-135m                a chat",
+        "git diff | ruvllm run org/repo:Q4_K_M 'Review this.'",
+        "ruvllm run smollm2-135m 'Hello' --json --seed 7 | jq .usage",
+    ],
+    "chat": [
+        "ruvllm chat                            with smollm2-135m",
+        "ruvllm chat org/repo:Q4_K_M --system 'Answer in one sentence.'",
+        "ruvllm chat --system 'Answer in one sentence.' -T 0 -p 'What is the capital of France?'",
+        "echo 'Tell me a joke.' | ruvllm chat   one answer, without a terminal",
+        "ruvllm chat --adapter adapters/tone        with an adapter on the model",
+        "ruvllm chat --url http://127.0.0.1:8000    with what `ruvllm serve` serves",
+    ],
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
     """How a chat begins, and with whom."""
 
-    prompt: Annotated[
-        str | None, flag("--prompt", "-p", help="Answer this and end, with a terminal or without.")
-    ] = None
-    system: Annotated[str | None, flag("--system", "-s", help="System prompt.")] = None
+    system: Annotated[str | None, flag("--system", help="System prompt.")] = None
+    json: Annotated[bool, flag("--json", help="One answer as an object, when it is done.")] = False
     url: Annotated[
         str | None,
         flag(
@@ -52,71 +65,75 @@ class Opening:
     api_key: ApiKeyFlag = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalOptions:
-    """What is about a model that is loaded here."""
-
-    engine: EngineOptions
-    adapters: AdapterOptions
-
-
 def register(app: typer.Typer) -> None:
-    """Add the command."""
-    command(
-        app,
-        "chat",
-        examples=[
-            "ruvllm chat                            with smollm2-135m",
-            "ruvllm chat org/repo:Q4_K_M --system 'Answer in one sentence.'",
-            "ruvllm chat --prompt 'What is the capital of France?' --temperature 0",
-            "echo 'Tell me a joke.' | ruvllm chat   one answer, without a terminal",
-            "ruvllm chat --adapter adapters/tone        with an adapter on the model",
-            "ruvllm chat --url http://127.0.0.1:8000    with what `ruvllm serve` serves",
-        ],
-    )(chat)
+    """Add the command under both of its names."""
+    for name, examples in EXAMPLES.items():
+        command(app, name, examples=examples)(chat)
 
 
 def chat(
     context: typer.Context,
+    asked: Asked,
     opening: Opening,
     local: LocalOptions,
     sampling: SamplingOptions,
     common: CommonOptions,
-    *,
-    model: _ModelArgument = None,
 ) -> None:
-    """Chat with a model, loaded here or, with --url, behind a server.
+    """Ask a model that is loaded here or, with --url, behind a server; `run` and `chat` are the same.
 
-    Enter sends, Alt-Enter starts a new line, Ctrl-C stops an answer, Ctrl-D ends the chat, /help lists
-    commands. With no terminal on stdin, one prompt is read from it (or from --prompt) and answered on stdout.
+    With a PROMPT it is answered once. Without, there is a chat: Enter sends, Alt-Enter starts a new line,
+    Ctrl-C stops an answer, Ctrl-D ends the chat, /help lists commands. Where stdin is no terminal, what it
+    holds stands before PROMPT.
     """
     if opening.url is None:
         _refuse_key_without_url(context)
-        partner = _local_partner(opening, local, sampling, model or DEFAULT_MODEL, quiet=common.quiet)
     else:
         _refuse_engine_flags(context)
+    question = _question(asked.text(context, between="\n\n"), as_json=opening.json)
+    model = asked.model_name(context)
+    if opening.url is None:
+        partner = _local_partner(opening, local, sampling, model, quiet=common.quiet)
+    else:
         partner = _server_partner(context, opening, sampling, model)
-    interactive = opening.prompt is None and sys.stdin.isatty() and sys.stdout.isatty()
-    question = "" if interactive else _one_question(opening.prompt)
     with partner as other:
-        if interactive:
+        if question is None:
             from ruvllm.cli.chat_terminal import ChatTerminal
 
             ChatTerminal(other).run()
             return
+        if opening.json:
+            other.print_json(question)
+            return
         answer = stream_answer(other.conversation.stream(question))
-    terminal.print_text("\n")
-    if common.verbose:
-        terminal.note(answer.summary())
-    if answer.interrupted:
-        raise typer.Exit(130)
+    end_answer(answer, verbose=common.verbose)
+
+
+def _question(text: str | None, *, as_json: bool) -> str | None:
+    """What is asked once; `None` for a chat."""
+    if text is None:
+        if as_json:
+            raise typer.BadParameter("an object is one answer: give a PROMPT", param_hint="--json")
+        if sys.stdout.isatty():
+            return None
+        terminal.note("stdout is no terminal: one prompt, ended with Ctrl-D, is answered")
+        text = sys.stdin.read()
+    if not (question := text.strip()):
+        raise typer.BadParameter(
+            "nothing to answer: stdin is no terminal and empty, and there is no PROMPT", param_hint="PROMPT"
+        )
+    return question
 
 
 @contextmanager
 def _local_partner(
-    opening: Opening, local: LocalOptions, sampling: SamplingOptions, model: str, *, quiet: bool
+    opening: Opening, local: LocalOptions, sampling: SamplingOptions, model: str | None, *, quiet: bool
 ) -> Iterator["Partner"]:
     params = sampling.params(max_tokens=MAX_TOKENS)
+    if model is None and not quiet:
+        terminal.note(
+            f"{DEFAULT_MODEL} is very small and often wrong: `ruvllm list --fits` names better models"
+        )
+    model = model or DEFAULT_MODEL
     with open_model(model, local.engine, quiet=quiet) as llm:
         warn_without_template(llm, quiet=quiet)
         from ruvllm.chat.session import ChatSession
@@ -172,15 +189,3 @@ def _refuse_engine_flags(context: typer.Context) -> None:
 def _refuse_key_without_url(context: typer.Context) -> None:
     if "--api-key" in flags_on_the_line(context, Opening):
         raise typer.BadParameter("a model that is loaded here needs no key", param_hint="--api-key")
-
-
-def _one_question(prompt: str | None) -> str:
-    if prompt is None and sys.stdin.isatty():
-        terminal.note("stdout is no terminal: one prompt, ended with Ctrl-D, is answered")
-    question = (sys.stdin.read() if prompt is None else prompt).strip()
-    if not question:
-        raise typer.BadParameter(
-            "nothing to answer: stdin is no terminal and empty, and there is no --prompt",
-            param_hint="--prompt",
-        )
-    return question

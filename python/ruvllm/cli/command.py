@@ -7,8 +7,7 @@ flags as they stand: `_settings.py`. Exit codes: 0 done, 1 failed, 2 wrong usage
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Annotated, Any, TypeVar, cast, get_type_hints
 
@@ -16,10 +15,11 @@ import typer
 
 from ruvllm._settings import Setting, settings_of
 from ruvllm.cli import terminal
+from ruvllm.cli.reading import RuvllmCommand, told_to_programs
 from ruvllm.errors import ConfigError, RuvLLMError
 from ruvllm.observability.logs import log_to_stderr
 
-__all__ = ["CommonOptions", "command", "flag", "flags_on_the_line", "is_given"]
+__all__ = ["CommonOptions", "command", "flag", "flags_on_the_line", "is_given", "stands_on_the_line"]
 
 Function = Callable[..., None]
 Group = TypeVar("Group")
@@ -28,8 +28,11 @@ LOG_LEVELS = ("debug", "info", "warning", "error", "off")
 
 def flag(*names: str, help: str, variable: str | None = None, **settings: Any) -> Any:
     """Return a typer option whose variable is `RUVLLM_` and its first name, unless told otherwise."""
-    variable = variable or "RUVLLM_" + names[0].lstrip("-").upper().replace("-", "_")
-    return typer.Option(*names, help=help, envvar=variable, **settings)
+    by_rule = "RUVLLM_" + names[0].lstrip("-").upper().replace("-", "_")
+    # The rule stands below the examples, once; what does not follow it is said.
+    return typer.Option(
+        *names, help=help, envvar=variable or by_rule, show_envvar=variable is not None, **settings
+    )
 
 
 def is_given(context: typer.Context, name: str) -> bool:
@@ -38,15 +41,19 @@ def is_given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT")
 
 
+def stands_on_the_line(context: typer.Context, name: str) -> bool:
+    """Whether a flag stands on the command line itself."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def flags_on_the_line(context: typer.Context, group: type) -> list[str]:
     """The flags of a group that stand on the command line itself, as users write them."""
     names = {member.name for member in _flags_of(group)}
     return [
         parameter.opts[0]
         for parameter in context.command.params
-        if parameter.name in names
-        and (source := context.get_parameter_source(parameter.name)) is not None
-        and source.name == "COMMANDLINE"
+        if parameter.name in names and stands_on_the_line(context, parameter.name)
     ]
 
 
@@ -97,7 +104,7 @@ def command(app: typer.Typer, name: str, *, examples: Sequence[str]) -> Callable
         )
         run.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in every}
-        app.command(name, help=inspect.getdoc(function), epilog=_epilog(examples))(run)
+        app.command(name, cls=RuvllmCommand, help=_help(function), epilog=_epilog(examples))(run)
         return function
 
     return register
@@ -105,7 +112,7 @@ def command(app: typer.Typer, name: str, *, examples: Sequence[str]) -> Callable
 
 def _run(function: Callable[[], None], options: CommonOptions, *, as_json: bool) -> None:
     try:
-        with _told_to_programs(asked=as_json):
+        with told_to_programs(asked=as_json):
             _set_up_logging(options)
             function()
     except KeyboardInterrupt:
@@ -120,20 +127,6 @@ def _run(function: Callable[[], None], options: CommonOptions, *, as_json: bool)
         what = f"unexpected {type(error).__name__}: {error}"
         _show(error, f"{what} (run it again with --verbose for where)", verbose=options.verbose)
         raise typer.Exit(1) from None
-
-
-@contextmanager
-def _told_to_programs(*, asked: bool) -> Iterator[None]:
-    """What goes wrong is one line of JSON on stdout, too, where a program asked for JSON."""
-    try:
-        yield
-    except (typer.Exit, typer.Abort, BrokenPipeError):
-        raise
-    except Exception as error:
-        if asked:
-            message = error.message if isinstance(error, typer.BadParameter) else str(error)
-            terminal.print_json_line({"error": {"type": type(error).__name__, "message": message}})
-        raise
 
 
 def _show(error: Exception, message: str, *, verbose: bool) -> None:
@@ -178,14 +171,15 @@ def _flags_of(group: type) -> list[inspect.Parameter]:
             flat += _flags_of(hint)
         elif settings:
             if field.name in settings and settings[field.name].has_flag:
-                flat.append(_flag_of(settings[field.name]))
+                panel = group.__name__.removesuffix("Settings")
+                flat.append(_flag_of(settings[field.name], panel))
         else:
             assert field.default is not MISSING, f"{group.__name__}.{field.name} needs a default"  # noqa: S101
             flat.append(_keyword(field.name, field.default, hint))
     return flat
 
 
-def _flag_of(setting: Setting) -> inspect.Parameter:
+def _flag_of(setting: Setting, panel: str) -> inspect.Parameter:
     """The flag of one of the library's settings; a value is refused by it as a program's would be."""
 
     def checked(value: Any) -> Any:
@@ -199,7 +193,15 @@ def _flag_of(setting: Setting) -> inspect.Parameter:
     kind: Any = next((one for one in setting.kinds if one in (bool, int, float)), str)
     least = setting.bounds if isinstance(setting.bounds, int) else None
     choices = "|".join(setting.choices) or None
-    option = flag(*setting.flags, help=setting.help, min=least, metavar=choices, callback=checked)
+    option = flag(
+        *setting.flags,
+        help=setting.help,
+        min=least,
+        metavar=choices,
+        callback=checked,
+        rich_help_panel=panel,
+        autocompletion=lambda: list(setting.choices),
+    )
     annotation: Any = Annotated[kind if setting.default is not None else kind | None, option]
     return _keyword(setting.name, setting.default, annotation)
 
@@ -221,7 +223,17 @@ def _keyword(name: str, default: Any, annotation: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
+def _help(function: Function) -> str:
+    """A docstring, whose lines typer would break where the source does."""
+    paragraphs = (inspect.getdoc(function) or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
 def _epilog(examples: Sequence[str]) -> str:
     # typer joins single line breaks; square brackets would be markup.
-    lines = ["[bold]Examples[/bold]", *(f"  {example}".replace("[", r"\[") for example in examples)]
+    lines = [
+        "[bold]Examples[/bold]",
+        *(f"  {example}".replace("[", r"\[") for example in examples),
+        "Every flag can be set by a variable: RUVLLM_QUIET=1 is --quiet.",
+    ]
     return "\n\n".join(lines)

@@ -13,16 +13,25 @@ def fetched(name: str, *, quiet: bool, cache: Path | None) -> Path:
     """The file or folder of a model, which is fetched where it is not on this machine."""
     if not quiet:
         try:
-            hub.find(name, cache=cache)
+            path = hub.find(name, cache=cache)
         except NotFoundError:
             say_what_it_is(name)
+        else:
+            _say_whose(name, path)
     return hub.resolve(name, quiet=quiet, cache=cache)
 
 
+def _say_whose(name: str, path: Path) -> None:
+    """A name of the Hub may be answered with what another program fetched, in its own quantization."""
+    is_the_hubs = isinstance(hub.parse(name, hub.DEFAULT_REGISTRY), hub.HubModel)
+    if is_the_hubs and (owner := hub.owner_of(path)):
+        terminal.note(f"{name}: {owner.name}'s file {path}; `ruvllm pull {name}` fetches the Hub's")
+
+
 def say_what_it_is(name: str) -> None:
-    """Size and licence of a model of the registry, on stderr; of others the Hub says it while it fetches."""
+    """Size and licence of a model with a short name, on stderr; of others the Hub says it as it fetches."""
     entry = hub.DEFAULT_REGISTRY.find(name)
     if entry is not None:
-        terminal.note(
-            f"{entry.name}: {terminal.size(entry.size_bytes)}, licence {entry.licence} ({entry.licence_url})"
-        )
+        about = "about " if isinstance(entry, hub.HubEntry) else ""
+        size = terminal.size(entry.size_bytes)
+        terminal.note(f"{entry.name}: {about}{size}, licence {entry.licence} ({entry.licence_url})")

@@ -1,99 +1,26 @@
-"""The `ruvllm` command: the list of its commands, and `--version`."""
+"""The `ruvllm` command, as the console script calls it."""
 
+import os
 import sys
-from typing import Annotated
 
-import typer
+__all__ = ["main"]
 
-from ruvllm.cli import (
-    adapters,
-    bank,
-    bench,
-    bench_serve,
-    chat,
-    decide,
-    doctor,
-    evaluate,
-    imatrix,
-    info,
-    learn,
-    list_models,
-    packs,
-    prepare,
-    pull,
-    quantize,
-    remove,
-    run,
-    serve,
-    train,
-)
-
-__all__ = ["app", "main"]
-
-app = typer.Typer(
-    name="ruvllm",
-    help="Language models on the CPU you have. Start with: [bold]ruvllm chat[/bold]",
-    epilog="Every flag can be set by a variable: RUVLLM_THREADS=4 is --threads 4. "
-    "`ruvllm COMMAND --help` has examples.",
-    rich_markup_mode="rich",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["--help", "-h"]},
-)
-for module in (
-    chat,
-    run,
-    serve,
-    pull,
-    list_models,
-    info,
-    prepare,
-    quantize,
-    imatrix,
-    evaluate,
-    remove,
-    bench,
-    bench_serve,
-    adapters,
-    train,
-    decide,
-    bank,
-    learn,
-    packs,
-    doctor,
-):
-    module.register(app)
-
-
-def _print_version(*, asked: bool) -> None:
-    if asked:
-        from importlib.metadata import version
-
-        from ruvllm.cli import terminal
-
-        terminal.out().print(f"ruvllm {version('ruvllm')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    *,
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            help="Print the version.",
-            is_eager=True,
-            callback=lambda asked: _print_version(asked=asked),
-        ),
-    ] = False,
-) -> None:
-    pass
+# As typer's scripts for the shells set it.
+COMPLETION = "_RUVLLM_COMPLETE"
 
 
 def main() -> None:
-    """Run the command line; what the console script calls."""
+    """Run the command line."""
+    arguments = sys.argv[1:]
+    if instruction := os.environ.get(COMPLETION):
+        from ruvllm.cli.completing import complete_model, words_on_the_line
+
+        if complete_model(instruction, os.environ):
+            return
+        arguments = words_on_the_line(instruction, os.environ)[0][1:]
+    from ruvllm.cli.app import app_for
+
     try:
-        app(prog_name="ruvllm")
+        app_for(arguments)(prog_name="ruvllm")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -27,5 +27,5 @@ def warn_without_template(llm: "LLM", *, quiet: bool) -> None:
     if not quiet and not llm.brings_chat_template:
         terminal.note(
             f"{llm.name} brings no chat template, so a built-in one is used: it may be a base model, which "
-            "continues texts and answers nobody; `ruvllm run` without --chat continues them"
+            "continues texts and answers nobody; `ruvllm complete` goes on with them"
         )

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_MODEL",
+    "MODEL_FORMS",
     "AdapterOptions",
     "ApiKeyFlag",
     "CacheOptions",
     "EngineOptions",
+    "LocalOptions",
     "ModelArgument",
     "ModelFlag",
     "RunningServer",
@@ -31,11 +33,12 @@ __all__ = [
 ]
 
 DEFAULT_MODEL = "smollm2-135m"
+MODEL_FORMS = "smollm2-135m, org/repo, org/repo:Q4_K_M, hf://org/repo/file.gguf or a path"
 
 ModelArgument = Annotated[
     str,
     typer.Argument(
-        help="smollm2-135m, org/repo, org/repo:Q4_K_M, hf://org/repo/file.gguf or a path.",
+        help=f"{MODEL_FORMS}.",
         envvar="RUVLLM_MODEL",
         metavar="MODEL",
     ),
@@ -120,6 +123,14 @@ def _folder_and_scale(given: str) -> tuple[Path, float]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LocalOptions:
+    """What is about a model that is loaded here."""
+
+    engine: EngineOptions
+    adapters: AdapterOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingOptions:
     """How tokens are chosen."""
 
@@ -165,7 +176,7 @@ class SamplingOptions:
     ] = None
     seed: Annotated[
         int | None,
-        flag("--seed", help="The same seed gives the same text.", min=0, rich_help_panel="Sampling"),
+        flag("--seed", "-s", help="The same seed gives the same text.", min=0, rich_help_panel="Sampling"),
     ] = None
     stop: Annotated[
         list[str] | None,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ruvllm.chat.session import ChatStream
 from ruvllm.cli import terminal
+from ruvllm.cli.streaming import print_answer, print_completion
 from ruvllm.text.messages import Message
 
 if TYPE_CHECKING:
@@ -50,12 +51,14 @@ class Partner:
         conversation: What is said.
         name: Who it is, for the first line.
         memory: Lines for `/stats`.
+        print_json: Asks, and prints the answer for programs.
         commands: Commands that only this one has, by name.
     """
 
     conversation: Talk
     name: str
     memory: Callable[[], Iterable[tuple[str, str]]]
+    print_json: Callable[[str], None]
     commands: Mapping[str, Command] = field(default_factory=dict)
 
     @classmethod
@@ -71,7 +74,12 @@ class Partner:
                 ("process", terminal.size(stats.resident_bytes)),
             ]
 
-        return cls(conversation=session, name=name, memory=memory)
+        return cls(
+            conversation=session,
+            name=name,
+            memory=memory,
+            print_json=lambda question: print_completion(session.send(question)),
+        )
 
     @classmethod
     def behind(cls, session: "ServerSession", server: "ServerClient") -> "Partner":
@@ -87,5 +95,6 @@ class Partner:
             conversation=session,
             name=f"{session.model} at {server.address.root}",
             memory=lambda: [("memory", "not known here: it is the server's")],
+            print_json=lambda question: print_answer(session.stream(question)),
             commands={"/model": ("[NAME] show the server's models, or go on with another", model)},
         )

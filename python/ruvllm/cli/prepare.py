@@ -92,7 +92,8 @@ def _removed(name: str, *, quiet: bool) -> "list[Image]":
     from ruvllm.runtime import weight_images
 
     entry = hub.DEFAULT_REGISTRY.find(name)
-    stem = Path(entry.file_name if entry else name).name.removesuffix(".gguf")
+    file_name = entry.file_name if isinstance(entry, hub.RegistryEntry) else name
+    stem = Path(file_name).name.removesuffix(".gguf")
     found = [one for one in weight_images.images_in() if one.model in (name, stem)]
     for image in found:
         image.path.unlink(missing_ok=True)

@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
             "ruvllm quantize model-F16.gguf small.gguf --type Q3_K_M       smaller, and worse",
             "ruvllm quantize model-F16.gguf exact.gguf --type Q8_0         hardly told from the original",
             "ruvllm quantize folder/ model.gguf --imatrix imatrix.gguf     from safetensors, by what matters",
-            "ruvllm run --model model-Q4_K_M.gguf --chat 'Hello'           and it answers",
+            "ruvllm run model-Q4_K_M.gguf 'Hello'                      and it answers",
         ],
     )(quantize)
 

@@ -1,15 +1,22 @@
-"""An answer, printed while it is made. Ctrl-C ends the answer and keeps what there is."""
+"""An answer, printed while it is made, or for programs as a whole.
+
+Ctrl-C ends the answer and keeps what there is.
+"""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
+
+import typer
 
 from ruvllm.cli import terminal
 
 if TYPE_CHECKING:
-    from ruvllm.outputs import Chunk, Timings, Usage
+    from ruvllm.outputs import Chunk, Completion, Timings, Usage
 
-__all__ = ["Answer", "Chunks", "stream_answer"]
+__all__ = ["Answer", "Chunks", "end_answer", "print_answer", "print_completion", "stream_answer"]
+
+INTERRUPTED = 130
 
 
 class Chunks(Protocol):
@@ -77,3 +84,27 @@ def stream_answer(chunks: Chunks, *, write: Callable[[str], None] = terminal.pri
         usage=last.usage if last else None,
         timings=last.timings if last else None,
     )
+
+
+def end_answer(answer: Answer, *, verbose: bool) -> None:
+    """End the line of an answer that was streamed, and the command where it was interrupted."""
+    terminal.print_text("\n")
+    if verbose:
+        terminal.note(answer.summary())
+    if answer.interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+def print_completion(completion: "Completion") -> None:
+    """Print an answer for programs, whose interface its keys are; what was asked they know."""
+    result = {key: value for key, value in asdict(completion).items() if key not in ("prompt", "stop_reason")}
+    result["usage"]["total_tokens"] = completion.usage.total_tokens
+    terminal.print_json(result)
+
+
+def print_answer(chunks: Chunks) -> None:
+    """The same of a server's answer, of which less is known."""
+    answer = stream_answer(chunks, write=lambda _: None)
+    if answer.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    terminal.print_json({key: value for key, value in asdict(answer).items() if key != "interrupted"})

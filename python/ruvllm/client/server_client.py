@@ -106,6 +106,18 @@ class ServerClient(Closing):
             raise NotFoundError(f"the server at {self.address.api} has no model")
         return models[0].name
 
+    def loaded_models(self) -> list[dict[str, Any]]:
+        """What is loaded in a RuvLLM server, or one of Ollama's, as it tells it."""
+        url = f"{self.address.root}/api/ps"
+        try:
+            listing = self._json("GET", url)
+        except NotFoundError as error:
+            raise NotFoundError(f"{url} is not there; is this a server of RuvLLM or Ollama?") from error
+        found = listing.get("models") if isinstance(listing, dict) else None
+        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+            raise BackendError(f"{url} gives no list of models; is this a server of RuvLLM or Ollama?")
+        return found
+
     def count_tokens(self, text: str) -> int | None:
         """Tokens of a text, by the server's `/tokenize`; `None` where it has none."""
         # llama.cpp calls the text `content`, vLLM `prompt`.

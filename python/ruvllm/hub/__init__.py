@@ -12,11 +12,14 @@ import os
 from pathlib import Path
 
 from ruvllm.errors import ConfigError, IoError, NotFoundError
-from ruvllm.hub import download, pypi
+from ruvllm.hub import download, neighbours, pypi
+from ruvllm.hub.catalogue import DEFAULT_REGISTRY
+from ruvllm.hub.neighbours import owner_of
+from ruvllm.hub.ollama import OllamaModel
 from ruvllm.hub.progress import bar
 from ruvllm.hub.reference import HubModel, LocalModelPath, Reference, RegistryModel, called, parse
-from ruvllm.hub.registry import DEFAULT_REGISTRY, Registry, RegistryEntry, WheelPart
-from ruvllm.hub.selection import select_adapter
+from ruvllm.hub.registry import Entry, HubEntry, Registry, RegistryEntry, WheelPart, needed_bytes
+from ruvllm.hub.selection import quantization_of, select_adapter
 from ruvllm.hub.storage import cache_folder, model_folder, state_folder
 from ruvllm.hub.store import LocalModel
 from ruvllm.hub.store import list_models as list  # the interface's name; no `list[...]` in this module
@@ -24,9 +27,12 @@ from ruvllm.hub.store import remove_model as remove
 
 __all__ = [
     "DEFAULT_REGISTRY",
+    "Entry",
+    "HubEntry",
     "HubModel",
     "LocalModel",
     "LocalModelPath",
+    "OllamaModel",
     "Reference",
     "Registry",
     "RegistryEntry",
@@ -36,8 +42,11 @@ __all__ = [
     "called",
     "find",
     "list",
+    "needed_bytes",
+    "owner_of",
     "parse",
     "pull",
+    "quantization_of",
     "remove",
     "resolve",
     "resolve_adapter",
@@ -57,7 +66,8 @@ def resolve(
 ) -> Path:
     """Return the file or folder of a model, fetching it if it is not on this machine.
 
-    What is on this machine is taken as it is, without asking the network. Raises `ConfigError` for a
+    What is on this machine is taken as it is, without asking the network, and be it LM Studio's or Ollama's,
+    whose file may be of another quantization than the Hub's. Raises `ConfigError` for a
     malformed name, `NotFoundError` where there is no such model, `IoError` where it cannot be fetched.
 
     Args:
@@ -68,9 +78,9 @@ def resolve(
         registry: The short names.
     """
     reference = parse(name, registry)
-    if path := _here(reference, cache, registry):
+    if path := _here(name, reference, cache, registry):
         return path
-    assert not isinstance(reference, LocalModelPath), "what lies here was found"  # noqa: S101
+    assert not isinstance(reference, LocalModelPath | OllamaModel), "what lies here was found"  # noqa: S101
     if isinstance(reference, RegistryModel):
         entry = _entry(reference, registry)
         return _pull_entry(entry, model_folder(cache or cache_folder(), entry.name), quiet=quiet)
@@ -91,7 +101,7 @@ def find(
     The same as `resolve`, but for `NotFoundError` where the model is not here.
     """
     reference = parse(name, registry)
-    if path := _here(reference, cache, registry):
+    if path := _here(name, reference, cache, registry):
         return path
     raise NotFoundError(f"{name} is not on this machine; `ruvllm pull {name}` fetches it")
 
@@ -122,10 +132,10 @@ def pull(
 ) -> Path:
     """Fetch a model, or bring it up to date, and check its bytes; `force` fetches it anew in any case.
 
-    Returns its file or folder. A local path is returned as it is.
+    Returns its file or folder. A local path is returned as it is, and so is what only Ollama knows.
     """
     reference = parse(name, registry)
-    if isinstance(reference, LocalModelPath):
+    if isinstance(reference, LocalModelPath | OllamaModel):
         return reference.path
     if isinstance(reference, RegistryModel):
         entry = _entry(reference, registry)
@@ -136,12 +146,14 @@ def pull(
     return download.fetch(reference, quiet=quiet, force=force, token=token)
 
 
-def _here(reference: Reference, cache: Path | None, registry: Registry) -> Path | None:
+def _here(
+    name: str | os.PathLike[str], reference: Reference, cache: Path | None, registry: Registry
+) -> Path | None:
     """Where it lies on this machine, if it does; the network is not asked."""
-    if isinstance(reference, LocalModelPath):
+    if isinstance(reference, LocalModelPath | OllamaModel):
         return reference.path
     if isinstance(reference, HubModel):
-        return download.cached(reference)
+        return download.cached(reference) or neighbours.find(str(name), reference)
     entry = _entry(reference, registry)
     folder = model_folder(cache or cache_folder(), entry.name)
     return folder / entry.file_name if pypi.is_there(entry, folder) else None
@@ -149,7 +161,7 @@ def _here(reference: Reference, cache: Path | None, registry: Registry) -> Path 
 
 def _entry(reference: RegistryModel, registry: Registry) -> RegistryEntry:
     entry = registry.find(reference.name)
-    assert entry is not None, "parse() took the name from this registry"  # noqa: S101
+    assert isinstance(entry, RegistryEntry), "parse() took the name from this registry"  # noqa: S101
     return entry
 
 

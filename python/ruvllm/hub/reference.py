@@ -1,12 +1,13 @@
 """From the name that a user types to what is meant by it.
 
     path.gguf  folder/  ./anything     a local file or folder
-    smollm2-135m                       a registry name or alias
+    smollm2-135m  qwen2.5:0.5b         a short name of the catalogue, or an alias of one
     org/repo  org/repo:Q4_K_M          a repository of the Hugging Face Hub, and one of its quantizations
     hf://org/repo/file.gguf            one file of it; `hf.co/...` and `https://huggingface.co/...` as well
     org/repo@revision                  a branch, tag or commit of it
+    mistral-nemo:12b                   what Ollama has on this machine under a name that is none of these
 
-Pure: asks the file system only whether a path exists, and the network nothing.
+Asks the file system what is here, and the network nothing.
 """
 
 import os
@@ -17,7 +18,9 @@ from pathlib import Path, PurePath, PureWindowsPath
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from ruvllm.errors import ConfigError, NotFoundError
-from ruvllm.hub.registry import Registry
+from ruvllm.hub import ollama
+from ruvllm.hub.ollama import OllamaModel
+from ruvllm.hub.registry import Registry, RegistryEntry
 
 __all__ = [
     "ALLOWED_HOSTS",
@@ -74,15 +77,17 @@ class HubModel:
         return f"{self.repo_id}{revision}" + (f":{self.quantization}" if self.quantization else "")
 
 
-Reference = LocalModelPath | RegistryModel | HubModel
+Reference = LocalModelPath | RegistryModel | HubModel | OllamaModel
 
 
 def parse(name: str | os.PathLike[str], registry: Registry) -> Reference:
     """Say what `name` means.
 
-    A registry name wins over a folder of the same name (write `./smollm2` for the folder); an existing
-    `org/repo` folder wins over the Hub. Raises `ConfigError` where the name is malformed or not allowed and
-    `NotFoundError` where it is well formed but nothing is there.
+    A short name of the package index wins over a folder of the same name (write `./smollm2` for the folder);
+    what exists, as an `org/repo` folder, wins over the Hub and over short names for it.
+
+    Raises `ConfigError` where the name is malformed or not allowed and `NotFoundError` where it is well
+    formed but nothing is there.
     """
     if isinstance(name, os.PathLike):
         return _local(Path(name))
@@ -93,20 +98,25 @@ def parse(name: str | os.PathLike[str], registry: Registry) -> Reference:
         return _parse_url(name)
     if name.lower().startswith(tuple(f"{host}/" for host in ALLOWED_HOSTS)):
         return _parse_url(f"https://{name}")
-    if entry := registry.find(name):
+    entry = registry.find(name)
+    if isinstance(entry, RegistryEntry):
         return RegistryModel(name=entry.name)
     path = Path(name).expanduser()
     if _looks_like_path(name) or _exists(path):
         return _local(path)
+    if entry:
+        return HubModel(repo_id=entry.repo_id, quantization=entry.quantization)
     if "/" in name:
         return _parse_hub_path(name, name)
+    if found := ollama.find(name):
+        return found
     raise NotFoundError(_unknown(name, registry))
 
 
 def called(name: str | os.PathLike[str], registry: Registry) -> str:
     """What a model is called that was given so: its name, or what a path ends in, without a file's ending.
 
-    >>> from ruvllm.hub.registry import DEFAULT_REGISTRY
+    >>> from ruvllm.hub.catalogue import DEFAULT_REGISTRY
     >>> called("smollm2-135m", DEFAULT_REGISTRY)
     'smollm2-135m'
     """
@@ -160,11 +170,11 @@ def _local(path: Path) -> LocalModelPath:
 
 
 def _unknown(name: str, registry: Registry) -> str:
-    close = registry.suggest(name)
-    hint = f" Did you mean {close!r}?" if close else ""
+    close = " or ".join(repr(one) for one in registry.suggest(name))
+    hint = f" Did you mean {close}?" if close else ""
     return (
         f"no model, file or folder is called {name!r}.{hint} "
-        f"Known names: {', '.join(registry.names())}; or give {NAME_FORMS}"
+        f"`ruvllm list --available` has all short names; or give {NAME_FORMS}"
     )
 
 

