@@ -127,7 +127,8 @@ class Completion:
         completion_id: What feedback may call it; `None` where nobody learns from it.
         prompt: The text that was gone on from, of a conversation as the model's template wrote it; `None`
             where token ids were given, or nobody here saw it.
-        stop_reason: The stop sequence that ended it; `None` where an end token or a limit did.
+        stop_reason: The stop sequence, or the token of `stop_token_ids`, that ended it; `None` where an end
+            token of the model or a limit did.
         reasoning: What the model thought before, where `chat` found it.
         tool_calls: The tools that the model calls, in `chat` with tools.
     """
@@ -140,7 +141,7 @@ class Completion:
     logprobs: tuple[TokenLogprob, ...] | None = None
     completion_id: str | None = None
     prompt: str | None = None
-    stop_reason: str | None = None
+    stop_reason: str | int | None = None
     reasoning: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
 
@@ -179,6 +180,7 @@ class Chunk:
         usage: Tokens counted; `None` before.
         timings: Seconds taken; `None` before.
         completion_id: What feedback may call the answer, in the last; `None` where nobody learns from it.
+        stop_reason: What of the request ended the answer, in the last: a stop sequence, or a token's id.
     """
 
     text: str
@@ -188,3 +190,4 @@ class Chunk:
     usage: Usage | None = None
     timings: Timings | None = None
     completion_id: str | None = None
+    stop_reason: str | int | None = None

@@ -38,7 +38,9 @@ _ELSEWHERE = {
     "temp": "temperature",
     "do_sample": "temperature",
     "repeat_penalty": "repetition_penalty",
-    "stop_token_ids": "stop",
+    "min_new_tokens": "min_tokens",
+    "eos_token_id": "stop_token_ids",
+    "bad_words_ids": "bad_words",
 }
 
 
@@ -59,6 +61,9 @@ class GenerateKeywords(TypedDict, total=False):
     frequency_penalty: float
     logit_bias: Mapping[int, float]
     stop_sequences: tuple[str, ...] | list[str]
+    stop_token_ids: tuple[int, ...] | list[int]
+    min_tokens: int
+    bad_words: tuple[str, ...] | list[str]
     seed: int | None
     logprobs: int | None
     ignore_eos: bool
@@ -93,6 +98,10 @@ class GenerateParams:
         frequency_penalty: Taken off once for each time the answer has the token.
         logit_bias: Added to the logits of these token ids, -100 to 100 each.
         stop_sequences: Texts that end the answer; the answer stops before them.
+        stop_token_ids: Tokens that end the answer beside the model's own, and are no part of it.
+        min_tokens: Before so many no token is drawn that ends the answer; stop sequences still do.
+        bad_words: Texts that are nowhere in the answer, however they are cut into tokens: where a token would
+            complete one, another is drawn. What a grammar leaves no choice of comes all the same.
         seed: Fixes the draws, so that the same request gives the same answer.
         logprobs: How many likeliest tokens to report beside each chosen one (0: the chosen one alone).
         ignore_eos: Goes on past the model's end tokens; for measurements.
@@ -116,6 +125,9 @@ class GenerateParams:
     frequency_penalty: float = 0.0
     logit_bias: Mapping[int, float] = field(default_factory=dict, hash=False)
     stop_sequences: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    min_tokens: int = 0
+    bad_words: tuple[str, ...] = ()
     seed: int | None = None
     logprobs: int | None = None
     ignore_eos: bool = False
@@ -129,6 +141,9 @@ class GenerateParams:
 
     def __post_init__(self) -> None:
         check_integer("max_tokens", self.max_tokens, 1)
+        check_integer("min_tokens", self.min_tokens, 0)
+        if self.min_tokens > self.max_tokens:
+            raise ConfigError(f"min_tokens is {self.min_tokens}, and max_tokens allows {self.max_tokens}")
         check_integer("top_k", self.top_k, 0)
         for name, interval in _NUMBERS.items():
             check_number(name, getattr(self, name), interval)
@@ -144,15 +159,18 @@ class GenerateParams:
             object.__setattr__(self, "prediction", _checked_prediction(self.prediction))
         if self.grammar is not None:
             check_type("grammar", self.grammar, Grammar)
-            if self.ignore_eos:
-                raise ConfigError(
-                    "ignore_eos goes on past the end of what the grammar allows; set one of them"
-                )
+            for name in ("ignore_eos", "min_tokens"):
+                if getattr(self, name):
+                    raise ConfigError(
+                        f"{name} goes on past the end of what the grammar allows; set one of them"
+                    )
         if self.thinking_tokens is not None:
             check_integer("thinking_tokens", self.thinking_tokens, 0)
         object.__setattr__(self, "keep_special", _checked_texts("keep_special", self.keep_special))
         object.__setattr__(self, "logit_bias", _checked_bias(self.logit_bias))
-        object.__setattr__(self, "stop_sequences", _checked_texts("stop_sequences", self.stop_sequences))
+        for name in ("stop_sequences", "bad_words"):
+            object.__setattr__(self, name, _checked_texts(name, getattr(self, name)))
+        object.__setattr__(self, "stop_token_ids", _checked_tokens(self.stop_token_ids))
 
     @classmethod
     def of(
@@ -243,6 +261,14 @@ def _checked_prediction(given: object) -> str | tuple[int, ...]:
     if not isinstance(given, list | tuple):
         raise ConfigError(f"prediction is {given!r:.80}; it must be a text or token ids")
     return tuple(check_integer("a token id of prediction", token, 0, 2**32 - 1) for token in given)
+
+
+def _checked_tokens(given: object) -> tuple[int, ...]:
+    if not isinstance(given, list | tuple):
+        raise ConfigError(f"stop_token_ids is {given!r:.80}; it must be a list or tuple of token ids")
+    if len(given) > MAX_STOP_SEQUENCES:
+        raise ConfigError(f"stop_token_ids has {len(given)} tokens; at most {MAX_STOP_SEQUENCES} are allowed")
+    return tuple(check_integer("a token id of stop_token_ids", token, 0, 2**32 - 1) for token in given)
 
 
 def _checked_texts(name: str, texts: object) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import pytest
 import typer.main
 
 from ruvllm import LLM
-from ruvllm.cli.main import app
+from ruvllm.cli.app import whole_app
 from ruvllm.serve import create_app
 from tests.docs.coming_from_checks import CHECKS
 from tests.docs.coming_from_server import COMMANDS
@@ -86,7 +86,7 @@ def test_command(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(variable)
     (command,) = row.code
     _, name, *arguments = shlex.split(command)
-    found = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    found = typer.main.get_command(whole_app()).commands[name]  # type: ignore[attr-defined]
     said = found.make_context(name, arguments).params
     wanted = COMMANDS[row.what]
     assert {key: said.get(key) for key in wanted} == wanted

@@ -112,4 +112,4 @@ def test_the_commands_of_first_steps_are_understood(
     assert lines or path.stem == "structured-output"
     for line in lines:
         name, *arguments = shlex.split(line, comments=True)
-        typer.main.get_command(app).commands[name].make_context(name, arguments)  # type: ignore[attr-defined]
+        typer.main.get_command(whole_app()).commands[name].make_context(name, arguments)  # type: ignore[attr-defined]

@@ -130,7 +130,9 @@ def test_a_misspelt_keyword_is_found_without_prompts(llm: LLM) -> None:
         ("n_predict", "max_tokens"),
         ("temp", "temperature"),
         ("repeat_penalty", "repetition_penalty"),
-        ("stop_token_ids", "stop"),
+        ("min_new_tokens", "min_tokens"),
+        ("eos_token_id", "stop_token_ids"),
+        ("bad_words_ids", "bad_words"),
     ],
 )
 def test_names_of_other_libraries_lead_to_ours(llm: LLM, theirs: str, ours: str) -> None:
@@ -262,6 +264,7 @@ def test_type_checkers_are_told_of_each_field() -> None:
     told = get_type_hints(GenerateKeywords)
     assert [*told] == [*(one.name for one in fields(GenerateParams)), "stop"]
     # What is kept is a tuple; what may be given is a list, too.
-    more = {"stop_sequences": list[str], "keep_special": list[str], "prediction": list[int]}
+    texts = dict.fromkeys(("stop_sequences", "bad_words", "keep_special"), list[str])
+    more = texts | dict.fromkeys(("stop_token_ids", "prediction"), list[int])
     for name, annotation in get_type_hints(GenerateParams).items():
         assert told[name] == (annotation | more[name] if name in more else annotation), name

@@ -22,11 +22,10 @@ CALL_MUTANTS = (
     python_mutant("runtime/gathering.py", "            one.cancel()\n", "            pass\n", MANY),
     python_mutant("runtime/gathering.py", "            await asyncio.sleep(0)\n", "            pass\n", MANY),
     python_mutant("runtime/gathering.py", "tasks[:max_in_flight]", "tasks", MANY),
-    python_mutant("runtime/streams.py", "len(self._chunks) - len(left)]", "0]", SHOWN),
+    python_mutant("runtime/streams.py", "stop_sequences[event.stop_index]", "stop_sequences[0]", SHOWN),
     python_mutant(
         "runtime/chat_methods.py", "dict.fromkeys((*shown, *params.keep_special))", "shown", KEYWORDS
     ),
-    python_mutant("runtime/endings.py", "or piece.decode() in task.params.keep_special", "or False", SHOWN),
     python_mutant("chat/session.py", "prompt=prompt.text)", "prompt=None)", SHOWN),
     python_mutant("llm.py", "quiet=progress is False)", "quiet=False)", PROGRESS),
     python_mutant("hub/progress.py", "after_seconds=SHOWN_AFTER_SECONDS", "after_seconds=0.0", PROGRESS),

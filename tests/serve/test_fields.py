@@ -43,8 +43,6 @@ UNSUPPORTED = {
     "moderation": True,
     "best_of": 2,
     "cache_salt": "abc",
-    "stop_token_ids": [1],
-    "min_tokens": 3,
     "chat_template": "{{ x }}",
 }
 
@@ -227,3 +225,33 @@ def test_unknown_places_and_methods(tiny_server: RunningServer) -> None:
     check_error(httpx.get(f"{tiny_server.url}/v2/nothing"), 404, None, "unknown_url")
     check_error(httpx.get(f"{tiny_server.url}/v1/chat/completions"), 405, None, "method_not_allowed")
     check_error(httpx.put(f"{tiny_server.url}/v1/models"), 405, None, "method_not_allowed")
+
+
+def test_ends_and_banned_words_are_the_engine_s(tiny_server: RunningServer) -> None:
+    def said(**fields: Any) -> dict[str, Any]:
+        answer = post(tiny_server, temperature=0, max_tokens=24, ignore_eos=True, **fields)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["choices"][0]
+
+    plain = said()["message"]["content"]
+    banned = plain[5:9]
+    assert banned not in said(bad_words=[banned])["message"]["content"]
+    ids = httpx.post(
+        tiny_server.url + "/tokenize",
+        json={"model": TINY, "prompt": plain, "add_special_tokens": False},
+        timeout=20,
+    ).json()["tokens"]
+    stopped = said(stop_token_ids=ids[5:6])
+    assert stopped["finish_reason"] == "stop"
+    assert plain.startswith(stopped["message"]["content"]) and stopped["message"]["content"] != plain
+    later = said(stop_token_ids=ids[5:6], min_tokens=20)
+    assert len(later["message"]["content"]) > len(stopped["message"]["content"])
+    for fields in (
+        {"min_tokens": 25},
+        {"stop_token_ids": [10**6]},
+        {"bad_words": [""]},
+        {"bad_words": ["x"] * 17},
+    ):
+        refused = post(tiny_server, max_tokens=24, **fields)
+        assert refused.status_code == 400, refused.text
+        assert next(iter(fields)) in refused.json()["error"]["message"]

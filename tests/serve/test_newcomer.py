@@ -46,7 +46,6 @@ MEANT: list[tuple[str, Any]] = [
     ("xtc_probability", 0.5),
     ("dry_multiplier", 0.8),
     ("dynatemp_range", 0.5),
-    ("min_tokens", 5),
     ("length_penalty", 2.0),
     ("early_stopping", True),
     ("use_beam_search", True),

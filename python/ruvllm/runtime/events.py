@@ -39,9 +39,14 @@ class Values:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """The request ended well; `reason` is stop, length, cancelled or done."""
+    """The request ended well; `reason` is stop, length, cancelled or done.
+
+    Of what the request named, its stop text of `stop_index` or the `stop_token` has ended it.
+    """
 
     reason: str
+    stop_index: int | None = None
+    stop_token: int | None = None
     text: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0

@@ -66,7 +66,7 @@ class Generations:
         params = GenerateParams() if params is None else params
         if not isinstance(params, GenerateParams):
             raise ConfigError(f"params is a {type(params).__name__}; it must be GenerateParams")
-        if params.stop_sequences:
+        if params.stop_sequences or params.bad_words:
             self._model.text.required_tokenizer()
         tokens = self._tokens_of(prompt)
         room = check_room(len(tokens), self._model.max_context)
@@ -80,7 +80,6 @@ class Generations:
             thinking=self._budget(params.thinking_tokens),
             prediction=self.foretold(params),
             prompt=prompt if isinstance(prompt, str) else None,
-            vocabulary=self._model.vocabulary if params.stop_sequences else None,
             **(terms._asdict() | taken._asdict()),
         )
 

@@ -25,8 +25,7 @@ class _GenerationSettings:
     """What the engine reads of a generation besides tokens and sampling."""
 
     max_tokens: int
-    stop: tuple[str, ...]
-    ignore_end: bool
+    bounds: tuple[tuple[str, ...], tuple[int, ...], int, bool, tuple[str, ...]]
     tenant: str
     cache_min_tokens: int | None
     adapters: "tuple[tuple[_native.Adapter, float], ...]"
@@ -97,8 +96,13 @@ class NativeEngine:
         )
         settings = _GenerationSettings(
             max_tokens=task.max_tokens,
-            stop=params.stop_sequences,
-            ignore_end=params.ignore_eos,
+            bounds=(
+                params.stop_sequences,
+                params.stop_token_ids,
+                params.min_tokens,
+                params.ignore_eos,
+                params.bad_words,
+            ),
             tenant=task.tenant,
             cache_min_tokens=params.min_cache_tokens if params.cache_prefix else None,
             adapters=_ready(task.adapters),
@@ -148,8 +152,11 @@ def _scores(event: _native.ScoresEvent) -> Event:
 
 
 def _finished(event: _native.FinishedEvent) -> Event:
+    stop_index, stop_token = event.stopped_at or (None, None)
     return Finished(
         reason=event.reason,
+        stop_index=stop_index,
+        stop_token=stop_token,
         text=event.text,
         prompt_tokens=event.prompt_tokens,
         completion_tokens=event.completion_tokens,

@@ -56,8 +56,7 @@ class Terms(NamedTuple):
 class GenerationTask:
     """Make tokens after a prompt; `max_tokens` fits the context already, and `grammar` is compiled.
 
-    `prompt` is the text of its tokens, where there was one, and `vocabulary` what finds the stop sequence
-    that ended the answer, where one can.
+    `prompt` is the text of its tokens, where there was one.
     """
 
     token_ids: Sequence[int]
@@ -73,7 +72,6 @@ class GenerationTask:
     thinking: ThinkingBudget | None = None
     prediction: tuple[int, ...] = ()
     prompt: str | None = None
-    vocabulary: "_native.Vocabulary | None" = None
 
     @property
     def reserved_tokens(self) -> int:

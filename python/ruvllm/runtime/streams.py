@@ -14,7 +14,6 @@ from typing import cast
 from ruvllm.errors import GenerationError
 from ruvllm.outputs import Chunk, Completion, FinishReason, Timings, TokenLogprob, Usage
 from ruvllm.runtime.closing import Closing
-from ruvllm.runtime.endings import told_of
 from ruvllm.runtime.events import Event, Failed, Finished, TokenMade, is_last
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.mailbox import Batch, mailbox_of
@@ -80,6 +79,7 @@ class ChunkMaker:
     def __init__(self, request: Request, *, with_logprobs: bool) -> None:
         self._submitted_at = request.submitted_at
         self._completion_id = request.completion_id
+        self._task = request.task
         self._with_logprobs = with_logprobs
         self._first_token_at: float | None = None
 
@@ -100,12 +100,18 @@ class ChunkMaker:
             return None
         return () if event.logprob is None else (event.logprob,)
 
+    def _stop_reason(self, event: Finished) -> str | int | None:
+        if event.stop_index is None or not isinstance(self._task, GenerationTask):
+            return event.stop_token
+        return self._task.params.stop_sequences[event.stop_index]
+
     def _last(self, event: Finished, now: float) -> Chunk:
         first = now if self._first_token_at is None else self._first_token_at
         return Chunk(
             text=event.text,
             logprobs=() if self._with_logprobs else None,
             finish_reason=cast("FinishReason", event.reason),
+            stop_reason=self._stop_reason(event),
             usage=Usage(
                 prompt_tokens=event.prompt_tokens,
                 completion_tokens=event.completion_tokens,
@@ -124,28 +130,6 @@ class ChunkMaker:
         )
 
 
-class _Made:
-    """All chunks of an answer that a stop sequence may end, since it is found in all that was said.
-
-    Of other answers nothing is kept: their readers may drop what they have read.
-    """
-
-    def __init__(self, task: Task) -> None:
-        self._are_kept = isinstance(task, GenerationTask) and task.vocabulary is not None
-        self._chunks: list[Chunk] = []
-
-    def noted(self, chunks: Iterable[Chunk]) -> list[Chunk]:
-        """The same chunks, kept."""
-        made = list(chunks)
-        if self._are_kept:
-            self._chunks += made
-        return made
-
-    def before(self, left: Sequence[Chunk]) -> Sequence[Chunk]:
-        """What was given out before the last ones."""
-        return self._chunks[: len(self._chunks) - len(left)] if self._are_kept else ()
-
-
 class CompletionStream(Closing, Iterator[Chunk]):
     """An answer, piece by piece.
 
@@ -160,7 +144,6 @@ class CompletionStream(Closing, Iterator[Chunk]):
         self._chunks: deque[Chunk] = deque()
         self._request = loop.submit(task, self._sink)
         self._maker = ChunkMaker(self._request, with_logprobs=with_logprobs)
-        self._made = _Made(task)
 
     def __repr__(self) -> str:
         return f"CompletionStream({'at its end' if self._done else 'under way'})"
@@ -174,7 +157,7 @@ class CompletionStream(Closing, Iterator[Chunk]):
         try:
             while not self._chunks:
                 events, now = self._sink.take()
-                self._chunks.extend(self._made.noted(self._maker.chunk(event, now) for event in events))
+                self._chunks.extend(self._maker.chunk(event, now) for event in events)
         except BaseException:
             self.close()
             raise
@@ -194,9 +177,9 @@ class CompletionStream(Closing, Iterator[Chunk]):
         return self._request.task
 
     def completion(self) -> Completion:
-        """Wait for all that is left and join it; its `stop_reason` is the whole answer's."""
+        """Wait for all that is left and join it."""
         left = list(self)
-        return join_chunks(left, self.task, self._made.before(left))
+        return join_chunks(left, self.task)
 
     def __del__(self) -> None:
         if hasattr(self, "_request"):
@@ -219,7 +202,6 @@ class AsyncCompletionStream(AsyncIterator[Chunk]):
         self._chunks: deque[Chunk] = deque()
         self._request = loop.submit(task, self._sink)
         self._maker = ChunkMaker(self._request, with_logprobs=with_logprobs)
-        self._made = _Made(task)
 
     def __repr__(self) -> str:
         return f"AsyncCompletionStream({'at its end' if self._done else 'under way'})"
@@ -240,9 +222,7 @@ class AsyncCompletionStream(AsyncIterator[Chunk]):
             return []
         try:
             batches = await self._sink.take()
-            chunks = self._made.noted(
-                self._maker.chunk(event, now) for events, now in batches for event in events
-            )
+            chunks = [self._maker.chunk(event, now) for events, now in batches for event in events]
         except BaseException:
             self._cancel()
             raise
@@ -250,10 +230,10 @@ class AsyncCompletionStream(AsyncIterator[Chunk]):
         return chunks
 
     async def completion(self) -> Completion:
-        """Wait for all that is left and join it; its `stop_reason` is the whole answer's."""
+        """Wait for all that is left and join it."""
         async with self:
             left = [chunk async for chunk in self]
-            return join_chunks(left, self._request.task, self._made.before(left))
+            return join_chunks(left, self._request.task)
 
     async def aclose(self) -> None:
         """Stop: the engine ends the request, and there are no more chunks."""
@@ -277,20 +257,15 @@ class AsyncCompletionStream(AsyncIterator[Chunk]):
             self._cancel()
 
 
-def join_chunks(
-    chunks: Sequence[Chunk], task: Task | None = None, before: Sequence[Chunk] = ()
-) -> Completion:
-    """Join the chunks of a whole answer, with what its task tells of it.
-
-    Of an answer whose first chunks were taken out, `before` are these.
-    """
+def join_chunks(chunks: Sequence[Chunk], task: Task | None = None) -> Completion:
+    """Join the chunks of an answer, up to its end, with the prompt that its task knows."""
     last = chunks[-1] if chunks else None
     if last is None or last.finish_reason is None or last.usage is None or last.timings is None:
         raise GenerationError("the answer was closed before its end")
     logprobs = None
     if last.logprobs is not None:
         logprobs = tuple(entry for chunk in chunks for entry in chunk.logprobs or ())
-    completion = Completion(
+    return Completion(
         text="".join(chunk.text for chunk in chunks),
         token_ids=tuple(token for chunk in chunks for token in chunk.token_ids),
         finish_reason=last.finish_reason,
@@ -298,5 +273,6 @@ def join_chunks(
         timings=last.timings,
         logprobs=logprobs,
         completion_id=last.completion_id,
+        prompt=task.prompt if isinstance(task, GenerationTask) else None,
+        stop_reason=last.stop_reason,
     )
-    return told_of(completion, task, before) if isinstance(task, GenerationTask) else completion

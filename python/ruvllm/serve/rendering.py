@@ -49,6 +49,9 @@ def _sampling_params(job: Job) -> dict[str, Any]:
         "frequency_penalty": params.frequency_penalty,
         "seed": params.seed,
         "stop": list(params.stop_sequences),
+        "stop_token_ids": list(params.stop_token_ids),
+        "min_tokens": params.min_tokens,
+        "bad_words": list(params.bad_words),
         "ignore_eos": params.ignore_eos,
         "logprobs": params.logprobs,
     }

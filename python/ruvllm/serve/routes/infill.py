@@ -9,7 +9,6 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from ruvllm.outputs import Chunk
-from ruvllm.runtime.endings import stop_sequence
 from ruvllm.runtime.streams import join_chunks
 from ruvllm.serve.generation import Answers, Job, timings_body
 from ruvllm.serve.infill_bounds import InfillBounds
@@ -117,7 +116,7 @@ class _Filling:
             }
             return {"stop_type": "limit", "stopping_word": "", "timings": timings}
         completion = join_chunks(self._chunks)
-        word = stop_sequence(self.job.model.llm.token_bytes, completion, self.job.params.stop_sequences)
+        word = completion.stop_reason
         kind = "limit" if completion.finish_reason == "length" or self._bounds.has_ended else "eos"
         return {
             "stop_type": kind if word is None else "word",

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from ruvllm.outputs import Chunk, Completion
-from ruvllm.runtime.endings import stop_sequence
 from ruvllm.runtime.streams import join_chunks
 from ruvllm.serve.answer_reading import AnswerReader, reading_of
 from ruvllm.serve.conversation import conversation_tokens, prompt_tokens
@@ -100,7 +99,7 @@ def _begun(job: Job, answer_id: str) -> dict[str, Any]:
 
 def _ending(job: Job, completion: Completion, reader: AnswerReader) -> dict[str, Any]:
     """Why the answer ended; one that filled the context is not one that came to its own limit."""
-    found = stop_sequence(job.model.llm.token_bytes, completion, job.params.stop_sequences)
+    found = completion.stop_reason
     reason = "end_turn" if found is None else "stop_sequence"
     if completion.finish_reason == "length":
         reached = completion.usage.completion_tokens >= job.params.max_tokens

@@ -29,6 +29,7 @@ ParseSpecial = Annotated[
 ]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Bias = Annotated[Finite, Field(ge=-100, le=100)]
+_TokenId = Annotated[int, Field(ge=0, lt=2**32)]
 _StopText = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
@@ -142,6 +143,10 @@ class TextFields(Body):
         """Texts that end an answer."""
         return ()
 
+    def bounds(self) -> dict[str, Any]:
+        """What else ends an answer, or must not be in it."""
+        return {}
+
     def thought_limit(self) -> int | None:
         """How many tokens a model that thinks first may think."""
         return None
@@ -174,6 +179,7 @@ class TextFields(Body):
             thinking_tokens=self.thought_limit(),
             speculate=self.speculate is not False,
             prediction=self.predicted(),
+            **self.bounds(),
         )
 
 
@@ -183,6 +189,21 @@ class SamplingFields(TextFields):
     stream_options: StreamOptions | None = None
     n: int | None = Field(None, ge=1, description="So many answers.")
     stop: str | StopTexts | None = None
+    stop_token_ids: Annotated[list[_TokenId], Entries(MAX_STOPS)] | None = Field(
+        None, description="Tokens that end the answer beside the model's own."
+    )
+    min_tokens: int | None = Field(None, ge=0, description="Before so many no token ends the answer.")
+    bad_words: Annotated[list[_StopText], Entries(MAX_STOPS)] | None = Field(
+        None, description="Texts that are nowhere in the answer."
+    )
+
+    def bounds(self) -> dict[str, Any]:
+        """What else ends an answer, or must not be in it."""
+        return {
+            "stop_token_ids": self.stop_token_ids or (),
+            "min_tokens": self.min_tokens or 0,
+            "bad_words": self.bad_words or (),
+        }
 
     def stops(self) -> tuple[str, ...]:
         """Texts that end an answer."""

@@ -28,7 +28,7 @@ SHAPES = (
 )  # fmt: skip
 _TEMPLATES = "chat_template chat_template_kwargs add_generation_prompt continue_final_message documents"
 _OTHER_ENGINES = """
-    best_of length_penalty use_beam_search early_stopping stop_token_ids stop_regex min_tokens bad_words
+    best_of length_penalty use_beam_search early_stopping stop_regex
     allowed_token_ids prompt_logprobs truncate_prompt_tokens cache_salt echo
     include_stop_str_in_output skip_special_tokens no_stop_trim return_hidden_states
     include_reasoning separate_reasoning stream_reasoning lora_path session_params sampling_seed
@@ -89,8 +89,6 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
     "length_penalty": (1,),
     "use_beam_search": (False,),
     "early_stopping": (False,),
-    "min_tokens": (0,),
-    "bad_words": ([],),
     "typical_p": (1,),
     "tfs_z": (1,),
     "mirostat": (0,),
@@ -101,7 +99,6 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
     "n": (1,),
     "best_of": (1,),
     "stop": ("", []),
-    "stop_token_ids": ([],),
     "stop_regex": ("", []),
     "no_stop_trim": (False,),
     "include_stop_str_in_output": (False,),
