@@ -38,9 +38,9 @@ class ModelInfo:
         model_max_context: Tokens that the model was made for.
         max_context: Tokens of a prompt and its answer here.
         file_bytes: Size on disk.
-        weight_bytes: Size in memory.
+        weight_bytes: Size in memory; 0 where the backend does not say.
         device: Where it runs.
-        isa: The instruction set that the kernels use.
+        isa: The instruction set that the kernels use; the backend's name where it does not say.
         threads: Threads that they use.
     """
 

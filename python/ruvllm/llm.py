@@ -13,6 +13,7 @@ import ruvllm.hub as hub
 from ruvllm._settings import takes_settings
 from ruvllm.adapters.generation import NoReadiness, Readiness
 from ruvllm.adapters.registry import AdapterChoice, Adapters, is_one_choice
+from ruvllm.backends.supports import Supports
 from ruvllm.config import ModelConfig
 from ruvllm.decisions.methods import DecisionMethods
 from ruvllm.engine_settings import EngineKeywords, EngineSettings
@@ -209,6 +210,16 @@ class LLM(
     def name(self) -> str:
         """The name that it was loaded by; of a path what it ends in, without a file's ending."""
         return self._name
+
+    @property
+    def backend(self) -> str:
+        """The engine that it runs on: `native`, `mistralrs`, ..."""
+        return self._open.backend
+
+    @property
+    def supports(self) -> Supports:
+        """What that engine can; what it cannot is refused by name."""
+        return self._open.supports
 
     @cached_property
     def model_info(self) -> ModelInfo:

@@ -112,6 +112,7 @@ class StreamingEngine:
         self._lock = threading.Lock()
         self._inside: dict[int, _Sequence] = {}
         self._threads: dict[int, threading.Thread] = {}
+        self._new_threads: list[threading.Thread] = []
         self._events: queue.SimpleQueue[tuple[int, Event] | None] = queue.SimpleQueue()
         self._changed = threading.Event()
 
@@ -128,11 +129,14 @@ class StreamingEngine:
         with self._lock:
             self._inside[one.sequence] = one
             self._threads[one.sequence] = thread
-        thread.start()
+        # It begins in `advance`: until then the loop does not know whose its events are.
+        self._new_threads.append(thread)
         return one.sequence
 
     def advance(self, plan: Sequence[tuple[int, int]], max_steps: int) -> str:
         """Wait until somebody has ended or the loop is wanted; answers go on by themselves."""
+        while self._new_threads:
+            self._new_threads.pop(0).start()
         self._changed.wait(LOOK_SECONDS)
         self._changed.clear()
         return "interrupted"
@@ -186,7 +190,7 @@ class StreamingEngine:
     def close(self) -> None:
         """End all answers, each after the token that it is at, and wake everyone for good."""
         with self._lock:
-            threads = list(self._threads.values())
+            threads = [one for one in self._threads.values() if one.ident is not None]
             for one in self._inside.values():
                 one.is_cancelled = True
         self._changed.set()
@@ -212,6 +216,8 @@ class StreamingEngine:
 
     def _answer(self, one: _Sequence) -> Finished:
         """Read an answer to its end."""
+        if one.is_cancelled:
+            return self._finished(one, "cancelled", "")
         text = AnswerText(one.task.params.stop_sequences)
         stream = self._begin(one.task)
         try:

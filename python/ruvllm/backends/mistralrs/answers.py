@@ -4,7 +4,7 @@ from typing import Any
 
 from ruvllm.backends.mistralrs.words import Words
 from ruvllm.backends.streaming_engine import Ended, Made, TokenStream
-from ruvllm.errors import BackendError, ContextLengthError, OutOfMemoryError
+from ruvllm.errors import BackendError, ContextLengthError, OutOfMemoryError, RuvLLMError
 from ruvllm.outputs import TokenLogprob
 from ruvllm.runtime.request import GenerationTask
 
@@ -25,6 +25,8 @@ class Answers:
         try:
             chunks = self._runner.send_chat_completion_request(self._request(task))
             yield from self._tokens(task, chunks)
+        except RuvLLMError:
+            raise
         except ValueError as error:
             raise _as_ours(error) from error
 

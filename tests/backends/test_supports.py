@@ -1,0 +1,161 @@
+"""Every flag of every backend: what it says that it can, it does; what not, it refuses by its name."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ruvllm import LLM, GenerateParams
+from ruvllm.backends.supports import Supports, explained
+from ruvllm.errors import AdapterError, ConfigError, InvalidOperationError
+from ruvllm.grammar import Grammar
+from tests.backends.conftest import TINY
+from tests.support.numpy_reference import Reference
+from tests.support.reference_backend import FOLDERS
+
+PROMPT = "The terms of the"
+
+
+def neutral(**changes: Any) -> GenerateParams:
+    plain: dict[str, Any] = {"temperature": 0.0, "repetition_penalty": 1.0, "top_p": 1.0, "max_tokens": 4}
+    return GenerateParams(**plain | {"ignore_eos": "grammar" not in changes} | changes)
+
+
+def generated(**changes: Any) -> Callable[[LLM], Any]:
+    return lambda llm: llm.generate(PROMPT, neutral(**changes))
+
+
+def same_twice(llm: LLM) -> None:
+    """At a temperature at which two draws are hardly ever alike."""
+    params = neutral(seed=7, temperature=4.0, max_tokens=12)
+    first, again = (llm.generate(PROMPT, params).token_ids for _ in range(2))
+    assert first == again
+    assert llm.generate(PROMPT, neutral(seed=8, temperature=4.0, max_tokens=12)).token_ids != first
+
+
+def forced(llm: LLM) -> None:
+    token = llm.tokenize("X", add_bos=False)[0]
+    assert set(llm.generate(PROMPT, neutral(logit_bias={token: 100.0})).token_ids) == {token}
+
+
+def with_logprobs(llm: LLM) -> None:
+    completion = llm.generate(PROMPT, neutral(logprobs=2))
+    assert completion.logprobs is not None
+    for entry in completion.logprobs:
+        # Greedily the chosen one is the likeliest.
+        assert entry.top_logprobs[0] == (entry.token_id, pytest.approx(entry.logprob))
+        assert len(entry.top_logprobs) == 2
+
+
+def only_odd_tokens(llm: LLM) -> None:
+    """Half a character, which no text becomes."""
+    [token] = [one for one in range(300) if llm.token_bytes(one) == b"\xe9"]
+    assert len(llm.generate([token, token], neutral()).token_ids) == 4
+
+
+def profiled(llm: LLM) -> None:
+    llm.start_profile()
+    llm.generate(PROMPT, neutral())
+    llm.take_profile()
+
+
+def by_hand(
+    llm: LLM, count: int, *, repetition: float = 1.0, presence: float = 0.0, frequency: float = 0.0
+) -> list[int]:
+    """The likeliest tokens after penalties, on the reference in NumPy."""
+    reference = Reference.open(FOLDERS / TINY.stem)
+    prompt = llm.tokenize(PROMPT)
+    made: list[int] = []
+    for _ in range(count):
+        logits = reference.logits([*prompt, *made])[-1].copy()
+        for token in {*prompt, *made}:
+            logits[token] *= 1 / repetition if logits[token] > 0 else repetition
+        for token in set(made):
+            logits[token] -= presence + frequency * made.count(token)
+        made.append(int(logits.argmax()))
+    return made
+
+
+def penalized(name: str, value: float) -> Callable[[LLM], None]:
+    def check(llm: LLM) -> None:
+        told = llm.generate(PROMPT, neutral(max_tokens=24, **{name: value})).token_ids
+        expected = by_hand(llm, 24, **{name.removesuffix("_penalty"): value})
+        assert expected != by_hand(llm, 24)
+        # Marks among them are not told of by every engine.
+        assert list(told) == [token for token in expected if token in told]
+        assert len(told) >= 22
+
+    return check
+
+
+def only_the_best(**filters: Any) -> Callable[[LLM], None]:
+    """A filter that leaves the likeliest: the same as greedy, however hot."""
+
+    def check(llm: LLM) -> None:
+        best = llm.generate(PROMPT, neutral(max_tokens=8)).token_ids
+        assert llm.generate(PROMPT, neutral(max_tokens=8, temperature=50.0, **filters)).token_ids == best
+
+    return check
+
+
+# How each flag is asked for; a flag without one fails below.
+ASKS: dict[str, Callable[[LLM], Any]] = {
+    "any_tokens": only_odd_tokens,
+    "seed": same_twice,
+    "top_k": only_the_best(top_k=1),
+    "min_p": only_the_best(min_p=0.999),
+    "repetition_penalty": penalized("repetition_penalty", 1.5),
+    "presence_penalty": penalized("presence_penalty", 1.5),
+    "frequency_penalty": penalized("frequency_penalty", 0.5),
+    "mixed_penalties": generated(repetition_penalty=1.1, presence_penalty=0.5),
+    "logit_bias": forced,
+    "logprobs": with_logprobs,
+    "any_logprobs": generated(logprobs=1, temperature=0.5),
+    "prefix_cache": lambda llm: llm.prefix_cache.stats(),
+    "grammar": generated(grammar=Grammar.regex("[a-z]{2}")),
+    "thinking_tokens": generated(thinking_tokens=3),
+    "keep_special": generated(keep_special=("<eos>",)),
+    "adapters": lambda llm: llm.adapters.map_shapes(),
+    "evaluations": lambda llm: llm.embed(PROMPT),
+    "preemption": None,  # type: ignore[dict-item] - of the scheduler: test_streaming_engine.py
+    "quotas": lambda llm: llm.pool_stats(),
+    "profile": profiled,
+}
+
+
+def test_every_flag_is_asked_for() -> None:
+    assert set(ASKS) == set(explained())
+
+
+@pytest.mark.parametrize("flag", [name for name, ask in ASKS.items() if ask])
+def test_what_is_supported_works_and_what_is_not_is_refused(engine: LLM, flag: str) -> None:
+    ask = ASKS[flag]
+    if getattr(engine.supports, flag):
+        ask(engine)
+        return
+    with pytest.raises((ConfigError, InvalidOperationError, AdapterError), match=rf"{engine.backend}|native"):
+        ask(engine)
+    # It goes on as if nothing had been.
+    assert len(engine.generate(PROMPT, neutral()).token_ids) == 4
+
+
+def test_a_flag_that_nobody_mentions_is_not_set() -> None:
+    assert not any(getattr(Supports(), name) for name in explained())
+    assert all(getattr(Supports.everything(frozenset()), name) for name in explained())
+
+
+@pytest.mark.parametrize("setting", ["kv_format", "isa", "activations", "weight_image", "speculation"])
+def test_a_setting_that_would_change_nothing_is_refused(engine: LLM, setting: str) -> None:
+    value: Any = {
+        "kv_format": "int8",
+        "isa": "scalar",
+        "activations": "f32",
+        "weight_image": "off",
+        "speculation": "off",
+    }[setting]
+    path = engine.model_info.path
+    if setting in engine.supports.settings:
+        LLM(path, backend=engine.backend, progress=False, **{setting: value}).close()
+        return
+    with pytest.raises(ConfigError, match=f"{setting} is set.*{engine.backend}"):
+        LLM(path, backend=engine.backend, progress=False, **{setting: value})
