@@ -1,5 +1,7 @@
 """Every flag of every backend: what it says that it can, it does; what not, it refuses by its name."""
 
+import inspect
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 
 from ruvllm import LLM, GenerateParams
 from ruvllm.backends.supports import Supports, explained
+from ruvllm.config import Limits
 from ruvllm.errors import AdapterError, ConfigError, InvalidOperationError
 from ruvllm.grammar import Grammar
 from tests.backends.conftest import TINY
@@ -117,17 +120,22 @@ ASKS: dict[str, Callable[[LLM], Any]] = {
     "keep_special": generated(keep_special=("<eos>",)),
     "adapters": lambda llm: llm.adapters.map_shapes(),
     "evaluations": lambda llm: llm.embed(PROMPT),
-    "preemption": None,  # type: ignore[dict-item] - of the scheduler: test_streaming_engine.py
     "quotas": lambda llm: llm.pool_stats(),
     "profile": profiled,
 }
 
 
+# What nobody asks for by name: who comes in, and who stays. The tests below are of these.
+OF_THE_QUEUE = {"side_by_side", "preemption"}
+
+
 def test_every_flag_is_asked_for() -> None:
-    assert set(ASKS) == set(explained())
+    assert set(ASKS) == set(explained()) - OF_THE_QUEUE
+    assert "side_by_side" in inspect.getsource(test_who_is_in)
+    assert "preemption" in inspect.getsource(test_who_stays_in)
 
 
-@pytest.mark.parametrize("flag", [name for name, ask in ASKS.items() if ask])
+@pytest.mark.parametrize("flag", sorted(ASKS))
 def test_what_is_supported_works_and_what_is_not_is_refused(engine: LLM, flag: str) -> None:
     ask = ASKS[flag]
     if getattr(engine.supports, flag):
@@ -137,6 +145,42 @@ def test_what_is_supported_works_and_what_is_not_is_refused(engine: LLM, flag: s
         ask(engine)
     # It goes on as if nothing had been.
     assert len(engine.generate(PROMPT, neutral()).token_ids) == 4
+
+
+def in_and_waiting(llm: LLM) -> tuple[int, int]:
+    stats = llm.memory_stats()
+    return stats.running_requests, stats.waiting_requests
+
+
+def settled(found: Callable[[], Any], wanted: Any) -> None:
+    until = time.monotonic() + 20
+    while found() != wanted:
+        assert time.monotonic() < until, found()
+        time.sleep(0.01)
+
+
+def test_who_is_in(engine: LLM) -> None:
+    params = neutral(max_tokens=400, temperature=1.0)
+    streams = [engine.stream(PROMPT, params) for _ in range(2)]
+    settled(lambda: in_and_waiting(engine), (2, 0) if engine.supports.side_by_side else (1, 1))
+    for stream in streams:
+        next(stream)
+        stream.close()
+    settled(lambda: in_and_waiting(engine), (0, 0))
+
+
+def test_who_stays_in(engine: LLM) -> None:
+    """With one place, a request of a higher rank has it at once where the other can be set aside."""
+    limits = Limits(max_running=1)
+    with LLM(engine.model_info.path, backend=engine.backend, limits=limits, progress=False) as llm:
+        low = llm.stream(PROMPT, neutral(max_tokens=40, temperature=1.0))
+        next(low)
+        high = llm.stream(PROMPT, neutral(), priority=1)
+        wanted = [chunk.finish_reason for chunk in (high if llm.supports.preemption else low)][-1]
+        assert wanted == "length"
+        assert bool(llm.memory_stats().preemptions) == llm.supports.preemption
+        low.close()
+        high.close()
 
 
 def test_a_flag_that_nobody_mentions_is_not_set() -> None:

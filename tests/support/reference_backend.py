@@ -31,7 +31,7 @@ class ReferenceBackend:
     """The NumPy reference as an engine."""
 
     name = "numpy"
-    supports = Supports(any_tokens=True, seed=True, settings=frozenset({"limits"}))
+    supports = Supports(any_tokens=True, seed=True, side_by_side=True, settings=frozenset({"limits"}))
 
     def devices(self) -> tuple[DeviceType, ...]:
         return (DeviceType.Cpu, DeviceType.Cuda(3))

@@ -4,13 +4,16 @@ Nothing of a backend is imported before somebody names it. A package brings one 
 `ruvllm.backends` that leads to a `ruvllm.runtime.backend.Backend`.
 """
 
+import contextlib
 import importlib
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ruvllm.errors import ConfigError
 
-__all__ = ["GROUP", "NATIVE", "backend_called", "backend_names", "parse_backend"]
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+__all__ = ["GROUP", "NATIVE", "backend_called", "backend_names", "parse_backend", "present_devices"]
 
 GROUP = "ruvllm.backends"
 NATIVE = "native"
@@ -40,6 +43,15 @@ def backend_called(name: str) -> Any:
         raise ConfigError(f"the backend {name!r} ({found.value}) cannot be imported: {error}") from error
 
 
+def present_devices() -> dict[str, tuple[Any, ...]]:
+    """Where each backend can run on this machine; those whose package is not installed are left out."""
+    found = {}
+    for name in backend_names():
+        with contextlib.suppress(ConfigError):
+            found[name] = backend_called(name).devices()
+    return found
+
+
 def parse_backend(text: str) -> tuple[str, dict[str, str]]:
     """A backend's name and its own options.
 
@@ -58,6 +70,9 @@ def parse_backend(text: str) -> tuple[str, dict[str, str]]:
     return name, options
 
 
-def _foreign() -> dict[str, EntryPoint]:
+def _foreign() -> "dict[str, EntryPoint]":
     """What other packages bring; nobody takes the name of one of ours."""
+    # A plain import of the package has no use for it, and would wait for it.
+    from importlib.metadata import entry_points
+
     return {one.name: one for one in entry_points(group=GROUP) if one.name not in _OWN}

@@ -45,6 +45,7 @@ class Supports:
     )
     adapters: bool = _flag("adapters that requests name, and learning")
     evaluations: bool = _flag("logits, scores, embeddings and decisions")
+    side_by_side: bool = _flag("several answers at a time; without it they come one after the other")
     preemption: bool = _flag("setting a request aside for another; without it who is in stays in")
     quotas: bool = _flag("quotas of tenants in bytes, and the figures of the key-value cache")
     profile: bool = _flag("a profile of the steps")

@@ -34,7 +34,7 @@ class Backend(Protocol):
     supports: Supports
 
     def devices(self) -> tuple[DeviceType, ...]:
-        """Where it can run on this machine, the best first; none where what it stands on is not installed."""
+        """Where it can run on this machine, the best first; `ConfigError` where its package is missing."""
 
     def open(
         self,
@@ -66,6 +66,6 @@ def open_on_backend(
     backend, options = chosen_backend(settings)
     devices = backend.devices()
     if device not in devices:
-        there = f"has {', '.join(map(repr, devices))}" if devices else "is not installed"
-        raise ConfigError(f"device is {device!r}, and the backend {backend.name!r} {there}")
+        there = ", ".join(map(repr, devices))
+        raise ConfigError(f"device is {device!r}, and the backend {backend.name!r} has {there}")
     return backend.open(path, settings, options, progress)

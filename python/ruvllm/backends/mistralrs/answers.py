@@ -1,5 +1,6 @@
 """One request on mistral.rs: our parameters as its, its chunks as our tokens."""
 
+import threading
 from typing import Any
 
 from ruvllm.backends.mistralrs.words import Words
@@ -18,12 +19,15 @@ class Answers:
         self._package = package
         self._runner = runner
         self._words = words
+        self._lock = threading.Lock()
         self._ends = [words.text_of(token) for token in end_tokens]
 
     def begin(self, task: GenerationTask) -> TokenStream:
-        """The tokens of an answer; `stream` of `StreamingEngine`."""
+        """The tokens of an answer; `begin` of `StreamingEngine`."""
         try:
-            chunks = self._runner.send_chat_completion_request(self._request(task))
+            # A runner refuses to be called by two at once; what it gives may be read beside that.
+            with self._lock:
+                chunks = self._runner.send_chat_completion_request(self._request(task))
             yield from self._tokens(task, chunks)
         except RuvLLMError:
             raise

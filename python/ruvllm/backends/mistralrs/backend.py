@@ -6,7 +6,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +72,14 @@ class MistralrsBackend:
         package = _package(settings.threads)
         arguments = {**runner_options(package, options), "which": which_model(package, path, options)}
         limits = settings.limits or Limits()
+        # What does not come in yet waits in front, where tenants have their turns.
+        limits = replace(limits, max_running=min(limits.max_running, arguments["max_seqs"]))
+        arguments["max_seqs"] = limits.max_running
         # Tokenizer, template and end tokens are ours; its weights are let go of before theirs are loaded.
         text, facts, end_tokens = _read_text(path, settings, progress)
         tokenizer = text.required_tokenizer()
         vocabulary = tokenizer.vocabulary(facts.vocab_size)
-        runner = _runner(package, arguments, limits.max_running)
+        runner = _runner(package, arguments)
         max_context = _context(settings, min(facts.max_context, runner.max_sequence_length()))
         words = Words(
             vocabulary, tokenizer.bos_token, lambda given, adds: list(runner.tokenize_text(given, adds, None))
@@ -133,7 +136,7 @@ def _package(threads: int | None) -> Any:
         return importlib.import_module("mistralrs")
 
 
-def _runner(package: Any, arguments: Mapping[str, Any], max_running: int) -> Any:
+def _runner(package: Any, arguments: Mapping[str, Any]) -> Any:
     """The loaded model."""
     with tempfile.TemporaryDirectory(prefix="ruvllm-") as folder:
         template = Path(folder) / "message.jinja"
@@ -142,7 +145,6 @@ def _runner(package: Any, arguments: Mapping[str, Any], max_running: int) -> Any
             return package.Runner(
                 jinja_explicit=str(template),
                 token_source="none",  # noqa: S106 - it is to ask no hub for anything
-                max_seqs=max_running,
                 **arguments,
             )
         except ValueError as error:

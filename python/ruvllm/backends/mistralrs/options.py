@@ -23,6 +23,7 @@ _RUNNER: dict[str, Callable[[str], Any]] = {
     "pa_cache_type": str,
     "memory_goal": str,
     "prefix_cache_n": int,
+    "max_seqs": int,
 }
 # What makes it an X-LoRA model.
 _XLORA: dict[str, Callable[[str], Any]] = {
@@ -46,8 +47,11 @@ def runner_options(package: Any, options: Mapping[str, str]) -> dict[str, Any]:
                 f"pa_cache_type is {read['pa_cache_type']!r}; it must be one of {', '.join(kinds)}"
             )
         read["pa_cache_type"] = kinds[read["pa_cache_type"]]
-    # Its own default shares what it keeps among all tenants.
-    return {"prefix_cache_n": 0, **read}
+    if read.get("max_seqs", 1) < 1:
+        raise ConfigError(f"max_seqs is {read['max_seqs']}; it must be 1 or more")
+    # Its own defaults share what it keeps among all tenants, and compute answers together: of a GGUF file on
+    # the CPU (0.9.5) two prompts of one length are an error then, and others change each other's answers.
+    return {"prefix_cache_n": 0, "max_seqs": 1, **read}
 
 
 def which_model(package: Any, path: Path, options: Mapping[str, str]) -> Any:
