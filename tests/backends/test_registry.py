@@ -26,7 +26,9 @@ def test_one_that_there_is_not_is_refused_before_anything_is_fetched() -> None:
 
 def test_one_that_cannot_be_imported_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(installed(tmp_path, broken="tests.nowhere:Nothing")))
-    with pytest.raises(ConfigError, match=r"'broken' \(tests.nowhere:Nothing\) cannot be imported: No module"):
+    with pytest.raises(
+        ConfigError, match=r"'broken' \(tests.nowhere:Nothing\) cannot be imported: No module"
+    ):
         LLM(TINY, backend="broken")
 
 
@@ -59,7 +61,11 @@ def test_a_device_is_of_a_backend() -> None:
     config = ModelConfig(device=cuda)
     with LLM(TINY, config=config, backend="numpy", progress=False) as llm:
         assert llm.model_info.device == cuda
-    with pytest.raises(ConfigError, match=r"DeviceType.Cuda\(3\), and the backend 'native' has DeviceType.Cpu"):
+    with pytest.raises(
+        ConfigError, match=r"DeviceType.Cuda\(3\), and the backend 'native' has DeviceType.Cpu"
+    ):
         LLM(TINY, config=config, progress=False)
-    with pytest.raises(ConfigError, match=r"present: DeviceType.Cpu \(native.*DeviceType.Cuda\(3\) \(numpy\)"):
+    with pytest.raises(
+        ConfigError, match=r"present: DeviceType.Cpu \(native.*DeviceType.Cuda\(3\) \(numpy\)"
+    ):
         ModelConfig(device=DeviceType.Metal)

@@ -53,7 +53,7 @@ class ReferenceBackend:
 
         def begin(task: GenerationTask) -> TokenStream:
             params = task.params
-            if params.top_p != 1:
+            if params.temperature and params.top_p != 1:
                 raise ConfigError(f"top_p is {params.top_p}; the backend 'numpy' has none")
             draws, tokens = np.random.default_rng(params.seed), list(task.token_ids)
             for made in range(task.max_tokens):

@@ -5,7 +5,7 @@ from typing import Any
 
 from ruvllm.backends.mistralrs.words import Words
 from ruvllm.backends.streaming_engine import Ended, Made, TokenStream
-from ruvllm.errors import BackendError, ContextLengthError, OutOfMemoryError, RuvLLMError
+from ruvllm.errors import BackendError, ConfigError, ContextLengthError, OutOfMemoryError, RuvLLMError
 from ruvllm.outputs import TokenLogprob
 from ruvllm.runtime.request import GenerationTask
 
@@ -15,7 +15,10 @@ __all__ = ["Answers"]
 class Answers:
     """Starts answers of one runner."""
 
-    def __init__(self, package: Any, runner: Any, words: Words, end_tokens: tuple[int, ...]) -> None:
+    def __init__(
+        self, package: Any, runner: Any, words: Words, end_tokens: tuple[int, ...], *, keeps_prefixes: bool
+    ) -> None:
+        self._keeps_prefixes = keeps_prefixes
         self._package = package
         self._runner = runner
         self._words = words
@@ -37,6 +40,11 @@ class Answers:
     def _request(self, task: GenerationTask) -> Any:
         """All is said, also what is neutral: it fills in what a model's files say otherwise."""
         params = task.params
+        if self._keeps_prefixes and (task.tenant or not params.cache_prefix):
+            raise ConfigError(
+                "the backend 'mistralrs' was told by prefix_cache_n to keep what is computed, and keeps it of "
+                "everyone for everyone: leave that out for requests of tenants or with cache_prefix=False"
+            )
         return self._package.ChatCompletionRequest(
             model="default",
             # The runner's template is the message itself.
@@ -66,7 +74,10 @@ class Answers:
             reason = choice.finish_reason
             if reason not in (None, "length", "stop"):
                 raise BackendError(f"mistralrs ended the answer by {reason!r}")
-            if reason != "stop":
+            if choice.logprobs is None and choice.delta.content:
+                raise BackendError("mistralrs gave a text without its token")
+            # The last chunk may be the end alone.
+            if reason != "stop" and choice.logprobs is not None:
                 told += 1
                 yield self._made(task, choice.logprobs)
             if reason is not None:

@@ -84,8 +84,10 @@ class MistralrsBackend:
         words = Words(
             vocabulary, tokenizer.bos_token, lambda given, adds: list(runner.tokenize_text(given, adds, None))
         )
+        keeps_prefixes = arguments["prefix_cache_n"] > 0
+        answers = Answers(package, runner, words, end_tokens, keeps_prefixes=keeps_prefixes)
         engine = StreamingEngine(
-            Answers(package, runner, words, end_tokens).begin,
+            answers.begin,
             max_running=limits.max_running,
             max_context=max_context,
         )
