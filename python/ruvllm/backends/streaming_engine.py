@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from ruvllm.backends.answer_text import AnswerText
-from ruvllm.errors import BackendError, InvalidOperationError
+from ruvllm.errors import BackendError, InvalidOperationError, RuvLLMError
 from ruvllm.outputs import TokenLogprob
 from ruvllm.runtime.events import Event, Failed, Finished, TokenMade, for_one_request
 from ruvllm.runtime.request import GenerationTask, Task
@@ -98,6 +98,14 @@ class _Status:
     @property
     def free_blocks(self) -> int:
         return self.total_blocks - self.held_blocks
+
+
+def _for_the_request(error: BaseException) -> Exception:
+    if isinstance(error, RuvLLMError):
+        return for_one_request(error)
+    failure = BackendError(f"the answer ended by an error of the engine: {error!r}")
+    failure.__cause__ = error
+    return failure
 
 
 class StreamingEngine:
@@ -206,8 +214,8 @@ class StreamingEngine:
     def _read(self, one: _Sequence) -> None:
         try:
             last: Event = self._answer(one)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is this request's alone
-            last = Failed(error=for_one_request(error))
+        except BaseException as error:  # noqa: BLE001 - whatever it is, also a panic, it is this request's alone
+            last = Failed(error=_for_the_request(error))
         with self._lock:
             del self._inside[one.sequence]
             del self._threads[one.sequence]

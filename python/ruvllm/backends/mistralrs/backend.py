@@ -31,6 +31,8 @@ __all__ = ["MistralrsBackend"]
 
 # A conversation is text already when it comes here.
 TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+# Words, figures, spaces and marks, as every tokenizer cuts them in its own way.
+SAMPLE = "Hello, world! It's 2048: a naïve  question,\n\nisn't it?"
 THREADS_VARIABLE = "RAYON_NUM_THREADS"
 
 _threads_lock = threading.Lock()
@@ -70,7 +72,7 @@ class MistralrsBackend:
         """Load a model and start its loop."""
         settings = of_this_machine(settings)
         package = _package(settings.threads)
-        arguments = {**runner_options(package, options), "which": which_model(package, path, options)}
+        arguments = {**runner_options(options), "which": which_model(package, path, options)}
         limits = settings.limits or Limits()
         # What does not come in yet waits in front, where tenants have their turns.
         limits = replace(limits, max_running=min(limits.max_running, arguments["max_seqs"]))
@@ -81,9 +83,16 @@ class MistralrsBackend:
         vocabulary = tokenizer.vocabulary(facts.vocab_size)
         runner = _runner(package, arguments)
         max_context = _context(settings, min(facts.max_context, runner.max_sequence_length()))
-        words = Words(
-            vocabulary, tokenizer.bos_token, lambda given, adds: list(runner.tokenize_text(given, adds, None))
-        )
+
+        def read(given: str, adds: bool) -> list[int]:  # noqa: FBT001 - as `Words` has it
+            return list(runner.tokenize_text(given, adds, None))
+
+        if read(SAMPLE, False) != list(tokenizer.encode(SAMPLE, add_bos=False)):  # noqa: FBT003
+            raise InvalidModelError(
+                f"mistralrs reads texts otherwise than {path.name} says, so every answer would be to another "
+                "question; use the native backend"
+            )
+        words = Words(vocabulary, tokenizer.bos_token, read)
         keeps_prefixes = arguments["prefix_cache_n"] > 0
         answers = Answers(package, runner, words, end_tokens, keeps_prefixes=keeps_prefixes)
         engine = StreamingEngine(
@@ -149,7 +158,10 @@ def _runner(package: Any, arguments: Mapping[str, Any]) -> Any:
                 token_source="none",  # noqa: S106 - it is to ask no hub for anything
                 **arguments,
             )
-        except ValueError as error:
+        except BaseException as error:
+            # Where it panics, that is no `Exception`.
+            if not isinstance(error, ValueError) and type(error).__name__ != "PanicException":
+                raise
             what = str(error).partition("\n")[0]
             raise InvalidModelError(f"mistralrs cannot load the model: {what}") from error
 

@@ -20,7 +20,6 @@ _RUNNER: dict[str, Callable[[str], Any]] = {
     "in_situ_quant": str,
     "paged_attn": _yes_or_no,
     "pa_blk_size": int,
-    "pa_cache_type": str,
     "memory_goal": str,
     "prefix_cache_n": int,
     "max_seqs": int,
@@ -33,20 +32,13 @@ _XLORA: dict[str, Callable[[str], Any]] = {
 }
 
 
-def runner_options(package: Any, options: Mapping[str, str]) -> dict[str, Any]:
+def runner_options(options: Mapping[str, str]) -> dict[str, Any]:
     """What `mistralrs.Runner` takes of them; `ConfigError` for what it does not have."""
     for name in options:
         if name not in (*_RUNNER, *_XLORA):
             known = ", ".join((*_RUNNER, *_XLORA))
             raise ConfigError(f"the backend 'mistralrs' has no option {name!r}; it has {known}")
     read = {name: _read(name, options[name], kind) for name, kind in _RUNNER.items() if name in options}
-    if "pa_cache_type" in read:
-        kinds = {"auto": package.PagedCacheType.Auto, "f8e4m3": package.PagedCacheType.F8E4M3}
-        if read["pa_cache_type"] not in kinds:
-            raise ConfigError(
-                f"pa_cache_type is {read['pa_cache_type']!r}; it must be one of {', '.join(kinds)}"
-            )
-        read["pa_cache_type"] = kinds[read["pa_cache_type"]]
     if read.get("max_seqs", 1) < 1:
         raise ConfigError(f"max_seqs is {read['max_seqs']}; it must be 1 or more")
     # Its own defaults share what it keeps among all tenants, and compute answers together: of a GGUF file on
@@ -62,6 +54,8 @@ def which_model(package: Any, path: Path, options: Mapping[str, str]) -> Any:
             if name not in xlora:
                 raise ConfigError(f"{next(iter(xlora))} is set and {name} is not; X-LoRA needs both")
         xlora["order"] = xlora.pop("xlora_order")
+        if not Path(xlora["order"]).is_file():
+            raise ConfigError(f"xlora_order is {xlora['order']!r}, which is no file")
     which = package.Which
     if path.is_dir():
         return which.XLora(model_id=str(path), **xlora) if xlora else which.Plain(model_id=str(path))
