@@ -31,7 +31,7 @@ TINY = FIXTURES / "gguf" / "llama-gqa.gguf"
 
 @pytest.fixture(autouse=True, scope="package")
 def one_thread() -> Iterator[None]:
-    """mistralrs waits for its threads by spinning: with as many as processors, and others at work, for long."""
+    """mistralrs spins while its threads wait: as many as processors, and others at work, take very long."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RUVLLM_THREADS", "1")
         yield

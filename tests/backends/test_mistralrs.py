@@ -173,5 +173,5 @@ def test_what_it_says_of_an_answer_is_passed_on() -> None:
                 raise ValueError("out of luck\n   0: somewhere in there")
 
         answers._runner = Broken()
-        with pytest.raises(BackendError, match="mistralrs: out of luck$"):
+        with pytest.raises(BackendError, match=r"mistralrs: out of luck$"):
             llm.generate(PROMPT)

@@ -58,7 +58,7 @@ class _Sequence:
     sequence: int
     task: GenerationTask
     made: int = 0
-    is_cancelled: bool = False
+    cancelled: threading.Event = field(default_factory=threading.Event)
     is_paused: bool = False
 
     @property
@@ -177,7 +177,7 @@ class StreamingEngine:
         with self._lock:
             one = self._inside.get(sequence)
         if one is not None:
-            one.is_cancelled = True
+            one.cancelled.set()
 
     def interrupt(self) -> None:
         """Make `advance` return soon."""
@@ -200,7 +200,7 @@ class StreamingEngine:
         with self._lock:
             threads = [one for one in self._threads.values() if one.ident is not None]
             for one in self._inside.values():
-                one.is_cancelled = True
+                one.cancelled.set()
         self._changed.set()
         self._events.put(None)
         until = time.monotonic() + JOIN_SECONDS
@@ -224,7 +224,7 @@ class StreamingEngine:
 
     def _answer(self, one: _Sequence) -> Finished:
         """Read an answer to its end."""
-        if one.is_cancelled:
+        if one.cancelled.is_set():
             return self._finished(one, "cancelled", "")
         text = AnswerText(one.task.params.stop_sequences)
         stream = self._begin(one.task)
@@ -233,7 +233,7 @@ class StreamingEngine:
                 if isinstance(step, Ended):
                     one.made = step.completion_tokens
                     return self._finished(one, step.reason, text.rest())
-                if one.is_cancelled:
+                if one.cancelled.is_set():
                     break
                 one.made += 1
                 shown = text.add(step.piece)
@@ -243,7 +243,7 @@ class StreamingEngine:
                     return self._finished(one, "stop", "")
         finally:
             stream.close()
-        if one.is_cancelled:
+        if one.cancelled.is_set():
             return self._finished(one, "cancelled", "")
         raise BackendError("the answer broke off before its end")
 

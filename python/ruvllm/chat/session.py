@@ -165,7 +165,7 @@ class ChatSession(Unpicklable, Conversation):
         messages = transcript.messages_of(self.system_prompt, turns, question)
         rendered = self._llm.render_chat(messages)
         known = transcript.joined(turns)
-        # The tokens of answers as they were made are no tokenizer's: an engine that takes texts reads them anew.
+        # Answers' tokens as they were made are no tokenizer's: an engine that takes texts reads them anew.
         anew = not self._llm.supports.any_tokens
         added = None if anew else transcript.extend(tokenizer, known, rendered)
         tokens = encode_rendered(tokenizer, rendered) if added is None else [*known.tokens, *added.tokens]

@@ -104,8 +104,8 @@ def bench(
     """Measure prompt reading (pp) and text generation (tg) in tokens a second.
 
     Measured through the public interface, after a warm-up. pp512 reads 512 random tokens, others in each
-    run (words, where the backend takes texts alone); tg128 makes 128 tokens out of one. Greedy, end tokens ignored, nothing guessed.
-    Compares with llama-bench.
+    run (words, where the backend takes texts alone); tg128 makes 128 tokens out of one. Greedy, end tokens
+    ignored, nothing guessed. Compares with llama-bench.
     """
     if not workload.prompt and not workload.generate:
         raise ConfigError("--prompt and --generate are both 0; there is nothing to measure")

@@ -42,8 +42,8 @@ class Answers:
         params = task.params
         if self._keeps_prefixes and (task.tenant or not params.cache_prefix):
             raise ConfigError(
-                "the backend 'mistralrs' was told by prefix_cache_n to keep what is computed, and keeps it of "
-                "everyone for everyone: leave that out for requests of tenants or with cache_prefix=False"
+                "the backend 'mistralrs' was told by prefix_cache_n to keep what is computed, of everyone "
+                "for everyone: leave that out for requests of tenants or with cache_prefix=False"
             )
         return self._package.ChatCompletionRequest(
             model="default",
