@@ -13,6 +13,7 @@ from ruvllm.config import Limits
 from ruvllm.errors import AdapterError, ConfigError, InvalidOperationError
 from ruvllm.grammar import Grammar
 from tests.backends.conftest import TINY
+from tests.support.faulty_engine import faulty
 from tests.support.numpy_reference import Reference
 from tests.support.reference_backend import FOLDERS
 
@@ -161,18 +162,21 @@ def settled(found: Callable[[], Any], wanted: Any) -> None:
 
 def test_who_is_in(engine: LLM) -> None:
     params = neutral(max_tokens=400, temperature=1.0)
-    streams = [engine.stream(PROMPT, params) for _ in range(2)]
-    settled(lambda: in_and_waiting(engine), (2, 0) if engine.supports.side_by_side else (1, 1))
-    for stream in streams:
-        next(stream)
-        stream.close()
+    with faulty(engine) as slowly:
+        slowly.step_seconds = 0.02
+        streams = [engine.stream(PROMPT, params) for _ in range(2)]
+        settled(lambda: in_and_waiting(engine), (2, 0) if engine.supports.side_by_side else (1, 1))
+        for stream in streams:
+            stream.close()
     settled(lambda: in_and_waiting(engine), (0, 0))
 
 
 def test_who_stays_in(engine: LLM) -> None:
     """With one place, a request of a higher rank has it at once where the other can be set aside."""
     limits = Limits(max_running=1)
-    with LLM(engine.model_info.path, backend=engine.backend, limits=limits, progress=False) as llm:
+    made = LLM(engine.model_info.path, backend=engine.backend, limits=limits, progress=False)
+    with made as llm, faulty(llm) as slowly:
+        slowly.step_seconds = 0.02
         low = llm.stream(PROMPT, neutral(max_tokens=40, temperature=1.0))
         next(low)
         high = llm.stream(PROMPT, neutral(), priority=1)

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
+from ruvllm.backends.supports import Supports
 from ruvllm.errors import ConfigError, ContextLengthError
 from ruvllm.figures import MemoryStats, ModelInfo
 from ruvllm.observability.profile import OperationTime, StepProfile
@@ -62,6 +63,7 @@ class FakeLLM:
     """Answers with what it was asked; `slowly` takes its time over many words, `too long` is refused."""
 
     opened: ClassVar[list["FakeLLM"]] = []
+    supports = Supports(any_tokens=True)
 
     def __init__(self, model: str, **settings: Any) -> None:
         self.model = model
