@@ -19,7 +19,8 @@ from ruvllm import (
 from ruvllm.backends.supports import Supports
 from tests.support.by_hand import likeliest_tokens
 
-pytestmark = pytest.mark.real_model
+# An engine that spins while it waits takes long beside others at work.
+pytestmark = [pytest.mark.real_model, pytest.mark.timeout(240)]
 
 GREEDY = GenerateParams(temperature=0.0, repetition_penalty=1.0, max_tokens=24)
 PROMPT = "The capital of France is"

@@ -63,7 +63,6 @@ class FakeLLM:
     """Answers with what it was asked; `slowly` takes its time over many words, `too long` is refused."""
 
     opened: ClassVar[list["FakeLLM"]] = []
-    supports = Supports(any_tokens=True)
 
     def __init__(self, model: str, **settings: Any) -> None:
         self.model = model
@@ -84,6 +83,10 @@ class FakeLLM:
     @property
     def name(self) -> str:
         return "fake"
+
+    @property
+    def supports(self) -> Supports:
+        return Supports(any_tokens=True)
 
     def __enter__(self) -> "FakeLLM":
         return self
