@@ -68,6 +68,7 @@ class EngineKeywords(TypedDict, total=False):
     speculation: Speculation
     prefix_cache: PrefixCacheConfig | None
     limits: Limits | None
+    backend: str
 
 
 @described
@@ -151,6 +152,11 @@ class EngineSettings:
     )
     limits: Limits | None = setting(
         None, "How many requests may be in at once, and how many may wait.", has_flag=False
+    )
+    backend: str = setting(
+        "native",
+        "The engine that runs the model: `native`, `mistralrs`, or what another package brings, with options "
+        "of its own as in `mistralrs:in_situ_quant=Q4K`.",
     )
 
     @property

@@ -1,6 +1,6 @@
 """What a model is, what its engine holds and has done: plain values that do not change."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ruvllm.types import DeviceType, ModelSize
@@ -38,9 +38,9 @@ class ModelInfo:
         model_max_context: Tokens that the model was made for.
         max_context: Tokens of a prompt and its answer here.
         file_bytes: Size on disk.
-        weight_bytes: Size in memory.
+        weight_bytes: Size in memory; 0 where the backend does not say.
         device: Where it runs.
-        isa: The instruction set that the kernels use.
+        isa: The instruction set that the kernels use; the backend's name where it does not say.
         threads: Threads that they use.
     """
 
@@ -139,6 +139,12 @@ class PrefixCacheStats:
     pinned_entries: int
     memory_usage_bytes: int
     max_memory_bytes: int
+
+    @classmethod
+    def none(cls) -> "PrefixCacheStats":
+        """Of an engine that tells of no such cache."""
+        counters = {one.name: 0 for one in fields(cls) if one.name != "miss_reasons"}
+        return cls(miss_reasons={}, **counters)
 
     @property
     def hit_rate(self) -> float:

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 import ruvllm.hub as hub
 from ruvllm._settings import takes_settings
-from ruvllm.adapters.generation import Readiness
+from ruvllm.adapters.generation import NoReadiness, Readiness
 from ruvllm.adapters.registry import AdapterChoice, Adapters, is_one_choice
+from ruvllm.backends.supports import Supports
 from ruvllm.config import ModelConfig
 from ruvllm.decisions.methods import DecisionMethods
 from ruvllm.engine_settings import EngineKeywords, EngineSettings
 from ruvllm.errors import ConfigError
-from ruvllm.figures import EngineStats, MemoryStats, ModelInfo, PoolStats
+from ruvllm.figures import EngineStats, MemoryStats, ModelInfo, PoolStats, PrefixCacheStats
 from ruvllm.learning.methods import LearningMethods
 from ruvllm.learning.tenants import Learning
 from ruvllm.observability.profile import StepProfile
@@ -26,6 +27,7 @@ from ruvllm.packs.manager import KernelManager
 from ruvllm.params import GenerateParams
 from ruvllm.runtime import accounts
 from ruvllm.runtime.awaited import Awaited
+from ruvllm.runtime.backend import chosen_backend, open_on_backend
 from ruvllm.runtime.chat_methods import ChatMethods
 from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.configuration import resolve_model, settings_from
@@ -35,7 +37,7 @@ from ruvllm.runtime.generate_methods import GenerateMethods
 from ruvllm.runtime.generations import Generations
 from ruvllm.runtime.infill_methods import InfillMethods
 from ruvllm.runtime.loading_progress import Progress, checked_progress, reporting
-from ruvllm.runtime.opening import open_model
+from ruvllm.runtime.open_model import OpenModel
 from ruvllm.runtime.prompts import Prompt, prompts_of
 from ruvllm.runtime.request import Terms
 from ruvllm.runtime.unpicklable import Unpicklable
@@ -92,20 +94,21 @@ class LLM(
         # Before anything is fetched: that may take long.
         progress = checked_progress(progress)
         configured = settings_from(config, EngineSettings.given(settings))
+        chosen_backend(configured)
+        self._device = config.device if config else DeviceType.auto()
         self._name = hub.called(model, hub.DEFAULT_REGISTRY)
         path = resolve_model(model, config, quiet=progress is False)
         with reporting(progress, self._name) as report:
-            self._open = open_model(path, configured, report)
+            self._open = open_on_backend(path, configured, self._device, report)
         self._loop = self._open.loop
-        self._adapters = Adapters(Readiness(self._open.native, self._open.memory, self._open.adapter_bytes))
+        self._adapters = Adapters(_readiness(self._open))
         self._learning = Learning(self._open, self._adapters)
-        self._device = config.device if config else DeviceType.auto()
         # Also at the interpreter's end, where threads that are still in the engine would be cut off.
         self._finalizer = weakref.finalize(self, self._loop.close)
 
     def __repr__(self) -> str:
         opened = self._open
-        return f"LLM({self.name!r:.64}, {opened.native.quantization}, max_context={opened.max_context})"
+        return f"LLM({self.name!r:.64}, {opened.facts.quantization}, max_context={opened.max_context})"
 
     def _hint(self) -> str:
         return f"pass the name of the model and load it there: LLM({str(self._open.path)!r})"
@@ -208,6 +211,16 @@ class LLM(
         """The name that it was loaded by; of a path what it ends in, without a file's ending."""
         return self._name
 
+    @property
+    def backend(self) -> str:
+        """The engine that it runs on: `native`, `mistralrs`, ..."""
+        return self._open.backend
+
+    @property
+    def supports(self) -> Supports:
+        """What that engine can; what it cannot is refused by name."""
+        return self._open.supports
+
     @cached_property
     def model_info(self) -> ModelInfo:
         """What the model is and how it runs."""
@@ -220,12 +233,13 @@ class LLM(
 
     def stats(self) -> EngineStats:
         """Memory, prefix cache and kernel pack in one; `stats().kernel_pack.calls` says what the pack did."""
-        return accounts.engine_stats(self._open, self.prefix_cache.stats())
+        prefixes = self.prefix_cache.stats() if self._open.supports.prefix_cache else PrefixCacheStats.none()
+        return accounts.engine_stats(self._open, prefixes)
 
     @property
     def kernel_packs(self) -> KernelManager | None:
         """The packs that it computes with, to be changed while it runs; `None` without `kernel_pack`."""
-        return self._open.kernel_packs
+        return self._open.own.kernel_packs if self._open.own else None
 
     def memory_stats(self) -> MemoryStats:
         """Memory in use now; the key-value blocks as of the last plan."""
@@ -307,3 +321,10 @@ class LLM(
     @property
     def _evaluations(self) -> Evaluations:
         return Evaluations(self._open, self._tokens)
+
+
+def _readiness(model: OpenModel) -> Readiness:
+    """What makes adapters ready, where the engine has any."""
+    if model.own is None:
+        return NoReadiness(model.backend)
+    return Readiness(model.native, model.memory, model.own.adapter_bytes)

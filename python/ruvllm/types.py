@@ -4,6 +4,7 @@ import enum
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from ruvllm.backends.registry import present_devices
 from ruvllm.errors import ConfigError
 
 __all__ = ["DeviceType", "ModelSize", "Precision", "Quantization"]
@@ -118,24 +119,24 @@ class DeviceType:
 
     @staticmethod
     def auto() -> "DeviceType":
-        """The best device that is present."""
-        return DeviceType.present()[0]
+        """The best device of the native backend."""
+        return DeviceType.Cpu
 
     @staticmethod
     def present() -> tuple["DeviceType", ...]:
-        """The devices that are here and that this build can use, the best first."""
-        return (DeviceType.Cpu,)
+        """The devices that are here and that a backend can use, those of the native one first."""
+        return tuple(dict.fromkeys(one for devices in present_devices().values() for one in devices))
 
     @property
     def is_present(self) -> bool:
-        """Whether this device is here and this build can use it."""
-        return self in DeviceType.present()
+        """Whether this device is here and a backend can use it."""
+        return self == DeviceType.Cpu or self in DeviceType.present()
 
     def require(self) -> None:
         """Raise `ConfigError` where this device is not present."""
         if not self.is_present:
-            names = ", ".join(map(repr, DeviceType.present()))
-            raise ConfigError(f"device is {self!r}, which is not present here; present: {names}")
+            there = [f"{one!r} ({name})" for name, devices in present_devices().items() for one in devices]
+            raise ConfigError(f"device is {self!r}, which is not present here; present: {', '.join(there)}")
 
     def __repr__(self) -> str:
         return f"DeviceType.Cuda({self.index})" if self.kind == "cuda" else f"DeviceType.{self.kind.title()}"

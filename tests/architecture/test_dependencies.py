@@ -22,7 +22,13 @@ PROJECT: dict[str, Any] = tomllib.loads((sources.ROOT / "pyproject.toml").read_t
 ]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 # What users install, and what is installed to develop.
-FOR_USERS = [*PROJECT["dependencies"], *EXTRAS["serve"], *EXTRAS["kernels"], *EXTRAS["bank"]]
+FOR_USERS = [
+    *PROJECT["dependencies"],
+    *EXTRAS["serve"],
+    *EXTRAS["kernels"],
+    *EXTRAS["bank"],
+    *EXTRAS["mistralrs"],
+]
 TO_DEVELOP = [*FOR_USERS, *EXTRAS["test"], *EXTRAS["dev"]]
 # Calls every larger release a major one; see pyproject.toml.
 UNBOUNDED = {"cryptography"}

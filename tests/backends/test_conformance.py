@@ -16,9 +16,11 @@ from ruvllm import (
     ModelConfig,
     RuvLLMError,
 )
+from ruvllm.backends.supports import Supports
 from tests.support.by_hand import likeliest_tokens
 
-pytestmark = pytest.mark.real_model
+# An engine that spins while it waits takes long beside others at work.
+pytestmark = [pytest.mark.real_model, pytest.mark.timeout(240)]
 
 GREEDY = GenerateParams(temperature=0.0, repetition_penalty=1.0, max_tokens=24)
 PROMPT = "The capital of France is"
@@ -78,7 +80,7 @@ def test_default_params(backend: LlmBackend) -> None:
     assert isinstance(backend.generate(PROMPT, GenerateParams(max_tokens=4)), str)
 
 
-def test_the_stream_joined_is_the_text(backend: LlmBackend, smollm2: LLM) -> None:
+def test_the_stream_joined_is_the_text(backend: LlmBackend, supports: Supports, smollm2: LLM) -> None:
     pieces: list[str] = []
 
     def take(text: str) -> bool:
@@ -87,11 +89,14 @@ def test_the_stream_joined_is_the_text(backend: LlmBackend, smollm2: LLM) -> Non
 
     backend.generate_stream(PROMPT, GREEDY, take)
     assert "".join(pieces) == backend.generate(PROMPT, GREEDY)
+    assert len(pieces) > 3
+    assert all(pieces)
+    # Other engines round these weights in their own ways: test_mistralrs.py compares on weights in F32.
+    if not supports.evaluations:
+        return
     # Many tokens after the other, and none of a backend's ways.
     made = likeliest_tokens(smollm2, smollm2.tokenize(PROMPT), 24)
     assert "".join(pieces) == smollm2.detokenize(made, skip_special=True)
-    assert len(pieces) > 3
-    assert all(pieces)
 
 
 def test_no_piece_has_half_a_character(backend: LlmBackend) -> None:
@@ -145,10 +150,14 @@ def test_stop_sequences(backend: LlmBackend) -> None:
     assert backend.generate(PROMPT, params) == "".join(pieces) == text[: text.index(stop)]
 
 
-def test_seeds(backend: LlmBackend) -> None:
+def test_seeds(backend: LlmBackend, supports: Supports) -> None:
     def ask(seed: int) -> str:
         return backend.generate("Once upon a time", GenerateParams(temperature=1.0, max_tokens=24, seed=seed))
 
+    if not supports.seed:
+        with pytest.raises(ConfigError, match="has no seed"):
+            ask(1)
+        return
     assert ask(1) == ask(1)
     assert ask(1) != ask(2)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
+from ruvllm.backends.supports import Supports
 from ruvllm.errors import ConfigError, ContextLengthError
 from ruvllm.figures import MemoryStats, ModelInfo
 from ruvllm.observability.profile import OperationTime, StepProfile
@@ -82,6 +83,10 @@ class FakeLLM:
     @property
     def name(self) -> str:
         return "fake"
+
+    @property
+    def supports(self) -> Supports:
+        return Supports(any_tokens=True)
 
     def __enter__(self) -> "FakeLLM":
         return self

@@ -194,7 +194,25 @@ CONVERSATIONS = (
         ("chat/test_rag.py",),
     ),
     python_mutant(
-        "backends/native.py",
+        "runtime/refusals.py",
+        "if not supports.seed and params.seed is not None and params.temperature > 0:",
+        "if False:",
+        ("backends/test_supports.py",),
+    ),
+    python_mutant(
+        "backends/streaming_engine.py",
+        "        self._new_threads.append(thread)\n",
+        "        thread.start()\n",
+        ("backends/test_supports.py", "backends/test_streaming_engine.py"),
+    ),
+    python_mutant(
+        "backends/mistralrs/answers.py",
+        "stop_seqs=None if params.ignore_eos else self._ends,",
+        "stop_seqs=None,",
+        ("backends/test_mistralrs.py",),
+    ),
+    python_mutant(
+        "backends/engine.py",
         "if previous is not None:\n            previous.close()",
         "",
         ("backends/test_native.py",),

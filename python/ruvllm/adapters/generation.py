@@ -20,7 +20,7 @@ from ruvllm.adapters.source import Stamp, located, read_adapter, stamp_of
 from ruvllm.adapters.weights import AdapterWeights
 from ruvllm.errors import AdapterError, OutOfMemoryError, OverloadedError
 
-__all__ = ["Generation", "HeldAdapters", "Readiness", "awaiting", "holding"]
+__all__ = ["Generation", "HeldAdapters", "NoReadiness", "Readiness", "awaiting", "holding"]
 
 # So long a request waits until others let go of theirs.
 ROOM_SECONDS = 30.0
@@ -45,6 +45,9 @@ class Readiness:
         self._memory = memory
         self.max_bytes = max_bytes
         self._pool = _native.AdapterPool(memory, max_bytes=max_bytes)
+
+    def require(self) -> None:
+        """Any adapter may come."""
 
     def get(self, number: int) -> "_native.Adapter | None":
         """One that is ready."""
@@ -87,6 +90,22 @@ class Readiness:
 
     def _put(self, number: int, weights: AdapterWeights, seconds: float) -> "_native.Adapter":
         return self._pool.put(self.model, weights.parts, generation=number, seconds=seconds)
+
+
+class NoReadiness(Readiness):
+    """The same of an engine that has no adapters: none can be loaded, and so none is ever asked for."""
+
+    def __init__(self, backend: str) -> None:
+        self.max_bytes = 0
+        self._backend = backend
+
+    def require(self) -> None:
+        """Refuse any adapter."""
+        raise AdapterError(f"the backend {self._backend!r} has no adapters; use the native one")
+
+    def figures(self) -> dict[str, int]:
+        """What `AdapterMemory` has: nothing."""
+        return dict.fromkeys(("ready", "ready_bytes", "used_bytes", "max_bytes", "made", "evicted"), 0)
 
 
 class Generation:

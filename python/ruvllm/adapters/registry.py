@@ -236,6 +236,7 @@ class Adapters:
 
     def map_shapes(self) -> dict[tuple[int, str], tuple[int, int]]:
         """Inputs and outputs of the seven linear maps of each layer, by layer and PEFT's name."""
+        self._readiness.require()
         model = self._readiness.model
         shapes = {module: model.map_shape(module) for module in MODULES}
         layers = range(model.num_layers)
@@ -296,6 +297,7 @@ class Adapters:
         expects: str | None,
         tenant: str | None = None,
     ) -> AdapterInfo:
+        self._readiness.require()
         _check_name(name)
         generation, weights = Generation.of(source, self._readiness)
         native = generation.made(weights)

@@ -165,7 +165,9 @@ class ChatSession(Unpicklable, Conversation):
         messages = transcript.messages_of(self.system_prompt, turns, question)
         rendered = self._llm.render_chat(messages)
         known = transcript.joined(turns)
-        added = transcript.extend(tokenizer, known, rendered)
+        # Answers' tokens as they were made are no tokenizer's: an engine that takes texts reads them anew.
+        anew = not self._llm.supports.any_tokens
+        added = None if anew else transcript.extend(tokenizer, known, rendered)
         tokens = encode_rendered(tokenizer, rendered) if added is None else [*known.tokens, *added.tokens]
         return _Prompt(tokens=tokens, text=rendered.signed, added=added, dropped=dropped)
 

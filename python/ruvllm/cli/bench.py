@@ -104,8 +104,8 @@ def bench(
     """Measure prompt reading (pp) and text generation (tg) in tokens a second.
 
     Measured through the public interface, after a warm-up. pp512 reads 512 random tokens, others in each
-    run; tg128 makes 128 tokens out of one. Greedy, end tokens ignored, nothing guessed.
-    Compares with llama-bench.
+    run (words, where the backend takes texts alone); tg128 makes 128 tokens out of one. Greedy, end tokens
+    ignored, nothing guessed. Compares with llama-bench.
     """
     if not workload.prompt and not workload.generate:
         raise ConfigError("--prompt and --generate are both 0; there is nothing to measure")
@@ -147,14 +147,7 @@ def measure(llm: "LLM", workload: Workload) -> list[Result]:
 
 def _tests(llm: "LLM", workload: Workload) -> list[tuple[str, int, Callable[[], float]]]:
     """Return name, tokens, and what runs it and gives its seconds, of each test."""
-    import random
-
-    vocab_size = llm.model_info.vocab_size
-    generator = random.Random(0)  # noqa: S311  the same tokens on every machine
-
-    def draw(length: int) -> list[int]:
-        return [generator.randrange(vocab_size) for _ in range(length)]
-
+    draw = _random_tokens(llm) if llm.supports.any_tokens else _random_words(llm)
     tests: list[tuple[str, int, Callable[[], float]]] = []
     if workload.prompt:
         tests.append((f"pp{workload.prompt}", workload.prompt, lambda: _time(llm, draw(workload.prompt), 1)))
@@ -163,6 +156,34 @@ def _tests(llm: "LLM", workload: Workload) -> list[tuple[str, int, Callable[[], 
             (f"tg{workload.generate}", workload.generate, lambda: _time(llm, draw(1), workload.generate))
         )
     return tests
+
+
+def _random_tokens(llm: "LLM") -> Callable[[int], list[int]]:
+    """Draws so many token ids."""
+    import random
+
+    vocab_size = llm.model_info.vocab_size
+    generator = random.Random(0)  # noqa: S311  the same tokens on every machine
+    return lambda length: [generator.randrange(vocab_size) for _ in range(length)]
+
+
+def _random_words(llm: "LLM") -> Callable[[int], list[int]]:
+    """Draws so many tokens that a text becomes, for an engine that takes texts: words behind a space."""
+    import random
+
+    pieces = map(llm.token_bytes, range(llm.model_info.vocab_size))
+    words = [token for token, piece in enumerate(pieces) if piece[:1] == b" " and piece[1:].isalpha()]
+    if not words:
+        raise GenerationError(f"the vocabulary of {llm.name} has no words to measure {llm.backend} with")
+    generator = random.Random(0)  # noqa: S311  the same tokens on every machine
+    # A tokenizer that begins every text with a mark does so here.
+    beginning = llm.tokenize("")
+
+    def draw(length: int) -> list[int]:
+        begun = beginning[:length]
+        return [*begun, *generator.choices(words, k=length - len(begun))]
+
+    return draw
 
 
 def _profile(llm: "LLM", workload: Workload, peaks: "MachinePeaks") -> list[bench_profile.Phase]:

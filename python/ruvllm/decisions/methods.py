@@ -11,7 +11,7 @@ from ruvllm.decisions.params import DecisionParams
 from ruvllm.decisions.plan import DecisionPlan, DecisionText
 from ruvllm.decisions.questions import QuestionLike, questions_of
 from ruvllm.runtime.evaluations import Evaluations
-from ruvllm.runtime.opening import OpenModel
+from ruvllm.runtime.open_model import OpenModel
 from ruvllm.runtime.request import Terms
 from ruvllm.runtime.text_methods import TextMethods
 from ruvllm.text.common_texts import encode_each

@@ -13,7 +13,7 @@ from ruvllm.learning.tenant_learner import TenantLearner
 from ruvllm.learning.values import DeepResult
 from ruvllm.runtime.evaluations import Evaluations
 from ruvllm.runtime.learned import Taken
-from ruvllm.runtime.opening import OpenModel
+from ruvllm.runtime.open_model import OpenModel
 from ruvllm.runtime.request import Terms
 from ruvllm.training import TokenSample, TrainableModel, TrainingConfig, TrainingSample, train
 from ruvllm.training.encoding import Example

@@ -17,7 +17,7 @@ from ruvllm.learning.tenant_learner import TenantLearner
 from ruvllm.learning.values import LearningMemory, LearningTurns
 from ruvllm.runtime.evaluations import Evaluations
 from ruvllm.runtime.learned import Capture
-from ruvllm.runtime.opening import OpenModel
+from ruvllm.runtime.open_model import OpenModel
 from ruvllm.runtime.request import Terms
 
 __all__ = ["Learning"]

@@ -11,7 +11,7 @@ from ruvllm.figures import (
     SpeculationStats,
     TenantStats,
 )
-from ruvllm.runtime.opening import OpenModel
+from ruvllm.runtime.open_model import OpenModel
 from ruvllm.types import DeviceType
 
 __all__ = ["engine_stats", "memory_stats", "model_info", "pool_stats", "set_quota", "speculation_stats"]
@@ -19,7 +19,7 @@ __all__ = ["engine_stats", "memory_stats", "model_info", "pool_stats", "set_quot
 
 def model_info(model: OpenModel, device: DeviceType) -> ModelInfo:
     """What the model is and how it runs."""
-    native = model.native
+    native = model.facts
     num_heads, num_kv_heads, head_dim = native.heads
     num_parameters, file_bytes = native.sizes
     weight_bytes, _ = native.weight_bytes
@@ -49,7 +49,7 @@ def memory_stats(model: OpenModel) -> MemoryStats:
     """Memory in use now; the key-value blocks as of the last plan."""
     load = model.loop.load()
     resident, peak = _native.process_memory()
-    weight_bytes, _ = model.native.weight_bytes
+    weight_bytes, _ = model.facts.weight_bytes
     return MemoryStats(
         weight_bytes=weight_bytes,
         kv_total_bytes=load.total_block_bytes,
@@ -68,11 +68,12 @@ def memory_stats(model: OpenModel) -> MemoryStats:
 
 def engine_stats(model: OpenModel, prefix_cache: PrefixCacheStats) -> EngineStats:
     """What it holds and has done."""
+    packs = model.own.kernel_packs if model.own else None
     return EngineStats(
         memory=memory_stats(model),
         prefix_cache=prefix_cache,
         speculation=speculation_stats(model),
-        kernel_pack=model.kernel_packs.stats() if model.kernel_packs else None,
+        kernel_pack=packs.stats() if packs else None,
     )
 
 

@@ -30,9 +30,10 @@ Candidate = Waiting | Running
 class Admission:
     """One decision in the making."""
 
-    def __init__(self, view: View, limits: Limits) -> None:
+    def __init__(self, view: View, limits: Limits, *, preempts: bool = True) -> None:
         self._view = view
         self._limits = limits
+        self._preempts = preempts
         self._inside = _Inside(view, limits)
         self._swap_free = view.costs.swap_free_blocks
         self._admitted: list[int] = []
@@ -42,7 +43,8 @@ class Admission:
 
     def decide(self) -> Decision:
         """Say who is in."""
-        self._relieve()
+        if self._preempts:
+            self._relieve()
         queues = self._queues()
         while queues and self._take_next(queues):
             pass
@@ -118,6 +120,8 @@ class Admission:
         """Whether there is room, if need be that of others; nobody goes where that is not enough."""
         if self._inside.fits(candidate):
             return True
+        if not self._preempts:
+            return False
         trial = self._inside.copy()
         victims = []
         while not trial.fits(candidate):

@@ -51,7 +51,6 @@ def settings_from(config: ModelConfig | None, given: EngineSettings) -> Configur
     keywords = given.keywords()
     if config is None:
         return ConfiguredSettings(**keywords)
-    config.device.require()
     if not config.use_flash_attention:
         raise ConfigError("use_flash_attention is False; this engine has no other attention")
     cache, cache_tokens = config.kv_cache_config, config.max_context

@@ -10,7 +10,91 @@ from ruvllm.runtime.request import Task
 if TYPE_CHECKING:
     import ruvllm._native as _native
 
-__all__ = ["EngineFace", "Load"]
+__all__ = ["EngineFace", "EngineStatus", "Load", "SequenceStatus"]
+
+
+class SequenceStatus(Protocol):
+    """How far one sequence is."""
+
+    @property
+    def sequence(self) -> int:
+        """Its number."""
+
+    @property
+    def total_tokens(self) -> int:
+        """Tokens that are known of it."""
+
+    @property
+    def computed_tokens(self) -> int:
+        """Those of them that are computed."""
+
+    @property
+    def blocks(self) -> int:
+        """Blocks that it holds."""
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it is set aside."""
+
+
+class EngineStatus(Protocol):
+    """What planning needs to know of an engine."""
+
+    @property
+    def sequences(self) -> Sequence[SequenceStatus]:
+        """Those that are in."""
+
+    @property
+    def free_blocks(self) -> int:
+        """Blocks that nobody holds and nothing is kept in."""
+
+    @property
+    def held_blocks(self) -> int:
+        """Blocks that sequences hold, each counted once."""
+
+    @property
+    def room_blocks(self) -> int:
+        """Blocks for which there is memory, held or not."""
+
+    @property
+    def total_blocks(self) -> int:
+        """Blocks that one sequence may come to hold."""
+
+    @property
+    def block_tokens(self) -> int:
+        """Tokens of a block."""
+
+    @property
+    def windows(self) -> Sequence[int | None]:
+        """Of how many of the last tokens each group of layers has blocks."""
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of a block."""
+
+    @property
+    def swapped_bytes(self) -> int:
+        """Bytes kept of sequences that are set aside."""
+
+    @property
+    def steps(self) -> int:
+        """Steps since the beginning, of an engine that runs them one by one."""
+
+    @property
+    def rows(self) -> int:
+        """Tokens that were computed in all of them."""
+
+    @property
+    def drafted_tokens(self) -> int:
+        """Guesses that were computed."""
+
+    @property
+    def accepted_tokens(self) -> int:
+        """Guesses that came true."""
+
+    @property
+    def step_costs(self) -> Sequence[tuple[int, float]]:
+        """Rows of a step, and how many times as long as a single one they were seen to take."""
 
 
 class EngineFace(Protocol):
@@ -28,7 +112,7 @@ class EngineFace(Protocol):
     def trim(self) -> None:
         """Give the memory back that nothing stands on."""
 
-    def status(self) -> "_native.Status":
+    def status(self) -> EngineStatus:
         """Say what planning needs to know."""
 
     def start_profile(self) -> None:

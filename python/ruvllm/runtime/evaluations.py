@@ -19,9 +19,10 @@ from ruvllm.runtime.branches import Branch, BranchResults
 from ruvllm.runtime.events import Event, Failed, Finished, Values
 from ruvllm.runtime.learned import Capture, Taken
 from ruvllm.runtime.loop import EngineLoop
-from ruvllm.runtime.opening import OpenModel
+from ruvllm.runtime.open_model import OpenModel
 from ruvllm.runtime.outcome import Outcome
 from ruvllm.runtime.prompts import Prompt, check_tokens
+from ruvllm.runtime.refusals import check_evaluation
 from ruvllm.runtime.request import EvaluationKind, EvaluationTask, Terms
 
 __all__ = ["EvaluationResult", "Evaluations", "StackedResults", "TokenIds"]
@@ -139,10 +140,11 @@ class Evaluations:
         tasks = [
             self._task(self._tokens_of(one), "embed", its) for one, its in zip(texts, terms, strict=True)
         ]
-        return StackedResults(self._loop, tasks, self._model.native.hidden_size)
+        return StackedResults(self._loop, tasks, self._model.facts.hidden_size)
 
     def branches(self, beginning: Sequence[int], branches: Sequence[Branch], terms: Terms) -> BranchResults:
         """How likely the tokens that each branch asks for are, behind a beginning that all have."""
+        check_evaluation(self._model, "candidates", terms)
         limit = self._model.max_context
         longest = len(beginning) + max(len(branch.suffix) for branch in branches)
         if longest > limit:
@@ -175,7 +177,7 @@ class Evaluations:
         return self.branches(begun, branches, terms)
 
     def _checked(self, token_ids: TokenIds) -> list[int]:
-        return check_tokens(token_ids, self._model.native.vocab_size)
+        return check_tokens(token_ids, self._model.facts.vocab_size)
 
     def _task(
         self,
@@ -185,6 +187,7 @@ class Evaluations:
         top_logprobs: int = 0,
         capture: Capture | None = None,
     ) -> EvaluationTask:
+        check_evaluation(self._model, kind, terms)
         limit = self._model.max_context
         if len(tokens) > limit:
             raise ContextLengthError.exceeded(prompt_tokens=len(tokens), max_context=limit)

@@ -16,7 +16,7 @@ from ruvllm.runtime.gathering import (
     made_of_each,
 )
 from ruvllm.runtime.generations import Asked, Generations, ManyAsked
-from ruvllm.runtime.opening import OpenModel
+from ruvllm.runtime.open_model import OpenModel
 from ruvllm.runtime.prompts import prompts_of
 from ruvllm.runtime.request import Terms
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream

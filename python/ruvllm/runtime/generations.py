@@ -9,8 +9,9 @@ from ruvllm.errors import ConfigError
 from ruvllm.grammar import Grammar
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.grammars import compiled
-from ruvllm.runtime.opening import OpenModel
+from ruvllm.runtime.open_model import OpenModel
 from ruvllm.runtime.prompts import Prompt, check_room, is_conversation
+from ruvllm.runtime.refusals import check_generation
 from ruvllm.runtime.request import GenerationTask, Terms, ThinkingBudget
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
 from ruvllm.text.marks import Rendered
@@ -68,6 +69,7 @@ class Generations:
             raise ConfigError(f"params is a {type(params).__name__}; it must be GenerateParams")
         if params.stop_sequences or params.bad_words:
             self._model.text.required_tokenizer()
+        check_generation(self._model, params, terms)
         tokens = self._tokens_of(prompt)
         room = check_room(len(tokens), self._model.max_context)
         max_tokens = min(params.max_tokens, room)

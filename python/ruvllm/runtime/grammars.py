@@ -6,7 +6,7 @@ import ruvllm._native as _native
 from ruvllm.errors import GrammarError
 from ruvllm.gbnf import lark_of_gbnf
 from ruvllm.grammar import Grammar
-from ruvllm.runtime.opening import OpenModel
+from ruvllm.runtime.open_model import OpenModel
 from ruvllm.tools import ToolDefinition
 
 __all__ = ["compiled", "strict_fault"]
@@ -15,6 +15,8 @@ __all__ = ["compiled", "strict_fault"]
 def compiled(model: OpenModel, grammar: Grammar) -> _native.Grammar:
     """The grammar over the model's tokens; `GrammarError` where it cannot be honoured."""
     if model.grammars is None:
+        if not model.supports.grammar:
+            raise GrammarError(f"the backend {model.backend!r} has no grammars; use the native one")
         model.text.required_tokenizer()
         raise GrammarError("the model has no vocabulary to make a grammar of")
     if grammar.kind == "gbnf":

@@ -13,13 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from ruvllm.adapters.generation import holding
 from ruvllm.errors import BackendError, InvalidOperationError, OutOfMemoryError, OverloadedError
 from ruvllm.observability.profile import StepProfile
 from ruvllm.runtime.calls import Calls
-from ruvllm.runtime.engine_face import EngineFace, Load
+from ruvllm.runtime.engine_face import EngineFace, EngineStatus, Load
 from ruvllm.runtime.events import (
     Event,
     Failed,
@@ -33,9 +33,6 @@ from ruvllm.runtime.request import Request, Sink, Task
 from ruvllm.runtime.scheduler import Scheduler
 from ruvllm.runtime.view import costs_of, load_of, view_of
 from ruvllm.runtime.waiting import WaitingRequests
-
-if TYPE_CHECKING:
-    import ruvllm._native as _native
 
 __all__ = ["EngineLoop"]
 
@@ -295,7 +292,7 @@ class EngineLoop:
         costs = costs_of(status, self._pace, self._swap_bytes)
         return view_of(status, waiting, running, costs=costs, quotas=quotas, is_stuck=self._is_stuck)
 
-    def _engine_status(self) -> "_native.Status":
+    def _engine_status(self) -> EngineStatus:
         """What the engine says; what was run since the last time becomes part of the pace."""
         status = self._engine.status()
         steps, rows = self._counted

@@ -2,15 +2,16 @@
 
 import logging
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 import ruvllm._native as _native
-from ruvllm._settings import of_this_machine
+from ruvllm._settings import of_this_machine, settings_of
+from ruvllm.backends.registry import NATIVE
+from ruvllm.backends.supports import Supports
 from ruvllm.config import Limits
-from ruvllm.engine_settings import KvFormats
+from ruvllm.engine_settings import EngineSettings, KvFormats
 from ruvllm.errors import ConfigError
 from ruvllm.hub.selection import quantization_of
 from ruvllm.observability.machine_memory import available_memory
@@ -18,7 +19,6 @@ from ruvllm.packs.manager import KernelManager
 from ruvllm.packs.store import PackStore
 from ruvllm.runtime.configuration import ConfiguredSettings
 from ruvllm.runtime.kv_shape import KvShape
-from ruvllm.runtime.learned import LearnedHeads
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.memory_budget import (
     EngineMemory,
@@ -28,12 +28,13 @@ from ruvllm.runtime.memory_budget import (
     plan_kv_cache,
 )
 from ruvllm.runtime.native_engine import NativeEngine
+from ruvllm.runtime.open_model import NativeParts, OpenModel
 from ruvllm.runtime.scheduler import Scheduler
 from ruvllm.runtime.weight_images import ImageChoice, mapped_bytes
-from ruvllm.text.loading import ModelText, load_text
-from ruvllm.types import Precision
+from ruvllm.text.loading import load_text
+from ruvllm.types import DeviceType, Precision
 
-__all__ = ["OpenModel", "PlannedModel", "open_model", "plan_memory"]
+__all__ = ["NativeEngineBackend", "PlannedModel", "check_quantization", "open_model", "plan_memory"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,25 +48,6 @@ class PlannedModel(Protocol):
 
     def kv_shape(self, formats: KvFormats) -> tuple[str, int, list[int | None]]:
         """The format of a key-value cache, bytes of a block, and of how many tokens each group has some."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenModel:
-    """A model in memory with the loop that runs it."""
-
-    path: Path
-    native: _native.Model
-    text: ModelText
-    vocabulary: _native.Vocabulary | None
-    memory: _native.EngineMemory
-    adapter_bytes: int
-    loop: EngineLoop
-    max_context: int
-    end_tokens: tuple[int, ...]
-    kernel_packs: KernelManager | None
-    grammars: _native.Grammars | None
-    speculates: bool = False
-    learned: LearnedHeads = field(default_factory=LearnedHeads)
 
 
 def open_model(
@@ -85,7 +67,7 @@ def open_model(
         images=images.folder,
         keep_image=images.keep,
     )
-    _check_quantization(settings.quantization, native.quantization, path)
+    check_quantization(settings.quantization, native.quantization, path)
     text = load_text(native, path)
     plan = plan_memory(native, settings, available_memory(mapped_bytes(native)))
     memory = EngineMemory.of(plan, settings)
@@ -107,11 +89,17 @@ def open_model(
     )  # fmt: skip
     return OpenModel(
         path=path,
-        native=native,
+        backend=NATIVE,
+        supports=NativeEngineBackend.supports,
+        facts=native,
+        own=NativeParts(
+            model=native,
+            memory=engine.memory(),
+            adapter_bytes=adapter_budget(settings.adapter_bytes, plan.kv_cache_bytes),
+            kernel_packs=packs,
+        ),
         text=text,
         vocabulary=vocabulary,
-        memory=engine.memory(),
-        adapter_bytes=adapter_budget(settings.adapter_bytes, plan.kv_cache_bytes),
         loop=EngineLoop(
             NativeEngine(engine),
             scheduler=Scheduler(settings.limits or Limits()),
@@ -120,12 +108,34 @@ def open_model(
         max_context=plan.max_context,
         speculates=settings.speculation == "auto",
         end_tokens=end_tokens,
-        kernel_packs=packs,
         grammars=_native.Grammars(vocabulary, end_tokens, native.tokenizer()) if vocabulary else None,
     )
 
 
-def _check_quantization(wanted: Precision | None, tensor_type: str, path: Path) -> None:
+class NativeEngineBackend:
+    """This project's own engine, as one of the backends."""
+
+    name = NATIVE
+    supports = Supports.everything(frozenset(one.name for one in settings_of(EngineSettings)))
+
+    def devices(self) -> tuple[DeviceType, ...]:
+        """Where it can run."""
+        return (DeviceType.Cpu,)
+
+    def open(
+        self,
+        path: Path,
+        settings: ConfiguredSettings,
+        options: Mapping[str, str],
+        progress: Callable[[int, int], None] | None = None,
+    ) -> OpenModel:
+        """Load a model and start its loop."""
+        if options:
+            raise ConfigError(f"the backend {NATIVE!r} has no option {next(iter(options))!r}, nor any other")
+        return open_model(path, settings, progress)
+
+
+def check_quantization(wanted: Precision | None, tensor_type: str, path: Path) -> None:
     """Refuse a file of another quantization: neither its name nor most of its weights say that it is."""
     if wanted is None or wanted.tensor_type == tensor_type:
         return

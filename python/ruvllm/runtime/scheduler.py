@@ -16,6 +16,8 @@ __all__ = ["Scheduler"]
 class Scheduler:
     """The policy: what is short is shared by tenants, not by requests.
 
+    Where it does not preempt, whoever is in stays in: others wait for a place.
+
     >>> from ruvllm.runtime.kv_shape import KvShape
     >>> from ruvllm.runtime.plans import Waiting
     >>> view = View(waiting=(Waiting(request_id=1, prompt_tokens=5, reserved_tokens=9),), free_blocks=4,
@@ -25,10 +27,11 @@ class Scheduler:
     """
 
     limits: Limits = field(default_factory=Limits)
+    preempts: bool = True
 
     def decide(self, view: View) -> Decision:
         """Say who is in from now on."""
-        return Admission(view, self.limits).decide()
+        return Admission(view, self.limits, preempts=self.preempts).decide()
 
     def share(self, running: Iterable[Running], times: StepTimes | None = None) -> Shares:
         """Give those who are in a part of each step, and say for how many steps that holds.

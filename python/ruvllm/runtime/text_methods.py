@@ -6,7 +6,7 @@ from typing import Any
 
 from ruvllm._checks import check_integer
 from ruvllm.errors import ConfigError, TokenizationError
-from ruvllm.runtime.opening import OpenModel
+from ruvllm.runtime.open_model import OpenModel
 from ruvllm.runtime.prompts import Prompt, check_tokens
 from ruvllm.text.chat_template import ChatTemplate
 from ruvllm.text.marks import Rendered
@@ -51,7 +51,7 @@ class TextMethods:
         A mark such as `<|im_end|>` adds nothing.
         """
         self._required_tokenizer()
-        check_integer("token_id", token_id, 0, self._open.native.vocab_size - 1)
+        check_integer("token_id", token_id, 0, self._open.facts.vocab_size - 1)
         vocabulary = self._open.vocabulary
         if vocabulary is None or vocabulary.is_special(token_id):
             return b""
@@ -167,7 +167,7 @@ class TextMethods:
         return tokens
 
     def _checked_tokens(self, token_ids: object) -> list[int]:
-        return check_tokens(token_ids, self._open.native.vocab_size)
+        return check_tokens(token_ids, self._open.facts.vocab_size)
 
     def _required_tokenizer(self) -> Tokenizer:
         return self._open.text.required_tokenizer()

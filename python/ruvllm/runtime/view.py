@@ -1,22 +1,18 @@
 """An engine's status and the loop's requests as the scheduler sees them, and whoever asks for the load."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
-from ruvllm.runtime.engine_face import Load
+from ruvllm.runtime.engine_face import EngineStatus, Load
 from ruvllm.runtime.kv_shape import KvShape
 from ruvllm.runtime.pace import Pace
 from ruvllm.runtime.plans import Costs, Running, View, Waiting
 from ruvllm.runtime.request import Request, Task
 
-if TYPE_CHECKING:
-    import ruvllm._native as _native
-
 __all__ = ["costs_of", "load_of", "view_of"]
 
 
 def view_of(
-    status: "_native.Status",
+    status: EngineStatus,
     waiting: Iterable[Request],
     running: Mapping[int, Request],
     *,
@@ -72,7 +68,7 @@ def _rank(task: Task) -> int:
     return task.priority if task.rank is None else task.rank
 
 
-def costs_of(status: "_native.Status", pace: Pace, swap_bytes: int) -> Costs:
+def costs_of(status: EngineStatus, pace: Pace, swap_bytes: int) -> Costs:
     """What it takes to set somebody aside, where so many bytes may be kept of those who are."""
     block_bytes = max(1, status.block_bytes)
     return Costs(
@@ -82,7 +78,7 @@ def costs_of(status: "_native.Status", pace: Pace, swap_bytes: int) -> Costs:
     )
 
 
-def load_of(status: "_native.Status") -> Load:
+def load_of(status: EngineStatus) -> Load:
     """What the engine holds; who runs and waits, the loop adds."""
     cached = max(0, status.room_blocks - status.free_blocks - status.held_blocks)
     return Load(

@@ -276,6 +276,8 @@ class _Engines(Collector):
             with suppress(RuvLLMError):
                 for name, value in _figures(model).items():
                     (gauges.get(name) or counters[name]).add_metric([model.name], value)
+                if not model.llm.supports.quotas:
+                    continue
                 blocks = model.kv_blocks()
                 cache.add_metric([model.name, str(blocks.block_tokens), str(blocks.num_blocks)], 1)
         return [*gauges.values(), *counters.values(), cache, *_kernel_packs(ready, self._prefix)]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ruvllm.adapters.registry import AdapterChoice
     from ruvllm.runtime.generations import Asked, Generations
-    from ruvllm.runtime.opening import OpenModel
+    from ruvllm.runtime.open_model import OpenModel
     from ruvllm.runtime.request import Terms
 
 __all__ = ["StructuredMethods"]

@@ -9,7 +9,7 @@ import ruvllm._native as _native
 import ruvllm.hub as hub
 from ruvllm._settings import of_this_machine
 from ruvllm.engine_settings import EngineSettings
-from ruvllm.runtime.opening import OpenModel
+from ruvllm.runtime.open_model import OpenModel
 from ruvllm.runtime.text_methods import TextMethods
 from ruvllm.text.loading import ModelText, load_text
 

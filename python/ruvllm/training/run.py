@@ -12,7 +12,7 @@ from ruvllm.adapters import AdapterWeights, Part, write_peft
 from ruvllm.adapters.registry import MODULES
 from ruvllm.adapters.weights import Matrix
 from ruvllm.errors import ConfigError, NotFoundError, TrainingError
-from ruvllm.runtime.opening import OpenModel
+from ruvllm.runtime.open_model import OpenModel
 from ruvllm.runtime.text_methods import TextMethods
 from ruvllm.training.base import TrainableModel
 from ruvllm.training.checkpoint import Checkpoint, Identity, RunState, Values, settings_as_json

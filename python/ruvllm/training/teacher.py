@@ -9,7 +9,8 @@ from ruvllm.engine_settings import EngineSettings
 from ruvllm.errors import TrainingError
 from ruvllm.runtime.configuration import resolve_model, settings_from
 from ruvllm.runtime.evaluations import Evaluations
-from ruvllm.runtime.opening import OpenModel, open_model
+from ruvllm.runtime.open_model import OpenModel
+from ruvllm.runtime.opening import open_model
 from ruvllm.runtime.request import Terms
 from ruvllm.text.tokenizer import Tokenizer
 from ruvllm.training.base import TrainableModel

@@ -30,15 +30,16 @@ async def server_info(request: Request) -> dict[str, Any]:
     }
     if model.engine is None:
         return info
-    blocks = await run_in_threadpool(model.kv_blocks)
-    return {
-        **info,
+    info |= {
         **_paths(model),
         "context_length": model.llm.model_info.max_context,
         "quantization": model.llm.model_info.quantization,
-        "page_size": blocks.block_tokens,
-        "max_total_num_tokens": blocks.num_tokens,
     }
+    # Another engine may not tell how it keeps keys and values.
+    if not model.llm.supports.quotas:
+        return info
+    blocks = await run_in_threadpool(model.kv_blocks)
+    return info | {"page_size": blocks.block_tokens, "max_total_num_tokens": blocks.num_tokens}
 
 
 @router.get("/model_info", response_model=None)

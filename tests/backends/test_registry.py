@@ -1,0 +1,71 @@
+"""Which backends there are, and how they are named."""
+
+from pathlib import Path
+
+import pytest
+
+from ruvllm import LLM, ConfigError, DeviceType, ModelConfig
+from ruvllm.backends.registry import backend_called, backend_names, parse_backend
+from tests.backends.conftest import TINY
+from tests.backends.outside import installed
+
+
+def test_ours_come_first_and_others_are_found_by_their_entry_points() -> None:
+    assert backend_names() == ("native", "mistralrs", "numpy")
+
+
+def test_nobody_takes_the_name_of_one_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(installed(tmp_path, native="tests.nowhere:Nothing")))
+    assert backend_called("native").name == "native"
+
+
+def test_one_that_there_is_not_is_refused_before_anything_is_fetched() -> None:
+    with pytest.raises(ConfigError, match="backend is 'candle'; there are native, mistralrs, numpy"):
+        LLM("org/there-is-no-such-model", backend="candle")
+
+
+def test_one_that_cannot_be_imported_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(installed(tmp_path, broken="tests.nowhere:Nothing")))
+    with pytest.raises(
+        ConfigError, match=r"'broken' \(tests.nowhere:Nothing\) cannot be imported: No module"
+    ):
+        LLM(TINY, backend="broken")
+
+
+@pytest.mark.parametrize("text", ["native:", "native:a", "native:=1", "native:a=1,"])
+def test_what_is_no_option(text: str) -> None:
+    if text == "native:":
+        assert parse_backend(text) == ("native", {})
+        return
+    with pytest.raises(ConfigError, match="NAME or NAME:OPTION=VALUE"):
+        parse_backend(text)
+
+
+def test_an_option_is_given_once() -> None:
+    with pytest.raises(ConfigError, match="gives a twice"):
+        parse_backend("native:a=1,a=2")
+
+
+@pytest.mark.parametrize("name", ["native", "numpy"])
+def test_an_option_that_it_does_not_have(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"'{name}' has no option 'speed'"):
+        LLM(TINY, backend=f"{name}:speed=1", progress=False)
+
+
+def test_a_device_is_of_a_backend() -> None:
+    """The tests' own says that it has one which ours does not."""
+    cuda = DeviceType.Cuda(3)
+    assert DeviceType.auto() == DeviceType.Cpu
+    assert cuda.is_present
+    assert DeviceType.present() == (DeviceType.Cpu, cuda)
+    config = ModelConfig(device=cuda)
+    with LLM(TINY, config=config, backend="numpy", progress=False) as llm:
+        assert llm.model_info.device == cuda
+    with pytest.raises(
+        ConfigError, match=r"DeviceType.Cuda\(3\), and the backend 'native' has DeviceType.Cpu"
+    ):
+        LLM(TINY, config=config, progress=False)
+    with pytest.raises(
+        ConfigError, match=r"present: DeviceType.Cpu \(native.*DeviceType.Cuda\(3\) \(numpy\)"
+    ):
+        ModelConfig(device=DeviceType.Metal)
