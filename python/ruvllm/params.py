@@ -141,9 +141,6 @@ class GenerateParams:
 
     def __post_init__(self) -> None:
         check_integer("max_tokens", self.max_tokens, 1)
-        check_integer("min_tokens", self.min_tokens, 0)
-        if self.min_tokens > self.max_tokens:
-            raise ConfigError(f"min_tokens is {self.min_tokens}, and max_tokens allows {self.max_tokens}")
         check_integer("top_k", self.top_k, 0)
         for name, interval in _NUMBERS.items():
             check_number(name, getattr(self, name), interval)
@@ -151,26 +148,29 @@ class GenerateParams:
             check_integer("seed", self.seed, 0, 2**64 - 1)
         if self.logprobs is not None:
             check_integer("logprobs", self.logprobs, 0, MAX_LOGPROBS)
-        check_type("ignore_eos", self.ignore_eos, bool)
-        check_type("cache_prefix", self.cache_prefix, bool)
+        for name in ("ignore_eos", "cache_prefix", "speculate"):
+            check_type(name, getattr(self, name), bool)
         check_integer("min_cache_tokens", self.min_cache_tokens, 1)
-        check_type("speculate", self.speculate, bool)
         if self.prediction is not None:
             object.__setattr__(self, "prediction", _checked_prediction(self.prediction))
-        if self.grammar is not None:
-            check_type("grammar", self.grammar, Grammar)
-            for name in ("ignore_eos", "min_tokens"):
-                if getattr(self, name):
-                    raise ConfigError(
-                        f"{name} goes on past the end of what the grammar allows; set one of them"
-                    )
         if self.thinking_tokens is not None:
             check_integer("thinking_tokens", self.thinking_tokens, 0)
-        object.__setattr__(self, "keep_special", _checked_texts("keep_special", self.keep_special))
         object.__setattr__(self, "logit_bias", _checked_bias(self.logit_bias))
-        for name in ("stop_sequences", "bad_words"):
+        for name in ("stop_sequences", "bad_words", "keep_special"):
             object.__setattr__(self, name, _checked_texts(name, getattr(self, name)))
+        self._check_ends()
+
+    def _check_ends(self) -> None:
         object.__setattr__(self, "stop_token_ids", _checked_tokens(self.stop_token_ids))
+        check_integer("min_tokens", self.min_tokens, 0)
+        if self.min_tokens > self.max_tokens:
+            raise ConfigError(f"min_tokens is {self.min_tokens}, and max_tokens allows {self.max_tokens}")
+        if self.grammar is None:
+            return
+        check_type("grammar", self.grammar, Grammar)
+        for name in ("ignore_eos", "min_tokens"):
+            if getattr(self, name):
+                raise ConfigError(f"{name} goes on past the end of what the grammar allows; set one of them")
 
     @classmethod
     def of(

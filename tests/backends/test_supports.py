@@ -42,6 +42,16 @@ def forced(llm: LLM) -> None:
     assert set(llm.generate(PROMPT, neutral(logit_bias={token: 100.0})).token_ids) == {token}
 
 
+def stopped(llm: LLM) -> None:
+    plain = llm.generate(PROMPT, neutral()).token_ids
+    assert len(llm.generate(PROMPT, neutral(stop_token_ids=[plain[-1]])).token_ids) < 4
+
+
+def without_a_word(llm: LLM) -> None:
+    word = llm.generate(PROMPT, neutral()).text[:2]
+    assert word not in llm.generate(PROMPT, neutral(bad_words=[word])).text
+
+
 def with_logprobs(llm: LLM) -> None:
     completion = llm.generate(PROMPT, neutral(logprobs=2))
     assert completion.logprobs is not None
@@ -113,6 +123,9 @@ ASKS: dict[str, Callable[[LLM], Any]] = {
     "frequency_penalty": penalized("frequency_penalty", 0.5),
     "mixed_penalties": generated(repetition_penalty=1.1, presence_penalty=0.5),
     "logit_bias": forced,
+    "stop_token_ids": stopped,
+    "min_tokens": generated(min_tokens=3),
+    "bad_words": without_a_word,
     "logprobs": with_logprobs,
     "any_logprobs": generated(logprobs=1, temperature=0.5),
     "prefix_cache": lambda llm: llm.prefix_cache.stats(),

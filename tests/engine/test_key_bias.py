@@ -1,4 +1,4 @@
-"""Keys of few bits in models whose keys have a bias: what it makes of a key is kept apart, however large it is."""
+"""Keys of few bits in models whose keys have a bias: what that makes of a key is kept apart."""
 
 import shutil
 from pathlib import Path
@@ -13,8 +13,8 @@ from tests.conftest import FIXTURES
 SOURCE = FIXTURES / "models" / "qwen2-bias-tied"
 GREEDY = GenerateParams(max_tokens=24, temperature=0.0, repetition_penalty=1.0, ignore_eos=True)
 IDS = [(7 * index) % 300 + 3 for index in range(300)]
-# Of 16 dimensions in halves, those of the pairs that turn slowest: as in real models, where they are up to fifty times as
-# large as what tokens make of a key.
+# Of 16 dimensions in halves, those of the pairs that turn slowest: as in real models, where they are up to
+# fifty times as large as what tokens make of a key.
 LARGE = [6, 7, 14, 15]
 
 

@@ -243,7 +243,8 @@ def test_ends_and_banned_words_are_the_engine_s(tiny_server: RunningServer) -> N
     ).json()["tokens"]
     stopped = said(stop_token_ids=ids[5:6])
     assert stopped["finish_reason"] == "stop"
-    assert plain.startswith(stopped["message"]["content"]) and stopped["message"]["content"] != plain
+    assert plain.startswith(stopped["message"]["content"])
+    assert stopped["message"]["content"] != plain
     later = said(stop_token_ids=ids[5:6], min_tokens=20)
     assert len(later["message"]["content"]) > len(stopped["message"]["content"])
     for fields in (

@@ -23,7 +23,12 @@ class AnswerText:
         self._stops = tuple(stops)
         self._characters = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
-        self.is_stopped = False
+        self.stop_index: int | None = None
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a stop sequence, that of `stop_index`, has ended it."""
+        return self.stop_index is not None
 
     def add(self, piece: bytes) -> str:
         """Take what a token adds, and give what became safe to show; nothing any more once it is stopped."""
@@ -40,10 +45,15 @@ class AnswerText:
             return ""
         text = self._held + more
         # The one that is complete first ends it; of those that end at one place, the one that begins first.
-        found = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
+        found = [
+            (at + len(stop), at, index)
+            for index, stop in enumerate(self._stops)
+            if (at := text.find(stop)) >= 0
+        ]
         if found:
-            self.is_stopped, self._held = True, ""
-            return text[: min(found)[1]]
+            _, at, self.stop_index = min(found)
+            self._held = ""
+            return text[:at]
         held = max((_beginning(text, stop) for stop in self._stops), default=0)
         self._held = text[len(text) - held :]
         return text[: len(text) - held]

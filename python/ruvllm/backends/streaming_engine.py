@@ -232,7 +232,8 @@ class StreamingEngine:
             for step in stream:
                 if isinstance(step, Ended):
                     one.made = step.completion_tokens
-                    return self._finished(one, step.reason, text.rest())
+                    rest = text.rest()
+                    return self._finished(one, step.reason, rest, text.stop_index)
                 if one.cancelled.is_set():
                     break
                 one.made += 1
@@ -240,14 +241,18 @@ class StreamingEngine:
                 event = TokenMade(token_id=step.token_id, text=shown, logprob=step.logprob)
                 self._events.put((one.sequence, event))
                 if text.is_stopped:
-                    return self._finished(one, "stop", "")
+                    return self._finished(one, "stop", "", text.stop_index)
         finally:
             stream.close()
         if one.cancelled.is_set():
             return self._finished(one, "cancelled", "")
         raise BackendError("the answer broke off before its end")
 
-    def _finished(self, one: _Sequence, reason: str, text: str) -> Finished:
+    def _finished(self, one: _Sequence, reason: str, text: str, stop_index: int | None = None) -> Finished:
         return Finished(
-            reason=reason, text=text, prompt_tokens=len(one.task.token_ids), completion_tokens=one.made
+            reason=reason,
+            stop_index=stop_index,
+            text=text,
+            prompt_tokens=len(one.task.token_ids),
+            completion_tokens=one.made,
         )

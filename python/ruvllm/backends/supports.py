@@ -35,6 +35,9 @@ class Supports:
         "`repetition_penalty` together with `presence_penalty`, `frequency_penalty` or `logit_bias`"
     )
     logit_bias: bool = _flag("`logit_bias`")
+    stop_token_ids: bool = _flag("`stop_token_ids`")
+    min_tokens: bool = _flag("`min_tokens`")
+    bad_words: bool = _flag("`bad_words`")
     logprobs: bool = _flag("`logprobs` of what the model said: at a temperature of 0 or 1 without penalties")
     any_logprobs: bool = _flag("`logprobs` whatever the temperature and the penalties are")
     prefix_cache: bool = _flag("a cache of prefixes that tenants do not share, its figures, and its file")

@@ -7,7 +7,7 @@ the object, cancels the request.
 import asyncio
 import queue
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from types import TracebackType
 from typing import cast
 
