@@ -651,9 +651,8 @@ class _GenerationSettings(Protocol):
     def capture(self) -> tuple[Captures, str, int] | None:
         """Where the answer is kept, under which name, and where one that is given begins."""
     @property
-    def grammar(self) -> Grammar | None: ...
-    @property
-    def grammar_after(self) -> str | None: ...
+    def grammar(self) -> tuple[Grammar, str | None] | None:
+        """What the answer must be, and behind which text of it that begins."""
     @property
     def thinking(self) -> tuple[int, str, str, Sequence[int]] | None:
         """A budget in tokens, the marks around thoughts, and the tokens that end them."""

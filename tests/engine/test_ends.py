@@ -58,6 +58,23 @@ def test_banned_texts_are_nowhere(llm: LLM, params: GenerateParams) -> None:
     assert "Paris" in llm.generate(PROMPT, GREEDY).text
 
 
+@pytest.mark.real_model
+def test_a_context_that_ends_before_ends_the_answer_too(smollm2_path: Path) -> None:
+    with LLM(smollm2_path, max_context=64) as llm:
+        prompt = llm.tokenize(PROMPT * 9)[:58]
+        answer = llm.generate(prompt, GREEDY, min_tokens=20)
+        assert (answer.finish_reason, answer.usage.completion_tokens) == ("length", 6)
+
+
+@pytest.mark.real_model
+def test_marks_that_are_shown_are_banned_and_others_are_no_text(llm: LLM) -> None:
+    [mark] = llm.tokenize("<|im_end|>", add_bos=False, parse_special=True)
+    likely = {"logit_bias": {mark: 60.0}, "ignore_eos": True, "bad_words": ["<|im_end|>"]}
+    shown = llm.generate(PROMPT, GREEDY, keep_special=["<|im_end|>"], **likely)
+    assert mark not in shown.token_ids
+    assert mark in llm.generate(PROMPT, GREEDY, **likely).token_ids
+
+
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ConfigError, match="min_tokens is 9, and max_tokens allows 8"):
         GenerateParams(min_tokens=9, max_tokens=8)

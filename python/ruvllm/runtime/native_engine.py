@@ -31,8 +31,7 @@ class _GenerationSettings:
     adapters: "tuple[tuple[_native.Adapter, float], ...]"
     head: "_native.HeadAdapter | None"
     capture: "Capture | None"
-    grammar: "_native.Grammar | None"
-    grammar_after: str | None
+    grammar: "tuple[_native.Grammar, str | None] | None"
     thinking: ThinkingBudget | None
     keep_special: tuple[str, ...]
     prediction: tuple[int, ...] | None
@@ -99,7 +98,8 @@ class NativeEngine:
             bounds=(
                 params.stop_sequences,
                 params.stop_token_ids,
-                params.min_tokens,
+                # Where the context ends before, so does the answer.
+                min(params.min_tokens, task.max_tokens),
                 params.ignore_eos,
                 params.bad_words,
             ),
@@ -108,8 +108,7 @@ class NativeEngine:
             adapters=_ready(task.adapters),
             head=task.head,
             capture=task.capture,
-            grammar=task.grammar,
-            grammar_after=params.grammar.after if params.grammar else None,
+            grammar=(task.grammar, params.grammar.after) if task.grammar and params.grammar else None,
             thinking=task.thinking,
             keep_special=params.keep_special,
             prediction=task.prediction if params.speculate else None,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use guessing::{Answer, run_in_turns, vocabulary};
 use ruvllm_core::engine::Engine;
 use ruvllm_core::events::StoppedAt;
+use ruvllm_core::grammar::{Grammar, GrammarSource, GrammarVocabulary, Start};
 use ruvllm_core::model::Model;
 use ruvllm_core::sequence::{Bounds, GenerateTask, Task};
 use support::{config, greedy, model, request};
@@ -20,10 +21,10 @@ const PROMPT: [u32; 12] = [5, 90, 33, 7, 64, 120, 8, 5, 90, 33, 7, 9];
 /// Up to 40 tokens within these bounds.
 fn within(bounds: Bounds) -> GenerateTask {
     GenerateTask {
-        bounds: Bounds {
+        bounds: Box::new(Bounds {
             ignore_end: true,
             ..bounds
-        },
+        }),
         ..greedy(40)
     }
 }
@@ -106,6 +107,32 @@ fn banned_texts_are_nowhere_in_an_answer() {
             "{banned}: another token without need"
         );
     }
+}
+
+/// Where a grammar and what is banned leave nothing, that is said; where they leave something, that comes.
+#[test]
+fn a_grammar_goes_on_with_what_is_not_banned() {
+    let model = model(MODEL);
+    let words = Arc::new(GrammarVocabulary::new(vocabulary(&model), &[2], None).unwrap());
+    let source = GrammarSource::Regex("(abc|bcd|xyz)".to_owned());
+    let grammar = Arc::new(Grammar::compile(&words, &source).unwrap());
+    let said = |banned: &[&str]| {
+        let bounds = Bounds {
+            banned: banned.iter().map(|text| (*text).to_owned()).collect(),
+            ..Bounds::default()
+        };
+        let task = GenerateTask {
+            grammar: Some((Arc::clone(&grammar), Start { after: None })),
+            bounds: Box::new(bounds),
+            ..greedy(40)
+        };
+        answered(&model, task).unwrap()
+    };
+    assert_eq!(said(&["a", "b"]).text, "xyz");
+    assert_ne!(said(&["xyz"]).text, "xyz");
+    let nothing = said(&["abc", "bcd", "xy"]);
+    let error = nothing.error.unwrap();
+    assert!(error.contains("bad_words leave no token"), "{error}");
 }
 
 #[test]

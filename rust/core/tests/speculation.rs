@@ -199,7 +199,7 @@ impl Asked {
         let task = GenerateTask {
             sampling,
             seed: self.seed,
-            bounds: self.bounds(grammar.is_some()),
+            bounds: Box::new(self.bounds(grammar.is_some())),
             thinking: budget(&self.prompt, words).filter(|_| self.thinks),
             grammar: grammar.map(|grammar| (grammar, Start { after })),
             ..greedy(self.max_tokens)

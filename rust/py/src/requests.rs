@@ -26,8 +26,8 @@ pub(crate) struct GenerationSettings<'py> {
     adapters: Vec<AdapterUse<'py>>,
     head: Option<Bound<'py, HeadAdapter>>,
     capture: Option<CaptureSettings<'py>>,
-    grammar: Option<Bound<'py, Grammar>>,
-    grammar_after: Option<String>,
+    /// And behind which text it begins.
+    grammar: Option<(Bound<'py, Grammar>, Option<String>)>,
     /// A budget, the marks around thoughts, and what ends them.
     thinking: Option<(usize, String, String, Vec<TokenId>)>,
     keep_special: Vec<String>,
@@ -36,17 +36,14 @@ pub(crate) struct GenerationSettings<'py> {
 
 impl GenerationSettings<'_> {
     pub(crate) fn request(self, tokens: Tokens, sampling: SamplingParams) -> Request {
-        let start = Start {
-            after: self.grammar_after,
-        };
         let task = GenerateTask {
             seed: sampling.seed.unwrap_or_else(random_seed),
             sampling,
             max_tokens: self.max_tokens,
-            bounds: self.bounds.into(),
+            bounds: Box::new(self.bounds.into()),
             grammar: self
                 .grammar
-                .map(|grammar| (Arc::clone(&grammar.get().0), start)),
+                .map(|(grammar, after)| (Arc::clone(&grammar.get().0), Start { after })),
             thinking: self.thinking.map(|budget| Box::new(budget.into())),
             keep_special: self.keep_special,
             prediction: self.prediction,

@@ -13,6 +13,7 @@ use crate::sequence::{
 };
 
 use super::Engine;
+use super::drafts::leaves_traces;
 
 impl Engine {
     /// Takes a request in; its events carry the id that is returned.
@@ -143,7 +144,8 @@ impl Engine {
                 if task.max_tokens > 1
                     && let Some(prediction) = &task.prediction
                 {
-                    let owner = request.cache_min_tokens.map(|_| namespace);
+                    let is_kept = leaves_traces(request.cache_min_tokens, request.tokens.len());
+                    let owner = is_kept.then_some(namespace);
                     let drafts = self.drafts.as_ref();
                     generation.drafting =
                         drafts.map(|drafts| Box::new(drafts.drafting(owner, prediction)));

@@ -35,16 +35,17 @@ impl Drafts {
         Drafting::new(self.settings.proposers.begin(owner.as_ref(), prediction))
     }
 
-    /// Keeps what became of an answer for those that follow, if it may leave a trace.
-    pub(super) fn keep(&self, sequence: &Sequence) {
+    /// Keeps what became of an answer for those that follow, as far as there is room beside this step: of more the
+    /// beginning.
+    pub(super) fn keep(&mut self, sequence: &Sequence) {
         let guesses = matches!(&sequence.work, Work::Generate(one) if one.drafting.is_some());
-        if guesses && sequence.cache_min_tokens.is_some() {
+        let prompt = sequence.prompt_tokens;
+        if guesses && leaves_traces(sequence.cache_min_tokens, prompt) {
+            let end = sequence.tokens.len().min(prompt + self.room);
+            self.room -= end - prompt;
+            let owner = owner_of(&sequence.namespace);
             let proposers = &self.settings.proposers;
-            proposers.end(
-                &owner_of(&sequence.namespace),
-                &sequence.tokens,
-                sequence.prompt_tokens,
-            );
+            proposers.end(&owner, &sequence.tokens[..end], prompt);
         }
     }
 
@@ -63,6 +64,11 @@ impl Drafts {
             Lengths::Always(_) => candidates.iter().map(|one| one.chances.len()).collect(),
         }
     }
+}
+
+/// Whether an answer to such a prompt may be kept for others, and theirs for it: as its keys and values may.
+pub(super) fn leaves_traces(cache_min_tokens: Option<usize>, prompt_tokens: usize) -> bool {
+    cache_min_tokens.is_some_and(|least| prompt_tokens >= least)
 }
 
 /// Whose answers are alike, of what decides about keys and values.

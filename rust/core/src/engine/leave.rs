@@ -23,7 +23,7 @@ impl Engine {
             return;
         };
         if reason != FinishReason::Cancelled
-            && let Some(drafts) = &self.drafts
+            && let Some(drafts) = &mut self.drafts
         {
             drafts.keep(&sequence);
         }

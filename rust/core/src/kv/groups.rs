@@ -96,6 +96,7 @@ impl KvGroups {
     }
 
     /// The same, where keys are stored without what a bias makes of them.
+    #[must_use]
     pub fn without_key_bias(self) -> Self {
         Self {
             lack_key_bias: true,

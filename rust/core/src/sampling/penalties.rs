@@ -22,8 +22,6 @@ struct Seen {
 pub(super) struct Penalties {
     seen: Vec<Seen>,
     places: HashMap<TokenId, usize>,
-    /// What must not be chosen now.
-    pub(super) banned: Vec<TokenId>,
     /// What stood in the logits before each change, in the order of the changes.
     originals: Vec<(TokenId, f32)>,
 }
@@ -48,17 +46,11 @@ impl Penalties {
         }
     }
 
-    /// What is banned, bias, then repetition, then presence and frequency.
+    /// Bias first, then repetition, then presence and frequency.
     ///
     /// Tokens beyond the logits are left out: a draft or padded vocabulary may be shorter.
     pub(super) fn apply(&mut self, params: &SamplingParams, logits: &mut [f32]) {
         self.originals.clear();
-        for token in &self.banned {
-            if let Some(logit) = logits.get_mut(*token as usize) {
-                self.originals.push((*token, *logit));
-                *logit = f32::NEG_INFINITY;
-            }
-        }
         for &(token, bias) in &params.logit_bias {
             if let Some(logit) = logits.get_mut(token as usize) {
                 self.originals.push((token, *logit));

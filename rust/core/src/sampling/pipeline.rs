@@ -1,6 +1,6 @@
 //! The order of the steps, in this one place:
 //!
-//! bans → bias → repetition, presence, frequency → temperature → top-k → top-p → min-p → draw.
+//! bias → repetition, presence, frequency → temperature → top-k → top-p → min-p → draw.
 //!
 //! At temperature 0 the most likely token after the penalties is taken and nothing is drawn.
 //! Log-probabilities are of the logits as the model made them.
@@ -74,11 +74,6 @@ impl Sampler {
     /// choice becomes part of the text.
     pub fn observe(&mut self, token: TokenId, generated: bool) {
         self.penalties.observe(&self.params, token, generated);
-    }
-
-    /// Tokens that are not chosen, until they are taken out again.
-    pub fn banned(&mut self) -> &mut Vec<TokenId> {
-        &mut self.penalties.banned
     }
 
     /// Chooses the next token. On return `logits` are as they came.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ruvllm_kernels::Kernels;
 
-use super::bans::Bans;
+use super::bans::{Bans, MayCome};
 use super::capturing::Capturing;
 use super::request::GenerateTask;
 use super::thinking::Thinking;
@@ -96,8 +96,12 @@ impl Generation {
             }
             _ => None,
         };
-        let bounds = task.bounds;
-        let bans = Bans::new(&bounds.banned, ground.vocabulary.as_ref());
+        let bounds = *task.bounds;
+        let bans = Bans::new(
+            &bounds.banned,
+            ground.vocabulary.as_ref(),
+            &task.keep_special,
+        );
         let text = ground.vocabulary.map(|vocabulary| TextOut {
             detokenizer: Detokenizer::new(vocabulary, true).showing(&task.keep_special),
             stop: StopMatcher::new(&bounds.stop),
@@ -171,23 +175,25 @@ impl Generation {
 
     /// Draws a token that may come next.
     fn drawn(&mut self, logits: &mut [f32]) -> Result<Sampled> {
-        self.sampler.banned().clear();
-        if self.generated < self.min_tokens {
-            let ends = self.end_tokens.iter().chain(&self.stop_tokens);
-            self.sampler.banned().extend(ends);
-        }
-        loop {
-            let drawn = match &mut self.constraint {
-                None => self.sampler.sample(logits)?,
-                Some(constraint) => self.sampler.sample_among(logits, constraint)?,
+        let is_early = self.generated < self.min_tokens;
+        if !is_early && self.bans.is_none() {
+            return match &mut self.constraint {
+                None => self.sampler.sample(logits),
+                Some(constraint) => self.sampler.sample_among(logits, constraint),
             };
-            match &self.bans {
-                Some(bans) if bans.complete_with(drawn.token) => {
-                    bans.refuse(drawn.token, self.sampler.banned());
-                }
-                _ => return Ok(drawn),
-            }
         }
+        let mut may_come = MayCome {
+            constraint: self.constraint.as_mut(),
+            bans: self.bans.as_mut(),
+            early: if is_early {
+                [&self.end_tokens, &self.stop_tokens]
+            } else {
+                [&[], &[]]
+            },
+            tokens: logits.len(),
+            mask: Vec::new(),
+        };
+        self.sampler.sample_among(logits, &mut may_come)
     }
 
     /// How many tokens may be guessed: the answer may not have more. What its grammar cannot go on with is not

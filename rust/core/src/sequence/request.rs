@@ -89,7 +89,7 @@ pub struct GenerateTask {
     /// At most so many.
     pub max_tokens: usize,
     /// What ends it, and what must not be in it.
-    pub bounds: Bounds,
+    pub bounds: Box<Bounds>,
     /// What the answer must be, and where in it that begins.
     pub grammar: Option<(Arc<Grammar>, Start)>,
     /// How long the model may think before it answers; `None`: as long as it likes.
@@ -112,7 +112,7 @@ pub struct Bounds {
     pub min_tokens: usize,
     /// Whether end-of-generation tokens are ordinary ones.
     pub ignore_end: bool,
-    /// Texts that are nowhere in it, but for what a grammar or a budget leaves no choice of.
+    /// Texts that are nowhere in it, but for what a grammar or a budget forces.
     pub banned: Vec<String>,
 }
 

@@ -17,8 +17,6 @@ const BUDGET_BYTES: usize = 16 << 20;
 const PART_OF_BUDGET: usize = 8;
 /// So much of the prompt's end is kept with an answer: by that it is found before it has begun.
 const PROMPT_TOKENS: usize = 32;
-/// Of longer answers the beginning is kept: taking one in holds up all others.
-const MOST_TOKENS: usize = 4096;
 
 /// The histories of an engine.
 #[derive(Debug)]
@@ -78,7 +76,9 @@ impl Histories {
         let mut known = lock(&self.known);
         known.uses += 1;
         let used = known.uses;
-        let history = Arc::clone(known.by_owner.entry(owner.clone()).or_default());
+        // Who has none yet follows nothing: only what is kept is held.
+        let history = known.by_owner.get(owner).map(Arc::clone);
+        let history = history.unwrap_or_default();
         let generation = {
             let mut history = lock(&history);
             history.used = used;
@@ -95,12 +95,18 @@ impl Histories {
     /// Takes in what an answer has become: a text of which the prompt is the beginning.
     pub(super) fn keep(&self, owner: &Owner, tokens: &[TokenId], prompt_tokens: usize) {
         let begin = prompt_tokens.saturating_sub(PROMPT_TOKENS);
-        let end = tokens.len().min(prompt_tokens + MOST_TOKENS);
-        if end <= prompt_tokens {
+        if tokens.len() <= prompt_tokens {
             return;
         }
-        let Following { history, .. } = self.follow(owner);
-        lock(&history).add(&tokens[begin..end], self.budget / PART_OF_BUDGET);
+        let history = {
+            let mut known = lock(&self.known);
+            known.uses += 1;
+            let used = known.uses;
+            let history = Arc::clone(known.by_owner.entry(owner.clone()).or_default());
+            lock(&history).used = used;
+            history
+        };
+        lock(&history).add(&tokens[begin..], self.budget / PART_OF_BUDGET);
         while self.bytes() > self.budget && self.forget_one() {}
     }
 
@@ -109,18 +115,14 @@ impl Histories {
         lock(&self.known).by_owner.clear();
     }
 
-    /// Forgets the history that was not used for longest, of the last one its older half; whether there was one.
+    /// Forgets the history that was not used for longest; whether there was one.
     fn forget_one(&self) -> bool {
         let mut known = lock(&self.known);
         let by_use = |(_, history): &(&Owner, &Arc<Mutex<History>>)| lock(history).used;
-        let Some((owner, history)) = known.by_owner.iter().min_by_key(by_use) else {
+        let oldest = known.by_owner.iter().min_by_key(by_use);
+        let Some(owner) = oldest.map(|(owner, _)| owner.clone()) else {
             return false;
         };
-        if known.by_owner.len() == 1 && lock(history).older.bytes() > 0 {
-            lock(history).turn_over();
-            return true;
-        }
-        let owner = owner.clone();
         known.by_owner.remove(&owner).is_some()
     }
 }
@@ -158,8 +160,9 @@ impl Answers {
     /// Whether the whole text stands here.
     fn have(&self, text: &[TokenId]) -> bool {
         let mut walk = Walk::default();
-        text.iter()
-            .for_each(|token| self.automaton.walk(&mut walk, *token));
+        for token in text {
+            self.automaton.walk(&mut walk, *token);
+        }
         walk.length() == text.len()
     }
 
@@ -190,6 +193,11 @@ pub(super) struct Following {
 impl Following {
     /// Goes on with the next token of prompt or answer.
     pub(super) fn observe(&mut self, token: TokenId) {
+        if token == BORDER {
+            // What stands behind it is another text, here as there.
+            (self.recent, self.older) = Default::default();
+            return;
+        }
         let history = lock(&self.history);
         match history.generation - self.generation {
             0 => {}

@@ -26,30 +26,48 @@ pub struct StopMatcher {
 #[derive(Debug, Clone)]
 pub(crate) struct Pattern {
     bytes: Vec<u8>,
-    /// `borders[i]`: the longest proper prefix of `bytes[..=i]` that is also its suffix.
-    borders: Vec<usize>,
+    /// Where to go on from a prefix of so many bytes that the next one does not fit: the longest shorter one that
+    /// the prefix ends with and that goes on with another byte. So few steps lead to the shortest.
+    shorter: Vec<usize>,
     /// The longest prefix that the text so far ends with.
     num_matched: usize,
 }
 
 impl Pattern {
     pub(crate) fn new(bytes: &[u8]) -> Self {
-        let mut borders = vec![0; bytes.len()];
-        let mut length = 0;
-        for index in 1..bytes.len() {
-            while length > 0 && bytes[index] != bytes[length] {
-                length = borders[length - 1];
+        let mut shorter = vec![0; bytes.len() + 1];
+        // The longest proper prefix of what was seen that is also its end.
+        let mut border = 0;
+        for index in 1..=bytes.len() {
+            let next = bytes.get(index);
+            shorter[index] = if next.is_some() && next == bytes.get(border) {
+                shorter[border]
+            } else {
+                border
+            };
+            while border > 0 && next.is_some() && next != bytes.get(border) {
+                border = shorter[border];
             }
-            if bytes[index] == bytes[length] {
-                length += 1;
-            }
-            borders[index] = length;
+            border += usize::from(next.is_some() && next == bytes.get(border));
         }
         Self {
             bytes: bytes.to_vec(),
-            borders,
+            shorter,
             num_matched: 0,
         }
+    }
+
+    /// The same before any text.
+    pub(crate) fn afresh(&self) -> Self {
+        Self {
+            num_matched: 0,
+            ..self.clone()
+        }
+    }
+
+    /// Whether the text so far ends with its beginning.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.num_matched > 0
     }
 
     /// Takes one byte and tells whether the stop string is now complete. An empty one never is.
@@ -58,19 +76,13 @@ impl Pattern {
         self.is_whole(self.num_matched)
     }
 
-    /// How long the longest prefix is that the text ends with, behind one with `num_matched` and a byte more.
+    /// How long the longest prefix is that the text ends with, behind one of `num_matched` bytes and another byte.
     fn behind(&self, mut num_matched: usize, byte: u8) -> usize {
-        if self.bytes.is_empty() {
-            return 0;
-        }
         // What was found may begin again within itself.
-        if num_matched == self.bytes.len() {
-            num_matched = self.borders[num_matched - 1];
+        while num_matched > 0 && self.bytes.get(num_matched) != Some(&byte) {
+            num_matched = self.shorter[num_matched];
         }
-        while num_matched > 0 && self.bytes[num_matched] != byte {
-            num_matched = self.borders[num_matched - 1];
-        }
-        num_matched + usize::from(self.bytes[num_matched] == byte)
+        num_matched + usize::from(self.bytes.get(num_matched) == Some(&byte))
     }
 
     fn is_whole(&self, num_matched: usize) -> bool {
@@ -79,6 +91,9 @@ impl Pattern {
 
     /// Whether it would be complete somewhere in `bytes`, if these came next.
     pub(crate) fn is_complete_within(&self, bytes: &[u8]) -> bool {
+        if self.num_matched + bytes.len() < self.bytes.len() {
+            return false;
+        }
         let mut num_matched = self.num_matched;
         bytes.iter().any(|byte| {
             num_matched = self.behind(num_matched, *byte);
@@ -169,6 +184,30 @@ mod tests {
         StopOutcome {
             emit: emit.to_owned(),
             matched,
+        }
+    }
+
+    /// However a text is made, few steps lead from what does not fit to what does: nobody can hold up others by it.
+    #[test]
+    fn few_steps_lead_back() {
+        let (mut fibonacci, mut before) = (b"ab".to_vec(), b"a".to_vec());
+        while fibonacci.len() < 1000 {
+            let next = [&fibonacci[..], &before].concat();
+            before = std::mem::replace(&mut fibonacci, next);
+        }
+        let repeated = [vec![b'a'; 999], vec![b'b']].concat();
+        let nested = b"abacabadabacaba".repeat(66);
+        for bytes in [repeated, fibonacci, nested] {
+            let pattern = Pattern::new(&bytes);
+            for matched in 1..=bytes.len() {
+                let mut steps = 0;
+                let mut at = matched;
+                while at > 0 {
+                    at = pattern.shorter[at];
+                    steps += 1;
+                }
+                assert!(steps <= 16, "{steps} steps from {matched}");
+            }
         }
     }
 

@@ -62,10 +62,10 @@ pub fn greedy(max_tokens: usize) -> GenerateTask {
         sampling,
         seed: 1,
         max_tokens,
-        bounds: Bounds {
+        bounds: Box::new(Bounds {
             ignore_end: true,
             ..Bounds::default()
-        },
+        }),
         grammar: None,
         thinking: None,
         keep_special: vec![],

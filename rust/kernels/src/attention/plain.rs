@@ -66,17 +66,6 @@ fn attend_segment(task: &AttentionTask<'_>, (segment, part): (usize, &mut [f32])
         let query = &task.queries.values[row / group * task.queries.stride + head * head_dim..];
         let mut query = query[..head_dim].to_vec();
         rotation::turn(&mut query, kv.layout.turned_together());
-        let of_block = |position: usize| {
-            let Some(own) = task.block_keys else {
-                return 0.0;
-            };
-            let query = &own.queries.values[row / group * own.queries.stride + head * head_dim..];
-            let products = query[..head_dim].iter().enumerate();
-            let place = |index| BlockKeys::place(position / BLOCK_TOKENS, index, head_dim);
-            products
-                .map(|(index, value)| value * own.keys[place(index)])
-                .sum()
-        };
         let seen = shape.visible(task.first_position + row / group);
         let positions = seen.start.max(blocks.start * BLOCK_TOKENS)
             ..seen
@@ -90,7 +79,8 @@ fn attend_segment(task: &AttentionTask<'_>, (segment, part): (usize, &mut [f32])
             let score: f32 = products
                 .map(|(dimension, value)| value * key(dimension))
                 .sum();
-            let score = (score * scale(position, Side::Key) + of_block(position)) * shape.scale;
+            let own = block_product(task, (row / group, head), position);
+            let score = (score * scale(position, Side::Key) + own) * shape.scale;
             shape
                 .soft_cap
                 .map_or(score, |cap| cap * (score / cap).tanh())
@@ -110,6 +100,20 @@ fn attend_segment(task: &AttentionTask<'_>, (segment, part): (usize, &mut [f32])
             }
         }
     }
+}
+
+/// What a position's block adds to the product of a query and its key.
+fn block_product(task: &AttentionTask<'_>, (token, head): (usize, usize), position: usize) -> f32 {
+    let Some(own) = task.block_keys else {
+        return 0.0;
+    };
+    let head_dim = task.kv.layout.head_dim;
+    let query = &own.queries.values[token * own.queries.stride + head * head_dim..];
+    let products = query[..head_dim].iter().enumerate();
+    let place = |dimension| BlockKeys::place(position / BLOCK_TOKENS, dimension, head_dim);
+    products
+        .map(|(dimension, value)| value * own.keys[place(dimension)])
+        .sum()
 }
 
 pub(crate) fn join_segments(tiers: &[(KvLayout, &[f32])], output: &mut RowsMut<'_>) {

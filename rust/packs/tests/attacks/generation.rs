@@ -60,10 +60,10 @@ fn tokens(engine: &mut Engine, count: u32) -> Vec<Vec<u32>> {
             sampling,
             seed: 1,
             max_tokens: GENERATED,
-            bounds: Bounds {
+            bounds: Box::new(Bounds {
                 ignore_end: true,
                 ..Bounds::default()
-            },
+            }),
             grammar: None,
             thinking: None,
             keep_special: vec![],
