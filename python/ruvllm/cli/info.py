@@ -88,7 +88,8 @@ def _weight_types(header: "_native.ModelHeader") -> dict[str, float]:
     counts: Counter[str] = Counter()
     for _, type_name, shape in header.tensors():
         counts[type_name] += prod(shape)
-    return {name: count / counts.total() for name, count in counts.most_common()}
+    total = max(counts.total(), 1)  # every tensor may be empty
+    return {name: count / total for name, count in counts.most_common()}
 
 
 def _written(name: str, value: object) -> str:
