@@ -252,3 +252,10 @@ def test_the_command_line_opens_it_there_and_says_whose_it_is(home: Path) -> Non
     assert f"Ollama's lie in {folder}" in listed.stderr
     # Nothing was copied.
     assert sorted(one for one in home.rglob("*") if one.is_file()) == before
+
+
+def test_ollamas_own_is_not_described_as_the_package_indexs(home: Path) -> None:
+    pulled(home / ".ollama/models", "registry.ollama.ai/library/smollm2/135m")
+    assert "licence" not in json.loads(ruvllm("info", "smollm2:135m", "--json", home=home).stdout)
+    done = ruvllm("pull", "smollm2:135m", home=home)
+    assert (done.returncode, "licence" in done.stderr) == (0, False)

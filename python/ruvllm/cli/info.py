@@ -49,7 +49,8 @@ def info(
     import ruvllm._native as _native
 
     facts = _facts(_native.ModelHeader.read(path, "auto"), path)
-    if entry := hub.DEFAULT_REGISTRY.find(model):
+    is_ollamas = isinstance(hub.parse(model, hub.DEFAULT_REGISTRY), hub.OllamaModel)
+    if not is_ollamas and (entry := hub.DEFAULT_REGISTRY.find(model)):
         facts["licence"] = f"{entry.licence} ({entry.licence_url})"
     if json:
         terminal.print_json(facts)
