@@ -2,10 +2,12 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -118,3 +120,41 @@ def test_a_servers_answer_as_an_object(ruvllm: Ruvllm) -> None:
     assert [*result] == ["text", "finish_reason", "usage", "timings"]
     assert (result["text"], result["finish_reason"]) == ("Hm.", "stop")
     assert result["usage"]["completion_tokens"] == 3
+
+
+@pytest.mark.skipif(os.name == "nt", reason="closed by a POSIX shell")
+@pytest.mark.parametrize("name", ["run", "chat", "complete"])
+def test_closed_stdin_is_empty(model: str, name: str) -> None:
+    """As some service managers start programs."""
+    command = shlex.join([sys.executable, "-m", "ruvllm", name, model])
+    done = subprocess.run(
+        ["sh", "-c", f"{command} <&-"], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "PROMPT" in done.stderr or "prompt is empty" in done.stderr
+    assert "AttributeError" not in done.stderr
+
+
+def test_where_stdin_is_closed_no_conversation_begins(
+    ruvllm: Ruvllm, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ruvllm.cli.asking.sys", SimpleNamespace(stdin=None))
+    monkeypatch.setattr("ruvllm.cli.chat.sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
+    assert "nothing to answer" in " ".join(ruvllm("chat", model).stderr.replace("│", " ").split())
+    assert ruvllm("chat", model, "hello").stdout == "You said: hello\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="closed by a POSIX shell")
+def test_nobody_is_asked_before_a_model_is_deleted_where_stdin_is_closed(tmp_path: Path) -> None:
+    command = shlex.join([sys.executable, "-m", "ruvllm", "rm", "smollm2-135m"])
+    environment = {**os.environ, "RUVLLM_HOME": str(tmp_path)}
+    done = subprocess.run(
+        ["sh", "-c", f"{command} <&-"],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+        env=environment,
+    )
+    assert done.returncode == 1
+    assert "smollm2-135m is not on this machine" in done.stderr

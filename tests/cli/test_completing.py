@@ -82,6 +82,21 @@ def test_zsh_is_told_in_its_own_way() -> None:
     assert completed("complete_zsh", "ruvllm run nothing").stdout == "_files"
 
 
+@pytest.mark.parametrize("shell", [BASH, "complete_zsh", "complete_fish"])
+@pytest.mark.parametrize("file_name", ["$(touch harmed).gguf", "`id`.gguf", "a'b.gguf", "with blank.gguf"])
+def test_what_a_shell_would_run_or_split_is_not_offered(home: Path, shell: str, file_name: str) -> None:
+    """Whoever publishes a repository names its files, and zsh evaluates what it is told."""
+    repository = home / ".lmstudio/models/org/repo"
+    repository.mkdir(parents=True)
+    for name in (file_name, "good.gguf"):
+        (repository / name).write_bytes(b"GGUF")
+    assert f"hf://org/repo/{file_name}" in [model.name for model in hub.list()]
+    told = completed(shell, "ruvllm info ").stdout
+    assert "good.gguf" in told
+    assert file_name not in told
+    assert told.count("org/repo") == 1
+
+
 def test_where_no_model_stands_none_is_offered() -> None:
     models = set(hub.DEFAULT_REGISTRY.names())
     for line in ("run smollm2-135m ", "run --system ", "run -m smollm2-135m ", "quantize ", "packs ", ""):

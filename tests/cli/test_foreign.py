@@ -95,3 +95,30 @@ def test_a_model_may_be_given_as_to_llama_bench_and_llama_server(
 
 def test_what_stands_behind_two_dashes_is_a_prompt(ruvllm: Ruvllm, model: str) -> None:
     assert ruvllm("complete", model, "--", "-fa", "--temp").stdout == "You said: -fa --temp\n"
+
+
+@pytest.mark.parametrize("text", ["--temp=0.5 is what?", "-b", "-ngl", "--repeat-penalty", "--lora"])
+@pytest.mark.parametrize("flag", ["-p", "--prompt"])
+def test_what_stands_behind_a_flag_is_its_value(ruvllm: Ruvllm, model: str, flag: str, text: str) -> None:
+    result = ruvllm("complete", model, flag, text)
+    assert result.stdout == f"You said: {text}\n", result.output
+
+
+def test_the_value_of_another_flag_is_no_flag_either(ruvllm: Ruvllm, model: str) -> None:
+    assert ruvllm("run", model, "--stop", "-b", "hi", "--temp", "0").stdout == "You said: hi\n"
+    assert ruvllm("run", model, "-sys", "-fa", "hi").stdout == "You said: hi\n"
+    # A switch has none behind it.
+    assert "-b is llama.cpp's" in said(ruvllm("run", model, "hi", "--quiet", "-b"))
+
+
+def test_a_server_is_told_of_adapters_by_name(ruvllm: Ruvllm, model: str) -> None:
+    result = ruvllm("serve", model, "--lora", "tone.gguf")
+    assert result.exit_code == 2
+    assert "--lora is llama.cpp's" in said(result)
+    assert "--adapter NAME=FILE" in said(result)
+
+
+@pytest.mark.parametrize(("flag", "value"), [("-n", "-1"), ("-s", "-1"), ("-c", "0")])
+def test_special_values_of_theirs_are_refused(ruvllm: Ruvllm, model: str, flag: str, value: str) -> None:
+    """As docs/cli.md says."""
+    assert ruvllm("complete", model, "x", flag, value).exit_code == 2

@@ -5,12 +5,14 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from gguf import GGUFReader
 
 import ruvllm._native as real_native
+from ruvllm.cli.info import _weight_types
 from tests.cli.fake_engine import FakeLLM
 from tests.conftest import FIXTURES
 
@@ -69,3 +71,11 @@ def test_nothing_is_loaded_or_fetched(ruvllm: Ruvllm) -> None:
     told = ruvllm("info", "smollm2-135m")
     assert told.exit_code == 1
     assert "`ruvllm pull smollm2-135m` fetches it" in told.stderr
+
+
+@pytest.mark.parametrize("with_empty", [True, False])
+def test_a_file_without_weights(*, with_empty: bool) -> None:
+    """A head says which tensors there are, and may say so of none."""
+    tensors = [("a", "F32", [0, 4])] if with_empty else []
+    header = SimpleNamespace(tensors=lambda: tensors)
+    assert _weight_types(header) == ({"F32": 0.0} if with_empty else {})  # type: ignore[arg-type]

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.serve.conftest import tiny_chat_path
 from tests.serve.process import serving
 from tests.support.scripted_server import Reply, ScriptedServer
@@ -51,3 +53,13 @@ def test_a_server_that_tells_less(ruvllm: Ruvllm) -> None:
     ) as one:
         row = ruvllm("ps", "--url", one.url).stdout.splitlines()[1]
     assert row.split() == ["llama3.2:1b", "1.5", "GB", "-", "-"]
+
+
+@pytest.mark.parametrize("details", ["Q4_0", ["Q4_0"], 7, {"quantization_level": None}])
+def test_details_of_another_kind(ruvllm: Ruvllm, details: object) -> None:
+    with ScriptedServer(
+        lambda request: Reply.json({"models": [{"name": "one", "details": details}]})
+    ) as server:
+        result = ruvllm("ps", "--url", server.url)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[1].split() == ["one", "-", "-", "-"]

@@ -17,10 +17,21 @@ holds("a chat as a stream", lambda it: any(one.choices[0].delta.content for one 
 holds("usage in a stream", lambda it: 1 <= it.completion_tokens <= 8)
 holds("several answers", lambda it: [one.index for one in it] == [0, 1])
 holds("a text that goes on", lambda it: it)
-holds("a response", lambda it: it)
 holds("an answer in a schema", lambda it: is_a_city(json.loads(it)))
 holds("a call of a tool", lambda it: is_a_call(it[0].function.name, it[0].function.arguments))
 holds("samplers that OpenAI has not", lambda it: it in ("stop", "length"))
+
+
+@check("a response")
+def _(value: Any, names: Names) -> None:
+    """What the same model says at the other route."""
+    said = names["client"].chat.completions.create(
+        model="smollm2-135m",
+        messages=[{"role": "user", "content": "Name a colour."}],
+        temperature=0,
+        max_tokens=8,
+    )
+    assert value == said.choices[0].message.content != ""
 
 
 @check("the score of a text")
@@ -50,29 +61,35 @@ no_route("files and batches", lambda it: it.batches.list(), lambda it: sorted(it
 no_route("moderation", lambda it: it.moderations.create(input="a"), is_a_decision)
 
 
-# What the command line understands of each row of the second part.
+# The command of each row of the second part, and what it understands.
 SMOLLM2 = "smollm2-135m"
-COMMANDS: dict[str, dict[str, object]] = {
-    "fetch a model": {"models": [SMOLLM2]},
-    "which are here": {"available": False},
-    "delete one": {"models": [SMOLLM2], "yes": True},
-    "what a model is": {"model": SMOLLM2},
-    "chat on the terminal": {"model": SMOLLM2, "prompt": None},
-    "one question": {"model": SMOLLM2, "prompt": "Hello"},
-    "serve": {"models": [SMOLLM2], "host": "127.0.0.1", "port": 8000},
-    "address and port": {"host": "0.0.0.0", "port": 8080, "insecure": True},
-    "a key": {"api_key": ["sk-12345678"]},
-    "a name of one's own": {"models": ["mine=smollm2-135m"]},
-    "several models": {"models": [SMOLLM2, "gemma-3-270m"]},
-    "length of the context": {"max_context": 4096},
-    "threads": {"threads": 2},
-    "keys and values in fewer bits": {"kv_format": "int8"},
-    "how many may wait": {"max_waiting": 100},
-    "adapters": {"adapter": ["tone=folder"]},
-    "write a smaller file": {"model": SMOLLM2, "target": Path("out.gguf"), "type_name": "Q4_K_M"},
-    "measure what matters": {"model": SMOLLM2, "text": Path("README.md"), "out": Path("imatrix.gguf")},
-    "perplexity": {"model": SMOLLM2, "text": Path("README.md"), "reference": None},
-    "speed of the engine": {"model": SMOLLM2},
-    "speed of a server": {"url": "http://127.0.0.1:8000"},
-    "does it fit": {"model": SMOLLM2},
+COMMANDS: dict[str, tuple[str, dict[str, object]]] = {
+    "fetch a model": ("pull", {"models": [SMOLLM2]}),
+    "which are here": ("list", {"available": False, "fits": False}),
+    "delete one": ("rm", {"models": [SMOLLM2], "yes": True}),
+    "what a model is": ("info", {"model": SMOLLM2}),
+    "chat on the terminal": ("chat", {"model": SMOLLM2, "prompt": None}),
+    "one question": ("chat", {"model": SMOLLM2, "prompt": "Hello"}),
+    "serve": ("serve", {"models": [SMOLLM2], "host": "127.0.0.1", "port": 8000}),
+    "address and port": ("serve", {"host": "0.0.0.0", "port": 8080, "insecure": True}),
+    "a key": ("serve", {"api_key": ["sk-12345678"]}),
+    "a name of one's own": ("serve", {"models": ["mine=smollm2-135m"]}),
+    "several models": ("serve", {"models": [SMOLLM2, "gemma-3-270m"]}),
+    "length of the context": ("serve", {"max_context": 4096}),
+    "threads": ("serve", {"threads": 2}),
+    "keys and values in fewer bits": ("serve", {"kv_format": "int8"}),
+    "how many may wait": ("serve", {"max_waiting": 100}),
+    "adapters": ("serve", {"adapter": ["tone=folder"]}),
+    "write a smaller file": (
+        "quantize",
+        {"model": SMOLLM2, "target": Path("out.gguf"), "type_name": "Q4_K_M"},
+    ),
+    "measure what matters": (
+        "imatrix",
+        {"model": SMOLLM2, "text": Path("README.md"), "out": Path("imatrix.gguf")},
+    ),
+    "perplexity": ("eval", {"model": SMOLLM2, "text": Path("README.md"), "reference": None}),
+    "speed of the engine": ("bench", {"model": SMOLLM2}),
+    "speed of a server": ("bench-serve", {"url": "http://127.0.0.1:8080"}),
+    "does it fit": ("doctor", {"model": SMOLLM2}),
 }

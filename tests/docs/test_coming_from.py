@@ -88,5 +88,6 @@ def test_command(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
     _, name, *arguments = shlex.split(command)
     found = typer.main.get_command(whole_app()).commands[name]  # type: ignore[attr-defined]
     said = found.make_context(name, arguments).params
-    wanted = COMMANDS[row.what]
+    wanted_name, wanted = COMMANDS[row.what]
+    assert name == wanted_name
     assert {key: said.get(key) for key in wanted} == wanted

@@ -46,6 +46,21 @@ def test_the_workflows_and_forms_are_yaml() -> None:
         assert yaml.safe_load(path.read_text(encoding="utf-8")), path
 
 
+def test_the_cache_of_models_is_of_the_file_that_names_them() -> None:
+    """Its key is a hash of it: a model that changed is fetched anew."""
+    hashed = [
+        one
+        for path in WORKFLOWS
+        for one in re.findall(r"key: models-\$\{\{ hashFiles\('(\S+)'\)", path.read_text(encoding="utf-8"))
+    ]
+    assert hashed
+    for name in [
+        *hashed,
+        *re.findall(r"on the package index\*\*: an entry in `(\S+)`", read("CONTRIBUTING.md")),
+    ]:
+        assert re.search(r"^DEFAULT_REGISTRY\b.*= ", read(name), re.M), name
+
+
 def test_ci_builds_the_site_and_looks_for_holes() -> None:
     steps = [
         step

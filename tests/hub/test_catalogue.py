@@ -41,6 +41,12 @@ def test_it_stands_for_a_quantization_of_a_repository(entry: HubEntry) -> None:
     assert parse(str(meant), DEFAULT_REGISTRY) == meant
 
 
+def test_ollamas_latest_is_not_the_package_indexs() -> None:
+    """`smollm2:latest` is one of 1.7B there."""
+    assert DEFAULT_REGISTRY.find("smollm2") is not None
+    assert DEFAULT_REGISTRY.find("smollm2:latest") is None
+
+
 def test_the_phi_3_of_its_makers_is_found_by_its_quantization() -> None:
     """Its files are called otherwise than all others."""
     files = ["Phi-3-mini-4k-instruct-fp16.gguf", "Phi-3-mini-4k-instruct-q4.gguf"]
@@ -91,6 +97,28 @@ def test_what_was_fetched_by_a_short_name_is_listed_by_it(
     listed = {model.name: model.path for model in hub.list(cache=tmp_path / "none")}
     assert set(listed) == {"qwen2.5:0.5b", "Qwen/Qwen2.5-0.5B-Instruct-GGUF:Q8_0"}
     assert hub.find("qwen2.5:0.5b") == listed["qwen2.5:0.5b"]
+
+
+@pytest.mark.parametrize("broken", ["x" * 5000, "../../../outside", "..", ".", "", "a/b"])
+def test_a_broken_branch_of_the_cache_is_passed_over(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    cache = tmp_path / "hf"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    for name, commit in (("broken", broken), ("whole", "c0ffee")):
+        repo = cache / f"models--org--{name}"
+        for folder in ("refs", "snapshots/c0ffee", "snapshots/a/b"):
+            (repo / folder).mkdir(parents=True)
+        (repo / "refs/main").write_text(commit)
+        (repo / "snapshots/c0ffee/one-Q4_K_M.gguf").write_bytes(b"GGUF")
+        (repo / "snapshots/a/b/one-Q4_K_M.gguf").write_bytes(b"GGUF")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/one-Q4_K_M.gguf").write_bytes(b"GGUF")
+    assert [model.name for model in hub.list(cache=tmp_path / "none")] == ["org/whole:Q4_K_M"]
+    assert hub.find("org/whole").is_file()
+    with pytest.raises(NotFoundError, match="not on this machine"):
+        hub.find("org/broken")
 
 
 @pytest.mark.real_model

@@ -60,7 +60,13 @@ NAMES = {
     "registry.ollama.ai/library/mistral-nemo/12b": ("mistral-nemo:12b", "mistral-nemo:12b"),
     "registry.ollama.ai/library/mistral-nemo/latest": ("mistral-nemo:latest", "mistral-nemo"),
     "registry.ollama.ai/library/llama3.2/1b": ("llama3.2:1b", "llama3.2:1b"),
-    "registry.ollama.ai/somebody/own/q4": ("somebody/own:q4", "somebody/own:q4"),
+    "registry.ollama.ai/library/smollm2/latest": ("smollm2:latest", "smollm2:latest"),
+    "registry.ollama.ai/library/smollm2/135m": ("smollm2:135m", "smollm2:135m"),
+    "registry.ollama.ai/somebody/own/q4": (
+        "registry.ollama.ai/somebody/own:q4",
+        "registry.ollama.ai/somebody/own:q4",
+    ),
+    "my.host/team/own/q4": ("my.host/team/own:q4", "my.host/team/own:q4"),
     "hf.co/org/repo-GGUF/Q4_K_M": ("hf.co/org/repo-GGUF:Q4_K_M", "org/repo-GGUF:Q4_K_M"),
 }
 
@@ -68,7 +74,7 @@ NAMES = {
 @pytest.mark.parametrize("manifest", NAMES)
 def test_a_model_of_ollamas_is_found_under_its_name(home: Path, manifest: str) -> None:
     listed, typed = NAMES[manifest]
-    with pytest.raises(NotFoundError):
+    with pytest.raises((NotFoundError, ConfigError)):
         hub.find(typed)
     path = pulled(home / ".ollama/models", manifest)
     assert hub.find(typed) == hub.resolve(listed) == path
@@ -76,6 +82,54 @@ def test_a_model_of_ollamas_is_found_under_its_name(home: Path, manifest: str) -
     [model] = hub.list()
     assert (model.name, model.path, model.source, model.quantization) == (listed, path, "ollama", "Q8_0")
     assert model.size_bytes == TINY.stat().st_size
+
+
+def test_another_publishers_model_is_not_taken_for_the_hubs(home: Path) -> None:
+    """A user of Ollama's need not be the one who has that name at the Hub."""
+    pulled(home / ".ollama/models", "registry.ollama.ai/somebody/own/q4")
+    pulled(home / ".ollama/models", "registry.ollama.ai/somebody/own/latest")
+    for name in ("somebody/own:q4", "somebody/own"):
+        with pytest.raises(NotFoundError, match="not on this machine"):
+            hub.find(name)
+
+
+def test_what_cannot_be_asked_for_is_not_listed(home: Path) -> None:
+    pulled(home / ".ollama/models", "localhost:5000/team/own/q4")
+    assert hub.list() == []
+
+
+def test_without_a_home_there_are_no_neighbours(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose user has neither HOME nor a line in /etc/passwd."""
+    pwd = pytest.importorskip("pwd")
+
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(RuntimeError):
+        Path.home()
+    assert [model for model in hub.list() if model.source == "lm-studio"] == []
+    with pytest.raises(NotFoundError):
+        hub.find("llama3.2:1b")
+    assert hub.owner_of(TINY) is None
+
+
+def test_a_file_that_goes_while_it_is_listed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ollama rm` may come between any two looks at the disk."""
+    path = pulled(home / ".ollama/models", "registry.ollama.ai/library/gone/latest")
+    pulled(home / ".ollama/models", "registry.ollama.ai/library/stays/latest", TINY.read_bytes() + b"\0")
+    other = lm_studio(home / ".lmstudio/models/org/repo", "one-Q8_0.gguf") / "one-Q8_0.gguf"
+    seen = Path.is_file
+
+    def deleted_afterwards(file: Path) -> bool:
+        there = seen(file)
+        if file in (path, other):
+            file.unlink(missing_ok=True)
+        return there
+
+    monkeypatch.setattr(Path, "is_file", deleted_afterwards)
+    assert [model.name for model in hub.list()] == ["stays:latest"]
 
 
 def test_it_is_called_as_it_is_there(home: Path) -> None:
@@ -128,7 +182,16 @@ def test_it_is_not_ours_to_delete(home: Path) -> None:
         hub.remove("mistral-nemo:12b")
     with pytest.raises(NotFoundError):
         hub.remove("llama3.2:1b")
+    # Under a name that stands for a file of the Hub as well.
+    other = pulled(home / ".ollama/models", "registry.ollama.ai/library/llama3.2/1b", b"GGUF")
+    with pytest.raises(ConfigError, match=r"'llama3.2:1b' is Ollama's"):
+        hub.remove("llama3.2:1b")
+    folder = lm_studio(home / ".lmstudio/models/org/repo", "one-Q8_0.gguf")
+    with pytest.raises(ConfigError, match=r"'org/repo:Q8_0' is LM Studio's"):
+        hub.remove("org/repo:Q8_0")
     assert path.exists()
+    assert other.exists()
+    assert (folder / "one-Q8_0.gguf").exists()
 
 
 def lm_studio(folder: Path, *names: str) -> Path:
@@ -152,6 +215,14 @@ def test_a_model_of_lm_studios_has_the_hubs_name(home: Path, root: str) -> None:
         (f"{repo}:Q4_K_M", "lm-studio"),
         (f"{repo}:Q8_0", "lm-studio"),
     ]
+
+
+def test_a_name_without_a_quantization_means_the_usual_one(home: Path) -> None:
+    """Here as in the Hub's cache: not whichever is there."""
+    folder = lm_studio(home / ".lmstudio/models/org/repo", "one-Q8_0.gguf")
+    with pytest.raises(NotFoundError):
+        hub.find("org/repo")
+    assert hub.find("org/repo:Q8_0") == folder / "one-Q8_0.gguf"
 
 
 def ruvllm(*arguments: str, home: Path) -> "subprocess.CompletedProcess[str]":
@@ -181,3 +252,10 @@ def test_the_command_line_opens_it_there_and_says_whose_it_is(home: Path) -> Non
     assert f"Ollama's lie in {folder}" in listed.stderr
     # Nothing was copied.
     assert sorted(one for one in home.rglob("*") if one.is_file()) == before
+
+
+def test_ollamas_own_is_not_described_as_the_package_indexs(home: Path) -> None:
+    pulled(home / ".ollama/models", "registry.ollama.ai/library/smollm2/135m")
+    assert "licence" not in json.loads(ruvllm("info", "smollm2:135m", "--json", home=home).stdout)
+    done = ruvllm("pull", "smollm2:135m", home=home)
+    assert (done.returncode, "licence" in done.stderr) == (0, False)

@@ -1,7 +1,7 @@
 """Which model is asked, and what: the arguments that `run`, `chat` and `complete` share.
 
 `MODEL PROMPT` is how Ollama has it, `-m MODEL -p PROMPT` how llama.cpp has it. Where stdin is no terminal,
-what it holds is part of the prompt.
+what it holds is part of the prompt; one that is closed holds nothing.
 """
 
 import sys
@@ -82,8 +82,10 @@ class Asked:
 
 
 def _piped() -> str | None:
-    """What stdin holds, without the line break at its end; `None` where it is a terminal, or is not there."""
-    if sys.stdin is None or sys.stdin.isatty():
+    """What stdin holds, without the line break at its end; `None` where it is a terminal."""
+    if sys.stdin is None:  # closed: nobody can be asked there
+        return ""
+    if sys.stdin.isatty():
         return None
     try:
         text = sys.stdin.read()

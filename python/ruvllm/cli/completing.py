@@ -4,6 +4,7 @@ All else, commands and flags, typer completes. The shells' scripts are typer's
 (`ruvllm --install-completion`), and so are the variables in which they tell what stands on the line.
 """
 
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,8 @@ SWITCHES = frozenset(
 )
 """Flags without a value; behind any other there stands one, which may be no model."""
 MODEL_FLAGS = ("-m", "--model")
+HARMLESS = re.compile(r"[A-Za-z0-9._:/@+=,-]+")
+"""Names that mean nothing to a shell. Strangers name files, and typer's scripts evaluate what is printed."""
 
 
 def words_on_the_line(instruction: str, environment: Mapping[str, str]) -> tuple[list[str], str]:
@@ -39,7 +42,7 @@ def complete_model(instruction: str, environment: Mapping[str, str]) -> bool:
     words, current = words_on_the_line(instruction, environment)
     if not _is_a_models_place(words, current):
         return False
-    names = [name for name in _names(words[1]) if name.startswith(current)]
+    names = [name for name in _names(words[1]) if name.startswith(current) and HARMLESS.fullmatch(name)]
     if instruction == "complete_zsh":
         quoted = "\n".join('"' + name.replace(":", r"\\:") + '"' for name in names)
         sys.stdout.write(f"_arguments '*: :(({quoted}))'" if names else "_files")

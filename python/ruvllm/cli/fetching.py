@@ -31,7 +31,7 @@ def _say_whose(name: str, path: Path) -> None:
 def say_what_it_is(name: str) -> None:
     """Size and licence of a model with a short name, on stderr; of others the Hub says it as it fetches."""
     entry = hub.DEFAULT_REGISTRY.find(name)
-    if entry is not None:
+    if entry is not None and not isinstance(hub.parse(name, hub.DEFAULT_REGISTRY), hub.OllamaModel):
         about = "about " if isinstance(entry, hub.HubEntry) else ""
         size = terminal.size(entry.size_bytes)
         terminal.note(f"{entry.name}: {about}{size}, licence {entry.licence} ({entry.licence_url})")

@@ -1,10 +1,11 @@
 """What users of other programs type: their commands are answered with ours, llama.cpp's flags are taken.
 
-A flag whose meaning is the same becomes ours; any other ends the command with what to do instead. A value
+A flag that asks for the same becomes ours; any other ends the command with what to do instead. A value
 that asks for what is so in any case is taken, too. Where a command has a flag of that name, its own is meant.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, NoReturn
 
@@ -50,7 +51,16 @@ SAME_FLAGS = MappingProxyType(
         "--system-prompt": "--system",
     }
 )
-"""Flags of llama.cpp by ours, whose meaning and values are the same."""
+"""Flags of llama.cpp by ours, which ask for the same.
+
+Not to the last: a repetition penalty is for the whole prompt and answer here, for the last 64 tokens there;
+and special values of theirs, `-n -1`, `-s -1` and `-c 0`, are refused: the flag is left out here.
+"""
+
+ELSEWHERE = MappingProxyType(
+    {("serve", "--lora"): "requests ask for an adapter by its name: --adapter NAME=FILE"}
+)
+"""Flags that another command has as above and this one has not, and what to do here."""
 
 MODEL_FLAGS = ("-m", "--model")
 MODEL_ARGUMENTS = frozenset({"model", "models"})
@@ -99,8 +109,12 @@ OTHER_FLAGS: MappingProxyType[str, tuple[str | None, str]] = MappingProxyType(
 """Other flags of llama.cpp: the value that is so in any case, if any, and what to do instead."""
 
 
-def translated(context: Any, arguments: Sequence[str], own: set[str]) -> Iterator[str]:
-    """A command's arguments, with theirs as ours; `own` are the names of its flags and arguments."""
+def translated(context: Any, arguments: Sequence[str]) -> Iterator[str]:
+    """A command's arguments, with theirs as ours; what stands behind a flag with a value is that value."""
+    parameters = context.command.params
+    own = {name for parameter in parameters for name in parameter.opts}
+    # Arguments and switches have no value behind their names.
+    with_value = {name for one in parameters if not getattr(one, "is_flag", True) for name in one.opts}
     rest = iter(arguments)
     for argument in rest:
         name, equals, value = argument.partition("=")
@@ -111,14 +125,24 @@ def translated(context: Any, arguments: Sequence[str], own: set[str]) -> Iterato
             yield value if equals else next(rest, argument)
         elif name in own or name not in SAME_FLAGS.keys() | OTHER_FLAGS.keys():
             yield argument
+            if argument in with_value:
+                yield from islice(rest, 1)
         elif name in OTHER_FLAGS:
             neutral, advice = OTHER_FLAGS[name]
             if neutral is None or (value if equals else next(rest, None)) != neutral:
                 _refuse(context, f"{name} is llama.cpp's: {advice}")
-        elif (ours := SAME_FLAGS[name]) in own:
-            yield f"{ours}{equals}{value}"
         else:
-            _refuse(context, f"{name} is {ours} here, which `{context.command_path}` does not have")
+            yield f"{_ours(context, name, own)}{equals}{value}"
+            if not equals:
+                yield from islice(rest, 1)
+
+
+def _ours(context: Any, name: str, own: set[str]) -> str:
+    if advice := ELSEWHERE.get((context.command.name, name)):
+        _refuse(context, f"{name} is llama.cpp's: {advice}")
+    if (ours := SAME_FLAGS[name]) not in own:
+        _refuse(context, f"{name} is {ours} here, which `{context.command_path}` does not have")
+    return ours
 
 
 def refuse_command(context: Any, name: str) -> None:

@@ -49,7 +49,8 @@ def info(
     import ruvllm._native as _native
 
     facts = _facts(_native.ModelHeader.read(path, "auto"), path)
-    if entry := hub.DEFAULT_REGISTRY.find(model):
+    is_ollamas = isinstance(hub.parse(model, hub.DEFAULT_REGISTRY), hub.OllamaModel)
+    if not is_ollamas and (entry := hub.DEFAULT_REGISTRY.find(model)):
         facts["licence"] = f"{entry.licence} ({entry.licence_url})"
     if json:
         terminal.print_json(facts)
@@ -88,7 +89,8 @@ def _weight_types(header: "_native.ModelHeader") -> dict[str, float]:
     counts: Counter[str] = Counter()
     for _, type_name, shape in header.tensors():
         counts[type_name] += prod(shape)
-    return {name: count / counts.total() for name, count in counts.most_common()}
+    total = max(counts.total(), 1)  # every tensor may be empty
+    return {name: count / total for name, count in counts.most_common()}
 
 
 def _written(name: str, value: object) -> str:

@@ -1,6 +1,7 @@
 """`ruvllm prepare`: weights packed once, for every later start to map."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from ruvllm.cli import terminal
 from ruvllm.cli.command import CommonOptions, command, flag
 from ruvllm.cli.fetching import fetched
 from ruvllm.cli.options import CacheOptions
+from ruvllm.errors import ConfigError, NotFoundError
 from ruvllm.hub.progress import loading_bar
 
 if TYPE_CHECKING:
@@ -55,11 +57,11 @@ def prepare(
     if not models:
         _show(list(weight_images.images_in()), json=json)
         return
+    if remove:
+        _remove(models, cache.cache_dir, quiet=common.quiet, json=json)
+        return
     rows = []
     for name in models:
-        if remove:
-            rows += [_row(one) for one in _removed(name, quiet=common.quiet)]
-            continue
         path = fetched(name, quiet=common.quiet, cache=cache.cache_dir)
         begin = time.perf_counter()
         with loading_bar(f"Packing {name}", quiet=common.quiet) as report:
@@ -87,17 +89,30 @@ def _show(images: "list[Image]", *, json: bool) -> None:
         terminal.note("no model is prepared yet; prepare one with `ruvllm prepare smollm2-135m`")
 
 
-def _removed(name: str, *, quiet: bool) -> "list[Image]":
-    """Delete the images of a name as it is listed, or as models are called."""
+def _remove(names: list[str], cache: Path | None, *, quiet: bool, json: bool) -> None:
+    # All are looked for before one is deleted.
+    found = {name: _images_of(name, cache) for name in names}
+    for name, images in found.items():
+        for image in images:
+            image.path.unlink(missing_ok=True)
+        if not quiet:
+            freed = terminal.size(sum(one.size_bytes for one in images))
+            terminal.note(f"{name}: {len(images)} images deleted, {freed}")
+    if json:
+        terminal.print_json({"images": [_row(one) for images in found.values() for one in images]})
+
+
+def _images_of(name: str, cache: Path | None) -> "list[Image]":
+    """The images of a name as it is listed, or as models are called."""
     from ruvllm.runtime import weight_images
 
+    names = {name, Path(name).name.removesuffix(".gguf")}
     entry = hub.DEFAULT_REGISTRY.find(name)
-    file_name = entry.file_name if isinstance(entry, hub.RegistryEntry) else name
-    stem = Path(file_name).name.removesuffix(".gguf")
-    found = [one for one in weight_images.images_in() if one.model in (name, stem)]
-    for image in found:
-        image.path.unlink(missing_ok=True)
-    if not quiet:
-        freed = terminal.size(sum(one.size_bytes for one in found))
-        terminal.note(f"{name}: {len(found)} images deleted, {freed}")
-    return found
+    if isinstance(entry, hub.RegistryEntry):
+        names.add(entry.file_name.removesuffix(".gguf"))
+    # An image is called as the model's file is; without that, the name alone is known.
+    with suppress(NotFoundError, ConfigError):
+        names.add(hub.find(name, cache=cache).name.removesuffix(".gguf"))
+    if found := [one for one in weight_images.images_in() if one.model in names]:
+        return found
+    raise NotFoundError(f"no image of {name} is here; `ruvllm prepare` lists those that are")

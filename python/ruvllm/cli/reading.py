@@ -49,7 +49,7 @@ class RuvllmCommand(TyperCommand):
             return super().parse_args(ctx, ["--help"])
         own = {name for parameter in self.params for name in parameter.opts}
         with told_to_programs(asked="--json" in own and "--json" in before_dashes):
-            return super().parse_args(ctx, list(translated(ctx, args, own)))
+            return super().parse_args(ctx, list(translated(ctx, args)))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Show help, of rare flags the names alone."""

@@ -37,7 +37,8 @@ def remove(
 ) -> None:
     """Delete fetched models. Asks first on a terminal; other programs may use the Hub's cache as well."""
     for name in models:
-        if not yes and sys.stdin.isatty() and not typer.confirm(f"Delete {name}?", err=True):
+        asks = not yes and sys.stdin is not None and sys.stdin.isatty()
+        if asks and not typer.confirm(f"Delete {name}?", err=True):
             raise typer.Exit(1)
         removed = hub.remove(name, cache=cache.cache_dir)
         if not common.quiet:

@@ -43,12 +43,16 @@ def running_models(
                 str(model.get("name", "-")).removesuffix(":latest"),
                 _told(model, "size"),
                 _told(model, "context_length"),
-                str(dict(model.get("details") or {}).get("quantization_level") or "-"),
+                _quantization(model.get("details")),
             )
             for model in models
         ],
         right=["size", "context"],
     )
+
+
+def _quantization(details: object) -> str:
+    return str((details.get("quantization_level") if isinstance(details, dict) else None) or "-")
 
 
 def _told(model: dict[str, Any], name: str) -> str:

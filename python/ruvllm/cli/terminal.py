@@ -83,7 +83,7 @@ def _print_wide(renderable: "RenderableType") -> None:
 
 def note(message: str) -> None:
     """Say something aside, on stderr."""
-    err().print(message, style="dim", markup=False)
+    err().print(visible(message), style="dim", markup=False)
 
 
 def error(message: str) -> None:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from ruvllm.errors import IoError, ModelError, NotFoundError, RuvLLMError
 from ruvllm.hub.progress import wants_bar
 from ruvllm.hub.reference import HubModel
-from ruvllm.hub.selection import DEFAULT_QUANTIZATION, Selection, select
+from ruvllm.hub.selection import Selection, is_meant, select
+from ruvllm.hub.storage import commit_in
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -36,8 +37,7 @@ _MAX_INDEX_BYTES = 64 << 20
 def cached(model: HubModel, *, any_quantization: bool = False, choose: Choose = select) -> Path | None:
     """Return what is chosen out of the Hub's cache if it is there and whole; touches no network.
 
-    Where no quantization was asked for, another than the default counts only with `any_quantization`: the
-    meaning of a name must not hang on what was fetched before.
+    Where no quantization was asked for, another than the default counts only with `any_quantization`.
     """
     folder = _snapshot_folder(model)
     if folder is None:
@@ -47,8 +47,7 @@ def cached(model: HubModel, *, any_quantization: bool = False, choose: Choose = 
         selection = choose(files, model)
     except NotFoundError:
         return None
-    asked = model.file_name or model.quantization or any_quantization
-    if selection.entry_file and not asked and (selection.quantization or "") != DEFAULT_QUANTIZATION:
+    if not any_quantization and not is_meant(selection, model):
         return None
     if selection.entry_file is None and missing_shards(folder):
         return None
@@ -126,11 +125,11 @@ def _snapshot_folder(model: HubModel) -> Path | None:
     revision = model.revision or "main"
     reference = repo / "refs" / revision
     try:
-        commit = reference.read_text().strip() if reference.is_file() else revision
-    except (OSError, UnicodeDecodeError):
+        commit = commit_in(reference) if reference.is_file() else revision
+        folder = repo / "snapshots" / commit
+        return folder if commit and folder.is_dir() else None
+    except OSError:
         return None
-    folder = repo / "snapshots" / commit
-    return folder if folder.is_dir() else None
 
 
 def _check_blobs(path: Path, selection: Selection) -> None:

@@ -5,11 +5,13 @@ Its folders are PUBLISHER/REPOSITORY/file.gguf, as the Hub has them, so that the
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 from ruvllm.errors import NotFoundError
 from ruvllm.hub.reference import HubModel
-from ruvllm.hub.selection import Selection, gguf_models, select
+from ruvllm.hub.selection import Selection, gguf_models, is_meant, select
+from ruvllm.hub.storage import in_home
 
 __all__ = ["LmStudioModel", "find", "folders", "models"]
 
@@ -21,12 +23,13 @@ class LmStudioModel:
     name: str
     path: Path
     size_bytes: int
+    modified: datetime
     quantization: str | None
 
 
 def folders() -> list[Path]:
     """Where LM Studio keeps models, today and before version 0.3."""
-    return [Path.home() / ".lmstudio/models", Path.home() / ".cache/lm-studio/models"]
+    return in_home(".lmstudio/models", ".cache/lm-studio/models")
 
 
 def find(model: HubModel) -> Path | None:
@@ -39,7 +42,7 @@ def find(model: HubModel) -> Path | None:
             selection = select(_ggufs(repository), model)
         except NotFoundError:
             continue
-        if selection.entry_file:
+        if selection.entry_file and is_meant(selection, model):
             return repository / selection.entry_file
     return None
 
@@ -54,17 +57,23 @@ def models() -> Iterator[LmStudioModel]:
         for repository in repositories:
             repo_id = repository.relative_to(folder).as_posix()
             for choice in gguf_models(_ggufs(repository)):
-                yield _model(repo_id, repository, choice)
+                if found := _model(repo_id, repository, choice):
+                    yield found
 
 
-def _model(repo_id: str, repository: Path, choice: Selection) -> LmStudioModel:
+def _model(repo_id: str, repository: Path, choice: Selection) -> LmStudioModel | None:
     name = (
         f"{repo_id}:{choice.quantization}" if choice.quantization else f"hf://{repo_id}/{choice.entry_file}"
     )
+    try:
+        about = [(repository / file).stat() for file in choice.files]
+    except OSError:  # deleted since it was seen
+        return None
     return LmStudioModel(
         name=name,
         path=repository / (choice.entry_file or ""),
-        size_bytes=sum((repository / file).stat().st_size for file in choice.files),
+        size_bytes=sum(one.st_size for one in about),
+        modified=datetime.fromtimestamp(max(one.st_mtime for one in about), tz=timezone.utc),
         quantization=choice.quantization,
     )
 

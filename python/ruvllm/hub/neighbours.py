@@ -15,9 +15,12 @@ def find(name: str, reference: HubModel) -> Path | None:
         return path
     found = None
     if reference.revision is None and reference.file_name is None:
-        # Ollama has what it took from the Hub under the Hub's name, and its own under names like ours.
+        # Ollama has what it took from the Hub under the Hub's name, and its own under names like ours. Its
+        # `org/repo` is another publisher's than the Hub's.
         tag = reference.quantization or ollama.LATEST
-        found = ollama.find(f"hf.co/{reference.repo_id}:{tag}") or ollama.find(name)
+        found = ollama.find(f"hf.co/{reference.repo_id}:{tag}")
+        if found is None and "/" not in name:
+            found = ollama.find(name)
     return found.path if found else None
 
 

@@ -9,8 +9,11 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+from ruvllm.hub.storage import in_home
 
 __all__ = ["OllamaModel", "find", "folders", "models"]
 
@@ -29,6 +32,8 @@ class OllamaModel:
 
     name: str
     path: Path
+    size_bytes: int
+    modified: datetime
     quantization: str | None = None
 
 
@@ -36,15 +41,15 @@ def folders(environment: Mapping[str, str] | None = None) -> list[Path]:
     """Where Ollama keeps models: OLLAMA_MODELS, or a user's and the system service's own folders."""
     variables = os.environ if environment is None else environment
     if value := variables.get("OLLAMA_MODELS", "").strip():
-        return [Path(value).expanduser()]
-    return [Path.home() / ".ollama/models", Path("/usr/share/ollama/.ollama/models")]
+        return [Path(os.path.expanduser(value))]  # as it is where there is no home
+    return [*in_home(".ollama/models"), Path("/usr/share/ollama/.ollama/models")]
 
 
 def find(name: str) -> OllamaModel | None:
     """The model that Ollama calls so; `NAME` is `NAME:latest`."""
     path, _, tag = name.partition(":")
     parts = [*path.split("/"), tag or LATEST]
-    if not 2 <= len(parts) <= 4 or not all(_PART.fullmatch(part) and ".." not in part for part in parts):
+    if not 2 <= len(parts) <= 4 or not all(map(_is_part, parts)):
         return None
     parts = [*[_HOST, _NAMESPACE][: 4 - len(parts)], *parts]
     for folder in folders():
@@ -61,8 +66,13 @@ def models() -> Iterator[OllamaModel]:
         except OSError:  # another user's, which may not be looked at
             continue
         for manifest in manifests:
-            if found := _model(folder, manifest):
+            # One of a registry with a port in its name, say, cannot be asked for here.
+            if all(map(_is_part, manifest.parts[-4:])) and (found := _model(folder, manifest)):
                 yield found
+
+
+def _is_part(part: str) -> bool:
+    return _PART.fullmatch(part) is not None and ".." not in part
 
 
 def _model(folder: Path, manifest: Path) -> OllamaModel | None:
@@ -75,22 +85,29 @@ def _model(folder: Path, manifest: Path) -> OllamaModel | None:
     ]
     # One that is in several files Ollama puts together in its own way.
     path = _blob(folder, weights[0]) if len(weights) == 1 else None
-    if path is None or not path.is_file():
+    if path is None:
+        return None
+    try:
+        if not path.is_file():
+            return None
+        about = path.stat()
+    except OSError:  # deleted since the manifest was read, or in a folder that may not be looked into
         return None
     config = _blob(folder, content.get("config"))
     file_type = _json(config).get("file_type") if config else None
     return OllamaModel(
         name=_name(manifest.parts[-4:]),
         path=path,
+        size_bytes=about.st_size,
+        modified=datetime.fromtimestamp(about.st_mtime, tz=timezone.utc),
         quantization=file_type if isinstance(file_type, str) else None,
     )
 
 
 def _name(parts: tuple[str, ...]) -> str:
     host, namespace, name, tag = parts
-    if host != _HOST:
-        return f"{host}/{namespace}/{name}:{tag}"
-    return f"{name}:{tag}" if namespace == _NAMESPACE else f"{namespace}/{name}:{tag}"
+    # With its host also where Ollama leaves that out: `user/model:tag` alone is a name of the Hub.
+    return f"{name}:{tag}" if (host, namespace) == (_HOST, _NAMESPACE) else f"{host}/{namespace}/{name}:{tag}"
 
 
 def _blob(folder: Path, layer: object) -> Path | None:

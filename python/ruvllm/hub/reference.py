@@ -6,6 +6,7 @@
     hf://org/repo/file.gguf            one file of it; `hf.co/...` and `https://huggingface.co/...` as well
     org/repo@revision                  a branch, tag or commit of it
     mistral-nemo:12b                   what Ollama has on this machine under a name that is none of these
+    host/user/model:tag                the same of another registry, or of a user of Ollama's own
 
 Asks the file system what is here, and the network nothing.
 """
@@ -83,8 +84,9 @@ Reference = LocalModelPath | RegistryModel | HubModel | OllamaModel
 def parse(name: str | os.PathLike[str], registry: Registry) -> Reference:
     """Say what `name` means.
 
-    A short name of the package index wins over a folder of the same name (write `./smollm2` for the folder);
-    what exists, as an `org/repo` folder, wins over the Hub and over short names for it.
+    A short name of the package index wins over a folder of the same name (write `./smollm2` for the folder),
+    and what Ollama has under a name with a tag over that; what exists, as an `org/repo` folder, wins over
+    the Hub and over short names for it.
 
     Raises `ConfigError` where the name is malformed or not allowed and `NotFoundError` where it is well
     formed but nothing is there.
@@ -100,14 +102,15 @@ def parse(name: str | os.PathLike[str], registry: Registry) -> Reference:
         return _parse_url(f"https://{name}")
     entry = registry.find(name)
     if isinstance(entry, RegistryEntry):
-        return RegistryModel(name=entry.name)
+        # Ollama's `smollm2:135m` is listed by that name, and is another file than the index's.
+        return (":" in name and ollama.find(name)) or RegistryModel(name=entry.name)
     path = Path(name).expanduser()
     if _looks_like_path(name) or _exists(path):
         return _local(path)
     if entry:
         return HubModel(repo_id=entry.repo_id, quantization=entry.quantization)
     if "/" in name:
-        return _parse_hub_path(name, name)
+        return _in_a_repository(name)
     if found := ollama.find(name):
         return found
     raise NotFoundError(_unknown(name, registry))
@@ -176,6 +179,13 @@ def _unknown(name: str, registry: Registry) -> str:
         f"no model, file or folder is called {name!r}.{hint} "
         f"`ruvllm list --available` has all short names; or give {NAME_FORMS}"
     )
+
+
+def _in_a_repository(name: str) -> HubModel | OllamaModel:
+    # HOST/USER/MODEL:TAG is nothing of the Hub's, whose files have no tag.
+    if name.count("/") == 2 and ":" in name and (found := ollama.find(name)):
+        return found
+    return _parse_hub_path(name, name)
 
 
 def _parse_url(url: str) -> HubModel:

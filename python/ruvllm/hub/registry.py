@@ -96,7 +96,11 @@ def needed_bytes(entry: Entry, num_tokens: int = CONTEXT_TOKENS) -> int:
 
 
 class Registry:
-    """Entries by name and alias, however they are capitalized; Ollama's `:latest` may stand behind them."""
+    """Entries by name and alias, however they are capitalized.
+
+    Behind a name of the Hub may stand `:latest`, as Ollama lists it. What Ollama calls `smollm2:latest` is
+    not what the package index has as `smollm2`.
+    """
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self._entries = tuple(entries)
@@ -109,7 +113,11 @@ class Registry:
 
     def find(self, name: str) -> Entry | None:
         """Return the entry with this name or alias."""
-        return self._by_name.get(name.lower().removesuffix(":latest"))
+        known = self._by_name.get(name.lower())
+        if known is None:
+            latest = self._by_name.get(name.lower().removesuffix(":latest"))
+            known = latest if isinstance(latest, HubEntry) else None
+        return known
 
     def names(self) -> list[str]:
         """Return every entry's own name."""

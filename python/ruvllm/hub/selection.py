@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from ruvllm.errors import NotFoundError
 from ruvllm.hub.reference import HubModel
 
-__all__ = ["DEFAULT_QUANTIZATION", "Selection", "gguf_models", "quantization_of", "select", "select_adapter"]
+__all__ = [
+    "DEFAULT_QUANTIZATION",
+    "Selection",
+    "gguf_models",
+    "is_meant",
+    "quantization_of",
+    "select",
+    "select_adapter",
+]
 
 DEFAULT_QUANTIZATION = "Q4_K_M"
 
@@ -56,6 +64,17 @@ def select(files: Iterable[str], model: HubModel) -> Selection:
         if _same(choice, model.quantization):
             return choice
     raise NotFoundError(_no_quantization(model, ggufs))
+
+
+def is_meant(selection: Selection, model: HubModel) -> bool:
+    """Whether what was chosen among a part of the files is what would be chosen among all of them.
+
+    Where no quantization was asked for, it is the default one: the meaning of a name must not hang on what
+    happens to be here.
+    """
+    if selection.entry_file is None or model.file_name or model.quantization:
+        return True
+    return selection.quantization == DEFAULT_QUANTIZATION
 
 
 def select_adapter(files: Iterable[str], model: HubModel) -> Selection:

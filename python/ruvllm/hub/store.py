@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ruvllm.errors import ConfigError, IoError, NotFoundError
-from ruvllm.hub import lm_studio, ollama, pypi
+from ruvllm.hub import lm_studio, neighbours, ollama, pypi
 from ruvllm.hub.catalogue import DEFAULT_REGISTRY
 from ruvllm.hub.ollama import OllamaModel
 from ruvllm.hub.reference import HubModel, LocalModelPath, RegistryModel, parse
 from ruvllm.hub.registry import HubEntry, Registry, RegistryEntry
 from ruvllm.hub.selection import gguf_models, select
-from ruvllm.hub.storage import cache_folder, model_folder
+from ruvllm.hub.storage import cache_folder, commit_in, model_folder
 
 if TYPE_CHECKING:
     from huggingface_hub import CachedRevisionInfo, HFCacheInfo
@@ -67,7 +67,14 @@ def remove_model(
         raise ConfigError(f"{str(reference.path)!r} was not fetched by ruvllm; delete it yourself")
     if isinstance(reference, RegistryModel):
         return _remove_registry_model(reference.name, cache or cache_folder(), registry)
-    return _remove_hub_model(reference)
+    try:
+        return _remove_hub_model(reference)
+    except NotFoundError:
+        if (path := neighbours.find(name, reference)) and (owner := neighbours.owner_of(path)):
+            raise ConfigError(
+                f"{name!r} is {owner.name}'s, which deletes it: its file is {str(path)!r}"
+            ) from None
+        raise
 
 
 def _registry_models(cache: Path, registry: Registry) -> Iterator[LocalModel]:
@@ -90,14 +97,13 @@ def _registry_models(cache: Path, registry: Registry) -> Iterator[LocalModel]:
 def _neighbours() -> Iterator[LocalModel]:
     """What other programs have."""
     for found in ollama.models():
-        about = found.path.stat()
         yield LocalModel(
             name=found.name,
             path=found.path,
-            size_bytes=about.st_size,
+            size_bytes=found.size_bytes,
             source="ollama",
             quantization=found.quantization,
-            modified=_time(about.st_mtime),
+            modified=found.modified,
         )
     for other in lm_studio.models():
         yield LocalModel(
@@ -106,7 +112,7 @@ def _neighbours() -> Iterator[LocalModel]:
             size_bytes=other.size_bytes,
             source="lm-studio",
             quantization=other.quantization,
-            modified=_time(other.path.stat().st_mtime),
+            modified=other.modified,
         )
 
 
@@ -127,24 +133,24 @@ def _hub_models() -> Iterator[LocalModel]:
     from huggingface_hub import constants
 
     for repo in sorted(Path(constants.HF_HUB_CACHE).glob("models--*")):
-        names: dict[str, list[str]] = {}
-        for reference in (repo / "refs").rglob("*"):
-            if commit := _commit(reference):
-                names.setdefault(commit, []).append(reference.relative_to(repo / "refs").as_posix())
-        # What no branch points to any more cannot be named, and `hf cache prune` deletes it.
-        for commit, references in names.items():
-            suffix = "" if "main" in references else f"@{min(references)}"
-            repo_id = repo.name.removeprefix("models--").replace("--", "/")
-            yield from _revision_models(f"{repo_id}{suffix}", repo / "snapshots" / commit)
+        try:
+            found = list(_repo_models(repo))
+        except OSError as error:  # of one repository, for which the others are listed all the same
+            logger.info("the Hub's cache: %s", error)
+            continue
+        yield from found
 
 
-def _commit(reference: Path) -> str:
-    """What a branch points to; empty where that is not told."""
-    try:
-        return reference.read_text(errors="replace").strip() if reference.is_file() else ""
-    except OSError as error:
-        logger.info("the Hub's cache: %s", error)
-        return ""
+def _repo_models(repo: Path) -> Iterator[LocalModel]:
+    names: dict[str, list[str]] = {}
+    for reference in (repo / "refs").rglob("*"):
+        if reference.is_file() and (commit := commit_in(reference)):
+            names.setdefault(commit, []).append(reference.relative_to(repo / "refs").as_posix())
+    # What no branch points to any more cannot be named, and `hf cache prune` deletes it.
+    for commit, references in names.items():
+        suffix = "" if "main" in references else f"@{min(references)}"
+        repo_id = repo.name.removeprefix("models--").replace("--", "/")
+        yield from _revision_models(f"{repo_id}{suffix}", repo / "snapshots" / commit)
 
 
 def _revision_models(name: str, root: Path) -> Iterator[LocalModel]:
