@@ -101,8 +101,8 @@ class GenerateParams:
         stop_token_ids: Tokens that end the answer beside the model's own, and are no part of it.
         min_tokens: Before so many no token is drawn that ends the answer; stop sequences still do.
         bad_words: Texts that are nowhere in the answer, however they are cut into tokens: a token that would
-            complete one is not drawn. What a grammar forces comes all the same; where a grammar and this leave
-            no token, the request fails.
+            complete one is not drawn. What a grammar forces comes all the same; where a grammar and this
+            leave no token, the request fails.
         seed: Fixes the draws, so that the same request gives the same answer.
         logprobs: How many likeliest tokens to report beside each chosen one (0: the chosen one alone).
         ignore_eos: Goes on past the model's end tokens; for measurements.

@@ -144,7 +144,7 @@ def test_the_commands(name: str, outside: Path, tiny_path: Path, native_text: st
     """Flag by flag the same; numbers of `bench` are somebody else's matter."""
     on = ("--backend", name, "--temperature", "0", "--top-p", "1", "--repetition-penalty", "1")
     question = MESSAGES[0]["content"]
-    told = ruvllm(outside, "run", question, "--chat", "-m", str(tiny_path), "-n", "6", *on, "--json")
+    told = ruvllm(outside, "run", str(tiny_path), question, "-n", "6", *on, "--json")
     assert told.returncode == 0, told.stderr
     assert json.loads(told.stdout)["text"] == native_text
     told = ruvllm(outside, "chat", str(tiny_path), "-n", "6", *on, stdin=f"{question}\n")

@@ -61,7 +61,7 @@ def test_banned_texts_are_nowhere(llm: LLM, params: GenerateParams) -> None:
 @pytest.mark.real_model
 def test_a_context_that_ends_before_ends_the_answer_too(smollm2_path: Path) -> None:
     with LLM(smollm2_path, max_context=64) as llm:
-        prompt = llm.tokenize(PROMPT * 9)[:58]
+        prompt = (llm.tokenize(PROMPT) * 20)[:58]
         answer = llm.generate(prompt, GREEDY, min_tokens=20)
         assert (answer.finish_reason, answer.usage.completion_tokens) == ("length", 6)
 

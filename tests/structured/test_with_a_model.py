@@ -110,7 +110,7 @@ def test_generate_json_gives_values(smollm2: LLM) -> None:
     pair = smollm2.generate_json("A pair: ", tuple[bool, Literal["left", "right"]], drawn(seed=4))
     assert isinstance(pair, tuple)
     assert pair[1] in ("left", "right")
-    assert smollm2.generate_json("x", '{"const": [1, {"a": null}]}', drawn()) == [1, {"a": None}]
+    assert smollm2.generate_json("x", '{"const": [1, {"a": null}]}', drawn(seed=5)) == [1, {"a": None}]
 
 
 def test_generate_json_says_why_there_is_no_value(smollm2: LLM) -> None:

@@ -140,6 +140,7 @@ class Serving:
             "a router sends the next ones elsewhere.",
             min=0.0,
             max=3600.0,
+            rich_help_panel="Server",
         ),
     ] = 0.0
     log_format: Annotated[str, flag("--log-format", help="text or json.")] = "text"
