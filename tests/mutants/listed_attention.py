@@ -41,6 +41,22 @@ ATTENTION_MUTANTS = (
         ("lib",),
     ),
     rust_mutant("kernels/src/attention/scale.rs", "[1.0, 0.92, 0.84, 0.76, 0.68]", "[1.0; 5]", ("lib",)),
+    rust_mutant(
+        "kernels/src/attention/tile.rs",
+        "block_scores::add::<A, ROWS>(walk, first_row, seen.blocks(), scratch);",
+        "",
+        FORMATS,
+    ),
+    # A block would have the key of the first of its segment.
+    rust_mutant("kernels/src/attention/block_scores.rs", "of_blocks[block]", "of_blocks[0]", FORMATS),
+    # What is turned by the block would be turned by nothing.
+    rust_mutant(
+        "core/src/model/common_key.rs",
+        "frequencies.fill(block * BLOCK_TOKENS,",
+        "frequencies.fill(0,",
+        ("lib",),
+    ),
+    rust_mutant("core/src/model/common_key.rs", "*number -= common;", "let _ = (number, common);", ("lib",)),
     # The store would be read up to the end.
     python_mutant(TWO_TIERS, "if near else None", "if False else None", TWO_TIER_TESTS),
     # The tail would be read where its blocks went.

@@ -6,6 +6,8 @@ __all__ = ["GUESS_MUTANTS"]
 
 ANSWERS = ("speculation",)
 PARTS = ("speculation_parts",)
+HISTORY = ("speculation_history",)
+ENDS = ("engine_ends",)
 
 GUESS_MUTANTS = (
     rust_mutant(
@@ -37,4 +39,24 @@ GUESS_MUTANTS = (
         "core/src/speculation/costs.rs", "size.step? + REMEMBERED_STEPS >= self.steps", "true", PARTS
     ),
     rust_mutant("core/src/speculation/automaton.rs", "self.edges[edge].to = part;", "let _ = part;", PARTS),
+    # A state that was taken apart would be gone on from as if it were whole.
+    rust_mutant(
+        "core/src/speculation/automaton.rs",
+        "walk.length <= self.states",
+        "false && 0 <= self.states",
+        HISTORY,
+    ),
+    rust_mutant(
+        "core/src/speculation/history.rs",
+        "1 => self.older = std::mem::take(&mut self.recent),",
+        "1 => (self.recent, self.older) = Default::default(),",
+        HISTORY,
+    ),
+    rust_mutant(
+        "core/src/speculation/history.rs", "if history.generation != self.generation {", "if false {", HISTORY
+    ),
+    rust_mutant("core/src/speculation/history.rs", "if token == BORDER {", "if false {", HISTORY),
+    rust_mutant("core/src/engine/drafts.rs", "prompt_tokens >= least", "least > 0", HISTORY),
+    rust_mutant("core/src/sequence/bans.rs", "if is_early || self.bans", "if false || self.bans", ENDS),
+    rust_mutant("core/src/sequence/bans.rs", "bans.take_out(&mut self.mask);", "let _ = bans;", ENDS),
 )
