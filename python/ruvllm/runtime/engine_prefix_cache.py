@@ -55,7 +55,7 @@ class EnginePrefixCache:
         )
 
     def clear(self) -> None:
-        """Forget all that no request uses now, also answers that guesses came from, and give its memory back."""
+        """Forget all that no request uses now, answers to guess from included, and give its memory back."""
         self._loop.call(self._memory.clear_prefixes)
 
     def save(self, path: str | os.PathLike[str]) -> int:
