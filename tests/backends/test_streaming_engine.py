@@ -11,6 +11,7 @@ from ruvllm import GenerateParams
 from ruvllm.backends.streaming_engine import Ended, Made, StreamingEngine, TokenStream
 from ruvllm.config import Limits
 from ruvllm.errors import BackendError, InvalidOperationError
+from ruvllm.runtime.events import Event, Finished
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.request import EvaluationTask, GenerationTask
 from ruvllm.runtime.scheduler import Scheduler
@@ -187,3 +188,64 @@ def test_closing_ends_what_runs() -> None:
         loop.close()
         with pytest.raises(InvalidOperationError, match="closed before"):
             stream.completion()
+
+
+def test_what_comes_after_the_end_does_not_begin() -> None:
+    """The loop may be between `add` and `advance` as somebody closes."""
+    begun: list[int] = []
+    engine = StreamingEngine(waiting_for(threading.Event(), begun), max_running=4, max_context=10)
+    before = engine.add(task(1))
+    engine.close()
+    after = engine.add(task(2))
+    engine.advance([], 1)
+    ended = dict[int, Event]()
+    until(lambda: bool(ended.update(engine.events(0.1))) or len(ended) == 2)
+    assert {one.reason for one in (ended[before], ended[after]) if isinstance(one, Finished)} == {"cancelled"}
+    assert not begun
+
+
+def test_an_answers_own_thread_closes_it() -> None:
+    """Whoever forgets a model last closes it, wherever that is."""
+    engines: list[StreamingEngine] = []
+    closed = threading.Event()
+
+    def begin(one: GenerationTask) -> TokenStream:
+        yield Made(token_id=1, piece=b"x")
+        engines[0].close()
+        closed.set()
+        yield Ended(reason="stop", completion_tokens=1)
+
+    engines.append(StreamingEngine(begin, max_running=1, max_context=10))
+    engines[0].add(task())
+    engines[0].advance([], 1)
+    assert closed.wait(5)
+
+
+def test_it_is_closed_by_whoever_is_inside_it() -> None:
+    engine = StreamingEngine(letters, max_running=1, max_context=10)
+
+    def close_inside() -> None:
+        with engine._changed:
+            engine.close()
+
+    thread = threading.Thread(target=close_inside, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_a_thread_that_does_not_start_is_its_requests_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def refuse_once(thread: threading.Thread) -> None:
+        if thread.name.startswith("ruvllm-answer"):
+            monkeypatch.undo()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with loop_over(letters) as loop:
+        monkeypatch.setattr(threading.Thread, "start", refuse_once)
+        with pytest.raises(BackendError, match="got no thread: can't start new thread"):
+            CompletionStream(loop, task()).completion()
+        assert CompletionStream(loop, task()).completion().text == "abcde"
+        assert loop.failure is None

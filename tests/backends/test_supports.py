@@ -161,6 +161,17 @@ def test_what_is_supported_works_and_what_is_not_is_refused(engine: LLM, flag: s
     assert len(engine.generate(PROMPT, neutral()).token_ids) == 4
 
 
+def test_a_bias_of_a_token_that_there_is_not(engine: LLM) -> None:
+    size = engine.model_info.vocab_size
+    expected = (
+        f"logit_bias names token {size}; it must be below {size}"
+        if engine.supports.logit_bias
+        else "no logit_bias"
+    )
+    with pytest.raises(ConfigError, match=expected):
+        engine.generate(PROMPT, neutral(logit_bias={size: 1.0}))
+
+
 def in_and_waiting(llm: LLM) -> tuple[int, int]:
     stats = llm.memory_stats()
     return stats.running_requests, stats.waiting_requests

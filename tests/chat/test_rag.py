@@ -71,6 +71,11 @@ def test_warm(tiny: LLM, chat: bool) -> None:
     assert found.cached_tokens >= len(tiny.tokenize("\n\n".join(DOCUMENTS))) - 2
 
 
+def test_warm_where_answers_have_a_least_length(tiny: LLM) -> None:
+    pipeline = RagPipeline(tiny, DOCUMENTS, params=replace(GREEDY, max_tokens=8, min_tokens=4))
+    assert pipeline.warm(DOCUMENTS).completion_tokens == 1
+
+
 def test_a_chat_message(tiny: LLM) -> None:
     pipeline = RagPipeline(tiny, DOCUMENTS, chat=True, params=GREEDY)
     answer = pipeline.query("the capital")

@@ -58,7 +58,7 @@ class _Sequence:
     sequence: int
     task: GenerationTask
     made: int = 0
-    cancelled: threading.Event = field(default_factory=threading.Event)
+    is_cancelled: bool = False
     is_paused: bool = False
 
     @property
@@ -117,12 +117,15 @@ class StreamingEngine:
         self._begin = begin
         self._total_tokens = max_running * max_context
         self._numbers = itertools.count(1)
-        self._lock = threading.Lock()
+        # Its lock may be taken again by whoever has it: forgetting a model closes this, in any thread and at
+        # any place there.
+        self._changed = threading.Condition()
         self._inside: dict[int, _Sequence] = {}
         self._threads: dict[int, threading.Thread] = {}
-        self._new_threads: list[threading.Thread] = []
+        self._new: list[_Sequence] = []
         self._events: queue.SimpleQueue[tuple[int, Event] | None] = queue.SimpleQueue()
-        self._changed = threading.Event()
+        self._is_wanted = False  # whether `advance` is to return
+        self._closed = False
 
     # -- the loop's thread
 
@@ -134,20 +137,31 @@ class StreamingEngine:
         thread = threading.Thread(
             target=self._read, args=(one,), name=f"ruvllm-answer-{one.sequence}", daemon=True
         )
-        with self._lock:
+        with self._changed:
             self._inside[one.sequence] = one
             self._threads[one.sequence] = thread
+            one.is_cancelled = self._closed
         # It begins in `advance`: until then the loop does not know whose its events are.
-        self._new_threads.append(thread)
+        self._new.append(one)
         return one.sequence
 
     def advance(self, plan: Sequence[tuple[int, int]], max_steps: int) -> str:
         """Wait until somebody has ended or the loop is wanted; answers go on by themselves."""
-        while self._new_threads:
-            self._new_threads.pop(0).start()
-        self._changed.wait(LOOK_SECONDS)
-        self._changed.clear()
+        while self._new:
+            self._start(self._new.pop(0))
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_wanted, LOOK_SECONDS)
+            self._is_wanted = False
         return "interrupted"
+
+    def _start(self, one: _Sequence) -> None:
+        try:
+            self._threads[one.sequence].start()
+        except (RuntimeError, MemoryError) as error:
+            # The system has no thread for it: the others go on.
+            failure = BackendError(f"the answer got no thread: {error}; ask again, or lower max_running")
+            failure.__cause__ = error
+            self._end(one, Failed(error=failure))
 
     def preempt(self, sequence: int, swap: bool) -> None:  # noqa: FBT001 - the engine's own face
         """Refuse: a scheduler that knows better never asks."""
@@ -158,7 +172,7 @@ class StreamingEngine:
 
     def status(self) -> _Status:
         """Say what planning needs to know."""
-        with self._lock:
+        with self._changed:
             inside = list(self._inside.values())
         held = sum(one.total_tokens for one in inside)
         return _Status(sequences=inside, total_blocks=max(self._total_tokens, held), held_blocks=held)
@@ -174,14 +188,16 @@ class StreamingEngine:
 
     def cancel(self, sequence: int) -> None:
         """End a sequence after the token that it is at."""
-        with self._lock:
+        with self._changed:
             one = self._inside.get(sequence)
-        if one is not None:
-            one.cancelled.set()
+            if one is not None:
+                one.is_cancelled = True
 
     def interrupt(self) -> None:
         """Make `advance` return soon."""
-        self._changed.set()
+        with self._changed:
+            self._is_wanted = True
+            self._changed.notify_all()
 
     def events(self, timeout: float) -> list[tuple[int, Event]]:
         """Wait for events; gives all that came together, each with its sequence."""
@@ -197,14 +213,18 @@ class StreamingEngine:
 
     def close(self) -> None:
         """End all answers, each after the token that it is at, and wake everyone for good."""
-        with self._lock:
-            threads = [one for one in self._threads.values() if one.ident is not None]
+        with self._changed:
+            self._closed = True
             for one in self._inside.values():
-                one.cancelled.set()
-        self._changed.set()
+                one.is_cancelled = True
+            # Those that start from here on find that nobody wants them.
+            threads = [one for one in self._threads.values() if one.ident is not None]
+        self.interrupt()
         self._events.put(None)
         until = time.monotonic() + JOIN_SECONDS
         for thread in threads:
+            if thread is threading.current_thread():
+                continue
             thread.join(max(0.0, until - time.monotonic()))
             if thread.is_alive():
                 logger.warning("the thread %s did not end within %s s", thread.name, JOIN_SECONDS)
@@ -216,15 +236,18 @@ class StreamingEngine:
             last: Event = self._answer(one)
         except BaseException as error:  # noqa: BLE001 - whatever it is, also a panic, it is this request's alone
             last = Failed(error=_for_the_request(error))
-        with self._lock:
+        self._end(one, last)
+
+    def _end(self, one: _Sequence, last: Event) -> None:
+        with self._changed:
             del self._inside[one.sequence]
             del self._threads[one.sequence]
         self._events.put((one.sequence, last))
-        self._changed.set()
+        self.interrupt()
 
     def _answer(self, one: _Sequence) -> Finished:
         """Read an answer to its end."""
-        if one.cancelled.is_set():
+        if one.is_cancelled:
             return self._finished(one, "cancelled", "")
         text = AnswerText(one.task.params.stop_sequences)
         stream = self._begin(one.task)
@@ -234,7 +257,7 @@ class StreamingEngine:
                     one.made = step.completion_tokens
                     rest = text.rest()
                     return self._finished(one, step.reason, rest, text.stop_index)
-                if one.cancelled.is_set():
+                if one.is_cancelled:
                     break
                 one.made += 1
                 shown = text.add(step.piece)
@@ -244,7 +267,7 @@ class StreamingEngine:
                     return self._finished(one, "stop", "", text.stop_index)
         finally:
             stream.close()
-        if one.cancelled.is_set():
+        if one.is_cancelled:
             return self._finished(one, "cancelled", "")
         raise BackendError("the answer broke off before its end")
 

@@ -172,7 +172,7 @@ class RagPipeline(Unpicklable):
         rendered = self._rendered("", tuple(chunks))
         context = rendered.upto(rendered.signed.rindex(_QUESTION))
         tokens = encode_rendered(self._tokenizer(), context)
-        params = replace(self._params, max_tokens=1, stop_sequences=())
+        params = replace(self._params, max_tokens=1, min_tokens=0, stop_sequences=())
         completion = self._llm.generate(tokens, params, tenant=self._tenant, priority=self._priority)
         return completion.usage
 

@@ -49,6 +49,7 @@ def check_generation(model: OpenModel, params: GenerateParams, terms: Terms) -> 
             "logprobs at another temperature than 0 or 1, or with penalties or logit_bias",
             "leave one of them out",
         )
+    _check_bias(model, params)
     _check_terms(model, terms)
 
 
@@ -62,6 +63,16 @@ def check_evaluation(model: OpenModel, kind: str, terms: Terms) -> None:
 def _check_terms(model: OpenModel, terms: Terms) -> None:
     if not model.supports.adapters and terms.adapters:
         raise _refusal(model, "adapter", "leave it out")
+
+
+def _check_bias(model: OpenModel, params: GenerateParams) -> None:
+    """An engine that does not know a token may pass over what is said of it."""
+    size = model.facts.vocab_size
+    for token in params.logit_bias:
+        if token >= size:
+            raise ConfigError(
+                f"logit_bias names token {token}; it must be below {size}, the size of the vocabulary"
+            )
 
 
 def _refusal(model: OpenModel, what: str, advice: str) -> ConfigError:
