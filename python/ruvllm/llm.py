@@ -27,7 +27,7 @@ from ruvllm.packs.manager import KernelManager
 from ruvllm.params import GenerateParams
 from ruvllm.runtime import accounts
 from ruvllm.runtime.awaited import Awaited
-from ruvllm.runtime.backend import chosen_backend, open_on_backend
+from ruvllm.runtime.backend import chosen_backend
 from ruvllm.runtime.chat_methods import ChatMethods
 from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.configuration import resolve_model, settings_from
@@ -42,7 +42,6 @@ from ruvllm.runtime.prompts import Prompt, prompts_of
 from ruvllm.runtime.request import Terms
 from ruvllm.runtime.unpicklable import Unpicklable
 from ruvllm.structured.methods import StructuredMethods
-from ruvllm.types import DeviceType
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -94,12 +93,12 @@ class LLM(
         # Before anything is fetched: that may take long.
         progress = checked_progress(progress)
         configured = settings_from(config, EngineSettings.given(settings))
-        chosen_backend(configured)
-        self._device = config.device if config else DeviceType.auto()
+        chosen = chosen_backend(configured, config.device if config else None)
+        self._device = chosen.device
         self._name = hub.called(model, hub.DEFAULT_REGISTRY)
         path = resolve_model(model, config, quiet=progress is False)
         with reporting(progress, self._name) as report:
-            self._open = open_on_backend(path, configured, self._device, report)
+            self._open = chosen.open(path, configured, report)
         self._loop = self._open.loop
         self._adapters = Adapters(_readiness(self._open))
         self._learning = Learning(self._open, self._adapters)

@@ -86,7 +86,11 @@ class FakeLLM:
 
     @property
     def supports(self) -> Supports:
-        return Supports(any_tokens=True)
+        return Supports(any_tokens=True, profile=True)
+
+    @property
+    def backend(self) -> str:
+        return "fake"
 
     def __enter__(self) -> "FakeLLM":
         return self

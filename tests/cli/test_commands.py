@@ -14,6 +14,7 @@ import pytest
 import typer.main
 
 from ruvllm import hub
+from ruvllm.backends.supports import Supports
 from ruvllm.cli.app import MODULES, _app_of, whole_app
 from ruvllm.cli.options import SamplingOptions
 from ruvllm.observability.machine_memory import MachineMemory
@@ -332,6 +333,16 @@ def test_bench_profile(ruvllm: Ruvllm, model: str) -> None:
     assert re.search(r"matmul down +30 +3\.0 +75\.0% +35\.0 +50%", text)
     assert "memory 70.0 GB/s, f32 125 GOP/s (vfmadd231ps ymm)" in text
     assert "profiles" not in json.loads(ruvllm("bench", model, *flags[:-1], "--json").stdout)
+
+
+def test_bench_profile_of_what_tells_no_times_measures_nothing(
+    ruvllm: Ruvllm, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeLLM, "supports", Supports(any_tokens=True))
+    result = ruvllm("bench", model, "--profile")
+    assert result.exit_code == 2
+    assert "the backend 'fake' does not tell where its time goes" in result.stderr
+    assert not FakeLLM.opened[0].requests
 
 
 def test_doctor(ruvllm: Ruvllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,10 @@ class ReferenceBackend:
     def devices(self) -> tuple[DeviceType, ...]:
         return (DeviceType.Cpu, DeviceType.Cuda(3))
 
+    def check_options(self, options: Mapping[str, str]) -> None:
+        if options:
+            raise ConfigError(f"the backend 'numpy' has no option {min(options)!r}")
+
     def open(
         self,
         path: Path,
@@ -43,8 +47,6 @@ class ReferenceBackend:
         options: Mapping[str, str],
         progress: Callable[[int, int], None] | None = None,
     ) -> OpenModel:
-        if options:
-            raise ConfigError(f"the backend 'numpy' has no option {min(options)!r}")
         native = _native.Model.load(str(path))
         text = load_text(native, path)
         vocabulary = text.required_tokenizer().vocabulary(native.vocab_size)

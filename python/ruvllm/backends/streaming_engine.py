@@ -233,7 +233,7 @@ class StreamingEngine:
 
     def _read(self, one: _Sequence) -> None:
         try:
-            last: Event = self._answer(one)
+            last: Event = self._finished(one, "cancelled", "") if one.is_cancelled else self._answer(one)
         except BaseException as error:  # noqa: BLE001 - whatever it is, also a panic, it is this request's alone
             last = Failed(error=_for_the_request(error))
         self._end(one, last)
@@ -247,8 +247,6 @@ class StreamingEngine:
 
     def _answer(self, one: _Sequence) -> Finished:
         """Read an answer to its end."""
-        if one.is_cancelled:
-            return self._finished(one, "cancelled", "")
         text = AnswerText(one.task.params.stop_sequences)
         stream = self._begin(one.task)
         try:

@@ -111,6 +111,10 @@ def bench(
         raise ConfigError("--prompt and --generate are both 0; there is nothing to measure")
     phases: list[bench_profile.Phase] = []
     with open_model(model, engine, quiet=common.quiet) as llm:
+        if profile and not llm.supports.profile:
+            raise ConfigError(
+                f"the backend {llm.backend!r} does not tell where its time goes; leave --profile out"
+            )
         results = measure(llm, workload)
         summary = _summary(llm, model)
         if profile:

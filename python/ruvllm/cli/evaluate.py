@@ -118,7 +118,7 @@ def evaluate(
 
 
 def _resolved(name: str, engine: EngineOptions, *, quiet: bool) -> str:
-    return str(fetched(name, quiet=quiet, cache=engine.cache_dir))
+    return str(fetched(name, quiet=quiet, cache=engine.cache_dir, settings=engine.settings))
 
 
 def _write(path: Path, picture: str) -> None:

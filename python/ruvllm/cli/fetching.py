@@ -1,16 +1,27 @@
 """From a name to the files of its model; what will be fetched is said before it is."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ruvllm.hub as hub
 from ruvllm.cli import terminal
 from ruvllm.errors import NotFoundError
 
+if TYPE_CHECKING:
+    from ruvllm.engine_settings import EngineSettings
+
 __all__ = ["fetched", "say_what_it_is"]
 
 
-def fetched(name: str, *, quiet: bool, cache: Path | None) -> Path:
-    """The file or folder of a model, which is fetched where it is not on this machine."""
+def fetched(name: str, *, quiet: bool, cache: Path | None, settings: "EngineSettings | None" = None) -> Path:
+    """The file or folder of a model, which is fetched where it is not on this machine.
+
+    With the settings that it is to be loaded with, what their backend refuses is refused before that.
+    """
+    if settings is not None:
+        from ruvllm.runtime.backend import chosen_backend
+
+        chosen_backend(settings)
     if not quiet:
         try:
             path = hub.find(name, cache=cache)

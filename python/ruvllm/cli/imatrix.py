@@ -66,7 +66,7 @@ def imatrix(
 
     _check_target(options.out)
     read = read_text(text)
-    path = fetched(model, quiet=common.quiet, cache=engine.cache_dir)
+    path = fetched(model, quiet=common.quiet, cache=engine.cache_dir, settings=engine.settings)
     begin = time.perf_counter()
     with counting_bar(f"Reading {text}", quiet=common.quiet) as report:
         found = measure_importance(

@@ -15,7 +15,7 @@ __all__ = ["open_model", "warn_without_template"]
 
 def open_model(name: str, engine: EngineOptions, *, quiet: bool) -> "LLM":
     """Load a model, fetching it where it is missing, with a bar on stderr while that takes its time."""
-    path = fetched(name, quiet=quiet, cache=engine.cache_dir)
+    path = fetched(name, quiet=quiet, cache=engine.cache_dir, settings=engine.settings)
     from ruvllm.llm import LLM
 
     with loading_bar(f"Loading {name}", quiet=quiet) as report:

@@ -238,7 +238,7 @@ def _served(argument: str, engine: EngineOptions, serving: Serving, *, quiet: bo
     if not separator or Path(argument).exists():
         name, reference = argument, argument
     # Whole, so that answers, which name no folder, know one where they see it.
-    path = fetched(reference, quiet=quiet, cache=engine.cache_dir).absolute()
+    path = fetched(reference, quiet=quiet, cache=engine.cache_dir, settings=engine.settings).absolute()
     if name == reference:
         name = hub.called(reference, hub.DEFAULT_REGISTRY)
     served = ServedModel(

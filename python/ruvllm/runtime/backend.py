@@ -5,6 +5,7 @@ queues, tenants and streams stand in front of that, and are the same for all.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -17,7 +18,7 @@ from ruvllm.runtime.configuration import ConfiguredSettings
 from ruvllm.runtime.open_model import OpenModel
 from ruvllm.types import DeviceType
 
-__all__ = ["Backend", "chosen_backend", "open_on_backend"]
+__all__ = ["Backend", "ChosenBackend", "chosen_backend"]
 
 Report = Callable[[int, int], None]
 
@@ -36,6 +37,9 @@ class Backend(Protocol):
     def devices(self) -> tuple[DeviceType, ...]:
         """Where it can run on this machine, the best first; `ConfigError` where its package is missing."""
 
+    def check_options(self, options: Mapping[str, str]) -> None:
+        """`ConfigError` for an option that it does not know or cannot read, before any model is there."""
+
     def open(
         self,
         path: Path,
@@ -43,11 +47,27 @@ class Backend(Protocol):
         options: Mapping[str, str],
         progress: Report | None = None,
     ) -> OpenModel:
-        """Load a model and start its loop; `ConfigError` for an option that it does not know."""
+        """Load a model and start its loop; the options are checked."""
 
 
-def chosen_backend(settings: EngineSettings) -> tuple[Backend, dict[str, str]]:
-    """The backend that the settings name, with its options; what it cannot is a `ConfigError`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenBackend:
+    """A backend that can run here, with its options, and where it is to run."""
+
+    backend: Backend
+    options: Mapping[str, str]
+    device: DeviceType
+
+    def open(self, path: Path, settings: ConfiguredSettings, progress: Report | None = None) -> OpenModel:
+        """Load a model on it."""
+        return self.backend.open(path, settings, self.options, progress)
+
+
+def chosen_backend(settings: EngineSettings, device: DeviceType | None = None) -> ChosenBackend:
+    """The backend that the settings name; a `ConfigError` for what it cannot, whatever the model is.
+
+    Where no device is wanted, it runs on the one that it names first.
+    """
     name, options = parse_backend(settings.backend)
     backend = cast("Backend", backend_called(name))
     known = backend.supports.settings | {"backend"}
@@ -56,16 +76,9 @@ def chosen_backend(settings: EngineSettings) -> tuple[Backend, dict[str, str]]:
             raise ConfigError(
                 f"{one.name} is set, which changes nothing of the backend {name!r}; leave it out"
             )
-    return backend, options
-
-
-def open_on_backend(
-    path: Path, settings: ConfiguredSettings, device: DeviceType, progress: Report | None = None
-) -> OpenModel:
-    """Load a model on the backend that the settings name."""
-    backend, options = chosen_backend(settings)
     devices = backend.devices()
-    if device not in devices:
+    if device is not None and device not in devices:
         there = ", ".join(map(repr, devices))
-        raise ConfigError(f"device is {device!r}, and the backend {backend.name!r} has {there}")
-    return backend.open(path, settings, options, progress)
+        raise ConfigError(f"device is {device!r}, and the backend {name!r} has {there}")
+    backend.check_options(options)
+    return ChosenBackend(backend=backend, options=options, device=device or devices[0])

@@ -122,6 +122,11 @@ class NativeEngineBackend:
         """Where it can run."""
         return (DeviceType.Cpu,)
 
+    def check_options(self, options: Mapping[str, str]) -> None:
+        """It has none."""
+        if options:
+            raise ConfigError(f"the backend {NATIVE!r} has no option {next(iter(options))!r}, nor any other")
+
     def open(
         self,
         path: Path,
@@ -130,8 +135,6 @@ class NativeEngineBackend:
         progress: Callable[[int, int], None] | None = None,
     ) -> OpenModel:
         """Load a model and start its loop."""
-        if options:
-            raise ConfigError(f"the backend {NATIVE!r} has no option {next(iter(options))!r}, nor any other")
         return open_model(path, settings, progress)
 
 

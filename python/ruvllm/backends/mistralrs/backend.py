@@ -13,7 +13,7 @@ from typing import Any
 import ruvllm._native as _native
 from ruvllm._settings import of_this_machine
 from ruvllm.backends.mistralrs.answers import Answers
-from ruvllm.backends.mistralrs.options import runner_options, which_model
+from ruvllm.backends.mistralrs.options import runner_options, which_model, xlora_options
 from ruvllm.backends.mistralrs.words import Words
 from ruvllm.backends.streaming_engine import StreamingEngine
 from ruvllm.backends.supports import Supports
@@ -61,6 +61,11 @@ class MistralrsBackend:
                 "the backend 'mistralrs' needs the package mistralrs: pip install 'ruvllm[mistralrs]'"
             )
         return (DeviceType.Cpu,)
+
+    def check_options(self, options: Mapping[str, str]) -> None:
+        """Its own, as far as they can be read; what it says of their values shows as it loads a model."""
+        runner_options(options)
+        xlora_options(options)
 
     def open(
         self,

@@ -6,7 +6,7 @@ from typing import Any
 
 from ruvllm.errors import ConfigError
 
-__all__ = ["runner_options", "which_model"]
+__all__ = ["runner_options", "which_model", "xlora_options"]
 
 
 def _yes_or_no(text: str) -> bool:
@@ -46,8 +46,8 @@ def runner_options(options: Mapping[str, str]) -> dict[str, Any]:
     return {"prefix_cache_n": 0, "max_seqs": 1, **read}
 
 
-def which_model(package: Any, path: Path, options: Mapping[str, str]) -> Any:
-    """The model as `mistralrs.Which` has it: a GGUF file or a folder, with X-LoRA where that is asked for."""
+def xlora_options(options: Mapping[str, str]) -> dict[str, Any]:
+    """What makes the model an X-LoRA one, where something does; `ConfigError` where some of it is missing."""
     xlora = {name: _read(name, options[name], kind) for name, kind in _XLORA.items() if name in options}
     if xlora:
         for name in ("xlora_model_id", "xlora_order"):
@@ -56,6 +56,12 @@ def which_model(package: Any, path: Path, options: Mapping[str, str]) -> Any:
         xlora["order"] = xlora.pop("xlora_order")
         if not Path(xlora["order"]).is_file():
             raise ConfigError(f"xlora_order is {xlora['order']!r}, which is no file")
+    return xlora
+
+
+def which_model(package: Any, path: Path, options: Mapping[str, str]) -> Any:
+    """The model as `mistralrs.Which` has it: a GGUF file or a folder, with X-LoRA where that is asked for."""
+    xlora = xlora_options(options)
     which = package.Which
     if path.is_dir():
         return which.XLora(model_id=str(path), **xlora) if xlora else which.Plain(model_id=str(path))
