@@ -71,6 +71,7 @@ def view(
     total: int = 100,
     costs: Costs | None = None,
     quotas: dict[str, int] | None = None,
+    turns: dict[str, int] | None = None,
 ) -> View:
     held = sum(one.blocks for one in running)
     return View(
@@ -81,6 +82,7 @@ def view(
         shape=SHAPE,
         costs=costs or Costs(),
         quota_blocks=quotas or {},
+        last_turns=turns or {},
     )
 
 
@@ -153,6 +155,13 @@ def test_tenants_take_turns() -> None:
     assert decide(view(waiting=queue), max_running=4).admitted == (0, 10, 1, 11)
     inside = (running(20, 16, 15, 32, tenant="few"),)
     assert decide(view(waiting=queue, running=inside), max_running=3).admitted == (0, 1)
+    # Where both have as much in, the one that came in the longest ago; then the one that waits for longer.
+    strangers = (waiting(5, 16, 32, tenant="later"), waiting(3, 16, 32, tenant="earlier"))
+    assert decide(view(waiting=strangers), max_running=1).admitted == (3,)
+    turns = {"many": 7, "few": 5}
+    assert decide(view(waiting=queue, turns=turns), max_running=1).admitted == (10,)
+    assert decide(view(waiting=queue, turns=turns), max_running=3).admitted == (10, 0, 11)
+    assert decide(view(waiting=queue, running=inside, turns=turns), max_running=2).admitted == (0,)
 
 
 def test_a_tenant_at_its_quota_waits_for_itself_alone() -> None:

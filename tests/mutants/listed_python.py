@@ -201,7 +201,7 @@ CONVERSATIONS = (
     ),
     python_mutant(
         "backends/streaming_engine.py",
-        "        self._new_threads.append(thread)\n",
+        "        self._new.append(one)\n",
         "        thread.start()\n",
         ("backends/test_supports.py", "backends/test_streaming_engine.py"),
     ),

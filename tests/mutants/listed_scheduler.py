@@ -42,21 +42,33 @@ ADMISSION = (
     ),
     python_mutant(
         "runtime/admission.py",
-        "(-queues[name][0].rank, inside.load[name], queues[name][0].since)",
-        "(-queues[name][0].rank, queues[name][0].since)",
+        "-first.rank, self._inside.load[tenant], self._view.last_turns.get(tenant, 0), first.since",
+        "-first.rank, self._view.last_turns.get(tenant, 0), first.since",
         (SCHEDULER, FAIR),
     ),
     python_mutant(
         "runtime/admission.py",
-        "(-queues[name][0].rank, inside.load[name], queues[name][0].since)",
-        "(inside.load[name], queues[name][0].since)",
+        "-first.rank, self._inside.load[tenant], self._view.last_turns.get(tenant, 0), first.since",
+        "self._inside.load[tenant], self._view.last_turns.get(tenant, 0), first.since",
         (SCHEDULER, FAIR),
     ),
     python_mutant(
         "runtime/admission.py",
-        "(-queues[name][0].rank, inside.load[name], queues[name][0].since)",
-        "(-queues[name][0].rank, inside.load[name])",
+        "-first.rank, self._inside.load[tenant], self._view.last_turns.get(tenant, 0), first.since",
+        "-first.rank, self._inside.load[tenant], self._view.last_turns.get(tenant, 0)",
         (SCHEDULER, FAIR),
+    ),
+    python_mutant(
+        "runtime/admission.py",
+        "-first.rank, self._inside.load[tenant], self._view.last_turns.get(tenant, 0), first.since",
+        "-first.rank, self._inside.load[tenant], first.since",
+        (SCHEDULER, FAIR),
+    ),
+    python_mutant(
+        "runtime/loop.py",
+        "            self._turns.note(request.task.tenant)\n",
+        "",
+        ("backends/test_streaming_engine.py",),
     ),
     python_mutant(
         "runtime/admission.py", "elif inside.exceeds_quota(tenant, longest):", "elif False:", (SCHEDULER,)

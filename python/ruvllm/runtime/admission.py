@@ -1,9 +1,10 @@
 """Who is in from now on: slots and blocks are shared by tenants, then by requests.
 
-In turn comes the tenant with the higher rank, then the one that has less in, then the one that waits for
-longer; of a tenant the higher priority, then those who were set aside, then the older request. One gets in
-when there are blocks for its prompt and for some growth of all who are in; so more get in than could stay to
-their longest. Somebody is set aside, the blocks swapped out or computed anew, whichever costs less,
+In turn comes the tenant with the higher rank, then the one that has less in, then the one that came in the
+longest ago, then the one that waits for longer; of a tenant the higher priority, then those who were set
+aside, then the older request. One gets in when there are blocks for its prompt and for some growth of all who
+are in; so more get in than could stay to their longest. Somebody is set aside, the blocks swapped out or
+computed anew, whichever costs less,
 
 - where those who are in are short of blocks: the newest of the tenant that holds the most;
 - for a higher rank: the newest of the lowest rank; for a higher priority one of the same tenant, likewise;
@@ -94,9 +95,7 @@ class Admission:
     def _take_next(self, queues: dict[str, deque[Candidate]]) -> bool:
         """Let the next one in; False where nobody else may."""
         inside = self._inside
-        tenant = min(
-            queues, key=lambda name: (-queues[name][0].rank, inside.load[name], queues[name][0].since)
-        )
+        tenant = min(queues, key=lambda name: self._order(name, queues[name][0]))
         candidate = queues[tenant][0]
         longest = inside.longest(candidate)
         limit = min(self._view.total_blocks, inside.quota_limit(tenant))
@@ -115,6 +114,10 @@ class Admission:
         if not queues[tenant]:
             del queues[tenant]
         return True
+
+    def _order(self, tenant: str, first: Candidate) -> tuple[int, int, int, int]:
+        # Where there is one place, nobody has anything in as it becomes free: the last turn tells them apart.
+        return -first.rank, self._inside.load[tenant], self._view.last_turns.get(tenant, 0), first.since
 
     def _make_room(self, candidate: Candidate) -> bool:
         """Whether there is room, if need be that of others; nobody goes where that is not enough."""

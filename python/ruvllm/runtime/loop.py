@@ -31,6 +31,7 @@ from ruvllm.runtime.pace import Pace
 from ruvllm.runtime.plans import Shares, View
 from ruvllm.runtime.request import Request, Sink, Task
 from ruvllm.runtime.scheduler import Scheduler
+from ruvllm.runtime.turns import Turns
 from ruvllm.runtime.view import costs_of, load_of, view_of
 from ruvllm.runtime.waiting import WaitingRequests
 
@@ -80,6 +81,7 @@ class EngineLoop:
         self._advance_seconds = 0.0  # of those that are not yet
         self._is_stuck = False  # whether the last plan came to nothing for want of blocks
         self._preemptions = 0
+        self._turns = Turns()
         self._threads = (
             threading.Thread(target=self._run_engine, name="ruvllm-engine", daemon=True),
             threading.Thread(target=self._run_delivery, name="ruvllm-delivery", daemon=True),
@@ -256,6 +258,7 @@ class EngineLoop:
         for one in view.running:
             if one.request_id in resumed and one.request_id in inside:
                 inside[one.request_id].entered_tokens = one.total_tokens
+                self._turns.note(one.tenant)
         if decision.admitted or decision.preempted:
             view = self._view()
         active = [one for one in view.running if not one.paused or one.request_id in resumed]
@@ -290,7 +293,9 @@ class EngineLoop:
             running, quotas = dict(self._running), dict(self._quotas)
             waiting = self._waiting.first()
         costs = costs_of(status, self._pace, self._swap_bytes)
-        return view_of(status, waiting, running, costs=costs, quotas=quotas, is_stuck=self._is_stuck)
+        return view_of(
+            status, waiting, running, costs=costs, quotas=quotas, turns=self._turns, is_stuck=self._is_stuck
+        )
 
     def _engine_status(self) -> EngineStatus:
         """What the engine says; what was run since the last time becomes part of the pace."""
@@ -322,6 +327,7 @@ class EngineLoop:
         with self._changed:
             request.sequence = sequence
             self._running[sequence] = request
+            self._turns.note(request.task.tenant)
             cancelled = request.cancelled
         if cancelled:
             self._engine.cancel(sequence)

@@ -76,7 +76,8 @@ class View:
     """All that a decision depends on; who runs in order of arrival, who waits in order within each tenant.
 
     `free_blocks` are those that no request holds, cached prefixes included: they give way. `quota_blocks`
-    says what tenants, and all below them, may hold.
+    says what tenants, and all below them, may hold; `last_turns` when each came in last, 0 or nothing where
+    it never did.
     """
 
     waiting: tuple[Waiting, ...] = ()
@@ -86,6 +87,7 @@ class View:
     shape: KvShape
     costs: Costs = field(default_factory=Costs)
     quota_blocks: Mapping[str, int] = field(default_factory=dict)
+    last_turns: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

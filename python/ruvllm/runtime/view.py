@@ -1,23 +1,25 @@
 """An engine's status and the loop's requests as the scheduler sees them, and whoever asks for the load."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from ruvllm.runtime.engine_face import EngineStatus, Load
 from ruvllm.runtime.kv_shape import KvShape
 from ruvllm.runtime.pace import Pace
 from ruvllm.runtime.plans import Costs, Running, View, Waiting
 from ruvllm.runtime.request import Request, Task
+from ruvllm.runtime.turns import Turns
 
 __all__ = ["costs_of", "load_of", "view_of"]
 
 
-def view_of(
+def view_of(  # noqa: PLR0913 - all that a plan depends on
     status: EngineStatus,
-    waiting: Iterable[Request],
+    waiting: Sequence[Request],
     running: Mapping[int, Request],
     *,
     costs: Costs,
     quotas: Mapping[str, int],
+    turns: Turns,
     is_stuck: bool,
 ) -> View:
     """All that a plan depends on; `running` by the engine's sequence, `quotas` in bytes.
@@ -60,6 +62,7 @@ def view_of(
         shape=KvShape(status.block_tokens, tuple(status.windows)),
         costs=costs,
         quota_blocks={name: quota // max(1, status.block_bytes) for name, quota in quotas.items()},
+        last_turns=turns.of({one.task.tenant for one in (*waiting, *running.values())}),
     )
 
 
