@@ -1,5 +1,8 @@
 """What is mistral.rs's own: its options, the tokens that it tells of, what it cannot read."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +157,45 @@ def test_its_threads_are_set_once() -> None:
         pytest.raises(ConfigError, match="mistralrs has 1 in this process, for good"),
     ):
         opened(TINY, threads=2)
+
+
+THREADS = """
+import sys
+from ruvllm import LLM, ConfigError
+
+def opened(threads=None, options="", path=sys.argv[1]):
+    with LLM(path, backend="mistralrs" + options, threads=threads, progress=False) as llm:
+        return llm.model_info.threads
+
+try:
+    opened(2, ":in_situ_quant=Q4K", sys.argv[2])
+except Exception as error:
+    print(type(error).__name__)
+print(opened(), opened(), opened(3))
+try:
+    opened(1)
+except ConfigError as error:
+    print(error)
+"""
+
+
+def test_threads_that_nobody_said_are_for_good_too(tmp_path: Path) -> None:
+    """A load that fails before it has any fixes nothing."""
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF")
+    environment = {name: value for name, value in os.environ.items() if name != "RUVLLM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS, str(TINY), str(broken)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env=environment | {"RAYON_NUM_THREADS": "3"},
+    )
+    failed, threads, refused = done.stdout.splitlines()
+    assert failed.endswith("Error")
+    assert threads == "3 3 3"
+    assert "threads is 1, and mistralrs has 3 in this process" in refused
 
 
 @pytest.mark.real_model

@@ -36,7 +36,7 @@ SAMPLE = "Hello, world! It's 2048: a naïve  question,\n\nisn't it?"
 THREADS_VARIABLE = "RAYON_NUM_THREADS"
 
 _threads_lock = threading.Lock()
-_threads: int | None = None  # of all its models in this process, once one has said
+_threads: int | None = None  # of all its models in this process, once one was loaded
 
 
 class MistralrsBackend:
@@ -76,7 +76,8 @@ class MistralrsBackend:
     ) -> OpenModel:
         """Load a model and start its loop."""
         settings = of_this_machine(settings)
-        package = _package(settings.threads)
+        package = _package()
+        _check_threads(settings.threads)
         arguments = {**runner_options(options), "which": which_model(package, path, options)}
         limits = settings.limits or Limits()
         # What does not come in yet waits in front, where tenants have their turns.
@@ -86,6 +87,7 @@ class MistralrsBackend:
         text, facts, end_tokens = _read_text(path, settings, progress)
         tokenizer = text.required_tokenizer()
         vocabulary = tokenizer.vocabulary(facts.vocab_size)
+        threads = _fixed_threads(settings.threads)
         runner = _runner(package, arguments)
         max_context = _context(settings, min(facts.max_context, runner.max_sequence_length()))
 
@@ -109,7 +111,7 @@ class MistralrsBackend:
             path=path,
             backend=self.name,
             supports=self.supports,
-            facts=facts,
+            facts=replace(facts, threads=threads),
             text=text,
             vocabulary=vocabulary,
             loop=EngineLoop(engine, scheduler=Scheduler(limits, preempts=False)),
@@ -130,26 +132,38 @@ class _Facts:
     num_layers: int
     heads: tuple[int, int, int]
     max_context: int
-    threads: int
+    threads: int = 0  # not said before there is a runner
     weight_bytes: tuple[int, int] = (0, 0)
     isa: str = "mistralrs"
 
 
-def _package(threads: int | None) -> Any:
-    """The package, with its threads set: it asks for their number once in a process."""
+def _package() -> Any:
+    """The package, imported."""
+    # Otherwise it writes into the terminal at each load.
+    os.environ.setdefault("RUST_LOG", "warn")
+    return importlib.import_module("mistralrs")
+
+
+def _check_threads(wanted: int | None) -> None:
+    """Refuse another number than the first of its models in this process had."""
+    if wanted is not None and _threads not in (None, wanted):
+        raise ConfigError(
+            f"threads is {wanted}, and mistralrs has {_threads} in this process, for good; leave it out, or "
+            "load the model in a process of its own"
+        )
+
+
+def _fixed_threads(wanted: int | None) -> int:
+    """How many threads a runner made now has: it asks for their number once in a process."""
     global _threads
     with _threads_lock:
-        if threads is not None:
-            if _threads not in (None, threads):
-                raise ConfigError(
-                    f"threads is {threads}, and mistralrs has {_threads} in this process, for good; leave it "
-                    "out, or load the model in a process of its own"
-                )
-            _threads = threads
-            os.environ[THREADS_VARIABLE] = str(threads)
-        # Otherwise it writes into the terminal at each load.
-        os.environ.setdefault("RUST_LOG", "warn")
-        return importlib.import_module("mistralrs")
+        _check_threads(wanted)
+        if _threads is None:
+            said = os.environ.get(THREADS_VARIABLE, "")
+            # Said to it in any case, so that it is what is told of it.
+            _threads = wanted or (int(said) if said.isdecimal() else 0) or os.cpu_count() or 1
+            os.environ[THREADS_VARIABLE] = str(_threads)
+        return _threads
 
 
 def _runner(package: Any, arguments: Mapping[str, Any]) -> Any:
@@ -180,11 +194,7 @@ def _read_text(
     ends = [*native.end_tokens, *(text.tokenizer.end_tokens if text.tokenizer else ())]
     check_quantization(settings.quantization, native.quantization, path)
     names = ("architecture", "quantization", "sizes", "vocab_size", "hidden_size", "num_layers", "heads")
-    facts = _Facts(
-        **{name: getattr(native, name) for name in names},
-        max_context=native.max_context,
-        threads=_threads or os.cpu_count() or 1,
-    )
+    facts = _Facts(**{name: getattr(native, name) for name in names}, max_context=native.max_context)
     return text, facts, tuple(token for token in dict.fromkeys(ends) if token < native.vocab_size)
 
 
