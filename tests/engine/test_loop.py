@@ -147,6 +147,29 @@ def test_blocks_that_were_counted_and_are_not_there(make_loop: MakeLoop) -> None
     wait_for_free_blocks(engine)
 
 
+def test_whoever_goes_on_has_had_a_turn_too(make_loop: MakeLoop) -> None:
+    """With one place three tenants have it one after the other, none of them behind the two others' ends."""
+    loop, _ = make_loop(Limits(max_running=1, growth_tokens=4, horizon_steps=4), step_seconds=0.002)
+    told: list[str] = []
+
+    def read(stream: CompletionStream, tenant: str) -> None:
+        for chunk in stream:
+            told.extend(tenant for _ in chunk.token_ids)
+
+    def one(tenant: str) -> threading.Thread:
+        asked = GenerationTask(token_ids=[1], params=GenerateParams(), max_tokens=60, tenant=tenant)
+        return threading.Thread(target=read, args=(CompletionStream(loop, asked), tenant))
+
+    threads = [one(tenant) for tenant in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for tenant in "abc":
+        ended = len(told) - told[::-1].index(tenant)
+        assert all(told[:ended].count(other) > 30 for other in "abc"), "".join(told)
+
+
 def test_a_new_request_joins_at_once(make_loop: MakeLoop) -> None:
     loop, engine = make_loop(Limits(horizon_steps=10_000), total_blocks=2000)
     hold(engine)

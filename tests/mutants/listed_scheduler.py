@@ -66,6 +66,12 @@ ADMISSION = (
     ),
     python_mutant(
         "runtime/loop.py",
+        "                self._turns.note(one.tenant)\n",
+        "",
+        ("engine/test_loop.py",),
+    ),
+    python_mutant(
+        "runtime/loop.py",
         "            self._turns.note(request.task.tenant)\n",
         "",
         ("backends/test_streaming_engine.py",),
