@@ -161,6 +161,7 @@ def test_version(ruvllm: Ruvllm, monkeypatch: pytest.MonkeyPatch) -> None:
         ["pull", "org/.."],
         ["pull", "http://example.org/org/repo"],
         ["complete", "x", "-m", "MODEL", "--isa", "none"],
+        ["complete", "x", "-m", "MODEL", "--backend", "native:speed=1"],
         ["complete", "x", "-m", "MODEL", "--top-p", "0"],
         ["bench", "MODEL", "--prompt", "0", "--generate", "0"],
     ],

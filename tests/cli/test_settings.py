@@ -79,6 +79,12 @@ def test_no_setting_of_one_is_a_setting_of_the_other() -> None:
     assert not {one.name for one in OF_ENGINE} & {one.name for one in OF_SERVER}
 
 
+@pytest.fixture(autouse=True)
+def any_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend that may not be installed, with settings that are not its own: they are only passed on."""
+    monkeypatch.setattr("ruvllm.runtime.backend.chosen_backend", lambda settings: None)
+
+
 @pytest.mark.parametrize("one", OF_ENGINE, ids=name_of)
 def test_it_reaches_the_engine_by_flag_and_by_variable(
     ruvllm: Ruvllm, model: str, one: Setting, monkeypatch: pytest.MonkeyPatch
