@@ -110,8 +110,8 @@ def test_tenants_have_their_turns_and_nobody_is_set_aside() -> None:
         assert begun == [0]
         gate.set()
         assert {stream.completion().finish_reason for stream in streams} == {"stop"}
-        # First the higher rank, then the tenant that waits as the other has had a place.
-        assert begun == [0, 4, 3, 1, 2]
+        # First the higher rank; then the tenants have turns, however many the first one's were before.
+        assert begun == [0, 4, 1, 3, 2]
         assert loop.load().preemptions == 0
 
 

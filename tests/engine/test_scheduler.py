@@ -155,13 +155,16 @@ def test_tenants_take_turns() -> None:
     assert decide(view(waiting=queue), max_running=4).admitted == (0, 10, 1, 11)
     inside = (running(20, 16, 15, 32, tenant="few"),)
     assert decide(view(waiting=queue, running=inside), max_running=3).admitted == (0, 1)
-    # Where both have as much in, the one that came in the longest ago; then the one that waits for longer.
+    # Where both have as much in, the one that waits for longer, counted from its last turn.
     strangers = (waiting(5, 16, 32, tenant="later"), waiting(3, 16, 32, tenant="earlier"))
     assert decide(view(waiting=strangers), max_running=1).admitted == (3,)
-    turns = {"many": 7, "few": 5}
+    turns = {"many": 17, "few": 15}
     assert decide(view(waiting=queue, turns=turns), max_running=1).admitted == (10,)
     assert decide(view(waiting=queue, turns=turns), max_running=3).admitted == (10, 0, 11)
     assert decide(view(waiting=queue, running=inside, turns=turns), max_running=2).admitted == (0,)
+    # Newcomers come behind who waited before, or endless new names would hold him up.
+    newcomer = (*queue[:8], waiting(20, 16, 32, tenant="new"))
+    assert decide(view(waiting=newcomer, turns={"many": 17}), max_running=1).admitted == (0,)
 
 
 def test_a_tenant_at_its_quota_waits_for_itself_alone() -> None:

@@ -1,7 +1,7 @@
 """Who is in from now on: slots and blocks are shared by tenants, then by requests.
 
-In turn comes the tenant with the higher rank, then the one that has less in, then the one that came in the
-longest ago, then the one that waits for longer; of a tenant the higher priority, then those who were set
+In turn comes the tenant with the higher rank, then the one that has less in, then the one that waits for
+longer, counted from its last turn; of a tenant the higher priority, then those who were set
 aside, then the older request. One gets in when there are blocks for its prompt and for some growth of all who
 are in; so more get in than could stay to their longest. Somebody is set aside, the blocks swapped out or
 computed anew, whichever costs less,
@@ -115,9 +115,11 @@ class Admission:
             del queues[tenant]
         return True
 
-    def _order(self, tenant: str, first: Candidate) -> tuple[int, int, int, int]:
-        # Where there is one place, nobody has anything in as it becomes free: the last turn tells them apart.
-        return -first.rank, self._inside.load[tenant], self._view.last_turns.get(tenant, 0), first.since
+    def _order(self, tenant: str, first: Candidate) -> tuple[int, int, int]:
+        # Where there is one place, nobody has anything in as it becomes free. Who has had a turn waits from there
+        # on, however long others of his were there; who is new, from when he came.
+        waits_since = max(first.since, self._view.last_turns.get(tenant, 0))
+        return -first.rank, self._inside.load[tenant], waits_since
 
     def _make_room(self, candidate: Candidate) -> bool:
         """Whether there is room, if need be that of others; nobody goes where that is not enough."""

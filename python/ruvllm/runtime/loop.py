@@ -258,7 +258,7 @@ class EngineLoop:
         for one in view.running:
             if one.request_id in resumed and one.request_id in inside:
                 inside[one.request_id].entered_tokens = one.total_tokens
-                self._turns.note(one.tenant)
+                self._turns.note(one.tenant, next(self._ids))
         if decision.admitted or decision.preempted:
             view = self._view()
         active = [one for one in view.running if not one.paused or one.request_id in resumed]
@@ -327,7 +327,7 @@ class EngineLoop:
         with self._changed:
             request.sequence = sequence
             self._running[sequence] = request
-            self._turns.note(request.task.tenant)
+            self._turns.note(request.task.tenant, next(self._ids))
             cancelled = request.cancelled
         if cancelled:
             self._engine.cancel(sequence)

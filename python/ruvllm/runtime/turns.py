@@ -1,33 +1,31 @@
-"""Whose turn it was: which tenants came in, in that order."""
+"""Whose turn it was: when each tenant last came in."""
 
-import itertools
 from collections.abc import Iterable
 
 __all__ = ["Turns"]
 
-# Tenants that came in before so many others are forgotten: it is their turn before all of those anyway.
+# Tenants that came in before so many others are forgotten: what waits has come later anyway.
 KEPT_TENANTS = 10_000
 
 
 class Turns:
-    """When each tenant last came in, counted in entries. The loop's alone.
+    """When each tenant last came in, by the numbers that count up as requests come. The loop's alone.
 
     >>> turns = Turns()
-    >>> for tenant in ("a", "b", "a"):
-    ...     turns.note(tenant)
+    >>> for number, tenant in enumerate(("a", "b", "a"), 1):
+    ...     turns.note(tenant, number)
     >>> turns.of(["a", "b", "c"])
     {'a': 3, 'b': 2, 'c': 0}
     """
 
     def __init__(self) -> None:
-        self._entries = itertools.count(1)
         # The one that came in the longest ago first.
         self._last: dict[str, int] = {}
 
-    def note(self, tenant: str) -> None:
+    def note(self, tenant: str, number: int) -> None:
         """One of a tenant's came in, or in again."""
         self._last.pop(tenant, None)
-        self._last[tenant] = next(self._entries)
+        self._last[tenant] = number
         if len(self._last) > KEPT_TENANTS:
             del self._last[next(iter(self._last))]
 
