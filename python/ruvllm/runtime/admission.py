@@ -116,8 +116,8 @@ class Admission:
         return True
 
     def _order(self, tenant: str, first: Candidate) -> tuple[int, int, int]:
-        # Where there is one place, nobody has anything in as it becomes free. Who has had a turn waits from there
-        # on, however long others of his were there; who is new, from when he came.
+        # Where there is one place, nobody has anything in as it becomes free. Who has had a turn waits from
+        # there on, however long others of his were there; who is new, from when he came.
         waits_since = max(first.since, self._view.last_turns.get(tenant, 0))
         return -first.rank, self._inside.load[tenant], waits_since
 
