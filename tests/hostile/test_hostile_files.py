@@ -79,10 +79,14 @@ def test_a_broken_model_is_refused(broken: Broken, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(resource is None, reason="Windows does not tell a peak in this way")
 def test_the_measure_sees_memory() -> None:
-    forget_peak()
-    before = peak_bytes()
-    assert len(bytearray(b"x") * 150_000_000) == 150_000_000
-    assert peak_bytes() - before > MOST_BYTES
+    def sees() -> bool:
+        forget_peak()
+        before = peak_bytes()
+        assert len(bytearray(b"x") * 150_000_000) == 150_000_000
+        return peak_bytes() - before > MOST_BYTES
+
+    # An engine of a test before may give as much back at the same moment, but not again and again.
+    assert any(sees() for _ in range(3))
 
 
 def test_a_path_that_is_not_there_is_not_found(tmp_path: Path) -> None:
