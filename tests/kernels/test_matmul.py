@@ -45,8 +45,8 @@ def test_products(type_name: str, rows: int, blocks: int, tokens: int, seed: int
     largest = np.abs(expected).max()
     exact = kernels.matmul(x, packed, activations="f32", isa=isa)
     np.testing.assert_allclose(exact, expected, rtol=0, atol=2e-5 * largest)
-    # The tolerance is of a standard deviation of the sum, which a few rows may not reach. Rounding to 8 bits has
-    # one of half a percent of that: of thousands of sums some are four of them off, and none seven.
+    # The tolerance is of a standard deviation of the sum, which a few rows may not reach. Rounding to 8 bits
+    # has one of half a percent of that: of thousands of sums some are four of them off, and none seven.
     scale = max(largest, 1.75 * np.sqrt(32 * blocks))
     fast = kernels.matmul(x, packed, isa=isa)
     np.testing.assert_allclose(fast, expected, rtol=0, atol=ROUNDED.get(type_name, 0.02) * scale)
