@@ -261,7 +261,7 @@ def _checked_prediction(given: object) -> str | tuple[int, ...]:
         return given
     if not isinstance(given, list | tuple):
         raise ConfigError(f"prediction is {given!r:.80}; it must be a text or token ids")
-    return tuple(check_integer("a token id of prediction", token, 0, 2**32 - 1) for token in given)
+    return _token_ids("prediction", given)
 
 
 def _checked_tokens(given: object) -> tuple[int, ...]:
@@ -269,7 +269,11 @@ def _checked_tokens(given: object) -> tuple[int, ...]:
         raise ConfigError(f"stop_token_ids is {given!r:.80}; it must be a list or tuple of token ids")
     if len(given) > MAX_STOP_SEQUENCES:
         raise ConfigError(f"stop_token_ids has {len(given)} tokens; at most {MAX_STOP_SEQUENCES} are allowed")
-    return tuple(check_integer("a token id of stop_token_ids", token, 0, 2**32 - 1) for token in given)
+    return _token_ids("stop_token_ids", given)
+
+
+def _token_ids(name: str, given: Sequence[object]) -> tuple[int, ...]:
+    return tuple(check_integer(f"a token id of {name}", token, 0, 2**32 - 1) for token in given)
 
 
 def _checked_texts(name: str, texts: object) -> tuple[str, ...]:

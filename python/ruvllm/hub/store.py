@@ -97,23 +97,22 @@ def _registry_models(cache: Path, registry: Registry) -> Iterator[LocalModel]:
 def _neighbours() -> Iterator[LocalModel]:
     """What other programs have."""
     for found in ollama.models():
-        yield LocalModel(
-            name=found.name,
-            path=found.path,
-            size_bytes=found.size_bytes,
-            source="ollama",
-            quantization=found.quantization,
-            modified=found.modified,
-        )
+        yield _of_neighbour(found, "ollama")
     for other in lm_studio.models():
-        yield LocalModel(
-            name=other.name,
-            path=other.path,
-            size_bytes=other.size_bytes,
-            source="lm-studio",
-            quantization=other.quantization,
-            modified=other.modified,
-        )
+        yield _of_neighbour(other, "lm-studio")
+
+
+def _of_neighbour(
+    found: OllamaModel | lm_studio.LmStudioModel, source: Literal["ollama", "lm-studio"]
+) -> LocalModel:
+    return LocalModel(
+        name=found.name,
+        path=found.path,
+        size_bytes=found.size_bytes,
+        source=source,
+        quantization=found.quantization,
+        modified=found.modified,
+    )
 
 
 def _remove_registry_model(name: str, cache: Path, registry: Registry) -> list[LocalModel]:

@@ -131,11 +131,6 @@ impl Engine {
                         "max_tokens = 0; at least 1 is allowed".to_owned(),
                     ));
                 }
-                if self.ground.vocabulary.is_none() && !task.bounds.stop.is_empty() {
-                    return Err(Error::Tokenization(
-                        "stop strings need a tokenizer, and this model has none".to_owned(),
-                    ));
-                }
                 self.check_ends(task)?;
                 let mut generation =
                     Generation::new(task.clone(), &request.tokens, self.ground.clone());
@@ -180,10 +175,15 @@ impl Engine {
                     .to_owned(),
             ));
         }
-        if self.ground.vocabulary.is_none() && !bounds.banned.is_empty() {
-            return Err(Error::Tokenization(
-                "bad_words need a tokenizer, and this model has none".to_owned(),
-            ));
+        for (what, texts) in [
+            ("stop strings", &bounds.stop),
+            ("bad_words", &bounds.banned),
+        ] {
+            if self.ground.vocabulary.is_none() && !texts.is_empty() {
+                return Err(Error::Tokenization(format!(
+                    "{what} need a tokenizer, and this model has none"
+                )));
+            }
         }
         Ok(())
     }

@@ -74,16 +74,10 @@ impl Histories {
     /// Follows an answer of one owner through what others were told.
     pub(super) fn follow(&self, owner: &Owner) -> Following {
         let mut known = lock(&self.known);
-        known.uses += 1;
-        let used = known.uses;
         // Who has none yet follows nothing: only what is kept is held.
         let history = known.by_owner.get(owner).map(Arc::clone);
-        let history = history.unwrap_or_default();
-        let generation = {
-            let mut history = lock(&history);
-            history.used = used;
-            history.generation
-        };
+        let history = known.used(history.unwrap_or_default());
+        let generation = lock(&history).generation;
         Following {
             history,
             generation,
@@ -100,11 +94,8 @@ impl Histories {
         }
         let history = {
             let mut known = lock(&self.known);
-            known.uses += 1;
-            let used = known.uses;
             let history = Arc::clone(known.by_owner.entry(owner.clone()).or_default());
-            lock(&history).used = used;
-            history
+            known.used(history)
         };
         lock(&history).add(&tokens[begin..], self.budget / PART_OF_BUDGET);
         while self.bytes() > self.budget && self.forget_one() {}
@@ -124,6 +115,15 @@ impl Histories {
             return false;
         };
         known.by_owner.remove(&owner).is_some()
+    }
+}
+
+impl Known {
+    /// A history that is used now.
+    fn used(&mut self, history: Arc<Mutex<History>>) -> Arc<Mutex<History>> {
+        self.uses += 1;
+        lock(&history).used = self.uses;
+        history
     }
 }
 
