@@ -99,7 +99,7 @@ def joined(parts: list[Measured]) -> Measured:
         name=parts[0].name,
         ours=[rate for part in parts for rate in part.ours],
         peer=[rate for part in parts for rate in part.peer],
-        bound=None,
+        bounds=[],
     )
 
 

@@ -22,7 +22,7 @@ from benches.peers.compare import best_of
 from benches.peers.engine import Engine, EngineEnded
 from benches.peers.environment import BUILDS, make_environment, warn_of_company
 from benches.peers.report import Machine, Report
-from benches.peers.tasks import Task, rates
+from benches.peers.tasks import Bound, Limits, Task, rates
 from benches.peers.work import Work
 from benches.shapes import FORMATS, SHAPES, ModelShape
 from benches.size_rows import SizeRow
@@ -66,10 +66,9 @@ class Case:
 class Run:
     """What was measured of one case with so many threads, and what the engines call themselves."""
 
-    path: Path
     threads: int
     rows: list[SizeRow]
-    peaks: MachinePeaks
+    peaks: MachinePeaks  # the best that was seen
     ours: str
     peer: str
 
@@ -97,18 +96,26 @@ def measure(case: Case, python: Path, threads: int, options: argparse.Namespace)
         Engine(sys.executable, "measure_ruvllm.py", *arguments, *ours_only) as ours,
         Engine(python, "measure_llama_cpp.py", *arguments) as peer,
     ):
+        limits, work = Limits(threads), Work.of(path)
+        isa, operands = ours.ready["isa"], ours.ready["operands"]
         rows = [
             SizeRow(
                 model=case.model,
                 file_bytes=path.stat().st_size,
-                isa=ours.ready["isa"],
-                operands=ours.ready["operands"],
+                isa=isa,
+                operands=operands,
                 kv_format=options.kv_format,
-                test=rates((ours, peer), task, options.repeat),
+                test=rates(
+                    (ours, peer),
+                    task,
+                    options.repeat,
+                    limits,
+                    bound_of(task, work, case.shape, options.kv_format, (isa, operands)),
+                ),
             )
             for task in tasks(options)
         ]
-        return Run(path, threads, rows, measure_peaks(threads), ours.ready["engine"], peer.ready["engine"])
+        return Run(threads, rows, best_of(limits.seen), ours.ready["engine"], peer.ready["engine"])
 
 
 def cached_bytes(shape: ModelShape, kv_format: str, tokens: float) -> float:
@@ -117,14 +124,12 @@ def cached_bytes(shape: ModelShape, kv_format: str, tokens: float) -> float:
     return shape.cached_numbers * number * tokens
 
 
-def bounded(row: SizeRow, work: Work, shape: ModelShape, task: Task, peaks: MachinePeaks) -> SizeRow:
-    """The row with what this machine allows at most."""
+def bound_of(task: Task, work: Work, shape: ModelShape, kv_format: str, products: tuple[str, str]) -> Bound:
+    """Tokens a second that a machine of such peaks allows at most."""
     if task.kind == "prefill":
-        bound = work.prefill_bound(peaks.best(row.isa, row.operands), task.prompt_tokens)
-    else:
-        read = cached_bytes(shape, row.kv_format, task.prompt_tokens + task.generate / 2)
-        bound = work.decode_bound(peaks.memory_bytes_per_second, read)
-    return replace(row, test=replace(row.test, bound=bound))
+        return lambda peaks: work.prefill_bound(peaks.best(*products), task.prompt_tokens)
+    read = cached_bytes(shape, kv_format, task.prompt_tokens + task.generate / 2)
+    return lambda peaks: work.decode_bound(peaks.memory_bytes_per_second, read)
 
 
 def measured(cases: list[Case], python: Path, options: argparse.Namespace) -> Iterator[tuple[Case, Run]]:
@@ -154,13 +159,7 @@ def reports(options: argparse.Namespace) -> list[Report]:
         own = [(case, run) for case, run in runs if run.threads == threads]
         if not own:
             continue
-        best = best_of([run.peaks for _, run in own])
-        rows = [
-            bounded(row, work, case.shape, task, best)
-            for case, run in own
-            for work in [Work.of(run.path)]
-            for row, task in zip(run.rows, wanted, strict=True)
-        ]
+        rows = [row for _, run in own for row in run.rows]
         stored = (f"RuvLLM stores keys and values as {options.kv_format}, llama.cpp as f16.",)
         made.append(
             Report(
@@ -169,7 +168,7 @@ def reports(options: argparse.Namespace) -> list[Report]:
                 build=options.build,
                 threads=threads,
                 repeat=options.repeat,
-                machine=Machine.here(best),
+                machine=Machine.here(best_of([run.peaks for _, run in own])),
                 rows=rows,
                 remarks=REMARKS + (stored if options.kv_format != "int16" else ()),
             )

@@ -12,21 +12,21 @@ makes those formats of SmolLM2 that cannot be fetched.
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from benches import files
 from benches.peers.engine import Engine
 from benches.peers.environment import BUILDS, make_environment, warn_of_company
 from benches.peers.report import Machine, Report, Row
-from benches.peers.tasks import Task, rates
+from benches.peers.tasks import Limits, Task, rates
 from benches.peers.work import Work
 from ruvllm.observability.peaks import InstructionPeak, MachinePeaks, measure_peaks
 
 
-def compare(model: str, python: Path, options: argparse.Namespace) -> tuple[Row, str, str]:
+def compare(model: str, python: Path, limits: Limits, options: argparse.Namespace) -> tuple[Row, str, str]:
     """Every test of one model, the engines in turn; and what the engines call themselves."""
     path = files.path_of(model)
+    work = Work.of(path)
     arguments = [str(path), str(options.threads)]
     our_arguments = [*arguments, "--isa", options.isa] if options.isa else arguments
     with (
@@ -34,28 +34,31 @@ def compare(model: str, python: Path, options: argparse.Namespace) -> tuple[Row,
         Engine(python, "measure_llama_cpp.py", *arguments) as peer,
     ):
         engines = (ours, peer)
+        isa, operands = ours.ready["isa"], ours.ready["operands"]
         row = Row(
             model=model if model in files.NAMES else path.name,
-            isa=ours.ready["isa"],
-            operands=ours.ready["operands"],
-            prefill=rates(engines, Task("prefill", options.prompt), options.repeat),
-            decode=rates(engines, Task("decode", 1, options.generate), options.repeat),
+            isa=isa,
+            operands=operands,
+            prefill=rates(
+                engines,
+                Task("prefill", options.prompt),
+                options.repeat,
+                limits,
+                lambda peaks: work.prefill_bound(peaks.best(isa, operands), options.prompt),
+            ),
+            decode=rates(
+                engines,
+                Task("decode", 1, options.generate),
+                options.repeat,
+                limits,
+                lambda peaks: work.decode_bound(peaks.memory_bytes_per_second),
+            ),
         )
         return row, ours.ready["engine"], peer.ready["engine"]
 
 
-def bounded(row: Row, work: Work, peaks: MachinePeaks, prompt_tokens: int) -> Row:
-    """The row with what this machine allows at most."""
-    instruction = peaks.best(row.isa, row.operands)
-    return replace(
-        row,
-        prefill=replace(row.prefill, bound=work.prefill_bound(instruction, prompt_tokens)),
-        decode=replace(row.decode, bound=work.decode_bound(peaks.memory_bytes_per_second)),
-    )
-
-
 def best_of(measured: list[MachinePeaks]) -> MachinePeaks:
-    """The highest of each figure: a bound is what the machine can do in its best moment."""
+    """The highest of each figure."""
     return MachinePeaks(
         threads=measured[0].threads,
         memory_bytes_per_second=max(peaks.memory_bytes_per_second for peaks in measured),
@@ -76,26 +79,21 @@ def run(options: argparse.Namespace) -> Report:
     python = options.peer_python or make_environment(options.build, upgrade=options.upgrade_peer)
     if set(options.models) & set(files.MADE):
         files.make(python)
-    peaks = [measure_peaks(options.threads)]
-    options.threads = peaks[0].threads
+    limits = Limits(measure_peaks(options.threads).threads)
+    options.threads = limits.threads
     rows, ours, peer = [], "", ""
     for model in options.models:
         print(f"{model} ...", file=sys.stderr)
-        row, ours, peer = compare(model, python, options)
+        row, ours, peer = compare(model, python, limits, options)
         rows.append(row)
-        peaks.append(measure_peaks(options.threads))
-    best = best_of(peaks)
-    paths = [files.path_of(model) for model in options.models]
     return Report(
         ours=ours,
         peer=peer,
         build=options.build,
         threads=options.threads,
         repeat=options.repeat,
-        machine=Machine.here(best),
-        rows=[
-            bounded(row, Work.of(path), best, options.prompt) for row, path in zip(rows, paths, strict=True)
-        ],
+        machine=Machine.here(best_of(limits.seen)),
+        rows=rows,
     )
 
 

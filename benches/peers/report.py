@@ -27,13 +27,14 @@ class Measured:
         name: `pp512`: a prompt of 512 tokens; `tg64`: 64 tokens one by one from an empty context.
         ours: RuvLLM's.
         peer: llama.cpp's, the run before or after each of ours.
-        bound: What the memory (`tg`) or the instruction (`pp`) would allow; `None` where it was not measured.
+        bounds: What the memory (`tg`) or the instruction (`pp`) would have allowed at each pair; empty where
+            it was not measured.
     """
 
     name: str
     ours: list[float]
     peer: list[float]
-    bound: float | None
+    bounds: list[float]
 
     @property
     def ratio(self) -> float:
@@ -41,8 +42,10 @@ class Measured:
         return median(ours / peer for ours, peer in zip(self.ours, self.peer, strict=True))
 
     def share(self, rates: list[float]) -> float | None:
-        """What part of the bound the median of `rates` reaches."""
-        return median(rates) / self.bound if self.bound else None
+        """What part of their bound `rates` reach: the middle one."""
+        if not self.bounds:
+            return None
+        return median(rate / bound for rate, bound in zip(rates, self.bounds, strict=True))
 
     def cells(self) -> list[str]:
         """Ours, the peer's, the ratio, and what part of the bound both are."""
@@ -134,7 +137,7 @@ class Machine:
             if (peak := self.peaks.best(isa, operands))
         ]
         machine = f"{self.processor}, {self.processors} processors{memory}"
-        return f"{machine}; {self.peaks.threads} threads get {', '.join(bounds)}, measured in the same run"
+        return f"{machine}; {self.peaks.threads} threads got {', '.join(bounds)} at best"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,8 +169,8 @@ class Report:
                 f"{date}, {self.ours} with `{isa}` beside {peer}, {self.threads} threads of",
                 f"{self.machine.words(isa)}.",
                 f"Tokens a second, medians of {self.repeat} runs in turn; ratios are medians of the pairs'.",
-                "Shares are of the operations that the instruction gives and of the bytes that memory gives,",
-                "llama.cpp's in brackets.",
+                "Shares are of the operations that the instruction gave, and of the bytes that memory gave,",
+                "before and after each pair; llama.cpp's in brackets.",
                 *self.remarks,
                 "",
                 self.table(),

@@ -1,13 +1,19 @@
 """What is measured of two engines in turn, and how: a prompt, or tokens one by one after a context."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import fmean
 
 from benches.peers.engine import Engine
 from benches.peers.report import Measured
 from benches.workloads import token_ids
+from ruvllm.observability.peaks import MachinePeaks, measure_peaks
 
-__all__ = ["STREAMS", "Task", "rates"]
+__all__ = ["STREAMS", "Bound", "Limits", "Task", "rates"]
+
+Bound = Callable[[MachinePeaks], "float | None"]
 
 # An engine's threads look for work a while before they sleep; the other one must not feel that.
 SETTLE_SECONDS = 0.3
@@ -51,10 +57,38 @@ class Task:
         return token_ids(self.prompt_tokens * (STREAMS if self.kind == "streams" else 1), vocab_size)
 
 
-def rates(engines: tuple[Engine, Engine], task: Task, repeat: int) -> Measured:
-    """Tokens a second of both, run by run."""
+@dataclass(slots=True)
+class Limits:
+    """What the machine can do at most, measured before and after every pair of runs.
+
+    What a shared machine's memory gives changes by half within a second: a figure from another moment would
+    say more of its neighbours than of the engines.
+
+    Attributes:
+        threads: Of both engines.
+        seen: Everything that was measured.
+    """
+
+    threads: int
+    seen: list[MachinePeaks] = field(default_factory=list)
+
+    def measure(self) -> MachinePeaks:
+        """Those of this moment."""
+        self.seen.append(measure_peaks(self.threads))
+        return self.seen[-1]
+
+
+def rates(
+    engines: tuple[Engine, Engine],
+    task: Task,
+    repeat: int,
+    limits: Limits | None = None,
+    bound: Bound | None = None,
+) -> Measured:
+    """Tokens a second of both, run by run, and what `bound` says that the limits allow."""
     prompt = task.token_ids(engines[0].ready["vocab_size"])
     measured: tuple[list[float], list[float]] = ([], [])
+    allowed: list[list[float]] = []
     for run in range(repeat + 1):
         # Who goes first changes, so that a drifting clock favours neither; the first round warms up.
         for index in (0, 1) if run % 2 else (1, 0):
@@ -62,4 +96,9 @@ def rates(engines: tuple[Engine, Engine], task: Task, repeat: int) -> Measured:
             seconds = engines[index].seconds(task.kind, prompt, task.generate)
             if run:
                 measured[index].append(task.num_tokens / seconds)
-    return Measured(name=task.name, ours=measured[0], peer=measured[1], bound=None)
+        if limits and bound:
+            time.sleep(SETTLE_SECONDS)
+            most = bound(limits.measure())
+            allowed.append([most] if most else [])
+    bounds = [fmean(both) for before, after in pairwise(allowed) if (both := before + after)]
+    return Measured(name=task.name, ours=measured[0], peer=measured[1], bounds=bounds)

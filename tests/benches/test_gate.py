@@ -62,8 +62,8 @@ def test_coins_seldom_fail() -> None:
 
 def test_ratios_are_of_the_second_to_the_first() -> None:
     parts = [
-        Measured(name="pp512", ours=[90.0, 90.0], peer=[100.0, 100.0], bound=None),
-        Measured(name="pp512", ours=[45.0, 180.0], peer=[50.0, 200.0], bound=None),
+        Measured(name="pp512", ours=[90.0, 90.0], peer=[100.0, 100.0], bounds=[]),
+        Measured(name="pp512", ours=[45.0, 180.0], peer=[50.0, 200.0], bounds=[]),
     ]
     result = gate.judge("m", gate.joined(parts), 0.02)
     assert result.judged.verdict == Verdict.SLOWER
@@ -93,7 +93,7 @@ def test_who_is_started_first_changes_and_b_is_ours(monkeypatch: pytest.MonkeyPa
 
     def rates(engines: tuple[Started, Started], task: Task, repeat: int) -> Measured:
         seen.append(tuple(engine.name for engine in engines))
-        return Measured(name=task.name, ours=[1.0] * repeat, peer=[1.0] * repeat, bound=None)
+        return Measured(name=task.name, ours=[1.0] * repeat, peer=[1.0] * repeat, bounds=[])
 
     monkeypatch.setattr(gate, "started", start)
     monkeypatch.setattr(gate, "rates", rates)

@@ -48,16 +48,16 @@ def test_a_step_reads_weights_and_the_context() -> None:
     assert sizes.cached_bytes(shape, "int16", 1) == 133_120
     assert sizes.cached_bytes(shape, "int8", 1) == 65_536 + 2 * 32 * 8 * 4
     work = Work(bytes_per_token=10**9 - 133_120 * 48, layer_weights=500, head_weights=0)
-    test = Measured(name="tg64@16", ours=[0.5], peer=[0.25], bound=None)
-    bounded = sizes.bounded(row(test), work, shape, Task("deep", 16, 64), PEAKS)
-    assert bounded.test.bound == 1.0
-    assert bounded.cells() == ["1b Q4_0", "0.8", "tg64@16", "0.5", "0.2", "**2.00**", "50% (25%)"]
-    prompt = sizes.bounded(row(test), work, shape, Task("prefill", 128), PEAKS)
-    assert prompt.test.bound == 1e6
+    products = ("avx2", "int8")
+    most = sizes.bound_of(Task("deep", 16, 64), work, shape, "int16", products)(PEAKS)
+    assert most == 1.0
+    test = Measured(name="tg64@16", ours=[0.5], peer=[0.25], bounds=[most])
+    assert row(test).cells() == ["1b Q4_0", "0.8", "tg64@16", "0.5", "0.2", "**2.00**", "50% (25%)"]
+    assert sizes.bound_of(Task("prefill", 128), work, shape, "int16", products)(PEAKS) == 1e6
 
 
 def test_the_table_has_a_line_a_test() -> None:
-    test = Measured(name="pp128", ours=[300.0], peer=[60.0], bound=None)
+    test = Measured(name="pp128", ours=[300.0], peer=[60.0], bounds=[])
     rows = [row(test), row(replace(test, name="tg64@16"))]
     machine = Machine(processor="P", processors=2, memory_bytes=2**34, peaks=PEAKS)
     report = Report(
@@ -77,7 +77,7 @@ def test_what_there_is_no_room_for_is_left_out(
             raise size_files.NoRoom("a file of 9 GB")
         if threads == 2:
             raise EngineEnded("killed")
-        return sizes.Run(Path(), threads, [], PEAKS, "A", "B")
+        return sizes.Run(threads, [], PEAKS, "A", "B")
 
     monkeypatch.setattr(sizes, "measure", refuse)
     cases = [sizes.Case(name, "Q8_0", SHAPES[name], 256) for name in ("1b", "8b")]
