@@ -1,6 +1,6 @@
 """What guesses of next tokens gain, and that they cost nothing where they gain nothing.
 
-    python -m benches.speculation [MODEL] [--threads N] [--repeat N]
+    python -m benches.speculation [MODEL] [--draft SMALLER] [--threads N] [--repeat N]
 
 The same answers are made with and without guesses, in turn, in one process, and their tokens compared. Texts
 are files of this repository. Beside each gain stand the tokens of a step and the share of guesses that came
@@ -181,16 +181,19 @@ def main() -> None:
     """Measure one model."""
     parser = argparse.ArgumentParser(description="what guesses of next tokens gain")
     parser.add_argument("model", nargs="?", default="smollm2-Q4_1")
+    parser.add_argument("--draft", help="a smaller model that guesses too")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--repeat", type=int, default=5)
     args = parser.parse_args()
     path = files.path_of(args.model)
+    draft = files.path_of(args.draft) if args.draft else None
     with (
-        LLM(path, threads=args.threads) as llm,
+        LLM(path, threads=args.threads, draft=draft) as llm,
         LLM(path, threads=args.threads, speculation="off") as off,
     ):
         info = llm.model_info
-        print(f"{args.model}, {info.isa}, {info.threads} threads; medians of {args.repeat} pairs")
+        helper = f" with {args.draft}" if args.draft else ""
+        print(f"{args.model}{helper}, {info.isa}, {info.threads} threads; medians of {args.repeat} pairs")
         measure(llm, off, args.repeat)
 
 

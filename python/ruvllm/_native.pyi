@@ -299,8 +299,11 @@ class Model(ModelHeader):
         packs: KernelPacks | None = None,
         images: str | None = None,
         keep_image: bool = False,
+        beside: Model | None = None,
     ) -> Model:
         """Reads a GGUF file or a folder; `activations` is `auto` or `f32`.
+
+        `beside` is a model whose threads it computes on, in turns, instead of threads of its own.
 
         Where `images`, a folder, has the packed weights of this model, they are mapped; with `keep_image`
         they are written there where they are not.
@@ -908,6 +911,7 @@ class Engine:
         end_tokens: Sequence[int],
         memory: _MemorySettings,
         speculates: bool,
+        draft: tuple[Model, Vocabulary | None, int] | None = None,
     ) -> Engine:
         """`kv_format`: `auto` (int16, or f32 where weights or activations are), or a format's name."""
     def add_generation(

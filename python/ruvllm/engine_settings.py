@@ -66,6 +66,7 @@ class EngineKeywords(TypedDict, total=False):
     kernel_pack: str | os.PathLike[str] | None
     weight_image: WeightImage
     speculation: Speculation
+    draft: str | os.PathLike[str] | None
     prefix_cache: PrefixCacheConfig | None
     limits: Limits | None
     backend: str
@@ -146,6 +147,11 @@ class EngineSettings:
         "Guesses of next tokens, taken from what prompt and answer said before, are computed beside the last "
         "token where that pays, and kept as far as they come true: `auto`; `off` makes one token a step. No "
         "token depends on it.",
+    )
+    draft: str | os.PathLike[str] | None = setting(
+        None,
+        "A smaller model with the same tokenizer that guesses next tokens too, where that pays: a name or a "
+        "path. It shares the threads and the budget of the key-value cache. No token depends on it.",
     )
     prefix_cache: PrefixCacheConfig | None = setting(
         None, "What computed prefixes may keep, and when they give way.", has_flag=False

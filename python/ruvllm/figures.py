@@ -74,7 +74,7 @@ class MemoryStats:
     """Memory in use, counted, in bytes.
 
     Attributes:
-        weight_bytes: The model's weights in memory.
+        weight_bytes: The weights in memory, those of a draft model too.
         kv_total_bytes: The budget of the key-value cache.
         kv_used_bytes: What of it requests hold now.
         kv_cached_bytes: What of it only the prefix cache holds; it gives way to requests.

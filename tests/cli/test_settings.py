@@ -32,6 +32,7 @@ VALUES: dict[str, tuple[str, object]] = {
     "kernel_pack": ("reference", "reference"),
     "weight_image": ("off", "off"),
     "speculation": ("off", "off"),
+    "draft": ("small.gguf", "small.gguf"),
     "backend": ("mistralrs", "mistralrs"),
     "max_body_bytes": ("2048", 2048),
     "stream_interval": ("0.5", 0.5),

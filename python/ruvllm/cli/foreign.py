@@ -47,6 +47,8 @@ SAME_FLAGS = MappingProxyType(
         "--n-predict": "--max-tokens",
         "--ctx-size": "--max-context",
         "--lora": "--adapter",
+        "-md": "--draft",
+        "--model-draft": "--draft",
         "-sys": "--system",
         "--system-prompt": "--system",
     }

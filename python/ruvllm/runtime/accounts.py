@@ -50,8 +50,10 @@ def memory_stats(model: OpenModel) -> MemoryStats:
     load = model.loop.load()
     resident, peak = _native.process_memory()
     weight_bytes, _ = model.facts.weight_bytes
+    draft = model.own.draft if model.own else None
+    draft_bytes, _ = draft.weight_bytes if draft else (0, 0)
     return MemoryStats(
-        weight_bytes=weight_bytes,
+        weight_bytes=weight_bytes + draft_bytes,
         kv_total_bytes=load.total_block_bytes,
         kv_used_bytes=load.used_block_bytes,
         kv_cached_bytes=load.cached_block_bytes,

@@ -73,6 +73,7 @@ class NativeParts:
     memory: "_native.EngineMemory"
     adapter_bytes: int
     kernel_packs: "KernelManager | None"
+    draft: "_native.Model | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

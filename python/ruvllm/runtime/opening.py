@@ -18,6 +18,7 @@ from ruvllm.observability.machine_memory import available_memory
 from ruvllm.packs.manager import KernelManager
 from ruvllm.packs.store import PackStore
 from ruvllm.runtime.configuration import ConfiguredSettings
+from ruvllm.runtime.draft import open_draft
 from ruvllm.runtime.kv_shape import KvShape
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.memory_budget import (
@@ -32,6 +33,7 @@ from ruvllm.runtime.open_model import NativeParts, OpenModel
 from ruvllm.runtime.scheduler import Scheduler
 from ruvllm.runtime.weight_images import ImageChoice, mapped_bytes
 from ruvllm.text.loading import load_text
+from ruvllm.text.tokenizer import Tokenizer
 from ruvllm.types import DeviceType, Precision
 
 __all__ = ["NativeEngineBackend", "PlannedModel", "check_quantization", "open_model", "plan_memory"]
@@ -69,18 +71,21 @@ def open_model(
     )
     check_quantization(settings.quantization, native.quantization, path)
     text = load_text(native, path)
-    plan = plan_memory(native, settings, available_memory(mapped_bytes(native)))
+    draft = open_draft(settings.draft, native, settings, quiet=progress is None) if settings.draft else None
+    plan = plan_memory(
+        native, settings, available_memory(mapped_bytes(native)), draft.share if draft else 0.0
+    )
     memory = EngineMemory.of(plan, settings)
     tokenizer = text.tokenizer
     vocabulary = tokenizer.vocabulary(native.vocab_size) if tokenizer else None
-    named = dict.fromkeys([*native.end_tokens, *(tokenizer.end_tokens if tokenizer else ())])
-    end_tokens = tuple(token for token in named if token < native.vocab_size)
+    end_tokens = _end_tokens(native, tokenizer)
     engine = _native.Engine(
         native,
         vocabulary=vocabulary,
         end_tokens=end_tokens,
         memory=memory,
         speculates=settings.speculation == "auto",
+        draft=draft.parts(plan.kv_cache_bytes) if draft else None,
     )
     logger.info(
         "%s: %s, %s, context %d, key-value cache %d bytes, %s with %d threads",
@@ -97,6 +102,7 @@ def open_model(
             memory=engine.memory(),
             adapter_bytes=adapter_budget(settings.adapter_bytes, plan.kv_cache_bytes),
             kernel_packs=packs,
+            draft=draft.native if draft else None,
         ),
         text=text,
         vocabulary=vocabulary,
@@ -110,6 +116,12 @@ def open_model(
         end_tokens=end_tokens,
         grammars=_native.Grammars(vocabulary, end_tokens, native.tokenizer()) if vocabulary else None,
     )
+
+
+def _end_tokens(native: _native.Model, tokenizer: Tokenizer | None) -> tuple[int, ...]:
+    """Those that the model's file and its tokenizer name, each once."""
+    named = dict.fromkeys([*native.end_tokens, *(tokenizer.end_tokens if tokenizer else ())])
+    return tuple(token for token in named if token < native.vocab_size)
 
 
 class NativeEngineBackend:
@@ -161,8 +173,13 @@ def _open_pack(pack: str | os.PathLike[str] | None, isa: str | None) -> KernelMa
     return manager
 
 
-def plan_memory(native: PlannedModel, settings: ConfiguredSettings, free_bytes: int | None) -> KvPlan:
-    """Context and budget of a model, by the settings, where so many bytes are free beside its weights."""
+def plan_memory(
+    native: PlannedModel, settings: ConfiguredSettings, free_bytes: int | None, others: float = 0.0
+) -> KvPlan:
+    """Context and budget of a model, by the settings, where so many bytes are free beside its weights.
+
+    A share of both is for `others`: a draft model.
+    """
     wanted = settings.max_context
     if wanted is not None and wanted > native.max_context:
         raise ConfigError(
@@ -175,6 +192,10 @@ def plan_memory(native: PlannedModel, settings: ConfiguredSettings, free_bytes: 
         step_tokens=(settings.limits or Limits()).prefill_tokens,
         model_max_context=min(native.max_context, settings.context_limit or native.max_context),
         max_context=wanted,
-        kv_cache_bytes=settings.kv_cache_bytes,
+        kv_cache_bytes=_rest(settings.kv_cache_bytes, others),
     )
-    return plan_kv_cache(request, free_bytes)
+    return plan_kv_cache(request, _rest(free_bytes, others))
+
+
+def _rest(num_bytes: int | None, others: float) -> int | None:
+    return None if num_bytes is None else int(num_bytes * (1 - others))

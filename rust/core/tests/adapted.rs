@@ -22,7 +22,7 @@ use ruvllm_core::model::{
     ActivationPrecision, AdapterPart, LoadOptions, Model, Module, load, open,
 };
 use ruvllm_core::sequence::{Request, Task};
-use ruvllm_kernels::KvFormat;
+use ruvllm_kernels::{KvFormat, ThreadPool};
 use serde_json::{Value, json};
 use support::{config, fixture, greedy, model, request, run_all};
 
@@ -171,7 +171,7 @@ fn merged(added: &[(&[Given], f32)]) -> Arc<Model> {
 fn loaded(folder: &Path) -> Arc<Model> {
     let options = LoadOptions {
         kernels: ruvllm_kernels::best(),
-        threads: 2,
+        pool: Arc::new(ThreadPool::new(2)),
         precision: ActivationPrecision::Float,
         images: None,
     };

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ruvllm_core::model::{ActivationPrecision, LoadOptions, load, open};
 use ruvllm_core::sequence::Task;
-use ruvllm_kernels::{Kernels, Scalar};
+use ruvllm_kernels::{Kernels, Scalar, ThreadPool};
 use support::{engine, fixture, greedy, model, request, run_all};
 
 const CAPPED: &str = "models/gemma2-softcap";
@@ -51,7 +51,7 @@ fn logits_are_computed_with_what_the_layers_were() {
     });
     let options = LoadOptions {
         kernels: Arc::clone(&switch) as Arc<dyn Kernels>,
-        threads: 2,
+        pool: Arc::new(ThreadPool::new(2)),
         precision: ActivationPrecision::Auto,
         images: None,
     };

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use ruvllm_core::Error;
 use ruvllm_core::model::{ActivationPrecision, LoadOptions, Model, importance, load, open};
+use ruvllm_kernels::ThreadPool;
 
 fn model(name: &str) -> Arc<Model> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures");
     let options = LoadOptions {
         kernels: ruvllm_kernels::best(),
-        threads: 2,
+        pool: Arc::new(ThreadPool::new(2)),
         precision: ActivationPrecision::Auto,
         images: None,
     };

@@ -14,7 +14,7 @@ use ruvllm_core::ids::TokenId;
 use ruvllm_core::sequence::{Request, Task};
 use ruvllm_core::speculation::automaton::{Automaton, Walk};
 use ruvllm_core::speculation::{
-    DraftCounts, Histories, Lengths, Lookups, Owner, Proposer, Proposers, Source, Support,
+    DraftCounts, Histories, Lengths, Lookups, Owner, Proposer, Proposers, Support,
 };
 use support::{config, greedy, model, request};
 
@@ -91,10 +91,7 @@ fn what_was_answered_is_guessed_for_its_owner_alone() {
     let prompt: Vec<_> = (10..20).collect();
     let said = [&prompt[..], &[1, 2, 3]].concat();
     lookups.end(&of("a", 1), &said, prompt.len());
-    let found = Support {
-        source: Source::History,
-        length: 10,
-    };
+    let found = Support::History(10);
     assert_eq!(
         guessed(&lookups, Some(&of("a", 1)), &prompt),
         (Some(found), vec![1, 2, 3])
@@ -126,21 +123,30 @@ fn an_answer_under_way_sees_the_halves_change_places() {
     let proposed = |proposer: &dyn Proposer| {
         let mut draft = Vec::new();
         let support = proposer.propose(2, &mut draft);
-        (support.map(|one| one.length), draft)
+        (support, draft)
     };
-    assert_eq!(proposed(&*proposer), (Some(50), long[50..52].to_vec()));
+    assert_eq!(
+        proposed(&*proposer),
+        (Some(Support::History(50)), long[50..52].to_vec())
+    );
     // Too much for one half: what was there is older, and where the answer stands in it is not known until it goes on.
     lookups.end(&owner, &numbered(10_000, 2000), 1);
     assert_eq!(proposed(&*proposer), (None, vec![]));
     proposer.observe(long[50]);
-    assert_eq!(proposed(&*proposer), (Some(51), long[51..53].to_vec()));
+    assert_eq!(
+        proposed(&*proposer),
+        (Some(Support::History(51)), long[51..53].to_vec())
+    );
     // Twice more, and it is gone.
     lookups.end(&owner, &numbered(20_000, 2000), 1);
     lookups.end(&owner, &numbered(30_000, 2000), 1);
     proposer.observe(long[51]);
     assert_eq!(proposed(&*proposer), (None, vec![]));
     proposer.observe(30_005);
-    assert_eq!(proposed(&*proposer), (Some(1), vec![30_006, 30_007]));
+    assert_eq!(
+        proposed(&*proposer),
+        (Some(Support::History(1)), vec![30_006, 30_007])
+    );
 }
 
 /// Where a prediction ends another text begins: what follows there upon an answer before has nothing to do with it.
@@ -155,7 +161,7 @@ fn a_prediction_that_was_an_answer_does_not_lead_into_the_next_one() {
     proposer.observe(100);
     let mut draft = Vec::new();
     let support = proposer.propose(3, &mut draft).unwrap();
-    assert_eq!((support.length, draft), (1, vec![101, 102, 103]));
+    assert_eq!((support, draft), (Support::History(1), vec![101, 102, 103]));
 }
 
 #[test]
@@ -177,7 +183,7 @@ fn histories_keep_within_their_bytes() {
         assert!(lookups.bytes() <= budget, "{} bytes", lookups.bytes());
         // The newest is there.
         let (support, _) = guessed(&lookups, Some(&owner), &text[..60]);
-        assert!(support.is_some_and(|one| one.length >= 59), "{index}");
+        assert!(matches!(support, Some(Support::History(59..))), "{index}");
     }
     // The same again costs nothing.
     let before = lookups.bytes();

@@ -15,6 +15,7 @@ use ruvllm_core::error::Error;
 use ruvllm_core::model::{ActivationPrecision, ImageUse, Images, LoadOptions, Model, load, open};
 use ruvllm_core::sequence::Task;
 use ruvllm_formats::{ImageMark, ImageWriter, PackedImage};
+use ruvllm_kernels::ThreadPool;
 use support::{fixture, run_all};
 
 const MODEL: &str = "gguf/llama-gqa.gguf";
@@ -23,7 +24,7 @@ fn loaded(path: &Path, images: Option<Images>) -> Arc<Model> {
     let files = open(path).unwrap();
     let options = LoadOptions {
         kernels: ruvllm_kernels::best(),
-        threads: 2,
+        pool: Arc::new(ThreadPool::new(2)),
         precision: ActivationPrecision::Auto,
         images,
     };
@@ -208,7 +209,7 @@ fn looking_at_it_can_be_stopped() {
     let files = open(&path).unwrap();
     let options = LoadOptions {
         kernels: ruvllm_kernels::best(),
-        threads: 1,
+        pool: Arc::new(ThreadPool::new(1)),
         precision: ActivationPrecision::Auto,
         images: Some(Images::new(folder.path().to_owned(), false)),
     };

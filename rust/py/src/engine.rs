@@ -79,13 +79,14 @@ impl Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (model, *, vocabulary, end_tokens, memory, speculates))]
+    #[pyo3(signature = (model, *, vocabulary, end_tokens, memory, speculates, draft=None))]
     fn new(
         model: &Bound<'_, Model>,
         vocabulary: Option<&Vocabulary>,
         end_tokens: Tokens,
         memory: MemorySettings,
         speculates: bool,
+        draft: Option<(Py<Model>, Option<Py<Vocabulary>>, usize)>,
     ) -> PyResult<Self> {
         let (py, model) = (model.py(), Arc::clone(&model.get().model));
         let vocabulary = vocabulary.map(|vocabulary| Arc::clone(&vocabulary.0));
@@ -96,6 +97,10 @@ impl Engine {
             let mut engine = engine::Engine::new(model, vocabulary, end_tokens, memory.config()?)?;
             if speculates {
                 engine.speculate(Speculation::lookup(clock.clone()));
+            }
+            if let Some((draft, words, kv_bytes)) = &draft {
+                let words = words.as_ref().map(|words| &*words.get().0);
+                engine.guess_with(Arc::clone(&draft.get().model), words, *kv_bytes)?;
             }
             Ok(Self {
                 controls: engine.controls(),
@@ -134,10 +139,7 @@ impl Engine {
     }
 
     fn trim(&self, py: Python<'_>) -> PyResult<()> {
-        run(py, || {
-            self.lock()?.trim();
-            Ok(())
-        })
+        run(py, || self.lock().map(|mut one| one.trim()))
     }
 
     /// The memory of the engine, for others than its own thread.
@@ -170,10 +172,8 @@ impl Engine {
     }
 
     fn start_profile(&self, py: Python<'_>) -> PyResult<()> {
-        run(py, || {
-            self.lock()?.start_profile(self.clock.clone());
-            Ok(())
-        })
+        let clock = self.clock.clone();
+        run(py, || self.lock().map(|mut one| one.start_profile(clock)))
     }
 
     fn take_profile(&self, py: Python<'_>) -> PyResult<Option<Profile>> {

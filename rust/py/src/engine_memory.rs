@@ -77,17 +77,11 @@ impl EngineMemory {
 
     /// Forgets prefixes for others of the budget.
     fn make_room(&self, py: Python<'_>, bytes: usize) -> PyResult<()> {
-        run(py, || {
-            lock(&self.0)?.make_room(bytes);
-            Ok(())
-        })
+        run(py, || lock(&self.0).map(|mut one| one.make_room(bytes)))
     }
 
     fn clear_prefixes(&self, py: Python<'_>) -> PyResult<()> {
-        run(py, || {
-            lock(&self.0)?.clear_prefixes();
-            Ok(())
-        })
+        run(py, || lock(&self.0).map(|mut one| one.clear_prefixes()))
     }
 
     fn snapshot_prefixes(&self, py: Python<'_>, model: &str) -> PyResult<PrefixSnapshot> {

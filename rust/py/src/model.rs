@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use ruvllm_core::ids::TokenId;
 use ruvllm_core::model::{self, Images, LoadOptions, Module};
 use ruvllm_core::{Result, text};
-use ruvllm_kernels::thread_choice;
+use ruvllm_kernels::{ThreadPool, thread_choice};
 
 use crate::arrays::flat;
 use crate::convert::{Tokens, choice};
@@ -62,7 +62,7 @@ impl Model {
         clippy::too_many_arguments,
         reason = "keyword arguments of the face in Python"
     )]
-    #[pyo3(signature = (path, *, threads=None, isa=None, activations="auto", progress=None, packs=None, images=None, keep_image=false))]
+    #[pyo3(signature = (path, *, threads=None, isa=None, activations="auto", progress=None, packs=None, images=None, keep_image=false, beside=None))]
     fn load(
         py: Python<'_>,
         path: PathBuf,
@@ -73,13 +73,16 @@ impl Model {
         packs: Option<&KernelPacks>,
         images: Option<PathBuf>,
         keep_image: bool,
+        beside: Option<&Bound<'_, Self>>,
     ) -> PyResult<Py<Self>> {
+        let shared = beside.map(|other| Arc::clone(other.get().model.pool()));
         let packs = packs.map(|packs| packs.0.kernels());
         let precision = precision(activations).map_err(|error| exception(&error))?;
         let read = run_with_progress(py, progress, |progress| {
             let options = LoadOptions {
                 kernels: packs.map_or_else(|| choose_kernels(isa), Ok)?,
-                threads: thread_choice(threads).threads,
+                pool: shared
+                    .unwrap_or_else(|| Arc::new(ThreadPool::new(thread_choice(threads).threads))),
                 precision,
                 images: images.map(|folder| Images::new(folder, keep_image)),
             };

@@ -7,6 +7,7 @@ use crate::sequence::{Sequence, Work};
 use crate::speculation::policy::{Candidate, MOST_GUESSES, lengths};
 use crate::speculation::{DraftCounts, Drafting, Lengths, Owner, Speculation, StepCosts};
 
+use super::draft_model::DraftModel;
 use super::sequences::Sequences;
 
 /// Guesses of all answers.
@@ -15,6 +16,8 @@ pub(super) struct Drafts {
     pub(super) settings: Speculation,
     pub(super) costs: StepCosts,
     pub(super) counts: DraftCounts,
+    /// A smaller model that guesses too.
+    pub(super) model: Option<DraftModel>,
     /// Tokens that those who guess may still take in beside this step: long prompts hold nobody up.
     pub(super) room: usize,
 }
@@ -25,6 +28,7 @@ impl Drafts {
             settings,
             costs: StepCosts::default(),
             counts: DraftCounts::default(),
+            model: None,
             room: 0,
         }
     }
@@ -35,17 +39,29 @@ impl Drafts {
         Drafting::new(self.settings.proposers.begin(owner.as_ref(), prediction))
     }
 
-    /// Keeps what became of an answer for those that follow, as far as there is room beside this step: of more the
-    /// beginning.
-    pub(super) fn keep(&mut self, sequence: &Sequence) {
+    /// Keeps what became of an answer for those that follow, if it `is_whole`, as far as there is room beside this step:
+    /// of more the beginning.
+    pub(super) fn end(&mut self, sequence: &Sequence, is_whole: bool) {
         let guesses = matches!(&sequence.work, Work::Generate(one) if one.drafting.is_some());
         let prompt = sequence.prompt_tokens;
-        if guesses && leaves_traces(sequence.cache_min_tokens, prompt) {
+        let is_kept = is_whole && leaves_traces(sequence.cache_min_tokens, prompt);
+        if let Some(model) = &mut self.model {
+            model.end(sequence, is_kept);
+        }
+        if guesses && is_kept {
             let end = sequence.tokens.len().min(prompt + self.room);
             self.room -= end - prompt;
             let owner = owner_of(&sequence.namespace);
             let proposers = &self.settings.proposers;
             proposers.end(&owner, &sequence.tokens[..end], prompt);
+        }
+    }
+
+    /// Forgets what answers said.
+    pub(super) fn forget(&mut self) {
+        self.settings.proposers.forget();
+        if let Some(model) = &mut self.model {
+            model.forget();
         }
     }
 
@@ -89,8 +105,9 @@ fn candidate(sequences: &Sequences, rows: &BatchSequence, most: usize) -> Candid
         && let Work::Generate(generation) = &sequence.work
         && let Some(drafting) = &generation.drafting
     {
-        let count = drafting.guesses(sequence.tokens.len(), most).len();
-        drafting.chances(count, &mut candidate.chances);
+        let known = sequence.tokens.len();
+        let count = drafting.guesses(known, most).len();
+        drafting.chances(known, count, &mut candidate.chances);
     }
     candidate
 }

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use crate::batch::{Batch, BatchSequence, Wanted};
+use crate::error::Result;
 use crate::kv::{BLOCK_TOKENS, rows_for};
 use crate::profile::{Operation, timed};
 use crate::sequence::{Sequence, Work};
 use crate::speculation::{Draft, DraftCounts, Speculation};
 
 use super::Engine;
+use super::draft_model::DraftModel;
 use super::drafts::Drafts;
 
 /// Rows that an answer has anyway in a step, at most, beside which something is guessed: more are a prompt's.
@@ -26,22 +28,40 @@ impl Engine {
         drafts.map_or_else(DraftCounts::default, |drafts| drafts.counts)
     }
 
+    /// Rows that the draft model has computed.
+    pub fn draft_rows(&self) -> u64 {
+        self.draft_model().map_or(0, DraftModel::rows)
+    }
+
+    /// Blocks that the draft model's texts hold.
+    pub fn draft_blocks(&self) -> usize {
+        self.draft_model().map_or(0, DraftModel::held_blocks)
+    }
+
+    fn draft_model(&self) -> Option<&DraftModel> {
+        self.drafts.as_ref()?.model.as_ref()
+    }
+
     /// What steps were seen to cost: rows, and how many times as long as a single one they take.
     pub fn step_costs(&self) -> Vec<(usize, f64)> {
         let drafts = self.drafts.as_ref();
         drafts.map_or_else(Vec::new, |drafts| drafts.costs.table())
     }
 
-    /// When the step of a batch of answers began, which is timed; `None` for one that has parts of prompts.
-    pub(super) fn begin_answers(&self, batch: &Batch) -> Option<u64> {
-        let drafts = self.drafts.as_ref()?;
+    /// Whether a batch has answers alone, and somebody guesses: then guesses are added, and it is timed.
+    pub(super) fn are_answers(&self, batch: &Batch) -> bool {
         let is_answer = |rows: &BatchSequence| {
             matches!(rows.wanted, Wanted::Last)
                 && rows.rows <= MOST_OWN_ROWS
                 && self.generates(rows)
         };
-        let are_answers = batch.sequences.iter().all(is_answer);
-        are_answers.then(|| drafts.settings.clock.nanoseconds())
+        self.drafts.is_some() && batch.sequences.iter().all(is_answer)
+    }
+
+    /// What the clock of those who guess says.
+    pub(super) fn now(&self) -> Option<u64> {
+        let drafts = self.drafts.as_ref()?;
+        Some(drafts.settings.clock.nanoseconds())
     }
 
     fn generates(&self, rows: &BatchSequence) -> bool {
@@ -58,14 +78,15 @@ impl Engine {
     }
 
     /// The same batch of answers with as many guesses of each as pay.
-    pub(super) fn with_drafts(&mut self, batch: Batch) -> Batch {
+    pub(super) fn with_drafts(&mut self, batch: Batch) -> Result<Batch> {
         let profile = self.runner.profile();
         timed(profile.as_deref(), Operation::Draft, || {
+            self.guess_by_model(&batch)?;
             let drafts = self.drafts.as_ref();
             let lengths =
                 drafts.map_or_else(Vec::new, |drafts| drafts.lengths(&self.sequences, &batch));
             if lengths.iter().all(|length| *length == 0) {
-                return batch;
+                return Ok(batch);
             }
             let mut drafted = Batch::default();
             for (rows, length) in batch.sequences.iter().zip(lengths) {
@@ -74,7 +95,7 @@ impl Engine {
                 self.add_draft(length, &mut tokens, &mut rows);
                 drafted.push(&tokens, rows);
             }
-            drafted
+            Ok(drafted)
         })
     }
 

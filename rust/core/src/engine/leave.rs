@@ -22,10 +22,8 @@ impl Engine {
         let Some(mut sequence) = self.take_out(id) else {
             return;
         };
-        if reason != FinishReason::Cancelled
-            && let Some(drafts) = &mut self.drafts
-        {
-            drafts.keep(&sequence);
+        if let Some(drafts) = &mut self.drafts {
+            drafts.end(&sequence, reason != FinishReason::Cancelled);
         }
         let usage = sequence.usage();
         sequence.work.keep_capture();
@@ -49,7 +47,10 @@ impl Engine {
 
     /// Ends a sequence with an error.
     pub(super) fn fail(&mut self, id: SequenceId, error: Error) {
-        if self.take_out(id).is_some() {
+        if let Some(sequence) = self.take_out(id) {
+            if let Some(drafts) = &mut self.drafts {
+                drafts.end(&sequence, false);
+            }
             self.controls.events.push(Event::Failed {
                 sequence: id,
                 error,

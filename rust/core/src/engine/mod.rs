@@ -5,10 +5,12 @@
 //! reached. Who is in a plan is decided elsewhere.
 
 mod admit;
+mod draft_model;
 mod drafts;
 mod guesses;
 mod leave;
 mod memory;
+mod model_guesses;
 mod sequences;
 mod step;
 
@@ -278,8 +280,8 @@ impl Engine {
 
     /// Forgets every prefix that nobody uses, and gives its memory back; what answers said is forgotten with them.
     pub fn clear_prefixes(&mut self) {
-        if let Some(drafts) = &self.drafts {
-            drafts.settings.proposers.forget();
+        if let Some(drafts) = &mut self.drafts {
+            drafts.forget();
         }
         self.memory.clear_prefixes();
     }
@@ -302,6 +304,13 @@ impl Engine {
 
     /// What must hold between steps; a text that says what does not.
     pub fn check_invariants(&self) -> std::result::Result<(), String> {
+        if let Some(model) = self
+            .drafts
+            .as_ref()
+            .and_then(|drafts| drafts.model.as_ref())
+        {
+            model.check_invariants(|id| self.sequences.get(id).is_some())?;
+        }
         self.memory.check_invariants(self.sequences.iter())
     }
 }

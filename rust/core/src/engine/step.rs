@@ -43,10 +43,12 @@ impl Engine {
         if let Some(drafts) = &mut self.drafts {
             drafts.room = MOST_TAKEN;
         }
-        let began = self.begin_answers(&batch);
-        if began.is_some() {
-            batch = self.with_drafts(batch);
-        }
+        let began = if self.are_answers(&batch) {
+            batch = self.with_drafts(batch)?;
+            self.now()
+        } else {
+            None
+        };
         let rows = batch.tokens.len();
         let sequences = &mut self.sequences;
         self.runner

@@ -20,8 +20,8 @@ use super::weight_reader::WeightReader;
 pub struct LoadOptions {
     /// The arithmetic.
     pub kernels: Arc<dyn Kernels>,
-    /// Threads to compute with.
-    pub threads: usize,
+    /// The threads to compute with; models that share them take turns.
+    pub pool: Arc<ThreadPool>,
     /// In which precision activations meet the weights.
     pub precision: ActivationPrecision,
     /// Where weights are found that were packed before.
@@ -35,7 +35,7 @@ pub fn load(
     progress: &mut dyn FnMut(u64, u64) -> Result<()>,
 ) -> Result<Model> {
     let header = ModelHeader::of(files)?;
-    let pool = ThreadPool::new(options.threads);
+    let pool = Arc::clone(&options.pool);
     let image = ImageWork::begin(options.images.as_ref(), files, &pool, progress)?;
     let (weights, image) = WeightReader::new(files, &header.spec, &pool, image, progress).read()?;
     let description = ModelDescription {

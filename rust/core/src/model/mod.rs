@@ -44,7 +44,7 @@ pub(crate) use linear::InputBuffers;
 pub use linear::Linear;
 pub use loader::{LoadOptions, load, open};
 pub(crate) use norm::Norm;
-pub(crate) use outputs::Output;
+pub(crate) use outputs::{Output, Taking};
 pub(crate) use runner::Runner;
 pub use shared_blocks::SharedLayerBlocks;
 use spec::ModelSpec;
@@ -56,7 +56,7 @@ pub struct Model {
     header: Arc<ModelHeader>,
     weights: Weights,
     kernels: Arc<dyn Kernels>,
-    pool: ThreadPool,
+    pool: Arc<ThreadPool>,
     precision: ActivationPrecision,
     description: ModelDescription,
     /// Of the head; made when learning asks for it.
@@ -102,6 +102,11 @@ impl Model {
             precision: self.precision,
             profile: None,
         }
+    }
+
+    /// What it computes with, for others to share.
+    pub fn pool(&self) -> &Arc<ThreadPool> {
+        &self.pool
     }
 
     /// How many threads it computes with.

@@ -106,6 +106,34 @@ impl Sampler {
         self.measured(token, logits)
     }
 
+    /// What it would choose `ahead` tokens later, were those the logits, and how likely they make it. The answer's own
+    /// choices are as they would be without: of the stream nothing is taken.
+    ///
+    /// A draft model is asked with the number that the token will be drawn with: where both think alike they draw
+    /// alike, at any temperature.
+    pub fn guess(&mut self, logits: &mut [f32], ahead: usize) -> Result<(TokenId, f32)> {
+        let kept = self.random.clone();
+        for _ in 0..ahead {
+            self.random.unit();
+        }
+        self.penalties.apply(&self.params, logits);
+        let token = self.choose(logits);
+        let temperature = match self.params.temperature {
+            0.0 => 1.0,
+            temperature => temperature,
+        };
+        let softmax = Softmax::new(self.scratch.blocks.maximum, temperature);
+        let chance = token.map(|token| {
+            let weight = f64::from(softmax.weight(logits[token as usize]));
+            let total = softmax.total(logits, &mut self.scratch.blocks);
+            (token, (weight / total) as f32)
+        });
+        self.penalties.restore(logits);
+        self.random = kept;
+        self.is_scanned = false;
+        chance
+    }
+
     /// A token that nobody chose: it stands where the next one would be drawn, and takes no random number.
     pub fn given(&mut self, token: TokenId, logits: &mut [f32]) -> Result<Sampled> {
         self.is_scanned = false;

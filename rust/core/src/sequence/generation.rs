@@ -202,6 +202,16 @@ impl Generation {
         self.most_tokens.saturating_sub(self.generated + 1)
     }
 
+    /// Adds what a draft model's logits make of the token `ahead` of the next one, behind so many tokens of the text;
+    /// where they make nothing, nothing is guessed.
+    pub(crate) fn guess_of_model(&mut self, tokens: usize, ahead: usize, logits: &mut [f32]) {
+        if let Some(drafting) = &mut self.drafting
+            && let Ok((token, chance)) = self.sampler.guess(logits, ahead)
+        {
+            drafting.add_model_guess(tokens, token, chance);
+        }
+    }
+
     /// Guesses so far.
     pub(crate) fn draft_counts(&self) -> DraftCounts {
         self.drafting

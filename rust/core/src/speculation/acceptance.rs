@@ -1,20 +1,24 @@
 //! How often guesses come true, by what they rest upon.
 
-use super::proposer::{Source, Support};
+use super::proposer::Support;
 
-/// Matches of 1, 2, 3 to 4, 5 to 8, 9 to 16, 17 to 32 and of more tokens.
+/// Matches of 1, 2, 3 to 4, 5 to 8, 9 to 16, 17 to 32 and of more tokens; of a model's chances those of [`SURE`].
 const CLASSES: usize = 7;
-/// Before any was seen. What others were told says less than what this text says.
-const ASSUMED: [[f64; CLASSES]; 2] = [
+/// Below the first, the second and so on a model's guess is of that class.
+const SURE: [f32; CLASSES - 1] = [0.2, 0.4, 0.6, 0.8, 0.9, 0.97];
+/// Before any was seen. What others were told says less than what this text says; a model is about as often right as
+/// it thinks.
+const ASSUMED: [[f64; CLASSES]; 3] = [
     [0.1, 0.25, 0.4, 0.6, 0.75, 0.85, 0.92],
     [0.05, 0.1, 0.2, 0.35, 0.55, 0.75, 0.9],
+    [0.15, 0.3, 0.45, 0.6, 0.75, 0.85, 0.92],
 ];
 /// A guess that was seen counts so much.
 const WEIGHT: f64 = 0.08;
 
 /// The share of guesses that come true, as it was seen lately.
 #[derive(Debug, Clone)]
-pub struct Acceptance([[f64; CLASSES]; 2]);
+pub struct Acceptance([[f64; CLASSES]; 3]);
 
 impl Default for Acceptance {
     fn default() -> Self {
@@ -41,20 +45,20 @@ impl Acceptance {
     pub fn chances(&self, support: Support, guesses: usize, chances: &mut Vec<f64>) {
         let mut all = 1.0;
         chances.extend((0..guesses).map(|guess| {
-            all *= self.of(Support {
-                length: support.length + guess,
-                ..support
-            });
+            all *= self.of(support.behind(guess));
             all
         }));
     }
 }
 
 fn place_of(support: Support) -> (usize, usize) {
-    let bits = support.length.max(1).next_power_of_two().ilog2() as usize;
-    let source = match support.source {
-        Source::Text => 0,
-        Source::History => 1,
+    let by_length = |length: usize| {
+        let bits = length.max(1).next_power_of_two().ilog2() as usize;
+        bits.min(CLASSES - 1)
     };
-    (source, bits.min(CLASSES - 1))
+    match support {
+        Support::Text(length) => (0, by_length(length)),
+        Support::History(length) => (1, by_length(length)),
+        Support::Model(chance) => (2, SURE.iter().filter(|least| chance >= **least).count()),
+    }
 }

@@ -91,6 +91,11 @@ impl StepCosts {
         low + (high - low) * (rows - low_rows) as f64 / (high_rows - low_rows) as f64
     }
 
+    /// About how many seconds a step of so many rows takes; `None` before the first one.
+    pub fn seconds(&self, rows: usize) -> Option<f64> {
+        Some(self.pace?.exp() * self.times(rows))
+    }
+
     /// The sizes that were met lately, each with how many times as long as a single row it takes.
     pub fn table(&self) -> Vec<(usize, f64)> {
         let sizes = 1..=MOST_ROWS;

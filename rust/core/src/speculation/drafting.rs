@@ -1,6 +1,7 @@
 //! One answer's guesses: who makes them, and how good they have been.
 
 use super::acceptance::Acceptance;
+use super::model_guesses::ModelGuesses;
 use super::policy::MOST_GUESSES;
 use super::proposer::{Proposer, Support};
 use crate::ids::TokenId;
@@ -39,6 +40,8 @@ pub struct Drafting {
     guesses: Vec<TokenId>,
     /// Upon what that rests; `None` where there is none.
     support: Option<Support>,
+    /// What a draft model guesses of them.
+    model: ModelGuesses,
     pub(crate) counts: DraftCounts,
 }
 
@@ -51,6 +54,7 @@ impl Drafting {
             seen: 0,
             guesses: Vec::with_capacity(MOST_GUESSES),
             support: None,
+            model: ModelGuesses::default(),
             counts: DraftCounts::default(),
         }
     }
@@ -58,6 +62,7 @@ impl Drafting {
     /// Takes in what is new of prediction, prompt and answer, and learns whether it was guessed: up to `room` tokens,
     /// which are taken off.
     pub fn follow(&mut self, tokens: &[TokenId], prompt_tokens: usize, room: &mut usize) {
+        self.model.learn(tokens, &mut self.acceptance);
         if !self.proposer.catch_up(room) {
             return;
         }
@@ -81,21 +86,48 @@ impl Drafting {
         self.support = self.proposer.propose(MOST_GUESSES, &mut self.guesses);
     }
 
-    /// What may come behind so many tokens; nothing where not all of them were taken in yet.
+    /// What may come behind so many tokens: what a draft model guesses, else what was looked up; nothing where not all
+    /// of them were taken in yet.
     pub fn guesses(&self, tokens: usize, most: usize) -> &[TokenId] {
-        let is_ready = self.seen == tokens && self.support.is_some();
-        let count = if is_ready {
-            self.guesses.len().min(most)
-        } else {
-            0
-        };
-        &self.guesses[..count]
+        let mut guesses = self.model.of(tokens);
+        if guesses.is_empty() && self.seen == tokens && self.support.is_some() {
+            guesses = &self.guesses;
+        }
+        &guesses[..guesses.len().min(most)]
     }
 
-    /// How likely so many of them are, one after the other.
-    pub fn chances(&self, count: usize, chances: &mut Vec<f64>) {
-        if let Some(support) = self.support {
+    /// How likely so many of these are, one after the other.
+    pub fn chances(&self, tokens: usize, count: usize, chances: &mut Vec<f64>) {
+        if !self.model.of(tokens).is_empty() {
+            self.model.chances(&self.acceptance, count, chances);
+        } else if let Some(support) = self.support {
             self.acceptance.chances(support, count, chances);
         }
+    }
+
+    /// Adds what a draft model guesses behind so many tokens and its guesses before, and that it thinks it so likely.
+    pub fn add_model_guess(&mut self, tokens: usize, guess: TokenId, chance: f32) {
+        self.model.add(tokens, guess, chance);
+    }
+
+    /// A draft model's guess `ahead` of the next one behind so many tokens, if it is the last one so far, and how likely it
+    /// is that all of them come true.
+    pub fn model_guess(&self, tokens: usize, ahead: usize) -> Option<(TokenId, f64)> {
+        let guesses = self.model.of(tokens);
+        let last = *guesses.get(ahead).filter(|_| guesses.len() == ahead + 1)?;
+        Some((last, self.model.chance(&self.acceptance)))
+    }
+
+    /// How likely a draft model's next guess is, before it is made.
+    pub fn expected_of_model(&self) -> f64 {
+        self.model.expected()
+    }
+
+    /// How likely the first guess that was looked up comes true.
+    pub fn chance_of_lookup(&self, tokens: usize) -> f64 {
+        let is_ready = self.seen == tokens && !self.guesses.is_empty();
+        self.support
+            .filter(|_| is_ready)
+            .map_or(0.0, |support| self.acceptance.of(support))
     }
 }

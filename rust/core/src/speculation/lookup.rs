@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::automaton::{Automaton, BORDER};
 use super::history::{Following, Histories};
-use super::proposer::{Owner, Proposer, Proposers, Source, Support};
+use super::proposer::{Owner, Proposer, Proposers, Support};
 use crate::ids::TokenId;
 
 /// Guesses what followed upon the longest end of the text that stood in it before, where it stood last.
@@ -82,7 +82,7 @@ impl Proposer for Lookup {
         if let Some(history) = &self.history {
             let length = history.propose(least, most, draft);
             if length > 0 {
-                return Support::of(Source::History, length);
+                return Support::in_history(length);
             }
         }
         let found = found?;

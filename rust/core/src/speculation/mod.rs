@@ -11,6 +11,7 @@ mod draft;
 mod drafting;
 mod history;
 mod lookup;
+mod model_guesses;
 pub mod policy;
 mod proposer;
 
@@ -23,7 +24,8 @@ pub(crate) use drafting::MOST_TAKEN;
 pub use drafting::{DraftCounts, Drafting};
 pub use history::Histories;
 pub use lookup::{Lookup, Lookups};
-pub use proposer::{Owner, Proposer, Proposers, Source, Support};
+pub(crate) use model_guesses::{Bet, Prices, bulk_of, is_worth_taking_in};
+pub use proposer::{Owner, Proposer, Proposers, Support};
 
 use crate::clock::Clock;
 

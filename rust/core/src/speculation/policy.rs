@@ -10,9 +10,9 @@ use super::costs::{MOST_ROWS, StepCosts};
 /// Guesses of one answer in one step, at most.
 pub const MOST_GUESSES: usize = 8;
 /// A step with guesses must promise so much more than one without: what was seen is not exact.
-const LEAST_GAIN: f64 = 1.04;
+pub(super) const LEAST_GAIN: f64 = 1.04;
 /// What an answer may lose for others.
-const LEAST_PACE: f64 = 0.98;
+pub(super) const LEAST_PACE: f64 = 0.98;
 
 /// An answer in a step.
 #[derive(Debug, Clone, Default)]

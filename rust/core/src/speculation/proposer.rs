@@ -13,32 +13,35 @@ pub struct Owner {
     pub adapter: u64,
 }
 
-/// Upon what guesses rest: the longer the match, the likelier they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Support {
-    /// Where it was found.
-    pub source: Source,
-    /// Tokens in a row, at least one.
-    pub length: usize,
-}
-
-/// Where guesses come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// The text itself, or what was given as its prediction.
-    Text,
-    /// Answers before it.
-    History,
+/// Upon what guesses rest: the longer the match, or the surer the model, the likelier they are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Support {
+    /// So many tokens in a row, at least one, stood in the text itself, or in what was given as its prediction.
+    Text(usize),
+    /// They stood in answers before it.
+    History(usize),
+    /// A draft model, which thinks a guess that likely.
+    Model(f32),
 }
 
 impl Support {
     /// A match in the text itself; `None` where it has no token.
     pub fn in_text(length: usize) -> Option<Self> {
-        Self::of(Source::Text, length)
+        (length > 0).then_some(Self::Text(length))
     }
 
-    pub(super) fn of(source: Source, length: usize) -> Option<Self> {
-        (length > 0).then_some(Self { source, length })
+    /// A match in answers before; `None` where it has no token.
+    pub(super) fn in_history(length: usize) -> Option<Self> {
+        (length > 0).then_some(Self::History(length))
+    }
+
+    /// That of a guess so many tokens behind one that came true: it rests upon that, too.
+    pub(super) fn behind(self, guesses: usize) -> Self {
+        match self {
+            Self::Text(length) => Self::Text(length + guesses),
+            Self::History(length) => Self::History(length + guesses),
+            Self::Model(chance) => Self::Model(chance),
+        }
     }
 }
 

@@ -74,6 +74,13 @@ impl Vocabulary {
         Self::new(bytes, offsets, special)
     }
 
+    /// The first token that says something else in the other one, of those that both have.
+    pub fn first_difference(&self, other: &Self) -> Option<TokenId> {
+        let both = 0..self.len().min(other.len()) as TokenId;
+        both.into_iter()
+            .find(|token| self.bytes(*token) != other.bytes(*token))
+    }
+
     /// How many tokens there are.
     pub fn len(&self) -> usize {
         self.offsets.len() - 1

@@ -26,11 +26,28 @@ pub enum Guesses {
     Random,
     /// Right but for every third token.
     Spoiled,
+    /// A draft model that is the model itself; no prediction.
+    Itself,
+    /// A draft model that thinks otherwise.
+    Stranger,
+}
+
+impl Guesses {
+    /// Which model guesses for one of that name.
+    pub fn draft_model(self, name: &str) -> Option<&str> {
+        match self {
+            Self::Itself => Some(name),
+            Self::Stranger => Some("models/mistral-window"),
+            _ => None,
+        }
+    }
 }
 
 pub fn speculation(kind: Guesses, lengths: Lengths) -> Speculation {
     let proposers: Arc<dyn Proposers> = match kind {
-        Guesses::Lookup | Guesses::History => Arc::new(Lookups::default()),
+        Guesses::Lookup | Guesses::History | Guesses::Itself | Guesses::Stranger => {
+            Arc::new(Lookups::default())
+        }
         _ => Arc::new(Scripts(kind)),
     };
     Speculation {
@@ -114,7 +131,8 @@ impl Answer {
     /// The request as `kind` is asked it.
     pub fn asked(&self, kind: Guesses, request: &Request) -> Request {
         let mut foretold = self.foretold(request);
-        if let (Guesses::History, Task::Generate(task)) = (kind, &mut foretold.task) {
+        let is_told = !matches!(kind, Guesses::History | Guesses::Itself | Guesses::Stranger);
+        if !is_told && let Task::Generate(task) = &mut foretold.task {
             task.prediction = Some(Vec::new());
         }
         foretold

@@ -14,6 +14,7 @@ use ruvllm_core::model::{ActivationPrecision, LoadOptions, Model, load, open};
 use ruvllm_core::prefix::PrefixLimits;
 use ruvllm_core::sampling::{SamplingParams, TokenLogprobs};
 use ruvllm_core::sequence::{Bounds, GenerateTask, Request, Task};
+use ruvllm_kernels::ThreadPool;
 
 pub fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -25,7 +26,7 @@ pub fn model(name: &str) -> Arc<Model> {
     let files = open(&fixture(name)).unwrap();
     let options = LoadOptions {
         kernels: ruvllm_kernels::best(),
-        threads: 2,
+        pool: Arc::new(ThreadPool::new(2)),
         precision: ActivationPrecision::Auto,
         images: None,
     };

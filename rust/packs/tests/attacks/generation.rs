@@ -14,7 +14,7 @@ use ruvllm_core::model::{ActivationPrecision, LoadOptions, load, open};
 use ruvllm_core::prefix::PrefixLimits;
 use ruvllm_core::sampling::SamplingParams;
 use ruvllm_core::sequence::{Bounds, GenerateTask, Request, Task};
-use ruvllm_kernels::Kernels;
+use ruvllm_kernels::{Kernels, ThreadPool};
 use ruvllm_packs::{Downgrade, Floors, Operation, PackManager};
 
 use crate::kernels::rms_norm;
@@ -30,7 +30,7 @@ fn engine(model: &str, kernels: Arc<dyn Kernels>) -> Engine {
     let files = open(&path.join(model)).unwrap();
     let options = LoadOptions {
         kernels,
-        threads: 2,
+        pool: Arc::new(ThreadPool::new(2)),
         precision: ActivationPrecision::Auto,
         images: None,
     };
