@@ -8,6 +8,7 @@ ANSWERS = ("speculation",)
 PARTS = ("speculation_parts",)
 HISTORY = ("speculation_history",)
 ENDS = ("engine_ends",)
+DRAFT = ("draft_model",)
 
 GUESS_MUTANTS = (
     rust_mutant(
@@ -59,4 +60,30 @@ GUESS_MUTANTS = (
     rust_mutant("core/src/engine/drafts.rs", "prompt_tokens >= least", "least > 0", HISTORY),
     rust_mutant("core/src/sequence/bans.rs", "if is_early || self.bans", "if false || self.bans", ENDS),
     rust_mutant("core/src/sequence/bans.rs", "bans.take_out(&mut self.mask);", "let _ = bans;", ENDS),
+    rust_mutant(
+        "core/src/sampling/pipeline.rs",
+        "for _ in 0..ahead {\n            self.random.unit();\n        }",
+        "",
+        DRAFT,
+    ),
+    rust_mutant("core/src/sampling/pipeline.rs", "        self.random = kept;\n", "", ANSWERS),
+    rust_mutant(
+        "core/src/engine/draft_model.rs",
+        "(is_kept && owner == tenant && usable >= LEAST_COMMON)",
+        "(is_kept && usable >= LEAST_COMMON)",
+        DRAFT,
+    ),
+    rust_mutant(
+        "core/src/engine/draft_model.rs",
+        "text.cut(common.min(sequence.tokens.len() - 1));",
+        "text.cut(sequence.tokens.len() - 1);",
+        DRAFT,
+    ),
+    rust_mutant("core/src/speculation/model_guesses.rs", "if is_fair && pays", "if pays", DRAFT),
+    rust_mutant(
+        "core/src/speculation/model_guesses.rs",
+        "self.expected = Some(expected + WEIGHT * (seen - expected));",
+        "",
+        DRAFT,
+    ),
 )
