@@ -194,7 +194,7 @@ class Peaks:
     @property
     def instructions(self) -> list[InstructionPeak]: ...
 
-def measure_peaks(threads: int | None = None) -> Peaks:
+def measure_peaks(threads: int | None = None, free_bytes: int | None = None) -> Peaks:
     """Measures for about a second, with so many threads or as many as the engine would take."""
 
 @final

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from ruvllm.observability.machine_memory import available_memory
+
 __all__ = ["InstructionPeak", "MachinePeaks", "measure_peaks"]
 
 
@@ -37,13 +39,14 @@ class MachinePeaks:
 
 
 def measure_peaks(threads: int | None = None) -> MachinePeaks:
-    """Measure for about a second, with so many threads or as many as the engine would take.
+    """Measure for a second or two, with so many threads or as many as the engine would take.
 
-    Nothing else should run meanwhile, a loaded model that waits aside.
+    Nothing else should run meanwhile, a loaded model that waits aside. Memory is read from 1 GiB or more, an eighth
+    of what is free at most; 0 stands where that is too little to tell it from the caches.
     """
     from ruvllm._native import measure_peaks as measure
 
-    peaks = measure(threads)
+    peaks = measure(threads, available_memory())
     return MachinePeaks(
         threads=peaks.threads,
         memory_bytes_per_second=peaks.memory_bytes_per_second,

@@ -72,9 +72,8 @@ def open_model(
     check_quantization(settings.quantization, native.quantization, path)
     text = load_text(native, path)
     draft = open_draft(settings.draft, native, settings, quiet=progress is None) if settings.draft else None
-    plan = plan_memory(
-        native, settings, available_memory(mapped_bytes(native)), draft.share if draft else 0.0
-    )
+    mapped = mapped_bytes(native) + (mapped_bytes(draft.native) if draft else 0)
+    plan = plan_memory(native, settings, available_memory(mapped), draft.share if draft else 0.0)
     memory = EngineMemory.of(plan, settings)
     tokenizer = text.tokenizer
     vocabulary = tokenizer.vocabulary(native.vocab_size) if tokenizer else None

@@ -7,16 +7,16 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use guessing::{Guesses, answers_alone, collect, run_in_turns, speculation, step, vocabulary};
-use ruvllm_core::clock::Clock;
 use ruvllm_core::engine::Engine;
+use ruvllm_core::kv::KvWanted;
 use ruvllm_core::model::Model;
 use ruvllm_core::sampling::SamplingParams;
 use ruvllm_core::sequence::{GenerateTask, Request, Task};
-use ruvllm_core::speculation::{Lengths, Lookups, Speculation};
+use ruvllm_core::speculation::Lengths;
 use ruvllm_core::text::Vocabulary;
+use ruvllm_kernels::KvFormat;
 use support::{config, greedy, model, request};
 
 const LLAMA: &str = "models/llama-gqa";
@@ -79,42 +79,6 @@ fn a_model_that_is_the_model_itself_is_mostly_right_at_any_temperature() {
     }
 }
 
-/// Seconds a model takes for every row: the clock of a machine that does nothing else.
-#[derive(Debug, Default)]
-struct Ticking(AtomicU64);
-
-impl Clock for Ticking {
-    fn nanoseconds(&self) -> u64 {
-        self.0.fetch_add(1_000_000, Ordering::Relaxed)
-    }
-}
-
-#[test]
-fn what_does_not_come_true_is_not_guessed_any_more() {
-    let (target, other) = (model(LLAMA), model(OTHER));
-    let settings = config(&target, ROWS);
-    let mut engine = Engine::new(Arc::clone(&target), None, vec![2], settings).unwrap();
-    engine.speculate(Speculation {
-        proposers: Arc::new(Lookups::default()),
-        lengths: Lengths::AsPays,
-        // A step of either takes as long, of however many rows.
-        clock: Arc::new(Ticking::default()),
-    });
-    engine.guess_with(other, None, 1 << 20).unwrap();
-    let sampling = SamplingParams {
-        temperature: 1.0,
-        ..SamplingParams::default()
-    };
-    let task = GenerateTask {
-        sampling,
-        ..greedy(400)
-    };
-    engine.add(asking(&prompt(2), task)).unwrap();
-    run_in_turns(&mut engine, 0);
-    let counts = engine.draft_counts();
-    assert!(counts.drafted < 40, "{counts:?}");
-}
-
 #[test]
 fn texts_go_with_their_answers_and_the_next_turn_finds_what_was_taken_in() {
     let model = model(LLAMA);
@@ -129,7 +93,7 @@ fn texts_go_with_their_answers_and_the_next_turn_finds_what_was_taken_in() {
     engine.add(asking(&said, greedy(1 + 2))).unwrap();
     run_in_turns(&mut engine, 0);
     let again = engine.draft_rows() - rows;
-    assert!(again < 20, "{again} rows for {} tokens", said.len());
+    assert!(again < 30, "{again} rows for {} tokens", said.len());
     // Another tenant finds nothing of it.
     let rows = engine.draft_rows();
     let mut others = asking(&said, greedy(1 + 2));
@@ -167,29 +131,50 @@ fn cancelled_answers_leave_nothing_behind() {
     collect(&mut engine, &mut answers);
     assert_eq!(answers[&id].reason, Some("cancelled"));
     engine.check_invariants().unwrap();
-    engine.clear_prefixes();
     assert_eq!(engine.draft_blocks(), 0);
 }
 
 #[test]
-fn whoever_wants_no_guesses_does_not_wait_for_those_of_others() {
+fn a_text_that_does_not_fit_is_not_taken_in_again_and_again() {
     let model = model(LLAMA);
     let settings = config(&model, ROWS);
     let mut engine = Engine::new(Arc::clone(&model), None, vec![2], settings).unwrap();
-    engine.speculate(Speculation {
-        proposers: Arc::new(Lookups::default()),
-        lengths: Lengths::AsPays,
-        clock: Arc::new(Ticking::default()),
-    });
+    engine.speculate(speculation(Guesses::Lookup, Lengths::Always(3)));
+    let row = model
+        .kv_groups(KvWanted::format(KvFormat::I8))
+        .unwrap()
+        .row_bytes();
+    // Room for 64 tokens: the answer outgrows it.
     engine
-        .guess_with(Arc::clone(&model), None, 1 << 20)
+        .guess_with(Arc::clone(&model), None, 4 * row)
         .unwrap();
-    let plain = request(&prompt(5), Task::Generate(greedy(60)));
-    engine.add(plain).unwrap();
-    engine.add(asking(&prompt(6), greedy(40))).unwrap();
+    engine.add(asking(&prompt(7), greedy(200))).unwrap();
     run_in_turns(&mut engine, 0);
-    // As long as both are in nothing is guessed by the model: a guess takes a step of it.
-    assert_eq!(engine.draft_counts().drafted, 0);
+    assert!(engine.draft_counts().accepted > 10);
+    assert!(engine.draft_rows() < 150, "{} rows", engine.draft_rows());
+}
+
+#[test]
+fn what_one_conversation_has_in_common_with_another_is_left_to_it() {
+    let model = model(LLAMA);
+    let mut engine = engine(&model, &model, Lengths::Always(3));
+    let long: Vec<u32> = (0..200)
+        .map(|index| 3 + (index * 7 + index / 9) % 300)
+        .collect();
+    engine.add(asking(&long, greedy(1 + 4))).unwrap();
+    run_in_turns(&mut engine, 0);
+    let rows = engine.draft_rows();
+    // Another one begins alike, and goes on elsewhere.
+    let other = [&long[..40], &prompt(8)].concat();
+    engine.add(asking(&other, greedy(1 + 4))).unwrap();
+    run_in_turns(&mut engine, 0);
+    let taken_in = engine.draft_rows() - rows;
+    assert!(taken_in < 55, "{taken_in} rows, of which 32 were known");
+    let rows = engine.draft_rows();
+    engine.add(asking(&long, greedy(1 + 4))).unwrap();
+    run_in_turns(&mut engine, 0);
+    assert!(engine.draft_rows() - rows < 40);
+    engine.check_invariants().unwrap();
 }
 
 #[test]
@@ -237,8 +222,12 @@ fn answers_stay_what_they_are() {
         .map(|salt| asking(&prompt(salt), greedy(50)))
         .collect();
     let alone = answers_alone(&target, config(&target, ROWS), &requests);
-    for draft in [&target, &draft] {
-        let mut engine = engine(&target, draft, Lengths::Always(8));
+    let lengths = [Lengths::Always(8), Lengths::AsPays];
+    for (draft, lengths) in [&target, &draft].into_iter().zip(lengths) {
+        let settings = config(&target, ROWS);
+        let mut engine = Engine::new(Arc::clone(&target), None, vec![2], settings).unwrap();
+        engine.speculate(speculation(Guesses::Itself, lengths));
+        engine.guess_with(Arc::clone(draft), None, 1 << 20).unwrap();
         let ids: Vec<_> = requests
             .iter()
             .map(|one| engine.add(one.clone()).unwrap())
@@ -247,5 +236,6 @@ fn answers_stay_what_they_are() {
         for (id, alone) in ids.iter().zip(&alone) {
             assert_eq!(answers[id].tokens, alone.tokens);
         }
+        assert!(engine.draft_rows() > 0, "{lengths:?}: it was never asked");
     }
 }

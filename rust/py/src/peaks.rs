@@ -25,11 +25,15 @@ pub(crate) struct Peaks {
 
 /// Measures with so many threads; takes about a second.
 #[pyfunction]
-#[pyo3(signature = (threads=None))]
-pub(crate) fn measure_peaks(py: Python<'_>, threads: Option<usize>) -> PyResult<Peaks> {
+#[pyo3(signature = (threads=None, free_bytes=None))]
+pub(crate) fn measure_peaks(
+    py: Python<'_>,
+    threads: Option<usize>,
+    free_bytes: Option<u64>,
+) -> PyResult<Peaks> {
     run(py, || {
         let pool = ThreadPool::new(thread_choice(threads).threads);
-        Ok(Peaks::from(kernels::Peaks::measure(&pool)))
+        Ok(Peaks::from(kernels::Peaks::measure(&pool, free_bytes)))
     })
 }
 

@@ -271,6 +271,13 @@ impl Engine {
     /// would only make the system find them anew.
     pub fn trim(&mut self) {
         self.memory.kv.trim();
+        if let Some(model) = self
+            .drafts
+            .as_mut()
+            .and_then(|drafts| drafts.model.as_mut())
+        {
+            model.trim();
+        }
     }
 
     /// The prefix cache's counters.
@@ -309,7 +316,7 @@ impl Engine {
             .as_ref()
             .and_then(|drafts| drafts.model.as_ref())
         {
-            model.check_invariants(|id| self.sequences.get(id).is_some())?;
+            model.check_invariants(|id| self.sequences.get(id))?;
         }
         self.memory.check_invariants(self.sequences.iter())
     }

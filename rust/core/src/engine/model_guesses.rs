@@ -9,12 +9,12 @@ use crate::ids::{SequenceId, TokenId};
 use crate::model::Model;
 use crate::sequence::{Generation, Sequence, Work};
 use crate::speculation::policy::MOST_GUESSES;
-use crate::speculation::{Bet, Drafting, Lengths, Prices, bulk_of, is_worth_taking_in};
+use crate::speculation::{Bet, Drafting, Lengths, Prices, bulk_of, is_worth_seconds};
 use crate::text::Vocabulary;
 
 use super::Engine;
 use super::draft_model::{DraftModel, Part};
-use super::drafts::Drafts;
+use super::drafts::{Drafts, leaves_traces};
 use super::sequences::Sequences;
 
 /// Whoever is so many tokens behind, or fewer, takes them in together with what is guessed.
@@ -123,15 +123,14 @@ struct Answer {
 
 impl Guessing<'_> {
     fn guess(&mut self, batch: &Batch) -> Result<()> {
+        let is_due = self.model.is_due();
         let mut answers = self.answers(batch);
-        // Whoever has no guess may not wait for those of others, and then there are none.
-        if answers.is_empty() {
+        self.take_in_text(batch, &mut answers)?;
+        answers.retain(|answer| answer.behind() <= MOST_BEHIND);
+        if is_due && answers.len() == batch.sequences.len() && answers.len() == 1 {
+            self.guess_next(&mut answers, 0)?;
             return Ok(());
         }
-        if self.take_in_texts(batch, &answers)? {
-            answers = self.answers(batch);
-        }
-        answers.retain(|answer| answer.tokens - answer.known <= MOST_BEHIND);
         match self.drafts.settings.lengths {
             Lengths::AsPays => self.guess_as_pays(batch, answers),
             Lengths::Always(most) => self.guess_always(most.min(MOST_GUESSES), answers),
@@ -140,9 +139,10 @@ impl Guessing<'_> {
 
     /// The answers that the model may guess for: those that look-ups say less of.
     fn answers(&mut self, batch: &Batch) -> Vec<Answer> {
+        let in_step: Vec<_> = batch.sequences.iter().map(|rows| rows.owner).collect();
         let mut answers = Vec::new();
-        for (place, rows) in batch.sequences.iter().enumerate() {
-            let Some(sequence) = self.sequences.get(rows.owner) else {
+        for (place, id) in in_step.iter().enumerate() {
+            let Some(sequence) = self.sequences.get(*id) else {
                 continue;
             };
             let Some((generation, drafting)) = drafting_of(sequence) else {
@@ -150,20 +150,21 @@ impl Guessing<'_> {
             };
             let (tokens, room) = (sequence.tokens.len(), generation.room_for_guesses());
             let expected = drafting.expected_of_model();
-            let is_known = |token: &TokenId| (*token as usize) < self.model.vocab_size();
             if room == 0
                 || !self.model.reaches(tokens + MOST_GUESSES)
                 || drafting.chance_of_lookup(tokens) >= expected
-                || !sequence.tokens.iter().all(is_known)
+                || !self.knows(&sequence.tokens)
+                || !self.model.has_room(*id, tokens + MOST_GUESSES, &in_step)
             {
                 continue;
             }
+            let leaves_traces = leaves_traces(sequence.cache_min_tokens, sequence.prompt_tokens);
             answers.push(Answer {
                 place,
-                id: rows.owner,
+                id: *id,
                 cancel: sequence.cancel.clone(),
                 tokens,
-                known: self.model.known(sequence),
+                known: self.model.known(sequence, leaves_traces),
                 room: room.min(MOST_GUESSES),
                 expected,
                 chance: 1.0,
@@ -173,48 +174,76 @@ impl Guessing<'_> {
         answers
     }
 
-    /// Takes in some of the text of an answer that is far behind, if that pays; whether it did.
-    fn take_in_texts(&mut self, batch: &Batch, answers: &[Answer]) -> Result<bool> {
-        let behind = |answer: &&Answer| answer.tokens - answer.known > MOST_BEHIND;
-        let Some(answer) = answers.iter().find(behind) else {
-            return Ok(false);
+    /// Whether the draft model has a row for all of these tokens.
+    fn knows(&self, tokens: &[TokenId]) -> bool {
+        let size = self.model.vocab_size();
+        size >= self.vocab_size || tokens.iter().all(|token| (*token as usize) < size)
+    }
+
+    /// Takes in some of the text of that answer which is the least of those that are far behind, if that pays.
+    fn take_in_text(&mut self, batch: &Batch, answers: &mut [Answer]) -> Result<()> {
+        let far = answers
+            .iter()
+            .filter(|answer| answer.behind() > MOST_BEHIND);
+        let Some(answer) = far.min_by_key(|answer| answer.behind()) else {
+            return Ok(());
         };
-        let behind = answer.tokens - answer.known - 1;
+        let behind = answer.behind() - 1;
         let rows = match self.drafts.settings.lengths {
             Lengths::Always(_) => behind,
-            Lengths::AsPays => self.bulk_for(batch, answer, behind),
+            Lengths::AsPays => self.bulk_for(batch, answers, answer, behind),
         };
-        if rows == 0 {
-            return Ok(false);
-        }
-        let Some(sequence) = self.sequences.get(answer.id) else {
-            return Ok(false);
+        let Some(sequence) = self.sequences.get(answer.id).filter(|_| rows > 0) else {
+            return Ok(());
         };
         let part = Part {
             id: answer.id,
             cancel: answer.cancel.clone(),
             tokens: sequence.tokens[answer.known..answer.known + rows].to_vec(),
         };
+        let id = answer.id;
         let clock = Arc::clone(&self.drafts.settings.clock);
         let taken = self
             .model
             .take_in(&[part], Wanted::Nothing, &*clock, &mut |_, _| {})?;
-        Ok(taken > 0)
+        let taken_in = answers.iter_mut().filter(|answer| answer.id == id);
+        taken_in.for_each(|answer| answer.known += taken);
+        Ok(())
     }
 
     /// How many of the tokens that an answer is behind are taken in at once; 0 where it does not pay.
-    fn bulk_for(&self, batch: &Batch, answer: &Answer, behind: usize) -> usize {
+    fn bulk_for(&self, batch: &Batch, answers: &[Answer], answer: &Answer, behind: usize) -> usize {
         let prices = self.prices();
-        let Some(step) = prices.step.seconds(batch.tokens.len()) else {
+        let (rows, company) = (batch.tokens.len(), batch.sequences.len());
+        let (Some(step), Some(bet)) = (prices.step.seconds(rows), Bet::new(prices, rows, company))
+        else {
             return 0;
         };
-        if batch.sequences.len() > 1 {
-            return bulk_of(prices, behind, step * SHARE_BESIDE_OTHERS, 0);
+        // Not where nothing would be guessed of it once it is taken in.
+        let chances: Vec<_> = answers
+            .iter()
+            .map(|one| (one.place, one.expected))
+            .collect();
+        if !bet
+            .worth(prices, &chances, chances.len())
+            .contains(&answer.place)
+        {
+            return 0;
         }
+        let (share, least) = if company > 1 {
+            (SHARE_BESIDE_OTHERS, 0)
+        } else {
+            (1.0, LEAST_BULK)
+        };
+        let size = bulk_of(prices, step * share, least);
         let left = self.sequences.get(answer.id).and_then(drafting_of);
         let left = left.map_or(0, |(generation, _)| generation.room_for_guesses());
-        if is_worth_taking_in(prices, behind, left, answer.expected) {
-            bulk_of(prices, behind, step, LEAST_BULK)
+        let left = (left as f64).min(self.model.usual_length);
+        let seconds = behind as f64 * prices.reading.unwrap_or(0.0);
+        let steps = behind.div_ceil(size.max(1)) as f64;
+        let is_read_in_time = company == 1 || steps < left / 2.0;
+        if size > 0 && is_read_in_time && is_worth_seconds(prices, seconds, left, answer.expected) {
+            size.min(behind)
         } else {
             0
         }
@@ -224,6 +253,7 @@ impl Guessing<'_> {
         Prices {
             step: &self.drafts.costs,
             draft: &self.model.costs,
+            reading: self.model.reading,
         }
     }
 
@@ -253,6 +283,7 @@ impl Guessing<'_> {
             if taken == 0 {
                 break;
             }
+            // Of those whose guess ends them nothing more is guessed, and what they have counts for little.
             let made: Vec<_> = answers.iter().map(|one| (one.place, one.chance)).collect();
             bet.made(self.prices(), &made, taken);
         }
@@ -287,14 +318,16 @@ impl Guessing<'_> {
                     });
                 })?;
         answers.retain_mut(|answer| {
-            let sequence = self.sequences.get(answer.id);
-            let guess = sequence
-                .and_then(drafting_of)
-                .and_then(|(_, drafting)| drafting.model_guess(answer.tokens, ahead));
-            if let Some((token, chance)) = guess {
-                (answer.last, answer.chance) = (Some(token), chance);
-            }
-            guess.is_some_and(|(token, _)| (token as usize) < self.model.vocab_size())
+            let answering = self.sequences.get(answer.id).and_then(drafting_of);
+            let Some((generation, drafting)) = answering else {
+                return false;
+            };
+            let Some((token, chance)) = drafting.model_guess(answer.tokens, ahead) else {
+                return false;
+            };
+            (answer.last, answer.chance) = (Some(token), chance);
+            // Nothing follows upon an end, nor upon a token that the draft model has no row for.
+            !generation.ends_with(token) && (token as usize) < self.model.vocab_size()
         });
         Ok(taken)
     }
@@ -313,13 +346,14 @@ impl Guessing<'_> {
 }
 
 impl Answer {
+    /// Tokens of its text that the draft model has not taken in: one at least.
+    fn behind(&self) -> usize {
+        self.tokens - self.known
+    }
+
     /// What the draft model takes in for its next guess.
     fn rows(&self, ahead: usize) -> usize {
-        if ahead == 0 {
-            self.tokens - self.known
-        } else {
-            1
-        }
+        if ahead == 0 { self.behind() } else { 1 }
     }
 }
 

@@ -205,11 +205,15 @@ impl Generation {
     /// Adds what a draft model's logits make of the token `ahead` of the next one, behind so many tokens of the text;
     /// where they make nothing, nothing is guessed.
     pub(crate) fn guess_of_model(&mut self, tokens: usize, ahead: usize, logits: &mut [f32]) {
-        if let Some(drafting) = &mut self.drafting
-            && let Ok((token, chance)) = self.sampler.guess(logits, ahead)
-        {
-            drafting.add_model_guess(tokens, token, chance);
+        if let Some(drafting) = &mut self.drafting {
+            let guess = self.sampler.guess(logits, ahead).ok();
+            drafting.add_model_guess(tokens, ahead, guess);
         }
+    }
+
+    /// Whether the answer is over with that token.
+    pub(crate) fn ends_with(&self, token: TokenId) -> bool {
+        self.end_tokens.contains(&token) || self.stop_tokens.contains(&token)
     }
 
     /// Guesses so far.

@@ -86,28 +86,53 @@ impl Drafting {
         self.support = self.proposer.propose(MOST_GUESSES, &mut self.guesses);
     }
 
-    /// What may come behind so many tokens: what a draft model guesses, else what was looked up; nothing where not all
-    /// of them were taken in yet.
+    /// What may come behind so many tokens: what a draft model guesses, or what was looked up, whichever is to give more;
+    /// nothing where not all of them were taken in yet.
     pub fn guesses(&self, tokens: usize, most: usize) -> &[TokenId] {
-        let mut guesses = self.model.of(tokens);
-        if guesses.is_empty() && self.seen == tokens && self.support.is_some() {
-            guesses = &self.guesses;
-        }
+        let guesses = if self.is_model_better(tokens) {
+            self.model.of(tokens)
+        } else {
+            self.found(tokens)
+        };
         &guesses[..guesses.len().min(most)]
     }
 
     /// How likely so many of these are, one after the other.
     pub fn chances(&self, tokens: usize, count: usize, chances: &mut Vec<f64>) {
-        if !self.model.of(tokens).is_empty() {
+        if self.is_model_better(tokens) {
             self.model.chances(&self.acceptance, count, chances);
         } else if let Some(support) = self.support {
             self.acceptance.chances(support, count, chances);
         }
     }
 
-    /// Adds what a draft model guesses behind so many tokens and its guesses before, and that it thinks it so likely.
-    pub fn add_model_guess(&mut self, tokens: usize, guess: TokenId, chance: f32) {
-        self.model.add(tokens, guess, chance);
+    /// What was looked up, once all tokens were taken in.
+    fn found(&self, tokens: usize) -> &[TokenId] {
+        if self.seen == tokens && self.support.is_some() {
+            &self.guesses
+        } else {
+            &[]
+        }
+    }
+
+    /// The same whatever of it is wanted.
+    fn is_model_better(&self, tokens: usize) -> bool {
+        let made = self.model.of(tokens).len();
+        if made == 0 {
+            return false;
+        }
+        let (mut by_model, mut by_text) = (Vec::new(), Vec::new());
+        self.model.chances(&self.acceptance, made, &mut by_model);
+        if let Some(support) = self.support {
+            let found = self.found(tokens).len();
+            self.acceptance.chances(support, found, &mut by_text);
+        }
+        by_model.iter().sum::<f64>() >= by_text.iter().sum()
+    }
+
+    /// Adds what a draft model guesses `ahead` of the next token, behind so many tokens, and how likely it thinks that.
+    pub fn add_model_guess(&mut self, tokens: usize, ahead: usize, guess: Option<(TokenId, f32)>) {
+        self.model.add(tokens, ahead, guess);
     }
 
     /// A draft model's guess `ahead` of the next one behind so many tokens, if it is the last one so far, and how likely it

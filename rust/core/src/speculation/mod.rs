@@ -24,7 +24,7 @@ pub(crate) use drafting::MOST_TAKEN;
 pub use drafting::{DraftCounts, Drafting};
 pub use history::Histories;
 pub use lookup::{Lookup, Lookups};
-pub(crate) use model_guesses::{Bet, Prices, bulk_of, is_worth_taking_in};
+pub(crate) use model_guesses::{Bet, Prices, bulk_of, is_worth_seconds};
 pub use proposer::{Owner, Proposer, Proposers, Support};
 
 use crate::clock::Clock;

@@ -15,10 +15,8 @@ const ASSUMED: f64 = 0.7;
 const WEIGHT: f64 = 0.05;
 /// How far a token that nothing was guessed of leads back to what is assumed: what was hard may be over.
 const FORGETTING: f64 = 0.005;
-/// Of an answer to come so many tokens are counted on, whatever it may have.
-const MOST_AWAITED: usize = 256;
-/// What many tokens at once take is seen by a step of so many.
-const BULK: usize = 64;
+/// As many tokens of a text are taken in at once.
+const SIZES: [usize; 6] = [256, 128, 64, 32, 16, 8];
 
 /// The guesses of a draft model for one answer.
 #[derive(Debug, Default)]
@@ -32,12 +30,16 @@ pub(super) struct ModelGuesses {
 }
 
 impl ModelGuesses {
-    /// Adds one, of a text of so many tokens.
-    pub(super) fn add(&mut self, after: usize, token: TokenId, chance: f32) {
-        if self.after != after {
+    /// Adds one, `ahead` of the next one behind a text of so many tokens; `None` where nothing can be guessed.
+    pub(super) fn add(&mut self, after: usize, ahead: usize, guess: Option<(TokenId, f32)>) {
+        if self.after != after || ahead == 0 {
             self.clear();
             self.after = after;
         }
+        let Some((token, chance)) = guess else {
+            self.expected = Some(0.0);
+            return;
+        };
         self.tokens.push(token);
         self.supports.push(Support::Model(chance));
     }
@@ -106,6 +108,8 @@ impl ModelGuesses {
 pub(crate) struct Prices<'a> {
     pub(crate) step: &'a StepCosts,
     pub(crate) draft: &'a StepCosts,
+    /// Seconds that the draft model takes for a token of a text; `None` where nobody knows yet.
+    pub(crate) reading: Option<f64>,
 }
 
 /// What the answers of a step are to give, and what it takes, as far as their guesses are made.
@@ -181,34 +185,24 @@ impl Bet {
     }
 }
 
-/// Whether it pays to take `behind` tokens of an answer in, which comes alone and has up to `left` tokens yet, where
-/// each guess comes true with a chance of `expected`.
-pub(crate) fn is_worth_taking_in(
-    prices: Prices<'_>,
-    behind: usize,
-    left: usize,
-    expected: f64,
-) -> bool {
-    let (Some(alone), Some(bulk)) = (prices.step.seconds(1), prices.draft.seconds(BULK)) else {
-        return true;
+/// Whether it pays to take in for so many seconds what is known of an answer, which comes alone and has about `left`
+/// tokens yet, where each guess comes true with a chance of `expected`.
+pub(crate) fn is_worth_seconds(prices: Prices<'_>, seconds: f64, left: f64, expected: f64) -> bool {
+    let Some(alone) = prices.step.seconds(1) else {
+        return false;
     };
     let gain = gain_of(prices, expected);
-    let saved = left.min(MOST_AWAITED) as f64 * alone * (1.0 - 1.0 / gain);
-    gain >= LEAST_GAIN && saved >= behind as f64 * bulk / BULK as f64
+    gain >= LEAST_GAIN && left * alone * (1.0 - 1.0 / gain) >= seconds
 }
 
-/// How many of `behind` tokens the draft model takes in at once, so that it takes no longer than `seconds`; `least` in
-/// any case.
-pub(crate) fn bulk_of(prices: Prices<'_>, behind: usize, seconds: f64, least: usize) -> usize {
-    let fits = |rows: &usize| {
-        prices
-            .draft
-            .seconds(*rows)
-            .is_some_and(|one| one <= seconds)
+/// How many tokens of a text the draft model takes in within so many seconds, in one of a few sizes; `least` at least,
+/// and so many where nobody knows yet.
+pub(crate) fn bulk_of(prices: Prices<'_>, seconds: f64, least: usize) -> usize {
+    let Some(reading) = prices.reading else {
+        return least.max(SIZES[SIZES.len() - 1]);
     };
-    let sizes = [256, 128, 64, 32, 16, 8];
-    let rows = sizes.into_iter().find(fits).unwrap_or(0);
-    rows.max(least).min(behind)
+    let fits = |rows: &&usize| **rows as f64 * reading <= seconds;
+    SIZES.iter().find(fits).copied().unwrap_or(0).max(least)
 }
 
 /// How many times as fast an answer comes at best, alone, where each guess comes true with a chance of `expected`.
@@ -225,4 +219,127 @@ fn gain_of(prices: Prices<'_>, expected: f64) -> f64 {
         tokens * alone / (step + guesses as f64 * draft)
     });
     gains.fold(1.0, f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A step of so many rows takes one second and as much again for each nine more.
+    fn costs(seconds: f64) -> StepCosts {
+        let mut costs = StepCosts::default();
+        for _ in 0..200 {
+            for rows in [1, 2, 4, 10, 1] {
+                let seconds = seconds * (1.0 + (rows - 1) as f64 / 9.0);
+                costs.note(rows, (seconds * 1e9) as u64);
+            }
+        }
+        costs
+    }
+
+    fn worth(
+        bet: &Bet,
+        step: &StepCosts,
+        draft: &StepCosts,
+        chances: &[(usize, f64)],
+    ) -> Vec<usize> {
+        let reading = None;
+        bet.worth(
+            Prices {
+                step,
+                draft,
+                reading,
+            },
+            chances,
+            chances.len(),
+        )
+    }
+
+    #[test]
+    fn a_guess_pays_as_far_as_it_gives_more_than_it_takes() {
+        let (step, draft) = (costs(1.0), costs(0.1));
+        let prices = Prices {
+            step: &step,
+            draft: &draft,
+            reading: None,
+        };
+        let mut bet = Bet::new(prices, 1, 1).unwrap();
+        // Another row is a ninth of a step, and the guess a tenth.
+        assert_eq!(worth(&bet, &step, &draft, &[(0, 0.3)]), [0]);
+        assert_eq!(worth(&bet, &step, &draft, &[(0, 0.2)]), [0; 0]);
+        // What was made so far counts: of a faster step more must come.
+        bet.made(prices, &[(0, 0.9)], 1);
+        assert_eq!(worth(&bet, &step, &draft, &[(0, 0.3)]), [0; 0]);
+        assert_eq!(worth(&bet, &step, &draft, &[(0, 0.8)]), [0]);
+        // A draft model that takes as long as the model is of no use.
+        let bet = Bet::new(prices, 1, 1).unwrap();
+        assert_eq!(worth(&bet, &step, &step, &[(0, 1.0)]), [0; 0]);
+    }
+
+    #[test]
+    fn whoever_is_not_guessed_does_not_wait_for_others() {
+        let (step, draft) = (costs(1.0), costs(0.05));
+        let prices = Prices {
+            step: &step,
+            draft: &draft,
+            reading: None,
+        };
+        let bet = Bet::new(prices, 2, 2).unwrap();
+        assert_eq!(worth(&bet, &step, &draft, &[(0, 0.9)]), [0; 0]);
+        let mut both = worth(&bet, &step, &draft, &[(0, 0.9), (1, 0.8)]);
+        both.sort_unstable();
+        assert_eq!(both, [0, 1]);
+        // Nor is one guessed that is nearly sure to be wrong, and then the other is not either.
+        assert_eq!(worth(&bet, &step, &draft, &[(0, 0.9), (1, 0.01)]), [0; 0]);
+    }
+
+    #[test]
+    fn how_often_guesses_come_true_is_seen_and_forgotten() {
+        let mut guesses = ModelGuesses::default();
+        let mut acceptance = Acceptance::default();
+        let mut text = vec![1, 2, 3];
+        guesses.learn(&text, &mut acceptance);
+        for _ in 0..40 {
+            guesses.add(text.len(), 0, Some((9, 0.5)));
+            text.push(8);
+            guesses.learn(&text, &mut acceptance);
+        }
+        assert!(guesses.expected() < 0.15, "{}", guesses.expected());
+        assert!(acceptance.of(Support::Model(0.5)) < 0.1);
+        for _ in 0..400 {
+            text.push(8);
+            guesses.learn(&text, &mut acceptance);
+        }
+        assert!(guesses.expected() > 0.55, "{}", guesses.expected());
+        // One that cannot guess is not asked for a while.
+        guesses.add(text.len(), 0, None);
+        assert!(guesses.expected() == 0.0 && guesses.of(text.len()).is_empty());
+    }
+
+    #[test]
+    fn a_text_is_taken_in_where_what_is_left_pays_for_it() {
+        let (step, draft) = (costs(1.0), costs(0.1));
+        let prices = Prices {
+            step: &step,
+            draft: &draft,
+            reading: Some(0.02),
+        };
+        assert!(is_worth_seconds(prices, 20.0, 100.0, 0.8));
+        assert!(!is_worth_seconds(prices, 20.0, 10.0, 0.8));
+        assert!(!is_worth_seconds(prices, 0.1, 100.0, 0.1));
+        assert_eq!(bulk_of(prices, 1.0, 32), 32);
+        assert_eq!(bulk_of(prices, 2.6, 32), 128);
+        assert_eq!(bulk_of(prices, 0.05, 0), 0);
+        assert_eq!(
+            bulk_of(
+                Prices {
+                    reading: None,
+                    ..prices
+                },
+                9.0,
+                0
+            ),
+            8
+        );
+    }
 }

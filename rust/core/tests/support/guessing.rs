@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use ruvllm_core::clock::SteppedClock;
+use ruvllm_core::clock::{Clock, SteppedClock};
 use ruvllm_core::engine::{Engine, EngineConfig, Pause, Plan, PlanRow};
 use ruvllm_core::events::{Event, FinishReason, StoppedAt, Usage};
 use ruvllm_core::ids::{SequenceId, TokenId};
@@ -50,10 +51,40 @@ pub fn speculation(kind: Guesses, lengths: Lengths) -> Speculation {
         }
         _ => Arc::new(Scripts(kind)),
     };
+    let clock: Arc<dyn Clock> = match kind {
+        Guesses::Itself | Guesses::Stranger => Arc::new(Restless::default()),
+        _ => Arc::new(SteppedClock::default()),
+    };
     Speculation {
         proposers,
         lengths,
-        clock: Arc::new(SteppedClock::default()),
+        clock,
+    }
+}
+
+/// The clock of a machine that others use: a step may seem to take a thousand times as long as the one before it, so that
+/// guesses pay and do not by turns.
+#[derive(Debug, Default)]
+struct Restless {
+    state: AtomicU64,
+    now: AtomicU64,
+}
+
+impl Clock for Restless {
+    fn nanoseconds(&self) -> u64 {
+        let next = |state: u64| {
+            Some(
+                state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1),
+            )
+        };
+        let state = self
+            .state
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
+            .unwrap_or_default();
+        let steps = 1 + (1 << ((state >> 33) % 11)) * 1000;
+        self.now.fetch_add(steps, Ordering::Relaxed) + steps
     }
 }
 

@@ -14,8 +14,10 @@ use crate::threads::ThreadPool;
 const TIMES_THE_CACHE: u64 = 8;
 const FEWEST_BYTES: u64 = 1 << 30;
 const MOST_BYTES: u64 = 4 << 30;
-/// Of the memory that is free it takes no more than this part.
+/// Of the memory that is free it takes no more than this part; nothing is measured where that is less than twice the
+/// caches.
 const PART_OF_THE_FREE: u64 = 8;
+const FEWEST_TIMES: u64 = 2;
 /// What a thread reads between two looks at the clock.
 const STRETCH: usize = 1 << 20;
 /// Bytes of a step of the loop, and how far ahead of it memory is asked for.
@@ -23,10 +25,14 @@ const STEP: usize = 512;
 const AHEAD: usize = 8192;
 const LINE_BYTES: usize = 64;
 
-/// Bytes a second; 0 where the system gives no memory.
-pub(super) fn bytes_per_second(pool: &ThreadPool) -> f64 {
+/// Bytes a second, where so many bytes are free; 0 where that is too little.
+pub(super) fn bytes_per_second(pool: &ThreadPool, free_bytes: Option<u64>) -> f64 {
     let threads = pool.threads();
-    let slice = (buffer_bytes() as usize / threads).next_multiple_of(STRETCH);
+    let caches = last_cache_bytes(Path::new("/sys/devices/system/cpu")).unwrap_or(0);
+    let Some(bytes) = buffer_bytes(caches, free_bytes) else {
+        return 0.0;
+    };
+    let slice = (bytes as usize / threads).next_multiple_of(STRETCH);
     let Ok(mut buffer) = Arena::default().zeroed(slice * threads) else {
         return 0.0;
     };
@@ -43,22 +49,10 @@ pub(super) fn bytes_per_second(pool: &ThreadPool) -> f64 {
     })
 }
 
-fn buffer_bytes() -> u64 {
-    let caches = last_cache_bytes(Path::new("/sys/devices/system/cpu")).unwrap_or(0);
+fn buffer_bytes(caches: u64, free_bytes: Option<u64>) -> Option<u64> {
     let wanted = (caches * TIMES_THE_CACHE).clamp(FEWEST_BYTES, MOST_BYTES);
-    let free = std::fs::read_to_string("/proc/meminfo")
-        .ok()
-        .and_then(|text| free_bytes(&text));
-    wanted.min(free.unwrap_or(MOST_BYTES) / PART_OF_THE_FREE)
-}
-
-/// What `/proc/meminfo` says that programs can have.
-fn free_bytes(meminfo: &str) -> Option<u64> {
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kilobytes.checked_mul(1024)
+    let room = free_bytes.map_or(FEWEST_BYTES, |bytes| bytes / PART_OF_THE_FREE);
+    Some(wanted.min(room)).filter(|bytes| *bytes >= caches * FEWEST_TIMES && *bytes > 0)
 }
 
 /// Bytes of all last-level caches, each counted once, where the system tells.
@@ -169,18 +163,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn free_memory_is_what_the_system_says() {
-        let text = "MemTotal:       24546968 kB\nMemAvailable:   20971520 kB\n";
-        assert_eq!(free_bytes(text), Some(20 << 30));
-        assert_eq!(free_bytes("MemTotal: 5 kB\n"), None);
-        assert_eq!(free_bytes("MemAvailable: 99999999999999999999 kB\n"), None);
+    fn the_buffer_is_larger_than_caches_and_a_part_of_what_is_free() {
+        const MIB: u64 = 1 << 20;
+        assert_eq!(buffer_bytes(32 * MIB, Some(64 << 30)), Some(1024 * MIB));
+        assert_eq!(buffer_bytes(256 * MIB, Some(64 << 30)), Some(2048 * MIB));
+        assert_eq!(buffer_bytes(1 << 30, Some(64 << 30)), Some(4 << 30));
+        assert_eq!(buffer_bytes(32 * MIB, Some(2 << 30)), Some(256 * MIB));
+        assert_eq!(buffer_bytes(32 * MIB, Some(256 * MIB)), None);
+        assert_eq!(buffer_bytes(0, None), Some(1024 * MIB));
     }
 
     #[test]
     fn shared_caches_count_once() {
         assert_eq!(kilobytes("32768K\n"), Some(32768));
         assert_eq!(kilobytes("32M"), None);
-        assert!((1..=MOST_BYTES).contains(&buffer_bytes()));
         assert_eq!(last_cache_bytes(Path::new("/nowhere")), None);
     }
 }

@@ -24,18 +24,18 @@ use crate::threads::ThreadPool;
 pub struct Peaks {
     /// Threads that worked together.
     pub threads: usize,
-    /// Bytes read from memory in a second, all threads together; 0 where there was no memory to read.
+    /// Bytes read from memory in a second, all threads together; 0 where there was too little to read.
     pub memory_bytes_per_second: f64,
     /// The products of each instruction set that is here.
     pub instructions: Vec<InstructionPeak>,
 }
 
 impl Peaks {
-    /// Measures with the threads of `pool`, which should have nothing else to do.
-    pub fn measure(pool: &ThreadPool) -> Self {
+    /// Measures with the threads of `pool`, which should have nothing else to do, where so many bytes are free.
+    pub fn measure(pool: &ThreadPool, free_bytes: Option<u64>) -> Self {
         Self {
             threads: pool.threads(),
-            memory_bytes_per_second: memory::bytes_per_second(pool),
+            memory_bytes_per_second: memory::bytes_per_second(pool, free_bytes),
             instructions: chains()
                 .iter()
                 .filter(|chain| (chain.is_here)())
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn every_instruction_here_has_a_plausible_figure() {
-        let peaks = Peaks::measure(&ThreadPool::new(1));
+        let peaks = Peaks::measure(&ThreadPool::new(1), None);
         assert_eq!(peaks.threads, 1);
         let bytes = peaks.memory_bytes_per_second;
         assert!((1e6..2e12).contains(&bytes), "{bytes} bytes a second");
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn the_kernels_by_hand_have_theirs() {
-        let peaks = Peaks::measure(&ThreadPool::new(1));
+        let peaks = Peaks::measure(&ThreadPool::new(1), None);
         for isa in [
             "avx512",
             "avx512-base",
