@@ -73,6 +73,7 @@ class Script:
     key: str | None = None
     is_loading: bool = False
     metrics: list[str] = field(default_factory=list)
+    max_model_len: int | None = None  # the context of the models
     asked: list[dict[str, Any]] = field(default_factory=list)
     # What feedback and its undoing are answered with, in turn, and what was said.
     taught: list[dict[str, Any] | Refusal] = field(default_factory=list)
@@ -114,9 +115,11 @@ class ScriptedServer:
         return None
 
     async def _models(self, request: Request) -> Response:
+        max_model_len = self.script.max_model_len
+        known = {} if max_model_len is None else {"max_model_len": max_model_len}
         parents = {**dict.fromkeys(self.script.models), **self.script.adapters}
         models = [
-            {"id": name, "object": "model", "created": 0, "owned_by": "test", "parent": parent}
+            {"id": name, "object": "model", "created": 0, "owned_by": "test", "parent": parent} | known
             for name, parent in parents.items()
         ]
         return self._refused(request) or JSONResponse({"object": "list", "data": models})

@@ -2,12 +2,14 @@
 // answers that are being written; an answer goes on being written while another conversation is looked at.
 
 import { announce } from "./announce.js";
-import { partThinking } from "./answer_view.js";
 import { takeCalls } from "./calls.js";
 import { streamAnswer } from "./completion.js";
-import { addMessage, newConversation, requestMessages, showVersion, shownMessages } from "./conversation.js";
+import {
+  addMessage, newConversation, removeMessage, requestMessages, showVersion, shownMessages,
+} from "./conversation.js";
 import { ask, ServerError } from "./server.js";
 import { lastSettings, samplingFields } from "./settings.js";
+import { partThinking } from "./thinking.js";
 import { Transcript } from "./transcript.js";
 import { troubleCard, unansweredCard } from "./trouble_card.js";
 
@@ -23,8 +25,8 @@ export class Chat {
   #transcript;
 
   /**
-   * `hooks`: changed() after every change, model() -> the one to ask, askForKey() -> whether there is one,
-   * cannotKeep(error) where the browser refuses to store.
+   * `hooks`: changed() after every change, model() -> the one to ask, askForKey() -> whether there is another one,
+   * cannotKeep(error) where the browser refuses to store, confirmDeletion(isLast) -> whether to delete an answer.
    */
   constructor(store, hooks) {
     this.#store = store;
@@ -33,7 +35,9 @@ export class Chat {
     this.#transcript = new Transcript({
       onAgain: (answer) => this.#answer(this.current, answer.parent),
       onGoOn: (answer) => this.#goOn(this.current, answer),
-      onEdit: (question, text) => this.#ask(question.parent, text),
+      onEdit: (question, text) => this.#ask(question.parent, text, question.files),
+      onEditAnswer: (answer, text) => this.#replaceAnswer(answer, text),
+      onDelete: (answer) => this.#removeAnswer(answer),
       onTaught: () => this.#keep(this.current),
       onVersion: (version) => {
         showVersion(this.current, version);
@@ -67,9 +71,9 @@ export class Chat {
     this.#draw();
   }
 
-  /** Sends what the user typed. */
-  send(text) {
-    this.#ask(this.current.leaf, text);
+  /** Sends what the user typed, with the files that go along. */
+  send(text, files = []) {
+    this.#ask(this.current.leaf, text, files);
   }
 
   /** Ends the answer that is being written, keeping what there is. */
@@ -96,10 +100,11 @@ export class Chat {
     else this.#hooks.changed();
   }
 
-  async #ask(parent, text) {
+  async #ask(parent, text, files = []) {
     const conversation = this.current;
     await this.#end(conversation.id);
-    const question = addMessage(conversation, parent, { role: "user", content: text.trim() });
+    const said = { role: "user", content: text.trim(), ...(files.length && { files }) };
+    const question = addMessage(conversation, parent, said);
     await this.#answer(conversation, question.id);
   }
 
@@ -127,7 +132,35 @@ export class Chat {
     await this.#write(conversation, message, requestMessages(conversation, shownMessages(conversation)));
   }
 
+  // What the user makes of an answer stands beside it, as another answer would: nothing is lost.
+  async #replaceAnswer(answer, text) {
+    const conversation = this.current;
+    await this.#end(conversation.id);
+    const { thinking } = partThinking(answer);
+    const { calls, model } = answer;
+    const edited = { role: "assistant", content: text.trim(), thinking, finish: "edited", calls, model };
+    addMessage(conversation, answer.parent, edited);
+    this.#show(conversation);
+  }
+
+  async #removeAnswer(answer) {
+    const conversation = this.current;
+    const isLast = shownMessages(conversation).at(-1) === answer;
+    if (!(await this.#hooks.confirmDeletion(isLast))) return;
+    await this.#end(conversation.id);
+    removeMessage(conversation, answer);
+    this.#show(conversation);
+  }
+
+  // Shows what has become of a conversation, unless another one is looked at by now, and keeps it.
+  #show(conversation) {
+    this.#troubles.delete(conversation.id);
+    if (conversation === this.current) this.#draw();
+    this.#keep(conversation);
+  }
+
   async #write(conversation, message, messages) {
+    message.asked = Date.now();
     const run = { conversation, message, abort: new AbortController(), saved: Date.now(), ended: null };
     this.#runs.set(conversation.id, run);
     if (conversation === this.current) this.#draw();

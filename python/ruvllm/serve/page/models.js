@@ -12,6 +12,7 @@ export class Models {
   #adapterPicker = byId("adapter");
   #name = byId("model-name");
   #models = [];
+  #asked = new Set();
 
   constructor() {
     this.#picker.addEventListener("change", () => {
@@ -39,6 +40,17 @@ export class Models {
     this.#name.hidden = ids.length !== 1;
     this.#name.textContent = ids[0] ?? "";
     this.#showAdapters(remembered?.id);
+  }
+
+  /** How many tokens fit into the context of a model, null where that is not known. */
+  async contextOf(name) {
+    const found = () => this.#models.find(({ id }) => id === name)?.context ?? null;
+    // A server says it once it has loaded the model, which the first request may have made it do.
+    if (this.#models.length && found() === null && !this.#asked.has(name)) {
+      this.#asked.add(name);
+      this.#models = await listModels().catch(() => this.#models);
+    }
+    return found();
   }
 
   /** Says in the place of the name how it stands with the server. */

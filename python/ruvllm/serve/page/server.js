@@ -101,10 +101,15 @@ export function errorInStream({ message, code = null }) {
   return new ServerError("broken", message ?? "The server did not say why.", { code });
 }
 
-/** The models that the server offers, as {id, parent}; an adapter's parent is its model, a model has none. */
+/**
+ * The models that the server offers, as {id, parent, context}; an adapter's parent is its model, a model has none.
+ * `context` is how many tokens fit, null where the server does not say: it may not have loaded the model yet.
+ */
 export async function listModels() {
   const { data } = await (await ask("v1/models")).json();
   const ids = new Set(data.map(({ id }) => id));
   // Other servers say other things there; what is nobody's adapter is a model.
-  return data.map(({ id, parent }) => ({ id, parent: parent !== id && ids.has(parent) ? parent : null }));
+  return data.map(({ id, parent, max_model_len: context = null }) => {
+    return { id, parent: parent !== id && ids.has(parent) ? parent : null, context };
+  });
 }
