@@ -1,8 +1,10 @@
 """LaTeX's mathematics in an answer: set as MathML, given back when copied, and never damaged.
 
-What a formula becomes is written down here by hand, as MathML is written: `<mfrac>` has two children, `<msubsup>`
-its three in this order. Where it comes to looks, the browser is asked where things stand.
+What a formula becomes is written down here by hand, as MathML has it: `<mfrac>` has two children, `<msubsup>` its
+three in this order. Where it comes to looks, the browser is asked where things stand.
 """
+
+# ruff: noqa: E501, RUF001 - a formula stands in one line, and its signs look like letters
 
 import random
 import re
@@ -119,8 +121,9 @@ FORMULAS = """
 (text) => import('/page/markdown.js').then(({ renderMarkdown }) => {
   const box = document.createElement('div');
   box.append(...renderMarkdown(text));
-  const found = [...box.querySelectorAll('math')].map((one) => [one.getAttribute('data-written'), one.getAttribute('display')]);
-  for (const one of box.querySelectorAll('math')) one.replaceWith('\u25a1');
+  const formulas = [...box.querySelectorAll('math')];
+  const found = formulas.map((one) => [one.getAttribute('data-written'), one.getAttribute('display')]);
+  for (const one of formulas) one.replaceWith('\u25a1');
   return [found, box.textContent];
 })
 """
@@ -274,7 +277,8 @@ def test_it_is_set_as_formulas_are(page: Page, script: Script, ask: Ask) -> None
     ]
     ask("Math, please.")
     boxes = page.locator(".answer math :is(mi, mn, mo)").evaluate_all(
-        "(all) => Object.fromEntries(all.map((one) => [one.textContent, one.getBoundingClientRect().toJSON()]))"
+        """(all) => Object.fromEntries(
+             all.map((one) => [one.textContent, one.getBoundingClientRect().toJSON()]))"""
     )
     assert boxes["N"]["bottom"] <= boxes["D"]["top"]
     assert boxes["P"]["bottom"] < boxes["x"]["bottom"]
