@@ -53,7 +53,10 @@ def test_files_are_chosen_dropped_and_pasted_and_sent_fenced(
     page.get_by_role("button", name="Remove c.ts").click()
     ask("What is in them?")
     expect(chips(page)).to_have_count(0)
-    wanted = "a.py:\n```\nx = 1\n```\n\nb.md:\n````\n```\ncode\n```\n````\n\nd.txt:\n```\ngröße\n```\n\nWhat is in them?"
+    wanted = (
+        "a.py:\n```\nx = 1\n```\n\nb.md:\n````\n```\ncode\n```\n````\n\n"
+        "d.txt:\n```\ngröße\n```\n\nWhat is in them?"
+    )
     assert script.asked[-1]["messages"] == [{"role": "user", "content": wanted}]
     summaries = page.locator(".question .file summary")
     expect(summaries).to_have_text(["a.py (6 characters)", "b.md (12 characters)", "d.txt (5 characters)"])
