@@ -35,7 +35,7 @@ const drawer = new Drawer();
 const panel = new ServerPanel();
 const gauge = new ContextGauge((model) => models.contextOf(model));
 const chat = new Chat(store, {
-  changed, model: () => models.chosen(), askForKey: askForAnotherKey, cannotKeep, confirmDeletion,
+  changed, model: () => models.chosen(), askForKey: askForAnotherKey, cannotKeep, confirmDeletion, focusMessage,
 });
 const composer = new Composer({
   onSend: (text, files) => chat.send(text, files),
@@ -76,6 +76,11 @@ function cannotKeep(error) {
 function confirmDeletion(isLast) {
   const text = isLast ? "It goes for good." : "It goes for good, and what was said after it too.";
   return askWhether("Delete the answer?", text, "Delete");
+}
+
+// On a phone the focus would bring up the keyboard, over half of the page.
+function focusMessage() {
+  if (matchMedia("(hover: hover)").matches) composer.focus();
 }
 
 async function openFromAddress() {
@@ -179,6 +184,5 @@ addEventListener("popstate", openFromAddress);
 addEventListener("hashchange", openFromAddress);
 await openFromAddress();
 await changed();
-// On a phone the focus would bring up the keyboard, over half of the page.
-if (matchMedia("(hover: hover)").matches) composer.focus();
+focusMessage();
 await connect();

@@ -26,7 +26,8 @@ export class Chat {
 
   /**
    * `hooks`: changed() after every change, model() -> the one to ask, askForKey() -> whether there is another one,
-   * cannotKeep(error) where the browser refuses to store, confirmDeletion(isLast) -> whether to delete an answer.
+   * cannotKeep(error) where the browser refuses to store, confirmDeletion(isLast) -> whether to delete an answer,
+   * focusMessage() after what had the focus has gone.
    */
   constructor(store, hooks) {
     this.#store = store;
@@ -140,7 +141,7 @@ export class Chat {
     const { calls, model } = answer;
     const edited = { role: "assistant", content: text.trim(), thinking, finish: "edited", calls, model };
     addMessage(conversation, answer.parent, edited);
-    this.#show(conversation);
+    this.#show(conversation, "Answer edited.");
   }
 
   async #removeAnswer(answer) {
@@ -149,13 +150,17 @@ export class Chat {
     if (!(await this.#hooks.confirmDeletion(isLast))) return;
     await this.#end(conversation.id);
     removeMessage(conversation, answer);
-    this.#show(conversation);
+    this.#show(conversation, "Answer deleted.");
   }
 
   // Shows what has become of a conversation, unless another one is looked at by now, and keeps it.
-  #show(conversation) {
+  #show(conversation, what) {
     this.#troubles.delete(conversation.id);
-    if (conversation === this.current) this.#draw();
+    if (conversation === this.current) {
+      this.#draw();
+      this.#hooks.focusMessage();
+      announce(what);
+    }
     this.#keep(conversation);
   }
 

@@ -12,7 +12,7 @@ export class Models {
   #adapterPicker = byId("adapter");
   #name = byId("model-name");
   #models = [];
-  #asked = new Set();
+  #asked = new Map();
 
   constructor() {
     this.#picker.addEventListener("change", () => {
@@ -46,11 +46,15 @@ export class Models {
   async contextOf(name) {
     const found = () => this.#models.find(({ id }) => id === name)?.context ?? null;
     // A server says it once it has loaded the model, which the first request may have made it do.
-    if (this.#models.length && found() === null && !this.#asked.has(name)) {
-      this.#asked.add(name);
-      this.#models = await listModels().catch(() => this.#models);
+    if (this.#models.length && found() === null) {
+      if (!this.#asked.has(name)) this.#asked.set(name, this.#readAgain());
+      await this.#asked.get(name);
     }
     return found();
+  }
+
+  async #readAgain() {
+    this.#models = await listModels().catch(() => this.#models);
   }
 
   /** Says in the place of the name how it stands with the server. */
