@@ -111,7 +111,7 @@ def test_a_long_wait_for_the_first_word_is_counted(page: Page, script: Script, s
     script.answers = [Answer(held=release)]
     send("Hello?")
     waiting = page.locator(".waiting")
-    expect(waiting).to_have_text("No word yet, after 3 s")
+    expect(waiting).to_have_text("No word yet after 3 s")
     page.keyboard.press("Escape")
     expect(waiting).to_be_hidden()
     release.set()

@@ -124,6 +124,38 @@ def test_a_model_that_loads_is_awaited(page: Page, script: Script, send: Ask) ->
     expect(page.locator("#model-name")).to_have_text("scripted-1b")
 
 
+HALF = {"value": "loading", "progress": {"stages": ["text_model"], "current": "text_model", "value": 0.4567}}
+
+
+def test_how_far_a_model_is_loaded_is_shown_where_the_server_says_it(
+    page: Page, script: Script, send: Ask
+) -> None:
+    name = page.locator("#model-name")
+    script.statuses = ["loading", HALF, HALF, "ready"]
+    page.reload()
+    expect(name).to_have_text("scripted-1b (loading)")
+    expect(name).to_have_text("scripted-1b (loading, 45 %)")
+    expect(name).to_have_text("scripted-1b")
+    # And while an answer waits for it.
+    script.statuses = [HALF, {"value": "loaded"}]
+    script.answers = [Answer(held=threading.Event())]
+    send("Hello?")
+    waiting = page.locator(".waiting")
+    expect(waiting).to_have_text(re.compile(r"^The model scripted-1b is loading, 45 % after \d s$"))
+    expect(waiting).to_have_text(re.compile(r"^No word yet after \d s$"))
+    page.keyboard.press("Escape")
+    expect(waiting).to_have_count(0)
+
+
+def test_a_model_on_its_way_to_the_server_is_not_offered(page: Page, script: Script) -> None:
+    script.statuses = [{"value": "downloading", "progress": {"scripted-1b": {"done": 1, "total": 9}}}]
+    with page.expect_response("**/v1/models"):
+        page.reload()
+    page.wait_for_timeout(300)
+    expect(page.locator("#model option")).to_have_count(0)
+    expect(page.locator("#model-name")).to_have_text("")
+
+
 def test_messages_without_an_answer_go_out_as_one(page: Page, script: Script, send: Ask) -> None:
     """Templates of several families refuse two messages of the same side in a row."""
     script.answers = [Refusal.of(500, "no"), Answer(["Yes."])]

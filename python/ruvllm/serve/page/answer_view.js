@@ -5,14 +5,13 @@ import { answerFacts, endNote } from "./answer_facts.js";
 import { iconButton } from "./buttons.js";
 import { callView } from "./calls.js";
 import { copyButton } from "./clipboard.js";
+import { hasBegun } from "./conversation.js";
 import { element } from "./dom.js";
 import { FeedbackView } from "./feedback.js";
 import { GrowingMarkdown } from "./markdown.js";
 import { messageEditor } from "./message_editor.js";
 import { partThinking } from "./thinking.js";
 import { versionSwitch } from "./version_switch.js";
-
-const WAITING_FROM_S = 2;
 
 /** Shows an answer while it is written and after. */
 export class AnswerView {
@@ -25,7 +24,6 @@ export class AnswerView {
   #calls = element("div", { class: "calls" });
   #below = element("div", { class: "below" });
   #frame = null;
-  #clock = null;
 
   constructor(message) {
     this.#message = message;
@@ -36,21 +34,25 @@ export class AnswerView {
 
   /** Draws the message as it is now, once before the next frame however often this is called. */
   refresh() {
-    this.#clock ??= setInterval(() => this.#showWaiting(), 1000);
     this.#frame ??= requestAnimationFrame(() => {
       this.#frame = null;
       this.#draw(false);
-      this.#showWaiting();
       this.node.dispatchEvent(new Event("answer-grew", { bubbles: true }));
     });
+  }
+
+  /** Says what is waited for, as long as nothing has come. */
+  showWaiting(text) {
+    this.#waiting.textContent = text;
+    this.#waiting.hidden = hasBegun(this.#message);
   }
 
   /** Draws the message for good, with what can be done with it: `versions` of it, and the handlers of its buttons. */
   finish(versions, { onAgain, onGoOn, onVersion, onTaught, onEdit, onDelete }) {
     if (this.#frame !== null) cancelAnimationFrame(this.#frame);
-    this.#endWaiting();
     this.#frame = null;
     this.#draw(true);
+    this.#waiting.hidden = true;
     this.node.removeAttribute("aria-busy");
     this.#text.classList.remove("writing");
     const feedback = this.#message.completionId ? new FeedbackView(this.#message, onTaught) : null;
@@ -87,24 +89,9 @@ export class AnswerView {
     editor.focus();
   }
 
-  // How long nothing has come; by this browser's clock, since the server does not say how far it has read.
-  #showWaiting() {
-    const { content, thinking, calls, asked } = this.#message;
-    if (content || thinking || calls?.length || !this.node.isConnected) return this.#endWaiting();
-    const waited = Math.round((Date.now() - asked) / 1000);
-    this.#waiting.hidden = waited < WAITING_FROM_S;
-    this.#waiting.textContent = `No word yet, after ${waited} s`;
-    return undefined;
-  }
-
-  #endWaiting() {
-    clearInterval(this.#clock);
-    this.#clock = 0;
-    this.#waiting.hidden = true;
-  }
-
   #draw(complete) {
     const { thinking, said } = partThinking(this.#message);
+    if (hasBegun(this.#message)) this.#waiting.hidden = true;
     this.#thinking.hidden = thinking === "";
     if (this.#thoughts.textContent !== thinking) this.#thoughts.textContent = thinking;
     this.#thinking.firstChild.textContent = said || complete ? "Thoughts" : "Thinking…";

@@ -35,7 +35,13 @@ const drawer = new Drawer();
 const panel = new ServerPanel();
 const gauge = new ContextGauge((model) => models.contextOf(model));
 const chat = new Chat(store, {
-  changed, model: () => models.chosen(), askForKey: askForAnotherKey, cannotKeep, confirmDeletion, focusMessage,
+  changed,
+  model: () => models.chosen(),
+  loading: (model) => models.loading(model),
+  askForKey: askForAnotherKey,
+  cannotKeep,
+  confirmDeletion,
+  focusMessage,
 });
 const composer = new Composer({
   onSend: (text, files) => chat.send(text, files),
@@ -135,7 +141,7 @@ async function connect() {
     try {
       await models.load();
       gauge.show(shownMessages(chat.current));
-      return;
+      if (!models.areLoading) return;
     } catch (error) {
       if (error.kind === "key") {
         models.showState("The server wants a key");
@@ -147,8 +153,8 @@ async function connect() {
       const seconds = Math.round((Date.now() - since) / 1000);
       models.showState(error.kind === "loading" ? `The model is loading… ${seconds} s` : reason);
       if (!passes) return;
-      await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
     }
+    await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
   }
 }
 

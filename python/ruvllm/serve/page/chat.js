@@ -5,13 +5,14 @@ import { announce } from "./announce.js";
 import { takeCalls } from "./calls.js";
 import { streamAnswer } from "./completion.js";
 import {
-  addMessage, newConversation, removeMessage, requestMessages, showVersion, shownMessages,
+  addMessage, hasBegun, newConversation, removeMessage, requestMessages, showVersion, shownMessages,
 } from "./conversation.js";
 import { ask, ServerError } from "./server.js";
 import { lastSettings, samplingFields } from "./settings.js";
 import { partThinking } from "./thinking.js";
 import { Transcript } from "./transcript.js";
 import { troubleCard, unansweredCard } from "./trouble_card.js";
+import { tellWaiting } from "./waiting.js";
 
 const SAVE_EVERY_MS = 1000;
 const ASK_WHETHER_READY_MS = 1000;
@@ -25,9 +26,9 @@ export class Chat {
   #transcript;
 
   /**
-   * `hooks`: changed() after every change, model() -> the one to ask, askForKey() -> whether there is another one,
-   * cannotKeep(error) where the browser refuses to store, confirmDeletion(isLast) -> whether to delete an answer,
-   * focusMessage() after what had the focus has gone.
+   * `hooks`: changed() after every change, model() -> the one to ask, loading(model) -> how far it is loaded, null
+   * once it is, askForKey() -> whether there is another one, cannotKeep(error) where the browser refuses to store,
+   * confirmDeletion(isLast) -> whether to delete an answer, focusMessage() after what had the focus has gone.
    */
   constructor(store, hooks) {
     this.#store = store;
@@ -165,7 +166,6 @@ export class Chat {
   }
 
   async #write(conversation, message, messages) {
-    message.asked = Date.now();
     const run = { conversation, message, abort: new AbortController(), saved: Date.now(), ended: null };
     this.#runs.set(conversation.id, run);
     if (conversation === this.current) this.#draw();
@@ -179,6 +179,7 @@ export class Chat {
   async #follow(run, messages) {
     const model = await this.#hooks.model();
     const request = { model, messages, ...samplingFields(run.conversation.settings) };
+    this.#tellWaiting(run, model);
     const onPiece = (text, thinking, calls) => {
       run.message.content += text;
       run.message.thinking += thinking;
@@ -190,6 +191,14 @@ export class Chat {
     };
     const { firstTextMs, totalMs, ...answer } = await streamAnswer(request, { signal: run.abort.signal, onPiece });
     Object.assign(run.message, answer, { clock: { firstTextMs, totalMs } });
+  }
+
+  #tellWaiting(run, model) {
+    tellWaiting({
+      isOver: () => this.#runs.get(run.conversation.id) !== run || hasBegun(run.message),
+      loading: () => this.#hooks.loading(model),
+      show: (text) => run.conversation === this.current && this.#transcript.showWaiting(text),
+    });
   }
 
   // Marks the answer; gives the error to show, or null where the user stopped.
@@ -206,8 +215,7 @@ export class Chat {
 
   async #putAway({ conversation, message }, trouble) {
     this.#runs.delete(conversation.id);
-    const hasSaid = message.content || message.thinking || message.calls?.length;
-    const isEmpty = !hasSaid && message.finish !== "stop" && message.finish !== "length";
+    const isEmpty = !hasBegun(message) && message.finish !== "stop" && message.finish !== "length";
     if (isEmpty) {
       conversation.messages = conversation.messages.filter(({ id }) => id !== message.id);
       conversation.leaf = message.parent;

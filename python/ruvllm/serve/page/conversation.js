@@ -27,6 +27,9 @@ function titleOf({ content, files }) {
   return line.length > TITLE_CHARACTERS ? `${line.slice(0, TITLE_CHARACTERS - 1).trimEnd()}…` : line;
 }
 
+/** Whether anything of an answer has come. */
+export const hasBegun = ({ content, thinking, calls }) => Boolean(content || thinking || calls?.length);
+
 /** Takes a message away with all that follows it, and shows a version beside it, or else what was before. */
 export function removeMessage(conversation, message) {
   const others = versions(conversation, message).filter(({ id }) => id !== message.id);

@@ -73,6 +73,11 @@ export class Transcript {
     this.#answer?.refresh();
   }
 
+  /** Says what the answer that is being written waits for. */
+  showWaiting(text) {
+    this.#answer?.showWaiting(text);
+  }
+
   /** Opens the last message of the user for editing; says whether there is one. */
   editLastQuestion() {
     this.#lastQuestion?.edit();
