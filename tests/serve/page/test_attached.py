@@ -119,10 +119,11 @@ def test_files_come_back_from_an_export(page: Page, script: Script, ask: Ask, tm
     download.value.save_as(exported)
     message = json.loads(exported.read_text(encoding="utf-8"))["conversations"][0]["messages"][0]
     assert message["files"] == [{"name": "notes.txt", "text": "Buy milk."}]
-    page.keyboard.press("Control+k")
+    page.get_by_role("button", name="Delete “What is to do?”").dispatch_event("click")
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.locator(".conversation-link")).to_have_count(0)
     page.locator("#import-file").set_input_files(exported)
-    expect(page.locator(".conversation-link")).to_have_count(2)
-    page.locator(".conversation-link").first.click()
+    page.locator(".conversation-link").click()
     expect(page.locator(".question .file summary")).to_have_text("notes.txt (9 characters)")
 
 

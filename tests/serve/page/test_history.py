@@ -108,6 +108,13 @@ def test_a_deleted_answer_goes_with_what_followed(page: Page, script: Script, as
     dialog.get_by_role("button", name="Delete", exact=True).click()
     expect(page.locator(".answer .markdown")).to_have_text(["One."])
     expect(page.locator(".versions")).to_have_count(0)
+    # What goes for good is not kept out of sight either.
+    field = page.get_by_label("Find in titles and messages")
+    for gone in ("Two", "Second", "Three"):
+        field.fill(gone)
+        expect(page.locator("#conversation-list")).to_have_text("Nothing found.")
+        field.fill("")
+        expect(page.locator(".conversation-link")).to_have_count(1)
     page.get_by_role("button", name="Delete the answer").click()
     expect(dialog).not_to_contain_text("after it")
     dialog.get_by_role("button", name="Delete", exact=True).click()

@@ -1,10 +1,11 @@
 """Presets of the settings, the gauge of the context, boxes of tasks, and the wait for a first word."""
 
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.serve.page.scripted_server import Answer, Script
 
@@ -85,6 +86,21 @@ def test_the_context_that_a_conversation_fills(page: Page, script: Script, ask: 
     ask("Hello?")
     expect(gauge).to_have_text("Context: 104 of 110 tokens, 95 %")
     assert "nearly-full" in (gauge.get_attribute("class") or "")
+
+
+def test_the_context_of_a_model_that_the_first_message_had_loaded(
+    page: Page, script: Script, ask: Ask
+) -> None:
+    """The list of models said nothing of it yet when the page came; it is asked for again, and waited for."""
+
+    def late(route: Route) -> None:
+        time.sleep(0.5)
+        route.continue_()
+
+    page.route("**/v1/models", late)
+    script.max_model_len = 1040
+    ask("Hello?")
+    expect(page.locator("#context-gauge")).to_have_text("Context: 104 of 1,040 tokens, 10 %")
 
 
 def test_tasks_have_boxes(page: Page, script: Script, ask: Ask) -> None:
