@@ -73,6 +73,8 @@ INLINE = {
     r"\begin{array}{c|c} a & b \\ \hline c & d \end{array}": "mtable(mtr(a,b),mtr(c,d))",
     r"a \equiv b \pmod n": "mrow(a,≡,b,mrow(mspace,(mod\u00a0,n,)))",
     r"\boxed{42}": "mrow(42)",
+    r"\frac{\cancel{a}b}{\cancel{a}}": "mfrac(mrow(mrow(a),b),mrow(a))",
+    r"a\hspace{1em}\mathrel{R}b": "mrow(a,mspace,R,b)",
     r"-x": "mrow(−,x)",
     r"50\%": "mrow(50,%)",
     r"x\ge0": "mrow(x,≥,0)",
@@ -83,6 +85,7 @@ INLINE = {
 DISPLAYED = {
     r"\sum_{i=1}^{n} i = \frac{n(n+1)}{2}": "mrow(munderover(∑,mrow(i,=,1),n),i,=,mfrac(mrow(n,(,n,+,1,)),2))",
     r"\lim_{x \to 0} f": "mrow(munder(lim,mrow(x,→,0)),mspace,f)",
+    r"\mathop{\mathrm{argmax}}_x f": "mrow(munder(argmax,x),mspace,f)",
     r"\max_i x_i": "mrow(munder(max,i),mspace,msub(x,i))",
     r"\int_0^1": "msubsup(∫,0,1)",
     r"\begin{aligned} a &= b \\ &= c \end{aligned}": "mtable(mtr(a,mrow(=,b)),mtr(mrow,mrow(=,c)))",
@@ -92,7 +95,7 @@ DISPLAYED = {
 # What is not known, and what is no LaTeX: all of it stays as it was written.
 NOT_UNDERSTOOD = [
     r"\foo{x}", r"\frac{1}", "{a", "a}", "x^", "x^1^2", "_", r"\left( x", r"x \right)", r"\begin{matrix} a", "a & b",
-    r"\begin{foo} a \end{foo}", r"\begin{array}{p{3cm}} a \end{array}", r"\text{\foo}", r"\color{red}{x}", r"\ce{H2O}",
+    r"\begin{foo} a \end{foo}", r"\begin{array}{p{3cm}} a \end{array}", r"\text{\foo}", r"\color{red}{x}", r"\ce{H2O}", r"\hspace{3cm}",
     r"\constructor", r"\__proto__", r"\toString{x}", "\\", r"\limits_1", r"\sqrt", r"\not", r"\big q", "a#b", "x\x00y",
     "{" * 100 + "}" * 100, r"\frac" * 100 + "1" * 101, "a" * 5000,
 ]  # fmt: skip
@@ -138,6 +141,8 @@ FORMULAS = """
         (r"Before \[x\] after", [[r"\[x\]", "block"]], "Before □ after"),
         ("$$\nx\n= 1\n$$", [["$$\nx\n= 1\n$$", "block"]], "□"),
         ("Text:\n\\[\na\n- b\n+ c\n\\]\nand more", [["\\[\na\n- b\n+ c\n\\]", "block"]], "Text:□and more"),
+        ("So:\n\\begin{align*}\na &= b \\\\\n&= c\n\\end{align*}.",
+         [["\\begin{align*}\na &= b \\\\\n&= c\n\\end{align*}.", "block"]], "So:□"),
         ("\\[ x = 1 \\].", [["\\[ x = 1 \\].", "block"]], "□"),
         ("- a\n\n  $$\n  x\n  $$\n- b", [["$$\nx\n$$", "block"]], "a□b"),
         ("| a | b |\n|---|---|\n| $x$ | $y$ |", [["$x$", "inline"], ["$y$", "inline"]], "ab□□"),
@@ -195,7 +200,7 @@ GROW = """
 """
 PIECES = [
     "$$", "$", "\\[", "\\]", "\\(", "\\)", "x", " ", "\n", "\n\n", "\n$$\n", "\n\\[\n", "\n\\]\n", "\n- ", "a word",
-    "^2", "\\frac{a}{b}", "5", "= 1", ".", "| a | b |\n|---|---|\n", "> ", "    ",
+    "\n\\begin{align}\n", "\n\\end{align}\n", "\\begin{gather*}", "\\end{gather*}", "^2", "\\frac{a}{b}", "5", "= 1", ".", "| a | b |\n|---|---|\n", "> ", "    ",
 ]  # fmt: skip
 
 
@@ -268,13 +273,9 @@ def test_formulas_run_nothing_and_lead_nowhere(page: Page, script: Script, watch
 
 def test_it_is_set_as_formulas_are(page: Page, script: Script, ask: Ask) -> None:
     """By where the browser puts things: a numerator stands above its line, an exponent above its base."""
-    script.answers = [
-        Answer(
-            [
-                r"$$\frac{N}{D} \quad x^{P} \quad \sum_{B}^{T} \quad \begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}$$"
-            ]
-        )
-    ]
+    matrix = r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}"
+    parts = [r"\frac{N}{D}", "x^{P}", r"\sum_{B}^{T}", matrix, r"\bigg[ z \bigg]^Q"]
+    script.answers = [Answer(["$$" + r" \quad ".join(parts) + "$$"])]
     ask("Math, please.")
     boxes = page.locator(".answer math :is(mi, mn, mo)").evaluate_all(
         """(all) => Object.fromEntries(
@@ -288,6 +289,8 @@ def test_it_is_set_as_formulas_are(page: Page, script: Script, ask: Ask) -> None
     assert boxes["1"]["right"] <= boxes["2"]["left"]
     assert boxes["1"]["bottom"] <= boxes["3"]["top"]
     assert boxes["("]["height"] > boxes["1"]["height"] * 1.5
+    for fence in ("[", "]"):
+        assert boxes[fence]["height"] > boxes["z"]["height"] * 1.5
 
 
 def select(page: Page, first: str, last: str) -> None:

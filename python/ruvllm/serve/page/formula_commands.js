@@ -5,13 +5,20 @@ import { TABLES } from "./formula_symbols.js";
 import { FormulaError } from "./formula_tokens.js";
 import { operator, row, tableOf, words } from "./formula_tree.js";
 
+const KINDS = ["mathrel", "mathbin", "mathord", "mathopen", "mathclose", "mathpunct", "mathinner"];
+
 /** By name: (parts, tokens) => an item; `parts` are the reader's argument, optional, atom and rows. */
 export const COMMANDS = new Map(Object.entries({
   sqrt: ({ optional, argument }) => ({ type: "root", index: optional(), body: argument() }),
   begin: readTable,
   substack: readSubstack,
   boxed: ({ argument }) => ({ type: "boxed", body: argument() }),
+  cancel: ({ argument }) => ({ type: "cancelled", body: argument() }),
   phantom: ({ argument }) => ({ type: "phantom", body: argument() }),
+  hspace: readSpace,
+  // What kind of sign it is to count as; only that of a large one changes where its limits stand.
+  mathop: ({ argument }) => ({ ...row([argument()]), takesLimits: true }),
+  ...Object.fromEntries(KINDS.map((name) => [name, ({ argument }) => argument()])),
   overset: ({ argument }) => ({ type: "stack", above: argument(), base: argument(), below: null }),
   stackrel: ({ argument }) => ({ type: "stack", above: argument(), base: argument(), below: null }),
   underset: ({ argument }) => ({ type: "stack", below: argument(), base: argument(), above: null }),
@@ -62,6 +69,13 @@ function readName(_, tokens) {
   const text = tokens.takeGroup().replaceAll("\\,", "\u2009");
   if (!/^[\p{L}\p{N}\p{Zs}-]+$/u.test(text)) throw new FormulaError("that is no name");
   return { type: "function", text, takesLimits };
+}
+
+function readSpace(_, tokens) {
+  tokens.skipSign("*");
+  const found = /^ *(\d*\.?\d+) *(em|ex|pt|mu)$/.exec(tokens.takeGroup());
+  if (!found) throw new FormulaError("a width that is not known");
+  return { type: "space", width: Number(found[1]) * { em: 1, ex: 0.43, pt: 0.1, mu: 1 / 18 }[found[2]] };
 }
 
 function readTag(_, tokens) {

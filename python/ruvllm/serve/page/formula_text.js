@@ -1,10 +1,10 @@
-// Where formulas are in a text: between $ and $, $$ and $$, \( and \), \[ and \]. A dollar is often money, so what
-// stands between single ones has to look like a formula.
+// Where formulas are in a text: between $ and $, $$ and $$, \( and \), \[ and \], or in lines from \begin{align} to its
+// \end. A dollar is often money, so what stands between single ones has to look like a formula.
 
 const MAX_INLINE = 1000;
 const MAX_DISPLAY = 4000;
 const MAX_LINES = 200;
-const OPENS_LINE = /^ {0,3}(\$\$|\\\[)/;
+const OPENS_LINE = /^ {0,3}(?:\$\$|\\\[|\\begin\{((?:equation|align|gather|multline)\*?)\})/;
 const ENDINGS = { "$$": "$$", "\\[": "\\]", "\\(": "\\)" };
 // After a formula's end only a stop or a comma may stand, where it has its lines for itself.
 const AFTER = /^[ \t]*[.,;:]?[ \t]*$/;
@@ -55,15 +55,18 @@ function isMathematics(body) {
  * has not come, and no empty line either, it may still be one: then it is not closed.
  */
 export function formulaLines(lines, at) {
-  const opening = OPENS_LINE.exec(lines[at])?.[1];
+  const opening = OPENS_LINE.exec(lines[at]);
   if (!opening) return null;
+  const name = opening[1];
+  const ending = name ? `\\end{${name}}` : ENDINGS[opening[0].trimStart()];
   const last = Math.min(lines.length, at + MAX_LINES);
   for (let line = at; line < last; line += 1) {
     // Below a last line end nothing stands yet.
     if (lines[line].trim() === "") return line === lines.length - 1 ? openFormula(lines, at) : null;
-    const from = line === at ? lines[at].indexOf(opening) + 2 : 0;
-    const end = lines[line].indexOf(ENDINGS[opening], from);
-    if (end >= 0) return closedFormula(lines, at, line, end);
+    const end = lines[line].indexOf(ending, line === at ? opening[0].length : 0);
+    if (end < 0) continue;
+    const after = lines[line].slice(end + ending.length);
+    return AFTER.test(after) ? closedFormula(lines.slice(at, line + 1), { after, name, next: line + 1 }) : null;
   }
   return last < lines.length ? null : openFormula(lines, at);
 }
@@ -72,11 +75,10 @@ function openFormula(lines, at) {
   return { written: lines.slice(at).join("\n").trim(), body: "", next: lines.length, isClosed: false };
 }
 
-function closedFormula(lines, at, line, end) {
-  const after = lines[line].slice(end + 2);
-  if (!AFTER.test(after)) return null;
-  const written = lines.slice(at, line + 1).join("\n").trim();
-  // The stop after a formula is set as a part of it, or it would stand alone on the next line.
-  const inside = written.slice(2, written.length - after.trimEnd().length - 2);
-  return inside.trim() ? { written, body: inside + after.trim(), next: line + 1, isClosed: true } : null;
+// The stop after a formula is set as a part of it, or it would stand alone on the next line.
+function closedFormula(lines, { after, name, next }) {
+  const written = lines.join("\n").trim();
+  const inside = written.slice(0, written.length - after.trimEnd().length);
+  const body = name ? inside : inside.slice(2, -2);
+  return body.trim() ? { written, body: body + after.trim(), next, isClosed: true } : null;
 }

@@ -69,6 +69,7 @@ const VIEWS = {
   scripts: scriptsNode,
   table: tableNode,
   boxed: ({ body }, isLarge) => mathElement("mrow", { class: "formula-boxed" }, nodeOf(body, isLarge)),
+  cancelled: ({ body }, isLarge) => mathElement("mrow", { class: "formula-cancelled" }, nodeOf(body, isLarge)),
   phantom: ({ body }, isLarge) => mathElement("mphantom", {}, nodeOf(body, isLarge)),
 };
 
@@ -94,7 +95,8 @@ function rowNodes(items, isLarge) {
     const isSign = item.type === "operator" && /^[+−±∓]$/.test(item.text) && (!before || leavesOpen(before));
     const node = nodeOf(isSign ? { ...item, role: "prefix" } : item, isLarge);
     const name = item.type === "scripts" ? item.base : item;
-    const keepsOff = name.type === "function" && items[index + 1] && !isFence(items[index + 1]);
+    const isName = name.type === "function" || (name.type === "row" && name.takesLimits);
+    const keepsOff = isName && items[index + 1] && !isFence(items[index + 1]);
     return keepsOff ? [node, mathElement("mspace", { width: "0.1667em" })] : [node];
   });
 }
@@ -113,7 +115,8 @@ function fractionNode({ top, bottom, isLarge: isSet, isBinomial }) {
 function scriptsNode({ base, sub, sup, limits }, isLarge) {
   const takesLimits = base.takesLimits ?? (base.mark?.takesLimits && "always");
   const isAround = limits ?? (takesLimits === "always" || (takesLimits && isLarge));
-  const inner = nodeOf(base, isLarge);
+  // A sign grows in a row only, not where it is a base by itself.
+  const inner = base.type === "delimiter" ? mathElement("mrow", {}, nodeOf(base, isLarge)) : nodeOf(base, isLarge);
   // Where it is told, they stand around it also in a line.
   if (isAround && base.type === "large") inner.setAttribute("movablelimits", "false");
   const parts = [sub, sup].filter(Boolean).map((part) => nodeOf(part, false));
