@@ -73,6 +73,9 @@ class Script:
     key: str | None = None
     is_loading: bool = False
     metrics: list[str] = field(default_factory=list)
+    max_model_len: int | None = None  # the context of the models
+    # How the models stand, look for look; what is said last stays.
+    statuses: list[Any] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
     # What feedback and its undoing are answered with, in turn, and what was said.
     taught: list[dict[str, Any] | Refusal] = field(default_factory=list)
@@ -114,9 +117,13 @@ class ScriptedServer:
         return None
 
     async def _models(self, request: Request) -> Response:
+        max_model_len, statuses = self.script.max_model_len, self.script.statuses
+        known: dict[str, Any] = {} if max_model_len is None else {"max_model_len": max_model_len}
+        if statuses:
+            known["status"] = statuses.pop(0) if len(statuses) > 1 else statuses[0]
         parents = {**dict.fromkeys(self.script.models), **self.script.adapters}
         models = [
-            {"id": name, "object": "model", "created": 0, "owned_by": "test", "parent": parent}
+            {"id": name, "object": "model", "created": 0, "owned_by": "test", "parent": parent} | known
             for name, parent in parents.items()
         ]
         return self._refused(request) or JSONResponse({"object": "list", "data": models})

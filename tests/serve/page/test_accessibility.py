@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.serve.page.conftest import Watch
 from tests.serve.page.scripted_server import Answer, Script
 
 Ask = Callable[[str], None]
@@ -114,6 +115,59 @@ def test_names_and_contrast_everywhere(page: Page, script: Script, ask: Ask, sch
     check()
     page.get_by_role("button", name=re.compile("Delete “")).dispatch_event("click")
     check()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_names_and_contrast_of_what_is_not_always_there(
+    page: Page, script: Script, watch: Watch, ask: Ask, scheme: str
+) -> None:
+    page.emulate_media(color_scheme=scheme)
+    watch.expected.append("status of 401")
+    script.answers = [Answer(["- [x] done\n- [ ] open\n\n$$\\text{if } \\frac{a}{b}$$"], thinking="Hm.")]
+    script.max_model_len = 110
+
+    def check() -> None:
+        assert page.evaluate(NAMELESS) == []
+        assert page.evaluate(LOW_CONTRAST, 4.5) == []
+
+    file = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"Buy milk."}
+    page.locator("#attach-files").set_input_files(file)
+    expect(page.locator(".attachment")).to_have_count(1)
+    check()
+    ask("A long line.\n" * 400)
+    expect(page.locator(".nearly-full")).to_be_visible()
+    page.get_by_label("Find in titles and messages").fill("milk")
+    expect(page.locator(".excerpt")).to_be_visible()
+    check()
+    page.locator(".thoughts summary").click()
+    page.locator(".file summary").click()
+    page.get_by_role("button", name="Edit the answer").click()
+    check()
+    script.key = "sk-secret-1"
+    page.evaluate("sessionStorage.setItem('ruvllm.key', 'sk-wrong')")
+    page.reload()
+    expect(page.get_by_role("alert")).to_be_visible()
+    check()
+
+
+def test_the_focus_does_not_get_lost(page: Page, script: Script, ask: Ask) -> None:
+    """What had it may be gone after an edit or a deletion; then the field for the next message has it."""
+    script.answers = [Answer(["One."])]
+    ask("Count.")
+    message = page.get_by_label("Your message", exact=True)
+    page.get_by_role("button", name="Edit the answer").press("Enter")
+    page.get_by_label("The answer, edited").fill("Two.")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".answer .markdown")).to_have_text("Two.")
+    expect(message).to_be_focused()
+    expect(page.locator("#announcements")).to_have_text("Answer edited.")
+    page.get_by_role("button", name="Delete the answer").press("Enter")
+    page.keyboard.press("Enter")
+    expect(page.locator(".answer .markdown")).to_have_text("One.")
+    expect(message).to_be_focused()
+    page.keyboard.type("Typed.")
+    expect(message).to_have_value("Typed.")
+    expect(page.locator("#announcements")).to_have_text("Answer deleted.")
 
 
 def test_landmarks_and_headings(page: Page, script: Script, ask: Ask) -> None:

@@ -121,8 +121,10 @@ def test_the_browser_hears_of_all_modules_at_once(name: str, first: str) -> None
 
 
 def test_every_icon_that_is_used_is_there_and_none_besides() -> None:
-    symbols = set(re.findall(r'<symbol id="([\w-]+)"', (FOLDER / "icons.svg").read_text(encoding="utf-8")))
-    scripts = "\n".join(path.read_text(encoding="utf-8") for path in [*SCRIPTS, FOLDER / "index.html"])
-    assert set(re.findall(r'\bicon(?:Button)?\("([\w-]+)"', scripts)) <= symbols
-    unused = {name for name in symbols if not re.search(rf'"{name}"|icons\.svg#{name}"', scripts)}
-    assert not unused
+    icons = (
+        (FOLDER / "icons.js").read_text(encoding="utf-8").partition("const LINES = {")[2].partition("\n};")[0]
+    )
+    symbols = set(re.findall(r'^  "?([\w-]+)"?:', icons, re.MULTILINE))
+    scripts = "\n".join(path.read_text(encoding="utf-8") for path in SCRIPTS if path.name != "icons.js")
+    assert set(re.findall(r'\b(?:icon|iconButton|toolButton)\("([\w-]+)"', scripts)) <= symbols
+    assert not {name for name in symbols if f'"{name}"' not in scripts}

@@ -19,7 +19,7 @@ CASES = {
     "emphasis": "*a* **b** ***c*** _d_ __e__ **a *b* c** *a **b** c* snake_case_name 2 * 3 * 4 **a**b",
     "strikethrough": "~~gone~~ and ~~not",
     "code": "`a` ``b ` c`` `` ` `` `*x*` ` unclosed",
-    "escapes": r"\*no\* \# \\ \[x\] \` 1\. &amp; &lt;b&gt; &#42; &copy;",
+    "escapes": r"\*no\* \# \\ \[x] \` 1\. &amp; &lt;b&gt; &#42; &copy;",
     "links": "[a](https://example.org/) [b *c*](http://example.org/x?y=1&z=2) <https://example.org/auto> [d](<https://example.org/e>)",
     "titles": '[a](https://example.org/ "title") [b](https://example.org/(x)) [c] [d](',
     "bullets": "- a\n- b\n  - c\n  - d\n    - e\n- f\n\n* g\n\n+ h",

@@ -44,6 +44,7 @@ def test_a_conversation_and_what_the_server_measured(
     expect(facts).to_have_text(
         re.compile(r"^\d+(\.\d)? tokens/s7 tokensfirst token after \d+\.\d+ s\d+ of \d+ prompt")
     )
+    expect(page.locator("#context-gauge")).to_have_text(re.compile(r"^Context: \d+ of 8,192 tokens, "))
     ask("And of Italy?")
     expect(page.locator(".answer .markdown").nth(1)).to_contain_text("Rome")
     # The second prompt begins as the first went on, and that was computed already.

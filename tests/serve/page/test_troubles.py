@@ -1,5 +1,6 @@
 """What goes wrong is said in the conversation, with what can be done about it, and can be tried again."""
 
+import re
 import threading
 from collections.abc import Callable
 
@@ -115,12 +116,44 @@ def test_a_key_that_is_refused_while_talking_is_asked_for_and_the_message_sent(
 def test_a_model_that_loads_is_awaited(page: Page, script: Script, send: Ask) -> None:
     script.is_loading = True
     page.reload()
-    expect(page.locator("#model-name")).to_have_text("The model is loading…")
+    expect(page.locator("#model-name")).to_have_text(re.compile(r"^The model is loading… \d+ s$"))
     send("Hello?")
     expect(page.get_by_role("alert")).to_contain_text("as soon as the model is ready")
     script.is_loading = False
     expect(page.locator(".answer .markdown")).to_have_text("Hello.")
     expect(page.locator("#model-name")).to_have_text("scripted-1b")
+
+
+HALF = {"value": "loading", "progress": {"stages": ["text_model"], "current": "text_model", "value": 0.4567}}
+
+
+def test_how_far_a_model_is_loaded_is_shown_where_the_server_says_it(
+    page: Page, script: Script, send: Ask
+) -> None:
+    name = page.locator("#model-name")
+    script.statuses = ["loading", HALF, HALF, "ready"]
+    page.reload()
+    expect(name).to_have_text("scripted-1b (loading)")
+    expect(name).to_have_text("scripted-1b (loading, 45 %)")
+    expect(name).to_have_text("scripted-1b")
+    # And while an answer waits for it.
+    script.statuses = [HALF, {"value": "loaded"}]
+    script.answers = [Answer(held=threading.Event())]
+    send("Hello?")
+    waiting = page.locator(".waiting")
+    expect(waiting).to_have_text(re.compile(r"^The model scripted-1b is loading, 45 % after \d s$"))
+    expect(waiting).to_have_text(re.compile(r"^No word yet after \d s$"))
+    page.keyboard.press("Escape")
+    expect(waiting).to_have_count(0)
+
+
+def test_a_model_on_its_way_to_the_server_is_not_offered(page: Page, script: Script) -> None:
+    script.statuses = [{"value": "downloading", "progress": {"scripted-1b": {"done": 1, "total": 9}}}]
+    with page.expect_response("**/v1/models"):
+        page.reload()
+    page.wait_for_timeout(300)
+    expect(page.locator("#model option")).to_have_count(0)
+    expect(page.locator("#model-name")).to_have_text("")
 
 
 def test_messages_without_an_answer_go_out_as_one(page: Page, script: Script, send: Ask) -> None:
@@ -151,3 +184,68 @@ def test_a_browser_that_keeps_nothing_says_so(page: Page, script: Script, send: 
     send("Hello?")
     expect(page.locator(".answer .markdown")).to_have_text("Hello.")
     expect(page.locator(".conversation-link")).to_have_text(["Hello?"])
+
+
+@pytest.mark.parametrize("way", ["Enter", "click"])
+def test_fault_2_keys_typed_after_the_key_dialog_arrive(page: Page, script: Script, way: str) -> None:
+    script.key = "sk-secret-3"
+    page.reload()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Key", exact=True).fill("sk-secret-3")
+    if way == "Enter":
+        page.keyboard.press("Enter")
+    else:
+        dialog.get_by_role("button", name="Use this key").click()
+    expect(page.locator("#model-name")).to_have_text("scripted-1b")
+    message = page.get_by_label("Your message", exact=True)
+    expect(message).to_be_focused()
+    page.keyboard.type("Hello?")
+    expect(message).to_have_value("Hello?")
+
+
+def test_fault_3_a_key_that_is_not_known_is_said_to_be_so(page: Page, script: Script, send: Ask) -> None:
+    script.key = "sk-secret-4"
+    page.reload()
+    dialog = page.get_by_role("dialog")
+    field = dialog.get_by_label("Key", exact=True)
+    expect(field).to_be_visible()
+    expect(dialog.get_by_role("alert")).to_have_count(0)
+    field.fill("sk-wrong")
+    page.keyboard.press("Enter")
+    expect(dialog.get_by_role("alert")).to_contain_text("does not know this key")
+    expect(field).to_have_attribute("aria-invalid", "true")
+    expect(field).to_be_focused()
+    field.fill("sk-secret-4")
+    page.keyboard.press("Enter")
+    expect(page.locator("#model-name")).to_have_text("scripted-1b")
+    # The same where the key stops being known in the middle of a conversation.
+    script.key = "sk-secret-5"
+    send("Hello?")
+    expect(dialog.get_by_role("alert")).to_contain_text("does not know this key")
+    field.fill("sk-secret-5")
+    page.keyboard.press("Enter")
+    expect(page.locator(".answer .markdown")).to_have_text("Hello.")
+    # Who looks at a key that is known is not told that it is none.
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_role("button", name=re.compile("key…")).click()
+    expect(page.get_by_label("Key", exact=True)).to_have_attribute("type", "password")
+    expect(page.locator(".dialog [role=alert]")).to_have_count(0)
+
+
+def test_fault_5_icons_stay_when_the_server_is_gone(page: Page, script: Script, ask: Ask, send: Ask) -> None:
+    ask("Hello?")
+    page.route("**/*", lambda route: route.abort())
+    send("Still there?")
+    expect(page.get_by_role("alert")).to_contain_text("The server does not answer")
+    icons = page.locator(".icon").evaluate_all(
+        """(all) => all.filter((one) => one.checkVisibility()).map((one) => {
+          const box = one.getBBox();
+          return [one.parentElement.textContent, box.width > 3 && box.height > 3];
+        })"""
+    )
+    assert len(icons) > 10
+    assert [name for name, is_drawn in icons if not is_drawn] == []
+    page.get_by_role("button", name="Copy the answer").click()
+    expect(page.locator("#announcements")).to_contain_text(re.compile("Copied|did not allow"))
+    drawn = page.get_by_role("button", name="Copy the answer").locator(".icon")
+    assert drawn.evaluate("(one) => one.getBBox().width > 3")

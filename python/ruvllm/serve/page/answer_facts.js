@@ -63,5 +63,6 @@ const NOTES = {
   broken: "This answer broke off.",
   tool_calls: "The model waits for what its calls come to; this page runs no tools.",
   content_filter: "The server held the rest of this answer back.",
+  edited: "You edited this answer.",
   interrupted: "The page was closed before this answer was complete.",
 };

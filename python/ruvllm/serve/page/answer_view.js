@@ -2,25 +2,21 @@
 // facts below.
 
 import { answerFacts, endNote } from "./answer_facts.js";
+import { iconButton } from "./buttons.js";
 import { callView } from "./calls.js";
 import { copyButton } from "./clipboard.js";
-import { element, iconButton } from "./dom.js";
+import { hasBegun } from "./conversation.js";
+import { element } from "./dom.js";
 import { FeedbackView } from "./feedback.js";
 import { GrowingMarkdown } from "./markdown.js";
+import { messageEditor } from "./message_editor.js";
+import { partThinking } from "./thinking.js";
 import { versionSwitch } from "./version_switch.js";
-
-const THINKING = /^\s*<think>([\s\S]*?)(?:<\/think>|$)/;
-
-/** Parts what a model thinks from what it says, whether the server did so already or the text holds marks. */
-export function partThinking({ content, thinking = "" }) {
-  const found = thinking ? null : THINKING.exec(content);
-  if (!found) return { thinking: thinking.trim(), said: content };
-  return { thinking: found[1].trim(), said: content.slice(found[0].length).trimStart() };
-}
 
 /** Shows an answer while it is written and after. */
 export class AnswerView {
   #message;
+  #waiting = element("p", { class: "waiting", hidden: true });
   #text = element("div", { class: "markdown" });
   #markdown = new GrowingMarkdown(this.#text);
   #thoughts = element("div", { class: "thoughts-text" });
@@ -32,7 +28,7 @@ export class AnswerView {
   constructor(message) {
     this.#message = message;
     this.#text.classList.add("writing");
-    const parts = [this.#thinking, this.#text, this.#calls, this.#below];
+    const parts = [this.#thinking, this.#text, this.#waiting, this.#calls, this.#below];
     this.node = element("article", { class: "message answer", "aria-label": "Answer", "aria-busy": "true" }, ...parts);
   }
 
@@ -45,18 +41,28 @@ export class AnswerView {
     });
   }
 
-  /** Draws the message for good, with what can be done with it. */
-  finish(versions, { onAgain, onGoOn, onVersion, onTaught }) {
+  /** Says what is waited for, as long as nothing has come. */
+  showWaiting(text) {
+    this.#waiting.textContent = text;
+    this.#waiting.hidden = hasBegun(this.#message);
+  }
+
+  /** Draws the message for good, with what can be done with it: `versions` of it, and the handlers of its buttons. */
+  finish(versions, { onAgain, onGoOn, onVersion, onTaught, onEdit, onDelete }) {
     if (this.#frame !== null) cancelAnimationFrame(this.#frame);
     this.#frame = null;
     this.#draw(true);
+    this.#waiting.hidden = true;
     this.node.removeAttribute("aria-busy");
     this.#text.classList.remove("writing");
     const feedback = this.#message.completionId ? new FeedbackView(this.#message, onTaught) : null;
+    const edit = iconButton("edit", "Edit the answer", () => this.#edit(onEdit, edit));
     const actions = element("div", { class: "actions", role: "group", "aria-label": "This answer" },
       copyButton("Copy the answer", () => partThinking(this.#message).said),
       iconButton("again", "Answer again", onAgain),
       onGoOn && iconButton("forward", "Go on with this answer", onGoOn),
+      edit,
+      iconButton("bin", "Delete the answer", onDelete),
       feedback?.buttons,
       versionSwitch("answer", versions, this.#message, onVersion));
     const note = endNote(this.#message);
@@ -69,8 +75,23 @@ export class AnswerView {
     );
   }
 
+  #edit(onEdit, button) {
+    const show = (isEdited) => [this.#text, this.#below].forEach((part) => (part.hidden = isEdited));
+    const onCancel = () => {
+      editor.node.remove();
+      show(false);
+      button.focus();
+    };
+    const options = { label: "The answer, edited", confirm: "Keep", sendsOnEnter: false, onDone: onEdit, onCancel };
+    const editor = messageEditor(partThinking(this.#message).said, options);
+    show(true);
+    this.node.append(editor.node);
+    editor.focus();
+  }
+
   #draw(complete) {
     const { thinking, said } = partThinking(this.#message);
+    if (hasBegun(this.#message)) this.#waiting.hidden = true;
     this.#thinking.hidden = thinking === "";
     if (this.#thoughts.textContent !== thinking) this.#thoughts.textContent = thinking;
     this.#thinking.firstChild.textContent = said || complete ? "Thoughts" : "Thinking…";

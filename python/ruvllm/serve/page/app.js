@@ -1,13 +1,18 @@
 // Puts the page together: makes the parts and connects them. Nothing else imports this file.
 
+import { iconButton, textButton, toolButton } from "./buttons.js";
 import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
+import { ContextGauge } from "./context_gauge.js";
+import { shownMessages } from "./conversation.js";
 import { Conversations } from "./conversations.js";
 import { openDecisions } from "./decisions.js";
 import { askForText, askWhether, tell } from "./dialogs.js";
-import { byId, element, icon, iconButton, textButton } from "./dom.js";
-import { exchangeButtons } from "./exchange.js";
-import { askForKey } from "./key_dialog.js";
+import { byId, element } from "./dom.js";
+import { exchangeButtons, saveAsMarkdown } from "./exchange.js";
+import { copyFormulasAsWritten } from "./formula_copying.js";
+import { icon } from "./icons.js";
+import { askForAnotherKey, askForKey } from "./key_dialog.js";
 import { Models } from "./models.js";
 import { ServerPanel } from "./server_panel.js";
 import { rememberSettings } from "./settings.js";
@@ -28,13 +33,28 @@ const store = await Conversations.open();
 const models = new Models();
 const drawer = new Drawer();
 const panel = new ServerPanel();
-const chat = new Chat(store, { changed, model: () => models.chosen(), askForKey, cannotKeep });
+const gauge = new ContextGauge((model) => models.contextOf(model));
+const chat = new Chat(store, {
+  changed,
+  model: () => models.chosen(),
+  loading: (model) => models.loading(model),
+  askForKey: askForAnotherKey,
+  cannotKeep,
+  confirmDeletion,
+  focusMessage,
+});
 const composer = new Composer({
-  onSend: (text) => chat.send(text),
+  onSend: (text, files) => chat.send(text, files),
   onStop: () => chat.stop(),
   onEditLast: () => chat.editLastQuestion(),
 });
-const list = new ConversationList({ isWriting: (id) => chat.isWritingIn(id), onRename: rename, onRemove: remove });
+const list = new ConversationList({
+  isWriting: (id) => chat.isWritingIn(id),
+  find: (text) => store.find(text),
+  onRename: rename,
+  onRemove: remove,
+  onSave: async ({ id }) => saveAsMarkdown(await wholeConversation(id)),
+});
 let toldThatNothingIsKept = false;
 
 async function changed() {
@@ -43,17 +63,30 @@ async function changed() {
   byId("title").textContent = title;
   document.title = current.title ? `${title} – RuvLLM` : "RuvLLM";
   composer.showWriting(chat.isWriting);
+  gauge.show(shownMessages(current));
   // The address says which conversation is open, so that reloading and going back find it.
   const hash = current.messages.length ? `#${current.id}` : "";
   if (location.hash !== hash) history.pushState(null, "", hash || location.pathname + location.search);
   list.show(await store.heads(), current.id);
 }
 
+const wholeConversation = async (id) => (id === chat.current.id ? chat.current : store.load(id));
+
 function cannotKeep(error) {
   if (toldThatNothingIsKept) return;
   toldThatNothingIsKept = true;
   const reason = error?.message ?? "no reason given";
   tell("The browser does not keep this conversation", `Its storage refused: ${reason}. Export what you need.`);
+}
+
+function confirmDeletion(isLast) {
+  const text = isLast ? "It goes for good." : "It goes for good, and what was said after it too.";
+  return askWhether("Delete the answer?", text, "Delete");
+}
+
+// On a phone the focus would bring up the keyboard, over half of the page.
+function focusMessage() {
+  if (matchMedia("(hover: hover)").matches) composer.focus();
 }
 
 async function openFromAddress() {
@@ -72,7 +105,7 @@ function beginConversation() {
 async function rename({ id, title }) {
   const wanted = await askForText("Rename the conversation", "Title", { value: title });
   if (!wanted) return;
-  const conversation = id === chat.current.id ? chat.current : await store.load(id);
+  const conversation = await wholeConversation(id);
   Object.assign(conversation, { title: wanted, named: true });
   await store.save(conversation);
   changed();
@@ -103,22 +136,25 @@ function escape() {
 
 // Asks for the models until the server has them to give: it may be loading, or not be there yet.
 async function connect() {
+  const since = Date.now();
   for (;;) {
     try {
       await models.load();
-      return;
+      gauge.show(shownMessages(chat.current));
+      if (!models.areLoading) return;
     } catch (error) {
       if (error.kind === "key") {
         models.showState("The server wants a key");
-        if (!(await askForKey())) return;
+        if (!(await askForAnotherKey())) return;
         continue;
       }
       const passes = error.kind === "loading" || error.kind === "unreachable";
       const reason = `${error.title ?? "This page made a mistake"}: ${error.message}`;
-      models.showState(error.kind === "loading" ? "The model is loading…" : reason);
+      const seconds = Math.round((Date.now() - since) / 1000);
+      models.showState(error.kind === "loading" ? `The model is loading… ${seconds} s` : reason);
       if (!passes) return;
-      await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
     }
+    await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
   }
 }
 
@@ -126,12 +162,16 @@ function furnish() {
   const begin = element("button", { type: "button", class: "text-button new-conversation", onclick: beginConversation },
     icon("plus"), "New conversation");
   byId("new-conversation-place").append(begin);
-  const keys = iconButton("keyboard", "Keys", openShortcuts);
-  byId("sidebar-tools").prepend(themeButton(), ...exchangeButtons(store, changed), keys);
+  const about = "API: the interface for programs";
+  const docs = element("a", { class: "tool-button", href: "docs", title: about, "aria-label": about },
+    icon("code"), element("span", {}, "API"));
+  const keys = toolButton("keyboard", "Keys", "Keys", openShortcuts);
+  byId("sidebar-tools").append(themeButton(), ...exchangeButtons(store, changed), keys, docs);
   const decisions = iconButton("scales", "Decisions", () => openDecisions({ model: () => models.chosen() }));
   byId("topbar-tools").append(decisions, iconButton("sliders", "Settings", editSettings), panel.button);
   byId("suggestions").append(...SUGGESTIONS.map((text) => textButton(text, () => composer.suggest(text))));
   byId("keeping-notice").hidden = store.isKept;
+  copyFormulasAsWritten();
 }
 
 furnish();
@@ -150,6 +190,5 @@ addEventListener("popstate", openFromAddress);
 addEventListener("hashchange", openFromAddress);
 await openFromAddress();
 await changed();
-// On a phone the focus would bring up the keyboard, over half of the page.
-if (matchMedia("(hover: hover)").matches) composer.focus();
+focusMessage();
 await connect();

@@ -4,6 +4,7 @@
 import { checkedCalls } from "./calls.js";
 import { randomId } from "./dom.js";
 import { checkedSettings } from "./settings.js";
+import { checkedFiles } from "./text_files.js";
 
 const FORMAT = "ruvllm-conversations";
 const VERSION = 1;
@@ -66,6 +67,8 @@ function readMessage(message, where) {
   if (typeof message.thinking === "string") read.thinking = message.thinking;
   const calls = checkedCalls(message.calls);
   if (calls) read.calls = calls;
+  const files = checkedFiles(message.files);
+  if (files) read.files = files;
   if (typeof message.finish === "string") read.finish = message.finish;
   if (typeof message.model === "string") read.model = message.model;
   for (const name of ["timings", "usage", "clock"]) if (isNumbers(message[name])) read[name] = message[name];

@@ -1,6 +1,8 @@
-// Reads Markdown's blocks out of lines: headings, lists, quotes, tables, code, paragraphs. Gives plain objects
-// with the line each begins on and makes no DOM. A dialect of CommonMark with GitHub's tables: no HTML, no
+// Reads Markdown's blocks out of lines: headings, lists, quotes, tables, code, formulas, paragraphs. Gives plain
+// objects with the line each begins on and makes no DOM. A dialect of CommonMark with GitHub's tables: no HTML, no
 // reference links. The inside of paragraphs is read by inline.js when it is shown.
+
+import { formulaLines } from "./formula_text.js";
 
 const MAX_DEPTH = 16;
 const FENCE = /^( {0,3})(`{3,}(?=[^`]*$)|~{3,})[ \t]*(.*)$/;
@@ -46,6 +48,8 @@ function readBlock(lines, at, depth, raw) {
   if (FENCE.test(line)) return readFence(lines, at, raw);
   if (HEADING.test(line)) return readHeading(line, at);
   if (RULE.test(line)) return { block: { type: "rule" }, next: at + 1 };
+  const formula = formulaLines(lines, at);
+  if (formula) return { block: { type: "formula", ...formula, isDisplay: true }, next: formula.next };
   if (depth < MAX_DEPTH) {
     if (QUOTE.test(line)) return readQuote(lines, at, depth);
     if (ITEM.test(line)) return readList(lines, at, depth);
@@ -89,7 +93,7 @@ function interrupts(lines, at) {
   if (FENCE.test(line) || HEADING.test(line) || RULE.test(line) || QUOTE.test(line)) return true;
   const item = ITEM.exec(line);
   if (item) return !isBlank(item[6] ?? "") && (item[3] === undefined || Number(item[3]) === 1);
-  return isTable(lines, at);
+  return isTable(lines, at) || formulaLines(lines, at) !== null;
 }
 
 // Follows the lines inside a quote or a list item: whether the next one may go on lazily, without the mark.
@@ -219,7 +223,8 @@ function readTable(lines, at) {
 
 function beginsOther(lines, at) {
   const line = lines[at];
-  return [FENCE, HEADING, RULE, QUOTE, INDENTED, ITEM].some((pattern) => pattern.test(line));
+  const isOther = [FENCE, HEADING, RULE, QUOTE, INDENTED, ITEM].some((pattern) => pattern.test(line));
+  return isOther || formulaLines(lines, at) !== null;
 }
 
 function readParagraph(lines, at) {

@@ -2,14 +2,17 @@
 // answers that are being written; an answer goes on being written while another conversation is looked at.
 
 import { announce } from "./announce.js";
-import { partThinking } from "./answer_view.js";
 import { takeCalls } from "./calls.js";
 import { streamAnswer } from "./completion.js";
-import { addMessage, newConversation, requestMessages, showVersion, shownMessages } from "./conversation.js";
+import {
+  addMessage, hasBegun, newConversation, removeMessage, requestMessages, showVersion, shownMessages,
+} from "./conversation.js";
 import { ask, ServerError } from "./server.js";
 import { lastSettings, samplingFields } from "./settings.js";
+import { partThinking } from "./thinking.js";
 import { Transcript } from "./transcript.js";
 import { troubleCard, unansweredCard } from "./trouble_card.js";
+import { tellWaiting } from "./waiting.js";
 
 const SAVE_EVERY_MS = 1000;
 const ASK_WHETHER_READY_MS = 1000;
@@ -23,8 +26,9 @@ export class Chat {
   #transcript;
 
   /**
-   * `hooks`: changed() after every change, model() -> the one to ask, askForKey() -> whether there is one,
-   * cannotKeep(error) where the browser refuses to store.
+   * `hooks`: changed() after every change, model() -> the one to ask, loading(model) -> how far it is loaded, null
+   * once it is, askForKey() -> whether there is another one, cannotKeep(error) where the browser refuses to store,
+   * confirmDeletion(isLast) -> whether to delete an answer, focusMessage() after what had the focus has gone.
    */
   constructor(store, hooks) {
     this.#store = store;
@@ -33,7 +37,9 @@ export class Chat {
     this.#transcript = new Transcript({
       onAgain: (answer) => this.#answer(this.current, answer.parent),
       onGoOn: (answer) => this.#goOn(this.current, answer),
-      onEdit: (question, text) => this.#ask(question.parent, text),
+      onEdit: (question, text) => this.#ask(question.parent, text, question.files),
+      onEditAnswer: (answer, text) => this.#replaceAnswer(answer, text),
+      onDelete: (answer) => this.#removeAnswer(answer),
       onTaught: () => this.#keep(this.current),
       onVersion: (version) => {
         showVersion(this.current, version);
@@ -67,9 +73,9 @@ export class Chat {
     this.#draw();
   }
 
-  /** Sends what the user typed. */
-  send(text) {
-    this.#ask(this.current.leaf, text);
+  /** Sends what the user typed, with the files that go along. */
+  send(text, files = []) {
+    this.#ask(this.current.leaf, text, files);
   }
 
   /** Ends the answer that is being written, keeping what there is. */
@@ -96,10 +102,11 @@ export class Chat {
     else this.#hooks.changed();
   }
 
-  async #ask(parent, text) {
+  async #ask(parent, text, files = []) {
     const conversation = this.current;
     await this.#end(conversation.id);
-    const question = addMessage(conversation, parent, { role: "user", content: text.trim() });
+    const said = { role: "user", content: text.trim(), ...(files.length && { files }) };
+    const question = addMessage(conversation, parent, said);
     await this.#answer(conversation, question.id);
   }
 
@@ -127,6 +134,37 @@ export class Chat {
     await this.#write(conversation, message, requestMessages(conversation, shownMessages(conversation)));
   }
 
+  // What the user makes of an answer stands beside it, as another answer would: nothing is lost.
+  async #replaceAnswer(answer, text) {
+    const conversation = this.current;
+    await this.#end(conversation.id);
+    const { thinking } = partThinking(answer);
+    const { calls, model } = answer;
+    const edited = { role: "assistant", content: text.trim(), thinking, finish: "edited", calls, model };
+    addMessage(conversation, answer.parent, edited);
+    this.#show(conversation, "Answer edited.");
+  }
+
+  async #removeAnswer(answer) {
+    const conversation = this.current;
+    const isLast = shownMessages(conversation).at(-1) === answer;
+    if (!(await this.#hooks.confirmDeletion(isLast))) return;
+    await this.#end(conversation.id);
+    removeMessage(conversation, answer);
+    this.#show(conversation, "Answer deleted.");
+  }
+
+  // Shows what has become of a conversation, unless another one is looked at by now, and keeps it.
+  #show(conversation, what) {
+    this.#troubles.delete(conversation.id);
+    if (conversation === this.current) {
+      this.#draw();
+      this.#hooks.focusMessage();
+      announce(what);
+    }
+    this.#keep(conversation);
+  }
+
   async #write(conversation, message, messages) {
     const run = { conversation, message, abort: new AbortController(), saved: Date.now(), ended: null };
     this.#runs.set(conversation.id, run);
@@ -141,6 +179,7 @@ export class Chat {
   async #follow(run, messages) {
     const model = await this.#hooks.model();
     const request = { model, messages, ...samplingFields(run.conversation.settings) };
+    this.#tellWaiting(run, model);
     const onPiece = (text, thinking, calls) => {
       run.message.content += text;
       run.message.thinking += thinking;
@@ -152,6 +191,14 @@ export class Chat {
     };
     const { firstTextMs, totalMs, ...answer } = await streamAnswer(request, { signal: run.abort.signal, onPiece });
     Object.assign(run.message, answer, { clock: { firstTextMs, totalMs } });
+  }
+
+  #tellWaiting(run, model) {
+    tellWaiting({
+      isOver: () => this.#runs.get(run.conversation.id) !== run || hasBegun(run.message),
+      loading: () => this.#hooks.loading(model),
+      show: (text) => run.conversation === this.current && this.#transcript.showWaiting(text),
+    });
   }
 
   // Marks the answer; gives the error to show, or null where the user stopped.
@@ -168,8 +215,7 @@ export class Chat {
 
   async #putAway({ conversation, message }, trouble) {
     this.#runs.delete(conversation.id);
-    const hasSaid = message.content || message.thinking || message.calls?.length;
-    const isEmpty = !hasSaid && message.finish !== "stop" && message.finish !== "length";
+    const isEmpty = !hasBegun(message) && message.finish !== "stop" && message.finish !== "length";
     if (isEmpty) {
       conversation.messages = conversation.messages.filter(({ id }) => id !== message.id);
       conversation.leaf = message.parent;

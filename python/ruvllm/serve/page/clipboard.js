@@ -1,7 +1,9 @@
 // Puts text on the clipboard, also where the page came over plain HTTP and `navigator.clipboard` is missing.
 
 import { announce } from "./announce.js";
-import { element, icon, iconButton } from "./dom.js";
+import { iconButton } from "./buttons.js";
+import { element } from "./dom.js";
+import { icon } from "./icons.js";
 
 const CONFIRMATION_MS = 1500;
 

@@ -1,13 +1,17 @@
-// The field for the next message, and the button beside it: it sends, or stops what is being written.
+// The field for the next message, and the buttons beside it: one attaches files, one sends, or stops what is being
+// written.
 
 import { announce } from "./announce.js";
-import { byId, iconButton } from "./dom.js";
+import { Attachments } from "./attachments.js";
+import { iconButton } from "./buttons.js";
+import { byId } from "./dom.js";
 
-/** `onSend(text)`, `onStop()`, and `onEditLast()` for the up key in an empty field. */
+/** `onSend(text, files)`, `onStop()`, and `onEditLast()` for the up key in an empty field. */
 export class Composer {
   #field = byId("message");
   #send = iconButton("send", "Send", () => this.#submit(), { class: "icon-button send" });
   #stop;
+  #attachments = new Attachments(() => this.#fit());
   #isWriting = false;
   #handlers;
 
@@ -46,6 +50,10 @@ export class Composer {
     if (hadFocus) this.focus();
   }
 
+  get #isEmpty() {
+    return this.#field.value.trim() === "" && this.#attachments.isEmpty;
+  }
+
   #onKey(event) {
     // While an input method composes a character, Enter belongs to it.
     if (event.isComposing) return;
@@ -58,21 +66,21 @@ export class Composer {
   }
 
   #submit() {
-    const text = this.#field.value;
-    if (text.trim() === "") return;
+    if (this.#isEmpty) return;
     if (this.#isWriting) {
       announce("An answer is still being written. Escape stops it.");
       return;
     }
+    const text = this.#field.value;
     this.#field.value = "";
+    this.#handlers.onSend(text, this.#attachments.take());
     this.#fit();
-    this.#handlers.onSend(text);
   }
 
   // As high as its text, up to what the style sheet allows.
   #fit() {
     this.#field.style.height = "auto";
     this.#field.style.height = `${this.#field.scrollHeight}px`;
-    this.#send.disabled = this.#field.value.trim() === "";
+    this.#send.disabled = this.#isEmpty;
   }
 }

@@ -2,6 +2,7 @@
 // the last message of the branch that is shown. Plain data in, plain data out; keeping it is conversations.js's.
 
 import { randomId } from "./dom.js";
+import { sentText } from "./text_files.js";
 
 const TITLE_CHARACTERS = 60;
 
@@ -17,13 +18,28 @@ export function addMessage(conversation, parent, message) {
   conversation.messages.push(added);
   conversation.leaf = added.id;
   conversation.updated = Date.now();
-  if (!conversation.named && message.role === "user" && parent === null) conversation.title = titleOf(message.content);
+  if (!conversation.named && message.role === "user" && parent === null) conversation.title = titleOf(message);
   return added;
 }
 
-function titleOf(text) {
-  const line = text.trim().replace(/\s+/g, " ");
+function titleOf({ content, files }) {
+  const line = (content.trim() || files?.[0]?.name || "").replace(/\s+/g, " ");
   return line.length > TITLE_CHARACTERS ? `${line.slice(0, TITLE_CHARACTERS - 1).trimEnd()}…` : line;
+}
+
+/** Whether anything of an answer has come. */
+export const hasBegun = ({ content, thinking, calls }) => Boolean(content || thinking || calls?.length);
+
+/** Takes a message away with all that follows it, and shows a version beside it, or else what was before. */
+export function removeMessage(conversation, message) {
+  const others = versions(conversation, message).filter(({ id }) => id !== message.id);
+  const gone = new Set([message.id]);
+  // A message always stands after the one that it follows.
+  for (const { id, parent } of conversation.messages) if (gone.has(parent)) gone.add(id);
+  conversation.messages = conversation.messages.filter(({ id }) => !gone.has(id));
+  conversation.updated = Date.now();
+  if (others.length) showVersion(conversation, others.at(-1));
+  else conversation.leaf = message.parent;
 }
 
 /** The messages of the branch that is shown, first to last. */
@@ -57,7 +73,9 @@ export function showVersion(conversation, message) {
 export function requestMessages(conversation, messages) {
   const system = conversation.settings.system?.trim();
   const request = system ? [{ role: "system", content: system }] : [];
-  for (const { role, content } of messages) {
+  for (const message of messages) {
+    const { role } = message;
+    const content = sentText(message);
     const last = request.at(-1);
     if (last?.role === role) last.content += `\n\n${content}`;
     else if (content) request.push({ role, content });

@@ -2,6 +2,8 @@
 // shows without reading every message. Where the browser keeps nothing, they live as long as the tab and
 // `isKept` says so.
 
+import { excerptOf } from "./search.js";
+
 const DATABASE = "ruvllm";
 const HEADS = "heads";
 const BODIES = "bodies";
@@ -46,6 +48,16 @@ export class Conversations {
     return this.#database ? this.#read(BODIES, (store) => store.getAll()) : [...this.#loose.values()];
   }
 
+  /** Those in which a text stands: a map of ids to what is around it. */
+  async find(wanted) {
+    const found = new Map();
+    await this.#each((conversation) => {
+      const excerpt = excerptOf(conversation, wanted);
+      if (excerpt !== null) found.set(conversation.id, excerpt);
+    });
+    return found;
+  }
+
   async save(conversation) {
     if (!this.#database) this.#loose.set(conversation.id, conversation);
     else {
@@ -64,6 +76,27 @@ export class Conversations {
         bodies.delete(id);
       });
     }
+  }
+
+  // One after the other: all of them at once might be more than there is room for.
+  #each(visit) {
+    if (!this.#database) {
+      for (const conversation of this.#loose.values()) visit(conversation);
+      return Promise.resolve();
+    }
+    const request = this.#database.transaction(BODIES).objectStore(BODIES).openCursor();
+    return new Promise((resolve, reject) => {
+      request.onerror = () => reject(request.error);
+      request.onsuccess = () => {
+        const cursor = request.result;
+        if (!cursor) {
+          resolve();
+          return;
+        }
+        visit(cursor.value);
+        cursor.continue();
+      };
+    });
   }
 
   #read(storeName, request) {

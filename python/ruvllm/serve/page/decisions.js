@@ -1,9 +1,10 @@
 // The decisions playground: an input, typed questions about it, and how likely each answer is. What is typed stays
 // while the page is open.
 
+import { iconButton, textButton } from "./buttons.js";
 import { answerView } from "./decision_view.js";
 import { openDialog } from "./dialogs.js";
-import { element, iconButton, randomId, textButton } from "./dom.js";
+import { element, randomId } from "./dom.js";
 import { ask } from "./server.js";
 
 const KINDS = [["predicate", "Yes or no"], ["choice", "Choice"], ["score", "Score"]];

@@ -2,6 +2,7 @@
 // into markup, so what a model writes stays what it is, text.
 
 const SVG = "http://www.w3.org/2000/svg";
+const MATHML = "http://www.w3.org/1998/Math/MathML";
 
 /** An element with attributes (`onclick` and the like are listeners; false and null leave one out). */
 export function element(tag, attributes = {}, ...children) {
@@ -13,6 +14,11 @@ export function svgElement(tag, attributes = {}, ...children) {
   return furnish(document.createElementNS(SVG, tag), attributes, children);
 }
 
+/** The same for MathML. */
+export function mathElement(tag, attributes = {}, ...children) {
+  return furnish(document.createElementNS(MATHML, tag), attributes, children);
+}
+
 function furnish(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === false || value === null || value === undefined) continue;
@@ -21,24 +27,6 @@ function furnish(node, attributes, children) {
   }
   node.append(...children.filter((child) => child !== null && child !== undefined));
   return node;
-}
-
-/** An icon out of icons.svg; decoration only, whoever holds it has the name. */
-export function icon(name) {
-  const use = svgElement("use", { href: new URL(`icons.svg#${name}`, import.meta.url).href });
-  return svgElement("svg", { class: "icon", "aria-hidden": "true", focusable: "false" }, use);
-}
-
-/** A button that shows only an icon; its name is read aloud and shown on hovering. */
-export function iconButton(name, label, onclick, attributes = {}) {
-  const all = { type: "button", class: "icon-button", title: label, "aria-label": label, onclick, ...attributes };
-  return element("button", all, icon(name));
-}
-
-/** A button with a text, and an icon before it where one is named. */
-export function textButton(label, onclick, { iconName = null, kind = "plain" } = {}) {
-  const children = iconName ? [icon(iconName), label] : [label];
-  return element("button", { type: "button", class: `text-button ${kind}`, onclick }, ...children);
 }
 
 /** The element of the page with this id; the page's own markup is wrong where it is missing. */

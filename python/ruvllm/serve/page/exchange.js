@@ -2,8 +2,11 @@
 
 import { announce } from "./announce.js";
 import { archiveText, readArchive } from "./archive.js";
+import { toolButton } from "./buttons.js";
 import { tell } from "./dialogs.js";
-import { byId, element, iconButton } from "./dom.js";
+import { byId } from "./dom.js";
+import { fileNameOf, saveAsFile } from "./download.js";
+import { conversationMarkdown } from "./transcript_text.js";
 
 /** The two buttons; `onImported()` after conversations came in. */
 export function exchangeButtons(store, onImported) {
@@ -14,17 +17,19 @@ export function exchangeButtons(store, onImported) {
     if (file) await importFile(store, file, onImported);
   });
   return [
-    iconButton("download", "Export all conversations", () => exportAll(store)),
-    iconButton("upload", "Import conversations", () => input.click()),
+    toolButton("download", "Export", "Export all conversations", () => exportAll(store)),
+    toolButton("upload", "Import", "Import conversations", () => input.click()),
   ];
 }
 
+/** Saves what is shown of one conversation as Markdown. */
+export function saveAsMarkdown(conversation) {
+  saveAsFile(`${fileNameOf(conversation.title)}.md`, conversationMarkdown(conversation), "text/markdown");
+}
+
 async function exportAll(store) {
-  const blob = new Blob([archiveText(await store.loadAll())], { type: "application/json" });
-  const address = URL.createObjectURL(blob);
   const day = new Date().toISOString().slice(0, 10);
-  element("a", { href: address, download: `ruvllm-conversations-${day}.json` }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+  saveAsFile(`ruvllm-conversations-${day}.json`, archiveText(await store.loadAll()), "application/json");
 }
 
 async function importFile(store, file, onImported) {

@@ -2,7 +2,8 @@
 // an undo. Only below answers for which the server takes feedback.
 
 import { announce } from "./announce.js";
-import { element, iconButton, textButton } from "./dom.js";
+import { iconButton, textButton } from "./buttons.js";
+import { element } from "./dom.js";
 import { ask } from "./server.js";
 
 const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;

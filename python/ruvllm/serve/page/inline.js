@@ -1,7 +1,8 @@
 // Reads the inside of a paragraph: code, emphasis, links, line breaks. Gives a tree of plain objects
-// ({type: "text" | "code" | "break" | "em" | "strong" | "del" | "link", ...}) and makes no DOM.
+// ({type: "text" | "code" | "formula" | "break" | "em" | "strong" | "del" | "link", ...}) and makes no DOM.
 // HTML is text here. Links lead to http and https only; everything else that looks like one stays text.
 
+import { formulaAt } from "./formula_text.js";
 import { delimiter, pairDelimiters } from "./inline_marks.js";
 
 const MAX_DEPTH = 24;
@@ -10,7 +11,7 @@ const MAX_DESTINATION = 2000;
 const ESCAPABLE = /[!-/:-@[-`{-~]/;
 const ENTITY = /&(?:#(\d{1,7})|#[xX]([0-9a-fA-F]{1,6})|([a-z]{2,6}));/y;
 const ENTITIES = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'", nbsp: "\u00a0", copy: "©", hellip: "…" };
-const PLAIN = /[^\\`*_~[\]!<&\nh]+/y;
+const PLAIN = /[^\\`*_~[\]!<&\nh$]+/y;
 const BARE_ADDRESS = /https?:\/\/[^\s<>"'`\\^{|}]{1,2000}/y;
 const ANGLE_ADDRESS = /<(https?:\/\/[^\s<>]{1,2000})>/y;
 const TICKS = /`+/y;
@@ -43,7 +44,8 @@ function step(state) {
 }
 
 const HANDLERS = {
-  "\\": readEscape,
+  "\\": (state) => readFormula(state) || readEscape(state),
+  $: readFormula,
   "`": readCode,
   "*": readDelimiter,
   _: readDelimiter,
@@ -74,6 +76,11 @@ function take(state, token, length) {
   state.tokens.push(token);
   state.at += length;
   return true;
+}
+
+function readFormula(state) {
+  const found = formulaAt(state.text, state.at);
+  return found !== null && take(state, { type: "formula", ...found }, found.written.length);
 }
 
 function readEscape(state) {

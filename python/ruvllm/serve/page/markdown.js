@@ -5,11 +5,15 @@ import { parseBlocks } from "./blocks.js";
 import { copyButton } from "./clipboard.js";
 import { colouredPieces } from "./code_colours.js";
 import { element } from "./dom.js";
+import { formulaNode } from "./formula_view.js";
 import { parseInline } from "./inline.js";
 
 // The page's own headings come first, so an answer's begin at the third level.
 const FIRST_HEADING = 3;
 const MAX_COLOURED_CHARACTERS = 40_000;
+// A longer formula in a line may be wider than a phone; it scrolls by itself then.
+const LONG_FORMULA = 40;
+const TASK = /^\[([ xX])\][ \t]+/;
 
 /** The nodes of a whole text. */
 export function renderMarkdown(text) {
@@ -59,11 +63,14 @@ function withoutUnclearLine(text) {
 }
 
 // A block is settled once another begins after it. A beginning on a line that is still being written does not
-// count: "2" is a paragraph, and "2. b" the next item of the list above.
+// count: "2" is a paragraph, and "2. b" the next item of the list above. Nor does a formula whose end may still
+// turn out to be none: then its lines are the paragraph's above.
 function countSettled(blocks, numLines) {
   const settled = blocks.length - 1;
-  const stillWritten = settled > 0 && blocks[settled].start === numLines - 1;
-  return Math.max(0, stillWritten ? settled - 1 : settled);
+  if (settled < 1) return 0;
+  const { type, start, isClosed, next } = blocks[settled];
+  const isUnclear = start === numLines - 1 || (type === "formula" && (!isClosed || next === numLines));
+  return isUnclear ? settled - 1 : settled;
 }
 
 const RENDERERS = {
@@ -74,6 +81,7 @@ const RENDERERS = {
   list: renderList,
   table: renderTable,
   code: renderCode,
+  formula: renderFormula,
 };
 
 function renderBlock(block) {
@@ -86,9 +94,21 @@ function renderHeading(block) {
 }
 
 function renderList(block) {
-  const items = block.items.map((blocks) => element("li", {}, ...itemNodes(blocks, block.loose)));
+  const items = block.items.map((blocks) => renderItem(blocks, block.loose));
   if (block.first === null) return element("ul", {}, ...items);
   return element("ol", { start: block.first === 1 ? null : block.first }, ...items);
+}
+
+// An item that begins with [ ] or [x] is a task, open or done.
+function renderItem(blocks, loose) {
+  const [first, ...others] = blocks;
+  const task = first?.type === "paragraph" ? TASK.exec(first.text) : null;
+  if (!task) return element("li", {}, ...itemNodes(blocks, loose));
+  const isDone = task[1] !== " ";
+  const label = isDone ? "Done" : "To do";
+  const box = element("input", { type: "checkbox", disabled: true, checked: isDone, "aria-label": label });
+  const rest = { ...first, text: first.text.slice(task[0].length) };
+  return element("li", { class: "task" }, box, ...itemNodes([rest, ...others], loose));
 }
 
 // The items of a tight list hold text without paragraphs.
@@ -126,6 +146,13 @@ function renderPiece({ kind, text }) {
   return kind ? element("span", { class: `code-${kind}` }, text) : document.createTextNode(text);
 }
 
+// What is not understood, or has not ended, is shown as it was written.
+function renderFormula(block) {
+  const node = block.isClosed ? formulaNode(block) : null;
+  if (!node) return element("p", { class: "formula-written" }, block.written);
+  return element("div", { class: "formula-block" }, node);
+}
+
 function inlineNodes(text) {
   return parseInline(text).map(renderInline);
 }
@@ -136,9 +163,17 @@ function renderInline(node) {
   if (node.type === "text") return document.createTextNode(node.text);
   if (node.type === "code") return element("code", {}, node.text);
   if (node.type === "break") return element("br");
+  if (node.type === "formula") return renderInlineFormula(node);
   const children = node.children.map(renderInline);
   if (node.type !== "link") return element(INLINE_TAGS[node.type], {}, ...children);
   // The title shows where the link really leads, whatever its text says.
   const attributes = { href: node.address, title: node.address, target: "_blank", rel: "noopener noreferrer nofollow" };
   return element("a", attributes, ...children);
+}
+
+function renderInlineFormula(formula) {
+  const node = formulaNode(formula);
+  if (!node) return document.createTextNode(formula.written);
+  if (formula.isDisplay) return element("span", { class: "formula-block" }, node);
+  return formula.body.length > LONG_FORMULA ? element("span", { class: "formula-long" }, node) : node;
 }

@@ -12,6 +12,7 @@ export class Models {
   #adapterPicker = byId("adapter");
   #name = byId("model-name");
   #models = [];
+  #asked = new Map();
 
   constructor() {
     this.#picker.addEventListener("change", () => {
@@ -33,12 +34,40 @@ export class Models {
     this.#models = await listModels();
     const remembered = this.#models.find(({ id }) => id === localStorage.getItem(NAME));
     const base = remembered?.parent ?? remembered?.id;
-    const ids = this.#models.filter(({ parent }) => parent === null).map(({ id }) => id);
-    this.#picker.replaceChildren(...ids.map((id) => option(id, id, base)));
-    this.#picker.hidden = ids.length < 2;
-    this.#name.hidden = ids.length !== 1;
-    this.#name.textContent = ids[0] ?? "";
+    const models = this.#models.filter(({ parent }) => parent === null);
+    this.#picker.replaceChildren(...models.map((model) => option(model.id, labelOf(model), base)));
+    this.#picker.hidden = models.length < 2;
+    this.#name.hidden = models.length !== 1;
+    this.#name.textContent = models.length ? labelOf(models[0]) : "";
     this.#showAdapters(remembered?.id);
+  }
+
+  /** How many tokens fit into the context of a model, null where that is not known. */
+  async contextOf(name) {
+    const found = () => this.#models.find(({ id }) => id === name)?.context ?? null;
+    // A server says it once it has loaded the model, which the first request may have made it do.
+    if (this.#models.length && found() === null) {
+      if (!this.#asked.has(name)) this.#asked.set(name, this.#readAgain());
+      await this.#asked.get(name);
+    }
+    return found();
+  }
+
+  async #readAgain() {
+    this.#models = await listModels().catch(() => this.#models);
+  }
+
+  /** Whether the server is loading any of them. */
+  get areLoading() {
+    return this.#models.some(({ loading }) => loading !== null);
+  }
+
+  /** How far the server has loaded a model, in words; null once it has, or where it does not say. */
+  async loading(name) {
+    await this.#readAgain();
+    const { parent = null, loading = null } = this.#models.find(({ id }) => id === name) ?? {};
+    if (loading === null) return null;
+    return [`The model ${parent ?? name} is loading`, loading].filter(Boolean).join(", ");
   }
 
   /** Says in the place of the name how it stands with the server. */
@@ -67,6 +96,10 @@ export class Models {
     this.#adapterPicker.replaceChildren(option("", "No adapter", selected), ...options);
     this.#adapterPicker.hidden = !adapters.length;
   }
+}
+
+function labelOf({ id, loading }) {
+  return loading === null ? id : `${id} (${["loading", loading].filter(Boolean).join(", ")})`;
 }
 
 function option(value, text, selected) {

@@ -1,8 +1,14 @@
-// One message of the user on the page, as it was typed, and the field to edit it.
+// One message of the user on the page, as it was typed, with its files, and the field to edit it. A long one is
+// folded, so that the answer is not a mile below.
 
+import { iconButton } from "./buttons.js";
 import { copyButton } from "./clipboard.js";
-import { element, iconButton, textButton } from "./dom.js";
+import { element } from "./dom.js";
+import { messageEditor } from "./message_editor.js";
 import { versionSwitch } from "./version_switch.js";
+
+const FOLDED_FROM_CHARACTERS = 2000;
+const FOLDED_FROM_LINES = 20;
 
 /** Shows a message; `onEdit(text)` gets what an edit made of it. */
 export class QuestionView {
@@ -23,33 +29,42 @@ export class QuestionView {
       iconButton("edit", "Edit the message", () => this.edit()),
       copyButton("Copy the message", () => this.#message.content),
       versionSwitch("message", this.#versions, this.#message, this.#handlers.onVersion));
-    this.node.replaceChildren(element("div", { class: "bubble" }, this.#message.content), actions);
+    const files = (this.#message.files ?? []).map(fileView);
+    const bubble = element("div", { class: "bubble" }, ...files, ...textNodes(this.#message.content));
+    this.node.replaceChildren(bubble, actions);
   }
 
   /** Puts a field in the place of the text. */
   edit() {
-    const field = element("textarea", { "aria-label": "Your message, edited", rows: "3" });
-    field.value = this.#message.content;
-    const cancel = () => {
+    const onCancel = () => {
       this.#show();
-      this.node.querySelector("button").focus();
+      this.node.querySelector(".actions button").focus();
     };
-    const send = () => {
-      if (field.value.trim()) this.#handlers.onEdit(field.value);
-    };
-    field.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-        event.preventDefault();
-        send();
-      } else if (event.key === "Escape") {
-        event.stopPropagation();
-        cancel();
-      }
-    });
-    const buttons = element("div", { class: "edit-buttons" },
-      textButton("Cancel", cancel), textButton("Send", send, { kind: "primary" }));
-    this.node.replaceChildren(element("div", { class: "editor" }, field, buttons));
-    field.focus();
-    field.setSelectionRange(field.value.length, field.value.length);
+    const onDone = (text) => this.#handlers.onEdit(text);
+    const options = { label: "Your message, edited", confirm: "Send", sendsOnEnter: true, onDone, onCancel };
+    const editor = messageEditor(this.#message.content, options);
+    this.node.replaceChildren(editor.node);
+    editor.focus();
   }
+}
+
+// A file that came along, folded away.
+function fileView({ name, text }) {
+  const summary = element("summary", {}, `${name} (${text.length.toLocaleString()} characters)`);
+  return element("details", { class: "file" }, summary, element("pre", { tabindex: "0" }, text));
+}
+
+function textNodes(text) {
+  const isLong = text.length > FOLDED_FROM_CHARACTERS || text.split("\n").length > FOLDED_FROM_LINES;
+  if (!isLong) return [text];
+  const whole = element("div", { class: "folded" }, text);
+  const button = element("button", { type: "button", class: "fold", "aria-expanded": "false" });
+  const show = (isFolded) => {
+    whole.classList.toggle("folded", isFolded);
+    button.setAttribute("aria-expanded", String(!isFolded));
+    button.textContent = isFolded ? `Show all ${text.length.toLocaleString()} characters` : "Show less";
+  };
+  button.addEventListener("click", () => show(!whole.classList.contains("folded")));
+  show(true);
+  return [whole, button];
 }

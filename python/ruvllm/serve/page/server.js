@@ -101,10 +101,24 @@ export function errorInStream({ message, code = null }) {
   return new ServerError("broken", message ?? "The server did not say why.", { code });
 }
 
-/** The models that the server offers, as {id, parent}; an adapter's parent is its model, a model has none. */
+/**
+ * The models that the server offers, as {id, parent, context, loading}; an adapter's parent is its model, a model has
+ * none. `context` is how many tokens fit, null where the server does not say: it may not have loaded the model yet.
+ * `loading` is the share that is loaded, "" where that is not told, null where nothing is being loaded.
+ */
 export async function listModels() {
   const { data } = await (await ask("v1/models")).json();
-  const ids = new Set(data.map(({ id }) => id));
-  // Other servers say other things there; what is nobody's adapter is a model.
-  return data.map(({ id, parent }) => ({ id, parent: parent !== id && ids.has(parent) ? parent : null }));
+  // One that is on its way to the server answers nobody yet.
+  const here = data.filter(({ status }) => status?.value !== "downloading");
+  const ids = new Set(here.map(({ id }) => id));
+  return here.map(({ id, parent, max_model_len: context = null, status }) => {
+    // Other servers say other things there; what is nobody's adapter is a model.
+    return { id, parent: parent !== id && ids.has(parent) ? parent : null, context, loading: loadingOf(status) };
+  });
+}
+
+function loadingOf(status) {
+  if ((status?.value ?? status) !== "loading") return null;
+  const share = status.progress?.value;
+  return Number.isFinite(share) ? `${Math.floor(share * 100)} %` : "";
 }

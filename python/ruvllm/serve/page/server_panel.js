@@ -2,7 +2,8 @@
 // panel is open and the tab is seen.
 
 import { Sparkline } from "./chart.js";
-import { byId, element, iconButton } from "./dom.js";
+import { iconButton } from "./buttons.js";
+import { byId, element } from "./dom.js";
 import { parseMetrics, summarize } from "./metrics.js";
 import { ask } from "./server.js";
 

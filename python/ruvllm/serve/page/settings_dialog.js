@@ -1,9 +1,11 @@
 // The dialog for a conversation's settings. What is typed counts at once if it is well formed; else the field
 // says what is wrong and the former value stands.
 
+import { textButton } from "./buttons.js";
 import { readTools, writeTools } from "./calls.js";
 import { openDialog } from "./dialogs.js";
-import { element, textButton } from "./dom.js";
+import { element } from "./dom.js";
+import { presetField } from "./preset_field.js";
 import { schemaField } from "./schema_field.js";
 import { FIELDS, FIRST_SETTINGS, readField, readStops, writeStops } from "./settings.js";
 
@@ -14,6 +16,11 @@ export function openSettings(settings, { onChange, onKey, model }) {
     current = { ...current, [name]: value };
     if (value === null) delete current[name];
     onChange(current);
+  };
+  const replace = (wanted) => {
+    current = wanted;
+    onChange(current);
+    draw();
   };
   const draw = () => {
     const numbers = FIELDS.map((field) => {
@@ -31,17 +38,16 @@ export function openSettings(settings, { onChange, onKey, model }) {
     );
   };
   const form = element("div", { class: "dialog-form" });
+  const presets = element("div", { class: "dialog-form" }, presetField({ current: () => current, onChoose: replace }));
   const reset = textButton("Sampling as at first", () => {
     const { system, tools, schema } = current;
-    current = { ...FIRST_SETTINGS, system, ...(tools && { tools }), ...(schema && { schema }) };
-    onChange(current);
-    draw();
+    replace({ ...FIRST_SETTINGS, system, ...(tools && { tools }), ...(schema && { schema }) });
   });
   const key = textButton("Server’s key…", onKey, { iconName: "key" });
   const buttons = element("div", { class: "dialog-buttons" }, key, reset);
   draw();
   const note = element("p", { class: "hint" }, "For this conversation; new ones begin with the same.");
-  openDialog("Settings", [note, form, buttons], { kind: "wide" });
+  openDialog("Settings", [note, presets, form, buttons], { kind: "wide" });
 }
 
 function systemField(value, onValue) {

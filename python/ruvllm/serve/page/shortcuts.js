@@ -11,6 +11,7 @@ const LIST = [
   [["Ctrl", "B"], "Show or hide the conversations"],
   [["/"], "Go to the message field"],
   [["↑"], "In the empty field: edit your last message"],
+  [["Ctrl", "Enter"], "In an answer that you edit: keep it"],
   [["?"], "This list"],
 ];
 

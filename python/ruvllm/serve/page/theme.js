@@ -1,7 +1,8 @@
 // Light, dark, or what the system has; the choice stays in this browser. theme_first.js sets it on loading.
 
 import { announce } from "./announce.js";
-import { icon, iconButton } from "./dom.js";
+import { toolButton } from "./buttons.js";
+import { icon } from "./icons.js";
 
 const NAME = "ruvllm.theme";
 const THEMES = [
@@ -12,7 +13,7 @@ const THEMES = [
 
 /** A button that goes to the next theme. */
 export function themeButton() {
-  const button = iconButton("contrast", "", () => {
+  const button = toolButton("contrast", "Theme", "", () => {
     const next = THEMES[(THEMES.indexOf(current()) + 1) % THEMES.length];
     choose(next);
     show(button, next);
@@ -35,7 +36,7 @@ function choose({ name }) {
 }
 
 function show(button, theme) {
-  button.replaceChildren(icon(theme.icon));
+  button.firstChild.replaceWith(icon(theme.icon));
   button.title = theme.label;
   button.setAttribute("aria-label", theme.label);
 }

@@ -4,7 +4,8 @@
 import { endedEarly } from "./answer_facts.js";
 import { AnswerView } from "./answer_view.js";
 import { shownMessages, versions } from "./conversation.js";
-import { byId, element, icon } from "./dom.js";
+import { byId, element } from "./dom.js";
+import { icon } from "./icons.js";
 import { QuestionView } from "./question_view.js";
 
 const NEAR_END_PIXELS = 80;
@@ -55,9 +56,14 @@ export class Transcript {
       this.#answer = view;
       view.refresh();
     } else {
-      const onGoOn = message === last && endedEarly(message) ? () => this.#handlers.onGoOn(message) : null;
-      const onTaught = () => this.#handlers.onTaught();
-      view.finish(siblings, { onAgain: () => this.#handlers.onAgain(message), onGoOn, onVersion, onTaught });
+      view.finish(siblings, {
+        onAgain: () => this.#handlers.onAgain(message),
+        onGoOn: message === last && endedEarly(message) ? () => this.#handlers.onGoOn(message) : null,
+        onTaught: () => this.#handlers.onTaught(),
+        onEdit: (text) => this.#handlers.onEditAnswer(message, text),
+        onDelete: () => this.#handlers.onDelete(message),
+        onVersion,
+      });
     }
     return view;
   }
@@ -65,6 +71,11 @@ export class Transcript {
   /** Draws what the answer that is being written has become. */
   refreshAnswer() {
     this.#answer?.refresh();
+  }
+
+  /** Says what the answer that is being written waits for. */
+  showWaiting(text) {
+    this.#answer?.showWaiting(text);
   }
 
   /** Opens the last message of the user for editing; says whether there is one. */

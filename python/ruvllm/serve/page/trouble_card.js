@@ -1,6 +1,8 @@
 // What went wrong, in the conversation: the server's own words, what can be done, and a button to try again.
 
-import { element, icon, textButton } from "./dom.js";
+import { textButton } from "./buttons.js";
+import { element } from "./dom.js";
+import { icon } from "./icons.js";
 
 /**
  * A card about a ServerError. `onRetry` asks again, `onNew` begins a new conversation. Where the server said how

@@ -1,6 +1,7 @@
 // Goes between the versions of a message that editing or asking again has made.
 
-import { element, iconButton } from "./dom.js";
+import { iconButton } from "./buttons.js";
+import { element } from "./dom.js";
 
 /** "2 of 3" between two arrows, or null where there is one version only. */
 export function versionSwitch(what, versions, shown, onVersion) {
