@@ -248,3 +248,12 @@ def test_a_thread_that_does_not_start_is_its_requests_alone(monkeypatch: pytest.
             CompletionStream(loop, task()).completion()
         assert CompletionStream(loop, task()).completion().text == "abcde"
         assert loop.failure is None
+
+
+def test_an_engine_that_shows_no_steps_does_not_say_how_far_it_is() -> None:
+    with loop_over(letters) as loop:
+        stream = CompletionStream(loop, task())
+        while loop.load().running_requests:
+            assert stream.prompt_share is None
+        stream.completion()
+    assert stream.prompt_share == 1.0  # that much is known by its tokens
