@@ -1,5 +1,6 @@
 """The chat before a terminal, with the real engine and the real default model."""
 
+import json
 import re
 import sys
 import time
@@ -16,13 +17,14 @@ from tests.support.terminals import Terminal
 pytestmark = pytest.mark.real_model
 
 TINY = str(FIXTURES / "gguf" / "qwen2-bias-tied.gguf")
+LONG = "The lamp stands on the north side of the hill. " * 250
 
 
 @pytest.fixture
 def chat(smollm2_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
     monkeypatch.setenv("RUVLLM_HOME", str(tmp_path))
     command = [sys.executable, "-m", "ruvllm", "chat", str(smollm2_path), "-T", "0", "-q"]
-    terminal = Terminal([*command, "--system", "Answer in one sentence."])
+    terminal = Terminal([*command, "--system", "Answer in one sentence."], columns=80)
     terminal.wait_for(terminal.at_prompt, 50)
     yield terminal
     terminal.close()
@@ -52,7 +54,7 @@ def test_a_chat(chat: Terminal, smollm2_path: Path) -> None:
     assert chat.child.exitstatus == 0
 
 
-def test_the_share_of_a_long_prompt_is_the_engine_s(chat: Terminal) -> None:
+def test_the_share_of_a_long_prompt_is_the_engine_s(chat: Terminal, tmp_path: Path) -> None:
     shares: list[int] = []
 
     def first_word() -> bool:
@@ -62,7 +64,11 @@ def test_the_share_of_a_long_prompt_is_the_engine_s(chat: Terminal) -> None:
 
     chat.say("/set max_tokens 2")
     chat.wait_for("max_tokens: 2")
-    chat.say("What comes here again and again? " + "The lamp stands on the north side of the hill. " * 250)
+    messages = [{"role": "user", "content": LONG}, {"role": "assistant", "content": "Yes."}]
+    (tmp_path / "long.json").write_text(json.dumps(messages))
+    chat.say(f"/load {tmp_path}/long.json")
+    chat.wait_for("long: 1 turn")
+    chat.say("Where does the lamp stand?")
     begun = time.monotonic()
     chat.wait_for(first_word, 55)
     assert shares == sorted(shares)
