@@ -56,8 +56,8 @@ class LocalPartner:
 
     @property
     def title(self) -> str:
-        """The model's name, of a path what it ends in."""
-        return self._llm.name
+        """The name that was asked for, of a path what it ends in."""
+        return hub.called(self._model, hub.DEFAULT_REGISTRY)
 
     @property
     def model(self) -> str:
