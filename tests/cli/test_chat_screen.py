@@ -153,7 +153,7 @@ def test_what_is_typed_ahead_is_the_next_question_and_nothing_of_the_answer(chat
     chat.type("next que")
     time.sleep(0.3)
     chat.read()
-    assert "next" not in chat.screen.text
+    assert "next" not in chat.written
     chat.type("x\x7fstion\x1b\rof two lines\r")
     chat.wait_for("You said: next question\nof two lines")
     shown = chat.lines

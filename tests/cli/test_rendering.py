@@ -6,7 +6,7 @@ import time
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ruvllm.cli.rendering.answer_view import AnswerView
@@ -212,6 +212,15 @@ def test_marks_are_left_out(text: str, lines: str) -> None:
     assert shown(text, columns=80).lines == [lines]
 
 
+def test_what_is_never_closed_is_held_for_a_while_and_no_longer() -> None:
+    on = ScreenConsole(80)
+    view = MarkdownStream(on.console)
+    view.feed("a **" + "word " * 40)
+    assert "word" not in on.written.getvalue()
+    view.feed("word " * 60)
+    assert "a **word word" in on.shown().text
+
+
 def test_code_has_colours_also_of_what_an_earlier_line_began() -> None:
     screen = shown(ANSWER, columns=50)
     comment, string, word = screen.cell("# a comment"), screen.cell("# no comment"), screen.cell("def")
@@ -254,6 +263,7 @@ def test_what_has_scrolled_up_stays_as_it_is() -> None:
     assert low.shown().lines == tall.shown().lines == shown(ANSWER, columns=50).lines
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(0, len(ANSWER)), max_size=12), st.integers(12, 60))
 def test_any_cutting_gives_the_same(cuts: list[int], columns: int) -> None:
     places = [0, *sorted(cuts), len(ANSWER)]
@@ -264,6 +274,7 @@ def test_any_cutting_gives_the_same(cuts: list[int], columns: int) -> None:
     assert styles == [[row[x] for x in range(columns)] for row in whole.rows]
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=" \n*_`~#>-|[]1.\\ab", max_size=60))
 def test_whatever_is_written_nothing_but_marks_is_left_out(text: str) -> None:
     assert sorted(re.findall("[ab]", shown(text, columns=30).text)) == sorted(re.findall("[ab]", text))
