@@ -55,7 +55,7 @@ The end."""
 
 def shown(text: str, *, columns: int = 40, pieces: list[str] | None = None) -> Screen:
     on = ScreenConsole(columns)
-    view = MarkdownStream(on.console)
+    view = MarkdownStream(on.console, WaitingLine(on.console))
     for piece in [text] if pieces is None else pieces:
         view.feed(piece)
     view.close()
@@ -214,7 +214,7 @@ def test_marks_are_left_out(text: str, lines: str) -> None:
 
 def test_what_is_never_closed_is_held_for_a_while_and_no_longer() -> None:
     on = ScreenConsole(80)
-    view = MarkdownStream(on.console)
+    view = MarkdownStream(on.console, WaitingLine(on.console))
     view.feed("a **" + "word " * 40)
     assert "word" not in on.written.getvalue()
     view.feed("word " * 60)
@@ -244,7 +244,7 @@ def test_code_is_not_broken_so_that_it_can_be_copied() -> None:
 
 def test_a_line_of_code_with_tabs_and_wide_characters() -> None:
     on = ScreenConsole(30)
-    view = MarkdownStream(on.console)
+    view = MarkdownStream(on.console, WaitingLine(on.console))
     view.feed('```go\n\tx := "狼狼狼狼狼狼狼狼狼狼狼狼" // wide\n\treturn x\n```\n')
     view.close()
     assert "\treturn" in on.written.getvalue()
@@ -256,7 +256,7 @@ def test_what_has_scrolled_up_stays_as_it_is() -> None:
     """A window of four lines shows at last what a large one does."""
     tall, low = ScreenConsole(50, 60), ScreenConsole(50, 4)
     for on in (tall, low):
-        view = MarkdownStream(on.console)
+        view = MarkdownStream(on.console, WaitingLine(on.console))
         for character in ANSWER:
             view.feed(character)
         view.close()
@@ -285,9 +285,8 @@ def test_whatever_is_written_nothing_but_marks_is_left_out(text: str) -> None:
 
 def answered(text: str, *, thinking_open: bool = False) -> Screen:
     on = ScreenConsole()
-    view = AnswerView(
-        on.console, ResponseParser(JsonCalls(), Reasons(), thinking_open=thinking_open, tools=())
-    )
+    parser = ResponseParser(JsonCalls(), Reasons(), thinking_open=thinking_open, tools=())
+    view = AnswerView(on.console, parser, WaitingLine(on.console))
     for character in text:
         view.write(character)
     view.close()
@@ -314,34 +313,49 @@ def test_thoughts_that_have_no_end_are_shown() -> None:
 # -- a sign of life
 
 
+def reading() -> str:
+    return "reading, 43%"
+
+
 def test_a_waiting_line_is_there_and_gone() -> None:
     on = ScreenConsole()
-    with WaitingLine(on.console, lambda: 0.43):
-        time.sleep(0.6)
-        while "s" not in on.written.getvalue():
-            time.sleep(0.01)
-        text = on.shown().text
-    assert re.fullmatch(r". reading the prompt, 43% · 0\.\d s", text)
-    assert on.shown().text == ""
-
-
-def test_no_share_is_said_that_nobody_knows() -> None:
-    on = ScreenConsole()
-    with WaitingLine(on.console, lambda: None):
+    with WaitingLine(on.console) as waiting:
+        for _ in range(2):
+            waiting.start(reading)
+            time.sleep(0.6)
+            assert re.fullmatch(r". reading, 43% · 0\.\d s", on.shown().text)
+            waiting.stop()
+            waiting.stop()
+            assert on.shown().text == ""
+        waiting.start(lambda: "")
         time.sleep(0.6)
         assert re.fullmatch(r". 0\.\d s", on.shown().text)
+    assert on.shown().text == ""
 
 
 def test_a_waiting_line_stays_in_one_row() -> None:
     on = ScreenConsole(12)
-    with WaitingLine(on.console, lambda: 0.43):
+    with WaitingLine(on.console) as waiting:
+        waiting.start(reading)
         time.sleep(0.7)
         assert len(on.shown().lines) == 1
 
 
 def test_what_comes_at_once_needs_no_sign() -> None:
     on = ScreenConsole()
-    with WaitingLine(on.console, lambda: 0.43) as waiting:
-        waiting.stop()
-        waiting.stop()
+    with WaitingLine(on.console) as waiting:
+        waiting.start(reading)
     assert on.written.getvalue() == ""
+
+
+def test_a_table_that_is_not_whole_is_said_to_come() -> None:
+    on = ScreenConsole()
+    view = MarkdownStream(on.console, WaitingLine(on.console))
+    view.feed("Look:\n| a | b |\n|--|--|\n| 1 | 2 |\n| 3 ")
+    time.sleep(0.6)
+    shown = on.shown().lines
+    assert shown[0] == "Look:"
+    assert re.fullmatch(r". a table · 0\.\d s", shown[1])
+    view.feed("| 4 |\nThere.")
+    view.close()
+    assert on.shown().lines == ["Look:", "a   b", "─────", "1   2", "3   4", "There."]

@@ -12,6 +12,7 @@ from ruvllm.cli import terminal
 from ruvllm.cli.streaming import Answer, Chunks, stream_answer
 
 if TYPE_CHECKING:
+    from ruvllm.cli.rendering import WaitingLine
     from ruvllm.text.response import ResponseParser
 
 __all__ = ["ParserOf", "show_answer", "show_text"]
@@ -46,22 +47,27 @@ def show_answer(ask: Callable[[], Chunks], parser_of: ParserOf, *, for_editor: b
     `for_editor` says that a line editor reads the keyboard afterwards.
     """
 
-    def view_of(chunks: Chunks) -> _View:
+    def view_of(chunks: Chunks, waiting: "WaitingLine") -> _View:
         if not terminal.has_colours():
             return _PlainView()
         from ruvllm.cli.rendering import AnswerView
 
-        return AnswerView(terminal.out(), parser_of(chunks))
+        return AnswerView(terminal.out(), parser_of(chunks), waiting)
 
     return _shown(ask, view_of, for_editor=for_editor)
 
 
 def show_text(ask: Callable[[], Chunks]) -> Answer:
     """Ask, and show what is made as it is."""
-    return _shown(ask, lambda chunks: _PlainView(), for_editor=False)
+    return _shown(ask, lambda chunks, waiting: _PlainView(), for_editor=False)
 
 
-def _shown(ask: Callable[[], Chunks], view_of: Callable[[Chunks], _View], *, for_editor: bool) -> Answer:
+def _shown(
+    ask: Callable[[], Chunks],
+    view_of: Callable[[Chunks, "WaitingLine"], _View],
+    *,
+    for_editor: bool,
+) -> Answer:
     if not sys.stdout.isatty():
         plain = _PlainView()
         answer = stream_answer(ask(), write=plain.write)
@@ -71,16 +77,21 @@ def _shown(ask: Callable[[], Chunks], view_of: Callable[[Chunks], _View], *, for
 
     chunks: Chunks | None = None
 
-    def share() -> float | None:
-        found = getattr(chunks, "prompt_share", None)
-        return found if isinstance(found, float) else None
+    def reading() -> str:
+        share = getattr(chunks, "prompt_share", None)
+        return f"reading the prompt, {share:.0%}" if share is not None and share < 1 else ""
 
-    with unseen_typing(for_editor=for_editor), WaitingLine(terminal.out(), share) as waiting:
+    with unseen_typing(for_editor=for_editor), WaitingLine(terminal.out()) as waiting:
+        waiting.start(reading)
         chunks = ask()
-        view = view_of(chunks)
+        view = view_of(chunks, waiting)
+        has_begun = False
 
         def write(text: str) -> None:
-            waiting.stop()
+            nonlocal has_begun
+            if not has_begun:
+                waiting.stop()
+            has_begun = True
             view.write(terminal.visible(text))
 
         try:

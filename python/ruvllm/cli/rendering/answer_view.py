@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.style import Style
 
 from ruvllm.cli.rendering.markdown_stream import MarkdownStream
+from ruvllm.cli.rendering.waiting_line import WaitingLine
 from ruvllm.cli.rendering.word_writer import WordWriter
 from ruvllm.text.response import Content, Part, Reasoning, ResponseParser
 
@@ -18,10 +19,10 @@ class AnswerView:
     `parser` tells thoughts from the rest; without one there are none.
     """
 
-    def __init__(self, console: Console, parser: ResponseParser | None) -> None:
+    def __init__(self, console: Console, parser: ResponseParser | None, waiting: WaitingLine) -> None:
         self._console = console
         self._parser = parser
-        self._said = MarkdownStream(console)
+        self._said = MarkdownStream(console, waiting)
         self._thoughts: WordWriter | None = None
 
     def write(self, text: str) -> None:

@@ -14,6 +14,7 @@ from rich.style import Style
 from ruvllm.cli.rendering.code_block import CodeBlock
 from ruvllm.cli.rendering.inline_markdown import InlineMarkdown
 from ruvllm.cli.rendering.markdown_table import MarkdownTable
+from ruvllm.cli.rendering.waiting_line import WaitingLine
 from ruvllm.cli.rendering.word_writer import PLAIN, WordWriter
 
 __all__ = ["MarkdownStream"]
@@ -35,10 +36,14 @@ _RULE_CELLS = 40
 
 
 class MarkdownStream:
-    """Writes an answer on a console as it comes. `close` ends its last line."""
+    """Writes an answer on a console as it comes. `close` ends its last line.
 
-    def __init__(self, console: Console) -> None:
+    While a table is not whole, `waiting` says that one comes.
+    """
+
+    def __init__(self, console: Console, waiting: WaitingLine) -> None:
         self._console = console
+        self._waiting = waiting
         self._words = WordWriter(console)
         self._inline = InlineMarkdown(self._words.add)
         self._begun = ""  # of a line whose kind is not known yet
@@ -95,7 +100,9 @@ class MarkdownStream:
     def _whole_line(self, line: str) -> bool:
         """Do what is done for lines that are known as a whole; false where it is none."""
         if line.lstrip().startswith("|"):
-            self._table = self._table or MarkdownTable()
+            if self._table is None:
+                self._table = MarkdownTable()
+                self._waiting.start(lambda: "a table")
             self._table.add(line)
             return True
         self._end_table()
@@ -147,6 +154,7 @@ class MarkdownStream:
     def _end_table(self) -> None:
         table, self._table = self._table, None
         if table is not None:
+            self._waiting.stop()
             self._begin()
             table.show(self._console)
 

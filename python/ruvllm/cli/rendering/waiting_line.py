@@ -1,4 +1,4 @@
-"""A sign of life until there is something to show: how long it takes and, where that is known, how far it is.
+"""A sign of life while there is nothing to show: what goes on, and for how long.
 
 It stands in a row of its own, is written over in place, and is gone before anything else is written.
 """
@@ -25,14 +25,10 @@ _BACK = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 0))
 
 
 class WaitingLine:
-    """Shown from the beginning of its `with` block to `stop`, or to the block's end.
+    """Shown between `start` and `stop`, which the end of a `with` block is, too."""
 
-    `share` says what part of the prompt is read, or `None` where nobody knows.
-    """
-
-    def __init__(self, console: Console, share: Callable[[], float | None]) -> None:
+    def __init__(self, console: Console) -> None:
         self._console = console
-        self._share = share
         self._is_over = threading.Event()
         self._thread: threading.Thread | None = None
         self._is_shown = False
@@ -40,10 +36,6 @@ class WaitingLine:
         self._frames = FRAMES if unicode else PLAIN_FRAMES
 
     def __enter__(self) -> "WaitingLine":
-        self._begun = time.monotonic()
-        if not self._console.is_dumb_terminal:
-            self._thread = threading.Thread(target=self._draw, name="ruvllm-waiting", daemon=True)
-            self._thread.start()
         return self
 
     def __exit__(
@@ -51,8 +43,19 @@ class WaitingLine:
     ) -> None:
         self.stop()
 
+    def start(self, said: Callable[[], str]) -> None:
+        """Show what goes on, as `said` tells each time, and the seconds from now on, in an empty line."""
+        self.stop()
+        if self._console.is_dumb_terminal:
+            return
+        self._is_over.clear()
+        self._thread = threading.Thread(
+            target=self._draw, args=(said, time.monotonic()), name="ruvllm-waiting", daemon=True
+        )
+        self._thread.start()
+
     def stop(self) -> None:
-        """Take the line away. Twice is the same as once."""
+        """Take the line away, if it is there."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -60,21 +63,17 @@ class WaitingLine:
         thread.join()
         if self._is_shown:
             self._console.print(Segments([_BACK.segment]), end="")
+            self._is_shown = False
 
-    def _draw(self) -> None:
+    def _draw(self, said: Callable[[], str], begun: float) -> None:
         delay = SHOWN_AFTER_SECONDS
         while not self._is_over.wait(delay):
             delay = FRAME_SECONDS
-            seconds = time.monotonic() - self._begun
+            seconds = time.monotonic() - begun
             frame = self._frames[int(seconds / FRAME_SECONDS) % len(self._frames)]
-            text = f"{frame} {_said(self._share())}{seconds:.1f} s"
+            parts = [part for part in (said(), f"{seconds:.1f} s") if part]
+            text = f"{frame} {' · '.join(parts)}"
             if len(text) >= self._console.width:
                 text = set_cell_size(text, self._console.width - 1)
             self._is_shown = True
             self._console.print(Segments([_BACK.segment, Segment(text, Style(dim=True))]), end="")
-
-
-def _said(share: float | None) -> str:
-    if share is None or share >= 1:
-        return ""
-    return f"reading the prompt, {share:.0%} · "
