@@ -66,9 +66,7 @@ _ELSEWHERE = MappingProxyType(
         **dict.fromkeys(
             ("type_k", "type_v", "cache_type_k", "cache_type_v", "kv_cache_dtype"), "it is 'kv_format' here"
         ),
-        **dict.fromkeys(
-            ("draft_model", "speculative_config"), "guesses come from the texts: see 'speculation'"
-        ),
+        "speculative_config": "guesses of next tokens are 'speculation' here",
         **dict.fromkeys(
             ("n_gpu_layers", "main_gpu", "tensor_split", "tensor_parallel_size", "gpu_memory_utilization"),
             _NO_GPU,

@@ -59,5 +59,5 @@ def test_what_is_no_value_is_refused(name: str, text: str, words: str) -> None:
 
 
 def test_another_name_is_refused() -> None:
-    with pytest.raises(ConfigError, match="nothing is called 'warmth'; there are .*temperature"):
+    with pytest.raises(ConfigError, match=r"nothing is called 'warmth'; there are .*temperature"):
         choice_named("warmth")
