@@ -242,6 +242,18 @@ def test_code_is_not_broken_so_that_it_can_be_copied() -> None:
     assert screen.cell("'0'").fg == screen.cell("'19'").fg == "brown"
 
 
+def test_a_line_of_code_that_is_longer_than_the_window_is_not_written_over() -> None:
+    on = ScreenConsole(20, 4)
+    view = MarkdownStream(on.console, WaitingLine(on.console))
+    line = "value = " + " + ".join(str(index) for index in range(40))
+    for character in f"```python\n{line}\nx = 1\n```":
+        view.feed(character)
+    view.close()
+    shown = on.shown()
+    assert "".join(text.ljust(20) for text in shown.lines[1:-2]).rstrip() == line
+    assert shown.cell("1").fg == "brightblue"
+
+
 def test_a_line_of_code_with_tabs_and_wide_characters() -> None:
     on = ScreenConsole(30)
     view = MarkdownStream(on.console, WaitingLine(on.console))

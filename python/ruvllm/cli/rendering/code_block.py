@@ -66,8 +66,9 @@ class CodeBlock:
         return rows if is_simple and width == self._width and rows < height - 1 else None
 
     def _coloured(self, syntax: "Syntax", line: str) -> "Text":
-        text = syntax.highlight(self._before + line)
-        coloured = text.split("\n", allow_blank=True)[self._before.count("\n")]
+        number = self._before.count("\n")
+        text = syntax.highlight(self._before + line, (number + 1, number + 1))
+        coloured = text.split("\n", allow_blank=True)[number]
         coloured.end = ""
         return coloured
 
