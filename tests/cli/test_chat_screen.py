@@ -283,6 +283,9 @@ def test_another_model_goes_on_with_what_was_said(chat: Terminal, model: str) ->
     chat.say("/model nonesuch")
     chat.wait_for("'nonesuch'. `ruvllm list")
     chat.wait_for(chat.at_prompt)
+    chat.say("/model")
+    chat.wait_for(lambda: re.search(r"at hand +none\nto fetch +smollm2-135m, ", chat.screen.text))
+    chat.wait_for(chat.at_prompt)
     # One that would have to be fetched is asked for.
     chat.say("/model smollm2-135m")
     chat.wait_for("smollm2-135m is not on this machine. Fetch it? [y/N]")

@@ -44,7 +44,7 @@ class ChatCommands:
         self._file: Path | None = None
         self.table: Mapping[str, Command] = {
             "/help": Command("", "this list", self._help),
-            "/model": Command("[NAME]", "show models, or go on with another", self._model, partner.models),
+            "/model": Command("[NAME]", "show models, or go on with another", self._model, self._names),
             "/system": Command("[TEXT]", "show or set the system prompt; TEXT may be none", self._system),
             "/params": Command("", "how answers are made", self._params),
             "/set": Command(
@@ -84,14 +84,18 @@ class ChatCommands:
     # -- with whom, and how
 
     def _model(self, rest: str) -> None:
+        partner = self._partner
         if rest:
-            self._partner.change_model(rest, self._agrees)
-        terminal.show_pairs(
-            [
-                ("model", self._partner.model),
-                *([] if rest else [("there are", ", ".join(self._partner.models()))]),
-            ]
-        )
+            partner.change_model(rest, self._agrees)
+            terminal.note(f"model: {partner.model}")
+            return
+        rows = [("model", partner.model), ("at hand", ", ".join(partner.models()) or "none")]
+        if others := partner.others():
+            rows.append(("to fetch", ", ".join(others)))
+        terminal.show_pairs(rows)
+
+    def _names(self) -> list[str]:
+        return [*self._partner.models(), *self._partner.others()]
 
     def _system(self, rest: str) -> None:
         conversation = self._partner.conversation

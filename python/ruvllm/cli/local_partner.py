@@ -88,9 +88,13 @@ class LocalPartner:
         self._session.params = self._params()
 
     def models(self) -> list[str]:
-        """What is on this machine, and the short names of what could be fetched."""
-        here = [model.name for model in hub.list(cache=self._local.engine.cache_dir)]
-        return [*dict.fromkeys([*here, *hub.DEFAULT_REGISTRY.names()])]
+        """What is on this machine."""
+        return [model.name for model in hub.list(cache=self._local.engine.cache_dir)]
+
+    def others(self) -> list[str]:
+        """The catalogue's names for what is not."""
+        here = self.models()
+        return [name for name in hub.DEFAULT_REGISTRY.names() if name not in here]
 
     def change_model(self, name: str, agrees: Agrees) -> None:
         """Close this model and load another one; where that fails, this one is loaded again.

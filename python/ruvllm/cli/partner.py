@@ -77,7 +77,10 @@ class Partner(Protocol):
         """Make answers otherwise from here on; `chosen` is the choice that was made."""
 
     def models(self) -> list[str]:
-        """Names that `change_model` takes, those that are at hand first."""
+        """Names of models that are at hand."""
+
+    def others(self) -> list[str]:
+        """Short names of models that would be fetched first."""
 
     def change_model(self, name: str, agrees: Agrees) -> None:
         """Go on with another model; what was said stays."""

@@ -87,6 +87,10 @@ class ServerPartner:
         """What the server offers."""
         return [offered.name for offered in self._server.models()]
 
+    def others(self) -> list[str]:
+        """A server is not told to fetch any."""
+        return []
+
     def change_model(self, name: str, agrees: Agrees) -> None:
         """Ask another model of the server from here on."""
         self._session.model = name
