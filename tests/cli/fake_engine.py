@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from ruvllm.backends.supports import Supports
-from ruvllm.errors import ConfigError, ContextLengthError
+from ruvllm.errors import ConfigError, ContextLengthError, InvalidModelError
 from ruvllm.figures import MemoryStats, ModelInfo
 from ruvllm.observability.profile import OperationTime, StepProfile
 from ruvllm.outputs import Chunk, Completion, Timings, Usage
@@ -78,6 +78,8 @@ class FakeLLM:
         self.tokenizer = FakeTokenizer()
         if settings["isa"] == "none":
             raise ConfigError("isa is 'none'; this machine has: scalar, avx2")
+        if Path(model).name == "broken.gguf":
+            raise InvalidModelError("no GGUF file")
         if report := settings.get("progress"):
             report(1, 1)
         FakeLLM.opened.append(self)

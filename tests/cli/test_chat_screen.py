@@ -229,6 +229,16 @@ def test_resume_goes_on_with_the_newest(begin: Begin, model: str) -> None:
     resumed.wait_for("taken back: second")
 
 
+def test_resume_where_nothing_is_saved_and_beside_a_prompt(model: str) -> None:
+    command = [sys.executable, "-m", "tests.cli.fake_engine", "chat", "--resume"]
+    for more, said in [([], "no chat is saved"), ([model, "hello"], "leave PROMPT out")]:
+        terminal = Terminal([*command, *more], columns=100)
+        terminal.wait_for(lambda child=terminal.child: not child.isalive())
+        assert said in terminal.screen.text
+        assert terminal.child.exitstatus in (1, 2)
+        terminal.close()
+
+
 def test_parameters_are_shown_and_set(chat: Terminal) -> None:
     chat.say("/set temperature 0.25")
     chat.wait_for("temperature: 0.25")
@@ -280,6 +290,13 @@ def test_another_model_goes_on_with_what_was_said(chat: Terminal, model: str) ->
     chat.wait_for(lambda: chat.lines[-2].endswith("other.gguf") and chat.at_prompt())
     chat.say("/regenerate")
     chat.wait_for(lambda: chat.screen.text.count("You said: hello") == 2)
+    broken = Path(model).with_name("broken.gguf")
+    broken.touch()
+    chat.say(f"/model {broken}")
+    chat.wait_for("no GGUF file")
+    assert "other.gguf stays" in chat.screen.text.replace("\n", "")
+    chat.say("/regenerate")
+    chat.wait_for(lambda: chat.screen.text.count("You said: hello") == 3)
     chat.say("/model nonesuch")
     chat.wait_for("'nonesuch'. `ruvllm list")
     chat.wait_for(chat.at_prompt)

@@ -217,9 +217,9 @@ def _opened(folder: Path, options: BankOptions, common: CommonOptions) -> Iterat
 
 def _lines(data: str) -> list[str]:
     if data == "-":
-        return text_of_stdin().splitlines()
+        return text_of_stdin().split("\n")
     try:
-        return Path(data).read_text(encoding="utf-8").splitlines()
+        return Path(data).read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{data} cannot be read: {error}") from error
 
