@@ -324,6 +324,7 @@ def test_tab_completes_commands_and_what_stands_behind_them(chat: Terminal, tmp_
     chat.wait_for("saved to")
     completed(chat, "/reg", "> /regenerate")
     completed(chat, "/set temp", "> /set temperature")
+    completed(chat, "/set seed n", "> /set seed none")
     completed(chat, "/load abo", "> /load about wolves")
     completed(chat, "/model smollm2-135", "> /model smollm2-135m")
     (tmp_path / "elsewhere.json").touch()

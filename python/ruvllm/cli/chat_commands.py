@@ -23,12 +23,15 @@ KEYS = (
 
 
 class Command(NamedTuple):
-    """What stands behind it, what it does, what does it with the rest of the line, what the rest could be."""
+    """What stands behind it, what it does, what does it with the rest of the line.
+
+    `values` gives what the rest could be, for TAB, of what there is of it.
+    """
 
     takes: str
     does: str
     run: Callable[[str], None]
-    values: Callable[[], Iterable[str]] = tuple
+    values: Callable[[str], Iterable[str]] = lambda begun: ()
 
 
 class ChatCommands:
@@ -51,14 +54,14 @@ class ChatCommands:
                 "NAME VALUE",
                 "change one of these; without VALUE to its default",
                 self._set,
-                sampling_choices.choices,
+                sampling_choices.completions,
             ),
             "/regenerate": Command("", "answer the last question again", self._regenerate),
             "/undo": Command("", "take the last question and its answer back", self._undo),
             "/clear": Command("", "forget what was said", self._clear),
             "/copy": Command("", "give the last answer to the terminal's clipboard", self._copy),
-            "/save": Command("[NAME or FILE]", "keep the conversation", self._save, saved_chats.saved),
-            "/load": Command("NAME or FILE", "go on with one that was saved", self._load, saved_chats.saved),
+            "/save": Command("[NAME or FILE]", "keep the conversation", self._save, _saved),
+            "/load": Command("NAME or FILE", "go on with one that was saved", self._load, _saved),
             "/stats": Command("", "tokens, speed, memory", self._stats),
         }
 
@@ -94,7 +97,7 @@ class ChatCommands:
             rows.append(("to fetch", ", ".join(others)))
         terminal.show_pairs(rows)
 
-    def _names(self) -> list[str]:
+    def _names(self, begun: str) -> list[str]:
         return [*self._partner.models(), *self._partner.others()]
 
     def _system(self, rest: str) -> None:
@@ -194,6 +197,10 @@ class ChatCommands:
                 *self._partner.memory(),
             ]
         )
+
+
+def _saved(begun: str) -> list[str]:
+    return saved_chats.saved()
 
 
 def _unquoted(text: str) -> str:

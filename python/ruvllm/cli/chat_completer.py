@@ -35,17 +35,17 @@ class ChatCompleter(Completer):
                 if known.startswith(name):
                     yield Completion(known, -len(name), display_meta=does)
             return
-        if name not in commands or " " in rest:
+        if name not in commands:
             return
-        for value in _values(commands[name]):
+        for value in _values(commands[name], rest):
             if value.startswith(rest):
                 yield Completion(value, -len(rest))
         if name in WITH_FILES and Path(rest).name != rest:
             yield from self._paths.get_completions(Document(rest), complete_event)
 
 
-def _values(command: Command) -> Iterable[str]:
+def _values(command: Command, begun: str) -> Iterable[str]:
     try:
-        return list(command.values())
+        return list(command.values(begun))
     except RuvLLMError:  # a server that is gone offers no models
         return []

@@ -10,7 +10,7 @@ from ruvllm.cli.options import SamplingOptions
 from ruvllm.cli.partner import MAX_TOKENS
 from ruvllm.errors import ConfigError
 
-__all__ = ["changed", "choice_named", "choices", "shown"]
+__all__ = ["changed", "choice_named", "choices", "completions", "shown"]
 
 NONE = "none"
 _SWITCHES: Mapping[str, bool] = MappingProxyType({"on": True, "true": True, "off": False, "false": False})
@@ -20,6 +20,16 @@ _DEFAULT = SamplingOptions()
 def choices() -> list[str]:
     """The names, as the library has them."""
     return [field.name for field in fields(SamplingOptions)]
+
+
+def completions(begun: str) -> list[str]:
+    """What could stand behind `/set`: a name, or a name and a value that is no number."""
+    name, blank, _ = begun.partition(" ")
+    if not blank:
+        return choices()
+    kinds = _kinds().get(name, ())
+    words = [*((NONE,) if NoneType in kinds else ()), *(_SWITCHES if bool in kinds else ())]
+    return [f"{name} {word}" for word in words]
 
 
 def choice_named(text: str) -> str:
