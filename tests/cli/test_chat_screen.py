@@ -7,12 +7,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 pytest.importorskip("pexpect", reason="pseudo-terminals are Unix's")
 
+from tests.support.scripted_server import Reply, ScriptedServer, answer_events, event
 from tests.support.terminals import Terminal
 
 Begin = Callable[..., Terminal]
@@ -133,6 +135,23 @@ def test_a_sign_of_life_says_how_much_of_the_prompt_is_read(chat: Terminal) -> N
     chat.wait_for("first after")
     assert "reading" not in chat.screen.text
     assert "You said: wait patiently" in chat.screen.lines
+
+
+def test_a_server_s_model_is_said_to_think(begin: Begin) -> None:
+    thought = event({"choices": [{"index": 0, "delta": {"reasoning_content": "hm", "content": None}}]})
+
+    def answer(request: Any) -> Reply:
+        if request.path == "/v1/models":
+            return Reply.json({"data": [{"id": "one", "owned_by": "somebody"}]})
+        return Reply.stream([thought, 1.0, *answer_events(["Yes."])])
+
+    with ScriptedServer(answer) as server:
+        chat = begin("--url", server.url)
+        chat.say("Is it?")
+        chat.wait_for(lambda: re.search(r"\n. thinking · 0\.\d s$", chat.screen.text))
+        chat.wait_for("Yes.")
+        assert "thinking" not in chat.screen.text
+        chat.close()
 
 
 def test_ctrl_c_before_the_first_word(chat: Terminal) -> None:

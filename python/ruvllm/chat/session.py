@@ -231,6 +231,11 @@ class ChatStream(Closing, Iterator[Chunk]):
         share = getattr(self._chunks, "prompt_share", None)
         return share if isinstance(share, float) else None
 
+    @property
+    def is_thinking(self) -> bool:
+        """Whether what comes now are thoughts that a server keeps apart from the text."""
+        return getattr(self._chunks, "is_thinking", False) is True
+
     def __iter__(self) -> "ChatStream":
         return self
 

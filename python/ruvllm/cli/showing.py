@@ -77,12 +77,14 @@ def _shown(
 
     chunks: Chunks | None = None
 
-    def reading() -> str:
+    def waited_for() -> str:
+        if getattr(chunks, "is_thinking", False):
+            return "thinking"
         share = getattr(chunks, "prompt_share", None)
         return f"reading the prompt, {share:.0%}" if share is not None and share < 1 else ""
 
     with unseen_typing(for_editor=for_editor), WaitingLine(terminal.out()) as waiting:
-        waiting.start(reading)
+        waiting.start(waited_for)
         chunks = ask()
         view = view_of(chunks, waiting)
         has_begun = False
