@@ -134,7 +134,7 @@ class FakeLLM:
         self.requests.append((prompt, params))
         text = self._last_question(prompt)
         if "patiently" in text:
-            time.sleep(1.5)
+            time.sleep(2.5)
         if "too long" in text:
             raise ContextLengthError("the prompt has 9 tokens, but the context holds 8")
         words = (
