@@ -12,6 +12,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from ruvllm._settings import check_settings, described, setting, settings_of
@@ -49,6 +50,38 @@ Isa: TypeAlias = Literal[
     "scalar",
 ]
 """Every instruction set that there is code for; which of them a machine has, the engine says."""
+
+_NO_GPU = "the engine runs on the processor: leave it out"
+_OF_A_FILE = "a file is run as it is: give the name of another, as org/repo:Q4_K_M, or see ruvllm.quantize"
+_OF_ANSWERS = "it belongs to the calls that make text, and to GenerateParams"
+_ELSEWHERE = MappingProxyType(
+    {
+        **dict.fromkeys(
+            ("n_ctx", "num_ctx", "ctx_size", "max_model_len", "max_seq_len"), "it is 'max_context' here"
+        ),
+        **dict.fromkeys(
+            ("n_threads", "n_threads_batch", "num_threads", "num_thread"), "it is 'threads' here"
+        ),
+        **dict.fromkeys(("model_path", "model_id", "model_name"), "it is 'model' here"),
+        **dict.fromkeys(
+            ("type_k", "type_v", "cache_type_k", "cache_type_v", "kv_cache_dtype"), "it is 'kv_format' here"
+        ),
+        "speculative_config": "guesses of next tokens are 'speculation' here",
+        **dict.fromkeys(
+            ("n_gpu_layers", "main_gpu", "tensor_split", "tensor_parallel_size", "gpu_memory_utilization"),
+            _NO_GPU,
+        ),
+        "device_map": _NO_GPU,
+        "device": "it is ModelConfig(device=...) here",
+        **dict.fromkeys(("dtype", "torch_dtype", "load_in_4bit", "load_in_8bit", "quantization"), _OF_A_FILE),
+        **dict.fromkeys(("seed", "temperature", "top_p", "max_tokens", "stop"), _OF_ANSWERS),
+        "lora_path": "load adapters afterwards: llm.adapters.load(name, folder)",
+        "enable_prefix_caching": "what prompts begin with is kept in any case: see 'prefix_cache'",
+        "max_num_seqs": "it is limits=Limits(max_running=...) here",
+        "verbose": "the library prints nothing: see 'progress', and the logger 'ruvllm'",
+    }
+)
+"""Names that other libraries have, and what to do here."""
 
 
 class EngineKeywords(TypedDict, total=False):
@@ -181,6 +214,7 @@ class EngineSettings:
             if name not in names:
                 meant = difflib.get_close_matches(name, names, n=1)
                 hint = f"did you mean {meant[0]!r}?" if meant else f"there are {', '.join(names)}"
+                hint = _ELSEWHERE.get(name, hint)
                 raise TypeError(f"unexpected keyword argument {name!r}: no setting is called so; {hint}")
         return cls(**settings)
 

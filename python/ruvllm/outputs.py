@@ -168,7 +168,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """A piece of an answer that is being made.
+    """A piece of an answer that is being made; as a text, its own.
 
     The last one has `finish_reason`, `usage` and `timings`; the texts of all joined are the completion's.
 
@@ -191,3 +191,6 @@ class Chunk:
     timings: Timings | None = None
     completion_id: str | None = None
     stop_reason: str | int | None = None
+
+    def __str__(self) -> str:
+        return self.text

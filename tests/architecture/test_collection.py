@@ -29,6 +29,8 @@ def test_the_tests_are_found_where_unix_is_missing() -> None:
     skipped = set(re.findall(r"^SKIPPED \[\d+\] (\S+?):\d+: ", said, re.M))
     assert skipped == {
         "tests/attacks/test_operations.py",
+        "tests/cli/test_chat_real_model.py",
+        "tests/cli/test_chat_screen.py",
         "tests/cli/test_chat_terminal.py",
         "tests/serve/test_process.py",
     }, "whole files that Windows does not test; one more must have a reason"

@@ -248,3 +248,23 @@ def test_a_thread_that_does_not_start_is_its_requests_alone(monkeypatch: pytest.
             CompletionStream(loop, task()).completion()
         assert CompletionStream(loop, task()).completion().text == "abcde"
         assert loop.failure is None
+
+
+def test_an_engine_that_shows_no_steps_does_not_say_how_far_it_is() -> None:
+    may_begin = threading.Event()
+
+    def begin(one: GenerationTask) -> TokenStream:
+        may_begin.wait(10)
+        yield from letters(one)
+
+    with loop_over(begin) as loop:
+        stream = CompletionStream(loop, task())
+        try:
+            while not loop.load().running_requests:
+                time.sleep(0.01)
+            time.sleep(0.1)
+            assert stream.prompt_share is None
+        finally:
+            may_begin.set()
+        stream.completion()
+    assert stream.prompt_share == 1.0  # that much is known by its tokens

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from ruvllm import LLM, ChatSession, ContextLengthError, GenerateParams, GenerationError, SessionError
+from ruvllm import (
+    LLM,
+    ChatSession,
+    ContextLengthError,
+    GenerateParams,
+    GenerationError,
+    SessionError,
+    TokenizationError,
+)
 from ruvllm.chat import transcript
 from ruvllm.chat.transcript import Piece, Turn
 from ruvllm.text.marks import Rendered
@@ -86,6 +94,47 @@ def test_undo(tiny: LLM) -> None:
     repeated = session.send("of this")
     assert repeated.token_ids == again.token_ids
     assert repeated.usage.cached_tokens == repeated.usage.prompt_tokens - 1
+
+
+def test_what_was_said_elsewhere_goes_on(tiny: LLM) -> None:
+    session = ChatSession(tiny, "Be brief.", params=GREEDY)
+    for question in QUESTIONS[:2]:
+        session.send(question)
+    history = session.history
+    other = ChatSession(tiny, "Be long.", params=GREEDY)
+    other.send("of this")
+    other.restore(history)
+    assert other.history == history
+    assert (
+        other.send("license").prompt
+        == tiny.chat([*history, {"role": "user", "content": "license"}], GREEDY).prompt
+    )
+    # Its turns are as good as any: the next one computes what is new.
+    before = other.send("of").usage
+    assert other.send("the").usage.cached_tokens >= before.total_tokens - 1
+    other.restore([])
+    assert (other.history, other.system_prompt) == ([], None)
+
+
+@pytest.mark.parametrize(
+    ("history", "error", "words"),
+    [
+        ([{"role": "user", "content": "a"}], SessionError, "these are of user"),
+        ([{"role": "assistant", "content": "a"}, {"role": "user", "content": "b"}], SessionError, "by turns"),
+        (
+            [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}],
+            SessionError,
+            "user, system",
+        ),
+        ([{"role": "user"}], TokenizationError, r"messages\[0\]"),
+        (["a"], TokenizationError, r"messages\[0\] is a str"),
+    ],
+)
+def test_what_is_no_history_is_refused(tiny: LLM, history, error, words) -> None:
+    session = ChatSession(tiny, "Be brief.", params=GREEDY)
+    with pytest.raises(error, match=words):
+        session.restore(history)
+    assert session.history == [{"role": "system", "content": "Be brief."}]
 
 
 def test_a_system_prompt_may_change(tiny: LLM, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,13 +13,15 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from ruvllm.backends.supports import Supports
-from ruvllm.errors import ConfigError, ContextLengthError
+from ruvllm.errors import ConfigError, ContextLengthError, InvalidModelError
 from ruvllm.figures import MemoryStats, ModelInfo
 from ruvllm.observability.profile import OperationTime, StepProfile
 from ruvllm.outputs import Chunk, Completion, Timings, Usage
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.request import GenerationTask
 from ruvllm.text.marks import Rendered
+from ruvllm.text.response import ResponseFormat
+from ruvllm.text.response.syntax import JsonCalls, Reasons
 from ruvllm.types import DeviceType
 
 WORD = re.compile(r"<[/a-z]*>|\s*[^\s<]+|\s+|<")
@@ -54,13 +56,17 @@ class FakeStream(Iterator[Chunk]):
         self.task = GenerationTask(token_ids=(), params=params, max_tokens=params.max_tokens)
         self.close = chunks.close
         self._chunks = chunks
+        self.prompt_share: float | None = None
 
     def __next__(self) -> Chunk:
         return next(self._chunks)
 
 
 class FakeLLM:
-    """Answers with what it was asked; `slowly` takes its time over many words, `too long` is refused."""
+    """Answers with what it was asked; `slowly` takes its time over many words, `too long` is refused.
+
+    `patiently` takes its time before the first of them, and says how much of the prompt is read.
+    """
 
     opened: ClassVar[list["FakeLLM"]] = []
 
@@ -72,6 +78,8 @@ class FakeLLM:
         self.tokenizer = FakeTokenizer()
         if settings["isa"] == "none":
             raise ConfigError("isa is 'none'; this machine has: scalar, avx2")
+        if Path(model).name == "broken.gguf":
+            raise InvalidModelError("no GGUF file")
         if report := settings.get("progress"):
             report(1, 1)
         FakeLLM.opened.append(self)
@@ -85,6 +93,10 @@ class FakeLLM:
         return "fake"
 
     @property
+    def response_format(self) -> ResponseFormat:
+        return ResponseFormat(name="fake", calls=JsonCalls(), reasons=Reasons())
+
+    @property
     def supports(self) -> Supports:
         return Supports(any_tokens=True, profile=True)
 
@@ -96,6 +108,9 @@ class FakeLLM:
         return self
 
     def __exit__(self, *details: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self.closed = True
 
     def render_chat(self, messages: list[dict[str, str]]) -> Rendered:
@@ -110,11 +125,16 @@ class FakeLLM:
         return prompt[-1]["content"]  # type: ignore[index]
 
     def stream(self, prompt: Prompt, params: GenerateParams, **owner: Any) -> FakeStream:
-        return FakeStream(self._chunks(prompt, params), params)
+        stream = FakeStream(self._chunks(prompt, params), params)
+        if "patiently" in self._last_question(prompt):
+            stream.prompt_share = 0.43
+        return stream
 
     def _chunks(self, prompt: Prompt, params: GenerateParams) -> Generator[Chunk, None, None]:
         self.requests.append((prompt, params))
         text = self._last_question(prompt)
+        if "patiently" in text:
+            time.sleep(2.5)
         if "too long" in text:
             raise ContextLengthError("the prompt has 9 tokens, but the context holds 8")
         words = (

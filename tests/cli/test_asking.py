@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from tests.cli.fake_engine import FakeLLM
+from tests.conftest import FIXTURES
 from tests.support.scripted_server import Reply, ScriptedServer, answer_events
 
 Ruvllm = Callable[..., Any]
+TINY = str(FIXTURES / "gguf" / "llama-gqa.gguf")
 
 
 @pytest.mark.parametrize("name", ["run", "chat"])
@@ -158,3 +160,29 @@ def test_nobody_is_asked_before_a_model_is_deleted_where_stdin_is_closed(tmp_pat
     )
     assert done.returncode == 1
     assert "smollm2-135m is not on this machine" in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="closed by a POSIX shell")
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["bank", "add", "bank", "-", "-m", TINY],
+        ["bank", "search", "bank", "-", "-m", TINY],
+        ["decide", "questions.json", "-m", TINY],
+        ["eval", TINY, "-"],
+        ["imatrix", TINY, "-"],
+    ],
+    ids=lambda line: " ".join(line[:2]) if line[0] == "bank" else line[0],
+)
+def test_what_reads_stdin_says_that_it_is_closed(tmp_path: Path, line: list[str]) -> None:
+    (tmp_path / "questions.json").write_text('[{"type": "predicate", "instructions": "Is it so?"}]')
+    done = subprocess.run(
+        ["sh", "-c", f"{shlex.join([sys.executable, '-m', 'ruvllm', *line])} <&-"],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "stdin is closed" in done.stderr

@@ -46,7 +46,7 @@ def test_turns_and_commands(chat: "pexpect.spawn[str]", tmp_path: Path) -> None:
     say(chat, "/system Be brief.")
     chat.expect("system prompt: Be brief.")
     say(chat, "/help")
-    chat.expect("write the conversation as JSON")
+    chat.expect("keep the conversation")
     say(chat, "/stats")
     chat.expect("answer tokens")
     chat.expect(r"\b6\b")

@@ -558,3 +558,24 @@ def test_every_request_hears_its_end_once(make_loop: MakeLoop) -> None:
         ends = [event for event in events if isinstance(event, Finished | Failed)]
         assert len(ends) == 1
         assert events[-1] is ends[0]
+
+
+def test_how_much_of_a_prompt_is_computed(make_loop: MakeLoop) -> None:
+    """As of each plan, and plans are made a few times a second while a prompt goes on."""
+    loop, engine = make_loop(Limits(prefill_tokens=4))
+    engine.step_seconds = 0.1
+    seen: list[float | None] = []
+
+    def look(engine: ScriptedEngine) -> None:
+        seen.append(stream.prompt_share if engine.steps else None)
+
+    with loop._changed:  # nothing begins before the stream is there
+        stream = CompletionStream(loop, task(list(range(1, 41)), max_tokens=3))
+        assert stream.prompt_share is None
+        engine.before_step = look
+    stream.completion()
+    known = [share for share in seen if share is not None]
+    assert known == sorted(known)
+    assert set(known) <= {computed / 40 for computed in range(0, 44, 4)} | {1.0}
+    assert len(set(known)) > 3
+    assert stream.prompt_share == 1.0

@@ -4,6 +4,7 @@ import copy
 import enum
 import math
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -69,6 +70,14 @@ def test_a_notebook_renders_the_markdown() -> None:
     call = ToolCall(id="1", name="add", arguments='{"a": "``x`"}')
     assert completion_of("", tool_calls=(call,))._repr_markdown_() == '```add({"a": "``x`"})```'
     assert completion_of("Well:", tool_calls=(call, call))._repr_markdown_().count("`add(") == 2
+
+
+def test_other_answers_as_a_text_are_their_own(llm: LLM) -> None:
+    chunks = list(llm.stream(PROMPT, GREEDY))
+    assert "".join(map(str, chunks)) == llm.generate(PROMPT, GREEDY).text
+    answer = RagPipeline(llm, ["a text"], params=GREEDY).query("What?")
+    assert (str(answer), "chunks=" in repr(answer)) == (answer.text, True)
+    assert replace(answer, text="<b> **Yes.**")._repr_markdown_() == "&lt;b> **Yes.**"
 
 
 async def test_the_prompt_of_a_completion(llm: LLM) -> None:

@@ -7,6 +7,7 @@ from tests.mutants.listed_images import IMAGE_MUTANTS
 from tests.mutants.listed_learning import LEARNING_MUTANTS
 from tests.mutants.listed_loops import LOOP_MUTANTS
 from tests.mutants.listed_scheduler import SCHEDULER_MUTANTS
+from tests.mutants.listed_terminal import TERMINAL_MUTANTS
 from tests.mutants.mutant import Mutant, python_mutant
 
 __all__ = ["PYTHON_MUTANTS"]
@@ -349,4 +350,5 @@ PYTHON_MUTANTS: dict[str, tuple[Mutant, ...]] = {
     "start": IMAGE_MUTANTS,
     "evaluating": EVALUATING_MUTANTS,
     "autodetect": AUTODETECT_MUTANTS,
+    "terminal": TERMINAL_MUTANTS,
 }

@@ -55,6 +55,35 @@ def test_a_name_that_is_none_is_a_type_error_that_helps(face: Any) -> None:
         face(MODEL, quux=1)
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("n_ctx", "it is 'max_context' here"),
+        ("max_model_len", "it is 'max_context' here"),
+        ("n_threads", "it is 'threads' here"),
+        ("model_path", "it is 'model' here"),
+        ("type_k", "it is 'kv_format' here"),
+        ("n_gpu_layers", "runs on the processor: leave it out"),
+        ("torch_dtype", "org/repo:Q4_K_M"),
+        ("seed", "GenerateParams"),
+        ("max_num_seqs", "limits=Limits"),
+    ],
+)
+def test_names_of_other_libraries_are_answered_with_ours(name: str, words: str) -> None:
+    with pytest.raises(TypeError, match=f"{name!r}.*{re.escape(words)}"):
+        LLM(MODEL, **{name: 4})
+
+
+def test_what_they_are_answered_with_is_there() -> None:
+    from ruvllm.engine_settings import _ELSEWHERE
+
+    ours = {*inspect.signature(LLM).parameters}
+    assert not ours & set(_ELSEWHERE)
+    meant = {name for said in _ELSEWHERE.values() for name in re.findall(r"'(\w+)'", said)} - {"ruvllm"}
+    assert meant
+    assert meant <= ours
+
+
 WRONG = {
     "threads": 0,
     "max_context": -1,

@@ -43,6 +43,15 @@ def written(path: Path, lines: list[Any]) -> str:
     return str(path)
 
 
+def test_a_line_ends_where_json_lines_do(bank: Run, tmp_path: Path) -> None:
+    """A text may hold what other programs take for the end of a line."""
+    line = json.dumps({"request": "one\u2028two\x85three"}, ensure_ascii=False)
+    path = tmp_path / "tried.jsonl"
+    path.write_text(f"{line}\r\n\n{line}", encoding="utf-8", newline="")
+    assert bank("add", str(path)).stdout == "1\n2\n"
+    assert bank("add", "-", stdin=f"{line}\n").stdout == "3\n"
+
+
 def test_what_is_added_is_found(bank: Run, tmp_path: Path) -> None:
     assert bank("add", written(tmp_path / "tried.jsonl", LINES)).stdout == "1\n2\n3\n"
     found = json.loads(bank("search", "paint the house", "-k", "1", "--json").stdout)

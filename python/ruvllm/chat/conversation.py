@@ -1,14 +1,14 @@
 """`Conversation`: what was said, whoever answers: a model here (`ChatSession`) or one behind a server."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ruvllm.chat import transcript
 from ruvllm.chat.transcript import Turn
 from ruvllm.errors import SessionError
 from ruvllm.outputs import Usage
-from ruvllm.text.messages import Message
+from ruvllm.text.messages import Message, MessageLike
 
 __all__ = ["Conversation"]
 
@@ -53,6 +53,15 @@ class Conversation:
         question = self._turns.pop().question
         self._dropped = min(self._dropped, len(self._turns))
         return question
+
+    def restore(self, history: Sequence[MessageLike]) -> None:
+        """Go on from what was said elsewhere: another session's `history`; what was said here is forgotten.
+
+        The system prompt is the history's, too. `SessionError` for what is no history.
+        """
+        self._check_idle()
+        self.system_prompt, self._turns = transcript.turns_of(history)
+        self._dropped = 0
 
     def _check_idle(self) -> None:
         if self._answering.locked():

@@ -9,6 +9,7 @@ from ruvllm._checks import check_integer, check_type
 from ruvllm.chat.retrieval import Bm25Index, split_text
 from ruvllm.chat.room import room_for_prompt
 from ruvllm.errors import ConfigError, InvalidOperationError, TokenizationError
+from ruvllm.markdown import without_elements
 from ruvllm.outputs import Chunk, Completion, Usage
 from ruvllm.params import GenerateKeywords, GenerateParams
 from ruvllm.runtime.closing import Closing
@@ -37,7 +38,7 @@ DEFAULT_PARAMS = GenerateParams(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RagAnswer:
-    """An answer, and what it was made from.
+    """An answer, and what it was made from; as a text, the answer.
 
     Attributes:
         text: The answer, without white space around it.
@@ -48,6 +49,13 @@ class RagAnswer:
     text: str
     chunks: tuple[str, ...]
     completion: Completion
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows: the answer as the Markdown that models write."""
+        return without_elements(self.text)
 
 
 class RagPipeline(Unpicklable):

@@ -85,8 +85,8 @@ class ChatSession(Unpicklable, Conversation):
         self._adapter = adapter
 
     _instead = (
-        "pass its `history`, which is plain data, load the model there, and go on by "
-        'llm.chat([*history, {"role": "user", "content": ...}])'
+        "pass its `history`, which is plain data, load the model there, and let another session "
+        "`restore` it, or go on by llm.chat([*history, {'role': 'user', 'content': ...}])"
     )
 
     def __repr__(self) -> str:
@@ -224,6 +224,17 @@ class ChatStream(Closing, Iterator[Chunk]):
     def __repr__(self) -> str:
         state = "at its end" if self._end is None else "under way"
         return f"ChatStream(chunks={len(self._made)}, {state})"
+
+    @property
+    def prompt_share(self) -> float | None:
+        """The share of the prompt that is computed, 0 to 1; `None` where nobody says so."""
+        share = getattr(self._chunks, "prompt_share", None)
+        return share if isinstance(share, float) else None
+
+    @property
+    def is_thinking(self) -> bool:
+        """Whether what comes now are thoughts that a server keeps apart from the text."""
+        return getattr(self._chunks, "is_thinking", False) is True
 
     def __iter__(self) -> "ChatStream":
         return self

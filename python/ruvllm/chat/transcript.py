@@ -9,11 +9,12 @@ thought, or trim white space), the prompt is made from its text anew.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ruvllm.errors import SessionError
 from ruvllm.text.marks import Rendered
-from ruvllm.text.messages import Message
+from ruvllm.text.messages import Message, MessageLike, check_messages
 from ruvllm.text.tokenizer import Tokenizer, encode_rendered
 
-__all__ = ["Piece", "Turn", "answer_piece", "extend", "joined", "messages_of"]
+__all__ = ["Piece", "Turn", "answer_piece", "extend", "joined", "messages_of", "turns_of"]
 
 # A stop sequence or half a character at the end is not part of the answer's text; no more tokens than these.
 MAX_DROPPED_TOKENS = 64
@@ -47,6 +48,21 @@ def messages_of(
     if question is not None:
         messages.append({"role": "user", "content": question})
     return messages
+
+
+def turns_of(history: Sequence[MessageLike]) -> tuple[str | None, list[Turn]]:
+    """The system prompt and turns of messages, as `messages_of` makes them; `SessionError` for others."""
+    messages = check_messages(history) if history else []
+    system = messages[0]["content"] if messages and messages[0]["role"] == "system" else None
+    said = messages if system is None else messages[1:]
+    roles = [message["role"] for message in said]
+    if roles != ["user", "assistant"] * (len(roles) // 2):
+        raise SessionError(
+            "a history is questions of the user and answers of the assistant by turns, behind a system "
+            f"prompt if there is one; these are of {', '.join(roles)}"
+        )
+    pairs = zip(said[::2], said[1::2], strict=True)
+    return system, [Turn(question["content"], answer["content"]) for question, answer in pairs]
 
 
 def joined(turns: Sequence[Turn]) -> Piece:

@@ -1,6 +1,5 @@
 """`ruvllm bank`: reasoning banks in a folder, filled, searched and distilled; each call loads the model."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from ruvllm.cli import terminal
 from ruvllm.cli.command import CommonOptions, command, flag
 from ruvllm.cli.opening import open_model
 from ruvllm.cli.options import DEFAULT_MODEL, EngineOptions, ModelFlag
+from ruvllm.cli.standard_input import text_of_stdin
 from ruvllm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -217,9 +217,9 @@ def _opened(folder: Path, options: BankOptions, common: CommonOptions) -> Iterat
 
 def _lines(data: str) -> list[str]:
     if data == "-":
-        return sys.stdin.read().splitlines()
+        return text_of_stdin().split("\n")
     try:
-        return Path(data).read_text(encoding="utf-8").splitlines()
+        return Path(data).read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{data} cannot be read: {error}") from error
 
@@ -244,7 +244,7 @@ def _trajectory(line: str, number: int) -> "Trajectory":
 
 
 def _text(request: str) -> str:
-    return sys.stdin.read() if request == "-" else request
+    return text_of_stdin() if request == "-" else request
 
 
 def _members(match: "Match") -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """A text that a model is to read, and how far it has read it."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import ruvllm.whole_file as whole_file
 from ruvllm.cli import terminal
+from ruvllm.cli.standard_input import open_stdin
 from ruvllm.errors import ConfigError, IoError
 from ruvllm.hub.progress import Report, wants_bar
 
@@ -20,7 +20,7 @@ def read_text(path: Path) -> str:
     """The text of a file, or of stdin for `-`."""
     try:
         if str(path) == "-":
-            read = sys.stdin.buffer.read(MAX_TEXT_BYTES + 1)
+            read = open_stdin().read(MAX_TEXT_BYTES + 1)
         else:
             with whole_file.open_regular(path) as file:
                 read = file.read(MAX_TEXT_BYTES + 1)

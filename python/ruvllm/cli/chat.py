@@ -2,16 +2,15 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ruvllm.cli import terminal
 from ruvllm.cli.asking import Asked
-from ruvllm.cli.command import CommonOptions, command, flag, flags_on_the_line, is_given
-from ruvllm.cli.opening import open_model, warn_without_template
+from ruvllm.cli.command import CommonOptions, command, flag, flags_on_the_line, is_given, stands_on_the_line
 from ruvllm.cli.options import (
     DEFAULT_MODEL,
     AdapterOptions,
@@ -20,14 +19,13 @@ from ruvllm.cli.options import (
     LocalOptions,
     SamplingOptions,
 )
-from ruvllm.cli.streaming import end_answer, stream_answer
+from ruvllm.cli.showing import show_answer
+from ruvllm.cli.streaming import end_answer
 
 if TYPE_CHECKING:
     from ruvllm.cli.partner import Partner
 
 __all__ = ["register"]
-
-MAX_TOKENS = 1024
 
 # `run` is what Ollama's users type.
 EXAMPLES = {
@@ -43,6 +41,7 @@ EXAMPLES = {
         "ruvllm chat --system 'Answer in one sentence.' -T 0 -p 'What is the capital of France?'",
         "echo 'Tell me a joke.' | ruvllm chat   one answer, without a terminal",
         "ruvllm chat --adapter adapters/tone        with an adapter on the model",
+        "ruvllm chat --resume                   with the chat that /save kept last",
         "ruvllm chat --url http://127.0.0.1:8000    with what `ruvllm serve` serves",
     ],
 }
@@ -63,6 +62,10 @@ class Opening:
         ),
     ] = None
     api_key: ApiKeyFlag = None
+    resume: Annotated[
+        bool,
+        flag("--resume", help="Go on with the chat that was saved last, with its model where none is named."),
+    ] = False
 
 
 def register(app: typer.Typer) -> None:
@@ -90,6 +93,8 @@ def chat(
     else:
         _refuse_engine_flags(context)
     question = _question(asked.text(context, between="\n\n"), as_json=opening.json)
+    if question is not None and stands_on_the_line(context, "resume"):
+        raise typer.BadParameter("it is a chat that goes on: leave PROMPT out", param_hint="--resume")
     model = asked.model_name(context)
     if opening.url is None:
         partner = _local_partner(opening, local, sampling, model, quiet=common.quiet)
@@ -99,12 +104,12 @@ def chat(
         if question is None:
             from ruvllm.cli.chat_terminal import ChatTerminal
 
-            ChatTerminal(other).run()
+            ChatTerminal(other).run(resume=opening.resume)
             return
         if opening.json:
             other.print_json(question)
             return
-        answer = stream_answer(other.conversation.stream(question))
+        answer = show_answer(lambda: other.conversation.stream(question), other.parser)
     end_answer(answer, verbose=common.verbose)
 
 
@@ -124,52 +129,46 @@ def _question(text: str | None, *, as_json: bool) -> str | None:
     return question
 
 
-@contextmanager
 def _local_partner(
     opening: Opening, local: LocalOptions, sampling: SamplingOptions, model: str | None, *, quiet: bool
-) -> Iterator["Partner"]:
-    params = sampling.params(max_tokens=MAX_TOKENS)
+) -> AbstractContextManager["Partner"]:
+    if model is None and opening.resume:
+        model = _model_of_newest(local)
     if model is None and not quiet:
         terminal.note(
             f"{DEFAULT_MODEL} is very small and often wrong: `ruvllm list --fits` names better models"
         )
-    model = model or DEFAULT_MODEL
-    with open_model(model, local.engine, quiet=quiet) as llm:
-        warn_without_template(llm, quiet=quiet)
-        from ruvllm.chat.session import ChatSession
-        from ruvllm.cli.partner import Partner
+    from ruvllm.cli.local_partner import LocalPartner
 
-        session = ChatSession(llm, opening.system, params=params, adapter=local.adapters.load(llm))
-        yield Partner.here(session, llm, model)
+    return LocalPartner(model or DEFAULT_MODEL, local, opening.system, sampling, quiet=quiet)
+
+
+def _model_of_newest(local: LocalOptions) -> str | None:
+    """The model that the chat saved last was with, if it is on this machine."""
+    import ruvllm.hub as hub
+    from ruvllm.cli import saved_chats
+    from ruvllm.errors import ConfigError, NotFoundError
+
+    model = saved_chats.load_conversation(saved_chats.newest()).model
+    try:
+        if model:
+            hub.find(model, cache=local.engine.cache_dir)
+    except (ConfigError, NotFoundError):
+        terminal.note(f"{model}, with which the chat was, is not on this machine")
+        return None
+    return model
 
 
 @contextmanager
 def _server_partner(
     context: typer.Context, opening: Opening, sampling: SamplingOptions, model: str | None
 ) -> Iterator["Partner"]:
-    from ruvllm.cli.partner import Partner
-    from ruvllm.client import ServerClient, ServerSession
-    from ruvllm.errors import NotFoundError
+    from ruvllm.cli.server_partner import ServerPartner
+    from ruvllm.client import ServerClient
 
+    chosen = [field.name for field in fields(SamplingOptions) if is_given(context, field.name)]
     with ServerClient(opening.url or "", api_key=opening.api_key) as server:
-        name = model or server.first_model()
-        try:
-            is_ours = any(offered.is_ours for offered in server.models())
-        except NotFoundError:  # not every server has a list
-            is_ours = False
-        settings = _settings(context, sampling, only_given=not is_ours)
-        yield Partner.behind(ServerSession(server, name, opening.system, settings=settings), server)
-
-
-def _settings(context: typer.Context, sampling: SamplingOptions, *, only_given: bool) -> dict[str, Any]:
-    """The fields of a request. Another server may not know all of them: it gets those that were chosen."""
-    sampling.params(max_tokens=MAX_TOKENS)  # the same values are refused as for a model here
-    names = [field.name for field in fields(SamplingOptions)]
-    if only_given:
-        names = [name for name in names if is_given(context, name)]
-    values = {name: getattr(sampling, name) for name in names}
-    chosen = {name: value for name, value in values.items() if value is not None}
-    return {"max_tokens": MAX_TOKENS} | chosen
+        yield ServerPartner(server, model, opening.system, sampling, chosen)
 
 
 def _refuse_engine_flags(context: typer.Context) -> None:

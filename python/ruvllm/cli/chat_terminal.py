@@ -1,29 +1,27 @@
 """The interactive chat: prompt_toolkit reads, rich writes. Ctrl-C stops the answer, not the program."""
 
-import os
-import shlex
-import time
 from asyncio import CancelledError
-from pathlib import Path
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.completion import WordCompleter
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 import ruvllm.whole_file as whole_file
 from ruvllm.cli import terminal
-from ruvllm.cli.partner import Command, Partner
-from ruvllm.cli.saved_chats import save_conversation
-from ruvllm.cli.streaming import Answer, stream_answer
+from ruvllm.cli.chat_commands import EXITS, ChatCommands
+from ruvllm.cli.chat_completer import ChatCompleter
+from ruvllm.cli.partner import Partner
+from ruvllm.cli.showing import show_answer
+from ruvllm.cli.streaming import Answer
 from ruvllm.errors import RuvLLMError
 from ruvllm.hub import state_folder
 
 __all__ = ["ChatTerminal"]
 
-_ANSWER_STYLE = "cyan"
-_EXITS = ("/exit", "/quit", "/bye")
+# What the greeting says beside the name, the first that there is room for.
+HINTS = ("/help lists the commands, Ctrl-D ends", "/help, Ctrl-D ends", "/help")
+LEAST_TITLE = 12
 
 
 class ChatTerminal:
@@ -31,25 +29,14 @@ class ChatTerminal:
 
     def __init__(self, partner: Partner) -> None:
         self._partner = partner
-        self._session = partner.conversation
         self._answers: list[Answer] = []
-        self._saved: set[Path] = set()
-        self._commands: dict[str, Command] = {
-            "/help": ("this list", self._help),
-            "/clear": ("forget what was said", self._clear),
-            "/system": ("[TEXT] show or set the system prompt", self._system),
-            "/regenerate": ("answer the last question again", self._regenerate),
-            "/stats": ("tokens, speed, memory", self._stats),
-            "/save": ("FILE write the conversation as JSON", self._save),
-            **partner.commands,
-        }
+        self._commands = ChatCommands(partner, self._answers, self._answer, _agrees)
 
-    def run(self) -> None:
-        """Read and answer until Ctrl-D or /exit."""
-        terminal.note(
-            f"{self._partner.name}. Enter sends, Alt-Enter: new line, Ctrl-C stops an answer, /help, "
-            "Ctrl-D ends."
-        )
+    def run(self, *, resume: bool = False) -> None:
+        """Read and answer until Ctrl-D or /exit; with `resume` go on with the chat that was saved last."""
+        terminal.note(_greeting(self._partner.title))
+        if resume:
+            self._commands.resume()
         reader = self._reader()
         while True:
             try:
@@ -68,11 +55,10 @@ class ChatTerminal:
         try:
             if not line.startswith("/"):
                 self._answer(line)
-                return True
-            name, _, rest = line.partition(" ")
-            if name in _EXITS:
+            elif line.split(maxsplit=1)[0] in EXITS:
                 return False
-            self._command(name, rest.strip())
+            else:
+                self._commands.run(line)
         except RuvLLMError as error:
             terminal.error(str(error))
         except KeyboardInterrupt:
@@ -80,70 +66,15 @@ class ChatTerminal:
             terminal.note("stopped")
         return True
 
-    def _command(self, name: str, rest: str) -> None:
-        if name in self._commands:
-            self._commands[name][1](rest)
-        else:
-            terminal.note(f"no command {name}; there are {' '.join([*self._commands, _EXITS[0]])}")
-
     def _answer(self, question: str) -> None:
-        dropped = self._session.dropped_turns
-        answer = stream_answer(
-            self._session.stream(question),
-            write=lambda text: terminal.print_text(text, style=_ANSWER_STYLE),
-        )
-        terminal.print_text("\n")
+        conversation = self._partner.conversation
+        dropped = conversation.dropped_turns
+        answer = show_answer(lambda: conversation.stream(question), self._partner.parser, for_editor=True)
         self._answers.append(answer)
         terminal.note(answer.summary())
-        now = self._session.dropped_turns
+        now = conversation.dropped_turns
         if now > dropped:
             terminal.note(f"the context is full: the model no longer sees the first {now} turns")
-
-    def _help(self, rest: str) -> None:
-        texts = [(name, text) for name, (text, _) in self._commands.items()]
-        terminal.show_pairs([*texts, (_EXITS[0], "end the chat")])
-
-    def _clear(self, rest: str) -> None:
-        self._session.reset()
-        terminal.note("forgotten")
-
-    def _system(self, rest: str) -> None:
-        if rest:
-            self._session.system_prompt = rest
-        terminal.note(f"system prompt: {self._session.system_prompt or 'none'}")
-
-    def _regenerate(self, rest: str) -> None:
-        if self._session.history and self._session.history[-1]["role"] == "assistant":
-            self._answer(self._session.undo())
-        else:
-            terminal.note("nothing was asked yet")
-
-    def _stats(self, rest: str) -> None:
-        done = [answer for answer in self._answers if answer.usage and answer.timings]
-        made = sum(answer.usage.completion_tokens for answer in done if answer.usage)
-        read = sum(answer.usage.prompt_tokens for answer in done if answer.usage)
-        seconds = sum(answer.timings.total_seconds for answer in done if answer.timings)
-        terminal.show_pairs(
-            [
-                ("answers", str(len(self._answers))),
-                ("prompt tokens", str(read)),
-                ("answer tokens", str(made)),
-                ("tokens/s, prompts included", f"{made / seconds:.1f}" if seconds else "-"),
-                *self._partner.memory(),
-            ]
-        )
-
-    def _save(self, rest: str) -> None:
-        name = (shlex.split(rest) if rest.startswith(("'", '"')) else [rest])[0] if rest else ""
-        if not name:
-            name = time.strftime("chat-%Y%m%d-%H%M%S.json")
-        path = Path(name).expanduser().absolute()
-        if os.path.lexists(path) and path not in self._saved:
-            terminal.error(f"{str(path)!r} exists; give another name")
-            return
-        save_conversation(self._session.history, path)
-        self._saved.add(path)
-        terminal.note(f"saved to {path}")
 
     def _reader(self) -> "PromptSession[str]":
         bindings = KeyBindings()
@@ -155,10 +86,29 @@ class ChatTerminal:
         return PromptSession(
             history=_history(),
             key_bindings=bindings,
-            completer=WordCompleter([*self._commands, _EXITS[0]], sentence=True),
+            completer=ChatCompleter(lambda: self._commands.table),
             complete_while_typing=False,
             enable_open_in_editor=True,
         )
+
+
+def _greeting(title: str) -> str:
+    """Who answers and what to do, in one line: of a title that is too long for it, the end is left out."""
+    width = terminal.err().width
+    needed = min(len(title), LEAST_TITLE)
+    hint = next((one for one in HINTS if width - len(f". {one}.") >= needed), HINTS[-1])
+    room = max(1, width - len(f". {hint}."))
+    shown = title if len(title) <= room else f"{title[: room - 1]}…"
+    return f"{shown}. {hint}."
+
+
+def _agrees(question: str) -> bool:
+    """Ask whoever sits there; no answer is none."""
+    try:
+        said: str = PromptSession[str](history=InMemoryHistory()).prompt(f"{question} [y/N] ")
+    except (KeyboardInterrupt, CancelledError, EOFError):
+        return False
+    return said.strip().lower() in ("y", "yes")
 
 
 def _history() -> History:

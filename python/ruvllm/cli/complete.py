@@ -8,7 +8,8 @@ from ruvllm.cli.asking import Asked
 from ruvllm.cli.command import CommonOptions, command, flag
 from ruvllm.cli.opening import open_model
 from ruvllm.cli.options import DEFAULT_MODEL, LocalOptions, SamplingOptions
-from ruvllm.cli.streaming import end_answer, print_completion, stream_answer
+from ruvllm.cli.showing import show_text
+from ruvllm.cli.streaming import end_answer, print_completion
 
 __all__ = ["register"]
 
@@ -51,5 +52,5 @@ def complete(
         if json:
             print_completion(llm.generate(text, params, adapter=adapter))
             return
-        answer = stream_answer(llm.stream(text, params, adapter=adapter))
+        answer = show_text(lambda: llm.stream(text, params, adapter=adapter))
     end_answer(answer, verbose=common.verbose)

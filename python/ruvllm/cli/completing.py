@@ -20,7 +20,19 @@ FETCHING = ASKING | {"serve", "pull", "bench", "prepare", "eval"}
 """What takes a model that is not here yet, so that short names are offered as well."""
 TELLING = frozenset({"info", "show", "rm", "doctor"})
 SWITCHES = frozenset(
-    {"--json", "--quiet", "-q", "--verbose", "-v", "--yes", "-y", "--force", "--learn", "--remove"}
+    {
+        "--json",
+        "--quiet",
+        "-q",
+        "--verbose",
+        "-v",
+        "--yes",
+        "-y",
+        "--force",
+        "--learn",
+        "--remove",
+        "--resume",
+    }
 )
 """Flags without a value; behind any other there stands one, which may be no model."""
 MODEL_FLAGS = ("-m", "--model")

@@ -18,6 +18,7 @@ from ruvllm.cli import terminal
 from ruvllm.cli.command import CommonOptions, command, flag
 from ruvllm.cli.opening import open_model
 from ruvllm.cli.options import DEFAULT_MODEL, EngineOptions, ModelFlag
+from ruvllm.cli.standard_input import open_stdin
 from ruvllm.errors import ConfigError, IoError, RuvLLMError
 from ruvllm.hub.progress import wants_bar
 
@@ -206,7 +207,7 @@ def _questions(path: Path) -> "list[Question]":
 def _lines(path: Path | None, stack: ExitStack) -> IO[bytes]:
     """Lines as bytes, so that one that is no text is known by its number."""
     if path is None:
-        return sys.stdin.buffer
+        return open_stdin()
     try:
         return stack.enter_context(path.open("rb"))
     except OSError as error:

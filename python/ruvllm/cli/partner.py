@@ -1,23 +1,24 @@
-"""With whom a chat is: a model that is loaded here, or one behind a server."""
+"""With whom a chat is: a model that is loaded here (`local_partner`), or one behind a server."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from ruvllm.chat.session import ChatStream
-from ruvllm.cli import terminal
-from ruvllm.cli.streaming import print_answer, print_completion
-from ruvllm.text.messages import Message
+from ruvllm.cli.options import SamplingOptions
+from ruvllm.text.messages import Message, MessageLike
 
 if TYPE_CHECKING:
-    from ruvllm.chat.session import ChatSession
-    from ruvllm.client import ServerClient, ServerSession
-    from ruvllm.llm import LLM
+    from ruvllm.cli.streaming import Chunks
+    from ruvllm.text.response import ResponseParser
+    from ruvllm.text.response.syntax import Reasons
 
-__all__ = ["Command", "Partner", "Talk"]
+__all__ = ["MAX_TOKENS", "Agrees", "Partner", "Talk"]
 
-Command = tuple[str, Callable[[str], None]]
-"""What `/help` says of it, and what does it with the rest of the line."""
+MAX_TOKENS = 1024
+"""The longest answer of a chat where nobody says otherwise."""
+
+Agrees = Callable[[str], bool]
+"""Asks whoever sits there a question that is answered with yes or no."""
 
 
 class Talk(Protocol):
@@ -42,59 +43,50 @@ class Talk(Protocol):
     def undo(self) -> str:
         """Take the last turn back."""
 
+    def restore(self, history: Sequence[MessageLike]) -> None:
+        """Go on from what was said elsewhere."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Partner:
-    """Who answers.
 
-    Attributes:
-        conversation: What is said.
-        name: Who it is, for the first line.
-        memory: Lines for `/stats`.
-        print_json: Asks, and prints the answer for programs.
-        commands: Commands that only this one has, by name.
-    """
+class Partner(Protocol):
+    """Who answers."""
 
-    conversation: Talk
-    name: str
-    memory: Callable[[], Iterable[tuple[str, str]]]
-    print_json: Callable[[str], None]
-    commands: Mapping[str, Command] = field(default_factory=dict)
+    @property
+    def conversation(self) -> Talk:
+        """What is said; another one after `change_model`."""
 
-    @classmethod
-    def here(cls, session: "ChatSession", llm: "LLM", name: str) -> "Partner":
-        """A model in this process."""
+    @property
+    def title(self) -> str:
+        """Who it is, for the first line."""
 
-        def memory() -> list[tuple[str, str]]:
-            stats = llm.memory_stats()
-            used, total = terminal.size(stats.kv_used_bytes), terminal.size(stats.kv_total_bytes)
-            return [
-                ("weights", terminal.size(stats.weight_bytes)),
-                ("key-value cache", f"{used} of {total}"),
-                ("process", terminal.size(stats.resident_bytes)),
-            ]
+    @property
+    def model(self) -> str:
+        """The name by which the model can be had again."""
 
-        return cls(
-            conversation=session,
-            name=name,
-            memory=memory,
-            print_json=lambda question: print_completion(session.send(question)),
-        )
+    @property
+    def sampling(self) -> SamplingOptions:
+        """How answers are made."""
 
-    @classmethod
-    def behind(cls, session: "ServerSession", server: "ServerClient") -> "Partner":
-        """A model of a server."""
+    @property
+    def reasons(self) -> "Reasons | None":
+        """What stands around that which the model thinks; `None` where it does not think aloud."""
 
-        def model(name: str) -> None:
-            if name:
-                session.model = name
-            names = ", ".join(offered.name for offered in server.models())
-            terminal.note(f"model: {session.model}; the server has {names}")
+    def parser(self, chunks: "Chunks") -> "ResponseParser | None":
+        """What tells the thoughts of an answer from the rest."""
 
-        return cls(
-            conversation=session,
-            name=f"{session.model} at {server.address.root}",
-            memory=lambda: [("memory", "not known here: it is the server's")],
-            print_json=lambda question: print_answer(session.stream(question)),
-            commands={"/model": ("[NAME] show the server's models, or go on with another", model)},
-        )
+    def set_sampling(self, sampling: SamplingOptions, chosen: str) -> None:
+        """Make answers otherwise from here on; `chosen` is the choice that was made."""
+
+    def models(self) -> list[str]:
+        """Names of models that are at hand."""
+
+    def others(self) -> list[str]:
+        """Short names of models that would be fetched first."""
+
+    def change_model(self, name: str, agrees: Agrees) -> None:
+        """Go on with another model; what was said stays."""
+
+    def memory(self) -> Iterable[tuple[str, str]]:
+        """Lines for `/stats`."""
+
+    def print_json(self, question: str) -> None:
+        """Ask, and print the answer for programs."""

@@ -1,21 +1,104 @@
-"""A conversation as a file."""
+"""Conversations as files: in a folder of their own by a name, or anywhere by a path."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ruvllm.whole_file as whole_file
-from ruvllm.errors import IoError
+from ruvllm.errors import ConfigError, IoError, NotFoundError
+from ruvllm.hub import state_folder
 
-__all__ = ["save_conversation"]
+__all__ = [
+    "SavedChat",
+    "load_conversation",
+    "newest",
+    "place_of",
+    "place_of_new",
+    "save_conversation",
+    "saved",
+]
+
+ENDING = ".json"
+# Far above what people write; a file that is larger is something else.
+MAX_BYTES = 64 * 1024**2
 
 
-def save_conversation(messages: Sequence[Mapping[str, Any]], path: Path) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedChat:
+    """What a file holds: the messages, and the model that they were with, where it says so."""
+
+    messages: Sequence[Mapping[str, Any]]
+    model: str | None
+
+
+def place_of(name: str) -> Path:
+    """The file of a name: in the folder of saved chats, or where a path says."""
+    path = Path(name).expanduser()
+    if path.name != name:
+        return path.absolute()
+    return _folder() / (name if name.endswith(ENDING) else f"{name}{ENDING}")
+
+
+def place_of_new() -> Path:
+    """A file for a chat that has no name."""
+    return _folder() / time.strftime(f"chat-%Y%m%d-%H%M%S{ENDING}")
+
+
+def saved() -> list[str]:
+    """The names in the folder of saved chats, the newest first."""
+    return [path.stem for path in _newest_first()]
+
+
+def newest() -> Path:
+    """The chat that was saved last, of those in the folder."""
+    for path in _newest_first():
+        return path
+    raise NotFoundError(f"no chat is saved in {str(_folder())!r}; in a chat, /save does it")
+
+
+def save_conversation(messages: Sequence[Mapping[str, Any]], path: Path, *, model: str) -> None:
     """Write the messages as JSON, into a file of the user's own."""
-    text = json.dumps({"messages": list(messages)}, ensure_ascii=False, indent=2)
+    text = json.dumps({"model": model, "messages": list(messages)}, ensure_ascii=False, indent=2)
     try:
+        if path.parent == _folder():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with whole_file.replacing(path) as file:
             file.write(f"{text}\n".encode())
     except OSError as error:
         raise IoError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+
+
+def load_conversation(path: Path) -> SavedChat:
+    """Read what `save_conversation` wrote; a list of messages alone will do."""
+    try:
+        with whole_file.open_regular(path) as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise IoError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+    if len(data) > MAX_BYTES:
+        raise ConfigError(f"{str(path)!r} is no saved chat: it has more than {MAX_BYTES} bytes")
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{str(path)!r} is no saved chat: {error}") from error
+    fields = {"messages": value} if isinstance(value, list) else value
+    messages = fields.get("messages") if isinstance(fields, dict) else None
+    if not isinstance(messages, list):
+        raise ConfigError(f"{str(path)!r} is no saved chat: there is no list of messages in it")
+    model = fields.get("model")
+    return SavedChat(messages=messages, model=model if isinstance(model, str) else None)
+
+
+def _folder() -> Path:
+    return state_folder() / "chats"
+
+
+def _newest_first() -> list[Path]:
+    try:
+        found = [path for path in _folder().iterdir() if path.suffix == ENDING]
+        return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+    except OSError:  # there is no folder yet
+        return []

@@ -87,8 +87,7 @@ def stream_answer(chunks: Chunks, *, write: Callable[[str], None] = terminal.pri
 
 
 def end_answer(answer: Answer, *, verbose: bool) -> None:
-    """End the line of an answer that was streamed, and the command where it was interrupted."""
-    terminal.print_text("\n")
+    """Say of an answer that was shown how it went, and end the command where it was interrupted."""
     if verbose:
         terminal.note(answer.summary())
     if answer.interrupted:

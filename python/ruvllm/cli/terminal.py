@@ -6,6 +6,7 @@ rich is imported when something is printed, not when the command starts.
 import json
 import sys
 import unicodedata
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 __all__ = [
+    "copy",
     "err",
     "error",
+    "has_colours",
     "note",
     "out",
     "print_json",
@@ -49,6 +52,11 @@ def _console(*, stderr: bool) -> "Console":
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream is not None and stream.isatty() else 1000
     return Console(stderr=stderr, highlight=False, soft_wrap=True, width=width)
+
+
+def has_colours() -> bool:
+    """Whether stdout is a terminal that shows more than plain text, and may."""
+    return sys.stdout.isatty() and not out().no_color and not out().is_dumb_terminal
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> None:
@@ -83,12 +91,17 @@ def _print_wide(renderable: "RenderableType") -> None:
 
 def note(message: str) -> None:
     """Say something aside, on stderr."""
-    err().print(visible(message), style="dim", markup=False)
+    _say(visible(message), "dim")
 
 
 def error(message: str) -> None:
-    """Say what went wrong in one red line on stderr."""
-    err().print(f"error: {' '.join(visible(message).split())}", style="red", markup=False)
+    """Say what went wrong in one red line on stderr; a terminal breaks it between words."""
+    _say(f"error: {' '.join(visible(message).split())}", "red")
+
+
+def _say(text: str, style: str) -> None:
+    # Into a pipe a line is as long as it is.
+    err().print(text, style=style, markup=False, soft_wrap=not err().is_terminal)
 
 
 def traceback(exception: BaseException) -> None:
@@ -116,6 +129,12 @@ def print_text(text: str, *, style: str | None = None) -> None:
         sys.stdout.write(text)
     else:
         out().print(visible(text), style=style, markup=False, end="")
+    sys.stdout.flush()
+
+
+def copy(text: str) -> None:
+    """Give a text to the clipboard of the terminal that stdout is, wherever that runs; it does not answer."""
+    sys.stdout.write(f"\x1b]52;c;{b64encode(text.encode()).decode()}\x07")
     sys.stdout.flush()
 
 

@@ -241,7 +241,10 @@ class ServerClient(Closing):
 
 
 class AnswerStream(Closing, Iterator[Chunk]):
-    """An answer of a server, piece by piece. `close` hangs up, by which the server ends the request."""
+    """An answer of a server, piece by piece. `close` hangs up, by which the server ends the request.
+
+    `is_thinking` says that what comes now are thoughts in a field of their own, which are no part of it.
+    """
 
     def __init__(self, address: Address, response: "httpx.Response", begun: float) -> None:
         self._address = address
@@ -252,6 +255,7 @@ class AnswerStream(Closing, Iterator[Chunk]):
         self._finish_reason: str | None = None
         self._usage: Usage | None = None
         self._timings: ServerTimings | None = None
+        self.is_thinking = False
         self._ended = False
 
     def __iter__(self) -> "AnswerStream":
@@ -288,6 +292,7 @@ class AnswerStream(Closing, Iterator[Chunk]):
     def _note(self, piece: Piece) -> None:
         if self._first_token_seconds is None and (piece.text or piece.thought):
             self._first_token_seconds = time.perf_counter() - self._begun
+        self.is_thinking = bool(piece.thought) or (self.is_thinking and not piece.text)
         self._finish_reason = piece.finish_reason or self._finish_reason
         self._usage = piece.usage or self._usage
         self._timings = piece.timings or self._timings

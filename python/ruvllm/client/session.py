@@ -28,6 +28,7 @@ class ServerSession(Conversation):
 
     When the server says that the context is full, the oldest turns are left out, never the system prompt.
     `usage` has the answers that the server counted; it counts none that was closed early.
+    `model` and `settings` may be others for the next turn.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class ServerSession(Conversation):
         super().__init__(system_prompt)
         self.model = model
         self._server = server
-        self._settings = dict(settings or {})
+        self.settings = dict(settings or {})
 
     def stream(self, text: str) -> ChatStream:
         """Ask, and give the answer piece by piece; closed early, the history gets what there was."""
@@ -63,7 +64,7 @@ class ServerSession(Conversation):
         while True:
             messages = transcript.messages_of(self.system_prompt, self._turns[dropped:], question)
             try:
-                answer = self._server.stream_chat(self.model, messages, self._settings)
+                answer = self._server.stream_chat(self.model, messages, self.settings)
             except ContextLengthError:
                 left = len(self._turns) - dropped
                 if not left:

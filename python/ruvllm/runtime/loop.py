@@ -32,7 +32,7 @@ from ruvllm.runtime.plans import Shares, View
 from ruvllm.runtime.request import Request, Sink, Task
 from ruvllm.runtime.scheduler import Scheduler
 from ruvllm.runtime.turns import Turns
-from ruvllm.runtime.view import costs_of, load_of, view_of
+from ruvllm.runtime.view import costs_of, load_of, note_progress, view_of
 from ruvllm.runtime.waiting import WaitingRequests
 
 __all__ = ["EngineLoop"]
@@ -292,6 +292,7 @@ class EngineLoop:
         with self._changed:
             running, quotas = dict(self._running), dict(self._quotas)
             waiting = self._waiting.first()
+        note_progress(status, running)
         costs = costs_of(status, self._pace, self._swap_bytes)
         return view_of(
             status, waiting, running, costs=costs, quotas=quotas, turns=self._turns, is_stuck=self._is_stuck

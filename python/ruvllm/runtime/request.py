@@ -138,11 +138,13 @@ class Request:
         since: A number that counts up: when it began to wait, or was set aside.
         entered_tokens: Tokens that were known of it as it last came in.
         planned_at: The last plan that had a part for it.
+        computed_tokens: Tokens of it that were computed, as of the last plan; `None` where nobody knows.
         held: Its adapters, which stay ready until it ends.
     """
 
     __slots__ = (
         "cancelled",
+        "computed_tokens",
         "entered_tokens",
         "held",
         "planned_at",
@@ -166,7 +168,15 @@ class Request:
         self.since = request_id
         self.entered_tokens = len(task.token_ids)
         self.planned_at = 0
+        self.computed_tokens: int | None = None
         self.held = held
+
+    @property
+    def prompt_share(self) -> float | None:
+        """The share of the prompt that is computed, as of the last plan; `None` where nobody knows."""
+        if self.computed_tokens is None:
+            return None
+        return min(1.0, self.computed_tokens / max(1, len(self.task.token_ids)))
 
     @property
     def completion_id(self) -> str | None:

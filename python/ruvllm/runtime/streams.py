@@ -83,6 +83,11 @@ class ChunkMaker:
         self._with_logprobs = with_logprobs
         self._first_token_at: float | None = None
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a token has come."""
+        return self._first_token_at is not None
+
     def chunk(self, event: Event, now: float) -> Chunk:
         """The event as a chunk; a failure is raised."""
         if isinstance(event, TokenMade):
@@ -175,6 +180,11 @@ class CompletionStream(Closing, Iterator[Chunk]):
     def task(self) -> Task:
         """What is computed."""
         return self._request.task
+
+    @property
+    def prompt_share(self) -> float | None:
+        """The share of the prompt that is computed, 0 to 1; `None` where the engine does not say."""
+        return 1.0 if self._maker.has_begun else self._request.prompt_share
 
     def completion(self) -> Completion:
         """Wait for all that is left and join it."""

@@ -9,7 +9,7 @@ from ruvllm.runtime.plans import Costs, Running, View, Waiting
 from ruvllm.runtime.request import Request, Task
 from ruvllm.runtime.turns import Turns
 
-__all__ = ["costs_of", "load_of", "view_of"]
+__all__ = ["costs_of", "load_of", "note_progress", "view_of"]
 
 
 def view_of(  # noqa: PLR0913 - all that a plan depends on
@@ -64,6 +64,14 @@ def view_of(  # noqa: PLR0913 - all that a plan depends on
         quota_blocks={name: quota // max(1, status.block_bytes) for name, quota in quotas.items()},
         last_turns=turns.of({one.task.tenant for one in (*waiting, *running.values())}),
     )
+
+
+def note_progress(status: EngineStatus, running: Mapping[int, Request]) -> None:
+    """Tell requests how far they are; an engine that runs no steps one by one does not know it."""
+    if status.steps:
+        for one in status.sequences:
+            if request := running.get(one.sequence):
+                request.computed_tokens = one.computed_tokens
 
 
 def _rank(task: Task) -> int:

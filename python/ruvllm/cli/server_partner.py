@@ -1,0 +1,114 @@
+"""A model of a server as the partner of a chat."""
+
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from ruvllm.cli.options import SamplingOptions
+from ruvllm.cli.partner import MAX_TOKENS, Agrees
+from ruvllm.cli.streaming import Chunks, print_answer
+from ruvllm.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from ruvllm.client import ServerClient, ServerSession
+    from ruvllm.text.response import ResponseParser
+    from ruvllm.text.response.syntax import Reasons
+
+__all__ = ["ServerPartner"]
+
+
+class ServerPartner:
+    """A `Partner` over `ServerSession`.
+
+    A server that is not RuvLLM may not know all fields of a request: it gets those that were chosen.
+    """
+
+    def __init__(
+        self,
+        server: "ServerClient",
+        model: str | None,
+        system: str | None,
+        sampling: SamplingOptions,
+        chosen: Iterable[str],
+    ) -> None:
+        from ruvllm.client import ServerSession
+
+        self._server = server
+        self._sampling = sampling
+        self._chosen = set(chosen)
+        name = model or server.first_model()
+        try:
+            self._is_ours = any(offered.is_ours for offered in server.models())
+        except NotFoundError:  # not every server has a list
+            self._is_ours = False
+        self._session = ServerSession(server, name, system, settings=self._settings())
+
+    @property
+    def conversation(self) -> "ServerSession":
+        """What is said."""
+        return self._session
+
+    @property
+    def title(self) -> str:
+        """Model and server."""
+        return f"{self._session.model} at {self._server.address.root}"
+
+    @property
+    def model(self) -> str:
+        """The model's name there."""
+        return self._session.model
+
+    @property
+    def sampling(self) -> SamplingOptions:
+        """How answers are made, as far as it is said here."""
+        return self._sampling
+
+    @property
+    def reasons(self) -> "Reasons | None":
+        """What most models have around their thoughts, where a server sends these in the text."""
+        from ruvllm.text.response.syntax import Reasons
+
+        return Reasons()
+
+    def parser(self, chunks: Chunks) -> "ResponseParser | None":
+        """What tells such thoughts from the rest."""
+        from ruvllm.text.response import ResponseParser
+        from ruvllm.text.response.syntax import JsonCalls
+
+        return ResponseParser(JsonCalls(), self.reasons, tools=())
+
+    def set_sampling(self, sampling: SamplingOptions, chosen: str) -> None:
+        """Send other fields from here on."""
+        self._sampling = sampling
+        self._chosen.add(chosen)
+        self._session.settings = self._settings()
+
+    def models(self) -> list[str]:
+        """What the server offers."""
+        return [offered.name for offered in self._server.models()]
+
+    def others(self) -> list[str]:
+        """A server is not told to fetch any."""
+        return []
+
+    def change_model(self, name: str, agrees: Agrees) -> None:
+        """Ask another model of the server from here on."""
+        self._session.model = name
+
+    def memory(self) -> Iterable[tuple[str, str]]:
+        """The server's is not known."""
+        return [("memory", "not known here: it is the server's")]
+
+    def print_json(self, question: str) -> None:
+        """Ask, and print the answer for programs."""
+        print_answer(self._session.stream(question))
+
+    def _settings(self) -> dict[str, Any]:
+        """The fields of a request."""
+        self._sampling.params(max_tokens=MAX_TOKENS)  # the same values are refused as for a model here
+        names = [field.name for field in fields(SamplingOptions)]
+        if not self._is_ours:
+            names = [name for name in names if name in self._chosen]
+        values = {name: getattr(self._sampling, name) for name in names}
+        given = {name: value for name, value in values.items() if value is not None}
+        return {"max_tokens": MAX_TOKENS} | given
