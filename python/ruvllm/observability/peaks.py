@@ -41,8 +41,8 @@ class MachinePeaks:
 def measure_peaks(threads: int | None = None) -> MachinePeaks:
     """Measure for a second or two, with so many threads or as many as the engine would take.
 
-    Nothing else should run meanwhile, a loaded model that waits aside. Memory is read from 1 GiB or more, an eighth
-    of what is free at most; 0 stands where that is too little to tell it from the caches.
+    Nothing else should run meanwhile, a loaded model that waits aside. Memory is read from 1 GiB or more, an
+    eighth of what is free at most; 0 stands where that is too little to tell it from the caches.
     """
     from ruvllm._native import measure_peaks as measure
 
