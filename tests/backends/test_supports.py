@@ -1,6 +1,7 @@
 """Every flag of every backend: what it says that it can, it does; what not, it refuses by its name."""
 
 import inspect
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -117,9 +118,9 @@ def without_repetition(llm: LLM) -> None:
     held_back = neutral(max_tokens=60, dry=Dry(multiplier=100, allowed_length=1, sequence_breakers=()))
     tokens = llm.generate(PROMPT, held_back).token_ids
     text = [*llm.tokenize(PROMPT), *tokens]
-    pairs = [*zip(text, text[1:], strict=False)]
+    pairs = [*itertools.pairwise(text)]
     assert len(set(pairs)) == len(pairs)
-    pairs = [*zip(plain, plain[1:], strict=False)]
+    pairs = [*itertools.pairwise(plain)]
     assert len(set(pairs)) < len(pairs), "it repeats nothing anyway, so this shows nothing"
 
 

@@ -149,7 +149,8 @@ def test_samplers_have_flags_as_llama_cpp_names_them(ruvllm: Ruvllm, model: str)
     flags = (
         "--typical-p 0.9 --top-nsigma 2 --dry-multiplier 0.8 --dry-base 1.5 --dry-allowed-length 3 "
         "--dry-penalty-last-n 64 --dry-sequence-breaker ; --dry-sequence-breaker . --xtc-probability 0.5 "
-        "--xtc-threshold 0.2 --dynatemp-range 0.5 --dynatemp-exp 1.5 --mirostat 2 --mirostat-ent 3 --mirostat-lr 0.2"
+        "--xtc-threshold 0.2 --dynatemp-range 0.5 --dynatemp-exp 1.5 --mirostat 2 "
+        "--mirostat-ent 3 --mirostat-lr 0.2"
     )
     assert ruvllm("complete", "x", "-m", model, *flags.split()).exit_code == 0
     [(_, params)] = FakeLLM.opened[-1].requests

@@ -36,7 +36,9 @@ SAMPLING = (
         "tuple(one.default for one in fields(sampler))",
         ("sampling/test_samplers.py",),
     ),
-    python_mutant("samplers.py", 'del told["dry_penalty_last_n"]', "told.clear()", ("serve/test_samplers.py",)),
+    python_mutant(
+        "samplers.py", 'del told["dry_penalty_last_n"]', "told.clear()", ("serve/test_samplers.py",)
+    ),
     python_mutant(
         "serve/schemas/llama_sampling.py", "if self.mirostat:", "if False:", ("serve/test_samplers.py",)
     ),

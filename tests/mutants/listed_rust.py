@@ -43,13 +43,9 @@ SAMPLER = (
         SAMPLES,
     ),
     rust_mutant("core/src/sampling/kept.rs", "params.min_p * heaviest", "params.min_p", SAMPLES),
-    rust_mutant(
-        "core/src/sampling/repeats.rs", "length.min(place + 1 - start)", "length", SAMPLES
-    ),
+    rust_mutant("core/src/sampling/repeats.rs", "length.min(place + 1 - start)", "length", SAMPLES),
     rust_mutant("core/src/sampling/dry.rs", "let length = length.min(*unbroken);", "", SAMPLES),
-    rust_mutant(
-        "core/src/sampling/pipeline.rs", "self.random.beside_next()", "self.random.unit()", SAMPLES
-    ),
+    rust_mutant("core/src/sampling/pipeline.rs", "self.random.beside_next()", "self.random.unit()", SAMPLES),
     rust_mutant(
         "core/src/sampling/pipeline.rs", "surprise.follow(candidates, token);", "let _ = surprise;", SAMPLES
     ),

@@ -9,7 +9,13 @@ from ruvllm import LLM, Dry, DynamicTemperature, GenerateParams, Mirostat, Xtc
 from tests.serve.conftest import TINY
 from tests.serve.running import RunningServer
 
-PLAIN: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, "repetition_penalty": 1.0, "max_tokens": 16, "seed": 3}
+PLAIN: dict[str, Any] = {
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "repetition_penalty": 1.0,
+    "max_tokens": 16,
+    "seed": 3,
+}
 PROMPT = "the cat the cat sat on the cat"
 # What a body says, and what that is.
 SAID: list[tuple[dict[str, Any], dict[str, Any]]] = [

@@ -22,8 +22,13 @@ fn sampler(params: &SamplingParams, seed: u64) -> Sampler {
 
 /// What the next draw is made of, by id.
 fn distribution(sampler: &mut Sampler, logits: &[f32]) -> Vec<(TokenId, f64)> {
-    let found = sampler.distribution(&mut logits.to_vec()).expect("a distribution");
-    let mut found: Vec<_> = found.into_iter().map(|(token, p)| (token, f64::from(p))).collect();
+    let found = sampler
+        .distribution(&mut logits.to_vec())
+        .expect("a distribution");
+    let mut found: Vec<_> = found
+        .into_iter()
+        .map(|(token, p)| (token, f64::from(p)))
+        .collect();
     found.sort_by_key(|entry| entry.0);
     found
 }
@@ -48,7 +53,10 @@ fn assert_same(found: &[(TokenId, f64)], expected: &[(TokenId, f64)]) {
     let ids = |entries: &[(TokenId, f64)]| entries.iter().map(|entry| entry.0).collect::<Vec<_>>();
     assert_eq!(ids(found), ids(expected));
     for (found, expected) in found.iter().zip(expected) {
-        assert!((found.1 / expected.1 - 1.0).abs() < 2e-5, "{found:?} {expected:?}");
+        assert!(
+            (found.1 / expected.1 - 1.0).abs() < 2e-5,
+            "{found:?} {expected:?}"
+        );
     }
 }
 
@@ -75,7 +83,7 @@ fn assert_shares(counts: &[u32], shares: &[f64]) {
         freedom += 1.0;
     }
     let limit = freedom + 6.0 * f64::sqrt(2.0 * freedom);
-    assert!(statistic < limit, "{statistic} >= {limit}: {counts:?}");
+    assert!(statistic <= limit, "{statistic} > {limit}: {counts:?}");
 }
 
 const LOGITS: [f32; 8] = [1.1, -0.4, 2.0, 0.3, 1.9, -2.0, f32::NEG_INFINITY, 0.9];
@@ -263,7 +271,9 @@ proptest! {
 
 #[test]
 fn mirostat_comes_to_the_surprise_that_is_asked_for() {
-    let logits: Vec<f32> = (0..2000).map(|place| -(place as f32 + 2.0).ln() * 1.1).collect();
+    let logits: Vec<f32> = (0..2000)
+        .map(|place| -(place as f32 + 2.0).ln() * 1.1)
+        .collect();
     for tau in [2.0, 4.0, 6.0] {
         let params = SamplingParams {
             mirostat: Some(Mirostat { tau, eta: 0.1 }),
@@ -446,7 +456,10 @@ fn odd_logits_are_chosen_from_as_by_all_others() {
             sampler.observe(0, true);
             for _ in 0..20 {
                 let token = sampler.sample(&mut logits.clone()).unwrap().token;
-                assert!(allowed.contains(&token), "{logits:?} gave {token} by {params:?}");
+                assert!(
+                    allowed.contains(&token),
+                    "{logits:?} gave {token} by {params:?}"
+                );
             }
         }
     }
@@ -457,18 +470,30 @@ type Change = fn(&mut SamplingParams);
 /// One row a case: the change, and its message (empty: allowed).
 const VALIDATION: [(Change, &str); 25] = [
     (|p| p.typical_p = 1.0, ""),
-    (|p| p.typical_p = 0.0, "typical_p is 0; it must be above 0 and at most 1"),
+    (
+        |p| p.typical_p = 0.0,
+        "typical_p is 0; it must be above 0 and at most 1",
+    ),
     (|p| p.typical_p = 1.5, "typical_p is 1.5;"),
     (|p| p.typical_p = f32::NAN, "typical_p is NaN;"),
     (|p| p.top_n_sigma = 100.0, ""),
-    (|p| p.top_n_sigma = -1.0, "top_n_sigma is -1; it must be between 0 and 100"),
+    (
+        |p| p.top_n_sigma = -1.0,
+        "top_n_sigma is -1; it must be between 0 and 100",
+    ),
     (|p| p.top_n_sigma = f32::INFINITY, "top_n_sigma is inf;"),
-    (|p| p.dry = Some(Dry::from((100.0, 1.0, 1, Some(1), vec![]))), ""),
+    (
+        |p| p.dry = Some(Dry::from((100.0, 1.0, 1, Some(1), vec![]))),
+        "",
+    ),
     (
         |p| p.dry = Some(Dry::from((0.0, 1.75, 2, None, vec![]))),
         "dry.multiplier is 0; it must be above 0 and at most 100",
     ),
-    (|p| p.dry = Some(Dry::from((f32::NAN, 1.75, 2, None, vec![]))), "dry.multiplier is NaN;"),
+    (
+        |p| p.dry = Some(Dry::from((f32::NAN, 1.75, 2, None, vec![]))),
+        "dry.multiplier is NaN;",
+    ),
     (
         |p| p.dry = Some(Dry::from((1.0, 0.5, 2, None, vec![]))),
         "dry.base is 0.5; it must be between 1 and 100",
@@ -477,13 +502,19 @@ const VALIDATION: [(Change, &str); 25] = [
         |p| p.dry = Some(Dry::from((1.0, 1.75, 0, None, vec![]))),
         "dry.allowed_length is 0; it must be 1 or more",
     ),
-    (|p| p.dry = Some(Dry::from((1.0, 1.75, 2, Some(0), vec![]))), "dry.last_tokens is 0;"),
+    (
+        |p| p.dry = Some(Dry::from((1.0, 1.75, 2, Some(0), vec![]))),
+        "dry.last_tokens is 0;",
+    ),
     (|p| p.xtc = Some(Xtc::from((1.0, 1.0))), ""),
     (
         |p| p.xtc = Some(Xtc::from((0.0, 0.1))),
         "xtc.probability is 0; it must be above 0 and at most 1",
     ),
-    (|p| p.xtc = Some(Xtc::from((1.5, 0.1))), "xtc.probability is 1.5;"),
+    (
+        |p| p.xtc = Some(Xtc::from((1.5, 0.1))),
+        "xtc.probability is 1.5;",
+    ),
     (
         |p| p.xtc = Some(Xtc::from((0.5, -0.1))),
         "xtc.threshold is -0.1; it must be between 0 and 1",
@@ -502,7 +533,10 @@ const VALIDATION: [(Change, &str); 25] = [
         |p| p.mirostat = Some(Mirostat::from((-1.0, 0.1))),
         "mirostat.tau is -1; it must be between 0 and 100",
     ),
-    (|p| p.mirostat = Some(Mirostat::from((f32::NAN, 0.1))), "mirostat.tau is NaN;"),
+    (
+        |p| p.mirostat = Some(Mirostat::from((f32::NAN, 0.1))),
+        "mirostat.tau is NaN;",
+    ),
     (
         |p| p.mirostat = Some(Mirostat::from((5.0, 1.5))),
         "mirostat.eta is 1.5; it must be between 0 and 1",

@@ -35,7 +35,9 @@ mod tests {
 
     #[test]
     fn it_is_that_of_the_numbers_that_are_there() {
-        let there: Vec<f32> = (0..1003).map(|i| ((i * 7919) % 1013) as f32 / 64.0).collect();
+        let there: Vec<f32> = (0..1003)
+            .map(|i| ((i * 7919) % 1013) as f32 / 64.0)
+            .collect();
         let count = there.len() as f64;
         let mean = there.iter().map(|logit| f64::from(*logit)).sum::<f64>() / count;
         let squares = there.iter().map(|logit| (f64::from(*logit) - mean).powi(2));

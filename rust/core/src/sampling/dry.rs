@@ -220,9 +220,17 @@ mod tests {
     #[test]
     fn the_longest_repetition_of_each_token_counts() {
         // "a b" has been gone on with c and with d.
-        check(&dry(2, None, &[]), &[0, 1, 2, 0, 1, 3, 0, 1], &[(2, 0.5), (3, 0.5)]);
+        check(
+            &dry(2, None, &[]),
+            &[0, 1, 2, 0, 1, 3, 0, 1],
+            &[(2, 0.5), (3, 0.5)],
+        );
         // Three tokens before c, two before d.
-        check(&dry(2, None, &[]), &[9, 0, 1, 2, 0, 1, 3, 9, 0, 1], &[(2, 1.0), (3, 0.5)]);
+        check(
+            &dry(2, None, &[]),
+            &[9, 0, 1, 2, 0, 1, 3, 9, 0, 1],
+            &[(2, 1.0), (3, 0.5)],
+        );
         // All of it overlaps with itself.
         check(&dry(2, None, &[]), &[0; 6], &[(0, 4.0)]);
         check(&dry(1, None, &[]), &[0, 1, 2, 0], &[(1, 0.5)]);
@@ -249,8 +257,16 @@ mod tests {
         check(&dry(1, None, &[":"]), &[0, 4, 1, 0, 4], &[]);
         // One may stand within a token, or over several.
         check(&dry(1, None, &[":"]), &[5, 2, 3, 5, 2], &[(3, 0.5)]);
-        check(&dry(1, None, &["<end>"]), &[7, 8, 2, 3, 7, 8, 2], &[(3, 0.5)]);
-        check(&dry(1, None, &["<end>"]), &[7, 9, 2, 3, 7, 9, 2], &[(3, 2.0)]);
+        check(
+            &dry(1, None, &["<end>"]),
+            &[7, 8, 2, 3, 7, 8, 2],
+            &[(3, 0.5)],
+        );
+        check(
+            &dry(1, None, &["<end>"]),
+            &[7, 9, 2, 3, 7, 9, 2],
+            &[(3, 2.0)],
+        );
         // Whatever completes one is not held back.
         check(&dry(1, None, &[":"]), &[0, 1, 4, 2, 0, 1], &[]);
         check(&dry(1, None, &["<end>"]), &[0, 7, 8, 0, 7], &[]);

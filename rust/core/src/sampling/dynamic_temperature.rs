@@ -38,12 +38,7 @@ impl DynamicTemperature {
     }
 
     /// Weighs candidates anew, at least one, around a temperature; the order stays.
-    pub(super) fn weigh(
-        self,
-        candidates: &mut Vec<Candidate>,
-        logits: &[f32],
-        temperature: f32,
-    ) {
+    pub(super) fn weigh(self, candidates: &mut Vec<Candidate>, logits: &[f32], temperature: f32) {
         if candidates.len() < 2 {
             return;
         }

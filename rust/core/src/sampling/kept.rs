@@ -1,9 +1,7 @@
 //! What the filters keep, in their order: top-n-sigma → top-k → typical-p → top-p → min-p.
 
 use super::deviation::deviation;
-use super::filters::{
-    gather, gather_largest, keep_heavy, keep_largest, keep_mass, mass, weigh,
-};
+use super::filters::{gather, gather_largest, keep_heavy, keep_largest, keep_mass, mass, weigh};
 use super::params::SamplingParams;
 use super::scratch::Scratch;
 use super::softmax::Softmax;

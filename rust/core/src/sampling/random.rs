@@ -108,7 +108,10 @@ mod tests {
         }
         // Standard deviation of a cell is 97: this allows six of them.
         let mut cells = counts.iter().flatten();
-        assert!(cells.all(|count| count.abs_diff(10_000) < 582), "{counts:?}");
+        assert!(
+            cells.all(|count| count.abs_diff(10_000) < 582),
+            "{counts:?}"
+        );
         let taken = |look: bool| {
             let mut random = Random::new(7);
             let numbers = (0..9).map(|_| {

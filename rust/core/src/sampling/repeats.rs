@@ -101,7 +101,8 @@ mod tests {
         let window = &tokens[start..];
         let count = window.len();
         let alike = |place: usize| {
-            let pairs = (0..=place).take_while(|back| window[place - back] == window[count - 1 - back]);
+            let pairs =
+                (0..=place).take_while(|back| window[place - back] == window[count - 1 - back]);
             (start + place, pairs.count())
         };
         let places = (0..count.saturating_sub(1)).rev().map(alike);
@@ -111,7 +112,9 @@ mod tests {
     fn texts() -> Vec<Vec<TokenId>> {
         let mut state = 5_u64;
         let mut random = |below: u64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(99);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(99);
             ((state >> 33) % below) as TokenId
         };
         let mut texts = vec![vec![], vec![7], vec![7; 40], [1, 2, 3].repeat(12)];
