@@ -197,7 +197,7 @@ def test_params_that_are_refused(field: str, value: Any, words: str) -> None:
         (Dry, "allowed_length", 0, "dry.allowed_length is 0"),
         (Dry, "last_tokens", 0, "dry.last_tokens is 0"),
         (Dry, "sequence_breakers", "\n", "dry.sequence_breakers is '.n'; it must be a list or tuple"),
-        (Dry, "sequence_breakers", ["\n", ""], r"dry.sequence_breakers[1] is ''"),
+        (Dry, "sequence_breakers", ["\n", ""], r"dry.sequence_breakers\[1\] is ''"),
         (Xtc, "probability", 0.0, "xtc.probability is 0.0; it must be above 0 and at most 1"),
         (Xtc, "threshold", 1.1, "xtc.threshold is 1.1; it must be between 0 and 1"),
         (DynamicTemperature, "range", 0, "dynamic_temperature.range is 0"),

@@ -17,7 +17,7 @@ _OTHERS = "tfs_z typ_p penalize_newline"
 class LlamaSampling(SamplerFields):
     """The sampler's settings; those that are not given are `defaults`.
 
-    With mirostat, filters that are not given are off: llama.cpp leaves them out, and here it comes behind them.
+    With mirostat, filters that are not given are off; llama.cpp leaves all of them out.
     """
 
     temperature: Finite | None = Field(None, ge=0, le=2, description="0 takes the likeliest token.")
