@@ -22,8 +22,8 @@ SAID: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"typical_p": 0.3}, {"typical_p": 0.3}),
     ({"top_n_sigma": 1.5}, {"top_n_sigma": 1.5}),
     (
-        {"dry_multiplier": 3, "dry_sequence_breakers": ["c"]},
-        {"dry": Dry(multiplier=3, sequence_breakers=("c",))},
+        {"dry_multiplier": 50, "dry_allowed_length": 1, "dry_sequence_breakers": ["c"]},
+        {"dry": Dry(multiplier=50, allowed_length=1, sequence_breakers=("c",))},
     ),
     (
         {"dry_multiplier": 2, "dry_base": 3, "dry_allowed_length": 1, "dry_penalty_last_n": 40},

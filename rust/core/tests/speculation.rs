@@ -227,7 +227,7 @@ impl Asked {
         let grammar = grammars[self.grammar].clone();
         let after = (self.grammar == 1 && self.seed.is_multiple_of(2)).then(|| "e".to_owned());
         let task = GenerateTask {
-            sampling,
+            sampling: Box::new(sampling),
             seed: self.seed,
             bounds: Box::new(self.bounds(grammar.is_some())),
             thinking: budget(&self.prompt, words).filter(|_| self.thinks),

@@ -133,7 +133,7 @@ pub(super) fn keep_heavy(candidates: &mut Vec<Candidate>, least: f32) {
 
 /// The sum of the weights.
 pub(super) fn mass(candidates: &[Candidate]) -> f64 {
-    candidates.iter().map(weight).sum()
+    candidates.iter().map(|c| f64::from(c.weight)).sum()
 }
 
 /// Keeps the smallest set of best candidates whose weights reach `needed`, at least one, and
@@ -154,13 +154,8 @@ pub(super) fn keep_mass(
     }
     spare.clear();
     spare.extend(candidates.iter().filter(|c| c.share() == reached));
-    let border = crossing(spare, needed, weight);
+    let border = crossing(spare, needed, |c| f64::from(c.weight));
     candidates.retain(|candidate| candidate.rank() <= border);
-}
-
-/// What a candidate weighs.
-fn weight(candidate: &Candidate) -> f64 {
-    f64::from(candidate.weight)
 }
 
 /// The rank of the candidate at which what they weigh, summed up best first, reaches `needed`; of the
