@@ -56,6 +56,7 @@ from ruvllm.figures import (
 from ruvllm.grammar import Grammar
 from ruvllm.outputs import Chunk, Completion, Timings, TokenLogprob, Usage
 from ruvllm.params import GenerateParams
+from ruvllm.samplers import Dry, DynamicTemperature, Mirostat, Xtc
 from ruvllm.tools import ToolCall, ToolChoice, ToolDefinition
 from ruvllm.types import DeviceType, ModelSize, Precision, Quantization
 
@@ -113,6 +114,8 @@ __all__ = [
     "ConsolidationStrategy",
     "ContextLengthError",
     "DeviceType",
+    "Dry",
+    "DynamicTemperature",
     "EmbeddingError",
     "EngineStats",
     "Evaluation",
@@ -142,6 +145,7 @@ __all__ = [
     "MicroLoRA",
     "MicroLoraConfig",
     "MicroLoraStats",
+    "Mirostat",
     "ModelConfig",
     "ModelError",
     "ModelInfo",
@@ -189,6 +193,7 @@ __all__ = [
     "TwoTierKvCache",
     "Usage",
     "Verdict",
+    "Xtc",
     "__version__",
     "evaluate",
     "hub",

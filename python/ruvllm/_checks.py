@@ -58,3 +58,15 @@ def check_type(name: str, value: object, kind: type) -> None:
     """Raise `ConfigError` unless `value` is a `kind`."""
     if not isinstance(value, kind):
         raise ConfigError(f"{name} is {value!r}; it must be a {kind.__name__}")
+
+
+def check_texts(name: str, texts: object, most: int = 64) -> tuple[str, ...]:
+    """Up to `most` texts, none of them empty; `ConfigError` otherwise."""
+    if isinstance(texts, str) or not isinstance(texts, list | tuple):
+        raise ConfigError(f"{name} is {texts!r}; it must be a list or tuple of texts")
+    if len(texts) > most:
+        raise ConfigError(f"{name} has {len(texts)} texts; at most {most} are allowed")
+    for index, text in enumerate(texts):
+        if not isinstance(text, str) or not text:
+            raise ConfigError(f"{name}[{index}] is {text!r}; it must be a text that is not empty")
+    return tuple(texts)

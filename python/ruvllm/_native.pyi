@@ -338,25 +338,6 @@ class Model(ModelHeader):
         """Sums of squares of what goes into each matrix, by its name in GGUF files, over chunks of tokens."""
 
 @final
-class Sampling:
-    """One request's choices, validated against the vocabulary when it is added."""
-
-    def __new__(
-        cls,
-        *,
-        temperature: float,
-        top_k: int,
-        top_p: float,
-        min_p: float,
-        repetition_penalty: float,
-        presence_penalty: float,
-        frequency_penalty: float,
-        logit_bias: Sequence[tuple[int, float]],
-        seed: int | None,
-        logprobs: int | None,
-    ) -> Sampling: ...
-
-@final
 class TokenEvent:
     """One sampled token; `text` is what became safe to show with it, possibly nothing."""
 
@@ -635,6 +616,43 @@ class _MemorySettings(Protocol):
     def high_watermark(self) -> float: ...
     @property
     def low_watermark(self) -> float: ...
+
+class _Sampling(Protocol):
+    """How tokens are chosen, validated against the vocabulary; samplers by their settings, in their order."""
+
+    @property
+    def temperature(self) -> float: ...
+    @property
+    def top_k(self) -> int: ...
+    @property
+    def top_p(self) -> float: ...
+    @property
+    def min_p(self) -> float: ...
+    @property
+    def typical_p(self) -> float: ...
+    @property
+    def top_n_sigma(self) -> float: ...
+    @property
+    def penalties(self) -> tuple[float, float, float]:
+        """Of repetition, presence and frequency."""
+    @property
+    def dry(self) -> tuple[float, float, int, int | None, Sequence[str]] | None:
+        """Multiplier, base, allowed length, how many of the last tokens are looked at, sequence breakers."""
+    @property
+    def xtc(self) -> tuple[float, float] | None:
+        """Probability and threshold."""
+    @property
+    def dynamic_temperature(self) -> tuple[float, float] | None:
+        """Range and exponent."""
+    @property
+    def mirostat(self) -> tuple[float, float] | None:
+        """Tau and eta."""
+    @property
+    def logit_bias(self) -> Sequence[tuple[int, float]]: ...
+    @property
+    def seed(self) -> int | None: ...
+    @property
+    def logprobs(self) -> int | None: ...
 
 class _GenerationSettings(Protocol):
     @property
@@ -915,7 +933,7 @@ class Engine:
     ) -> Engine:
         """`kv_format`: `auto` (int16, or f32 where weights or activations are), or a format's name."""
     def add_generation(
-        self, tokens: Sequence[int], sampling: Sampling, settings: _GenerationSettings
+        self, tokens: Sequence[int], sampling: _Sampling, settings: _GenerationSettings
     ) -> int: ...
     def add_evaluation(self, tokens: Sequence[int], settings: _EvaluationSettings) -> int: ...
     def preempt(self, sequence: int, swap: bool) -> None:

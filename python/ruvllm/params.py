@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypedDict, cast
 
-from ruvllm._checks import Interval, check_integer, check_number, check_type
+from ruvllm._checks import Interval, check_integer, check_number, check_texts, check_type
 from ruvllm.errors import ConfigError
 from ruvllm.grammar import Grammar
+from ruvllm.samplers import Dry, DynamicTemperature, Mirostat, Xtc
 
 __all__ = ["TERMS_KEYWORDS", "GenerateKeywords", "GenerateParams"]
 
@@ -23,10 +24,13 @@ _NUMBERS = {
     "temperature": Interval(0, 100),
     "top_p": Interval(0, 1, low_included=False),
     "min_p": Interval(0, 1, high_included=False),
+    "typical_p": Interval(0, 1, low_included=False),
+    "top_n_sigma": Interval(0, 100),
     "repetition_penalty": Interval(0, math.inf, low_included=False),
     "presence_penalty": Interval(-2, 2),
     "frequency_penalty": Interval(-2, 2),
 }
+_SAMPLERS = {"dry": Dry, "xtc": Xtc, "dynamic_temperature": DynamicTemperature, "mirostat": Mirostat}
 # What most calls take beside these; each names what it takes, for whoever misspells one of them.
 TERMS_KEYWORDS = ("tenant", "priority", "adapter")
 # What other libraries call what is not spelt much like it here.
@@ -41,6 +45,14 @@ _ELSEWHERE = {
     "min_new_tokens": "min_tokens",
     "eos_token_id": "stop_token_ids",
     "bad_words_ids": "bad_words",
+    "typ_p": "typical_p",
+    "top_nsigma": "top_n_sigma",
+    "mirostat_mode": "mirostat",
+    **dict.fromkeys(("mirostat_tau", "mirostat_eta"), "mirostat"),
+    **dict.fromkeys(("dynatemp_range", "dynatemp_exponent"), "dynamic_temperature"),
+    **dict.fromkeys(("xtc_probability", "xtc_threshold"), "xtc"),
+    **dict.fromkeys(("dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n"), "dry"),
+    "dry_sequence_breakers": "dry",
 }
 
 
@@ -56,9 +68,15 @@ class GenerateKeywords(TypedDict, total=False):
     top_p: float
     top_k: int
     min_p: float
+    typical_p: float
+    top_n_sigma: float
     repetition_penalty: float
     presence_penalty: float
     frequency_penalty: float
+    dry: Dry | None
+    xtc: Xtc | None
+    dynamic_temperature: DynamicTemperature | None
+    mirostat: Mirostat | None
     logit_bias: Mapping[int, float]
     stop_sequences: tuple[str, ...] | list[str]
     stop_token_ids: tuple[int, ...] | list[int]
@@ -93,9 +111,16 @@ class GenerateParams:
         top_p: Keeps the smallest set of likeliest tokens whose probability reaches this.
         top_k: Keeps so many likeliest tokens; 0 keeps all.
         min_p: Keeps tokens at least this share as likely as the likeliest; 0 keeps all.
+        typical_p: Keeps the smallest set of tokens about as surprising as is to be expected whose probability
+            reaches this; 1 keeps all.
+        top_n_sigma: Keeps logits at most so many standard deviations below the largest; 0 keeps all.
         repetition_penalty: Makes tokens of the prompt and the answer less likely; 1 changes nothing.
         presence_penalty: Taken off the logit of every token that the answer has.
         frequency_penalty: Taken off once for each time the answer has the token.
+        dry: Holds back what goes on with a repetition.
+        xtc: Leaves out the likeliest tokens now and then.
+        dynamic_temperature: Lowers the temperature where the model is sure, and raises it where it is not.
+        mirostat: Makes an answer as surprising as is asked for; comes behind all filters, also `top_p`.
         logit_bias: Added to the logits of these token ids, -100 to 100 each.
         stop_sequences: Texts that end the answer; the answer stops before them.
         stop_token_ids: Tokens that end the answer beside the model's own, and are no part of it.
@@ -121,9 +146,15 @@ class GenerateParams:
     top_p: float = 0.9
     top_k: int = 0
     min_p: float = 0.0
+    typical_p: float = 1.0
+    top_n_sigma: float = 0.0
     repetition_penalty: float = 1.1
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
+    dry: Dry | None = None
+    xtc: Xtc | None = None
+    dynamic_temperature: DynamicTemperature | None = None
+    mirostat: Mirostat | None = None
     logit_bias: Mapping[int, float] = field(default_factory=dict, hash=False)
     stop_sequences: tuple[str, ...] = ()
     stop_token_ids: tuple[int, ...] = ()
@@ -149,6 +180,9 @@ class GenerateParams:
             check_integer("seed", self.seed, 0, 2**64 - 1)
         if self.logprobs is not None:
             check_integer("logprobs", self.logprobs, 0, MAX_LOGPROBS)
+        for name, kind in _SAMPLERS.items():
+            if getattr(self, name) is not None:
+                check_type(name, getattr(self, name), kind)
         for name in ("ignore_eos", "cache_prefix", "speculate"):
             check_type(name, getattr(self, name), bool)
         check_integer("min_cache_tokens", self.min_cache_tokens, 1)
@@ -158,7 +192,7 @@ class GenerateParams:
             check_integer("thinking_tokens", self.thinking_tokens, 0)
         object.__setattr__(self, "logit_bias", _checked_bias(self.logit_bias))
         for name in ("stop_sequences", "bad_words", "keep_special"):
-            object.__setattr__(self, name, _checked_texts(name, getattr(self, name)))
+            object.__setattr__(self, name, check_texts(name, getattr(self, name)))
         self._check_ends()
 
     def _check_ends(self) -> None:
@@ -241,7 +275,7 @@ def _changes(keywords: Mapping[str, object], beside: Sequence[str]) -> dict[str,
             raise ConfigError("stop and stop_sequences are two names of one thing; give one of them")
         stop = changes.pop("stop")
         stops = () if stop is None else [stop] if isinstance(stop, str) else stop
-        changes["stop_sequences"] = _checked_texts("stop", stops)
+        changes["stop_sequences"] = check_texts("stop", stops)
     return changes
 
 
@@ -274,15 +308,3 @@ def _checked_tokens(given: object) -> tuple[int, ...]:
 
 def _token_ids(name: str, given: Sequence[object]) -> tuple[int, ...]:
     return tuple(check_integer(f"a token id of {name}", token, 0, 2**32 - 1) for token in given)
-
-
-def _checked_texts(name: str, texts: object) -> tuple[str, ...]:
-    """Up to 64 texts, none of them empty; `ConfigError` otherwise."""
-    if isinstance(texts, str) or not isinstance(texts, list | tuple):
-        raise ConfigError(f"{name} is {texts!r}; it must be a list or tuple of texts")
-    if len(texts) > MAX_STOP_SEQUENCES:
-        raise ConfigError(f"{name} has {len(texts)} texts; at most {MAX_STOP_SEQUENCES} are allowed")
-    for index, text in enumerate(texts):
-        if not isinstance(text, str) or not text:
-            raise ConfigError(f"{name}[{index}] is {text!r}; it must be a text that is not empty")
-    return tuple(texts)

@@ -51,6 +51,7 @@ PACKAGE = [
         "markdown",
         "params",
         "regular_lark",
+        "samplers",
         "outputs",
         "figures",
         "tools",

@@ -1,13 +1,14 @@
 """Every flag of every backend: what it says that it can, it does; what not, it refuses by its name."""
 
 import inspect
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from ruvllm import LLM, GenerateParams
+from ruvllm import LLM, Dry, DynamicTemperature, GenerateParams, Mirostat, Xtc
 from ruvllm.backends.supports import Supports, explained
 from ruvllm.config import Limits
 from ruvllm.errors import AdapterError, ConfigError, InvalidOperationError
@@ -112,12 +113,36 @@ def only_the_best(**filters: Any) -> Callable[[LLM], None]:
     return check
 
 
+def without_repetition(llm: LLM) -> None:
+    plain = llm.generate(PROMPT, neutral(max_tokens=60)).token_ids
+    held_back = neutral(max_tokens=60, dry=Dry(multiplier=100, allowed_length=1, sequence_breakers=()))
+    tokens = llm.generate(PROMPT, held_back).token_ids
+    text = [*llm.tokenize(PROMPT), *tokens]
+    pairs = [*itertools.pairwise(text)]
+    assert len(set(pairs)) == len(pairs)
+    pairs = [*itertools.pairwise(plain)]
+    assert len(set(pairs)) < len(pairs), "it repeats nothing anyway, so this shows nothing"
+
+
+def never_the_best(llm: LLM) -> None:
+    """Of two that are likely enough, the likeliest is left out."""
+    params = neutral(temperature=0.1, top_k=2, xtc=Xtc(probability=1, threshold=0), logprobs=2, max_tokens=8)
+    entries = llm.generate(PROMPT, params).logprobs or ()
+    assert [one.token_id for one in entries] == [one.top_logprobs[1][0] for one in entries]
+
+
 # How each flag is asked for; a flag without one fails below.
 ASKS: dict[str, Callable[[LLM], Any]] = {
     "any_tokens": only_odd_tokens,
     "seed": same_twice,
     "top_k": only_the_best(top_k=1),
     "min_p": only_the_best(min_p=0.999),
+    "typical_p": generated(typical_p=0.5, temperature=1.0),
+    "top_n_sigma": only_the_best(top_n_sigma=0.001),
+    "dry": without_repetition,
+    "xtc": never_the_best,
+    "dynamic_temperature": generated(dynamic_temperature=DynamicTemperature(range=0.5), temperature=1.0),
+    "mirostat": only_the_best(mirostat=Mirostat(tau=0)),
     "repetition_penalty": penalized("repetition_penalty", 1.5),
     "presence_penalty": penalized("presence_penalty", 1.5),
     "frequency_penalty": penalized("frequency_penalty", 0.5),

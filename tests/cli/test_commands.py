@@ -19,6 +19,8 @@ from ruvllm.cli.app import MODULES, _app_of, whole_app
 from ruvllm.cli.options import SamplingOptions
 from ruvllm.observability.machine_memory import MachineMemory
 from ruvllm.params import GenerateParams
+from ruvllm.samplers import Dry, DynamicTemperature, Mirostat, Xtc
+from ruvllm.serve.schemas.base import SamplerFields
 from tests.cli.fake_engine import FakeLLM
 from tests.conftest import FIXTURES
 
@@ -134,9 +136,35 @@ def test_the_documented_variables_are_among_them() -> None:
 
 def test_sampling_defaults_are_the_librarys() -> None:
     assert SamplingOptions().params(max_tokens=256) == GenerateParams()
-    assert {field.name for field in fields(SamplingOptions)} - {"stop"} <= {
-        field.name for field in fields(GenerateParams)
+    names = {field.name for field in fields(SamplingOptions)}
+    assert names - {"stop"} <= {
+        *(field.name for field in fields(GenerateParams)),
+        # Those of a sampler as llama.cpp names them, which is what a server is told.
+        *SamplerFields.model_fields,
     }
+    assert set(SamplerFields.model_fields) <= names
+
+
+def test_samplers_have_flags_as_llama_cpp_names_them(ruvllm: Ruvllm, model: str) -> None:
+    flags = (
+        "--typical-p 0.9 --top-nsigma 2 --dry-multiplier 0.8 --dry-base 1.5 --dry-allowed-length 3 "
+        "--dry-penalty-last-n 64 --dry-sequence-breaker ; --dry-sequence-breaker . --xtc-probability 0.5 "
+        "--xtc-threshold 0.2 --dynatemp-range 0.5 --dynatemp-exp 1.5 --mirostat 2 "
+        "--mirostat-ent 3 --mirostat-lr 0.2"
+    )
+    assert ruvllm("complete", "x", "-m", model, *flags.split()).exit_code == 0
+    [(_, params)] = FakeLLM.opened[-1].requests
+    assert params == GenerateParams(
+        typical_p=0.9,
+        top_n_sigma=2,
+        dry=Dry(multiplier=0.8, base=1.5, allowed_length=3, last_tokens=64, sequence_breakers=(";", ".")),
+        xtc=Xtc(probability=0.5, threshold=0.2),
+        dynamic_temperature=DynamicTemperature(range=0.5, exponent=1.5),
+        mirostat=Mirostat(tau=3, eta=0.2),
+    )
+    refused = ruvllm("complete", "x", "-m", model, "--mirostat", "1")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "mirostat is 1; it must be 0 or 2" in refused.stderr
 
 
 def test_version(ruvllm: Ruvllm, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,6 +192,20 @@ def _(value: Any, names: Names) -> None:
 
 same_as_greedy("top-k")
 same_as_greedy("top-p")
+same_as_greedy("top-n-sigma")
+# So far to the power of so much is nothing: it is as cold as can be. And no surprise is the likeliest.
+same_as_greedy("dynamic temperature")
+same_as_greedy("mirostat")
+holds("XTC", lambda it: all(one.token_id == one.top_logprobs[1][0] for one in it.logprobs))
+
+
+@check("typical-p")
+def _(value: Any, names: Names) -> None:
+    """The one whose surprise is nearest to what was to be expected."""
+    logits = names["llm"].logits(names["llm"].tokenize("Paris is"))[-1].astype(np.float64)
+    surprises = np.logaddexp.reduce(logits) - logits
+    expected = (np.exp(-surprises) * surprises).sum()
+    assert value.token_ids == (int(np.abs(surprises - expected).argmin()),)
 
 
 @check("min-p")
@@ -239,6 +253,7 @@ def _(value: Any, names: Names) -> None:
 
 repeats_less("repetition penalty")
 repeats_less("frequency penalty")
+repeats_less("DRY")
 holds("the same draws again", lambda it: it[0] and it[0] == it[1])
 holds("make a token likelier", lambda it: it.text == " green")
 holds("forbid words", lambda it: it.text and " Paris" not in it.text)

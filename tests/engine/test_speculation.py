@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ruvllm import LLM, Completion, GenerateParams, Grammar
+from ruvllm import LLM, Completion, Dry, DynamicTemperature, GenerateParams, Grammar, Mirostat, Xtc
 from ruvllm.errors import ConfigError
 
 TEXT = (
@@ -21,6 +21,22 @@ CASES = {
     "logprobs": replace(GREEDY, logprobs=3),
     "drawn": replace(GREEDY, temperature=0.8, top_p=0.9, seed=11, logprobs=0),
     "filtered": replace(GREEDY, temperature=1.2, top_k=20, min_p=0.02, seed=3),
+    # Alone and together: each would draw other tokens if it saw more, or less, than what was kept.
+    "dry": replace(GREEDY, dry=Dry(multiplier=0.4, base=1.2, sequence_breakers=["."])),  # type: ignore[arg-type]
+    "xtc": replace(GREEDY, temperature=0.7, seed=4, xtc=Xtc(threshold=0.05)),
+    "mirostat": replace(GREEDY, temperature=1.0, top_p=1.0, seed=5, mirostat=Mirostat(tau=1.5, eta=0.4)),
+    "samplers": replace(
+        GREEDY,
+        temperature=0.8,
+        seed=6,
+        logprobs=1,
+        typical_p=0.9,
+        top_n_sigma=3,
+        dry=Dry(multiplier=0.1, base=1.1),
+        xtc=Xtc(probability=0.3, threshold=0.2),
+        dynamic_temperature=DynamicTemperature(range=0.4),
+        mirostat=Mirostat(tau=2),
+    ),
     "penalties": replace(GREEDY, repetition_penalty=1.15, presence_penalty=0.3, frequency_penalty=0.2),
     "stop": replace(GREEDY, stop_sequences=("1871", "keeper")),
     "grammar": replace(GREEDY, grammar=Grammar.regex("(The|A)[a-z ]{5,40}[.] It[a-z ]{4,30}[.]")),

@@ -6,16 +6,26 @@ from pathlib import Path
 
 import pytest
 
-from ruvllm import LLM, GenerateParams
+from ruvllm import LLM, Dry, DynamicTemperature, GenerateParams, Mirostat, Xtc
 from ruvllm.config import Limits, PrefixCacheConfig
 
 STORY = "Once upon a time there was a lighthouse keeper who collected old maps of the sea. " * 3
 QUESTIONS = [f"On day {number} he found a map of island {number * 7}, and then" for number in range(16)]
 GREEDY = GenerateParams(temperature=0.0, max_tokens=24, ignore_eos=True)
 DRAWN = GenerateParams(temperature=1.0, top_p=1.0, seed=11, max_tokens=24, ignore_eos=True)
-WAYS = {"greedy": GREEDY, "drawn": DRAWN}
+# What looks back, what remembers from token to token, and what throws a coin.
+SAMPLERS = replace(
+    DRAWN,
+    dry=Dry(allowed_length=1),
+    xtc=Xtc(threshold=0.02),
+    dynamic_temperature=DynamicTemperature(range=0.5),
+    mirostat=Mirostat(tau=4, eta=0.3),
+    typical_p=0.95,
+    top_n_sigma=3,
+)
+WAYS = {"greedy": GREEDY, "drawn": DRAWN, "samplers": SAMPLERS}
 # What each model gives each way, asked once.
-ALONE: dict[tuple[Path, int | None, int], list[tuple[int, ...]]] = {}
+ALONE: dict[tuple[Path, GenerateParams], list[tuple[int, ...]]] = {}
 
 
 @pytest.fixture(params=[pytest.param(name, id=name) for name in WAYS])
@@ -42,9 +52,9 @@ def prompts(llm: LLM) -> list[list[int]]:
 
 def alone(llm: LLM, params: GenerateParams) -> list[tuple[int, ...]]:
     """What each prompt gives by itself, computed from its first token to its last."""
-    key = (llm.model_info.path, params.seed, params.max_tokens)
+    fresh = replace(params, cache_prefix=False)
+    key = (llm.model_info.path, fresh)
     if key not in ALONE:
-        fresh = replace(params, cache_prefix=False)
         answers = [llm.generate(prompt, fresh) for prompt in prompts(llm)]
         assert all(answer.usage.cached_tokens == 0 and answer.usage.cache_miss is None for answer in answers)
         ALONE[key] = [answer.token_ids for answer in answers]

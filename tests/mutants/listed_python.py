@@ -15,21 +15,33 @@ __all__ = ["PYTHON_MUTANTS"]
 SAMPLING = (
     python_mutant(
         "runtime/native_engine.py",
-        "presence_penalty=params.presence_penalty",
-        "presence_penalty=0.0",
+        "params.repetition_penalty, params.presence_penalty, params.frequency_penalty",
+        "params.repetition_penalty, 0.0, params.frequency_penalty",
         ("sampling/test_distributions.py",),
     ),
     python_mutant(
         "runtime/native_engine.py",
-        "frequency_penalty=params.frequency_penalty",
-        "frequency_penalty=0.0",
+        "params.presence_penalty, params.frequency_penalty),",
+        "params.presence_penalty, 0.0),",
         ("sampling/test_distributions.py",),
     ),
     python_mutant(
         "runtime/native_engine.py",
-        "repetition_penalty=params.repetition_penalty",
-        "repetition_penalty=1.0",
+        "penalties=(params.repetition_penalty, params",
+        "penalties=(1.0, params",
         ("sampling/test_distributions.py",),
+    ),
+    python_mutant(
+        "runtime/native_engine.py",
+        "tuple(getattr(sampler, one.name) for one in fields(sampler))",
+        "tuple(one.default for one in fields(sampler))",
+        ("sampling/test_samplers.py",),
+    ),
+    python_mutant(
+        "samplers.py", 'del told["dry_penalty_last_n"]', "told.clear()", ("serve/test_samplers.py",)
+    ),
+    python_mutant(
+        "serve/schemas/llama_sampling.py", "if self.mirostat:", "if False:", ("serve/test_samplers.py",)
     ),
     python_mutant(
         "runtime/native_engine.py", "min_p=params.min_p", "min_p=0.0", ("sampling/test_distributions.py",)

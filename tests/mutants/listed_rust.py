@@ -9,7 +9,7 @@ from tests.mutants.mutant import Mutant, rust_mutant
 
 __all__ = ["RUST_MUTANTS"]
 
-SAMPLES = ("lib", "sampling_reference", "sampling_behaviour")
+SAMPLES = ("lib", "sampling_reference", "sampling_behaviour", "sampling_reshaped")
 
 SAMPLER = (
     rust_mutant(
@@ -19,9 +19,9 @@ SAMPLER = (
         SAMPLES,
     ),
     rust_mutant(
-        "core/src/sampling/penalties.rs",
-        "self.originals.drain(..).rev()",
-        "self.originals.drain(..)",
+        "core/src/sampling/changes.rs",
+        "self.0.drain(..).rev()",
+        "self.0.drain(..)",
         SAMPLES,
     ),
     rust_mutant(
@@ -37,11 +37,19 @@ SAMPLER = (
         SAMPLES,
     ),
     rust_mutant(
-        "core/src/sampling/pipeline.rs",
-        "if bound <= least || mass(candidates) >= needed {\n                    break;",
-        "if bound <= least || mass(candidates) >= 0.0 {\n                    break;",
+        "core/src/sampling/kept.rs",
+        "if bound <= least || mass(candidates) >= needed {\n                break;",
+        "if bound <= least || mass(candidates) >= 0.0 {\n                break;",
         SAMPLES,
     ),
+    rust_mutant("core/src/sampling/kept.rs", "params.min_p * heaviest", "params.min_p", SAMPLES),
+    rust_mutant("core/src/sampling/repeats.rs", "length.min(place + 1 - start)", "length", SAMPLES),
+    rust_mutant("core/src/sampling/dry.rs", "let length = length.min(*unbroken);", "", SAMPLES),
+    rust_mutant("core/src/sampling/pipeline.rs", "self.random.beside_next()", "self.random.unit()", SAMPLES),
+    rust_mutant(
+        "core/src/sampling/pipeline.rs", "surprise.follow(candidates, token);", "let _ = surprise;", SAMPLES
+    ),
+    rust_mutant("core/src/sampling/settled.rs", "if params.looks_at_all() {", "if false {", SAMPLES),
     rust_mutant(
         "core/src/sampling/pipeline.rs",
         "if !self.is_scanned {",

@@ -127,7 +127,12 @@ PARTS = (
         ("learning/test_journal.py", "learning/test_state.py", "learning/test_keeping.py"),
         8,
     ),
-    _crate("sampler", ("core/src/sampling",), ("lib", "sampling_reference", "sampling_behaviour"), 10),
+    _crate(
+        "sampler",
+        ("core/src/sampling",),
+        ("lib", "sampling_reference", "sampling_behaviour", "sampling_reshaped"),
+        10,
+    ),
     _crate("prefix cache", ("core/src/prefix",), ("lib", "prefix_model", "prefix_file", "engine_memory"), 8),
     _crate("pool", ("core/src/kv", "core/src/memory"), ("lib", "memory_pool", "engine_memory"), 8),
     _crate(

@@ -18,13 +18,17 @@ import ruvllm
 from ruvllm import (
     ConfigError,
     DeviceType,
+    Dry,
+    DynamicTemperature,
     GenerateParams,
     KvCacheConfig,
+    Mirostat,
     ModelConfig,
     ModelSize,
     Precision,
     Timings,
     Usage,
+    Xtc,
 )
 from ruvllm.observability import log_to_stderr
 from tests.architecture import sources
@@ -89,9 +93,15 @@ def test_documented_defaults() -> None:
         "top_p": 0.9,
         "top_k": 0,
         "min_p": 0.0,
+        "typical_p": 1.0,
+        "top_n_sigma": 0.0,
         "repetition_penalty": 1.1,
         "presence_penalty": 0.0,
         "frequency_penalty": 0.0,
+        "dry": None,
+        "xtc": None,
+        "dynamic_temperature": None,
+        "mirostat": None,
         "logit_bias": {},
         "stop_sequences": (),
         "stop_token_ids": (),
@@ -108,6 +118,16 @@ def test_documented_defaults() -> None:
         "speculate": True,
         "prediction": None,
     }
+    assert dataclasses.asdict(Dry()) == {
+        "multiplier": 0.8,
+        "base": 1.75,
+        "allowed_length": 2,
+        "last_tokens": None,
+        "sequence_breakers": ("\n", ":", '"', "*"),
+    }
+    assert (Xtc().probability, Xtc().threshold) == (0.5, 0.1)
+    assert DynamicTemperature(range=1).exponent == 1
+    assert (Mirostat().tau, Mirostat().eta) == (5, 0.1)
     config = ModelConfig()
     assert (config.max_context, config.use_flash_attention) == (4096, True)
     # Nothing said; what is said is done or refused.
@@ -135,6 +155,13 @@ def test_documented_defaults() -> None:
         ("top_p", 1.1, "top_p is 1.1"),
         ("top_k", -1, "top_k is -1"),
         ("min_p", 1.0, "min_p is 1.0; it must be at least 0 and below 1"),
+        ("typical_p", 0.0, "typical_p is 0.0; it must be above 0 and at most 1"),
+        ("typical_p", 1.5, "typical_p is 1.5"),
+        ("top_n_sigma", -1, "top_n_sigma is -1; it must be between 0 and 100"),
+        ("dry", 0.8, "dry is 0.8; it must be a Dry"),
+        ("xtc", True, "xtc is True; it must be a Xtc"),
+        ("dynamic_temperature", 1, "dynamic_temperature is 1; it must be a DynamicTemperature"),
+        ("mirostat", 2, "mirostat is 2; it must be a Mirostat"),
         ("repetition_penalty", 0, "repetition_penalty is 0; it must be above 0 and finite"),
         ("repetition_penalty", math.inf, "repetition_penalty is inf"),
         ("presence_penalty", 2.5, "presence_penalty is 2.5; it must be between -2 and 2"),
@@ -165,6 +192,17 @@ def test_params_that_are_refused(field: str, value: Any, words: str) -> None:
         (ModelConfig, "kv_cache_config", "q8", "kv_cache_config is 'q8'; it must be a KvCacheConfig"),
         (ModelConfig, "device", "cpu", "device is 'cpu'; it must be a DeviceType"),
         (ModelConfig, "hf_token", 5, "hf_token must be a text"),
+        (Dry, "multiplier", 0, "dry.multiplier is 0; it must be above 0 and at most 100"),
+        (Dry, "base", 0.9, "dry.base is 0.9; it must be between 1 and 100"),
+        (Dry, "allowed_length", 0, "dry.allowed_length is 0"),
+        (Dry, "last_tokens", 0, "dry.last_tokens is 0"),
+        (Dry, "sequence_breakers", "\n", "dry.sequence_breakers is '.n'; it must be a list or tuple"),
+        (Dry, "sequence_breakers", ["\n", ""], r"dry.sequence_breakers\[1\] is ''"),
+        (Xtc, "probability", 0.0, "xtc.probability is 0.0; it must be above 0 and at most 1"),
+        (Xtc, "threshold", 1.1, "xtc.threshold is 1.1; it must be between 0 and 1"),
+        (DynamicTemperature, "range", 0, "dynamic_temperature.range is 0"),
+        (Mirostat, "tau", -1, "mirostat.tau is -1; it must be between 0 and 100"),
+        (Mirostat, "eta", 1.5, "mirostat.eta is 1.5; it must be between 0 and 1"),
         (KvCacheConfig, "tail_length", -1, "tail_length is -1"),
         (KvCacheConfig, "max_tokens", 10, "max_tokens is 10; it must be at least tail_length, 256"),
         (KvCacheConfig, "head_dim", 0, "head_dim is 0"),
@@ -178,7 +216,9 @@ def test_settings_that_are_refused(kind: Any, field: str, value: Any, words: str
 
 def test_values_do_not_change() -> None:
     for value in (
-        GenerateParams(),
+        GenerateParams(dry=Dry(sequence_breakers=["a"]), xtc=Xtc(), mirostat=Mirostat()),  # type: ignore[arg-type]
+        Dry(),
+        DynamicTemperature(range=0.5),
         ModelConfig(),
         KvCacheConfig(),
         Usage(prompt_tokens=1, completion_tokens=2),

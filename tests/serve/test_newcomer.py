@@ -40,12 +40,8 @@ NEUTRAL: list[tuple[str, Any]] = [
 ]
 # The same fields where they ask for something.
 MEANT: list[tuple[str, Any]] = [
-    ("typical_p", 0.5),
-    ("mirostat", 2),
+    ("mirostat", 1),
     ("tfs_z", 0.9),
-    ("xtc_probability", 0.5),
-    ("dry_multiplier", 0.8),
-    ("dynatemp_range", 0.5),
     ("length_penalty", 2.0),
     ("early_stopping", True),
     ("use_beam_search", True),

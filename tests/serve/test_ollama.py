@@ -150,7 +150,8 @@ def test_options_are_the_sampler_s(client: ollama.Client, tiny_chat: LLM) -> Non
 @pytest.mark.parametrize(
     ("body", "name"),
     [
-        ({"options": {"mirostat": 2}}, "options.mirostat"),
+        ({"options": {"mirostat": 1}}, "options.mirostat"),
+        ({"options": {"typical_p": 0}}, "options.typical_p"),
         ({"options": {"tfs_z": 0.5}}, "options.tfs_z"),
         ({"options": {"temperature": 3}}, "options.temperature"),
         ({"options": {"stop": [""]}}, "options.stop"),

@@ -28,9 +28,15 @@ class Supports:
     seed: bool = _flag("`seed`: the same request gives the same answer at any temperature")
     top_k: bool = _flag("`top_k`")
     min_p: bool = _flag("`min_p`")
+    typical_p: bool = _flag("`typical_p`")
+    top_n_sigma: bool = _flag("`top_n_sigma`")
     repetition_penalty: bool = _flag("`repetition_penalty`")
     presence_penalty: bool = _flag("`presence_penalty`")
     frequency_penalty: bool = _flag("`frequency_penalty`")
+    dry: bool = _flag("`dry`")
+    xtc: bool = _flag("`xtc`")
+    dynamic_temperature: bool = _flag("`dynamic_temperature`")
+    mirostat: bool = _flag("`mirostat`")
     mixed_penalties: bool = _flag(
         "`repetition_penalty` together with `presence_penalty`, `frequency_penalty` or `logit_bias`"
     )

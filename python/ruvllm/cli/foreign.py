@@ -43,6 +43,11 @@ SAME_FLAGS = MappingProxyType(
     {
         "--temp": "--temperature",
         "--repeat-penalty": "--repetition-penalty",
+        "--typical": "--typical-p",
+        "--top-nsigma": "--top-n-sigma",
+        "--dynatemp-exp": "--dynatemp-exponent",
+        "--mirostat-ent": "--mirostat-tau",
+        "--mirostat-lr": "--mirostat-eta",
         "--predict": "--max-tokens",
         "--n-predict": "--max-tokens",
         "--ctx-size": "--max-context",

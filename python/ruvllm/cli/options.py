@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ruvllm.cli.command import flag
+from ruvllm.cli.samplers import SamplerOptions
 from ruvllm.engine_settings import EngineSettings
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class LocalOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SamplingOptions:
+class SamplingOptions(SamplerOptions):
     """How tokens are chosen."""
 
     temperature: Annotated[
@@ -192,6 +193,7 @@ class SamplingOptions:
             top_p=self.top_p,
             top_k=self.top_k,
             min_p=self.min_p,
+            **self.sampler_params(),
             repetition_penalty=self.repetition_penalty,
             max_tokens=self.max_tokens or max_tokens,
             seed=self.seed,

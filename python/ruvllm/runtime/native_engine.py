@@ -4,14 +4,16 @@ What goes in are tasks, what comes out are events; everything else passes as it 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import ruvllm._native as _native
 from ruvllm.errors import BackendError
 from ruvllm.outputs import TokenLogprob
+from ruvllm.params import GenerateParams
 from ruvllm.runtime.events import Event, Failed, Finished, TokenMade, Values
 from ruvllm.runtime.request import EvaluationKind, GenerationTask, Place, Task, ThinkingBudget
+from ruvllm.samplers import Dry, DynamicTemperature, Mirostat, Xtc
 
 if TYPE_CHECKING:
     from ruvllm.adapters.registry import ChosenAdapters
@@ -35,6 +37,26 @@ class _GenerationSettings:
     thinking: ThinkingBudget | None
     keep_special: tuple[str, ...]
     prediction: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sampling:
+    """What the engine reads of how tokens are chosen; samplers by their settings, in their order."""
+
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    typical_p: float
+    top_n_sigma: float
+    penalties: tuple[float, float, float]
+    dry: tuple[float, float, int, int | None, tuple[str, ...]] | None
+    xtc: tuple[float, float] | None
+    dynamic_temperature: tuple[float, float] | None
+    mirostat: tuple[float, float] | None
+    logit_bias: list[tuple[int, float]]
+    seed: int | None
+    logprobs: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,18 +103,6 @@ class NativeEngine:
             )
             return self._engine.add_evaluation(task.token_ids, evaluation)
         params = task.params
-        sampling = _native.Sampling(
-            temperature=params.temperature,
-            top_k=params.top_k,
-            top_p=params.top_p,
-            min_p=params.min_p,
-            repetition_penalty=params.repetition_penalty,
-            presence_penalty=params.presence_penalty,
-            frequency_penalty=params.frequency_penalty,
-            logit_bias=list(params.logit_bias.items()),
-            seed=params.seed,
-            logprobs=params.logprobs,
-        )
         settings = _GenerationSettings(
             max_tokens=task.max_tokens,
             bounds=(
@@ -113,11 +123,35 @@ class NativeEngine:
             keep_special=params.keep_special,
             prediction=task.prediction if params.speculate else None,
         )
-        return self._engine.add_generation(task.token_ids, sampling, settings)
+        return self._engine.add_generation(task.token_ids, _sampling(params), settings)
 
     def events(self, timeout: float) -> list[tuple[int, Event]]:
         """Wait for events; gives each with its sequence."""
         return [(event.sequence, translated(event)) for event in self._engine.events(timeout)]
+
+
+def _sampling(params: GenerateParams) -> _Sampling:
+    return _Sampling(
+        temperature=params.temperature,
+        top_k=params.top_k,
+        top_p=params.top_p,
+        min_p=params.min_p,
+        typical_p=params.typical_p,
+        top_n_sigma=params.top_n_sigma,
+        penalties=(params.repetition_penalty, params.presence_penalty, params.frequency_penalty),
+        dry=_settings(params.dry),
+        xtc=_settings(params.xtc),
+        dynamic_temperature=_settings(params.dynamic_temperature),
+        mirostat=_settings(params.mirostat),
+        logit_bias=list(params.logit_bias.items()),
+        seed=params.seed,
+        logprobs=params.logprobs,
+    )
+
+
+def _settings(sampler: Dry | Xtc | DynamicTemperature | Mirostat | None) -> Any:
+    """The settings of a sampler in their order, which is the engine's too."""
+    return None if sampler is None else tuple(getattr(sampler, one.name) for one in fields(sampler))
 
 
 def _ready(adapters: "ChosenAdapters") -> "tuple[tuple[_native.Adapter, float], ...]":

@@ -11,9 +11,15 @@ __all__ = ["check_evaluation", "check_generation"]
 _NEUTRAL = {
     "top_k": 0,
     "min_p": 0.0,
+    "typical_p": 1.0,
+    "top_n_sigma": 0.0,
     "repetition_penalty": 1.0,
     "presence_penalty": 0.0,
     "frequency_penalty": 0.0,
+    "dry": None,
+    "xtc": None,
+    "dynamic_temperature": None,
+    "mirostat": None,
     "logit_bias": {},
     "stop_token_ids": (),
     "min_tokens": 0,
@@ -42,7 +48,7 @@ def check_generation(model: OpenModel, params: GenerateParams, terms: Terms) -> 
     ]
     if not supports.mixed_penalties and penalized and others:
         raise _refusal(model, f"repetition_penalty together with {others[0]}", "use one of them")
-    is_changed = params.temperature not in (0, 1) or penalized or bool(others)
+    is_changed = params.temperature not in (0, 1) or penalized or bool(others) or params.dry is not None
     if not supports.any_logprobs and params.logprobs is not None and is_changed:
         raise _refusal(
             model,

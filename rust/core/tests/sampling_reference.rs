@@ -36,15 +36,25 @@ fn reference(logits: &[f32], params: &SamplingParams, added: f64) -> (Vec<(u32, 
         .filter(|(_, scaled)| *scaled > f64::NEG_INFINITY)
         .collect();
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    let best = ranked[0].1;
+    let mut is_torn = false;
+    if params.top_n_sigma > 0.0 {
+        let cutoff = lowest_of_sigma(logits, f64::from(params.top_n_sigma)) / temperature;
+        is_torn |= ranked
+            .iter()
+            .any(|entry| (entry.1 - cutoff).abs() < 1e-5 * cutoff.abs().max(1.0));
+        ranked.retain(|entry| entry.1 >= cutoff);
+    }
     if params.top_k > 0 {
         ranked.truncate(params.top_k);
     }
-    let best = ranked[0].1;
     for entry in &mut ranked {
         entry.1 = (entry.1 - best).exp();
     }
+    if params.typical_p < 1.0 {
+        is_torn |= keep_typical(&mut ranked, f64::from(params.typical_p));
+    }
     let total: f64 = ranked.iter().map(|entry| entry.1).sum();
-    let mut is_torn = false;
     if params.top_p < 1.0 {
         let top_p = f64::from(params.top_p) + added;
         let mut cumulative = 0.0;
@@ -61,6 +71,8 @@ fn reference(logits: &[f32], params: &SamplingParams, added: f64) -> (Vec<(u32, 
     }
     let min_p = f64::from(params.min_p);
     if min_p > 0.0 {
+        let heaviest = ranked[0].1;
+        let min_p = min_p * heaviest;
         let near = |weight: f64| (weight / min_p - 1.0).abs() < 1e-5;
         is_torn |= ranked.iter().any(|entry| near(entry.1));
         ranked.retain(|entry| entry.1 >= min_p);
@@ -70,6 +82,55 @@ fn reference(logits: &[f32], params: &SamplingParams, added: f64) -> (Vec<(u32, 
         entry.1 /= total;
     }
     (ranked, is_torn)
+}
+
+/// `max - n * sigma`, over the logits that are there.
+fn lowest_of_sigma(logits: &[f32], count: f64) -> f64 {
+    let there = logits.iter().map(|&logit| f64::from(logit));
+    let there: Vec<f64> = there.filter(|logit| *logit > f64::NEG_INFINITY).collect();
+    let mean = there.iter().sum::<f64>() / there.len() as f64;
+    let squares = there.iter().map(|logit| (logit - mean) * (logit - mean));
+    let deviation = (squares.sum::<f64>() / there.len() as f64).sqrt();
+    there.iter().copied().fold(f64::NEG_INFINITY, f64::max) - count * deviation
+}
+
+/// Keeps the tokens whose -ln p is nearest to the entropy, as many as make up `share`; whether it is torn.
+fn keep_typical(ranked: &mut Vec<(u32, f64)>, share: f64) -> bool {
+    let total: f64 = ranked.iter().map(|entry| entry.1).sum();
+    // What is 0 in single precision is nothing there.
+    ranked.retain(|entry| entry.1 > 1e-37);
+    let probability = |entry: &(u32, f64)| entry.1 / total;
+    let entropy: f64 = ranked.iter().map(probability).map(|p| -p * p.ln()).sum();
+    let mut by_distance: Vec<(f64, u32, f64)> = ranked
+        .iter()
+        .map(|entry| {
+            (
+                (-probability(entry).ln() - entropy).abs(),
+                entry.0,
+                probability(entry),
+            )
+        })
+        .collect();
+    by_distance.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    let mut cumulative = 0.0;
+    let mut kept = 0;
+    let mut is_torn = false;
+    for entry in &by_distance {
+        cumulative += entry.2;
+        kept += 1;
+        is_torn |= (cumulative - share).abs() < ROUNDING;
+        if cumulative >= share {
+            break;
+        }
+    }
+    if let Some(next) = by_distance.get(kept) {
+        let last = by_distance[kept - 1];
+        // As far away on the other side, or by a hair: that is nobody's to say, but for equal ones.
+        is_torn |= (last.0 - next.0).abs() < 1e-5 && (last.2 / next.2 - 1.0).abs() > 1e-12;
+    }
+    let kept: BTreeSet<u32> = by_distance[..kept].iter().map(|entry| entry.1).collect();
+    ranked.retain(|entry| kept.contains(&entry.0));
+    is_torn
 }
 
 /// Whether the two could be compared; see [`reference`].
@@ -137,6 +198,20 @@ proptest! {
     ) {
         let params = SamplingParams { top_k, top_p, min_p, ..plain(temperature) };
         // Others are drawn instead, so that so many cases were compared; it fails where few can be.
+        prop_assume!(compare(&logits, &params)?);
+    }
+
+    #[test]
+    fn so_they_do_with_those_that_look_at_every_logit(
+        logits in vocabulary(),
+        temperature in prop_oneof![Just(1.0_f32), 0.3_f32..3.0],
+        top_k in prop_oneof![2 => Just(0_usize), 1 => 1_usize..20],
+        typical_p in prop_oneof![Just(1.0_f32), 0.01_f32..1.0],
+        top_n_sigma in prop_oneof![Just(0.0_f32), 0.1_f32..4.0],
+        top_p in prop_oneof![2 => Just(1.0_f32), 1 => 0.1_f32..1.0],
+        min_p in prop_oneof![2 => Just(0.0_f32), 1 => 0.001_f32..0.99],
+    ) {
+        let params = SamplingParams { top_k, top_p, min_p, typical_p, top_n_sigma, ..plain(temperature) };
         prop_assume!(compare(&logits, &params)?);
     }
 
@@ -252,6 +327,18 @@ fn large_vocabularies_agree_with_the_reference() {
             compare_borders(&logits, &params);
         }
     }
+    for (typical_p, top_n_sigma, top_k) in [(0.5, 0.0, 0), (1.0, 1.0, 0), (0.9, 2.0, 500)] {
+        let params = SamplingParams {
+            typical_p,
+            top_n_sigma,
+            top_k,
+            ..plain(1.0)
+        };
+        assert!(
+            compare(&logits, &params).unwrap(),
+            "{params:?} shows nothing"
+        );
+    }
 }
 
 /// Worked by hand: logits are logarithms, so the weights are 8, 4, 2, 1, 1 of 16.
@@ -291,5 +378,63 @@ fn cases_worked_by_hand() {
     // Temperature 1/2 squares the weights: 64, 16, 4, 1, 1 of 86.
     for (entry, weight) in at_half.iter().zip([64.0, 16.0, 4.0, 1.0, 1.0]) {
         assert!((entry.1 - weight / 86.0).abs() < 1e-6);
+    }
+}
+
+/// Worked by hand: weights 8, 4, 2, 1, 1 of 16, so surprises of 1, 2, 3, 4, 4 bits, of which 1.875 are to be expected.
+#[test]
+fn typical_cases_worked_by_hand() {
+    let logits = [1.0_f32, 4.0, 8.0, 1.0, 2.0].map(f32::ln);
+    let cases: [(f32, f32, f32, &[u32]); 9] = [
+        (0.01, 1.0, 0.0, &[1]), // 0.125 away
+        (0.25, 1.0, 0.0, &[1]),
+        (0.26, 1.0, 0.0, &[2, 1]),    // 0.875 away
+        (0.76, 1.0, 0.0, &[2, 1, 4]), // 1.125 away
+        (0.89, 1.0, 0.0, &[2, 1, 4, 0]),
+        (0.99, 1.0, 0.0, &[2, 1, 4, 0, 3]),
+        // top-p is of what is left: 8 of 12; min-p counts from the best that is left.
+        (0.26, 0.66, 0.0, &[2]),
+        (0.26, 0.67, 0.0, &[2, 1]),
+        (0.01, 1.0, 0.9, &[1]),
+    ];
+    for (typical_p, top_p, min_p, expected) in cases {
+        let params = SamplingParams {
+            typical_p,
+            top_p,
+            min_p,
+            ..plain(1.0)
+        };
+        let found = sampler(&params).distribution(&mut logits.clone()).unwrap();
+        let ids: Vec<u32> = found.iter().map(|entry| entry.0).collect();
+        assert_eq!(
+            ids, expected,
+            "typical_p {typical_p} top_p {top_p} min_p {min_p}"
+        );
+    }
+}
+
+/// Worked by hand: 4, 2, 0, 0, -6 have mean 0, deviation sqrt(56 / 5) = 3.347. At any temperature.
+#[test]
+fn sigma_cases_worked_by_hand() {
+    let logits = [0.0, 4.0, -6.0, f32::NEG_INFINITY, 2.0, 0.0, f32::NAN];
+    let cases: [(f32, usize, &[u32]); 6] = [
+        (0.001, 0, &[1]),
+        (0.59, 0, &[1]),
+        (0.60, 0, &[1, 4]),
+        (1.20, 0, &[1, 4, 0, 5]),
+        (1.20, 3, &[1, 4, 0]),
+        (3.00, 0, &[1, 4, 0, 5, 2]),
+    ];
+    for (top_n_sigma, top_k, expected) in cases {
+        for temperature in [0.5, 1.0, 3.0] {
+            let params = SamplingParams {
+                top_n_sigma,
+                top_k,
+                ..plain(temperature)
+            };
+            let found = sampler(&params).distribution(&mut logits.clone()).unwrap();
+            let ids: Vec<u32> = found.iter().map(|entry| entry.0).collect();
+            assert_eq!(ids, expected, "{top_n_sigma} at {temperature}");
+        }
     }
 }

@@ -16,7 +16,7 @@ use ruvllm_core::grammar::{Grammar, GrammarSource, GrammarVocabulary, Start};
 use ruvllm_core::kv::KvWanted;
 use ruvllm_core::lora::{AdapterUse, Matrix, Values};
 use ruvllm_core::model::{AdapterPart, Model, Module};
-use ruvllm_core::sampling::SamplingParams;
+use ruvllm_core::sampling::{Dry, DynamicTemperature, Mirostat, SamplingParams, Xtc};
 use ruvllm_core::sequence::{Bounds, GenerateTask, Request, Task, ThinkingBudget};
 use ruvllm_core::speculation::Lengths;
 use ruvllm_core::text::Vocabulary;
@@ -38,6 +38,8 @@ struct Asked {
     temperature: f32,
     filters: (usize, f32, f32),
     penalties: (f32, f32, f32),
+    /// One of [`with_samplers`].
+    samplers: usize,
     seed: u64,
     stop: Option<u8>,
     grammar: usize,
@@ -68,6 +70,7 @@ fn asked() -> impl Strategy<Value = Asked> {
         ],
         prop_oneof![Just((1.0, 0.0, 0.0)), Just((1.2, 0.5, 0.25))],
         any::<u64>(),
+        prop_oneof![1 => Just(0_usize), 1 => 1_usize..8],
     );
     let rest = (
         1_usize..40,
@@ -92,6 +95,7 @@ fn asked() -> impl Strategy<Value = Asked> {
         filters: sampling.1,
         penalties: sampling.2,
         seed: sampling.3,
+        samplers: sampling.4,
         max_tokens: rest.0,
         stop: rest.1,
         grammar: rest.2,
@@ -100,6 +104,32 @@ fn asked() -> impl Strategy<Value = Asked> {
         is_adapted: rest.5,
         thinks: rest.6,
     })
+}
+
+/// Samplers that keep a state from token to token, or look at every logit: none, each by itself, all together.
+fn with_samplers(which: usize) -> SamplingParams {
+    let mut params = SamplingParams::default();
+    let is_on = |number: usize| which == number || which == 7;
+    if is_on(1) {
+        let breakers = vec!["b".to_owned(), "cd".to_owned()];
+        params.dry = Some(Dry::from((0.8, 1.5, 1, Some(30), breakers)));
+    }
+    if is_on(2) {
+        params.xtc = Some(Xtc::from((0.5, 0.02)));
+    }
+    if is_on(3) {
+        params.dynamic_temperature = Some(DynamicTemperature::from((0.7, 1.3)));
+    }
+    if is_on(4) {
+        params.mirostat = Some(Mirostat::from((4.0, 0.5)));
+    }
+    if is_on(5) {
+        params.typical_p = 0.8;
+    }
+    if is_on(6) {
+        params.top_n_sigma = 2.0;
+    }
+    params
 }
 
 /// Nothing, what leaves much free, and what forces tokens.
@@ -192,12 +222,12 @@ impl Asked {
             presence_penalty: self.penalties.1,
             frequency_penalty: self.penalties.2,
             logprobs: self.logprobs,
-            ..SamplingParams::default()
+            ..with_samplers(self.samplers)
         };
         let grammar = grammars[self.grammar].clone();
         let after = (self.grammar == 1 && self.seed.is_multiple_of(2)).then(|| "e".to_owned());
         let task = GenerateTask {
-            sampling,
+            sampling: Box::new(sampling),
             seed: self.seed,
             bounds: Box::new(self.bounds(grammar.is_some())),
             thinking: budget(&self.prompt, words).filter(|_| self.thinks),

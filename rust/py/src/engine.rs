@@ -115,12 +115,12 @@ impl Engine {
 
     fn add_generation(
         &self,
+        py: Python<'_>,
         tokens: Tokens,
-        sampling: &Bound<'_, Sampling>,
+        sampling: Sampling,
         settings: GenerationSettings<'_>,
     ) -> PyResult<u64> {
-        let (py, sampling) = (sampling.py(), sampling.get().0.clone());
-        let request = settings.request(tokens, sampling);
+        let request = settings.request(tokens, sampling.into());
         run(py, || self.add(request))
     }
 

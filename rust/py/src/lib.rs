@@ -71,7 +71,6 @@ mod _native {
         profile::{Profile, PyOperationTime},
         radix_tree::{RadixMatch, RadixTree},
         row_kernels::{gate, rms_norm, rope, softmax},
-        sampling::Sampling,
         status::{SequenceStatus, Status},
         system::{System, process_memory},
         tokenizer::{Tokenizer, Vocabulary},

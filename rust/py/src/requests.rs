@@ -38,7 +38,7 @@ impl GenerationSettings<'_> {
     pub(crate) fn request(self, tokens: Tokens, sampling: SamplingParams) -> Request {
         let task = GenerateTask {
             seed: sampling.seed.unwrap_or_else(random_seed),
-            sampling,
+            sampling: Box::new(sampling),
             max_tokens: self.max_tokens,
             bounds: Box::new(self.bounds.into()),
             grammar: self

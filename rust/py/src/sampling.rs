@@ -1,47 +1,48 @@
-//! `Sampling`: one request's choices on their way to the core.
+//! A request's choices on their way to the core.
 
 use pyo3::prelude::*;
 use ruvllm_core::ids::TokenId;
 use ruvllm_core::sampling::SamplingParams;
 
-/// One request's choices, validated against the vocabulary when it is added.
-#[pyclass(frozen, module = "ruvllm._native")]
-pub(crate) struct Sampling(pub(crate) SamplingParams);
+/// How tokens are chosen, validated when the request is added; any object with these attributes.
+#[derive(FromPyObject)]
+pub(crate) struct Sampling {
+    temperature: f32,
+    top_k: usize,
+    top_p: f32,
+    min_p: f32,
+    /// Penalties of repetition, presence and frequency.
+    penalties: (f32, f32, f32),
+    typical_p: f32,
+    top_n_sigma: f32,
+    dry: Option<(f32, f32, usize, Option<usize>, Vec<String>)>,
+    xtc: Option<(f32, f32)>,
+    dynamic_temperature: Option<(f32, f32)>,
+    mirostat: Option<(f32, f32)>,
+    logit_bias: Vec<(TokenId, f32)>,
+    seed: Option<u64>,
+    logprobs: Option<usize>,
+}
 
-#[pymethods]
-impl Sampling {
-    #[new]
-    #[pyo3(signature = (
-        *, temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty,
-        frequency_penalty, logit_bias, seed, logprobs
-    ))]
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "keyword arguments of one call in Python, a field each"
-    )]
-    fn new(
-        temperature: f32,
-        top_k: usize,
-        top_p: f32,
-        min_p: f32,
-        repetition_penalty: f32,
-        presence_penalty: f32,
-        frequency_penalty: f32,
-        logit_bias: Vec<(TokenId, f32)>,
-        seed: Option<u64>,
-        logprobs: Option<usize>,
-    ) -> Self {
-        Self(SamplingParams {
-            temperature,
-            top_k,
-            top_p,
-            min_p,
-            repetition_penalty,
-            presence_penalty,
-            frequency_penalty,
-            logit_bias,
-            seed,
-            logprobs,
-        })
+impl From<Sampling> for SamplingParams {
+    fn from(given: Sampling) -> Self {
+        Self {
+            temperature: given.temperature,
+            top_k: given.top_k,
+            top_p: given.top_p,
+            min_p: given.min_p,
+            repetition_penalty: given.penalties.0,
+            presence_penalty: given.penalties.1,
+            frequency_penalty: given.penalties.2,
+            typical_p: given.typical_p,
+            top_n_sigma: given.top_n_sigma,
+            dry: given.dry.map(Into::into),
+            xtc: given.xtc.map(Into::into),
+            dynamic_temperature: given.dynamic_temperature.map(Into::into),
+            mirostat: given.mirostat.map(Into::into),
+            logit_bias: given.logit_bias,
+            seed: given.seed,
+            logprobs: given.logprobs,
+        }
     }
 }

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 from ruvllm.params import MAX_LOGPROBS, GenerateParams
+from ruvllm.samplers import under_llama_names
 from ruvllm.serve.errors import ApiError, unsupported
 from ruvllm.serve.schemas.refusals import ACCEPTED, REFUSED, is_harmless
 
@@ -15,6 +16,7 @@ __all__ = [
     "Entries",
     "Finite",
     "ParseSpecial",
+    "SamplerFields",
     "SamplingFields",
     "StopTexts",
     "StreamOptions",
@@ -101,7 +103,38 @@ class StreamOptions(Body):
     refused: ClassVar[dict[str, str]] = {"include_obfuscation": "streams are not padded"}
 
 
-class TextFields(Body):
+class SamplerFields(Body):
+    """Samplers that OpenAI has not, under the names of llama.cpp; what is not said is off, or its default."""
+
+    typical_p: Finite | None = Field(None, gt=0, le=1, description="1 keeps all tokens.")
+    top_n_sigma: Finite | None = Field(None, ge=-1, le=100, description="0 and below keeps all tokens.")
+    dry_multiplier: Finite | None = Field(None, ge=0, le=100, description="0 is off.")
+    dry_base: Finite | None = Field(None, ge=1, le=100, description="1.75 by default.")
+    dry_allowed_length: int | None = Field(None, ge=1, le=2**31 - 1, description="2 by default.")
+    dry_penalty_last_n: int | None = Field(None, ge=-1, le=2**31 - 1, description="-1 is all; 0 is off.")
+    dry_sequence_breakers: Annotated[list[_StopText], Entries(MAX_STOPS)] | None = Field(
+        None, description="Texts that no repetition goes on across."
+    )
+    xtc_probability: Finite | None = Field(None, ge=0, le=1, description="0 is off.")
+    xtc_threshold: Finite | None = Field(None, ge=0, le=1, description="0.1 by default.")
+    dynatemp_range: Finite | None = Field(None, ge=0, le=100, description="0 is off.")
+    dynatemp_exponent: Finite | None = Field(None, gt=0, le=100, description="1 by default.")
+    mirostat: int | None = Field(None, ge=0, le=2, description="0 is off; of its versions there is 2.")
+    mirostat_tau: Finite | None = Field(None, ge=0, le=100, description="Bits a token; 5 by default.")
+    mirostat_eta: Finite | None = Field(None, ge=0, le=1, description="0.1 by default.")
+
+    def check_fields(self) -> int:
+        """The same, and refuse what is not done of these."""
+        if self.mirostat == 1:
+            raise unsupported("mirostat", "the second version takes its place: say 2")
+        return super().check_fields()
+
+    def sampler_params(self) -> dict[str, Any]:
+        """The fields of `GenerateParams` that these come to."""
+        return under_llama_names({name: getattr(self, name) for name in SamplerFields.model_fields})
+
+
+class TextFields(SamplerFields):
     """How text is made, in every API that makes some; what is not said is OpenAI's default."""
 
     model: str = Field(description="A name that /v1/models lists.")
@@ -167,6 +200,7 @@ class TextFields(Body):
             top_p=chosen(self.top_p, 1.0),
             top_k=max(0, self.top_k or 0),
             min_p=chosen(self.min_p, 0.0),
+            **self.sampler_params(),
             repetition_penalty=chosen(self.repetition_penalty, 1.0),
             presence_penalty=chosen(self.presence_penalty, 0.0),
             frequency_penalty=chosen(self.frequency_penalty, 0.0),

@@ -16,18 +16,20 @@ __all__ = ["InfillRequest"]
 
 MAX_FILES = 1024
 MAX_FIELDS = 64
-# The samplers of llama.cpp. What those do that are not here is off, or refused by its field.
-_SAMPLERS = {
-    *("penalties", "dry", "top_n_sigma", "top_k", "typ_p", "typical_p", "top_p", "min_p", "xtc"),
-    *("temperature", "infill"),
-}
 # What a sampler does that a list leaves out: nothing.
-_OFF: dict[str, Any] = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
-_NO_PENALTIES: dict[str, Any] = {
-    "repetition_penalty": 1.0,
-    "presence_penalty": 0.0,
-    "frequency_penalty": 0.0,
+_OFF: dict[str, dict[str, Any]] = {
+    "penalties": {"repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0},
+    "dry": {"dry": None},
+    "top_n_sigma": {"top_n_sigma": 0.0},
+    "top_k": {"top_k": 0},
+    "typical_p": {"typical_p": 1.0},
+    "top_p": {"top_p": 1.0},
+    "min_p": {"min_p": 0.0},
+    "xtc": {"xtc": None},
+    "temperature": {"temperature": 1.0, "dynamic_temperature": None},
 }
+# Names of llama.cpp: its samplers, one of which has two, and one of its own.
+_SAMPLERS = {*_OFF, "typ_p", "infill"}
 
 
 class InfillFile(Body):
@@ -102,9 +104,11 @@ class InfillRequest(LlamaSampling):
                 place = f"samplers[{index}]"
                 message = f"{place} is {name[:40]!r}; there are {', '.join(sorted(_SAMPLERS))}"
                 raise ApiError(400, message, code="invalid_value", param=place)
-        left_out = {name: value for name, value in _OFF.items() if name not in self.samplers}
-        if "penalties" not in self.samplers:
-            left_out |= _NO_PENALTIES
+        named = {"typical_p" if name == "typ_p" else name for name in self.samplers}
+        left_out: dict[str, Any] = {}
+        for name, off in _OFF.items():
+            if name not in named:
+                left_out |= off
         if "infill" in self.samplers:
             left_out["temperature"] = 0.0
         return replace(self.sampling(max_tokens=longest), **left_out)

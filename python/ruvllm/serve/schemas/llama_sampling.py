@@ -6,16 +6,19 @@ from pydantic import Field
 
 from ruvllm.params import GenerateParams
 from ruvllm.serve.errors import unsupported
-from ruvllm.serve.schemas.base import Body, Finite, StopTexts
+from ruvllm.serve.schemas.base import Finite, SamplerFields, StopTexts
 
 __all__ = ["LlamaSampling", "length"]
 
 _OTHER_ENGINE = "it is another engine's setting"
-_OTHERS = "tfs_z typical_p typ_p mirostat penalize_newline dry_multiplier xtc_probability dynatemp_range"
+_OTHERS = "tfs_z typ_p penalize_newline"
 
 
-class LlamaSampling(Body):
-    """The sampler's settings; those that are not given are `defaults`."""
+class LlamaSampling(SamplerFields):
+    """The sampler's settings; those that are not given are `defaults`.
+
+    With mirostat, filters that are not given are off; llama.cpp leaves all of them out.
+    """
 
     temperature: Finite | None = Field(None, ge=0, le=2, description="0 takes the likeliest token.")
     top_p: Finite | None = Field(None, gt=0, le=1)
@@ -29,13 +32,13 @@ class LlamaSampling(Body):
     stop: str | StopTexts | None = None
 
     defaults: ClassVar[dict[str, Any]] = {"temperature": 0.8, "top_k": 40, "top_p": 0.9, "min_p": 0.0}
-    # What says how something is done that is not done at all.
-    accepted: ClassVar[frozenset[str]] = frozenset({"mirostat_tau", "mirostat_eta"})
     refused: ClassVar[dict[str, str]] = dict.fromkeys(_OTHERS.split(), _OTHER_ENGINE)
 
     def sampling(self, *, max_tokens: int, logprobs: int | None = None, place: str = "") -> GenerateParams:
         """The engine's parameters; `place` is where the fields stand, for errors."""
         chosen = {**self.defaults}
+        if self.mirostat:
+            chosen |= {"top_k": 0, "top_p": 1.0, "min_p": 0.0}
         for name in chosen:
             if (value := getattr(self, name)) is not None:
                 chosen[name] = value
@@ -44,6 +47,7 @@ class LlamaSampling(Body):
         return GenerateParams(
             max_tokens=max_tokens,
             **{**chosen, "top_k": max(0, chosen["top_k"])},
+            **self.sampler_params(),
             repetition_penalty=repetition,
             presence_penalty=presence,
             frequency_penalty=frequency,

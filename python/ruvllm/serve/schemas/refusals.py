@@ -32,8 +32,7 @@ _OTHER_ENGINES = """
     allowed_token_ids prompt_logprobs truncate_prompt_tokens cache_salt echo
     include_stop_str_in_output skip_special_tokens no_stop_trim return_hidden_states
     include_reasoning separate_reasoning stream_reasoning lora_path session_params sampling_seed
-    spaces_between_special_tokens typical_p tfs_z mirostat dry_multiplier
-    xtc_probability dynatemp_range n_probs id_slot
+    spaces_between_special_tokens tfs_z n_probs id_slot
 """
 
 # Those of a chat template, wherever one makes a prompt; field to reason.
@@ -89,12 +88,7 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
     "length_penalty": (1,),
     "use_beam_search": (False,),
     "early_stopping": (False,),
-    "typical_p": (1,),
     "tfs_z": (1,),
-    "mirostat": (0,),
-    "dry_multiplier": (0,),
-    "xtc_probability": (0,),
-    "dynatemp_range": (0,),
     # One answer, which ends where the model ends it, and nothing beside its text.
     "n": (1,),
     "best_of": (1,),
@@ -124,9 +118,6 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
 ACCEPTED = frozenset(
     (
         "metadata",
-        # How something is done that is refused where it is asked for.
-        "mirostat_eta",
-        "mirostat_tau",
         "prompt_cache_key",
         "prompt_cache_retention",
         "safety_identifier",

@@ -175,9 +175,14 @@ impl Engine {
                     .to_owned(),
             ));
         }
+        let breakers = task.sampling.dry.as_ref();
         for (what, texts) in [
-            ("stop strings", &bounds.stop),
+            ("stop strings", &bounds.stop[..]),
             ("bad_words", &bounds.banned),
+            (
+                "sequence_breakers of dry",
+                breakers.map_or(&[], |dry| &dry.sequence_breakers),
+            ),
         ] {
             if self.ground.vocabulary.is_none() && !texts.is_empty() {
                 return Err(Error::Tokenization(format!(

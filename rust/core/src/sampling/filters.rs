@@ -3,6 +3,7 @@
 //! A filter first gathers every token that could stay, by a bound on its logit that is sure
 //! not to lose one, and then decides exactly among those few. Tokens are ranked by weight,
 //! equal ones by the lower id; what stays is always a prefix of that ranking.
+//! `kept` has their order.
 
 use super::softmax::{BLOCK, Blocks, Softmax};
 use crate::ids::TokenId;
@@ -99,6 +100,16 @@ pub(super) fn gather_largest(
         cutoff = nth.weight;
     }
     gather(logits, blocks, cutoff, candidates);
+    keep_largest(candidates, count, spare);
+}
+
+/// Keeps the `count` best, all where there are no more. The order stays; `count` is at least 1, and `spare` is memory
+/// to be used.
+pub(super) fn keep_largest(
+    candidates: &mut Vec<Candidate>,
+    count: usize,
+    spare: &mut Vec<Candidate>,
+) {
     if count < candidates.len() {
         spare.clone_from(candidates);
         let (_, nth, _) = spare.select_nth_unstable_by_key(count - 1, Candidate::rank);
@@ -143,21 +154,25 @@ pub(super) fn keep_mass(
     }
     spare.clear();
     spare.extend(candidates.iter().filter(|c| c.share() == reached));
-    let border = crossing(spare, needed);
+    let border = crossing(spare, needed, |c| f64::from(c.weight));
     candidates.retain(|candidate| candidate.rank() <= border);
 }
 
-/// The rank of the candidate at which the summed weights, best first, reach `needed`; of the
-/// last one when they never do, and beyond every rank when there is none. Changes the order
+/// The rank of the candidate at which what they weigh, summed up best first, reaches `needed`; of the
+/// last one when it never does, and beyond every rank when there is none. Changes the order
 /// of `candidates`.
 ///
 /// Splits at the middle and goes on in the half that holds the place: linear time.
-fn crossing(mut candidates: &mut [Candidate], mut needed: f64) -> u64 {
+pub(super) fn crossing(
+    mut candidates: &mut [Candidate],
+    mut needed: f64,
+    weight: impl Fn(&Candidate) -> f64,
+) -> u64 {
     while candidates.len() > SORTED_AT_ONCE {
         let half = candidates.len() / 2;
         candidates.select_nth_unstable_by_key(half, Candidate::rank);
         let (upper, lower) = candidates.split_at_mut(half);
-        let upper_mass = mass(upper);
+        let upper_mass: f64 = upper.iter().map(&weight).sum();
         candidates = if upper_mass >= needed {
             upper
         } else {
@@ -169,7 +184,7 @@ fn crossing(mut candidates: &mut [Candidate], mut needed: f64) -> u64 {
     let mut border = u64::MAX;
     for candidate in candidates {
         border = candidate.rank();
-        needed -= f64::from(candidate.weight);
+        needed -= weight(candidate);
         if needed <= 0.0 {
             break;
         }

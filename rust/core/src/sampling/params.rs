@@ -1,8 +1,13 @@
 //! What a request asks of the sampler, and the ranges in which that makes sense.
 //!
-//! The names and meanings are those of the OpenAI interface and of transformers, so that
+//! The names and meanings are those of the OpenAI interface, of transformers and of llama.cpp, so that
 //! values carry over. Nothing is clamped: a value outside its range is refused by name.
 
+use super::dry::Dry;
+use super::dynamic_temperature::DynamicTemperature;
+use super::mirostat::Mirostat;
+use super::ranges::check;
+use super::xtc::Xtc;
 use crate::ids::TokenId;
 use crate::{Error, Result};
 
@@ -19,6 +24,11 @@ pub struct SamplingParams {
     /// Only tokens at least this share as likely as the most likely one stay.
     /// At least 0, below 1; 0 keeps all.
     pub min_p: f32,
+    /// Only the smallest set of tokens about as surprising as is to be expected whose probability reaches this stays.
+    /// Above 0, at most 1; 1 keeps all.
+    pub typical_p: f32,
+    /// Only logits at most so many standard deviations below the largest stay. 0 to 100; 0 keeps all.
+    pub top_n_sigma: f32,
     /// Divides positive and multiplies negative logits of every token of the prompt and of
     /// the answer so far. Above 0; 1 changes nothing.
     pub repetition_penalty: f32,
@@ -26,6 +36,14 @@ pub struct SamplingParams {
     pub presence_penalty: f32,
     /// Taken off the logit of a token once for each time the answer has it. -2 to 2.
     pub frequency_penalty: f32,
+    /// Holds back what goes on with a repetition.
+    pub dry: Option<Dry>,
+    /// Now and then leaves out the likeliest tokens.
+    pub xtc: Option<Xtc>,
+    /// Lowers the temperature where the model is sure, and raises it where not.
+    pub dynamic_temperature: Option<DynamicTemperature>,
+    /// Makes answers as surprising as is asked for.
+    pub mirostat: Option<Mirostat>,
     /// Added to the logits of the named tokens; -100 to 100 each.
     pub logit_bias: Vec<(TokenId, f32)>,
     /// Fixes the draws; without one the engine takes a fresh seed.
@@ -41,9 +59,15 @@ impl Default for SamplingParams {
             top_k: 0,
             top_p: 0.9,
             min_p: 0.0,
+            typical_p: 1.0,
+            top_n_sigma: 0.0,
             repetition_penalty: 1.1,
             presence_penalty: 0.0,
             frequency_penalty: 0.0,
+            dry: None,
+            xtc: None,
+            dynamic_temperature: None,
+            mirostat: None,
             logit_bias: Vec::new(),
             seed: None,
             logprobs: None,
@@ -61,9 +85,17 @@ impl SamplingParams {
     /// The most alternatives whose log-probabilities can be asked for.
     pub const MAXIMUM_LOGPROBS: usize = 20;
 
-    /// Whether a draw is made from all tokens.
+    /// Whether a draw is made from all tokens, each as likely as its logit says.
     pub(super) fn keeps_all(&self) -> bool {
-        self.top_k == 0 && self.top_p >= 1.0 && self.min_p <= 0.0
+        let filters = self.top_k == 0 && self.top_p >= 1.0 && self.min_p <= 0.0;
+        let reshaped =
+            self.xtc.is_some() || self.dynamic_temperature.is_some() || self.mirostat.is_some();
+        filters && !self.looks_at_all() && !reshaped
+    }
+
+    /// Whether a filter looks at every logit, so that the likeliest few do not tell what is kept.
+    pub(super) fn looks_at_all(&self) -> bool {
+        self.typical_p < 1.0 || self.top_n_sigma > 0.0
     }
 
     /// Checks every field against its range, and the biased tokens against the vocabulary.
@@ -71,27 +103,9 @@ impl SamplingParams {
     /// Returns [`Error::Config`] naming the first field that is out of range, its value and
     /// what is allowed.
     pub fn validate(&self, vocab_size: usize) -> Result<()> {
-        let temperature = 0.0..=Self::MAXIMUM_TEMPERATURE;
+        self.validate_filters()?;
         let penalty = -Self::MAXIMUM_PENALTY..=Self::MAXIMUM_PENALTY;
         let repetition = self.repetition_penalty;
-        check(
-            "temperature",
-            self.temperature,
-            temperature.contains(&self.temperature),
-            "between 0 and 100",
-        )?;
-        check(
-            "top_p",
-            self.top_p,
-            self.top_p > 0.0 && self.top_p <= 1.0,
-            "above 0 and at most 1",
-        )?;
-        check(
-            "min_p",
-            self.min_p,
-            (0.0..1.0).contains(&self.min_p),
-            "at least 0 and below 1",
-        )?;
         check(
             "repetition_penalty",
             repetition,
@@ -110,8 +124,46 @@ impl SamplingParams {
             penalty.contains(&self.frequency_penalty),
             "between -2 and 2",
         )?;
+        self.dry.as_ref().map_or(Ok(()), Dry::validate)?;
+        self.xtc.map_or(Ok(()), Xtc::validate)?;
+        let dynamic = self.dynamic_temperature;
+        dynamic.map_or(Ok(()), DynamicTemperature::validate)?;
+        self.mirostat.map_or(Ok(()), Mirostat::validate)?;
         self.validate_bias(vocab_size)?;
         check_logprobs("logprobs", self.logprobs.unwrap_or_default())
+    }
+
+    fn validate_filters(&self) -> Result<()> {
+        check(
+            "temperature",
+            self.temperature,
+            (0.0..=Self::MAXIMUM_TEMPERATURE).contains(&self.temperature),
+            "between 0 and 100",
+        )?;
+        check(
+            "top_p",
+            self.top_p,
+            self.top_p > 0.0 && self.top_p <= 1.0,
+            "above 0 and at most 1",
+        )?;
+        check(
+            "min_p",
+            self.min_p,
+            (0.0..1.0).contains(&self.min_p),
+            "at least 0 and below 1",
+        )?;
+        check(
+            "typical_p",
+            self.typical_p,
+            self.typical_p > 0.0 && self.typical_p <= 1.0,
+            "above 0 and at most 1",
+        )?;
+        check(
+            "top_n_sigma",
+            self.top_n_sigma,
+            (0.0..=100.0).contains(&self.top_n_sigma),
+            "between 0 and 100",
+        )
     }
 
     fn validate_bias(&self, vocab_size: usize) -> Result<()> {
@@ -140,14 +192,5 @@ pub(crate) fn check_logprobs(name: &str, count: usize) -> Result<()> {
     Err(Error::Config(format!(
         "{name} is {count}; it must be between 0 and {}",
         SamplingParams::MAXIMUM_LOGPROBS
-    )))
-}
-
-fn check(name: &str, value: f32, allowed: bool, range: &str) -> Result<()> {
-    if allowed {
-        return Ok(());
-    }
-    Err(Error::Config(format!(
-        "{name} is {value}; it must be {range}"
     )))
 }

@@ -1,13 +1,12 @@
-//! Bias and penalties: the steps that change logits, and change them back.
+//! Bias and penalties: the steps that change logits by what was seen.
 //!
 //! Only biased and seen tokens are touched, so the cost grows with the text and not with the
-//! vocabulary. Every change is noted with the value before it: once the token is picked the
-//! caller gets its logits back as the model made them, which is also what log-probabilities
-//! are read from.
+//! vocabulary.
 
 use std::collections::HashMap;
 
-use super::SamplingParams;
+use super::changes::Changes;
+use super::params::SamplingParams;
 use crate::ids::TokenId;
 
 /// A token of the prompt or of the answer, and how often the answer has it.
@@ -17,13 +16,11 @@ struct Seen {
     generated: u32,
 }
 
-/// The tokens of one request so far, and the changes of the step under way.
+/// The tokens of one request so far.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Penalties {
     seen: Vec<Seen>,
     places: HashMap<TokenId, usize>,
-    /// What stood in the logits before each change, in the order of the changes.
-    originals: Vec<(TokenId, f32)>,
 }
 
 impl Penalties {
@@ -47,33 +44,14 @@ impl Penalties {
     }
 
     /// Bias first, then repetition, then presence and frequency.
-    ///
-    /// Tokens beyond the logits are left out: a draft or padded vocabulary may be shorter.
-    pub(super) fn apply(&mut self, params: &SamplingParams, logits: &mut [f32]) {
-        self.originals.clear();
+    pub(super) fn apply(&self, params: &SamplingParams, logits: &mut [f32], changes: &mut Changes) {
         for &(token, bias) in &params.logit_bias {
-            if let Some(logit) = logits.get_mut(token as usize) {
-                self.originals.push((token, *logit));
-                *logit += bias;
-            }
+            changes.make(logits, token, |logit| logit + bias);
         }
         for seen in &self.seen {
-            if let Some(logit) = logits.get_mut(seen.token as usize) {
-                self.originals.push((seen.token, *logit));
-                *logit = penalized(params, seen.generated, *logit);
-            }
-        }
-    }
-
-    /// Whether the last [`Penalties::apply`] left all logits as they were.
-    pub(super) fn is_nothing_changed(&self) -> bool {
-        self.originals.is_empty()
-    }
-
-    /// Takes the changes of [`Penalties::apply`] back, the last one first.
-    pub(super) fn restore(&mut self, logits: &mut [f32]) {
-        for (token, original) in self.originals.drain(..).rev() {
-            logits[token as usize] = original;
+            changes.make(logits, seen.token, |logit| {
+                penalized(params, seen.generated, logit)
+            });
         }
     }
 }
@@ -114,13 +92,13 @@ mod tests {
     fn each_penalty_counts_what_it_should() {
         let mut params = params(2.0, 0.5, 0.25);
         params.logit_bias = vec![(3, 10.0), (0, -1.0)];
-        let mut penalties = Penalties::default();
+        let (mut penalties, mut changes) = (Penalties::default(), Changes::default());
         for (token, generated) in [(0, false), (1, true), (1, true), (2, false), (2, true)] {
             penalties.observe(&params, token, generated);
         }
         let before = [5.0, 3.0, -1.0, 0.5, 7.0];
         let mut logits = before;
-        penalties.apply(&params, &mut logits);
+        penalties.apply(&params, &mut logits, &mut changes);
         assert_eq!(
             logits,
             [
@@ -131,7 +109,7 @@ mod tests {
                 7.0,
             ]
         );
-        penalties.restore(&mut logits);
+        changes.take_back(&mut logits);
         assert_eq!(logits, before);
     }
 
@@ -146,17 +124,18 @@ mod tests {
     #[test]
     fn masked_and_infinite_logits_stay_so() {
         let params = params(1.3, 2.0, 2.0);
-        let mut penalties = Penalties::default();
+        let (mut penalties, mut changes) = (Penalties::default(), Changes::default());
         for token in 0..3 {
             penalties.observe(&params, token, true);
         }
         penalties.observe(&params, 1000, true);
         let mut logits = [f32::NEG_INFINITY, f32::INFINITY, f32::NAN];
-        penalties.apply(&params, &mut logits);
+        penalties.apply(&params, &mut logits, &mut changes);
         assert_eq!(logits[..2], [f32::NEG_INFINITY, f32::INFINITY]);
         assert!(logits[2].is_nan());
         let mut finite = [f32::MIN, 1.0, f32::MAX];
-        penalties.apply(&params, &mut finite);
+        changes.take_back(&mut logits);
+        penalties.apply(&params, &mut finite, &mut changes);
         assert!(finite[0] == f32::MIN && finite[2].is_finite());
     }
 
@@ -164,11 +143,11 @@ mod tests {
     fn the_same_token_biased_and_seen_comes_back_exactly() {
         let mut params = params(1.7, 0.0, 0.0);
         params.logit_bias = vec![(0, 33.3), (0, 0.1)];
-        let mut penalties = Penalties::default();
+        let (mut penalties, mut changes) = (Penalties::default(), Changes::default());
         penalties.observe(&params, 0, false);
         let mut logits = [0.123_456_79];
-        penalties.apply(&params, &mut logits);
-        penalties.restore(&mut logits);
+        penalties.apply(&params, &mut logits, &mut changes);
+        changes.take_back(&mut logits);
         assert_eq!(logits, [0.123_456_79]);
     }
 }

@@ -1,8 +1,9 @@
 //! The order of the steps, in this one place:
 //!
-//! bias → repetition, presence, frequency → temperature → top-k → top-p → min-p → draw.
+//! bias → repetition, presence, frequency → DRY → temperature → filters (`kept`) → XTC → dynamic temperature → mirostat →
+//! draw.
 //!
-//! At temperature 0 the most likely token after the penalties is taken and nothing is drawn.
+//! At temperature 0 the most likely token after the penalties and DRY is taken and nothing is drawn.
 //! Log-probabilities are of the logits as the model made them.
 
 use std::sync::Arc;
@@ -10,8 +11,12 @@ use std::sync::Arc;
 use ruvllm_kernels::Kernels;
 
 use super::allowed::{Allowed, Choices, Forbidden, is_dense};
-use super::filters::{Candidate, gather, gather_largest, keep_heavy, keep_mass, mass, weigh};
+use super::changes::Changes;
+use super::dry::Repetitions;
+use super::filters::{Candidate, mass};
+use super::kept::keep;
 use super::logprobs::TokenLogprobs;
+use super::mirostat::SurpriseBound;
 use super::params::SamplingParams;
 use super::penalties::Penalties;
 use super::pick::{argmax, draw, draw_from_all};
@@ -21,6 +26,7 @@ use super::settled::keep_settled;
 use super::softmax::Softmax;
 use crate::Result;
 use crate::ids::TokenId;
+use crate::text::Vocabulary;
 
 /// One chosen token.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +46,12 @@ pub struct Sampler {
     params: SamplingParams,
     random: Random,
     penalties: Penalties,
+    /// What the text repeats, where that is held back.
+    repetitions: Option<Repetitions>,
+    /// How surprising a token may be, where that follows what was drawn.
+    surprise: Option<SurpriseBound>,
+    /// Logits of the choice under way that are not as they came.
+    changes: Changes,
     scratch: Scratch,
     /// Whether that has scanned the logits of the last choice as the model made them.
     is_scanned: bool,
@@ -51,15 +63,27 @@ pub struct Sampler {
 impl Sampler {
     /// `params` have passed [`SamplingParams::validate`]; `seed` is theirs or a fresh one.
     pub fn new(params: SamplingParams, seed: u64, kernels: Arc<dyn Kernels>) -> Self {
+        let repetitions = |dry| Repetitions::new(dry, None);
         Self {
-            params,
             random: Random::new(seed),
             penalties: Penalties::default(),
+            repetitions: params.dry.clone().map(repetitions),
+            surprise: params.mirostat.map(SurpriseBound::new),
+            changes: Changes::default(),
             scratch: Scratch::new(kernels),
             is_scanned: false,
             choices: Choices::default(),
             forbidden: Forbidden::default(),
+            params,
         }
+    }
+
+    /// Tells what tokens say, before any is shown: texts that break repetitions are found by that.
+    #[must_use]
+    pub fn reading(mut self, vocabulary: &Arc<Vocabulary>) -> Self {
+        let repetitions = |dry| Repetitions::new(dry, Some(vocabulary));
+        self.repetitions = self.params.dry.clone().map(repetitions);
+        self
     }
 
     /// The parameters of the request.
@@ -69,11 +93,24 @@ impl Sampler {
 
     /// Shows the sampler one token of the prompt, or, with `generated`, of the answer.
     ///
-    /// Every token counts for the repetition penalty, generated ones also for presence and
+    /// Every token counts for the repetition penalty and for DRY, generated ones also for presence and
     /// frequency. Chosen tokens are not counted on their own: the caller decides whether a
     /// choice becomes part of the text.
     pub fn observe(&mut self, token: TokenId, generated: bool) {
         self.penalties.observe(&self.params, token, generated);
+        if let Some(repetitions) = &mut self.repetitions {
+            repetitions.observe(token);
+        }
+    }
+
+    /// Makes logits what the draw is made of.
+    fn change(&mut self, logits: &mut [f32]) {
+        let changes = &mut self.changes;
+        self.penalties.apply(&self.params, logits, changes);
+        if let Some(repetitions) = &mut self.repetitions {
+            repetitions.apply(logits, changes);
+        }
+        self.is_scanned = changes.are_none();
     }
 
     /// Chooses the next token. On return `logits` are as they came.
@@ -81,10 +118,9 @@ impl Sampler {
     /// -inf masks a token, NaN counts as masked and +inf as the largest number. Returns
     /// [`Error::Generation`] when no token is left.
     pub fn sample(&mut self, logits: &mut [f32]) -> Result<Sampled> {
-        self.penalties.apply(&self.params, logits);
-        self.is_scanned = self.penalties.is_nothing_changed();
+        self.change(logits);
         let token = self.choose(logits);
-        self.penalties.restore(logits);
+        self.changes.take_back(logits);
         self.measured(token, logits)
     }
 
@@ -99,10 +135,9 @@ impl Sampler {
         logits: &mut [f32],
         allowed: &mut dyn Allowed,
     ) -> Result<Sampled> {
-        self.penalties.apply(&self.params, logits);
-        self.is_scanned = self.penalties.is_nothing_changed();
+        self.change(logits);
         let token = self.choose_among(logits, allowed);
-        self.penalties.restore(logits);
+        self.changes.take_back(logits);
         self.measured(token, logits)
     }
 
@@ -171,7 +206,7 @@ impl Sampler {
     ///
     /// Takes no random number and, like [`Sampler::sample`], leaves `logits` as they came.
     pub fn distribution(&mut self, logits: &mut [f32]) -> Result<Vec<(TokenId, f32)>> {
-        self.penalties.apply(&self.params, logits);
+        self.change(logits);
         self.is_scanned = false;
         let scanned = self.scratch.scan(logits);
         if scanned.is_ok() {
@@ -181,10 +216,11 @@ impl Sampler {
                 self.scratch.candidates.clear();
                 self.scratch.candidates.push(certain);
             } else {
-                self.filter(logits);
+                keep(logits, &self.params, &mut self.scratch);
+                self.reshape(logits);
             }
         }
-        self.penalties.restore(logits);
+        self.changes.take_back(logits);
         scanned?;
         let candidates = &mut self.scratch.candidates;
         candidates.sort_unstable_by_key(Candidate::rank);
@@ -202,7 +238,7 @@ impl Sampler {
                 return Ok(token);
             }
         } else if keep_settled(logits, &self.params, &mut self.scratch, allowed)? {
-            return Ok(draw(&self.scratch.candidates, self.random.unit()));
+            return Ok(self.draw_of_kept(logits));
         }
         self.is_scanned = false;
         let mask = allowed.mask()?;
@@ -228,56 +264,39 @@ impl Sampler {
         if params.temperature == 0.0 {
             return Ok(argmax(logits, &self.scratch.blocks));
         }
-        let unit = self.random.unit();
         if params.keeps_all() {
+            let unit = self.random.unit();
             let blocks = &mut self.scratch.blocks;
             let softmax = Softmax::new(blocks.maximum, params.temperature);
             return Ok(draw_from_all(logits, blocks, softmax, unit));
         }
-        self.filter(logits);
-        Ok(draw(&self.scratch.candidates, unit))
+        keep(logits, params, &mut self.scratch);
+        Ok(self.draw_of_kept(logits))
     }
 
-    /// Leaves in the scratch the candidates of the draw with their weights, at least one.
-    fn filter(&mut self, logits: &[f32]) {
-        let params = &self.params;
-        let Scratch {
-            blocks,
-            candidates,
-            spare,
-        } = &mut self.scratch;
-        let softmax = Softmax::new(blocks.maximum, params.temperature);
-        let top_p = f64::from(params.top_p);
-        let least = f64::from(params.min_p);
-        if params.top_k > 0 && params.top_k < logits.len() {
-            gather_largest(logits, blocks, params.top_k, spare, candidates);
-            weigh(candidates, softmax);
-            if top_p < 1.0 {
-                let needed = top_p * mass(candidates);
-                keep_mass(candidates, needed, spare);
-            }
-        } else if top_p < 1.0 {
-            let total = softmax.total(logits, blocks);
-            let average = total / logits.len() as f64;
-            let needed = top_p * total;
-            // The first bound mostly is enough. If not: all weights below the second cannot
-            // together be what top-p leaves out. Half, for rounding.
-            for bound in [
-                average * (1.0 - top_p).sqrt(),
-                average * (1.0 - top_p) / 2.0,
-            ] {
-                let cutoff = softmax.cutoff(bound.max(least / 2.0));
-                gather(logits, blocks, cutoff, candidates);
-                weigh(candidates, softmax);
-                if bound <= least || mass(candidates) >= needed {
-                    break;
-                }
-            }
-            keep_mass(candidates, needed, spare);
-        } else {
-            gather(logits, blocks, softmax.cutoff(least / 2.0), candidates);
-            weigh(candidates, softmax);
+    /// Draws of what the filters have kept of these logits.
+    fn draw_of_kept(&mut self, logits: &[f32]) -> TokenId {
+        self.reshape(logits);
+        let candidates = &self.scratch.candidates;
+        let token = draw(candidates, self.random.unit());
+        if let Some(surprise) = &mut self.surprise {
+            surprise.follow(candidates, token);
         }
-        keep_heavy(candidates, params.min_p);
+        token
+    }
+
+    /// What comes behind the filters, which have kept some of these logits.
+    fn reshape(&mut self, logits: &[f32]) {
+        let params = &self.params;
+        let candidates = &mut self.scratch.candidates;
+        if let Some(xtc) = &params.xtc {
+            xtc.leave_out(candidates, self.random.beside_next());
+        }
+        if let Some(dynamic) = &params.dynamic_temperature {
+            dynamic.weigh(candidates, logits, params.temperature);
+        }
+        if let Some(surprise) = &self.surprise {
+            surprise.keep(candidates);
+        }
     }
 }

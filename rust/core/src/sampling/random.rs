@@ -27,9 +27,22 @@ impl Random {
 
     /// Uniform in `[0, 1)`, all 53 bits of it random.
     pub(crate) fn unit(&mut self) -> f64 {
-        const SCALE: f64 = 1.0 / (1_u64 << 53) as f64;
-        (self.next() >> 11) as f64 * SCALE
+        unit_of(self.next())
     }
+
+    /// A number beside the next one of [`Random::unit`], as uniform; none is taken from the stream for it.
+    ///
+    /// It is the one of half the period later, where no stream ever comes.
+    pub(crate) fn beside_next(&self) -> f64 {
+        let next = self.counter.wrapping_add(STEP);
+        unit_of(mix(next ^ (1 << 63)))
+    }
+}
+
+/// The upper 53 bits, as a number in `[0, 1)`.
+fn unit_of(bits: u64) -> f64 {
+    const SCALE: f64 = 1.0 / (1_u64 << 53) as f64;
+    (bits >> 11) as f64 * SCALE
 }
 
 /// A bijection of 64 bits in which every input bit moves about half of the output bits.
@@ -80,6 +93,36 @@ mod tests {
             tenths.iter().all(|&count| count.abs_diff(10_000) < 570),
             "{tenths:?}"
         );
+    }
+
+    /// Of one stream, the numbers beside are another one: no draw tells of its own.
+    #[test]
+    fn numbers_beside_are_uniform_and_tell_nothing_of_the_next_ones() {
+        let mut random = Random::new(7);
+        let mut counts = [[0_u32; 4]; 4];
+        for _ in 0..160_000 {
+            let beside = random.beside_next();
+            assert_eq!(beside, random.beside_next());
+            let next = random.unit();
+            counts[(beside * 4.0) as usize][(next * 4.0) as usize] += 1;
+        }
+        // Standard deviation of a cell is 97: this allows six of them.
+        let mut cells = counts.iter().flatten();
+        assert!(
+            cells.all(|count| count.abs_diff(10_000) < 582),
+            "{counts:?}"
+        );
+        let taken = |look: bool| {
+            let mut random = Random::new(7);
+            let numbers = (0..9).map(|_| {
+                if look {
+                    random.beside_next();
+                }
+                random.next()
+            });
+            numbers.collect::<Vec<u64>>()
+        };
+        assert_eq!(taken(true), taken(false));
     }
 
     #[test]

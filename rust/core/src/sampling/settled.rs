@@ -25,6 +25,9 @@ pub(super) fn keep_settled(
     scratch: &mut Scratch,
     allowed: &mut dyn Allowed,
 ) -> Result<bool> {
+    if params.looks_at_all() {
+        return Ok(false);
+    }
     let top_p = f64::from(params.top_p);
     let least = if top_p < 1.0 {
         (1.0 - top_p) * LEAST_SHARE

@@ -86,6 +86,11 @@ impl Softmax {
         exponential((logit - self.maximum) * self.inverse_temperature)
     }
 
+    /// The logarithm of the weight of one logit, at most 0.
+    pub(super) fn exponent(self, logit: f32) -> f32 {
+        ((logit - self.maximum) * self.inverse_temperature).min(0.0)
+    }
+
     /// A logit below which every weight is less than `weight`.
     pub(super) fn cutoff(self, weight: f64) -> f32 {
         let distance = weight.ln() / f64::from(self.inverse_temperature);

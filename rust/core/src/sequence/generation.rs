@@ -86,7 +86,10 @@ pub(crate) struct Ground {
 
 impl Generation {
     pub(crate) fn new(task: GenerateTask, prompt: &[TokenId], ground: Ground) -> Self {
-        let mut sampler = Sampler::new(task.sampling, task.seed, ground.kernels);
+        let mut sampler = Sampler::new(*task.sampling, task.seed, ground.kernels);
+        if let Some(vocabulary) = &ground.vocabulary {
+            sampler = sampler.reading(vocabulary);
+        }
         for token in prompt {
             sampler.observe(*token, false);
         }

@@ -83,7 +83,7 @@ pub struct CandidatePlace {
 #[derive(Debug, Clone)]
 pub struct GenerateTask {
     /// How tokens are chosen.
-    pub sampling: SamplingParams,
+    pub sampling: Box<SamplingParams>,
     /// The seed, resolved.
     pub seed: u64,
     /// At most so many.

@@ -60,7 +60,7 @@ pub fn greedy(max_tokens: usize) -> GenerateTask {
         ..SamplingParams::default()
     };
     GenerateTask {
-        sampling,
+        sampling: Box::new(sampling),
         seed: 1,
         max_tokens,
         bounds: Box::new(Bounds {

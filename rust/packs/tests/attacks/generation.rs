@@ -57,7 +57,7 @@ fn tokens(engine: &mut Engine, count: u32) -> Vec<Vec<u32>> {
             ..SamplingParams::default()
         };
         let task = GenerateTask {
-            sampling,
+            sampling: Box::new(sampling),
             seed: 1,
             max_tokens: GENERATED,
             bounds: Box::new(Bounds {
