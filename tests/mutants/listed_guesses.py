@@ -66,7 +66,9 @@ GUESS_MUTANTS = (
         "",
         DRAFT,
     ),
-    rust_mutant("core/src/sampling/pipeline.rs", "        self.random = kept;\n", "", ANSWERS),
+    rust_mutant(
+        "core/src/sampling/pipeline.rs", "(self.random, self.surprise) = kept;", "let _ = kept;", ANSWERS
+    ),
     rust_mutant("core/src/engine/draft_model.rs", "|(owner, _)| owner == tenant", "|(_, _)| true", DRAFT),
     rust_mutant(
         "core/src/engine/draft_model.rs",

@@ -147,11 +147,11 @@ impl Sampler {
     /// A draft model is asked with the number that the token will be drawn with: where both think alike they draw
     /// alike, at any temperature.
     pub fn guess(&mut self, logits: &mut [f32], ahead: usize) -> Result<(TokenId, f32)> {
-        let kept = self.random.clone();
+        let kept = (self.random.clone(), self.surprise.clone());
         for _ in 0..ahead {
             self.random.unit();
         }
-        self.penalties.apply(&self.params, logits);
+        self.change(logits);
         let token = self.choose(logits);
         let temperature = match self.params.temperature {
             0.0 => 1.0,
@@ -163,8 +163,8 @@ impl Sampler {
             let total = softmax.total(logits, &mut self.scratch.blocks);
             (token, (weight / total) as f32)
         });
-        self.penalties.restore(logits);
-        self.random = kept;
+        self.changes.take_back(logits);
+        (self.random, self.surprise) = kept;
         self.is_scanned = false;
         chance
     }
