@@ -62,7 +62,7 @@ class Limits:
     """What the machine can do at most, measured before and after every pair of runs.
 
     What a shared machine's memory gives changes by half within a second: a figure from another moment would
-    say more of its neighbours than of the engines.
+    say more of its neighbours than of the engines. Each pair so begins with nothing of the engines in the caches.
 
     Attributes:
         threads: Of both engines.
@@ -100,5 +100,6 @@ def rates(
             time.sleep(SETTLE_SECONDS)
             most = bound(limits.measure())
             allowed.append([most] if most else [])
-    bounds = [fmean(both) for before, after in pairwise(allowed) if (both := before + after)]
+    moments = [before + after for before, after in pairwise(allowed)]
+    bounds = [fmean(both) for both in moments] if all(moments) else []
     return Measured(name=task.name, ours=measured[0], peer=measured[1], bounds=bounds)
