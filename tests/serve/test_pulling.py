@@ -200,7 +200,9 @@ def test_a_fetch_that_fails_says_why_and_may_be_tried_again(
     assert server.state(NEW) == {"value": "unloaded"}
 
 
-@pytest.mark.parametrize("name", ["/etc/passwd", "/etc/no", "no-such-model", "https://evil.example/a/b", "a b"])
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "/etc/no", "no-such-model", "https://evil.example/a/b", "a b"]
+)
 def test_what_is_no_model_to_fetch_is_refused_at_once(server: Managed, name: str) -> None:
     answer = server.post("/models", model=name)
     assert answer.status_code in (400, 404)
