@@ -57,7 +57,7 @@ def _app_of(modules: Iterable[str]) -> typer.Typer:
         name="ruvllm",
         cls=RuvllmGroup,
         help="Language models on the CPU you have. Start with: [bold]ruvllm chat[/bold]",
-        epilog="Every flag can be set by a variable, RUVLLM_THREADS=4 is --threads 4, and in ruvllm.toml. "
+        epilog="Every flag can be set by a variable: RUVLLM_THREADS=4 is --threads 4; or in a file. "
         "`ruvllm COMMAND --help` has examples.",
         rich_markup_mode="rich",
         no_args_is_help=True,

@@ -240,6 +240,6 @@ def _epilog(examples: Sequence[str]) -> str:
     lines = [
         "[bold]Examples[/bold]",
         *(f"  {example}".replace("[", r"\[") for example in examples),
-        "Every flag can be set by a variable, RUVLLM_QUIET=1 is --quiet, and in a file: ruvllm.toml.",
+        "Every flag can be set by a variable: RUVLLM_QUIET=1 is --quiet; or in a file: ruvllm.toml.",
     ]
     return "\n\n".join(lines)

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -78,6 +79,7 @@ _ROUTERS = (
     health,
     cache,
 )
+_PATHS = {route.path for module in _ROUTERS for route in module.router.routes if isinstance(route, APIRoute)}
 
 Engine = LLM | AsyncEngine
 
@@ -198,7 +200,7 @@ def _nothing_at(request: Request) -> str:
     """That no route has a path, with what is meant by who left `/v1` out of a base URL."""
     nothing = f"there is nothing at {request.url.path}"
     meant = f"/v1{path_of(request.scope)}"
-    if any(getattr(route, "path", None) == meant for route in request.app.routes):
+    if meant in _PATHS:
         return f"{nothing}; there is {meant}: the base URL of OpenAI's clients ends in /v1"
     return nothing
 
