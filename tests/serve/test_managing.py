@@ -17,8 +17,8 @@ import ollama
 import pytest
 
 from ruvllm import LLM, AsyncEngine
-from ruvllm.errors import StorageError
-from ruvllm.serve import KeyRing, ServedModel
+from ruvllm.errors import ConfigError, StorageError
+from ruvllm.serve import KeyRing, ServedModel, ServerSettings, create_app
 from ruvllm.serve.schemas.keep_alive import kept_seconds
 from tests.serve.adapters import FIRST, SECOND, folder
 from tests.serve.conftest import TINY
@@ -391,11 +391,19 @@ def test_its_prefixes_come_back(gate: Gate, tmp_path: Path) -> None:
 
 
 def test_a_program_s_own_model_stays(tiny_chat: LLM) -> None:
-    with managed([ServedModel.loaded(TINY, AsyncEngine(tiny_chat))], idle_unload=0.1) as server:
+    models = [ServedModel.loaded(TINY, AsyncEngine(tiny_chat))]
+    with pytest.raises(ConfigError, match="idle_unload"):
+        create_app(models, ServerSettings(idle_unload=0.1))
+    with managed(models) as server:
         assert server.says()
         assert server.refused(409, "/models/unload", model=TINY)["code"] == "not_ours"
-        time.sleep(0.4)
+        body = {"model": TINY, "prompt": "a", "keep_alive": "1ms", "options": {"num_predict": 1}}
+        assert server.post("/api/generate", **body).status_code == 200
+        time.sleep(0.2)
         assert server.state() == {"value": "loaded"}
+        assert server.ask("GET", "/api/ps").json()["models"][0]["expires_at"].startswith("9999"), (
+            "nor is it told"
+        )
 
 
 # -- who may

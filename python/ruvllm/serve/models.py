@@ -264,6 +264,16 @@ class ServedModel:
 
     # -- giving it up
 
+    @property
+    def is_owner(self) -> bool:
+        """Whether it is loaded and closed here, and not by the program that serves it."""
+        return self._is_owner
+
+    def keep_for(self, seconds: float | None) -> None:
+        """Have it stay so long after its last use; one that its owner closes stays in any case."""
+        if self._is_owner:
+            self.uses.keep_seconds = seconds
+
     async def unload(self, wait_seconds: float = 0.0) -> None:
         """Give the model up once no request holds it; it is loaded again when one asks for it.
 

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterator, Sequence
 
+from ruvllm.errors import ConfigError
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.keys import KeyRing
 from ruvllm.serve.models import ServedModel
@@ -52,7 +53,12 @@ class ServedModels:
         """Serve one more; where there is one of its name, that stays."""
         if model.name not in self._models:
             model.hold_tenants_to(self._quotas)
-            model.uses.keep_seconds = self._keep_seconds
+            if self._keep_seconds is not None and not model.is_owner:
+                raise ConfigError(
+                    f"idle_unload gives up what the server loads, and {model.name} is loaded by its program, "
+                    "which closes it: leave it out, or pass `ServedModel`s"
+                )
+            model.keep_for(self._keep_seconds)
             self._models[model.name] = model
 
     def remove(self, model: ServedModel) -> None:

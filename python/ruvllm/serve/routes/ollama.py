@@ -125,7 +125,7 @@ def _keep_as_asked(request: Request, model: AskedModel, keep_alive: float | str 
     if keep_alive is not None:
         seconds = kept_seconds(keep_alive)
         if is_manager(request):
-            model.served.uses.keep_seconds = seconds
+            model.served.keep_for(seconds)
 
 
 async def _given_up(body: OllamaGeneration, request: Request, kind: Literal["chat", "generate"]) -> Response:
