@@ -232,10 +232,12 @@ def test_nothing_keeps_the_engine_alive(gate: Gate, tmp_path: Path, learns: bool
 
 def test_a_model_that_nobody_uses_goes_by_itself(gate: Gate) -> None:
     gate.step_seconds = 0.005
-    with managed([gate.served()], idle_unload=0.5) as server:
+    model = gate.served()
+    with managed([model], idle_unload=600) as server:
         wait_until(lambda: server.state()["value"] == "loaded")
         ends = server.ask("GET", "/api/ps").json()["models"][0]["expires_at"]
         assert not ends.startswith("9999")
+        model.keep_for(0.5)
         with server.streaming(LONG) as rest:
             time.sleep(0.8)
             assert server.state()["value"] == "loaded", "it answers"
@@ -246,8 +248,9 @@ def test_a_model_that_nobody_uses_goes_by_itself(gate: Gate) -> None:
 
 
 def test_to_look_at_it_is_no_use(gate: Gate) -> None:
-    with managed([gate.served()], idle_unload=0.5) as server:
-        wait_until(lambda: server.state()["value"] == "loaded")
+    model = gate.served()
+    with managed([model], idle_unload=0.5) as server:
+        wait_until(lambda: model.was_loaded)
 
         def looked() -> bool:
             for path in ("/v1/cache", "/metrics", "/health", "/api/ps", "/v1/models"):
@@ -362,14 +365,17 @@ def test_what_tenants_taught_it_comes_back(gate: Gate, tmp_path: Path) -> None:
 
 
 def test_what_would_be_lost_is_not_given_up(gate: Gate) -> None:
-    with managed([gate.served()], learn=True, idle_unload=0.3) as server:
-        wait_until(lambda: server.state()["value"] == "loaded")
+    model = gate.served()
+    with managed([model], learn=True) as server:
+        wait_until(lambda: model.was_loaded)
         assert server.done("/models/unload", model=TINY)["success"], "nobody has taught it anything"
         taught(server)
         error = server.refused(409, "/models/unload", model=TINY)
         assert error["code"] == "would_be_lost"
         assert "--learn-dir" in error["message"]
-        time.sleep(0.8)
+        model.keep_for(0.1)
+        assert server.says()
+        time.sleep(0.5)
         assert learned(server) == 1, "nor does it go by itself"
         assert server.state() == {"value": "loaded"}
 
