@@ -3,10 +3,11 @@
 import gc
 import json
 import shutil
+import signal
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ from tests.serve.process import serving, wait_until
 
 # Tokens of an answer that takes two seconds on the slow server.
 LONG = 400
+LOAD = {"model": TINY, "wait": 60}
 
 
 @pytest.fixture
@@ -182,6 +184,19 @@ def test_a_client_that_leaves_holds_nothing(slow: Managed) -> None:
     assert server.done("/models/unload", model=TINY, wait=10)["status"] == {"value": "unloaded"}
 
 
+def seconds_beside(ask: Callable[[], httpx.Response], url: str) -> list[float]:
+    """How long each look at `/health` took while something else was asked."""
+    waits = []
+    with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=url) as client:
+        asked = pool.submit(ask)
+        while not asked.done():
+            began = time.perf_counter()
+            assert client.get("/health").status_code == 200
+            waits.append(time.perf_counter() - began)
+        assert asked.result().status_code == 200
+    return waits
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the kernel tells of memory there")
 @pytest.mark.real_model
 def test_its_memory_is_given_back(smollm2_path: Path, tmp_path: Path) -> None:
@@ -205,6 +220,12 @@ def test_its_memory_is_given_back(smollm2_path: Path, tmp_path: Path) -> None:
             gone = httpx.post(f"{url}/models/unload", json={"model": TINY}, headers=headers, timeout=30)
             assert gone.status_code == 200, gone.text
             sizes.append((loaded, resident()))
+        # While it loads once more, the event loop goes on: each answer comes at once.
+        waits = seconds_beside(
+            lambda: httpx.post(f"{url}/models/load", json=LOAD, headers=headers, timeout=60), url
+        )
+        assert len(waits) > 5
+        assert max(waits) < 1
     weights = smollm2_path.stat().st_size
     for loaded, unloaded in sizes:
         assert loaded - unloaded > 0.9 * weights, sizes
@@ -475,3 +496,15 @@ def test_who_listens_is_told(server: Managed, gate: Gate) -> None:
     assert {one["event"] for one in events} == {"model_status"}
     assert [one["data"]["status"] for one in events] == ["loaded", "unloaded", "loading", "loaded"]
     assert events[2]["data"]["progress"]["value"] == 0.25
+
+
+def test_who_listens_does_not_hold_up_the_end(tiny_chat_path: Path) -> None:
+    with serving(tiny_chat_path) as process:
+        url = process.wait_until_ready().url
+        with httpx.stream("GET", f"{url}/models/sse", timeout=30) as stream:
+            lines = stream.iter_lines()
+            assert "model_status" in next(lines)
+            process.process.send_signal(signal.SIGTERM)
+            assert not [line for line in lines if line.startswith("data: ")]
+        # What runs may take twenty seconds.
+        assert process.ended(10) == 0

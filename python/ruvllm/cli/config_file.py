@@ -70,7 +70,7 @@ class ConfigFile:
     def found(cls, arguments: Sequence[str], environment: Mapping[str, str]) -> "ConfigFile | None":
         """The file that holds for a command line; `ConfigError` where it cannot be read."""
         named = _named(arguments) or environment.get(CONFIG_VARIABLE)
-        path = Path(named) if named else Path(FILE_NAME)
+        path = Path(named).expanduser() if named else Path(FILE_NAME)
         if not named and not path.is_file():
             return None
         return cls(path=path, is_named=bool(named), values=_read(path))

@@ -38,6 +38,7 @@ def register(app: typer.Typer) -> None:
             "ruvllm serve                                  smollm2-135m at http://127.0.0.1:8000",
             "ruvllm serve small=smollm2-135m org/repo:Q4_K_M --port 9000",
             "ruvllm serve --host 0.0.0.0 --api-key-file keys.txt",
+            "ruvllm serve small=smollm2-135m qwen2.5:1.5b --idle-unload 600   memory for those in use",
             "ruvllm serve --adapter tone=adapters/tone     model: tone, or smollm2-135m:tone",
             "ruvllm serve --learn --learn-dir learned      thumbs on the page teach the model",
             "curl http://127.0.0.1:8000/v1/chat/completions -H 'content-type: application/json' \\",
