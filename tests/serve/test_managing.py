@@ -401,6 +401,23 @@ def test_what_would_be_lost_is_not_given_up(gate: Gate) -> None:
         assert server.state() == {"value": "loaded"}
 
 
+def test_while_it_is_trained_it_stays(gate: Gate, tmp_path: Path) -> None:
+    model = gate.served()
+    model.learned_folder = tmp_path / "learned"
+    with managed([model], learn=True) as server:
+        wait_until(lambda: model.was_loaded)
+        assert model.learning is not None
+        turns = model.learning._deep
+        # A turn takes minutes: here it is as if one had begun.
+        turns._running = "acme", threading.current_thread()
+        try:
+            error = server.refused(409, "/models/unload", model=TINY)
+        finally:
+            turns._running = None
+        assert (error["code"], "trained" in error["message"]) == ("would_be_lost", True)
+        assert server.done("/models/unload", model=TINY)["status"] == {"value": "unloaded"}
+
+
 def test_its_prefixes_come_back(gate: Gate, tmp_path: Path) -> None:
     model = gate.served()
     model.prefix_file = tmp_path / "tiny.prefixes"

@@ -207,6 +207,8 @@ def test_what_is_no_model_to_fetch_is_refused_at_once(server: Managed, name: str
     answer = server.post("/models", model=name)
     assert answer.status_code in (400, 404)
     assert answer.json()["error"]["param"] == "model"
+    if name == "/etc/passwd":
+        assert "a path is not fetched: give the name of a model" in answer.json()["error"]["message"]
     assert listed(server) == [TINY]
 
 

@@ -81,7 +81,7 @@ def check_is_fetched(name: str, registry: hub.Registry = hub.DEFAULT_REGISTRY) -
     """Refuse a path: what lies here is the operator's, and no client's to name."""
     if isinstance(hub.parse(name, registry), hub.LocalModelPath):
         raise ConfigError(
-            f"{name!r} is a path; a model is fetched by its name, as smollm2-135m or org/repo:Q4_K_M"
+            "a path is not fetched: give the name of a model, as smollm2-135m or org/repo:Q4_K_M"
         )
 
 
