@@ -80,6 +80,7 @@ class ServedModel:
         self._engine: AsyncEngine | None = None
         self._was_loaded = False
         self._giving_up: asyncio.Task[None] | None = None
+        self._unused_unload: asyncio.Task[None] | None = None
         self._is_closed = False
         self._is_owner = True
         self._quotas: dict[str, int] = {}
@@ -329,10 +330,12 @@ class ServedModel:
 
     def _begin_to_give_up(self) -> None:
         if self._engine is not None and self._is_owner:
-            unloading = asyncio.ensure_future(self.unload())
-            unloading.add_done_callback(self._was_given_up)
+            # Held, since the loop itself would let it be collected.
+            self._unused_unload = asyncio.ensure_future(self.unload())
+            self._unused_unload.add_done_callback(self._was_given_up)
 
     def _was_given_up(self, unloading: "asyncio.Future[None]") -> None:
+        self._unused_unload = None
         if not unloading.cancelled() and (error := unloading.exception()) is not None:
             logger.info("nobody uses the model %s, but: %s", self.name, error)
             self.uses.begin_time(at_least=TRY_AGAIN_SECONDS)
