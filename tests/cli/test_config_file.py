@@ -93,6 +93,8 @@ def test_values_are_those_of_the_command_line(ruvllm: Ruvllm, model: str, folder
         ("max_context = 4", "did you mean 'max-context'"),
         ("[complete]\ntemprature = 1", "[complete] temprature is no setting: did you mean 'temperature'"),
         ("[complete]\nport = 1", "[complete] port is no setting"),
+        ("[complete.more]\nthreads = 1", "[complete.more] is no command"),
+        ("[complete.more.still]\nthreads = 1", "[complete.more.still] is no command"),
         ("[compleet]\nthreads = 1", "[compleet] is no command: did you mean 'complete'"),
         ("threads = 0", "(in ruvllm.toml)"),
         ("threads = 4.5", "(in ruvllm.toml)"),
@@ -150,6 +152,8 @@ def test_tables_of_groups(ruvllm: Ruvllm, folder: Path) -> None:
     assert "http://127.0.0.1:1" in result.stderr
     write(folder, "[adapters.list]\nurll = 'x'", "mine.toml")
     assert "[adapters.list] urll is no setting" in ruvllm("adapters", "list", "--config", str(path)).stderr
+    write(folder, "[adapters]\nurl = 'x'", "mine.toml")
+    assert "[adapters] url is no setting" in ruvllm("adapters", "list", "--config", str(path)).stderr
 
 
 def test_every_flag_can_stand_in_a_file() -> None:

@@ -96,7 +96,13 @@ class ConfigFile:
         return settings
 
     def wrong_keys(self, command: Sequence[str], parameters: Iterable[Any]) -> Iterator[str]:
-        """What its table of a command has that is no setting of it, each as a sentence."""
+        """What its table of a command has that is no setting of it, each as a sentence.
+
+        The table of a group has settings of none: they stand in those of its commands.
+        """
+        for length in range(1, len(command)):
+            for key in self._table(command[:length]):
+                yield f"{self.path}: {self._place(command[:length], key)} is no setting: a command has some"
         known = _keys(list(parameters))
         for key in self._table(command):
             if key not in known:
@@ -108,10 +114,12 @@ class ConfigFile:
 
     def tables(self) -> Iterator[tuple[str, ...]]:
         """The commands that it has tables of, by their words."""
-        for name, value in self.values.items():
-            if isinstance(value, dict):
-                yield (name,)
-                yield from ((name, inner) for inner, one in value.items() if isinstance(one, dict))
+        waiting: list[tuple[tuple[str, ...], Any]] = [((), self.values)]
+        while waiting:
+            words, table = waiting.pop(0)
+            inner = [((*words, key), value) for key, value in table.items() if isinstance(value, dict)]
+            yield from (called for called, _ in inner)
+            waiting += inner
 
     def wrong_common_key(self, key: str, known: Iterable[str]) -> str:
         """That no command has a flag of this name, as a sentence."""

@@ -112,7 +112,7 @@ def _settings(context: typer.Context, problems: list[str]) -> dict[str, Any]:
         return {"file": None, **told}
     from ruvllm.cli.config_check import problems_of
 
-    problems += problems_of(file)
+    problems += dict.fromkeys(problems_of(file))
     return {"file": str(file.path.absolute()), **told}
 
 

@@ -29,8 +29,12 @@ def take_file(context: Any, arguments: Sequence[str]) -> None:
             return
         words, parameters = _words(context), context.command.params
         commands: Commands = context.obj
-        tables = [one for one in file.tables() if one[0] not in commands.names]
-        wrong = [file.wrong_table(one, [[name] for name in commands.names]) for one in tables]
+        tables = [
+            one
+            for one in file.tables()
+            if one[0] not in commands.names or (len(one) > len(words) and list(one[: len(words)]) == words)
+        ]
+        wrong = [file.wrong_table(one, [[name] for name in sorted(commands.names)]) for one in tables]
         wrong += file.wrong_keys(words, parameters)
         own = setting_names(parameters)
         if strange := [key for key in file.common_keys() if key not in own]:
