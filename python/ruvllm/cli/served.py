@@ -16,8 +16,7 @@ from ruvllm.errors import ConfigError
 if TYPE_CHECKING:
     from ruvllm.hub.progress import Report
     from ruvllm.llm import LLM
-    from ruvllm.serve import ServedModel
-    from ruvllm.serve.pulling import ModelStore
+    from ruvllm.serve import ModelStore, ServedModel
 
 __all__ = ["ModelMaker", "check_is_fetched", "give_adapters"]
 
@@ -42,7 +41,7 @@ class ModelMaker:
 
     def store(self) -> "ModelStore":
         """Where clients may have further ones fetched from."""
-        from ruvllm.serve.pulling import ModelStore
+        from ruvllm.serve import ModelStore
 
         return ModelStore(check_is_fetched, self._fetch, self._remove)
 
