@@ -62,7 +62,7 @@ class Limits:
     """What the machine can do at most, measured before and after every pair of runs.
 
     What a shared machine's memory gives changes by half within a second: a figure from another moment would
-    say more of its neighbours than of the engines. Each pair so begins with caches that hold nothing of either.
+    say more of its neighbours than of the engines. Each pair begins with caches that hold nothing of either.
 
     Attributes:
         threads: Of both engines.

@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from ruvllm._checks import Interval, check_integer, check_number, check_type
 from ruvllm.errors import ConfigError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Setting",
+    "SettingInForce",
     "check_settings",
     "described",
     "of_this_machine",
@@ -110,6 +111,17 @@ class Setting:
                 f"{self.variable} is {text!r}; a whole number of {self.bounds} or more is allowed"
             )
         return int(text)
+
+
+class SettingInForce(NamedTuple):
+    """A setting of what runs: its name, its value, and where that comes from.
+
+    A source is `default`, `flag`, the name of a variable or of a file, or `program`.
+    """
+
+    name: str
+    value: Any
+    source: str
 
 
 def setting(

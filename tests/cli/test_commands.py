@@ -49,6 +49,7 @@ def test_all_commands_are_among_them() -> None:
         "complete",
         "serve",
         "ps",
+        "stop",
         "show",
         "pull",
         "list",

@@ -84,7 +84,7 @@ def test_a_model_may_be_given_as_to_llama_bench_and_llama_server(
     ruvllm: Ruvllm, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served: list[Any] = []
-    monkeypatch.setattr("ruvllm.serve.create_app", lambda models, settings: served.extend(models))
+    monkeypatch.setattr("ruvllm.serve.create_app", lambda models, settings, **rest: served.extend(models))
     monkeypatch.setattr("ruvllm.serve.running.run_server", lambda app, **rest: served.append(rest))
     monkeypatch.setattr("ruvllm.serve.running.open_closed_streams", lambda: None)
     result = ruvllm("serve", "-m", model, "--host", "127.0.0.1", "--port", "9", "-c", "512")

@@ -177,7 +177,7 @@ def test_fault_12_settings_that_do_not_fit_together(
         (("complete", "hi", "--json", "--mlock"), "UsageError", "llama.cpp's"),
         (("list", "--json", "--max-tokens"), "NoSuchOption", "--max-tokens"),
         (("lst", "--json"), "UsageError", "Did you mean 'list'?"),
-        (("stop", "--json"), "UsageError", "until its server ends"),
+        (("unload", "--json"), "UsageError", "`ruvllm stop`"),
     ],
 )
 def test_fault_12_a_line_that_cannot_be_read(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ def test_a_model_is_listed_once_it_is_loaded(ruvllm: Ruvllm, tiny_chat_path: Pat
     assert [model["name"] for model in listed] == ["tiny:latest"]
     assert listed[0]["size"] > 0
     assert [row[0] for row in table] == ["name", "tiny"]
-    assert table[0] == ["name", "size", "context", "quantization"]
+    assert table[0] == ["name", "size", "context", "quantization", "stays"]
+    assert table[1][-1] == "always"
 
 
 def test_no_server_is_said(ruvllm: Ruvllm) -> None:
@@ -52,7 +54,7 @@ def test_a_server_that_tells_less(ruvllm: Ruvllm) -> None:
         lambda request: Reply.json({"models": [{"name": "llama3.2:1b", "size": 1_500_000_000}]})
     ) as one:
         row = ruvllm("ps", "--url", one.url).stdout.splitlines()[1]
-    assert row.split() == ["llama3.2:1b", "1.5", "GB", "-", "-"]
+    assert row.split() == ["llama3.2:1b", "1.5", "GB", "-", "-", "-"]
 
 
 @pytest.mark.parametrize("details", ["Q4_0", ["Q4_0"], 7, {"quantization_level": None}])
@@ -62,4 +64,58 @@ def test_details_of_another_kind(ruvllm: Ruvllm, details: object) -> None:
     ) as server:
         result = ruvllm("ps", "--url", server.url)
     assert result.exit_code == 0, result.stderr
-    assert result.stdout.splitlines()[1].split() == ["one", "-", "-", "-"]
+    assert result.stdout.splitlines()[1].split() == ["one", "-", "-", "-", "-"]
+
+
+def in_seconds(seconds: float) -> str:
+    """As Ollama writes a time: nine digits of a second, and a zone."""
+    end = datetime.now(timezone(timedelta(hours=-7))) + timedelta(seconds=seconds)
+    return f"{end:%Y-%m-%dT%H:%M:%S}.123456789-07:00"
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "told"),
+    [
+        (290.0, "5 min"),
+        (3600.0 * 24 * 365 * 290, "always"),
+        ("9999-12-31T23:59:59Z", "always"),
+        ("2020-01-01T00:00:00Z", "0 s"),
+        ("tomorrow", "-"),
+        (7, "-"),
+    ],
+)
+def test_how_long_it_stays(ruvllm: Ruvllm, expires_at: object, told: str) -> None:
+    if isinstance(expires_at, float):
+        expires_at = in_seconds(expires_at)
+    with ScriptedServer(
+        lambda request: Reply.json({"models": [{"name": "one", "expires_at": expires_at}]})
+    ) as server:
+        row = ruvllm("ps", "--url", server.url).stdout.splitlines()[1]
+    assert row.split()[4:] == told.split()
+
+
+def test_a_model_is_given_up_with_an_admin_key(ruvllm: Ruvllm, tiny_chat_path: Path) -> None:
+    key = "sk-admin-0001"
+    with serving(tiny_chat_path, "--api-key", key) as server:
+        where = ("--url", server.wait_until_ready().url)
+        refused = ruvllm("stop", "tiny", *where)
+        assert refused.exit_code == 1
+        assert "--api-key" in refused.stderr
+        unknown = ruvllm("stop", "tinny", *where, "--api-key", key)
+        assert unknown.exit_code == 1
+        assert "Did you mean 'tiny'?" in " ".join(unknown.stderr.split())
+        assert json.loads(ruvllm("ps", *where, "--api-key", key, "--json").stdout)["models"]
+        done = ruvllm("stop", "tiny", *where, "--api-key", key)
+        assert (done.exit_code, done.stdout) == (0, "")
+        assert "tiny is not loaded any more" in done.stderr
+        assert json.loads(ruvllm("ps", *where, "--api-key", key, "--json").stdout)["models"] == []
+        # Once more is as good.
+        assert ruvllm("stop", "tiny", *where, "--api-key", key, "--quiet").stderr == ""
+
+
+def test_ollama_s_server_is_asked_in_its_own_words(ruvllm: Ruvllm) -> None:
+    with ScriptedServer(lambda request: Reply.json({"done": True})) as server:
+        assert ruvllm("stop", "llama3.2:1b", "--url", server.url).exit_code == 0
+    [asked] = server.requests
+    assert (asked.method, asked.path) == ("POST", "/api/generate")
+    assert asked.body == {"model": "llama3.2:1b", "keep_alive": 0, "stream": False}

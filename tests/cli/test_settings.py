@@ -44,6 +44,7 @@ VALUES: dict[str, tuple[str, object]] = {
     "learn_tenants": ("3", 3),
     "learn_interval": ("5", 5.0),
     "learn_samples": ("4", 4),
+    "idle_unload": ("7", 7.0),
 }
 
 
@@ -103,7 +104,9 @@ def test_all_of_them_reach_what_is_served(
     ruvllm: Ruvllm, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[tuple[Any, ServerSettings]] = []
-    monkeypatch.setattr("ruvllm.serve.create_app", lambda served, settings: made.append((served, settings)))
+    monkeypatch.setattr(
+        "ruvllm.serve.create_app", lambda served, settings, **rest: made.append((served, settings))
+    )
     monkeypatch.setattr("ruvllm.serve.running.run_server", lambda app, **rest: None)
     monkeypatch.setattr("ruvllm.serve.running.open_closed_streams", lambda: None)
     every = [*OF_ENGINE, *OF_SERVER]

@@ -84,7 +84,12 @@ class LocalHub:
                 for name, data in files.items()
             ]
         else:
-            siblings = [{"rfilename": name} for name in files]
+            siblings: list[dict[str, object]] = [{"rfilename": name} for name in files]
+            if "blobs=true" in urlsplit(request.path).query.lower():
+                siblings = [
+                    {"rfilename": name, "size": len(data), "blobId": _oid(data)} | _lfs_of_sibling(data)
+                    for name, data in files.items()
+                ]
             body = {
                 "id": repo_id,
                 "sha": commit_of(repo_id),
@@ -119,6 +124,12 @@ class LocalHub:
 def _oid(data: bytes) -> str:
     # Like the Hub: SHA-256 for large files, which are "large" here from 100 bytes on, and SHA-1 for others.
     return (hashlib.sha256 if len(data) >= 100 else hashlib.sha1)(data).hexdigest()
+
+
+def _lfs_of_sibling(data: bytes) -> dict[str, object]:
+    if len(data) < 100:
+        return {}
+    return {"lfs": {"sha256": _oid(data), "size": len(data), "pointerSize": 134}}
 
 
 def _lfs(data: bytes) -> dict[str, object]:

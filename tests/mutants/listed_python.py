@@ -6,6 +6,7 @@ from tests.mutants.listed_evaluating import EVALUATING_MUTANTS
 from tests.mutants.listed_images import IMAGE_MUTANTS
 from tests.mutants.listed_learning import LEARNING_MUTANTS
 from tests.mutants.listed_loops import LOOP_MUTANTS
+from tests.mutants.listed_managing import MANAGING_MUTANTS
 from tests.mutants.listed_scheduler import SCHEDULER_MUTANTS
 from tests.mutants.listed_terminal import TERMINAL_MUTANTS
 from tests.mutants.mutant import Mutant, python_mutant
@@ -359,6 +360,7 @@ PYTHON_MUTANTS: dict[str, tuple[Mutant, ...]] = {
     "reasoning bank": REASONING_BANK,
     "learning": LEARNING_MUTANTS,
     "loops": LOOP_MUTANTS,
+    "models that come and go": MANAGING_MUTANTS,
     "start": IMAGE_MUTANTS,
     "evaluating": EVALUATING_MUTANTS,
     "autodetect": AUTODETECT_MUTANTS,

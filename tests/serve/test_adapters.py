@@ -19,7 +19,7 @@ from ruvllm import LLM, GenerateParams
 from ruvllm.serve import ServedModel, create_app
 from ruvllm.serve.asked_model import AskedModel
 from ruvllm.serve.metrics import COUNTED_ADAPTERS, OTHER_ADAPTERS, Metrics
-from ruvllm.serve.models import ServedModels
+from ruvllm.serve.served_models import ServedModels
 from tests.conftest import FIXTURES
 from tests.serve.adapters import FIRST, SECOND, USER, adapter_server, folder, load, post, unload
 from tests.serve.conftest import TINY

@@ -53,7 +53,7 @@ def test_health_is_503_while_the_model_loads(slow: RunningServer, gate: Gate) ->
     assert health.status_code == 503
     assert health.json() == {"status": "loading", "model": TINY}
     assert health.headers["retry-after"]
-    assert httpx.get(f"{slow.api}/models").json()["data"][0]["status"] == "loading"
+    assert httpx.get(f"{slow.api}/models").json()["data"][0]["status"] == {"value": "loading"}
     assert httpx.get(f"{slow.url}/metrics").status_code == 200
     gate.open.set()
     wait_until(lambda: httpx.get(f"{slow.url}/health").status_code == 200)

@@ -6,7 +6,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from ruvllm import LLM, AsyncEngine
-from ruvllm.serve import create_app
+from ruvllm.errors import ConfigError
+from ruvllm.serve import ApiKey, KeyRing, ServerSettings, create_app
 from tests.chat.conftest import with_template
 from tests.conftest import FIXTURES
 
@@ -103,3 +104,58 @@ def test_fault_8_what_would_change_something_is_refused_by_name(
     done = answer(client, route, **{name: value})
     assert done.status_code == 400
     assert done.json()["error"]["param"] == name
+
+
+# -- friction with the server, by what was tried
+
+
+@pytest.mark.parametrize("path", ["/chat/completions", "/completions", "/embeddings", "/responses"])
+def test_a_base_url_without_v1_is_told_of(client: TestClient, path: str) -> None:
+    error = client.post(path, json={}).json()["error"]
+    assert error["code"] == "unknown_url"
+    assert f"there is nothing at {path}; there is /v1{path}" in error["message"]
+    assert "base URL" in error["message"]
+    assert "base URL" not in client.get("/nothing").json()["error"]["message"]
+
+
+def test_a_model_by_another_name_says_what_there_is(client: TestClient) -> None:
+    body = {"model": "gpt-4o-mini", "prompt": "a"}
+    error = client.post("/v1/completions", json=body).json()["error"]
+    assert (error["code"], error["param"]) == ("model_not_found", "model")
+    assert "there is llama-gqa" in error["message"]
+
+
+def test_props_tell_how_a_model_is_set_up(client: TestClient, llm: LLM) -> None:
+    told = client.get("/props").json()
+    assert told["default_generation_settings"] == {"n_ctx": 256}
+    assert told["chat_template"] == llm.chat_template
+    assert told["model_alias"] == "llama-gqa"
+    assert client.get("/props?model=nope").status_code == 404
+    # Whoever makes the server in a program says it there.
+    held = {one["name"]: (one["value"], one["source"]) for one in told["settings"]}
+    assert held["max_choices"] == (16, "default")
+    more = create_app(
+        AsyncEngine(llm), ServerSettings(max_choices=4, keys=KeyRing([ApiKey.of("sk-0000001")]))
+    )
+    with TestClient(more, base_url="http://127.0.0.1:8000") as other:
+        assert other.get("/props").status_code == 401
+        answer = other.get("/props", headers={"x-api-key": "sk-0000001"}).json()
+    held = {one["name"]: (one["value"], one["source"]) for one in answer["settings"]}
+    assert held["max_choices"] == (4, "program")
+
+
+def test_settings_are_not_for_every_key(llm: LLM) -> None:
+    key = ApiKey.of("sk-0000001", is_admin=False)
+    with TestClient(
+        create_app(llm, ServerSettings(keys=KeyRing([key]))), base_url="http://127.0.0.1"
+    ) as user:
+        told = user.get("/props", headers={"x-api-key": "sk-0000001"}).json()
+    assert "settings" not in told
+    assert told["default_generation_settings"] == {"n_ctx": 256}
+
+
+@pytest.mark.parametrize(("key", "said"), [("sk-test", "this one has 7"), ("sk test-0001", "others")])
+def test_a_key_that_is_none_says_why(key: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as refused:
+        ApiKey.of(key)
+    assert key not in str(refused.value)

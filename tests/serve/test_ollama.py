@@ -194,7 +194,7 @@ def test_nothing_asked_loads_the_model(client: ollama.Client, tiny_server: Runni
     assert client.chat(TINY).done_reason == "load"
     assert [piece.done_reason for piece in client.chat(TINY, stream=True)] == ["load"]
     for never in (0, "0s", "0"):
-        assert "keep_alive" in error_of(post(tiny_server, "/api/generate", keep_alive=never), 400)
+        assert "admin key" in error_of(post(tiny_server, "/api/generate", keep_alive=never), 403)
     assert client.generate(TINY, "hi", keep_alive=0, options=GREEDY).done_reason != "load"
 
 
@@ -254,7 +254,11 @@ def test_who_asks_for_what_is_not_there(tiny_server: RunningServer, client: olla
     with pytest.raises(ollama.ResponseError) as missing:
         client.chat("gpt-7", HI)
     assert missing.value.status_code == 404
-    for ask in (client.pull, client.delete, client.create, client.push):
+    for ask in (client.pull, client.delete):
+        with pytest.raises(ollama.ResponseError) as forbidden:
+            ask(TINY)
+        assert forbidden.value.status_code == 403
+    for ask in (client.create, client.push):
         with pytest.raises(ollama.ResponseError) as refused:
             ask(TINY)
         assert refused.value.status_code == 501

@@ -354,12 +354,12 @@ def test_a_second_model_is_loaded_on_first_use(tiny_chat_path: Path, tmp_path: P
         url = server.wait_until_ready().url
 
         def statuses() -> dict[str, str]:
-            return {one["id"]: one["status"] for one in httpx.get(f"{url}/v1/models").json()["data"]}
+            return {one["id"]: one["status"]["value"] for one in httpx.get(f"{url}/v1/models").json()["data"]}
 
-        assert statuses() == {"tiny": "ready", "second": "unloaded", "bad": "unloaded"}
+        assert statuses() == {"tiny": "loaded", "second": "unloaded", "bad": "unloaded"}
         answer = server.post("/v1/completions", **{**PROMPT, "model": "second"})
         assert answer.status_code == 200
-        assert statuses()["second"] == "ready"
+        assert statuses()["second"] == "loaded"
         refused = server.post("/v1/completions", **{**PROMPT, "model": "bad"})
         assert refused.status_code == 503
         assert "could not be loaded" in refused.json()["error"]["message"]

@@ -7,13 +7,15 @@ import importlib
 from collections.abc import Iterable, Sequence
 from functools import cache
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.main import get_command
 
+from ruvllm.cli.config_file import Commands, setting_names
 from ruvllm.cli.reading import RuvllmGroup
 
-__all__ = ["MODULES", "app_for", "whole_app"]
+__all__ = ["MODULES", "app_for", "commands_by_words", "common_setting_names", "whole_app"]
 
 MODULES = MappingProxyType(
     {
@@ -21,6 +23,7 @@ MODULES = MappingProxyType(
         "complete": ("complete",),
         "serve": ("serve",),
         "running_models": ("ps",),
+        "stop": ("stop",),
         "pull": ("pull",),
         "list_models": ("list",),
         "info": ("info", "show"),
@@ -54,12 +57,12 @@ def _app_of(modules: Iterable[str]) -> typer.Typer:
         name="ruvllm",
         cls=RuvllmGroup,
         help="Language models on the CPU you have. Start with: [bold]ruvllm chat[/bold]",
-        epilog="Every flag can be set by a variable: RUVLLM_THREADS=4 is --threads 4. "
+        epilog="Every flag can be set by a variable: RUVLLM_THREADS=4 is --threads 4; or in a file. "
         "`ruvllm COMMAND --help` has examples.",
         rich_markup_mode="rich",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["--help", "-h"]},
+        context_settings={"help_option_names": ["--help", "-h"], "obj": _COMMANDS},
     )
     app.callback()(_root)
     for name in modules:
@@ -90,6 +93,31 @@ def _root(
     ] = False,
 ) -> None:
     pass
+
+
+@cache
+def commands_by_words() -> dict[tuple[str, ...], Any]:
+    """All commands, those of groups as well, by the words that call them."""
+    found: dict[tuple[str, ...], Any] = {}
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), get_command(whole_app()))]
+    while waiting:
+        words, group = waiting.pop()
+        for name, one in group.commands.items():
+            called = (*words, name)
+            found[called] = one
+            if hasattr(one, "commands"):
+                waiting.append((called, one))
+    return found
+
+
+def common_setting_names() -> set[str]:
+    """What a file of settings may say outside of tables: what some command has a flag for."""
+    return {name for one in commands_by_words().values() for name in setting_names(one.params)}
+
+
+_COMMANDS = Commands(
+    frozenset(command for commands in MODULES.values() for command in commands), common_setting_names
+)
 
 
 def app_for(arguments: Sequence[str]) -> typer.Typer:

@@ -9,12 +9,14 @@ import inspect
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast, get_type_hints
 
 import typer
 
 from ruvllm._settings import Setting, settings_of
 from ruvllm.cli import terminal
+from ruvllm.cli.config_file import CONFIG_FLAG
 from ruvllm.cli.reading import RuvllmCommand, told_to_programs
 from ruvllm.errors import ConfigError, RuvLLMError
 from ruvllm.observability.logs import log_to_stderr
@@ -36,9 +38,9 @@ def flag(*names: str, help: str, variable: str | None = None, **settings: Any) -
 
 
 def is_given(context: typer.Context, name: str) -> bool:
-    """Whether a flag was given, on the command line or by its variable, and not left to its default."""
+    """Whether a flag was given, on the line, by its variable or in a file, and not left to its default."""
     source = context.get_parameter_source(name)
-    return source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT")
+    return source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
 
 
 def stands_on_the_line(context: typer.Context, name: str) -> bool:
@@ -77,6 +79,10 @@ class CommonOptions:
             callback=_check_log_level,
         ),
     ] = "warning"
+    config: Annotated[
+        Path | None,
+        flag(CONFIG_FLAG, help="File of settings, by the names of flags: ruvllm.toml.", metavar="FILE"),
+    ] = None
 
 
 def command(app: typer.Typer, name: str, *, examples: Sequence[str]) -> Callable[[Function], Function]:
@@ -234,6 +240,6 @@ def _epilog(examples: Sequence[str]) -> str:
     lines = [
         "[bold]Examples[/bold]",
         *(f"  {example}".replace("[", r"\[") for example in examples),
-        "Every flag can be set by a variable: RUVLLM_QUIET=1 is --quiet.",
+        "Every flag can be set by a variable: RUVLLM_QUIET=1 is --quiet; or in a file: ruvllm.toml.",
     ]
     return "\n\n".join(lines)

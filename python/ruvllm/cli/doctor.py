@@ -16,6 +16,7 @@ from ruvllm.cli import terminal
 from ruvllm.cli.command import command, flag, flags_on_the_line
 from ruvllm.cli.doctor_model import diagnose
 from ruvllm.cli.options import EngineOptions
+from ruvllm.cli.settings_in_force import file_of, in_force
 from ruvllm.engine_settings import EngineSettings
 
 __all__ = ["register"]
@@ -89,6 +90,7 @@ def doctor(
             if name.startswith("RUVLLM_")
         },
     }
+    sections["settings"] = _settings(context, problems)
     if measure:
         peaks = _guarded(problems, "measuring", lambda: _peaks(threads))
         sections["peaks"] = peaks if json else _written_peaks(peaks)
@@ -100,6 +102,18 @@ def doctor(
             terminal.error(problem)
     if problems:
         raise typer.Exit(1)
+
+
+def _settings(context: typer.Context, problems: list[str]) -> dict[str, Any]:
+    """The file of settings, and what is not left to its default here, with where that comes from."""
+    file = file_of(context)
+    told = {one.name: f"{one.value} ({one.source})" for one in in_force(context) if one.source != "default"}
+    if file is None:
+        return {"file": None, **told}
+    from ruvllm.cli.config_check import problems_of
+
+    problems += dict.fromkeys(problems_of(file))
+    return {"file": str(file.path.absolute()), **told}
 
 
 def _guarded(problems: list[str], what: str, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import typer
 
 __all__ = ["COMMANDS", "OTHER_FLAGS", "SAME_FLAGS", "refuse_command", "translated"]
 
-_NO_STOP = "a model that is loaded stays so until its server ends, which Ctrl-C or SIGTERM tells it to"
 _NO_REGISTRY = "models are fetched from the Hugging Face Hub, which is where to publish one"
 
 COMMANDS = MappingProxyType(
@@ -30,8 +29,7 @@ COMMANDS = MappingProxyType(
         "start": "it is `ruvllm serve` here",
         "perplexity": "it is `ruvllm eval` here",
         "version": "it is `ruvllm --version` here",
-        "stop": _NO_STOP,
-        "unload": _NO_STOP,
+        "unload": "it is `ruvllm stop` here",
         "push": _NO_REGISTRY,
         "create": "a file or folder is opened by its path: `ruvllm run ./model.gguf`",
         "cp": "a name of your own is given to `ruvllm serve NAME=MODEL`",

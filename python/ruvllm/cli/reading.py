@@ -12,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from ruvllm.cli import terminal
 from ruvllm.cli.foreign import refuse_command, translated
+from ruvllm.cli.settings_in_force import naming_the_file, take_file, tell_of_file
 
 __all__ = ["HELP_ALL", "RuvllmCommand", "RuvllmGroup", "told_to_programs"]
 
@@ -49,7 +50,13 @@ class RuvllmCommand(TyperCommand):
             return super().parse_args(ctx, ["--help"])
         own = {name for parameter in self.params for name in parameter.opts}
         with told_to_programs(asked="--json" in own and "--json" in before_dashes):
-            return super().parse_args(ctx, list(translated(ctx, args)))
+            arguments = list(translated(ctx, args))
+            if not ctx.resilient_parsing and not {"--help", "-h"} & set(before_dashes):
+                take_file(ctx, arguments)
+            with naming_the_file(ctx):
+                rest = super().parse_args(ctx, arguments)
+            tell_of_file(ctx)
+            return rest
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Show help, of rare flags the names alone."""

@@ -118,6 +118,11 @@ class ServerClient(Closing):
             raise BackendError(f"{url} gives no list of models; is this a server of RuvLLM or Ollama?")
         return found
 
+    def unload(self, model: str) -> None:
+        """Have a RuvLLM server, or one of Ollama's, give a model up once no request uses it."""
+        url = f"{self.address.root}/api/generate"
+        self._answered("POST", url, {"model": model, "keep_alive": 0, "stream": False})
+
     def count_tokens(self, text: str) -> int | None:
         """Tokens of a text, by the server's `/tokenize`; `None` where it has none."""
         # llama.cpp calls the text `content`, vLLM `prompt`.

@@ -16,7 +16,7 @@ from ruvllm.hub import download, neighbours, pypi
 from ruvllm.hub.catalogue import DEFAULT_REGISTRY
 from ruvllm.hub.neighbours import owner_of
 from ruvllm.hub.ollama import OllamaModel
-from ruvllm.hub.progress import bar
+from ruvllm.hub.progress import Report, bar
 from ruvllm.hub.reference import HubModel, LocalModelPath, Reference, RegistryModel, called, parse
 from ruvllm.hub.registry import Entry, HubEntry, Registry, RegistryEntry, WheelPart, needed_bytes
 from ruvllm.hub.selection import quantization_of, select_adapter
@@ -121,7 +121,7 @@ def resolve_adapter(name: str, *, quiet: bool = False, token: str | None = None)
     return found or download.fetch(reference, quiet=quiet, token=token, choose=select_adapter)
 
 
-def pull(
+def pull(  # noqa: PLR0913 - the documented ones, and who is told
     name: str | os.PathLike[str],
     *,
     quiet: bool = False,
@@ -129,10 +129,12 @@ def pull(
     token: str | None = None,
     cache: Path | None = None,
     registry: Registry = DEFAULT_REGISTRY,
+    report: Report | None = None,
 ) -> Path:
     """Fetch a model, or bring it up to date, and check its bytes; `force` fetches it anew in any case.
 
-    Returns its file or folder. A local path is returned as it is, and so is what only Ollama knows.
+    Returns its file or folder. A local path is returned as it is, and so is what only Ollama knows. `report`
+    is told of the bytes that are here and of those in all, in the place of a bar.
     """
     reference = parse(name, registry)
     if isinstance(reference, LocalModelPath | OllamaModel):
@@ -142,8 +144,8 @@ def pull(
         folder = model_folder(cache or cache_folder(), entry.name)
         if force:
             (folder / entry.file_name).unlink(missing_ok=True)
-        return _pull_entry(entry, folder, quiet=quiet)
-    return download.fetch(reference, quiet=quiet, force=force, token=token)
+        return _pull_entry(entry, folder, quiet=quiet, report=report)
+    return download.fetch(reference, quiet=quiet, force=force, token=token, report=report)
 
 
 def _here(
@@ -165,7 +167,9 @@ def _entry(reference: RegistryModel, registry: Registry) -> RegistryEntry:
     return entry
 
 
-def _pull_entry(entry: RegistryEntry, folder: Path, *, quiet: bool) -> Path:
+def _pull_entry(entry: RegistryEntry, folder: Path, *, quiet: bool, report: Report | None = None) -> Path:
     logger.info("%s: %s, %d bytes, licence %s", entry.name, entry.file_name, entry.size_bytes, entry.licence)
-    with bar(f"Fetching {entry.name}", quiet=quiet) as report:
+    if report is not None:
         return pypi.fetch(entry, folder, report)
+    with bar(f"Fetching {entry.name}", quiet=quiet) as drawn:
+        return pypi.fetch(entry, folder, drawn)

@@ -8,19 +8,22 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from ruvllm.errors import IoError, ModelError, NotFoundError, RuvLLMError
-from ruvllm.hub.progress import wants_bar
+from ruvllm.hub.arrival import ComingFile, reported
+from ruvllm.hub.progress import Report, wants_bar
 from ruvllm.hub.reference import HubModel
 from ruvllm.hub.selection import Selection, is_meant, select
 from ruvllm.hub.storage import commit_in
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+
+    from huggingface_hub.hf_api import RepoSibling
 
 __all__ = ["cached", "fetch", "missing_shards"]
 
@@ -61,23 +64,41 @@ def fetch(
     force: bool = False,
     token: str | None = None,
     choose: Choose = select,
+    report: Report | None = None,
 ) -> Path:
     """Bring what is chosen into the Hub's cache, as it is there now, and return its file or folder.
 
-    `token` stands above HF_TOKEN.
+    `token` stands above HF_TOKEN. `report` is told of the bytes in the place of a bar.
     """
-    with _our_errors(model), _bars(quiet=quiet):
+    with _our_errors(model), _bars(quiet=quiet or report is not None):
         import huggingface_hub
 
         # Not `list_repo_files`: without a network it tries again for most of a minute.
         info = huggingface_hub.HfApi(token=token).model_info(
-            model.repo_id, revision=model.revision, timeout=_LIST_TIMEOUT_SECONDS
+            model.repo_id,
+            revision=model.revision,
+            timeout=_LIST_TIMEOUT_SECONDS,
+            files_metadata=report is not None,
         )
         selection = choose([file.rfilename for file in info.siblings or []], model)
         logger.info("fetching %s: %s", model, ", ".join(selection.files))
-        path = _download(model, selection, force=force, token=token)
+        with _reporting(model, info.siblings or [], selection, report):
+            path = _download(model, selection, force=force, token=token)
     _check_blobs(path, selection)
     return path
+
+
+def _reporting(
+    model: HubModel, siblings: "Sequence[RepoSibling]", selection: Selection, report: Report | None
+) -> "AbstractContextManager[None]":
+    if report is None:
+        return nullcontext()
+    files = [
+        ComingFile(one.lfs.sha256 if one.lfs else one.blob_id or "", one.size or 0)
+        for one in siblings
+        if one.rfilename in selection.files
+    ]
+    return reported(_repo_folder(model) / "blobs", files, report)
 
 
 def missing_shards(folder: Path) -> list[str]:
@@ -117,11 +138,15 @@ def _download(model: HubModel, selection: Selection, *, force: bool, token: str 
     return paths[0]
 
 
-def _snapshot_folder(model: HubModel) -> Path | None:
-    """Return the folder of the cache's documented layout: models--org--name/{refs,snapshots}."""
+def _repo_folder(model: HubModel) -> Path:
+    """Its folder in the cache's documented layout: models--org--name/{refs,snapshots,blobs}."""
     from huggingface_hub import constants
 
-    repo = Path(constants.HF_HUB_CACHE) / f"models--{model.repo_id.replace('/', '--')}"
+    return Path(constants.HF_HUB_CACHE) / f"models--{model.repo_id.replace('/', '--')}"
+
+
+def _snapshot_folder(model: HubModel) -> Path | None:
+    repo = _repo_folder(model)
     revision = model.revision or "main"
     reference = repo / "refs" / revision
     try:

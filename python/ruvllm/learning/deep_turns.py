@@ -63,6 +63,12 @@ class DeepTurns:
             "generation": ended.generation,
         }
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a turn is taken."""
+        with self._lock:
+            return self._running is not None
+
     def close(self) -> None:
         """End the turn that is taken, and wait for that."""
         with self._lock:

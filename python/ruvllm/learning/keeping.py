@@ -111,6 +111,9 @@ class LearningKeeper:
         """Write what waits, and let another process have the folder; what is learned later is not kept."""
         self._is_closed = True
         self._learning.adapters.folder = None
+        with self._lock:
+            for learner in self._followed.values():
+                learner.unwatch(self._keep)
         try:
             self._journal.close()
         finally:

@@ -114,6 +114,11 @@ class TenantLearner:
         with self._lock:
             self._observers.append(observer)
 
+    def unwatch(self, observer: Observer) -> None:
+        """Tell it no more."""
+        with self._lock:
+            self._observers.remove(observer)
+
     # -- the instant loop
 
     def has(self, completion_id: str) -> bool:

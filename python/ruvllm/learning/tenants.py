@@ -3,6 +3,7 @@
 import threading
 import uuid
 from collections.abc import Sequence
+from functools import partial
 
 import ruvllm._native as _native
 from ruvllm._checks import check_type
@@ -42,6 +43,8 @@ class Learning:
         self._model = model
         self.adapters = DeepAdapters(adapters)
         self.max_tenants = MAX_TENANTS
+        # No method of this: a model that nobody holds must go at once, and not when cycles are looked for.
+        self._is_busy = partial(_is_busy, model)
         self.background_thread = BackgroundThread(self._is_busy)
         self._lock = threading.Lock()
         self._learners: dict[str, TenantLearner] = {}
@@ -158,5 +161,6 @@ class Learning:
         for deep in loops:
             deep.stop()
 
-    def _is_busy(self) -> bool:
-        return self._model.loop.load().running_requests > 0
+
+def _is_busy(model: OpenModel) -> bool:
+    return model.loop.load().running_requests > 0

@@ -12,10 +12,15 @@ from ruvllm.serve.settings import ServerSettings
 if TYPE_CHECKING:
     from ruvllm.serve.app import create_app
     from ruvllm.serve.models import ServedModel
+    from ruvllm.serve.pulling import ModelStore
 
-__all__ = ["ApiKey", "KeyRing", "ServedModel", "ServerSettings", "create_app", "read_key_file"]
+__all__ = ["ApiKey", "KeyRing", "ModelStore", "ServedModel", "ServerSettings", "create_app", "read_key_file"]
 
-_LATE = {"ServedModel": "ruvllm.serve.models", "create_app": "ruvllm.serve.app"}
+_LATE = {
+    "ModelStore": "ruvllm.serve.pulling",
+    "ServedModel": "ruvllm.serve.models",
+    "create_app": "ruvllm.serve.app",
+}
 
 
 def __getattr__(name: str) -> Any:

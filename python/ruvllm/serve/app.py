@@ -8,10 +8,12 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from ruvllm._settings import SettingInForce
 from ruvllm.async_engine import AsyncEngine
 from ruvllm.errors import ConfigError, RuvLLMError
 from ruvllm.llm import LLM
@@ -24,8 +26,9 @@ from ruvllm.serve.errors import ApiError, api_error
 from ruvllm.serve.json_body import validation_error
 from ruvllm.serve.metrics import Metrics
 from ruvllm.serve.model_learning import Teaching
-from ruvllm.serve.models import ServedModel, ServedModels
-from ruvllm.serve.origins import Origins
+from ruvllm.serve.models import ServedModel
+from ruvllm.serve.origins import Origins, path_of
+from ruvllm.serve.pulling import ModelStore, Pulls
 from ruvllm.serve.routes import (
     adapters,
     cache,
@@ -37,14 +40,17 @@ from ruvllm.serve.routes import (
     health,
     infill,
     info,
+    managing,
     messages,
     models,
     ollama,
     ollama_models,
     page,
+    props,
     responses,
     tokens,
 )
+from ruvllm.serve.served_models import ServedModels
 from ruvllm.serve.server import Server
 from ruvllm.serve.settings import ServerSettings
 from ruvllm.serve.sse import ClientLeftError
@@ -65,12 +71,15 @@ _ROUTERS = (
     decisions,
     feedback,
     models,
+    managing,
     adapters,
     info,
+    props,
     tokens,
     health,
     cache,
 )
+_PATHS = {route.path for module in _ROUTERS for route in module.router.routes if isinstance(route, APIRoute)}
 
 Engine = LLM | AsyncEngine
 
@@ -78,6 +87,9 @@ Engine = LLM | AsyncEngine
 def create_app(
     engine: Engine | Mapping[str, Engine] | Sequence[ServedModel],
     settings: ServerSettings | None = None,
+    *,
+    store: ModelStore | None = None,
+    in_force: Sequence[SettingInForce] | None = None,
 ) -> FastAPI:
     """Make the server of one model or of several.
 
@@ -89,9 +101,11 @@ def create_app(
             close. `ServedModel`s instead are loaded on first use, the first at the start, and closed at
             the end.
         settings: Keys, limits, origins.
+        store: Where admin keys may have further models fetched from; without one they cannot.
+        in_force: Which settings hold and where each comes from, for `/props`; by default those above.
     """
     settings = settings or ServerSettings()
-    served = ServedModels(_served(engine), settings.keys)
+    served = ServedModels(_served(engine), settings.keys, keep_seconds=settings.idle_unload)
     if settings.learn:
         for model in served:
             model.learn(Teaching.of(settings))
@@ -112,6 +126,8 @@ def create_app(
         stored_responses=stored,
         access=Access(settings.keys, Origins(settings.cors_origins)),
         adapter_folders=AdapterFolders(settings.adapter_dirs),
+        pulls=Pulls(store, served.add),
+        in_force=tuple(settings.in_force() if in_force is None else in_force),
         entrance=Entrance(left=metrics.http.labels("POST", "none", "499").inc),
     )
     for module in _ROUTERS:
@@ -148,11 +164,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     server: Server = app.state.server
     first = server.models.first
     if first.engine is None:
-        loading = first.start_loading()
-        loading.add_done_callback(lambda task: _stop_without_a_model(app, task))
+        # In no variable, which would hold the model to the end of the server.
+        first.loading.begin().add_done_callback(lambda task: _stop_without_a_model(app, task))
     try:
         yield
     finally:
+        await server.pulls.close()
         await server.models.close()
 
 
@@ -172,11 +189,20 @@ async def _on_http(request: Request, error: Exception) -> Response:
     if isinstance(error, ApiError):
         return error_response(error, request.scope)
     assert isinstance(error, HTTPException)  # noqa: S101
-    messages = {404: f"there is nothing at {request.url.path}", 405: f"{request.method} is not answered here"}
+    messages = {404: _nothing_at(request), 405: f"{request.method} is not answered here"}
     message = messages.get(error.status_code, str(error.detail))
     code = {404: "unknown_url", 405: "method_not_allowed"}.get(error.status_code)
     found = ApiError(error.status_code, message, code=code, headers=error.headers)
     return error_response(found, request.scope)
+
+
+def _nothing_at(request: Request) -> str:
+    """That no route has a path, with what is meant by who left `/v1` out of a base URL."""
+    nothing = f"there is nothing at {request.url.path}"
+    meant = f"/v1{path_of(request.scope)}"
+    if meant in _PATHS:
+        return f"{nothing}; there is {meant}: the base URL of OpenAI's clients ends in /v1"
+    return nothing
 
 
 async def _on_package_error(request: Request, error: Exception) -> Response:

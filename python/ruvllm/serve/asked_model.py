@@ -5,13 +5,15 @@ stands for is found once for a request, when it comes, and holds for all that th
 """
 
 import hashlib
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ruvllm.async_engine import AsyncEngine
 from ruvllm.errors import NotFoundError
 from ruvllm.llm import LLM
-from ruvllm.serve.models import ServedModel, ServedModels
+from ruvllm.serve.models import ServedModel
+from ruvllm.serve.served_models import ServedModels
 
 if TYPE_CHECKING:
     from ruvllm.adapters.registry import ChosenAdapters
@@ -54,9 +56,13 @@ class AskedModel:
         return await self.served.ready()
 
 
-async def asked_model(models: ServedModels, name: str | None) -> AskedModel:
-    """What a name means, loaded first where it is not; the first model where there is none. Else 404."""
+async def asked_model(models: ServedModels, name: str | None, ends: ExitStack) -> AskedModel:
+    """What a name means, loaded first where it is not; the first model where there is none. Else 404.
+
+    The model is held until `ends` are closed.
+    """
     served, adapter = models.meant_by(name)
+    ends.enter_context(served.uses.one())
     engine = await served.ready()
     if adapter is None:
         return AskedModel(name=name or served.name, served=served)

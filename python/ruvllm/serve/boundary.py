@@ -60,6 +60,7 @@ class Boundary:
         passage = _Passage(scope, headers, receive)
         sending = passage.sending(send)
         with ExitStack() as ends:
+            scope["state"]["ends"] = ends
             try:
                 check_host(scope, headers, self._settings.allowed_hosts)
                 self._origins.check(scope["method"], headers)

@@ -12,7 +12,8 @@ from ruvllm.errors import ConfigError
 __all__ = ["ApiKey", "KeyRing", "read_key_file"]
 
 _TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}(/[A-Za-z0-9_.-]{1,64}){0,2}")
-_KEY = re.compile(r"[\x21-\x7e]{8,512}")
+LEAST, MOST = 8, 512
+_KEY = re.compile(rf"[\x21-\x7e]{{{LEAST},{MOST}}}")
 _NUMBER = re.compile(r"[0-9]{1,18}")
 # What a number may be at the least.
 _NUMBERS = {"requests-per-minute": 1, "concurrent-requests": 1, "kv-quota-bytes": 1, "max-priority": 0}
@@ -29,7 +30,7 @@ class ApiKey:
         concurrent_requests: How many answers may be under way; `None` is any number.
         kv_quota_bytes: What its tenant may hold of the key-value cache; `None` is all.
         max_priority: Up to here its requests' priorities count beside other tenants' as well.
-        is_admin: Whether it may flush and save the cache, and load and unload adapters.
+        is_admin: Whether it may flush and save the cache, and load, give up and fetch models and adapters.
     """
 
     digest: bytes
@@ -115,7 +116,9 @@ def _read_line(line: str, where: str) -> ApiKey:
 
 def _checked_digest(secret: str, where: str = "an API key") -> bytes:
     if not _KEY.fullmatch(secret):
-        raise ConfigError(f"{where}: a key has 8 to 512 visible ASCII characters")
+        has_length = LEAST <= len(secret) <= MOST
+        but = "this one has others as well" if has_length else f"this one has {len(secret)}"
+        raise ConfigError(f"{where}: a key has {LEAST} to {MOST} visible ASCII characters, and {but}")
     return hashlib.sha256(secret.encode("ascii")).digest()
 
 

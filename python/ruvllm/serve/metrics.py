@@ -16,9 +16,11 @@ from ruvllm.errors import RuvLLMError
 from ruvllm.learning.values import LearningMemory, LearningTurns
 from ruvllm.outputs import Chunk
 from ruvllm.serve.asked_model import AskedModel
+from ruvllm.serve.errors import ApiError
 from ruvllm.serve.learning_metrics import LearningMetrics
 from ruvllm.serve.model_learning import ModelLearning
-from ruvllm.serve.models import ServedModel, ServedModels
+from ruvllm.serve.models import ServedModel
+from ruvllm.serve.served_models import ServedModels
 
 __all__ = ["Metrics", "RequestWatch"]
 
@@ -273,7 +275,8 @@ class _Engines(Collector):
         ready = [model for model in self._models if model.status == "ready"]
         for model in ready:
             # An engine that dies as it is asked gives no figures, as one that is dead; `/health` says why.
-            with suppress(RuvLLMError):
+            # One that is given up then has none any more.
+            with suppress(RuvLLMError, ApiError):
                 for name, value in _figures(model).items():
                     (gauges.get(name) or counters[name]).add_metric([model.name], value)
                 if not model.llm.supports.quotas:
@@ -332,9 +335,10 @@ def _kernel_packs(models: Iterable[ServedModel], prefix: str) -> list[CounterMet
         labels=[*labels, "reason"],
     )
     for model in models:
-        if model.llm.kernel_packs is None:
+        packs = None if model.engine is None else model.engine.llm.kernel_packs
+        if packs is None:
             continue
-        stats = model.llm.kernel_packs.stats()
+        stats = packs.stats()
         for operation, count in stats.calls.items():
             calls.add_metric([model.name, operation], count)
         for operation, reasons in stats.fallbacks.items():

@@ -163,6 +163,19 @@ class ModelLearning:
             "deep": self._deep.status(tenant),
         }
 
+    def would_be_lost(self) -> str | None:
+        """What would be gone if the model were given up now; `None` where all is kept."""
+        if self._deep.is_running:
+            return "all its layers are being trained, which takes minutes and ends by itself"
+        if self._keeper is not None:
+            return None
+        learning = self._llm.learning
+        taught = sum(learning.learner(tenant).state.feedback > 0 for tenant in learning.tenants())
+        if not taught:
+            return None
+        who = "a tenant" if taught == 1 else f"{taught} tenants"
+        return f"{who} taught it, which is kept in memory alone: --learn-dir FOLDER keeps it"
+
     def close(self) -> None:
         """End what is being trained, and write what waits; what is learned later is not kept."""
         self._deep.close()

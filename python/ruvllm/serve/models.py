@@ -1,39 +1,31 @@
-"""The models of a server: named, loaded on first use, each an `AsyncEngine`."""
+"""A model of a server: named, loaded on first use, given up when it is told to; then an `AsyncEngine`."""
 
 import asyncio
 import hashlib
 import logging
-import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import ruvllm._native as _native
 import ruvllm.whole_file as whole_file
 from ruvllm.adapters import AdapterInfo
-from ruvllm.async_engine import AsyncEngine, OpeningEngine
+from ruvllm.async_engine import AsyncEngine
 from ruvllm.errors import InvalidOperationError, NotFoundError, RuvLLMError, StorageError
 from ruvllm.llm import LLM
-from ruvllm.serve.disclosure import public_message
 from ruvllm.serve.errors import ApiError
-from ruvllm.serve.keys import KeyRing
 from ruvllm.serve.model_learning import ModelLearning, Teaching
-from ruvllm.serve.retrying import LoadFailures
+from ruvllm.serve.model_loading import ModelLoading, OpenLLM
+from ruvllm.serve.model_uses import ModelUses
 
-__all__ = ["LATEST", "KvBlocks", "ServedModel", "ServedModels"]
+__all__ = ["KvBlocks", "ServedModel"]
 
 logger = logging.getLogger(__name__)
 
-OpenLLM = Callable[[], LLM]
-"""Loads a model; called in a thread of its own."""
-
-
-# Adapters of each model that an error names.
-SHOWN = 8
-# The version of a model that names without one mean to Ollama's clients.
-LATEST = "latest"
+# Where a model cannot be given up though nobody uses it, it is tried again after so long at least.
+TRY_AGAIN_SECONDS = 60.0
 
 
 class KvBlocks(NamedTuple):
@@ -54,10 +46,13 @@ class ServedModel:
     Attributes:
         name: What requests give as `model`.
         created: When the server learned of it, in seconds of the Unix clock.
+        uses: The requests that hold it, and how long it stays without any.
+        loading: How it is loaded.
         prefix_file: Where its prefix cache is kept between two runs.
         adapter_list: Where it is kept which adapters it has.
         learned_folder: Where it is kept what tenants taught it.
-        learning: What they teach it; `None` where nobody may, or before it is loaded.
+        learning: What they teach it; `None` where nobody may, or while it is not loaded.
+        was_fetched: Whether a client had it fetched; all others are those of whoever started the server.
 
     Adapters are loaded with it, by their names and folders: without them it cannot be used.
     """
@@ -72,17 +67,20 @@ class ServedModel:
     ) -> None:
         self.name = name
         self.created = int(time.time())
+        self.uses = ModelUses(self._begin_to_give_up)
+        self.loading = ModelLoading(name, self._open, self._take)
         self.prefix_file = prefix_file
         self.adapter_list: Path | None = None
         self.learned_folder: Path | None = None
         self.learning: ModelLearning | None = None
+        self.was_fetched = False
         self._teaching: Teaching | None = None
         self._open_llm = open_llm
         self._adapters = dict(adapters or {})
         self._engine: AsyncEngine | None = None
-        self._failures = LoadFailures()
-        self._loading: asyncio.Task[AsyncEngine] | None = None
-        self._opening: OpeningEngine | None = None
+        self._was_loaded = False
+        self._giving_up: asyncio.Task[None] | None = None
+        self._unused_unload: asyncio.Task[None] | None = None
         self._is_closed = False
         self._is_owner = True
         self._quotas: dict[str, int] = {}
@@ -93,32 +91,39 @@ class ServedModel:
     def loaded(cls, name: str, engine: AsyncEngine, *, prefix_file: Path | None = None) -> "ServedModel":
         """A model that its owner has loaded, and will close."""
         model = cls(name, lambda: engine.llm, prefix_file=prefix_file)
-        model._engine, model._is_owner = engine, False
+        model._engine, model._is_owner, model._was_loaded = engine, False, True
         return model
 
     @property
     def status(self) -> str:
-        """`unloaded`, `loading`, `ready` or `failed`."""
+        """`unloaded`, `loading`, `ready`, `unloading` or `failed`."""
+        if self._giving_up is not None:
+            return "unloading"
         if self._engine is not None:
             return "ready" if self._engine.llm.failure is None else "failed"
-        if self._loading is not None:
+        if self.loading.task is not None:
             return "loading"
-        return "unloaded" if self._failures.last is None else "failed"
+        return "unloaded" if self.load_failure is None else "failed"
 
     @property
     def failure(self) -> Exception | None:
         """Why it cannot be used, as it stands."""
-        return self._failures.last if self._engine is None else self._engine.llm.failure
+        return self.load_failure if self._engine is None else self._engine.llm.failure
 
     @property
     def load_failure(self) -> Exception | None:
         """Why it could not be loaded, the last time."""
-        return self._failures.last
+        return self.loading.failures.last
+
+    @property
+    def was_loaded(self) -> bool:
+        """Whether it has been loaded, be it now or before it was given up."""
+        return self._was_loaded
 
     @property
     def is_being_opened(self) -> bool:
         """Whether a thread still loads it, whoever has given up on that."""
-        return self._opening is not None and self._opening.is_loading
+        return self.loading.has_thread
 
     @property
     def engine(self) -> AsyncEngine | None:
@@ -165,48 +170,28 @@ class ServedModel:
             self._fingerprint = f"fp_{hashlib.blake2s(what.encode(), digest_size=5).hexdigest()}"
         return self._fingerprint
 
+    # -- loading
+
     async def ready(self) -> AsyncEngine:
-        """The engine, loaded first where it is not; whoever comes while it loads waits for the same."""
+        """The engine, loaded first where it is not; whoever comes while it loads waits for the same.
+
+        It stays what it is while the caller holds the model: see `uses`.
+        """
+        while self._giving_up is not None:
+            await asyncio.shield(self._giving_up)
         if self._engine is not None:
             return self._engine
-        if self._loading is None and (failure := self._failures.standing) is not None:
-            raise self._not_loaded(failure)
+        failures = self.loading.failures
+        if self.loading.task is None and (failure := failures.standing) is not None:
+            raise self.loading.refusal(failure)
         # A client that leaves must not end the loading for the others.
-        return await asyncio.shield(self.start_loading())
+        return await asyncio.shield(self.loading.begin())
 
-    def start_loading(self) -> "asyncio.Task[AsyncEngine]":
-        """Begin to load it, where nobody has."""
-        if self._loading is None:
-            self._loading = asyncio.create_task(self._load(), name=f"load {self.name}")
-            self._loading.add_done_callback(_mark_retrieved)
-        return self._loading
-
-    async def _load(self) -> AsyncEngine:
-        began = time.monotonic()
-        try:
-            engine = await self._opened()
-        except Exception as error:
-            self._failures.add(error)
-            logger.error(
-                "the model %s could not be loaded: %s",
-                self.name,
-                error,
-                exc_info=None if isinstance(error, RuvLLMError) else error,
-            )
-            raise self._not_loaded(error) from error
-        finally:
-            self._loading = None
-        logger.info("the model %s is loaded, after %.2f s", self.name, time.monotonic() - began)
-        self._failures.clear()
-        self._engine = engine
-        return engine
-
-    async def _opened(self) -> AsyncEngine:
-        self._opening = AsyncEngine.opened_by(self._open, name=self.name)
-        engine = await self._opening
+    async def _take(self, engine: AsyncEngine) -> None:
         if self._is_closed:
             await engine.aclose()
-        return engine
+        self._engine, self._was_loaded = engine, True
+        self.uses.begin_time()
 
     def _open(self) -> LLM:
         llm = self._open_llm()
@@ -216,17 +201,11 @@ class ServedModel:
             self._prepare(llm)
             self._begin_learning(llm)
             if self._is_closed:
-                raise InvalidOperationError("the server has ended")
+                raise InvalidOperationError(f"the model {self.name} is served no more")
         except BaseException:
             llm.close()
             raise
         return llm
-
-    def _not_loaded(self, error: Exception) -> ApiError:
-        message = f"the model {self.name} could not be loaded: {public_message(error)}"
-        pause = self._failures.pause
-        headers = {} if pause is None else {"retry-after": str(max(1, math.ceil(pause)))}
-        return ApiError(503, message, code="model_failed", headers=headers)
 
     def hold_tenants_to(self, quotas: Mapping[str, int]) -> None:
         """Say what tenants may hold of the key-value cache, now or once the model is loaded."""
@@ -268,99 +247,118 @@ class ServedModel:
 
         Who comes meanwhile waits here, and not in a thread that others need.
         """
+        return await self._save_prefixes(self.llm, path)
+
+    async def _save_prefixes(self, llm: LLM, path: Path) -> int:
         async with self._saving:
-            return await asyncio.to_thread(self.llm.prefix_cache.save, path)
+            return await asyncio.to_thread(llm.prefix_cache.save, path)
+
+    async def load(self, wait_seconds: float) -> None:
+        """Begin to load it, also where that failed before, and wait so long at most; 503 where it fails."""
+        while self._giving_up is not None:
+            await asyncio.shield(self._giving_up)
+        if self._engine is None:
+            task = self.loading.begin()
+            await asyncio.wait({task}, timeout=wait_seconds)
+            if task.done():
+                task.result()
+
+    # -- giving it up
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether it is loaded and closed here, and not by the program that serves it."""
+        return self._is_owner
+
+    def keep_for(self, seconds: float | None) -> None:
+        """Have it stay so long after its last use; one that its owner closes stays in any case."""
+        if self._is_owner:
+            self.uses.keep_seconds = seconds
+
+    async def unload(self, wait_seconds: float = 0.0) -> None:
+        """Give the model up once no request holds it; it is loaded again when one asks for it.
+
+        409, and nothing has changed, where one still holds it after so long, where what tenants taught it
+        would be gone, and where it is its owner's to close.
+        """
+        if not self._is_owner:
+            message = f"the model {self.name} belongs to the program that serves it, which alone closes it"
+            raise ApiError(409, message, code="not_ours")
+        deadline = time.monotonic() + wait_seconds
+        if (task := self.loading.task) is not None:
+            await asyncio.wait({task}, timeout=wait_seconds)
+        # A thread looks whether all is kept, and meanwhile requests may come.
+        while True:
+            is_free = await self.uses.none_within(max(0.0, deadline - time.monotonic()))
+            if not is_free or self.loading.task is not None:
+                raise self._in_use(wait_seconds)
+            if (engine := self._engine) is None or self._giving_up is not None:
+                break
+            if (learning := self.learning) is not None:
+                await self._check_kept(learning)
+            if not self.uses.count and self._engine is engine and self._giving_up is None:
+                self._giving_up = asyncio.create_task(self._give_up(engine), name=f"unload {self.name}")
+                break
+        if self._giving_up is not None:
+            await asyncio.shield(self._giving_up)
+
+    def _in_use(self, wait_seconds: float) -> ApiError:
+        count = self.uses.count
+        holders = f"{count} {'request' if count == 1 else 'requests'}" if count else "its loading"
+        message = (
+            f"the model {self.name} is in use by {holders}, after {wait_seconds:g} s of waiting: try later"
+        )
+        return ApiError(409, message, code="model_in_use", param="model")
+
+    async def _check_kept(self, learning: ModelLearning) -> None:
+        if (lost := await asyncio.to_thread(learning.would_be_lost)) is not None:
+            raise ApiError(409, f"the model {self.name} stays loaded: {lost}", code="would_be_lost")
+
+    async def _give_up(self, engine: AsyncEngine) -> None:
+        began = time.monotonic()
+        # The next loading brings the same adapters, whoever loaded or forgot them meanwhile.
+        self._adapters = {one.name: one.source for one in self.adapters() if one.source is not None}
+        learning, self.learning, self._engine = self.learning, None, None
+        self.uses.forget_time()
+        try:
+            await self._end(engine, learning)
+        except Exception:
+            logger.exception("the model %s did not end well", self.name)
+        finally:
+            self._giving_up = None
+        logger.info("the model %s is given up, after %.2f s", self.name, time.monotonic() - began)
+
+    def _begin_to_give_up(self) -> None:
+        if self._engine is not None and self._is_owner:
+            # Held, since the loop itself would let it be collected.
+            self._unused_unload = asyncio.ensure_future(self.unload())
+            self._unused_unload.add_done_callback(self._was_given_up)
+
+    def _was_given_up(self, unloading: "asyncio.Future[None]") -> None:
+        self._unused_unload = None
+        if not unloading.cancelled() and (error := unloading.exception()) is not None:
+            logger.info("nobody uses the model %s, but: %s", self.name, error)
+            self.uses.begin_time(at_least=TRY_AGAIN_SECONDS)
 
     async def close(self) -> None:
         """Keep what was computed, and end the model loaded here; one that still loads is given up."""
         self._is_closed = True
-        if self._engine is None:
-            return
-        if self.prefix_file is not None and self._engine.llm.failure is None:
+        self.uses.forget_time()
+        if self._giving_up is not None:
+            await self._giving_up
+        if self._engine is not None:
+            await self._end(self._engine, self.learning)
+
+    async def _end(self, engine: AsyncEngine, learning: ModelLearning | None) -> None:
+        if self.prefix_file is not None and engine.llm.failure is None:
             try:
-                await self.save_prefixes(self.prefix_file)
+                await self._save_prefixes(engine.llm, self.prefix_file)
             except (RuvLLMError, OSError) as error:
                 logger.error("the prefix cache could not be kept: %s", error)
         if self._is_owner:
-            await self._engine.aclose()
-        if self.learning is not None:
+            await engine.aclose()
+        if learning is not None:
             try:
-                await asyncio.to_thread(self.learning.close)
+                await asyncio.to_thread(learning.close)
             except RuvLLMError as error:
                 logger.error("what was learned is not all kept: %s", error)
-
-
-def _mark_retrieved(task: "asyncio.Task[AsyncEngine]") -> None:
-    """An error that nobody waited for has been logged already."""
-    if not task.cancelled():
-        task.exception()
-
-
-class ServedModels:
-    """All of them; the first is the one that `/health` speaks of, and loads at the start."""
-
-    def __init__(self, models: Sequence[ServedModel], keys: KeyRing) -> None:
-        self._models = {model.name: model for model in models}
-        quotas = {key.tenant: key.kv_quota_bytes for key in keys if key.kv_quota_bytes is not None}
-        for model in models:
-            model.hold_tenants_to(quotas)
-
-    def __iter__(self) -> Iterator[ServedModel]:
-        return iter(self._models.values())
-
-    @property
-    def first(self) -> ServedModel:
-        """The model of requests that may leave it open."""
-        return next(iter(self))
-
-    def find(self, name: str) -> ServedModel | None:
-        """The model of this name; adapters have other names, see `meant_by`."""
-        return self._models.get(name)
-
-    def meant_by(self, name: str | None) -> tuple[ServedModel, str | None]:
-        """The model that a name asks for, and the adapter; the first model where there is no name; 404.
-
-        A model goes before an adapter of its name, and of adapters of one name that of the earlier model;
-        `BASE:NAME` says which is meant. Whether that one is there is known once its model is loaded.
-        `NAME:latest`, as Ollama's clients complete a name, is `NAME` where it is not itself a name.
-        """
-        if name is None:
-            return self.first, None
-        if name not in self._models:
-            name = self._without_version(name)
-        if (model := self._models.get(name)) is not None:
-            return model, None
-        if (model := next((one for one in self if one.has_adapter(name)), None)) is not None:
-            return model, name
-        # A model's name may have a colon, and an adapter's has none.
-        base, _, adapter = name.rpartition(":")
-        if (model := self._models.get(base)) is not None:
-            return model, adapter
-        raise self.not_found(name)
-
-    def _without_version(self, name: str) -> str:
-        base, _, version = name.rpartition(":")
-        model = self._models.get(base)
-        is_adapter = model is not None and model.has_adapter(LATEST)
-        return base if base and version == LATEST and not is_adapter else name
-
-    def adapter_id(self, model: ServedModel, adapter: str) -> str:
-        """What requests call an adapter of a model: its name, where that means no other."""
-        plain = adapter not in self._models and self.meant_by(adapter) == (model, adapter)
-        return adapter if plain else f"{model.name}:{adapter}"
-
-    def not_found(self, name: str) -> ApiError:
-        """The answer to a name that nothing has."""
-        known = ", ".join([*self._models, *(one.name for model in self for one in model.adapters()[:SHOWN])])
-        message = f"the model {name!r} does not exist; there is {known}"
-        return ApiError(404, message, code="model_not_found", param="model")
-
-    @property
-    def are_being_opened(self) -> bool:
-        """Whether threads still load some of them."""
-        return any(model.is_being_opened for model in self)
-
-    async def close(self) -> None:
-        """End all of them."""
-        for model in self:
-            await model.close()

@@ -10,6 +10,7 @@ import heapq
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -98,13 +99,17 @@ class OneAtATime:
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
 
-    async def do(self, work: Callable[[], Result]) -> Result:
-        """Do it when it is its turn; once begun it is done, also where the caller is cancelled."""
-        return await asyncio.shield(asyncio.ensure_future(self._in_turn(work)))
+    async def do(self, work: Callable[[], Result], held: AbstractContextManager[object]) -> Result:
+        """Do it when it is its turn; once begun it is done, also where the caller is cancelled.
 
-    async def _in_turn(self, work: Callable[[], Result]) -> Result:
-        async with self._turn:
-            return await asyncio.to_thread(work)
+        `held` is entered meanwhile: what the work needs, which the caller may let go before.
+        """
+        return await asyncio.shield(asyncio.ensure_future(self._in_turn(work, held)))
+
+    async def _in_turn(self, work: Callable[[], Result], held: AbstractContextManager[object]) -> Result:
+        with held:
+            async with self._turn:
+                return await asyncio.to_thread(work)
 
 
 class HeldBody:

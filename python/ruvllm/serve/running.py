@@ -113,7 +113,8 @@ def run_server(
         )
         app.state.load_failed = server.stop
         server.run(sockets=[opened])
-    if (failure := state.models.first.load_failure) is not None:
+    first = state.models.first
+    if not first.was_loaded and (failure := first.load_failure) is not None:
         raise failure
     if state.models.are_being_opened:
         flush_stderr()

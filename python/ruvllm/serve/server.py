@@ -2,12 +2,15 @@
 
 import re
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
 from starlette.requests import Request
 
+from ruvllm._settings import SettingInForce
+from ruvllm.async_engine import AsyncEngine
 from ruvllm.runtime.request import Terms
 from ruvllm.serve.access import Access
 from ruvllm.serve.adapter_folders import AdapterFolders
@@ -18,9 +21,11 @@ from ruvllm.serve.given_answers import GivenAnswers
 from ruvllm.serve.keys import ApiKey
 from ruvllm.serve.limits import Lease
 from ruvllm.serve.metrics import Metrics
-from ruvllm.serve.models import ServedModels
+from ruvllm.serve.models import ServedModel
 from ruvllm.serve.off_loop import Errand, OffLoop, OneAtATime
+from ruvllm.serve.pulling import Pulls
 from ruvllm.serve.schemas.base import Body
+from ruvllm.serve.served_models import ServedModels
 from ruvllm.serve.settings import ServerSettings
 from ruvllm.serve.stored_responses import StoredResponses
 
@@ -28,7 +33,10 @@ __all__ = [
     "Server",
     "admin",
     "count_answers",
+    "ends_of",
     "errand_of",
+    "is_manager",
+    "manager",
     "note",
     "server_of",
     "tenant_of",
@@ -47,6 +55,9 @@ class Server:
     access: Access
     entrance: Entrance
     adapter_folders: AdapterFolders
+    pulls: Pulls
+    # Which settings hold, and where each comes from.
+    in_force: tuple[SettingInForce, ...]
     given_answers: GivenAnswers = field(default_factory=GivenAnswers)
     # Of each tenant, those that are made or wait to be.
     corrections: Counter[str] = field(default_factory=Counter)
@@ -62,15 +73,26 @@ class Server:
         if num_unknown := body.check_fields():
             self.metrics.unknown_fields.labels(route).inc(num_unknown)
         wanted: str | None = getattr(body, "model", None)
-        model = await asked_model(self.models, wanted)
+        model = await asked_model(self.models, wanted, ends_of(request))
         note(request, model=re.sub(r"\s", "_", model.name))
         return model
+
+    async def engine_for(self, request: Request, model: ServedModel) -> AsyncEngine:
+        """The engine of a model, loaded where it is not, which stays so until the request has its answer."""
+        ends_of(request).enter_context(model.uses.one())
+        return await model.ready()
 
 
 def server_of(request: Request) -> Server:
     """The server that a request came to."""
     server: Server = request.app.state.server
     return server
+
+
+def ends_of(request: Request) -> ExitStack:
+    """What is closed when a request has been answered, however that ends."""
+    ends: ExitStack = request.scope["state"]["ends"]
+    return ends
 
 
 def tenant_of(request: Request) -> str:
@@ -109,6 +131,25 @@ def admin(request: Request) -> None:
     if key is not None and not key.is_admin:
         message = "this key may not change what the server holds for all: that takes an admin key"
         raise ApiError(403, message, code="permission_denied")
+
+
+def is_manager(request: Request) -> bool:
+    """Whether a request may change which models are loaded: with an admin key, and not without any key.
+
+    A model that goes is gone for everybody, so on a server that is open to all nobody may send it away.
+    """
+    key: ApiKey | None = getattr(request.state, "key", None)
+    return key is not None and key.is_admin
+
+
+def manager(request: Request) -> None:
+    """Let only those in who may change which models are loaded; 403."""
+    if is_manager(request):
+        return
+    message = "which models are here and loaded is changed with an admin key alone"
+    if not any(key.is_admin for key in server_of(request).settings.keys):
+        message += ", and this server has none: start it with --api-key, or an admin key of --api-key-file"
+    raise ApiError(403, message, code="permission_denied")
 
 
 def note(request: Request, **facts: Any) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ruvllm._checks import Interval
-from ruvllm._settings import check_settings, described, setting
+from ruvllm._settings import SettingInForce, check_settings, described, setting, settings_of
 from ruvllm.decisions import Calibration
 from ruvllm.errors import ConfigError
 from ruvllm.serve.keys import KeyRing
@@ -57,6 +57,12 @@ class ServerSettings:
         "A client that takes nothing of its answer for so long is hung up on.",
         bounds=Interval(0, 3600, low_included=False),
     )
+    idle_unload: float | None = setting(
+        None,
+        "A model that nobody has used for so many seconds is given up, and loaded again when it is asked "
+        "for; by default it stays.",
+        bounds=Interval(0, 10_000_000),
+    )
     metrics_prefix: str = setting(
         "ruvllm", "What the names at /metrics begin with; vllm for those who read only its names."
     )
@@ -89,6 +95,14 @@ class ServerSettings:
             raise ConfigError(
                 f"metrics_prefix is {self.metrics_prefix!r}; it must be letters, digits and _, no digit first"
             )
+
+    def in_force(self) -> list[SettingInForce]:
+        """The settings as a program gave them."""
+        return [
+            SettingInForce(one.name, value, "default" if value == one.default else "program")
+            for one in settings_of(type(self))
+            for value in [getattr(self, one.name)]
+        ]
 
     @property
     def open_tenant(self) -> str:

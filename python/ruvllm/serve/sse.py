@@ -82,8 +82,8 @@ class EventStream(Response):
     """Sends frames as they are made, until their end or until the client has left.
 
     An error in the middle becomes a last frame, since the status has been sent: `failure` writes it, where it
-    is not OpenAI's `{"error": {...}}`. At the end, however it comes, `close` is awaited: it ends what the
-    frames are made of.
+    is not OpenAI's `{"error": {...}}`. At the end, however it comes, `close` is awaited, if there is one: it
+    ends what the frames are made of.
     """
 
     content_type = "text/event-stream; charset=utf-8"
@@ -92,7 +92,7 @@ class EventStream(Response):
         self,
         frames: Frames,
         *,
-        close: Callable[[], Awaitable[None]],
+        close: Callable[[], Awaitable[None]] | None = None,
         ping_seconds: float,
         ping: bytes = _PING,
         failure: Callable[[ApiError], bytes] | None = None,
@@ -125,7 +125,8 @@ class EventStream(Response):
                 task.cancel()
             await asyncio.gather(writing, leaving, return_exceptions=True)
             await self._frames.aclose()
-            await self._close()
+            if self._close is not None:
+                await self._close()
 
     async def _write(self, send: Send) -> None:
         try:

@@ -12,8 +12,9 @@ from starlette.responses import PlainTextResponse, Response
 from ruvllm.errors import NotFoundError
 from ruvllm.serve.errors import ApiError, api_error
 from ruvllm.serve.json_body import JsonRoute
-from ruvllm.serve.models import ServedModel, ServedModels
+from ruvllm.serve.models import ServedModel
 from ruvllm.serve.schemas.adapters import LoadAdapterRequest, UnloadAdapterRequest
+from ruvllm.serve.served_models import ServedModels
 from ruvllm.serve.server import admin, note, server_of
 
 __all__ = ["router"]
@@ -54,14 +55,14 @@ async def load_adapter(body: LoadAdapterRequest, request: Request) -> Response:
         raise ApiError(400, message, code="invalid_value", param="lora_name")
     folder = await asyncio.to_thread(server.adapter_folders.find, body.lora_path)
     model = _model(server.models, body.model)
-    engine = await model.ready()
+    engine = await server.engine_for(request, model)
 
     def load() -> None:
         replaces = bool(body.load_inplace) and model.has_adapter(name)
         (engine.adapters.replace if replaces else engine.adapters.load)(name, folder)
 
     # One at a time, in one thread: however many are asked for, other requests' work has its own.
-    await server.loading_adapters.do(load)
+    await server.loading_adapters.do(load, model.uses.one())
     note(request, adapter=name, generation=engine.adapters.info(name).generation[:16])
     return PlainTextResponse(f"Success: LoRA adapter '{name}' added successfully.")
 
@@ -71,15 +72,17 @@ async def unload_adapter(body: UnloadAdapterRequest, request: Request) -> Respon
     """Forget an adapter; requests that run keep it to their end."""
     admin(request)
     body.check_fields()
-    models = server_of(request).models
+    server = server_of(request)
+    models = server.models
     model = _model(models, body.model)
     if body.model is None:
         model = next((one for one in models if one.has_adapter(body.lora_name)), model)
-    if model.engine is None or not model.has_adapter(body.lora_name):
+    if not model.has_adapter(body.lora_name):
         message = f"there is no adapter {body.lora_name[:100]!r} of the model {model.name!r}"
         raise ApiError(404, message, code="not_found", param="lora_name")
+    engine = await server.engine_for(request, model)
     try:
-        model.engine.adapters.unload(body.lora_name)
+        engine.adapters.unload(body.lora_name)
     except NotFoundError as error:
         raise api_error(error, param="lora_name") from error
     return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")

@@ -1,11 +1,13 @@
 """`/v1/cache`: what the prefix caches hold; flushing and saving them."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 
+from ruvllm.errors import InvalidOperationError
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.server import admin, server_of
 
@@ -20,9 +22,11 @@ async def cache_statistics(request: Request) -> dict[str, Any]:
     data = []
     for model in server_of(request).models:
         if model.status == "ready":
-            stats = await asyncio.to_thread(model.llm.prefix_cache.stats)
-            rates = {"hit_rate": stats.hit_rate, "token_hit_rate": stats.token_hit_rate}
-            data.append({"model": model.name, **asdict(stats), **rates})
+            # One that is given up at that moment has none any more.
+            with suppress(InvalidOperationError):
+                stats = await asyncio.to_thread(model.llm.prefix_cache.stats)
+                rates = {"hit_rate": stats.hit_rate, "token_hit_rate": stats.token_hit_rate}
+                data.append({"model": model.name, **asdict(stats), **rates})
     return {"object": "list", "data": data}
 
 
@@ -31,7 +35,8 @@ async def flush_cache(request: Request) -> dict[str, Any]:
     """Forget every prefix that no request uses now."""
     for model in server_of(request).models:
         if model.status == "ready":
-            await asyncio.to_thread(model.llm.prefix_cache.clear)
+            with suppress(InvalidOperationError):
+                await asyncio.to_thread(model.llm.prefix_cache.clear)
     return {"status": "flushed"}
 
 

@@ -49,6 +49,8 @@ async def give_feedback(body: FeedbackRequest, request: Request) -> dict[str, An
         given = server.given_answers.find(tenant, answer)
     except ApiError as unknown:
         raise _why_nothing_is_kept(server, tenant) or unknown from None
+    # Where it was given up since, it knows nothing of the answer any more: the engine says so.
+    await server.engine_for(request, given.model)
     learning = _learning_of(given.model)
     try:
         if body.corrected is not None:
@@ -60,7 +62,7 @@ async def give_feedback(body: FeedbackRequest, request: Request) -> dict[str, An
                 kept_as=given.kept_as,
                 answer=answer,
             )
-            result = await _in_turn(server, tenant, correct)
+            result = await _in_turn(server, tenant, given.model, correct)
         else:
             quality = ((body.feedback or 0.0) + 1) / 2
             update = partial(learning.feedback, tenant, given.kept_as, answer, quality)
@@ -80,7 +82,7 @@ async def undo_feedback(body: RollbackRequest, request: Request) -> dict[str, An
     """Undo what this tenant's feedback changed; the next answers are as they were before, to the bit."""
     server, tenant = server_of(request), tenant_of(request)
     _check_fields(body, request)
-    model = await _model_of(server, body)
+    model = await _model_of(server, request, body)
     undo = partial(_learning_of(model).rollback, tenant, body.steps or 1, body.generation)
     try:
         result = await errand_of(request).do(UPDATE_SIZE, undo)
@@ -97,11 +99,11 @@ async def consolidate(body: ConsolidateRequest, request: Request) -> dict[str, A
     server, tenant = server_of(request), tenant_of(request)
     _check_fields(body, request)
     count_answers(request, 1)
-    model = await _model_of(server, body)
+    model = await _model_of(server, request, body)
     turn = partial(_learning_of(model).consolidate, tenant)
     try:
         # It measures what it made on many answers.
-        result = await server.correcting.do(turn)
+        result = await server.correcting.do(turn, model.uses.one())
     except RuvLLMError as error:
         raise _refusal(error) from error
     note(request, model=model.name, generation=result.generation)
@@ -122,7 +124,7 @@ async def train(body: TrainRequest, request: Request) -> dict[str, Any]:
     server = server_of(request)
     _check_fields(body, request)
     tenant = body.tenant or tenant_of(request)
-    model = await _model_of(server, body)
+    model = await _model_of(server, request, body)
     learning = _learning_of(model)
     if body.tenant is not None and not learning.learns_for(tenant):
         message = f"nothing is learned for the tenant {tenant[:100]!r}"
@@ -155,25 +157,29 @@ async def learning_status(request: Request) -> dict[str, Any]:
     return {"object": "list", "learning": server.settings.learn, "tenant": tenant, "data": data}
 
 
-async def _in_turn(server: Server, tenant: str, correct: Callable[[], AdaptationResult]) -> AdaptationResult:
+async def _in_turn(
+    server: Server, tenant: str, model: ServedModel, correct: Callable[[], AdaptationResult]
+) -> AdaptationResult:
     if server.corrections[tenant] >= MAX_CORRECTIONS:
         message = f"{MAX_CORRECTIONS} corrections of this tenant wait already; try again later"
         raise ApiError(429, message, code="overloaded", headers={"retry-after": "1"})
     server.corrections[tenant] += 1
     try:
-        return await server.correcting.do(correct)
+        return await server.correcting.do(correct, model.uses.one())
     finally:
         server.corrections[tenant] -= 1
         if not server.corrections[tenant]:
             del server.corrections[tenant]
 
 
-async def _model_of(server: Server, body: "ConsolidateRequest | RollbackRequest") -> ServedModel:
+async def _model_of(
+    server: Server, request: Request, body: "ConsolidateRequest | RollbackRequest"
+) -> ServedModel:
     """The model that a body means, loaded."""
     model = server.models.first if body.model is None else server.models.find(body.model)
     if model is None:
         raise server.models.not_found(body.model or "")
-    await model.ready()
+    await server.engine_for(request, model)
     return model
 
 

@@ -1,10 +1,12 @@
-"""`GET /v1/models` and `GET /v1/models/NAME`."""
+"""`GET /v1/models` and `GET /v1/models/NAME`; `/models` is the same, where llama.cpp's clients ask."""
 
 from typing import Any
 
 from fastapi import APIRouter, Request
 
+from ruvllm.serve.model_states import pull_state, state_of
 from ruvllm.serve.models import ServedModel
+from ruvllm.serve.pulling import Pull
 from ruvllm.serve.server import server_of
 
 __all__ = ["router"]
@@ -12,16 +14,22 @@ __all__ = ["router"]
 router = APIRouter(tags=["models"])
 
 
+@router.get("/models", response_model=None)
 @router.get("/v1/models", response_model=None)
 async def list_models(request: Request) -> dict[str, Any]:
-    """List what requests may ask for: the models, then the adapters on them, whose `parent` these are."""
-    models = server_of(request).models
+    """List what requests may ask for: the models, then the adapters on them, whose `parent` these are.
+
+    Each with its `status`. What is on its way here stands at the end.
+    """
+    server = server_of(request)
+    models = server.models
     adapters = [
         _adapter_body(models.adapter_id(model, one.name), model)
         for model in models
         for one in model.adapters()
     ]
-    return {"object": "list", "data": [*map(_body, models), *adapters]}
+    coming = [_coming(pull) for pull in server.pulls if models.find(pull.name) is None]
+    return {"object": "list", "data": [*map(_body, models), *adapters, *coming]}
 
 
 @router.get("/v1/models/{model:path}", response_model=None)
@@ -44,13 +52,18 @@ def _body(model: ServedModel) -> dict[str, Any]:
         "owned_by": "ruvllm",
         "root": model.name,
         "parent": None,
-        "status": model.status,
+        "status": state_of(model),
     }
     if model.engine is not None:
         info = model.llm.model_info
         body |= {"max_model_len": info.max_context, "quantization": info.quantization}
         body |= {"architecture": info.architecture, "num_parameters": info.num_parameters}
     return body
+
+
+def _coming(pull: Pull) -> dict[str, Any]:
+    body = {"id": pull.name, "object": "model", "created": pull.begun, "owned_by": "ruvllm"}
+    return {**body, "root": pull.name, "parent": None, "status": pull_state(pull)}
 
 
 def _adapter_body(name: str, base: ServedModel) -> dict[str, Any]:

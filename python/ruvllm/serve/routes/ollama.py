@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
@@ -17,9 +17,11 @@ from ruvllm.serve.generation import Answers, Job, complete, in_slices
 from ruvllm.serve.json_answer import answer
 from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.logprobs import ChatLogprobs, entries_size
+from ruvllm.serve.model_management import UNLOAD_WAIT_SECONDS
 from ruvllm.serve.ollama_parts import Clock, Ollama, Said, Sayings, all_said
 from ruvllm.serve.prompts import PromptField, infills_tokens, tokens_of
 from ruvllm.serve.schemas.chat import messages_size
+from ruvllm.serve.schemas.keep_alive import kept_seconds
 from ruvllm.serve.schemas.ollama import (
     OllamaChat,
     OllamaEmbed,
@@ -27,7 +29,7 @@ from ruvllm.serve.schemas.ollama import (
     OllamaGenerate,
     OllamaGeneration,
 )
-from ruvllm.serve.server import errand_of, note, server_of, terms_of
+from ruvllm.serve.server import errand_of, is_manager, manager, note, server_of, terms_of
 from ruvllm.serve.shaping import shaped
 from ruvllm.serve.sse import LineStream, TextFrames, line
 
@@ -44,10 +46,13 @@ _PROMPT = PromptField(name="prompt", if_empty="the prompt is empty")
 async def chat(body: OllamaChat, request: Request) -> Response:
     """Answer a conversation, as lines of JSON or in one."""
     clock = Clock()
+    if body.only_gives_up:
+        return await _given_up(body, request, "chat")
     model = await clock.loading(server_of(request).model_for(request, body))
+    _keep_as_asked(request, model, body.keep_alive)
     words = Ollama(model.name, "chat")
     if not body.messages:
-        return _loaded(body, words)
+        return _loaded(words)
     conversation = await errand_of(request).do(messages_size(body.messages), body.conversation)
     return await _conversed(_Asked(request, body, model, clock, words), conversation)
 
@@ -56,14 +61,17 @@ async def chat(body: OllamaChat, request: Request) -> Response:
 async def generate(body: OllamaGenerate, request: Request) -> Response:
     """Answer a prompt, go on from one that is raw, or write what stands before a suffix."""
     clock = Clock()
+    if body.only_gives_up:
+        return await _given_up(body, request, "generate")
     model = await clock.loading(server_of(request).model_for(request, body))
+    _keep_as_asked(request, model, body.keep_alive)
     asked = _Asked(request, body, model, clock, Ollama(model.name, "generate"))
     errand = errand_of(request)
     if (infill := body.infill()) is not None:
         (filled,) = await infills_tokens(errand, model, [infill], param="suffix")
         return await _answered(asked, filled.token_ids, None)
-    if not body.prompt:
-        return _loaded(body, asked.words)
+    if not body.asks_for_text:
+        return _loaded(asked.words)
     if body.raw:
         (token_ids,) = await tokens_of(errand, model, [body.raw_prompt()], _RAW)
         return await _answered(asked, token_ids, None)
@@ -75,6 +83,7 @@ async def embed(body: OllamaEmbed, request: Request) -> Response:
     """Give a vector for each text."""
     clock = Clock()
     model = await clock.loading(server_of(request).model_for(request, body))
+    _keep_as_asked(request, model, body.keep_alive)
     inputs = [body.input] if isinstance(body.input, str) else body.input
     found = await embedded(request, model, inputs, _INPUT, dimensions=body.dimensions or None)
 
@@ -93,6 +102,7 @@ async def embed(body: OllamaEmbed, request: Request) -> Response:
 async def embeddings(body: OllamaEmbeddings, request: Request) -> Response:
     """Give the vector of one text."""
     model = await server_of(request).model_for(request, body)
+    _keep_as_asked(request, model, body.keep_alive)
     found = await embedded(request, model, [body.prompt], _PROMPT)
     return await answer(
         errand_of(request), found.size, lambda: {"embedding": found.vectors[0].astype(float).tolist()}
@@ -110,9 +120,25 @@ class _Asked:
     words: Ollama
 
 
-def _loaded(body: OllamaGeneration, words: Ollama) -> Response:
+def _keep_as_asked(request: Request, model: AskedModel, keep_alive: float | str | None) -> None:
+    """Have a model stay loaded as long as a request says, which concerns all others: for admin keys alone."""
+    if keep_alive is not None:
+        seconds = kept_seconds(keep_alive)
+        if is_manager(request):
+            model.served.keep_for(seconds)
+
+
+async def _given_up(body: OllamaGeneration, request: Request, kind: Literal["chat", "generate"]) -> Response:
+    """The answer to one who asked for nothing but that a model is given up."""
+    manager(request)
+    body.check_fields()
+    model = server_of(request).models.named(body.model)
+    await model.unload(UNLOAD_WAIT_SECONDS)
+    return JSONResponse(Ollama(body.model, kind).whole(Said(), "unload", {}))
+
+
+def _loaded(words: Ollama) -> Response:
     """The answer to one who asked for nothing but the model, which is loaded now."""
-    body.check_loads()
     return JSONResponse(words.whole(Said(), "load", {}))
 
 

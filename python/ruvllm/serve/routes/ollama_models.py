@@ -1,21 +1,29 @@
 """What Ollama's clients ask about the models and the server.
 
-`/api/tags`, `/api/show`, `/api/ps`, `/api/version`. Models are the operator's, so that what would change them
-is not offered.
+`/api/tags`, `/api/show`, `/api/ps`, `/api/version`; and `/api/pull` and `/api/delete`, for admin keys.
 """
 
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
 
 from ruvllm.llm import LLM
+from ruvllm.serve.dialects import ollama_error
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.json_body import JsonRoute
-from ruvllm.serve.models import LATEST, ServedModel
+from ruvllm.serve.model_management import LOOK_SECONDS, delete_model
+from ruvllm.serve.models import ServedModel
 from ruvllm.serve.ollama_parts import timestamp
-from ruvllm.serve.schemas.ollama import OllamaShow
-from ruvllm.serve.server import server_of
+from ruvllm.serve.pulling import Pull
+from ruvllm.serve.schemas.ollama import OllamaDelete, OllamaPull, OllamaShow
+from ruvllm.serve.served_models import LATEST
+from ruvllm.serve.server import manager, note, server_of
+from ruvllm.serve.sse import LineStream, line
 
 __all__ = ["router"]
 
@@ -26,7 +34,7 @@ router = APIRouter(route_class=JsonRoute, tags=["ollama"])
 # That is here, and so is what came before it for asking a model. A newer version would promise what nobody
 # has compared with what is here, and one of our own would be too old for all of them.
 API_VERSION = "0.13.4"
-# When a model is given up again: never.
+# When a model is given up that is not.
 NEVER = "9999-12-31T23:59:59Z"
 
 
@@ -48,7 +56,7 @@ async def tags(request: Request) -> dict[str, Any]:
 
 @router.get("/api/ps", response_model=None)
 async def loaded(request: Request) -> dict[str, Any]:
-    """List the models that are loaded, and stay so."""
+    """List the models that are loaded, and until when."""
     models = [model for model in server_of(request).models if model.engine is not None]
     return {"models": [{**_entry(model, model.name), **_memory(model)} for model in models]}
 
@@ -56,8 +64,7 @@ async def loaded(request: Request) -> dict[str, Any]:
 @router.post("/api/show", response_model=None)
 async def show(body: OllamaShow, request: Request) -> dict[str, Any]:
     """Describe a model, which is loaded for it."""
-    if body.model is None:
-        raise ApiError(400, "model is missing", code="missing_required_parameter", param="model")
+    body.named()
     model = await server_of(request).model_for(request, body)
     return {
         "modified_at": timestamp(model.served.created),
@@ -69,16 +76,67 @@ async def show(body: OllamaShow, request: Request) -> dict[str, Any]:
     }
 
 
-@router.post("/api/pull", include_in_schema=False)
+@router.post("/api/pull", response_model=None)
+async def pull(body: OllamaPull, request: Request) -> Response:
+    """Fetch a model, which is then served, and tell how that goes; who leaves does not end it."""
+    manager(request)
+    name = body.named()
+    body.check_fields()
+    server = server_of(request)
+    coming = server.pulls.begin(name)
+    note(request, model=name)
+    if body.stream is not False:
+        return LineStream(
+            _told(coming),
+            ping_seconds=server.settings.ping_seconds,
+            ping=line(_progress(coming)),
+            failure=lambda error: line(ollama_error(error)),
+        )
+    await coming.ended.wait()
+    if coming.error is not None:
+        raise coming.error
+    return JSONResponse({"status": "success"})
+
+
+@router.delete("/api/delete", response_model=None)
+async def delete(body: OllamaDelete, request: Request) -> Response:
+    """Delete a model that was fetched here, and its files."""
+    manager(request)
+    name = body.named()
+    body.check_fields()
+    await delete_model(server_of(request), name)
+    return Response(status_code=200)
+
+
 @router.post("/api/push", include_in_schema=False)
 @router.post("/api/create", include_in_schema=False)
 @router.post("/api/copy", include_in_schema=False)
-@router.delete("/api/delete", include_in_schema=False)
 @router.api_route("/api/blobs/{digest}", methods=["HEAD", "POST"], include_in_schema=False)
 async def not_offered(request: Request) -> None:
-    """Say that models are not changed over this API."""
-    message = f"{request.url.path} is not offered: which models there are is said when the server is started"
+    """Say that models are not made over this API."""
+    message = f"{request.url.path} is not offered: models are fetched by /api/pull, and made elsewhere"
     raise ApiError(501, message, code="not_offered")
+
+
+async def _told(coming: Pull) -> AsyncGenerator[bytes, None]:
+    yield line({"status": "pulling manifest"})
+    told: dict[str, Any] = {}
+    while not coming.ended.is_set():
+        if (now := _progress(coming)) != told:
+            yield line(now)
+            told = now
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(coming.ended.wait(), LOOK_SECONDS)
+    if coming.error is not None:
+        raise coming.error
+    yield line({"status": "success"})
+
+
+def _progress(coming: Pull) -> dict[str, Any]:
+    status = f"pulling {coming.name}"
+    if not coming.total:
+        return {"status": status}
+    return {"status": status, "total": coming.total, "completed": coming.done}
 
 
 def _entry(model: ServedModel, name: str) -> dict[str, Any]:
@@ -98,7 +156,7 @@ def _memory(model: ServedModel) -> dict[str, Any]:
     return {
         "size": info.weight_bytes,
         "size_vram": 0,
-        "expires_at": NEVER,
+        "expires_at": NEVER if (end := model.uses.end) is None else timestamp(end),
         "context_length": info.max_context,
     }
 

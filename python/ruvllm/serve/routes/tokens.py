@@ -17,7 +17,7 @@ from ruvllm.serve.prompts import check_texts, text_of
 from ruvllm.serve.schemas.chat import messages_size, plain_messages
 from ruvllm.serve.schemas.tokens import DetokenizeRequest, TokenizeRequest
 from ruvllm.serve.schemas.tools import chat_tools
-from ruvllm.serve.server import errand_of, server_of
+from ruvllm.serve.server import ends_of, errand_of, server_of
 
 __all__ = ["router"]
 
@@ -72,7 +72,7 @@ async def _tokens(errand: Errand, model: AskedModel, body: TokenizeRequest) -> l
 @router.get("/tokenizer_info", response_model=None)
 async def tokenizer_info(request: Request) -> Response:
     """Tell the first model's marks and chat template, under vLLM's names: lm-eval asks before it scores."""
-    model = await asked_model(server_of(request).models, None)
+    model = await asked_model(server_of(request).models, None, ends_of(request))
     llm, tokenizer = model.llm, model.llm.tokenizer
     if tokenizer is None:
         raise ApiError(400, f"the model {model.name} has no tokenizer", code="invalid_value")

@@ -1,7 +1,6 @@
 """The bodies of Ollama's API."""
 
 import json
-import re
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -9,9 +8,10 @@ from pydantic import Field, model_validator
 from ruvllm.params import GenerateParams
 from ruvllm.serve.conversation import Conversation
 from ruvllm.serve.errors import ApiError, unsupported
-from ruvllm.serve.schemas.base import Body, Entries, Finite, LogprobCount
+from ruvllm.serve.schemas.base import Body, Entries, LogprobCount
 from ruvllm.serve.schemas.calls import MAX_CALLS, CallHistory, CallId, ToolName, call_message
 from ruvllm.serve.schemas.chat import MAX_MESSAGES, check_part, goes_on
+from ruvllm.serve.schemas.keep_alive import KeepAlive, kept_seconds
 from ruvllm.serve.schemas.llama_sampling import LlamaSampling, length
 from ruvllm.serve.schemas.shapes import AskedShape, shape_of_schema
 from ruvllm.serve.schemas.thinking import Effort
@@ -32,12 +32,6 @@ _LOADING = """
     numa num_ctx num_batch num_gpu main_gpu low_vram f16_kv logits_all use_mmap use_mlock num_thread num_keep
     num_gqa rope_frequency_base rope_frequency_scale
 """
-_NO_TIME = re.compile(r"-?0+(\.0*)?[a-z]*")
-
-KeepAlive = Annotated[
-    Finite | Annotated[str, Field(pattern=r"^-?[0-9.]+[a-zµ0-9.]*$", max_length=64)],
-    Field(description="Taken, and changes nothing: a loaded model stays loaded."),
-]
 
 
 class OllamaOptions(LlamaSampling):
@@ -99,10 +93,15 @@ class OllamaGeneration(Body):
             return "medium" if self.think else "none"
         return self.think
 
-    def check_loads(self) -> None:
-        """Refuse a request that asks for nothing but that the model is given up."""
-        if self.keep_alive is not None and _NO_TIME.fullmatch(str(self.keep_alive)):
-            raise unsupported("keep_alive", "a model that is loaded stays so until the server ends")
+    @property
+    def asks_for_text(self) -> bool:
+        """Whether there is anything to answer; else it is about the model alone."""
+        raise NotImplementedError
+
+    @property
+    def only_gives_up(self) -> bool:
+        """Whether it asks for nothing but that the model is given up."""
+        return not self.asks_for_text and self.keep_alive is not None and kept_seconds(self.keep_alive) == 0
 
 
 class OllamaFunction(Body):
@@ -146,6 +145,11 @@ class OllamaChat(OllamaGeneration):
     messages: Annotated[list[OllamaMessage], Entries(MAX_MESSAGES)] | None = None
     tools: Tools | None = None
 
+    @property
+    def asks_for_text(self) -> bool:
+        """Whether there is anything to answer."""
+        return bool(self.messages)
+
     def conversation(self) -> Conversation:
         """What is to be answered; a last message of the assistant's is the beginning of the answer."""
         history = _History()
@@ -175,6 +179,11 @@ class OllamaGenerate(OllamaGeneration):
         "context": "send the conversation to /api/chat",
         **dict.fromkeys(("width", "height", "steps"), "the model makes text only"),
     }
+
+    @property
+    def asks_for_text(self) -> bool:
+        """Whether there is anything to answer."""
+        return bool(self.prompt or self.suffix)
 
     def infill(self) -> Infill | None:
         """What is to be filled in before `suffix`; nothing where there is no suffix."""
@@ -265,18 +274,40 @@ class OllamaEmbeddings(Body):
     keep_alive: KeepAlive | None = None
 
 
-class OllamaShow(Body):
-    """A model that is to be described."""
+class OllamaModelNamed(Body):
+    """A request about a model."""
 
     model: str | None = Field(None, min_length=1)
     name: str | None = Field(None, min_length=1, description="Older name of model.")
-    accepted: ClassVar[frozenset[str]] = frozenset({"verbose"})
 
     @model_validator(mode="after")
-    def _named(self) -> "OllamaShow":
+    def _named(self) -> "OllamaModelNamed":
         self.model = self.model or self.name
         return self
+
+    def named(self) -> str:
+        """Its name; 400 without one."""
+        if self.model is None:
+            raise ApiError(400, "model is missing", code="missing_required_parameter", param="model")
+        return self.model
+
+
+class OllamaShow(OllamaModelNamed):
+    """A model that is to be described."""
+
+    accepted: ClassVar[frozenset[str]] = frozenset({"verbose"})
 
     refused: ClassVar[dict[str, str]] = dict.fromkeys(
         ("system", "template", "options"), "a model is described as it is served"
     )
+
+
+class OllamaPull(OllamaModelNamed):
+    """A model that is to be fetched."""
+
+    stream: bool | None = Field(None, description="Tell how it goes in lines of JSON, unless it is false.")
+    refused: ClassVar[dict[str, str]] = {"insecure": "certificates are always checked"}
+
+
+class OllamaDelete(OllamaModelNamed):
+    """A model that is to be deleted."""

@@ -112,6 +112,7 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
     "id_slot": (-1,),
     "include_obfuscation": (False,),
     "speed": ("standard",),
+    "insecure": (False,),
 }
 
 # Fields that ask for nothing which would change an answer.
