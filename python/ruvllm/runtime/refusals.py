@@ -8,7 +8,7 @@ from ruvllm.runtime.request import Terms
 __all__ = ["check_evaluation", "check_generation"]
 
 # What has a flag of its own name, and the value that asks for nothing.
-_NEUTRAL = {
+_NEUTRAL: dict[str, object] = {
     "top_k": 0,
     "min_p": 0.0,
     "typical_p": 1.0,

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 use ruvllm_core::ids::TokenId;
-use ruvllm_core::sampling::SamplingParams;
+use ruvllm_core::sampling::{DryFields, SamplingParams};
 
 /// How tokens are chosen, validated when the request is added; any object with these attributes.
 #[derive(FromPyObject)]
@@ -15,7 +15,7 @@ pub(crate) struct Sampling {
     penalties: (f32, f32, f32),
     typical_p: f32,
     top_n_sigma: f32,
-    dry: Option<(f32, f32, usize, Option<usize>, Vec<String>)>,
+    dry: Option<DryFields>,
     xtc: Option<(f32, f32)>,
     dynamic_temperature: Option<(f32, f32)>,
     mirostat: Option<(f32, f32)>,

@@ -31,9 +31,11 @@ pub struct Dry {
     pub sequence_breakers: Vec<String>,
 }
 
-impl From<(f32, f32, usize, Option<usize>, Vec<String>)> for Dry {
-    /// Its fields in their order.
-    fn from(fields: (f32, f32, usize, Option<usize>, Vec<String>)) -> Self {
+/// The fields of [`Dry`] in their order.
+pub type DryFields = (f32, f32, usize, Option<usize>, Vec<String>);
+
+impl From<DryFields> for Dry {
+    fn from(fields: DryFields) -> Self {
         let (multiplier, base, allowed_length, last_tokens, sequence_breakers) = fields;
         Self {
             multiplier,

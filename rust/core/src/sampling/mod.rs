@@ -29,7 +29,7 @@ mod typical;
 mod xtc;
 
 pub use allowed::Allowed;
-pub use dry::Dry;
+pub use dry::{Dry, DryFields};
 pub use dynamic_temperature::DynamicTemperature;
 pub use logprobs::{LogprobMeter, TokenLogprobs};
 pub use mirostat::Mirostat;
