@@ -190,9 +190,63 @@ def test_what_is_no_markdown_stays_as_it_is(text: str) -> None:
     assert shown(text, columns=80).lines == [text.replace("__init__", "init")]
 
 
+BARS = [
+    "|x| = 3",
+    "| grep foo | wc",
+    "a\n| grep foo | wc -l\n| sort\nb",
+    "|a|\n|b|\n\n|c|",
+    "|> f |> g",
+    "|" * 200,
+]
+
+
+@pytest.mark.parametrize("text", BARS)
+def test_a_line_that_begins_with_a_bar_is_no_table_without_a_delimiter_row(text: str) -> None:
+    assert shown(text, columns=220).lines == text.split("\n")
+    assert shown("", pieces=list(text), columns=220).lines == text.split("\n")
+
+
+def test_a_table_may_stand_below_a_line_with_bars() -> None:
+    screen = shown("| cat\n| a | b |\n|---|---|\n| 1 | 2 |\nend")
+    assert screen.lines == ["| cat", "a   b", "─────", "1   2", "end"]
+
+
+def test_a_table_that_is_too_wide_loses_nothing() -> None:
+    words = [f"{index}{'abcdefghij' * 3}" for index in range(4)]
+    screen = shown("|a|b|c|d|\n|-|-|-|-|\n|" + "|".join(words) + "|", columns=20)
+    for index in range(4):
+        assert str(index) in screen.text
+    assert screen.text.count("j") == 12
+    assert "…" not in screen.text
+
+
+def test_any_row_of_bars_is_shown_soon() -> None:
+    """Columns are not without bound: what is more stays together in the last one."""
+    bars = "|" * 3000
+    begun = time.process_time()
+    assert shown(f"{bars}\n{'|-' * 1500}|", columns=80).text.count("|") == 3000 + 1501
+    screen = shown(f"|a|b|\n|-|-|\n|1|2{bars}x|", columns=200)
+    assert screen.text.count("|") > 2900
+    assert time.process_time() - begun < 10
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "author__name__icontains",
+        "filter(author__name__icontains=x, a__b=y)",
+        "a__init__b and x___y___z",
+        "é__à__ü",
+    ],
+)
+def test_marks_inside_of_words_are_no_emphasis(text: str) -> None:
+    assert shown(text, columns=80).lines == [text]
+
+
 @pytest.mark.parametrize(
     ("text", "lines"),
     [
+        ("__a__b__ c", "a__b c"),
         ("文字**重点**内容", "文字重点内容"),
         ("a \\*star\\* and \\_line\\_", "a *star* and _line_"),
         ("``a ` b`` and ` x `", "a ` b and x"),

@@ -131,13 +131,13 @@ class InlineMarkdown:
     def _opens(self, mark: str, behind: str) -> bool:
         if mark not in _EMPHASIS or not behind.strip():
             return False
-        return len(mark) > 1 or not _is_of_word(self._before)
+        return not (_at_edges(mark) and _is_of_word(self._before))
 
     def _closes(self, mark: str, behind: str) -> bool:
         opened = self._open[-1]
         # Of `***` the inner one may close first.
         is_that = mark == opened or (len(mark) > len(opened) and mark.startswith(opened))
-        return is_that and not self._before.isspace() and not (len(opened) == 1 and _is_of_word(behind))
+        return is_that and not self._before.isspace() and not (_at_edges(opened) and _is_of_word(behind))
 
     def _code(self, mark: str, *, is_whole: bool) -> bool:
         found = re.search(rf"(?<!`){mark}(?!`)", self._held[len(mark) :])
@@ -150,12 +150,17 @@ class InlineMarkdown:
         return self._give(len(mark)) if is_whole else False
 
 
+def _at_edges(mark: str) -> bool:
+    """Whether this mark stands at the edges of words alone: `author__name` and `a*b*c` are none."""
+    return len(mark) == 1 or mark[0] == "_"
+
+
 def _is_of_word(character: str) -> bool:
     """Whether it is a letter or digit of a script that has blanks between words."""
     return character.isalnum() and character < "\u2e80"
 
 
 def _closing(mark: str) -> str:
-    """Where emphasis can end: behind something, and with a single mark at the end of a word."""
-    ending = r"(?![A-Za-z0-9])" if len(mark) == 1 else ""
+    """Where emphasis can end: behind something, and with most marks at the end of a word."""
+    ending = r"(?![A-Za-z0-9])" if _at_edges(mark) else ""
     return rf"(?<=[^\s{re.escape(mark[0])}]){re.escape(mark)}{ending}"

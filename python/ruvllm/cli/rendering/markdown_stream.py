@@ -2,7 +2,8 @@
 
 A light reading of it, by lines, as models write it: headings, lists, quotes, fences of code, tables, rules.
 A line break is one; a table is shown when it is whole. What is none of these is text, and nothing of it is
-left out.
+left out: a line that begins with a bar may be mathematics or a shell's, and is a table's only where a
+delimiter row stands below it.
 """
 
 import re
@@ -13,7 +14,7 @@ from rich.style import Style
 
 from ruvllm.cli.rendering.code_block import CodeBlock
 from ruvllm.cli.rendering.inline_markdown import InlineMarkdown
-from ruvllm.cli.rendering.markdown_table import MarkdownTable
+from ruvllm.cli.rendering.markdown_table import MarkdownTable, is_delimiter_row
 from ruvllm.cli.rendering.waiting_line import WaitingLine
 from ruvllm.cli.rendering.word_writer import PLAIN, WordWriter
 
@@ -51,6 +52,7 @@ class MarkdownStream:
         self._code: CodeBlock | None = None
         self._fence = ""
         self._table: MarkdownTable | None = None
+        self._header: str | None = None  # what is a table's first line if a delimiter row follows
         # Blank lines are written when something follows them.
         self._is_blank_due = False
         self._has_written = False
@@ -91,8 +93,8 @@ class MarkdownStream:
             line, self._begun = self._begun, ""
             if self._whole_line(line):
                 return
-            self._begun = line
-            self._decide()
+            self._text_line(line)
+            return
         self._inline.end_line()
         self._words.end_line()
         self._is_known = False
@@ -100,10 +102,7 @@ class MarkdownStream:
     def _whole_line(self, line: str) -> bool:
         """Do what is done for lines that are known as a whole; false where it is none."""
         if line.lstrip().startswith("|"):
-            if self._table is None:
-                self._table = MarkdownTable()
-                self._waiting.start(lambda: "a table")
-            self._table.add(line)
+            self._row(line)
             return True
         self._end_table()
         if not line.strip():
@@ -140,6 +139,25 @@ class MarkdownStream:
             self._words.begin_line(indent, indent)
             self._begin_text(text)
 
+    def _row(self, line: str) -> None:
+        """A line that is a table's, or becomes one with the next."""
+        if self._table:
+            self._table.add(line)
+        elif self._header is not None and is_delimiter_row(line):
+            header, self._header = self._header, None
+            self._table = MarkdownTable(header, line)
+        else:
+            self._end_table()
+            self._header = line
+            self._waiting.start(lambda: "a table")
+
+    def _text_line(self, line: str) -> None:
+        self._begun = line
+        self._decide()
+        self._inline.end_line()
+        self._words.end_line()
+        self._is_known = False
+
     def _begin_text(self, text: str, base: Style = PLAIN) -> None:
         self._inline.begin_line(base)
         self._inline.feed(text)
@@ -152,11 +170,18 @@ class MarkdownStream:
         self._is_blank_due, self._has_written = False, True
 
     def _end_table(self) -> None:
+        """What was held as a table's is shown: as one, or as the text that it is."""
         table, self._table = self._table, None
+        header, self._header = self._header, None
         if table is not None:
             self._waiting.stop()
             self._begin()
             table.show(self._console)
+        elif header is not None:
+            self._waiting.stop()
+            begun, is_known = self._begun, self._is_known
+            self._text_line(header)
+            self._begun, self._is_known = begun, is_known
 
     # -- code
 

@@ -10,36 +10,49 @@ from rich.text import Text
 
 from ruvllm.cli.rendering.inline_markdown import InlineMarkdown
 
-__all__ = ["MarkdownTable"]
+__all__ = ["MarkdownTable", "is_delimiter_row"]
 
 _BORDER = re.compile(r"(?<!\\)\|")
+# What is more stays together in the last one: wider tables are none, and cost what they do not show.
+MAX_COLUMNS = 64
 _DELIMITER = re.compile(r":?-+:?")
 
 
 class MarkdownTable:
-    """Rows as they come."""
+    """A header, the delimiter row below it, and rows as they come."""
 
-    def __init__(self) -> None:
+    def __init__(self, header: str, delimiters: str) -> None:
+        self._header = _cells(header)
+        self._delimiters = _cells(delimiters)
         self._rows: list[list[str]] = []
 
     def add(self, line: str) -> None:
         """Take a line that begins with a bar."""
-        inner = re.sub(r"(?<!\\)\|\s*$", "", line.strip()[1:])
-        self._rows.append([cell.strip() for cell in _BORDER.split(inner)])
+        self._rows.append(_cells(line))
 
     def show(self, console: Console) -> None:
         """Write the table, as wide as the console at most."""
-        header, rows = self._rows[0], self._rows[1:]
-        delimiters = rows[0] if rows and all(map(_DELIMITER.fullmatch, rows[0])) else None
-        table = Table(box=SIMPLE_HEAD if delimiters else None, pad_edge=False, show_edge=False)
-        table.show_header = delimiters is not None
-        for index in range(max(map(len, self._rows))):
-            mark = delimiters[index] if delimiters and index < len(delimiters) else ""
-            title = _text(header[index]) if delimiters and index < len(header) else ""
-            table.add_column(title, justify="right" if mark.endswith(":") and mark[0] != ":" else "left")
-        for row in rows[1:] if delimiters else self._rows:
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for index in range(max(map(len, (self._header, self._delimiters, *self._rows)))):
+            mark = self._delimiters[index] if index < len(self._delimiters) else ""
+            title = _text(self._header[index]) if index < len(self._header) else ""
+            is_right = mark.endswith(":") and mark[0] != ":"
+            table.add_column(title, justify="right" if is_right else "left", overflow="fold")
+        for row in self._rows:
             table.add_row(*map(_text, row))
         console.print(table, soft_wrap=False)
+
+
+def is_delimiter_row(line: str) -> bool:
+    """Whether this line, which begins with a bar, makes a table of the one above it."""
+    return all(map(_DELIMITER.fullmatch, _cells(line)))
+
+
+def _cells(line: str) -> list[str]:
+    inner = line.strip()[1:].rstrip()
+    if inner.endswith("|") and not inner.endswith("\\|"):
+        inner = inner[:-1]
+    return [cell.strip() for cell in _BORDER.split(inner, MAX_COLUMNS - 1)]
 
 
 def _text(cell: str) -> Text:
