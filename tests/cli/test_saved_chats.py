@@ -67,3 +67,10 @@ def test_names_are_in_a_folder_of_their_own(tmp_path: Path) -> None:
     assert newest() == folder / "new.json"
     if os.name == "posix":
         assert folder.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights there")
+def test_a_link_to_nothing_hides_no_chat() -> None:
+    save_conversation(MESSAGES, place_of("wolves"), model="qwen")
+    place_of("gone").symlink_to("nowhere")
+    assert saved() == ["wolves"]

@@ -9,3 +9,10 @@ def test_a_note_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) 
     terminal.note("a server's \x1b[31mname\x07")
     assert "\x1b[31m" not in (said := capsys.readouterr().err)
     assert "\x07" not in said
+
+
+def test_a_text_is_not_turned_round() -> None:
+    """Overrides of the direction show a text that is not there: `/* admin */` as code, and code as a comment."""
+    turning = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+    assert terminal.visible(f"a{turning}b\u200fשלום\tc\n") == "ab\u200fשלום\tc\n"
+    assert terminal.visible("a\ud800b") == "a\ufffdb"

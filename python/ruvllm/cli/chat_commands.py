@@ -4,16 +4,21 @@ import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ruvllm.cli import sampling_choices, saved_chats, terminal
 from ruvllm.cli.partner import Agrees, Partner
 from ruvllm.cli.streaming import Answer
 from ruvllm.errors import ConfigError
 
+if TYPE_CHECKING:
+    from ruvllm.text.response import ResponseParser
+
 __all__ = ["EXITS", "ChatCommands", "Command"]
 
 EXITS = ("/exit", "/quit", "/bye")
+# Whoever presses TAB waits no longer for a server's list of models.
+OFFERED_WITHIN_SECONDS = 2.0
 KEYS = (
     ("Enter", "send; Alt-Enter begins a new line"),
     ("TAB", "complete a command, or what stands behind it"),
@@ -52,7 +57,7 @@ class ChatCommands:
             "/params": Command("", "how answers are made", self._params),
             "/set": Command(
                 "NAME VALUE",
-                "change one of these; without VALUE to its default",
+                "change one of these; without VALUE back",
                 self._set,
                 sampling_choices.completions,
             ),
@@ -98,7 +103,7 @@ class ChatCommands:
         terminal.show_pairs(rows)
 
     def _names(self, begun: str) -> list[str]:
-        return [*self._partner.models(), *self._partner.others()]
+        return [*self._partner.models(within_seconds=OFFERED_WITHIN_SECONDS), *self._partner.others()]
 
     def _system(self, rest: str) -> None:
         conversation = self._partner.conversation
@@ -107,7 +112,7 @@ class ChatCommands:
         terminal.note(f"system prompt: {conversation.system_prompt or 'none'}")
 
     def _params(self, rest: str) -> None:
-        terminal.show_pairs(sampling_choices.shown(self._partner.sampling))
+        terminal.show_pairs(self._sampling())
 
     def _set(self, rest: str) -> None:
         name, _, value = rest.partition(" ")
@@ -115,23 +120,34 @@ class ChatCommands:
             raise ConfigError("/set takes a name and a value, as in /set temperature 0.2; /params has them")
         choice = sampling_choices.choice_named(name)
         sampling = sampling_choices.changed(self._partner.sampling, choice, value.strip())
-        self._partner.set_sampling(sampling, choice)
-        terminal.note(f"{choice}: {dict(sampling_choices.shown(sampling))[choice]}")
+        self._partner.set_sampling(sampling, choice, is_given=bool(value.strip()))
+        terminal.note(f"{choice}: {dict(self._sampling())[choice]}")
+
+    def _sampling(self) -> list[tuple[str, str]]:
+        return sampling_choices.shown(self._partner.sampling, self._partner.unsaid())
 
     # -- what was said
 
     def _regenerate(self, rest: str) -> None:
         conversation = self._partner.conversation
-        if conversation.history and conversation.history[-1]["role"] == "assistant":
-            self._answer(conversation.undo())
-        else:
+        before = conversation.history
+        if not before or before[-1]["role"] != "assistant":
             terminal.note("nothing was asked yet")
+            return
+        try:
+            self._answer(conversation.undo())
+        finally:
+            # It failed, or was stopped before the first word.
+            if len(conversation.history) < len(before):
+                conversation.restore(before)
+                terminal.note("the answer before stays")
 
     def _undo(self, rest: str) -> None:
         terminal.note(f"taken back: {_short(self._partner.conversation.undo())}")
 
     def _clear(self, rest: str) -> None:
         self._partner.conversation.reset()
+        self._file = None
         terminal.note("forgotten")
 
     def _copy(self, rest: str) -> None:
@@ -139,17 +155,16 @@ class ChatCommands:
         if not last or last[0]["role"] != "assistant":
             terminal.note("there is no answer yet")
             return
-        text = self._without_thoughts(last[0]["content"])
+        text = _said(self._partner.parser_of_last(), last[0]["content"])
+        if not text:
+            terminal.note("there are only thoughts yet")
+            return
         terminal.copy(text)
         inside = "; tmux passes it on with `set -g set-clipboard on`" if os.environ.get("TMUX") else ""
         terminal.note(
             f"{len(text)} characters were sent to the terminal's clipboard (OSC 52), which not every "
             f"terminal takes{inside}"
         )
-
-    def _without_thoughts(self, text: str) -> str:
-        reasons = self._partner.reasons
-        return text.rpartition(reasons.closing)[2].strip() if reasons else text
 
     # -- files
 
@@ -168,15 +183,14 @@ class ChatCommands:
         if not rest:
             names = ", ".join(saved_chats.saved()) or "none"
             raise ConfigError(f"/load takes the name or the file of a chat that was saved; by name: {names}")
-        name = _unquoted(rest)
-        path = saved_chats.place_of(name)
-        self._restore(path if path.exists() else Path(name).expanduser().absolute())
+        self._restore(saved_chats.found(_unquoted(rest)))
 
     def _restore(self, path: Path) -> None:
         chat = saved_chats.load_conversation(path)
         conversation = self._partner.conversation
         conversation.restore(list(chat.messages))
-        self._file = path
+        # A list from elsewhere is somebody else's file, and not written over.
+        self._file = path if chat.model is not None else None
         questions = [one["content"] for one in conversation.history if one["role"] == "user"]
         last = f"; the last question was: {_short(questions[-1])}" if questions else ""
         terminal.note(f"{path.stem}: {_count(len(questions), 'turn')}{last}")
@@ -199,15 +213,34 @@ class ChatCommands:
         )
 
 
+def _said(parser: "ResponseParser | None", text: str) -> str:
+    """An answer without its thoughts; what stands before and behind some is parted as it is shown."""
+    from ruvllm.text.response import Content, Reasoning
+
+    said = [""]
+    for part in [*parser.feed(text), *parser.end()] if parser else [Content(text)]:
+        if isinstance(part, Content):
+            said[-1] += part.text
+        elif isinstance(part, Reasoning):
+            said.append("")
+    return "\n\n".join(filter(None, said)).strip()
+
+
 def _saved(begun: str) -> list[str]:
     return saved_chats.saved()
 
 
 def _unquoted(text: str) -> str:
     """A file's name that may stand in quotes."""
-    return (
-        shlex.split(text)[0] if text[:1] in ("'", '"') and text[-1:] == text[:1] and len(text) > 1 else text
-    )
+    if len(text) < 2 or text[0] not in "'\"" or text[-1] != text[0]:
+        return text
+    try:
+        [name] = shlex.split(text)
+    except ValueError:
+        raise ConfigError(
+            f"{text} is no name in quotes; leave those around it out, or write {shlex.quote(text[1:-1])}"
+        ) from None
+    return name
 
 
 def _short(text: str) -> str:

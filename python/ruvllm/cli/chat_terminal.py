@@ -61,6 +61,8 @@ class ChatTerminal:
                 self._commands.run(line)
         except RuvLLMError as error:
             terminal.error(str(error))
+        except Exception as error:  # noqa: BLE001  shown, and what was said is not lost
+            terminal.error(f"unexpected {type(error).__name__}: {error}")
         except KeyboardInterrupt:
             # While a server is silent; in the middle of an answer it is the answer that stops.
             terminal.note("stopped")
@@ -88,6 +90,7 @@ class ChatTerminal:
             key_bindings=bindings,
             completer=ChatCompleter(lambda: self._commands.table),
             complete_while_typing=False,
+            complete_in_thread=True,  # a server may be asked
             enable_open_in_editor=True,
         )
 

@@ -1,6 +1,6 @@
 """A model that is loaded here as the partner of a chat."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,6 @@ from ruvllm.errors import NotFoundError
 if TYPE_CHECKING:
     from ruvllm.params import GenerateParams
     from ruvllm.text.response import ResponseParser
-    from ruvllm.text.response.syntax import Reasons
 
 __all__ = ["LocalPartner"]
 
@@ -69,25 +68,24 @@ class LocalPartner:
         """How answers are made."""
         return self._sampling
 
-    @property
-    def reasons(self) -> "Reasons | None":
-        """What stands around the model's thoughts, where its format is known by the template."""
-        return self._llm.response_format.reasons
-
     def parser(self, chunks: Chunks) -> "ResponseParser | None":
-        """What tells thoughts from the rest; some templates begin them in the prompt."""
-        if self.reasons is None:
-            return None
-        form = self._llm.response_format
-        prompt = getattr(getattr(chunks, "task", None), "prompt", None) or ""
-        return form.parser(thinking_open=form.thinking_open(prompt), tools=())
+        """What tells thoughts from the rest, where the model's format is known by the template."""
+        return self._parser_behind(getattr(getattr(chunks, "task", None), "prompt", None) or "")
 
-    def set_sampling(self, sampling: SamplingOptions, chosen: str) -> None:
+    def parser_of_last(self) -> "ResponseParser | None":
+        """The same for the answer that the history ends with."""
+        return self._parser_behind(self._llm.render_chat(self._session.history[:-1]).signed)
+
+    def set_sampling(self, sampling: SamplingOptions, name: str, *, is_given: bool) -> None:
         """Make answers otherwise from here on."""
         self._sampling = sampling
         self._session.params = self._params()
 
-    def models(self) -> list[str]:
+    def unsaid(self) -> Collection[str]:
+        """All choices are made here."""
+        return ()
+
+    def models(self, *, within_seconds: float | None = None) -> list[str]:
         """What is on this machine."""
         return [model.name for model in hub.list(cache=self._local.engine.cache_dir)]
 
@@ -129,6 +127,13 @@ class LocalPartner:
     def print_json(self, question: str) -> None:
         """Ask, and print the answer for programs."""
         print_completion(self._session.send(question))
+
+    def _parser_behind(self, prompt: str) -> "ResponseParser | None":
+        """Some templates begin the thoughts in the prompt."""
+        form = self._llm.response_format
+        if form.reasons is None:
+            return None
+        return form.parser(thinking_open=form.thinking_open(prompt), tools=())
 
     def _params(self) -> "GenerateParams":
         return self._sampling.params(max_tokens=MAX_TOKENS)

@@ -1,6 +1,6 @@
 """With whom a chat is: a model that is loaded here (`local_partner`), or one behind a server."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from ruvllm.chat.session import ChatStream
@@ -10,7 +10,6 @@ from ruvllm.text.messages import Message, MessageLike
 if TYPE_CHECKING:
     from ruvllm.cli.streaming import Chunks
     from ruvllm.text.response import ResponseParser
-    from ruvllm.text.response.syntax import Reasons
 
 __all__ = ["MAX_TOKENS", "Agrees", "Partner", "Talk"]
 
@@ -66,18 +65,20 @@ class Partner(Protocol):
     def sampling(self) -> SamplingOptions:
         """How answers are made."""
 
-    @property
-    def reasons(self) -> "Reasons | None":
-        """What stands around that which the model thinks; `None` where it does not think aloud."""
-
     def parser(self, chunks: "Chunks") -> "ResponseParser | None":
-        """What tells the thoughts of an answer from the rest."""
+        """What tells the thoughts of an answer from the rest; `None` where there are none."""
 
-    def set_sampling(self, sampling: SamplingOptions, chosen: str) -> None:
-        """Make answers otherwise from here on; `chosen` is the choice that was made."""
+    def parser_of_last(self) -> "ResponseParser | None":
+        """The same for the answer that the history ends with."""
 
-    def models(self) -> list[str]:
-        """Names of models that are at hand."""
+    def set_sampling(self, sampling: SamplingOptions, name: str, *, is_given: bool) -> None:
+        """Make answers otherwise from here on: `name` is the choice that was made, or taken back."""
+
+    def unsaid(self) -> Collection[str]:
+        """Choices about which nothing is said, so that a server makes them."""
+
+    def models(self, *, within_seconds: float | None = None) -> list[str]:
+        """Names of models that are at hand; whoever must be asked for them may be silent so long."""
 
     def others(self) -> list[str]:
         """Short names of models that would be fetched first."""

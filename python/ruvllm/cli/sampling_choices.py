@@ -1,7 +1,7 @@
 """The sampling flags as what a chat may set and show: their names, and texts as their values."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from types import MappingProxyType, NoneType
 from typing import Any, get_args, get_type_hints
@@ -13,6 +13,7 @@ from ruvllm.errors import ConfigError
 __all__ = ["changed", "choice_named", "choices", "completions", "shown"]
 
 NONE = "none"
+SERVERS = "the server's choice"
 _SWITCHES: Mapping[str, bool] = MappingProxyType({"on": True, "true": True, "off": False, "false": False})
 _DEFAULT = SamplingOptions()
 
@@ -40,9 +41,9 @@ def choice_named(text: str) -> str:
     return name
 
 
-def shown(sampling: SamplingOptions) -> list[tuple[str, str]]:
-    """Each choice with its value, as `changed` takes it."""
-    return [(name, _text_of(getattr(sampling, name))) for name in choices()]
+def shown(sampling: SamplingOptions, unsaid: Collection[str] = ()) -> list[tuple[str, str]]:
+    """Each choice with its value, as `changed` takes it; those about which nothing is said have none."""
+    return [(name, SERVERS if name in unsaid else _text_of(getattr(sampling, name))) for name in choices()]
 
 
 def changed(sampling: SamplingOptions, name: str, text: str) -> SamplingOptions:

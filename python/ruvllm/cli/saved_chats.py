@@ -1,8 +1,10 @@
 """Conversations as files: in a folder of their own by a name, or anywhere by a path."""
 
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from ruvllm.hub import state_folder
 
 __all__ = [
     "SavedChat",
+    "found",
     "load_conversation",
     "newest",
     "place_of",
@@ -28,7 +31,10 @@ MAX_BYTES = 64 * 1024**2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedChat:
-    """What a file holds: the messages, and the model that they were with, where it says so."""
+    """What a file holds: the messages, and the model that they were with, where it says so.
+
+    What `save_conversation` wrote says so; a list from elsewhere does not.
+    """
 
     messages: Sequence[Mapping[str, Any]]
     model: str | None
@@ -36,10 +42,15 @@ class SavedChat:
 
 def place_of(name: str) -> Path:
     """The file of a name: in the folder of saved chats, or where a path says."""
-    path = Path(name).expanduser()
-    if path.name != name:
-        return path.absolute()
+    if Path(name).name != name or name.startswith("~"):
+        return _whole_path(name)
     return _folder() / (name if name.endswith(ENDING) else f"{name}{ENDING}")
+
+
+def found(name: str) -> Path:
+    """The file of a name where there is one, and else what is called so in the folder one is in."""
+    path = place_of(name)
+    return path if os.path.exists(path) else _whole_path(name)
 
 
 def place_of_new() -> Path:
@@ -66,9 +77,10 @@ def save_conversation(messages: Sequence[Mapping[str, Any]], path: Path, *, mode
         if path.parent == _folder():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with whole_file.replacing(path) as file:
-            file.write(f"{text}\n".encode())
-    except OSError as error:
-        raise IoError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+            # Halves of characters, which UTF-8 has not, become escapes of JSON.
+            file.write(f"{text}\n".encode(errors="backslashreplace"))
+    except (OSError, ValueError) as error:
+        raise IoError(f"cannot write {str(path)!r}: {_why(error)}") from error
 
 
 def load_conversation(path: Path) -> SavedChat:
@@ -76,8 +88,8 @@ def load_conversation(path: Path) -> SavedChat:
     try:
         with whole_file.open_regular(path) as file:
             data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise IoError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        raise IoError(f"cannot read {str(path)!r}: {_why(error)}") from error
     if len(data) > MAX_BYTES:
         raise ConfigError(f"{str(path)!r} is no saved chat: it has more than {MAX_BYTES} bytes")
     try:
@@ -96,9 +108,23 @@ def _folder() -> Path:
     return state_folder() / "chats"
 
 
-def _newest_first() -> list[Path]:
+def _whole_path(name: str) -> Path:
     try:
-        found = [path for path in _folder().iterdir() if path.suffix == ENDING]
-        return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
-    except OSError:  # there is no folder yet
-        return []
+        return Path(name).expanduser().absolute()
+    except (OSError, RuntimeError) as error:  # no such user, or the folder one is in is gone
+        raise ConfigError(f"{name!r} leads nowhere: {error}") from error
+
+
+def _why(error: OSError | ValueError) -> str:
+    """What the system says; a name with a zero or half a character in it never gets so far."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _newest_first() -> list[Path]:
+    times: dict[Path, float] = {}
+    with suppress(OSError):  # there is no folder yet
+        for path in _folder().iterdir():
+            with suppress(OSError):  # a link to nothing is no chat, and the others are
+                if path.suffix == ENDING:
+                    times[path] = path.stat().st_mtime
+    return sorted(times, key=lambda path: times[path], reverse=True)

@@ -1,6 +1,6 @@
 """A model of a server as the partner of a chat."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,6 @@ from ruvllm.errors import NotFoundError
 if TYPE_CHECKING:
     from ruvllm.client import ServerClient, ServerSession
     from ruvllm.text.response import ResponseParser
-    from ruvllm.text.response.syntax import Reasons
 
 __all__ = ["ServerPartner"]
 
@@ -63,29 +62,38 @@ class ServerPartner:
         """How answers are made, as far as it is said here."""
         return self._sampling
 
-    @property
-    def reasons(self) -> "Reasons | None":
-        """What most models have around their thoughts, where a server sends these in the text."""
-        from ruvllm.text.response.syntax import Reasons
-
-        return Reasons()
-
     def parser(self, chunks: Chunks) -> "ResponseParser | None":
-        """What tells such thoughts from the rest."""
+        """What tells thoughts from the rest."""
+        return self.parser_of_last()
+
+    def parser_of_last(self) -> "ResponseParser | None":
+        """Where a server sends thoughts in the text, they stand first, in what most models have around them.
+
+        Further on the same marks are the answer's: which model it is nobody knows here.
+        """
         from ruvllm.text.response import ResponseParser
-        from ruvllm.text.response.syntax import JsonCalls
+        from ruvllm.text.response.syntax import JsonCalls, Reasons
 
-        return ResponseParser(JsonCalls(), self.reasons, tools=())
+        return ResponseParser(JsonCalls(), Reasons(only_first=True), tools=())
 
-    def set_sampling(self, sampling: SamplingOptions, chosen: str) -> None:
+    def set_sampling(self, sampling: SamplingOptions, name: str, *, is_given: bool) -> None:
         """Send other fields from here on."""
         self._sampling = sampling
-        self._chosen.add(chosen)
+        if is_given:
+            self._chosen.add(name)
+        else:
+            self._chosen.discard(name)
         self._session.settings = self._settings()
 
-    def models(self) -> list[str]:
+    def unsaid(self) -> Collection[str]:
+        """What a server that is not RuvLLM is not sent."""
+        if self._is_ours:
+            return ()
+        return {field.name for field in fields(SamplingOptions)} - self._settings().keys()
+
+    def models(self, *, within_seconds: float | None = None) -> list[str]:
         """What the server offers."""
-        return [offered.name for offered in self._server.models()]
+        return [offered.name for offered in self._server.models(silence_seconds=within_seconds)]
 
     def others(self) -> list[str]:
         """A server is not told to fetch any."""

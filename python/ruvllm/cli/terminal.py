@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from ruvllm.observability.sizes import size
 
+# Embeddings, overrides and isolates of bidirectional text, and their ends.
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
@@ -134,12 +137,26 @@ def print_text(text: str, *, style: str | None = None) -> None:
 
 def copy(text: str) -> None:
     """Give a text to the clipboard of the terminal that stdout is, wherever that runs; it does not answer."""
-    sys.stdout.write(f"\x1b]52;c;{b64encode(text.encode()).decode()}\x07")
+    sent = b64encode(text.encode(errors="replace")).decode()  # half a character is none that could be sent
+    sys.stdout.write(f"\x1b]52;c;{sent}\x07")
     sys.stdout.flush()
 
 
 def visible(text: str) -> str:
-    """Leave out control characters but line breaks and tabs: a model must not steer a terminal."""
-    return "".join(
-        character for character in text if character in "\n\t" or unicodedata.category(character) != "Cc"
-    )
+    """Leave out control characters but line breaks and tabs: a model must not steer a terminal.
+
+    What turns the direction of writing round goes, too: it would show a text that is not there. Half a
+    character, which no terminal takes, is shown as one that is missing.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    if character in "\n\t":
+        return character
+    kind = unicodedata.category(character)
+    if kind == "Cs":
+        return "\ufffd"
+    return "" if kind == "Cc" or character in _TURNING else character

@@ -83,10 +83,10 @@ class ServerClient(Closing):
         """Let go of the connection."""
         self._client.close()
 
-    def models(self) -> list["OfferedModel"]:
-        """The models that the server has."""
+    def models(self, *, silence_seconds: float | None = None) -> list["OfferedModel"]:
+        """The models that the server has; `silence_seconds` may be others than the connection's."""
         try:
-            listing = self._json("GET", f"{self.address.api}/models")
+            listing = self._json("GET", f"{self.address.api}/models", silence_seconds=silence_seconds)
         except NotFoundError as error:
             raise NotFoundError(
                 f"{self.address.api}/models is not there; is this an OpenAI-compatible server? "
@@ -230,15 +230,30 @@ class ServerClient(Closing):
         done: dict[str, Any] = self._json("POST", f"{self.address.api}/feedback/rollback", body)
         return done
 
-    def _answered(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> "httpx.Response":
+    def _answered(
+        self,
+        method: str,
+        url: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        silence_seconds: float | None = None,
+    ) -> "httpx.Response":
+        timeout = self._client.timeout if silence_seconds is None else silence_seconds
         with _translated(self.address):
-            response = self._client.request(method, url, json=body)
+            response = self._client.request(method, url, json=body, timeout=timeout)
         if response.status_code != 200:
             raise failure_of(response.status_code, response.content, response.headers)
         return response
 
-    def _json(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> Any:
-        response = self._answered(method, url, body)
+    def _json(
+        self,
+        method: str,
+        url: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        silence_seconds: float | None = None,
+    ) -> Any:
+        response = self._answered(method, url, body, silence_seconds=silence_seconds)
         try:
             return response.json()
         except ValueError as error:

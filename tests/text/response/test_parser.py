@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ruvllm.text.response import KNOWN_FORMATS
+from ruvllm.text.response import KNOWN_FORMATS, ResponseFormat
+from ruvllm.text.response.syntax import JsonCalls, Reasons
 from ruvllm.text.response.writing import write_calls
 from ruvllm.tools import ToolCall, ToolDefinition
 from tests.text.response.reading import read, seen
@@ -211,4 +212,24 @@ def test_what_is_written_is_read(name: str, values: list[dict[str, Any]]) -> Non
     calls = [ToolCall(id="", name="f", arguments=json.dumps(one)) for one in values]
     assert seen(read(found, [write_calls(found.calls, calls)], tools=[F])) == [
         ("call", "f", one) for one in values
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("<think>hm</think>\n\nYes <think> and </think>.", [("thought", "hm"), "Yes <think> and </think>."]),
+        (" \n<think>hm", [("thought", "hm")]),
+        ("Yes <think>no</think>", ["Yes <think>no</think>"]),
+        (" <thin", [" <thin"]),
+        ("</think>a", ["</think>a"]),
+    ],
+)
+def test_where_only_what_comes_first_are_thoughts(text: str, meant: list[Any]) -> None:
+    found = ResponseFormat(name="server", calls=JsonCalls(), reasons=Reasons(only_first=True))
+    for pieces in ([text], text):
+        assert seen(read(found, pieces, tools=[])) == meant
+    assert seen(read(found, "a</think>b<think>c", tools=[], thinking_open=True)) == [
+        ("thought", "a"),
+        "b<think>c",
     ]

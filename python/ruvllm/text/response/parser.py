@@ -93,8 +93,10 @@ class ResponseParser:
             return
         if thinking_open and reasons:
             yield from self._reasoning(reasons.closing)
+        elif reasons and reasons.only_first:
+            yield from self._first_reasoning(reasons)
         yield from self._bare_call()
-        thinking = (reasons.opening, reasons.closing) if reasons else ()
+        thinking = (reasons.opening, reasons.closing) if reasons and not reasons.only_first else ()
         openings, closings = (calls.openings, calls.closings) if calls else ((), ())
         begin = tuple(dict.fromkeys((*thinking, *openings)))
         # Before any call an end of one is text like any other.
@@ -108,6 +110,17 @@ class ResponseParser:
                 yield from self._bare_call()
             elif mark in openings:
                 yield from self._call(mark)
+
+    def _first_reasoning(self, reasons: Reasons) -> Steps[None]:
+        """Read thoughts that stand before everything else, if some do."""
+        self._reader.pin()
+        yield from self._reader.white_space()
+        is_begun = yield from self._reader.one_of((reasons.opening,))
+        read = self._reader.since_pin()
+        if is_begun:
+            yield from self._reasoning(reasons.closing)
+        else:
+            self._output.content(read)
 
     def _reasoning(self, closing: str) -> Steps[None]:
         self._output.begin_reasoning()

@@ -17,11 +17,13 @@ class Reasons:
         opening: Its beginning.
         closing: Its end.
         variable: What the template calls the choice to think, where it has one.
+        only_first: Whether only what an answer begins with is meant: then the marks are text behind that.
     """
 
     opening: str = "<think>"
     closing: str = "</think>"
     variable: str | None = None
+    only_first: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
