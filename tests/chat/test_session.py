@@ -17,6 +17,7 @@ from ruvllm import (
     TokenizationError,
 )
 from ruvllm.chat import transcript
+from ruvllm.chat.session import ChatStream
 from ruvllm.chat.transcript import Piece, Turn
 from ruvllm.text.marks import Rendered
 from tests.chat.conftest import TEMPLATE, with_template
@@ -41,6 +42,32 @@ def prompts_of(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 
 
 # -- what was said
+
+
+@pytest.mark.parametrize("is_made", [False, True])
+def test_ctrl_c_while_an_answer_begins_lets_go_of_the_session(
+    tiny: LLM, monkeypatch: pytest.MonkeyPatch, is_made: bool
+) -> None:
+    """Also just behind its making: when that one is cleared away, it does not free another's session."""
+    session = ChatSession(tiny, params=GREEDY)
+    made = []
+
+    def interrupted(*given, **more):
+        if is_made:
+            made.append(ChatStream(*given, **more))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ruvllm.chat.session.ChatStream", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            session.stream("the terms")
+    with session.stream("the terms") as stream:
+        for one in made:
+            one.close()
+        with pytest.raises(SessionError):
+            session.undo()
+        assert len(list(stream)) > 1
+    assert len(session.history) == 2
 
 
 def test_history(tiny: LLM) -> None:

@@ -2,7 +2,9 @@
 
 import base64
 import json
+import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ import pytest
 from rich.console import Console
 
 pytest.importorskip("pexpect", reason="pseudo-terminals are Unix's")
+termios = pytest.importorskip("termios", reason="so are their modes")
 
 from tests.support.scripted_server import Reply, ScriptedServer, answer_events, event
 from tests.support.terminals import Terminal
@@ -185,6 +188,37 @@ def test_the_terminal_echoes_again_afterwards(begin: Begin, model: str) -> None:
     shell.wait_for(lambda: not shell.child.isalive())
     assert re.search(r"(?<!-)\becho\b", shell.screen.text)
     assert re.search(r"(?<!-)\bicanon\b", shell.screen.text)
+
+
+def echoes(terminal: Terminal) -> bool:
+    return bool(termios.tcgetattr(terminal.child.child_fd)[3] & termios.ECHO)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_the_program_has_the_terminal_echo(model: str, number: signal.Signals) -> None:
+    program = f"{sys.executable} -m tests.cli.fake_engine run {model} slowly"
+    shell = Terminal(["/bin/sh", "-c", f"/bin/sh -c 'echo pid $$; exec {program}'; echo ended $?; sleep 30"])
+    shell.wait_for("word3 ")
+    assert not echoes(shell)
+    found = re.search(r"pid (\d+)", shell.screen.text)
+    assert found
+    os.kill(int(found[1]), number)
+    shell.wait_for(f"ended {128 + number}")
+    assert echoes(shell)
+    shell.close()
+
+
+def test_after_ctrl_z_the_terminal_is_silent_again(chat: Terminal) -> None:
+    chat.say("wait patiently")
+    chat.wait_for("reading the prompt")
+    assert not echoes(chat)
+    # A shell puts its own mode back when a program is stopped.
+    mode = termios.tcgetattr(chat.child.child_fd)
+    mode[3] |= termios.ECHO
+    termios.tcsetattr(chat.child.child_fd, termios.TCSANOW, mode)
+    os.kill(chat.child.pid, signal.SIGCONT)
+    chat.wait_for(lambda: not echoes(chat), seconds=2.0)
+    chat.wait_for("first after")
 
 
 # -- commands

@@ -12,7 +12,7 @@ def test_a_note_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_text_is_not_turned_round() -> None:
-    """Overrides of the direction show a text that is not there: `/* admin */` as code, and code as a comment."""
+    """Overrides of the direction show a text that is not there: code as a comment, a comment as code."""
     turning = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-    assert terminal.visible(f"a{turning}b\u200fשלום\tc\n") == "ab\u200fשלום\tc\n"
+    assert terminal.visible(f"a{turning}b\u200fשם\tc\n") == "ab\u200fשם\tc\n"
     assert terminal.visible("a\ud800b") == "a\ufffdb"

@@ -1,8 +1,8 @@
 """`Conversation`: what was said, whoever answers: a model here (`ChatSession`) or one behind a server."""
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from ruvllm.chat import transcript
 from ruvllm.chat.transcript import Turn
@@ -68,12 +68,21 @@ class Conversation:
             raise SessionError("an answer is being made; read its stream to the end or close it first")
 
     @contextmanager
-    def _begin_answer(self) -> Iterator[None]:
-        """Hold the session for an answer; what goes wrong in its beginning lets go of it again."""
+    def _begin_answer(self) -> Iterator[Callable[[], None]]:
+        """Hold the session for an answer, and give what lets go of it at its end; further calls do nothing.
+
+        What goes wrong in the block lets go of it, also where an answer was made that now ends by itself.
+        """
         if not self._answering.acquire(blocking=False):
             raise SessionError("an answer is being made; read its stream to the end or close it first")
+        held = [self._answering]
+
+        def let_go() -> None:
+            with suppress(IndexError):
+                held.pop().release()
+
         try:
-            yield
+            yield let_go
         except BaseException:
-            self._answering.release()
+            let_go()
             raise

@@ -116,17 +116,25 @@ class ChatSession(Unpicklable, Conversation):
         Raises `ContextLengthError` where this message does not fit even without the earlier turns, and
         `SessionError` while another answer is being made.
         """
-        with self._begin_answer():
+        with self._begin_answer() as let_go:
             params = GenerateParams.of(params or self.params, keywords)
             prompt = self._prompt(text, params)
             chunks = self._llm.stream(
                 prompt.tokens, params, tenant=self._tenant, priority=self._priority, adapter=self._adapter
             )
-        self._dropped = prompt.dropped
-        # Streams of other makers may not say what they compute.
-        task = getattr(chunks, "task", None)
-        task = replace(task, prompt=prompt.text) if isinstance(task, GenerationTask) else None
-        return ChatStream(chunks, lambda made, *, failed: self._end(text, prompt, made, failed=failed), task)
+            self._dropped = prompt.dropped
+            # Streams of other makers may not say what they compute.
+            task = getattr(chunks, "task", None)
+            task = replace(task, prompt=prompt.text) if isinstance(task, GenerationTask) else None
+
+            def end(made: list[Chunk], *, failed: bool) -> None:
+                try:
+                    self._end(text, prompt, made, failed=failed)
+                finally:
+                    let_go()
+
+            # Made in the block: whatever stops this earlier, Ctrl-C too, lets go of the session.
+            return ChatStream(chunks, end, task)
 
     def fork(self) -> "ChatSession":
         """A session with the same past that goes its own way; both share what is computed so far."""
@@ -178,24 +186,21 @@ class ChatSession(Unpicklable, Conversation):
 
     def _end(self, question: str, prompt: _Prompt, chunks: list[Chunk], *, failed: bool) -> None:
         """Remember a turn, unless it failed or ended before anything was made."""
-        try:
-            answered = bool(chunks) and chunks[-1].finish_reason not in (None, "cancelled")
-            token_ids = [token for chunk in chunks for token in chunk.token_ids]
-            if failed or not (answered or token_ids):
-                return
-            answer = "".join(chunk.text for chunk in chunks)
-            made = transcript.answer_piece(self._tokenizer(), answer, token_ids)
-            added = prompt.added
-            if added is None:
-                # The pieces of the turns before stand in this prompt otherwise, and serve nothing any more.
-                self._turns = [Turn(turn.question, turn.answer) for turn in self._turns]
-                added = Piece(prompt.text, tuple(prompt.tokens))
-            piece = Piece(added.text + made.text, added.tokens + made.tokens)
-            self._turns.append(Turn(question, answer, piece))
-            interrupted = Usage(prompt_tokens=len(prompt.tokens), completion_tokens=len(token_ids))
-            self._usage = self._usage + (chunks[-1].usage or interrupted)
-        finally:
-            self._answering.release()
+        answered = bool(chunks) and chunks[-1].finish_reason not in (None, "cancelled")
+        token_ids = [token for chunk in chunks for token in chunk.token_ids]
+        if failed or not (answered or token_ids):
+            return
+        answer = "".join(chunk.text for chunk in chunks)
+        made = transcript.answer_piece(self._tokenizer(), answer, token_ids)
+        added = prompt.added
+        if added is None:
+            # The pieces of the turns before stand in this prompt otherwise, and serve nothing any more.
+            self._turns = [Turn(turn.question, turn.answer) for turn in self._turns]
+            added = Piece(prompt.text, tuple(prompt.tokens))
+        piece = Piece(added.text + made.text, added.tokens + made.tokens)
+        self._turns.append(Turn(question, answer, piece))
+        interrupted = Usage(prompt_tokens=len(prompt.tokens), completion_tokens=len(token_ids))
+        self._usage = self._usage + (chunks[-1].usage or interrupted)
 
 
 class _Chunks(Protocol):

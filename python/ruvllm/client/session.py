@@ -54,9 +54,16 @@ class ServerSession(Conversation):
 
     def stream(self, text: str) -> ChatStream:
         """Ask, and give the answer piece by piece; closed early, the history gets what there was."""
-        with self._begin_answer():
+        with self._begin_answer() as let_go:
             answer = self._ask(text)
-        return ChatStream(answer, lambda made, *, failed: self._end(text, made, failed=failed))
+
+            def end(made: list[Chunk], *, failed: bool) -> None:
+                try:
+                    self._end(text, made, failed=failed)
+                finally:
+                    let_go()
+
+            return ChatStream(answer, end)
 
     def _ask(self, question: str) -> AnswerStream:
         """Send as many turns as the server takes."""
@@ -76,13 +83,10 @@ class ServerSession(Conversation):
 
     def _end(self, question: str, chunks: list[Chunk], *, failed: bool) -> None:
         """Remember a turn, unless it failed or ended before anything was made."""
-        try:
-            answer = "".join(chunk.text for chunk in chunks)
-            answered = bool(chunks) and chunks[-1].finish_reason not in (None, "cancelled")
-            if failed or not (answered or answer):
-                return
-            self._turns.append(Turn(question, answer))
-            if usage := chunks[-1].usage:
-                self._usage = self._usage + usage
-        finally:
-            self._answering.release()
+        answer = "".join(chunk.text for chunk in chunks)
+        answered = bool(chunks) and chunks[-1].finish_reason not in (None, "cancelled")
+        if failed or not (answered or answer):
+            return
+        self._turns.append(Turn(question, answer))
+        if usage := chunks[-1].usage:
+            self._usage = self._usage + usage
