@@ -15,11 +15,11 @@ import pytest
 from rich.console import Console
 
 pytest.importorskip("pexpect", reason="pseudo-terminals are Unix's")
-termios = pytest.importorskip("termios", reason="so are their modes")
 
 from tests.support.scripted_server import Reply, ScriptedServer, answer_events, event
 from tests.support.terminals import Terminal
 
+termios = pytest.importorskip("termios", reason="so are their modes")
 Begin = Callable[..., Terminal]
 
 

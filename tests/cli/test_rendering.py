@@ -4,10 +4,12 @@ import re
 import textwrap
 import time
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.syntax import Syntax
 
 from ruvllm.cli.rendering.answer_view import AnswerView
 from ruvllm.cli.rendering.markdown_stream import MarkdownStream
@@ -99,6 +101,47 @@ def test_a_word_is_shown_when_it_is_whole_and_a_line_is_not_written_again() -> N
 
 def test_blank_lines_are_between_things_and_not_around_them() -> None:
     assert shown("\n\na\n\n\n\nb\n\n").lines == ["a", "", "b"]
+
+
+FAMILY, THUMB, FLAG = (
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "\U0001f44d\U0001f3fd",
+    "\U0001f1e9\U0001f1ea",
+)
+
+
+@pytest.mark.parametrize("columns", range(9, 20))
+@pytest.mark.parametrize("character", [FAMILY, THUMB, FLAG, "e\u0301", "\u72fc\ufe00", "\u0915\u093f"])
+def test_a_line_does_not_break_within_a_character(character: str, columns: int) -> None:
+    for text in (character * 30, f"a {character} {character}{character} " * 8):
+        for pieces in ([text], list(text)):
+            on = ScreenConsole(columns)
+            words = WordWriter(on.console)
+            for piece in pieces:
+                words.add(piece)
+            words.end_line()
+            written = on.written.getvalue()
+            assert "\n" in written[:-1]
+            assert re.sub(r"[ \n]", "", written) == text.replace(" ", "")
+            assert written.count(character) == text.count(character)
+
+
+@settings(deadline=None)
+@given(
+    st.text(alphabet="ab \u72fc\u0301\u200d\U0001f468\U0001f3fd\U0001f1e9", max_size=50).map(str.strip),
+    st.integers(9, 25),
+)
+def test_characters_come_whole_however_they_are_cut(text: str, columns: int) -> None:
+    written = []
+    for pieces in ([text], list(text)):
+        on = ScreenConsole(columns)
+        words = WordWriter(on.console)
+        for piece in pieces:
+            words.add(piece)
+        words.end_line()
+        written.append(on.written.getvalue())
+        assert written[-1].replace("\n", "").replace(" ", "") == text.replace(" ", "")
+    assert written[0] == written[1]
 
 
 # -- Markdown
@@ -344,6 +387,61 @@ def test_any_cutting_gives_the_same(cuts: list[int], columns: int) -> None:
 @given(st.text(alphabet=" \n*_`~#>-|[]1.\\ab", max_size=60))
 def test_whatever_is_written_nothing_but_marks_is_left_out(text: str) -> None:
     assert sorted(re.findall("[ab]", shown(text, columns=30).text)) == sorted(re.findall("[ab]", text))
+
+
+LONG = 40_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```" + "a" * LONG + "`\n",
+        "```" + " " * LONG + "`\n",
+        "~~~" + "~" * LONG + "`\n",
+        "a [x](" + "a" * LONG,
+        "a " + "[x](a" * (LONG // 5),
+        "a [" * (LONG // 3),
+        "a **" + "b* " * (LONG // 3),
+        "a " + "`b``" * (LONG // 4),
+        "|" * LONG,
+        f"|a|\n|-|\n{'|' * LONG}\n",
+        "- " * (LONG // 2) + "x",
+        "-" + " " * LONG + "x",
+        "```\n" + "`" * LONG + "x",
+        "```python\n" + "x = [" + "1, " * (LONG // 3) + "]\n```",
+        "a" * LONG,
+        "\u72fc\u0301" * (LONG // 8),
+        "e" + "\u0301" * LONG,
+    ],
+    ids=lambda text: ascii(text[:12]),
+)
+def test_no_text_takes_time_by_its_square(text: str) -> None:
+    """Here each takes some tenths of a second; where it is read anew for each of its parts, minutes."""
+    begun = time.process_time()
+    for pieces in ([text], [text[place : place + 20] for place in range(0, len(text), 20)]):
+        on = ScreenConsole(80)
+        view = MarkdownStream(on.console, WaitingLine(on.console))
+        for piece in pieces:
+            view.feed(piece)
+        view.close()
+        assert on.written.getvalue()
+        assert time.process_time() - begun < 12
+
+
+def test_of_a_block_of_code_little_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    coloured = Syntax.highlight
+
+    def counted(syntax: Syntax, code: str, *rest: Any) -> Any:
+        read.append(len(code))
+        return coloured(syntax, code, *rest)
+
+    monkeypatch.setattr(Syntax, "highlight", counted)
+    code = [f"value_{index} = {index}" for index in range(300)]
+    code[150] = "x = [" + "1, " * 5000 + "]"
+    shown("```python\n" + "\n".join(code) + "\n```")
+    assert len(read) == 299
+    assert max(read) < 4100
 
 
 # -- thoughts

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["CodeBlock"]
 
 # So much code is read anew for each of its lines, so that what began in an earlier one is known; of a longer
-# block what came before is forgotten.
-MAX_READ_ANEW = 16_000
+# block what came before is forgotten. It takes some two milliseconds.
+MAX_READ_ANEW = 4_000
+# What is longer is data, and stays as it is.
+MAX_COLOURED_LINE = 1_000
 TAB = 8
 
 
@@ -39,19 +41,22 @@ class CodeBlock:
         """Write a part of a line."""
         if not self._line:
             self._width = self._console.width
-        self._line += text
+        if len(self._line) <= MAX_COLOURED_LINE:  # what is more is not asked for again
+            self._line += text
         if text:
             self._console.print(Segments([Segment(text)]), end="")
 
     def end_line(self) -> None:
         """The line is whole: colour it, and end it."""
         line, self._line = self._line, ""
-        if self._syntax and line.strip() and (rows := self._rows_above(line)) is not None:
+        is_short = len(line) <= MAX_COLOURED_LINE
+        if is_short and self._syntax and line.strip() and (rows := self._rows_above(line)) is not None:
             segments = list(self._coloured(self._syntax, line).render(self._console))
             back = Control(ControlType.CARRIAGE_RETURN, *[(ControlType.CURSOR_UP, rows)] * bool(rows))
             self._console.print(Segments([back.segment, *segments]), end="")
         self._console.print()
-        self._before += f"{line}\n"
+        if is_short:
+            self._before += f"{line}\n"
         if len(self._before) > MAX_READ_ANEW:
             self._before = ""
 

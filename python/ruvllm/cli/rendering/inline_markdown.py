@@ -27,11 +27,14 @@ _EMPHASIS = {
 }
 # So much is held at most for the sake of an end: whoever reads wants to see something.
 MAX_HELD = 400
+# And so much is looked at in one go: each mark in it looks for its end in all of it.
+MAX_READ = 200
 
 _SPECIAL = re.compile(r"[\\`*_~\[]")
 _RUN = re.compile(r"`+|\*+|_+|~+")
-_LINK = re.compile(r"\[([^\[\]\n]*)\]\(([^()\s]*(?:\([^()\s]*\))?[^()\s]*)(?: \"[^\"]*\")?\)")
-_COULD_BE_LINK = re.compile(r"\[[^\[\]\n]*(?:\](?:\([^()\n]*(?:\([^()\n]*\)?[^()\n]*)?)?)?")
+# Each character fits in one place of these alone, so that a text that nearly fits is read once.
+_LINK = re.compile(r"\[([^\[\]\n]*)\]\(([^()\s]*(?:\([^()\s]*\)[^()\s]*)?)(?: \"[^\"]*\")?\)")
+_COULD_BE_LINK = re.compile(r"\[[^\[\]\n]*(?:\](?:\([^()\n]*(?:\([^()\n]*(?:\)[^()\n]*)?)?)?)?")
 # Of other characters a backslash says nothing here: `\(` and `\[` begin formulas.
 _ESCAPED = frozenset("*_`~#>|")
 
@@ -54,9 +57,10 @@ class InlineMarkdown:
 
     def feed(self, text: str) -> None:
         """Take a part of the line."""
-        self._held += text
-        while self._held and self._step(is_whole=False):
-            pass
+        for begin in range(0, len(text), MAX_READ):
+            self._held += text[begin : begin + MAX_READ]
+            while self._held and self._step(is_whole=False):
+                pass
 
     def end_line(self) -> None:
         """Take the line's end, and give what was held."""

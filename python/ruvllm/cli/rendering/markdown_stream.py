@@ -24,7 +24,8 @@ HEADING = Style(bold=True, color="bright_blue")
 QUOTE = Style(italic=True)
 MARK = Style(dim=True)
 
-_FENCE = re.compile(r"\s*(?P<marks>`{3,}|~{3,})\s*(?P<language>[^\s`{]*)[^`]*")
+_FENCE = re.compile(r"\s*(?P<marks>`{3,}(?!`)|~{3,}(?!~))(?P<words>[^`]*)")
+_LANGUAGE = re.compile(r"[^\s{]*")
 _HEADING = re.compile(r" {0,3}#{1,6} +(?P<rest>.*)")
 _RULE = re.compile(r" {0,3}([-*_])(?: *\1){2,} *")
 _ITEM = re.compile(r"(?P<indent> *)(?P<mark>[-*+]|\d{1,9}[.)]) +(?P<rest>\S.*)")
@@ -33,6 +34,8 @@ _QUOTE = re.compile(r" {0,3}(?P<marks>>(?: ?>)*) ?(?P<rest>(?:[^> ].*)?)")
 _UNDECIDED = re.compile(
     r"\s*(?:[-*_](?: *[-*_])* *|\+ *|\d{1,9}[.)]? *|#{1,6} *|>[> ]*|`{1,2}|~{1,2}|(?:`{3}|~{3}|\|).*)?"
 )
+# A line whose kind is not known for so long is text.
+MAX_UNDECIDED = 4_000
 _RULE_CELLS = 40
 
 
@@ -82,7 +85,7 @@ class MarkdownStream:
             self._begun += text
             if self._code:
                 self._decide_code()
-            elif not _UNDECIDED.fullmatch(self._begun):
+            elif len(self._begun) > MAX_UNDECIDED or not _UNDECIDED.fullmatch(self._begun):
                 self._decide()
 
     def _end_line(self) -> None:
@@ -188,7 +191,8 @@ class MarkdownStream:
     def _begin_code(self, line: str, fence: re.Match[str]) -> None:
         self._begin()
         self._fence = fence["marks"]
-        self._code = CodeBlock(self._console, fence["language"])
+        language = _LANGUAGE.match(fence["words"].strip())
+        self._code = CodeBlock(self._console, language[0] if language else "")
         self._words.add(line, MARK)
         self._words.end_line()
 
@@ -200,7 +204,7 @@ class MarkdownStream:
 
     def _could_end_code(self) -> bool:
         begun = self._begun.strip()
-        return not begun.strip(self._fence[0])
+        return len(self._begun) <= MAX_UNDECIDED and not begun.strip(self._fence[0])
 
     def _end_code_line(self, code: CodeBlock) -> None:
         line, self._begun = self._begun, ""

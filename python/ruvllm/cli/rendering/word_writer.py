@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.segment import Segment, Segments
 from rich.style import Style
 
+from ruvllm.cli.rendering.characters import characters_of, goes_on
+
 __all__ = ["PLAIN", "WordWriter"]
 
 PLAIN = Style()
@@ -29,6 +31,8 @@ class WordWriter:
         self._blanks: list[Segment] = []
         self._word: list[Segment] = []
         self._word_cells = 0
+        self._is_wide = False
+        self._last = ""  # the character before, with all that belongs to it
 
     @property
     def is_at_beginning(self) -> bool:
@@ -46,9 +50,9 @@ class WordWriter:
             if piece.isspace():
                 self._flush()
                 self._blanks.append(Segment(piece.replace("\t", "    "), style))
+                self._last = ""
             else:
-                for part, is_wide in _by_width(piece):
-                    self._add_to_word(part, style, is_wide=is_wide)
+                self._add_piece(piece, style)
 
     def end_line(self) -> None:
         """Write what is left of the line, and end it."""
@@ -57,14 +61,37 @@ class WordWriter:
         self._console.print()
         self._column = 0
         self._hanging = ()
+        self._last = ""
+
+    def _add_piece(self, piece: str, style: Style) -> None:
+        """Take a part of a word, which may begin in the middle of a character."""
+        length = 0
+        while length < len(piece) and goes_on(self._last, piece[length]):
+            self._last += piece[length]
+            length += 1
+        if length:
+            self._add_to_character(piece[:length], style)
+        for part, is_wide in _by_width(piece[length:]):
+            self._add_to_word(part, style, is_wide=is_wide)
+
+    def _add_to_character(self, text: str, style: Style) -> None:
+        """What belongs to a character that is written already stands behind it, whatever room there is."""
+        if not self._word:
+            self._put([Segment(text, style)])
+            return
+        last = self._word[-1]
+        self._word[-1] = Segment(last.text + text, last.style)
+        self._word_cells = _cells(self._word)
 
     def _add_to_word(self, part: str, style: Style, *, is_wide: bool) -> None:
         """Characters of two columns, as Chinese has them, are words by themselves."""
-        if is_wide:
+        if is_wide or self._is_wide:
             self._flush()
         self._word.append(Segment(part, style))
         self._word_cells += cell_len(part)
-        if is_wide or self._word_cells >= self._console.width - _cells(self._hanging):
+        self._is_wide = is_wide
+        self._last = part if is_wide else part[-1] if part.isascii() else list(characters_of(part))[-1]
+        if not is_wide and self._word_cells >= self._console.width - _cells(self._hanging):
             self._flush()
 
     def _flush(self) -> None:
@@ -80,7 +107,7 @@ class WordWriter:
             self._put_in_parts(self._word)
         else:
             self._put(self._word)
-        self._blanks, self._word, self._word_cells = [], [], 0
+        self._blanks, self._word, self._word_cells, self._is_wide = [], [], 0, False
 
     def _go_on_in_next_line(self) -> None:
         self._console.print()
@@ -90,10 +117,16 @@ class WordWriter:
     def _put_in_parts(self, word: Sequence[Segment]) -> None:
         """A word that no line has room for: an address, a line of digits."""
         for segment in word:
-            for character in segment.text:
-                if self._column + cell_len(character) > self._console.width:
+            line, cells = "", 0
+            for character in characters_of(segment.text):
+                needed = cell_len(character)
+                if self._column + cells + needed > self._console.width:
+                    self._put([Segment(line, segment.style)])
                     self._go_on_in_next_line()
-                self._put([Segment(character, segment.style)])
+                    line, cells = "", 0
+                line += character
+                cells += needed
+            self._put([Segment(line, segment.style)])
 
     def _put(self, segments: Sequence[Segment]) -> None:
         if segments:
@@ -108,10 +141,11 @@ def _cells(segments: Sequence[Segment]) -> int:
 def _by_width(piece: str) -> Iterator[tuple[str, bool]]:
     """Parts of a word: each character of two columns, and what stands between them."""
     if piece.isascii():
-        yield piece, False
+        if piece:
+            yield piece, False
         return
     narrow = ""
-    for character in piece:
+    for character in characters_of(piece):
         if cell_len(character) > 1:
             if narrow:
                 yield narrow, False
