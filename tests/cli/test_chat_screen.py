@@ -320,9 +320,9 @@ def test_copy_gives_the_answer_to_the_terminal(chat: Terminal) -> None:
     chat.wait_for("there is no answer yet")
     answered(chat, "<think>hm</think>**Yes.**")
     chat.say("/copy")
-    chat.wait_for("8 characters were sent to the terminal's clipboard (OSC 52)")
+    chat.wait_for("19 characters were sent to the terminal's clipboard")
     [sent] = re.findall(r"\x1b\]52;c;([A-Za-z0-9+/=]*)\x07", chat.written)
-    assert base64.b64decode(sent) == b"**Yes.**"
+    assert base64.b64decode(sent) == b"You said:\n\n**Yes.**"
 
 
 def test_undo_takes_a_turn_back(chat: Terminal) -> None:

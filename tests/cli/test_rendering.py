@@ -438,7 +438,7 @@ def test_of_a_block_of_code_little_is_read_anew(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(Syntax, "highlight", counted)
     code = [f"value_{index} = {index}" for index in range(300)]
-    code[150] = "x = [" + "1, " * 5000 + "]"
+    code[290] = "x = [" + "1, " * 5000 + "]"
     shown("```python\n" + "\n".join(code) + "\n```")
     assert len(read) == 299
     assert max(read) < 4100

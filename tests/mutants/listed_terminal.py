@@ -6,6 +6,7 @@ __all__ = ["TERMINAL_MUTANTS"]
 
 SHOWN = ("cli/test_rendering.py",)
 SCREEN = ("cli/test_chat_screen.py",)
+COMMANDS = ("cli/test_chat_commands.py",)
 
 TERMINAL_MUTANTS = (
     python_mutant("cli/rendering/keyboard.py", "    silent[3] &= ~termios.ECHO\n", "", SCREEN),
@@ -17,6 +18,11 @@ TERMINAL_MUTANTS = (
     python_mutant(
         "cli/rendering/word_writer.py", "if needed > self._console.width and", "if False and", SHOWN
     ),
+    python_mutant("cli/rendering/keyboard.py", "signal.SIGTERM: lambda: put(before),", "", SCREEN),
+    python_mutant(
+        "cli/rendering/markdown_stream.py", "is not None and is_delimiter_row(line)", "is not None", SHOWN
+    ),
+    python_mutant("cli/chat_commands.py", "conversation.restore(before)", "pass", COMMANDS),
     # A share that nobody measured.
     python_mutant(
         "runtime/view.py", "    if status.steps:\n", "    if True:\n", ("backends/test_streaming_engine.py",)
