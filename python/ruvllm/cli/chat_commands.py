@@ -117,6 +117,8 @@ class ChatCommands:
         sampling = sampling_choices.changed(self._partner.sampling, choice, value.strip())
         self._partner.set_sampling(sampling, choice)
         terminal.note(f"{choice}: {dict(sampling_choices.shown(sampling))[choice]}")
+        if needed := sampling.without_effect(choice):
+            terminal.note(f"{choice} does nothing yet: /set {' '.join(needed)} turns on what it is of")
 
     # -- what was said
 
