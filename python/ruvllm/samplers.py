@@ -3,14 +3,15 @@
 Each is off unless it is given. The engine checks the same ranges again.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ruvllm._checks import Interval, check_integer, check_number, check_texts
 from ruvllm.errors import ConfigError
 
-__all__ = ["Dry", "DynamicTemperature", "Mirostat", "Xtc", "under_llama_names"]
+__all__ = ["Dry", "DynamicTemperature", "Mirostat", "Xtc", "llama_names_of", "under_llama_names"]
 
 _SHARE = Interval(0, 1)
 _POSITIVE = Interval(0, 100, low_included=False)
@@ -116,10 +117,49 @@ class Mirostat:
         check_number("mirostat.eta", self.eta, _SHARE)
 
 
+class _Named(NamedTuple):
+    """A sampler with its settings by llama.cpp's names; it is on where the setting `switch` is not 0."""
+
+    field: str
+    kind: type[Any]
+    switch: str
+    settings: Mapping[str, str]
+
+    def made(self, told: Mapping[str, Any]) -> Any:
+        """The sampler by what was told, with defaults for the rest."""
+        return self.kind(**{self.settings[name]: told[name] for name in self.settings if name in told})
+
+
+_NAMED = (
+    _Named(
+        "dry",
+        Dry,
+        "dry_multiplier",
+        {
+            "dry_multiplier": "multiplier",
+            "dry_base": "base",
+            "dry_allowed_length": "allowed_length",
+            "dry_penalty_last_n": "last_tokens",
+            "dry_sequence_breakers": "sequence_breakers",
+        },
+    ),
+    _Named("xtc", Xtc, "xtc_probability", {"xtc_probability": "probability", "xtc_threshold": "threshold"}),
+    _Named(
+        "dynamic_temperature",
+        DynamicTemperature,
+        "dynatemp_range",
+        {"dynatemp_range": "range", "dynatemp_exponent": "exponent"},
+    ),
+    _Named("mirostat", Mirostat, "mirostat", {"mirostat_tau": "tau", "mirostat_eta": "eta"}),
+)
+_SECOND_VERSION = 2
+
+
 def under_llama_names(given: Mapping[str, Any]) -> dict[str, Any]:
     """Settings under llama.cpp's names as fields of `GenerateParams`; one that is `None` was not given.
 
     As there, a sampler is off unless the first of its settings turns it on, and the others have defaults.
+    Those of a sampler that is off are checked all the same.
 
     >>> under_llama_names({"xtc_probability": 0.5, "mirostat_tau": 3.0, "top_n_sigma": -1})
     {'top_n_sigma': 0.0, 'xtc': Xtc(probability=0.5, threshold=0.1)}
@@ -129,33 +169,34 @@ def under_llama_names(given: Mapping[str, Any]) -> dict[str, Any]:
     if "typical_p" in told:
         fields["typical_p"] = told["typical_p"]
     if "top_n_sigma" in told:
-        fields["top_n_sigma"] = max(0.0, told["top_n_sigma"])
-    if told.get("dry_multiplier") and told.get("dry_penalty_last_n") != 0:
-        if told.get("dry_penalty_last_n") == -1:
-            del told["dry_penalty_last_n"]
-        fields["dry"] = Dry(**_renamed(told, _DRY))
-    if told.get("xtc_probability"):
-        fields["xtc"] = Xtc(**_renamed(told, _XTC))
-    if told.get("dynatemp_range"):
-        fields["dynamic_temperature"] = DynamicTemperature(**_renamed(told, _DYNAMIC))
+        sigma = told["top_n_sigma"]
+        fields["top_n_sigma"] = 0.0 if math.isfinite(sigma) and sigma < 0 else sigma
     if told.get("mirostat") == 1:
         raise ConfigError("mirostat is 1; it must be 0 or 2: the second version takes the place of the first")
-    if told.get("mirostat"):
-        fields["mirostat"] = Mirostat(**_renamed(told, _MIROSTAT))
+    is_without_tokens = told.get("dry_penalty_last_n") == 0
+    if told.get("dry_penalty_last_n") in (-1, 0):
+        del told["dry_penalty_last_n"]
+    for named in _NAMED:
+        is_on = bool(told.get(named.switch))
+        made = named.made(told if is_on else {**told, named.switch: 1})
+        if is_on and not (named.kind is Dry and is_without_tokens):
+            fields[named.field] = made
     return fields
 
 
-_DRY = {
-    "dry_multiplier": "multiplier",
-    "dry_base": "base",
-    "dry_allowed_length": "allowed_length",
-    "dry_penalty_last_n": "last_tokens",
-    "dry_sequence_breakers": "sequence_breakers",
-}
-_XTC = {"xtc_probability": "probability", "xtc_threshold": "threshold"}
-_DYNAMIC = {"dynatemp_range": "range", "dynatemp_exponent": "exponent"}
-_MIROSTAT = {"mirostat_tau": "tau", "mirostat_eta": "eta"}
+def llama_names_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The other way round: samplers as llama.cpp names them; of one that is off, only that it is.
 
-
-def _renamed(told: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    return {ours: told[theirs] for theirs, ours in names.items() if theirs in told}
+    >>> llama_names_of({"xtc": Xtc(probability=0.5), "mirostat": None})
+    {'xtc_probability': 0.5, 'xtc_threshold': 0.1, 'mirostat': 0}
+    """
+    told: dict[str, Any] = {}
+    for named in _NAMED:
+        if named.field in given:
+            sampler = given[named.field]
+            told[named.switch] = 0 if sampler is None else _SECOND_VERSION
+            told |= {theirs: getattr(sampler, ours) for theirs, ours in named.settings.items() if sampler}
+    if told.get("dry_multiplier"):
+        told["dry_penalty_last_n"] = told["dry_penalty_last_n"] or -1
+        told["dry_sequence_breakers"] = list(told["dry_sequence_breakers"])
+    return told

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ruvllm import LLM, Dry, DynamicTemperature, GenerateParams, Mirostat, Xtc
@@ -74,6 +75,22 @@ def profiled(llm: LLM) -> None:
     llm.take_profile()
 
 
+def by_their_surprise(llm: LLM) -> None:
+    """So small a share is the one token whose surprise is nearest to the entropy."""
+    reference = Reference.open(FOLDERS / TINY.stem)
+    text = llm.tokenize(PROMPT)
+    expected: list[int] = []
+    for _ in range(8):
+        logits = reference.logits([*text, *expected])[-1]
+        shares = np.exp(logits - logits.max())
+        shares /= shares.sum()
+        surprises = -np.log(shares)
+        expected.append(int(np.abs(surprises - (shares * surprises).sum()).argmin()))
+    for seed in (1, 2):
+        params = neutral(typical_p=1e-6, temperature=1.0, max_tokens=8, seed=seed)
+        assert list(llm.generate(PROMPT, params).token_ids) == expected
+
+
 def by_hand(
     llm: LLM, count: int, *, repetition: float = 1.0, presence: float = 0.0, frequency: float = 0.0
 ) -> list[int]:
@@ -103,12 +120,16 @@ def penalized(name: str, value: float) -> Callable[[LLM], None]:
     return check
 
 
-def only_the_best(**filters: Any) -> Callable[[LLM], None]:
-    """A filter that leaves the likeliest: the same as greedy, however hot."""
+def only_the_best(*, temperature: float = 50.0, **filters: Any) -> Callable[[LLM], None]:
+    """What leaves the likeliest: the same as greedy, where draws would be others without."""
 
     def check(llm: LLM) -> None:
         best = llm.generate(PROMPT, neutral(max_tokens=8)).token_ids
-        assert llm.generate(PROMPT, neutral(max_tokens=8, temperature=50.0, **filters)).token_ids == best
+        warm: dict[str, Any] = {"max_tokens": 8, "temperature": temperature}
+        if llm.supports.seed:
+            warm["seed"] = 1
+        assert llm.generate(PROMPT, neutral(**warm)).token_ids != best
+        assert llm.generate(PROMPT, neutral(**warm, **filters)).token_ids == best
 
     return check
 
@@ -137,11 +158,13 @@ ASKS: dict[str, Callable[[LLM], Any]] = {
     "seed": same_twice,
     "top_k": only_the_best(top_k=1),
     "min_p": only_the_best(min_p=0.999),
-    "typical_p": generated(typical_p=0.5, temperature=1.0),
+    "typical_p": by_their_surprise,
     "top_n_sigma": only_the_best(top_n_sigma=0.001),
     "dry": without_repetition,
     "xtc": never_the_best,
-    "dynamic_temperature": generated(dynamic_temperature=DynamicTemperature(range=0.5), temperature=1.0),
+    "dynamic_temperature": only_the_best(
+        temperature=0.3, dynamic_temperature=DynamicTemperature(range=0.3, exponent=100)
+    ),
     "mirostat": only_the_best(mirostat=Mirostat(tau=0)),
     "repetition_penalty": penalized("repetition_penalty", 1.5),
     "presence_penalty": penalized("presence_penalty", 1.5),

@@ -267,8 +267,9 @@ class FakePeaks:
     memory_bytes_per_second = 70.0e9
     instructions = (FakeInstructionPeak(),)
 
-    def __init__(self, threads: int | None) -> None:
+    def __init__(self, threads: int | None, free_bytes: int | None) -> None:
         self.threads = threads or 2
+        self.free_bytes = free_bytes
 
 
 def modules() -> dict[str, ModuleType]:

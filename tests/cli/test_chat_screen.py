@@ -313,6 +313,15 @@ def test_parameters_are_shown_and_set(chat: Terminal) -> None:
     chat.wait_for("cut off at")
     chat.say("/set temperature")
     chat.wait_for("temperature: 0.7")
+    chat.say("/set mirostat_tau 3")
+    chat.wait_for("mirostat_tau does nothing yet: /set mirostat 2")
+    chat.say("/set mirostat 2")
+    chat.wait_for("mirostat: 2")
+    chat.say("/set mirostat_tau 4")
+    chat.wait_for("mirostat_tau: 4")
+    chat.say("/params")
+    chat.wait_for(lambda: re.search(r"\ntop_p  +1\.0\n", chat.screen.text))
+    assert chat.written.count("does nothing yet") == 1
 
 
 def test_copy_gives_the_answer_to_the_terminal(chat: Terminal) -> None:

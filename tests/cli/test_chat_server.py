@@ -108,6 +108,25 @@ def test_another_vendors_server_gets_only_what_was_chosen(
     assert "s in all, the server counts no tokens" in result.stderr
 
 
+def test_samplers_are_sent_as_they_are_meant(
+    ruvllm: Ruvllm, server: ScriptedServer, stranger: ScriptedServer
+) -> None:
+    flags = "--mirostat 2 --dry-multiplier 1 --dry-sequence-breaker none"
+    for there in (server, stranger):
+        assert ruvllm("chat", "--url", there.url, "-p", "x", *flags.split()).exit_code == 0
+        body = there.requests[-1].body
+        assert (body["mirostat"], body["dry_multiplier"], body["dry_sequence_breakers"]) == (2, 1, [])
+    # Ours is told the defaults, among which a filter would leave mirostat nothing to do.
+    assert server.requests[-1].body["top_p"] == 1
+    assert "top_p" not in stranger.requests[-1].body
+    escaped = ["--dry-multiplier", "1", "--dry-sequence-breaker", r"\n"]
+    assert ruvllm("chat", "--url", server.url, "-p", "x", *escaped).exit_code == 0
+    assert server.requests[-1].body["dry_sequence_breakers"] == ["\n"]
+    refused = ruvllm("chat", "--url", server.url, "-p", "x", "--mirostat-tau", "3")
+    assert refused.exit_code == 2
+    assert "--mirostat-tau needs --mirostat 2" in refused.stderr
+
+
 def test_variables_and_the_key(
     ruvllm: Ruvllm, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

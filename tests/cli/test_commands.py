@@ -162,10 +162,79 @@ def test_samplers_have_flags_as_llama_cpp_names_them(ruvllm: Ruvllm, model: str)
         xtc=Xtc(probability=0.5, threshold=0.2),
         dynamic_temperature=DynamicTemperature(range=0.5, exponent=1.5),
         mirostat=Mirostat(tau=3, eta=0.2),
+        top_p=1,
     )
     refused = ruvllm("complete", "x", "-m", model, "--mirostat", "1")
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert "mirostat is 1; it must be 0 or 2" in refused.stderr
+
+
+def params_of(ruvllm: Ruvllm, model: str, *flags: str) -> GenerateParams:
+    result = ruvllm("complete", "x", "-m", model, *flags)
+    assert result.exit_code == 0, result.output
+    [(_, params)] = FakeLLM.opened[-1].requests
+    return params
+
+
+def test_sequence_breakers_have_llama_cpps_values(ruvllm: Ruvllm, model: str) -> None:
+    def breakers(*texts: str) -> tuple[str, ...]:
+        flags = [part for text in texts for part in ("--dry-sequence-breaker", text)]
+        dry = params_of(ruvllm, model, "--dry-multiplier", "1", *flags).dry
+        assert dry is not None
+        return dry.sequence_breakers
+
+    assert breakers() == Dry().sequence_breakers
+    assert breakers("none") == ()
+    assert breakers(r"\n", r"\\", "ß", r"\q") == ("\n", "\\", "ß", r"\q")
+    refused = ruvllm(
+        "complete", "x", "-m", model, "--dry-sequence-breaker", "none", "--dry-sequence-breaker", "."
+    )
+    assert refused.exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["complete", "run"])
+@pytest.mark.parametrize(
+    ("flag", "value", "needed"),
+    [
+        ("--mirostat-tau", "3", "--mirostat 2"),
+        ("--mirostat-eta", "0.2", "--mirostat 2"),
+        ("--dry-base", "2", "--dry-multiplier 0.8"),
+        ("--dry-allowed-length", "3", "--dry-multiplier 0.8"),
+        ("--dry-penalty-last-n", "64", "--dry-multiplier 0.8"),
+        ("--dry-sequence-breaker", ".", "--dry-multiplier 0.8"),
+        ("--xtc-threshold", "0.2", "--xtc-probability 0.5"),
+        ("--dynatemp-exponent", "2", "--dynatemp-range 0.5"),
+    ],
+)
+def test_a_setting_of_a_sampler_that_is_off_is_refused(
+    ruvllm: Ruvllm, model: str, command: str, flag: str, value: str, needed: str
+) -> None:
+    arguments = (command, "x", "-m", model, flag, value)
+    refused = ruvllm(*arguments)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert f"{flag} needs {needed}" in refused.stderr
+    assert not FakeLLM.opened
+    # With what it says, and where it is turned off by a word, it is taken.
+    assert ruvllm(*arguments, *needed.split()).exit_code == 0
+    assert ruvllm(*arguments, needed.split()[0], "0").exit_code == 0
+
+
+def test_a_number_that_is_none_turns_nothing_off(ruvllm: Ruvllm, model: str) -> None:
+    refused = ruvllm("complete", "x", "-m", model, "--top-n-sigma", "nan")
+    assert refused.exit_code == 2
+    assert "top-n-sigma" in refused.stderr
+    assert params_of(ruvllm, model, "--top-n-sigma", "-1").top_n_sigma == 0
+
+
+def test_mirostat_turns_off_the_filter_that_was_not_given(
+    ruvllm: Ruvllm, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirostat = params_of(ruvllm, model, "--mirostat", "2")
+    assert mirostat == GenerateParams(mirostat=Mirostat(), top_p=1)
+    assert params_of(ruvllm, model, "--mirostat", "2", "--top-p", "0.9").top_p == 0.9
+    assert params_of(ruvllm, model, "--mirostat", "0").top_p == 0.9
+    monkeypatch.setenv("RUVLLM_TOP_P", "0.8")
+    assert params_of(ruvllm, model, "--mirostat", "2").top_p == 0.8
 
 
 def test_version(ruvllm: Ruvllm, monkeypatch: pytest.MonkeyPatch) -> None:

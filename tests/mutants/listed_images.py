@@ -9,7 +9,7 @@ IMAGES = "engine/test_weight_images.py"
 IMAGE_MUTANTS = (
     python_mutant(
         "runtime/opening.py",
-        "available_memory(mapped_bytes(native))",
+        "available_memory(mapped)",
         "available_memory()",
         (IMAGES,),
     ),

@@ -42,6 +42,16 @@ SAMPLING = (
         "samplers.py", 'del told["dry_penalty_last_n"]', "told.clear()", ("serve/test_samplers.py",)
     ),
     python_mutant(
+        "samplers.py",
+        "made = named.made(told if is_on else {**told, named.switch: 1})",
+        "made = named.made(told) if is_on else None",
+        ("cli/test_sampling_choices.py",),
+    ),
+    python_mutant(
+        "cli/options.py", "1.0 if self.mirostat else 0.9", "0.9", ("cli/test_sampling_choices.py",)
+    ),
+    python_mutant("serve/rendering.py", "        **samplers,\n", "", ("serve/test_worker.py",)),
+    python_mutant(
         "serve/schemas/llama_sampling.py", "if self.mirostat:", "if False:", ("serve/test_samplers.py",)
     ),
     python_mutant(

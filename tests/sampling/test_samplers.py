@@ -1,10 +1,25 @@
 """Samplers with settings of their own draw what their published formulas say, which stand here in NumPy."""
 
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from ruvllm import LLM, Dry, DynamicTemperature, GenerateParams, Mirostat, Xtc
+from ruvllm.grammar import Grammar
+from tests.conftest import FIXTURES
 from tests.sampling.test_distributions import PROMPT, check, draw, greedy, probabilities
+
+
+@pytest.fixture(scope="module")
+def with_texts() -> Iterator[LLM]:
+    """A model of random weights whose tokens are texts."""
+    with LLM(FIXTURES / "gguf" / "llama-gqa.gguf", activations="f32", progress=False) as llm:
+        yield llm
 
 
 def entropy(shares: np.ndarray) -> float:
@@ -170,8 +185,78 @@ def test_dry_by_texts_that_break(smollm2: LLM) -> None:
     assert smollm2.generate(lines, dry=by_lines, **settings).text == plain
 
 
-def test_they_work_where_not_every_token_is_allowed(tiny_folder: LLM) -> None:
-    """A bias that outweighs all, and tokens that end nothing before their time."""
+def nearest_to_the_entropy(logits: np.ndarray) -> int:
+    shares = softmax(logits)
+    surprises = -np.log(shares)
+    return int(np.abs(surprises - entropy(shares)).argmin())
+
+
+def second(logits: np.ndarray) -> int:
+    return int(np.argsort(-logits)[1])
+
+
+def likeliest(logits: np.ndarray) -> int:
+    return int(logits.argmax())
+
+
+# Each so that it leaves one token, and which of those that are allowed.
+LEAVES_ONE: dict[str, tuple[dict[str, Any], Callable[[np.ndarray], int]]] = {
+    "typical_p": ({"typical_p": 1e-6}, nearest_to_the_entropy),
+    "top_n_sigma": ({"top_n_sigma": 1e-3}, likeliest),
+    "xtc": ({"xtc": Xtc(probability=1, threshold=0), "top_k": 2}, second),
+    "mirostat": ({"mirostat": Mirostat(tau=0, eta=1)}, likeliest),
+    "dynamic_temperature": (
+        {"temperature": 0.1, "dynamic_temperature": DynamicTemperature(range=0.1, exponent=100)},
+        likeliest,
+    ),
+}
+
+
+@pytest.mark.parametrize("sampler", LEAVES_ONE)
+def test_what_is_not_allowed_is_as_if_it_were_not(with_texts: LLM, sampler: str) -> None:
+    """Under a grammar, by hand: the formulas of the allowed tokens alone."""
+    settings, chosen = LEAVES_ONE[sampler]
+    length = 12
+    params = GenerateParams(
+        **{
+            "temperature": 1,
+            "top_p": 1,
+            "repetition_penalty": 1,
+            "max_tokens": length,
+            "seed": 3,
+            "grammar": Grammar.regex(f"[a-z]{{{length}}}"),
+            **settings,
+        }
+    )
+    texts = [with_texts.token_bytes(token) for token in range(with_texts.model_info.vocab_size)]
+    expected: list[int] = []
+    while (left := length - sum(len(texts[token]) for token in expected)) > 0:
+        logits = with_texts.logits([*PROMPT, *expected])[-1].astype(np.float64)
+        fits = [bool(re.fullmatch(rb"[a-z]{1,%d}" % left, text)) for text in texts]
+        assert expected or not fits[logits.argmax()], "it would come first in any case, so this shows less"
+        allowed = np.flatnonzero(fits)
+        expected.append(int(allowed[chosen(logits[allowed])]))
+    answer = with_texts.generate(PROMPT, params)
+    assert list(answer.token_ids) == expected
+    assert with_texts.generate([PROMPT] * 3, params)[1].token_ids == answer.token_ids
+    neutral = GenerateParams(top_p=1)
+    without = with_texts.generate(PROMPT, replace(params, **{sampler: getattr(neutral, sampler)}))
+    assert without.token_ids != answer.token_ids
+
+
+def test_repetitions_are_held_back_under_a_grammar(with_texts: LLM) -> None:
+    def answered(dry: Dry | None) -> list[tuple[int, int]]:
+        grammar = Grammar.regex("[a-z]{40}")
+        params = GenerateParams(temperature=0, repetition_penalty=1, max_tokens=40, grammar=grammar, dry=dry)
+        return [*itertools.pairwise(with_texts.generate(PROMPT, params).token_ids)]
+
+    plain = answered(None)
+    assert len(set(plain)) < len(plain), "it repeats nothing anyway, so this shows nothing"
+    pairs = answered(Dry(multiplier=100, allowed_length=1, sequence_breakers=()))
+    assert len(set(pairs)) == len(pairs) > 10
+
+
+def test_all_of_them_at_once_where_an_answer_must_not_end(tiny_folder: LLM) -> None:
     everything = {
         "typical_p": 0.9,
         "top_n_sigma": 4,
@@ -180,7 +265,9 @@ def test_they_work_where_not_every_token_is_allowed(tiny_folder: LLM) -> None:
         "dynamic_temperature": DynamicTemperature(range=0.5),
         "mirostat": Mirostat(tau=4),
     }
-    params = GenerateParams(temperature=1, top_p=1, max_tokens=20, min_tokens=20, seed=1, **everything)  # type: ignore[arg-type]
+    plain = GenerateParams(temperature=1, top_p=1, max_tokens=20, min_tokens=20, seed=1)
+    params = replace(plain, **everything)  # type: ignore[arg-type]
     answer = tiny_folder.generate(PROMPT, params)
     assert len(answer.token_ids) == 20
     assert answer.token_ids == tiny_folder.generate([PROMPT] * 3, params)[1].token_ids
+    assert answer.token_ids != tiny_folder.generate(PROMPT, plain).token_ids

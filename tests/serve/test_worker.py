@@ -1,5 +1,6 @@
 """What routers ask of a worker: a prompt's tokens, what it is, how full it is, under other servers' names."""
 
+from dataclasses import fields
 from importlib.metadata import version
 from typing import Any
 
@@ -9,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ruvllm import LLM
 from ruvllm.errors import ConfigError
+from ruvllm.params import GenerateParams
 from ruvllm.serve import ServedModel, ServerSettings, create_app
 from tests.serve.conftest import TINY
 from tests.serve.running import RunningServer, running
@@ -48,6 +50,75 @@ def test_a_conversation_s_tokens_are_those_that_are_answered(
     params = rendered["sampling_params"]
     expected = {"temperature": 0.5, "top_k": 0, "stop": ["x"], "n": 2, "seed": 3, "max_tokens": 5}
     assert {name: params[name] for name in expected} == expected
+
+
+# Of each choice what a body says, which is what is told of it.
+CHOICES: dict[str, dict[str, Any]] = {
+    "max_tokens": {"max_tokens": 5},
+    "temperature": {"temperature": 0.5},
+    "top_p": {"top_p": 0.5},
+    "top_k": {"top_k": 5},
+    "min_p": {"min_p": 0.5},
+    "typical_p": {"typical_p": 0.5},
+    "top_n_sigma": {"top_n_sigma": 1.5},
+    "repetition_penalty": {"repetition_penalty": 1.5},
+    "presence_penalty": {"presence_penalty": 0.5},
+    "frequency_penalty": {"frequency_penalty": 0.5},
+    "dry": {
+        "dry_multiplier": 0.5,
+        "dry_base": 1.5,
+        "dry_allowed_length": 3,
+        "dry_penalty_last_n": 64,
+        "dry_sequence_breakers": ["a", "b"],
+    },
+    "xtc": {"xtc_probability": 0.25, "xtc_threshold": 0.2},
+    "dynamic_temperature": {"dynatemp_range": 0.25, "dynatemp_exponent": 2.0},
+    "mirostat": {"mirostat": 2, "mirostat_tau": 3.0, "mirostat_eta": 0.2},
+    "logit_bias": {"logit_bias": {"5": 1.5}},
+    "stop_sequences": {"stop": ["x"]},
+    "stop_token_ids": {"stop_token_ids": [5]},
+    "min_tokens": {"min_tokens": 3},
+    "bad_words": {"bad_words": ["x"]},
+    "seed": {"seed": 3},
+    "logprobs": {"logprobs": 2},
+    "ignore_eos": {"ignore_eos": True},
+}
+# What is said of these elsewhere, or chooses no token.
+UNTOLD = {
+    "cache_prefix",
+    "min_cache_tokens",
+    "speculate",
+    "prediction",
+    "keep_special",
+    "grammar",
+    "thinking_tokens",
+}
+
+
+@pytest.mark.parametrize("choice", [one.name for one in fields(GenerateParams) if one.name not in UNTOLD])
+def test_every_choice_is_told(tiny_server: RunningServer, choice: str) -> None:
+    def told(**more: Any) -> dict[str, Any]:
+        [shown] = post(tiny_server, "/v1/completions/render", prompt="the cat", **more).json()
+        params: dict[str, Any] = shown["sampling_params"]
+        return params
+
+    said = CHOICES[choice]
+    assert {name: told(**said).get(name) for name in said} == said
+    plain = told()
+    assert all(plain.get(name) != value for name, value in said.items())
+    # A body that says what is told asks for the same.
+    known = {name: value for name, value in told(**said).items() if value is not None}
+    assert told(**known) == told(**said)
+
+
+def test_what_is_off_is_told_as_off(tiny_server: RunningServer) -> None:
+    [shown] = post(tiny_server, "/v1/completions/render", prompt="the cat", mirostat_tau=3).json()
+    off = {"dry_multiplier": 0, "xtc_probability": 0, "dynatemp_range": 0, "mirostat": 0}
+    assert shown["sampling_params"].items() >= off.items()
+    assert "mirostat_tau" not in shown["sampling_params"]
+    everywhere = {"dry_multiplier": 1, "dry_penalty_last_n": -1}
+    [shown] = post(tiny_server, "/v1/completions/render", prompt="the cat", **everywhere).json()
+    assert shown["sampling_params"].items() >= everywhere.items()
 
 
 def test_the_room_that_is_left_bounds_max_tokens(tiny_server: RunningServer, tiny_chat: LLM) -> None:

@@ -92,6 +92,7 @@ def chat(
         _refuse_key_without_url(context)
     else:
         _refuse_engine_flags(context)
+    sampling.refuse_what_has_no_effect()
     question = _question(asked.text(context, between="\n\n"), as_json=opening.json)
     if question is not None and stands_on_the_line(context, "resume"):
         raise typer.BadParameter("it is a chat that goes on: leave PROMPT out", param_hint="--resume")

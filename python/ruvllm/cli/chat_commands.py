@@ -122,6 +122,8 @@ class ChatCommands:
         sampling = sampling_choices.changed(self._partner.sampling, choice, value.strip())
         self._partner.set_sampling(sampling, choice, is_given=bool(value.strip()))
         terminal.note(f"{choice}: {dict(self._sampling())[choice]}")
+        if needed := sampling.without_effect(choice):
+            terminal.note(f"{choice} does nothing yet: /set {' '.join(needed)} turns on what it is of")
 
     def _sampling(self) -> list[tuple[str, str]]:
         return sampling_choices.shown(self._partner.sampling, self._partner.unsaid())

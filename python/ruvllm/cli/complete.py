@@ -46,6 +46,7 @@ def complete(
     text = asked.text(context, between="")
     if not text:
         raise typer.BadParameter("the prompt is empty", param_hint="PROMPT")
+    sampling.refuse_what_has_no_effect()
     params = sampling.params(max_tokens=MAX_TOKENS)
     with open_model(asked.model_name(context) or DEFAULT_MODEL, local.engine, quiet=common.quiet) as llm:
         adapter = local.adapters.load(llm)

@@ -140,15 +140,16 @@ class SamplingOptions(SamplerOptions):
         flag("--temperature", "-T", help="0 takes the likeliest token.", min=0.0, rich_help_panel="Sampling"),
     ] = 0.7
     top_p: Annotated[
-        float,
+        float | None,
         flag(
             "--top-p",
             help="Only tokens that make up this share.",
             min=0.0,
             max=1.0,
+            show_default="0.9; 1 with --mirostat 2",
             rich_help_panel="Sampling",
         ),
-    ] = 0.9
+    ] = None
     top_k: Annotated[
         int, flag("--top-k", help="Only this many tokens; 0 is off.", min=0, rich_help_panel="Sampling")
     ] = 0
@@ -184,13 +185,20 @@ class SamplingOptions(SamplerOptions):
         flag("--stop", help="End at this text; may be given again.", rich_help_panel="Sampling"),
     ] = None
 
+    @property
+    def share(self) -> float:
+        """`top_p`; unless given it is off with mirostat, to which it would leave little to do."""
+        if self.top_p is not None:
+            return self.top_p
+        return 1.0 if self.mirostat else 0.9
+
     def params(self, *, max_tokens: int) -> "GenerateParams":
         """Return the library's parameters; `max_tokens` holds where the user gave none."""
         from ruvllm.params import GenerateParams
 
         return GenerateParams(
             temperature=self.temperature,
-            top_p=self.top_p,
+            top_p=self.share,
             top_k=self.top_k,
             min_p=self.min_p,
             **self.sampler_params(),

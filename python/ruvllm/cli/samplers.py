@@ -1,11 +1,29 @@
-"""Flags of the samplers that have settings of their own, as llama.cpp names them."""
+"""Flags of the samplers that have settings of their own, named and read as llama.cpp does."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from ruvllm.cli.command import flag
+from ruvllm.errors import ConfigError
 
-__all__ = ["SamplerOptions"]
+__all__ = ["NO_BREAKERS", "SamplerOptions"]
+
+NO_BREAKERS = "none"
+_SWITCHES = MappingProxyType(
+    {
+        "dry_": ("dry_multiplier", "0.8"),
+        "xtc_": ("xtc_probability", "0.5"),
+        "dynatemp_": ("dynatemp_range", "0.5"),
+        "mirostat_": ("mirostat", "2"),
+    }
+)
+"""How a sampler's settings begin, the one by which it is on, and a usual value of that."""
+
+_ESCAPE = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|([nrt'\"\\]))")
+_ESCAPED = MappingProxyType({b"n": b"\n", b"r": b"\r", b"t": b"\t"})
 
 
 def _flag(name: str, **settings: Any) -> Any:
@@ -35,11 +53,15 @@ class SamplerOptions:
         int | None, _flag("--dry-allowed-length", help="Shorter repetitions cost nothing; 2.", min=1)
     ] = None
     dry_penalty_last_n: Annotated[
-        int | None, _flag("--dry-penalty-last-n", help="So many of the last tokens; -1 is all.", min=-1)
+        int | None,
+        _flag("--dry-penalty-last-n", help="So many of the last tokens; -1 is all, 0 none.", min=-1),
     ] = None
     dry_sequence_breakers: Annotated[
         list[str] | None,
-        _flag("--dry-sequence-breaker", help="No repetition goes on across it; may be given again."),
+        _flag(
+            "--dry-sequence-breaker",
+            help=r"No repetition goes on across it (\n is a line break); may be given again; none is none.",
+        ),
     ] = None
     xtc_probability: Annotated[
         float | None,
@@ -65,9 +87,63 @@ class SamplerOptions:
         float | None, _flag("--mirostat-eta", help="How fast that is followed; 0.1.", min=0, max=1)
     ] = None
 
+    def told(self) -> dict[str, Any]:
+        """What was given, under the names of a request's fields; what was not is `None`."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        if self.dry_sequence_breakers is not None:
+            values["dry_sequence_breakers"] = _breakers(self.dry_sequence_breakers)
+        return values
+
     def sampler_params(self) -> dict[str, Any]:
         """The fields of the library's parameters that these come to."""
         from ruvllm.samplers import under_llama_names
 
-        names = [one.name for one in fields(SamplerOptions)]
-        return under_llama_names({name: getattr(self, name) for name in names})
+        told = self.told()
+        return under_llama_names({one.name: told[one.name] for one in fields(SamplerOptions)})
+
+    def without_effect(self, name: str) -> tuple[str, str] | None:
+        """What would turn the sampler of a setting on, and a value for that, where nothing was said of it.
+
+        Whoever says 0 there has turned it off.
+        """
+        for beginning, (switch, value) in _SWITCHES.items():
+            is_setting = name.startswith(beginning) and name != switch
+            if is_setting and getattr(self, name) is not None and getattr(self, switch) is None:
+                return switch, value
+        return None
+
+    def refuse_what_has_no_effect(self) -> None:
+        """`ConfigError` for settings of a sampler that nothing turns on."""
+        for one in fields(SamplerOptions):
+            if needed := self.without_effect(one.name):
+                switch, value = needed
+                raise ConfigError(
+                    f"{_flag_of(one.name)} needs {_flag_of(switch)} {value}: it is off by itself"
+                )
+
+
+def _flag_of(name: str) -> str:
+    """A flag that may be given again names one of its texts."""
+    return "--" + name.removesuffix("s").replace("_", "-")
+
+
+def _breakers(texts: Sequence[str]) -> list[str]:
+    """The texts that are meant, where escapes and a word for none are as llama.cpp has them."""
+    if NO_BREAKERS not in texts:
+        return [_unescaped(text) for text in texts]
+    if len(texts) > 1:
+        raise ConfigError(f"{_flag_of('dry_sequence_breakers')} is {NO_BREAKERS} and others; give it alone")
+    return []
+
+
+def _unescaped(text: str) -> str:
+    """An escape that there is not stays as it is."""
+
+    def meant(escape: re.Match[bytes]) -> bytes:
+        code, character = escape.groups()
+        return bytes.fromhex(code.decode()) if code else _ESCAPED.get(character, character)
+
+    try:
+        return _ESCAPE.sub(meant, text.encode()).decode()
+    except UnicodeError:
+        raise ConfigError(f"{_flag_of('dry_sequence_breakers')} is {text!r}, which is no UTF-8") from None

@@ -8,7 +8,9 @@ from typing import Any, get_args, get_type_hints
 
 from ruvllm.cli.options import SamplingOptions
 from ruvllm.cli.partner import MAX_TOKENS
+from ruvllm.cli.samplers import NO_BREAKERS
 from ruvllm.errors import ConfigError
+from ruvllm.samplers import Dry
 
 __all__ = ["changed", "choice_named", "choices", "completions", "shown"]
 
@@ -16,6 +18,9 @@ NONE = "none"
 SERVERS = "the server's choice"
 _SWITCHES: Mapping[str, bool] = MappingProxyType({"on": True, "true": True, "off": False, "false": False})
 _DEFAULT = SamplingOptions()
+_BREAKERS = "dry_sequence_breakers"
+# Escapes as which they are shown, and by which they are read again.
+_SHOWN_AS = MappingProxyType({"\n": r"\n", "\r": r"\r", "\t": r"\t"})
 
 
 def choices() -> list[str]:
@@ -43,7 +48,12 @@ def choice_named(text: str) -> str:
 
 def shown(sampling: SamplingOptions, unsaid: Collection[str] = ()) -> list[tuple[str, str]]:
     """Each choice with its value, as `changed` takes it; those about which nothing is said have none."""
-    return [(name, SERVERS if name in unsaid else _text_of(getattr(sampling, name))) for name in choices()]
+    breakers = (
+        Dry().sequence_breakers if sampling.dry_sequence_breakers is None else sampling.dry_sequence_breakers
+    )
+    holds = {"top_p": sampling.share, _BREAKERS: [_with_escapes(text) for text in breakers]}
+    values = {name: _text_of(holds.get(name, getattr(sampling, name))) for name in choices()}
+    return [(name, SERVERS if name in unsaid else text) for name, text in values.items()]
 
 
 def changed(sampling: SamplingOptions, name: str, text: str) -> SamplingOptions:
@@ -57,7 +67,7 @@ def changed(sampling: SamplingOptions, name: str, text: str) -> SamplingOptions:
 
 def _value(name: str, text: str, kinds: tuple[Any, ...]) -> Any:
     if text.lower() == NONE and NoneType in kinds:
-        return None
+        return [NO_BREAKERS] if name == _BREAKERS else None
     if bool in kinds and text.lower() in _SWITCHES:
         return _SWITCHES[text.lower()]
     try:
@@ -65,7 +75,7 @@ def _value(name: str, text: str, kinds: tuple[Any, ...]) -> Any:
             if kind in kinds:
                 return kind(text)
         if list[str] in kinds:
-            return shlex.split(text)
+            return _with_backslashes(text) if name == _BREAKERS else shlex.split(text)
     except ValueError as error:
         raise ConfigError(f"{name} is {text!r}: {error}") from None
     if str in kinds:
@@ -73,9 +83,24 @@ def _value(name: str, text: str, kinds: tuple[Any, ...]) -> Any:
     raise ConfigError(f"{name} cannot be set here; give its flag when the chat begins")
 
 
+def _with_escapes(text: str) -> str:
+    for character, escape in _SHOWN_AS.items():
+        text = text.replace(character, escape)
+    return text
+
+
+def _with_backslashes(text: str) -> list[str]:
+    """Words as a shell has them, but that backslashes stay."""
+    words = shlex.shlex(text, posix=True)
+    words.whitespace_split = True
+    words.commenters = words.escape = ""
+    return list(words)
+
+
 def _kinds() -> dict[str, tuple[Any, ...]]:
     hints = get_type_hints(SamplingOptions)
-    return {name: get_args(hint) if NoneType in get_args(hint) else (hint,) for name, hint in hints.items()}
+    kinds = {name: get_args(hint) if NoneType in get_args(hint) else (hint,) for name, hint in hints.items()}
+    return kinds | {"top_p": (float,)}  # that there is none is only how one knows that it was not given
 
 
 def _text_of(value: Any) -> str:

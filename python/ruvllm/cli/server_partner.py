@@ -117,6 +117,6 @@ class ServerPartner:
         names = [field.name for field in fields(SamplingOptions)]
         if not self._is_ours:
             names = [name for name in names if name in self._chosen]
-        values = {name: getattr(self._sampling, name) for name in names}
-        given = {name: value for name, value in values.items() if value is not None}
+        values = self._sampling.told() | {"top_p": self._sampling.share}
+        given = {name: values[name] for name in names if values[name] is not None}
         return {"max_tokens": MAX_TOKENS} | given

@@ -5,8 +5,10 @@ makes as its model's template and tokenizer do.
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
+from ruvllm.samplers import llama_names_of
 from ruvllm.serve.generation import Job
 from ruvllm.serve.schemas.base import TextFields
 
@@ -35,7 +37,9 @@ def rendered_size(jobs: Sequence[Job]) -> int:
 
 
 def _sampling_params(job: Job) -> dict[str, Any]:
+    """Samplers that vLLM has not are under the names by which a body asks for them."""
     params = job.params
+    samplers = llama_names_of({one.name: getattr(params, one.name) for one in fields(params)})
     room = job.model.llm.model_info.max_context - len(job.token_ids)
     return {
         "n": job.num_answers,
@@ -44,9 +48,13 @@ def _sampling_params(job: Job) -> dict[str, Any]:
         "top_p": params.top_p,
         "top_k": params.top_k,
         "min_p": params.min_p,
+        "typical_p": params.typical_p,
+        "top_n_sigma": params.top_n_sigma,
+        **samplers,
         "repetition_penalty": params.repetition_penalty,
         "presence_penalty": params.presence_penalty,
         "frequency_penalty": params.frequency_penalty,
+        "logit_bias": {str(token): bias for token, bias in params.logit_bias.items()},
         "seed": params.seed,
         "stop": list(params.stop_sequences),
         "stop_token_ids": list(params.stop_token_ids),

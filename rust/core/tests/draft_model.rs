@@ -57,7 +57,7 @@ fn a_model_that_is_the_model_itself_is_mostly_right_at_any_temperature() {
             ..SamplingParams::default()
         };
         let task = GenerateTask {
-            sampling,
+            sampling: Box::new(sampling),
             seed: 11,
             ..greedy(60)
         };

@@ -267,7 +267,7 @@ impl DraftModel {
             self.costs.note(rows, nanoseconds);
         } else {
             let row = nanoseconds as f64 * 1e-9 / rows as f64;
-            self.reading = Some(self.reading.map_or(row, |known| (known + row) / 2.0));
+            self.reading = Some(self.reading.map_or(row, |known| known.midpoint(row)));
         }
     }
 
