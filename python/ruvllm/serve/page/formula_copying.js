@@ -17,12 +17,18 @@ export function copyFormulasAsWritten() {
     const box = element("div", { class: "visually-hidden", "aria-hidden": "true" });
     box.append(copied);
     event.clipboardData.setData("text/html", new XMLSerializer().serializeToString(box));
-    for (const formula of formulas) formula.replaceWith(formula.getAttribute("data-written"));
+    for (const formula of formulas) formula.replaceWith(writtenOf(formula));
     // Only what is part of the page has a text with its line ends.
     document.body.append(box);
     event.clipboardData.setData("text/plain", box.innerText);
     box.remove();
   });
+}
+
+// What stands in a line is one line: line ends that nobody saw must not come along.
+function writtenOf(formula) {
+  const written = formula.getAttribute("data-written");
+  return formula.getAttribute("display") === "inline" ? written.replace(/\s+/g, " ") : written;
 }
 
 // A half of a formula cannot be given back: one that is touched comes whole.
