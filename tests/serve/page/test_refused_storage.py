@@ -57,15 +57,28 @@ def test_settings_count_all_the_same(refusing: Page, script: Script, ask: Ask) -
     assert script.asked[-1]["messages"][0] == {"role": "system", "content": "Be brief."}
 
 
-def test_a_preset_that_is_not_kept_is_not_said_to_be(refusing: Page) -> None:
+def test_new_conversations_begin_with_the_settings(refusing: Page, script: Script, ask: Ask) -> None:
     page = refusing
     page.get_by_role("button", name="Settings").click()
-    for _ in range(2):
+    page.get_by_label("Temperature", exact=True).fill("1.5")
+    close_the_notice(page, "your choices")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+k")
+    ask("Hello?")
+    assert script.asked[-1]["temperature"] == 1.5
+
+
+def test_a_preset_is_there_until_the_page_goes_and_that_is_told(refusing: Page) -> None:
+    page = refusing
+    preset = page.get_by_label("Preset", exact=True)
+    page.get_by_role("button", name="Settings").click()
+    for name in ("Mine", "Another"):
         page.get_by_role("button", name="Save as preset…").click()
-        page.get_by_label("Name of the preset").fill("Mine")
+        page.get_by_label("Name of the preset").fill(name)
         page.keyboard.press("Enter")
         close_the_notice(page, "your presets")
-        expect(page.get_by_label("Preset", exact=True).locator("option", has_text="Mine")).to_have_count(0)
+        expect(preset.locator("option:checked")).to_have_text(name)
+    expect(preset.locator("option", has_text="Mine")).to_have_count(1)
 
 
 def test_the_theme_and_the_list_change_all_the_same(refusing: Page) -> None:

@@ -25,11 +25,8 @@ export function copyFormulasAsWritten() {
   });
 }
 
-// What stands in a line is one line: line ends that nobody saw must not come along.
-function writtenOf(formula) {
-  const written = formula.getAttribute("data-written");
-  return formula.getAttribute("display") === "inline" ? written.replace(/\s+/g, " ") : written;
-}
+// On the page it has no line ends of its own: those that nobody saw must not come along.
+const writtenOf = (formula) => formula.getAttribute("data-written").replace(/\s+/g, " ");
 
 // A half of a formula cannot be given back: one that is touched comes whole.
 function withWholeFormulas(selected) {

@@ -4,12 +4,10 @@ import { forget, keep, kept } from "./keep.js";
 
 const NAME = "ruvllm.key";
 const TAB = "sessionStorage";
-// The one that was given where the browser keeps none.
-let given = null;
 
 /** The key, or null. */
 export function currentKey() {
-  return given ?? kept(NAME, TAB) ?? kept(NAME);
+  return kept(NAME, TAB) ?? kept(NAME);
 }
 
 /** Whether this browser keeps the key beyond the tab. */
@@ -19,10 +17,10 @@ export function isKeyRemembered() {
 
 /** Takes a key, or forgets it where it is empty. */
 export function setKey(key, remembered) {
-  given = null;
   forget(NAME, TAB);
   forget(NAME);
-  if (!key) return;
-  const isKept = (remembered && keep(NAME, key, { wanted: "the key" })) || keep(NAME, key, { area: TAB });
-  if (!isKept) given = key;
+  if (!key || (remembered && keep(NAME, key, { wanted: "the key" }))) return;
+  // One that could not be remembered goes with the tab.
+  forget(NAME);
+  keep(NAME, key, { area: TAB });
 }

@@ -16,7 +16,7 @@ export function presetField({ current, onChoose }) {
     announce(`Settings as in “${preset.name}”.`);
   });
   const forget = textButton("Delete preset", () => {
-    if (!forgetPreset(chosen().name)) return;
+    forgetPreset(chosen().name);
     announce("Preset deleted.");
     draw(null);
     picker.focus();
@@ -24,7 +24,8 @@ export function presetField({ current, onChoose }) {
   const keep = textButton("Save as preset…", async () => {
     const name = await askForText("Keep these settings", "Name of the preset", { value: chosen()?.name ?? "" });
     if (!name || (isTaken(name) && !(await mayReplace(name)))) return;
-    if (keepPreset(name, current())) draw(name);
+    keepPreset(name, current());
+    draw(name);
   });
   let own = [];
 

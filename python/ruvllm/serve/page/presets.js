@@ -27,14 +27,14 @@ export function ownPresets() {
     .sort((a, b) => a.name.localeCompare(b.name));
 }
 
-/** Keeps settings under a name; one that has it already is replaced. Says whether the browser kept them. */
+/** Keeps settings under a name; one that has it already is replaced. */
 export function keepPreset(name, settings) {
-  return store([...ownPresets().filter((preset) => preset.name !== name), { name, settings }]);
+  store([...ownPresets().filter((preset) => preset.name !== name), { name, settings }]);
 }
 
-/** Forgets one; says whether the browser did. */
+/** Forgets one. */
 export function forgetPreset(name) {
-  return store(ownPresets().filter((preset) => preset.name !== name));
+  store(ownPresets().filter((preset) => preset.name !== name));
 }
 
 const store = (presets) => keep(NAME, JSON.stringify(presets), { wanted: "your presets" });

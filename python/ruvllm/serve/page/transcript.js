@@ -43,7 +43,8 @@ export class Transcript {
     this.#views = new Map(messages.map((message, index) => [message, views[index]]));
     this.#place([...views.map(({ node }) => node), ...(card ? [card] : [])]);
     byId("welcome").hidden = views.length > 0;
-    if (!isEdited) this.toEnd();
+    if (isEdited) this.#follow();
+    else this.toEnd();
   }
 
   // Nodes that stay are not touched: a field in one would lose the focus, and what is being composed in it.
