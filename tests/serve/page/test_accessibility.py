@@ -132,7 +132,7 @@ def test_names_and_contrast_of_what_is_not_always_there(
 
     file = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"Buy milk."}
     page.locator("#attach-files").set_input_files(file)
-    expect(page.locator(".attachment")).to_have_count(1)
+    expect(page.locator(".attachment")).to_have_text("notes.txt")
     check()
     ask("A long line.\n" * 400)
     expect(page.locator(".nearly-full")).to_be_visible()
@@ -143,6 +143,19 @@ def test_names_and_contrast_of_what_is_not_always_there(
     page.locator(".file summary").click()
     page.get_by_role("button", name="Edit the answer").click()
     check()
+    page.get_by_role("button", name="Settings").click()
+    for _ in range(2):
+        page.get_by_role("button", name="Save as preset…").click()
+        page.get_by_label("Name of the preset").fill("Mine")
+        page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog", name="Replace the preset?")).to_be_visible()
+    check()
+    page.keyboard.press("Escape")
+    page.evaluate("() => void (Storage.prototype.setItem = () => { throw new Error('It is full.'); })")
+    page.get_by_label("System prompt").fill("Be brief.")
+    expect(page.get_by_role("dialog", name="The browser does not keep your choices")).to_be_visible()
+    check()
+    page.reload()
     script.key = "sk-secret-1"
     page.evaluate("sessionStorage.setItem('ruvllm.key', 'sk-wrong')")
     page.reload()

@@ -111,7 +111,7 @@ def test_what_is_no_text_is_refused_in_a_sentence(
 
 def test_files_come_back_from_an_export(page: Page, script: Script, ask: Ask, tmp_path: Path) -> None:
     page.evaluate(DROP, [["notes.txt", "Buy milk.", "text/plain"]])
-    expect(chips(page)).to_have_count(1)
+    expect(chips(page)).to_have_text(["notes.txt"])
     ask("What is to do?")
     with page.expect_download() as download:
         page.get_by_role("button", name="Export all conversations").click()
@@ -155,3 +155,63 @@ def test_a_long_message_is_folded(page: Page, script: Script, ask: Ask) -> None:
 def test_a_short_message_is_not_folded(page: Page, ask: Ask) -> None:
     ask("Short.\nStill short.")
     expect(page.locator(".bubble button")).to_have_count(0)
+
+
+def test_a_file_with_more_backticks_than_a_function_takes_arguments(
+    page: Page, script: Script, ask: Ask
+) -> None:
+    text = "`a" * 300_000
+    page.evaluate(DROP, [["ticks.txt", text, "text/plain"]])
+    expect(chips(page)).to_have_text(["ticks.txt"])
+    ask("What is it?")
+    assert script.asked[-1]["messages"][0]["content"] == f"ticks.txt:\n```\n{text}\n```\n\nWhat is it?"
+
+
+def test_files_are_bounded_in_number_and_in_sum(page: Page) -> None:
+    page.evaluate(DROP, [[f"{number}.txt", "a", "text/plain"] for number in range(22)])
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text(
+        "“20.txt” and 1 more do not go along, as a message may have 20 files, and 2 MB in all"
+    )
+    page.keyboard.press("Escape")
+    expect(chips(page)).to_have_count(20)
+    page.reload()
+    page.evaluate(DROP, [[f"{name}.txt", "a" * 900_000, "text/plain"] for name in "abc"])
+    expect(dialog).to_contain_text("“c.txt” does not go along")
+    page.keyboard.press("Escape")
+    expect(chips(page)).to_have_text(["a.txt", "b.txt"])
+    # Taken away, they make room.
+    page.get_by_role("button", name="Remove a.txt").click()
+    page.evaluate(DROP, [["c.txt", "a" * 900_000, "text/plain"]])
+    expect(chips(page)).to_have_text(["b.txt", "c.txt"])
+
+
+def test_nothing_is_sent_while_a_file_is_being_read(page: Page, script: Script, send: Ask, ask: Ask) -> None:
+    page.evaluate("""() => {
+      const read = File.prototype.arrayBuffer;
+      const held = new Promise((resolve) => (window.letGo = resolve));
+      File.prototype.arrayBuffer = async function () {
+        await held;
+        return read.call(this);
+      };
+    }""")
+    page.evaluate(DROP, [["slow.txt", "late", "text/plain"]])
+    expect(chips(page)).to_have_text(["slow.txt (being read…)"])
+    send("What is it?")
+    expect(page.locator("#announcements")).to_contain_text("still being read")
+    expect(page.get_by_role("button", name="Send")).to_be_disabled()
+    expect(page.get_by_label("Your message", exact=True)).to_have_value("What is it?")
+    assert script.asked == []
+    page.evaluate("window.letGo()")
+    expect(chips(page)).to_have_text(["slow.txt"])
+    ask("What is it?")
+    assert script.asked[-1]["messages"][0]["content"] == "slow.txt:\n```\nlate\n```\n\nWhat is it?"
+
+
+def test_copying_a_message_that_is_only_files_gives_these(page: Page) -> None:
+    page.evaluate(DROP, [["notes.txt", "Buy milk.", "text/plain"]])
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator(".answer .markdown")).to_have_text("Hello.")
+    page.get_by_role("button", name="Copy the message").click()
+    expect(page.locator("#announcements")).to_have_text("Copied.")
+    assert page.evaluate("navigator.clipboard.readText()") == "notes.txt:\n```\nBuy milk.\n```"

@@ -24,6 +24,8 @@ export class AnswerView {
   #calls = element("div", { class: "calls" });
   #below = element("div", { class: "below" });
   #frame = null;
+  #editor = null;
+  #editButton = null;
 
   constructor(message) {
     this.#message = message;
@@ -47,6 +49,11 @@ export class AnswerView {
     this.#waiting.hidden = hasBegun(this.#message);
   }
 
+  /** Whether its text is being changed. */
+  get isEdited() {
+    return this.#editor !== null;
+  }
+
   /** Draws the message for good, with what can be done with it: `versions` of it, and the handlers of its buttons. */
   finish(versions, { onAgain, onGoOn, onVersion, onTaught, onEdit, onDelete }) {
     if (this.#frame !== null) cancelAnimationFrame(this.#frame);
@@ -56,12 +63,12 @@ export class AnswerView {
     this.node.removeAttribute("aria-busy");
     this.#text.classList.remove("writing");
     const feedback = this.#message.completionId ? new FeedbackView(this.#message, onTaught) : null;
-    const edit = iconButton("edit", "Edit the answer", () => this.#edit(onEdit, edit));
+    this.#editButton = iconButton("edit", "Edit the answer", () => this.#edit(onEdit));
     const actions = element("div", { class: "actions", role: "group", "aria-label": "This answer" },
       copyButton("Copy the answer", () => partThinking(this.#message).said),
       iconButton("again", "Answer again", onAgain),
       onGoOn && iconButton("forward", "Go on with this answer", onGoOn),
-      edit,
+      this.#editButton,
       iconButton("bin", "Delete the answer", onDelete),
       feedback?.buttons,
       versionSwitch("answer", versions, this.#message, onVersion));
@@ -75,18 +82,23 @@ export class AnswerView {
     );
   }
 
-  #edit(onEdit, button) {
+  #edit(onEdit) {
     const show = (isEdited) => [this.#text, this.#below].forEach((part) => (part.hidden = isEdited));
     const onCancel = () => {
-      editor.node.remove();
+      this.#editor.node.remove();
+      this.#editor = null;
       show(false);
-      button.focus();
+      this.#editButton.focus();
     };
-    const options = { label: "The answer, edited", confirm: "Keep", sendsOnEnter: false, onDone: onEdit, onCancel };
-    const editor = messageEditor(partThinking(this.#message).said, options);
+    const onDone = (text) => {
+      this.#editor = null;
+      onEdit(text);
+    };
+    const options = { label: "The answer, edited", confirm: "Keep", sendsOnEnter: false, onDone, onCancel };
+    this.#editor = messageEditor(partThinking(this.#message).said, options);
     show(true);
-    this.node.append(editor.node);
-    editor.focus();
+    this.node.append(this.#editor.node);
+    this.#editor.focus();
   }
 
   #draw(complete) {

@@ -50,10 +50,10 @@ const composer = new Composer({
 });
 const list = new ConversationList({
   isWriting: (id) => chat.isWritingIn(id),
-  find: (text) => store.find(text),
+  find: (text, where) => store.find(text, where),
   onRename: rename,
   onRemove: remove,
-  onSave: async ({ id }) => saveAsMarkdown(await wholeConversation(id)),
+  onSave: saveOne,
 });
 let toldThatNothingIsKept = false;
 
@@ -70,7 +70,17 @@ async function changed() {
   list.show(await store.heads(), current.id);
 }
 
-const wholeConversation = async (id) => (id === chat.current.id ? chat.current : store.load(id));
+// What is being written is ahead of what is kept, and would be put over it.
+async function wholeConversation(id) {
+  const found = chat.held(id) ?? (await store.load(id));
+  if (!found) tell("The conversation is gone", "It was deleted meanwhile, maybe in another tab.");
+  return found;
+}
+
+async function saveOne({ id }) {
+  const conversation = await wholeConversation(id);
+  if (conversation) saveAsMarkdown(conversation);
+}
 
 function cannotKeep(error) {
   if (toldThatNothingIsKept) return;
@@ -106,8 +116,16 @@ async function rename({ id, title }) {
   const wanted = await askForText("Rename the conversation", "Title", { value: title });
   if (!wanted) return;
   const conversation = await wholeConversation(id);
+  if (!conversation) {
+    changed();
+    return;
+  }
   Object.assign(conversation, { title: wanted, named: true });
-  await store.save(conversation);
+  try {
+    await store.save(conversation);
+  } catch (error) {
+    cannotKeep(error);
+  }
   changed();
 }
 

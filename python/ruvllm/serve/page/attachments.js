@@ -4,12 +4,13 @@ import { announce } from "./announce.js";
 import { iconButton } from "./buttons.js";
 import { tell } from "./dialogs.js";
 import { byId, element } from "./dom.js";
-import { readTextFile } from "./text_files.js";
+import { readTextFile, withinLimits } from "./text_files.js";
 
 /** `onChange()` after files came or went. */
 export class Attachments {
   #list = byId("attachments");
   #files = [];
+  #reading = [];
   #onChange;
 
   constructor(onChange) {
@@ -34,19 +35,29 @@ export class Attachments {
     return this.#files.length === 0;
   }
 
-  /** Gives the files away. */
+  /** Whether one is still being read: without it the message would not be what it is meant to be. */
+  get isReading() {
+    return this.#reading.length > 0;
+  }
+
+  /** Gives the files away, {name, text} each. */
   take() {
-    const files = this.#files;
+    const files = this.#files.map(({ name, text }) => ({ name, text }));
     this.#set([]);
     return files;
   }
 
   async #add(files) {
-    const results = await Promise.allSettled(files.map(readTextFile));
+    const { taken, reason } = withinLimits(files, [...this.#files, ...this.#reading]);
+    this.#reading.push(...taken);
+    this.#draw();
+    const results = await Promise.allSettled(taken.map(readTextFile));
+    this.#reading = this.#reading.filter((file) => !taken.includes(file));
     const read = results.filter(({ status }) => status === "fulfilled").map(({ value }) => value);
     const refused = results.filter(({ status }) => status === "rejected").map(({ reason }) => reason.message);
+    if (reason) refused.push(reason);
+    this.#set([...this.#files, ...read]);
     if (read.length) {
-      this.#set([...this.#files, ...read]);
       announce(`Attached: ${read.map(({ name }) => name).join(", ")}`);
     }
     if (refused.length) tell("Not attached", refused.join("\n"));
@@ -55,8 +66,15 @@ export class Attachments {
 
   #set(files) {
     this.#files = files;
-    this.#list.hidden = this.isEmpty;
-    this.#list.replaceChildren(...files.map((file) => this.#item(file)));
+    this.#draw();
+  }
+
+  #draw() {
+    const reading = this.#reading.map(({ name }) => {
+      return element("li", { class: "attachment" }, element("span", {}, `${name} (being read…)`));
+    });
+    this.#list.hidden = this.isEmpty && !this.isReading;
+    this.#list.replaceChildren(...this.#files.map((file) => this.#item(file)), ...reading);
     this.#onChange();
   }
 

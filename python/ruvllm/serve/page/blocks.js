@@ -17,8 +17,11 @@ const INDENTED = /^ {4}/;
 
 const isBlank = (line) => line.trim() === "";
 
-/** The blocks of these lines, each with `start`, the index of its first line. */
-export function parseBlocks(lines, depth = 0) {
+/**
+ * The blocks of these lines, each with `start`, the index of its first line. More lines may follow unless the text is
+ * `complete`.
+ */
+export function parseBlocks(lines, complete, depth = 0) {
   const expanded = lines.map(expandIndent);
   const blocks = [];
   for (let at = 0; at < lines.length; ) {
@@ -26,7 +29,7 @@ export function parseBlocks(lines, depth = 0) {
       at += 1;
       continue;
     }
-    const { block, next } = readBlock(expanded, at, depth, lines);
+    const { block, next } = readBlock(expanded, at, { complete, depth, raw: lines });
     blocks.push({ ...block, start: at });
     at = next;
   }
@@ -42,19 +45,19 @@ function expandIndent(line) {
   return expanded + line.slice(indent.length);
 }
 
-function readBlock(lines, at, depth, raw) {
+function readBlock(lines, at, { complete, depth, raw }) {
   const line = lines[at];
   if (INDENTED.test(line)) return readIndentedCode(lines, at);
   if (FENCE.test(line)) return readFence(lines, at, raw);
   if (HEADING.test(line)) return readHeading(line, at);
   if (RULE.test(line)) return { block: { type: "rule" }, next: at + 1 };
-  const formula = formulaLines(lines, at);
+  const formula = formulaLines(lines, at, complete);
   if (formula) return { block: { type: "formula", ...formula, isDisplay: true }, next: formula.next };
   if (depth < MAX_DEPTH) {
-    if (QUOTE.test(line)) return readQuote(lines, at, depth);
-    if (ITEM.test(line)) return readList(lines, at, depth);
+    if (QUOTE.test(line)) return readQuote(lines, at, complete, depth);
+    if (ITEM.test(line)) return readList(lines, at, complete, depth);
   }
-  return isTable(lines, at) ? readTable(lines, at) : readParagraph(lines, at);
+  return isTable(lines, at) ? readTable(lines, at, complete) : readParagraph(lines, at, complete);
 }
 
 function readHeading(line, at) {
@@ -88,12 +91,12 @@ function closesFence(line, fence) {
 }
 
 // Whether a line begins a block even though a paragraph is open above it.
-function interrupts(lines, at) {
+function interrupts(lines, at, complete) {
   const line = lines[at];
   if (FENCE.test(line) || HEADING.test(line) || RULE.test(line) || QUOTE.test(line)) return true;
   const item = ITEM.exec(line);
   if (item) return !isBlank(item[6] ?? "") && (item[3] === undefined || Number(item[3]) === 1);
-  return isTable(lines, at) || formulaLines(lines, at) !== null;
+  return isTable(lines, at) || formulaLines(lines, at, complete) !== null;
 }
 
 // Follows the lines inside a quote or a list item: whether the next one may go on lazily, without the mark.
@@ -119,26 +122,30 @@ class Container {
     this.inParagraph = !ends && !isCode;
   }
 
-  takesLazily(lines, at) {
-    return this.inParagraph && !isBlank(lines[at]) && !interrupts(lines, at) && !ITEM.test(lines[at]);
+  takesLazily(lines, at, complete) {
+    return this.inParagraph && !isBlank(lines[at]) && !interrupts(lines, at, complete) && !ITEM.test(lines[at]);
   }
 }
 
-function readQuote(lines, at, depth) {
+function readQuote(lines, at, complete, depth) {
   const container = new Container();
   let end = at;
   for (; end < lines.length; end += 1) {
     if (QUOTE.test(lines[end])) container.add(lines[end].replace(QUOTE, ""));
-    else if (container.takesLazily(lines, end)) container.add(lazy(lines[end]));
+    else if (container.takesLazily(lines, end, complete)) container.add(lazy(lines[end]));
     else break;
   }
-  return { block: { type: "quote", blocks: parseBlocks(container.inside, depth + 1) }, next: end };
+  const blocks = parseBlocks(container.inside, complete || hasEnded(lines, end), depth + 1);
+  return { block: { type: "quote", blocks }, next: end };
 }
+
+// Whether what ends before this line can get no more lines; an empty last line may still become another one.
+const hasEnded = (lines, end) => end < lines.length - (isBlank(lines.at(-1)) ? 1 : 0);
 
 // A line that goes on lazily is text whatever it looks like: as an underline it must not make a heading.
 const lazy = (line) => (UNDERLINE.test(line) ? line.trim().replace(/^[=-]/, "\\$&") : line.trimStart());
 
-function readList(lines, at, depth) {
+function readList(lines, at, complete, depth) {
   const first = ITEM.exec(lines[at]);
   const sign = first[4] ?? first[2];
   const items = [];
@@ -147,8 +154,8 @@ function readList(lines, at, depth) {
   while (end < lines.length) {
     const found = RULE.test(lines[end]) ? null : ITEM.exec(lines[end]);
     if (!found || (found[4] ?? found[2]) !== sign) break;
-    const item = readItem(lines, end, found);
-    const blocks = parseBlocks(item.inside, depth + 1);
+    const item = readItem(lines, end, found, complete);
+    const blocks = parseBlocks(item.inside, complete || hasEnded(lines, item.next), depth + 1);
     items.push(blocks);
     let after = item.next;
     while (after < lines.length && isBlank(lines[after])) after += 1;
@@ -166,7 +173,7 @@ function continuesList(line, sign) {
   return found !== null && (found[4] ?? found[2]) === sign;
 }
 
-function readItem(lines, at, [, indent, mark, , , spaces, rest]) {
+function readItem(lines, at, [, indent, mark, , , spaces, rest], complete) {
   const padding = spaces === undefined || isBlank(rest) || spaces.length > 4 ? 1 : spaces.length;
   const width = indent.length + mark.length + padding;
   const inner = new RegExp(`^ {${width}}`);
@@ -178,7 +185,7 @@ function readItem(lines, at, [, indent, mark, , , spaces, rest]) {
     // An item may begin with one empty line, not with two.
     if (isBlank(line) && end === at + 1 && isBlank(container.inside[0])) break;
     if (isBlank(line) || inner.test(line)) container.add(line.slice(width));
-    else if (container.takesLazily(lines, end)) container.add(lazy(line));
+    else if (container.takesLazily(lines, end, complete)) container.add(lazy(line));
     else break;
   }
   while (end > at + 1 && isBlank(lines[end - 1])) {
@@ -205,7 +212,7 @@ function cells(line) {
   return inside.split(/(?<!\\)\|/).map((cell) => cell.trim().replaceAll("\\|", "|"));
 }
 
-function readTable(lines, at) {
+function readTable(lines, at, complete) {
   const head = cells(lines[at]);
   const alignments = cells(lines[at + 1]).map((cell) => {
     if (cell.endsWith(":")) return cell.startsWith(":") ? "center" : "right";
@@ -213,7 +220,7 @@ function readTable(lines, at) {
   });
   const rows = [];
   let end = at + 2;
-  while (end < lines.length && !isBlank(lines[end]) && !beginsOther(lines, end)) {
+  while (end < lines.length && !isBlank(lines[end]) && !beginsOther(lines, end, complete)) {
     const row = cells(lines[end]);
     rows.push(head.map((_, column) => row[column] ?? ""));
     end += 1;
@@ -221,13 +228,13 @@ function readTable(lines, at) {
   return { block: { type: "table", head, alignments, rows }, next: end };
 }
 
-function beginsOther(lines, at) {
+function beginsOther(lines, at, complete) {
   const line = lines[at];
   const isOther = [FENCE, HEADING, RULE, QUOTE, INDENTED, ITEM].some((pattern) => pattern.test(line));
-  return isOther || formulaLines(lines, at) !== null;
+  return isOther || formulaLines(lines, at, complete) !== null;
 }
 
-function readParagraph(lines, at) {
+function readParagraph(lines, at, complete) {
   let end = at + 1;
   while (end < lines.length && !isBlank(lines[end])) {
     const underline = UNDERLINE.exec(lines[end]);
@@ -235,7 +242,7 @@ function readParagraph(lines, at) {
       const level = underline[1][0] === "=" ? 1 : 2;
       return { block: { type: "heading", level, text: joined(lines, at, end) }, next: end + 1 };
     }
-    if (interrupts(lines, end)) break;
+    if (interrupts(lines, end, complete)) break;
     end += 1;
   }
   return { block: { type: "paragraph", text: joined(lines, at, end) }, next: end };

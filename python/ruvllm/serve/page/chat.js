@@ -58,6 +58,11 @@ export class Chat {
     return this.#runs.has(id);
   }
 
+  /** A conversation that is shown or being written in, as it is now; null for any other. */
+  held(id) {
+    return id === this.current.id ? this.current : (this.#runs.get(id)?.conversation ?? null);
+  }
+
   /** Shows a kept conversation; says whether there is one with that id. */
   async open(id) {
     const conversation = this.#runs.get(id)?.conversation ?? (await this.#store.load(id));
@@ -121,9 +126,9 @@ export class Chat {
     await this.#end(conversation.id);
     conversation.leaf = parent;
     this.#troubles.delete(conversation.id);
-    const messages = requestMessages(conversation, shownMessages(conversation));
+    const asked = shownMessages(conversation);
     const message = addMessage(conversation, parent, { role: "assistant", content: "", thinking: "", finish: null });
-    await this.#write(conversation, message, messages);
+    await this.#write(conversation, message, asked);
   }
 
   // Goes on with an answer that ended early: a last message of the assistant's is what the model continues.
@@ -131,7 +136,7 @@ export class Chat {
     await this.#end(conversation.id);
     this.#troubles.delete(conversation.id);
     Object.assign(message, { finish: null, completionId: null, taught: null });
-    await this.#write(conversation, message, requestMessages(conversation, shownMessages(conversation)));
+    await this.#write(conversation, message, shownMessages(conversation));
   }
 
   // What the user makes of an answer stands beside it, as another answer would: nothing is lost.
@@ -165,18 +170,20 @@ export class Chat {
     this.#keep(conversation);
   }
 
-  async #write(conversation, message, messages) {
+  async #write(conversation, message, asked) {
     const run = { conversation, message, abort: new AbortController(), saved: Date.now(), ended: null };
     this.#runs.set(conversation.id, run);
     if (conversation === this.current) this.#draw();
     this.#keep(conversation);
-    run.ended = this.#follow(run, messages).then(() => null, (error) => this.#takeFailure(run, error))
+    run.ended = this.#follow(run, asked).then(() => null, (error) => this.#takeFailure(run, error))
       .then((trouble) => this.#putAway(run, trouble));
     const trouble = await run.ended;
     if (trouble) await this.#recover(conversation, trouble);
   }
 
-  async #follow(run, messages) {
+  // The request is made in here, so that whatever goes wrong with it is shown like what goes wrong later.
+  async #follow(run, asked) {
+    const messages = requestMessages(run.conversation, asked);
     const model = await this.#hooks.model();
     const request = { model, messages, ...samplingFields(run.conversation.settings) };
     this.#tellWaiting(run, model);

@@ -66,6 +66,10 @@ export class Composer {
   }
 
   #submit() {
+    if (this.#attachments.isReading) {
+      announce("A file is still being read. Send once it is there.");
+      return;
+    }
     if (this.#isEmpty) return;
     if (this.#isWriting) {
       announce("An answer is still being written. Escape stops it.");
@@ -81,6 +85,6 @@ export class Composer {
   #fit() {
     this.#field.style.height = "auto";
     this.#field.style.height = `${this.#field.scrollHeight}px`;
-    this.#send.disabled = this.#isEmpty;
+    this.#send.disabled = this.#isEmpty || this.#attachments.isReading;
   }
 }

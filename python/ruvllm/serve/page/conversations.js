@@ -48,13 +48,18 @@ export class Conversations {
     return this.#database ? this.#read(BODIES, (store) => store.getAll()) : [...this.#loose.values()];
   }
 
-  /** Those in which a text stands: a map of ids to what is around it. */
-  async find(wanted) {
+  /** Those in which a text stands: a map of ids to what is around it. Looks into those of `ids`, or into all. */
+  async find(wanted, { ids = null, signal }) {
     const found = new Map();
-    await this.#each((conversation) => {
+    const look = (conversation) => {
       const excerpt = excerptOf(conversation, wanted);
       if (excerpt !== null) found.set(conversation.id, excerpt);
-    });
+    };
+    if (ids === null) await this.#each(look, signal);
+    for (const id of ids ?? []) {
+      const conversation = signal.aborted ? null : await this.load(id);
+      if (conversation) look(conversation);
+    }
     return found;
   }
 
@@ -79,7 +84,7 @@ export class Conversations {
   }
 
   // One after the other: all of them at once might be more than there is room for.
-  #each(visit) {
+  #each(visit, signal) {
     if (!this.#database) {
       for (const conversation of this.#loose.values()) visit(conversation);
       return Promise.resolve();
@@ -89,7 +94,7 @@ export class Conversations {
       request.onerror = () => reject(request.error);
       request.onsuccess = () => {
         const cursor = request.result;
-        if (!cursor) {
+        if (!cursor || signal.aborted) {
           resolve();
           return;
         }

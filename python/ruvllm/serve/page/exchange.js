@@ -33,12 +33,18 @@ async function exportAll(store) {
 }
 
 async function importFile(store, file, onImported) {
+  let conversations = [];
+  let numSaved = 0;
   try {
-    const conversations = readArchive(await file.text());
-    for (const conversation of conversations) await store.save(conversation);
-    announce(`${conversations.length} conversations imported.`);
+    conversations = readArchive(await file.text());
+    for (const conversation of conversations) {
+      await store.save(conversation);
+      numSaved += 1;
+    }
+    announce(`${numSaved} conversations imported.`);
   } catch (error) {
-    tell("Nothing was imported", error.message);
+    const some = `Only ${numSaved} of ${conversations.length} conversations were imported`;
+    tell(numSaved ? some : "Nothing was imported", error?.message ?? "The browser gives no reason.");
   }
   onImported();
 }

@@ -17,13 +17,16 @@ export function copyFormulasAsWritten() {
     const box = element("div", { class: "visually-hidden", "aria-hidden": "true" });
     box.append(copied);
     event.clipboardData.setData("text/html", new XMLSerializer().serializeToString(box));
-    for (const formula of formulas) formula.replaceWith(formula.getAttribute("data-written"));
+    for (const formula of formulas) formula.replaceWith(writtenOf(formula));
     // Only what is part of the page has a text with its line ends.
     document.body.append(box);
     event.clipboardData.setData("text/plain", box.innerText);
     box.remove();
   });
 }
+
+// On the page it has no line ends of its own: those that nobody saw must not come along.
+const writtenOf = (formula) => formula.getAttribute("data-written").replace(/\s+/g, " ");
 
 // A half of a formula cannot be given back: one that is touched comes whole.
 function withWholeFormulas(selected) {

@@ -11,6 +11,8 @@ import { FormulaError, tokensOf } from "./formula_tokens.js";
 import { operator, row, tableOf } from "./formula_tree.js";
 
 const MAX_DEPTH = 60;
+// What is not seen is copied all the same: so it may hold a few signs, and no message.
+const MAX_HIDDEN = 20;
 const SIZES = { big: 1.2, Big: 1.8, bigg: 2.4, Bigg: 3 };
 const FRACTIONS = new Map(Object.entries({
   frac: {}, dfrac: { isLarge: true }, cfrac: { isLarge: true }, tfrac: { isLarge: false }, binom: { isBinomial: true },
@@ -32,8 +34,13 @@ const INTEGRAL_SIGNS = new Set(INTEGRALS.values());
 const ROW_GAP = /^\[-?\d*\.?\d+ ?(?:pt|em|ex|cm|mm)\]/;
 
 /** The tree of a formula, a row. Throws a FormulaError where there is anything that it does not know. */
-export function readFormula(source) {
-  const rows = new Reader(source).rows((token) => token === null);
+export function readFormula(source, isDisplay) {
+  return readWithin(source, { isDisplay, numHidden: 0 });
+}
+
+// `whole` is what all parts of one formula share, those among its words too.
+function readWithin(source, whole) {
+  const rows = new Reader(source, whole).rows((token) => token === null);
   if (rows.some(({ cells }) => cells.length > 1)) throw new FormulaError("a & outside of a table");
   // Lines without a surrounding are what a display often holds: they stand below each other.
   return rows.length === 1 ? rows[0].cells[0] : row([tableOf("gathered", rows)]);
@@ -43,9 +50,11 @@ class Reader {
   #tokens;
   #depth = 0;
   #hand = null;
+  #whole;
 
-  constructor(source) {
+  constructor(source, whole) {
     this.#tokens = tokensOf(source);
+    this.#whole = whole;
   }
 
   /** Rows of cells, up to a token that `ends` them: {cells, ruledAbove, ruledBelow} each. */
@@ -193,7 +202,18 @@ class Reader {
     optional: () => this.#optional(),
     atom: () => (this.#tokens.peek() === null ? null : this.#atom()),
     rows: (ends) => this.rows(ends),
+    hidden: (take) => this.#hidden(take),
+    isDisplay: () => this.#whole.isDisplay,
   };
+
+  // What `take` reads is not shown.
+  #hidden(take) {
+    const start = this.#tokens.at;
+    const found = take();
+    this.#whole.numHidden += this.#tokens.at - start;
+    if (this.#whole.numHidden > MAX_HIDDEN) throw new FormulaError("too much that is not seen");
+    return found;
+  }
 
   #arrow(sign) {
     const below = this.#optional();
@@ -213,7 +233,7 @@ class Reader {
     const parts = this.#tokens.takeGroup().split(/(?<!\\)\$/);
     if (parts.length % 2 === 0) throw new FormulaError("a $ without its other");
     return row(parts.map((part, index) => {
-      if (index % 2) return readFormula(part);
+      if (index % 2) return readWithin(part, this.#whole);
       if (/[\\{}]/.test(part.replace(ESCAPED, ""))) throw new FormulaError("a command among words");
       return { type: "text", text: part.replace(ESCAPED, (_, sign) => (sign === "," ? " " : sign)), look };
     }));

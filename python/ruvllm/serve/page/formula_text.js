@@ -10,9 +10,10 @@ const ENDINGS = { "$$": "$$", "\\[": "\\]", "\\(": "\\)" };
 const AFTER = /^[ \t]*[.,;:]?[ \t]*$/;
 // "$n$th" is a formula; "$5-$6" and "$HOME:$PATH" are none.
 const GOES_ON = /^(?!(?:th|st|nd|rd|s)(?![\p{L}\p{N}]))[\p{L}\p{N}$]/u;
-// Words beside each other, or one between two things that nothing connects: "$5, but he has 6$".
+// Words beside each other, or one between two things that nothing connects: "$5, but he has 6$". Each begins at its
+// first letter: looked for from every letter on, a long word would take the square of its length.
 const PROSE = new RegExp([
-  String.raw`\p{L}{2,}[,.;:]?\s+\p{L}{3,}`, String.raw`\p{L}{3,}[,.;:]?\s+\p{L}{2,}`,
+  String.raw`(?<!\p{L})\p{L}{2,}[,.;:]?\s+\p{L}{3,}`, String.raw`(?<!\p{L})\p{L}{3,}[,.;:]?\s+\p{L}{2,}`,
   String.raw`[\p{L}\p{N})][,.]?\s+\p{L}{2,}\s+[\p{L}\p{N}(]`,
 ].join("|"), "u");
 const NAMES =
@@ -52,9 +53,10 @@ function isMathematics(body) {
 
 /**
  * The formula that has the lines from `at` on for itself: {written, body, next, isClosed}, or null. While its end
- * has not come, and no empty line either, it may still be one: then it is not closed.
+ * has not come, and no empty line either, it may still be one: then it is not closed. Where the text is `complete`,
+ * what has no end is none.
  */
-export function formulaLines(lines, at) {
+export function formulaLines(lines, at, complete) {
   const opening = OPENS_LINE.exec(lines[at]);
   if (!opening) return null;
   const name = opening[1];
@@ -62,13 +64,13 @@ export function formulaLines(lines, at) {
   const last = Math.min(lines.length, at + MAX_LINES);
   for (let line = at; line < last; line += 1) {
     // Below a last line end nothing stands yet.
-    if (lines[line].trim() === "") return line === lines.length - 1 ? openFormula(lines, at) : null;
+    if (lines[line].trim() === "") return !complete && line === lines.length - 1 ? openFormula(lines, at) : null;
     const end = lines[line].indexOf(ending, line === at ? opening[0].length : 0);
     if (end < 0) continue;
     const after = lines[line].slice(end + ending.length);
     return AFTER.test(after) ? closedFormula(lines.slice(at, line + 1), { after, name, next: line + 1 }) : null;
   }
-  return last < lines.length ? null : openFormula(lines, at);
+  return complete || last < lines.length ? null : openFormula(lines, at);
 }
 
 function openFormula(lines, at) {

@@ -21,6 +21,11 @@ class Tokens {
     this.#source = source;
   }
 
+  /** Where the next one begins, or the space before it. */
+  get at() {
+    return this.#at;
+  }
+
   /** The next one, which stays; null at the end. */
   peek() {
     const at = this.#at;
@@ -67,7 +72,6 @@ class Tokens {
     this.#at += found.length;
     return found;
   }
-
 
   /** Takes a group in braces as it is written, without these. */
   takeGroup() {

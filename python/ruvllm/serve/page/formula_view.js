@@ -11,7 +11,7 @@ const CLOSED = new Set(["close", "bar"]);
 export function formulaNode({ written, body, isDisplay }) {
   let tree;
   try {
-    tree = readFormula(body);
+    tree = readFormula(body, isDisplay);
   } catch (error) {
     if (error instanceof FormulaError) return null;
     throw error;

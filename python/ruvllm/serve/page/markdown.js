@@ -17,7 +17,7 @@ const TASK = /^\[([ xX])\][ \t]+/;
 
 /** The nodes of a whole text. */
 export function renderMarkdown(text) {
-  return parseBlocks(text.split("\n")).map(renderBlock);
+  return parseBlocks(text.split("\n"), true).map(renderBlock);
 }
 
 /** A container whose text grows at its end. */
@@ -36,7 +36,7 @@ export class GrowingMarkdown {
     const text = complete ? whole : withoutUnclearLine(whole);
     if (!text.startsWith(this.#settledText)) this.#reset();
     const lines = text.slice(this.#settledLength).split("\n");
-    const blocks = parseBlocks(lines);
+    const blocks = parseBlocks(lines, complete);
     for (const node of this.#unsettledNodes) node.remove();
     const nodes = blocks.map(renderBlock);
     this.#container.append(...nodes);

@@ -2,6 +2,7 @@
 // several; a second choice where there are adapters on the model that is chosen.
 
 import { byId, element } from "./dom.js";
+import { keep, kept } from "./keep.js";
 import { listModels } from "./server.js";
 
 const NAME = "ruvllm.model";
@@ -32,7 +33,7 @@ export class Models {
   /** Asks the server for its models and shows them; throws a ServerError. */
   async load() {
     this.#models = await listModels();
-    const remembered = this.#models.find(({ id }) => id === localStorage.getItem(NAME));
+    const remembered = this.#models.find(({ id }) => id === kept(NAME));
     const base = remembered?.parent ?? remembered?.id;
     const models = this.#models.filter(({ parent }) => parent === null);
     this.#picker.replaceChildren(...models.map((model) => option(model.id, labelOf(model), base)));
@@ -83,7 +84,7 @@ export class Models {
   }
 
   #remember() {
-    localStorage.setItem(NAME, this.#chosen);
+    keep(NAME, this.#chosen);
   }
 
   // Those on the model that is chosen; none is a choice as well.

@@ -1,5 +1,6 @@
 // Named settings to choose from: a few of ours for sampling, and those that the user keeps in this browser.
 
+import { keep, kept } from "./keep.js";
 import { checkedSettings, FIELDS, FIRST_SETTINGS } from "./settings.js";
 
 const NAME = "ruvllm.presets";
@@ -17,7 +18,7 @@ export const BUILT_IN = [
 export function ownPresets() {
   let stored;
   try {
-    stored = JSON.parse(localStorage.getItem(NAME) ?? "[]");
+    stored = JSON.parse(kept(NAME) ?? "[]");
   } catch {
     stored = [];
   }
@@ -36,7 +37,7 @@ export function forgetPreset(name) {
   store(ownPresets().filter((preset) => preset.name !== name));
 }
 
-const store = (presets) => localStorage.setItem(NAME, JSON.stringify(presets));
+const store = (presets) => keep(NAME, JSON.stringify(presets), { wanted: "your presets" });
 
 /** What settings become by a preset. */
 export function withPreset(settings, { sampling, settings: whole }) {

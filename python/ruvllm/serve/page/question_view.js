@@ -5,6 +5,7 @@ import { iconButton } from "./buttons.js";
 import { copyButton } from "./clipboard.js";
 import { element } from "./dom.js";
 import { messageEditor } from "./message_editor.js";
+import { sentText } from "./text_files.js";
 import { versionSwitch } from "./version_switch.js";
 
 const FOLDED_FROM_CHARACTERS = 2000;
@@ -15,6 +16,7 @@ export class QuestionView {
   #message;
   #versions;
   #handlers;
+  #editor = null;
 
   constructor(message, versions, handlers) {
     this.#message = message;
@@ -24,10 +26,22 @@ export class QuestionView {
     this.#show();
   }
 
+  /** Whether its text is being changed. */
+  get isEdited() {
+    return this.#editor !== null;
+  }
+
+  /** Takes what has become of the messages around it; a field that is open stays as it is. */
+  update(versions, handlers) {
+    this.#versions = versions;
+    this.#handlers = handlers;
+    if (!this.isEdited) this.#show();
+  }
+
   #show() {
     const actions = element("div", { class: "actions", role: "group", "aria-label": "This message" },
       iconButton("edit", "Edit the message", () => this.edit()),
-      copyButton("Copy the message", () => this.#message.content),
+      copyButton("Copy the message", () => this.#message.content || sentText(this.#message)),
       versionSwitch("message", this.#versions, this.#message, this.#handlers.onVersion));
     const files = (this.#message.files ?? []).map(fileView);
     const bubble = element("div", { class: "bubble" }, ...files, ...textNodes(this.#message.content));
@@ -36,15 +50,23 @@ export class QuestionView {
 
   /** Puts a field in the place of the text. */
   edit() {
+    if (this.isEdited) {
+      this.#editor.focus();
+      return;
+    }
     const onCancel = () => {
+      this.#editor = null;
       this.#show();
       this.node.querySelector(".actions button").focus();
     };
-    const onDone = (text) => this.#handlers.onEdit(text);
+    const onDone = (text) => {
+      this.#editor = null;
+      this.#handlers.onEdit(text);
+    };
     const options = { label: "Your message, edited", confirm: "Send", sendsOnEnter: true, onDone, onCancel };
-    const editor = messageEditor(this.#message.content, options);
-    this.node.replaceChildren(editor.node);
-    editor.focus();
+    this.#editor = messageEditor(this.#message.content, options);
+    this.node.replaceChildren(this.#editor.node);
+    this.#editor.focus();
   }
 }
 

@@ -11,15 +11,27 @@ export function excerptOf(conversation, wanted) {
   for (const { content, files = [] } of conversation.messages) {
     for (const text of [content, ...files.map((file) => file.text)]) {
       const at = text.toLowerCase().indexOf(sought);
-      if (at >= 0) return around(text, at, sought.length);
+      if (at >= 0) return around(text, placeIn(text, at), placeIn(text, at + sought.length));
     }
   }
   return null;
 }
 
-function around(text, at, length) {
-  const from = Math.max(0, at - BEFORE);
-  const to = Math.min(text.length, at + length + AFTER);
+// Where in a text a place of its lower-case form is: one letter, as the Turkish İ, may become two signs.
+function placeIn(text, lowered) {
+  if (text.toLowerCase().length === text.length) return lowered;
+  let [at, passed] = [0, 0];
+  for (const character of text) {
+    if (passed >= lowered) break;
+    passed += character.toLowerCase().length;
+    at += character.length;
+  }
+  return at;
+}
+
+function around(text, start, end) {
+  const from = Math.max(0, start - BEFORE);
+  const to = Math.min(text.length, end + AFTER);
   const excerpt = text.slice(from, to).replace(/\s+/g, " ");
   return `${from ? "…" : ""}${excerpt}${to < text.length ? "…" : ""}`;
 }

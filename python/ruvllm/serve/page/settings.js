@@ -2,6 +2,7 @@
 // own choice stands. Each conversation has its settings; a new one begins with those that were used last.
 
 import { readTools } from "./calls.js";
+import { keep, kept } from "./keep.js";
 
 const NAME = "ruvllm.settings";
 const MAX_STOPS = 16;
@@ -96,7 +97,7 @@ export function samplingFields({ system, schema, ...fields }) {
 
 /** The settings that a new conversation begins with. */
 export function lastSettings() {
-  const stored = localStorage.getItem(NAME);
+  const stored = kept(NAME);
   if (stored === null) return { ...FIRST_SETTINGS };
   try {
     return checkedSettings(JSON.parse(stored));
@@ -107,5 +108,5 @@ export function lastSettings() {
 
 /** Remembers settings for the next new conversation. */
 export function rememberSettings(settings) {
-  localStorage.setItem(NAME, JSON.stringify(settings));
+  keep(NAME, JSON.stringify(settings));
 }

@@ -2,6 +2,7 @@
 
 import { iconButton } from "./buttons.js";
 import { byId, element } from "./dom.js";
+import { keep, kept } from "./keep.js";
 
 const SMALL = matchMedia("(max-width: 48rem)");
 const NAME = "ruvllm.sidebar";
@@ -25,7 +26,7 @@ export class Drawer {
   }
 
   #setUp() {
-    this.#show(!SMALL.matches && localStorage.getItem(NAME) !== "closed");
+    this.#show(!SMALL.matches && kept(NAME) !== "closed");
   }
 
   toggle() {
@@ -36,7 +37,7 @@ export class Drawer {
   set(isOpen) {
     if (isOpen === this.#isOpen) return;
     this.#show(isOpen);
-    if (!SMALL.matches) localStorage.setItem(NAME, isOpen ? "open" : "closed");
+    if (!SMALL.matches) keep(NAME, isOpen ? "open" : "closed");
     else if (isOpen) this.#sidebar.querySelector("button").focus();
     else this.#toggle.focus();
   }
@@ -65,34 +66,73 @@ export class ConversationList {
   #handlers;
   #heads = [];
   #current = null;
+  #written = new Set();
   #found = null;
-  #searches = 0;
+  #search = null;
 
-  /** `find(text)` gives a map of the conversations that have it to what is around it. */
+  /**
+   * `find(text, {ids, signal})` gives a map of the conversations that have it to what is around it; `ids` are those
+   * to look into, null for all. `isWriting(id)` says whether an answer is being written in one.
+   */
   constructor(handlers) {
     this.#handlers = handlers;
     let timer = null;
     this.#filter.addEventListener("input", () => {
       clearTimeout(timer);
-      timer = setTimeout(() => this.#search(), SEARCH_AFTER_MS);
+      timer = setTimeout(() => this.#begin(this.#filter.value.trim()), SEARCH_AFTER_MS);
     });
   }
 
   /** Shows these heads, newest first; `current` is the id of the one that is open. */
   show(heads, current) {
+    const changed = this.#changed(heads, current);
     this.#heads = heads;
     this.#current = current;
-    this.#search();
+    this.#draw();
+    if (!this.#search) return;
+    for (const id of changed) this.#search.todo.add(id);
+    this.#look(this.#search);
   }
 
-  async #search() {
-    const wanted = this.#filter.value.trim();
-    const search = (this.#searches += 1);
-    const found = wanted ? await this.#handlers.find(wanted) : null;
-    // What was typed meanwhile is looked for by now.
-    if (search !== this.#searches) return;
-    this.#found = found;
-    this.#draw();
+  // Those that may have other words than when they were shown last.
+  #changed(heads, current) {
+    const before = new Map(this.#heads.map((head) => [head.id, head]));
+    const open = [this.#current, current];
+    const written = new Set(heads.map(({ id }) => id).filter((id) => this.#handlers.isWriting(id)));
+    const maybe = new Set([...open, ...written, ...this.#written]);
+    this.#written = written;
+    const isOther = ({ id, title, updated }) => before.get(id)?.title !== title || before.get(id).updated !== updated;
+    return heads.filter((head) => maybe.has(head.id) || isOther(head)).map(({ id }) => id);
+  }
+
+  // Looks into all of them for a text; what was looked for before is given up.
+  #begin(wanted) {
+    this.#search?.stop.abort();
+    this.#search = wanted ? { wanted, stop: new AbortController(), isLooking: false, todo: null } : null;
+    if (this.#search) this.#look(this.#search);
+    else {
+      this.#found = null;
+      this.#draw();
+    }
+  }
+
+  // Looks into what is to do, all of them at first, until nothing has changed meanwhile.
+  async #look(search) {
+    if (search.isLooking) return;
+    search.isLooking = true;
+    try {
+      while (search.todo === null || search.todo.size) {
+        const ids = search.todo && [...search.todo];
+        search.todo = new Set();
+        const found = await this.#handlers.find(search.wanted, { ids, signal: search.stop.signal });
+        if (search.stop.signal.aborted) return;
+        const others = ids === null ? [] : [...(this.#found ?? [])].filter(([id]) => !ids.includes(id));
+        this.#found = new Map([...others, ...found]);
+        this.#draw();
+      }
+    } finally {
+      search.isLooking = false;
+    }
   }
 
   #draw() {

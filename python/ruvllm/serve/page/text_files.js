@@ -2,9 +2,12 @@
 // says what can be done.
 
 const MAX_BYTES = 1_000_000;
+// Of one message: what a server takes at once, and more than most models can read.
+const MAX_FILES = 20;
+const MAX_SUM_BYTES = 2_000_000;
 const KINDS = { image: "a picture", audio: "a recording", video: "a film" };
 
-/** {name, text} of a file. Throws an Error that says why not. */
+/** {name, text, size} of a file. Throws an Error that says why not. */
 export async function readTextFile(file) {
   if (file.type === "application/pdf" || /\.pdf$/i.test(file.name)) {
     const ways = "attach its text (pdftotext makes it), or paste it";
@@ -15,8 +18,30 @@ export async function readTextFile(file) {
     throw new Error(kindRefusal(file) ?? `“${file.name}” has ${size}: attach the part of it that matters.`);
   }
   const text = decoded(await bytesOf(file));
-  if (text !== null) return { name: file.name, text };
+  if (text !== null) return { name: file.name, text, size: file.size };
   throw new Error(kindRefusal(file) ?? `“${file.name}” is no text in UTF-8: save it as that, or paste its text.`);
+}
+
+/**
+ * Those of `files` that a message takes beside what it has: {taken, reason}, the reason where any was left out. Looks
+ * at sizes only, so that a whole folder's files are not read first.
+ */
+export function withinLimits(files, had) {
+  const taken = [];
+  let sum = had.reduce((before, { size }) => before + size, 0);
+  for (const file of files) {
+    // One that is too large by itself is refused for that.
+    const size = file.size > MAX_BYTES ? 0 : file.size;
+    if (had.length + taken.length >= MAX_FILES || sum + size > MAX_SUM_BYTES) continue;
+    taken.push(file);
+    sum += size;
+  }
+  if (taken.length === files.length) return { taken, reason: null };
+  const most = `a message may have ${MAX_FILES} files, and ${MAX_SUM_BYTES / 1e6} MB in all`;
+  const numLeft = files.length - taken.length;
+  const first = files.find((file) => !taken.includes(file)).name;
+  const left = numLeft === 1 ? `“${first}” does` : `“${first}” and ${numLeft - 1} more do`;
+  return { taken, reason: `${left} not go along, as ${most}: attach the parts that matter.` };
 }
 
 // Only a file that is no text is asked for its type: browsers take TypeScript for a film.
@@ -54,7 +79,9 @@ export function sentText({ content, files = [] }) {
 
 /** A fence for code that nothing in the text closes. */
 export function fenceAround(text) {
-  const longest = Math.max(2, ...(text.match(/`+/g) ?? []).map(({ length }) => length));
+  let longest = 2;
+  // One after the other: there may be more of them than a function takes arguments.
+  for (const [run] of text.matchAll(/`+/g)) longest = Math.max(longest, run.length);
   return "`".repeat(longest + 1);
 }
 

@@ -3,6 +3,7 @@
 import { announce } from "./announce.js";
 import { toolButton } from "./buttons.js";
 import { icon } from "./icons.js";
+import { forget, keep } from "./keep.js";
 
 const NAME = "ruvllm.theme";
 const THEMES = [
@@ -23,15 +24,16 @@ export function themeButton() {
   return button;
 }
 
-const current = () => THEMES.find(({ name }) => name === localStorage.getItem(NAME)) ?? THEMES[0];
+// What the page shows, also where the browser does not keep it. theme_first.js has set it on loading.
+const current = () => THEMES.find(({ name }) => name === document.documentElement.dataset.theme) ?? THEMES[0];
 
 function choose({ name }) {
   if (name === "system") {
-    localStorage.removeItem(NAME);
     delete document.documentElement.dataset.theme;
+    forget(NAME);
   } else {
-    localStorage.setItem(NAME, name);
     document.documentElement.dataset.theme = name;
+    keep(NAME, name);
   }
 }
 

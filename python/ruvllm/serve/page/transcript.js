@@ -17,6 +17,7 @@ export class Transcript {
   #handlers;
   #answer = null;
   #lastQuestion = null;
+  #views = new Map();
   #follows = true;
 
   constructor(handlers) {
@@ -37,21 +38,38 @@ export class Transcript {
     this.#answer = null;
     this.#lastQuestion = null;
     const messages = shownMessages(conversation);
-    const nodes = messages.map((message) => this.#view(conversation, message, writing, messages.at(-1)).node);
-    this.#node.replaceChildren(...nodes, ...(card ? [card] : []));
-    byId("welcome").hidden = nodes.length > 0;
-    this.toEnd();
+    const views = messages.map((message) => this.#view(conversation, message, writing, messages.at(-1)));
+    const isEdited = views.some((view) => view.isEdited);
+    this.#views = new Map(messages.map((message, index) => [message, views[index]]));
+    this.#place([...views.map(({ node }) => node), ...(card ? [card] : [])]);
+    byId("welcome").hidden = views.length > 0;
+    if (isEdited) this.#follow();
+    else this.toEnd();
+  }
+
+  // Nodes that stay are not touched: a field in one would lose the focus, and what is being composed in it.
+  #place(nodes) {
+    const staying = new Set(nodes);
+    for (const node of [...this.#node.childNodes]) if (!staying.has(node)) node.remove();
+    let next = this.#node.firstChild;
+    for (const node of nodes) {
+      if (node === next) next = next.nextSibling;
+      else this.#node.insertBefore(node, next);
+    }
   }
 
   #view(conversation, message, writing, last) {
     const siblings = versions(conversation, message);
+    // One that is being edited keeps its field when all is drawn anew: an answer may end meanwhile.
+    const edited = this.#views.get(message)?.isEdited ? this.#views.get(message) : null;
     const onVersion = (version) => this.#handlers.onVersion(version);
     if (message.role === "user") {
       const onEdit = (text) => this.#handlers.onEdit(message, text);
-      this.#lastQuestion = new QuestionView(message, siblings, { onEdit, onVersion });
+      edited?.update(siblings, { onEdit, onVersion });
+      this.#lastQuestion = edited ?? new QuestionView(message, siblings, { onEdit, onVersion });
       return this.#lastQuestion;
     }
-    const view = new AnswerView(message);
+    const view = edited ?? new AnswerView(message);
     if (message === writing) {
       this.#answer = view;
       view.refresh();
