@@ -63,7 +63,9 @@ def write(path: Path, content: bytes = b"new", **settings: bool) -> None:
 PRIVATE_WRITERS: dict[str, Callable[[Path, LLM], object]] = {
     "prefix cache": lambda path, llm: llm.prefix_cache.save(path),
     "array cache": lambda path, llm: PrefixCache().save(path),
-    "conversation": lambda path, llm: save_conversation([{"role": "user", "content": "hi"}], path),
+    "conversation": lambda path, llm: save_conversation(
+        [{"role": "user", "content": "hi"}], path, model="tiny"
+    ),
     "any": lambda path, llm: write(path),
 }
 private = pytest.mark.parametrize("writer", PRIVATE_WRITERS.values(), ids=PRIVATE_WRITERS)
