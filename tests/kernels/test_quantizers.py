@@ -32,7 +32,7 @@ def test_the_simple_ones_equal_the_package_gguf(
 ) -> None:
     # A minimum of zero may have either sign in a block with zeros of both.
     scaled = np.float32(values * np.float32(2.0**exponent)) + np.float32(0)
-    # A step so small that there is no number for its inverse, which meets zeros: the package warns and goes on.
+    # A step so small that there is no number for its inverse, which meets zeros: the package warns.
     with np.errstate(over="ignore", invalid="ignore"):
         expected = gguf.quants.quantize(scaled, gguf.GGMLQuantizationType[name])
     assert np.array_equal(kernels.quantize(name, scaled), expected.reshape(-1))
