@@ -146,18 +146,16 @@ def test_where_stdin_is_closed_no_conversation_begins(
     assert ruvllm("chat", model, "hello").stdout == "You said: hello\n"
 
 
+def with_stdin_closed(line: list[str], **settings: Any) -> "subprocess.CompletedProcess[str]":
+    command = shlex.join([sys.executable, "-m", "ruvllm", *line])
+    return subprocess.run(
+        ["sh", "-c", f"{command} <&-"], capture_output=True, text=True, timeout=50, check=False, **settings
+    )
+
+
 @pytest.mark.skipif(os.name == "nt", reason="closed by a POSIX shell")
 def test_nobody_is_asked_before_a_model_is_deleted_where_stdin_is_closed(tmp_path: Path) -> None:
-    command = shlex.join([sys.executable, "-m", "ruvllm", "rm", "smollm2-135m"])
-    environment = {**os.environ, "RUVLLM_HOME": str(tmp_path)}
-    done = subprocess.run(
-        ["sh", "-c", f"{command} <&-"],
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-        env=environment,
-    )
+    done = with_stdin_closed(["rm", "smollm2-135m"], env={**os.environ, "RUVLLM_HOME": str(tmp_path)})
     assert done.returncode == 1
     assert "smollm2-135m is not on this machine" in done.stderr
 
@@ -176,13 +174,6 @@ def test_nobody_is_asked_before_a_model_is_deleted_where_stdin_is_closed(tmp_pat
 )
 def test_what_reads_stdin_says_that_it_is_closed(tmp_path: Path, line: list[str]) -> None:
     (tmp_path / "questions.json").write_text('[{"type": "predicate", "instructions": "Is it so?"}]')
-    done = subprocess.run(
-        ["sh", "-c", f"{shlex.join([sys.executable, '-m', 'ruvllm', *line])} <&-"],
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-        cwd=tmp_path,
-    )
+    done = with_stdin_closed(line, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert "stdin is closed" in done.stderr

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.serve.page.growing import GROW
 from tests.serve.page.scripted_server import Answer, Script
-from tests.serve.page.test_formulas import FORMULAS, GROW, select, shape
+from tests.serve.page.test_formulas import FORMULAS, select, shape
 
 Ask = Callable[[str], None]
 

@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.serve.page.conftest import Watch
+from tests.serve.page.growing import GROW
 from tests.serve.page.scripted_server import Answer, Script
 
 Ask = Callable[[str], None]
@@ -187,17 +188,6 @@ def test_code_is_no_formula(bare_page: Page) -> None:
     assert "$$\nz\n$$" in shown
 
 
-GROW = """
-([text, cuts]) => import('/page/markdown.js').then(({ GrowingMarkdown, renderMarkdown }) => {
-  const grown = document.createElement('div');
-  const growing = new GrowingMarkdown(grown);
-  for (const cut of cuts) growing.update(text.slice(0, cut), false);
-  growing.update(text, true);
-  const whole = document.createElement('div');
-  whole.append(...renderMarkdown(text));
-  return [grown.innerHTML, whole.innerHTML];
-})
-"""
 PIECES = [
     "$$", "$", "\\[", "\\]", "\\(", "\\)", "x", " ", "\n", "\n\n", "\n$$\n", "\n\\[\n", "\n\\]\n", "\n- ", "a word",
     "\n\\begin{align}\n", "\n\\end{align}\n", "\\begin{gather*}", "\\end{gather*}", "^2", "\\frac{a}{b}", "5", "= 1", ".", "| a | b |\n|---|---|\n", "> ", "    ",

@@ -11,6 +11,7 @@ import textwrap
 import pytest
 from playwright.sync_api import Page
 
+from tests.serve.page.growing import GROW
 from tests.serve.page.markdown_oracle import PAGE_TREE, expected_tree, joined
 
 CASES = {
@@ -63,19 +64,6 @@ def test_random_documents_are_read_as_the_oracle_reads_them(bare_page: Page) -> 
     pairs = zip(documents, trees, strict=True)
     differing = [text for text, tree in pairs if joined(tree) != expected_tree(text)]
     assert len(differing) <= MAX_DIFFERING_SHARE * len(documents), differing[:5]
-
-
-GROW = """
-([text, cuts]) => import('/page/markdown.js').then(({ GrowingMarkdown, renderMarkdown }) => {
-  const grown = document.createElement('div');
-  const growing = new GrowingMarkdown(grown);
-  for (const cut of cuts) growing.update(text.slice(0, cut), false);
-  growing.update(text, true);
-  const whole = document.createElement('div');
-  whole.append(...renderMarkdown(text));
-  return [grown.innerHTML, whole.innerHTML];
-})
-"""
 
 
 def test_growing_text_ends_as_the_whole_does(bare_page: Page) -> None:
