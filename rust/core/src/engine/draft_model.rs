@@ -24,7 +24,6 @@ use ruvllm_kernels::KvFormat;
 const MOST_ENDED: usize = 64;
 /// What it rounds costs guesses, at most.
 const FORMAT: KvFormat = KvFormat::I8;
-
 /// Steps of the large model after which a draft model that did not pay is tried again: it may have been slow for a
 /// while, or seemed so.
 const TRIED_AGAIN_AFTER: u64 = 512;
@@ -164,6 +163,10 @@ impl DraftModel {
         let groups = self.kv.groups().count();
         let held = self.texts.get(&id).map_or(0, |text| text.blocks.rows());
         let needed = rows_for(tokens).saturating_sub(held) * groups;
+        // Mostly nothing is needed, or it is free: this is asked at every step.
+        if self.kv.free_blocks() >= needed {
+            return true;
+        }
         let ended: usize = self.ended.iter().map(|(_, text)| text.blocks.held()).sum();
         if self.kv.free_blocks() + ended >= needed {
             return true;

@@ -283,7 +283,7 @@ impl Guessing<'_> {
             if taken == 0 {
                 break;
             }
-            // Of those whose guess ends them nothing more is guessed, and what they have counts for little.
+            // Those whose guess ends them are out by now: what they gain counts for little.
             let made: Vec<_> = answers.iter().map(|one| (one.place, one.chance)).collect();
             bet.made(self.prices(), &made, taken);
         }
