@@ -73,7 +73,7 @@ def test_own_presets_are_kept_chosen_replaced_and_deleted(page: Page, script: Sc
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Replace", exact=True).click()
     expect(preset.locator("option", has_text="Pirate")).to_have_count(1)
-    assert "old pirate" in page.evaluate("localStorage.getItem('ruvllm.presets')")
+    page.wait_for_function("localStorage.getItem('ruvllm.presets').includes('old pirate')")
     page.get_by_role("button", name="Delete preset").click()
     expect(preset.locator("option", has_text="Pirate")).to_have_count(0)
     expect(system).to_have_value("You are an old pirate.")

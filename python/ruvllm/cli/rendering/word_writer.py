@@ -32,12 +32,15 @@ class WordWriter:
         self._word: list[Segment] = []
         self._word_cells = 0
         self._is_wide = False
-        self._last = ""  # the character before, with all that belongs to it
+        # The last character, which is no part of the word before it is known that nothing more belongs to it: half
+        # a flag is narrow, and a heart that a selector follows is not.
+        self._open = ""
+        self._open_style = PLAIN
 
     @property
     def is_at_beginning(self) -> bool:
         """Whether nothing stands in this line yet."""
-        return not (self._column or self._word or self._blanks)
+        return not (self._column or self._word or self._open or self._blanks)
 
     def begin_line(self, first: Sequence[Segment], hanging: Sequence[Segment]) -> None:
         """Write what stands before the words of a line, and say what stands before them where it goes on."""
@@ -50,7 +53,6 @@ class WordWriter:
             if piece.isspace():
                 self._flush()
                 self._blanks.append(Segment(piece.replace("\t", "    "), style))
-                self._last = ""
             else:
                 self._add_piece(piece, style)
 
@@ -61,40 +63,42 @@ class WordWriter:
         self._console.print()
         self._column = 0
         self._hanging = ()
-        self._last = ""
 
     def _add_piece(self, piece: str, style: Style) -> None:
         """Take a part of a word, which may begin in the middle of a character."""
         length = 0
-        while length < len(piece) and goes_on(self._last, piece[length]):
-            self._last += piece[length]
+        while length < len(piece) and goes_on(self._open, piece[length]):
+            self._open += piece[length]
             length += 1
-        if length:
-            self._add_to_character(piece[:length], style)
-        for part, is_wide in _by_width(piece[length:]):
+        rest = piece[length:]
+        if not rest:
+            return
+        self._close_character()
+        self._open = rest[-1] if rest.isascii() else list(characters_of(rest))[-1]
+        self._open_style = style
+        for part, is_wide in _by_width(rest.removesuffix(self._open)):
             self._add_to_word(part, style, is_wide=is_wide)
 
-    def _add_to_character(self, text: str, style: Style) -> None:
-        """What belongs to a character that is written already stands behind it, whatever room there is."""
-        if not self._word:
-            self._put([Segment(text, style)])
-            return
-        last = self._word[-1]
-        self._word[-1] = Segment(last.text + text, last.style)
-        self._word_cells = _cells(self._word)
+    def _close_character(self) -> None:
+        character, self._open = self._open, ""
+        for part, is_wide in _by_width(character):
+            self._add_to_word(part, self._open_style, is_wide=is_wide)
 
     def _add_to_word(self, part: str, style: Style, *, is_wide: bool) -> None:
         """Characters of two columns, as Chinese has them, are words by themselves."""
         if is_wide or self._is_wide:
-            self._flush()
+            self._write_word()
         self._word.append(Segment(part, style))
         self._word_cells += cell_len(part)
         self._is_wide = is_wide
-        self._last = part if is_wide else part[-1] if part.isascii() else list(characters_of(part))[-1]
         if not is_wide and self._word_cells >= self._console.width - _cells(self._hanging):
-            self._flush()
+            self._write_word()
 
     def _flush(self) -> None:
+        self._close_character()
+        self._write_word()
+
+    def _write_word(self) -> None:
         """Write the word that is held, in the next line where it does not fit into this one."""
         if not self._word:
             return
