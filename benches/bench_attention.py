@@ -29,7 +29,7 @@ def operations(config: kernels.AttentionConfig, pairs: int) -> int:
 
 @pytest.mark.benchmark(group="attention decode")
 @pytest.mark.parametrize("context", [512, 2048, 8192])
-@pytest.mark.parametrize("kv_format", ["int16", "int8", "k8v4", "q4"])
+@pytest.mark.parametrize("kv_format", ["int16", "int8", "k8v4", "q4", "q3"])
 @shapes
 def bench_decode(benchmark: Any, config: kernels.AttentionConfig, context: int, kv_format: str) -> None:
     """One query over blocks, which are read where they are."""

@@ -24,10 +24,10 @@ from ruvllm.engine_settings import Activations, KvFormat
 from ruvllm.kernels import PagedKvCache
 from ruvllm.runtime.kv_shape import KvShape
 
-FORMATS: tuple[KvFormat, ...] = ("int16", "int8", "k8v4", "q4")
+FORMATS: tuple[KvFormat, ...] = ("int16", "int8", "k8v4", "q4", "q3")
 EXACT: KvFormat = "f32"
 # Those that may have a tail in int8, the usual one.
-TAILED: tuple[KvFormat, ...] = ("k8v4", "q4")
+TAILED: tuple[KvFormat, ...] = ("k8v4", "q4", "q3")
 TOKENS = 4096
 DEPTH = 4000
 HAYSTACK = 3500

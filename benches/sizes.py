@@ -32,8 +32,9 @@ from ruvllm.observability.peaks import MachinePeaks, measure_peaks
 # That of the models whose shapes these are.
 VOCABULARY = 128_256
 # Bytes of a number in RuvLLM's key-value cache, and of the scale of a head's key, or value.
-NUMBER_BYTES = {"int16": 2.0, "int8": 1.0, "k8v4": 0.75, "q4": 0.5}
-SCALE_BYTES = 4.0
+NUMBER_AND_SCALE_BYTES = {
+    "int16": (2.0, 4.0), "int8": (1.0, 4.0), "k8v4": (0.75, 4.0), "q4": (0.5, 4.0), "q3": (0.375, 1.0),
+}  # fmt: skip
 CONTEXT_STEP = 256
 REMARKS = (
     "Weights are random. pp512 is a prompt of 512 tokens, tg64@2048 are 64 tokens after 2048;",
@@ -120,7 +121,8 @@ def measure(case: Case, python: Path, threads: int, options: argparse.Namespace)
 
 def cached_bytes(shape: ModelShape, kv_format: str, tokens: float) -> float:
     """What a step reads of RuvLLM's keys and values of so many tokens."""
-    number = NUMBER_BYTES[kv_format] + SCALE_BYTES / shape.head_dim
+    of_number, of_scale = NUMBER_AND_SCALE_BYTES[kv_format]
+    number = of_number + of_scale / shape.head_dim
     return shape.cached_numbers * number * tokens
 
 
@@ -189,7 +191,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--threads", nargs="+", type=int, help="of both engines; else what RuvLLM would take")
     parser.add_argument("--repeat", type=int, default=5, help="pairs of runs")
     parser.add_argument("--vocabulary", type=int, default=VOCABULARY, help="tokens of the models")
-    parser.add_argument("--kv-format", choices=list(NUMBER_BYTES), default="int16", help="of RuvLLM's cache")
+    parser.add_argument(
+        "--kv-format", choices=list(NUMBER_AND_SCALE_BYTES), default="int16", help="of RuvLLM's cache"
+    )
     parser.add_argument("--isa", help="of RuvLLM; else the best")
     parser.add_argument("--build", choices=BUILDS, default="native", help="of llama.cpp")
     parser.add_argument("--peer-python", type=Path, help="an interpreter that has llama_cpp already")

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 Activations: TypeAlias = Literal["auto", "f32"]
-KvFormat: TypeAlias = Literal["auto", "int16", "f32", "int8", "k8v4", "q4"]
+KvFormat: TypeAlias = Literal["auto", "int16", "f32", "int8", "k8v4", "q4", "q3"]
 KvTailFormat: TypeAlias = Literal["int8", "int16", "f32"]
 KvFormats: TypeAlias = tuple[KvFormat, int | None, KvTailFormat | None]
 """How the key-value cache is kept: its format, tokens of its tail, and the tail's format."""
@@ -143,14 +143,14 @@ class EngineSettings:
         "auto",
         "How the key-value cache stores numbers: `int16`, which is as exact as f16, `f32`, `int8`, which is "
         "half as large and rounds a little, `k8v4`, keys of 8 and values of 4 bits, which is a quarter "
-        "smaller again and rounds more, or `q4`, 4 bits for all but the last tokens, less than a third of a "
-        "long context; "
+        "smaller again and rounds more, or `q4` or `q3`, 4 or 3 bits for all but the last tokens, less than "
+        "a third or a quarter of a long context; "
         "`auto` is int16, or f32 where weights or activations are.",
     )
     kv_tail: int | None = setting(
         None,
         "How many of the last tokens the key-value cache keeps in more bits besides; by default 128 with "
-        "`q4`, and none with the others.",
+        "`q4`, 96 with `q3`, and none with the others.",
         bounds=0,
     )
     kv_tail_format: KvTailFormat | None = setting(

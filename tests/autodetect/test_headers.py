@@ -19,7 +19,7 @@ def check(path: Path) -> None:
         loaded = _native.Model.load(str(path), threads=1, activations=activations)
         for name in ("architecture", "name", "quantization", "sizes", "num_layers", "heads", "max_context"):
             assert getattr(header, name) == getattr(loaded, name)
-        for kv_format in ("auto", "f32", "int16", "int8", "k8v4", "q4"):
+        for kv_format in ("auto", "f32", "int16", "int8", "k8v4", "q4", "q3"):
             formats = (kv_format, None, None)
             assert header.kv_shape(formats) == loaded.kv_shape(formats)
         tensors = [StoredTensor(*one) for one in header.tensors()]

@@ -13,7 +13,14 @@ from ruvllm.runtime.configuration import ConfiguredSettings, settings_from
 
 GB = 10**9
 # Bytes of a value in a key-value block: those of an 8B, 16 tokens of 2 * 8 heads of 128 in 32 layers.
-BLOCK = {"f32": 4 * 1_064_960, "int16": 2 * 1_064_960, "int8": 1_081_344, "k8v4": 819_200, "q4": 557_056}
+BLOCK = {
+    "f32": 4 * 1_064_960,
+    "int16": 2 * 1_064_960,
+    "int8": 1_081_344,
+    "k8v4": 819_200,
+    "q4": 557_056,
+    "q3": 401_408,
+}
 MIXTURES = {"Q8_0": 8.6, "Q6_K": 6.6, "Q5_K_M": 5.8, "Q4_K_M": 5.0, "Q4_0": 4.6, "Q3_K_M": 4.8}
 FREE = settings_from(None, EngineSettings())
 
@@ -93,11 +100,13 @@ def test_what_costs_quality_is_spoken_of_and_never_chosen() -> None:
     assert (best.kv_format, best.roomier_format) == ("int8", "k8v4")
     assert chosen(model_of(5), 30).roomier_format is None
     assert chosen(model_of(5), 16).roomier_format == "q4"
-    assert chosen(model_of(5), 12).roomier_format is None
+    assert chosen(model_of(5), 12).roomier_format == "q3"
+    assert chosen(model_of(5), 11).roomier_format is None
     # Where a model cannot have it, nobody speaks of it.
     model = model_of(5)
-    without = replace(model, kv_shapes={name: one for name, one in model.kv_shapes.items() if name != "q4"})
-    assert chosen(without, 16).roomier_format is None
+    few_bits = ("q4", "q3")
+    kept = {name: one for name, one in model.kv_shapes.items() if name not in few_bits}
+    assert chosen(replace(model, kv_shapes=kept), 16).roomier_format is None
     assert chosen(model_of(5), 20, kv_format="k8v4").kv_format == "k8v4"
 
 
@@ -140,6 +149,7 @@ MODELS = st.builds(
                 "int8": 16 * token + 64,
                 "k8v4": 12 * token + 64,
                 "q4": 8 * token + 64,
+                "q3": 6 * token + 64,
             },
             kv_format,
         ),
@@ -157,7 +167,7 @@ SETTINGS = st.builds(
     ),
     st.none() | st.integers(1, 1 << 20),
     st.none() | st.integers(1, 50 * GB),
-    st.sampled_from(["auto", "int16", "int8", "k8v4", "q4"]),
+    st.sampled_from(["auto", "int16", "int8", "k8v4", "q4", "q3"]),
 )
 
 

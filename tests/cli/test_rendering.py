@@ -130,7 +130,9 @@ def test_a_line_does_not_break_within_a_character(character: str, columns: int) 
 @example("aaaaa\u72fca\U0001f1e9\U0001f1e9", 9)  # half a flag is narrow, a flag is wide
 @example("aaaaaaa \u2764\ufe0fb", 9)  # and so is a heart by what follows it
 @given(
-    st.text(alphabet="ab \u72fc\u0301\u200d\ufe0f\u2764\U0001f468\U0001f3fd\U0001f1e9", max_size=50).map(str.strip),
+    st.text(alphabet="ab \u72fc\u0301\u200d\ufe0f\u2764\U0001f468\U0001f3fd\U0001f1e9", max_size=50).map(
+        str.strip
+    ),
     st.integers(9, 25),
 )
 def test_characters_come_whole_however_they_are_cut(text: str, columns: int) -> None:

@@ -130,7 +130,7 @@ def test_all_of_them_reach_what_is_served(
     [
         (
             ["complete", "x", "--kv-format", "q5"],
-            "kv_format is 'q5'; it must be one of auto, int16, f32, int8, k8v4, q4",
+            "kv_format is 'q5'; it must be one of auto, int16, f32, int8, k8v4, q4, q3",
         ),
         (["complete", "x", "--activations", "int4"], "activations is 'int4'"),
         (["serve", "--stream-interval", "2"], "stream_interval is 2.0; it must be between 0 and 1"),

@@ -40,7 +40,9 @@ def off(path: Path, kv_format: str, tail: int | None = None) -> float:
     return float(np.abs(logits[1] - logits[0]).max() / np.abs(logits[0]).max())
 
 
-@pytest.mark.parametrize(("kv_format", "tail"), [("int8", None), ("k8v4", None), ("q4", 0), ("q4", 64)])
+@pytest.mark.parametrize(
+    ("kv_format", "tail"), [("int8", None), ("k8v4", None), ("q4", 0), ("q4", 64), ("q3", 64)]
+)
 def test_a_large_bias_costs_no_more_than_a_small_one(biased: Path, kv_format: str, tail: int | None) -> None:
     usual, large = off(SOURCE, kv_format, tail), off(biased, kv_format, tail)
     assert 0 < large < 2 * usual

@@ -10,7 +10,7 @@ import pytest
 
 import ruvllm._native as _native
 from ruvllm import LLM, Completion, ConfigError, GenerateParams, KvCacheConfig, ModelConfig, Precision
-from ruvllm.engine_settings import EngineSettings
+from ruvllm.engine_settings import EngineSettings, KvFormat
 from ruvllm.kernels import PagedKvCache
 from ruvllm.runtime.configuration import settings_from
 from ruvllm.runtime.kv_shape import KvShape
@@ -19,9 +19,9 @@ from tests.conftest import FIXTURES
 GGUF = FIXTURES / "gguf" / "llama-gqa.gguf"
 # What perplexity may change. llama.cpp moves by 0.4 % when it computes attention in another order; see
 # fixtures/README.md.
-PERPLEXITY_CHANGE = {"int8": 0.002, "k8v4": 0.015, "q4": 0.015}
+PERPLEXITY_CHANGE = {"int8": 0.002, "k8v4": 0.015, "q4": 0.015, "q3": 0.03}
 # The same of how much the logarithm of a token's probability changes, and it must: it is another format.
-SCORE_CHANGE = {"int8": (1e-4, 0.03), "k8v4": (0.01, 0.1), "q4": (0.01, 0.1)}
+SCORE_CHANGE = {"int8": (1e-4, 0.03), "k8v4": (0.01, 0.1), "q4": (0.01, 0.1), "q3": (0.02, 0.2)}
 GREEDY = GenerateParams(max_tokens=24, temperature=0.0, repetition_penalty=1.0, ignore_eos=True)
 
 
@@ -44,7 +44,7 @@ def test_perplexity_stays(smollm2_path: Path) -> None:
         assert low < np.abs(difference).mean() < high, kv_format
 
 
-@pytest.mark.parametrize("kv_format", ["int8", "k8v4", "q4"])
+@pytest.mark.parametrize("kv_format", ["int8", "k8v4", "q4", "q3"])
 @pytest.mark.real_model
 def test_requests_together_say_what_each_says_alone(smollm2_path: Path, kv_format: str) -> None:
     prompts = [
@@ -65,10 +65,11 @@ def test_requests_together_say_what_each_says_alone(smollm2_path: Path, kv_forma
 def test_logits_of_a_reference_model_stay_near() -> None:
     ids = list(range(3, 200))
     logits = {}
-    for kv_format in ("f32", "int8", "k8v4", "q4"):
+    for kv_format in ("f32", "int8", "k8v4", "q4", "q3"):
         with LLM(GGUF, kv_format=kv_format) as llm:
             logits[kv_format] = llm.logits(ids)
-    for kv_format, (low, high) in {"int8": (1e-5, 0.02), "k8v4": (1e-3, 0.2), "q4": (1e-3, 0.3)}.items():
+    bounds = {"int8": (1e-5, 0.02), "k8v4": (1e-3, 0.2), "q4": (1e-3, 0.3), "q3": (1e-2, 0.5)}
+    for kv_format, (low, high) in bounds.items():
         difference = np.abs(logits[kv_format] - logits["f32"]).max() / np.abs(logits["f32"]).max()
         assert low < difference < high, kv_format
 
@@ -88,22 +89,28 @@ def test_the_memory_is_planned_for_the_format() -> None:
             assert llm.model_info.max_context == 5 * 16
 
 
+@pytest.mark.parametrize(("kv_format", "times"), [("q4", 3), ("q3", 4.5)])
 @pytest.mark.real_model
-def test_four_bits_with_their_tail_take_less_than_a_third_of_f16(smollm2_path: Path) -> None:
+def test_few_bits_with_their_tail_take_a_part_of_f16(
+    smollm2_path: Path, kv_format: KvFormat, times: float
+) -> None:
     header = _native.ModelHeader.read(smollm2_path, "auto")
-    _, block_bytes, windows = header.kv_shape(("q4", None, None))
+    _, block_bytes, windows = header.kv_shape((kv_format, None, None))
     held = KvShape(PagedKvCache.block_tokens, tuple(windows)).blocks_at(4096, 4096) * block_bytes
     # Keys and values of 3 heads of 64 numbers in 30 layers.
-    assert 3 * held < 4096 * 30 * 2 * 3 * 64 * 2
+    assert times * held < 4096 * 30 * 2 * 3 * 64 * 2
 
 
-def test_four_bits_are_refused_where_a_bias_of_keys_cannot_be_kept_apart(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kv_format", ["q4", "q3"])
+def test_few_bits_are_refused_where_a_bias_of_keys_cannot_be_kept_apart(
+    tmp_path: Path, kv_format: KvFormat
+) -> None:
     shutil.copytree(FIXTURES / "models" / "qwen2-bias-tied", tmp_path, dirs_exist_ok=True)
     config = json.loads((tmp_path / "config.json").read_text())
     config["rope_parameters"] |= {"rope_type": "dynamic", "factor": 2.0}
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ConfigError, match=r"keys of this model have a bias.*take kv_format k8v4"):
-        LLM(tmp_path, kv_format="q4")
+        LLM(tmp_path, kv_format=kv_format)
     with LLM(tmp_path, kv_format="k8v4") as llm:
         assert llm.generate([3, 4, 5], GREEDY).usage.completion_tokens == 24
 

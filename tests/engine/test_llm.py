@@ -364,7 +364,7 @@ def test_params_of_another_type(tiny_gguf: LLM) -> None:
         (
             {"kv_format": "q5"},
             ConfigError,
-            "kv_format is 'q5'; it must be one of auto, int16, f32, int8, k8v4, q4",
+            "kv_format is 'q5'; it must be one of auto, int16, f32, int8, k8v4, q4, q3",
         ),
         ({"max_context": 0}, ConfigError, "max_context is 0"),
         ({"max_context": 513}, ConfigError, "max_context is 513; this model was made for 512 tokens"),

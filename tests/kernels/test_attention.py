@@ -88,7 +88,8 @@ def test_queries_in_the_middle() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kv_format", "tolerance"), [("f32", 3e-5), ("int16", 1e-3), ("int8", 3e-2), ("k8v4", 2e-1), ("q4", 4e-1)]
+    ("kv_format", "tolerance"),
+    [("f32", 3e-5), ("int16", 1e-3), ("int8", 3e-2), ("k8v4", 2e-1), ("q4", 4e-1), ("q3", 8e-1)],
 )
 def test_blocks_in_any_order(kv_format: str, tolerance: float) -> None:
     config = AttentionConfig(num_heads=6, num_kv_heads=2, head_dim=20)
@@ -140,9 +141,9 @@ def test_blocks_of_bytes_hold_what_rounding_leaves(isa: str) -> None:
 
 
 def test_bytes_of_a_block() -> None:
-    names = ("f32", "int16", "int8", "k8v4", "q4")
+    names = ("f32", "int16", "int8", "k8v4", "q4", "q3")
     sizes = {name: PagedKvCache(1, 3, 64, kv_format=name).block_bytes for name in names}
-    # Keys and values of sixteen tokens; beside integers, a scale of four bytes for each key and each value.
+    # Keys and values of sixteen tokens; beside integers a scale of four bytes for each, or of one.
     scales = 3 * 2 * 16 * 4
     assert sizes == {
         "f32": 4 * 6144,
@@ -150,6 +151,7 @@ def test_bytes_of_a_block() -> None:
         "int8": 6144 + scales,
         "k8v4": 4608 + scales,
         "q4": 3072 + scales,
+        "q3": 2304 + scales // 4,
     }
 
 

@@ -10,9 +10,29 @@ TWO_TIERS, TWO_TIER_TESTS = "kernels/two_tier_cache.py", ("kernels/test_two_tier
 ATTENTION_MUTANTS = (
     rust_mutant(
         "kernels/src/attention/layout.rs",
-        "matches!(self, Self::I8 | Self::K8V4 | Self::Q4)",
+        "matches!(self, Self::I8 | Self::K8V4 | Self::Q4 | Self::Q3)",
         "false",
         FORMATS,
+    ),
+    # The third bits of odd rows would stand over those of even ones.
+    rust_mutant(
+        "kernels/src/attention/eighths.rs", "&mut third_bits[row % 2]", "&mut third_bits[0]", ("lib",)
+    ),
+    rust_mutant(
+        "kernels/src/attention/eighths.rs", "around(nearest, 3, 1)", "around(nearest, 0, 0)", ("lib",)
+    ),
+    # Every block would have the scales of the first of its segment.
+    rust_mutant(
+        "kernels/src/attention/segment.rs",
+        "self.scales[2 * BLOCK_TOKENS * block..]",
+        "self.scales[..]",
+        FORMATS,
+    ),
+    rust_mutant(
+        "core/src/kv/groups.rs",
+        ".map_or(USUAL_TOKENS, held)",
+        ".map_or(USUAL_TOKENS, |_| USUAL_TOKENS)",
+        ("lib",),
     ),
     rust_mutant(
         "kernels/src/attention/join.rs",

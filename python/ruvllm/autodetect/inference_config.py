@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["InferenceConfig", "UnaskedCache"]
 
-FORMATS: tuple[KvFormat, ...] = ("auto", "f32", "int16", "int8", "k8v4", "q4")
+FORMATS: tuple[KvFormat, ...] = ("auto", "f32", "int16", "int8", "k8v4", "q4", "q3")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ ROOMY_SHARE = 0.5
 WORTH = 1.1
 # Formats of the cache that may be recommended, by what they cost; those that cost quality are only spoken of.
 OFFERED: tuple[KvFormat, ...] = ("int16", "int8")
-ROOMIER: tuple[KvFormat, ...] = ("k8v4", "q4")
+ROOMIER: tuple[KvFormat, ...] = ("k8v4", "q4", "q3")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,7 +72,7 @@ MODEL_ARGUMENTS = frozenset({"model", "models"})
 """Arguments, by their names in the code, that a model may be given as."""
 
 _CPU = "this engine computes on the CPU: leave it out"
-_KV = "it is --kv-format here: int16, f32, int8, k8v4 or q4"
+_KV = "it is --kv-format here: int16, f32, int8, k8v4, q4 or q3"
 _HUB = "the model is org/repo:Q4_K_M here, as MODEL"
 
 OTHER_FLAGS: MappingProxyType[str, tuple[str | None, str]] = MappingProxyType(

@@ -83,8 +83,8 @@ class PagedKvCache:
 
     A sequence's block table says which blocks hold its positions: position `p` is in block
     `block_table[p // block_tokens]`. Numbers are stored as `kv_format` says: `f32`, or `int16`, `int8`,
-    `k8v4` (keys of 8 bits, values of 4) or `q4`, which keep integers and, for each token and head, one scale
-    of the key and one of the value. Heads are rounded up to a multiple of sixteen dimensions.
+    `k8v4` (keys of 8 bits, values of 4), `q4` or `q3`, which keep integers and, for each token and head, one
+    scale of the key and one of the value. Heads are rounded up to a multiple of sixteen dimensions.
     """
 
     block_tokens: int = _native.KvBlocks.BLOCK_TOKENS

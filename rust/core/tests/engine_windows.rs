@@ -21,10 +21,11 @@ use support::{Outcome, config, greedy, model, request, run_all};
 
 /// Windows of eight tokens over two of three layers, and over six of seven; none, but a tail; both; keys that are stored
 /// without their bias.
-const CASES: [(&str, KvWanted); 5] = [
+const CASES: [(&str, KvWanted); 6] = [
     ("models/gemma2-softcap", USUAL),
     ("models/gemma3-dual-rope", USUAL),
     ("models/llama-gqa", with_tail(KvFormat::Q4, 8, KvFormat::I8)),
+    ("models/llama-gqa", with_tail(KvFormat::Q3, 8, KvFormat::I8)),
     (
         "models/gemma3-dual-rope",
         with_tail(KvFormat::K8V4, 5, KvFormat::I16),

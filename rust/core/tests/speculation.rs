@@ -331,6 +331,7 @@ proptest! {
             Just(KvWanted::format(KvFormat::I8)),
             Just(KvWanted::format(KvFormat::K8V4)),
             Just(KvWanted { tail_tokens: Some(10), ..KvWanted::format(KvFormat::Q4) }),
+            Just(KvWanted { tail_tokens: Some(20), ..KvWanted::format(KvFormat::Q3) }),
         ],
         blocks in prop_oneof![Just(12_usize), Just(40)],
         steps in any::<u64>(),

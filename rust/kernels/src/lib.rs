@@ -41,7 +41,7 @@ pub use attention::{
     AttentionBatch, AttentionBuffers, AttentionSequence, AttentionShape, AttentionTask,
     AttentionTier, BLOCK_TOKENS, BlockKeys, KvData, KvDataMut, KvFormat, KvLayout, KvRows, KvRun,
     KvSlot, KvStorage, KvTarget, KvView, QueryRows, RowsMut, SEGMENT_TOKENS, attend_batch, load_kv,
-    store_batch, store_kv,
+    store_batch, store_kv, whole_block_bytes,
 };
 pub use cpu::{ThreadChoice, cpu_features, thread_choice};
 pub use dispatch::{available, best, named};

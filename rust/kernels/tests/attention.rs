@@ -105,12 +105,13 @@ impl Case {
     }
 }
 
-const FORMATS: [KvFormat; 5] = [
+const FORMATS: [KvFormat; 6] = [
     KvFormat::F32,
     KvFormat::I16,
     KvFormat::I8,
     KvFormat::K8V4,
     KvFormat::Q4,
+    KvFormat::Q3,
 ];
 
 /// Contexts that end within a segment, at its end, and some segments later.
@@ -390,6 +391,7 @@ fn sequences_of_a_batch_do_not_touch_each_other() {
 #[test]
 fn nor_do_they_in_tiers() {
     check_sequences_of_a_batch(KvFormat::Q4, Some((40, KvFormat::I8)));
+    check_sequences_of_a_batch(KvFormat::Q3, Some((128, KvFormat::I8)));
     check_sequences_of_a_batch(KvFormat::K8V4, Some((300, KvFormat::I16)));
     check_sequences_of_a_batch(KvFormat::I8, Some((17, KvFormat::F32)));
 }

@@ -18,7 +18,13 @@ const fn layout(kv_heads: usize, head_dim: usize, format: KvFormat) -> KvLayout 
     KvLayout::new(1, (kv_heads, head_dim), format)
 }
 
-const INTEGERS: [KvFormat; 4] = [KvFormat::I16, KvFormat::I8, KvFormat::K8V4, KvFormat::Q4];
+const INTEGERS: [KvFormat; 5] = [
+    KvFormat::I16,
+    KvFormat::I8,
+    KvFormat::K8V4,
+    KvFormat::Q4,
+    KvFormat::Q3,
+];
 /// Those in which each number is one element.
 const WHOLE: [KvFormat; 2] = [KvFormat::I16, KvFormat::I8];
 
@@ -41,8 +47,17 @@ fn number(storage: &KvStorage, place: usize) -> i32 {
 /// The scale of token `index` of a head; those of values follow the sixteen of keys.
 fn scale(storage: &KvStorage, (block, kv_head, index): (u32, usize, usize)) -> f32 {
     let layout = storage.view().layout;
-    let place = layout.scale_offset(block, 0, kv_head) * layout.format.bytes() + 4 * index;
+    let begin = layout.scale_offset(block, 0, kv_head) * layout.format.bytes();
     let data = bytes(storage);
+    if layout.format == KvFormat::Q3 {
+        // A code of a floating point number: six bits of exponent, two of mantissa.
+        return match data[begin + index] {
+            0 => 0.0,
+            255 => f32::NAN,
+            code => 2f32.powi(i32::from(code / 4) - 40) * (1.0 + f32::from(code % 4) / 4.0),
+        };
+    }
+    let place = begin + 4 * index;
     f32::from_ne_bytes(std::array::from_fn(|byte| data[place + byte]))
 }
 
@@ -90,6 +105,12 @@ fn a_block_of_bytes_is_half_of_one_of_words_and_its_parts_stand_on_cache_lines()
             }
         }
     }
+    // Three bits a number, and scales of one byte.
+    let layout_of_three = layout(3, 64, KvFormat::Q3);
+    assert_eq!(
+        layout_of_three.block_bytes(),
+        3 * (16 * 64 * 6 / 8 + 2 * 16)
+    );
     // What is no whole number of sixteen is filled up.
     assert_eq!(
         layout(1, 17, KvFormat::I8).block_bytes(),
@@ -195,6 +216,8 @@ fn strange_vectors_keep_to_themselves() {
             match token {
                 0 | 1 => assert_eq!(scales[0].to_bits(), 0),
                 2..=4 => assert!(scales[0].is_nan()),
+                // Scales of eight bits do not reach that far.
+                5 if format == KvFormat::Q3 => assert!(scales[0].is_nan()),
                 _ => assert!(scales[0].is_finite() && scales[0] > 0.0),
             }
         }

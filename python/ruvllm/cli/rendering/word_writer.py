@@ -32,8 +32,8 @@ class WordWriter:
         self._word: list[Segment] = []
         self._word_cells = 0
         self._is_wide = False
-        # The last character, which is no part of the word before it is known that nothing more belongs to it: half
-        # a flag is narrow, and a heart that a selector follows is not.
+        # The last character, which is no part of the word before it is known that nothing more belongs to it:
+        # half a flag is narrow, and a heart that a selector follows is not.
         self._open = ""
         self._open_style = PLAIN
 

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use ruvllm_kernels::{KvFormat, KvLayout};
+use ruvllm_kernels::{KvFormat, KvLayout, whole_block_bytes};
 
 use super::BLOCK_TOKENS;
 use super::scheme::{KvScheme, TierFormat};
@@ -15,7 +15,9 @@ use super::scheme::{KvScheme, TierFormat};
 /// So many tokens more than a window reaches are held: what follows an answer is often written a little differently
 /// the next time, and who comes back then leaves the text that far before its end.
 pub const NEAR_THE_END: usize = 4 * BLOCK_TOKENS;
-/// Beside the size of block that leaves the least empty, so many bytes may have one more.
+/// The context for which the size of blocks is chosen: what layers with a window hold weighs little beside it.
+const USUAL_TOKENS: usize = 4096;
+/// Beside the size of block that takes the least, so many bytes may have one more.
 const BYTES_FOR_ONE_MORE: usize = 26;
 
 /// The groups of a model's layers.
@@ -222,6 +224,14 @@ impl fmt::Display for KvGroups {
 }
 
 impl TierKind {
+    /// Rows of blocks that a usual context holds of it.
+    fn usual_rows(&self) -> usize {
+        let held = |window: usize| window.saturating_add(NEAR_THE_END).min(USUAL_TOKENS);
+        self.window
+            .map_or(USUAL_TOKENS, held)
+            .div_ceil(BLOCK_TOKENS)
+    }
+
     /// How many layers of it a block holds.
     fn layers_in(&self, block_bytes: usize) -> usize {
         (block_bytes / self.layer_bytes.max(1)).min(self.members.len())
@@ -251,21 +261,23 @@ fn kinds_of(layers: &[Vec<TierFormat>], (kv_heads, head_dim): (usize, usize)) ->
     kinds
 }
 
-/// The size of blocks that makes the fewest groups of those that leave little empty: the fewer blocks, the less there is to
-/// count.
+/// The size of blocks that makes the fewest groups of those that take little more than the best does, of a usual context: the
+/// fewer blocks, the less there is to count.
 fn block_bytes(kinds: &[TierKind]) -> usize {
     let sizes = kinds.iter().flat_map(|kind| {
         let counts = 1..=kind.members.len();
-        counts.map(|count| count * kind.layer_bytes)
+        counts.map(|count| whole_block_bytes(count * kind.layer_bytes))
     });
     let fits_all = |bytes: &usize| kinds.iter().all(|kind| kind.layer_bytes <= *bytes);
-    let groups = |bytes: usize| -> usize {
-        let of_kind = |kind: &TierKind| kind.members.len().div_ceil(kind.layers_in(bytes));
-        kinds.iter().map(of_kind).sum()
+    let groups = |kind: &TierKind, bytes: usize| kind.members.len().div_ceil(kind.layers_in(bytes));
+    let count = |bytes: usize| -> usize { kinds.iter().map(|kind| groups(kind, bytes)).sum() };
+    let held = |bytes: usize| -> usize {
+        let blocks = |kind: &TierKind| groups(kind, bytes) * kind.usual_rows();
+        kinds.iter().map(blocks).sum::<usize>() * bytes
     };
     let sizes: Vec<_> = sizes
         .filter(fits_all)
-        .map(|bytes| (groups(bytes), groups(bytes) * bytes, bytes))
+        .map(|bytes| (count(bytes), held(bytes), bytes))
         .collect();
     let least = sizes.iter().map(|(_, all, _)| *all).min().unwrap_or(0);
     let is_tight =
@@ -312,7 +324,7 @@ mod tests {
             (26, 6, (13, 2)),
             (34, 6, (7, 5)),
             (48, 6, (6, 8)),
-            (62, 6, (16, 4)),
+            (62, 6, (13, 5)),
             (26, 2, (2, 13)),
         ] {
             let windows = alternating(layers, period, 512);
@@ -372,21 +384,28 @@ mod tests {
     fn tiers_leave_little_of_a_block_empty() {
         // SmolLM2, an 8B, and Gemma 3 with 270M.
         let gemma = alternating(18, 6, 512);
-        for (windows, heads, most, count) in [
-            (&vec![None; 30], (3, 64), 0.04, 3),
-            (&vec![None; 32], (8, 128), 0.03, 3),
-            (&gemma, (1, 256), 0.08, 7),
-            (&alternating(62, 6, 1024), (16, 128), 0.05, 34),
+        for (windows, heads, format, most, count) in [
+            (&vec![None; 30], (3, 64), KvFormat::Q4, 0.04, 3),
+            (&vec![None; 30], (3, 64), KvFormat::Q3, 0.04, 4),
+            (&vec![None; 32], (8, 128), KvFormat::Q4, 0.03, 3),
+            (&vec![None; 32], (8, 128), KvFormat::Q3, 0.03, 4),
+            // Three layers see all, and blocks that they fill hold no whole number of the others.
+            (&gemma, (1, 256), KvFormat::Q4, 0.15, 11),
+            (&alternating(62, 6, 1024), (16, 128), KvFormat::Q4, 0.03, 67),
         ] {
-            let scheme = KvWanted::format(KvFormat::Q4)
+            let scheme = KvWanted::format(format)
                 .scheme(KvFormat::I16, 8192)
                 .unwrap();
             let groups = KvGroups::of(windows, heads, scheme);
             check_places(&groups, windows);
+            // Of a context of 4096 tokens, of which a window holds its own and 64 more.
+            let rows = |window: Option<usize>| window.map_or(256, |window| (window + 64) / 16);
             let tiers = (0..windows.len()).flat_map(|layer| groups.tiers(layer));
-            let bytes = |tier: &LayerTier| groups.layout(tier.group).layer_bytes();
+            let bytes =
+                |tier: &LayerTier| groups.layout(tier.group).layer_bytes() * rows(tier.window);
             let used: usize = tiers.map(bytes).sum();
-            let all = groups.count() * groups.block_bytes();
+            let blocks: usize = groups.windows().iter().map(|window| rows(*window)).sum();
+            let all = blocks * groups.block_bytes();
             let empty = (all - used) as f64 / all as f64;
             assert!(
                 empty <= most && groups.count() <= count,

@@ -6,6 +6,8 @@ use crate::error::{Error, Result};
 
 /// So many of the last tokens have more bits, where a format wants that and nobody says how many.
 const TAIL_TOKENS: usize = 128;
+/// The same of 3 bits, of which a longer tail would be a larger part.
+const SHORT_TAIL_TOKENS: usize = 96;
 /// Layers that see no further keep all of it as a tail is kept: it is bounded, and a tail beside a store of it would take
 /// nearly as much.
 const NEAR_WINDOW: usize = 1024;
@@ -62,11 +64,11 @@ impl KvWanted {
     /// store, and somebody reads the store.
     pub fn scheme(self, fitting: KvFormat, max_context: usize) -> Result<KvScheme> {
         let store = self.format.unwrap_or(fitting);
-        // What is near weighs most in a query, and keys of 4 bits are too rough for it.
-        let usual = if store == KvFormat::Q4 {
-            TAIL_TOKENS
-        } else {
-            0
+        // What is near weighs most in a query, and keys of 4 bits and fewer are too rough for it.
+        let usual = match store {
+            KvFormat::Q3 => SHORT_TAIL_TOKENS,
+            KvFormat::Q4 => TAIL_TOKENS,
+            KvFormat::F32 | KvFormat::I16 | KvFormat::I8 | KvFormat::K8V4 => 0,
         };
         let tail = KvTail {
             tokens: self.tail_tokens.unwrap_or(usual),
@@ -186,6 +188,8 @@ mod tests {
     fn a_format_brings_its_tail_and_takes_another() {
         let usual = with_tail(KvFormat::Q4, TAIL_TOKENS, KvFormat::I8);
         assert_eq!(scheme("q4", None, None), Ok(usual));
+        let rougher = with_tail(KvFormat::Q3, SHORT_TAIL_TOKENS, KvFormat::I8);
+        assert_eq!(scheme("q3", None, None), Ok(rougher));
         let other = with_tail(KvFormat::Q4, 7, KvFormat::I16);
         assert_eq!(scheme("q4", Some(7), Some("int16")), Ok(other));
         assert_eq!(
@@ -222,7 +226,8 @@ mod tests {
             "int16" => (16, 16),
             "int8" => (8, 8),
             "k8v4" => (8, 4),
-            _ => (4, 4),
+            "q4" => (4, 4),
+            _ => (3, 3),
         };
         for (store, _) in KvFormat::NAMED {
             for (near, _) in KvFormat::NAMED {

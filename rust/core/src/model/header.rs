@@ -80,13 +80,13 @@ impl ModelHeader {
         if self.spec.has_bare_key_bias() && scheme.store.bits().0 <= 8 {
             if self.spec.is_key_bias_known() {
                 groups = groups.without_key_bias();
-            } else if scheme.store == KvFormat::Q4 {
-                return Err(Error::Config(
-                    "kv_format q4: the keys of this model have a bias, beside which 4 bits leave nothing of them \
+            } else if scheme.store.has_rough_keys() {
+                let (name, (bits, _)) = (scheme.store.name(), scheme.store.bits());
+                return Err(Error::Config(format!(
+                    "kv_format {name}: the keys of this model have a bias, beside which {bits} bits leave nothing of them \
                      (answers would be nonsense), and its positions change with the length of a text, so that the bias \
                      cannot be kept apart; take kv_format k8v4, or store_precision Q8"
-                        .to_owned(),
-                ));
+                )));
             }
         }
         Ok(groups)

@@ -25,10 +25,10 @@ pub(crate) trait Arithmetic: Copy {
     type Lanes: Lanes;
     /// What keys and values stand in.
     type Stored: Stored;
-    /// Elements that a lane takes of keys in one step.
-    const KEY_ELEMENTS: usize;
-    /// Elements that a lane takes of values in one step.
-    const VALUE_ELEMENTS: usize;
+    /// How keys stand in these.
+    type Keys: Packing<Element = Self::Stored>;
+    /// How values do.
+    type Values: Packing<Element = Self::Stored>;
     /// A running sum for each lane.
     type Sum: Copy;
     /// What meets in one step in each lane.
@@ -42,18 +42,18 @@ pub(crate) trait Arithmetic: Copy {
     fn add_product(self, sum: Self::Sum, a: Self::Factor, b: Self::Factor) -> Self::Sum;
     /// Sums as numbers, before any scale.
     fn floats(self, sum: Self::Sum) -> Vector<Self>;
-    /// Of keys.
+    /// Of keys, what meets in one of the steps that share elements.
     ///
     /// # Safety
     ///
-    /// `source` is valid for as many elements as hold what meets in a step.
-    unsafe fn load_key(self, source: *const Self::Stored) -> Self::Factor;
+    /// The planes are valid for as many elements as hold that.
+    unsafe fn load_key(self, planes: [*const Self::Stored; 2], step: usize) -> Self::Factor;
     /// Of values.
     ///
     /// # Safety
     ///
-    /// `source` is valid for as many elements as hold what meets in a step.
-    unsafe fn load_value(self, source: *const Self::Stored) -> Self::Factor;
+    /// As [`load_key`](Self::load_key).
+    unsafe fn load_value(self, planes: [*const Self::Stored; 2], step: usize) -> Self::Factor;
     /// What of a prepared row meets in a step, in every lane.
     ///
     /// # Safety
@@ -111,8 +111,8 @@ pub(crate) struct Floats<L>(pub(crate) L);
 impl<L: Lanes> Arithmetic for Floats<L> {
     type Lanes = L;
     type Stored = f32;
-    const KEY_ELEMENTS: usize = 1;
-    const VALUE_ELEMENTS: usize = 1;
+    type Keys = f32;
+    type Values = f32;
     type Sum = L::Vector;
     type Factor = L::Vector;
 
@@ -133,12 +133,12 @@ impl<L: Lanes> Arithmetic for Floats<L> {
         sum
     }
     #[inline(always)]
-    unsafe fn load_key(self, source: *const f32) -> L::Vector {
+    unsafe fn load_key(self, [source, _]: [*const f32; 2], _: usize) -> L::Vector {
         // SAFETY: what the caller promises.
         unsafe { self.0.load(source) }
     }
     #[inline(always)]
-    unsafe fn load_value(self, source: *const f32) -> L::Vector {
+    unsafe fn load_value(self, [source, _]: [*const f32; 2], _: usize) -> L::Vector {
         // SAFETY: what the caller promises.
         unsafe { self.0.load(source) }
     }
@@ -193,8 +193,8 @@ impl<P: Pairs, K: Widened, V: Widened + Packing<Element = K::Element>> Arithmeti
 {
     type Lanes = P::Lanes;
     type Stored = K::Element;
-    const KEY_ELEMENTS: usize = K::ELEMENTS;
-    const VALUE_ELEMENTS: usize = V::ELEMENTS;
+    type Keys = K;
+    type Values = V;
     type Sum = P::Sums;
     type Factor = P::Words;
 
@@ -215,14 +215,14 @@ impl<P: Pairs, K: Widened, V: Widened + Packing<Element = K::Element>> Arithmeti
         self.pairs.floats(sum)
     }
     #[inline(always)]
-    unsafe fn load_key(self, source: *const K::Element) -> P::Words {
+    unsafe fn load_key(self, planes: [*const K::Element; 2], step: usize) -> P::Words {
         // SAFETY: what the caller promises.
-        unsafe { K::load(self.pairs, source) }
+        unsafe { K::load(self.pairs, planes, step) }
     }
     #[inline(always)]
-    unsafe fn load_value(self, source: *const K::Element) -> P::Words {
+    unsafe fn load_value(self, planes: [*const K::Element; 2], step: usize) -> P::Words {
         // SAFETY: what the caller promises.
-        unsafe { V::load(self.pairs, source) }
+        unsafe { V::load(self.pairs, planes, step) }
     }
     #[inline(always)]
     unsafe fn splat(self, row: *const f32, step: usize) -> P::Words {

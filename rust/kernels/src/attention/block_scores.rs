@@ -59,7 +59,7 @@ unsafe fn add_in<A: Arithmetic, const ROWS: usize, const VECTORS: usize>(
         let mut sums = [[floats.zero(); VECTORS]; ROWS];
         let queries: [_; ROWS] =
             std::array::from_fn(|row| scratch.block_query(first_row + row).cast_const());
-        let keys: [_; VECTORS] = std::array::from_fn(|vector| keys.add(vector * width::<A>()));
+        let keys: [_; VECTORS] = std::array::from_fn(|vector| [keys.add(vector * width::<A>()); 2]);
         let keys = Panel {
             side: Side::Key,
             vectors: &keys,

@@ -54,7 +54,6 @@ pub(crate) fn gather<A: Arithmetic>(
     // SAFETY: the arithmetic proves the instruction set; the scratch memory is the setting's.
     unsafe { (entries.prepare)(arithmetic, setting, &scratch) };
     let mut first_panel = 0;
-    let mut take = |index| Segment::take((&panels, &mut first_panel), setting, index);
     let mut walk = Walk {
         arithmetic,
         setting,
@@ -63,7 +62,8 @@ pub(crate) fn gather<A: Arithmetic>(
         is_asking: false,
     };
     for index in segments {
-        walk.segment = take(index);
+        let before = std::mem::replace(&mut walk.segment, Segment::none());
+        walk.segment = before.next((&panels, &mut first_panel), setting, index);
         let mut part;
         let gathered = match &mut target {
             Target::Joined(gathered) => gathered,

@@ -8,7 +8,8 @@
 //! Where numbers are integers, two of those that are added up stand side by side, as the processor
 //! multiplies them: keys are `[head_dim / 2][16][2]`, values `[8][head_dim][2]`. Each token's key and each
 //! token's value has a scale. Where values have 4 bits they are `[8][head_dim]` bytes, of two tokens each, and where keys do
-//! `[head_dim / 2][16]`, of two dimensions each. A head's scales, sixteen of keys and sixteen of values, stand between its
+//! `[head_dim / 2][16]`, of two dimensions each. Those of 3 bits are squares of 96 bytes (`eighths.rs`), one behind the
+//! other as their columns, then as their rows are. A head's scales, sixteen of keys and sixteen of values, stand between its
 //! keys and its values: the score that ends the keys and the weight that comes before the values want them then. So a block
 //! is one piece of bytes that needs nothing beside it.
 
@@ -21,13 +22,17 @@ pub const SEGMENT_TOKENS: usize = 256;
 /// Blocks of a segment.
 pub(crate) const SEGMENT_BLOCKS: usize = SEGMENT_TOKENS / BLOCK_TOKENS;
 const _: () = assert!(SEGMENT_TOKENS.is_multiple_of(BLOCK_TOKENS));
-/// Bytes of a head's scales in one block: f32, of keys and of values.
-pub(super) const SCALE_BYTES: usize = 2 * BLOCK_TOKENS * size_of::<f32>();
-// Scales and what follows them stand as the block's beginning does.
-const _: () = assert!(SCALE_BYTES.is_multiple_of(64));
+/// Bytes to whose multiple blocks are rounded up where a pool has some of several formats: numbers of every format, and
+/// cache lines in pairs, as some processors fetch them.
+const BLOCK_STEP: usize = 128;
 
 /// Dimensions to whose multiple heads are rounded up: whole vectors of every width.
 const HEAD_STEP: usize = 16;
+
+/// The bytes of a block whose layers take so many, where a pool has blocks of several formats.
+pub fn whole_block_bytes(bytes: usize) -> usize {
+    bytes.next_multiple_of(BLOCK_STEP)
+}
 
 /// Keys or values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,14 +42,14 @@ pub(crate) enum Side {
 }
 
 impl Side {
-    /// Where the scale of a token stands among those of a head, in bytes.
+    /// Which of a head's scales is that of a token.
     #[inline(always)]
-    pub(super) fn place(self, token: usize) -> usize {
+    pub(super) fn index(self, token: usize) -> usize {
         let first = match self {
             Self::Key => 0,
             Self::Value => BLOCK_TOKENS,
         };
-        (first + token) * size_of::<f32>()
+        first + token
     }
 }
 
@@ -65,16 +70,20 @@ pub enum KvFormat {
     /// Keys and values as [`K8V4`](Self::K8V4) has its values: for tokens that are not among the last, whose keys have more
     /// bits elsewhere.
     Q4,
+    /// 3 bits, one of eight levels, and scales of 8 bits, of heads that were turned: as [`Q4`](Self::Q4) for tokens that are
+    /// not among the last.
+    Q3,
 }
 
 impl KvFormat {
     /// All of them by name, the usual one first.
-    pub const NAMED: [(&'static str, Self); 5] = [
+    pub const NAMED: [(&'static str, Self); 6] = [
         (Self::I16.name(), Self::I16),
         (Self::F32.name(), Self::F32),
         (Self::I8.name(), Self::I8),
         (Self::K8V4.name(), Self::K8V4),
         (Self::Q4.name(), Self::Q4),
+        (Self::Q3.name(), Self::Q3),
     ];
 
     /// What users call it.
@@ -85,57 +94,67 @@ impl KvFormat {
             Self::I8 => "int8",
             Self::K8V4 => "k8v4",
             Self::Q4 => "q4",
+            Self::Q3 => "q3",
         }
     }
 
     /// Bits of a number of a key, and of a value.
     pub fn bits(self) -> (usize, usize) {
-        let of = |side| 8 * self.bytes() / self.numbers_of_element(side);
-        (of(Side::Key), of(Side::Value))
+        (self.bits_of(Side::Key), self.bits_of(Side::Value))
     }
 
-    /// Bytes of one element: a number, or two of 4 bits.
+    /// Bits of a number of one side.
+    pub(super) fn bits_of(self, side: Side) -> usize {
+        match (self, side) {
+            (Self::F32, _) => 32,
+            (Self::I16, _) => 16,
+            (Self::I8, _) | (Self::K8V4, Side::Key) => 8,
+            (Self::K8V4, Side::Value) | (Self::Q4, _) => 4,
+            (Self::Q3, _) => 3,
+        }
+    }
+
+    /// Whether so little is kept of a key that nothing else may stand beside it under its scale.
+    pub fn has_rough_keys(self) -> bool {
+        self.bits_of(Side::Key) <= 4
+    }
+
+    /// Bytes of one element: a number, or a part of some.
     pub fn bytes(self) -> usize {
         match self {
             Self::F32 => 4,
             Self::I16 => 2,
-            Self::I8 | Self::K8V4 | Self::Q4 => 1,
+            Self::I8 | Self::K8V4 | Self::Q4 | Self::Q3 => 1,
         }
     }
 
-    /// Whether each token's key and value has a scale.
-    fn has_scales(self) -> bool {
+    /// Bytes of a scale.
+    fn scale_bytes(self) -> usize {
         match self {
-            Self::F32 => false,
-            Self::I16 | Self::I8 | Self::K8V4 | Self::Q4 => true,
+            Self::F32 => 0,
+            Self::I16 | Self::I8 | Self::K8V4 | Self::Q4 => size_of::<f32>(),
+            Self::Q3 => 1,
         }
     }
 
-    /// Numbers that are multiplied in one step, and so stand side by side.
-    fn together(self) -> usize {
-        if self.has_scales() { 2 } else { 1 }
+    /// Whether scales have to be made floats before they are multiplied with.
+    pub(super) fn has_small_scales(self) -> bool {
+        self.scale_bytes() == 1
     }
 
-    /// Numbers of one side that share an element.
-    pub(super) fn numbers_of_element(self, side: Side) -> usize {
-        match (self, side) {
-            (Self::K8V4, Side::Value) | (Self::Q4, _) => 2,
-            (Self::F32 | Self::I16 | Self::I8 | Self::K8V4, _) => 1,
-        }
+    /// Bytes of a head's scales in one block, of keys and of values.
+    pub(super) fn head_scale_bytes(self) -> usize {
+        2 * BLOCK_TOKENS * self.scale_bytes()
     }
 
     /// Whether heads are turned before they are stored.
     fn is_turned(self) -> bool {
-        matches!(self, Self::I8 | Self::K8V4 | Self::Q4)
+        matches!(self, Self::I8 | Self::K8V4 | Self::Q4 | Self::Q3)
     }
 
     /// Numbers whose place the scales of a head take.
     fn scale_elements(self) -> usize {
-        if self.has_scales() {
-            SCALE_BYTES / self.bytes()
-        } else {
-            0
-        }
+        self.head_scale_bytes() / self.bytes()
     }
 }
 
@@ -179,7 +198,7 @@ impl KvLayout {
     pub fn in_blocks_of(self, bytes: usize) -> Self {
         let own = self.block_bytes() - self.spare_bytes;
         assert!(
-            bytes >= own && bytes.is_multiple_of(SCALE_BYTES),
+            bytes >= own && bytes.is_multiple_of(BLOCK_STEP),
             "blocks of {bytes} bytes for layers of {own}"
         );
         Self {
@@ -195,7 +214,7 @@ impl KvLayout {
 
     /// Elements of one head's keys, or values, in one block.
     pub(crate) fn panel_elements(self, side: Side) -> usize {
-        BLOCK_TOKENS * self.padded_dim() / self.format.numbers_of_element(side)
+        BLOCK_TOKENS * self.padded_dim() * self.format.bits_of(side) / (8 * self.format.bytes())
     }
 
     /// How many numbers of a head are turned together: 1 where none are.
@@ -217,16 +236,6 @@ impl KvLayout {
             Side::Key => ((dimension, token), BLOCK_TOKENS),
             Side::Value => ((token, dimension), self.padded_dim()),
         }
-    }
-
-    /// Where the element stands that holds a number, from the beginning of those of its side, and whether the number is the
-    /// second one of it.
-    pub(super) fn place_of(self, side: Side, at: (usize, usize)) -> (usize, bool) {
-        let ((row, column), width) = self.row_place(side, at);
-        if self.format.numbers_of_element(side) == 2 {
-            return (row / 2 * width + column, row % 2 == 1);
-        }
-        (place((row, column), width, self.format.together()), false)
     }
 
     /// Elements of one head's keys in one block, with the place of the scales, which follow them.
@@ -271,8 +280,7 @@ impl KvLayout {
         self.key_offset(block, layer, kv_head) + self.key_panel_elements()
     }
 
-    /// Where the scales of a head begin, in a format that has them: sixteen f32 of the keys, then
-    /// sixteen of the values.
+    /// Where the scales of a head begin, in a format that has them: sixteen of the keys, then sixteen of the values.
     pub fn scale_offset(self, block: u32, layer: usize, kv_head: usize) -> usize {
         self.key_offset(block, layer, kv_head) + self.panel_elements(Side::Key)
     }

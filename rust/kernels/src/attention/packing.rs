@@ -2,7 +2,7 @@
 
 use super::layout::{BLOCK_TOKENS, Side, place};
 use super::scale::{LEAST_HALF, MOST_HALF, Scale};
-use super::stored::Stored;
+use super::stored::{Stored, write_scale};
 use crate::simd::Lanes;
 use crate::simd::pairs::Pairs;
 
@@ -10,21 +10,35 @@ use crate::simd::pairs::Pairs;
 pub(crate) trait Packing: Copy {
     /// What they stand in.
     type Element: Stored;
-    /// Elements that a lane takes in one step.
+    /// Steps whose numbers share elements.
+    const STEPS: usize = 1;
+    /// Elements that a lane takes in so many steps.
     const ELEMENTS: usize;
     /// The largest magnitude of what meets weights.
     const MOST_WEIGHED: f32;
 
+    /// Where the elements of a column begin in those of all, in each of the planes that they stand in.
+    #[inline(always)]
+    fn planes(column: usize) -> [usize; 2] {
+        [column * Self::ELEMENTS; 2]
+    }
     /// The scale of a key or value.
     fn scale(side: Side, numbers: &[f32]) -> Scale;
-    /// Writes vectors of rows that are multiplied together, each lane times its factor.
+    /// Writes a token's scale to its place among those of a head.
+    #[inline(always)]
+    fn write_scale(scales: &mut [Self::Element], place: (Side, usize), unit: f32) {
+        write_scale(scales, place, unit);
+    }
+    /// Writes vectors of rows that are multiplied together, each lane times its factor: rows of `width` columns, from a row and
+    /// a column on.
     ///
     /// # Safety
     ///
-    /// `target` is valid for [`ELEMENTS`](Self::ELEMENTS) a lane.
+    /// `panel` is valid for these rows, which have as many columns behind the first as a vector has lanes.
     unsafe fn store_together<L: Lanes>(
         lanes: L,
-        target: *mut Self::Element,
+        panel: *mut Self::Element,
+        place: (usize, usize, usize),
         vectors: [L::Vector; 2],
         factors: [L::Vector; 2],
     );
@@ -34,14 +48,18 @@ pub(crate) trait Packing: Copy {
     fn part(number: f32, scale: Scale) -> Self::Element;
     /// Writes it to its place, `(row, column)`, among rows of `width`.
     fn put(numbers: &mut [Self::Element], place: (usize, usize), width: usize, part: Self::Element);
+    /// What stands there, before its scale.
+    fn number(numbers: &[Self::Element], place: (usize, usize), width: usize) -> f32;
 }
 
 /// What is widened to words as it is read.
 pub(crate) trait Widened: Packing {
+    /// What meets in one of the steps that share elements.
+    ///
     /// # Safety
     ///
-    /// `source` is valid for a pair of each lane.
-    unsafe fn load<P: Pairs>(pairs: P, source: *const Self::Element) -> P::Words;
+    /// Each plane is valid for what it holds of each lane, and the step is below [`STEPS`](Packing::STEPS).
+    unsafe fn load<P: Pairs>(pairs: P, planes: [*const Self::Element; 2], step: usize) -> P::Words;
 }
 
 /// Numbers that are an element each.
@@ -110,14 +128,18 @@ impl<S: Whole> Packing for S {
     #[inline(always)]
     unsafe fn store_together<L: Lanes>(
         lanes: L,
-        target: *mut S,
+        panel: *mut S,
+        (row, column, width): (usize, usize, usize),
         vectors: [L::Vector; 2],
         factors: [L::Vector; 2],
     ) {
         let first = S::scaled(lanes, vectors[0], factors[0]);
         let second = S::scaled(lanes, vectors[1], factors[1]);
         // SAFETY: what the caller promises.
-        unsafe { <S as Stored>::store_together(lanes, target, [first, second]) }
+        unsafe {
+            let target = panel.add((row / S::TOGETHER * width + column) * S::TOGETHER);
+            <S as Stored>::store_together(lanes, target, [first, second]);
+        }
     }
     #[inline(always)]
     fn parts<L: Lanes>(lanes: L, vector: L::Vector, factor: f32) -> [S; BLOCK_TOKENS] {
@@ -134,6 +156,9 @@ impl<S: Whole> Packing for S {
     #[inline(always)]
     fn put(numbers: &mut [S], at: (usize, usize), width: usize, part: S) {
         numbers[place(at, width, S::TOGETHER)] = part;
+    }
+    fn number(numbers: &[S], at: (usize, usize), width: usize) -> f32 {
+        numbers[place(at, width, S::TOGETHER)].number()
     }
 }
 
@@ -157,7 +182,8 @@ impl Packing for Halves {
     #[inline(always)]
     unsafe fn store_together<L: Lanes>(
         lanes: L,
-        target: *mut i8,
+        panel: *mut i8,
+        (row, column, width): (usize, usize, usize),
         vectors: [L::Vector; 2],
         factors: [L::Vector; 2],
     ) {
@@ -168,8 +194,11 @@ impl Packing for Halves {
         let below = lanes.min(below, lanes.splat(1.0));
         let sixteen = lanes.splat(SIXTEEN);
         let low = lanes.fma(below, sixteen, low);
-        // SAFETY: the caller has room for a byte of each lane.
-        unsafe { lanes.store_bytes(target, lanes.fma(high, sixteen, low)) }
+        // SAFETY: the caller has a byte of each lane there.
+        unsafe {
+            let target = panel.add(row / 2 * width + column);
+            lanes.store_bytes(target, lanes.fma(high, sixteen, low));
+        }
     }
     #[inline(always)]
     fn parts<L: Lanes>(lanes: L, vector: L::Vector, factor: f32) -> [i8; BLOCK_TOKENS] {
@@ -196,6 +225,15 @@ impl Packing for Halves {
             (*byte & 0xF) | (half << 4)
         };
     }
+    fn number(numbers: &[i8], (row, column): (usize, usize), width: usize) -> f32 {
+        let byte = numbers[row / 2 * width + column];
+        let half = if row.is_multiple_of(2) {
+            byte << 4 >> 4
+        } else {
+            byte >> 4
+        };
+        f32::from(2 * half + 1)
+    }
 }
 
 /// The halves that the lanes become; what is no number becomes the largest.
@@ -209,7 +247,7 @@ fn halves<L: Lanes>(lanes: L, vector: L::Vector, factors: L::Vector) -> L::Vecto
 
 impl Widened for i16 {
     #[inline(always)]
-    unsafe fn load<P: Pairs>(pairs: P, source: *const i16) -> P::Words {
+    unsafe fn load<P: Pairs>(pairs: P, [source, _]: [*const i16; 2], _: usize) -> P::Words {
         // SAFETY: what the caller promises.
         unsafe { pairs.load_words(source) }
     }
@@ -217,7 +255,7 @@ impl Widened for i16 {
 
 impl Widened for i8 {
     #[inline(always)]
-    unsafe fn load<P: Pairs>(pairs: P, source: *const i8) -> P::Words {
+    unsafe fn load<P: Pairs>(pairs: P, [source, _]: [*const i8; 2], _: usize) -> P::Words {
         // SAFETY: what the caller promises.
         unsafe { pairs.load_bytes(source) }
     }
@@ -225,7 +263,7 @@ impl Widened for i8 {
 
 impl Widened for Halves {
     #[inline(always)]
-    unsafe fn load<P: Pairs>(pairs: P, source: *const i8) -> P::Words {
+    unsafe fn load<P: Pairs>(pairs: P, [source, _]: [*const i8; 2], _: usize) -> P::Words {
         // SAFETY: what the caller promises: a byte is a pair.
         unsafe { pairs.load_halves(source) }
     }

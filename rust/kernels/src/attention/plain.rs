@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::block_keys::BlockKeys;
+use super::eighths::Eighths;
 use super::join::check_parts;
 use super::layout::{BLOCK_TOKENS, KvFormat, KvLayout, SEGMENT_BLOCKS, SEGMENT_TOKENS, Side};
 use super::packing::{Halves, Packing};
@@ -10,7 +11,7 @@ use super::rotation;
 use super::rows::RowsMut;
 use super::run::{KvRows, KvRun};
 use super::storage::{KvDataMut, KvView};
-use super::stored::{Stored, write_scale};
+use super::stored::Stored;
 use super::task::AttentionTask;
 
 pub(crate) fn attend(tiers: &[AttentionTask<'_>], output: &mut RowsMut<'_>) {
@@ -214,6 +215,7 @@ fn write_token(
             KvDataMut::I8(data) => match layout.format {
                 KvFormat::K8V4 => write_head::<i8, Halves>(place, &mut data[head], rows),
                 KvFormat::Q4 => write_head::<Halves, Halves>(place, &mut data[head], rows),
+                KvFormat::Q3 => write_head::<Eighths, Eighths>(place, &mut data[head], rows),
                 _ => write_head::<i8, i8>(place, &mut data[head], rows),
             },
         }
@@ -269,7 +271,7 @@ fn write_side<P: Packing>(
     rotation::turn(&mut row, layout.turned_together());
     let scale = P::scale(side, &row);
     if P::Element::HAS_SCALES {
-        write_scale(scales, (side, position), scale.unit);
+        P::write_scale(scales, (side, position), scale.unit);
     }
     for (dimension, number) in row.iter().enumerate() {
         let (place, width) = layout.row_place(side, (position, dimension));

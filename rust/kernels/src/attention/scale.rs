@@ -31,13 +31,13 @@ impl Scale {
     /// The scale that makes the largest magnitude `most`.
     #[inline(always)]
     pub(super) fn of_largest(vector: &[f32], most: f32) -> Self {
-        Self::new(largest(vector), most)
+        Self::new(Self::largest(vector), most)
     }
 
     /// The scale that makes the vector [`MOST_LENGTH`] long.
     #[inline(always)]
     pub(super) fn of_length(vector: &[f32]) -> Self {
-        let largest = largest(vector);
+        let largest = Self::largest(vector);
         if !(LEAST_MAGNITUDE..f32::INFINITY).contains(&largest) {
             return Self::new(largest, MOST_LENGTH);
         }
@@ -58,7 +58,7 @@ impl Scale {
     /// what stands out may be cut off for the sake of the rest. The unit is the one that fits the numbers best then.
     #[inline(always)]
     pub(super) fn of_halves(vector: &[f32]) -> Self {
-        let largest = largest(vector);
+        let largest = Self::largest(vector);
         let mut best = Self::new(largest, 16.0);
         if !(LEAST_MAGNITUDE..f32::INFINITY).contains(&largest) {
             return best;
@@ -87,6 +87,20 @@ impl Scale {
             }
         }
         best
+    }
+
+    /// A unit, and how many of it are a float's.
+    #[inline(always)]
+    pub(super) fn of(unit: f32, inverse: f32) -> Self {
+        Self { unit, inverse }
+    }
+
+    /// The largest magnitude; NaN where one is none.
+    #[inline(always)]
+    pub(super) fn largest(vector: &[f32]) -> f32 {
+        // Bits of magnitudes are ordered as the magnitudes are, with NaN above all.
+        let bits = |value: &f32| value.abs().to_bits();
+        f32::from_bits(vector.iter().map(bits).fold(0, u32::max))
     }
 
     /// The scale under which `largest` becomes `units`.
@@ -125,14 +139,6 @@ fn half(value: f32, inverse: f32) -> f32 {
         MOST_HALF
     };
     if cut > LEAST_HALF { cut } else { LEAST_HALF }
-}
-
-/// The largest magnitude; NaN where one is none.
-#[inline(always)]
-fn largest(vector: &[f32]) -> f32 {
-    // Bits of magnitudes are ordered as the magnitudes are, with NaN above all.
-    let bits = |value: &f32| value.abs().to_bits();
-    f32::from_bits(vector.iter().map(bits).fold(0, u32::max))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::ahead::Ahead;
 use super::layout::{BLOCK_TOKENS, SEGMENT_BLOCKS, SEGMENT_TOKENS, Side};
 use super::setting::Setting;
+use super::small_scale;
 use super::stored::Stored;
 
 /// How far ahead of the sums memory is asked for.
@@ -47,9 +48,11 @@ pub(super) struct Segment<'a, S> {
     panels: &'a [&'a [S]],
     /// Numbers of a block's keys.
     keys: usize,
+    /// The scales of its blocks, where they are no floats as they stand.
+    scales: Vec<f32>,
 }
 
-impl<'a, S> Segment<'a, S> {
+impl<'a, S: Stored> Segment<'a, S> {
     /// Before the first.
     pub(super) fn none() -> Self {
         Self {
@@ -57,11 +60,13 @@ impl<'a, S> Segment<'a, S> {
             blocks: 0..0,
             panels: &[],
             keys: 0,
+            scales: Vec::new(),
         }
     }
 
-    /// The segment whose panels come first, which are then taken away.
-    pub(super) fn take(
+    /// The segment whose panels come first, which are then taken away, in the memory of the one before.
+    pub(super) fn next(
+        self,
         (panels, first): (&'a Panels<'_, S>, &mut usize),
         setting: Setting<'_>,
         index: usize,
@@ -71,12 +76,21 @@ impl<'a, S> Segment<'a, S> {
         let begin = *first;
         *first += 2 * blocks.len();
         let before = index * SEGMENT_BLOCKS;
-        Self {
+        let mut next = Self {
             first_position: index * SEGMENT_TOKENS,
             blocks: blocks.start - before..blocks.end - before,
             panels: &panels.panels[begin..*first],
             keys: kv.layout.panel_elements(Side::Key),
+            scales: self.scales,
+        };
+        next.scales.clear();
+        if kv.layout.format.has_small_scales() {
+            for panel in &next.panels[..blocks.len()] {
+                let codes = panel[next.keys..].iter().map(|code| code.bits() as u8);
+                next.scales.extend(codes.map(small_scale::scale));
+            }
         }
+        next
     }
 
     #[inline(always)]
@@ -92,12 +106,13 @@ impl<'a, S> Segment<'a, S> {
     /// The scales of some tokens of a block, in a format that has them.
     #[inline(always)]
     pub(super) fn scales(&self, block: usize, side: Side, token: usize) -> *const f32 {
-        let scales = &self.panels[block - self.blocks.start][self.keys..];
-        scales
-            .as_ptr()
-            .cast::<u8>()
-            .wrapping_add(side.place(token))
-            .cast()
+        let block = block - self.blocks.start;
+        let first = if self.scales.is_empty() {
+            self.panels[block][self.keys..].as_ptr().cast::<f32>()
+        } else {
+            self.scales[2 * BLOCK_TOKENS * block..].as_ptr()
+        };
+        first.wrapping_add(side.index(token))
     }
 }
 

@@ -1,6 +1,9 @@
 //! The numbers of a pool: zeroed memory in huge pages, and views of it by format.
 
+use super::eighths::Eighths;
 use super::layout::{KvFormat, KvLayout, Side};
+use super::packing::{Halves, Packing};
+use super::small_scale;
 use super::stored::read_scale;
 use crate::aligned::{AlignedBytes, Arena};
 
@@ -40,7 +43,9 @@ impl KvStorage {
         let data = match layout.format {
             KvFormat::F32 => KvData::F32(bytes.numbers()),
             KvFormat::I16 => KvData::I16(bytes.numbers()),
-            KvFormat::I8 | KvFormat::K8V4 | KvFormat::Q4 => KvData::I8(bytes.numbers()),
+            KvFormat::I8 | KvFormat::K8V4 | KvFormat::Q4 | KvFormat::Q3 => {
+                KvData::I8(bytes.numbers())
+            }
         };
         KvView { layout, data }
     }
@@ -57,7 +62,9 @@ impl KvStorage {
         match layout.format {
             KvFormat::F32 => KvDataMut::F32(bytes.numbers_mut()),
             KvFormat::I16 => KvDataMut::I16(bytes.numbers_mut()),
-            KvFormat::I8 | KvFormat::K8V4 | KvFormat::Q4 => KvDataMut::I8(bytes.numbers_mut()),
+            KvFormat::I8 | KvFormat::K8V4 | KvFormat::Q4 | KvFormat::Q3 => {
+                KvDataMut::I8(bytes.numbers_mut())
+            }
         }
     }
 }
@@ -125,7 +132,9 @@ impl KvDataMut<'_> {
         match format {
             KvFormat::F32 => matches!(self, Self::F32(_)),
             KvFormat::I16 => matches!(self, Self::I16(_)),
-            KvFormat::I8 | KvFormat::K8V4 | KvFormat::Q4 => matches!(self, Self::I8(_)),
+            KvFormat::I8 | KvFormat::K8V4 | KvFormat::Q4 | KvFormat::Q3 => {
+                matches!(self, Self::I8(_))
+            }
         }
     }
 
@@ -154,7 +163,9 @@ impl KvView<'_> {
         match self.layout.format {
             KvFormat::F32 => matches!(self.data, KvData::F32(_)),
             KvFormat::I16 => matches!(self.data, KvData::I16(_)),
-            KvFormat::I8 | KvFormat::K8V4 | KvFormat::Q4 => matches!(self.data, KvData::I8(_)),
+            KvFormat::I8 | KvFormat::K8V4 | KvFormat::Q4 | KvFormat::Q3 => {
+                matches!(self.data, KvData::I8(_))
+            }
         }
     }
 
@@ -170,22 +181,15 @@ impl KvView<'_> {
 
     /// One number of a key or a value as f32, before its scale, where those of its side of the head begin at `offset`.
     pub(super) fn number_of(&self, side: Side, offset: usize, at: (usize, usize)) -> f32 {
-        let (place, is_second) = self.layout.place_of(side, at);
-        let element = self.number(offset + place);
-        if self.layout.format.numbers_of_element(side) == 1 {
-            return element;
-        }
-        let byte = element as i8;
-        let half = if is_second { byte >> 4 } else { byte << 4 >> 4 };
-        f32::from(2 * half + 1)
-    }
-
-    /// One element as f32, before its scale.
-    pub(crate) fn number(&self, offset: usize) -> f32 {
+        let (place, width) = self.layout.row_place(side, at);
         match self.data {
-            KvData::F32(data) => data[offset],
-            KvData::I16(data) => f32::from(data[offset]),
-            KvData::I8(data) => f32::from(data[offset]),
+            KvData::F32(data) => f32::number(&data[offset..], place, width),
+            KvData::I16(data) => i16::number(&data[offset..], place, width),
+            KvData::I8(data) => match self.layout.format.bits_of(side) {
+                3 => Eighths::number(&data[offset..], place, width),
+                4 => Halves::number(&data[offset..], place, width),
+                _ => i8::number(&data[offset..], place, width),
+            },
         }
     }
 
@@ -194,6 +198,9 @@ impl KvView<'_> {
         match self.data {
             KvData::F32(_) => 1.0,
             KvData::I16(data) => read_scale(&data[offset..], side, token),
+            KvData::I8(data) if self.layout.format == KvFormat::Q3 => {
+                small_scale::scale(data[offset + side.index(token)] as u8)
+            }
             KvData::I8(data) => read_scale(&data[offset..], side, token),
         }
     }
@@ -214,11 +221,15 @@ mod tests {
                 KvDataMut::I16(numbers) => numbers[6 * layout.block_elements()] = 1,
                 KvDataMut::I8(numbers) => numbers[6 * layout.block_elements()] = 1,
             }
-            let view = storage.view();
-            let sum: f32 = (0..7 * layout.block_elements())
-                .map(|offset| view.number(offset))
-                .sum();
-            assert_eq!(sum, 1.0);
+            let begin = 6 * layout.block_bytes();
+            for block in 0..7 {
+                let sum: u64 = storage
+                    .block(block)
+                    .iter()
+                    .map(|byte| u64::from(*byte))
+                    .sum();
+                assert_eq!(sum > 0, block * layout.block_bytes() == begin);
+            }
             assert!(KvStorage::zeroed(layout, usize::MAX / 2).is_err());
             assert_eq!(KvStorage::zeroed(layout, 0).unwrap().view().blocks(), 0);
         }

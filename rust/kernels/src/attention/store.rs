@@ -1,11 +1,12 @@
 //! Writing keys and values into a block, many tokens at once.
 
+use super::eighths::Eighths;
 use super::layout::{BLOCK_TOKENS, KvFormat, KvLayout, Side};
 use super::packing::{Halves, Packing};
 use super::rotation;
 use super::run::{KvRows, KvRun};
 use super::storage::KvDataMut;
-use super::stored::{Stored, write_scale};
+use super::stored::Stored;
 use crate::simd::Lanes;
 
 /// Writes the rows of a run to `piece`, the layer's numbers in its block.
@@ -29,6 +30,9 @@ pub(crate) unsafe fn store_run<L: Lanes>(
             KvDataMut::I8(piece) => match layout.format {
                 KvFormat::K8V4 => store_heads::<L, i8, Halves>(lanes, layout, (rows, run), piece),
                 KvFormat::Q4 => store_heads::<L, Halves, Halves>(lanes, layout, (rows, run), piece),
+                KvFormat::Q3 => {
+                    store_heads::<L, Eighths, Eighths>(lanes, layout, (rows, run), piece)
+                }
                 _ => store_heads::<L, i8, i8>(lanes, layout, (rows, run), piece),
             },
         }
@@ -132,7 +136,7 @@ impl Source {
         }
         for row in 0..run.rows {
             let scale = P::scale(side, &numbers[row * self.stride..][..layout.head_dim]);
-            write_scale(scales, (side, run.position + row), scale.unit);
+            P::write_scale(scales, (side, run.position + row), scale.unit);
             self.factors[row] = scale.inverse;
         }
     }
@@ -163,15 +167,15 @@ unsafe fn store_keys<L: Lanes, K: Packing>(
                 let source = rows.first.add(token * stride + dimension);
                 let factors = &rows.factors[token..][..tokens];
                 if tokens == L::WIDTH && count == L::WIDTH {
-                    let begin = dimension / together * BLOCK_TOKENS + run.position + token;
-                    let target = keys[begin * K::ELEMENTS..].as_mut_ptr();
+                    let (panel, position) = (keys.as_mut_ptr(), run.position + token);
                     let factors = lanes.load(factors.as_ptr());
                     let mut columns = [factors; 2];
                     lanes.for_each_column(source, stride, |column, vector| {
                         columns[column % together] = vector;
                         if column % together == together - 1 {
-                            let row = column / together * BLOCK_TOKENS * K::ELEMENTS;
-                            K::store_together(lanes, target.add(row), columns, [factors; 2]);
+                            let row = dimension + column / together * together;
+                            let place = (row, position, BLOCK_TOKENS);
+                            K::store_together(lanes, panel, place, columns, [factors; 2]);
                         }
                     });
                 } else {
@@ -217,12 +221,11 @@ unsafe fn store_values<L: Lanes, V: Packing>(
             unsafe {
                 let source = |token: usize| rows.first.add(token * rows.stride + dimension);
                 if are_all && count == L::WIDTH {
-                    let first = position / together * width + dimension;
-                    let target = &mut values[first * V::ELEMENTS..];
                     let both = [token, token + together - 1];
                     let vectors = both.map(|token| lanes.load(source(token)));
                     let factors = both.map(|token| lanes.splat(rows.factors[token]));
-                    V::store_together(lanes, target.as_mut_ptr(), vectors, factors);
+                    let place = (position, dimension, width);
+                    V::store_together(lanes, values.as_mut_ptr(), place, vectors, factors);
                 } else {
                     for token in token..token + tokens {
                         let vector = vector(lanes, source(token), count);

@@ -27,6 +27,8 @@ pub(crate) trait Stored: Copy {
     fn bits(self) -> u32;
     /// The lowest bits.
     fn from_bits(bits: u32) -> Self;
+    /// As a float.
+    fn number(self) -> f32;
     /// The scale of a key.
     fn key_scale(key: &[f32]) -> Scale;
     /// # Safety
@@ -68,6 +70,10 @@ impl Stored for f32 {
         f32::from_bits(bits)
     }
     #[inline(always)]
+    fn number(self) -> f32 {
+        self
+    }
+    #[inline(always)]
     fn key_scale(_: &[f32]) -> Scale {
         Scale::NONE
     }
@@ -94,6 +100,10 @@ impl Stored for i16 {
     #[inline(always)]
     fn from_bits(bits: u32) -> Self {
         bits as i16
+    }
+    #[inline(always)]
+    fn number(self) -> f32 {
+        f32::from(self)
     }
     #[inline(always)]
     fn key_scale(key: &[f32]) -> Scale {
@@ -124,6 +134,10 @@ impl Stored for i8 {
         bits as i8
     }
     #[inline(always)]
+    fn number(self) -> f32 {
+        f32::from(self)
+    }
+    #[inline(always)]
     fn key_scale(key: &[f32]) -> Scale {
         Scale::of_largest(key, MOST_BYTE)
     }
@@ -141,7 +155,7 @@ impl Stored for i8 {
 
 /// A token's scale among those of a head.
 pub(super) fn read_scale<S: Stored>(scales: &[S], side: Side, token: usize) -> f32 {
-    let first = side.place(token) / size_of::<S>();
+    let first = side.index(token) * size_of::<f32>() / size_of::<S>();
     let numbers = &scales[first..][..size_of::<f32>() / size_of::<S>()];
     let mut bits = 0;
     for (index, number) in numbers.iter().enumerate() {
@@ -153,7 +167,7 @@ pub(super) fn read_scale<S: Stored>(scales: &[S], side: Side, token: usize) -> f
 /// Writes a token's scale to its place among those of a head.
 #[inline(always)]
 pub(super) fn write_scale<S: Stored>(scales: &mut [S], (side, token): (Side, usize), unit: f32) {
-    let first = side.place(token) / size_of::<S>();
+    let first = side.index(token) * size_of::<f32>() / size_of::<S>();
     let numbers = &mut scales[first..][..size_of::<f32>() / size_of::<S>()];
     for (index, number) in numbers.iter_mut().enumerate() {
         *number = S::from_bits(unit.to_bits() >> (8 * size_of::<S>() * index));

@@ -9,8 +9,9 @@ use std::ops::Range;
 use super::arithmetic::{Arithmetic, Weights, together, width};
 use super::block_scores;
 use super::join::{Gathered, Share, join};
-use super::layout::{BLOCK_TOKENS, SCALE_BYTES, SEGMENT_TOKENS, Side};
+use super::layout::{BLOCK_TOKENS, SEGMENT_TOKENS, Side};
 use super::multiply::{Panel, multiply};
+use super::packing::Packing;
 use super::scratch::Scratch;
 use super::segment::Seen;
 use super::soften::{Softened, mask, soften};
@@ -217,15 +218,14 @@ unsafe fn block_scores<A: Arithmetic, const ROWS: usize, const VECTORS: usize>(
             std::array::from_fn(|row| scratch.query(first_row + row).cast_const());
         let keys: [_; VECTORS] = std::array::from_fn(|vector| {
             let token = vector * width::<A>();
-            walk.segment
-                .keys(block + token / BLOCK_TOKENS)
-                .add(token % BLOCK_TOKENS * A::KEY_ELEMENTS)
+            let panel = walk.segment.keys(block + token / BLOCK_TOKENS);
+            A::Keys::planes(token % BLOCK_TOKENS).map(|plane| panel.add(plane))
         });
         let steps = 0..walk.setting.dimensions.head_dim.div_ceil(together::<A>());
         let keys = Panel {
             side: Side::Key,
             vectors: &keys,
-            stride: BLOCK_TOKENS * A::KEY_ELEMENTS,
+            stride: BLOCK_TOKENS * A::Keys::ELEMENTS,
         };
         multiply(
             arithmetic,
@@ -245,8 +245,9 @@ unsafe fn block_scores<A: Arithmetic, const ROWS: usize, const VECTORS: usize>(
                     scores[vector] = lanes.mul(lanes.mul(scores[vector], scales), unit);
                 }
             }
+            let bytes = walk.setting.kv.layout.format.head_scale_bytes();
             if let Some(ahead) = walk.ahead() {
-                ahead.advance(VECTORS * width::<A>() / BLOCK_TOKENS * SCALE_BYTES);
+                ahead.advance(VECTORS * width::<A>() / BLOCK_TOKENS * bytes);
             }
         }
         for (row, scores) in scores.into_iter().enumerate() {
@@ -299,12 +300,12 @@ unsafe fn column_values<A: Arithmetic, const ROWS: usize, const VECTORS: usize>(
             let end = part.tokens.end.min(begin + BLOCK_TOKENS);
             let steps = begin / together::<A>()..end.div_ceil(together::<A>());
             let vectors: [_; VECTORS] = std::array::from_fn(|vector| {
-                panel.add((column + vector * width::<A>()) * A::VALUE_ELEMENTS)
+                A::Values::planes(column + vector * width::<A>()).map(|plane| panel.add(plane))
             });
             let values = Panel {
                 side: Side::Value,
                 vectors: &vectors,
-                stride: padded_dim * A::VALUE_ELEMENTS,
+                stride: padded_dim * A::Values::ELEMENTS,
             };
             multiply(
                 arithmetic,

@@ -246,6 +246,7 @@ macro_rules! attention_entries {
 
             use super::*;
             use crate::attention::arithmetic::{Arithmetic, Floats, Integers};
+            use crate::attention::eighths::Eighths;
             use crate::attention::flash::{self, Entries, Target};
             use crate::attention::join::Gathered;
             use crate::attention::packing::Halves;
@@ -260,6 +261,7 @@ macro_rules! attention_entries {
             type Bytes = Integers<$pairs, i8, i8>;
             type BytesAndHalves = Integers<$pairs, i8, Halves>;
             type AllHalves = Integers<$pairs, Halves, Halves>;
+            type AllEighths = Integers<$pairs, Eighths, Eighths>;
 
             pub(super) fn gather(
                 pairs: $pairs,
@@ -280,6 +282,9 @@ macro_rules! attention_entries {
                         }
                         KvFormat::Q4 => {
                             flash::gather(AllHalves::new(pairs), data, work, target, &entries())
+                        }
+                        KvFormat::Q3 => {
+                            flash::gather(AllEighths::new(pairs), data, work, target, &entries())
                         }
                         _ => flash::gather(Bytes::new(pairs), data, work, target, &entries()),
                     },

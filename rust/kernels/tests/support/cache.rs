@@ -27,7 +27,7 @@ impl Cache {
         };
         match cache.storage.data_mut() {
             KvDataMut::F32(data) => data.fill(f32::NAN),
-            // Two such words, or four such bytes, are a scale that is no number.
+            // Two such words, or four such bytes, or one where scales have one, are a scale that is no number.
             KvDataMut::I16(data) => data.fill(-1),
             KvDataMut::I8(data) => data.fill(-1),
         }
@@ -65,6 +65,16 @@ impl Cache {
                 let [low, high] = [data[place], data[place + 1]].map(|word| u32::from(word as u16));
                 f64::from(f32::from_bits(low | high << 16))
             }
+            // Six bits of exponent, of which 40 is that of 1, and two of mantissa.
+            KvData::I8(data) if self.layout.format == KvFormat::Q3 => {
+                let code = data[self.layout.scale_offset(block, 1, kv_head) + index] as u8;
+                let power = 2f64.powi(i32::from(code / 4) - 40);
+                match code {
+                    0 => 0.0,
+                    255 => f64::NAN,
+                    _ => power * (1.0 + f64::from(code % 4) / 4.0),
+                }
+            }
             KvData::I8(data) => {
                 let place = self.layout.scale_offset(block, 1, kv_head) + 4 * index;
                 let bytes = std::array::from_fn(|byte| data[place + byte] as u8);
@@ -81,6 +91,7 @@ impl Cache {
                 self.number(begin + dimension / 2 * 32 + token * 2 + dimension % 2)
             }
             KvFormat::Q4 => self.half(begin + dimension / 2 * 16 + token, dimension % 2),
+            KvFormat::Q3 => self.level(begin + dimension / 16 * 96, token, dimension % 16),
         }
     }
 
@@ -94,6 +105,7 @@ impl Cache {
             KvFormat::K8V4 | KvFormat::Q4 => {
                 self.half(begin + token / 2 * padded + dimension, token % 2)
             }
+            KvFormat::Q3 => self.level(begin + dimension / 16 * 96, dimension % 16, token),
         }
     }
 
@@ -104,11 +116,21 @@ impl Cache {
         2.0 * (if half < 8.0 { half } else { half - 16.0 }) + 1.0
     }
 
+    /// Of sixteen rows and columns that begin there: each column has a word of 32 bits, two for each row, and further on one of
+    /// 16 bits, of even rows, then of odd ones.
+    fn level(&self, begin: usize, column: usize, row: usize) -> f64 {
+        let byte = |place: usize| (self.number(begin + place) as i8) as u8;
+        let word = u32::from_le_bytes(std::array::from_fn(|index| byte(4 * column + index)));
+        let third = u16::from_le_bytes([byte(64 + 2 * column), byte(65 + 2 * column)]);
+        let code = (word >> (2 * row)) % 4 + 4 * u32::from((third >> (row / 2 + row % 2 * 8)) % 2);
+        [-127.0, -79.0, -45.0, -14.0, 14.0, 45.0, 79.0, 127.0][code as usize]
+    }
+
     /// A query or a result as the format turns it.
     fn turned(&self, numbers: Vec<f64>) -> Vec<f64> {
         match self.layout.format {
             KvFormat::F32 | KvFormat::I16 => numbers,
-            KvFormat::I8 | KvFormat::K8V4 | KvFormat::Q4 => turned(&numbers),
+            KvFormat::I8 | KvFormat::K8V4 | KvFormat::Q4 | KvFormat::Q3 => turned(&numbers),
         }
     }
 

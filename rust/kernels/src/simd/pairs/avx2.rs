@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::Pairs;
+use super::{LEVELS, Pairs};
 use crate::simd::avx2::Avx2;
 use crate::simd::register_methods;
 
@@ -65,6 +65,29 @@ macro_rules! eight_pairs {
                     );
                     let halves = _mm256_blend_epi16::<0xAA>(low, high);
                     _mm256_or_si256(_mm256_srai_epi16::<11>(halves), _mm256_set1_epi16(1))
+                }
+            }
+            #[inline(always)]
+            unsafe fn load_eighths(self, [two, third]: [*const i8; 2], pair: usize) -> __m256i {
+                // SAFETY: `self` proves the instructions; the caller gives 32 bytes to read, and sixteen.
+                unsafe {
+                    let two = _mm256_loadu_si256(two.cast());
+                    let third = _mm256_cvtepu16_epi32(_mm_loadu_si128(third.cast()));
+                    let shift = |by: usize| _mm_cvtsi32_si128(by as i32);
+                    // Two bits in the upper half of each word, the third above them: what is looked up there keeps its sign
+                    // on the way down.
+                    let two = _mm256_srl_epi32(two, shift(4 * pair));
+                    let (low, high) = (_mm256_slli_epi32::<8>(two), _mm256_slli_epi32::<22>(two));
+                    let two = _mm256_blend_epi16::<0xAA>(low, high);
+                    let third = _mm256_or_si256(third, _mm256_slli_epi32::<8>(third));
+                    let third = _mm256_slli_epi32::<10>(_mm256_srl_epi32(third, shift(pair)));
+                    let codes = _mm256_or_si256(
+                        _mm256_and_si256(two, _mm256_set1_epi16(0x0300)),
+                        _mm256_and_si256(third, _mm256_set1_epi16(0x0400)),
+                    );
+                    let levels =
+                        _mm256_set1_epi64x(i64::from_le_bytes(LEVELS.map(|level| level as u8)));
+                    _mm256_srai_epi16::<8>(_mm256_shuffle_epi8(levels, codes))
                 }
             }
             #[inline(always)]

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::Pairs;
+use super::{LEVELS, Pairs};
 use crate::simd::avx512::Avx512;
 use crate::simd::register_methods;
 
@@ -16,6 +16,17 @@ const ODD: [i16; 32] = {
         index += 1;
     }
     odd
+};
+
+/// The levels, as often as an index of five bits may have its third.
+const EIGHTHS: [i16; 32] = {
+    let mut levels = [0; 32];
+    let mut index = 0;
+    while index < 32 {
+        levels[index] = LEVELS[index % 8] as i16;
+        index += 1;
+    }
+    levels
 };
 
 /// Products and their sum in two instructions.
@@ -75,6 +86,26 @@ macro_rules! sixteen_pairs {
                     let halves = _mm512_or_si512(bytes, _mm512_slli_epi32::<12>(bytes));
                     let odd = _mm512_loadu_si512(ODD.as_ptr().cast());
                     _mm512_permutexvar_epi16(halves, odd)
+                }
+            }
+            #[inline(always)]
+            unsafe fn load_eighths(self, [two, third]: [*const i8; 2], pair: usize) -> __m512i {
+                // SAFETY: `self` proves the instructions; the caller gives 64 bytes to read, and 32.
+                unsafe {
+                    let two = _mm512_loadu_si512(two.cast());
+                    let third = _mm512_cvtepu16_epi32(_mm256_loadu_si256(third.cast()));
+                    let shift = |by: usize| _mm_cvtsi32_si128(by as i32);
+                    // Two bits at the bottom of each word, the third above them; of what stands higher the look-up sees two
+                    // bits, for which the table stands four times.
+                    let two = _mm512_srl_epi32(two, shift(4 * pair));
+                    let upper = _mm512_set1_epi32(0x0003_0000);
+                    let two =
+                        _mm512_ternarylogic_epi32::<0xca>(upper, _mm512_slli_epi32::<14>(two), two);
+                    let third = _mm512_or_si512(third, _mm512_slli_epi32::<8>(third));
+                    let third = _mm512_srl_epi32(_mm512_slli_epi32::<2>(third), shift(pair));
+                    let bit = _mm512_set1_epi32(0x0004_0004);
+                    let codes = _mm512_ternarylogic_epi32::<0xca>(bit, third, two);
+                    _mm512_permutexvar_epi16(codes, _mm512_loadu_si512(EIGHTHS.as_ptr().cast()))
                 }
             }
             #[inline(always)]

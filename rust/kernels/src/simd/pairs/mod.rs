@@ -16,6 +16,9 @@ pub(crate) mod portable;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod sse42;
 
+/// What numbers of three bits stand for (`attention/eighths.rs`).
+pub(crate) const LEVELS: [i8; 8] = [-127, -79, -45, -14, 14, 45, 79, 127];
+
 /// Pairs of 16-bit integers, one beside the other in a lane of 32 bits, by a value that exists only where the machine
 /// has the instructions.
 pub(crate) trait Pairs: Copy {
@@ -50,6 +53,13 @@ pub(crate) trait Pairs: Copy {
     ///
     /// `source` is valid for a byte for each lane.
     unsafe fn load_halves(self, source: *const i8) -> Self::Words;
+    /// One of the eight pairs whose three bits share a lane: the first two of all in the first plane, the third ones in the
+    /// second plane, those of first numbers before those of second ones. Of each the [level](LEVELS).
+    ///
+    /// # Safety
+    ///
+    /// The first plane is valid for four bytes for each lane, the second one for two.
+    unsafe fn load_eighths(self, planes: [*const i8; 2], pair: usize) -> Self::Words;
     /// # Safety
     ///
     /// `source` is valid for a number of 32 bits for each lane.

@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::Pairs;
+use super::{LEVELS, Pairs};
 use crate::simd::neon::Neon;
 use crate::simd::register_methods;
 
@@ -53,6 +53,29 @@ impl Pairs for NeonPairs {
             let words =
                 |halves| vget_low_s16(vmovl_s8(vorr_s8(vshr_n_s8::<3>(halves), vdup_n_s8(1))));
             int16x4x2_t(words(vshl_n_s8::<4>(bytes)), words(bytes))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_eighths(self, [two, third]: [*const i8; 2], pair: usize) -> int16x4x2_t {
+        // SAFETY: `self` proves the instructions; the caller gives sixteen bytes to read, and eight.
+        unsafe {
+            let two = vreinterpretq_u32_s8(vld1q_s8(two));
+            let third = vmovl_u16(vreinterpret_u16_s8(vld1_s8(third)));
+            let shifted = |bits: uint32x4_t, by: usize, mask: u32| {
+                vandq_u32(
+                    vshlq_u32(bits, vdupq_n_s32(-(by as i32))),
+                    vdupq_n_u32(mask),
+                )
+            };
+            let levels = vld1_s8(LEVELS.as_ptr());
+            let words = |second: usize| {
+                let two = shifted(two, 4 * pair + 2 * second, 3);
+                let third = shifted(vshlq_n_u32::<2>(third), pair + 8 * second, 4);
+                let codes = vmovn_u32(vorrq_u32(two, third));
+                let codes = vreinterpret_s8_u8(vmovn_u16(vcombine_u16(codes, codes)));
+                vget_low_s16(vmovl_s8(vtbl1_s8(levels, codes)))
+            };
+            int16x4x2_t(words(0), words(1))
         }
     }
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! Eight pairs in plain arrays, which the compiler turns into whatever the baseline of the target has.
 
-use super::Pairs;
+use super::{LEVELS, Pairs};
 use crate::simd::Lanes;
 use crate::simd::portable::PortableLanes;
 
@@ -56,6 +56,22 @@ impl Pairs for PortablePairs {
         // SAFETY: the caller gives eight bytes to read.
         let bytes = unsafe { source.cast::<[i8; WIDTH]>().read_unaligned() };
         bytes.map(|byte| [byte << 4 >> 4, byte >> 4].map(|half| 2 * i16::from(half) + 1))
+    }
+    #[inline(always)]
+    unsafe fn load_eighths(self, [two, third]: [*const i8; 2], pair: usize) -> Self::Words {
+        // SAFETY: the caller gives four bytes to read for each of eight lanes, and two.
+        let (two, third) = unsafe {
+            let two = two.cast::<[[u8; 4]; WIDTH]>().read_unaligned();
+            (two, third.cast::<[[u8; 2]; WIDTH]>().read_unaligned())
+        };
+        std::array::from_fn(|lane| {
+            let two = u32::from_le_bytes(two[lane]) >> (4 * pair);
+            let level = |second: usize| {
+                let high = u32::from(third[lane][second]) >> pair & 1;
+                LEVELS[(two >> (2 * second) & 3 | high << 2) as usize]
+            };
+            [i16::from(level(0)), i16::from(level(1))]
+        })
     }
     #[inline(always)]
     unsafe fn load_sums(self, source: *const i32) -> Self::Sums {

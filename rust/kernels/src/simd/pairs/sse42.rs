@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::Pairs;
+use super::{LEVELS, Pairs};
 use crate::simd::register_methods;
 use crate::simd::sse42::Sse42;
 
@@ -47,6 +47,28 @@ impl Pairs for Sse42Pairs {
             let (low, high) = (_mm_slli_epi32::<12>(bytes), _mm_slli_epi32::<24>(bytes));
             let halves = _mm_blend_epi16::<0xAA>(low, high);
             _mm_or_si128(_mm_srai_epi16::<11>(halves), _mm_set1_epi16(1))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_eighths(self, [two, third]: [*const i8; 2], pair: usize) -> __m128i {
+        // SAFETY: `self` proves the instructions; the caller gives sixteen bytes to read, and eight, and no more are.
+        unsafe {
+            let two = _mm_loadu_si128(two.cast());
+            let third = _mm_cvtepu16_epi32(_mm_loadl_epi64(third.cast()));
+            let shift = |by: usize| _mm_cvtsi32_si128(by as i32);
+            // Two bits in the upper half of each word, the third above them: what is looked up there keeps its sign on the
+            // way down.
+            let two = _mm_srl_epi32(two, shift(4 * pair));
+            let (low, high) = (_mm_slli_epi32::<8>(two), _mm_slli_epi32::<22>(two));
+            let two = _mm_blend_epi16::<0xAA>(low, high);
+            let third = _mm_or_si128(third, _mm_slli_epi32::<8>(third));
+            let third = _mm_slli_epi32::<10>(_mm_srl_epi32(third, shift(pair)));
+            let codes = _mm_or_si128(
+                _mm_and_si128(two, _mm_set1_epi16(0x0300)),
+                _mm_and_si128(third, _mm_set1_epi16(0x0400)),
+            );
+            let levels = _mm_set1_epi64x(i64::from_le_bytes(LEVELS.map(|level| level as u8)));
+            _mm_srai_epi16::<8>(_mm_shuffle_epi8(levels, codes))
         }
     }
     #[inline(always)]
