@@ -212,6 +212,31 @@ def test_an_edit_outlives_the_end_of_an_answer(page: Page, script: Script, ask: 
     assert script.asked[-1]["messages"] == [{"role": "user", "content": "First, changed"}]
 
 
+def test_an_edit_outlives_a_look_at_another_conversation(page: Page, script: Script, ask: Ask) -> None:
+    ask("First?")
+    page.get_by_role("button", name="Edit the message").click()
+    question = page.get_by_label("Your message, edited")
+    question.fill("First, changed")
+    page.get_by_role("button", name="Edit the answer").click()
+    answer = page.get_by_label("The answer, edited")
+    answer.fill("Hello, changed")
+    page.get_by_role("button", name="New conversation").click()
+    expect(page.locator(".message")).to_have_count(0)
+    ask("Another.")
+    page.get_by_role("link", name="First?").click()
+    expect(question).to_have_value("First, changed")
+    expect(answer).to_have_value("Hello, changed")
+    answer.press("Escape")
+    expect(page.locator(".answer .markdown")).to_have_text("Hello.")
+    # What was taken back does not come again.
+    page.get_by_role("link", name="Another.").click()
+    page.get_by_role("link", name="First?").click()
+    expect(page.locator(".answer .markdown")).to_have_text("Hello.")
+    question.press("Enter")
+    expect(page.locator(".bubble")).to_have_text(["First, changed"])
+    assert script.asked[-1]["messages"] == [{"role": "user", "content": "First, changed"}]
+
+
 def test_a_conversation_that_is_written_in_is_renamed(
     page: Page, script: Script, send: Ask, reload_once_kept: Callable[[], None]
 ) -> None:

@@ -26,6 +26,7 @@ export class AnswerView {
   #frame = null;
   #editor = null;
   #editButton = null;
+  #onEdit = null;
 
   constructor(message) {
     this.#message = message;
@@ -49,9 +50,9 @@ export class AnswerView {
     this.#waiting.hidden = hasBegun(this.#message);
   }
 
-  /** Whether its text is being changed. */
-  get isEdited() {
-    return this.#editor !== null;
+  /** What has become of its text in a field that is open; null where none is. */
+  get draft() {
+    return this.#editor?.text() ?? null;
   }
 
   /** Draws the message for good, with what can be done with it: `versions` of it, and the handlers of its buttons. */
@@ -63,7 +64,11 @@ export class AnswerView {
     this.node.removeAttribute("aria-busy");
     this.#text.classList.remove("writing");
     const feedback = this.#message.completionId ? new FeedbackView(this.#message, onTaught) : null;
-    this.#editButton = iconButton("edit", "Edit the answer", () => this.#edit(onEdit));
+    this.#onEdit = onEdit;
+    this.#editButton = iconButton("edit", "Edit the answer", () => {
+      this.openEditor(partThinking(this.#message).said);
+      this.#editor.focus();
+    });
     const actions = element("div", { class: "actions", role: "group", "aria-label": "This answer" },
       copyButton("Copy the answer", () => partThinking(this.#message).said),
       iconButton("again", "Answer again", onAgain),
@@ -82,7 +87,8 @@ export class AnswerView {
     );
   }
 
-  #edit(onEdit) {
+  /** Puts a field with this text in the place of the answer's, once that is drawn for good; the focus stays. */
+  openEditor(draft) {
     const show = (isEdited) => [this.#text, this.#below].forEach((part) => (part.hidden = isEdited));
     const onCancel = () => {
       this.#editor.node.remove();
@@ -92,13 +98,12 @@ export class AnswerView {
     };
     const onDone = (text) => {
       this.#editor = null;
-      onEdit(text);
+      this.#onEdit(text);
     };
     const options = { label: "The answer, edited", confirm: "Keep", sendsOnEnter: false, onDone, onCancel };
-    this.#editor = messageEditor(partThinking(this.#message).said, options);
+    this.#editor = messageEditor(draft, options);
     show(true);
     this.node.append(this.#editor.node);
-    this.#editor.focus();
   }
 
   #draw(complete) {

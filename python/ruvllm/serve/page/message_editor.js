@@ -29,5 +29,5 @@ export function messageEditor(text, { label, confirm, sendsOnEnter, onDone, onCa
     field.focus();
     field.setSelectionRange(field.value.length, field.value.length);
   };
-  return { node: element("div", { class: "editor" }, field, buttons), focus };
+  return { node: element("div", { class: "editor" }, field, buttons), focus, text: () => field.value };
 }

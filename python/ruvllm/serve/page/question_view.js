@@ -26,16 +26,16 @@ export class QuestionView {
     this.#show();
   }
 
-  /** Whether its text is being changed. */
-  get isEdited() {
-    return this.#editor !== null;
+  /** What has become of its text in a field that is open; null where none is. */
+  get draft() {
+    return this.#editor?.text() ?? null;
   }
 
   /** Takes what has become of the messages around it; a field that is open stays as it is. */
   update(versions, handlers) {
     this.#versions = versions;
     this.#handlers = handlers;
-    if (!this.isEdited) this.#show();
+    if (!this.#editor) this.#show();
   }
 
   #show() {
@@ -48,12 +48,14 @@ export class QuestionView {
     this.node.replaceChildren(bubble, actions);
   }
 
-  /** Puts a field in the place of the text. */
+  /** Puts a field in the place of the text, to type in. */
   edit() {
-    if (this.isEdited) {
-      this.#editor.focus();
-      return;
-    }
+    if (!this.#editor) this.openEditor(this.#message.content);
+    this.#editor.focus();
+  }
+
+  /** Puts a field with this text there, and leaves the focus where it is. */
+  openEditor(draft) {
     const onCancel = () => {
       this.#editor = null;
       this.#show();
@@ -64,9 +66,8 @@ export class QuestionView {
       this.#handlers.onEdit(text);
     };
     const options = { label: "Your message, edited", confirm: "Send", sendsOnEnter: true, onDone, onCancel };
-    this.#editor = messageEditor(this.#message.content, options);
+    this.#editor = messageEditor(draft, options);
     this.node.replaceChildren(this.#editor.node);
-    this.#editor.focus();
   }
 }
 

@@ -18,6 +18,8 @@ export class Transcript {
   #answer = null;
   #lastQuestion = null;
   #views = new Map();
+  // By message: what has become of texts that are being edited where another conversation is looked at.
+  #drafts = new Map();
   #follows = true;
 
   constructor(handlers) {
@@ -37,14 +39,27 @@ export class Transcript {
   show(conversation, writing, card) {
     this.#answer = null;
     this.#lastQuestion = null;
+    this.#keepDrafts();
     const messages = shownMessages(conversation);
     const views = messages.map((message) => this.#view(conversation, message, writing, messages.at(-1)));
-    const isEdited = views.some((view) => view.isEdited);
+    const isEdited = views.some(({ draft }) => draft !== null);
     this.#views = new Map(messages.map((message, index) => [message, views[index]]));
+    this.#openDrafts();
     this.#place([...views.map(({ node }) => node), ...(card ? [card] : [])]);
     byId("welcome").hidden = views.length > 0;
     if (isEdited) this.#follow();
     else this.toEnd();
+  }
+
+  #keepDrafts() {
+    for (const [{ id }, { draft }] of this.#views) if (draft !== null) this.#drafts.set(id, draft);
+  }
+
+  #openDrafts() {
+    for (const [{ id }, view] of this.#views) {
+      if (view.draft === null && this.#drafts.has(id)) view.openEditor(this.#drafts.get(id));
+      this.#drafts.delete(id);
+    }
   }
 
   // Nodes that stay are not touched: a field in one would lose the focus, and what is being composed in it.
@@ -61,7 +76,8 @@ export class Transcript {
   #view(conversation, message, writing, last) {
     const siblings = versions(conversation, message);
     // One that is being edited keeps its field when all is drawn anew: an answer may end meanwhile.
-    const edited = this.#views.get(message)?.isEdited ? this.#views.get(message) : null;
+    const before = this.#views.get(message);
+    const edited = before?.draft == null ? null : before;
     const onVersion = (version) => this.#handlers.onVersion(version);
     if (message.role === "user") {
       const onEdit = (text) => this.#handlers.onEdit(message, text);
