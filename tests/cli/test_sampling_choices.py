@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ruvllm.cli.options import SamplingOptions
+from ruvllm.cli.partner import MAX_TOKENS
 from ruvllm.cli.sampling_choices import changed, choice_named, choices, completions, shown
 from ruvllm.errors import ConfigError
 from ruvllm.samplers import Dry
@@ -24,7 +25,6 @@ def test_they_are_the_flags() -> None:
         ("top_k", "40", 40),
         ("seed", "7", 7),
         ("seed", "none", None),
-        ("max_tokens", "None", None),
         ("stop", "'a b' c", ["a b", "c"]),
         ("stop", "none", None),
     ],
@@ -37,12 +37,24 @@ def test_a_text_as_a_value_and_back(name: str, text: str, value: Any) -> None:
     assert getattr(again, name) == value
 
 
+def test_the_longest_answer_is_shown_as_it_is_asked_for() -> None:
+    """A chat has a bound where nobody gave one."""
+    for options in (SamplingOptions(), changed(SamplingOptions(max_tokens=9), "max_tokens", "None")):
+        assert options.max_tokens is None
+        assert (
+            dict(shown(options))["max_tokens"]
+            == str(options.params(max_tokens=MAX_TOKENS).max_tokens)
+            == "1024"
+        )
+    assert dict(shown(SamplingOptions(max_tokens=9)))["max_tokens"] == "9"
+
+
 def test_every_choice_can_be_set_to_what_it_is_and_back_to_its_default() -> None:
     options = SamplingOptions(temperature=0.1, stop=["x"], seed=3)
     for name, text in shown(options):
         again = changed(options, name, text)
         assert shown(again) == shown(options)
-        assert again.params(max_tokens=9) == options.params(max_tokens=9)
+        assert again.params(max_tokens=MAX_TOKENS) == options.params(max_tokens=MAX_TOKENS)
         assert getattr(changed(options, name, ""), name) == getattr(SamplingOptions(), name)
 
 

@@ -51,7 +51,11 @@ def shown(sampling: SamplingOptions, unsaid: Collection[str] = ()) -> list[tuple
     breakers = (
         Dry().sequence_breakers if sampling.dry_sequence_breakers is None else sampling.dry_sequence_breakers
     )
-    holds = {"top_p": sampling.share, _BREAKERS: [_with_escapes(text) for text in breakers]}
+    holds = {
+        "top_p": sampling.share,
+        "max_tokens": sampling.max_tokens or MAX_TOKENS,
+        _BREAKERS: [_with_escapes(text) for text in breakers],
+    }
     values = {name: _text_of(holds.get(name, getattr(sampling, name))) for name in choices()}
     return [(name, SERVERS if name in unsaid else text) for name, text in values.items()]
 
