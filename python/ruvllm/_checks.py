@@ -69,4 +69,6 @@ def check_texts(name: str, texts: object, most: int = 64) -> tuple[str, ...]:
     for index, text in enumerate(texts):
         if not isinstance(text, str) or not text:
             raise ConfigError(f"{name}[{index}] is {text!r}; it must be a text that is not empty")
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise ConfigError(f"{name}[{index}] is {text!a}, which has half of a character (a surrogate)")
     return tuple(texts)

@@ -18,6 +18,7 @@ from ruvllm.errors import (
     NotFoundError,
     OverloadedError,
     SessionError,
+    TokenizationError,
 )
 from ruvllm.outputs import Chunk, Usage
 from tests.support.scripted_server import Reply, Request, ScriptedServer, answer_events, delta, event
@@ -90,6 +91,24 @@ def test_borders_anywhere(size: int) -> None:
     whole = b": ping\r\n\r\n" + b"".join(events).replace(b"\n", b"\r\n")
     pieces = [whole[place : place + size] for place in range(0, len(whole), size)]
     assert text_of(chunks_of(Reply.stream(pieces))) == "Grüße 🙂"
+
+
+def test_halves_of_characters_become_whole_ones_and_the_next_question_is_sent() -> None:
+    """Some servers cut texts between the halves of a character, as JSON can spell them."""
+    replies = iter([["a\ud83d", "\ude00", "b \ud83d"], ["c"]])
+    with (
+        ScriptedServer(lambda request: Reply.stream(answer_events(next(replies)))) as server,
+        ServerClient(server.url) as client,
+    ):
+        session = ServerSession(client, "one")
+        chunks = list(session.stream("Hello"))
+        assert [chunk.text for chunk in chunks] == ["a", "\U0001f600", "b ", "\ufffd"]
+        assert chunks[-1].finish_reason == "stop"
+        assert text_of(session.stream("And?")) == "c"
+        assert server.requests[-1].body["messages"][1]["content"] == "a\U0001f600b \ufffd"
+        with pytest.raises(TokenizationError, match=r"half of a character \(the surrogate '\\udcff'\)"):
+            session.stream("broken \udcff")
+        assert [turn["role"] for turn in session.history] == ["user", "assistant"] * 2
 
 
 def test_other_vendors_streams() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ruvllm import LLM, AsyncEngine, ConfigError, GenerateParams, RadixTree
+from ruvllm import LLM, AsyncEngine, ConfigError, GenerateParams, RadixTree, TokenizationError
 
 SHORT = GenerateParams(temperature=0.0, max_tokens=2, ignore_eos=True)
 # What holds no token ids, though its elements are integers to Python; and a part of what it is told.
@@ -78,6 +78,18 @@ def test_integers_of_every_width_are_token_ids(tiny_gguf: LLM, dtype: str) -> No
 def test_one_token_is_checked_likewise(tiny_gguf: LLM, token: Any) -> None:
     with pytest.raises(ConfigError, match=r"token_id is .*; it must be an integer from 0 to 319"):
         tiny_gguf.token_bytes(token)
+
+
+@pytest.mark.parametrize("taker", ["generate", "stream", "AsyncEngine", "embed"])
+def test_half_of_a_character_is_refused_with_its_place(tiny_gguf: LLM, taker: str) -> None:
+    with pytest.raises(TokenizationError, match=r"half of a character .*'\\ud83d'.* in 'a\\ud83d b'"):
+        TAKERS[taker](tiny_gguf, "a\ud83d b")
+
+
+@pytest.mark.parametrize("name", ["stop", "stop_sequences", "bad_words", "keep_special"])
+def test_half_of_a_character_is_in_no_setting(tiny_gguf: LLM, name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{name}\[1\] is 'b\\ud83d', which has half of a character"):
+        tiny_gguf.generate("a", **{name: ["a", "b\ud83d"]})
 
 
 @pytest.mark.parametrize("prompt", [None, 5])

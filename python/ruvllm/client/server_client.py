@@ -12,9 +12,11 @@ from ruvllm.client.address import Address
 from ruvllm.client.events import Event, EventDecoder
 from ruvllm.client.failures import failure_of
 from ruvllm.client.pieces import DONE, Piece, ServerTimings, read_piece, timings_of
+from ruvllm.client.whole_characters import WholeCharacters
 from ruvllm.errors import BackendError, ConfigError, GenerationError, IoError, NotFoundError
 from ruvllm.outputs import Chunk, FinishReason, Usage
 from ruvllm.runtime.closing import Closing
+from ruvllm.text.characters import of_whole_characters
 from ruvllm.text.messages import Message
 
 if TYPE_CHECKING:
@@ -275,6 +277,7 @@ class AnswerStream(Closing, Iterator[Chunk]):
         self._finish_reason: str | None = None
         self._usage: Usage | None = None
         self._timings: ServerTimings | None = None
+        self._characters = WholeCharacters()
         self.is_thinking = False
         self._ended = False
 
@@ -290,8 +293,8 @@ class AnswerStream(Closing, Iterator[Chunk]):
                     break
                 piece = read_piece(event)
                 self._note(piece)
-                if piece.text:
-                    return Chunk(text=piece.text)
+                if text := self._characters.feed(piece.text):
+                    return Chunk(text=text)
         return self._last()
 
     def close(self) -> None:
@@ -327,7 +330,7 @@ class AnswerStream(Closing, Iterator[Chunk]):
             raise GenerationError(f"the server ended the answer because of {self._finish_reason!r}")
         first = total if self._first_token_seconds is None else self._first_token_seconds
         return Chunk(
-            text="",
+            text=self._characters.end(),
             finish_reason=cast("FinishReason", self._finish_reason),
             usage=self._usage,
             timings=timings_of(first, total, self._usage, self._timings),
@@ -365,7 +368,8 @@ def _translated(address: Address) -> Iterator[None]:
     import httpx
 
     try:
-        yield
+        with of_whole_characters("what is said to the server"):
+            yield
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         raise not_running(address, error) from error
     except httpx.TimeoutException as error:

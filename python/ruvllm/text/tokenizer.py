@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ruvllm.errors import TokenizationError
+from ruvllm.text.characters import of_whole_characters
 from ruvllm.text.marks import Rendered
 from ruvllm.token_lists import check_token_list
 
@@ -138,9 +139,11 @@ class GgufTokenizer:
 
     def encode(self, text: str, *, add_bos: bool | None = None, parse_special: bool = True) -> list[int]:
         """Give the text's tokens; see `Tokenizer.encode`."""
-        if add_bos is None or (add_bos and self.adds_bos):
-            return self._native.encode(text, True, parse_special)  # noqa: FBT003 - positional in the engine
-        token_ids = self._native.encode(text, False, parse_special)  # noqa: FBT003
+        by_engine = add_bos is None or (add_bos and self.adds_bos)
+        with of_whole_characters("the text"):
+            token_ids = self._native.encode(text, by_engine, parse_special)
+        if by_engine:
+            return token_ids
         return with_bos(token_ids, self.bos_token) if add_bos else token_ids
 
     @cached_property
@@ -150,9 +153,11 @@ class GgufTokenizer:
 
     def encode_pieces(self, pieces: Sequence[str], *, add_bos: bool | None = None) -> list[int]:
         """Give the tokens of text and marks by turns; see `Tokenizer.encode_pieces`."""
-        if add_bos is None or (add_bos and self.adds_bos):
-            return self._native.encode_pieces(pieces, True)  # noqa: FBT003
-        token_ids = self._native.encode_pieces(pieces, False)  # noqa: FBT003
+        by_engine = add_bos is None or (add_bos and self.adds_bos)
+        with of_whole_characters("the text"):
+            token_ids = self._native.encode_pieces(pieces, by_engine)
+        if by_engine:
+            return token_ids
         return with_bos(token_ids, self.bos_token) if add_bos else token_ids
 
     @cached_property
