@@ -6,7 +6,7 @@ Prompts and answers are not logged at any level.
 import json
 import logging
 import sys
-from typing import Literal, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from ruvllm.errors import ConfigError
 
@@ -30,7 +30,13 @@ class _JsonFormatter(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False)
 
 
-class _StderrHandler(logging.StreamHandler[TextIO]):
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[TextIO]
+else:  # before Python 3.11 it takes no type
+    _StreamHandler = logging.StreamHandler
+
+
+class _StderrHandler(_StreamHandler):
     """Writes to stderr as it is by then: a server puts a queue in its place."""
 
     def __init__(self) -> None:
