@@ -100,6 +100,7 @@ class EngineKeywords(TypedDict, total=False):
     weight_image: WeightImage
     speculation: Speculation
     draft: str | os.PathLike[str] | None
+    chat_template: str | os.PathLike[str] | None
     prefix_cache: PrefixCacheConfig | None
     limits: Limits | None
     backend: str
@@ -185,6 +186,11 @@ class EngineSettings:
         None,
         "A smaller model with the same tokenizer that guesses next tokens too, where that pays: a name or a "
         "path. It shares the threads and the budget of the key-value cache. No token depends on it.",
+    )
+    chat_template: str | os.PathLike[str] | None = setting(
+        None,
+        "What makes a text of a conversation, in Jinja, instead of what the model brings; a file, the text "
+        "itself, or a built-in one, `chatml`, `llama-2`, `llama-3`, `mistral`, `phi-3` or `gemma`.",
     )
     prefix_cache: PrefixCacheConfig | None = setting(
         None, "What computed prefixes may keep, and when they give way.", has_flag=False

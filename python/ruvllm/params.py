@@ -45,6 +45,7 @@ _ELSEWHERE = {
     "min_new_tokens": "min_tokens",
     "eos_token_id": "stop_token_ids",
     "bad_words_ids": "bad_words",
+    "chat_template_kwargs": "variables",
     "typ_p": "typical_p",
     "top_nsigma": "top_n_sigma",
     "mirostat_mode": "mirostat",

@@ -33,6 +33,7 @@ VALUES: dict[str, tuple[str, object]] = {
     "weight_image": ("off", "off"),
     "speculation": ("off", "off"),
     "draft": ("small.gguf", "small.gguf"),
+    "chat_template": ("chatml", "chatml"),
     "backend": ("mistralrs", "mistralrs"),
     "max_body_bytes": ("2048", 2048),
     "stream_interval": ("0.5", 0.5),

@@ -340,10 +340,8 @@ def _(value: Any, names: Names) -> None:
 
 @check("a template of one's own")
 def _(value: Any, names: Names) -> None:
-    with pytest.raises(TypeError, match="chat_template"):
-        names["LLM"]("smollm2-135m", chat_template="{{ messages }}")
-    assert value.prompt == "User: Hello\nAssistant:"
-    assert "\n" not in value.text
+    asked = value.apply_chat_template([{"role": "user", "content": "Hi"}])
+    assert asked == "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
 
 
 # -- answers of a shape, and tools

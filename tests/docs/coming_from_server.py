@@ -79,6 +79,7 @@ COMMANDS: dict[str, tuple[str, dict[str, object]]] = {
     "threads": ("serve", {"threads": 2}),
     "keys and values in fewer bits": ("serve", {"kv_format": "int8"}),
     "how many may wait": ("serve", {"max_waiting": 100}),
+    "a chat template of one's own": ("serve", {"chat_template": "chatml"}),
     "adapters": ("serve", {"adapter": ["tone=folder"]}),
     "write a smaller file": (
         "quantize",

@@ -52,6 +52,7 @@ SAME_FLAGS = MappingProxyType(
         "--lora": "--adapter",
         "-md": "--draft",
         "--model-draft": "--draft",
+        "--chat-template-file": "--chat-template",
         "-sys": "--system",
         "--system-prompt": "--system",
     }

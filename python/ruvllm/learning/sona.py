@@ -19,7 +19,7 @@ from ruvllm.learning.tenants import Learning
 from ruvllm.learning.values import AdaptationResult, DeepResult, LearningLoopStats
 from ruvllm.outputs import Chunk, Completion
 from ruvllm.params import GenerateKeywords, GenerateParams
-from ruvllm.runtime.chat_methods import ChatKeywords, ToolKeywords, told_apart
+from ruvllm.runtime.chat_methods import AskedKeywords, ChatKeywords, told_apart
 from ruvllm.runtime.evaluations import TokenIds
 from ruvllm.runtime.prompts import Prompt, is_conversation, prompts_of
 from ruvllm.text.messages import MessageLike
@@ -54,7 +54,7 @@ class LearningModel(Protocol):
         params: GenerateParams | None = None,
         *,
         tenant: str = "",
-        **keywords: "Unpack[ToolKeywords]",
+        **keywords: "Unpack[AskedKeywords]",
     ) -> Completion:
         """Answer a conversation."""
 
@@ -154,10 +154,10 @@ class SonaLlm:
         **keywords: "Unpack[ChatKeywords]",
     ) -> Completion:
         """Answer one conversation, as `LLM.chat` does, with what was learned."""
-        changes, of_tools = told_apart(keywords)
-        params = GenerateParams.of(params, changes, beside=tuple(ToolKeywords.__optional_keys__))
+        changes, of_asking = told_apart(keywords)
+        params = GenerateParams.of(params, changes, beside=tuple(AskedKeywords.__optional_keys__))
         messages = _one(messages, "conversation")
-        return self._noted(messages, self._llm.chat(messages, params, tenant=self.tenant, **of_tools))
+        return self._noted(messages, self._llm.chat(messages, params, tenant=self.tenant, **of_asking))
 
     def stream(
         self,

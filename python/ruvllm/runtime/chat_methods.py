@@ -1,9 +1,9 @@
 """Answers to conversations, told apart into what is said, thought and called. `LLM` has these methods."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypedDict, cast, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypedDict, cast, overload
 
 from ruvllm.errors import GrammarError
 from ruvllm.grammar import Grammar
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from ruvllm.adapters.registry import AdapterChoice
 
-__all__ = ["ChatKeywords", "ChatMethods", "ManyConversations", "ToolKeywords", "told_apart"]
+__all__ = ["AskedKeywords", "ChatKeywords", "ChatMethods", "ManyConversations", "ToolKeywords", "told_apart"]
 
 ManyConversations: TypeAlias = (
     Iterable[str] | Iterable[Sequence[MessageLike]] | Iterable[str | Sequence[MessageLike]]
@@ -53,8 +53,18 @@ class ToolKeywords(TypedDict, total=False):
     parallel_tool_calls: bool
 
 
-class ChatKeywords(GenerateKeywords, ToolKeywords, total=False):
-    """The keywords of `chat`: how the answer is made, and what may be called."""
+class AskedKeywords(ToolKeywords, total=False):
+    """What a call of `chat` may say of how the conversation is put to the model.
+
+    Attributes:
+        variables: More for the chat template, such as `{"enable_thinking": False}`.
+    """
+
+    variables: Mapping[str, Any] | None
+
+
+class ChatKeywords(GenerateKeywords, AskedKeywords, total=False):
+    """The keywords of `chat`: how the answer is made, what may be called, and what the template is told."""
 
 
 class ChatMethods(TextMethods):
@@ -132,8 +142,8 @@ class ChatMethods(TextMethods):
             tenant: As for `generate`.
             priority: As for `generate`.
             adapter: As for `generate`.
-            **keywords: What `params` are to be other in, as for `generate`; and `tools`, `tool_choice` and
-                `parallel_tool_calls`, see `ToolKeywords`.
+            **keywords: What `params` are to be other in, as for `generate`; `tools`, `tool_choice` and
+                `parallel_tool_calls`, see `ToolKeywords`; and `variables`, as for `apply_chat_template`.
         """
         each, is_one = self._each_conversation(messages, params, keywords, tenant, priority, adapter)
         asked = [self._asked(*one) for one in each]
@@ -206,28 +216,28 @@ class ChatMethods(TextMethods):
         tenant: str,
         priority: int,
         adapter: "AdapterChoice | Sequence[AdapterChoice]",
-    ) -> "tuple[list[tuple[str | Sequence[MessageLike], GenerateParams, Terms, ToolKeywords]], bool]":
+    ) -> "tuple[list[tuple[str | Sequence[MessageLike], GenerateParams, Terms, AskedKeywords]], bool]":
         """What is asked of each conversation, and whether it is one and no list of them."""
-        changes, of_tools = told_apart(keywords)
+        changes, of_asking = told_apart(keywords)
         conversations, count = prompts_of(messages, "conversation")
-        beside = (*TERMS_KEYWORDS, *ToolKeywords.__optional_keys__)
+        beside = (*TERMS_KEYWORDS, *sorted(AskedKeywords.__optional_keys__))
         each = GenerateParams.of_each(params, changes, count, beside=beside)
         terms = self._terms_of_each(tenant, priority, adapter, count)
         asked = zip(conversations, each, terms, strict=True)
-        return [(*one, of_tools) for one in asked], count is None
+        return [(*one, of_asking) for one in asked], count is None
 
     def _asked(
         self,
         messages: str | Sequence[MessageLike],
         params: GenerateParams,
         terms: Terms,
-        keywords: ToolKeywords,
+        keywords: AskedKeywords,
     ) -> "_Asked":
         """What is to be computed for a conversation, and how its answer is read."""
         choice = ToolChoice.of(keywords.get("tool_choice"))
         tools = check_tools(keywords.get("tools", ()), choice)
         tools = () if choice.kind == "none" else tools
-        rendered = self.render_chat(messages, tools=tools)
+        rendered = self.render_chat(messages, variables=keywords.get("variables"), tools=tools)
         thinking_open = self.response_format.thinking_open(rendered.text)
         shown = self.response_format.keep_special(with_calls=bool(tools))
         # What the parser needs, and what the caller wants to see.
@@ -260,12 +270,12 @@ class ChatMethods(TextMethods):
         return replace(params, grammar=grammar)
 
 
-def told_apart(keywords: "ChatKeywords") -> tuple[dict[str, object], ToolKeywords]:
-    """What keywords of `chat` say of how the answer is made, and what of tools."""
-    of_tools = ToolKeywords.__optional_keys__
-    changes = {name: value for name, value in keywords.items() if name not in of_tools}
-    told = {name: value for name, value in keywords.items() if name in of_tools}
-    return changes, cast("ToolKeywords", told)
+def told_apart(keywords: "ChatKeywords") -> tuple[dict[str, object], AskedKeywords]:
+    """What keywords of `chat` say of how the answer is made, and what of how the model is asked."""
+    of_asking = AskedKeywords.__optional_keys__
+    changes = {name: value for name, value in keywords.items() if name not in of_asking}
+    told = {name: value for name, value in keywords.items() if name in of_asking}
+    return changes, cast("AskedKeywords", told)
 
 
 class _Asked(NamedTuple):

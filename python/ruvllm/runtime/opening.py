@@ -32,6 +32,7 @@ from ruvllm.runtime.native_engine import NativeEngine
 from ruvllm.runtime.open_model import NativeParts, OpenModel
 from ruvllm.runtime.scheduler import Scheduler
 from ruvllm.runtime.weight_images import ImageChoice, mapped_bytes
+from ruvllm.text.chosen_template import read_template
 from ruvllm.text.loading import load_text
 from ruvllm.text.tokenizer import Tokenizer
 from ruvllm.types import DeviceType, Precision
@@ -57,6 +58,7 @@ def open_model(
 ) -> OpenModel:
     """Load the model and start its loop."""
     settings = of_this_machine(settings)
+    template = None if settings.chat_template is None else read_template(settings.chat_template)
     packs = _open_pack(settings.kernel_pack, settings.isa)
     images = ImageChoice.of(settings.weight_image, path)
     native = _native.Model.load(
@@ -70,7 +72,7 @@ def open_model(
         keep_image=images.keep,
     )
     check_quantization(settings.quantization, native.quantization, path)
-    text = load_text(native, path)
+    text = load_text(native, path).with_template(template)
     draft = open_draft(settings.draft, native, settings, quiet=progress is None) if settings.draft else None
     mapped = mapped_bytes(native) + (mapped_bytes(draft.native) if draft else 0)
     plan = plan_memory(native, settings, available_memory(mapped), draft.share if draft else 0.0)

@@ -128,7 +128,7 @@ class TextMethods:
 
     @property
     def brings_chat_template(self) -> bool:
-        """Whether a chat template came with the model.
+        """Whether a chat template came with the model, or was given for it.
 
         Where not, a built-in one may fit it, as far as its vocabulary tells; it may be a base model then,
         which was trained to continue texts alone.

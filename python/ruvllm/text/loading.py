@@ -1,7 +1,7 @@
 """The tokenizer and the chat template of a model, from wherever they stand."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,20 @@ __all__ = ["ModelText", "load_text", "template_source"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelText:
-    """How a model reads and writes text; a folder may have no tokenizer."""
+    """How a model reads and writes text; a folder may have no tokenizer.
+
+    `template_is_chosen` where the user gave a template in the place of the model's.
+    """
 
     tokenizer: Tokenizer | None
     template_source: str | None
     architecture: str
     name: str
+    template_is_chosen: bool = False
+
+    def with_template(self, source: str | None) -> "ModelText":
+        """The same with a template that the user chose; with its own where there is none."""
+        return self if source is None else replace(self, template_source=source, template_is_chosen=True)
 
     def required_tokenizer(self) -> Tokenizer:
         """The tokenizer; `TokenizationError` where there is none."""
@@ -40,13 +48,22 @@ class ModelText:
         if tokenizer is None:
             return None
         ids = {"bos_token": tokenizer.bos_token, "eos_token": tokenizer.eos_token}
-        texts = {name: tokenizer.token_text(index) for name, index in ids.items() if index is not None}
+        named = {name: tokenizer.token_text(index) for name, index in ids.items() if index is not None}
+        texts = {name: text for name, text in named.items() if text is not None}
+        if self.template_source and self.template_is_chosen:
+            return ChatTemplate(
+                self.template_source,
+                bos_token=texts.get("bos_token", ""),
+                eos_token=texts.get("eos_token", ""),
+                name="that was chosen",
+                marks=tokenizer.marks,
+            )
         return choose_template(
             self.template_source,
             has_token=lambda text: tokenizer.token_id(text) is not None,
             architecture=self.architecture,
             name=self.name,
-            special_tokens={name: text for name, text in texts.items() if text is not None},
+            special_tokens=texts,
             marks=tokenizer.marks,
         )
 
