@@ -4,6 +4,7 @@ That its names are there, mypy knows, which checks for that version. It does not
 type in brackets yet.
 """
 
+import json
 import re
 import subprocess
 import sys
@@ -52,3 +53,44 @@ def test_every_module_is_imported_where_classes_take_no_types() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 300
+
+
+# A parameter whose default is None was wrapped in `Optional` there, and hid what `Annotated` says of it.
+HIDDEN_BY_NONE = """
+import inspect, types, typing
+
+newer = typing.get_type_hints
+
+def older(of, *arguments, **keywords):
+    hints = newer(of, *arguments, **keywords)
+    if isinstance(of, types.FunctionType):
+        for name, parameter in inspect.signature(of).parameters.items():
+            if parameter.default is None and name in hints:
+                hints[name] = typing.Optional[hints[name]]
+    return hints
+
+typing.get_type_hints = older
+
+import json, typer.main
+from ruvllm.cli.app import whole_app
+
+commands = typer.main.get_command(whole_app()).commands
+print(json.dumps({
+    name: [one.name for one in command.params if one.param_type_name == "argument"]
+    for name, command in commands.items()
+}))
+"""
+
+
+def test_commands_have_their_arguments_where_none_hides_what_is_annotated() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HIDDEN_BY_NONE], capture_output=True, text=True, timeout=55, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    arguments = json.loads(done.stdout)
+    assert {name: arguments[name] for name in ("serve", "prepare", "pull", "run")} == {
+        "serve": ["models"],
+        "prepare": ["models"],
+        "pull": ["models"],
+        "run": ["model", "words"],
+    }

@@ -151,11 +151,11 @@ def _set_up_logging(options: CommonOptions) -> None:
 
 def _flatten(function: Function) -> tuple[list[inspect.Parameter], dict[str, type]]:
     """Return typer's parameters, and the dataclass of each parameter that is a group of flags."""
-    hints = get_type_hints(function, include_extras=True)
     flat: list[inspect.Parameter] = []
     groups: dict[str, type] = {}
-    for parameter in inspect.signature(function).parameters.values():
-        hint = hints[parameter.name]
+    # Not by `get_type_hints`: on Python 3.10 it hides what is annotated where the default is None.
+    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+        hint = parameter.annotation
         if hint is CommonOptions:
             continue
         if is_dataclass(hint) and isinstance(hint, type):
