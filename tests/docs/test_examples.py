@@ -25,6 +25,14 @@ EXPECTED = {
     "streaming.py": r"\S.*\n\[(length|stop), \d+ tokens\]\nThe sun is .+\nThe sea is ",
     "structured_output.py": r"city='[A-Z][a-z]+', platform=\d+\)\n(morning|evening)\nrefused at /items/not\n",
     "tools_agent.py": r"> How many letters .*\n  (count_letters|turn_around)\(\{.*\}\) -> \S.*\n.*\S",
+    # The urgent come before those that came before them, and what is let go of makes room.
+    "async_requests.py": r"ends: ((patient )?urgent ){2}(patient ?)+\nnext: 24 tokens and 0 are left\n",
+    "batch.py": r"(?=.*\[0\] France: Paris )(?=.*\[2\] ContextLengthError: )(?=.* Athens \(\d\d )",
+    "documents.py": r"closed\? .*Sunday.*\n  from: The library .*\n.* second floor.*\n  from: Maps are",
+    "kernel_pack.py": r"Sun are Mercury, .*\nruvllm-.*: \d{3,} calls, 0 fell back\nthe same text: True\n",
+    "mounted_server.py": r"^The capital of France is Paris\.\n",
+    # Known within a program, and in the next one.
+    "prefix_cache.py": r"^0 of 3\d\d .*\n3\d\d of 3\d\d .*\nkept: \d.*\n3\d\d of 3\d\d tokens were known",
     "chat_multi_turn.py": r"> What is the capital of France\?\n.*Paris.*\n> And of Italy\?\n.*Rome",
 }
 
