@@ -46,7 +46,7 @@ RUST_TESTED := --workspace --exclude ruvllm-py
 TESTED_FEATURES := --features ruvllm-packs/precompiled
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
-.PHONY: help setup setup-tests build demo test check lint format test-rust test-py test-isa test-requantized test-mutants test-neon test-x86 test-embedded \
+.PHONY: help setup setup-tests build demo test check lint format test-rust test-py test-isa test-requantized test-mutants test-neon test-x86 test-wheel test-embedded \
 	bench bench-peers bench-sizes bench-gate bench-marks bench-kv-formats bench-structured bench-speculation bench-prefix bench-prefix-tree bench-serve bench-streams bench-start bench-company bench-adapters bench-many-adapters bench-learning learning-curve bench-bank bench-packs bench-fairness bench-long-prompt bench-serve-cost bench-decisions bench-tools constraints pack fuzz wheel docs docs-rust size clean
 
 help:  ## this page
@@ -272,6 +272,14 @@ size:  ## lines by crate and package, and what the wheel weighs
 
 wheel: $(STAMPS)/venv  ## a wheel and a source distribution in dist/
 	$(IN_VENV) maturin build --release --sdist --out dist
+
+# As users get it: installed in an empty environment of each Python that is named; where qemu is, on an old processor
+# too (NumPy's own wheels want what came with this one).
+WHEEL_PYTHONS ?= $(PYTHON)
+test-wheel:  ## a wheel, tried as users get it; WHEEL_PYTHONS='python3.10 python3.14'
+	rm -rf dist && $(MAKE) wheel
+	$(PYTHON) -m tests.support.installed_wheel dist/*.whl $(WHEEL_PYTHONS) \
+		$(if $(and $(filter x86_64,$(shell uname -m)),$(QEMU_X86)),--runner '$(QEMU_X86) -cpu Nehalem')
 
 # In an environment of its own, since nothing of it is needed to work on the code. What is wrong with a link, a name
 # or a setting ends it; `--quiet` would leave mkdocs no warning to be strict about.

@@ -61,6 +61,14 @@ def test_the_cache_of_models_is_of_the_file_that_names_them() -> None:
         assert re.search(r"^DEFAULT_REGISTRY\b.*= ", read(name), re.M), name
 
 
+def test_a_wheel_is_tried_on_the_oldest_python_and_the_newest() -> None:
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    versions = [one.rpartition(" ")[2] for one in project["classifiers"] if " :: 3." in one]
+    steps = yaml.safe_load(read(".github/workflows/wheels.yml"))["jobs"]["wheel"]["steps"]
+    [tried] = [step["run"] for step in steps if "installed_wheel" in step.get("run", "")]
+    assert re.findall(r"python(3\.\d+)", tried) == [versions[0], versions[-1]]
+
+
 def test_ci_builds_the_site_and_looks_for_holes() -> None:
     steps = [
         step
