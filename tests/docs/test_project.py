@@ -186,6 +186,17 @@ def test_the_program_of_the_package_is_one_that_is_there() -> None:
     assert callable(getattr(__import__(module, fromlist=[name]), name))
 
 
+def test_what_uvx_is_told_is_a_program_and_an_extra_of_the_package() -> None:
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    told = re.findall(r"`uvx ([^`]+)`", read("README.md"))
+    assert len(told) == 3
+    for line in told:
+        *source, program, command = line.split()
+        assert (program in project["scripts"], command in ("chat", "serve")) == (True, True), line
+        for extra in re.findall(r"\[(\w+)\]", "".join(source)):
+            assert extra in project["optional-dependencies"]
+
+
 def test_the_changelog_knows_the_version() -> None:
     text = read("CHANGELOG.md")
     released = re.findall(r"^## \[?(\d+\.\d+\.\d+)", text, re.M)
