@@ -1,6 +1,7 @@
 """What a request gives back: plain values that do not change."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,6 +59,24 @@ class Usage:
             cached_tokens=self.cached_tokens + other.cached_tokens,
             drafted_tokens=self.drafted_tokens + other.drafted_tokens,
             accepted_tokens=self.accepted_tokens + other.accepted_tokens,
+        )
+
+    @classmethod
+    def of_choices(cls, usages: "Sequence[Usage]") -> "Usage":
+        """The tokens of all answers to one prompt, which counts once, as the first had it.
+
+        >>> one = Usage(prompt_tokens=10, completion_tokens=5)
+        >>> Usage.of_choices([one, one]).total_tokens
+        20
+        """
+        first = usages[0]
+        return cls(
+            prompt_tokens=first.prompt_tokens,
+            completion_tokens=sum(one.completion_tokens for one in usages),
+            cached_tokens=first.cached_tokens,
+            cache_miss=first.cache_miss,
+            drafted_tokens=sum(one.drafted_tokens for one in usages),
+            accepted_tokens=sum(one.accepted_tokens for one in usages),
         )
 
 
@@ -131,6 +150,9 @@ class Completion:
             token of the model or a limit did.
         reasoning: What the model thought before, where `chat` found it.
         tool_calls: The tools that the model calls, in `chat` with tools.
+        prompt_logprobs: One for each token of the prompt, `None` for the first, which nothing stands before;
+            where they were asked for.
+        other_choices: The other answers to the same prompt, where `n` of them were asked for.
     """
 
     text: str
@@ -144,6 +166,8 @@ class Completion:
     stop_reason: str | int | None = None
     reasoning: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
+    prompt_logprobs: tuple[TokenLogprob | None, ...] | None = None
+    other_choices: "tuple[Completion, ...]" = ()
 
     def __str__(self) -> str:
         return self.text
@@ -155,6 +179,16 @@ class Completion:
         """
         calls = [code_span(f"{call.name}({call.arguments})") for call in self.tool_calls]
         return "\n\n".join([*([without_elements(self.text)] if self.text else []), *calls])
+
+    @property
+    def choices(self) -> "tuple[Completion, ...]":
+        """All answers to the prompt, this one first: as many as `n` said."""
+        return (self, *self.other_choices)
+
+    @property
+    def usage_of_choices(self) -> Usage:
+        """The tokens of all `choices`; those of the prompt count once, as this one had them."""
+        return Usage.of_choices([one.usage for one in self.choices])
 
     @property
     def cumulative_logprob(self) -> float | None:

@@ -19,6 +19,7 @@ __all__ = ["TERMS_KEYWORDS", "GenerateKeywords", "GenerateParams"]
 
 MAX_LOGPROBS = 20
 MAX_STOP_SEQUENCES = 64
+MAX_CHOICES = 1024
 _BIAS = Interval(-100, 100)
 _NUMBERS = {
     "temperature": Interval(0, 100),
@@ -39,6 +40,7 @@ _ELSEWHERE = {
     "num_predict": "max_tokens",
     "max_new_tokens": "max_tokens",
     "max_length": "max_tokens",
+    "num_return_sequences": "n",
     "temp": "temperature",
     "do_sample": "temperature",
     "repeat_penalty": "repetition_penalty",
@@ -93,6 +95,8 @@ class GenerateKeywords(TypedDict, total=False):
     keep_special: tuple[str, ...] | list[str]
     speculate: bool
     prediction: str | tuple[int, ...] | list[int] | None
+    n: int
+    prompt_logprobs: int | None
     stop: str | Sequence[str] | None
 
 
@@ -140,6 +144,10 @@ class GenerateParams:
         keep_special: Control tokens whose texts stand in the answer's text, where others are left out.
         speculate: Lets an engine that guesses next tokens do so here; the tokens are the same either way.
         prediction: What much of the answer may be like, a text or token ids, for guesses: no token changes.
+        n: How many answers; they are the `choices` of the completion. Choice `i` is the answer to `seed + i`,
+            so the first is the same as with an `n` of 1; without a seed each draws anew.
+        prompt_logprobs: How many likeliest tokens to report at each place of the prompt beside its own (0:
+            its own alone).
     """
 
     max_tokens: int = 256
@@ -171,30 +179,34 @@ class GenerateParams:
     keep_special: tuple[str, ...] = ()
     speculate: bool = True
     prediction: str | tuple[int, ...] | None = None
+    n: int = 1
+    prompt_logprobs: int | None = None
 
     def __post_init__(self) -> None:
-        check_integer("max_tokens", self.max_tokens, 1)
-        check_integer("top_k", self.top_k, 0)
+        self._check_counts()
         for name, interval in _NUMBERS.items():
             check_number(name, getattr(self, name), interval)
-        if self.seed is not None:
-            check_integer("seed", self.seed, 0, 2**64 - 1)
-        if self.logprobs is not None:
-            check_integer("logprobs", self.logprobs, 0, MAX_LOGPROBS)
         for name, kind in _SAMPLERS.items():
             if getattr(self, name) is not None:
                 check_type(name, getattr(self, name), kind)
         for name in ("ignore_eos", "cache_prefix", "speculate"):
             check_type(name, getattr(self, name), bool)
-        check_integer("min_cache_tokens", self.min_cache_tokens, 1)
         if self.prediction is not None:
             object.__setattr__(self, "prediction", _checked_prediction(self.prediction))
-        if self.thinking_tokens is not None:
-            check_integer("thinking_tokens", self.thinking_tokens, 0)
         object.__setattr__(self, "logit_bias", _checked_bias(self.logit_bias))
         for name in ("stop_sequences", "bad_words", "keep_special"):
             object.__setattr__(self, name, check_texts(name, getattr(self, name)))
         self._check_ends()
+
+    def _check_counts(self) -> None:
+        check_integer("max_tokens", self.max_tokens, 1)
+        check_integer("top_k", self.top_k, 0)
+        check_integer("min_cache_tokens", self.min_cache_tokens, 1)
+        check_integer("n", self.n, 1, MAX_CHOICES)
+        bounds = (("seed", 2**64 - 1), ("logprobs", MAX_LOGPROBS), ("prompt_logprobs", MAX_LOGPROBS))
+        for name, most in (*bounds, ("thinking_tokens", None)):
+            if getattr(self, name) is not None:
+                check_integer(name, getattr(self, name), 0, most)
 
     def _check_ends(self) -> None:
         object.__setattr__(self, "stop_token_ids", _checked_tokens(self.stop_token_ids))
@@ -251,6 +263,26 @@ class GenerateParams:
         # Also where there are none: a keyword that is none is wrong before the first prompt comes.
         cls.of(None, keywords, beside=beside)
         return [cls.of(one, keywords, beside=beside) for one in each]
+
+    def of_choice(self, index: int) -> "GenerateParams":
+        """Those of one of `n` answers, by itself: each draws with a seed of its own.
+
+        >>> [GenerateParams(n=2, seed=7).of_choice(index).seed for index in range(2)]
+        [7, 8]
+        """
+        if self.n == 1 and self.prompt_logprobs is None and not index:
+            return self
+        seed = None if self.seed is None else (self.seed + index) % 2**64
+        return replace(self, n=1, prompt_logprobs=None, seed=seed)
+
+    def check_one_answer(self, what: str) -> None:
+        """Raise `ConfigError` where more is asked for than `what` gives, which is one answer and no more."""
+        for name, neutral in (("n", 1), ("prompt_logprobs", None)):
+            if (value := getattr(self, name)) != neutral:
+                raise ConfigError(
+                    f"{name} is {value}, and {what} is one answer alone: leave {name} out, or ask generate, "
+                    "chat, infill or as_completed"
+                )
 
 
 def _are_many(params: object) -> bool:

@@ -220,6 +220,28 @@ def test_a_bias_of_a_token_that_there_is_not(engine: LLM) -> None:
         engine.generate(PROMPT, neutral(logit_bias={size: 1.0}))
 
 
+def test_prompts_are_scored_where_anything_is(engine: LLM) -> None:
+    params = neutral(prompt_logprobs=1)
+    if not engine.supports.evaluations:
+        with pytest.raises(ConfigError, match=f"'{engine.backend}' has no prompt_logprobs"):
+            engine.generate(PROMPT, params)
+        return
+    tokens = engine.tokenize(PROMPT)
+    expected = (None, *engine.token_logprobs(tokens, top_logprobs=1))
+    assert engine.generate(PROMPT, params).prompt_logprobs == expected
+
+
+def test_every_engine_gives_several_answers(engine: LLM) -> None:
+    """They are requests like any others, whether or not it can make them side by side."""
+    greedy = engine.generate(PROMPT, neutral()).token_ids
+    made = engine.generate(PROMPT, neutral(n=3))
+    assert [one.token_ids for one in made.choices] == [greedy] * 3
+    if engine.supports.seed:
+        drawn = neutral(seed=7, temperature=4.0, max_tokens=12)
+        alone = [engine.generate(PROMPT, drawn, seed=7 + index).token_ids for index in range(3)]
+        assert [one.token_ids for one in engine.generate(PROMPT, drawn, n=3).choices] == alone
+
+
 def in_and_waiting(llm: LLM) -> tuple[int, int]:
     stats = llm.memory_stats()
     return stats.running_requests, stats.waiting_requests

@@ -23,6 +23,7 @@ from ruvllm import (
 from ruvllm.adapters.generation import HeldAdapters
 from ruvllm.config import Limits
 from ruvllm.errors import OverloadedError
+from ruvllm.runtime.answering import Answering
 from ruvllm.runtime.events import Failed, Finished, TokenMade
 from ruvllm.runtime.gathering import CompletionsInTurn
 from ruvllm.runtime.request import GenerationTask, Request, Sink
@@ -194,8 +195,8 @@ def test_they_come_as_they_end() -> None:
         def cancel(self, request: Request) -> None:
             raise AssertionError("nothing is cancelled here")
 
-    def make(prompt: int) -> GenerationTask:
-        return GenerationTask(token_ids=[prompt], params=GREEDY, max_tokens=2)
+    def make(prompt: int) -> Answering:
+        return Answering(choices=(GenerationTask(token_ids=[prompt], params=GREEDY, max_tokens=2),))
 
     outcomes = CompletionsInTurn(Loop(), range(4), make, max_in_flight=3)  # type: ignore[arg-type]
     assert outcomes._fill()

@@ -145,8 +145,16 @@ holds("a system prompt", lambda it: "Paris" in it.text)
 holds("go on from the assistant's words", lambda it: it.text.startswith(" "))
 holds("a conversation that is kept", lambda it: [m["role"] for m in it.history] == ["user", "assistant"] * 2)
 holds("fill in the middle", lambda it: it == "this model was not trained for it" or it.text)
-refused("several answers to one prompt", "n", lambda it: len({one.text for one in it}) == 3)
 refused("beam search", "num_beams", lambda it: it.usage.completion_tokens == 4)
+
+
+@check("several answers to one prompt")
+def _(value: Any, names: Names) -> None:
+    texts = [
+        names["llm"].generate("Paris is", seed=seed, temperature=1, max_tokens=6).text for seed in range(3)
+    ]
+    assert [one.text for one in value] == texts
+    assert len({*texts}) == 3
 
 
 @check("a prompt of token ids")
@@ -279,6 +287,12 @@ holds("how long it took", lambda it: 0 < it.first_token_seconds <= it.total_seco
 def _(value: Any, names: Names) -> None:
     assert [len(one.top_logprobs) for one in value] == [5, 5]
     assert all(one.logprob <= one.top_logprobs[0][1] for one in value)
+
+
+@check("those of a prompt")
+def _(value: Any, names: Names) -> None:
+    ids = names["llm"].tokenize("Paris is a city")
+    assert value == (None, *names["llm"].token_logprobs(ids, top_logprobs=5))
 
 
 @check("those of a text")

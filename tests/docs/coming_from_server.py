@@ -41,6 +41,15 @@ def _(value: Any, names: Names) -> None:
     assert [-one for one in value.token_logprobs[1:]] == pytest.approx(list(score), abs=1e-4)
 
 
+@check("the score of a prompt")
+def _(value: Any, names: Names) -> None:
+    ids = names["llm"].tokenize("Paris is a city")
+    score = names["llm"].score(ids)
+    assert value[0] is None
+    own = [-entry[str(token)]["logprob"] for token, entry in zip(ids[1:], value[1:], strict=True)]
+    assert own == pytest.approx(list(score), abs=1e-6)
+
+
 @check("vectors")
 def _(value: Any, names: Names) -> None:
     own = names["llm"].embed(["Paris", "Rome"])

@@ -211,7 +211,7 @@ async def test_an_error_ends_the_others() -> None:
     LEFT.clear()
     tasks: Any = ["one", "fails", "two"]
     with pytest.raises(ConfigError, match="it failed"):
-        await awaited_in_order(Failing, tasks, max_in_flight=3)  # type: ignore[arg-type]
+        await awaited_in_order(lambda task: Failing(task).completion(), tasks, max_in_flight=3)
     assert sorted(LEFT) == ["one", "two"]
 
 
@@ -237,7 +237,7 @@ async def test_so_many_wait_and_no_more() -> None:
 
     counting = asyncio.ensure_future(count())
     tasks: Any = range(100)
-    made = await awaited_in_order(Slow, tasks, max_in_flight=4)  # type: ignore[arg-type]
+    made = await awaited_in_order(lambda task: Slow(task).completion(), tasks, max_in_flight=4)
     counting.cancel()
     assert asked == [*tasks]
     assert len(made) == 100

@@ -7,6 +7,8 @@ __all__ = ["CALL_MUTANTS"]
 KEYWORDS = ("engine/test_keywords.py",)
 MANY = ("engine/test_many_prompts.py",)
 SHOWN = ("engine/test_shown.py",)
+CHOICES = ("engine/test_choices.py",)
+SCORED = ("engine/test_prompt_logprobs.py",)
 PROGRESS = ("hub/test_progress.py",)
 
 CALL_MUTANTS = (
@@ -27,6 +29,22 @@ CALL_MUTANTS = (
         "runtime/chat_methods.py", "dict.fromkeys((*shown, *params.keep_special))", "shown", KEYWORDS
     ),
     python_mutant("chat/session.py", "prompt=prompt.text)", "prompt=None)", SHOWN),
+    python_mutant("params.py", "(self.seed + index) % 2**64", "self.seed", CHOICES),
+    python_mutant(
+        "runtime/generations.py", ", params=params, **taken._asdict())", ", params=params)", CHOICES
+    ),
+    python_mutant(
+        "runtime/gathering.py",
+        "self._loop.cancel(self._under_way.pop(place)",
+        "(self._under_way.pop(place)",
+        CHOICES,
+    ),
+    python_mutant("runtime/gathering.py", "prompt == prompt:", "prompt == -1:", CHOICES),
+    python_mutant("chat/batch.py", "outcome.usage_of_choices", "outcome.usage", CHOICES),
+    python_mutant("runtime/answering.py", "(None, *scores)", "scores", SCORED),
+    python_mutant(
+        "runtime/generations.py", "first.token_ids, wanted, terms", "first.token_ids, 0, terms", SCORED
+    ),
     python_mutant("llm.py", "quiet=progress is False)", "quiet=False)", PROGRESS),
     python_mutant("hub/progress.py", "after_seconds=SHOWN_AFTER_SECONDS", "after_seconds=0.0", PROGRESS),
 )

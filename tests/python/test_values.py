@@ -117,6 +117,8 @@ def test_documented_defaults() -> None:
         "keep_special": (),
         "speculate": True,
         "prediction": None,
+        "n": 1,
+        "prompt_logprobs": None,
     }
     assert dataclasses.asdict(Dry()) == {
         "multiplier": 0.8,

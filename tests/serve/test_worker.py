@@ -82,6 +82,8 @@ CHOICES: dict[str, dict[str, Any]] = {
     "seed": {"seed": 3},
     "logprobs": {"logprobs": 2},
     "ignore_eos": {"ignore_eos": True},
+    "n": {"n": 3},
+    "prompt_logprobs": {"prompt_logprobs": 2},
 }
 # What is said of these elsewhere, or chooses no token.
 UNTOLD = {

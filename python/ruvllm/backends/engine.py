@@ -42,6 +42,8 @@ class EngineBackend(Unpicklable):
 
     def generate(self, prompt: str, params: GenerateParams | None = None) -> str:
         """Give the text that follows the prompt."""
+        if params is not None:
+            params.check_one_answer("a text")
         return self._loaded().generate(prompt, params).text
 
     def generate_stream(

@@ -53,7 +53,7 @@ class Supports:
         "marks shown in the text: chats of models whose thoughts or calls stand in such"
     )
     adapters: bool = _flag("adapters that requests name, and learning")
-    evaluations: bool = _flag("logits, scores, embeddings and decisions")
+    evaluations: bool = _flag("logits, scores, `prompt_logprobs`, embeddings and decisions")
     side_by_side: bool = _flag("several answers at a time; without it they come one after the other")
     preemption: bool = _flag("setting a request aside for another; without it who is in stays in")
     quotas: bool = _flag("quotas of tenants in bytes, and the figures of the key-value cache")

@@ -122,7 +122,7 @@ class BatchInference(Unpicklable):
             for index, outcome in outcomes:
                 if isinstance(outcome, Completion):
                     with self._usage_lock:
-                        self._usage = self._usage + outcome.usage
+                        self._usage = self._usage + outcome.usage_of_choices
                 yield index, outcome
 
     def _prompt(self, text: str) -> "str | Sequence[MessageLike]":

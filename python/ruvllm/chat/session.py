@@ -79,6 +79,7 @@ class ChatSession(Unpicklable, Conversation):
         """
         super().__init__(system_prompt)
         self.params = GenerateParams.of(params, keywords, beside=(*TERMS_KEYWORDS, "system_prompt"))
+        self.params.check_one_answer("a turn of a conversation")
         self._llm = llm
         self._tenant = tenant
         self._priority = priority

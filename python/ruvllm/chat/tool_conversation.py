@@ -53,6 +53,7 @@ class ToolConversation(Unpicklable):
         """
         self.tools: tuple[ToolDefinition, ...] = check_tools(tools, ToolChoice())
         self.params = GenerateParams.of(params, keywords, beside=("system_prompt", "parallel_tool_calls"))
+        self.params.check_one_answer("a turn of a conversation")
         self._llm = llm
         self._parallel = parallel_tool_calls
         self._messages: list[dict[str, Any]] = []

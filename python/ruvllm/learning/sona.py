@@ -321,10 +321,11 @@ class SonaLlm:
     # -- what is asked and answered
 
     def _noted(self, request: object, completion: Completion) -> Completion:
-        if completion.completion_id is not None:
-            self._known[_key(request), completion.text] = completion.completion_id
-            while len(self._known) > MAX_KNOWN_TEXTS:
-                self._known.popitem(last=False)
+        for one in completion.choices:
+            if one.completion_id is not None:
+                self._known[_key(request), one.text] = one.completion_id
+        while len(self._known) > MAX_KNOWN_TEXTS:
+            self._known.popitem(last=False)
         return completion
 
     def _prompt_tokens(self, request: Prompt | Sequence[MessageLike]) -> list[int]:

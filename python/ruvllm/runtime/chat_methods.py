@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypedDict, cast, overload
 
 from ruvllm.errors import GrammarError
 from ruvllm.grammar import Grammar
 from ruvllm.outputs import Completion
 from ruvllm.params import TERMS_KEYWORDS, GenerateKeywords, GenerateParams
-from ruvllm.runtime.gathering import MAX_IN_FLIGHT, awaited_in_order, completions_in_order, made_of_each
+from ruvllm.runtime.answering import Answering
+from ruvllm.runtime.gathering import made_of_each
 from ruvllm.runtime.generations import Generations
 from ruvllm.runtime.grammars import compiled, strict_fault
 from ruvllm.runtime.prompts import prompts_of
-from ruvllm.runtime.request import GenerationTask, Terms
+from ruvllm.runtime.request import Terms
 from ruvllm.runtime.text_methods import TextMethods
 from ruvllm.text.messages import MessageLike
 from ruvllm.text.response import (
@@ -148,9 +148,8 @@ class ChatMethods(TextMethods):
         each, is_one = self._each_conversation(messages, params, keywords, tenant, priority, adapter)
         asked = [self._asked(*one) for one in each]
         if is_one:
-            return asked[0].answer(self._generations.begin(asked[0].task).completion())
-        tasks = [one.task for one in asked]
-        made = completions_in_order(self._open.loop, tasks, max_in_flight=MAX_IN_FLIGHT)
+            return asked[0].answer(self._generations.answer(asked[0].answering))
+        made = self._generations.answers([one.answering for one in asked])
         return [one.answer(completion) for one, completion in zip(asked, made, strict=True)]
 
     @overload
@@ -202,10 +201,9 @@ class ChatMethods(TextMethods):
         """
         each, is_one = self._each_conversation(messages, params, keywords, tenant, priority, adapter)
         asked = await made_of_each(self._asked, each)
-        begin = partial(self._generations.begin_for_asyncio, interval=0.0)
         if is_one:
-            return asked[0].answer(await begin(asked[0].task).completion())
-        made = await awaited_in_order(begin, [one.task for one in asked], max_in_flight=MAX_IN_FLIGHT)
+            return asked[0].answer(await self._generations.awaited_answer(asked[0].answering))
+        made = await self._generations.awaited_answers([one.answering for one in asked])
         return [one.answer(completion) for one, completion in zip(asked, made, strict=True)]
 
     def _each_conversation(
@@ -247,8 +245,10 @@ class ChatMethods(TextMethods):
             tools, choice, parallel=parallel, thinking_open=thinking_open, content=params.grammar
         )
         params = self._held(params, grammar, tools)
-        task = self._generations.rendered_task(rendered, params, terms)
-        return _Asked(task, lambda: self.response_format.parser(thinking_open=thinking_open, tools=tools))
+        answering = self._generations.rendered_answering(rendered, params, terms)
+        return _Asked(
+            answering, lambda: self.response_format.parser(thinking_open=thinking_open, tools=tools)
+        )
 
     def _held(
         self, params: GenerateParams, grammar: Grammar | None, tools: tuple[ToolDefinition, ...]
@@ -281,11 +281,15 @@ def told_apart(keywords: "ChatKeywords") -> tuple[dict[str, object], AskedKeywor
 class _Asked(NamedTuple):
     """A conversation that is to be answered."""
 
-    task: GenerationTask
+    answering: Answering
     parser: Callable[[], ResponseParser]
 
     def answer(self, completion: Completion) -> Completion:
-        """The completion with thoughts and calls in their places."""
+        """The completion with thoughts and calls in their places, in each of its choices."""
+        first, *others = (self._read(one) for one in completion.choices)
+        return replace(first, other_choices=tuple(others))
+
+    def _read(self, completion: Completion) -> Completion:
         parser = self.parser()
         parts = [*parser.feed(completion.text), *parser.end(completion.finish_reason)]
         reasoning = "".join(part.text for part in parts if isinstance(part, Reasoning))

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ruvllm._checks import check_integer
-from ruvllm.errors import ConfigError, ContextLengthError, GenerationError
+from ruvllm.errors import ConfigError, ContextLengthError
 from ruvllm.outputs import TokenLogprob
 from ruvllm.params import MAX_LOGPROBS
 from ruvllm.runtime.branches import Branch, BranchResults
-from ruvllm.runtime.events import Event, Failed, Finished, Values
+from ruvllm.runtime.events import Event, FoundValues
 from ruvllm.runtime.learned import Capture, Taken
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.open_model import OpenModel
@@ -37,21 +37,16 @@ class EvaluationResult(Outcome[Result]):
     def __init__(self, loop: EngineLoop, task: EvaluationTask) -> None:
         super().__init__()
         self._loop = loop
-        self._values: object = None
+        self._found = FoundValues()
         self._request = loop.submit(task, self)
 
     def deliver(self, events: Sequence[Event], now: float) -> None:
         """Take events, as a `Sink` does."""
-        for event in events:
-            if isinstance(event, Values):
-                self._values = event.values
-            elif isinstance(event, Failed):
-                self._outcome.set_exception(event.error)
-            elif isinstance(event, Finished) and self._values is not None:
-                self._outcome.set_result(cast("Result", self._values))
-            elif isinstance(event, Finished):
-                message = f"the evaluation ended without a result ({event.reason})"
-                self._outcome.set_exception(GenerationError(message))
+        found = self._found.take(events)
+        if isinstance(found, Exception):
+            self._outcome.set_exception(found)
+        elif found is not None:
+            self._outcome.set_result(cast("Result", found))
 
     def cancel(self) -> None:
         """Stop: nobody wants the values any more."""
@@ -110,11 +105,15 @@ class Evaluations:
         self, token_ids: TokenIds, top_logprobs: int, terms: Terms
     ) -> EvaluationResult[tuple[TokenLogprob, ...]]:
         """How likely each token but the first is after those before it."""
+        return EvaluationResult(self._loop, self.scoring_task(token_ids, top_logprobs, terms))
+
+    def scoring_task(self, token_ids: TokenIds, top_logprobs: int, terms: Terms) -> EvaluationTask:
+        """What `token_logprobs` begins."""
         check_integer("top_logprobs", top_logprobs, 0, MAX_LOGPROBS)
         tokens = self._checked(token_ids)
         if len(tokens) < 2:
             raise ConfigError(f"token_ids has {len(tokens)} token; scoring needs at least 2")
-        return EvaluationResult(self._loop, self._task(tokens, "score", terms, top_logprobs))
+        return self._task(tokens, "score", terms, top_logprobs)
 
     def capture(
         self, token_ids: TokenIds, capture: Capture, terms: Terms

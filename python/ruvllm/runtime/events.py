@@ -1,18 +1,20 @@
 """What a request hears while it runs: plain values, whatever engine it runs on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ruvllm.errors import BackendError, RuvLLMError
+from ruvllm.errors import BackendError, GenerationError, RuvLLMError
 from ruvllm.outputs import TokenLogprob
 
 __all__ = [
     "Event",
     "Failed",
     "Finished",
+    "FoundValues",
     "TokenMade",
     "Values",
     "cancelled_before_it_began",
@@ -64,6 +66,27 @@ class Failed:
 
 
 Event: TypeAlias = TokenMade | Values | Finished | Failed
+
+
+class FoundValues:
+    """What an evaluation finds, while its events come."""
+
+    def __init__(self) -> None:
+        self._values: NDArray[np.float32] | tuple[TokenLogprob, ...] | None = None
+
+    def take(
+        self, events: Sequence[Event]
+    ) -> "NDArray[np.float32] | tuple[TokenLogprob, ...] | Exception | None":
+        """Take events over; gives the values or why there are none, once it is over."""
+        for event in events:
+            if isinstance(event, Values):
+                self._values = event.values
+            elif isinstance(event, Failed):
+                return event.error
+            elif isinstance(event, Finished):
+                message = f"the evaluation ended without a result ({event.reason})"
+                return GenerationError(message) if self._values is None else self._values
+        return None
 
 
 def is_last(event: Event) -> bool:

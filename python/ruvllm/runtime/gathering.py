@@ -1,55 +1,68 @@
 """Answers to many prompts, each when it is done, with a bound on how many are under way.
 
 All of them report to one queue, so that one thread waits for all; what is made of each is what
-`CompletionStream` would have made of it.
+`CompletionStream` would have made of it. Of one prompt there may be several answers: each is a request, and
+the prompt is done when they all are.
 """
 
 import asyncio
+import itertools
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 from ruvllm.errors import OverloadedError, RuvLLMError
 from ruvllm.outputs import Chunk, Completion
+from ruvllm.runtime.answering import Answering, Part, Scores
 from ruvllm.runtime.closing import Closing
-from ruvllm.runtime.events import Event, is_last
+from ruvllm.runtime.events import Event, FoundValues, is_last
 from ruvllm.runtime.loop import EngineLoop
-from ruvllm.runtime.request import GenerationTask, Request
-from ruvllm.runtime.streams import SIGNAL_SECONDS, AsyncCompletionStream, ChunkMaker, join_chunks
+from ruvllm.runtime.request import GenerationTask, Request, Task
+from ruvllm.runtime.streams import SIGNAL_SECONDS, ChunkMaker, join_chunks
 
 __all__ = [
     "MAX_IN_FLIGHT",
     "CompletionsInTurn",
     "Outcome",
+    "awaited_answers",
     "awaited_in_order",
     "completions_in_order",
     "made_of_each",
 ]
 
+_Given = TypeVar("_Given")
 _Made = TypeVar("_Made")
 
 Outcome: TypeAlias = Completion | Exception
 """An answer, or why there is none."""
 
-# Of many prompts, so many are under way at once; the others wait here and not in the engine's queue.
+# Of many requests, so many are under way at once; the others wait here and not in the engine's queue.
 MAX_IN_FLIGHT = 128
 # So long it waits for others' requests to leave, where the queue is full and none of its own is in it.
 OVERLOAD_PAUSE_SECONDS = 0.05
 
-_Batch: TypeAlias = tuple[int, Sequence[Event], float]
+
+class _Place(NamedTuple):
+    """Where what comes of a request belongs: to which prompt, and which of its tasks it is."""
+
+    prompt: int
+    task: int
+
+
+_Batch: TypeAlias = tuple[_Place, Sequence[Event], float]
 
 
 class _SharedSink:
     """Hands one request's events to the queue of all."""
 
-    def __init__(self, index: int, batches: "queue.SimpleQueue[_Batch]") -> None:
-        self._index = index
+    def __init__(self, place: _Place, batches: "queue.SimpleQueue[_Batch]") -> None:
+        self._place = place
         self._batches = batches
 
     def deliver(self, events: Sequence[Event], now: float) -> None:
-        self._batches.put((self._index, events, now))
+        self._batches.put((self._place, events, now))
 
 
 class _Answer:
@@ -60,13 +73,41 @@ class _Answer:
         self._maker = ChunkMaker(request, with_logprobs=with_logprobs)
         self._chunks: list[Chunk] = []
 
-    def take(self, events: Sequence[Event], now: float) -> Outcome | None:
+    def take(self, events: Sequence[Event], now: float) -> Part | Exception | None:
         """Take events over; what came of the request, once there are no more."""
         try:
             self._chunks.extend(self._maker.chunk(event, now) for event in events)
         except Exception as error:  # noqa: BLE001 - it is this request's, and the others go on
             return error
         return join_chunks(self._chunks, self.request.task) if is_last(events[-1]) else None
+
+
+class _Scoring:
+    """The scores of one prompt on their way."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self._found = FoundValues()
+
+    def take(self, events: Sequence[Event], now: float) -> Part | Exception | None:
+        """The same of these."""
+        return cast("Scores | Exception | None", self._found.take(events))
+
+
+class _Prompt:
+    """A prompt some of whose tasks are under way."""
+
+    def __init__(self, answering: Answering) -> None:
+        self._answering = answering
+        self._parts: dict[int, Part] = {}
+
+    def take(self, task: int, part: Part) -> Completion | None:
+        """Take over what came of a task; the answer, once there is nothing more to come."""
+        self._parts[task] = part
+        count = len(self._answering.tasks)
+        if len(self._parts) < count:
+            return None
+        return self._answering.completion([self._parts[index] for index in range(count)])
 
 
 class CompletionsInTurn(Closing, Iterator[tuple[int, Outcome]]):
@@ -80,7 +121,7 @@ class CompletionsInTurn(Closing, Iterator[tuple[int, Outcome]]):
         self,
         loop: EngineLoop,
         prompts: Iterable[Any],
-        make: Callable[[Any], GenerationTask],
+        make: Callable[[Any], Answering],
         *,
         max_in_flight: int,
     ) -> None:
@@ -89,13 +130,14 @@ class CompletionsInTurn(Closing, Iterator[tuple[int, Outcome]]):
         self._make = make
         self._max_in_flight = max_in_flight
         self._batches: queue.SimpleQueue[_Batch] = queue.SimpleQueue()
-        self._answers: dict[int, _Answer] = {}
-        self._held_back: tuple[int, GenerationTask] | None = None
+        self._open: dict[int, _Prompt] = {}
+        self._to_begin: deque[tuple[_Place, Task]] = deque()
+        self._under_way: dict[_Place, _Answer | _Scoring] = {}
         self._done: deque[tuple[int, Outcome]] = deque()
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"CompletionsInTurn(under_way={len(self._answers)})"
+        return f"CompletionsInTurn(under_way={len(self._under_way)})"
 
     def __iter__(self) -> "CompletionsInTurn":
         return self
@@ -116,9 +158,11 @@ class CompletionsInTurn(Closing, Iterator[tuple[int, Outcome]]):
         """Stop: the engine ends what is under way, and nothing more is begun."""
         self._closed = True
         self._done.clear()
-        for answer in self._answers.values():
-            self._loop.cancel(answer.request)
-        self._answers.clear()
+        self._to_begin.clear()
+        self._open.clear()
+        for one in self._under_way.values():
+            self._loop.cancel(one.request)
+        self._under_way.clear()
 
     def __del__(self) -> None:
         if hasattr(self, "_closed"):
@@ -126,59 +170,88 @@ class CompletionsInTurn(Closing, Iterator[tuple[int, Outcome]]):
 
     def _fill(self) -> bool:
         """Begin what there is room for; false where nothing is under way or to come."""
-        while len(self._answers) < self._max_in_flight and not self._done:
-            item = self._held_back or self._next_task()
-            self._held_back = None
-            if item is None:
+        while len(self._under_way) < self._max_in_flight and not self._done:
+            if not self._to_begin and not self._next_prompt():
                 break
             try:
-                self._begin(*item)
+                self._begin(*self._to_begin[0])
             except OverloadedError:
-                self._held_back = item
-                if self._answers:
+                if self._under_way:
                     break
                 time.sleep(OVERLOAD_PAUSE_SECONDS)
-        return bool(self._answers or self._done)
+            else:
+                self._to_begin.popleft()
+        return bool(self._under_way or self._done)
 
-    def _next_task(self) -> tuple[int, GenerationTask] | None:
-        """The next prompt that can be asked; where one cannot, that is its outcome."""
+    def _next_prompt(self) -> bool:
+        """Take the next prompt that can be asked; where one cannot, that is its outcome."""
         item = next(self._prompts, None)
         if item is None:
-            return None
+            return False
         index, prompt = item
         try:
-            return index, self._make(prompt)
+            answering = self._make(prompt)
         except RuvLLMError as error:
             self._done.append((index, error))
-            return None
+            return False
+        self._open[index] = _Prompt(answering)
+        self._to_begin.extend((_Place(index, number), task) for number, task in enumerate(answering.tasks))
+        return True
 
-    def _begin(self, index: int, task: GenerationTask) -> None:
-        request = self._loop.submit(task, _SharedSink(index, self._batches))
-        self._answers[index] = _Answer(request, with_logprobs=task.params.logprobs is not None)
+    def _begin(self, place: _Place, task: Task) -> None:
+        request = self._loop.submit(task, _SharedSink(place, self._batches))
+        if isinstance(task, GenerationTask):
+            self._under_way[place] = _Answer(request, with_logprobs=task.params.logprobs is not None)
+        else:
+            self._under_way[place] = _Scoring(request)
 
     def _take(self) -> None:
         """Wait for events, and take over all that have come."""
         try:
-            index, events, now = self._batches.get(timeout=SIGNAL_SECONDS)
+            place, events, now = self._batches.get(timeout=SIGNAL_SECONDS)
         except queue.Empty:
             return
-        outcome = self._answers[index].take(events, now)
+        if place not in self._under_way:
+            return  # of a prompt that has failed already
+        part = self._under_way[place].take(events, now)
+        if part is None:
+            return
+        del self._under_way[place]
+        outcome = part if isinstance(part, Exception) else self._open[place.prompt].take(place.task, part)
+        if isinstance(outcome, Exception):
+            self._give_up(place.prompt)
         if outcome is not None:
-            del self._answers[index]
-            self._done.append((index, outcome))
+            del self._open[place.prompt]
+            self._done.append((place.prompt, outcome))
+
+    def _give_up(self, prompt: int) -> None:
+        """End what is left of a prompt."""
+        while self._to_begin and self._to_begin[0][0].prompt == prompt:
+            self._to_begin.popleft()
+        for place in [one for one in self._under_way if one.prompt == prompt]:
+            self._loop.cancel(self._under_way.pop(place).request)
 
 
 def completions_in_order(
-    loop: EngineLoop, tasks: Sequence[GenerationTask], *, max_in_flight: int
+    loop: EngineLoop, answerings: Sequence[Answering], *, max_in_flight: int
 ) -> list[Completion]:
-    """The answers to all tasks, in their order; the first error ends what is under way, and is raised."""
+    """The answers to all prompts, in their order; the first error ends what is under way, and is raised."""
     completions: dict[int, Completion] = {}
-    with CompletionsInTurn(loop, tasks, lambda task: task, max_in_flight=max_in_flight) as outcomes:
+    with CompletionsInTurn(loop, answerings, lambda one: one, max_in_flight=max_in_flight) as outcomes:
         for index, outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
             completions[index] = outcome
-    return [completions[index] for index in range(len(tasks))]
+    return [completions[index] for index in range(len(answerings))]
+
+
+async def awaited_answers(
+    begin: Callable[[Task], Awaitable[Part]], answerings: Sequence[Answering], *, max_in_flight: int
+) -> list[Completion]:
+    """The same for a coroutine; cancelling it ends what is under way."""
+    tasks = [task for one in answerings for task in one.tasks]
+    parts = iter(await awaited_in_order(begin, tasks, max_in_flight=max_in_flight))
+    return [one.completion(list(itertools.islice(parts, len(one.tasks)))) for one in answerings]
 
 
 async def made_of_each(make: Callable[..., _Made], given: Iterable[Sequence[Any]]) -> list[_Made]:
@@ -192,37 +265,32 @@ async def made_of_each(make: Callable[..., _Made], given: Iterable[Sequence[Any]
 
 
 async def awaited_in_order(
-    begin: Callable[[GenerationTask], AsyncCompletionStream],
-    tasks: Sequence[GenerationTask],
-    *,
-    max_in_flight: int,
-) -> list[Completion]:
-    """The same for a coroutine; cancelling it ends what is under way."""
-    completions: dict[int, Completion] = {}
+    begin: Callable[[_Given], Awaitable[_Made]], tasks: Sequence[_Given], *, max_in_flight: int
+) -> list[_Made]:
+    """What comes of all tasks, in their order; the first error ends what is under way."""
+    made: dict[int, _Made] = {}
     waiting = enumerate(tasks)
     # Where the engine's queue is full, one waits for room, and the others for that one.
     door = asyncio.Lock()
 
-    async def answer_in_turn() -> None:
+    async def make_in_turn() -> None:
         for index, task in waiting:
             async with door:
-                stream = await _begun(begin, task)
-            completions[index] = await stream.completion()
+                begun = await _begun(begin, task)
+            made[index] = await begun
 
-    answers = [asyncio.ensure_future(answer_in_turn()) for _ in tasks[:max_in_flight]]
+    makers = [asyncio.ensure_future(make_in_turn()) for _ in tasks[:max_in_flight]]
     try:
-        await asyncio.gather(*answers)
+        await asyncio.gather(*makers)
     finally:
-        for one in answers:
+        for one in makers:
             one.cancel()
-        await asyncio.gather(*answers, return_exceptions=True)
-    return [completions[index] for index in range(len(tasks))]
+        await asyncio.gather(*makers, return_exceptions=True)
+    return [made[index] for index in range(len(tasks))]
 
 
-async def _begun(
-    begin: Callable[[GenerationTask], AsyncCompletionStream], task: GenerationTask
-) -> AsyncCompletionStream:
-    """The answer on its way, as soon as there is room for it."""
+async def _begun(begin: Callable[[_Given], Awaitable[_Made]], task: _Given) -> Awaitable[_Made]:
+    """What is to come of a task, begun as soon as there is room for it."""
     while True:
         try:
             return begin(task)

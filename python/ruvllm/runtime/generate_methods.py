@@ -8,13 +8,7 @@ from ruvllm._checks import check_integer
 from ruvllm.outputs import Completion
 from ruvllm.params import TERMS_KEYWORDS, GenerateKeywords, GenerateParams
 from ruvllm.runtime.awaited import Awaited
-from ruvllm.runtime.gathering import (
-    MAX_IN_FLIGHT,
-    CompletionsInTurn,
-    awaited_in_order,
-    completions_in_order,
-    made_of_each,
-)
+from ruvllm.runtime.gathering import MAX_IN_FLIGHT, CompletionsInTurn, made_of_each
 from ruvllm.runtime.generations import Asked, Generations, ManyAsked
 from ruvllm.runtime.open_model import OpenModel
 from ruvllm.runtime.prompts import prompts_of
@@ -97,6 +91,7 @@ class GenerateMethods:
 
             llm.generate("The capital of France is", max_tokens=8).text
             llm.generate(table["question"], max_tokens=8)  # a list of as many completions
+            [one.text for one in llm.generate("Name a colour:", n=3, max_tokens=4).choices]
 
         Args:
             prompt: A text, token ids or a conversation; or many of these in a list, a column of a table or
@@ -112,11 +107,10 @@ class GenerateMethods:
                 `stop_sequences`.
         """
         each, is_one = self._each(prompt, params, keywords, tenant, priority, adapter)
-        make = self._generations.task
+        generations = self._generations
         if is_one:
-            return self._generations.begin(make(*each[0])).completion()
-        tasks = [make(*one) for one in each]
-        return completions_in_order(self._open.loop, tasks, max_in_flight=MAX_IN_FLIGHT)
+            return generations.answer(generations.answering(*each[0]))
+        return generations.answers([generations.answering(*one) for one in each])
 
     @overload
     async def agenerate(  # type: ignore[overload-overlap]  # of no prompts, none of which is a token
@@ -166,12 +160,10 @@ class GenerateMethods:
         answers = await llm.agenerate(["Paris is", "Rome is"], max_tokens=8)
         """
         each, is_one = self._each(prompt, params, keywords, tenant, priority, adapter)
-        make = self._generations.task
-        begin = partial(self._generations.begin_for_asyncio, interval=0.0)
+        generations = self._generations
         if is_one:
-            return await begin(make(*each[0])).completion()
-        tasks = await made_of_each(make, each)
-        return await awaited_in_order(begin, tasks, max_in_flight=MAX_IN_FLIGHT)
+            return await generations.awaited_answer(generations.answering(*each[0]))
+        return await generations.awaited_answers(await made_of_each(generations.answering, each))
 
     def _each(
         self,
@@ -203,7 +195,8 @@ class GenerateMethods:
             for chunk in llm.stream([{"role": "user", "content": "Hello"}], temperature=0):
                 print(chunk.text, end="", flush=True)
 
-        The request begins at once; closing the stream ends it. Arguments are as for `generate`.
+        The request begins at once; closing the stream ends it. Arguments are as for `generate`, but a stream
+        is of one answer: for several, open one for each.
         """
         params = GenerateParams.of(params, keywords, beside=TERMS_KEYWORDS)
         generations = self._generations
@@ -252,5 +245,7 @@ class GenerateMethods:
         """
         check_integer("max_in_flight", max_in_flight, 1)
         params = GenerateParams.of(params, keywords, beside=(*TERMS_KEYWORDS, "max_in_flight"))
-        make = partial(self._generations.task, params=params, terms=self._terms(tenant, priority, adapter))
+        make = partial(
+            self._generations.answering, params=params, terms=self._terms(tenant, priority, adapter)
+        )
         return CompletionsInTurn(self._open.loop, prompts, make, max_in_flight=max_in_flight)

@@ -57,7 +57,7 @@ class InfillMethods(TextMethods):
         params = GenerateParams.of(params, keywords, beside=("extra", "cut", "tenant"))
         tokens = self.infill_tokens(prefix, suffix, extra=extra, room_for=params.max_tokens if cut else None)
         generations = self._generations
-        return generations.begin(generations.prompt_task(tokens, params, Terms(tenant))).completion()
+        return generations.answer(generations.prompt_answering(tokens, params, Terms(tenant)))
 
     def infill_tokens(
         self,

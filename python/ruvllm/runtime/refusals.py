@@ -5,7 +5,7 @@ from ruvllm.params import GenerateParams
 from ruvllm.runtime.open_model import OpenModel
 from ruvllm.runtime.request import Terms
 
-__all__ = ["check_evaluation", "check_generation"]
+__all__ = ["check_evaluation", "check_generation", "check_prompt_logprobs"]
 
 # What has a flag of its own name, and the value that asks for nothing.
 _NEUTRAL: dict[str, object] = {
@@ -33,6 +33,7 @@ _NEUTRAL: dict[str, object] = {
 
 def check_generation(model: OpenModel, params: GenerateParams, terms: Terms) -> None:
     """`ConfigError` for the first parameter that the model's backend would have to ignore."""
+    params.check_one_answer("what this call makes")
     supports = model.supports
     for name, neutral in _NEUTRAL.items():
         if not getattr(supports, name) and getattr(params, name) != neutral:
@@ -57,6 +58,12 @@ def check_generation(model: OpenModel, params: GenerateParams, terms: Terms) -> 
         )
     _check_bias(model, params)
     _check_terms(model, terms)
+
+
+def check_prompt_logprobs(model: OpenModel) -> None:
+    """`ConfigError` where the model's backend cannot say them."""
+    if not model.supports.evaluations:
+        raise _refusal(model, "prompt_logprobs", "leave it out")
 
 
 def check_evaluation(model: OpenModel, kind: str, terms: Terms) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
@@ -231,7 +232,7 @@ async def _params_of_answers(job: Job, errand: Errand) -> list[GenerateParams]:
         params = job.params
         if isinstance(text, str):
             params = replace(params, prediction=job.model.llm.foretold(params))
-        return [_seeded(params, index) for index in range(job.num_answers)]
+        return [params.of_choice(index) for index in range(job.num_answers)]
 
     return await errand.do(len(text) * job.num_answers, made) if isinstance(text, str) else made()
 
@@ -249,13 +250,6 @@ async def _begin_learning(job: Job, errand: Errand) -> None:
         logger.debug("%s", error)
     except RuvLLMError as error:
         logger.error("nothing is learned for %s: %s", job.terms.tenant, error)
-
-
-def _seeded(params: GenerateParams, index: int) -> GenerateParams:
-    """Each answer draws with a seed of its own; the first with the one that was asked for."""
-    if params.seed is None or index == 0:
-        return params
-    return replace(params, seed=(params.seed + index) % 2**64)
 
 
 async def complete(
@@ -307,17 +301,14 @@ def answers_usage(
     usages: Sequence[Usage], jobs: Sequence[Job], *, reasoning_tokens: int = 0
 ) -> dict[str, Any]:
     """The tokens of all answers to jobs, in their order."""
-    firsts, place = [], 0
-    for job in jobs:
-        firsts.append(usages[place])
-        place += job.num_answers
-    made = sum(usage.completion_tokens for usage in usages)
+    left = iter(usages)
+    prompts = [Usage.of_choices(list(islice(left, job.num_answers))) for job in jobs]
     return usage_body(
-        firsts,
-        completion_tokens=made,
+        prompts,
+        completion_tokens=sum(usage.completion_tokens for usage in prompts),
         reasoning_tokens=reasoning_tokens,
-        drafted_tokens=sum(usage.drafted_tokens for usage in usages),
-        accepted_tokens=sum(usage.accepted_tokens for usage in usages),
+        drafted_tokens=sum(usage.drafted_tokens for usage in prompts),
+        accepted_tokens=sum(usage.accepted_tokens for usage in prompts),
     )
 
 

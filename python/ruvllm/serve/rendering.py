@@ -22,7 +22,10 @@ def rendered(job: Job, body: TextFields, *, request_id: str) -> dict[str, Any]:
         "request_id": request_id,
         "token_ids": list(job.token_ids),
         "features": None,  # of images and sounds
-        "sampling_params": _sampling_params(job),
+        "sampling_params": {
+            **_sampling_params(job),
+            "prompt_logprobs": getattr(body, "prompt_logprobs", None),
+        },
         "model": job.model.name,
         "stream": bool(body.stream),
         "stream_options": None if stream_options is None else {"include_usage": stream_options.include_usage},

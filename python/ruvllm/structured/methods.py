@@ -92,6 +92,7 @@ class StructuredMethods:
         if not isinstance(config, JsonModeConfig):
             raise ConfigError(f"config is a {type(config).__name__}; it must be a JsonModeConfig")
         params = GenerateParams.of(params, keywords, beside=(*TERMS_KEYWORDS, "config"))
+        params.check_one_answer("a value")
         if params.grammar is not None:
             raise ConfigError(
                 "params.grammar is set, and generate_json makes one of the schema: leave it out"

@@ -24,6 +24,7 @@ from ruvllm.serve.generation import (
 from ruvllm.serve.json_answer import answer
 from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.logprobs import ChatLogprobs, entries_size
+from ruvllm.serve.prompt_scores import prompt_entries, prompt_scores
 from ruvllm.serve.rendering import rendered, rendered_size
 from ruvllm.serve.schemas.chat import ChatRequest, messages_size
 from ruvllm.serve.server import errand_of, note, server_of, terms_of
@@ -43,12 +44,19 @@ async def chat_completions(body: ChatRequest, request: Request) -> Response:
     head = _Head(job, reading)
     if not body.stream:
         readers = head.readers(job.num_answers)
+        wanted = body.prompt_logprobs
+        [scores] = [()] if wanted is None else await prompt_scores([job], wanted, request)
         completions = await complete(
             [job], request, head.answer_id, observe=lambda index, chunks: readers[index].read(chunks)
         )
         num_tokens = sum(len(completion.token_ids) for completion in completions)
-        size = entries_size(num_tokens, job.params.logprobs)
-        return await answer(errand_of(request), size, lambda: head.whole(completions, readers))
+        size = entries_size(num_tokens, job.params.logprobs) + entries_size(len(scores), wanted)
+
+        def whole() -> dict[str, Any]:
+            more = {} if wanted is None else {"prompt_logprobs": prompt_entries(head.llm, scores, wanted)}
+            return {**head.whole(completions, readers), **more}
+
+        return await answer(errand_of(request), size, whole)
     answers = await Answers.start([job], request, head.answer_id)
     frames = _frames(answers, head, body)
     ping_seconds = server_of(request).settings.ping_seconds

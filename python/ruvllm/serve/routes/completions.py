@@ -1,17 +1,17 @@
 """`POST /v1/completions`: texts continued; their own tokens scored with `echo`."""
 
-import asyncio
 import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from ruvllm.outputs import Chunk, Completion, TokenLogprob, Usage
+from ruvllm.outputs import Chunk, Completion, Usage
+from ruvllm.runtime.answering import Scores
 from ruvllm.serve.asked_model import AskedModel
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.generation import (
@@ -19,7 +19,6 @@ from ruvllm.serve.generation import (
     Job,
     answers_usage,
     complete,
-    gather_in_turn,
     in_slices,
     usage_body,
 )
@@ -27,13 +26,14 @@ from ruvllm.serve.json_answer import answer, encoded
 from ruvllm.serve.json_body import JsonRoute
 from ruvllm.serve.logprobs import TextLogprobs, entries_size
 from ruvllm.serve.off_loop import Errand
+from ruvllm.serve.prompt_scores import prompt_entries, prompt_scores
 from ruvllm.serve.prompts import PromptField, infills_tokens, texts_of, tokens_of
 from ruvllm.serve.rendering import rendered, rendered_size
 from ruvllm.serve.schemas.completions import CompletionRequest, prompts_of
 from ruvllm.serve.server import count_answers, errand_of, note, server_of, terms_of
 from ruvllm.serve.settings import ServerSettings
 from ruvllm.serve.shaping import shaped
-from ruvllm.serve.sse import DONE, EventStream, TextFrames, frame, unless_disconnected
+from ruvllm.serve.sse import DONE, EventStream, TextFrames, frame
 
 __all__ = ["router"]
 
@@ -54,8 +54,14 @@ class _Plan:
 
     @property
     def scores(self) -> bool:
-        """Whether the prompts themselves are scored."""
+        """Whether prompts that are given back come with their scores."""
         return bool(self.body.echo) and self.body.logprobs is not None
+
+    @property
+    def scored_tokens(self) -> int | None:
+        """How many likeliest tokens of each place in the prompts are wanted; `None` for no scores at all."""
+        asked = self.body.prompt_logprobs
+        return max(self.body.logprobs or 0, asked or 0) if self.scores else asked
 
 
 @router.post("/v1/completions", response_model=None)
@@ -77,16 +83,16 @@ async def completions(body: CompletionRequest, request: Request) -> Response:
     # Of a choice that was the best of several, nobody knows which it was.
     answer_id = "" if plan.jobs[0].num_answers > plan.wanted else head["id"]
     # Scores come first, also of a stream: what a prompt is worth stands before what follows it.
-    scores: list[tuple[TokenLogprob, ...]] = [() for _ in plan.jobs]
-    if plan.scores:
-        scores = await unless_disconnected(request, asyncio.ensure_future(_scores(plan)))
+    scores: list[Scores] = [() for _ in plan.jobs]
+    if plan.scored_tokens is not None:
+        scores = await prompt_scores(plan.jobs, plan.scored_tokens, request)
     if body.stream:
         answers = await Answers.start(plan.jobs, request, answer_id)
         frames = _frames(answers, plan, scores, head)
         return EventStream(frames, close=answers.aclose, ping_seconds=server.settings.ping_seconds)
     answered = await complete(plan.jobs, request, answer_id)
-    num_tokens = sum(map(len, scores)) + sum(len(completion.token_ids) for completion in answered)
-    size = entries_size(num_tokens, body.logprobs)
+    size = entries_size(sum(len(completion.token_ids) for completion in answered), body.logprobs)
+    size += entries_size(sum(map(len, scores)) * plan.wanted, plan.scored_tokens)
     return await answer(errand, size, lambda: {**head, **_whole(plan, scores, answered)})
 
 
@@ -154,26 +160,16 @@ async def _plan(errand: Errand, model: AskedModel, body: CompletionRequest, requ
     return _Plan(body=body, jobs=jobs, wanted=wanted, echoed=echoed, errand=errand)
 
 
-async def _scores(plan: _Plan) -> list[tuple[TokenLogprob, ...]]:
-    async def score(job: Job) -> tuple[TokenLogprob, ...]:
-        if len(job.token_ids) < 2:
-            return ()
-        engine = await job.model.ready()
-        work = engine.on(job.terms)
-        return await work.token_logprobs(job.token_ids, top_logprobs=plan.body.logprobs or 0)
-
-    return await gather_in_turn(score(job) for job in plan.jobs)
-
-
-def _whole(
-    plan: _Plan, scores: Sequence[tuple[TokenLogprob, ...]], completions: Sequence[Completion]
-) -> dict[str, Any]:
+def _whole(plan: _Plan, scores: Sequence[Scores], completions: Sequence[Completion]) -> dict[str, Any]:
     choices: list[dict[str, Any]] = []
     for index, job in enumerate(plan.jobs):
         made = completions[index * job.num_answers : (index + 1) * job.num_answers]
         best: Sequence[Completion | None] = _best(made, plan.wanted) or [None] * plan.wanted
+        # Made once: choices of one prompt have the same ones.
+        of_prompt = _prompt_logprobs(plan, index, scores[index])
         for completion in best:
-            choices.append({"index": len(choices), **_choice(plan, index, scores[index], completion)})
+            choice = _choice(plan, index, scores[index], completion)
+            choices.append({"index": len(choices), **choice, **of_prompt})
     return {"choices": choices, "usage": _usage(plan, [completion.usage for completion in completions])}
 
 
@@ -189,9 +185,7 @@ def _best(completions: Sequence[Completion], wanted: int) -> Sequence[Completion
     return sorted(completions, key=likelihood, reverse=True)[:wanted]
 
 
-def _choice(
-    plan: _Plan, index: int, scores: tuple[TokenLogprob, ...], completion: Completion | None
-) -> dict[str, Any]:
+def _choice(plan: _Plan, index: int, scores: Scores, completion: Completion | None) -> dict[str, Any]:
     echoed = plan.echoed[index] if plan.body.echo else ""
     logprobs = None
     if plan.body.logprobs is not None:
@@ -208,11 +202,21 @@ def _choice(
     }
 
 
-def _prompt_lists(
-    plan: _Plan, index: int, scores: tuple[TokenLogprob, ...], shape: TextLogprobs
-) -> dict[str, list[Any]]:
+def _prompt_logprobs(plan: _Plan, index: int, scores: Scores) -> dict[str, Any]:
+    """How likely the prompt was, under vLLM's name, where that was asked for."""
+    asked = plan.body.prompt_logprobs
+    if asked is None:
+        return {}
+    return {"prompt_logprobs": prompt_entries(plan.jobs[index].model.llm, scores, asked)}
+
+
+def _prompt_lists(plan: _Plan, index: int, scores: Scores, shape: TextLogprobs) -> dict[str, list[Any]]:
     """The prompt's own tokens; nothing stands before the first, so it has no logprob."""
-    return shape.lists([plan.jobs[index].token_ids[0], *scores] if plan.scores else [])
+    if not plan.scores:
+        return shape.lists([])
+    wanted = plan.body.logprobs or 0
+    cut = (replace(one, top_logprobs=one.top_logprobs[:wanted]) for one in scores)
+    return shape.lists([plan.jobs[index].token_ids[0], *cut])
 
 
 class _Events:
@@ -237,9 +241,7 @@ class _Events:
         return {**self._head, "choices": [choice]}
 
 
-def _scored(
-    plan: _Plan, events: _Events, index: int, scores: Sequence[tuple[TokenLogprob, ...]], shape: TextLogprobs
-) -> bytes:
+def _scored(plan: _Plan, events: _Events, index: int, scores: Sequence[Scores], shape: TextLogprobs) -> bytes:
     """The event of a prompt that is given back with what its tokens are worth."""
     job = index // plan.wanted
     lists = _prompt_lists(plan, job, scores[job], shape)
@@ -252,7 +254,7 @@ def _end_of_prompt(plan: _Plan, job: int) -> str | None:
 
 
 async def _frames(
-    answers: Answers, plan: _Plan, scores: Sequence[tuple[TokenLogprob, ...]], head: dict[str, Any]
+    answers: Answers, plan: _Plan, scores: Sequence[Scores], head: dict[str, Any]
 ) -> AsyncGenerator[bytes, None]:
     body = plan.body
     with_usage = body.stream_options is not None and body.stream_options.include_usage

@@ -30,6 +30,7 @@ ParseSpecial = Annotated[
     bool | None, Field(description="Take texts such as <|im_end|> in messages for control tokens.")
 ]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+LogprobCount = Annotated[int, Field(ge=0, le=MAX_LOGPROBS)]
 _Bias = Annotated[Finite, Field(ge=-100, le=100)]
 _TokenId = Annotated[int, Field(ge=0, lt=2**32)]
 _StopText = Annotated[str, Field(min_length=1, max_length=1000)]
@@ -230,6 +231,16 @@ class SamplingFields(TextFields):
     bad_words: Annotated[list[_StopText], Entries(MAX_STOPS)] | None = Field(
         None, description="Texts that are nowhere in the answer."
     )
+    prompt_logprobs: LogprobCount | None = Field(
+        None, description="So many likeliest tokens at each place of the prompt, beside its own."
+    )
+
+    def check_fields(self) -> int:
+        """The same, and refuse what does not fit a stream."""
+        if self.stream and self.prompt_logprobs is not None:
+            message = "prompt_logprobs cannot be streamed: leave stream or them out"
+            raise ApiError(400, message, code="invalid_value", param="prompt_logprobs")
+        return super().check_fields()
 
     def bounds(self) -> dict[str, Any]:
         """What else ends an answer, or must not be in it."""
@@ -255,5 +266,4 @@ class SamplingFields(TextFields):
         return count
 
 
-LogprobCount = Annotated[int, Field(ge=0, le=MAX_LOGPROBS)]
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]

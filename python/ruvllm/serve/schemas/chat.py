@@ -97,7 +97,14 @@ class ChatRequest(ShapedFields):
     prediction: Prediction | None = Field(None, description="What much of the answer may be like.")
 
     refused: ClassVar[dict[str, str]] = refused_beside(
-        "tools", "tool_choice", "parallel_tool_calls", "reasoning_effort", "reasoning", "prediction", *SHAPES
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "reasoning_effort",
+        "reasoning",
+        "prediction",
+        "prompt_logprobs",
+        *SHAPES,
     )
 
     def num_logprobs(self) -> int | None:

@@ -27,7 +27,7 @@ class CompletionRequest(ShapedFields):
     suffix: str | None = Field(None, description="What stands after the answer: it is filled in between.")
     best_of: int | None = Field(None, ge=1, description="Make so many, give the n likeliest by token.")
 
-    refused: ClassVar[dict[str, str]] = refused_beside(*SHAPES)
+    refused: ClassVar[dict[str, str]] = refused_beside("prompt_logprobs", *SHAPES)
 
     def infills(self) -> list[Infill]:
         """What is to be filled in between the prompts and `suffix`; nothing where there is no suffix."""
