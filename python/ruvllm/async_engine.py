@@ -22,7 +22,7 @@ from ruvllm.errors import ConfigError, InvalidOperationError
 from ruvllm.hub.reference import called_unseen
 from ruvllm.llm import DEFAULT_MODEL, LLM, Prompt
 from ruvllm.outputs import Completion, TokenLogprob
-from ruvllm.params import TERMS_KEYWORDS, GenerateKeywords, GenerateParams
+from ruvllm.params import GenerateKeywords, ManyParams, ParamsLike
 from ruvllm.runtime.awaited import Awaited
 from ruvllm.runtime.chat_methods import ChatKeywords, ManyConversations
 from ruvllm.runtime.generations import Asked, ManyAsked
@@ -138,7 +138,7 @@ class AsyncEngine(Unpicklable):
     async def generate(  # type: ignore[overload-overlap]  # as in `LLM`
         self,
         prompt: "list[Never]",
-        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        params: ManyParams = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -149,7 +149,7 @@ class AsyncEngine(Unpicklable):
     async def generate(  # type: ignore[overload-overlap]  # as in `LLM`
         self,
         prompt: Asked,
-        params: GenerateParams | None = None,
+        params: ParamsLike = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -160,7 +160,7 @@ class AsyncEngine(Unpicklable):
     async def generate(
         self,
         prompt: ManyAsked,
-        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        params: ManyParams = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -170,7 +170,7 @@ class AsyncEngine(Unpicklable):
     async def generate(
         self,
         prompt: Asked | ManyAsked,
-        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        params: ManyParams = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -191,7 +191,7 @@ class AsyncEngine(Unpicklable):
     async def chat(  # type: ignore[overload-overlap]  # as in `LLM`
         self,
         messages: "list[Never]",
-        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        params: ManyParams = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -202,7 +202,7 @@ class AsyncEngine(Unpicklable):
     async def chat(  # type: ignore[overload-overlap]  # as in `LLM`
         self,
         messages: str | Sequence[MessageLike],
-        params: GenerateParams | None = None,
+        params: ParamsLike = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -213,7 +213,7 @@ class AsyncEngine(Unpicklable):
     async def chat(
         self,
         messages: ManyConversations,
-        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        params: ManyParams = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -223,7 +223,7 @@ class AsyncEngine(Unpicklable):
     async def chat(
         self,
         messages: str | Sequence[MessageLike] | ManyConversations,
-        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        params: ManyParams = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -242,7 +242,7 @@ class AsyncEngine(Unpicklable):
     def stream(
         self,
         prompt: Asked,
-        params: GenerateParams | None = None,
+        params: ParamsLike = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -251,9 +251,8 @@ class AsyncEngine(Unpicklable):
         **keywords: "Unpack[GenerateKeywords]",
     ) -> AsyncCompletionStream:
         """Do the same piece by piece, for `async for`; pieces come at least `interval` seconds apart."""
-        params = GenerateParams.of(params, keywords, beside=(*TERMS_KEYWORDS, "interval"))
         return self._llm.astream(
-            prompt, params, tenant=tenant, priority=priority, adapter=adapter, interval=interval
+            prompt, params, tenant=tenant, priority=priority, adapter=adapter, interval=interval, **keywords
         )
 
     async def token_logprobs(

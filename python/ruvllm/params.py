@@ -8,18 +8,20 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypedDict, cast
+from typing import Any, Literal, TypeAlias, TypedDict, cast
 
 from ruvllm._checks import Interval, check_integer, check_number, check_texts, check_type
 from ruvllm.errors import ConfigError
 from ruvllm.grammar import Grammar
 from ruvllm.samplers import Dry, DynamicTemperature, Mirostat, Xtc
 
-__all__ = ["TERMS_KEYWORDS", "GenerateKeywords", "GenerateParams"]
+__all__ = ["TERMS_KEYWORDS", "GenerateKeywords", "GenerateParams", "ManyParams", "ParamsLike"]
 
 MAX_LOGPROBS = 20
 MAX_STOP_SEQUENCES = 64
 MAX_CHOICES = 1024
+# What the engine takes for a count of tokens.
+MAX_COUNT = 2**31 - 1
 _BIAS = Interval(-100, 100)
 _NUMBERS = {
     "temperature": Interval(0, 100),
@@ -200,8 +202,8 @@ class GenerateParams:
 
     def _check_counts(self) -> None:
         check_integer("max_tokens", self.max_tokens, 1)
-        check_integer("top_k", self.top_k, 0)
-        check_integer("min_cache_tokens", self.min_cache_tokens, 1)
+        check_integer("top_k", self.top_k, 0, MAX_COUNT)
+        check_integer("min_cache_tokens", self.min_cache_tokens, 1, MAX_COUNT)
         check_integer("n", self.n, 1, MAX_CHOICES)
         bounds = (("seed", 2**64 - 1), ("logprobs", MAX_LOGPROBS), ("prompt_logprobs", MAX_LOGPROBS))
         for name, most in (*bounds, ("thinking_tokens", None)):
@@ -222,7 +224,7 @@ class GenerateParams:
 
     @classmethod
     def of(
-        cls, params: "GenerateParams | None", keywords: Mapping[str, object], *, beside: Sequence[str] = ()
+        cls, params: "ParamsLike", keywords: Mapping[str, object], *, beside: Sequence[str] = ()
     ) -> "GenerateParams":
         """The given parameters, the defaults where there are none, with what a call's keywords change.
 
@@ -233,13 +235,13 @@ class GenerateParams:
         """
         params = cls() if params is None else params
         if not isinstance(params, cls):
-            raise ConfigError(f"params is a {type(params).__name__}; it must be GenerateParams")
+            raise _no_params(params)
         return replace(params, **_changes(keywords, beside)) if keywords else params
 
     @classmethod
     def of_each(
         cls,
-        params: "GenerateParams | Iterable[GenerateParams] | None",
+        params: "ParamsLike | Iterable[GenerateParams]",
         keywords: Mapping[str, object],
         count: int | None,
         *,
@@ -250,7 +252,7 @@ class GenerateParams:
         A `count` of `None` is one prompt that is no list.
         """
         if not _are_many(params):
-            made = cls.of(cast("GenerateParams | None", params), keywords, beside=beside)
+            made = cls.of(cast("ParamsLike", params), keywords, beside=beside)
             return [made] * (1 if count is None else count)
         each = list(cast("Iterable[GenerateParams]", params))
         if count is None:
@@ -283,6 +285,21 @@ class GenerateParams:
                     f"{name} is {value}, and {what} is one answer alone: leave {name} out, or ask generate, "
                     "chat, infill or as_completed"
                 )
+
+
+ParamsLike: TypeAlias = GenerateParams | Literal["model"] | None
+"""How a text is made; `None` by the defaults, "model" as the model's makers recommend."""
+ManyParams: TypeAlias = ParamsLike | Sequence[GenerateParams]
+"""The same of many prompts: one for all, or one for each."""
+
+
+def _no_params(given: object) -> ConfigError:
+    if not isinstance(given, str):
+        return ConfigError(f"params is a {type(given).__name__}; it must be GenerateParams")
+    return ConfigError(
+        f'params is {given!r:.40}; it must be GenerateParams, or in calls of `LLM` and `AsyncEngine` "model" '
+        "for what the model recommends: elsewhere give what recommended_params() gives"
+    )
 
 
 def _are_many(params: object) -> bool:

@@ -268,6 +268,16 @@ holds("the same draws again", lambda it: it[0] and it[0] == it[1])
 holds("make a token likelier", lambda it: it.text == " green")
 holds("forbid words", lambda it: it.text and " Paris" not in it.text)
 refused("a function over the logits", "logits_processors", lambda it: it.text.strip().islower())
+
+
+@check("as the model's makers recommend")
+def _(value: Any, names: Names) -> None:
+    assert value.usage.completion_tokens <= 2
+    with names["LLM"](names["folder"]) as model:
+        made = model.recommended_params()
+    assert (made.temperature, made.top_k, made.top_p, made.repetition_penalty) == (0.6, 20, 1, 1)
+
+
 holds("end at a text", lambda it: it.text == " 4," and it.finish_reason == "stop")
 holds("which text ended it", lambda it: it == " 5")
 holds("end at a token", lambda it: isinstance(it.stop_reason, int) and "5" not in it.text)

@@ -8,6 +8,7 @@ KEYWORDS = ("engine/test_keywords.py",)
 MANY = ("engine/test_many_prompts.py",)
 SHOWN = ("engine/test_shown.py",)
 CHOICES = ("engine/test_choices.py",)
+RECOMMENDED = ("engine/test_recommended.py",)
 SCORED = ("engine/test_prompt_logprobs.py",)
 PROGRESS = ("hub/test_progress.py",)
 
@@ -45,6 +46,11 @@ CALL_MUTANTS = (
     python_mutant(
         "runtime/generations.py", "first.token_ids, wanted, terms", "first.token_ids, 0, terms", SCORED
     ),
+    python_mutant("runtime/recommended.py", "**{**_OFF, **said}", "**said", RECOMMENDED),
+    python_mutant("runtime/recommended.py", "if samples is False:", "if False:", RECOMMENDED),
+    python_mutant("runtime/recommended.py", "if len(content) > MAX_FILE_BYTES:", "if False:", RECOMMENDED),
+    python_mutant("runtime/recommended.py", ", parse_constant=refuse", "", RECOMMENDED),
+    python_mutant("runtime/recommended.py", 'if "sequence" in values:', "if False:", RECOMMENDED),
     python_mutant("llm.py", "quiet=progress is False)", "quiet=False)", PROGRESS),
     python_mutant("hub/progress.py", "after_seconds=SHOWN_AFTER_SECONDS", "after_seconds=0.0", PROGRESS),
 )

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypedDict, cast, o
 from ruvllm.errors import GrammarError
 from ruvllm.grammar import Grammar
 from ruvllm.outputs import Completion
-from ruvllm.params import TERMS_KEYWORDS, GenerateKeywords, GenerateParams
+from ruvllm.params import TERMS_KEYWORDS, GenerateKeywords, GenerateParams, ManyParams, ParamsLike
 from ruvllm.runtime.answering import Answering
 from ruvllm.runtime.gathering import made_of_each
 from ruvllm.runtime.generations import Generations
 from ruvllm.runtime.grammars import compiled, strict_fault
 from ruvllm.runtime.prompts import prompts_of
+from ruvllm.runtime.recommended import chosen_params
 from ruvllm.runtime.request import Terms
 from ruvllm.runtime.text_methods import TextMethods
 from ruvllm.text.messages import MessageLike
@@ -87,7 +88,7 @@ class ChatMethods(TextMethods):
     def chat(  # type: ignore[overload-overlap]  # of no conversations, none of which is a message
         self,
         messages: "list[Never]",
-        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        params: ManyParams = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -98,7 +99,7 @@ class ChatMethods(TextMethods):
     def chat(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
         self,
         messages: str | Sequence[MessageLike],
-        params: GenerateParams | None = None,
+        params: ParamsLike = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -109,7 +110,7 @@ class ChatMethods(TextMethods):
     def chat(
         self,
         messages: ManyConversations,
-        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        params: ManyParams = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -119,7 +120,7 @@ class ChatMethods(TextMethods):
     def chat(
         self,
         messages: str | Sequence[MessageLike] | ManyConversations,
-        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        params: ManyParams = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -156,7 +157,7 @@ class ChatMethods(TextMethods):
     async def achat(  # type: ignore[overload-overlap]  # of no conversations, none of which is a message
         self,
         messages: "list[Never]",
-        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        params: ManyParams = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -167,7 +168,7 @@ class ChatMethods(TextMethods):
     async def achat(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
         self,
         messages: str | Sequence[MessageLike],
-        params: GenerateParams | None = None,
+        params: ParamsLike = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -178,7 +179,7 @@ class ChatMethods(TextMethods):
     async def achat(
         self,
         messages: ManyConversations,
-        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        params: ManyParams = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -188,7 +189,7 @@ class ChatMethods(TextMethods):
     async def achat(
         self,
         messages: str | Sequence[MessageLike] | ManyConversations,
-        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        params: ManyParams = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -209,7 +210,7 @@ class ChatMethods(TextMethods):
     def _each_conversation(
         self,
         messages: str | Sequence[MessageLike] | ManyConversations,
-        params: GenerateParams | Sequence[GenerateParams] | None,
+        params: ManyParams,
         keywords: "ChatKeywords",
         tenant: str,
         priority: int,
@@ -219,7 +220,8 @@ class ChatMethods(TextMethods):
         changes, of_asking = told_apart(keywords)
         conversations, count = prompts_of(messages, "conversation")
         beside = (*TERMS_KEYWORDS, *sorted(AskedKeywords.__optional_keys__))
-        each = GenerateParams.of_each(params, changes, count, beside=beside)
+        chosen = chosen_params(self._open, params)
+        each = GenerateParams.of_each(chosen, changes, count, beside=beside)
         terms = self._terms_of_each(tenant, priority, adapter, count)
         asked = zip(conversations, each, terms, strict=True)
         return [(*one, of_asking) for one in asked], count is None

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, overload
 
 from ruvllm._checks import check_integer
 from ruvllm.outputs import Completion
-from ruvllm.params import TERMS_KEYWORDS, GenerateKeywords, GenerateParams
+from ruvllm.params import TERMS_KEYWORDS, GenerateKeywords, GenerateParams, ManyParams, ParamsLike
 from ruvllm.runtime.awaited import Awaited
 from ruvllm.runtime.gathering import MAX_IN_FLIGHT, CompletionsInTurn, made_of_each
 from ruvllm.runtime.generations import Asked, Generations, ManyAsked
 from ruvllm.runtime.open_model import OpenModel
 from ruvllm.runtime.prompts import prompts_of
+from ruvllm.runtime.recommended import chosen_params, recommended_params
 from ruvllm.runtime.request import Terms
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
 
@@ -44,11 +45,22 @@ class GenerateMethods:
         def on(self, terms: Terms) -> Awaited:
             """Stands in `LLM`."""
 
+    def recommended_params(self) -> GenerateParams:
+        """The sampling that the model's makers recommend: what `params="model"` stands for.
+
+        It stands in the model's files: `generation_config.json`, or `general.sampling.*` of a GGUF file. What
+        they do not speak of is off. `ConfigError` where they recommend nothing.
+        """
+        return recommended_params(self._open)
+
+    def _chosen(self, params: ParamsLike) -> ParamsLike:
+        return chosen_params(self._open, params)
+
     @overload
     def generate(  # type: ignore[overload-overlap]  # of no prompts, none of which is a token
         self,
         prompt: "list[Never]",
-        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        params: ManyParams = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -59,7 +71,7 @@ class GenerateMethods:
     def generate(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
         self,
         prompt: Asked,
-        params: GenerateParams | None = None,
+        params: ParamsLike = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -70,7 +82,7 @@ class GenerateMethods:
     def generate(
         self,
         prompt: ManyAsked,
-        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        params: ManyParams = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -80,7 +92,7 @@ class GenerateMethods:
     def generate(
         self,
         prompt: Asked | ManyAsked,
-        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        params: ManyParams = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -97,8 +109,8 @@ class GenerateMethods:
             prompt: A text, token ids or a conversation; or many of these in a list, a column of a table or
                 any other iterable. Of an empty list nothing comes but an empty list, also where it stands
                 for token ids: `tokenize` may give none.
-            params: How; the defaults are `GenerateParams()`. For many prompts also a list or a column, one
-                for each.
+            params: How; the defaults are `GenerateParams()`, and "model" is what `recommended_params` gives.
+                For many prompts also a list or a column, one for each.
             tenant: On whose account, as `org/team/user`. Tenants take turns and share no cached prefix.
             priority: Higher ones go first, if need be in the place of lower ones.
             adapter: The name of a loaded adapter, or several with scales: `{"tone": 1.0, "law": 0.5}`; for
@@ -116,7 +128,7 @@ class GenerateMethods:
     async def agenerate(  # type: ignore[overload-overlap]  # of no prompts, none of which is a token
         self,
         prompt: "list[Never]",
-        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        params: ManyParams = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -127,7 +139,7 @@ class GenerateMethods:
     async def agenerate(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
         self,
         prompt: Asked,
-        params: GenerateParams | None = None,
+        params: ParamsLike = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -138,7 +150,7 @@ class GenerateMethods:
     async def agenerate(
         self,
         prompt: ManyAsked,
-        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        params: ManyParams = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -148,7 +160,7 @@ class GenerateMethods:
     async def agenerate(
         self,
         prompt: Asked | ManyAsked,
-        params: GenerateParams | Sequence[GenerateParams] | None = None,
+        params: ManyParams = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -168,7 +180,7 @@ class GenerateMethods:
     def _each(
         self,
         prompt: Asked | ManyAsked,
-        params: GenerateParams | Sequence[GenerateParams] | None,
+        params: ManyParams,
         keywords: "GenerateKeywords",
         tenant: str,
         priority: int,
@@ -176,14 +188,15 @@ class GenerateMethods:
     ) -> "tuple[list[tuple[Asked, GenerateParams, Terms]], bool]":
         """What a task is made of for each prompt, and whether it is one prompt and no list of them."""
         prompts, count = prompts_of(prompt)
-        each = GenerateParams.of_each(params, keywords, count, beside=TERMS_KEYWORDS)
+        chosen = chosen_params(self._open, params)
+        each = GenerateParams.of_each(chosen, keywords, count, beside=TERMS_KEYWORDS)
         terms = self._terms_of_each(tenant, priority, adapter, count)
         return list(zip(prompts, each, terms, strict=True)), count is None
 
     def stream(
         self,
         prompt: Asked,
-        params: GenerateParams | None = None,
+        params: ParamsLike = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -198,14 +211,14 @@ class GenerateMethods:
         The request begins at once; closing the stream ends it. Arguments are as for `generate`, but a stream
         is of one answer: for several, open one for each.
         """
-        params = GenerateParams.of(params, keywords, beside=TERMS_KEYWORDS)
+        params = GenerateParams.of(self._chosen(params), keywords, beside=TERMS_KEYWORDS)
         generations = self._generations
         return generations.begin(generations.task(prompt, params, self._terms(tenant, priority, adapter)))
 
     def astream(
         self,
         prompt: Asked,
-        params: GenerateParams | None = None,
+        params: ParamsLike = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -221,13 +234,13 @@ class GenerateMethods:
         async for chunk in llm.astream("Once upon a time", max_tokens=40):
             print(chunk.text, end="", flush=True)
         """
-        params = GenerateParams.of(params, keywords, beside=(*TERMS_KEYWORDS, "interval"))
+        params = GenerateParams.of(self._chosen(params), keywords, beside=(*TERMS_KEYWORDS, "interval"))
         return self.on(self._terms(tenant, priority, adapter)).stream(prompt, params, interval=interval)
 
     def as_completed(
         self,
         prompts: Iterable[Asked],
-        params: GenerateParams | None = None,
+        params: ParamsLike = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -244,7 +257,7 @@ class GenerateMethods:
         the others are taken from their iterable when there is room.
         """
         check_integer("max_in_flight", max_in_flight, 1)
-        params = GenerateParams.of(params, keywords, beside=(*TERMS_KEYWORDS, "max_in_flight"))
+        params = GenerateParams.of(self._chosen(params), keywords, beside=(*TERMS_KEYWORDS, "max_in_flight"))
         make = partial(
             self._generations.answering, params=params, terms=self._terms(tenant, priority, adapter)
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ruvllm._checks import check_integer
 from ruvllm.errors import TokenizationError
 from ruvllm.outputs import Completion
-from ruvllm.params import GenerateKeywords, GenerateParams
+from ruvllm.params import GenerateKeywords, GenerateParams, ParamsLike
 from ruvllm.runtime.generations import Generations
 from ruvllm.runtime.request import Terms
 from ruvllm.runtime.text_methods import TextMethods
@@ -26,12 +26,13 @@ class InfillMethods(TextMethods):
 
         @property
         def _generations(self) -> Generations: ...
+        def _chosen(self, params: ParamsLike) -> ParamsLike: ...
 
     def infill(
         self,
         prefix: str,
         suffix: str,
-        params: GenerateParams | None = None,
+        params: ParamsLike = None,
         *,
         extra: Sequence[tuple[str, str]] = (),
         cut: bool = False,
@@ -54,7 +55,7 @@ class InfillMethods(TextMethods):
             tenant: As for `generate`.
             **keywords: As for `generate`.
         """
-        params = GenerateParams.of(params, keywords, beside=("extra", "cut", "tenant"))
+        params = GenerateParams.of(self._chosen(params), keywords, beside=("extra", "cut", "tenant"))
         tokens = self.infill_tokens(prefix, suffix, extra=extra, room_for=params.max_tokens if cut else None)
         generations = self._generations
         return generations.answer(generations.prompt_answering(tokens, params, Terms(tenant)))

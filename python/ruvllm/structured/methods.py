@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ruvllm.errors import ConfigError, GenerationError
 from ruvllm.grammar import Grammar
-from ruvllm.params import TERMS_KEYWORDS, GenerateKeywords, GenerateParams
+from ruvllm.params import TERMS_KEYWORDS, GenerateKeywords, GenerateParams, ParamsLike
 from ruvllm.runtime.grammars import compiled
 from ruvllm.structured.json_mode import JsonAnswer, JsonModeConfig, answer_of
 from ruvllm.structured.schemas import Schema, Shape
@@ -31,6 +31,7 @@ class StructuredMethods:
 
         @property
         def _generations(self) -> Generations: ...
+        def _chosen(self, params: ParamsLike) -> ParamsLike: ...
         def _terms(self, tenant: str = "", priority: int = 0, adapter: AdapterChoice = None) -> Terms: ...
 
     def check_grammar(self, grammar: Grammar) -> None:
@@ -44,7 +45,7 @@ class StructuredMethods:
         self,
         prompt: "Asked",
         schema: "Schema | JsonModeConfig",
-        params: GenerateParams | None = None,
+        params: ParamsLike = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -69,7 +70,7 @@ class StructuredMethods:
             **keywords: As for `generate`.
         """
         config = schema if isinstance(schema, JsonModeConfig) else JsonModeConfig(schema=schema)
-        params = GenerateParams.of(params, keywords, beside=(*TERMS_KEYWORDS, "schema"))
+        params = GenerateParams.of(self._chosen(params), keywords, beside=(*TERMS_KEYWORDS, "schema"))
         return self.answer_json(
             prompt, config, params, tenant=tenant, priority=priority, adapter=adapter
         ).value
@@ -78,7 +79,7 @@ class StructuredMethods:
         self,
         prompt: "Asked",
         config: JsonModeConfig,
-        params: GenerateParams | None = None,
+        params: ParamsLike = None,
         *,
         tenant: str = "",
         priority: int = 0,
@@ -91,7 +92,7 @@ class StructuredMethods:
         """
         if not isinstance(config, JsonModeConfig):
             raise ConfigError(f"config is a {type(config).__name__}; it must be a JsonModeConfig")
-        params = GenerateParams.of(params, keywords, beside=(*TERMS_KEYWORDS, "config"))
+        params = GenerateParams.of(self._chosen(params), keywords, beside=(*TERMS_KEYWORDS, "config"))
         params.check_one_answer("a value")
         if params.grammar is not None:
             raise ConfigError(
