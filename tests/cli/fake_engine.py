@@ -69,6 +69,8 @@ class FakeLLM:
     """
 
     opened: ClassVar[list["FakeLLM"]] = []
+    # What models recommend, by what their files end in.
+    recommends: ClassVar[dict[str, GenerateParams]] = {}
 
     def __init__(self, model: str, **settings: Any) -> None:
         self.model = model
@@ -83,6 +85,11 @@ class FakeLLM:
         if report := settings.get("progress"):
             report(1, 1)
         FakeLLM.opened.append(self)
+
+    def recommended_params(self) -> GenerateParams:
+        if (name := Path(self.model).name) not in self.recommends:
+            raise ConfigError(f"the model {name} recommends no sampling")
+        return self.recommends[name]
 
     @property
     def brings_chat_template(self) -> bool:

@@ -1,7 +1,7 @@
 """`ruvllm run` and `ruvllm chat`, the same under two names: one answer, or a conversation on the terminal."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +18,7 @@ from ruvllm.cli.options import (
     EngineOptions,
     LocalOptions,
     SamplingOptions,
+    given_choices,
 )
 from ruvllm.cli.showing import show_answer
 from ruvllm.cli.streaming import end_answer
@@ -98,7 +99,8 @@ def chat(
         raise typer.BadParameter("it is a chat that goes on: leave PROMPT out", param_hint="--resume")
     model = asked.model_name(context)
     if opening.url is None:
-        partner = _local_partner(opening, local, sampling, model, quiet=common.quiet)
+        given = given_choices(context)
+        partner = _local_partner(opening, local, (sampling, given), model, quiet=common.quiet)
     else:
         partner = _server_partner(context, opening, sampling, model)
     with partner as other:
@@ -131,7 +133,12 @@ def _question(text: str | None, *, as_json: bool) -> str | None:
 
 
 def _local_partner(
-    opening: Opening, local: LocalOptions, sampling: SamplingOptions, model: str | None, *, quiet: bool
+    opening: Opening,
+    local: LocalOptions,
+    sampling: tuple[SamplingOptions, Collection[str]],
+    model: str | None,
+    *,
+    quiet: bool,
 ) -> AbstractContextManager["Partner"]:
     if model is None and opening.resume:
         model = _model_of_newest(local)
@@ -141,7 +148,8 @@ def _local_partner(
         )
     from ruvllm.cli.local_partner import LocalPartner
 
-    return LocalPartner(model or DEFAULT_MODEL, local, opening.system, sampling, quiet=quiet)
+    choices, given = sampling
+    return LocalPartner(model or DEFAULT_MODEL, local, opening.system, choices, given=given, quiet=quiet)
 
 
 def _model_of_newest(local: LocalOptions) -> str | None:

@@ -7,7 +7,7 @@ import typer
 from ruvllm.cli.asking import Asked
 from ruvllm.cli.command import CommonOptions, command, flag
 from ruvllm.cli.opening import open_model
-from ruvllm.cli.options import DEFAULT_MODEL, LocalOptions, SamplingOptions
+from ruvllm.cli.options import DEFAULT_MODEL, LocalOptions, SamplingOptions, given_choices
 from ruvllm.cli.showing import show_text
 from ruvllm.cli.streaming import end_answer, print_completion
 
@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
             "ruvllm complete smollm2-135m 'Two and two is' --json --seed 7 | jq .usage",
             "ruvllm complete org/repo:Q4_K_M --temperature 0 < beginning.txt",
             "ruvllm complete smollm2-135m 'Once' --adapter adapters/tone --adapter adapters/law:0.5",
+            "ruvllm complete qwen2.5:1.5b 'Once' --params model --seed 7",
         ],
     )(complete)
 
@@ -47,8 +48,10 @@ def complete(
     if not text:
         raise typer.BadParameter("the prompt is empty", param_hint="PROMPT")
     sampling.refuse_what_has_no_effect()
-    params = sampling.params(max_tokens=MAX_TOKENS)
+    sampling.params(max_tokens=MAX_TOKENS)  # what is wrong with them is said before anything is loaded
     with open_model(asked.model_name(context) or DEFAULT_MODEL, local.engine, quiet=common.quiet) as llm:
+        chosen = local.sampling(llm, sampling, given_choices(context))
+        params = chosen.params(max_tokens=MAX_TOKENS)
         adapter = local.adapters.load(llm)
         if json:
             print_completion(llm.generate(text, params, adapter=adapter))

@@ -31,9 +31,11 @@ class LocalPartner:
         system: str | None,
         sampling: SamplingOptions,
         *,
+        given: Collection[str] = (),
         quiet: bool,
     ) -> None:
         self._local = local
+        self._given = set(given)
         self._sampling = sampling
         self._quiet = quiet
         self._params()  # what is wrong with them is said before anything is loaded
@@ -79,6 +81,7 @@ class LocalPartner:
     def set_sampling(self, sampling: SamplingOptions, name: str, *, is_given: bool) -> None:
         """Make answers otherwise from here on."""
         self._sampling = sampling
+        (self._given.add if is_given else self._given.discard)(name)
         self._session.params = self._params()
 
     def unsaid(self) -> Collection[str]:
@@ -144,6 +147,7 @@ class LocalPartner:
         self._model = name
         try:
             warn_without_template(llm, quiet=self._quiet)
+            self._sampling = self._local.sampling(llm, self._sampling, self._given)
             adapter = self._local.adapters.load(llm) if with_adapter else None
         except BaseException:
             llm.close()

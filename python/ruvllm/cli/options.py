@@ -3,15 +3,17 @@
 Those of the engine are its settings, with their defaults and their help; those of sampling a test compares.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ruvllm.cli.command import flag
+from ruvllm.cli.command import flag, is_given
 from ruvllm.cli.samplers import SamplerOptions
 from ruvllm.engine_settings import EngineSettings
+from ruvllm.samplers import llama_names_of
 
 if TYPE_CHECKING:
     from ruvllm.adapters import AdapterChoice
@@ -31,7 +33,12 @@ __all__ = [
     "ModelFlag",
     "RunningServer",
     "SamplingOptions",
+    "given_choices",
 ]
+
+# What a model may recommend, by the names of fields.
+_RECOMMENDED = ("temperature", "top_p", "top_k", "min_p", "typical_p", "repetition_penalty")
+_SAMPLERS_RECOMMENDED = ("xtc_probability", "xtc_threshold", "mirostat", "mirostat_tau", "mirostat_eta")
 
 DEFAULT_MODEL = "smollm2-135m"
 MODEL_FORMS = "smollm2-135m, org/repo, org/repo:Q4_K_M, hf://org/repo/file.gguf or a path"
@@ -124,14 +131,6 @@ def _folder_and_scale(given: str) -> tuple[Path, float]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LocalOptions:
-    """What is about a model that is loaded here."""
-
-    engine: EngineOptions
-    adapters: AdapterOptions
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingOptions(SamplerOptions):
     """How tokens are chosen."""
 
@@ -192,6 +191,14 @@ class SamplingOptions(SamplerOptions):
             return self.top_p
         return 1.0 if self.mirostat else 0.9
 
+    def recommended(self, params: "GenerateParams", given: Collection[str]) -> "SamplingOptions":
+        """The same with what a model recommends in the place of all that was not given."""
+        told = {name: getattr(params, name) for name in _RECOMMENDED}
+        told |= dict.fromkeys(_SAMPLERS_RECOMMENDED)
+        samplers = {"xtc": params.xtc, "mirostat": params.mirostat}
+        told |= llama_names_of({name: one for name, one in samplers.items() if one is not None})
+        return replace(self, **{name: value for name, value in told.items() if name not in given})
+
     def params(self, *, max_tokens: int) -> "GenerateParams":
         """Return the library's parameters; `max_tokens` holds where the user gave none."""
         from ruvllm.params import GenerateParams
@@ -207,3 +214,36 @@ class SamplingOptions(SamplerOptions):
             seed=self.seed,
             stop_sequences=tuple(self.stop or ()),
         )
+
+
+def _check_params(value: str | None) -> str | None:
+    if value not in (None, "model"):
+        raise typer.BadParameter(f"{value!r} is not 'model'")
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalOptions:
+    """What is about a model that is loaded here."""
+
+    engine: EngineOptions
+    adapters: AdapterOptions
+    params: Annotated[
+        str | None,
+        flag(
+            "--params",
+            help="'model' takes what the model's makers recommend, where no flag says otherwise.",
+            metavar="model",
+            callback=_check_params,
+            rich_help_panel="Sampling",
+        ),
+    ] = None
+
+    def sampling(self, llm: "LLM", sampling: SamplingOptions, given: Collection[str]) -> SamplingOptions:
+        """How a model's answers are made; `given` are the choices that stand above what it recommends."""
+        return sampling if self.params is None else sampling.recommended(llm.recommended_params(), given)
+
+
+def given_choices(context: typer.Context) -> list[str]:
+    """The sampling flags that were given, by name."""
+    return [one.name for one in fields(SamplingOptions) if is_given(context, one.name)]
