@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ruvllm._checks import check_integer, check_type
 from ruvllm.caching import storage
+from ruvllm.caching.kv_cache import KvCache
 from ruvllm.caching.radix_tree import RadixMatch, RadixTree, Tokens, listed
 from ruvllm.caching.storage import TOKEN_AXIS, Entry, Layout
 from ruvllm.errors import ConfigError, InvalidOperationError, StorageError, TokenizationError
@@ -54,6 +55,13 @@ class CachedPrefix:
     def values(self) -> NDArray[Any]:
         """As `keys`."""
         return self._joined()[1]
+
+    @property
+    def kv_cache(self) -> KvCache:
+        """Both, to go on from and to hand on; from here on `keys` and `values` can only be read."""
+        for one in self._joined():
+            one.flags.writeable = False
+        return KvCache(*self._joined())
 
     def release(self) -> None:
         """Let the entries be evicted again; arrays that were asked for before stay."""
