@@ -26,7 +26,7 @@ const BORDERS: [f32; 7] = {
     let mut borders = [0.0; 7];
     let mut index = 0;
     while index < borders.len() {
-        borders[index] = (LEVELS[index] as f32 + LEVELS[index + 1] as f32) / 2.0;
+        borders[index] = f32::midpoint(LEVELS[index] as f32, LEVELS[index + 1] as f32);
         index += 1;
     }
     borders
@@ -76,14 +76,13 @@ impl Packing for Eighths {
         // SAFETY: the panel has the two rows, and as many columns behind `column` as a vector is long.
         unsafe {
             let rows = panel.add(row / SQUARE * width * Self::ELEMENTS);
-            for lane in 0..L::WIDTH {
+            let [even, odd] = codes;
+            for (lane, codes) in even.into_iter().zip(odd).enumerate().take(L::WIDTH) {
                 let at = Self::planes(column + lane).map(|plane| rows.add(plane));
                 let two = at[0].cast::<[u8; TWO_BITS]>();
                 let third = at[1].cast::<[u8; THIRD_BITS]>();
-                let both = [codes[0][lane] as u8, codes[1][lane] as u8];
-                let (two_bits, third_bits) = with((*two, *third), row % SQUARE, both[0]);
-                let parts = with((two_bits, third_bits), row % SQUARE + 1, both[1]);
-                (*two, *third) = parts;
+                let parts = with((*two, *third), row % SQUARE, codes.0 as u8);
+                (*two, *third) = with(parts, row % SQUARE + 1, codes.1 as u8);
             }
         }
     }

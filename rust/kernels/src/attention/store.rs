@@ -31,7 +31,7 @@ pub(crate) unsafe fn store_run<L: Lanes>(
                 KvFormat::K8V4 => store_heads::<L, i8, Halves>(lanes, layout, (rows, run), piece),
                 KvFormat::Q4 => store_heads::<L, Halves, Halves>(lanes, layout, (rows, run), piece),
                 KvFormat::Q3 => {
-                    store_heads::<L, Eighths, Eighths>(lanes, layout, (rows, run), piece)
+                    store_heads::<L, Eighths, Eighths>(lanes, layout, (rows, run), piece);
                 }
                 _ => store_heads::<L, i8, i8>(lanes, layout, (rows, run), piece),
             },
