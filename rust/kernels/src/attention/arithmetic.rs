@@ -46,7 +46,7 @@ pub(crate) trait Arithmetic: Copy {
     ///
     /// # Safety
     ///
-    /// The planes are valid for as many elements as hold that.
+    /// The planes are valid for as many elements as hold that, and the step is one of those that share them.
     unsafe fn load_key(self, planes: [*const Self::Stored; 2], step: usize) -> Self::Factor;
     /// Of values.
     ///

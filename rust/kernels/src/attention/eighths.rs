@@ -31,7 +31,7 @@ const BORDERS: [f32; 7] = {
     }
     borders
 };
-/// Where numbers are cut off, were the levels as far apart on as the last ones are.
+/// Where the largest number stands under a scale that cuts off little: the search begins there.
 const END: f32 = 135.0;
 
 /// Sixteen rows in 96 bytes for sixteen columns: sixteen dimensions of a key, sixteen tokens of a value.
@@ -78,11 +78,12 @@ impl Packing for Eighths {
             let rows = panel.add(row / SQUARE * width * Self::ELEMENTS);
             let [even, odd] = codes;
             for (lane, codes) in even.into_iter().zip(odd).enumerate().take(L::WIDTH) {
-                let at = Self::planes(column + lane).map(|plane| rows.add(plane));
-                let two = at[0].cast::<[u8; TWO_BITS]>();
-                let third = at[1].cast::<[u8; THIRD_BITS]>();
-                let parts = with((*two, *third), row % SQUARE, codes.0 as u8);
-                (*two, *third) = with(parts, row % SQUARE + 1, codes.1 as u8);
+                let [two, third] = Self::planes(column + lane).map(|plane| rows.add(plane));
+                let (two, third) = (two.cast::<u32>(), third.cast::<u16>());
+                let column = (two.read_unaligned(), third.read_unaligned());
+                let column = with_pair(column, row % SQUARE / 2, [codes.0, codes.1]);
+                two.write_unaligned(column.0);
+                third.write_unaligned(column.1);
             }
         }
     }
@@ -105,25 +106,13 @@ impl Packing for Eighths {
     #[inline(always)]
     fn put(numbers: &mut [i8], (row, column): (usize, usize), width: usize, code: i8) {
         let rows = &mut numbers[row / SQUARE * width * Self::ELEMENTS..];
-        let [two, third] = Self::planes(column);
-        let bytes = |plane: usize, count: usize| {
-            std::array::from_fn(|byte| {
-                if byte < count {
-                    rows[plane + byte] as u8
-                } else {
-                    0
-                }
-            })
+        let ([two, third], code) = (Self::planes(column), code as u8);
+        let row = row % SQUARE;
+        let mut change = |place: usize, mask: u8, bits: u8, shift: usize| {
+            rows[place] = ((rows[place] as u8 & !(mask << shift)) | (bits << shift)) as i8;
         };
-        let two_bits: [u8; TWO_BITS] = bytes(two, TWO_BITS);
-        let [low, high, ..]: [u8; TWO_BITS] = bytes(third, THIRD_BITS);
-        let (two_bits, third_bits) = with((two_bits, [low, high]), row % SQUARE, code as u8);
-        for (index, byte) in two_bits.into_iter().enumerate() {
-            rows[two + index] = byte as i8;
-        }
-        for (index, byte) in third_bits.into_iter().enumerate() {
-            rows[third + index] = byte as i8;
-        }
+        change(two + row / 4, 3, code & 3, row % 4 * 2);
+        change(third + row % 2, 1, code >> 2, row / 2);
     }
     fn number(numbers: &[i8], (row, column): (usize, usize), width: usize) -> f32 {
         let rows = &numbers[row / SQUARE * width * Self::ELEMENTS..];
@@ -135,19 +124,17 @@ impl Packing for Eighths {
     }
 }
 
-/// A column's bytes with another number in a row: two bits where the row stands, the third in the byte of even rows or of
-/// odd ones.
+/// A column with other numbers in a pair of rows: two bits where the rows stand, the third in the byte of even rows and in
+/// that of odd ones. As they stand in memory: the lowest byte first.
 #[inline(always)]
-fn with(
-    (mut two_bits, mut third_bits): ([u8; TWO_BITS], [u8; THIRD_BITS]),
-    row: usize,
-    code: u8,
-) -> ([u8; TWO_BITS], [u8; THIRD_BITS]) {
-    let (byte, shift) = (&mut two_bits[row / 4], row % 4 * 2);
-    *byte = (*byte & !(3 << shift)) | ((code & 3) << shift);
-    let (byte, shift) = (&mut third_bits[row % 2], row / 2);
-    *byte = (*byte & !(1 << shift)) | ((code >> 2) << shift);
-    (two_bits, third_bits)
+fn with_pair((two, third): (u32, u16), pair: usize, codes: [i8; 2]) -> (u32, u16) {
+    let [even, odd] = codes.map(|code| u32::from(code as u8));
+    let two_bits = (even & 3) | (odd & 3) << 2;
+    let third_bits = ((even >> 2) | (odd >> 2) << 8) as u16;
+    let (two, third) = (u32::from_le(two), u16::from_le(third));
+    let two = (two & !(15 << (4 * pair))) | two_bits << (4 * pair);
+    let third = (third & !(0x0101 << pair)) | third_bits << pair;
+    (two.to_le(), third.to_le())
 }
 
 /// The codes of the levels that lanes are nearest to; what is no number becomes the lowest.
@@ -187,7 +174,7 @@ fn of_levels(vector: &[f32]) -> Scale {
     // What stands out may be cut off for the sake of the rest.
     for unit in small_scale::scales_around(nearest, 3, 1) {
         let inverse = 1.0 / unit;
-        // The same sixteen sums on every instruction set, of what can neither overflow nor vanish.
+        // The same sixteen sums on every instruction set, in units, so that nothing overflows.
         let (mut products, mut squares) = ([0.0f32; 16], [0.0f32; 16]);
         for numbers in vector.chunks(16) {
             for (lane, number) in numbers.iter().enumerate() {

@@ -29,12 +29,13 @@ pub(crate) trait Packing: Copy {
     fn write_scale(scales: &mut [Self::Element], place: (Side, usize), unit: f32) {
         write_scale(scales, place, unit);
     }
-    /// Writes vectors of rows that are multiplied together, each lane times its factor: rows of `width` columns, from a row and
-    /// a column on.
+    /// Writes vectors of rows that are multiplied together, each lane times its factor: rows of `width` columns, from a row
+    /// and a column on. The first row is a whole number of what is multiplied together.
     ///
     /// # Safety
     ///
-    /// `panel` is valid for these rows, which have as many columns behind the first as a vector has lanes.
+    /// `panel` is valid to read and to write for all that shares elements with these rows, which have as many columns behind
+    /// the first as a vector has lanes.
     unsafe fn store_together<L: Lanes>(
         lanes: L,
         panel: *mut Self::Element,

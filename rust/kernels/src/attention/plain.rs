@@ -216,7 +216,9 @@ fn write_token(
                 KvFormat::K8V4 => write_head::<i8, Halves>(place, &mut data[head], rows),
                 KvFormat::Q4 => write_head::<Halves, Halves>(place, &mut data[head], rows),
                 KvFormat::Q3 => write_head::<Eighths, Eighths>(place, &mut data[head], rows),
-                _ => write_head::<i8, i8>(place, &mut data[head], rows),
+                KvFormat::F32 | KvFormat::I16 | KvFormat::I8 => {
+                    write_head::<i8, i8>(place, &mut data[head], rows)
+                }
             },
         }
     }

@@ -85,6 +85,7 @@ impl<'a, S: Stored> Segment<'a, S> {
         };
         next.scales.clear();
         if kv.layout.format.has_small_scales() {
+            next.scales.reserve(2 * SEGMENT_TOKENS);
             for panel in &next.panels[..blocks.len()] {
                 let codes = panel[next.keys..].iter().map(|code| code.bits() as u8);
                 next.scales.extend(codes.map(small_scale::scale));

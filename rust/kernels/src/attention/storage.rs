@@ -188,7 +188,8 @@ impl KvView<'_> {
             KvData::I8(data) => match self.layout.format.bits_of(side) {
                 3 => Eighths::number(&data[offset..], place, width),
                 4 => Halves::number(&data[offset..], place, width),
-                _ => i8::number(&data[offset..], place, width),
+                8 => i8::number(&data[offset..], place, width),
+                bits => unreachable!("bytes hold no numbers of {bits} bits"),
             },
         }
     }
@@ -198,7 +199,7 @@ impl KvView<'_> {
         match self.data {
             KvData::F32(_) => 1.0,
             KvData::I16(data) => read_scale(&data[offset..], side, token),
-            KvData::I8(data) if self.layout.format == KvFormat::Q3 => {
+            KvData::I8(data) if self.layout.format.has_small_scales() => {
                 small_scale::scale(data[offset + side.index(token)] as u8)
             }
             KvData::I8(data) => read_scale(&data[offset..], side, token),

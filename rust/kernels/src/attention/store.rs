@@ -33,7 +33,9 @@ pub(crate) unsafe fn store_run<L: Lanes>(
                 KvFormat::Q3 => {
                     store_heads::<L, Eighths, Eighths>(lanes, layout, (rows, run), piece);
                 }
-                _ => store_heads::<L, i8, i8>(lanes, layout, (rows, run), piece),
+                KvFormat::F32 | KvFormat::I16 | KvFormat::I8 => {
+                    store_heads::<L, i8, i8>(lanes, layout, (rows, run), piece)
+                }
             },
         }
     }

@@ -286,7 +286,9 @@ macro_rules! attention_entries {
                         KvFormat::Q3 => {
                             flash::gather(AllEighths::new(pairs), data, work, target, &entries())
                         }
-                        _ => flash::gather(Bytes::new(pairs), data, work, target, &entries()),
+                        KvFormat::F32 | KvFormat::I16 | KvFormat::I8 => {
+                            flash::gather(Bytes::new(pairs), data, work, target, &entries())
+                        }
                     },
                 }
             }
