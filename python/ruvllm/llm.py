@@ -221,6 +221,11 @@ class LLM(
         return self._open.supports
 
     @cached_property
+    def recommended(self) -> hub.Recommended:
+        """How it answers best; `chat` of a text and `ChatSession` do so where nothing else is said."""
+        return hub.recommended_for(self._open.path)
+
+    @cached_property
     def model_info(self) -> ModelInfo:
         """What the model is and how it runs."""
         return accounts.model_info(self._open, self._device)

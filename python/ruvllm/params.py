@@ -8,6 +8,7 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, TypedDict, cast
 
 from ruvllm._checks import Interval, check_integer, check_number, check_texts, check_type
@@ -224,16 +225,22 @@ class GenerateParams:
 
     @classmethod
     def of(
-        cls, params: "ParamsLike", keywords: Mapping[str, object], *, beside: Sequence[str] = ()
+        cls,
+        params: "ParamsLike",
+        keywords: Mapping[str, object],
+        *,
+        beside: Sequence[str] = (),
+        unsaid: Mapping[str, Any] = MappingProxyType({}),
     ) -> "GenerateParams":
         """The given parameters, the defaults where there are none, with what a call's keywords change.
 
-        `TypeError`, as ever, for a keyword that there is not; `beside` are others that the call has.
+        `TypeError`, as ever, for a keyword that there is not; `beside` are others that the call has. What is
+        `unsaid` is other than the default where there are no parameters, as a model recommends it.
 
         >>> GenerateParams.of(GenerateParams(seed=3), {"max_tokens": 5}).seed
         3
         """
-        params = cls() if params is None else params
+        params = cls(**unsaid) if params is None else params
         if not isinstance(params, cls):
             raise _no_params(params)
         return replace(params, **_changes(keywords, beside)) if keywords else params

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from ruvllm.backends.supports import Supports
 from ruvllm.errors import ConfigError, ContextLengthError, InvalidModelError
 from ruvllm.figures import MemoryStats, ModelInfo
+from ruvllm.hub import NOTHING, Recommended
 from ruvllm.observability.profile import OperationTime, StepProfile
 from ruvllm.outputs import Chunk, Completion, Timings, Usage
 from ruvllm.params import GenerateParams
@@ -90,6 +91,10 @@ class FakeLLM:
         if (name := Path(self.model).name) not in self.recommends:
             raise ConfigError(f"the model {name} recommends no sampling")
         return self.recommends[name]
+
+    @property
+    def recommended(self) -> Recommended:
+        return NOTHING
 
     @property
     def brings_chat_template(self) -> bool:

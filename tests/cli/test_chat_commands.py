@@ -20,13 +20,21 @@ from prompt_toolkit.document import Document
 from ruvllm.cli.chat_completer import ChatCompleter
 from ruvllm.cli.chat_terminal import ChatTerminal
 from ruvllm.cli.local_partner import LocalPartner
-from ruvllm.cli.options import AdapterOptions, EngineOptions, LocalOptions, SamplingOptions
+from ruvllm.cli.options import (
+    AdapterOptions,
+    ChosenSampling,
+    EngineOptions,
+    LocalOptions,
+    SamplingOptions,
+)
 from ruvllm.cli.partner import Partner
 from ruvllm.cli.saved_chats import place_of, save_conversation
 from ruvllm.cli.server_partner import ServerPartner
 from ruvllm.client import ServerClient
 from ruvllm.engine_settings import EngineSettings
+from ruvllm.hub import NOTHING, Recommended
 from ruvllm.text.marks import Rendered
+from tests.cli.fake_engine import FakeLLM
 from tests.support.scripted_server import Reply, Request, ScriptedServer, answer_events
 
 Written = pytest.CaptureFixture[str]
@@ -65,7 +73,7 @@ Begin = Callable[..., ServedChat]
 @pytest.fixture
 def chat(model: str, capsys: Written) -> Iterator[Chat]:
     local = LocalOptions(engine=EngineOptions(settings=EngineSettings()), adapters=AdapterOptions())
-    with LocalPartner(model, local, None, SamplingOptions(), quiet=True) as partner:
+    with LocalPartner(model, local, None, ChosenSampling(options=SamplingOptions()), quiet=True) as partner:
         yield Chat(partner, capsys)
 
 
@@ -88,7 +96,7 @@ def behind_server(capsys: Written) -> Iterator[Begin]:
         scripted.__enter__()
         client = ServerClient(scripted.url)
         opened.extend([client, scripted])
-        partner = ServerPartner(client, None, None, SamplingOptions(), [])
+        partner = ServerPartner(client, None, None, ChosenSampling(options=SamplingOptions()))
         return ServedChat(partner, capsys, scripted)
 
     yield begin
@@ -291,6 +299,30 @@ def test_what_another_vendors_server_is_not_sent_is_its_choice(behind_server: Be
     assert "temperature: the server's choice" in chat.say("/set temperature")
     chat.say("hello")
     assert "temperature" not in sent()
+
+
+def test_what_is_recommended_is_shown_and_taken_back_to(
+    model: str, capsys: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeLLM, "recommended", Recommended(system_prompt="", temperature=0.2))
+    local = LocalOptions(engine=EngineOptions(settings=EngineSettings()), adapters=AdapterOptions())
+    with LocalPartner(model, local, None, ChosenSampling(options=SamplingOptions()), quiet=True) as partner:
+        chat = Chat(partner, capsys)
+        told = "recommended temperature 0.2, system prompt '' (empty"
+        assert "temperature 0.2" in chat.say("/params")
+        assert told in chat.say("/params")
+        assert "system prompt: none; recommended: temperature 0.2" in chat.say("/system")
+        assert chat.say("/system Be brief.").endswith("system prompt: Be brief.")
+        assert "temperature: 0.9" in chat.say("/set temperature 0.9")
+        assert "recommended" not in chat.say("/params")
+        assert "temperature: 0.2" in chat.say("/set temperature")
+        # Another model has its own.
+        monkeypatch.setattr(FakeLLM, "recommended", NOTHING)
+        chat.say("/set repetition_penalty 1.3")
+        chat.say(f"/model {model}")
+        shown = chat.say("/params")
+        assert "temperature 0.7" in shown
+        assert "repetition_penalty 1.3" in shown
 
 
 def test_what_our_own_server_is_sent_is_shown(behind_server: Begin) -> None:

@@ -1,98 +1,66 @@
-"""`--params model`: the sampling that a model recommends, below the flags that are given."""
+"""What is recommended of a model on the command line: it holds where nobody says otherwise, and is told."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ruvllm import ConfigError, GenerateParams, Mirostat, Xtc
-from ruvllm.cli.chat_terminal import ChatTerminal
-from ruvllm.cli.local_partner import LocalPartner
-from ruvllm.cli.options import AdapterOptions, EngineOptions, LocalOptions, SamplingOptions
-from ruvllm.engine_settings import EngineSettings
+from ruvllm import GenerateParams
+from ruvllm.hub import Recommended
 from tests.cli.fake_engine import FakeLLM
 
 Ruvllm = Callable[..., Any]
-OFF: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, "repetition_penalty": 1.0}
+SOME = Recommended(system_prompt="Be right.", temperature=0.2, repetition_penalty=1.0)
+TOLD = "temperature 0.2, repetition_penalty 1, system prompt 'Be right.'"
 
 
 @pytest.fixture(autouse=True)
-def recommends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two models of this name recommend something."""
-    makers = {
-        "model.gguf": GenerateParams(**{**OFF, "temperature": 0.6, "top_k": 20, "xtc": Xtc(probability=0.5)}),
-        "other.gguf": GenerateParams(**{**OFF, "top_p": 0.8, "mirostat": Mirostat(tau=4)}),
-    }
-    monkeypatch.setattr(FakeLLM, "recommends", makers)
+def of_the_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeLLM, "recommended", SOME)
 
 
-def asked_with(ruvllm: Ruvllm, *arguments: str) -> GenerateParams:
-    result = ruvllm(*arguments)
-    assert result.exit_code == 0, result.output
-    [(_, params)] = FakeLLM.opened[-1].requests
-    return params
+def asked() -> tuple[str, float, float]:
+    """What the engine was asked last: the prompt, the temperature and the penalty."""
+    prompt, params = FakeLLM.opened[-1].requests[-1]
+    text = FakeLLM.opened[-1].tokenizer.decode(prompt)  # type: ignore[arg-type]
+    return text, params.temperature, params.repetition_penalty
 
 
-@pytest.mark.parametrize(("command", "longest"), [("complete", 256), ("run", 1024), ("chat", 1024)])
-def test_it_is_the_models_choice(ruvllm: Ruvllm, model: str, command: str, longest: int) -> None:
-    params = asked_with(ruvllm, command, model, "hello", "--params", "model")
-    expected = {**OFF, "temperature": 0.6, "top_k": 20, "xtc": Xtc(probability=0.5), "max_tokens": longest}
-    assert params == GenerateParams(**expected)
-    plain = asked_with(ruvllm, command, model, "hello")
-    assert (plain.temperature, plain.top_k, plain.repetition_penalty) == (0.7, 0, 1.1)
+def test_it_holds_where_nothing_is_said(ruvllm: Ruvllm, model: str) -> None:
+    assert ruvllm("run", model, "hello").exit_code == 0
+    assert asked() == ("<system>Be right.</><user>hello</><assistant>", 0.2, 1.0)
 
 
-@pytest.mark.parametrize("command", ["complete", "run"])
-def test_flags_stand_above_it(
-    ruvllm: Ruvllm, model: str, command: str, monkeypatch: pytest.MonkeyPatch
+def test_what_is_said_stands_above_it(ruvllm: Ruvllm, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ruvllm("run", model, "hello", "-T", "0.7", "--system", "Be brief.").exit_code == 0
+    # 0.7 is the default, and was said all the same.
+    assert asked() == ("<system>Be brief.</><user>hello</><assistant>", 0.7, 1.0)
+    monkeypatch.setenv("RUVLLM_REPETITION_PENALTY", "1.3")
+    assert ruvllm("run", model, "hello").exit_code == 0
+    assert asked()[1:] == (0.2, 1.3)
+
+
+def test_a_text_that_is_gone_on_with_is_no_question(ruvllm: Ruvllm, model: str) -> None:
+    assert ruvllm("complete", "hello", "-m", model).exit_code == 0
+    _, params = FakeLLM.opened[-1].requests[-1]
+    assert (params.temperature, params.repetition_penalty) == (0.7, 1.1)
+
+
+def test_verbose_tells_what_of_it_holds(ruvllm: Ruvllm, model: str) -> None:
+    assert f"recommended for model: {TOLD}\n" in ruvllm("run", model, "hello", "-v").stderr
+    told = ruvllm("run", model, "hello", "-v", "--system", "Be brief.", "-T", "0").stderr
+    assert "recommended for model: repetition_penalty 1\n" in told
+    assert "recommended" not in ruvllm("run", model, "hello").stderr
+
+
+def test_what_the_makers_recommend_stands_above_it_where_that_is_asked_for(
+    ruvllm: Ruvllm, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Also one that says what would be the default.
-    flags = ["-T", "0.7", "--seed", "5", "--repetition-penalty", "1.1", "-n", "9"]
-    params = asked_with(ruvllm, command, model, "hello", "--params", "model", *flags)
-    assert (params.temperature, params.repetition_penalty, params.seed, params.max_tokens) == (0.7, 1.1, 5, 9)
-    assert (params.top_k, params.top_p, params.xtc) == (20, 1.0, Xtc(probability=0.5))
-    monkeypatch.setenv("RUVLLM_TOP_K", "3")
-    assert asked_with(ruvllm, command, model, "hello", "--params", "model").top_k == 3
-
-
-@pytest.mark.parametrize("command", ["complete", "run"])
-def test_a_model_that_recommends_nothing_ends_it(ruvllm: Ruvllm, tmp_path: Path, command: str) -> None:
-    (tmp_path / "plain.gguf").touch()
-    result = ruvllm(command, str(tmp_path / "plain.gguf"), "hello", "--params", "model")
-    assert result.exit_code == 2
-    assert "plain.gguf recommends no sampling" in result.stderr
-    assert FakeLLM.opened[-1].closed
-
-
-def test_another_word_is_refused(ruvllm: Ruvllm, model: str) -> None:
-    result = ruvllm("run", model, "hello", "--params", "modle")
-    assert result.exit_code == 2
-    assert "'modle' is not 'model'" in result.output
-    assert not FakeLLM.opened
-
-
-def test_in_a_chat_each_model_has_its_own(model: str, capsys: pytest.CaptureFixture[str]) -> None:
-    other = Path(model).with_name("other.gguf")
-    other.touch()
-    options = EngineOptions(settings=EngineSettings())
-    local = LocalOptions(engine=options, adapters=AdapterOptions(), params="model")
-    with LocalPartner(model, local, None, SamplingOptions(), quiet=True) as partner:
-        chat = ChatTerminal(partner)
-        assert chat._handle("hello")
-        assert chat._handle("/set top_k 5")
-        assert chat._handle(f"/model {other}")
-        assert chat._handle("hello again")
-        assert partner.conversation.params == GenerateParams(
-            **{**OFF, "top_p": 0.8, "top_k": 5, "mirostat": Mirostat(tau=4), "max_tokens": 1024}
-        )
-        # Where the next one recommends nothing, this one stays.
-        plain = Path(model).with_name("plain.gguf")
-        plain.touch()
-        with pytest.raises(ConfigError, match=r"plain\.gguf recommends no sampling"):
-            partner.change_model(str(plain), lambda question: True)
-        assert partner.model == str(other)
-        assert partner.conversation.params.mirostat == Mirostat(tau=4)
-    [first, *_] = FakeLLM.opened
-    [(_, params)] = first.requests
-    assert (params.temperature, params.top_k, params.xtc) == (0.6, 20, Xtc(probability=0.5))
+    makers = GenerateParams(temperature=0.6, top_p=1.0, repetition_penalty=1.05)
+    monkeypatch.setattr(FakeLLM, "recommends", {"model.gguf": makers})
+    told = ruvllm("run", model, "hello", "--params", "model", "-v").stderr
+    # The system prompt is ours alone: makers speak of sampling.
+    assert asked() == ("<system>Be right.</><user>hello</><assistant>", 0.6, 1.05)
+    assert "recommended for model: system prompt 'Be right.'\n" in told
+    assert ruvllm("run", model, "hello", "--params", "model", "-T", "0.7").exit_code == 0
+    assert asked()[1:] == (0.7, 1.05)

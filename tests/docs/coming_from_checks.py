@@ -141,7 +141,7 @@ holds("await an answer", lambda it: 1 <= it.usage.completion_tokens <= 4)
 holds("an engine for asyncio", lambda it: 1 <= it.usage.completion_tokens <= 4)
 holds("stream in asyncio", lambda it: len(it) > 1 and "".join(it))
 holds("stream a conversation", lambda it: len(it) > 1 and "".join(it))
-holds("a system prompt", lambda it: "Paris" in it.text)
+holds("a system prompt", lambda it: "Tokyo" in it.text)
 holds("go on from the assistant's words", lambda it: it.text.startswith(" "))
 holds("a conversation that is kept", lambda it: [m["role"] for m in it.history] == ["user", "assistant"] * 2)
 holds("fill in the middle", lambda it: it == "this model was not trained for it" or it.text)
@@ -352,7 +352,7 @@ def _(value: Any, names: Names) -> None:
 
 holds("text to tokens", lambda it: len(it) == 4 and all(isinstance(one, int) for one in it))
 holds("tokens to text", lambda it: it == "Paris is a city")
-holds("the text of a conversation", lambda it: it.endswith("<|im_start|>assistant\n") and "France?" in it)
+holds("the text of a conversation", lambda it: it.endswith("<|im_start|>assistant\n") and "Japan?" in it)
 holds("variables of the template", lambda it: 1 <= it.usage.completion_tokens <= 4)
 
 
@@ -421,7 +421,7 @@ holds("write a smaller file", lambda it: Path("small.gguf").is_file())
 
 @check("a request with it")
 def _(value: Any, names: Names) -> None:
-    assert value.text != names["llm"].chat(names["messages"], max_tokens=8, **GREEDY).text
+    assert value.text != names["llm"].generate("The licence", max_tokens=8, **GREEDY).text
 
 
 @check("several at once, with scales")

@@ -27,7 +27,7 @@ def _(value: Any, names: Names) -> None:
     """What the same model says at the other route."""
     said = names["client"].chat.completions.create(
         model="smollm2-135m",
-        messages=[{"role": "user", "content": "Name a colour."}],
+        messages=[{"role": "user", "content": "What is the capital of Japan?"}],
         temperature=0,
         max_tokens=8,
     )

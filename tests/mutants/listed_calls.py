@@ -46,11 +46,13 @@ CALL_MUTANTS = (
     python_mutant(
         "runtime/generations.py", "first.token_ids, wanted, terms", "first.token_ids, 0, terms", SCORED
     ),
-    python_mutant("runtime/recommended.py", "**{**_OFF, **said}", "**said", RECOMMENDED),
-    python_mutant("runtime/recommended.py", "if samples is False:", "if False:", RECOMMENDED),
-    python_mutant("runtime/recommended.py", "if len(content) > MAX_FILE_BYTES:", "if False:", RECOMMENDED),
-    python_mutant("runtime/recommended.py", ", parse_constant=refuse", "", RECOMMENDED),
-    python_mutant("runtime/recommended.py", 'if "sequence" in values:', "if False:", RECOMMENDED),
+    python_mutant("runtime/makers_sampling.py", "**{**_OFF, **said}", "**said", RECOMMENDED),
+    python_mutant("runtime/makers_sampling.py", "if samples is False:", "if False:", RECOMMENDED),
+    python_mutant(
+        "runtime/makers_sampling.py", "if len(content) > MAX_FILE_BYTES:", "if False:", RECOMMENDED
+    ),
+    python_mutant("runtime/makers_sampling.py", ", parse_constant=refuse", "", RECOMMENDED),
+    python_mutant("runtime/makers_sampling.py", 'if "sequence" in values:', "if False:", RECOMMENDED),
     python_mutant("llm.py", "quiet=progress is False)", "quiet=False)", PROGRESS),
     python_mutant("hub/progress.py", "after_seconds=SHOWN_AFTER_SECONDS", "after_seconds=0.0", PROGRESS),
 )

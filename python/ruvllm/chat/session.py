@@ -9,6 +9,7 @@ from ruvllm.chat.conversation import Conversation
 from ruvllm.chat.room import room_for_prompt
 from ruvllm.chat.transcript import Piece, Turn
 from ruvllm.errors import TokenizationError
+from ruvllm.hub import NOTHING
 from ruvllm.outputs import Chunk, Completion, Usage
 from ruvllm.params import TERMS_KEYWORDS, GenerateKeywords, GenerateParams
 from ruvllm.runtime.closing import Closing
@@ -70,15 +71,23 @@ class ChatSession(Unpicklable, Conversation):
 
         Args:
             llm: The model; it needs a tokenizer and a chat template.
-            system_prompt: What stands before all turns.
-            params: How answers are made, where a call does not say otherwise.
+            system_prompt: What stands before all turns; where there is none, what is `recommended` of the
+                model.
+            params: How answers are made, where a call does not say otherwise; by itself as it is recommended.
             tenant: On whose account, as in `LLM.generate`.
             priority: As in `LLM.generate`.
             adapter: As in `LLM.generate`; a name means in each turn what it stands for then.
             **keywords: What `params` are to be other in, as in `LLM.generate`.
         """
         super().__init__(system_prompt)
-        self.params = GenerateParams.of(params, keywords, beside=(*TERMS_KEYWORDS, "system_prompt"))
+        # It was measured of the model alone.
+        self.recommended = llm.recommended if adapter is None else NOTHING
+        self.params = GenerateParams.of(
+            params,
+            keywords,
+            beside=(*TERMS_KEYWORDS, "system_prompt"),
+            unsaid=self.recommended.sampling,
+        )
         self.params.check_one_answer("a turn of a conversation")
         self._llm = llm
         self._tenant = tenant
@@ -110,7 +119,7 @@ class ChatSession(Unpicklable, Conversation):
     ) -> "ChatStream":
         """Ask, and give the answer piece by piece; closed early, the history gets what there was.
 
-            with session.stream("Tell me a joke.") as answer:
+            with session.stream("Why is the sky blue?") as answer:
                 for chunk in answer:
                     print(chunk.text, end="")
 
@@ -172,7 +181,7 @@ class ChatSession(Unpicklable, Conversation):
     def _render(self, question: str, dropped: int) -> _Prompt:
         tokenizer, turns = self._tokenizer(), self._turns[dropped:]
         messages = transcript.messages_of(self.system_prompt, turns, question)
-        rendered = self._llm.render_chat(messages)
+        rendered = self._llm.render_chat(self.recommended.before(messages))
         known = transcript.joined(turns)
         # Answers' tokens as they were made are no tokenizer's: an engine that takes texts reads them anew.
         anew = not self._llm.supports.any_tokens

@@ -1,24 +1,24 @@
 """`ruvllm run` and `ruvllm chat`, the same under two names: one answer, or a conversation on the terminal."""
 
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ruvllm.cli import terminal
 from ruvllm.cli.asking import Asked
-from ruvllm.cli.command import CommonOptions, command, flag, flags_on_the_line, is_given, stands_on_the_line
+from ruvllm.cli.command import CommonOptions, command, flag, flags_on_the_line, stands_on_the_line
 from ruvllm.cli.options import (
     DEFAULT_MODEL,
     AdapterOptions,
     ApiKeyFlag,
+    ChosenSampling,
     EngineOptions,
     LocalOptions,
     SamplingOptions,
-    given_choices,
 )
 from ruvllm.cli.showing import show_answer
 from ruvllm.cli.streaming import end_answer
@@ -40,7 +40,7 @@ EXAMPLES = {
         "ruvllm chat                            with smollm2-135m",
         "ruvllm chat org/repo:Q4_K_M --system 'Answer in one sentence.'",
         "ruvllm chat --system 'Answer in one sentence.' -T 0 -p 'What is the capital of France?'",
-        "echo 'Tell me a joke.' | ruvllm chat   one answer, without a terminal",
+        "echo 'Why is the sky blue?' | ruvllm chat   one answer, without a terminal",
         "ruvllm chat --adapter adapters/tone        with an adapter on the model",
         "ruvllm chat --resume                   with the chat that /save kept last",
         "ruvllm chat --url http://127.0.0.1:8000    with what `ruvllm serve` serves",
@@ -98,11 +98,11 @@ def chat(
     if question is not None and stands_on_the_line(context, "resume"):
         raise typer.BadParameter("it is a chat that goes on: leave PROMPT out", param_hint="--resume")
     model = asked.model_name(context)
+    chosen = ChosenSampling.of(context, sampling)
     if opening.url is None:
-        given = given_choices(context)
-        partner = _local_partner(opening, local, (sampling, given), model, quiet=common.quiet)
+        partner = _local_partner(opening, local, chosen, model, quiet=common.quiet)
     else:
-        partner = _server_partner(context, opening, sampling, model)
+        partner = _server_partner(opening, chosen, model)
     with partner as other:
         if question is None:
             from ruvllm.cli.chat_terminal import ChatTerminal
@@ -112,6 +112,8 @@ def chat(
         if opening.json:
             other.print_json(question)
             return
+        if common.verbose and (recommended := other.recommended()):
+            terminal.note(f"recommended for {other.title}: {recommended}")
         answer = show_answer(lambda: other.conversation.stream(question), other.parser)
     end_answer(answer, verbose=common.verbose)
 
@@ -133,12 +135,7 @@ def _question(text: str | None, *, as_json: bool) -> str | None:
 
 
 def _local_partner(
-    opening: Opening,
-    local: LocalOptions,
-    sampling: tuple[SamplingOptions, Collection[str]],
-    model: str | None,
-    *,
-    quiet: bool,
+    opening: Opening, local: LocalOptions, chosen: ChosenSampling, model: str | None, *, quiet: bool
 ) -> AbstractContextManager["Partner"]:
     if model is None and opening.resume:
         model = _model_of_newest(local)
@@ -148,8 +145,7 @@ def _local_partner(
         )
     from ruvllm.cli.local_partner import LocalPartner
 
-    choices, given = sampling
-    return LocalPartner(model or DEFAULT_MODEL, local, opening.system, choices, given=given, quiet=quiet)
+    return LocalPartner(model or DEFAULT_MODEL, local, opening.system, chosen, quiet=quiet)
 
 
 def _model_of_newest(local: LocalOptions) -> str | None:
@@ -169,15 +165,12 @@ def _model_of_newest(local: LocalOptions) -> str | None:
 
 
 @contextmanager
-def _server_partner(
-    context: typer.Context, opening: Opening, sampling: SamplingOptions, model: str | None
-) -> Iterator["Partner"]:
+def _server_partner(opening: Opening, chosen: ChosenSampling, model: str | None) -> Iterator["Partner"]:
     from ruvllm.cli.server_partner import ServerPartner
     from ruvllm.client import ServerClient
 
-    chosen = [field.name for field in fields(SamplingOptions) if is_given(context, field.name)]
     with ServerClient(opening.url or "", api_key=opening.api_key) as server:
-        yield ServerPartner(server, model, opening.system, sampling, chosen)
+        yield ServerPartner(server, model, opening.system, chosen)
 
 
 def _refuse_engine_flags(context: typer.Context) -> None:

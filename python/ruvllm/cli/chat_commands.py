@@ -109,10 +109,14 @@ class ChatCommands:
         conversation = self._partner.conversation
         if rest:
             conversation.system_prompt = None if rest == sampling_choices.NONE else rest
-        terminal.note(f"system prompt: {conversation.system_prompt or 'none'}")
+        recommended = self._partner.recommended()
+        what_holds = f"; recommended: {recommended}" if recommended and not conversation.system_prompt else ""
+        terminal.note(f"system prompt: {conversation.system_prompt or 'none'}{what_holds}")
 
     def _params(self, rest: str) -> None:
-        terminal.show_pairs(self._sampling())
+        recommended = self._partner.recommended()
+        rows = [("recommended", recommended)] if recommended else []
+        terminal.show_pairs([*self._sampling(), *rows])
 
     def _set(self, rest: str) -> None:
         name, _, value = rest.partition(" ")

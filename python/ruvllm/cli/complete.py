@@ -7,7 +7,7 @@ import typer
 from ruvllm.cli.asking import Asked
 from ruvllm.cli.command import CommonOptions, command, flag
 from ruvllm.cli.opening import open_model
-from ruvllm.cli.options import DEFAULT_MODEL, LocalOptions, SamplingOptions, given_choices
+from ruvllm.cli.options import DEFAULT_MODEL, ChosenSampling, LocalOptions, SamplingOptions
 from ruvllm.cli.showing import show_text
 from ruvllm.cli.streaming import end_answer, print_completion
 
@@ -50,8 +50,8 @@ def complete(
     sampling.refuse_what_has_no_effect()
     sampling.params(max_tokens=MAX_TOKENS)  # what is wrong with them is said before anything is loaded
     with open_model(asked.model_name(context) or DEFAULT_MODEL, local.engine, quiet=common.quiet) as llm:
-        chosen = local.sampling(llm, sampling, given_choices(context))
-        params = chosen.params(max_tokens=MAX_TOKENS)
+        given = ChosenSampling.of(context, sampling).names
+        params = local.sampling(llm, sampling, given).params(max_tokens=MAX_TOKENS)
         adapter = local.adapters.load(llm)
         if json:
             print_completion(llm.generate(text, params, adapter=adapter))

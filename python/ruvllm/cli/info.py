@@ -52,9 +52,12 @@ def info(
     is_ollamas = isinstance(hub.parse(model, hub.DEFAULT_REGISTRY), hub.OllamaModel)
     if not is_ollamas and (entry := hub.DEFAULT_REGISTRY.find(model)):
         facts["licence"] = f"{entry.licence} ({entry.licence_url})"
+    recommended = hub.recommended_for(path)
     if json:
-        terminal.print_json(facts)
+        terminal.print_json(facts | ({"recommended": recommended.given} if recommended.given else {}))
         return
+    if recommended.given:
+        facts["recommended"] = recommended
     terminal.show_pairs((name.replace("_", " "), _written(name, value)) for name, value in facts.items())
 
 
@@ -94,6 +97,8 @@ def _weight_types(header: "_native.ModelHeader") -> dict[str, float]:
 
 
 def _written(name: str, value: object) -> str:
+    if isinstance(value, hub.Recommended):
+        return value.told()
     if isinstance(value, dict):
         return ", ".join(f"{kind} {share:.0%}" for kind, share in value.items() if share >= LEAST_SHARE)
     if isinstance(value, int) and name.endswith("_bytes"):

@@ -1,6 +1,7 @@
 """A model that is loaded here as the partner of a chat."""
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -9,13 +10,14 @@ from ruvllm.chat.session import ChatSession
 from ruvllm.cli import terminal
 from ruvllm.cli.fetching import say_what_it_is
 from ruvllm.cli.opening import open_model, warn_without_template
-from ruvllm.cli.options import LocalOptions, SamplingOptions
+from ruvllm.cli.options import ChosenSampling, LocalOptions, SamplingOptions
 from ruvllm.cli.partner import MAX_TOKENS, Agrees
 from ruvllm.cli.streaming import Chunks, print_completion
 from ruvllm.errors import NotFoundError
+from ruvllm.hub.recommended import SAMPLING as RECOMMENDED_SAMPLING
 
 if TYPE_CHECKING:
-    from ruvllm.params import GenerateParams
+    from ruvllm.llm import LLM
     from ruvllm.text.response import ResponseParser
 
 __all__ = ["LocalPartner"]
@@ -29,16 +31,18 @@ class LocalPartner:
         model: str,
         local: LocalOptions,
         system: str | None,
-        sampling: SamplingOptions,
+        chosen: ChosenSampling,
         *,
-        given: Collection[str] = (),
         quiet: bool,
     ) -> None:
         self._local = local
-        self._given = set(given)
-        self._sampling = sampling
+        self._sampling = chosen.options
+        # It stands above what is recommended of the model, by its makers and here.
+        self._chosen = set(chosen.names)
         self._quiet = quiet
-        self._params()  # what is wrong with them is said before anything is loaded
+        self._sampling.params(
+            max_tokens=MAX_TOKENS
+        )  # what is wrong with them is said before anything is loaded
         self._take(model, with_adapter=True)
         self._session.system_prompt = system
 
@@ -80,9 +84,16 @@ class LocalPartner:
 
     def set_sampling(self, sampling: SamplingOptions, name: str, *, is_given: bool) -> None:
         """Make answers otherwise from here on."""
-        self._sampling = sampling
-        (self._given.add if is_given else self._given.discard)(name)
-        self._session.params = self._params()
+        (self._chosen.add if is_given else self._chosen.discard)(name)
+        self._sample_by(self._with_recommended(sampling, self._session, self._llm))
+
+    def recommended(self) -> str:
+        """What is, of the model that is loaded."""
+        session = self._session
+        said = {*self._chosen, *(["system_prompt"] if session.system_prompt else [])}
+        if self._local.params is not None:
+            said.update(RECOMMENDED_SAMPLING)
+        return session.recommended.told(but=said)
 
     def unsaid(self) -> Collection[str]:
         """All choices are made here."""
@@ -138,22 +149,38 @@ class LocalPartner:
             return None
         return form.parser(thinking_open=form.thinking_open(prompt), tools=())
 
-    def _params(self) -> "GenerateParams":
-        return self._sampling.params(max_tokens=MAX_TOKENS)
-
     def _take(self, name: str, *, with_adapter: bool) -> None:
         """Load a model, and begin to talk with it."""
         self._llm = llm = open_model(name, self._local.engine, quiet=self._quiet)
         self._model = name
         try:
             warn_without_template(llm, quiet=self._quiet)
-            self._sampling = self._local.sampling(llm, self._sampling, self._given)
             adapter = self._local.adapters.load(llm) if with_adapter else None
+            session = ChatSession(llm, adapter=adapter)
+            sampling = self._with_recommended(self._sampling, session, llm)
         except BaseException:
             llm.close()
             raise
         self._has_adapter = adapter is not None
-        self._session = ChatSession(llm, params=self._params(), adapter=adapter)
+        self._session = session
+        self._sample_by(sampling)
+
+    def _sample_by(self, sampling: SamplingOptions) -> None:
+        self._session.params = sampling.params(max_tokens=MAX_TOKENS)
+        self._sampling = sampling
+
+    def _with_recommended(
+        self, sampling: SamplingOptions, session: ChatSession, llm: "LLM"
+    ) -> SamplingOptions:
+        """Of what nobody chose, each choice has the value that is recommended, or its own.
+
+        With `--params model` it is the makers' recommendation, which speaks of all that ours does.
+        """
+        recommended = session.recommended.sampling
+        by_itself = SamplingOptions()
+        unsaid = [name for name in RECOMMENDED_SAMPLING if name not in self._chosen]
+        values = {name: recommended.get(name, getattr(by_itself, name)) for name in unsaid}
+        return self._local.sampling(llm, replace(sampling, **values), self._chosen)
 
     def _is_wanted(self, name: str, agrees: Agrees) -> bool:
         # What nothing is called by says so, and what could be.

@@ -27,18 +27,18 @@ __all__ = [
     "AdapterOptions",
     "ApiKeyFlag",
     "CacheOptions",
+    "ChosenSampling",
     "EngineOptions",
     "LocalOptions",
     "ModelArgument",
     "ModelFlag",
     "RunningServer",
     "SamplingOptions",
-    "given_choices",
 ]
 
-# What a model may recommend, by the names of fields.
-_RECOMMENDED = ("temperature", "top_p", "top_k", "min_p", "typical_p", "repetition_penalty")
-_SAMPLERS_RECOMMENDED = ("xtc_probability", "xtc_threshold", "mirostat", "mirostat_tau", "mirostat_eta")
+# What a model's makers may recommend, by the names of fields.
+_OF_MAKERS = ("temperature", "top_p", "top_k", "min_p", "typical_p", "repetition_penalty")
+_SAMPLERS_OF_MAKERS = ("xtc_probability", "xtc_threshold", "mirostat", "mirostat_tau", "mirostat_eta")
 
 DEFAULT_MODEL = "smollm2-135m"
 MODEL_FORMS = "smollm2-135m, org/repo, org/repo:Q4_K_M, hf://org/repo/file.gguf or a path"
@@ -136,7 +136,14 @@ class SamplingOptions(SamplerOptions):
 
     temperature: Annotated[
         float,
-        flag("--temperature", "-T", help="0 takes the likeliest token.", min=0.0, rich_help_panel="Sampling"),
+        flag(
+            "--temperature",
+            "-T",
+            help="0 takes the likeliest token.",
+            min=0.0,
+            show_default="0.7, or what is recommended of the model",
+            rich_help_panel="Sampling",
+        ),
     ] = 0.7
     top_p: Annotated[
         float | None,
@@ -163,7 +170,14 @@ class SamplingOptions(SamplerOptions):
         ),
     ] = 0.0
     repetition_penalty: Annotated[
-        float, flag("--repetition-penalty", help="1 is off.", min=0.0, rich_help_panel="Sampling")
+        float,
+        flag(
+            "--repetition-penalty",
+            help="1 is off.",
+            min=0.0,
+            show_default="1.1, or what is recommended of the model",
+            rich_help_panel="Sampling",
+        ),
     ] = 1.1
     max_tokens: Annotated[
         int | None,
@@ -191,10 +205,10 @@ class SamplingOptions(SamplerOptions):
             return self.top_p
         return 1.0 if self.mirostat else 0.9
 
-    def recommended(self, params: "GenerateParams", given: Collection[str]) -> "SamplingOptions":
-        """The same with what a model recommends in the place of all that was not given."""
-        told = {name: getattr(params, name) for name in _RECOMMENDED}
-        told |= dict.fromkeys(_SAMPLERS_RECOMMENDED)
+    def as_makers_recommend(self, params: "GenerateParams", given: Collection[str]) -> "SamplingOptions":
+        """The same with what a model's makers recommend in the place of all that was not given."""
+        told = {name: getattr(params, name) for name in _OF_MAKERS}
+        told |= dict.fromkeys(_SAMPLERS_OF_MAKERS)
         samplers = {"xtc": params.xtc, "mirostat": params.mirostat}
         told |= llama_names_of({name: one for name, one in samplers.items() if one is not None})
         return replace(self, **{name: value for name, value in told.items() if name not in given})
@@ -240,10 +254,21 @@ class LocalOptions:
     ] = None
 
     def sampling(self, llm: "LLM", sampling: SamplingOptions, given: Collection[str]) -> SamplingOptions:
-        """How a model's answers are made; `given` are the choices that stand above what it recommends."""
-        return sampling if self.params is None else sampling.recommended(llm.recommended_params(), given)
+        """As the model's makers recommend it, if that is asked for; what is `given` stands above it."""
+        return (
+            sampling if self.params is None else sampling.as_makers_recommend(llm.recommended_params(), given)
+        )
 
 
-def given_choices(context: typer.Context) -> list[str]:
-    """The sampling flags that were given, by name."""
-    return [one.name for one in fields(SamplingOptions) if is_given(context, one.name)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenSampling:
+    """How tokens are chosen, and which of it somebody said: the rest a model or a server may know better."""
+
+    options: SamplingOptions
+    names: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, context: typer.Context, options: SamplingOptions) -> "ChosenSampling":
+        """What a command was given."""
+        names = (field.name for field in fields(SamplingOptions))
+        return cls(options=options, names=frozenset(name for name in names if is_given(context, name)))

@@ -74,6 +74,9 @@ class Partner(Protocol):
     def set_sampling(self, sampling: SamplingOptions, name: str, *, is_given: bool) -> None:
         """Make answers otherwise from here on: `name` is the choice that was made, or taken back."""
 
+    def recommended(self) -> str:
+        """What holds because it is recommended of the model and nobody said otherwise; empty of nothing."""
+
     def unsaid(self) -> Collection[str]:
         """Choices about which nothing is said, so that a server makes them."""
 

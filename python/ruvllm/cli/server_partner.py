@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from ruvllm.cli.options import SamplingOptions
+from ruvllm.cli.options import ChosenSampling, SamplingOptions
 from ruvllm.cli.partner import MAX_TOKENS, Agrees
 from ruvllm.cli.streaming import Chunks, print_answer
 from ruvllm.errors import NotFoundError
@@ -27,14 +27,13 @@ class ServerPartner:
         server: "ServerClient",
         model: str | None,
         system: str | None,
-        sampling: SamplingOptions,
-        chosen: Iterable[str],
+        chosen: ChosenSampling,
     ) -> None:
         from ruvllm.client import ServerSession
 
         self._server = server
-        self._sampling = sampling
-        self._chosen = set(chosen)
+        self._sampling = chosen.options
+        self._chosen = set(chosen.names)
         name = model or server.first_model()
         try:
             self._is_ours = any(offered.is_ours for offered in server.models())
@@ -84,6 +83,10 @@ class ServerPartner:
         else:
             self._chosen.discard(name)
         self._session.settings = self._settings()
+
+    def recommended(self) -> str:
+        """A server is asked for nothing that nobody chose."""
+        return ""
 
     def unsaid(self) -> Collection[str]:
         """What a server that is not RuvLLM is not sent."""

@@ -17,6 +17,7 @@ from ruvllm.hub.catalogue import DEFAULT_REGISTRY
 from ruvllm.hub.neighbours import owner_of
 from ruvllm.hub.ollama import OllamaModel
 from ruvllm.hub.progress import Report, bar
+from ruvllm.hub.recommended import NOTHING, Recommended
 from ruvllm.hub.reference import HubModel, LocalModelPath, Reference, RegistryModel, called, parse
 from ruvllm.hub.registry import Entry, HubEntry, Registry, RegistryEntry, WheelPart, needed_bytes
 from ruvllm.hub.selection import quantization_of, select_adapter
@@ -27,12 +28,14 @@ from ruvllm.hub.store import remove_model as remove
 
 __all__ = [
     "DEFAULT_REGISTRY",
+    "NOTHING",
     "Entry",
     "HubEntry",
     "HubModel",
     "LocalModel",
     "LocalModelPath",
     "OllamaModel",
+    "Recommended",
     "Reference",
     "Registry",
     "RegistryEntry",
@@ -47,6 +50,7 @@ __all__ = [
     "parse",
     "pull",
     "quantization_of",
+    "recommended_for",
     "remove",
     "resolve",
     "resolve_adapter",
@@ -104,6 +108,12 @@ def find(
     if path := _here(name, reference, cache, registry):
         return path
     raise NotFoundError(f"{name} is not on this machine; `ruvllm pull {name}` fetches it")
+
+
+def recommended_for(path: Path, *, registry: Registry = DEFAULT_REGISTRY) -> Recommended:
+    """How the model in this file answers best, where it is the registry's; of others nothing is known."""
+    known = (one for one in registry if isinstance(one, RegistryEntry) and one.file_name == path.name)
+    return next((one.recommended for one in known if pypi.is_there(one, path.parent)), NOTHING)
 
 
 def resolve_adapter(name: str, *, quiet: bool = False, token: str | None = None) -> Path:

@@ -5,6 +5,7 @@ established: the repository, which quantization of it, about how large its file 
 that its memory follows from. Names are as Ollama spells them.
 """
 
+from ruvllm.hub.recommended import Recommended
 from ruvllm.hub.registry import HubEntry, Licence, Registry, RegistryEntry, WheelPart
 
 __all__ = ["DEFAULT_REGISTRY"]
@@ -54,6 +55,8 @@ DEFAULT_REGISTRY = Registry(
                 ),
             ),
             kv_bytes_per_token=_kv(layers=30, heads=3, width=64),
+            # The best of a grid of prompts, temperatures and penalties: docs/models.md has figures.
+            recommended=Recommended(system_prompt="", temperature=0.2, repetition_penalty=1.0),
         ),
         RegistryEntry(
             name="gemma-3-270m",

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+from ruvllm.hub.recommended import NOTHING, Recommended
+
 __all__ = ["Entry", "HubEntry", "Licence", "Registry", "RegistryEntry", "WheelPart", "needed_bytes"]
 
 SUGGESTED = 3
@@ -43,7 +45,8 @@ class WheelPart:
 class RegistryEntry:
     """A model out of wheels; its parts, joined in their order, are the file `file_name`.
 
-    `kv_bytes_per_token` is what keys and values of a token take in 16 bits, by the sizes of the model.
+    `kv_bytes_per_token` is what keys and values of a token take in 16 bits, by the sizes of the model;
+    `recommended` was measured of this file, and is nobody else's.
     """
 
     name: str
@@ -56,6 +59,7 @@ class RegistryEntry:
     licence_url: str
     parts: tuple[WheelPart, ...]
     kv_bytes_per_token: int = 0
+    recommended: Recommended = NOTHING
 
     @property
     def size_bytes(self) -> int:

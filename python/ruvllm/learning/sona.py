@@ -54,7 +54,7 @@ class LearningModel(Protocol):
         params: GenerateParams | None = None,
         *,
         tenant: str = "",
-        **keywords: "Unpack[AskedKeywords]",
+        **keywords: "Unpack[ChatKeywords]",
     ) -> Completion:
         """Answer a conversation."""
 
@@ -154,10 +154,11 @@ class SonaLlm:
         **keywords: "Unpack[ChatKeywords]",
     ) -> Completion:
         """Answer one conversation, as `LLM.chat` does, with what was learned."""
-        changes, of_asking = told_apart(keywords)
-        params = GenerateParams.of(params, changes, beside=tuple(AskedKeywords.__optional_keys__))
+        changes, _ = told_apart(keywords)
+        # Refuses what only `LLM.chat` takes; what is not said, it decides: a model may have recommendations.
+        GenerateParams.of(params, changes, beside=tuple(AskedKeywords.__optional_keys__))
         messages = _one(messages, "conversation")
-        return self._noted(messages, self._llm.chat(messages, params, tenant=self.tenant, **of_asking))
+        return self._noted(messages, self._llm.chat(messages, params, tenant=self.tenant, **keywords))
 
     def stream(
         self,

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypedDict, cast, o
 
 from ruvllm.errors import GrammarError
 from ruvllm.grammar import Grammar
+from ruvllm.hub import Recommended
 from ruvllm.outputs import Completion
 from ruvllm.params import TERMS_KEYWORDS, GenerateKeywords, GenerateParams, ManyParams, ParamsLike
 from ruvllm.runtime.answering import Answering
 from ruvllm.runtime.gathering import made_of_each
 from ruvllm.runtime.generations import Generations
 from ruvllm.runtime.grammars import compiled, strict_fault
+from ruvllm.runtime.makers_sampling import chosen_params
 from ruvllm.runtime.prompts import prompts_of
-from ruvllm.runtime.recommended import chosen_params
 from ruvllm.runtime.request import Terms
 from ruvllm.runtime.text_methods import TextMethods
-from ruvllm.text.messages import MessageLike
+from ruvllm.text.messages import MessageLike, check_messages
 from ruvllm.text.response import (
     CallArguments,
     CallBegan,
@@ -70,6 +71,11 @@ class ChatKeywords(GenerateKeywords, AskedKeywords, total=False):
 
 class ChatMethods(TextMethods):
     """Conversations with the model in `_open`."""
+
+    @property
+    def recommended(self) -> Recommended:
+        """How the model answers best."""
+        raise NotImplementedError
 
     @property
     def _generations(self) -> Generations:
@@ -127,10 +133,13 @@ class ChatMethods(TextMethods):
         adapter: "AdapterChoice | Sequence[AdapterChoice]" = None,
         **keywords: "Unpack[ChatKeywords]",
     ) -> Completion | list[Completion]:
-        """Answer a conversation, or each of many together; a lone text is the user's message.
+        """Answer a conversation, or each of many together; a lone text is a question.
+
+        Such a text is asked as it is `recommended` of the model, if anything is: behind that system prompt,
+        and without `params` with that sampling. Messages, and what comes with tools or an adapter, are not.
 
             llm.chat([{"role": "user", "content": "Hello"}], temperature=0).text
-            llm.chat(["Name a colour.", "Name a city."])[1].text
+            llm.chat(["What is the capital of Japan?", "What is the capital of Spain?"])[0].text
 
         With `tools` the answer's `tool_calls` are what the model calls, and `tool_choice="required"` makes it
         call; `params.grammar`, of JSON, then says what an answer is that calls nothing. What it thinks is in
@@ -223,8 +232,24 @@ class ChatMethods(TextMethods):
         chosen = chosen_params(self._open, params)
         each = GenerateParams.of_each(chosen, changes, count, beside=beside)
         terms = self._terms_of_each(tenant, priority, adapter, count)
-        asked = zip(conversations, each, terms, strict=True)
+        asked = list(zip(conversations, each, terms, strict=True))
+        if self.recommended.given and not of_asking.get("tools"):
+            unsaid = self.recommended.sampling
+            best = GenerateParams.of(None, changes, unsaid=unsaid) if params is None else None
+            asked = [self._as_recommended(*one, best) for one in asked]
         return [(*one, of_asking) for one in asked], count is None
+
+    def _as_recommended(
+        self,
+        messages: str | Sequence[MessageLike],
+        params: GenerateParams,
+        terms: Terms,
+        best: GenerateParams | None,
+    ) -> "tuple[str | Sequence[MessageLike], GenerateParams, Terms]":
+        """A lone text as it is best asked; anything else, and what an adapter answers, as it is."""
+        if not isinstance(messages, str) or terms.adapters:
+            return messages, params, terms
+        return self.recommended.before(check_messages(messages)), best or params, terms
 
     def _asked(
         self,

@@ -10,9 +10,9 @@ from ruvllm.params import TERMS_KEYWORDS, GenerateKeywords, GenerateParams, Many
 from ruvllm.runtime.awaited import Awaited
 from ruvllm.runtime.gathering import MAX_IN_FLIGHT, CompletionsInTurn, made_of_each
 from ruvllm.runtime.generations import Asked, Generations, ManyAsked
+from ruvllm.runtime.makers_sampling import chosen_params, recommended_params
 from ruvllm.runtime.open_model import OpenModel
 from ruvllm.runtime.prompts import prompts_of
-from ruvllm.runtime.recommended import chosen_params, recommended_params
 from ruvllm.runtime.request import Terms
 from ruvllm.runtime.streams import AsyncCompletionStream, CompletionStream
 
