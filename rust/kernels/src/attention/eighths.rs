@@ -3,7 +3,7 @@
 //! Heads are turned before they are stored, so that their numbers are spread as those of a normal distribution are; these are
 //! the eight levels that fit it best (Lloyd and Max), as whole numbers that fill a byte. Sixteen rows of sixteen columns share
 //! 96 bytes: of each column first two bits of each row, four bytes, and behind those of all columns the third bit of each row,
-//! two bytes. So one vector holds all that a column adds up in eight steps.
+//! two bytes; even rows before odd ones, so that a pair is one shift away from its two words. So one vector holds all that a column adds up in eight steps.
 
 use super::layout::{BLOCK_TOKENS, Side};
 use super::packing::{Packing, Widened};
@@ -111,28 +111,28 @@ impl Packing for Eighths {
         let mut change = |place: usize, mask: u8, bits: u8, shift: usize| {
             rows[place] = ((rows[place] as u8 & !(mask << shift)) | (bits << shift)) as i8;
         };
-        change(two + row / 4, 3, code & 3, row % 4 * 2);
+        change(two + row % 2 * 2 + row / 8, 3, code & 3, row / 2 % 4 * 2);
         change(third + row % 2, 1, code >> 2, row / 2);
     }
     fn number(numbers: &[i8], (row, column): (usize, usize), width: usize) -> f32 {
         let rows = &numbers[row / SQUARE * width * Self::ELEMENTS..];
         let [two, third] = Self::planes(column);
         let row = row % SQUARE;
-        let low = (rows[two + row / 4] as u8 >> (row % 4 * 2)) & 3;
+        let low = (rows[two + row % 2 * 2 + row / 8] as u8 >> (row / 2 % 4 * 2)) & 3;
         let high = (rows[third + row % 2] as u8 >> (row / 2)) & 1;
         f32::from(LEVELS[usize::from(low | high << 2)])
     }
 }
 
-/// A column with other numbers in a pair of rows: two bits where the rows stand, the third in the byte of even rows and in
-/// that of odd ones. As they stand in memory: the lowest byte first.
+/// A column with other numbers in a pair of rows: the even row's among the lower half of the bits, the odd one's among the
+/// upper half. As they stand in memory: the lowest byte first.
 #[inline(always)]
 fn with_pair((two, third): (u32, u16), pair: usize, codes: [i8; 2]) -> (u32, u16) {
     let [even, odd] = codes.map(|code| u32::from(code as u8));
-    let two_bits = (even & 3) | (odd & 3) << 2;
+    let two_bits = (even & 3) | (odd & 3) << 16;
     let third_bits = ((even >> 2) | (odd >> 2) << 8) as u16;
     let (two, third) = (u32::from_le(two), u16::from_le(third));
-    let two = (two & !(15 << (4 * pair))) | two_bits << (4 * pair);
+    let two = (two & !(0x0003_0003 << (2 * pair))) | two_bits << (2 * pair);
     let third = (third & !(0x0101 << pair)) | third_bits << pair;
     (two.to_le(), third.to_le())
 }

@@ -117,12 +117,13 @@ impl Cache {
     }
 
     /// Of sixteen rows and columns that begin there: each column has a word of 32 bits, two for each row, and further on one of
-    /// 16 bits, of even rows, then of odd ones.
+    /// 16 bits, in both those of even rows, then of odd ones.
     fn level(&self, begin: usize, column: usize, row: usize) -> f64 {
         let byte = |place: usize| (self.number(begin + place) as i8) as u8;
         let word = u32::from_le_bytes(std::array::from_fn(|index| byte(4 * column + index)));
         let third = u16::from_le_bytes([byte(64 + 2 * column), byte(65 + 2 * column)]);
-        let code = (word >> (2 * row)) % 4 + 4 * u32::from((third >> (row / 2 + row % 2 * 8)) % 2);
+        let code = (word >> (row / 2 * 2 + row % 2 * 16)) % 4
+            + 4 * u32::from((third >> (row / 2 + row % 2 * 8)) % 2);
         [-127.0, -79.0, -45.0, -14.0, 14.0, 45.0, 79.0, 127.0][code as usize]
     }
 

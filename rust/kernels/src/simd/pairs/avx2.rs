@@ -72,15 +72,12 @@ macro_rules! eight_pairs {
                 // SAFETY: `self` proves the instructions; the caller gives 32 bytes to read, and sixteen.
                 unsafe {
                     let two = _mm256_loadu_si256(two.cast());
-                    let third = _mm256_cvtepu16_epi32(_mm_loadu_si128(third.cast()));
+                    let third = _mm256_cvtepu8_epi16(_mm_loadu_si128(third.cast()));
                     let shift = |by: usize| _mm_cvtsi32_si128(by as i32);
                     // Two bits in the upper half of each word, the third above them: what is looked up there keeps its sign
                     // on the way down.
-                    let two = _mm256_srl_epi32(two, shift(4 * pair));
-                    let (low, high) = (_mm256_slli_epi32::<8>(two), _mm256_slli_epi32::<22>(two));
-                    let two = _mm256_blend_epi16::<0xAA>(low, high);
-                    let third = _mm256_or_si256(third, _mm256_slli_epi32::<8>(third));
-                    let third = _mm256_slli_epi32::<10>(_mm256_srl_epi32(third, shift(pair)));
+                    let two = _mm256_slli_epi16::<8>(_mm256_srl_epi16(two, shift(2 * pair)));
+                    let third = _mm256_slli_epi16::<10>(_mm256_srl_epi16(third, shift(pair)));
                     let codes = _mm256_or_si256(
                         _mm256_and_si256(two, _mm256_set1_epi16(0x0300)),
                         _mm256_and_si256(third, _mm256_set1_epi16(0x0400)),

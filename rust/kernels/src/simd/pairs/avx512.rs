@@ -93,16 +93,12 @@ macro_rules! sixteen_pairs {
                 // SAFETY: `self` proves the instructions; the caller gives 64 bytes to read, and 32.
                 unsafe {
                     let two = _mm512_loadu_si512(two.cast());
-                    let third = _mm512_cvtepu16_epi32(_mm256_loadu_si256(third.cast()));
+                    let third = _mm512_cvtepu8_epi16(_mm256_loadu_si256(third.cast()));
                     let shift = |by: usize| _mm_cvtsi32_si128(by as i32);
                     // Two bits at the bottom of each word, the third above them; of what stands higher the look-up sees two
                     // bits, for which the table stands four times.
-                    let two = _mm512_srl_epi32(two, shift(4 * pair));
-                    let upper = _mm512_set1_epi32(0x0003_0000);
-                    let two =
-                        _mm512_ternarylogic_epi32::<0xca>(upper, _mm512_slli_epi32::<14>(two), two);
-                    let third = _mm512_or_si512(third, _mm512_slli_epi32::<8>(third));
-                    let third = _mm512_srl_epi32(_mm512_slli_epi32::<2>(third), shift(pair));
+                    let two = _mm512_srl_epi16(two, shift(2 * pair));
+                    let third = _mm512_srl_epi16(_mm512_slli_epi16::<2>(third), shift(pair));
                     let bit = _mm512_set1_epi32(0x0004_0004);
                     let codes = _mm512_ternarylogic_epi32::<0xca>(bit, third, two);
                     _mm512_permutexvar_epi16(codes, _mm512_loadu_si512(EIGHTHS.as_ptr().cast()))

@@ -54,7 +54,7 @@ pub(crate) trait Pairs: Copy {
     /// `source` is valid for a byte for each lane.
     unsafe fn load_halves(self, source: *const i8) -> Self::Words;
     /// One of the eight pairs whose three bits share a lane: the first two of all in the first plane, the third ones in the
-    /// second plane, those of first numbers before those of second ones. Of each the [level](LEVELS).
+    /// second plane, in both those of first numbers before those of second ones. Of each the [level](LEVELS).
     ///
     /// # Safety
     ///

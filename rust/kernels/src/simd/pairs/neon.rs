@@ -69,7 +69,7 @@ impl Pairs for NeonPairs {
             };
             let levels = vld1_s8(LEVELS.as_ptr());
             let words = |second: usize| {
-                let two = shifted(two, 4 * pair + 2 * second, 3);
+                let two = shifted(two, 2 * pair + 16 * second, 3);
                 let third = shifted(vshlq_n_u32::<2>(third), pair + 8 * second, 4);
                 let codes = vmovn_u32(vorrq_u32(two, third));
                 let codes = vreinterpret_s8_u8(vmovn_u16(vcombine_u16(codes, codes)));

@@ -65,10 +65,10 @@ impl Pairs for PortablePairs {
             (two, third.cast::<[[u8; 2]; WIDTH]>().read_unaligned())
         };
         std::array::from_fn(|lane| {
-            let two = u32::from_le_bytes(two[lane]) >> (4 * pair);
+            let two = u32::from_le_bytes(two[lane]) >> (2 * pair);
             let level = |second: usize| {
                 let high = u32::from(third[lane][second]) >> pair & 1;
-                LEVELS[(two >> (2 * second) & 3 | high << 2) as usize]
+                LEVELS[(two >> (16 * second) & 3 | high << 2) as usize]
             };
             [i16::from(level(0)), i16::from(level(1))]
         })

@@ -54,15 +54,12 @@ impl Pairs for Sse42Pairs {
         // SAFETY: `self` proves the instructions; the caller gives sixteen bytes to read, and eight, and no more are.
         unsafe {
             let two = _mm_loadu_si128(two.cast());
-            let third = _mm_cvtepu16_epi32(_mm_loadl_epi64(third.cast()));
+            let third = _mm_cvtepu8_epi16(_mm_loadl_epi64(third.cast()));
             let shift = |by: usize| _mm_cvtsi32_si128(by as i32);
             // Two bits in the upper half of each word, the third above them: what is looked up there keeps its sign on the
             // way down.
-            let two = _mm_srl_epi32(two, shift(4 * pair));
-            let (low, high) = (_mm_slli_epi32::<8>(two), _mm_slli_epi32::<22>(two));
-            let two = _mm_blend_epi16::<0xAA>(low, high);
-            let third = _mm_or_si128(third, _mm_slli_epi32::<8>(third));
-            let third = _mm_slli_epi32::<10>(_mm_srl_epi32(third, shift(pair)));
+            let two = _mm_slli_epi16::<8>(_mm_srl_epi16(two, shift(2 * pair)));
+            let third = _mm_slli_epi16::<10>(_mm_srl_epi16(third, shift(pair)));
             let codes = _mm_or_si128(
                 _mm_and_si128(two, _mm_set1_epi16(0x0300)),
                 _mm_and_si128(third, _mm_set1_epi16(0x0400)),
