@@ -60,6 +60,15 @@ def check_type(name: str, value: object, kind: type) -> None:
         raise ConfigError(f"{name} is {value!r}; it must be a {kind.__name__}")
 
 
+def check_whole_characters(name: str, text: str) -> None:
+    """Raise `ConfigError` with the place where `text` has half of a character, which no model reads."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        around = text[max(0, error.start - 20) : error.start + 20]
+        raise ConfigError(f"{name} has half of a character (a surrogate) in {around!a}") from None
+
+
 def check_texts(name: str, texts: object, most: int = 64) -> tuple[str, ...]:
     """Up to `most` texts, none of them empty; `ConfigError` otherwise."""
     if isinstance(texts, str) or not isinstance(texts, list | tuple):
@@ -69,6 +78,5 @@ def check_texts(name: str, texts: object, most: int = 64) -> tuple[str, ...]:
     for index, text in enumerate(texts):
         if not isinstance(text, str) or not text:
             raise ConfigError(f"{name}[{index}] is {text!r}; it must be a text that is not empty")
-        if any("\ud800" <= character <= "\udfff" for character in text):
-            raise ConfigError(f"{name}[{index}] is {text!a}, which has half of a character (a surrogate)")
+        check_whole_characters(f"{name}[{index}]", text)
     return tuple(texts)

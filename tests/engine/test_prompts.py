@@ -1,13 +1,15 @@
 """What is taken as token ids, and what Python counts as numbers but nobody means so."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ruvllm import LLM, AsyncEngine, ConfigError, GenerateParams, RadixTree, TokenizationError
+from ruvllm import LLM, AsyncEngine, ChatSession, ConfigError, GenerateParams, RadixTree, TokenizationError
+from tests.conftest import FIXTURES
 
 SHORT = GenerateParams(temperature=0.0, max_tokens=2, ignore_eos=True)
 # What holds no token ids, though its elements are integers to Python; and a part of what it is told.
@@ -38,6 +40,25 @@ TAKERS: dict[str, Callable[[LLM, Any], Any]] = {
     "token_logprobs": lambda llm, given: llm.token_logprobs(given),
     "detokenize": lambda llm, given: llm.detokenize(given),
     "tokenizer": lambda llm, given: llm.tokenizer.decode(given) if llm.tokenizer else None,
+}
+
+# Every way to give what a chat template writes.
+CHATTERS: dict[str, Callable[[LLM, Any], Any]] = {
+    "chat": lambda llm, given: llm.chat(given, SHORT),
+    "chat of a list": lambda llm, given: llm.chat(["a", given], SHORT),
+    "achat": lambda llm, given: asyncio.run(llm.achat(given, SHORT)),
+    "AsyncEngine.chat": lambda llm, given: asyncio.run(AsyncEngine(llm).chat(given, SHORT)),
+    "ChatSession.send": lambda llm, given: ChatSession(llm, params=SHORT).send(given),
+    "ChatSession of a system prompt": lambda llm, given: ChatSession(llm, given, params=SHORT).send("a"),
+    "chat_tokens": lambda llm, given: llm.chat_tokens(given),
+    "chat_tokens of own texts": lambda llm, given: llm.chat_tokens(given, parse_special=True),
+    "apply_chat_template": lambda llm, given: llm.apply_chat_template(given),
+    "parts": lambda llm, given: llm.chat(
+        [{"role": "user", "content": [{"type": "text", "text": given}]}], SHORT
+    ),
+    "another key": lambda llm, given: llm.chat([{"role": "user", "content": "a", "name": given}], SHORT),
+    "variables": lambda llm, given: llm.chat("a", SHORT, variables={"tone": [given]}),
+    "tools": lambda llm, given: llm.chat("a", SHORT, tools=[{"name": "a", "description": given}]),
 }
 
 
@@ -86,10 +107,32 @@ def test_half_of_a_character_is_refused_with_its_place(tiny_gguf: LLM, taker: st
         TAKERS[taker](tiny_gguf, "a\ud83d b")
 
 
+@pytest.fixture(scope="module")
+def chatting() -> Any:
+    with LLM(FIXTURES / "gguf" / "llama-gqa.gguf", max_context=256, chat_template="chatml") as llm:
+        yield llm
+
+
+@pytest.mark.parametrize("chatter", CHATTERS)
+def test_half_of_a_character_is_refused_where_a_template_writes(chatting: LLM, chatter: str) -> None:
+    with pytest.raises(TokenizationError, match=r"half of a character .*'\\ud83d'.* in .*a\\ud83d b"):
+        CHATTERS[chatter](chatting, "a\ud83d b")
+
+
 @pytest.mark.parametrize("name", ["stop", "stop_sequences", "bad_words", "keep_special"])
 def test_half_of_a_character_is_in_no_setting(tiny_gguf: LLM, name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"{name}\[1\] is 'b\\ud83d', which has half of a character"):
+    with pytest.raises(ConfigError, match=rf"{name}\[1\] has half of a character .* in 'b\\ud83d'$"):
         tiny_gguf.generate("a", **{name: ["a", "b\ud83d"]})
+
+
+def test_a_long_setting_is_told_only_around_it_and_checked_at_once() -> None:
+    long = "a" * 10**7
+    began = time.perf_counter()
+    GenerateParams(stop_sequences=(long,))
+    assert time.perf_counter() - began < 0.5  # 3.7 s in a loop over characters
+    with pytest.raises(ConfigError) as caught:
+        GenerateParams(stop_sequences=(long + "\ud83d" + long,))
+    assert len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize("prompt", [None, 5])

@@ -173,6 +173,22 @@ def test_variables() -> None:
     assert template.render("x", variables={"enable_thinking": False}) == "False 1"
 
 
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        (5, "variables is a int; it must be a dict"),
+        ([("a", 1)], "variables is a list"),
+        ({"messages": []}, "variables has messages, which a template gets of the conversation alone"),
+        ({"a": {"b": "\udc80"}}, r"variables\['a'\] has half of a character"),
+    ],
+)
+def test_what_are_no_variables(variables: Any, words: str) -> None:
+    template = ChatTemplate("{{ messages|length }}")
+    for render in (template.render, template.rendered):
+        with pytest.raises(TokenizationError, match=words):
+            render("x", variables=variables)
+
+
 def test_the_date() -> None:
     assert len(ChatTemplate("{{ strftime_now('%d %b %Y') }}").render("x")) == 11
 

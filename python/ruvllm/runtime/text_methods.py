@@ -8,7 +8,7 @@ from ruvllm._checks import check_integer
 from ruvllm.errors import ConfigError, TokenizationError
 from ruvllm.runtime.open_model import OpenModel
 from ruvllm.runtime.prompts import Prompt, check_tokens
-from ruvllm.text.chat_template import ChatTemplate
+from ruvllm.text.chat_template import ChatTemplate, check_variables
 from ruvllm.text.marks import Rendered
 from ruvllm.text.messages import MessageLike
 from ruvllm.text.response import Dialogue, ResponseFormat, has_tools, response_format_of
@@ -155,7 +155,7 @@ class TextMethods:
         if not tools and not has_tools(messages):
             return messages, variables
         told, more = self._dialogue.prepared(messages, check_tools(tools, ToolChoice()))
-        return told, {**more, **(variables or {})}
+        return told, {**more, **check_variables(variables)}
 
     def _tokens(self, prompt: Prompt) -> list[int]:
         """The tokens of a prompt, which has at least one."""

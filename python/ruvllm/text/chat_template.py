@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from ruvllm.errors import TokenizationError
 from ruvllm.text import builtin_templates
+from ruvllm.text.characters import of_whole_characters
 from ruvllm.text.marks import Rendered, SignedTemplate, TemplateMarks, Veil, texts_in
 from ruvllm.text.messages import Message, MessageLike, check_messages
 
 if TYPE_CHECKING:
     from minijinja import Environment
 
-__all__ = ["ChatTemplate", "TemplateLimits", "choose_template"]
+__all__ = ["ChatTemplate", "TemplateLimits", "check_variables", "choose_template"]
 
 _GENERATION_TAG = re.compile(r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}")
 _DATE_FORMAT = re.compile(r"(?:[^%]|%-?[A-Za-z%]){0,64}")
@@ -183,6 +184,10 @@ class ChatTemplate:
         *,
         add_generation_prompt: bool,
     ) -> dict[str, Any]:
+        for index, message in enumerate(messages):
+            _check_characters(f"messages[{index}]", message)
+        for name, value in check_variables(variables).items():
+            _check_characters(f"variables[{name!a}]", [name, value])
         return {
             "add_generation_prompt": add_generation_prompt,
             "tools": None,
@@ -251,6 +256,25 @@ def choose_template(
     if form is None:
         return None
     return ChatTemplate.builtin(form, bos_token=bos_token, eos_token=eos_token, marks=marks)
+
+
+def check_variables(variables: object) -> Mapping[str, Any]:
+    """What a call tells a template, none for `None`; `TokenizationError` for what is none."""
+    if variables is None:
+        return {}
+    if not isinstance(variables, Mapping):
+        kind = type(variables).__name__
+        raise TokenizationError(f"variables is a {kind}; it must be a dict of values for the template")
+    if "messages" in variables:
+        raise TokenizationError("variables has messages, which a template gets of the conversation alone")
+    return variables
+
+
+def _check_characters(where: str, value: object) -> None:
+    """The template's engine would write something else for half of a character, and nobody would see it."""
+    for text in texts_in(value):
+        with of_whole_characters(where):
+            text.encode()
 
 
 def _beginning_of_answer(messages: Sequence[Message]) -> str:
