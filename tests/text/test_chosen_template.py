@@ -33,7 +33,9 @@ def test_its_text_a_file_and_a_built_in_one(llm: LLM, tmp_path: Path) -> None:
     assert answer.token_ids == llm.generate("[user] Hi\n[plain] ", **GREEDY).token_ids
     file = tmp_path / "mine.jinja"
     file.write_text(TEMPLATE, encoding="utf-8")
-    for given in (file, str(file)):
+    marked = tmp_path / "marked.jinja"
+    marked.write_text(TEMPLATE, encoding="utf-8-sig")
+    for given in (file, str(file), marked):
         with LLM(MODEL, max_context=256, chat_template=given) as other:
             assert other.chat(ASKED, **GREEDY).token_ids == answer.token_ids
     with LLM(MODEL, max_context=256, chat_template="chatml") as other:
@@ -64,12 +66,20 @@ def test_a_call_tells_the_template(llm: LLM) -> None:
         llm.chat(ASKED, chat_template_kwargs={"tone": "stern"})  # type: ignore[call-overload]
 
 
+def test_what_are_no_variables_is_said_with_tools_too(llm: LLM) -> None:
+    for more in ({}, {"tools": [{"name": "weather"}]}):
+        with pytest.raises(TokenizationError, match="variables is a int; it must be a dict"):
+            llm.chat(ASKED, variables=5, **more)  # type: ignore[call-overload]
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
         ("chat-ml", r"'chat-ml', which cannot be read: .* a built-in one: chatml, llama-2"),
         ("a\0b", "cannot be read"),
         (" " * 3 + "{{ x }}" * 40_000, "has 280003 characters; a template has some, and 262144 at most"),
+        (" " * 3 + "\ud83d{{ x }}", "has half of a character"),
+        ("~nobody-is-called-so/mine.jinja", "cannot be read: .* home"),
         (3, "chat_template is 3"),
     ],
 )
@@ -87,7 +97,9 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
     for content, words in (
         (b"\xff{{", "is no text in UTF-8"),
         (b" \n", "has 2 characters"),
-        (b"x" * 2**21, "most"),
+        (b"x" * 2**21, "too long; a template has 262144 characters at most"),
+        # What is cut off in a character is too long first.
+        (b"x" + "\u20ac".encode() * 2**19, "too long"),
     ):
         file.write_bytes(content)
         with pytest.raises(ConfigError, match=words):
