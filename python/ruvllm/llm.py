@@ -222,8 +222,11 @@ class LLM(
 
     @cached_property
     def recommended(self) -> hub.Recommended:
-        """How it answers best; `chat` of a text and `ChatSession` do so where nothing else is said."""
-        return hub.recommended_for(self._open.path)
+        """How it answers best; `chat` of a text and `ChatSession` do so where nothing else is said.
+
+        Nothing with a `chat_template` of one's own: it was measured with the model's.
+        """
+        return hub.NOTHING if self._open.text.template_is_chosen else hub.recommended_for(self._open.path)
 
     @cached_property
     def model_info(self) -> ModelInfo:

@@ -90,6 +90,16 @@ def test_nothing_is_recommended_with_tools_or_an_adapter(smollm2: LLM) -> None:
 
 
 @pytest.mark.real_model
+def test_nothing_is_recommended_with_a_template_of_ones_own(smollm2_path: Path) -> None:
+    with LLM(smollm2_path, max_context=256, chat_template="chatml") as llm:
+        asked = llm.chat(QUESTION, seed=3, max_tokens=8)
+        assert str(asked.prompt) == llm.apply_chat_template(PLAIN)
+        assert asked.token_ids == llm.chat(PLAIN, GenerateParams(seed=3, max_tokens=8)).token_ids
+        session = ChatSession(llm)
+        assert (llm.recommended, session.recommended, session.params) == (NOTHING, NOTHING, GenerateParams())
+
+
+@pytest.mark.real_model
 def test_a_conversation_is_sampled_so_and_its_history_has_what_was_said(smollm2: LLM) -> None:
     session = ChatSession(smollm2, max_tokens=4)
     assert session.params == GenerateParams(max_tokens=4, **recommended().sampling)
