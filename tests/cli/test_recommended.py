@@ -46,6 +46,13 @@ def test_a_text_that_is_gone_on_with_is_no_question(ruvllm: Ruvllm, model: str) 
     assert (params.temperature, params.repetition_penalty) == (0.7, 1.1)
 
 
+def test_help_says_where_it_holds(ruvllm: Ruvllm) -> None:
+    for command in ("run", "complete"):
+        told = " ".join(ruvllm(command, "--help").stdout.replace("│", " ").split())
+        assert "[default: (0.7; in run and chat, what is recommended of the model)]" in told
+        assert "[default: (1.1; in run and chat, what is recommended of the model)]" in told
+
+
 def test_verbose_tells_what_of_it_holds(ruvllm: Ruvllm, model: str) -> None:
     assert f"recommended for model: {TOLD}\n" in ruvllm("run", model, "hello", "-v").stderr
     told = ruvllm("run", model, "hello", "-v", "--system", "Be brief.", "-T", "0").stderr

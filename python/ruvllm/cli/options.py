@@ -141,7 +141,7 @@ class SamplingOptions(SamplerOptions):
             "-T",
             help="0 takes the likeliest token.",
             min=0.0,
-            show_default="0.7, or what is recommended of the model",
+            show_default="0.7; in run and chat, what is recommended of the model",
             rich_help_panel="Sampling",
         ),
     ] = 0.7
@@ -175,7 +175,7 @@ class SamplingOptions(SamplerOptions):
             "--repetition-penalty",
             help="1 is off.",
             min=0.0,
-            show_default="1.1, or what is recommended of the model",
+            show_default="1.1; in run and chat, what is recommended of the model",
             rich_help_panel="Sampling",
         ),
     ] = 1.1
