@@ -233,7 +233,8 @@ class ChatMethods(TextMethods):
         each = GenerateParams.of_each(chosen, changes, count, beside=beside)
         terms = self._terms_of_each(tenant, priority, adapter, count)
         asked = list(zip(conversations, each, terms, strict=True))
-        if self.recommended.given and not of_asking.get("tools"):
+        with_tools = of_asking.get("tools") and ToolChoice.of(of_asking.get("tool_choice")).kind != "none"
+        if self.recommended.given and not with_tools:
             unsaid = self.recommended.sampling
             best = GenerateParams.of(None, changes, unsaid=unsaid) if params is None else None
             asked = [self._as_recommended(*one, best) for one in asked]
