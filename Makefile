@@ -270,15 +270,18 @@ size:  ## lines by crate and package, and what the wheel weighs
 
 # -- giving away ------------------------------------------------------------------------------------
 
+WHEEL_FOLDER ?= dist
 wheel: $(STAMPS)/venv  ## a wheel and a source distribution in dist/
-	$(IN_VENV) maturin build --release --sdist --out dist
+	$(IN_VENV) maturin build --release --sdist --out $(WHEEL_FOLDER)
 
 # As users get it: installed in an empty environment of each Python that is named; where qemu is, on an old processor
 # too (NumPy's own wheels want what came with this one).
 WHEEL_PYTHONS ?= $(PYTHON)
+# Not in dist/, whose wheels are somebody's.
+TRIED_WHEEL = target/tried-wheel
 test-wheel:  ## a wheel, tried as users get it; WHEEL_PYTHONS='python3.10 python3.14'
-	rm -rf dist && $(MAKE) wheel
-	$(PYTHON) -m tests.support.installed_wheel dist/*.whl $(WHEEL_PYTHONS) \
+	rm -rf $(TRIED_WHEEL) && $(MAKE) wheel WHEEL_FOLDER=$(TRIED_WHEEL)
+	$(PYTHON) -m tests.support.installed_wheel $(TRIED_WHEEL)/*.whl $(WHEEL_PYTHONS) \
 		$(if $(and $(filter x86_64,$(shell uname -m)),$(QEMU_X86)),--runner '$(QEMU_X86) -cpu Nehalem')
 
 # In an environment of its own, since nothing of it is needed to work on the code. What is wrong with a link, a name

@@ -28,6 +28,8 @@ def main() -> None:
         thread.start()
         while not server.started:
             thread.join(0.05)
+            if not thread.is_alive():
+                raise SystemExit("the server did not start; what it wrote says why")
         port = server.servers[0].sockets[0].getsockname()[1]
         try:
             with openai.OpenAI(base_url=f"http://127.0.0.1:{port}/llm/v1", api_key="none") as client:

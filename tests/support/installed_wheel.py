@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -99,6 +100,10 @@ class Installed:
             env=self.environment,
         ) as process:
             assert process.stderr is not None
+            # Whoever reads of a server that is silent waits until it ends.
+            too_long = threading.Timer(SECONDS, process.kill)
+            too_long.daemon = True
+            too_long.start()
             said = ""
             try:
                 for line in process.stderr:
@@ -111,6 +116,7 @@ class Installed:
             finally:
                 process.terminate()
                 process.stderr.read()
+                too_long.cancel()
         expect("the server's exit status", process.returncode, 0)
 
 
