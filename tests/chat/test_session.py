@@ -447,7 +447,10 @@ def test_half_a_character_is_not_kept(tiny: LLM) -> None:
 def test_messages() -> None:
     turns = [Turn("a", "b")]
     assert [m["role"] for m in transcript.messages_of(None, turns, "c")] == ["user", "assistant", "user"]
-    assert transcript.messages_of("", []) == []
+    assert transcript.messages_of(None, []) == []
+    emptied = transcript.messages_of("", [], "a")
+    assert emptied == [{"role": "system", "content": ""}, {"role": "user", "content": "a"}]
+    assert transcript.turns_of(emptied[:1]) == ("", [])
 
 
 @pytest.mark.real_model

@@ -313,6 +313,10 @@ def test_what_is_recommended_is_shown_and_taken_back_to(
         assert told in chat.say("/params")
         assert "system prompt: none; recommended: temperature 0.2" in chat.say("/system")
         assert chat.say("/system Be brief.").endswith("system prompt: Be brief.")
+        partner.conversation.system_prompt = ""
+        assert chat.say("/system").endswith("system prompt: (empty)")
+        assert "system prompt: none; recommended" in chat.say("/system none")
+        chat.say("/system Be brief.")
         assert "temperature: 0.9" in chat.say("/set temperature 0.9")
         assert "recommended" not in chat.say("/params")
         assert "temperature: 0.2" in chat.say("/set temperature")

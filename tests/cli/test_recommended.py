@@ -40,6 +40,12 @@ def test_what_is_said_stands_above_it(ruvllm: Ruvllm, model: str, monkeypatch: p
     assert asked()[1:] == (0.2, 1.3)
 
 
+def test_an_empty_system_prompt_is_one(ruvllm: Ruvllm, model: str) -> None:
+    told = ruvllm("run", model, "hello", "--system", "", "-v").stderr
+    assert asked()[0] == "<system></><user>hello</><assistant>"
+    assert "recommended for model: temperature 0.2, repetition_penalty 1\n" in told
+
+
 def test_a_text_that_is_gone_on_with_is_no_question(ruvllm: Ruvllm, model: str) -> None:
     assert ruvllm("complete", "hello", "-m", model).exit_code == 0
     _, params = FakeLLM.opened[-1].requests[-1]

@@ -71,8 +71,8 @@ class ChatSession(Unpicklable, Conversation):
 
         Args:
             llm: The model; it needs a tokenizer and a chat template.
-            system_prompt: What stands before all turns; where there is none, what is `recommended` of the
-                model.
+            system_prompt: What stands before all turns. `None` is what is `recommended` of the model, and the
+                template's own where nothing is; an empty text takes the place of both.
             params: How answers are made, where a call does not say otherwise; by itself as it is recommended.
             tenant: On whose account, as in `LLM.generate`.
             priority: As in `LLM.generate`.

@@ -58,7 +58,7 @@ class ToolConversation(Unpicklable):
         self._parallel = parallel_tool_calls
         self._messages: list[dict[str, Any]] = []
         self._pending: tuple[ToolCall, ...] = ()
-        if system_prompt:
+        if system_prompt is not None:
             self._messages.append({"role": "system", "content": system_prompt})
 
     _instead = (

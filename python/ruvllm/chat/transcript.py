@@ -41,7 +41,7 @@ def messages_of(
     system_prompt: str | None, turns: Sequence[Turn], question: str | None = None
 ) -> list[Message]:
     """The turns as messages, and a question that has no answer yet."""
-    messages = [{"role": "system", "content": system_prompt}] if system_prompt else []
+    messages = [{"role": "system", "content": system_prompt}] if system_prompt is not None else []
     for turn in turns:
         messages.append({"role": "user", "content": turn.question})
         messages.append({"role": "assistant", "content": turn.answer})

@@ -83,7 +83,8 @@ class ChatCommands:
         conversation = self._partner.conversation
         given = conversation.system_prompt
         self._restore(saved_chats.newest())
-        conversation.system_prompt = given or conversation.system_prompt
+        if given is not None:
+            conversation.system_prompt = given
 
     def _help(self, rest: str) -> None:
         commands = [(f"{name} {one.takes}", one.does) for name, one in self.table.items()]
@@ -109,9 +110,11 @@ class ChatCommands:
         conversation = self._partner.conversation
         if rest:
             conversation.system_prompt = None if rest == sampling_choices.NONE else rest
+        if conversation.system_prompt is not None:
+            terminal.note(f"system prompt: {conversation.system_prompt or '(empty)'}")
+            return
         recommended = self._partner.recommended()
-        what_holds = f"; recommended: {recommended}" if recommended and not conversation.system_prompt else ""
-        terminal.note(f"system prompt: {conversation.system_prompt or 'none'}{what_holds}")
+        terminal.note(f"system prompt: none{f'; recommended: {recommended}' if recommended else ''}")
 
     def _params(self, rest: str) -> None:
         recommended = self._partner.recommended()

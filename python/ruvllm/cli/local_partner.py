@@ -90,7 +90,7 @@ class LocalPartner:
     def recommended(self) -> str:
         """What is, of the model that is loaded."""
         session = self._session
-        said = {*self._chosen, *(["system_prompt"] if session.system_prompt else [])}
+        said = {*self._chosen, *(["system_prompt"] if session.system_prompt is not None else [])}
         if self._local.params is not None:
             said.update(RECOMMENDED_SAMPLING)
         return session.recommended.told(but=said)

@@ -44,7 +44,7 @@ class ServerSession(Conversation):
         Args:
             server: Where the model runs.
             model: Its name there.
-            system_prompt: What stands before all turns.
+            system_prompt: What stands before all turns; an empty text is sent, too.
             settings: Fields of every request, as they are sent; for what is not there the server decides.
         """
         super().__init__(system_prompt)
