@@ -237,6 +237,25 @@ def test_an_edit_outlives_a_look_at_another_conversation(page: Page, script: Scr
     assert script.asked[-1]["messages"] == [{"role": "user", "content": "First, changed"}]
 
 
+def test_an_edit_is_of_one_copy_of_a_conversation(page: Page, ask: Ask, tmp_path: Path) -> None:
+    ask("First?")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export all conversations").click()
+    exported = tmp_path / "export.json"
+    download.value.save_as(exported)
+    page.get_by_role("button", name="Edit the message").click()
+    question = page.get_by_label("Your message, edited")
+    question.fill("First, changed")
+    page.locator("#import-file").set_input_files(exported)
+    links = page.get_by_role("link", name="First?")
+    expect(links).to_have_count(2)
+    page.locator(".conversation-link:not([aria-current])").click()
+    expect(page.locator(".bubble")).to_have_text(["First?"])
+    expect(question).to_have_count(0)
+    page.locator(".conversation-link:not([aria-current])").click()
+    expect(question).to_have_value("First, changed")
+
+
 def test_a_conversation_that_is_written_in_is_renamed(
     page: Page, script: Script, send: Ask, reload_once_kept: Callable[[], None]
 ) -> None:

@@ -18,7 +18,9 @@ export class Transcript {
   #answer = null;
   #lastQuestion = null;
   #views = new Map();
-  // By message: what has become of texts that are being edited where another conversation is looked at.
+  #conversation = null;
+  // What has become of texts that are being edited where another conversation is looked at; by conversation and
+  // message, as a conversation that was brought in twice has the same messages.
   #drafts = new Map();
   #follows = true;
 
@@ -40,6 +42,7 @@ export class Transcript {
     this.#answer = null;
     this.#lastQuestion = null;
     this.#keepDrafts();
+    this.#conversation = conversation.id;
     const messages = shownMessages(conversation);
     const views = messages.map((message) => this.#view(conversation, message, writing, messages.at(-1)));
     const isEdited = views.some(({ draft }) => draft !== null);
@@ -52,14 +55,19 @@ export class Transcript {
   }
 
   #keepDrafts() {
-    for (const [{ id }, { draft }] of this.#views) if (draft !== null) this.#drafts.set(id, draft);
+    for (const [message, { draft }] of this.#views) if (draft !== null) this.#drafts.set(this.#draftKey(message), draft);
   }
 
   #openDrafts() {
-    for (const [{ id }, view] of this.#views) {
-      if (view.draft === null && this.#drafts.has(id)) view.openEditor(this.#drafts.get(id));
-      this.#drafts.delete(id);
+    for (const [message, view] of this.#views) {
+      const key = this.#draftKey(message);
+      if (view.draft === null && this.#drafts.has(key)) view.openEditor(this.#drafts.get(key));
+      this.#drafts.delete(key);
     }
+  }
+
+  #draftKey(message) {
+    return `${this.#conversation}/${message.id}`;
   }
 
   // Nodes that stay are not touched: a field in one would lose the focus, and what is being composed in it.
