@@ -52,7 +52,7 @@ EXAMPLES = {
 class Opening:
     """How a chat begins, and with whom."""
 
-    system: Annotated[str | None, flag("--system", help="System prompt; an empty one is none, not even the model's own.")] = None
+    system: Annotated[str | None, flag("--system", help="System prompt; an empty one is taken, too.")] = None
     json: Annotated[bool, flag("--json", help="One answer as an object, when it is done.")] = False
     url: Annotated[
         str | None,

@@ -2,7 +2,8 @@
 
 It holds where a question is asked as it is, and only as far as nobody says otherwise: `LLM.chat` with a text,
 `ChatSession`, `ruvllm run` and `chat`. Messages that a caller wrote, and requests to a server, get nothing
-before them; nor does what is asked with tools, an adapter or a chat template of one's own, as it was measured without.
+before them; nor does what is asked with tools, an adapter or a chat template of one's own, as it was
+measured without.
 """
 
 from collections.abc import Collection
