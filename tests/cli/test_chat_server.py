@@ -148,12 +148,30 @@ def test_variables_and_the_key(
         (["--cache-dir", "."], "--cache-dir"),
         (["--top-p", "0"], "top_p is 0.0"),
         (["--api-key", "a b"], "API key"),
+        (["--params", "model"], "is read from its files, which the server has"),
     ],
 )
 def test_wrong_usage(ruvllm: Ruvllm, server: ScriptedServer, flags: list[str], said: str) -> None:
     result = ruvllm("chat", "--url", server.url, "-p", "x", *flags)
     assert (result.exit_code, result.stdout) == (2, "")
     assert said in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_the_makers_sampling_is_asked_for_by_no_other_way(
+    ruvllm: Ruvllm, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refusal() -> str:
+        result = ruvllm("chat", "--url", server.url, "-p", "x")
+        assert (result.exit_code, result.stdout) == (2, ""), result.output
+        return result.stderr
+
+    monkeypatch.setenv("RUVLLM_PARAMS", "model")
+    assert "--params" in refusal()
+    monkeypatch.delenv("RUVLLM_PARAMS")
+    file = tmp_path / "settings.toml"
+    file.write_text('[chat]\nparams = "model"\n')
+    monkeypatch.setenv("RUVLLM_CONFIG", str(file))
+    assert "--params" in refusal()
 
 
 def test_a_key_without_a_server(ruvllm: Ruvllm, model: str) -> None:

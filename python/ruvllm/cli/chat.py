@@ -10,7 +10,14 @@ import typer
 
 from ruvllm.cli import terminal
 from ruvllm.cli.asking import Asked
-from ruvllm.cli.command import CommonOptions, command, flag, flags_on_the_line, stands_on_the_line
+from ruvllm.cli.command import (
+    CommonOptions,
+    command,
+    flag,
+    flags_on_the_line,
+    is_given,
+    stands_on_the_line,
+)
 from ruvllm.cli.options import (
     DEFAULT_MODEL,
     AdapterOptions,
@@ -184,6 +191,13 @@ def _refuse_engine_flags(context: typer.Context) -> None:
             f"{', '.join(given)} would set the engine, which runs in the server: give it to `ruvllm serve`, "
             "or leave out --url",
             param_hint="--url",
+        )
+    # Not on the line alone: it says how this chat's tokens are chosen, and is no setting of this machine.
+    if is_given(context, "params"):
+        raise typer.BadParameter(
+            "what a model's makers recommend is read from its files, which the server has: "
+            "give flags such as --temperature, or leave out --url",
+            param_hint="--params",
         )
 
 
