@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Chunks", "end_answer", "print_answer", "print_completion", "stream_answer"]
 
 INTERRUPTED = 130
+# The last two no flag asks for, so that they would always be empty.
+_NOT_TOLD = ("prompt", "stop_reason", "prompt_logprobs", "other_choices")
 
 
 class Chunks(Protocol):
@@ -96,7 +98,7 @@ def end_answer(answer: Answer, *, verbose: bool) -> None:
 
 def print_completion(completion: "Completion") -> None:
     """Print an answer for programs, whose interface its keys are; what was asked they know."""
-    result = {key: value for key, value in asdict(completion).items() if key not in ("prompt", "stop_reason")}
+    result = {key: value for key, value in asdict(completion).items() if key not in _NOT_TOLD}
     result["usage"]["total_tokens"] = completion.usage.total_tokens
     terminal.print_json(result)
 
