@@ -36,6 +36,7 @@ def test_it_is_what_one_call_would_write(value: Any) -> None:
 
 
 TOKEN = {"token": '\u00e9"', "logprob": -0.5, "bytes": [1, 2]}
+PLACE = {"logprob": -12.345678901234567, "rank": None, "decoded_token": "word"}
 LARGE = {
     "ids": list(range(3 * SLICE_SCALARS + 1)),
     "texts": ["a", "\n"] * SLICE_SCALARS,
@@ -43,6 +44,8 @@ LARGE = {
     "data": [{"index": index, "embedding": [0.25] * 5000} for index in range(5)],
     "lists": [[1] * 3000, [], {}],
     "top": [None] + [{"a": -1.0}] * 2000,
+    "prompt": [None] + [{str(token): PLACE for token in range(21)}] * 3000,
+    "none": [None] * 3000,
 }
 
 

@@ -45,12 +45,17 @@ def _write(value: Any, pieces: list[str]) -> None:
             _write(item, pieces)
             mark = ","
         pieces.append("}")
-    elif isinstance(value, list) and value and isinstance(value[0], dict | list):
+    elif isinstance(value, list) and isinstance(_first(value), dict | list):
         _write_entries(value, pieces)
     elif isinstance(value, list) and len(value) > SLICE_SCALARS:
         _write_slices(value, SLICE_SCALARS, pieces)
     else:
         pieces.append(_encode(value))
+
+
+def _first(items: list[Any]) -> Any:
+    """The first that there is: a prompt's first token has no entry, and the others say what a list is of."""
+    return next((item for item in items if item is not None), None)
 
 
 def _write_entries(entries: list[Any], pieces: list[str]) -> None:
@@ -66,13 +71,23 @@ def _write_entries(entries: list[Any], pieces: list[str]) -> None:
 
 
 def _is_short(entry: Any) -> bool:
-    """Whether it is an object of scalars and short lists, such as a token with the likeliest in its place."""
+    """Whether it is an object of scalars and short lists, such as a token with the likeliest in its place.
+
+    A few objects of scalars may stand in it as well: those tokens by their ids. `None` is short, too.
+    """
+    if entry is None:
+        return True
     if not isinstance(entry, dict):
         return False
-    return not any(
-        isinstance(item, dict) or (isinstance(item, list) and len(item) > ENTRY_ITEMS)
-        for item in entry.values()
-    )
+    objects = 0
+    for item in entry.values():
+        if isinstance(item, dict):
+            objects += 1
+            if len(item) > ENTRY_ITEMS or any(isinstance(one, dict | list) for one in item.values()):
+                return False
+        elif isinstance(item, list) and len(item) > ENTRY_ITEMS:
+            return False
+    return objects <= ENTRY_ITEMS
 
 
 def _write_slices(items: list[Any], size: int, pieces: list[str]) -> None:
