@@ -233,6 +233,11 @@ SAID = {**TEXT, "messages": [{"role": "user", "content": "hi"}]}
         ),
         ("/v1/chat/completions", {**SAID, "n": 4}, {**SAID, "n": 5}),
         ("/v1/chat/completions", {**SAID, "n": 4, "stream": True}, {**SAID, "n": 5, "stream": True}),
+        (
+            "/v1/chat/completions",
+            {**SAID, "n": 4, "prompt_logprobs": 0},
+            {**SAID, "n": 5, "prompt_logprobs": 0},
+        ),
         ("/v1/embeddings", {"model": TINY, "input": ["a"] * 4}, {"model": TINY, "input": ["a"] * 5}),
         (
             "/v1/decisions",

@@ -27,7 +27,7 @@ from ruvllm.serve.logprobs import ChatLogprobs, entries_size
 from ruvllm.serve.prompt_scores import prompt_entries, prompt_scores
 from ruvllm.serve.rendering import rendered, rendered_size
 from ruvllm.serve.schemas.chat import ChatRequest, messages_size
-from ruvllm.serve.server import errand_of, note, server_of, terms_of
+from ruvllm.serve.server import count_answers, errand_of, note, server_of, terms_of
 from ruvllm.serve.shaping import shaped
 from ruvllm.serve.sse import DONE, EventStream, TextFrames, frame
 from ruvllm.text.response import Content, Part
@@ -41,6 +41,8 @@ router = APIRouter(route_class=JsonRoute, tags=["chat"])
 async def chat_completions(body: ChatRequest, request: Request) -> Response:
     """Answer a conversation, at once or as a stream of server-sent events."""
     job, reading = await _job(body, request)
+    # Counted before the prompt is scored.
+    count_answers(request, job.num_answers)
     head = _Head(job, reading)
     if not body.stream:
         readers = head.readers(job.num_answers)
