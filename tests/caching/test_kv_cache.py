@@ -1,5 +1,8 @@
 """Keys and values that are handed on: copies cost nothing, and who goes on changes nobody else's."""
 
+import dataclasses
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -60,6 +63,36 @@ def test_nobody_changes_them() -> None:
             with pytest.raises(ValueError, match="read-only"):
                 array[:] = 0
     assert_of(kv, BEGINNING)
+
+
+def test_what_is_put_into_it_stays() -> None:
+    kv = kv_of(BEGINNING)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        kv.keys = kv.values  # type: ignore[misc]
+    assert_of(kv, BEGINNING)
+
+
+@pytest.mark.parametrize("count", [-1, 5, 100, True, 1.0])
+def test_only_tokens_that_there_are_can_stay(count: Any) -> None:
+    with pytest.raises(ConfigError, match=r"seq_len is .*; it must be an integer from 0 to 4"):
+        kv_of(BEGINNING).truncated(count)
+    assert [kv_of(BEGINNING).truncated(there).seq_len for there in (0, 4)] == [0, 4]
+
+
+def test_what_goes_on_is_of_the_same_layout() -> None:
+    kv = kv_of(BEGINNING)
+    keys, values = last([*BEGINNING, 5], 1)
+    for change in (
+        lambda one: one.astype(np.float64),
+        lambda one: one.astype(np.int8),
+        lambda one: one[:, :, :1],
+        lambda one: one[..., :1],
+    ):
+        with pytest.raises(ConfigError, match="all but the number of tokens must be alike"):
+            kv.extended(change(keys), change(values))
+    with pytest.raises(ConfigError, match="both must be alike"):
+        kv.extended(keys, values[..., :1])
+    assert kv.extended(keys, values).seq_len == 5
 
 
 def test_arrays_of_other_shapes_are_refused() -> None:
