@@ -4,6 +4,7 @@ A choice is a field of `GenerateParams` and, for type checkers, a line of `Gener
 take it as a keyword: no checker takes a function's keywords from a dataclass, and a test compares the two.
 """
 
+import copy
 import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -279,10 +280,14 @@ class GenerateParams:
         >>> [GenerateParams(n=2, seed=7).of_choice(index).seed for index in range(2)]
         [7, 8]
         """
-        if self.n == 1 and self.prompt_logprobs is None and not index:
-            return self
         seed = None if self.seed is None else (self.seed + index) % 2**64
-        return replace(self, n=1, prompt_logprobs=None, seed=seed)
+        if (self.n, self.prompt_logprobs, self.seed) == (1, None, seed):
+            return self
+        # All of it was checked before, which for many stop sequences or biases is work.
+        one = copy.copy(self)
+        for name, value in (("n", 1), ("prompt_logprobs", None), ("seed", seed)):
+            object.__setattr__(one, name, value)
+        return one
 
     def check_one_answer(self, what: str) -> None:
         """Raise `ConfigError` where more is asked for than `what` gives, which is one answer and no more."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,10 @@ async def test_awaited(llm: LLM) -> None:
 
 async def test_cancelling_ends_all_of_them(llm: LLM) -> None:
     waiting = asyncio.ensure_future(llm.agenerate(PROMPT, WARM, n=6, max_tokens=200))
+    deadline = time.monotonic() + 60
     while llm.memory_stats().running_requests < 2:
+        assert time.monotonic() < deadline, "no two of them ever ran together"
+        assert not waiting.done(), "they were done before"
         await asyncio.sleep(0.001)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -245,6 +249,29 @@ def test_what_is_one_answer_refuses_more(llm: LLM, more: Any) -> None:
     with pytest.raises(ConfigError, match="and a text is one answer alone"):
         backend.generate(PROMPT, GenerateParams(**more))
     backend.close()
+
+
+def test_a_conversation_refuses_more_also_later(llm: LLM) -> None:
+    tool: Any = {"name": "add", "parameters": {"type": "object"}}
+    conversation = ToolConversation(llm, [tool])
+    conversation.params = GenerateParams(n=3, max_tokens=4)
+    with pytest.raises(ConfigError, match="n is 3, and a turn of a conversation is one answer alone"):
+        conversation.send_message("hello")
+    assert conversation.messages == []
+
+
+def test_a_choice_is_not_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    several = GenerateParams(n=3, seed=2**64 - 2, prompt_logprobs=1, bad_words=("a",))
+    plain = GenerateParams(seed=None)
+    expected = [GenerateParams(seed=seed, bad_words=("a",)) for seed in (2**64 - 2, 2**64 - 1, 0)]
+
+    def again(self: GenerateParams) -> None:
+        raise AssertionError("checked again")
+
+    monkeypatch.setattr(GenerateParams, "__post_init__", again)
+    assert [several.of_choice(index) for index in range(3)] == expected
+    assert (several.n, several.seed, several.prompt_logprobs) == (3, 2**64 - 2, 1)
+    assert all(plain.of_choice(index) is plain for index in range(2))
 
 
 async def test_nor_is_a_stream_in_asyncio_more(llm: LLM) -> None:

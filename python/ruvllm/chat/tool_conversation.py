@@ -108,6 +108,8 @@ class ToolConversation(Unpicklable):
 
     def _answered(self, more: list[dict[str, Any]], tool_choice: ToolChoiceLike) -> Completion:
         """The answer to more messages; where it fails, they have not been said."""
+        # They may have been set since the conversation began.
+        GenerateParams.of(self.params, {}).check_one_answer("a turn of a conversation")
         answer = self._llm.chat(
             [*self._messages, *more],
             self.params,
