@@ -22,7 +22,7 @@ from ruvllm.errors import ConfigError, InvalidOperationError
 from ruvllm.hub.reference import called_unseen
 from ruvllm.llm import DEFAULT_MODEL, LLM, Prompt
 from ruvllm.outputs import Completion, TokenLogprob
-from ruvllm.params import GenerateKeywords, ManyParams, ParamsLike
+from ruvllm.params import GenerateKeywords, GenerateParams, ManyParams, ParamsLike
 from ruvllm.runtime.awaited import Awaited
 from ruvllm.runtime.chat_methods import ChatKeywords, ManyConversations
 from ruvllm.runtime.generations import Asked, ManyAsked
@@ -133,6 +133,10 @@ class AsyncEngine(Unpicklable):
     def adapters(self) -> Adapters:
         """The adapters that requests may name. To load one takes a while: `await asyncio.to_thread(...)`."""
         return self._llm.adapters
+
+    def recommended_params(self) -> GenerateParams:
+        """As `LLM.recommended_params`."""
+        return self._llm.recommended_params()
 
     @overload
     async def generate(  # type: ignore[overload-overlap]  # as in `LLM`

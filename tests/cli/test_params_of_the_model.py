@@ -19,9 +19,10 @@ OFF: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, "repetition_penalty": 1
 
 @pytest.fixture(autouse=True)
 def recommends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two models of this name recommend something."""
+    """Models of these names recommend something."""
     makers = {
         "model.gguf": GenerateParams(**{**OFF, "temperature": 0.6, "top_k": 20, "xtc": Xtc(probability=0.5)}),
+        "penalties.gguf": GenerateParams(presence_penalty=0.5),
         "other.gguf": GenerateParams(**{**OFF, "top_p": 0.8, "mirostat": Mirostat(tau=4)}),
     }
     monkeypatch.setattr(FakeLLM, "recommends", makers)
@@ -63,6 +64,14 @@ def test_a_model_that_recommends_nothing_ends_it(ruvllm: Ruvllm, tmp_path: Path,
     assert result.exit_code == 2
     assert "plain.gguf recommends no sampling" in result.stderr
     assert FakeLLM.opened[-1].closed
+
+
+def test_what_has_no_flag_is_not_left_out_in_silence(ruvllm: Ruvllm, model: str) -> None:
+    other = Path(model).with_name("penalties.gguf")
+    other.touch()
+    result = ruvllm("run", str(other), "hello", "--params", "model")
+    assert result.exit_code == 2
+    assert "recommends presence_penalty = 0.5, for which there is no flag" in result.stderr
 
 
 def test_another_word_is_refused(ruvllm: Ruvllm, model: str) -> None:

@@ -74,6 +74,30 @@ def says(folder: Path, content: Any) -> None:
         ({"do_sample": False, "repetition_penalty": 1.2}, {"temperature": 0.0, "repetition_penalty": 1.2}),
         ({"do_sample": True}, {}),
         ({"temperature": 0.5, "num_beams": 1, "no_repeat_ngram_size": 0}, {"temperature": 0.5}),
+        (
+            {"presence_penalty": 1.5, "frequency_penalty": 0.5},
+            {"presence_penalty": 1.5, "frequency_penalty": 0.5},
+        ),
+        ({"do_sample": False, "presence_penalty": 1.5}, {"temperature": 0.0, "presence_penalty": 1.5}),
+        # What has no effect.
+        (
+            {
+                "temperature": 0.5,
+                "suppress_tokens": [],
+                "begin_suppress_tokens": None,
+                "bad_words_ids": [],
+                "guidance_scale": 1.0,
+                "sequence_bias": {},
+                "num_beam_groups": 1,
+                "diversity_penalty": 0.0,
+                "forced_eos_token_id": None,
+                "min_length": 0,
+                "min_new_tokens": None,
+                "top_h": None,
+            },
+            {"temperature": 0.5},
+        ),
+        ({"do_sample": False, "top_h": 0.4, "eta_cutoff": 0.1}, {"temperature": 0.0}),
     ],
 )
 def test_of_a_folder(llm: LLM, folder: Path, said: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -107,6 +131,7 @@ def with_keys(path: Path, keys: dict[str, Any]) -> Path:
         ),
         ({KEYS.SAMPLING_PENALTY_REPEAT: 1.1, KEYS.SAMPLING_PENALTY_LAST_N: 0}, {}),
         ({KEYS.SAMPLING_PENALTY_REPEAT: 1.0, KEYS.SAMPLING_PENALTY_LAST_N: 64}, {}),
+        ({KEYS.SAMPLING_PENALTY_REPEAT: 1.0}, {}),
         (
             {KEYS.SAMPLING_XTC_PROBABILITY: 0.5, KEYS.SAMPLING_XTC_THRESHOLD: 0.2},
             {"xtc": Xtc(probability=0.5, threshold=0.2)},
@@ -146,6 +171,7 @@ async def test_in_asyncio_too(llm: LLM, folder: Path) -> None:
     says(folder, {"do_sample": True, "temperature": 3.0, "top_k": 12})
     expected = llm.generate(IDS, "model", **SHORT).token_ids
     engine = AsyncEngine(llm)
+    assert engine.recommended_params() == llm.recommended_params()
     assert (await engine.generate(IDS, "model", **SHORT)).token_ids == expected
     assert (await llm.agenerate(IDS, "model", **SHORT)).token_ids == expected
     for stream in (engine.stream(IDS, "model", **SHORT), llm.astream(IDS, "model", **SHORT)):
@@ -196,6 +222,56 @@ def test_a_gguf_file_that_recommends_nothing(tiny_gguf: LLM) -> None:
         tiny_gguf.recommended_params()
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {KEYS.SAMPLING_PENALTY_LAST_N: 64},
+        {KEYS.SAMPLING_XTC_THRESHOLD: 0.2, KEYS.SAMPLING_MIROSTAT_TAU: 4.0},
+        {"general.sampling.new": 0.5, "general.sampling.newer": "x"},
+    ],
+)
+def test_keys_that_choose_nothing_recommend_nothing(tmp_path: Path, said: dict[str, Any]) -> None:
+    with (
+        LLM(with_keys(tmp_path / "model.gguf", said), max_context=128) as llm,
+        pytest.raises(ConfigError, match="recommends no sampling"),
+    ):
+        llm.recommended_params()
+
+
+# -- once
+
+
+def test_it_is_read_once(llm: LLM, folder: Path) -> None:
+    says(folder, {"temperature": 0.5})
+    first = llm.recommended_params()
+    says(folder, {"temperature": 0.25})
+    assert llm.recommended_params() is first
+    with LLM(folder, max_context=128) as again:
+        assert again.recommended_params().temperature == 0.25
+
+
+def test_an_error_is_kept_as_well(llm: LLM, folder: Path) -> None:
+    says(folder, {"num_beams": 4})
+    told = []
+    for _ in range(3):
+        with pytest.raises(ModelError, match="num_beams = 4") as caught:
+            llm.recommended_params()
+        told.append(caught.value)
+        says(folder, {"temperature": 0.5})
+    assert len({id(one) for one in told}) == 3, "each has a traceback of its own"
+    assert len({(type(one), str(one)) for one in told}) == 1
+
+
+def test_what_lies_there_later_is_another_model(tmp_path: Path) -> None:
+    path = with_keys(tmp_path / "model.gguf", {KEYS.SAMPLING_TEMP: 0.5})
+    says(tmp_path, {"temperature": 0.25})
+    with LLM(path, max_context=128) as llm:
+        path.rename(tmp_path / "moved.gguf")
+        path.mkdir()
+        with pytest.raises(ModelError, match=r"model\.gguf"):
+            llm.recommended_params()
+
+
 # -- files that lie
 
 
@@ -223,6 +299,19 @@ def test_a_gguf_file_that_recommends_nothing(tiny_gguf: LLM) -> None:
         ({"top_p": 0}, "recommends what cannot be: top_p is 0"),
         ({"num_beams": 4}, "generation_config.json recommends num_beams = 4, which is not here"),
         ({"no_repeat_ngram_size": 3}, "recommends no_repeat_ngram_size = 3, which is not here"),
+        ({"suppress_tokens": [1, 2]}, r"recommends suppress_tokens = \[1, 2\], which is not here"),
+        ({"begin_suppress_tokens": [1]}, r"recommends begin_suppress_tokens = \[1\], which"),
+        ({"bad_words_ids": [[7]]}, r"recommends bad_words_ids = \[\[7\]\], which is not here"),
+        ({"guidance_scale": 1.5}, "recommends guidance_scale = 1.5, which is not here"),
+        ({"sequence_bias": [[[5], -1.0]]}, "recommends sequence_bias = "),
+        ({"num_beam_groups": 2}, "recommends num_beam_groups = 2, which is not here"),
+        ({"diversity_penalty": 0.5}, "recommends diversity_penalty = 0.5, which is not here"),
+        ({"forced_eos_token_id": 0}, "recommends forced_eos_token_id = 0, which is not here"),
+        ({"min_length": 8}, "recommends min_length = 8, which is not here"),
+        ({"min_new_tokens": 8}, "recommends min_new_tokens = 8, which is not here"),
+        ({"top_h": 0.4}, "recommends top_h = 0.4, which is not here"),
+        ({"do_sample": True, "epsilon_cutoff": 0.1}, "recommends epsilon_cutoff = 0.1, which is not here"),
+        ({"presence_penalty": 9}, "recommends what cannot be: presence_penalty is 9"),
     ],
 )
 def test_a_folder_that_recommends_what_cannot_be(llm: LLM, folder: Path, said: Any, message: str) -> None:
@@ -266,6 +355,8 @@ def test_what_is_no_file_is_not_waited_for(llm: LLM, folder: Path) -> None:
             {KEYS.SAMPLING_PENALTY_REPEAT: 1.1, KEYS.SAMPLING_PENALTY_LAST_N: 64},
             "of the last 64 tokens alone",
         ),
+        # As llama.cpp has it where nothing is said.
+        ({KEYS.SAMPLING_PENALTY_REPEAT: 1.1}, "of the last 64 tokens alone"),
     ],
 )
 def test_a_gguf_file_that_recommends_what_cannot_be(

@@ -53,6 +53,11 @@ CALL_MUTANTS = (
     ),
     python_mutant("runtime/makers_sampling.py", ", parse_constant=refuse", "", RECOMMENDED),
     python_mutant("runtime/makers_sampling.py", 'if "sequence" in values:', "if False:", RECOMMENDED),
+    python_mutant(
+        "runtime/makers_sampling.py", '"penalty_last_n", _LAST_TOKENS)', '"penalty_last_n", -1)', RECOMMENDED
+    ),
+    python_mutant("runtime/makers_sampling.py", "values.keys() & _GGUF_CHOICES", "values", RECOMMENDED),
+    python_mutant("runtime/makers_sampling.py", "self._read = copy.copy(error)", "pass", RECOMMENDED),
     python_mutant("llm.py", "quiet=progress is False)", "quiet=False)", PROGRESS),
     python_mutant("hub/progress.py", "after_seconds=SHOWN_AFTER_SECONDS", "after_seconds=0.0", PROGRESS),
 )

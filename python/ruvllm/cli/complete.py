@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
             "ruvllm complete smollm2-135m 'Two and two is' --json --seed 7 | jq .usage",
             "ruvllm complete org/repo:Q4_K_M --temperature 0 < beginning.txt",
             "ruvllm complete smollm2-135m 'Once' --adapter adapters/tone --adapter adapters/law:0.5",
-            "ruvllm complete qwen2.5:1.5b 'Once' --params model --seed 7",
+            "ruvllm complete Qwen/Qwen2.5-0.5B-Instruct 'Once' --params model --seed 7",
         ],
     )(complete)
 

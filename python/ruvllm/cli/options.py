@@ -13,6 +13,7 @@ import typer
 from ruvllm.cli.command import flag, is_given
 from ruvllm.cli.samplers import SamplerOptions
 from ruvllm.engine_settings import EngineSettings
+from ruvllm.errors import ConfigError
 from ruvllm.samplers import llama_names_of
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ __all__ = [
 
 # What a model's makers may recommend, by the names of fields.
 _OF_MAKERS = ("temperature", "top_p", "top_k", "min_p", "typical_p", "repetition_penalty")
+_WITHOUT_FLAGS = ("presence_penalty", "frequency_penalty")
 _SAMPLERS_OF_MAKERS = ("xtc_probability", "xtc_threshold", "mirostat", "mirostat_tau", "mirostat_eta")
 
 DEFAULT_MODEL = "smollm2-135m"
@@ -207,6 +209,11 @@ class SamplingOptions(SamplerOptions):
 
     def as_makers_recommend(self, params: "GenerateParams", given: Collection[str]) -> "SamplingOptions":
         """The same with what a model's makers recommend in the place of all that was not given."""
+        for name in _WITHOUT_FLAGS:
+            if value := getattr(params, name):
+                raise ConfigError(
+                    f"the model recommends {name} = {value}, for which there is no flag: leave --params out"
+                )
         told = {name: getattr(params, name) for name in _OF_MAKERS}
         told |= dict.fromkeys(_SAMPLERS_OF_MAKERS)
         samplers = {"xtc": params.xtc, "mirostat": params.mirostat}

@@ -13,7 +13,6 @@ from ruvllm.runtime.answering import Answering
 from ruvllm.runtime.gathering import made_of_each
 from ruvllm.runtime.generations import Generations
 from ruvllm.runtime.grammars import compiled, strict_fault
-from ruvllm.runtime.makers_sampling import chosen_params
 from ruvllm.runtime.prompts import prompts_of
 from ruvllm.runtime.request import Terms
 from ruvllm.runtime.text_methods import TextMethods
@@ -229,7 +228,7 @@ class ChatMethods(TextMethods):
         changes, of_asking = told_apart(keywords)
         conversations, count = prompts_of(messages, "conversation")
         beside = (*TERMS_KEYWORDS, *sorted(AskedKeywords.__optional_keys__))
-        chosen = chosen_params(self._open, params)
+        chosen = self._open.makers.chosen(params)
         each = GenerateParams.of_each(chosen, changes, count, beside=beside)
         terms = self._terms_of_each(tenant, priority, adapter, count)
         asked = list(zip(conversations, each, terms, strict=True))

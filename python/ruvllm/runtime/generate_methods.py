@@ -10,7 +10,6 @@ from ruvllm.params import TERMS_KEYWORDS, GenerateKeywords, GenerateParams, Many
 from ruvllm.runtime.awaited import Awaited
 from ruvllm.runtime.gathering import MAX_IN_FLIGHT, CompletionsInTurn, made_of_each
 from ruvllm.runtime.generations import Asked, Generations, ManyAsked
-from ruvllm.runtime.makers_sampling import chosen_params, recommended_params
 from ruvllm.runtime.open_model import OpenModel
 from ruvllm.runtime.prompts import prompts_of
 from ruvllm.runtime.request import Terms
@@ -51,10 +50,10 @@ class GenerateMethods:
         It stands in the model's files: `generation_config.json`, or `general.sampling.*` of a GGUF file. What
         they do not speak of is off. `ConfigError` where they recommend nothing.
         """
-        return recommended_params(self._open)
+        return self._open.makers.recommended()
 
     def _chosen(self, params: ParamsLike) -> ParamsLike:
-        return chosen_params(self._open, params)
+        return self._open.makers.chosen(params)
 
     @overload
     def generate(  # type: ignore[overload-overlap]  # of no prompts, none of which is a token
@@ -188,7 +187,7 @@ class GenerateMethods:
     ) -> "tuple[list[tuple[Asked, GenerateParams, Terms]], bool]":
         """What a task is made of for each prompt, and whether it is one prompt and no list of them."""
         prompts, count = prompts_of(prompt)
-        chosen = chosen_params(self._open, params)
+        chosen = self._open.makers.chosen(params)
         each = GenerateParams.of_each(chosen, keywords, count, beside=TERMS_KEYWORDS)
         terms = self._terms_of_each(tenant, priority, adapter, count)
         return list(zip(prompts, each, terms, strict=True)), count is None

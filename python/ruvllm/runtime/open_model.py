@@ -8,6 +8,7 @@ from ruvllm.backends.supports import Supports
 from ruvllm.errors import InvalidOperationError
 from ruvllm.runtime.learned import LearnedHeads
 from ruvllm.runtime.loop import EngineLoop
+from ruvllm.runtime.makers_sampling import MakersSampling
 from ruvllm.text.loading import ModelText
 
 if TYPE_CHECKING:
@@ -96,6 +97,10 @@ class OpenModel:
     grammars: "_native.Grammars | None" = None
     speculates: bool = False
     learned: LearnedHeads = field(default_factory=LearnedHeads)
+    makers: MakersSampling = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "makers", MakersSampling(self.path, self.text.name))
 
     @property
     def native(self) -> "_native.Model":
