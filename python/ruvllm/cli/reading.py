@@ -17,7 +17,7 @@ from ruvllm.cli.settings_in_force import naming_the_file, take_file, tell_of_fil
 __all__ = ["HELP_ALL", "RuvllmCommand", "RuvllmGroup", "told_to_programs"]
 
 HELP_ALL = "--help-all"
-SETTINGS = ("Engine", "Server")
+SETTINGS = ("Engine", "Server", "Settings of samplers")
 """Panels of help with flags that are mostly left alone ..."""
 USUAL = frozenset({"--threads", "--max-context", "--learn"})
 """... but for these."""

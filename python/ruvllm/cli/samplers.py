@@ -30,6 +30,11 @@ def _flag(name: str, **settings: Any) -> Any:
     return flag(name, rich_help_panel="More samplers", **settings)
 
 
+def _setting(name: str, **settings: Any) -> Any:
+    """Of a sampler that another flag turns on: who looks for one does not look for these yet."""
+    return flag(name, rich_help_panel="Settings of samplers", **settings)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplerOptions:
     """Samplers that are off unless their first flag is given."""
@@ -47,18 +52,19 @@ class SamplerOptions:
         _flag("--dry-multiplier", help="DRY: holds repetitions back; 0.8 is usual.", min=0, max=100),
     ] = None
     dry_base: Annotated[
-        float | None, _flag("--dry-base", help="By what each further token costs more; 1.75.", min=1, max=100)
+        float | None,
+        _setting("--dry-base", help="By what each further token costs more; 1.75.", min=1, max=100),
     ] = None
     dry_allowed_length: Annotated[
-        int | None, _flag("--dry-allowed-length", help="Shorter repetitions cost nothing; 2.", min=1)
+        int | None, _setting("--dry-allowed-length", help="Shorter repetitions cost nothing; 2.", min=1)
     ] = None
     dry_penalty_last_n: Annotated[
         int | None,
-        _flag("--dry-penalty-last-n", help="So many of the last tokens; -1 is all, 0 none.", min=-1),
+        _setting("--dry-penalty-last-n", help="So many of the last tokens; -1 is all, 0 none.", min=-1),
     ] = None
     dry_sequence_breakers: Annotated[
         list[str] | None,
-        _flag(
+        _setting(
             "--dry-sequence-breaker",
             help=r"No repetition goes on across it (\n is a line break); may be given again; none is none.",
         ),
@@ -68,23 +74,23 @@ class SamplerOptions:
         _flag("--xtc-probability", help="XTC: how often the likeliest are left out.", min=0, max=1),
     ] = None
     xtc_threshold: Annotated[
-        float | None, _flag("--xtc-threshold", help="What is likely enough for that; 0.1.", min=0, max=1)
+        float | None, _setting("--xtc-threshold", help="What is likely enough for that; 0.1.", min=0, max=1)
     ] = None
     dynatemp_range: Annotated[
         float | None,
         _flag("--dynatemp-range", help="The temperature goes so far up and down.", min=0, max=100),
     ] = None
     dynatemp_exponent: Annotated[
-        float | None, _flag("--dynatemp-exponent", help="Above 1 it stays low for longer; 1.", max=100)
+        float | None, _setting("--dynatemp-exponent", help="Above 1 it stays low for longer; 1.", max=100)
     ] = None
     mirostat: Annotated[
         int | None, _flag("--mirostat", help="2 makes answers as surprising as is asked for.", min=0, max=2)
     ] = None
     mirostat_tau: Annotated[
-        float | None, _flag("--mirostat-tau", help="Bits of surprise a token; 5.", min=0, max=100)
+        float | None, _setting("--mirostat-tau", help="Bits of surprise a token; 5.", min=0, max=100)
     ] = None
     mirostat_eta: Annotated[
-        float | None, _flag("--mirostat-eta", help="How fast that is followed; 0.1.", min=0, max=1)
+        float | None, _setting("--mirostat-eta", help="How fast that is followed; 0.1.", min=0, max=1)
     ] = None
 
     def told(self) -> dict[str, Any]:

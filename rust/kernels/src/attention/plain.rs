@@ -217,7 +217,7 @@ fn write_token(
                 KvFormat::Q4 => write_head::<Halves, Halves>(place, &mut data[head], rows),
                 KvFormat::Q3 => write_head::<Eighths, Eighths>(place, &mut data[head], rows),
                 KvFormat::F32 | KvFormat::I16 | KvFormat::I8 => {
-                    write_head::<i8, i8>(place, &mut data[head], rows)
+                    write_head::<i8, i8>(place, &mut data[head], rows);
                 }
             },
         }

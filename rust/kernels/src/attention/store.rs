@@ -34,7 +34,7 @@ pub(crate) unsafe fn store_run<L: Lanes>(
                     store_heads::<L, Eighths, Eighths>(lanes, layout, (rows, run), piece);
                 }
                 KvFormat::F32 | KvFormat::I16 | KvFormat::I8 => {
-                    store_heads::<L, i8, i8>(lanes, layout, (rows, run), piece)
+                    store_heads::<L, i8, i8>(lanes, layout, (rows, run), piece);
                 }
             },
         }
