@@ -10,8 +10,8 @@ from ruvllm.llm import LLM
 from tests.cli.fake_engine import FakeLLM
 
 Ruvllm = Callable[..., Any]
-# What the stand-in has of its own: what it was asked, for tests to look at.
-OWN = {"opened"}
+# What the stand-in has of its own: what it was asked, for tests to look at, and what its models recommend.
+OWN = {"opened", "recommends"}
 PUBLIC = [name for name in vars(FakeLLM) if not name.startswith("_") and name not in OWN]
 METHODS = [name for name in PUBLIC if inspect.isfunction(vars(FakeLLM)[name])]
 
