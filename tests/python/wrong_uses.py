@@ -29,7 +29,7 @@ session = ChatSession(llm)
 
 # Loading
 LLM("m", n_ctx=2048)  # call-arg: Unexpected keyword argument "n_ctx" for "LLM"
-LLM(kv_format="q3")  # arg-type: Argument "kv_format" to "LLM" has incompatible type "Literal['q3']"
+LLM(kv_format="q5")  # arg-type: Argument "kv_format" to "LLM" has incompatible type "Literal['q5']"
 LLM(isa="sse9")  # arg-type: Argument "isa" to "LLM" has incompatible type "Literal['sse9']"
 LLM(activations="int4")  # arg-type: Argument "activations" to "LLM" has incompatible type "Literal['int4']"
 LLM(threads="two")  # arg-type: Argument "threads" to "LLM" has incompatible type "str"
