@@ -85,8 +85,13 @@ def test_the_measure_sees_memory() -> None:
         assert len(bytearray(b"x") * 150_000_000) == 150_000_000
         return peak_bytes() - before > MOST_BYTES
 
-    # An engine of a test before may give as much back at the same moment, but not again and again.
-    assert any(sees() for _ in range(3))
+    # An engine of a test before, or a system that takes back what nobody uses, may give as much back at the
+    # same moment, but not again and again.
+    for _ in range(10):
+        if sees():
+            return
+        time.sleep(0.5)
+    pytest.fail("ten times 150 MB, and none of them was seen")
 
 
 def test_a_path_that_is_not_there_is_not_found(tmp_path: Path) -> None:

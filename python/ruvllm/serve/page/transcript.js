@@ -55,7 +55,9 @@ export class Transcript {
   }
 
   #keepDrafts() {
-    for (const [message, { draft }] of this.#views) if (draft !== null) this.#drafts.set(this.#draftKey(message), draft);
+    for (const [message, { draft }] of this.#views) {
+      if (draft !== null) this.#drafts.set(this.#draftKey(message), draft);
+    }
   }
 
   #openDrafts() {
