@@ -40,9 +40,8 @@ class LocalPartner:
         # It stands above what is recommended of the model, by its makers and here.
         self._chosen = set(chosen.names)
         self._quiet = quiet
-        self._sampling.params(
-            max_tokens=MAX_TOKENS
-        )  # what is wrong with them is said before anything is loaded
+        # What is wrong with them is said before anything is loaded.
+        self._sampling.params(max_tokens=MAX_TOKENS)
         self._take(model, with_adapter=True)
         self._session.system_prompt = system
 

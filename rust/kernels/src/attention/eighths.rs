@@ -3,10 +3,11 @@
 //! Heads are turned before they are stored, so that their numbers are spread as those of a normal distribution are; these are
 //! the eight levels that fit it best (Lloyd and Max), as whole numbers that fill a byte. Sixteen rows of sixteen columns share
 //! 96 bytes: of each column first two bits of each row, four bytes, and behind those of all columns the third bit of each row,
-//! two bytes; even rows before odd ones, so that a pair is one shift away from its two words. So one vector holds all that a column adds up in eight steps.
+//! two bytes; even rows before odd ones, so that a pair is one shift away from its two words. So one vector holds all that a
+//! column adds up in eight steps.
 
 use super::layout::{BLOCK_TOKENS, Side};
-use super::packing::{Packing, Widened};
+use super::packing::{Packing, Widened, bytes_of};
 use super::scale::Scale;
 use super::small_scale;
 use crate::simd::Lanes;
@@ -68,15 +69,11 @@ impl Packing for Eighths {
         vectors: [L::Vector; 2],
         factors: [L::Vector; 2],
     ) {
-        let mut codes = [[0; BLOCK_TOKENS]; 2];
-        for ((codes, vector), factor) in codes.iter_mut().zip(vectors).zip(factors) {
-            // SAFETY: a vector is at most as long as the array.
-            unsafe { lanes.store_bytes(codes.as_mut_ptr(), levels(lanes, vector, factor)) };
-        }
+        let even = bytes_of(lanes, levels(lanes, vectors[0], factors[0]));
+        let odd = bytes_of(lanes, levels(lanes, vectors[1], factors[1]));
         // SAFETY: the panel has the two rows, and as many columns behind `column` as a vector is long.
         unsafe {
             let rows = panel.add(row / SQUARE * width * Self::ELEMENTS);
-            let [even, odd] = codes;
             for (lane, codes) in even.into_iter().zip(odd).enumerate().take(L::WIDTH) {
                 let [two, third] = Self::planes(column + lane).map(|plane| rows.add(plane));
                 let (two, third) = (two.cast::<u32>(), third.cast::<u16>());
@@ -89,15 +86,7 @@ impl Packing for Eighths {
     }
     #[inline(always)]
     fn parts<L: Lanes>(lanes: L, vector: L::Vector, factor: f32) -> [i8; BLOCK_TOKENS] {
-        let mut parts = [0; BLOCK_TOKENS];
-        // SAFETY: a vector is at most as long as the array.
-        unsafe {
-            lanes.store_bytes(
-                parts.as_mut_ptr(),
-                levels(lanes, vector, lanes.splat(factor)),
-            );
-        };
-        parts
+        bytes_of(lanes, levels(lanes, vector, lanes.splat(factor)))
     }
     #[inline(always)]
     fn part(number: f32, scale: Scale) -> i8 {

@@ -203,15 +203,7 @@ impl Packing for Halves {
     }
     #[inline(always)]
     fn parts<L: Lanes>(lanes: L, vector: L::Vector, factor: f32) -> [i8; BLOCK_TOKENS] {
-        let mut parts = [0; BLOCK_TOKENS];
-        // SAFETY: a vector is at most as long as the array.
-        unsafe {
-            lanes.store_bytes(
-                parts.as_mut_ptr(),
-                halves(lanes, vector, lanes.splat(factor)),
-            );
-        };
-        parts
+        bytes_of(lanes, halves(lanes, vector, lanes.splat(factor)))
     }
     #[inline(always)]
     fn part(number: f32, scale: Scale) -> i8 {
@@ -235,6 +227,15 @@ impl Packing for Halves {
         };
         f32::from(2 * half + 1)
     }
+}
+
+/// Lanes that are whole numbers of a byte, and zeros behind them.
+#[inline(always)]
+pub(super) fn bytes_of<L: Lanes>(lanes: L, vector: L::Vector) -> [i8; BLOCK_TOKENS] {
+    let mut bytes = [0; BLOCK_TOKENS];
+    // SAFETY: a vector is at most as long as the array.
+    unsafe { lanes.store_bytes(bytes.as_mut_ptr(), vector) };
+    bytes
 }
 
 /// The halves that the lanes become; what is no number becomes the largest.
