@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Modules, low to high; a module may use only those before it:
-//! `ids`, `error`, `cancel`, `clock`, `profile` → `grammar`, `memory`, `sampling`, `speculation`, `text` → `kv`, `lora` → `learning` → `prefix` → `batch` → `model`, `quantize` → `sequence`, `events` → `engine`, `training`.
+//! `ids`, `error`, `cancel`, `clock`, `profile` → `grammar`, `memory`, `sampling`, `speculation`, `text` → `kv`, `lora` → `learning` → `prefix` → `batch` → `model`, `quantize`, `replay` → `sequence`, `events` → `engine`, `training`.
 
 pub mod batch;
 pub mod cancel;
@@ -25,6 +25,7 @@ pub mod model;
 pub mod prefix;
 pub mod profile;
 pub mod quantize;
+pub mod replay;
 pub mod sampling;
 pub mod sequence;
 pub mod speculation;

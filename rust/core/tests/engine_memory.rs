@@ -448,7 +448,7 @@ fn sequences_that_were_set_aside_go_on_as_if_nothing_had_been() {
 }
 
 /// The file that keeps an engine's prefixes, made in pieces of about so many bytes, and its nodes.
-fn saved(engine: &Engine, piece_bytes: usize) -> (Vec<u8>, usize) {
+fn saved(engine: &mut Engine, piece_bytes: usize) -> (Vec<u8>, usize) {
     let mut snapshot = engine.snapshot_prefixes("tiny");
     let mut file = Vec::new();
     loop {
@@ -469,7 +469,7 @@ fn a_saved_cache_gives_the_same_tokens_after_a_restart() {
             before.add(cached(&branch(30, 9, salt), 8)).unwrap();
         }
         run_all(&mut before, 512);
-        let (file, nodes) = saved(&before, 1000);
+        let (file, nodes) = saved(&mut before, 1000);
         assert_eq!(nodes, before.prefix_stats().nodes);
 
         let mut after = engine(&model, 64);
@@ -502,7 +502,7 @@ fn files_that_are_damaged_or_belong_elsewhere_are_refused() {
     let mut before = engine(&model, 64);
     before.add(cached(&prompt(40, 1), 4)).unwrap();
     run_all(&mut before, 512);
-    let (file, _) = saved(&before, usize::MAX);
+    let (file, _) = saved(&mut before, usize::MAX);
     let mut after = engine(&model, 64);
     let mut refuse = |bytes: &[u8], expected: &str| {
         let error = after

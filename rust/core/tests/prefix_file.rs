@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ruvllm_core::Error;
-use ruvllm_core::kv::{BLOCK_TOKENS, BlockRef, KvGroups, KvPool, rows_for};
+use ruvllm_core::kv::{BLOCK_TOKENS, BlockRef, BlockStore, HostBlocks, KvGroups, KvPool, rows_for};
 use ruvllm_core::memory::{PAGE_BYTES, PagePoolConfig, Watermarks};
 use ruvllm_core::prefix::file::Loaded;
 use ruvllm_core::prefix::{Known, Namespace, PrefixCache, PrefixLimits};
@@ -22,6 +22,7 @@ const MAX_TOKENS: usize = 20_000;
 struct Kept {
     cache: PrefixCache,
     pool: KvPool,
+    bytes: HostBlocks,
 }
 
 impl Kept {
@@ -53,6 +54,7 @@ impl Kept {
         .unwrap();
         Self {
             cache: PrefixCache::new(limits, Arc::clone(pool.groups())),
+            bytes: HostBlocks::of(&pool).unwrap(),
             pool,
         }
     }
@@ -62,7 +64,7 @@ impl Kept {
         let blocks: Vec<Option<BlockRef>> = (0..rows_for(tokens.len()))
             .map(|index| {
                 let block = self.pool.take(None).unwrap();
-                let bytes = self.pool.bytes_mut(&block);
+                let bytes = self.bytes.bytes_mut(block.id());
                 let first = index * BLOCK_TOKENS;
                 for position in first..tokens.len().min(first + BLOCK_TOKENS) {
                     let place = (position - first) * 8;
@@ -84,9 +86,8 @@ impl Kept {
     fn known(&mut self, namespace: &Namespace, tokens: &[u32]) -> usize {
         let found = self.cache.lookup(namespace, tokens, tokens.len());
         for position in 0..found.length {
-            let bytes = self
-                .pool
-                .bytes(found.blocks[position / BLOCK_TOKENS].as_ref().unwrap());
+            let block = found.blocks[position / BLOCK_TOKENS].as_ref().unwrap();
+            let bytes = self.bytes.bytes(block.id());
             let place = position % BLOCK_TOKENS * 8;
             assert_eq!(bytes[place..place + 8], mark(&tokens[..=position]));
         }
@@ -98,7 +99,8 @@ impl Kept {
 
     fn load(&mut self, file: &[u8]) -> Result<Loaded, Error> {
         let file = &mut Cursor::new(file);
-        self.cache.load(&mut self.pool, "m", MAX_TOKENS, file)
+        let room = (&mut self.pool, &mut self.bytes as &mut dyn BlockStore);
+        self.cache.load(room, "m", MAX_TOKENS, file)
     }
 
     /// The whole file; `between` is done after each piece.
@@ -106,7 +108,7 @@ impl Kept {
         let mut snapshot = self.cache.snapshot(&self.pool, "m");
         let mut file = Vec::new();
         loop {
-            let piece = snapshot.next_piece(&self.pool, LAYOUT.block_bytes());
+            let piece = snapshot.next_piece(&self.pool, &self.bytes, LAYOUT.block_bytes());
             if piece.is_empty() {
                 return (file, snapshot.written_nodes());
             }
@@ -375,7 +377,7 @@ fn what_is_evicted_while_it_is_written_is_lost_to_the_file_alone() {
             }
             // What takes its place is not what the file is to hold.
             if let Ok(block) = kept.pool.take(None) {
-                kept.pool.bytes_mut(&block).fill(0xFF);
+                kept.bytes.bytes_mut(block.id()).fill(0xFF);
             }
         });
         assert!(nodes < all_nodes && file.len() < whole.len());
@@ -395,7 +397,7 @@ fn a_snapshot_keeps_no_room_from_anybody() {
     let mut kept = Kept::new(8);
     kept.keep(&tenant("a"), &[1; 50]);
     let mut snapshot = kept.cache.snapshot(&kept.pool, "m");
-    assert!(!snapshot.next_piece(&kept.pool, 1).is_empty());
+    assert!(!snapshot.next_piece(&kept.pool, &kept.bytes, 1).is_empty());
     kept.cache.clear();
     assert_eq!(kept.pool.free_blocks(), 8);
 }

@@ -40,7 +40,7 @@ proptest! {
             one.pin.inspect(|pin| world.cache.unpin(*pin));
         }
         world.cache.clear();
-        world.pool.trim();
+        world.pool.trim(&mut world.bytes);
         prop_assert_eq!(world.pool.free_blocks(), world.pool.total_blocks());
         prop_assert_eq!(world.pool.pages().stats().used_pages, [0, 0, 0]);
         prop_assert_eq!(world.sizes(), (0, 0));

@@ -1,5 +1,7 @@
 //! Requests in: everything about them is checked before they become a sequence.
 
+use std::sync::Arc;
+
 use crate::error::{Error, Result};
 use crate::ids::SequenceId;
 use crate::kv::BlockTable;
@@ -23,11 +25,7 @@ impl Engine {
         let namespace = Namespace {
             tenant: request.tenant.clone(),
             adapter: key_of(&request.adapters),
-            rotary: self
-                .runner
-                .model()
-                .spec()
-                .rope_regimes(request.tokens.len()),
+            rotary: self.runner.spec().rope_regimes(request.tokens.len()),
         };
         let work = self.work_of(&request, &namespace)?;
         let tenant = match request.tenant.as_str() {
@@ -59,12 +57,13 @@ impl Engine {
             work,
             failure: None,
         });
-        self.sequences.find_prefix(id, &mut self.memory);
+        self.sequences
+            .find_prefix(id, (&mut self.memory, self.runner.blocks()));
         Ok(id)
     }
 
     fn check_tokens(&self, request: &Request) -> Result<()> {
-        let (tokens, vocab) = (&request.tokens, self.runner.model().spec().vocab_size);
+        let (tokens, vocab) = (&request.tokens, self.runner.spec().vocab_size);
         if tokens.is_empty() {
             return Err(Error::Generation(
                 "the prompt is empty; it needs at least one token".to_owned(),
@@ -112,20 +111,19 @@ impl Engine {
                 check_logprobs("top_logprobs", *top_logprobs)?;
                 Work::Score(Box::new(Scoring {
                     top_logprobs: *top_logprobs,
-                    meter: LogprobMeter::new(self.runner.model().shared_kernels()),
+                    meter: LogprobMeter::new(Arc::clone(&self.ground.kernels)),
                     scores: Vec::with_capacity(request.tokens.len() - 1),
                     capturing: self.capturing_of(request),
                 }))
             }
             Task::Candidates(candidates) => {
                 self.check_candidates(candidates, request.tokens.len())?;
-                let meter = LogprobMeter::new(self.runner.model().shared_kernels());
+                let meter = LogprobMeter::new(Arc::clone(&self.ground.kernels));
                 Work::Compare(Box::new(Comparing::new(candidates.clone(), meter)))
             }
-            Task::Embed => Work::Embed(vec![0.0; self.runner.model().spec().hidden_size]),
+            Task::Embed => Work::Embed(vec![0.0; self.runner.spec().hidden_size]),
             Task::Generate(task) => {
-                task.sampling
-                    .validate(self.runner.model().spec().vocab_size)?;
+                task.sampling.validate(self.runner.spec().vocab_size)?;
                 if task.max_tokens == 0 {
                     return Err(Error::Config(
                         "max_tokens = 0; at least 1 is allowed".to_owned(),
@@ -152,7 +150,7 @@ impl Engine {
 
     /// Refuses ends that cannot be, and texts that cannot be known.
     fn check_ends(&self, task: &GenerateTask) -> Result<()> {
-        let vocab = self.runner.model().spec().vocab_size;
+        let vocab = self.runner.spec().vocab_size;
         let bounds = &task.bounds;
         if let Some(token) = bounds
             .stop_tokens
@@ -195,7 +193,7 @@ impl Engine {
 
     /// Refuses places that are not in the prompt, or not in order, and tokens that there are not.
     fn check_candidates(&self, candidates: &Candidates, tokens: usize) -> Result<()> {
-        let vocab = self.runner.model().spec().vocab_size;
+        let vocab = self.runner.spec().vocab_size;
         let places = &candidates.places;
         let is_rising = places.windows(2).all(|two| two[0].after < two[1].after);
         if !is_rising || places.last().is_none_or(|place| place.after >= tokens) {
@@ -224,17 +222,16 @@ impl Engine {
     /// Where what is learned from is kept, if the request wants that.
     fn capturing_of(&self, request: &Request) -> Option<Capturing> {
         let capture = request.capture.clone()?;
-        let model = self.runner.model();
         let head = request.head.clone();
         Some(Capturing::new(
             capture,
-            Captured::new(model.spec().hidden_size, head),
+            Captured::new(self.runner.spec().hidden_size, head),
         ))
     }
 
     /// Refuses what cannot be learned from, or with.
     fn check_learning(&self, request: &Request) -> Result<()> {
-        let width = self.runner.model().spec().hidden_size;
+        let width = self.runner.spec().hidden_size;
         if let Some(head) = &request.head
             && head.width() != width
         {
@@ -255,7 +252,7 @@ impl Engine {
 
     /// Room for a row of logits a token, asked for before anything is computed.
     fn room_for_logits(&self, tokens: usize) -> Result<Vec<f32>> {
-        let vocab = self.runner.model().spec().vocab_size;
+        let vocab = self.runner.spec().vocab_size;
         let mut room = Vec::new();
         room.try_reserve_exact(tokens.saturating_mul(vocab))
             .map_err(|error| {

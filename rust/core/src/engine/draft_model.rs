@@ -13,12 +13,12 @@ use crate::error::Result;
 use crate::ids::{SequenceId, TokenId};
 use crate::kv::{BLOCK_TOKENS, BlockRef, BlockTable, KvPool, KvWanted, rows_for};
 use crate::memory::{PagePoolConfig, Watermarks, page_bytes_for};
-use crate::model::{Model, Runner, Taking};
+use crate::model::{Model, ModelRunner, Runner, Taking};
 use crate::prefix::radix_tree::common_length;
 use crate::sequence::Sequence;
 use crate::speculation::StepCosts;
 
-use ruvllm_kernels::KvFormat;
+use ruvllm_kernels::{KvFormat, ThreadPool};
 
 /// Texts that ended of which something is kept, at most.
 const MOST_ENDED: usize = 64;
@@ -35,8 +35,11 @@ const ASSUMED_LENGTH: f64 = 256.0;
 /// A model that guesses for another one.
 #[derive(Debug)]
 pub(super) struct DraftModel {
-    runner: Runner,
+    runner: ModelRunner,
     kv: KvPool,
+    threads: Arc<ThreadPool>,
+    /// Rows that it has computed.
+    rows: u64,
     /// Of steps that guess.
     pub(super) costs: StepCosts,
     /// Seconds a token of a text that is taken in; `None` before the first.
@@ -76,9 +79,12 @@ impl DraftModel {
             page_bytes: page_bytes_for(kv_bytes),
             watermarks: Watermarks::default(),
         };
+        let kv = KvPool::new(model.kv_groups(KvWanted::format(FORMAT))?, pages)?;
         Ok(Self {
-            kv: KvPool::new(model.kv_groups(KvWanted::format(FORMAT))?, pages)?,
-            runner: Runner::new(model),
+            threads: Arc::clone(model.pool()),
+            runner: ModelRunner::new(model, &kv)?,
+            kv,
+            rows: 0,
             costs: StepCosts::default(),
             reading: None,
             is_warm: false,
@@ -89,13 +95,18 @@ impl DraftModel {
         })
     }
 
+    /// What it computes with.
+    pub(super) fn threads(&self) -> &Arc<ThreadPool> {
+        &self.threads
+    }
+
     pub(super) fn vocab_size(&self) -> usize {
-        self.runner.model().spec().vocab_size
+        self.runner.spec().vocab_size
     }
 
     /// Rows that it has computed.
     pub(super) fn rows(&self) -> u64 {
-        self.runner.rows()
+        self.rows
     }
 
     /// Blocks that texts hold, those that ended too.
@@ -105,7 +116,7 @@ impl DraftModel {
 
     /// Whether it can take in a text of so many tokens.
     pub(super) fn reaches(&self, tokens: usize) -> bool {
-        let spec = self.runner.model().spec();
+        let spec = self.runner.spec();
         tokens <= spec.max_context && spec.is_rope_steady(1, tokens)
     }
 
@@ -217,7 +228,7 @@ impl DraftModel {
 
     /// Gives the pages back that no block stands on.
     pub(super) fn trim(&mut self) {
-        self.kv.trim();
+        self.kv.trim(self.runner.blocks());
     }
 
     /// Takes tokens in; `take` is handed the logits behind the last one of each part, where they are `wanted`. Parts for
@@ -244,7 +255,8 @@ impl DraftModel {
             return Ok(0);
         }
         let began = clock.nanoseconds();
-        self.runner.run(&mut self.kv, &mut batch, take)?;
+        self.runner.run(&mut batch, None, take)?;
+        self.rows += batch.tokens.len() as u64;
         if rows == batch.tokens.len() {
             self.note(rows, wanted, clock.nanoseconds().saturating_sub(began));
         }

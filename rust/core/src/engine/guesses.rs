@@ -79,7 +79,7 @@ impl Engine {
 
     /// The same batch of answers with as many guesses of each as pay.
     pub(super) fn with_drafts(&mut self, batch: Batch) -> Result<Batch> {
-        let profile = self.runner.profile();
+        let profile = self.watch.profile.clone();
         timed(profile.as_deref(), Operation::Draft, || {
             self.guess_by_model(&batch)?;
             let drafts = self.drafts.as_ref();
@@ -101,7 +101,7 @@ impl Engine {
 
     /// Adds up to `length` guesses to the rows of an answer, as far as they can be and there is room for them.
     fn add_draft(&mut self, length: usize, tokens: &mut Vec<u32>, rows: &mut BatchSequence) {
-        let spec = self.runner.model().spec();
+        let spec = self.runner.spec();
         let Some(sequence) = self.sequences.get_mut(rows.owner) else {
             return;
         };
@@ -171,9 +171,9 @@ impl Engine {
                 drafting.counts.add(counts);
             }
         }
-        let profile = self.runner.profile();
+        let profile = self.watch.profile.as_deref();
         let room = &mut drafts.room;
-        timed(profile.as_deref(), Operation::Draft, || {
+        timed(profile, Operation::Draft, || {
             follow(sequence, room);
         });
     }

@@ -12,43 +12,33 @@ mod leave;
 mod memory;
 mod model_guesses;
 mod sequences;
+mod setup;
 mod step;
+mod watch;
 
 use std::io::{Read, Seek};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ruvllm_kernels::ThreadPool;
+
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::events::EventQueue;
-use crate::ids::{SequenceId, TokenId};
-use crate::kv::{KvPool, KvWanted};
-use crate::memory::{PagePoolConfig, Watermarks, page_bytes_for};
-use crate::model::{Model, Runner};
+use crate::ids::SequenceId;
+use crate::kv::KvPool;
+use crate::model::Runner;
+use crate::prefix::PrefixStats;
 use crate::prefix::file::{Loaded, Snapshot};
-use crate::prefix::{PrefixLimits, PrefixStats};
-use crate::profile::ProfileReport;
+use crate::profile::{Profile, ProfileReport};
 use crate::sequence::Ground;
-use crate::text::Vocabulary;
+
+pub use setup::EngineConfig;
 
 use drafts::Drafts;
 use memory::Memory;
 use sequences::Sequences;
-
-/// How an engine is set up.
-#[derive(Debug, Clone, Copy)]
-pub struct EngineConfig {
-    /// Longest sequence, prompt and answer.
-    pub max_context: usize,
-    /// Bytes of the key-value pool.
-    pub kv_bytes: usize,
-    /// How the pool stores numbers.
-    pub kv: KvWanted,
-    /// What of the pool prefixes that nobody uses may hold.
-    pub prefix: PrefixLimits,
-    /// When they have to go.
-    pub watermarks: Watermarks,
-}
+use watch::Watch;
 
 /// Who takes part in the next steps.
 #[derive(Debug, Clone, Default)]
@@ -133,7 +123,9 @@ pub struct SequenceStatus {
 /// themselves.
 #[derive(Debug)]
 pub struct Engine {
-    runner: Runner,
+    runner: Box<dyn Runner>,
+    /// What choices are made with.
+    threads: Arc<ThreadPool>,
     memory: Memory,
     sequences: Sequences,
     controls: Controls,
@@ -141,45 +133,10 @@ pub struct Engine {
     ground: Ground,
     /// What is guessed of answers; `None` where nothing is.
     drafts: Option<Drafts>,
+    watch: Watch,
 }
 
 impl Engine {
-    /// An engine without sequences.
-    pub fn new(
-        model: Arc<Model>,
-        vocabulary: Option<Arc<Vocabulary>>,
-        end_tokens: Vec<TokenId>,
-        config: EngineConfig,
-    ) -> Result<Self> {
-        let limit = model.spec().max_context;
-        if config.max_context == 0 || config.max_context > limit {
-            return Err(Error::Config(format!(
-                "max_context = {}; this model allows 1 to {limit}",
-                config.max_context
-            )));
-        }
-        let pages = PagePoolConfig {
-            budget_bytes: config.kv_bytes,
-            page_bytes: page_bytes_for(config.kv_bytes),
-            watermarks: config.watermarks,
-        };
-        let kv = KvPool::new(model.kv_groups(config.kv)?, pages)?;
-        let ground = Ground {
-            vocabulary,
-            end_tokens: end_tokens.into(),
-            kernels: model.shared_kernels(),
-            max_context: config.max_context,
-        };
-        Ok(Self {
-            runner: Runner::new(model),
-            memory: Memory::new(kv, config.prefix),
-            sequences: Sequences::default(),
-            controls: Controls::default(),
-            ground,
-            drafts: None,
-        })
-    }
-
     /// What other threads may do.
     pub fn controls(&self) -> Controls {
         self.controls.clone()
@@ -188,7 +145,7 @@ impl Engine {
     /// Runs the plan until someone has to decide.
     pub fn advance(&mut self, plan: &Plan) -> Result<Pause> {
         for _ in 0..plan.max_steps {
-            self.memory.make_room_for_others();
+            self.memory.make_room_for_others(self.runner.blocks());
             if self.end_cancelled() {
                 return Ok(Pause::Finished);
             }
@@ -208,7 +165,7 @@ impl Engine {
 
     /// Forgets prefixes until others of the budget have so many bytes, as far as there are any.
     pub fn make_room(&mut self, bytes: usize) {
-        self.memory.give_back(bytes);
+        self.memory.give_back(bytes, self.runner.blocks());
     }
 
     /// Every sequence, by age.
@@ -231,28 +188,28 @@ impl Engine {
         let Some(sequence) = self.sequences.get_mut(id) else {
             return Err(Error::NotFound(format!("sequence {} is not in", id.0)));
         };
-        self.memory.set_aside(sequence, swap);
+        self.memory.set_aside(sequence, swap, self.runner.blocks());
         Ok(())
     }
 
     /// Steps that were run to their end, since the beginning.
     pub fn steps(&self) -> u64 {
-        self.runner.steps()
+        self.watch.steps
     }
 
     /// Tokens that were computed in all of them.
     pub fn rows(&self) -> u64 {
-        self.runner.rows()
+        self.watch.rows
     }
 
     /// Times the steps from here on, by operation; what was recorded before is dropped.
     pub fn start_profile(&mut self, clock: Arc<dyn Clock>) {
-        self.runner.start_profile(clock);
+        self.watch.profile = Some(Arc::new(Profile::new(clock)));
     }
 
     /// Ends that and gives what was recorded; `None` where nothing was.
     pub fn take_profile(&mut self) -> Option<ProfileReport> {
-        self.runner.take_profile()
+        self.watch.profile.take().map(|profile| profile.report())
     }
 }
 
@@ -270,7 +227,7 @@ impl Engine {
     /// Gives the pages back that no block stands on. Until then they stay committed: the next request
     /// would only make the system find them anew.
     pub fn trim(&mut self) {
-        self.memory.kv.trim();
+        self.memory.kv.trim(self.runner.blocks());
         if let Some(model) = self
             .drafts
             .as_mut()
@@ -290,7 +247,7 @@ impl Engine {
         if let Some(drafts) = &mut self.drafts {
             drafts.forget();
         }
-        self.memory.clear_prefixes();
+        self.memory.clear_prefixes(self.runner.blocks());
     }
 
     /// All prefixes as they are now, to be written; `model` names what they belong to.
@@ -299,14 +256,15 @@ impl Engine {
     }
 
     /// The next bytes, about `limit` of them, of the file that keeps a snapshot; none at its end.
-    pub fn next_piece(&self, snapshot: &mut Snapshot, limit: usize) -> Vec<u8> {
-        snapshot.next_piece(&self.memory.kv, limit)
+    pub fn next_piece(&mut self, snapshot: &mut Snapshot, limit: usize) -> Vec<u8> {
+        snapshot.next_piece(&self.memory.kv, self.runner.blocks(), limit)
     }
 
     /// Reads prefixes that were written before, as far as there is room.
     pub fn load_prefixes<F: Read + Seek>(&mut self, model: &str, file: &mut F) -> Result<Loaded> {
         let most = self.ground.max_context;
-        self.memory.load_prefixes(model, most, file)
+        let blocks = self.runner.blocks();
+        self.memory.load_prefixes(model, most, file, blocks)
     }
 
     /// What must hold between steps; a text that says what does not.

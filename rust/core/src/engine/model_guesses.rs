@@ -38,10 +38,7 @@ impl Engine {
                     .to_owned(),
             ));
         };
-        let sizes = (
-            self.runner.model().spec().vocab_size,
-            model.spec().vocab_size,
-        );
+        let sizes = (self.runner.spec().vocab_size, model.spec().vocab_size);
         check_vocabularies(self.ground.vocabulary.as_deref(), vocabulary, sizes)?;
         drafts.model = Some(DraftModel::new(model, kv_bytes)?);
         Ok(())
@@ -49,7 +46,7 @@ impl Engine {
 
     /// Lets the draft model guess for the answers of a batch.
     pub(super) fn guess_by_model(&mut self, batch: &Batch) -> Result<()> {
-        let vocab_size = self.runner.model().spec().vocab_size;
+        let vocab_size = self.runner.spec().vocab_size;
         let Some(drafts) = &mut self.drafts else {
             return Ok(());
         };
@@ -205,7 +202,7 @@ impl Guessing<'_> {
         let clock = Arc::clone(&self.drafts.settings.clock);
         let taken = self
             .model
-            .take_in(&[part], Wanted::Nothing, &*clock, &mut |_, _| {})?;
+            .take_in(&[part], Wanted::Nothing, &*clock, &mut |_| {})?;
         let taken_in = answers.iter_mut().filter(|answer| answer.id == id);
         taken_in.for_each(|answer| answer.known += taken);
         Ok(())
@@ -297,26 +294,27 @@ impl Guessing<'_> {
             .filter_map(|answer| self.part_of(answer))
             .collect();
         let (sequences, vocab_size) = (&mut *self.sequences, self.vocab_size);
+        let threads = Arc::clone(self.model.threads());
         let clock = Arc::clone(&self.drafts.settings.clock);
-        let taken =
-            self.model
-                .take_in(&parts, Wanted::Last, &*clock, &mut |compute, outputs| {
-                    let parts = sequences.beside(outputs);
-                    compute.pool.for_each(parts, 1, |(sequence, output)| {
-                        let known = sequence.tokens.len();
-                        if let Work::Generate(generation) = &mut sequence.work {
-                            let values = output.values;
-                            if values.len() >= vocab_size {
-                                generation.guess_of_model(known, ahead, &mut values[..vocab_size]);
-                            } else {
-                                // What the draft model has no token for it cannot guess.
-                                let mut all = values.to_vec();
-                                all.resize(vocab_size, f32::NEG_INFINITY);
-                                generation.guess_of_model(known, ahead, &mut all);
-                            }
+        let taken = self
+            .model
+            .take_in(&parts, Wanted::Last, &*clock, &mut |outputs| {
+                let parts = sequences.beside(outputs);
+                threads.for_each(parts, 1, |(sequence, output)| {
+                    let known = sequence.tokens.len();
+                    if let Work::Generate(generation) = &mut sequence.work {
+                        let values = output.values;
+                        if values.len() >= vocab_size {
+                            generation.guess_of_model(known, ahead, &mut values[..vocab_size]);
+                        } else {
+                            // What the draft model has no token for it cannot guess.
+                            let mut all = values.to_vec();
+                            all.resize(vocab_size, f32::NEG_INFINITY);
+                            generation.guess_of_model(known, ahead, &mut all);
                         }
-                    });
-                })?;
+                    }
+                });
+            })?;
         answers.retain_mut(|answer| {
             let answering = self.sequences.get(answer.id).and_then(drafting_of);
             let Some((generation, drafting)) = answering else {

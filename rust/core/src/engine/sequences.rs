@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::ids::SequenceId;
-use crate::kv::BLOCK_TOKENS;
+use crate::kv::{BLOCK_TOKENS, BlockStore};
 use crate::model::Output;
 use crate::prefix::radix_tree::common_length;
 use crate::sequence::Sequence;
@@ -12,6 +12,9 @@ use super::memory::Memory;
 
 /// Tokens in common for which it is worth to wait for another sequence's prompt.
 const WORTH_WAITING_TOKENS: usize = BLOCK_TOKENS;
+
+/// The memory that sequences share, and the bytes of its blocks.
+pub(super) type Room<'a> = (&'a mut Memory, &'a mut dyn BlockStore);
 
 /// Sequences by their ids.
 #[derive(Debug, Default)]
@@ -71,15 +74,15 @@ impl Sequences {
     }
 
     /// Looks for what is computed already of a sequence that has no blocks, or is about to be.
-    pub(super) fn find_prefix(&mut self, id: SequenceId, memory: &mut Memory) {
-        self.find_or_follow(id, memory, |_, _| true);
+    pub(super) fn find_prefix(&mut self, id: SequenceId, room: Room<'_>) {
+        self.find_or_follow(id, room, |_, _| true);
     }
 
     /// The same, where it may be followed who has something in common of that length.
     fn find_or_follow(
         &mut self,
         id: SequenceId,
-        memory: &mut Memory,
+        (memory, blocks): Room<'_>,
         may_follow: impl Fn(&Sequence, usize) -> bool,
     ) {
         let Some(sequence) = self.by_id.get_mut(&id) else {
@@ -92,7 +95,7 @@ impl Sequences {
         if let Some(sequence) = self.by_id.get_mut(&id) {
             sequence.follows = leader;
             if leader.is_none() {
-                memory.find(sequence);
+                memory.find(sequence, blocks);
             }
         }
     }
@@ -130,7 +133,7 @@ impl Sequences {
     pub(super) fn is_waiting(
         &mut self,
         id: SequenceId,
-        memory: &mut Memory,
+        (memory, blocks): Room<'_>,
         is_planned: impl Fn(SequenceId) -> bool,
     ) -> bool {
         let follows = self.by_id.get(&id).and_then(|sequence| sequence.follows);
@@ -153,7 +156,7 @@ impl Sequences {
             memory.keep_on_the_way(other);
         }
         // Whoever has computed what both have in common has nothing more to give, even where not all of that is found.
-        self.find_or_follow(id, memory, |leader, common| {
+        self.find_or_follow(id, (memory, blocks), |leader, common| {
             is_planned(leader.id) && leader.computed < common
         });
         self.by_id

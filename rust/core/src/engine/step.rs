@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::events::{Event, FinishReason};
 use crate::ids::SequenceId;
 use crate::kv::rows_for;
-use crate::profile::Operation;
+use crate::profile::{Operation, timed};
 use crate::sequence::{Sequence, Work};
 use crate::speculation::MOST_TAKEN;
 
@@ -25,13 +25,13 @@ enum Added {
 impl Engine {
     /// Runs one step; `Some` when someone has to decide.
     pub(super) fn step(&mut self, plan: &Plan) -> Result<Option<Pause>> {
-        let Some(profile) = self.runner.profile() else {
+        let Some(profile) = self.watch.profile.clone() else {
             return self.run_step(plan);
         };
-        let before = self.runner.rows();
+        let before = self.watch.rows;
         profile.begin_step();
         let outcome = self.run_step(plan);
-        profile.end_step((self.runner.rows() - before) as usize);
+        profile.end_step((self.watch.rows - before) as usize);
         outcome
     }
 
@@ -50,16 +50,7 @@ impl Engine {
             None
         };
         let rows = batch.tokens.len();
-        let sequences = &mut self.sequences;
-        self.runner
-            .run(&mut self.memory.kv, &mut batch, &mut |compute, outputs| {
-                let parts = sequences.beside(outputs);
-                compute.timed(Operation::Sampling, || {
-                    compute.pool.for_each(parts, 1, |(sequence, output)| {
-                        sequence.take(output);
-                    });
-                });
-            })?;
+        self.compute(&mut batch)?;
         if let Some(began) = began
             && rows == batch.tokens.len()
         {
@@ -82,6 +73,20 @@ impl Engine {
             (false, true) => Some(Pause::Blocks),
             (false, false) => None,
         })
+    }
+
+    /// Runs a batch; each sequence takes in what came of its rows.
+    fn compute(&mut self, batch: &mut Batch) -> Result<()> {
+        let (sequences, threads) = (&mut self.sequences, &self.threads);
+        let profile = self.watch.profile.as_deref();
+        self.runner.run(batch, profile, &mut |outputs| {
+            let parts = sequences.beside(outputs);
+            timed(profile, Operation::Sampling, || {
+                threads.for_each(parts, 1, |(sequence, output)| sequence.take(output));
+            });
+        })?;
+        self.watch.note(batch.tokens.len());
+        Ok(())
     }
 
     /// A batch of the plan's rows; also whether a sequence had to stay out for want of blocks.
@@ -114,23 +119,24 @@ impl Engine {
             return Ok(Added::Waits);
         };
         let was_aside = sequence.paused.is_some();
-        if !memory.take_up(sequence) {
+        if !memory.take_up(sequence, self.runner.blocks()) {
             return Ok(Added::Short);
         }
         // Long-context frequencies change once a sequence outgrows the trained context; then what was
         // computed under the old ones is computed anew, as transformers does.
-        let spec = self.runner.model().spec();
-        let regimes = spec.rope_regimes(sequence.tokens.len());
+        let regimes = self.runner.spec().rope_regimes(sequence.tokens.len());
         let is_outgrown = regimes != sequence.namespace.rotary;
         if is_outgrown {
             memory.release(sequence);
             sequence.namespace.rotary = regimes;
         }
         if is_outgrown || was_aside && sequence.computed == 0 {
-            self.sequences.find_prefix(id, memory);
+            self.sequences
+                .find_prefix(id, (memory, self.runner.blocks()));
         }
         let is_planned = |id| plan.rows.iter().any(|row| row.sequence == id);
-        if self.sequences.is_waiting(id, memory, is_planned) {
+        let room = (&mut *memory, self.runner.blocks());
+        if self.sequences.is_waiting(id, room, is_planned) {
             return Ok(Added::Waits);
         }
         let Some(sequence) = self.sequences.get_mut(id) else {

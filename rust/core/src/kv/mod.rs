@@ -4,6 +4,7 @@ mod block;
 mod groups;
 mod pool;
 mod scheme;
+mod store;
 mod table;
 
 pub use block::{BlockRef, CachedBlock, KvBlock};
@@ -11,6 +12,7 @@ pub use groups::{KvGroups, LayerTier, NEAR_THE_END};
 pub use pool::{KvPool, Shortage};
 pub use ruvllm_kernels::BLOCK_TOKENS;
 pub use scheme::{KvScheme, KvTail, KvWanted};
+pub use store::{BlockStore, HostBlocks};
 pub use table::BlockTable;
 
 /// Rows of blocks that so many tokens need.

@@ -1,15 +1,15 @@
 //! The key-value pool: blocks of sixteen tokens on pages of the budget.
 //!
-//! The numbers are one reserved storage. Its pages are leased from the budget when the first of their
-//! blocks is taken, and go back to the system when the last is freed. What a block looks like inside
-//! is `ruvllm_kernels::KvLayout`.
+//! It knows which are taken, by whom, and on which pages they are: those are leased from the budget when the first of
+//! their blocks is taken, and go back to the system when the last is freed. The bytes are in a [`BlockStore`].
 
 use std::sync::Arc;
 
-use ruvllm_kernels::{BLOCK_TOKENS, KvStorage, KvTarget, KvView};
+use ruvllm_kernels::BLOCK_TOKENS;
 
 use super::block::{BlockRef, Ledger};
-use super::groups::{KvGroups, LayerTier};
+use super::groups::KvGroups;
+use super::store::BlockStore;
 use crate::error::{Error, Result};
 use crate::memory::{Kind, Lease, PagePool, PagePoolConfig, Tenant};
 
@@ -18,7 +18,6 @@ use crate::memory::{Kind, Lease, PagePool, PagePoolConfig, Tenant};
 pub struct KvPool {
     block_bytes: usize,
     groups: Arc<KvGroups>,
-    storage: KvStorage,
     ledger: Arc<Ledger>,
     total: usize,
     pages: Arc<PagePool>,
@@ -48,18 +47,12 @@ impl KvPool {
                 "kv_cache_bytes = {bytes} makes {blocks} blocks; a block of {BLOCK_TOKENS} tokens needs {block_bytes} bytes"
             )));
         };
-        let storage = KvStorage::zeroed(groups.layout(0), blocks).map_err(|error| {
-            Error::OutOfMemory(format!(
-                "the key-value pool of {blocks} blocks, {block_bytes} bytes each, cannot be reserved: {error}"
-            ))
-        })?;
         let pages = PagePool::new(config)?;
         let mut leases = Vec::new();
         leases.resize_with(pages.stats().total_pages, || None);
         Ok(Self {
             block_bytes,
             groups: Arc::new(groups),
-            storage,
             ledger: Arc::new(Ledger::new(count, block_bytes, config.page_bytes)),
             total: blocks,
             pages,
@@ -136,44 +129,12 @@ impl KvPool {
     }
 
     /// Gives the pages back whose blocks were all freed.
-    pub fn trim(&mut self) {
+    pub fn trim(&mut self, blocks: &mut dyn BlockStore) {
         let page_bytes = self.pages.config().page_bytes;
         for page in self.ledger.take_emptied() {
             if self.leases[page].take().is_some() {
-                self.storage
-                    .release(page * page_bytes..(page + 1) * page_bytes);
+                blocks.release(page * page_bytes..(page + 1) * page_bytes);
             }
-        }
-    }
-
-    /// Copies a whole block into another one.
-    pub fn copy(&mut self, from: &BlockRef, to: &BlockRef) {
-        self.storage
-            .copy_block(from.id().0 as usize, to.id().0 as usize);
-    }
-
-    /// The bytes of a block.
-    pub fn bytes(&self, block: &BlockRef) -> &[u8] {
-        self.storage.block(block.id().0 as usize)
-    }
-
-    /// The bytes of a block, to write; only its taker may, before anyone else holds it.
-    pub fn bytes_mut(&mut self, block: &BlockRef) -> &mut [u8] {
-        self.storage.block_mut(block.id().0 as usize)
-    }
-
-    /// The pool as attention reads blocks of a group.
-    pub fn view(&self, group: usize) -> KvView<'_> {
-        self.storage.view_as(self.groups.layout(group))
-    }
-
-    /// One layer of the blocks of its group, to write.
-    pub fn target(&mut self, tier: LayerTier) -> KvTarget<'_> {
-        let layout = self.groups.layout(tier.group);
-        KvTarget {
-            layout,
-            data: self.storage.data_mut_as(layout),
-            layer: tier.layer,
         }
     }
 }
@@ -183,7 +144,7 @@ mod tests {
     use ruvllm_kernels::{KvFormat, KvLayout};
 
     use super::*;
-    use crate::kv::{BlockTable, CachedBlock};
+    use crate::kv::{BlockTable, CachedBlock, HostBlocks};
     use crate::memory::{PAGE_BYTES, Watermarks};
 
     const LAYOUT: KvLayout = KvLayout::new(2, (1, 4), KvFormat::I16);
@@ -214,14 +175,15 @@ mod tests {
     fn pages_are_leased_with_their_first_block_and_returned_with_their_last() {
         // Three pages of two and a half blocks: block 2 stands on two of them.
         let mut pool = pool(7, LAYOUT.block_bytes() * 5 / 2);
+        let mut bytes = HostBlocks::of(&pool).unwrap();
         let kv_pages = |pool: &KvPool| pool.pages().stats().used_pages[0];
         let mut blocks: Vec<_> = (0..3).map(|_| pool.take(None).unwrap()).collect();
         assert_eq!(kv_pages(&pool), 2);
         drop(blocks.pop());
-        pool.trim();
+        pool.trim(&mut bytes);
         assert_eq!(kv_pages(&pool), 1);
         drop(blocks);
-        pool.trim();
+        pool.trim(&mut bytes);
         assert_eq!(kv_pages(&pool), 0);
     }
 
@@ -242,14 +204,15 @@ mod tests {
     #[test]
     fn a_page_that_is_used_again_before_it_is_returned_stays() {
         let mut pool = pool(4, LAYOUT.block_bytes() * 2);
+        let mut bytes = HostBlocks::of(&pool).unwrap();
         drop(pool.take(None).unwrap());
         let again = pool.take(None).unwrap();
-        pool.bytes_mut(&again).fill(7);
-        pool.trim();
+        bytes.bytes_mut(again.id()).fill(7);
+        pool.trim(&mut bytes);
         assert_eq!(pool.pages().stats().used_pages[0], 1);
-        assert!(pool.bytes(&again).iter().all(|byte| *byte == 7));
+        assert!(bytes.bytes(again.id()).iter().all(|byte| *byte == 7));
         drop(again);
-        pool.trim();
+        pool.trim(&mut bytes);
         assert_eq!(pool.pages().stats().used_pages[0], 0);
     }
 
@@ -310,15 +273,6 @@ mod tests {
         assert_eq!(pool.free_blocks(), 2);
         drop(held);
         assert!(pool.take(Some(&tenant)).is_ok());
-    }
-
-    #[test]
-    fn a_copy_has_the_same_bytes() {
-        let mut pool = pool(2, PAGE_BYTES);
-        let (from, to) = (pool.take(None).unwrap(), pool.take(None).unwrap());
-        pool.bytes_mut(&from).fill(7);
-        pool.copy(&from, &to);
-        assert!(pool.bytes(&to).iter().all(|byte| *byte == 7));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::batch::Batch;
 use crate::error::{Error, Result};
-use crate::kv::KvPool;
+use crate::kv::HostBlocks;
 use crate::profile::Operation;
 
 use super::common_key::{BlockTurns, CommonKeys};
@@ -33,7 +33,7 @@ pub(super) struct Decoder<'a> {
     pub(super) squares: Option<&'a InputSquares>,
 }
 
-type Half = for<'a> fn(&LayerCall<'a>, &mut KvPool, &mut [f32], &mut LayerBuffers);
+type Half = for<'a> fn(&LayerCall<'a>, &mut HostBlocks, &mut [f32], &mut LayerBuffers);
 
 /// What a layer does, in order. Between two of these a batch may lose rows.
 const HALVES: [Half; 2] = [
@@ -47,7 +47,7 @@ impl Decoder<'_> {
     /// anything by it; where nobody is left, it ends early.
     pub(super) fn forward(
         self,
-        kv: &mut KvPool,
+        kv: &mut HostBlocks,
         batch: &mut Batch,
         work: &mut Workspace,
     ) -> Result<()> {

@@ -10,6 +10,7 @@ use ruvllm_kernels::BLOCK_TOKENS;
 
 use super::Model;
 use super::input_squares::InputSquares;
+use super::model_runner::ModelRunner;
 use super::runner::Runner;
 use super::spec::{AttentionInput, FeedForwardInput, ModelSpec};
 use crate::batch::{Batch, BatchSequence, Wanted};
@@ -38,7 +39,7 @@ pub fn importance(
     let groups = model.kv_groups(KvWanted::default())?;
     let blocks = chunk.div_ceil(BLOCK_TOKENS);
     let budget_bytes = blocks * groups.row_bytes();
-    let mut kv = KvPool::new(
+    let kv = KvPool::new(
         groups,
         PagePoolConfig {
             budget_bytes,
@@ -49,13 +50,13 @@ pub fn importance(
     let groups = kv.groups().count() as u32;
     let blocks_of = |group| (0..blocks as u32).map(|row| row * groups + group).collect();
     let tables = Arc::new((0..groups).map(blocks_of).collect());
-    let mut runner = Runner::new(Arc::clone(model));
+    let mut runner = ModelRunner::new(Arc::clone(model), &kv)?;
     runner.watch_inputs();
     let total = (tokens.len() / chunk * chunk) as u64;
     for (index, some) in tokens.chunks_exact(chunk).enumerate() {
         let mut batch = Batch::default();
         batch.push(some, sequence(chunk, Arc::clone(&tables)));
-        runner.run(&mut kv, &mut batch, &mut |_, _| {})?;
+        runner.run(&mut batch, None, &mut |_| {})?;
         progress(((index + 1) * chunk) as u64, total)?;
     }
     let mut named = Vec::new();

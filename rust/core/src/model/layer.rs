@@ -8,7 +8,7 @@ use ruvllm_kernels::{
 };
 
 use crate::batch::{Batch, KeptRows};
-use crate::kv::{KvPool, LayerTier};
+use crate::kv::{HostBlocks, LayerTier};
 use crate::lora::Site;
 use crate::profile::Operation;
 
@@ -99,7 +99,7 @@ impl LayerCall<'_> {
     /// `residual += output(attention(norm(residual)))`
     pub(crate) fn attention_half(
         &self,
-        kv: &mut KvPool,
+        kv: &mut HostBlocks,
         residual: &mut [f32],
         buffers: &mut LayerBuffers,
     ) {
@@ -274,7 +274,7 @@ impl LayerCall<'_> {
     }
 
     /// Writes the keys and values of the batch to their blocks in all tiers.
-    fn store(&self, tiers: &[(LayerTier, TierRows<'_>)], kv: &mut KvPool, projected: &[f32]) {
+    fn store(&self, tiers: &[(LayerTier, TierRows<'_>)], kv: &mut HostBlocks, projected: &[f32]) {
         let (query_width, key_width) = (self.query_width(), self.key_width());
         let projected = KvRows {
             keys: &projected[query_width..],
@@ -287,7 +287,12 @@ impl LayerCall<'_> {
     }
 
     /// The attention of every row, from the projection into `attended`.
-    fn attend(&self, tiers: &[(LayerTier, TierRows<'_>)], kv: &KvPool, buffers: &mut LayerBuffers) {
+    fn attend(
+        &self,
+        tiers: &[(LayerTier, TierRows<'_>)],
+        kv: &HostBlocks,
+        buffers: &mut LayerBuffers,
+    ) {
         let query_width = self.query_width();
         let attended = &mut buffers.attended;
         attended.resize(self.batch.tokens.len() * query_width, 0.0);

@@ -1,27 +1,15 @@
 //! From the rows that somebody wants to what is said of them: norm, head, cap, in this one place.
 
 use crate::batch::{Batch, BatchSequence, OwnedRows, Wanted};
-use crate::ids::SequenceId;
 use crate::profile::Operation;
 
-use super::compute::Compute;
 use super::decoder::Decoder;
 use super::linear::InputBuffers;
 use super::norm::Norm;
+use super::runner::{Output, Taking};
 
 /// Rows whose logits are computed together, at most: the head is read once for all of them.
 const LOGIT_ROWS: usize = 32;
-
-/// What was wanted of some rows of a sequence, each row behind the one before.
-#[derive(Debug)]
-pub(crate) struct Output<'a> {
-    pub(crate) owner: SequenceId,
-    /// Logits or last hidden states, `[rows, width]`.
-    pub(crate) values: &'a mut [f32],
-    pub(crate) width: usize,
-    /// Beside logits the last hidden states, as they were before any head adapter; empty where nobody keeps them.
-    pub(crate) states: &'a [f32],
-}
 
 /// Buffers between the layers and the outputs, kept between steps.
 #[derive(Debug, Default)]
@@ -35,9 +23,6 @@ pub(super) struct OutputBuffers {
     input: InputBuffers,
     logits: Vec<f32>,
 }
-
-/// Who takes outputs in, as they come.
-pub(crate) type Taking<'a> = dyn FnMut(Compute<'_>, Vec<Output<'_>>) + 'a;
 
 impl Decoder<'_> {
     /// Hands over what a batch that went through the layers is computed for: of each sequence its wanted
@@ -62,7 +47,7 @@ impl Decoder<'_> {
                 width,
                 states: &[],
             };
-            take(self.compute, vec![output]);
+            take(vec![output]);
         }
         for group in batch.logit_rows(LOGIT_ROWS) {
             let width = self.spec.hidden_size;
@@ -75,7 +60,7 @@ impl Decoder<'_> {
                 .apply(self.compute, &buffers.gathered, &mut buffers.hidden);
             self.adapt(batch, &group, buffers);
             self.logits(buffers);
-            take(self.compute, self.shares(batch, &group, buffers));
+            take(self.shares(batch, &group, buffers));
         }
     }
 

@@ -1,120 +1,46 @@
-//! A model at work: batches in, keys and values into the pool, what is wanted of the rows out. Nothing that
-//! uses it knows of layers, and it knows of no request: what computes elsewhere would take its place.
+//! What computes for an engine: batches in, what is wanted of their rows out. An engine knows nothing else of it, and it
+//! knows of no request.
+//!
+//! A model on the processor is one ([`super::ModelRunner`]), a tape of what one said another (`replay::Replayer`).
 
-use std::sync::Arc;
+use std::fmt;
 
 use crate::batch::Batch;
-use crate::clock::Clock;
 use crate::error::Result;
-use crate::kv::KvPool;
-use crate::profile::{Profile, ProfileReport};
+use crate::ids::SequenceId;
+use crate::kv::BlockStore;
+use crate::profile::Profile;
 
-use super::Model;
-use super::compute::Compute;
-use super::decoder::{Decoder, Workspace};
-use super::input_squares::InputSquares;
-use super::outputs::{OutputBuffers, Taking};
+use super::spec::ModelSpec;
 
-/// A model with the memory that it works in.
-#[derive(Debug)]
-pub(crate) struct Runner {
-    model: Arc<Model>,
-    work: Workspace,
-    outputs: OutputBuffers,
-    profile: Option<Arc<Profile>>,
-    squares: Option<InputSquares>,
-    steps: u64,
-    rows: u64,
-}
+/// A model at work, with the bytes of the blocks that its keys and values are in.
+pub(crate) trait Runner: fmt::Debug + Send {
+    /// What an engine has to know of the model: how many tokens there are, how long a context may be.
+    fn spec(&self) -> &ModelSpec;
 
-impl Runner {
-    pub(crate) fn new(model: Arc<Model>) -> Self {
-        Self {
-            model,
-            work: Workspace::default(),
-            outputs: OutputBuffers::default(),
-            profile: None,
-            squares: None,
-            steps: 0,
-            rows: 0,
-        }
-    }
-
-    pub(crate) fn model(&self) -> &Model {
-        &self.model
-    }
+    /// The bytes of its blocks.
+    fn blocks(&mut self) -> &mut dyn BlockStore;
 
     /// Runs a batch to its end and hands over what is wanted of its rows. The batch loses those who cancel
     /// meanwhile; where it is empty afterwards, nothing was computed.
-    pub(crate) fn run(
+    fn run(
         &mut self,
-        kv: &mut KvPool,
         batch: &mut Batch,
+        profile: Option<&Profile>,
         take: &mut Taking<'_>,
-    ) -> Result<()> {
-        let Model {
-            header,
-            weights,
-            kernels,
-            pool,
-            precision,
-            ..
-        } = &*self.model;
-        // One arithmetic from the first layer to the head, whatever is exchanged meanwhile.
-        let for_step = kernels.for_step();
-        let decoder = Decoder {
-            spec: &header.spec,
-            weights,
-            compute: Compute {
-                kernels: for_step.as_deref().unwrap_or(&**kernels),
-                pool,
-                precision: *precision,
-                profile: self.profile.as_deref(),
-            },
-            squares: self.squares.as_ref(),
-        };
-        decoder.forward(kv, batch, &mut self.work)?;
-        if batch.is_empty() {
-            return Ok(());
-        }
-        decoder.outputs(batch, &self.work.residual, &mut self.outputs, take);
-        self.steps += 1;
-        self.rows += batch.tokens.len() as u64;
-        Ok(())
-    }
-
-    /// Adds up the squares of what goes into each map from here on.
-    pub(super) fn watch_inputs(&mut self) {
-        self.squares = Some(InputSquares::of(&self.model.header.spec));
-    }
-
-    /// What was added up.
-    pub(super) fn take_inputs(&mut self) -> Option<InputSquares> {
-        self.squares.take()
-    }
-
-    /// Batches that were run to their end.
-    pub(crate) fn steps(&self) -> u64 {
-        self.steps
-    }
-
-    /// The rows of all of them.
-    pub(crate) fn rows(&self) -> u64 {
-        self.rows
-    }
-
-    /// Times what is run from here on; what was recorded before is dropped.
-    pub(crate) fn start_profile(&mut self, clock: Arc<dyn Clock>) {
-        self.profile = Some(Arc::new(Profile::new(clock)));
-    }
-
-    /// What is being recorded.
-    pub(crate) fn profile(&self) -> Option<Arc<Profile>> {
-        self.profile.clone()
-    }
-
-    /// Ends that and gives what was recorded.
-    pub(crate) fn take_profile(&mut self) -> Option<ProfileReport> {
-        self.profile.take().map(|profile| profile.report())
-    }
+    ) -> Result<()>;
 }
+
+/// What was wanted of some rows of a sequence, each row behind the one before.
+#[derive(Debug)]
+pub(crate) struct Output<'a> {
+    pub(crate) owner: SequenceId,
+    /// Logits or last hidden states, `[rows, width]`.
+    pub(crate) values: &'a mut [f32],
+    pub(crate) width: usize,
+    /// Beside logits the last hidden states, as they were before any head adapter; empty where nobody keeps them.
+    pub(crate) states: &'a [f32],
+}
+
+/// Who takes outputs in, as they come.
+pub(crate) type Taking<'a> = dyn FnMut(Vec<Output<'_>>) + 'a;

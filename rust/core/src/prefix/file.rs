@@ -25,7 +25,7 @@ use super::cache::PrefixCache;
 use super::edge::EdgeBlocks;
 use super::radix_tree::NodeId;
 use crate::error::Result;
-use crate::kv::{BLOCK_TOKENS, BlockRef, KvPool};
+use crate::kv::{BLOCK_TOKENS, BlockRef, BlockStore, KvPool};
 
 /// What a file held, and how much of it found room.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl PrefixCache {
     /// file that is damaged, belongs to another model, or has prefixes of more than `max_tokens`.
     pub fn load<F: Read + Seek>(
         &mut self,
-        pool: &mut KvPool,
+        (pool, blocks): (&mut KvPool, &mut dyn BlockStore),
         model: &str,
         max_tokens: usize,
         file: &mut F,
@@ -56,6 +56,8 @@ impl PrefixCache {
         let contents = read_contents(file, length, (pool, model), bounds)?;
         let mut reading = Reading {
             file,
+            store: blocks,
+            bytes: vec![0; pool.block_bytes()],
             first_block: contents.first_block,
             position: None,
             blocks: BTreeMap::new(),
@@ -124,6 +126,9 @@ impl PrefixCache {
 /// Blocks of a file that are in the pool already.
 struct Reading<'a, F> {
     file: &'a mut F,
+    store: &'a mut dyn BlockStore,
+    /// Of one block, on their way.
+    bytes: Vec<u8>,
     /// Where their bytes begin.
     first_block: u64,
     /// Where the file stands, once that is known: what is read in order needs no seeking.
@@ -158,20 +163,22 @@ impl<F: Read + Seek> Reading<'_, F> {
             let Ok(block) = pool.take(None) else {
                 return Ok(None);
             };
-            self.read(*index, pool.bytes_mut(&block))?;
+            self.read(*index)?;
+            self.store.write(block.id(), &self.bytes);
             self.blocks.insert(*index, BlockRef::clone(&block));
             blocks.push(Some(block));
         }
         Ok(Some(blocks))
     }
 
-    fn read(&mut self, index: u32, block: &mut [u8]) -> Result<()> {
-        let bytes = block.len() as u64;
+    /// Brings the bytes of a block.
+    fn read(&mut self, index: u32) -> Result<()> {
+        let bytes = self.bytes.len() as u64;
         let place = self.first_block + u64::from(index) * bytes;
         if self.position != Some(place) {
             self.file.seek(SeekFrom::Start(place)).map_err(io)?;
         }
-        self.file.read_exact(block).map_err(io)?;
+        self.file.read_exact(&mut self.bytes).map_err(io)?;
         self.position = Some(place + bytes);
         Ok(())
     }

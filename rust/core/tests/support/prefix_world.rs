@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use ruvllm_core::ids::TokenId;
-use ruvllm_core::kv::{BLOCK_TOKENS, BlockRef, KvGroups, KvPool, KvScheme, rows_for};
+use ruvllm_core::kv::{
+    BLOCK_TOKENS, BlockRef, BlockStore, HostBlocks, KvGroups, KvPool, KvScheme, rows_for,
+};
 use ruvllm_core::memory::{PagePoolConfig, Watermarks};
 use ruvllm_core::prefix::radix_tree::NodeId;
 use ruvllm_core::prefix::{Known, Namespace, PrefixCache, PrefixLimits};
@@ -65,6 +67,7 @@ pub struct Running {
 
 pub struct World {
     pub pool: KvPool,
+    pub bytes: HostBlocks,
     pub cache: PrefixCache,
     pub running: Vec<Running>,
     pub limits: PrefixLimits,
@@ -114,6 +117,7 @@ impl World {
         let pool = KvPool::new(groups, config).unwrap();
         Self {
             cache: PrefixCache::new(limits, Arc::clone(pool.groups())),
+            bytes: HostBlocks::of(&pool).unwrap(),
             pool,
             limits,
             running: Vec::new(),
@@ -214,7 +218,7 @@ impl World {
             }
             Operation::Clear => self.cache.clear(),
         }
-        self.pool.trim();
+        self.pool.trim(&mut self.bytes);
     }
 
     pub fn take(&mut self, index: usize) -> Option<Running> {
@@ -249,7 +253,8 @@ impl World {
             let own: Result<Vec<_>, _> = shared.iter().map(|_| self.pool.take(None)).collect();
             if let Ok(own) = own {
                 for (shared, own) in shared.iter().zip(own) {
-                    self.pool.copy(shared.as_ref().unwrap(), &own);
+                    let shared = shared.as_ref().unwrap();
+                    self.bytes.copy(shared.id(), own.id());
                     one.blocks.push(Some(own));
                 }
             } else {
@@ -286,7 +291,8 @@ impl World {
             one.tokens.push(*token);
             let value = content(&one.namespace, &one.tokens);
             for block in &one.blocks[position / BLOCK_TOKENS * width..] {
-                self.pool.bytes_mut(block.as_ref().unwrap())[position % BLOCK_TOKENS] = value;
+                let block = self.bytes.bytes_mut(block.as_ref().unwrap().id());
+                block[position % BLOCK_TOKENS] = value;
             }
         }
     }
@@ -353,7 +359,7 @@ impl World {
             for position in first * BLOCK_TOKENS..one.tokens.len() {
                 let block = &one.blocks[position / BLOCK_TOKENS * groups.count() + group];
                 let block = block.as_ref().expect("a window reaches it");
-                let found = self.pool.bytes(block)[position % BLOCK_TOKENS];
+                let found = self.bytes.bytes(block.id())[position % BLOCK_TOKENS];
                 let expected = content(&one.namespace, &one.tokens[..=position]);
                 assert_eq!(found, expected, "position {position} of {:?}", one.tokens);
             }

@@ -9,7 +9,7 @@ use std::io::{Read, Seek};
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::kv::{BLOCK_TOKENS, BlockRef, KvPool, Shortage};
+use crate::kv::{BLOCK_TOKENS, BlockRef, BlockStore, KvPool, Shortage};
 use crate::memory::Tenant;
 use crate::prefix::file::{Loaded, Snapshot};
 use crate::prefix::{PrefixCache, PrefixLimits, PrefixStats};
@@ -117,23 +117,23 @@ impl Memory {
     }
 
     /// Evicts for others who wait for pages of the budget.
-    pub(super) fn make_room_for_others(&mut self) {
+    pub(super) fn make_room_for_others(&mut self, blocks: &mut dyn BlockStore) {
         let awaited = self.kv.pages().awaited_pages();
         if awaited > 0 {
-            self.give_back(awaited * self.kv.pages().config().page_bytes);
+            self.give_back(awaited * self.kv.pages().config().page_bytes, blocks);
         }
     }
 
     /// Evicts so many bytes, as far as there are prefixes that nobody uses.
-    pub(super) fn give_back(&mut self, bytes: usize) {
+    pub(super) fn give_back(&mut self, bytes: usize, blocks: &mut dyn BlockStore) {
         self.evict_blocks(bytes.div_ceil(self.kv.block_bytes()));
-        self.kv.trim();
+        self.kv.trim(blocks);
     }
 
     /// Forgets every prefix that nobody uses, and gives its memory back.
-    pub(super) fn clear_prefixes(&mut self) {
+    pub(super) fn clear_prefixes(&mut self, blocks: &mut dyn BlockStore) {
         self.prefix.clear();
-        self.kv.trim();
+        self.kv.trim(blocks);
     }
 
     pub(super) fn snapshot_prefixes(&self, model: &str) -> Snapshot {
@@ -146,9 +146,13 @@ impl Memory {
         model: &str,
         max_tokens: usize,
         file: &mut F,
+        blocks: &mut dyn BlockStore,
     ) -> Result<Loaded> {
-        let outcome = self.prefix.load(&mut self.kv, model, max_tokens, file);
-        self.kv.trim();
+        let kv = &mut self.kv;
+        let outcome = self
+            .prefix
+            .load((kv, &mut *blocks), model, max_tokens, file);
+        self.kv.trim(blocks);
         outcome
     }
 

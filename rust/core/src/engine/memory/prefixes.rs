@@ -1,6 +1,6 @@
 //! What a sequence finds of itself in the prefix cache, and what it leaves there.
 
-use crate::kv::{BLOCK_TOKENS, BlockTable, rows_for};
+use crate::kv::{BLOCK_TOKENS, BlockStore, BlockTable, rows_for};
 use crate::prefix::{Known, MissReason};
 use crate::sequence::Sequence;
 
@@ -22,7 +22,7 @@ impl Memory {
     }
 
     /// Gives a sequence without blocks those that hold its beginning.
-    pub(in crate::engine) fn find(&mut self, sequence: &mut Sequence) {
+    pub(in crate::engine) fn find(&mut self, sequence: &mut Sequence, blocks: &mut dyn BlockStore) {
         let limit = sequence.work.reusable_tokens(sequence.tokens.len());
         let tokens = &sequence.tokens[..=limit];
         let found = self.prefix.lookup(&sequence.namespace, tokens, limit);
@@ -35,13 +35,13 @@ impl Memory {
             sequence.cached = found.length;
             sequence.cache_miss = found.miss;
         }
-        self.own_last_row(sequence);
+        self.own_last_row(sequence, blocks);
         sequence.blocks.let_passed_go(sequence.computed);
     }
 
     /// Copies the last row of blocks where it is partly filled: what comes next is written into it. Without room
     /// for a copy its tokens are computed anew.
-    fn own_last_row(&mut self, sequence: &mut Sequence) {
+    fn own_last_row(&mut self, sequence: &mut Sequence, blocks: &mut dyn BlockStore) {
         if sequence.computed.is_multiple_of(BLOCK_TOKENS) {
             return;
         }
@@ -52,7 +52,7 @@ impl Memory {
             let Some((shared, own)) = shared.zip(self.take_block(sequence.tenant.as_ref())) else {
                 break;
             };
-            self.kv.copy(&shared, &own);
+            blocks.copy(shared.id(), own.id());
             sequence.blocks.push(own);
         }
         if sequence.blocks.rows() == before {

@@ -1,13 +1,18 @@
 //! Sequences that are set aside so that others have their blocks.
 
-use crate::kv::rows_for;
+use crate::kv::{BlockStore, rows_for};
 use crate::sequence::{Paused, Sequence};
 
 use super::Memory;
 
 impl Memory {
     /// Sets a sequence aside; with `swap` the bytes of its blocks are kept.
-    pub(in crate::engine) fn set_aside(&mut self, sequence: &mut Sequence, swap: bool) {
+    pub(in crate::engine) fn set_aside(
+        &mut self,
+        sequence: &mut Sequence,
+        swap: bool,
+        blocks: &dyn BlockStore,
+    ) {
         if sequence.paused.is_some() {
             return;
         }
@@ -17,7 +22,7 @@ impl Memory {
             for place in sequence.blocks.places_in(rows_for(computed)) {
                 paused.places.push(place.is_some());
                 if let Some(block) = place {
-                    paused.bytes.extend_from_slice(self.kv.bytes(block));
+                    blocks.read(block.id(), &mut paused.bytes);
                 }
             }
             paused.computed = computed;
@@ -33,7 +38,11 @@ impl Memory {
     }
 
     /// Takes a sequence up again, with what was kept of it; whether there was room for that.
-    pub(in crate::engine) fn take_up(&mut self, sequence: &mut Sequence) -> bool {
+    pub(in crate::engine) fn take_up(
+        &mut self,
+        sequence: &mut Sequence,
+        blocks: &mut dyn BlockStore,
+    ) -> bool {
         let Some(paused) = sequence.paused.take() else {
             return true;
         };
@@ -49,7 +58,7 @@ impl Memory {
                 sequence.paused = Some(paused);
                 return false;
             };
-            self.kv.bytes_mut(&block).copy_from_slice(bytes);
+            blocks.write(block.id(), bytes);
             sequence.blocks.push(block);
         }
         sequence.computed = paused.computed;

@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::format::{MAGIC, NO_BLOCK, NO_PARENT, VERSION, layout_of};
 use crate::ids::{BlockId, TokenId};
-use crate::kv::{CachedBlock, KvBlock, KvGroups, KvPool};
+use crate::kv::{BlockStore, CachedBlock, KvBlock, KvGroups, KvPool};
 use crate::prefix::cache::PrefixCache;
 use crate::prefix::edge::EdgeBlocks;
 use crate::prefix::namespace::Namespace;
@@ -89,7 +89,7 @@ impl PrefixCache {
 
 impl Snapshot {
     /// The next bytes of the file, about `limit` of them; none when all were given.
-    pub fn next_piece(&mut self, pool: &KvPool, limit: usize) -> Vec<u8> {
+    pub fn next_piece(&mut self, pool: &KvPool, blocks: &dyn BlockStore, limit: usize) -> Vec<u8> {
         if self.is_done {
             return Vec::new();
         }
@@ -101,7 +101,7 @@ impl Snapshot {
             self.places
                 .push(block.as_ref().map(|_| self.written_blocks));
             if let Some(block) = block {
-                piece.extend_from_slice(pool.bytes(&block));
+                blocks.read(block.id(), &mut piece);
                 self.written_blocks += 1;
             }
         }
