@@ -60,7 +60,10 @@ impl MarkedBlocks {
         let Some(last) = position.checked_sub(1) else {
             return Ok(begin);
         };
-        let first_row = self.0.groups().first_row(blocks.group, position);
+        // By itself, not as whoever fills tables says it.
+        let window = self.0.groups().windows()[blocks.group];
+        let seen = window.map_or(0, |window| (position + 1).saturating_sub(window.max(1)));
+        let first_row = seen / BLOCK_TOKENS;
         for row in first_row..=last / BLOCK_TOKENS {
             let before = self.mark(blocks.at(row)?, 0);
             let known = match row.checked_sub(1) {
