@@ -47,7 +47,7 @@ TESTED_FEATURES := --features ruvllm-packs/precompiled
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
 .PHONY: help setup setup-tests build demo test check lint format test-rust test-py test-isa test-requantized test-mutants test-neon test-x86 test-wheel test-embedded \
-	bench bench-peers bench-sizes bench-gate bench-marks bench-kv-formats bench-structured bench-speculation bench-prefix bench-prefix-tree bench-serve bench-streams bench-start bench-company bench-adapters bench-many-adapters bench-learning learning-curve bench-bank bench-packs bench-fairness bench-long-prompt bench-serve-cost bench-decisions bench-tools constraints pack fuzz wheel docs docs-rust size clean
+	bench bench-peers bench-sizes bench-gate bench-marks bench-kv-formats bench-structured bench-speculation bench-prefix bench-prefix-tree bench-serve bench-streams bench-start bench-company bench-adapters bench-many-adapters bench-learning learning-curve bench-bank bench-packs bench-fairness bench-long-prompt bench-serve-cost bench-replay bench-decisions bench-tools constraints pack fuzz wheel docs docs-rust size clean
 
 help:  ## this page
 	@echo "RuvLLM: make TARGET"
@@ -254,6 +254,9 @@ bench-long-prompt: $(STAMPS)/build $(STAMPS)/test-tools  ## what a stream waits 
 
 bench-serve-cost: $(STAMPS)/build $(STAMPS)/test-tools  ## what the server costs beside the engine, for sixteen streams
 	$(BIN)/python -m benches.serve_cost $(BENCH_ARGS)
+
+bench-replay: $(STAMPS)/build $(STAMPS)/test-tools  ## what everything but arithmetic costs: a tape in the model's place, a million tokens
+	$(BIN)/python -m benches.replay $(BENCH_ARGS)
 
 bench-decisions: $(STAMPS)/build $(STAMPS)/test-tools  ## 400 questions about one input: beside their tokens, and llama-cpp-python
 	$(BIN)/python -m benches.decisions $(BENCH_ARGS)

@@ -923,15 +923,19 @@ class Engine:
 
     def __new__(
         cls,
-        model: Model,
+        model: ModelHeader,
         *,
         vocabulary: Vocabulary | None,
         end_tokens: Sequence[int],
         memory: _MemorySettings,
         speculates: bool,
         draft: tuple[Model, Vocabulary | None, int] | None = None,
+        tape: Tape | None = None,
     ) -> Engine:
-        """`kv_format`: `auto` (int16, or f32 where weights or activations are), or a format's name."""
+        """A `tape` records what a `Model` says, without the prefix cache, and plays the part of one of which there is
+        the `ModelHeader` alone.
+
+        `kv_format`: `auto` (int16, or f32 where weights or activations are), or a format's name."""
     def add_generation(
         self, tokens: Sequence[int], sampling: _Sampling, settings: _GenerationSettings
     ) -> int: ...
@@ -960,6 +964,18 @@ class Engine:
         """Any thread. Waits until there are events, or `timeout` seconds; empty then, or when closed."""
     def close(self) -> None:
         """Any thread. Wakes `events` and `advance` for good."""
+
+@final
+class Tape:
+    """Logits by the texts that they follow upon."""
+
+    def __new__(cls, kept: int = 0, *, seed: int | None = None) -> Tape:
+        """Keeps the likeliest `kept` tokens of each row, and of the others how likely they are together.
+
+        With a `seed` it says something of every text: the same each time, and nothing that a model would.
+        """
+    def __len__(self) -> int:
+        """Rows that were recorded."""
 
 @final
 class EngineMemory:

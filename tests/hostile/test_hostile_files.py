@@ -48,8 +48,8 @@ def peak_bytes() -> int:
 def forget_peak() -> None:
     """Where the system can do it, the peak begins anew, so that growth below an old peak shows.
 
-    What the allocator keeps of tests before goes back first: memory that comes out of it was resident already and
-    would not show as growth.
+    What the allocator keeps of tests before goes back first: memory that comes out of it was resident already
+    and would not show as growth.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:

@@ -21,7 +21,7 @@ use ruvllm_core::model::{ActivationPrecision, LoadOptions, Model};
 use ruvllm_core::replay::Tape;
 use ruvllm_core::sequence::{Request, Task};
 use ruvllm_core::speculation::Lengths;
-use ruvllm_kernels::{KvFormat, ThreadPool};
+use ruvllm_kernels::KvFormat;
 use support::{config, greedy, model, request};
 
 /// All layers see all; two of three see eight tokens; a tail in a format of its own.
@@ -52,12 +52,7 @@ fn settings(model: &Model, kv: KvWanted, rows: usize) -> EngineConfig {
 }
 
 fn replaying(model: &Model, tape: &Arc<Mutex<Tape>>, config: EngineConfig) -> Engine {
-    let options = LoadOptions {
-        kernels: ruvllm_kernels::best(),
-        pool: Arc::new(ThreadPool::new(1)),
-        precision: ActivationPrecision::Auto,
-        images: None,
-    };
+    let options = LoadOptions::new(ruvllm_kernels::best(), ActivationPrecision::Auto);
     let words = (None, vec![2]);
     Engine::replaying(
         Arc::clone(model.header()),
@@ -108,8 +103,8 @@ fn a_replay_says_what_was_recorded_whatever_is_cached_set_aside_or_guessed() {
         let model = model(name);
         let tape = Arc::new(Mutex::new(Tape::new(usize::MAX)));
         let roomy = settings(&model, kv, 64);
-        let mut recorded =
-            Engine::recording(Arc::clone(&model), Arc::clone(&tape), None, vec![2], roomy).unwrap();
+        let recorded = Engine::new(Arc::clone(&model), None, vec![2], roomy).unwrap();
+        let mut recorded = recorded.recorded_on(Arc::clone(&tape));
         let ids = add_all(&mut recorded, requests());
         let expected = in_order(ids, run_in_turns(&mut recorded, 3));
         assert!(tape.lock().unwrap().len() > 100);

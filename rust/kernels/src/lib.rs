@@ -29,6 +29,7 @@ mod native;
 mod ops;
 mod peaks;
 mod plain;
+mod process_memory;
 pub mod quant;
 mod read_ahead;
 mod simd;
@@ -58,6 +59,7 @@ pub use matmul::{
 };
 pub use peaks::{InstructionPeak, Operands, Peaks};
 pub use plain::WEIGHT_BLOCK;
+pub use process_memory::process_memory;
 pub use read_ahead::ReadAhead;
 pub use threads::ThreadPool;
 pub use weights::{

@@ -5,24 +5,28 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
-use ruvllm_core::Result;
 use ruvllm_core::cancel::CancelFlag;
-use ruvllm_core::engine::{self, Controls, Pause, Plan, PlanRow};
+use ruvllm_core::engine::{self, Controls, EngineConfig, Pause, Plan, PlanRow};
 use ruvllm_core::events::Event;
-use ruvllm_core::ids::SequenceId;
+use ruvllm_core::ids::{SequenceId, TokenId};
+use ruvllm_core::model::{self, LoadOptions};
 use ruvllm_core::sequence::{Request, Task};
 use ruvllm_core::speculation::Speculation;
+use ruvllm_core::{Error, Result, text};
 
 use crate::convert::{Tokens, seconds};
 use crate::engine_memory::{EngineMemory, MemorySettings};
 use crate::errors::exception;
 use crate::events::to_python;
 use crate::model::Model;
+use crate::model_header::ModelHeader;
 use crate::profile::{Profile, SystemClock};
+use crate::replay::Tape;
 use crate::requests::{EvaluationSettings, GenerationSettings};
 use crate::run::{lock, run, wait};
 use crate::sampling::Sampling;
 use crate::status::Status;
+use crate::system::choose_kernels;
 use crate::tokenizer::Vocabulary;
 
 /// Runs plans over one model and one pool of key-value blocks.
@@ -76,25 +80,55 @@ impl Engine {
     }
 }
 
+/// An engine over a model, which a tape may record; over the head of one, whose part a tape plays.
+fn made(
+    header: &ModelHeader,
+    model: Option<Arc<model::Model>>,
+    tape: Option<&Tape>,
+    words: (Option<Arc<text::Vocabulary>>, Vec<TokenId>),
+    config: EngineConfig,
+) -> Result<engine::Engine> {
+    match (model, tape) {
+        (Some(model), tape) => {
+            let engine = engine::Engine::new(model, words.0, words.1, config)?;
+            Ok(match tape {
+                Some(tape) => engine.recorded_on(Arc::clone(&tape.0)),
+                None => engine,
+            })
+        }
+        (None, Some(tape)) => {
+            let options = LoadOptions::new(choose_kernels(None)?, header.precision);
+            let (header, tape) = (Arc::clone(&header.header), Arc::clone(&tape.0));
+            engine::Engine::replaying(header, tape, &options, words, config)
+        }
+        (None, None) => Err(Error::InvalidOperation(
+            "this is the head of a model: without a tape nothing computes".to_owned(),
+        )),
+    }
+}
+
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (model, *, vocabulary, end_tokens, memory, speculates, draft=None))]
+    #[pyo3(signature = (model, *, vocabulary, end_tokens, memory, speculates, draft=None, tape=None))]
     fn new(
-        model: &Bound<'_, Model>,
+        model: &Bound<'_, ModelHeader>,
         vocabulary: Option<&Vocabulary>,
         end_tokens: Tokens,
         memory: MemorySettings,
         speculates: bool,
         draft: Option<(Py<Model>, Option<Py<Vocabulary>>, usize)>,
+        tape: Option<&Tape>,
     ) -> PyResult<Self> {
-        let (py, model) = (model.py(), Arc::clone(&model.get().model));
+        let (py, header) = (model.py(), model.get());
+        let loaded = model.cast::<Model>().ok();
+        let model = loaded.map(|model| Arc::clone(&model.get().model));
         let vocabulary = vocabulary.map(|vocabulary| Arc::clone(&vocabulary.0));
-        let vocab_size = model.spec().vocab_size;
+        let vocab_size = header.header.spec.vocab_size;
         run(py, || {
             let clock = Arc::new(SystemClock::new());
-            let end_tokens = end_tokens.0;
-            let mut engine = engine::Engine::new(model, vocabulary, end_tokens, memory.config()?)?;
+            let words = (vocabulary, end_tokens.0);
+            let mut engine = made(header, model, tape, words, memory.config()?)?;
             if speculates {
                 engine.speculate(Speculation::lookup(clock.clone()));
             }

@@ -31,6 +31,7 @@ mod prefix;
 mod prefix_file;
 mod profile;
 mod radix_tree;
+mod replay;
 mod requests;
 mod row_kernels;
 mod run;
@@ -70,6 +71,7 @@ mod _native {
         prefix_file::PrefixSnapshot,
         profile::{Profile, PyOperationTime},
         radix_tree::{RadixMatch, RadixTree},
+        replay::Tape,
         row_kernels::{gate, rms_norm, rope, softmax},
         status::{SequenceStatus, Status},
         system::{System, process_memory},

@@ -4,15 +4,14 @@ use std::sync::LazyLock;
 
 use numpy::PyArray1;
 use pyo3::prelude::*;
-use ruvllm_core::Error;
 use ruvllm_core::model::{ActivationPrecision, Compute, Linear};
-use ruvllm_kernels::{Arena, Kernels, ThreadPool, WeightSource, thread_choice};
+use ruvllm_core::quantize::block_type;
+use ruvllm_kernels::{Kernels, ThreadPool, thread_choice};
 
 use crate::arrays::{contiguous, flat};
 use crate::model_header::precision;
 use crate::run::run;
 use crate::system::choose_kernels;
-use ruvllm_core::quantize::block_type;
 
 /// The threads of all stand-alone kernels, made when the first asks for them.
 pub(crate) static POOL: LazyLock<ThreadPool> =
@@ -51,16 +50,8 @@ impl PackedMatrix {
         let view = contiguous::<u8>("data", data)?;
         let bytes = view.as_slice()?;
         run(data.py(), || {
-            let source = WeightSource {
-                block_type: block_type(type_name)?,
-                bytes,
-                rows,
-                columns,
-                row_order: None,
-            };
-            let packed = ruvllm_kernels::PackedMatrix::pack(&source, &POOL, &Arena::default());
-            let matrix = packed.map_err(|error| Error::Config(error.to_string()))?;
-            Ok(Self(Linear::new(vec![matrix], None, POOL.threads())))
+            let block_type = block_type(type_name)?;
+            Linear::pack(block_type, bytes, (rows, columns), &POOL).map(Self)
         })
     }
 

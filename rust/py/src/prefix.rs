@@ -77,6 +77,7 @@ impl PoolStats {
         let pages = kv.pages().stats();
         let [kv_pages, adapter_pages, scratch_pages] = pages.used_pages;
         let tenants = kv.pages().tenants().stats().into_iter();
+        let row = |of: TenantStats| (of.tenant, of.used_bytes, of.highest_bytes, of.quota_bytes);
         Self {
             page_bytes: pages.page_bytes,
             total_pages: pages.total_pages,
@@ -95,13 +96,4 @@ impl PoolStats {
             tenants: tenants.map(row).collect(),
         }
     }
-}
-
-fn row(tenant: TenantStats) -> (String, usize, usize, Option<usize>) {
-    (
-        tenant.tenant,
-        tenant.used_bytes,
-        tenant.highest_bytes,
-        tenant.quota_bytes,
-    )
 }

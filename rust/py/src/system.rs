@@ -35,10 +35,7 @@ impl System {
     #[pyo3(signature = (isa=None, threads=None))]
     fn detect(py: Python<'_>, isa: Option<&str>, threads: Option<usize>) -> PyResult<Self> {
         run(py, || {
-            let isa_reason = match isa {
-                Some(_) => "as requested",
-                None => "the best of this processor",
-            };
+            let isa_reason = isa.map_or("the best of this processor", |_| "as requested");
             let ThreadChoice { threads, reason } = thread_choice(threads);
             Ok(Self {
                 isa: choose_kernels(isa)?.name(),
@@ -56,13 +53,5 @@ impl System {
 /// Resident bytes now and at their highest (0 where the system does not tell).
 #[pyfunction]
 pub(crate) fn process_memory() -> (u64, u64) {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    (field(&status, "VmRSS:"), field(&status, "VmHWM:"))
-}
-
-/// The bytes of a line such as `VmRSS:     1234 kB`.
-fn field(status: &str, name: &str) -> u64 {
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
-    let kilobytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    kilobytes.unwrap_or(0) * 1024
+    ruvllm_kernels::process_memory()
 }

@@ -67,20 +67,14 @@ impl Engine {
         Ok(Self::over(Box::new(runner), kv, choosing, words, config))
     }
 
-    /// An engine that keeps on a tape what its model says of each text. Whoever takes part leaves the prefix cache aside,
-    /// so that all of a text is heard.
-    pub fn recording(
-        model: Arc<Model>,
-        tape: Arc<Mutex<Tape>>,
-        vocabulary: Option<Arc<Vocabulary>>,
-        end_tokens: Vec<TokenId>,
-        config: EngineConfig,
-    ) -> Result<Self> {
-        let engine = Self::new(model, vocabulary, end_tokens, config)?;
-        Ok(Self {
-            runner: Box::new(Recorder::new(engine.runner, tape)),
-            ..engine
-        })
+    /// The same engine, which keeps on a tape what its model says of each text. Whoever takes part leaves the prefix cache
+    /// aside, so that all of a text is heard.
+    #[must_use]
+    pub fn recorded_on(self, tape: Arc<Mutex<Tape>>) -> Self {
+        Self {
+            runner: Box::new(Recorder::new(self.runner, tape)),
+            ..self
+        }
     }
 
     /// An engine that has the tape say what a model of such files said. It needs no weights, and its blocks are as large

@@ -1,8 +1,9 @@
 //! A linear map of the decoder: packed weights, side by side where they share their input.
 
+use ruvllm_kernels::quant::BlockType;
 use ruvllm_kernels::{
-    Activations, Epilogue, FloatRows, PackedMatrix, Product, QuantizedRows, ReadAhead,
-    RowPrecision, WordRows, multiply,
+    Activations, Arena, Epilogue, FloatRows, PackedMatrix, Product, QuantizedRows, ReadAhead,
+    RowPrecision, ThreadPool, WeightSource, WordRows, multiply,
 };
 
 use crate::error::{Error, Result, whole_rows};
@@ -71,6 +72,25 @@ impl Linear {
             matrices,
             bias,
         }
+    }
+
+    /// Packs one matrix `[rows, columns]` of whole blocks, to be read by these threads.
+    pub fn pack(
+        block_type: BlockType,
+        bytes: &[u8],
+        (rows, columns): (usize, usize),
+        threads: &ThreadPool,
+    ) -> Result<Self> {
+        let source = WeightSource {
+            block_type,
+            bytes,
+            rows,
+            columns,
+            row_order: None,
+        };
+        let matrix = PackedMatrix::pack(&source, threads, &Arena::default());
+        let matrix = matrix.map_err(|error| Error::Config(error.to_string()))?;
+        Ok(Self::new(vec![matrix], None, threads.threads()))
     }
 
     /// A gate over what it gates, which are read together, tile by tile.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use ruvllm_formats::ModelFiles;
-use ruvllm_kernels::{Kernels, ThreadPool};
+use ruvllm_kernels::{Kernels, ThreadPool, thread_choice};
 
 use crate::error::{Error, Result};
 
@@ -26,6 +26,18 @@ pub struct LoadOptions {
     pub precision: ActivationPrecision,
     /// Where weights are found that were packed before.
     pub images: Option<Images>,
+}
+
+impl LoadOptions {
+    /// As it is usual on this machine: threads of its own, and no image.
+    pub fn new(kernels: Arc<dyn Kernels>, precision: ActivationPrecision) -> Self {
+        Self {
+            kernels,
+            pool: Arc::new(ThreadPool::new(thread_choice(None).threads)),
+            precision,
+            images: None,
+        }
+    }
 }
 
 /// Opens, checks and packs a model; `progress` hears of bytes done and in all, and may stop it.

@@ -21,6 +21,7 @@ mod model_runner;
 mod norm;
 mod outputs;
 pub mod rope;
+pub mod row_operations;
 mod runner;
 mod shared_blocks;
 pub mod spec;

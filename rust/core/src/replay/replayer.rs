@@ -1,5 +1,6 @@
 //! A runner that plays a tape.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::batch::{Batch, Wanted};
@@ -58,6 +59,24 @@ impl Replayer {
     }
 }
 
+/// Rows of guesses: where one is wrong, nobody was asked about the text that it is the end of.
+fn guesses_of(batch: &Batch) -> Vec<Range<usize>> {
+    let guessed = batch
+        .sequences
+        .iter()
+        .filter(|rows| matches!(rows.wanted, Wanted::From(_)));
+    guessed
+        .map(|rows| rows.logit_rows())
+        .map(|rows| rows.start + 1..rows.end)
+        .collect()
+}
+
+/// Says nothing where nobody is to listen; whether it is so.
+fn unread(guesses: &[Range<usize>], row: usize, logits: &mut [f32]) -> bool {
+    logits.fill(f32::NAN);
+    guesses.iter().any(|rows| rows.contains(&row))
+}
+
 impl Runner for Replayer {
     fn spec(&self) -> &ModelSpec {
         &self.header.spec
@@ -77,16 +96,18 @@ impl Runner for Replayer {
         let marks = timed(profile, Operation::Store, || self.read(batch))?;
         let width = self.header.spec.vocab_size;
         let tape = Arc::clone(&self.tape);
+        let guesses = guesses_of(batch);
         for group in batch.logit_rows(LOGIT_ROWS) {
             let rows: usize = group.iter().map(|part| part.rows.len()).sum();
             self.logits.resize(rows * width, 0.0);
             let wanted = group.iter().flat_map(|part| part.rows.clone());
-            let texts = wanted.map(|row| marks[row]);
             timed(profile, Operation::Head, || {
                 // Whoever records changes one row at a time.
                 let tape = tape.lock().unwrap_or_else(PoisonError::into_inner);
-                let mut rows = texts.zip(self.logits.chunks_exact_mut(width));
-                if rows.all(|(text, logits)| tape.play(text, logits)) {
+                let mut rows = wanted.zip(self.logits.chunks_exact_mut(width));
+                if rows.all(|(row, logits)| {
+                    tape.play(marks[row], logits) || unread(&guesses, row, logits)
+                }) {
                     return Ok(());
                 }
                 Err(Error::Generation(

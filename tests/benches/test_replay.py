@@ -1,0 +1,32 @@
+"""What 64 streams over a tape leave behind: nothing that grows with the tokens they make."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from benches import replay
+from benches.replay_backend import replay_backend
+from ruvllm import LLM, AsyncEngine
+from tests.conftest import FIXTURES
+
+TINY = FIXTURES / "gguf" / "llama-gqa.gguf"
+
+
+def test_every_token_of_every_stream_is_counted() -> None:
+    requests = [([1, 2, 3 + number % 5], replay.exactly(1 + number % 4)) for number in range(100)]
+
+    async def run(llm: LLM) -> list[int]:
+        return [tokens async for tokens in replay.serve(AsyncEngine(llm), requests, 7)]
+
+    with replay_backend(), LLM(TINY, backend="replay:seed=1") as llm:
+        made = asyncio.run(run(llm))
+    assert sorted(made) == sorted(params.max_tokens for _, params in requests)
+
+
+def test_memory_stays_where_it_is(smollm2_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A part of `make bench-replay`, in the model's own shape."""
+    with replay_backend():
+        replay.load(smollm2_path, "many tokens", answer=100, tokens=20_000, requests=1 << 60)
+    printed = capsys.readouterr().out
+    assert "reached" in printed, printed
