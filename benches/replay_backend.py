@@ -66,8 +66,7 @@ class ReplayBackend:
         header = model if "record" in options else _native.ModelHeader.read(str(path), "auto")
         engine = _native.Engine(
             header,
-            vocabulary=vocabulary,
-            end_tokens=end_tokens,
+            words=(vocabulary, end_tokens),
             memory=memory,
             speculates=speculates,
             tape=_tape_of(options, model.vocab_size),

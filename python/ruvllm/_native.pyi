@@ -925,15 +925,16 @@ class Engine:
         cls,
         model: ModelHeader,
         *,
-        vocabulary: Vocabulary | None,
-        end_tokens: Sequence[int],
+        words: tuple[Vocabulary | None, Sequence[int]],
         memory: _MemorySettings,
         speculates: bool,
         draft: tuple[Model, Vocabulary | None, int] | None = None,
         tape: Tape | None = None,
     ) -> Engine:
-        """A `tape` records what a `Model` says, without the prefix cache, and plays the part of one of which there is
-        the `ModelHeader` alone.
+        """`words` are what its tokens say, and those that end an answer.
+
+        A `tape` records what a `Model` says (without the prefix cache), and plays the part of one of which
+        there is the `ModelHeader` alone.
 
         `kv_format`: `auto` (int16, or f32 where weights or activations are), or a format's name."""
     def add_generation(

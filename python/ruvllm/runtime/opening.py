@@ -82,8 +82,7 @@ def open_model(
     end_tokens = _end_tokens(native, tokenizer)
     engine = _native.Engine(
         native,
-        vocabulary=vocabulary,
-        end_tokens=end_tokens,
+        words=(vocabulary, end_tokens),
         memory=memory,
         speculates=settings.speculation == "auto",
         draft=draft.parts(plan.kv_cache_bytes) if draft else None,

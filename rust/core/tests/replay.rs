@@ -93,7 +93,7 @@ fn add_all(engine: &mut Engine, requests: impl IntoIterator<Item = Request>) -> 
     added.collect()
 }
 
-fn in_order(ids: Vec<SequenceId>, mut answers: BTreeMap<SequenceId, Answer>) -> Vec<Answer> {
+fn in_order(ids: &[SequenceId], mut answers: BTreeMap<SequenceId, Answer>) -> Vec<Answer> {
     ids.iter().map(|id| answers.remove(id).unwrap()).collect()
 }
 
@@ -106,7 +106,7 @@ fn a_replay_says_what_was_recorded_whatever_is_cached_set_aside_or_guessed() {
         let recorded = Engine::new(Arc::clone(&model), None, vec![2], roomy).unwrap();
         let mut recorded = recorded.recorded_on(Arc::clone(&tape));
         let ids = add_all(&mut recorded, requests());
-        let expected = in_order(ids, run_in_turns(&mut recorded, 3));
+        let expected = in_order(&ids, run_in_turns(&mut recorded, 3));
         assert!(tape.lock().unwrap().len() > 100);
         for seed in 0..12 {
             let rows = if seed % 2 == 0 { 64 } else { 18 };
@@ -115,7 +115,7 @@ fn a_replay_says_what_was_recorded_whatever_is_cached_set_aside_or_guessed() {
                 replayed.speculate(speculation(Guesses::Lookup, Lengths::AsPays));
             }
             let ids = add_all(&mut replayed, requests().into_iter().map(cached));
-            let answers = in_order(ids, run_in_turns(&mut replayed, seed));
+            let answers = in_order(&ids, run_in_turns(&mut replayed, seed));
             assert_eq!(answers, expected, "{name}, seed {seed}");
             replayed.clear_prefixes();
             assert_eq!(
@@ -134,7 +134,7 @@ fn prefixes_that_were_saved_hold_their_texts() {
         let tape = Arc::new(Mutex::new(Tape::invented(1)));
         let mut before = replaying(&model, &tape, settings(&model, kv, 64));
         let ids = add_all(&mut before, requests().into_iter().map(cached));
-        let expected = in_order(ids, run_in_turns(&mut before, 0));
+        let expected = in_order(&ids, run_in_turns(&mut before, 0));
         let mut snapshot = before.snapshot_prefixes("m");
         let mut file = Vec::new();
         loop {
@@ -149,7 +149,7 @@ fn prefixes_that_were_saved_hold_their_texts() {
         assert!(loaded.loaded_tokens > 0);
         let ids = add_all(&mut after, requests().into_iter().map(cached));
         assert!(after.sequences().all(|status| status.computed_tokens > 0));
-        let answers = in_order(ids, run_in_turns(&mut after, 0));
+        let answers = in_order(&ids, run_in_turns(&mut after, 0));
         assert_eq!(answers, expected, "{name}");
     }
 }

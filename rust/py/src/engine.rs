@@ -110,11 +110,10 @@ fn made(
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (model, *, vocabulary, end_tokens, memory, speculates, draft=None, tape=None))]
+    #[pyo3(signature = (model, *, words, memory, speculates, draft=None, tape=None))]
     fn new(
         model: &Bound<'_, ModelHeader>,
-        vocabulary: Option<&Vocabulary>,
-        end_tokens: Tokens,
+        words: (Option<Py<Vocabulary>>, Tokens),
         memory: MemorySettings,
         speculates: bool,
         draft: Option<(Py<Model>, Option<Py<Vocabulary>>, usize)>,
@@ -123,11 +122,12 @@ impl Engine {
         let (py, header) = (model.py(), model.get());
         let loaded = model.cast::<Model>().ok();
         let model = loaded.map(|model| Arc::clone(&model.get().model));
-        let vocabulary = vocabulary.map(|vocabulary| Arc::clone(&vocabulary.0));
+        let (vocabulary, Tokens(end_tokens)) = words;
+        let vocabulary = vocabulary.map(|words| Arc::clone(&words.get().0));
         let vocab_size = header.header.spec.vocab_size;
         run(py, || {
             let clock = Arc::new(SystemClock::new());
-            let words = (vocabulary, end_tokens.0);
+            let words = (vocabulary, end_tokens);
             let mut engine = made(header, model, tape, words, memory.config()?)?;
             if speculates {
                 engine.speculate(Speculation::lookup(clock.clone()));

@@ -15,8 +15,10 @@ use crate::replay::{Recorder, Replayer, Tape};
 use crate::sequence::Ground;
 use crate::text::Vocabulary;
 
-use super::Engine;
 use super::memory::Memory;
+use super::sequences::Sequences;
+use super::watch::Watch;
+use super::{Controls, Engine};
 
 /// How an engine is set up.
 #[derive(Debug, Clone, Copy)]
@@ -105,8 +107,8 @@ impl Engine {
             runner,
             threads,
             memory: Memory::new(kv, config.prefix),
-            sequences: Default::default(),
-            controls: Default::default(),
+            sequences: Sequences::default(),
+            controls: Controls::default(),
             ground: Ground {
                 vocabulary,
                 end_tokens: end_tokens.into(),
@@ -114,7 +116,7 @@ impl Engine {
                 max_context: config.max_context,
             },
             drafts: None,
-            watch: Default::default(),
+            watch: Watch::default(),
         }
     }
 }

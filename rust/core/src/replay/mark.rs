@@ -13,7 +13,7 @@ impl Mark {
     /// Before the first token of a sequence.
     pub(super) fn begin(rows: &BatchSequence, spec: &ModelSpec) -> Self {
         let regimes = spec.rope_regimes(rows.rope_length);
-        Self(key_of(&rows.adapters)).and(u64::from(regimes))
+        Self(key_of(&rows.adapters)).and(regimes)
     }
 
     /// One token further.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::batch::{Batch, Wanted};
+use crate::batch::{Batch, BatchSequence, Wanted};
 use crate::error::{Error, Result};
 use crate::kv::{BlockStore, KvPool};
 use crate::model::spec::ModelSpec;
@@ -66,7 +66,7 @@ fn guesses_of(batch: &Batch) -> Vec<Range<usize>> {
         .iter()
         .filter(|rows| matches!(rows.wanted, Wanted::From(_)));
     guessed
-        .map(|rows| rows.logit_rows())
+        .map(BatchSequence::logit_rows)
         .map(|rows| rows.start + 1..rows.end)
         .collect()
 }
