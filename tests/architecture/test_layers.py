@@ -26,6 +26,7 @@ CORE = [
     {"prefix"},
     {"batch"},
     {"model", "quantize"},
+    {"replay"},
     {"events", "sequence"},
     {"engine", "training"},
 ]

@@ -186,7 +186,7 @@ ENGINE = (
         STEPS,
     ),
     rust_mutant(
-        "core/src/model/runner.rs",
+        "core/src/model/model_runner.rs",
         "for_step.as_deref().unwrap_or(&**kernels)",
         "&**kernels",
         STEPS,

@@ -141,7 +141,7 @@ PARTS = (
             "core/src/engine",
             "core/src/sequence",
             "core/src/batch.rs",
-            "core/src/model/runner.rs",
+            "core/src/model/model_runner.rs",
             "core/src/model/outputs.rs",
         ),
         ("lib", "engine", "engine_exchange", "engine_leaving", "engine_memory", "engine_together", "profile"),

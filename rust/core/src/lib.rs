@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Modules, low to high; a module may use only those before it:
-//! `ids`, `error`, `cancel`, `clock`, `profile` → `grammar`, `memory`, `sampling`, `speculation`, `text` → `kv`, `lora` → `learning` → `prefix` → `batch` → `model`, `quantize`, `replay` → `sequence`, `events` → `engine`, `training`.
+//! `ids`, `error`, `cancel`, `clock`, `profile` → `grammar`, `memory`, `sampling`, `speculation`, `text` → `kv`, `lora` → `learning` → `prefix` → `batch` → `model`, `quantize` → `replay` → `sequence`, `events` → `engine`, `training`.
 
 pub mod batch;
 pub mod cancel;

@@ -2,6 +2,7 @@
 
 mod block;
 mod groups;
+mod host;
 mod pool;
 mod scheme;
 mod store;
@@ -9,10 +10,11 @@ mod table;
 
 pub use block::{BlockRef, CachedBlock, KvBlock};
 pub use groups::{KvGroups, LayerTier, NEAR_THE_END};
+pub use host::HostBlocks;
 pub use pool::{KvPool, Shortage};
 pub use ruvllm_kernels::BLOCK_TOKENS;
 pub use scheme::{KvScheme, KvTail, KvWanted};
-pub use store::{BlockStore, HostBlocks};
+pub use store::BlockStore;
 pub use table::BlockTable;
 
 /// Rows of blocks that so many tokens need.
