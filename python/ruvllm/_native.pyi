@@ -682,6 +682,9 @@ class _GenerationSettings(Protocol):
     @property
     def prediction(self) -> Sequence[int] | None:
         """What the answer may be like; `None` where nothing is to be guessed."""
+    @property
+    def processor(self) -> Callable[[NDArray[np.uint32], NDArray[np.float32]], NDArray[np.float32]] | None:
+        """Gives the logits that hold for those behind a text; both arrays are its own."""
 
 class _EvaluationSettings(Protocol):
     @property
@@ -736,16 +739,6 @@ class AdapterPool:
         """Takes one out that nobody will ask for again."""
     def stats(self) -> tuple[int, int, int, int, int]:
         """Those ready, their bytes and pages; how often one was made, and had to go."""
-
-class _MicroSettings(Protocol):
-    @property
-    def rank(self) -> int: ...
-    @property
-    def alpha(self) -> float: ...
-    @property
-    def dropout(self) -> float: ...
-    @property
-    def seed(self) -> int: ...
 
 class _MicroFeedback(Protocol):
     @property
@@ -805,20 +798,6 @@ class _HeadState(Protocol):
     @property
     def anchor_b(self) -> NDArray[np.float32]: ...
 
-class _StepLimits(Protocol):
-    """How far an update may go."""
-
-    @property
-    def max_divergence(self) -> float: ...
-    @property
-    def max_drift(self) -> float: ...
-    @property
-    def ewc_lambda(self) -> float: ...
-    @property
-    def fisher_decay(self) -> float: ...
-    @property
-    def steps(self) -> int: ...
-
 @final
 class HeadLearner:
     """Makes updates for one model, one at a time."""
@@ -827,10 +806,17 @@ class HeadLearner:
     def judge(self, captured: Captured, state: _HeadState) -> tuple[float, float]:
         """The mean log-probability of the answer's tokens, and the divergence from no adapter."""
     def update(
-        self, captured: Captured, advantage: float, state: _HeadState, limits: _StepLimits
+        self,
+        captured: Captured,
+        advantage: float,
+        state: _HeadState,
+        limits: tuple[float, float, float, float, int],
     ) -> tuple[bool, tuple[float, float, float], float, list[NDArray[np.float32]]]:
-        """Whether anything moved; the change of the answer's mean log-probability, divergence and drift; the
-        scale; A, B, their importance and their anchors, flat."""
+        """`limits`: of divergence and drift, how strongly importance holds, what of it stays, and steps.
+
+        Gives whether anything moved; the change of the answer's mean log-probability, divergence and drift;
+        the scale; A, B, their importance and their anchors, flat.
+        """
 
 @final
 class MicroLora:
@@ -840,9 +826,12 @@ class MicroLora:
     """
 
     def __new__(
-        cls, maps: Sequence[tuple[str, int, int]], settings: _MicroSettings, isa: str | None
+        cls,
+        maps: Sequence[tuple[str, int, int]],
+        settings: tuple[int, float, float, int],
+        isa: str | None,
     ) -> MicroLora:
-        """`maps`: what messages call each, its inputs and outputs."""
+        """`maps`: what messages call each, its inputs and outputs. `settings`: rank, alpha, dropout, seed."""
     def forward(self, place: int, input: NDArray[np.float32]) -> NDArray[np.float32]: ...
     def forward_add(self, place: int, input: NDArray[np.float32], output: NDArray[np.float32]) -> None: ...
     def adapt(self, places: Sequence[int], input: NDArray[np.float32], feedback: _MicroFeedback) -> bool: ...

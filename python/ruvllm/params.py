@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias, TypedDict, cast
 from ruvllm._checks import Interval, check_integer, check_number, check_texts, check_type
 from ruvllm.errors import ConfigError
 from ruvllm.grammar import Grammar
+from ruvllm.logits_processors import LogitsProcessor, checked_processors
 from ruvllm.samplers import Dry, DynamicTemperature, Mirostat, Xtc
 
 __all__ = ["TERMS_KEYWORDS", "GenerateKeywords", "GenerateParams", "ManyParams", "ParamsLike"]
@@ -51,6 +52,7 @@ _ELSEWHERE = {
     "min_new_tokens": "min_tokens",
     "eos_token_id": "stop_token_ids",
     "bad_words_ids": "bad_words",
+    "logits_processor": "logits_processors",
     "chat_template_kwargs": "variables",
     "typ_p": "typical_p",
     "top_nsigma": "top_n_sigma",
@@ -101,6 +103,7 @@ class GenerateKeywords(TypedDict, total=False):
     prediction: str | tuple[int, ...] | list[int] | None
     n: int
     prompt_logprobs: int | None
+    logits_processors: tuple[LogitsProcessor, ...] | list[LogitsProcessor]
     stop: str | Sequence[str] | None
 
 
@@ -152,6 +155,10 @@ class GenerateParams:
             so the first is the same as with an `n` of 1; without a seed each draws anew.
         prompt_logprobs: How many likeliest tokens to report at each place of the prompt beside its own (0:
             its own alone).
+        logits_processors: Functions that change the logits of each token before all else: each takes the
+            token ids so far, the prompt's too, and the logits, and gives others, or changes these. Slow, for
+            all that are answered meanwhile: they run in Python, in a step of the engine, and must not call
+            the model.
     """
 
     max_tokens: int = 256
@@ -185,6 +192,7 @@ class GenerateParams:
     prediction: str | tuple[int, ...] | None = None
     n: int = 1
     prompt_logprobs: int | None = None
+    logits_processors: tuple[LogitsProcessor, ...] = field(default=(), hash=False)
 
     def __post_init__(self) -> None:
         self._check_counts()
@@ -198,6 +206,7 @@ class GenerateParams:
         if self.prediction is not None:
             object.__setattr__(self, "prediction", _checked_prediction(self.prediction))
         object.__setattr__(self, "logit_bias", _checked_bias(self.logit_bias))
+        object.__setattr__(self, "logits_processors", checked_processors(self.logits_processors))
         for name in ("stop_sequences", "bad_words", "keep_special"):
             object.__setattr__(self, name, check_texts(name, getattr(self, name)))
         self._check_ends()

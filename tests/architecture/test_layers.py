@@ -53,6 +53,7 @@ PACKAGE = [
         "params",
         "regular_lark",
         "samplers",
+        "logits_processors",
         "outputs",
         "figures",
         "tools",

@@ -54,6 +54,12 @@ def without_a_word(llm: LLM) -> None:
     assert word not in llm.generate(PROMPT, neutral(bad_words=[word])).text
 
 
+def processed(llm: LLM) -> None:
+    other = llm.generate(PROMPT, neutral()).token_ids[0] + 1
+    bias = lambda tokens, logits: logits + 100 * (np.arange(len(logits)) == other)  # noqa: E731
+    assert llm.generate(PROMPT, neutral(logits_processors=[bias])).token_ids[0] == other
+
+
 def with_logprobs(llm: LLM) -> None:
     completion = llm.generate(PROMPT, neutral(logprobs=2))
     assert completion.logprobs is not None
@@ -174,6 +180,7 @@ ASKS: dict[str, Callable[[LLM], Any]] = {
     "stop_token_ids": stopped,
     "min_tokens": generated(min_tokens=3),
     "bad_words": without_a_word,
+    "logits_processors": processed,
     "logprobs": with_logprobs,
     "any_logprobs": generated(logprobs=1, temperature=0.5),
     "prefix_cache": lambda llm: llm.prefix_cache.stats(),

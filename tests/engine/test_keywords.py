@@ -18,6 +18,7 @@ from ruvllm import (
     RagPipeline,
     ToolConversation,
 )
+from ruvllm.logits_processors import LogitsProcessor
 from ruvllm.outputs import Chunk
 from ruvllm.params import GenerateKeywords
 from tests.chat.conftest import with_template
@@ -133,6 +134,7 @@ def test_a_misspelt_keyword_is_found_without_prompts(llm: LLM) -> None:
         ("min_new_tokens", "min_tokens"),
         ("eos_token_id", "stop_token_ids"),
         ("bad_words_ids", "bad_words"),
+        ("logits_processor", "logits_processors"),
     ],
 )
 def test_names_of_other_libraries_lead_to_ours(llm: LLM, theirs: str, ours: str) -> None:
@@ -266,5 +268,6 @@ def test_type_checkers_are_told_of_each_field() -> None:
     # What is kept is a tuple; what may be given is a list, too.
     texts = dict.fromkeys(("stop_sequences", "bad_words", "keep_special"), list[str])
     more = texts | dict.fromkeys(("stop_token_ids", "prediction"), list[int])
+    more["logits_processors"] = list[LogitsProcessor]
     for name, annotation in get_type_hints(GenerateParams).items():
         assert told[name] == (annotation | more[name] if name in more else annotation), name

@@ -119,6 +119,7 @@ def test_documented_defaults() -> None:
         "prediction": None,
         "n": 1,
         "prompt_logprobs": None,
+        "logits_processors": (),
     }
     assert dataclasses.asdict(Dry()) == {
         "multiplier": 0.8,

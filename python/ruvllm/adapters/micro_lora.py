@@ -42,7 +42,8 @@ class MicroLoRA:
         self._names: tuple[MapName, ...] = tuple(config.maps)
         self._places = {name: place for place, name in enumerate(self._names)}
         maps = [(_spoken(name), *widths) for name, widths in config.maps.items()]
-        self._native = _native.MicroLora(maps, config, isa)
+        settings = (config.rank, config.alpha, config.dropout, config.seed)
+        self._native = _native.MicroLora(maps, settings, isa)
         self._publishing = threading.Lock()
 
     def __repr__(self) -> str:

@@ -44,6 +44,7 @@ class Supports:
     stop_token_ids: bool = _flag("`stop_token_ids`")
     min_tokens: bool = _flag("`min_tokens`")
     bad_words: bool = _flag("`bad_words`")
+    logits_processors: bool = _flag("`logits_processors`")
     logprobs: bool = _flag("`logprobs` of what the model said: at a temperature of 0 or 1 without penalties")
     any_logprobs: bool = _flag("`logprobs` whatever the temperature and the penalties are")
     prefix_cache: bool = _flag("a cache of prefixes that tenants do not share, its figures, and its file")

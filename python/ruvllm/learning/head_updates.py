@@ -14,17 +14,6 @@ __all__ = ["HeadUpdate", "HeadUpdates"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Limits:
-    """What the update reads."""
-
-    max_divergence: float
-    max_drift: float
-    ewc_lambda: float
-    fisher_decay: float
-    steps: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HeadUpdate:
     """An update that was made, and that nothing uses yet.
 
@@ -62,20 +51,16 @@ class HeadUpdates:
     def __init__(self, native: "_native.Model", config: SonaLlmConfig) -> None:
         self._native = _native.HeadLearner(native)
         self._baseline_rate = config.sona.baseline_rate
-        self._limits = _Limits(
-            max_divergence=config.instant_lr,
-            max_drift=config.sona.max_drift,
-            ewc_lambda=config.sona.ewc_lambda,
-            fisher_decay=config.sona.fisher_decay,
-            steps=config.sona.steps,
-        )
+        self._max_divergence = config.instant_lr
+        bounds = config.sona
+        self._others = (bounds.max_drift, bounds.ewc_lambda, bounds.fisher_decay, bounds.steps)
 
     def update(
         self, before: TenantState, captured: "_native.Captured", quality: float, *, share: float = 1.0
     ) -> HeadUpdate:
         """The update of an answer of that quality; `share` is how much of the divergence it may have."""
         advantage = max(-1.0, min(1.0, quality - before.baseline))
-        limits = replace(self._limits, max_divergence=share * self._limits.max_divergence)
+        limits = (share * self._max_divergence, *self._others)
         applied, (gain, divergence, drift), scale, arrays = self._native.update(
             captured, advantage, before, limits
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import ruvllm._native as _native
 from ruvllm.errors import BackendError
+from ruvllm.logits_processors import LogitsProcessor, one_processor
 from ruvllm.outputs import TokenLogprob
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.events import Event, Failed, Finished, TokenMade, Values
@@ -37,6 +38,7 @@ class _GenerationSettings:
     thinking: ThinkingBudget | None
     keep_special: tuple[str, ...]
     prediction: tuple[int, ...] | None
+    processor: LogitsProcessor | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +124,7 @@ class NativeEngine:
             thinking=task.thinking,
             keep_special=params.keep_special,
             prediction=task.prediction if params.speculate else None,
+            processor=one_processor(params.logits_processors),
         )
         return self._engine.add_generation(task.token_ids, _sampling(params), settings)
 

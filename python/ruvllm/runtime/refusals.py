@@ -24,6 +24,7 @@ _NEUTRAL: dict[str, object] = {
     "stop_token_ids": (),
     "min_tokens": 0,
     "bad_words": (),
+    "logits_processors": (),
     "logprobs": None,
     "grammar": None,
     "thinking_tokens": None,

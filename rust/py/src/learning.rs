@@ -6,7 +6,7 @@ use numpy::{PyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use ruvllm_core::Result;
 use ruvllm_core::ids::TokenId;
-use ruvllm_core::learning::{self, Capture, HeadState, StepLimits, Update};
+use ruvllm_core::learning::{self, Capture, HeadState};
 
 use crate::arrays::{contiguous, flat};
 use crate::model::Model;
@@ -72,28 +72,8 @@ impl State<'_> {
     }
 }
 
-/// How far an update may go; any object with these attributes.
-#[derive(FromPyObject)]
-struct Limits {
-    max_divergence: f32,
-    max_drift: f32,
-    ewc_lambda: f32,
-    fisher_decay: f32,
-    steps: usize,
-}
-
-impl From<Limits> for StepLimits {
-    fn from(limits: Limits) -> Self {
-        Self {
-            max_divergence: limits.max_divergence,
-            max_drift: limits.max_drift,
-            ewc_lambda: limits.ewc_lambda,
-            fisher_decay: limits.fisher_decay,
-            steps: limits.steps,
-        }
-    }
-}
-
+/// How far an update may go: divergence, drift, how strongly importance holds, what of it stays, steps.
+type Limits = (f32, f32, f32, f32, usize);
 type Floats<'py> = Bound<'py, PyArray1<f32>>;
 /// Whether anything moved; gain, divergence and drift; the scale; A, B, their importance, and where they are pulled.
 type Moved<'py> = (bool, (f32, f32, f32), f32, [Floats<'py>; 6]);
@@ -180,28 +160,15 @@ impl HeadLearner {
         limits: Limits,
     ) -> PyResult<Moved<'py>> {
         let (captured, state) = (Arc::clone(&captured.0), state.read()?);
-        let limits = limits.into();
         let update = run(py, || {
             self.change(|learner| {
-                learner.update(&*self.model, &captured, advantage, &state, &limits)
+                learner.update(&*self.model, &captured, advantage, &state, &limits.into())
             })
         })?;
-        let Update { state, applied, .. } = update;
-        let HeadState {
-            a,
-            b,
-            fisher,
-            anchor,
-            ..
-        } = state;
-        let arrays = [a, b, fisher.0, fisher.1, anchor.0, anchor.1];
         let figures = (update.gain, update.divergence, update.drift);
-        Ok((
-            applied,
-            figures,
-            state.scale,
-            arrays.map(|values| flat(py, values)),
-        ))
+        let (applied, scale) = (update.applied, update.state.scale);
+        let arrays = update.state.matrices().map(|values| flat(py, values));
+        Ok((applied, figures, scale, arrays))
     }
 }
 

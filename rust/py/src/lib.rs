@@ -19,6 +19,7 @@ mod gguf_file;
 mod grammar;
 mod kv_blocks;
 mod learning;
+mod logits_processor;
 mod micro_lora;
 mod model;
 mod model_header;

@@ -4,7 +4,7 @@ use std::sync::{PoisonError, RwLock};
 
 use numpy::PyArray1;
 use pyo3::prelude::*;
-use ruvllm_core::lora::{self, EwcTerm, Halves, MicroFeedback, MicroMap, MicroSettings};
+use ruvllm_core::lora::{self, EwcTerm, Halves, MicroFeedback, MicroMap};
 
 use crate::arrays::{contiguous, contiguous_mut, flat};
 use crate::run::run;
@@ -13,15 +13,6 @@ use crate::system::choose_kernels;
 /// An adapter that learns; maps are named by their place in the list that it was made with.
 #[pyclass(frozen, module = "ruvllm._native")]
 pub(crate) struct MicroLora(RwLock<lora::MicroLora>);
-
-/// What holds for all of its maps, in Python; any object with these attributes.
-#[derive(FromPyObject)]
-struct Settings {
-    rank: usize,
-    alpha: f32,
-    dropout: f32,
-    seed: u64,
-}
 
 /// What an answer says, in Python; any object with these attributes.
 #[derive(FromPyObject)]
@@ -65,7 +56,7 @@ impl MicroLora {
     fn new(
         py: Python<'_>,
         maps: Vec<(String, usize, usize)>,
-        settings: Settings,
+        settings: (usize, f32, f32, u64),
         isa: Option<&str>,
     ) -> PyResult<Self> {
         let named = |(name, inputs, outputs)| MicroMap {
@@ -74,14 +65,8 @@ impl MicroLora {
             outputs,
         };
         run(py, || {
-            let settings = MicroSettings {
-                rank: settings.rank,
-                alpha: settings.alpha,
-                dropout: settings.dropout,
-                seed: settings.seed,
-            };
             let maps = maps.into_iter().map(named).collect();
-            let made = lora::MicroLora::new(choose_kernels(isa)?, settings, maps)?;
+            let made = lora::MicroLora::new(choose_kernels(isa)?, settings.into(), maps)?;
             Ok(Self(RwLock::new(made)))
         })
     }

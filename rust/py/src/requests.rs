@@ -14,6 +14,7 @@ use crate::adapter::AdapterUse;
 use crate::convert::{Tokens, choice, random_seed};
 use crate::grammar::Grammar;
 use crate::learning::{CaptureSettings, HeadAdapter};
+use crate::logits_processor::PythonProcessor;
 
 /// What besides tokens and sampling decides about a generation; any object with these attributes.
 #[derive(FromPyObject)]
@@ -32,6 +33,7 @@ pub(crate) struct GenerationSettings<'py> {
     thinking: Option<(usize, String, String, Vec<TokenId>)>,
     keep_special: Vec<String>,
     prediction: Option<Vec<TokenId>>,
+    processor: Option<Py<PyAny>>,
 }
 
 impl GenerationSettings<'_> {
@@ -47,6 +49,9 @@ impl GenerationSettings<'_> {
             thinking: self.thinking.map(|budget| Box::new(budget.into())),
             keep_special: self.keep_special,
             prediction: self.prediction,
+            processor: self
+                .processor
+                .map(|one| Arc::new(PythonProcessor(one)) as _),
         };
         Request {
             tokens: tokens.0,

@@ -34,7 +34,27 @@ pub struct StepLimits {
     pub steps: usize,
 }
 
+impl From<(f32, f32, f32, f32, usize)> for StepLimits {
+    /// Its fields in their order.
+    fn from(fields: (f32, f32, f32, f32, usize)) -> Self {
+        let (max_divergence, max_drift, ewc_lambda, fisher_decay, steps) = fields;
+        Self {
+            max_divergence,
+            max_drift,
+            ewc_lambda,
+            fisher_decay,
+            steps,
+        }
+    }
+}
+
 impl HeadState {
+    /// A, B, their importance, and where they are pulled.
+    pub fn matrices(self) -> [Vec<f32>; 6] {
+        let (fisher, anchor) = (self.fisher, self.anchor);
+        [self.a, self.b, fisher.0, fisher.1, anchor.0, anchor.1]
+    }
+
     /// Refuses matrices that do not belong together, or hold what is no number.
     pub(super) fn check(&self, width: usize) -> Result<()> {
         let Self {

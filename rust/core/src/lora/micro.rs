@@ -31,6 +31,18 @@ pub struct MicroSettings {
     pub seed: u64,
 }
 
+impl From<(usize, f32, f32, u64)> for MicroSettings {
+    /// Its fields in their order.
+    fn from((rank, alpha, dropout, seed): (usize, f32, f32, u64)) -> Self {
+        Self {
+            rank,
+            alpha,
+            dropout,
+            seed,
+        }
+    }
+}
+
 /// What one answer says of the adapter that it was made with.
 #[derive(Debug, Clone, Copy)]
 pub struct MicroFeedback<'a> {

@@ -7,6 +7,7 @@ use ruvllm_kernels::Kernels;
 
 use super::bans::{Bans, MayCome};
 use super::capturing::Capturing;
+use super::processing::Processing;
 use super::request::GenerateTask;
 use super::thinking::Thinking;
 use crate::error::Result;
@@ -28,6 +29,8 @@ pub(crate) struct Generation {
     pub(crate) accepted: Vec<Accepted>,
     /// What it may be drawn from, where that is not everything.
     constraint: Option<Constraint>,
+    /// Who changes its logits.
+    processing: Option<Processing>,
     /// How long it may think yet.
     thinking: Option<Thinking>,
     /// At most so many tokens, by the request or the context.
@@ -114,6 +117,9 @@ impl Generation {
             forced: VecDeque::new(),
             accepted: Vec::new(),
             constraint: task.grammar.map(|(grammar, start)| grammar.begin(&start)),
+            processing: task
+                .processor
+                .map(|processor| Processing::new(processor, prompt)),
             thinking,
             most_tokens: task
                 .max_tokens
@@ -176,8 +182,21 @@ impl Generation {
         Ok(())
     }
 
-    /// Draws a token that may come next.
+    /// Draws the next token of what is made of the logits; how likely it was is what the model says.
     fn drawn(&mut self, logits: &mut [f32]) -> Result<Sampled> {
+        let Some(processing) = &mut self.processing else {
+            return self.chosen(logits);
+        };
+        processing.change(logits)?;
+        let token = self.chosen(logits)?.token;
+        if let Some(processing) = &self.processing {
+            processing.take_back(logits);
+        }
+        self.sampler.given(token, logits)
+    }
+
+    /// Draws a token that may come next.
+    fn chosen(&mut self, logits: &mut [f32]) -> Result<Sampled> {
         let is_early = self.generated < self.min_tokens;
         if !is_early && self.bans.is_none() {
             return match &mut self.constraint {
@@ -264,6 +283,9 @@ impl Generation {
         }
         self.sampler.observe(token, true);
         self.generated += 1;
+        if let Some(processing) = &mut self.processing {
+            processing.accept(token);
+        }
         if let Some(bans) = &mut self.bans {
             bans.accept(token);
         }

@@ -4,6 +4,7 @@ mod bans;
 mod capturing;
 mod comparing;
 mod generation;
+mod processing;
 mod request;
 mod thinking;
 mod work;
@@ -26,6 +27,7 @@ use crate::speculation::DraftCounts;
 pub(crate) use capturing::Capturing;
 pub(crate) use comparing::Comparing;
 pub(crate) use generation::{Generation, Ground};
+pub use processing::LogitsProcessor;
 pub use request::{
     Bounds, CandidatePlace, Candidates, GenerateTask, Request, Task, ThinkingBudget,
 };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::processing::LogitsProcessor;
 use crate::cancel::CancelFlag;
 use crate::grammar::{Grammar, Start};
 use crate::ids::TokenId;
@@ -99,6 +100,8 @@ pub struct GenerateTask {
     /// What the answer may be like, for an engine that guesses; `None`: nothing is guessed of it. No token
     /// depends on it.
     pub prediction: Option<Vec<TokenId>>,
+    /// Who changes its logits before anything else does.
+    pub processor: Option<Arc<dyn LogitsProcessor>>,
 }
 
 /// What ends an answer, and what must not be in it.

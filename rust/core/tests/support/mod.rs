@@ -71,6 +71,7 @@ pub fn greedy(max_tokens: usize) -> GenerateTask {
         thinking: None,
         keep_special: vec![],
         prediction: None,
+        processor: None,
     }
 }
 

@@ -68,6 +68,7 @@ fn tokens(engine: &mut Engine, count: u32) -> Vec<Vec<u32>> {
             thinking: None,
             keep_special: vec![],
             prediction: None,
+            processor: None,
         };
         let request = Request {
             tokens: (0..12).map(|index| 3 + (first + 5 * index) % 60).collect(),
