@@ -28,6 +28,7 @@ from ruvllm.text.loading import load_text
 from ruvllm.types import DeviceType
 from tests.backends.outside import installed
 
+SETTINGS = ("threads", "max_context", "kv_cache_bytes", "kv_format", "prefix_cache", "limits", "speculation")
 # By the name that an option gives.
 _tapes: dict[str, _native.Tape] = {}
 
@@ -37,16 +38,24 @@ class ReplayBackend:
 
     name = "replay"
     # A tape has logits after texts and nothing else of a model.
-    supports = replace(NativeEngineBackend.supports, adapters=False, evaluations=False)
+    supports = replace(
+        NativeEngineBackend.supports, adapters=False, evaluations=False, settings=frozenset(SETTINGS)
+    )
 
     def devices(self) -> tuple[DeviceType, ...]:
         """Where it can run."""
         return (DeviceType.Cpu,)
 
     def check_options(self, options: Mapping[str, str]) -> None:
-        """`tape` or `seed`, and `record`."""
-        if unknown := set(options) - {"tape", "seed", "record"}:
-            raise ConfigError(f"the backend 'replay' has no option {min(unknown)!r}")
+        """`tape`, with or without `record`, or `seed`."""
+        if set(options) not in ({"tape"}, {"tape", "record"}, {"seed"}):
+            raise ConfigError(
+                f"replay takes tape=NAME, tape=NAME,record=yes or seed=NUMBER, not {dict(options)}"
+            )
+        if options.get("record", "yes") != "yes":
+            raise ConfigError("record is yes, or left out")
+        if "tape" in options and "record" not in options and options["tape"] not in _tapes:
+            raise ConfigError(f"there is no tape {options['tape']!r}: record it first")
 
     def open(
         self,
@@ -63,14 +72,17 @@ class ReplayBackend:
         memory = EngineMemory.of(plan, settings)
         speculates = settings.speculation == "auto"
         end_tokens = tuple(model.end_tokens)
-        header = model if "record" in options else _native.ModelHeader.read(str(path), "auto")
-        engine = _native.Engine(
-            header,
-            words=(vocabulary, end_tokens),
-            memory=memory,
-            speculates=speculates,
-            tape=_tape_of(options, model.vocab_size),
-        )
+        words = (vocabulary, end_tokens)
+        if "record" in options:
+            tape = _tapes[options["tape"]] = _native.Tape(model.vocab_size)
+            engine = _native.Engine(model, words=words, memory=memory, speculates=speculates, record_on=tape)
+        else:
+            seed = options.get("seed")
+            tape = _tapes[options["tape"]] if seed is None else _native.Tape.invented(int(seed))
+            header = _native.ModelHeader.read(str(path), "auto")
+            engine = _native.Engine.replaying(
+                header, tape, words=words, memory=memory, threads=settings.threads
+            )
         return OpenModel(
             path=path,
             backend=self.name,
@@ -89,15 +101,6 @@ class ReplayBackend:
             end_tokens=end_tokens,
             grammars=_native.Grammars(vocabulary, end_tokens, model.tokenizer()),
         )
-
-
-def _tape_of(options: Mapping[str, str], vocab_size: int) -> _native.Tape:
-    if "seed" in options:
-        return _native.Tape(seed=int(options["seed"]))
-    name = options["tape"]
-    if "record" in options:
-        _tapes[name] = _native.Tape(vocab_size)
-    return _tapes[name]
 
 
 @contextmanager

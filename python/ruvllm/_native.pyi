@@ -912,20 +912,33 @@ class Engine:
 
     def __new__(
         cls,
-        model: ModelHeader,
+        model: Model,
         *,
         words: tuple[Vocabulary | None, Sequence[int]],
         memory: _MemorySettings,
         speculates: bool,
         draft: tuple[Model, Vocabulary | None, int] | None = None,
-        tape: Tape | None = None,
+        record_on: Tape | None = None,
     ) -> Engine:
         """`words` are what its tokens say, and those that end an answer.
 
-        A `tape` records what a `Model` says (without the prefix cache), and plays the part of one of which
-        there is the `ModelHeader` alone.
+        `record_on` keeps what the model says of each text that it computes from the beginning: requests that
+        take it out of the prefix cache leave nothing there.
 
         `kv_format`: `auto` (int16, or f32 where weights or activations are), or a format's name."""
+    @staticmethod
+    def replaying(
+        header: ModelHeader,
+        tape: Tape,
+        *,
+        words: tuple[Vocabulary | None, Sequence[int]],
+        memory: _MemorySettings,
+        threads: int | None = None,
+    ) -> Engine:
+        """Has a tape play the part of a model of which there is the head alone; it guesses by looking up.
+
+        A text that is not on the tape fails its request. There are no embeddings, and nothing is learned.
+        """
     def add_generation(
         self, tokens: Sequence[int], sampling: _Sampling, settings: _GenerationSettings
     ) -> int: ...
@@ -959,11 +972,11 @@ class Engine:
 class Tape:
     """Logits by the texts that they follow upon."""
 
-    def __new__(cls, kept: int = 0, *, seed: int | None = None) -> Tape:
-        """Keeps the likeliest `kept` tokens of each row, and of the others how likely they are together.
-
-        With a `seed` it says something of every text: the same each time, and nothing that a model would.
-        """
+    def __new__(cls, kept: int) -> Tape:
+        """Keeps the likeliest `kept` tokens of each row, and of the others how likely they are together."""
+    @staticmethod
+    def invented(seed: int) -> Tape:
+        """Says something of every text, the same each time, and nothing that a model would."""
     def __len__(self) -> int:
         """Rows that were recorded."""
 

@@ -3,8 +3,6 @@
 import asyncio
 from pathlib import Path
 
-import pytest
-
 from benches import replay
 from benches.replay_backend import replay_backend
 from ruvllm import LLM, AsyncEngine
@@ -24,9 +22,11 @@ def test_every_token_of_every_stream_is_counted() -> None:
     assert sorted(made) == sorted(params.max_tokens for _, params in requests)
 
 
-def test_memory_stays_where_it_is(smollm2_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A part of `make bench-replay`, in the model's own shape."""
+def test_memory_stays_where_it_is(smollm2_path: Path) -> None:
+    """A part of `make bench-replay`: once the cache is full, before its half, nothing is kept of a token.
+
+    What allocators do now and then stands beside fewer tokens here than in the whole one.
+    """
     with replay_backend():
-        replay.load(smollm2_path, "many tokens", answer=100, tokens=20_000, requests=1 << 60)
-    printed = capsys.readouterr().out
-    assert "reached" in printed, printed
+        growth = replay.load(smollm2_path, "many tokens", answer=100, tokens=20_000, requests=1 << 60)
+    assert growth is None or growth < 100

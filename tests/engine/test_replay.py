@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from benches.replay_backend import replay_backend
-from ruvllm import LLM, Completion, GenerateParams, GenerationError, InvalidOperationError
+from ruvllm import LLM, Completion, ConfigError, GenerateParams, GenerationError
 from ruvllm.config import Limits
 from tests.conftest import FIXTURES
 
@@ -56,21 +56,20 @@ def test_what_was_recorded_is_said_again() -> None:
         llm._open.memory.check_invariants()
 
 
-def test_what_was_not_recorded_is_an_error() -> None:
+def test_what_was_not_recorded_fails_and_nobody_else_does() -> None:
+    asked = {"max_tokens": 2, "temperature": 0.0}
     with LLM(TINY, backend="replay:tape=two,record=yes") as llm:
-        llm.generate("some text", max_tokens=2, cache_prefix=False, speculate=False, temperature=0.0)
-    with (
-        LLM(TINY, backend="replay:tape=two") as llm,
-        pytest.raises(GenerationError, match="must have been recorded"),
-    ):
-        llm.generate("another text", max_tokens=2)
+        recorded = llm.generate("some text", cache_prefix=False, speculate=False, **asked)
+    with LLM(TINY, backend="replay:tape=two") as llm:
+        with pytest.raises(GenerationError, match="no token"):
+            llm.generate("another text", **asked)
+        assert llm.generate("some text", **asked).text == recorded.text
 
 
-def test_a_tape_does_not_hear_what_comes_out_of_the_cache() -> None:
-    with LLM(TINY, backend="replay:tape=three,record=yes") as llm:
-        llm.generate(PROMPTS[5], max_tokens=8, speculate=False)
-        with pytest.raises(InvalidOperationError, match="record without"):
-            llm.generate(PROMPTS[5], max_tokens=8, speculate=False)
+@pytest.mark.parametrize("options", ["", ":tape=there-is-none", ":seed=1,tape=x", ":tape=x,record=no"])
+def test_options_that_say_nothing_are_refused(options: str) -> None:
+    with pytest.raises(ConfigError):
+        LLM(TINY, backend=f"replay{options}")
 
 
 def test_inventions_know_each_text_from_every_other() -> None:

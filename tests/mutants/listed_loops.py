@@ -49,8 +49,8 @@ LOOP_MUTANTS = (
     ),
     python_mutant(
         "learning/head_updates.py",
-        "share * self._limits.max_divergence",
-        "self._limits.max_divergence",
+        "share * self._max_divergence",
+        "self._max_divergence",
         (FEEDBACK,),
     ),
     # The background loop, and how many learn.

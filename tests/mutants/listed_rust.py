@@ -4,6 +4,7 @@ from tests.mutants.listed_attention import ATTENTION_MUTANTS
 from tests.mutants.listed_evaluating import EVALUATING_RUST_MUTANTS
 from tests.mutants.listed_guesses import GUESS_MUTANTS
 from tests.mutants.listed_images import IMAGE_RUST_MUTANTS
+from tests.mutants.listed_replay import REPLAY_MUTANTS
 from tests.mutants.listed_windows import WINDOW_MUTANTS
 from tests.mutants.mutant import Mutant, rust_mutant
 
@@ -240,4 +241,5 @@ RUST_MUTANTS: dict[str, tuple[Mutant, ...]] = {
     "evaluating": EVALUATING_RUST_MUTANTS,
     "guesses": GUESS_MUTANTS,
     "windows": WINDOW_MUTANTS,
+    "replay": REPLAY_MUTANTS,
 }

@@ -147,6 +147,7 @@ PARTS = (
         ("lib", "engine", "engine_exchange", "engine_leaving", "engine_memory", "engine_together", "profile"),
         8,
     ),
+    _crate("replay", ("core/src/replay",), ("lib", "replay"), 6),
     _crate("formats", ("formats/src",), ("hostile", "lib"), 6),
     _crate(
         "kernels",

@@ -1,5 +1,5 @@
-//! An engine over a tape: it says what the model said, whatever is cached, set aside or guessed meanwhile, and every step
-//! checks that the blocks it is given hold the text that they should.
+//! An engine over a tape: it says what the model said, whatever is cached, set aside or guessed meanwhile. Each step sees
+//! whether the blocks that it is given are of one text, and of the one that was written into them.
 #![allow(missing_docs, unreachable_pub, dead_code, clippy::unwrap_used)]
 
 #[path = "support/guessing.rs"]
@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 
 use guessing::{Answer, Guesses, run_in_turns, speculation};
 use prompts::prompt;
-use ruvllm_core::engine::{Engine, EngineConfig, Plan, PlanRow};
+use ruvllm_core::engine::{Engine, EngineConfig};
 use ruvllm_core::ids::SequenceId;
 use ruvllm_core::kv::KvWanted;
 use ruvllm_core::model::{ActivationPrecision, LoadOptions, Model};
@@ -52,7 +52,7 @@ fn settings(model: &Model, kv: KvWanted, rows: usize) -> EngineConfig {
 }
 
 fn replaying(model: &Model, tape: &Arc<Mutex<Tape>>, config: EngineConfig) -> Engine {
-    let options = LoadOptions::new(ruvllm_kernels::best(), ActivationPrecision::Auto);
+    let options = LoadOptions::new(ruvllm_kernels::best(), Some(2), ActivationPrecision::Auto);
     let words = (None, vec![2]);
     Engine::replaying(
         Arc::clone(model.header()),
@@ -192,22 +192,65 @@ fn what_is_invented_is_the_same_alone_and_among_a_thousand() {
     );
 }
 
+/// Long texts are computed anew under other frequencies once they outgrow what the model was made for.
 #[test]
-fn a_text_that_was_not_recorded_is_an_error() {
+fn what_outgrows_a_context_is_of_another_text() {
+    let model = model("models/phi3-longrope");
+    let tape = Arc::new(Mutex::new(Tape::invented(1)));
+    let long = prompt(300, 1);
+    let border =
+        (1..300).find(|length| model.spec().rope_regimes(*length) != model.spec().rope_regimes(1));
+    let border = border.expect("its frequencies change");
+    let of = |length: usize| cached(request(&long[..length], Task::Generate(greedy(20))));
+    let mut engine = replaying(&model, &tape, settings(&model, USUAL, 80));
+    for length in [border - 10, border + 5, border - 9, border + 30] {
+        let id = engine.add(of(length)).unwrap();
+        let answer = run_in_turns(&mut engine, 0).remove(&id).unwrap();
+        let mut alone = replaying(&model, &tape, settings(&model, USUAL, 80));
+        let id = alone.add(of(length)).unwrap();
+        assert_eq!(run_in_turns(&mut alone, 0).remove(&id).unwrap(), answer);
+    }
+}
+
+#[test]
+fn a_text_that_was_not_recorded_fails_alone() {
     let model = model("models/llama-gqa");
-    let tape = Arc::new(Mutex::new(Tape::new(8)));
-    let mut engine = replaying(&model, &tape, settings(&model, USUAL, 8));
-    let id = engine
-        .add(request(&prompt(5, 1), Task::Generate(greedy(2))))
-        .unwrap();
-    let row = PlanRow {
-        sequence: id,
-        prefill_tokens: 64,
-    };
-    let plan = Plan {
-        rows: vec![row],
-        max_steps: 1,
-    };
-    let error = engine.advance(&plan).unwrap_err().to_string();
-    assert!(error.contains("must have been recorded"), "{error}");
+    let tape = Arc::new(Mutex::new(Tape::new(usize::MAX)));
+    let roomy = settings(&model, USUAL, 64);
+    let recorded = Engine::new(Arc::clone(&model), None, vec![2], roomy).unwrap();
+    let mut recorded = recorded.recorded_on(Arc::clone(&tape));
+    let known = request(&prompt(9, 1), Task::Generate(greedy(5)));
+    let id = recorded.add(known.clone()).unwrap();
+    let expected = run_in_turns(&mut recorded, 0).remove(&id).unwrap();
+    let mut engine = replaying(&model, &tape, roomy);
+    let unknown = request(&prompt(5, 2), Task::Generate(greedy(2)));
+    let ids = add_all(&mut engine, [unknown, known]);
+    let mut answers = run_in_turns(&mut engine, 0);
+    assert_eq!(answers.remove(&ids[1]), Some(expected));
+    let error = answers.remove(&ids[0]).unwrap().error.unwrap();
+    assert!(error.contains("no token"), "{error}");
+}
+
+/// What it did not hear from the beginning it does not keep, rather than under another text's name.
+#[test]
+fn a_recorder_leaves_out_what_came_out_of_a_cache() {
+    let model = model("models/llama-gqa");
+    let tape = Arc::new(Mutex::new(Tape::new(usize::MAX)));
+    let engine = Engine::new(
+        Arc::clone(&model),
+        None,
+        vec![2],
+        settings(&model, USUAL, 64),
+    );
+    let mut engine = engine.unwrap().recorded_on(Arc::clone(&tape));
+    for (rows, text) in [
+        (8, prompt(40, 1)),
+        (8, [prompt(40, 1), prompt(9, 2)].concat()),
+    ] {
+        engine
+            .add(cached(request(&text, Task::Generate(greedy(8)))))
+            .unwrap();
+        run_in_turns(&mut engine, 0);
+        assert_eq!(tape.lock().unwrap().len(), rows);
+    }
 }

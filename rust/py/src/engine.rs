@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
+use ruvllm_core::Result;
 use ruvllm_core::cancel::CancelFlag;
-use ruvllm_core::engine::{self, Controls, EngineConfig, Pause, Plan, PlanRow};
+use ruvllm_core::engine::{self, Controls, Pause, Plan, PlanRow};
 use ruvllm_core::events::Event;
-use ruvllm_core::ids::{SequenceId, TokenId};
-use ruvllm_core::model::{self, LoadOptions};
+use ruvllm_core::ids::SequenceId;
+use ruvllm_core::model::LoadOptions;
 use ruvllm_core::sequence::{Request, Task};
 use ruvllm_core::speculation::Speculation;
-use ruvllm_core::{Error, Result, text};
 
 use crate::convert::{Tokens, seconds};
 use crate::engine_memory::{EngineMemory, MemorySettings};
@@ -27,7 +27,7 @@ use crate::run::{lock, run, wait};
 use crate::sampling::Sampling;
 use crate::status::Status;
 use crate::system::choose_kernels;
-use crate::tokenizer::Vocabulary;
+use crate::tokenizer::{Vocabulary, Words, words_of};
 
 /// Runs plans over one model and one pool of key-value blocks.
 #[pyclass(frozen, module = "ruvllm._native")]
@@ -49,6 +49,21 @@ struct OpenSequence {
 }
 
 impl Engine {
+    fn over(mut engine: engine::Engine, vocab_size: usize, speculates: bool) -> Self {
+        let clock = Arc::new(SystemClock::new());
+        if speculates {
+            engine.speculate(Speculation::lookup(clock.clone()));
+        }
+        Self {
+            controls: engine.controls(),
+            inner: Arc::new(Mutex::new(engine)),
+            open: Mutex::default(),
+            closed: AtomicBool::new(false),
+            vocab_size,
+            clock,
+        }
+    }
+
     /// The engine; an error once a panic has left it half changed.
     fn lock(&self) -> Result<MutexGuard<'_, engine::Engine>> {
         lock(&self.inner)
@@ -80,70 +95,54 @@ impl Engine {
     }
 }
 
-/// An engine over a model, which a tape may record; over the head of one, whose part a tape plays.
-fn made(
-    header: &ModelHeader,
-    model: Option<Arc<model::Model>>,
-    tape: Option<&Tape>,
-    words: (Option<Arc<text::Vocabulary>>, Vec<TokenId>),
-    config: EngineConfig,
-) -> Result<engine::Engine> {
-    match (model, tape) {
-        (Some(model), tape) => {
-            let engine = engine::Engine::new(model, words.0, words.1, config)?;
-            Ok(match tape {
-                Some(tape) => engine.recorded_on(Arc::clone(&tape.0)),
-                None => engine,
-            })
-        }
-        (None, Some(tape)) => {
-            let options = LoadOptions::new(choose_kernels(None)?, header.precision);
-            let (header, tape) = (Arc::clone(&header.header), Arc::clone(&tape.0));
-            engine::Engine::replaying(header, tape, &options, words, config)
-        }
-        (None, None) => Err(Error::InvalidOperation(
-            "this is the head of a model: without a tape nothing computes".to_owned(),
-        )),
-    }
-}
-
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (model, *, words, memory, speculates, draft=None, tape=None))]
+    #[pyo3(signature = (model, *, words, memory, speculates, draft=None, record_on=None))]
     fn new(
-        model: &Bound<'_, ModelHeader>,
-        words: (Option<Py<Vocabulary>>, Tokens),
+        model: &Bound<'_, Model>,
+        words: Words,
         memory: MemorySettings,
         speculates: bool,
         draft: Option<(Py<Model>, Option<Py<Vocabulary>>, usize)>,
-        tape: Option<&Tape>,
+        record_on: Option<&Tape>,
     ) -> PyResult<Self> {
-        let (py, header) = (model.py(), model.get());
-        let loaded = model.cast::<Model>().ok();
-        let model = loaded.map(|model| Arc::clone(&model.get().model));
-        let (vocabulary, Tokens(end_tokens)) = words;
-        let vocabulary = vocabulary.map(|words| Arc::clone(&words.get().0));
-        let vocab_size = header.header.spec.vocab_size;
+        let (py, model) = (model.py(), Arc::clone(&model.get().model));
+        let (words, ends) = words_of(words);
+        let vocab_size = model.spec().vocab_size;
         run(py, || {
-            let clock = Arc::new(SystemClock::new());
-            let words = (vocabulary, end_tokens);
-            let mut engine = made(header, model, tape, words, memory.config()?)?;
-            if speculates {
-                engine.speculate(Speculation::lookup(clock.clone()));
+            let mut engine = engine::Engine::new(model, words, ends, memory.config()?)?;
+            if let Some(tape) = record_on {
+                engine = engine.recorded_on(Arc::clone(&tape.0));
             }
+            let made = Self::over(engine, vocab_size, speculates);
             if let Some((draft, words, kv_bytes)) = &draft {
                 let words = words.as_ref().map(|words| &*words.get().0);
-                engine.guess_with(Arc::clone(&draft.get().model), words, *kv_bytes)?;
+                made.lock()?
+                    .guess_with(Arc::clone(&draft.get().model), words, *kv_bytes)?;
             }
-            Ok(Self {
-                controls: engine.controls(),
-                inner: Arc::new(Mutex::new(engine)),
-                open: Mutex::default(),
-                closed: AtomicBool::new(false),
-                vocab_size,
-                clock,
-            })
+            Ok(made)
+        })
+    }
+
+    /// An engine that has a tape play the part of a model of which there is the head alone.
+    #[staticmethod]
+    #[pyo3(signature = (header, tape, *, words, memory, threads=None))]
+    fn replaying(
+        header: &Bound<'_, ModelHeader>,
+        tape: &Tape,
+        words: Words,
+        memory: MemorySettings,
+        threads: Option<usize>,
+    ) -> PyResult<Self> {
+        let (py, header) = (header.py(), header.get());
+        let (model, words) = (Arc::clone(&header.header), words_of(words));
+        let vocab_size = model.spec.vocab_size;
+        run(py, || {
+            let options = LoadOptions::new(choose_kernels(None)?, threads, header.precision);
+            let (tape, config) = (Arc::clone(&tape.0), memory.config()?);
+            let engine = engine::Engine::replaying(model, tape, &options, words, config)?;
+            Ok(Self::over(engine, vocab_size, true))
         })
     }
 

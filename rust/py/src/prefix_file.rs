@@ -1,7 +1,7 @@
 //! A prefix cache and its file: written by Python from pieces, read from a file that Python opened.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use numpy::PyArray1;
 use pyo3::prelude::*;
@@ -22,20 +22,14 @@ pub(crate) struct PrefixSnapshot {
 impl PrefixSnapshot {
     fn next_piece<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Bound<'py, PyArray1<u8>>> {
         let piece = run(py, || {
-            Ok(lock(&self.engine)?.next_piece(&mut self.locked(), limit))
+            Ok(lock(&self.engine)?.next_piece(&mut *lock(&self.snapshot)?, limit))
         })?;
         Ok(PyArray1::from_vec(py, piece))
     }
 
     #[getter]
-    fn written_nodes(&self) -> usize {
-        self.locked().written_nodes()
-    }
-}
-
-impl PrefixSnapshot {
-    fn locked(&self) -> std::sync::MutexGuard<'_, Snapshot> {
-        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
+    fn written_nodes(&self, py: Python<'_>) -> PyResult<usize> {
+        run(py, || Ok(lock(&self.snapshot)?.written_nodes()))
     }
 }
 

@@ -11,12 +11,16 @@ pub(crate) struct Tape(pub(crate) Arc<Mutex<replay::Tape>>);
 
 #[pymethods]
 impl Tape {
-    /// Keeps the likeliest `kept` tokens of each row; with a seed it says something of every text.
+    /// To be recorded on: of each row it keeps the likeliest `kept` tokens.
     #[new]
-    #[pyo3(signature = (kept=0, *, seed=None))]
-    fn new(kept: usize, seed: Option<u64>) -> Self {
-        let tape = seed.map_or_else(|| replay::Tape::new(kept), replay::Tape::invented);
-        Self(Arc::new(Mutex::new(tape)))
+    fn new(kept: usize) -> Self {
+        Self(Arc::new(Mutex::new(replay::Tape::new(kept))))
+    }
+
+    /// Says something of every text.
+    #[staticmethod]
+    fn invented(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(replay::Tape::invented(seed))))
     }
 
     fn __len__(&self) -> usize {

@@ -9,7 +9,6 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
-use ruvllm_core::engine::Engine;
 use ruvllm_core::{Error, Result};
 
 use crate::errors::exception;
@@ -17,8 +16,8 @@ use crate::errors::exception;
 /// How long a signal may go unnoticed.
 const SIGNAL_POLL: Duration = Duration::from_millis(50);
 
-/// The engine; an error once a panic has left it half changed.
-pub(crate) fn lock(engine: &Mutex<Engine>) -> Result<MutexGuard<'_, Engine>> {
+/// An engine, or what is of one; an error once a panic has left it half changed.
+pub(crate) fn lock<T>(engine: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
     engine.lock().map_err(|_| {
         Error::Backend("the engine had a fault before and cannot go on; load it anew".to_owned())
     })

@@ -62,6 +62,7 @@ impl Engine {
     fn take_out(&mut self, id: SequenceId) -> Option<Sequence> {
         let mut sequence = self.sequences.remove(id)?;
         self.memory.let_go(&mut sequence);
+        self.runner.leave(id);
         Some(sequence)
     }
 }

@@ -14,7 +14,7 @@ use super::memory::Memory;
 const WORTH_WAITING_TOKENS: usize = BLOCK_TOKENS;
 
 /// The memory that sequences share, and the bytes of its blocks.
-pub(super) type Room<'a> = (&'a mut Memory, &'a mut dyn BlockStore);
+pub(super) type Shared<'a> = (&'a mut Memory, &'a mut dyn BlockStore);
 
 /// Sequences by their ids.
 #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ impl Sequences {
     }
 
     /// Looks for what is computed already of a sequence that has no blocks, or is about to be.
-    pub(super) fn find_prefix(&mut self, id: SequenceId, room: Room<'_>) {
+    pub(super) fn find_prefix(&mut self, id: SequenceId, room: Shared<'_>) {
         self.find_or_follow(id, room, |_, _| true);
     }
 
@@ -82,7 +82,7 @@ impl Sequences {
     fn find_or_follow(
         &mut self,
         id: SequenceId,
-        (memory, blocks): Room<'_>,
+        (memory, blocks): Shared<'_>,
         may_follow: impl Fn(&Sequence, usize) -> bool,
     ) {
         let Some(sequence) = self.by_id.get_mut(&id) else {
@@ -133,7 +133,7 @@ impl Sequences {
     pub(super) fn is_waiting(
         &mut self,
         id: SequenceId,
-        (memory, blocks): Room<'_>,
+        (memory, blocks): Shared<'_>,
         is_planned: impl Fn(SequenceId) -> bool,
     ) -> bool {
         let follows = self.by_id.get(&id).and_then(|sequence| sequence.follows);

@@ -36,8 +36,8 @@ pub struct EngineConfig {
 }
 
 impl EngineConfig {
-    /// The pool of an engine for such a model.
-    fn pool(&self, spec: &ModelSpec, groups: KvGroups) -> Result<KvPool> {
+    /// The pool of an engine for such a model, whose blocks are made like this.
+    fn pool(&self, spec: &ModelSpec, groups: impl FnOnce() -> Result<KvGroups>) -> Result<KvPool> {
         let limit = spec.max_context;
         if self.max_context == 0 || self.max_context > limit {
             return Err(Error::Config(format!(
@@ -50,7 +50,7 @@ impl EngineConfig {
             page_bytes: page_bytes_for(self.kv_bytes),
             watermarks: self.watermarks,
         };
-        KvPool::new(groups, pages)
+        KvPool::new(groups()?, pages)
     }
 }
 
@@ -62,7 +62,7 @@ impl Engine {
         end_tokens: Vec<TokenId>,
         config: EngineConfig,
     ) -> Result<Self> {
-        let kv = config.pool(model.spec(), model.kv_groups(config.kv)?)?;
+        let kv = config.pool(model.spec(), || model.kv_groups(config.kv))?;
         let choosing = (model.shared_kernels(), Arc::clone(model.pool()));
         let runner = ModelRunner::new(model, &kv)?;
         let words = (vocabulary, end_tokens);
@@ -88,7 +88,7 @@ impl Engine {
         words: (Option<Arc<Vocabulary>>, Vec<TokenId>),
         config: EngineConfig,
     ) -> Result<Self> {
-        let groups = header.kv_groups(config.kv, options.precision)?;
+        let groups = || header.kv_groups(config.kv, options.precision);
         let kv = config.pool(&header.spec, groups)?;
         let choosing = (Arc::clone(&options.kernels), Arc::clone(&options.pool));
         let runner = Replayer::new(header, tape, &kv)?;

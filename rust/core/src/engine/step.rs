@@ -135,8 +135,8 @@ impl Engine {
                 .find_prefix(id, (memory, self.runner.blocks()));
         }
         let is_planned = |id| plan.rows.iter().any(|row| row.sequence == id);
-        let room = (&mut *memory, self.runner.blocks());
-        if self.sequences.is_waiting(id, room, is_planned) {
+        let shared = (&mut *memory, self.runner.blocks());
+        if self.sequences.is_waiting(id, shared, is_planned) {
             return Ok(Added::Waits);
         }
         let Some(sequence) = self.sequences.get_mut(id) else {

@@ -21,7 +21,8 @@ pub struct KvPool {
     ledger: Arc<Ledger>,
     total: usize,
     pages: Arc<PagePool>,
-    /// One for each page that is in use.
+    /// One for each page that is in use, up to the highest that ever was: of how many there may be nobody knows whether
+    /// they can be reserved.
     leases: Vec<Option<Lease>>,
 }
 
@@ -48,15 +49,13 @@ impl KvPool {
             )));
         };
         let pages = PagePool::new(config)?;
-        let mut leases = Vec::new();
-        leases.resize_with(pages.stats().total_pages, || None);
         Ok(Self {
             block_bytes,
             groups: Arc::new(groups),
             ledger: Arc::new(Ledger::new(count, block_bytes, config.page_bytes)),
             total: blocks,
             pages,
-            leases,
+            leases: Vec::new(),
         })
     }
 
@@ -119,6 +118,9 @@ impl KvPool {
             Some(tenant) => Some(tenant.charge(self.block_bytes).map_err(Shortage::Quota)?),
             None => None,
         };
+        if self.leases.len() < pages.end {
+            self.leases.resize_with(pages.end, || None);
+        }
         for page in pages {
             if self.leases[page].is_none() {
                 let lease = self.pages.lease(Kind::Kv, None, 1);

@@ -29,11 +29,15 @@ pub struct LoadOptions {
 }
 
 impl LoadOptions {
-    /// As it is usual on this machine: threads of its own, and no image.
-    pub fn new(kernels: Arc<dyn Kernels>, precision: ActivationPrecision) -> Self {
+    /// With threads of its own, so many or those that are best on this machine, and without images.
+    pub fn new(
+        kernels: Arc<dyn Kernels>,
+        threads: Option<usize>,
+        precision: ActivationPrecision,
+    ) -> Self {
         Self {
             kernels,
-            pool: Arc::new(ThreadPool::new(thread_choice(None).threads)),
+            pool: Arc::new(ThreadPool::new(thread_choice(threads).threads)),
             precision,
             images: None,
         }

@@ -21,6 +21,11 @@ pub(crate) trait Runner: fmt::Debug + Send {
     /// The bytes of its blocks.
     fn blocks(&mut self) -> &mut dyn BlockStore;
 
+    /// Hears that a sequence is over.
+    fn leave(&mut self, sequence: SequenceId) {
+        let _ = sequence;
+    }
+
     /// Runs a batch to its end and hands over what is wanted of its rows. The batch loses those who cancel
     /// meanwhile; where it is empty afterwards, nothing was computed.
     fn run(

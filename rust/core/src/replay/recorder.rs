@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::batch::{Batch, BatchSequence};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ids::SequenceId;
 use crate::kv::BlockStore;
 use crate::model::spec::ModelSpec;
@@ -13,14 +13,15 @@ use crate::profile::Profile;
 
 use super::mark::Mark;
 use super::tape::Tape;
+use super::texts::Texts;
 
-/// A runner with somebody who listens.
+/// A runner with somebody who listens. Texts whose beginning was found in a cache it has not heard, and what a head
+/// adapter makes of logits is not the model's: of those it keeps nothing.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     runner: Box<dyn Runner>,
     tape: Arc<Mutex<Tape>>,
-    /// Of each sequence the marks of its positions so far, for as long as it is recorded.
-    texts: HashMap<SequenceId, Vec<Mark>>,
+    texts: Texts,
 }
 
 impl Recorder {
@@ -28,26 +29,18 @@ impl Recorder {
         Self {
             runner,
             tape,
-            texts: HashMap::new(),
+            texts: Texts::default(),
         }
     }
 
-    /// Follows the rows of a sequence.
-    fn follow(&mut self, batch: &Batch, rows: &BatchSequence) -> Result<()> {
-        let text = self.texts.entry(rows.owner).or_default();
-        if text.len() < rows.first_position {
-            return Err(Error::InvalidOperation(
-                "the beginning of this text was found in the cache, and so was not recorded: record without"
-                    .to_owned(),
-            ));
-        }
-        text.truncate(rows.first_position);
+    /// Follows the rows of a sequence; the position of the first that something is said of, where that is heard.
+    fn follow(&mut self, batch: &Batch, rows: &BatchSequence) -> Option<usize> {
         let begin = Mark::begin(rows, self.runner.spec());
-        for token in &batch.tokens[rows.range()] {
-            let before = text.last().copied().unwrap_or(begin);
-            text.push(before.then(*token));
-        }
-        Ok(())
+        let before = self.texts.before(begin, rows);
+        let before = before.filter(|_| rows.head.is_none())?;
+        let tokens = &batch.tokens[rows.range()];
+        self.texts.go_on((begin, before), rows, tokens);
+        Some(rows.first_position + rows.logit_rows().start - rows.first_row)
     }
 }
 
@@ -60,19 +53,20 @@ impl Runner for Recorder {
         self.runner.blocks()
     }
 
+    fn leave(&mut self, sequence: SequenceId) {
+        self.texts.leave(sequence);
+        self.runner.leave(sequence);
+    }
+
     fn run(
         &mut self,
         batch: &mut Batch,
         profile: Option<&Profile>,
         take: &mut Taking<'_>,
     ) -> Result<()> {
-        // The position of the next row of each that something is said of.
-        let mut next = HashMap::new();
-        for rows in &batch.sequences {
-            self.follow(batch, rows)?;
-            let before = rows.logit_rows().start - rows.first_row;
-            next.insert(rows.owner, rows.first_position + before);
-        }
+        let heard = batch.sequences.iter();
+        let heard = heard.filter_map(|rows| Some((rows.owner, self.follow(batch, rows)?)));
+        let mut next: HashMap<_, _> = heard.collect();
         let Self {
             runner,
             tape,
@@ -82,14 +76,12 @@ impl Runner for Recorder {
         runner.run(batch, profile, &mut |outputs: Vec<Output<'_>>| {
             let mut tape = tape.lock().unwrap_or_else(PoisonError::into_inner);
             for output in &outputs {
-                let (Some(text), Some(position)) =
-                    (texts.get(&output.owner), next.get_mut(&output.owner))
-                else {
+                let Some(position) = next.get_mut(&output.owner) else {
                     continue;
                 };
                 for logits in output.values.chunks_exact(output.width) {
-                    if let (Ok(()), Some(mark)) = (&outcome, text.get(*position)) {
-                        outcome = tape.record(*mark, logits);
+                    if let (Ok(()), Some(mark)) = (&outcome, texts.at(output.owner, *position)) {
+                        outcome = tape.record(mark, logits);
                     }
                     *position += 1;
                 }

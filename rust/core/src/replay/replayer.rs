@@ -1,10 +1,10 @@
 //! A runner that plays a tape.
 
-use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::batch::{Batch, BatchSequence, Wanted};
+use crate::batch::{Batch, OwnedRows, Wanted};
 use crate::error::{Error, Result};
+use crate::ids::SequenceId;
 use crate::kv::{BlockStore, KvPool};
 use crate::model::spec::ModelSpec;
 use crate::model::{ModelHeader, Output, Runner, Taking};
@@ -13,6 +13,7 @@ use crate::profile::{Operation, Profile, timed};
 use super::blocks::MarkedBlocks;
 use super::mark::Mark;
 use super::tape::Tape;
+use super::texts::Texts;
 
 /// Rows that are handed over together, at most: as many as a model's head computes.
 const LOGIT_ROWS: usize = 32;
@@ -23,6 +24,7 @@ pub(crate) struct Replayer {
     header: Arc<ModelHeader>,
     tape: Arc<Mutex<Tape>>,
     blocks: MarkedBlocks,
+    texts: Texts,
     logits: Vec<f32>,
 }
 
@@ -37,13 +39,15 @@ impl Replayer {
             header,
             tape,
             blocks: MarkedBlocks::of(pool)?,
+            texts: Texts::default(),
             logits: Vec::new(),
         })
     }
 
-    /// Marks of all rows of a batch, once its blocks are what they should be.
+    /// Marks of all rows of a batch, once its blocks are what they should be. What somebody writes is there for all
+    /// others only afterwards, as with a model, where a step stores what all of its rows are before any looks.
     fn read(&mut self, batch: &Batch) -> Result<Vec<Mark>> {
-        let mut marks = Vec::with_capacity(batch.tokens.len());
+        let mut befores = Vec::with_capacity(batch.sequences.len());
         for rows in &batch.sequences {
             if rows.wanted == Wanted::Hidden || rows.head.is_some() || rows.is_captured {
                 return Err(Error::InvalidOperation(
@@ -52,29 +56,43 @@ impl Replayer {
                 ));
             }
             let begin = Mark::begin(rows, &self.header.spec);
-            let tokens = &batch.tokens[rows.range()];
-            marks.extend(self.blocks.advance(begin, rows, tokens)?);
+            let before = self.blocks.read(begin, rows)?;
+            if self
+                .texts
+                .before(begin, rows)
+                .is_some_and(|text| text != before)
+            {
+                return Err(Error::KvCache(format!(
+                    "replay of sequence {}: before position {} its blocks hold another text than its own",
+                    rows.owner.0, rows.first_position
+                )));
+            }
+            befores.push((begin, before));
+        }
+        let mut marks = Vec::with_capacity(batch.tokens.len());
+        for (rows, texts) in batch.sequences.iter().zip(befores) {
+            let of_rows = self.texts.go_on(texts, rows, &batch.tokens[rows.range()]);
+            self.blocks.write(texts.1, rows, &of_rows)?;
+            marks.extend(of_rows);
         }
         Ok(marks)
     }
-}
 
-/// Rows of guesses: where one is wrong, nobody was asked about the text that it is the end of.
-fn guesses_of(batch: &Batch) -> Vec<Range<usize>> {
-    let guessed = batch
-        .sequences
-        .iter()
-        .filter(|rows| matches!(rows.wanted, Wanted::From(_)));
-    guessed
-        .map(BatchSequence::logit_rows)
-        .map(|rows| rows.start + 1..rows.end)
-        .collect()
-}
-
-/// Says nothing where nobody is to listen; whether it is so.
-fn unread(guesses: &[Range<usize>], row: usize, logits: &mut [f32]) -> bool {
-    logits.fill(f32::NAN);
-    guesses.iter().any(|rows| rows.contains(&row))
+    /// Has the tape say what follows upon some rows. Where it has nothing on a text nobody can go on: its logits are no
+    /// numbers. Of a guess that is wrong nobody asks.
+    fn play(&mut self, group: &[OwnedRows], marks: &[Mark]) {
+        let width = self.header.spec.vocab_size;
+        let rows: usize = group.iter().map(|part| part.rows.len()).sum();
+        self.logits.resize(rows * width, 0.0);
+        // Whoever records changes one row at a time.
+        let tape = self.tape.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows = group.iter().flat_map(|part| part.rows.clone());
+        for (row, logits) in rows.zip(self.logits.chunks_exact_mut(width)) {
+            if !tape.play(marks[row], logits) {
+                logits.fill(f32::NAN);
+            }
+        }
+    }
 }
 
 impl Runner for Replayer {
@@ -86,6 +104,10 @@ impl Runner for Replayer {
         &mut self.blocks.0
     }
 
+    fn leave(&mut self, sequence: SequenceId) {
+        self.texts.leave(sequence);
+    }
+
     fn run(
         &mut self,
         batch: &mut Batch,
@@ -95,26 +117,8 @@ impl Runner for Replayer {
         batch.drop_cancelled();
         let marks = timed(profile, Operation::Store, || self.read(batch))?;
         let width = self.header.spec.vocab_size;
-        let tape = Arc::clone(&self.tape);
-        let guesses = guesses_of(batch);
         for group in batch.logit_rows(LOGIT_ROWS) {
-            let rows: usize = group.iter().map(|part| part.rows.len()).sum();
-            self.logits.resize(rows * width, 0.0);
-            let wanted = group.iter().flat_map(|part| part.rows.clone());
-            timed(profile, Operation::Head, || {
-                // Whoever records changes one row at a time.
-                let tape = tape.lock().unwrap_or_else(PoisonError::into_inner);
-                let mut rows = wanted.zip(self.logits.chunks_exact_mut(width));
-                if rows.all(|(row, logits)| {
-                    tape.play(marks[row], logits) || unread(&guesses, row, logits)
-                }) {
-                    return Ok(());
-                }
-                Err(Error::Generation(
-                    "the tape has nothing on this text: what is replayed must have been recorded"
-                        .to_owned(),
-                ))
-            })?;
+            timed(profile, Operation::Head, || self.play(&group, &marks));
             let mut rest = &mut self.logits[..];
             let parts = group.iter().map(|part| {
                 let (values, behind) =
