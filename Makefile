@@ -94,6 +94,13 @@ $(STAMPS)/browser: | $(STAMPS)/test-tools
 		$(BIN)/python -m tests.serve.page.browser; }
 	@touch $@
 
+# Tests of hosts with a slow network between them (tests/serve/hosts) make them with `ip`, as root; elsewhere they are left out.
+$(STAMPS)/hosts: | $(STAMPS)/venv
+	@command -v ip >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || { \
+		echo "installing Debian's iproute2"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends iproute2 >/dev/null; }
+	@touch $@
+
 # For every system and every Python that the package knows, in one file.
 constraints: $(STAMPS)/venv  ## tests/constraints.txt anew: the newest of everything that fits together
 	$(BIN)/python -m pip install --quiet uv
@@ -117,7 +124,7 @@ test:  ## everything that must hold: formats, lints, types, Rust tests, Python t
 	@for part in $(TEST_PARTS); do begin=$$SECONDS; $(MAKE) $$part; took=$$((SECONDS - begin)); \
 		printf 'part: %-12s %3d min %02d s\n' $$part $$((took / 60)) $$((took % 60)); done
 
-setup-tests: $(STAMPS)/tested $(STAMPS)/test-tools $(STAMPS)/browser  ## what the tests run on: the extension with debug assertions, their tools, a browser
+setup-tests: $(STAMPS)/tested $(STAMPS)/test-tools $(STAMPS)/browser $(STAMPS)/hosts  ## what the tests run on: the extension with debug assertions, their tools, a browser
 
 # -- its parts --------------------------------------------------------------------------------------
 
@@ -141,7 +148,7 @@ test-rust:  ## tests of the crates
 	cargo test $(RUST_TESTED) $(TESTED_FEATURES) --quiet
 	$(MAKE) test-embedded
 
-test-py: $(STAMPS)/tested $(STAMPS)/test-tools $(STAMPS)/browser  ## tests of the package; PYTEST_ARGS='-m slow' for the slow ones
+test-py: $(STAMPS)/tested $(STAMPS)/test-tools $(STAMPS)/browser $(STAMPS)/hosts  ## tests of the package; PYTEST_ARGS='-m slow' for the slow ones
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --durations 20 $(PYTEST_ARGS)
 
 test-isa: $(STAMPS)/tested $(STAMPS)/test-tools  ## kernels and engine under each instruction set of this machine

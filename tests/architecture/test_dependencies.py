@@ -28,6 +28,7 @@ FOR_USERS = [
     *EXTRAS["kernels"],
     *EXTRAS["bank"],
     *EXTRAS["mistralrs"],
+    *EXTRAS["ray"],
 ]
 TO_DEVELOP = [*FOR_USERS, *EXTRAS["test"], *EXTRAS["dev"]]
 # Calls every larger release a major one; see pyproject.toml.

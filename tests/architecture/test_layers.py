@@ -70,7 +70,7 @@ PACKAGE = [
     # A backend is a face of the whole engine, so the native one stands over `llm`.
     {"backends", "chat", "reasoning", "evaluating"},
     {"serve", "client"},
-    {"cli"},
+    {"cli", "integrations"},
     {"__init__", "__main__"},
 ]
 

@@ -82,12 +82,19 @@ def command(*arguments: str | Path) -> list[str]:
 
 @contextmanager
 def serving(
-    model: Path, *arguments: str | Path, prepare: Callable[[], None] | None = None, **settings: Any
+    model: Path,
+    *arguments: str | Path,
+    prepare: Callable[[], None] | None = None,
+    within: Sequence[str] = (),
+    **settings: Any,
 ) -> Iterator[ServeProcess]:
-    """Start it on any free port with `tiny` as the model's name; killed where the block leaves it running."""
+    """Start it on any free port with `tiny` as the model's name; killed where the block leaves it running.
+
+    `within` is what the command begins with, where it is to run elsewhere.
+    """
     settings.setdefault("stderr", subprocess.PIPE)
     process = subprocess.Popen(
-        command(f"tiny={model}", "--port", "0", *arguments),
+        [*within, *command(f"tiny={model}", "--port", "0", *arguments)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         preexec_fn=prepare,

@@ -86,6 +86,15 @@ class LearningKeeper:
                 learner.watch(self._keep)
             return learner
 
+    def go_on_from(self, tenant: str, folder: str | Path) -> None:
+        """Go on from what another process keeps of a tenant in its own folder, where that is newer.
+
+        It is kept here with the next change.
+        """
+        states = self._states.elsewhere(tenant, LearnedFolder(folder).tenants)
+        if states and states[-1].generation > (learner := self.follow(tenant)).state.generation:
+            learner.restore(states[-1], states[:-1])
+
     @contextmanager
     def telling(self, completion_id: str | None, *, seconds: float | None = None) -> Iterator[None]:
         """Have room in the journal for what this thread does in the block, which is about that answer.

@@ -24,7 +24,7 @@ from ruvllm.errors import NotFoundError, StorageError
 from ruvllm.learning.state_file import MAX_BYTES, DamagedStateError, SavedState, read_state, written_state
 from ruvllm.learning.tenant_state import TenantState
 
-__all__ = ["TenantStates", "stored_tenants"]
+__all__ = ["TenantStates", "newest_generation", "stored_tenants"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,11 @@ def stored_tenants(folder: str | os.PathLike[str]) -> Iterator[SavedState]:
     for tenant_folder in _tenant_folders(Path(folder)):
         if (saved := _newest(tenant_folder)) is not None:
             yield saved
+
+
+def newest_generation(folder: str | os.PathLike[str], tenant: str) -> int:
+    """The number of the newest file of a tenant, also while another process writes there; 0 where there is none."""
+    return max(_generations(_folder_in(Path(folder), tenant), _FILE), default=0)
 
 
 class TenantStates:
@@ -128,6 +133,23 @@ class TenantStates:
                 states.append(self.generation(tenant, number))
         return states
 
+    def elsewhere(self, tenant: str, folder: str | os.PathLike[str]) -> list[TenantState]:
+        """The states of a tenant in the folder of another process, which may write there: the newest is the last.
+
+        `StorageError` where they were learned on another model.
+        """
+        there = _folder_in(Path(folder), tenant)
+        newest = _newest(there)
+        if newest is None:
+            return []
+        self._check_model(there, newest)
+        states = []
+        for number in newest.earlier:
+            # What cannot be read, or was let go meanwhile, cannot be undone to.
+            with suppress(StorageError):
+                states.append(_checked(there / _name(number), number, tenant).state)
+        return [*states, newest.state]
+
     def generations(self, tenant: str) -> list[int]:
         """The numbers of the generations that are kept, the oldest first."""
         return list(_generations(self._folder_of(tenant), _FILE))
@@ -160,13 +182,13 @@ class TenantStates:
         self.close()
 
     def _folder_of(self, tenant: str) -> Path:
-        return self.folder / blake2b(tenant.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        return _folder_in(self.folder, tenant)
 
     def _write(self, saved: SavedState) -> None:
         data = written_state(saved)
         folder = self._folder_of(saved.state.tenant)
         self._make(folder)
-        with whole_file.replacing(folder / f"{saved.state.generation:010}.safetensors") as file:
+        with whole_file.replacing(folder / _name(saved.state.generation)) as file:
             file.write(data)
 
     def _make(self, folder: Path) -> None:
@@ -191,6 +213,14 @@ class TenantStates:
             whole_file.move(path, aside)
         except OSError as failure:
             raise StorageError(f"{path} cannot be set aside: {failure.strerror or failure}") from failure
+
+
+def _folder_in(folder: Path, tenant: str) -> Path:
+    return folder / blake2b(tenant.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _name(number: int) -> str:
+    return f"{number:010}.safetensors"
 
 
 def _checked(path: Path, number: int, tenant: str | None = None) -> SavedState:

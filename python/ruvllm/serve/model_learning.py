@@ -89,6 +89,12 @@ class ModelLearning:
             learning.background_thread.add(learning.background(tenant))
         return learner
 
+    def go_on_from(self, tenant: str, folder: Path) -> None:
+        """Go on from what another server keeps of a tenant in its folder, where that is newer."""
+        if self._keeper is not None:
+            self.begin(tenant)
+            self._keeper.go_on_from(tenant, folder)
+
     def check_room(self, tenant: str) -> None:
         """`OverloadedError` where nothing is learned for a tenant since too many others learn."""
         if not self.learns_for(tenant):

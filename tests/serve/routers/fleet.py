@@ -4,7 +4,7 @@ import importlib.util
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,15 +53,25 @@ class Router:
         return [*start, *BALANCED, *ATTENTIVE, *UNBROKEN, *more, "--worker-urls", *urls]
 
     @contextmanager
-    def before(self, urls: Sequence[str], log: Path, *more: str) -> Iterator[str]:
-        """Run it while the block does, before workers that are ready; gives its address."""
+    def before(
+        self,
+        urls: Sequence[str],
+        log: Path,
+        *more: str,
+        within: Sequence[str] = (),
+        do: Callable[[Callable[[], bool]], bool] = lambda ask: ask(),
+    ) -> Iterator[str]:
+        """Run it while the block does, before workers that are ready; gives its address.
+
+        Elsewhere, where `within` is what the command begins with there, and `do` asks from there.
+        """
         port = free_port()
-        command = self.command(urls, port, *more)
+        command = [*within, *self.command(urls, port, *more)]
         with log.open("wb") as out:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
             try:
                 url = f"http://127.0.0.1:{port}"
-                wait_until(lambda: process.poll() is not None or _has(url, len(urls)))
+                wait_until(lambda: process.poll() is not None or do(lambda: _has(url, len(urls))))
                 assert process.poll() is None, log.read_text(encoding="utf-8", errors="replace")
                 yield url
             finally:

@@ -1,0 +1,86 @@
+"""A worker: an engine, and before it the whole server of `ruvllm serve`, asked by the ingress and not by a socket."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import ray
+from starlette.types import Message
+
+import ruvllm.hub as hub
+from ruvllm.errors import RuvLLMError
+from ruvllm.integrations.ray.call import Call
+from ruvllm.integrations.ray.exchange import answers
+from ruvllm.integrations.ray.seats import Seat
+from ruvllm.integrations.ray.settings import WorkerSettings
+from ruvllm.llm import LLM
+from ruvllm.serve import ServedModel, create_app
+
+__all__ = ["Worker"]
+
+logger = logging.getLogger("ray.serve")
+
+
+class Worker:
+    """What Serve calls a replica."""
+
+    async def __init__(self, settings: WorkerSettings) -> None:  # type: ignore[misc]  # Serve awaits it
+        """Load the model; Serve sends requests once this is done."""
+        threads = int(ray.get_runtime_context().get_assigned_resources().get("CPU", settings.num_cpus))
+        name = settings.name or hub.called(settings.model, hub.DEFAULT_REGISTRY)
+        self._ends = ExitStack()
+        self._model = ServedModel(
+            name,
+            lambda: LLM(settings.model, progress=False, **{**settings.engine, "threads": max(1, threads)}),
+        )
+        self._seat: Seat | None = None
+        if settings.learn_dir is not None:
+            self._seat = self._ends.enter_context(Seat.taken(settings.learn_dir))
+            self._model.learned_folder = self._seat.folder
+        self._app = create_app([self._model], settings.server_settings())
+        self._lifespan = self._app.router.lifespan_context(self._app)
+        await self._lifespan.__aenter__()
+        await self._model.ready()
+
+    async def call(self, call: Call) -> AsyncGenerator[list[Message], None]:
+        """Answer a request."""
+        if self._seat is not None and self._model.learning is not None:
+            await asyncio.to_thread(self._seat.catch_up, self._model.learning, call.keys.tenant)
+        async for messages in answers(self._app, call):
+            yield messages
+
+    async def call_whole(self, call: Call) -> tuple[str, list[Message]]:
+        """Answer one that all workers are asked, and say who answers."""
+        messages = [message async for some in answers(self._app, call) for message in some]
+        return ray.serve.get_replica_context().replica_id.unique_id, messages
+
+    async def reconfigure(self, published: dict[str, Any]) -> None:
+        """Take the adapters that are published now; what Serve calls at the start and whenever they change."""
+        wanted = {name: Path(folder) for name, folder in published.get("adapters", {}).items()}
+        await asyncio.to_thread(self._take_adapters, wanted)
+
+    def _take_adapters(self, wanted: dict[str, Path]) -> None:
+        adapters = self._model.llm.adapters
+        for one in adapters.list():
+            if one.tenant is None and one.name not in wanted:
+                adapters.unload(one.name)
+        known = {one.name for one in adapters.list()}
+        for name, folder in wanted.items():
+            info = (adapters.replace if name in known else adapters.load)(name, folder)
+            logger.info("the adapter %s is generation %s of %s", name, info.generation, folder)
+
+    async def check_health(self) -> None:
+        """Raise where the engine has stopped: Serve starts another worker then."""
+        if (failure := self._model.failure) is not None:
+            raise failure
+
+    async def __del__(self) -> None:
+        """End well; what Serve awaits once the last request has been answered."""
+        try:
+            await self._lifespan.__aexit__(None, None, None)
+        except (RuvLLMError, OSError):
+            logger.exception("the worker did not end well")
+        self._ends.close()
