@@ -98,6 +98,26 @@ def test_the_kuberay_file_serves_what_there_is() -> None:
         assert str(Path(path).parent) in mounts
 
 
+def test_every_argument_stands_in_the_table() -> None:
+    from ruvllm.integrations.ray.settings import RaySettings
+
+    table = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8").partition("| argument | by default |")[2]
+    rows = re.findall(r"^\| (`.+?) \| (.+?) \|", table.partition("\n\n")[0], re.M)
+    told: dict[str, str] = {}
+    for names, defaults in rows:
+        listed = re.findall(r"`(\w+)`", names)
+        told |= dict(zip(listed, defaults.replace("`", "").split(", "), strict=False))
+        assert set(listed) <= RaySettings.model_fields.keys()
+    assert {name for names, _ in rows for name in re.findall(r"`(\w+)`", names)} == set(
+        RaySettings.model_fields
+    )
+    for name, default in told.items():
+        really = getattr(RaySettings(), name)
+        assert default == (
+            "none" if really in (None, {}) else f"{really:g}" if isinstance(really, float) else str(really)
+        )
+
+
 def test_the_kuberay_file_is_of_the_versions_that_are_tested() -> None:
     cluster = service()["rayClusterConfig"]
     pins = (ROOT / "tests" / "constraints.txt").read_text(encoding="utf-8")

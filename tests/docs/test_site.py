@@ -60,7 +60,7 @@ def missing(value: object, among: list[object]) -> bool:
 
 
 def test_every_package_that_says_what_is_public_is_in_it(public_names: ModuleType) -> None:
-    """But for those below the public ones, and what has pages of its own: the command line, and Ray (scale.md)."""
+    """But for those below the public ones, and what has other pages: the command line, Ray (scale.md)."""
     inner = {"cli", "integrations", "observability", "runtime"}
     packages = {path.parent.name for path in (ROOT / "python" / "ruvllm").glob("*/__init__.py")}
     assert packages - inner <= set(public_names.ROOMS)

@@ -45,7 +45,7 @@ def stored_tenants(folder: str | os.PathLike[str]) -> Iterator[SavedState]:
 
 
 def newest_generation(folder: str | os.PathLike[str], tenant: str) -> int:
-    """The number of the newest file of a tenant, also while another process writes there; 0 where there is none."""
+    """The number of a tenant's newest file, also while another process writes there; 0 without any."""
     return max(_generations(_folder_in(Path(folder), tenant), _FILE), default=0)
 
 
@@ -134,7 +134,7 @@ class TenantStates:
         return states
 
     def elsewhere(self, tenant: str, folder: str | os.PathLike[str]) -> list[TenantState]:
-        """The states of a tenant in the folder of another process, which may write there: the newest is the last.
+        """A tenant's states in the folder of another process, which may write there: the newest is the last.
 
         `StorageError` where they were learned on another model.
         """

@@ -76,7 +76,7 @@ class Joined:
 
 @contextmanager
 def joined(count: int, *, delay_ms: float, loss: float) -> Iterator[Joined]:
-    """So many hosts while the block runs, each packet between which takes so long, or is lost by that chance."""
+    """So many hosts while the block runs; each packet takes so long, or is lost by that chance."""
     hosts = [Host(f"ruvllm-{os.getpid()}-{number}", f"10.213.77.{number + 1}") for number in range(count)]
     for host in hosts:
         subprocess.run(["ip", "netns", "add", host.name], check=True)

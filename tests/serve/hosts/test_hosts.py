@@ -1,4 +1,4 @@
-"""Two workers and a router on three hosts, with 20 ms and 1 % loss between them; one is cut off, and comes back."""
+"""A router and two workers on three hosts, with 20 ms and 1 % loss between them; one is cut off and back."""
 
 import socket
 import threading
@@ -16,12 +16,12 @@ from tests.serve.process import ServeProcess, serving, wait_until
 from tests.serve.routers.fleet import ROUTERS
 from tests.serve.routers.reading import streamed_text
 
-pytestmark = [pytest.mark.real_model, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real_model, pytest.mark.timeout(600)]
 
 COMPLETIONS = "/v1/completions"
 DELAY_MS, LOSS = 20.0, 0.01
 # A slow machine may take this long for what takes a tenth.
-PATIENCE = 90.0
+PATIENCE = 150.0
 
 
 class Stream(threading.Thread):
@@ -134,18 +134,16 @@ def test_the_wire_is_slow(fleet: Fleet) -> None:
 
 
 def test_streams_come_whole(fleet: Fleet) -> None:
-    streams = [Stream(fleet.front, fleet.url, 60) for _ in range(8)]
+    streams = [Stream(fleet.front, fleet.url, 40) for _ in range(6)]
     for stream in streams:
         stream.join(PATIENCE)
     assert len({streamed_text(COMPLETIONS, stream.text) for stream in streams}) == 1
     assert all(stream.is_whole for stream in streams)
 
 
-def test_a_host_that_is_cut_off_loses_its_own_and_is_used_again(
-    fleet: Fleet, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_host_that_is_cut_off_pauses_its_own_and_is_used_again(fleet: Fleet) -> None:
     cut, other = fleet.workers
-    streams = [Stream(fleet.front, fleet.url, 300) for _ in range(4)]
+    streams = [Stream(fleet.front, fleet.url, 600) for _ in range(4)]
     wait_until(lambda: all(stream.text for stream in streams), PATIENCE)
     under_way = [fleet.under_way(worker) for worker in fleet.workers]
     assert min(under_way) > 0, under_way
@@ -167,9 +165,9 @@ def test_a_host_that_is_cut_off_loses_its_own_and_is_used_again(
     # Their connections have outlived it: what was under way there comes whole, late.
     for stream in streams:
         stream.join(PATIENCE)
-    with capsys.disabled():
-        whole = sum(stream.is_whole for stream in streams)
-        print(
-            f"\ncut off: left out after {noticed:.1f} s; back: used after {used_again:.1f} s, {whole} of 4 streams whole"
-        )
+    whole = sum(stream.is_whole for stream in streams)
+    print(
+        f"\nhosts: cut off, left out after {noticed:.1f} s; back, used after {used_again:.1f} s; "
+        f"{whole} of {len(streams)} streams whole"
+    )
     assert all(stream.is_whole for stream in streams)

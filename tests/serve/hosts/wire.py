@@ -1,9 +1,9 @@
-"""`python -m tests.serve.hosts.wire DELAY_MS LOSS SEED HOST=ADDRESS ...`: a wire between hosts, slow and lossy.
+"""`python -m tests.serve.hosts.wire DELAY_MS LOSS SEED HOST=ADDRESS ...`: a slow, lossy wire between hosts.
 
-Each host is a network namespace and gets a device with its address; this process carries what they send each other,
-packet by packet, each later and some never, as `tc netem` does in kernels that have it. Connections are the kernel's
-own: what is lost they send again. `ready` is written once the hosts are joined; at the end of the input, how many
-packets were carried and how many lost.
+Each host is a network namespace and gets a device with its address; this process carries what they send each
+other, packet by packet, each later and some never, as `tc netem` does in kernels that have it. Connections
+are the kernel's own: what is lost they send again. `ready` is written once the hosts are joined; at the end
+of the input, how many packets were carried and how many lost.
 """
 
 import fcntl

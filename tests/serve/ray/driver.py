@@ -1,6 +1,7 @@
 """`python -m tests.serve.ray.driver PORT CPUS FOLDER`: a cluster of Ray on this machine, told what to serve.
 
-A line of its input is a file of Serve's as JSON; once all of it runs, `ready` is written and how it stands. The end of the input ends the cluster.
+A line of its input is a file of Serve's as JSON; once all of it runs, `ready` is written and how it stands.
+The end of the input ends the cluster.
 """
 
 import json

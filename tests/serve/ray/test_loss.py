@@ -3,7 +3,9 @@
 import os
 import signal
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 
+import httpx
 import pytest
 
 from tests.serve.process import wait_until
@@ -13,7 +15,7 @@ from tests.serve.ray.traffic import Client, LongStream, ask
 
 pytestmark = [pytest.mark.real_model, pytest.mark.timeout(600)]
 
-STREAM_TOKENS = 400
+STREAM_TOKENS = 500
 
 
 def running_streams(served: Served) -> tuple[list[LongStream], dict[str, float]]:
@@ -32,10 +34,29 @@ def running_streams(served: Served) -> tuple[list[LongStream], dict[str, float]]
     return streams, under_way
 
 
-def test_a_worker_that_is_killed_loses_its_own_and_is_replaced(
-    served: Served, capsys: pytest.CaptureFixture[str]
+def test_a_worker_that_is_killed_loses_its_own_and_is_replaced(served: Served) -> None:
+    streams, _ = running_streams(served)
+    under_way: dict[str, float] = {}
+    with ThreadPoolExecutor(4) as clients:
+        wholes = [
+            clients.submit(ask, served.url, "the cat", KEY, f"whole {number}", max_tokens=STREAM_TOKENS)
+            for number in range(4)
+        ]
+
+        def all_have_begun() -> bool:
+            under_way.update(figures(served.url, "num_requests_running", KEY))
+            return sum(under_way.values()) == len(streams) + len(wholes)
+
+        wait_until(all_have_begun, 120)
+        kill_one(served, streams, wholes, under_way)
+
+
+def kill_one(
+    served: Served,
+    streams: list[LongStream],
+    wholes: "list[Future[httpx.Response]]",
+    under_way: dict[str, float],
 ) -> None:
-    streams, under_way = running_streams(served)
     os.kill(served.cluster.workers(MAIN)[0], signal.SIGKILL)
     began = time.monotonic()
     assert ask(served.url, "who goes on?", KEY).status_code == 200
@@ -53,14 +74,13 @@ def test_a_worker_that_is_killed_loses_its_own_and_is_replaced(
         stream.join(120)
     assert not client.stop().failures
     [killed] = under_way.keys() - figures(served.url, "num_requests_running", KEY).keys()
-    assert sum(not stream.is_whole for stream in streams) == under_way[killed] > 0
-    with capsys.disabled():
-        print(
-            f"\nRay: after kill -9 the next answer came in {next_answer:.1f} s, a new worker in {healed:.1f} s"
-        )
+    lost = [answer for answer in (one.result() for one in wholes) if answer.status_code != 200]
+    assert sum(not stream.is_whole for stream in streams) + len(lost) == under_way[killed] > 0
+    assert [answer.json()["error"]["code"] for answer in lost] == ["worker_lost"] * len(lost)
+    print(f"\nRay: after kill -9 an answer came in {next_answer:.1f} s, a new worker in {healed:.1f} s")
 
 
-def test_a_worker_that_leaves_loses_nothing(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_worker_that_leaves_loses_nothing(served: Served) -> None:
     streams, _ = running_streams(served)
     clients = [Client(served.url, prompt, KEY) for prompt in ("the cat", "a dog ran in the park")]
     wait_until(lambda: all(client.answers for client in clients), 120)
@@ -72,8 +92,6 @@ def test_a_worker_that_leaves_loses_nothing(served: Served, capsys: pytest.Captu
     served.change_worker(served.main, num_replicas=2)
     wait_for_workers(served.url, 2, KEY)
     answers = sum(client.stop().answers for client in clients)
-    with capsys.disabled():
-        print(
-            f"\nRay: {sum(map(lambda one: len(one.failures), clients))} failures of {2 * answers} on a drain"
-        )
+    failures = sum(len(client.failures) for client in clients)
+    print(f"\nRay: {failures} failures of {2 * answers + len(streams)} requests on a drain")
     assert [client.failures for client in clients] == [[], []]

@@ -48,7 +48,7 @@ def test_answers_are_those_of_one_server(served: Served, real_server: RunningSer
             assert content_of(path, through) == content_of(path, straight), path
 
 
-def test_prefixes_are_found_again(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prefixes_are_found_again(served: Served) -> None:
     """24 requests of two prefixes, whole and as streams by turns."""
     cached = []
     for turn in range(12):
@@ -60,8 +60,7 @@ def test_prefixes_are_found_again(served: Served, capsys: pytest.CaptureFixture[
             assert (streamed_text(CHAT, answer.text) if turn % 2 else whole_text(answer)) != ""
             cached.append(cached_tokens(answer))
     found = sum(count >= 40 for count in cached)
-    with capsys.disabled():
-        print(f"\nRay: {found} of {len(cached)} requests of two prefixes found theirs")
+    print(f"\nRay: {found} of {len(cached)} requests of two prefixes found theirs")
     assert found >= 20, cached
 
 
@@ -72,6 +71,9 @@ def test_errors_come_as_they_are(served: Served) -> None:
     refused = post(served, CHAT, {**SHORT, "messages": SAYS, "max_tokens": 1, "n": 99})
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "n")
     assert post(served, "/v1/nothing", {}).json()["error"]["code"] == "unknown_url"
+    for garbage in (b"", b"\xff", b"[" * 1000, b'{"messages": ', b"3"):
+        sent = {**headers(KEY), "content-type": "application/json"}
+        assert httpx.post(served.url + CHAT, content=garbage, headers=sent, timeout=120).status_code == 400
     too_large = httpx.post(
         served.url + CHAT,
         content=b'{"messages": "' + b"x" * (5 * 1024 * 1024) + b'"}',

@@ -1,7 +1,7 @@
 """RuvLLM on Ray Serve: `serve run ruvllm.integrations.ray:app model=smollm2-135m`.
 
-Needs the extra `ruvllm[ray]`. An ingress sends each request to one of several workers, each of which is the whole
-server of `ruvllm serve` over an engine of its own (docs/scale.md).
+Needs the extra `ruvllm[ray]`. An ingress sends each request to one of several workers, each of which is the
+whole server of `ruvllm serve` over an engine of its own (docs/scale.md).
 """
 
 import importlib

@@ -23,26 +23,31 @@ def app(arguments: RaySettings) -> serve.Application:
 
     In a program: `serve.run(app(RaySettings(model="smollm2-135m", replicas=2)))`.
     """
-    workers = serve.deployment(Worker, name="Worker").options(
+    router: dict[str, Any] = {
+        "request_router_class": PrefixRouter,
+        "request_router_kwargs": {"balance": arguments.balance},
+    }
+    workers = serve.deployment(
+        name="Worker",
         **_numbers(arguments),
         ray_actor_options={"num_cpus": arguments.num_cpus},
         max_ongoing_requests=arguments.max_ongoing_requests,
         max_queued_requests=arguments.max_queued_requests,
         user_config={"adapters": {name: str(folder) for name, folder in arguments.adapters.items()}},
-        request_router_config=RequestRouterConfig(
-            request_router_class=PrefixRouter, request_router_kwargs={"balance": arguments.balance}
-        ),
+        request_router_config=RequestRouterConfig(**router),
         graceful_shutdown_timeout_s=arguments.graceful_shutdown_timeout_s,
         health_check_period_s=arguments.health_check_period_s,
-    )
-    ingress = serve.deployment(serve.ingress()(Ingress), name="Ingress").options(
+    )(Worker)
+    ingress = serve.deployment(
+        name="Ingress",
         num_replicas=arguments.ingress_replicas,
         ray_actor_options={"num_cpus": 0},
         max_ongoing_requests=INGRESS_REQUESTS,
         graceful_shutdown_timeout_s=arguments.graceful_shutdown_timeout_s,
-    )
+    )(serve.ingress()(Ingress))
     made_with = arguments.of_a_worker()
-    return ingress.bind(workers.bind(made_with), made_with)
+    application: serve.Application = ingress.bind(workers.bind(made_with), made_with)
+    return application
 
 
 def _numbers(arguments: RaySettings) -> dict[str, Any]:

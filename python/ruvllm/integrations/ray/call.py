@@ -1,7 +1,8 @@
 """A request on its way from the ingress to a worker, with what decides which worker that is.
 
-The body stays bytes: it is read once, by the worker that answers. To find the beginning of a prompt again it is
-enough that a client writes the same beginning in the same way, which holds whatever else is wrong with the body.
+The body stays bytes: it is read once, by the worker that answers. To find the beginning of a prompt again it
+is enough that a client writes the same beginning in the same way, which holds whatever else is wrong with
+the body.
 """
 
 import re
@@ -71,8 +72,8 @@ def portable(scope: Scope) -> dict[str, Any]:
 def keys_of(body: bytes, headers: Mapping[str, str], *, tenant: str, learns: bool) -> Keys:
     """What decides where a request goes.
 
-    Where tenants teach, those of a tenant stay together, since what it taught is known at one place first; else
-    those of a session do, which keeps its responses at one place.
+    Where tenants teach, those of a tenant stay together, since what it taught is known at one place first;
+    else those of a session do, which keeps its responses at one place.
     """
     if learns:
         return Keys(f"tenant {tenant}", tenant=tenant)

@@ -50,7 +50,7 @@ def combined(path: str, answers: Sequence[Answer]) -> Response:
     wholes = [(worker, *_whole(messages)) for worker, messages in answers]
     worst = max(wholes, key=lambda one: one[1])
     if path == "/metrics" and worst[1] == 200:
-        text = generate_latest(_Figures([(worker, body.decode()) for worker, _, body, _ in wholes]))  # type: ignore[arg-type]
+        text = generate_latest(_Figures([(worker, body.decode()) for worker, _, body, _ in wholes]))
         return Response(text, media_type=CONTENT_TYPE_LATEST)
     _, status, body, headers = worst
     response = Response(body, status)

@@ -13,7 +13,7 @@ __all__ = ["answers"]
 
 
 async def answers(app: ASGIApp, call: Call) -> AsyncGenerator[list[Message], None]:
-    """What an application answers, as it comes; when this is closed, the application learns that its client left."""
+    """What an application answers, as it comes; once this is closed, it learns that its client left."""
     exchange = _Exchange(call.body)
     answering = asyncio.create_task(exchange.answer(app, call.scope))
     try:

@@ -1,4 +1,4 @@
-"""The ingress: reads a request whole, says what decides its worker, and passes the worker's answer on as it comes."""
+"""The ingress: reads a request whole, says what decides its worker, passes on the answer as it comes."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -29,7 +29,7 @@ _LOST = (RayActorError, DeploymentUnavailableError, ReplicaUnavailableError)
 class Ingress:
     """What Serve's proxies ask."""
 
-    def __init__(self, workers: DeploymentHandle, settings: WorkerSettings) -> None:
+    def __init__(self, workers: "DeploymentHandle[Any]", settings: WorkerSettings) -> None:
         self._workers = workers
         self._server = settings.server_settings()
         self._access = Access(self._server.keys, Origins(self._server.cors_origins))
@@ -81,7 +81,7 @@ class Ingress:
 
     async def _pass_on(self, call: Call, send: Send) -> None:
         """Let a worker answer; whoever cancels this, since the client left, cancels it there, too."""
-        answer = self._workers.options(method_name="call", stream=True).remote(call)
+        answer: Any = self._workers.options(method_name="call", stream=True).remote(call)
         has_ended = False
         try:
             async for messages in answer:

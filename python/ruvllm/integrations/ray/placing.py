@@ -25,8 +25,8 @@ class Placing:
     def order(self, keys: Keys, loads: Mapping[str, int]) -> list[str]:
         """The workers that may be asked, the best first; one alone for what is pinned.
 
-        Of a pin all who decide think alike, without asking each other: the worker whose name and the pin make the
-        highest number. One worker that comes or goes changes the place of its own share only.
+        Of a pin all who decide think alike, without asking each other: the worker whose name and the pin
+        make the highest number. One worker that comes or goes changes the place of its own share only.
         """
         if keys.pin:
             return [max(loads, key=lambda worker: _weight(keys.pin.encode(), worker))] if loads else []

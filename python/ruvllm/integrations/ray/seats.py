@@ -1,8 +1,8 @@
 """Folders of workers that share a disk, and how what a tenant taught one of them reaches the others.
 
-Each worker writes in a seat of its own, the first that is free: the seat of one that died is taken by the next.
-Every generation of what a tenant taught is a file there as soon as its feedback is answered. Before a worker answers
-a tenant it looks into the other seats, and goes on from what is newer than its own.
+Each worker writes in a seat of its own, the first that is free: the seat of one that died is taken by the
+next. Every generation of what a tenant taught is a file there as soon as its feedback is answered. Before a
+worker answers a tenant it looks into the other seats, and goes on from what is newer than its own.
 """
 
 from collections.abc import Iterator

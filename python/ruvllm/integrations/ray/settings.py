@@ -61,16 +61,18 @@ class RaySettings(WorkerSettings):
     Attributes:
         replicas: Workers at the start, and always where `max_replicas` is left out.
         max_replicas: With it Serve adds workers up to so many while requests wait, and takes them away again.
-        target_ongoing_requests: Requests of a worker, running or waiting, beyond which there is to be one more.
+        target_ongoing_requests: Requests of a worker, running or waiting, beyond which there is to be one
+            more.
         upscale_delay_s: How long that must have been so.
         downscale_delay_s: How long there must have been fewer.
-        max_ongoing_requests: Requests that a worker takes; its engine has them wait where they are too many to run.
+        max_ongoing_requests: Requests that a worker takes; its engine has them wait where they are too many
+            to run.
         max_queued_requests: Requests that wait for a worker to take them; one more gets a 429.
-        balance: A request goes to another worker than the one that knows its prefix where that one has so many
-            requests more than the idlest.
+        balance: A request goes to another worker than the one that knows its prefix where that one has so
+            many requests more than the idlest.
         ingress_replicas: How many processes share the work of passing requests on.
-        adapters: Adapters by name, each with its folder, as all workers see it. Serve publishes a change of these
-            to the workers that run.
+        adapters: Adapters by name, each with its folder, as all workers see it. Serve publishes a change of
+            these to the workers that run.
         graceful_shutdown_timeout_s: How long a worker that leaves may end what it has.
         health_check_period_s: How often a worker is asked whether it is well.
     """

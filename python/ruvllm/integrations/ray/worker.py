@@ -1,4 +1,4 @@
-"""A worker: an engine, and before it the whole server of `ruvllm serve`, asked by the ingress and not by a socket."""
+"""A worker: an engine and before it the whole server of `ruvllm serve`, asked by the ingress, no socket."""
 
 import asyncio
 import logging
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray import serve
 from starlette.types import Message
 
 import ruvllm.hub as hub
@@ -29,12 +30,14 @@ class Worker:
 
     async def __init__(self, settings: WorkerSettings) -> None:  # type: ignore[misc]  # Serve awaits it
         """Load the model; Serve sends requests once this is done."""
-        threads = int(ray.get_runtime_context().get_assigned_resources().get("CPU", settings.num_cpus))
+        # What the worker has been given, which options of its deployment may change.
+        context: Any = ray.get_runtime_context()
+        threads = max(1, int(context.get_assigned_resources().get("CPU", settings.num_cpus)))
         name = settings.name or hub.called(settings.model, hub.DEFAULT_REGISTRY)
         self._ends = ExitStack()
         self._model = ServedModel(
             name,
-            lambda: LLM(settings.model, progress=False, **{**settings.engine, "threads": max(1, threads)}),
+            lambda: LLM(settings.model, progress=False, threads=threads, **settings.engine),
         )
         self._seat: Seat | None = None
         if settings.learn_dir is not None:
@@ -55,10 +58,10 @@ class Worker:
     async def call_whole(self, call: Call) -> tuple[str, list[Message]]:
         """Answer one that all workers are asked, and say who answers."""
         messages = [message async for some in answers(self._app, call) for message in some]
-        return ray.serve.get_replica_context().replica_id.unique_id, messages
+        return serve.get_replica_context().replica_id.unique_id, messages
 
     async def reconfigure(self, published: dict[str, Any]) -> None:
-        """Take the adapters that are published now; what Serve calls at the start and whenever they change."""
+        """Take the adapters that are published now; Serve calls it at the start and when they change."""
         wanted = {name: Path(folder) for name, folder in published.get("adapters", {}).items()}
         await asyncio.to_thread(self._take_adapters, wanted)
 
