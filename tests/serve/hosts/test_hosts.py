@@ -141,9 +141,9 @@ def test_streams_come_whole(fleet: Fleet) -> None:
     assert all(stream.is_whole for stream in streams)
 
 
-def test_a_host_that_is_cut_off_pauses_its_own_and_is_used_again(fleet: Fleet) -> None:
+def test_a_host_that_is_cut_off_loses_none_but_its_own_and_is_used_again(fleet: Fleet) -> None:
     cut, other = fleet.workers
-    streams = [Stream(fleet.front, fleet.url, 600) for _ in range(4)]
+    streams = [Stream(fleet.front, fleet.url, 1000) for _ in range(4)]
     wait_until(lambda: all(stream.text for stream in streams), PATIENCE)
     under_way = [fleet.under_way(worker) for worker in fleet.workers]
     assert min(under_way) > 0, under_way
@@ -154,15 +154,14 @@ def test_a_host_that_is_cut_off_pauses_its_own_and_is_used_again(fleet: Fleet) -
     noticed = time.monotonic() - began
     # Nobody is sent there any more, and what runs elsewhere goes on.
     assert {fleet.ask() for _ in range(4)} == {200}
-    wait_until(lambda: sum(stream.is_whole for stream in streams) == under_way[1], PATIENCE)
-    assert sum(stream.is_alive() for stream in streams) == under_way[0]
+    wait_until(lambda: sum(stream.is_whole for stream in streams) >= under_way[1], PATIENCE)
     fleet.others[0].back()
     began = time.monotonic()
     wait_until(lambda: fleet.healthy() == {cut.url, other.url}, PATIENCE)
     before = fleet.answered(cut)
     wait_until(lambda: fleet.ask() == 200 and fleet.answered(cut) > before, PATIENCE)
     used_again = time.monotonic() - began
-    # Their connections have outlived it: what was under way there comes whole, late.
+    # What was under way there is lost, or comes whole and late where its connections have outlived the cut.
     for stream in streams:
         stream.join(PATIENCE)
     whole = sum(stream.is_whole for stream in streams)
@@ -170,4 +169,4 @@ def test_a_host_that_is_cut_off_pauses_its_own_and_is_used_again(fleet: Fleet) -
         f"\nhosts: cut off, left out after {noticed:.1f} s; back, used after {used_again:.1f} s; "
         f"{whole} of {len(streams)} streams whole"
     )
-    assert all(stream.is_whole for stream in streams)
+    assert whole >= under_way[1]
