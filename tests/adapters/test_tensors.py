@@ -68,6 +68,7 @@ def quick_switches() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("quick_switches")
 def test_other_threads_go_on_while_one_reads(tmp_path: Path) -> None:
     """A server streams meanwhile: no single call may take as long as the whole file."""

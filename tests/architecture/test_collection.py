@@ -48,3 +48,14 @@ def test_who_names_paths_gets_what_is_there() -> None:
     paths = {"benches/bench_quant.py", "tests/architecture/test_clean.py"}
     names, _ = collected(*sorted(paths))
     assert {name.split("::")[0] for name in names} == paths
+
+
+def test_the_two_parts_of_the_suite_are_the_whole() -> None:
+    """`make test-py` runs what may have company, then what may not."""
+    makefile = (sources.ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.findall(r"--alone (\w+)", makefile) == ["never", "only"]
+    path = "tests/engine/test_opening.py"
+    company, alone = (collected("--alone", part, path)[0] for part in ("never", "only"))
+    assert company
+    assert alone
+    assert sorted(company + alone) == sorted(collected(path)[0])

@@ -1,6 +1,7 @@
 """The public surface: the extension is wholly used and private, public names are documented, one version."""
 
 import ast
+import functools
 import importlib.metadata
 import re
 import subprocess
@@ -41,6 +42,7 @@ def used_native_names() -> set[str]:
     return used
 
 
+@functools.cache
 def reachable_native_names() -> set[str]:
     """The used names, and the names that stand in the stub's annotations of a reachable one."""
     tree = ast.parse((sources.PACKAGE / "_native.pyi").read_text(encoding="utf-8"))

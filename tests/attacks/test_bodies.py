@@ -24,6 +24,8 @@ from tests.serve.process import ServeProcess, serving
 from tests.serve.raw import read_answer, request_bytes
 from tests.serve.tiny_models import with_chat_template
 
+pytestmark = pytest.mark.alone
+
 BODY_BYTES = 4 * 1024 * 1024
 MOST_SECONDS = 0.2
 MOST_GROWTH = 20 * BODY_BYTES

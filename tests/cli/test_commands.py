@@ -550,6 +550,7 @@ def test_control_characters_do_not_reach_a_terminal() -> None:
     assert visible("a\x1b[31mb\x07\tc\n\x9bd") == "a[31mb\tc\nd"
 
 
+@pytest.mark.alone
 def test_start_is_quick() -> None:
     """The best of a few, beside an interpreter that does nothing: other programs may have the processor."""
 

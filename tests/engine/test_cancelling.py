@@ -14,7 +14,7 @@ import pytest
 
 from ruvllm import LLM, GenerateParams
 
-pytestmark = pytest.mark.real_model
+pytestmark = [pytest.mark.alone, pytest.mark.real_model]
 
 # Many seconds of prefill, were it not for the cancelling. `PART` is a sixteenth of it, takes far less than a
 # sixteenth of its time, and says how fast this machine is now: what does not wait for the prompt is done in

@@ -390,6 +390,7 @@ def test_closing_has_nothing_to_complain_of(make_loop: MakeLoop, caplog: pytest.
     assert not caplog.records
 
 
+@pytest.mark.alone
 def test_closing_an_idle_loop_is_quick(make_loop: MakeLoop) -> None:
     loop, _ = make_loop()
     CompletionStream(loop, task([1])).completion()

@@ -26,6 +26,7 @@ async def longest_pause(until: "asyncio.Future[object]") -> float:
     return longest
 
 
+@pytest.mark.alone
 @pytest.mark.real_model
 async def test_the_loop_goes_on_while_a_model_is_loaded(smollm2_path: Path) -> None:
     """Its longest pause, beside the one of loading here and now: the best of some, as others run beside."""

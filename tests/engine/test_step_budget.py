@@ -198,6 +198,7 @@ def test_one_slow_step_does_not_keep_the_others_small() -> None:
     assert world.steps[-1][0] >= 0.8 * usual
 
 
+@pytest.mark.alone
 @pytest.mark.real_model
 def test_a_real_model_takes_as_much_of_a_prompt_as_its_pace_allows(smollm2_path: str) -> None:
     """Portions follow from the pace, whatever they are the answer is the same."""

@@ -33,6 +33,9 @@ try:
 except ModuleNotFoundError:  # Windows
     resource = None
 
+# Each file is bound to a time, and to memory that the process may take.
+pytestmark = pytest.mark.alone
+
 LONGEST_SECONDS = 1.0
 MOST_BYTES = 100_000_000
 RUSAGE_UNIT = 1 if sys.platform == "darwin" else 1024

@@ -38,6 +38,7 @@ def test_one_connection_serves_request_after_request(tiny_server: RunningServer)
     assert len(sockets) == 1
 
 
+@pytest.mark.alone
 @pytest.mark.real_model
 async def test_sixteen_streams_at_once_keep_apart(real_server: RunningServer) -> None:
     """Each is to go on with its own row of numbers; together they take less than one after the other."""

@@ -21,7 +21,7 @@ from tests.serve.raw import (
 )
 from tests.serve.running import RunningServer
 
-pytestmark = pytest.mark.real_model
+pytestmark = [pytest.mark.alone, pytest.mark.real_model]
 
 # Many seconds of prefill, and many of decoding; neither is over before the client leaves.
 LONG_PROMPT = "All work and no play makes Jack a dull boy, and so it went on. " * 400

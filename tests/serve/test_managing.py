@@ -197,6 +197,7 @@ def seconds_beside(ask: Callable[[], httpx.Response], url: str) -> list[float]:
     return waits
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the kernel tells of memory there")
 @pytest.mark.real_model
 def test_its_memory_is_given_back(smollm2_path: Path, tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ def test_logprobs_are_those_of_each_token(smollm2: LLM) -> None:
     assert [-one.logprob for one in told.logprobs] == pytest.approx(scores[-len(told.token_ids) :], abs=1e-4)
 
 
+@pytest.mark.alone
 def test_what_must_come_next_can_be_long(smollm2: LLM) -> None:
     """A text of 100 kB is found to be forced at once, while others' answers go on."""
     text = "All work and no play makes Jack a dull boy. " * 2300
