@@ -1,4 +1,4 @@
-"""What a call of pytest runs: the tests, or with `--benchmark-only` the benchmarks; and which beside others."""
+"""What pytest runs: the tests, or with `--benchmark-only` the benchmarks; and which of them beside others."""
 
 import gc
 from collections.abc import Generator

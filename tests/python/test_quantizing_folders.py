@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -82,10 +83,7 @@ def test_what_the_file_says(tmp_path: Path) -> None:
         if not theirs_path.exists():
             continue
         made = ruvllm.quantize(MODELS / name, tmp_path / f"{name}.gguf", "F32")
-        ours, theirs = (
-            {key: field.contents() for key, field in gguf.GGUFReader(path).fields.items()}
-            for path in (made.path, theirs_path)
-        )
+        ours, theirs = (metadata(path) for path in (made.path, theirs_path))
         architecture = ours["general.architecture"]
         for key, value in theirs.items():
             if key.startswith(f"{architecture}.") and key in ours:
@@ -154,9 +152,13 @@ def test_a_file_of_the_folder_is_not_overwritten(tmp_path: Path) -> None:
 # -- the tokenizer
 
 
-def byte_level(path: Path) -> dict[str, object]:
+def metadata(path: Path) -> dict[str, Any]:
+    """What a GGUF file says beside its tensors, by the package `gguf`: seconds for a large vocabulary."""
+    return {key: field.contents() for key, field in gguf.GGUFReader(path).fields.items()}
+
+
+def byte_level(fields: dict[str, Any]) -> dict[str, object]:
     """The vocabulary of a GGUF file as the `tokenizer.json` that it was made of."""
-    fields = {key: field.contents() for key, field in gguf.GGUFReader(path).fields.items()}
     tokens, types = fields["tokenizer.ggml.tokens"], fields["tokenizer.ggml.token_type"]
     added = [
         {"id": index, "content": tokens[index], "special": kind == 3, "normalized": False, "lstrip": False,
@@ -206,7 +208,7 @@ AWKWARD = [
 @pytest.mark.real_model
 def test_text_is_read_alike(tmp_path: Path, smollm2_path: Path) -> None:
     """SmolLM2's tokenizer: the file that llama.cpp's converter made, as a folder, and as a file again."""
-    fields = {key: field.contents() for key, field in gguf.GGUFReader(smollm2_path).fields.items()}
+    fields = metadata(smollm2_path)
     size = len(fields["tokenizer.ggml.tokens"])
     folder = copied("llama-gqa", tmp_path / "folder", vocab_size=size + 3)
     tensors = safetensors.numpy.load_file(folder / "model.safetensors")
@@ -214,9 +216,9 @@ def test_text_is_read_alike(tmp_path: Path, smollm2_path: Path) -> None:
         tensors[name] = np.zeros((size + 3, 64), np.float32)
     safetensors.numpy.save_file(tensors, folder / "model.safetensors")
     ends = {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "pad_token": "<|im_end|>"}
-    with_tokenizer(folder, byte_level(smollm2_path), {**ends, "chat_template": "{{ messages }}"})
+    with_tokenizer(folder, byte_level(fields), {**ends, "chat_template": "{{ messages }}"})
     made = ruvllm.quantize(folder, tmp_path / "made.gguf", "Q8_0")
-    said = {key: field.contents() for key, field in gguf.GGUFReader(made.path).fields.items()}
+    said = metadata(made.path)
     for key, value in fields.items():
         if key.startswith("tokenizer.ggml.") and key in said:
             expected = value
@@ -258,7 +260,7 @@ def test_pieces_and_their_scores(tmp_path: Path) -> None:
         folder = copied("llama-gqa", tmp_path / f"folder{number}")
         with_tokenizer(folder, source, {"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": True})
         made = ruvllm.quantize(folder, tmp_path / f"made{number}.gguf", "F16")
-        said = {key: field.contents() for key, field in gguf.GGUFReader(made.path).fields.items()}
+        said = metadata(made.path)
         assert said["tokenizer.ggml.model"] == "llama"
         assert said["tokenizer.ggml.add_space_prefix"] == bool(number)
         assert said["tokenizer.ggml.token_type"][:4] == [2, 3, 3, 6]
@@ -277,7 +279,7 @@ def test_pieces_and_their_scores(tmp_path: Path) -> None:
 def test_a_tokenizer_that_gguf_cannot_name_is_refused(
     tmp_path: Path, change: dict[str, object], said: str
 ) -> None:
-    source = byte_level(FIXTURES / "gguf" / "llama-gqa.gguf")
+    source = byte_level(metadata(FIXTURES / "gguf" / "llama-gqa.gguf"))
     folder = with_tokenizer(copied("llama-gqa", tmp_path / "folder"), {**source, **change}, {})
     with pytest.raises(TokenizationError, match=said):
         ruvllm.quantize(folder, tmp_path / "made.gguf")
@@ -294,7 +296,7 @@ def added_token(**said: object) -> dict[str, object]:
 
 
 def test_a_special_token_without_a_row_is_left_out_and_another_is_refused(tmp_path: Path) -> None:
-    source = byte_level(FIXTURES / "gguf" / "llama-gqa.gguf")
+    source = byte_level(metadata(FIXTURES / "gguf" / "llama-gqa.gguf"))
     folder = copied("llama-gqa", tmp_path / "folder")
     rows = json.loads((folder / "config.json").read_text())["vocab_size"]
     added = list(source["added_tokens"])  # type: ignore[call-overload]
@@ -312,7 +314,7 @@ def test_a_special_token_without_a_row_is_left_out_and_another_is_refused(tmp_pa
 
 def with_ends(folder: Path, ends: list[int]) -> Path:
     """A folder whose tokenizer says of no token that it ends an answer, with a configuration that does."""
-    source = byte_level(FIXTURES / "gguf" / "llama-gqa.gguf")
+    source = byte_level(metadata(FIXTURES / "gguf" / "llama-gqa.gguf"))
     with_tokenizer(copied("llama-gqa", folder, eos_token_id=5), source, {})
     if ends:
         (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": ends}))
