@@ -29,7 +29,7 @@ from ruvllm.observability.stderr import QueuedStream
 from ruvllm.serve import ServedModel, create_app, retrying
 from ruvllm.serve.retrying import LoadFailures
 from tests.serve.conftest import TINY
-from tests.serve.process import ServeProcess, serving, wait_until
+from tests.serve.process import ServeProcess, free_port, serving, wait_until
 from tests.serve.raw import json_request, read_to_end, request_bytes
 from tests.serve.running import RunningServer, running
 
@@ -38,11 +38,6 @@ resource = pytest.importorskip("resource", reason="signals, pipes and limits of 
 BODY = {"model": TINY, "prompt": "hi", "max_tokens": 2}
 # To end, without a load: for its threads, its prefix cache, and what stderr still gets.
 ENDING_SECONDS = 15.0
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as opened:
-        return int(opened.getsockname()[1])
 
 
 def is_healthy(url: str) -> bool:

@@ -22,6 +22,7 @@ def test_what_was_kept_of_it() -> None:
     assert kept_of([1.0], [4.0], 0.5) == pytest.approx(0.5)
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(not hasattr(os, "wait3"), reason="this system does not tell what children have used")
 def test_busy_programs_compute_until_they_are_ended() -> None:
     def used() -> float:

@@ -14,7 +14,7 @@ import pytest
 
 from ruvllm import LLM
 from tests.serve.conftest import TINY
-from tests.serve.process import ServeProcess, run_to_end, serving, wait_until
+from tests.serve.process import ServeProcess, free_port, run_to_end, serving, wait_until
 
 resource = pytest.importorskip("resource", reason="signals and limits of processes are Unix's")
 
@@ -248,11 +248,6 @@ def test_a_full_disk_is_told_of(tiny_chat_path: Path, small_disk: Path) -> None:
 
 
 # -- the log
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as opened:
-        return int(opened.getsockname()[1])
 
 
 def wait_for_health(server: ServeProcess, url: str) -> None:
