@@ -1,5 +1,6 @@
 """What a call of pytest finds: tests or benchmarks, and the tests also where Unix's modules are missing."""
 
+import os
 import re
 import subprocess
 import sys
@@ -14,9 +15,12 @@ def collected(*arguments: str) -> tuple[list[str], str]:
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
     # What no test runs needs no words for its assertions, whose making is half of the time.
     command += ["--assert=plain", *arguments]
+    # By itself, also where this test is one of a process beside others: benchmarks complain of those.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
     done = subprocess.run(
-        command, cwd=sources.ROOT, capture_output=True, encoding="utf-8", errors="replace", check=False
-    )
+        command, cwd=sources.ROOT, env=environment,
+        capture_output=True, encoding="utf-8", errors="replace", check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     return re.findall(r"^(\w+/[\w/.]+::.*)$", done.stdout, re.M), done.stdout
 
