@@ -147,10 +147,11 @@ test-rust:  ## tests of the crates
 	cargo test $(RUST_TESTED) $(TESTED_FEATURES) --quiet
 	$(MAKE) test-embedded
 
-# What is bound to a time comes after the rest, with nothing beside it. Each part says what failed, and one that has no
-# tests (pytest ends with 5) is no failure while the other has some: PYTEST_ARGS may choose any.
+# What is bound to a time comes after the rest, with nothing beside it; the rest has twice the seconds for a test, as two
+# share the machine. Each part says what failed, and one that has no tests (pytest ends with 5) is no failure while the
+# other has some: PYTEST_ARGS may choose any.
 test-py: $(STAMPS)/tested $(STAMPS)/test-tools $(STAMPS)/browser $(STAMPS)/hosts  ## tests of the package; PYTEST_ARGS='-m slow' for the slow ones
-	@status=5; for part in '--alone never --numprocesses $(TEST_PROCESSES) --dist worksteal' '--alone only'; do \
+	@status=5; for part in '--alone never --numprocesses $(TEST_PROCESSES) --dist worksteal --timeout 120' '--alone only'; do \
 		echo "pytest $$part"; ended=0; $(BIN)/python -m pytest $$part --durations 20 $(PYTEST_ARGS) || ended=$$?; \
 		case "$$status/$$ended" in 5/*) status=$$ended;; 0/5) ;; 0/*) status=$$ended;; esac; done; exit $$status
 
