@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.serve.process import ServeProcess, wait_until
 from tests.serve.routers.fleet import Router, workers
@@ -105,6 +106,7 @@ def test_a_worker_that_leaves_loses_nothing(router: Router, tiny_chat_path: Path
                 assert len(set(client.texts)) == 1, "an answer was cut"
 
 
+@pytest.mark.alone
 def test_a_worker_that_is_killed_loses_its_own(router: Router, smollm2_path: Path, tmp_path: Path) -> None:
     # A real model: its streams last for seconds, so that none has ended before the kill.
     with workers(smollm2_path, 2) as (killed, last):
