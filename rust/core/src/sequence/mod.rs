@@ -1,5 +1,6 @@
 //! One request's tokens, and what becomes of the rows that are computed for it.
 
+mod answer;
 mod bans;
 mod capturing;
 mod comparing;
@@ -24,6 +25,7 @@ use crate::prefix::radix_tree::NodeId;
 use crate::prefix::{MissReason, Namespace};
 use crate::speculation::DraftCounts;
 
+pub use answer::{Answer, AnswerGround, AnswerStep};
 pub(crate) use capturing::Capturing;
 pub(crate) use comparing::Comparing;
 pub(crate) use generation::{Generation, Ground};
