@@ -46,7 +46,7 @@ TESTED_FEATURES := --features ruvllm-packs/precompiled
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name target -prune -o \( -name '*.rs' -o -name Cargo.toml \) -print)
 
 .PHONY: help setup setup-tests build demo test check lint format test-rust test-py test-isa test-requantized test-mutants test-neon test-x86 test-wheel test-embedded \
-	bench bench-peers bench-sizes bench-gate bench-marks bench-kv-formats bench-structured bench-speculation bench-prefix bench-prefix-tree bench-serve bench-streams bench-start bench-company bench-adapters bench-many-adapters bench-learning learning-curve bench-bank bench-packs bench-fairness bench-long-prompt bench-serve-cost bench-replay bench-decisions bench-tools constraints pack fuzz wheel docs docs-rust size clean
+	candle test-candle bench bench-peers bench-sizes bench-gate bench-marks bench-kv-formats bench-structured bench-speculation bench-prefix bench-prefix-tree bench-serve bench-streams bench-start bench-company bench-adapters bench-many-adapters bench-learning learning-curve bench-bank bench-packs bench-fairness bench-long-prompt bench-serve-cost bench-replay bench-decisions bench-tools constraints pack fuzz wheel docs docs-rust size clean
 
 help:  ## this page
 	@echo "RuvLLM: make TARGET"
@@ -197,6 +197,24 @@ fuzz:  ## both parsers for FUZZ_SECONDS each: cargo-fuzz where it is installed, 
 	@if cargo fuzz --version >/dev/null 2>&1; then cd rust/formats; \
 		for target in $$(cargo fuzz list); do RUSTC_BOOTSTRAP=1 cargo fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS); done; \
 	else PROPTEST_CASES=$$(( $(FUZZ_SECONDS) * 200 )) timeout $$(( $(FUZZ_SECONDS) * 20 )) cargo test -p ruvllm-formats; fi
+
+# The other wheel, out of a workspace of its own: no target above needs it.
+CANDLE_SOURCES := candle/pyproject.toml $(shell find candle -name target -prune -o \( -name '*.rs' -o -name 'Cargo.*' \) -print)
+CANDLE_FEATURES ?=
+
+$(STAMPS)/candle: $(CANDLE_SOURCES) $(RUST_SOURCES) | $(STAMPS)/venv
+	@test -e $(STAMPS)/tested || test -e $(STAMPS)/build || $(MAKE) build
+	$(IN_VENV) $(CONSTRAINED) maturin develop --quiet --manifest-path candle/Cargo.toml \
+		$(if $(CANDLE_FEATURES),--features $(CANDLE_FEATURES))
+	@touch $@
+
+candle: $(STAMPS)/candle  ## the engine of `--backend candle` into .venv; CANDLE_FEATURES=cuda where the tools are
+
+# Of the suites of all backends the rows of candle, and what is its own.
+test-candle: $(STAMPS)/candle $(STAMPS)/test-tools  ## the same, its lints, and what the backends are asked with candle among them
+	cd candle && cargo fmt --check && cargo clippy --quiet -- -D warnings
+	$(BIN)/python -m mypy.stubtest ruvllm_candle._candle --mypy-config-file pyproject.toml
+	$(BIN)/python -m pytest tests/backends -k candle $(PYTEST_ARGS)
 
 # -- measuring --------------------------------------------------------------------------------------
 

@@ -200,8 +200,8 @@ class EngineSettings:
     )
     backend: str = setting(
         "native",
-        "The engine that runs the model: `native`, `mistralrs`, or what another package brings, with options "
-        "of its own as in `mistralrs:in_situ_quant=Q4K`.",
+        "The engine that runs the model: `native`, `mistralrs`, `candle`, or what another package brings, "
+        "with options of its own as in `mistralrs:in_situ_quant=Q4K`.",
     )
 
     @property

@@ -18,12 +18,18 @@ from tests.serve.tiny_models import with_chat_template
 WITHOUT_MISTRALRS = pytest.mark.skipif(
     importlib.util.find_spec("mistralrs") is None, reason="mistralrs is not installed"
 )
+WITHOUT_CANDLE = pytest.mark.skipif(
+    importlib.util.find_spec("ruvllm_candle") is None,
+    reason="ruvllm-candle is not installed: make test-candle builds it",
+)
 # For texts, on a real model.
 BACKENDS: dict[str, Callable[[], Any]] = {
     "native": NativeBackend,
     "mistralrs": lambda: EngineBackend("mistralrs"),
+    "candle": lambda: EngineBackend("candle"),
 }
-ROWS = [pytest.param(name, marks=WITHOUT_MISTRALRS if name == "mistralrs" else ()) for name in BACKENDS]
+NEEDED: dict[str, Any] = {"mistralrs": WITHOUT_MISTRALRS, "candle": WITHOUT_CANDLE}
+ROWS = [pytest.param(name, marks=NEEDED.get(name, ())) for name in BACKENDS]
 # With all that stands on `LLM`, on a model of random weights.
 ENGINES = [*ROWS, pytest.param("numpy")]
 TINY = FIXTURES / "gguf" / "llama-gqa.gguf"
@@ -74,8 +80,8 @@ def backend(request: pytest.FixtureRequest, smollm2_path: Path) -> Iterator[LlmB
 @pytest.fixture(scope="module")
 def supports(backend: LlmBackend) -> Supports:
     """What the backend can."""
-    name = "native" if isinstance(backend, NativeBackend) else "mistralrs"
-    made: Supports = backend_called(name).supports
+    assert isinstance(backend, EngineBackend)
+    made: Supports = backend_called(backend._backend).supports
     return made
 
 

@@ -45,6 +45,7 @@ class ReferenceBackend:
         path: Path,
         settings: ConfiguredSettings,
         options: Mapping[str, str],
+        device: DeviceType,
         progress: Callable[[int, int], None] | None = None,
     ) -> OpenModel:
         native = _native.Model.load(str(path))

@@ -22,6 +22,8 @@ _OWN = {
     NATIVE: "ruvllm.runtime.opening:NativeEngineBackend",
     "mistralrs": "ruvllm.backends.mistralrs.backend:MistralrsBackend",
 }
+# These come in packages of their own, by an entry point like anybody's.
+_EXTRAS = {"candle": "ruvllm-candle"}
 
 
 def backend_names() -> tuple[str, ...]:
@@ -35,6 +37,10 @@ def backend_called(name: str) -> Any:
         module, _, attribute = _OWN[name].partition(":")
         return getattr(importlib.import_module(module), attribute)()
     found = _foreign().get(name)
+    if found is None and name in _EXTRAS:
+        raise ConfigError(
+            f"the backend {name!r} needs the package {_EXTRAS[name]}: pip install 'ruvllm[{name}]'"
+        )
     if found is None:
         raise ConfigError(f"backend is {name!r}; there are {', '.join(backend_names())}")
     try:

@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from ruvllm.backends.answer_text import AnswerText
@@ -41,10 +41,14 @@ class Made:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """The end of an answer: tokens in all, the one that ended it left out."""
+    """The end of an answer: tokens in all, the one that ended it left out.
+
+    `stop_token` is that one where the request named it.
+    """
 
     reason: Literal["stop", "length"]
     completion_tokens: int
+    stop_token: int | None = None
 
 
 TokenStream: TypeAlias = Generator["Made | Ended", None, None]
@@ -254,7 +258,8 @@ class StreamingEngine:
                 if isinstance(step, Ended):
                     one.made = step.completion_tokens
                     rest = text.rest()
-                    return self._finished(one, step.reason, rest, text.stop_index)
+                    finished = self._finished(one, step.reason, rest, text.stop_index)
+                    return finished if text.is_stopped else replace(finished, stop_token=step.stop_token)
                 if one.is_cancelled:
                     break
                 one.made += 1

@@ -45,9 +45,10 @@ class Backend(Protocol):
         path: Path,
         settings: ConfiguredSettings,
         options: Mapping[str, str],
+        device: DeviceType,
         progress: Report | None = None,
     ) -> OpenModel:
-        """Load a model and start its loop; the options are checked."""
+        """Load a model on one of its devices and start its loop; the options are checked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,7 @@ class ChosenBackend:
 
     def open(self, path: Path, settings: ConfiguredSettings, progress: Report | None = None) -> OpenModel:
         """Load a model on it."""
-        return self.backend.open(path, settings, self.options, progress)
+        return self.backend.open(path, settings, self.options, self.device, progress)
 
 
 def chosen_backend(settings: EngineSettings, device: DeviceType | None = None) -> ChosenBackend:

@@ -28,10 +28,16 @@ class ConfiguredSettings(EngineSettings):
     quantization: Precision | None = None
 
 
-def resolve_model(model: str | os.PathLike[str], config: ModelConfig | None, *, quiet: bool = False) -> Path:
+def resolve_model(
+    model: str | os.PathLike[str],
+    config: ModelConfig | None,
+    *,
+    quiet: bool = False,
+    cache: Path | None = None,
+) -> Path:
     """Find the model's file or folder, fetching it where it is not on this machine; with a bar or quietly."""
     token = config.hf_token if config else None
-    return hub.resolve(_with_quantization(model, config), quiet=quiet, token=token)
+    return hub.resolve(_with_quantization(model, config), quiet=quiet, token=token, cache=cache)
 
 
 def _with_quantization(model: str | os.PathLike[str], config: ModelConfig | None) -> str | os.PathLike[str]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ruvllm.adapters.registry import ChosenAdapters
     from ruvllm.runtime.learned import Capture
 
-__all__ = ["NativeEngine", "translated"]
+__all__ = ["NativeEngine", "generation_settings", "sampling_settings", "translated"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,36 +104,42 @@ class NativeEngine:
                 capture=task.capture,
             )
             return self._engine.add_evaluation(task.token_ids, evaluation)
-        params = task.params
-        settings = _GenerationSettings(
-            max_tokens=task.max_tokens,
-            bounds=(
-                params.stop_sequences,
-                params.stop_token_ids,
-                # Where the context ends before, so does the answer.
-                min(params.min_tokens, task.max_tokens),
-                params.ignore_eos,
-                params.bad_words,
-            ),
-            tenant=task.tenant,
-            cache_min_tokens=params.min_cache_tokens if params.cache_prefix else None,
-            adapters=_ready(task.adapters),
-            head=task.head,
-            capture=task.capture,
-            grammar=(task.grammar, params.grammar.after) if task.grammar and params.grammar else None,
-            thinking=task.thinking,
-            keep_special=params.keep_special,
-            prediction=task.prediction if params.speculate else None,
-            processor=one_processor(params.logits_processors),
-        )
-        return self._engine.add_generation(task.token_ids, _sampling(params), settings)
+        settings = generation_settings(task)
+        return self._engine.add_generation(task.token_ids, sampling_settings(task.params), settings)
 
     def events(self, timeout: float) -> list[tuple[int, Event]]:
         """Wait for events; gives each with its sequence."""
         return [(event.sequence, translated(event)) for event in self._engine.events(timeout)]
 
 
-def _sampling(params: GenerateParams) -> _Sampling:
+def generation_settings(task: GenerationTask) -> _GenerationSettings:
+    """What an engine in Rust reads of a generation besides tokens and sampling."""
+    params = task.params
+    return _GenerationSettings(
+        max_tokens=task.max_tokens,
+        bounds=(
+            params.stop_sequences,
+            params.stop_token_ids,
+            # Where the context ends before, so does the answer.
+            min(params.min_tokens, task.max_tokens),
+            params.ignore_eos,
+            params.bad_words,
+        ),
+        tenant=task.tenant,
+        cache_min_tokens=params.min_cache_tokens if params.cache_prefix else None,
+        adapters=_ready(task.adapters),
+        head=task.head,
+        capture=task.capture,
+        grammar=(task.grammar, params.grammar.after) if task.grammar and params.grammar else None,
+        thinking=task.thinking,
+        keep_special=params.keep_special,
+        prediction=task.prediction if params.speculate else None,
+        processor=one_processor(params.logits_processors),
+    )
+
+
+def sampling_settings(params: GenerateParams) -> _Sampling:
+    """What an engine in Rust reads of how tokens are chosen."""
     return _Sampling(
         temperature=params.temperature,
         top_k=params.top_k,

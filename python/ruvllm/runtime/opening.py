@@ -144,6 +144,7 @@ class NativeEngineBackend:
         path: Path,
         settings: ConfiguredSettings,
         options: Mapping[str, str],
+        device: DeviceType,
         progress: Callable[[int, int], None] | None = None,
     ) -> OpenModel:
         """Load a model and start its loop."""

@@ -6,15 +6,15 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import ruvllm._native as _native
 from ruvllm._settings import of_this_machine
 from ruvllm.backends.mistralrs.answers import Answers
 from ruvllm.backends.mistralrs.options import runner_options, which_model, xlora_options
 from ruvllm.backends.mistralrs.words import Words
+from ruvllm.backends.reading import chosen_context, read_model
 from ruvllm.backends.streaming_engine import StreamingEngine
 from ruvllm.backends.supports import Supports
 from ruvllm.config import Limits
@@ -22,9 +22,7 @@ from ruvllm.errors import ConfigError, InvalidModelError
 from ruvllm.runtime.configuration import ConfiguredSettings
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.open_model import OpenModel
-from ruvllm.runtime.opening import check_quantization
 from ruvllm.runtime.scheduler import Scheduler
-from ruvllm.text.loading import ModelText, load_text
 from ruvllm.types import DeviceType
 
 __all__ = ["MistralrsBackend"]
@@ -72,6 +70,7 @@ class MistralrsBackend:
         path: Path,
         settings: ConfiguredSettings,
         options: Mapping[str, str],
+        device: DeviceType,
         progress: Callable[[int, int], None] | None = None,
     ) -> OpenModel:
         """Load a model and start its loop."""
@@ -84,12 +83,13 @@ class MistralrsBackend:
         limits = replace(limits, max_running=min(limits.max_running, arguments["max_seqs"]))
         arguments["max_seqs"] = limits.max_running
         # Tokenizer, template and end tokens are ours; its weights are let go of before theirs are loaded.
-        text, facts, end_tokens = _read_text(path, settings, progress)
+        text, facts, end_tokens = read_model(path, settings, progress)
         tokenizer = text.required_tokenizer()
         vocabulary = tokenizer.vocabulary(facts.vocab_size)
         threads = _fixed_threads(settings.threads)
         runner = _runner(package, arguments)
-        max_context = _context(settings, min(facts.max_context, runner.max_sequence_length()))
+        limit = min(facts.max_context, runner.max_sequence_length())
+        max_context = chosen_context(settings, limit, f"mistralrs has {limit} tokens at most for this model")
 
         def read(given: str, adds: bool) -> list[int]:  # noqa: FBT001 - as `Words` has it
             return list(runner.tokenize_text(given, adds, None))
@@ -111,30 +111,13 @@ class MistralrsBackend:
             path=path,
             backend=self.name,
             supports=self.supports,
-            facts=replace(facts, threads=threads),
+            facts=replace(facts, threads=threads, isa=self.name),
             text=text,
             vocabulary=vocabulary,
             loop=EngineLoop(engine, scheduler=Scheduler(limits, preempts=False)),
             max_context=max_context,
             end_tokens=end_tokens,
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Facts:
-    """A `ModelFacts` out of the head of a model's files; what mistral.rs keeps in memory it does not say."""
-
-    architecture: str
-    quantization: str
-    sizes: tuple[int, int]
-    vocab_size: int
-    hidden_size: int
-    num_layers: int
-    heads: tuple[int, int, int]
-    max_context: int
-    threads: int = 0  # not said before there is a runner
-    weight_bytes: tuple[int, int] = (0, 0)
-    isa: str = "mistralrs"
 
 
 def _package() -> Any:
@@ -183,27 +166,3 @@ def _runner(package: Any, arguments: Mapping[str, Any]) -> Any:
                 raise
             what = str(error).partition("\n")[0]
             raise InvalidModelError(f"mistralrs cannot load the model: {what}") from error
-
-
-def _read_text(
-    path: Path, settings: ConfiguredSettings, progress: Callable[[int, int], None] | None
-) -> tuple[ModelText, _Facts, tuple[int, ...]]:
-    """What is told of a model, and how it reads and writes."""
-    native = _native.Model.load(str(path), threads=settings.threads, progress=progress)
-    text = load_text(native, path)
-    ends = [*native.end_tokens, *(text.tokenizer.end_tokens if text.tokenizer else ())]
-    check_quantization(settings.quantization, native.quantization, path)
-    names = ("architecture", "quantization", "sizes", "vocab_size", "hidden_size", "num_layers", "heads")
-    facts = _Facts(**{name: getattr(native, name) for name in names}, max_context=native.max_context)
-    return text, facts, tuple(token for token in dict.fromkeys(ends) if token < native.vocab_size)
-
-
-def _context(settings: ConfiguredSettings, limit: int) -> int:
-    """Tokens of a prompt and its answer together."""
-    if settings.max_context is None:
-        return min(limit, settings.context_limit or limit)
-    if settings.max_context > limit:
-        raise ConfigError(
-            f"max_context is {settings.max_context}; mistralrs has {limit} tokens at most for this model"
-        )
-    return settings.max_context

@@ -125,6 +125,7 @@ mod tests {
             thinking: None,
             keep_special: Vec::new(),
             prediction: None,
+            processor: None,
         }
     }
 
