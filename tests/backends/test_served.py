@@ -66,7 +66,11 @@ def test_what_it_cannot_is_a_400_that_names_it(engine: LLM, client: openai.OpenA
     ("path", "body", "flag"),
     [
         ("/v1/embeddings", {"input": "one"}, "evaluations"),
-        ("/v1/chat/completions", {"messages": MESSAGES, "response_format": {"type": "json_object"}}, "grammar"),
+        (
+            "/v1/chat/completions",
+            {"messages": MESSAGES, "response_format": {"type": "json_object"}},
+            "grammar",
+        ),
     ],
 )
 def test_routes_that_it_has_nothing_for(

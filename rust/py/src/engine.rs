@@ -18,7 +18,7 @@ use crate::convert::{Tokens, seconds};
 use crate::engine_memory::{EngineMemory, MemorySettings};
 use crate::errors::exception;
 use crate::events::to_python;
-use crate::model::Model;
+use crate::model::{Model, Words, words_of};
 use crate::model_header::ModelHeader;
 use crate::profile::{Profile, SystemClock};
 use crate::replay::Tape;
@@ -27,7 +27,7 @@ use crate::run::{lock, run, wait};
 use crate::sampling::Sampling;
 use crate::status::Status;
 use crate::system::choose_kernels;
-use crate::tokenizer::{Vocabulary, Words, words_of};
+use crate::tokenizer::Vocabulary;
 
 /// Runs plans over one model and one pool of key-value blocks.
 #[pyclass(frozen, module = "ruvllm._native")]

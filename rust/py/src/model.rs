@@ -17,7 +17,7 @@ use crate::model_header::{ModelHeader, precision};
 use crate::packs::KernelPacks;
 use crate::run::{run, run_with_progress};
 use crate::system::choose_kernels;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Tokenizer, Vocabulary};
 
 /// Weights, packed for this machine.
 #[pyclass(frozen, extends = ModelHeader, module = "ruvllm._native")]
@@ -173,4 +173,14 @@ impl Model {
         let named = sums.into_iter().map(|(name, sums)| (name, flat(py, sums)));
         Ok(named.collect())
     }
+}
+
+/// What tokens say, and those that end an answer.
+pub(crate) type Words = (Option<Py<Vocabulary>>, Tokens);
+
+pub(crate) fn words_of(
+    (vocabulary, Tokens(ends)): Words,
+) -> (Option<Arc<text::Vocabulary>>, Vec<TokenId>) {
+    let vocabulary = vocabulary.map(|words| Arc::clone(&words.get().0));
+    (vocabulary, ends)
 }

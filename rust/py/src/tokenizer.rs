@@ -123,13 +123,3 @@ impl Vocabulary {
         self.0.is_special(token_id)
     }
 }
-
-/// What tokens say, and those that end an answer.
-pub(crate) type Words = (Option<Py<Vocabulary>>, Tokens);
-
-pub(crate) fn words_of(
-    (vocabulary, Tokens(ends)): Words,
-) -> (Option<Arc<text::Vocabulary>>, Vec<TokenId>) {
-    let vocabulary = vocabulary.map(|words| Arc::clone(&words.get().0));
-    (vocabulary, ends)
-}
