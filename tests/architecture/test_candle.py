@@ -1,4 +1,4 @@
-"""The second wheel: a workspace of its own, of the same version, under the same rules, no part of the first."""
+"""The second wheel: a workspace of its own, of one version, under the same rules, no part of the first."""
 
 import re
 from typing import Any
