@@ -204,15 +204,19 @@ CANDLE_FEATURES ?=
 
 $(STAMPS)/candle: $(CANDLE_SOURCES) $(RUST_SOURCES) | $(STAMPS)/venv
 	@test -e $(STAMPS)/tested || test -e $(STAMPS)/build || $(MAKE) build
-	$(IN_VENV) $(CONSTRAINED) maturin develop --quiet --manifest-path candle/Cargo.toml \
-		$(if $(CANDLE_FEATURES),--features $(CANDLE_FEATURES))
+	$(IN_VENV) $(CONSTRAINED) maturin develop --quiet --locked --manifest-path candle/Cargo.toml
 	@touch $@
 
-candle: $(STAMPS)/candle  ## the engine of `--backend candle` into .venv; CANDLE_FEATURES=cuda where the tools are
+# Cargo knows what is new since, also of RUSTFLAGS and features.
+candle: $(STAMPS)/venv  ## the engine of `--backend candle` into .venv, at full speed; CANDLE_FEATURES=cuda where the tools are
+	@test -e $(STAMPS)/tested || test -e $(STAMPS)/build || $(MAKE) build
+	$(IN_VENV) $(CONSTRAINED) maturin develop --release --quiet --locked --manifest-path candle/Cargo.toml \
+		$(if $(CANDLE_FEATURES),--features $(CANDLE_FEATURES))
+	@rm -f $(STAMPS)/candle
 
 # Of the suites of all backends the rows of candle, and what is its own.
 test-candle: $(STAMPS)/candle $(STAMPS)/test-tools  ## the same, its lints, and what the backends are asked with candle among them
-	cd candle && cargo fmt --check && cargo clippy --quiet -- -D warnings
+	cd candle && cargo fmt --check && cargo clippy --quiet --locked -- -D warnings
 	$(BIN)/python -m mypy.stubtest ruvllm_candle._candle --mypy-config-file pyproject.toml
 	$(BIN)/python -m pytest tests/backends -k candle $(PYTEST_ARGS)
 

@@ -62,6 +62,7 @@ class ReplayBackend:
         path: Path,
         settings: ConfiguredSettings,
         options: Mapping[str, str],
+        device: DeviceType,
         progress: Callable[[int, int], None] | None = None,
     ) -> OpenModel:
         """Read a model's text and shape, and start a loop over a tape."""

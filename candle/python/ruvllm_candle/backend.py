@@ -24,6 +24,8 @@ from ruvllm_candle.supports import SUPPORTS
 
 __all__ = ["CandleEngineBackend"]
 
+# Its tables, and caches of some models, are as large as the context may become: not more than this unasked.
+USUAL_CONTEXT = 8192
 # Of its threads for quantized weights; the others are made when a model is loaded.
 THREADS_VARIABLE = "CANDLE_NUM_THREADS"
 
@@ -57,7 +59,7 @@ class CandleEngineBackend:
         opened = _candle.Opened(path)
         limit, why = opened.context
         why = f"this model has {limit} at most on candle" + (f": {why}" if why else "")
-        max_context = chosen_context(settings, limit, why)
+        max_context = chosen_context(settings, limit, why, usual=USUAL_CONTEXT)
         threads = _fixed_threads(settings.threads)
         text, facts, end_tokens = read_model(path, settings, progress)
         tokenizer = text.tokenizer
@@ -94,12 +96,16 @@ def _words(vocabulary: _native.Vocabulary) -> _candle.Vocabulary:
 def _fixed_threads(wanted: int | None) -> int:
     """How many threads candle has: their number is asked for once in a process."""
     threads = wanted or os.cpu_count() or 1
-    os.environ.setdefault(THREADS_VARIABLE, str(threads))
     fixed = _candle.fix_threads(threads)
     if wanted is not None and fixed != wanted:
         raise ConfigError(
             f"threads is {wanted}, and candle has {fixed} in this process, for good; leave it out, or load "
             "the model in a process of its own"
+        )
+    if (told := os.environ.setdefault(THREADS_VARIABLE, str(fixed))) != str(fixed):
+        raise ConfigError(
+            f"candle has {fixed} threads, and {THREADS_VARIABLE} is {told!r} for quantized weights: leave "
+            "that out, or give threads the same number"
         )
     return fixed
 

@@ -8,10 +8,12 @@ use candle_transformers::models::{gemma2, gemma3, llama, mistral, phi3, qwen2, q
 use ruvllm_core::model::spec::{AttentionInput, ModelSpec, RopeScaling};
 use ruvllm_core::{Error, Result};
 use ruvllm_formats::ModelFiles;
+use ruvllm_kernels::Activation as Gate;
 
 use super::Fit;
 use super::refusals::{
-    biases, plain_heads, plain_rope, plain_scores, refused, unscaled, whole_heads, within_windows,
+    activation, biases, plain_heads, plain_rope, plain_scale, plain_scores, refused, unscaled,
+    whole_heads, within_windows,
 };
 use crate::failure;
 use crate::network::{Llama, Mistral, Network};
@@ -35,6 +37,9 @@ pub(super) fn fit(files: &ModelFiles, spec: &ModelSpec) -> Result<Fit> {
     if family != "phi3" {
         biases(spec, family == "qwen2")?;
     }
+    let is_gemma = family.starts_with("gemma");
+    let wanted = if is_gemma { Gate::GeluTanh } else { Gate::Silu };
+    activation(spec, wanted)?;
     match family {
         "llama" => {
             plain_heads(spec)?;
@@ -67,6 +72,8 @@ pub(super) fn fit(files: &ModelFiles, spec: &ModelSpec) -> Result<Fit> {
                 whole_heads(spec, rope)?;
                 unscaled(spec, rope)?;
             }
+            // Behind the norm of its queries a factor in their weights would be lost.
+            plain_scale(spec)?;
             local_period(spec)?;
             tied(files, spec)?;
         }
@@ -152,7 +159,8 @@ fn load_llama(spec: &ModelSpec, context: usize, weights: Weights, device: &Devic
         bos_token_id: None,
         eos_token_id: None,
         rope_scaling,
-        max_position_embeddings: context,
+        // Its cache compares heads with this, too (0.11.1).
+        max_position_embeddings: context.max(spec.num_kv_heads),
         tie_word_embeddings: false,
     };
     let cache = llama::Cache::new(true, DType::F32, &config, device)?;
@@ -265,7 +273,7 @@ fn tied(files: &ModelFiles, spec: &ModelSpec) -> Result<()> {
     Ok(())
 }
 
-/// Candle's Gemmas scale scores by the heads' width; what a model has otherwise goes into its queries.
+/// Candle's Gemma 2 scales scores by the heads' width; what a model has otherwise goes into its queries.
 fn scale_queries(spec: &ModelSpec, weights: &mut Weights) -> candle_core::Result<()> {
     let factor = f64::from(spec.attention_scale) * (spec.head_dim as f64).sqrt();
     let AttentionInput::Split { query, .. } = &spec.tensors.layer.attention_input else {
@@ -323,8 +331,7 @@ fn local_period(spec: &ModelSpec) -> Result<usize> {
     ))
 }
 
-fn load_gemma3(spec: &ModelSpec, context: usize, mut weights: Weights, device: &Device) -> Loaded {
-    scale_queries(spec, &mut weights)?;
+fn load_gemma3(spec: &ModelSpec, context: usize, weights: Weights, device: &Device) -> Loaded {
     let period =
         local_period(spec).map_err(|error: Error| candle_core::Error::Msg(error.to_string()))?;
     let base = |index: usize| spec.ropes.get(index).or(spec.ropes.first());

@@ -14,12 +14,17 @@ use candle_transformers::models::{
 use ruvllm_core::model::spec::ModelSpec;
 use ruvllm_core::{Error, Result};
 use ruvllm_formats::{ModelFiles, TensorType};
+use ruvllm_kernels::Activation;
 
 use super::Fit;
-use super::refusals::{biases, plain_heads, plain_rope, plain_scores, refused, within_windows};
+use super::refusals::{
+    activation, biases, plain_heads, plain_rope, plain_scores, refused, within_windows,
+};
 use crate::failure;
 use crate::network::{Network, QuantizedLlama, QuantizedPhi3};
 
+/// The masks of its quantized Qwen 2 take a byte for each pair of a text's tokens, and stay: up to here some tens of MB.
+const QWEN2_CONTEXT: usize = 8192;
 /// Its quantized Phi 3 knows no other.
 const PHI3_ROPE_BASE: f32 = 10_000.0;
 
@@ -37,6 +42,7 @@ pub(super) fn fit(files: &ModelFiles, spec: &ModelSpec) -> Result<Fit> {
         return Err(refused(spec, &what));
     }
     plain_scores(spec)?;
+    activation(spec, Activation::Silu)?;
     let rope = plain_rope(spec)?;
     if family != "qwen3" {
         plain_heads(spec)?;
@@ -50,10 +56,21 @@ pub(super) fn fit(files: &ModelFiles, spec: &ModelSpec) -> Result<Fit> {
         return Err(refused(spec, "its head is its embedding"));
     }
     let mut fit = within_windows(spec);
-    let most = quantized_llama::MAX_SEQ_LEN;
-    if family == "llama" && fit.limit.as_ref().is_none_or(|(tokens, _)| *tokens > most) {
-        let why = format!("candle has {most} positions for such files");
-        fit.limit = Some((most, why));
+    let most = match family {
+        "llama" => Some((
+            quantized_llama::MAX_SEQ_LEN,
+            "candle has so many positions for such files",
+        )),
+        "qwen2" => Some((
+            QWEN2_CONTEXT,
+            "candle keeps a mask of every part of a prompt for good",
+        )),
+        _ => None,
+    };
+    if let Some((most, why)) = most
+        && fit.limit.as_ref().is_none_or(|(tokens, _)| *tokens > most)
+    {
+        fit.limit = Some((most, why.to_owned()));
     }
     Ok(fit)
 }
@@ -111,17 +128,19 @@ pub(super) fn load(
         message: format!("cannot open {}: {error}", path.display()),
     })?;
     let mut reader = BufReader::new(file);
-    failure::caught(|| read(&mut reader, spec, max_context, device))
+    failure::caught(|| read(&mut reader, files, spec, max_context, device))
         .map_err(|error| failure::loading(&error))
 }
 
 fn read(
     reader: &mut BufReader<File>,
+    files: &ModelFiles,
     spec: &ModelSpec,
     max_context: usize,
     device: &Device,
 ) -> candle_core::Result<Box<dyn Network>> {
     let mut content = Content::read(reader)?;
+    place(&mut content, files)?;
     tell(&mut content, spec, max_context);
     Ok(match spec.architecture.as_str() {
         "llama" => {
@@ -141,6 +160,26 @@ fn read(
             Box::new(QuantizedPhi3 { fresh, used })
         }
     })
+}
+
+/// Has candle find every tensor where our reader has found it: it reads some alignments otherwise, and a file may have
+/// become another one since.
+fn place(content: &mut Content, files: &ModelFiles) -> candle_core::Result<()> {
+    let mut begin = None;
+    for info in files.tensors() {
+        let known = content.tensor_infos.get(&info.name);
+        let relative = known.map(|known| known.offset);
+        let here = relative.and_then(|offset| (info.byte_offset() as u64).checked_sub(offset));
+        if here.is_none() || begin.is_some_and(|begin| Some(begin) != here) {
+            return Err(candle_core::Error::Msg(format!(
+                "candle finds tensor '{}' elsewhere than the file has it",
+                info.name
+            )));
+        }
+        begin = here;
+    }
+    content.tensor_data_offset = begin.unwrap_or(content.tensor_data_offset);
+    Ok(())
 }
 
 /// Writes what was checked into what candle has read.

@@ -2,6 +2,7 @@
 
 use ruvllm_core::model::spec::{AttentionInput, ModelSpec, RopeScaling, RopeSpec};
 use ruvllm_core::{Error, Result};
+use ruvllm_kernels::Activation;
 
 use super::Fit;
 
@@ -98,17 +99,35 @@ pub(super) fn biases(spec: &ModelSpec, wanted: bool) -> Result<()> {
     }
 }
 
+/// The non-linearity that candle has for the family, whatever a file says.
+pub(super) fn activation(spec: &ModelSpec, wanted: Activation) -> Result<()> {
+    if spec.activation == wanted {
+        return Ok(());
+    }
+    let what = format!(
+        "its feed-forward gate is {:?}, and candle has {wanted:?}",
+        spec.activation
+    );
+    Err(refused(spec, &what))
+}
+
 /// Scores scaled by the heads' width alone, and capped by nothing.
 pub(super) fn plain_scores(spec: &ModelSpec) -> Result<()> {
+    plain_scale(spec)?;
+    if spec.attention_soft_cap.is_some() || spec.final_soft_cap.is_some() {
+        return Err(refused(spec, "its scores or logits are capped"));
+    }
+    Ok(())
+}
+
+/// Scores scaled by the heads' width alone.
+pub(super) fn plain_scale(spec: &ModelSpec) -> Result<()> {
     let usual = 1.0 / (spec.head_dim as f32).sqrt();
     if (spec.attention_scale / usual - 1.0).abs() > 1e-6 {
         return Err(refused(
             spec,
             &format!("its scores are scaled by {}", spec.attention_scale),
         ));
-    }
-    if spec.attention_soft_cap.is_some() || spec.final_soft_cap.is_some() {
-        return Err(refused(spec, "its scores or logits are capped"));
     }
     Ok(())
 }

@@ -43,10 +43,13 @@ def read_model(
     return text, facts, tuple(token for token in dict.fromkeys(ends) if token < native.vocab_size)
 
 
-def chosen_context(settings: ConfiguredSettings, limit: int, why: str) -> int:
-    """Tokens of a prompt and its answer together; `why` says why there are no more than the limit."""
+def chosen_context(settings: ConfiguredSettings, limit: int, why: str, *, usual: int | None = None) -> int:
+    """Tokens of a prompt and its answer together; `why` says why there are no more than the limit.
+
+    Where nobody says, there are no more than are `usual`.
+    """
     if settings.max_context is None:
-        return min(limit, settings.context_limit or limit)
+        return min(limit, settings.context_limit or limit, usual or limit)
     if settings.max_context > limit:
         raise ConfigError(f"max_context is {settings.max_context}; {why}")
     return settings.max_context

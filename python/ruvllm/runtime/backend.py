@@ -61,7 +61,7 @@ class ChosenBackend:
 
     def open(self, path: Path, settings: ConfiguredSettings, progress: Report | None = None) -> OpenModel:
         """Load a model on it."""
-        return self.backend.open(path, settings, self.options, self.device, progress)
+        return self.backend.open(path, settings, self.options, device=self.device, progress=progress)
 
 
 def chosen_backend(settings: EngineSettings, device: DeviceType | None = None) -> ChosenBackend:

@@ -28,6 +28,11 @@ impl TensorInfo {
         self.shape.iter().product()
     }
 
+    /// Where its bytes begin in its file.
+    pub fn byte_offset(&self) -> usize {
+        self.offset
+    }
+
     /// Bytes in the file.
     pub fn byte_length(&self) -> usize {
         self.length

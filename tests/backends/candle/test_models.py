@@ -1,6 +1,8 @@
 """Logits and greedy tokens of candle beside the native engine's and PyTorch's, family by family."""
 
+import json
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from ruvllm import LLM, ConfigError, GenerateParams
 from ruvllm.errors import ContextLengthError, ModelError
 from tests.backends.candle.running import FILES, FOLDERS, natively, on_candle
 from tests.conftest import REFERENCE_GGUF, REFERENCE_MODELS
+from tests.hostile.gguf_file import GgufFile, text
 
 _candle = pytest.importorskip(
     "ruvllm_candle._candle", reason="ruvllm-candle is not installed: make test-candle builds it"
@@ -100,6 +103,41 @@ def test_what_it_would_compute_otherwise_is_refused_by_name(path: Path, what: st
         on_candle(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "what"),
+    [
+        ("llama-gqa", {"hidden_act": "gelu_pytorch_tanh"}, "feed-forward gate is GeluTanh"),
+        ("qwen3-qknorm", {"hidden_act": "gelu_pytorch_tanh"}, "feed-forward gate is GeluTanh"),
+        ("gemma3-dual-rope", {"query_pre_attn_scalar": 8}, "scores are scaled by"),
+    ],
+)
+def test_what_a_config_says_otherwise_is_refused(
+    tmp_path: Path, name: str, changes: dict[str, object], what: str
+) -> None:
+    folder = tmp_path / name
+    shutil.copytree(FOLDERS / name, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+    with natively(folder) as llm:
+        assert llm.generate([5, 9], GREEDY, max_tokens=2).token_ids
+    with pytest.raises(ModelError, match=what):
+        on_candle(folder)
+
+
+def test_tensors_are_where_our_reader_finds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an alignment in 64 bits candle reads nothing, and would take every weight from another place."""
+    file = GgufFile.read(FILES / "llama-gqa.gguf")
+    file.values["general.alignment"] = (10, struct.pack("<Q", 8))
+    # So that the data do not begin at a multiple of 32 by accident.
+    file.values["general.note"] = (8, text("x" * 11))
+    monkeypatch.setattr("tests.hostile.gguf_file.ALIGNMENT", 8)
+    path = tmp_path / "llama-gqa.gguf"
+    path.write_bytes(file.to_bytes())
+    expected = expected_of("llama-gqa")
+    found = logits_behind(path, [int(token) for token in expected["input_ids"]], 64)
+    np.testing.assert_allclose(found, expected["logits"][-1], atol=1e-3, rtol=0)
+
+
 @pytest.mark.parametrize("name", [one for one in REFERENCE_GGUF if one != "llama3-rope-tied"])
 def test_greedy_tokens_of_files(name: str) -> None:
     path = FILES / f"{name}.gguf"
@@ -128,10 +166,15 @@ def test_a_prompt_of_several_parts_is_one_text(path: Path) -> None:
 
 
 def test_the_context_is_the_files_where_candle_has_fewer_positions(tmp_path: Path) -> None:
-    path = tmp_path / "llama-gqa.gguf"
-    shutil.copy(FILES / path.name, path)
-    limit, why = _candle.Opened(path).context
-    assert (limit, why) == (512, None)
+    assert _candle.Opened(FILES / "llama-gqa.gguf").context == (512, None)
+    for family, positions in (("llama-gqa", 4096), ("qwen2-bias-tied", 8192)):
+        file = GgufFile.read(FILES / f"{family}.gguf")
+        file.set_number(f"{family.partition('-')[0]}.context_length", 16384)
+        path = tmp_path / f"{family}.gguf"
+        path.write_bytes(file.to_bytes())
+        limit, why = _candle.Opened(path).context
+        assert limit == positions
+        assert "candle" in why
     limit, why = _candle.Opened(FOLDERS / "gemma2-softcap").context
     assert limit == WINDOW
     assert "window of 8 tokens" in why
