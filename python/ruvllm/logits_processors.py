@@ -2,18 +2,20 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ruvllm.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["LogitsProcessor", "checked_processors", "one_processor"]
 
 logger = logging.getLogger(__name__)
 
-LogitsProcessor: TypeAlias = Callable[[NDArray[np.uint32], NDArray[np.float32]], Any]
+# Arrays of uint32 and of float32: NumPy is not loaded for what makes no text.
+LogitsProcessor: TypeAlias = Callable[[Any, Any], Any]
 """Takes the tokens so far and the logits of the next one; gives others, or changes these and gives `None`."""
 
 
@@ -39,8 +41,9 @@ def one_processor(processors: tuple[LogitsProcessor, ...]) -> LogitsProcessor | 
     """
     if not processors:
         return None
+    import numpy as np
 
-    def process(tokens: NDArray[np.uint32], logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    def process(tokens: "NDArray[np.uint32]", logits: "NDArray[np.float32]") -> "NDArray[np.float32]":
         tokens.flags.writeable = False
         for one in processors:
             try:
@@ -55,7 +58,9 @@ def one_processor(processors: tuple[LogitsProcessor, ...]) -> LogitsProcessor | 
     return process
 
 
-def _as_logits(changed: object, count: int) -> NDArray[np.float32]:
+def _as_logits(changed: object, count: int) -> "NDArray[np.float32]":
+    import numpy as np
+
     logits = np.asarray(changed, dtype=np.float32)
     if logits.shape != (count,):
         raise ValueError(f"it gave an array of shape {logits.shape}; there are {count} logits")

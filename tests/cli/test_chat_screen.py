@@ -23,6 +23,10 @@ termios = pytest.importorskip("termios", reason="so are their modes")
 Begin = Callable[..., Terminal]
 
 
+# What a terminal shows at one moment, which signals and keys are to meet.
+pytestmark = pytest.mark.alone
+
+
 @pytest.fixture
 def begin(model: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Begin]:
     """Begin a chat with the stand-in for the engine."""

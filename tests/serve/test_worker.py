@@ -94,6 +94,8 @@ UNTOLD = {
     "keep_special",
     "grammar",
     "thinking_tokens",
+    # Functions are no part of a body.
+    "logits_processors",
 }
 
 
