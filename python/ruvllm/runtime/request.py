@@ -18,6 +18,7 @@ __all__ = [
     "EvaluationTask",
     "GenerationTask",
     "Place",
+    "PromptProgress",
     "Request",
     "Sink",
     "Task",
@@ -125,6 +126,17 @@ class Sink(Protocol):
         """Take events that came together; `now` is the loop's clock. Must not wait."""
 
 
+class PromptProgress(NamedTuple):
+    """How far a prompt is read: its tokens, those that were there as it came in, and all that are by now.
+
+    A beginning that another request was computing just then is not among the second.
+    """
+
+    total_tokens: int
+    cached_tokens: int
+    computed_tokens: int
+
+
 class Request:
     """A task on its way. Made by `EngineLoop.submit`; its state belongs to the loop.
 
@@ -139,6 +151,7 @@ class Request:
         entered_tokens: Tokens that were known of it as it last came in.
         planned_at: The last plan that had a part for it.
         computed_tokens: Tokens of it that were computed, as of the last plan; `None` where nobody knows.
+        found_tokens: Tokens of it that were computed as the engine took it in; `None` before.
         held: Its adapters, which stay ready until it ends.
     """
 
@@ -146,6 +159,7 @@ class Request:
         "cancelled",
         "computed_tokens",
         "entered_tokens",
+        "found_tokens",
         "held",
         "planned_at",
         "request_id",
@@ -169,14 +183,22 @@ class Request:
         self.entered_tokens = len(task.token_ids)
         self.planned_at = 0
         self.computed_tokens: int | None = None
+        self.found_tokens: int | None = None
         self.held = held
+
+    @property
+    def prompt_progress(self) -> PromptProgress | None:
+        """How far its prompt is read, as of the last plan; `None` where nobody knows."""
+        if self.computed_tokens is None:
+            return None
+        total = len(self.task.token_ids)
+        return PromptProgress(total, self.found_tokens or 0, min(total, self.computed_tokens))
 
     @property
     def prompt_share(self) -> float | None:
         """The share of the prompt that is computed, as of the last plan; `None` where nobody knows."""
-        if self.computed_tokens is None:
-            return None
-        return min(1.0, self.computed_tokens / max(1, len(self.task.token_ids)))
+        progress = self.prompt_progress
+        return None if progress is None else progress.computed_tokens / max(1, progress.total_tokens)
 
     @property
     def completion_id(self) -> str | None:

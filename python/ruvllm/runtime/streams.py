@@ -17,7 +17,7 @@ from ruvllm.runtime.closing import Closing
 from ruvllm.runtime.events import Event, Failed, Finished, TokenMade, is_last
 from ruvllm.runtime.loop import EngineLoop
 from ruvllm.runtime.mailbox import Batch, mailbox_of
-from ruvllm.runtime.request import GenerationTask, Request, Task
+from ruvllm.runtime.request import GenerationTask, PromptProgress, Request, Task
 
 __all__ = ["AsyncCompletionStream", "ChunkMaker", "CompletionStream", "join_chunks"]
 
@@ -62,11 +62,15 @@ class _AsyncSink:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
-    async def take(self) -> list[Batch]:
-        """All that has come since the last time; a failure after other events comes alone."""
+    async def arrived(self) -> None:
+        """Wait until something has come."""
         while not self._batches:
             self._waiting = self._loop.create_future()
             await self._waiting
+
+    async def take(self) -> list[Batch]:
+        """All that has come since the last time; a failure after other events comes alone."""
+        await self.arrived()
         batches, self._batches = self._batches, []
         if len(batches) > 1 and isinstance(batches[-1][0][-1], Failed):
             self._batches.append(batches.pop())
@@ -225,6 +229,16 @@ class AsyncCompletionStream(AsyncIterator[Chunk]):
         if not self._chunks:
             raise StopAsyncIteration
         return self._chunks.popleft()
+
+    @property
+    def prompt_progress(self) -> PromptProgress | None:
+        """How far the prompt is read, where a token has not come yet and the engine says it."""
+        return None if self._maker.has_begun else self._request.prompt_progress
+
+    async def begun(self) -> None:
+        """Wait until there is a piece to read, or the end, and read nothing."""
+        if not self._done and not self._chunks:
+            await self._sink.arrived()
 
     async def batch(self) -> list[Chunk]:
         """Wait for the next pieces and give all that came together; none after the last."""

@@ -67,10 +67,15 @@ def view_of(  # noqa: PLR0913 - all that a plan depends on
 
 
 def note_progress(status: EngineStatus, running: Mapping[int, Request]) -> None:
-    """Tell requests how far they are; an engine that runs no steps one by one does not know it."""
-    if status.steps:
-        for one in status.sequences:
-            if request := running.get(one.sequence):
+    """Tell requests how far they are; an engine that runs no steps one by one does not know it.
+
+    A plan that lets somebody in is made anew before the next step: what is computed of them then was found.
+    """
+    for one in status.sequences:
+        if request := running.get(one.sequence):
+            if request.found_tokens is None:
+                request.found_tokens = one.computed_tokens
+            if status.steps:
                 request.computed_tokens = one.computed_tokens
 
 

@@ -17,7 +17,7 @@ from ruvllm.errors import OverloadedError, RuvLLMError
 from ruvllm.outputs import Chunk, Completion, Timings, Usage
 from ruvllm.params import GenerateParams
 from ruvllm.runtime.prompts import check_room
-from ruvllm.runtime.request import Terms
+from ruvllm.runtime.request import PromptProgress, Terms
 from ruvllm.runtime.streams import AsyncCompletionStream, join_chunks
 from ruvllm.serve.asked_model import AskedModel
 from ruvllm.serve.errors import ApiError
@@ -35,6 +35,7 @@ __all__ = [
     "complete",
     "gather_in_turn",
     "in_slices",
+    "progress_body",
     "timings_body",
     "usage_body",
 ]
@@ -43,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+# How often a stream that asked for it is told how far its prompts are read.
+PROGRESS_SECONDS = 0.25
 # So many pieces are made into one event: of a stream that is read slowly, thousands may have come together.
 SLICE_CHUNKS = 64
 
@@ -134,6 +137,27 @@ class Answers:
                 name, now = job.model.served.name, time.perf_counter()
                 watch = self._server.metrics.watch(name, len(job.token_ids), now)
                 self._streams.append((stream, watch))
+
+    async def reading(self) -> AsyncIterator[tuple[int, PromptProgress]]:
+        """How far the prompts are read, each time that has changed, until the first piece of any answer.
+
+        This stream alone looks, at what the engine's thread notes at each plan anyway.
+        """
+        beginnings = [asyncio.ensure_future(stream.begun()) for stream, _ in self._streams]
+        told: dict[int, PromptProgress] = {}
+        any_of_them, wait = asyncio.FIRST_COMPLETED, partial(asyncio.wait, timeout=PROGRESS_SECONDS)
+        try:
+            # Without an answer, where a prompt is only scored, there is none to wait for.
+            while beginnings and not (await wait(beginnings, return_when=any_of_them))[0]:
+                for index, (stream, _) in enumerate(self._streams):
+                    progress = stream.prompt_progress
+                    if progress is not None and progress != told.get(index):
+                        told[index] = progress
+                        yield index, progress
+        finally:
+            for beginning in beginnings:
+                beginning.cancel()
+            await asyncio.gather(*beginnings, return_exceptions=True)
 
     async def pieces(self) -> AsyncIterator[tuple[int, list[Chunk]]]:
         """Pieces with the index of their answer, as they come."""
@@ -310,6 +334,16 @@ def answers_usage(
         drafted_tokens=sum(usage.drafted_tokens for usage in prompts),
         accepted_tokens=sum(usage.accepted_tokens for usage in prompts),
     )
+
+
+def progress_body(progress: PromptProgress, began: float) -> dict[str, Any]:
+    """How far a prompt is read, by when it was asked for, under llama.cpp's names."""
+    return {
+        "total": progress.total_tokens,
+        "cache": progress.cached_tokens,
+        "processed": progress.computed_tokens,
+        "time_ms": round((time.perf_counter() - began) * 1000),
+    }
 
 
 def timings_body(usage: Usage, timings: Timings) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from ruvllm.serve.generation import (
     answers_usage,
     complete,
     in_slices,
+    progress_body,
     timings_body,
 )
 from ruvllm.serve.json_answer import answer
@@ -162,9 +163,8 @@ async def _frames(answers: Answers, head: _Head, body: ChatRequest) -> AsyncGene
     readers = head.readers(count)
     logprobs = [ChatLogprobs(head.llm) if body.logprobs else None for _ in range(count)]
     texts = [_texts(head, index, more) for index in range(count)]
-    for index in range(count):
-        delta = {"role": "assistant", "content": "", "refusal": None}
-        yield frame(head.chunk([_choice(index, delta)], **more))
+    async for opening in _opening(answers, head, body, more):
+        yield opening
     pieces = in_slices(answers.pieces()) if body.logprobs else answers.pieces()
     async for index, chunks in pieces:
         parts = readers[index].read(chunks)
@@ -188,6 +188,20 @@ async def _frames(answers: Answers, head: _Head, body: ChatRequest) -> AsyncGene
         usage = head.usage([usages[index] for index in range(count)], readers)
         yield frame(head.chunk([], usage=usage))
     yield DONE
+
+
+async def _opening(
+    answers: Answers, head: _Head, body: ChatRequest, more: dict[str, Any]
+) -> AsyncGenerator[bytes, None]:
+    """What comes before the first piece of an answer: whose it is, and how far its prompt is read."""
+    began = time.perf_counter()
+    for index in range(answers.count):
+        delta = {"role": "assistant", "content": "", "refusal": None}
+        yield frame(head.chunk([_choice(index, delta)], **more))
+    if body.return_progress:
+        async for index, progress in answers.reading():
+            told = progress_body(progress, began)
+            yield frame(head.chunk([_choice(index, {})], **more, prompt_progress=told))
 
 
 def _takes_feedback(answers: Sequence[Completion | Chunk]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ruvllm.serve.generation import (
     answers_usage,
     complete,
     in_slices,
+    progress_body,
     usage_body,
 )
 from ruvllm.serve.json_answer import answer, encoded
@@ -232,6 +233,10 @@ class _Events:
             return self._texts[index].frame(text)
         return frame(self._body(index, text, logprobs, reason))
 
+    def progress_frame(self, index: int, told: dict[str, Any]) -> bytes:
+        """How far the prompt of a choice is read."""
+        return frame({**self._body(index, ""), "prompt_progress": told})
+
     def long_frame(self, index: int, text: str, logprobs: Any, reason: str | None) -> bytes:
         """The same for one of many tokens."""
         return b"data: " + encoded(self._body(index, text, logprobs, reason)) + b"\n\n"
@@ -273,6 +278,8 @@ async def _frames(
             )
         elif body.echo:
             yield events.frame(index, plan.echoed[job], None, _end_of_prompt(plan, job))
+    async for told in _reading(answers, body, events):
+        yield told
     usages: dict[int, Usage] = {}
     pieces = answers.pieces() if body.logprobs is None else in_slices(answers.pieces())
     async for index, chunks in pieces:
@@ -290,6 +297,14 @@ async def _frames(
             {**head, "choices": [], "usage": _usage(plan, [usages[index] for index in sorted(usages)])}
         )
     yield DONE
+
+
+async def _reading(answers: Answers, body: CompletionRequest, events: _Events) -> AsyncGenerator[bytes, None]:
+    """How far the prompts are read, where that is asked for."""
+    began = time.perf_counter()
+    if body.return_progress:
+        async for index, progress in answers.reading():
+            yield events.progress_frame(index, progress_body(progress, began))
 
 
 def _usage(plan: _Plan, usages: Sequence[Usage]) -> dict[str, Any]:

@@ -222,6 +222,9 @@ class SamplingFields(TextFields):
     """What chat and completions have besides: several answers, stop sequences, how a stream reports."""
 
     stream_options: StreamOptions | None = None
+    return_progress: bool | None = Field(
+        None, description="Have a stream tell how far its prompt is read, as prompt_progress."
+    )
     n: int | None = Field(None, ge=1, description="So many answers.")
     stop: str | StopTexts | None = None
     stop_token_ids: Annotated[list[_TokenId], Entries(MAX_STOPS)] | None = Field(
