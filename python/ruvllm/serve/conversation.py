@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ruvllm.errors import RuvLLMError
@@ -35,6 +35,7 @@ class Conversation:
         use: The tools that the model is told of.
         effort: How hard a model that may think first is to think; `none` answers at once, `None` leaves it to
             the template.
+        variables: More that the template is told; what `effort` comes to goes before it.
         param: The field that they came in, for errors.
     """
 
@@ -43,6 +44,7 @@ class Conversation:
     parse_special: bool = False
     use: ToolUse = NO_TOOLS
     effort: str | None = None
+    variables: Mapping[str, Any] = field(default_factory=dict)
     param: str = "messages"
 
 
@@ -54,7 +56,7 @@ async def conversation_tokens(errand: Errand, model: AskedModel, conversation: C
         return model.llm.chat_tokens(
             conversation.messages,
             continue_last=conversation.continues_last,
-            variables=_variables(model, conversation.effort),
+            variables={**conversation.variables, **_variables(model, conversation.effort)},
             parse_special=conversation.parse_special,
             tools=conversation.use.tools,
         )
@@ -103,6 +105,8 @@ def _texts_of(conversation: Conversation) -> Iterator[str]:
         yield from _texts_in(message)
     for tool in conversation.use.tools:
         yield json.dumps(tool.as_dict(), ensure_ascii=False)
+    if conversation.variables:
+        yield json.dumps(dict(conversation.variables), ensure_ascii=False)
 
 
 def _texts_in(message: Mapping[str, Any]) -> Iterator[str]:
@@ -114,10 +118,10 @@ def _texts_in(message: Mapping[str, Any]) -> Iterator[str]:
         yield call["function"]["arguments"]
 
 
-def _variables(model: AskedModel, effort: str | None) -> dict[str, Any] | None:
+def _variables(model: AskedModel, effort: str | None) -> dict[str, Any]:
     """What the template is told of thinking."""
     if effort is None:
-        return None
+        return {}
     reasons = model.llm.response_format.reasons
     switch = (reasons.variable if reasons else None) or "enable_thinking"
     thinks = effort != "none"

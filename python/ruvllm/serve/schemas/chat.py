@@ -11,6 +11,7 @@ from ruvllm.serve.schemas.base import Body, Entries, LogprobCount, ParseSpecial,
 from ruvllm.serve.schemas.calls import CalledTools, CallHistory, CallId, call_message
 from ruvllm.serve.schemas.refusals import SHAPES, refused_beside
 from ruvllm.serve.schemas.shapes import ShapedFields
+from ruvllm.serve.schemas.template_variables import TemplateVariables, variables_of
 from ruvllm.serve.schemas.thinking import Effort, ReasoningConfig, ThinkingConfig, ThoughtLimit, effort_of
 from ruvllm.serve.schemas.tools import Choice, Tools, chat_tools
 from ruvllm.serve.tool_use import ToolUse
@@ -95,6 +96,7 @@ class ChatRequest(ShapedFields):
     thinking: ThinkingConfig | None = None
     thinking_token_budget: ThoughtLimit | None = None
     prediction: Prediction | None = Field(None, description="What much of the answer may be like.")
+    chat_template_kwargs: TemplateVariables | None = None
 
     refused: ClassVar[dict[str, str]] = refused_beside(
         "tools",
@@ -104,6 +106,7 @@ class ChatRequest(ShapedFields):
         "reasoning",
         "prediction",
         "prompt_logprobs",
+        "chat_template_kwargs",
         *SHAPES,
     )
 
@@ -145,6 +148,7 @@ class ChatRequest(ShapedFields):
             continues_last=goes_on(messages[-1]),
             use=self.use(),
             effort=self.effort(),
+            variables=variables_of(self.chat_template_kwargs),
             parse_special=bool(self.parse_special),
         )
 
