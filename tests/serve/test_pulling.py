@@ -3,7 +3,6 @@
 import json
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,60 +11,16 @@ import ollama
 import pytest
 
 import ruvllm.hub as hub
-from ruvllm import LLM
-from ruvllm.cli.served import check_is_fetched
 from ruvllm.errors import IoError
-from ruvllm.hub import Registry
-from ruvllm.hub.progress import Report
-from ruvllm.serve import ServedModel
-from ruvllm.serve.pulling import ModelStore
+from ruvllm.hub.arrival import ComingFile, reported
 from tests.hub.conftest import local_hub, publish, wheel_folder
 from tests.hub.local_hub import LocalHub
-from tests.hub.wheels import make_entry
 from tests.serve.conftest import TINY
 from tests.serve.managed import ADMIN, USER, Gate, Managed, managed
+from tests.serve.model_store import NEW, Store
 from tests.serve.process import wait_until
 
 __all__ = ["local_hub", "publish", "wheel_folder"]
-
-NEW = "brand-new"
-
-
-class Store:
-    """What `ruvllm serve` has, for a registry of one model; `hold` stops a fetch in its middle."""
-
-    def __init__(self, path: Path, cache: Path) -> None:
-        content = path.read_bytes()
-        middle = len(content) // 2
-        self.pieces = [content[:middle], content[middle:]]
-        self.entry = make_entry(self.pieces, name=NEW)
-        self.registry = Registry([replace(self.entry, aliases=())])
-        self.cache = cache
-        self.hold = threading.Event()
-        self.hold.set()
-        self.fetched = 0
-
-    def check(self, name: str) -> None:
-        check_is_fetched(name, self.registry)
-
-    def fetch(self, name: str, report: Report) -> ServedModel:
-        self.fetched += 1
-
-        def held(done: int, total: int) -> None:
-            report(done, total)
-            if done >= len(self.pieces[0]):
-                assert self.hold.wait(20)
-
-        path = hub.pull(name, cache=self.cache, registry=self.registry, report=held)
-        model = ServedModel(name, lambda: LLM(path))
-        model.was_fetched = True
-        return model
-
-    def remove(self, name: str) -> object:
-        return hub.remove(name, cache=self.cache, registry=self.registry)
-
-    def made(self) -> ModelStore:
-        return ModelStore(self.check, self.fetch, self.remove)
 
 
 @pytest.fixture
@@ -212,6 +167,68 @@ def test_what_is_no_model_to_fetch_is_refused_at_once(server: Managed, name: str
     assert listed(server) == [TINY]
 
 
+def fetch_half(server: Managed, store: Store) -> None:
+    """Begin to fetch a model, and wait until half of it is here, where it stays."""
+    store.hold.clear()
+    server.done("/models", model=NEW)
+    wait_until(lambda: server.state(NEW)["progress"][NEW]["done"] >= len(store.pieces[0]))
+
+
+def test_one_on_its_way_is_stopped_and_fetched_anew(server: Managed, store: Store) -> None:
+    fetch_half(server, store)
+    heard = server.ask("GET", "/v1/models", USER).json()["data"][-1]
+    assert (heard["id"], heard["is_here"]) == (NEW, False)
+    assert server.ask("DELETE", f"/models?model={NEW}", USER).status_code == 403
+    assert server.state(NEW)["value"] == "downloading"
+    assert server.ask("DELETE", f"/models?model={NEW}").json() == {"success": True}
+    assert listed(server) == [TINY]
+    store.hold.set()
+    # What came of the first is not served; who asks anew gets it from where the first had come to.
+    server.done("/api/pull", model=NEW, stream=False)
+    assert store.fetched == 2
+    assert server.says(model=NEW) == server.says()
+
+
+def test_who_waits_for_one_that_is_stopped_is_told(server: Managed, store: Store) -> None:
+    fetch_half(server, store)
+    headers = {"authorization": f"Bearer {ADMIN}"}
+    listening = httpx.stream("GET", f"{server.url}/models/sse", headers=headers, timeout=30)
+    pulling = httpx.stream("POST", f"{server.url}/api/pull", headers=headers, json={"model": NEW}, timeout=30)
+    with listening as told, pulling as waits:
+        assert server.ask("DELETE", f"/models?model={NEW}").status_code == 200
+        events = (json.loads(line[6:]) for line in told.iter_lines() if line.startswith("data: "))
+        failed = next(one for one in events if one["event"] == "download_failed")
+        assert failed == {"model": NEW, "event": "download_failed", "data": {"reason": "it was stopped"}}
+        assert "was stopped" in list(waits.iter_lines())[-1]
+
+
+def test_one_that_could_not_be_fetched_is_forgotten(server: Managed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*arguments: Any, **rest: Any) -> Path:
+        raise IoError("the disk is full")
+
+    monkeypatch.setattr(hub, "pull", fails)
+    server.done("/models", model=NEW)
+    wait_until(lambda: server.state(NEW).get("failed") is True)
+    assert server.ask("DELETE", f"/models?model={NEW}").json() == {"success": True}
+    assert listed(server) == [TINY]
+    assert server.ask("DELETE", f"/models?model={NEW}").status_code == 404
+
+
+def test_who_breaks_off_a_fetch_of_the_hub_is_heard_at_its_end(tmp_path: Path) -> None:
+    told: list[int] = []
+    broken_off = threading.Event()
+
+    def report(done: int, total: int) -> None:
+        told.append(done)
+        if len(told) > 1:
+            broken_off.set()
+            raise ValueError
+
+    with pytest.raises(ValueError), reported(tmp_path, [ComingFile("abc", 4)], report):  # noqa: PT011
+        assert broken_off.wait(20)
+    assert told == [0, 0, 4], "it looks no more once it is broken off"
+
+
 def test_a_server_that_ends_breaks_off(tiny_chat_path: Path, store: Store) -> None:
     store.hold.clear()
     threading.Timer(0.5, store.hold.set).start()
@@ -222,9 +239,24 @@ def test_a_server_that_ends_breaks_off(tiny_chat_path: Path, store: Store) -> No
     assert not (store.cache / "models" / NEW / store.entry.file_name).exists()
 
 
+def management(server: Managed, key: str) -> dict[str, Any]:
+    told: dict[str, Any] = server.ask("GET", "/props", key).json()["model_management"]
+    return told
+
+
+def test_a_key_is_told_what_it_may_not(server: Managed) -> None:
+    may = {"refused": None, "fetching_refused": None, "has_admin_key": True}
+    assert management(server, ADMIN) == may
+    said = server.refused(403, "/models/load", USER, model=TINY)["message"]
+    assert management(server, USER) == {**may, "refused": said}
+
+
 def test_without_a_store_nothing_is_fetched(tiny_chat_path: Path) -> None:
     with managed([Gate(tiny_chat_path).served()]) as server:
-        assert server.refused(501, "/models", model=NEW)["code"] == "not_offered"
+        refused = server.refused(501, "/models", model=NEW)
+        assert refused["code"] == "not_offered"
+        told = management(server, ADMIN)
+        assert (told["refused"], told["fetching_refused"]) == (None, refused["message"])
 
 
 def test_the_hub_s_share_is_told(local_hub: LocalHub, tmp_path: Path) -> None:

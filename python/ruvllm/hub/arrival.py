@@ -32,8 +32,10 @@ def reported(blobs: Path, files: Sequence[ComingFile], report: Report) -> Iterat
     ended = threading.Event()
 
     def look() -> None:
-        while not ended.wait(LOOK_SECONDS):
-            report(sum(_num_bytes(blobs, file) for file in files), total)
+        # Whoever breaks off by what it raises does so again at the end, where that is heard.
+        with suppress(Exception):
+            while not ended.wait(LOOK_SECONDS):
+                report(sum(_num_bytes(blobs, file) for file in files), total)
 
     report(0, total)
     watching = threading.Thread(target=look, name="watch a download", daemon=True)

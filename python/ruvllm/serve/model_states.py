@@ -55,7 +55,10 @@ def changes(before: States, now: States) -> Iterator[dict[str, Any]]:
             else:
                 yield _event(name, "download_progress", state["progress"])
     for name in before[1].keys() - now[1].keys():
-        yield _event(name, "download_finished")
+        if name in now[0]:
+            yield _event(name, "download_finished")
+        elif "failed" not in before[1][name]:
+            yield _event(name, "download_failed", {"reason": "it was stopped"})
     for name, state in now[0].items():
         if state != before[0].get(name):
             told = {"status" if key == "value" else key: value for key, value in state.items()}

@@ -59,13 +59,13 @@ class Pull:
     done: int = 0
     total: int = 0
     begun: int = field(default_factory=lambda: int(time.time()))
-    state: Literal["downloading", "finished", "failed"] = "downloading"
+    state: Literal["downloading", "finished", "failed", "stopped"] = "downloading"
     error: ApiError | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class _BrokenOffError(Exception):
-    """The server ends."""
+    """The server ends, or a client wants it no more."""
 
 
 class Pulls:
@@ -79,11 +79,17 @@ class Pulls:
         self._is_closed = False
 
     @property
+    def refused(self) -> str | None:
+        """Why nothing is fetched here: a program made the server, and gave no store; else `None`."""
+        if self._store is not None:
+            return None
+        return "this server was not started by `ruvllm serve`, and fetches and deletes no models"
+
+    @property
     def store(self) -> ModelStore:
-        """Where models come from; 501 where the server was made by a program that gave none."""
+        """Where models come from; 501 where there is none."""
         if self._store is None:
-            message = "this server was not started by `ruvllm serve`, and fetches and deletes no models"
-            raise ApiError(501, message, code="not_offered")
+            raise ApiError(501, self.refused or "", code="not_offered")
         return self._store
 
     def __iter__(self) -> Iterator[Pull]:
@@ -114,9 +120,25 @@ class Pulls:
         thread.start()
         return pull
 
+    def stop(self, name: str) -> bool:
+        """Break off a download, or forget one that failed; False where there is none under that name.
+
+        It is over at once, and its thread ends with the next bytes that it hears of. What only tells how far
+        it is, as the Hub's downloads do, brings the rest all the same; that stays for the next time.
+        """
+        pull = self._pulls.pop(name, None)
+        if pull is None:
+            return False
+        if pull.state == "downloading":
+            logger.info("fetching the model %s is stopped", name)
+            pull.state = "stopped"
+            pull.error = ApiError(409, f"{name}: fetching it was stopped", code="download_stopped")
+            pull.ended.set()
+        return True
+
     def _fetch(self, store: ModelStore, pull: Pull, loop: asyncio.AbstractEventLoop) -> None:
         def report(done: int, total: int) -> None:
-            if self._is_closed:
+            if self._is_closed or pull.state == "stopped":
                 raise _BrokenOffError
             pull.done, pull.total = done, total
 
@@ -129,6 +151,8 @@ class Pulls:
             loop.call_soon_threadsafe(self._ended, pull, made)
 
     def _ended(self, pull: Pull, made: ServedModel | Exception) -> None:
+        if pull.state == "stopped":
+            return
         if isinstance(made, ServedModel):
             logger.info("the model %s is fetched", pull.name)
             pull.state = "finished"

@@ -142,14 +142,25 @@ def is_manager(request: Request) -> bool:
     return key is not None and key.is_admin
 
 
+def has_manager(server: Server) -> bool:
+    """Whether any key may change which models are loaded."""
+    return any(key.is_admin for key in server.settings.keys)
+
+
+def managing_refused(request: Request) -> str | None:
+    """Why a request may not change which models are loaded; `None` where it may."""
+    if is_manager(request):
+        return None
+    message = "which models are here and loaded is changed with an admin key alone"
+    if not has_manager(server_of(request)):
+        message += ", and this server has none: start it with --api-key, or an admin key of --api-key-file"
+    return message
+
+
 def manager(request: Request) -> None:
     """Let only those in who may change which models are loaded; 403."""
-    if is_manager(request):
-        return
-    message = "which models are here and loaded is changed with an admin key alone"
-    if not any(key.is_admin for key in server_of(request).settings.keys):
-        message += ", and this server has none: start it with --api-key, or an admin key of --api-key-file"
-    raise ApiError(403, message, code="permission_denied")
+    if (reason := managing_refused(request)) is not None:
+        raise ApiError(403, reason, code="permission_denied")
 
 
 def note(request: Request, **facts: Any) -> None:

@@ -53,9 +53,14 @@ async def fetch(body: ManagedModel, request: Request) -> dict[str, Any]:
 
 @router.delete("/models", response_model=None)
 async def delete(request: Request, model: str) -> dict[str, Any]:
-    """Delete a model that was fetched here, and its files; those that the server was started with stay."""
+    """Delete a model that was fetched here, and its files, or stop fetching it.
+
+    Those that the server was started with stay.
+    """
     manager(request)
-    await delete_model(server_of(request), model)
+    server = server_of(request)
+    if not server.pulls.stop(model):
+        await delete_model(server, model)
     return {"success": True}
 
 

@@ -19,7 +19,7 @@ router = APIRouter(tags=["models"])
 async def list_models(request: Request) -> dict[str, Any]:
     """List what requests may ask for: the models, then the adapters on them, whose `parent` these are.
 
-    Each with its `status`. What is on its way here stands at the end.
+    Each with its `status`. What is on its way here stands at the end, and is not here.
     """
     server = server_of(request)
     models = server.models
@@ -63,7 +63,7 @@ def _body(model: ServedModel) -> dict[str, Any]:
 
 def _coming(pull: Pull) -> dict[str, Any]:
     body = {"id": pull.name, "object": "model", "created": pull.begun, "owned_by": "ruvllm"}
-    return {**body, "root": pull.name, "parent": None, "status": pull_state(pull)}
+    return {**body, "root": pull.name, "parent": None, "is_here": False, "status": pull_state(pull)}
 
 
 def _adapter_body(name: str, base: ServedModel) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from ruvllm._settings import SettingInForce
 from ruvllm.llm import LLM
 from ruvllm.serve.disclosure import without_folders
-from ruvllm.serve.server import is_manager, server_of
+from ruvllm.serve.server import has_manager, is_manager, managing_refused, server_of
 
 __all__ = ["router"]
 
@@ -20,6 +20,7 @@ router = APIRouter(tags=["models"])
 async def props(request: Request, model: str | None = None) -> dict[str, Any]:
     """Tell how a model is set up, the first where none is named; it is not loaded for that.
 
+    `model_management` says why the request's key may not load, give up and fetch models; null where it may.
     On a server without keys, and to an admin key, it also tells which settings hold, and where each is from.
     """
     server = server_of(request)
@@ -30,6 +31,11 @@ async def props(request: Request, model: str | None = None) -> dict[str, Any]:
         "models_autoload": True,
         "model_alias": served.name,
         "is_sleeping": served.engine is None,
+        "model_management": {
+            "refused": managing_refused(request),
+            "fetching_refused": server.pulls.refused,
+            "has_admin_key": has_manager(server),
+        },
     }
     if served.engine is not None:
         told |= _of_model(served.engine.llm)
