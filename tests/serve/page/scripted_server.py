@@ -32,6 +32,9 @@ USAGE = {
     "prompt_tokens_details": {"cached_tokens": 30},
 }
 
+# Between two looks at how much of a prompt is read.
+READING_SECONDS = 0.1
+
 
 @dataclass
 class Answer:
@@ -42,6 +45,9 @@ class Answer:
     timings: dict[str, Any] | None = field(default_factory=lambda: dict(TIMINGS))
     error: dict[str, Any] | None = None
     held: threading.Event | None = None
+    # How much of a prompt of 1000 tokens is read, told before the pieces, which wait for `read`.
+    reading: list[int] = field(default_factory=list)
+    read: threading.Event | None = None
     piece_seconds: float = 0.0
     thinking: str = ""
     calls: list[dict[str, Any]] = field(default_factory=list)
@@ -106,6 +112,7 @@ class ScriptedServer:
         self.app.add_api_route("/v1/decisions", self._decisions, methods=["POST"])
         self.app.add_api_route("/health", self._health)
         self.app.add_api_route("/metrics", self._metrics)
+        self.app.add_api_route("/props", self._props)
         self.app.add_api_route("/openapi.json", self._openapi)
 
     def _refused(self, request: Request) -> Response | None:
@@ -138,6 +145,11 @@ class ScriptedServer:
         if not script.metrics:
             return PlainTextResponse("no figures here", 404)
         return PlainTextResponse(script.metrics.pop(0) if len(script.metrics) > 1 else script.metrics[0])
+
+    async def _props(self) -> Response:
+        refused = "models are loaded with an admin key alone, and this server has none"
+        told = {"refused": refused, "fetching_refused": None, "has_admin_key": False}
+        return JSONResponse({"model_management": told})
 
     async def _openapi(self) -> Response:
         return JSONResponse(self.script.openapi)
@@ -184,6 +196,12 @@ async def _events(answer: Answer, script: Script) -> AsyncIterator[bytes]:
 
 async def _told(answer: Answer) -> AsyncIterator[bytes]:
     yield b": ping\n\n"
+    while answer.read is not None and not answer.read.is_set():
+        for processed in answer.reading:
+            told = {"total": 1000, "cache": 0, "processed": processed, "time_ms": 1}
+            yield _chunk({}, prompt_progress=told)
+            await asyncio.sleep(READING_SECONDS)
+        del answer.reading[:-1]
     if answer.thinking:
         yield _chunk({"reasoning_content": answer.thinking})
     for piece in answer.pieces:

@@ -1,5 +1,6 @@
 """The panel with the server's figures: what it works out of the metrics, and when it asks for them."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -111,6 +112,16 @@ def test_no_figures_is_said(page: Page, script: Script, watch: Watch) -> None:
     expect(page.locator(".panel-notice")).to_contain_text("no figures here")
     script.metrics = [metrics(1, 1)]
     expect(page.locator(".panel-notice")).to_be_hidden()
+
+
+def test_without_an_admin_key_models_are_shown_and_what_is_needed_is_said(page: Page, script: Script) -> None:
+    script.metrics = [metrics(1, 1)]
+    page.get_by_role("button", name="The server now", exact=True).click()
+    page.locator(".models summary").click()
+    expect(page.locator(".model-row")).to_have_text(re.compile("scripted-1b"))
+    expect(page.locator(".model-refusal p")).to_contain_text("this server has none")
+    # No key that could be given would help.
+    expect(page.locator(".models button:visible")).to_have_count(0)
 
 
 def test_the_panel_stays_open_while_talking(page: Page, script: Script, ask: Callable[[str], None]) -> None:

@@ -10,6 +10,7 @@ import { element } from "./dom.js";
 import { FeedbackView } from "./feedback.js";
 import { GrowingMarkdown } from "./markdown.js";
 import { messageEditor } from "./message_editor.js";
+import { ProgressBar } from "./progress_bar.js";
 import { partThinking } from "./thinking.js";
 import { versionSwitch } from "./version_switch.js";
 
@@ -17,6 +18,7 @@ import { versionSwitch } from "./version_switch.js";
 export class AnswerView {
   #message;
   #waiting = element("p", { class: "waiting", hidden: true });
+  #reading = new ProgressBar("Reading the prompt");
   #text = element("div", { class: "markdown" });
   #markdown = new GrowingMarkdown(this.#text);
   #thoughts = element("div", { class: "thoughts-text" });
@@ -31,7 +33,7 @@ export class AnswerView {
   constructor(message) {
     this.#message = message;
     this.#text.classList.add("writing");
-    const parts = [this.#thinking, this.#text, this.#waiting, this.#calls, this.#below];
+    const parts = [this.#thinking, this.#text, this.#reading.node, this.#waiting, this.#calls, this.#below];
     this.node = element("article", { class: "message answer", "aria-label": "Answer", "aria-busy": "true" }, ...parts);
   }
 
@@ -44,10 +46,17 @@ export class AnswerView {
     });
   }
 
-  /** Says what is waited for, as long as nothing has come. */
+  /** Says what is waited for, as long as nothing has come; how much of the prompt is read says more. */
   showWaiting(text) {
     this.#waiting.textContent = text;
-    this.#waiting.hidden = hasBegun(this.#message);
+    this.#waiting.hidden = this.#reading.isShown || hasBegun(this.#message);
+  }
+
+  /** Shows how much of the prompt is read, as long as nothing has come. */
+  showReading(share) {
+    if (hasBegun(this.#message)) return;
+    this.#reading.show(share, (percent) => `Reading the prompt, ${percent}`);
+    this.#waiting.hidden = true;
   }
 
   /** What has become of its text in a field that is open; null where none is. */
@@ -60,7 +69,7 @@ export class AnswerView {
     if (this.#frame !== null) cancelAnimationFrame(this.#frame);
     this.#frame = null;
     this.#draw(true);
-    this.#waiting.hidden = true;
+    this.#hideWaiting();
     this.node.removeAttribute("aria-busy");
     this.#text.classList.remove("writing");
     const feedback = this.#message.completionId ? new FeedbackView(this.#message, onTaught) : null;
@@ -106,9 +115,14 @@ export class AnswerView {
     this.node.append(this.#editor.node);
   }
 
+  #hideWaiting() {
+    this.#waiting.hidden = true;
+    this.#reading.hide();
+  }
+
   #draw(complete) {
     const { thinking, said } = partThinking(this.#message);
-    if (hasBegun(this.#message)) this.#waiting.hidden = true;
+    if (hasBegun(this.#message)) this.#hideWaiting();
     this.#thinking.hidden = thinking === "";
     if (this.#thoughts.textContent !== thinking) this.#thoughts.textContent = thinking;
     this.#thinking.firstChild.textContent = said || complete ? "Thoughts" : "Thinking…";

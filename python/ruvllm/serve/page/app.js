@@ -32,7 +32,7 @@ const SUGGESTIONS = [
 const store = await Conversations.open();
 const models = new Models();
 const drawer = new Drawer();
-const panel = new ServerPanel();
+const panel = new ServerPanel({ onModels: readModels, onKey: giveKey });
 const gauge = new ContextGauge((model) => models.contextOf(model));
 const chat = new Chat(store, {
   changed,
@@ -142,10 +142,20 @@ function editSettings() {
       rememberSettings(settings);
       chat.keepCurrent();
     },
-    onKey: async () => {
-      if (await askForKey()) connect();
-    },
+    onKey: giveKey,
   });
+}
+
+async function giveKey() {
+  if (!(await askForKey())) return;
+  panel.takeKey();
+  connect();
+}
+
+async function readModels() {
+  // Whoever shows that the server is gone is not this.
+  await models.load().catch(() => undefined);
+  gauge.show(shownMessages(chat.current));
 }
 
 function escape() {

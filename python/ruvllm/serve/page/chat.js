@@ -196,7 +196,9 @@ export class Chat {
       run.saved = Date.now();
       this.#keep(run.conversation);
     };
-    const { firstTextMs, totalMs, ...answer } = await streamAnswer(request, { signal: run.abort.signal, onPiece });
+    const onReading = (share) => run.conversation === this.current && this.#transcript.showReading(share);
+    const options = { signal: run.abort.signal, onPiece, onReading };
+    const { firstTextMs, totalMs, ...answer } = await streamAnswer(request, options);
     Object.assign(run.message, answer, { clock: { firstTextMs, totalMs } });
   }
 

@@ -42,12 +42,11 @@ const TITLES = {
 };
 
 /** Asks the server at `path`, relative to where this page came from; anything but a success is thrown. */
-export async function ask(path, { body = null, signal = null } = {}) {
-  const request = { method: "GET", headers: {}, signal, cache: "no-store" };
+export async function ask(path, { body = null, signal = null, method = body ? "POST" : "GET" } = {}) {
+  const request = { method, headers: {}, signal, cache: "no-store" };
   const key = currentKey();
   if (key) request.headers.Authorization = `Bearer ${key}`;
   if (body) {
-    request.method = "POST";
     request.headers["Content-Type"] = "application/json";
     request.body = JSON.stringify(body);
   }

@@ -1,10 +1,11 @@
-// What the server does now, as small charts of the last minute. Asks `/metrics` every second, and only while the
-// panel is open and the tab is seen.
+// What the server does now: its models, and small charts of the last minute. Asks for both every second, and only
+// while the panel is open and the tab is seen.
 
 import { Sparkline } from "./chart.js";
 import { iconButton } from "./buttons.js";
 import { byId, element } from "./dom.js";
 import { parseMetrics, summarize } from "./metrics.js";
+import { ModelList } from "./model_list.js";
 import { ask } from "./server.js";
 
 const EVERY_MS = 1000;
@@ -31,16 +32,20 @@ export class ServerPanel {
   #panel = byId("server-panel");
   #notice = element("p", { class: "panel-notice", role: "status", hidden: true });
   #rows = CHARTS.map((chart) => new ChartRow(chart));
+  #models;
   #before = null;
   #timer = null;
 
-  constructor() {
+  /** `onModels()` after the server's models changed, `onKey()` where the user wants to give a key. */
+  constructor({ onModels, onKey }) {
+    this.#models = new ModelList({ onChanged: onModels, onKey });
     const attributes = { "aria-expanded": "false", "aria-controls": "server-panel" };
     this.button = iconButton("pulse", "The server now", () => this.toggle(), attributes);
     const close = iconButton("close", "Close the server panel", () => this.toggle());
     const head = element("div", { class: "panel-head" }, element("h2", {}, "The server now"), close);
     const note = element("p", { class: "hint" }, "The last minute, asked every second while this is open.");
-    this.#panel.append(head, this.#notice, element("dl", {}, ...this.#rows.map((row) => row.node)), note);
+    const charts = element("dl", {}, ...this.#rows.map((row) => row.node));
+    this.#panel.append(head, this.#models.node, this.#notice, charts, note);
     document.addEventListener("visibilitychange", () => this.#schedule(0));
   }
 
@@ -53,7 +58,13 @@ export class ServerPanel {
     this.button.setAttribute("aria-expanded", String(this.isOpen));
     if (this.isOpen) this.#panel.querySelector("button").focus();
     else this.button.focus();
+    this.takeKey();
     this.#schedule(0);
+  }
+
+  /** Asks what the key may that is given by now. */
+  takeKey() {
+    if (this.isOpen) this.#models.askWhatMayBeDone();
   }
 
   #schedule(delay) {
@@ -66,6 +77,12 @@ export class ServerPanel {
 
   async #read() {
     const timer = this.#timer;
+    await Promise.all([this.#models.refresh(), this.#readFigures()]);
+    // Closed, or opened anew, while the answer was on its way: then another reading is due already.
+    if (timer === this.#timer) this.#schedule(EVERY_MS);
+  }
+
+  async #readFigures() {
     try {
       const readings = parseMetrics(await (await ask("metrics")).text());
       const at = performance.now();
@@ -78,8 +95,6 @@ export class ServerPanel {
       this.#notice.textContent = `No figures: ${error.message}`;
       this.#notice.hidden = false;
     }
-    // Closed, or opened anew, while the answer was on its way: then another reading is due already.
-    if (timer === this.#timer) this.#schedule(EVERY_MS);
   }
 }
 

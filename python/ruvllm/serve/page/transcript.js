@@ -122,6 +122,11 @@ export class Transcript {
     this.#answer?.showWaiting(text);
   }
 
+  /** Shows how much of the prompt is read, in the same place. */
+  showReading(share) {
+    this.#answer?.showReading(share);
+  }
+
   /** Opens the last message of the user for editing; says whether there is one. */
   editLastQuestion() {
     this.#lastQuestion?.edit();

@@ -1,5 +1,6 @@
 // What stands in the place of an answer before its first word: how long it has been, by this browser's clock, and
-// whether the server is still loading the model. How far it has read a prompt it does not say.
+// whether the server is still loading the model. How much of the prompt it has read
+// is a bar of the answer's own.
 
 const EVERY_MS = 1000;
 const FROM_SECONDS = 2;
