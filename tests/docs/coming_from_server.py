@@ -20,6 +20,11 @@ holds("a text that goes on", lambda it: it)
 holds("an answer in a schema", lambda it: is_a_city(json.loads(it)))
 holds("a call of a tool", lambda it: is_a_call(it[0].function.name, it[0].function.arguments))
 holds("samplers that OpenAI has not", lambda it: it in ("stop", "length"))
+holds("variables of a chat's template", lambda it: it in ("stop", "length"))
+holds(
+    "how far a prompt is read, as of llama.cpp's server",
+    lambda it: it and all(0 <= one["processed"] < one["total"] for one in it),
+)
 
 
 @check("a response")
