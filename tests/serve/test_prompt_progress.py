@@ -10,6 +10,8 @@ import openai
 import pytest
 
 from ruvllm import LLM, Limits
+from ruvllm.runtime.request import PromptProgress
+from ruvllm.runtime.streams import AsyncCompletionStream
 from ruvllm.serve import create_app, generation
 from tests.serve.conftest import TINY
 from tests.serve.running import RunningServer, running
@@ -102,6 +104,18 @@ def test_several_prompts_are_told_apart(slow: RunningServer) -> None:
     found = events(slow, "/v1/completions", prompt=prompts, cache_prefix=False, **ASKED)
     assert {event["choices"][0]["index"] for event in found if "prompt_progress" in event} == {0, 1}
     assert sum(event["choices"][0]["finish_reason"] is not None for event in found) == 2
+
+
+def test_what_is_computed_anew_is_not_told_again(slow: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a request that gave its place to another, told here in the engine's stead."""
+    seen = iter([8, 16, 32, 8, 0, 24, 32, 48])
+
+    def progress(stream: AsyncCompletionStream) -> PromptProgress:
+        return PromptProgress(len(PROMPT), 16, next(seen, 48))
+
+    monkeypatch.setattr(AsyncCompletionStream, "prompt_progress", property(progress))
+    found = told(events(slow, "/v1/completions", prompt=PROMPT, cache_prefix=False, **ASKED))
+    assert [one["processed"] for one in found] == [16, 32, 48]
 
 
 def test_a_prompt_that_is_only_scored_is_not_waited_for(slow: RunningServer) -> None:

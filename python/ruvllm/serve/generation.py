@@ -139,20 +139,23 @@ class Answers:
                 self._streams.append((stream, watch))
 
     async def reading(self) -> AsyncIterator[tuple[int, PromptProgress]]:
-        """How far the prompts are read, each time that has changed, until the first piece of any answer.
+        """How far the prompts are read, each time that has grown, until the first piece of any answer.
 
-        This stream alone looks, at what the engine's thread notes at each plan anyway.
+        This stream alone looks, at what the engine's thread notes at each plan anyway. A request that gave its
+        place to another is computed anew; it is told of again once that is further than before.
         """
         beginnings = [asyncio.ensure_future(stream.begun()) for stream, _ in self._streams]
-        told: dict[int, PromptProgress] = {}
+        told: dict[int, int] = {}
         any_of_them, wait = asyncio.FIRST_COMPLETED, partial(asyncio.wait, timeout=PROGRESS_SECONDS)
         try:
             # Without an answer, where a prompt is only scored, there is none to wait for.
             while beginnings and not (await wait(beginnings, return_when=any_of_them))[0]:
                 for index, (stream, _) in enumerate(self._streams):
                     progress = stream.prompt_progress
-                    if progress is not None and progress != told.get(index):
-                        told[index] = progress
+                    if progress is None:
+                        continue
+                    if progress.computed_tokens > told.get(index, progress.cached_tokens - 1):
+                        told[index] = progress.computed_tokens
                         yield index, progress
         finally:
             for beginning in beginnings:
