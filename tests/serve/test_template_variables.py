@@ -10,6 +10,8 @@ import pytest
 from ruvllm import LLM
 from ruvllm.errors import TokenizationError
 from ruvllm.serve import create_app
+from ruvllm.serve.conversation import Conversation, _size
+from ruvllm.serve.off_loop import AT_ONCE
 from tests.conftest import FIXTURES
 from tests.serve.running import RunningServer, running
 from tests.serve.tiny_models import with_chat_template
@@ -17,6 +19,7 @@ from tests.serve.tiny_models import with_chat_template
 TEMPLATE = (
     "{% for message in messages %}{{ message.content }}{% endfor %}"
     "{% if tone %}{{ tone }}{% endif %}{% if enable_thinking is false %} no{% endif %}"
+    "{% if reasoning_effort %} {{ reasoning_effort }}{% endif %}"
     "{% for name, value in (more or {}) | items %} {{ name }}={{ value }}{% endfor %}"
     "{% if sort is defined %}{{ raise_exception('no sort ' ~ sort) }}{% endif %}"
 )
@@ -73,12 +76,23 @@ def test_marks_in_them_are_text_as_in_messages(server: RunningServer, llm: LLM) 
 
 
 @pytest.mark.parametrize(
-    "name", ["messages", "tools", "documents", "add_generation_prompt", "bos_token", "raise_exception"]
+    "name",
+    [
+        *("messages", "tools", "documents", "add_generation_prompt", "continue_final_message"),
+        *("chat_template", "tokenize", "bos_token", "raise_exception", "range", "namespace", "dict"),
+    ],
 )
 def test_what_is_another_s_to_say_is_refused_by_its_name(server: RunningServer, name: str) -> None:
     error = refused(server, {name: "x"})
     assert (error["param"], error["code"]) == (f"chat_template_kwargs.{name}", "invalid_value")
     assert name in error["message"]
+
+
+@pytest.mark.parametrize("name", ["chat_template", "documents", "add_generation_prompt"])
+def test_why_is_what_is_said_of_the_same_field_of_a_body(server: RunningServer, name: str) -> None:
+    of_body = post(server, "", **{name: "x"}).json()["error"]["message"].partition(": ")[2]
+    assert of_body
+    assert refused(server, {name: "x"})["message"].endswith(of_body)
 
 
 def test_what_asks_for_nothing_else_is_taken(server: RunningServer) -> None:
@@ -97,7 +111,22 @@ def test_what_the_server_sets_of_thinking_goes_before(server: RunningServer) -> 
 
     assert tokens(chat_template_kwargs=off) == tokens(reasoning_effort="none") != tokens()
     assert tokens(chat_template_kwargs=on, reasoning_effort="none") == tokens(reasoning_effort="none")
-    assert tokens(chat_template_kwargs=off, reasoning_effort="high") == tokens()
+    assert tokens(chat_template_kwargs=off, reasoning_effort="high") == tokens(reasoning_effort="high")
+    low = {"reasoning_effort": "low"}
+    assert tokens(chat_template_kwargs=low) != tokens()
+    assert tokens(chat_template_kwargs=low, reasoning_effort="none") == tokens(reasoning_effort="none")
+    assert tokens(chat_template_kwargs=low, reasoning_effort="high") == tokens(reasoning_effort="high")
+
+
+def test_large_ones_and_lists_are_not_done_on_the_loop() -> None:
+    def size(**variables: Any) -> int:
+        return _size(Conversation(messages=MESSAGES, variables=variables))
+
+    assert size() < size(tone="x") < size(tone="x" * 1000) < AT_ONCE
+    assert size(tone=1) + 200 < size(tone=10**250 + 1) < AT_ONCE
+    assert size(tone="x" * AT_ONCE) > AT_ONCE
+    for value in ([], {}, {"a": [1]}):
+        assert size(tone=value) > AT_ONCE
 
 
 @pytest.mark.parametrize(
@@ -107,6 +136,7 @@ def test_what_the_server_sets_of_thinking_goes_before(server: RunningServer) -> 
         {"x" * 16_384: 1},
         {"more": list(range(3000))},
         {"more": [[[]] * 1000] * 3},
+        {"more": [10**250] * 100},
         {"more": {str(one): {} for one in range(1100)}},
     ],
 )

@@ -20,7 +20,7 @@ __all__ = ["MESSAGE_SIZE", "Conversation", "conversation_tokens", "prompt_tokens
 MESSAGE_SIZE = 32
 # The same of a tool, whose schema is written as JSON.
 TOOL_SIZE = 1024
-# And of a value in one.
+# And of a value in one, or in variables.
 VALUE_SIZE = 8
 
 
@@ -56,7 +56,7 @@ async def conversation_tokens(errand: Errand, model: AskedModel, conversation: C
         return model.llm.chat_tokens(
             conversation.messages,
             continue_last=conversation.continues_last,
-            variables={**conversation.variables, **_variables(model, conversation.effort)},
+            variables=_variables(model, conversation),
             parse_special=conversation.parse_special,
             tools=conversation.use.tools,
         )
@@ -79,18 +79,30 @@ async def prompt_tokens(errand: Errand, model: AskedModel, conversation: Convers
 
 def _size(conversation: Conversation) -> int:
     """How long a conversation takes to become tokens, in the unit of `off_loop.AT_ONCE`."""
-    tools = _tools_size(conversation.use.tools)
-    return tools + sum(MESSAGE_SIZE + sum(map(len, _texts_in(one))) for one in conversation.messages)
+    beside = _tools_size(conversation.use.tools) + _variables_size(conversation.variables)
+    return beside + sum(MESSAGE_SIZE + sum(map(len, _texts_in(one))) for one in conversation.messages)
 
 
 def _tools_size(tools: Sequence[ToolDefinition]) -> int:
     """The same of tools; of those that are too large to be done at once, as far as it was looked for."""
-    size, waiting = TOOL_SIZE * len(tools), list[Any]()
-    for tool in tools:
-        waiting += [tool.description, tool.parameters]
+    values = [value for tool in tools for value in (tool.description, tool.parameters)]
+    return TOOL_SIZE * len(tools) + _values_size(values)
+
+
+def _variables_size(variables: Mapping[str, Any]) -> int:
+    """The same of variables; a template may go through lists and objects again and again, so never at once."""
+    size = _values_size([*variables, *variables.values()])
+    has_inner = any(isinstance(value, dict | list) for value in variables.values())
+    return max(size, AT_ONCE + 1) if has_inner else size
+
+
+def _values_size(waiting: list[Any]) -> int:
+    size = 0
     while waiting and size <= AT_ONCE:
         one = waiting.pop()
         size += len(one) if isinstance(one, str) else VALUE_SIZE
+        if isinstance(one, int):
+            size += one.bit_length() // 3  # its digits
         if isinstance(one, dict):
             waiting += one
             waiting += one.values()
@@ -118,12 +130,14 @@ def _texts_in(message: Mapping[str, Any]) -> Iterator[str]:
         yield call["function"]["arguments"]
 
 
-def _variables(model: AskedModel, effort: str | None) -> dict[str, Any]:
-    """What the template is told of thinking."""
+def _variables(model: AskedModel, conversation: Conversation) -> dict[str, Any]:
+    """All that the template is told; what the request's own fields say of thinking goes before."""
+    effort = conversation.effort
     if effort is None:
-        return {}
+        return dict(conversation.variables)
+    others = {name: value for name, value in conversation.variables.items() if name != "reasoning_effort"}
     reasons = model.llm.response_format.reasons
     switch = (reasons.variable if reasons else None) or "enable_thinking"
     thinks = effort != "none"
-    told = {switch: thinks, "enable_thinking": thinks}
+    told = {**others, switch: thinks, "enable_thinking": thinks}
     return {**told, "reasoning_effort": effort} if thinks else told

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.schemas.base import Entries
-from ruvllm.serve.schemas.refusals import is_harmless
+from ruvllm.serve.schemas.refusals import REFUSED_IN_TEMPLATES, is_harmless
 
 __all__ = ["TemplateVariables", "variables_of"]
 
@@ -17,17 +17,17 @@ MAX_VARIABLES = 64
 MAX_SIZE = 16_384
 VALUE_SIZE = 8
 
-# What a template has of the conversation, of the model or of the server alone.
+# What a template has of the conversation, of the model or of the server alone, and what no body may say either.
 _OTHERS = {
+    **REFUSED_IN_TEMPLATES,
     "messages": "give messages",
     "tools": "give tools",
-    "documents": "give documents",
-    "add_generation_prompt": "give add_generation_prompt",
-    "continue_final_message": "give continue_final_message",
+    "tokenize": "the prompt always becomes tokens",
     "bos_token": "it is the model's",
     "eos_token": "it is the model's",
     "raise_exception": "it is the server's",
     "strftime_now": "it is the server's",
+    **dict.fromkeys(("range", "namespace", "dict"), "it is a function of templates"),
 }
 
 TemplateVariables: TypeAlias = Annotated[
@@ -64,7 +64,11 @@ def _is_too_large(value: Any) -> bool:
     size, waiting = 0, [value]
     while waiting and size <= MAX_SIZE:
         one = waiting.pop()
-        size += len(one) + VALUE_SIZE if isinstance(one, str) else VALUE_SIZE
+        size += VALUE_SIZE
+        if isinstance(one, str):
+            size += len(one)
+        elif isinstance(one, int):
+            size += one.bit_length() // 3  # its digits
         if isinstance(one, dict | list):
             if len(one) * VALUE_SIZE > MAX_SIZE:
                 return True
