@@ -4,6 +4,7 @@ That tells nobody but its own bars how far it is, so the files in the cache are 
 whole have their hash for a name, and those on their way a name that begins so.
 """
 
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,6 +14,8 @@ from pathlib import Path
 from ruvllm.hub.progress import Report
 
 __all__ = ["ComingFile", "reported"]
+
+logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.25
 
@@ -32,10 +35,16 @@ def reported(blobs: Path, files: Sequence[ComingFile], report: Report) -> Iterat
     ended = threading.Event()
 
     def look() -> None:
-        # Whoever breaks off by what it raises does so again at the end, where that is heard.
-        with suppress(Exception):
-            while not ended.wait(LOOK_SECONDS):
-                report(sum(_num_bytes(blobs, file) for file in files), total)
+        while not ended.wait(LOOK_SECONDS):
+            try:
+                done = sum(_num_bytes(blobs, file) for file in files)
+            except Exception:
+                logger.exception("how much of a download is in %s is told no more", blobs)
+                return
+            try:
+                report(done, total)
+            except Exception:  # noqa: BLE001 - who breaks off so does it again at the end, where it is heard
+                return
 
     report(0, total)
     watching = threading.Thread(target=look, name="watch a download", daemon=True)
