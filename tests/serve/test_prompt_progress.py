@@ -106,7 +106,7 @@ def test_several_prompts_are_told_apart(slow: RunningServer) -> None:
     assert sum(event["choices"][0]["finish_reason"] is not None for event in found) == 2
 
 
-def test_what_is_computed_anew_is_not_told_again(slow: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_computed_anew_is_not_told(slow: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of a request that gave its place to another, told here in the engine's stead."""
     seen = iter([8, 16, 32, 8, 0, 24, 32, 48])
 

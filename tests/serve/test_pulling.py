@@ -11,8 +11,10 @@ import ollama
 import pytest
 
 import ruvllm.hub as hub
+import ruvllm.hub.arrival as arrival
 from ruvllm.errors import IoError
 from ruvllm.hub.arrival import ComingFile, reported
+from ruvllm.serve import pulling
 from tests.hub.conftest import local_hub, publish, wheel_folder
 from tests.hub.local_hub import LocalHub
 from tests.serve.conftest import TINY
@@ -174,6 +176,11 @@ def fetch_half(server: Managed, store: Store) -> None:
     wait_until(lambda: server.state(NEW)["progress"][NEW]["done"] >= len(store.pieces[0]))
 
 
+def let_end() -> None:
+    """Wait until no thread fetches it any more."""
+    wait_until(lambda: all(one.name != f"fetch {NEW}" for one in threading.enumerate()))
+
+
 def test_one_on_its_way_is_stopped_and_fetched_anew(server: Managed, store: Store) -> None:
     fetch_half(server, store)
     heard = server.ask("GET", "/v1/models", USER).json()["data"][-1]
@@ -182,11 +189,34 @@ def test_one_on_its_way_is_stopped_and_fetched_anew(server: Managed, store: Stor
     assert server.state(NEW)["value"] == "downloading"
     assert server.ask("DELETE", f"/models?model={NEW}").json() == {"success": True}
     assert listed(server) == [TINY]
+    # Its thread still runs, and a second of the name would only wait beside it.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pulling, "END_SECONDS", 0.1)
+        refused = server.refused(409, "/models", model=NEW)
+    assert (refused["code"], store.fetched) == ("download_ending", 1)
+    assert listed(server) == [TINY]
     store.hold.set()
+    let_end()
     # What came of the first is not served; who asks anew gets it from where the first had come to.
     server.done("/api/pull", model=NEW, stream=False)
     assert store.fetched == 2
     assert server.says(model=NEW) == server.says()
+    # What is here is not fetched once more.
+    assert server.done("/models", model=NEW)["status"]["value"] == "loaded"
+    assert server.done("/models", model=f"{TINY}:latest")["model"] == TINY
+    assert server.done("/api/pull", model=NEW, stream=False) == {"status": "success"}
+    assert server.post("/api/pull", model=NEW).text.splitlines()[-1] == '{"status":"success"}'
+    assert store.fetched == 2
+
+
+def test_ollama_s_clients_stop_one_by_its_whole_name(server: Managed, store: Store) -> None:
+    fetch_half(server, store)
+    with ollama.Client(host=server.url, headers={"authorization": f"Bearer {ADMIN}"}) as client:
+        assert client.delete(f"{NEW}:latest").status == "success"
+        assert listed(server) == [TINY]
+        with pytest.raises(ollama.ResponseError) as refused:
+            client.delete(NEW)
+        assert refused.value.status_code == 404
 
 
 def test_who_waits_for_one_that_is_stopped_is_told(server: Managed, store: Store) -> None:
@@ -227,6 +257,18 @@ def test_who_breaks_off_a_fetch_of_the_hub_is_heard_at_its_end(tmp_path: Path) -
     with pytest.raises(ValueError), reported(tmp_path, [ComingFile("abc", 4)], report):  # noqa: PT011
         assert broken_off.wait(20)
     assert told == [0, 0, 4], "it looks no more once it is broken off"
+
+
+def test_files_that_cannot_be_looked_at_are_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object) -> int:
+        raise RuntimeError("no look")
+
+    monkeypatch.setattr(arrival, "_num_bytes", fails)
+    with reported(tmp_path, [ComingFile("abc", 4)], lambda done, total: None):
+        wait_until(lambda: "told no more" in caplog.text)
+    assert "no look" in caplog.text
 
 
 def test_a_server_that_ends_breaks_off(tiny_chat_path: Path, store: Store) -> None:

@@ -90,7 +90,7 @@ def _tools_size(tools: Sequence[ToolDefinition]) -> int:
 
 
 def _variables_size(variables: Mapping[str, Any]) -> int:
-    """The same of variables; a template may go through lists and objects again and again, so never at once."""
+    """The same of variables; lists and objects, which a template may loop over, are never done at once."""
     size = _values_size([*variables, *variables.values()])
     has_inner = any(isinstance(value, dict | list) for value in variables.values())
     return max(size, AT_ONCE + 1) if has_inner else size

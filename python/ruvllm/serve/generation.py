@@ -141,8 +141,8 @@ class Answers:
     async def reading(self) -> AsyncIterator[tuple[int, PromptProgress]]:
         """How far the prompts are read, each time that has grown, until the first piece of any answer.
 
-        This stream alone looks, at what the engine's thread notes at each plan anyway. A request that gave its
-        place to another is computed anew; it is told of again once that is further than before.
+        This stream alone looks, at what the engine's thread notes at each plan anyway. A request that gave
+        its place to another is computed anew; it is told of again once that is further than before.
         """
         beginnings = [asyncio.ensure_future(stream.begun()) for stream, _ in self._streams]
         told: dict[int, int] = {}

@@ -18,8 +18,8 @@ _VALUES = {"ready": "loaded", "failed": "unloaded"}
 _STAGE = "text_model"
 
 State: TypeAlias = dict[str, Any]
-States: TypeAlias = tuple[Mapping[str, State], Mapping[str, State]]
-"""Of the models, and of those on their way here, by name."""
+States: TypeAlias = tuple[Mapping[str, State], Mapping[str, tuple[Pull, State]]]
+"""Of the models, and of those on their way here, by name; with these, which know later how they ended."""
 
 
 def state_of(model: ServedModel) -> State:
@@ -43,28 +43,37 @@ def pull_state(pull: Pull) -> State:
 
 def states_of(models: ServedModels, pulls: Pulls) -> States:
     """How all of them stand now."""
-    return {one.name: state_of(one) for one in models}, {one.name: pull_state(one) for one in pulls}
+    return {one.name: state_of(one) for one in models}, {one.name: (one, pull_state(one)) for one in pulls}
 
 
 def changes(before: States, now: States) -> Iterator[dict[str, Any]]:
     """What became other, as events."""
-    for name, state in now[1].items():
-        if state != before[1].get(name):
+    for name, (pull, state) in before[1].items():
+        if now[1].get(name, (None,))[0] is not pull:
+            yield from _ends(pull, is_told="failed" in state)
+            if name not in now[1] and name not in now[0]:
+                yield _event(name, "model_remove")
+    for name, (pull, state) in now[1].items():
+        if (pull, state) != before[1].get(name):
             if "failed" in state:
                 yield _event(name, "download_failed", {"reason": state["reason"]})
             else:
                 yield _event(name, "download_progress", state["progress"])
-    for name in before[1].keys() - now[1].keys():
-        if name in now[0]:
-            yield _event(name, "download_finished")
-        elif "failed" not in before[1][name]:
-            yield _event(name, "download_failed", {"reason": "it was stopped"})
     for name, state in now[0].items():
         if state != before[0].get(name):
             told = {"status" if key == "value" else key: value for key, value in state.items()}
             yield _event(name, "model_status", told)
     for name in before[0].keys() - now[0].keys():
         yield _event(name, "model_remove")
+
+
+def _ends(pull: Pull, *, is_told: bool) -> Iterator[dict[str, Any]]:
+    """How one ended that is on its way no more; of one that failed this may have been told."""
+    if pull.state == "finished":
+        yield _event(pull.name, "download_finished")
+    elif pull.error is not None and not is_told:
+        reason = "it was stopped" if pull.state == "stopped" else pull.error.message
+        yield _event(pull.name, "download_failed", {"reason": reason})
 
 
 def _event(model: str, event: str, data: Mapping[str, Any] | None = None) -> dict[str, Any]:

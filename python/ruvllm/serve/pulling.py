@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 # Those that have failed and are told of until they are tried again.
 MAX_FAILED = 100
-# So long the end of a server waits for a download to break off.
+# So long a download is waited for to break off: at the end of a server, and where it is to begin anew.
 END_SECONDS = 2.0
 
 
@@ -53,6 +53,7 @@ class Pull:
         state: How it stands.
         error: Why it failed, as it is answered.
         ended: Set at its end.
+        gone: Set once its thread has ended, which it may do later where it was stopped.
     """
 
     name: str
@@ -62,6 +63,14 @@ class Pull:
     state: Literal["downloading", "finished", "failed", "stopped"] = "downloading"
     error: ApiError | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @classmethod
+    def of_one_here(cls, name: str) -> "Pull":
+        """One that had nothing to do."""
+        pull = cls(name, state="finished")
+        pull.ended.set()
+        return pull
 
 
 class _BrokenOffError(Exception):
@@ -76,6 +85,8 @@ class Pulls:
         self._store = store
         self._add = add
         self._pulls: dict[str, Pull] = {}
+        # Those that were stopped and whose threads still run; one of a name at most.
+        self._ending: dict[str, Pull] = {}
         self._is_closed = False
 
     @property
@@ -96,8 +107,17 @@ class Pulls:
         """Those under way, and the last ones of each name that failed."""
         return iter(list(self._pulls.values()))
 
-    def begin(self, name: str) -> Pull:
-        """Begin to fetch a model, where it is not under way; 400 for what cannot be fetched."""
+    async def begin(self, name: str) -> Pull:
+        """Begin to fetch a model, where it is not under way; 400 for what cannot be fetched.
+
+        409 where one of that name was stopped, and its thread does not end within a moment.
+        """
+        if (ending := self._ending.get(name)) is not None:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(ending.gone.wait(), END_SECONDS)
+        if name in self._ending:
+            message = f"{name}: fetching it was stopped, and that has not ended yet: try later"
+            raise ApiError(409, message, code="download_ending", param="model")
         known = self._pulls.get(name)
         if known is not None and known.state == "downloading":
             return known
@@ -134,6 +154,7 @@ class Pulls:
             pull.state = "stopped"
             pull.error = ApiError(409, f"{name}: fetching it was stopped", code="download_stopped")
             pull.ended.set()
+            self._ending[name] = pull
         return True
 
     def _fetch(self, store: ModelStore, pull: Pull, loop: asyncio.AbstractEventLoop) -> None:
@@ -151,7 +172,9 @@ class Pulls:
             loop.call_soon_threadsafe(self._ended, pull, made)
 
     def _ended(self, pull: Pull, made: ServedModel | Exception) -> None:
+        pull.gone.set()
         if pull.state == "stopped":
+            del self._ending[pull.name]
             return
         if isinstance(made, ServedModel):
             logger.info("the model %s is fetched", pull.name)
@@ -170,7 +193,8 @@ class Pulls:
     async def close(self) -> None:
         """Break off what is under way; parts that are whole stay for the next time."""
         self._is_closed = True
-        under_way = [pull.ended.wait() for pull in self if pull.state == "downloading"]
+        under_way = [pull.gone.wait() for pull in self if pull.state == "downloading"]
+        under_way += [pull.gone.wait() for pull in self._ending.values()]
         if under_way:
             waiting = [asyncio.ensure_future(one) for one in under_way]
             await asyncio.wait(waiting, timeout=END_SECONDS)

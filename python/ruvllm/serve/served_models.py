@@ -44,10 +44,13 @@ class ServedModels:
 
     def named(self, name: str) -> ServedModel:
         """The model of this name, and no adapter; 404. `NAME:latest` is `NAME`, as in `meant_by`."""
-        model = self._models.get(name) or self._models.get(self._without_version(name))
-        if model is None:
+        if (model := self.served_as(name)) is None:
             raise self.not_found(name)
         return model
+
+    def served_as(self, name: str) -> ServedModel | None:
+        """The same, or `None`."""
+        return self._models.get(name) or self._models.get(self._without_version(name))
 
     def add(self, model: ServedModel) -> None:
         """Serve one more; where there is one of its name, that stays."""

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from ruvllm.serve.json_body import JsonRoute
-from ruvllm.serve.model_management import LOOK_SECONDS, UNLOAD_WAIT_SECONDS, delete_model
+from ruvllm.serve.model_management import LOOK_SECONDS, UNLOAD_WAIT_SECONDS, delete_model, fetch_model
 from ruvllm.serve.model_states import States, changes, pull_state, state_of, states_of
 from ruvllm.serve.models import ServedModel
 from ruvllm.serve.schemas.managing import ManagedModel, WaitedFor
@@ -43,12 +43,16 @@ async def unload(body: WaitedFor, request: Request) -> dict[str, Any]:
 
 @router.post("/models", response_model=None)
 async def fetch(body: ManagedModel, request: Request) -> dict[str, Any]:
-    """Begin to fetch a model, which is then served under that name; `/models/sse` tells how it goes."""
+    """Begin to fetch a model, which is then served under that name; `/models/sse` tells how it goes.
+
+    Of one that is served already it is told how that stands.
+    """
     manager(request)
     body.check_fields()
-    pull = server_of(request).pulls.begin(body.model)
-    note(request, model=pull.name)
-    return {"success": True, "model": pull.name, "status": pull_state(pull)}
+    coming = await fetch_model(server_of(request), body.model)
+    note(request, model=coming.name)
+    status = state_of(coming) if isinstance(coming, ServedModel) else pull_state(coming)
+    return {"success": True, "model": coming.name, "status": status}
 
 
 @router.delete("/models", response_model=None)
@@ -58,9 +62,7 @@ async def delete(request: Request, model: str) -> dict[str, Any]:
     Those that the server was started with stay.
     """
     manager(request)
-    server = server_of(request)
-    if not server.pulls.stop(model):
-        await delete_model(server, model)
+    await delete_model(server_of(request), model)
     return {"success": True}
 
 

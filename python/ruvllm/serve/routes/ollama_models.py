@@ -16,7 +16,7 @@ from ruvllm.llm import LLM
 from ruvllm.serve.dialects import ollama_error
 from ruvllm.serve.errors import ApiError
 from ruvllm.serve.json_body import JsonRoute
-from ruvllm.serve.model_management import LOOK_SECONDS, delete_model
+from ruvllm.serve.model_management import LOOK_SECONDS, delete_model, fetch_model
 from ruvllm.serve.models import ServedModel
 from ruvllm.serve.ollama_parts import timestamp
 from ruvllm.serve.pulling import Pull
@@ -83,7 +83,8 @@ async def pull(body: OllamaPull, request: Request) -> Response:
     name = body.named()
     body.check_fields()
     server = server_of(request)
-    coming = server.pulls.begin(name)
+    found = await fetch_model(server, name)
+    coming = Pull.of_one_here(name) if isinstance(found, ServedModel) else found
     note(request, model=name)
     if body.stream is not False:
         return LineStream(
@@ -100,7 +101,7 @@ async def pull(body: OllamaPull, request: Request) -> Response:
 
 @router.delete("/api/delete", response_model=None)
 async def delete(body: OllamaDelete, request: Request) -> Response:
-    """Delete a model that was fetched here, and its files."""
+    """Delete a model that was fetched here, and its files, or stop fetching it."""
     manager(request)
     name = body.named()
     body.check_fields()

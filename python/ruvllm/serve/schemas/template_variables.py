@@ -17,7 +17,7 @@ MAX_VARIABLES = 64
 MAX_SIZE = 16_384
 VALUE_SIZE = 8
 
-# What a template has of the conversation, of the model or of the server alone, and what no body may say either.
+# What a template has of the conversation, of the model or of the server alone; and what no body may say.
 _OTHERS = {
     **REFUSED_IN_TEMPLATES,
     "messages": "give messages",
