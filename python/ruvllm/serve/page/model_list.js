@@ -72,7 +72,8 @@ export class ModelList {
       if (!this.#rows.has(state.id)) this.#addRow(state.id);
       this.#rows.get(state.id).show(state);
     }
-    const now = JSON.stringify(states);
+    // How much of one is here changes all the time, and nobody else shows it.
+    const now = JSON.stringify(states.map(({ id, isHere, value }) => [id, isHere, value]));
     if (this.#told && this.#told !== now) this.#onChanged();
     this.#told = now;
   }

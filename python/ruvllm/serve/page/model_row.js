@@ -16,6 +16,8 @@ export class ModelRow {
   #onDone;
   #state = null;
   #isBusy = false;
+  // What the server said against the last thing that was wanted; why the model is as it is stands in its state.
+  #refusal = element("p", { class: "hint problem", role: "alert", hidden: true });
   #words = element("p", { class: "model-state" });
   #problem = element("p", { class: "hint problem", role: "alert", hidden: true });
   #bar;
@@ -29,14 +31,15 @@ export class ModelRow {
     this.#forget.setAttribute("aria-label", `Forget ${id}`);
     const buttons = element("span", { class: "model-buttons" }, this.#button, this.#forget);
     const head = element("div", { class: "model-head" }, element("span", { class: "model-id" }, id), buttons);
-    this.node = element("li", { class: "model-row" }, head, this.#words, this.#bar.node, this.#problem);
+    this.node = element("li", { class: "model-row" }, head, this.#words, this.#bar.node,
+      this.#problem, this.#refusal);
   }
 
   /** Shows how the model stands. */
   show(state) {
     const { value, share, totalBytes, reason } = state;
     if (this.#state && this.#state.value !== value) announce(`${this.#id}: ${wordsOf(state)}.`);
-    if (this.#state?.reason !== reason) this.#tell(reason);
+    tell(this.#problem, reason);
     this.#state = state;
     this.#words.textContent = wordsOf(state);
     this.#words.hidden = share !== null;
@@ -75,19 +78,20 @@ export class ModelRow {
     this.#showButtons();
     try {
       await work(this.#id);
-      this.#tell(null);
+      tell(this.#refusal, null);
     } catch (error) {
-      this.#tell(error.message);
+      tell(this.#refusal, error.message);
     }
     this.#isBusy = false;
     this.#showButtons();
     await this.#onDone();
   }
+}
 
-  #tell(problem) {
-    this.#problem.textContent = problem ?? "";
-    this.#problem.hidden = !problem;
-  }
+// An alert is read again whenever its text is set, so it is only where that is another.
+function tell(node, problem) {
+  if (node.textContent !== (problem ?? "")) node.textContent = problem ?? "";
+  node.hidden = !problem;
 }
 
 function wordsOf({ value, isHere }) {
