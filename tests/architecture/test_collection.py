@@ -1,5 +1,6 @@
 """What a call of pytest finds: tests or benchmarks, and the tests also where Unix's modules are missing."""
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -33,6 +34,9 @@ def test_the_tests_are_found_where_unix_is_missing() -> None:
     assert {name.split("/")[1] for name in names} == folders
     assert {name.split("/")[0] for name in names} == {"tests"}, "benchmarks run where nobody asked for them"
     skipped = set(re.findall(r"^SKIPPED \[\d+\] (\S+?):\d+: ", said, re.M))
+    if importlib.util.find_spec("ruvllm_candle") is None:
+        # A wheel of its own, which is tested where it is built.
+        skipped = {name for name in skipped if not name.startswith("tests/backends/candle/")}
     assert skipped == {
         "tests/attacks/test_operations.py",
         "tests/cli/test_chat_real_model.py",
