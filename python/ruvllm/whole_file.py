@@ -139,10 +139,11 @@ def open_to_append(path: AnyPath) -> FileIO:
 
 
 @contextmanager
-def owning(folder: AnyPath) -> Iterator[None]:
+def owning(folder: AnyPath, *, must_lock: bool = False) -> Iterator[None]:
     """Be the only one who writes in a folder, which is made; `BlockingIOError` where somebody else is.
 
-    A process that dies owns nothing. Where the system has no locks, nobody is refused.
+    A process that dies owns nothing. Where the system has no locks, nobody is refused, or with `must_lock`
+    everybody is, by the system's own `OSError`.
     """
     place = Path(folder).absolute()
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -154,7 +155,7 @@ def owning(folder: AnyPath) -> Iterator[None]:
             except BlockingIOError as error:
                 raise BlockingIOError(error.errno, "somebody else writes there", str(place)) from error
             except OSError as error:
-                if error.errno not in NO_LOCKS:
+                if must_lock or error.errno not in NO_LOCKS:
                     raise
         yield
     finally:

@@ -84,7 +84,7 @@ class DeepAdapters:
         with suppress(NotFoundError):
             self._registry.unload(self.name(tenant, number))
 
-    def clean(self, tenant: str, needed: Container[int]) -> None:
+    def clean(self, tenant: str, needed: Container[int | None]) -> None:
         """Remove from the folder what is of no use any more: a process may have ended at any moment."""
         if self.folder is None:
             return

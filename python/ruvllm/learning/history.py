@@ -89,7 +89,6 @@ class History:
         self.now = state
         self._earlier.clear()
         self._earlier.extend(whole)
-        self._adapters.clean(state.tenant, self._deep)
 
     def forget_adapters(self) -> None:
         """Let go of those that nobody can go back to."""

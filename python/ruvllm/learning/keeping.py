@@ -4,6 +4,7 @@ Learning itself knows of no disk: this watches it. A turn is done when its state
 feedback was answered with outlives `kill -9`; and none is begun that the journal has no room for.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,12 +17,15 @@ from ruvllm.learning.event import LearningEvent
 from ruvllm.learning.folder import LearnedFolder
 from ruvllm.learning.journal import Journal, JournalSettings, JournalStats
 from ruvllm.learning.journal_entry import JournalEntry
+from ruvllm.learning.lineage import Lineage, led_to
 from ruvllm.learning.state import TenantStates, stored_tenants
 from ruvllm.learning.tenant_learner import TenantLearner
 from ruvllm.learning.tenants import Learning
 from ruvllm.runtime.model_digest import model_digest
 
 __all__ = ["LearningKeeper"]
+
+logger = logging.getLogger(__name__)
 
 
 class LearningKeeper:
@@ -51,6 +55,9 @@ class LearningKeeper:
         self._config = config or SonaLlmConfig()
         self._lock = threading.Lock()
         self._followed: dict[str, TenantLearner] = {}
+        # Of what each has now, kept or taken from elsewhere; a tenant's under its learner's lock.
+        self._lineages: dict[str, Lineage] = {}
+        self._name = Path(folder).name
         self._told = threading.local()
         self._is_closed = False
         place = LearnedFolder(folder)
@@ -82,18 +89,41 @@ class LearningKeeper:
                 learner = self._learning.learner(tenant, self._config)
                 if state is not None:
                     learner.restore(state, self._states.earlier(tenant))
+                    needed = {one.deep for one in learner.snapshots(-1)}
+                    self._learning.adapters.clean(tenant, needed)
+                self._lineages[tenant] = self._states.lineage(tenant)
                 self._followed[tenant] = learner
                 learner.watch(self._keep)
             return learner
 
     def go_on_from(self, tenant: str, folder: str | Path) -> None:
-        """Go on from what another process keeps of a tenant in its own folder, where that is newer.
+        """Go on from what another process keeps of a tenant in its own folder, where that came of ours.
 
-        It is kept here with the next change.
+        Where both have counted on from one state, each keeps its own. So does who has, or would need, an
+        adapter of the deep loop's, which lies in one folder alone. It is kept here with the next change.
         """
-        states = self._states.elsewhere(tenant, LearnedFolder(folder).tenants)
-        if states and states[-1].generation > (learner := self.follow(tenant)).state.generation:
-            learner.restore(states[-1], states[:-1])
+        states, lineage = self._states.elsewhere(tenant, LearnedFolder(folder).tenants)
+        learner = self.follow(tenant)
+        with learner.lock:
+            ours = learner.state
+            if not states or states[-1].generation <= ours.generation:
+                return
+            why_not = None
+            if not led_to(self._lineages[tenant], lineage):
+                why_not = "both were taught since they were one"
+            elif states[-1].deep is not None or ours.deep is not None:
+                why_not = "the deep loop's adapter stays where it was made"
+            if why_not is not None:
+                logger.warning(
+                    "generation %d of %r in %s is not taken: %s",
+                    states[-1].generation,
+                    tenant,
+                    folder,
+                    why_not,
+                )
+                return
+            learner.restore(states[-1], [one for one in states[:-1] if one.deep is None])
+            self._lineages[tenant] = lineage
 
     @contextmanager
     def telling(self, completion_id: str | None, *, seconds: float | None = None) -> Iterator[None]:
@@ -143,9 +173,11 @@ class LearningKeeper:
             entry = replace(entry, completion_id=told)
         record: Callable[[JournalEntry], None] | None = getattr(self._told, "record", None)
         self._told.record = None  # there was room for one
-        learner = self._followed[event.state.tenant]
+        tenant = event.state.tenant
+        lineage = {**self._lineages[tenant], self._name: event.state.generation}
         try:
-            self._states.save(event.state, learner.snapshots(-1)[:-1])
+            self._states.save(event.state, self._followed[tenant].snapshots(-1)[:-1], lineage)
+            self._lineages[tenant] = lineage
         except StorageError as error:
             entry = replace(entry, reason=f"not kept: {error.message}")
             raise

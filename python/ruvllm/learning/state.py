@@ -21,6 +21,7 @@ from threading import Lock
 import ruvllm.whole_file as whole_file
 from ruvllm._checks import check_integer
 from ruvllm.errors import NotFoundError, StorageError
+from ruvllm.learning.lineage import NOBODYS, Lineage
 from ruvllm.learning.state_file import MAX_BYTES, DamagedStateError, SavedState, read_state, written_state
 from ruvllm.learning.tenant_state import TenantState
 
@@ -70,7 +71,12 @@ class TenantStates:
         except OSError as error:
             raise StorageError(f"nothing can be kept in {folder}: {error.strerror or error}") from error
 
-    def save(self, state: TenantState, earlier: Sequence[TenantState] | None = None) -> None:
+    def save(
+        self,
+        state: TenantState,
+        earlier: Sequence[TenantState] | None = None,
+        lineage: Lineage = NOBODYS,
+    ) -> None:
         """Write a generation, and let those go that cannot be undone to any more.
 
         `ConfigError` for a state that holds what is no number, `StorageError` where it cannot be written.
@@ -78,6 +84,7 @@ class TenantStates:
         Args:
             state: What counts from now on.
             earlier: What it can be undone to, the oldest first; by default what is there.
+            lineage: What led to it, where others teach the same tenant.
         """
         folder = self._folder_of(state.tenant)
         there = [number for number in _generations(folder, _FILE) if number < state.generation]
@@ -87,7 +94,7 @@ class TenantStates:
         try:
             for one in [*missing, state]:
                 before = tuple(number for number in numbers if number < one.generation)
-                self._write(SavedState(one, self._model, before))
+                self._write(SavedState(one, self._model, before, lineage if one is state else NOBODYS))
             for number, path in _generations(folder, _FILE).items():
                 if number not in numbers and number != state.generation:
                     path.unlink(missing_ok=True)
@@ -133,22 +140,27 @@ class TenantStates:
                 states.append(self.generation(tenant, number))
         return states
 
-    def elsewhere(self, tenant: str, folder: str | os.PathLike[str]) -> list[TenantState]:
+    def lineage(self, tenant: str) -> Lineage:
+        """What led to the newest whole state."""
+        newest = _newest(self._folder_of(tenant))
+        return newest.lineage if newest else NOBODYS
+
+    def elsewhere(self, tenant: str, folder: str | os.PathLike[str]) -> tuple[list[TenantState], Lineage]:
         """A tenant's states in the folder of another process, which may write there: the newest is the last.
 
-        `StorageError` where they were learned on another model.
+        With what led to that one. `StorageError` where they were learned on another model.
         """
         there = _folder_in(Path(folder), tenant)
         newest = _newest(there)
         if newest is None:
-            return []
+            return [], NOBODYS
         self._check_model(there, newest)
         states = []
         for number in newest.earlier:
             # What cannot be read, or was let go meanwhile, cannot be undone to.
             with suppress(StorageError):
                 states.append(_checked(there / _name(number), number, tenant).state)
-        return [*states, newest.state]
+        return [*states, newest.state], newest.lineage
 
     def generations(self, tenant: str) -> list[int]:
         """The numbers of the generations that are kept, the oldest first."""

@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from safetensors.numpy import load, save
 
 from ruvllm._checks import Interval, check_integer, check_number
 from ruvllm.errors import ConfigError, StorageError
+from ruvllm.learning.lineage import Lineage
 from ruvllm.learning.tenant_state import MATRICES, TenantState
 
 __all__ = ["MAX_BYTES", "DamagedStateError", "SavedState", "check_state", "read_state", "written_state"]
@@ -48,11 +49,13 @@ class SavedState:
         state: The state.
         model: The digest of the model that it was learned on.
         earlier: The generations that it can be undone to, the oldest first.
+        lineage: What led to it, where others teach the same tenant.
     """
 
     state: TenantState
     model: str
     earlier: tuple[int, ...] = ()
+    lineage: Lineage = field(default_factory=dict)
 
 
 def check_state(state: TenantState) -> None:
@@ -98,6 +101,8 @@ def written_state(saved: SavedState) -> bytes:
     }
     if state.deep is not None:
         metadata["deep"] = str(int(state.deep))
+    if saved.lineage:
+        metadata["lineage"] = json.dumps(dict(saved.lineage))
     matrices = {name: np.ascontiguousarray(getattr(state, name)) for name in MATRICES}
     data: bytes = save(matrices, metadata={**metadata, "digest": _digest(metadata, matrices)})
     if len(data) > MAX_BYTES:
@@ -129,7 +134,8 @@ def read_state(data: bytes) -> SavedState:
             **matrices,
         )
         check_state(state)
-        return SavedState(state, metadata["model"], _earlier(metadata["earlier"], state.generation))
+        earlier = _earlier(metadata["earlier"], state.generation)
+        return SavedState(state, metadata["model"], earlier, _lineage(metadata.get("lineage", "{}")))
     except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise DamagedStateError(f"it is no state of a tenant: {error}") from error
     except RecursionError as error:
@@ -142,6 +148,13 @@ def _earlier(text: str, generation: int) -> tuple[int, ...]:
     if not all(type(one) is int for one in rising) or sorted(set(rising)) != rising or rising[0] < 0:
         raise ValueError(f"the generations before {generation} are {text[:100]}")
     return tuple(numbers)
+
+
+def _lineage(text: str) -> Lineage:
+    lineage = json.loads(text)
+    if type(lineage) is not dict or not all(type(one) is int and one >= 0 for one in lineage.values()):
+        raise ValueError(f"its lineage is {text[:100]}")
+    return lineage
 
 
 def _metadata(data: bytes) -> dict[str, str]:

@@ -26,7 +26,7 @@ __all__ = ["TenantLearner", "checked_feedback"]
 
 
 class TenantLearner:
-    """Learns for one tenant of a model. Every method may be called from any thread.
+    """Learns for one tenant of a model. Every method may be called from any thread; `lock` holds them off.
 
     What requests take is published with each generation; a request keeps the one that it began with.
     """
@@ -52,7 +52,7 @@ class TenantLearner:
             scale=1.0,
             baseline=bounds.initial_baseline,
         )
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._history = History(self._new, adapters, max_generations=bounds.max_generations)
         self._samples: Latest[Sample] = Latest(
             max_values=config.max_pending_samples, max_bytes=bounds.capture_bytes
@@ -69,7 +69,7 @@ class TenantLearner:
     @property
     def state(self) -> TenantState:
         """The generation that is in use."""
-        with self._lock:
+        with self.lock:
             return self._history.now
 
     @property
@@ -79,17 +79,17 @@ class TenantLearner:
 
     def generations(self) -> tuple[int, ...]:
         """The numbers of those that can be gone back to, the newest last."""
-        with self._lock:
+        with self.lock:
             return tuple(state.generation for state in self._history.earlier)
 
     def samples(self) -> tuple[Sample, ...]:
         """Answers with feedback, the oldest first, as many as are kept."""
-        with self._lock:
+        with self.lock:
             return tuple(self._samples)
 
     def snapshots(self, since: int) -> tuple[TenantState, ...]:
         """The states after generation `since` that are kept, the present one last."""
-        with self._lock:
+        with self.lock:
             return tuple(
                 state for state in (*self._history.earlier, self._history.now) if state.generation > since
             )
@@ -100,36 +100,36 @@ class TenantLearner:
 
     def num_bytes(self) -> int:
         """What is kept in memory of answers, of what was asked, and of generations."""
-        with self._lock:
+        with self.lock:
             kept = self._history.num_bytes + self._samples.num_bytes
         return kept + self._captures.usage()[1] + self.collected.num_bytes
 
     def stats(self) -> LearningLoopStats:
         """What was done so far."""
-        with self._lock:
+        with self.lock:
             return self._counters.stats(generation=self._history.now.generation, samples=len(self._samples))
 
     def watch(self, observer: Observer) -> None:
         """Tell `observer` of every turn, in the thread that takes it, which waits for it."""
-        with self._lock:
+        with self.lock:
             self._observers.append(observer)
 
     def unwatch(self, observer: Observer) -> None:
         """Tell it no more."""
-        with self._lock:
+        with self.lock:
             self._observers.remove(observer)
 
     # -- the instant loop
 
     def has(self, completion_id: str) -> bool:
         """Whether feedback may come for an answer of that name."""
-        with self._lock:
+        with self.lock:
             return self._samples.get(completion_id) is not None or self._captures.has(completion_id)
 
     def feedback(self, completion_id: str, feedback: float) -> AdaptationResult:
         """Learn from what is said of an answer of this tenant, from 0 (bad) to 1 (good)."""
         quality = self._admitted(feedback)
-        with self._lock:
+        with self.lock:
             captured = self._kept(completion_id)
             if captured is None:
                 self._counters.refused += 1
@@ -149,13 +149,13 @@ class TenantLearner:
     ) -> AdaptationResult:
         """The same of an answer whose states are at hand; with what was asked the deep loop has it, too."""
         quality = self._admitted(feedback)
-        with self._lock:
+        with self.lock:
             if prompt is not None:
                 self.collected.asked(completion_id, prompt)
             return self._adapt(captured, quality, completion_id)
 
     def _admitted(self, feedback: float) -> float:
-        with self._lock:
+        with self.lock:
             try:
                 quality = checked_feedback(feedback)
                 self._allowance.take()
@@ -184,7 +184,7 @@ class TenantLearner:
         generation. What was given counts only where it is kept.
         """
         self._admitted(1.0)
-        with self._lock:
+        with self.lock:
             began = time.perf_counter()
             before = self._history.now
             self.collected.asked(completion_id, prompt)
@@ -249,7 +249,7 @@ class TenantLearner:
         still the present one: an `InvalidOperationError` where another came after it.
         """
         began = time.perf_counter()
-        with self._lock:
+        with self.lock:
             before = self._history.now
             if of is not None and of != before.generation:
                 raise InvalidOperationError(
@@ -262,7 +262,7 @@ class TenantLearner:
     def reset(self) -> AdaptationResult:
         """Forget what was learned; a rollback brings it back."""
         began = time.perf_counter()
-        with self._lock:
+        with self.lock:
             before = self._history.now
             self._succeed(self._new)
             self._samples.clear()
@@ -274,7 +274,7 @@ class TenantLearner:
 
         Where the deep loop's adapter of one cannot be had, that is left out, and said in the log.
         """
-        with self._lock:
+        with self.lock:
             self._history.restore(state, earlier)
             self._publish()
 
@@ -285,7 +285,7 @@ class TenantLearner:
 
         It is another generation; of what was there the feedback and what is expected are kept.
         """
-        with self._lock:
+        with self.lock:
             before = self._history.now
             if state is not None and before.generation == of_generation:
                 self._succeed(replace(state, baseline=before.baseline, feedback=before.feedback))
@@ -298,7 +298,7 @@ class TenantLearner:
 
     def next_generation(self) -> int:
         """A number that no generation has yet."""
-        with self._lock:
+        with self.lock:
             return self._history.next_number
 
     def deepened(
@@ -309,7 +309,7 @@ class TenantLearner:
         What feedback taught meanwhile stays where the head's adapter does. Answers that the background loop
         would measure by are let go: they were given without what there is now.
         """
-        with self._lock:
+        with self.lock:
             before = self._history.now
             if adapters is not None:
                 counts = {name: getattr(before, name) for name in ("baseline", "feedback", "updates")}
@@ -328,7 +328,7 @@ class TenantLearner:
 
     def stop(self) -> None:
         """Let the tenant's requests be as if nothing had ever been learned; the state stays."""
-        with self._lock:
+        with self.lock:
             self._is_stopped = True
             self._heads.publish(self.tenant, None)
             self._history.unload_adapters()
