@@ -74,15 +74,18 @@ def test_sessions_and_tenants_that_teach_stay_together() -> None:
     session = keys_of(body(LONG), {"x-session-id": "s"}, tenant="a", learns=False)
     teaching = keys_of(body(LONG), {"x-session-id": "s"}, tenant="a", learns=True)
     assert session.pin != teaching.pin != ""
-    for asked in (session, teaching):
-        [home] = Placing(balance=2).order(asked, IDLE)
-        # However busy it is, and whoever decides.
-        assert Placing(balance=0).order(asked, {**IDLE, home: 99}) == [home]
+    [home] = Placing(balance=2).order(teaching, IDLE)
+    # However busy it is, and whoever decides.
+    assert Placing(balance=0).order(teaching, {**IDLE, home: 99}) == [home]
+    home, *others = Placing(balance=2).order(session, IDLE)
+    assert {home, *others} == set(IDLE)
+    # A session goes on where its home is full; always in the same order, so that it is found there again.
+    assert Placing(balance=0).order(session, {**IDLE, home: 99, others[0]: 9}) == [home, *others]
 
 
 def test_a_worker_that_comes_takes_its_share_and_no_more() -> None:
     placing = Placing(balance=2)
-    pins = [Keys(f"tenant {number}") for number in range(300)]
+    pins = [Keys(f"tenant {number}", is_bound=True) for number in range(300)]
     before = [placing.order(pin, IDLE) for pin in pins]
     after = [placing.order(pin, {**IDLE, "four": 0}) for pin in pins]
     moved = [now for was, now in zip(before, after, strict=True) if was != now]

@@ -8,6 +8,7 @@ from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 from ruvllm.integrations.ray.ingress import Ingress
 from ruvllm.integrations.ray.router import PrefixRouter
 from ruvllm.integrations.ray.settings import RaySettings
+from ruvllm.integrations.ray.shares import Shares
 from ruvllm.integrations.ray.worker import Worker
 
 __all__ = ["app"]
@@ -33,7 +34,8 @@ def app(arguments: RaySettings) -> serve.Application:
         ray_actor_options={"num_cpus": arguments.num_cpus},
         max_ongoing_requests=arguments.max_ongoing_requests,
         max_queued_requests=arguments.max_queued_requests,
-        user_config={"adapters": {name: str(folder) for name, folder in arguments.adapters.items()}},
+        # For a file to change: adapters by name, each with its folder.
+        user_config={"adapters": {}},
         request_router_config=RequestRouterConfig(**router),
         graceful_shutdown_timeout_s=arguments.graceful_shutdown_timeout_s,
         health_check_period_s=arguments.health_check_period_s,
@@ -46,7 +48,8 @@ def app(arguments: RaySettings) -> serve.Application:
         graceful_shutdown_timeout_s=arguments.graceful_shutdown_timeout_s,
     )(serve.ingress()(Ingress))
     made_with = arguments.of_a_worker()
-    application: serve.Application = ingress.bind(workers.bind(made_with), made_with)
+    shares = Shares(arguments.max_ongoing_requests, arguments.ingress_replicas)
+    application: serve.Application = ingress.bind(workers.bind(made_with), made_with, shares)
     return application
 
 

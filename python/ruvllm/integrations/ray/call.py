@@ -46,11 +46,13 @@ class Keys:
 
     Attributes:
         pin: Requests of one pin go to one worker, as long as it is there; empty where any will do.
+        is_bound: Whether they wait where that one is full; else they go to others.
         blocks: Of the beginning of the prompt: each stands for all of it up to its own end.
         tenant: Whose request it is.
     """
 
     pin: str = ""
+    is_bound: bool = False
     blocks: tuple[bytes, ...] = ()
     tenant: str = ""
 
@@ -73,10 +75,10 @@ def keys_of(body: bytes, headers: Mapping[str, str], *, tenant: str, learns: boo
     """What decides where a request goes.
 
     Where tenants teach, those of a tenant stay together, since what it taught is known at one place first;
-    else those of a session do, which keeps its responses at one place.
+    else those of a session do, which keeps its responses at one place, unless that is full.
     """
     if learns:
-        return Keys(f"tenant {tenant}", tenant=tenant)
+        return Keys(f"tenant {tenant}", is_bound=True, tenant=tenant)
     if session := headers.get("x-session-id", ""):
         return Keys(f"session {tenant} {session[:256]}", tenant=tenant)
     return Keys(blocks=tuple(_blocks(body, tenant)), tenant=tenant)

@@ -15,18 +15,19 @@ __all__ = ["check_one_can", "combined", "is_for_all"]
 
 _FOR_ALL = {("GET", "/metrics"), ("POST", "/v1/cache/flush")}
 # Each would change one worker, and the next request be answered by another.
+_ADAPTERS = "adapters are published by `user_config: {adapters: ...}` of the deployment Worker"
+_MODEL = "which model is served is said by `model` in the application's arguments"
+_TRAINED = "what the deep loop makes stays with one worker; `ruvllm serve` takes its turns"
 _CONFIGURED = {
-    ("POST", "/v1/load_lora_adapter"): "adapters are published by `adapters` in the application's arguments",
-    (
-        "POST",
-        "/v1/unload_lora_adapter",
-    ): "adapters are published by `adapters` in the application's arguments",
-    ("POST", "/models/load"): "which model is served is said by `model` in the application's arguments",
-    ("POST", "/models/unload"): "which model is served is said by `model` in the application's arguments",
-    ("POST", "/models"): "which model is served is said by `model` in the application's arguments",
-    ("DELETE", "/models"): "which model is served is said by `model` in the application's arguments",
-    ("POST", "/api/pull"): "which model is served is said by `model` in the application's arguments",
-    ("DELETE", "/api/delete"): "which model is served is said by `model` in the application's arguments",
+    ("POST", "/v1/load_lora_adapter"): _ADAPTERS,
+    ("POST", "/v1/unload_lora_adapter"): _ADAPTERS,
+    ("POST", "/models/load"): _MODEL,
+    ("POST", "/models/unload"): _MODEL,
+    ("POST", "/models"): _MODEL,
+    ("DELETE", "/models"): _MODEL,
+    ("POST", "/api/pull"): _MODEL,
+    ("DELETE", "/api/delete"): _MODEL,
+    ("POST", "/v1/feedback/train"): _TRAINED,
 }
 
 Answer = tuple[str, Sequence[Message]]

@@ -1,38 +1,32 @@
-"""The ingress: reads a request whole, says what decides its worker, passes on the answer as it comes."""
+"""The ingress: lets a request in, reads it whole, says what decides its worker, passes on what it answers."""
 
-import logging
-from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from typing import Any
 
-from ray.exceptions import RayActorError
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 from ray.serve.handle import DeploymentHandle
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ruvllm.integrations.ray.call import Call, keys_of, portable
+from ruvllm.integrations.ray.call import Call, Keys, keys_of, portable
+from ruvllm.integrations.ray.doorway import Doorway, read_on
 from ruvllm.integrations.ray.everywhere import check_one_can, combined, is_for_all
+from ruvllm.integrations.ray.losses import naming_losses
 from ruvllm.integrations.ray.settings import WorkerSettings
-from ruvllm.serve.access import Access
-from ruvllm.serve.dialects import error_response
+from ruvllm.integrations.ray.shares import Shares
 from ruvllm.serve.errors import ApiError
-from ruvllm.serve.origins import Origins, path_of
+from ruvllm.serve.origins import path_of
 
 __all__ = ["Ingress"]
-
-logger = logging.getLogger("ray.serve")
-
-# What Serve raises where the worker that a request went to is no more, or none could be had.
-_LOST = (RayActorError, DeploymentUnavailableError, ReplicaUnavailableError)
 
 
 class Ingress:
     """What Serve's proxies ask."""
 
-    def __init__(self, workers: "DeploymentHandle[Any]", settings: WorkerSettings) -> None:
+    def __init__(self, workers: "DeploymentHandle[Any]", settings: WorkerSettings, shares: Shares) -> None:
         self._workers = workers
+        self._shares = shares
         self._server = settings.server_settings()
-        self._access = Access(self._server.keys, Origins(self._server.cors_origins))
+        self._doorway = Doorway(self._server)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """What Serve asks for once this is made."""
@@ -62,21 +56,32 @@ class Ingress:
         except ApiError as error:
             if begun:
                 raise
-            await error_response(error, scope)(scope, receive, send)
+            if error.status_code == 413:
+                await read_on(receive)
+            await self._doorway.refusal(error, scope)(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = path_of(scope)
-        check_one_can(scope["method"], path)
-        body = await _body(receive, self._server.max_body_bytes)
-        keys = keys_of(body, Headers(scope=scope), tenant=self._tenant_of(scope), learns=self._server.learn)
-        call = Call(portable(scope), body, keys)
-        if is_for_all(scope["method"], path):
-            await _naming_losses(lambda: self._ask_all(call, path, send))
-        else:
-            await _naming_losses(lambda: self._pass_on(call, send))
+        method, path = scope["method"], path_of(scope)
+        tenant = self._doorway.tenant_of(scope)
+        check_one_can(method, path)
+        if is_for_all(method, path):
+            # None of these reads a body.
+            await self._ask_all(Call(portable(scope), b"", Keys(tenant=tenant)), path, send)
+            return
+        with ExitStack() as ends:
+            is_pinned = self._server.learn and path != "/health"
+            if is_pinned:
+                ends.enter_context(self._shares.request(tenant))
+            body = await self._doorway.body(receive)
+            if body is None:
+                return
+            keys = keys_of(body, Headers(scope=scope), tenant=tenant, learns=is_pinned)
+            with naming_losses(may_ask_again=method == "GET" or not path.startswith("/v1/feedback")):
+                await self._pass_on(Call(portable(scope), body, keys), send)
 
     async def _ask_all(self, call: Call, path: str, send: Send) -> None:
-        answers = await self._workers.broadcast("call_whole", call).results_async()
+        with naming_losses(may_ask_again=True):
+            answers = await self._workers.broadcast("call_whole", call).results_async()
         await combined(path, answers)(call.scope, _nothing_more, send)
 
     async def _pass_on(self, call: Call, send: Send) -> None:
@@ -92,44 +97,9 @@ class Ingress:
             if not has_ended:
                 answer.cancel()
 
-    def _tenant_of(self, scope: Scope) -> str:
-        try:
-            key = self._access.key_of(scope)
-        except ApiError:
-            return ""  # any worker refuses it
-        return key.tenant if key else self._server.open_tenant
-
-
-async def _naming_losses(passing: Callable[[], Awaitable[None]]) -> None:
-    """Say in our own words what Serve could not do."""
-    try:
-        await passing()
-    except BackPressureError as error:
-        raise ApiError(
-            429, "too many requests wait for a worker", code="overloaded", headers={"retry-after": "1"}
-        ) from error
-    except _LOST as error:
-        logger.warning("a request is lost with its worker: %s", error)
-        raise ApiError(
-            503,
-            "the worker that answered is gone: ask again",
-            code="worker_lost",
-            headers={"retry-after": "1"},
-        ) from error
-
 
 async def _nothing_more() -> Message:
     return {"type": "http.disconnect"}
-
-
-async def _body(receive: Receive, limit: int) -> bytes:
-    """A request's body; of one that is too large enough that the worker, which refuses it, sees that."""
-    body = bytearray()
-    while True:
-        message: dict[str, Any] = dict(await receive())
-        body += message.get("body", b"")
-        if not message.get("more_body") or len(body) > limit:
-            return bytes(body)
 
 
 async def _live(receive: Receive, send: Send) -> None:

@@ -23,13 +23,15 @@ class Placing:
         self._known: OrderedDict[bytes, str] = OrderedDict()
 
     def order(self, keys: Keys, loads: Mapping[str, int]) -> list[str]:
-        """The workers that may be asked, the best first; one alone for what is pinned.
+        """The workers that may be asked, the best first; one alone for what is bound to it.
 
         Of a pin all who decide think alike, without asking each other: the worker whose name and the pin
         make the highest number. One worker that comes or goes changes the place of its own share only.
         """
         if keys.pin:
-            return [max(loads, key=lambda worker: _weight(keys.pin.encode(), worker))] if loads else []
+            pin = keys.pin.encode()
+            homes = sorted(loads, key=lambda worker: _weight(pin, worker), reverse=True)
+            return homes[:1] if keys.is_bound else homes
         beginning = keys.blocks[0] if keys.blocks else b""
         idlest = sorted(loads, key=lambda worker: (loads[worker], -_weight(beginning, worker)))
         known = next(

@@ -4,6 +4,7 @@ It never raises: Serve would ask again for ever, and no request would get an ans
 """
 
 import logging
+from collections import defaultdict
 from typing import Any
 
 from ray.serve.request_router import PendingRequest, ReplicaID, RequestRouter, RunningReplica
@@ -22,6 +23,8 @@ class PrefixRouter(RequestRouter):
     def initialize_state(self, balance: int = 2) -> None:  # type: ignore[override]
         """Begin without knowing anything; what Serve calls."""
         self._placing = Placing(balance=balance)
+        # What was sent from here and has not ended.
+        self._under_way: defaultdict[ReplicaID, set[str]] = defaultdict(set)
 
     async def choose_replicas(
         self,
@@ -32,6 +35,8 @@ class PrefixRouter(RequestRouter):
         if pending_request is not None:
             pending_request.routing_context.should_backoff = True
         try:
+            for gone in self._under_way.keys() - {replica.replica_id for replica in candidate_replicas}:
+                del self._under_way[gone]
             workers = {replica.replica_id.unique_id: replica for replica in candidate_replicas}
             loads = {name: self._load(replica) for name, replica in workers.items()}
             return [[workers[name]] for name in self._placing.order(_keys(pending_request), loads)]
@@ -43,12 +48,19 @@ class PrefixRouter(RequestRouter):
         """Remember where a request has gone."""
         del result
         try:
+            self._under_way[replica_id].add(pending_request.metadata.internal_request_id)
             self._placing.took(_keys(pending_request), replica_id.unique_id)
         except Exception:
             logger.exception("it is not remembered where a request has gone")
 
+    def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:
+        """Count it no more; also called of what a worker has not taken."""
+        self._under_way[replica_id].discard(internal_request_id)
+
     def _load(self, replica: RunningReplica) -> int:
-        return self.replica_queue_len_cache.get(replica.replica_id) or 0
+        """What a worker has said of itself, which Serve forgets after ten seconds; then what we know."""
+        said = self.replica_queue_len_cache.get(replica.replica_id)
+        return len(self._under_way[replica.replica_id]) if said is None else said
 
 
 def _keys(pending: PendingRequest | None) -> Keys:

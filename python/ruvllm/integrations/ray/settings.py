@@ -8,9 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ruvllm.engine_settings import EngineSettings
 from ruvllm.llm import DEFAULT_MODEL
 from ruvllm.serve.keys import KeyRing, read_key_file
-from ruvllm.serve.settings import ServerSettings
+from ruvllm.serve.settings import ServerSettings, local_names
 
 __all__ = ["RaySettings", "WorkerSettings"]
+
+
+# Settings of a server that would change one worker, or need what one process has.
+_NOT_HERE = {"adapter_dirs", "calibration", "idle_unload"}
 
 
 class WorkerSettings(BaseModel):
@@ -21,7 +25,8 @@ class WorkerSettings(BaseModel):
         name: What clients ask for; by default what `ruvllm serve` calls the model.
         num_cpus: Processors that Ray sets aside for a worker, and threads that its engine has.
         api_key_file: As `--api-key-file`; each worker reads it, and so does the ingress.
-        learn_dir: A folder that all workers share, for what tenants teach; with `server: {learn: true}`.
+        learn_dir: A folder that all workers share, for what tenants teach; with `server: {learn: true}`. No
+            turns of the background loop are taken then but those that a tenant asks for.
         engine: More settings of the engine, as `AsyncEngine` takes them.
         server: More settings of the server, as `ServerSettings` takes them.
     """
@@ -44,19 +49,44 @@ class WorkerSettings(BaseModel):
             raise ValueError("server has keys: give a file that all workers can read, as api_key_file")
         if self.learn_dir is not None and not self.server.get("learn"):
             raise ValueError("learn_dir keeps what is learned, and nothing is without server: {learn: true}")
+        if self.learn_dir is not None and self.server.get("learn_interval"):
+            raise ValueError(
+                "server has a learn_interval, and with learn_dir no turns are taken in the background, where "
+                "a worker cannot know whether its tenant has left: POST /v1/feedback/consolidate takes one"
+            )
+        if refused := _NOT_HERE & self.server.keys():
+            raise ValueError(f"server has {', '.join(sorted(refused))}, which is `ruvllm serve`'s alone")
         # Wrong names and values are found here, and not by each worker in turn.
         EngineSettings(**self.engine)
-        ServerSettings(**self.server)
+        self._server_settings(KeyRing(()))
         return self
 
     def server_settings(self) -> ServerSettings:
         """What a worker's server is told; the keys are read anew."""
-        keys = KeyRing(read_key_file(self.api_key_file) if self.api_key_file else ())
-        return ServerSettings(**self.server, keys=keys)
+        return self._server_settings(KeyRing(read_key_file(self.api_key_file) if self.api_key_file else ()))
+
+    def _server_settings(self, keys: KeyRing) -> ServerSettings:
+        told = {**self.server, **_Named(**self.server).model_dump(exclude_unset=True)}
+        if not len(keys):
+            # Else a page that made its own name point here could ask.
+            told.setdefault("allowed_hosts", local_names("127.0.0.1"))
+        if self.learn_dir is not None:
+            told["learn_interval"] = 0
+        return ServerSettings(**told, keys=keys)
+
+
+class _Named(BaseModel):
+    """Settings of a server that are no single words."""
+
+    cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] | None = None
 
 
 class RaySettings(WorkerSettings):
-    """How many workers there are, and what they let in: all this changes without a restart of workers.
+    """How many workers there are, and what they let in.
+
+    In a file of Serve's another `args` starts all anew; what changes while workers run are the options of
+    `deployments` there.
 
     Attributes:
         replicas: Workers at the start, and always where `max_replicas` is left out.
@@ -71,8 +101,6 @@ class RaySettings(WorkerSettings):
         balance: A request goes to another worker than the one that knows its prefix where that one has so
             many requests more than the idlest.
         ingress_replicas: How many processes share the work of passing requests on.
-        adapters: Adapters by name, each with its folder, as all workers see it. Serve publishes a change of
-            these to the workers that run.
         graceful_shutdown_timeout_s: How long a worker that leaves may end what it has.
         health_check_period_s: How often a worker is asked whether it is well.
     """
@@ -86,7 +114,6 @@ class RaySettings(WorkerSettings):
     max_queued_requests: int = Field(default=1024, ge=1)
     balance: int = Field(default=2, ge=0)
     ingress_replicas: int = Field(default=1, ge=1)
-    adapters: dict[str, Path] = Field(default_factory=dict)
     graceful_shutdown_timeout_s: float = Field(default=60, ge=0)
     health_check_period_s: float = Field(default=5, gt=0)
 

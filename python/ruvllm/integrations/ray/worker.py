@@ -15,6 +15,7 @@ import ruvllm.hub as hub
 from ruvllm.errors import RuvLLMError
 from ruvllm.integrations.ray.call import Call
 from ruvllm.integrations.ray.exchange import answers
+from ruvllm.integrations.ray.published import PublishedAdapters
 from ruvllm.integrations.ray.seats import Seat
 from ruvllm.integrations.ray.settings import WorkerSettings
 from ruvllm.llm import LLM
@@ -41,17 +42,26 @@ class Worker:
         )
         self._seat: Seat | None = None
         if settings.learn_dir is not None:
-            self._seat = self._ends.enter_context(Seat.taken(settings.learn_dir))
+            self._seat = await asyncio.to_thread(self._take_seat, settings.learn_dir, settings.model)
             self._model.learned_folder = self._seat.folder
         self._app = create_app([self._model], settings.server_settings())
         self._lifespan = self._app.router.lifespan_context(self._app)
         await self._lifespan.__aenter__()
         await self._model.ready()
+        self._published = PublishedAdapters(self._model.llm.adapters)
+
+    def _take_seat(self, learn_dir: Path, model: str) -> Seat:
+        """Have a place for what tenants teach, by the model's file, which is fetched and read for that."""
+        return self._ends.enter_context(Seat.taken(learn_dir, hub.resolve(model, quiet=True)))
 
     async def call(self, call: Call) -> AsyncGenerator[list[Message], None]:
         """Answer a request."""
         if self._seat is not None and self._model.learning is not None:
-            await asyncio.to_thread(self._seat.catch_up, self._model.learning, call.keys.tenant)
+            try:
+                await asyncio.to_thread(self._seat.catch_up, self._model.learning, call.keys.tenant)
+            except (RuvLLMError, OSError) as error:
+                # The answer is made with what is known here.
+                logger.error("what %r taught other workers is not taken: %s", call.keys.tenant, error)
         async for messages in answers(self._app, call):
             yield messages
 
@@ -63,17 +73,7 @@ class Worker:
     async def reconfigure(self, published: dict[str, Any]) -> None:
         """Take the adapters that are published now; Serve calls it at the start and when they change."""
         wanted = {name: Path(folder) for name, folder in published.get("adapters", {}).items()}
-        await asyncio.to_thread(self._take_adapters, wanted)
-
-    def _take_adapters(self, wanted: dict[str, Path]) -> None:
-        adapters = self._model.llm.adapters
-        for one in adapters.list():
-            if one.tenant is None and one.name not in wanted:
-                adapters.unload(one.name)
-        known = {one.name for one in adapters.list()}
-        for name, folder in wanted.items():
-            info = (adapters.replace if name in known else adapters.load)(name, folder)
-            logger.info("the adapter %s is generation %s of %s", name, info.generation, folder)
+        await asyncio.to_thread(self._published.take, wanted)
 
     async def check_health(self) -> None:
         """Raise where the engine has stopped: Serve starts another worker then."""
