@@ -97,7 +97,8 @@ $(STAMPS)/browser: | $(STAMPS)/test-tools
 $(STAMPS)/hosts: | $(STAMPS)/venv
 	@command -v ip >/dev/null || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || { \
 		echo "installing Debian's iproute2"; \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends iproute2 >/dev/null; }
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends iproute2 >/dev/null; } \
+			|| echo "left out: tests of hosts want iproute2, which cannot be installed now"; }
 	@touch $@
 
 # For every system and every Python that the package knows, in one file.

@@ -130,3 +130,7 @@ def test_the_kuberay_file_is_of_the_versions_that_are_tested() -> None:
         for container in group["template"]["spec"]["containers"]
     }
     assert images == {f"ruvllm-ray:{version[1]}"}
+
+
+def test_ray_s_own_ports_ask_for_a_token() -> None:
+    assert service()["rayClusterConfig"]["authOptions"] == {"mode": "token"}

@@ -7,13 +7,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
 CLONE_NEWNET = 0x40000000
+# Then the process that made it, and which.
+OURS = "ruvllm-"
 Result = TypeVar("Result")
 
 
@@ -27,7 +29,7 @@ def require_hosts() -> None:
         pytest.skip("there is no `ip`: on Debian, apt install iproute2")
     if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
         pytest.skip("there is no /dev/net/tun, of which the hosts' devices are made")
-    name = f"ruvllm-{os.getpid()}-tried"
+    name = f"{OURS}{os.getpid()}-tried"
     made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True)
     subprocess.run(["ip", "netns", "del", name], capture_output=True)
     if made.returncode:
@@ -77,10 +79,12 @@ class Joined:
 @contextmanager
 def joined(count: int, *, delay_ms: float, loss: float) -> Iterator[Joined]:
     """So many hosts while the block runs; each packet takes so long, or is lost by that chance."""
-    hosts = [Host(f"ruvllm-{os.getpid()}-{number}", f"10.213.77.{number + 1}") for number in range(count)]
-    for host in hosts:
-        subprocess.run(["ip", "netns", "add", host.name], check=True)
-    try:
+    hosts = [Host(f"{OURS}{os.getpid()}-{number}", f"10.213.77.{number + 1}") for number in range(count)]
+    remove_abandoned()
+    with ExitStack() as there:
+        for host in hosts:
+            subprocess.run(["ip", "netns", "add", host.name], check=True)
+            there.callback(remove, host.name)
         names = [f"{host.name}={host.address}" for host in hosts]
         wire = subprocess.Popen(
             [sys.executable, "-m", "tests.serve.hosts.wire", str(delay_ms), str(loss), "1", *names],
@@ -99,6 +103,16 @@ def joined(count: int, *, delay_ms: float, loss: float) -> Iterator[Joined]:
                 together.carried, together.lost = map(int, wire.stdout.readline().split())
             finally:
                 wire.kill()
-    finally:
-        for host in hosts:
-            subprocess.run(["ip", "netns", "del", host.name], check=True)
+
+
+def remove(name: str) -> None:
+    """Remove a host; what keeps it is told of by the next that needs the name."""
+    subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+def remove_abandoned() -> None:
+    """Remove the hosts of processes that died."""
+    for place in Path("/run/netns").glob(f"{OURS}*"):
+        pid = place.name.removeprefix(OURS).partition("-")[0]
+        if pid.isdecimal() and not Path("/proc", pid).exists():
+            remove(place.name)

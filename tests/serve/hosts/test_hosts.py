@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.real_model, pytest.mark.timeout(600)]
 
 COMPLETIONS = "/v1/completions"
 DELAY_MS, LOSS = 20.0, 0.01
+JUDGED = 3000
 # A slow machine may take this long for what takes a tenth.
 PATIENCE = 150.0
 
@@ -112,7 +113,9 @@ def fleet(smollm2_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
             router.before(urls, log, "--policy", "round_robin", within=front.within, do=front.do)
         )
         yield Fleet(together, url, workers)
-    assert together.lost >= together.carried * LOSS / 2, (together.carried, together.lost)
+    # Of fewer, none may be lost by chance.
+    if together.carried > JUDGED:
+        assert together.lost >= together.carried * LOSS / 2, (together.carried, together.lost)
 
 
 def _is_ready(url: str) -> bool:
@@ -143,23 +146,30 @@ def test_streams_come_whole(fleet: Fleet) -> None:
 
 def test_a_host_that_is_cut_off_loses_none_but_its_own_and_is_used_again(fleet: Fleet) -> None:
     cut, other = fleet.workers
-    streams = [Stream(fleet.front, fleet.url, 1000) for _ in range(4)]
-    wait_until(lambda: all(stream.text for stream in streams), PATIENCE)
+    streams, of_other = [], []
+    for _ in range(4):
+        before = fleet.under_way(other)
+        streams.append(Stream(fleet.front, fleet.url, 1000))
+        wait_until(lambda: bool(streams[-1].text), PATIENCE)
+        if fleet.under_way(other) > before:
+            of_other.append(streams[-1])
     under_way = [fleet.under_way(worker) for worker in fleet.workers]
+    # Nothing has ended, and both have some of which tokens are owed.
+    assert under_way == [len(streams) - len(of_other), len(of_other)]
     assert min(under_way) > 0, under_way
-    assert sum(under_way) == len(streams)
+    assert not any(stream.is_whole for stream in streams)
     fleet.others[0].cut_off()
     began = time.monotonic()
     wait_until(lambda: fleet.healthy() == {other.url}, PATIENCE)
     noticed = time.monotonic() - began
     # Nobody is sent there any more, and what runs elsewhere goes on.
     assert {fleet.ask() for _ in range(4)} == {200}
-    wait_until(lambda: sum(stream.is_whole for stream in streams) >= under_way[1], PATIENCE)
+    wait_until(lambda: all(stream.is_whole for stream in of_other), PATIENCE)
     fleet.others[0].back()
     began = time.monotonic()
     wait_until(lambda: fleet.healthy() == {cut.url, other.url}, PATIENCE)
-    before = fleet.answered(cut)
-    wait_until(lambda: fleet.ask() == 200 and fleet.answered(cut) > before, PATIENCE)
+    answered = fleet.answered(cut)
+    wait_until(lambda: fleet.ask() == 200 and fleet.answered(cut) > answered, PATIENCE)
     used_again = time.monotonic() - began
     # What was under way there is lost, or comes whole and late where its connections have outlived the cut.
     for stream in streams:
@@ -169,4 +179,3 @@ def test_a_host_that_is_cut_off_loses_none_but_its_own_and_is_used_again(fleet: 
         f"\nhosts: cut off, left out after {noticed:.1f} s; back, used after {used_again:.1f} s; "
         f"{whole} of {len(streams)} streams whole"
     )
-    assert whole >= under_way[1]

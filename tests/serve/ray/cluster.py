@@ -71,7 +71,8 @@ def ray_cluster(cpus: int) -> Iterator[RayCluster]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, **SETTINGS, MARKER: marker},
+        # Ray leaves a token in its user's home.
+        env={**os.environ, **SETTINGS, MARKER: marker, "HOME": folder},
     )
     try:
         yield RayCluster(process, port, marker)

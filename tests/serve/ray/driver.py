@@ -19,6 +19,8 @@ from ray.serve.schema import ApplicationStatus, ServeDeploySchema
 
 # The least that it takes.
 STORE_BYTES = 80 * 1024 * 1024
+# For workers to start, or to leave.
+SECONDS = 240.0
 # What an answer begins with, beside what Ray itself writes.
 READY = "ready "
 
@@ -27,6 +29,8 @@ def main() -> None:
     """Begin, obey, end."""
     port, cpus, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     ray.init(
+        # Not one that happens to run here.
+        address="local",
         num_cpus=cpus,
         include_dashboard=False,
         object_store_memory=STORE_BYTES,
@@ -44,7 +48,9 @@ def main() -> None:
 
 def wait() -> dict[str, str]:
     """Wait until nothing is deployed any more; gives what became of each application."""
+    deadline = time.monotonic() + SECONDS
     while True:
+        assert time.monotonic() < deadline, serve.status()
         time.sleep(0.1)
         applications = serve.status().applications
         ended = (ApplicationStatus.RUNNING, ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.UNHEALTHY)

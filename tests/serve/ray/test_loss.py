@@ -13,7 +13,8 @@ from tests.serve.ray.cluster import figures, wait_for_workers
 from tests.serve.ray.conftest import KEY, MAIN, Served
 from tests.serve.ray.traffic import Client, LongStream, ask
 
-pytestmark = [pytest.mark.real_model, pytest.mark.timeout(600)]
+# One cluster, and one process whose tests ask it, which `alone` sees to.
+pytestmark = [pytest.mark.alone, pytest.mark.real_model, pytest.mark.timeout(600)]
 
 STREAM_TOKENS = 500
 
@@ -44,7 +45,10 @@ def test_a_worker_that_is_killed_loses_its_own_and_is_replaced(served: Served) -
         ]
 
         def all_have_begun() -> bool:
+            under_way.clear()
             under_way.update(figures(served.url, "num_requests_running", KEY))
+            assert not any(one.done() for one in wholes), "answers ended before the worker was killed"
+            assert all(one.is_alive() for one in streams), "streams ended before the worker was killed"
             return sum(under_way.values()) == len(streams) + len(wholes)
 
         wait_until(all_have_begun, 120)
@@ -65,15 +69,16 @@ def kill_one(
     now: dict[str, float] = {}
 
     def is_whole_again() -> bool:
+        now.clear()
         now.update(figures(served.url, "num_requests_running", KEY))
-        return len(now.keys() - under_way.keys()) == 1
+        return len(now) == 2 and len(now.keys() - under_way.keys()) == 1
 
     wait_until(is_whole_again, 120)
     healed = time.monotonic() - began
     for stream in streams:
         stream.join(120)
     assert not client.stop().failures
-    [killed] = under_way.keys() - figures(served.url, "num_requests_running", KEY).keys()
+    [killed] = under_way.keys() - now.keys()
     lost = [answer for answer in (one.result() for one in wholes) if answer.status_code != 200]
     assert sum(not stream.is_whole for stream in streams) + len(lost) == under_way[killed] > 0
     assert [answer.json()["error"]["code"] for answer in lost] == ["worker_lost"] * len(lost)

@@ -14,7 +14,8 @@ from tests.serve.ray.cluster import figures, wait_for_workers
 from tests.serve.ray.conftest import LEARNING, Served
 from tests.serve.ray.traffic import LongStream, headers
 
-pytestmark = [pytest.mark.real_model, pytest.mark.timeout(600)]
+# One cluster, and one process whose tests ask it, which `alone` sees to.
+pytestmark = [pytest.mark.alone, pytest.mark.real_model, pytest.mark.timeout(600)]
 
 
 def post(served: Served, path: str, session: str = "", **body: Any) -> Any:
@@ -42,10 +43,17 @@ def status(served: Served) -> dict[str, Any]:
 
 def test_workers_come_while_requests_wait(served: Served) -> None:
     wait_until(lambda: len(served.cluster.workers(LEARNING)) == 1)
+    two_workers(served)
+
+
+def two_workers(served: Served) -> set[str]:
+    """Have two workers, by requests that wait where there is one; gives their names."""
     streams: list[LongStream] = []
 
     def has_grown() -> bool:
         # Of some seconds each; there are always more than two.
+        if len(served.cluster.workers(LEARNING)) == 2:
+            return True
         streams[:] = [stream for stream in streams if stream.is_alive()]
         streams.extend(LongStream(served.learning_url, "", "", 900, "tiny") for _ in range(6 - len(streams)))
         return len(served.cluster.workers(LEARNING)) == 2
@@ -54,12 +62,11 @@ def test_workers_come_while_requests_wait(served: Served) -> None:
     for stream in streams:
         stream.join(120)
         assert stream.is_whole
-    wait_for_workers(served.learning_url, 2)
+    return wait_for_workers(served.learning_url, 2)
 
 
 def test_what_a_tenant_taught_outlives_its_worker(served: Served) -> None:
-    """Needs the two workers of the test before."""
-    wait_for_workers(served.learning_url, 2)
+    two_workers(served)
     identity, untaught = answer(served)
     for _ in range(3):
         post(served, "/v1/feedback", completion_id=identity, corrected="a dog ran in the park")
@@ -84,14 +91,14 @@ def owner_of(served: Served, *, with_tenants: bool) -> int:
         for link in Path(f"/proc/{pid}/fd").iterdir():
             target = Path(os.path.realpath(link))
             if seats in target.parents:
-                seat = seats / target.relative_to(seats).parts[0]
+                seat = seats.joinpath(*target.relative_to(seats).parts[:2])
                 if any((seat / "tenants").glob("*/*.safetensors")) == with_tenants:
                     return pid
     raise AssertionError("no worker has what the tenant taught")
 
 
 def test_adapters_are_published_to_workers_that_run(served: Served) -> None:
-    workers = wait_for_workers(served.learning_url, 2)
+    workers = two_workers(served)
     processes = set(served.cluster.workers(LEARNING))
     texts = [answer(served)[1]]
     for content in (FIRST, SECOND):

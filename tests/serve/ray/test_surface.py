@@ -12,7 +12,8 @@ from tests.serve.ray.traffic import ask, headers
 from tests.serve.routers.reading import cached_tokens, content_of, streamed_text, whole_text
 from tests.serve.running import RunningServer
 
-pytestmark = [pytest.mark.real_model, pytest.mark.timeout(600)]
+# One cluster, and one process whose tests ask it, which `alone` sees to.
+pytestmark = [pytest.mark.alone, pytest.mark.real_model, pytest.mark.timeout(600)]
 
 CHAT = "/v1/chat/completions"
 SAYS = [{"role": "user", "content": "Name a colour."}]
@@ -62,6 +63,20 @@ def test_prefixes_are_found_again(served: Served) -> None:
     found = sum(count >= 40 for count in cached)
     print(f"\nRay: {found} of {len(cached)} requests of two prefixes found theirs")
     assert found >= 20, cached
+
+
+def test_each_of_many_prefixes_is_found_again(served: Served) -> None:
+    """Chance would find half of them: each is asked twice, and there are two workers."""
+    prefixes = [f"Of the number {number} it is said that " + "it is large. " * 20 for number in range(12)]
+    cached = []
+    for turn in range(2):
+        for prefix in prefixes:
+            body = {**SHORT, "messages": [{"role": "user", "content": f"{prefix}{turn}"}], "max_tokens": 1}
+            cached.append(cached_tokens(post(served, CHAT, body)))
+    # What all have in common, such as the template's own words, is no prefix of theirs.
+    found = sum(again - first >= 40 for first, again in zip(cached[:12], cached[12:], strict=True))
+    print(f"\nRay: {found} of {len(prefixes)} prefixes found again at the second time")
+    assert found >= 11, cached
 
 
 def test_errors_come_as_they_are(served: Served) -> None:
