@@ -95,7 +95,9 @@ def _words(vocabulary: _native.Vocabulary) -> _candle.Vocabulary:
 
 def _fixed_threads(wanted: int | None) -> int:
     """How many threads candle has: their number is asked for once in a process."""
-    threads = wanted or os.cpu_count() or 1
+    told = os.environ.get(THREADS_VARIABLE, "")
+    # Also of a process that has candle and began this one.
+    threads = wanted or (int(told) if told.isdecimal() and int(told) else os.cpu_count() or 1)
     fixed = _candle.fix_threads(threads)
     if wanted is not None and fixed != wanted:
         raise ConfigError(
