@@ -208,7 +208,7 @@ def test_what_is_no_progress_is_said_before_anything_is_fetched(monkeypatch: pyt
 def test_what_is_evaluated_is_fetched_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
 
-    def resolve(name: object, *, quiet: bool, token: str | None) -> Any:
+    def resolve(name: object, *, quiet: bool, token: str | None, cache: object) -> Any:
         asked.append(quiet)
         return GGUF
 
@@ -230,7 +230,7 @@ async def test_opening_for_asyncio_does_the_same(notebook: None) -> None:
 def test_fetching_is_quiet_where_loading_is(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
 
-    def resolve(name: object, *, quiet: bool, token: str | None) -> Any:
+    def resolve(name: object, *, quiet: bool, token: str | None, cache: object) -> Any:
         asked.append(quiet)
         return GGUF
 

@@ -37,7 +37,7 @@ LOOP_MUTANTS = (
     ),
     python_mutant("runtime/evaluations.py", 'if kind != "embed":', "if True:", (DEEP,)),
     python_mutant("learning/history.py", "self._adapters.forget(self.now.tenant, number)", "pass", (DEEP,)),
-    python_mutant("learning/history.py", "self._adapters.clean(state.tenant, self._deep)", "pass", (DEEP,)),
+    python_mutant("learning/keeping.py", "self._learning.adapters.clean(tenant, needed)", "pass", (DEEP,)),
     python_mutant("learning/state_file.py", 'metadata["deep"] = str(int(state.deep))', "pass", (DEEP,)),
     python_mutant("serve/routes/feedback.py", "    admin(request)\n", "", (SERVED,)),
     # Corrections.

@@ -161,7 +161,7 @@ def test_a_value_outside_its_range_is_refused_in_words(
     before = field.input_value()
     field.fill(text)
     expect(field).to_have_attribute("aria-invalid", "true")
-    expect(page.locator(".problem")).to_contain_text(problem)
+    expect(page.locator(".problem:visible")).to_contain_text(problem)
     page.keyboard.press("Escape")
     ask("Hello?")
     name = {"Temperature": "temperature", "Top p": "top_p", "Top k": "top_k"}[label]
@@ -276,11 +276,11 @@ def test_a_file_of_another_kind_is_refused(page: Page, tmp_path: Path, text: str
 def test_several_models_can_be_chosen(page: Page, script: Script, ask: Ask) -> None:
     script.models = ["small", "large"]
     page.reload()
-    page.get_by_label("Model").select_option("large")
+    page.get_by_label("Model", exact=True).select_option("large")
     ask("Hello?")
     assert last_request(script)["model"] == "large"
     page.reload()
-    expect(page.get_by_label("Model")).to_have_value("large")
+    expect(page.get_by_label("Model", exact=True)).to_have_value("large")
 
 
 def test_without_adapters_none_is_offered(page: Page, script: Script, ask: Ask) -> None:
