@@ -215,11 +215,10 @@ candle: $(STAMPS)/venv  ## the engine of `--backend candle` into .venv, at full 
 		$(if $(CANDLE_FEATURES),--features $(CANDLE_FEATURES))
 	@rm -f $(STAMPS)/candle
 
-# Of the suites of all backends the rows of candle, and what is its own. The stub tells of the classes that it shares with the
-# engine's extension what is used here.
+# Of the suites of all backends the rows of candle, and what is its own.
 test-candle: $(STAMPS)/candle $(STAMPS)/test-tools  ## the same, its lints, and what the backends are asked with candle among them
 	cd candle && cargo fmt --check && cargo clippy --quiet --locked -- -D warnings
-	$(BIN)/python -m mypy.stubtest ruvllm_candle._candle --ignore-missing-stub --mypy-config-file pyproject.toml
+	$(BIN)/python -m mypy.stubtest ruvllm_candle._candle --mypy-config-file pyproject.toml
 	$(BIN)/python -m pytest tests/backends -k candle $(PYTEST_ARGS)
 
 # -- measuring --------------------------------------------------------------------------------------

@@ -4,6 +4,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import final
 
+__all__ = [
+    "Answer",
+    "Grammar",
+    "Grammars",
+    "Ground",
+    "Model",
+    "Opened",
+    "Tokenizer",
+    "Vocabulary",
+    "devices",
+    "fix_threads",
+]
+
 def devices() -> list[str]:
     """Where candle can compute here, the best first: `cuda:0`, `metal`, `cpu`."""
 
@@ -71,6 +84,26 @@ class Vocabulary:
 @final
 class Tokenizer:
     """A tokenizer out of GGUF metadata; `ruvllm._native` has the same class."""
+
+    def encode(self, text: str, add_special: bool, parse_special: bool) -> list[int]: ...
+    def encode_pieces(self, pieces: Sequence[str], add_special: bool) -> list[int]:
+        """Text and marks by turns."""
+    def mark_texts(self) -> list[str]:
+        """The texts that only a template writes as tokens."""
+    def decode(self, token_ids: Sequence[int], skip_special: bool) -> bytes: ...
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def adds_bos(self) -> bool: ...
+    @property
+    def bos_token(self) -> int | None: ...
+    @property
+    def eos_token(self) -> int | None: ...
+    @property
+    def end_tokens(self) -> list[int]: ...
+    def token_text(self, token_id: int) -> str | None: ...
+    def token_id(self, text: str) -> int | None: ...
+    def vocabulary(self) -> Vocabulary: ...
 
 @final
 class Grammars:
