@@ -10,9 +10,11 @@ its place in the queue.
 import asyncio
 import logging
 import time
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from ruvllm.serve.under_way import UnderWay
 
 __all__ = ["Entrance", "Waiting"]
 
@@ -86,7 +88,7 @@ class Entrance:
         self._clock = clock
         self._used_seconds = used_seconds
         self._accounts: dict[str, _Account] = {}
-        self._under_way: Counter[str] = Counter()
+        self._under_way = UnderWay()
         self._cost = MOST_SECONDS
         self._counted, self._used_at = 0, used_seconds()
 
@@ -105,16 +107,9 @@ class Entrance:
             self._look_later(account)
         return waiting
 
-    @contextmanager
-    def under_way(self, tenant: str) -> Iterator[None]:
+    def under_way(self, tenant: str) -> AbstractContextManager[None]:
         """Note that a request of this tenant is answered while the block runs."""
-        self._under_way[tenant] += 1
-        try:
-            yield
-        finally:
-            self._under_way[tenant] -= 1
-            if not self._under_way[tenant]:
-                del self._under_way[tenant]
+        return self._under_way.request(tenant)
 
     def _look_later(self, account: _Account) -> None:
         seconds = min(self._seconds_until_turn(account), LOOK_SECONDS)

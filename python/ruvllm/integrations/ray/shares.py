@@ -4,11 +4,11 @@ Each may go to one worker alone, and Serve has few who find places: requests tha
 full would hold up everybody's. So there are never as many of them as a worker takes.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ruvllm.serve.errors import ApiError
+from ruvllm.serve.under_way import UnderWay
 
 __all__ = ["Shares"]
 
@@ -20,7 +20,7 @@ class Shares:
         # What all are asked (figures, flushing) needs room, too.
         self.of_all = max(1, taken_by_a_worker * 3 // 4 // num_ingresses)
         self.of_one = max(1, self.of_all // 4)
-        self._under_way: Counter[str] = Counter()
+        self._under_way = UnderWay()
 
     @contextmanager
     def request(self, tenant: str) -> Iterator[None]:
@@ -29,13 +29,8 @@ class Shares:
             raise _too_many(f"{self.of_one} requests of this tenant are under way")
         if self._under_way.total() >= self.of_all:
             raise _too_many(f"{self.of_all} requests of tenants that teach are under way")
-        self._under_way[tenant] += 1
-        try:
+        with self._under_way.request(tenant):
             yield
-        finally:
-            self._under_way[tenant] -= 1
-            if not self._under_way[tenant]:
-                del self._under_way[tenant]
 
 
 def _too_many(why: str) -> ApiError:

@@ -47,7 +47,7 @@ pub use linear::Linear;
 pub use loader::{LoadOptions, load, open};
 pub(crate) use model_runner::ModelRunner;
 pub(crate) use norm::Norm;
-pub(crate) use runner::{Output, Runner, Taking};
+pub(crate) use runner::{LOGIT_ROWS, Output, Runner, Taking};
 pub use shared_blocks::SharedLayerBlocks;
 use spec::ModelSpec;
 pub(crate) use weights::{LayerWeights, Weights};

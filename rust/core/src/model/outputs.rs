@@ -6,10 +6,7 @@ use crate::profile::Operation;
 use super::decoder::Decoder;
 use super::linear::InputBuffers;
 use super::norm::Norm;
-use super::runner::{Output, Taking};
-
-/// Rows whose logits are computed together, at most: the head is read once for all of them.
-const LOGIT_ROWS: usize = 32;
+use super::runner::{LOGIT_ROWS, Output, Taking};
 
 /// Buffers between the layers and the outputs, kept between steps.
 #[derive(Debug, Default)]

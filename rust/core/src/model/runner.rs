@@ -13,6 +13,9 @@ use crate::profile::Profile;
 
 use super::spec::ModelSpec;
 
+/// Rows whose logits are handed over together, at most: a head is read once for all of them.
+pub(crate) const LOGIT_ROWS: usize = 32;
+
 /// A model at work, with the bytes of the blocks that its keys and values are in.
 pub(crate) trait Runner: fmt::Debug + Send {
     /// What an engine has to know of the model: how many tokens there are, how long a context may be.

@@ -4,6 +4,7 @@ use crate::batch::BatchSequence;
 use crate::ids::TokenId;
 use crate::lora::key_of;
 use crate::model::spec::ModelSpec;
+use crate::sampling::mix;
 
 /// A text, and under which adapters and rotary frequencies it is read: all that its keys and values depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,13 +22,9 @@ impl Mark {
         self.and(u64::from(token))
     }
 
-    /// Mixes a number in (the finalizer of splitmix64).
+    /// Mixes a number in.
     pub(super) fn and(self, number: u64) -> Self {
-        let mut mixed = self
-            .0
-            .wrapping_add(number.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        Self(mixed ^ (mixed >> 31))
+        let step = number.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        Self(mix(self.0.wrapping_add(step)))
     }
 }

@@ -7,16 +7,13 @@ use crate::error::{Error, Result};
 use crate::ids::SequenceId;
 use crate::kv::{BlockStore, KvPool};
 use crate::model::spec::ModelSpec;
-use crate::model::{ModelHeader, Output, Runner, Taking};
+use crate::model::{LOGIT_ROWS, ModelHeader, Output, Runner, Taking};
 use crate::profile::{Operation, Profile, timed};
 
 use super::blocks::MarkedBlocks;
 use super::mark::Mark;
 use super::tape::Tape;
 use super::texts::Texts;
-
-/// Rows that are handed over together, at most: as many as a model's head computes.
-const LOGIT_ROWS: usize = 32;
 
 /// A tape in a model's place.
 #[derive(Debug)]

@@ -36,5 +36,5 @@ pub use mirostat::Mirostat;
 pub use params::SamplingParams;
 pub(crate) use params::check_logprobs;
 pub use pipeline::{Sampled, Sampler};
-pub(crate) use random::Random;
+pub(crate) use random::{Random, mix};
 pub use xtc::Xtc;

@@ -46,7 +46,7 @@ fn unit_of(bits: u64) -> f64 {
 }
 
 /// A bijection of 64 bits in which every input bit moves about half of the output bits.
-fn mix(mut bits: u64) -> u64 {
+pub(crate) fn mix(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     bits ^ (bits >> 31)
